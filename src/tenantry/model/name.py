@@ -1,0 +1,78 @@
+"""Names of relations: read as SQL reads them, written as SQL writes them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from tenantry.errors import UsageError
+
+LONGEST = 63
+_PLAIN = re.compile(r"[a-z_][a-z0-9_$]*\Z")
+_PART = re.compile(r'\s*(?:"((?:[^"]|"")+)"|([^\s."]+))\s*(\.|\Z)')
+
+
+def quoted(identifier: str) -> str:
+    """`identifier` as SQL text, in quotes only where it is not plain lower case."""
+    return identifier if _PLAIN.match(identifier) else '"' + identifier.replace('"', '""') + '"'
+
+
+def split(text: str) -> tuple[str, ...]:
+    """The parts of a dotted SQL name; unquoted parts are folded to lower case.
+
+    Raises UsageError where the text is no name.
+    """
+    parts, position = [], 0
+    while True:
+        match = _PART.match(text, position)
+        if match is None or match.group(0) == "":
+            raise UsageError(f"{text!r} is not a name", remedy='Write schema.table, "Quoted" where SQL needs it.')
+        parts.append(match.group(1).replace('""', '"') if match.group(1) else match.group(2).lower())
+        position = match.end()
+        if match.group(3) == "":
+            return tuple(parts)
+
+
+def shortened(name: str) -> str:
+    """`name` cut to PostgreSQL's 63 bytes; a hash of the whole keeps shortened names apart."""
+    encoded = name.encode()
+    if len(encoded) <= LONGEST:
+        return name
+    digest = hashlib.sha256(encoded).hexdigest()[:8]
+    return encoded[: LONGEST - 9].decode(errors="ignore") + "_" + digest
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Name:
+    """A relation's schema and name, as stored in the catalog."""
+
+    schema: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{quoted(self.schema)}.{quoted(self.name)}"
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        return sql.Identifier(self.schema, self.name)
+
+    @property
+    def regclass(self) -> sql.Composed:
+        """A literal of type regclass, which fails if the relation does not exist."""
+        return sql.SQL("{}::pg_catalog.regclass").format(sql.Literal(self.identifier.as_string(None)))
+
+    @property
+    def oid(self) -> sql.Composed:
+        """An expression for the relation's oid, NULL if it does not exist."""
+        return sql.SQL("pg_catalog.to_regclass({})").format(sql.Literal(self.identifier.as_string(None)))
+
+    @classmethod
+    def parse(cls, text: str, *, schema: str) -> Name:
+        """Read `table` (of `schema`) or `schema.table`. Raises UsageError."""
+        parts = split(text)
+        if len(parts) > 2:
+            raise UsageError(f"{text!r} has more than a schema and a table")
+        return cls(parts[0], parts[1]) if len(parts) == 2 else cls(schema, parts[0])

@@ -1,0 +1,132 @@
+"""Who owns which rows: the spec, resolved against a schema. Plans, the census and checks are made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from tenantry.model.name import Name
+from tenantry.model.spec import Orphans
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hop:
+    """One foreign key on the way to the tenant: columns here, columns there, and the operators that compare them.
+
+    `operators` has a (schema, name) for each column, the parent's column standing on the left.
+    `nullable` says that a column here may be NULL; `unique` that at most one parent row can match.
+    """
+
+    columns: tuple[str, ...]
+    parent: Name
+    parent_columns: tuple[str, ...]
+    operators: tuple[tuple[str, str], ...]
+    nullable: bool = False
+    deferrable: bool = False
+    unique: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Path:
+    """A derivation path: hops until the next owned table, or the tenant table itself."""
+
+    hops: tuple[Hop, ...]
+
+    @property
+    def target(self) -> Name:
+        return self.hops[-1].parent
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of the row itself that the path starts from."""
+        return self.hops[0].columns
+
+    def __str__(self) -> str:
+        return " > ".join(",".join(hop.columns) for hop in self.hops) + f" > {self.target}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Child:
+    """A table whose rows tell the tenant of the parent that they point at: `columns` are the child's, `own_columns` ours."""
+
+    table: Name
+    columns: tuple[str, ...]
+    own_columns: tuple[str, ...]
+    operators: tuple[tuple[str, str], ...]
+    deferrable: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.table}.{','.join(self.columns)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """Ownership that foreign keys do not hold: exactly one of the fields is set.
+
+    `tenant` is a slug; `column` and `expression` give a slug or a key as text, row by row; `rows` are a CSV file's:
+    the primary key's values as text, then the slug.
+    """
+
+    tenant: str | None = None
+    column: str | None = None
+    expression: str | None = None
+    rows: tuple[tuple[str, ...], ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owned:
+    """An owned or mixed table. `given`: the tenant column is the user's own. `late`: a row may have to wait for its
+    tenant, so NOT NULL and the composite keys into the table come in contract."""
+
+    table: Name
+    column: str
+    given: bool = False
+    mixed: bool = False
+    late: bool = False
+    paths: tuple[Path, ...] = ()
+    children: tuple[Child, ...] = ()
+    assignment: Assignment | None = None
+    orphans: Orphans = Orphans.FAIL
+    unique: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantTable:
+    """The table with one row per tenant. `type` is the type of every tenant column (a domain's base type)."""
+
+    name: Name
+    key: str
+    slug: str
+    type: str
+    key_operator: tuple[str, str] = ("pg_catalog", "=")
+    create: bool = False
+    default: str | None = None
+    quarantine: str | None = None
+    """Slugs of the tenants that must be there; None where no table needs one."""
+    slugs: tuple[str, ...] = ()
+    """Slugs that `assign = { tenant = … }` names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ownership:
+    """`components` are the owned tables in order of derivation; tables that need each other share a component.
+
+    `heirs` maps a partition or an inheritance child to the owned table whose decision it shares.
+    """
+
+    tenant: TenantTable
+    setting: str
+    components: tuple[tuple[Owned, ...], ...] = ()
+    shared: tuple[Name, ...] = ()
+    undecided: Mapping[Name, str] = field(default_factory=dict)
+    heirs: Mapping[Name, Name] = field(default_factory=dict)
+
+    @property
+    def owned(self) -> Iterator[Owned]:
+        for component in self.components:
+            yield from component
+
+    def of(self, table: Name) -> Owned | None:
+        """The ownership of a table, or of the table whose partition or heir it is."""
+        wanted = self.heirs.get(table, table)
+        return next((owned for owned in self.owned if owned.table == wanted), None)

@@ -1,0 +1,85 @@
+"""What a plan is made of: phases, locks, statements. The steps themselves are in tenantry.steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from psycopg import sql
+
+from tenantry.model.name import Name
+
+
+class Phase(StrEnum):
+    """In the order in which migrate goes through them."""
+
+    EXPAND = "expand"
+    BACKFILL = "backfill"
+    ENFORCE = "enforce"
+    ISOLATE = "isolate"
+    CONTRACT = "contract"
+
+    @property
+    def position(self) -> int:
+        return list(Phase).index(self)
+
+
+class LockMode(StrEnum):
+    """PostgreSQL's table locks, weakest first."""
+
+    ACCESS_SHARE = "ACCESS SHARE"
+    ROW_SHARE = "ROW SHARE"
+    ROW_EXCLUSIVE = "ROW EXCLUSIVE"
+    SHARE_UPDATE_EXCLUSIVE = "SHARE UPDATE EXCLUSIVE"
+    SHARE = "SHARE"
+    SHARE_ROW_EXCLUSIVE = "SHARE ROW EXCLUSIVE"
+    EXCLUSIVE = "EXCLUSIVE"
+    ACCESS_EXCLUSIVE = "ACCESS EXCLUSIVE"
+
+    @property
+    def strength(self) -> int:
+        return list(LockMode).index(self)
+
+    @property
+    def blocks_writers(self) -> bool:
+        """True where it conflicts with ROW EXCLUSIVE, the lock of INSERT, UPDATE and DELETE."""
+        return self.strength >= LockMode.SHARE.strength
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Lock:
+    """A table and the lock that a statement takes on it."""
+
+    table: Name
+    mode: LockMode
+
+
+class Manner(StrEnum):
+    """How the statements of a step are run."""
+
+    TRANSACTION = "transaction"
+    """One transaction with the journal row; locks first, under lock_timeout, retried."""
+    VALIDATION = "validation"
+    """One transaction that reads much and blocks no writer; a long lock_timeout, no statement_timeout."""
+    CONCURRENT = "concurrent"
+    """Each statement by itself, outside a transaction, without timeouts."""
+    BATCHES = "batches"
+    """A template that the backfill runs once for each range of pages."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """A statement, the locks it takes, and the condition under which it is needed.
+
+    `when` is a query of one boolean; None means always. `acting_as` is the role that must run it, None for our own.
+    """
+
+    sql: sql.Composable
+    locks: tuple[Lock, ...] = ()
+    when: sql.Composable | None = None
+    acting_as: str | None = None
+    parameters: tuple[str, ...] = field(default=())
+
+    @property
+    def text(self) -> str:
+        return self.sql.as_string(None)

@@ -1,0 +1,236 @@
+"""The schema of a database as found: the user's own objects, without those that tenantry made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from tenantry.model.name import Name
+
+
+class Kind(StrEnum):
+    """pg_class.relkind of what we look at."""
+
+    TABLE = "r"
+    PARTITIONED = "p"
+    VIEW = "v"
+    MATERIALIZED_VIEW = "m"
+    FOREIGN = "f"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """`type` is what format_type says; `base_type` the same with every domain unwrapped."""
+
+    name: str
+    type: str
+    base_type: str
+    not_null: bool = False
+    default: str | None = None
+    generated: str = ""
+    identity: str = ""
+    domain: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unique:
+    """A primary key, a unique constraint or a unique index, by the name of its index.
+
+    `columns` is empty where an expression takes part. `rest` is pg_get_indexdef's text after `USING btree (`.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    constraint: bool
+    primary: bool = False
+    partial: bool = False
+    deferrable: bool = False
+    valid: bool = True
+    rest: str = ""
+    exclusion: bool = False
+    referenced: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Index:
+    """An index that is not unique; `columns` holds None for an expression."""
+
+    name: str
+    columns: tuple[str | None, ...]
+    method: str = "btree"
+    partial: bool = False
+    valid: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignKey:
+    """A declared foreign key. Actions are pg_constraint's letters: a no action, r restrict, c cascade, n set null,
+    d set default. `operators` compares (schema, name), parent on the left, one per column. `declared` is False for
+    a reference that only the spec knows."""
+
+    name: str
+    columns: tuple[str, ...]
+    parent: Name
+    parent_columns: tuple[str, ...]
+    operators: tuple[tuple[str, str], ...] = ()
+    on_delete: str = "a"
+    on_update: str = "a"
+    delete_columns: tuple[str, ...] = ()
+    match: str = "s"
+    deferrable: bool = False
+    deferred: bool = False
+    validated: bool = True
+    inherited: bool = False
+    declared: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trigger:
+    """A user's trigger; `events` of INSERT, UPDATE, DELETE, TRUNCATE."""
+
+    name: str
+    before: bool
+    row: bool
+    events: tuple[str, ...]
+    enabled: str
+    function: Name
+    source: str = ""
+    security_definer: bool = False
+    constraint: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """A user's row security policy."""
+
+    name: str
+    permissive: bool
+    command: str
+    roles: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """One privilege of one grantee (`PUBLIC` for all) on a relation, or on `column` of it."""
+
+    grantor: str
+    grantee: str
+    privilege: str
+    grantable: bool = False
+    column: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table, partitioned table, partition or foreign table."""
+
+    name: Name
+    kind: Kind = Kind.TABLE
+    owner: str = ""
+    columns: tuple[Column, ...] = ()
+    primary_key: tuple[str, ...] = ()
+    uniques: tuple[Unique, ...] = ()
+    indexes: tuple[Index, ...] = ()
+    foreign_keys: tuple[ForeignKey, ...] = ()
+    triggers: tuple[Trigger, ...] = ()
+    rules: tuple[str, ...] = ()
+    policies: tuple[Policy, ...] = ()
+    grants: tuple[Grant, ...] = ()
+    sequences: tuple[Name, ...] = ()
+    row_security: bool = False
+    forced: bool = False
+    partition_of: Name | None = None
+    partition_key: tuple[str, ...] = ()
+    inherits: tuple[Name, ...] = ()
+    replica_identity: str = "d"
+    published: bool = False
+    type_used_by: tuple[str, ...] = ()
+    rows: float = 0.0
+    bytes: int = 0
+
+    def column(self, name: str) -> Column | None:
+        return next((column for column in self.columns if column.name == name), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """A view or materialised view; `reads` are the relations its rule names directly."""
+
+    name: Name
+    kind: Kind
+    owner: str
+    options: tuple[str, ...] = ()
+    reads: tuple[Name, ...] = ()
+    definition: str = ""
+    grants: tuple[Grant, ...] = ()
+
+    @property
+    def invoker(self) -> bool:
+        return any(option.lower() in ("security_invoker=true", "security_invoker=on", "security_invoker=1")
+                   for option in self.options)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Function:
+    """A user's function or procedure; `signature` is its oid::regprocedure."""
+
+    name: Name
+    signature: str
+    owner: str
+    language: str
+    security_definer: bool
+    returns_table: Name | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Role:
+    """`operator` and `usage_of` are asked with pg_has_role(…, 'usage')."""
+
+    name: str
+    superuser: bool = False
+    bypasses: bool = False
+    login: bool = False
+    create_role: bool = False
+    usage_of: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schema:
+    """What a plan is made from, together with the spec."""
+
+    version: int
+    database: str
+    user: str
+    schemas: tuple[str, ...]
+    tables: Mapping[Name, Table] = field(default_factory=dict)
+    views: Mapping[Name, View] = field(default_factory=dict)
+    functions: tuple[Function, ...] = ()
+    roles: Mapping[str, Role] = field(default_factory=dict)
+    kept: frozenset[Name] = frozenset()
+    """Tables whose tenant column of ours stayed after `rollback --preserve-data`."""
+
+    @property
+    def major(self) -> int:
+        return self.version // 10000
+
+    def partitions(self, name: Name) -> tuple[Table, ...]:
+        """All partitions below a partitioned table, parents before children."""
+        found: list[Table] = []
+        for table in self.tables.values():
+            if table.partition_of == name:
+                found.append(table)
+                found.extend(self.partitions(table.name))
+        return tuple(sorted(found, key=lambda table: (table.kind is not Kind.PARTITIONED, table.name)))
+
+    def tree(self, name: Name) -> tuple[Table, ...]:
+        """The table and all its partitions."""
+        return (self.tables[name], *self.partitions(name))
+
+    def heirs(self, name: Name) -> Iterator[Table]:
+        """Tables that inherit from `name` the classic way, at any depth."""
+        for table in self.tables.values():
+            if name in table.inherits:
+                yield table
+                yield from self.heirs(table.name)

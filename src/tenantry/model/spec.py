@@ -1,0 +1,235 @@
+"""The spec: what tenantry.toml says. Read with pydantic; names are resolved against a schema in planning."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from tenantry.errors import UsageError, nearest
+
+Hop = tuple[str, ...]
+"""The foreign-key columns of one hop; most have one."""
+
+
+def _hop(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+Path_ = tuple[Annotated[Hop, BeforeValidator(_hop)], ...]
+
+
+class Part(BaseModel):
+    """A table of the TOML file; unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Orphans(StrEnum):
+    """What becomes of rows that no path brings to a tenant."""
+
+    FAIL = "fail"
+    DEFAULT = "default"
+    QUARANTINE = "quarantine"
+    SHARED = "shared"
+
+
+class TenantPart(Part):
+    """[tenant]: the table with one row per tenant, and the column that will name it everywhere."""
+
+    table: str
+    key: str = "id"
+    slug: str = "slug"
+    column: str = "tenant_id"
+    setting: str = Field(default="app.tenant_id", pattern=r"^[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)+$")
+    default: str | None = None
+    quarantine: str = "quarantine"
+    create: bool = False
+
+
+class ApplicationPart(Part):
+    """[application]: the role that serves tenants, and the roles that keep their sight until contract."""
+
+    role: str = "tenantry_app"
+    legacy_roles: tuple[str, ...] = ()
+
+
+class OperatorPart(Part):
+    """[operator]: the role that migrates and maintains; the owner of the tables unless set."""
+
+    role: str | None = None
+
+
+class LimitsPart(Part):
+    """[limits]: what validate and verify call unreasonable."""
+
+    largest_share: float = Field(default=0.9, gt=0, le=1)
+    policy_cost: float = Field(default=1.5, gt=0)
+    unused_index_days: int = Field(default=30, ge=0)
+
+
+class LocksPart(Part):
+    """[locks]: seconds that a statement may wait for a lock, and that all its tries together may take."""
+
+    timeout: float = Field(default=2.0, gt=0)
+    budget: float = Field(default=600.0, gt=0)
+
+
+class Assign(Part):
+    """Where ownership is not in the foreign keys: exactly one way."""
+
+    csv: str | None = None
+    column: str | None = None
+    sql: str | None = None
+    tenant: str | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Assign:
+        if sum(value is not None for value in (self.csv, self.column, self.sql, self.tenant)) != 1:
+            raise ValueError("give exactly one of csv, column, sql or tenant")
+        return self
+
+
+class TablePart(Part):
+    """[[table]]: how one table's rows find their tenant."""
+
+    name: str
+    paths: tuple[Path_, ...] = ()
+    children: tuple[str, ...] = ()
+    assign: Assign | None = None
+    shared: bool = False
+    orphans: Orphans = Orphans.FAIL
+    unique: tuple[str, ...] = ()
+    column: str | None = None
+    undecided: str | None = None
+
+    @model_validator(mode="after")
+    def _decided(self) -> TablePart:
+        ways = (bool(self.paths) or bool(self.children)) + (self.assign is not None) + self.shared
+        if self.undecided is None and ways == 0:
+            raise ValueError("says nothing: give paths, children, assign, or shared = true")
+        if self.shared and (ways > 1 or self.unique or self.orphans is not Orphans.FAIL):
+            raise ValueError("a shared table has no paths, children, assign, orphans or unique")
+        if self.assign is not None and (self.paths or self.children):
+            raise ValueError("give paths and children, or assign, not both")
+        return self
+
+
+class ReferencePart(Part):
+    """[[reference]]: a foreign key that the database does not know; columns as `table.column`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    child: str = Field(alias="from")
+    parent: str = Field(alias="to")
+
+
+class RulePart(Part):
+    """[[rule]]: a business rule, as the condition of the rows that break it."""
+
+    name: str
+    table: str
+    violates: str
+    severity: Literal["error", "warning", "info"] = "error"
+    fix: str | None = None
+
+
+class LedgerPart(Part):
+    """[[ledger]]: a ledger and the balances that follow it."""
+
+    table: str
+    balance: str
+    key: tuple[str, ...]
+    quantity: str = "quantity"
+    threshold: float = 0.01
+    total_limit: float = 0.1
+    non_negative: bool = False
+    hot_keys: int = Field(default=0, ge=0)
+
+
+class Spec(Part):
+    """The whole of tenantry.toml. `path` is the file it was read from."""
+
+    version: Literal[1] = 1
+    schemas: tuple[str, ...] = Field(default=("public",), min_length=1)
+    tenant: TenantPart
+    application: ApplicationPart = ApplicationPart()
+    operator: OperatorPart = OperatorPart()
+    limits: LimitsPart = LimitsPart()
+    locks: LocksPart = LocksPart()
+    table: tuple[TablePart, ...] = ()
+    reference: tuple[ReferencePart, ...] = ()
+    rule: tuple[RulePart, ...] = ()
+    ledger: tuple[LedgerPart, ...] = ()
+    path: Path | None = Field(default=None, exclude=True)
+
+    @classmethod
+    def read(cls, path: Path) -> Spec:
+        """Read a spec file. Raises UsageError that names the file, the key and the nearest valid name."""
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise UsageError(
+                f"cannot read the spec {path}: {error.strerror or error}",
+                remedy="Run `tenantry discover --output tenantry.toml`, or name a spec with --config or --preset.",
+            ) from error
+        except UnicodeDecodeError as error:
+            raise UsageError(f"{path} is not UTF-8 text: {error}") from error
+        return cls.parse(text, path=path)
+
+    @classmethod
+    def parse(cls, text: str, *, path: Path | None = None) -> Spec:
+        """Read a spec from TOML text. Raises UsageError."""
+        source = str(path or "the spec")
+        try:
+            document = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise UsageError(f"{source} is not TOML: {error}") from error
+        try:
+            return cls.model_validate({**document, "path": path})
+        except ValidationError as error:
+            details = tuple(_sentences(error, document))
+            raise UsageError(f"{source}: {details[0]}", details=details[1:], remedy="Correct it and run again.") from error
+
+
+def _sentences(error: ValidationError, document: dict[str, Any]) -> Iterator[str]:
+    for problem in error.errors():
+        place, model, value = _place(problem["loc"], document)
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            key = str(problem["loc"][-1])
+            yield f"{place}: there is no key {key!r}{nearest(key, model)}"
+        elif problem["type"] == "missing":
+            yield f"{place}: this key is missing"
+        else:
+            yield f"{place}: {message}" + (f" (it is {value!r})" if isinstance(value, str | int | float | bool) else "")
+
+
+def _place(location: tuple[int | str, ...], document: Any) -> tuple[str, list[str], Any]:
+    """The key's place as a person would say it, the keys that are valid there, and its value."""
+    words: list[str] = []
+    model: type[BaseModel] | None = Spec
+    valid: list[str] = []
+    for part in location:
+        if isinstance(part, int):
+            named = document[part] if isinstance(document, list) and part < len(document) else None
+            label = named.get("name") if isinstance(named, dict) else None
+            words[-1] += f" {label!r}" if label else f" number {part + 1}"
+            document = named
+            continue
+        valid = [field.alias or name for name, field in model.model_fields.items() if not field.exclude] if model else []
+        words.append(f"[{part}]" if not words and isinstance(document, dict) else str(part))
+        model = _PARTS.get(part)
+        document = document.get(part) if isinstance(document, dict) else None
+    return " ".join(words), valid, document
+
+
+_PARTS: dict[str, type[BaseModel]] = {
+    "tenant": TenantPart, "application": ApplicationPart, "operator": OperatorPart, "limits": LimitsPart,
+    "locks": LocksPart, "table": TablePart, "reference": ReferencePart, "rule": RulePart, "ledger": LedgerPart,
+    "assign": Assign,
+}  # fmt: skip

@@ -1,0 +1,91 @@
+"""Queries by which steps recognise themselves in the catalog."""
+
+from __future__ import annotations
+
+from typing import LiteralString, cast
+
+from psycopg import sql
+
+from tenantry.model.name import Name
+
+WORKSHOP = "tenantry"
+"""The schema of the journal and of our functions."""
+
+
+def column_definition(table: Name, column: str) -> sql.Composed:
+    """The type of a column that is there."""
+    return sql.SQL(
+        "SELECT pg_catalog.format_type(a.atttypid, a.atttypmod) FROM pg_catalog.pg_attribute a"
+        " WHERE a.attrelid = {} AND a.attname = {} AND NOT a.attisdropped"
+    ).format(table.oid, sql.Literal(column))
+
+
+def not_null_definition(table: Name, column: str) -> sql.Composed:
+    """A word where the column is NOT NULL."""
+    return sql.SQL(
+        "SELECT 'not null' FROM pg_catalog.pg_attribute a"
+        " WHERE a.attrelid = {} AND a.attname = {} AND a.attnotnull AND NOT a.attisdropped"
+    ).format(table.oid, sql.Literal(column))
+
+
+def constraint_definition(table: Name, name: str, *, validated: bool) -> sql.Composed:
+    """A constraint's definition without NOT VALID; with `validated`, only where it is valid."""
+    return sql.SQL(
+        "SELECT pg_catalog.regexp_replace(pg_catalog.pg_get_constraintdef(c.oid), ' NOT VALID$', '')"
+        " FROM pg_catalog.pg_constraint c WHERE c.conrelid = {} AND c.conname = {} AND (c.convalidated OR NOT {})"
+    ).format(table.oid, sql.Literal(name), sql.Literal(validated))
+
+
+def index_definition(index: Name) -> sql.Composed:
+    """A valid index's definition."""
+    return sql.SQL(
+        "SELECT pg_catalog.pg_get_indexdef(i.indexrelid) FROM pg_catalog.pg_index i"
+        " WHERE i.indexrelid = {} AND i.indisvalid"
+    ).format(index.oid)
+
+
+def trigger_definition(table: Name, name: str) -> sql.Composed:
+    """A trigger that always fires, and the whole of its function."""
+    return sql.SQL(
+        "SELECT pg_catalog.concat_ws(E'\\n', pg_catalog.pg_get_triggerdef(t.oid), t.tgenabled,"
+        " pg_catalog.pg_get_functiondef(t.tgfoid), pg_catalog.pg_get_userbyid(p.proowner))"
+        " FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid"
+        " WHERE t.tgrelid = {} AND t.tgname = {} AND NOT t.tgisinternal AND t.tgenabled = 'A'"
+    ).format(table.oid, sql.Literal(name))
+
+
+def default_definition(table: Name, column: str) -> sql.Composed:
+    """A column's default as text."""
+    return sql.SQL(
+        "SELECT pg_catalog.pg_get_expr(d.adbin, d.adrelid) FROM pg_catalog.pg_attrdef d"
+        " JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum"
+        " WHERE d.adrelid = {} AND a.attname = {}"
+    ).format(table.oid, sql.Literal(column))
+
+
+def exists(query: sql.Composable) -> sql.Composed:
+    return sql.SQL("SELECT EXISTS ({})").format(query)
+
+
+def body(text: sql.Composable) -> sql.Composable:
+    """A function's body between dollar quotes that the body does not contain."""
+    inside = text.as_string(None)
+    tag = "$tenantry$"
+    while tag in inside:
+        tag = f"$tenantry_{len(tag)}$"
+    return sql.Composed([_raw(tag), text, _raw(tag)])
+
+
+def _raw(text: str) -> sql.SQL:
+    """Text that we or the server made (a tag, pg_get_indexdef), never a user's."""
+    return sql.SQL(cast(LiteralString, text))
+
+
+raw = _raw
+
+
+def identifiers(names: tuple[str, ...], qualifier: sql.Composable | None = None) -> sql.Composed:
+    """Column names with commas between; each behind `qualifier.` if there is one."""
+    if qualifier is None:
+        return sql.SQL(", ").join(sql.Identifier(name) for name in names)
+    return sql.SQL(", ").join(sql.SQL("{}.{}").format(qualifier, sql.Identifier(name)) for name in names)

@@ -1,0 +1,165 @@
+"""How a row finds its tenant, as SQL expressions: the same for fills, sweeps and the assignment trigger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from psycopg import sql
+from pydantic import Field
+
+from tenantry.model.name import Name
+from tenantry.model.ownership import Hop
+from tenantry.steps.catalog import raw
+
+
+def equal(
+    left: sql.Composable, left_columns: tuple[str, ...], right: sql.Composable, right_columns: tuple[str, ...],
+    operators: tuple[tuple[str, str], ...],
+) -> sql.Composed:  # fmt: skip
+    """`left` compared with `right` column by column, by the foreign key's own operators."""
+    return sql.SQL(" AND ").join(
+        sql.SQL("{}.{} OPERATOR({}.{}) {}.{}").format(
+            left, sql.Identifier(here), sql.Identifier(schema), raw(name), right, sql.Identifier(there)
+        )
+        for here, there, (schema, name) in zip(left_columns, right_columns, operators, strict=True)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantReference:
+    """The tenant table, as far as an expression needs it."""
+
+    table: Name
+    key: str
+    slug: str
+    type: str
+
+    def key_of(self, slug: str) -> sql.Composed:
+        """The key of the tenant with this slug."""
+        return sql.SQL("(SELECT tenant.{} FROM {} AS tenant WHERE tenant.{}::text = {})").format(
+            sql.Identifier(self.key), self.table.identifier, sql.Identifier(self.slug), sql.Literal(slug)
+        )
+
+    def named_by(self, text: sql.Composable) -> sql.Composed:
+        """The key of the tenant whose slug, or else whose key, is this text."""
+        return sql.SQL(
+            "(SELECT tenant.{key} FROM {table} AS tenant, (SELECT ({text})::text AS given) AS said"
+            " WHERE tenant.{slug}::text = said.given OR tenant.{key}::text = said.given"
+            " ORDER BY tenant.{slug}::text = said.given DESC LIMIT 1)"
+        ).format(
+            key=sql.Identifier(self.key), table=self.table.identifier, slug=sql.Identifier(self.slug), text=text
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ByPath:
+    """Along foreign keys; `column` holds the tenant in the last table, None where the row's own column is the key."""
+
+    kind: Literal["path"] = "path"
+    hops: tuple[Hop, ...]
+    column: str | None
+
+    def expression(self, row: sql.Composable) -> sql.Composed:
+        first = self.hops[0]
+        if self.column is None and len(self.hops) == 1:
+            return sql.SQL("{}.{}").format(row, sql.Identifier(first.columns[0]))
+        aliases = [sql.Identifier(f"hop{number}") for number in range(1, len(self.hops) + 1)]
+        source = sql.SQL("{} AS {}").format(first.parent.identifier, aliases[0])
+        for number, hop in enumerate(self.hops[1:], start=1):
+            last = number == len(self.hops) - 1
+            if last and self.column is None:
+                break
+            source = sql.SQL("{} JOIN {} AS {} ON {}").format(
+                source, hop.parent.identifier, aliases[number],
+                equal(aliases[number], hop.parent_columns, aliases[number - 1], hop.columns, hop.operators),
+            )  # fmt: skip
+        result = (
+            sql.SQL("{}.{}").format(aliases[-1], sql.Identifier(self.column))
+            if self.column is not None
+            else sql.SQL("{}.{}").format(aliases[-2], sql.Identifier(self.hops[-1].columns[0]))
+        )
+        one = sql.SQL("") if all(hop.unique for hop in self.hops) else sql.SQL(" ORDER BY 1 LIMIT 1")
+        condition = equal(aliases[0], first.parent_columns, row, first.columns, first.operators)
+        return sql.SQL("(SELECT {} FROM {} WHERE {}{})").format(result, source, condition, one)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ByChildren:
+    """From a child that knows its tenant; all that know one agree, or the census has refused."""
+
+    kind: Literal["children"] = "children"
+    table: Name
+    columns: tuple[str, ...]
+    own_columns: tuple[str, ...]
+    operators: tuple[tuple[str, str], ...]
+    column: str
+
+    def expression(self, row: sql.Composable) -> sql.Composed:
+        child = sql.Identifier("child")
+        reversed_operators = tuple(self.operators)
+        return sql.SQL("(SELECT child.{tenant} FROM {table} AS child WHERE {match} AND child.{tenant} IS NOT NULL LIMIT 1)").format(
+            tenant=sql.Identifier(self.column), table=self.table.identifier,
+            match=equal(row, self.own_columns, child, self.columns, reversed_operators),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BySlug:
+    """One tenant for every row."""
+
+    kind: Literal["slug"] = "slug"
+    tenant: TenantReference
+    slug: str
+
+    def expression(self, row: sql.Composable) -> sql.Composed:
+        return self.tenant.key_of(self.slug)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ByText:
+    """The user's own expression over the row (its alias is the table's name), or one of its columns."""
+
+    kind: Literal["text"] = "text"
+    tenant: TenantReference
+    table: Name
+    column: str | None = None
+    text: str | None = None
+
+    def expression(self, row: sql.Composable) -> sql.Composed:
+        if self.column is not None:
+            return self.tenant.named_by(sql.SQL("{}.{}").format(row, sql.Identifier(self.column)))
+        value = sql.SQL("SELECT ({}) FROM (SELECT {}.*) AS {}").format(
+            raw(self.text or "NULL"), row, sql.Identifier(self.table.name)
+        )
+        return self.tenant.named_by(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ByRows:
+    """From a table of ours that holds the CSV file: the primary key's columns as text, then the slug."""
+
+    kind: Literal["rows"] = "rows"
+    tenant: TenantReference
+    assigned: Name
+    columns: tuple[str, ...]
+
+    def expression(self, row: sql.Composable) -> sql.Composed:
+        match = sql.SQL(" AND ").join(
+            sql.SQL("assigned.{} = {}.{}::text").format(sql.Identifier(f"key{number}"), row, sql.Identifier(column))
+            for number, column in enumerate(self.columns, start=1)
+        )
+        return self.tenant.named_by(
+            sql.SQL("SELECT assigned.tenant FROM {} AS assigned WHERE {}").format(self.assigned.identifier, match)
+        )
+
+
+Source = Annotated[ByPath | ByChildren | BySlug | ByText | ByRows, Field(discriminator="kind")]
+
+
+def derived(sources: tuple[Source, ...], row: sql.Composable) -> sql.Composable:
+    """The first source that ends in a tenant gives it."""
+    expressions = [source.expression(row) for source in sources]
+    if len(expressions) == 1:
+        return expressions[0]
+    return sql.SQL("COALESCE({})").format(sql.SQL(", ").join(expressions))

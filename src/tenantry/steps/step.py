@@ -1,0 +1,60 @@
+"""What every step is: a value that says what it does, how it is undone, and how it is recognised."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from psycopg import sql
+
+from tenantry.model.name import Name
+from tenantry.model.plan import Phase, Statement
+
+Before = Mapping[str, Any]
+"""What `record` found before the step was applied, as JSON; empty for steps that record nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step(ABC):
+    """One change to one table. Its subclasses are plain data, so that the journal can hold them."""
+
+    phase: Phase
+    table: Name
+
+    kept: ClassVar[bool] = False
+    """True where `rollback --preserve-data` leaves it."""
+    journaled: ClassVar[bool] = False
+    """True where the catalog alone cannot tell: in force only if the journal says so, too."""
+
+    @property
+    @abstractmethod
+    def key(self) -> str:
+        """Names the step among all steps of a database, for ever."""
+
+    @property
+    @abstractmethod
+    def title(self) -> str:
+        """What it does, for people."""
+
+    @property
+    def note(self) -> str:
+        """What changes for the user's application, if anything."""
+        return ""
+
+    @abstractmethod
+    def definition(self) -> sql.Composable:
+        """A query whose single text says what is in force; no row, or NULL, where the step is not."""
+
+    @abstractmethod
+    def apply(self) -> tuple[Statement, ...]:
+        """The statements that put it in force."""
+
+    @abstractmethod
+    def revert(self, before: Before) -> tuple[Statement, ...]:
+        """The statements that take it away, given what `record` found; they may run twice."""
+
+    def record(self) -> sql.Composable | None:
+        """A query of one JSON value, run before `apply` in the same transaction."""
+        return None
