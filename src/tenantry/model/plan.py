@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 from psycopg import sql
@@ -55,30 +55,33 @@ class Lock:
 
 
 class Manner(StrEnum):
-    """How the statements of a step are run."""
+    """How a statement is run."""
 
     TRANSACTION = "transaction"
     """One transaction with the journal row; locks first, under lock_timeout, retried."""
     VALIDATION = "validation"
     """One transaction that reads much and blocks no writer; a long lock_timeout, no statement_timeout."""
     CONCURRENT = "concurrent"
-    """Each statement by itself, outside a transaction, without timeouts."""
+    """By itself, outside a transaction, without timeouts."""
     BATCHES = "batches"
     """A template that the backfill runs once for each range of pages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
-    """A statement, the locks it takes, and the condition under which it is needed.
+    """A statement, the locks it takes, how it is run, and the condition under which it is needed.
 
     `when` is a query of one boolean; None means always. `acting_as` is the role that must run it, None for our own.
+    `parameters` name $1, $2, … of a template. Consecutive statements of a step that are run in the manner of a
+    transaction share one.
     """
 
     sql: sql.Composable
+    manner: Manner = Manner.TRANSACTION
     locks: tuple[Lock, ...] = ()
     when: sql.Composable | None = None
     acting_as: str | None = None
-    parameters: tuple[str, ...] = field(default=())
+    parameters: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:

@@ -55,6 +55,10 @@ class Step(ABC):
     def revert(self, before: Before) -> tuple[Statement, ...]:
         """The statements that take it away, given what `record` found; they may run twice."""
 
+    def keep(self, before: Before) -> tuple[Statement, ...]:
+        """What `rollback --preserve-data` does to a kept step."""
+        return ()
+
     def record(self) -> sql.Composable | None:
         """A query of one JSON value, run before `apply` in the same transaction."""
         return None

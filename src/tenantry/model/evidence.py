@@ -1,0 +1,143 @@
+"""The census: what is asked of the data before anything is changed, and what the data answered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from psycopg import sql
+
+from tenantry.model.name import Name
+from tenantry.model.spec import Orphans
+
+
+class WayKind(StrEnum):
+    """How a row can come to a tenant; a REFERENCE gives none, but must not point into another tenant."""
+
+    GIVEN = "given"
+    PATH = "path"
+    CHILD = "child"
+    ASSIGNED = "assigned"
+    REFERENCE = "reference"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WayEvidence:
+    """The rows that one way brings to a tenant: all of them, those that no other way brings there, and those whose
+    tenant is another than this way says. `label` is the path, the child or the column, for people."""
+
+    label: str
+    kind: WayKind
+    found: int
+    alone: int
+    differs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """A row, by its primary key (by its place where it has none), and the tenants that each way says."""
+
+    key: Mapping[str, Any]
+    tenants: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableEvidence:
+    """The rows of one owned table. `orphans` found no tenant, whatever `policy` makes of them; `conflicts` have ways
+    that disagree. `counted` is False where all rows get one tenant and `rows` is PostgreSQL's estimate."""
+
+    table: Name
+    rows: int
+    orphans: int = 0
+    conflicts: int = 0
+    policy: Orphans = Orphans.FAIL
+    ways: tuple[WayEvidence, ...] = ()
+    orphan_samples: tuple[Sample, ...] = ()
+    conflict_samples: tuple[Sample, ...] = ()
+    counted: bool = True
+
+    @property
+    def found(self) -> int:
+        """Rows that a way brings to a tenant."""
+        return self.rows - self.orphans
+
+    @property
+    def refused(self) -> bool:
+        """Whether the table cannot be migrated as the spec stands."""
+        return self.conflicts > 0 or (self.orphans > 0 and self.policy is Orphans.FAIL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What the census found, table by table, in order of derivation."""
+
+    tables: Mapping[Name, TableEvidence] = field(default_factory=dict)
+
+    @property
+    def refused(self) -> tuple[TableEvidence, ...]:
+        """The tables with conflicts, or with orphans that the spec does not accept."""
+        return tuple(table for table in self.tables.values() if table.refused)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repeat:
+    """Statements that are run in turn, again and again, until a whole round changes no row."""
+
+    statements: tuple[sql.Composable, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is asked about one table: `counts` gives one row for `read`; `orphans` and `conflicts` give samples and
+    are worth asking only where the counts say that there are some."""
+
+    table: Name
+    policy: Orphans
+    ways: tuple[tuple[str, WayKind], ...]
+    counts: sql.Composable
+    orphans: sql.Composable
+    conflicts: sql.Composable
+
+    def read(self, row: Sequence[int]) -> TableEvidence:
+        """The table's evidence, without samples."""
+        rows, orphans, conflicts, *figures = row
+        ways = tuple(
+            WayEvidence(label=label, kind=kind, found=found, alone=alone, differs=differs)
+            for (label, kind), found, alone, differs in zip(
+                self.ways, figures[0::3], figures[1::3], figures[2::3], strict=True
+            )
+        )
+        return TableEvidence(
+            table=self.table, rows=rows, orphans=orphans, conflicts=conflicts, policy=self.policy, ways=ways
+        )
+
+    def samples(self, rows: Sequence[Sequence[Any]]) -> tuple[Sample, ...]:
+        """Read the rows of `orphans` or `conflicts`: the key, then the list of tenants of each way."""
+        return tuple(
+            Sample(
+                key=key,
+                tenants={
+                    label: tuple(tenants)
+                    for (label, _), tenants in zip(self.ways, said, strict=True)
+                    if tenants
+                },
+            )
+            for key, *said in rows
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Census:
+    """Statements to be run in one snapshot: `shadows` in order, then the questions. `known` needs no question."""
+
+    shadows: tuple[sql.Composable | Repeat, ...]
+    questions: tuple[Question, ...]
+    known: tuple[TableEvidence, ...] = ()
+    order: tuple[Name, ...] = ()
+
+    def evidence(self, answers: Sequence[TableEvidence]) -> Evidence:
+        """All tables' evidence, in order of derivation."""
+        found = {table.table: table for table in (*self.known, *answers)}
+        return Evidence(tables={name: found[name] for name in self.order})

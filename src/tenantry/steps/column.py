@@ -1,0 +1,127 @@
+"""The tenant column, its constant default, and its default from the setting."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from psycopg import sql
+
+from tenantry.model.name import Name
+from tenantry.model.plan import Lock, LockMode, Statement
+from tenantry.steps.catalog import body, column_definition, default_definition, exists, raw
+from tenantry.steps.context import context_value
+from tenantry.steps.derivation import TenantReference
+from tenantry.steps.step import Before, Step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantColumn(Step):
+    """ADD COLUMN, a catalog change: no row is touched, with or without the constant.
+
+    `tree` are the partitions and heirs that get the column by recursion. The constant's key is looked up by its slug
+    when the statement runs, hence the DO block: a DEFAULT takes no subquery, and must be a constant to be free.
+    """
+
+    kind: Literal["column"] = "column"
+    column: str
+    type: str
+    tree: tuple[Name, ...] = ()
+    constant: str | None = None
+    tenant: TenantReference
+    kept = True
+
+    @property
+    def key(self) -> str:
+        return f"column:{self.table}:{self.column}"
+
+    @property
+    def title(self) -> str:
+        ending = f", all rows to the tenant {self.constant!r}" if self.constant is not None else ""
+        return f"add the column {self.column}{ending}"
+
+    @property
+    def locks(self) -> tuple[Lock, ...]:
+        return tuple(Lock(table, LockMode.ACCESS_EXCLUSIVE) for table in (self.table, *self.tree))
+
+    def definition(self) -> sql.Composable:
+        return column_definition(self.table, self.column)
+
+    def apply(self) -> tuple[Statement, ...]:
+        add = sql.SQL("ALTER TABLE {} ADD COLUMN {} {}").format(
+            self.table.identifier, sql.Identifier(self.column), raw(self.type)
+        )
+        if self.constant is None:
+            return (Statement(sql=add, locks=self.locks),)
+        template = sql.Literal(add.as_string(None).replace("%", "%%") + " DEFAULT %L")
+        block = sql.SQL("DO {}").format(
+            body(sql.SQL("BEGIN EXECUTE pg_catalog.format({}, {}); END").format(
+                template, self.tenant.key_of(self.constant)))
+        )  # fmt: skip
+        return (Statement(sql=block, locks=self.locks),)
+
+    def revert(self, before: Before) -> tuple[Statement, ...]:
+        drop = sql.SQL("ALTER TABLE {} DROP COLUMN IF EXISTS {}").format(
+            self.table.identifier, sql.Identifier(self.column)
+        )
+        return (Statement(sql=drop, locks=self.locks, when=exists(self.definition())),)
+
+    def keep(self, before: Before) -> tuple[Statement, ...]:
+        drop = sql.SQL("ALTER TABLE {} ALTER COLUMN {} DROP DEFAULT").format(
+            self.table.identifier, sql.Identifier(self.column)
+        )
+        default = exists(default_definition(self.table, self.column))
+        return (Statement(sql=drop, locks=self.locks, when=default),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextDefault(Step):
+    """SET DEFAULT from the setting, so that an application that names no tenant writes into its own.
+
+    A catalog change. What the default was before is recorded and put back.
+    """
+
+    kind: Literal["context_default"] = "context_default"
+    column: str
+    type: str
+    setting: str
+
+    @property
+    def key(self) -> str:
+        return f"context_default:{self.table}:{self.column}"
+
+    @property
+    def title(self) -> str:
+        return f"the default of {self.column} is the setting {self.setting}"
+
+    @property
+    def locks(self) -> tuple[Lock, ...]:
+        return (Lock(self.table, LockMode.ACCESS_EXCLUSIVE),)
+
+    def definition(self) -> sql.Composable:
+        expression = default_definition(self.table, self.column)
+        return sql.SQL("SELECT found.* FROM ({}) AS found(text) WHERE pg_catalog.strpos(found.text, {}) > 0").format(
+            expression, sql.Literal("current_setting('" + self.setting)
+        )
+
+    def record(self) -> sql.Composable:
+        return sql.SQL("SELECT pg_catalog.jsonb_build_object('default', ({}))").format(
+            default_definition(self.table, self.column)
+        )
+
+    def apply(self) -> tuple[Statement, ...]:
+        return (self._set(context_value(self.setting, self.type)),)
+
+    def revert(self, before: Before) -> tuple[Statement, ...]:
+        if before.get("default") is not None:
+            return (self._set(raw(before["default"])),)
+        drop = sql.SQL("ALTER TABLE ONLY {} ALTER COLUMN {} DROP DEFAULT").format(
+            self.table.identifier, sql.Identifier(self.column)
+        )
+        return (Statement(sql=drop, locks=self.locks, when=exists(self.definition())),)
+
+    def _set(self, value: sql.Composable) -> Statement:
+        statement = sql.SQL("ALTER TABLE ONLY {} ALTER COLUMN {} SET DEFAULT {}").format(
+            self.table.identifier, sql.Identifier(self.column), value
+        )
+        return Statement(sql=statement, locks=self.locks)

@@ -1,0 +1,184 @@
+"""The tenant of every existing row, in batches by page range; and the same once more as a sweep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from psycopg import sql
+
+from tenantry.model.name import Name
+from tenantry.model.plan import Lock, LockMode, Manner, Statement
+from tenantry.steps.catalog import WORKSHOP, exists
+from tenantry.steps.derivation import Source, derived
+from tenantry.steps.step import Before, Step
+
+PARAMETERS = ("first", "past", "stripes", "stripe")
+IMAGES = Name(WORKSHOP, "filled")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelationFill:
+    """The fill of one relation that holds rows: a plain table, a partition, or the ONLY part of an inheritance parent.
+
+    `overrides`: a tenant that differs from the derived one is set right; otherwise only NULLs are filled.
+    `identity` is the primary key where the column is the user's own, whose NULLs must be put back by a rollback.
+    """
+
+    relation: Name
+    column: str
+    sources: tuple[Source, ...]
+    overrides: bool
+    identity: tuple[str, ...] = ()
+
+    def _pending(self, *, batch: bool) -> sql.Composed:
+        """Rows whose tenant is to be set, with the tenant that they are to get.
+
+        OFFSET 0 keeps the derivation from being evaluated twice.
+        """
+        row, column = sql.Identifier("row"), sql.Identifier(self.column)
+        wanting = (
+            sql.SQL("row.{0} IS DISTINCT FROM derived.tenant").format(column)
+            if self.overrides
+            else sql.SQL("row.{} IS NULL").format(column)
+        )
+        # A row's number on its page decides its stripe: once a page's first stripe has moved away and is pruned, the
+        # other stripes find room on the page, and their updates are HOT: no index is touched.
+        pages = sql.SQL(
+            " AND row.ctid >= $1::tid AND row.ctid < $2::tid"
+            " AND ($3::int = 1 OR ((row.ctid::text::point)[1])::int % $3::int = $4::int)"
+        )
+        return sql.SQL(
+            "SELECT row.ctid AS address, derived.tenant FROM ONLY {} AS row"
+            " CROSS JOIN LATERAL (SELECT {} AS tenant OFFSET 0) AS derived"
+            " WHERE derived.tenant IS NOT NULL AND {}{}"
+        ).format(self.relation.identifier, derived(self.sources, row), wanting, pages if batch else sql.SQL(""))
+
+    def batch(self, step: str) -> Statement:
+        """Fill the rows of one page range that nobody holds; parameters $1 to $4 as in PARAMETERS.
+
+        SKIP LOCKED: rows that somebody holds are left for the next pass, so the application never deadlocks with us.
+        """
+        update = sql.SQL(
+            "WITH batch AS MATERIALIZED ({} FOR NO KEY UPDATE OF row SKIP LOCKED)"
+            " UPDATE ONLY {} AS row SET {} = batch.tenant FROM batch WHERE row.ctid = batch.address"
+        ).format(self._pending(batch=True), self.relation.identifier, sql.Identifier(self.column))
+        if self.identity:
+            keys = sql.SQL(", ").join(
+                sql.SQL("{}, row.{}").format(sql.Literal(name), sql.Identifier(name)) for name in self.identity
+            )
+            update = sql.SQL(
+                "WITH changed AS ({} RETURNING pg_catalog.jsonb_build_object({}) AS key, batch.tenant::text AS tenant)"
+                " INSERT INTO {} (step, key, tenant) SELECT {}, changed.key, changed.tenant FROM changed"
+            ).format(update, keys, IMAGES.identifier, sql.Literal(step))
+        return Statement(
+            sql=update,
+            manner=Manner.BATCHES,
+            locks=(Lock(self.relation, LockMode.ROW_EXCLUSIVE),),
+            parameters=PARAMETERS,
+        )
+
+    def pending(self) -> sql.Composed:
+        """True where rows are left to be filled."""
+        return exists(self._pending(batch=False))
+
+    def restore(self, step: str) -> Statement:
+        """Put back the NULLs of the user's own column, in rows that still have the tenant we gave them."""
+        match = sql.SQL(" AND ").join(
+            sql.SQL("row.{0}::text = (image.key ->> {1})").format(sql.Identifier(name), sql.Literal(name))
+            for name in self.identity
+        )
+        update = sql.SQL(
+            "UPDATE ONLY {table} AS row SET {column} = NULL FROM {images} AS image"
+            " WHERE image.step = {step} AND {match} AND row.{column}::text = image.tenant"
+        ).format(
+            table=self.relation.identifier, column=sql.Identifier(self.column), images=IMAGES.identifier,
+            step=sql.Literal(step), match=match,
+        )  # fmt: skip
+        return Statement(sql=update, locks=(Lock(self.relation, LockMode.ROW_EXCLUSIVE),))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fill(Step):
+    """Fills of tables that derive from each other, repeated until a round fills nothing; most have one table, and one
+    round. `purpose`: fill, then default for what no path reaches, then sweep after the constraints stand."""
+
+    kind: Literal["fill"] = "fill"
+    purpose: Literal["fill", "default", "sweep", "rest"] = "fill"
+    fills: tuple[RelationFill, ...]
+    complete: tuple[tuple[Name, str], ...] = ()
+    """Relations and columns that hold no NULL once it is done."""
+    kept = True
+    journaled = True
+
+    @property
+    def key(self) -> str:
+        return f"{self.purpose}:{self.table}"
+
+    @property
+    def title(self) -> str:
+        tables = ", ".join(str(fill.relation) for fill in self.fills)
+        match self.purpose:
+            case "fill":
+                return f"fill the tenant of every row of {tables}"
+            case "default":
+                return f"give the rows of {tables} that no path reaches their tenant"
+            case "sweep":
+                return f"repair what was written meanwhile in {tables}"
+            case "rest":
+                return f"fill what was left of {tables}"
+
+    def definition(self) -> sql.Composable:
+        checks: list[sql.Composable] = [sql.SQL("true")]
+        for relation, column in self.complete:
+            # A column that is NOT NULL needs no look at its rows.
+            checks.append(
+                sql.SQL(
+                    "((SELECT a.attnotnull FROM pg_catalog.pg_attribute a WHERE a.attrelid = {} AND a.attname = {})"
+                    " OR NOT EXISTS (SELECT FROM ONLY {} AS row WHERE row.{} IS NULL))"
+                ).format(relation.oid, sql.Literal(column), relation.identifier, sql.Identifier(column))
+            )
+        return sql.SQL("SELECT 'filled' WHERE {}").format(sql.SQL(" AND ").join(checks))
+
+    def apply(self) -> tuple[Statement, ...]:
+        return tuple(fill.batch(self.key) for fill in self.fills)
+
+    def revert(self, before: Before) -> tuple[Statement, ...]:
+        return tuple(fill.restore(self.key) for fill in self.fills if fill.identity)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssignedRows(Step):
+    """The CSV file of a table whose owners are not in the foreign keys, as a table of ours."""
+
+    kind: Literal["assigned_rows"] = "assigned_rows"
+    name: Name
+    rows: tuple[tuple[str, ...], ...]
+
+    @property
+    def key(self) -> str:
+        return f"assigned_rows:{self.table}"
+
+    @property
+    def title(self) -> str:
+        return f"load {len(self.rows)} assignments of rows to tenants"
+
+    def definition(self) -> sql.Composable:
+        return sql.SQL("SELECT 'loaded' WHERE {} IS NOT NULL").format(self.name.oid)
+
+    def apply(self) -> tuple[Statement, ...]:
+        width = len(self.rows[0]) - 1 if self.rows else 1
+        keys = [sql.Identifier(f"key{number}") for number in range(1, width + 1)]
+        create = sql.SQL("CREATE TABLE {} ({}, tenant text NOT NULL, PRIMARY KEY ({}))").format(
+            self.name.identifier,
+            sql.SQL(", ").join(sql.SQL("{} text NOT NULL").format(key) for key in keys),
+            sql.SQL(", ").join(keys),
+        )
+        rows = sql.SQL(", ").join(
+            sql.SQL("({})").format(sql.SQL(", ").join(map(sql.Literal, row))) for row in self.rows
+        )
+        insert = sql.SQL("INSERT INTO {} VALUES {}").format(self.name.identifier, rows)
+        return (Statement(sql=create), *((Statement(sql=insert),) if self.rows else ()))
+
+    def revert(self, before: Before) -> tuple[Statement, ...]:
+        return (Statement(sql=sql.SQL("DROP TABLE IF EXISTS {}").format(self.name.identifier)),)

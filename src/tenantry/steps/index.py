@@ -1,0 +1,136 @@
+"""Indexes that begin with the tenant: built CONCURRENTLY, on each partition by itself, then attached."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from psycopg import sql
+
+from tenantry.model.name import Name
+from tenantry.model.plan import Lock, LockMode, Manner, Statement
+from tenantry.steps.catalog import exists, identifiers, index_definition, raw
+from tenantry.steps.step import Before, Step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantIndex(Step):
+    """CREATE INDEX CONCURRENTLY on one relation. An invalid left-over of a build that died is dropped and rebuilt.
+
+    `rest` is the text of a user's unique index behind its opening parenthesis, which the tenant column is put before;
+    otherwise `columns` are indexed behind the tenant column. `shared_rows` makes it a unique index of the rows without
+    a tenant, which a unique index with the tenant would let pass twice.
+    """
+
+    kind: Literal["index"] = "index"
+    index: Name
+    column: str
+    columns: tuple[str, ...] = ()
+    unique: bool = False
+    rest: str = ""
+    reason: str = ""
+
+    @property
+    def key(self) -> str:
+        return f"index:{self.index}"
+
+    @property
+    def title(self) -> str:
+        what = "unique index" if self.unique else "index"
+        return f"build the {what} {self.index.name}" + (f" ({self.reason})" if self.reason else "")
+
+    def definition(self) -> sql.Composable:
+        return index_definition(self.index)
+
+    def apply(self) -> tuple[Statement, ...]:
+        inside = (
+            sql.SQL("{}, {}").format(sql.Identifier(self.column), raw(self.rest))
+            if self.rest
+            else sql.SQL("{})").format(identifiers((self.column, *self.columns)))
+        )
+        create = sql.SQL("CREATE {}INDEX CONCURRENTLY {} ON {} USING btree ({}").format(
+            sql.SQL("UNIQUE " if self.unique else ""),
+            sql.Identifier(self.index.name),
+            self.table.identifier,
+            inside,
+        )
+        return (
+            self._drop(invalid=True),
+            Statement(
+                sql=create,
+                manner=Manner.CONCURRENT,
+                locks=(Lock(self.table, LockMode.SHARE_UPDATE_EXCLUSIVE),),
+            ),
+        )
+
+    def revert(self, before: Before) -> tuple[Statement, ...]:
+        return (self._drop(invalid=False),)
+
+    def _drop(self, *, invalid: bool) -> Statement:
+        there = sql.SQL("SELECT FROM pg_catalog.pg_index i WHERE i.indexrelid = {} AND NOT (i.indisvalid AND {})").format(
+            self.index.oid, sql.Literal(invalid)
+        )
+        drop = sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(self.index.identifier)
+        return Statement(
+            sql=drop,
+            manner=Manner.CONCURRENT,
+            locks=(Lock(self.table, LockMode.SHARE_UPDATE_EXCLUSIVE),),
+            when=exists(there),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartitionedIndex(Step):
+    """The index of a partitioned table: an empty shell, to which the indexes of its partitions are attached.
+
+    `rest` is as in TenantIndex. Dropping it drops those of the partitions, too.
+    """
+
+    kind: Literal["partitioned_index"] = "partitioned_index"
+    index: Name
+    column: str
+    columns: tuple[str, ...] = ()
+    unique: bool = False
+    rest: str = ""
+    parts: tuple[tuple[Name, Name], ...] = ()
+    """Each direct partition and its index."""
+
+    @property
+    def key(self) -> str:
+        return f"index:{self.index}"
+
+    @property
+    def title(self) -> str:
+        return f"attach the partitions' indexes to {self.index.name}"
+
+    def definition(self) -> sql.Composable:
+        return index_definition(self.index)
+
+    def apply(self) -> tuple[Statement, ...]:
+        inside = (
+            sql.SQL("{}, {}").format(sql.Identifier(self.column), raw(self.rest))
+            if self.rest
+            else sql.SQL("{})").format(identifiers((self.column, *self.columns)))
+        )
+        create = sql.SQL("CREATE {}INDEX IF NOT EXISTS {} ON ONLY {} USING btree ({}").format(
+            sql.SQL("UNIQUE " if self.unique else ""),
+            sql.Identifier(self.index.name),
+            self.table.identifier,
+            inside,
+        )
+        attach = tuple(
+            Statement(
+                sql=sql.SQL("ALTER INDEX {} ATTACH PARTITION {}").format(
+                    self.index.identifier, index.identifier
+                ),
+                locks=(Lock(part, LockMode.ACCESS_SHARE),),
+            )
+            for part, index in self.parts
+        )
+        return (Statement(sql=create, locks=(Lock(self.table, LockMode.SHARE),)), *attach)
+
+    def revert(self, before: Before) -> tuple[Statement, ...]:
+        drop = sql.SQL("DROP INDEX IF EXISTS {}").format(self.index.identifier)
+        locks = tuple(Lock(name, LockMode.ACCESS_EXCLUSIVE) for name in (self.table, *(part for part, _ in self.parts)))
+        there = sql.SQL("SELECT {} IS NOT NULL").format(self.index.oid)
+        return (Statement(sql=drop, locks=locks, when=there),)

@@ -1,0 +1,112 @@
+"""Foreign keys of the tenant column: to the tenant table, and beside each of the user's own a composite one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from psycopg import sql
+
+from tenantry.model.name import Name
+from tenantry.model.plan import Lock, LockMode, Manner, Statement
+from tenantry.steps.catalog import constraint_definition, exists, identifiers
+from tenantry.steps.step import Before, Step
+
+_ACTIONS = {"a": "NO ACTION", "r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantForeignKey(Step):
+    """ADD FOREIGN KEY NOT VALID: new rows obey from now on, old ones are proved by ForeignKeyValid.
+
+    A partitioned table takes no NOT VALID before PostgreSQL 18: its partitions get theirs first, and the parent's then
+    adopts those without a scan (`whole`).
+    """
+
+    kind: Literal["foreign_key"] = "foreign_key"
+    constraint: str
+    columns: tuple[str, ...]
+    parent: Name
+    parent_columns: tuple[str, ...]
+    on_delete: str = "a"
+    on_update: str = "a"
+    delete_columns: tuple[str, ...] = ()
+    deferrable: bool = False
+    deferred: bool = False
+    whole: bool = False
+    tree: tuple[Name, ...] = ()
+    parent_tree: tuple[Name, ...] = ()
+    changes: str = ""
+    """What it changes for the user's application, if anything."""
+
+    @property
+    def key(self) -> str:
+        return f"foreign_key:{self.table}:{self.constraint}"
+
+    @property
+    def title(self) -> str:
+        return f"foreign key ({', '.join(self.columns)}) to {self.parent}"
+
+    @property
+    def note(self) -> str:
+        return self.changes
+
+    def definition(self) -> sql.Composable:
+        return constraint_definition(self.table, self.constraint, validated=False)
+
+    def _locks(self, mode: LockMode) -> tuple[Lock, ...]:
+        names = dict.fromkeys((self.parent, *self.parent_tree, self.table, *self.tree))
+        return tuple(Lock(name, mode) for name in names)
+
+    def apply(self) -> tuple[Statement, ...]:
+        on_delete = sql.SQL(_ACTIONS[self.on_delete])
+        if self.delete_columns:
+            on_delete = sql.SQL("{} ({})").format(on_delete, identifiers(self.delete_columns))  # type: ignore[assignment]
+        timing = sql.SQL("")
+        if self.deferrable:
+            timing = sql.SQL(" DEFERRABLE INITIALLY DEFERRED" if self.deferred else " DEFERRABLE INITIALLY IMMEDIATE")
+        add = sql.SQL(
+            "ALTER TABLE {} ADD CONSTRAINT {} FOREIGN KEY ({}) REFERENCES {} ({}) ON UPDATE {} ON DELETE {}{}{}"
+        ).format(
+            self.table.identifier, sql.Identifier(self.constraint), identifiers(self.columns),
+            self.parent.identifier, identifiers(self.parent_columns),
+            sql.SQL(_ACTIONS[self.on_update]), on_delete, timing, sql.SQL("" if self.whole else " NOT VALID"),
+        )  # fmt: skip
+        return (Statement(sql=add, locks=self._locks(LockMode.SHARE_ROW_EXCLUSIVE)),)
+
+    def revert(self, before: Before) -> tuple[Statement, ...]:
+        drop = sql.SQL("ALTER TABLE {} DROP CONSTRAINT IF EXISTS {}").format(
+            self.table.identifier, sql.Identifier(self.constraint)
+        )
+        # A partition's key that its parent's has adopted goes with the parent's.
+        return (Statement(sql=drop, locks=self._locks(LockMode.ACCESS_EXCLUSIVE), when=exists(self.definition())),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignKeyValid(Step):
+    """VALIDATE a foreign key: reads both tables, stops nobody."""
+
+    kind: Literal["foreign_key_valid"] = "foreign_key_valid"
+    constraint: str
+    parent: Name
+
+    @property
+    def key(self) -> str:
+        return f"foreign_key_valid:{self.table}:{self.constraint}"
+
+    @property
+    def title(self) -> str:
+        return f"prove the foreign key {self.constraint} to {self.parent}"
+
+    def definition(self) -> sql.Composable:
+        return constraint_definition(self.table, self.constraint, validated=True)
+
+    def apply(self) -> tuple[Statement, ...]:
+        validate = sql.SQL("ALTER TABLE {} VALIDATE CONSTRAINT {}").format(
+            self.table.identifier, sql.Identifier(self.constraint)
+        )
+        locks = (Lock(self.parent, LockMode.ROW_SHARE), Lock(self.table, LockMode.SHARE_UPDATE_EXCLUSIVE))
+        return (Statement(sql=validate, manner=Manner.VALIDATION, locks=locks),)
+
+    def revert(self, before: Before) -> tuple[Statement, ...]:
+        return ()

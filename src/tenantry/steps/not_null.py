@@ -1,0 +1,126 @@
+"""NOT NULL without a scan under a lock that stops writers: a check NOT VALID, validated, then the flag.
+
+PostgreSQL 18 can add NOT NULL itself NOT VALID; the way by a check is the same on 14 to 18, and one way is enough.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from psycopg import sql
+
+from tenantry.model.name import Name
+from tenantry.model.plan import Lock, LockMode, Manner, Statement
+from tenantry.steps.catalog import constraint_definition, exists, not_null_definition
+from tenantry.steps.step import Before, Step
+
+CHECK = "tenantry_tenant_not_null"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotNullCheck(Step):
+    """ADD CHECK (tenant IS NOT NULL) NOT VALID: new rows obey from now on."""
+
+    kind: Literal["not_null_check"] = "not_null_check"
+    column: str
+    tree: tuple[Name, ...] = ()
+
+    @property
+    def key(self) -> str:
+        return f"not_null_check:{self.table}"
+
+    @property
+    def title(self) -> str:
+        return f"refuse new rows without {self.column}"
+
+    @property
+    def locks(self) -> tuple[Lock, ...]:
+        return tuple(Lock(table, LockMode.ACCESS_EXCLUSIVE) for table in (self.table, *self.tree))
+
+    def definition(self) -> sql.Composable:
+        return _either(constraint_definition(self.table, CHECK, validated=False), self.table, self.column)
+
+    def apply(self) -> tuple[Statement, ...]:
+        add = sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} CHECK ({} IS NOT NULL) NOT VALID").format(
+            self.table.identifier, sql.Identifier(CHECK), sql.Identifier(self.column)
+        )
+        return (Statement(sql=add, locks=self.locks),)
+
+    def revert(self, before: Before) -> tuple[Statement, ...]:
+        drop = sql.SQL("ALTER TABLE {} DROP CONSTRAINT IF EXISTS {}").format(
+            self.table.identifier, sql.Identifier(CHECK)
+        )
+        there = exists(constraint_definition(self.table, CHECK, validated=False))
+        return (Statement(sql=drop, locks=self.locks, when=there),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotNullCheckValid(Step):
+    """VALIDATE the check: reads every row, stops nobody."""
+
+    kind: Literal["not_null_check_valid"] = "not_null_check_valid"
+    column: str
+
+    @property
+    def key(self) -> str:
+        return f"not_null_check_valid:{self.table}"
+
+    @property
+    def title(self) -> str:
+        return f"prove that no row is without {self.column}"
+
+    def definition(self) -> sql.Composable:
+        return _either(constraint_definition(self.table, CHECK, validated=True), self.table, self.column)
+
+    def apply(self) -> tuple[Statement, ...]:
+        validate = sql.SQL("ALTER TABLE {} VALIDATE CONSTRAINT {}").format(
+            self.table.identifier, sql.Identifier(CHECK)
+        )
+        locks = (Lock(self.table, LockMode.SHARE_UPDATE_EXCLUSIVE),)
+        return (Statement(sql=validate, manner=Manner.VALIDATION, locks=locks),)
+
+    def revert(self, before: Before) -> tuple[Statement, ...]:
+        return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotNull(Step):
+    """SET NOT NULL, for which the valid check spares the scan, and the check goes."""
+
+    kind: Literal["not_null"] = "not_null"
+    column: str
+    tree: tuple[Name, ...] = ()
+
+    @property
+    def key(self) -> str:
+        return f"not_null:{self.table}"
+
+    @property
+    def title(self) -> str:
+        return f"set {self.column} NOT NULL"
+
+    @property
+    def locks(self) -> tuple[Lock, ...]:
+        return tuple(Lock(table, LockMode.ACCESS_EXCLUSIVE) for table in (self.table, *self.tree))
+
+    def definition(self) -> sql.Composable:
+        return not_null_definition(self.table, self.column)
+
+    def apply(self) -> tuple[Statement, ...]:
+        table, column = self.table.identifier, sql.Identifier(self.column)
+        alter = sql.SQL("ALTER TABLE {} ALTER COLUMN {} SET NOT NULL").format(table, column)
+        drop = sql.SQL("ALTER TABLE {} DROP CONSTRAINT IF EXISTS {}").format(table, sql.Identifier(CHECK))
+        there = exists(constraint_definition(self.table, CHECK, validated=False))
+        return Statement(sql=alter, locks=self.locks), Statement(sql=drop, locks=self.locks, when=there)
+
+    def revert(self, before: Before) -> tuple[Statement, ...]:
+        drop = sql.SQL("ALTER TABLE {} ALTER COLUMN {} DROP NOT NULL").format(
+            self.table.identifier, sql.Identifier(self.column)
+        )
+        return (Statement(sql=drop, locks=self.locks, when=exists(self.definition())),)
+
+
+def _either(check: sql.Composable, table: Name, column: str) -> sql.Composed:
+    """The check, or the NOT NULL that took its place."""
+    return sql.SQL("{} UNION ALL {} LIMIT 1").format(check, not_null_definition(table, column))

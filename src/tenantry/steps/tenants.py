@@ -1,0 +1,97 @@
+"""The tenant table where the database has none, and the tenants that the spec names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from psycopg import sql
+
+from tenantry.model.name import Name
+from tenantry.model.plan import Lock, LockMode, Statement
+from tenantry.steps.catalog import column_definition
+from tenantry.steps.derivation import TenantReference
+from tenantry.steps.step import Before, Step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantTableMade(Step):
+    """CREATE TABLE for tenants: uuid key, slug, name, status. Touches no table of the user's."""
+
+    kind: Literal["tenant_table"] = "tenant_table"
+    key_column: str
+    slug: str
+    owner: str
+    kept = True
+
+    @property
+    def key(self) -> str:
+        return f"tenant_table:{self.table}"
+
+    @property
+    def title(self) -> str:
+        return f"create the tenant table {self.table}"
+
+    def definition(self) -> sql.Composable:
+        return column_definition(self.table, self.key_column)
+
+    def apply(self) -> tuple[Statement, ...]:
+        create = sql.SQL(
+            "CREATE TABLE {table} ({key} uuid DEFAULT gen_random_uuid() PRIMARY KEY, {slug} text NOT NULL UNIQUE,"
+            " name text NOT NULL, status text NOT NULL DEFAULT 'active')"
+        ).format(table=self.table.identifier, key=sql.Identifier(self.key_column), slug=sql.Identifier(self.slug))
+        owner = sql.SQL("ALTER TABLE {} OWNER TO {}").format(self.table.identifier, sql.Identifier(self.owner))
+        foreign = sql.SQL("SELECT current_user <> {}").format(sql.Literal(self.owner))
+        return Statement(sql=create), Statement(sql=owner, when=foreign)
+
+    def revert(self, before: Before) -> tuple[Statement, ...]:
+        drop = sql.SQL("DROP TABLE IF EXISTS {}").format(self.table.identifier)
+        return (Statement(sql=drop, locks=(Lock(self.table, LockMode.ACCESS_EXCLUSIVE),)),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantRow(Step):
+    """A tenant that the spec names and the table lacks. `columns` get the slug as well: NOT NULL ones, such as a name."""
+
+    kind: Literal["tenant_row"] = "tenant_row"
+    tenant: TenantReference
+    slug: str
+    columns: tuple[str, ...] = ()
+    referenced_by: tuple[tuple[Name, str], ...] = ()
+    """The user's own columns that point at the tenant table."""
+    kept = True
+
+    @property
+    def key(self) -> str:
+        return f"tenant_row:{self.table}:{self.slug}"
+
+    @property
+    def title(self) -> str:
+        return f"add the tenant {self.slug!r}"
+
+    def definition(self) -> sql.Composable:
+        return sql.SQL("SELECT tenant.{}::text FROM {} AS tenant WHERE tenant.{}::text = {}").format(
+            sql.Identifier(self.tenant.key), self.table.identifier,
+            sql.Identifier(self.tenant.slug), sql.Literal(self.slug),
+        )  # fmt: skip
+
+    def apply(self) -> tuple[Statement, ...]:
+        names = [self.tenant.slug, *self.columns]
+        values: list[sql.Composable] = [sql.Literal(self.slug) for _ in names]
+        insert = sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
+            self.table.identifier, sql.SQL(", ").join(map(sql.Identifier, names)), sql.SQL(", ").join(values)
+        )
+        return (Statement(sql=insert, locks=(Lock(self.table, LockMode.ROW_EXCLUSIVE),)),)
+
+    def revert(self, before: Before) -> tuple[Statement, ...]:
+        delete = sql.SQL("DELETE FROM {} AS tenant WHERE tenant.{}::text = {}").format(
+            self.table.identifier, sql.Identifier(self.tenant.slug), sql.Literal(self.slug)
+        )
+        used: list[sql.Composable] = [
+            sql.SQL("SELECT FROM {} AS used WHERE used.{} = {}").format(
+                table.identifier, sql.Identifier(column), self.tenant.key_of(self.slug)
+            )
+            for table, column in self.referenced_by
+        ]
+        when = sql.SQL("SELECT NOT EXISTS ({})").format(sql.SQL(" UNION ALL ").join(used)) if used else None
+        return (Statement(sql=delete, locks=(Lock(self.table, LockMode.ROW_EXCLUSIVE),), when=when),)
