@@ -37,7 +37,8 @@ class Column:
 class Unique:
     """A primary key, a unique constraint or a unique index, by the name of its index.
 
-    `columns` is empty where an expression takes part. `rest` is pg_get_indexdef's text after `USING btree (`.
+    `columns` is empty where an expression takes part. `rest` is pg_get_indexdef's text after `USING method (`.
+    `referenced`: a user's foreign key depends on it. `inherited`: it is a partition's part of its parent's index.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Unique:
     rest: str = ""
     exclusion: bool = False
     referenced: bool = False
+    inherited: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +63,7 @@ class Index:
     method: str = "btree"
     partial: bool = False
     valid: bool = True
+    inherited: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,3 +237,17 @@ class Schema:
             if name in table.inherits:
                 yield table
                 yield from self.heirs(table.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ours:
+    """What the journal says that tenantry made, so that a schema can be read without it.
+
+    `columns` has the name of each tenant column of ours; it is live, and left out of the schema, for `tables` and
+    what hangs below them. `created` are whole tables of ours. `kept` see Schema.kept.
+    """
+
+    tables: frozenset[Name] = frozenset()
+    columns: Mapping[Name, str] = field(default_factory=dict)
+    created: frozenset[Name] = frozenset()
+    kept: frozenset[Name] = frozenset()

@@ -1,0 +1,22 @@
+"""Named queries: SQL that never changes, read from .sql files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+_NAME = re.compile(r"^-- name: *(\S+) *$", re.MULTILINE)
+
+
+def read_queries(path: Path) -> Mapping[str, bytes]:
+    """The queries of a file by name; each begins with a line `-- name: NAME`.
+
+    Raises ValueError where two have the same name.
+    """
+    _, *parts = _NAME.split(path.read_text(encoding="utf-8"))
+    names, texts = parts[::2], parts[1::2]
+    if len(set(names)) < len(names):
+        raise ValueError(f"{path.name} names a query twice")
+    # Bytes, because the driver takes text that is no literal of the program in this form only.
+    return {name: text.strip().encode() for name, text in zip(names, texts, strict=True)}

@@ -1,0 +1,47 @@
+-- name: settle
+-- The server, the database or the role may have other defaults, and a pooler refuses startup options; hence after the
+-- connection, by name, and only what this version has. Functions that write definitions depend on the last four.
+SELECT set_config(s.name, w.value, false)
+FROM pg_catalog.pg_settings s
+JOIN (VALUES ('application_name', %(application_name)s::text),
+             ('search_path', 'pg_catalog'),
+             ('client_encoding', 'UTF8'),
+             ('lock_timeout', '0'),
+             ('statement_timeout', '0'),
+             ('transaction_timeout', '0'),
+             ('idle_in_transaction_session_timeout', '0'),
+             ('idle_session_timeout', '0'),
+             ('default_transaction_read_only', 'off'),
+             ('default_transaction_deferrable', 'off'),
+             ('default_transaction_isolation', 'read committed'),
+             ('row_security', 'on'),
+             ('DateStyle', 'ISO'),
+             ('IntervalStyle', 'postgres'),
+             ('bytea_output', 'hex'),
+             ('standard_conforming_strings', 'on'),
+             ('quote_all_identifiers', 'off')) w(name, value) ON w.name = s.name
+
+-- name: notice_lost_client
+SELECT set_config('client_connection_check_interval', '1000', false)
+
+-- name: no_silent_filter
+SELECT set_config('row_security', 'off', false)
+FROM pg_catalog.pg_roles
+WHERE rolname = current_user AND (rolsuper OR rolbypassrls)
+
+-- name: server
+SELECT current_setting('server_version_num')::int AS version, current_setting('server_version') AS version_name,
+       current_database()::text AS database, current_user::text AS "user", session_user::text AS session_user,
+       r.rolsuper AS superuser, r.rolsuper OR r.rolbypassrls AS bypasses,
+       r.rolsuper OR r.rolcreaterole AS can_create_role,
+       has_database_privilege(current_database(), 'CREATE') AS can_create_schema,
+       has_database_privilege(current_database(), 'TEMP') AS can_create_temporary,
+       pg_is_in_recovery() AS in_recovery,
+       current_setting('max_connections')::int AS max_connections,
+       current_setting('superuser_reserved_connections')::int AS reserved_connections,
+       current_setting('deadlock_timeout') AS deadlock_timeout
+FROM pg_catalog.pg_roles r
+WHERE r.rolname = current_user
+
+-- name: backend
+SELECT pg_backend_pid()
