@@ -1,0 +1,6 @@
+"""Inventory of one business, whose rows all become those of one organization."""
+
+from tenantry.presets.enterprise.faults import FAULTS
+from tenantry.presets.enterprise.rows import Enterprise
+
+__all__ = ["FAULTS", "Enterprise"]

@@ -1,0 +1,6 @@
+"""School-food stock of many municipalities; the owner of a lot shows only in its movements."""
+
+from tenantry.presets.estoque.faults import FAULTS
+from tenantry.presets.estoque.rows import Estoque
+
+__all__ = ["FAULTS", "Estoque"]

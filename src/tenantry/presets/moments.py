@@ -1,0 +1,29 @@
+"""Dates and times of sample rows: two years of days that end at a fixed one, so that all loads are equal."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+REFERENCE = date(2025, 6, 30)
+"""The day after the last movement: "today" for whatever is expired or expiring."""
+
+_DAYS = 730
+_SECONDS = 10 * 3600
+_FIRST = REFERENCE - timedelta(days=_DAYS)
+_DATES = [(_FIRST + timedelta(days=day)).isoformat() for day in range(_DAYS)]
+# Written out once, because formatting a time costs more than the rest of a row; with its zone, because the
+# session's TimeZone must not matter.
+_TIMES = [
+    f"{7 + second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}-03" for second in range(_SECONDS)
+]
+
+
+def day(number: int, total: int) -> date:
+    """The day of event `number` (from 0) out of `total`."""
+    return _FIRST + timedelta(days=number * _DAYS // total)
+
+
+def moment(number: int, total: int) -> str:
+    """The moment of event `number` (from 0) out of `total`, as PostgreSQL reads it; they never go back."""
+    second = number * _DAYS * _SECONDS // total
+    return f"{_DATES[second // _SECONDS]} {_TIMES[second % _SECONDS]}"
