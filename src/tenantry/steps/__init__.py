@@ -1,0 +1,51 @@
+"""Steps: one kind, one file. A plan is a list of them; each is a value, which the journal holds as JSON."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter
+
+from tenantry.steps.assignment import AdoptionTrigger, AssignmentTrigger
+from tenantry.steps.column import ContextDefault, TenantColumn
+from tenantry.steps.contract import TriggerEnded
+from tenantry.steps.fill import AssignedRows, Fill, RelationFill
+from tenantry.steps.index import PartitionedIndex, TenantIndex
+from tenantry.steps.keys import ForeignKeyValid, TenantForeignKey
+from tenantry.steps.not_null import NotNull, NotNullCheck, NotNullCheckValid
+from tenantry.steps.reference import FixedTenant, ReferenceTrigger
+from tenantry.steps.role import ApplicationGrants, ApplicationRole, SchemaUsage
+from tenantry.steps.row_security import LegacySightEnded, RowSecurity
+from tenantry.steps.step import Before, Step
+from tenantry.steps.tenants import TenantRow, TenantTableMade
+from tenantry.steps.unique import GlobalUniqueDropped
+from tenantry.steps.view import InvokerView
+
+AnyStep = Annotated[
+    TenantTableMade | TenantRow | AssignedRows | TenantColumn | AssignmentTrigger | AdoptionTrigger | Fill
+    | TenantIndex | PartitionedIndex | NotNullCheck | NotNullCheckValid | NotNull | TenantForeignKey | ForeignKeyValid
+    | ReferenceTrigger | FixedTenant | ApplicationRole | SchemaUsage | ApplicationGrants | ContextDefault | RowSecurity
+    | InvokerView | GlobalUniqueDropped | LegacySightEnded | TriggerEnded,
+    Field(discriminator="kind"),
+]  # fmt: skip
+
+_adapter: TypeAdapter[AnyStep] = TypeAdapter(AnyStep)
+
+
+def to_json(step: Step) -> Any:
+    """The step as plain JSON data."""
+    return _adapter.dump_python(step, mode="json")  # type: ignore[arg-type]
+
+
+def from_json(data: Any) -> Step:
+    """The step that `to_json` wrote."""
+    return _adapter.validate_python(data)
+
+
+__all__ = [
+    "AdoptionTrigger", "ApplicationGrants", "ApplicationRole", "AssignedRows", "AssignmentTrigger", "Before",
+    "ContextDefault", "Fill", "FixedTenant", "ForeignKeyValid", "GlobalUniqueDropped", "InvokerView",
+    "LegacySightEnded", "NotNull", "NotNullCheck", "NotNullCheckValid", "PartitionedIndex", "ReferenceTrigger",
+    "RelationFill", "RowSecurity", "SchemaUsage", "Step", "TenantColumn", "TenantForeignKey", "TenantIndex", "TenantRow",
+    "TenantTableMade", "TriggerEnded", "from_json", "to_json",
+]  # fmt: skip

@@ -1,0 +1,42 @@
+"""Once no application is left that knows no tenants, the triggers that served it go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from psycopg import sql
+
+from tenantry.model.name import Name
+from tenantry.model.plan import Statement
+from tenantry.steps.assignment import drop_trigger
+from tenantry.steps.step import Before, Step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TriggerEnded(Step):
+    """Drops a trigger of ours. Its undo is nothing: going back takes the trigger away as well."""
+
+    kind: Literal["trigger_ended"] = "trigger_ended"
+    trigger: str
+    function: Name
+    tree: tuple[Name, ...] = ()
+
+    @property
+    def key(self) -> str:
+        return f"trigger_ended:{self.table}:{self.trigger}"
+
+    @property
+    def title(self) -> str:
+        return f"drop the trigger {self.trigger}"
+
+    def definition(self) -> sql.Composable:
+        return sql.SQL(
+            "SELECT 'gone' WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = {} AND t.tgname = {})"
+        ).format(self.table.oid, sql.Literal(self.trigger))
+
+    def apply(self) -> tuple[Statement, ...]:
+        return drop_trigger(self.table, self.trigger, self.function, self.tree)
+
+    def revert(self, before: Before) -> tuple[Statement, ...]:
+        return ()

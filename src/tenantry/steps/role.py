@@ -1,0 +1,172 @@
+"""The application role and what it may do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from psycopg import sql
+
+from tenantry.model.name import Name
+from tenantry.model.plan import Lock, LockMode, Statement
+from tenantry.steps.catalog import raw
+from tenantry.steps.step import Before, Step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplicationRole(Step):
+    """CREATE ROLE, without LOGIN: a login role is granted to it, or LOGIN and a password are given by hand."""
+
+    kind: Literal["role"] = "role"
+    role: str
+
+    @property
+    def key(self) -> str:
+        return f"role:{self.role}"
+
+    @property
+    def title(self) -> str:
+        return f"create the application role {self.role}"
+
+    def definition(self) -> sql.Composable:
+        return sql.SQL("SELECT rolname::text FROM pg_catalog.pg_roles WHERE rolname = {}").format(sql.Literal(self.role))
+
+    def apply(self) -> tuple[Statement, ...]:
+        create = sql.SQL("CREATE ROLE {} NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS").format(
+            sql.Identifier(self.role)
+        )
+        return (Statement(sql=create),)
+
+    def revert(self, before: Before) -> tuple[Statement, ...]:
+        # Roles belong to the whole cluster: one that others depend on or are members of stays.
+        unused = sql.SQL(
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = {0}"
+            " AND NOT r.rolcanlogin"
+            " AND NOT EXISTS (SELECT FROM pg_catalog.pg_shdepend d WHERE d.refclassid = 'pg_catalog.pg_authid'::regclass"
+            " AND d.refobjid = r.oid)"
+            " AND NOT EXISTS (SELECT FROM pg_catalog.pg_auth_members m WHERE m.roleid = r.oid"
+            " AND m.member <> (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = current_user)))"
+        ).format(sql.Literal(self.role))
+        return (Statement(sql=sql.SQL("DROP ROLE {}").format(sql.Identifier(self.role)), when=unused),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchemaUsage(Step):
+    """GRANT USAGE on a schema, where the application role does not have it already. `table` is in that schema."""
+
+    kind: Literal["schema_usage"] = "schema_usage"
+    role: str
+
+    @property
+    def key(self) -> str:
+        return f"schema_usage:{self.table.schema}:{self.role}"
+
+    @property
+    def title(self) -> str:
+        return f"let {self.role} use the schema {self.table.schema}"
+
+    def definition(self) -> sql.Composable:
+        return sql.SQL(
+            "SELECT 'usage' FROM pg_catalog.pg_roles r, pg_catalog.pg_namespace n"
+            " WHERE r.rolname = {} AND n.nspname = {} AND pg_catalog.has_schema_privilege(r.oid, n.oid, 'usage')"
+        ).format(sql.Literal(self.role), sql.Literal(self.table.schema))
+
+    def apply(self) -> tuple[Statement, ...]:
+        grant = sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(
+            sql.Identifier(self.table.schema), sql.Identifier(self.role)
+        )
+        return (Statement(sql=grant),)
+
+    def revert(self, before: Before) -> tuple[Statement, ...]:
+        revoke = sql.SQL("REVOKE USAGE ON SCHEMA {} FROM {}").format(
+            sql.Identifier(self.table.schema), sql.Identifier(self.role)
+        )
+        when = sql.SQL("SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {})").format(
+            sql.Literal(self.role)
+        )
+        return (Statement(sql=revoke, when=when),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplicationGrants(Step):
+    """What the application role may do with one relation, and what it may not.
+
+    Grants come before revokes, and are taken back after what was revoked is granted again, so that an entry of the
+    access list never vanishes in between and keeps its place (hazard 16). `revokes` are (privilege, grantor): only the
+    grantor can take back what it gave.
+    """
+
+    kind: Literal["grants"] = "grants"
+    role: str
+    grants: tuple[str, ...]
+    revokes: tuple[tuple[str, str], ...] = ()
+    object: Literal["TABLE", "SEQUENCE"] = "TABLE"
+
+    @property
+    def key(self) -> str:
+        return f"grants:{self.table}:{self.role}"
+
+    @property
+    def title(self) -> str:
+        ending = f", revoke {', '.join(privilege for privilege, _ in self.revokes)}" if self.revokes else ""
+        return f"grant {', '.join(self.grants) or 'nothing'} to {self.role}{ending}"
+
+    def _held(self) -> sql.Composed:
+        """The role's own privileges on the relation, each with its grantor."""
+        return sql.SQL(
+            "SELECT pg_catalog.upper(x.privilege_type) AS privilege, pg_catalog.pg_get_userbyid(x.grantor) AS grantor"
+            " FROM pg_catalog.pg_class c CROSS JOIN LATERAL pg_catalog.aclexplode(c.relacl) AS x"
+            " WHERE c.oid = {} AND x.grantee = (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = {})"
+        ).format(self.table.oid, sql.Literal(self.role))
+
+    def definition(self) -> sql.Composable:
+        # The session that plans this made sure that the role is in its access list itself, not through another role.
+        return sql.SQL(
+            "SELECT pg_catalog.string_agg(held.privilege, ', ' ORDER BY held.privilege) FROM ({held}) AS held"
+            " HAVING pg_catalog.array_agg(held.privilege) @> {grants}::text[]"
+            " AND NOT EXISTS (SELECT FROM ({held}) AS held, pg_catalog.unnest({revokes}::text[]) AS r(privilege)"
+            " WHERE held.privilege = r.privilege)"
+        ).format(
+            held=self._held(), grants=sql.Literal(list(self.grants)),
+            revokes=sql.Literal([privilege for privilege, _ in self.revokes]),
+        )  # fmt: skip
+
+    def record(self) -> sql.Composable:
+        return sql.SQL(
+            "SELECT pg_catalog.jsonb_build_object('held',"
+            " (SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(held.privilege, held.grantor)) FROM ({}) AS held))"
+        ).format(self._held())
+
+    def apply(self) -> tuple[Statement, ...]:
+        statements = []
+        if self.grants:
+            statements.append(self._statement("GRANT {} ON {} {} TO {}", self.grants))
+        for privilege, grantor in self.revokes:
+            statements.append(self._statement("REVOKE {} ON {} {} FROM {}", (privilege,), acting_as=grantor))
+        return tuple(statements)
+
+    def revert(self, before: Before) -> tuple[Statement, ...]:
+        held = {(privilege, grantor) for privilege, grantor in before.get("held") or ()}
+        had = {privilege for privilege, _ in held}
+        there = sql.SQL(
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {}) AND {} IS NOT NULL"
+        ).format(sql.Literal(self.role), self.table.oid)
+        again = [
+            self._statement("GRANT {} ON {} {} TO {}", (privilege,), acting_as=grantor, when=there)
+            for privilege, grantor in self.revokes
+            if (privilege, grantor) in held
+        ]
+        ours = tuple(privilege for privilege in self.grants if privilege not in had)
+        away = [self._statement("REVOKE {} ON {} {} FROM {}", ours, when=there)] if ours else []
+        return (*again, *away)
+
+    def _statement(
+        self, template: str, privileges: tuple[str, ...], *, acting_as: str | None = None, when: sql.Composable | None = None
+    ) -> Statement:  # fmt: skip
+        statement = raw(template).format(
+            sql.SQL(", ").join(raw(privilege) for privilege in privileges),
+            raw(self.object),
+            self.table.identifier,
+            sql.Identifier(self.role),
+        )
+        return Statement(sql=statement, acting_as=acting_as, when=when, locks=(Lock(self.table, LockMode.ACCESS_SHARE),))

@@ -1,0 +1,228 @@
+"""Row-level security: enabled, forced, and the policies, in one transaction a table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Literal
+
+from psycopg import sql
+
+from tenantry.model.plan import Lock, LockMode, Statement
+from tenantry.steps.catalog import raw
+from tenantry.steps.context import context
+from tenantry.steps.step import Before, Step
+
+APPLICATION = "tenantry_application"
+FLOOR = "tenantry_floor"
+OPERATOR = "tenantry_operator"
+LEGACY = "tenantry_legacy"
+
+
+class Sight(StrEnum):
+    """What a tenant may do with the rows of a table."""
+
+    OWN = "own"
+    """Its own rows, everything."""
+    MIXED = "mixed"
+    """Read rows without a tenant as well; write only its own."""
+    READ = "read"
+    """Read its own row: the tenant table."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One policy: for whom, for which command, which rows it shows, and which it lets in. No `roles` means PUBLIC."""
+
+    command: str
+    using: sql.Composable | None = None
+    check: sql.Composable | None = None
+    permissive: bool = True
+    roles: tuple[str, ...] = ()
+
+    @property
+    def sql(self) -> sql.Composed:
+        """The text behind `CREATE POLICY name ON table`."""
+        roles = sql.SQL(", ").join(map(sql.Identifier, self.roles)) if self.roles else sql.SQL("PUBLIC")
+        parts = [
+            sql.SQL("AS PERMISSIVE" if self.permissive else "AS RESTRICTIVE"),
+            sql.SQL("FOR {} TO {}").format(raw(self.command), roles),
+        ]
+        if self.using is not None:
+            parts.append(sql.SQL("USING ({})").format(self.using))
+        if self.check is not None:
+            parts.append(sql.SQL("WITH CHECK ({})").format(self.check))
+        return sql.SQL(" ").join(parts)
+
+
+EVERYTHING = sql.SQL("true")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policies:
+    """The policies of one table, made from who may see what."""
+
+    column: str
+    type: str
+    setting: str
+    sight: Sight
+    role: str
+    exempt: tuple[str, ...]
+    """Roles that the floor lets through: operators and, until contract, legacy roles."""
+
+    @property
+    def _own(self) -> sql.Composed:
+        return sql.SQL("{} = {}").format(sql.Identifier(self.column), context(self.setting, self.type))
+
+    @property
+    def _seen(self) -> sql.Composed:
+        if self.sight is Sight.MIXED:
+            return sql.SQL("{} IS NULL OR {}").format(sql.Identifier(self.column), self._own)
+        return self._own
+
+    def _or_exempt(self, condition: sql.Composed) -> sql.Composed:
+        """A scalar subquery for each role, evaluated once, so that the index condition stays usable."""
+        usage = [
+            sql.SQL("(SELECT pg_catalog.pg_has_role({}, 'usage'))").format(sql.Literal(role)) for role in self.exempt
+        ]
+        return sql.SQL(" OR ").join([condition, *usage])
+
+    def rules(self, *, floor: bool) -> dict[str, Rule]:
+        """The policies of the application, or of the floor, by the ending of their name."""
+        own = self._or_exempt(self._own) if floor else self._own
+        seen = self._or_exempt(self._seen) if floor else self._seen
+        roles = () if floor else (self.role,)
+        match self.sight:
+            case Sight.READ if not floor:
+                found = {"": Rule(command="SELECT", using=seen)}
+            case Sight.OWN | Sight.READ:
+                found = {"": Rule(command="ALL", using=own, check=own)}
+            case Sight.MIXED:
+                found = {
+                    "_select": Rule(command="SELECT", using=seen),
+                    "_insert": Rule(command="INSERT", check=own),
+                    "_update": Rule(command="UPDATE", using=own, check=own),
+                    "_delete": Rule(command="DELETE", using=own),
+                }
+        return {ending: replace(rule, permissive=not floor, roles=roles) for ending, rule in found.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowSecurity(Step):
+    """The policies of the application (PERMISSIVE, which the indexes serve), the floor (RESTRICTIVE, for PUBLIC), and
+    those of operators and legacy roles, which see all rows; then ENABLE and FORCE, in the same transaction, so that
+    no forced owner is ever without its policy (hazard 13)."""
+
+    kind: Literal["row_security"] = "row_security"
+    column: str
+    type: str
+    setting: str
+    sight: Sight
+    role: str
+    operators: tuple[str, ...]
+    """Roles that own or maintain: exempt from the floor."""
+    filtered: tuple[str, ...] = ()
+    """Those operators that row security would filter, as they do not bypass it: they get a policy of their own."""
+    legacy: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        return f"row_security:{self.table}"
+
+    @property
+    def title(self) -> str:
+        return "enable and force row security"
+
+    @property
+    def locks(self) -> tuple[Lock, ...]:
+        return (Lock(self.table, LockMode.ACCESS_EXCLUSIVE),)
+
+    def _policies(self) -> dict[str, sql.Composable]:
+        """Each policy's name, and its text behind `CREATE POLICY name ON table`."""
+        policies = Policies(
+            column=self.column, type=self.type, setting=self.setting, sight=self.sight, role=self.role,
+            exempt=self.operators + self.legacy,
+        )  # fmt: skip
+        rules = {APPLICATION + ending: rule for ending, rule in policies.rules(floor=False).items()}
+        rules |= {FLOOR + ending: rule for ending, rule in policies.rules(floor=True).items()}
+        if self.filtered:
+            rules[OPERATOR] = Rule(command="ALL", using=EVERYTHING, check=EVERYTHING, roles=self.filtered)
+        if self.legacy:
+            rules[LEGACY] = Rule(command="ALL", using=EVERYTHING, check=EVERYTHING, roles=self.legacy)
+        return {name: rule.sql for name, rule in rules.items()}
+
+    def definition(self) -> sql.Composable:
+        names = sorted(self._policies())
+        return sql.SQL(
+            "SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', p.polname, p.polpermissive, p.polcmd,"
+            " (SELECT pg_catalog.array_agg(r.rolname ORDER BY r.rolname) FROM pg_catalog.pg_roles r"
+            " WHERE r.oid = ANY (p.polroles)),"
+            " pg_catalog.pg_get_expr(p.polqual, p.polrelid), pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid)),"
+            " E'\\n' ORDER BY p.polname)"
+            " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_policy p ON p.polrelid = c.oid"
+            " WHERE c.oid = {} AND c.relrowsecurity AND c.relforcerowsecurity AND p.polname = ANY ({}::text[])"
+            " HAVING pg_catalog.count(*) = {}"
+        ).format(self.table.oid, sql.Literal(names), sql.Literal(len(names)))
+
+    def record(self) -> sql.Composable:
+        return sql.SQL(
+            "SELECT pg_catalog.jsonb_build_object('enabled', c.relrowsecurity, 'forced', c.relforcerowsecurity)"
+            " FROM pg_catalog.pg_class c WHERE c.oid = {}"
+        ).format(self.table.oid)
+
+    def apply(self) -> tuple[Statement, ...]:
+        table = self.table.identifier
+        create: list[sql.Composable] = []
+        for name, rule in self._policies().items():
+            policy = sql.Identifier(name)
+            create.append(sql.SQL("DROP POLICY IF EXISTS {} ON {}").format(policy, table))
+            create.append(sql.SQL("CREATE POLICY {} ON {} {}").format(policy, table, rule))
+        create.append(sql.SQL("ALTER TABLE {} ENABLE ROW LEVEL SECURITY").format(table))
+        create.append(sql.SQL("ALTER TABLE {} FORCE ROW LEVEL SECURITY").format(table))
+        return tuple(Statement(sql=statement, locks=self.locks) for statement in create)
+
+    def revert(self, before: Before) -> tuple[Statement, ...]:
+        table = self.table.identifier
+        there = sql.SQL("SELECT {} IS NOT NULL").format(self.table.oid)
+        away: list[sql.Composable] = []
+        if not before.get("forced"):
+            away.append(sql.SQL("ALTER TABLE {} NO FORCE ROW LEVEL SECURITY").format(table))
+        if not before.get("enabled"):
+            away.append(sql.SQL("ALTER TABLE {} DISABLE ROW LEVEL SECURITY").format(table))
+        away.extend(
+            sql.SQL("DROP POLICY IF EXISTS {} ON {}").format(sql.Identifier(name), table)
+            for name in (*self._policies(), LEGACY)
+        )
+        return tuple(Statement(sql=statement, locks=self.locks, when=there) for statement in away)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegacySightEnded(Step):
+    """In contract, legacy roles are no longer exempt: their policy goes, and the floor is made without them."""
+
+    kind: Literal["legacy_sight"] = "legacy_sight"
+    security: RowSecurity
+    """The row security as it is to be from now on."""
+
+    @property
+    def key(self) -> str:
+        return f"legacy_sight:{self.table}"
+
+    @property
+    def title(self) -> str:
+        return "end the legacy roles' sight of all rows"
+
+    def definition(self) -> sql.Composable:
+        legacy = sql.SQL(
+            "SELECT FROM pg_catalog.pg_policy p WHERE p.polrelid = {} AND p.polname = {}"
+        ).format(self.table.oid, sql.Literal(LEGACY))
+        return sql.SQL("SELECT found.* FROM ({}) AS found WHERE NOT EXISTS ({})").format(
+            self.security.definition(), legacy
+        )
+
+    def apply(self) -> tuple[Statement, ...]:
+        drop = sql.SQL("DROP POLICY IF EXISTS {} ON {}").format(sql.Identifier(LEGACY), self.table.identifier)
+        return (*self.security.apply(), Statement(sql=drop, locks=self.security.locks))
+
+    def revert(self, before: Before) -> tuple[Statement, ...]:
+        return ()

@@ -1,0 +1,122 @@
+"""The global unique constraint or index that a per-tenant one has replaced goes, in contract."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from psycopg import sql
+
+from tenantry.model.name import Name
+from tenantry.model.plan import Lock, LockMode, Manner, Statement
+from tenantry.steps.catalog import raw
+from tenantry.steps.step import Before, Step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GlobalUniqueDropped(Step):
+    """Drops the index `index`, and the constraint of the same name if there is one; everything that pg_dump shows of
+    it is recorded, and put back without stopping writers: the index CONCURRENTLY, then the constraint upon it."""
+
+    kind: Literal["global_unique"] = "global_unique"
+    index: Name
+    constraint: bool
+    replaced_by: Name
+
+    @property
+    def key(self) -> str:
+        return f"global_unique:{self.index}"
+
+    @property
+    def title(self) -> str:
+        return f"drop {self.index.name}, which {self.replaced_by.name} replaces for each tenant"
+
+    @property
+    def locks(self) -> tuple[Lock, ...]:
+        return (Lock(self.table, LockMode.ACCESS_EXCLUSIVE),)
+
+    def definition(self) -> sql.Composable:
+        return sql.SQL("SELECT 'replaced' WHERE {} IS NULL AND {} IS NOT NULL").format(
+            self.index.oid, self.replaced_by.oid
+        )
+
+    def record(self) -> sql.Composable:
+        return sql.SQL(
+            "SELECT pg_catalog.jsonb_build_object("
+            "'index', pg_catalog.pg_get_indexdef(i.indexrelid), 'constraint', pg_catalog.pg_get_constraintdef(c.oid),"
+            "'deferrable', c.condeferrable, 'deferred', c.condeferred,"
+            "'index_comment', pg_catalog.obj_description(i.indexrelid, 'pg_class'),"
+            "'constraint_comment', pg_catalog.obj_description(c.oid, 'pg_constraint'),"
+            "'clustered', i.indisclustered, 'identity', i.indisreplident,"
+            "'statistics', (SELECT pg_catalog.jsonb_object_agg(a.attnum, a.attstattarget) FROM pg_catalog.pg_attribute a"
+            " WHERE a.attrelid = i.indexrelid AND a.attstattarget >= 0))"
+            " FROM pg_catalog.pg_index i LEFT JOIN pg_catalog.pg_constraint c"
+            " ON c.conindid = i.indexrelid AND c.conrelid = i.indrelid AND c.contype IN ('u', 'x')"
+            " WHERE i.indexrelid = {}"
+        ).format(self.index.oid)
+
+    def apply(self) -> tuple[Statement, ...]:
+        if self.constraint:
+            drop = sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(
+                self.table.identifier, sql.Identifier(self.index.name)
+            )
+        else:
+            drop = sql.SQL("DROP INDEX {}").format(self.index.identifier)
+        return (Statement(sql=drop, locks=self.locks),)
+
+    def revert(self, before: Before) -> tuple[Statement, ...]:
+        if not before.get("index"):
+            return ()
+        table, index = self.table.identifier, sql.Identifier(self.index.name)
+        missing = sql.SQL("SELECT {} IS NULL").format(self.index.oid)
+        invalid = sql.SQL(
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indexrelid = {} AND NOT i.indisvalid)"
+        ).format(self.index.oid)
+        build = before["index"].replace("CREATE UNIQUE INDEX ", "CREATE UNIQUE INDEX CONCURRENTLY ", 1)
+        statements = [
+            Statement(
+                sql=sql.SQL("DROP INDEX CONCURRENTLY {}").format(self.index.identifier),
+                manner=Manner.CONCURRENT,
+                when=invalid,
+            ),
+            Statement(sql=raw(build), manner=Manner.CONCURRENT, when=missing),
+        ]
+        if before.get("constraint"):
+            timing = ""
+            if before.get("deferrable"):
+                timing = " DEFERRABLE INITIALLY DEFERRED" if before.get("deferred") else " DEFERRABLE"
+            attach = sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} UNIQUE USING INDEX {}{}").format(
+                table, index, index, raw(timing)
+            )
+            alone = sql.SQL(
+                "SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_constraint c WHERE c.conrelid = {} AND c.conname = {})"
+            ).format(self.table.oid, sql.Literal(self.index.name))
+            statements.append(Statement(sql=attach, locks=self.locks, when=alone))
+        return (*statements, *self._ornaments(before))
+
+    def _ornaments(self, before: Before) -> tuple[Statement, ...]:
+        table, index = self.table.identifier, sql.Identifier(self.index.name)
+        found: list[sql.Composable] = []
+        if before.get("index_comment") is not None:
+            found.append(
+                sql.SQL("COMMENT ON INDEX {} IS {}").format(
+                    self.index.identifier, sql.Literal(before["index_comment"])
+                )
+            )
+        if before.get("constraint_comment") is not None:
+            found.append(
+                sql.SQL("COMMENT ON CONSTRAINT {} ON {} IS {}").format(
+                    index, table, sql.Literal(before["constraint_comment"])
+                )
+            )
+        if before.get("clustered"):
+            found.append(sql.SQL("ALTER TABLE {} CLUSTER ON {}").format(table, index))
+        if before.get("identity"):
+            found.append(sql.SQL("ALTER TABLE {} REPLICA IDENTITY USING INDEX {}").format(table, index))
+        for number, target in (before.get("statistics") or {}).items():
+            found.append(
+                sql.SQL("ALTER INDEX {} ALTER COLUMN {} SET STATISTICS {}").format(
+                    self.index.identifier, sql.Literal(int(number)), sql.Literal(int(target))
+                )
+            )
+        return tuple(Statement(sql=statement, locks=self.locks) for statement in found)
