@@ -1,0 +1,360 @@
+"""Servers, databases, roles and the command itself, for every test."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.specifiers import SpecifierSet
+from psycopg import sql
+from servers import Database, Run, Server, clear, installed, make_server, sweep, version_name
+
+ROOT = Path(__file__).parents[1]
+REAL_DATABASES = Path(os.environ.get("TENANTRY_REALDB") or ROOT.parent / "shared" / "realdb")
+OLDEST = 14
+RUN = pytest.StashKey[Run]()
+LEFT_OUT = pytest.StashKey[list[str]]()
+_numbers = itertools.count(1)
+
+
+# -- Options, and which test runs on which version
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("tenantry")
+    group.addoption(
+        "--pg",
+        action="append",
+        metavar="VERSION",
+        help="major version of PostgreSQL to test on, or `all`; may be repeated (default: 18)",
+    )
+    group.addoption("--no-skips", action="store_true", help="a skipped test makes the run fail")
+    group.addoption("--soak", action="store_true", help="run the long tests, and only those")
+
+
+def chosen(config: pytest.Config) -> list[int]:
+    """The versions that --pg names, ascending; of `all`, those that are here."""
+    names = config.getoption("--pg") or ["18"]
+    supported = [major for major in installed() if major >= OLDEST]
+    if "all" in names:
+        return supported
+    unknown = [name for name in names if not name.isdigit() or int(name) not in installed()]
+    if unknown:
+        raise pytest.UsageError(
+            f"PostgreSQL {', '.join(unknown)} is not here; there are {', '.join(map(str, installed()))}"
+        )
+    return sorted({int(name) for name in names})
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        chosen(config)
+        sweep()
+        config.stash[RUN] = Run()
+
+
+def pytest_configure_node(node: Any) -> None:
+    node.workerinput["servers"] = str(node.config.stash[RUN].folder)
+
+
+pytest_configure_node = pytest.hookimpl(optionalhook=True)(pytest_configure_node)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if RUN in config.stash:
+        config.stash[RUN].close()
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    here = ", ".join(version_name(major) for major in chosen(config))
+    missing = [str(major) for major in range(13, 19) if major not in installed()]
+    lines = [f"PostgreSQL: {here}"]
+    if missing:
+        lines.append(f"PostgreSQL not here, so its tests are left out: {', '.join(missing)} (make servers)")
+    if not REAL_DATABASES.is_dir():
+        lines.append(
+            "real databases not here, so their tests are left out (TENANTRY_REALDB names their folder)"
+        )
+    return lines
+
+
+def _allows(definition: pytest.Item | Any, major: int) -> bool:
+    markers = definition.iter_markers("pg")
+    return all(SpecifierSet(marker.args[0]).contains(str(major)) for marker in markers)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "server_version" in metafunc.fixturenames:
+        versions = [major for major in chosen(metafunc.config) if _allows(metafunc.definition, major)]
+        if metafunc.definition.get_closest_marker("server") is None:
+            versions = versions[-1:]
+        # None: no version fits, and the test is deselected below.
+        metafunc.parametrize(
+            "server_version",
+            versions or [None],
+            ids=lambda major: f"pg{major}",
+            indirect=True,
+            scope="session",
+        )
+
+
+def _runs_here(item: pytest.Item) -> bool:
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    names = getattr(item, "fixturenames", ())
+    return (
+        parameters.get("server_version", 0) is not None
+        and ("server_13" not in names or 13 in installed())
+        and ("realdb" not in names or REAL_DATABASES.is_dir())
+        and (item.get_closest_marker("soak") is not None) == item.config.getoption("--soak")
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    # What cannot run here is deselected, not skipped: a skip is a failure in .ci/run.
+    config.hook.pytest_deselected(items=[item for item in items if not _runs_here(item)])
+    items[:] = [item for item in items if _runs_here(item)]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if session.config.getoption("--no-skips") and reporter is not None and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    skipped = terminalreporter.stats.get("skipped")
+    if config.getoption("--no-skips") and skipped:
+        terminalreporter.write_line(f"--no-skips: {len(skipped)} skipped, so the run fails", red=True)
+
+
+# -- Servers
+
+
+@pytest.fixture(scope="session")
+def server_version(request: pytest.FixtureRequest) -> int:
+    """The major version that this test runs on."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def run_folder(request: pytest.FixtureRequest) -> Path:
+    """Where the servers of this run live; each worker has its own, for roles belong to a whole server."""
+    workerinput = getattr(request.config, "workerinput", None)
+    return Path(workerinput["servers"]) if workerinput else request.config.stash[RUN].folder
+
+
+@pytest.fixture(scope="session")
+def worker_servers(run_folder: Path) -> Callable[[int], Server]:
+    """The server of a version, started on first use, stopped at the end of the run."""
+    started: dict[int, Server] = {}
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+
+    def get(major: int) -> Server:
+        if major not in started:
+            started[major] = make_server(major, run_folder / f"{worker}-{major}")
+        return started[major]
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def server(server_version: int, worker_servers: Callable[[int], Server]) -> Server:
+    """The server under test, shared by the tests of a worker; roles that a test leaves are dropped after it."""
+    return worker_servers(server_version)
+
+
+@pytest.fixture(scope="session")
+def server_13(worker_servers: Callable[[int], Server]) -> Server:
+    """A server that is too old; tests that ask for it are left out where version 13 is missing."""
+    return worker_servers(13)
+
+
+@pytest.fixture
+def crashable(server_version: int, run_folder: Path) -> Iterator[Server]:
+    """A server of this test alone, to be killed (`kill()`) and started again (`start()`)."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    folder = run_folder / f"{worker}-crash-{next(_numbers)}"
+    # With fsync off a killed server, unlike a killed machine, loses nothing: the kernel has the pages.
+    yield make_server(server_version, folder, {"shared_preload_libraries": ""})
+    clear(folder)
+
+
+# -- Databases and roles
+
+
+@pytest.fixture
+def roles(server: Server) -> Iterator[Callable[..., str]]:
+    before = server.roles()
+    made: list[str] = []
+
+    def make(options: str = "LOGIN", *, name: str = "role", create: bool = True) -> str:
+        made.append(f"{name}_{os.getpid()}_{next(_numbers)}")
+        if create:
+            server.execute(sql.SQL("CREATE ROLE {} {}").format(sql.Identifier(made[-1]), sql.SQL(options)))
+        return made[-1]
+
+    yield make
+    left = server.roles() - before
+    # Membership in one another does not hold them, and twice suffices for grants among themselves.
+    server.drop_roles(left)
+    server.drop_roles(left & server.roles())
+
+
+@pytest.fixture
+def role(roles: Callable[..., str]) -> Callable[..., str]:
+    """`role("LOGIN BYPASSRLS", name="auditor")` makes a role under a name of its own and returns it.
+
+    With create=False the name is only reserved. Roles are dropped after the databases of the test.
+    """
+    return roles
+
+
+@pytest.fixture
+def new_database(server: Server, roles: Callable[..., str]) -> Iterator[Callable[..., Database]]:
+    """`new_database()` makes an empty database; `new_database(template)` a copy; dropped after the test."""
+    made: list[Database] = []
+
+    def make(template: str = "template1", *, name: str | None = None) -> Database:
+        made.append(server.create(name or f"test_{os.getpid()}_{next(_numbers)}", template))
+        return made[-1]
+
+    yield make
+    for database in made:
+        server.drop(database)
+
+
+@pytest.fixture
+def database(new_database: Callable[..., Database]) -> Database:
+    """An empty database of this test alone."""
+    return new_database()
+
+
+@pytest.fixture
+def template(server: Server, new_database: Callable[..., Database]) -> Callable[..., Database]:
+    """`template("estoque 1000", build)` is a copy of the database that `build(database)` fills once a worker.
+
+    A test that writes uses its copy; roles that `build` makes stay, since the template needs them.
+    """
+
+    def copy(name: str, build: Callable[[Database], None]) -> Database:
+        return new_database(server.template(name, build))
+
+    return copy
+
+
+@pytest.fixture
+def realdb(template: Callable[..., Database]) -> Callable[[str], Database]:
+    """`realdb("northwind")` is a copy of that real database; left out where their folder is missing."""
+
+    def load(name: str) -> Database:
+        script = gzip.decompress((REAL_DATABASES / f"{name}.sql.gz").read_bytes()).decode()
+        return template(f"real {name}", lambda database: database.load(script))
+
+    return load
+
+
+# -- The command
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a run of the command ended; it took `seconds`."""
+
+    status: int
+    stdout: str
+    stderr: str
+    seconds: float
+
+    @property
+    def json(self) -> Any:
+        """Standard output as the one JSON document that --json promises."""
+        return json.loads(self.stdout)
+
+
+class Command:
+    """The real command as a process, in a folder of its own, where tenantry.toml, logs and reports are."""
+
+    def __init__(self, folder: Path, dsn: str) -> None:
+        self.folder = folder
+        self.dsn = dsn
+        self.processes: list[subprocess.Popen[str]] = []
+
+    def __call__(self, *arguments: str | Path, timeout: float = 120, **options: Any) -> Outcome:
+        """Run to the end; options as for start()."""
+        begun = time.monotonic()
+        process = self.start(*arguments, **options)
+        stdout, stderr = process.communicate(timeout=timeout)
+        seconds = time.monotonic() - begun
+        return Outcome(status=process.returncode, stdout=stdout, stderr=stderr, seconds=seconds)
+
+    def start(
+        self, *arguments: str | Path, dsn: str | None = None, environment: dict[str, str] | None = None
+    ) -> subprocess.Popen[str]:
+        """Start and return at once; the process leads a group of its own, which ends with the test.
+
+        The DSN is handed over as DATABASE_URL; an empty one leaves that out.
+        """
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+        inherited.pop("DATABASE_URL", None)
+        url = self.dsn if dsn is None else dsn
+        settings = {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb", "PYTHONPATH": str(ROOT / "src")}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tenantry", *map(str, arguments)],
+            cwd=self.folder,
+            env=inherited | settings | ({"DATABASE_URL": url} if url else {}) | (environment or {}),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self.processes.append(process)
+        return process
+
+    def close(self) -> None:
+        """End what still runs."""
+        for process in self.processes:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            for stream in (process.stdout, process.stderr):
+                if stream is not None:
+                    stream.close()
+
+
+@pytest.fixture
+def tenantry(database: Database, tmp_path: Path) -> Iterator[Command]:
+    """`tenantry("migrate", "--until", "expand")` runs the command on `database` and returns its Outcome.
+
+    `tenantry.start(…)` returns the running process; `tenantry.folder` is its working folder.
+    """
+    command = Command(tmp_path, database.dsn)
+    yield command
+    command.close()
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Iterator[Callable[[str], Command]]:
+    """`command(dsn)` is the command on any other DSN: a copy of a template, another server, none."""
+    made: list[Command] = []
+
+    def make(dsn: str = "") -> Command:
+        made.append(Command(tmp_path, dsn))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()

@@ -1,0 +1,286 @@
+"""PostgreSQL servers for the tests: which versions there are, and what a test does with one."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg
+from fetch_servers import VERSIONS, programs
+from psycopg import sql
+
+from tenantry.postgres.cluster import Cluster
+from tenantry.postgres.embedded import bin_directory
+
+RUNS = "tenantry-tests-"
+SETTINGS = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "shared_buffers": "128MB",
+    "max_connections": "100",
+    "max_prepared_transactions": "10",
+    "wal_level": "logical",
+    "autovacuum": "on",
+}
+
+
+@cache
+def installed() -> Mapping[int, Path]:
+    """The folder of programs of each major version that is here."""
+    found = {major: programs(major) for major in VERSIONS if programs(major).exists()}
+    wheel = find_spec("pgserver")
+    if 16 not in found and wheel is not None and wheel.origin is not None:
+        found[16] = Path(wheel.origin).parent / "pginstall" / "bin"
+    return dict(sorted((found | {18: bin_directory()}).items()))
+
+
+@cache
+def version_name(major: int) -> str:
+    """Such as 18.6."""
+    output = subprocess.run(
+        [installed()[major] / "postgres", "--version"], capture_output=True, text=True, check=True
+    ).stdout
+    return re.findall(r"\d+(?:\.\d+)+", output)[0]
+
+
+def client(*command: str | Path, stdin: str | None = None) -> str:
+    """Run one of PostgreSQL 18's client programs and return what it prints."""
+    program, *arguments = command
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    done = subprocess.run(
+        [bin_directory() / program, *arguments], input=stdin, capture_output=True, text=True, env=environment
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"{program} ended with {done.returncode}: {done.stderr.strip()}")
+    return done.stdout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Database:
+    """One database of a test server."""
+
+    server: Server
+    name: str
+
+    @property
+    def dsn(self) -> str:
+        """As the superuser `postgres`."""
+        return self.server.dsn(self.name)
+
+    def connect(self, **parameters: Any) -> psycopg.Connection[Any]:
+        """A new session; `parameters` as psycopg.connect takes them (user, autocommit, options, …)."""
+        return psycopg.connect(self.dsn, **parameters)
+
+    def execute(self, statements: str, parameters: Sequence[Any] | None = None) -> None:
+        """Run statements and commit."""
+        with self.connect() as connection:
+            connection.execute(statements, parameters)
+
+    def rows(self, query: str, parameters: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
+        """What a query returns."""
+        with self.connect(autocommit=True) as connection:
+            return connection.execute(query, parameters).fetchall()
+
+    def load(self, script: Path | str) -> None:
+        """Run a file, or SQL text, by psql, which stops at the first error."""
+        text = script.read_text() if isinstance(script, Path) else script
+        client("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", self.dsn, "-o", os.devnull, stdin=text)
+
+    def dump(self, *options: str) -> str:
+        """The schema as pg_dump shows it, without schema tenantry and without what changes from dump to dump."""
+        text = client("pg_dump", "--schema-only", "--exclude-schema=tenantry", *options, "-d", self.dsn)
+        volatile = ("\\restrict", "\\unrestrict", "-- Dumped from", "-- Dumped by")
+        return "".join(line for line in text.splitlines(keepends=True) if not line.startswith(volatile))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A running server of one version; its roles and databases are the test's own."""
+
+    major: int
+    cluster: Cluster
+    made: dict[str, str] = field(default_factory=dict)  # templates, by their names in the tests
+
+    @property
+    def programs(self) -> Path:
+        """initdb, pg_ctl and postgres of this version."""
+        return self.cluster.programs
+
+    @property
+    def version(self) -> str:
+        """Such as 18.6."""
+        return version_name(self.major)
+
+    def dsn(self, database: str = "postgres") -> str:
+        """For the superuser `postgres`."""
+        return self.cluster.conninfo(database)
+
+    def execute(self, statement: str | sql.Composable) -> None:
+        """Run one statement outside a transaction, in database postgres."""
+        with psycopg.connect(self.dsn(), autocommit=True) as connection:
+            connection.execute(statement)
+
+    def create(self, name: str, template: str = "template1") -> Database:
+        """A database, copied from `template`."""
+        # Copying files spares the WAL; 14 knows no other way.
+        strategy = sql.SQL("STRATEGY file_copy") if self.major >= 15 else sql.SQL("")
+        self.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} {}").format(
+                sql.Identifier(name), sql.Identifier(template), strategy
+            )
+        )
+        return Database(server=self, name=name)
+
+    def template(self, name: str, build: Callable[[Database], None]) -> str:
+        """The database that `build` has filled, on its first use here; nobody can connect to it afterwards."""
+        if name not in self.made:
+            database = self.create(f"template {len(self.made)} {name}"[:63])
+            build(database)
+            identifier = sql.Identifier(database.name)
+            self.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(identifier))
+            self.execute(
+                sql.SQL("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {}").format(
+                    sql.Literal(database.name)
+                )
+            )
+            self.made[name] = database.name
+        return self.made[name]
+
+    def drop(self, database: Database) -> None:
+        """Drop a database with all that holds it: sessions, prepared transactions, replication slots."""
+        with database.connect(autocommit=True) as connection:
+            prepared = connection.execute(
+                "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()"
+            )
+            for (gid,) in prepared.fetchall():
+                connection.execute(sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(gid)))
+            connection.execute(
+                "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots "
+                "WHERE database = current_database() AND active"
+            )
+            for (slot,) in connection.execute(
+                "SELECT slot_name FROM pg_replication_slots WHERE database = current_database()"
+            ).fetchall():
+                connection.execute("SELECT pg_drop_replication_slot(%s)", [slot])
+            # A subscription with a slot elsewhere cannot be dropped with its database.
+            for (name,) in connection.execute(
+                "SELECT subname FROM pg_subscription WHERE subdbid = "
+                "(SELECT oid FROM pg_database WHERE datname = current_database())"
+            ).fetchall():
+                subscription = sql.Identifier(name)
+                connection.execute(sql.SQL("ALTER SUBSCRIPTION {} DISABLE").format(subscription))
+                connection.execute(
+                    sql.SQL("ALTER SUBSCRIPTION {} SET (slot_name = NONE)").format(subscription)
+                )
+                connection.execute(sql.SQL("DROP SUBSCRIPTION {}").format(subscription))
+        self.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(database.name)))
+
+    def roles(self) -> set[str]:
+        """The roles that are not PostgreSQL's own."""
+        with psycopg.connect(self.dsn(), autocommit=True) as connection:
+            names = connection.execute("SELECT rolname FROM pg_roles WHERE oid >= 16384").fetchall()
+        return {name for (name,) in names}
+
+    def drop_roles(self, names: Iterable[str]) -> None:
+        """Drop roles, but for those that own or may do something in a database that is still there."""
+        for name in names:
+            with suppress(psycopg.errors.DependentObjectsStillExist):
+                self.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name)))
+
+    def kill(self) -> None:
+        """SIGKILL to the postmaster and all its processes, as when the machine loses its power."""
+        postmaster = psutil.Process(int((self.cluster.data / "postmaster.pid").read_text().split()[0]))
+        family = [postmaster, *postmaster.children(recursive=True)]
+        for process in family:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(family, timeout=30)
+
+    def start(self) -> None:
+        """Start again after kill() or stop()."""
+        self.cluster.start()
+
+    def stop(self, mode: str = "fast") -> None:
+        """Stop; start() starts it again with all its data."""
+        self.cluster.stop(mode)
+
+
+def make_server(major: int, folder: Path, settings: Mapping[str, str] | None = None) -> Server:
+    """A server of version `major` in `folder`, running."""
+    library = installed()[major].parent
+    preload = {}
+    if any(library.rglob("pg_stat_statements.so")):
+        preload = {"shared_preload_libraries": "pg_stat_statements"}
+    cluster = Cluster(
+        programs=installed()[major], folder=folder, settings={**SETTINGS, **preload, **(settings or {})}
+    )
+    cluster.start()
+    return Server(major=major, cluster=cluster)
+
+
+class Run:
+    """The folder of one test run and the servers in it, which end with it.
+
+    The run holds a lock as long as it lives; what a killed run left behind is cleared away by the next.
+    """
+
+    def __init__(self) -> None:
+        # Short, for the sockets' sake, and not pytest's own folder, which nobody but root could enter.
+        self.folder = Path(tempfile.mkdtemp(prefix=RUNS, dir="/tmp"))
+        self.folder.chmod(0o711)
+        self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+
+    def close(self) -> None:
+        """Stop the servers and remove the folder."""
+        clear(self.folder)
+        os.close(self._lock)
+
+
+def clear(folder: Path) -> None:
+    """Stop every server below `folder` and remove it."""
+    for pid_file in folder.glob("*/data/postmaster.pid"):
+        with suppress(OSError, ValueError, IndexError, psutil.Error):
+            pid, data = pid_file.read_text().splitlines()[:2]
+            postmaster = psutil.Process(int(pid))
+            if Path(data) == pid_file.parent and "postgres" in postmaster.name():
+                family = [postmaster, *postmaster.children(recursive=True)]
+                for process in family:
+                    process.kill()
+                psutil.wait_procs(family, timeout=30)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep() -> None:
+    """Clear away what runs left behind that were killed."""
+    for folder in Path("/tmp").glob(RUNS + "*"):
+        with suppress(OSError):
+            lock = os.open(folder / "lock", os.O_RDWR)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                clear(folder)
+            finally:
+                os.close(lock)
+
+
+def wait_until(condition: Callable[[], bool], *, seconds: float = 10) -> None:
+    """Return as soon as `condition` holds; TimeoutError after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {seconds} s")
+        time.sleep(0.02)
