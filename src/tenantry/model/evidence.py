@@ -25,8 +25,11 @@ class WayKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WayEvidence:
-    """The rows that one way brings to a tenant: all of them, those that no other way brings there, and those whose
-    tenant is another than this way says. `label` is the path, the child or the column, for people."""
+    """What one way does for a table's rows. `label` is the path, the child or the column, for people.
+
+    It brings `found` rows to a tenant, `alone` of them where no other way does; `differs` counts the rows
+    whose tenant is another than it says.
+    """
 
     label: str
     kind: WayKind
@@ -45,8 +48,11 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableEvidence:
-    """The rows of one owned table. `orphans` found no tenant, whatever `policy` makes of them; `conflicts` have ways
-    that disagree. `counted` is False where all rows get one tenant and `rows` is PostgreSQL's estimate."""
+    """The rows of one owned table.
+
+    `orphans` found no tenant, whatever `policy` makes of them; `conflicts` have ways that disagree. `counted`
+    is False where all rows get one tenant and `rows` is PostgreSQL's estimate.
+    """
 
     table: Name
     rows: int
@@ -85,20 +91,22 @@ class Evidence:
 class Repeat:
     """Statements that are run in turn, again and again, until a whole round changes no row."""
 
-    statements: tuple[sql.Composable, ...]
+    statements: tuple[sql.Composed, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What is asked about one table: `counts` gives one row for `read`; `orphans` and `conflicts` give samples and
-    are worth asking only where the counts say that there are some."""
+    """What is asked about one table: `counts` gives one row, for `read`.
+
+    `orphans` and `conflicts` give samples, worth asking for only where the counts say that there are some.
+    """
 
     table: Name
     policy: Orphans
     ways: tuple[tuple[str, WayKind], ...]
-    counts: sql.Composable
-    orphans: sql.Composable
-    conflicts: sql.Composable
+    counts: sql.Composed
+    orphans: sql.Composed
+    conflicts: sql.Composed
 
     def read(self, row: Sequence[int]) -> TableEvidence:
         """The table's evidence, without samples."""
@@ -130,9 +138,9 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Census:
-    """Statements to be run in one snapshot: `shadows` in order, then the questions. `known` needs no question."""
+    """To be run in one snapshot: `shadows` in order, then the questions; `known` needs no question."""
 
-    shadows: tuple[sql.Composable | Repeat, ...]
+    shadows: tuple[sql.Composed | Repeat, ...]
     questions: tuple[Question, ...]
     known: tuple[TableEvidence, ...] = ()
     order: tuple[Name, ...] = ()

@@ -1,0 +1,191 @@
+"""The census: how many rows find a tenant along which way, how many end nowhere, how many are in dispute.
+
+A shadow is a temporary table of a table's rows: where each is, its tenant's number, and the columns by which
+others refer to it. Shadows are made in order of derivation, from the user's own columns alone, so that the
+answer is the same before a migration and half-way through it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from tenantry.discovery.shadow import Shadow
+from tenantry.discovery.tenants import TENANTS, tenants
+from tenantry.discovery.ways import Way, ways
+from tenantry.model.evidence import Census, Question, Repeat, TableEvidence, WayKind
+from tenantry.model.name import Name
+from tenantry.model.ownership import Owned, Ownership
+from tenantry.model.schema import Schema
+
+SAMPLES = 20
+
+
+def census(ownership: Ownership, schema: Schema, *, samples: int = SAMPLES) -> Census:
+    """What to ask the data about each owned table; `samples` limits the rows shown of each kind."""
+    drawn = _Census.draw(ownership, schema)
+    work: list[sql.Composed | Repeat] = [*tenants(ownership, schema, drawn.tenant_columns)]
+    for component in ownership.components:
+        members = [drawn.shadows[owned.table] for owned in component]
+        work += [statement for shadow in members for statement in shadow.setup()]
+        kept = [shadow for shadow in members if shadow.kept]
+        for shadow in kept:
+            work += shadow.create(schema, drawn)
+        work += _rounds(drawn, kept)
+    questions = [shadow for shadow in drawn.shadows.values() if not shadow.constant]
+    return Census(
+        shadows=tuple(work),
+        questions=tuple(_question(drawn, shadow, samples) for shadow in questions),
+        known=tuple(
+            TableEvidence(
+                table=name, rows=_estimate(schema, name), policy=shadow.owned.orphans, counted=False
+            )
+            for name, shadow in drawn.shadows.items()
+            if shadow.constant
+        ),
+        order=tuple(drawn.shadows),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Census:
+    ownership: Ownership
+    schema: Schema
+    shadows: dict[Name, Shadow]
+    tenant_columns: tuple[str, ...]
+
+    @classmethod
+    def draw(cls, ownership: Ownership, schema: Schema) -> _Census:
+        """Decide which shadows are kept, and with which columns."""
+        every = {owned.table: tuple(ways(owned, ownership, schema)) for owned in ownership.owned}
+        every = {name: _telling(name, found, ownership) for name, found in every.items()}
+        ready = {ownership.tenant.name}
+        shadows: dict[Name, Shadow] = {}
+        for component in ownership.components:
+            for owned in component:
+                late = tuple(way for way in every[owned.table] if way.target not in ready)
+                early = tuple(way for way in every[owned.table] if way.target in ready)
+                asked = [way for found in every.values() for way in found if way.target == owned.table]
+                stored = dict.fromkeys(column for way in asked for column in way.theirs)
+                stored |= dict.fromkeys(column for way in late for column in way.columns)
+                shadows[owned.table] = Shadow(
+                    number=len(shadows), owned=owned, early=early, late=late, stored=tuple(stored),
+                    tenant=ownership.tenant, asked=bool(asked),
+                )  # fmt: skip
+            ready.update(owned.table for owned in component)
+        keys = [
+            way.theirs for found in every.values() for way in found if way.target == ownership.tenant.name
+        ]
+        return cls(
+            ownership=ownership, schema=schema, shadows=shadows,
+            tenant_columns=tuple(dict.fromkeys(column for columns in keys for column in columns)),
+        )  # fmt: skip
+
+    def source(self, table: Name) -> sql.Composable:
+        """Where the rows of a table stand with their tenants."""
+        return TENANTS if table == self.ownership.tenant.name else self.shadows[table].source()
+
+    def column(self, table: Name, column: str) -> sql.Identifier:
+        """The name that a shadow has for a column."""
+        columns = self.tenant_columns if table == self.ownership.tenant.name else self.shadows[table].stored
+        return sql.Identifier(f"c{columns.index(column)}")
+
+
+def _telling(table: Name, found: Sequence[Way], ownership: Ownership) -> tuple[Way, ...]:
+    """Without the references between two tables whose rows all belong to the same one tenant."""
+    tenant = _constant(ownership.of(table))
+    return tuple(
+        way
+        for way in found
+        if way.kind is not WayKind.REFERENCE
+        or tenant is None
+        or _constant(ownership.of(way.target)) != tenant
+    )
+
+
+def _constant(owned: Owned | None) -> str | None:
+    return owned.assignment.tenant if owned and owned.assignment and not owned.given else None
+
+
+def _rounds(drawn: _Census, members: Sequence[Shadow]) -> list[sql.Composed | Repeat]:
+    """Rounds over tables that need each other, and again once orphans got a tenant for others to take on."""
+    fills = tuple(
+        shadow.fill(way, drawn.schema, drawn) for shadow in members for way in shadow.late if way.gives
+    )
+    if not fills:
+        return []
+    adopted = [statement for shadow in members for statement in shadow.adopt()]
+    rounds = Repeat(statements=fills)
+    return [rounds, *adopted, rounds] if adopted else [rounds]
+
+
+def _question(drawn: _Census, shadow: Shadow, samples: int) -> Question:
+    numbers = range(len(shadow.labels))
+    lows = [sql.Identifier("e", f"low{number}") for number in numbers]
+    highs = [sql.Identifier("e", f"high{number}") for number in numbers]
+    kinds = [kind for _, kind in shadow.labels]
+    giving = [low for low, kind in zip(lows, kinds, strict=True) if kind is not WayKind.REFERENCE]
+    tenant = sql.Identifier("e", "tenant")
+    conflict = sql.SQL("least({}) <> greatest({})").format(
+        *(sql.SQL(", ").join([tenant, *ends]) for ends in (lows, highs))
+    )
+    figures: list[sql.Composable] = [
+        sql.SQL("count(*), count(*) FILTER (WHERE e.orphan), count(*) FILTER (WHERE {})").format(conflict)
+    ]
+    for low, high, kind in zip(lows, highs, kinds, strict=True):
+        alone = [sql.SQL("NULL")] if kind is WayKind.REFERENCE else giving
+        figures.append(
+            sql.SQL(
+                "count({low}), count({low}) FILTER (WHERE num_nonnulls({giving}) = 1),"
+                " count(*) FILTER (WHERE {low} <> e.tenant OR {high} <> e.tenant)"
+            ).format(low=low, high=high, giving=sql.SQL(", ").join(alone))
+        )
+    return Question(
+        table=shadow.owned.table,
+        policy=shadow.owned.orphans,
+        ways=shadow.labels,
+        counts=sql.SQL("SELECT {} FROM ({}) AS e").format(
+            sql.SQL(", ").join(figures), shadow.evaluated(drawn.schema, drawn)
+        ),
+        orphans=_sample(drawn, shadow, sql.SQL("e.orphan"), samples),
+        conflicts=_sample(drawn, shadow, conflict, samples),
+    )
+
+
+def _sample(drawn: _Census, shadow: Shadow, which: sql.Composable, samples: int) -> sql.Composed:
+    """The first rows of a kind: the key as JSON, and for each way an array of its tenants."""
+    table = drawn.schema.tables[shadow.owned.table]
+    key: sql.Composable = sql.SQL(
+        "json_build_object('ctid', r.ctid::text, 'table', r.tableoid::regclass::text)"
+    )
+    if table.primary_key:
+        key = sql.SQL("json_build_object({})").format(
+            sql.SQL(", ").join(
+                sql.SQL("{}, {}").format(sql.Literal(column), sql.Identifier("r", column))
+                for column in table.primary_key
+            )
+        )
+    ends = [
+        (sql.Identifier("e", f"low{number}"), sql.Identifier("e", f"high{number}"))
+        for number in range(len(shadow.labels))
+    ]
+    said = [
+        sql.SQL("ARRAY(SELECT t.label FROM {} AS t WHERE t.tenant IN ({}, {}) ORDER BY t.tenant)").format(
+            TENANTS, low, high
+        )
+        for low, high in ends
+    ]
+    return sql.SQL(
+        "SELECT {shown} FROM (SELECT * FROM ({evaluated}) AS e WHERE {which}"
+        " ORDER BY e.relation, e.address LIMIT {samples}) AS e"
+        " JOIN {table} AS r ON r.ctid = e.address AND r.tableoid = e.relation ORDER BY e.relation, e.address"
+    ).format(
+        shown=sql.SQL(", ").join([key, *said]), evaluated=shadow.evaluated(drawn.schema, drawn), which=which,
+        samples=sql.Literal(samples), table=shadow.owned.table.identifier,
+    )  # fmt: skip
+
+
+def _estimate(schema: Schema, table: Name) -> int:
+    return max(0, round(schema.tables[table].rows))

@@ -1,0 +1,81 @@
+"""Runs the census: one snapshot, temporary tables that vanish with it, and not a row changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import tuple_row
+
+from tenantry.errors import ConnectionFailed, UsageError
+from tenantry.model.evidence import Census, Evidence, Question, Repeat, TableEvidence
+from tenantry.model.name import Name
+
+# Hash joins over millions of rows, in one session, once.
+WORK_MEM = "64MB"
+
+
+def run_census(
+    connection: psycopg.Connection[Any], census: Census, *, watch: Callable[[Name], None] = lambda table: None
+) -> Evidence:
+    """Ask the data everything the census asks; `watch` is told each table before it is counted.
+
+    The connection must not be in a transaction. Raises ConnectionFailed where a privilege is missing, and
+    UsageError where an assignment of the spec does not fit the data.
+    """
+    answers = []
+    try:
+        with connection.transaction(force_rollback=True):
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            connection.execute(sql.SQL("SET LOCAL work_mem = {}").format(sql.Literal(WORK_MEM)))
+            for work in census.shadows:
+                _perform(connection, work)
+            for question in census.questions:
+                watch(question.table)
+                answers.append(_answer(connection, question))
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise ConnectionFailed(
+            f"The rows cannot be counted: {error.diag.message_primary}", remedy=_remedy(connection, error)
+        ) from error
+    except psycopg.DataError as error:
+        raise UsageError(
+            f"An assignment of the spec does not fit the data: {error.diag.message_primary}",
+            remedy="Correct the column, the SQL or the CSV file of that table's `assign`.",
+        ) from error
+    return census.evidence(answers)
+
+
+def _perform(connection: psycopg.Connection[Any], work: sql.Composed | Repeat) -> None:
+    if not isinstance(work, Repeat):
+        connection.execute(work)
+        return
+    while sum(connection.execute(statement).rowcount for statement in work.statements) > 0:
+        pass
+
+
+def _answer(connection: psycopg.Connection[Any], question: Question) -> TableEvidence:
+    evidence = question.read(_rows(connection, question.counts)[0])
+    if evidence.orphans:
+        evidence = replace(evidence, orphan_samples=question.samples(_rows(connection, question.orphans)))
+    if evidence.conflicts:
+        evidence = replace(evidence, conflict_samples=question.samples(_rows(connection, question.conflicts)))
+    return evidence
+
+
+def _rows(connection: psycopg.Connection[Any], query: sql.Composed) -> list[tuple[Any, ...]]:
+    return connection.cursor(row_factory=tuple_row).execute(query).fetchall()
+
+
+def _remedy(connection: psycopg.Connection[Any], error: psycopg.Error) -> str:
+    message = error.diag.message_primary or ""
+    if "temporary tables" in message:
+        grant = sql.SQL("GRANT TEMPORARY ON DATABASE {} TO {}").format(
+            sql.Identifier(connection.info.dbname), sql.Identifier(connection.info.user)
+        )
+        return f"Counting needs temporary tables: {grant.as_string(None)}"
+    if "row-level security" in message:
+        return "Connect as a role that sees all rows: the tables' owner, or one with BYPASSRLS."
+    return "Connect as the tables' owner, or as a role that may read them."
