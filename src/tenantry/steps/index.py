@@ -18,8 +18,7 @@ class TenantIndex(Step):
     """CREATE INDEX CONCURRENTLY on one relation. An invalid left-over of a build that died is dropped and rebuilt.
 
     `rest` is the text of a user's unique index behind its opening parenthesis, which the tenant column is put before;
-    otherwise `columns` are indexed behind the tenant column. `shared_rows` makes it a unique index of the rows without
-    a tenant, which a unique index with the tenant would let pass twice.
+    otherwise `columns` are indexed behind `column`.
     """
 
     kind: Literal["index"] = "index"
@@ -28,6 +27,8 @@ class TenantIndex(Step):
     columns: tuple[str, ...] = ()
     unique: bool = False
     rest: str = ""
+    only_shared: str = ""
+    """The tenant column, where only rows without a tenant are indexed."""
     reason: str = ""
 
     @property
@@ -48,11 +49,13 @@ class TenantIndex(Step):
             if self.rest
             else sql.SQL("{})").format(identifiers((self.column, *self.columns)))
         )
-        create = sql.SQL("CREATE {}INDEX CONCURRENTLY {} ON {} USING btree ({}").format(
+        shared = sql.SQL(" WHERE {} IS NULL").format(sql.Identifier(self.only_shared))
+        create = sql.SQL("CREATE {}INDEX CONCURRENTLY {} ON {} USING btree ({}{}").format(
             sql.SQL("UNIQUE " if self.unique else ""),
             sql.Identifier(self.index.name),
             self.table.identifier,
             inside,
+            shared if self.only_shared else sql.SQL(""),
         )
         return (
             self._drop(invalid=True),

@@ -47,7 +47,11 @@ class ReferenceTrigger(Step):
 
     @property
     def function(self) -> Name:
-        return Name(WORKSHOP, shortened(f"refer_{self.table.schema}_{self.table.name}_{self.name}"))
+        return self.function_of(self.table, self.name)
+
+    @staticmethod
+    def function_of(table: Name, name: str) -> Name:
+        return Name(WORKSHOP, shortened(f"refer_{table.schema}_{table.name}_{name}"))
 
     def definition(self) -> sql.Composable:
         return trigger_definition(self.table, self.name)

@@ -1,0 +1,6 @@
+"""Spec and schema become a plan. Pure: no connection."""
+
+from tenantry.planning.ownership import resolve
+from tenantry.planning.plan import Plan, make_plan
+
+__all__ = ["Plan", "make_plan", "resolve"]

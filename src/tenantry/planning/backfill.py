@@ -1,0 +1,92 @@
+"""Backfill: the tenant of every existing row, in order of derivation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from tenantry.model.name import Name, shortened
+from tenantry.model.ownership import Owned
+from tenantry.model.plan import Phase
+from tenantry.model.schema import Table
+from tenantry.planning.expand import constant
+from tenantry.planning.ground import Ground
+from tenantry.steps import Fill, RelationFill, Step, TenantIndex
+from tenantry.steps.derivation import BySlug, Source
+
+Purpose = Literal["fill", "default", "sweep", "rest"]
+
+
+def backfill_steps(ground: Ground) -> Iterator[Step]:
+    yield from _child_indexes(ground)
+    for component in ground.ownership.components:
+        unfilled = tuple(owned for owned in component if constant(ground, owned) is None)
+        yield from fill_steps(ground, unfilled, Phase.BACKFILL, "fill")
+        yield from default_steps(ground, unfilled, Phase.BACKFILL)
+
+
+def fill_steps(ground: Ground, component: tuple[Owned, ...], phase: Phase, purpose: Purpose) -> Iterator[Step]:
+    """One fill for tables that derive from each other, by their sources."""
+    fills = [fill for owned in component for fill in _fills(ground, owned, ground.sources(owned))]
+    if fills:
+        complete = tuple(
+            (relation.name, owned.column)
+            for owned in component
+            if not owned.late and not owned.mixed and ground.fallback(owned) is None
+            for unit in ground.units_of(owned)
+            for relation in unit.relations
+        )
+        yield Fill(phase=phase, table=component[0].table, purpose=purpose, fills=tuple(fills), complete=complete)
+
+
+def default_steps(ground: Ground, component: tuple[Owned, ...], phase: Phase) -> Iterator[Step]:
+    """The default or quarantine tenant for rows that no source has reached."""
+    for owned in component:
+        slug = ground.fallback(owned)
+        if slug is None:
+            continue
+        source = BySlug(tenant=ground.reference, slug=slug)
+        complete = tuple((fill.relation, owned.column) for fill in _fills(ground, owned, (source,)) if not owned.late)
+        yield Fill(
+            phase=phase, table=owned.table, purpose="default", fills=tuple(_fills(ground, owned, (source,))),
+            complete=complete,
+        )  # fmt: skip
+
+
+def _fills(ground: Ground, owned: Owned, sources: tuple[Source, ...]) -> Iterator[RelationFill]:
+    if not sources:
+        return
+    overrides = not owned.given and all(source.kind in ("path", "children") for source in sources)
+    for unit in ground.units_of(owned):
+        for relation in unit.relations:
+            yield RelationFill(
+                relation=relation.name, column=owned.column, sources=sources, overrides=overrides,
+                identity=ground.schema.tables[owned.table].primary_key if owned.given else (),
+            )  # fmt: skip
+
+
+def _child_indexes(ground: Ground) -> Iterator[Step]:
+    """A table filled from its children looks them up row by row: they need an index to be found by."""
+    for owned in ground.ownership.owned:
+        for child in owned.children:
+            for unit in ground.units():
+                if unit.owned.table != child.table:
+                    continue
+                for relation in unit.relations:
+                    if not _indexed(relation, child.columns):
+                        yield TenantIndex(
+                            phase=Phase.BACKFILL, table=relation.name, column=child.columns[0],
+                            columns=child.columns[1:], reason=f"to find the children of {owned.table}",
+                            index=_index_name(relation.name, child.columns),
+                        )  # fmt: skip
+
+
+def _index_name(table: Name, columns: tuple[str, ...]) -> Name:
+    return Name(table.schema, shortened("_".join(("tenantry", table.name, *columns, "child"))))
+
+
+def _indexed(table: Table, columns: tuple[str, ...]) -> bool:
+    wanted = set(columns)
+    leading = [index.columns[: len(columns)] for index in table.indexes if not index.partial and index.method == "btree"]
+    leading += [unique.columns[: len(columns)] for unique in table.uniques if not unique.partial]
+    return any(set(found) == wanted for found in leading)

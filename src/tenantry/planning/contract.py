@@ -1,0 +1,72 @@
+"""Contract: what had to wait for the last application that knows no tenants, and what served it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tenantry.model.name import Name
+from tenantry.model.plan import Phase
+from tenantry.planning.backfill import default_steps, fill_steps
+from tenantry.planning.enforce import composite_key, composite_key_valid, not_null, per_tenant_name, reference_name
+from tenantry.planning.ground import Ground, Unit
+from tenantry.planning.isolate import row_securities
+from tenantry.steps import GlobalUniqueDropped, LegacySightEnded, NotNullCheck, Step, TriggerEnded
+from tenantry.steps.assignment import ADOPT, ASSIGN, function_name
+from tenantry.steps.reference import ReferenceTrigger
+
+PHASE = Phase.CONTRACT
+
+
+def contract_steps(ground: Ground) -> Iterator[Step]:
+    yield from _late_keys(ground)
+    for component in ground.ownership.components:
+        late = tuple(owned for owned in component if owned.late and not owned.mixed)
+        yield from fill_steps(ground, late, PHASE, "rest")
+        yield from default_steps(ground, late, PHASE)
+    for unit in ground.units():
+        for key, parent in ground.composite(unit):
+            if parent.late:
+                yield from composite_key_valid(ground, unit, key, parent, PHASE)
+        if unit.owned.late and not unit.owned.mixed:
+            yield from not_null(unit, PHASE)
+    yield from _global_uniques(ground)
+    if ground.spec.application.legacy_roles:
+        for security in row_securities(ground, legacy=()):
+            yield LegacySightEnded(phase=PHASE, table=security.table, security=security)
+    yield from _triggers(ground)
+
+
+def _late_keys(ground: Ground) -> Iterator[Step]:
+    for unit in ground.units():
+        if unit.owned.late and not unit.owned.mixed:
+            yield NotNullCheck(phase=PHASE, table=unit.name, column=unit.owned.column, tree=unit.tree_names)
+        for key, parent in ground.composite(unit):
+            if parent.late:
+                yield from composite_key(ground, unit, key, parent, PHASE)
+
+
+def _global_uniques(ground: Ground) -> Iterator[Step]:
+    for unit in ground.units():
+        for name in unit.owned.unique:
+            unique = next((unique for unique in unit.table.uniques if unique.name == name), None)
+            if unique is not None:
+                yield GlobalUniqueDropped(
+                    phase=PHASE, table=unit.name, index=Name(unit.name.schema, name), constraint=unique.constraint,
+                    replaced_by=per_tenant_name(unit, name),
+                )  # fmt: skip
+
+
+def _triggers(ground: Ground) -> Iterator[Step]:
+    for unit in ground.units():
+        if not unit.owned.given:
+            yield _ended(unit, ASSIGN, function_name(unit.name, "assign"))
+        if any(child.table == unit.owned.table for parent in ground.ownership.owned for child in parent.children):
+            yield _ended(unit, ADOPT, function_name(unit.name, "adopt"))
+        for key, parent in ground.references(unit):
+            if parent.late and not parent.mixed:
+                name = reference_name(key)
+                yield _ended(unit, name, ReferenceTrigger.function_of(unit.name, name))
+
+
+def _ended(unit: Unit, trigger: str, function: Name) -> Step:
+    return TriggerEnded(phase=PHASE, table=unit.name, trigger=trigger, function=function, tree=unit.tree_names)

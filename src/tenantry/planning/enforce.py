@@ -1,0 +1,234 @@
+"""Enforce: indexes, then all constraints NOT VALID, then one sweep, then the proof. The database refuses a wrong row.
+
+The order matters (hazard 4): rows that were in flight while the backfill looked are repaired by the sweep, which
+begins when every constraint already stands for new rows; only then is anything validated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tenantry.model.name import Name, shortened
+from tenantry.model.ownership import Hop, Owned
+from tenantry.model.plan import Phase
+from tenantry.model.schema import ForeignKey, Kind, Table, Unique
+from tenantry.planning.backfill import fill_steps
+from tenantry.planning.ground import Ground, Unit
+from tenantry.steps import (
+    FixedTenant, ForeignKeyValid, NotNull, NotNullCheck, NotNullCheckValid, PartitionedIndex, ReferenceTrigger, Step,
+    TenantForeignKey, TenantIndex,
+)  # fmt: skip
+
+PHASE = Phase.ENFORCE
+TENANT_KEY = "tenantry_tenant_fkey"
+
+
+def enforce_steps(ground: Ground) -> Iterator[Step]:
+    for unit in ground.units():
+        yield from _indexes(ground, unit)
+    for unit in ground.units():
+        if not unit.owned.late and not unit.owned.mixed:
+            yield NotNullCheck(phase=PHASE, table=unit.name, column=unit.owned.column, tree=unit.tree_names)
+        yield from tenant_keys(ground, unit)
+        for key, parent in ground.composite(unit):
+            if not parent.late:
+                yield from composite_key(ground, unit, key, parent, PHASE)
+    yield from _references(ground)
+    for component in ground.ownership.components:
+        derived = tuple(owned for owned in component if owned.assignment is None and not owned.given)
+        yield from fill_steps(ground, derived, PHASE, "sweep")
+    for unit in ground.units():
+        yield from tenant_keys_valid(ground, unit)
+        for key, parent in ground.composite(unit):
+            if not parent.late:
+                yield from composite_key_valid(ground, unit, key, parent, PHASE)
+        if not unit.owned.late and not unit.owned.mixed:
+            yield from not_null(unit, PHASE)
+
+
+def not_null(unit: Unit, phase: Phase) -> Iterator[Step]:
+    """The proof of the check, and the flag."""
+    column = unit.owned.column
+    yield NotNullCheckValid(phase=phase, table=unit.name, column=column)
+    yield NotNull(phase=phase, table=unit.name, column=column, tree=unit.tree_names)
+
+
+# --- indexes
+
+
+def _indexes(ground: Ground, unit: Unit) -> Iterator[Step]:
+    owned, table = unit.owned, unit.table
+    unique_sets = dict.fromkeys(ground.composite_targets(owned))
+    if table.primary_key and owned.column not in table.primary_key:
+        unique_sets[table.primary_key] = None
+    for columns in unique_sets:
+        if any(set(unique.columns) == set(columns) and not unique.partial for unique in table.uniques):
+            yield from index_steps(unit, columns, unique=True, reason="the composite keys' target")
+    served = list(unique_sets)
+    for key, _ in ground.references(unit):
+        if not any(columns[: len(key.columns)] == key.columns for columns in served):
+            served.append(key.columns)
+            yield from index_steps(unit, key.columns, unique=False, reason=f"{', '.join(key.columns)} within a tenant")
+    if not served:
+        yield from index_steps(unit, (), unique=False, reason="the rows of a tenant")
+    for name in owned.unique:
+        found = next(unique for unique in table.uniques if unique.name == name)
+        yield from index_steps(
+            unit, (), unique=True, rest=found.rest, label=found.name, reason=f"{found.name} within a tenant"
+        )
+        if owned.mixed:
+            yield from _shared_unique(unit, found)
+
+
+def per_tenant_name(unit: Unit, name: str) -> Name:
+    """The index that is to a tenant what the unique index `name` is to all."""
+    return _index_name(unit.name, (name,), unique=True)
+
+
+def _index_name(table: Name, columns: tuple[str, ...], *, unique: bool) -> Name:
+    return Name(table.schema, shortened("_".join(("tenantry", table.name, *columns, "key" if unique else "idx"))))
+
+
+def index_steps(
+    unit: Unit, columns: tuple[str, ...], *, unique: bool, reason: str, rest: str = "", label: str = ""
+) -> Iterator[Step]:
+    """An index on a plain table; on a partitioned one an index on each partition, deepest first, and the whole."""
+    labels = (label,) if label else columns
+    for table in (*reversed(unit.tree), unit.table):
+        index = _index_name(table.name, labels, unique=unique)
+        if table.kind is Kind.PARTITIONED:
+            parts = tuple(
+                (part.name, _index_name(part.name, labels, unique=unique))
+                for part in unit.tree
+                if part.partition_of == table.name
+            )
+            yield PartitionedIndex(
+                phase=PHASE, table=table.name, index=index, column=unit.owned.column, columns=columns, unique=unique,
+                rest=rest, parts=parts,
+            )  # fmt: skip
+        else:
+            yield TenantIndex(
+                phase=PHASE, table=table.name, index=index, column=unit.owned.column, columns=columns, unique=unique,
+                rest=rest, reason=reason,
+            )  # fmt: skip
+
+
+def _shared_unique(unit: Unit, unique: Unique) -> Iterator[Step]:
+    """UNIQUE (tenant, name) admits equal rows without a tenant: those get a unique index of their own (hazard 12)."""
+    name = Name(unit.name.schema, shortened(f"tenantry_{unit.name.name}_{unique.name}_shared"))
+    if unique.columns and not unique.partial:
+        yield TenantIndex(
+            phase=PHASE, table=unit.name, index=name, column=unique.columns[0], columns=unique.columns[1:], unique=True,
+            only_shared=unit.owned.column, reason=f"{unique.name} among shared rows",
+        )  # fmt: skip
+
+
+# --- keys
+
+
+def _has_tenant_key(unit: Unit, table: Table, ground: Ground) -> bool:
+    """The user's own foreign key from a given column to the tenant table."""
+    tenant = ground.ownership.tenant
+    return any(key.columns == (unit.owned.column,) and key.parent == tenant.name for key in table.foreign_keys)
+
+
+def _bearers(unit: Unit) -> tuple[tuple[Table, bool], ...]:
+    """The relations that a foreign key is declared on, partitions first, and whether it takes over theirs."""
+    if unit.table.kind is Kind.PARTITIONED:
+        return (*((part, False) for part in unit.relations), (unit.table, True))
+    return ((unit.table, False),)
+
+
+def tenant_keys(ground: Ground, unit: Unit) -> Iterator[Step]:
+    tenant = ground.ownership.tenant
+    if _has_tenant_key(unit, unit.table, ground):
+        return
+    for table, whole in _bearers(unit):
+        if not whole:
+            yield TenantForeignKey(
+                phase=PHASE, table=table.name, constraint=TENANT_KEY, columns=(unit.owned.column,),
+                parent=tenant.name, parent_columns=(tenant.key,),
+            )  # fmt: skip
+
+
+def tenant_keys_valid(ground: Ground, unit: Unit) -> Iterator[Step]:
+    tenant = ground.ownership.tenant
+    if _has_tenant_key(unit, unit.table, ground):
+        return
+    for table, whole in _bearers(unit):
+        if whole:
+            yield TenantForeignKey(
+                phase=PHASE, table=table.name, constraint=TENANT_KEY, columns=(unit.owned.column,),
+                parent=tenant.name, parent_columns=(tenant.key,), whole=True, tree=unit.tree_names,
+            )  # fmt: skip
+        else:
+            yield ForeignKeyValid(phase=PHASE, table=table.name, constraint=TENANT_KEY, parent=tenant.name)
+
+
+def composite_key(ground: Ground, unit: Unit, key: ForeignKey, parent: Owned, phase: Phase) -> Iterator[Step]:
+    for table, whole in _bearers(unit):
+        if not whole:
+            yield _composite(ground, unit, table, key, parent, phase, whole=False)
+
+
+def composite_key_valid(ground: Ground, unit: Unit, key: ForeignKey, parent: Owned, phase: Phase) -> Iterator[Step]:
+    for table, whole in _bearers(unit):
+        if whole:
+            yield _composite(ground, unit, table, key, parent, phase, whole=True)
+        else:
+            yield ForeignKeyValid(phase=phase, table=table.name, constraint=_composite_name(key), parent=key.parent)
+
+
+def _composite_name(key: ForeignKey) -> str:
+    return shortened(f"tenantry_{key.name}")
+
+
+def _composite(
+    ground: Ground, unit: Unit, table: Table, key: ForeignKey, parent: Owned, phase: Phase, *, whole: bool
+) -> Step:
+    """Beside the user's key: the same columns behind the tenant's, the same action on delete, and ON UPDATE CASCADE,
+    so that children follow a parent that moves to another tenant."""
+    on_delete, delete_columns, deferred = ground.action(key)
+    changes = ""
+    if key.on_update != "c":
+        changes = (
+            f"a change of {', '.join(key.parent_columns)} in {key.parent} now cascades to {table.name}"
+            if key.on_update in ("a", "r")
+            else f"a change of {', '.join(key.parent_columns)} in {key.parent} cascades before {key.name} acts"
+        )
+    return TenantForeignKey(
+        phase=phase, table=table.name, constraint=_composite_name(key),
+        columns=(unit.owned.column, *key.columns), parent=key.parent,
+        parent_columns=(parent.column, *key.parent_columns), on_delete=on_delete, on_update="c",
+        delete_columns=delete_columns, deferrable=True, deferred=key.deferred or deferred, whole=whole, changes=changes,
+        tree=unit.tree_names if whole else (),
+        parent_tree=tuple(part.name for part in ground.schema.partitions(key.parent)),
+    )  # fmt: skip
+
+
+# --- references that a composite key cannot hold
+
+
+def reference_name(key: ForeignKey) -> str:
+    return shortened(f"tenantry_refers_{key.name}")
+
+
+def _references(ground: Ground) -> Iterator[Step]:
+    fixed: dict[Name, Owned] = {}
+    for unit in ground.units():
+        for key, parent in ground.references(unit):
+            if parent.mixed or parent.late:
+                hop = Hop(columns=key.columns, parent=key.parent, parent_columns=key.parent_columns,
+                          operators=key.operators, deferrable=key.deferred)  # fmt: skip
+                yield ReferenceTrigger(
+                    phase=PHASE, table=unit.name, name=reference_name(key), column=unit.owned.column, hop=hop,
+                    parent_column=parent.column, owner=unit.table.owner, setting=ground.ownership.setting,
+                    only_tenants=not parent.mixed, tree=unit.tree_names,
+                )  # fmt: skip
+            if parent.mixed:
+                fixed[parent.table] = parent
+    for parent in fixed.values():
+        for unit in ground.units_of(parent):
+            yield FixedTenant(
+                phase=PHASE, table=unit.name, column=parent.column, owner=unit.table.owner, tree=unit.tree_names
+            )

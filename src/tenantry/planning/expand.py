@@ -1,0 +1,123 @@
+"""Expand: tenants, columns, and the triggers that give new rows their tenant. The old application works on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tenantry.model.name import Name
+from tenantry.model.ownership import Owned
+from tenantry.model.plan import Phase
+from tenantry.planning.ground import Ground, Unit
+from tenantry.steps import (
+    AdoptionTrigger, AssignedRows, AssignmentTrigger, Step, TenantColumn, TenantRow, TenantTableMade,
+)  # fmt: skip
+from tenantry.steps.assignment import Adoption
+
+PHASE = Phase.EXPAND
+_TEXT = ("text", "character varying", "character", "citext")
+
+
+def expand_steps(ground: Ground) -> Iterator[Step]:
+    yield from tenant_steps(ground)
+    for owned in ground.ownership.owned:
+        if owned.assignment is not None and owned.assignment.rows is not None:
+            yield AssignedRows(phase=PHASE, table=owned.table, name=ground.assigned(owned), rows=owned.assignment.rows)
+    for owned in ground.ownership.owned:
+        if not owned.given:
+            yield _column(ground, owned)
+    for unit in ground.units():
+        if not unit.owned.given:
+            yield _assignment(ground, unit)
+    yield from _adoptions(ground)
+
+
+def tenant_steps(ground: Ground) -> Iterator[Step]:
+    """The tenant table if it is to be made, and the tenants that the spec names."""
+    tenant = ground.ownership.tenant
+    if tenant.create:
+        yield TenantTableMade(
+            phase=PHASE, table=tenant.name, key_column=tenant.key, slug=tenant.slug, owner=ground.operator
+        )
+    required = _required_columns(ground)
+    slugs = [tenant.default, tenant.quarantine, *tenant.slugs]
+    for slug in dict.fromkeys(slug for slug in slugs if slug is not None):
+        yield TenantRow(
+            phase=PHASE, table=tenant.name, tenant=ground.reference, slug=slug, columns=required,
+            referenced_by=_given_columns(ground),
+        )  # fmt: skip
+
+
+def _required_columns(ground: Ground) -> tuple[str, ...]:
+    """Columns of the tenant table besides the slug that a new tenant's row must fill, with the slug itself: text."""
+    table = ground.schema.tables.get(ground.ownership.tenant.name)
+    if table is None:
+        return ("name",)
+    tenant = ground.ownership.tenant
+    return tuple(
+        column.name for column in table.columns
+        if column.not_null and column.default is None and not column.identity and not column.generated
+        and column.name != tenant.slug and column.base_type.partition("(")[0] in _TEXT
+    )  # fmt: skip
+
+
+def _given_columns(ground: Ground) -> tuple[tuple[Name, str], ...]:
+    tenant = ground.ownership.tenant.name
+    found: list[tuple[Name, str]] = []
+    for table in ground.schema.tables.values():
+        found.extend(
+            (table.name, key.columns[0])
+            for key in table.foreign_keys
+            if key.parent == tenant and len(key.columns) == 1 and not key.inherited
+        )
+    return tuple(sorted(found))
+
+
+def constant(ground: Ground, owned: Owned) -> str | None:
+    """The slug with which the column can be added for all rows at once, without touching one (hazard 7)."""
+    if owned.assignment is None or owned.assignment.tenant is None or owned.table in ground.schema.kept:
+        return None
+    family = [unit.table for unit in ground.units_of(owned)]
+    if any(table.type_used_by for table in family):
+        return None
+    return owned.assignment.tenant
+
+
+def _column(ground: Ground, owned: Owned) -> Step:
+    family = [part.name for unit in ground.units_of(owned) for part in unit.all]
+    return TenantColumn(
+        phase=PHASE, table=owned.table, column=owned.column, type=ground.ownership.tenant.type,
+        tree=tuple(name for name in family if name != owned.table),
+        constant=constant(ground, owned), tenant=ground.reference,
+    )  # fmt: skip
+
+
+def _assignment(ground: Ground, unit: Unit) -> Step:
+    owned = unit.owned
+    watched = dict.fromkeys(column for path in owned.paths for column in path.columns)
+    fallback = ground.fallback(owned)
+    if owned.late and owned.paths:
+        # The tenant may still show later, in a child or a parent yet to come.
+        fallback = None
+    return AssignmentTrigger(
+        phase=PHASE, table=unit.name, column=owned.column, type=ground.ownership.tenant.type,
+        sources=tuple(source for source in ground.sources(owned) if source.kind != "children"),
+        watched=tuple(watched), fallback=None if owned.children else fallback, tenant=ground.reference,
+        owner=unit.table.owner, tree=unit.tree_names,
+    )  # fmt: skip
+
+
+def _adoptions(ground: Ground) -> Iterator[Step]:
+    """One trigger on each table whose rows tell the tenant of a parent."""
+    for unit in ground.units():
+        adoptions = tuple(
+            Adoption(parent=parent.table, parent_column=parent.column, columns=child.columns,
+                     parent_columns=child.own_columns, operators=child.operators)
+            for parent in ground.ownership.owned
+            for child in parent.children
+            if child.table == unit.owned.table
+        )  # fmt: skip
+        if adoptions:
+            yield AdoptionTrigger(
+                phase=PHASE, table=unit.name, column=unit.owned.column, adoptions=adoptions, owner=unit.table.owner,
+                tree=unit.tree_names,
+            )  # fmt: skip

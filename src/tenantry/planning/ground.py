@@ -1,0 +1,181 @@
+"""What every phase of planning stands on: spec, schema and ownership, and the questions asked of them together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tenantry.model.name import Name, shortened
+from tenantry.model.ownership import Hop, Owned, Ownership
+from tenantry.model.schema import ForeignKey, Kind, Schema, Table
+from tenantry.model.spec import Orphans, Spec
+from tenantry.planning.ownership import foreign_keys
+from tenantry.steps.catalog import WORKSHOP
+from tenantry.steps.derivation import ByChildren, ByPath, ByRows, BySlug, ByText, Source, TenantReference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unit:
+    """A table that triggers and keys are put on: an owned table, or an inheritance child of one."""
+
+    owned: Owned
+    table: Table
+    tree: tuple[Table, ...]
+    """Its partitions, parents before children; empty where it is not partitioned."""
+
+    @property
+    def name(self) -> Name:
+        return self.table.name
+
+    @property
+    def tree_names(self) -> tuple[Name, ...]:
+        return tuple(part.name for part in self.tree)
+
+    @property
+    def relations(self) -> tuple[Table, ...]:
+        """The relations that hold its rows."""
+        if self.table.kind is not Kind.PARTITIONED:
+            return (self.table,)
+        return tuple(part for part in self.tree if part.kind is Kind.TABLE)
+
+    @property
+    def all(self) -> tuple[Table, ...]:
+        return (self.table, *self.tree)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """Spec, schema and ownership."""
+
+    spec: Spec
+    schema: Schema
+    ownership: Ownership
+
+    @property
+    def reference(self) -> TenantReference:
+        tenant = self.ownership.tenant
+        return TenantReference(table=tenant.name, key=tenant.key, slug=tenant.slug, type=tenant.type)
+
+    @property
+    def context_type(self) -> str:
+        """The tenant key's type without its length (see steps.context)."""
+        return self.ownership.tenant.type.partition("(")[0]
+
+    def units_of(self, owned: Owned) -> Iterator[Unit]:
+        table = self.schema.tables[owned.table]
+        yield Unit(owned=owned, table=table, tree=self.schema.partitions(table.name))
+        for heir in self.schema.heirs(table.name):
+            yield Unit(owned=owned, table=heir, tree=())
+
+    def units(self) -> Iterator[Unit]:
+        for owned in self.ownership.owned:
+            yield from self.units_of(owned)
+
+    def owner(self, name: Name) -> str:
+        return self.schema.tables[name].owner
+
+    @property
+    def operator(self) -> str:
+        """The role that maintains: as the spec says, else who owns most of the owned tables."""
+        if self.spec.operator.role is not None:
+            return self.spec.operator.role
+        owners = Counter(self.owner(owned.table) for owned in self.ownership.owned)
+        return owners.most_common(1)[0][0] if owners else self.schema.user
+
+    def operators(self, owner: str) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((self.operator, owner)))
+
+    def filtered(self, roles: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of `roles` that row security would filter."""
+        known = self.schema.roles
+        return tuple(role for role in roles if role not in known or not (known[role].superuser or known[role].bypasses))
+
+    def sources(self, owned: Owned, *, slug: bool = True) -> tuple[Source, ...]:
+        """How the rows of a table find their tenant; a given column's own path is left out."""
+        assignment = owned.assignment
+        if assignment is not None:
+            if assignment.tenant is not None:
+                return (BySlug(tenant=self.reference, slug=assignment.tenant),) if slug else ()
+            if assignment.rows is not None:
+                keys = self.schema.tables[owned.table].primary_key
+                return (ByRows(tenant=self.reference, assigned=self.assigned(owned), columns=keys),)
+            return (
+                ByText(tenant=self.reference, table=owned.table, column=assignment.column, text=assignment.expression),
+            )
+        paths = owned.paths[1:] if owned.given else owned.paths
+        found: list[Source] = [ByPath(hops=path.hops, column=self._path_column(path.hops[-1])) for path in paths]
+        for child in owned.children:
+            found.append(
+                ByChildren(table=child.table, columns=child.columns, own_columns=child.own_columns,
+                           operators=child.operators, column=self.column(child.table))
+            )  # fmt: skip
+        return tuple(found)
+
+    def _path_column(self, last: Hop) -> str | None:
+        """The column that holds the tenant where a path ends; None where the path's own last column is the key."""
+        tenant = self.ownership.tenant
+        if last.parent != tenant.name:
+            return self.column(last.parent)
+        return None if last.parent_columns == (tenant.key,) else tenant.key
+
+    def column(self, table: Name) -> str:
+        owned = self.ownership.of(table)
+        assert owned is not None, table
+        return owned.column
+
+    def assigned(self, owned: Owned) -> Name:
+        return Name(WORKSHOP, shortened(f"assigned_{owned.table.schema}_{owned.table.name}"))
+
+    def fallback(self, owned: Owned) -> str | None:
+        """The slug of the tenant for rows that no path reaches."""
+        match owned.orphans:
+            case Orphans.DEFAULT:
+                return self.ownership.tenant.default
+            case Orphans.QUARANTINE:
+                return self.ownership.tenant.quarantine
+            case Orphans.FAIL | Orphans.SHARED:
+                return None
+
+    def keys(self, unit: Unit) -> tuple[ForeignKey, ...]:
+        """The unit's declared foreign keys, those of its partitions included."""
+        return foreign_keys(self.schema, unit.table)
+
+    def references(self, unit: Unit) -> Iterator[tuple[ForeignKey, Owned]]:
+        """The foreign keys that point at owned tables, with these; the tenant column's own is none of them."""
+        for key in self.keys(unit):
+            parent = self.ownership.of(key.parent)
+            if parent is not None and unit.owned.column not in key.columns:
+                yield key, parent
+
+    def composite(self, unit: Unit) -> Iterator[tuple[ForeignKey, Owned]]:
+        """Those that get a composite key beside them: a mixed parent cannot be held by one."""
+        for key, parent in self.references(unit):
+            if not parent.mixed and parent.column not in key.parent_columns:
+                yield key, parent
+
+    def composite_targets(self, owned: Owned) -> tuple[tuple[str, ...], ...]:
+        """The sets of columns of an owned table that composite keys will point at, behind the tenant column."""
+        family = {unit.name for unit in self.units_of(owned)} | {
+            part.name for unit in self.units_of(owned) for part in unit.tree
+        }
+        found: dict[tuple[str, ...], None] = {}
+        for unit in self.units():
+            for key, _ in self.composite(unit):
+                if key.parent in family:
+                    found[key.parent_columns] = None
+        return tuple(found)
+
+    def action(self, key: ForeignKey) -> tuple[str, tuple[str, ...], bool]:
+        """ON DELETE of the composite key beside `key`: its letter, the columns that it sets, and whether it must wait
+        for the end of the transaction.
+
+        It copies the simple key's, so that whichever fires first does the same (hazard 11). Before PostgreSQL 15 there
+        is no SET NULL of some columns only: the composite key then looks when the transaction ends, after the simple
+        one has done its work.
+        """
+        if key.on_delete not in ("n", "d"):
+            return key.on_delete, (), False
+        if self.schema.major < 15:
+            return "a", (), True
+        return key.on_delete, key.delete_columns or key.columns, False

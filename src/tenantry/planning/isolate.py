@@ -1,0 +1,144 @@
+"""Isolate: the application role, its grants, the default from the setting, row security, views. A tenant sees only
+itself, and the time of the old application ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tenantry.model.name import Name
+from tenantry.model.plan import Phase
+from tenantry.model.schema import Grant, Kind, Table, View
+from tenantry.planning.ground import Ground
+from tenantry.steps import (
+    ApplicationGrants, ApplicationRole, ContextDefault, InvokerView, RowSecurity, SchemaUsage, Step,
+)  # fmt: skip
+from tenantry.steps.row_security import Sight
+
+PHASE = Phase.ISOLATE
+OWN = ("SELECT", "INSERT", "UPDATE", "DELETE")
+READ = ("SELECT",)
+UNCHECKED = ("TRUNCATE", "REFERENCES", "TRIGGER", "MAINTAIN")
+"""Privileges that policies do not cover."""
+WRITES = ("INSERT", "UPDATE", "DELETE")
+
+
+def isolate_steps(ground: Ground) -> Iterator[Step]:
+    role = ground.spec.application.role
+    tenant = ground.ownership.tenant.name
+    yield ApplicationRole(phase=PHASE, table=tenant, role=role)
+    yield from _schema_usage(ground, role)
+    yield from _grants(ground, role)
+    for unit in ground.units():
+        for table in unit.all:
+            yield ContextDefault(
+                phase=PHASE, table=table.name, column=unit.owned.column, type=ground.context_type,
+                setting=ground.ownership.setting,
+            )  # fmt: skip
+    for security in row_securities(ground, legacy=ground.spec.application.legacy_roles):
+        yield security
+    yield from _views(ground, role)
+
+
+def _schema_usage(ground: Ground, role: str) -> Iterator[Step]:
+    tables = [owned.table for owned in ground.ownership.owned]
+    tables += [*ground.ownership.shared, ground.ownership.tenant.name]
+    one_each = {table.schema: table for table in sorted(tables, reverse=True)}
+    for table in one_each.values():
+        yield SchemaUsage(phase=PHASE, table=table, role=role)
+
+
+# --- grants
+
+
+def _grants(ground: Ground, role: str) -> Iterator[Step]:
+    for unit in ground.units():
+        yield _grant(unit.table, unit.name, role, OWN, UNCHECKED)
+        for part in unit.tree:
+            if any(grant.grantee == role for grant in part.grants):
+                yield _grant(part, part.name, role, (), UNCHECKED)
+        for sequence in sorted({name for table in unit.all for name in table.sequences}):
+            yield ApplicationGrants(
+                phase=PHASE, table=sequence, role=role, grants=("USAGE",), object="SEQUENCE"
+            )
+    for name in ground.ownership.shared:
+        yield _grant(ground.schema.tables[name], name, role, READ, (*WRITES, *UNCHECKED))
+    tenant = ground.ownership.tenant.name
+    yield _grant(ground.schema.tables.get(tenant), tenant, role, READ, (*WRITES, *UNCHECKED))
+
+
+def _grant(
+    table: Table | View | None, name: Name, role: str, grants: tuple[str, ...], never: tuple[str, ...]
+) -> Step:
+    held: tuple[Grant, ...] = () if table is None else table.grants
+    revokes = tuple(
+        (grant.privilege, grant.grantor)
+        for grant in held
+        if grant.grantee == role and grant.privilege in never and grant.column is None
+    )
+    return ApplicationGrants(phase=PHASE, table=name, role=role, grants=grants, revokes=revokes)
+
+
+# --- row security
+
+
+def row_securities(ground: Ground, *, legacy: tuple[str, ...]) -> Iterator[RowSecurity]:
+    """The row security of every relation that holds or shows owned rows; partitions and heirs get it, too."""
+    for unit in ground.units():
+        sight = Sight.MIXED if unit.owned.mixed else Sight.OWN
+        for table in unit.all:
+            yield _row_security(ground, table.name, unit.owned.column, table.owner, sight, legacy)
+    tenant = ground.ownership.tenant
+    known = ground.schema.tables.get(tenant.name)
+    owner = known.owner if known is not None else ground.operator
+    yield _row_security(ground, tenant.name, tenant.key, owner, Sight.READ, legacy)
+
+
+def _row_security(
+    ground: Ground, table: Name, column: str, owner: str, sight: Sight, legacy: tuple[str, ...]
+) -> RowSecurity:
+    operators = ground.operators(owner)
+    return RowSecurity(
+        phase=PHASE, table=table, column=column, type=ground.context_type, setting=ground.ownership.setting,
+        sight=sight, role=ground.spec.application.role, operators=operators, filtered=ground.filtered(operators),
+        legacy=legacy,
+    )  # fmt: skip
+
+
+# --- views
+
+
+def _guarded(ground: Ground) -> set[Name]:
+    """The relations whose rows are not everybody's."""
+    guarded = {ground.ownership.tenant.name}
+    for unit in ground.units():
+        guarded.update(table.name for table in unit.all)
+    return guarded
+
+
+def _reads_guarded(ground: Ground, view: View, guarded: set[Name], seen: frozenset[Name] = frozenset()) -> bool:
+    if view.name in seen:
+        return False
+    return any(
+        name in guarded
+        or (name in ground.schema.views and _reads_guarded(ground, ground.schema.views[name], guarded, seen | {view.name}))
+        for name in view.reads
+    )
+
+
+def _views(ground: Ground, role: str) -> Iterator[Step]:
+    """Views over owned tables run as whoever asks, and the application may read them; before PostgreSQL 15, and for
+    materialised views at any time, nothing holds them to the policies, so the application may not."""
+    guarded = _guarded(ground)
+    for view in sorted(ground.schema.views.values(), key=lambda view: view.name):
+        open_to_all = not _reads_guarded(ground, view, guarded)
+        invoker = view.kind is Kind.VIEW and ground.schema.major >= 15
+        if not open_to_all and invoker:
+            yield InvokerView(phase=PHASE, table=view.name)
+        if view.name.schema not in ground.schema.schemas:
+            continue
+        if open_to_all or invoker:
+            yield _grant(view, view.name, role, READ, UNCHECKED)
+        elif any(grant.grantee == role for grant in view.grants):
+            yield _grant(view, view.name, role, (), (*READ, *WRITES, *UNCHECKED))
+
+

@@ -1,0 +1,353 @@
+"""Resolves a spec against a schema: names to tables, columns to foreign keys, tables to their order of derivation."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path as File
+
+import networkx as nx
+
+from tenantry.errors import UsageError, nearest
+from tenantry.model.name import Name, split
+from tenantry.model.ownership import Assignment, Child, Hop, Owned, Ownership, Path, TenantTable
+from tenantry.model.schema import ForeignKey, Kind, Schema, Table
+from tenantry.model.spec import Orphans, ReferencePart, Spec, TablePart
+
+KEY_TYPES = ("uuid", "smallint", "integer", "bigint", "text", "character varying", "character")
+
+
+def resolve(spec: Spec, schema: Schema) -> Ownership:
+    """Who owns which rows of this database. Raises UsageError where the spec does not fit it."""
+    return _Resolver(spec, schema).ownership()
+
+
+def foreign_keys(schema: Schema, table: Table) -> tuple[ForeignKey, ...]:
+    """The foreign keys of a table; those that only its partitions declare count as its own."""
+    found: dict[tuple[tuple[str, ...], Name], ForeignKey] = {}
+    for part in schema.tree(table.name):
+        for key in part.foreign_keys:
+            if not key.inherited or part.name == table.name:
+                found.setdefault((key.columns, key.parent), key)
+    return tuple(found.values())
+
+
+class _Resolver:
+    def __init__(self, spec: Spec, schema: Schema) -> None:
+        self.spec = spec
+        self.schema = schema
+        self.source = str(spec.path or "the spec")
+        self.home = spec.schemas[0]
+        self.heirs = self._heirs()
+        self.references = [self._reference(part) for part in spec.reference]
+        self.parts = {self._table(part.name, f"[[table]] {part.name!r}").name: part for part in spec.table}
+        self.tenant_name = Name.parse(spec.tenant.table, schema=self.home)
+        self.tenant = self._tenant()
+        self.owned_names = {
+            name for name, part in self.parts.items()
+            if not part.shared and part.undecided is None
+        }  # fmt: skip
+
+    def _error(self, message: str, remedy: str = "") -> UsageError:
+        return UsageError(f"{self.source}: {message}", remedy=remedy)
+
+    def _heirs(self) -> dict[Name, Name]:
+        heirs: dict[Name, Name] = {}
+        for table in self.schema.tables.values():
+            if table.partition_of is None and not table.inherits:
+                for partition in self.schema.partitions(table.name):
+                    heirs[partition.name] = table.name
+                for heir in self.schema.heirs(table.name):
+                    heirs[heir.name] = table.name
+        return heirs
+
+    def _table(self, text: str, place: str) -> Table:
+        name = Name.parse(text, schema=self.home)
+        table = self.schema.tables.get(name)
+        if table is None:
+            valid = [str(known) for known in self.schema.tables]
+            short = [known.name for known in self.schema.tables if known.schema == self.home]
+            raise self._error(f"{place}: there is no table {name}{nearest(str(name), valid) or nearest(name.name, short)}")
+        return table
+
+    def _column(self, table: Table, name: str, place: str) -> str:
+        if table.column(name) is None:
+            hint = nearest(name, [column.name for column in table.columns])
+            raise self._error(f"{place}: {table.name} has no column {name!r}{hint}")
+        return name
+
+    # --- the tenant table
+
+    def _tenant(self) -> TenantTable:
+        part = self.spec.tenant
+        table = self.schema.tables.get(self.tenant_name)
+        if table is None:
+            if not part.create:
+                raise self._error(
+                    f"[tenant] table: there is no table {self.tenant_name}"
+                    + nearest(str(self.tenant_name), [str(known) for known in self.schema.tables]),
+                    remedy="Name the tenant table, or set create = true to have one made.",
+                )
+            return self._with_slugs(
+                TenantTable(name=self.tenant_name, key=part.key, slug=part.slug, type="uuid", create=True)
+            )
+        self._column(table, part.slug, "[tenant] slug")
+        key = table.column(self._column(table, part.key, "[tenant] key"))
+        assert key is not None
+        if key.base_type.partition("(")[0] not in KEY_TYPES:
+            raise self._error(
+                f"[tenant] key: {table.name}.{key.name} is of type {key.type}; a tenant key is uuid, an integer or text"
+            )
+        if not any(unique.columns == (key.name,) and not unique.partial for unique in table.uniques):
+            raise self._error(f"[tenant] key: {table.name}.{key.name} is neither the primary key nor unique")
+        return self._with_slugs(
+            TenantTable(name=table.name, key=key.name, slug=part.slug, type=key.base_type)
+        )
+
+    def _with_slugs(self, tenant: TenantTable) -> TenantTable:
+        part, tables = self.spec.tenant, self.spec.table
+        wants_default = any(table.orphans is Orphans.DEFAULT for table in tables)
+        if wants_default and part.default is None:
+            raise self._error("[tenant] default is missing, and a table has orphans = 'default'")
+        quarantine = part.quarantine if any(table.orphans is Orphans.QUARANTINE for table in tables) else None
+        named = [table.assign.tenant for table in tables if table.assign is not None and table.assign.tenant is not None]
+        return replace(tenant, default=part.default, quarantine=quarantine, slugs=tuple(dict.fromkeys(named)))
+
+    # --- paths
+
+    def _reference(self, part: ReferencePart) -> tuple[Name, ForeignKey]:
+        """A [[reference]] as a foreign key that is not declared."""
+        sides = []
+        for text in (part.child, part.parent):
+            parts = split(text)
+            if len(parts) < 2:
+                raise self._error(f"[[reference]]: {text!r} is not table.column")
+            name = Name(parts[0], parts[1]) if len(parts) == 3 else Name(self.home, parts[0])
+            table = self._table(str(name), "[[reference]]")
+            sides.append((table.name, self._column(table, parts[-1], "[[reference]]")))
+        (child, column), (parent, parent_column) = sides
+        key = ForeignKey(
+            name=f"reference_{column}", columns=(column,), parent=parent, parent_columns=(parent_column,),
+            operators=(("pg_catalog", "="),), declared=False, validated=False,
+        )  # fmt: skip
+        return child, key
+
+    def _keys(self, table: Table) -> list[ForeignKey]:
+        return [*foreign_keys(self.schema, table), *(key for name, key in self.references if name == table.name)]
+
+    def _hop(self, table: Table, columns: tuple[str, ...], place: str, *, last: bool) -> tuple[Hop, Table | None]:
+        for column in columns:
+            self._column(table, column, place)
+        keys = [key for key in self._keys(table) if sorted(key.columns) == sorted(columns)]
+        ends = [key for key in keys if self._root(key.parent) in self.owned_names or key.parent == self.tenant_name]
+        candidates = ends if last and ends else keys
+        if not candidates:
+            column = table.column(columns[0])
+            if len(columns) == 1 and column is not None and last and column.base_type == self.tenant.type:
+                hop = Hop(columns=columns, parent=self.tenant_name, parent_columns=(self.tenant.key,),
+                          operators=(("pg_catalog", "="),), nullable=not column.not_null)  # fmt: skip
+                return hop, None
+            known = ["(" + ", ".join(key.columns) + ")" for key in self._keys(table)]
+            raise self._error(
+                f"{place}: {table.name} has no foreign key on ({', '.join(columns)})"
+                + (f"; it has {', '.join(known)}" if known else ""),
+                remedy="Name the columns of a foreign key, or declare a [[reference]].",
+            )
+        key = candidates[0]
+        nullable = not key.declared or not key.validated or any(
+            not (found := table.column(name)) or not found.not_null for name in key.columns
+        )  # fmt: skip
+        parent = self.schema.tables.get(key.parent)
+        unique = key.declared or (
+            parent is not None
+            and any(set(found.columns) == set(key.parent_columns) and not found.partial for found in parent.uniques)
+        )
+        hop = Hop(columns=key.columns, parent=key.parent, parent_columns=key.parent_columns,
+                  operators=key.operators or (("pg_catalog", "="),) * len(key.columns),
+                  nullable=nullable, deferrable=key.deferrable, unique=unique)  # fmt: skip
+        return hop, parent
+
+    def _root(self, name: Name) -> Name:
+        return self.heirs.get(name, name)
+
+    def _path(self, table: Table, columns: Iterable[tuple[str, ...]], place: str) -> Path:
+        hops: list[Hop] = []
+        at: Table | None = table
+        steps = list(columns)
+        for number, names in enumerate(steps, start=1):
+            if at is None:
+                raise self._error(f"{place}: the path goes on behind the tenant table")
+            hop, at = self._hop(at, names, place, last=number == len(steps))
+            hops.append(hop)
+            if hop.parent == self.tenant_name or self._root(hop.parent) in self.owned_names:
+                return Path(hops=tuple(hops))
+        raise self._error(
+            f"{place}: the path ends in {hops[-1].parent if hops else table.name}, which is neither owned nor the tenant table",
+            remedy="Add hops until it reaches an owned table or the tenant table.",
+        )
+
+    def _child(self, table: Table, text: str, place: str) -> Child:
+        parts = split(text)
+        if len(parts) < 2:
+            raise self._error(f"{place}: {text!r} is not table.column")
+        name = Name(parts[0], parts[1]) if len(parts) == 3 else Name(self.home, parts[0])
+        child = self._table(str(name), place)
+        self._column(child, parts[-1], place)
+        for key in self._keys(child):
+            if parts[-1] in key.columns and self._root(key.parent) == table.name:
+                if child.name not in self.owned_names:
+                    raise self._error(f"{place}: {child.name} is not owned, so it cannot tell an owner")
+                return Child(table=child.name, columns=key.columns, own_columns=key.parent_columns,
+                             operators=key.operators or (("pg_catalog", "="),) * len(key.columns),
+                             deferrable=key.deferrable)  # fmt: skip
+        raise self._error(f"{place}: {child.name}.{parts[-1]} is no foreign key to {table.name}")
+
+    # --- tables
+
+    def _owned(self, name: Name, part: TablePart) -> Owned:
+        place = f"[[table]] {part.name!r}"
+        table = self.schema.tables[name]
+        if name in self.heirs:
+            raise self._error(f"{place}: {name} follows {self.heirs[name]}; name that table only")
+        if table.kind is Kind.FOREIGN:
+            raise self._error(f"{place}: {name} is a foreign table, which cannot be owned", "Set shared = true.")
+        if name == self.tenant_name:
+            raise self._error(f"{place}: this is the tenant table itself; leave it out")
+        paths = tuple(self._path(table, path, f"{place} paths") for path in part.paths)
+        children = tuple(self._child(table, child, f"{place} children") for child in part.children)
+        direct = paths[0] if paths and len(paths[0].hops) == 1 and self._is_tenant_key(paths[0].hops[0]) else None
+        column = part.column or (direct.columns[0] if direct else self.spec.tenant.column)
+        given = direct is not None and direct.columns == (column,)
+        self._check_column(table, column, given=given, place=place)
+        for unique in part.unique:
+            self._check_unique(table, unique, place)
+        return Owned(
+            table=name, column=column, given=given, mixed=part.orphans is Orphans.SHARED, paths=paths,
+            children=children, assignment=self._assignment(table, part, place), orphans=part.orphans,
+            unique=part.unique,
+        )  # fmt: skip
+
+    def _is_tenant_key(self, hop: Hop) -> bool:
+        return hop.parent == self.tenant_name and hop.parent_columns == (self.tenant.key,)
+
+    def _check_column(self, table: Table, name: str, *, given: bool, place: str) -> None:
+        for part in (*self.schema.tree(table.name), *self.schema.heirs(table.name)):
+            column = part.column(name)
+            if column is None or (given and part.name != table.name):
+                continue
+            if column.base_type != self.tenant.type:
+                raise self._error(
+                    f"{place}: {part.name}.{name} is of type {column.type}, the tenant key of type {self.tenant.type}",
+                    remedy=f"Change the column's type, or choose another name with [tenant] column or column = … in {place}.",
+                )
+            if not given and table.name not in self.schema.kept and part.name == table.name:
+                raise self._error(
+                    f"{place}: {table.name} already has a column {name!r}",
+                    remedy=f'Write paths = [["{name}"]] if it holds the tenant, or choose another name with column = ….',
+                )
+
+    def _check_unique(self, table: Table, name: str, place: str) -> None:
+        found = next((unique for unique in table.uniques if unique.name == name), None)
+        if found is None or found.primary or found.exclusion:
+            known = [unique.name for unique in table.uniques if not unique.primary and not unique.exclusion]
+            raise self._error(f"{place} unique: {table.name} has no unique constraint or index {name!r}{nearest(name, known)}")
+        if found.referenced:
+            raise self._error(
+                f"{place} unique: a foreign key depends on {name}, so it must stay global",
+                remedy="Take it out of the list, or change that foreign key first.",
+            )
+
+    def _assignment(self, table: Table, part: TablePart, place: str) -> Assignment | None:
+        assign = part.assign
+        if assign is None:
+            return None
+        if assign.column is not None:
+            self._column(table, assign.column, f"{place} assign")
+        rows = None
+        if assign.csv is not None:
+            base = self.spec.path.parent if self.spec.path is not None else File()
+            rows = tuple(self._csv(base / assign.csv, table, f"{place} assign"))
+        return Assignment(tenant=assign.tenant, column=assign.column, expression=assign.sql, rows=rows)
+
+    def _csv(self, path: File, table: Table, place: str) -> Iterator[tuple[str, ...]]:
+        wanted = [*table.primary_key, "tenant"]
+        if not table.primary_key:
+            raise self._error(f"{place}: {table.name} has no primary key to name its rows by")
+        try:
+            with path.open(newline="", encoding="utf-8-sig") as file:
+                reader = csv.DictReader(file, strict=True)
+                if sorted(reader.fieldnames or ()) != sorted(wanted):
+                    raise self._error(f"{place}: the header of {path} must be {', '.join(wanted)}")
+                for row in reader:
+                    if any(row[name] is None for name in wanted):
+                        raise self._error(f"{place}: line {reader.line_num} of {path} is too short")
+                    yield tuple(row[name] for name in wanted)
+        except OSError as error:
+            raise self._error(f"{place}: cannot read {path}: {error.strerror}") from error
+        except csv.Error as error:
+            raise self._error(f"{place}: {path} is not CSV: {error}") from error
+
+    # --- all together
+
+    def ownership(self) -> Ownership:
+        owned = {name: self._owned(name, self.parts[name]) for name in sorted(self.owned_names)}
+        owned = {name: replace(table, late=name not in self._certain(owned)) for name, table in owned.items()}
+        undecided = {
+            name: part.undecided for name, part in self.parts.items() if part.undecided is not None
+        }  # fmt: skip
+        for name, table in self.schema.tables.items():
+            if name not in self.parts and name != self.tenant_name and name not in self.heirs and table.kind is not Kind.FOREIGN:
+                undecided[name] = "the spec does not name it"
+        return Ownership(
+            tenant=self.tenant, setting=self.spec.tenant.setting, components=_components(owned, self.heirs),
+            shared=tuple(sorted(name for name, part in self.parts.items() if part.shared)),
+            undecided=undecided, heirs={name: root for name, root in self.heirs.items() if root in owned},
+        )  # fmt: skip
+
+    def _certain(self, owned: dict[Name, Owned]) -> set[Name]:
+        """Tables in which every new row gets its tenant at once, whatever an old application does."""
+        certain = {name for name, table in owned.items() if table.assignment is not None and table.assignment.tenant}
+        for name, table in owned.items():
+            column = self.schema.tables[name].column(table.column)
+            if table.given and column is not None and column.not_null:
+                certain.add(name)
+        while True:
+            more = {
+                name for name, table in owned.items()
+                if name not in certain and not table.mixed and not table.children and not table.given
+                and (
+                    any(self._sure(path, certain) for path in table.paths)
+                    or (
+                        table.orphans in (Orphans.DEFAULT, Orphans.QUARANTINE)
+                        and all(self._settled(path, certain) for path in table.paths)
+                    )
+                )
+            }  # fmt: skip
+            if not more:
+                return certain
+            certain |= more
+
+    def _sure(self, path: Path, certain: set[Name]) -> bool:
+        """The path brings every new row to a tenant."""
+        return not any(hop.nullable or hop.deferrable for hop in path.hops) and self._known(path, certain)
+
+    def _settled(self, path: Path, certain: set[Name]) -> bool:
+        """Where the path brings a row, it does so when the row is written and not later."""
+        return not any(hop.deferrable for hop in path.hops) and self._known(path, certain)
+
+    def _known(self, path: Path, certain: set[Name]) -> bool:
+        return path.target == self.tenant_name or self._root(path.target) in certain
+
+
+def _components(owned: dict[Name, Owned], heirs: dict[Name, Name]) -> tuple[tuple[Owned, ...], ...]:
+    """Tables in order of derivation; those that need each other together."""
+    graph: nx.DiGraph[Name] = nx.DiGraph()
+    graph.add_nodes_from(sorted(owned))
+    for name, table in owned.items():
+        sources = [path.target for path in table.paths] + [child.table for child in table.children]
+        roots = [heirs.get(source, source) for source in sources]
+        graph.add_edges_from((root, name) for root in roots if root in owned)
+    condensed = nx.condensation(graph)
+    order = nx.lexicographical_topological_sort(condensed, key=lambda node: min(condensed.nodes[node]["members"]))
+    return tuple(tuple(owned[name] for name in sorted(condensed.nodes[node]["members"])) for node in order)

@@ -1,0 +1,58 @@
+"""The plan: the list of steps for a spec and a schema, in the order in which they are applied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from tenantry.errors import UsageError
+from tenantry.model.name import Name
+from tenantry.model.ownership import Ownership
+from tenantry.model.plan import Phase
+from tenantry.model.schema import Schema
+from tenantry.model.spec import Spec
+from tenantry.planning.backfill import backfill_steps
+from tenantry.planning.contract import contract_steps
+from tenantry.planning.enforce import enforce_steps
+from tenantry.planning.expand import expand_steps
+from tenantry.planning.ground import Ground
+from tenantry.planning.isolate import isolate_steps
+from tenantry.planning.ownership import resolve
+from tenantry.steps import Step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The steps, and the ownership that they were made from."""
+
+    ownership: Ownership
+    steps: tuple[Step, ...]
+
+    def until(self, phase: Phase) -> tuple[Step, ...]:
+        """The steps up to the end of a phase."""
+        return tuple(step for step in self.steps if step.phase.position <= phase.position)
+
+    def by_table(self) -> Mapping[Name, tuple[Step, ...]]:
+        tables: dict[Name, list[Step]] = {}
+        for step in self.steps:
+            tables.setdefault(step.table, []).append(step)
+        return {name: tuple(steps) for name, steps in tables.items()}
+
+
+def make_plan(spec: Spec, schema: Schema) -> Plan:
+    """All steps of all phases. Raises UsageError where the spec does not fit the schema."""
+    ownership = resolve(spec, schema)
+    steps = tuple(_steps(Ground(spec=spec, schema=schema, ownership=ownership)))
+    keys = [step.key for step in steps]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise UsageError(f"two steps have the same name {key!r}", remedy="Report this with your schema.")
+    return Plan(ownership=ownership, steps=steps)
+
+
+def _steps(ground: Ground) -> Iterator[Step]:
+    yield from expand_steps(ground)
+    yield from backfill_steps(ground)
+    yield from enforce_steps(ground)
+    yield from isolate_steps(ground)
+    yield from contract_steps(ground)
