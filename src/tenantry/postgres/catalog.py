@@ -12,7 +12,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow, dict_row
 from tenacity import retry, retry_if_exception_type, stop_after_attempt
 
-from tenantry.errors import UsageError, nearest
+from tenantry.errors import Failed, UsageError, nearest
 from tenantry.model.name import Name
 from tenantry.model.schema import (
     Column,
@@ -30,8 +30,10 @@ from tenantry.model.schema import (
     Unique,
     View,
 )
+from tenantry.postgres.locks import exclusive
 from tenantry.postgres.queries import read_queries
 
+LONGEST_WAIT = 5
 EVERY_SCHEMA = "*"
 OUR_PREFIXES = ("tenantry_", "~tenantry_")
 
@@ -43,15 +45,28 @@ Part = Callable[..., Value]
 
 
 def read_schema(connection: psycopg.Connection[TupleRow], schemas: Sequence[str], *, ours: Ours) -> Schema:
-    """The user's own objects in `schemas` (`("*",)` for all), without what `ours` or a name of ours marks as made here.
+    """The user's own objects in `schemas` (`("*",)` for all), without what tenantry made.
 
-    The connection is one of tenantry.postgres.connect: names are qualified by its search_path. Partitions, heirs and
-    the views that read a table come along whatever their schema; functions and roles are those of the database.
-    Raises UsageError for a schema that does not exist.
+    That is what `ours` says, whatever has a name of ours, and schema tenantry.
+
+    The connection is one of tenantry.postgres.connect: names are qualified by its search_path. Partitions,
+    heirs and the views that read a table come along whatever their schema; functions and roles are those of
+    the database. In a transaction of the caller it waits as long as that one does for locks; else
+    LONGEST_WAIT seconds.
+
+    Raises UsageError for a schema that does not exist, and Failed where another session keeps a table to
+    itself.
     """
     if connection.info.transaction_status is not TransactionStatus.IDLE:
         return _Reader(connection, ours).schema(schemas)
-    return _read_in_snapshot(connection, schemas, ours)
+    try:
+        return _read_in_snapshot(connection, schemas, ours)
+    except psycopg.errors.LockNotAvailable as error:
+        raise Failed(
+            f"The schema cannot be read: for {LONGEST_WAIT} s another session has kept a table to itself",
+            remedy="wait until that session is done, or end it",
+            details=[str(blocker) for blocker in exclusive(connection)],
+        ) from error
 
 
 # A table dropped while its definition is being put together; the next attempt does not see it.
@@ -63,6 +78,8 @@ def read_schema(connection: psycopg.Connection[TupleRow], schemas: Sequence[str]
 def _read_in_snapshot(connection: psycopg.Connection[TupleRow], schemas: Sequence[str], ours: Ours) -> Schema:
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        # PostgreSQL locks a table to write its definition, and would wait for a VACUUM FULL without a word.
+        connection.execute("SELECT set_config('lock_timeout', %s, true)", [f"{LONGEST_WAIT}s"])
         return _Reader(connection, ours).schema(schemas)
 
 
@@ -123,7 +140,7 @@ class _Reader:
         return _with_totals(tables)
 
     def _columns(self, rows: list[Row]) -> dict[int, tuple[Column, ...]]:
-        """The columns of each table, without the tenant column where that is ours, also as partitions and heirs have it."""
+        """The columns of each table, without a tenant column of ours, which partitions and heirs have too."""
         names = {_name(row): row for row in rows}
 
         def hidden(row: Row, inherited: bool) -> set[str]:
@@ -234,7 +251,7 @@ def _unique(index: Row) -> Unique:
         partial=index["partial"],
         deferrable=index["deferrable"],
         valid=index["valid"],
-        # Without the prefix it is no text that an index could be made of; the name then stands for "not to be rebuilt".
+        # Better none than a text that no index can be made of.
         rest=definition.removeprefix(prefix) if definition.startswith(prefix) else "",
         exclusion=index["exclusion"],
         referenced=index["referenced"],

@@ -139,6 +139,7 @@ WHERE f.contype = 'f' AND f.conrelid = ANY(%(tables)s::oid[])
 ORDER BY f.conrelid, f.conname
 
 -- name: triggers
+-- Until 14 a partition's copy of its parent's trigger is called internal, as those of foreign keys are.
 SELECT t.tgrelid::bigint AS relation, t.tgname::text AS name, t.tgtype & 2 <> 0 AS before, t.tgtype & 1 <> 0 AS row,
        array_remove(ARRAY[CASE WHEN t.tgtype & 4 <> 0 THEN 'INSERT' END, CASE WHEN t.tgtype & 16 <> 0 THEN 'UPDATE' END,
                           CASE WHEN t.tgtype & 8 <> 0 THEN 'DELETE' END,
@@ -148,7 +149,10 @@ SELECT t.tgrelid::bigint AS relation, t.tgname::text AS name, t.tgtype & 2 <> 0 
 FROM pg_catalog.pg_trigger t
 JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid
 JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
-WHERE t.tgrelid = ANY(%(tables)s::oid[]) AND NOT t.tgisinternal AND n.nspname <> 'tenantry'
+WHERE t.tgrelid = ANY(%(tables)s::oid[]) AND n.nspname <> 'tenantry'
+  AND (NOT t.tgisinternal
+       OR t.tgparentid <> 0 AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint c
+                                            WHERE c.oid = t.tgconstraint AND c.contype <> 't'))
 ORDER BY t.tgrelid, t.tgname
 
 -- name: rules

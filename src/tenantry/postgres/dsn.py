@@ -1,0 +1,55 @@
+"""Connection strings: read without telling anybody the secrets in them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import Conninfo
+
+from tenantry.errors import UsageError, nearest
+from tenantry.postgres.embedded import is_embedded
+
+SECRETS = ("password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")
+MASK = "****"
+
+
+def masked(dsn: str) -> str:
+    """`dsn` without its secrets; one that cannot be read is not shown at all."""
+    if is_embedded(dsn):
+        return dsn
+    try:
+        options = conninfo_to_dict(dsn)
+    except psycopg.Error:
+        return MASK
+    return make_conninfo("", **{key: MASK if key in SECRETS else value for key, value in options.items()})
+
+
+def connection_options(conninfo: str) -> dict[str, Any]:
+    """The options of a connection string by their names. Raises UsageError where it cannot be read."""
+    try:
+        return dict(conninfo_to_dict(conninfo))
+    except psycopg.Error as error:
+        reason = _malformed(str(error).strip())
+    # Outside the handler: the driver's error quotes pieces of the DSN, the password among them.
+    raise UsageError(
+        f"The connection string cannot be read: {reason}",
+        remedy="write postgresql://user:password@host:port/database, with %40 for an @ in the password",
+    )
+
+
+def without_secrets(text: str, options: Mapping[str, Any]) -> str:
+    """`text` with a mask wherever it holds one of the secrets in `options`."""
+    for secret in filter(None, (options.get(name) for name in SECRETS)):
+        text = text.replace(str(secret), MASK)
+    return text
+
+
+def _malformed(message: str) -> str:
+    """libpq's reason without what it quotes; an unknown option is compared with those that there are."""
+    quoted = re.search(r'(?:option|parameter:) "(\w+)"$', message)
+    known = [option.keyword.decode() for option in Conninfo.get_defaults()]
+    return re.sub(r'"[^"=].*"', "a part of it", message) + (nearest(quoted.group(1), known) if quoted else "")

@@ -1,0 +1,99 @@
+"""Who holds what: the lock that keeps two runs apart, and those who keep a session waiting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row, kwargs_row
+
+from tenantry.errors import Refused
+from tenantry.model.name import Name
+from tenantry.postgres.queries import read_queries
+
+RUN_LOCK = int.from_bytes(b"tenantry", "big")
+"""The key of the advisory lock; such locks are kept apart by database."""
+
+_QUERIES = read_queries(Path(__file__).with_name("sql") / "locks.sql")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blocker:
+    """A session that another one waits for; `pid` is 0 for a prepared transaction, whose name is then the
+    `query`.
+
+    `age` is that of its transaction in seconds, None where it has none or our role may not see it. `relation`
+    and `mode` are known where the wait is for a table or a row; `granted` is False where the blocker waits
+    too, ahead.
+    """
+
+    pid: int
+    user: str
+    application: str
+    state: str
+    query: str
+    age: float | None
+    relation: Name | None
+    mode: str | None
+    granted: bool
+
+    def __str__(self) -> str:
+        who = f"prepared transaction {self.query!r}" if self.pid == 0 else f"pid {self.pid}"
+        parts = [f"{who} ({', '.join(filter(None, (self.user, self.application)))})", self.state]
+        if self.age is not None:
+            parts.append(f"transaction open for {self.age:.1f} s")
+        if self.relation is not None and self.mode is not None:
+            parts.append(f"{'holds' if self.granted else 'waits for'} {self.mode} on {self.relation}")
+        if self.pid != 0 and self.query:
+            parts.append(" ".join(self.query.split()))
+        return ", ".join(filter(None, parts))
+
+
+@contextmanager
+def hold_run_lock(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    """Keep other runs out of this database for the block; the session must be in autocommit mode and direct.
+
+    Raises Refused, naming the holder, where another run has the lock.
+    """
+    taken = connection.execute(_QUERIES["try_run_lock"], {"key": RUN_LOCK}).fetchone()
+    if taken != (True,):
+        raise _refusal(connection)
+    try:
+        yield
+    finally:
+        # A session that is lost or closed has given its locks back.
+        with suppress(psycopg.Error):
+            connection.execute(_QUERIES["release_run_lock"], {"key": RUN_LOCK})
+
+
+def blockers(connection: psycopg.Connection[Any], pid: int) -> list[Blocker]:
+    """Those whom session `pid` waits for, the oldest transaction first."""
+    with connection.cursor(row_factory=kwargs_row(_blocker)) as cursor:
+        return cursor.execute(_QUERIES["blockers"], {"pid": pid}).fetchall()
+
+
+def exclusive(connection: psycopg.Connection[Any]) -> list[Blocker]:
+    """Sessions that hold or want a table for themselves (ACCESS EXCLUSIVE), each with the table."""
+    with connection.cursor(row_factory=kwargs_row(_blocker)) as cursor:
+        return cursor.execute(_QUERIES["exclusive"]).fetchall()
+
+
+def _blocker(*, schema: str | None, name: str | None, **row: Any) -> Blocker:
+    return Blocker(relation=Name(schema, name) if schema is not None and name is not None else None, **row)
+
+
+def _refusal(connection: psycopg.Connection[Any]) -> Refused:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        holder = cursor.execute(_QUERIES["run_lock_holder"], {"key": RUN_LOCK}).fetchone()
+    if holder is None:
+        return Refused("Another run on this database has just ended", remedy="run the command again")
+    since = f", connected since {holder['since']:%Y-%m-%d %H:%M:%S %Z}" if holder["since"] else ""
+    application = f"{holder['application']!r}, " if holder["application"] else ""
+    return Refused(
+        f"Another run is going on here: {application}pid {holder['pid']} as {holder['user']}{since}",
+        remedy="wait until it ends, or end it; the same command can then be run again",
+    )
