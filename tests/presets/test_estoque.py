@@ -42,7 +42,8 @@ EXPIRED_LOTS = "SELECT id FROM estoque_lotes WHERE data_validade < data_fabricac
 BROKEN_MOVEMENTS = """
     SELECT id FROM (
         SELECT m.*,
-               lag(quantidade_posterior, 1, quantidade_inicial) OVER (PARTITION BY lote_id ORDER BY m.id) AS due
+               lag(quantidade_posterior, 1, quantidade_inicial)
+                   OVER (PARTITION BY lote_id ORDER BY m.id) AS due
         FROM estoque_movimentacoes m JOIN estoque_lotes l ON l.id = m.lote_id
     ) chained
     WHERE quantidade_anterior <> due

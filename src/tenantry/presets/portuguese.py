@@ -115,4 +115,5 @@ def _mixed(number: int, *parts: Sequence[str]) -> list[str]:
 
 @cache
 def _stride(total: int) -> int:
-    return next(step for step in range(total * 5 // 8 + 1, total) if gcd(step, total) == 1)
+    golden = total * 618_034 // 1_000_000
+    return next(step for step in range(golden, total) if gcd(step, total) == 1)
