@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from packaging.specifiers import SpecifierSet
 from psycopg import sql
+
 from servers import Database, Run, Server, clear, installed, make_server, sweep, version_name
 
 ROOT = Path(__file__).parents[1]
@@ -172,7 +173,7 @@ def worker_servers(run_folder: Path) -> Callable[[int], Server]:
 
 @pytest.fixture(scope="session")
 def server(server_version: int, worker_servers: Callable[[int], Server]) -> Server:
-    """The server under test, shared by the tests of a worker; roles that a test leaves are dropped after it."""
+    """The server under test, shared by a worker's tests; roles that a test leaves are dropped after it."""
     return worker_servers(server_version)
 
 
@@ -187,8 +188,8 @@ def crashable(server_version: int, run_folder: Path) -> Iterator[Server]:
     """A server of this test alone, to be killed (`kill()`) and started again (`start()`)."""
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
     folder = run_folder / f"{worker}-crash-{next(_numbers)}"
-    # With fsync off a killed server, unlike a killed machine, loses nothing: the kernel has the pages.
-    yield make_server(server_version, folder, {"shared_preload_libraries": ""})
+    # fsync stays off: a killed server, unlike a killed machine, loses nothing that it has written.
+    yield make_server(server_version, folder, {"synchronous_commit": "on"})
     clear(folder)
 
 

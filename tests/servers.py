@@ -19,14 +19,15 @@ from typing import Any
 
 import psutil
 import psycopg
-from fetch_servers import VERSIONS, programs
 from psycopg import sql
 
+from fetch_servers import VERSIONS, programs
 from tenantry.postgres.cluster import Cluster
 from tenantry.postgres.embedded import bin_directory
 
 RUNS = "tenantry-tests-"
 SETTINGS = {
+    # As fast as can be; a crash test needs synchronous_commit.
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
@@ -101,7 +102,7 @@ class Database:
         client("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", self.dsn, "-o", os.devnull, stdin=text)
 
     def dump(self, *options: str) -> str:
-        """The schema as pg_dump shows it, without schema tenantry and without what changes from dump to dump."""
+        """The schema as pg_dump shows it, but for schema tenantry and what changes from dump to dump."""
         text = client("pg_dump", "--schema-only", "--exclude-schema=tenantry", *options, "-d", self.dsn)
         volatile = ("\\restrict", "\\unrestrict", "-- Dumped from", "-- Dumped by")
         return "".join(line for line in text.splitlines(keepends=True) if not line.startswith(volatile))
@@ -146,7 +147,7 @@ class Server:
         return Database(server=self, name=name)
 
     def template(self, name: str, build: Callable[[Database], None]) -> str:
-        """The database that `build` has filled, on its first use here; nobody can connect to it afterwards."""
+        """The database that `build` filled on its first use here; nobody can connect to it afterwards."""
         if name not in self.made:
             database = self.create(f"template {len(self.made)} {name}"[:63])
             build(database)

