@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from psycopg import sql
+from psycopg.sql import Composable
 
 from tenantry.model.name import Name
 
@@ -76,10 +76,10 @@ class Statement:
     transaction share one.
     """
 
-    sql: sql.Composable
+    sql: Composable
     manner: Manner = Manner.TRANSACTION
     locks: tuple[Lock, ...] = ()
-    when: sql.Composable | None = None
+    when: Composable | None = None
     acting_as: str | None = None
     parameters: tuple[str, ...] = ()
 

@@ -143,10 +143,10 @@ class _Resolver:
         ends = [key for key in keys if self._root(key.parent) in self.owned_names or key.parent == self.tenant_name]
         candidates = ends if last and ends else keys
         if not candidates:
-            column = table.column(columns[0])
-            if len(columns) == 1 and column is not None and last and column.base_type == self.tenant.type:
+            only = table.column(columns[0])
+            if len(columns) == 1 and only is not None and last and only.base_type == self.tenant.type:
                 hop = Hop(columns=columns, parent=self.tenant_name, parent_columns=(self.tenant.key,),
-                          operators=(("pg_catalog", "="),), nullable=not column.not_null)  # fmt: skip
+                          operators=(("pg_catalog", "="),), nullable=not only.not_null)  # fmt: skip
                 return hop, None
             known = ["(" + ", ".join(key.columns) + ")" for key in self._keys(table)]
             raise self._error(

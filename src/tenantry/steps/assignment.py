@@ -108,12 +108,11 @@ class AssignmentTrigger(Step):
         nor finds the tenant NULL returns at once."""
         column = sql.Identifier(self.column)
         new = sql.SQL("NEW")
+        same: sql.Composable = sql.SQL("")
         if self.watched:
             same = sql.SQL(" AND ROW({}) IS NOT DISTINCT FROM ROW({})").format(
                 identifiers(self.watched, new), identifiers(self.watched, sql.SQL("OLD"))
             )
-        else:
-            same = sql.SQL("")
         value = derived(self.sources, new) if self.sources else sql.SQL("NULL")
         default = self.tenant.key_of(self.fallback) if self.fallback is not None else sql.SQL("NULL")
         return sql.SQL("""

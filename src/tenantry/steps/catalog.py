@@ -67,21 +67,18 @@ def exists(query: sql.Composable) -> sql.Composed:
     return sql.SQL("SELECT EXISTS ({})").format(query)
 
 
+def raw(text: str) -> sql.SQL:
+    """Text that we or the server made (a tag, pg_get_indexdef) as SQL; names and values never come this way."""
+    return sql.SQL(cast(LiteralString, text))
+
+
 def body(text: sql.Composable) -> sql.Composable:
     """A function's body between dollar quotes that the body does not contain."""
     inside = text.as_string(None)
     tag = "$tenantry$"
     while tag in inside:
         tag = f"$tenantry_{len(tag)}$"
-    return sql.Composed([_raw(tag), text, _raw(tag)])
-
-
-def _raw(text: str) -> sql.SQL:
-    """Text that we or the server made (a tag, pg_get_indexdef), never a user's."""
-    return sql.SQL(cast(LiteralString, text))
-
-
-raw = _raw
+    return sql.Composed([raw(tag), text, raw(tag)])
 
 
 def identifiers(names: tuple[str, ...], qualifier: sql.Composable | None = None) -> sql.Composed:

@@ -57,7 +57,7 @@ class ReferenceTrigger(Step):
         return trigger_definition(self.table, self.name)
 
     def apply(self) -> tuple[Statement, ...]:
-        guard = sql.SQL("")
+        guard: sql.Composable = sql.SQL("")
         if self.only_tenants:
             guard = sql.SQL(" AND NULLIF(pg_catalog.current_setting({}, true), '') IS NOT NULL").format(
                 sql.Literal(self.setting)
