@@ -1,0 +1,148 @@
+"""The journal: what is in force and ours, what happened, and how far a fill has come. Schema `tenantry` of the target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import psycopg
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from tenantry.errors import ConnectionFailed, UsageError
+from tenantry.postgres.queries import read_queries
+
+VERSION = 1
+_QUERIES = read_queries(Path(__file__).with_name("sql") / "journal.sql")
+
+State = Literal["running", "done", "kept"]
+Action = Literal["applied", "reverted", "kept", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A step of ours. `value` is the step as JSON, `before` what it recorded, `definition` what it looked like once
+    it was in force. A `running` one was begun by a run that may have died in it; a `kept` one stayed after
+    `rollback --preserve-data`."""
+
+    key: str
+    position: int
+    run: str
+    phase: str
+    value: Mapping[str, Any]
+    before: Mapping[str, Any]
+    definition: str | None
+    state: State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """A run that changes or changed the database."""
+
+    id: str
+    command: str
+    username: str
+    started_at: datetime
+    finished_at: datetime | None
+    exit_status: int | None
+    outcome: str | None
+
+
+class Journal:
+    """Reads and writes the journal over one connection; the writes take part in whatever transaction is open."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self.connection = connection
+
+    @property
+    def installed(self) -> bool:
+        """The schema is there. Raises ConnectionFailed where it may not be read, UsageError where it is of a newer
+        version."""
+        row = self.connection.execute(_QUERIES["installed"]).fetchone()
+        if row is None or not row[0]:
+            return False
+        usable = self.connection.execute(_QUERIES["usable"]).fetchone()
+        if usable is None or not usable[0]:
+            raise ConnectionFailed(
+                "The journal in the schema tenantry may not be read by this role",
+                remedy="Connect as the role that ran tenantry before.",
+            )
+        version = self.connection.execute(_QUERIES["version"]).fetchone()
+        if version is not None and version[0] is not None and version[0] > VERSION:
+            raise UsageError(
+                f"The journal is of version {version[0]}, and this tenantry knows {VERSION}",
+                remedy="Use the newer tenantry that made it.",
+            )
+        return True
+
+    def install(self) -> None:
+        """Make the schema; does nothing where it is there. Raises ConnectionFailed without the privilege."""
+        try:
+            with self.connection.transaction():
+                self.connection.execute(_QUERIES["schema"])
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise ConnectionFailed(
+                f"The journal cannot be made: {error.diag.message_primary}",
+                remedy="GRANT CREATE ON DATABASE to the role that runs tenantry.",
+            ) from error
+
+    def purge(self) -> None:
+        """Drop the schema with everything in it."""
+        self.connection.execute(_QUERIES["purge"])
+
+    def entries(self) -> dict[str, Entry]:
+        """The steps that are ours by key, in the order in which they were applied; empty without a journal."""
+        if not self.installed:
+            return {}
+        with self.connection.cursor(row_factory=class_row(Entry)) as cursor:
+            return {entry.key: entry for entry in cursor.execute(_QUERIES["entries"])}
+
+    def begin(
+        self, *, key: str, run: str, phase: str, value: Mapping[str, Any], before: Mapping[str, Any], state: State = "running"
+    ) -> None:  # fmt: skip
+        """Note that a step is begun; the `before` of an earlier try is not overwritten."""
+        self.connection.execute(
+            _QUERIES["begin_step"],
+            {"key": key, "run": run, "phase": phase, "value": Jsonb(value), "before": Jsonb(before), "state": state},
+        )
+
+    def finish(self, key: str, definition: str | None) -> None:
+        self.connection.execute(_QUERIES["finish_step"], {"key": key, "definition": definition})
+
+    def keep(self, key: str) -> None:
+        """The step stays in the database, but is no longer in force."""
+        self.connection.execute(_QUERIES["keep_step"], {"key": key})
+        self.connection.execute(_QUERIES["forget_progress"], {"key": key})
+
+    def forget(self, key: str) -> None:
+        """The step is reverted."""
+        self.connection.execute(_QUERIES["forget_step"], {"key": key})
+
+    def event(
+        self, *, run: str, key: str, action: Action, milliseconds: float, waited: float = 0.0, tries: int = 1,
+        rows: int | None = None, error: str | None = None,
+    ) -> None:  # fmt: skip
+        """Note what happened to a step; times in milliseconds."""
+        self.connection.execute(
+            _QUERIES["event"],
+            {"run": run, "key": key, "action": action, "milliseconds": milliseconds, "waited": waited, "tries": tries,
+             "rows": rows, "error": error},
+        )  # fmt: skip
+
+    def begin_run(self, run: str, command: str) -> None:
+        self.connection.execute(_QUERIES["begin_run"], {"id": run, "command": command})
+
+    def finish_run(self, run: str, *, exit_status: int, outcome: str) -> None:
+        self.connection.execute(
+            _QUERIES["finish_run"], {"id": run, "exit_status": exit_status, "outcome": outcome}
+        )
+
+    def runs(self, limit: int = 10) -> list[RunRecord]:
+        """The last runs, newest first."""
+        if not self.installed:
+            return []
+        with self.connection.cursor(row_factory=class_row(RunRecord)) as cursor:
+            return cursor.execute(_QUERIES["runs"], {"limit": limit}).fetchall()
