@@ -240,11 +240,15 @@ class Run:
     """
 
     def __init__(self) -> None:
-        # Short, for the sockets' sake, and not pytest's own folder, which nobody but root could enter.
-        self.folder = Path(tempfile.mkdtemp(prefix=RUNS, dir="/tmp"))
-        self.folder.chmod(0o711)
-        self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        while True:
+            # Short, for the sockets' sake, and not pytest's own folder, which nobody but root could enter.
+            self.folder = Path(tempfile.mkdtemp(prefix=RUNS, dir="/tmp"))
+            self.folder.chmod(0o711)
+            self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            if self.folder.exists():  # and no sweep was faster
+                return
+            os.close(self._lock)
 
     def close(self) -> None:
         """Stop the servers and remove the folder."""

@@ -185,8 +185,8 @@ def test_killed_server_recovers(folder: Path) -> None:
     dsn = f"embedded:{folder / 'db'}"
     with served(dsn) as conninfo:
         assert value(conninfo, "SELECT 1") == 1
-        clear_pid = int((folder / "db" / "data" / "postmaster.pid").read_text().split()[0])
-        os.kill(clear_pid, signal.SIGKILL)
+        postmaster = int((folder / "db" / "data" / "postmaster.pid").read_text().split()[0])
+        os.kill(postmaster, signal.SIGKILL)
         wait_until(lambda: not is_running(conninfo))
     with served(dsn) as conninfo:
         assert value(conninfo, "SELECT 1") == 1

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psycopg
 from psycopg.conninfo import make_conninfo
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from tenantry.errors import ConnectionFailed
 
@@ -26,11 +27,15 @@ LONGEST_SOCKET_PATH = 107
 START_SECONDS = 60
 
 
+class _StillDying(subprocess.CalledProcessError):
+    """The server before this one has not quite ended."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
     """Where a server keeps its data and its socket; it listens nowhere else, and its superuser is `postgres`.
 
-    `programs` is the folder with initdb, pg_ctl and postgres; `settings` are given to the server at its start.
+    `programs` is the folder with initdb, pg_ctl and postgres; `settings` are the server's.
     """
 
     programs: Path
@@ -47,9 +52,9 @@ class Cluster:
 
     @property
     def socket_folder(self) -> Path:
-        """Beside the data, or in /tmp where that path is too long for a socket."""
+        """Beside the data, or in /tmp where that path cannot be a socket's: too long, or a list to libpq."""
         beside = self.folder / "socket"
-        if len(os.fsencode(beside / SOCKET_NAME)) <= LONGEST_SOCKET_PATH:
+        if len(os.fsencode(beside / SOCKET_NAME)) <= LONGEST_SOCKET_PATH and "," not in str(beside):
             return beside
         return Path("/tmp") / f"tenantry-{hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:16]}"
 
@@ -120,10 +125,26 @@ class Cluster:
         except OSError:
             return []
 
+    @retry(
+        stop=stop_after_delay(10),
+        wait=wait_fixed(0.2),
+        retry=retry_if_exception_type(_StillDying),
+        reraise=True,
+    )
+    def _launch(self, programs: Path, account: pwd.struct_passwd | None, arguments: str) -> None:
+        start = ("start", "-t", str(START_SECONDS), "-l", self.log.name, "-o", arguments)
+        try:
+            self._control(programs, account, *start)
+        except subprocess.CalledProcessError as error:
+            # Sessions outlive a killed postmaster for a moment, and keep its shared memory.
+            if any("shared memory block" in line for line in self.log_lines()):
+                raise _StillDying(error.returncode, error.cmd, error.output, error.stderr) from error
+            raise
+
     def _control(self, programs: Path, account: pwd.struct_passwd | None, *arguments: str) -> None:
         # pg_ctl hands -D and -l to a shell in double quotes, where a folder's name may have a meaning; the
         # environment and the working folder have none.
-        command = [programs / "pg_ctl", *arguments, "-s", "-w"]
+        command: list[Path | str] = [programs / "pg_ctl", *arguments, "-s", "-w"]
         _run(command, account=account, folder=self.data, environment={"PGDATA": str(self.data)})
 
     def _account(self) -> pwd.struct_passwd | None:

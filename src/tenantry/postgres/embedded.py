@@ -41,9 +41,9 @@ def bin_directory() -> Path:
 def served(dsn: str) -> Iterator[str]:
     """A connection string for `dsn`, good inside the block.
 
-    For `embedded:PATH` the server in that folder is started, and made if there is none, and stopped by the last
-    of the processes that use it; database `postgres` is opened, or with `?dbname=NAME` another, which is created
-    if absent. Any other DSN is handed through. Raises ConnectionFailed and UsageError.
+    For `embedded:PATH` the server in that folder is started, and made if there is none, and stopped by the
+    last of the processes that use it; database `postgres` is opened, or with `?dbname=NAME` another, which is
+    created if absent. Any other DSN is handed through. Raises ConnectionFailed and UsageError.
     """
     if not is_embedded(dsn):
         yield dsn
