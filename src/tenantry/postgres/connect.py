@@ -159,7 +159,7 @@ _REMEDIES = {
     r"database .* does not exist": "check the name of the database",
     r"role .* (does not exist|is not permitted to log in)": "check the name of the user",
     r"too many (connections|clients)|connection slots": "end idle sessions, or try again later",
-    r"no pg_hba\.conf entry": "let this user and host in, in the server's pg_hba.conf, or try another sslmode",
+    r"no pg_hba\.conf entry": "let this user and host in (pg_hba.conf), or try another sslmode",
     r"SSL|TLS|certificate|GSSAPI": "check sslmode and the certificates",
     r"starting up|shutting down|recovery mode": "try again in a moment",
     r"permission denied for database": "GRANT CONNECT ON DATABASE … to this user",
