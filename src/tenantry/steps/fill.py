@@ -89,6 +89,12 @@ class RelationFill:
         """How many rows are left to be filled."""
         return sql.SQL("SELECT pg_catalog.count(*) FROM ({}) AS left_over").format(self._pending(batch=False))
 
+    def empty(self) -> sql.Composed:
+        """How many rows have no tenant, whether or not one can be derived: with every row that is filled, one less."""
+        return sql.SQL("SELECT pg_catalog.count(*) FROM ONLY {} AS row WHERE row.{} IS NULL").format(
+            self.relation.identifier, sql.Identifier(self.column)
+        )
+
     def free(self) -> sql.Composed:
         """Lock one row that is left and that nobody holds; returns its address as text, or no row."""
         return sql.SQL(

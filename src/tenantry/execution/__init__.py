@@ -1,0 +1,1 @@
+"""Walking the list of steps: the runner, and the fill of tenant columns in batches."""

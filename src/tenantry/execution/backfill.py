@@ -1,0 +1,271 @@
+"""Gives every existing row its tenant, in batches by page range, while the application keeps writing."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from tenantry.errors import Failed
+from tenantry.execution.batch import AGAIN, RewrittenError, Worker, failure, interrupted
+from tenantry.execution.checkpoint import QUERIES, divided, extent, open_units
+from tenantry.execution.crew import Crew, Pass
+from tenantry.execution.obstacle import names_of_holders, refuse_guarded
+from tenantry.execution.pace import Pace
+from tenantry.execution.progress import Progress
+from tenantry.execution.stripes import Stripes, stripes_for
+from tenantry.execution.throttle import Throttle
+from tenantry.model.name import Name
+from tenantry.steps.fill import Fill, RelationFill
+
+Connections = Callable[[str], psycopg.Connection[Any]]
+LONGEST_PAUSE = 5.0
+# Passes that change rows and yet leave as many as before: a trigger undoes them. A sweep along a long chain
+# of rows that refer to each other can look like it for a while.
+IDLE_PASSES = 3
+IDLE_SWEEPS = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackfillOptions:
+    """How a fill proceeds; times in seconds, sizes in pages.
+
+    `batch_seconds` is what a batch aims at: a writer that meets its locks waits no longer. `budget` is how long
+    rows or tables that others hold are waited for, before the fill fails. `unit` is what a worker takes at a
+    time: between two stripes of a page the rest of its unit is gone through, long enough for other transactions,
+    our other workers' among them, to end, so that what the stripe left behind can be pruned; and small enough to
+    stay in memory.
+    """
+
+    batch_seconds: float = 0.25
+    first_batch: int = 64
+    unit: int = 8192
+    stripes: int | None = None
+    """None: as many as suit the width of the rows."""
+    budget: float = 600.0
+    lock_timeout: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FillResult:
+    """What this run did; times in seconds."""
+
+    rows: int
+    seconds: float
+    batches: int
+    longest_batch: float
+    retries: int
+
+
+def backfill(
+    fill: Fill, *, connections: Connections, workers: int, progress: Progress, stop: threading.Event,
+    throttle: Throttle, options: BackfillOptions,
+) -> FillResult:  # fmt: skip
+    """Run `fill` until no row is left that it can give a tenant; may be killed at any instant and run again.
+
+    `connections` opens a session in autocommit mode for a purpose; `workers` + 2 of them are used, and closed.
+    Setting `stop` ends it after the batch in hand. Raises Failed, also where rows stay locked for longer than the
+    budget or a trigger keeps them from changing, and Interrupted.
+    """
+    begun = time.monotonic()
+    with ExitStack() as stack:
+        sessions = [stack.enter_context(connections(f"fill {n}")) for n in range(1, max(1, workers) + 1)]
+        crew = Crew(
+            workers=[_worker(session, stop, options) for session in sessions],
+            progress=progress,
+            throttle=throttle,
+            stop=stop,
+        )
+        control = _worker(stack.enter_context(connections("fill control")), stop, options)
+        watch = stack.enter_context(connections("fill watch"))
+        stack.enter_context(_watched(throttle, watch, [worker.pid for worker in crew.workers]))
+        run = _Run(fill=fill, crew=crew, control=control, options=options)
+        run.go()
+    everyone = [control, *crew.workers]
+    return FillResult(
+        rows=sum(run.filled.values()),
+        seconds=time.monotonic() - begun,
+        batches=sum(worker.batches for worker in everyone),
+        longest_batch=max(worker.longest_batch for worker in everyone),
+        retries=sum(worker.retries for worker in everyone),
+    )
+
+
+def _worker(connection: psycopg.Connection[Any], stop: threading.Event, options: BackfillOptions) -> Worker:
+    return Worker(
+        connection=connection,
+        pace=Pace(target=options.batch_seconds, pages=options.first_batch, most=options.unit),
+        budget=options.budget,
+        lock_timeout=options.lock_timeout,
+        stop=stop,
+    )
+
+
+@contextmanager
+def _watched(throttle: Throttle, connection: psycopg.Connection[Any], workers: list[int]) -> Iterator[None]:
+    ended = threading.Event()
+    thread = threading.Thread(target=throttle.watch, args=(connection, workers, ended), name="throttle")
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+@dataclass(slots=True, kw_only=True)
+class _Run:
+    fill: Fill
+    crew: Crew
+    control: Worker
+    options: BackfillOptions
+    filled: dict[Name, int] = field(default_factory=dict)
+
+    def go(self) -> None:
+        """A first pass over each relation that needs one, then more until nothing is left: relations that derive
+        from each other fill each other, and rows that somebody held come free."""
+        for relation_fill in self.fill.fills:
+            self._first_pass(relation_fill)
+        self._complete()
+        self._finish()
+
+    def _first_pass(self, relation_fill: RelationFill) -> None:
+        relation = relation_fill.relation
+        self.filled[relation] = 0
+        striped = self.fill.purpose == "fill"
+        while True:
+            if not self._ask(relation, relation_fill.pending()):
+                self.crew.tell(lambda: self.crew.progress.started(relation, 0))
+                return
+            passing = self._recorded(relation_fill) if striped else self._whole(relation_fill)
+            pages = sum(unit.past - unit.next for unit in passing.units) if striped else 0
+            self.crew.tell(lambda pages=pages: self.crew.progress.started(relation, pages))  # type: ignore[misc]
+            try:
+                self._pass(passing)
+                return
+            except RewrittenError:
+                self.crew.pause(f"{relation} has been rewritten meanwhile: its fill starts again")
+
+    def _complete(self) -> None:
+        waited, pause, idle, remaining = 0.0, 0.1, 0, -1
+        while left := [one for one in self.fill.fills if self._ask(one.relation, one.pending())]:
+            if sum(self._pass(self._whole(one)) for one in left) > 0:
+                before, remaining = remaining, sum(self._remaining(one) for one in left)
+                idle = idle + 1 if remaining == before else 0
+                if idle >= (IDLE_SWEEPS if any(one.overrides for one in left) else IDLE_PASSES):
+                    refuse_guarded(self.control, left[0])
+                waited, pause = 0.0, 0.1
+                continue
+            if any(self._guarded(lambda one=one: self._try_one(one), one.relation) for one in left):  # type: ignore[misc]
+                continue
+            if waited >= self.options.budget:
+                raise self._held(left, waited)
+            if waited == 0.0:
+                self.crew.pause(
+                    f"{left[0].relation}: the rows that are left are held by others; waiting for them"
+                )
+            time_to_wait = min(pause, self.options.budget - waited)
+            if self.crew.stop.wait(time_to_wait):
+                raise interrupted()
+            waited, pause = waited + time_to_wait, min(pause * random.uniform(1.5, 2.5), LONGEST_PAUSE)
+
+    def _finish(self) -> None:
+        cursor = self.control.cursor
+        for relation, rows in self.filled.items():
+            if rows > 0:
+                # The plans of the steps that follow depend on how many tenants there are. Where somebody else
+                # vacuums or analyzes the table now, that does as well.
+                column = next(one.column for one in self.fill.fills if one.relation == relation)
+                analyze = sql.SQL("ANALYZE (SKIP_LOCKED) {} ({})").format(
+                    relation.identifier, sql.Identifier(column)
+                )
+                self._guarded(lambda analyze=analyze: cursor.execute(analyze), relation)  # type: ignore[misc]
+            self.crew.tell(lambda relation=relation, rows=rows: self.crew.progress.finished(relation, rows))  # type: ignore[misc]
+        # The step may be reverted and applied again, and then begins from the first page.
+        cursor.execute(QUERIES["forget_step"], [self.fill.key])
+
+    def _recorded(self, relation_fill: RelationFill) -> Pass:
+        relation, cursor = relation_fill.relation, self.control.cursor
+        units = self._guarded(
+            lambda: open_units(cursor, self.fill.key, relation, size=self.options.unit), relation
+        )
+        stripes = self.options.stripes or self._guarded(lambda: stripes_for(cursor, relation), relation)
+        return self._new_pass(
+            relation_fill, units=deque(units), stripes=Stripes(count=stripes), recorded=True
+        )
+
+    def _whole(self, relation_fill: RelationFill) -> Pass:
+        now = self._guarded(
+            lambda: extent(self.control.cursor, relation_fill.relation), relation_fill.relation
+        )
+        units = deque(divided(now.pages, self.options.unit))
+        return self._new_pass(relation_fill, units=units, stripes=Stripes(count=1), recorded=False)
+
+    def _new_pass(self, relation_fill: RelationFill, *, units: Any, stripes: Stripes, recorded: bool) -> Pass:
+        # So that a unit has several batches in each stripe, whose time lets others' snapshots end.
+        most = self.options.unit // 4 if stripes.count > 1 else self.options.unit
+        for worker in self.crew.workers:
+            worker.pace.most = max(1, most)
+            worker.pace.pages = min(worker.pace.pages, worker.pace.most)
+        return Pass(fill=relation_fill, step=self.fill.key, units=units, stripes=stripes, recorded=recorded)
+
+    def _pass(self, passing: Pass) -> int:
+        try:
+            return self.crew.go(passing)
+        finally:
+            self.filled[passing.relation] += passing.rows
+
+    def _try_one(self, relation_fill: RelationFill) -> bool:
+        """Fill a page that has a row which nobody holds, if there is one. Raises Failed where none changes."""
+        cursor = self.control.cursor
+        with self.control.connection.transaction():
+            self.control.begin()
+            row = cursor.execute(relation_fill.free()).fetchone()
+            if row is None:
+                return False
+            page = int(row[0].strip("()").split(",")[0])
+            statement = sql.Composed([relation_fill.batch(self.fill.key).sql])
+            cursor.execute(statement, [f"({page},0)", f"({page + 1},0)", 1, 0])
+            if cursor.rowcount == 0:
+                refuse_guarded(self.control, relation_fill)
+            self.filled[relation_fill.relation] += cursor.rowcount
+        return True
+
+    def _remaining(self, relation_fill: RelationFill) -> int:
+        query = relation_fill.count() if relation_fill.overrides else relation_fill.empty()
+        return int(self._ask(relation_fill.relation, query))
+
+    def _held(self, left: list[RelationFill], waited: float) -> Failed:
+        names = [name for one in left for name in names_of_holders(self.control, self.crew.workers[0], one)]
+        count = sum(int(self._ask(one.relation, one.count())) for one in left)
+        return Failed(
+            f"{count} rows of {', '.join(str(one.relation) for one in left)} were held by others"
+            f" for {waited:.0f} s" + (f": {'; '.join(names)}" if names else ""),
+            remedy=f"wait until those transactions end, or end them, then {AGAIN}",
+            details=names,
+        )
+
+    def _ask(self, relation: Name, query: sql.Composed) -> Any:
+        def once() -> Any:
+            with self.control.connection.transaction():
+                self.control.begin()
+                row = self.control.cursor.execute(query, prepare=False).fetchone()
+                return None if row is None else row[0]
+
+        return self._guarded(once, relation)
+
+    def _guarded(self, action: Callable[[], Any], relation: Name) -> Any:
+        if self.crew.stop.is_set():
+            raise interrupted()
+        try:
+            return self.control.patiently(action)
+        except psycopg.Error as error:
+            raise failure(relation, error, self.control.connection) from error

@@ -1,0 +1,149 @@
+"""One batch of a fill: its transaction, its retries, and what its failure means."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import errors, sql
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    stop_after_delay,
+    stop_when_event_set,
+    wait_exponential_jitter,
+)
+from tenacity.nap import sleep_using_event
+
+from tenantry.errors import Failed, Interrupted
+from tenantry.execution.checkpoint import QUERIES, Unit, regclass
+from tenantry.execution.pace import Pace
+from tenantry.model.name import Name
+
+PASSING = (errors.DeadlockDetected, errors.SerializationFailure, errors.LockNotAvailable)
+AGAIN = "run the same command again"
+
+Result = TypeVar("Result")
+
+
+class RewrittenError(Exception):
+    """The relation's rows are in another file than when its fill began."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """What a batch did; `hot` of its session's `updates` lately were HOT."""
+
+    rows: int
+    hot: int = 0
+    updates: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Worker:
+    """A session, and what it has done so far. It is used by one thread at a time."""
+
+    connection: psycopg.Connection[Any]
+    pace: Pace
+    budget: float
+    lock_timeout: float
+    stop: threading.Event
+    batches: int = 0
+    retries: int = 0
+    longest_batch: float = 0.0
+    cursor: psycopg.RawCursor[Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.cursor = psycopg.RawCursor(self.connection)
+
+    @property
+    def pid(self) -> int:
+        return self.connection.info.backend_pid
+
+    def begin(self) -> None:
+        """The settings of a transaction that fills."""
+        self.cursor.execute(QUERIES["settings"], [f"{self.lock_timeout * 1000:.0f}ms"])
+
+    def fill(
+        self, statement: sql.Composed, pages: tuple[int, int], stripes: int, stripe: int,
+        checkpoint: Callable[[psycopg.RawCursor[Any], int], Done],
+    ) -> Done:  # fmt: skip
+        """One batch and its checkpoint, in one transaction. Raises Failed, Interrupted and RewrittenError."""
+        parameters = [f"({pages[0]},0)", f"({pages[1]},0)", stripes, stripe]
+
+        def once() -> Done:
+            begun = time.monotonic()
+            with self.connection.transaction():
+                self.begin()
+                # Never prepared: a plan made for any range of pages knows nothing of this one's size.
+                self.cursor.execute(statement, parameters, prepare=False)
+                done = checkpoint(self.cursor, self.cursor.rowcount)
+            seconds = time.monotonic() - begun
+            self.pace.took(pages[1] - pages[0], seconds)
+            self.longest_batch = max(self.longest_batch, seconds)
+            return done
+
+        done = self.patiently(once)
+        self.batches += 1
+        return done
+
+    def patiently(self, action: Callable[[], Result]) -> Result:
+        """Try again after a deadlock, or a lock that was not to be had, with growing pauses."""
+
+        def count(_: RetryCallState) -> None:
+            self.retries += 1
+
+        retrying = Retrying(
+            retry=retry_if_exception_type(PASSING),
+            wait=wait_exponential_jitter(initial=0.05, max=5.0, jitter=0.1),
+            stop=stop_after_delay(self.budget) | stop_when_event_set(self.stop),
+            sleep=sleep_using_event(self.stop),
+            before_sleep=count,
+            reraise=True,
+        )
+        try:
+            return retrying(action)
+        except PASSING:
+            if self.stop.is_set():
+                raise interrupted() from None
+            raise
+
+
+def checkpointed(
+    step: str, relation: Name, unit: Unit, position: int
+) -> Callable[[psycopg.RawCursor[Any], int], Done]:
+    """Record that the unit is done until before page `position`."""
+
+    def record(cursor: psycopg.RawCursor[Any], rows: int) -> Done:
+        row = cursor.execute(
+            QUERIES["checkpoint"], [step, str(relation), unit.first, position, rows, regclass(relation)]
+        ).fetchone()
+        if row is None:
+            raise RewrittenError
+        return Done(rows=rows, hot=row[0], updates=row[1])
+
+    return record
+
+
+def unrecorded(cursor: psycopg.RawCursor[Any], rows: int) -> Done:
+    return Done(rows=rows)
+
+
+def interrupted() -> Interrupted:
+    return Interrupted("Stopped after the batch in hand", remedy=f"{AGAIN}: it goes on from there")
+
+
+def failure(relation: Name, error: psycopg.Error, connection: psycopg.Connection[Any]) -> Failed:
+    """What an error of the server in the fill of `relation` means for the user."""
+    said = error.diag.message_primary or str(error).strip()
+    if connection.closed:
+        return Failed(f"The connection was lost while {relation} was being filled: {said}", remedy=AGAIN)
+    context = (error.diag.context or "").splitlines()
+    return Failed(
+        f"{relation} cannot be filled: {said}", remedy=f"put this right, then {AGAIN}", details=context
+    )

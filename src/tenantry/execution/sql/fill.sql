@@ -1,0 +1,43 @@
+-- name: extent
+-- The pages of a relation, and which file they are in; no row where there is no such relation.
+SELECT pg_relation_size(c.oid) / current_setting('block_size')::bigint, pg_relation_filenode(c.oid)::bigint
+FROM pg_catalog.pg_class c WHERE c.oid = to_regclass($1)
+
+-- name: units
+SELECT first, past, next FROM tenantry.progress
+WHERE step = $1 AND relation = $2 AND filenode::bigint = $3 ORDER BY first
+
+-- name: forget
+DELETE FROM tenantry.progress WHERE step = $1 AND relation = $2
+
+-- name: forget_step
+DELETE FROM tenantry.progress WHERE step = $1
+
+-- name: divide
+INSERT INTO tenantry.progress (step, relation, filenode, first, past, next, rows)
+SELECT $1, $2, $3::bigint, first, least(first + $5::bigint, $4::bigint), first, 0
+FROM generate_series(0, $4::bigint - 1, $5::bigint) AS first
+
+-- name: settings
+-- A batch may be lost in a crash of the server, but only together with its checkpoint: so its commit need not wait for
+-- the disk. The commit of the journal's row, which says that the step is done, does wait, for all before it as well.
+SELECT set_config('synchronous_commit', 'off', true), set_config('lock_timeout', $1, true),
+       set_config('jit', 'off', true), set_config('tenantry.filling', 'on', true)
+
+-- name: checkpoint
+-- No row where the relation has been rewritten. Its lock, which the batch holds, keeps that from happening now.
+-- The counters are those of this session: HOT updates and all updates.
+UPDATE tenantry.progress SET next = $4, rows = rows + $5
+WHERE step = $1 AND relation = $2 AND first = $3
+  AND filenode::bigint = pg_relation_filenode(to_regclass($6))::bigint
+RETURNING pg_stat_get_xact_tuples_hot_updated(to_regclass($6)), pg_stat_get_xact_tuples_updated(to_regclass($6))
+
+-- name: guards
+-- What can keep a row from changing without an error.
+SELECT format('trigger %I', t.tgname) FROM pg_catalog.pg_trigger t
+WHERE t.tgrelid = to_regclass($1) AND NOT t.tgisinternal AND t.tgenabled <> 'D'
+  AND t.tgtype & 1 = 1 AND t.tgtype & 2 = 2 AND t.tgtype & 16 = 16 AND t.tgname NOT LIKE '~tenantry\_%'
+UNION ALL
+SELECT format('rule %I', r.rulename) FROM pg_catalog.pg_rewrite r
+WHERE r.ev_class = to_regclass($1) AND r.ev_type = '2' AND r.is_instead AND r.ev_enabled <> 'D'
+ORDER BY 1

@@ -1,0 +1,60 @@
+"""In how many stripes a page is filled, so that most updates are HOT and touch no index.
+
+The first stripe's rows move to other pages. Once they have committed, the next look at the page prunes what they
+left, and the rows of the following stripes find room there. The more stripes, the fewer rows move, and the more
+often a page is visited (measured: of all updates 74 % are HOT with 8 stripes, 80 % with 12).
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from tenantry.model.name import Name
+
+MOST = 12
+SAMPLE_PAGES = 64
+# Below this share of HOT updates after the first stripe nothing is pruned: they are 80 % and more, or next to none.
+WORKING = 0.3
+FEWEST_UPDATES = 100
+TRY_AGAIN_AFTER = 8
+
+
+def stripes_for(cursor: psycopg.RawCursor[Any], relation: Name) -> int:
+    """From the rows on the relation's first pages: a stripe has at least one of a page's rows."""
+    query = sql.SQL(
+        "SELECT count(*), (max(ctid)::text::point)[0]::bigint + 1 FROM ONLY {} WHERE ctid < {}::tid"
+    ).format(relation.identifier, sql.Literal(f"({SAMPLE_PAGES},0)"))
+    row = cursor.execute(query).fetchone()
+    if row is None or row[1] is None:
+        return MOST
+    return max(1, min(MOST, round(int(row[0]) / int(row[1]))))
+
+
+@dataclass(slots=True, kw_only=True)
+class Stripes:
+    """Shared by the workers. One stripe only while pruning does not work, as when a transaction that is older than
+    our updates is open; tried again after some units."""
+
+    count: int
+    _units: int = 0
+    _futile: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def next(self) -> int:
+        """For the next unit."""
+        with self._lock:
+            self._units += 1
+            return 1 if self._futile and self._units % TRY_AGAIN_AFTER else self.count
+
+    def learn(self, *, hot: int, updates: int) -> bool:
+        """From a unit's updates after its first stripe; True where they turn out not to be HOT any more."""
+        if updates < FEWEST_UPDATES:
+            return False
+        with self._lock:
+            before, self._futile = self._futile, hot < WORKING * updates
+            return self._futile and not before
