@@ -48,7 +48,7 @@ def test_database_goes_whatever_holds_it(server: Server) -> None:
     """Sessions, prepared transactions and slots do not keep a database from being dropped."""
     held = server.create("held")
     with held.connect() as connection:
-        connection.execute("SELECT pg_create_logical_replication_slot('held', 'test_decoding')")
+        connection.execute("SELECT pg_create_logical_replication_slot('held', 'pgoutput')")
     with held.connect() as connection:
         connection.execute("CREATE TABLE t (id int)")
         connection.execute("PREPARE TRANSACTION 'forgotten'")
