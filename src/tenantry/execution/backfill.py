@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,10 +15,10 @@ import psycopg
 from psycopg import sql
 
 from tenantry.errors import Failed
-from tenantry.execution.batch import AGAIN, RewrittenError, Worker, failure, interrupted
+from tenantry.execution.batch import AGAIN, PASSING, RewrittenError, Worker, failure, interrupted
 from tenantry.execution.checkpoint import QUERIES, divided, extent, open_units
 from tenantry.execution.crew import Crew, Pass
-from tenantry.execution.obstacle import names_of_holders, refuse_guarded
+from tenantry.execution.obstacle import locked, names_of_holders, refuse_guarded
 from tenantry.execution.pace import Pace
 from tenantry.execution.progress import Progress
 from tenantry.execution.stripes import Stripes, stripes_for
@@ -38,11 +38,11 @@ IDLE_SWEEPS = 30
 class BackfillOptions:
     """How a fill proceeds; times in seconds, sizes in pages.
 
-    `batch_seconds` is what a batch aims at: a writer that meets its locks waits no longer. `budget` is how long
-    rows or tables that others hold are waited for, before the fill fails. `unit` is what a worker takes at a
-    time: between two stripes of a page the rest of its unit is gone through, long enough for other transactions,
-    our other workers' among them, to end, so that what the stripe left behind can be pruned; and small enough to
-    stay in memory.
+    `batch_seconds` is what a batch aims at: a writer that meets its locks waits no longer. `budget` is how
+    long rows or tables that others hold are waited for, before the fill fails. `unit` is what a worker takes at
+    a time, at most: between two stripes of a page the rest of its unit is gone through, long enough for other
+    transactions, our other workers' among them, to end, so that what the stripe left behind can be pruned; and
+    small enough to stay in memory.
     """
 
     batch_seconds: float = 0.25
@@ -71,9 +71,9 @@ def backfill(
 ) -> FillResult:  # fmt: skip
     """Run `fill` until no row is left that it can give a tenant; may be killed at any instant and run again.
 
-    `connections` opens a session in autocommit mode for a purpose; `workers` + 2 of them are used, and closed.
-    Setting `stop` ends it after the batch in hand. Raises Failed, also where rows stay locked for longer than the
-    budget or a trigger keeps them from changing, and Interrupted.
+    `connections` opens a session in autocommit mode for a purpose; `workers` + 2 of them are used and closed.
+    Setting `stop` ends it after the batch in hand. Raises Failed, also where rows stay locked for longer than
+    the budget or a trigger keeps them from changing, and Interrupted.
     """
     begun = time.monotonic()
     with ExitStack() as stack:
@@ -130,8 +130,8 @@ class _Run:
     filled: dict[Name, int] = field(default_factory=dict)
 
     def go(self) -> None:
-        """A first pass over each relation that needs one, then more until nothing is left: relations that derive
-        from each other fill each other, and rows that somebody held come free."""
+        """A first pass over each relation that needs one, then more until nothing is left: relations that
+        derive from each other fill each other, and rows that somebody held come free."""
         for relation_fill in self.fill.fills:
             self._first_pass(relation_fill)
         self._complete()
@@ -187,15 +187,19 @@ class _Run:
                 analyze = sql.SQL("ANALYZE (SKIP_LOCKED) {} ({})").format(
                     relation.identifier, sql.Identifier(column)
                 )
-                self._guarded(lambda analyze=analyze: cursor.execute(analyze), relation)  # type: ignore[misc]
+                with suppress(psycopg.Error):
+                    cursor.execute(analyze)
             self.crew.tell(lambda relation=relation, rows=rows: self.crew.progress.finished(relation, rows))  # type: ignore[misc]
         # The step may be reverted and applied again, and then begins from the first page.
-        cursor.execute(QUERIES["forget_step"], [self.fill.key])
+        self._guarded(lambda: cursor.execute(QUERIES["forget_step"], [self.fill.key]), self.fill.table)
 
     def _recorded(self, relation_fill: RelationFill) -> Pass:
         relation, cursor = relation_fill.relation, self.control.cursor
         units = self._guarded(
-            lambda: open_units(cursor, self.fill.key, relation, size=self.options.unit), relation
+            lambda: open_units(
+                cursor, self.fill.key, relation, workers=len(self.crew.workers), most=self.options.unit
+            ),
+            relation,
         )
         stripes = self.options.stripes or self._guarded(lambda: stripes_for(cursor, relation), relation)
         return self._new_pass(
@@ -224,7 +228,7 @@ class _Run:
             self.filled[passing.relation] += passing.rows
 
     def _try_one(self, relation_fill: RelationFill) -> bool:
-        """Fill a page that has a row which nobody holds, if there is one. Raises Failed where none changes."""
+        """Fill a page that has a row which nobody holds, if there is one. Raises Failed if none changes."""
         cursor = self.control.cursor
         with self.control.connection.transaction():
             self.control.begin()
@@ -267,5 +271,7 @@ class _Run:
             raise interrupted()
         try:
             return self.control.patiently(action)
+        except PASSING as error:
+            raise locked(self.control, relation, error) from error
         except psycopg.Error as error:
             raise failure(relation, error, self.control.connection) from error

@@ -12,6 +12,7 @@ from tenantry.errors import Failed
 from tenantry.model.name import Name
 from tenantry.postgres.queries import read_queries
 
+SMALLEST_UNIT = 1024
 QUERIES = read_queries(Path(__file__).with_name("sql") / "fill.sql")
 
 
@@ -50,8 +51,15 @@ def divided(pages: int, size: int) -> list[Unit]:
     return [Unit(first=first, past=min(first + size, pages), next=first) for first in range(0, pages, size)]
 
 
-def open_units(cursor: psycopg.RawCursor[Any], step: str, relation: Name, *, size: int) -> list[Unit]:
-    """What an earlier run left to be done; the whole relation where there was none, or it has been rewritten since.
+def unit_size(pages: int, *, workers: int, most: int) -> int:
+    """Such that every worker has one, if they are not too small for the sake of the stripes."""
+    return min(most, max(-(-pages // workers), SMALLEST_UNIT))
+
+
+def open_units(
+    cursor: psycopg.RawCursor[Any], step: str, relation: Name, *, workers: int, most: int
+) -> list[Unit]:
+    """What an earlier run left to be done; the whole relation without one, or if rewritten since.
 
     Read after the assignment trigger exists: rows that are written to later pages have their tenant from it.
     """
@@ -61,5 +69,6 @@ def open_units(cursor: psycopg.RawCursor[Any], step: str, relation: Name, *, siz
         if rows:
             return [Unit(first=first, past=past, next=at) for first, past, at in rows if at < past]
         cursor.execute(QUERIES["forget"], [step, str(relation)])
+        size = unit_size(now.pages, workers=workers, most=most)
         cursor.execute(QUERIES["divide"], [step, str(relation), now.filenode, now.pages, size])
     return divided(now.pages, size)

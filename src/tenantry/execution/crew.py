@@ -5,13 +5,12 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 import psycopg
 from psycopg import sql
 
-from tenantry.errors import Failed
 from tenantry.execution.batch import (
     PASSING,
     Done,
@@ -23,6 +22,7 @@ from tenantry.execution.batch import (
     unrecorded,
 )
 from tenantry.execution.checkpoint import Unit
+from tenantry.execution.obstacle import locked
 from tenantry.execution.progress import Progress
 from tenantry.execution.stripes import Stripes
 from tenantry.execution.throttle import Throttle
@@ -73,10 +73,15 @@ class Crew:
     _telling: threading.Lock = field(default_factory=threading.Lock)
 
     def go(self, passing: Pass) -> int:
-        """The rows that were filled. Raises Failed, Interrupted, RewrittenError, when every worker has ended."""
+        """The rows that were filled. Raises Failed, Interrupted, RewrittenError, once all workers have ended."""
         most = max(1, min(len(self.workers), len(passing.units)))
         with ThreadPoolExecutor(max_workers=most, thread_name_prefix="fill") as pool:
             futures = [pool.submit(self._work, worker, passing) for worker in self.workers[:most]]
+            try:
+                wait(futures)
+            except BaseException:
+                passing.halted.set()
+                raise
         problems = [problem for future in futures if (problem := future.exception()) is not None]
         # What was rewritten is started again, whatever else happened, but for a failure.
         problems.sort(key=lambda problem: isinstance(problem, RewrittenError))
@@ -98,11 +103,7 @@ class Crew:
                 self._go_through(worker, passing, unit)
         except PASSING as error:
             passing.halted.set()
-            raise Failed(
-                f"{passing.relation} was locked for longer than {worker.budget:g} s:"
-                f" {error.diag.message_primary}",
-                remedy="wait for who holds it, or end it, then run the same command again",
-            ) from error
+            raise locked(worker, passing.relation, error) from error
         except psycopg.Error as error:
             passing.halted.set()
             raise failure(passing.relation, error, worker.connection) from error
@@ -116,7 +117,7 @@ class Crew:
         before = Done(rows=0)
         for stripe in range(stripes):
             position = unit.next
-            while position < unit.past:
+            while position < unit.past and not passing.halted.is_set():
                 past = min(position + self._admitted(worker, passing), unit.past)
                 done = self._batch(worker, passing, unit, (position, past), stripes, stripe)
                 # The server's counters start again from zero whenever the session hands them in.

@@ -13,7 +13,8 @@ from psycopg import sql
 from tenantry.errors import Failed
 from tenantry.execution.batch import AGAIN, Worker
 from tenantry.execution.checkpoint import QUERIES, regclass
-from tenantry.postgres.locks import blockers
+from tenantry.model.name import Name
+from tenantry.postgres.locks import blockers, exclusive
 from tenantry.steps.fill import RelationFill
 
 LOOK_SECONDS = 0.5
@@ -33,8 +34,21 @@ def refuse_guarded(control: Worker, relation_fill: RelationFill) -> NoReturn:
     )
 
 
+def locked(worker: Worker, relation: Name, error: psycopg.Error) -> Failed:
+    """No lock on the whole table was to be had within the budget, or every try ended in a deadlock."""
+    names: list[str] = []
+    with suppress(psycopg.Error):
+        names = [str(one) for one in exclusive(worker.connection) if one.relation == relation]
+    return Failed(
+        f"{relation} was locked for longer than {worker.budget:g} s: {error.diag.message_primary}"
+        + (f" ({'; '.join(names)})" if names else ""),
+        remedy=f"wait for who holds it, or end it, then {AGAIN}",
+        details=names,
+    )
+
+
 def names_of_holders(control: Worker, worker: Worker, relation_fill: RelationFill) -> list[str]:
-    """Those who hold a row that is left: `worker` waits for it a moment, so that the server tells for whom."""
+    """Those who hold a row that is left: `worker` waits for it a moment, so that the server tells who."""
 
     def wait() -> None:
         with suppress(psycopg.Error), worker.connection.transaction(force_rollback=True):

@@ -1,8 +1,8 @@
 """In how many stripes a page is filled, so that most updates are HOT and touch no index.
 
-The first stripe's rows move to other pages. Once they have committed, the next look at the page prunes what they
-left, and the rows of the following stripes find room there. The more stripes, the fewer rows move, and the more
-often a page is visited (measured: of all updates 74 % are HOT with 8 stripes, 80 % with 12).
+The first stripe's rows move to other pages. Once they have committed, the next look at the page prunes what
+they left, and the rows of the following stripes find room there. The more stripes, the fewer rows move, and the
+more often a page is visited (measured: of all updates 74 % are HOT with 8 stripes, 80 % with 12).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tenantry.model.name import Name
 
 MOST = 12
 SAMPLE_PAGES = 64
-# Below this share of HOT updates after the first stripe nothing is pruned: they are 80 % and more, or next to none.
+# Below this share of HOT updates after the first stripe nothing is pruned; they are 80 % or next to none.
 WORKING = 0.3
 FEWEST_UPDATES = 100
 TRY_AGAIN_AFTER = 8
@@ -37,8 +37,8 @@ def stripes_for(cursor: psycopg.RawCursor[Any], relation: Name) -> int:
 
 @dataclass(slots=True, kw_only=True)
 class Stripes:
-    """Shared by the workers. One stripe only while pruning does not work, as when a transaction that is older than
-    our updates is open; tried again after some units."""
+    """Shared by the workers. One stripe only while pruning does not work, as when a transaction that is older
+    than our updates is open; tried again after some units."""
 
     count: int
     _units: int = 0

@@ -21,8 +21,8 @@ _LAG_INTERVAL = 1.0
 class Limits:
     """How far a streaming replica may be behind, and for how long a fill waits for it at a time.
 
-    After `patience` seconds one batch runs all the same, so that a replica that never catches up does not stop
-    the fill for ever. None: no limit.
+    After `patience` seconds one batch runs all the same, so that a replica that never catches up does not
+    stop the fill for ever. None: no limit.
     """
 
     lag_bytes: float | None = 64 * 1024 * 1024

@@ -90,7 +90,7 @@ class RelationFill:
         return sql.SQL("SELECT pg_catalog.count(*) FROM ({}) AS left_over").format(self._pending(batch=False))
 
     def empty(self) -> sql.Composed:
-        """How many rows have no tenant, whether or not one can be derived: with every row that is filled, one less."""
+        """How many rows have no tenant, whether or not one can be derived: one less with each that is filled."""
         return sql.SQL("SELECT pg_catalog.count(*) FROM ONLY {} AS row WHERE row.{} IS NULL").format(
             self.relation.identifier, sql.Identifier(self.column)
         )
