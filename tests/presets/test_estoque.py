@@ -17,7 +17,6 @@ TABLES = (
 )  # fmt: skip
 
 # Each symptom is sought in the whole table; a query gives the ids of the rows that show it.
-ORPHAN_SCHOOLS = "SELECT id FROM escolas WHERE tenant_id IS NULL"
 ORPHAN_USERS = "SELECT id FROM usuarios WHERE escola_id IS NULL"
 ORPHAN_LOTS = """
     SELECT id FROM estoque_lotes l
@@ -53,7 +52,6 @@ BROKEN_MOVEMENTS = """
 
 SYMPTOMS = {
     "orphans": {
-        "escolas": ORPHAN_SCHOOLS,
         "usuarios": ORPHAN_USERS,
         "estoque_lotes": ORPHAN_LOTS,
         "estoque_movimentacoes": ORPHAN_MOVEMENTS,
@@ -231,7 +229,6 @@ def test_faults_are_planted_and_nothing_else(database: Database, estoque: Databa
 def test_faults_are_three_rows_of_each_kind(database: Database) -> None:
     counts = {place: len(keys) for place, keys in named(fill(database, rows=1, faults="all").faults).items()}
     assert counts == {
-        ("orphans", "escolas"): 3,
         ("orphans", "usuarios"): 3,
         ("orphans", "estoque_lotes"): 3,
         ("orphans", "estoque_movimentacoes"): 6,

@@ -76,11 +76,8 @@ class _Garden:
 
 
 def _orphans(garden: _Garden) -> None:
-    """Schools without a tenant, people without a school, and lots none of whose movements has a school."""
+    """People without a school, and lots none of whose movements has a school."""
     for number in range(PLANTED):
-        school = garden.next("escolas")
-        garden.planted.add("escolas", (school, f"Escola sem município {number + 1}", "-", None, None))
-        garden.fault("escolas", school, "no tenant")
         user = garden.next("usuarios")
         email = f"sem.escola.{number + 1}@nenhuma.example"
         garden.planted.add("usuarios", (user, f"Pessoa sem escola {number + 1}", email, "almoxarife", None))

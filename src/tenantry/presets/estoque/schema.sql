@@ -23,7 +23,7 @@ CREATE TABLE escolas (
     codigo     text,
     endereco   text,
     ativo      boolean NOT NULL DEFAULT true,
-    tenant_id  uuid
+    tenant_id  uuid NOT NULL
 );
 
 CREATE TABLE usuarios (
