@@ -51,7 +51,8 @@ class TableEvidence:
     """The rows of one owned table.
 
     `orphans` found no tenant, whatever `policy` makes of them; `conflicts` have ways that disagree. `counted`
-    is False where all rows get one tenant and `rows` is PostgreSQL's estimate.
+    is False where all rows get one tenant and `rows` is PostgreSQL's estimate. `several`: the rows are not all of
+    one tenant.
     """
 
     table: Name
@@ -63,6 +64,7 @@ class TableEvidence:
     orphan_samples: tuple[Sample, ...] = ()
     conflict_samples: tuple[Sample, ...] = ()
     counted: bool = True
+    several: bool = False
 
     @property
     def found(self) -> int:
@@ -110,7 +112,7 @@ class Question:
 
     def read(self, row: Sequence[int]) -> TableEvidence:
         """The table's evidence, without samples."""
-        rows, orphans, conflicts, *figures = row
+        rows, orphans, conflicts, several, *figures = row
         ways = tuple(
             WayEvidence(label=label, kind=kind, found=found, alone=alone, differs=differs)
             for (label, kind), found, alone, differs in zip(
@@ -118,8 +120,9 @@ class Question:
             )
         )
         return TableEvidence(
-            table=self.table, rows=rows, orphans=orphans, conflicts=conflicts, policy=self.policy, ways=ways
-        )
+            table=self.table, rows=rows, orphans=orphans, conflicts=conflicts, policy=self.policy, ways=ways,
+            several=bool(several),
+        )  # fmt: skip
 
     def samples(self, rows: Sequence[Sequence[Any]]) -> tuple[Sample, ...]:
         """Read the rows of `orphans` or `conflicts`: the key, then the list of tenants of each way."""

@@ -52,7 +52,7 @@ def _global_uniques(ground: Ground) -> Iterator[Step]:
             if unique is not None:
                 yield GlobalUniqueDropped(
                     phase=PHASE, table=unit.name, index=Name(unit.name.schema, name), constraint=unique.constraint,
-                    replaced_by=per_tenant_name(unit, name),
+                    replaced_by=per_tenant_name(unit, name), columns=() if unique.partial else unique.columns,
                 )  # fmt: skip
 
 

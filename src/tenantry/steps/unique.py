@@ -9,7 +9,7 @@ from psycopg import sql
 
 from tenantry.model.name import Name
 from tenantry.model.plan import Lock, LockMode, Manner, Statement
-from tenantry.steps.catalog import raw
+from tenantry.steps.catalog import identifiers, raw
 from tenantry.steps.step import Before, Step
 
 
@@ -22,6 +22,8 @@ class GlobalUniqueDropped(Step):
     index: Name
     constraint: bool
     replaced_by: Name
+    columns: tuple[str, ...] = ()
+    """Its columns, where it is an index of whole columns of all rows."""
 
     @property
     def key(self) -> str:
@@ -54,6 +56,17 @@ class GlobalUniqueDropped(Step):
             " ON c.conindid = i.indexrelid AND c.conrelid = i.indrelid AND c.contype IN ('u', 'x')"
             " WHERE i.indexrelid = {}"
         ).format(self.index.oid)
+
+    def clashes(self) -> sql.Composed | None:
+        """A query of the number of values that more than one row has, and one of them; None where it has no columns."""
+        if not self.columns:
+            return None
+        columns = identifiers(self.columns)
+        present = sql.SQL(" AND ").join(sql.SQL("{} IS NOT NULL").format(sql.Identifier(name)) for name in self.columns)
+        return sql.SQL(
+            "SELECT pg_catalog.count(*), pg_catalog.min(found.value) FROM (SELECT ROW({0})::text AS value FROM {1}"
+            " WHERE {2} GROUP BY {0} HAVING pg_catalog.count(*) > 1) AS found"
+        ).format(columns, self.table.identifier, present)
 
     def apply(self) -> tuple[Statement, ...]:
         if self.constraint:

@@ -1,0 +1,266 @@
+"""Applies the steps that are not in force, and reverts those that are ours. Every step commits its journal row together
+with its change, where the statement allows a transaction; where it does not, the step is recognised from the catalog."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from tenantry.errors import ConnectionFailed, Failed, Interrupted, Refused, TenantryError
+from tenantry.execution.transaction import Outcome, Patience, run_alone, run_together
+from tenantry.model.plan import Manner, Statement
+from tenantry.postgres.journal import Action, Entry, Journal
+from tenantry.steps import Fill, Step, from_json, to_json
+
+Backfill = Callable[[Fill], int]
+"""Runs a fill and returns the number of rows that it changed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """What happened to a step, for logs and the screen."""
+
+    step: Step
+    action: Action | str
+    number: int
+    total: int
+    milliseconds: float = 0.0
+    waited: float = 0.0
+    tries: int = 1
+    rows: int | None = None
+    message: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class Runner:
+    """Walks a list of steps over one connection, which must be direct and in autocommit mode."""
+
+    connection: psycopg.Connection[Any]
+    journal: Journal
+    run: str
+    patience: Patience = field(default_factory=Patience)
+    backfill: Backfill
+    tell: Callable[[Event], None] = lambda event: None
+    on_retry: Callable[[str], None] = lambda message: None
+    stop: threading.Event = field(default_factory=threading.Event)
+    cancellable: bool = False
+    """True while a statement runs that may take long and can be cut short without harm."""
+
+    # --- recognising
+
+    def definition(self, step: Step) -> str | None:
+        """What is in force of a step, as the catalog says."""
+        row = self.connection.execute(sql.Composed([step.definition()])).fetchone()
+        return None if row is None or row[0] is None else str(row[0])
+
+    def in_force(self, step: Step, entry: Entry | None) -> bool:
+        """Whether there is nothing to do for the step."""
+        if step.journaled and (entry is None or entry.state != "done"):
+            return False
+        return self._found(step) is not None
+
+    def _found(self, step: Step) -> str | None:
+        try:
+            return self.definition(step)
+        except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
+            return None
+
+    # --- applying
+
+    def apply_all(self, steps: Sequence[Step]) -> int:
+        """Apply, in order, what is not in force; the number of steps that were applied."""
+        entries, applied = self.journal.entries(), 0
+        for number, step in enumerate(steps, start=1):
+            self._halt()
+            entry = entries.get(step.key)
+            if self.in_force(step, entry):
+                if entry is not None and entry.state == "running":
+                    self.journal.finish(step.key, self.definition(step))
+                self.tell(Event(step=step, action="found", number=number, total=len(steps)))
+                continue
+            self._guarded(step, "applied", number, len(steps), lambda step=step: self._apply(step))  # type: ignore[misc]
+            applied += 1
+        return applied
+
+    def _apply(self, step: Step) -> tuple[Outcome, int | None]:
+        if isinstance(step, Fill):
+            return self._fill(step)
+        statements = step.apply()
+        if all(statement.manner in (Manner.TRANSACTION, Manner.VALIDATION) for statement in statements):
+            outcome = self._together(
+                statements, prepare=lambda: self._begin(step, "running"), finish=lambda: self._finish(step)
+            )
+            return outcome, None
+        with self.connection.transaction():
+            self._begin(step, "running")
+        outcome = self._groups(statements)
+        with self.connection.transaction():
+            self._finish(step)
+        return outcome, None
+
+    def _fill(self, step: Fill) -> tuple[Outcome, int]:
+        with self.connection.transaction():
+            self._begin(step, "running")
+        rows = self.backfill(step)
+        with self.connection.transaction():
+            if self.definition(step) is None:
+                raise Failed(
+                    f"Rows without a tenant are left after: {step.title}",
+                    remedy="Look for rows that no path reaches: a constraint or trigger may have hidden them; "
+                    "then run the same command again.",
+                )
+            self._finish(step)
+        return Outcome(tries=1), rows
+
+    def _begin(self, step: Step, state: str) -> None:
+        query = step.record()
+        row = self.connection.execute(sql.Composed([query])).fetchone() if query is not None else None
+        before: Mapping[str, Any] = row[0] if row is not None and row[0] is not None else {}
+        self.journal.begin(key=step.key, run=self.run, phase=step.phase, value=to_json(step), before=before)
+
+    def _finish(self, step: Step) -> None:
+        self.journal.finish(step.key, self.definition(step))
+
+    # --- reverting
+
+    def revert_all(self, entries: Iterable[Entry], *, keep: bool) -> int:
+        """Revert our steps, the last first; with `keep`, those that hold tenants' values stay. The number reverted."""
+        ordered = sorted(entries, key=lambda entry: entry.position, reverse=True)
+        for number, entry in enumerate(ordered, start=1):
+            self._halt()
+            step = from_json(entry.value)
+            kept = keep and step.kept
+            self._guarded(
+                step, "kept" if kept else "reverted", number, len(ordered),
+                lambda step=step, entry=entry, kept=kept: self._revert(step, entry, kept),  # type: ignore[misc]
+            )  # fmt: skip
+        return len(ordered)
+
+    def _revert(self, step: Step, entry: Entry, kept: bool) -> tuple[Outcome, int | None]:
+        statements = step.keep(entry.before) if kept else step.revert(entry.before)
+        settle = self.journal.keep if kept else self.journal.forget
+        if all(statement.manner is Manner.TRANSACTION for statement in statements):
+            return self._together(statements, finish=lambda: settle(step.key)), None
+        outcome = self._groups(statements)
+        with self.connection.transaction():
+            settle(step.key)
+        return outcome, None
+
+    # --- statements
+
+    def _groups(self, statements: Sequence[Statement]) -> Outcome:
+        """Statements in their order: those of a transaction together, the others each by itself."""
+        whole = Outcome()
+        for alone, group in groupby(statements, key=lambda statement: statement.manner is Manner.CONCURRENT):
+            if not alone:
+                part = self._together(tuple(group))
+                whole.waited = max(whole.waited, part.waited)
+                whole.tries = max(whole.tries, part.tries)
+                continue
+            for statement in group:
+                with _Cancellable(self):
+                    run_alone(self.connection, statement)
+        whole.tries = max(whole.tries, 1)
+        return whole
+
+    def _together(
+        self, statements: Sequence[Statement], prepare: Callable[[], None] = lambda: None,
+        finish: Callable[[], None] = lambda: None,
+    ) -> Outcome:  # fmt: skip
+        def retrying(reason: str, pause: float) -> None:
+            self.on_retry(f"{reason}; trying again in {pause:.1f} s")
+            self._halt()
+
+        if any(statement.manner is Manner.VALIDATION for statement in statements):
+            with _Cancellable(self):
+                return run_together(
+                    self.connection, statements, patience=self.patience, prepare=prepare, finish=finish, retrying=retrying
+                )
+        return run_together(
+            self.connection, statements, patience=self.patience, prepare=prepare, finish=finish, retrying=retrying
+        )
+
+    # --- what goes wrong
+
+    def _halt(self) -> None:
+        if self.stop.is_set():
+            raise Interrupted("Stopped between two steps", remedy="Run the same command again: it goes on from here.")
+
+    def interrupt(self) -> None:
+        """Stop after the step or batch in hand; a long statement that can be cut short is."""
+        self.stop.set()
+        if self.cancellable:
+            self.connection.cancel_safe(timeout=5.0)
+
+    def _guarded(
+        self, step: Step, action: Action, number: int, total: int, work: Callable[[], tuple[Outcome, int | None]]
+    ) -> None:
+        started = time.monotonic()
+        self.tell(Event(step=step, action="started", number=number, total=total))
+        try:
+            outcome, rows = work()
+        except (psycopg.Error, TenantryError) as error:
+            failure = self._explained(step, error)
+            self._note_failure(step, started, failure)
+            raise failure from (None if failure is error else error)
+        milliseconds = (time.monotonic() - started) * 1000
+        self.journal.event(
+            run=self.run, key=step.key, action=action, milliseconds=milliseconds, waited=outcome.waited,
+            tries=outcome.tries, rows=rows,
+        )  # fmt: skip
+        self.tell(
+            Event(step=step, action=action, number=number, total=total, milliseconds=milliseconds,
+                  waited=outcome.waited, tries=outcome.tries, rows=rows)
+        )  # fmt: skip
+
+    def _note_failure(self, step: Step, started: float, failure: TenantryError) -> None:
+        if self.connection.closed or self.connection.broken:
+            return
+        milliseconds = (time.monotonic() - started) * 1000
+        self.journal.event(
+            run=self.run, key=step.key, action="failed", milliseconds=milliseconds, error=failure.message
+        )
+
+    def _explained(self, step: Step, error: psycopg.Error | TenantryError) -> TenantryError:
+        """One sentence for what a step ran into."""
+        if isinstance(error, TenantryError):
+            return error
+        what = f"{step.table}: {step.title}"
+        said = (error.diag.message_primary or str(error)).splitlines()[0]
+        again = "Run the same command again: it goes on where it stopped."
+        if self.connection.closed or self.connection.broken:
+            return Failed(f"The connection was lost at: {what}", remedy=again, details=[said])
+        if isinstance(error, psycopg.errors.QueryCanceled) and self.stop.is_set():
+            return Interrupted(f"Stopped in: {what}", remedy=again)
+        if isinstance(error, psycopg.errors.InsufficientPrivilege):
+            return ConnectionFailed(
+                f"Too few privileges for: {what}: {said}",
+                remedy="Run as the owner of the tables, or have the privilege granted; then run the same command again.",
+            )
+        if isinstance(error, psycopg.errors.IntegrityError):
+            return Refused(
+                f"The data does not allow: {what}: {said}",
+                remedy="Look at the rows named below, put them right, then run the same command again.",
+                details=[error.diag.message_detail or ""],
+            )
+        return Failed(f"{what}: {said}", remedy=again, details=[error.diag.message_detail or ""])
+
+
+class _Cancellable:
+    """Marks the time in which a long statement may be cut short."""
+
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
+
+    def __enter__(self) -> None:
+        self.runner.cancellable = True
+
+    def __exit__(self, *_: object) -> None:
+        self.runner.cancellable = False

@@ -1,0 +1,201 @@
+"""Statements that stop writers for a moment, and never for longer.
+
+All locks of a group are taken first, one by one, under one deadline: lock_timeout counts for each lock, so a statement
+that needs four could keep writers waiting four times as long (hazard 14). Behind the first lock the waits are shorter
+than deadlock_timeout, so that a deadlock with the application is always broken by us giving up.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    stop_after_delay,
+    wait_random_exponential,
+)
+
+from tenantry.errors import Failed
+from tenantry.model.plan import Lock, LockMode, Manner, Statement
+from tenantry.postgres.locks import Blocker
+from tenantry.postgres.session import holders, relation_kinds
+
+RETRIED = (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled, psycopg.errors.DeadlockDetected)
+BEHIND_THE_FIRST = 0.5
+"""Seconds to wait for a further lock while one is held: below deadlock_timeout, 1 s unless configured."""
+VALIDATION_LOCK_TIMEOUT = 30.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Patience:
+    """Seconds that a statement may wait, and that all its tries together may take."""
+
+    timeout: float = 2.0
+    budget: float = 600.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Outcome:
+    """What it took: milliseconds in all, the longest wait for locks, tries, and who stood in the way."""
+
+    milliseconds: float = 0.0
+    waited: float = 0.0
+    tries: int = 0
+    blocked_by: list[Blocker] = field(default_factory=list)
+
+
+def run_together(
+    connection: psycopg.Connection[Any],
+    statements: Sequence[Statement],
+    *,
+    patience: Patience,
+    prepare: Callable[[], None] = lambda: None,
+    finish: Callable[[], None] = lambda: None,
+    retrying: Callable[[str, float], None] = lambda reason, pause: None,
+) -> Outcome:
+    """Run statements in one transaction, with `prepare` before and `finish` behind them in the same one.
+
+    Locks that stop writers are waited for briefly, and the whole is tried again with growing pauses until it succeeds
+    or the budget is spent. `retrying` is told the reason and the pause in seconds. Raises Failed, naming the blockers.
+    """
+    outcome = Outcome()
+    started = time.monotonic()
+
+    def before_sleep(state: RetryCallState) -> None:
+        outcome.blocked_by = holders(connection, *_wanted(statements))
+        names = "; ".join(str(blocker) for blocker in outcome.blocked_by) or "nobody is seen now"
+        pause = state.next_action.sleep if state.next_action is not None else 0.0
+        retrying(f"no lock within {patience.timeout:g} s ({names})", pause)
+
+    def attempt() -> None:
+        outcome.tries += 1
+        with connection.transaction():
+            _attempt(connection, statements, patience, outcome, prepare, finish)
+
+    try:
+        for once in Retrying(
+            retry=retry_if_exception_type(RETRIED), stop=stop_after_delay(patience.budget), reraise=True,
+            wait=wait_random_exponential(multiplier=0.2, max=15), before_sleep=before_sleep,
+        ):  # fmt: skip
+            with once:
+                attempt()
+    except RETRIED as error:
+        outcome.blocked_by = holders(connection, *_wanted(statements)) or outcome.blocked_by
+        tables = ", ".join(dict.fromkeys(str(lock.table) for lock in _locks(statements)))
+        raise Failed(
+            f"No lock on {tables} within {patience.budget:g} s, in {outcome.tries} tries: {_first_line(error)}",
+            remedy="End or wait for those who hold it, then run the same command again; nothing is half-done.",
+            details=[str(blocker) for blocker in outcome.blocked_by],
+        ) from error
+    outcome.milliseconds = (time.monotonic() - started) * 1000
+    return outcome
+
+
+def run_alone(connection: psycopg.Connection[Any], statement: Statement) -> None:
+    """Run a statement outside a transaction, without timeouts: it stops nobody while it waits (hazard 14)."""
+    if statement.when is None or truth(connection, statement.when):
+        connection.execute(sql.Composed([statement.sql]))
+
+
+def truth(connection: psycopg.Connection[Any], query: sql.Composable) -> bool:
+    """The one boolean of a query."""
+    row = connection.execute(sql.Composed([query])).fetchone()
+    return bool(row is not None and row[0])
+
+
+def _attempt(
+    connection: psycopg.Connection[Any], statements: Sequence[Statement], patience: Patience, outcome: Outcome,
+    prepare: Callable[[], None], finish: Callable[[], None],
+) -> None:  # fmt: skip
+    needed = [
+        statement for statement in statements if statement.when is None or truth(connection, statement.when)
+    ]
+    if any(statement.manner is Manner.VALIDATION for statement in needed):
+        _limit(connection, VALIDATION_LOCK_TIMEOUT, 0.0)
+    else:
+        _take(connection, _locks(needed), patience.timeout, outcome)
+    prepare()
+    for statement in statements:
+        if statement.when is not None and not truth(connection, statement.when):
+            continue
+        if statement.acting_as is not None:
+            connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(statement.acting_as)))
+        connection.execute(sql.Composed([statement.sql]))
+        if statement.acting_as is not None:
+            connection.execute("RESET ROLE")
+    finish()
+
+
+def _take(
+    connection: psycopg.Connection[Any], locks: Sequence[Lock], timeout: float, outcome: Outcome
+) -> None:
+    """Take the locks in order, all within `timeout`; later statements of the transaction have what is left of it."""
+    deadline = time.monotonic() + timeout
+    kinds = relation_kinds(connection, [lock.table for lock in locks])
+    first = True
+    for lock in locks:
+        # LOCK TABLE on a view locks the tables under it as well, and a table yet to be made cannot be locked.
+        if not lock.mode.blocks_writers or kinds.get(lock.table) not in ("r", "p"):
+            continue
+        left = max(deadline - time.monotonic(), 0.001)
+        wait = left if first else min(left, BEHIND_THE_FIRST)
+        _limit(connection, wait, wait)
+        started = time.monotonic()
+        connection.execute(
+            sql.SQL("LOCK TABLE ONLY {} IN {} MODE").format(lock.table.identifier, _mode(lock.mode))
+        )
+        outcome.waited = max(outcome.waited, (time.monotonic() - started) * 1000)
+        first = False
+    left = max(deadline - time.monotonic(), 0.1)
+    _limit(connection, min(left, BEHIND_THE_FIRST) if not first else left, max(left, timeout / 2))
+
+
+def _mode(mode: LockMode) -> sql.SQL:
+    return {
+        LockMode.SHARE: sql.SQL("SHARE"), LockMode.SHARE_ROW_EXCLUSIVE: sql.SQL("SHARE ROW EXCLUSIVE"),
+        LockMode.EXCLUSIVE: sql.SQL("EXCLUSIVE"), LockMode.ACCESS_EXCLUSIVE: sql.SQL("ACCESS EXCLUSIVE"),
+    }[mode]  # fmt: skip
+
+
+def _limit(connection: psycopg.Connection[Any], lock: float, statement: float) -> None:
+    """Set lock_timeout and statement_timeout of this transaction, in seconds; 0 is none."""
+    connection.execute(
+        sql.SQL("SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {}").format(
+            sql.Literal(_milliseconds(lock)), sql.Literal(_milliseconds(statement))
+        )
+    )
+
+
+def _milliseconds(seconds: float) -> int:
+    return 0 if seconds == 0 else max(1, int(seconds * 1000))
+
+
+def _locks(statements: Iterable[Statement]) -> list[Lock]:
+    """Each table once, in the order of first mention, with the strongest mode that any statement wants."""
+    strongest: dict[Any, LockMode] = {}
+    for statement in statements:
+        for lock in statement.locks:
+            known = strongest.get(lock.table)
+            if known is None or lock.mode.strength > known.strength:
+                strongest[lock.table] = lock.mode
+    return [Lock(table, mode) for table, mode in strongest.items()]
+
+
+def _wanted(statements: Iterable[Statement]) -> tuple[list[Any], LockMode]:
+    locks = _locks(statements)
+    strongest = max(
+        (lock.mode for lock in locks), key=lambda mode: mode.strength, default=LockMode.ACCESS_SHARE
+    )
+    return [lock.table for lock in locks], strongest
+
+
+def _first_line(error: psycopg.Error) -> str:
+    return (error.diag.message_primary or str(error)).splitlines()[0]

@@ -1,0 +1,227 @@
+"""migrate: apply the steps that are not in force."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tenantry.discovery.census import census
+from tenantry.errors import ExitStatus, Interrupted, Refused, TenantryError
+from tenantry.execution.backfill import BackfillOptions, backfill
+from tenantry.execution.preflight import preflight
+from tenantry.execution.runner import Event, Runner
+from tenantry.execution.throttle import Throttle
+from tenantry.execution.transaction import Patience
+from tenantry.model.evidence import Evidence
+from tenantry.model.finding import Finding
+from tenantry.model.plan import Phase
+from tenantry.model.run import Result, new_run
+from tenantry.model.spec import Spec
+from tenantry.postgres.census import run_census
+from tenantry.postgres.connect import Target, connect
+from tenantry.postgres.locks import hold_run_lock
+from tenantry.steps import Fill, Step
+from tenantry.workflow.session import Session, interruptible, opened
+from tenantry.workflow.watcher import Nobody, Watcher
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MigrateOptions:
+    """`workers` fill in parallel; `free_space` in bytes where the server's disk cannot be seen; lock times in seconds,
+    None for the spec's."""
+
+    until: Phase = Phase.ISOLATE
+    force: bool = False
+    workers: int = 2
+    free_space: int | None = None
+    lock_timeout: float | None = None
+    lock_budget: float | None = None
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts what the runner tells, and passes it on."""
+
+    watcher: Watcher
+    applied: int = 0
+    found: int = 0
+    rows: int = 0
+    longest_lock: float = 0.0
+    retries: int = 0
+
+    def step(self, event: Event) -> None:
+        if event.action in ("applied", "reverted", "kept"):
+            self.applied += 1
+            self.rows += event.rows or 0
+            self.longest_lock = max(self.longest_lock, event.waited / 1000)
+            self.retries += event.tries - 1
+        elif event.action == "found":
+            self.found += 1
+        self.watcher.step(event)
+
+
+def migrate(
+    target: Target, spec: Spec, options: MigrateOptions | None = None, watcher: Watcher | None = None
+) -> Result:
+    """Bring the database as far as `options.until`, from wherever it is.
+
+    Raises Refused where a person must decide, Failed where it stopped part-way, Interrupted after Ctrl-C; after each of
+    these the same call goes on where it stopped.
+    """
+    options, watcher, run = options or MigrateOptions(), watcher or Nobody(), new_run()
+    watcher.began("migrate", run)
+    with opened(target, run=run, purpose="migrate") as connection, hold_run_lock(connection):
+        session = Session.begin(target, connection, spec)
+        steps = session.plan.until(options.until)
+        refuse_undecided(session)
+        findings, evidence = examine(session, options, watcher)
+        session.journal.install()
+        session.journal.begin_run(run, f"migrate --until {options.until}")
+        try:
+            result = _apply(session, steps, run, options, watcher, findings, evidence)
+        except BaseException as error:
+            note_end(session, run, error)
+            raise
+        session.journal.finish_run(run, exit_status=result.exit_status, outcome=result.outcome)
+        return result
+
+
+def _apply(
+    session: Session, steps: tuple[Step, ...], run: str, options: MigrateOptions, watcher: Watcher,
+    findings: tuple[Finding, ...], evidence: Evidence | None,
+) -> Result:  # fmt: skip
+    started = time.monotonic()
+    tally = Tally(watcher)
+    runner = make_runner(session, run, watcher, tally, options)
+    with interruptible(runner.interrupt):
+        applied = runner.apply_all(steps)
+    outcome = f"{applied} steps applied, {tally.found} were in force; the database is migrated until {options.until}"
+    return Result(
+        command="migrate", run=run, exit_status=ExitStatus.DONE, outcome=outcome, next_step=_next(options.until),
+        applied=applied, found=tally.found, rows=tally.rows, seconds=time.monotonic() - started,
+        longest_lock=tally.longest_lock, retries=tally.retries, findings=findings, evidence=evidence,
+    )  # fmt: skip
+
+
+def make_runner(session: Session, run: str, watcher: Watcher, tally: Tally, options: MigrateOptions) -> Runner:
+    """A runner over the session's connection; its fills open connections of their own."""
+    locks = session.spec.locks
+    patience = Patience(
+        timeout=options.lock_timeout or locks.timeout, budget=options.lock_budget or locks.budget
+    )
+    runner = Runner(
+        connection=session.connection, journal=session.journal, run=run, patience=patience,
+        backfill=lambda fill: 0, tell=tally.step, on_retry=lambda message: watcher.said(message),
+    )  # fmt: skip
+
+    def fill(step: Fill) -> int:
+        result = backfill(
+            step,
+            connections=lambda purpose: connect(session.target, run=run, purpose=purpose),
+            workers=options.workers,
+            progress=watcher,
+            stop=runner.stop,
+            throttle=Throttle(),
+            options=BackfillOptions(budget=patience.budget),
+        )
+        return result.rows
+
+    runner.backfill = fill
+    return runner
+
+
+def refuse_undecided(session: Session) -> None:
+    """Raises Refused while the spec leaves a table undecided."""
+    undecided = session.plan.ownership.undecided
+    if not undecided:
+        return
+    source = session.spec.path or "the spec"
+    lines = [f"{name}: {reason}" for name, reason in sorted(undecided.items())]
+    first = min(undecided)
+    raise Refused(
+        f"{len(undecided)} table{'s are' if len(undecided) > 1 else ' is'} undecided, the first is {first}",
+        remedy=f"Edit {source}: give each of them paths, children, assign, or shared = true.",
+        details=lines,
+    )
+
+
+def examine(session: Session, options: MigrateOptions, watcher: Watcher) -> tuple[tuple[Finding, ...], Evidence | None]:
+    """The preflight, and the census of orphans and conflicts. Raises Refused, before anything is changed."""
+    findings = preflight(
+        session.connection, schema=session.schema, plan=session.plan, until=options.until,
+        free_space=options.free_space,
+    )  # fmt: skip
+    for finding in findings:
+        watcher.found(finding)
+    refuse(findings, force=options.force)
+    evidence = run_census(session.connection, census(session.plan.ownership, session.schema))
+    refused = evidence.refused
+    if refused:
+        first = refused[0]
+        raise Refused(
+            "; ".join(
+                f"{table.table} has "
+                + " and ".join(
+                    part for part in (
+                        f"{table.orphans} orphans" if table.orphans and table.policy == "fail" else "",
+                        f"{table.conflicts} conflicts" if table.conflicts else "",
+                    ) if part
+                )
+                for table in refused
+            ),  # fmt: skip
+            remedy="Correct these rows, or decide in the spec: orphans = \"default\", \"quarantine\" or \"shared\"; a conflict "
+            f"needs another path or corrected rows. The first table is {first.table}.",
+            details=[
+                f"{table.table}: {kind} {dict(sample.key)} {dict(sample.tenants)}"
+                for table in refused
+                for kind, samples in (("orphan", table.orphan_samples), ("conflict", table.conflict_samples))
+                for sample in samples
+            ],
+        )
+    return findings, evidence
+
+
+def refuse(findings: tuple[Finding, ...], *, force: bool) -> None:
+    """Raises Refused, or ConnectionFailed for missing privileges, where a finding stops the run."""
+    stopping = [finding for finding in findings if finding.refuses and not (force and finding.forcible)]
+    if not stopping:
+        return
+    first = stopping[0]
+    privileges = all(finding.name.startswith("privilege-") for finding in stopping)
+    error: Callable[..., TenantryError] = _TooFewPrivileges if privileges else Refused
+    forcible = all(finding.forcible for finding in stopping)
+    raise error(
+        first.message + (f" (and {len(stopping) - 1} more)" if len(stopping) > 1 else ""),
+        remedy=first.remedy + (" --force goes on all the same." if forcible else ""),
+        details=[f"{finding.name}: {finding.message} {finding.remedy}".strip() for finding in stopping[1:]],
+    )
+
+
+class _TooFewPrivileges(TenantryError):
+    status = ExitStatus.CONNECTION
+
+
+def note_end(session: Session, run: str, error: BaseException) -> None:
+    """Write into the journal how a run ended, if there still is a connection."""
+    if session.connection.closed or session.connection.broken:
+        return
+    status = error.status if isinstance(error, TenantryError) else ExitStatus.FAILED
+    if isinstance(error, KeyboardInterrupt):
+        status = Interrupted.status
+    session.journal.finish_run(run, exit_status=status, outcome=str(error) or type(error).__name__)
+
+
+def _next(until: Phase) -> str:
+    match until:
+        case Phase.EXPAND | Phase.BACKFILL | Phase.ENFORCE:
+            return "Deploy the application that knows its tenant, then run `tenantry migrate`."
+        case Phase.ISOLATE:
+            return (
+                "Connect the application as the application role, with its tenant set in each transaction; when no old "
+                "application is left, run `tenantry migrate --until contract`."
+            )
+        case Phase.CONTRACT:
+            return "Nothing: the migration is complete."
+
+

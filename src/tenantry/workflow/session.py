@@ -1,0 +1,93 @@
+"""What every command that reads or changes the database begins with."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from tenantry.model.name import Name
+from tenantry.model.schema import Ours, Schema
+from tenantry.model.spec import Spec
+from tenantry.planning import Plan, make_plan
+from tenantry.postgres.catalog import read_schema
+from tenantry.postgres.connect import Target, connect
+from tenantry.postgres.journal import Entry, Journal
+from tenantry.steps import TenantColumn, TenantTableMade, from_json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A connection, its journal, and the plan for the database as the user made it."""
+
+    target: Target
+    connection: psycopg.Connection[Any]
+    journal: Journal
+    spec: Spec
+    schema: Schema
+    plan: Plan
+    entries: Mapping[str, Entry]
+
+    @classmethod
+    def begin(cls, target: Target, connection: psycopg.Connection[Any], spec: Spec) -> Session:
+        """Read the journal and the schema without what is ours, and make the plan. Raises UsageError where the spec
+        does not fit the database."""
+        journal = Journal(connection)
+        entries = journal.entries()
+        schema = read_schema(connection, spec.schemas, ours=ours(entries))
+        plan = make_plan(spec, schema)
+        return cls(target=target, connection=connection, journal=journal, spec=spec, schema=schema, plan=plan,
+                   entries=entries)  # fmt: skip
+
+
+def ours(entries: Mapping[str, Entry]) -> Ours:
+    """What the journal says that we made, to be left out of the schema as found."""
+    columns: dict[Name, str] = {}
+    live: set[Name] = set()
+    kept: set[Name] = set()
+    created: set[Name] = set()
+    for entry in entries.values():
+        step = from_json(entry.value)
+        if isinstance(step, TenantTableMade):
+            created.add(step.table)
+        elif isinstance(step, TenantColumn):
+            columns[step.table] = step.column
+            (kept if entry.state == "kept" else live).add(step.table)
+    return Ours(tables=frozenset(live), columns=columns, created=frozenset(created), kept=frozenset(kept))
+
+
+@contextmanager
+def opened(target: Target, *, run: str = "", purpose: str) -> Iterator[psycopg.Connection[Any]]:
+    """A connection for the block."""
+    connection = connect(target, run=run, purpose=purpose)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+@contextmanager
+def interruptible(interrupt: Callable[[], None]) -> Iterator[None]:
+    """Within the block Ctrl-C, or SIGTERM, asks for a stop; a second Ctrl-C is Python's own."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def ask(number: int, frame: object) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        # The handler may interrupt a call into the driver: what cancels must not wait for it.
+        threading.Thread(target=interrupt, daemon=True).start()
+
+    for number in before:
+        signal.signal(number, ask)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
