@@ -247,7 +247,8 @@ def test_the_application_can_go_on(database: Database) -> None:
     """Sequences stand behind the last row, planted ones included."""
     fill(database, rows=50, faults="all")
     database.execute("""
-        INSERT INTO escolas (nome, municipio) VALUES ('Escola nova', 'Nova Esperança do Vale');
+        INSERT INTO escolas (nome, municipio, tenant_id)
+            SELECT 'Escola nova', 'Nova Esperança do Vale', id FROM tenants LIMIT 1;
         INSERT INTO usuarios (nome, email, tipo) VALUES ('Ana', 'ana@example', 'diretora');
         INSERT INTO produtos (nome, categoria) VALUES ('Pão', 'padaria');
         INSERT INTO estoque_lotes (produto_id, lote, quantidade_inicial, quantidade_atual, data_validade)

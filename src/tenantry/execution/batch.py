@@ -100,7 +100,7 @@ class Worker:
 
         retrying = Retrying(
             retry=retry_if_exception_type(PASSING),
-            wait=wait_exponential_jitter(initial=0.05, max=5.0, jitter=0.1),
+            wait=wait_exponential_jitter(multiplier=0.05, max=5.0, jitter=0.1),
             stop=stop_after_delay(self.budget) | stop_when_event_set(self.stop),
             sleep=sleep_using_event(self.stop),
             before_sleep=count,

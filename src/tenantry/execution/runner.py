@@ -77,11 +77,12 @@ class Runner:
     def apply_all(self, steps: Sequence[Step]) -> int:
         """Apply, in order, what is not in force; the number of steps that were applied."""
         entries, applied = self.journal.entries(), 0
+        over = ended(entries)
         for number, step in enumerate(steps, start=1):
             self._halt()
             entry = entries.get(step.key)
-            if self.in_force(step, entry):
-                if entry is not None and entry.state == "running":
+            if step.key in over or self.in_force(step, entry):
+                if entry is not None and entry.state == "running" and step.key not in over:
                     self.journal.finish(step.key, self.definition(step))
                 self.tell(Event(step=step, action="found", number=number, total=len(steps)))
                 continue
@@ -251,6 +252,12 @@ class Runner:
                 details=[error.diag.message_detail or ""],
             )
         return Failed(f"{what}: {said}", remedy=again, details=[error.diag.message_detail or ""])
+
+
+def ended(entries: Mapping[str, Entry]) -> frozenset[str]:
+    """Keys of the steps whose work a later step of ours has taken away."""
+    done = (from_json(entry.value) for entry in entries.values() if entry.state == "done")
+    return frozenset(key for step in done for key in step.ends)
 
 
 class _Cancellable:

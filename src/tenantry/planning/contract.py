@@ -51,22 +51,25 @@ def _global_uniques(ground: Ground) -> Iterator[Step]:
             unique = next((unique for unique in unit.table.uniques if unique.name == name), None)
             if unique is not None:
                 yield GlobalUniqueDropped(
-                    phase=PHASE, table=unit.name, index=Name(unit.name.schema, name), constraint=unique.constraint,
-                    replaced_by=per_tenant_name(unit, name), columns=() if unique.partial else unique.columns,
-                )  # fmt: skip
+                    phase=PHASE, table=unit.name, unique=unique, replaced_by=per_tenant_name(unit, name)
+                )
 
 
 def _triggers(ground: Ground) -> Iterator[Step]:
     for unit in ground.units():
         if not unit.owned.given:
-            yield _ended(unit, ASSIGN, function_name(unit.name, "assign"))
+            yield _ended(unit, ASSIGN, function_name(unit.name, "assign"), "assignment")
         if any(child.table == unit.owned.table for parent in ground.ownership.owned for child in parent.children):
-            yield _ended(unit, ADOPT, function_name(unit.name, "adopt"))
+            yield _ended(unit, ADOPT, function_name(unit.name, "adopt"), "adoption")
         for key, parent in ground.references(unit):
             if parent.late and not parent.mixed:
                 name = reference_name(key)
-                yield _ended(unit, name, ReferenceTrigger.function_of(unit.name, name))
+                function = ReferenceTrigger.function_of(unit.name, name)
+                yield _ended(unit, name, function, "reference", f":{name}")
 
 
-def _ended(unit: Unit, trigger: str, function: Name) -> Step:
-    return TriggerEnded(phase=PHASE, table=unit.name, trigger=trigger, function=function, tree=unit.tree_names)
+def _ended(unit: Unit, trigger: str, function: Name, kind: str, detail: str = "") -> Step:
+    return TriggerEnded(
+        phase=PHASE, table=unit.name, trigger=trigger, function=function, step=f"{kind}:{unit.name}{detail}",
+        tree=unit.tree_names,
+    )  # fmt: skip

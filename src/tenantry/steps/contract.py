@@ -20,6 +20,8 @@ class TriggerEnded(Step):
     kind: Literal["trigger_ended"] = "trigger_ended"
     trigger: str
     function: Name
+    step: str
+    """The key of the step that made it."""
     tree: tuple[Name, ...] = ()
 
     @property
@@ -29,6 +31,10 @@ class TriggerEnded(Step):
     @property
     def title(self) -> str:
         return f"drop the trigger {self.trigger}"
+
+    @property
+    def ends(self) -> tuple[str, ...]:
+        return (self.step,)
 
     def definition(self) -> sql.Composable:
         return sql.SQL(

@@ -212,6 +212,10 @@ class LegacySightEnded(Step):
     def title(self) -> str:
         return "end the legacy roles' sight of all rows"
 
+    @property
+    def ends(self) -> tuple[str, ...]:
+        return (self.security.key,)
+
     def definition(self) -> sql.Composable:
         legacy = sql.SQL(
             "SELECT FROM pg_catalog.pg_policy p WHERE p.polrelid = {} AND p.polname = {}"

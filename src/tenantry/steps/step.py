@@ -43,6 +43,11 @@ class Step(ABC):
         """What changes for the user's application, if anything."""
         return ""
 
+    @property
+    def ends(self) -> tuple[str, ...]:
+        """Keys of the earlier steps whose work this one takes away: once it is in force, they count as done."""
+        return ()
+
     @abstractmethod
     def definition(self) -> sql.Composable:
         """A query whose single text says what is in force; no row, or NULL, where the step is not."""

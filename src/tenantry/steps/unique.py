@@ -9,21 +9,24 @@ from psycopg import sql
 
 from tenantry.model.name import Name
 from tenantry.model.plan import Lock, LockMode, Manner, Statement
+from tenantry.model.schema import Unique
 from tenantry.steps.catalog import identifiers, raw
 from tenantry.steps.step import Before, Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GlobalUniqueDropped(Step):
-    """Drops the index `index`, and the constraint of the same name if there is one; everything that pg_dump shows of
+    """Drops the index, and the constraint of the same name if there is one; everything that pg_dump shows of
     it is recorded, and put back without stopping writers: the index CONCURRENTLY, then the constraint upon it."""
 
     kind: Literal["global_unique"] = "global_unique"
-    index: Name
-    constraint: bool
+    unique: Unique
+    """The index as it was found: it is part of the user's schema even after it was dropped."""
     replaced_by: Name
-    columns: tuple[str, ...] = ()
-    """Its columns, where it is an index of whole columns of all rows."""
+
+    @property
+    def index(self) -> Name:
+        return Name(self.table.schema, self.unique.name)
 
     @property
     def key(self) -> str:
@@ -59,17 +62,17 @@ class GlobalUniqueDropped(Step):
 
     def clashes(self) -> sql.Composed | None:
         """A query of the number of values that more than one row has, and one of them; None where it has no columns."""
-        if not self.columns:
+        if not self.unique.columns or self.unique.partial:
             return None
-        columns = identifiers(self.columns)
-        present = sql.SQL(" AND ").join(sql.SQL("{} IS NOT NULL").format(sql.Identifier(name)) for name in self.columns)
+        columns = identifiers(self.unique.columns)
+        present = sql.SQL(" AND ").join(sql.SQL("{} IS NOT NULL").format(sql.Identifier(name)) for name in self.unique.columns)
         return sql.SQL(
             "SELECT pg_catalog.count(*), pg_catalog.min(found.value) FROM (SELECT ROW({0})::text AS value FROM {1}"
             " WHERE {2} GROUP BY {0} HAVING pg_catalog.count(*) > 1) AS found"
         ).format(columns, self.table.identifier, present)
 
     def apply(self) -> tuple[Statement, ...]:
-        if self.constraint:
+        if self.unique.constraint:
             drop = sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(
                 self.table.identifier, sql.Identifier(self.index.name)
             )

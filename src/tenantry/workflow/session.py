@@ -6,7 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
@@ -18,7 +18,7 @@ from tenantry.planning import Plan, make_plan
 from tenantry.postgres.catalog import read_schema
 from tenantry.postgres.connect import Target, connect
 from tenantry.postgres.journal import Entry, Journal
-from tenantry.steps import TenantColumn, TenantTableMade, from_json
+from tenantry.steps import GlobalUniqueDropped, TenantColumn, TenantTableMade, from_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class Session:
         does not fit the database."""
         journal = Journal(connection)
         entries = journal.entries()
-        schema = read_schema(connection, spec.schemas, ours=ours(entries))
+        schema = with_dropped(read_schema(connection, spec.schemas, ours=ours(entries)), entries)
         plan = make_plan(spec, schema)
         return cls(target=target, connection=connection, journal=journal, spec=spec, schema=schema, plan=plan,
                    entries=entries)  # fmt: skip
@@ -59,6 +59,18 @@ def ours(entries: Mapping[str, Entry]) -> Ours:
             columns[step.table] = step.column
             (kept if entry.state == "kept" else live).add(step.table)
     return Ours(tables=frozenset(live), columns=columns, created=frozenset(created), kept=frozenset(kept))
+
+
+def with_dropped(schema: Schema, entries: Mapping[str, Entry]) -> Schema:
+    """The schema with the user's unique indexes that contract has dropped."""
+    tables = dict(schema.tables)
+    for entry in entries.values():
+        step = from_json(entry.value)
+        if isinstance(step, GlobalUniqueDropped) and step.table in tables:
+            table = tables[step.table]
+            if all(unique.name != step.unique.name for unique in table.uniques):
+                tables[step.table] = replace(table, uniques=(*table.uniques, step.unique))
+    return replace(schema, tables=tables)
 
 
 @contextmanager
