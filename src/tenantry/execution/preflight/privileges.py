@@ -1,0 +1,101 @@
+"""Privileges that our role lacks. None can be forced: the step would fail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tenantry.execution.preflight.scope import Scope
+from tenantry.model.finding import Finding, Severity
+from tenantry.model.name import Name, quoted
+from tenantry.postgres.preflight import Facts
+from tenantry.steps import ApplicationRole, PartitionedIndex, SchemaUsage, TenantIndex, TenantTableMade
+from tenantry.steps.catalog import WORKSHOP
+
+
+def privilege_findings(scope: Scope, facts: Facts) -> Iterator[Finding]:
+    if facts.server.superuser:
+        return
+    yield from _ownership(scope, facts)
+    yield from _schemas(scope, facts)
+    yield from _workshop(facts)
+    yield from _application(scope, facts)
+
+
+def _lacking(name: str, message: str, remedy: str, table: Name | None = None) -> Finding:
+    return Finding(
+        name=f"privilege-{name}", severity=Severity.ERROR, message=message, remedy=remedy, table=table, refuses=True,
+        forcible=False,
+    )  # fmt: skip
+
+
+def _ownership(scope: Scope, facts: Facts) -> Iterator[Finding]:
+    user = facts.server.user
+    access = {role.name: role for role in facts.roles}
+    owned: dict[str, list[Name]] = {role: [] for role in scope.acted_as}
+    for name in sorted(scope.relations):
+        found = scope.schema.tables.get(name) or scope.schema.views[name]
+        owned[found.owner].append(name)
+    for role, names in sorted(owned.items()):
+        known = access.get(role)
+        # Functions and tables of ours are given to the owner, which takes more than its privileges since 16.
+        if role == user or (known is not None and known.usage and known.settable):
+            continue
+        things = ", ".join(map(str, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        what = f"which owns {things}" if names else "which has to be acted as"
+        options = " WITH INHERIT TRUE, SET TRUE" if scope.schema.major >= 16 else ""
+        yield _lacking(
+            "owner",
+            f"{user} is neither {role}, {what}, nor a member of it with its privileges",
+            f"connect as {role}, or GRANT {quoted(role)} TO {quoted(user)}{options}",
+            names[0] if names else None,
+        )
+
+
+def _schemas(scope: Scope, facts: Facts) -> Iterator[Finding]:
+    user = quoted(facts.server.user)
+    making = {
+        step.table.schema for step in scope.steps if isinstance(step, TenantIndex | PartitionedIndex | TenantTableMade)
+    }  # fmt: skip
+    opening = {step.table.schema for step in scope.steps if isinstance(step, SchemaUsage)}
+    known = {access.name: access for access in facts.schemas}
+    for name in sorted(scope.schemas - {WORKSHOP}):
+        if name not in known:
+            yield _lacking("schema", f"there is no schema {name}", f"CREATE SCHEMA {quoted(name)}")
+            continue
+        access = known[name]
+        if name in making and not access.creates:
+            yield _lacking(
+                "create", f"{facts.server.user} may not make tables and indexes in the schema {name}",
+                f"GRANT CREATE ON SCHEMA {quoted(name)} TO {user}",
+            )  # fmt: skip
+        if name in opening and not access.open_to_application and not access.grants_usage:
+            yield _lacking(
+                "usage", f"{facts.server.user} may not let {scope.application} use the schema {name}",
+                f"GRANT USAGE ON SCHEMA {quoted(name)} TO {user} WITH GRANT OPTION",
+            )  # fmt: skip
+
+
+def _workshop(facts: Facts) -> Iterator[Finding]:
+    user, database = quoted(facts.server.user), quoted(facts.server.database)
+    access = next((access for access in facts.schemas if access.name == WORKSHOP), None)
+    if access is None and not facts.server.can_create_schema:
+        yield _lacking(
+            "journal", f"{facts.server.user} may not create the schema {WORKSHOP}, which holds the journal",
+            f"GRANT CREATE ON DATABASE {database} TO {user}",
+        )  # fmt: skip
+    if access is not None and not access.creates:
+        yield _lacking(
+            "journal", f"{facts.server.user} may not write into the schema {WORKSHOP}, which holds the journal",
+            f"connect as the role that ran tenantry first, or GRANT that role TO {user}",
+        )  # fmt: skip
+
+
+def _application(scope: Scope, facts: Facts) -> Iterator[Finding]:
+    making = any(isinstance(step, ApplicationRole) for step in scope.steps)
+    role = scope.application
+    if role is None or not making or role in scope.schema.roles or facts.server.can_create_role:
+        return
+    yield _lacking(
+        "create-role", f"{facts.server.user} may not create the application role {role}",
+        f"have it created (CREATE ROLE {quoted(role)} NOLOGIN), or ALTER ROLE {quoted(facts.server.user)} CREATEROLE",
+    )  # fmt: skip

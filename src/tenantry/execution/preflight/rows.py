@@ -1,0 +1,145 @@
+"""What an in-place fill sets off: the user's triggers and rules on UPDATE, and publications (hazards 2 and 5)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from tenantry.execution.preflight.scope import Scope
+from tenantry.execution.preflight.source import acts
+from tenantry.model.finding import Finding, Severity
+from tenantry.model.name import quoted
+from tenantry.model.schema import Table, Trigger
+from tenantry.postgres.preflight import Facts, NarrowedTrigger
+from tenantry.steps.assignment import ASSIGN
+
+FIRES = ("O", "A")
+"""pg_trigger.tgenabled of triggers that fire in an ordinary session."""
+CONSTANT = "where one tenant owns all rows, `assign = { tenant = … }` touches no row"
+_UNCHANGED = re.compile(
+    r"""\(*old\.(?P<column>"(?:[^"]|"")+"|[\w$]+)\)*(?:::[\w ]+(?:\(\d+\))?)?\)*
+        \s+(?:IS\ DISTINCT\ FROM|<>)\s+
+        \(*new\.(?P=column)\)*(?:::[\w ]+(?:\(\d+\))?)?""",
+    re.VERBOSE | re.IGNORECASE,
+)
+
+
+def row_findings(scope: Scope, facts: Facts) -> Iterator[Finding]:
+    yield from _sorted_last(scope)
+    narrowed = {(trigger.table, trigger.name): trigger for trigger in facts.narrowed}
+    for name in sorted(scope.fills):
+        table = scope.schema.tables[name]
+        for trigger in table.triggers:
+            if trigger.enabled in FIRES and "UPDATE" in trigger.events:
+                if _passed_by(narrowed.get((name, trigger.name))):
+                    continue
+                yield from _trigger(scope, table, trigger)
+    yield from _rules(scope, facts)
+    yield from _publications(scope, facts)
+
+
+def _passed_by(trigger: NarrowedTrigger | None) -> bool:
+    """True where an UPDATE of the tenant alone does not fire it."""
+    if trigger is None:
+        return False
+    return trigger.on_columns or (trigger.definition is not None and _only_changes(trigger.definition))
+
+
+def _only_changes(definition: str) -> bool:
+    """True where the WHEN asks for nothing but changes of columns, all of which a fill leaves alone."""
+    condition = definition[definition.rfind(" WHEN (") : definition.rfind(" EXECUTE ")].removeprefix(" WHEN ")
+    rest, changes = _UNCHANGED.subn("", condition)
+    return changes > 0 and not set(re.findall(r"[^\s()]+", rest)) - {"AND", "OR"}
+
+
+def _sorted_last(scope: Scope) -> Iterator[Finding]:
+    """Triggers fire in the order of the bytes of their names."""
+    for name in sorted(scope.assigned):
+        table = scope.schema.tables.get(name)
+        for trigger in table.triggers if table is not None else ():
+            fires = trigger.before and trigger.row and trigger.enabled in FIRES
+            if fires and trigger.name.encode() > ASSIGN.encode() and {"INSERT", "UPDATE"}.intersection(trigger.events):
+                if table is not None and table.partition_of in scope.assigned:
+                    continue
+                yield Finding(
+                    name="trigger-sorts-last", severity=Severity.ERROR, table=name, refuses=True, forcible=False,
+                    message=f"The trigger {trigger.name} on {name} fires after {ASSIGN}, and can change what a tenant"
+                    " was derived from",
+                    remedy=f"ALTER TRIGGER {quoted(trigger.name)} ON {name} RENAME TO a name that sorts before it",
+                )  # fmt: skip
+
+
+def _trigger(scope: Scope, table: Table, trigger: Trigger) -> Iterator[Finding]:
+    where = f"{trigger.name} on {table.name}"
+    disable = f"ALTER TABLE {table.name} DISABLE TRIGGER {quoted(trigger.name)}"
+    if not trigger.before:
+        kind = "constraint trigger" if trigger.constraint else "trigger"
+        each = "each row" if trigger.row else "each batch"
+        yield Finding(
+            name="fill-fires-after-trigger", severity=Severity.ERROR, table=table.name, refuses=True,
+            message=f"The {kind} {where} runs {trigger.function} after an UPDATE, and so for {each} of the fill",
+            remedy=f"{CONSTANT}; or see that it may run, and --force",
+        )  # fmt: skip
+    elif (act := acts(trigger.source)) is not None:
+        yield Finding(
+            name="fill-fires-before-trigger", severity=Severity.ERROR, table=table.name, refuses=True,
+            message=f"The trigger {where} does more than change its row ({act}), and runs for the fill, too",
+            remedy=f"{CONSTANT}; or see that it lets the fill pass, and --force",
+        )  # fmt: skip
+    elif table.name not in scope.assigned and trigger.row:
+        yield Finding(
+            name="fill-keeps-before-trigger", severity=Severity.ERROR, table=table.name, refuses=True,
+            message=f"The trigger {where} changes the rows whose {scope.fills[table.name].column} is filled,"
+            " and nothing undoes that",
+            remedy=f"{disable} until the fill is done, or --force",
+        )  # fmt: skip
+    elif trigger.row:
+        yield Finding(
+            name="fill-undoes-before-trigger", severity=Severity.INFO, table=table.name,
+            message=f"The trigger {where} runs for the fill, and what it changes is put back",
+        )  # fmt: skip
+
+
+def _rules(scope: Scope, facts: Facts) -> Iterator[Finding]:
+    for rule in facts.rules:
+        if rule.table not in scope.fills or rule.event not in ("UPDATE", "INSERT"):
+            continue
+        if rule.event == "INSERT" and not rule.instead:
+            continue
+        update = rule.event == "UPDATE"
+        does = "replaces" if rule.instead else "adds to"
+        what = "the fill's updates" if update else "inserts, whose rows then pass by the assignment"
+        yield Finding(
+            name=f"rule-on-{rule.event.lower()}", severity=Severity.ERROR, table=rule.table, refuses=True,
+            forcible=not (update and rule.instead),
+            message=f"The rule {rule.name} on {rule.table} {does} {what}",
+            remedy=f"ALTER TABLE {rule.table} DISABLE RULE {quoted(rule.name)} for the run, or make it a trigger",
+        )  # fmt: skip
+
+
+def _publications(scope: Scope, facts: Facts) -> Iterator[Finding]:
+    updates = {published.table for published in facts.published if published.updates}
+    whole = {published.table for published in facts.published if published.every_column}
+    for name in sorted(scope.fills):
+        if updates.intersection(scope.lineage(name)) and not _identified(scope.schema.tables[name]):
+            yield Finding(
+                name="publication-without-identity", severity=Severity.ERROR, table=name, refuses=True, forcible=False,
+                message=f"{name} is published without a replica identity, so that every UPDATE of it fails",
+                remedy=f"ALTER TABLE {name} REPLICA IDENTITY FULL, or give it a primary key",
+            )  # fmt: skip
+    read = any(slot.here and slot.plugin == "pgoutput" for slot in facts.slots)
+    for name in sorted(whole.intersection(scope.growing)):
+        yield Finding(
+            name="publication-grows", severity=Severity.ERROR if read else Severity.WARNING, table=name, refuses=read,
+            message=f"{name} is published with all its columns, and subscribers lack {scope.growing[name]}: their"
+            " replication stops at the first change",
+            remedy=f"add {scope.growing[name]} to the table of each subscriber first, or publish a list of columns",
+        )  # fmt: skip
+
+
+def _identified(table: Table) -> bool:
+    if table.replica_identity in ("f", "i"):
+        return True
+    primary = any(unique.primary and not unique.deferrable for unique in table.uniques)
+    return table.replica_identity == "d" and primary
+

@@ -1,0 +1,147 @@
+"""What a run is about to touch, read off the steps that it is about to apply."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from tenantry.model.name import Name
+from tenantry.model.plan import Phase
+from tenantry.model.schema import Kind, Schema, View
+from tenantry.planning import Plan
+from tenantry.steps import (
+    ApplicationGrants, ApplicationRole, AssignmentTrigger, Fill, RelationFill, RowSecurity, SchemaUsage, Step,
+    TenantColumn, TenantTableMade,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scope:
+    """The schema, and the steps up to the end of the phase that the run goes to."""
+
+    schema: Schema
+    steps: tuple[Step, ...]
+
+    @classmethod
+    def of(cls, schema: Schema, plan: Plan, until: Phase) -> Scope:
+        return cls(schema=schema, steps=plan.until(until))
+
+    @cached_property
+    def relations(self) -> frozenset[Name]:
+        """Tables and views that a step changes."""
+        return frozenset(
+            step.table for step in self.steps if step.table in self.schema.tables or step.table in self.schema.views
+        )
+
+    @cached_property
+    def acted_as(self) -> frozenset[str]:
+        """Roles whose objects are changed, that get objects of ours, or that are acted as."""
+        owners = {
+            found.owner
+            for name in self.relations
+            if (found := self.schema.tables.get(name) or self.schema.views.get(name)) is not None
+        }
+        made = {step.owner for step in self.steps if isinstance(step, TenantTableMade)}
+        grantors = {
+            grantor for step in self.steps if isinstance(step, ApplicationGrants) for _, grantor in step.revokes
+        }
+        return frozenset(owners | made | grantors)
+
+    @cached_property
+    def schemas(self) -> frozenset[str]:
+        return frozenset(step.table.schema for step in self.steps)
+
+    @cached_property
+    def fills(self) -> Mapping[Name, RelationFill]:
+        """Relations whose rows are updated in place."""
+        return {
+            fill.relation: fill for step in self.steps if isinstance(step, Fill) for fill in step.fills
+        }  # fmt: skip
+
+    @cached_property
+    def growing(self) -> Mapping[Name, str]:
+        """Tables that get a column, partitions and heirs included, with its name."""
+        return {
+            name: step.column
+            for step in self.steps
+            if isinstance(step, TenantColumn)
+            for name in (step.table, *step.tree)
+        }  # fmt: skip
+
+    @cached_property
+    def assigned(self) -> frozenset[Name]:
+        """Tables that get the assignment trigger, partitions included."""
+        return frozenset(
+            name for step in self.steps if isinstance(step, AssignmentTrigger) for name in (step.table, *step.tree)
+        )
+
+    # --- isolate
+
+    @cached_property
+    def securities(self) -> tuple[RowSecurity, ...]:
+        return tuple(step for step in self.steps if isinstance(step, RowSecurity))
+
+    @cached_property
+    def guarded(self) -> frozenset[Name]:
+        """Relations that get row security."""
+        return frozenset(step.table for step in self.securities)
+
+    @cached_property
+    def application(self) -> str | None:
+        """The application role; None where no step is about it."""
+        names = (step.role for step in self.steps if isinstance(step, ApplicationRole | SchemaUsage | RowSecurity))
+        return next(names, None)
+
+    @cached_property
+    def operators(self) -> frozenset[str]:
+        return frozenset(role for step in self.securities for role in step.operators)
+
+    @cached_property
+    def legacy(self) -> frozenset[str]:
+        return frozenset(role for step in self.securities for role in step.legacy)
+
+    @cached_property
+    def views(self) -> tuple[View, ...]:
+        """Views that read a guarded relation, through other views too."""
+        return tuple(self._readers())
+
+    def _readers(self) -> Iterator[View]:
+        reached = set(self.guarded)
+        waiting = sorted(self.schema.views.values(), key=lambda view: view.name)
+        found = True
+        while found:
+            found = False
+            for view in tuple(waiting):
+                if reached.intersection(view.reads):
+                    reached.add(view.name)
+                    waiting.remove(view)
+                    found = True
+                    yield view
+
+    # --- roles
+
+    def bypasses(self, role: str) -> bool:
+        known = self.schema.roles.get(role)
+        return known is not None and (known.superuser or known.bypasses)
+
+    def has(self, role: str, privileges_of: frozenset[str]) -> bool:
+        """Whether `role` is one of those roles or has the privileges of one."""
+        known = self.schema.roles.get(role)
+        return role in privileges_of or (known is not None and not privileges_of.isdisjoint(known.usage_of))
+
+    def lineage(self, name: Name) -> Iterator[Name]:
+        """A partition and the tables that it is a part of."""
+        current: Name | None = name
+        while current is not None:
+            yield current
+            table = self.schema.tables.get(current)
+            current = table.partition_of if table is not None else None
+
+    @cached_property
+    def stored(self) -> frozenset[Name]:
+        """Those of the relations that hold rows."""
+        return frozenset(
+            name for name in self.relations
+            if name in self.schema.tables and self.schema.tables[name].kind is Kind.TABLE
+        )  # fmt: skip

@@ -1,0 +1,69 @@
+"""Transactions that hold back the run: long, idle, or prepared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tenantry.execution.preflight.scope import Scope
+from tenantry.model.finding import Finding, Severity
+from tenantry.postgres.preflight import Facts, Session
+
+LONG = 60.0
+"""Seconds: older snapshots hold back CREATE INDEX CONCURRENTLY and the pruning that a fill lives on."""
+IDLE = 5.0
+"""Seconds for which a transaction has done nothing."""
+
+
+def session_findings(scope: Scope, facts: Facts, *, long: float = LONG, idle: float = IDLE) -> Iterator[Finding]:
+    """`long` and `idle` in seconds."""
+    for session in facts.sessions:
+        if session.transaction_age is None:
+            continue
+        if session.state.startswith("idle in transaction") and (session.state_age or 0.0) >= idle:
+            yield _waiting(session)
+        elif session.transaction_age >= long:
+            yield _long(session)
+    hidden = sum(session.hidden for session in facts.sessions)
+    if hidden:
+        yield Finding(
+            name="sessions-hidden", severity=Severity.INFO, count=hidden,
+            message=f"What {hidden} sessions of other roles do is hidden from {facts.server.user}",
+            remedy=f"GRANT pg_read_all_stats TO {facts.server.user}",
+        )  # fmt: skip
+    yield from _prepared(scope, facts)
+
+
+def _who(session: Session) -> str:
+    application = f", {session.application}" if session.application else ""
+    return f"pid {session.pid} ({session.user}{application})"
+
+
+def _long(session: Session) -> Finding:
+    return Finding(
+        name="long-transaction", severity=Severity.WARNING,
+        message=f"The transaction of {_who(session)} is {session.transaction_age:.0f} s old; index builds wait for its end",
+        remedy=f"wait for it, or SELECT pg_terminate_backend({session.pid})",
+    )  # fmt: skip
+
+
+def _waiting(session: Session) -> Finding:
+    return Finding(
+        name="idle-in-transaction", severity=Severity.WARNING,
+        message=f"{_who(session)} has left its transaction idle for {session.state_age:.0f} s, with all its locks".replace(
+            "pid", "Pid", 1
+        ),
+        remedy=f"let it commit, or SELECT pg_terminate_backend({session.pid})",
+    )  # fmt: skip
+
+
+def _prepared(scope: Scope, facts: Facts) -> Iterator[Finding]:
+    for prepared in facts.prepared:
+        ours = sorted(scope.relations.intersection(prepared.tables))
+        held = f"holds locks on {', '.join(map(str, ours))}" if ours else "holds back index builds and pruning"
+        literal = prepared.name.replace("'", "''")
+        yield Finding(
+            name="prepared-transaction", severity=Severity.ERROR if ours else Severity.WARNING,
+            table=ours[0] if ours else None, refuses=bool(ours),
+            message=f"The transaction prepared as {prepared.name!r} by {prepared.owner} {prepared.age:.0f} s ago {held}",
+            remedy=f"COMMIT PREPARED '{literal}' or ROLLBACK PREPARED '{literal}'",
+        )  # fmt: skip

@@ -1,0 +1,233 @@
+"""What a preflight asks of the server: sessions, privileges, replication, and how triggers and rules fire."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from tenantry.model.name import Name
+from tenantry.postgres.connect import Server, read_server
+from tenantry.postgres.queries import read_queries
+
+_QUERIES = read_queries(Path(__file__).with_name("sql") / "preflight.sql")
+_STATEMENTS = sql.SQL(
+    "SELECT pg_catalog.pg_get_userbyid(s.userid)::text AS role, s.query AS text"
+    " FROM {}.pg_stat_statements s"
+    " WHERE s.dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())"
+    r" AND s.query ~* '\*|\mcopy\M|\minsert\M|\mnatural\M'"
+    " ORDER BY s.calls DESC LIMIT 5000"
+)
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """Places for connections of our role; where the data are, if we may know; the WAL's soft limit in bytes.
+
+    `started` is when the server did, in seconds since 1970.
+    """
+
+    connections_left: int
+    data_directory: str | None
+    started: float
+    wal_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleAccess:
+    """Whether our role has another's privileges, and whether it may act as it and give objects to it."""
+
+    name: str
+    usage: bool
+    settable: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchemaAccess:
+    """What our role may do in a schema, and whether the application role may use it already."""
+
+    name: str
+    creates: bool
+    grants_usage: bool
+    open_to_application: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """Another session in this database; ages in seconds, None where there is none or it is `hidden` from us."""
+
+    pid: int
+    user: str
+    application: str
+    state: str
+    hidden: bool
+    transaction_age: float | None
+    state_age: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A prepared transaction and the tables that it has locks on; `age` in seconds."""
+
+    name: str
+    owner: str
+    age: float
+    tables: tuple[Name, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standby:
+    """A connected standby or subscriber, and how far it is behind; None where we may not see it."""
+
+    name: str
+    state: str
+    bytes: int | None
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slot:
+    """A replication slot, and the bytes of WAL that it keeps. `here`: a logical one of this database."""
+
+    name: str
+    active: bool
+    plugin: str
+    here: bool
+    holds_rows: bool
+    bytes: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventTrigger:
+    """An event trigger that is enabled; no `tags` means every command."""
+
+    name: str
+    event: str
+    tags: tuple[str, ...]
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A rewrite rule on a table; `event` is SELECT, INSERT, UPDATE or DELETE."""
+
+    table: Name
+    name: str
+    event: str
+    instead: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NarrowedTrigger:
+    """A trigger that fires on some updates only: of its columns, or under the condition in its `definition`."""
+
+    table: Name
+    name: str
+    on_columns: bool
+    definition: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """A table in a publication; `updates`: its updates are sent; `every_column`: later columns are, too."""
+
+    table: Name
+    updates: bool
+    every_column: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Executed:
+    """A statement that pg_stat_statements remembers, and the role that ran it."""
+
+    role: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What the server said. `executed` is None where pg_stat_statements is not there or cannot be read."""
+
+    server: Server
+    room: Room
+    roles: tuple[RoleAccess, ...]
+    schemas: tuple[SchemaAccess, ...]
+    sessions: tuple[Session, ...]
+    prepared: tuple[Prepared, ...]
+    standbys: tuple[Standby, ...]
+    slots: tuple[Slot, ...]
+    event_triggers: tuple[EventTrigger, ...]
+    rules: tuple[Rule, ...]
+    narrowed: tuple[NarrowedTrigger, ...]
+    published: tuple[Published, ...]
+    executed: tuple[Executed, ...] | None
+
+
+def read_facts(
+    connection: psycopg.Connection[Any], *, roles: Sequence[str], schemas: Sequence[str], application: str
+) -> Facts:
+    """Ask the server, in a fixed number of queries, about `roles`, `schemas` and the application role's name.
+
+    The connection is one of tenantry.postgres.connect. It only reads.
+    """
+
+    def read(value: Callable[..., Value], query: str, **parameters: Any) -> tuple[Value, ...]:
+        with connection.cursor(row_factory=dict_row) as cursor:
+            rows = cursor.execute(_QUERIES[query], parameters or None).fetchall()
+        return tuple(value(**row) for row in rows)
+
+    return Facts(
+        server=read_server(connection),
+        room=read(Room, "room")[0],
+        roles=read(RoleAccess, "role_access", roles=list(roles)),
+        schemas=read(SchemaAccess, "schema_access", schemas=list(schemas), application=application),
+        sessions=read(Session, "sessions"),
+        prepared=read(_prepared, "prepared"),
+        standbys=read(Standby, "standbys"),
+        slots=read(Slot, "slots"),
+        event_triggers=read(_event_trigger, "event_triggers"),
+        rules=read(_rule, "rules"),
+        narrowed=read(_narrowed, "narrowed_triggers"),
+        published=read(_published, "publications"),
+        executed=_executed(connection),
+    )
+
+
+def _executed(connection: psycopg.Connection[Any]) -> tuple[Executed, ...] | None:
+    found = connection.execute(_QUERIES["statements_schema"]).fetchone()
+    if found is None:
+        return None
+    try:
+        # A transaction, or a savepoint of the caller's: the view fails where its library is not loaded.
+        with connection.transaction(), connection.cursor(row_factory=dict_row) as cursor:
+            rows = cursor.execute(_STATEMENTS.format(sql.Identifier(found[0]))).fetchall()
+    except (psycopg.errors.ObjectNotInPrerequisiteState, psycopg.errors.InsufficientPrivilege):
+        return None
+    return tuple(Executed(**row) for row in rows)
+
+
+def _prepared(*, tables: list[list[str]], **row: Any) -> Prepared:
+    return Prepared(tables=tuple(Name(*table) for table in tables), **row)
+
+
+def _event_trigger(*, tags: list[str], **row: Any) -> EventTrigger:
+    return EventTrigger(tags=tuple(tags), **row)
+
+
+def _rule(*, schema: str, name: str, rule: str, **row: Any) -> Rule:
+    return Rule(table=Name(schema, name), name=rule, **row)
+
+
+def _narrowed(*, schema: str, name: str, trigger: str, **row: Any) -> NarrowedTrigger:
+    return NarrowedTrigger(table=Name(schema, name), name=trigger, **row)
+
+
+def _published(*, schema: str, name: str, **row: Any) -> Published:
+    return Published(table=Name(schema, name), **row)
