@@ -132,7 +132,10 @@ def _question(drawn: _Census, shadow: Shadow, samples: int) -> Question:
         *(sql.SQL(", ").join([tenant, *ends]) for ends in (lows, highs))
     )
     figures: list[sql.Composable] = [
-        sql.SQL("count(*), count(*) FILTER (WHERE e.orphan), count(*) FILTER (WHERE {})").format(conflict)
+        sql.SQL(
+            "count(*), count(*) FILTER (WHERE e.orphan), count(*) FILTER (WHERE {}),"
+            " coalesce(min(e.tenant) <> max(e.tenant), false)"
+        ).format(conflict)
     ]
     for low, high, kind in zip(lows, highs, kinds, strict=True):
         alone = [sql.SQL("NULL")] if kind is WayKind.REFERENCE else giving
@@ -177,14 +180,19 @@ def _sample(drawn: _Census, shadow: Shadow, which: sql.Composable, samples: int)
         )
         for low, high in ends
     ]
+    # The rows themselves are fetched by their ctid, not by a scan of the table.
     return sql.SQL(
-        "SELECT {shown} FROM (SELECT * FROM ({evaluated}) AS e WHERE {which}"
-        " ORDER BY e.relation, e.address LIMIT {samples}) AS e"
-        " JOIN {table} AS r ON r.ctid = e.address AND r.tableoid = e.relation ORDER BY e.relation, e.address"
+        "WITH e AS MATERIALIZED (SELECT * FROM ({evaluated}) AS e WHERE {which}"
+        " ORDER BY e.relation, e.address LIMIT {samples})"
+        " SELECT {shown} FROM e JOIN {table} AS r ON r.ctid = e.address AND r.tableoid = e.relation"
+        " AND r.ctid = ANY (ARRAY(SELECT p.address FROM e AS p)) ORDER BY e.relation, e.address"
     ).format(
-        shown=sql.SQL(", ").join([key, *said]), evaluated=shadow.evaluated(drawn.schema, drawn), which=which,
-        samples=sql.Literal(samples), table=shadow.owned.table.identifier,
-    )  # fmt: skip
+        shown=sql.SQL(", ").join([key, *said]),
+        evaluated=shadow.evaluated(drawn.schema, drawn),
+        which=which,
+        samples=sql.Literal(samples),
+        table=shadow.owned.table.identifier,
+    )
 
 
 def _estimate(schema: Schema, table: Name) -> int:

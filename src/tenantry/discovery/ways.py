@@ -12,6 +12,7 @@ from tenantry.model.evidence import WayKind
 from tenantry.model.name import Name
 from tenantry.model.ownership import Child, Hop, Owned, Ownership, Path
 from tenantry.model.schema import ForeignKey, Kind, Schema
+from tenantry.planning.ownership import foreign_keys
 
 
 class Shadows(Protocol):
@@ -113,7 +114,9 @@ def ways(owned: Owned, ownership: Ownership, schema: Schema) -> Iterator[Way]:
     for child in owned.children:
         yield _upwards(child, ownership.heirs)
     known = {(path.columns, path.hops[0].parent) for path in owned.paths}
-    for key in schema.tables[owned.table].foreign_keys:
+    for key in foreign_keys(schema, schema.tables[owned.table]):
+        if owned.given and owned.column in key.columns:
+            continue
         parent = ownership.heirs.get(key.parent, key.parent)
         if (
             parent != tenant.name

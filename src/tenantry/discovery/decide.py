@@ -1,0 +1,177 @@
+"""From what the data said of a table to its part of the spec, with the reasons."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+
+from tenantry.discovery.draft import Draft, evidence_of
+from tenantry.discovery.links import Link
+from tenantry.discovery.proposal import Decision, Undecided
+from tenantry.discovery.search import Search
+from tenantry.discovery.uniqueness import constraints
+from tenantry.model.evidence import Sample, TableEvidence, WayKind
+from tenantry.model.name import Name
+from tenantry.model.spec import Assign, Orphans, TablePart
+
+_SHOWN = 3
+
+
+def assigned(draft: Draft, name: Name, slug: str) -> Decision:
+    """Every row belongs to one tenant."""
+    part = TablePart(name=draft.name(name), assign=Assign(tenant=slug))
+    return _with_constraints(draft, Decision(table=name, part=part), _onward(draft, name, set(draft.others)))
+
+
+def decided(search: Search, name: Name) -> Decision:
+    """What the census says of a table that something reaches."""
+    draft, evidence = search.draft, search.evidence.tables[name]
+    followed = (*draft.ways.get(name, ()), *draft.children.get(name, ()))
+    part = draft.part(name)
+    reasons = [_summary(evidence), *_along(draft, name, evidence)]
+    if evidence.conflicts:
+        part = part.model_copy(update={"undecided": _conflict(draft, name, evidence)})
+    elif evidence.rows == 0:
+        reasons += _empty(followed)
+    elif evidence.orphans and (draft.children.get(name) or not all(link.declared for link in followed)):
+        part = part.model_copy(
+            update={
+                "undecided": f"{_share(evidence.orphans, evidence.rows)} find no tenant{_examples(evidence)}"
+            }
+        )
+        reasons.append('Correct those rows, or set orphans to "default", "quarantine" or "shared".')
+    elif evidence.orphans:
+        part = part.model_copy(update={"orphans": Orphans.SHARED})
+        reasons.append(f"Rows without a tenant are shared by all{_examples(evidence)}.")
+        reasons.append(
+            'If they are mistakes, set orphans = "fail" and correct them, or give them to "default".'
+        )
+    others = tuple(link for link in search.all.ways.get(name, ()) if link not in followed)
+    reasons += _not_followed(search, name, others)
+    decision = Decision(table=name, part=part, reasons=tuple(reasons), links=followed, others=others)
+    owned = {*draft.ways, *draft.children}
+    return _with_constraints(draft, decision, _onward(draft, name, owned))
+
+
+def shared_by_data(search: Search, name: Name) -> Decision:
+    """There are ways to a tenant, and no row takes one."""
+    evidence = search.first.tables[name]
+    columns = ", ".join(_columns(link) for link in search.all.ways.get(name, ()))
+    part = TablePart(name=search.draft.name(name), shared=True)
+    reason = f"None of the {evidence.rows:,} rows finds a tenant along {columns}: shared by all."
+    return Decision(table=name, part=part, reasons=(reason,), others=search.all.ways.get(name, ()))
+
+
+def unreached(search: Search, name: Name, undecided: Undecided, default: str) -> Decision:
+    """No path leads from the table to a tenant, and its children do not tell."""
+    why = f"no path reaches it{_childless(search, name)}"
+    reasons = (why[0].upper() + why[1:] + ".",)
+    text = search.draft.name(name)
+    match undecided:
+        case Undecided.SHARED:
+            return Decision(table=name, part=TablePart(name=text, shared=True), reasons=reasons)
+        case Undecided.DEFAULT:
+            return replace(assigned(search.draft, name, default), reasons=reasons)
+        case Undecided.ASK:
+            return Decision(table=name, part=TablePart(name=text, undecided=why))
+
+
+def _summary(evidence: TableEvidence) -> str:
+    if evidence.rows == 0:
+        return "The table is empty."
+    if evidence.conflicts or evidence.orphans:
+        return f"{_share(evidence.found, evidence.rows)} find a tenant."
+    return (
+        "The only row finds its tenant."
+        if evidence.rows == 1
+        else f"All {evidence.rows:,} rows find their tenant."
+    )
+
+
+def _along(draft: Draft, name: Name, evidence: TableEvidence) -> Iterator[str]:
+    """The figures of each way, where there are several or the one is not sure."""
+    several = len(draft.ways.get(name, ())) + len(draft.children.get(name, ())) > 1
+    for child, links in ((False, draft.ways.get(name, ())), (True, draft.children.get(name, ()))):
+        for link in links:
+            way = evidence_of(link, evidence, child=child)
+            if way is None or evidence.rows == 0:
+                continue
+            words = [f"{way.found:,}"]
+            words += [f"{way.alone:,} by it alone"] if way.alone and several else []
+            words += [f"{way.differs:,} to another tenant"] if way.differs else []
+            told = f"children {link.table}.{_columns(link)}" if child else _columns(link)
+            yield f"{told}{' (never NULL)' if not link.nullable and not child else ''}: {', '.join(words)}."
+
+
+def _empty(followed: tuple[Link, ...]) -> Iterator[str]:
+    if all(link.nullable for link in followed):
+        yield "So the data cannot say whether a row may have no tenant: one without will be refused."
+        yield 'If such rows are shared by all, set orphans = "shared".'
+
+
+def _not_followed(search: Search, name: Name, others: tuple[Link, ...]) -> Iterator[str]:
+    evidence = search.first.tables.get(name)
+    for link in others:
+        way = evidence_of(link, evidence) if evidence is not None else None
+        if way is not None and link.parent in search.draft.ways | search.draft.children:
+            yield f"{_columns(link)} leads there too, for {way.found:,} rows and to no other tenant."
+
+
+def _conflict(draft: Draft, name: Name, evidence: TableEvidence) -> str:
+    ways = [_columns(link) for link in draft.ways.get(name, ())]
+    ways += [f"{link.table.name}.{_columns(link)}" for link in draft.children.get(name, ())]
+    references = [
+        way.label.partition(" > ")[0]
+        for way in evidence.ways
+        if way.kind is WayKind.REFERENCE and way.differs
+    ]
+    who = " and ".join(dict.fromkeys((*ways, *references)))
+    verb = "disagree" if len({*ways, *references}) > 1 else "tells two tenants"
+    return f"{who} {verb} in {_share(evidence.conflicts, evidence.rows)}{_examples(evidence)}"
+
+
+def _childless(search: Search, name: Name) -> str:
+    evidence = search.refused.get(name)
+    if evidence is None or evidence.rows == 0:
+        return ""
+    disputes = max(way.differs for way in evidence.ways if way.kind is WayKind.CHILD)
+    if disputes:
+        return f", and {_share(disputes, evidence.rows)} have children of two tenants"
+    if evidence.found:
+        return (
+            f", and all children that know their tenant ({evidence.found:,} rows have some) know the same one"
+        )
+    return ", and no row has children that know their tenant"
+
+
+def _examples(evidence: TableEvidence) -> str:
+    samples = evidence.conflict_samples or evidence.orphan_samples
+    return f", such as {'; '.join(_example(sample) for sample in samples[:_SHOWN])}" if samples else ""
+
+
+def _example(sample: Sample) -> str:
+    key = " ".join(f"{name} {json.dumps(value, ensure_ascii=False)}" for name, value in sample.key.items())
+    tenants = sorted({slug for slugs in sample.tenants.values() for slug in slugs})
+    return f"{key} ({', '.join(tenants)})" if tenants else key
+
+
+def _share(some: int, rows: int) -> str:
+    return f"{some:,} of {rows:,} rows"
+
+
+def _columns(link: Link) -> str:
+    return ", ".join(link.columns)
+
+
+def _onward(draft: Draft, name: Name, owned: set[Name]) -> tuple[Link, ...]:
+    """The links by which a row's values imply its tenant."""
+    ends = {draft.table, *owned}
+    return tuple(link for link in draft.links.up[name] if link.parent in ends and not link.itself)
+
+
+def _with_constraints(draft: Draft, decision: Decision, telling: tuple[Link, ...]) -> Decision:
+    column = decision.part.paths[0][0][0] if decision.part.paths else draft.tenant.column
+    found = tuple(constraints(draft.links.tables[decision.table], column, telling))
+    proposed = tuple(constraint.name for constraint in found if constraint.proposed)
+    return replace(decision, part=decision.part.model_copy(update={"unique": proposed}), constraints=found)

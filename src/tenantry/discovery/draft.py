@@ -1,0 +1,107 @@
+"""A draft: the ways that every table could take, of which a spec can be made so that the data may answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from tenantry.discovery.links import Link, Links
+from tenantry.discovery.recognition import shown
+from tenantry.model.evidence import Evidence, TableEvidence, WayEvidence, WayKind
+from tenantry.model.name import Name, quoted
+from tenantry.model.spec import Spec, TablePart, TenantPart
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """The ways of each table; one that has none is reached by nothing.
+
+    `ways` are the links that a table's rows can follow, best first; `children` the links that lead to it from
+    tables that know their tenant.
+    """
+
+    links: Links
+    home: str
+    tenant: TenantPart
+    table: Name
+    ways: dict[Name, tuple[Link, ...]] = field(default_factory=dict)
+    children: dict[Name, tuple[Link, ...]] = field(default_factory=dict)
+
+    @property
+    def others(self) -> tuple[Name, ...]:
+        """All tables but the tenant table, those of the first schema first."""
+        names = [name for name in self.links.tables if name != self.table]
+        return tuple(sorted(names, key=lambda name: (name.schema != self.home, name)))
+
+    def followed(self) -> Draft:
+        """With every link of every table that leads to the tenant or to a table that its children know."""
+        known = self.links.reached(self.table, *self.children)
+        ends = {self.table, *self.children, *known}
+        ways = {
+            name: self._ranked(name, ends, known) for name in (*known, *self.children) if name != self.table
+        }
+        return replace(self, ways={name: found for name, found in ways.items() if found})
+
+    def asking(self, children: dict[Name, tuple[Link, ...]]) -> Draft:
+        """With further tables that their children may know."""
+        return replace(self, children=self.children | children)
+
+    def name(self, table: Name) -> str:
+        """The table's name as the spec writes it."""
+        return shown(table, self.home)
+
+    def part(self, name: Name) -> TablePart:
+        """The table's part of the spec, as far as its ways tell."""
+        return TablePart(
+            name=shown(name, self.home),
+            paths=tuple((link.columns,) for link in self.ways.get(name, ())),
+            children=tuple(
+                f"{shown(link.table, self.home)}.{quoted(link.columns[0])}"
+                for link in self.children.get(name, ())
+            ),
+        )
+
+    def spec(self) -> Spec:
+        """A spec of the tables that something reaches, for the census."""
+        schemas = (self.home, *(name for name in self.links.schema.schemas if name != self.home))
+        parts = [self.part(name) for name in self.others if name in self.ways or name in self.children]
+        return Spec(schemas=schemas, tenant=self.tenant, table=tuple(parts))
+
+    def _ranked(self, name: Name, ends: set[Name], distances: dict[Name, int]) -> tuple[Link, ...]:
+        found: dict[tuple[str, ...], Link] = {}
+        for link in sorted(self.links.up[name], key=lambda link: self._rank(link, distances)):
+            if link.parent in ends:
+                found.setdefault(tuple(sorted(link.columns)), link)
+        return () if all(link.itself for link in found.values()) else tuple(found.values())
+
+    def _rank(self, link: Link, distances: dict[Name, int]) -> tuple[bool, bool, bool, bool, bool, int]:
+        """Direct ways first, over children and to itself last; then what is never NULL, then the near."""
+        direct = link.parent == self.table and link.parent_columns == (self.tenant.key,)
+        return (
+            link.itself, link.parent in self.children, not direct, link.columns != (self.tenant.column,),
+            link.nullable, distances.get(link.parent, 0),
+        )  # fmt: skip
+
+
+def evidence_of(link: Link, evidence: TableEvidence, *, child: bool = False) -> WayEvidence | None:
+    """What the census said of a link."""
+    columns = ",".join(link.columns)
+    for way in evidence.ways:
+        if child and way.kind is WayKind.CHILD and way.label == f"{link.table}.{columns}":
+            return way
+        if not child and (
+            (way.kind is WayKind.PATH and way.label.startswith(f"{columns} > "))
+            or (way.kind is WayKind.GIVEN and way.label == columns)
+        ):
+            return way
+    return None
+
+
+def disputed(evidence: TableEvidence) -> int:
+    """Rows whose ways disagree, at least; references are no ways."""
+    return max((way.differs for way in evidence.ways if way.kind is not WayKind.REFERENCE), default=0)
+
+
+def tells(evidence: Evidence, name: Name) -> bool:
+    """Whether the rows of a table know tenants, and more than one, so that agreement means something."""
+    found = evidence.tables.get(name)
+    return found is not None and found.found > 0 and found.several

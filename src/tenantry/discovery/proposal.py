@@ -1,0 +1,67 @@
+"""What discovery proposes: a spec, and beside each decision why it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from tenantry.discovery.links import Link
+from tenantry.model.evidence import Evidence
+from tenantry.model.name import Name
+from tenantry.model.spec import Spec, TablePart
+
+
+class Undecided(StrEnum):
+    """What becomes of tables that no path reaches: ask a person, shared, or the default tenant's."""
+
+    ASK = "ask"
+    SHARED = "shared"
+    DEFAULT = "default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Constraint:
+    """A unique constraint or index that would tie tenants together, and what to think of it.
+
+    `proposed`: it becomes per-tenant; otherwise that is left to a person.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    proposed: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """One table's part of the spec, with its reasons, a sentence each.
+
+    `links` are those that the part follows, the children's included, `others` those that it could follow.
+    """
+
+    table: Name
+    part: TablePart
+    reasons: tuple[str, ...] = ()
+    constraints: tuple[Constraint, ...] = ()
+    links: tuple[Link, ...] = ()
+    others: tuple[Link, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """The spec, its reasons, and the evidence for it.
+
+    `tenant` is the tenant table, which migrate makes where `create` says so.
+    """
+
+    spec: Spec
+    tenant: Name
+    reasons: tuple[str, ...] = ()
+    decisions: Mapping[Name, Decision] = field(default_factory=dict)
+    evidence: Evidence = field(default_factory=Evidence)
+
+    @property
+    def undecided(self) -> tuple[Decision, ...]:
+        """The tables for which a person must decide."""
+        return tuple(one for one in self.decisions.values() if one.part.undecided is not None)

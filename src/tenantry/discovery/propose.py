@@ -1,0 +1,98 @@
+"""From a schema and the answers of its data to a proposed spec."""
+
+from __future__ import annotations
+
+from tenantry.discovery.decide import assigned, decided, shared_by_data, unreached
+from tenantry.discovery.draft import Draft
+from tenantry.discovery.links import Link, Links
+from tenantry.discovery.proposal import Decision, Proposal, Undecided
+from tenantry.discovery.recognition import recognise, tenant_part
+from tenantry.discovery.search import Ask, Search, search
+from tenantry.errors import UsageError
+from tenantry.model.evidence import Evidence
+from tenantry.model.name import Name
+from tenantry.model.schema import Schema
+from tenantry.model.spec import TenantPart
+
+DEFAULT = "default"
+
+
+def propose(
+    schema: Schema, *, ask: Ask, tenant_table: str | None = None, undecided: Undecided = Undecided.ASK
+) -> Proposal:
+    """What `discover` writes; `ask` is called a few times, each time with a spec that says more.
+
+    `tenant_table` is named as in SQL; without it the table is recognised by its name. Raises UsageError where
+    the named table cannot be the tenant table, where several could be, and where there is nothing to migrate.
+    """
+    links = Links(schema)
+    if not links.tables:
+        raise UsageError(
+            f"There is no table in {', '.join(schema.schemas)}", remedy="Load the application's schema."
+        )
+    home = "public" if "public" in schema.schemas else schema.schemas[0]
+    name = recognise(schema, links, home, tenant_table)
+    tenant = tenant_part(schema, links, name, home)
+    if name is not None:
+        _take_up(links, name, tenant)
+    draft = Draft(links=links, home=home, tenant=tenant, table=name or Name.parse(tenant.table, schema=home))
+    if name is None or not links.reached(name):
+        return _one_tenant(draft, found=name is not None)
+    return _several_tenants(search(draft, ask), undecided)
+
+
+def _take_up(links: Links, name: Name, tenant: TenantPart) -> None:
+    """Columns with the tenant column's name and type belong to the tenant table, foreign key or not."""
+    key = links.tables[name].column(tenant.key)
+    for table in links.tables.values():
+        column = table.column(tenant.column)
+        if table.name == name or column is None or key is None or column.base_type != key.base_type:
+            continue
+        if not any(column.name in link.columns for link in links.up[table.name]):
+            links.add(
+                Link(
+                    table=table.name, columns=(column.name,), parent=name, parent_columns=(tenant.key,),
+                    nullable=not column.not_null, declared=False,
+                )
+            )  # fmt: skip
+
+
+def _one_tenant(draft: Draft, *, found: bool) -> Proposal:
+    """Nothing points at a tenant: the business that is there becomes the first one."""
+    reasons = [
+        f"No table {f'refers to {draft.table}' if found else 'has the name of a tenant table'}: the business"
+        f" that is here becomes the first tenant, {DEFAULT!r}, and owns every row.",
+        "Where all tenants are to see the same reference data, write shared = true instead of assign.",
+    ]
+    if not found:
+        reasons.append("If there is a tenant table, name it: tenantry discover --tenant-table TABLE.")
+    decisions = {name: assigned(draft, name, DEFAULT) for name in draft.others}
+    return _proposal(draft, decisions, Evidence(), reasons=tuple(reasons), default=DEFAULT)
+
+
+def _several_tenants(found: Search, undecided: Undecided) -> Proposal:
+    decisions = {}
+    for name in found.draft.others:
+        if name in found.draft.ways or name in found.draft.children:
+            decisions[name] = decided(found, name)
+        elif name in found.first.tables and found.first.tables[name].rows:
+            decisions[name] = shared_by_data(found, name)
+        else:
+            decisions[name] = unreached(found, name, undecided, DEFAULT)
+    default = DEFAULT if undecided is Undecided.DEFAULT else None
+    known = {*found.draft.ways, *found.draft.children}
+    reason = f"The tenants are the rows of {found.draft.table}; of {len(known)} tables, rows belong to them."
+    return _proposal(found.draft, decisions, found.evidence, reasons=(reason,), default=default)
+
+
+def _proposal(
+    draft: Draft, decisions: dict[Name, Decision], evidence: Evidence, *, default: str | None,
+    reasons: tuple[str, ...] = (),
+) -> Proposal:  # fmt: skip
+    spec = draft.spec().model_copy(
+        update={
+            "tenant": draft.tenant.model_copy(update={"default": default}),
+            "table": tuple(decision.part for decision in decisions.values()),
+        }
+    )
+    return Proposal(spec=spec, tenant=draft.table, reasons=reasons, decisions=decisions, evidence=evidence)

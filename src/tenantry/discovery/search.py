@@ -1,0 +1,90 @@
+"""Which tables find the tenant, and along which ways: asked of the data in a few rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from tenantry.discovery.draft import Draft, disputed, evidence_of, tells
+from tenantry.discovery.links import Link
+from tenantry.model.evidence import Evidence, TableEvidence
+from tenantry.model.name import Name
+from tenantry.model.spec import Spec
+
+Ask = Callable[[Spec], Evidence]
+"""Takes the census of a spec: resolve, census, run_census."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """The draft that the data bears out, with what it said.
+
+    `all` has every way that was asked about, and `first` the answers; `refused` are the tables whose children
+    were asked in vain.
+    """
+
+    draft: Draft
+    evidence: Evidence
+    all: Draft
+    first: Evidence
+    refused: dict[Name, TableEvidence]
+
+
+def search(draft: Draft, ask: Ask) -> Search:
+    """Follow every path; ask the children of what none reaches, until nothing new is found; prune."""
+    draft = draft.followed()
+    evidence = ask(draft.spec())
+    refused: dict[Name, TableEvidence] = {}
+    while children := _asked(draft, evidence, refused):
+        # Whether children agree is asked before anything is derived from them.
+        answers = ask(draft.asking(children).spec())
+        refused |= {name: answers.tables[name] for name in children if not _agree(answers.tables[name])}
+        accepted = {name: links for name, links in children.items() if name not in refused}
+        if accepted:
+            draft = draft.asking(accepted).followed()
+            evidence = ask(draft.spec())
+    pruned = _pruned(draft, evidence)
+    return Search(draft=pruned, evidence=ask(pruned.spec()), all=draft, first=evidence, refused=refused)
+
+
+def _asked(
+    draft: Draft, evidence: Evidence, refused: dict[Name, TableEvidence]
+) -> dict[Name, tuple[Link, ...]]:
+    """The tables that nothing reaches, with their links from tables that know their tenants."""
+    children = {
+        name: tuple(
+            link for link in draft.links.down[name] if tells(evidence, link.table) and not link.itself
+        )
+        for name in draft.others
+        if name not in draft.ways and name not in draft.children and name not in refused
+    }
+    return {name: links for name, links in children.items() if links}
+
+
+def _agree(evidence: TableEvidence) -> bool:
+    return evidence.found > 0 and evidence.several and disputed(evidence) == 0
+
+
+def _pruned(draft: Draft, evidence: Evidence) -> Draft:
+    """Without the ways that lead to shared tables, and those that a sure way makes needless."""
+    shared = {name for name, one in evidence.tables.items() if one.rows > 0 and one.found == 0}
+    ways = {}
+    for name, links in draft.ways.items():
+        kept = tuple(link for link in links if link.parent not in shared)
+        if name in shared:
+            continue
+        if kept and kept[0].parent not in draft.children and _is_sure(kept[0], evidence.tables[name]):
+            kept = kept[:1] if disputed(evidence.tables[name]) == 0 else kept
+        ways[name] = tuple(link for link in kept if not link.itself or _brings(link, evidence.tables[name]))
+    return replace(draft, ways={name: kept for name, kept in ways.items() if kept})
+
+
+def _is_sure(link: Link, evidence: TableEvidence) -> bool:
+    """Every row, also a future one, finds its tenant along the link."""
+    way = evidence_of(link, evidence)
+    return not link.nullable and way is not None and way.found == evidence.rows
+
+
+def _brings(link: Link, evidence: TableEvidence) -> bool:
+    way = evidence_of(link, evidence)
+    return way is not None and way.alone > 0

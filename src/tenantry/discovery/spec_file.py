@@ -1,0 +1,114 @@
+"""tenantry.toml as discover writes it: the spec, why each choice was made, and what is left for a person."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import tomlkit
+
+from tenantry.discovery.proposal import Constraint, Decision, Proposal
+from tenantry.model.spec import Hop, Orphans, Spec, TablePart, TenantPart
+
+WIDTH = 100
+
+
+def spec_text(proposal: Proposal) -> str:
+    """The commented file, which Spec.parse reads back; the same database gives the same text."""
+    blocks = [
+        _lines(_heading(proposal)),
+        _toml({"version": proposal.spec.version, "schemas": list(proposal.spec.schemas)}),
+        _lines(proposal.reasons) + _toml({"tenant": _tenant(proposal.spec.tenant)}),
+        *(_table(decision) for decision in proposal.decisions.values()),
+    ]
+    text = "\n".join(blocks)
+    # What is written is read once more before anybody relies on it.
+    assert Spec.parse(text) == proposal.spec
+    return text
+
+
+def _heading(proposal: Proposal) -> Iterator[str]:
+    kinds = Counter(_kind(decision.part) for decision in proposal.decisions.values())
+    counted = ", ".join(
+        f"{kinds[kind]} {kind}" for kind in ("owned", "mixed", "shared", "undecided") if kinds[kind]
+    )
+    yield "Proposed by `tenantry discover`, from the foreign keys and what the rows said."
+    yield f"{len(proposal.decisions)} tables beside the tenant table: {counted}."
+    if proposal.undecided:
+        yield "A person must decide before anything is migrated. Delete the line `undecided` at these tables"
+        yield from (f"  {decision.part.name}" for decision in proposal.undecided)
+        yield "and, where there are no paths or children yet, write one of"
+        yield "  shared = true                  # reference data, the same for all tenants"
+        yield '  assign = { tenant = "SLUG" }   # all rows belong to one tenant'
+        yield '  assign = { column = "NAME" }   # or sql or csv: each row has a slug or key'
+
+
+def _kind(part: TablePart) -> str:
+    if part.undecided is not None:
+        return "undecided"
+    if part.shared:
+        return "shared"
+    return "mixed" if part.orphans is Orphans.SHARED else "owned"
+
+
+def _tenant(part: TenantPart) -> dict[str, Any]:
+    written: dict[str, Any] = {
+        name: getattr(part, name) for name in ("table", "key", "slug", "column", "setting")
+    }
+    if part.default is not None:
+        written["default"] = part.default
+    if part.create:
+        written["create"] = True
+    return written
+
+
+def _table(decision: Decision) -> str:
+    part = decision.part
+    written: dict[str, Any] = {"name": part.name}
+    if part.shared:
+        written["shared"] = True
+    if part.paths:
+        written["paths"] = [[_hop(hop) for hop in path] for path in part.paths]
+    if part.children:
+        written["children"] = list(part.children)
+    if part.assign is not None:
+        written["assign"] = tomlkit.inline_table()
+        written["assign"].update(part.assign.model_dump(exclude_none=True))
+    if part.orphans is not Orphans.FAIL:
+        written["orphans"] = str(part.orphans)
+    if part.unique:
+        written["unique"] = list(part.unique)
+    if part.undecided is not None:
+        written["undecided"] = part.undecided
+    table = tomlkit.aot()
+    table.append(tomlkit.item(written))
+    notes = (_note(constraint) for constraint in decision.constraints)
+    return _lines(decision.reasons) + _toml({"table": table}) + _lines(notes)
+
+
+def _hop(hop: Hop) -> str | list[str]:
+    return hop[0] if len(hop) == 1 else list(hop)
+
+
+def _note(constraint: Constraint) -> str:
+    columns = f" ({', '.join(constraint.columns)})" if constraint.columns else ""
+    return f"unique {constraint.name}{columns}: {constraint.reason}."
+
+
+def _toml(content: dict[str, Any]) -> str:
+    return tomlkit.dumps(content)
+
+
+def _lines(sentences: Iterator[str] | tuple[str, ...]) -> str:
+    """Comment lines; a name with a line break in it stays within its comment."""
+    found = []
+    for sentence in sentences:
+        plain = "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in sentence)
+        indent = " " * (len(plain) - len(plain.lstrip()))
+        found += textwrap.wrap(
+            plain, WIDTH, initial_indent="# ", subsequent_indent="#   " + indent,
+            break_long_words=False, break_on_hyphens=False,
+        )  # fmt: skip
+    return "".join(f"{line}\n" for line in found)
