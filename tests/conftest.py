@@ -110,6 +110,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         )
 
 
+def _is_soak(item: pytest.Item) -> bool:
+    return item.get_closest_marker("soak") is not None or ROOT / "tests" / "soak" in item.path.parents
+
+
 def _runs_here(item: pytest.Item) -> bool:
     parameters = item.callspec.params if hasattr(item, "callspec") else {}
     names = getattr(item, "fixturenames", ())
@@ -117,7 +121,7 @@ def _runs_here(item: pytest.Item) -> bool:
         parameters.get("server_version", 0) is not None
         and ("server_13" not in names or 13 in installed())
         and ("realdb" not in names or REAL_DATABASES.is_dir())
-        and (item.get_closest_marker("soak") is not None) == item.config.getoption("--soak")
+        and _is_soak(item) == item.config.getoption("--soak")
     )
 
 
@@ -199,8 +203,8 @@ def crashable(server_version: int, run_folder: Path) -> Iterator[Server]:
 def role(server: Server) -> Iterator[Callable[..., str]]:
     """`role("LOGIN BYPASSRLS", name="auditor")` makes a role under a name of its own and returns it.
 
-    With create=False the name is only reserved. After the databases of the test, its roles are dropped, and those
-    that were made by others meanwhile.
+    With create=False the name is only reserved. After the databases of the test all roles are dropped that were
+    made meanwhile, by whomever.
     """
     with own_roles(server) as make:
         yield make
