@@ -39,9 +39,9 @@ class BackfillOptions:
     """How a fill proceeds; times in seconds, sizes in pages.
 
     `batch_seconds` is what a batch aims at: a writer that meets its locks waits no longer. `budget` is how
-    long rows or tables that others hold are waited for, before the fill fails. `unit` is what a worker takes at
-    a time, at most: between two stripes of a page the rest of its unit is gone through, long enough for other
-    transactions, our other workers' among them, to end, so that what the stripe left behind can be pruned; and
+    long rows or tables that others hold are waited for, before the fill fails. `unit` is what a worker takes
+    at a time, at most: between two stripes of a page the rest of its unit is gone through, long enough for
+    other transactions, our other workers' among them, to end, so that what the stripe left can be pruned;
     small enough to stay in memory.
     """
 
