@@ -33,6 +33,14 @@ def foreign_keys(schema: Schema, table: Table) -> tuple[ForeignKey, ...]:
     return tuple(found.values())
 
 
+class _WaitsError(Exception):
+    """A table's way ends at one that is undecided: so is the table."""
+
+    def __init__(self, on: Name) -> None:
+        super().__init__(on)
+        self.on = on
+
+
 class _Resolver:
     def __init__(self, spec: Spec, schema: Schema) -> None:
         self.spec = spec
@@ -47,6 +55,9 @@ class _Resolver:
         self.owned_names = {
             name for name, part in self.parts.items()
             if not part.shared and part.undecided is None
+        }  # fmt: skip
+        self.undecided = {
+            name: part.undecided for name, part in self.parts.items() if part.undecided is not None
         }  # fmt: skip
 
     def _error(self, message: str, remedy: str = "") -> UsageError:
@@ -182,6 +193,8 @@ class _Resolver:
             hops.append(hop)
             if hop.parent == self.tenant_name or self._root(hop.parent) in self.owned_names:
                 return Path(hops=tuple(hops))
+        if hops and self._root(hops[-1].parent) in self.undecided:
+            raise _WaitsError(self._root(hops[-1].parent))
         raise self._error(
             f"{place}: the path ends in {hops[-1].parent if hops else table.name}, which is neither owned nor the tenant table",
             remedy="Add hops until it reaches an owned table or the tenant table.",
@@ -196,6 +209,8 @@ class _Resolver:
         self._column(child, parts[-1], place)
         for key in self._keys(child):
             if parts[-1] in key.columns and self._root(key.parent) == table.name:
+                if child.name in self.undecided:
+                    raise _WaitsError(child.name)
                 if child.name not in self.owned_names:
                     raise self._error(f"{place}: {child.name} is not owned, so it cannot tell an owner")
                 return Child(table=child.name, columns=key.columns, own_columns=key.parent_columns,
@@ -291,11 +306,9 @@ class _Resolver:
     # --- all together
 
     def ownership(self) -> Ownership:
-        owned = {name: self._owned(name, self.parts[name]) for name in sorted(self.owned_names)}
+        owned = self._all_owned()
         owned = {name: replace(table, late=name not in self._certain(owned)) for name, table in owned.items()}
-        undecided = {
-            name: part.undecided for name, part in self.parts.items() if part.undecided is not None
-        }  # fmt: skip
+        undecided = dict(self.undecided)
         for name, table in self.schema.tables.items():
             if name not in self.parts and name != self.tenant_name and name not in self.heirs and table.kind is not Kind.FOREIGN:
                 undecided[name] = "the spec does not name it"
@@ -304,6 +317,17 @@ class _Resolver:
             shared=tuple(sorted(name for name, part in self.parts.items() if part.shared)),
             undecided=undecided, heirs={name: root for name, root in self.heirs.items() if root in owned},
         )  # fmt: skip
+
+    def _all_owned(self) -> dict[Name, Owned]:
+        owned: dict[Name, Owned] = {}
+        for name in sorted(self.owned_names):
+            try:
+                owned[name] = self._owned(name, self.parts[name])
+            except _WaitsError as waits:
+                self.owned_names.discard(name)
+                self.undecided[name] = f"{waits.on}, which it needs, is undecided"
+                return self._all_owned()
+        return owned
 
     def _certain(self, owned: dict[Name, Owned]) -> set[Name]:
         """Tables in which every new row gets its tenant at once, whatever an old application does."""

@@ -31,7 +31,7 @@ def run_census(
         with connection.transaction(force_rollback=True):
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             connection.execute(sql.SQL("SET LOCAL work_mem = {}").format(sql.Literal(WORK_MEM)))
-            # The rounds outdate the statistics of the shadows, and a nested loop would then take squared time.
+            # The rounds outdate the shadows' statistics, and a nested loop would then take squared time.
             connection.execute("SET LOCAL enable_nestloop = off")
             for work in census.shadows:
                 _perform(connection, work)
