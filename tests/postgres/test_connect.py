@@ -106,6 +106,7 @@ def test_server_and_role(database: Database, server: Server, role: Callable[...,
 def test_autocommit_can_be_left_off(database: Database) -> None:
     """The settings outlive the first transaction of a session that does not commit by itself."""
     with opened(database.dsn, autocommit=False) as connection:
+        assert not connection.autocommit
         connection.execute("SELECT 1")
         connection.rollback()
         assert connection.execute("SHOW search_path").fetchone() == ("pg_catalog",)

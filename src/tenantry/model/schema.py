@@ -189,7 +189,9 @@ class Function:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Role:
-    """`operator` and `usage_of` are asked with pg_has_role(…, 'usage')."""
+    """`usage_of`: the roles whose privileges it has without asking, predefined ones such as pg_read_all_data too.
+
+    For superusers, who have them all, and for predefined roles, which Schema.roles leaves out, it is not listed."""
 
     name: str
     superuser: bool = False

@@ -33,7 +33,7 @@ from tenantry.model.schema import (
 from tenantry.postgres.locks import exclusive
 from tenantry.postgres.queries import read_queries
 
-LONGEST_WAIT = 5
+LONGEST_WAIT = 3
 EVERY_SCHEMA = "*"
 OUR_PREFIXES = ("tenantry_", "~tenantry_")
 
@@ -51,8 +51,8 @@ def read_schema(connection: psycopg.Connection[TupleRow], schemas: Sequence[str]
 
     The connection is one of tenantry.postgres.connect: names are qualified by its search_path. Partitions,
     heirs and the views that read a table come along whatever their schema; functions and roles are those of
-    the database. In a transaction of the caller it waits as long as that one does for locks; else
-    LONGEST_WAIT seconds.
+    the database. In a transaction of the caller it waits for locks as long as that one does, else for
+    LONGEST_WAIT seconds each.
 
     Raises UsageError for a schema that does not exist, and Failed where another session keeps a table to
     itself.
@@ -78,7 +78,8 @@ def read_schema(connection: psycopg.Connection[TupleRow], schemas: Sequence[str]
 def _read_in_snapshot(connection: psycopg.Connection[TupleRow], schemas: Sequence[str], ours: Ours) -> Schema:
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        # PostgreSQL locks a table to write its definition, and would wait for a VACUUM FULL without a word.
+        # PostgreSQL locks a table to write its definition, and would wait for a VACUUM FULL without a word,
+        # with locks on what it has read, behind which the application's statements could queue.
         connection.execute("SELECT set_config('lock_timeout', %s, true)", [f"{LONGEST_WAIT}s"])
         return _Reader(connection, ours).schema(schemas)
 

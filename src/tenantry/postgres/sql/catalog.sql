@@ -12,29 +12,19 @@ SELECT current_setting('server_version_num')::int AS version, current_database()
 
 -- name: tables
 -- Partitions and heirs come along from whatever schema: a tree that misses one would leak.
--- Sizes wait for an ACCESS EXCLUSIVE lock; where another session has or wants one, the last known size is taken.
 WITH RECURSIVE listed(oid) AS (
     SELECT c.oid
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = ANY(%(schemas)s) AND c.relkind IN ('r', 'p', 'f')
   UNION
     SELECT i.inhrelid FROM listed JOIN pg_catalog.pg_inherits i ON i.inhparent = listed.oid
-), locked AS MATERIALIZED (
-    SELECT DISTINCT coalesce(x.indrelid, t.oid, l.relation) AS oid
-    FROM pg_catalog.pg_locks l
-    LEFT JOIN pg_catalog.pg_index x ON x.indexrelid = l.relation
-    LEFT JOIN pg_catalog.pg_class t ON t.reltoastrelid = l.relation
-    WHERE l.mode = 'AccessExclusiveLock' AND l.pid IS DISTINCT FROM pg_backend_pid()
-      AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
 )
 SELECT c.oid::bigint AS oid, n.nspname::text AS schema, c.relname::text AS name, c.relkind::text AS kind,
        pg_get_userbyid(c.relowner)::text AS owner,
        c.relrowsecurity AS row_security, c.relforcerowsecurity AS forced,
        c.relreplident::text AS replica_identity, c.relispartition AS is_partition,
        greatest(c.reltuples, 0)::float8 AS rows,
-       CASE WHEN c.relkind <> 'r' THEN 0
-            WHEN c.oid IN (SELECT oid FROM locked) THEN c.relpages::bigint * current_setting('block_size')::bigint
-            ELSE coalesce(pg_total_relation_size(c.oid), 0) END AS bytes,
+       coalesce(pg_total_relation_size(c.oid), 0) AS bytes,
        ARRAY(SELECT ARRAY[pn.nspname::text, p.relname::text]
              FROM pg_catalog.pg_inherits i
              JOIN pg_catalog.pg_class p ON p.oid = i.inhparent
