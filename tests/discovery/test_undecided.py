@@ -1,4 +1,4 @@
-"""What hangs on an undecided table is undecided too: the line to edit is named, and nothing is called misspelt."""
+"""What hangs on an undecided table is undecided too, instead of being called misspelt."""
 
 from tenantry.model.name import Name
 from tenantry.model.schema import Column, ForeignKey, Schema, Table, Unique

@@ -134,14 +134,19 @@ def _word(name: str) -> str:
 
 def _slug(table: Table, key: str) -> str:
     unique = {unique.columns for unique in table.uniques if not unique.partial}
-    texts = {column.name for column in table.columns if column.base_type.partition("(")[0] in _TEXT}
-    named = [name for name in _SLUGS if name in texts]
+    texts = {
+        column.name.lower(): column.name
+        for column in table.columns
+        if column.base_type.partition("(")[0] in _TEXT
+    }
+    named = [texts[name] for name in _SLUGS if name in texts]
     return next((name for name in named if (name,) in unique), named[0] if named else key)
 
 
 def _column(schema: Schema, there: list[str]) -> str:
     if there:
-        return Counter(there).most_common(1)[0][0]
+        counts = Counter(there)
+        return min(counts, key=lambda name: (-counts[name], name != "tenant_id", name))
     return next(name for name in _column_names() if not _taken(schema, name))
 
 
