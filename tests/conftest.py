@@ -203,8 +203,8 @@ def crashable(server_version: int, run_folder: Path) -> Iterator[Server]:
 def role(server: Server) -> Iterator[Callable[..., str]]:
     """`role("LOGIN BYPASSRLS", name="auditor")` makes a role under a name of its own and returns it.
 
-    With create=False the name is only reserved. After the databases of the test all roles are dropped that were
-    made meanwhile, by whomever.
+    With create=False the name is only reserved. All roles made during the test, by whomever, are dropped
+    after its databases.
     """
     with own_roles(server) as make:
         yield make
