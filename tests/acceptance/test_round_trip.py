@@ -30,10 +30,12 @@ def checksums(database: Database, columns: dict[str, list[str]] | None = None) -
             " NOT IN ('pg_catalog', 'information_schema', 'tenantry') GROUP BY 1"
         ).fetchall()
         for table, names in tables:
-            row = sql.SQL("ROW({})::text").format(sql.SQL(", ").join(map(sql.Identifier, (columns or {}).get(table, names))))
-            query = sql.SQL("SELECT count(*), coalesce(sum(('x' || substr(md5({}), 1, 15))::bit(60)::bigint), 0)::text FROM {}").format(
-                row, sql.SQL(table)
+            row = sql.SQL("ROW({})::text").format(
+                sql.SQL(", ").join(map(sql.Identifier, (columns or {}).get(table, names)))
             )
+            query = sql.SQL(
+                "SELECT count(*), coalesce(sum(('x' || substr(md5({}), 1, 15))::bit(60)::bigint), 0)::text FROM {}"
+            ).format(row, sql.SQL(table))
             found[table] = connection.execute(query).fetchone()
     return found
 
@@ -64,7 +66,9 @@ def everything_default(database: Database, role: str) -> Spec:
     return Spec.parse(head + "\n".join(tables))
 
 
-def there_and_back(database: Database, spec: Spec, until: Phase = Phase.CONTRACT, *, force: bool = False) -> None:
+def there_and_back(
+    database: Database, spec: Spec, until: Phase = Phase.CONTRACT, *, force: bool = False
+) -> None:
     dump, names, rows = database.dump(), columns(database), checksums(database)
     target = Target(database.dsn)
     migrate(target, spec, MigrateOptions(until=until, force=force))
@@ -79,7 +83,9 @@ def there_and_back(database: Database, spec: Spec, until: Phase = Phase.CONTRACT
 
 @pytest.mark.parametrize("until", list(Phase))
 @pytest.mark.parametrize("preset", PRESETS)
-def test_presets(preset: str, until: Phase, template: Callable[..., Database], role: Callable[..., str]) -> None:
+def test_presets(
+    preset: str, until: Phase, template: Callable[..., Database], role: Callable[..., str]
+) -> None:
     """Each preset comes back from every phase."""
 
     def build(database: Database) -> None:

@@ -18,7 +18,7 @@ from tenantry.planning import Plan, make_plan
 from tenantry.postgres.catalog import read_schema
 from tenantry.postgres.connect import Target, connect
 from tenantry.postgres.journal import Entry, Journal
-from tenantry.steps import GlobalUniqueDropped, TenantColumn, TenantTableMade, from_json
+from tenantry.steps import GlobalUniqueDropped, NotNull, TenantColumn, TenantTableMade, from_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class Session:
         does not fit the database."""
         journal = Journal(connection)
         entries = journal.entries()
-        schema = with_dropped(read_schema(connection, spec.schemas, ours=ours(entries)), entries)
+        schema = as_found(read_schema(connection, spec.schemas, ours=ours(entries)), entries)
         plan = make_plan(spec, schema)
         return cls(target=target, connection=connection, journal=journal, spec=spec, schema=schema, plan=plan,
                    entries=entries)  # fmt: skip
@@ -61,15 +61,22 @@ def ours(entries: Mapping[str, Entry]) -> Ours:
     return Ours(tables=frozenset(live), columns=columns, created=frozenset(created), kept=frozenset(kept))
 
 
-def with_dropped(schema: Schema, entries: Mapping[str, Entry]) -> Schema:
-    """The schema with the user's unique indexes that contract has dropped."""
+def as_found(schema: Schema, entries: Mapping[str, Entry]) -> Schema:
+    """The schema with what our steps have changed of the user's own objects put back: the unique indexes that contract
+    has dropped, and the NULLs that the user's own tenant columns allowed."""
     tables = dict(schema.tables)
     for entry in entries.values():
         step = from_json(entry.value)
-        if isinstance(step, GlobalUniqueDropped) and step.table in tables:
-            table = tables[step.table]
-            if all(unique.name != step.unique.name for unique in table.uniques):
-                tables[step.table] = replace(table, uniques=(*table.uniques, step.unique))
+        table = tables.get(step.table)
+        if table is None:
+            continue
+        if isinstance(step, GlobalUniqueDropped) and all(unique.name != step.unique.name for unique in table.uniques):
+            tables[step.table] = replace(table, uniques=(*table.uniques, step.unique))
+        elif isinstance(step, NotNull):
+            columns = tuple(
+                replace(column, not_null=False) if column.name == step.column else column for column in table.columns
+            )
+            tables[step.table] = replace(table, columns=columns)
     return replace(schema, tables=tables)
 
 
