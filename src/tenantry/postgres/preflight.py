@@ -61,7 +61,7 @@ class SchemaAccess:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """Another session in this database; ages in seconds, None where there is none or it is `hidden` from us."""
+    """Another session in this database; ages in seconds, None where there is none or we may not see it."""
 
     pid: int
     user: str
@@ -126,7 +126,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NarrowedTrigger:
-    """A trigger that fires on some updates only: of its columns, or under the condition in its `definition`."""
+    """A trigger of some updates only: of its columns, or under the condition in its `definition`."""
 
     table: Name
     name: str

@@ -1,4 +1,4 @@
-"""Preflight: what stands in the way of a run, found before anything is changed. One family of findings, one file."""
+"""Preflight: what stands in the way of a run, found before anything is changed. One family, one file."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 import psycopg
 
+from tenantry.execution.preflight.application import application_findings
+from tenantry.execution.preflight.around import around_findings
 from tenantry.execution.preflight.privileges import privilege_findings
 from tenantry.execution.preflight.roles import role_findings
 from tenantry.execution.preflight.rows import row_findings
@@ -27,21 +29,28 @@ WORKERS = 2
 
 
 def preflight(
-    connection: psycopg.Connection[Any], *, schema: Schema, plan: Plan, until: Phase, free_space: int | None,
+    connection: psycopg.Connection[Any],
+    *,
+    schema: Schema,
+    plan: Plan,
+    until: Phase,
+    free_space: int | None,
     workers: int = WORKERS,
-) -> tuple[Finding, ...]:  # fmt: skip
+) -> tuple[Finding, ...]:
     """What is found about applying the plan's steps up to `until`, those that refuse the run first.
 
-    `plan` should have the steps that are not in force yet: findings are about its steps only. `free_space` is in
-    bytes, None where nobody has said. `connection` is one of tenantry.postgres.connect; it only reads.
+    `plan` should have the steps that are not in force yet: findings are about its steps only. `free_space` is
+    in bytes, None where nobody has said. `connection` is one of tenantry.postgres.connect; it only reads.
 
     A finding named `privilege-…` says that our role may not do what a step does.
-    """  # fmt: skip
+    """
     scope = Scope.of(schema, plan, until)
     facts = read_facts(
-        connection, roles=sorted(scope.acted_as), schemas=sorted(scope.schemas | {WORKSHOP}),
+        connection,
+        roles=sorted(scope.acted_as),
+        schemas=sorted(scope.schemas | {WORKSHOP}),
         application=scope.application or "",
-    )  # fmt: skip
+    )
     free = free_space if free_space is not None else free_bytes(facts.room, connection.info.host)
     found = [*_pure(scope, facts, workers), *space_findings(scope, facts.room, free)]
     return tuple(sorted(found, key=lambda finding: not finding.refuses))
@@ -52,4 +61,6 @@ def _pure(scope: Scope, facts: Facts, workers: int) -> Iterator[Finding]:
     yield from server_findings(scope, facts, workers)
     yield from session_findings(scope, facts)
     yield from row_findings(scope, facts)
+    yield from application_findings(scope, facts)
     yield from role_findings(scope, facts)
+    yield from around_findings(scope, facts)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tenantry.execution.preflight.scope import Scope
-from tenantry.model.finding import Finding, Severity
+from tenantry.execution.preflight.verdict import refused
+from tenantry.model.finding import Finding
 from tenantry.model.name import Name, quoted
 from tenantry.postgres.preflight import Facts
 from tenantry.steps import ApplicationRole, PartitionedIndex, SchemaUsage, TenantIndex, TenantTableMade
@@ -13,6 +14,7 @@ from tenantry.steps.catalog import WORKSHOP
 
 
 def privilege_findings(scope: Scope, facts: Facts) -> Iterator[Finding]:
+    yield from _missing_schemas(scope, facts)
     if facts.server.superuser:
         return
     yield from _ownership(scope, facts)
@@ -22,10 +24,13 @@ def privilege_findings(scope: Scope, facts: Facts) -> Iterator[Finding]:
 
 
 def _lacking(name: str, message: str, remedy: str, table: Name | None = None) -> Finding:
-    return Finding(
-        name=f"privilege-{name}", severity=Severity.ERROR, message=message, remedy=remedy, table=table, refuses=True,
+    return refused(
+        name=f"privilege-{name}",
+        message=message,
+        remedy=remedy,
+        table=table,
         forcible=False,
-    )  # fmt: skip
+    )
 
 
 def _ownership(scope: Scope, facts: Facts) -> Iterator[Finding]:
@@ -51,28 +56,42 @@ def _ownership(scope: Scope, facts: Facts) -> Iterator[Finding]:
         )
 
 
+def _missing_schemas(scope: Scope, facts: Facts) -> Iterator[Finding]:
+    known = {access.name for access in facts.schemas}
+    for name in sorted(scope.schemas - known - {WORKSHOP}):
+        yield refused(
+            name="schema-missing",
+            message=f"There is no schema {name}, where the tenant table is to be made",
+            remedy=f"CREATE SCHEMA {quoted(name)}",
+            forcible=False,
+        )
+
+
 def _schemas(scope: Scope, facts: Facts) -> Iterator[Finding]:
     user = quoted(facts.server.user)
     making = {
-        step.table.schema for step in scope.steps if isinstance(step, TenantIndex | PartitionedIndex | TenantTableMade)
-    }  # fmt: skip
+        step.table.schema
+        for step in scope.steps
+        if isinstance(step, TenantIndex | PartitionedIndex | TenantTableMade)
+    }
     opening = {step.table.schema for step in scope.steps if isinstance(step, SchemaUsage)}
     known = {access.name: access for access in facts.schemas}
     for name in sorted(scope.schemas - {WORKSHOP}):
-        if name not in known:
-            yield _lacking("schema", f"there is no schema {name}", f"CREATE SCHEMA {quoted(name)}")
+        access = known.get(name)
+        if access is None:
             continue
-        access = known[name]
         if name in making and not access.creates:
             yield _lacking(
-                "create", f"{facts.server.user} may not make tables and indexes in the schema {name}",
+                "create",
+                f"{facts.server.user} may not make tables and indexes in the schema {name}",
                 f"GRANT CREATE ON SCHEMA {quoted(name)} TO {user}",
-            )  # fmt: skip
+            )
         if name in opening and not access.open_to_application and not access.grants_usage:
             yield _lacking(
-                "usage", f"{facts.server.user} may not let {scope.application} use the schema {name}",
+                "usage",
+                f"{facts.server.user} may not let {scope.application} use the schema {name}",
                 f"GRANT USAGE ON SCHEMA {quoted(name)} TO {user} WITH GRANT OPTION",
-            )  # fmt: skip
+            )
 
 
 def _workshop(facts: Facts) -> Iterator[Finding]:
@@ -80,14 +99,16 @@ def _workshop(facts: Facts) -> Iterator[Finding]:
     access = next((access for access in facts.schemas if access.name == WORKSHOP), None)
     if access is None and not facts.server.can_create_schema:
         yield _lacking(
-            "journal", f"{facts.server.user} may not create the schema {WORKSHOP}, which holds the journal",
+            "journal",
+            f"{facts.server.user} may not create the schema {WORKSHOP}, which holds the journal",
             f"GRANT CREATE ON DATABASE {database} TO {user}",
-        )  # fmt: skip
+        )
     if access is not None and not access.creates:
         yield _lacking(
-            "journal", f"{facts.server.user} may not write into the schema {WORKSHOP}, which holds the journal",
+            "journal",
+            f"{facts.server.user} may not write into the schema {WORKSHOP}, which holds the journal",
             f"connect as the role that ran tenantry first, or GRANT that role TO {user}",
-        )  # fmt: skip
+        )
 
 
 def _application(scope: Scope, facts: Facts) -> Iterator[Finding]:
@@ -96,6 +117,7 @@ def _application(scope: Scope, facts: Facts) -> Iterator[Finding]:
     if role is None or not making or role in scope.schema.roles or facts.server.can_create_role:
         return
     yield _lacking(
-        "create-role", f"{facts.server.user} may not create the application role {role}",
-        f"have it created (CREATE ROLE {quoted(role)} NOLOGIN), or ALTER ROLE {quoted(facts.server.user)} CREATEROLE",
-    )  # fmt: skip
+        "create-role",
+        f"{facts.server.user} may not create the application role {role}",
+        f"CREATE ROLE {quoted(role)} NOLOGIN as a role that may, or give {facts.server.user} CREATEROLE",
+    )

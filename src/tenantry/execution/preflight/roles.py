@@ -1,4 +1,4 @@
-"""Who is shut out by isolate, who is not although it should be, and what leads around the policies (hazards 10, 13)."""
+"""Who is shut out by isolate, and who is not although it should be (hazard 10)."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from tenantry.execution.preflight.scope import Scope
-from tenantry.model.finding import Finding, Severity
-from tenantry.model.name import Name, quoted
-from tenantry.model.schema import Grant, Kind, Role
+from tenantry.execution.preflight.verdict import refused, warned
+from tenantry.model.finding import Finding
+from tenantry.model.name import Name
+from tenantry.model.schema import Grant, Role
 from tenantry.postgres.preflight import Facts
 
 PUBLIC = "PUBLIC"
 EVERYTHING = frozenset(("pg_read_all_data", "pg_write_all_data"))
 CLASSIFY = "list it in [application] legacy_roles, grant it the application role, or revoke its privileges"
-SECURE_VIEWS = 15
+CLASSIFY_PUBLIC = "REVOKE the privileges FROM PUBLIC, and grant them to roles that have a class"
 SAFE_CREATE_ROLE = 16
 """The first version where CREATEROLE does not mean membership in any role."""
 
@@ -28,11 +29,10 @@ def role_findings(scope: Scope, facts: Facts) -> Iterator[Finding]:
     yield from _connected(scope, facts, frozenset(holders))
     yield from _missing_legacy(scope)
     yield from _application(scope)
-    yield from _views(scope)
 
 
 def _classified(scope: Scope, role: str) -> bool:
-    """Application, legacy, operator, a member of one with its privileges, or a role that bypasses row security."""
+    """Application, legacy, operator, a member of one with its privileges, or one that bypasses policies."""
     classes = scope.operators | scope.legacy | frozenset((scope.application or "",))
     return scope.bypasses(role) or scope.has(role, classes)
 
@@ -40,7 +40,9 @@ def _classified(scope: Scope, role: str) -> bool:
 def _holders(scope: Scope) -> dict[str, dict[Name, set[str]]]:
     """Roles in no class with privileges on guarded relations or their views: which, on what."""
     granted: list[tuple[Name, Iterable[Grant]]] = [
-        (name, scope.schema.tables[name].grants) for name in sorted(scope.guarded) if name in scope.schema.tables
+        (name, scope.schema.tables[name].grants)
+        for name in sorted(scope.guarded)
+        if name in scope.schema.tables
     ]
     granted += [(view.name, view.grants) for view in scope.views]
     found: dict[str, dict[Name, set[str]]] = {}
@@ -58,17 +60,16 @@ def _unclassified(scope: Scope, holders: dict[str, dict[Name, set[str]]]) -> Ite
     for role, held in holders.items():
         names = sorted(held)
         tables = ", ".join(map(str, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-        remedy = CLASSIFY if role != PUBLIC else "REVOKE the privileges FROM PUBLIC and grant them to roles with a class"
-        yield Finding(
-            name="role-unclassified", severity=Severity.ERROR, refuses=True, count=len(names) or None,
-            message=f"{role} has privileges on {tables or 'all tables'} and will see no owned row from isolate on",
-            remedy=remedy,
+        yield refused(
+            name="role-unclassified",
+            count=len(names) or None,
+            message=f"{role} may use {tables or 'all tables'}, and sees no owned row from isolate on",
+            remedy=CLASSIFY_PUBLIC if role == PUBLIC else CLASSIFY,
             samples=tuple({"relation": str(name), "privileges": sorted(held[name])} for name in names[:20]),
-        )  # fmt: skip
+        )
 
 
 def _connected(scope: Scope, facts: Facts, holders: frozenset[str]) -> Iterator[Finding]:
-    ours = frozenset((facts.server.user, facts.server.session_user))
     shut_out: dict[str, Counter[str]] = {}
     operating: dict[str, Counter[str]] = {}
     for session in facts.sessions:
@@ -77,20 +78,24 @@ def _connected(scope: Scope, facts: Facts, holders: frozenset[str]) -> Iterator[
         if not _classified(scope, session.user):
             if PUBLIC in holders or scope.has(session.user, holders):
                 shut_out.setdefault(session.user, Counter())[session.application] += 1
-        elif scope.has(session.user, scope.operators) and session.user not in ours | scope.legacy:
+        elif session.user not in scope.legacy and (
+            scope.bypasses(session.user) or scope.has(session.user, scope.operators)
+        ):
             operating.setdefault(session.user, Counter())[session.application] += 1
     for role, applications in sorted(shut_out.items()):
-        yield Finding(
-            name="role-connected", severity=Severity.ERROR, refuses=True, count=applications.total(),
-            message=f"{_sessions(applications)} of {role} will see no owned row from isolate on",
+        yield refused(
+            name="role-connected",
+            count=applications.total(),
+            message=f"{_sessions(applications)} of {role} see no owned row from isolate on",
             remedy=f"end the applications that connect as {role}, or {CLASSIFY}",
-        )  # fmt: skip
+        )
     for role, applications in sorted(operating.items()):
-        yield Finding(
-            name="operator-connected", severity=Severity.WARNING, count=applications.total(),
-            message=f"{_sessions(applications)} of {role}, which maintains the tables, see the rows of all tenants",
+        yield warned(
+            name="operator-connected",
+            count=applications.total(),
+            message=f"{_sessions(applications)} of {role}, whom no policy holds, see all tenants' rows",
             remedy=f"let applications connect as a member of {scope.application}",
-        )  # fmt: skip
+        )
 
 
 def _sessions(applications: Counter[str]) -> str:
@@ -101,22 +106,24 @@ def _sessions(applications: Counter[str]) -> str:
 
 def _missing_legacy(scope: Scope) -> Iterator[Finding]:
     for role in sorted(scope.legacy - set(scope.schema.roles)):
-        yield Finding(
-            name="legacy-role-missing", severity=Severity.ERROR, refuses=True, forcible=False,
+        yield refused(
+            name="legacy-role-missing",
+            forcible=False,
             message=f"There is no role {role}, which [application] legacy_roles names",
             remedy="correct the name, or leave it out",
-        )  # fmt: skip
+        )
 
 
 def _application(scope: Scope) -> Iterator[Finding]:
     role = scope.schema.roles.get(scope.application or "")
     reasons = tuple(_unsafe(scope, role)) if role is not None else ()
     if role is not None and reasons:
-        yield Finding(
-            name="application-role-unsafe", severity=Severity.ERROR, refuses=True, forcible=False,
-            message=f"The policies do not hold for the application role {role.name}: it {' and '.join(reasons)}",
+        yield refused(
+            name="application-role-unsafe",
+            forcible=False,
+            message=f"No policy holds the application role {role.name}: it {' and '.join(reasons)}",
             remedy="name another role in [application] role, or take these away from it",
-        )  # fmt: skip
+        )
 
 
 def _unsafe(scope: Scope, role: Role) -> Iterator[str]:
@@ -127,8 +134,11 @@ def _unsafe(scope: Scope, role: Role) -> Iterator[str]:
         yield "has BYPASSRLS"
     if role.create_role and scope.schema.major < SAFE_CREATE_ROLE:
         yield "has CREATEROLE, with which it can join any role"
-    owned = [name for name in sorted(scope.guarded) if name in scope.schema.tables
-             and scope.schema.tables[name].owner == role.name]  # fmt: skip
+    owned = [
+        name
+        for name in sorted(scope.guarded)
+        if name in scope.schema.tables and scope.schema.tables[name].owner == role.name
+    ]
     if owned:
         yield f"owns {owned[0]}" + (f" and {len(owned) - 1} more" if len(owned) > 1 else "")
     powerful = {name for name, known in scope.schema.roles.items() if known.superuser or known.bypasses}
@@ -137,28 +147,3 @@ def _unsafe(scope: Scope, role: Role) -> Iterator[str]:
         yield f"is a member of {', '.join(above)}"
     elif role.name in scope.operators and not owned:
         yield "is the operator"
-
-
-def _views(scope: Scope) -> Iterator[Finding]:
-    """Before PostgreSQL 15 a view reads as its owner; a materialised view holds what was read, at any time."""
-    for view in scope.views:
-        others = sorted({grant.grantee for grant in view.grants if not _sees_all(scope, grant.grantee)})
-        if not others:
-            continue
-        who = ", ".join(others)
-        if view.kind is Kind.MATERIALIZED_VIEW:
-            yield Finding(
-                name="materialized-view-granted", severity=Severity.WARNING, table=view.name,
-                message=f"{who} may read the materialised view {view.name}, which holds the rows of all tenants",
-                remedy=f"REVOKE ALL ON {view.name} FROM {', '.join(map(quoted, others))}",
-            )  # fmt: skip
-        elif scope.schema.major < SECURE_VIEWS:
-            yield Finding(
-                name="view-reads-as-owner", severity=Severity.WARNING, table=view.name,
-                message=f"{who} may read the view {view.name}, which shows the rows of all tenants before PostgreSQL 15",
-                remedy="upgrade to PostgreSQL 15, or revoke the privilege",
-            )  # fmt: skip
-
-
-def _sees_all(scope: Scope, role: str) -> bool:
-    return scope.bypasses(role) or scope.has(role, scope.operators)

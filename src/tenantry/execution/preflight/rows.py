@@ -1,4 +1,4 @@
-"""What an in-place fill sets off: the user's triggers and rules on UPDATE, and publications (hazards 2 and 5)."""
+"""What an in-place fill sets off: triggers and rules on UPDATE, and publications (hazards 2 and 5)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 from tenantry.execution.preflight.scope import Scope
 from tenantry.execution.preflight.source import acts
+from tenantry.execution.preflight.verdict import noted, refused
 from tenantry.model.finding import Finding, Severity
-from tenantry.model.name import quoted
+from tenantry.model.name import Name, quoted
 from tenantry.model.schema import Table, Trigger
 from tenantry.postgres.preflight import Facts, NarrowedTrigger
 from tenantry.steps.assignment import ASSIGN
@@ -27,15 +28,31 @@ _UNCHANGED = re.compile(
 def row_findings(scope: Scope, facts: Facts) -> Iterator[Finding]:
     yield from _sorted_last(scope)
     narrowed = {(trigger.table, trigger.name): trigger for trigger in facts.narrowed}
+    told: set[tuple[Name, str]] = set()
     for name in sorted(scope.fills):
-        table = scope.schema.tables[name]
-        for trigger in table.triggers:
-            if trigger.enabled in FIRES and "UPDATE" in trigger.events:
-                if _passed_by(narrowed.get((name, trigger.name))):
-                    continue
-                yield from _trigger(scope, table, trigger)
+        for trigger in scope.schema.tables[name].triggers:
+            origin = _origin(scope, name, trigger)
+            fires = trigger.enabled in FIRES and "UPDATE" in trigger.events
+            if (
+                fires
+                and (origin, trigger.name) not in told
+                and not _passed_by(narrowed.get((name, trigger.name)))
+            ):
+                told.add((origin, trigger.name))
+                yield from _trigger(scope, name, origin, trigger)
     yield from _rules(scope, facts)
     yield from _publications(scope, facts)
+
+
+def _origin(scope: Scope, name: Name, trigger: Trigger) -> Name:
+    """The table that the trigger was made on, of which partitions have copies."""
+    found = name
+    for ancestor in scope.lineage(name):
+        table = scope.schema.tables.get(ancestor)
+        if table is None or all(trigger.name != other.name for other in table.triggers):
+            break
+        found = ancestor
+    return found
 
 
 def _passed_by(trigger: NarrowedTrigger | None) -> bool:
@@ -54,50 +71,55 @@ def _only_changes(definition: str) -> bool:
 
 def _sorted_last(scope: Scope) -> Iterator[Finding]:
     """Triggers fire in the order of the bytes of their names."""
-    for name in sorted(scope.assigned):
-        table = scope.schema.tables.get(name)
-        for trigger in table.triggers if table is not None else ():
+    for name in sorted(scope.assigned.intersection(scope.schema.tables)):
+        for trigger in scope.schema.tables[name].triggers:
             fires = trigger.before and trigger.row and trigger.enabled in FIRES
-            if fires and trigger.name.encode() > ASSIGN.encode() and {"INSERT", "UPDATE"}.intersection(trigger.events):
-                if table is not None and table.partition_of in scope.assigned:
-                    continue
-                yield Finding(
-                    name="trigger-sorts-last", severity=Severity.ERROR, table=name, refuses=True, forcible=False,
-                    message=f"The trigger {trigger.name} on {name} fires after {ASSIGN}, and can change what a tenant"
-                    " was derived from",
-                    remedy=f"ALTER TRIGGER {quoted(trigger.name)} ON {name} RENAME TO a name that sorts before it",
-                )  # fmt: skip
+            late = trigger.name.encode() > ASSIGN.encode() and {"INSERT", "UPDATE"}.intersection(
+                trigger.events
+            )
+            if fires and late and _origin(scope, name, trigger) == name:
+                yield refused(
+                    name="trigger-sorts-last",
+                    table=name,
+                    forcible=False,
+                    message=f"The trigger {trigger.name} on {name} fires after {ASSIGN}, and can change what"
+                    " the tenant was derived from",
+                    remedy=f"ALTER TRIGGER {quoted(trigger.name)} ON {name} RENAME TO an earlier name",
+                )
 
 
-def _trigger(scope: Scope, table: Table, trigger: Trigger) -> Iterator[Finding]:
-    where = f"{trigger.name} on {table.name}"
-    disable = f"ALTER TABLE {table.name} DISABLE TRIGGER {quoted(trigger.name)}"
+def _trigger(scope: Scope, filled: Name, table: Name, trigger: Trigger) -> Iterator[Finding]:
+    where = f"{trigger.name} on {table}"
     if not trigger.before:
         kind = "constraint trigger" if trigger.constraint else "trigger"
-        each = "each row" if trigger.row else "each batch"
-        yield Finding(
-            name="fill-fires-after-trigger", severity=Severity.ERROR, table=table.name, refuses=True,
-            message=f"The {kind} {where} runs {trigger.function} after an UPDATE, and so for {each} of the fill",
+        each = "row" if trigger.row else "batch"
+        yield refused(
+            name="fill-fires-after-trigger",
+            table=table,
+            message=f"The {kind} {where} runs {trigger.function} after UPDATE: for each {each} of the fill",
             remedy=f"{CONSTANT}; or see that it may run, and --force",
-        )  # fmt: skip
-    elif (act := acts(trigger.source)) is not None:
-        yield Finding(
-            name="fill-fires-before-trigger", severity=Severity.ERROR, table=table.name, refuses=True,
+        )
+    elif (act := acts(trigger.source, row=trigger.row)) is not None:
+        yield refused(
+            name="fill-fires-before-trigger",
+            table=table,
             message=f"The trigger {where} does more than change its row ({act}), and runs for the fill, too",
             remedy=f"{CONSTANT}; or see that it lets the fill pass, and --force",
-        )  # fmt: skip
-    elif table.name not in scope.assigned and trigger.row:
-        yield Finding(
-            name="fill-keeps-before-trigger", severity=Severity.ERROR, table=table.name, refuses=True,
-            message=f"The trigger {where} changes the rows whose {scope.fills[table.name].column} is filled,"
-            " and nothing undoes that",
-            remedy=f"{disable} until the fill is done, or --force",
-        )  # fmt: skip
+        )
+    elif trigger.row and filled not in scope.assigned:
+        yield refused(
+            name="fill-keeps-before-trigger",
+            table=table,
+            message=f"The trigger {where} changes the rows whose {scope.fills[filled].column} is filled, and"
+            " nothing undoes that",
+            remedy="let it fire on UPDATE OF the columns that it is about, or --force",
+        )
     elif trigger.row:
-        yield Finding(
-            name="fill-undoes-before-trigger", severity=Severity.INFO, table=table.name,
+        yield noted(
+            name="fill-undoes-before-trigger",
+            table=table,
             message=f"The trigger {where} runs for the fill, and what it changes is put back",
-        )  # fmt: skip
+        )
 
 
 def _rules(scope: Scope, facts: Facts) -> Iterator[Finding]:
@@ -109,12 +131,13 @@ def _rules(scope: Scope, facts: Facts) -> Iterator[Finding]:
         update = rule.event == "UPDATE"
         does = "replaces" if rule.instead else "adds to"
         what = "the fill's updates" if update else "inserts, whose rows then pass by the assignment"
-        yield Finding(
-            name=f"rule-on-{rule.event.lower()}", severity=Severity.ERROR, table=rule.table, refuses=True,
+        yield refused(
+            name=f"rule-on-{rule.event.lower()}",
+            table=rule.table,
             forcible=not (update and rule.instead),
             message=f"The rule {rule.name} on {rule.table} {does} {what}",
-            remedy=f"ALTER TABLE {rule.table} DISABLE RULE {quoted(rule.name)} for the run, or make it a trigger",
-        )  # fmt: skip
+            remedy=f"ALTER TABLE {rule.table} DISABLE RULE {quoted(rule.name)}, or make it a trigger",
+        )
 
 
 def _publications(scope: Scope, facts: Facts) -> Iterator[Finding]:
@@ -122,19 +145,24 @@ def _publications(scope: Scope, facts: Facts) -> Iterator[Finding]:
     whole = {published.table for published in facts.published if published.every_column}
     for name in sorted(scope.fills):
         if updates.intersection(scope.lineage(name)) and not _identified(scope.schema.tables[name]):
-            yield Finding(
-                name="publication-without-identity", severity=Severity.ERROR, table=name, refuses=True, forcible=False,
+            yield refused(
+                name="publication-without-identity",
+                table=name,
+                forcible=False,
                 message=f"{name} is published without a replica identity, so that every UPDATE of it fails",
                 remedy=f"ALTER TABLE {name} REPLICA IDENTITY FULL, or give it a primary key",
-            )  # fmt: skip
+            )
     read = any(slot.here and slot.plugin == "pgoutput" for slot in facts.slots)
     for name in sorted(whole.intersection(scope.growing)):
         yield Finding(
-            name="publication-grows", severity=Severity.ERROR if read else Severity.WARNING, table=name, refuses=read,
-            message=f"{name} is published with all its columns, and subscribers lack {scope.growing[name]}: their"
-            " replication stops at the first change",
-            remedy=f"add {scope.growing[name]} to the table of each subscriber first, or publish a list of columns",
-        )  # fmt: skip
+            name="publication-grows",
+            severity=Severity.ERROR if read else Severity.WARNING,
+            table=name,
+            refuses=read,
+            message=f"{name} is published with all columns, and subscribers lack {scope.growing[name]}:"
+            " their replication stops at the first change",
+            remedy=f"add {scope.growing[name]} to the subscribers' tables first, or publish columns by name",
+        )
 
 
 def _identified(table: Table) -> bool:
@@ -142,4 +170,3 @@ def _identified(table: Table) -> bool:
         return True
     primary = any(unique.primary and not unique.deferrable for unique in table.uniques)
     return table.replica_identity == "d" and primary
-

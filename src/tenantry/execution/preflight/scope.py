@@ -11,9 +11,17 @@ from tenantry.model.plan import Phase
 from tenantry.model.schema import Kind, Schema, View
 from tenantry.planning import Plan
 from tenantry.steps import (
-    ApplicationGrants, ApplicationRole, AssignmentTrigger, Fill, RelationFill, RowSecurity, SchemaUsage, Step,
-    TenantColumn, TenantTableMade,
-)  # fmt: skip
+    ApplicationGrants,
+    ApplicationRole,
+    AssignmentTrigger,
+    Fill,
+    RelationFill,
+    RowSecurity,
+    SchemaUsage,
+    Step,
+    TenantColumn,
+    TenantTableMade,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +39,9 @@ class Scope:
     def relations(self) -> frozenset[Name]:
         """Tables and views that a step changes."""
         return frozenset(
-            step.table for step in self.steps if step.table in self.schema.tables or step.table in self.schema.views
+            step.table
+            for step in self.steps
+            if step.table in self.schema.tables or step.table in self.schema.views
         )
 
     @cached_property
@@ -44,7 +54,10 @@ class Scope:
         }
         made = {step.owner for step in self.steps if isinstance(step, TenantTableMade)}
         grantors = {
-            grantor for step in self.steps if isinstance(step, ApplicationGrants) for _, grantor in step.revokes
+            grantor
+            for step in self.steps
+            if isinstance(step, ApplicationGrants)
+            for _, grantor in step.revokes
         }
         return frozenset(owners | made | grantors)
 
@@ -55,9 +68,7 @@ class Scope:
     @cached_property
     def fills(self) -> Mapping[Name, RelationFill]:
         """Relations whose rows are updated in place."""
-        return {
-            fill.relation: fill for step in self.steps if isinstance(step, Fill) for fill in step.fills
-        }  # fmt: skip
+        return {fill.relation: fill for step in self.steps if isinstance(step, Fill) for fill in step.fills}
 
     @cached_property
     def growing(self) -> Mapping[Name, str]:
@@ -67,13 +78,16 @@ class Scope:
             for step in self.steps
             if isinstance(step, TenantColumn)
             for name in (step.table, *step.tree)
-        }  # fmt: skip
+        }
 
     @cached_property
     def assigned(self) -> frozenset[Name]:
         """Tables that get the assignment trigger, partitions included."""
         return frozenset(
-            name for step in self.steps if isinstance(step, AssignmentTrigger) for name in (step.table, *step.tree)
+            name
+            for step in self.steps
+            if isinstance(step, AssignmentTrigger)
+            for name in (step.table, *step.tree)
         )
 
     # --- isolate
@@ -90,7 +104,9 @@ class Scope:
     @cached_property
     def application(self) -> str | None:
         """The application role; None where no step is about it."""
-        names = (step.role for step in self.steps if isinstance(step, ApplicationRole | SchemaUsage | RowSecurity))
+        names = (
+            step.role for step in self.steps if isinstance(step, ApplicationRole | SchemaUsage | RowSecurity)
+        )
         return next(names, None)
 
     @cached_property
@@ -142,6 +158,7 @@ class Scope:
     def stored(self) -> frozenset[Name]:
         """Those of the relations that hold rows."""
         return frozenset(
-            name for name in self.relations
+            name
+            for name in self.relations
             if name in self.schema.tables and self.schema.tables[name].kind is Kind.TABLE
-        )  # fmt: skip
+        )

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from tenantry.execution.preflight.scope import Scope
 from tenantry.execution.preflight.space import readable
-from tenantry.model.finding import Finding, Severity
+from tenantry.execution.preflight.verdict import refused, warned
+from tenantry.model.finding import Finding
 from tenantry.model.name import Name
 from tenantry.model.schema import Index, Unique
 from tenantry.postgres.preflight import Facts
@@ -20,10 +21,12 @@ SLOT_BYTES = 1024**3
 
 def server_findings(scope: Scope, facts: Facts, workers: int) -> Iterator[Finding]:
     if facts.server.in_recovery:
-        yield Finding(
-            name="server-is-standby", severity=Severity.ERROR, message="This server is a standby, which only reads",
-            remedy="connect to its primary", refuses=True, forcible=False,
-        )  # fmt: skip
+        yield refused(
+            name="server-is-standby",
+            message="This server is a standby, which only reads",
+            remedy="connect to its primary",
+            forcible=False,
+        )
     yield from _connections(facts, workers)
     yield from _replication(facts)
     yield from _invalid_indexes(scope)
@@ -33,11 +36,12 @@ def server_findings(scope: Scope, facts: Facts, workers: int) -> Iterator[Findin
 def _connections(facts: Facts, workers: int) -> Iterator[Finding]:
     left, wanted = facts.room.connections_left, workers + BESIDE_WORKERS
     if left < wanted:
-        yield Finding(
-            name="connections-left", severity=Severity.ERROR, count=max(left, 0), refuses=True,
-            message=f"{max(left, 0)} connections are left for {facts.server.user}, and the run wants {wanted}",
+        yield refused(
+            name="connections-left",
+            count=max(left, 0),
+            message=f"{max(left, 0)} connections are left for {facts.server.user}, the run takes {wanted}",
             remedy="end idle sessions, raise the limit, or use fewer workers",
-        )  # fmt: skip
+        )
 
 
 def _replication(facts: Facts) -> Iterator[Finding]:
@@ -46,19 +50,19 @@ def _replication(facts: Facts) -> Iterator[Finding]:
         if late or (standby.bytes is not None and standby.bytes > LAG_BYTES):
             ages = [readable(standby.bytes)] if standby.bytes is not None else []
             ages += [f"{standby.seconds:.0f} s"] if standby.seconds is not None else []
-            yield Finding(
-                name="replication-lag", severity=Severity.WARNING,
+            yield warned(
+                name="replication-lag",
                 message=f"The standby {standby.name!r} ({standby.state}) is {' and '.join(ages)} behind",
                 remedy="let it catch up first: a fill waits for it",
-            )  # fmt: skip
+            )
     for slot in facts.slots:
         if not slot.active and ((slot.bytes or 0) > SLOT_BYTES or slot.holds_rows):
-            yield Finding(
-                name="replication-slot-inactive", severity=Severity.WARNING,
-                message=f"Nobody reads the replication slot {slot.name!r}, which keeps {readable(slot.bytes or 0)} of WAL"
-                + (" and dead rows" if slot.holds_rows else ""),
+            yield warned(
+                name="replication-slot-inactive",
+                message=f"Nobody reads the replication slot {slot.name!r}, which keeps"
+                f" {readable(slot.bytes or 0)} of WAL" + (" and dead rows" if slot.holds_rows else ""),
                 remedy=f"let its reader connect, or SELECT pg_drop_replication_slot({_literal(slot.name)})",
-            )  # fmt: skip
+            )
 
 
 def _literal(text: str) -> str:
@@ -74,19 +78,20 @@ def _invalid_indexes(scope: Scope) -> Iterator[Finding]:
         for index in indexes:
             if not index.valid:
                 full = Name(name.schema, index.name)
-                yield Finding(
-                    name="invalid-index", severity=Severity.WARNING, table=name,
+                yield warned(
+                    name="invalid-index",
+                    table=name,
                     message=f"The index {full} of {name} is invalid: writes pay for it, and no query uses it",
                     remedy=f"REINDEX INDEX CONCURRENTLY {full}, or DROP INDEX CONCURRENTLY {full}",
-                )  # fmt: skip
+                )
 
 
 def _event_triggers(facts: Facts) -> Iterator[Finding]:
     for trigger in facts.event_triggers:
-        yield Finding(
-            name="event-trigger", severity=Severity.WARNING,
+        yield warned(
+            name="event-trigger",
             message=f"The event trigger {trigger.name} runs on {trigger.event}"
             + (f" of {', '.join(trigger.tags)}" if trigger.tags else ", whatever the command")
             + ", and so on the statements of the run",
             remedy="see that it lets them pass, or disable it meanwhile",
-        )  # fmt: skip
+        )

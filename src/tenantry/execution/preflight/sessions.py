@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tenantry.execution.preflight.scope import Scope
+from tenantry.execution.preflight.verdict import noted, warned
 from tenantry.model.finding import Finding, Severity
 from tenantry.postgres.preflight import Facts, Session
 
@@ -14,7 +15,9 @@ IDLE = 5.0
 """Seconds for which a transaction has done nothing."""
 
 
-def session_findings(scope: Scope, facts: Facts, *, long: float = LONG, idle: float = IDLE) -> Iterator[Finding]:
+def session_findings(
+    scope: Scope, facts: Facts, *, long: float = LONG, idle: float = IDLE
+) -> Iterator[Finding]:
     """`long` and `idle` in seconds."""
     for session in facts.sessions:
         if session.transaction_age is None:
@@ -25,11 +28,12 @@ def session_findings(scope: Scope, facts: Facts, *, long: float = LONG, idle: fl
             yield _long(session)
     hidden = sum(session.hidden for session in facts.sessions)
     if hidden:
-        yield Finding(
-            name="sessions-hidden", severity=Severity.INFO, count=hidden,
+        yield noted(
+            name="sessions-hidden",
+            count=hidden,
             message=f"What {hidden} sessions of other roles do is hidden from {facts.server.user}",
             remedy=f"GRANT pg_read_all_stats TO {facts.server.user}",
-        )  # fmt: skip
+        )
     yield from _prepared(scope, facts)
 
 
@@ -39,31 +43,33 @@ def _who(session: Session) -> str:
 
 
 def _long(session: Session) -> Finding:
-    return Finding(
-        name="long-transaction", severity=Severity.WARNING,
-        message=f"The transaction of {_who(session)} is {session.transaction_age:.0f} s old; index builds wait for its end",
-        remedy=f"wait for it, or SELECT pg_terminate_backend({session.pid})",
-    )  # fmt: skip
+    return warned(
+        name="long-transaction",
+        message=f"The transaction of {_who(session)} is {session.transaction_age:.0f} s old",
+        remedy=f"wait for it, as index builds have to, or SELECT pg_terminate_backend({session.pid})",
+    )
 
 
 def _waiting(session: Session) -> Finding:
-    return Finding(
-        name="idle-in-transaction", severity=Severity.WARNING,
-        message=f"{_who(session)} has left its transaction idle for {session.state_age:.0f} s, with all its locks".replace(
-            "pid", "Pid", 1
-        ),
+    return warned(
+        name="idle-in-transaction",
+        message=f"The transaction of {_who(session)} has been idle for {session.state_age:.0f} s",
         remedy=f"let it commit, or SELECT pg_terminate_backend({session.pid})",
-    )  # fmt: skip
+    )
 
 
 def _prepared(scope: Scope, facts: Facts) -> Iterator[Finding]:
     for prepared in facts.prepared:
         ours = sorted(scope.relations.intersection(prepared.tables))
-        held = f"holds locks on {', '.join(map(str, ours))}" if ours else "holds back index builds and pruning"
+        held = (
+            f"holds locks on {', '.join(map(str, ours))}" if ours else "holds back index builds and pruning"
+        )
         literal = prepared.name.replace("'", "''")
         yield Finding(
-            name="prepared-transaction", severity=Severity.ERROR if ours else Severity.WARNING,
-            table=ours[0] if ours else None, refuses=bool(ours),
-            message=f"The transaction prepared as {prepared.name!r} by {prepared.owner} {prepared.age:.0f} s ago {held}",
+            name="prepared-transaction",
+            severity=Severity.ERROR if ours else Severity.WARNING,
+            table=ours[0] if ours else None,
+            refuses=bool(ours),
+            message=f"The transaction {prepared.name!r}, {since}, {held}",
             remedy=f"COMMIT PREPARED '{literal}' or ROLLBACK PREPARED '{literal}'",
-        )  # fmt: skip
+        )

@@ -1,4 +1,4 @@
-"""SQL and PL/pgSQL text as tokens, so that comments, strings and the letter case of keywords do not matter."""
+"""SQL and PL/pgSQL text as tokens: comments, strings and the case of keywords do not mislead."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from dataclasses import dataclass
 _TOKEN = re.compile(
     r"""(?P<space>\s+|--[^\n]*)
       | (?P<comment>/\*)
-      | (?P<string>[eE]'(?:[^'\\]|\\.|'')*'|(?:[bBxXnN]|[uU]&)?'(?:[^']|'')*'
-          |(?P<dollar>\$(?:[^\W\d]\w*)?\$).*?(?P=dollar))
+      | (?P<escaped>[eE]'(?:[^'\\]|\\.|'')*')
+      | (?P<string>(?:[bBxXnN]|[uU]&)?'(?:[^']|'')*')
+      | (?P<dollar>(?P<tag>\$(?:[^\W\d]\w*)?\$).*?(?P=tag))
       | (?P<quoted>"(?:[^"]|"")*")
       | (?P<word>[^\W\d][\w$]*)
       | (?P<other>\$?\d+(?:\.\d+)?|.)""",
     re.VERBOSE | re.DOTALL,
 )
+_KINDS = ("comment", "escaped", "string", "dollar", "quoted", "word", "other")
 _COMMENT = re.compile(r"/\*|\*/")
-STRING = "''"
-"""Stands for any string."""
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A word in lower case, a sign, or `STRING`; `name` where it can name something."""
+    """A word in lower case, a quoted identifier, or a sign; `name` is what it names, `string` its text."""
 
     text: str
     name: str | None = None
+    string: str | None = None
 
 
 def tokens(source: str) -> Iterator[Token]:
@@ -34,17 +35,21 @@ def tokens(source: str) -> Iterator[Token]:
     position = 0
     while (match := _TOKEN.match(source, position)) is not None:
         position = match.end()
-        kind, text = match.lastgroup, match.group()
-        if kind == "comment":
-            position = _comment_end(source, position)
-        elif kind in ("string", "dollar"):
-            yield Token(STRING)
-        elif kind == "quoted":
-            yield Token(text, text[1:-1].replace('""', '"'))
-        elif kind == "word":
-            yield Token(text.lower(), text.lower())
-        elif kind == "other":
-            yield Token(text)
+        kind = next((kind for kind in _KINDS if match[kind] is not None), "space")
+        text = match.group()
+        match kind:
+            case "comment":
+                position = _comment_end(source, position)
+            case "escaped" | "string":
+                yield Token("''", string=text[text.index("'") + 1 : -1].replace("''", "'"))
+            case "dollar":
+                yield Token("''", string=text[len(match["tag"]) : -len(match["tag"])])
+            case "quoted":
+                yield Token(text, name=text[1:-1].replace('""', '"'))
+            case "word":
+                yield Token(text.lower(), name=text.lower())
+            case "other":
+                yield Token(text)
 
 
 def _comment_end(source: str, position: int) -> int:
@@ -57,24 +62,24 @@ def _comment_end(source: str, position: int) -> int:
 
 
 _QUIET = {"debug", "log", "info", "notice", "warning"}
-_WRITES = {"insert", "update", "delete", "merge", "truncate", "copy", "notify", "perform", "execute", "call"}
-_WRITES_BY_CALL = {"pg_notify", "set_config", "nextval", "setval"}
+_WRITES = {
+    "insert", "update", "delete", "merge", "truncate", "copy", "notify", "perform", "execute", "call", "pg_notify",
+}  # fmt: skip
 _LOCKING = {"for", "key"}
 
 
-def acts(source: str) -> str | None:
-    """What a trigger function does besides changing its row, as its first such word; None where it does nothing.
+def acts(source: str, *, row: bool) -> str | None:
+    """The first word with which a BEFORE trigger's function does more than change its row; None if none.
 
-    It raises, writes, calls, or drops the row. What functions called in an expression do is not seen.
+    It raises, writes, calls, or drops the row (`row` triggers only). What is done by functions that an
+    expression calls is not seen.
     """
     words = [token.text for token in tokens(source)]
     for before, word, after in zip(["", *words], words, [*words[1:], ""], strict=False):
         if word == "raise" and after not in _QUIET:
             return "RAISE"
-        if word == "return" and after == "null":
+        if row and word == "return" and after == "null":
             return "RETURN NULL"
         if word in _WRITES and before not in _LOCKING and before != ".":
             return word.upper()
-        if word in _WRITES_BY_CALL and after == "(":
-            return word
     return None

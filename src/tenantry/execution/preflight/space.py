@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tenantry.execution.preflight.scope import Scope
-from tenantry.model.finding import Finding, Severity
+from tenantry.execution.preflight.verdict import refused, warned
+from tenantry.model.finding import Finding
 from tenantry.postgres.preflight import Room
 from tenantry.steps import TenantIndex
 
@@ -65,14 +66,14 @@ def space_findings(scope: Scope, room: Room, free: int | None) -> Iterator[Findi
     if needed == 0:
         return
     if free is None:
-        yield Finding(
-            name="disk-space-unknown", severity=Severity.WARNING,
-            message=f"The run needs up to {readable(needed)} of disk space, and how much is free cannot be known over SQL",
+        yield warned(
+            name="disk-space-unknown",
+            message=f"The run takes up to {readable(needed)} of disk, and SQL cannot tell what is free",
             remedy="look at the server, and say how much is free with --free-space",
-        )  # fmt: skip
+        )
     elif free < needed:
-        yield Finding(
-            name="disk-space", severity=Severity.ERROR, refuses=True,
-            message=f"The run needs up to {readable(needed)} of disk space, and {readable(free)} is free",
+        yield refused(
+            name="disk-space",
+            message=f"The run takes up to {readable(needed)} of disk, and {readable(free)} are free",
             remedy="make room first",
-        )  # fmt: skip
+        )
