@@ -61,6 +61,7 @@ def _waiting(session: Session) -> Finding:
 def _prepared(scope: Scope, facts: Facts) -> Iterator[Finding]:
     for prepared in facts.prepared:
         ours = sorted(scope.relations.intersection(prepared.tables))
+        since = f"prepared {prepared.age:.0f} s ago by {prepared.owner}"
         held = (
             f"holds locks on {', '.join(map(str, ours))}" if ours else "holds back index builds and pruning"
         )

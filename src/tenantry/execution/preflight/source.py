@@ -62,9 +62,21 @@ def _comment_end(source: str, position: int) -> int:
 
 
 _QUIET = {"debug", "log", "info", "notice", "warning"}
-_WRITES = {
-    "insert", "update", "delete", "merge", "truncate", "copy", "notify", "perform", "execute", "call", "pg_notify",
-}  # fmt: skip
+_WRITES = set(
+    [
+        "insert",
+        "update",
+        "delete",
+        "merge",
+        "truncate",
+        "copy",
+        "notify",
+        "perform",
+        "execute",
+        "call",
+        "pg_notify",
+    ]
+)
 _LOCKING = {"for", "key"}
 
 
