@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import psycopg
-from servers import Database
 
+from servers import Database
 from tenantry.execution.backfill import BackfillOptions, FillResult, backfill
 from tenantry.execution.throttle import Throttle
 from tenantry.model.name import Name
@@ -66,8 +66,8 @@ def perform(database: Database, statements: tuple[Statement, ...]) -> None:
 
 
 def assign(
-    database: Database, table: Name = SALES, column: str = "tenant_id", sources: tuple[Source, ...] = (BY_STORE,),
-    watched: tuple[str, ...] = ("store_id",),
+    database: Database, table: Name = SALES, column: str = "tenant_id",
+    sources: tuple[Source, ...] = (BY_STORE,), watched: tuple[str, ...] = ("store_id",),
 ) -> None:  # fmt: skip
     """Make the assignment trigger."""
     step = AssignmentTrigger(
@@ -86,9 +86,7 @@ def relation_fill(
     )
 
 
-def fill_of(
-    *fills: RelationFill, purpose: Literal["fill", "default", "sweep", "rest"] = "fill"
-) -> Fill:
+def fill_of(*fills: RelationFill, purpose: Literal["fill", "default", "sweep", "rest"] = "fill") -> Fill:
     chosen = fills or (relation_fill(),)
     return Fill(phase=Phase.BACKFILL, table=chosen[0].relation, fills=chosen, purpose=purpose)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from psycopg import RawCursor
+
 from filling import (
     BY_STORE,
     EQUAL,
@@ -22,9 +24,7 @@ from filling import (
     relation_fill,
     run,
 )
-from psycopg import RawCursor
 from servers import Database
-
 from tenantry.model.name import Name
 from tenantry.model.ownership import Hop
 from tenantry.steps.derivation import ByChildren, ByPath, ByRows, BySlug, ByText, Source
@@ -171,7 +171,9 @@ def test_rows_that_refer_to_their_own_table(database: Database) -> None:
     )
     assign(database, table=node, sources=(up,), watched=("parent",))
     run(database, fill_of(relation_fill(node, (up,))))
-    assert database.rows("SELECT count(*) FROM node WHERE tenant_id IS DISTINCT FROM (id - 970) % 3") == [(0,)]
+    assert database.rows("SELECT count(*) FROM node WHERE tenant_id IS DISTINCT FROM (id - 970) % 3") == [
+        (0,)
+    ]
 
 
 def test_partition_and_its_sibling(database: Database) -> None:
@@ -209,12 +211,14 @@ def test_hostile_names(database: Database) -> None:
     name = Name('odd %s "schema"', "ta'ble $1 %(x)s.")
     column = 'ten"ant %d $2'
     quoted = name.identifier.as_string(None)
-    database.execute(f'CREATE SCHEMA "odd %s ""schema""" CREATE TABLE "ta\'ble $1 %(x)s." (id integer)')
+    database.execute('CREATE SCHEMA "odd %s ""schema""" CREATE TABLE "ta\'ble $1 %(x)s." (id integer)')
     with database.connect() as connection:
         connection.execute(
             f'ALTER TABLE {quoted} ADD "sto""re %s" integer, ADD "ten""ant %d $2" integer'.encode()
         )
-        connection.execute(f"INSERT INTO {quoted} SELECT n, 1 + n % 20 FROM generate_series(1, 500) n".encode())
+        connection.execute(
+            f"INSERT INTO {quoted} SELECT n, 1 + n % 20 FROM generate_series(1, 500) n".encode()
+        )
     hop = Hop(columns=('sto"re %s',), parent=STORES, parent_columns=("id",), operators=EQUAL)
     path = ByPath(hops=(hop,), column="tenant_id")
     assign(database, table=name, column=column, sources=(path,), watched=('sto"re %s',))
@@ -229,7 +233,7 @@ def test_wide_rows_and_one_row(database: Database) -> None:
     assert run(database).rows == 1
     database.execute("ALTER TABLE sales ALTER note SET STORAGE PLAIN")
     database.execute(
-        "INSERT INTO sales (id, store_id, note) SELECT n, 1, repeat('x', 3900) FROM generate_series(1, 99) AS n"
+        "INSERT INTO sales (id, store_id, note) SELECT n, 1, repeat('x', 3900) FROM generate_series(1, 99) n"
     )
     assert run(database).rows == 99
 
@@ -242,7 +246,9 @@ def test_given_column_and_its_restore(database: Database) -> None:
     own = relation_fill(identity=("id", "store_id"))
     fill = fill_of(own)
     assert run(database, fill).rows == 100
-    assert database.rows("SELECT count(*), min(tenant), max(tenant) FROM tenantry.filled") == [(100, "1", "2")]
+    assert database.rows("SELECT count(*), min(tenant), max(tenant) FROM tenantry.filled") == [
+        (100, "1", "2")
+    ]
     database.execute("UPDATE sales SET tenant_id = 3 - tenant_id WHERE id <= 10")
     database.execute('DROP TRIGGER "~tenantry_assign" ON sales')
     perform(database, fill.revert({}))

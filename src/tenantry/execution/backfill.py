@@ -114,6 +114,7 @@ def _watched(throttle: Throttle, connection: psycopg.Connection[Any], workers: l
     ended = threading.Event()
     thread = threading.Thread(target=throttle.watch, args=(connection, workers, ended), name="throttle")
     thread.start()
+    throttle.seen.wait()
     try:
         yield
     finally:

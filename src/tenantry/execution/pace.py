@@ -36,4 +36,4 @@ class Pace:
         if pages < self.pages and seconds < self._aim:
             return
         factor = min(max(self._aim / max(seconds, 1e-4), 1 / STEEPEST), STEEPEST)
-        self.pages = min(max(1, int(pages * factor)), self.most)
+        self.pages = min(max(1, round(pages * factor)), self.most)

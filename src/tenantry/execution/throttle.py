@@ -59,6 +59,8 @@ class Throttle:
         self._workers: Sequence[int] = ()
         self._changed = threading.Condition()
         self._pausing = False
+        self.seen = threading.Event()
+        """Set once it has looked."""
 
     def watch(
         self, connection: psycopg.Connection[Any], workers: Sequence[int], ended: threading.Event
@@ -80,6 +82,8 @@ class Throttle:
                 self._see_lag(None)
                 if connection.closed:
                     return
+            finally:
+                self.seen.set()
             ended.wait(self.limits.interval)
 
     def admit(self, worker: int, stop: threading.Event, tell: Callable[[str], None]) -> bool:

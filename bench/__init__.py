@@ -1,0 +1,1 @@
+"""Fills of a tenant column side by side: ours, one offline UPDATE, keyset batches, a constant."""

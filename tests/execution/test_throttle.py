@@ -1,0 +1,204 @@
+"""A fill makes way: for replicas that fall behind, and for sessions that wait for its locks."""
+
+from __future__ import annotations
+
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+from psycopg import pq
+
+from filling import EVERY_ROW_IS_RIGHT, Watcher, assign, build, run
+from servers import Database, wait_until
+from tenantry.execution.pace import Pace
+from tenantry.execution.stripes import TRY_AGAIN_AFTER, Stripes
+from tenantry.execution.throttle import Lag, Limits, Throttle
+
+EPOCH_2000 = 946_684_800
+
+
+class Replica:
+    """A streaming client that says how far it has replayed; it replays nothing."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        with database.connect(autocommit=True) as connection:
+            self.at = connection.execute("SELECT pg_current_wal_flush_lsn()").fetchone()[0]
+        conninfo = f"{database.dsn} application_name=behind replication=true"
+        self.connection = pq.PGconn.connect(conninfo.encode())
+        result = self.connection.exec_(f"START_REPLICATION PHYSICAL {self.at}".encode())
+        assert result.status == pq.ExecStatus.COPY_BOTH, self.connection.error_message
+        self.say(self.at)
+
+    def say(self, lsn: str) -> None:
+        """A standby status update: written, flushed and replayed until `lsn`."""
+        high, low = (int(part, 16) for part in lsn.split("/"))
+        at = high << 32 | low
+        now = int((time.time() - EPOCH_2000) * 1_000_000)
+        self.connection.put_copy_data(struct.pack("!cQQQQB", b"r", at, at, at, now, 0))
+        self.connection.flush()
+        # What the server sends is read and forgotten, so that it does not wait for us.
+        self.connection.nonblocking = 1
+        while self.connection.get_copy_data(1)[0] > 0:
+            pass
+
+    def catch_up(self) -> None:
+        with self.database.connect(autocommit=True) as connection:
+            self.say(connection.execute("SELECT pg_current_wal_flush_lsn()").fetchone()[0])
+
+    def close(self) -> None:
+        self.connection.finish()
+
+
+@pytest.fixture
+def replica(database: Database) -> Iterator[Replica]:
+    """A replica that is level with the server when the test begins."""
+    made = Replica(database)
+    wait_until(lambda: database.rows("SELECT state FROM pg_stat_replication") == [("streaming",)])
+    yield made
+    made.close()
+    wait_until(lambda: database.rows("SELECT FROM pg_stat_replication") == [])
+
+
+@contextmanager
+def watching(throttle: Throttle, database: Database, workers: list[int]) -> Iterator[None]:
+    ended = threading.Event()
+    with database.connect(autocommit=True) as connection:
+        thread = threading.Thread(target=throttle.watch, args=(connection, workers, ended))
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+
+def write(database: Database, megabytes: int) -> None:
+    database.execute(
+        f"CREATE TABLE IF NOT EXISTS noise (t text); INSERT INTO noise"
+        f" SELECT repeat(md5(n::text), 32) FROM generate_series(1, {megabytes} * 1024) n"
+    )
+
+
+@pytest.mark.server
+def test_waits_until_the_replica_is_near(database: Database, replica: Replica) -> None:
+    """A batch does not run while a replica is too far behind; it is told once, by the replica's name."""
+    throttle = Throttle(Limits(lag_bytes=1e6, lag_seconds=None))
+    told: list[str] = []
+    with watching(throttle, database, [0]):
+        assert not throttle.admit(0, threading.Event(), told.append)
+        write(database, 4)
+        time.sleep(1.5)
+        admitted = threading.Event()
+
+        def ask() -> None:
+            throttle.admit(0, threading.Event(), told.append)
+            admitted.set()
+
+        threading.Thread(target=ask).start()
+        assert not admitted.wait(1)
+        assert [reason.split(" is ")[0] for reason in told] == ["replica behind"]
+        replica.catch_up()
+        assert admitted.wait(5)
+
+
+@pytest.mark.server
+def test_does_not_wait_for_ever(database: Database, replica: Replica) -> None:
+    """A replica that stays behind slows a fill down and does not stop it."""
+    build(database, 2_000)
+    assign(database)
+    write(database, 4)
+    watcher = Watcher()
+    run(database, watcher=watcher, stripes=1, throttle=Throttle(Limits(lag_bytes=1e5, patience=0.3)))
+    assert watcher.reasons[0].startswith("replica behind is ")
+    assert database.rows(EVERY_ROW_IS_RIGHT) == [(0,)]
+
+
+def test_stop_ends_the_wait() -> None:
+    """Ctrl-C does not wait for the replica."""
+    throttle = Throttle()
+    throttle._see_lag(Lag(replica="far", bytes=1e12, seconds=0))
+    stop = threading.Event()
+    stop.set()
+    assert not throttle.admit(0, stop, lambda reason: None)
+
+
+@pytest.mark.server
+def test_sees_who_waits_for_our_locks(database: Database) -> None:
+    """A session that waits for a row of ours is noticed, once for each worker; others' waits are not ours."""
+    database.execute("CREATE TABLE t AS SELECT n FROM generate_series(1, 2) AS n")
+    throttle = Throttle(Limits(interval=0.02))
+    never = threading.Event()
+
+    def waited_for(holder: psycopg.Connection[tuple[object, ...]]) -> None:
+        holder.execute("SELECT FROM t WHERE n = 1 FOR UPDATE")
+        impatient = "-c lock_timeout=300ms"
+        lost = pytest.raises(psycopg.errors.LockNotAvailable)
+        with database.connect(options=impatient) as waiting, lost:
+            waiting.execute("UPDATE t SET n = n WHERE n = 1")
+        holder.rollback()
+
+    with database.connect() as ours, database.connect() as theirs:
+        pid = ours.info.backend_pid
+        with watching(throttle, database, [pid]):
+            waited_for(theirs)
+            assert not throttle.admit(pid, never, lambda reason: None)
+            waited_for(ours)
+            assert throttle.admit(pid, never, lambda reason: None)
+            assert not throttle.admit(pid, never, lambda reason: None)
+
+
+@pytest.mark.parametrize(
+    ("size", "seconds", "exceeds"), [(0, 0, False), (65e6, 0, False), (68e6, 0, True), (0, 10.5, True)]
+)
+def test_limits(size: float, seconds: float, exceeds: bool) -> None:
+    """Unless told otherwise, 64 MB or 10 seconds are too far behind."""
+    lag = Lag(replica="one", bytes=size, seconds=seconds)
+    assert lag.exceeds(Limits()) is exceeds
+    assert not lag.exceeds(Limits(lag_bytes=None, lag_seconds=None))
+
+
+def paced(pace: Pace, seconds_a_page: Callable[[int], float], batches: int, *, crowded: bool = False) -> int:
+    for _ in range(batches):
+        pages = pace.ask(crowded=crowded)
+        pace.took(pages, pages * seconds_a_page(pages))
+    return pace.ask(crowded=crowded)
+
+
+def test_pace_finds_the_target() -> None:
+    """From a few pages a batch grows to the target time, and shrinks at once where pages are slow."""
+    pace = Pace(target=0.25, pages=64, most=8192)
+    assert paced(pace, lambda pages: 0.0005, 6) == 500
+    assert paced(pace, lambda pages: 0.005, 6) == 50
+    assert paced(pace, lambda pages: 0.0, 20) == 8192
+
+
+def test_pace_gives_way() -> None:
+    """While others wait for our locks batches become short; afterwards they recover slowly."""
+    pace = Pace(target=0.25, pages=500, most=8192)
+    assert paced(pace, lambda pages: 0.0005, 10, crowded=True) <= 40
+    assert paced(pace, lambda pages: 0.0005, 3) < 100
+    assert paced(pace, lambda pages: 0.0005, 40) == 500
+
+
+def test_last_batch_of_a_unit_says_little() -> None:
+    """A batch that was cut short by its unit's end does not make the next one smaller."""
+    pace = Pace(target=0.25, pages=500, most=8192)
+    pace.took(3, 0.002)
+    assert pace.ask(crowded=False) == 500
+
+
+def test_stripes_are_given_up_and_tried_again() -> None:
+    """One stripe while nothing is HOT; told once; every so often all of them again."""
+    stripes = Stripes(count=12)
+    assert stripes.next() == 12
+    assert not stripes.learn(hot=900, updates=1000)
+    assert stripes.learn(hot=10, updates=1000)
+    assert not stripes.learn(hot=10, updates=1000)
+    assert sorted(stripes.next() for _ in range(TRY_AGAIN_AFTER)) == [1] * (TRY_AGAIN_AFTER - 1) + [12]
+    assert not stripes.learn(hot=900, updates=1000)
+    assert stripes.next() == 12
