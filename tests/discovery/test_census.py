@@ -134,6 +134,9 @@ def test_a_default_is_passed_on(database: Any) -> None:
         INSERT INTO groups
         VALUES (1, NULL, 10), (2, 1, NULL), (3, 2, NULL), (4, NULL, NULL), (5, 4, NULL), (6, 3, 20);
         INSERT INTO items VALUES (1, 3), (2, 5);
+        CREATE TABLE crates (id int PRIMARY KEY);
+        CREATE TABLE loads (id int PRIMARY KEY, crate int REFERENCES crates, lot int REFERENCES lots);
+        INSERT INTO crates VALUES (1), (2); INSERT INTO loads VALUES (1, 1, 1), (2, 2, NULL);
         """
     )
     schema = schema_of(database)
@@ -142,6 +145,8 @@ def test_a_default_is_passed_on(database: Any) -> None:
         "moves": {"paths": [["lot"]]},
         "groups": {"paths": [["tenant"], ["parent"]], "orphans": Orphans.QUARANTINE},
         "items": {"paths": [["group"]]},
+        "crates": {"children": ["loads.crate"], "orphans": Orphans.DEFAULT},
+        "loads": {"paths": [["lot"], ["crate"]]},
     }
     evidence = take(database, own.ownership(schema, tables, default="main", quarantine="quarantine"), schema)
     assert counted(evidence, "lots") == (2, 1, 0)
@@ -149,6 +154,9 @@ def test_a_default_is_passed_on(database: Any) -> None:
     # Group 6 says south, its parent north.
     assert counted(evidence, "groups") == (6, 2, 1)
     assert counted(evidence, "items") == (2, 0, 0)
+    # Crate 2 has no lot to tell its tenant, and load 2 takes on what it gets.
+    assert counted(evidence, "crates") == (2, 1, 0)
+    assert counted(evidence, "loads") == (2, 0, 0)
     assert not of(evidence, "lots").refused
 
 
@@ -270,6 +278,28 @@ def test_partitions_heirs_and_hostile_names(database: Any) -> None:
     # The key to base does not see the heir's row of the same number.
     assert counted(evidence, "of_base") == (2, 1, 0)
     assert set(of(evidence, "of_base").orphan_samples[0].key) == {"ctid", "table"}
+
+
+def test_a_half_migrated_database_gives_the_same_answer(database: Any) -> None:
+    """What a migration has filled so far is not looked at: the user's own columns are."""
+    database.execute(
+        TENANTS
+        + """
+        CREATE TABLE shops (id int PRIMARY KEY, tenant_id int REFERENCES tenants);
+        CREATE TABLE sales (id int PRIMARY KEY, shop int REFERENCES shops);
+        INSERT INTO shops VALUES (1, 10), (2, 20); INSERT INTO sales VALUES (1, 1), (2, 2), (3, NULL);
+        """
+    )
+    tables = {"shops": {"paths": [["tenant_id"]], "given": True}, "sales": {"paths": [["shop"]]}}
+    schema = schema_of(database)
+    before = take(database, own.ownership(schema, tables), schema)
+    database.execute(
+        "ALTER TABLE sales ADD tenant_id int REFERENCES tenants; UPDATE sales SET tenant_id = 20"
+    )
+    name = Name("public", "sales")
+    schema = schema_of(database, Ours(tables=frozenset({name}), columns={name: "tenant_id"}))
+    assert take(database, own.ownership(schema, tables), schema) == before
+    assert counted(before, "sales") == (3, 1, 0)
 
 
 def test_several_hops_and_several_parents(database: Any) -> None:

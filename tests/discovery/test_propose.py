@@ -123,6 +123,8 @@ def test_a_self_reference_is_no_path_by_itself(database: Any) -> None:
         CREATE TABLE groups (id int PRIMARY KEY, parent int REFERENCES groups, store int REFERENCES stores);
         CREATE TABLE staff (id int PRIMARY KEY, boss int REFERENCES staff,
             store int NOT NULL REFERENCES stores);
+        CREATE TABLE crew (id int PRIMARY KEY, boss int REFERENCES crew, store int REFERENCES stores);
+        INSERT INTO crew VALUES (1, NULL, 1), (2, 1, 1), (3, NULL, 2);
         INSERT INTO places VALUES (1, NULL), (2, 1);
         INSERT INTO groups VALUES (1, NULL, 1), (2, 1, NULL), (3, 2, NULL), (4, NULL, 2);
         INSERT INTO staff VALUES (1, NULL, 1), (2, 1, 1), (3, NULL, 2);
@@ -132,6 +134,7 @@ def test_a_self_reference_is_no_path_by_itself(database: Any) -> None:
     assert part(proposal, "places").undecided == "no path reaches it"
     assert part(proposal, "groups").paths == ((("store",),), (("parent",),))
     assert part(proposal, "staff").paths == ((("store",),),)
+    assert part(proposal, "crew").paths == ((("store",),),)
 
 
 def test_cycles_and_composite_keys(database: Any) -> None:
@@ -193,6 +196,9 @@ def test_children_of_one_tenant_tell_nothing(database: Any) -> None:
         INSERT INTO units VALUES (1), (2); INSERT INTO items VALUES (1, 1, 1), (2, 2, 1);
         """
     )
+    assert part(discover(database), "units").children == ()
+    # The other tenant's rows have no unit.
+    database.execute("INSERT INTO items VALUES (3, NULL, 2)")
     proposal = discover(database)
     assert part(proposal, "units").children == ()
     assert part(proposal, "units").undecided is not None
@@ -206,7 +212,7 @@ def test_names_schemas_partitions_heirs_and_odd_keys(database: Any) -> None:
         CREATE DOMAIN ident AS bigint;
         CREATE TABLE "My Shop"."Tenants" ("Id" ident PRIMARY KEY, "Slug" text);
         CREATE TABLE "My Shop"."or""der
-#" ("I d" bigint GENERATED ALWAYS AS IDENTITY, d date, 
+#" ("I d" bigint GENERATED ALWAYS AS IDENTITY, d date,
             "Tenant" bigint NOT NULL REFERENCES "My Shop"."Tenants")
             PARTITION BY RANGE (d);
         CREATE TABLE p1 PARTITION OF "My Shop"."or""der

@@ -14,12 +14,12 @@ HOSTILE = """
 # c');
     CREATE TABLE "x
 [tenant]"
- (id text PRIMARY KEY, "tenant
+ (id text PRIMARY KEY, "tenant\x01
 # id" uuid REFERENCES tenants, "or" uuid REFERENCES tenants);
     INSERT INTO "x
 [tenant]"
  SELECT E'k"\n#' || a.slug || b.slug, a.id, b.id FROM tenants a, tenants b;
-    CREATE TABLE "]] --> ""t0" (id int PRIMARY KEY, "tenant
+    CREATE TABLE "]] --> ""t0" (id int PRIMARY KEY, "tenant\x01
 # id" uuid REFERENCES tenants);
 """
 

@@ -171,7 +171,6 @@ def _onward(draft: Draft, name: Name, owned: set[Name]) -> tuple[Link, ...]:
 
 
 def _with_constraints(draft: Draft, decision: Decision, telling: tuple[Link, ...]) -> Decision:
-    column = decision.part.paths[0][0][0] if decision.part.paths else draft.tenant.column
-    found = tuple(constraints(draft.links.tables[decision.table], column, telling))
+    found = tuple(constraints(draft.links.tables[decision.table], telling))
     proposed = tuple(constraint.name for constraint in found if constraint.proposed)
     return replace(decision, part=decision.part.model_copy(update={"unique": proposed}), constraints=found)

@@ -71,7 +71,7 @@ class Draft:
         for link in sorted(self.links.up[name], key=lambda link: self._rank(link, distances)):
             if link.parent in ends:
                 found.setdefault(tuple(sorted(link.columns)), link)
-        return () if all(link.itself for link in found.values()) else tuple(found.values())
+        return tuple(found.values())
 
     def _rank(self, link: Link, distances: dict[Name, int]) -> tuple[bool, bool, bool, bool, bool, int]:
         """Direct ways first, over children and to itself last; then what is never NULL, then the near."""

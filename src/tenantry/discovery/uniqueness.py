@@ -16,12 +16,12 @@ _WORLDWIDE = re.compile(
 )
 
 
-def constraints(table: Table, column: str, telling: tuple[Link, ...]) -> Iterator[Constraint]:
+def constraints(table: Table, telling: tuple[Link, ...]) -> Iterator[Constraint]:
     """Those of an owned table; `telling` are its links to owned tables or the tenant: with their columns, a
     constraint can hold rows of one tenant only, and needs no change."""
     for unique in table.uniques:
         columns = set(unique.columns)
-        if unique.exclusion or not unique.valid or column in columns:
+        if unique.exclusion or not unique.valid:
             continue
         if any(set(link.columns) <= columns for link in telling):
             continue
