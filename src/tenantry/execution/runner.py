@@ -57,8 +57,8 @@ class Runner:
 
     def definition(self, step: Step) -> str | None:
         """What is in force of a step, as the catalog says."""
-        row = self.connection.execute(sql.Composed([step.definition()])).fetchone()
-        return None if row is None or row[0] is None else str(row[0])
+        value = self._value(step.definition())
+        return None if value is None else str(value)
 
     def in_force(self, step: Step, entry: Entry | None) -> bool:
         """Whether there is nothing to do for the step."""
@@ -71,6 +71,14 @@ class Runner:
             return self.definition(step)
         except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
             return None
+
+    def pending(self, steps: Sequence[Step]) -> tuple[Step, ...]:
+        """The steps that are not in force."""
+        entries = self.journal.entries()
+        over = ended(entries)
+        return tuple(
+            step for step in steps if step.key not in over and not self.in_force(step, entries.get(step.key))
+        )
 
     # --- applying
 
@@ -112,18 +120,28 @@ class Runner:
         rows = self.backfill(step)
         with self.connection.transaction():
             if self.definition(step) is None:
-                raise Failed(
-                    f"Rows without a tenant are left after: {step.title}",
-                    remedy="Look for rows that no path reaches: a constraint or trigger may have hidden them; "
-                    "then run the same command again.",
-                )
+                raise self._left_over(step)
             self._finish(step)
         return Outcome(tries=1), rows
 
+    def _left_over(self, step: Fill) -> Refused:
+        """Rows without a tenant are left, which no path reaches: written since the census, or hidden from it."""
+        left = {relation: self._value(query) for relation, query in step.left_over()}
+        counts = {str(relation): count for relation, count in left.items() if count}
+        return Refused(
+            "Rows without a tenant are left: " + ", ".join(f"{count} in {name}" for name, count in counts.items()),
+            remedy='Give them one, or decide in the spec with orphans = "default", "quarantine" or "shared"; then run '
+            "the same command again.",
+            details=[f"SELECT * FROM {relation} WHERE {column} IS NULL" for relation, column in step.complete],
+        )
+
+    def _value(self, query: sql.Composable) -> Any:
+        row = self.connection.execute(sql.Composed([query])).fetchone()
+        return None if row is None else row[0]
+
     def _begin(self, step: Step, state: str) -> None:
         query = step.record()
-        row = self.connection.execute(sql.Composed([query])).fetchone() if query is not None else None
-        before: Mapping[str, Any] = row[0] if row is not None and row[0] is not None else {}
+        before: Mapping[str, Any] = (self._value(query) if query is not None else None) or {}
         self.journal.begin(key=step.key, run=self.run, phase=step.phase, value=to_json(step), before=before)
 
     def _finish(self, step: Step) -> None:

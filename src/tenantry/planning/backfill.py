@@ -32,7 +32,8 @@ def fill_steps(ground: Ground, component: tuple[Owned, ...], phase: Phase, purpo
         complete = tuple(
             (relation.name, owned.column)
             for owned in component
-            if not owned.late and not owned.mixed and ground.fallback(owned) is None
+            if not owned.mixed and ground.fallback(owned) is None
+            if not owned.late or phase is Phase.CONTRACT
             for unit in ground.units_of(owned)
             for relation in unit.relations
         )
@@ -46,11 +47,10 @@ def default_steps(ground: Ground, component: tuple[Owned, ...], phase: Phase) ->
         if slug is None:
             continue
         source = BySlug(tenant=ground.reference, slug=slug)
-        complete = tuple((fill.relation, owned.column) for fill in _fills(ground, owned, (source,)) if not owned.late)
-        yield Fill(
-            phase=phase, table=owned.table, purpose="default", fills=tuple(_fills(ground, owned, (source,))),
-            complete=complete,
-        )  # fmt: skip
+        fills = tuple(_fills(ground, owned, (source,)))
+        sure = not owned.late or phase is Phase.CONTRACT
+        complete = tuple((fill.relation, owned.column) for fill in fills) if sure else ()
+        yield Fill(phase=phase, table=owned.table, purpose="default", fills=fills, complete=complete)
 
 
 def _fills(ground: Ground, owned: Owned, sources: tuple[Source, ...]) -> Iterator[RelationFill]:

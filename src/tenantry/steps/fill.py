@@ -166,6 +166,18 @@ class Fill(Step):
             )
         return sql.SQL("SELECT 'filled' WHERE {}").format(sql.SQL(" AND ").join(checks))
 
+    def left_over(self) -> tuple[tuple[Name, sql.Composed], ...]:
+        """For each relation that is to hold no NULL, a query that counts those it does hold."""
+        return tuple(
+            (
+                relation,
+                sql.SQL("SELECT pg_catalog.count(*) FROM ONLY {} AS row WHERE row.{} IS NULL").format(
+                    relation.identifier, sql.Identifier(column)
+                ),
+            )
+            for relation, column in self.complete
+        )
+
     def apply(self) -> tuple[Statement, ...]:
         return tuple(fill.batch(self.key) for fill in self.fills)
 

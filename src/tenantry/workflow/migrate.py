@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tenantry.discovery.census import census
 from tenantry.errors import ExitStatus, Interrupted, Refused, TenantryError
@@ -21,7 +21,7 @@ from tenantry.model.spec import Spec
 from tenantry.postgres.census import run_census
 from tenantry.postgres.connect import Target, connect
 from tenantry.postgres.locks import hold_run_lock
-from tenantry.steps import Fill, Step
+from tenantry.steps import Fill, Step, TenantColumn
 from tenantry.workflow.session import Session, interruptible, opened
 from tenantry.workflow.watcher import Nobody, Watcher
 
@@ -75,11 +75,13 @@ def migrate(
         session = Session.begin(target, connection, spec)
         steps = session.plan.until(options.until)
         refuse_undecided(session)
-        findings, evidence = examine(session, options, watcher)
+        tally = Tally(watcher)
+        runner = make_runner(session, run, watcher, tally, options)
+        findings, evidence = examine(session, runner.pending(steps), options, watcher)
         session.journal.install()
         session.journal.begin_run(run, f"migrate --until {options.until}")
         try:
-            result = _apply(session, steps, run, options, watcher, findings, evidence)
+            result = _apply(runner, steps, tally, options, findings, evidence)
         except BaseException as error:
             note_end(session, run, error)
             raise
@@ -88,17 +90,15 @@ def migrate(
 
 
 def _apply(
-    session: Session, steps: tuple[Step, ...], run: str, options: MigrateOptions, watcher: Watcher,
+    runner: Runner, steps: tuple[Step, ...], tally: Tally, options: MigrateOptions,
     findings: tuple[Finding, ...], evidence: Evidence | None,
 ) -> Result:  # fmt: skip
     started = time.monotonic()
-    tally = Tally(watcher)
-    runner = make_runner(session, run, watcher, tally, options)
     with interruptible(runner.interrupt):
         applied = runner.apply_all(steps)
     outcome = f"{applied} steps applied, {tally.found} were in force; the database is migrated until {options.until}"
     return Result(
-        command="migrate", run=run, exit_status=ExitStatus.DONE, outcome=outcome, next_step=_next(options.until),
+        command="migrate", run=runner.run, exit_status=ExitStatus.DONE, outcome=outcome, next_step=_next(options.until),
         applied=applied, found=tally.found, rows=tally.rows, seconds=time.monotonic() - started,
         longest_lock=tally.longest_lock, retries=tally.retries, findings=findings, evidence=evidence,
     )  # fmt: skip
@@ -146,15 +146,20 @@ def refuse_undecided(session: Session) -> None:
     )
 
 
-def examine(session: Session, options: MigrateOptions, watcher: Watcher) -> tuple[tuple[Finding, ...], Evidence | None]:
-    """The preflight, and the census of orphans and conflicts. Raises Refused, before anything is changed."""
+def examine(
+    session: Session, pending: tuple[Step, ...], options: MigrateOptions, watcher: Watcher
+) -> tuple[tuple[Finding, ...], Evidence | None]:
+    """The preflight of the steps to be applied, and the census of orphans and conflicts while rows are still to get
+    their tenant. Raises Refused, before anything is changed."""
     findings = preflight(
-        session.connection, schema=session.schema, plan=session.plan, until=options.until,
-        free_space=options.free_space,
+        session.connection, schema=session.schema, plan=replace(session.plan, steps=pending), until=options.until,
+        free_space=options.free_space, workers=options.workers,
     )  # fmt: skip
     for finding in findings:
         watcher.found(finding)
     refuse(findings, force=options.force)
+    if not any(isinstance(step, Fill | TenantColumn) for step in pending):
+        return findings, None
     evidence = run_census(session.connection, census(session.plan.ownership, session.schema))
     refused = evidence.refused
     if refused:
