@@ -218,5 +218,6 @@ def test_structures(name: str, database: Database, role: Callable[..., str]) -> 
     there_and_back(database, made)
     migrate(Target(database.dsn), made, MigrateOptions(until=Phase.CONTRACT))
     assert database.rows(wrong) == [(0,)]
-    invalid = "SELECT count(*) FROM pg_constraint WHERE NOT convalidated"
+    # Of a key to a partitioned table PostgreSQL keeps a copy for each partition, which before 18 it never marks valid.
+    invalid = "SELECT count(*) FROM pg_constraint WHERE NOT convalidated AND conparentid = 0"
     assert database.rows(invalid) == [(0,)]

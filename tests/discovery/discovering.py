@@ -1,5 +1,6 @@
 """The whole of discovery against a database of the test."""
 
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -8,7 +9,7 @@ from tenantry.discovery.census import census
 from tenantry.discovery.proposal import Proposal
 from tenantry.discovery.propose import propose
 from tenantry.discovery.spec_file import spec_text
-from tenantry.model.evidence import Evidence
+from tenantry.model.evidence import Census, Evidence
 from tenantry.model.schema import Ours, Schema
 from tenantry.model.spec import Spec, TablePart
 from tenantry.planning.ownership import resolve
@@ -28,21 +29,21 @@ def schema_of(database: Any, ours: Ours | None = None) -> Schema:
         return read_schema(connection, ("*",), ours=ours or Ours())
 
 
-def ask(database: Any, schema: Schema, spec: Spec) -> Evidence:
+def ask(database: Any, census: Census) -> Evidence:
     with session(database) as connection:
-        return run_census(connection, census(resolve(spec, schema), schema))
+        return run_census(connection, census)
 
 
 def discover(database: Any, **options: Any) -> Proposal:
     """What is proposed; the file that is written of it must say the same and fit the database."""
     schema = schema_of(database)
-    proposal = propose(schema, ask=lambda spec: ask(database, schema, spec), **options)
+    proposal = propose(schema, ask=partial(ask, database), **options)
     written = Spec.parse(spec_text(proposal))
     assert written == proposal.spec
     ownership = resolve(written, schema)
     assert set(ownership.undecided) >= {decision.table for decision in proposal.undecided}
     if not ownership.undecided:
-        assert not ask(database, schema, written).refused
+        assert not ask(database, census(ownership, schema)).refused
     return proposal
 
 

@@ -43,6 +43,26 @@ def test_existing_columns_become_the_tenant_column(database: Any) -> None:
     assert not proposal.undecided
 
 
+def test_a_column_that_is_something_else_keeps_its_name(database: Any) -> None:
+    """The tenant column gets another one there; a key of another type is a path and nothing more."""
+    database.execute(
+        STORES
+        + """
+        CREATE TABLE owners (id int PRIMARY KEY);
+        CREATE TABLE leases (id int PRIMARY KEY, tenant_id text, store int NOT NULL REFERENCES stores);
+        CREATE TABLE rents (id int PRIMARY KEY, tenant_id int REFERENCES owners, store int REFERENCES stores);
+        CREATE TABLE bills (id int PRIMARY KEY, tenant bigint NOT NULL REFERENCES tenants);
+        CREATE TABLE debts (id int PRIMARY KEY, tenant_id bigint NOT NULL REFERENCES tenants);
+        """
+    )
+    proposal = discover(database)
+    columns = {name: part(proposal, name).column for name in ("leases", "rents", "bills", "debts", "stores")}
+    assert columns == {
+        "leases": "tenantry_tenant_id", "rents": "tenantry_tenant_id", "bills": "tenant_id",
+        "debts": "tenantry_tenant_id", "stores": None,
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("rows", "decision"),
     [

@@ -20,7 +20,7 @@ _SHOWN = 3
 
 def assigned(draft: Draft, name: Name, slug: str) -> Decision:
     """Every row belongs to one tenant."""
-    part = TablePart(name=draft.name(name), assign=Assign(tenant=slug))
+    part = TablePart(name=draft.name(name), assign=Assign(tenant=slug), column=draft.column(name))
     return _with_constraints(draft, Decision(table=name, part=part), _onward(draft, name, set(draft.others)))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from tenantry.discovery.links import Link, Links
-from tenantry.discovery.recognition import shown
+from tenantry.discovery.recognition import column_names, shown
 from tenantry.model.evidence import Evidence, TableEvidence, WayEvidence, WayKind
 from tenantry.model.name import Name, quoted
 from tenantry.model.spec import Spec, TablePart, TenantPart
@@ -49,6 +49,18 @@ class Draft:
         """The table's name as the spec writes it."""
         return shown(table, self.home)
 
+    def column(self, name: Name) -> str | None:
+        """Another name for the tenant column, where the table has something else of that name."""
+        table, first = self.links.tables[name], self.ways.get(name, ())[:1]
+        tenants = self.links.tables.get(self.table)
+        key = tenants.column(self.tenant.key) if tenants is not None else None
+        given = table.column(first[0].columns[0]) if first and self._is_direct(first[0]) else None
+        if given is not None and key is not None and given.base_type == key.base_type:
+            return None
+        if table.column(self.tenant.column) is not None:
+            return next(free for free in column_names() if table.column(free) is None)
+        return self.tenant.column if given is not None else None
+
     def part(self, name: Name) -> TablePart:
         """The table's part of the spec, as far as its ways tell."""
         return TablePart(
@@ -58,6 +70,7 @@ class Draft:
                 f"{shown(link.table, self.home)}.{quoted(link.columns[0])}"
                 for link in self.children.get(name, ())
             ),
+            column=self.column(name),
         )
 
     def spec(self) -> Spec:
@@ -65,6 +78,9 @@ class Draft:
         schemas = (self.home, *(name for name in self.links.schema.schemas if name != self.home))
         parts = [self.part(name) for name in self.others if name in self.ways or name in self.children]
         return Spec(schemas=schemas, tenant=self.tenant, table=tuple(parts))
+
+    def _is_direct(self, link: Link) -> bool:
+        return link.parent == self.table and link.parent_columns == (self.tenant.key,)
 
     def _ranked(self, name: Name, ends: set[Name], distances: dict[Name, int]) -> tuple[Link, ...]:
         found: dict[tuple[str, ...], Link] = {}
@@ -75,10 +91,9 @@ class Draft:
 
     def _rank(self, link: Link, distances: dict[Name, int]) -> tuple[bool, bool, bool, bool, bool, int]:
         """Direct ways first, over children and to itself last; then what is never NULL, then the near."""
-        direct = link.parent == self.table and link.parent_columns == (self.tenant.key,)
         return (
-            link.itself, link.parent in self.children, not direct, link.columns != (self.tenant.column,),
-            link.nullable, distances.get(link.parent, 0),
+            link.itself, link.parent in self.children, not self._is_direct(link),
+            link.columns != (self.tenant.column,), link.nullable, distances.get(link.parent, 0),
         )  # fmt: skip
 
 

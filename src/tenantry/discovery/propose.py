@@ -20,7 +20,7 @@ DEFAULT = "default"
 def propose(
     schema: Schema, *, ask: Ask, tenant_table: str | None = None, undecided: Undecided = Undecided.ASK
 ) -> Proposal:
-    """What `discover` writes; `ask` is called a few times, each time with a spec that says more.
+    """What `discover` writes; `ask` is called a few times, each time about more tables.
 
     `tenant_table` is named as in SQL; without it the table is recognised by its name. Raises UsageError where
     the named table cannot be the tenant table, where several could be, and where there is nothing to migrate.

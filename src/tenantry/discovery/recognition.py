@@ -147,10 +147,11 @@ def _column(schema: Schema, there: list[str]) -> str:
     if there:
         counts = Counter(there)
         return min(counts, key=lambda name: (-counts[name], name != "tenant_id", name))
-    return next(name for name in _column_names() if not _taken(schema, name))
+    return next(name for name in column_names() if not _taken(schema, name))
 
 
-def _column_names() -> Iterator[str]:
+def column_names() -> Iterator[str]:
+    """Names for the tenant column, in the order in which they are tried."""
     yield from ("tenant_id", "tenantry_tenant_id")
     number = 2
     while True:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from tenantry.discovery.census import census
 from tenantry.discovery.draft import Draft, disputed, evidence_of, tells
 from tenantry.discovery.links import Link
-from tenantry.model.evidence import Evidence, TableEvidence
+from tenantry.model.evidence import Census, Evidence, TableEvidence
 from tenantry.model.name import Name
-from tenantry.model.spec import Spec
+from tenantry.planning.ownership import resolve
 
-Ask = Callable[[Spec], Evidence]
-"""Takes the census of a spec: resolve, census, run_census."""
+Ask = Callable[[Census], Evidence]
+"""Takes the census: run_census with a connection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,18 +34,22 @@ class Search:
 def search(draft: Draft, ask: Ask) -> Search:
     """Follow every path; ask the children of what none reaches, until nothing new is found; prune."""
     draft = draft.followed()
-    evidence = ask(draft.spec())
+    evidence = ask(_census(draft))
     refused: dict[Name, TableEvidence] = {}
     while children := _asked(draft, evidence, refused):
         # Whether children agree is asked before anything is derived from them.
-        answers = ask(draft.asking(children).spec())
+        answers = ask(_census(draft.asking(children)))
         refused |= {name: answers.tables[name] for name in children if not _agree(answers.tables[name])}
         accepted = {name: links for name, links in children.items() if name not in refused}
         if accepted:
             draft = draft.asking(accepted).followed()
-            evidence = ask(draft.spec())
+            evidence = ask(_census(draft))
     pruned = _pruned(draft, evidence)
-    return Search(draft=pruned, evidence=ask(pruned.spec()), all=draft, first=evidence, refused=refused)
+    return Search(draft=pruned, evidence=ask(_census(pruned)), all=draft, first=evidence, refused=refused)
+
+
+def _census(draft: Draft) -> Census:
+    return census(resolve(draft.spec(), draft.links.schema), draft.links.schema)
 
 
 def _asked(

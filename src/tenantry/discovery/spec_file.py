@@ -76,6 +76,8 @@ def _table(decision: Decision) -> str:
     if part.assign is not None:
         written["assign"] = tomlkit.inline_table()
         written["assign"].update(part.assign.model_dump(exclude_none=True))
+    if part.column is not None:
+        written["column"] = part.column
     if part.orphans is not Orphans.FAIL:
         written["orphans"] = str(part.orphans)
     if part.unique:
