@@ -49,6 +49,7 @@ class Runner:
     backfill: Backfill
     tell: Callable[[Event], None] = lambda event: None
     on_retry: Callable[[str], None] = lambda message: None
+    ran: Callable[[Statement, float], None] = lambda statement, milliseconds: None
     stop: threading.Event = field(default_factory=threading.Event)
     cancellable: bool = False
     """True while a statement runs that may take long and can be cut short without harm."""
@@ -185,7 +186,7 @@ class Runner:
                 continue
             for statement in group:
                 with _Cancellable(self):
-                    run_alone(self.connection, statement)
+                    run_alone(self.connection, statement, self.ran)
         whole.tries = max(whole.tries, 1)
         return whole
 
@@ -200,11 +201,13 @@ class Runner:
         if any(statement.manner is Manner.VALIDATION for statement in statements):
             with _Cancellable(self):
                 return run_together(
-                    self.connection, statements, patience=self.patience, prepare=prepare, finish=finish, retrying=retrying
-                )
+                    self.connection, statements, patience=self.patience, prepare=prepare, finish=finish,
+                    retrying=retrying, ran=self.ran,
+                )  # fmt: skip
         return run_together(
-            self.connection, statements, patience=self.patience, prepare=prepare, finish=finish, retrying=retrying
-        )
+            self.connection, statements, patience=self.patience, prepare=prepare, finish=finish, retrying=retrying,
+            ran=self.ran,
+        )  # fmt: skip
 
     # --- what goes wrong
 

@@ -60,11 +60,13 @@ def run_together(
     prepare: Callable[[], None] = lambda: None,
     finish: Callable[[], None] = lambda: None,
     retrying: Callable[[str, float], None] = lambda reason, pause: None,
+    ran: Callable[[Statement, float], None] = lambda statement, milliseconds: None,
 ) -> Outcome:
     """Run statements in one transaction, with `prepare` before and `finish` behind them in the same one.
 
     Locks that stop writers are waited for briefly, and the whole is tried again with growing pauses until it succeeds
-    or the budget is spent. `retrying` is told the reason and the pause in seconds. Raises Failed, naming the blockers.
+    or the budget is spent. `retrying` is told the reason and the pause in seconds, and
+    `ran` each statement and its milliseconds. Raises Failed, naming the blockers.
     """
     outcome = Outcome()
     started = time.monotonic()
@@ -78,7 +80,7 @@ def run_together(
     def attempt() -> None:
         outcome.tries += 1
         with connection.transaction():
-            _attempt(connection, statements, patience, outcome, prepare, finish)
+            _attempt(connection, statements, patience, outcome, prepare, finish, ran)
 
     try:
         for once in Retrying(
@@ -99,10 +101,21 @@ def run_together(
     return outcome
 
 
-def run_alone(connection: psycopg.Connection[Any], statement: Statement) -> None:
+def run_alone(
+    connection: psycopg.Connection[Any], statement: Statement,
+    ran: Callable[[Statement, float], None] = lambda statement, milliseconds: None,
+) -> None:  # fmt: skip
     """Run a statement outside a transaction, without timeouts: it stops nobody while it waits (hazard 14)."""
     if statement.when is None or truth(connection, statement.when):
-        connection.execute(sql.Composed([statement.sql]))
+        _execute(connection, statement, ran)
+
+
+def _execute(
+    connection: psycopg.Connection[Any], statement: Statement, ran: Callable[[Statement, float], None]
+) -> None:
+    started = time.monotonic()
+    connection.execute(sql.Composed([statement.sql]))
+    ran(statement, (time.monotonic() - started) * 1000)
 
 
 def truth(connection: psycopg.Connection[Any], query: sql.Composable) -> bool:
@@ -113,7 +126,7 @@ def truth(connection: psycopg.Connection[Any], query: sql.Composable) -> bool:
 
 def _attempt(
     connection: psycopg.Connection[Any], statements: Sequence[Statement], patience: Patience, outcome: Outcome,
-    prepare: Callable[[], None], finish: Callable[[], None],
+    prepare: Callable[[], None], finish: Callable[[], None], ran: Callable[[Statement, float], None],
 ) -> None:  # fmt: skip
     needed = [
         statement for statement in statements if statement.when is None or truth(connection, statement.when)
@@ -128,7 +141,7 @@ def _attempt(
             continue
         if statement.acting_as is not None:
             connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(statement.acting_as)))
-        connection.execute(sql.Composed([statement.sql]))
+        _execute(connection, statement, ran)
         if statement.acting_as is not None:
             connection.execute("RESET ROLE")
     finish()

@@ -52,42 +52,75 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableStatus:
-    """How far one table has come: (steps in force, steps in all) of each phase, and the keys of those that are not."""
+    """How far one table has come, its partitions and heirs included.
+
+    `kind` is owned, mixed, shared, tenant or undecided. Pairs are (steps in force, steps in all). `rows` is
+    PostgreSQL's estimate, None where there is none; `without_tenant` None where counting would have taken too long.
+    `missing` are the keys of the steps that are not in force.
+    """
 
     table: Name
     kind: str
-    """owned, mixed, shared, tenant or undecided."""
     phases: Mapping[Phase, tuple[int, int]] = field(default_factory=dict)
-    column: bool = False
-    rows: float = 0.0
+    column: str | None = None
+    rows: int | None = None
     without_tenant: int | None = None
+    filling: float | None = None
+    """The share of its pages that a fill has gone through, while one is under way."""
     not_null: bool = False
     constraints: tuple[int, int] = (0, 0)
     indexes: tuple[int, int] = (0, 0)
-    row_security: bool = False
+    row_security: tuple[int, int] = (0, 0)
     missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IndexBuild:
+    """An index build under way; `done` and `total` are pages or rows, as its `phase` counts."""
+
+    table: Name
+    phase: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Activity:
-    """The run that is going on, by its session: what it does and who keeps it waiting."""
+    """A session of a run: what it does, for how many seconds, what it waits for, and who keeps it waiting."""
 
     pid: int
     application: str
+    state: str
     query: str
     waiting: str
+    seconds: float
     blockers: tuple[str, ...] = ()
-    progress: tuple[str, ...] = ()
+    build: IndexBuild | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSummary:
+    """A run as the journal has it. `exit_status` is None while it goes on, or where it was killed."""
+
+    id: str
+    command: str
+    username: str
+    started_at: datetime
+    finished_at: datetime | None
+    exit_status: int | None
+    outcome: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """What `status` shows."""
+    """What `status` shows. `steps` is (in force, in all)."""
 
+    database: str
     word: Word
     tables: tuple[TableStatus, ...]
     steps: tuple[int, int]
-    runs: tuple[Mapping[str, object], ...] = ()
+    runs: tuple[RunSummary, ...] = ()
     activity: tuple[Activity, ...] = ()
     altered: tuple[str, ...] = ()
     """Keys of steps of ours whose objects somebody has changed or dropped since."""
+    running: bool = False

@@ -48,6 +48,18 @@ def without_secrets(text: str, options: Mapping[str, Any]) -> str:
     return text
 
 
+def secrets(dsn: str) -> tuple[str, ...]:
+    """The secrets in `dsn`, longest first, as they stand there too; also of one that cannot be read."""
+    found = {match for match in re.findall(r"://[^:@/]*:(.+)@", dsn)}
+    found.update(re.findall(r"(?i)(?:password|secret|key)=('[^']*'|[^\s&']+)", dsn))
+    try:
+        options = conninfo_to_dict(dsn)
+    except psycopg.Error:
+        options = {}
+    found.update(str(options[name]) for name in SECRETS if options.get(name))
+    return tuple(sorted(filter(None, found), key=len, reverse=True))
+
+
 def _malformed(message: str) -> str:
     """libpq's reason without what it quotes; an unknown option is compared with those that there are."""
     quoted = re.search(r'(?:option|parameter:) "(\w+)"$', message)

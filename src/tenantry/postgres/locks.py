@@ -70,6 +70,11 @@ def hold_run_lock(connection: psycopg.Connection[Any]) -> Iterator[None]:
             connection.execute(_QUERIES["release_run_lock"], {"key": RUN_LOCK})
 
 
+def run_lock_held(connection: psycopg.Connection[Any]) -> bool:
+    """Whether a run is going on in this database, one that may have lost its client included."""
+    return connection.execute(_QUERIES["run_lock_holder"], {"key": RUN_LOCK}).fetchone() is not None
+
+
 def blockers(connection: psycopg.Connection[Any], pid: int) -> list[Blocker]:
     """Those whom session `pid` waits for, the oldest transaction first."""
     with connection.cursor(row_factory=kwargs_row(_blocker)) as cursor:

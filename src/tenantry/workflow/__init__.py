@@ -1,7 +1,18 @@
 """The commands as functions, for those who call them from Python."""
 
+from tenantry.workflow.discover import Discovery, discover
+from tenantry.workflow.logged import Logged
 from tenantry.workflow.migrate import MigrateOptions, migrate
+from tenantry.workflow.plan import Outline, Planned, Preview, plan, preview, preview_rollback
+from tenantry.workflow.purge import Household, household, purge
 from tenantry.workflow.rollback import RollbackOptions, rollback
-from tenantry.workflow.watcher import Nobody, Watcher
+from tenantry.workflow.sample import sample
+from tenantry.workflow.status import status
+from tenantry.workflow.tenants import Tenant, TenantChange, add_tenant, list_tenants, rename_tenant
+from tenantry.workflow.watcher import Nobody, Several, Watcher
 
-__all__ = ["MigrateOptions", "Nobody", "RollbackOptions", "Watcher", "migrate", "rollback"]
+__all__ = [
+    "Discovery", "Household", "Logged", "MigrateOptions", "Nobody", "Outline", "Planned", "Preview", "RollbackOptions",
+    "Several", "Tenant", "TenantChange", "Watcher", "add_tenant", "discover", "household", "list_tenants", "migrate",
+    "plan", "preview", "preview_rollback", "purge", "rename_tenant", "rollback", "sample", "status",
+]  # fmt: skip

@@ -22,6 +22,7 @@ from tenantry.postgres.census import run_census
 from tenantry.postgres.connect import Target, connect
 from tenantry.postgres.locks import hold_run_lock
 from tenantry.steps import Fill, Step, TenantColumn
+from tenantry.workflow.lookout import lookout
 from tenantry.workflow.session import Session, interruptible, opened
 from tenantry.workflow.watcher import Nobody, Watcher
 
@@ -81,7 +82,7 @@ def migrate(
         session.journal.install()
         session.journal.begin_run(run, f"migrate --until {options.until}")
         try:
-            result = _apply(runner, steps, tally, options, findings, evidence)
+            result = _apply(target, runner, steps, tally, options, findings, evidence)
         except BaseException as error:
             note_end(session, run, error)
             raise
@@ -90,11 +91,14 @@ def migrate(
 
 
 def _apply(
-    runner: Runner, steps: tuple[Step, ...], tally: Tally, options: MigrateOptions,
+    target: Target, runner: Runner, steps: tuple[Step, ...], tally: Tally, options: MigrateOptions,
     findings: tuple[Finding, ...], evidence: Evidence | None,
 ) -> Result:  # fmt: skip
     started = time.monotonic()
-    with interruptible(runner.interrupt):
+    with (
+        interruptible(lambda: stop(runner, tally.watcher)),
+        lookout(target, runner.connection.info.backend_pid, tally.watcher, run=runner.run),
+    ):
         applied = runner.apply_all(steps)
     outcome = f"{applied} steps applied, {tally.found} were in force; the database is migrated until {options.until}"
     return Result(
@@ -112,7 +116,7 @@ def make_runner(session: Session, run: str, watcher: Watcher, tally: Tally, opti
     )
     runner = Runner(
         connection=session.connection, journal=session.journal, run=run, patience=patience,
-        backfill=lambda fill: 0, tell=tally.step, on_retry=lambda message: watcher.said(message),
+        backfill=lambda fill: 0, tell=tally.step, on_retry=lambda message: watcher.said(message), ran=watcher.statement,
     )  # fmt: skip
 
     def fill(step: Fill) -> int:
@@ -129,6 +133,12 @@ def make_runner(session: Session, run: str, watcher: Watcher, tally: Tally, opti
 
     runner.backfill = fill
     return runner
+
+
+def stop(runner: Runner, watcher: Watcher) -> None:
+    """What Ctrl-C does: it lets the batch in hand, or a step that cannot be cut short, come to its end."""
+    watcher.said("Stopping after the batch or step in hand; Ctrl-C again stops at once …")
+    runner.interrupt()
 
 
 def refuse_undecided(session: Session) -> None:

@@ -15,7 +15,8 @@ from tenantry.postgres.connect import Target
 from tenantry.postgres.journal import Entry, Journal
 from tenantry.postgres.locks import hold_run_lock
 from tenantry.steps import Fill, GlobalUniqueDropped, from_json
-from tenantry.workflow.migrate import Tally
+from tenantry.workflow.lookout import lookout
+from tenantry.workflow.migrate import Tally, stop
 from tenantry.workflow.session import interruptible, opened
 from tenantry.workflow.watcher import Nobody, Watcher
 
@@ -44,11 +45,14 @@ def rollback(target: Target, options: RollbackOptions | None = None, watcher: Wa
         runner = Runner(
             connection=connection, journal=journal, run=run, backfill=_no_fill, tell=tally.step,
             patience=Patience(timeout=options.lock_timeout, budget=options.lock_budget),
-            on_retry=lambda message: watcher.said(message),
+            on_retry=lambda message: watcher.said(message), ran=watcher.statement,
         )  # fmt: skip
         if entries:
             journal.begin_run(run, "rollback --preserve-data" if options.preserve_data else "rollback --confirm")
-        with interruptible(runner.interrupt):
+        with (
+            interruptible(lambda: stop(runner, watcher)),
+            lookout(target, connection.info.backend_pid, watcher, run=run),
+        ):
             reverted = runner.revert_all(entries, keep=options.preserve_data)
         outcome = f"{reverted} steps reverted" if reverted else "nothing of ours was there"
         if entries:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from typing import Protocol
 
 from tenantry.execution.progress import Progress
 from tenantry.execution.runner import Event
 from tenantry.model.finding import Finding
 from tenantry.model.name import Name
+from tenantry.model.plan import Statement
+from tenantry.model.run import Activity
 
 
 class Watcher(Progress, Protocol):
@@ -22,6 +26,13 @@ class Watcher(Progress, Protocol):
     def found(self, finding: Finding) -> None:
         """The preflight found something."""
 
+    def statement(self, statement: Statement, milliseconds: float) -> None:
+        """A statement of a step was run; batches of fills are not told one by one."""
+
+    def activity(self, activity: Activity | None) -> None:
+        """What the run's session is doing now, every second or so: it waits, or builds an index. None: nothing of
+        the kind any more."""
+
     def said(self, message: str, **facts: object) -> None:
         """Anything else worth a line."""
 
@@ -32,8 +43,53 @@ class Nobody:
     def began(self, command: str, run: str) -> None: ...
     def step(self, event: Event) -> None: ...
     def found(self, finding: Finding) -> None: ...
+    def statement(self, statement: Statement, milliseconds: float) -> None: ...
+    def activity(self, activity: Activity | None) -> None: ...
     def said(self, message: str, **facts: object) -> None: ...
     def started(self, relation: Name, total_pages: int) -> None: ...
     def advanced(self, relation: Name, pages: int, rows: int) -> None: ...
     def paused(self, reason: str) -> None: ...
     def finished(self, relation: Name, rows: int) -> None: ...
+
+
+class Several:
+    """Tells all of several watchers, in their order, one call at a time."""
+
+    def __init__(self, *watchers: Watcher) -> None:
+        self.watchers = watchers
+        self._one = threading.RLock()
+
+    def _tell(self, tell: Callable[[Watcher], None]) -> None:
+        with self._one:
+            for watcher in self.watchers:
+                tell(watcher)
+
+    def began(self, command: str, run: str) -> None:
+        self._tell(lambda watcher: watcher.began(command, run))
+
+    def step(self, event: Event) -> None:
+        self._tell(lambda watcher: watcher.step(event))
+
+    def found(self, finding: Finding) -> None:
+        self._tell(lambda watcher: watcher.found(finding))
+
+    def statement(self, statement: Statement, milliseconds: float) -> None:
+        self._tell(lambda watcher: watcher.statement(statement, milliseconds))
+
+    def activity(self, activity: Activity | None) -> None:
+        self._tell(lambda watcher: watcher.activity(activity))
+
+    def said(self, message: str, **facts: object) -> None:
+        self._tell(lambda watcher: watcher.said(message, **facts))
+
+    def started(self, relation: Name, total_pages: int) -> None:
+        self._tell(lambda watcher: watcher.started(relation, total_pages))
+
+    def advanced(self, relation: Name, pages: int, rows: int) -> None:
+        self._tell(lambda watcher: watcher.advanced(relation, pages, rows))
+
+    def paused(self, reason: str) -> None:
+        self._tell(lambda watcher: watcher.paused(reason))
+
+    def finished(self, relation: Name, rows: int) -> None:
+        self._tell(lambda watcher: watcher.finished(relation, rows))

@@ -1,0 +1,66 @@
+"""Which steps are in force, asked of the catalog for many steps at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from tenantry.execution.runner import ended
+from tenantry.postgres.journal import Entry
+from tenantry.steps import Fill, Step
+
+TOGETHER = 50
+"""Definitions that one query asks for: few round trips, and the planner is not overwhelmed."""
+MISSING = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn)
+
+
+def definitions(connection: psycopg.Connection[Any], steps: Sequence[Step]) -> dict[str, str | None]:
+    """What is in force of each step, by its key, as the catalog says; None where nothing is."""
+    found: dict[str, str | None] = {}
+    for first in range(0, len(steps), TOGETHER):
+        part = steps[first : first + TOGETHER]
+        try:
+            found |= _ask(connection, part)
+        except MISSING:
+            for step in part:
+                try:
+                    found |= _ask(connection, (step,))
+                except MISSING:
+                    found[step.key] = None
+    return found
+
+
+def in_force(
+    connection: psycopg.Connection[Any], steps: Sequence[Step], entries: Mapping[str, Entry], *, exact: bool = True
+) -> frozenset[str]:
+    """Keys of the steps for which there is nothing to do, those included whose work a later step has ended.
+
+    Fills are looked for row by row where `exact`; otherwise the journal is believed.
+    """
+    over = ended(entries)
+    done = {key for key, entry in entries.items() if entry.state == "done"}
+    asked = [
+        step
+        for step in steps
+        if step.key not in over
+        and (not step.journaled or step.key in done)
+        and (exact or not isinstance(step, Fill))
+    ]
+    found = definitions(connection, asked)
+    believed = {step.key for step in steps if isinstance(step, Fill) and not exact and step.key in done}
+    return frozenset({key for key, text in found.items() if text is not None} | believed | over)
+
+
+def _ask(connection: psycopg.Connection[Any], steps: Sequence[Step]) -> dict[str, str | None]:
+    if not steps:
+        return {}
+    query = sql.SQL(" UNION ALL ").join(
+        sql.SQL("SELECT {}::int, (SELECT found.text FROM ({}) AS found(text) LIMIT 1)::text").format(
+            sql.Literal(number), sql.Composed([step.definition()])
+        )
+        for number, step in enumerate(steps)
+    )
+    return {steps[number].key: text for number, text in connection.execute(query)}

@@ -1,0 +1,40 @@
+"""What runs are doing at the moment, seen from another session."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from tenantry.model.name import Name
+from tenantry.model.run import Activity, IndexBuild
+from tenantry.postgres.locks import blockers
+from tenantry.postgres.queries import read_queries
+
+_QUERIES = read_queries(Path(__file__).with_name("sql") / "activity.sql")
+
+
+def activities(connection: psycopg.Connection[Any], pid: int | None = None) -> tuple[Activity, ...]:
+    """The sessions of runs in this database, or the one with `pid`: what they do and who keeps them waiting."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        sessions = cursor.execute(_QUERIES["sessions"], {"pid": pid}).fetchall()
+        builds = {
+            row["pid"]: _build(row) for row in cursor.execute(_QUERIES["index_builds"], {"pid": pid}).fetchall()
+        }
+    return tuple(
+        Activity(
+            pid=row["pid"], application=row["application"], state=row["state"], query=row["query"],
+            waiting=row["waiting"] if row["state"] == "active" else "", seconds=row["seconds"] or 0.0,
+            blockers=tuple(str(blocker) for blocker in blockers(connection, row["pid"])),
+            build=builds.get(row["pid"]),
+        )
+        for row in sessions
+    )  # fmt: skip
+
+
+def _build(row: dict[str, Any]) -> IndexBuild:
+    return IndexBuild(
+        table=Name(row["schema"], row["name"]), phase=row["phase"], done=row["done"] or 0, total=row["total"] or 0
+    )

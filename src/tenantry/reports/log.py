@@ -1,0 +1,101 @@
+"""The log of a run: one JSON object a line, flushed at once, without secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+
+import structlog
+from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
+
+from tenantry.errors import UsageError
+from tenantry.reports.document import plain
+
+MASK = "****"
+TITLES = {"migrate": "migration", "validate": "validation", "verify": "verification"}
+"""What the file of a command's log is called, where it is not called like the command."""
+
+
+class Log:
+    """A log file that is made with its first line: `FOLDER/migration-RUN.log`."""
+
+    def __init__(self, folder: Path, *, command: str, run: str, secrets: Sequence[str] = ()) -> None:
+        self.folder = folder
+        self.command = command
+        self.run = run
+        self.secrets = tuple(secrets)
+        self._file: TextIO | None = None
+        self._logger: FilteringBoundLogger | None = None
+
+    @property
+    def path(self) -> Path:
+        return self.folder / f"{TITLES.get(self.command, self.command.split()[0])}-{self.run}.log"
+
+    def name(self, run: str) -> None:
+        """Call the file by the id of a run; one that has a line already keeps its name."""
+        if not self.written:
+            self.run = run
+
+    @property
+    def written(self) -> bool:
+        """Whether the file has a line."""
+        return self._file is not None
+
+    def write(self, event: str, *, level: str = "info", **facts: Any) -> None:
+        """Add a line. Raises UsageError where the file cannot be made."""
+        logger = self._logger or self._open()
+        getattr(logger, level)(event, **{name: plain(value) for name, value in facts.items()})
+
+    def failure(self, error: BaseException, **facts: Any) -> None:
+        """Add a line with the traceback of an error that nobody expected."""
+        logger = self._logger or self._open()
+        trace: tuple[type[BaseException], BaseException, TracebackType | None] = (
+            type(error), error, error.__traceback__,
+        )  # fmt: skip
+        logger.error("unexpected", exc_info=trace, **facts)
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def _open(self) -> FilteringBoundLogger:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            # Line by line, so that `tail -f` follows it and a kill loses nothing.
+            self._file = self.path.open("a", encoding="utf-8", buffering=1)
+        except OSError as error:
+            raise UsageError(
+                f"The log {self.path} cannot be written: {error.strerror or error}",
+                remedy="Name a folder that you can write to: --log-dir PATH.",
+            ) from error
+        bound = structlog.wrap_logger(
+            structlog.PrintLogger(self._file),
+            wrapper_class=structlog.make_filtering_bound_logger(0),
+            processors=[
+                structlog.processors.add_log_level,
+                structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+                structlog.processors.format_exc_info,
+                self._mask,
+                structlog.processors.JSONRenderer(ensure_ascii=False, default=str),
+            ],
+        )
+        self._logger = bound.bind(run=self.run, command=self.command)
+        return self._logger
+
+    def _mask(self, logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
+        return {name: masked_text(value, self.secrets) for name, value in line.items()}
+
+
+def masked_text(value: Any, secrets: Sequence[str]) -> Any:
+    """A plain value with a mask wherever its texts hold a secret."""
+    if isinstance(value, str):
+        for secret in secrets:
+            value = value.replace(secret, MASK)
+        return value
+    if isinstance(value, dict):
+        return {name: masked_text(item, secrets) for name, item in value.items()}
+    if isinstance(value, list):
+        return [masked_text(item, secrets) for item in value]
+    return value

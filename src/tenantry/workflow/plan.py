@@ -1,0 +1,162 @@
+"""plan, and the dry runs of migrate and rollback: what would be done, and nothing of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from tenantry.errors import TenantryError
+from tenantry.execution.survey import in_force
+from tenantry.model.evidence import Evidence
+from tenantry.model.finding import Finding
+from tenantry.model.name import Name
+from tenantry.model.plan import Manner, Phase, Statement
+from tenantry.model.schema import Schema
+from tenantry.model.spec import Spec
+from tenantry.postgres.connect import Target
+from tenantry.postgres.journal import Journal
+from tenantry.steps import Fill, Step, from_json
+from tenantry.workflow.migrate import MigrateOptions, examine, refuse_undecided
+from tenantry.workflow.rollback import refuse_clashes
+from tenantry.workflow.session import Session, opened
+from tenantry.workflow.watcher import Nobody
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """A step and its statements. `rows` is PostgreSQL's estimate of the rows that it reads or changes, None where
+    it touches none, or nothing is known."""
+
+    step: Step
+    in_force: bool
+    statements: tuple[Statement, ...]
+    rows: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outline:
+    """What a command would do to a database, step by step; `undecided` are tables that the spec leaves open."""
+
+    command: str
+    database: str
+    server: str
+    steps: tuple[Planned, ...]
+    undecided: Mapping[Name, str]
+
+    def by_phase(self) -> Iterator[tuple[Phase, tuple[Planned, ...]]]:
+        """The phases that have steps, with them."""
+        for phase in Phase:
+            steps = tuple(planned for planned in self.steps if planned.step.phase is phase)
+            if steps:
+                yield phase, steps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """A dry run of migrate: the steps that are not in force, what the preflight found, and what would stop it."""
+
+    outline: Outline
+    findings: tuple[Finding, ...] = ()
+    evidence: Evidence | None = None
+    refusal: TenantryError | None = None
+
+
+def plan(target: Target, spec: Spec, *, until: Phase = Phase.CONTRACT) -> Outline:
+    """All steps for this database and spec, each with whether it is in force. Changes nothing.
+
+    Raises UsageError where the spec does not fit the database, ConnectionFailed without a connection.
+    """
+    with opened(target, purpose="plan") as connection:
+        return _outline(Session.begin(target, connection, spec), until, command="plan")
+
+
+def preview(target: Target, spec: Spec, options: MigrateOptions | None = None) -> Preview:
+    """What migrate would do with these options, were it run now. Changes nothing.
+
+    The refusal that it would meet is returned, and not raised. Raises UsageError and ConnectionFailed as plan does.
+    """
+    options, heard = options or MigrateOptions(), _Listener()
+    with opened(target, purpose="plan") as connection:
+        session = Session.begin(target, connection, spec)
+        whole = _outline(session, options.until, command="migrate", exact=True)
+        pending = tuple(planned for planned in whole.steps if not planned.in_force)
+        outline = Outline(
+            command="migrate", database=whole.database, server=whole.server, steps=pending, undecided=whole.undecided
+        )
+        try:
+            refuse_undecided(session)
+            _, evidence = examine(session, tuple(planned.step for planned in pending), options, heard)
+        except TenantryError as refusal:
+            return Preview(outline=outline, findings=tuple(heard.findings), refusal=refusal)
+        return Preview(outline=outline, findings=tuple(heard.findings), evidence=evidence)
+
+
+def preview_rollback(target: Target, *, preserve_data: bool = False) -> tuple[Outline, TenantryError | None]:
+    """What rollback would do, and the refusal that it would meet. Changes nothing."""
+    with opened(target, purpose="plan") as connection:
+        journal = Journal(connection)
+        entries = [
+            entry for entry in journal.entries().values() if not (preserve_data and entry.state == "kept")
+        ]
+        planned = []
+        for entry in sorted(entries, key=lambda entry: entry.position, reverse=True):
+            step = from_json(entry.value)
+            kept = preserve_data and step.kept
+            statements = step.keep(entry.before) if kept else step.revert(entry.before)
+            planned.append(Planned(step=step, in_force=False, statements=statements))
+        outline = Outline(
+            command="rollback", database=connection.info.dbname, server=_server(connection.info.server_version),
+            steps=tuple(planned), undecided={},
+        )  # fmt: skip
+        try:
+            refuse_clashes(journal, entries)
+        except TenantryError as refusal:
+            return outline, refusal
+        return outline, None
+
+
+class _Listener(Nobody):
+    """Keeps what the preflight found."""
+
+    def __init__(self) -> None:
+        self.findings: list[Finding] = []
+
+    def found(self, finding: Finding) -> None:
+        self.findings.append(finding)
+
+
+def _outline(session: Session, until: Phase, *, command: str, exact: bool = False) -> Outline:
+    steps = session.plan.until(until)
+    done = in_force(session.connection, steps, session.entries, exact=exact)
+    return Outline(
+        command=command, database=session.schema.database, server=_server(session.schema.version),
+        undecided=session.plan.ownership.undecided,
+        steps=tuple(
+            Planned(step=step, in_force=step.key in done, statements=step.apply(), rows=_rows(step, session.schema))
+            for step in steps
+        ),
+    )  # fmt: skip
+
+
+def _server(version: int) -> str:
+    return f"PostgreSQL {version // 10000}.{version % 10000}"
+
+
+def _rows(step: Step, schema: Schema) -> int | None:
+    if isinstance(step, Fill):
+        estimates = [estimate(schema, fill.relation) for fill in step.fills]
+    elif any(statement.manner is not Manner.TRANSACTION for statement in step.apply()):
+        estimates = [estimate(schema, step.table)]
+    else:
+        return None
+    known = [rows for rows in estimates if rows is not None]
+    return sum(known) if known else None
+
+
+def estimate(schema: Schema, name: Name) -> int | None:
+    """The rows of a table and its partitions, as PostgreSQL estimates them; None where it never looked."""
+    if name not in schema.tables:
+        return None
+    leaves = [table for table in schema.tree(name) if not schema.partitions(table.name)]
+    known = [round(table.rows) for table in leaves if table.rows >= 0]
+    return sum(known) if known else None

@@ -1,0 +1,73 @@
+"""housekeeping: what tenantry itself keeps in a database, and taking it away."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from tenantry.errors import Refused
+from tenantry.postgres.connect import Target
+from tenantry.postgres.journal import Journal
+from tenantry.postgres.locks import hold_run_lock
+from tenantry.postgres.queries import read_queries
+from tenantry.workflow.session import opened
+
+_QUERIES = read_queries(Path(__file__).with_name("sql") / "purge.sql")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Household:
+    """What the schema tenantry holds. `steps` are those of ours that are in force or kept; `used` names functions
+    and tables there that the database's own tables need; `bytes` is the size of its tables."""
+
+    installed: bool
+    steps: int = 0
+    runs: int = 0
+    bytes: int = 0
+    used: tuple[str, ...] = ()
+
+
+def household(target: Target) -> Household:
+    """What tenantry keeps in this database. Changes nothing."""
+    with opened(target, purpose="housekeeping") as connection:
+        return _read(connection)
+
+
+def purge(target: Target, *, force: bool = False, dry_run: bool = False) -> tuple[Household, tuple[str, ...]]:
+    """Drop the schema tenantry; what it held, and the statements that were (in a dry run: would be) run.
+
+    While steps of ours are in force the journal is what a rollback needs: Refused. With `force` only the journal's own
+    tables go, and the migration is for ever; functions that triggers of the migrated tables call stay.
+    """
+    with opened(target, purpose="housekeeping") as connection, hold_run_lock(connection):
+        held = _read(connection)
+        if held.steps and not force:
+            raise Refused(
+                f"The journal is what a rollback needs: {held.steps} steps of tenantry are in force",
+                remedy="Run `tenantry rollback --confirm` first. Or --force: the migration stays, and can never be rolled back.",
+            )
+        statements = _statements(held)
+        if not dry_run:
+            with connection.transaction():
+                for statement in statements:
+                    connection.execute(statement)
+        return held, tuple(statement.decode() for statement in statements)
+
+
+def _statements(held: Household) -> tuple[bytes, ...]:
+    if not held.installed:
+        return ()
+    return (_QUERIES["drop_journal"],) if held.steps or held.used else (_QUERIES["drop_schema"],)
+
+
+def _read(connection: psycopg.Connection[Any]) -> Household:
+    journal = Journal(connection)
+    if not journal.installed:
+        return Household(installed=False)
+    row = connection.execute(_QUERIES["holdings"]).fetchone()
+    assert row is not None
+    used = tuple(name for (name,) in connection.execute(_QUERIES["used"]))
+    return Household(installed=True, steps=row[0], runs=row[1], bytes=row[2], used=used)

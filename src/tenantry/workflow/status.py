@@ -1,0 +1,175 @@
+"""status: how far each table has come, and what the run in progress is doing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from tenantry.execution.survey import definitions, in_force
+from tenantry.model.name import Name
+from tenantry.model.ownership import Owned
+from tenantry.model.plan import Phase
+from tenantry.model.run import RunSummary, Status, TableStatus, Word
+from tenantry.model.spec import Spec
+from tenantry.postgres.activity import activities
+from tenantry.postgres.connect import Target
+from tenantry.postgres.journal import Entry, RunRecord
+from tenantry.postgres.locks import run_lock_held
+from tenantry.postgres.queries import read_queries
+from tenantry.steps import (
+    AdoptionTrigger, AssignmentTrigger, FixedTenant, ForeignKeyValid, InvokerView, LegacySightEnded, NotNull,
+    PartitionedIndex, ReferenceTrigger, RowSecurity, Step, TenantColumn, TenantForeignKey, TenantIndex, from_json,
+)  # fmt: skip
+from tenantry.workflow.plan import estimate
+from tenantry.workflow.session import Session, opened
+
+COUNTING_SECONDS = 2.0
+"""How long a table may be counted for rows without a tenant."""
+_CONSTRAINTS = (NotNull, TenantForeignKey, ForeignKeyValid, ReferenceTrigger, FixedTenant)
+_INDEXES = (TenantIndex, PartitionedIndex)
+_COMPARED = (
+    AdoptionTrigger, AssignmentTrigger, FixedTenant, InvokerView, PartitionedIndex, ReferenceTrigger, RowSecurity,
+    TenantForeignKey, TenantIndex,
+)  # fmt: skip
+"""Steps whose definition stays what it was once they are in force."""
+_QUERIES = read_queries(Path(__file__).with_name("sql") / "status.sql")
+
+
+def status(target: Target, spec: Spec, *, runs: int = 5) -> Status:
+    """How far the database has come, and the last `runs` runs. Changes nothing, and needs no journal.
+
+    Raises UsageError where the spec does not fit the database, ConnectionFailed without a connection.
+    """
+    with opened(target, purpose="status") as connection:
+        session = Session.begin(target, connection, spec)
+        done = in_force(connection, session.plan.steps, session.entries, exact=False)
+        # A step that nobody made, such as a role that was there before, is no beginning.
+        begun = any(entry.state in ("done", "running") for entry in session.entries.values())
+        return Status(
+            database=session.schema.database,
+            word=word(session.plan.steps, done) if begun else Word.NOT_STARTED,
+            tables=tuple(_tables(session, done)),
+            steps=(sum(step.key in done for step in session.plan.steps), len(session.plan.steps)),
+            runs=tuple(_summary(record) for record in session.journal.runs(runs)),
+            activity=activities(connection),
+            altered=_altered(connection, session.entries, done),
+            running=run_lock_held(connection),
+        )
+
+
+def word(steps: Iterable[Step], done: frozenset[str]) -> Word:
+    """The status word for a migration that has begun."""
+    pending = {step.phase for step in steps if step.key not in done}
+    first = min((phase.position for phase in pending), default=len(Phase))
+    if first > Phase.CONTRACT.position:
+        return Word.COMPLETED
+    if first > Phase.ISOLATE.position:
+        return Word.SECURITY_ENABLED
+    return Word.DATA_MIGRATED if first > Phase.BACKFILL.position else Word.IN_PROGRESS
+
+
+def _tables(session: Session, done: frozenset[str]) -> Iterable[TableStatus]:
+    ownership = session.plan.ownership
+    families: dict[Name, list[Step]] = {}
+    for step in session.plan.steps:
+        families.setdefault(ownership.heirs.get(step.table, step.table), []).append(step)
+    progress = _progress(session)
+    owned = {one.table: one for one in ownership.owned}
+    kinds = {ownership.tenant.name: "tenant"}
+    kinds |= {name: "mixed" if one.mixed else "owned" for name, one in owned.items()}
+    kinds |= {name: "shared" for name in ownership.shared} | {name: "undecided" for name in ownership.undecided}
+    for name, kind in kinds.items():
+        yield _table(session, name, kind, owned.get(name), families.get(name, []), done, progress.get(name))
+
+
+def _table(
+    session: Session, name: Name, kind: str, owned: Owned | None, steps: list[Step], done: frozenset[str],
+    filling: float | None,
+) -> TableStatus:  # fmt: skip
+    def pair(*kinds: type[Step]) -> tuple[int, int]:
+        chosen = [step for step in steps if isinstance(step, kinds)]
+        return sum(step.key in done for step in chosen), len(chosen)
+
+    column = _column(session, owned, steps, done)
+    given = session.schema.tables[name].column(owned.column) if owned is not None and owned.given else None
+    not_null = any(isinstance(step, NotNull) and step.key in done for step in steps)
+    not_null = not_null or (given is not None and given.not_null)
+    return TableStatus(
+        table=name, kind=kind, column=column, not_null=not_null, rows=estimate(session.schema, name),
+        phases={
+            phase: (sum(step.key in done for step in steps if step.phase is phase),
+                    sum(step.phase is phase for step in steps))
+            for phase in Phase
+        },
+        without_tenant=0 if not_null else _without_tenant(session, name, column), filling=filling,
+        constraints=pair(*_CONSTRAINTS), indexes=pair(*_INDEXES), row_security=pair(RowSecurity, LegacySightEnded),
+        missing=tuple(step.key for step in steps if step.key not in done),
+    )  # fmt: skip
+
+
+def _column(session: Session, owned: Owned | None, steps: list[Step], done: frozenset[str]) -> str | None:
+    if owned is None:
+        return None
+    made = any(isinstance(step, TenantColumn) and step.key in done for step in steps)
+    return owned.column if made or owned.given else None
+
+
+def _without_tenant(session: Session, name: Name, column: str | None) -> int | None:
+    """Rows without a tenant; None where there is no column, or counting takes too long or may not be done."""
+    if column is None:
+        return None
+    query = sql.SQL("SELECT pg_catalog.count(*) FROM {} AS row WHERE row.{} IS NULL").format(
+        name.identifier, sql.Identifier(column)
+    )
+    limit = sql.SQL("SET LOCAL statement_timeout = {0}; SET LOCAL lock_timeout = {0}").format(
+        sql.Literal(round(COUNTING_SECONDS * 1000))
+    )
+    try:
+        with session.connection.transaction():
+            session.connection.execute(limit)
+            row = session.connection.execute(query).fetchone()
+    except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable, psycopg.errors.InsufficientPrivilege):
+        return None
+    return None if row is None else int(row[0])
+
+
+def _progress(session: Session) -> dict[Name, float]:
+    """The share of a table's pages that a fill under way has gone through."""
+    if not session.entries:
+        return {}
+    running = {key for key, entry in session.entries.items() if entry.state == "running"}
+    heirs = session.plan.ownership.heirs
+    found: dict[Name, tuple[int, int]] = {}
+    for step, relation, pages, past in session.connection.execute(_QUERIES["progress"]):
+        if step in running:
+            name = Name.parse(relation, schema="public")
+            name = heirs.get(name, name)
+            before = found.get(name, (0, 0))
+            found[name] = (before[0] + int(pages), before[1] + int(past))
+    return {name: done / total for name, (done, total) in found.items() if total}
+
+
+def _altered(
+    connection: psycopg.Connection[Any], entries: Mapping[str, Entry], done: frozenset[str]
+) -> tuple[str, ...]:
+    ours = {entry.key: from_json(entry.value) for entry in entries.values() if entry.state == "done"}
+    over = {key for step in ours.values() for key in step.ends}
+    asked = [step for step in ours.values() if not step.journaled and step.key not in over]
+    now = definitions(connection, asked)
+    return tuple(
+        step.key
+        for step in asked
+        if now[step.key] is None
+        or (isinstance(step, _COMPARED) and now[step.key] != entries[step.key].definition)
+    )
+
+
+def _summary(record: RunRecord) -> RunSummary:
+    return RunSummary(
+        id=record.id, command=record.command, username=record.username, started_at=record.started_at,
+        finished_at=record.finished_at, exit_status=record.exit_status, outcome=record.outcome,
+    )  # fmt: skip
