@@ -91,8 +91,9 @@ def described(results: dict[str, Any]) -> str:
     return (
         f"{table(results['summary'])}\n\n"
         f"PostgreSQL {results['server']['version']}, {machine['cores']} cores, "
-        f"{machine['memory'] / 2**30:.0f} GB, {said}, other settings as they come (fsync on); rows of about 150 bytes, four indexes, one writer"
-        " updating random rows all the while. Sizes against those before. Medians of "
+        f"{machine['memory'] / 2**30:.0f} GB, {said}, other settings as they come (fsync on);"
+        " rows of about 150 bytes, four indexes, one writer updating random rows all the"
+        " while. Sizes against those before. Medians of "
         f"{max(line['repeats'] for line in results['summary'])} runs at the smaller size."
     )
 

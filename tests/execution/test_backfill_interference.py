@@ -32,6 +32,12 @@ from tenantry.steps.derivation import ByChildren
 
 pytestmark = pytest.mark.server
 
+COUNTED_AND_FILLED = """
+SELECT coalesce((SELECT sum(rows) FROM tenantry.progress), 0)::int,
+       (SELECT count(*) FROM sales WHERE tenant_id IS NOT NULL)::int
+"""
+WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+
 
 @pytest.fixture
 def business(database: Database) -> Database:
@@ -80,21 +86,28 @@ def test_sweep_repairs_what_was_in_flight(business: Database) -> None:
 
 
 def test_checkpoint_and_batch_are_one(business: Database) -> None:
-    """What the checkpoints count is what is filled, at any instant."""
-    seen: list[tuple[int, int]] = []
+    """What the checkpoints count is what is filled, at any instant at which somebody looks."""
+    ended = threading.Event()
 
-    def look(batch: int) -> None:
-        if batch % 10 == 0:
-            seen.extend(
-                business.rows(
-                    "SELECT (SELECT sum(rows) FROM tenantry.progress)::int,"
-                    " (SELECT count(*) FROM sales WHERE tenant_id IS NOT NULL)::int"
-                )
+    def look() -> list[tuple[int, int]]:
+        with business.connect(autocommit=True) as connection:
+            seen: list[tuple[int, int]] = []
+            while not ended.is_set():
+                seen += connection.execute(COUNTED_AND_FILLED).fetchall()
+            return seen[:-1]
+
+    with ThreadPoolExecutor() as pool:
+        looking = pool.submit(look)
+        try:
+            run(
+                business,
+                unit=16,
+                watcher=Watcher(between=lambda batch: ended.set() if batch == 200 else None),
             )
-
-    run(business, watcher=Watcher(between=look), unit=16)
-    assert len(seen) > 10
-    assert all(counted == filled for counted, filled in seen)
+        finally:
+            ended.set()
+    assert len(set(looking.result())) > 20
+    assert [pair for pair in looking.result() if pair[0] != pair[1]] == []
 
 
 # -- Hazard 5: the user's triggers and rules
@@ -176,22 +189,17 @@ def test_who_holds_rows_for_too_long_is_named(business: Database) -> None:
 
 def test_writer_is_never_the_deadlocks_victim(business: Database) -> None:
     """Hazard 6: a writer that holds a late row and wants an early one never waits for who waits for it."""
-    writer = business.connect()
+    # The writer looks for deadlocks sooner than we do, so that it would be the one to fail.
+    writer = business.connect(options="-c deadlock_timeout=50ms")
     writer.execute("UPDATE sales SET note = 'late' WHERE id = 4000")
-    answers: list[int] = []
-
-    def want_early(batch: int) -> None:
-        if batch == 1:
-            answers.append(writer.execute("UPDATE sales SET note = 'early' WHERE id = 5").rowcount)
-            writer.commit()
-
+    watcher = Watcher()
     with ThreadPoolExecutor() as pool:
-        # One batch has both rows: it is given the time to wait for the late one, if it would.
-        filling = pool.submit(run, business, stripes=1, first_batch=1000, watcher=Watcher(between=want_early))
-        result = filling.result(timeout=60)
+        filling = pool.submit(run, business, watcher=watcher, stripes=1, first_batch=1000, lock_timeout=20.0)
+        wait_until(lambda: watcher.batches > 0 or business.rows(WAITING) != [(0,)])
+        assert writer.execute("UPDATE sales SET note = 'early' WHERE id = 5").rowcount == 1
+        writer.commit()
+        assert filling.result().retries == 0
     writer.close()
-    assert answers == [1]
-    assert result.retries == 0
     assert everything_is_right(business)
 
 
@@ -285,10 +293,9 @@ def test_stop_ends_after_the_batch_in_hand(business: Database) -> None:
     with pytest.raises(Interrupted):
         run(business, watcher=watcher, stop=stop, stripes=1)
     assert watcher.batches == 3
-    first = watcher.rows
-    watcher = Watcher()
-    assert run(business, watcher=watcher, stripes=1).rows == 5_000 - first
-    assert 0 < watcher.begun[SALES] < business.rows("SELECT pg_relation_size('sales') / 8192")[0][0]
+    again = Watcher()
+    assert run(business, watcher=again, stripes=1).rows == 5_000 - watcher.rows
+    assert again.begun[SALES] == watcher.begun[SALES] - watcher.pages > 0
     assert everything_is_right(business)
 
 
