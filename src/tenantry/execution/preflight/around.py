@@ -119,7 +119,9 @@ def _deferred_keys(scope: Scope) -> Iterator[Finding]:
         if not isinstance(step, TenantForeignKey) or table is None or not step.deferred:
             continue
         setting = [
-            key for key in table.foreign_keys if key.parent == step.parent and key.on_delete in ("n", "d")
+            key
+            for key in table.foreign_keys
+            if key.columns == step.columns[1:] and key.on_delete in ("n", "d")
         ]
         if setting:
             yield noted(

@@ -62,21 +62,8 @@ def _comment_end(source: str, position: int) -> int:
 
 
 _QUIET = {"debug", "log", "info", "notice", "warning"}
-_WRITES = set(
-    [
-        "insert",
-        "update",
-        "delete",
-        "merge",
-        "truncate",
-        "copy",
-        "notify",
-        "perform",
-        "execute",
-        "call",
-        "pg_notify",
-    ]
-)
+_WRITES = {"insert", "update", "delete", "merge", "truncate", "copy"}
+_CALLS = {"notify", "pg_notify", "perform", "execute", "call"}
 _LOCKING = {"for", "key"}
 
 
@@ -92,6 +79,6 @@ def acts(source: str, *, row: bool) -> str | None:
             return "RAISE"
         if row and word == "return" and after == "null":
             return "RETURN NULL"
-        if word in _WRITES and before not in _LOCKING and before != ".":
+        if word in _WRITES | _CALLS and before not in _LOCKING and before != ".":
             return word.upper()
     return None
