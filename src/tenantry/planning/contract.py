@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
 from tenantry.planning.backfill import default_steps, fill_steps
-from tenantry.planning.enforce import composite_key, composite_key_valid, not_null, per_tenant_name, reference_name
+from tenantry.planning.enforce import (
+    composite_key, composite_key_valid, not_null, per_tenant_name, reference_name, unique_indexes,
+)  # fmt: skip
 from tenantry.planning.ground import Ground, Unit
 from tenantry.planning.isolate import row_securities
 from tenantry.steps import GlobalUniqueDropped, LegacySightEnded, NotNullCheck, Step, TriggerEnded
@@ -37,6 +39,9 @@ def contract_steps(ground: Ground) -> Iterator[Step]:
 
 
 def _late_keys(ground: Ground) -> Iterator[Step]:
+    for unit in ground.units():
+        if unit.owned.late:
+            yield from unique_indexes(ground, unit, PHASE)
     for unit in ground.units():
         if unit.owned.late and not unit.owned.mixed:
             yield NotNullCheck(phase=PHASE, table=unit.name, column=unit.owned.column, tree=unit.tree_names)

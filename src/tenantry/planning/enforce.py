@@ -57,27 +57,43 @@ def not_null(unit: Unit, phase: Phase) -> Iterator[Step]:
 
 
 def _indexes(ground: Ground, unit: Unit) -> Iterator[Step]:
-    owned, table = unit.owned, unit.table
-    unique_sets = dict.fromkeys(ground.composite_targets(owned))
-    if table.primary_key and owned.column not in table.primary_key:
-        unique_sets[table.primary_key] = None
-    for columns in unique_sets:
-        if any(set(unique.columns) == set(columns) and not unique.partial for unique in table.uniques):
-            yield from index_steps(unit, columns, unique=True, reason="the composite keys' target")
-    served = list(unique_sets)
+    """The tenant column in a unique index is part of a key: whoever changes it waits for all who insert children. So
+    where tenants are still to be found, the unique ones wait for contract, as the keys do that need them (hazard 3)."""
+    served = list(_key_sets(ground, unit))
+    if unit.owned.late:
+        served = []
+    else:
+        yield from unique_indexes(ground, unit, PHASE)
     for key, _ in ground.references(unit):
         if not any(columns[: len(key.columns)] == key.columns for columns in served):
             served.append(key.columns)
-            yield from index_steps(unit, key.columns, unique=False, reason=f"{', '.join(key.columns)} within a tenant")
+            reason = f"{', '.join(key.columns)} within a tenant"
+            yield from index_steps(unit, key.columns, PHASE, unique=False, reason=reason)
     if not served:
-        yield from index_steps(unit, (), unique=False, reason="the rows of a tenant")
+        yield from index_steps(unit, (), PHASE, unique=False, reason="the rows of a tenant")
+
+
+def _key_sets(ground: Ground, unit: Unit) -> tuple[tuple[str, ...], ...]:
+    """What is unique behind the tenant column: targets of composite keys, and the primary key."""
+    found = dict.fromkeys(ground.composite_targets(unit.owned))
+    if unit.table.primary_key and unit.owned.column not in unit.table.primary_key:
+        found[unit.table.primary_key] = None
+    return tuple(found)
+
+
+def unique_indexes(ground: Ground, unit: Unit, phase: Phase) -> Iterator[Step]:
+    """The indexes that make the tenant column a part of keys."""
+    owned, table = unit.owned, unit.table
+    for columns in _key_sets(ground, unit):
+        if any(set(unique.columns) == set(columns) and not unique.partial for unique in table.uniques):
+            yield from index_steps(unit, columns, phase, unique=True, reason="the composite keys' target")
     for name in owned.unique:
         found = next(unique for unique in table.uniques if unique.name == name)
         yield from index_steps(
-            unit, (), unique=True, rest=found.rest, label=found.name, reason=f"{found.name} within a tenant"
+            unit, (), phase, unique=True, rest=found.rest, label=found.name, reason=f"{found.name} within a tenant"
         )
         if owned.mixed:
-            yield from _shared_unique(unit, found)
+            yield from _shared_unique(unit, found, phase)
 
 
 def per_tenant_name(unit: Unit, name: str) -> Name:
@@ -90,7 +106,7 @@ def _index_name(table: Name, columns: tuple[str, ...], *, unique: bool) -> Name:
 
 
 def index_steps(
-    unit: Unit, columns: tuple[str, ...], *, unique: bool, reason: str, rest: str = "", label: str = ""
+    unit: Unit, columns: tuple[str, ...], phase: Phase, *, unique: bool, reason: str, rest: str = "", label: str = ""
 ) -> Iterator[Step]:
     """An index on a plain table; on a partitioned one an index on each partition, deepest first, and the whole."""
     labels = (label,) if label else columns
@@ -103,22 +119,22 @@ def index_steps(
                 if part.partition_of == table.name
             )
             yield PartitionedIndex(
-                phase=PHASE, table=table.name, index=index, column=unit.owned.column, columns=columns, unique=unique,
+                phase=phase, table=table.name, index=index, column=unit.owned.column, columns=columns, unique=unique,
                 rest=rest, parts=parts,
             )  # fmt: skip
         else:
             yield TenantIndex(
-                phase=PHASE, table=table.name, index=index, column=unit.owned.column, columns=columns, unique=unique,
+                phase=phase, table=table.name, index=index, column=unit.owned.column, columns=columns, unique=unique,
                 rest=rest, reason=reason,
             )  # fmt: skip
 
 
-def _shared_unique(unit: Unit, unique: Unique) -> Iterator[Step]:
+def _shared_unique(unit: Unit, unique: Unique, phase: Phase) -> Iterator[Step]:
     """UNIQUE (tenant, name) admits equal rows without a tenant: those get a unique index of their own (hazard 12)."""
     name = Name(unit.name.schema, shortened(f"tenantry_{unit.name.name}_{unique.name}_shared"))
     if unique.columns and not unique.partial:
         yield TenantIndex(
-            phase=PHASE, table=unit.name, index=name, column=unique.columns[0], columns=unique.columns[1:], unique=True,
+            phase=phase, table=unit.name, index=name, column=unique.columns[0], columns=unique.columns[1:], unique=True,
             only_shared=unit.owned.column, reason=f"{unique.name} among shared rows",
         )  # fmt: skip
 
