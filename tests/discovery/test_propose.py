@@ -303,6 +303,31 @@ def test_what_no_path_reaches(database: Any, undecided: Undecided) -> None:
     assert proposal.spec.tenant.default == ("default" if undecided is Undecided.DEFAULT else None)
 
 
+def test_what_several_tenants_refer_to_is_not_the_default_tenants(database: Any) -> None:
+    """Their rows could not point at it: it is shared, and with it what it refers to."""
+    database.execute(
+        STORES
+        + """
+        CREATE TABLE makers (id int PRIMARY KEY);
+        CREATE TABLE products (id int PRIMARY KEY, maker int REFERENCES makers);
+        CREATE TABLE photos (id int PRIMARY KEY, product int REFERENCES products);
+        CREATE TABLE sales (store int NOT NULL REFERENCES stores, product int NOT NULL REFERENCES products);
+        CREATE TABLE icons (id int PRIMARY KEY);
+        CREATE TABLE groups (id int PRIMARY KEY, store int REFERENCES stores, icon int REFERENCES icons);
+        INSERT INTO icons VALUES (1); INSERT INTO groups VALUES (1, NULL, 1);
+        INSERT INTO makers VALUES (1); INSERT INTO products VALUES (1, 1); INSERT INTO photos VALUES (1, 1);
+        INSERT INTO sales VALUES (1, 1), (2, 1);
+        """
+    )
+    proposal = discover(database, undecided=Undecided.DEFAULT)
+    assert part(proposal, "products").shared
+    assert part(proposal, "makers").shared
+    assert part(proposal, "groups").shared
+    assert part(proposal, "icons").shared
+    assert part(proposal, "photos").assign == Assign(tenant="default")
+    assert "sales.product refers to it" in reasons(discover(database), "products")
+
+
 def test_unique_constraints_that_tie_tenants_together(database: Any) -> None:
     """Proposed where that is safe; left to a person where a value may be unique in the world."""
     database.execute(
@@ -371,7 +396,8 @@ def test_chinook(realdb: Any) -> None:
     owned = {one.name for one in proposal.spec.table if one.paths}
     assert owned == {"customer", "invoice", "invoice_line"}
     assert "256" in (part(discover(database, tenant_table="customer"), "track").undecided or "")
-    assert not discover(database, tenant_table="employee", undecided=Undecided.SHARED).undecided
+    for undecided in (Undecided.SHARED, Undecided.DEFAULT):
+        assert not discover(database, tenant_table="employee", undecided=undecided).undecided
 
 
 def test_adventureworks(realdb: Any) -> None:

@@ -145,19 +145,20 @@ def _question(drawn: _Census, shadow: Shadow, samples: int) -> Question:
                 " count(*) FILTER (WHERE {low} <> e.tenant OR {high} <> e.tenant)"
             ).format(low=low, high=high, giving=sql.SQL(", ").join(alone))
         )
+    evaluated = shadow.evaluated(drawn.schema, drawn)
     return Question(
         table=shadow.owned.table,
         policy=shadow.owned.orphans,
         ways=shadow.labels,
-        counts=sql.SQL("SELECT {} FROM ({}) AS e").format(
-            sql.SQL(", ").join(figures), shadow.evaluated(drawn.schema, drawn)
-        ),
-        orphans=_sample(drawn, shadow, sql.SQL("e.orphan"), samples),
-        conflicts=_sample(drawn, shadow, conflict, samples),
+        counts=sql.SQL("SELECT {} FROM ({}) AS e").format(sql.SQL(", ").join(figures), evaluated),
+        orphans=_sample(drawn, shadow, evaluated, sql.SQL("e.orphan"), samples),
+        conflicts=_sample(drawn, shadow, evaluated, conflict, samples),
     )
 
 
-def _sample(drawn: _Census, shadow: Shadow, which: sql.Composable, samples: int) -> sql.Composed:
+def _sample(
+    drawn: _Census, shadow: Shadow, evaluated: sql.Composable, which: sql.Composable, samples: int
+) -> sql.Composed:
     """The first rows of a kind: the key as JSON, and for each way an array of its tenants."""
     table = drawn.schema.tables[shadow.owned.table]
     key: sql.Composable = sql.SQL(
@@ -188,7 +189,7 @@ def _sample(drawn: _Census, shadow: Shadow, which: sql.Composable, samples: int)
         " AND r.ctid = ANY (ARRAY(SELECT p.address FROM e AS p)) ORDER BY e.relation, e.address"
     ).format(
         shown=sql.SQL(", ").join([key, *said]),
-        evaluated=shadow.evaluated(drawn.schema, drawn),
+        evaluated=evaluated,
         which=which,
         samples=sql.Literal(samples),
         table=shadow.owned.table.identifier,

@@ -63,18 +63,31 @@ def shared_by_data(search: Search, name: Name) -> Decision:
     return Decision(table=name, part=part, reasons=(reason,), others=search.all.ways.get(name, ()))
 
 
-def unreached(search: Search, name: Name, undecided: Undecided, default: str) -> Decision:
-    """No path leads from the table to a tenant, and its children do not tell."""
+def unreached(
+    search: Search, name: Name, undecided: Undecided, default: str, common: Link | None
+) -> Decision:
+    """No path leads from the table to a tenant, and its children do not tell.
+
+    `common` is a link from shared rows or several tenants': what they refer to cannot be one tenant's.
+    """
     why = f"no path reaches it{_childless(search, name)}"
-    reasons = (why[0].upper() + why[1:] + ".",)
+    reasons: tuple[str, ...] = (why[0].upper() + why[1:] + ".",)
+    hint: tuple[str, ...] = ()
+    if common is not None:
+        hint = (
+            f"{search.draft.name(common.table)}.{_columns(common)} refers to it, for shared rows or several tenants.",
+        )
     text = search.draft.name(name)
     match undecided:
         case Undecided.SHARED:
             return Decision(table=name, part=TablePart(name=text, shared=True), reasons=reasons)
+        case Undecided.DEFAULT if common is not None:
+            reasons = (*reasons, *hint, "So it cannot be the default tenant's: shared by all.")
+            return Decision(table=name, part=TablePart(name=text, shared=True), reasons=reasons)
         case Undecided.DEFAULT:
             return replace(assigned(search.draft, name, default), reasons=reasons)
         case Undecided.ASK:
-            return Decision(table=name, part=TablePart(name=text, undecided=why))
+            return Decision(table=name, part=TablePart(name=text, undecided=why), reasons=hint)
 
 
 def _summary(evidence: TableEvidence) -> str:

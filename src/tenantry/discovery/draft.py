@@ -79,6 +79,18 @@ class Draft:
         parts = [self.part(name) for name in self.others if name in self.ways or name in self.children]
         return Spec(schemas=schemas, tenant=self.tenant, table=tuple(parts))
 
+    def common(self, shared: set[Name]) -> dict[Name, Link]:
+        """Tables that nothing reaches, and that shared rows or those of several tenants refer to: by this link."""
+        found: dict[Name, Link] = {}
+        waiting = [*self.ways, *self.children, *sorted(shared)]
+        owned = {self.table, *waiting}
+        while waiting:
+            for link in self.links.up[waiting.pop()]:
+                if link.parent not in owned and link.parent not in found:
+                    found[link.parent] = link
+                    waiting.append(link.parent)
+        return found
+
     def _is_direct(self, link: Link) -> bool:
         return link.parent == self.table and link.parent_columns == (self.tenant.key,)
 

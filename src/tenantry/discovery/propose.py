@@ -72,15 +72,17 @@ def _one_tenant(draft: Draft, *, found: bool) -> Proposal:
 
 def _several_tenants(found: Search, undecided: Undecided) -> Proposal:
     decisions = {}
+    known = {*found.draft.ways, *found.draft.children}
+    shared = {name for name, one in found.first.tables.items() if one.rows and name not in known}
+    common = found.draft.common(shared)
     for name in found.draft.others:
-        if name in found.draft.ways or name in found.draft.children:
+        if name in known:
             decisions[name] = decided(found, name)
-        elif name in found.first.tables and found.first.tables[name].rows:
+        elif name in shared:
             decisions[name] = shared_by_data(found, name)
         else:
-            decisions[name] = unreached(found, name, undecided, DEFAULT)
+            decisions[name] = unreached(found, name, undecided, DEFAULT, common.get(name))
     default = DEFAULT if undecided is Undecided.DEFAULT else None
-    known = {*found.draft.ways, *found.draft.children}
     reason = f"The tenants are the rows of {found.draft.table}; of {len(known)} tables, rows belong to them."
     return _proposal(found.draft, decisions, found.evidence, reasons=(reason,), default=default)
 

@@ -307,7 +307,8 @@ class _Resolver:
 
     def ownership(self) -> Ownership:
         owned = self._all_owned()
-        owned = {name: replace(table, late=name not in self._certain(owned)) for name, table in owned.items()}
+        certain = self._certain(owned)
+        owned = {name: replace(table, late=name not in certain) for name, table in owned.items()}
         undecided = dict(self.undecided)
         for name, table in self.schema.tables.items():
             if name not in self.parts and name != self.tenant_name and name not in self.heirs and table.kind is not Kind.FOREIGN:
