@@ -1,0 +1,148 @@
+"""kill -9 at every boundary between steps and at random instants: run again, or back to the original."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from acceptance.comparing import State, assert_same, migrated_state
+from acceptance.killing import ANY, BATCH, BUILD, CHECKPOINT, JOURNAL, UNBUILD, VALIDATE, Ended, Kill, Killing, driver
+from acceptance.scenes import SCENES
+from acceptance.test_round_trip import checksums
+from servers import Database
+from tenantry.steps import AnyStep
+
+KINDS = {
+    "adoption": "estoque", "schema_usage": "harbour"
+} | dict.fromkeys(("tenant_table", "assigned_rows", "partitioned_index", "view"), "bazaar")  # fmt: skip
+OTHERWISE = "harbour"
+
+
+def kinds_of_steps() -> list[str]:
+    """Every kind that there is."""
+    every = get_args(get_args(AnyStep)[0])
+    return sorted(next(str(f.default) for f in fields(step) if f.name == "kind") for step in every)
+
+
+@pytest.fixture(scope="module")
+def process() -> Iterator[subprocess.Popen[str]]:
+    """The driver, whose imports are paid once a module."""
+    with driver() as running:
+        yield running
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """A copy of a scene's database with its own role and spec, and what it was."""
+
+    database: Database
+    killing: Killing
+    role: str
+    tenant_table: str
+    dump: str
+    rows: dict[str, tuple[int, str]]
+
+    def migrated(self) -> State:
+        return migrated_state(self.database, self.role, self.tenant_table)
+
+    def assert_original(self) -> None:
+        """The schema is byte for byte what it was, and so is every value."""
+        assert self.database.dump() == self.dump, f"killed at: {self.killing.kills}"
+        assert checksums(self.database) == self.rows, f"killed at: {self.killing.kills}"
+
+    def chain(self, command: str, kill: Callable[[], Kill], *, most: int = 1000) -> Ended:
+        """Run and be killed again and again, each run from where the last died, until one ends by itself or `most`
+        were killed."""
+        for _ in range(most):
+            ended = self.killing.run(command, kill())
+            if not ended.killed:
+                assert ended.status == 0, f"{command}: {ended.said}\nkilled at: {self.killing.kills}"
+                return ended
+            print(f"{command} killed at: {ended.last_step}")
+        return ended
+
+
+@pytest.fixture
+def subject(
+    template: Callable[..., Database], role: Callable[..., str], tmp_path: Path, process: subprocess.Popen[str]
+) -> Callable[..., Subject]:
+    """`subject("harbour")` is a fresh copy of that scene's database, ready to be killed."""
+
+    def make(name: str, **batches: float) -> Subject:
+        scene = SCENES[name]
+        database = template(f"killed {name}", scene.build)
+        application, legacy = role(create=False, name="app"), role(name="legacy")
+        killing = Killing(
+            driver=process, dsn=database.dsn, spec=scene.write_spec(tmp_path, application, legacy),
+            batches={"first_batch": 2, "unit": 16, "batch_seconds": 0.001} | batches,
+        )  # fmt: skip
+        return Subject(
+            database=database, killing=killing, role=application, tenant_table=scene.tenant_table,
+            dump=database.dump(), rows=checksums(database),
+        )  # fmt: skip
+
+    return make
+
+
+def undisturbed(subject: Callable[..., Subject], name: str) -> State:
+    """What a run that nobody kills comes to."""
+    other = subject(name)
+    other.killing.complete("migrate")
+    return other.migrated()
+
+
+@pytest.mark.parametrize(("name", "stride"), [("bazaar", 1), ("harbour", 1), ("estoque", 7), ("enterprise", 7)])
+def test_step_boundaries(name: str, stride: int, subject: Callable[..., Subject]) -> None:
+    """Killed after each step (of the presets, each seventh here and each in the soak): the same final state; and
+    killed after each step of the way back: the original."""
+    boundaries(subject, name, stride)
+
+
+def boundaries(subject: Callable[..., Subject], name: str, stride: int) -> None:
+    expected, one = undisturbed(subject, name), subject(name)
+    kill = Kill(event="started", number=1 + stride)
+    ended = one.chain("migrate", lambda: kill)
+    steps = len([line for line in ended.lines if line.get("event") in ("found", "applied")])
+    assert len(one.killing.kills) >= steps // (2 * stride)
+    assert_same(expected, one.migrated())
+    one.chain("rollback", lambda: kill)
+    one.assert_original()
+
+
+@pytest.mark.parametrize("kind", kinds_of_steps())
+def test_every_kind_of_step(kind: str, subject: Callable[..., Subject]) -> None:
+    """Killed before, inside and after the first step of each kind, then back: the original."""
+    one = subject(KINDS.get(kind, OTHERWISE))
+    before = one.killing.run("migrate", Kill(event="started", kind=kind, number=1))
+    assert before.killed, f"no step of kind {kind}: {before.said}"
+    assert kind in before.last_step or before.kinds >= {kind}
+    inside = one.killing.run("migrate", Kill(statement=JOURNAL, number=3, moment="before"))
+    assert inside.killed
+    after = one.killing.run("migrate", Kill(event="applied", number=1))
+    assert after.killed
+    print("killed at:", one.killing.kills)
+    one.killing.complete("rollback")
+    one.assert_original()
+
+
+@pytest.mark.parametrize("name", ["bazaar", "harbour"])
+def test_back_and_forth(name: str, subject: Callable[..., Subject]) -> None:
+    """A rollback that is killed half-way can be left at that: migrate makes it whole again."""
+    expected, one = undisturbed(subject, name), subject(name)
+    one.killing.complete("migrate")
+    for number in (2, 10, 25, 45, 70):
+        if one.killing.run("rollback", Kill(event="reverted", number=number)).killed:
+            one.killing.complete("migrate")
+            back = one.migrated()
+            assert back.rows == expected.rows
+            assert back.schema == expected.schema
+            assert back.ours == expected.ours
+            assert sorted(step[0] for step in back.journal) == sorted(step[0] for step in expected.journal)
+    one.killing.complete("rollback")
+    one.assert_original()
