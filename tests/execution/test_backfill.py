@@ -25,6 +25,7 @@ from filling import (
     run,
 )
 from servers import Database
+from tenantry.execution.stripes import stripes_for
 from tenantry.model.name import Name
 from tenantry.model.ownership import Hop
 from tenantry.steps.derivation import ByChildren, ByPath, ByRows, BySlug, ByText, Source
@@ -274,3 +275,22 @@ def test_batches_read_their_pages_only(database: Database) -> None:
             assert explained is not None
             scans = {node for node, relation in nodes(explained[0][0]["Plan"]) if relation == "sales"}
             assert scans <= {"Tid Range Scan", "Tid Scan", "ModifyTable"}
+
+
+def test_stripes_are_counted_by_the_rows_without_a_tenant(database: Database) -> None:
+    """A dozen where all are to be filled, fewer where rows are wide or few of them are left."""
+    build(database, 5_000)
+    with database.connect(autocommit=True) as connection:
+        cursor = RawCursor(connection)
+
+        def stripes(first: int = 0) -> int:
+            return stripes_for(cursor, SALES, "tenant_id", first=first)
+
+        assert stripes() == 12
+        assert stripes(10_000) == 12
+        connection.execute("UPDATE sales SET tenant_id = 1 WHERE id % 15 > 0")
+        connection.execute("VACUUM FULL sales")
+        assert 2 <= stripes() <= 6
+        connection.execute("UPDATE sales SET tenant_id = 1")
+        connection.execute("VACUUM FULL sales")
+        assert stripes() == 1

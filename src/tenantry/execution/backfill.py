@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -85,6 +86,8 @@ def backfill(
             stop=stop,
         )
         control = _worker(stack.enter_context(connections("fill control")), stop, options)
+        # For what it asks between transactions, such as a relation's size.
+        control.cursor.execute(QUERIES["impatience"], [f"{options.lock_timeout * 1000:.0f}ms"])
         watch = stack.enter_context(connections("fill watch"))
         stack.enter_context(_watched(throttle, watch, [worker.pid for worker in crew.workers]))
         run = _Run(fill=fill, crew=crew, control=control, options=options)
@@ -114,8 +117,8 @@ def _watched(throttle: Throttle, connection: psycopg.Connection[Any], workers: l
     ended = threading.Event()
     thread = threading.Thread(target=throttle.watch, args=(connection, workers, ended), name="throttle")
     thread.start()
-    throttle.seen.wait()
     try:
+        throttle.seen.wait()
         yield
     finally:
         ended.set()
@@ -144,11 +147,11 @@ class _Run:
         striped = self.fill.purpose == "fill"
         while True:
             if not self._ask(relation, relation_fill.pending()):
-                self.crew.tell(lambda: self.crew.progress.started(relation, 0))
+                self.crew.tell(partial(self.crew.progress.started, relation, 0))
                 return
             passing = self._recorded(relation_fill) if striped else self._whole(relation_fill)
             pages = sum(unit.past - unit.next for unit in passing.units) if striped else 0
-            self.crew.tell(lambda pages=pages: self.crew.progress.started(relation, pages))  # type: ignore[misc]
+            self.crew.tell(partial(self.crew.progress.started, relation, pages))
             try:
                 self._pass(passing)
                 return
@@ -162,10 +165,10 @@ class _Run:
                 before, remaining = remaining, sum(self._remaining(one) for one in left)
                 idle = idle + 1 if remaining == before else 0
                 if idle >= (IDLE_SWEEPS if any(one.overrides for one in left) else IDLE_PASSES):
-                    refuse_guarded(self.control, left[0])
+                    self._guarded(partial(refuse_guarded, self.control, left[0]), left[0].relation)
                 waited, pause = 0.0, 0.1
                 continue
-            if any(self._guarded(lambda one=one: self._try_one(one), one.relation) for one in left):  # type: ignore[misc]
+            if any(self._guarded(partial(self._try_one, one), one.relation) for one in left):
                 continue
             if waited >= self.options.budget:
                 raise self._held(left, waited)
@@ -190,7 +193,7 @@ class _Run:
                 )
                 with suppress(psycopg.Error):
                     cursor.execute(analyze)
-            self.crew.tell(lambda relation=relation, rows=rows: self.crew.progress.finished(relation, rows))  # type: ignore[misc]
+            self.crew.tell(partial(self.crew.progress.finished, relation, rows))
         # The step may be reverted and applied again, and then begins from the first page.
         self._guarded(lambda: cursor.execute(QUERIES["forget_step"], [self.fill.key]), self.fill.table)
 
@@ -202,7 +205,10 @@ class _Run:
             ),
             relation,
         )
-        stripes = self.options.stripes or self._guarded(lambda: stripes_for(cursor, relation), relation)
+        first = units[0].next if units else 0
+        stripes = self.options.stripes or self._guarded(
+            lambda: stripes_for(cursor, relation, relation_fill.column, first=first), relation
+        )
         return self._new_pass(
             relation_fill, units=deque(units), stripes=Stripes(count=stripes), recorded=True
         )

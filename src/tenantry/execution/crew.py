@@ -73,7 +73,7 @@ class Crew:
     _telling: threading.Lock = field(default_factory=threading.Lock)
 
     def go(self, passing: Pass) -> int:
-        """The rows that were filled. Raises Failed, Interrupted, RewrittenError, once all workers have ended."""
+        """The rows that were filled. Raises Failed, Interrupted and RewrittenError."""
         most = max(1, min(len(self.workers), len(passing.units)))
         with ThreadPoolExecutor(max_workers=most, thread_name_prefix="fill") as pool:
             futures = [pool.submit(self._work, worker, passing) for worker in self.workers[:most]]

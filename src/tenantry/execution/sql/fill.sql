@@ -18,6 +18,9 @@ INSERT INTO tenantry.progress (step, relation, filenode, first, past, next, rows
 SELECT $1, $2, $3::bigint, first, least(first + $5::bigint, $4::bigint), first, 0
 FROM generate_series(0, $4::bigint - 1, $5::bigint) AS first
 
+-- name: impatience
+SELECT set_config('lock_timeout', $1, false)
+
 -- name: settings
 -- A batch may be lost in a crash of the server, but only together with its checkpoint: so its commit need not wait for
 -- the disk. The commit of the journal's row, which says that the step is done, does wait, for all before it as well.
