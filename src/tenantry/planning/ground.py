@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tenantry.model.name import Name, shortened
-from tenantry.model.ownership import Hop, Owned, Ownership
+from tenantry.model.ownership import Child, Hop, Owned, Ownership
 from tenantry.model.schema import ForeignKey, Kind, Schema, Table
 from tenantry.model.spec import Orphans, Spec
 from tenantry.planning.ownership import foreign_keys
@@ -108,9 +108,18 @@ class Ground:
         for child in owned.children:
             found.append(
                 ByChildren(table=child.table, columns=child.columns, own_columns=child.own_columns,
-                           operators=child.operators, column=self.column(child.table))
+                           operators=child.operators, column=self.column(child.table), told=self._told(child))
             )  # fmt: skip
         return tuple(found)
+
+    def _told(self, child: Child) -> tuple[ByPath, ...]:
+        """The paths by which a child knows its tenant without the parent that asks; none where it has other ways."""
+        owned = self.ownership.of(child.table)
+        assert owned is not None, child.table
+        if owned.given or owned.assignment is not None or owned.children:
+            return ()
+        others = (path for path in owned.paths if path.columns != child.columns)
+        return tuple(ByPath(hops=path.hops, column=self._path_column(path.hops[-1])) for path in others)
 
     def _path_column(self, last: Hop) -> str | None:
         """The column that holds the tenant where a path ends; None where the path's own last column is the key."""

@@ -86,7 +86,11 @@ class ByPath:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ByChildren:
-    """From a child that knows its tenant; all that know one agree, or the census has refused."""
+    """From a child that knows its tenant; all that know one agree, or the census has refused.
+
+    `told`: how a child knows it without this parent. A child's tenant may have come from the parent itself, whose
+    tenant has changed since. Empty where the child has no other path: then its column says.
+    """
 
     kind: Literal["children"] = "children"
     table: Name
@@ -94,14 +98,19 @@ class ByChildren:
     own_columns: tuple[str, ...]
     operators: tuple[tuple[str, str], ...]
     column: str
+    told: tuple[ByPath, ...] = ()
 
     def expression(self, row: sql.Composable) -> sql.Composed:
         child = sql.Identifier("child")
-        reversed_operators = tuple(self.operators)
-        return sql.SQL("(SELECT child.{tenant} FROM {table} AS child WHERE {match} AND child.{tenant} IS NOT NULL LIMIT 1)").format(
-            tenant=sql.Identifier(self.column), table=self.table.identifier,
-            match=equal(row, self.own_columns, child, self.columns, reversed_operators),
-        )  # fmt: skip
+        match = equal(row, self.own_columns, child, self.columns, self.operators)
+        if not self.told:
+            return sql.SQL(
+                "(SELECT child.{tenant} FROM {table} AS child WHERE {match} AND child.{tenant} IS NOT NULL LIMIT 1)"
+            ).format(tenant=sql.Identifier(self.column), table=self.table.identifier, match=match)
+        return sql.SQL(
+            "(SELECT told.tenant FROM {table} AS child CROSS JOIN LATERAL (SELECT {told} AS tenant OFFSET 0) AS told"
+            " WHERE {match} AND told.tenant IS NOT NULL LIMIT 1)"
+        ).format(table=self.table.identifier, told=derived(self.told, child), match=match)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
