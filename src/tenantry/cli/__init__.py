@@ -1,0 +1,5 @@
+"""The command line: it adds nothing but words to tenantry.workflow."""
+
+from tenantry.cli.application import app, main
+
+__all__ = ["app", "main"]

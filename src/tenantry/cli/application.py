@@ -1,0 +1,94 @@
+"""The application of all commands, and its entry point."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from tenantry import __version__
+from tenantry.cli import discover, housekeeping, migrate, plan, rollback, sample, status, tenants
+from tenantry.cli.frame import run
+from tenantry.cli.options import (
+    SPEC, Config, Dsn, Json, LogDir, NoColor, Preset, Quiet, Settings, Verbose, given, register,
+)  # fmt: skip
+from tenantry.cli.terminal import Terminal
+from tenantry.errors import ExitStatus, UsageError
+from tenantry.model.run import new_run
+from tenantry.reports.log import Log
+
+# What the parser raises for wrong usage; the module that it lives in depends on typer's version.
+ParserError: type[Exception] = typer.BadParameter.__mro__[2]
+
+EXITS = (
+    "Exit status: 0 done · 1 done, findings remain · 2 wrong usage, or a spec that does not fit · 3 no connection or too"
+    " few privileges · 4 refused, a person must decide · 5 failed part-way, run again · 130 interrupted, run again."
+)
+app = typer.Typer(
+    name="tenantry", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    rich_markup_mode=None, epilog=EXITS, context_settings={"help_option_names": ["--help", "-h"]},
+)  # fmt: skip
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tenantry {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def everything(
+    context: typer.Context, dsn: Dsn = None, config: Config = None, preset: Preset = None, json: Json = None,
+    log_dir: LogDir = None, verbose: Verbose = None, quiet: Quiet = None, no_color: NoColor = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:  # fmt: skip
+    """Turns a live single-tenant PostgreSQL database into a provably isolated multi-tenant one, and back."""
+    context.obj = given(
+        {"dsn": dsn, "config": config, "preset": preset, "json": json, "log_dir": log_dir, "verbose": verbose,
+         "quiet": quiet, "no_color": no_color}
+    )  # fmt: skip
+
+
+register(app, "sample", sample.sample, run, without=SPEC)
+register(app, "discover", discover.discover, run, without=SPEC)
+register(app, "plan", plan.plan, run)
+register(app, "migrate", migrate.migrate, run)
+register(app, "rollback", rollback.rollback, run, without=SPEC)
+register(app, "status", status.status, run)
+group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, add and rename tenants.")
+register(group, "list", tenants.list_, run)
+register(group, "add", tenants.add, run)
+register(group, "rename", tenants.rename, run)
+app.add_typer(group, name="tenants")
+register(app, "housekeeping", housekeeping.housekeeping, run, without=SPEC)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; ends the process with the command's exit status."""
+    given_arguments = list(sys.argv[1:] if arguments is None else arguments)
+    parser = typer.main.get_command(app)
+    try:
+        status = parser.main(args=given_arguments, prog_name="tenantry", standalone_mode=False)
+    except ParserError as error:
+        status = _wrong_usage(error, given_arguments)
+    except typer.Abort:
+        status = ExitStatus.INTERRUPTED
+    raise SystemExit(int(status or 0))
+
+
+def _wrong_usage(error: Exception, arguments: Sequence[str]) -> ExitStatus:
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "tenantry"
+    settings = Settings(json="--json" in arguments, no_color="--no-color" in arguments)
+    log = Log(settings.log_dir, command="usage", run=new_run())
+    message = error.format_message()  # type: ignore[attr-defined]
+    if type(error).__name__ == "NoArgsIsHelpError":
+        typer.echo(message)
+        return ExitStatus.USAGE
+    terminal = Terminal(command=command.partition(" ")[2], settings=settings, log=log)
+    terminal.finish(ExitStatus.USAGE, UsageError(message.rstrip("."), remedy=f"See `{command} --help`."))
+    return ExitStatus.USAGE

@@ -1,0 +1,70 @@
+"""tenantry discover."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tenantry.cli.frame import target
+from tenantry.cli.terminal import Terminal
+from tenantry.discovery.proposal import Undecided
+from tenantry.errors import ExitStatus, Refused, UsageError
+from tenantry.workflow import discover as run_discover
+
+
+def discover(
+    terminal: Terminal,
+    tenant_table: Annotated[
+        str | None,
+        typer.Option("--tenant-table", metavar="TABLE", show_default=False,
+                     help="The table with one row per tenant; recognised by its name unless given."),
+    ] = None,
+    undecided: Annotated[
+        Undecided,
+        typer.Option("--undecided", help="Tables that no path reaches: ask a person, shared, or the default tenant's."),
+    ] = Undecided.ASK,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="FILE", show_default=False, help="Where to write the spec; standard output unless given."),
+    ] = None,
+    diagram: Annotated[
+        bool, typer.Option("--diagram", help="A Mermaid picture of the paths in the spec's place; with --output, beside it (.mmd).")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+) -> ExitStatus:  # fmt: skip
+    """Look at the schema and ask the data who owns which rows; write a commented spec. Changes nothing."""
+    picture = output.with_suffix(".mmd") if output is not None and diagram else None
+    for path in (output, picture):
+        if path is not None and path.exists() and not force:
+            raise Refused(f"{path} is there already", remedy="Name another file, or --force to write over it.")
+    with target(terminal) as database:
+        found = run_discover(database, tenant_table=tenant_table, undecided=undecided)
+    if output is not None:
+        _write(output, found.text)
+    if picture is not None:
+        _write(picture, found.diagram)
+    if output is None:
+        terminal.write(found.diagram if diagram else found.text)
+    open_tables = found.proposal.undecided
+    terminal.answer(
+        spec=found.text, diagram=found.diagram if diagram else None, output=output,
+        undecided={decision.part.name: decision.part.undecided for decision in open_tables},
+    )  # fmt: skip
+    if output is not None:
+        terminal.show(f"Wrote {output}" + (f" and {picture}" if picture is not None else "") + ".")
+        for decision in open_tables:
+            terminal.say(f"undecided {decision.part.name}: {decision.part.undecided}", style="yellow")
+        terminal.say(
+            f"Next: decide about {len(open_tables)} tables in {output}, then `tenantry plan`." if open_tables
+            else f"Next: read {output}, then `tenantry plan`."
+        )  # fmt: skip
+    return ExitStatus.DONE
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error

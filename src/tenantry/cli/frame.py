@@ -1,0 +1,87 @@
+"""Around every command: its settings, its log, and what becomes of whatever goes wrong."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+
+from tenantry.cli.options import Settings
+from tenantry.cli.terminal import Terminal
+from tenantry.errors import ConnectionFailed, ExitStatus, Failed, Interrupted, TenantryError, UsageError
+from tenantry.model.run import new_run
+from tenantry.postgres.connect import Target, reach
+from tenantry.postgres.dsn import secrets
+from tenantry.reports.log import Log
+
+
+def run(
+    name: str, settings: Settings, function: Callable[..., ExitStatus], arguments: dict[str, Any]
+) -> ExitStatus:
+    """Call a command; whatever it raises becomes one clear message and an exit status."""
+    hidden = _secrets(settings)
+    log = Log(settings.log_dir, command=name, run=new_run(), secrets=hidden)
+    terminal = Terminal(command=name, settings=settings, log=log, secrets=hidden)
+    try:
+        status = function(terminal, **arguments)
+        terminal.finish(status)
+        return status
+    except (Exception, KeyboardInterrupt) as error:
+        failure = _explained(error, terminal)
+        if log.written and failure is error:
+            log.write("failed", level="error", error=failure, exit_status=failure.status)
+        terminal.finish(failure.status, failure)
+        return failure.status
+    finally:
+        log.close()
+
+
+@contextmanager
+def target(terminal: Terminal) -> Iterator[Target]:
+    """The database of --dsn, DATABASE_URL or the PG* variables."""
+    with reach(terminal.settings.dsn) as found:
+        yield found
+
+
+def _secrets(settings: Settings) -> tuple[str, ...]:
+    found = [secret for dsn in (settings.dsn, os.environ.get("DATABASE_URL")) if dsn for secret in secrets(dsn)]
+    found += filter(None, (os.environ.get("PGPASSWORD"),))
+    return tuple(dict.fromkeys(found))
+
+
+def _explained(error: BaseException, terminal: Terminal) -> TenantryError:
+    if isinstance(error, TenantryError):
+        return error
+    if isinstance(error, KeyboardInterrupt):
+        return Interrupted("Interrupted", remedy="Run the same command again: it goes on from where it stopped.")
+    if isinstance(error, psycopg.Error):
+        return _from_the_server(error, terminal)
+    if isinstance(error, OSError) and error.filename is not None:
+        return UsageError(f"{error.filename}: {error.strerror}")
+    return _unexpected(error, terminal)
+
+
+def _from_the_server(error: psycopg.Error, terminal: Terminal) -> TenantryError:
+    said = (error.diag.message_primary or str(error)).strip().splitlines() or [type(error).__name__]
+    details = [line for line in (error.diag.message_detail, error.diag.message_hint) if line]
+    terminal.log.failure(error)
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        return ConnectionFailed(
+            f"Too few privileges: {said[0]}", remedy="Connect as the owner of the tables.", details=details
+        )
+    if error.sqlstate is None or isinstance(error, psycopg.OperationalError):
+        return Failed(
+            f"The connection was lost: {said[0]}", remedy="Run the same command again.", details=details
+        )
+    return Failed(f"The server says: {said[0]}", remedy="Run the same command again.", details=details)
+
+
+def _unexpected(error: BaseException, terminal: Terminal) -> TenantryError:
+    terminal.log.failure(error)
+    return Failed(
+        f"Something went wrong that should not have ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})",
+        remedy=f"Please report it with {terminal.log.path}. The same command can be run again.",
+    )

@@ -1,0 +1,77 @@
+"""tenantry migrate."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tenantry.cli import options
+from tenantry.cli.frame import target
+from tenantry.cli.outline import show_outline
+from tenantry.cli.progress import watching
+from tenantry.cli.summary import show_result
+from tenantry.cli.terminal import Terminal
+from tenantry.cli.watched import watched
+from tenantry.errors import ExitStatus
+from tenantry.model.plan import Phase
+from tenantry.reports.document import error_document
+from tenantry.workflow import MigrateOptions, Preview
+from tenantry.workflow import migrate as run_migrate
+from tenantry.workflow import preview as run_preview
+
+
+def migrate(
+    terminal: Terminal,
+    until: Annotated[
+        Phase, typer.Option("--until", help="Stop after this phase; contract runs only when asked for.")
+    ] = Phase.ISOLATE,
+    dry_run: options.DryRun = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Go on past refusals that name it; never past undecided tables, orphans or conflicts."),
+    ] = False,
+    workers: Annotated[int, typer.Option("--workers", min=1, max=64, metavar="N", help="Sessions that fill a table.")] = 2,
+    free_space: Annotated[
+        int | None,
+        typer.Option(
+            "--free-space", metavar="SIZE", parser=options.size, show_default=False,
+            help="Free disk space of the server, such as 500MB or 20GB, where it cannot be seen.",
+        ),
+    ] = None,
+    lock_timeout: options.LockTimeout = None,
+    lock_budget: options.LockBudget = None,
+    detailed: options.Detailed = False,
+) -> ExitStatus:
+    """Bring the database as far as a phase, from wherever it is.
+
+    What is in force is left alone, so an interrupted run is simply run again. Phases: expand, backfill, enforce,
+    isolate, contract.
+    """
+    chosen = MigrateOptions(
+        until=until, force=force, workers=workers, free_space=free_space, lock_timeout=lock_timeout,
+        lock_budget=lock_budget,
+    )  # fmt: skip
+    spec = terminal.settings.spec()
+    if dry_run:
+        with target(terminal) as database:
+            _show_preview(terminal, run_preview(database, spec, chosen))
+        return ExitStatus.DONE
+    with watched(terminal, watching(terminal, detailed=detailed)) as watcher, target(terminal) as database:
+        result = run_migrate(database, spec, chosen, watcher)
+    show_result(terminal, result)
+    return result.exit_status
+
+
+def _show_preview(terminal: Terminal, preview: Preview) -> None:
+    show_outline(terminal, preview.outline)
+    terminal.answer(
+        dry_run=True, findings=preview.findings,
+        refusal=None if preview.refusal is None
+        else {**error_document(preview.refusal), "exit_status": int(preview.refusal.status)},
+    )  # fmt: skip
+    terminal.findings(preview.findings)
+    if preview.refusal is not None:
+        terminal.say("As things stand, migrate would refuse:", style="bold yellow")
+        terminal.explain(preview.refusal)
+    terminal.say("Nothing was changed.")

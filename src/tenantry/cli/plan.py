@@ -1,0 +1,50 @@
+"""tenantry plan."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from tenantry.cli.frame import target
+from tenantry.cli.outline import outline_document, show_outline
+from tenantry.cli.terminal import Terminal
+from tenantry.errors import ExitStatus
+from tenantry.reports.script import script
+from tenantry.workflow import plan as run_plan
+
+
+class Format(StrEnum):
+    """How a plan is written."""
+
+    TEXT = "text"
+    JSON = "json"
+    SQL = "sql"
+
+
+def plan(
+    terminal: Terminal,
+    format: Annotated[
+        Format, typer.Option("--format", help="text for people, json for programs, sql as a script for psql.")
+    ] = Format.TEXT,
+) -> ExitStatus:
+    """Show all steps of all phases: each statement once, its locks, and the rows that it is expected to touch.
+
+    Changes nothing.
+    """
+    spec = terminal.settings.spec()
+    with target(terminal) as database:
+        outline = run_plan(database, spec)
+    if terminal.settings.json:
+        terminal.answer(**outline_document(outline))
+        if format is Format.SQL:
+            terminal.answer(script=script(outline.database, outline.server, [planned.step for planned in outline.steps]))
+    elif format is Format.JSON:
+        terminal.write(json.dumps(outline_document(outline), ensure_ascii=False, indent=2) + "\n")
+    elif format is Format.SQL:
+        terminal.write(script(outline.database, outline.server, [planned.step for planned in outline.steps]))
+    else:
+        show_outline(terminal, outline)
+    return ExitStatus.DONE

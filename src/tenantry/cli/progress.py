@@ -1,0 +1,265 @@
+"""What migrate and rollback show while they go: live bars on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TaskID, TextColumn
+from rich.table import Column
+from rich.text import Text
+
+from tenantry.cli.terminal import Terminal
+from tenantry.execution.runner import Event
+from tenantry.model.finding import Finding
+from tenantry.model.name import Name
+from tenantry.model.plan import Phase, Statement
+from tenantry.model.run import Activity
+from tenantry.workflow.watcher import Nobody, Watcher
+
+EVERY = 5.0
+"""Seconds between two lines about the same work where there is no terminal."""
+NARROW = 70
+"""Columns below which a bar gives up its rate."""
+DONE = {"applied": "✓", "reverted": "↩", "kept": "="}
+
+
+def watching(terminal: Terminal, *, detailed: bool = False) -> Watcher:
+    """Who tells the terminal about a run."""
+    if not terminal.talks:
+        return Nobody()
+    if terminal.out.is_terminal and not terminal.out.is_dumb_terminal:
+        return Live(terminal=terminal, detailed=detailed)
+    return Lines(terminal=terminal, detailed=detailed)
+
+
+@dataclass(slots=True, kw_only=True)
+class Lines(Nobody):
+    """A line a step, and for what lasts a line every few seconds."""
+
+    terminal: Terminal
+    detailed: bool = False
+    phase: Phase | None = None
+    statements: list[tuple[Statement, float]] = field(default_factory=list)
+    _said: dict[str, float] = field(default_factory=dict)
+    _fills: dict[Name, Fill] = field(default_factory=dict)
+
+    def step(self, event: Event) -> None:
+        if event.action == "started":
+            self.statements.clear()
+            return
+        if event.action == "found":
+            if self.terminal.settings.verbose:
+                self.line(Text(f"  · {event.step.table}  {event.step.title}  (in force)", style="dim"))
+            return
+        if event.step.phase is not self.phase:
+            self.phase = event.step.phase
+            self.line(Text(str(self.phase), style="bold"))
+        self.line(step_line(event))
+        if self.terminal.settings.verbose and event.step.note:
+            self.line(Text(f"      {event.step.note}", style="dim"))
+        for statement, milliseconds in self.statements if self.detailed else ():
+            self.line(Text(f"      {milliseconds:8.1f} ms  {one_line(statement.text)}", style="dim"))
+
+    def line(self, text: Text) -> None:
+        self.terminal.out.print(text, no_wrap=True, overflow="ellipsis")
+
+    def statement(self, statement: Statement, milliseconds: float) -> None:
+        self.statements.append((statement, milliseconds))
+
+    def found(self, finding: Finding) -> None:
+        self.terminal.findings([finding])
+
+    def said(self, message: str, **facts: object) -> None:
+        self.terminal.say(Text(f"    {message}", style="yellow"))
+
+    def paused(self, reason: str) -> None:
+        self.said(reason)
+
+    def activity(self, activity: Activity | None) -> None:
+        if activity is not None:
+            self.seldom("activity", lambda: self.said(doing(activity)))
+
+    def started(self, relation: Name, total_pages: int) -> None:
+        self._fills[relation] = Fill(pages=total_pages)
+
+    def advanced(self, relation: Name, pages: int, rows: int) -> None:
+        fill = self._fills.setdefault(relation, Fill(pages=0))
+        fill.add(pages, rows)
+        self.seldom(str(relation), lambda: self.line(Text(f"    {relation}: {fill}")))
+
+    def finished(self, relation: Name, rows: int) -> None:
+        self._fills.pop(relation, None)
+
+    def seldom(self, what: str, tell: Callable[[], None]) -> None:
+        """Tell at most once in a while; not at once either, for most of it is over soon."""
+        last = self._said.setdefault(what, time.monotonic())
+        if time.monotonic() - last >= EVERY:
+            self._said[what] = time.monotonic()
+            tell()
+
+
+@dataclass(slots=True, kw_only=True)
+class Fill:
+    """How far the fill of one relation has come."""
+
+    pages: int
+    done: int = 0
+    rows: int = 0
+    began: float = field(default_factory=time.monotonic)
+
+    def add(self, pages: int, rows: int) -> None:
+        self.done += pages
+        self.rows += rows
+
+    @property
+    def rate(self) -> float:
+        """Rows a second."""
+        return self.rows / max(time.monotonic() - self.began, 0.001)
+
+    @property
+    def left(self) -> float | None:
+        """Seconds, by the pages; None while nothing can be said."""
+        if not 0 < self.done <= self.pages:
+            return None
+        return (time.monotonic() - self.began) * (self.pages - self.done) / self.done
+
+    def __str__(self) -> str:
+        share = f"{100 * min(self.done / self.pages, 1):.0f} %, " if self.pages else ""
+        left = f", {duration(self.left)} left" if self.left is not None else ""
+        return f"{share}{self.rows:,} rows, {self.rate:,.0f} rows/s{left}"
+
+
+class _Rate(ProgressColumn):
+    """Rows a second and the time left of a fill; the time that any other step has taken so far."""
+
+    def __init__(self, *, narrow: bool) -> None:
+        super().__init__(table_column=Column(no_wrap=True))
+        self.narrow = narrow
+
+    def render(self, task: Task) -> Text:
+        fill = task.fields.get("fill")
+        if not isinstance(fill, Fill):
+            return Text(duration(task.elapsed or 0.0), style="dim")
+        left = f"{duration(fill.left)} left" if fill.left is not None else ""
+        if self.narrow:
+            return Text(left, style="dim")
+        return Text(f"{fill.rows:,} rows  {fill.rate:,.0f}/s  {left}", style="dim")
+
+
+@dataclass(slots=True, kw_only=True)
+class Live(Lines):
+    """Bars that move below the lines of what is done."""
+
+    progress: Progress | None = None
+    _tasks: dict[Name, TaskID] = field(default_factory=dict)
+    _current: TaskID | None = None
+    _title: str = ""
+
+    def bars(self) -> Progress:
+        """Shown from the first step on, so that errors before it stand alone."""
+        if self.progress is None:
+            self.progress = _bars(self.terminal.out)
+            self.progress.start()
+        return self.progress
+
+    def close(self) -> None:
+        """Take the bars away."""
+        if self.progress is not None:
+            self.progress.stop()
+            self.progress = None
+
+    def step(self, event: Event) -> None:
+        Lines.step(self, event)
+        bars = self.bars()
+        if self._current is not None:
+            bars.remove_task(self._current)
+            self._current = None
+        if event.action == "started":
+            self._title = f"{event.number}/{event.total} {event.step.table}: {event.step.title}"
+            self._current = bars.add_task(self._title, total=None)
+
+    def activity(self, activity: Activity | None) -> None:
+        if self._current is None or self.progress is None:
+            return
+        if activity is None:
+            self.progress.update(self._current, description=self._title)
+        elif activity.build is not None and activity.build.total and not activity.blockers:
+            build = activity.build
+            self.progress.update(
+                self._current, description=f"{self._title} ({build.phase})", completed=build.done, total=build.total
+            )
+        else:
+            self.progress.update(self._current, description=f"{self._title}: {doing(activity)}", total=None)
+
+    def started(self, relation: Name, total_pages: int) -> None:
+        self.finished(relation, 0)
+        bars = self.bars()
+        self._tasks[relation] = bars.add_task(str(relation), total=total_pages or None, fill=Fill(pages=total_pages))
+
+    def advanced(self, relation: Name, pages: int, rows: int) -> None:
+        bars = self.bars()
+        if relation in self._tasks:
+            task = self._tasks[relation]
+            fill = next(one for one in bars.tasks if one.id == task).fields["fill"]
+            fill.add(pages, rows)
+            bars.update(task, completed=fill.done)
+
+    def finished(self, relation: Name, rows: int) -> None:
+        task = self._tasks.pop(relation, None)
+        if task is not None:
+            self.bars().remove_task(task)
+
+
+def _bars(console: Console) -> Progress:
+    narrow = console.width < NARROW
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False,
+                   table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis", min_width=12)),
+        BarColumn(bar_width=10 if narrow else 20),
+        _Rate(narrow=narrow),
+        console=console, transient=True, expand=True, refresh_per_second=5,
+    )  # fmt: skip
+
+
+def step_line(event: Event) -> Text:
+    """One step that is done."""
+    facts = [duration(event.milliseconds / 1000)]
+    if event.rows is not None:
+        facts.append(f"{event.rows:,} rows")
+    if event.tries > 1:
+        facts.append(f"{event.tries} tries")
+    return Text.assemble(
+        ("  " + DONE.get(str(event.action), "·") + " ", "green"),
+        (str(event.step.table), "cyan"), f"  {event.step.title}  ", (f"({', '.join(facts)})", "dim"),
+    )  # fmt: skip
+
+
+def doing(activity: Activity) -> str:
+    """What a session does, or who keeps it waiting."""
+    if activity.blockers:
+        return "waiting for " + "; ".join(activity.blockers)
+    if activity.build is not None:
+        build = activity.build
+        share = f", {100 * build.done / build.total:.0f} %" if build.total else ""
+        return f"index on {build.table}: {build.phase}{share}"
+    return f"waiting ({activity.waiting})" if activity.waiting else activity.state
+
+
+def duration(seconds: float | None) -> str:
+    """Such as 12 ms, 3.4 s, 5 min 20 s, 2 h 05 min."""
+    if seconds is None:
+        return ""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())

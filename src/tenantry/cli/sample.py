@@ -1,0 +1,41 @@
+"""tenantry sample."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from tenantry.cli.frame import target
+from tenantry.cli.terminal import Terminal
+from tenantry.errors import ExitStatus
+from tenantry.presets import PRESETS, fault_kinds
+from tenantry.workflow import sample as run_sample
+
+KINDS = "; ".join(f"{preset}: {', '.join(fault_kinds(preset))}" for preset in PRESETS)
+
+
+def sample(
+    terminal: Terminal,
+    preset: Annotated[str, typer.Argument(metavar="|".join(PRESETS), help="Which tables.", show_default=False)],
+    rows: Annotated[int, typer.Option("--rows", min=1, metavar="N", help="Movements; all tables grow with them.")] = 20_000,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="The same seed gives the same rows.")] = 1,
+    faults: Annotated[
+        str, typer.Option("--faults", metavar="KIND,…", help=f"Faulty rows to plant, or all. {KINDS}.", show_default=False)
+    ] = "",
+) -> ExitStatus:
+    """Load a preset's tables with sample rows into an empty database."""
+    kinds = [kind.strip() for kind in faults.split(",") if kind.strip()]
+    with target(terminal) as database:
+        loaded = run_sample(database, preset, rows=rows, seed=seed, faults=kinds)
+    terminal.answer(preset=loaded.preset, seed=loaded.seed, rows=loaded.rows, faults=loaded.faults)
+    table = Table("table", "rows", box=None, pad_edge=False)
+    table.columns[1].justify = "right"
+    for name, count in loaded.rows.items():
+        table.add_row(name, f"{count:,}")
+    terminal.say(table)
+    for fault in loaded.faults:
+        terminal.say(f"planted {fault.kind}: {fault.table} {fault.key}, {fault.detail}")
+    terminal.show(f"Loaded {loaded.preset}: {sum(loaded.rows.values()):,} rows, seed {loaded.seed}.")
+    return ExitStatus.DONE

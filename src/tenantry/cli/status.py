@@ -1,0 +1,132 @@
+"""tenantry status."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from tenantry.cli.frame import target
+from tenantry.cli.progress import doing, duration
+from tenantry.cli.terminal import Terminal
+from tenantry.errors import ExitStatus
+from tenantry.model.run import RunSummary, Status, TableStatus, Word
+from tenantry.reports.document import plain
+from tenantry.workflow import status as run_status
+
+INTERVAL = 2.0
+NARROW = 76
+STYLES = {
+    Word.NOT_STARTED: "dim", Word.IN_PROGRESS: "yellow", Word.DATA_MIGRATED: "cyan", Word.SECURITY_ENABLED: "green",
+    Word.COMPLETED: "bold green",
+}  # fmt: skip
+
+
+def status(
+    terminal: Terminal,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every two seconds, until Ctrl-C or the end of the run.")] = False,
+) -> ExitStatus:
+    """Show how far each table has come, and what the run in progress is doing. Changes nothing."""
+    spec = terminal.settings.spec()
+    with target(terminal) as database:
+        found = run_status(database, spec)
+        if watch and not terminal.settings.json:
+            _follow(terminal, found, lambda: run_status(database, spec))
+            return ExitStatus.DONE
+    terminal.answer(**plain(found))
+    terminal.show(shown(found, terminal))
+    return ExitStatus.DONE
+
+
+def _follow(terminal: Terminal, found: Status, look: Callable[[], Status]) -> None:
+    seen = found.running
+    if not terminal.out.is_terminal:
+        terminal.show(shown(found, terminal))
+    with Live(console=terminal.out, auto_refresh=False, transient=True) as live:
+        while True:
+            if terminal.out.is_terminal:
+                live.update(shown(found, terminal), refresh=True)
+            if seen and not found.running:
+                break
+            try:
+                time.sleep(INTERVAL)
+                found = look()
+            except KeyboardInterrupt:
+                break
+            seen = seen or found.running
+    terminal.show(shown(found, terminal))
+
+
+def shown(status: Status, terminal: Terminal) -> RenderableType:
+    """The status for people."""
+    parts: list[RenderableType] = [
+        Text.assemble((status.database, "bold"), "  ", (str(status.word), STYLES[status.word]),
+                      f"  {status.steps[0]} of {status.steps[1]} steps in force"),
+        _tables(status, narrow=terminal.out.width < NARROW),
+    ]  # fmt: skip
+    for activity in status.activity:
+        if activity.state != "active" and not activity.blockers:
+            continue
+        parts.append(
+            Text.assemble(("now  ", "cyan"), f"{activity.application} (pid {activity.pid}): {doing(activity)}",
+                          f"  {duration(activity.seconds)}  {' '.join(activity.query.split())[:120]}")
+        )  # fmt: skip
+    if status.running and not any(activity.state == "active" for activity in status.activity):
+        parts.append(Text("now  a run is going on", style="cyan"))
+    parts += [Text(f"altered  {key}: somebody has changed or dropped it since", style="red") for key in status.altered]
+    parts += [_run(run) for run in status.runs]
+    return Group(*parts)
+
+
+def _tables(status: Status, *, narrow: bool) -> Table:
+    headings = ["table", "", "column", "filled", "NOT NULL", "constraints", "indexes", "row security"]
+    if narrow:
+        headings = ["table", "", "column", "filled", "nn", "con", "idx", "rls"]
+    table = Table(*headings, box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
+    for one in status.tables:
+        table.add_row(
+            str(one.table) if not narrow else one.table.name, one.kind, _column(one), _filled(one),
+            _word(one), _pair(one.constraints), _pair(one.indexes), _pair(one.row_security),
+        )  # fmt: skip
+    return table
+
+
+def _column(one: TableStatus) -> str:
+    return one.column or ("–" if one.kind in ("shared", "tenant") else "no")
+
+
+def _word(one: TableStatus) -> str:
+    if one.kind in ("shared", "tenant", "mixed"):
+        return "–"
+    return "yes" if one.not_null else "no"
+
+
+def _filled(one: TableStatus) -> str:
+    if one.column is None:
+        return "–"
+    if one.filling is not None:
+        return f"{100 * one.filling:.0f} % of pages"
+    if one.without_tenant == 0:
+        return "all"
+    if one.without_tenant is None:
+        return "?"
+    return f"{one.without_tenant:,} without" if one.kind != "mixed" else f"{one.without_tenant:,} shared"
+
+
+def _pair(pair: tuple[int, int]) -> str:
+    done, whole = pair
+    return "–" if whole == 0 else ("yes" if done == whole else f"{done}/{whole}")
+
+
+def _run(run: RunSummary) -> Text:
+    if run.exit_status is None:
+        end, style = "not finished", "yellow"
+    else:
+        end, style = f"exit {run.exit_status}: {run.outcome}", "dim" if run.exit_status == 0 else "yellow"
+    return Text(f"{run.started_at:%Y-%m-%d %H:%M:%S}  {run.id}  {run.command}  {end}", style=style)

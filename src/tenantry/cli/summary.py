@@ -1,0 +1,32 @@
+"""What a run has come to, in words."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from tenantry.cli.progress import duration
+from tenantry.cli.terminal import Terminal
+from tenantry.model.run import Result
+
+
+def show_result(terminal: Terminal, result: Result) -> None:
+    """The outcome, what it took, and what to do next."""
+    terminal.answer(
+        run=result.run, outcome=result.outcome, next_step=result.next_step, applied=result.applied,
+        found=result.found, rows=result.rows, seconds=round(result.seconds, 3),
+        longest_lock_wait_seconds=round(result.longest_lock, 3), retries=result.retries, findings=result.findings,
+    )  # fmt: skip
+    if terminal.log.written:
+        terminal.log.write("done", result=result)
+    terminal.show(Text.assemble(("Done: ", "bold green"), result.outcome + "."))
+    facts = [duration(result.seconds)]
+    if result.rows:
+        facts.append(f"{result.rows:,} rows filled")
+    facts.append(f"longest wait for a lock {duration(result.longest_lock)}")
+    if result.retries:
+        facts.append(f"{result.retries} retries")
+    terminal.say("      " + ", ".join(facts) + ".")
+    if result.next_step:
+        terminal.say(Text.assemble(("Next: ", "cyan"), result.next_step))
+    if terminal.log.written:
+        terminal.say(Text(f"Log:  {terminal.log.path}", style="dim"))

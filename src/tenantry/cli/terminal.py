@@ -1,0 +1,130 @@
+"""Standard output and standard error, as a command sees them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+from tenantry.cli.options import Settings
+from tenantry.errors import ExitStatus, TenantryError
+from tenantry.model.finding import Finding, Severity
+from tenantry.reports.document import plain
+from tenantry.reports.log import Log, masked_text
+
+SHOWN = 20
+"""Details that an error shows at most, unless --verbose."""
+NO_TERMINAL = 10_000
+"""Columns of a pipe or file: nothing is wrapped there."""
+
+
+class Screen(Console):
+    """A console whose reader may go away: what is said then is said to nobody, and the run goes on."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        nobody = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nobody, sys.stdout.fileno())
+
+
+def console(stream: IO[str], *, color: bool) -> Screen:
+    """A console that does not take names in brackets for markup, nor colours numbers."""
+    width = None if stream.isatty() or "COLUMNS" in os.environ else NO_TERMINAL
+    return Screen(
+        file=stream, markup=False, highlight=False, emoji=False, soft_wrap=False, width=width,
+        no_color=True if not color else None,
+    )  # fmt: skip
+
+
+@dataclass(slots=True, kw_only=True)
+class Terminal:
+    """What a command writes to: words on `out`, or with --json one document at its end."""
+
+    command: str
+    settings: Settings
+    log: Log
+    secrets: Sequence[str] = ()
+    out: Console = field(init=False)
+    err: Console = field(init=False)
+    document: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.out = console(sys.stdout, color=not self.settings.no_color)
+        self.err = console(sys.stderr, color=not self.settings.no_color)
+
+    @property
+    def talks(self) -> bool:
+        """Whether anything but the outcome is to be said."""
+        return not (self.settings.json or self.settings.quiet)
+
+    def say(self, what: RenderableType = "", *, style: str = "") -> None:
+        """A line, or a table; not with --json or --quiet."""
+        if self.talks:
+            self.show(what, style=style)
+
+    def show(self, what: RenderableType, *, style: str = "") -> None:
+        """The same with --quiet too: what the command is for."""
+        if not self.settings.json:
+            self.out.print(Text(what, style=style) if isinstance(what, str) else what)
+
+    def write(self, text: str) -> None:
+        """Text as it is, for other programs: no wrapping, no colour."""
+        if not self.settings.json:
+            self.out.print(Text(text), soft_wrap=True, end="")
+
+    def answer(self, **document: Any) -> None:
+        """Add to the document that --json prints."""
+        self.document |= {name: plain(value) for name, value in document.items()}
+
+    def finish(self, status: ExitStatus, error: TenantryError | None = None) -> None:
+        """Print the document, or the error."""
+        if self.settings.json:
+            document = {"command": self.command, "exit_status": int(status), **self.document}
+            if error is not None:
+                document["error"] = plain(error)
+            if self.log.written:
+                document["log"] = str(self.log.path)
+            document = masked_text(document, self.secrets)
+            self.out.print(Text(json.dumps(document, ensure_ascii=False, indent=2)), soft_wrap=True)
+        elif error is not None:
+            self.explain(error)
+
+    def explain(self, error: TenantryError) -> None:
+        """An error for people: what is wrong, what to do, and the details, bounded."""
+        lines = [Text.assemble(("tenantry: ", "bold red"), (self.masked(error.message), "bold"))]
+        details = [detail for detail in error.details if detail]
+        shown = details if self.settings.verbose else details[:SHOWN]
+        lines += [Text(f"  {self.masked(detail)}") for detail in shown]
+        if len(details) > len(shown):
+            lines.append(Text(f"  … and {len(details) - len(shown)} more (--verbose shows them)", style="dim"))
+        if error.remedy:
+            lines.append(Text.assemble(("What to do: ", "cyan"), self.masked(_sentence(error.remedy))))
+        if self.log.written:
+            lines.append(Text(f"Log: {self.log.path}", style="dim"))
+        for line in lines:
+            self.err.print(line)
+
+    def masked(self, text: str) -> str:
+        return str(masked_text(text, self.secrets))
+
+    def findings(self, findings: Sequence[Finding]) -> None:
+        """Each finding with its remedy; mere information only with --verbose."""
+        for finding in findings:
+            if finding.severity is Severity.INFO and not self.settings.verbose:
+                continue
+            style = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "dim"}[finding.severity]
+            word = "refuses" if finding.refuses else str(finding.severity)
+            self.say(Text.assemble((f"{word:<8}", style), f" {finding.message}"))
+            if finding.remedy:
+                self.say(Text(f"         {_sentence(finding.remedy)}", style="dim"))
+
+
+def _sentence(text: str) -> str:
+    text = text[:1].upper() + text[1:]
+    return text if text.endswith((".", "!", "?", ":", "…")) else text + "."

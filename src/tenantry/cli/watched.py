@@ -1,0 +1,20 @@
+"""A command that a log and the screen watch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tenantry.cli.progress import Live
+from tenantry.cli.terminal import Terminal
+from tenantry.workflow import Logged, Several, Watcher
+
+
+@contextmanager
+def watched(terminal: Terminal, screen: Watcher) -> Iterator[Watcher]:
+    """The watcher of both; bars are taken away at the end, whatever it was."""
+    try:
+        yield Several(Logged(terminal.log), screen)
+    finally:
+        if isinstance(screen, Live):
+            screen.close()

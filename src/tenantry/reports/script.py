@@ -1,0 +1,88 @@
+"""A plan as a script for psql: to be read, reviewed and linted; `migrate` itself is what runs it safely."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from tenantry.model.plan import Manner, Phase, Statement
+from tenantry.steps import Fill, Step
+
+HEADER = """\
+-- The plan for {database}, {server}, as tenantry migrate would apply it: {count} steps.
+--
+-- migrate does more than this script can: it tries again where a lock is not to be had, fills in batches beside the
+-- running application, keeps a journal so that it can go on and go back, and refuses where rows are in doubt. What this
+-- script does, no rollback of tenantry knows of.
+
+\\set ON_ERROR_STOP on
+SET search_path = pg_catalog;
+CREATE SCHEMA IF NOT EXISTS tenantry;
+"""
+
+
+def script(database: str, server: str, steps: Sequence[Step]) -> str:
+    """All steps in their order. Each statement stands once; conditions are comments, for on the way forward every
+    statement may run whether or not it is needed."""
+    lines = [HEADER.format(database=_comment(database), server=server, count=len(steps))]
+    for phase in Phase:
+        ours = [step for step in steps if step.phase is phase]
+        if ours:
+            lines.append(f"-- ==== {phase}\n")
+        lines += [_step(step) for step in ours]
+    return "\n".join(lines)
+
+
+def _step(step: Step) -> str:
+    lines = [f"-- {_comment(f'{step.table}: {step.title}')}"]
+    if step.note:
+        lines.append(f"-- note: {_comment(step.note)}")
+    if isinstance(step, Fill):
+        lines += _fill(step)
+    else:
+        lines += _statements(step.apply())
+    return "\n".join(lines) + "\n"
+
+
+def _statements(statements: Sequence[Statement]) -> Iterator[str]:
+    opened = False
+    for statement in statements:
+        together = statement.manner is not Manner.CONCURRENT
+        if together != opened:
+            yield from _begin(statement) if together else ("COMMIT;",)
+            opened = together
+        yield from _conditions(statement)
+        acting = f'SET LOCAL ROLE "{statement.acting_as}";\n' if statement.acting_as else ""
+        yield acting + statement.text.strip() + ";" + ("\nRESET ROLE;" if acting else "")
+    if opened:
+        yield "COMMIT;"
+
+
+def _begin(statement: Statement) -> tuple[str, ...]:
+    if statement.manner is Manner.VALIDATION:
+        return "BEGIN;", "SET LOCAL lock_timeout = '30s';"
+    return "BEGIN;", "SET LOCAL lock_timeout = '2s';", "SET LOCAL statement_timeout = '2s';"
+
+
+def _conditions(statement: Statement) -> Iterator[str]:
+    for lock in statement.locks:
+        yield f"-- locks {_comment(str(lock.table))}: {lock.mode}"
+    if statement.when is not None:
+        yield f"-- only where: {_comment(statement.when.as_string(None))}"
+
+
+def _fill(step: Fill) -> Iterator[str]:
+    """A template, and its execution for all pages at once, in the place of many batches."""
+    for statement in step.apply():
+        named = ", ".join(f"${number} {name}" for number, name in enumerate(statement.parameters, start=1))
+        yield "BEGIN;"
+        yield "SET LOCAL tenantry.filling = 'on';"
+        yield from _conditions(statement)
+        yield f"-- In batches by page range, again and again until no row is left; parameters: {named}."
+        yield f"PREPARE fill (tid, tid, int, int) AS {statement.text.strip()};"
+        yield "EXECUTE fill ('(0,0)', '(4294967294,0)', 1, 0);"
+        yield "DEALLOCATE fill;"
+        yield "COMMIT;"
+
+
+def _comment(text: str) -> str:
+    return " ".join(text.split())
