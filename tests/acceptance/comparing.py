@@ -80,7 +80,8 @@ def assert_same(one: State, other: State) -> None:
     """Part by part, so that a failure shows where they differ."""
     assert one.rows == other.rows
     assert [step[:3] for step in one.journal] == [step[:3] for step in other.journal]
-    assert one.journal == other.journal
+    for step, same in zip(one.journal, other.journal, strict=True):
+        assert step == same
     assert one.left == other.left
     assert one.schema == other.schema
     assert one.ours == other.ours

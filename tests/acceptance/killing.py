@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg.sql import Composable
 
 from tenantry.errors import TenantryError
 from tenantry.execution.backfill import BackfillOptions
@@ -41,7 +42,10 @@ CHECKPOINT = r"UPDATE tenantry\.progress"
 BUILD = r"CREATE (UNIQUE )?INDEX CONCURRENTLY"
 UNBUILD = r"DROP INDEX CONCURRENTLY"
 VALIDATE = r"VALIDATE CONSTRAINT"
-JOURNAL = r"tenantry\.steps|tenantry\.events"
+BEGUN = r"INSERT INTO tenantry\.steps"
+DONE = r"UPDATE tenantry\.steps SET state = 'done'"
+FORGOTTEN = r"DELETE FROM tenantry\.steps"
+EVENT = r"INSERT INTO tenantry\.events"
 ANY = ""
 
 
@@ -100,7 +104,8 @@ def _aim(kill: Mapping[str, Any]) -> dict[str, int]:
     counted, lock, execute = {"statements": 0}, threading.Lock(), psycopg.Cursor.execute
 
     def watched(self: Any, query: Any, *arguments: Any, **options: Any) -> Any:
-        text = query if isinstance(query, str) else query.as_string(None)
+        text = query.as_string(None) if isinstance(query, Composable) else query
+        text = text.decode() if isinstance(text, bytes) else text
         with lock:
             counted["statements"] += bool(pattern.search(text))
             hit = counted["statements"] == number and pattern.search(text)

@@ -166,7 +166,7 @@ class Runner:
     def _revert(self, step: Step, entry: Entry, kept: bool) -> tuple[Outcome, int | None]:
         statements = step.keep(entry.before) if kept else step.revert(entry.before)
         settle = self.journal.keep if kept else self.journal.forget
-        if all(statement.manner is Manner.TRANSACTION for statement in statements):
+        if all(statement.manner is not Manner.CONCURRENT for statement in statements):
             return self._together(statements, finish=lambda: settle(step.key)), None
         outcome = self._groups(statements)
         with self.connection.transaction():

@@ -10,6 +10,7 @@ from tenantry.planning.backfill import default_steps, fill_steps
 from tenantry.planning.enforce import (
     composite_key, composite_key_valid, not_null, per_tenant_name, reference_name, unique_indexes,
 )  # fmt: skip
+from tenantry.planning.expand import has_assignment
 from tenantry.planning.ground import Ground, Unit
 from tenantry.planning.isolate import row_securities
 from tenantry.steps import GlobalUniqueDropped, LegacySightEnded, NotNullCheck, Step, TriggerEnded
@@ -62,7 +63,7 @@ def _global_uniques(ground: Ground) -> Iterator[Step]:
 
 def _triggers(ground: Ground) -> Iterator[Step]:
     for unit in ground.units():
-        if not unit.owned.given:
+        if has_assignment(unit):
             yield _ended(unit, ASSIGN, function_name(unit.name, "assign"), "assignment")
         if any(child.table == unit.owned.table for parent in ground.ownership.owned for child in parent.children):
             yield _ended(unit, ADOPT, function_name(unit.name, "adopt"), "adoption")

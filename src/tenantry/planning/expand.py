@@ -26,7 +26,7 @@ def expand_steps(ground: Ground) -> Iterator[Step]:
         if not owned.given:
             yield _column(ground, owned)
     for unit in ground.units():
-        if not unit.owned.given:
+        if has_assignment(unit):
             yield _assignment(ground, unit)
     yield from _adoptions(ground)
 
@@ -91,8 +91,19 @@ def _column(ground: Ground, owned: Owned) -> Step:
     )  # fmt: skip
 
 
+def has_assignment(unit: Unit) -> bool:
+    """A given column needs the trigger only where a fill may set its NULLs."""
+    column = unit.table.column(unit.owned.column)
+    return not unit.owned.given or column is None or not column.not_null
+
+
 def _assignment(ground: Ground, unit: Unit) -> Step:
     owned = unit.owned
+    if owned.given:
+        return AssignmentTrigger(
+            phase=PHASE, table=unit.name, column=owned.column, type=ground.ownership.tenant.type, sources=(), guard=True,
+            tenant=ground.reference, owner=unit.table.owner, tree=unit.tree_names,
+        )  # fmt: skip
     watched = dict.fromkeys(column for path in owned.paths for column in path.columns)
     fallback = ground.fallback(owned)
     if owned.late and owned.paths:

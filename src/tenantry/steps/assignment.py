@@ -72,60 +72,21 @@ def always(table: Name, trigger: str, tree: tuple[Name, ...]) -> tuple[Statement
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AssignmentTrigger(Step):
-    """BEFORE INSERT OR UPDATE: the tenant of a row from its paths, a constant, or the default for rows that no path
-    reaches. `watched` are the columns of the row that its paths start from."""
-
-    kind: Literal["assignment"] = "assignment"
-    column: str
-    type: str
-    sources: tuple[Source, ...]
-    watched: tuple[str, ...] = ()
-    fallback: str | None = None
-    """Slug of the tenant for rows that no source reaches."""
-    tenant: TenantReference
-    owner: str
-    tree: tuple[Name, ...] = ()
-
-    @property
-    def key(self) -> str:
-        return f"assignment:{self.table}"
-
-    @property
-    def title(self) -> str:
-        return "give new and changed rows their tenant"
-
-    @property
-    def function(self) -> Name:
-        return function_name(self.table, "assign")
-
-    def definition(self) -> sql.Composable:
-        return trigger_definition(self.table, ASSIGN)
-
-    def code(self) -> sql.Composed:
-        """The trigger function's body. An UPDATE in a fill restores the row; one that changes neither a path column
-        nor finds the tenant NULL returns at once."""
-        column = sql.Identifier(self.column)
-        new = sql.SQL("NEW")
-        same: sql.Composable = sql.SQL("")
-        if self.watched:
-            same = sql.SQL(" AND ROW({}) IS NOT DISTINCT FROM ROW({})").format(
-                identifiers(self.watched, new), identifiers(self.watched, sql.SQL("OLD"))
-            )
-        value = derived(self.sources, new) if self.sources else sql.SQL("NULL")
-        default = self.tenant.key_of(self.fallback) if self.fallback is not None else sql.SQL("NULL")
-        return sql.SQL("""
+_RESTORE = sql.SQL("""
 DECLARE
   derived {type};
 BEGIN
+  IF TG_OP = 'UPDATE' AND pg_catalog.current_setting({filling}, true) = 'on' THEN
+    derived := NEW.{column};
+    NEW := OLD;
+    NEW.{column} := derived;
+    RETURN NEW;
+  END IF;{assign}
+  RETURN NEW;
+END
+""")
+_ASSIGN = sql.SQL("""
   IF TG_OP = 'UPDATE' THEN
-    IF pg_catalog.current_setting({filling}, true) = 'on' THEN
-      derived := NEW.{column};
-      NEW := OLD;
-      NEW.{column} := derived;
-      RETURN NEW;
-    END IF;
     IF NEW.{column} IS NULL AND OLD.{column} IS NOT NULL THEN
       NEW.{column} := OLD.{column};
     END IF;
@@ -141,19 +102,73 @@ BEGIN
     NEW.{column} := derived;
   ELSIF NEW.{column} IS NULL THEN
     NEW.{column} := {default};
-  END IF;
-  RETURN NEW;
-END
-""").format(
+  END IF;""")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssignmentTrigger(Step):
+    """BEFORE INSERT OR UPDATE: the tenant of a row from its paths, a constant, or the default for rows that no path
+    reaches. `watched` are the columns of the row that its paths start from."""
+
+    kind: Literal["assignment"] = "assignment"
+    column: str
+    type: str
+    sources: tuple[Source, ...]
+    watched: tuple[str, ...] = ()
+    fallback: str | None = None
+    """Slug of the tenant for rows that no source reaches."""
+    guard: bool = False
+    """The column is the user's own: the trigger derives nothing, and only restores rows in a fill."""
+    tenant: TenantReference
+    owner: str
+    tree: tuple[Name, ...] = ()
+
+    @property
+    def key(self) -> str:
+        return f"assignment:{self.table}"
+
+    @property
+    def title(self) -> str:
+        return "keep a fill from changing more than the tenant" if self.guard else "give new and changed rows their tenant"
+
+    @property
+    def function(self) -> Name:
+        return function_name(self.table, "assign")
+
+    def definition(self) -> sql.Composable:
+        return trigger_definition(self.table, ASSIGN)
+
+    def code(self) -> sql.Composed:
+        """The trigger function's body. An UPDATE in a fill restores the row; one that changes neither a path column
+        nor finds the tenant NULL returns at once."""
+        column = sql.Identifier(self.column)
+        if self.guard:
+            return _RESTORE.format(
+                type=sql.SQL("{}.{}%TYPE").format(self.table.identifier, column), filling=sql.Literal(FILLING),
+                column=column, assign=sql.SQL(""),
+            )  # fmt: skip
+        new = sql.SQL("NEW")
+        same: sql.Composable = sql.SQL("")
+        if self.watched:
+            same = sql.SQL(" AND ROW({}) IS NOT DISTINCT FROM ROW({})").format(
+                identifiers(self.watched, new), identifiers(self.watched, sql.SQL("OLD"))
+            )
+        value = derived(self.sources, new) if self.sources else sql.SQL("NULL")
+        default = self.tenant.key_of(self.fallback) if self.fallback is not None else sql.SQL("NULL")
+        assign = _ASSIGN.format(column=column, same=same, value=value, default=default)
+        return _RESTORE.format(
             type=sql.SQL("{}.{}%TYPE").format(self.table.identifier, column), filling=sql.Literal(FILLING),
-            column=column, same=same, value=value, default=default,
+            column=column, assign=assign,
         )  # fmt: skip
 
     def apply(self) -> tuple[Statement, ...]:
         locks = tuple(Lock(name, LockMode.SHARE_ROW_EXCLUSIVE) for name in (self.table, *self.tree))
-        create = sql.SQL(
-            "CREATE TRIGGER {} BEFORE INSERT OR UPDATE ON {} FOR EACH ROW EXECUTE FUNCTION {}()"
-        ).format(sql.Identifier(ASSIGN), self.table.identifier, self.function.identifier)
+        create = sql.SQL("CREATE TRIGGER {} BEFORE {} ON {} FOR EACH ROW EXECUTE FUNCTION {}()").format(
+            sql.Identifier(ASSIGN),
+            sql.SQL("UPDATE" if self.guard else "INSERT OR UPDATE"),
+            self.table.identifier,
+            self.function.identifier,
+        )
         return (
             *create_function(self.function, self.owner, self.code()),
             *drop_trigger(self.table, ASSIGN, self.function, self.tree)[:1],

@@ -15,6 +15,7 @@ from tenantry.steps.step import Before, Step
 
 PARAMETERS = ("first", "past", "stripes", "stripe")
 IMAGES = Name(WORKSHOP, "filled")
+FILLING_NOW = sql.SQL("SET LOCAL tenantry.filling = 'on'")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +122,9 @@ class RelationFill:
             table=self.relation.identifier, column=sql.Identifier(self.column), images=IMAGES.identifier,
             step=sql.Literal(step), match=match,
         )  # fmt: skip
-        return Statement(sql=update, locks=(Lock(self.relation, LockMode.ROW_EXCLUSIVE),))
+        return Statement(
+            sql=update, manner=Manner.VALIDATION, locks=(Lock(self.relation, LockMode.ROW_EXCLUSIVE),)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +185,8 @@ class Fill(Step):
         return tuple(fill.batch(self.key) for fill in self.fills)
 
     def revert(self, before: Before) -> tuple[Statement, ...]:
-        return tuple(fill.restore(self.key) for fill in self.fills if fill.identity)
+        restores = tuple(fill.restore(self.key) for fill in self.fills if fill.identity)
+        return (Statement(sql=FILLING_NOW), *restores) if restores else ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
