@@ -205,6 +205,24 @@ def test_children_tell_the_owner(database: Any) -> None:
     )
 
 
+def test_a_few_mistakes_among_children_are_shown(database: Any) -> None:
+    """One lot of many that two tenants move: the children are proposed, and that lot is named."""
+    database.execute(
+        STORES
+        + """
+        CREATE TABLE lots (id int PRIMARY KEY);
+        CREATE TABLE moves (id int PRIMARY KEY, lot int NOT NULL REFERENCES lots,
+            store int NOT NULL REFERENCES stores);
+        INSERT INTO lots SELECT generate_series(1, 40);
+        INSERT INTO moves SELECT g, g, 1 + g % 2 FROM generate_series(1, 40) AS g;
+        INSERT INTO moves VALUES (41, 7, 1);
+        """
+    )
+    lots = part(discover(database), "lots")
+    assert lots.children == ("moves.lot",)
+    assert lots.undecided == "moves.lot tells two tenants in 1 of 40 rows, such as id 7 (north, south)"
+
+
 def test_children_of_one_tenant_tell_nothing(database: Any) -> None:
     """With one tenant in the data everything agrees, so agreement is no evidence."""
     database.execute(

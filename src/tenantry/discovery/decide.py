@@ -74,9 +74,8 @@ def unreached(
     reasons: tuple[str, ...] = (why[0].upper() + why[1:] + ".",)
     hint: tuple[str, ...] = ()
     if common is not None:
-        hint = (
-            f"{search.draft.name(common.table)}.{_columns(common)} refers to it, for shared rows or several tenants.",
-        )
+        link = f"{search.draft.name(common.table)}.{_columns(common)}"
+        hint = (f"{link} refers to it, for several tenants or for all.",)
     text = search.draft.name(name)
     match undecided:
         case Undecided.SHARED:
@@ -132,16 +131,18 @@ def _not_followed(search: Search, name: Name, others: tuple[Link, ...]) -> Itera
 
 
 def _conflict(draft: Draft, name: Name, evidence: TableEvidence) -> str:
-    ways = [_columns(link) for link in draft.ways.get(name, ())]
-    ways += [f"{link.table.name}.{_columns(link)}" for link in draft.children.get(name, ())]
-    references = [
-        way.label.partition(" > ")[0]
-        for way in evidence.ways
-        if way.kind is WayKind.REFERENCE and way.differs
-    ]
-    who = " and ".join(dict.fromkeys((*ways, *references)))
-    verb = "disagree" if len({*ways, *references}) > 1 else "tells two tenants"
-    return f"{who} {verb} in {_share(evidence.conflicts, evidence.rows)}{_examples(evidence)}"
+    """The way that counts first and those that contradict it, with the number of rows and some of them."""
+    links = [(link, False) for link in draft.ways.get(name, ())]
+    links += [(link, True) for link in draft.children.get(name, ())]
+    told: list[str] = []
+    for link, child in links:
+        way = evidence_of(link, evidence, child=child)
+        if not told or (way is not None and way.differs):
+            told.append(f"{draft.name(link.table)}.{_columns(link)}" if child else _columns(link))
+    crossing = [way for way in evidence.ways if way.kind is WayKind.REFERENCE and way.differs]
+    told += [way.label.partition(" > ")[0] for way in crossing]
+    verb = "disagree" if len(told) > 1 else "tells two tenants"
+    return f"{' and '.join(told)} {verb} in {_share(evidence.conflicts, evidence.rows)}{_examples(evidence)}"
 
 
 def _childless(search: Search, name: Name) -> str:

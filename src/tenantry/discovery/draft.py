@@ -80,7 +80,7 @@ class Draft:
         return Spec(schemas=schemas, tenant=self.tenant, table=tuple(parts))
 
     def common(self, shared: set[Name]) -> dict[Name, Link]:
-        """Tables that nothing reaches, and that shared rows or those of several tenants refer to: by this link."""
+        """Tables that nothing reaches, to which shared rows or several tenants' refer by this link."""
         found: dict[Name, Link] = {}
         waiting = [*self.ways, *self.children, *sorted(shared)]
         owned = {self.table, *waiting}
