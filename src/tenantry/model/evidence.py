@@ -51,7 +51,7 @@ class TableEvidence:
     """The rows of one owned table.
 
     `orphans` found no tenant, whatever `policy` makes of them; `conflicts` have ways that disagree. `counted`
-    is False where all rows get one tenant and `rows` is PostgreSQL's estimate. `several`: they are not all of one
+    is False where all rows get one tenant and `rows` is PostgreSQL's estimate. `several`: rows are not all of
     tenant.
     """
 
