@@ -15,6 +15,7 @@ from tenantry.planning.ground import Ground, Unit
 from tenantry.planning.isolate import row_securities
 from tenantry.steps import GlobalUniqueDropped, LegacySightEnded, NotNullCheck, Step, TriggerEnded
 from tenantry.steps.assignment import ADOPT, ASSIGN, function_name
+from tenantry.steps.follow import FOLLOW
 from tenantry.steps.reference import ReferenceTrigger
 
 PHASE = Phase.CONTRACT
@@ -67,6 +68,8 @@ def _triggers(ground: Ground) -> Iterator[Step]:
             yield _ended(unit, ASSIGN, function_name(unit.name, "assign"), "assignment")
         if any(child.table == unit.owned.table for parent in ground.ownership.owned for child in parent.children):
             yield _ended(unit, ADOPT, function_name(unit.name, "adopt"), "adoption")
+        if ground.followers(unit.owned):
+            yield _ended(unit, FOLLOW, function_name(unit.name, "follow"), "follow")
         for key, parent in ground.references(unit):
             if parent.late and not parent.mixed:
                 name = reference_name(key)

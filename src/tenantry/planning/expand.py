@@ -9,7 +9,7 @@ from tenantry.model.ownership import Owned
 from tenantry.model.plan import Phase
 from tenantry.planning.ground import Ground, Unit
 from tenantry.steps import (
-    AdoptionTrigger, AssignedRows, AssignmentTrigger, Step, TenantColumn, TenantRow, TenantTableMade,
+    AdoptionTrigger, AssignedRows, AssignmentTrigger, FollowTrigger, Step, TenantColumn, TenantRow, TenantTableMade,
 )  # fmt: skip
 from tenantry.steps.assignment import Adoption
 
@@ -29,6 +29,7 @@ def expand_steps(ground: Ground) -> Iterator[Step]:
         if has_assignment(unit):
             yield _assignment(ground, unit)
     yield from _adoptions(ground)
+    yield from _follows(ground)
 
 
 def tenant_steps(ground: Ground) -> Iterator[Step]:
@@ -122,7 +123,8 @@ def _adoptions(ground: Ground) -> Iterator[Step]:
     for unit in ground.units():
         adoptions = tuple(
             Adoption(parent=parent.table, parent_column=parent.column, columns=child.columns,
-                     parent_columns=child.own_columns, operators=child.operators)
+                     parent_columns=child.own_columns, operators=child.operators, child=child.table,
+                     told=ground.told(child), ways=ground.by_paths(parent))
             for parent in ground.ownership.owned
             for child in parent.children
             if child.table == unit.owned.table
@@ -130,5 +132,15 @@ def _adoptions(ground: Ground) -> Iterator[Step]:
         if adoptions:
             yield AdoptionTrigger(
                 phase=PHASE, table=unit.name, column=unit.owned.column, adoptions=adoptions, owner=unit.table.owner,
+                tree=unit.tree_names,
+            )  # fmt: skip
+
+
+def _follows(ground: Ground) -> Iterator[Step]:
+    for unit in ground.units():
+        followers = ground.followers(unit.owned)
+        if followers:
+            yield FollowTrigger(
+                phase=PHASE, table=unit.name, column=unit.owned.column, followers=followers, owner=unit.table.owner,
                 tree=unit.tree_names,
             )  # fmt: skip

@@ -13,6 +13,7 @@ from tenantry.model.spec import Orphans, Spec
 from tenantry.planning.ownership import foreign_keys
 from tenantry.steps.catalog import WORKSHOP
 from tenantry.steps.derivation import ByChildren, ByPath, ByRows, BySlug, ByText, Source, TenantReference
+from tenantry.steps.follow import Follower
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,18 +109,37 @@ class Ground:
         for child in owned.children:
             found.append(
                 ByChildren(table=child.table, columns=child.columns, own_columns=child.own_columns,
-                           operators=child.operators, column=self.column(child.table), told=self._told(child))
+                           operators=child.operators, column=self.column(child.table), told=self.told(child))
             )  # fmt: skip
         return tuple(found)
 
-    def _told(self, child: Child) -> tuple[ByPath, ...]:
+    def told(self, child: Child) -> tuple[ByPath, ...]:
         """The paths by which a child knows its tenant without the parent that asks; none where it has other ways."""
         owned = self.ownership.of(child.table)
         assert owned is not None, child.table
         if owned.given or owned.assignment is not None or owned.children:
             return ()
-        others = (path for path in owned.paths if path.columns != child.columns)
-        return tuple(ByPath(hops=path.hops, column=self._path_column(path.hops[-1])) for path in others)
+        return self.by_paths(owned, without=child.columns)
+
+    def by_paths(self, owned: Owned, *, without: tuple[str, ...] = ()) -> tuple[ByPath, ...]:
+        """A table's paths, but for the one that starts from the columns `without`."""
+        paths = (path for path in owned.paths if path.columns != without)
+        return tuple(ByPath(hops=path.hops, column=self._path_column(path.hops[-1])) for path in paths)
+
+    def followers(self, owned: Owned) -> tuple[Follower, ...]:
+        """The tables that derive from this one, while no composite key can make them follow it."""
+        if not owned.late or owned.mixed:
+            return ()
+        return tuple(
+            Follower(
+                table=other.table, column=other.column, columns=path.columns,
+                parent_columns=path.hops[0].parent_columns, operators=path.hops[0].operators,
+                others=self.by_paths(other, without=path.columns),
+            )
+            for other in self.ownership.owned
+            for path in other.paths
+            if not other.given and len(path.hops) == 1 and self.ownership.of(path.target) == owned
+        )  # fmt: skip
 
     def _path_column(self, last: Hop) -> str | None:
         """The column that holds the tenant where a path ends; None where the path's own last column is the key."""

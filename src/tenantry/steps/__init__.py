@@ -10,6 +10,7 @@ from tenantry.steps.assignment import AdoptionTrigger, AssignmentTrigger
 from tenantry.steps.column import ContextDefault, TenantColumn
 from tenantry.steps.contract import TriggerEnded
 from tenantry.steps.fill import AssignedRows, Fill, RelationFill
+from tenantry.steps.follow import FollowTrigger
 from tenantry.steps.index import PartitionedIndex, TenantIndex
 from tenantry.steps.keys import ForeignKeyValid, TenantForeignKey
 from tenantry.steps.not_null import NotNull, NotNullCheck, NotNullCheckValid
@@ -22,7 +23,7 @@ from tenantry.steps.unique import GlobalUniqueDropped
 from tenantry.steps.view import InvokerView
 
 AnyStep = Annotated[
-    TenantTableMade | TenantRow | AssignedRows | TenantColumn | AssignmentTrigger | AdoptionTrigger | Fill
+    TenantTableMade | TenantRow | AssignedRows | TenantColumn | AssignmentTrigger | AdoptionTrigger | FollowTrigger | Fill
     | TenantIndex | PartitionedIndex | NotNullCheck | NotNullCheckValid | NotNull | TenantForeignKey | ForeignKeyValid
     | ReferenceTrigger | FixedTenant | ApplicationRole | SchemaUsage | ApplicationGrants | ContextDefault | RowSecurity
     | InvokerView | GlobalUniqueDropped | LegacySightEnded | TriggerEnded,
@@ -44,7 +45,7 @@ def from_json(data: Any) -> Step:
 
 __all__ = [
     "AdoptionTrigger", "ApplicationGrants", "ApplicationRole", "AssignedRows", "AssignmentTrigger", "Before",
-    "ContextDefault", "Fill", "FixedTenant", "ForeignKeyValid", "GlobalUniqueDropped", "InvokerView",
+    "ContextDefault", "Fill", "FixedTenant", "FollowTrigger", "ForeignKeyValid", "GlobalUniqueDropped", "InvokerView",
     "LegacySightEnded", "NotNull", "NotNullCheck", "NotNullCheckValid", "PartitionedIndex", "ReferenceTrigger",
     "RelationFill", "RowSecurity", "SchemaUsage", "Step", "TenantColumn", "TenantForeignKey", "TenantIndex", "TenantRow",
     "TenantTableMade", "TriggerEnded", "from_json", "to_json",

@@ -15,11 +15,13 @@ from psycopg import sql
 from tenantry.model.name import Name, shortened
 from tenantry.model.plan import Lock, LockMode, Statement
 from tenantry.steps.catalog import WORKSHOP, body, exists, identifiers, trigger_definition
-from tenantry.steps.derivation import Source, TenantReference, derived, equal
+from tenantry.steps.derivation import ByPath, Source, TenantReference, derived, equal
 from tenantry.steps.step import Before, Step
 
 ASSIGN = "~tenantry_assign"
 ADOPT = "~tenantry_adopt"
+ADOPTING = "tenantry.adopting"
+"""The setting by which an adoption tells the parent's triggers that its own children are to follow."""
 FILLING = "tenantry.filling"
 """The setting by which a fill tells the trigger to restore every column but the tenant (hazard 5)."""
 
@@ -182,37 +184,65 @@ class AssignmentTrigger(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adoption:
-    """A parent whose tenant shows only in this child: where to find it, and what to set."""
+    """A parent whose tenant shows only in this child: where to find it, and what to set.
+
+    `told` are the child's paths that do not lead over this parent, `ways` the parent's own, which come first.
+    """
 
     parent: Name
     parent_column: str
     columns: tuple[str, ...]
     parent_columns: tuple[str, ...]
     operators: tuple[tuple[str, str], ...]
+    child: Name
+    told: tuple[ByPath, ...] = ()
+    ways: tuple[ByPath, ...] = ()
 
     def update(self, child_column: str) -> sql.Composed:
-        """SKIP LOCKED, so that it waits for nobody: a parent that somebody holds gets its tenant from the next child,
-        or from the sweep."""
-        parent, new = sql.SQL("parent"), sql.SQL("NEW")
+        """A parent without a tenant takes the child's. SKIP LOCKED, so that it waits for nobody: a parent that somebody
+        holds gets its tenant from the next child, or from the sweep.
+
+        A parent of another tenant follows once all children that know theirs by themselves have moved; it waits, as a
+        foreign key's cascade does.
+        """
+        parent, new, child = sql.SQL("parent"), sql.SQL("NEW"), sql.SQL("child")
+        column = sql.Identifier(child_column)
+        siblings = sql.SQL("{}.{}").format(child, column)
+        own = sql.SQL("{}.{}").format(new, column)
+        ways = sql.SQL(" AND {} IS NULL").format(derived(self.ways, parent)) if self.ways else sql.SQL("")
         return sql.SQL("""
-  IF NEW.{child_column} IS NOT NULL AND EXISTS (
-    SELECT FROM {table} AS parent WHERE {match} AND parent.{column} IS NULL
-  ) THEN
-    PERFORM pg_catalog.set_config({filling}, 'on', true);
-    UPDATE {table} AS target SET {column} = NEW.{child_column} WHERE target.ctid = ANY (ARRAY(
-      SELECT parent.ctid FROM {table} AS parent WHERE {match} AND parent.{column} IS NULL
-      FOR NO KEY UPDATE SKIP LOCKED));
-    PERFORM pg_catalog.set_config({filling}, '', true);
+  IF NEW.{child_column} IS NOT NULL THEN
+    IF EXISTS (SELECT FROM {table} AS parent WHERE {match} AND parent.{column} IS NULL) THEN
+      PERFORM pg_catalog.set_config({filling}, 'on', true), pg_catalog.set_config({adopting}, 'on', true);
+      UPDATE {table} AS target SET {column} = NEW.{child_column} WHERE target.ctid = ANY (ARRAY(
+        SELECT parent.ctid FROM {table} AS parent WHERE {match} AND parent.{column} IS NULL
+        FOR NO KEY UPDATE SKIP LOCKED));
+      PERFORM pg_catalog.set_config({filling}, '', true), pg_catalog.set_config({adopting}, '', true);
+    ELSIF pg_catalog.current_setting({filling}, true) IS DISTINCT FROM 'on'
+      AND EXISTS (SELECT FROM {table} AS parent WHERE {match} AND parent.{column} <> NEW.{child_column}{ways})
+      AND {told} = NEW.{child_column}
+      AND NOT EXISTS (SELECT FROM {child_table} AS child WHERE {siblings} AND {siblings_told} <> NEW.{child_column})
+    THEN
+      PERFORM pg_catalog.set_config({filling}, 'on', true), pg_catalog.set_config({adopting}, 'on', true);
+      UPDATE {table} AS parent SET {column} = NEW.{child_column}
+      WHERE {match} AND parent.{column} <> NEW.{child_column};
+      PERFORM pg_catalog.set_config({filling}, '', true), pg_catalog.set_config({adopting}, '', true);
+    END IF;
   END IF;""").format(
-            child_column=sql.Identifier(child_column), table=self.parent.identifier,
-            match=equal(parent, self.parent_columns, new, self.columns, self.operators),
-            column=sql.Identifier(self.parent_column), filling=sql.Literal(FILLING),
+            child_column=column, table=self.parent.identifier, column=sql.Identifier(self.parent_column),
+            match=equal(parent, self.parent_columns, new, self.columns, self.operators), ways=ways,
+            filling=sql.Literal(FILLING), adopting=sql.Literal(ADOPTING), child_table=self.child.identifier,
+            siblings=sql.SQL(" AND ").join(
+                sql.SQL("child.{0} = NEW.{0}").format(sql.Identifier(name)) for name in self.columns
+            ),
+            told=derived(self.told, new) if self.told else own,
+            siblings_told=derived(self.told, child) if self.told else siblings,
         )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdoptionTrigger(Step):
-    """AFTER INSERT OR UPDATE on a child: a parent without a tenant takes its first child's.
+    """AFTER INSERT OR UPDATE on a child: a parent without a tenant takes its first child's, and moves with its last.
 
     AFTER, so that a row that ON CONFLICT DO NOTHING drops tells nothing.
     """

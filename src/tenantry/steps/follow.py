@@ -1,0 +1,99 @@
+"""Where a row moves to another tenant before a composite key could cascade it, the rows that derive from it follow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from psycopg import sql
+
+from tenantry.model.name import Name
+from tenantry.model.plan import Lock, LockMode, Statement
+from tenantry.steps.assignment import ADOPTING, FILLING, always, create_function, drop_trigger, function_name
+from tenantry.steps.catalog import trigger_definition
+from tenantry.steps.derivation import ByPath, derived, equal
+from tenantry.steps.step import Before, Step
+
+FOLLOW = "~tenantry_follow"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Follower:
+    """A table whose rows find their tenant in the parent: by which columns, and by which other paths they may as well."""
+
+    table: Name
+    column: str
+    columns: tuple[str, ...]
+    parent_columns: tuple[str, ...]
+    operators: tuple[tuple[str, str], ...]
+    others: tuple[ByPath, ...] = ()
+
+    def update(self, parent_column: str) -> sql.Composed:
+        """It waits for rows that others hold, as a foreign key's cascade does: skipped, they would stay behind."""
+        row, new, column = sql.Identifier("target"), sql.SQL("NEW"), sql.Identifier(self.column)
+        other = sql.SQL(" AND {} IS NULL").format(derived(self.others, row)) if self.others else sql.SQL("")
+        return sql.SQL(
+            "\n  UPDATE {table} AS target SET {column} = NEW.{parent_column}"
+            " WHERE {match} AND target.{column} IS DISTINCT FROM NEW.{parent_column}{other};"
+        ).format(
+            table=self.table.identifier, column=column, parent_column=sql.Identifier(parent_column),
+            match=equal(new, self.parent_columns, row, self.columns, self.operators), other=other,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FollowTrigger(Step):
+    """AFTER UPDATE on a table whose rows may wait for their tenant: composite keys into it come in contract, and until
+    then this does what their ON UPDATE CASCADE will."""
+
+    kind: Literal["follow"] = "follow"
+    column: str
+    followers: tuple[Follower, ...]
+    owner: str
+    tree: tuple[Name, ...] = ()
+
+    @property
+    def key(self) -> str:
+        return f"follow:{self.table}"
+
+    @property
+    def title(self) -> str:
+        return "take along what derives from a row that changes its tenant: " + ", ".join(
+            dict.fromkeys(str(follower.table) for follower in self.followers)
+        )
+
+    @property
+    def function(self) -> Name:
+        return function_name(self.table, "follow")
+
+    def definition(self) -> sql.Composable:
+        return trigger_definition(self.table, FOLLOW)
+
+    def apply(self) -> tuple[Statement, ...]:
+        # A fill looks after the rows that derive from those that it fills; an adoption does not.
+        code = sql.SQL("""
+BEGIN
+  IF NEW.{column} IS NULL OR NEW.{column} IS NOT DISTINCT FROM OLD.{column}
+     OR pg_catalog.current_setting({filling}, true) = 'on'
+        AND pg_catalog.current_setting({adopting}, true) IS DISTINCT FROM 'on' THEN
+    RETURN NULL;
+  END IF;{updates}
+  RETURN NULL;
+END
+""").format(
+            column=sql.Identifier(self.column), filling=sql.Literal(FILLING), adopting=sql.Literal(ADOPTING),
+            updates=sql.SQL("").join(follower.update(self.column) for follower in self.followers),
+        )  # fmt: skip
+        locks = tuple(Lock(name, LockMode.SHARE_ROW_EXCLUSIVE) for name in (self.table, *self.tree))
+        create = sql.SQL("CREATE TRIGGER {} AFTER UPDATE ON {} FOR EACH ROW EXECUTE FUNCTION {}()").format(
+            sql.Identifier(FOLLOW), self.table.identifier, self.function.identifier
+        )
+        return (
+            *create_function(self.function, self.owner, code),
+            *drop_trigger(self.table, FOLLOW, self.function, self.tree)[:1],
+            Statement(sql=create, locks=locks),
+            *always(self.table, FOLLOW, self.tree),
+        )
+
+    def revert(self, before: Before) -> tuple[Statement, ...]:
+        return drop_trigger(self.table, FOLLOW, self.function, self.tree)
