@@ -268,7 +268,9 @@ def test_batches_read_their_pages_only(database: Database) -> None:
     with database.connect() as connection:
         statement = relation_fill(sources=(BY_STORE,)).batch("fill").text
         cursor = RawCursor(connection)
-        for pages in (8, 300):
+        for pages, nested_loops in (8, "on"), (300, "on"), (300, "off"):
+            # Where it thinks better of a hash join, too.
+            connection.execute("SELECT set_config('enable_nestloop', %s, false)", [nested_loops])
             explained = cursor.execute(
                 f"EXPLAIN (FORMAT json) {statement}".encode(), ["(0,0)", f"({pages},0)", 12, 3]
             ).fetchone()

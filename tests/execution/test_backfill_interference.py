@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -36,6 +38,7 @@ COUNTED_AND_FILLED = """
 SELECT coalesce((SELECT sum(rows) FROM tenantry.progress), 0)::int,
        (SELECT count(*) FROM sales WHERE tenant_id IS NOT NULL)::int
 """
+FILLERS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'fill 1'"
 WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted"
 
 
@@ -338,19 +341,40 @@ run(sys.argv[1], watcher=Watcher(between=die), unit=16)
 """
 
 
-@pytest.mark.parametrize("batch", [1, 4, 40, 100])
-def test_killed_process(business: Database, batch: int) -> None:
-    """kill -9 after a batch, in a unit's first stripe or its last: the next run goes on and finishes."""
+def filling_process(database: Database, *, dies_after: int) -> subprocess.Popen[bytes]:
     here = Path(__file__).parents[1]
     paths = os.pathsep.join(map(str, (here, here.parent / "src")))
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED.format(batch=batch), business.dsn],
+    return subprocess.Popen(
+        [sys.executable, "-c", KILLED.format(batch=dies_after), database.dsn],
         env=os.environ | {"PYTHONPATH": paths},
-        check=False,
     )
-    assert done.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("batch", [1, 4, 40, 100])
+def test_killed_after_a_batch(business: Database, batch: int) -> None:
+    """kill -9 after a batch, in a unit's first stripe or its last: the next run goes on and finishes."""
+    assert filling_process(business, dies_after=batch).wait(60) == -signal.SIGKILL
     filled = business.rows("SELECT count(*) FROM sales WHERE tenant_id IS NOT NULL")[0][0]
     assert 0 < filled < 5_000
+    assert run(business, unit=16).rows == 5_000 - filled
+    assert everything_is_right(business)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_killed_at_any_instant(business: Database, seed: int) -> None:
+    """kill -9 again and again, in the midst of batches: what is filled and what is counted stay the same."""
+    chance = random.Random(seed)
+    for _ in range(3):
+        process = filling_process(business, dies_after=-1)
+        wait_until(
+            lambda: business.rows(FILLERS) != [(0,)] or process.poll() is not None  # noqa: B023
+        )
+        time.sleep(chance.uniform(0, 0.3))
+        process.kill()
+        process.wait()
+        wait_until(lambda: business.rows(FILLERS) == [(0,)])
+    ((counted, filled),) = business.rows(COUNTED_AND_FILLED)
+    assert counted in (filled, 0)
     assert run(business, unit=16).rows == 5_000 - filled
     assert everything_is_right(business)
 
