@@ -52,7 +52,7 @@ class TableEvidence:
 
     `orphans` found no tenant, whatever `policy` makes of them; `conflicts` have ways that disagree. `counted`
     is False where all rows get one tenant and `rows` is PostgreSQL's estimate. `several`: rows are not all of
-    tenant.
+    one tenant.
     """
 
     table: Name
