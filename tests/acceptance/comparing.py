@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import unified_diff
 from typing import Any
 
 from psycopg import sql
@@ -78,10 +79,13 @@ def _rows(database: Database, names: dict[str, str]) -> dict[str, Any]:
 
 def assert_same(one: State, other: State) -> None:
     """Part by part, so that a failure shows where they differ."""
-    assert one.rows == other.rows
-    assert [step[:3] for step in one.journal] == [step[:3] for step in other.journal]
-    for step, same in zip(one.journal, other.journal, strict=True):
-        assert step == same
-    assert one.left == other.left
-    assert one.schema == other.schema
-    assert one.ours == other.ours
+    for name in ("rows", "journal", "left", "schema", "ours"):
+        left, right = (_lines(getattr(state, name)) for state in (one, other))
+        differences = list(unified_diff(left, right, lineterm="", n=1))
+        assert not differences, f"{name} differs:\n" + "\n".join(line[:600] for line in differences[:40])
+
+
+def _lines(part: Any) -> list[str]:
+    if isinstance(part, str):
+        return part.splitlines()
+    return [str(entry) for entry in (sorted(part.items()) if isinstance(part, dict) else part)]

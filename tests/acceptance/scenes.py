@@ -12,21 +12,23 @@ from tenantry.presets import PRESETS, load, spec_path
 BAZAAR = """
 CREATE TABLE branches (id integer PRIMARY KEY, city text NOT NULL);
 CREATE TABLE offices (id integer PRIMARY KEY, street text);
-CREATE TABLE articles (id integer PRIMARY KEY, name text NOT NULL);
+CREATE SCHEMA market;
+CREATE TABLE market.articles (id integer PRIMARY KEY, name text NOT NULL);
 CREATE TABLE sales (
   id integer, day date, branch_id integer NOT NULL REFERENCES branches,
-  article_id integer NOT NULL REFERENCES articles, note text, PRIMARY KEY (id, day)
+  article_id integer NOT NULL REFERENCES market.articles, note text, PRIMARY KEY (id, day)
 ) PARTITION BY RANGE (day);
 CREATE TABLE sales_2024 PARTITION OF sales FOR VALUES FROM ('2024-01-01') TO ('2025-01-01');
 CREATE TABLE sales_later PARTITION OF sales DEFAULT;
 CREATE VIEW sales_by_branch WITH (security_barrier = true) AS SELECT branch_id, count(*) FROM sales GROUP BY 1;
 INSERT INTO branches SELECT n, 'city ' || n FROM generate_series(1, 9) n;
 INSERT INTO offices SELECT n, 'street ' || n FROM generate_series(1, 9) n;
-INSERT INTO articles SELECT n, 'article ' || n FROM generate_series(1, 5) n;
+INSERT INTO market.articles SELECT n, 'article ' || n FROM generate_series(1, 5) n;
 INSERT INTO sales SELECT n, date '2024-01-01' + n, 1 + n % 9, 1 + n % 5, repeat('note ', 5)
   FROM generate_series(1, 600) n;
 """
 BAZAAR_SPEC = """
+schemas = ["public", "market"]
 [tenant]
 table = "tenants"
 create = true
@@ -34,7 +36,7 @@ default = "main"
 [application]
 role = "{role}"
 [[table]]
-name = "articles"
+name = "market.articles"
 shared = true
 [[table]]
 name = "offices"
@@ -125,7 +127,9 @@ def preset_scene(preset: str, rows: int) -> Scene:
     )
 
 
+BIG = 20_000
 SCENES = {preset: preset_scene(preset, 1000) for preset in PRESETS} | {
+    "big estoque": preset_scene("estoque", BIG),
     "bazaar": Scene(build=lambda database: database.execute(BAZAAR), spec=BAZAAR_SPEC, tenant_table="tenants"),
     "harbour": Scene(build=lambda database: database.execute(HARBOUR), spec=HARBOUR_SPEC, tenant_table="companies"),
 }
