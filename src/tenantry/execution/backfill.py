@@ -43,7 +43,9 @@ class BackfillOptions:
     long rows or tables that others hold are waited for, before the fill fails. `unit` is what a worker takes
     at a time, at most: between two stripes of a page the rest of its unit is gone through, long enough for
     other transactions, our other workers' among them, to end, so that what the stripe left can be pruned;
-    small enough to stay in memory.
+    small enough to stay in memory. `lock_timeout` and a batch's time are together less than deadlock_timeout
+    (1 s unless configured): where what a batch sets off waits for the application, and the application for
+    the batch, it is the batch that gives way.
     """
 
     batch_seconds: float = 0.25
@@ -52,7 +54,7 @@ class BackfillOptions:
     stripes: int | None = None
     """None: as many as suit the width of the rows."""
     budget: float = 600.0
-    lock_timeout: float = 1.0
+    lock_timeout: float = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

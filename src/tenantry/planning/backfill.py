@@ -27,7 +27,7 @@ def backfill_steps(ground: Ground) -> Iterator[Step]:
 
 def fill_steps(ground: Ground, component: tuple[Owned, ...], phase: Phase, purpose: Purpose) -> Iterator[Step]:
     """One fill for tables that derive from each other, by their sources."""
-    fills = [fill for owned in component for fill in _fills(ground, owned, ground.sources(owned))]
+    fills = [fill for owned in component for fill in _fills(ground, owned, ground.sources(owned), phase)]
     if fills:
         complete = tuple(
             (relation.name, owned.column)
@@ -47,13 +47,13 @@ def default_steps(ground: Ground, component: tuple[Owned, ...], phase: Phase) ->
         if slug is None:
             continue
         source = BySlug(tenant=ground.reference, slug=slug)
-        fills = tuple(_fills(ground, owned, (source,)))
+        fills = tuple(_fills(ground, owned, (source,), phase))
         sure = not owned.late or phase is Phase.CONTRACT
         complete = tuple((fill.relation, owned.column) for fill in fills) if sure else ()
         yield Fill(phase=phase, table=owned.table, purpose="default", fills=fills, complete=complete)
 
 
-def _fills(ground: Ground, owned: Owned, sources: tuple[Source, ...]) -> Iterator[RelationFill]:
+def _fills(ground: Ground, owned: Owned, sources: tuple[Source, ...], phase: Phase) -> Iterator[RelationFill]:
     if not sources:
         return
     overrides = not owned.given and all(source.kind in ("path", "children") for source in sources)
@@ -62,6 +62,7 @@ def _fills(ground: Ground, owned: Owned, sources: tuple[Source, ...]) -> Iterato
             yield RelationFill(
                 relation=relation.name, column=owned.column, sources=sources, overrides=overrides,
                 identity=ground.schema.tables[owned.table].primary_key if owned.given else (),
+                keyed=phase is not Phase.BACKFILL or any(owned.column in unique.columns for unique in relation.uniques),
             )  # fmt: skip
 
 

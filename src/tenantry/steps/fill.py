@@ -24,6 +24,7 @@ class RelationFill:
 
     `overrides`: a tenant that differs from the derived one is set right; otherwise only NULLs are filled.
     `identity` is the primary key where the column is the user's own, whose NULLs must be put back by a rollback.
+    `keyed`: the column is part of a unique index, so that changing it waits for all who have inserted a child.
     """
 
     relation: Name
@@ -31,6 +32,12 @@ class RelationFill:
     sources: tuple[Source, ...]
     overrides: bool
     identity: tuple[str, ...] = ()
+    keyed: bool = False
+
+    @property
+    def lock(self) -> sql.SQL:
+        """As strong as the update's own, so that what the lock does not pass over, the update does not wait for."""
+        return sql.SQL("FOR UPDATE" if self.keyed else "FOR NO KEY UPDATE")
 
     def _pending(self, *, batch: bool) -> sql.Composed:
         """Rows whose tenant is to be set, with the tenant that they are to get.
@@ -62,11 +69,11 @@ class RelationFill:
         SKIP LOCKED: rows that somebody holds are left for the next pass, so the application never deadlocks with us.
         """
         update = sql.SQL(
-            "WITH batch AS MATERIALIZED ({} FOR NO KEY UPDATE OF row SKIP LOCKED)"
+            "WITH batch AS MATERIALIZED ({} {} OF row SKIP LOCKED)"
             " UPDATE ONLY {} AS row SET {} = batch.tenant FROM batch WHERE row.ctid = batch.address"
             # Where the planner prefers a hash join, it is to read these pages, and not the whole table.
             " AND row.ctid >= $1::tid AND row.ctid < $2::tid"
-        ).format(self._pending(batch=True), self.relation.identifier, sql.Identifier(self.column))
+        ).format(self._pending(batch=True), self.lock, self.relation.identifier, sql.Identifier(self.column))
         if self.identity:
             keys = sql.SQL(", ").join(
                 sql.SQL("{}, row.{}").format(sql.Literal(name), sql.Identifier(name)) for name in self.identity
@@ -99,15 +106,14 @@ class RelationFill:
     def free(self) -> sql.Composed:
         """Lock one row that is left and that nobody holds; returns its address as text, or no row."""
         return sql.SQL(
-            "WITH free AS MATERIALIZED ({} LIMIT 1 FOR NO KEY UPDATE OF row SKIP LOCKED)"
-            " SELECT free.address::text FROM free"
-        ).format(self._pending(batch=False))
+            "WITH free AS MATERIALIZED ({} LIMIT 1 {} OF row SKIP LOCKED) SELECT free.address::text FROM free"
+        ).format(self._pending(batch=False), self.lock)
 
     def wait(self) -> sql.Composed:
         """Lock one row that is left, waiting for who holds it: so that the server tells who that is."""
         return sql.SQL(
-            "WITH held AS MATERIALIZED ({} LIMIT 1 FOR NO KEY UPDATE OF row) SELECT held.address::text FROM held"
-        ).format(self._pending(batch=False))
+            "WITH held AS MATERIALIZED ({} LIMIT 1 {} OF row) SELECT held.address::text FROM held"
+        ).format(self._pending(batch=False), self.lock)
 
     def restore(self, step: str) -> Statement:
         """Put back the NULLs of the user's own column, in rows that still have the tenant we gave them."""
