@@ -65,5 +65,5 @@ def _preview(terminal: Terminal, outline: Outline, refusal: TenantryError | None
         return
     raise Refused(
         "Nothing was changed: a rollback has to be asked for",
-        remedy="rollback --confirm takes all of this away; rollback --preserve-data keeps the tenant columns.",
+        remedy="Run it with --confirm to take all of this away, or with --preserve-data to keep the tenant columns.",
     )

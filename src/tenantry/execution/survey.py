@@ -51,7 +51,10 @@ def in_force(
     ]
     found = definitions(connection, asked)
     believed = {step.key for step in steps if isinstance(step, Fill) and not exact and step.key in done}
-    return frozenset({key for key, text in found.items() if text is not None} | believed | over)
+    known = {key for key, text in found.items() if text is not None} | believed | over
+    # What takes away a step's work is not done before that step: there is nothing yet to be missing.
+    early = {step.key for step in steps if step.key not in done and any(key not in known for key in step.ends)}
+    return frozenset(known - early)
 
 
 def _ask(connection: psycopg.Connection[Any], steps: Sequence[Step]) -> dict[str, str | None]:
