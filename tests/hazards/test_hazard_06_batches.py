@@ -1,0 +1,168 @@
+"""Hazard 6: batches that make the application wait, a deadlock's victim, or fail under REPEATABLE READ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from servers import wait_until
+from tenantry.execution.runner import Event
+from tenantry.model.name import Name
+from tenantry.model.plan import Phase
+from tenantry.steps.fill import RelationFill
+from tenantry.workflow.watcher import Nobody
+
+pytestmark = pytest.mark.server
+
+Business = Callable[..., Any]
+
+SHOP = """
+CREATE TABLE regions (id integer PRIMARY KEY, tenant_id integer NOT NULL REFERENCES tenants);
+CREATE TABLE stores (id integer PRIMARY KEY, region_id integer NOT NULL REFERENCES regions, sold integer DEFAULT 0);
+CREATE TABLE sales (id integer PRIMARY KEY, store_id integer NOT NULL REFERENCES stores, note text);
+INSERT INTO regions VALUES (1, 1), (2, 2);
+INSERT INTO stores VALUES (1, 1), (2, 2);
+INSERT INTO sales SELECT n, 1 + n % 2, repeat('x', 100) FROM generate_series(1, 5000) AS n;
+"""
+TABLES = """
+[[table]]
+name = "regions"
+paths = [["tenant_id"]]
+[[table]]
+name = "stores"
+paths = [["region_id"]]
+[[table]]
+name = "sales"
+paths = [["store_id"]]
+"""
+SALES = Name("public", "sales")
+UNFILLED = "SELECT count(*) FROM sales WHERE tenant_id IS NULL"
+
+
+class Meanwhile(Nobody):
+    """Acts when a step begins, or after the first batch of a fill; keeps what is said about pauses."""
+
+    def __init__(self, action: Callable[[], None], *, step: str = "", batches_of: Name | None = None) -> None:
+        self.action, self.key, self.relation = action, step, batches_of
+        self.acted = False
+        self.reasons: list[str] = []
+
+    def step(self, event: Event) -> None:
+        if self.key and event.step.key == self.key and event.action == "started":
+            self._act()
+
+    def advanced(self, relation: Name, pages: int, rows: int) -> None:
+        if relation == self.relation:
+            self._act()
+
+    def paused(self, reason: str) -> None:
+        self.reasons.append(reason)
+
+    def _act(self) -> None:
+        if not self.acted:
+            self.acted = True
+            self.action()
+
+
+def test_shows_the_hazard(business: Business) -> None:
+    """A batch that waits for a row, while a writer waits for one of the batch: a deadlock, whoever is its victim."""
+    shop = business(SHOP, TABLES)
+    shop.migrate(Phase.EXPAND)
+    with shop.connect() as writer, shop.connect() as batch, ThreadPoolExecutor() as threads:
+        writer.execute("UPDATE sales SET note = 'late' WHERE id = 4000")
+        batch.execute("UPDATE sales SET tenant_id = 1 WHERE id = 5")
+        waiting = threads.submit(writer.execute, "UPDATE sales SET note = 'early' WHERE id = 5")
+        with pytest.raises(psycopg.errors.DeadlockDetected):
+            batch.execute("UPDATE sales SET tenant_id = 1 WHERE id = 4000")
+            waiting.result()
+        batch.rollback()
+
+
+def test_batch_waits_for_nobody(business: Business, pool: ThreadPoolExecutor) -> None:
+    """A writer that holds a late row and then wants an early one is served; its rows are come back for."""
+    shop = business(SHOP, TABLES)
+    shop.migrate(Phase.EXPAND)
+    with shop.connect() as writer:
+        writer.execute("SELECT FROM sales WHERE id = 4000 FOR UPDATE")
+
+        def want_early() -> None:
+            writer.execute("SET LOCAL lock_timeout = '2s'; SELECT FROM sales WHERE id = 5 FOR UPDATE")
+
+        watcher = Meanwhile(want_early, batches_of=SALES)
+        filling = pool.submit(shop.migrate, Phase.BACKFILL, watcher)
+        wait_until(lambda: any("held by others" in reason for reason in watcher.reasons))
+        assert 1 <= shop.rows(UNFILLED)[0][0] <= 2
+        writer.commit()
+    filling.result(timeout=60)
+    assert shop.rows(UNFILLED) == [(0,)]
+
+
+@pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
+def test_stricter_levels_succeed_when_tried_again(business: Business, level: str) -> None:
+    """A row that a batch has changed meanwhile gives 40001, as any other change of it would; the retry goes through."""
+    shop = business(SHOP, TABLES)
+    shop.migrate(Phase.EXPAND)
+    with shop.connect() as writer:
+        writer.execute(f"SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL {level}")
+        writer.commit()
+        writer.execute("SELECT count(*) FROM sales")
+        shop.migrate(Phase.BACKFILL)
+        with pytest.raises(psycopg.errors.SerializationFailure):
+            writer.execute("UPDATE sales SET note = 'mine' WHERE id = 5")
+        writer.rollback()
+        writer.execute("UPDATE sales SET note = 'mine' WHERE id = 5")
+    assert shop.rows("SELECT note, tenant_id FROM sales WHERE id = 5") == [("mine", 2)]
+
+
+def two_wrong_stores(shop: Any) -> None:
+    """Two stores that were in flight while their region moved: the sweep has to repair them."""
+    shop.migrate(Phase.BACKFILL)
+    with shop.connect() as late:
+        late.execute("INSERT INTO stores VALUES (3, 1), (4, 1)")
+        shop.execute("UPDATE regions SET tenant_id = 2 WHERE id = 1")
+
+
+def sweep_beside_a_seller(shop: Any, pool: ThreadPoolExecutor) -> None:
+    """Sweeps while a clerk has sold in the last store, and then counts in the one before it."""
+    counted: list[Future[Any]] = []
+    clerk = shop.connect()
+
+    def count() -> None:
+        # Long enough for the batch to have what it can get.
+        clerk.execute("SELECT pg_sleep(0.3); SET LOCAL lock_timeout = '300ms'; UPDATE stores SET sold = 1 WHERE id = 3")
+        clerk.commit()
+
+    def sell() -> None:
+        clerk.execute("INSERT INTO sales (id, store_id) VALUES (-1, 4)")
+        counted.append(pool.submit(count))
+
+    try:
+        shop.migrate(Phase.ENFORCE, Meanwhile(sell, step="enforce_sweep:public.stores"))
+        counted[0].result(timeout=30)
+    finally:
+        clerk.close()
+
+
+def test_sweep_waits_for_nobody(business: Business, pool: ThreadPoolExecutor) -> None:
+    """By then the tenant is part of a key, whose change waits for those who have inserted a child: their parents are
+    left for later, and none of the others is held meanwhile."""
+    shop = business(SHOP, TABLES)
+    two_wrong_stores(shop)
+    sweep_beside_a_seller(shop, pool)
+    assert shop.rows("SELECT DISTINCT tenant_id FROM stores") == [(2,)]
+    assert shop.rows("SELECT sold, tenant_id FROM stores WHERE id = 3") == [(1, 2)]
+    assert shop.rows("SELECT tenant_id FROM sales WHERE id = -1") == [(2,)]
+
+
+def test_sweep_shows_the_hazard(business: Business, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the lock of a change that is not one of a key, the batch has to wait, and the clerk waits for the batch."""
+    monkeypatch.setattr(RelationFill, "lock", property(lambda self: sql.SQL("FOR NO KEY UPDATE")))
+    shop = business(SHOP, TABLES)
+    two_wrong_stores(shop)
+    with pytest.raises(psycopg.errors.LockNotAvailable):
+        sweep_beside_a_seller(shop, pool)
