@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tenantry import __version__
-from tenantry.cli import discover, housekeeping, migrate, plan, rollback, sample, status, tenants
+from tenantry.cli import demo, discover, housekeeping, migrate, plan, rollback, sample, status, tenants
 from tenantry.cli.frame import run
 from tenantry.cli.options import (
     SPEC, Config, Dsn, Json, LogDir, NoColor, Preset, Quiet, Settings, Verbose, given, register,
@@ -53,6 +53,7 @@ def everything(
     )  # fmt: skip
 
 
+register(app, "demo", demo.demo, run, without=(*SPEC, "dsn"))
 register(app, "sample", sample.sample, run, without=SPEC)
 register(app, "discover", discover.discover, run, without=SPEC)
 register(app, "plan", plan.plan, run)

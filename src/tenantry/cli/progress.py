@@ -26,13 +26,13 @@ NARROW = 70
 DONE = {"applied": "✓", "reverted": "↩", "kept": "="}
 
 
-def watching(terminal: Terminal, *, detailed: bool = False) -> Watcher:
+def watching(terminal: Terminal, *, detailed: bool = False, brief: bool = False) -> Watcher:
     """Who tells the terminal about a run."""
     if not terminal.talks:
         return Nobody()
     if terminal.out.is_terminal and not terminal.out.is_dumb_terminal:
-        return Live(terminal=terminal, detailed=detailed)
-    return Lines(terminal=terminal, detailed=detailed)
+        return Live(terminal=terminal, detailed=detailed, brief=brief)
+    return Lines(terminal=terminal, detailed=detailed, brief=brief)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -41,6 +41,8 @@ class Lines(Nobody):
 
     terminal: Terminal
     detailed: bool = False
+    brief: bool = False
+    """Only what is under way: no line for what is done."""
     phase: Phase | None = None
     statements: list[tuple[Statement, float]] = field(default_factory=list)
     _said: dict[str, float] = field(default_factory=dict)
@@ -49,6 +51,8 @@ class Lines(Nobody):
     def step(self, event: Event) -> None:
         if event.action == "started":
             self.statements.clear()
+            return
+        if self.brief:
             return
         if event.action == "found":
             if self.terminal.settings.verbose:
@@ -70,7 +74,8 @@ class Lines(Nobody):
         self.statements.append((statement, milliseconds))
 
     def found(self, finding: Finding) -> None:
-        self.terminal.findings([finding])
+        if not self.brief:
+            self.terminal.findings([finding])
 
     def said(self, message: str, **facts: object) -> None:
         self.terminal.say(Text(f"    {message}", style="yellow"))

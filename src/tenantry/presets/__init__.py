@@ -1,6 +1,6 @@
 """The presets: two inventory schemas as they stand before a migration, their specs, and sample rows."""
 
-from tenantry.presets.loading import PRESETS, fault_kinds, load, schema, spec_path
+from tenantry.presets.loading import PRESETS, fault_kinds, load, schema, spec_path, strays_query, transactions
 from tenantry.presets.sample import Fault, Loaded
 
-__all__ = ["PRESETS", "Fault", "Loaded", "fault_kinds", "load", "schema", "spec_path"]
+__all__ = ["PRESETS", "Fault", "Loaded", "fault_kinds", "load", "schema", "spec_path", "strays_query", "transactions"]

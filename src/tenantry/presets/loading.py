@@ -10,6 +10,7 @@ import psycopg
 from psycopg import errors, sql
 
 from tenantry.errors import Refused, UsageError, nearest
+from tenantry.postgres.queries import read_queries
 from tenantry.presets import enterprise, estoque
 from tenantry.presets.sample import Loaded, Sample, Table
 
@@ -66,6 +67,24 @@ def spec_path(preset: str) -> Path:
     """The spec file of a preset. Raises UsageError for an unknown preset."""
     _check(preset)
     return _folder(preset) / "tenantry.toml"
+
+
+def transactions(preset: str) -> tuple[tuple[bytes, ...], ...]:
+    """What an application does that knows no tenants, each as the statements of one transaction.
+
+    They take the parameters `pick` and `other`, from 0 to 1, and `name`, a text that nobody else uses. Raises UsageError.
+    """
+    _check(preset)
+    found: dict[str, list[bytes]] = {}
+    for name, query in read_queries(_folder(preset) / "application.sql").items():
+        found.setdefault(name.partition(".")[0], []).append(query)
+    return tuple(tuple(statements) for statements in found.values())
+
+
+def strays_query(preset: str) -> bytes:
+    """A query of the number of rows whose tenant is not what the user's own columns say. Raises UsageError."""
+    _check(preset)
+    return read_queries(_folder(preset) / "tenancy.sql")["strays"]
 
 
 def _folder(preset: str) -> Path:

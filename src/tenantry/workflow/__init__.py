@@ -1,5 +1,6 @@
 """The commands as functions, for those who call them from Python."""
 
+from tenantry.workflow.demo import Claim, Demonstration, demo
 from tenantry.workflow.discover import Discovery, discover
 from tenantry.workflow.logged import Logged
 from tenantry.workflow.migrate import MigrateOptions, migrate
@@ -12,7 +13,7 @@ from tenantry.workflow.tenants import Tenant, TenantChange, add_tenant, list_ten
 from tenantry.workflow.watcher import Nobody, Several, Watcher
 
 __all__ = [
-    "Discovery", "Household", "Logged", "MigrateOptions", "Nobody", "Outline", "Planned", "Preview", "RollbackOptions",
-    "Several", "Tenant", "TenantChange", "Watcher", "add_tenant", "discover", "household", "list_tenants", "migrate",
+    "Claim", "Demonstration", "Discovery", "Household", "Logged", "MigrateOptions", "Nobody", "Outline", "Planned", "Preview", "RollbackOptions",
+    "Several", "Tenant", "TenantChange", "Watcher", "add_tenant", "demo", "discover", "household", "list_tenants", "migrate",
     "plan", "preview", "preview_rollback", "purge", "rename_tenant", "rollback", "sample", "status",
 ]  # fmt: skip

@@ -1,0 +1,89 @@
+"""tenantry demo."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from tenantry.cli.progress import Live, watching
+from tenantry.cli.terminal import Terminal
+from tenantry.errors import ExitStatus
+from tenantry.postgres.connect import reach
+from tenantry.presets import PRESETS, spec_path
+from tenantry.workflow import Claim, Demonstration, Logged, Several
+from tenantry.workflow import demo as run_demo
+
+
+def demo(
+    terminal: Terminal,
+    preset: Annotated[str, typer.Option("--preset", metavar="NAME", help=f"{' or '.join(PRESETS)}.")] = "estoque",
+    rows: Annotated[int, typer.Option("--rows", min=1, metavar="N", help="Movements; all tables grow with them.")] = 20_000,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the server's folder, and say where it is.")] = False,
+) -> ExitStatus:
+    """Show the main job on a server of its own: an old application writes while its database is migrated.
+
+    Then that ends, each tenant sees its own rows alone, and a rollback brings the schema back byte for byte. Every
+    figure is measured; exit status 1 if anything did not hold.
+    """
+    spec_path(preset)
+    screen = watching(terminal, brief=True)
+    with _folder(keep=keep) as folder, reach(f"embedded:{folder}") as database:
+        terminal.say(f"A PostgreSQL server of its own in {folder}")
+        try:
+            shown = run_demo(
+                database, preset=preset, rows=rows, watcher=Several(Logged(terminal.log), screen),
+                chapter=lambda title: terminal.say(Text(f"\n{title}", style="bold")),
+                say=lambda sentence: terminal.say(f"  {sentence}"),
+                claim=lambda claim: _show_claim(terminal, claim),
+            )  # fmt: skip
+        finally:
+            if isinstance(screen, Live):
+                screen.close()
+    _finish(terminal, shown)
+    if keep:
+        terminal.answer(folder=folder)
+        terminal.show(f"The server's folder is kept: --dsn embedded:{folder}")
+    return ExitStatus.DONE if shown.holds else ExitStatus.FINDINGS
+
+
+def _show_claim(terminal: Terminal, claim: Claim) -> None:
+    mark, style = ("✓", "green") if claim.holds else ("✗ NOT SO:", "bold red")
+    terminal.say(Text.assemble((f"  {mark} ", style), claim.sentence[:1].upper() + claim.sentence[1:]))
+
+
+def _finish(terminal: Terminal, shown: Demonstration) -> None:
+    terminal.answer(
+        preset=shown.preset, holds=shown.holds, claims=shown.claims, seconds=round(shown.seconds, 2),
+        rows=shown.loaded.rows if shown.loaded is not None else {}, sights=shown.sights, owned_rows=shown.owned_rows,
+        old_application={
+            "statements": shown.statements, "errors": shown.errors,
+            "longest_before_seconds": round(shown.longest_before, 4),
+            "longest_during_seconds": round(shown.longest_during, 4),
+        },
+        refusal=shown.refusal,
+    )  # fmt: skip
+    held = sum(claim.holds for claim in shown.claims)
+    terminal.say()
+    terminal.show(
+        Text(f"{held} of {len(shown.claims)} claims held, in {shown.seconds:.0f} s.",
+             style="bold green" if shown.holds else "bold red")
+    )  # fmt: skip
+
+
+@contextmanager
+def _folder(*, keep: bool) -> Iterator[Path]:
+    # Not below the user's own folders: the server may have to run as another account.
+    folder = Path(tempfile.mkdtemp(prefix="tenantry-demo-", dir="/tmp"))
+    folder.chmod(0o711)
+    try:
+        yield folder
+    finally:
+        if not keep:
+            shutil.rmtree(folder, ignore_errors=True)

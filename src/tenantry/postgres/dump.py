@@ -1,0 +1,26 @@
+"""The schema as pg_dump shows it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+from tenantry.errors import Failed
+from tenantry.postgres.connect import Target
+from tenantry.postgres.embedded import bin_directory
+
+VOLATILE = ("\\restrict", "\\unrestrict", "-- Dumped from", "-- Dumped by")
+"""Beginnings of lines that change from dump to dump, or with the version."""
+
+
+def dump_schema(target: Target) -> str:
+    """The definitions of everything but schema tenantry, without the lines that change from dump to dump.
+
+    Raises Failed where pg_dump does, ConnectionFailed where it is not installed.
+    """
+    command = [str(bin_directory() / "pg_dump"), "--schema-only", "--exclude-schema=tenantry", "-d", target.conninfo]
+    environment = {**os.environ, "PGCONNECT_TIMEOUT": "10"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    if done.returncode != 0:
+        raise Failed(f"pg_dump ended with {done.returncode}", details=done.stderr.splitlines())
+    return "".join(line for line in done.stdout.splitlines(keepends=True) if not line.startswith(VOLATILE))
