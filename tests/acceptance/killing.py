@@ -71,9 +71,13 @@ class _Reporter(Nobody):
     def __init__(self, kill: Mapping[str, Any]) -> None:
         self.kill = kill
         self.seen = 0
+        self.armed = threading.Event()
+        """Set at the first step: statements are counted from there."""
 
     def step(self, event: Event) -> None:
         _say(event=event.action, key=event.step.key, kind=_kind(event.step), rows=event.rows)
+        if event.action == "started":
+            self.armed.set()
         if event.action == self.kill.get("event") and self.kill["kind"] in ("", _kind(event.step)):
             self.seen += 1
             if self.seen == self.kill["number"]:
@@ -98,7 +102,7 @@ class _Reporter(Nobody):
         _say(finished=str(relation), rows=rows)
 
 
-def _aim(kill: Mapping[str, Any]) -> dict[str, int]:
+def _aim(kill: Mapping[str, Any], armed: threading.Event) -> dict[str, int]:
     """Count the statements that match, and kill before, during or after the one that the order names."""
     pattern, number, moment = re.compile(kill["statement"]), kill["number"], kill["moment"]
     counted, lock, execute = {"statements": 0}, threading.Lock(), psycopg.Cursor.execute
@@ -107,8 +111,9 @@ def _aim(kill: Mapping[str, Any]) -> dict[str, int]:
         text = query.as_string(None) if isinstance(query, Composable) else query
         text = text.decode() if isinstance(text, bytes) else text
         with lock:
-            counted["statements"] += bool(pattern.search(text))
-            hit = counted["statements"] == number and pattern.search(text)
+            matches = armed.is_set() and pattern.search(text) is not None
+            counted["statements"] += matches
+            hit = matches and counted["statements"] == number
         if hit and moment == "before":
             _die()
         if hit and moment == "during":
@@ -125,8 +130,8 @@ def _aim(kill: Mapping[str, Any]) -> dict[str, int]:
 def _perform(order: Mapping[str, Any]) -> int:
     """Run one command in this process and tell how it ended; its exit status."""
     kill, target = order["kill"], Target(order["dsn"])
-    counted = _aim(kill) if "statement" in kill else {}
     watcher = _Reporter(kill)
+    counted = _aim(kill, watcher.armed) if "statement" in kill else {}
     # Small batches, so that a small table has many instants between them.
     sys.modules["tenantry.workflow.migrate"].BackfillOptions = partial(BackfillOptions, **order["batches"])
     try:
@@ -168,7 +173,7 @@ class Kill:
     """Where the process dies: at the n-th event of an action (and of a kind of step), or around the n-th statement
     that matches.
 
-    `delay` in seconds, for the moment "during". Counted from 1 in each run; a kill that is not reached does nothing.
+    `delay` in seconds, for the moment "during". Counted from 1 in each run's first step on; a kill that is not reached does nothing.
     """
 
     number: int

@@ -8,14 +8,13 @@ import pytest
 from psycopg import sql
 
 from servers import Database
+from tenantry.discovery.proposal import Undecided
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
-from tenantry.model.schema import Kind, Ours
 from tenantry.model.spec import Spec
-from tenantry.postgres.catalog import read_schema
-from tenantry.postgres.connect import Target, connect
+from tenantry.postgres.connect import Target
 from tenantry.presets import PRESETS, load, spec_path
-from tenantry.workflow import MigrateOptions, RollbackOptions, migrate, rollback
+from tenantry.workflow import MigrateOptions, RollbackOptions, discover, migrate, rollback
 
 pytestmark = pytest.mark.server
 
@@ -53,18 +52,19 @@ def columns(database: Database) -> dict[str, list[str]]:
     }
 
 
-def everything_default(database: Database, role: str) -> Spec:
-    """A spec that gives every row of every table to one default tenant."""
-    with connect(Target(database.dsn), purpose="test") as connection:
-        schema = read_schema(connection, ("*",), ours=Ours())
-    schemas = list(schema.schemas)
-    tables = [
-        f'[[table]]\nname = {str(table.name)!r}\nassign = {{ tenant = "default" }}'
-        for table in schema.tables.values()
-        if table.kind is not Kind.FOREIGN and table.partition_of is None and not table.inherits
-    ]
-    head = f'schemas = {schemas}\n[tenant]\ntable = "public.tenantry_tenants"\ncreate = true\ndefault = "default"\n[application]\nrole = "{role}"\n'
-    return Spec.parse(head + "\n".join(tables))
+def discovered(
+    database: Database, role: str, tenant_table: str | None = None, default: str | None = None
+) -> Spec:
+    """The spec that discover proposes, tables that no path reaches being the default tenant's.
+
+    `default` is the tenant that a person names where the tenant table is too special for a new row.
+    """
+    found = discover(Target(database.dsn), tenant_table=tenant_table, undecided=Undecided.DEFAULT)
+    text = found.text if default is None else found.text.replace('"default"', f'"{default}"')
+    spec = Spec.parse(text)
+    assert not [table.name for table in spec.table if table.undecided], found.text
+    application = spec.application.model_copy(update={"role": role})
+    return spec.model_copy(update={"application": application})
 
 
 def there_and_back(
@@ -85,6 +85,11 @@ def there_and_back(
     assert checksums(database) == rows
 
 
+def _load(database: Database, preset: str) -> None:
+    with database.connect() as connection:
+        load(connection, preset=preset, rows=2000, seed=1)
+
+
 @pytest.mark.parametrize("until", list(Phase))
 @pytest.mark.parametrize("preset", PRESETS)
 def test_presets(
@@ -92,18 +97,36 @@ def test_presets(
 ) -> None:
     """Each preset comes back from every phase."""
 
-    def build(database: Database) -> None:
-        with database.connect() as connection:
-            load(connection, preset=preset, rows=2000, seed=1)
-
-    database = template(f"preset {preset}", build)
+    database = template(f"preset {preset}", lambda database: _load(database, preset))
     spec = Spec.read(spec_path(preset))
     application = spec.application.model_copy(update={"role": role(create=False, name="app")})
     there_and_back(database, spec.model_copy(update={"application": application}), until)
 
 
-@pytest.mark.parametrize("name", ["northwind", "chinook", "adventureworks"])
+REAL = {
+    "northwind": ("northwind", None, None),
+    "chinook": ("chinook", None, None),
+    "chinook by employee": ("chinook", "employee", "2"),
+    "adventureworks": ("adventureworks", None, None),
+    "adventureworks by territory": ("adventureworks", "sales.salesterritory", "Northwest"),
+}
+
+
+@pytest.mark.parametrize("name", REAL)
 def test_real_databases(name: str, realdb: Callable[[str], Database], role: Callable[..., str]) -> None:
-    """Real databases come back, all rows having been one default tenant's."""
-    database = realdb(name)
-    there_and_back(database, everything_default(database, role(create=False, name="app")), force=True)
+    """discover, migrate, rollback: real databases come back."""
+    source, tenant_table, default = REAL[name]
+    database = realdb(source)
+    if tenant_table == "sales.salesterritory":
+        database.execute(
+            "INSERT INTO person.countryregion (countryregioncode, name) VALUES ('US', 'United States');"
+            "INSERT INTO sales.salesterritory (name, countryregioncode, \"group\") VALUES ('Northwest', 'US', 'America')"
+        )
+    spec = discovered(database, role(create=False, name="app"), tenant_table, default)
+    there_and_back(database, spec, force=True)
+
+
+def test_discovered_estoque(template: Callable[..., Database], role: Callable[..., str]) -> None:
+    """The proposal for the preset's database works as it stands."""
+    database = template("preset estoque", lambda database: _load(database, "estoque"))
+    there_and_back(database, discovered(database, role(create=False, name="app")))

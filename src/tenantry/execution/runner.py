@@ -266,10 +266,11 @@ class Runner:
                 f"Too few privileges for: {what}: {said}",
                 remedy="Run as the owner of the tables, or have the privilege granted; then run the same command again.",
             )
-        if isinstance(error, psycopg.errors.IntegrityError):
+        if isinstance(error, psycopg.errors.IntegrityError) or (isinstance(error, psycopg.DataError) and step.remedy):
             return Refused(
                 f"The data does not allow: {what}: {said}",
-                remedy="Look at the rows named below, put them right, then run the same command again.",
+                remedy=step.remedy
+                or "Look at the rows named below, put them right, then run the same command again.",
                 details=[error.diag.message_detail or ""],
             )
         return Failed(f"{what}: {said}", remedy=again, details=[error.diag.message_detail or ""])

@@ -1,4 +1,4 @@
-"""Where a row moves to another tenant before a composite key could cascade it, the rows that derive from it follow."""
+"""Where a row moves to another tenant, the rows that derive from it follow, before a composite key can see to that."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ from tenantry.steps.derivation import ByPath, derived, equal
 from tenantry.steps.step import Before, Step
 
 FOLLOW = "~tenantry_follow"
+
+
+def follow_function(table: Name, trigger: str) -> Name:
+    return function_name(table, trigger.removeprefix("~tenantry_"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,10 +47,16 @@ class Follower:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FollowTrigger(Step):
-    """AFTER UPDATE on a table whose rows may wait for their tenant: composite keys into it come in contract, and until
-    then this does what their ON UPDATE CASCADE will."""
+    """AFTER UPDATE: does what the ON UPDATE CASCADE of the composite keys will, which come in enforce, and in contract
+    where the table's rows may wait for their tenant.
+
+    Without it, whoever writes below a row that has moved fails between the NOT VALID key and the sweep: the new row
+    has the new tenant, and its other parent still the old one. One trigger for each owner of followers, as whom it
+    runs.
+    """
 
     kind: Literal["follow"] = "follow"
+    name: str
     column: str
     followers: tuple[Follower, ...]
     owner: str
@@ -54,7 +64,7 @@ class FollowTrigger(Step):
 
     @property
     def key(self) -> str:
-        return f"follow:{self.table}"
+        return f"follow:{self.table}:{self.name}"
 
     @property
     def title(self) -> str:
@@ -64,36 +74,39 @@ class FollowTrigger(Step):
 
     @property
     def function(self) -> Name:
-        return function_name(self.table, "follow")
+        return follow_function(self.table, self.name)
 
     def definition(self) -> sql.Composable:
-        return trigger_definition(self.table, FOLLOW)
+        return trigger_definition(self.table, self.name)
 
     def apply(self) -> tuple[Statement, ...]:
         # A fill looks after the rows that derive from those that it fills; an adoption does not.
         code = sql.SQL("""
 BEGIN
-  IF NEW.{column} IS NULL OR NEW.{column} IS NOT DISTINCT FROM OLD.{column}
-     OR pg_catalog.current_setting({filling}, true) = 'on'
-        AND pg_catalog.current_setting({adopting}, true) IS DISTINCT FROM 'on' THEN
+  IF pg_catalog.current_setting({filling}, true) = 'on'
+     AND pg_catalog.current_setting({adopting}, true) IS DISTINCT FROM 'on' THEN
     RETURN NULL;
   END IF;{updates}
   RETURN NULL;
 END
 """).format(
-            column=sql.Identifier(self.column), filling=sql.Literal(FILLING), adopting=sql.Literal(ADOPTING),
+            filling=sql.Literal(FILLING), adopting=sql.Literal(ADOPTING),
             updates=sql.SQL("").join(follower.update(self.column) for follower in self.followers),
         )  # fmt: skip
         locks = tuple(Lock(name, LockMode.SHARE_ROW_EXCLUSIVE) for name in (self.table, *self.tree))
-        create = sql.SQL("CREATE TRIGGER {} AFTER UPDATE ON {} FOR EACH ROW EXECUTE FUNCTION {}()").format(
-            sql.Identifier(FOLLOW), self.table.identifier, self.function.identifier
-        )
+        create = sql.SQL(
+            "CREATE TRIGGER {} AFTER UPDATE ON {} FOR EACH ROW"
+            " WHEN (NEW.{column} IS NOT NULL AND NEW.{column} IS DISTINCT FROM OLD.{column}) EXECUTE FUNCTION {}()"
+        ).format(
+            sql.Identifier(self.name), self.table.identifier, self.function.identifier,
+            column=sql.Identifier(self.column),
+        )  # fmt: skip
         return (
             *create_function(self.function, self.owner, code),
-            *drop_trigger(self.table, FOLLOW, self.function, self.tree)[:1],
+            *drop_trigger(self.table, self.name, self.function, self.tree)[:1],
             Statement(sql=create, locks=locks),
-            *always(self.table, FOLLOW, self.tree),
+            *always(self.table, self.name, self.tree),
         )
 
     def revert(self, before: Before) -> tuple[Statement, ...]:
-        return drop_trigger(self.table, FOLLOW, self.function, self.tree)
+        return drop_trigger(self.table, self.name, self.function, self.tree)

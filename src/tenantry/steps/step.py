@@ -44,6 +44,11 @@ class Step(ABC):
         return ""
 
     @property
+    def remedy(self) -> str:
+        """What a person can do where the database refuses it; empty where there is nothing special to say."""
+        return ""
+
+    @property
     def ends(self) -> tuple[str, ...]:
         """Keys of the earlier steps whose work this one takes away: once it is in force, they count as done."""
         return ()

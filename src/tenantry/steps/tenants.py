@@ -69,6 +69,10 @@ class TenantRow(Step):
     def title(self) -> str:
         return f"add the tenant {self.slug!r}"
 
+    @property
+    def remedy(self) -> str:
+        return f"Add this row to {self.table} by hand, or name in the spec a tenant that is there."
+
     def definition(self) -> sql.Composable:
         return sql.SQL("SELECT tenant.{}::text FROM {} AS tenant WHERE tenant.{}::text = {}").format(
             sql.Identifier(self.tenant.key), self.table.identifier,
