@@ -55,7 +55,7 @@ def demo(
 
 def _show_claim(terminal: Terminal, claim: Claim) -> None:
     mark, style = ("✓", "green") if claim.holds else ("✗ NOT SO:", "bold red")
-    terminal.say(Text.assemble((f"  {mark} ", style), claim.sentence[:1].upper() + claim.sentence[1:]))
+    terminal.say(Text.assemble((f"  {mark} ", style), claim.sentence))
 
 
 def _finish(terminal: Terminal, shown: Demonstration) -> None:

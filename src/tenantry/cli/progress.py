@@ -73,6 +73,9 @@ class Lines(Nobody):
     def statement(self, statement: Statement, milliseconds: float) -> None:
         self.statements.append((statement, milliseconds))
 
+    def looking(self, at: str) -> None:
+        self.seldom("looking", lambda: self.said(f"looking at {at}"))
+
     def found(self, finding: Finding) -> None:
         if not self.brief:
             self.terminal.findings([finding])
@@ -127,7 +130,7 @@ class Fill:
     @property
     def left(self) -> float | None:
         """Seconds, by the pages; None while nothing can be said."""
-        if not 0 < self.done <= self.pages:
+        if not 0 < self.done < self.pages:
             return None
         return (time.monotonic() - self.began) * (self.pages - self.done) / self.done
 
@@ -148,7 +151,7 @@ class _Rate(ProgressColumn):
         fill = task.fields.get("fill")
         if not isinstance(fill, Fill):
             return Text(duration(task.elapsed or 0.0), style="dim")
-        left = f"{duration(fill.left)} left" if fill.left is not None else ""
+        left = f"{duration(max(fill.left, 1))} left" if fill.left is not None else ""
         if self.narrow:
             return Text(left, style="dim")
         return Text(f"{fill.rows:,} rows  {fill.rate:,.0f}/s  {left}", style="dim")
@@ -176,15 +179,23 @@ class Live(Lines):
             self.progress.stop()
             self.progress = None
 
-    def step(self, event: Event) -> None:
-        Lines.step(self, event)
+    def current(self, title: str) -> None:
+        """The one thing that is being done now; nothing, where the title is empty."""
         bars = self.bars()
         if self._current is not None:
             bars.remove_task(self._current)
             self._current = None
-        if event.action == "started":
-            self._title = f"{event.number}/{event.total} {event.step.table}: {event.step.title}"
-            self._current = bars.add_task(self._title, total=None)
+        self._title = title
+        if title:
+            self._current = bars.add_task(title, total=None)
+
+    def looking(self, at: str) -> None:
+        self.current(f"looking at {at}")
+
+    def step(self, event: Event) -> None:
+        Lines.step(self, event)
+        started = event.action == "started"
+        self.current(f"{event.number}/{event.total} {event.step.table}: {event.step.title}" if started else "")
 
     def activity(self, activity: Activity | None) -> None:
         if self._current is None or self.progress is None:

@@ -23,6 +23,9 @@ class Logged:
         self.log.name(run)
         self.log.write("began")
 
+    def looking(self, at: str) -> None:
+        self.log.write("looking", level="debug", at=at)
+
     def step(self, event: Event) -> None:
         level = "debug" if event.action in ("found", "started") else "info"
         facts: dict[str, Any] = {"number": event.number, "total": event.total}

@@ -73,6 +73,7 @@ def migrate(
     options, watcher, run = options or MigrateOptions(), watcher or Nobody(), new_run()
     watcher.began("migrate", run)
     with opened(target, run=run, purpose="migrate") as connection, hold_run_lock(connection):
+        watcher.looking("the schema and the server")
         session = Session.begin(target, connection, spec)
         steps = session.plan.until(options.until)
         refuse_undecided(session)
@@ -170,7 +171,12 @@ def examine(
     refuse(findings, force=options.force)
     if not any(isinstance(step, Fill | TenantColumn) for step in pending):
         return findings, None
-    evidence = run_census(session.connection, census(session.plan.ownership, session.schema))
+    watcher.looking("the rows, and whether each finds its tenant")
+    evidence = run_census(
+        session.connection,
+        census(session.plan.ownership, session.schema),
+        watch=lambda table: watcher.looking(f"the rows of {table}"),
+    )
     refused = evidence.refused
     if refused:
         first = refused[0]

@@ -20,6 +20,9 @@ class Watcher(Progress, Protocol):
     def began(self, command: str, run: str) -> None:
         """A run begins."""
 
+    def looking(self, at: str) -> None:
+        """Before anything is changed: something is looked at that may take a while."""
+
     def step(self, event: Event) -> None:
         """A step was begun, applied, reverted, or found in force."""
 
@@ -41,6 +44,7 @@ class Nobody:
     """Says nothing."""
 
     def began(self, command: str, run: str) -> None: ...
+    def looking(self, at: str) -> None: ...
     def step(self, event: Event) -> None: ...
     def found(self, finding: Finding) -> None: ...
     def statement(self, statement: Statement, milliseconds: float) -> None: ...
@@ -66,6 +70,9 @@ class Several:
 
     def began(self, command: str, run: str) -> None:
         self._tell(lambda watcher: watcher.began(command, run))
+
+    def looking(self, at: str) -> None:
+        self._tell(lambda watcher: watcher.looking(at))
 
     def step(self, event: Event) -> None:
         self._tell(lambda watcher: watcher.step(event))

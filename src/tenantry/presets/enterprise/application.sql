@@ -13,7 +13,7 @@ INSERT INTO audit_logs (user_id, action, entity, entity_id) SELECT max(id), 'iss
 INSERT INTO items (code, name, category, unit, unit_cost) VALUES (%(name)s, 'demonstration', 'demo', 'kg', 1)
 
 -- name: new_item.2
-INSERT INTO lots (item_id, lot_code) VALUES (lastval(), %(name)s)
+INSERT INTO lots (item_id, lot_code) VALUES (currval(pg_get_serial_sequence('items', 'id')), %(name)s)
 
 -- name: reprice.1
 UPDATE items SET unit_cost = unit_cost + 0.01
