@@ -103,6 +103,9 @@ HARMLESS = {
     "count": SQL.format("bigint", "SELECT count(*) FROM orders"),
     "a product": SQL.format("numeric", "SELECT sum(total * 2) FROM orders"),
     "exists": SQL.format("boolean", "SELECT EXISTS (SELECT * FROM orders)"),
+    "exists, behind INSERT": SQL.format(
+        "void", "INSERT INTO archive (id) SELECT 1 WHERE EXISTS (SELECT * FROM orders)"
+    ),
     "a comment": PLPGSQL.format("void", "BEGIN /* INSERT INTO archive SELECT * FROM orders; */ RETURN; END"),
     "a record": PLPGSQL.format(
         "void", "DECLARE r record; BEGIN FOR r IN SELECT * FROM orders LOOP NULL; END LOOP; END"
@@ -201,6 +204,7 @@ STATEMENTS = {
     "COPY orders TO STDOUT": {"copy-to-without-columns"},
     "COPY orders (id, shop) TO STDOUT": set(),
     "SELECT count(*) FROM orders": set(),
+    "SELECT total * 2 FROM orders": set(),
     "SELECT id FROM (SELECT * FROM orders) o": set(),
     "SELECT * FROM archive": set(),
 }

@@ -230,11 +230,12 @@ def test_a_security_definer_function_of_the_owner_sees_all_tenants(database: Any
     assert not named(check(database), "security-definer-function")
 
 
-def test_a_key_that_waits_for_commit_before_15(database: Any) -> None:
+@pytest.mark.parametrize("timing", ["", "DEFERRABLE INITIALLY DEFERRED"])
+def test_a_key_that_waits_for_commit_before_15(database: Any, timing: str) -> None:
     """Beside a key that sets its column to NULL; later versions set one column of two."""
     database.execute(
         SHOP + "ALTER TABLE orders ALTER shop DROP NOT NULL, DROP CONSTRAINT orders_shop_fkey,"
-        " ADD FOREIGN KEY (shop) REFERENCES shops ON DELETE SET NULL"
+        f" ADD FOREIGN KEY (shop) REFERENCES shops ON DELETE SET NULL {timing}"
     )
     expected = {"key-checked-at-commit"} if database.server.major < 15 else set()
     assert names(check(database, until=Phase.CONTRACT)) == expected

@@ -1,10 +1,13 @@
 """Preflight finds what an in-place fill would set off."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from preflights import CONSTANT, SHOP, TABLES, check, named, names, refusals
+from preflights import CONSTANT, SHOP, TABLES, check, named, names, planned, refusals, session
+from tenantry.execution.preflight import preflight
+from tenantry.model.plan import Phase
 
 pytestmark = pytest.mark.server
 
@@ -28,6 +31,8 @@ def test_nothing_is_found_in_a_plain_shop(database: Any) -> None:
         "AFTER INSERT OR UPDATE ON orders " + STATEMENT,
         "AFTER UPDATE ON orders FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION act();",
         "AFTER UPDATE ON orders FOR EACH ROW WHEN (OLD.total > 5) EXECUTE FUNCTION act();",
+        "AFTER UPDATE ON orders FOR EACH ROW WHEN (OLD.shop <> NEW.shop OR OLD.total > 5)"
+        " EXECUTE FUNCTION act();",
     ],
 )
 def test_an_after_trigger_runs_for_the_fill(database: Any, trigger: str) -> None:
@@ -109,17 +114,31 @@ def test_a_before_trigger_that_changes_its_row_is_undone(database: Any, body: st
     assert not any(finding.refuses for finding in found)
 
 
-def test_a_before_trigger_on_a_column_of_the_users_own_is_not_undone(database: Any) -> None:
-    """Where the tenant column was there before, no trigger of ours puts the other columns back."""
+def test_a_column_of_the_users_own_is_filled_where_it_may_be_null(database: Any) -> None:
+    """Then its triggers run, too; a NOT NULL one is left alone."""
     database.execute(
-        SHOP
-        + "ALTER TABLE orders ADD owner int REFERENCES tenants;"
-        + TOUCH
-        + "CREATE TRIGGER touch BEFORE UPDATE ON orders "
-        + ROW
+        SHOP + LOG + "ALTER TABLE orders ADD owner int REFERENCES tenants DEFAULT 1;"
+        "CREATE TRIGGER audit AFTER UPDATE ON orders " + ROW
     )
-    tables = TABLES.replace('paths = [["shop"]]', 'paths = [["owner"], ["shop"]]\ncolumn = "owner"')
-    assert refusals(check(database, tables=tables)) == {("fill-keeps-before-trigger", True)}
+    tables = TABLES.replace('[["shop"]]', '[["owner"], ["shop"]]\ncolumn = "owner"')
+    assert refusals(check(database, tables=tables)) == {("fill-fires-after-trigger", True)}
+    database.execute("ALTER TABLE orders ALTER owner SET NOT NULL")
+    assert names(check(database, tables=tables)) == set()
+
+
+def test_a_run_that_goes_on_is_checked_for_what_is_left(database: Any) -> None:
+    """The assignment stands already, and the fill is still to come."""
+    database.execute(SHOP + TOUCH + "CREATE TRIGGER touch BEFORE UPDATE ON orders " + ROW)
+    with session(database) as connection:
+        schema, plan = planned(connection, TABLES)
+        left = replace(plan, steps=tuple(step for step in plan.steps if step.phase is not Phase.EXPAND))
+        found = preflight(connection, schema=schema, plan=left, until=Phase.ENFORCE, free_space=2**40)
+        assert names(found) == {"fill-undoes-before-trigger"}
+        nothing = replace(plan, steps=())
+        assert (
+            names(preflight(connection, schema=schema, plan=nothing, until=Phase.ISOLATE, free_space=1))
+            == set()
+        )
 
 
 @pytest.mark.parametrize("name", ["~zz", "última"])
@@ -135,6 +154,7 @@ def test_a_trigger_that_sorts_after_ours_refuses(database: Any, name: str) -> No
     "trigger",
     [
         "CREATE TRIGGER zebra BEFORE INSERT ON orders " + ROW,
+        'CREATE TRIGGER "~a" BEFORE INSERT ON orders ' + ROW,
         'CREATE TRIGGER "~zz" AFTER INSERT ON orders ' + ROW,
         'CREATE TRIGGER "~zz" BEFORE DELETE ON orders ' + ROW,
         'CREATE TRIGGER "~zz" BEFORE INSERT ON orders ' + STATEMENT,
@@ -200,6 +220,10 @@ def test_a_published_table_needs_a_replica_identity(database: Any) -> None:
         SHOP + "ALTER TABLE orders DROP CONSTRAINT orders_pkey; CREATE PUBLICATION p FOR ALL TABLES"
     )
     assert ("publication-without-identity", False) in refusals(check(database))
+    database.execute("ALTER TABLE orders ADD PRIMARY KEY (id) DEFERRABLE")
+    assert ("publication-without-identity", False) in refusals(check(database))
+    with pytest.raises(Exception, match="does not have a replica identity"):
+        database.execute("UPDATE orders SET total = 0")
     database.execute("ALTER TABLE orders REPLICA IDENTITY FULL")
     assert refusals(check(database)) == set()
     database.execute(

@@ -215,7 +215,7 @@ def refuse(findings: tuple[Finding, ...], *, force: bool) -> None:
     raise error(
         first.message + (f" (and {len(stopping) - 1} more)" if len(stopping) > 1 else ""),
         remedy=first.remedy + (" --force goes on all the same." if forcible else ""),
-        details=[f"{finding.name}: {finding.message} {finding.remedy}".strip() for finding in stopping[1:]],
+        details=[f"{finding.name}: {finding.message}. {finding.remedy}".strip() for finding in stopping[1:]],
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -53,7 +54,13 @@ def preflight(
     )
     free = free_space if free_space is not None else free_bytes(facts.room, connection.info.host)
     found = [*_pure(scope, facts, workers), *space_findings(scope, facts.room, free)]
-    return tuple(sorted(found, key=lambda finding: not finding.refuses))
+    return tuple(sorted(map(_told, found), key=lambda finding: not finding.refuses))
+
+
+def _told(finding: Finding) -> Finding:
+    """With a whole sentence for its remedy, as others may follow it."""
+    remedy = finding.remedy
+    return replace(finding, remedy=f"{remedy[0].upper()}{remedy[1:]}.") if remedy else finding
 
 
 def _pure(scope: Scope, facts: Facts, workers: int) -> Iterator[Finding]:

@@ -39,7 +39,7 @@ def row_findings(scope: Scope, facts: Facts) -> Iterator[Finding]:
                 and not _passed_by(narrowed.get((name, trigger.name)))
             ):
                 told.add((origin, trigger.name))
-                yield from _trigger(scope, name, origin, trigger)
+                yield from _trigger(origin, trigger)
     yield from _rules(scope, facts)
     yield from _publications(scope, facts)
 
@@ -71,7 +71,7 @@ def _only_changes(definition: str) -> bool:
 
 def _sorted_last(scope: Scope) -> Iterator[Finding]:
     """Triggers fire in the order of the bytes of their names."""
-    for name in sorted(scope.assigned.intersection(scope.schema.tables)):
+    for name in sorted((scope.assigned | set(scope.fills)).intersection(scope.schema.tables)):
         for trigger in scope.schema.tables[name].triggers:
             fires = trigger.before and trigger.row and trigger.enabled in FIRES
             late = trigger.name.encode() > ASSIGN.encode() and {"INSERT", "UPDATE"}.intersection(
@@ -88,7 +88,7 @@ def _sorted_last(scope: Scope) -> Iterator[Finding]:
                 )
 
 
-def _trigger(scope: Scope, filled: Name, table: Name, trigger: Trigger) -> Iterator[Finding]:
+def _trigger(table: Name, trigger: Trigger) -> Iterator[Finding]:
     where = f"{trigger.name} on {table}"
     if not trigger.before:
         kind = "constraint trigger" if trigger.constraint else "trigger"
@@ -97,22 +97,14 @@ def _trigger(scope: Scope, filled: Name, table: Name, trigger: Trigger) -> Itera
             name="fill-fires-after-trigger",
             table=table,
             message=f"The {kind} {where} runs {trigger.function} after UPDATE: for each {each} of the fill",
-            remedy=f"{CONSTANT}; or see that it may run, and --force",
+            remedy=f"{CONSTANT}; or see that it may run",
         )
     elif (act := acts(trigger.source, row=trigger.row)) is not None:
         yield refused(
             name="fill-fires-before-trigger",
             table=table,
             message=f"The trigger {where} does more than change its row ({act}), and runs for the fill, too",
-            remedy=f"{CONSTANT}; or see that it lets the fill pass, and --force",
-        )
-    elif trigger.row and filled not in scope.assigned:
-        yield refused(
-            name="fill-keeps-before-trigger",
-            table=table,
-            message=f"The trigger {where} changes the rows whose {scope.fills[filled].column} is filled, and"
-            " nothing undoes that",
-            remedy="let it fire on UPDATE OF the columns that it is about, or --force",
+            remedy=f"{CONSTANT}; or see that it lets the fill pass",
         )
     elif trigger.row:
         yield noted(

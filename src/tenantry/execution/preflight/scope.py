@@ -67,8 +67,18 @@ class Scope:
 
     @cached_property
     def fills(self) -> Mapping[Name, RelationFill]:
-        """Relations whose rows are updated in place."""
-        return {fill.relation: fill for step in self.steps if isinstance(step, Fill) for fill in step.fills}
+        """Relations whose rows are updated in place; a user's own NOT NULL column has nothing to fill."""
+        return {
+            fill.relation: fill
+            for step in self.steps
+            if isinstance(step, Fill)
+            for fill in step.fills
+            if not (fill.identity and self._not_null(fill.relation, fill.column))
+        }
+
+    def _not_null(self, table: Name, name: str) -> bool:
+        column = self.schema.tables[table].column(name)
+        return column is not None and column.not_null
 
     @cached_property
     def growing(self) -> Mapping[Name, str]:
