@@ -203,7 +203,8 @@ def _composite(
     ground: Ground, unit: Unit, table: Table, key: ForeignKey, parent: Owned, phase: Phase, *, whole: bool
 ) -> Step:
     """Beside the user's key: the same columns behind the tenant's, the same action on delete, and ON UPDATE CASCADE,
-    so that children follow a parent that moves to another tenant."""
+    so that children follow a parent that moves to another tenant. Where the user's key can be deferred, ours is: who
+    defers the one by its name knows nothing of the other (hazard 11)."""
     on_delete, delete_columns, deferred = ground.action(key)
     changes = ""
     if key.on_update != "c":
@@ -216,7 +217,7 @@ def _composite(
         phase=phase, table=table.name, constraint=_composite_name(key),
         columns=(unit.owned.column, *key.columns), parent=key.parent,
         parent_columns=(parent.column, *key.parent_columns), on_delete=on_delete, on_update="c",
-        delete_columns=delete_columns, deferrable=True, deferred=key.deferred or deferred, whole=whole, changes=changes,
+        delete_columns=delete_columns, deferrable=True, deferred=key.deferrable or deferred, whole=whole, changes=changes,
         tree=unit.tree_names if whole else (),
         parent_tree=tuple(part.name for part in ground.schema.partitions(key.parent)),
     )  # fmt: skip
@@ -235,7 +236,7 @@ def _references(ground: Ground) -> Iterator[Step]:
         for key, parent in ground.references(unit):
             if parent.mixed or parent.late:
                 hop = Hop(columns=key.columns, parent=key.parent, parent_columns=key.parent_columns,
-                          operators=key.operators, deferrable=key.deferred)  # fmt: skip
+                          operators=key.operators, deferrable=key.deferrable)  # fmt: skip
                 yield ReferenceTrigger(
                     phase=PHASE, table=unit.name, name=reference_name(key), column=unit.owned.column, hop=hop,
                     parent_column=parent.column, owner=unit.table.owner, setting=ground.ownership.setting,

@@ -256,9 +256,10 @@ class _Resolver:
                     f"{place}: {part.name}.{name} is of type {column.type}, the tenant key of type {self.tenant.type}",
                     remedy=f"Change the column's type, or choose another name with [tenant] column or column = … in {place}.",
                 )
-            if not given and table.name not in self.schema.kept and part.name == table.name:
+            if not given and table.name not in self.schema.kept:
+                # An heir's own column would be merged with ours, and keep its values (hazard 7).
                 raise self._error(
-                    f"{place}: {table.name} already has a column {name!r}",
+                    f"{place}: {part.name} already has a column {name!r}",
                     remedy=f'Write paths = [["{name}"]] if it holds the tenant, or choose another name with column = ….',
                 )
 
