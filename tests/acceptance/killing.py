@@ -187,7 +187,12 @@ class Kill:
     def order(self) -> dict[str, Any]:
         if self.statement is None:
             return {"event": self.event, "number": self.number, "kind": self.kind}
-        return {"statement": self.statement, "number": self.number, "moment": self.moment, "delay": self.delay}
+        return {
+            "statement": self.statement,
+            "number": self.number,
+            "moment": self.moment,
+            "delay": self.delay,
+        }
 
 
 @dataclass(slots=True)
@@ -234,6 +239,7 @@ class Killing:
     batches: dict[str, Any] = field(default_factory=dict)
     kills: list[str] = field(default_factory=list)
     current: Ended = field(default_factory=Ended)
+    running: int | None = None
 
     def start(self, command: str, kill: Kill | None = None) -> int:
         """Begin a run and return its pid at once."""
@@ -245,7 +251,8 @@ class Killing:
         self.driver.stdin.write(json.dumps(order) + "\n")
         self.driver.stdin.flush()
         self.current = Ended()
-        return int(self._read()["pid"])
+        self.running = int(self._read()["pid"])
+        return self.running
 
     def _read(self) -> dict[str, Any]:
         assert self.driver.stdout is not None
@@ -258,7 +265,9 @@ class Killing:
         """Wait until the running process has told a fact, `times` times; an end before that is an error."""
         while times:
             line = self._read()
-            assert "ended" not in line, f"ended before {name} was told: {self.current.lines[-3:]}"
+            if "ended" in line:
+                self.running = None
+                raise AssertionError(f"ended before {name} was told: {self.current.lines[-3:]}")
             self.current.lines.append(line)
             times -= name in line and (value is None or line[name] == value)
 
@@ -266,12 +275,20 @@ class Killing:
         """Wait for the end of the run that was started."""
         while "ended" not in (line := self._read()):
             self.current.lines.append(line)
-        self.current.status = line["ended"]
+        self.current.status, self.running = line["ended"], None
         crash = self.current.get("crash")
         assert crash is None, f"an error that no user should see: {crash}\nkilled at: {self.kills}"
         if self.current.killed:
             self.kills.append(self.current.last_step)
         return self.current
+
+    def abandon(self) -> None:
+        """End a run that a failed test has left."""
+        if self.running is not None:
+            with suppress(ProcessLookupError):
+                os.kill(self.running, signal.SIGKILL)
+            while "ended" not in self._read():
+                pass
 
     def run(self, command: str, kill: Kill | None = None) -> Ended:
         """A run from its beginning to its end."""

@@ -121,7 +121,13 @@ def preset_scene(preset: str, rows: int) -> Scene:
         with database.connect() as connection:
             load(connection, preset=preset, rows=rows, seed=1)
 
-    text = spec_path(preset).read_text().replace("{", "{{").replace("}", "}}").replace('"tenantry_app"', '"{role}"')
+    text = (
+        spec_path(preset)
+        .read_text()
+        .replace("{", "{{")
+        .replace("}", "}}")
+        .replace('"tenantry_app"', '"{role}"')
+    )
     return Scene(
         build=build, spec=text, tenant_table={"estoque": "tenants", "enterprise": "organizations"}[preset]
     )
@@ -130,6 +136,10 @@ def preset_scene(preset: str, rows: int) -> Scene:
 BIG = 20_000
 SCENES = {preset: preset_scene(preset, 1000) for preset in PRESETS} | {
     "big estoque": preset_scene("estoque", BIG),
-    "bazaar": Scene(build=lambda database: database.execute(BAZAAR), spec=BAZAAR_SPEC, tenant_table="tenants"),
-    "harbour": Scene(build=lambda database: database.execute(HARBOUR), spec=HARBOUR_SPEC, tenant_table="companies"),
+    "bazaar": Scene(
+        build=lambda database: database.execute(BAZAAR), spec=BAZAAR_SPEC, tenant_table="tenants"
+    ),
+    "harbour": Scene(
+        build=lambda database: database.execute(HARBOUR), spec=HARBOUR_SPEC, tenant_table="companies"
+    ),
 }

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import random
-import subprocess
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import fields
 from typing import get_args
 
 import pytest
 
-from acceptance.comparing import State, assert_same, migrated_state
+from acceptance.comparing import State, assert_same
 from acceptance.killing import (
     ANY,
     BATCH,
@@ -22,14 +20,10 @@ from acceptance.killing import (
     EVENT,
     FORGOTTEN,
     UNBUILD,
-    Ended,
     Kill,
-    Killing,
-    driver,
 )
-from acceptance.scenes import SCENES
-from acceptance.test_round_trip import checksums
-from servers import Database, Server
+from acceptance.subjects import Subject, undisturbed
+from servers import Server
 from tenantry.steps import AnyStep
 
 KINDS = {
@@ -44,76 +38,9 @@ def kinds_of_steps() -> list[str]:
     return sorted(next(str(f.default) for f in fields(step) if f.name == "kind") for step in every)
 
 
-@pytest.fixture(scope="module")
-def process() -> Iterator[subprocess.Popen[str]]:
-    """The driver, whose imports are paid once a module."""
-    with driver() as running:
-        yield running
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    """A copy of a scene's database with its own role and spec, and what it was."""
-
-    database: Database
-    killing: Killing
-    role: str
-    tenant_table: str
-    dump: str
-    rows: dict[str, tuple[int, str]]
-
-    def migrated(self) -> State:
-        return migrated_state(self.database, self.role, self.tenant_table)
-
-    def assert_original(self) -> None:
-        """The schema is byte for byte what it was, and so is every value."""
-        assert self.database.dump() == self.dump, f"killed at: {self.killing.kills}"
-        assert checksums(self.database) == self.rows, f"killed at: {self.killing.kills}"
-
-    def chain(self, command: str, kill: Callable[[], Kill], *, most: int = 1000) -> Ended:
-        """Run and be killed again and again, each run from where the last died, until one ends by itself or `most`
-        were killed."""
-        for _ in range(most):
-            ended = self.killing.run(command, kill())
-            if not ended.killed:
-                assert ended.status == 0, f"{command}: {ended.said}\nkilled at: {self.killing.kills}"
-                return ended
-            print(f"{command} killed at: {ended.last_step}")
-        return ended
-
-
-@pytest.fixture
-def subject(
-    template: Callable[..., Database], role: Callable[..., str], tmp_path: Path, process: subprocess.Popen[str]
-) -> Callable[..., Subject]:
-    """`subject("harbour")` is a fresh copy of that scene's database, ready to be killed."""
-
-    legacy = role(name="legacy")
-
-    def make(name: str, **batches: float) -> Subject:
-        scene = SCENES[name]
-        database = template(f"killed {name}", scene.build)
-        application = role(create=False, name="app")
-        killing = Killing(
-            driver=process, dsn=database.dsn, spec=scene.write_spec(tmp_path, application, legacy),
-            batches={"first_batch": 2, "unit": 16, "batch_seconds": 0.001} | batches,
-        )  # fmt: skip
-        return Subject(
-            database=database, killing=killing, role=application, tenant_table=scene.tenant_table,
-            dump=database.dump(), rows=checksums(database),
-        )  # fmt: skip
-
-    return make
-
-
-def undisturbed(subject: Callable[..., Subject], name: str) -> State:
-    """What a run that nobody kills comes to."""
-    other = subject(name)
-    other.killing.complete("migrate")
-    return other.migrated()
-
-
-@pytest.mark.parametrize(("name", "stride"), [("bazaar", 1), ("harbour", 1), ("estoque", 7), ("enterprise", 7)])
+@pytest.mark.parametrize(
+    ("name", "stride"), [("bazaar", 1), ("harbour", 1), ("estoque", 7), ("enterprise", 7)]
+)
 def test_step_boundaries(name: str, stride: int, subject: Callable[..., Subject]) -> None:
     """Killed after each step (of the presets, each seventh here and each in the soak): the same final state; and
     killed after each step of the way back: the original."""
@@ -171,7 +98,12 @@ def random_kill(generator: random.Random, number: int) -> Kill:
     moment, delay = generator.choice(("before", "during", "during", "after")), generator.uniform(0, 0.004)
     if number < 6:
         pattern = generator.choice((BATCH, BATCH, CHECKPOINT))
-        return Kill(statement=pattern, number=generator.randint(1, generator.choice((4, 12, 40))), moment=moment, delay=delay)
+        return Kill(
+            statement=pattern,
+            number=generator.randint(1, generator.choice((4, 12, 40))),
+            moment=moment,
+            delay=delay,
+        )
     if number < 9:
         return Kill(statement=BUILD, number=generator.randint(1, 3), moment=moment, delay=10 * delay)
     return Kill(statement=ANY, number=generator.randint(1, 150), moment=moment, delay=delay)
@@ -191,7 +123,10 @@ def random_instants(subject: Callable[..., Subject], expected: State, seed: int,
         for _ in range(3):
             pattern = generator.choice((UNBUILD, FORGOTTEN, ANY))
             aimed = Kill(
-                statement=pattern, number=generator.randint(1, 20), delay=generator.uniform(0, 0.01), moment="during"
+                statement=pattern,
+                number=generator.randint(1, 20),
+                delay=generator.uniform(0, 0.01),
+                moment="during",
             )
             one.killing.run("rollback", aimed)
         one.killing.complete("rollback")

@@ -1,0 +1,106 @@
+"""Killed while the server still works, or waits, for the process that is gone: what the next run meets."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+
+from acceptance.comparing import assert_same
+from acceptance.killing import Kill
+from acceptance.subjects import Subject, undisturbed
+from servers import Database, wait_until
+
+pytestmark = pytest.mark.server
+
+WAITING = """
+SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+AND application_name LIKE 'tenantry%%' AND wait_event_type = 'Lock' AND query ~ %s
+"""
+OURS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'tenantry%'"
+
+
+@contextmanager
+def holding(database: Database, *statements: str) -> Iterator[psycopg.Connection[Any]]:
+    """A session of somebody else's in the middle of a transaction."""
+    with database.connect() as connection:
+        for statement in statements:
+            connection.execute(statement)
+        yield connection
+        connection.rollback()
+
+
+def killed_waiting(one: Subject, command: str, pattern: str) -> float:
+    """Kill the run once its session waits in a statement that matches; when that was."""
+    pid = one.killing.start(command)
+    try:
+        wait_until(lambda: one.database.rows(WAITING, [pattern]) != [(0,)], seconds=15)
+    except TimeoutError:
+        seen = one.database.rows("SELECT state, wait_event_type, wait_event, query FROM pg_stat_activity")
+        raise AssertionError(f"nobody waits in {pattern}: {seen}") from None
+    os.kill(pid, signal.SIGKILL)
+    assert one.killing.finish().killed
+    return time.monotonic()
+
+
+WRITE = "INSERT INTO notices VALUES (9000, NULL, 'held')"
+WAITS = {
+    # An older writer keeps the index build waiting; a row lock the batches; a vacuum's lock the proof.
+    "index build": ("CREATE UNIQUE INDEX CONCURRENTLY .*notices", (WRITE,)),
+    "proof": ("VALIDATE CONSTRAINT", ("LOCK TABLE readings IN SHARE UPDATE EXCLUSIVE MODE",)),
+    "transaction": ("LOCK TABLE", (WRITE,)),
+    "view of the row": ("LOCK TABLE|ALTER TABLE", ("LOCK TABLE docks IN ACCESS SHARE MODE",)),
+}
+
+
+@pytest.mark.parametrize("back", [False, True], ids=["again", "back"])
+@pytest.mark.parametrize("what", WAITS)
+def test_killed_while_it_waits(what: str, back: bool, subject: Callable[..., Subject]) -> None:
+    """The same command at once, while the orphaned session may still be there, and while the other one still holds
+    on; it finishes once that one lets go."""
+    pattern, statements = WAITS[what]
+    expected, one = undisturbed(subject, "harbour"), subject("harbour")
+    if what in ("index build", "proof"):
+        # Up to where it first happens, so that earlier steps do not wait for the lock that is held.
+        kind = {"index build": "index", "proof": "foreign_key_valid"}[what]
+        one.killing.run("migrate", Kill(event="started", kind=kind, number=1))
+    with holding(one.database, *statements):
+        killed = killed_waiting(one, "migrate", pattern)
+        command = "rollback" if back else "migrate"
+        one.killing.start(command)
+        one.killing.until_said("event", "started")
+        print(f"the next run goes on after {time.monotonic() - killed:.2f} s")
+    assert one.killing.finish().status == 0, one.killing.current.said
+    if not back:
+        assert_same(expected, one.migrated())
+        one.killing.complete("rollback")
+    one.assert_original()
+
+
+def test_killed_in_a_drop(subject: Callable[..., Subject]) -> None:
+    """On the way back an index drop waits for an old transaction, and is killed: back all the same, or forth."""
+    expected, one = undisturbed(subject, "harbour"), subject("harbour")
+    one.killing.complete("migrate")
+    for command in ("migrate", "rollback"):
+        with holding(one.database, "SELECT count(*) FROM parcels"):
+            killed_waiting(one, "rollback", "DROP INDEX CONCURRENTLY")
+        one.killing.complete(command)
+        if command == "migrate":
+            back = one.migrated()
+            assert (back.schema, back.ours, back.rows) == (expected.schema, expected.ours, expected.rows)
+    one.assert_original()
+
+
+def test_orphans_do_not_stay(subject: Callable[..., Subject]) -> None:
+    """The server ends the sessions of a killed process within seconds, also while they wait for a lock."""
+    one = subject("harbour")
+    one.killing.run("migrate", Kill(event="started", kind="fill", number=2))
+    with holding(one.database, "LOCK TABLE parcels IN SHARE MODE"):
+        killed_waiting(one, "migrate", "batch|parcels")
+        wait_until(lambda: one.database.rows(OURS) == [(0,)], seconds=10)
