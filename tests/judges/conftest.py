@@ -37,21 +37,21 @@ def migrated(server: Server, tmp_path: Path) -> Migrated:
         key = (server.major, name, until)
         if key not in _made:
             database = server.create(f"judged {name} {until}")
-            target = Target(database.dsn)
+            dsn = database.dsn
             match name:
                 case "managed":
                     ensure_role(database, OWNER, "LOGIN CREATEROLE")
                     database.execute(f'ALTER DATABASE "{database.name}" OWNER TO {OWNER}')
-                    target = Target(make_conninfo(database.dsn, user=OWNER))
-                    spec = preset("estoque", target.dsn)
+                    dsn = make_conninfo(dsn, user=OWNER)
+                    spec = preset("estoque", dsn)
                 case "corners":
                     ensure_role(database, LEGACY, "NOLOGIN")
                     spec = corners(database, legacy=LEGACY)
                 case "lone table":
                     spec = lone_table(database, tmp_path)
                 case _:
-                    spec = preset(name, database.dsn)
-            _made[key] = finish(database, target, spec, until)
+                    spec = preset(name, dsn)
+            _made[key] = finish(database, Target(dsn), spec, until)
         return _made[key]
 
     return make
