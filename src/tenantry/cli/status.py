@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Annotated
 
 import typer
@@ -16,12 +16,15 @@ from tenantry.cli.frame import target
 from tenantry.cli.progress import doing, duration
 from tenantry.cli.terminal import Terminal
 from tenantry.errors import ExitStatus
+from tenantry.model.name import quoted
 from tenantry.model.run import RunSummary, Status, TableStatus, Word
 from tenantry.reports.document import plain
 from tenantry.workflow import status as run_status
 
 INTERVAL = 2.0
-NARROW = 76
+NARROW, NARROWEST = 105, 75
+WIDE = ("table", "", "column", "filled", "NOT NULL", "constraints", "indexes", "row security")
+SHORT = ("table", "", "column", "filled", "nn", "con", "idx", "rls")
 STYLES = {
     Word.NOT_STARTED: "dim", Word.IN_PROGRESS: "yellow", Word.DATA_MIGRATED: "cyan", Word.SECURITY_ENABLED: "green",
     Word.COMPLETED: "bold green",
@@ -65,35 +68,43 @@ def _follow(terminal: Terminal, found: Status, look: Callable[[], Status]) -> No
 
 def shown(status: Status, terminal: Terminal) -> RenderableType:
     """The status for people."""
-    parts: list[RenderableType] = [
-        Text.assemble((status.database, "bold"), "  ", (str(status.word), STYLES[status.word]),
-                      f"  {status.steps[0]} of {status.steps[1]} steps in force"),
-        _tables(status, narrow=terminal.out.width < NARROW),
-    ]  # fmt: skip
-    for activity in status.activity:
-        if activity.state != "active" and not activity.blockers:
-            continue
-        parts.append(
-            Text.assemble(("now  ", "cyan"), f"{activity.application} (pid {activity.pid}): {doing(activity)}",
-                          f"  {duration(activity.seconds)}  {' '.join(activity.query.split())[:120]}")
+    lines = [*_activity(status)]
+    lines += [Text(f"altered  {key}: somebody has changed or dropped it since", style="red") for key in status.altered]
+    lines += [_run(run) for run in status.runs]
+    for line in lines:
+        line.no_wrap, line.overflow = True, "ellipsis"
+    heading = Text.assemble(
+        (status.database, "bold"), "  ", (str(status.word), STYLES[status.word]),
+        f"  {status.steps[0]} of {status.steps[1]} steps in force",
+    )  # fmt: skip
+    return Group(heading, _tables(status, width=terminal.out.width), *lines)
+
+
+def _activity(status: Status) -> Iterator[Text]:
+    busy = [activity for activity in status.activity if activity.state == "active" or activity.blockers]
+    for activity in busy:
+        query = " ".join(activity.query.split())
+        yield Text.assemble(
+            ("now  ", "cyan"), f"{activity.application.removeprefix('tenantry ')} (pid {activity.pid}) {doing(activity)}",
+            (f"  {duration(activity.seconds)}  {query}", "dim"),
         )  # fmt: skip
-    if status.running and not any(activity.state == "active" for activity in status.activity):
-        parts.append(Text("now  a run is going on", style="cyan"))
-    parts += [Text(f"altered  {key}: somebody has changed or dropped it since", style="red") for key in status.altered]
-    parts += [_run(run) for run in status.runs]
-    return Group(*parts)
+    if status.running and not busy:
+        yield Text("now  a run is going on", style="cyan")
 
 
-def _tables(status: Status, *, narrow: bool) -> Table:
-    headings = ["table", "", "column", "filled", "NOT NULL", "constraints", "indexes", "row security"]
-    if narrow:
-        headings = ["table", "", "column", "filled", "nn", "con", "idx", "rls"]
-    table = Table(*headings, box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
+def _tables(status: Status, *, width: int) -> Table:
+    headings = WIDE if width >= NARROW else SHORT
+    shown = range(len(headings)) if width >= NARROWEST else (0, 3, 5, 6, 7)
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
+    for number in shown:
+        table.add_column(headings[number], no_wrap=True, overflow="ellipsis", min_width=10 if number == 0 else None)
+    whole = len({one.table.schema for one in status.tables}) > 1
     for one in status.tables:
-        table.add_row(
-            str(one.table) if not narrow else one.table.name, one.kind, _column(one), _filled(one),
+        cells = (
+            str(one.table) if whole else quoted(one.table.name), one.kind, _column(one), _filled(one),
             _word(one), _pair(one.constraints), _pair(one.indexes), _pair(one.row_security),
         )  # fmt: skip
+        table.add_row(*(cells[number] for number in shown))
     return table
 
 
@@ -111,7 +122,7 @@ def _filled(one: TableStatus) -> str:
     if one.column is None:
         return "–"
     if one.filling is not None:
-        return f"{100 * one.filling:.0f} % of pages"
+        return f"{100 * one.filling:.0f} %"
     if one.without_tenant == 0:
         return "all"
     if one.without_tenant is None:
