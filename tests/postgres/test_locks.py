@@ -55,7 +55,7 @@ def test_second_run_is_refused(database: Database) -> None:
     """It says who holds the lock, as what, and since when."""
     with session(database) as first, session(database, "r2") as second:
         with hold_run_lock(first):
-            with pytest.raises(Refused) as caught, hold_run_lock(second):
+            with pytest.raises(Refused) as caught, hold_run_lock(second, patience=0):
                 pass
             message = caught.value.message
             assert (
@@ -102,7 +102,7 @@ def test_holder_that_may_not_be_seen(database: Database, role: Callable[..., str
         connect(Target(dsn), purpose="x") as second,
         hold_run_lock(first),
         pytest.raises(Refused, match=f"tenantry r1 test', pid {first.info.backend_pid}"),
-        hold_run_lock(second),
+        hold_run_lock(second, patience=0),
     ):
         pass
 

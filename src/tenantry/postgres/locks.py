@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,6 +18,10 @@ from tenantry.postgres.queries import read_queries
 
 RUN_LOCK = int.from_bytes(b"tenantry", "big")
 """The key of the advisory lock; such locks are kept apart by database."""
+
+ORPHAN_SECONDS = 5.0
+"""How long a run that was killed may still hold the lock: its server process looks for its client once a second
+(client_connection_check_interval), and then undoes what it was at."""
 
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "locks.sql")
 
@@ -54,14 +59,16 @@ class Blocker:
 
 
 @contextmanager
-def hold_run_lock(connection: psycopg.Connection[Any]) -> Iterator[None]:
+def hold_run_lock(connection: psycopg.Connection[Any], *, patience: float = ORPHAN_SECONDS) -> Iterator[None]:
     """Keep other runs out of this database for the block; the session must be in autocommit mode and direct.
 
-    Raises Refused, naming the holder, where another run has the lock.
+    Raises Refused, naming the holder, where another run has the lock and keeps it for `patience` seconds.
     """
-    taken = connection.execute(_QUERIES["try_run_lock"], {"key": RUN_LOCK}).fetchone()
-    if taken != (True,):
-        raise _refusal(connection)
+    deadline = time.monotonic() + patience
+    while not _taken(connection):
+        if time.monotonic() >= deadline:
+            raise _refusal(connection)
+        time.sleep(0.1)
     try:
         yield
     finally:
@@ -73,6 +80,10 @@ def hold_run_lock(connection: psycopg.Connection[Any]) -> Iterator[None]:
 def run_lock_held(connection: psycopg.Connection[Any]) -> bool:
     """Whether a run is going on in this database, one that may have lost its client included."""
     return connection.execute(_QUERIES["run_lock_holder"], {"key": RUN_LOCK}).fetchone() is not None
+
+
+def _taken(connection: psycopg.Connection[Any]) -> bool:
+    return connection.execute(_QUERIES["try_run_lock"], {"key": RUN_LOCK}).fetchone() == (True,)
 
 
 def blockers(connection: psycopg.Connection[Any], pid: int) -> list[Blocker]:
