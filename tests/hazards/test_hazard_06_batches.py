@@ -134,7 +134,7 @@ def sweep_beside_a_seller(shop: Any, pool: ThreadPoolExecutor) -> None:
 
     def count() -> None:
         # Long enough for the batch to have what it can get.
-        clerk.execute("SELECT pg_sleep(0.3); SET LOCAL lock_timeout = '300ms'; UPDATE stores SET sold = 1 WHERE id = 3")
+        clerk.execute("SELECT pg_sleep(0.2); SET LOCAL lock_timeout = '150ms'; UPDATE stores SET sold = 1 WHERE id = 3")
         clerk.commit()
 
     def sell() -> None:

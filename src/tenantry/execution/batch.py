@@ -13,7 +13,6 @@ from psycopg import errors, sql
 from tenacity import (
     RetryCallState,
     Retrying,
-    retry_if_exception_type,
     stop_after_delay,
     stop_when_event_set,
     wait_exponential_jitter,
@@ -27,6 +26,9 @@ from tenantry.model.name import Name
 
 PASSING = (errors.DeadlockDetected, errors.SerializationFailure, errors.LockNotAvailable)
 AGAIN = "run the same command again"
+
+MOVING_TRIES = 6
+"""A parent that moves to another tenant while a batch derives from it makes the batch break its key: once, or twice."""
 
 Result = TypeVar("Result")
 
@@ -99,7 +101,7 @@ class Worker:
             self.retries += 1
 
         retrying = Retrying(
-            retry=retry_if_exception_type(PASSING),
+            retry=_passes,
             wait=wait_exponential_jitter(multiplier=0.05, max=5.0, jitter=0.1),
             stop=stop_after_delay(self.budget) | stop_when_event_set(self.stop),
             sleep=sleep_using_event(self.stop),
@@ -112,6 +114,12 @@ class Worker:
             if self.stop.is_set():
                 raise interrupted() from None
             raise
+
+
+def _passes(state: RetryCallState) -> bool:
+    error = state.outcome.exception() if state.outcome is not None else None
+    moved = isinstance(error, errors.ForeignKeyViolation) and state.attempt_number < MOVING_TRIES
+    return moved or isinstance(error, PASSING)
 
 
 def checkpointed(

@@ -11,11 +11,12 @@ from tenantry.planning.enforce import (
     composite_key, composite_key_valid, not_null, per_tenant_name, reference_name, unique_indexes,
 )  # fmt: skip
 from tenantry.planning.expand import has_assignment
+from tenantry.planning.expand import follow_name
 from tenantry.planning.ground import Ground, Unit
 from tenantry.planning.isolate import row_securities
 from tenantry.steps import GlobalUniqueDropped, LegacySightEnded, NotNullCheck, Step, TriggerEnded
 from tenantry.steps.assignment import ADOPT, ASSIGN, function_name
-from tenantry.steps.follow import FOLLOW
+from tenantry.steps.follow import follow_function
 from tenantry.steps.reference import ReferenceTrigger
 
 PHASE = Phase.CONTRACT
@@ -68,8 +69,9 @@ def _triggers(ground: Ground) -> Iterator[Step]:
             yield _ended(unit, ASSIGN, function_name(unit.name, "assign"), "assignment")
         if any(child.table == unit.owned.table for parent in ground.ownership.owned for child in parent.children):
             yield _ended(unit, ADOPT, function_name(unit.name, "adopt"), "adoption")
-        if ground.followers(unit.owned):
-            yield _ended(unit, FOLLOW, function_name(unit.name, "follow"), "follow")
+        for number, _ in enumerate(ground.followers(unit.owned), start=1):
+            name = follow_name(number)
+            yield _ended(unit, name, follow_function(unit.name, name), "follow", f":{name}")
         for key, parent in ground.references(unit):
             if parent.late and not parent.mixed:
                 name = reference_name(key)

@@ -12,6 +12,7 @@ from tenantry.steps import (
     AdoptionTrigger, AssignedRows, AssignmentTrigger, FollowTrigger, Step, TenantColumn, TenantRow, TenantTableMade,
 )  # fmt: skip
 from tenantry.steps.assignment import Adoption
+from tenantry.steps.follow import FOLLOW
 
 PHASE = Phase.EXPAND
 _TEXT = ("text", "character varying", "character", "citext")
@@ -138,9 +139,13 @@ def _adoptions(ground: Ground) -> Iterator[Step]:
 
 def _follows(ground: Ground) -> Iterator[Step]:
     for unit in ground.units():
-        followers = ground.followers(unit.owned)
-        if followers:
+        for number, (owner, followers) in enumerate(ground.followers(unit.owned).items(), start=1):
             yield FollowTrigger(
-                phase=PHASE, table=unit.name, column=unit.owned.column, followers=followers, owner=unit.table.owner,
-                tree=unit.tree_names,
+                phase=PHASE, table=unit.name, name=follow_name(number), column=unit.owned.column, followers=followers,
+                owner=owner, tree=unit.tree_names,
             )  # fmt: skip
+
+
+def follow_name(number: int) -> str:
+    """The trigger for the followers of one owner, counted from 1."""
+    return FOLLOW if number == 1 else f"{FOLLOW}_{number}"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from tenantry.model.name import Name, shortened
-from tenantry.model.ownership import Child, Hop, Owned, Ownership
+from tenantry.model.ownership import Child, Hop, Owned, Ownership, Path
 from tenantry.model.schema import ForeignKey, Kind, Schema, Table
 from tenantry.model.spec import Orphans, Spec
 from tenantry.planning.ownership import foreign_keys
@@ -126,19 +126,21 @@ class Ground:
         paths = (path for path in owned.paths if path.columns != without)
         return tuple(ByPath(hops=path.hops, column=self._path_column(path.hops[-1])) for path in paths)
 
-    def followers(self, owned: Owned) -> tuple[Follower, ...]:
-        """The tables that derive from this one, while no composite key can make them follow it."""
-        if not owned.late or owned.mixed:
-            return ()
-        return tuple(
-            Follower(
-                table=other.table, column=other.column, columns=path.columns,
-                parent_columns=path.hops[0].parent_columns, operators=path.hops[0].operators,
-                others=self.by_paths(other, without=path.columns),
-            )
-            for other in self.ownership.owned
-            for path in other.paths
-            if not other.given and len(path.hops) == 1 and self.ownership.of(path.target) == owned
+    def followers(self, owned: Owned) -> Mapping[str, tuple[Follower, ...]]:
+        """The tables that derive from this one, by their owners."""
+        found: dict[str, tuple[Follower, ...]] = {}
+        for other in self.ownership.owned:
+            for path in other.paths:
+                if not other.given and len(path.hops) == 1 and self.ownership.of(path.target) == owned:
+                    owner = self.owner(other.table)
+                    found[owner] = (*found.get(owner, ()), self._follower(other, path))
+        return found
+
+    def _follower(self, owned: Owned, path: Path) -> Follower:
+        hop = path.hops[0]
+        return Follower(
+            table=owned.table, column=owned.column, columns=path.columns, parent_columns=hop.parent_columns,
+            operators=hop.operators, paths=self.by_paths(owned) if len(owned.paths) > 1 else (),
         )  # fmt: skip
 
     def _path_column(self, last: Hop) -> str | None:

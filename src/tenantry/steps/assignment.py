@@ -213,11 +213,11 @@ class Adoption:
         return sql.SQL("""
   IF NEW.{child_column} IS NOT NULL THEN
     IF EXISTS (SELECT FROM {table} AS parent WHERE {match} AND parent.{column} IS NULL) THEN
-      PERFORM pg_catalog.set_config({filling}, 'on', true), pg_catalog.set_config({adopting}, 'on', true);
+      PERFORM pg_catalog.set_config({filling}, 'on', true);
       UPDATE {table} AS target SET {column} = NEW.{child_column} WHERE target.ctid = ANY (ARRAY(
         SELECT parent.ctid FROM {table} AS parent WHERE {match} AND parent.{column} IS NULL
         FOR NO KEY UPDATE SKIP LOCKED));
-      PERFORM pg_catalog.set_config({filling}, '', true), pg_catalog.set_config({adopting}, '', true);
+      PERFORM pg_catalog.set_config({filling}, '', true);
     ELSIF pg_catalog.current_setting({filling}, true) IS DISTINCT FROM 'on'
       AND EXISTS (SELECT FROM {table} AS parent WHERE {match} AND parent.{column} <> NEW.{child_column}{ways})
       AND {told} = NEW.{child_column}

@@ -23,25 +23,29 @@ def follow_function(table: Name, trigger: str) -> Name:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Follower:
-    """A table whose rows find their tenant in the parent: by which columns, and by which other paths they may as well."""
+    """A table whose rows find their tenant in the parent, by `columns`; `paths` are all its paths, if it has others."""
 
     table: Name
     column: str
     columns: tuple[str, ...]
     parent_columns: tuple[str, ...]
     operators: tuple[tuple[str, str], ...]
-    others: tuple[ByPath, ...] = ()
+    paths: tuple[ByPath, ...] = ()
 
     def update(self, parent_column: str) -> sql.Composed:
-        """It waits for rows that others hold, as a foreign key's cascade does: skipped, they would stay behind."""
+        """It waits for rows that others hold, as a foreign key's cascade does: skipped, they would stay behind. Like a
+        fill it changes nothing but the tenant; the rows' own followers are told to go along."""
         row, new, column = sql.Identifier("target"), sql.SQL("NEW"), sql.Identifier(self.column)
-        other = sql.SQL(" AND {} IS NULL").format(derived(self.others, row)) if self.others else sql.SQL("")
+        parent = sql.SQL("NEW.{}").format(sql.Identifier(parent_column))
+        first = sql.SQL(" AND {} = {}").format(derived(self.paths, row), parent) if self.paths else sql.SQL("")
         return sql.SQL(
-            "\n  UPDATE {table} AS target SET {column} = NEW.{parent_column}"
-            " WHERE {match} AND target.{column} IS DISTINCT FROM NEW.{parent_column}{other};"
+            "\n  PERFORM pg_catalog.set_config({filling}, 'on', true), pg_catalog.set_config({adopting}, 'on', true);"
+            "\n  UPDATE {table} AS target SET {column} = {parent}"
+            " WHERE {match} AND target.{column} IS DISTINCT FROM {parent}{first};"
         ).format(
-            table=self.table.identifier, column=column, parent_column=sql.Identifier(parent_column),
-            match=equal(new, self.parent_columns, row, self.columns, self.operators), other=other,
+            filling=sql.Literal(FILLING), adopting=sql.Literal(ADOPTING),
+            table=self.table.identifier, column=column, parent=parent,
+            match=equal(new, self.parent_columns, row, self.columns, self.operators), first=first,
         )  # fmt: skip
 
 
@@ -87,6 +91,7 @@ BEGIN
      AND pg_catalog.current_setting({adopting}, true) IS DISTINCT FROM 'on' THEN
     RETURN NULL;
   END IF;{updates}
+  PERFORM pg_catalog.set_config({filling}, '', true), pg_catalog.set_config({adopting}, '', true);
   RETURN NULL;
 END
 """).format(
@@ -96,7 +101,7 @@ END
         locks = tuple(Lock(name, LockMode.SHARE_ROW_EXCLUSIVE) for name in (self.table, *self.tree))
         create = sql.SQL(
             "CREATE TRIGGER {} AFTER UPDATE ON {} FOR EACH ROW"
-            " WHEN (NEW.{column} IS NOT NULL AND NEW.{column} IS DISTINCT FROM OLD.{column}) EXECUTE FUNCTION {}()"
+            " WHEN (NEW.{column} <> OLD.{column}) EXECUTE FUNCTION {}()"
         ).format(
             sql.Identifier(self.name), self.table.identifier, self.function.identifier,
             column=sql.Identifier(self.column),
