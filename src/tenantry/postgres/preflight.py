@@ -167,6 +167,7 @@ class Facts:
     rules: tuple[Rule, ...]
     narrowed: tuple[NarrowedTrigger, ...]
     published: tuple[Published, ...]
+    hidden: tuple[Name, ...]
     executed: tuple[Executed, ...] | None
 
 
@@ -196,6 +197,7 @@ def read_facts(
         rules=read(_rule, "rules"),
         narrowed=read(_narrowed, "narrowed_triggers"),
         published=read(_published, "publications"),
+        hidden=read(_hidden, "hidden"),
         executed=_executed(connection),
     )
 
@@ -231,3 +233,7 @@ def _narrowed(*, schema: str, name: str, trigger: str, **row: Any) -> NarrowedTr
 
 def _published(*, schema: str, name: str, **row: Any) -> Published:
     return Published(table=Name(schema, name), **row)
+
+
+def _hidden(*, schema: str, name: str) -> Name:
+    return Name(schema, name)

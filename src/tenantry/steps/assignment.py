@@ -31,10 +31,14 @@ def function_name(table: Name, purpose: str) -> Name:
 
 
 def create_function(function: Name, owner: str, code: sql.Composable) -> tuple[Statement, ...]:
-    """A trigger function that runs as `owner` and that nobody can call."""
+    """A trigger function that runs as `owner` and that nobody can call.
+
+    Row security is on in it, whatever the session says: a session that may bypass it turns it off, and then the owner,
+    who may not, would get an error in place of the rows that its policy shows it (hazard 13).
+    """
     create = sql.SQL(
         "CREATE OR REPLACE FUNCTION {}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER"
-        " SET search_path = pg_catalog, pg_temp AS {}"
+        " SET search_path = pg_catalog, pg_temp SET row_security = on AS {}"
     ).format(function.identifier, body(code))
     foreign = sql.SQL("SELECT current_user <> {}").format(sql.Literal(owner))
     grant = sql.SQL("GRANT USAGE, CREATE ON SCHEMA {} TO {}").format(sql.Identifier(WORKSHOP), sql.Identifier(owner))

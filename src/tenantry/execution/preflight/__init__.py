@@ -16,6 +16,7 @@ from tenantry.execution.preflight.rows import row_findings
 from tenantry.execution.preflight.scope import Scope
 from tenantry.execution.preflight.server import server_findings
 from tenantry.execution.preflight.sessions import session_findings
+from tenantry.execution.preflight.sight import sight_findings
 from tenantry.execution.preflight.space import free_bytes, space_findings
 from tenantry.model.finding import Finding
 from tenantry.model.plan import Phase
@@ -65,6 +66,7 @@ def _told(finding: Finding) -> Finding:
 
 def _pure(scope: Scope, facts: Facts, workers: int) -> Iterator[Finding]:
     yield from privilege_findings(scope, facts)
+    yield from sight_findings(scope, facts)
     yield from server_findings(scope, facts, workers)
     yield from session_findings(scope, facts)
     yield from row_findings(scope, facts)

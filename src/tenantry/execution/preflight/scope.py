@@ -22,6 +22,7 @@ from tenantry.steps import (
     TenantColumn,
     TenantTableMade,
 )
+from tenantry.steps.derivation import ByPath
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +80,19 @@ class Scope:
     def _not_null(self, table: Name, name: str) -> bool:
         column = self.schema.tables[table].column(name)
         return column is not None and column.not_null
+
+    @cached_property
+    def read(self) -> frozenset[Name]:
+        """Tables whose rows are counted, changed or asked for their tenant."""
+        parents = {
+            hop.parent
+            for fill in self.fills.values()
+            for source in fill.sources
+            if isinstance(source, ByPath)
+            for hop in source.hops
+        }
+        tenants = {step.tenant.table for step in self.steps if isinstance(step, TenantColumn)}
+        return self.relations | parents | tenants
 
     @cached_property
     def growing(self) -> Mapping[Name, str]:

@@ -124,3 +124,21 @@ ORDER BY 1, 2
 SELECT n.nspname::text
 FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
 WHERE e.extname = 'pg_stat_statements'
+
+-- name: hidden
+-- Tables whose rows policies may hide from our role: row security is active for it, and either no policy lets it see
+-- and change every row, or a restrictive one, other than the floor, from which operators are exempt, takes some away.
+SELECT n.nspname::text AS schema, c.relname::text AS name
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND c.relrowsecurity AND row_security_active(c.oid)
+  AND (NOT EXISTS (SELECT FROM pg_catalog.pg_policy p
+                   WHERE p.polrelid = c.oid AND p.polpermissive AND p.polcmd = '*'
+                     AND pg_get_expr(p.polqual, p.polrelid) = 'true'
+                     AND coalesce(pg_get_expr(p.polwithcheck, p.polrelid), 'true') = 'true'
+                     AND EXISTS (SELECT FROM unnest(p.polroles) AS member
+                                 WHERE member = 0 OR pg_has_role(member, 'usage')))
+       OR EXISTS (SELECT FROM pg_catalog.pg_policy p
+                  WHERE p.polrelid = c.oid AND NOT p.polpermissive AND NOT starts_with(p.polname::text, 'tenantry_floor')
+                    AND EXISTS (SELECT FROM unnest(p.polroles) AS member
+                                WHERE member = 0 OR pg_has_role(member, 'usage'))))
+ORDER BY 1, 2

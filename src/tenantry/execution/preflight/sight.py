@@ -1,0 +1,26 @@
+"""Tables whose rows our role may not see: what it counted there could not be believed (hazard 13)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tenantry.execution.preflight.scope import Scope
+from tenantry.execution.preflight.verdict import refused
+from tenantry.model.finding import Finding
+from tenantry.model.name import quoted
+from tenantry.postgres.preflight import Facts
+
+
+def sight_findings(scope: Scope, facts: Facts) -> Iterator[Finding]:
+    """A role that bypasses row security needs none of this: its sessions raise where a policy would hide rows."""
+    user = facts.server.user
+    for name in facts.hidden:
+        if name in scope.read:
+            yield refused(
+                name="rows-hidden",
+                table=name,
+                forcible=False,
+                message=f"Row security of {name} may hide rows from {user}, and so from every count and proof",
+                remedy=f"connect as a role with BYPASSRLS, or CREATE POLICY … ON {name} TO {quoted(user)} USING (true),"
+                " and let no restrictive policy hold for this role",
+            )
