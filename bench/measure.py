@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -37,6 +38,8 @@ class Measurement:
     wal: int
     longest_wait: float
     writes: int
+    load: float
+    """The machine's load average of the minute before: times are comparable only where nothing else ran."""
 
 
 def template(cluster: Cluster, rows: int) -> str:
@@ -66,7 +69,7 @@ def measure(cluster: Cluster, way: str, rows: int, source: str) -> Measurement:
         # Every way begins with the table in the cache and with nothing left to be written.
         connection.execute("SELECT count(*) FROM movements")
         connection.execute("CHECKPOINT")
-        before = sizes(connection)
+        before, load = sizes(connection), os.getloadavg()[0]
         log = connection.execute("SELECT pg_current_wal_lsn()").fetchone()
         writer = subprocess.Popen(
             [sys.executable, "-m", "bench.writer", dsn, str(rows)],
@@ -86,7 +89,7 @@ def measure(cluster: Cluster, way: str, rows: int, source: str) -> Measurement:
     return Measurement(
         way=way, rows=rows, seconds=seconds, table_before=before[0], table_after=after[0],
         indexes_before=before[1], indexes_after=after[1], hot_share=hot_share(dsn) if seconds > 0.1 else None,
-        wal=wal[0] if wal is not None else 0, longest_wait=float(longest), writes=int(writes),
+        wal=wal[0] if wal is not None else 0, longest_wait=float(longest), writes=int(writes), load=load,
     )  # fmt: skip
 
 
