@@ -12,7 +12,18 @@ from tenantry import __version__
 from tenantry.cli import demo, discover, housekeeping, migrate, plan, rollback, sample, status, tenants
 from tenantry.cli.frame import run
 from tenantry.cli.options import (
-    SPEC, Config, Dsn, Json, LogDir, NoColor, Preset, Quiet, Settings, Verbose, given, register,
+    SPEC,
+    Config,
+    Dsn,
+    Json,
+    LogDir,
+    NoColor,
+    Preset,
+    Quiet,
+    Settings,
+    Verbose,
+    given,
+    register,
 )  # fmt: skip
 from tenantry.cli.terminal import Terminal
 from tenantry.errors import ExitStatus, UsageError

@@ -38,7 +38,9 @@ def discover(
     picture = output.with_suffix(".mmd") if output is not None and diagram else None
     for path in (output, picture):
         if path is not None and path.exists() and not force:
-            raise Refused(f"{path} is there already", remedy="Name another file, or --force to write over it.")
+            raise Refused(
+                f"{path} is there already", remedy="Name another file, or --force to write over it."
+            )
     with target(terminal) as database:
         found = run_discover(database, tenant_table=tenant_table, undecided=undecided)
     if output is not None:

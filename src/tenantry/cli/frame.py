@@ -47,7 +47,9 @@ def target(terminal: Terminal) -> Iterator[Target]:
 
 
 def _secrets(settings: Settings) -> tuple[str, ...]:
-    found = [secret for dsn in (settings.dsn, os.environ.get("DATABASE_URL")) if dsn for secret in secrets(dsn)]
+    found = [
+        secret for dsn in (settings.dsn, os.environ.get("DATABASE_URL")) if dsn for secret in secrets(dsn)
+    ]
     found += filter(None, (os.environ.get("PGPASSWORD"),))
     return tuple(dict.fromkeys(found))
 
@@ -56,7 +58,9 @@ def _explained(error: BaseException, terminal: Terminal) -> TenantryError:
     if isinstance(error, TenantryError):
         return error
     if isinstance(error, KeyboardInterrupt):
-        return Interrupted("Interrupted", remedy="Run the same command again: it goes on from where it stopped.")
+        return Interrupted(
+            "Interrupted", remedy="Run the same command again: it goes on from where it stopped."
+        )
     if isinstance(error, psycopg.Error):
         return _from_the_server(error, terminal)
     if isinstance(error, OSError) and error.filename is not None:

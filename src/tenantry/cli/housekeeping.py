@@ -16,10 +16,15 @@ from tenantry.workflow import purge as run_purge
 
 def housekeeping(
     terminal: Terminal,
-    purge: Annotated[bool, typer.Option("--purge", help="Drop the schema tenantry with the journal.")] = False,
+    purge: Annotated[
+        bool, typer.Option("--purge", help="Drop the schema tenantry with the journal.")
+    ] = False,
     force: Annotated[
         bool,
-        typer.Option("--force", help="With --purge: even where the migration is in force, which then can never be rolled back."),
+        typer.Option(
+            "--force",
+            help="With --purge: even where the migration is in force, which then can never be rolled back.",
+        ),
     ] = False,
     dry_run: options.DryRun = False,
 ) -> ExitStatus:
@@ -31,7 +36,9 @@ def housekeeping(
             held, statements = run_purge(database, force=force, dry_run=dry_run)
     terminal.answer(held=held, purged=purge and not dry_run, statements=statements)
     if purge and not dry_run:
-        terminal.show("The schema tenantry is gone." if not held.steps else "The journal is gone; the migration stays.")
+        terminal.show(
+            "The schema tenantry is gone." if not held.steps else "The journal is gone; the migration stays."
+        )
         return ExitStatus.DONE
     terminal.show(_holdings(held))
     for statement in statements:

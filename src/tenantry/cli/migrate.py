@@ -29,13 +29,21 @@ def migrate(
     dry_run: options.DryRun = False,
     force: Annotated[
         bool,
-        typer.Option("--force", help="Go on past refusals that name it; never past undecided tables, orphans or conflicts."),
+        typer.Option(
+            "--force",
+            help="Go on past refusals that name it; never past undecided tables, orphans or conflicts.",
+        ),
     ] = False,
-    workers: Annotated[int, typer.Option("--workers", min=1, max=64, metavar="N", help="Sessions that fill a table.")] = 2,
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, max=64, metavar="N", help="Sessions that fill a table.")
+    ] = 2,
     free_space: Annotated[
         int | None,
         typer.Option(
-            "--free-space", metavar="SIZE", parser=options.size, show_default=False,
+            "--free-space",
+            metavar="SIZE",
+            parser=options.size,
+            show_default=False,
             help="Free disk space of the server, such as 500MB or 20GB, where it cannot be seen.",
         ),
     ] = None,

@@ -68,7 +68,11 @@ Preset = Annotated[
 ]  # fmt: skip
 Json = Annotated[
     bool | None,
-    typer.Option("--json", rich_help_panel=PANEL, help="One JSON document on standard output, errors too; nothing else there."),
+    typer.Option(
+        "--json",
+        rich_help_panel=PANEL,
+        help="One JSON document on standard output, errors too; nothing else there.",
+    ),
 ]
 LogDir = Annotated[
     Path | None,
@@ -78,10 +82,21 @@ LogDir = Annotated[
     ),
 ]  # fmt: skip
 Verbose = Annotated[
-    bool | None, typer.Option("--verbose", "-v", rich_help_panel=PANEL, help="Say more: steps that are in force already, all details.")
+    bool | None,
+    typer.Option(
+        "--verbose",
+        "-v",
+        rich_help_panel=PANEL,
+        help="Say more: steps that are in force already, all details.",
+    ),
 ]
-Quiet = Annotated[bool | None, typer.Option("--quiet", rich_help_panel=PANEL, help="Say nothing but the outcome and errors.")]
-NoColor = Annotated[bool | None, typer.Option("--no-color", rich_help_panel=PANEL, help="No colours; NO_COLOR does the same.")]
+Quiet = Annotated[
+    bool | None,
+    typer.Option("--quiet", rich_help_panel=PANEL, help="Say nothing but the outcome and errors."),
+]
+NoColor = Annotated[
+    bool | None, typer.Option("--no-color", rich_help_panel=PANEL, help="No colours; NO_COLOR does the same.")
+]
 
 
 def everywhere(
@@ -153,7 +168,9 @@ def positive(number: float | None) -> float | None:
     return number
 
 
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show each statement once, with its locks, and change nothing.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show each statement once, with its locks, and change nothing.")
+]
 LockTimeout = Annotated[
     float | None,
     typer.Option(

@@ -55,7 +55,11 @@ def show_outline(terminal: Terminal, outline: Outline) -> None:
     for phase, steps in outline.by_phase():
         done = sum(planned.in_force for planned in steps)
         terminal.show("")
-        terminal.show(Text.assemble((str(phase), "bold"), f"  {len(steps)} steps" + (f", {done} in force" if done else "")))
+        terminal.show(
+            Text.assemble(
+                (str(phase), "bold"), f"  {len(steps)} steps" + (f", {done} in force" if done else "")
+            )
+        )
         for planned in steps:
             _show_step(terminal, planned)
     for name, reason in sorted(outline.undecided.items()):

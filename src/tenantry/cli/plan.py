@@ -40,7 +40,9 @@ def plan(
     if terminal.settings.json:
         terminal.answer(**outline_document(outline))
         if format is Format.SQL:
-            terminal.answer(script=script(outline.database, outline.server, [planned.step for planned in outline.steps]))
+            terminal.answer(
+                script=script(outline.database, outline.server, [planned.step for planned in outline.steps])
+            )
     elif format is Format.JSON:
         terminal.write(json.dumps(outline_document(outline), ensure_ascii=False, indent=2) + "\n")
     elif format is Format.SQL:

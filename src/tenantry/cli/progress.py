@@ -45,10 +45,13 @@ class Lines(Nobody):
     """Only what is under way: no line for what is done."""
     phase: Phase | None = None
     statements: list[tuple[Statement, float]] = field(default_factory=list)
+    _passed: list[Finding] = field(default_factory=list)
     _said: dict[str, float] = field(default_factory=dict)
     _fills: dict[Name, Fill] = field(default_factory=dict)
 
     def step(self, event: Event) -> None:
+        self.terminal.findings(self._passed)
+        self._passed.clear()
         if event.action == "started":
             self.statements.clear()
             return
@@ -77,7 +80,12 @@ class Lines(Nobody):
         self.seldom("looking", lambda: self.said(f"looking at {at}"))
 
     def found(self, finding: Finding) -> None:
-        if not self.brief:
+        if self.brief:
+            return
+        # One that refuses is part of the error, unless --force goes past it.
+        if finding.refuses:
+            self._passed.append(finding)
+        else:
             self.terminal.findings([finding])
 
     def said(self, message: str, **facts: object) -> None:
@@ -195,7 +203,9 @@ class Live(Lines):
     def step(self, event: Event) -> None:
         Lines.step(self, event)
         started = event.action == "started"
-        self.current(f"{event.number}/{event.total} {event.step.table}: {event.step.title}" if started else "")
+        self.current(
+            f"{event.number}/{event.total} {event.step.table}: {event.step.title}" if started else ""
+        )
 
     def activity(self, activity: Activity | None) -> None:
         if self._current is None or self.progress is None:
@@ -205,7 +215,10 @@ class Live(Lines):
         elif activity.build is not None and activity.build.total and not activity.blockers:
             build = activity.build
             self.progress.update(
-                self._current, description=f"{self._title} ({build.phase})", completed=build.done, total=build.total
+                self._current,
+                description=f"{self._title} ({build.phase})",
+                completed=build.done,
+                total=build.total,
             )
         else:
             self.progress.update(self._current, description=f"{self._title}: {doing(activity)}", total=None)
@@ -213,7 +226,9 @@ class Live(Lines):
     def started(self, relation: Name, total_pages: int) -> None:
         self.finished(relation, 0)
         bars = self.bars()
-        self._tasks[relation] = bars.add_task(str(relation), total=total_pages or None, fill=Fill(pages=total_pages))
+        self._tasks[relation] = bars.add_task(
+            str(relation), total=total_pages or None, fill=Fill(pages=total_pages)
+        )
 
     def advanced(self, relation: Name, pages: int, rows: int) -> None:
         bars = self.bars()

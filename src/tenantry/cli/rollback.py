@@ -22,11 +22,14 @@ from tenantry.workflow import rollback as run_rollback
 def rollback(
     terminal: Terminal,
     confirm: Annotated[
-        bool, typer.Option("--confirm", help="Take everything away that tenantry made: the schema is what it was.")
+        bool,
+        typer.Option("--confirm", help="Take everything away that tenantry made: the schema is what it was."),
     ] = False,
     preserve_data: Annotated[
         bool,
-        typer.Option("--preserve-data", help="Keep the tenant columns with their values; take the rest away."),
+        typer.Option(
+            "--preserve-data", help="Keep the tenant columns with their values; take the rest away."
+        ),
     ] = False,
     dry_run: options.DryRun = False,
     lock_timeout: options.LockTimeout = None,

@@ -33,7 +33,10 @@ STYLES = {
 
 def status(
     terminal: Terminal,
-    watch: Annotated[bool, typer.Option("--watch", help="Look again every two seconds, until Ctrl-C or the end of the run.")] = False,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Look again every two seconds, until Ctrl-C or the end of the run."),
+    ] = False,
 ) -> ExitStatus:
     """Show how far each table has come, and what the run in progress is doing. Changes nothing."""
     spec = terminal.settings.spec()
@@ -69,7 +72,10 @@ def _follow(terminal: Terminal, found: Status, look: Callable[[], Status]) -> No
 def shown(status: Status, terminal: Terminal) -> RenderableType:
     """The status for people."""
     lines = [*_activity(status)]
-    lines += [Text(f"altered  {key}: somebody has changed or dropped it since", style="red") for key in status.altered]
+    lines += [
+        Text(f"altered  {key}: somebody has changed or dropped it since", style="red")
+        for key in status.altered
+    ]
     lines += [_run(run) for run in status.runs]
     for line in lines:
         line.no_wrap, line.overflow = True, "ellipsis"
@@ -97,7 +103,9 @@ def _tables(status: Status, *, width: int) -> Table:
     shown = range(len(headings)) if width >= NARROWEST else (0, 3, 5, 6, 7)
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
     for number in shown:
-        table.add_column(headings[number], no_wrap=True, overflow="ellipsis", min_width=10 if number == 0 else None)
+        table.add_column(
+            headings[number], no_wrap=True, overflow="ellipsis", min_width=10 if number == 0 else None
+        )
     whole = len({one.table.schema for one in status.tables}) > 1
     for one in status.tables:
         cells = (

@@ -34,7 +34,11 @@ def definitions(connection: psycopg.Connection[Any], steps: Sequence[Step]) -> d
 
 
 def in_force(
-    connection: psycopg.Connection[Any], steps: Sequence[Step], entries: Mapping[str, Entry], *, exact: bool = True
+    connection: psycopg.Connection[Any],
+    steps: Sequence[Step],
+    entries: Mapping[str, Entry],
+    *,
+    exact: bool = True,
 ) -> frozenset[str]:
     """Keys of the steps for which there is nothing to do, those included whose work a later step has ended.
 
@@ -53,7 +57,9 @@ def in_force(
     believed = {step.key for step in steps if isinstance(step, Fill) and not exact and step.key in done}
     known = {key for key, text in found.items() if text is not None} | believed | over
     # What takes away a step's work is not done before that step: there is nothing yet to be missing.
-    early = {step.key for step in steps if step.key not in done and any(key not in known for key in step.ends)}
+    early = {
+        step.key for step in steps if step.key not in done and any(key not in known for key in step.ends)
+    }
     return frozenset(known - early)
 
 

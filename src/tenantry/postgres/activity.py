@@ -21,7 +21,8 @@ def activities(connection: psycopg.Connection[Any], pid: int | None = None) -> t
     with connection.cursor(row_factory=dict_row) as cursor:
         sessions = cursor.execute(_QUERIES["sessions"], {"pid": pid}).fetchall()
         builds = {
-            row["pid"]: _build(row) for row in cursor.execute(_QUERIES["index_builds"], {"pid": pid}).fetchall()
+            row["pid"]: _build(row)
+            for row in cursor.execute(_QUERIES["index_builds"], {"pid": pid}).fetchall()
         }
     return tuple(
         Activity(
@@ -36,5 +37,8 @@ def activities(connection: psycopg.Connection[Any], pid: int | None = None) -> t
 
 def _build(row: dict[str, Any]) -> IndexBuild:
     return IndexBuild(
-        table=Name(row["schema"], row["name"]), phase=row["phase"], done=row["done"] or 0, total=row["total"] or 0
+        table=Name(row["schema"], row["name"]),
+        phase=row["phase"],
+        done=row["done"] or 0,
+        total=row["total"] or 0,
     )

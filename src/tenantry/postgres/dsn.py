@@ -50,7 +50,9 @@ def without_secrets(text: str, options: Mapping[str, Any]) -> str:
 
 def secrets(dsn: str) -> tuple[str, ...]:
     """The secrets in `dsn`, longest first, as they stand there too; also of one that cannot be read."""
-    found = {match for match in re.findall(r"://[^:@/]*:(.+)@", dsn)}
+    found = set(re.findall(r"://[^:@/]*:(.+)@", dsn))
+    # libpq takes a password with a sign of its own syntax in it apart, and quotes the pieces.
+    found.update(piece for secret in tuple(found) for piece in re.split(r"[/?#@\[\]]", secret))
     found.update(re.findall(r"(?i)(?:password|secret|key)=('[^']*'|[^\s&']+)", dsn))
     try:
         options = conninfo_to_dict(dsn)

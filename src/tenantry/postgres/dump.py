@@ -18,7 +18,13 @@ def dump_schema(target: Target) -> str:
 
     Raises Failed where pg_dump does, ConnectionFailed where it is not installed.
     """
-    command = [str(bin_directory() / "pg_dump"), "--schema-only", "--exclude-schema=tenantry", "-d", target.conninfo]
+    command = [
+        str(bin_directory() / "pg_dump"),
+        "--schema-only",
+        "--exclude-schema=tenantry",
+        "-d",
+        target.conninfo,
+    ]
     environment = {**os.environ, "PGCONNECT_TIMEOUT": "10"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode != 0:

@@ -136,9 +136,14 @@ class _Stage:
         self.shown.loaded = loaded = sample(self.target, self.shown.preset, rows=rows)
         with opened(self.target, purpose="demo") as connection:
             connection.execute(_QUERIES["old_role"])
-        self.say(f"{sum(loaded.rows.values()):,} rows in {len(loaded.rows)} tables, and an application with an ordinary role.")
+        self.say(
+            f"{sum(loaded.rows.values()):,} rows in {len(loaded.rows)} tables, and an application with an ordinary role."
+        )
         found = discover(self.target).proposal
-        kinds = Counter("undecided" if part.undecided else "shared" if part.shared else "owned" for part in found.spec.table)
+        kinds = Counter(
+            "undecided" if part.undecided else "shared" if part.shared else "owned"
+            for part in found.spec.table
+        )
         counted = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
         self.say(f"discover proposes, from the foreign keys and what the rows say: {counted} tables.")
         return dump_schema(self.target)
@@ -159,7 +164,9 @@ class _Stage:
             f"The old application ran {tally.statements:,} statements. Its longest took"
             f" {self.shown.longest_during * 1000:.0f} ms; before the migration {self.shown.longest_before * 1000:.0f} ms."
         )
-        self.holds(f"none of its {tally.statements:,} statements failed", not tally.errors and tally.statements > 0)
+        self.holds(
+            f"none of its {tally.statements:,} statements failed", not tally.errors and tally.statements > 0
+        )
         for error in dict.fromkeys(tally.errors[:3]):
             self.say(f"  {error}")
         allowed = self.spec.locks.timeout + self.shown.longest_before
@@ -167,7 +174,10 @@ class _Stage:
             f"none took longer than the lock timeout of {self.spec.locks.timeout:g} s and its own time",
             self.shown.longest_during < allowed,
         )
-        self.holds("every row, those written meanwhile included, has the tenant that its own keys say", self._strays() == 0)
+        self.holds(
+            "every row, those written meanwhile included, has the tenant that its own keys say",
+            self._strays() == 0,
+        )
 
     def _refused_beside_it(self) -> None:
         """Isolate would shut the old application out: it is refused as long as that is connected."""
@@ -197,16 +207,25 @@ class _Stage:
             self.shown.owned_rows, nobody = sights.all(), sights.rows(None)
         self.shown.sights = tuple(Sight(tenant=slug, rows=rows) for slug, rows in found.items())
         for slug, rows in sorted(found.items(), key=lambda item: -item[1])[:3]:
-            self.say(f"As {self.spec.application.role}, {slug} sees {rows:,} of {self.shown.owned_rows:,} owned rows.")
+            self.say(
+                f"As {self.spec.application.role}, {slug} sees {rows:,} of {self.shown.owned_rows:,} owned rows."
+            )
         self.holds("without a tenant the application sees no owned row", nobody == 0)
-        self.holds(f"the tenant {NEWCOMER!r}, added just now, sees no row of the others", found[NEWCOMER] == 0)
-        self.holds("what each tenant sees adds up to all owned rows", sum(found.values()) == self.shown.owned_rows > 0)
+        self.holds(
+            f"the tenant {NEWCOMER!r}, added just now, sees no row of the others", found[NEWCOMER] == 0
+        )
+        self.holds(
+            "what each tenant sees adds up to all owned rows",
+            sum(found.values()) == self.shown.owned_rows > 0,
+        )
 
     def contract(self) -> None:
         self.chapter("No application is left that knows no tenants: contract")
         self.shown.contracted = result = self.migrate(Phase.CONTRACT, force=True)
         self.shown.status = now = status(self.target, self.spec)
-        self.say(f"{result.applied} steps, {result.seconds:.1f} s; {now.steps[0]} of {now.steps[1]} steps are in force.")
+        self.say(
+            f"{result.applied} steps, {result.seconds:.1f} s; {now.steps[0]} of {now.steps[1]} steps are in force."
+        )
         self.holds(f"status says {now.word}", now.word is Word.COMPLETED and not now.altered)
 
     def go_back(self, before: str) -> None:
@@ -223,8 +242,7 @@ class _Stage:
         with opened(self.target, purpose="demo") as connection:
             schema = Session.begin(self.target, connection, self.spec).schema
         return {
-            table.name.name: [column.name for column in table.columns]
-            for table in schema.tables.values()
+            table.name.name: [column.name for column in table.columns] for table in schema.tables.values()
         }
 
     def _checksums(self, columns: Mapping[str, list[str]]) -> dict[str, tuple[Any, ...] | None]:
@@ -235,9 +253,9 @@ class _Stage:
 def _checksum(connection: psycopg.Connection[Any], table: str, columns: list[str]) -> tuple[Any, ...] | None:
     """The number of rows, and a sum over them that no order changes."""
     row = sql.SQL("ROW({})::text").format(sql.SQL(", ").join(map(sql.Identifier, columns)))
-    query = sql.SQL("SELECT count(*), sum(('x' || substr(md5({}), 1, 15))::bit(60)::bigint)::text FROM {}").format(
-        row, sql.Identifier("public", table)
-    )
+    query = sql.SQL(
+        "SELECT count(*), sum(('x' || substr(md5({}), 1, 15))::bit(60)::bigint)::text FROM {}"
+    ).format(row, sql.Identifier("public", table))
     return connection.execute(query).fetchone()
 
 
@@ -268,6 +286,8 @@ class _Sights:
             self.connection.execute("SET LOCAL row_security = on")
             if tenant is not None:
                 self.connection.execute(
-                    sql.SQL("SELECT set_config({}, {}, true)").format(sql.Literal(self.setting), sql.Literal(tenant))
+                    sql.SQL("SELECT set_config({}, {}, true)").format(
+                        sql.Literal(self.setting), sql.Literal(tenant)
+                    )
                 )
             return self.all()

@@ -36,6 +36,9 @@ def discover(
     with opened(target, purpose="discover") as connection:
         schema: Schema = read_schema(connection, schemas, ours=ours(Journal(connection).entries()))
         proposal = propose(
-            schema, ask=lambda census: run_census(connection, census), tenant_table=tenant_table, undecided=undecided
+            schema,
+            ask=lambda census: run_census(connection, census),
+            tenant_table=tenant_table,
+            undecided=undecided,
         )
     return Discovery(proposal=proposal, text=spec_text(proposal), diagram=diagram(proposal))

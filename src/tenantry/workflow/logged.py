@@ -29,7 +29,12 @@ class Logged:
     def step(self, event: Event) -> None:
         level = "debug" if event.action in ("found", "started") else "info"
         facts: dict[str, Any] = {"number": event.number, "total": event.total}
-        facts |= {"table": event.step.table, "key": event.step.key, "title": event.step.title, "phase": event.step.phase}
+        facts |= {
+            "table": event.step.table,
+            "key": event.step.key,
+            "title": event.step.title,
+            "phase": event.step.phase,
+        }
         if event.action not in ("found", "started"):
             facts |= {"milliseconds": round(event.milliseconds, 1), "waited": round(event.waited, 1),
                       "tries": event.tries, "rows": event.rows}  # fmt: skip

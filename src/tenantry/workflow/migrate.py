@@ -85,7 +85,7 @@ def migrate(
         try:
             result = _apply(target, runner, steps, tally, options, findings, evidence)
         except BaseException as error:
-            note_end(session, run, error)
+            note_end(session.journal, run, error)
             raise
         session.journal.finish_run(run, exit_status=result.exit_status, outcome=result.outcome)
         return result
@@ -208,8 +208,9 @@ def refuse(findings: tuple[Finding, ...], *, force: bool) -> None:
     stopping = [finding for finding in findings if finding.refuses and not (force and finding.forcible)]
     if not stopping:
         return
+    stopping.sort(key=lambda finding: not finding.name.startswith("privilege-"))
     first = stopping[0]
-    privileges = all(finding.name.startswith("privilege-") for finding in stopping)
+    privileges = first.name.startswith("privilege-")
     error: Callable[..., TenantryError] = _TooFewPrivileges if privileges else Refused
     forcible = all(finding.forcible for finding in stopping)
     raise error(
@@ -223,14 +224,13 @@ class _TooFewPrivileges(TenantryError):
     status = ExitStatus.CONNECTION
 
 
-def note_end(session: Session, run: str, error: BaseException) -> None:
+def note_end(journal: Journal, run: str, error: BaseException) -> None:
     """Write into the journal how a run ended, if there still is a connection."""
-    if session.connection.closed or session.connection.broken:
-        return
     status = error.status if isinstance(error, TenantryError) else ExitStatus.FAILED
     if isinstance(error, KeyboardInterrupt):
         status = Interrupted.status
-    session.journal.finish_run(run, exit_status=status, outcome=str(error) or type(error).__name__)
+    with suppress(psycopg.OperationalError):
+        journal.finish_run(run, exit_status=status, outcome=str(error) or type(error).__name__)
 
 
 def _next(until: Phase) -> str:

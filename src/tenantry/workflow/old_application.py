@@ -53,7 +53,9 @@ def old_application(target: Target, preset: str, *, threads: int = 4, seed: int 
     tally, over = Tally(), threading.Event()
     workers = [
         threading.Thread(
-            target=_work, args=(as_role, preset, tally, over, random.Random(seed * 100 + number), number), daemon=True
+            target=_work,
+            args=(as_role, preset, tally, over, random.Random(seed * 100 + number), number),
+            daemon=True,
         )
         for number in range(threads)
     ]
@@ -81,11 +83,18 @@ def _work(
         choices, numbers = transactions(preset), itertools.count(1)
         while not over.is_set():
             name = f"demo-{number}-{next(numbers)}"
-            _run(connection, dice.choice(choices), {"pick": dice.random(), "other": dice.random(), "name": name}, tally)
+            _run(
+                connection,
+                dice.choice(choices),
+                {"pick": dice.random(), "other": dice.random(), "name": name},
+                tally,
+            )
             over.wait(PAUSE)
 
 
-def _run(connection: psycopg.Connection[Any], statements: tuple[bytes, ...], values: dict[str, Any], tally: Tally) -> None:
+def _run(
+    connection: psycopg.Connection[Any], statements: tuple[bytes, ...], values: dict[str, Any], tally: Tally
+) -> None:
     try:
         with connection.transaction():
             for statement in statements:

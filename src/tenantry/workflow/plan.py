@@ -81,7 +81,11 @@ def preview(target: Target, spec: Spec, options: MigrateOptions | None = None) -
         whole = _outline(session, options.until, command="migrate", exact=True)
         pending = tuple(planned for planned in whole.steps if not planned.in_force)
         outline = Outline(
-            command="migrate", database=whole.database, server=whole.server, steps=pending, undecided=whole.undecided
+            command="migrate",
+            database=whole.database,
+            server=whole.server,
+            steps=pending,
+            undecided=whole.undecided,
         )
         try:
             refuse_undecided(session)

@@ -11,6 +11,7 @@ from typing import Any
 
 import psycopg
 
+from tenantry.errors import Failed
 from tenantry.model.name import Name
 from tenantry.model.schema import Ours, Schema
 from tenantry.model.spec import Spec
@@ -82,10 +83,18 @@ def as_found(schema: Schema, entries: Mapping[str, Entry]) -> Schema:
 
 @contextmanager
 def opened(target: Target, *, run: str = "", purpose: str) -> Iterator[psycopg.Connection[Any]]:
-    """A connection for the block."""
+    """A connection for the block. Raises Failed where it is lost within."""
     connection = connect(target, run=run, purpose=purpose)
     try:
         yield connection
+    except psycopg.OperationalError as error:
+        if not (connection.closed or connection.broken):
+            raise
+        raise Failed(
+            "The connection to the server was lost",
+            remedy="Run the same command again once the server can be reached: it goes on where it stopped.",
+            details=str(error).splitlines(),
+        ) from error
     finally:
         connection.close()
 

@@ -21,8 +21,21 @@ from tenantry.postgres.journal import Entry, RunRecord
 from tenantry.postgres.locks import run_lock_held
 from tenantry.postgres.queries import read_queries
 from tenantry.steps import (
-    AdoptionTrigger, AssignmentTrigger, FixedTenant, ForeignKeyValid, InvokerView, LegacySightEnded, NotNull,
-    PartitionedIndex, ReferenceTrigger, RowSecurity, Step, TenantColumn, TenantForeignKey, TenantIndex, from_json,
+    AdoptionTrigger,
+    AssignmentTrigger,
+    FixedTenant,
+    ForeignKeyValid,
+    InvokerView,
+    LegacySightEnded,
+    NotNull,
+    PartitionedIndex,
+    ReferenceTrigger,
+    RowSecurity,
+    Step,
+    TenantColumn,
+    TenantForeignKey,
+    TenantIndex,
+    from_json,
 )  # fmt: skip
 from tenantry.workflow.plan import estimate
 from tenantry.workflow.session import Session, opened
@@ -81,7 +94,7 @@ def _tables(session: Session, done: frozenset[str]) -> Iterable[TableStatus]:
     owned = {one.table: one for one in ownership.owned}
     kinds = {ownership.tenant.name: "tenant"}
     kinds |= {name: "mixed" if one.mixed else "owned" for name, one in owned.items()}
-    kinds |= {name: "shared" for name in ownership.shared} | {name: "undecided" for name in ownership.undecided}
+    kinds |= dict.fromkeys(ownership.shared, "shared") | dict.fromkeys(ownership.undecided, "undecided")
     for name, kind in kinds.items():
         yield _table(session, name, kind, owned.get(name), families.get(name, []), done, progress.get(name))
 
@@ -132,7 +145,11 @@ def _without_tenant(session: Session, name: Name, column: str | None) -> int | N
         with session.connection.transaction():
             session.connection.execute(limit)
             row = session.connection.execute(query).fetchone()
-    except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable, psycopg.errors.InsufficientPrivilege):
+    except (
+        psycopg.errors.QueryCanceled,
+        psycopg.errors.LockNotAvailable,
+        psycopg.errors.InsufficientPrivilege,
+    ):
         return None
     return None if row is None else int(row[0])
 

@@ -45,7 +45,9 @@ def list_tenants(target: Target, spec: Spec) -> tuple[Tenant, ...]:
         return table.read()
 
 
-def add_tenant(target: Target, spec: Spec, slug: str, *, name: str = "", dry_run: bool = False) -> TenantChange:
+def add_tenant(
+    target: Target, spec: Spec, slug: str, *, name: str = "", dry_run: bool = False
+) -> TenantChange:
     """Add a tenant; without a `name`, the slug is its name.
 
     Raises Refused where there is a tenant of that slug, UsageError where the table wants what nobody can guess.
@@ -106,8 +108,12 @@ class _Table:
         self.name = self._name_column()
 
     def _name_column(self) -> str | None:
-        texts = [column.name for column in self.columns if _is_text(column) and column.name != self.tenant.slug]
-        wanted = [column for column in texts if column.lower() in ("name", "nome", "title", "label", "display_name")]
+        texts = [
+            column.name for column in self.columns if _is_text(column) and column.name != self.tenant.slug
+        ]
+        wanted = [
+            column for column in texts if column.lower() in ("name", "nome", "title", "label", "display_name")
+        ]
         return wanted[0] if wanted else None
 
     def read(self) -> tuple[Tenant, ...]:
@@ -183,7 +189,8 @@ class _Table:
             ) from error
         except psycopg.errors.InsufficientPrivilege as error:
             raise ConnectionFailed(
-                f"Too few privileges: {error.diag.message_primary}", remedy="Connect as the owner of the tables."
+                f"Too few privileges: {error.diag.message_primary}",
+                remedy="Connect as the owner of the tables.",
             ) from error
         except (psycopg.IntegrityError, psycopg.DataError) as error:
             raise UsageError(

@@ -1,0 +1,228 @@
+"""Bad input: one clear message, the right exit status, nothing changed."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable
+
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from conftest import Command, Outcome
+from servers import Database, Server
+
+COMMANDS = (("migrate",), ("status",), ("plan",), ("migrate", "--dry-run"))
+
+
+def assert_refused(outcome: Outcome, status: int, *words: str) -> None:
+    """It ended with `status`, and said all of `words` on standard error, without a traceback."""
+    assert outcome.status == status, outcome.stderr
+    assert "Traceback" not in outcome.stderr + outcome.stdout
+    assert outcome.stderr.startswith("tenantry: ")
+    for word in words:
+        assert word in outcome.stderr
+
+
+@pytest.fixture
+def unchanged(estoque: Database) -> Callable[[], None]:
+    """Call it at the end: the schema is what it was, and there is no journal."""
+    before = estoque.dump()
+
+    def check() -> None:
+        assert estoque.dump() == before
+        assert estoque.rows("SELECT to_regnamespace('tenantry')") == [(None,)]
+
+    return check
+
+
+@pytest.mark.parametrize("arguments", COMMANDS)
+def test_unreachable_server(shop: Command, arguments: tuple[str, ...]) -> None:
+    """Nobody listens: exit 3, and the password is told to nobody."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        dsn = f"postgresql://maria:s3cr3t@127.0.0.1:{held.getsockname()[1]}/shop"
+        outcome = shop(*arguments, "--dsn", dsn)
+    assert_refused(outcome, 3, "No connection", "127.0.0.1", "What to do")
+    assert "s3cr3t" not in outcome.stderr + "".join(path.read_text() for path in shop.folder.rglob("*.log"))
+
+
+def test_unresolvable_host(shop: Command) -> None:
+    """A host that there is not: exit 3."""
+    outcome = shop("status", dsn="postgresql://nobody.invalid/shop", environment={"PGCONNECT_TIMEOUT": "3"})
+    assert_refused(outcome, 3, "No connection", "nobody.invalid")
+
+
+def test_wrong_password(
+    shop: Command, crashable: Server, unchanged: Callable[[], None], command: Callable[[str], Command]
+) -> None:
+    """Exit 3; neither the wrong password nor the DSN that holds it is shown."""
+    crashable.execute("CREATE ROLE maria LOGIN PASSWORD 'right'")
+    hba = crashable.cluster.data / "pg_hba.conf"
+    hba.write_text("local all maria scram-sha-256\nlocal all all trust\n")
+    crashable.execute("SELECT pg_reload_conf()")
+    outcome = shop("migrate", dsn=make_conninfo(crashable.dsn(), user="maria", password="wr0ng-one"))
+    assert_refused(outcome, 3, "password authentication failed", "check the user and the password".capitalize())
+    assert "wr0ng-one" not in outcome.stderr + "".join(path.read_text() for path in shop.folder.rglob("*.log"))
+
+
+@pytest.mark.parametrize(
+    ("dsn", "status"),
+    [
+        ("postgresql://maria:s3cr3t@[host/shop", 2),
+        ("host=shop password='s3cr3t", 2),
+        ("host=shop pasword=s3cr3t", 2),
+        ("postgresql://maria:s3cr3t/more@host:1/shop", 3),
+    ],
+)
+def test_malformed_dsn(shop: Command, dsn: str, status: int) -> None:
+    """What cannot be read, or is read amiss, may be the password, and is not shown."""
+    outcome = shop("status", dsn=dsn)
+    assert outcome.status == status, outcome.stderr
+    assert "s3cr3t" not in outcome.stderr + outcome.stdout
+    assert "s3cr3t" not in shop("status", "--json", dsn=dsn).stdout
+
+
+def test_unknown_table(shop: Command, unchanged: Callable[[], None]) -> None:
+    """A table that the database has not: exit 2, with the nearest name."""
+    edit(shop, 'name   = "usuarios"', 'name   = "usuario"')
+    assert_refused(shop("migrate"), 2, "usuario", 'did you mean "public.usuarios"', "tenantry.toml")
+    unchanged()
+
+
+def test_misspelt_key(shop: Command, unchanged: Callable[[], None]) -> None:
+    """A key that there is not: exit 2, with its place and the nearest name."""
+    edit(shop, "setting =", "seting =")
+    assert_refused(shop("migrate"), 2, "[tenant]", "seting", 'did you mean "setting"')
+    unchanged()
+
+
+def test_spec_that_is_no_toml(shop: Command) -> None:
+    """Exit 2, with the line."""
+    edit(shop, "[tenant]", "[tenant")
+    assert_refused(shop("plan"), 2, "is not TOML", "line")
+
+
+def test_missing_spec(shop: Command) -> None:
+    """Exit 2, and how to come to one."""
+    (shop.folder / "tenantry.toml").unlink()
+    assert_refused(shop("status"), 2, "tenantry.toml", "tenantry discover")
+
+
+def test_unknown_preset(shop: Command) -> None:
+    """Exit 2, with the nearest name."""
+    assert_refused(shop("plan", "--preset", "estoqe"), 2, 'did you mean "estoque"')
+
+
+def test_config_and_preset(shop: Command) -> None:
+    """Two specs are one too many: exit 2."""
+    assert_refused(shop("plan", "--preset", "estoque", "--config", "tenantry.toml"), 2, "--config and --preset")
+
+
+def test_role_without_the_right_to_alter(
+    shop: Command, estoque: Database, role: Callable[..., str], unchanged: Callable[[], None]
+) -> None:
+    """A role that may only read and write rows: exit 3, naming what it lacks."""
+    clerk = role("LOGIN")
+    estoque.execute(f'GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO "{clerk}"')
+    before = estoque.dump()
+    outcome = shop("migrate", dsn=make_conninfo(estoque.dsn, user=clerk))
+    assert_refused(outcome, 3, clerk, "What to do")
+    assert estoque.dump() == before
+    assert estoque.rows("SELECT to_regnamespace('tenantry')") == [(None,)]
+
+
+def test_role_that_may_not_even_read(shop: Command, estoque: Database, role: Callable[..., str]) -> None:
+    """A role without any privilege: exit 3."""
+    stranger = role("LOGIN")
+    for arguments in (("migrate",), ("tenants", "list")):
+        assert_refused(shop(*arguments, dsn=make_conninfo(estoque.dsn, user=stranger)), 3)
+
+
+def test_postgresql_13(shop: Command, server_13: Server) -> None:
+    """A server that is too old: exit 3, and which it may be."""
+    assert_refused(shop("migrate", dsn=server_13.dsn()), 3, "PostgreSQL 13", "PostgreSQL 14 or newer")
+
+
+def test_empty_database(shop: Command, database: Database) -> None:
+    """Exit 2: nothing that the spec names is there."""
+    assert_refused(shop("migrate", dsn=database.dsn), 2, "there is no table")
+    assert_refused(shop("discover", dsn=database.dsn), 2, "There is no table")
+    assert database.rows("SELECT to_regnamespace('tenantry')") == [(None,)]
+
+
+def test_spec_for_another_database(shop: Command, unchanged: Callable[[], None]) -> None:
+    """Exit 2: the tables that it names are not here."""
+    for arguments in COMMANDS:
+        assert_refused(shop(*arguments, "--preset", "enterprise"), 2, "there is no table public.users")
+    unchanged()
+
+
+def test_tenant_column_of_the_wrong_type(shop: Command, estoque: Database) -> None:
+    """A column of that name is there, and is no tenant: exit 2, with both types."""
+    estoque.execute("ALTER TABLE usuarios ADD COLUMN tenant_id integer")
+    before = estoque.dump()
+    assert_refused(shop("migrate"), 2, "usuarios", "tenant_id", "integer", "uuid")
+    assert estoque.dump() == before
+
+
+def test_undecided_table(shop: Command, unchanged: Callable[[], None]) -> None:
+    """A table that the spec does not name: exit 4, and where to decide; a dry run says so and exits 0."""
+    edit(shop, '[[table]]\nname   = "produtos"\nshared = true\n', "")
+    assert_refused(shop("migrate"), 4, "public.produtos", "undecided", "tenantry.toml")
+    dry = shop("migrate", "--dry-run")
+    assert dry.status == 0
+    assert "would refuse" in dry.stdout
+    unchanged()
+
+
+def test_errors_as_json(shop: Command) -> None:
+    """With --json an error is the one document on standard output, wherever the option stands."""
+    for arguments in (("--json", "migrate"), ("migrate", "--json")):
+        outcome = shop(*arguments, "--preset", "nothing")
+        assert outcome.status == 2
+        assert outcome.stderr == ""
+        assert outcome.json["exit_status"] == 2
+        assert "nothing" in outcome.json["error"]["message"]
+        assert outcome.json["error"]["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("migrat",), "migrate"),
+        (("migrate", "--untl", "expand"), "--until"),
+        (("migrate", "--until", "nowhere"), "isolate"),
+        (("migrate", "--workers", "0"), "workers"),
+        (("migrate", "--lock-timeout", "-1"), "-1"),
+        (("migrate", "--free-space", "much"), "500MB"),
+        (("rollback", "--confirm", "--preserve-data"), "two ways"),
+        (("rollback", "--preset", "estoque"), "--preset"),
+        (("--preset", "estoque", "rollback"), "--preset"),
+        (("validate",), "validate"),
+        (("migrate", "--backup", "tables"), "--backup"),
+        (("sample", "estoqe"), 'did you mean "estoque"'),
+        (("sample", "estoque", "--faults", "orphan"), 'did you mean "orphans"'),
+    ],
+)
+def test_wrong_usage(shop: Command, arguments: tuple[str, ...], words: str) -> None:
+    """Exit 2 and what would be right, in both forms; what is not built yet is not taken for an option."""
+    assert_refused(shop(*arguments), 2, words)
+    document = json.loads(shop(*arguments, "--json").stdout)
+    assert document["exit_status"] == 2
+    assert words in document["error"]["message"] + document["error"]["remedy"] + str(document["error"]["details"])
+
+
+def test_log_folder_that_cannot_be_written(shop: Command, unchanged: Callable[[], None]) -> None:
+    """No log, no migration: exit 2 before anything is changed."""
+    (shop.folder / "logs").write_text("a file")
+    assert_refused(shop("migrate"), 2, "log", "--log-dir")
+    unchanged()
+
+
+def edit(shop: Command, old: str, new: str) -> None:
+    """Change the spec."""
+    path = shop.folder / "tenantry.toml"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
