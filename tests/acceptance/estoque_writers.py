@@ -317,14 +317,14 @@ class Clerk:
             self.session.wrote("estoque_alertas", alert, lote_id=lot, titulo=title, resolvido=False)
 
     def long(self) -> None:
-        """A transaction of a second or two, over which everything else goes on."""
+        """A transaction of a second, over which everything else goes on."""
         school, lot = self._place()
 
         def work() -> None:
             self._movement(lot, school, None)
-            threading.Event().wait(self.random.uniform(0.5, 1.5))
+            threading.Event().wait(self.random.uniform(0.4, 0.9))
             self._movement(lot, None, None)
-            self.run("pg_sleep", "SELECT pg_sleep(%s)", (self.random.uniform(0.1, 0.5),))
+            self.run("pg_sleep", "SELECT pg_sleep(%s)", (self.random.uniform(0.1, 0.4),))
 
         self._undoing(work)
 

@@ -56,13 +56,12 @@ class Book:
         """`keys`: the primary key of each table; `volatile`: the column that the table's own trigger sets on UPDATE."""
         self.keys = keys
         self.volatile = volatile
-        self.rows = {table: self._read(database, table, None) for table in keys}
+        self.rows = {table: self._read(database, table) for table in keys}
         self._lock = threading.Lock()
 
-    def _read(self, database: Database, table: str, columns: Sequence[str] | None) -> dict[Key, Row]:
+    def _read(self, database: Database, table: str) -> dict[Key, Row]:
         with database.connect() as connection:
-            what = sql.SQL(", ").join(map(sql.Identifier, columns)) if columns else sql.SQL("*")
-            cursor = connection.execute(sql.SQL("SELECT {} FROM {}").format(what, sql.SQL(table)))
+            cursor = connection.execute(sql.SQL("SELECT * FROM {}").format(sql.SQL(table)))
             names = [column.name for column in cursor.description or ()]
             rows = [dict(zip(names, row, strict=True)) for row in cursor]
         return {tuple(row[name] for name in self.keys[table]): row for row in rows}
@@ -87,7 +86,7 @@ class Book:
         """Rows that are not what they must be; empty where no write was lost and none was changed by another hand."""
         found = []
         for table, expected in self.rows.items():
-            actual = self._read(database, table, None)
+            actual = self._read(database, table)
             for key in expected.keys() | actual.keys():
                 if key not in actual:
                     found.append(f"{table} {key} is lost: {expected[key]}")
