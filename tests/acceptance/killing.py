@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,14 @@ def _die() -> None:
     time.sleep(60)
 
 
+def _stop(kill: Mapping[str, Any]) -> None:
+    """Die, or stand still until the test lets go on."""
+    if not kill["stops"]:
+        _die()
+    _say(stopped=True)
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
 def _kind(step: Any) -> str:
     return str(step.kind)
 
@@ -81,7 +89,7 @@ class _Reporter(Nobody):
         if event.action == self.kill.get("event") and self.kill["kind"] in ("", _kind(event.step)):
             self.seen += 1
             if self.seen == self.kill["number"]:
-                _die()
+                _stop(self.kill)
 
     def began(self, command: str, run: str) -> None:
         _say(began=command, run=run)
@@ -115,12 +123,12 @@ def _aim(kill: Mapping[str, Any], armed: threading.Event) -> dict[str, int]:
             counted["statements"] += matches
             hit = matches and counted["statements"] == number
         if hit and moment == "before":
-            _die()
+            _stop(kill)
         if hit and moment == "during":
             threading.Timer(kill["delay"], _die).start()
         result = execute(self, query, *arguments, **options)
         if hit and moment == "after":
-            _die()
+            _stop(kill)
         return result
 
     psycopg.Cursor.execute = watched  # type: ignore[method-assign,assignment]
@@ -131,7 +139,7 @@ def _perform(order: Mapping[str, Any]) -> int:
     """Run one command in this process and tell how it ended; its exit status."""
     kill, target = order["kill"], Target(order["dsn"])
     watcher = _Reporter(kill)
-    counted = _aim(kill, watcher.armed) if "statement" in kill else {}
+    counted = _aim(kill, watcher.armed) if kill.get("statement") is not None else {}
     # Small batches, so that a small table has many instants between them.
     sys.modules["tenantry.workflow.migrate"].BackfillOptions = partial(BackfillOptions, **order["batches"])
     try:
@@ -183,16 +191,8 @@ class Kill:
     moment: str = "before"
     delay: float = 0.0
 
-    @property
-    def order(self) -> dict[str, Any]:
-        if self.statement is None:
-            return {"event": self.event, "number": self.number, "kind": self.kind}
-        return {
-            "statement": self.statement,
-            "number": self.number,
-            "moment": self.moment,
-            "delay": self.delay,
-        }
+    stops: bool = False
+    """Stands still instead, until SIGCONT; not for the moment "during"."""
 
 
 @dataclass(slots=True)
@@ -245,7 +245,7 @@ class Killing:
         """Begin a run and return its pid at once."""
         order = {
             "command": command, "dsn": self.dsn, "spec": str(self.spec), "until": self.until,
-            "workers": self.workers, "batches": self.batches, "kill": kill.order if kill else {},
+            "workers": self.workers, "batches": self.batches, "kill": asdict(kill) if kill else {},
         }  # fmt: skip
         assert self.driver.stdin is not None
         self.driver.stdin.write(json.dumps(order) + "\n")

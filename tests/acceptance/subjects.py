@@ -54,6 +54,27 @@ class Subject:
         return ended
 
 
+def make_subject(
+    database: Database, name: str, folder: Path, process: subprocess.Popen[str], role: str, legacy: str, **batches: float
+) -> Subject:  # fmt: skip
+    """A database that was built as scene `name`, with its spec in `folder`."""
+    scene = SCENES[name]
+    killing = Killing(
+        driver=process,
+        dsn=database.dsn,
+        spec=scene.write_spec(folder, role, legacy),
+        batches={"first_batch": 2, "unit": 16, "batch_seconds": 0.001} | batches,
+    )
+    return Subject(
+        database=database,
+        killing=killing,
+        role=role,
+        tenant_table=scene.tenant_table,
+        dump=database.dump(),
+        rows=checksums(database),
+    )
+
+
 @pytest.fixture
 def subject(
     template: Callable[..., Database],
@@ -62,27 +83,18 @@ def subject(
     process: subprocess.Popen[str],
 ) -> Iterator[Callable[..., Subject]]:
     """`subject("harbour")` is a fresh copy of that scene's database, ready to be killed."""
-
     legacy = role(name="legacy")
-    made: list[Killing] = []
+    made: list[Subject] = []
 
     def make(name: str, **batches: float) -> Subject:
-        scene = SCENES[name]
-        database = template(f"killed {name}", scene.build)
+        database = template(f"killed {name}", SCENES[name].build)
         application = role(create=False, name="app")
-        killing = Killing(
-            driver=process, dsn=database.dsn, spec=scene.write_spec(tmp_path, application, legacy),
-            batches={"first_batch": 2, "unit": 16, "batch_seconds": 0.001} | batches,
-        )  # fmt: skip
-        made.append(killing)
-        return Subject(
-            database=database, killing=killing, role=application, tenant_table=scene.tenant_table,
-            dump=database.dump(), rows=checksums(database),
-        )  # fmt: skip
+        made.append(make_subject(database, name, tmp_path, process, application, legacy, **batches))
+        return made[-1]
 
     yield make
-    for killing in made:
-        killing.abandon()
+    for one in made:
+        one.killing.abandon()
 
 
 def undisturbed(subject: Callable[..., Subject], name: str) -> State:

@@ -148,7 +148,7 @@ def interrupted() -> Interrupted:
 
 def failure(relation: Name, error: psycopg.Error, connection: psycopg.Connection[Any]) -> Failed:
     """What an error of the server in the fill of `relation` means for the user."""
-    said = error.diag.message_primary or str(error).strip()
+    said = (error.diag.message_primary or str(error).strip() or type(error).__name__).splitlines()[0]
     if connection.closed:
         return Failed(f"The connection was lost while {relation} was being filled: {said}", remedy=AGAIN)
     context = (error.diag.context or "").splitlines()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -88,7 +89,7 @@ class Runner:
         entries, applied = self.journal.entries(), 0
         over = ended(entries)
         for number, step in enumerate(steps, start=1):
-            self._halt()
+            self.halt()
             entry = entries.get(step.key)
             if step.key in over or self.in_force(step, entry):
                 if entry is not None and entry.state == "running" and step.key not in over:
@@ -154,7 +155,7 @@ class Runner:
         """Revert our steps, the last first; with `keep`, those that hold tenants' values stay. The number reverted."""
         ordered = sorted(entries, key=lambda entry: entry.position, reverse=True)
         for number, entry in enumerate(ordered, start=1):
-            self._halt()
+            self.halt()
             step = from_json(entry.value)
             kept = keep and step.kept
             self._guarded(
@@ -196,24 +197,29 @@ class Runner:
     ) -> Outcome:  # fmt: skip
         def retrying(reason: str, pause: float) -> None:
             self.on_retry(f"{reason}; trying again in {pause:.1f} s")
-            self._halt()
+            self.halt()
 
         if any(statement.manner is Manner.VALIDATION for statement in statements):
             with _Cancellable(self):
                 return run_together(
                     self.connection, statements, patience=self.patience, prepare=prepare, finish=finish,
-                    retrying=retrying, ran=self.ran,
+                    retrying=retrying, sleep=self._pause, ran=self.ran,
                 )  # fmt: skip
         return run_together(
-            self.connection, statements, patience=self.patience, prepare=prepare, finish=finish, retrying=retrying,
-            ran=self.ran,
+            self.connection, statements, patience=self.patience, prepare=prepare, finish=finish,
+            retrying=retrying, sleep=self._pause, ran=self.ran,
         )  # fmt: skip
 
     # --- what goes wrong
 
-    def _halt(self) -> None:
+    def halt(self) -> None:
+        """Raises Interrupted where a stop was asked for."""
         if self.stop.is_set():
             raise Interrupted("Stopped between two steps", remedy="Run the same command again: it goes on from here.")
+
+    def _pause(self, seconds: float) -> None:
+        self.stop.wait(seconds)
+        self.halt()
 
     def interrupt(self) -> None:
         """Stop after the step or batch in hand; a long statement that can be cut short is."""
@@ -243,12 +249,12 @@ class Runner:
         )  # fmt: skip
 
     def _note_failure(self, step: Step, started: float, failure: TenantryError) -> None:
-        if self.connection.closed or self.connection.broken:
-            return
         milliseconds = (time.monotonic() - started) * 1000
-        self.journal.event(
-            run=self.run, key=step.key, action="failed", milliseconds=milliseconds, error=failure.message
-        )
+        # The server may be gone, which an idle connection learns only now.
+        with suppress(psycopg.OperationalError):
+            self.journal.event(
+                run=self.run, key=step.key, action="failed", milliseconds=milliseconds, error=failure.message
+            )
 
     def _explained(self, step: Step, error: psycopg.Error | TenantryError) -> TenantryError:
         """One sentence for what a step ran into."""
@@ -290,6 +296,8 @@ class _Cancellable:
 
     def __enter__(self) -> None:
         self.runner.cancellable = True
+        # Who asked before this found nothing to cancel.
+        self.runner.halt()
 
     def __exit__(self, *_: object) -> None:
         self.runner.cancellable = False

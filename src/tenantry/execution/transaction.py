@@ -61,11 +61,12 @@ def run_together(
     finish: Callable[[], None] = lambda: None,
     retrying: Callable[[str, float], None] = lambda reason, pause: None,
     ran: Callable[[Statement, float], None] = lambda statement, milliseconds: None,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> Outcome:
     """Run statements in one transaction, with `prepare` before and `finish` behind them in the same one.
 
     Locks that stop writers are waited for briefly, and the whole is tried again with growing pauses until it succeeds
-    or the budget is spent. `retrying` is told the reason and the pause in seconds, and
+    or the budget is spent. `retrying` is told the reason and the pause in seconds, which `sleep` then takes, and
     `ran` each statement and its milliseconds. Raises Failed, naming the blockers.
     """
     outcome = Outcome()
@@ -85,7 +86,7 @@ def run_together(
     try:
         for once in Retrying(
             retry=retry_if_exception_type(RETRIED), stop=stop_after_delay(patience.budget), reraise=True,
-            wait=wait_random_exponential(multiplier=0.2, max=15), before_sleep=before_sleep,
+            wait=wait_random_exponential(multiplier=0.2, max=15), before_sleep=before_sleep, sleep=sleep,
         ):  # fmt: skip
             with once:
                 attempt()

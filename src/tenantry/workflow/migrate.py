@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from tenantry.discovery.census import census
-from tenantry.errors import ExitStatus, Interrupted, Refused, TenantryError
+from tenantry.errors import ExitStatus, Refused, TenantryError
 from tenantry.execution.backfill import BackfillOptions, backfill
 from tenantry.execution.preflight import preflight
 from tenantry.execution.runner import Event, Runner
@@ -23,7 +23,7 @@ from tenantry.postgres.connect import Target, connect
 from tenantry.postgres.locks import hold_run_lock
 from tenantry.steps import Fill, Step, TenantColumn
 from tenantry.workflow.lookout import lookout
-from tenantry.workflow.session import Session, interruptible, opened
+from tenantry.workflow.session import Session, end_noted, interruptible, opened
 from tenantry.workflow.watcher import Nobody, Watcher
 
 
@@ -82,11 +82,8 @@ def migrate(
         findings, evidence = examine(session, runner.pending(steps), options, watcher)
         session.journal.install()
         session.journal.begin_run(run, f"migrate --until {options.until}")
-        try:
+        with end_noted(session.journal, run):
             result = _apply(target, runner, steps, tally, options, findings, evidence)
-        except BaseException as error:
-            note_end(session.journal, run, error)
-            raise
         session.journal.finish_run(run, exit_status=result.exit_status, outcome=result.outcome)
         return result
 
@@ -222,15 +219,6 @@ def refuse(findings: tuple[Finding, ...], *, force: bool) -> None:
 
 class _TooFewPrivileges(TenantryError):
     status = ExitStatus.CONNECTION
-
-
-def note_end(journal: Journal, run: str, error: BaseException) -> None:
-    """Write into the journal how a run ended, if there still is a connection."""
-    status = error.status if isinstance(error, TenantryError) else ExitStatus.FAILED
-    if isinstance(error, KeyboardInterrupt):
-        status = Interrupted.status
-    with suppress(psycopg.OperationalError):
-        journal.finish_run(run, exit_status=status, outcome=str(error) or type(error).__name__)
 
 
 def _next(until: Phase) -> str:

@@ -17,7 +17,7 @@ from tenantry.postgres.locks import hold_run_lock
 from tenantry.steps import Fill, GlobalUniqueDropped, from_json
 from tenantry.workflow.lookout import lookout
 from tenantry.workflow.migrate import Tally, stop
-from tenantry.workflow.session import interruptible, opened
+from tenantry.workflow.session import end_noted, interruptible, opened
 from tenantry.workflow.watcher import Nobody, Watcher
 
 
@@ -50,6 +50,7 @@ def rollback(target: Target, options: RollbackOptions | None = None, watcher: Wa
         if entries:
             journal.begin_run(run, "rollback --preserve-data" if options.preserve_data else "rollback --confirm")
         with (
+            end_noted(journal, run),
             interruptible(lambda: stop(runner, watcher)),
             lookout(target, connection.info.backend_pid, watcher, run=run),
         ):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
 
-from tenantry.errors import Failed
+from tenantry.errors import ExitStatus, Failed, Interrupted, TenantryError
 from tenantry.model.name import Name
 from tenantry.model.schema import Ours, Schema
 from tenantry.model.spec import Spec
@@ -97,6 +97,20 @@ def opened(target: Target, *, run: str = "", purpose: str) -> Iterator[psycopg.C
         ) from error
     finally:
         connection.close()
+
+
+@contextmanager
+def end_noted(journal: Journal, run: str) -> Iterator[None]:
+    """Write into the journal how the run ends, if it is by an error and there still is a connection."""
+    try:
+        yield
+    except BaseException as error:
+        status = error.status if isinstance(error, TenantryError) else ExitStatus.FAILED
+        if isinstance(error, KeyboardInterrupt):
+            status = Interrupted.status
+        with suppress(psycopg.Error):
+            journal.finish_run(run, exit_status=status, outcome=str(error) or type(error).__name__)
+        raise
 
 
 @contextmanager
