@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from acceptance import estoque_writers
+from acceptance import estoque_writers, network_writers
 from acceptance.writers import Application
 from servers import Database
 from tenantry.execution.runner import Event
@@ -112,3 +113,24 @@ def test_estoque(until: Phase, database: Database, role: Callable[..., str]) -> 
     watcher = Policed()
     application = estoque_writers.application(database, [owner, plain], 1, watcher.policed, pause=0.02)
     through(application, spec, until, watcher, estoque_writers.WRONG_TENANTS, Target(database.dsn))
+
+
+def network(database: Database, owner: str, plain: str, rows: int) -> None:
+    with database.connect() as connection:
+        connection.execute(f"GRANT ALL ON SCHEMA public TO {owner}; GRANT CREATE ON DATABASE {database.name} TO {owner}")
+        connection.execute(f"SET ROLE {owner}")
+        connection.execute(network_writers.SCHEMA.format(rows=rows))
+        connection.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {plain}")
+        connection.execute(f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {plain}")
+
+
+@pytest.mark.parametrize("until", [Phase.ENFORCE, Phase.ISOLATE])
+def test_network(until: Phase, database: Database, role: Callable[..., str]) -> None:
+    """Composite keys, partitions, deferred keys, a mixed table; migrated by the owner, who is no superuser."""
+    owner, plain, app = role(name="owner"), role(name="plain"), role("NOLOGIN", name="app")
+    network(database, owner, plain, rows=8_000)
+    legacy = json.dumps([owner, plain] if until is Phase.ISOLATE else [])
+    spec = Spec.parse(network_writers.SPEC.format(role=app, legacy=legacy))
+    watcher = Policed()
+    application = network_writers.application(database, [owner, plain], 1, watcher.policed, pause=0.02)
+    through(application, spec, until, watcher, network_writers.WRONG_TENANTS, Target(f"{database.dsn} user={owner}"))
