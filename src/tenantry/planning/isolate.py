@@ -71,9 +71,9 @@ def _grant(
 ) -> Step:
     held: tuple[Grant, ...] = () if table is None else table.grants
     revokes = tuple(
-        (grant.privilege, grant.grantor)
-        for grant in held
-        if grant.grantee == role and grant.privilege in never and grant.column is None
+        dict.fromkeys(
+            (grant.privilege, grant.grantor) for grant in held if grant.grantee == role and grant.privilege in never
+        )
     )
     return ApplicationGrants(phase=PHASE, table=name, role=role, grants=grants, revokes=revokes)
 

@@ -9,6 +9,7 @@ from psycopg import sql
 
 from tenantry.model.name import Name
 from tenantry.model.plan import Lock, LockMode, Statement
+from tenantry.steps.access import entries, restore
 from tenantry.steps.catalog import raw
 from tenantry.steps.step import Before, Step
 
@@ -92,8 +93,8 @@ class ApplicationGrants(Step):
     """What the application role may do with one relation, and what it may not.
 
     Grants come before revokes, and are taken back after what was revoked is granted again, so that an entry of the
-    access list never vanishes in between and keeps its place (hazard 16). `revokes` are (privilege, grantor): only the
-    grantor can take back what it gave.
+    access list never vanishes in between and keeps its place (hazard 16). `revokes` are (privilege, grantor), on the
+    relation or its columns: only the grantor can take back what it gave.
     """
 
     kind: Literal["grants"] = "grants"
@@ -111,54 +112,56 @@ class ApplicationGrants(Step):
         ending = f", revoke {', '.join(privilege for privilege, _ in self.revokes)}" if self.revokes else ""
         return f"grant {', '.join(self.grants) or 'nothing'} to {self.role}{ending}"
 
-    def _held(self) -> sql.Composed:
-        """The role's own privileges on the relation, each with its grantor."""
-        return sql.SQL(
-            "SELECT pg_catalog.upper(x.privilege_type) AS privilege, pg_catalog.pg_get_userbyid(x.grantor) AS grantor"
-            " FROM pg_catalog.pg_class c CROSS JOIN LATERAL pg_catalog.aclexplode(c.relacl) AS x"
-            " WHERE c.oid = {} AND x.grantee = (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = {})"
-        ).format(self.table.oid, sql.Literal(self.role))
-
     def definition(self) -> sql.Composable:
         # The session that plans this made sure that the role is in its access list itself, not through another role.
         return sql.SQL(
-            "SELECT pg_catalog.string_agg(held.privilege, ', ' ORDER BY held.privilege) FROM ({held}) AS held"
-            " HAVING pg_catalog.array_agg(held.privilege) @> {grants}::text[]"
-            " AND NOT EXISTS (SELECT FROM ({held}) AS held, pg_catalog.unnest({revokes}::text[]) AS r(privilege)"
-            " WHERE held.privilege = r.privilege)"
+            "WITH held AS (SELECT * FROM ({entries}) AS e WHERE e.grantee = {role})"
+            " SELECT coalesce(pg_catalog.string_agg(DISTINCT held.privilege, ', ' ORDER BY held.privilege), 'nothing')"
+            " FROM held WHERE held.on_column IS NULL"
+            " HAVING coalesce(pg_catalog.array_agg(held.privilege), '{{}}') @> {grants}::text[]"
+            " AND NOT EXISTS (SELECT FROM held WHERE held.privilege = ANY ({revokes}::text[]))"
         ).format(
-            held=self._held(), grants=sql.Literal(list(self.grants)),
+            entries=entries(self.table), role=sql.Literal(self.role), grants=sql.Literal(list(self.grants)),
             revokes=sql.Literal([privilege for privilege, _ in self.revokes]),
         )  # fmt: skip
 
     def record(self) -> sql.Composable:
+        """The whole access list, where the role is in it: what is revoked for a while loses its place."""
         return sql.SQL(
-            "SELECT pg_catalog.jsonb_build_object('held',"
-            " (SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(held.privilege, held.grantor)) FROM ({}) AS held))"
-        ).format(self._held())
+            "SELECT pg_catalog.jsonb_build_object('revoked', pg_catalog.to_jsonb({revokes}::text[]), 'owner',"
+            " (SELECT pg_catalog.pg_get_userbyid(c.relowner) FROM pg_catalog.pg_class c WHERE c.oid = {oid}), 'entries',"
+            " CASE WHEN pg_catalog.bool_or({role} IN (e.grantee, e.grantor))"
+            " THEN pg_catalog.jsonb_agg(pg_catalog.to_jsonb(e) ORDER BY e.place) END) FROM ({entries}) AS e"
+        ).format(
+            revokes=sql.Literal([privilege for privilege, _ in self.revokes]), oid=self.table.oid,
+            role=sql.Literal(self.role), entries=entries(self.table),
+        )  # fmt: skip
 
     def apply(self) -> tuple[Statement, ...]:
         statements = []
         if self.grants:
             statements.append(self._statement("GRANT {} ON {} {} TO {}", self.grants))
         for privilege, grantor in self.revokes:
-            statements.append(self._statement("REVOKE {} ON {} {} FROM {}", (privilege,), acting_as=grantor))
+            # CASCADE: what the role has handed on goes, too; it is on record.
+            statements.append(self._statement("REVOKE {} ON {} {} FROM {} CASCADE", (privilege,), acting_as=grantor))
         return tuple(statements)
 
     def revert(self, before: Before) -> tuple[Statement, ...]:
-        held = {(privilege, grantor) for privilege, grantor in before.get("held") or ()}
-        had = {privilege for privilege, _ in held}
+        listed = before.get("entries") or []
+        had = {
+            entry["privilege"] for entry in listed
+            if entry["on_column"] is None and entry["grantee"] == self.role and entry["grantor"] == before["owner"]
+        }  # fmt: skip
+        ours = tuple(privilege for privilege in self.grants if privilege not in had)
         there = sql.SQL(
             "SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {}) AND {} IS NOT NULL"
         ).format(sql.Literal(self.role), self.table.oid)
-        again = [
-            self._statement("GRANT {} ON {} {} TO {}", (privilege,), acting_as=grantor, when=there)
-            for privilege, grantor in self.revokes
-            if (privilege, grantor) in held
-        ]
-        ours = tuple(privilege for privilege in self.grants if privilege not in had)
-        away = [self._statement("REVOKE {} ON {} {} FROM {}", ours, when=there)] if ours else []
-        return (*again, *away)
+        if listed:
+            again = restore(
+                self.table, self.object, self.role, before=listed, ours=list(ours), revoked=before["revoked"]
+            )
+            return (Statement(sql=again, when=there, locks=(Lock(self.table, LockMode.ACCESS_SHARE),)),)
+        return (self._statement("REVOKE {} ON {} {} FROM {}", ours, when=there),) if ours else ()
 
     def _statement(
         self, template: str, privileges: tuple[str, ...], *, acting_as: str | None = None, when: sql.Composable | None = None
