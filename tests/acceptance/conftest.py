@@ -1,5 +1,5 @@
 """Fixtures of the tests that kill."""
 
-from acceptance.subjects import process, subject
+from acceptance.subjects import process, subject, undisturbed_big
 
-__all__ = ["process", "subject"]
+__all__ = ["process", "subject", "undisturbed_big"]

@@ -147,7 +147,8 @@ def _perform(order: Mapping[str, Any]) -> int:
             options = MigrateOptions(until=Phase(order["until"]), force=True, workers=order["workers"])
             result = migrate(target, Spec.read(Path(order["spec"])), options, watcher)
         else:
-            result = rollback(target, RollbackOptions(), watcher)
+            keep = order["command"] == "rollback --preserve-data"
+            result = rollback(target, RollbackOptions(preserve_data=keep), watcher)
     except TenantryError as error:
         _say(error=error.message, remedy=error.remedy, kind=type(error).__name__, **counted)
         return int(error.status)

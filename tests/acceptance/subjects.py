@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from acceptance.comparing import State, migrated_state
 from acceptance.killing import Ended, Kill, Killing, driver
 from acceptance.scenes import SCENES
 from acceptance.test_round_trip import checksums
-from servers import Database
+from servers import Database, Server
 
 
 @pytest.fixture(scope="session")
@@ -54,14 +55,31 @@ class Subject:
         return ended
 
 
+OWNED = """
+DO $$
+DECLARE found record;
+BEGIN
+  EXECUTE format('GRANT CREATE ON DATABASE %I TO the_owner', current_database());
+  FOR found IN SELECT oid::regnamespace AS name FROM pg_namespace WHERE nspname IN ('public', 'market') LOOP
+    EXECUTE format('ALTER SCHEMA %s OWNER TO the_owner', found.name);
+  END LOOP;
+  FOR found IN SELECT oid::regclass AS name FROM pg_class
+    WHERE relkind IN ('r', 'p', 'v') AND relnamespace::regnamespace::text IN ('public', 'market') LOOP
+    EXECUTE format('ALTER TABLE %s OWNER TO the_owner', found.name);
+  END LOOP;
+END $$
+"""
+
+
 def make_subject(
-    database: Database, name: str, folder: Path, process: subprocess.Popen[str], role: str, legacy: str, **batches: float
+    database: Database, name: str, folder: Path, process: subprocess.Popen[str], role: str, legacy: str,
+    user: str = "postgres", **batches: float,
 ) -> Subject:  # fmt: skip
-    """A database that was built as scene `name`, with its spec in `folder`."""
+    """A database that was built as scene `name`, with its spec in `folder`; `user` runs the commands."""
     scene = SCENES[name]
     killing = Killing(
         driver=process,
-        dsn=database.dsn,
+        dsn=make_conninfo(database.dsn, user=user),
         spec=scene.write_spec(folder, role, legacy),
         batches={"first_batch": 2, "unit": 16, "batch_seconds": 0.001} | batches,
     )
@@ -82,14 +100,21 @@ def subject(
     tmp_path: Path,
     process: subprocess.Popen[str],
 ) -> Iterator[Callable[..., Subject]]:
-    """`subject("harbour")` is a fresh copy of that scene's database, ready to be killed."""
+    """`subject("harbour")` is a fresh copy of that scene's database, ready to be killed; with owned=True its tables'
+    owner, who is no superuser and does not bypass row security, runs the commands."""
     legacy = role(name="legacy")
     made: list[Subject] = []
+    owners: list[str] = []
 
-    def make(name: str, **batches: float) -> Subject:
+    def make(name: str, *, owned: bool = False, **batches: float) -> Subject:
         database = template(f"killed {name}", SCENES[name].build)
-        application = role(create=False, name="app")
-        made.append(make_subject(database, name, tmp_path, process, application, legacy, **batches))
+        application, user = role(create=False, name="app"), "postgres"
+        if owned:
+            if not owners:
+                owners.append(role("LOGIN CREATEROLE", name="owner"))
+            user = owners[0]
+            database.execute(OWNED.replace("the_owner", user))
+        made.append(make_subject(database, name, tmp_path, process, application, legacy, user, **batches))
         return made[-1]
 
     yield make
@@ -97,8 +122,19 @@ def subject(
         one.killing.abandon()
 
 
-def undisturbed(subject: Callable[..., Subject], name: str) -> State:
+def undisturbed(subject: Callable[..., Subject], name: str, **how: bool) -> State:
     """What a run that nobody kills comes to."""
-    other = subject(name)
+    other = subject(name, **how)
     other.killing.complete("migrate")
     return other.migrated()
+
+
+@pytest.fixture
+def undisturbed_big(server: Server, subject: Callable[..., Subject]) -> State:
+    """What an undisturbed run makes of the big database, found once a worker."""
+    if server.major not in _undisturbed:
+        _undisturbed[server.major] = undisturbed(subject, "big estoque")
+    return _undisturbed[server.major]
+
+
+_undisturbed: dict[int, State] = {}

@@ -23,7 +23,6 @@ from acceptance.killing import (
     Kill,
 )
 from acceptance.subjects import Subject, undisturbed
-from servers import Server
 from tenantry.steps import AnyStep
 
 KINDS = {
@@ -47,8 +46,16 @@ def test_step_boundaries(name: str, stride: int, subject: Callable[..., Subject]
     boundaries(subject, name, stride)
 
 
-def boundaries(subject: Callable[..., Subject], name: str, stride: int) -> None:
-    expected, one = undisturbed(subject, name), subject(name)
+@pytest.mark.parametrize("name", ["bazaar", "harbour"])
+def test_as_the_owner(name: str, subject: Callable[..., Subject]) -> None:
+    """The same where the operator is held to the policies that it makes."""
+    one = boundaries(subject, name, 3, owned=True)
+    assert one.database.rows("SELECT count(*) FROM tenantry.runs WHERE username NOT LIKE 'owner%'") == [(0,)]
+
+
+def boundaries(subject: Callable[..., Subject], name: str, stride: int, *, owned: bool = False) -> Subject:
+    """Migrate and roll back, killed at each `stride`-th step."""
+    expected, one = undisturbed(subject, name, owned=owned), subject(name, owned=owned)
     kill = Kill(event="started", number=1 + stride)
     ended = one.chain("migrate", lambda: kill)
     steps = len([line for line in ended.lines if line.get("event") in ("found", "applied")])
@@ -56,6 +63,7 @@ def boundaries(subject: Callable[..., Subject], name: str, stride: int) -> None:
     assert_same(expected, one.migrated())
     one.chain("rollback", lambda: kill)
     one.assert_original()
+    return one
 
 
 @pytest.mark.parametrize("kind", kinds_of_steps())
@@ -89,6 +97,38 @@ def test_back_and_forth(name: str, subject: Callable[..., Subject]) -> None:
             # What a rollback has nothing to do for is in force without being ours: the proofs of keys that stand.
             missing = {step[0] for step in expected.journal} - {step[0] for step in back.journal}
             assert all("_valid:" in key for key in missing), (number, missing)
+    one.killing.complete("rollback")
+    one.assert_original()
+
+
+@pytest.mark.parametrize("name", ["bazaar", "harbour"])
+def test_values_are_kept(name: str, subject: Callable[..., Subject]) -> None:
+    """rollback --preserve-data, killed again and again, then migrate, killed again and again: whole again."""
+    expected, one = undisturbed(subject, name), subject(name)
+    one.killing.complete("migrate")
+    one.chain("rollback --preserve-data", lambda: Kill(event="started", number=9))
+    one.chain("migrate", lambda: Kill(event="started", number=9))
+    back = one.migrated()
+    assert (back.rows, back.ours) == (expected.rows, expected.ours)
+    one.chain("rollback", lambda: Kill(event="started", number=9))
+    one.assert_original()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rows_that_were_filled(seed: int, subject: Callable[..., Subject]) -> None:
+    """Killed in the fill of the user's own column, whose NULLs come back."""
+    generator = random.Random(seed)
+    one = subject("harbour", unit=2, first_batch=1)
+    one.killing.run("migrate", Kill(event="started", kind="fill", number=1))
+    for _ in range(2):
+        kill = Kill(
+            statement=BATCH, number=generator.randint(1, 3), moment=generator.choice(("during", "after")),
+            delay=generator.uniform(0, 0.003),
+        )  # fmt: skip
+        one.killing.run("migrate", kill)
+    if seed == 0:
+        one.killing.complete("migrate")
+    one.killing.run("rollback", Kill(statement="UPDATE ONLY.*SET.*NULL", number=1, moment="after"))
     one.killing.complete("rollback")
     one.assert_original()
 
@@ -134,17 +174,6 @@ def random_instants(subject: Callable[..., Subject], expected: State, seed: int,
     except AssertionError as error:
         raise AssertionError(f"seed {seed}, killed at {one.killing.kills}: {error}") from error
     print(f"seed {seed}, killed at: {one.killing.kills}")
-
-
-@pytest.fixture
-def undisturbed_big(server: Server, subject: Callable[..., Subject]) -> State:
-    """What an undisturbed run makes of the big database, found once a worker."""
-    if server.major not in _undisturbed:
-        _undisturbed[server.major] = undisturbed(subject, "big estoque")
-    return _undisturbed[server.major]
-
-
-_undisturbed: dict[int, State] = {}
 
 
 @pytest.mark.parametrize("seed", range(6))

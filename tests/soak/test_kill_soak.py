@@ -1,0 +1,30 @@
+"""kill -9, the long run: every boundary of both presets, and many more seeds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import pytest
+
+from acceptance.comparing import State
+from acceptance.subjects import Subject
+from acceptance.subjects import process as process
+from acceptance.subjects import subject as subject
+from acceptance.subjects import undisturbed_big as undisturbed_big
+from acceptance.test_kill import boundaries, random_instants
+from tenantry.presets import PRESETS
+
+SEEDS = int(os.environ.get("TENANTRY_SEEDS") or 24)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_boundary(preset: str, subject: Callable[..., Subject]) -> None:
+    """Killed after every single step, on the way there and on the way back."""
+    boundaries(subject, preset, 1)
+
+
+@pytest.mark.parametrize("seed", range(100, 100 + SEEDS))
+def test_random_instants(seed: int, subject: Callable[..., Subject], undisturbed_big: State) -> None:
+    """Thirty instants a seed."""
+    random_instants(subject, undisturbed_big, seed, kills=30)
