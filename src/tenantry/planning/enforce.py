@@ -15,9 +15,10 @@ from tenantry.model.schema import ForeignKey, Kind, Table, Unique
 from tenantry.planning.backfill import fill_steps
 from tenantry.planning.ground import Ground, Unit
 from tenantry.steps import (
-    FixedTenant, ForeignKeyValid, NotNull, NotNullCheck, NotNullCheckValid, PartitionedIndex, ReferenceTrigger, Step,
-    TenantForeignKey, TenantIndex,
+    ForeignKeyValid, NotNull, NotNullCheck, NotNullCheckValid, PartitionedIndex, ReferenceProof, ReferenceTrigger, Step,
+    TenantChange, TenantForeignKey, TenantIndex,
 )  # fmt: skip
+from tenantry.steps.reference import Reference
 
 PHASE = Phase.ENFORCE
 TENANT_KEY = "tenantry_tenant_fkey"
@@ -39,6 +40,7 @@ def enforce_steps(ground: Ground) -> Iterator[Step]:
         yield from fill_steps(ground, derived, PHASE, "sweep")
     for unit in ground.units():
         yield from tenant_keys_valid(ground, unit)
+        yield from _references_valid(ground, unit)
         for key, parent in ground.composite(unit):
             if not parent.late:
                 yield from composite_key_valid(ground, unit, key, parent, PHASE)
@@ -238,21 +240,36 @@ def reference_name(key: ForeignKey) -> str:
 
 
 def _references(ground: Ground) -> Iterator[Step]:
-    fixed: dict[Name, Owned] = {}
+    found: dict[Name, list[Reference]] = {}
     for unit in ground.units():
         for key, parent in ground.references(unit):
             if parent.mixed or parent.late:
-                hop = Hop(columns=key.columns, parent=key.parent, parent_columns=key.parent_columns,
-                          operators=key.operators, deferrable=key.deferrable)  # fmt: skip
+                hop = _hop(key)
                 yield ReferenceTrigger(
                     phase=PHASE, table=unit.name, name=reference_name(key), column=unit.owned.column, hop=hop,
                     parent_column=parent.column, owner=unit.table.owner, setting=ground.ownership.setting,
                     only_tenants=not parent.mixed, tree=unit.tree_names,
                 )  # fmt: skip
             if parent.mixed:
-                fixed[parent.table] = parent
-    for parent in fixed.values():
-        for unit in ground.units_of(parent):
-            yield FixedTenant(
-                phase=PHASE, table=unit.name, column=parent.column, owner=unit.table.owner, tree=unit.tree_names
-            )
+                reference = Reference(table=unit.name, column=unit.owned.column, hop=hop)
+                found.setdefault(parent.table, []).append(reference)
+    for unit in ground.units():
+        if unit.owned.table in found:
+            yield TenantChange(
+                phase=PHASE, table=unit.name, column=unit.owned.column, references=tuple(found[unit.owned.table]),
+                owner=unit.table.owner, tree=unit.tree_names,
+            )  # fmt: skip
+
+
+def _hop(key: ForeignKey) -> Hop:
+    return Hop(columns=key.columns, parent=key.parent, parent_columns=key.parent_columns, operators=key.operators,
+               deferrable=key.deferrable)  # fmt: skip
+
+
+def _references_valid(ground: Ground, unit: Unit) -> Iterator[Step]:
+    for key, parent in ground.references(unit):
+        if parent.mixed:
+            yield ReferenceProof(
+                phase=PHASE, table=unit.name, name=reference_name(key), column=unit.owned.column, hop=_hop(key),
+                parent_column=parent.column,
+            )  # fmt: skip

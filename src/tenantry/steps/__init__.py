@@ -14,7 +14,7 @@ from tenantry.steps.follow import FollowTrigger
 from tenantry.steps.index import PartitionedIndex, TenantIndex
 from tenantry.steps.keys import ForeignKeyValid, TenantForeignKey
 from tenantry.steps.not_null import NotNull, NotNullCheck, NotNullCheckValid
-from tenantry.steps.reference import FixedTenant, ReferenceTrigger
+from tenantry.steps.reference import ReferenceProof, ReferenceTrigger, TenantChange
 from tenantry.steps.role import ApplicationGrants, ApplicationRole, SchemaUsage
 from tenantry.steps.row_security import LegacySightEnded, RowSecurity
 from tenantry.steps.step import Before, Step
@@ -25,7 +25,7 @@ from tenantry.steps.view import InvokerView
 AnyStep = Annotated[
     TenantTableMade | TenantRow | AssignedRows | TenantColumn | AssignmentTrigger | AdoptionTrigger | FollowTrigger | Fill
     | TenantIndex | PartitionedIndex | NotNullCheck | NotNullCheckValid | NotNull | TenantForeignKey | ForeignKeyValid
-    | ReferenceTrigger | FixedTenant | ApplicationRole | SchemaUsage | ApplicationGrants | ContextDefault | RowSecurity
+    | ReferenceTrigger | ReferenceProof | TenantChange | ApplicationRole | SchemaUsage | ApplicationGrants | ContextDefault | RowSecurity
     | InvokerView | GlobalUniqueDropped | LegacySightEnded | TriggerEnded,
     Field(discriminator="kind"),
 ]  # fmt: skip
@@ -45,8 +45,8 @@ def from_json(data: Any) -> Step:
 
 __all__ = [
     "AdoptionTrigger", "ApplicationGrants", "ApplicationRole", "AssignedRows", "AssignmentTrigger", "Before",
-    "ContextDefault", "Fill", "FixedTenant", "FollowTrigger", "ForeignKeyValid", "GlobalUniqueDropped", "InvokerView",
-    "LegacySightEnded", "NotNull", "NotNullCheck", "NotNullCheckValid", "PartitionedIndex", "ReferenceTrigger",
-    "RelationFill", "RowSecurity", "SchemaUsage", "Step", "TenantColumn", "TenantForeignKey", "TenantIndex", "TenantRow",
+    "ContextDefault", "Fill", "FollowTrigger", "ForeignKeyValid", "GlobalUniqueDropped", "InvokerView",
+    "LegacySightEnded", "NotNull", "NotNullCheck", "NotNullCheckValid", "PartitionedIndex", "ReferenceProof", "ReferenceTrigger",
+    "RelationFill", "RowSecurity", "SchemaUsage", "Step", "TenantChange", "TenantColumn", "TenantForeignKey", "TenantIndex", "TenantRow",
     "TenantTableMade", "TriggerEnded", "from_json", "to_json",
 ]  # fmt: skip

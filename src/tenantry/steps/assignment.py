@@ -14,7 +14,7 @@ from psycopg import sql
 
 from tenantry.model.name import Name, shortened
 from tenantry.model.plan import Lock, LockMode, Statement
-from tenantry.steps.catalog import WORKSHOP, body, exists, identifiers, trigger_definition
+from tenantry.steps.catalog import WORKSHOP, body, exists, trigger_definition, unchanged
 from tenantry.steps.derivation import ByPath, Source, TenantReference, derived, equal
 from tenantry.steps.step import Before, Step
 
@@ -156,9 +156,7 @@ class AssignmentTrigger(Step):
         new = sql.SQL("NEW")
         same: sql.Composable = sql.SQL("")
         if self.watched:
-            same = sql.SQL(" AND ROW({}) IS NOT DISTINCT FROM ROW({})").format(
-                identifiers(self.watched, new), identifiers(self.watched, sql.SQL("OLD"))
-            )
+            same = sql.SQL(" AND {}").format(unchanged(self.watched))
         value = derived(self.sources, new) if self.sources else sql.SQL("NULL")
         default = self.tenant.key_of(self.fallback) if self.fallback is not None else sql.SQL("NULL")
         assign = _ASSIGN.format(column=column, same=same, value=value, default=default)

@@ -9,21 +9,23 @@ from psycopg import sql
 
 from tenantry.model.name import Name, shortened
 from tenantry.model.ownership import Hop
-from tenantry.model.plan import Lock, LockMode, Statement
+from tenantry.model.plan import Lock, LockMode, Manner, Statement
 from tenantry.steps.assignment import always, create_function, drop_trigger, function_name
-from tenantry.steps.catalog import WORKSHOP, trigger_definition
+from tenantry.steps.catalog import WORKSHOP, body, identifiers, trigger_definition, unchanged
 from tenantry.steps.derivation import equal
 from tenantry.steps.step import Before, Step
 
-FIXED = "tenantry_fixed_tenant"
+CHANGE = "tenantry_tenant_change"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceTrigger(Step):
     """A constraint trigger: the parent's tenant is the row's own, or the parent has none.
 
-    It needs no lock: a parent in a mixed table never changes its tenant (FixedTenant), and the user's own foreign key
-    keeps it from going away (hazard 12). SECURITY DEFINER, as the application role does not see the rows of others.
+    It locks the parent as the user's own foreign key has done, FOR KEY SHARE, for which TenantChange waits, and which
+    waits for it, to see then what was committed (hazard 12). A stricter level sees the row of the transaction's
+    beginning: there FOR SHARE fails, to be tried again, if the row has changed since. SECURITY DEFINER, as the
+    application role does not see the rows of others.
     `only_tenants`: until contract, a session without a tenant is an old application, which may write the parent first.
     """
 
@@ -65,18 +67,28 @@ class ReferenceTrigger(Step):
         message = sql.Literal(
             f"{self.table} ({', '.join(self.hop.columns)}) refers to another tenant's row of {self.hop.parent}"
         )
+        own = (*self.hop.columns, self.column)
         code = sql.SQL("""
+DECLARE
+  found {parent}.{parent_column}%TYPE;
 BEGIN
-  IF EXISTS (
-    SELECT FROM {parent} AS parent
-    WHERE {match} AND parent.{parent_column} IS DISTINCT FROM NEW.{column} AND parent.{parent_column} IS NOT NULL
-  ){guard} THEN
+  IF TG_OP = 'UPDATE' THEN
+    IF {same} THEN
+      RETURN NULL;
+    END IF;
+  END IF;
+  IF pg_catalog.current_setting('transaction_isolation') = 'read committed' THEN
+    SELECT parent.{parent_column} INTO found FROM {parent} AS parent WHERE {match} FOR KEY SHARE;
+  ELSE
+    SELECT parent.{parent_column} INTO found FROM {parent} AS parent WHERE {match} FOR SHARE;
+  END IF;
+  IF found IS DISTINCT FROM NEW.{column} AND found IS NOT NULL{guard} THEN
     RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation', MESSAGE = {message};
   END IF;
   RETURN NULL;
 END
 """).format(
-            parent=self.hop.parent.identifier,
+            parent=self.hop.parent.identifier, same=unchanged(own),
             match=equal(sql.SQL("parent"), self.hop.parent_columns, sql.SQL("NEW"), self.hop.columns, self.hop.operators),
             parent_column=sql.Identifier(self.parent_column), column=sql.Identifier(self.column),
             guard=guard, message=message,
@@ -101,51 +113,140 @@ END
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FixedTenant(Step):
-    """The tenant of a mixed table's row does not change, except in a fill of ours."""
+class ReferenceProof(Step):
+    """Rows that were there before the trigger refer to no other tenant's, either."""
 
-    kind: Literal["fixed_tenant"] = "fixed_tenant"
+    kind: Literal["reference_proof"] = "reference_proof"
+    name: str
     column: str
+    hop: Hop
+    parent_column: str
+    journaled = True
+
+    @property
+    def key(self) -> str:
+        return f"reference_proof:{self.table}:{self.name}"
+
+    @property
+    def title(self) -> str:
+        return f"prove that no row refers to another tenant's row of {self.hop.parent}"
+
+    def definition(self) -> sql.Composable:
+        # The trigger holds what the journal says was proved once.
+        return trigger_definition(self.table, self.name)
+
+    def apply(self) -> tuple[Statement, ...]:
+        message = sql.Literal(f"rows refer to another tenant's row of {self.hop.parent}")
+        child = sql.SQL("child")
+        code = sql.SQL("""
+DECLARE
+  wrong text;
+BEGIN
+  SELECT pg_catalog.format('%s rows, such as %s', pg_catalog.count(*), pg_catalog.min(ROW({columns})::text)) INTO wrong
+  FROM {table} AS child JOIN {parent} AS parent ON {match}
+  WHERE parent.{parent_column} IS NOT NULL AND parent.{parent_column} IS DISTINCT FROM child.{column}
+  HAVING pg_catalog.count(*) > 0;
+  IF wrong IS NOT NULL THEN
+    RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation', MESSAGE = {message}, DETAIL = wrong;
+  END IF;
+END
+""").format(
+            columns=identifiers((self.column, *self.hop.columns), child), table=self.table.identifier,
+            parent=self.hop.parent.identifier,
+            match=equal(sql.SQL("parent"), self.hop.parent_columns, child, self.hop.columns, self.hop.operators),
+            parent_column=sql.Identifier(self.parent_column), column=sql.Identifier(self.column), message=message,
+        )  # fmt: skip
+        locks = (Lock(self.hop.parent, LockMode.ACCESS_SHARE), Lock(self.table, LockMode.ACCESS_SHARE))
+        return (Statement(sql=sql.SQL("DO {}").format(body(code)), manner=Manner.VALIDATION, locks=locks),)
+
+    def revert(self, before: Before) -> tuple[Statement, ...]:
+        return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """Rows of `table` that point at a mixed table by `hop`; `column` holds their tenant."""
+
+    table: Name
+    column: str
+    hop: Hop
+
+    def check(self, parent: Name, message: sql.Composable) -> sql.Composed:
+        """The lock waits for those who insert a reference, and they for it; then what they committed is looked at."""
+        new, columns, operators = sql.SQL("NEW"), self.hop.parent_columns, self.hop.operators
+        return sql.SQL("""
+  PERFORM FROM {parent} AS parent WHERE {same} FOR UPDATE;
+  IF EXISTS (SELECT FROM {table} AS child WHERE {match} AND child.{column} IS DISTINCT FROM tenant) THEN
+    RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation', MESSAGE = {message},
+      HINT = 'Let these rows change their tenant or refer to another row first.';
+  END IF;""").format(
+            parent=parent.identifier, same=equal(sql.SQL("parent"), columns, new, columns, operators),
+            table=self.table.identifier, match=equal(new, columns, sql.SQL("child"), self.hop.columns, operators),
+            column=sql.Identifier(self.column), message=message,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantChange(Step):
+    """A row of a mixed table becomes a tenant's only while no row of another tenant refers to it.
+
+    Under READ COMMITTED alone: at the stricter levels the trigger would look with the eyes of the transaction's
+    beginning, and not see who has come to refer to the row since (hazard 12).
+    """
+
+    kind: Literal["tenant_change"] = "tenant_change"
+    column: str
+    references: tuple[Reference, ...]
     owner: str
     tree: tuple[Name, ...] = ()
 
     @property
     def key(self) -> str:
-        return f"fixed_tenant:{self.table}"
+        return f"tenant_change:{self.table}"
 
     @property
     def title(self) -> str:
-        return f"keep {self.column} of a row that others may point at"
+        return "give a row to a tenant only while no row of another refers to it"
 
     @property
     def function(self) -> Name:
-        return function_name(self.table, "fix")
+        return function_name(self.table, "change")
 
     def definition(self) -> sql.Composable:
-        return trigger_definition(self.table, FIXED)
+        return trigger_definition(self.table, CHANGE)
 
     def apply(self) -> tuple[Statement, ...]:
-        message = sql.Literal(f"the tenant of a row of {self.table} cannot change: other rows may refer to it")
+        message = sql.Literal(f"rows of other tenants refer to this row of {self.table}: its tenant cannot change")
+        level = sql.Literal(f"the tenant of a row of {self.table} changes under READ COMMITTED only")
         code = sql.SQL("""
+DECLARE
+  tenant {table}.{column}%TYPE := NEW.{column};
 BEGIN
-  IF NEW.{column} IS DISTINCT FROM OLD.{column}
-     AND pg_catalog.current_setting('tenantry.filling', true) IS DISTINCT FROM 'on' THEN
-    RAISE EXCEPTION USING ERRCODE = 'check_violation', MESSAGE = {message},
-      HINT = 'Delete the row and insert it again for the other tenant.';
+  IF tenant IS NULL OR tenant IS NOT DISTINCT FROM OLD.{column} THEN
+    RETURN NULL;
   END IF;
+  IF pg_catalog.current_setting('tenantry.filling', true) = 'on' THEN
+    RETURN NULL;
+  END IF;
+  IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
+    RAISE EXCEPTION USING ERRCODE = 'feature_not_supported', MESSAGE = {level};
+  END IF;{checks}
   RETURN NULL;
 END
-""").format(column=sql.Identifier(self.column), message=message)
+""").format(
+            table=self.table.identifier, column=sql.Identifier(self.column), level=level,
+            checks=sql.SQL("").join(reference.check(self.table, message) for reference in self.references),
+        )  # fmt: skip
         create = sql.SQL("CREATE TRIGGER {} AFTER UPDATE ON {} FOR EACH ROW EXECUTE FUNCTION {}()").format(
-            sql.Identifier(FIXED), self.table.identifier, self.function.identifier
+            sql.Identifier(CHANGE), self.table.identifier, self.function.identifier
         )
         locks = tuple(Lock(name, LockMode.SHARE_ROW_EXCLUSIVE) for name in (self.table, *self.tree))
         return (
             *create_function(self.function, self.owner, code),
-            *drop_trigger(self.table, FIXED, self.function, self.tree)[:1],
+            *drop_trigger(self.table, CHANGE, self.function, self.tree)[:1],
             Statement(sql=create, locks=locks),
-            *always(self.table, FIXED, self.tree),
+            *always(self.table, CHANGE, self.tree),
         )
 
     def revert(self, before: Before) -> tuple[Statement, ...]:
-        return drop_trigger(self.table, FIXED, self.function, self.tree)
+        return drop_trigger(self.table, CHANGE, self.function, self.tree)

@@ -23,7 +23,6 @@ from tenantry.postgres.queries import read_queries
 from tenantry.steps import (
     AdoptionTrigger,
     AssignmentTrigger,
-    FixedTenant,
     ForeignKeyValid,
     InvokerView,
     LegacySightEnded,
@@ -32,6 +31,7 @@ from tenantry.steps import (
     ReferenceTrigger,
     RowSecurity,
     Step,
+    TenantChange,
     TenantColumn,
     TenantForeignKey,
     TenantIndex,
@@ -42,10 +42,10 @@ from tenantry.workflow.session import Session, opened
 
 COUNTING_SECONDS = 2.0
 """How long a table may be counted for rows without a tenant."""
-_CONSTRAINTS = (NotNull, TenantForeignKey, ForeignKeyValid, ReferenceTrigger, FixedTenant)
+_CONSTRAINTS = (NotNull, TenantForeignKey, ForeignKeyValid, ReferenceTrigger, TenantChange)
 _INDEXES = (TenantIndex, PartitionedIndex)
 _COMPARED = (
-    AdoptionTrigger, AssignmentTrigger, FixedTenant, InvokerView, PartitionedIndex, ReferenceTrigger, RowSecurity,
+    AdoptionTrigger, AssignmentTrigger, InvokerView, PartitionedIndex, ReferenceTrigger, RowSecurity, TenantChange,
     TenantForeignKey, TenantIndex,
 )  # fmt: skip
 """Steps whose definition stays what it was once they are in force."""
