@@ -58,6 +58,8 @@ def status(target: Target, spec: Spec, *, runs: int = 5) -> Status:
     Raises UsageError where the spec does not fit the database, ConnectionFailed without a connection.
     """
     with opened(target, purpose="status") as connection:
+        # First, for what follows may have to wait for the same lock as the run, until that gives up for a moment.
+        busy, running = activities(connection), run_lock_held(connection)
         session = Session.begin(target, connection, spec)
         done = in_force(connection, session.plan.steps, session.entries, exact=False)
         # A step that nobody made, such as a role that was there before, is no beginning.
@@ -68,9 +70,9 @@ def status(target: Target, spec: Spec, *, runs: int = 5) -> Status:
             tables=tuple(_tables(session, done)),
             steps=(sum(step.key in done for step in session.plan.steps), len(session.plan.steps)),
             runs=tuple(_summary(record) for record in session.journal.runs(runs)),
-            activity=activities(connection),
+            activity=busy,
             altered=_altered(connection, session.entries, done),
-            running=run_lock_held(connection),
+            running=running,
         )
 
 

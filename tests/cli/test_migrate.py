@@ -1,0 +1,287 @@
+"""tenantry migrate, status and rollback, as processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import pytest
+
+from conftest import ROOT, Command
+from servers import Database, wait_until
+from tenantry.model.plan import Phase
+
+WORDS = {
+    Phase.EXPAND: "IN_PROGRESS",
+    Phase.BACKFILL: "DATA_MIGRATED",
+    Phase.ENFORCE: "DATA_MIGRATED",
+    Phase.ISOLATE: "SECURITY_ENABLED",
+    Phase.CONTRACT: "COMPLETED",
+}
+
+
+@pytest.mark.server
+def test_there_and_back(shop: Command, estoque: Database) -> None:
+    """Phase by phase: the status word, nothing altered, a second run finds all in force; back: the schema of before."""
+    before = estoque.dump()
+    assert shop("status", "--json").json["word"] == "NOT_STARTED"
+    for phase, word in WORDS.items():
+        outcome = shop("migrate", "--until", phase, "--json")
+        assert outcome.status == 0, outcome.stdout + outcome.stderr
+        assert outcome.stderr == ""
+        assert outcome.json["applied"] > 0
+        status = shop("status", "--json").json
+        assert (status["word"], status["altered"]) == (word, [])
+        assert status["runs"][0]["command"] == f"migrate --until {phase}"
+        assert shop("migrate", "--until", phase, "--json").json["applied"] == 0
+    assert shop("rollback", "--confirm", "--json").json["exit_status"] == 0
+    assert estoque.dump() == before
+    assert shop("status", "--json").json["word"] == "NOT_STARTED"
+    assert shop("housekeeping", "--purge").status == 0
+    assert estoque.rows("SELECT to_regnamespace('tenantry')") == [(None,)]
+
+
+def test_words_on_a_pipe(shop: Command) -> None:
+    """A line a step under the name of its phase, then what was done and what to do next; the log says the same."""
+    outcome = shop("migrate", "--until", "enforce")
+    assert outcome.status == 0, outcome.stderr
+    lines = outcome.stdout.splitlines()
+    assert [line for line in lines if line in list(Phase)] == ["expand", "backfill", "enforce"]
+    assert any("public.usuarios" in line and "add the column tenant_id" in line for line in lines)
+    assert re.search(r"^Done: \d+ steps applied", outcome.stdout, re.MULTILINE)
+    assert "\nNext: " in outcome.stdout
+    assert "\x1b" not in outcome.stdout
+    (log,) = shop.folder.glob("logs/migration-*.log")
+    assert str(log.relative_to(shop.folder)) in outcome.stdout
+    entries = [json.loads(line) for line in log.read_text().splitlines()]
+    applied = [entry for entry in entries if entry["event"] == "step applied"]
+    assert len(applied) == len([line for line in lines if line.startswith("  ✓ ")])
+    assert {entry["run"] for entry in entries} == {log.stem.removeprefix("migration-")}
+    assert entries[-1]["event"] == "done"
+
+
+def test_detailed_shows_each_statement_with_its_time(shop: Command) -> None:
+    """--detailed: the statements below their steps."""
+    outcome = shop("migrate", "--until", "expand", "--detailed")
+    assert re.search(r'^ +\d+\.\d ms  ALTER TABLE "public"."usuarios" ADD COLUMN', outcome.stdout, re.MULTILINE)
+
+
+def test_quiet(shop: Command) -> None:
+    """--quiet: the outcome, and nothing else."""
+    outcome = shop("migrate", "--quiet")
+    assert outcome.status == 0
+    (line,) = outcome.stdout.splitlines()
+    assert line.startswith("Done: ")
+
+
+def test_rollback_has_to_be_asked_for(shop: Command, estoque: Database) -> None:
+    """Without --confirm or --preserve-data it shows what it would do, changes nothing, and exits 4; --dry-run exits 0."""
+    assert shop("migrate", "--quiet").status == 0
+    dump = estoque.dump()
+    outcome = shop("rollback")
+    assert outcome.status == 4
+    assert 'DROP COLUMN IF EXISTS "tenant_id"' in outcome.stdout
+    assert "--confirm" in outcome.stderr
+    dry = shop("rollback", "--dry-run")
+    assert dry.status == 0
+    assert 'DROP COLUMN IF EXISTS "tenant_id"' in dry.stdout
+    kept = shop("rollback", "--dry-run", "--preserve-data")
+    assert 'DROP COLUMN IF EXISTS "tenant_id"' not in kept.stdout
+    assert estoque.dump() == dump
+    assert shop("rollback", "--preserve-data").status == 0
+    assert estoque.rows("SELECT count(*) FROM usuarios WHERE tenant_id IS NOT NULL")[0][0] > 0
+    assert shop("migrate", "--quiet").status == 0
+
+
+def test_nothing_to_roll_back(shop: Command) -> None:
+    """On an untouched database a rollback has nothing to do, and says so."""
+    assert shop("rollback").status == 0
+    outcome = shop("rollback", "--confirm")
+    assert outcome.status == 0
+    assert "nothing of ours was there" in outcome.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_while_it_waits(shop: Command, estoque: Database, number: int) -> None:
+    """Ctrl-C ends a run that waits for a lock: exit 130, how to go on, and going on works."""
+    with estoque.connect() as holder:
+        holder.execute("LOCK TABLE usuarios IN ROW EXCLUSIVE MODE")
+        process = shop.start("migrate")
+        wait_until(lambda: waits_for(shop, "usuarios"), seconds=30)
+        process.send_signal(number)
+        stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stdout + stderr
+    assert "Stopping after" in stdout
+    assert "Run the same command again" in stderr
+    assert estoque.rows("SELECT exit_status FROM tenantry.runs") == [(130,)]
+    assert shop("migrate", "--quiet").status == 0
+
+
+def waits_for(shop: Command, table: str) -> bool:
+    """Whether the log says that the run could not lock the table."""
+    return any("no lock within" in path.read_text() for path in shop.folder.glob("logs/*.log"))
+
+
+def test_a_lock_of_another(shop: Command, estoque: Database) -> None:
+    """The holder is named, the budget kept, exit 5; a status meanwhile names it, too."""
+    with estoque.connect() as holder:
+        holder.execute("LOCK TABLE usuarios IN ROW EXCLUSIVE MODE")
+        process = shop.start("migrate", "--lock-timeout", "3", "--lock-budget", "8")
+        seen: list[str] = []
+
+        def look() -> bool:
+            status = shop("status", "--json").json
+            seen.extend(name for activity in status["activity"] for name in activity["blockers"])
+            return bool(seen) or process.poll() is not None
+
+        wait_until(look, seconds=30)
+        stdout, stderr = process.communicate(timeout=60)
+        pid = holder.info.backend_pid
+    assert process.returncode == 5, stdout + stderr
+    assert f"pid {pid}" in stdout
+    assert f"pid {pid}" in stderr
+    assert any(f"pid {pid}" in name for name in seen), seen
+    assert shop("migrate", "--quiet").status == 0
+
+
+def test_a_second_run(shop: Command, estoque: Database) -> None:
+    """While one run goes on, another is refused, exit 4, and told who it is; status is not."""
+    with estoque.connect() as holder:
+        holder.execute("LOCK TABLE usuarios IN ROW EXCLUSIVE MODE")
+        process = shop.start("migrate")
+        wait_until(lambda: shop("status", "--json").json["running"], seconds=30)
+        second = shop("migrate")
+        assert second.status == 4
+        assert "Another run is going on" in second.stderr
+        purge = shop("housekeeping", "--purge")
+        assert purge.status == 4
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
+def test_a_reader_that_goes_away(shop: Command, estoque: Database) -> None:
+    """`tenantry migrate | head -1` migrates to its end, without a complaint."""
+    process = shop.start("migrate")
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr is not None
+    stderr = process.stderr.read()
+    assert process.wait(timeout=60) == 0
+    assert stderr == ""
+    assert shop("status", "--json").json["word"] == "SECURITY_ENABLED"
+
+
+def test_a_lost_connection(shop: Command, estoque: Database) -> None:
+    """Exit 5, one message, no traceback; the same command goes on."""
+    with estoque.connect() as holder:
+        holder.execute("LOCK TABLE usuarios IN ROW EXCLUSIVE MODE")
+        process = shop.start("migrate")
+        wait_until(lambda: waits_for(shop, "usuarios"), seconds=30)
+        estoque.rows(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND application_name ~ '^tenantry .* migrate$'"
+        )
+        stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 5, stdout + stderr
+    assert "Traceback" not in stdout + stderr
+    assert "connection" in stderr.lower()
+    assert shop("migrate", "--quiet").status == 0
+
+
+def test_the_unexpected(shop: Command, tmp_path: object) -> None:
+    """A mistake of ours: exit 5 with the name of the log, which has the traceback and no secret."""
+    program = (
+        "import sys, tenantry.workflow\n"
+        "def broken(*a, **k): raise ZeroDivisionError('password s3cr3t-one was divided by zero')\n"
+        "sys.modules['tenantry.workflow.plan'].Session = type('S', (), {'begin': staticmethod(broken)})\n"
+        "from tenantry.cli import main\nmain()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "plan", "--dsn", shop.dsn + " password=s3cr3t-one"],
+        cwd=shop.folder, env={**os.environ, "PYTHONPATH": str(ROOT / "src")}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 5, done.stderr
+    assert "Traceback" not in done.stderr
+    (log,) = shop.folder.glob("logs/plan-*.log")
+    assert str(log.relative_to(shop.folder)) in done.stderr
+    assert "ZeroDivisionError" in log.read_text()
+    assert "s3cr3t-one" not in done.stderr + log.read_text()
+
+
+def on_a_terminal(shop: Command, *arguments: str, columns: int) -> tuple[int, str]:
+    """Run the command on a pseudo-terminal; its exit status and all that it wrote."""
+    ours, theirs = pty.openpty()
+    environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "CI")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tenantry", *arguments, "--dsn", shop.dsn],
+        cwd=shop.folder, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+        env={**environment, "PYTHONPATH": str(ROOT / "src"), "TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": "24"},
+    )  # fmt: skip
+    shop.processes.append(process)  # type: ignore[arg-type]
+    os.close(theirs)
+    found: list[bytes] = []
+
+    def read() -> None:
+        with suppress(OSError):
+            while chunk := os.read(ours, 4096):
+                found.append(chunk)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    status = process.wait(timeout=90)
+    reader.join(timeout=5)
+    os.close(ours)
+    return status, b"".join(found).decode(errors="replace")
+
+
+@pytest.mark.parametrize("columns", [80, 40])
+def test_bars_on_a_terminal(shop: Command, estoque: Database, columns: int) -> None:
+    """Bars move, no line is wider than the terminal, and nothing of them stays behind."""
+    status, text = on_a_terminal(shop, "migrate", columns=columns)
+    assert status == 0, text
+    assert "━" in text
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "\n", text)
+    assert max(len(line) for line in re.split(r"[\r\n]+", plain)) <= columns
+    assert "Done: " in plain
+
+
+def test_no_color_on_a_terminal(shop: Command) -> None:
+    """--no-color: no colour, on a terminal either."""
+    _, text = on_a_terminal(shop, "status", "--no-color", columns=80)
+    assert not re.search(r"\x1b\[[0-9;]*3[0-9]m", text)
+
+
+def test_an_index_that_takes_long(shop: Command, estoque: Database) -> None:
+    """A build that waits for another's transaction says for whom."""
+    assert shop("migrate", "--until", "backfill", "--quiet").status == 0
+    with estoque.connect() as holder:
+        holder.execute("SELECT count(*) FROM escolas")
+        holder.execute("UPDATE escolas SET codigo = codigo WHERE id = 1")
+        process = shop.start("migrate", "--until", "enforce")
+        pid = holder.info.backend_pid
+        wait_until(
+            lambda: any(f"pid {pid}" in path.read_text() and '"activity"' in path.read_text()
+                        for path in shop.folder.glob("logs/*.log")),
+            seconds=30,
+        )  # fmt: skip
+        time.sleep(0.1)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0, stdout + stderr
+
+
+def test_without_an_environment(command: Callable[[str], Command]) -> None:
+    """Nothing names a database: exit 3, in one sentence."""
+    bare = command("")
+    outcome = bare("status", "--preset", "estoque", environment={"PGHOST": str(bare.folder), "PGPORT": "1"})
+    assert outcome.status == 3
+    assert "No connection" in outcome.stderr
