@@ -15,7 +15,7 @@ from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
 from tenantry.workflow import MigrateOptions, migrate
 
-APPLICATION, OWNER, LEGACY = "judged_application", "judged_owner", "judged_legacy"
+OWNER, LEGACY = "judged_owner", "judged_legacy"
 _made: dict[tuple[int, str, Phase], Judged] = {}
 
 Migrated = Callable[..., Judged]
@@ -76,6 +76,7 @@ def migrated_real(server: Server, realdb: Callable[[str], Database]) -> Migrated
 
 
 def finish(database: Database, target: Target, spec: Spec, until: Phase) -> Judged:
-    spec = of_role(spec, APPLICATION)
+    # A role of its own, so that its being made is among the steps.
+    spec = of_role(spec, f"{database.name} application")
     migrate(target, spec, MigrateOptions(until=until, force=True))
     return Judged(database=database, spec=spec)

@@ -182,9 +182,7 @@ class Judge:
         """Rule and place of each error and warning."""
         found = self("lint", database=database)
         return {
-            (one["rule_id"], one["location"])
-            for one in found["violations"]
-            if one["severity"] in ("error", "warning")
+            (one["rule_id"], one["location"]) for one in found["violations"] if one["severity"] in ("error", "warning")
         }
 
     def leaks(self, mode: str, database: Database) -> set[str]:
@@ -239,18 +237,14 @@ def test_uniques_that_tie_tenants_are_complained_of(migrated: Migrated, tmp_path
 # -- the prover
 
 
-def rewrite(
-    database: Database, change: Callable[[str], str], tables: tuple[str, ...] = (), only: str = ""
-) -> None:
+def rewrite(database: Database, change: Callable[[str], str], tables: tuple[str, ...] = (), only: str = "") -> None:
     """Change the expressions of all policies, or of those of `tables`, or of the one policy."""
     policies = database.rows("SELECT schemaname, tablename, policyname, qual, with_check FROM pg_policies")
     with database.connect() as connection:
         for schema, table, policy, using, check in policies:
             if (tables and f"{schema}.{table}" not in tables) or only not in ("", policy):
                 continue
-            statement = sql.SQL("ALTER POLICY {} ON {}").format(
-                sql.Identifier(policy), sql.Identifier(schema, table)
-            )
+            statement = sql.SQL("ALTER POLICY {} ON {}").format(sql.Identifier(policy), sql.Identifier(schema, table))
             for clause, text in ((" USING ({})", using), (" WITH CHECK ({})", check)):
                 if text is not None:
                     statement += sql.SQL(clause).format(sql.SQL(change(text)))
@@ -336,16 +330,14 @@ FAULTS = (
 )
 
 
-def test_faults_are_complained_of(
-    migrated: Migrated, new_database: Callable[..., Database], tmp_path: Path
-) -> None:
+def test_faults_are_complained_of(migrated: Migrated, new_database: Callable[..., Database], tmp_path: Path) -> None:
     """The linter sees each thing that we broke, or the facts behind its entry no longer hold."""
     judged = migrated("estoque")
     broken = Judged(database=new_database(judged.database.name), spec=judged.spec)
     expected = {(rule, f"public.{place}") for _, rule, place in FAULTS}
     assert not expected & judge(broken, tmp_path).complaints()
     for fault, _, _ in FAULTS:
-        broken.database.execute(fault.format(role=judged.role, app=APPLICATION, operator=OPERATOR))
+        broken.database.execute(fault.format(role=f'"{judged.role}"', app=APPLICATION, operator=OPERATOR))
     assert expected - judge(broken, tmp_path).complaints() == set()
 
 

@@ -97,16 +97,12 @@ def settings(manner: Manner) -> str:
     return f"SET LOCAL lock_timeout = {lock * 1000:.0f};\nSET LOCAL statement_timeout = {whole * 1000:.0f};"
 
 
-def scripts(
-    step: Step, direction: str, statements: Sequence[Statement], context: str = ""
-) -> Iterator[Script]:
+def scripts(step: Step, direction: str, statements: Sequence[Statement], context: str = "") -> Iterator[Script]:
     for alone, group in groupby(statements, key=lambda statement: statement.manner is Manner.CONCURRENT):
         together = tuple(group)
         if alone:
             for statement in together:
-                yield Script(
-                    step=step, direction=direction, manner=Manner.CONCURRENT, text=statement.text + ";"
-                )
+                yield Script(step=step, direction=direction, manner=Manner.CONCURRENT, text=statement.text + ";")
             continue
         manners = {statement.manner for statement in together}
         manner = Manner.VALIDATION if Manner.VALIDATION in manners else together[0].manner
@@ -119,9 +115,7 @@ def scripts(
             ]  # fmt: skip
         for statement in together:
             if statement.acting_as is not None:
-                lines.append(
-                    sql.SQL("SET LOCAL ROLE {};").format(sql.Identifier(statement.acting_as)).as_string(None)
-                )
+                lines.append(sql.SQL("SET LOCAL ROLE {};").format(sql.Identifier(statement.acting_as)).as_string(None))
             lines.append(statement.text + ";")
         text = "\n".join([*lines, "COMMIT;"])
         yield Script(step=step, direction=direction, manner=manner, text=text, context=context)
@@ -150,9 +144,7 @@ def all_scripts(judged: Judged) -> list[Script]:
             apply = list(scripts(step, "apply", step.apply(), checked.get(step.table, "")))
             if isinstance(step, NotNullCheck | NotNullCheckValid):
                 # squawk knows that SET NOT NULL is cheap behind a valid CHECK, where it sees that.
-                checked[step.table] = checked.get(step.table, "") + "".join(
-                    script.text + "\n" for script in apply
-                )
+                checked[step.table] = checked.get(step.table, "") + "".join(script.text + "\n" for script in apply)
             found += [script if isinstance(step, NotNull) else _alone(script) for script in apply]
             if isinstance(step, TenantColumn) and step.constant is not None:
                 found += scripts(step, "apply", inside(session.connection, step))
@@ -237,8 +229,7 @@ def test_what_squawk_would_refuse(
     found = [
         script
         for script in all_scripts(migrated("enterprise"))
-        if (script.direction, to_json(script.step)["kind"]) == ("apply", kind)
-        and good in script.context + script.text
+        if (script.direction, to_json(script.step)["kind"]) == ("apply", kind) and good in script.context + script.text
     ]
     assert found
     assert all(rule != one.rule for one in squawk(found, tmp_path / "good"))
