@@ -1,0 +1,55 @@
+"""Prints docs/commands.md, from the commands themselves: python docs/commands.py > docs/commands.md"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import typer
+
+from tenantry.cli import app
+from tenantry.cli.application import EXITS
+from tenantry.cli.options import PANEL
+
+
+def page() -> str:
+    """The page: what all commands have, then each command with its own options."""
+    root = typer.main.get_command(app)
+    lines = ["# Commands", "", "Made by docs/commands.py from the commands' own help; a test holds the two equal.", ""]
+    lines += [EXITS, "", "## Options of every command", "", "Before the command or behind it.", ""]
+    lines += _table([parameter for parameter in root.params if parameter.name not in ("help",)])
+    for path, command in commands(root, "tenantry"):
+        own = [one for one in command.params if getattr(one, "rich_help_panel", None) != PANEL and one.name != "help"]
+        lines += ["", f"## {path}", "", *_prose(command.help or "")]
+        if own:
+            lines += ["", *_table(own)]
+    return "\n".join(lines) + "\n"
+
+
+def commands(group: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Each command that does something, with its path."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, f"{path} {name}")
+        else:
+            yield f"{path} {name}", command
+
+
+def _prose(text: str) -> list[str]:
+    return [" ".join(paragraph.split()) + "\n" for paragraph in text.split("\n\n")][:-1] + [
+        " ".join(text.split("\n\n")[-1].split())
+    ]
+
+
+def _table(parameters: list[Any]) -> list[str]:
+    rows = ["| option | meaning |", "|---|---|"]
+    for parameter in parameters:
+        names = ", ".join(f"`{name}`" for name in parameter.opts) if parameter.opts[0].startswith("-") else ""
+        metavar = parameter.metavar or ""
+        shown = f"{names} {metavar}".strip() if names else f"{metavar or parameter.name}"
+        rows.append(f"| {shown} | {' '.join((parameter.help or '').split())} |".replace("|…", "…"))
+    return [row.replace("estoque|enterprise", "estoque or enterprise") for row in rows]
+
+
+if __name__ == "__main__":
+    print(page(), end="")

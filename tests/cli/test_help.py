@@ -1,0 +1,56 @@
+"""Every command and every option is documented."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import typer
+
+from conftest import ROOT, Command
+from tenantry.cli import app
+
+
+def commands(group: Any, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:
+    """Every command and group, with its path."""
+    found = [(path, group)]
+    for name, command in getattr(group, "commands", {}).items():
+        found += commands(command, (*path, name))
+    return found
+
+
+ALL = commands(typer.main.get_command(app))
+
+
+@pytest.mark.parametrize(("path", "command"), ALL, ids=[" ".join(path) or "tenantry" for path, _ in ALL])
+def test_documented(path: tuple[str, ...], command: Any) -> None:
+    """The command says what it does, and each option what it means."""
+    assert command.help
+    for parameter in command.params:
+        assert parameter.help, f"{' '.join(path)} {parameter.name}"
+
+
+def test_page() -> None:
+    """docs/commands.md is what docs/commands.py makes."""
+    made = subprocess.run(
+        [sys.executable, ROOT / "docs" / "commands.py"], capture_output=True, text=True, check=True
+    )
+    page = (ROOT / "docs" / "commands.md").read_text()
+    assert page == made.stdout
+    for path, command in ALL:
+        if not hasattr(command, "commands"):
+            assert f"## tenantry {' '.join(path)}\n" in page
+            assert all(option in page for parameter in command.params for option in parameter.opts)
+
+
+def test_help_of_the_process(command: Callable[[str], Command]) -> None:
+    """--help and --version exit 0; no command shows the help, and exits 2."""
+    tenantry = command("")
+    assert "migrate" in tenantry("--help").stdout
+    assert "--until" in tenantry("migrate", "-h").stdout
+    assert tenantry("--version").stdout.startswith("tenantry ")
+    bare = tenantry()
+    assert (bare.status, "Usage:" in bare.stdout) == (2, True)
