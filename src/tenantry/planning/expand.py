@@ -22,7 +22,10 @@ def expand_steps(ground: Ground) -> Iterator[Step]:
     yield from tenant_steps(ground)
     for owned in ground.ownership.owned:
         if owned.assignment is not None and owned.assignment.rows is not None:
-            yield AssignedRows(phase=PHASE, table=owned.table, name=ground.assigned(owned), rows=owned.assignment.rows)
+            yield AssignedRows(
+                phase=PHASE, table=owned.table, name=ground.assigned(owned), owner=ground.owner(owned.table),
+                rows=owned.assignment.rows,
+            )  # fmt: skip
     for owned in ground.ownership.owned:
         if not owned.given:
             yield _column(ground, owned)

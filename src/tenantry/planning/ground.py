@@ -87,6 +87,23 @@ class Ground:
     def operators(self, owner: str) -> tuple[str, ...]:
         return tuple(dict.fromkeys((self.operator, owner)))
 
+    def readers(self, name: Name) -> tuple[str, ...]:
+        """Owners of the tables whose triggers, which run as them, look at rows of this one or change them."""
+        root = self.ownership.heirs.get(name, name)
+        return tuple(dict.fromkeys(unit.table.owner for unit in self.units() if root in self._neighbours(unit)))
+
+    def _neighbours(self, unit: Unit) -> set[Name]:
+        """Tables that a unit's tenants come from or go to."""
+        owned = unit.owned
+        found = {hop.parent for path in owned.paths for hop in path.hops} | {key.parent for key, _ in self.references(unit)}
+        found |= {child.table for child in owned.children} | {self.ownership.tenant.name}
+        for other in self.units():
+            ends = {path.target for path in other.owned.paths} | {child.table for child in other.owned.children}
+            ends |= {key.parent for key, _ in self.references(other)} if owned.mixed else set()
+            if owned.table in ends:
+                found.add(other.owned.table)
+        return {self.ownership.heirs.get(name, name) for name in found}
+
     def filtered(self, roles: tuple[str, ...]) -> tuple[str, ...]:
         """Those of `roles` that row security would filter."""
         known = self.schema.roles

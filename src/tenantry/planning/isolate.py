@@ -96,7 +96,7 @@ def row_securities(ground: Ground, *, legacy: tuple[str, ...]) -> Iterator[RowSe
 def _row_security(
     ground: Ground, table: Name, column: str, owner: str, sight: Sight, legacy: tuple[str, ...]
 ) -> RowSecurity:
-    operators = ground.operators(owner)
+    operators = tuple(dict.fromkeys((*ground.operators(owner), *ground.readers(table))))
     return RowSecurity(
         phase=PHASE, table=table, column=column, type=ground.context_type, setting=ground.ownership.setting,
         sight=sight, role=ground.spec.application.role, operators=operators, filtered=ground.filtered(operators),

@@ -201,6 +201,7 @@ class AssignedRows(Step):
 
     kind: Literal["assigned_rows"] = "assigned_rows"
     name: Name
+    owner: str
     rows: tuple[tuple[str, ...], ...]
 
     @property
@@ -226,7 +227,9 @@ class AssignedRows(Step):
             sql.SQL("({})").format(sql.SQL(", ").join(map(sql.Literal, row))) for row in self.rows
         )
         insert = sql.SQL("INSERT INTO {} VALUES {}").format(self.name.identifier, rows)
-        return (Statement(sql=create), *((Statement(sql=insert),) if self.rows else ()))
+        # The table's triggers look into it as the table's owner.
+        grant = sql.SQL("GRANT SELECT ON {} TO {}").format(self.name.identifier, sql.Identifier(self.owner))
+        return Statement(sql=create), Statement(sql=grant), *((Statement(sql=insert),) if self.rows else ())
 
     def revert(self, before: Before) -> tuple[Statement, ...]:
         return (Statement(sql=sql.SQL("DROP TABLE IF EXISTS {}").format(self.name.identifier)),)
