@@ -7,6 +7,7 @@ than deadlock_timeout, so that a deadlock with the application is always broken 
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 
@@ -31,6 +32,11 @@ from tenantry.postgres.session import holders, relation_kinds
 RETRIED = (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled, psycopg.errors.DeadlockDetected)
 BEHIND_THE_FIRST = 0.5
 """Seconds to wait for a further lock while one is held: below deadlock_timeout, 1 s unless configured."""
+FIRST_LOOK = 0.1
+"""Seconds for which the first try waits for a further lock; each try waits as much longer. Who holds that lock and wants
+the one we hold does not let go of it before we do: many short tries find a moment, and keep writers waiting less."""
+BETWEEN_LOOKS = (0.1, 1.0)
+"""Seconds between such tries, drawn from this range: what they cost the writers does not grow, nor do the pauses."""
 VALIDATION_LOCK_TIMEOUT = 30.0
 
 
@@ -49,6 +55,8 @@ class Outcome:
     milliseconds: float = 0.0
     waited: float = 0.0
     tries: int = 0
+    crossed: bool = False
+    """True where the last try had a lock, and did not get a further one."""
     blocked_by: list[Blocker] = field(default_factory=list)
 
 
@@ -71,6 +79,10 @@ def run_together(
     """
     outcome = Outcome()
     started = time.monotonic()
+    growing = wait_random_exponential(multiplier=0.2, max=15)
+
+    def pause_after(state: RetryCallState) -> float:
+        return random.uniform(*BETWEEN_LOOKS) if outcome.crossed else growing(state)
 
     def before_sleep(state: RetryCallState) -> None:
         outcome.blocked_by = holders(connection, *_wanted(statements))
@@ -152,7 +164,8 @@ def _take(
     connection: psycopg.Connection[Any], locks: Sequence[Lock], timeout: float, outcome: Outcome
 ) -> None:
     """Take the locks in order, all within `timeout`; later statements of the transaction have what is left of it."""
-    deadline = time.monotonic() + timeout
+    deadline, look = time.monotonic() + timeout, min(FIRST_LOOK * outcome.tries, BEHIND_THE_FIRST)
+    outcome.crossed = False
     kinds = relation_kinds(connection, [lock.table for lock in locks])
     first = True
     for lock in locks:
@@ -160,14 +173,15 @@ def _take(
         if not lock.mode.blocks_writers or kinds.get(lock.table) not in ("r", "p"):
             continue
         left = max(deadline - time.monotonic(), 0.001)
-        wait = left if first else min(left, BEHIND_THE_FIRST)
+        wait = left if first else min(left, look)
         _limit(connection, wait, wait)
         started = time.monotonic()
         connection.execute(
             sql.SQL("LOCK TABLE ONLY {} IN {} MODE").format(lock.table.identifier, _mode(lock.mode))
         )
         outcome.waited = max(outcome.waited, (time.monotonic() - started) * 1000)
-        first = False
+        first, outcome.crossed = False, True
+    outcome.crossed = False
     left = max(deadline - time.monotonic(), 0.1)
     _limit(connection, min(left, BEHIND_THE_FIRST) if not first else left, max(left, timeout / 2))
 

@@ -55,7 +55,9 @@ class TenantForeignKey(Step):
         return constraint_definition(self.table, self.constraint, validated=False)
 
     def _locks(self, mode: LockMode) -> tuple[Lock, ...]:
-        names = dict.fromkeys((self.parent, *self.parent_tree, self.table, *self.tree))
+        # As writers of children take them: theirs, then by the key's check the parent's. The other way round we would
+        # hold the parent that they want while they hold the child that we want, and give up in nearly every try.
+        names = dict.fromkeys((self.table, *self.tree, self.parent, *self.parent_tree))
         return tuple(Lock(name, mode) for name in names)
 
     def apply(self) -> tuple[Statement, ...]:
