@@ -41,12 +41,12 @@ def plan(
         terminal.answer(**outline_document(outline))
         if format is Format.SQL:
             terminal.answer(
-                script=script(outline.database, outline.server, [planned.step for planned in outline.steps])
+                script=script(outline.database, outline.server, [planned.step for planned in outline.steps if not planned.in_force])
             )
     elif format is Format.JSON:
         terminal.write(json.dumps(outline_document(outline), ensure_ascii=False, indent=2) + "\n")
     elif format is Format.SQL:
-        terminal.write(script(outline.database, outline.server, [planned.step for planned in outline.steps]))
+        terminal.write(script(outline.database, outline.server, [planned.step for planned in outline.steps if not planned.in_force]))
     else:
         show_outline(terminal, outline)
     return ExitStatus.DONE

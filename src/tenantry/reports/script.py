@@ -8,7 +8,7 @@ from tenantry.model.plan import Manner, Phase, Statement
 from tenantry.steps import Fill, Step
 
 HEADER = """\
--- The plan for {database}, {server}, as tenantry migrate would apply it: {count} steps.
+-- The plan for {database}, {server}, as tenantry migrate would apply it: the {count} steps that are not in force.
 --
 -- migrate does more than this script can: it tries again where a lock is not to be had, fills in batches beside the
 -- running application, keeps a journal so that it can go on and go back, and refuses where rows are in doubt. What this
