@@ -202,7 +202,14 @@ def test_a_materialised_view_shows_all_tenants(database: Any, role: Callable[...
     assert names(isolate(database)) == set()
     run(database, "GRANT SELECT ON sums TO {0}", legacy)
     (found,) = named(isolate(database, "app_of_nobody", legacy), "materialized-view-granted")
-    assert legacy in found.message
+    assert legacy in found.message and not found.refuses
+
+
+def test_what_everybody_may_read_past_the_policies_refuses(database: Any) -> None:
+    """The application is one of them."""
+    database.execute(SHOP + "CREATE MATERIALIZED VIEW sums AS SELECT shop FROM orders; GRANT SELECT ON sums TO PUBLIC")
+    (found,) = named(isolate(database, "app_of_nobody"), "materialized-view-granted")
+    assert found.refuses and found.forcible
 
 
 def test_a_view_reads_as_its_owner_before_15(database: Any, role: Callable[..., str]) -> None:

@@ -82,13 +82,13 @@ KINDS: Mapping[str, Kind] = {
         fails=True,
     ),
     "select-star": Kind(
-        says="a prepared SELECT * of {table} fails once in each session: its plan has fewer columns",
-        remedy="name the columns, or let the driver prepare it again",
+        says="a prepared SELECT * of {table} fails in its session until it is prepared anew: its plan has fewer columns",
+        remedy="name the columns, or DEALLOCATE ALL or reconnect once it is there",
         fails=False,
     ),
     "returning-star": Kind(
-        says="a prepared RETURNING * of {table} fails once in each session: its plan has fewer columns",
-        remedy="name the columns, or let the driver prepare it again",
+        says="a prepared RETURNING * of {table} fails in its session until it is prepared anew: its plan has fewer columns",
+        remedy="name the columns, or DEALLOCATE ALL or reconnect once it is there",
         fails=False,
     ),
 }

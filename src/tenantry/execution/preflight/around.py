@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from tenantry.execution.preflight.passage import Relations, passages
 from tenantry.execution.preflight.scope import Scope
-from tenantry.execution.preflight.verdict import noted, warned
+from tenantry.execution.preflight.verdict import noted, refused, warned
 from tenantry.model.finding import Finding
 from tenantry.model.name import quoted
 from tenantry.model.schema import Kind
@@ -41,16 +41,18 @@ def _views(scope: Scope) -> Iterator[Finding]:
         if not others:
             continue
         names = ", ".join(others)
+        # What everybody may read, the application may.
+        report = refused if "PUBLIC" in others else warned
         if view.kind is Kind.MATERIALIZED_VIEW:
             roles = ", ".join("PUBLIC" if role == "PUBLIC" else quoted(role) for role in others)
-            yield warned(
+            yield report(
                 name="materialized-view-granted",
                 table=view.name,
                 message=f"{names} may read the materialised view {view.name}, of all tenants' rows",
                 remedy=f"REVOKE ALL ON {view.name} FROM {roles}",
             )
         elif scope.schema.major < SECURE_VIEWS:
-            yield warned(
+            yield report(
                 name="view-reads-as-owner",
                 table=view.name,
                 message=f"{names} may read the view {view.name}, which before 15 shows all tenants' rows",
