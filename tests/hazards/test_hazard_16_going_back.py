@@ -45,9 +45,7 @@ class Shops:
         self.schemas.append(case)
         names = f'SET search_path = "{case}", public;'
         self.database.execute(f'CREATE SCHEMA "{case}"; {names} {SHOP} {UNITS if units else ""} {script}')
-        self.tables += (
-            f'[[table]]\nname = \'"{case}".stores\'\npaths = [["owner"]]\nunique = {list(unique)}\n'
-        )
+        self.tables += f'[[table]]\nname = \'"{case}".stores\'\npaths = [["owner"]]\nunique = {list(unique)}\n'
         self.tables += f'[[table]]\nname = \'"{case}".sales\'\npaths = [["store"]]\n'
         if units:
             self.tables += f"[[table]]\nname = '\"{case}\".units'\nshared = true\n"
@@ -238,9 +236,7 @@ def test_a_careless_swap_shows(database: Database) -> None:
     """The constraint alone is not all that hung on it."""
     database.execute(TENANTS + SHOP + UNIQUES["comments"] + ";ALTER TABLE stores CLUSTER ON u")
     before = database.dump()
-    database.execute(
-        "ALTER TABLE stores DROP CONSTRAINT u; ALTER TABLE stores ADD CONSTRAINT u UNIQUE (name)"
-    )
+    database.execute("ALTER TABLE stores DROP CONSTRAINT u; ALTER TABLE stores ADD CONSTRAINT u UNIQUE (name)")
     assert database.dump() != before
 
 

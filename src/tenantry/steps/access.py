@@ -93,7 +93,9 @@ _ROWS = sql.SQL(
 )
 
 
-def restore(relation: Name, kind: str, role: str, *, before: list[Any], ours: list[str], revoked: list[str]) -> sql.Composed:
+def restore(
+    relation: Name, kind: str, role: str, *, before: list[Any], ours: list[str], revoked: list[str]
+) -> sql.Composed:
     """A DO block that takes `ours` from `role` and gives back the `revoked` privileges that it had, or had handed on,
     when the access list was `before`; what others have granted or revoked since stays as it is.
 
