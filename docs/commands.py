@@ -36,9 +36,7 @@ def commands(group: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 
 def _prose(text: str) -> list[str]:
-    return [" ".join(paragraph.split()) + "\n" for paragraph in text.split("\n\n")][:-1] + [
-        " ".join(text.split("\n\n")[-1].split())
-    ]
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n")).split("\n")
 
 
 def _table(parameters: list[Any]) -> list[str]:

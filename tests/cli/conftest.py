@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -26,9 +26,9 @@ def estoque(template: Callable[..., Database]) -> Database:
 
 
 @pytest.fixture
-def shop(estoque: Database, role: Callable[..., str], command: Callable[[str], Command]) -> Iterator[Command]:
+def shop(estoque: Database, role: Callable[..., str], command: Callable[[str], Command]) -> Command:
     """The command in a folder whose tenantry.toml is estoque's, with an application role of its own."""
     made = command(estoque.dsn)
     text = spec_path("estoque").read_text().replace("tenantry_app", role(create=False, name="app"))
     (made.folder / "tenantry.toml").write_text(text)
-    yield made
+    return made

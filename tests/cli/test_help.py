@@ -35,9 +35,7 @@ def test_documented(path: tuple[str, ...], command: Any) -> None:
 
 def test_page() -> None:
     """docs/commands.md is what docs/commands.py makes."""
-    made = subprocess.run(
-        [sys.executable, ROOT / "docs" / "commands.py"], capture_output=True, text=True, check=True
-    )
+    made = subprocess.run([sys.executable, ROOT / "docs" / "commands.py"], capture_output=True, text=True, check=True)
     page = (ROOT / "docs" / "commands.md").read_text()
     assert page == made.stdout
     for path, command in ALL:

@@ -84,7 +84,9 @@ def test_quiet(shop: Command) -> None:
 
 
 def test_rollback_has_to_be_asked_for(shop: Command, estoque: Database) -> None:
-    """Without --confirm or --preserve-data it shows what it would do, changes nothing, and exits 4; --dry-run exits 0."""
+    """Without --confirm or --preserve-data it shows what it would do, changes nothing, and exits 4; --dry-run
+    exits 0.
+    """
     assert shop("migrate", "--quiet").status == 0
     dump = estoque.dump()
     outcome = shop("rollback")
@@ -225,7 +227,7 @@ def on_a_terminal(shop: Command, *arguments: str, columns: int) -> tuple[int, st
     process = subprocess.Popen(
         [sys.executable, "-m", "tenantry", *arguments, "--dsn", shop.dsn],
         cwd=shop.folder, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
-        env={**environment, "PYTHONPATH": str(ROOT / "src"), "TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": "24"},
+        env={**environment, "PYTHONPATH": str(ROOT / "src"), "TERM": "xterm-256color", "COLUMNS": str(columns)},
     )  # fmt: skip
     shop.processes.append(process)  # type: ignore[arg-type]
     os.close(theirs)

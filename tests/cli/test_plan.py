@@ -18,7 +18,8 @@ def test_text(shop: Command, estoque: Database) -> None:
     assert outcome.status == 0
     for words in (
         "expand  ", "contract  ", 'ALTER TABLE "public"."usuarios" ADD COLUMN "tenant_id" uuid',
-        "-- locks ACCESS EXCLUSIVE on public.usuarios", "parameters $1 first, $2 past", "rows expected", "-- only where: ",
+        "-- locks ACCESS EXCLUSIVE on public.usuarios", "parameters $1 first, $2 past", "rows expected",
+        "-- only where: ",
         "by itself, outside a transaction",
     ):  # fmt: skip
         assert words in outcome.stdout

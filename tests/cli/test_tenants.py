@@ -29,16 +29,22 @@ def test_list_add_rename(shop: Command, estoque: Database) -> None:
 
 def test_columns_that_nobody_can_guess(shop: Command, estoque: Database) -> None:
     """A NOT NULL column that is no text wants a value: exit 2, and it is named; a text gets the name."""
-    estoque.execute("ALTER TABLE tenants ADD COLUMN uf text NOT NULL DEFAULT 'SP'; ALTER TABLE tenants ALTER uf DROP DEFAULT")
+    estoque.execute(
+        "ALTER TABLE tenants ADD COLUMN uf text NOT NULL DEFAULT 'SP'; ALTER TABLE tenants ALTER uf DROP DEFAULT"
+    )
     assert shop("tenants", "add", "um").status == 0
-    estoque.execute("ALTER TABLE tenants ADD COLUMN since date NOT NULL DEFAULT now(); ALTER TABLE tenants ALTER since DROP DEFAULT")
+    estoque.execute(
+        "ALTER TABLE tenants ADD COLUMN since date NOT NULL DEFAULT now(); ALTER TABLE tenants ALTER since DROP DEFAULT"
+    )
     outcome = shop("tenants", "add", "dois")
     assert (outcome.status, "since date" in outcome.stderr) == (2, True)
     assert estoque.rows("SELECT slug FROM tenants WHERE slug IN ('um', 'dois')") == [("um",)]
 
 
 def test_tenant_table_that_is_yet_to_be_made(shop: Command, estoque: Database) -> None:
-    """Before migrate makes the table there is nobody to list; then there is, and the default and quarantine are marked."""
+    """Before migrate makes the table there is nobody to list; then there is, and the default and quarantine
+    are marked.
+    """
     spec = shop.folder / "tenantry.toml"
     text = spec.read_text().split("[[table]]")[0]
     text = text.replace('table   = "tenants"', 'table = "prefeituras"\ncreate = true\ndefault = "principal"')

@@ -34,8 +34,8 @@ from tenantry.reports.log import Log
 ParserError: type[Exception] = typer.BadParameter.__mro__[2]
 
 EXITS = (
-    "Exit status: 0 done · 1 done, findings remain · 2 wrong usage, or a spec that does not fit · 3 no connection or too"
-    " few privileges · 4 refused, a person must decide · 5 failed part-way, run again · 130 interrupted, run again."
+    "Exit status: 0 done · 1 done, findings remain · 2 wrong usage, or a spec that does not fit · 3 no connection or"
+    " too few privileges · 4 refused, a person must decide · 5 failed part-way, run again · 130 interrupted, run again."
 )
 app = typer.Typer(
     name="tenantry", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,

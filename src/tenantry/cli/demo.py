@@ -23,15 +23,11 @@ from tenantry.workflow import demo as run_demo
 
 def demo(
     terminal: Terminal,
-    preset: Annotated[
-        str, typer.Option("--preset", metavar="NAME", help=f"{' or '.join(PRESETS)}.")
-    ] = "estoque",
+    preset: Annotated[str, typer.Option("--preset", metavar="NAME", help=f"{' or '.join(PRESETS)}.")] = "estoque",
     rows: Annotated[
         int, typer.Option("--rows", min=1, metavar="N", help="Movements; all tables grow with them.")
     ] = 20_000,
-    keep: Annotated[
-        bool, typer.Option("--keep", help="Keep the server's folder, and say where it is.")
-    ] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the server's folder, and say where it is.")] = False,
 ) -> ExitStatus:
     """Show the main job on a server of its own: an old application writes while its database is migrated.
 

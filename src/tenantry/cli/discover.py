@@ -11,6 +11,7 @@ from tenantry.cli.frame import target
 from tenantry.cli.terminal import Terminal
 from tenantry.discovery.proposal import Undecided
 from tenantry.errors import ExitStatus, Refused, UsageError
+from tenantry.workflow import Discovery
 from tenantry.workflow import discover as run_discover
 
 
@@ -27,10 +28,10 @@ def discover(
     ] = Undecided.ASK,
     output: Annotated[
         Path | None,
-        typer.Option("--output", metavar="FILE", show_default=False, help="Where to write the spec; standard output unless given."),
+        typer.Option("--output", metavar="FILE", show_default=False, help="The spec's file; unless given, it is printed."),
     ] = None,
     diagram: Annotated[
-        bool, typer.Option("--diagram", help="A Mermaid picture of the paths in the spec's place; with --output, beside it (.mmd).")
+        bool, typer.Option("--diagram", help="A Mermaid picture of the paths, in the spec's place or beside its file.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
 ) -> ExitStatus:  # fmt: skip
@@ -38,31 +39,27 @@ def discover(
     picture = output.with_suffix(".mmd") if output is not None and diagram else None
     for path in (output, picture):
         if path is not None and path.exists() and not force:
-            raise Refused(
-                f"{path} is there already", remedy="Name another file, or --force to write over it."
-            )
+            raise Refused(f"{path} is there already", remedy="Name another file, or --force to write over it.")
     with target(terminal) as database:
         found = run_discover(database, tenant_table=tenant_table, undecided=undecided)
-    if output is not None:
-        _write(output, found.text)
-    if picture is not None:
-        _write(picture, found.diagram)
+    _show(terminal, found, output, picture, diagram=diagram)
+    return ExitStatus.DONE
+
+
+def _show(terminal: Terminal, found: Discovery, output: Path | None, picture: Path | None, *, diagram: bool) -> None:
+    undecided = {decision.part.name: decision.part.undecided for decision in found.proposal.undecided}
+    terminal.answer(spec=found.text, diagram=found.diagram if diagram else None, output=output, undecided=undecided)
     if output is None:
         terminal.write(found.diagram if diagram else found.text)
-    open_tables = found.proposal.undecided
-    terminal.answer(
-        spec=found.text, diagram=found.diagram if diagram else None, output=output,
-        undecided={decision.part.name: decision.part.undecided for decision in open_tables},
-    )  # fmt: skip
-    if output is not None:
-        terminal.show(f"Wrote {output}" + (f" and {picture}" if picture is not None else "") + ".")
-        for decision in open_tables:
-            terminal.say(f"undecided {decision.part.name}: {decision.part.undecided}", style="yellow")
-        terminal.say(
-            f"Next: decide about {len(open_tables)} tables in {output}, then `tenantry plan`." if open_tables
-            else f"Next: read {output}, then `tenantry plan`."
-        )  # fmt: skip
-    return ExitStatus.DONE
+        return
+    _write(output, found.text)
+    if picture is not None:
+        _write(picture, found.diagram)
+    terminal.show(f"Wrote {output}" + (f" and {picture}" if picture is not None else "") + ".")
+    for name, reason in undecided.items():
+        terminal.say(f"undecided {name}: {reason}", style="yellow")
+    todo = f"decide about {len(undecided)} tables in {output}" if undecided else f"read {output}"
+    terminal.say(f"Next: {todo}, then `tenantry plan`.")
 
 
 def _write(path: Path, text: str) -> None:

@@ -18,9 +18,7 @@ from tenantry.postgres.dsn import secrets
 from tenantry.reports.log import Log
 
 
-def run(
-    name: str, settings: Settings, function: Callable[..., ExitStatus], arguments: dict[str, Any]
-) -> ExitStatus:
+def run(name: str, settings: Settings, function: Callable[..., ExitStatus], arguments: dict[str, Any]) -> ExitStatus:
     """Call a command; whatever it raises becomes one clear message and an exit status."""
     hidden = _secrets(settings)
     log = Log(settings.log_dir, command=name, run=new_run(), secrets=hidden)
@@ -47,9 +45,7 @@ def target(terminal: Terminal) -> Iterator[Target]:
 
 
 def _secrets(settings: Settings) -> tuple[str, ...]:
-    found = [
-        secret for dsn in (settings.dsn, os.environ.get("DATABASE_URL")) if dsn for secret in secrets(dsn)
-    ]
+    found = [secret for dsn in (settings.dsn, os.environ.get("DATABASE_URL")) if dsn for secret in secrets(dsn)]
     found += filter(None, (os.environ.get("PGPASSWORD"),))
     return tuple(dict.fromkeys(found))
 
@@ -58,9 +54,7 @@ def _explained(error: BaseException, terminal: Terminal) -> TenantryError:
     if isinstance(error, TenantryError):
         return error
     if isinstance(error, KeyboardInterrupt):
-        return Interrupted(
-            "Interrupted", remedy="Run the same command again: it goes on from where it stopped."
-        )
+        return Interrupted("Interrupted", remedy="Run the same command again: it goes on from where it stopped.")
     if isinstance(error, psycopg.Error):
         return _from_the_server(error, terminal)
     if isinstance(error, OSError) and error.filename is not None:
@@ -77,15 +71,14 @@ def _from_the_server(error: psycopg.Error, terminal: Terminal) -> TenantryError:
             f"Too few privileges: {said[0]}", remedy="Connect as the owner of the tables.", details=details
         )
     if error.sqlstate is None or isinstance(error, psycopg.OperationalError):
-        return Failed(
-            f"The connection was lost: {said[0]}", remedy="Run the same command again.", details=details
-        )
+        return Failed(f"The connection was lost: {said[0]}", remedy="Run the same command again.", details=details)
     return Failed(f"The server says: {said[0]}", remedy="Run the same command again.", details=details)
 
 
 def _unexpected(error: BaseException, terminal: Terminal) -> TenantryError:
     terminal.log.failure(error)
+    said = next(iter(str(error).splitlines()), "")
     return Failed(
-        f"Something went wrong that should not have ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})",
+        f"Something went wrong that should not have ({type(error).__name__}: {said})",
         remedy=f"Please report it with {terminal.log.path}. The same command can be run again.",
     )

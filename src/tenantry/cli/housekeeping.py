@@ -16,9 +16,7 @@ from tenantry.workflow import purge as run_purge
 
 def housekeeping(
     terminal: Terminal,
-    purge: Annotated[
-        bool, typer.Option("--purge", help="Drop the schema tenantry with the journal.")
-    ] = False,
+    purge: Annotated[bool, typer.Option("--purge", help="Drop the schema tenantry with the journal.")] = False,
     force: Annotated[
         bool,
         typer.Option(
@@ -36,9 +34,7 @@ def housekeeping(
             held, statements = run_purge(database, force=force, dry_run=dry_run)
     terminal.answer(held=held, purged=purge and not dry_run, statements=statements)
     if purge and not dry_run:
-        terminal.show(
-            "The schema tenantry is gone." if not held.steps else "The journal is gone; the migration stays."
-        )
+        terminal.show("The schema tenantry is gone." if not held.steps else "The journal is gone; the migration stays.")
         return ExitStatus.DONE
     terminal.show(_holdings(held))
     for statement in statements:
@@ -50,4 +46,5 @@ def _holdings(held: Household) -> str:
     if not held.installed:
         return "tenantry keeps nothing in this database."
     size = f"{held.bytes / (1 << 20):.1f} MB"
-    return f"The schema tenantry: {held.steps} steps in force, {held.runs} runs, {size}, {len(held.used)} functions in use."
+    used = f"{len(held.used)} functions in use"
+    return f"The schema tenantry: {held.steps} steps in force, {held.runs} runs, {size}, {used}."

@@ -20,33 +20,33 @@ from tenantry.workflow import MigrateOptions, Preview
 from tenantry.workflow import migrate as run_migrate
 from tenantry.workflow import preview as run_preview
 
+Until = Annotated[Phase, typer.Option("--until", help="Stop after this phase; contract runs only when asked for.")]
+Force = Annotated[
+    bool,
+    typer.Option(
+        "--force", help="Go on past refusals that name it; never past undecided tables, orphans or conflicts."
+    ),
+]
+Workers = Annotated[int, typer.Option("--workers", min=1, max=64, metavar="N", help="Sessions that fill a table.")]
+FreeSpace = Annotated[
+    int | None,
+    typer.Option(
+        "--free-space",
+        metavar="SIZE",
+        parser=options.size,
+        show_default=False,
+        help="Free disk space of the server, such as 500MB or 20GB, where it cannot be seen.",
+    ),
+]
+
 
 def migrate(
     terminal: Terminal,
-    until: Annotated[
-        Phase, typer.Option("--until", help="Stop after this phase; contract runs only when asked for.")
-    ] = Phase.ISOLATE,
+    until: Until = Phase.ISOLATE,
     dry_run: options.DryRun = False,
-    force: Annotated[
-        bool,
-        typer.Option(
-            "--force",
-            help="Go on past refusals that name it; never past undecided tables, orphans or conflicts.",
-        ),
-    ] = False,
-    workers: Annotated[
-        int, typer.Option("--workers", min=1, max=64, metavar="N", help="Sessions that fill a table.")
-    ] = 2,
-    free_space: Annotated[
-        int | None,
-        typer.Option(
-            "--free-space",
-            metavar="SIZE",
-            parser=options.size,
-            show_default=False,
-            help="Free disk space of the server, such as 500MB or 20GB, where it cannot be seen.",
-        ),
-    ] = None,
+    force: Force = False,
+    workers: Workers = 2,
+    free_space: FreeSpace = None,
     lock_timeout: options.LockTimeout = None,
     lock_budget: options.LockBudget = None,
     detailed: options.Detailed = False,

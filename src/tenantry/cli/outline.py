@@ -56,9 +56,7 @@ def show_outline(terminal: Terminal, outline: Outline) -> None:
         done = sum(planned.in_force for planned in steps)
         terminal.show("")
         terminal.show(
-            Text.assemble(
-                (str(phase), "bold"), f"  {len(steps)} steps" + (f", {done} in force" if done else "")
-            )
+            Text.assemble((str(phase), "bold"), f"  {len(steps)} steps" + (f", {done} in force" if done else ""))
         )
         for planned in steps:
             _show_step(terminal, planned)
@@ -77,9 +75,7 @@ def _show_step(terminal: Terminal, planned: Planned) -> None:
     step = planned.step
     mark = "✓" if planned.in_force else "·"
     facts = f"  ({planned.rows:,} rows expected)" if planned.rows is not None else ""
-    terminal.show(
-        Text.assemble((f"  {mark} ", "green"), (str(step.table), "cyan"), f"  {step.title}", (facts, "dim"))
-    )
+    terminal.show(Text.assemble((f"  {mark} ", "green"), (str(step.table), "cyan"), f"  {step.title}", (facts, "dim")))
     if step.note:
         terminal.show(Text(f"      note: {step.note}", style="yellow"))
     if planned.in_force and not terminal.settings.verbose:

@@ -13,6 +13,7 @@ from tenantry.cli.outline import outline_document, show_outline
 from tenantry.cli.terminal import Terminal
 from tenantry.errors import ExitStatus
 from tenantry.reports.script import script
+from tenantry.workflow import Outline
 from tenantry.workflow import plan as run_plan
 
 
@@ -40,13 +41,16 @@ def plan(
     if terminal.settings.json:
         terminal.answer(**outline_document(outline))
         if format is Format.SQL:
-            terminal.answer(
-                script=script(outline.database, outline.server, [planned.step for planned in outline.steps if not planned.in_force])
-            )
+            terminal.answer(script=_script(outline))
     elif format is Format.JSON:
         terminal.write(json.dumps(outline_document(outline), ensure_ascii=False, indent=2) + "\n")
     elif format is Format.SQL:
-        terminal.write(script(outline.database, outline.server, [planned.step for planned in outline.steps if not planned.in_force]))
+        terminal.write(_script(outline))
     else:
         show_outline(terminal, outline)
     return ExitStatus.DONE
+
+
+def _script(outline: Outline) -> str:
+    pending = [planned.step for planned in outline.steps if not planned.in_force]
+    return script(outline.database, outline.server, pending)

@@ -203,9 +203,7 @@ class Live(Lines):
     def step(self, event: Event) -> None:
         Lines.step(self, event)
         started = event.action == "started"
-        self.current(
-            f"{event.number}/{event.total} {event.step.table}: {event.step.title}" if started else ""
-        )
+        self.current(f"{event.number}/{event.total} {event.step.table}: {event.step.title}" if started else "")
 
     def activity(self, activity: Activity | None) -> None:
         if self._current is None or self.progress is None:
@@ -226,9 +224,7 @@ class Live(Lines):
     def started(self, relation: Name, total_pages: int) -> None:
         self.finished(relation, 0)
         bars = self.bars()
-        self._tasks[relation] = bars.add_task(
-            str(relation), total=total_pages or None, fill=Fill(pages=total_pages)
-        )
+        self._tasks[relation] = bars.add_task(str(relation), total=total_pages or None, fill=Fill(pages=total_pages))
 
     def advanced(self, relation: Name, pages: int, rows: int) -> None:
         bars = self.bars()

@@ -27,9 +27,7 @@ def rollback(
     ] = False,
     preserve_data: Annotated[
         bool,
-        typer.Option(
-            "--preserve-data", help="Keep the tenant columns with their values; take the rest away."
-        ),
+        typer.Option("--preserve-data", help="Keep the tenant columns with their values; take the rest away."),
     ] = False,
     dry_run: options.DryRun = False,
     lock_timeout: options.LockTimeout = None,

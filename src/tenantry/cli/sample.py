@@ -18,18 +18,14 @@ KINDS = "; ".join(f"{preset}: {', '.join(fault_kinds(preset))}" for preset in PR
 
 def sample(
     terminal: Terminal,
-    preset: Annotated[
-        str, typer.Argument(metavar="|".join(PRESETS), help="Which tables.", show_default=False)
-    ],
+    preset: Annotated[str, typer.Argument(metavar="|".join(PRESETS), help="Which tables.", show_default=False)],
     rows: Annotated[
         int, typer.Option("--rows", min=1, metavar="N", help="Movements; all tables grow with them.")
     ] = 20_000,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="The same seed gives the same rows.")] = 1,
     faults: Annotated[
         str,
-        typer.Option(
-            "--faults", metavar="KIND,…", help=f"Faulty rows to plant, or all. {KINDS}.", show_default=False
-        ),
+        typer.Option("--faults", metavar="KIND,…", help=f"Faulty rows to plant, or all. {KINDS}.", show_default=False),
     ] = "",
 ) -> ExitStatus:
     """Load a preset's tables with sample rows into an empty database."""

@@ -72,10 +72,7 @@ def _follow(terminal: Terminal, found: Status, look: Callable[[], Status]) -> No
 def shown(status: Status, terminal: Terminal) -> RenderableType:
     """The status for people."""
     lines = [*_activity(status)]
-    lines += [
-        Text(f"altered  {key}: somebody has changed or dropped it since", style="red")
-        for key in status.altered
-    ]
+    lines += [Text(f"altered  {key}: somebody has changed or dropped it since", style="red") for key in status.altered]
     lines += [_run(run) for run in status.runs]
     for line in lines:
         line.no_wrap, line.overflow = True, "ellipsis"
@@ -89,9 +86,9 @@ def shown(status: Status, terminal: Terminal) -> RenderableType:
 def _activity(status: Status) -> Iterator[Text]:
     busy = [activity for activity in status.activity if activity.state == "active" or activity.blockers]
     for activity in busy:
-        query = " ".join(activity.query.split())
+        query, who = " ".join(activity.query.split()), activity.application.removeprefix("tenantry ")
         yield Text.assemble(
-            ("now  ", "cyan"), f"{activity.application.removeprefix('tenantry ')} (pid {activity.pid}) {doing(activity)}",
+            ("now  ", "cyan"), f"{who} (pid {activity.pid}) {doing(activity)}",
             (f"  {duration(activity.seconds)}  {query}", "dim"),
         )  # fmt: skip
     if status.running and not busy:
@@ -103,9 +100,7 @@ def _tables(status: Status, *, width: int) -> Table:
     shown = range(len(headings)) if width >= NARROWEST else (0, 3, 5, 6, 7)
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
     for number in shown:
-        table.add_column(
-            headings[number], no_wrap=True, overflow="ellipsis", min_width=10 if number == 0 else None
-        )
+        table.add_column(headings[number], no_wrap=True, overflow="ellipsis", min_width=10 if number == 0 else None)
     whole = len({one.table.schema for one in status.tables}) > 1
     for one in status.tables:
         cells = (

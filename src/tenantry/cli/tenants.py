@@ -31,7 +31,7 @@ def list_(terminal: Terminal) -> ExitStatus:
 
 def add(
     terminal: Terminal, slug: Slug,
-    name: Annotated[str, typer.Option("--name", metavar="NAME", help="Its name for people; the slug unless given.")] = "",
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="Its name; the slug unless given.")] = "",
     dry_run: options.DryRun = False,
 ) -> ExitStatus:  # fmt: skip
     """Add a tenant."""

@@ -102,9 +102,7 @@ class Terminal:
         shown = details if self.settings.verbose else details[:SHOWN]
         lines += [Text(f"  {self.masked(detail)}") for detail in shown]
         if len(details) > len(shown):
-            lines.append(
-                Text(f"  … and {len(details) - len(shown)} more (--verbose shows them)", style="dim")
-            )
+            lines.append(Text(f"  … and {len(details) - len(shown)} more (--verbose shows them)", style="dim"))
         if error.remedy:
             lines.append(Text.assemble(("What to do: ", "cyan"), self.masked(_sentence(error.remedy))))
         if self.log.written:
@@ -120,9 +118,7 @@ class Terminal:
         for finding in findings:
             if finding.severity is Severity.INFO and not self.settings.verbose:
                 continue
-            style = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "dim"}[
-                finding.severity
-            ]
+            style = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "dim"}[finding.severity]
             word = "refuses" if finding.refuses else str(finding.severity)
             self.say(Text.assemble((f"{word:<8}", style), f" {finding.message}"))
             if finding.remedy:

@@ -49,17 +49,13 @@ def in_force(
     asked = [
         step
         for step in steps
-        if step.key not in over
-        and (not step.journaled or step.key in done)
-        and (exact or not isinstance(step, Fill))
+        if step.key not in over and (not step.journaled or step.key in done) and (exact or not isinstance(step, Fill))
     ]
     found = definitions(connection, asked)
     believed = {step.key for step in steps if isinstance(step, Fill) and not exact and step.key in done}
     known = {key for key, text in found.items() if text is not None} | believed | over
     # What takes away a step's work is not done before that step: there is nothing yet to be missing.
-    early = {
-        step.key for step in steps if step.key not in done and any(key not in known for key in step.ends)
-    }
+    early = {step.key for step in steps if step.key not in done and any(key not in known for key in step.ends)}
     return frozenset(known - early)
 
 

@@ -20,10 +20,7 @@ def activities(connection: psycopg.Connection[Any], pid: int | None = None) -> t
     """The sessions of runs in this database, or the one with `pid`: what they do and who keeps them waiting."""
     with connection.cursor(row_factory=dict_row) as cursor:
         sessions = cursor.execute(_QUERIES["sessions"], {"pid": pid}).fetchall()
-        builds = {
-            row["pid"]: _build(row)
-            for row in cursor.execute(_QUERIES["index_builds"], {"pid": pid}).fetchall()
-        }
+        builds = {row["pid"]: _build(row) for row in cursor.execute(_QUERIES["index_builds"], {"pid": pid}).fetchall()}
     return tuple(
         Activity(
             pid=row["pid"], application=row["application"], state=row["state"], query=row["query"],

@@ -72,7 +72,8 @@ def spec_path(preset: str) -> Path:
 def transactions(preset: str) -> tuple[tuple[bytes, ...], ...]:
     """What an application does that knows no tenants, each as the statements of one transaction.
 
-    They take the parameters `pick` and `other`, from 0 to 1, and `name`, a text that nobody else uses. Raises UsageError.
+    They take the parameters `pick` and `other`, from 0 to 1, and `name`, a text that nobody else uses. Raises
+    UsageError.
     """
     _check(preset)
     found: dict[str, list[bytes]] = {}

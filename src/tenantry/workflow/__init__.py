@@ -13,7 +13,8 @@ from tenantry.workflow.tenants import Tenant, TenantChange, add_tenant, list_ten
 from tenantry.workflow.watcher import Nobody, Several, Watcher
 
 __all__ = [
-    "Claim", "Demonstration", "Discovery", "Household", "Logged", "MigrateOptions", "Nobody", "Outline", "Planned", "Preview", "RollbackOptions",
-    "Several", "Tenant", "TenantChange", "Watcher", "add_tenant", "demo", "discover", "household", "list_tenants", "migrate",
-    "plan", "preview", "preview_rollback", "purge", "rename_tenant", "rollback", "sample", "status",
+    "Claim", "Demonstration", "Discovery", "Household", "Logged", "MigrateOptions", "Nobody", "Outline",
+    "Planned", "Preview", "RollbackOptions", "Several", "Tenant", "TenantChange", "Watcher", "add_tenant",
+    "demo", "discover", "household", "list_tenants", "migrate", "plan", "preview", "preview_rollback", "purge",
+    "rename_tenant", "rollback", "sample", "status",
 ]  # fmt: skip

@@ -86,7 +86,8 @@ Tell = Callable[[str], None]
 
 def demo(
     target: Target, *, preset: str = "estoque", rows: int = 20_000, watcher: Watcher | None = None,
-    chapter: Tell = lambda title: None, say: Tell = lambda sentence: None, claim: Callable[[Claim], None] = lambda claim: None,
+    chapter: Tell = lambda title: None, say: Tell = lambda sentence: None,
+    claim: Callable[[Claim], None] = lambda claim: None,
 ) -> Demonstration:  # fmt: skip
     """Load a preset into an empty database whose superuser we are, migrate it while an old application writes, show
     that tenants see their own rows alone, finish, and go all the way back.
@@ -137,12 +138,11 @@ class _Stage:
         with opened(self.target, purpose="demo") as connection:
             connection.execute(_QUERIES["old_role"])
         self.say(
-            f"{sum(loaded.rows.values()):,} rows in {len(loaded.rows)} tables, and an application with an ordinary role."
+            f"{sum(loaded.rows.values()):,} rows in {len(loaded.rows)} tables, and an application of an ordinary role."
         )
         found = discover(self.target).proposal
         kinds = Counter(
-            "undecided" if part.undecided else "shared" if part.shared else "owned"
-            for part in found.spec.table
+            "undecided" if part.undecided else "shared" if part.shared else "owned" for part in found.spec.table
         )
         counted = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
         self.say(f"discover proposes, from the foreign keys and what the rows say: {counted} tables.")
@@ -162,11 +162,9 @@ class _Stage:
         self.shown.longest_during = tally.longest_of.get(DURING, 0.0)
         self.say(
             f"The old application ran {tally.statements:,} statements. Its longest took"
-            f" {self.shown.longest_during * 1000:.0f} ms; before the migration {self.shown.longest_before * 1000:.0f} ms."
+            f" {self.shown.longest_during * 1000:.0f} ms; before it was {self.shown.longest_before * 1000:.0f} ms."
         )
-        self.holds(
-            f"none of its {tally.statements:,} statements failed", not tally.errors and tally.statements > 0
-        )
+        self.holds(f"none of its {tally.statements:,} statements failed", not tally.errors and tally.statements > 0)
         for error in dict.fromkeys(tally.errors[:3]):
             self.say(f"  {error}")
         allowed = self.spec.locks.timeout + self.shown.longest_before
@@ -207,13 +205,9 @@ class _Stage:
             self.shown.owned_rows, nobody = sights.all(), sights.rows(None)
         self.shown.sights = tuple(Sight(tenant=slug, rows=rows) for slug, rows in found.items())
         for slug, rows in sorted(found.items(), key=lambda item: -item[1])[:3]:
-            self.say(
-                f"As {self.spec.application.role}, {slug} sees {rows:,} of {self.shown.owned_rows:,} owned rows."
-            )
+            self.say(f"As {self.spec.application.role}, {slug} sees {rows:,} of {self.shown.owned_rows:,} owned rows.")
         self.holds("without a tenant the application sees no owned row", nobody == 0)
-        self.holds(
-            f"the tenant {NEWCOMER!r}, added just now, sees no row of the others", found[NEWCOMER] == 0
-        )
+        self.holds(f"the tenant {NEWCOMER!r}, added just now, sees no row of the others", found[NEWCOMER] == 0)
         self.holds(
             "what each tenant sees adds up to all owned rows",
             sum(found.values()) == self.shown.owned_rows > 0,
@@ -241,9 +235,7 @@ class _Stage:
         """The user's columns of each table."""
         with opened(self.target, purpose="demo") as connection:
             schema = Session.begin(self.target, connection, self.spec).schema
-        return {
-            table.name.name: [column.name for column in table.columns] for table in schema.tables.values()
-        }
+        return {table.name.name: [column.name for column in table.columns] for table in schema.tables.values()}
 
     def _checksums(self, columns: Mapping[str, list[str]]) -> dict[str, tuple[Any, ...] | None]:
         with opened(self.target, purpose="demo") as connection:
@@ -253,9 +245,9 @@ class _Stage:
 def _checksum(connection: psycopg.Connection[Any], table: str, columns: list[str]) -> tuple[Any, ...] | None:
     """The number of rows, and a sum over them that no order changes."""
     row = sql.SQL("ROW({})::text").format(sql.SQL(", ").join(map(sql.Identifier, columns)))
-    query = sql.SQL(
-        "SELECT count(*), sum(('x' || substr(md5({}), 1, 15))::bit(60)::bigint)::text FROM {}"
-    ).format(row, sql.Identifier("public", table))
+    query = sql.SQL("SELECT count(*), sum(('x' || substr(md5({}), 1, 15))::bit(60)::bigint)::text FROM {}").format(
+        row, sql.Identifier("public", table)
+    )
     return connection.execute(query).fetchone()
 
 
@@ -286,8 +278,6 @@ class _Sights:
             self.connection.execute("SET LOCAL row_security = on")
             if tenant is not None:
                 self.connection.execute(
-                    sql.SQL("SELECT set_config({}, {}, true)").format(
-                        sql.Literal(self.setting), sql.Literal(tenant)
-                    )
+                    sql.SQL("SELECT set_config({}, {}, true)").format(sql.Literal(self.setting), sql.Literal(tenant))
                 )
             return self.all()

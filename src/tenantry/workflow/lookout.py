@@ -24,9 +24,7 @@ def lookout(target: Target, pid: int, watcher: Watcher, *, run: str) -> Iterator
         yield
         return
     over = threading.Event()
-    thread = threading.Thread(
-        target=_look, args=(target, pid, watcher, run, over), name="lookout", daemon=True
-    )
+    thread = threading.Thread(target=_look, args=(target, pid, watcher, run, over), name="lookout", daemon=True)
     thread.start()
     try:
         yield

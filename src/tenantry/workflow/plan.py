@@ -99,9 +99,7 @@ def preview_rollback(target: Target, *, preserve_data: bool = False) -> tuple[Ou
     """What rollback would do, and the refusal that it would meet. Changes nothing."""
     with opened(target, purpose="plan") as connection:
         journal = Journal(connection)
-        entries = [
-            entry for entry in journal.entries().values() if not (preserve_data and entry.state == "kept")
-        ]
+        entries = [entry for entry in journal.entries().values() if not (preserve_data and entry.state == "kept")]
         planned = []
         for entry in sorted(entries, key=lambda entry: entry.position, reverse=True):
             step = from_json(entry.value)

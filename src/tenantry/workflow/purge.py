@@ -47,7 +47,7 @@ def purge(target: Target, *, force: bool = False, dry_run: bool = False) -> tupl
         if held.steps and not force:
             raise Refused(
                 f"The journal is what a rollback needs: {held.steps} steps of tenantry are in force",
-                remedy="Run `tenantry rollback --confirm` first. Or --force: the migration stays, and can never be rolled back.",
+                remedy="Run `tenantry rollback --confirm` first; --force gives up ever rolling back.",
             )
         statements = _statements(held)
         if not dry_run:

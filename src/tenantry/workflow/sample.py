@@ -11,9 +11,7 @@ from tenantry.workflow.session import opened
 ROWS = 20_000
 
 
-def sample(
-    target: Target, preset: str, *, rows: int = ROWS, seed: int = 1, faults: Collection[str] = ()
-) -> Loaded:
+def sample(target: Target, preset: str, *, rows: int = ROWS, seed: int = 1, faults: Collection[str] = ()) -> Loaded:
     """Load a preset into the schema public; `rows` is the number of movements, with which all tables grow.
 
     Raises UsageError for an unknown preset or fault, Refused where one of its names is taken.

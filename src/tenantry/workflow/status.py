@@ -182,8 +182,7 @@ def _altered(
     return tuple(
         step.key
         for step in asked
-        if now[step.key] is None
-        or (isinstance(step, _COMPARED) and now[step.key] != entries[step.key].definition)
+        if now[step.key] is None or (isinstance(step, _COMPARED) and now[step.key] != entries[step.key].definition)
     )
 
 

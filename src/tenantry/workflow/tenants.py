@@ -45,9 +45,7 @@ def list_tenants(target: Target, spec: Spec) -> tuple[Tenant, ...]:
         return table.read()
 
 
-def add_tenant(
-    target: Target, spec: Spec, slug: str, *, name: str = "", dry_run: bool = False
-) -> TenantChange:
+def add_tenant(target: Target, spec: Spec, slug: str, *, name: str = "", dry_run: bool = False) -> TenantChange:
     """Add a tenant; without a `name`, the slug is its name.
 
     Raises Refused where there is a tenant of that slug, UsageError where the table wants what nobody can guess.
@@ -96,9 +94,7 @@ class _Table:
         self.columns: tuple[Column, ...] = () if table is None else table.columns
         if table is None:
             # One that we made is no part of the schema as found.
-            row = self.connection.execute(
-                sql.SQL("SELECT {} IS NOT NULL").format(self.tenant.name.oid)
-            ).fetchone()
+            row = self.connection.execute(sql.SQL("SELECT {} IS NOT NULL").format(self.tenant.name.oid)).fetchone()
             if row is None or not row[0]:
                 raise UsageError(
                     f"There is no tenant table {self.tenant.name} yet",
@@ -108,17 +104,15 @@ class _Table:
         self.name = self._name_column()
 
     def _name_column(self) -> str | None:
-        texts = [
-            column.name for column in self.columns if _is_text(column) and column.name != self.tenant.slug
-        ]
-        wanted = [
-            column for column in texts if column.lower() in ("name", "nome", "title", "label", "display_name")
-        ]
+        texts = [column.name for column in self.columns if _is_text(column) and column.name != self.tenant.slug]
+        wanted = [column for column in texts if column.lower() in ("name", "nome", "title", "label", "display_name")]
         return wanted[0] if wanted else None
 
     def read(self) -> tuple[Tenant, ...]:
         name = sql.Identifier(self.name) if self.name is not None else sql.SQL("''")
-        query = sql.SQL("SELECT tenant.{}::text, tenant.{}::text, coalesce({}::text, '') FROM {} AS tenant ORDER BY 1").format(
+        query = sql.SQL(
+            "SELECT tenant.{}::text, tenant.{}::text, coalesce({}::text, '') FROM {} AS tenant ORDER BY 1"
+        ).format(
             sql.Identifier(self.tenant.slug), sql.Identifier(self.tenant.key), name, self.tenant.name.identifier
         )  # fmt: skip
         try:
@@ -167,7 +161,8 @@ class _Table:
                 remedy=f"INSERT the row into {self.tenant.name} yourself, or give these columns defaults.",
             )
         return sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
-            self.tenant.name.identifier, sql.SQL(", ").join(map(sql.Identifier, values)), sql.SQL(", ").join(values.values())
+            self.tenant.name.identifier, sql.SQL(", ").join(map(sql.Identifier, values)),
+            sql.SQL(", ").join(values.values()),
         )  # fmt: skip
 
     def rename(self, slug: str, new: str) -> sql.Composed:
