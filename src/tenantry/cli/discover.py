@@ -28,7 +28,7 @@ def discover(
     ] = Undecided.ASK,
     output: Annotated[
         Path | None,
-        typer.Option("--output", metavar="FILE", show_default=False, help="The spec's file; unless given, it is printed."),
+        typer.Option("--output", metavar="FILE", show_default=False, help="The spec's file; else it is printed."),
     ] = None,
     diagram: Annotated[
         bool, typer.Option("--diagram", help="A Mermaid picture of the paths, in the spec's place or beside its file.")
