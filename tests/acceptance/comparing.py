@@ -34,9 +34,7 @@ def migrated_state(database: Database, role: str, tenant_table: str) -> State:
     """`tenant_table` with the columns id and slug."""
     names = {role: "application_role"}
     if database.rows("SELECT to_regclass(%s) IS NOT NULL", [tenant_table]) == [(True,)]:
-        names |= {
-            key: f"key of {slug}" for key, slug in database.rows(f"SELECT id::text, slug FROM {tenant_table}")
-        }
+        names |= {key: f"key of {slug}" for key, slug in database.rows(f"SELECT id::text, slug FROM {tenant_table}")}
 
     def named(text: str | None) -> str | None:
         for found, name in names.items():
@@ -64,9 +62,7 @@ def _rows(database: Database, names: dict[str, str]) -> dict[str, Any]:
     """Per table the number of rows and a checksum of all columns, whatever the order of the rows."""
     found = {}
     for table, columns in database.rows(USER_TABLES):
-        row: sql.Composable = sql.SQL("ROW({})::text").format(
-            sql.SQL(", ").join(map(sql.Identifier, sorted(columns)))
-        )
+        row: sql.Composable = sql.SQL("ROW({})::text").format(sql.SQL(", ").join(map(sql.Identifier, sorted(columns))))
         for name, word in names.items():
             row = sql.SQL("replace({}, {}, {})").format(row, sql.Literal(name), sql.Literal(word))
         query = sql.SQL(

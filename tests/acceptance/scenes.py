@@ -64,11 +64,13 @@ CREATE TABLE readings (
 );
 CREATE TABLE parcels (id integer PRIMARY KEY, dock_id integer REFERENCES docks, weight numeric);
 INSERT INTO companies (slug, name) VALUES ('blue', 'Blue'), ('red', 'Red');
-INSERT INTO managers SELECT n, (SELECT id FROM companies ORDER BY slug OFFSET n % 2 LIMIT 1) FROM generate_series(1, 6) n;
+INSERT INTO managers SELECT n, (SELECT id FROM companies ORDER BY slug OFFSET n % 2 LIMIT 1)
+  FROM generate_series(1, 6) n;
 INSERT INTO docks SELECT n, m.id, CASE WHEN n % 3 = 0 THEN m.tenant_id END, 'dock ' || n
   FROM generate_series(1, 600) n JOIN managers m ON m.id = 1 + n % 6;
 INSERT INTO notices SELECT n, CASE WHEN n % 4 > 0 THEN 1 + n % 600 END, 'notice ' || n FROM generate_series(1, 80) n;
-INSERT INTO readings SELECT n, 1 + n % 600, CASE WHEN n % 5 = 0 THEN 4 * (1 + n % 20) END FROM generate_series(1, 2000) n;
+INSERT INTO readings SELECT n, 1 + n % 600, CASE WHEN n % 5 = 0 THEN 4 * (1 + n % 20) END
+  FROM generate_series(1, 2000) n;
 INSERT INTO parcels SELECT n, CASE WHEN n % 7 > 0 THEN 1 + n % 600 END, n FROM generate_series(1, 200) n;
 """
 HARBOUR_SPEC = """
@@ -121,26 +123,14 @@ def preset_scene(preset: str, rows: int) -> Scene:
         with database.connect() as connection:
             load(connection, preset=preset, rows=rows, seed=1)
 
-    text = (
-        spec_path(preset)
-        .read_text()
-        .replace("{", "{{")
-        .replace("}", "}}")
-        .replace('"tenantry_app"', '"{role}"')
-    )
-    return Scene(
-        build=build, spec=text, tenant_table={"estoque": "tenants", "enterprise": "organizations"}[preset]
-    )
+    text = spec_path(preset).read_text().replace("{", "{{").replace("}", "}}").replace('"tenantry_app"', '"{role}"')
+    return Scene(build=build, spec=text, tenant_table={"estoque": "tenants", "enterprise": "organizations"}[preset])
 
 
 BIG = 20_000
 SCENES = {preset: preset_scene(preset, 1000) for preset in PRESETS} | {
     "middling estoque": preset_scene("estoque", 6_000),
     "big estoque": preset_scene("estoque", BIG),
-    "bazaar": Scene(
-        build=lambda database: database.execute(BAZAAR), spec=BAZAAR_SPEC, tenant_table="tenants"
-    ),
-    "harbour": Scene(
-        build=lambda database: database.execute(HARBOUR), spec=HARBOUR_SPEC, tenant_table="companies"
-    ),
+    "bazaar": Scene(build=lambda database: database.execute(BAZAAR), spec=BAZAAR_SPEC, tenant_table="tenants"),
+    "harbour": Scene(build=lambda database: database.execute(HARBOUR), spec=HARBOUR_SPEC, tenant_table="companies"),
 }

@@ -1,0 +1,158 @@
+"""The process that dies, as a program: it reads one order a line, forks for each, and writes what happened, one JSON
+document a line.
+
+The child calls the product's functions; where it is to die, it kills itself from the watcher (at a step's event) or
+around a statement that the wrapped cursor sends. The product knows nothing of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.sql import Composable
+
+from tenantry.errors import TenantryError
+from tenantry.execution.backfill import BackfillOptions
+from tenantry.execution.runner import Event
+from tenantry.model.name import Name
+from tenantry.model.plan import Phase
+from tenantry.model.spec import Spec
+from tenantry.postgres.connect import Target
+from tenantry.workflow import MigrateOptions, Nobody, RollbackOptions, migrate, rollback
+
+
+def _say(**facts: Any) -> None:
+    os.write(1, (json.dumps(facts) + "\n").encode())
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(60)
+
+
+def _stop(kill: Mapping[str, Any]) -> None:
+    """Die, or stand still until the test lets go on."""
+    if not kill["stops"]:
+        _die()
+    _say(stopped=True)
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def _kind(step: Any) -> str:
+    return str(step.kind)
+
+
+class _Reporter(Nobody):
+    """The watcher of the child: tells everything, and kills at the event that the order names."""
+
+    def __init__(self, kill: Mapping[str, Any]) -> None:
+        self.kill = kill
+        self.seen = 0
+        self.armed = threading.Event()
+        """Set at the first step: statements are counted from there."""
+
+    def step(self, event: Event) -> None:
+        _say(event=event.action, key=event.step.key, kind=_kind(event.step), rows=event.rows)
+        if event.action == "started":
+            self.armed.set()
+        if event.action == self.kill.get("event") and self.kill["kind"] in ("", _kind(event.step)):
+            self.seen += 1
+            if self.seen == self.kill["number"]:
+                _stop(self.kill)
+
+    def began(self, command: str, run: str) -> None:
+        _say(began=command, run=run)
+
+    def said(self, message: str, **facts: object) -> None:
+        _say(said=message)
+
+    def started(self, relation: Name, total_pages: int) -> None:
+        _say(started=str(relation), pages=total_pages)
+
+    def advanced(self, relation: Name, pages: int, rows: int) -> None:
+        _say(advanced=str(relation), pages=pages, rows=rows)
+
+    def paused(self, reason: str) -> None:
+        _say(paused=reason)
+
+    def finished(self, relation: Name, rows: int) -> None:
+        _say(finished=str(relation), rows=rows)
+
+
+def _aim(kill: Mapping[str, Any], armed: threading.Event) -> dict[str, int]:
+    """Count the statements that match, and kill before, during or after the one that the order names."""
+    pattern, number, moment = re.compile(kill["statement"]), kill["number"], kill["moment"]
+    counted, lock, execute = {"statements": 0}, threading.Lock(), psycopg.Cursor.execute
+
+    def watched(self: Any, query: Any, *arguments: Any, **options: Any) -> Any:
+        text = query.as_string(None) if isinstance(query, Composable) else query
+        text = text.decode() if isinstance(text, bytes) else text
+        with lock:
+            matches = armed.is_set() and pattern.search(text) is not None
+            counted["statements"] += matches
+            hit = matches and counted["statements"] == number
+        if hit and moment == "before":
+            _stop(kill)
+        if hit and moment == "during":
+            threading.Timer(kill["delay"], _die).start()
+        result = execute(self, query, *arguments, **options)
+        if hit and moment == "after":
+            _stop(kill)
+        return result
+
+    psycopg.Cursor.execute = watched  # type: ignore[method-assign,assignment]
+    return counted
+
+
+def _perform(order: Mapping[str, Any]) -> int:
+    """Run one command in this process and tell how it ended; its exit status."""
+    kill, target = order["kill"], Target(order["dsn"])
+    watcher = _Reporter(kill)
+    counted = _aim(kill, watcher.armed) if kill.get("statement") is not None else {}
+    # Small batches, so that a small table has many instants between them.
+    sys.modules["tenantry.workflow.migrate"].BackfillOptions = partial(BackfillOptions, **order["batches"])
+    try:
+        if order["command"] == "migrate":
+            options = MigrateOptions(until=Phase(order["until"]), force=True, workers=order["workers"])
+            result = migrate(target, Spec.read(Path(order["spec"])), options, watcher)
+        else:
+            keep = order["command"] == "rollback --preserve-data"
+            result = rollback(target, RollbackOptions(preserve_data=keep), watcher)
+    except TenantryError as error:
+        _say(error=error.message, remedy=error.remedy, kind=type(error).__name__, **counted)
+        return int(error.status)
+    _say(outcome=result.outcome, applied=result.applied, found=result.found, rows=result.rows, **counted)
+    return int(result.exit_status)
+
+
+def main() -> None:
+    """Serve orders until the input ends; a fork each, so that the imports are paid once."""
+    for line in sys.stdin:
+        order = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            status = 70
+            try:
+                _say(pid=os.getpid())
+                status = _perform(order)
+            except BaseException as error:
+                _say(crash=f"{type(error).__name__}: {error}")
+            finally:
+                os._exit(status)
+        _, ended = os.waitpid(child, 0)
+        _say(ended=os.waitstatus_to_exitcode(ended))
+
+
+if __name__ == "__main__":
+    main()
