@@ -187,7 +187,7 @@ class Runner:
                 continue
             for statement in group:
                 with _Cancellable(self):
-                    run_alone(self.connection, statement, self.ran)
+                    run_alone(self.connection, statement, patience=self.patience, ran=self.ran)
         whole.tries = max(whole.tries, 1)
         return whole
 

@@ -98,7 +98,7 @@ def run_together(
     try:
         for once in Retrying(
             retry=retry_if_exception_type(RETRIED), stop=stop_after_delay(patience.budget), reraise=True,
-            wait=wait_random_exponential(multiplier=0.2, max=15), before_sleep=before_sleep, sleep=sleep,
+            wait=pause_after, before_sleep=before_sleep, sleep=sleep,
         ):  # fmt: skip
             with once:
                 attempt()
@@ -115,12 +115,28 @@ def run_together(
 
 
 def run_alone(
-    connection: psycopg.Connection[Any], statement: Statement,
+    connection: psycopg.Connection[Any], statement: Statement, *, patience: Patience,
     ran: Callable[[Statement, float], None] = lambda statement, milliseconds: None,
 ) -> None:  # fmt: skip
-    """Run a statement outside a transaction, without timeouts: it stops nobody while it waits (hazard 14)."""
-    if statement.when is None or truth(connection, statement.when):
+    """Run a statement outside a transaction. It stops nobody while it waits (hazard 14), so it waits for each older
+    transaction as long as the budget allows. Raises Failed, naming the blockers."""
+    if statement.when is not None and not truth(connection, statement.when):
+        return
+    connection.execute(sql.SQL("SET lock_timeout = {}").format(sql.Literal(_milliseconds(patience.budget))))
+    try:
         _execute(connection, statement, ran)
+    except psycopg.errors.LockNotAvailable as error:
+        tables, _ = _wanted([statement])
+        blockers = [str(blocker) for blocker in holders(connection, tables, LockMode.ACCESS_EXCLUSIVE)]
+        raise Failed(
+            f"Transactions on {', '.join(map(str, tables))} did not end within {patience.budget:g} s"
+            + (f": {'; '.join(blockers)}" if blockers else ""),
+            remedy="End or wait for them, then run the same command again; what is half-built is built again.",
+            details=blockers,
+        ) from error
+    finally:
+        if not connection.closed:
+            connection.execute("SET lock_timeout = 0")
 
 
 def _execute(

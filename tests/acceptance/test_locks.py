@@ -1,0 +1,179 @@
+"""A lock held by someone else: migrate names the blocker, gives up within its budget, and keeps nobody waiting for long."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+
+from acceptance import network_writers
+from servers import Database
+from tenantry.errors import ExitStatus, Failed, Refused
+from tenantry.model.plan import Phase
+from tenantry.model.spec import Spec
+from tenantry.postgres.connect import Target
+from tenantry.workflow import MigrateOptions, RollbackOptions, migrate, rollback
+from tenantry.workflow.watcher import Nobody
+
+pytestmark = pytest.mark.server
+
+LOCK_TIMEOUT = 0.5
+BUDGET = 4.0
+NOISE = 0.7
+"""Seconds that a busy machine may add to a statement."""
+COUNT = "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE a.application_name LIKE 'tenantry %' AND l.relation > 16384"
+
+
+class Listener(Nobody):
+    """Keeps what was said."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def said(self, message: str, **facts: object) -> None:
+        self.heard.append(message)
+
+
+@pytest.fixture
+def network(template: Callable[..., Database]) -> Database:
+    return template("network", lambda database: database.execute(network_writers.SCHEMA.format(rows=1000)))
+
+
+@pytest.fixture
+def spec(role: Callable[..., str]) -> Spec:
+    return Spec.parse(network_writers.SPEC.format(role=role(create=False, name="app"), legacy="[]"))
+
+
+@contextmanager
+def held(database: Database, *statements: str) -> Iterator[int]:
+    """A session that is idle in a transaction, with the locks of these statements; its pid."""
+    with database.connect(application_name="somebody") as holder:
+        for statement in statements:
+            holder.execute(statement)
+        yield holder.info.backend_pid
+
+
+@contextmanager
+def polled(database: Database, *statements: str) -> Iterator[list[float]]:
+    """Sessions that run these statements again and again, and how long each took, in seconds."""
+    took: list[float] = []
+    stop = threading.Event()
+
+    def poll(statement: str) -> None:
+        with database.connect(autocommit=True) as session:
+            while not stop.wait(0.01):
+                begun = time.monotonic()
+                session.execute(statement)
+                took.append(time.monotonic() - begun)
+
+    threads = [threading.Thread(target=poll, args=(statement,)) for statement in statements]
+    for thread in threads:
+        thread.start()
+    try:
+        yield took
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def options(until: Phase) -> MigrateOptions:
+    return MigrateOptions(until=until, lock_timeout=LOCK_TIMEOUT, lock_budget=BUDGET)
+
+
+WRITE = "UPDATE employees SET name = name WHERE id = 1"
+READ = "SELECT count(*) FROM sales"
+HOLDERS = {
+    "idle in transaction, has written": (("UPDATE employees SET name = 'x' WHERE id = 2",), WRITE.replace("= 1", "= 3")),
+    "idle in transaction, has read": (("SELECT FROM employees LIMIT 1",), WRITE),
+    "four partitions": (tuple(f"SELECT FROM sales_{n} LIMIT 1" for n in range(1, 5)), READ),
+    "the last partition": (("SELECT FROM sales_4 LIMIT 1",), READ),
+}
+
+
+@pytest.mark.parametrize("who", HOLDERS)
+def test_expand(who: str, network: Database, spec: Spec) -> None:
+    """ADD COLUMN wants the table for itself: it is not had, nobody queues behind for longer than lock_timeout, nothing
+    is half-done, and the same command finishes later."""
+    dump = network.dump()
+    statements, other = HOLDERS[who]
+    listener = Listener()
+    with held(network, *statements) as pid, polled(network, other) as took:
+        begun = time.monotonic()
+        with pytest.raises(Failed) as failed:
+            migrate(Target(network.dsn), spec, options(Phase.EXPAND), listener)
+        seconds = time.monotonic() - begun
+        assert network.rows(COUNT) == [(0,)], "it has let go of everything"
+    print(f"\n{who}: gave up after {seconds:.1f} s; the longest wait was {max(took):.2f} s of {len(took)} statements")
+    assert failed.value.status is ExitStatus.FAILED
+    assert seconds < BUDGET + LOCK_TIMEOUT + 20 * NOISE
+    assert any(f"pid {pid}" in message and statements[-1][:20] in message for message in listener.heard), listener.heard
+    assert any(f"pid {pid}" in detail for detail in failed.value.details)
+    assert max(took) < LOCK_TIMEOUT + NOISE
+    migrate(Target(network.dsn), spec, options(Phase.ENFORCE), listener)
+    rollback(Target(network.dsn), RollbackOptions())
+    assert network.dump() == dump
+
+
+@pytest.mark.parametrize("until", [Phase.ENFORCE, Phase.ISOLATE])
+def test_later_phases(until: Phase, network: Database, spec: Spec) -> None:
+    """The same at constraints and at policies; each run that gives up leaves what the next one goes on from."""
+    dump = network.dump()
+    before = {Phase.ENFORCE: Phase.BACKFILL, Phase.ISOLATE: Phase.ENFORCE}[until]
+    migrate(Target(network.dsn), spec, options(before))
+    listener = Listener()
+    with held(network, "SELECT FROM stores LIMIT 1") as pid, polled(network, WRITE) as took:
+        for _ in range(2):
+            with pytest.raises(Failed) as failed:
+                migrate(Target(network.dsn), spec, options(until), listener)
+            assert any(f"pid {pid}" in detail for detail in failed.value.details)
+    assert max(took) < LOCK_TIMEOUT + NOISE
+    with held(network, "SELECT FROM stores LIMIT 1"), polled(network, WRITE) as took, pytest.raises(Failed):
+        rollback(Target(network.dsn), RollbackOptions(lock_timeout=LOCK_TIMEOUT, lock_budget=BUDGET), listener)
+    assert max(took) < LOCK_TIMEOUT + NOISE
+    migrate(Target(network.dsn), spec, options(until), listener)
+    rollback(Target(network.dsn), RollbackOptions())
+    assert network.dump() == dump
+
+
+def test_released_in_time(network: Database, spec: Spec) -> None:
+    """Somebody who lets go within the budget delays the run, and that is all."""
+    with network.connect() as holder:
+        holder.execute("SELECT FROM employees LIMIT 1")
+        pid = holder.info.backend_pid
+        timer = threading.Timer(1.5, holder.commit)
+        timer.start()
+        listener = Listener()
+        migrate(Target(network.dsn), spec, MigrateOptions(until=Phase.EXPAND, lock_timeout=LOCK_TIMEOUT, lock_budget=60), listener)
+        timer.join()
+    assert any(f"pid {pid}" in message for message in listener.heard)
+
+
+@pytest.mark.parametrize("privileged", ["a table", "a member of who owns it"])
+def test_old_roles_are_refused(privileged: str, network: Database, spec: Spec, role: Callable[..., str]) -> None:
+    """Isolate would shut out a role that is in no class, and its sessions: exit 4, both are named, nothing changes."""
+    old = role(name="old")
+    network.execute(f"GRANT SELECT, INSERT ON sales TO {old}")
+    if privileged != "a table":
+        group = role("NOLOGIN", name="group")
+        network.execute(f"REVOKE ALL ON sales FROM {old}; GRANT SELECT ON sales TO {group}; GRANT {group} TO {old}")
+    migrate(Target(network.dsn), spec, options(Phase.ENFORCE))
+    dump = network.dump()
+    with network.connect(user=old, application_name="till"):
+        with pytest.raises(Refused) as refused:
+            migrate(Target(network.dsn), spec, options(Phase.ISOLATE))
+        said = "\n".join([refused.value.message, *refused.value.details])
+        assert refused.value.status is ExitStatus.REFUSED
+        assert old in said
+        assert "till" in said
+        assert network.dump() == dump
+        listed = Spec.parse(network_writers.SPEC.format(role=spec.application.role, legacy=json.dumps([old, *(
+            [group] if privileged != "a table" else [])])))  # fmt: skip
+        migrate(Target(network.dsn), listed, options(Phase.ISOLATE))
+    with network.connect(user=old) as session, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        session.execute("SELECT FROM stores")
