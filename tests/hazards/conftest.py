@@ -57,9 +57,8 @@ class Business:
 
     def refuses(self, statements: str, error: type[psycopg.Error]) -> None:
         """The statements fail, at the latest when they commit."""
-        with closing(self.connect()) as session, pytest.raises(error):
-            session.execute(statements)
-            session.commit()
+        with closing(self.connect(autocommit=True)) as session, pytest.raises(error):
+            session.execute(f"BEGIN; {statements}; COMMIT")
 
     def replace_trigger(self, table: str, body: str) -> None:
         """Another body for the assignment trigger's function, to show what would go wrong with it."""

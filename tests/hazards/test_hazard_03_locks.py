@@ -32,7 +32,8 @@ paths = [["store_id"]]
 # The owner of a lot shows only in its movements.
 LOTS = """
 CREATE TABLE lots (id integer PRIMARY KEY, code text UNIQUE, left_over integer DEFAULT 0);
-CREATE TABLE movements (id integer PRIMARY KEY, lot_id integer NOT NULL REFERENCES lots, tenant_id integer REFERENCES tenants);
+CREATE TABLE movements (id integer PRIMARY KEY, lot_id integer NOT NULL REFERENCES lots,
+  tenant_id integer REFERENCES tenants);
 """
 LOT_TABLES = """
 [[table]]
@@ -64,7 +65,7 @@ def test_shows_the_hazard(business: Business, waits: Waits) -> None:
         one.execute(SELL.format(1))
         other.execute(SELL.format(2))
         waiting = waits(one, COUNT)
-        with pytest.raises(psycopg.errors.DeadlockDetected):
+        with pytest.raises(psycopg.errors.DeadlockDetected):  # noqa: PT012  whoever is the victim
             other.execute(COUNT)
             waiting.result()
         other.rollback()

@@ -128,7 +128,8 @@ def test_sweep_repairs_a_parent_whose_children_are_right(business: Business) -> 
 
 @pytest.mark.parametrize("step", [
     "not_null_check:public.sales", "foreign_key:public.sales:tenantry_sales_store_id_fkey",
-    "foreign_key:public.stores:tenantry_stores_region_id_fkey", "foreign_key_valid:public.sales:tenantry_sales_store_id_fkey",
+    "foreign_key:public.stores:tenantry_stores_region_id_fkey",
+    "foreign_key_valid:public.sales:tenantry_sales_store_id_fkey",
 ])  # fmt: skip
 def test_writers_at_every_step_of_enforce(
     business: Business, pool: ThreadPoolExecutor, step: str

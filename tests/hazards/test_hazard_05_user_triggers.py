@@ -118,7 +118,8 @@ def test_setting_of_a_fill_does_not_leak(business: Business) -> None:
     """Adoption says that it is a fill, for one statement: the writer's own updates are not taken for one."""
     lots = """
         CREATE TABLE lots (id integer PRIMARY KEY, note text);
-        CREATE TABLE moves (id integer PRIMARY KEY, lot_id integer REFERENCES lots, tenant_id integer REFERENCES tenants);
+        CREATE TABLE moves (id integer PRIMARY KEY, lot_id integer REFERENCES lots,
+          tenant_id integer REFERENCES tenants);
     """
     tables = """
         [[table]]

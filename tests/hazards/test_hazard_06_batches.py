@@ -77,7 +77,7 @@ def test_shows_the_hazard(business: Business) -> None:
         writer.execute("UPDATE sales SET note = 'late' WHERE id = 4000")
         batch.execute("UPDATE sales SET tenant_id = 1 WHERE id = 5")
         waiting = threads.submit(writer.execute, "UPDATE sales SET note = 'early' WHERE id = 5")
-        with pytest.raises(psycopg.errors.DeadlockDetected):
+        with pytest.raises(psycopg.errors.DeadlockDetected):  # noqa: PT012  whoever is the victim
             batch.execute("UPDATE sales SET tenant_id = 1 WHERE id = 4000")
             waiting.result()
         batch.rollback()

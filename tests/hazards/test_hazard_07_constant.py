@@ -15,7 +15,10 @@ pytestmark = pytest.mark.server
 
 Business = Callable[..., Any]
 
-NOTES = "CREATE TABLE notes (id integer PRIMARY KEY, text text); INSERT INTO notes SELECT n FROM generate_series(1, 1000) AS n;"
+NOTES = """
+CREATE TABLE notes (id integer PRIMARY KEY, text text);
+INSERT INTO notes SELECT n FROM generate_series(1, 1000) AS n;
+"""
 CONSTANT = """
 [[table]]
 name = "notes"

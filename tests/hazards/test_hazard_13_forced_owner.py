@@ -9,7 +9,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg import sql
 
 from servers import Database
 from tenantry.errors import Refused
@@ -23,7 +22,8 @@ SHOP = """
 CREATE TABLE stores (id integer PRIMARY KEY, tenant_id integer NOT NULL REFERENCES tenants);
 CREATE TABLE sales (id integer PRIMARY KEY, store_id integer NOT NULL REFERENCES stores);
 CREATE TABLE lots (id integer PRIMARY KEY, code text UNIQUE);
-CREATE TABLE movements (id integer PRIMARY KEY, lot_id integer REFERENCES lots, store_id integer REFERENCES stores, other_id integer);
+CREATE TABLE movements (id integer PRIMARY KEY, lot_id integer REFERENCES lots, store_id integer REFERENCES stores,
+  other_id integer);
 INSERT INTO stores VALUES (1, 1), (2, 2);
 INSERT INTO sales SELECT n, 1 + n % 2 FROM generate_series(1, 100) AS n;
 INSERT INTO lots VALUES (1, 'a'), (2, 'b');
@@ -52,8 +52,8 @@ VALID = "SELECT convalidated FROM pg_constraint WHERE conname = 'other'"
 def owner(database: Database, role: Callable[..., str]) -> str:
     """Owns the tables and migrates, as on a managed server: no superuser, no BYPASSRLS."""
     name = role("LOGIN CREATEROLE NOBYPASSRLS", name="owner")
-    database.execute(sql.SQL("GRANT CREATE ON DATABASE {} TO {}; GRANT ALL ON SCHEMA public TO {} WITH GRANT OPTION").format(
-        sql.Identifier(database.name), sql.Identifier(name), sql.Identifier(name)))  # fmt: skip
+    database.execute(f'GRANT CREATE ON DATABASE "{database.name}" TO {name}')
+    database.execute(f"GRANT ALL ON SCHEMA public TO {name} WITH GRANT OPTION")
     return name
 
 
@@ -122,8 +122,11 @@ def test_proof_in_contract_is_a_proof(business: Business, owner: str) -> None:
     """A row that points into another tenant, put there behind all triggers' backs, is found by the forced owner."""
     shop = business(SHOP, TABLES, user=owner)
     shop.migrate(Phase.ISOLATE)
-    shop.execute("SET session_replication_role = replica; INSERT INTO lots (id, code, tenant_id) VALUES (9, 'c', 2);"
-                 " INSERT INTO movements (id, lot_id, store_id, tenant_id) VALUES (8, 9, 2, 2), (9, 9, 1, 1)")  # fmt: skip
+    shop.execute("""
+        SET session_replication_role = replica;
+        INSERT INTO lots (id, code, tenant_id) VALUES (9, 'c', 2);
+        INSERT INTO movements (id, lot_id, store_id, tenant_id) VALUES (8, 9, 2, 2), (9, 9, 1, 1)
+    """)
     with pytest.raises(Refused):
         shop.migrate(Phase.CONTRACT)
     assert shop.rows("SELECT count(*) FROM pg_constraint WHERE conname = 'tenantry_movements_lot_id_fkey'"
@@ -165,6 +168,8 @@ def test_superuser_migrates_what_another_role_owns(business: Business, role: Cal
     shop.execute("INSERT INTO lots (id, code) VALUES (5, 'e'); INSERT INTO movements (id, lot_id) VALUES (5, 5)")
     shop.execute("SET session_replication_role = replica; ALTER TABLE movements DISABLE TRIGGER USER;"
                  " UPDATE movements SET store_id = 2 WHERE id = 5;"
-                 " ALTER TABLE movements ENABLE ALWAYS TRIGGER \"~tenantry_assign\", ENABLE ALWAYS TRIGGER \"~tenantry_adopt\"")  # fmt: skip
+                 " ALTER TABLE movements ENABLE ALWAYS TRIGGER \"~tenantry_assign\","
+                 " ENABLE ALWAYS TRIGGER \"~tenantry_adopt\"")  # fmt: skip
     shop.migrate(Phase.CONTRACT)
-    assert shop.rows("SELECT tenant_id FROM movements WHERE id = 5 UNION ALL SELECT tenant_id FROM lots WHERE id = 5") == [(2,), (2,)]
+    assert shop.rows("SELECT tenant_id FROM movements WHERE id = 5") == [(2,)]
+    assert shop.rows("SELECT tenant_id FROM lots WHERE id = 5") == [(2,)]

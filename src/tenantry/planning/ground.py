@@ -95,7 +95,8 @@ class Ground:
     def _neighbours(self, unit: Unit) -> set[Name]:
         """Tables that a unit's tenants come from or go to."""
         owned = unit.owned
-        found = {hop.parent for path in owned.paths for hop in path.hops} | {key.parent for key, _ in self.references(unit)}
+        found = {hop.parent for path in owned.paths for hop in path.hops}
+        found |= {key.parent for key, _ in self.references(unit)}
         found |= {child.table for child in owned.children} | {self.ownership.tenant.name}
         for other in self.units():
             ends = {path.target for path in other.owned.paths} | {child.table for child in other.owned.children}

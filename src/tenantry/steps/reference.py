@@ -67,7 +67,8 @@ class ReferenceTrigger(Step):
         message = sql.Literal(
             f"{self.table} ({', '.join(self.hop.columns)}) refers to another tenant's row of {self.hop.parent}"
         )
-        own = (*self.hop.columns, self.column)
+        hop = self.hop
+        own = (*hop.columns, self.column)
         code = sql.SQL("""
 DECLARE
   found {parent}.{parent_column}%TYPE;
@@ -88,8 +89,8 @@ BEGIN
   RETURN NULL;
 END
 """).format(
-            parent=self.hop.parent.identifier, same=unchanged(own),
-            match=equal(sql.SQL("parent"), self.hop.parent_columns, sql.SQL("NEW"), self.hop.columns, self.hop.operators),
+            parent=hop.parent.identifier, same=unchanged(own),
+            match=equal(sql.SQL("parent"), hop.parent_columns, sql.SQL("NEW"), hop.columns, hop.operators),
             parent_column=sql.Identifier(self.parent_column), column=sql.Identifier(self.column),
             guard=guard, message=message,
         )  # fmt: skip

@@ -19,7 +19,8 @@ def sight_findings(scope: Scope, facts: Facts) -> Iterator[Finding]:
 
 
 def _hidden(scope: Scope, facts: Facts) -> Iterator[Finding]:
-    """What is counted there could not be believed. A role that bypasses row security needs none of this: its sessions raise where a policy would hide rows."""
+    """What is counted there could not be believed. A role that bypasses row security needs none of this: its
+    sessions raise where a policy would hide rows."""
     user = facts.server.user
     for name in facts.hidden:
         if name in scope.read:
