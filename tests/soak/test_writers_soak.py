@@ -1,0 +1,51 @@
+"""Eight writers through everything, for longer: more rows, more seeds, and on to contract once they have gone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from random import SystemRandom
+
+import pytest
+
+from acceptance import estoque_writers, network_writers
+from acceptance.test_writers import Policed, estoque, estoque_spec, network, through
+from servers import Database
+from tenantry.model.plan import Phase
+from tenantry.model.spec import Spec
+from tenantry.postgres.connect import Target
+from tenantry.workflow import MigrateOptions, migrate
+
+pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]
+
+SEEDS = [2, 3, int(os.environ.get("TENANTRY_SEED", SystemRandom().randrange(10**6)))]
+"""Two that are always the same, and one that is new each time: it is in the test's output."""
+
+
+@pytest.mark.parametrize("until", [Phase.ENFORCE, Phase.ISOLATE])
+@pytest.mark.parametrize("seed", range(len(SEEDS)))
+def test_estoque(seed: int, until: Phase, database: Database, role: Callable[..., str]) -> None:
+    """There and back under load; then, without writers, to contract: whatever waited for its tenant has it."""
+    owner, plain = role(name="owner"), role(name="plain")
+    estoque(database, owner, plain, rows=100_000, seed=SEEDS[seed])
+    spec = estoque_spec(role(create=False, name="app"), [owner, plain])
+    watcher = Policed()
+    application = estoque_writers.application(database, [owner, plain], SEEDS[seed], watcher.policed)
+    through(application, spec, until, watcher, estoque_writers.WRONG_TENANTS, Target(database.dsn))
+    migrate(Target(database.dsn), spec, MigrateOptions(until=Phase.CONTRACT))
+    assert database.rows(estoque_writers.WRONG_TENANTS, {"strict": True}) == [], f"seed {SEEDS[seed]}"
+
+
+@pytest.mark.parametrize("until", [Phase.ENFORCE, Phase.ISOLATE])
+@pytest.mark.parametrize("seed", range(len(SEEDS)))
+def test_network(seed: int, until: Phase, database: Database, role: Callable[..., str]) -> None:
+    """The same for the hard schema, by an owner who is no superuser."""
+    owner, plain, app = role(name="owner"), role(name="plain"), role("NOLOGIN", name="app")
+    network(database, owner, plain, rows=50_000)
+    spec = Spec.parse(network_writers.SPEC.format(role=app, legacy=f'["{owner}", "{plain}"]'))
+    watcher = Policed()
+    application = network_writers.application(database, [owner, plain], SEEDS[seed], watcher.policed, pause=0.02)
+    target = Target(f"{database.dsn} user={owner}")
+    through(application, spec, until, watcher, network_writers.WRONG_TENANTS, target)
+    migrate(target, spec, MigrateOptions(until=Phase.CONTRACT))
+    assert database.rows(network_writers.WRONG_TENANTS, {"strict": True}) == [], f"seed {SEEDS[seed]}"
