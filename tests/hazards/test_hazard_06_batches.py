@@ -132,20 +132,28 @@ def sweep_beside_a_seller(shop: Any, pool: ThreadPoolExecutor) -> None:
     counted: list[Future[Any]] = []
     clerk = shop.connect()
 
+    def held_up() -> bool:
+        """The sweep waits for the clerk, or has done what it can without."""
+        waiting = f"SELECT count(*) FROM pg_stat_activity WHERE {clerk.info.backend_pid} = ANY (pg_blocking_pids(pid))"
+        return bool(watcher.reasons) or shop.rows(waiting) != [(0,)]
+
     def count() -> None:
-        # Long enough for the batch to have what it can get.
-        clerk.execute("SELECT pg_sleep(0.2); SET LOCAL lock_timeout = '150ms'; UPDATE stores SET sold = 1 WHERE id = 3")
+        wait_until(held_up)
+        clerk.execute("SET LOCAL lock_timeout = '100ms'; UPDATE stores SET sold = 1 WHERE id = 3")
         clerk.commit()
 
     def sell() -> None:
         clerk.execute("INSERT INTO sales (id, store_id) VALUES (-1, 4)")
         counted.append(pool.submit(count))
 
+    watcher = Meanwhile(sell, step="enforce_sweep:public.stores")
     try:
-        shop.migrate(Phase.ENFORCE, Meanwhile(sell, step="enforce_sweep:public.stores"))
+        migrating = pool.submit(shop.migrate, Phase.ENFORCE, watcher)
+        wait_until(lambda: bool(counted) or migrating.done())
         counted[0].result(timeout=30)
     finally:
         clerk.close()
+        migrating.result(timeout=60)
 
 
 def test_sweep_waits_for_nobody(business: Business, pool: ThreadPoolExecutor) -> None:
