@@ -10,7 +10,6 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
-
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,8 +32,8 @@ RETRIED = (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled, psycop
 BEHIND_THE_FIRST = 0.5
 """Seconds to wait for a further lock while one is held: below deadlock_timeout, 1 s unless configured."""
 FIRST_LOOK = 0.1
-"""Seconds for which the first try waits for a further lock; each try waits as much longer. Who holds that lock and wants
-the one we hold does not let go of it before we do: many short tries find a moment, and keep writers waiting less."""
+"""Seconds for which the first try waits for a further lock; each try waits as much longer. Who holds that lock and
+wants the one we hold does not let go of it before we do: many short tries find a moment, and keep writers waiting less."""
 BETWEEN_LOOKS = (0.1, 1.0)
 """Seconds between such tries, drawn from this range: what they cost the writers does not grow, nor do the pauses."""
 VALIDATION_LOCK_TIMEOUT = 30.0
@@ -182,6 +181,9 @@ def _take(
     """Take the locks in order, all within `timeout`; later statements of the transaction have what is left of it."""
     deadline, look = time.monotonic() + timeout, min(FIRST_LOOK * outcome.tries, BEHIND_THE_FIRST)
     outcome.crossed = False
+    if outcome.tries % 2 == 0:
+        # Whoever crosses us in one order may not in the other.
+        locks = locks[::-1]
     kinds = relation_kinds(connection, [lock.table for lock in locks])
     first = True
     for lock in locks:
