@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - statements are easier to read in one piece
 """The old application of the preset estoque: what schools and the central store do all day.
 
 What PostgreSQL itself does not allow while a column is added (hazard 8) the writers leave out: `SELECT *` and
@@ -30,7 +31,9 @@ INSERT = (
 )
 
 
-def application(database: Database, roles: list[str], seed: int, policed: threading.Event, **options: Any) -> Application:
+def application(
+    database: Database, roles: list[str], seed: int, policed: threading.Event, **options: Any
+) -> Application:
     """Eight writers; `policed` is set while COPY FROM is refused."""
     book = Book(database, KEYS, VOLATILE)
     sites = database.rows(
@@ -222,13 +225,19 @@ class Clerk:
         self._undoing(work)
 
     def upsert(self) -> None:
-        school, quantity, product = self.random.choice([*self.schools, self.van]), self._quantity(), self.random.randrange(2, 9)
+        school, quantity, product = (
+            self.random.choice([*self.schools, self.van]),
+            self._quantity(),
+            self.random.randrange(2, 9),
+        )
         with self.session.transaction():
             ((shelf,),) = self.run("on conflict do update", "INSERT INTO estoque_escolas (escola_id, produto_id,"
                                    " quantidade_atual) VALUES (%s, %s, %s) ON CONFLICT (escola_id, produto_id) DO UPDATE"
                                    " SET quantidade_atual = EXCLUDED.quantidade_atual RETURNING id",
                                    (school, product, quantity), prepare=True)  # fmt: skip
-            self.session.wrote("estoque_escolas", shelf, escola_id=school, produto_id=product, quantidade_atual=quantity)
+            self.session.wrote(
+                "estoque_escolas", shelf, escola_id=school, produto_id=product, quantidade_atual=quantity
+            )
             self._history(shelf, school, product)
             lot, product, *_ = self.random.choice(self.sites)
             self.run("on conflict do nothing", "INSERT INTO estoque_lotes (produto_id, lote, quantidade_inicial,"
@@ -245,7 +254,9 @@ class Clerk:
                      " VALUES (s.escola, s.produto, s.quantidade)", (school, product, quantity), prepare=True)  # fmt: skip
             ((shelf,),) = self.run("select", "SELECT id FROM estoque_escolas WHERE escola_id = %s AND produto_id = %s",
                                    (school, product), prepare=True)  # fmt: skip
-            self.session.wrote("estoque_escolas", shelf, escola_id=school, produto_id=product, quantidade_atual=quantity)
+            self.session.wrote(
+                "estoque_escolas", shelf, escola_id=school, produto_id=product, quantidade_atual=quantity
+            )
 
     def new_lot(self) -> None:
         school = self.random.choice([*self.schools, self.van])
@@ -279,7 +290,9 @@ class Clerk:
             known = list(self.movements[lot])
             with self.session.undone():
                 self._movement(lot, None, None)
-                self.run("update lotes", "UPDATE estoque_lotes SET status = 'vencido' WHERE id = %s", (lot,), prepare=True)
+                self.run(
+                    "update lotes", "UPDATE estoque_lotes SET status = 'vencido' WHERE id = %s", (lot,), prepare=True
+                )
             self.movements[lot] = known
             self._movement(lot, school, None)
 
@@ -334,7 +347,9 @@ class Clerk:
         """Nothing refers to this user, so it may go to another tenant's school."""
         school = self.random.choice([*self.schools, self.neighbour, self.van])
         with self.session.transaction():
-            self.run("user moves", "UPDATE usuarios SET escola_id = %s WHERE id = %s", (school, self.free), prepare=True)
+            self.run(
+                "user moves", "UPDATE usuarios SET escola_id = %s WHERE id = %s", (school, self.free), prepare=True
+            )
             self.session.wrote("usuarios", self.free, escola_id=school)
 
     def movement_moves(self) -> None:
@@ -343,7 +358,9 @@ class Clerk:
         school = self.random.choice((self.schools[0], self.neighbour))
         movement = self.random.choice(self.movements[lot])
         with self.session.transaction():
-            self.run("movement moves", "UPDATE estoque_movimentacoes SET escola_id = %s WHERE id = %s", (school, movement))
+            self.run(
+                "movement moves", "UPDATE estoque_movimentacoes SET escola_id = %s WHERE id = %s", (school, movement)
+            )
             self.session.wrote("estoque_movimentacoes", movement, escola_id=school)
 
     def lot_moves(self) -> None:
@@ -356,7 +373,9 @@ class Clerk:
         def work() -> None:
             self.run("lot moves", "UPDATE estoque_movimentacoes SET escola_id = %s, usuario_id = NULL"
                      " WHERE lote_id = %s AND escola_id IS NOT NULL", (there, lot), prepare=True)  # fmt: skip
-            moved = self.run("select", "SELECT id FROM estoque_movimentacoes WHERE lote_id = %s AND escola_id IS NOT NULL", (lot,))
+            moved = self.run(
+                "select", "SELECT id FROM estoque_movimentacoes WHERE lote_id = %s AND escola_id IS NOT NULL", (lot,)
+            )
             for (movement,) in moved:
                 self.session.wrote("estoque_movimentacoes", movement, escola_id=there, usuario_id=None)
             self.lots[there].append(self.lots[here].pop(0))
@@ -367,7 +386,9 @@ class Clerk:
         """The user's own tenant column changes: whatever the school has follows."""
         tenant = self.random.choice(self.tenants)
         with self.session.transaction():
-            self.run("school moves", "UPDATE escolas SET tenant_id = %s WHERE id = %s", (tenant, self.van), prepare=True)
+            self.run(
+                "school moves", "UPDATE escolas SET tenant_id = %s WHERE id = %s", (tenant, self.van), prepare=True
+            )
             self.session.wrote("escolas", self.van, tenant_id=tenant)
 
     def shelf_moves(self) -> None:
@@ -390,7 +411,11 @@ class Clerk:
             name = self._name("Escola")
             ((school,),) = self.run("insert escolas", "INSERT INTO escolas (nome, municipio, tenant_id) VALUES"
                                     " (%s, 'Centro', %s) RETURNING id", (name, tenant))  # fmt: skip
-            self.run("insert estoque_escolas", "INSERT INTO estoque_escolas (escola_id, produto_id) VALUES (%s, 1)", (school,))
+            self.run(
+                "insert estoque_escolas",
+                "INSERT INTO estoque_escolas (escola_id, produto_id) VALUES (%s, 1)",
+                (school,),
+            )
             movement = self._movement(lot, school, None)
             self.session.wrote("escolas", school, nome=name, tenant_id=tenant)
         with self.session.transaction():

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - statements are easier to read in one piece
 """A network of stores, built of what is hard: composite keys that change, a self-reference, partitions, deferred keys, a
 parent known by its children, a mixed table; and the old application that writes into it.
 
@@ -140,7 +141,9 @@ SELECT what, id, "is", should FROM expected WHERE "is" IS DISTINCT FROM should A
 """Rows in the wrong tenant, by the user's keys alone. `late`: before contract such a row may still wait for a tenant."""
 
 
-def application(database: Database, roles: list[str], seed: int, policed: threading.Event, **options: Any) -> Application:
+def application(
+    database: Database, roles: list[str], seed: int, policed: threading.Event, **options: Any
+) -> Application:
     """Eight writers; `policed` is set while COPY FROM is refused."""
 
     def make(session: Session, number: int) -> Mapping[Action, int]:
@@ -193,7 +196,9 @@ class Manager:
 
     def _store(self, franchise: int) -> tuple[int, str]:
         code = self._name("W")
-        self.run("insert stores", "INSERT INTO stores VALUES (%s, %s, %s)", (self.number, code, franchise), prepare=True)
+        self.run(
+            "insert stores", "INSERT INTO stores VALUES (%s, %s, %s)", (self.number, code, franchise), prepare=True
+        )
         self.session.wrote("stores", self.number, code, region=self.number, code=code, franchise_id=franchise)
         return self.number, code
 
@@ -206,7 +211,9 @@ class Manager:
 
     def _pallet(self) -> tuple[int, list[int]]:
         label = self._name("P ")
-        ((pallet,),) = self.run("insert pallets", "INSERT INTO pallets (label) VALUES (%s) RETURNING id", (label,), prepare=True)
+        ((pallet,),) = self.run(
+            "insert pallets", "INSERT INTO pallets (label) VALUES (%s) RETURNING id", (label,), prepare=True
+        )
         self.session.wrote("pallets", pallet, id=pallet, label=label)
         return int(pallet), [self._carton(pallet, self.store), self._carton(pallet, (None, None))]
 
@@ -251,7 +258,12 @@ class Manager:
                                      (self.random.randrange(0, 360), sold_on, row), prepare=True)  # fmt: skip
                 self.session.wrote("sales", sold_on, row, sold_on=new, amount=7)
                 self.sales[self.sales.index((sold_on, row))] = (new, row)
-            self.run("update sales", "UPDATE sales SET amount = 8 WHERE id = ANY (%s)", ([row for _, row in rows],), prepare=True)
+            self.run(
+                "update sales",
+                "UPDATE sales SET amount = 8 WHERE id = ANY (%s)",
+                ([row for _, row in rows],),
+                prepare=True,
+            )
             for key in self.sales:
                 if key[1] in [row for _, row in rows]:
                     self.session.wrote("sales", *key, amount=8)
@@ -263,7 +275,9 @@ class Manager:
             return
 
         def work() -> None:
-            ids = self.run("nextval", "SELECT nextval('sales_id'), date '2024-01-01' + n * 30 FROM generate_series(0, 11) AS n")
+            ids = self.run(
+                "nextval", "SELECT nextval('sales_id'), date '2024-01-01' + n * 30 FROM generate_series(0, 11) AS n"
+            )
             rows = [(row, day, *self.store, self.boss, 5) for row, day in ids]
             if self.policed.is_set():
                 return
@@ -292,7 +306,9 @@ class Manager:
         def work() -> None:
             ((order,),) = self.run("nextval", "SELECT nextval(pg_get_serial_sequence('orders', 'id'))")
             for line in range(3):
-                self.run("insert order_lines", "INSERT INTO order_lines VALUES (%s, %s, 'new')", (order, line), prepare=True)
+                self.run(
+                    "insert order_lines", "INSERT INTO order_lines VALUES (%s, %s, 'new')", (order, line), prepare=True
+                )
                 self.session.wrote("order_lines", order, line, order_id=order, line=line, text="new")
             self.run("insert orders", "INSERT INTO orders VALUES (%s, %s, %s)", (order, *self.store), prepare=True)
             self.session.wrote("orders", order, id=order, region=self.store[0], store=self.store[1])
@@ -336,7 +352,12 @@ class Manager:
         """Another of the store's people becomes the manager."""
         employee, manager = self.random.sample(self.staff, 2)
         with self.session.transaction():
-            self.run("update employees", "UPDATE employees SET manager_id = %s WHERE id = %s", (manager, employee), prepare=True)
+            self.run(
+                "update employees",
+                "UPDATE employees SET manager_id = %s WHERE id = %s",
+                (manager, employee),
+                prepare=True,
+            )
             self.session.wrote("employees", employee, manager_id=manager)
 
     def fire(self) -> None:
@@ -367,7 +388,12 @@ class Manager:
             ((row,),) = self.run("insert notices", "INSERT INTO notices (region, store, text) VALUES (%s, %s, 'x') RETURNING id",
                                  about, prepare=True)  # fmt: skip
             self.session.wrote("notices", row, id=row, region=about[0], store=about[1], text="x")
-            self.run("insert readings", "INSERT INTO readings VALUES (%s, %s) ON CONFLICT DO NOTHING", (row, self.boss), prepare=True)
+            self.run(
+                "insert readings",
+                "INSERT INTO readings VALUES (%s, %s) ON CONFLICT DO NOTHING",
+                (row, self.boss),
+                prepare=True,
+            )
             self.session.wrote("readings", row, self.boss, notice_id=row, employee_id=self.boss)
 
     def savepoint(self) -> None:
@@ -388,7 +414,12 @@ class Manager:
             self.sales = list(kept)
             ((total,),) = self.run("select", "SELECT count(*) FROM sales WHERE (region, store) = (%s, %s)", self.store)
             self.sales.append(self._sale(self.boss))
-            self.run("update employees", "UPDATE employees SET name = %s WHERE id = %s", (f"sold {total}", self.boss), prepare=True)
+            self.run(
+                "update employees",
+                "UPDATE employees SET name = %s WHERE id = %s",
+                (f"sold {total}", self.boss),
+                prepare=True,
+            )
             self.session.wrote("employees", self.boss, name=f"sold {total}")
 
         self.session.repeatable(work)
@@ -422,12 +453,19 @@ class Manager:
         def work() -> None:
             region, old = self.store
             new = self._name("W")
-            self.run("store is renamed", "UPDATE stores SET code = %s WHERE (region, code) = (%s, %s)", (new, region, old), prepare=True)
+            self.run(
+                "store is renamed",
+                "UPDATE stores SET code = %s WHERE (region, code) = (%s, %s)",
+                (new, region, old),
+                prepare=True,
+            )
             self.session.wrote("stores", region, old, code=new)
             self.store = (region, new)
             for table, keys in KEYS.items():
                 if table in ("employees", "sales", "cartons", "orders", "notices"):
-                    rows = self.run("select", f"SELECT {', '.join(keys)} FROM {table} WHERE region = %s AND store = %s", self.store)
+                    rows = self.run(
+                        "select", f"SELECT {', '.join(keys)} FROM {table} WHERE region = %s AND store = %s", self.store
+                    )
                     for key in rows:
                         self.session.wrote(table, *key, store=new)
 
@@ -445,7 +483,12 @@ class Manager:
         """The user's own tenant column changes: whatever the franchise has follows."""
         tenant, franchise = self.random.randrange(1, 6), self.random.choice(self.franchises)
         with self.session.transaction():
-            self.run("franchise moves", "UPDATE franchises SET owner_id = %s WHERE id = %s", (tenant, franchise), prepare=True)
+            self.run(
+                "franchise moves",
+                "UPDATE franchises SET owner_id = %s WHERE id = %s",
+                (tenant, franchise),
+                prepare=True,
+            )
             self.session.wrote("franchises", franchise, owner_id=tenant)
 
     def employee_moves(self) -> None:
@@ -453,7 +496,12 @@ class Manager:
         with self.session.transaction():
             store = self._store(self.random.choice(self.franchises))
             employee = self._employee(None)
-            self.run("employee moves", "UPDATE employees SET region = %s, store = %s WHERE id = %s", (*store, employee), prepare=True)
+            self.run(
+                "employee moves",
+                "UPDATE employees SET region = %s, store = %s WHERE id = %s",
+                (*store, employee),
+                prepare=True,
+            )
             self.session.wrote("employees", employee, region=store[0], store=store[1])
         with self.session.transaction():
             self.run("delete stores", "DELETE FROM stores WHERE (region, code) = (%s, %s)", store, prepare=True)

@@ -1,4 +1,4 @@
-"""A lock held by someone else: migrate names the blocker, gives up within its budget, and keeps nobody waiting for long."""
+"""A lock held by someone else: migrate names the blocker, gives up in its budget, keeps nobody waiting for long."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ LOCK_TIMEOUT = 0.5
 BUDGET = 4.0
 NOISE = 0.7
 """Seconds that a busy machine may add to a statement."""
-COUNT = "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE a.application_name LIKE 'tenantry %' AND l.relation > 16384"
+COUNT = (
+    "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
+    " WHERE a.application_name LIKE 'tenantry %' AND l.relation > 16384"
+)
 
 
 class Listener(Nobody):
@@ -89,7 +92,10 @@ def options(until: Phase) -> MigrateOptions:
 WRITE = "UPDATE employees SET name = name WHERE id = 1"
 READ = "SELECT count(*) FROM sales"
 HOLDERS = {
-    "idle in transaction, has written": (("UPDATE employees SET name = 'x' WHERE id = 2",), WRITE.replace("= 1", "= 3")),
+    "idle in transaction, has written": (
+        ("UPDATE employees SET name = 'x' WHERE id = 2",),
+        WRITE.replace("= 1", "= 3"),
+    ),
     "idle in transaction, has read": (("SELECT FROM employees LIMIT 1",), WRITE),
     "four partitions": (tuple(f"SELECT FROM sales_{n} LIMIT 1" for n in range(1, 5)), READ),
     "the last partition": (("SELECT FROM sales_4 LIMIT 1",), READ),
@@ -149,7 +155,12 @@ def test_released_in_time(network: Database, spec: Spec) -> None:
         timer = threading.Timer(1.5, holder.commit)
         timer.start()
         listener = Listener()
-        migrate(Target(network.dsn), spec, MigrateOptions(until=Phase.EXPAND, lock_timeout=LOCK_TIMEOUT, lock_budget=60), listener)
+        migrate(
+            Target(network.dsn),
+            spec,
+            MigrateOptions(until=Phase.EXPAND, lock_timeout=LOCK_TIMEOUT, lock_budget=60),
+            listener,
+        )
         timer.join()
     assert any(f"pid {pid}" in message for message in listener.heard)
 

@@ -57,10 +57,8 @@ def estoque_spec(role: str, legacy: list[str]) -> Spec:
     )
 
 
-def through(
-    application: Application, spec: Spec, until: Phase, watcher: Policed, wrong: str, target: Target
-) -> None:
-    """Migrate and roll back under load, and look at all that was promised. `wrong`: a query of rows in a wrong tenant."""
+def through(application: Application, spec: Spec, until: Phase, watcher: Policed, wrong: str, target: Target) -> None:
+    """Migrate and roll back under load, and look at what was promised. `wrong` finds rows in a wrong tenant."""
     database = application.database
     dump = database.dump()
     with application:
@@ -106,7 +104,7 @@ def reported(application: Application, own: dict[str, float], what: str) -> Iter
 
 @pytest.mark.parametrize("until", [Phase.ENFORCE, Phase.ISOLATE])
 def test_estoque(until: Phase, database: Database, role: Callable[..., str]) -> None:
-    """Old and new rows, moves from tenant to tenant: after enforce, and after isolate for roles that keep their sight."""
+    """Old and new rows, moves from tenant to tenant: until enforce, and until isolate with roles that keep their sight."""
     owner, plain = role(name="owner"), role(name="plain")
     estoque(database, owner, plain, rows=10_000, seed=1)
     spec = estoque_spec(role(create=False, name="app"), [owner, plain] if until is Phase.ISOLATE else [])
@@ -117,7 +115,9 @@ def test_estoque(until: Phase, database: Database, role: Callable[..., str]) -> 
 
 def network(database: Database, owner: str, plain: str, rows: int) -> None:
     with database.connect() as connection:
-        connection.execute(f"GRANT ALL ON SCHEMA public TO {owner}; GRANT CREATE ON DATABASE {database.name} TO {owner}")
+        connection.execute(
+            f"GRANT ALL ON SCHEMA public TO {owner}; GRANT CREATE ON DATABASE {database.name} TO {owner}"
+        )
         connection.execute(f"SET ROLE {owner}")
         connection.execute(network_writers.SCHEMA.format(rows=rows))
         connection.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {plain}")

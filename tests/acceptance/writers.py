@@ -157,10 +157,10 @@ class Session:
     def copy(self, label: str, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """COPY with a column list."""
         names = sql.SQL(", ").join(map(sql.Identifier, columns))
-        with self._measured(label), self.connection.cursor() as cursor:
-            with cursor.copy(sql.SQL("COPY {} ({}) FROM STDIN").format(sql.SQL(table), names)) as copy:
-                for row in rows:
-                    copy.write_row(row)
+        statement = sql.SQL("COPY {} ({}) FROM STDIN").format(sql.SQL(table), names)
+        with self._measured(label), self.connection.cursor() as cursor, cursor.copy(statement) as copy:
+            for row in rows:
+                copy.write_row(row)
 
     @contextmanager
     def _measured(self, label: str) -> Iterator[None]:
@@ -249,7 +249,8 @@ class Application:
         self._stop = threading.Event()
         self._ready = threading.Barrier(self.writers + 1)
         self._threads = [
-            threading.Thread(target=self._write, args=(number,), name=f"writer {number}") for number in range(self.writers)
+            threading.Thread(target=self._write, args=(number,), name=f"writer {number}")
+            for number in range(self.writers)
         ]
 
     def __enter__(self) -> Application:

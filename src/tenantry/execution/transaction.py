@@ -33,7 +33,7 @@ BEHIND_THE_FIRST = 0.5
 """Seconds to wait for a further lock while one is held: below deadlock_timeout, 1 s unless configured."""
 FIRST_LOOK = 0.1
 """Seconds for which the first try waits for a further lock; each try waits as much longer. Who holds that lock and
-wants the one we hold does not let go of it before we do: many short tries find a moment, and keep writers waiting less."""
+wants the one we hold does not let go of it before we do: many short tries find a moment, and cost writers less."""
 BETWEEN_LOOKS = (0.1, 1.0)
 """Seconds between such tries, drawn from this range: what they cost the writers does not grow, nor do the pauses."""
 VALIDATION_LOCK_TIMEOUT = 30.0
