@@ -104,7 +104,7 @@ def reported(application: Application, own: dict[str, float], what: str) -> Iter
 
 @pytest.mark.parametrize("until", [Phase.ENFORCE, Phase.ISOLATE])
 def test_estoque(until: Phase, database: Database, role: Callable[..., str]) -> None:
-    """Old and new rows, moves from tenant to tenant: until enforce, and until isolate with roles that keep their sight."""
+    """Old and new rows, moves from tenant to tenant: until enforce, or isolate with legacy roles."""
     owner, plain = role(name="owner"), role(name="plain")
     estoque(database, owner, plain, rows=10_000, seed=1)
     spec = estoque_spec(role(create=False, name="app"), [owner, plain] if until is Phase.ISOLATE else [])
