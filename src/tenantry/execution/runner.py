@@ -15,6 +15,7 @@ import psycopg
 from psycopg import sql
 
 from tenantry.errors import ConnectionFailed, Failed, Interrupted, Refused, TenantryError
+from tenantry.execution.survey import ended, in_force
 from tenantry.execution.transaction import Outcome, Patience, run_alone, run_together
 from tenantry.model.plan import Manner, Statement
 from tenantry.postgres.journal import Action, Entry, Journal
@@ -76,11 +77,8 @@ class Runner:
 
     def pending(self, steps: Sequence[Step]) -> tuple[Step, ...]:
         """The steps that are not in force."""
-        entries = self.journal.entries()
-        over = ended(entries)
-        return tuple(
-            step for step in steps if step.key not in over and not self.in_force(step, entries.get(step.key))
-        )
+        done = in_force(self.connection, steps, self.journal.entries())
+        return tuple(step for step in steps if step.key not in done)
 
     # --- applying
 
@@ -280,12 +278,6 @@ class Runner:
                 details=[error.diag.message_detail or ""],
             )
         return Failed(f"{what}: {said}", remedy=again, details=[error.diag.message_detail or ""])
-
-
-def ended(entries: Mapping[str, Entry]) -> frozenset[str]:
-    """Keys of the steps whose work a later step of ours has taken away."""
-    done = (from_json(entry.value) for entry in entries.values() if entry.state == "done")
-    return frozenset(key for step in done for key in step.ends)
 
 
 class _Cancellable:

@@ -8,9 +8,8 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from tenantry.execution.runner import ended
 from tenantry.postgres.journal import Entry
-from tenantry.steps import Fill, Step
+from tenantry.steps import Fill, Step, from_json
 
 TOGETHER = 50
 """Definitions that one query asks for: few round trips, and the planner is not overwhelmed."""
@@ -69,3 +68,9 @@ def _ask(connection: psycopg.Connection[Any], steps: Sequence[Step]) -> dict[str
         for number, step in enumerate(steps)
     )
     return {steps[number].key: text for number, text in connection.execute(query)}
+
+
+def ended(entries: Mapping[str, Entry]) -> frozenset[str]:
+    """Keys of the steps whose work a later step of ours has taken away."""
+    done = (from_json(entry.value) for entry in entries.values() if entry.state == "done")
+    return frozenset(key for step in done for key in step.ends)

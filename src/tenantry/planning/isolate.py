@@ -12,6 +12,7 @@ from tenantry.planning.ground import Ground
 from tenantry.steps import (
     ApplicationGrants, ApplicationRole, ContextDefault, InvokerView, RowSecurity, SchemaUsage, Step,
 )  # fmt: skip
+from tenantry.steps.derivation import BySlug
 from tenantry.steps.row_security import Sight
 
 PHASE = Phase.ISOLATE
@@ -100,8 +101,13 @@ def _row_security(
     return RowSecurity(
         phase=PHASE, table=table, column=column, type=ground.context_type, setting=ground.ownership.setting,
         sight=sight, role=ground.spec.application.role, operators=operators, filtered=ground.filtered(operators),
-        legacy=legacy,
+        legacy=legacy, quarantine=_quarantine(ground),
     )  # fmt: skip
+
+
+def _quarantine(ground: Ground) -> BySlug | None:
+    slug = ground.ownership.tenant.quarantine
+    return None if slug is None else BySlug(tenant=ground.reference, slug=slug)
 
 
 # --- views

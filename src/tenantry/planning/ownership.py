@@ -167,7 +167,8 @@ class _Resolver:
             )
         key = candidates[0]
         nullable = not key.declared or not key.validated or any(
-            not (found := table.column(name)) or not found.not_null for name in key.columns
+            # In a BEFORE trigger a generated column is still NULL: its rows get their tenant later.
+            not (found := table.column(name)) or not found.not_null or found.generated for name in key.columns
         )  # fmt: skip
         parent = self.schema.tables.get(key.parent)
         unique = key.declared or (

@@ -14,7 +14,8 @@ from tenantry.steps.catalog import body
 def entries(relation: Name) -> sql.Composed:
     """A query of the privileges on a relation and its columns, in their order; no grantee is PUBLIC."""
     return sql.SQL(
-        "SELECT a.name AS on_column, (SELECT g.rolname::text FROM pg_catalog.pg_roles g WHERE g.oid = e.grantee) AS grantee,"
+        "SELECT a.name AS on_column,"
+        " (SELECT g.rolname::text FROM pg_catalog.pg_roles g WHERE g.oid = e.grantee) AS grantee,"
         " pg_catalog.pg_get_userbyid(e.grantor)::text AS grantor, pg_catalog.upper(e.privilege_type) AS privilege,"
         " e.is_grantable AS grantable, a.number * 10000 + e.position AS place"
         " FROM (SELECT NULL::text AS name, 0 AS number, c.relacl AS acl FROM pg_catalog.pg_class c WHERE c.oid = {0}"
@@ -27,17 +28,19 @@ def entries(relation: Name) -> sql.Composed:
 
 _WANTED = sql.SQL("""
   WITH listed AS (
-    SELECT b.* FROM pg_catalog.jsonb_to_recordset(before) AS b(on_column text, grantee text, grantor text, privilege text,
-      grantable boolean, place bigint)
+    SELECT b.* FROM pg_catalog.jsonb_to_recordset(before) AS b(on_column text, grantee text, grantor text,
+      privilege text, grantable boolean, place bigint)
   ), kept AS (
     SELECT * FROM listed WHERE privilege = ANY (revoked) AND {role} IN (grantee, grantor)
       AND (SELECT pg_catalog.count(*) FROM pg_catalog.pg_roles r WHERE r.rolname IN (grantee, grantor))
         = CASE WHEN grantee <> grantor THEN 2 ELSE 1 END
     UNION ALL
     SELECT * FROM ({entries}) AS n
-    WHERE NOT (on_column IS NULL AND grantee IS NOT DISTINCT FROM {role} AND grantor = relation_owner AND privilege = ANY (ours))
+    WHERE NOT (on_column IS NULL AND grantee IS NOT DISTINCT FROM {role} AND grantor = relation_owner
+      AND privilege = ANY (ours))
   ), single AS (
-    SELECT on_column, grantee, grantor, privilege, pg_catalog.bool_or(grantable) AS grantable, pg_catalog.min(place) AS place
+    SELECT on_column, grantee, grantor, privilege, pg_catalog.bool_or(grantable) AS grantable,
+      pg_catalog.min(place) AS place
     FROM kept GROUP BY 1, 2, 3, 4
   )
   SELECT pg_catalog.jsonb_agg(pg_catalog.to_jsonb(s) ORDER BY s.place / 10000, (
@@ -61,13 +64,15 @@ BEGIN{wanted}
     FOR one IN
       SELECT w.* FROM {wanted_rows} AS w(on_column, grantee, grantor, privilege, grantable, place, position)
       WHERE NOT EXISTS (SELECT FROM ({entries}) AS n WHERE n.grantable >= w.grantable
-        AND (n.on_column, n.grantee, n.grantor, n.privilege) IS NOT DISTINCT FROM (w.on_column, w.grantee, w.grantor, w.privilege))
+        AND (n.on_column, n.grantee, n.grantor, n.privilege)
+          IS NOT DISTINCT FROM (w.on_column, w.grantee, w.grantor, w.privilege))
       ORDER BY w.position
     LOOP
       IF one.grantor <> relation_owner THEN
         EXECUTE pg_catalog.format('SET LOCAL ROLE %I', one.grantor);
       END IF;
-      EXECUTE pg_catalog.format('GRANT %s%s ON %s TO %s%s', one.privilege, ' (' || pg_catalog.quote_ident(one.on_column) || ')',
+      EXECUTE pg_catalog.format('GRANT %s%s ON %s TO %s%s', one.privilege,
+        ' (' || pg_catalog.quote_ident(one.on_column) || ')',
         {target}, coalesce(pg_catalog.quote_ident(one.grantee), 'PUBLIC'),
         CASE WHEN one.grantable THEN ' WITH GRANT OPTION' END);
       IF one.grantor <> relation_owner THEN
@@ -78,7 +83,8 @@ BEGIN{wanted}
     EXIT WHEN round > 1 OR (
       SELECT pg_catalog.array_agg(ROW(n.on_column, n.grantee, n.grantor)::text ORDER BY n.place) FROM ({entries}) AS n
     ) IS NOT DISTINCT FROM (
-      SELECT pg_catalog.array_agg(ROW(w.on_column, w.grantee, w.grantor)::text ORDER BY w.position) FROM {wanted_rows} AS w(on_column, grantee, grantor, privilege, grantable, place, position)
+      SELECT pg_catalog.array_agg(ROW(w.on_column, w.grantee, w.grantor)::text ORDER BY w.position)
+      FROM {wanted_rows} AS w(on_column, grantee, grantor, privilege, grantable, place, position)
     );
     FOR one IN SELECT DISTINCT n.grantee FROM ({entries}) AS n WHERE n.grantor = relation_owner LOOP
       EXECUTE pg_catalog.format('REVOKE ALL ON %s FROM %s CASCADE', {target},

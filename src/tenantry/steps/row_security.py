@@ -9,14 +9,16 @@ from typing import Literal
 from psycopg import sql
 
 from tenantry.model.plan import Lock, LockMode, Statement
-from tenantry.steps.catalog import raw
+from tenantry.steps.catalog import body, raw
 from tenantry.steps.context import context
+from tenantry.steps.derivation import BySlug
 from tenantry.steps.step import Before, Step
 
 APPLICATION = "tenantry_application"
 FLOOR = "tenantry_floor"
 OPERATOR = "tenantry_operator"
 LEGACY = "tenantry_legacy"
+QUARANTINE = "tenantry_quarantine"
 
 
 class Sight(StrEnum):
@@ -124,6 +126,8 @@ class RowSecurity(Step):
     filtered: tuple[str, ...] = ()
     """Those operators that row security would filter, as they do not bypass it: they get a policy of their own."""
     legacy: tuple[str, ...] = ()
+    quarantine: BySlug | None = None
+    """The reserved tenant, whose rows the application cannot reach even if it names that tenant as its own."""
 
     @property
     def key(self) -> str:
@@ -151,8 +155,27 @@ class RowSecurity(Step):
             rules[LEGACY] = Rule(command="ALL", using=EVERYTHING, check=EVERYTHING, roles=self.legacy)
         return {name: rule.sql for name, rule in rules.items()}
 
+    def _names(self) -> tuple[str, ...]:
+        return (*self._policies(), *((QUARANTINE,) if self.quarantine is not None else ()))
+
+    def _barred(self, quarantine: BySlug) -> sql.Composed:
+        """The policy that keeps the application from the quarantine tenant. A policy takes no subquery without asking
+        for rights on its tables, so the key is looked up when the policy is made: hence the DO block."""
+        policy = sql.SQL(
+            "CREATE POLICY {} ON {} AS RESTRICTIVE FOR ALL TO {} USING ({} IS DISTINCT FROM "
+        ).format(
+            sql.Identifier(QUARANTINE), self.table.identifier, sql.Identifier(self.role), sql.Identifier(self.column)
+        )
+        again = sql.SQL(") WITH CHECK ({} IS DISTINCT FROM ").format(sql.Identifier(self.column))
+        parts = [part.as_string(None).replace("%", "%%") for part in (policy, again)]
+        template = sql.Literal("%1$L".join((*parts, ")")))
+        key = quarantine.expression(sql.SQL("row"))
+        return sql.SQL("DO {}").format(
+            body(sql.SQL("BEGIN EXECUTE pg_catalog.format({}, {}); END").format(template, key))
+        )
+
     def definition(self) -> sql.Composable:
-        names = sorted(self._policies())
+        names = sorted(self._names())
         return sql.SQL(
             "SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', p.polname, p.polpermissive, p.polcmd,"
             " (SELECT pg_catalog.array_agg(r.rolname ORDER BY r.rolname) FROM pg_catalog.pg_roles r"
@@ -177,6 +200,9 @@ class RowSecurity(Step):
             policy = sql.Identifier(name)
             create.append(sql.SQL("DROP POLICY IF EXISTS {} ON {}").format(policy, table))
             create.append(sql.SQL("CREATE POLICY {} ON {} {}").format(policy, table, rule))
+        if self.quarantine is not None:
+            create.append(sql.SQL("DROP POLICY IF EXISTS {} ON {}").format(sql.Identifier(QUARANTINE), table))
+            create.append(self._barred(self.quarantine))
         create.append(sql.SQL("ALTER TABLE {} ENABLE ROW LEVEL SECURITY").format(table))
         create.append(sql.SQL("ALTER TABLE {} FORCE ROW LEVEL SECURITY").format(table))
         return tuple(Statement(sql=statement, locks=self.locks) for statement in create)
@@ -191,7 +217,7 @@ class RowSecurity(Step):
             away.append(sql.SQL("ALTER TABLE {} DISABLE ROW LEVEL SECURITY").format(table))
         away.extend(
             sql.SQL("DROP POLICY IF EXISTS {} ON {}").format(sql.Identifier(name), table)
-            for name in (*self._policies(), LEGACY)
+            for name in (*self._names(), LEGACY)
         )
         return tuple(Statement(sql=statement, locks=self.locks, when=there) for statement in away)
 

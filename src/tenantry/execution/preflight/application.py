@@ -82,12 +82,12 @@ KINDS: Mapping[str, Kind] = {
         fails=True,
     ),
     "select-star": Kind(
-        says="a prepared SELECT * of {table} fails in its session until it is prepared anew: its plan has fewer columns",
+        says="a prepared SELECT * of {table} fails until its session prepares it anew: its plan has fewer columns",
         remedy="name the columns, or DEALLOCATE ALL or reconnect once it is there",
         fails=False,
     ),
     "returning-star": Kind(
-        says="a prepared RETURNING * of {table} fails in its session until it is prepared anew: its plan has fewer columns",
+        says="a prepared RETURNING * of {table} fails until its session prepares it anew: its plan has fewer columns",
         remedy="name the columns, or DEALLOCATE ALL or reconnect once it is there",
         fails=False,
     ),
