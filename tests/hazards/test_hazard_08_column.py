@@ -65,12 +65,13 @@ FUNCTIONS = {
         psycopg.errors.DatatypeMismatch, "RETURN QUERY SELECT * FROM sales;",
     ),
     "starred": (
-        "function-returns-star", "TABLE (a integer, b integer, c integer)", "plpgsql", "RETURN QUERY SELECT * FROM sales;",
-        "SELECT count(*) FROM starred()",
+        "function-returns-star", "TABLE (a integer, b integer, c integer)", "plpgsql",
+        "RETURN QUERY SELECT * FROM sales;", "SELECT count(*) FROM starred()",
         psycopg.errors.DatatypeMismatch, "RETURN QUERY SELECT id, store, total FROM sales;",
     ),
     "loaded": (
-        "copy-without-columns", "void", "plpgsql", "COPY sales FROM PROGRAM 'echo 7,1,70' (FORMAT csv);", "SELECT loaded()",
+        "copy-without-columns", "void", "plpgsql", "COPY sales FROM PROGRAM 'echo 7,1,70' (FORMAT csv);",
+        "SELECT loaded()",
         psycopg.errors.BadCopyFileFormat, "COPY sales (id, store, total) FROM PROGRAM 'echo 7,1,70' (FORMAT csv);",
     ),
     "joined": (

@@ -21,7 +21,8 @@ BEFORE_ISOLATE = [Phase.EXPAND, Phase.BACKFILL, Phase.ENFORCE]
 STOCK = """
 CREATE TABLE schools (id integer PRIMARY KEY, owner integer NOT NULL REFERENCES tenants);
 CREATE TABLE lots (id integer PRIMARY KEY, code text NOT NULL);
-CREATE TABLE movements (id integer PRIMARY KEY, lot integer NOT NULL REFERENCES lots, school integer REFERENCES schools);
+CREATE TABLE movements (id integer PRIMARY KEY, lot integer NOT NULL REFERENCES lots,
+  school integer REFERENCES schools);
 INSERT INTO schools VALUES (1, 1), (2, 2);
 INSERT INTO lots VALUES (1, 'a'), (2, 'b');
 INSERT INTO movements VALUES (1, 1, 1), (2, 2, 2), (3, 2, NULL);
@@ -130,7 +131,8 @@ def test_a_child_before_its_parent(business: Business, until: Phase) -> None:
 # --- a unique constraint that becomes per-tenant
 
 PRODUCTS = """
-CREATE TABLE products (id serial PRIMARY KEY, owner integer NOT NULL REFERENCES tenants, name text CONSTRAINT by_name UNIQUE);
+CREATE TABLE products (id serial PRIMARY KEY, owner integer NOT NULL REFERENCES tenants,
+  name text CONSTRAINT by_name UNIQUE);
 INSERT INTO products (owner, name) VALUES (1, 'rice'), (2, 'beans');
 """
 PRODUCT_TABLES = """

@@ -162,7 +162,7 @@ def test_a_forced_owner(business: Business, database: Database, role: Role) -> N
             copy.write("5\t2\t50\n")
         session.execute("INSERT INTO sales (id, store, total, tenant_id) SELECT id, store, total, 2 FROM loaded")
         session.commit()
-    with pytest.raises(RuntimeError, match="row-level security|row security"):
+    with pytest.raises(RuntimeError, match=r"row-level security|row security"):
         client("pg_dump", "--data-only", "--table=sales", "-d", dsn)
     dumped = client("pg_dump", "--data-only", "--table=sales", "--enable-row-security", "-d", dsn)
     assert sorted(line for line in dumped.splitlines() if line[:1].isdigit()) == [

@@ -45,6 +45,11 @@ paths = [["owner"]]
 """
 
 
+MIGRATING = (
+    "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'tenantry % migrate'"
+)
+
+
 class Pausing(Nobody):
     """Stops a run at its first step until it may go on."""
 
@@ -66,8 +71,7 @@ def test_the_second_run_says_who_holds_the_lock(business: Business, pool: Thread
     running = pool.submit(shop.migrate, Phase.ENFORCE, first)
     try:
         assert first.there.wait(timeout=60)
-        holder = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'tenantry % migrate'"
-        ((pid,),) = shop.rows(holder)
+        ((pid,),) = shop.rows(MIGRATING)
         for again in (lambda: shop.migrate(Phase.ENFORCE), shop.rollback):
             with pytest.raises(Refused, match=rf"tenantry {first.run} migrate', pid {pid} as postgres") as refused:
                 again()

@@ -20,8 +20,8 @@ CREATE TABLE tenants (id integer PRIMARY KEY, slug text NOT NULL UNIQUE);
 INSERT INTO tenants VALUES (1, 'north'), (2, 'south');
 """
 SHOP = """
-CREATE TABLE stores (id serial PRIMARY KEY, owner integer NOT NULL REFERENCES tenants, name text NOT NULL, code text NOT NULL,
-  place text);
+CREATE TABLE stores (id serial PRIMARY KEY, owner integer NOT NULL REFERENCES tenants, name text NOT NULL,
+  code text NOT NULL, place text);
 CREATE TABLE sales (id serial PRIMARY KEY, store integer NOT NULL REFERENCES stores, total integer NOT NULL, note text);
 INSERT INTO stores (owner, name, code) SELECT 1 + n % 2, 's' || n, 'c' || n FROM generate_series(1, 6) n;
 INSERT INTO sales (store, total) SELECT 1 + n % 6, n FROM generate_series(1, 30) n;
@@ -71,7 +71,7 @@ class Shops:
 
 
 def difference(before: str, after: str) -> list[str]:
-    return [line for line in unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=0)]
+    return list(unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=0))
 
 
 @pytest.fixture
@@ -86,7 +86,8 @@ GRANTS = {
     "all that it will have": "GRANT SELECT, INSERT, UPDATE, DELETE ON stores, sales TO {app}",
     "a part, before others": "GRANT SELECT ON sales TO {app}; GRANT SELECT, UPDATE ON sales TO {clerk}",
     "a part, behind others": "GRANT SELECT, UPDATE ON sales TO {clerk}; GRANT UPDATE ON sales TO {app}",
-    "everything, before others": "GRANT ALL ON sales, stores, units, tenants TO {app}; GRANT SELECT ON sales, units TO {clerk}",
+    "everything, before others": """GRANT ALL ON sales, stores, units, tenants TO {app};
+        GRANT SELECT ON sales, units TO {clerk}""",
     "only what it must not have": "GRANT TRUNCATE, REFERENCES ON sales TO {app}; GRANT SELECT ON sales TO {clerk}",
     "to be handed on": "GRANT SELECT, TRUNCATE ON sales TO {app} WITH GRANT OPTION; GRANT SELECT ON sales TO {clerk}",
     "from two": """
@@ -100,7 +101,8 @@ GRANTS = {
         GRANT SELECT ON sales TO {other}""",
     "handed on from another, behind which there are more": """
         GRANT TRUNCATE, SELECT ON sales TO {clerk} WITH GRANT OPTION;
-        SET ROLE {clerk}; GRANT TRUNCATE ON sales TO {app} WITH GRANT OPTION; GRANT SELECT ON sales TO {other}; RESET ROLE;
+        SET ROLE {clerk}; GRANT TRUNCATE ON sales TO {app} WITH GRANT OPTION;
+        GRANT SELECT ON sales TO {other}; RESET ROLE;
         GRANT UPDATE ON sales TO {other} WITH GRANT OPTION""",
     "on columns": """
         GRANT SELECT (id, total), UPDATE (total), REFERENCES (id), INSERT (note) ON sales TO {app};
@@ -108,7 +110,8 @@ GRANTS = {
     "on columns, before others": """
         GRANT UPDATE (total), SELECT (total) ON sales TO {app} WITH GRANT OPTION;
         GRANT UPDATE (total) ON sales TO {clerk}; GRANT REFERENCES (total), TRUNCATE ON sales TO {app};
-        GRANT REFERENCES ON sales TO {app}; GRANT UPDATE (name) ON units TO {app}; GRANT UPDATE (name) ON units TO {clerk};
+        GRANT REFERENCES ON sales TO {app}; GRANT UPDATE (name) ON units TO {app};
+        GRANT UPDATE (name) ON units TO {clerk};
         GRANT UPDATE ON units TO {app}""",
     "on sequences": "GRANT SELECT ON SEQUENCE sales_id_seq TO {app}; GRANT USAGE ON SEQUENCE sales_id_seq TO {clerk}",
     "on the schema": "GRANT CREATE ON SCHEMA {schema} TO {app}; GRANT USAGE ON SCHEMA {schema} TO {clerk}",
@@ -147,14 +150,19 @@ def test_what_the_user_granted_since_stays(database: Database, role: Callable[..
     shops.open(
         "shop",
         f"""GRANT USAGE ON SCHEMA shop TO {clerk}; GRANT TRUNCATE, SELECT ON sales TO {clerk} WITH GRANT OPTION;
-        SET ROLE {clerk}; GRANT TRUNCATE ON sales TO {app}; RESET ROLE; GRANT SELECT ON sales TO {other}""",
+        SET ROLE {clerk}; GRANT TRUNCATE ON sales TO {app}; RESET ROLE; GRANT SELECT ON sales TO {other};
+        GRANT INSERT ON sales TO {app}""",
     )
     migrate(Target(database.dsn), shops.spec, MigrateOptions(force=True))
     database.execute(
-        f"SET search_path = shop; GRANT INSERT ON sales TO {other}; REVOKE SELECT ON sales FROM {other}; GRANT UPDATE ON stores TO {other}"
+        f"SET search_path = shop; GRANT INSERT ON sales TO {other}; REVOKE SELECT ON sales FROM {other};"
+        f"GRANT UPDATE ON stores TO {other}; REVOKE INSERT ON sales FROM {app}"
     )
     rollback(Target(database.dsn), RollbackOptions())
-    held = "SELECT grantee, privilege_type FROM information_schema.role_table_grants WHERE grantee = ANY (%s) ORDER BY 1, 2"
+    held = (
+        "SELECT grantee, privilege_type FROM information_schema.role_table_grants"
+        " WHERE grantee = ANY (%s) ORDER BY 1, 2"
+    )
     assert database.rows(held, [[app, other]]) == [(app, "TRUNCATE"), (other, "INSERT"), (other, "UPDATE")]
 
 
@@ -206,22 +214,26 @@ UNIQUES = {
     "comments": """ALTER TABLE stores ADD CONSTRAINT u UNIQUE (name); COMMENT ON CONSTRAINT u ON stores IS 'one''s own';
         COMMENT ON INDEX u IS 'index'""",
     "clustered": "ALTER TABLE stores ADD CONSTRAINT u UNIQUE (name); ALTER TABLE stores CLUSTER ON u",
-    "replica identity": "ALTER TABLE stores ADD CONSTRAINT u UNIQUE (code); ALTER TABLE stores REPLICA IDENTITY USING INDEX u",
+    "replica identity": """ALTER TABLE stores ADD CONSTRAINT u UNIQUE (code);
+        ALTER TABLE stores REPLICA IDENTITY USING INDEX u""",
     "deferrable": "ALTER TABLE stores ADD CONSTRAINT u UNIQUE (name) DEFERRABLE",
     "deferred": "ALTER TABLE stores ADD CONSTRAINT u UNIQUE (name) DEFERRABLE INITIALLY DEFERRED",
     "included": "ALTER TABLE stores ADD CONSTRAINT u UNIQUE (name) INCLUDE (code, place)",
     "storage parameters": "ALTER TABLE stores ADD CONSTRAINT u UNIQUE (name) WITH (fillfactor = 70)",
     "an index": "CREATE UNIQUE INDEX u ON stores (name DESC NULLS LAST, code COLLATE \"C\" text_pattern_ops)",
     "an index of some rows": "CREATE UNIQUE INDEX u ON stores (name) INCLUDE (place) WHERE place IS NOT NULL",
-    "an expression with statistics": """CREATE UNIQUE INDEX u ON stores (lower(name), (code || 'x')) WITH (fillfactor = 80);
+    "an expression with statistics": """CREATE UNIQUE INDEX u ON stores (lower(name), (code || 'x'))
+        WITH (fillfactor = 80);
         ALTER INDEX u ALTER COLUMN 2 SET STATISTICS 500; COMMENT ON INDEX u IS 'one''s own'""",
     "an index as identity and order": """CREATE UNIQUE INDEX u ON stores (name, code); ALTER TABLE stores CLUSTER ON u;
         ALTER TABLE stores REPLICA IDENTITY USING INDEX u""",
-    "two of them": "ALTER TABLE stores ADD CONSTRAINT u UNIQUE (name); ALTER TABLE stores ADD CONSTRAINT a UNIQUE (code)",
+    "two of them": """ALTER TABLE stores ADD CONSTRAINT u UNIQUE (name);
+        ALTER TABLE stores ADD CONSTRAINT a UNIQUE (code)""",
 }  # fmt: skip
 NEWER_UNIQUES = {
     "nulls not distinct": "ALTER TABLE stores ADD CONSTRAINT u UNIQUE NULLS NOT DISTINCT (name, place)",
-    "an index, nulls not distinct": "CREATE UNIQUE INDEX u ON stores (place, name) INCLUDE (code) NULLS NOT DISTINCT WHERE id > 0",
+    "an index, nulls not distinct": """CREATE UNIQUE INDEX u ON stores (place, name) INCLUDE (code)
+        NULLS NOT DISTINCT WHERE id > 0""",
 }
 
 
@@ -246,7 +258,8 @@ OWN = {
     "a policy, not enabled": "CREATE POLICY mine ON sales USING (total > 0)",
     "enabled": "ALTER TABLE sales ENABLE ROW LEVEL SECURITY; CREATE POLICY mine ON sales FOR SELECT USING (total > 0)",
     "forced": """ALTER TABLE sales ENABLE ROW LEVEL SECURITY; ALTER TABLE sales FORCE ROW LEVEL SECURITY;
-        CREATE POLICY mine ON sales AS RESTRICTIVE USING (total > 0); CREATE POLICY zzz ON sales TO CURRENT_USER USING (true);
+        CREATE POLICY mine ON sales AS RESTRICTIVE USING (total > 0);
+        CREATE POLICY zzz ON sales TO CURRENT_USER USING (true);
         COMMENT ON POLICY mine ON sales IS 'mine'""",
     "forced, not enabled": "ALTER TABLE sales FORCE ROW LEVEL SECURITY",
     "a default": "ALTER TABLE stores ALTER owner SET DEFAULT 1; COMMENT ON COLUMN stores.owner IS 'whose'",
@@ -254,7 +267,8 @@ OWN = {
         ALTER TABLE stores ALTER owner SET DEFAULT nextval('own_seq')""",
     "a default of an expression": """CREATE FUNCTION whose() RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT 1';
         ALTER TABLE stores ALTER owner SET DEFAULT whose() + 0""",
-    "settings of the column": """ALTER TABLE stores ALTER owner DROP NOT NULL; ALTER TABLE stores ALTER owner SET STATISTICS 300;
+    "settings of the column": """ALTER TABLE stores ALTER owner DROP NOT NULL;
+        ALTER TABLE stores ALTER owner SET STATISTICS 300;
         COMMENT ON COLUMN stores.owner IS 'whose'; ALTER TABLE stores ALTER owner SET (n_distinct = 7);
         CREATE INDEX ON stores (owner)""",
     "not null under a name": """ALTER TABLE stores ALTER owner DROP NOT NULL;

@@ -7,7 +7,6 @@ from typing import Literal
 
 from psycopg import sql
 
-from tenantry.model.name import Name
 from tenantry.model.plan import Lock, LockMode, Statement
 from tenantry.steps.access import entries, restore
 from tenantry.steps.catalog import raw
@@ -30,7 +29,9 @@ class ApplicationRole(Step):
         return f"create the application role {self.role}"
 
     def definition(self) -> sql.Composable:
-        return sql.SQL("SELECT rolname::text FROM pg_catalog.pg_roles WHERE rolname = {}").format(sql.Literal(self.role))
+        return sql.SQL("SELECT rolname::text FROM pg_catalog.pg_roles WHERE rolname = {}").format(
+            sql.Literal(self.role)
+        )
 
     def apply(self) -> tuple[Statement, ...]:
         create = sql.SQL("CREATE ROLE {} NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS").format(
@@ -43,8 +44,8 @@ class ApplicationRole(Step):
         unused = sql.SQL(
             "SELECT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = {0}"
             " AND NOT r.rolcanlogin"
-            " AND NOT EXISTS (SELECT FROM pg_catalog.pg_shdepend d WHERE d.refclassid = 'pg_catalog.pg_authid'::regclass"
-            " AND d.refobjid = r.oid)"
+            " AND NOT EXISTS (SELECT FROM pg_catalog.pg_shdepend d"
+            " WHERE d.refclassid = 'pg_catalog.pg_authid'::regclass AND d.refobjid = r.oid)"
             " AND NOT EXISTS (SELECT FROM pg_catalog.pg_auth_members m WHERE m.roleid = r.oid"
             " AND m.member <> (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = current_user)))"
         ).format(sql.Literal(self.role))
@@ -129,7 +130,8 @@ class ApplicationGrants(Step):
         """The whole access list, where the role is in it: what is revoked for a while loses its place."""
         return sql.SQL(
             "SELECT pg_catalog.jsonb_build_object('revoked', pg_catalog.to_jsonb({revokes}::text[]), 'owner',"
-            " (SELECT pg_catalog.pg_get_userbyid(c.relowner) FROM pg_catalog.pg_class c WHERE c.oid = {oid}), 'entries',"
+            " (SELECT pg_catalog.pg_get_userbyid(c.relowner) FROM pg_catalog.pg_class c WHERE c.oid = {oid}),"
+            " 'entries',"
             " CASE WHEN pg_catalog.bool_or({role} IN (e.grantee, e.grantor))"
             " THEN pg_catalog.jsonb_agg(pg_catalog.to_jsonb(e) ORDER BY e.place) END) FROM ({entries}) AS e"
         ).format(
@@ -143,7 +145,8 @@ class ApplicationGrants(Step):
             statements.append(self._statement("GRANT {} ON {} {} TO {}", self.grants))
         for privilege, grantor in self.revokes:
             # CASCADE: what the role has handed on goes, too; it is on record.
-            statements.append(self._statement("REVOKE {} ON {} {} FROM {} CASCADE", (privilege,), acting_as=grantor))
+            revoke = "REVOKE {} ON {} {} FROM {} CASCADE"
+            statements.append(self._statement(revoke, (privilege,), acting_as=grantor))
         return tuple(statements)
 
     def revert(self, before: Before) -> tuple[Statement, ...]:
@@ -153,9 +156,9 @@ class ApplicationGrants(Step):
             if entry["on_column"] is None and entry["grantee"] == self.role and entry["grantor"] == before["owner"]
         }  # fmt: skip
         ours = tuple(privilege for privilege in self.grants if privilege not in had)
-        there = sql.SQL(
-            "SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {}) AND {} IS NOT NULL"
-        ).format(sql.Literal(self.role), self.table.oid)
+        there = sql.SQL("SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {}) AND {} IS NOT NULL").format(
+            sql.Literal(self.role), self.table.oid
+        )
         if listed:
             again = restore(
                 self.table, self.object, self.role, before=listed, ours=list(ours), revoked=before["revoked"]
@@ -164,7 +167,8 @@ class ApplicationGrants(Step):
         return (self._statement("REVOKE {} ON {} {} FROM {}", ours, when=there),) if ours else ()
 
     def _statement(
-        self, template: str, privileges: tuple[str, ...], *, acting_as: str | None = None, when: sql.Composable | None = None
+        self, template: str, privileges: tuple[str, ...], *, acting_as: str | None = None,
+        when: sql.Composable | None = None,
     ) -> Statement:  # fmt: skip
         statement = raw(template).format(
             sql.SQL(", ").join(raw(privilege) for privilege in privileges),
@@ -172,4 +176,6 @@ class ApplicationGrants(Step):
             self.table.identifier,
             sql.Identifier(self.role),
         )
-        return Statement(sql=statement, acting_as=acting_as, when=when, locks=(Lock(self.table, LockMode.ACCESS_SHARE),))
+        return Statement(
+            sql=statement, acting_as=acting_as, when=when, locks=(Lock(self.table, LockMode.ACCESS_SHARE),)
+        )

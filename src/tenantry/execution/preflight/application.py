@@ -125,9 +125,7 @@ def _finding(kind: str, table: Name, column: str, places: list[Passage]) -> Find
     said = KINDS[kind]
     names = list(dict.fromkeys(passage.place for passage in places))
     where = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    samples = tuple(
-        {"place": passage.place, "text": " ".join(passage.words)[:LONGEST]} for passage in places[:SAMPLES]
-    )
+    samples = tuple({"place": passage.place, "text": " ".join(passage.words)[:LONGEST]} for passage in places[:SAMPLES])
     make = refused if said.fails else warned
     return make(
         name=kind,
@@ -168,9 +166,7 @@ def _statement(scope: Scope, relations: Relations, passage: Passage) -> Iterator
             read = passage.relation(position)
             after = passage.word(read[2]) if read is not None else ""
             if after in ("from", "to"):
-                yield Breakage(
-                    "copy-without-columns" if after == "from" else "copy-to-without-columns", table, passage
-                )
+                yield Breakage("copy-without-columns" if after == "from" else "copy-to-without-columns", table, passage)
     if any(passage.after("natural")):
         mentioned = relations.mentioned(passage)
         others = sum(_has_column(scope, passage, column) for column in set(scope.growing.values()))
@@ -182,18 +178,12 @@ def _selects(passage: Passage, position: int) -> bool:
     """SELECT * and not RETURNING * or a row: the star of a query behind INSERT INTO."""
     words = passage.words
     returning = words.index("returning", position) if "returning" in words[position:] else len(words)
-    return any(
-        "select" in words[position:star] and star < returning for star in passage.stars() if star > position
-    )
+    return any("select" in words[position:star] and star < returning for star in passage.stars() if star > position)
 
 
 def _has_column(scope: Scope, passage: Passage, column: str) -> int:
     """How many mentioned tables have a column of that name already."""
-    having = (
-        name
-        for name, table in scope.schema.tables.items()
-        if table.column(column) and name not in scope.growing
-    )
+    having = (name for name, table in scope.schema.tables.items() if table.column(column) and name not in scope.growing)
     return len(Relations.of(having).mentioned(passage))
 
 
@@ -206,9 +196,7 @@ def _prepared(relations: Relations, passage: Passage) -> Iterator[Breakage]:
         depth += (word == "(") - (word == ")")
         if depth == 0 and word == "*" and position in set(passage.stars()):
             kind = "returning-star" if "returning" in words[:position] else "select-star"
-            yield from (
-                Breakage(kind, table, passage) for table in dict.fromkeys(relations.mentioned(passage))
-            )
+            yield from (Breakage(kind, table, passage) for table in dict.fromkeys(relations.mentioned(passage)))
             return
 
 
@@ -227,12 +215,7 @@ def _row_insertions(
         for position in range(1, len(passage.tokens)):
             declared = relations.at(passage, position)
             end = passage.relation(position)
-            if (
-                declared
-                and end is not None
-                and passage.word(end[2]) == "%"
-                and passage.word(end[2] + 1) == "rowtype"
-            ):
+            if declared and end is not None and passage.word(end[2]) == "%" and passage.word(end[2] + 1) == "rowtype":
                 rows.setdefault(passage.word(position - 1), []).extend(declared)
     for passage in read:
         for position in passage.after("insert", "into"):
@@ -244,9 +227,7 @@ def _row_insertions(
                     yield from (Breakage("row-inserted", table, passage) for table in rows.get(name, ()))
 
 
-def _results(
-    scope: Scope, relations: Relations, function: Function, read: tuple[Passage, ...]
-) -> Iterator[Breakage]:
+def _results(scope: Scope, relations: Relations, function: Function, read: tuple[Passage, ...]) -> Iterator[Breakage]:
     """Functions whose result has the columns of a table on one side only."""
     table = function.returns_table
     grows = table is not None and table in scope.growing
@@ -261,13 +242,7 @@ def _results(
             for mentioned in dict.fromkeys(relations.mentioned(passage)):
                 yield Breakage("function-returns-star", mentioned, passage)
     words = {word for passage in read for word in passage.words}
-    if (
-        table is not None
-        and grows
-        and function.language == "plpgsql"
-        and "record" in words
-        and "*" not in words
-    ):
+    if table is not None and grows and function.language == "plpgsql" and "record" in words and "*" not in words:
         yield Breakage("function-lists-columns", table, read[-1])
 
 
