@@ -30,9 +30,7 @@ def summary(measurements: Sequence[Measurement]) -> list[dict[str, Any]]:
             "seconds": median(one.seconds for one in group),
             "table": median(one.table_after / one.table_before for one in group),
             "indexes": median(one.indexes_after / one.indexes_before for one in group),
-            "hot": median(shares)
-            if (shares := [m.hot_share for m in group if m.hot_share is not None])
-            else None,
+            "hot": median(shares) if (shares := [m.hot_share for m in group if m.hot_share is not None]) else None,
             "wal": median(one.wal for one in group),
             "longest_wait": max(one.longest_wait for one in group),
         }

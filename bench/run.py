@@ -40,9 +40,7 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="show the last run's results, measure nothing")
     parser.add_argument("--rows", type=int, action="append", help="measure at this size (default: both)")
     arguments = parser.parse_args()
-    results = (
-        json.loads(RESULTS.read_text()) if arguments.again else measured(arguments.rows or list(REPEATS))
-    )
+    results = json.loads(RESULTS.read_text()) if arguments.again else measured(arguments.rows or list(REPEATS))
     if not arguments.again:
         RESULTS.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     text = described(results)

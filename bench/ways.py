@@ -108,9 +108,7 @@ def offline(connection: Connection, dsn: str) -> Timed:
     perform(connection, column().apply())
 
     def timed() -> None:
-        connection.execute(
-            "UPDATE movements SET tenant_id = s.tenant_id FROM stores AS s WHERE s.id = store_id"
-        )
+        connection.execute("UPDATE movements SET tenant_id = s.tenant_id FROM stores AS s WHERE s.id = store_id")
 
     return timed
 

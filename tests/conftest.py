@@ -84,9 +84,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     if missing:
         lines.append(f"PostgreSQL not here, so its tests are left out: {', '.join(missing)} (make servers)")
     if not REAL_DATABASES.is_dir():
-        lines.append(
-            "real databases not here, so their tests are left out (TENANTRY_REALDB names their folder)"
-        )
+        lines.append("real databases not here, so their tests are left out (TENANTRY_REALDB names their folder)")
     return lines
 
 

@@ -69,9 +69,7 @@ def main() -> None:
         try:
             fetch(major)
         except (subprocess.CalledProcessError, KeyError) as error:
-            print(
-                f"PostgreSQL {major} cannot be fetched ({error}); the tests run without it.", file=sys.stderr
-            )
+            print(f"PostgreSQL {major} cannot be fetched ({error}); the tests run without it.", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -81,9 +81,7 @@ def relation_fill(
     relation: Name = SALES, sources: tuple[Source, ...] = (BY_STORE,), *, column: str = "tenant_id",
     overrides: bool = False, identity: tuple[str, ...] = (),
 ) -> RelationFill:  # fmt: skip
-    return RelationFill(
-        relation=relation, column=column, sources=sources, overrides=overrides, identity=identity
-    )
+    return RelationFill(relation=relation, column=column, sources=sources, overrides=overrides, identity=identity)
 
 
 def fill_of(*fills: RelationFill, purpose: Literal["fill", "default", "sweep", "rest"] = "fill") -> Fill:
@@ -127,9 +125,7 @@ def run(
     dsn = database if isinstance(database, str) else database.dsn
 
     def connect(purpose: str) -> psycopg.Connection[Any]:
-        return psycopg.connect(
-            dsn, autocommit=True, application_name=purpose, options="-c search_path=pg_catalog"
-        )
+        return psycopg.connect(dsn, autocommit=True, application_name=purpose, options="-c search_path=pg_catalog")
 
     return backfill(
         fill or fill_of(), connections=connect, workers=workers, progress=watcher or Watcher(),

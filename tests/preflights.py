@@ -69,9 +69,7 @@ def check(
     """The findings of a preflight; `parameters` of the session, such as its user."""
     with session(database, **parameters) as connection:
         schema, plan = planned(connection, tables, application, tenant)
-        found = preflight(
-            connection, schema=schema, plan=plan, until=until, free_space=free_space, workers=workers
-        )
+        found = preflight(connection, schema=schema, plan=plan, until=until, free_space=free_space, workers=workers)
     return list(found)
 
 

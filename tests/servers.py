@@ -166,9 +166,7 @@ class Server:
     def drop(self, database: Database) -> None:
         """Drop a database with all that holds it: sessions, prepared transactions, replication slots."""
         with database.connect(autocommit=True) as connection:
-            prepared = connection.execute(
-                "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()"
-            )
+            prepared = connection.execute("SELECT gid FROM pg_prepared_xacts WHERE database = current_database()")
             for (gid,) in prepared.fetchall():
                 connection.execute(sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(gid)))
             connection.execute(
@@ -186,9 +184,7 @@ class Server:
             ).fetchall():
                 subscription = sql.Identifier(name)
                 connection.execute(sql.SQL("ALTER SUBSCRIPTION {} DISABLE").format(subscription))
-                connection.execute(
-                    sql.SQL("ALTER SUBSCRIPTION {} SET (slot_name = NONE)").format(subscription)
-                )
+                connection.execute(sql.SQL("ALTER SUBSCRIPTION {} SET (slot_name = NONE)").format(subscription))
                 connection.execute(sql.SQL("DROP SUBSCRIPTION {}").format(subscription))
         self.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(database.name)))
 
@@ -228,9 +224,7 @@ def make_server(major: int, folder: Path, settings: Mapping[str, str] | None = N
     preload = {}
     if any(library.rglob("pg_stat_statements.so")):
         preload = {"shared_preload_libraries": "pg_stat_statements"}
-    cluster = Cluster(
-        programs=installed()[major], folder=folder, settings={**SETTINGS, **preload, **(settings or {})}
-    )
+    cluster = Cluster(programs=installed()[major], folder=folder, settings={**SETTINGS, **preload, **(settings or {})})
     cluster.start()
     return Server(major=major, cluster=cluster)
 

@@ -63,9 +63,7 @@ def test_database_goes_whatever_holds_it(server: Server) -> None:
 @pytest.mark.server
 def test_dump_is_the_same_twice(database: Database) -> None:
     """A dump shows the user's objects, not schema tenantry, and nothing that changes by itself."""
-    database.load(
-        "CREATE TABLE t (id int PRIMARY KEY); CREATE SCHEMA tenantry; CREATE TABLE tenantry.run (id int);"
-    )
+    database.load("CREATE TABLE t (id int PRIMARY KEY); CREATE SCHEMA tenantry; CREATE TABLE tenantry.run (id int);")
     first = database.dump()
     assert "CREATE TABLE public.t" in first
     assert "tenantry" not in first
@@ -80,9 +78,7 @@ def test_load_stops_at_the_first_error(database: Database, tmp_path: Path) -> No
     script.write_text("CREATE TABLE a (id int);\nSELECT missing;\nCREATE TABLE b (id int);")
     with pytest.raises(RuntimeError, match='column "missing" does not exist'):
         database.load(script)
-    assert database.rows("SELECT to_regclass('a') IS NOT NULL, to_regclass('b') IS NOT NULL") == [
-        (True, False)
-    ]
+    assert database.rows("SELECT to_regclass('a') IS NOT NULL, to_regclass('b') IS NOT NULL") == [(True, False)]
 
 
 @pytest.mark.server
@@ -152,9 +148,7 @@ def test_servers_of_a_killed_run_are_swept() -> None:
         "import sys, time; from servers import Run, make_server; run = Run();"
         "make_server(18, run.folder / 'one'); print(run.folder, flush=True); time.sleep(600)"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=_environment()
-    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=_environment())
     assert process.stdout is not None
     folder = Path(process.stdout.readline().strip())
     assert folder.name.startswith(RUNS)

@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - statements are easier to read in one piece
 """The old application of the preset estoque: what schools and the central store do all day.
 
 What PostgreSQL itself does not allow while a column is added (hazard 8) the writers leave out: `SELECT *` and

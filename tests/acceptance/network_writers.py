@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - statements are easier to read in one piece
 """A network of stores, built of what is hard: composite keys that change, a self-reference, partitions, deferred keys, a
 parent known by its children, a mixed table; and the old application that writes into it.
 

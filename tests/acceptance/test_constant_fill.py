@@ -32,9 +32,7 @@ role = "{role}"
 name = "reading"
 assign = {{ tenant = "everybody" }}
 """
-STORAGE = (
-    "SELECT pg_relation_filenode('reading'), pg_relation_size('reading'), pg_total_relation_size('reading')"
-)
+STORAGE = "SELECT pg_relation_filenode('reading'), pg_relation_size('reading'), pg_total_relation_size('reading')"
 
 FILLED = "SELECT count(DISTINCT tenant_id), count(*) FILTER (WHERE tenant_id IS NULL) FROM reading"
 

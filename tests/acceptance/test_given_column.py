@@ -48,12 +48,19 @@ def test_nulls_are_filled_and_come_back(until: Phase, database: Database, role: 
     database.execute(SCHEMA)
     dump, rows = database.dump(), checksums(database)
     migrate(Target(database.dsn), Spec.parse(SPEC.format(role=role(create=False))), MigrateOptions(until=until))
-    assert database.rows("SELECT count(*) FROM shop s JOIN tenants t ON t.id = s.tenant WHERE t.slug = 'rest'") == [(4,)]
+    assert database.rows("SELECT count(*) FROM shop s JOIN tenants t ON t.id = s.tenant WHERE t.slug = 'rest'") == [
+        (4,)
+    ]
     assert database.rows("SELECT count(*) FROM sale WHERE tenant_id IS NULL") == [(0,)]
     assert database.rows("SELECT count(*) FROM shop WHERE changed > '2021-01-01'") == [(0,)]
     database.execute("UPDATE shop SET tenant = 1 WHERE id = 4")
     rollback(Target(database.dsn), RollbackOptions())
-    assert database.rows("SELECT id, tenant FROM shop WHERE id <= 4 ORDER BY 1") == [(1, None), (2, None), (3, None), (4, 1)]
+    assert database.rows("SELECT id, tenant FROM shop WHERE id <= 4 ORDER BY 1") == [
+        (1, None),
+        (2, None),
+        (3, None),
+        (4, 1),
+    ]
     database.execute(
         "ALTER TABLE shop DISABLE TRIGGER touch; UPDATE shop SET tenant = NULL, changed = '2020-01-01' WHERE id = 4;"
         "ALTER TABLE shop ENABLE TRIGGER touch"

@@ -83,9 +83,7 @@ class Application:
         with self.database.connect() as connection, connection.transaction(force_rollback=True):
             connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(self.role)))
             if slug is not None:
-                connection.execute(
-                    sql.SQL("SET LOCAL app.tenant_id = {}").format(sql.Literal(self.keys[slug]))
-                )
+                connection.execute(sql.SQL("SET LOCAL app.tenant_id = {}").format(sql.Literal(self.keys[slug])))
             yield connection
 
     def rows(self, slug: str | None, query: str) -> list[tuple[Any, ...]]:
@@ -100,9 +98,9 @@ class Application:
             return connection.execute(statement).rowcount
 
     def refused(self, slug: str | None, statement: str, error: type[psycopg.Error]) -> None:
+        # Checks that wait for the end of the transaction are asked for at once.
         with pytest.raises(error), self.as_tenant(slug) as connection:
-            connection.execute(statement)
-            connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            connection.execute(f"{statement}; SET CONSTRAINTS ALL IMMEDIATE")
 
 
 @pytest.fixture(params=[Phase.ISOLATE, Phase.CONTRACT], ids=str)
@@ -132,9 +130,7 @@ def test_an_empty_setting_is_no_tenant(application: Application) -> None:
     with application.database.connect(autocommit=True) as connection:
         connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(application.role)))
         with connection.transaction():
-            connection.execute(
-                sql.SQL("SET LOCAL app.tenant_id = {}").format(sql.Literal(application.keys["one"]))
-            )
+            connection.execute(sql.SQL("SET LOCAL app.tenant_id = {}").format(sql.Literal(application.keys["one"])))
             assert connection.execute('SELECT count(*) FROM "Order"').fetchone() == (5,)
         assert connection.execute("SELECT current_setting('app.tenant_id', true)").fetchone() == ("",)
         assert connection.execute('SELECT count(*) FROM "Order"').fetchone() == (0,)
@@ -177,15 +173,11 @@ def test_writes_get_the_tenant_of_the_session(application: Application) -> None:
         assert connection.execute("SELECT org::text FROM \"Order\" WHERE code = 'new'").fetchone() == (
             application.keys["one"],
         )
-        row = connection.execute(
-            f"INSERT INTO line VALUES ({own}, 9, 'more', 2) RETURNING tenant_id::text"
-        ).fetchone()
+        row = connection.execute(f"INSERT INTO line VALUES ({own}, 9, 'more', 2) RETURNING tenant_id::text").fetchone()
         assert row == (application.keys["one"],)
         connection.execute(f"INSERT INTO event VALUES (99, '2025-02-02', {own})")
         connection.execute("INSERT INTO tag (id, name) VALUES (9, 'mine')")
-        assert connection.execute("SELECT org::text FROM tag WHERE id = 9").fetchone() == (
-            application.keys["one"],
-        )
+        assert connection.execute("SELECT org::text FROM tag WHERE id = 9").fetchone() == (application.keys["one"],)
 
 
 def test_writes_do_not_reach_other_tenants(application: Application) -> None:
@@ -210,9 +202,7 @@ def test_references_to_other_tenants_are_refused(application: Application) -> No
     own, theirs = application.orders["one1"], application.orders["two1"]
     broken = psycopg.errors.ForeignKeyViolation
     application.refused("one", f"INSERT INTO line VALUES ({theirs}, 9, 'x', 1)", broken)
-    application.refused(
-        "one", f"UPDATE line SET order_id = {theirs}, number = 9 WHERE order_id = {own}", psycopg.Error
-    )
+    application.refused("one", f"UPDATE line SET order_id = {theirs}, number = 9 WHERE order_id = {own}", psycopg.Error)
     application.refused("one", f"INSERT INTO event VALUES (98, '2025-02-02', {theirs})", broken)
     application.refused("one", f"INSERT INTO line VALUES ({own}, 9, 'x', 3)", broken)
     application.refused("one", f"UPDATE line SET tag = 3 WHERE order_id = {own}", broken)
@@ -221,9 +211,7 @@ def test_references_to_other_tenants_are_refused(application: Application) -> No
 
 def test_on_conflict_and_merge(application: Application) -> None:
     own = application.orders["one1"]
-    upsert = (
-        f"INSERT INTO line VALUES ({own}, 1, 'y', 1) ON CONFLICT (order_id, number) DO UPDATE SET what = 'y'"
-    )
+    upsert = f"INSERT INTO line VALUES ({own}, 1, 'y', 1) ON CONFLICT (order_id, number) DO UPDATE SET what = 'y'"
     assert application.changed("one", upsert) == 1
     theirs = application.orders["two1"]
     stolen = f"INSERT INTO line VALUES ({theirs}, 1, 'y', 1) ON CONFLICT (order_id, number) DO UPDATE SET what = 'y'"
@@ -248,9 +236,7 @@ def test_truncate_and_references_are_not_granted(application: Application) -> No
 def test_other_roles_see_nothing(application: Application, role: Callable[..., str]) -> None:
     """The floor holds for a role that somebody grants everything, and for a policy that somebody adds."""
     other = role("NOLOGIN", name="other")
-    application.database.execute(
-        f'GRANT ALL ON "Order", line TO {other}; CREATE POLICY open ON "Order" USING (true)'
-    )
+    application.database.execute(f'GRANT ALL ON "Order", line TO {other}; CREATE POLICY open ON "Order" USING (true)')
     with application.database.connect() as connection:
         connection.execute(f"SET ROLE {other}")
         assert connection.execute('SELECT count(*) FROM "Order"').fetchone() == (0,)

@@ -46,16 +46,15 @@ def test_tenant_keys(kind: str, database: Database, role: Callable[..., str]) ->
         CREATE TABLE "a ""b"" % $1"."Tenants'" ("The Id" {type_} PRIMARY KEY, "Slug %s" text NOT NULL UNIQUE);
         INSERT INTO "a ""b"" % $1"."Tenants'" SELECT {value}, 't' || n FROM generate_series(1, 3) n;
         CREATE TABLE "order" ("%id" int PRIMARY KEY, "{{owner}}" {type_} NOT NULL REFERENCES "a ""b"" % $1"."Tenants'");
-        CREATE TABLE "{'x' * 63}" ("select" int PRIMARY KEY, "from %" int NOT NULL REFERENCES "order" ON DELETE CASCADE,
-          "{'c' * 63}" text UNIQUE);
+        CREATE TABLE "{"x" * 63}" ("select" int PRIMARY KEY, "from %" int NOT NULL REFERENCES "order" ON DELETE CASCADE,
+          "{"c" * 63}" text UNIQUE);
         INSERT INTO "order" SELECT n, (SELECT "The Id" FROM "a ""b"" % $1"."Tenants'" ORDER BY "Slug %s" OFFSET n % 3 LIMIT 1)
           FROM generate_series(1, 30) n;
-        INSERT INTO "{'x' * 63}" SELECT n, 1 + n % 30, n::text FROM generate_series(1, 300) n;
+        INSERT INTO "{"x" * 63}" SELECT n, 1 + n % 30, n::text FROM generate_series(1, 300) n;
     """)
     made = spec(
         role(create=False, name="app"),
-        table('"order"', paths="""[['{owner}']]""")
-        + table('"' + "x" * 63 + '"', paths="[['from %']]"),
+        table('"order"', paths="""[['{owner}']]""") + table('"' + "x" * 63 + '"', paths="[['from %']]"),
         tenant='\\"a \\"\\"b\\"\\" % $1\\".\\"Tenants\'\\"',
         more='key = "The Id"\nslug = "Slug %s"\ncolumn = "ten%ant \\"x\\""',
         schemas="""["public", 'a "b" % $1']""",

@@ -41,20 +41,17 @@ def checksums(database: Database, columns: dict[str, list[str]] | None = None) -
 
 
 def columns(database: Database) -> dict[str, list[str]]:
-    return {
-        table: names
-        for table, names in database.rows(
+    return dict(
+        database.rows(
             "SELECT c.oid::regclass::text, array_agg(a.attname::text ORDER BY a.attnum) FROM pg_class c"
             " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
             " WHERE c.relkind IN ('r', 'p') AND c.relnamespace::regnamespace::text"
             " NOT IN ('pg_catalog', 'information_schema', 'tenantry') GROUP BY 1"
         )
-    }
+    )
 
 
-def discovered(
-    database: Database, role: str, tenant_table: str | None = None, default: str | None = None
-) -> Spec:
+def discovered(database: Database, role: str, tenant_table: str | None = None, default: str | None = None) -> Spec:
     """The spec that discover proposes, tables that no path reaches being the default tenant's.
 
     `default` is the tenant that a person names where the tenant table is too special for a new row.
@@ -67,9 +64,7 @@ def discovered(
     return spec.model_copy(update={"application": application})
 
 
-def there_and_back(
-    database: Database, spec: Spec, until: Phase = Phase.CONTRACT, *, force: bool = False
-) -> None:
+def there_and_back(database: Database, spec: Spec, until: Phase = Phase.CONTRACT, *, force: bool = False) -> None:
     dump, names, rows = database.dump(), columns(database), checksums(database)
     target = Target(database.dsn)
     migrate(target, spec, MigrateOptions(until=until, force=force))
@@ -92,9 +87,7 @@ def _load(database: Database, preset: str) -> None:
 
 @pytest.mark.parametrize("until", list(Phase))
 @pytest.mark.parametrize("preset", PRESETS)
-def test_presets(
-    preset: str, until: Phase, template: Callable[..., Database], role: Callable[..., str]
-) -> None:
+def test_presets(preset: str, until: Phase, template: Callable[..., Database], role: Callable[..., str]) -> None:
     """Each preset comes back from every phase."""
 
     database = template(f"preset {preset}", lambda database: _load(database, preset))

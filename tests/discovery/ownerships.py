@@ -15,9 +15,7 @@ EQUAL = ("pg_catalog", "=")
 
 def hop(schema: Schema, table: Name, columns: Sequence[str]) -> Hop:
     key = next(key for key in schema.tables[table].foreign_keys if key.columns == tuple(columns))
-    return Hop(
-        columns=key.columns, parent=key.parent, parent_columns=key.parent_columns, operators=key.operators
-    )
+    return Hop(columns=key.columns, parent=key.parent, parent_columns=key.parent_columns, operators=key.operators)
 
 
 def path(schema: Schema, table: Name, hops: Sequence[str | Sequence[str]]) -> Path:
@@ -37,9 +35,7 @@ def child(schema: Schema, text: str) -> Child:
     )  # fmt: skip
 
 
-def ownership(
-    schema: Schema, tables: dict[str, dict[str, Any]], *, type: str = "integer", **tenant: Any
-) -> Ownership:
+def ownership(schema: Schema, tables: dict[str, dict[str, Any]], *, type: str = "integer", **tenant: Any) -> Ownership:
     """`tables` maps a table to `paths`, `children`, `assign` (an Assignment) and fields of Owned."""
     owned = {}
     for text, ways in tables.items():
@@ -58,9 +54,7 @@ def ownership(
     graph.add_nodes_from(owned)
     for name, one in owned.items():
         needed = [path.target for path in one.paths] + [child.table for child in one.children]
-        graph.add_edges_from(
-            (heirs.get(other, other), name) for other in needed if heirs.get(other, other) in owned
-        )
+        graph.add_edges_from((heirs.get(other, other), name) for other in needed if heirs.get(other, other) in owned)
     condensed = networkx.condensation(graph)
     components = tuple(
         tuple(owned[name] for name in owned if name in condensed.nodes[node]["members"])

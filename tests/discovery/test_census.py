@@ -221,9 +221,7 @@ def test_assignments(database: Any) -> None:
     schema = schema_of(database)
     tables: dict[str, Any] = {
         "a": {"assign": Assignment(column="owner")},
-        "b": {
-            "assign": Assignment(expression="CASE b.code WHEN 'N1' THEN 'north' WHEN 'S1' THEN 'south' END")
-        },
+        "b": {"assign": Assignment(expression="CASE b.code WHEN 'N1' THEN 'north' WHEN 'S1' THEN 'south' END")},
         "c": {"assign": Assignment(tenant="main")},
         "d": {"paths": [["c"]]},
     }
@@ -293,9 +291,7 @@ def test_a_half_migrated_database_gives_the_same_answer(database: Any) -> None:
     tables = {"shops": {"paths": [["tenant_id"]], "given": True}, "sales": {"paths": [["shop"]]}}
     schema = schema_of(database)
     before = take(database, own.ownership(schema, tables), schema)
-    database.execute(
-        "ALTER TABLE sales ADD tenant_id int REFERENCES tenants; UPDATE sales SET tenant_id = 20"
-    )
+    database.execute("ALTER TABLE sales ADD tenant_id int REFERENCES tenants; UPDATE sales SET tenant_id = 20")
     name = Name("public", "sales")
     schema = schema_of(database, Ours(tables=frozenset({name}), columns={name: "tenant_id"}))
     assert take(database, own.ownership(schema, tables), schema) == before
@@ -328,11 +324,7 @@ def test_several_hops_and_several_parents(database: Any) -> None:
     plain = own.ownership(schema, tables)
     codes, text = Name("public", "codes"), ("pg_catalog", "=")
     reference = own.Path(
-        hops=(
-            own.Hop(
-                columns=("code",), parent=codes, parent_columns=("code",), operators=(text,), unique=False
-            ),
-        )
+        hops=(own.Hop(columns=("code",), parent=codes, parent_columns=("code",), operators=(text,), unique=False),)
     )
     components = [
         tuple(own.replace(one, paths=(reference,)) if one.table.name == "uses" else one for one in component)

@@ -199,10 +199,7 @@ def test_children_tell_the_owner(database: Any) -> None:
     assert lots.unique == ("lots_product_code_key",)
     assert part(proposal, "moves").paths == ((("store",),), (("lot",),))
     assert part(proposal, "labels").paths == ((("lot",),),)
-    assert (
-        part(proposal, "products").undecided
-        == "no path reaches it, and 1 of 2 rows have children of two tenants"
-    )
+    assert part(proposal, "products").undecided == "no path reaches it, and 1 of 2 rows have children of two tenants"
 
 
 def test_a_few_mistakes_among_children_are_shown(database: Any) -> None:
@@ -277,13 +274,9 @@ def test_names_schemas_partitions_heirs_and_odd_keys(database: Any) -> None:
 
 def test_the_tenant_table_is_recognised_or_named(database: Any) -> None:
     """By its name, in any schema and after any prefix; where several could be, all are named."""
-    database.execute(
-        "CREATE TABLE res_companies (id int PRIMARY KEY); CREATE TABLE a (c int REFERENCES res_companies)"
-    )
+    database.execute("CREATE TABLE res_companies (id int PRIMARY KEY); CREATE TABLE a (c int REFERENCES res_companies)")
     assert discover(database).spec.tenant.table == "res_companies"
-    database.execute(
-        "CREATE TABLE organizations (id int PRIMARY KEY); CREATE TABLE b (o int REFERENCES organizations)"
-    )
+    database.execute("CREATE TABLE organizations (id int PRIMARY KEY); CREATE TABLE b (o int REFERENCES organizations)")
     with pytest.raises(UsageError, match="Several tables") as caught:
         discover(database)
     assert len(caught.value.details) == 2
@@ -298,9 +291,7 @@ def test_without_a_tenant_all_rows_become_the_first_ones(database: Any) -> None:
     """The tenant table is made, and every table belongs to the default tenant."""
     with pytest.raises(UsageError, match="There is no table"):
         discover(database)
-    database.execute(
-        "CREATE TABLE a (id int PRIMARY KEY, tenant_id int); CREATE TABLE b (a int REFERENCES a)"
-    )
+    database.execute("CREATE TABLE a (id int PRIMARY KEY, tenant_id int); CREATE TABLE b (a int REFERENCES a)")
     proposal = discover(database)
     tenant = proposal.spec.tenant
     assert (tenant.table, tenant.create, tenant.default, tenant.column) == (
@@ -393,9 +384,7 @@ def test_enterprise(database: Any) -> None:
     proposal = discover(database)
     preset = Spec.read(PRESETS / "enterprise" / "tenantry.toml")
     assert proposal.spec.tenant.table == "organizations"
-    assert {one.name: one.assign for one in proposal.spec.table} == {
-        one.name: one.assign for one in preset.table
-    }
+    assert {one.name: one.assign for one in proposal.spec.table} == {one.name: one.assign for one in preset.table}
 
 
 def test_northwind(realdb: Any) -> None:

@@ -92,9 +92,7 @@ def test_old_transaction_lets_the_table_grow_and_is_told(database: Database) -> 
     assert ["old row versions" in reason for reason in watcher.reasons] == [True]
 
 
-CHILD = ByChildren(
-    table=SALES, columns=("store_id",), own_columns=("id",), operators=EQUAL, column="tenant_id"
-)
+CHILD = ByChildren(table=SALES, columns=("store_id",), own_columns=("id",), operators=EQUAL, column="tenant_id")
 SHELF = Name("public", "shelf")
 SOURCES: dict[str, Source] = {
     "path": ByPath(hops=(STORE,), column="tenant_id"),
@@ -112,9 +110,7 @@ SOURCES: dict[str, Source] = {
         ),
         column=None,
     ),
-    "text": ByText(
-        tenant=REFERENCE, table=SALES, text="CASE sales.store_id % 2 WHEN 0 THEN 'north' ELSE 'south' END"
-    ),
+    "text": ByText(tenant=REFERENCE, table=SALES, text="CASE sales.store_id % 2 WHEN 0 THEN 'north' ELSE 'south' END"),
     "column": ByText(tenant=REFERENCE, table=SALES, column="said"),
     "rows": ByRows(tenant=REFERENCE, assigned=Name("tenantry", "assigned"), columns=("id",)),
 }
@@ -172,9 +168,7 @@ def test_rows_that_refer_to_their_own_table(database: Database) -> None:
     )
     assign(database, table=node, sources=(up,), watched=("parent",))
     run(database, fill_of(relation_fill(node, (up,))))
-    assert database.rows("SELECT count(*) FROM node WHERE tenant_id IS DISTINCT FROM (id - 970) % 3") == [
-        (0,)
-    ]
+    assert database.rows("SELECT count(*) FROM node WHERE tenant_id IS DISTINCT FROM (id - 970) % 3") == [(0,)]
 
 
 def test_partition_and_its_sibling(database: Database) -> None:
@@ -214,12 +208,8 @@ def test_hostile_names(database: Database) -> None:
     quoted = name.identifier.as_string(None)
     database.execute('CREATE SCHEMA "odd %s ""schema""" CREATE TABLE "ta\'ble $1 %(x)s." (id integer)')
     with database.connect() as connection:
-        connection.execute(
-            f'ALTER TABLE {quoted} ADD "sto""re %s" integer, ADD "ten""ant %d $2" integer'.encode()
-        )
-        connection.execute(
-            f"INSERT INTO {quoted} SELECT n, 1 + n % 20 FROM generate_series(1, 500) n".encode()
-        )
+        connection.execute(f'ALTER TABLE {quoted} ADD "sto""re %s" integer, ADD "ten""ant %d $2" integer'.encode())
+        connection.execute(f"INSERT INTO {quoted} SELECT n, 1 + n % 20 FROM generate_series(1, 500) n".encode())
     hop = Hop(columns=('sto"re %s',), parent=STORES, parent_columns=("id",), operators=EQUAL)
     path = ByPath(hops=(hop,), column="tenant_id")
     assign(database, table=name, column=column, sources=(path,), watched=('sto"re %s',))
@@ -247,9 +237,7 @@ def test_given_column_and_its_restore(database: Database) -> None:
     own = relation_fill(identity=("id", "store_id"))
     fill = fill_of(own)
     assert run(database, fill).rows == 100
-    assert database.rows("SELECT count(*), min(tenant), max(tenant) FROM tenantry.filled") == [
-        (100, "1", "2")
-    ]
+    assert database.rows("SELECT count(*), min(tenant), max(tenant) FROM tenantry.filled") == [(100, "1", "2")]
     database.execute("UPDATE sales SET tenant_id = 3 - tenant_id WHERE id <= 10")
     database.execute('DROP TRIGGER "~tenantry_assign" ON sales')
     perform(database, fill.revert({}))

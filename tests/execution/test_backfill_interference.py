@@ -268,9 +268,7 @@ def test_child_and_parent_written_at_once(database: Database) -> None:
     """Stores that learn from their sales, while sales are written: every one ends with a tenant."""
     build(database, 2_000)
     database.execute("UPDATE sales SET tenant_id = 1 + store_id % 2; UPDATE stores SET tenant_id = NULL")
-    children = ByChildren(
-        table=SALES, columns=("store_id",), own_columns=("id",), operators=EQUAL, column="tenant_id"
-    )
+    children = ByChildren(table=SALES, columns=("store_id",), own_columns=("id",), operators=EQUAL, column="tenant_id")
     assign(database, table=STORES, sources=(children,), watched=())
     assign(database)
     with database.connect() as writer:
@@ -320,9 +318,7 @@ def test_lost_connection(business: Database) -> None:
 
     def end(batch: int) -> None:
         if batch == 3:
-            business.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'fill 1'"
-            )
+            business.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'fill 1'")
 
     with pytest.raises(Failed, match=r"connection was lost while public.sales") as caught:
         run(business, watcher=Watcher(between=end))

@@ -46,9 +46,7 @@ BREAKING = {
     ),
     "audit by EXECUTE": (
         "row-inserted",
-        TRIGGER.format(
-            "trigger", "BEGIN EXECUTE 'INSERT INTO archive SELECT $1.*' USING OLD; RETURN NULL; END"
-        ),
+        TRIGGER.format("trigger", "BEGIN EXECUTE 'INSERT INTO archive SELECT $1.*' USING OLD; RETURN NULL; END"),
         DELETE,
     ),
     "row variable": (
@@ -121,9 +119,7 @@ HARMLESS = {
         "trigger", "BEGIN INSERT INTO archive VALUES (OLD.id, OLD.shop); RETURN NULL; END"
     ),
     "a join by named columns": SQL.format("bigint", "SELECT count(*) FROM orders JOIN shops USING (id)"),
-    "a natural join with a table that stays": SQL.format(
-        "bigint", "SELECT count(*) FROM orders NATURAL JOIN archive"
-    ),
+    "a natural join with a table that stays": SQL.format("bigint", "SELECT count(*) FROM orders NATURAL JOIN archive"),
 }
 
 

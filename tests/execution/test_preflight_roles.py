@@ -48,9 +48,7 @@ def test_a_role_in_no_class_refuses(database: Any, role: Callable[..., str]) -> 
         "GRANT pg_read_all_data TO {0}",
     ],
 )
-def test_privileges_on_columns_views_and_all_data_count(
-    database: Any, role: Callable[..., str], grant: str
-) -> None:
+def test_privileges_on_columns_views_and_all_data_count(database: Any, role: Callable[..., str], grant: str) -> None:
     """Whoever can read an owned row today is asked for."""
     clerk = role("LOGIN", name="clerk")
     database.execute(SHOP)
@@ -202,14 +200,16 @@ def test_a_materialised_view_shows_all_tenants(database: Any, role: Callable[...
     assert names(isolate(database)) == set()
     run(database, "GRANT SELECT ON sums TO {0}", legacy)
     (found,) = named(isolate(database, "app_of_nobody", legacy), "materialized-view-granted")
-    assert legacy in found.message and not found.refuses
+    assert legacy in found.message
+    assert not found.refuses
 
 
 def test_what_everybody_may_read_past_the_policies_refuses(database: Any) -> None:
     """The application is one of them."""
     database.execute(SHOP + "CREATE MATERIALIZED VIEW sums AS SELECT shop FROM orders; GRANT SELECT ON sums TO PUBLIC")
     (found,) = named(isolate(database, "app_of_nobody"), "materialized-view-granted")
-    assert found.refuses and found.forcible
+    assert found.refuses
+    assert found.forcible
 
 
 def test_a_view_reads_as_its_owner_before_15(database: Any, role: Callable[..., str]) -> None:

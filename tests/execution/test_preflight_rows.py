@@ -31,8 +31,7 @@ def test_nothing_is_found_in_a_plain_shop(database: Any) -> None:
         "AFTER INSERT OR UPDATE ON orders " + STATEMENT,
         "AFTER UPDATE ON orders FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION act();",
         "AFTER UPDATE ON orders FOR EACH ROW WHEN (OLD.total > 5) EXECUTE FUNCTION act();",
-        "AFTER UPDATE ON orders FOR EACH ROW WHEN (OLD.shop <> NEW.shop OR OLD.total > 5)"
-        " EXECUTE FUNCTION act();",
+        "AFTER UPDATE ON orders FOR EACH ROW WHEN (OLD.shop <> NEW.shop OR OLD.total > 5) EXECUTE FUNCTION act();",
     ],
 )
 def test_an_after_trigger_runs_for_the_fill(database: Any, trigger: str) -> None:
@@ -48,10 +47,7 @@ def test_an_after_trigger_runs_for_the_fill(database: Any, trigger: str) -> None
 def test_a_constraint_trigger_runs_for_the_fill(database: Any) -> None:
     """A deferred one, too."""
     database.execute(
-        SHOP
-        + LOG
-        + "CREATE CONSTRAINT TRIGGER audit AFTER UPDATE ON orders DEFERRABLE INITIALLY DEFERRED "
-        + ROW
+        SHOP + LOG + "CREATE CONSTRAINT TRIGGER audit AFTER UPDATE ON orders DEFERRABLE INITIALLY DEFERRED " + ROW
     )
     (found,) = named(check(database), "fill-fires-after-trigger")
     assert "constraint trigger" in found.message
@@ -106,9 +102,7 @@ def test_a_before_trigger_that_acts_refuses(database: Any, body: str, act: str) 
 )
 def test_a_before_trigger_that_changes_its_row_is_undone(database: Any, body: str) -> None:
     """Words in comments, strings and locking clauses do not count."""
-    database.execute(
-        SHOP + PLAIN.format(body) + "CREATE TRIGGER touch BEFORE INSERT OR UPDATE ON orders " + ROW
-    )
+    database.execute(SHOP + PLAIN.format(body) + "CREATE TRIGGER touch BEFORE INSERT OR UPDATE ON orders " + ROW)
     found = check(database)
     assert names(found) == {"fill-undoes-before-trigger"}
     assert not any(finding.refuses for finding in found)
@@ -135,10 +129,7 @@ def test_a_run_that_goes_on_is_checked_for_what_is_left(database: Any) -> None:
         found = preflight(connection, schema=schema, plan=left, until=Phase.ENFORCE, free_space=2**40)
         assert names(found) == {"fill-undoes-before-trigger"}
         nothing = replace(plan, steps=())
-        assert (
-            names(preflight(connection, schema=schema, plan=nothing, until=Phase.ISOLATE, free_space=1))
-            == set()
-        )
+        assert names(preflight(connection, schema=schema, plan=nothing, until=Phase.ISOLATE, free_space=1)) == set()
 
 
 @pytest.mark.parametrize("name", ["~zz", "última"])
@@ -216,9 +207,7 @@ def test_a_rule_on_something_else_is_not_found(database: Any, rule: str) -> None
 
 def test_a_published_table_needs_a_replica_identity(database: Any) -> None:
     """Its updates fail without one, and so would the fill's; a publication of inserts does not mind."""
-    database.execute(
-        SHOP + "ALTER TABLE orders DROP CONSTRAINT orders_pkey; CREATE PUBLICATION p FOR ALL TABLES"
-    )
+    database.execute(SHOP + "ALTER TABLE orders DROP CONSTRAINT orders_pkey; CREATE PUBLICATION p FOR ALL TABLES")
     assert ("publication-without-identity", False) in refusals(check(database))
     database.execute("ALTER TABLE orders ADD PRIMARY KEY (id) DEFERRABLE")
     assert ("publication-without-identity", False) in refusals(check(database))

@@ -105,4 +105,3 @@ def waits(pool: ThreadPoolExecutor) -> Callable[..., Future[Any]]:
         return running
 
     return start
-

@@ -210,10 +210,13 @@ def test_owners_of_their_own(business: Business, role: Callable[..., str]) -> No
 def test_assigned_rows_of_another_owner(business: Business, role: Callable[..., str], tmp_path: Path) -> None:
     """The file's rows are ours, and the trigger that looks them up is the owner's."""
     (tmp_path / "stores.csv").write_text("id,tenant\n1,north\n2,south\n3,south\n")
-    shop, keeper = business(
-        "CREATE TABLE places (id integer PRIMARY KEY); INSERT INTO places VALUES (1), (2);",
-        f"""[[table]]\nname = "places"\nassign = {{ csv = "{tmp_path / 'stores.csv'}" }}""",
-    ), role(name="keeper")
+    shop, keeper = (
+        business(
+            "CREATE TABLE places (id integer PRIMARY KEY); INSERT INTO places VALUES (1), (2);",
+            f"""[[table]]\nname = "places"\nassign = {{ csv = "{tmp_path / "stores.csv"}" }}""",
+        ),
+        role(name="keeper"),
+    )
     shop.execute(f"GRANT USAGE, CREATE ON SCHEMA public TO {keeper}; ALTER TABLE places OWNER TO {keeper};"
                  f" GRANT SELECT, REFERENCES ON tenants TO {keeper}")  # fmt: skip
     shop.migrate(Phase.ENFORCE)

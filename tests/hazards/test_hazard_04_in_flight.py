@@ -131,9 +131,7 @@ def test_sweep_repairs_a_parent_whose_children_are_right(business: Business) -> 
     "foreign_key:public.stores:tenantry_stores_region_id_fkey",
     "foreign_key_valid:public.sales:tenantry_sales_store_id_fkey",
 ])  # fmt: skip
-def test_writers_at_every_step_of_enforce(
-    business: Business, pool: ThreadPoolExecutor, step: str
-) -> None:
+def test_writers_at_every_step_of_enforce(business: Business, pool: ThreadPoolExecutor, step: str) -> None:
     """A sale is in flight and its store moves when a constraint is to be added: the sale is waited for, or repaired."""
     shop = business(SHOP, TABLES)
     shop.migrate(Phase.BACKFILL)

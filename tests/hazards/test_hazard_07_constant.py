@@ -29,14 +29,20 @@ CREATE DOMAIN tenant_number AS integer CHECK (VALUE > 0);
 CREATE TABLE tenants (id tenant_number PRIMARY KEY, slug text NOT NULL UNIQUE);
 INSERT INTO tenants VALUES (1, 'north'), (2, 'south');
 """
-HEIR = NOTES + """
+HEIR = (
+    NOTES
+    + """
 CREATE TABLE old_notes ({}) INHERITS (notes);
 INSERT INTO old_notes (id) SELECT n FROM generate_series(1001, 1010) AS n;
 """
-ROW_TYPE = NOTES + """
+)
+ROW_TYPE = (
+    NOTES
+    + """
 CREATE TABLE revisions (id integer, before notes);
 INSERT INTO revisions SELECT id, n FROM notes AS n WHERE id <= 10;
 """
+)
 SHARED = """
 [[table]]
 name = "revisions"

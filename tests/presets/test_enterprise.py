@@ -57,9 +57,7 @@ def test_same_seed_gives_the_same_rows(new_database: Callable[..., Database], en
 def test_rows_are_movements(database: Database, rows: int) -> None:
     loaded = fill(database, rows=rows)
     assert loaded.rows["inventory_ledger"] == rows
-    assert dict(loaded.rows) == {
-        table: database.rows(f"SELECT count(*) FROM {table}")[0][0] for table in TABLES
-    }
+    assert dict(loaded.rows) == {table: database.rows(f"SELECT count(*) FROM {table}")[0][0] for table in TABLES}
 
 
 def test_ledger_never_falls_below_zero(enterprise: Database) -> None:

@@ -116,9 +116,7 @@ def test_rows_do_not_depend_on_the_session(database: Database, estoque: Database
 def test_rows_are_movements(database: Database, rows: int) -> None:
     loaded = fill(database, rows=rows)
     assert loaded.rows["estoque_movimentacoes"] == rows
-    assert dict(loaded.rows) == {
-        table: database.rows(f"SELECT count(*) FROM {table}")[0][0] for table in TABLES
-    }
+    assert dict(loaded.rows) == {table: database.rows(f"SELECT count(*) FROM {table}")[0][0] for table in TABLES}
     assert all(loaded.rows[table] for table in TABLES)
     assert found(database) == {}
 
@@ -159,9 +157,7 @@ def test_stock_is_where_its_history_ends(estoque: Database) -> None:
 
 def test_time_follows_the_ids(estoque: Database) -> None:
     for table in ("estoque_movimentacoes", "estoque_escolas_historico"):
-        late = (
-            f"SELECT id, data_movimentacao < lag(data_movimentacao) OVER (ORDER BY id) AS back FROM {table}"
-        )
+        late = f"SELECT id, data_movimentacao < lag(data_movimentacao) OVER (ORDER BY id) AS back FROM {table}"
         assert estoque.rows(f"SELECT id FROM ({late}) ordered WHERE back") == []
 
 

@@ -83,9 +83,7 @@ def test_unknown_preset_is_named_everywhere(ask: Any) -> None:
         ask("estoke")
 
 
-@pytest.mark.parametrize(
-    "taken", ["TABLE escolas ()", "FUNCTION marca_ultima_atualizacao() RETURNS int RETURN 1"]
-)
+@pytest.mark.parametrize("taken", ["TABLE escolas ()", "FUNCTION marca_ultima_atualizacao() RETURNS int RETURN 1"])
 def test_what_is_there_is_left_alone(database: Database, taken: str) -> None:
     """Nothing is changed where a name of the preset is taken, be it only the last one made."""
     database.execute(f"CREATE {taken}")

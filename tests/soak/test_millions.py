@@ -32,9 +32,7 @@ def test_estoque(database: Database, role: Callable[..., str]) -> None:
     spec = Spec.read(spec_path("estoque"))
     application = spec.application.model_copy(update={"role": role(create=False, name="app")})
     target = Target(database.dsn)
-    result = migrate(
-        target, spec.model_copy(update={"application": application}), MigrateOptions(until=Phase.CONTRACT)
-    )
+    result = migrate(target, spec.model_copy(update={"application": application}), MigrateOptions(until=Phase.CONTRACT))
     assert result.rows >= loaded.rows["estoque_movimentacoes"] + loaded.rows["estoque_escolas_historico"]
     assert database.rows(WRONG) == [(0,)]
     rollback(target, RollbackOptions())

@@ -39,9 +39,7 @@ def census(ownership: Ownership, schema: Schema, *, samples: int = SAMPLES) -> C
         shadows=tuple(work),
         questions=tuple(_question(drawn, shadow, samples) for shadow in questions),
         known=tuple(
-            TableEvidence(
-                table=name, rows=_estimate(schema, name), policy=shadow.owned.orphans, counted=False
-            )
+            TableEvidence(table=name, rows=_estimate(schema, name), policy=shadow.owned.orphans, counted=False)
             for name, shadow in drawn.shadows.items()
             if shadow.constant
         ),
@@ -75,9 +73,7 @@ class _Census:
                     tenant=ownership.tenant, asked=bool(asked),
                 )  # fmt: skip
             ready.update(owned.table for owned in component)
-        keys = [
-            way.theirs for found in every.values() for way in found if way.target == ownership.tenant.name
-        ]
+        keys = [way.theirs for found in every.values() for way in found if way.target == ownership.tenant.name]
         return cls(
             ownership=ownership, schema=schema, shadows=shadows,
             tenant_columns=tuple(dict.fromkeys(column for columns in keys for column in columns)),
@@ -99,9 +95,7 @@ def _telling(table: Name, found: Sequence[Way], ownership: Ownership) -> tuple[W
     return tuple(
         way
         for way in found
-        if way.kind is not WayKind.REFERENCE
-        or tenant is None
-        or _constant(ownership.of(way.target)) != tenant
+        if way.kind is not WayKind.REFERENCE or tenant is None or _constant(ownership.of(way.target)) != tenant
     )
 
 
@@ -111,9 +105,7 @@ def _constant(owned: Owned | None) -> str | None:
 
 def _rounds(drawn: _Census, members: Sequence[Shadow]) -> list[sql.Composed | Repeat]:
     """Rounds over tables that need each other, and again once orphans got a tenant for others to take on."""
-    fills = tuple(
-        shadow.fill(way, drawn.schema, drawn) for shadow in members for way in shadow.late if way.gives
-    )
+    fills = tuple(shadow.fill(way, drawn.schema, drawn) for shadow in members for way in shadow.late if way.gives)
     if not fills:
         return []
     adopted = [statement for shadow in members for statement in shadow.adopt()]
@@ -161,9 +153,7 @@ def _sample(
 ) -> sql.Composed:
     """The first rows of a kind: the key as JSON, and for each way an array of its tenants."""
     table = drawn.schema.tables[shadow.owned.table]
-    key: sql.Composable = sql.SQL(
-        "json_build_object('ctid', r.ctid::text, 'table', r.tableoid::regclass::text)"
-    )
+    key: sql.Composable = sql.SQL("json_build_object('ctid', r.ctid::text, 'table', r.tableoid::regclass::text)")
     if table.primary_key:
         key = sql.SQL("json_build_object({})").format(
             sql.SQL(", ").join(

@@ -36,17 +36,13 @@ def decided(search: Search, name: Name) -> Decision:
         reasons += _empty(followed)
     elif evidence.orphans and (draft.children.get(name) or not all(link.declared for link in followed)):
         part = part.model_copy(
-            update={
-                "undecided": f"{_share(evidence.orphans, evidence.rows)} find no tenant{_examples(evidence)}"
-            }
+            update={"undecided": f"{_share(evidence.orphans, evidence.rows)} find no tenant{_examples(evidence)}"}
         )
         reasons.append('Correct those rows, or set orphans to "default", "quarantine" or "shared".')
     elif evidence.orphans:
         part = part.model_copy(update={"orphans": Orphans.SHARED})
         reasons.append(f"Rows without a tenant are shared by all{_examples(evidence)}.")
-        reasons.append(
-            'If they are mistakes, set orphans = "fail" and correct them, or give them to "default".'
-        )
+        reasons.append('If they are mistakes, set orphans = "fail" and correct them, or give them to "default".')
     others = tuple(link for link in search.all.ways.get(name, ()) if link not in followed)
     reasons += _not_followed(search, name, others)
     decision = Decision(table=name, part=part, reasons=tuple(reasons), links=followed, others=others)
@@ -63,9 +59,7 @@ def shared_by_data(search: Search, name: Name) -> Decision:
     return Decision(table=name, part=part, reasons=(reason,), others=search.all.ways.get(name, ()))
 
 
-def unreached(
-    search: Search, name: Name, undecided: Undecided, default: str, common: Link | None
-) -> Decision:
+def unreached(search: Search, name: Name, undecided: Undecided, default: str, common: Link | None) -> Decision:
     """No path leads from the table to a tenant, and its children do not tell.
 
     `common` is a link from shared rows or several tenants': what they refer to cannot be one tenant's.
@@ -94,11 +88,7 @@ def _summary(evidence: TableEvidence) -> str:
         return "The table is empty."
     if evidence.conflicts or evidence.orphans:
         return f"{_share(evidence.found, evidence.rows)} find a tenant."
-    return (
-        "The only row finds its tenant."
-        if evidence.rows == 1
-        else f"All {evidence.rows:,} rows find their tenant."
-    )
+    return "The only row finds its tenant." if evidence.rows == 1 else f"All {evidence.rows:,} rows find their tenant."
 
 
 def _along(draft: Draft, name: Name, evidence: TableEvidence) -> Iterator[str]:
@@ -153,9 +143,7 @@ def _childless(search: Search, name: Name) -> str:
     if disputes:
         return f", and {_share(disputes, evidence.rows)} have children of two tenants"
     if evidence.found:
-        return (
-            f", and all children that know their tenant ({evidence.found:,} rows have some) know the same one"
-        )
+        return f", and all children that know their tenant ({evidence.found:,} rows have some) know the same one"
     return ", and no row has children that know their tenant"
 
 

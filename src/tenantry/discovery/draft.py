@@ -36,9 +36,7 @@ class Draft:
         """With every link of every table that leads to the tenant or to a table that its children know."""
         known = self.links.reached(self.table, *self.children)
         ends = {self.table, *self.children, *known}
-        ways = {
-            name: self._ranked(name, ends, known) for name in (*known, *self.children) if name != self.table
-        }
+        ways = {name: self._ranked(name, ends, known) for name in (*known, *self.children) if name != self.table}
         return replace(self, ways={name: found for name, found in ways.items() if found})
 
     def asking(self, children: dict[Name, tuple[Link, ...]]) -> Draft:
@@ -67,8 +65,7 @@ class Draft:
             name=shown(name, self.home),
             paths=tuple((link.columns,) for link in self.ways.get(name, ())),
             children=tuple(
-                f"{shown(link.table, self.home)}.{quoted(link.columns[0])}"
-                for link in self.children.get(name, ())
+                f"{shown(link.table, self.home)}.{quoted(link.columns[0])}" for link in self.children.get(name, ())
             ),
             column=self.column(name),
         )

@@ -27,9 +27,7 @@ def propose(
     """
     links = Links(schema)
     if not links.tables:
-        raise UsageError(
-            f"There is no table in {', '.join(schema.schemas)}", remedy="Load the application's schema."
-        )
+        raise UsageError(f"There is no table in {', '.join(schema.schemas)}", remedy="Load the application's schema.")
     home = "public" if "public" in schema.schemas else schema.schemas[0]
     name = recognise(schema, links, home, tenant_table)
     tenant = tenant_part(schema, links, name, home)

@@ -73,9 +73,7 @@ def tenant_part(schema: Schema, links: Links, name: Name | None, home: str) -> T
 
 def shown(name: Name, home: str) -> str:
     """The name as the spec writes it: without the schema where that is the first."""
-    return (
-        str(name).removeprefix(str(Name(home, "x")).removesuffix("x")) if name.schema == home else str(name)
-    )
+    return str(name).removeprefix(str(Name(home, "x")).removesuffix("x")) if name.schema == home else str(name)
 
 
 def _wanted(schema: Schema, home: str, wanted: str) -> Name:
@@ -83,9 +81,7 @@ def _wanted(schema: Schema, home: str, wanted: str) -> Name:
     table = schema.tables.get(name)
     if table is None:
         known = [shown(known, home) for known in schema.tables]
-        raise UsageError(
-            f"There is no table {name}{nearest(wanted, known)}", remedy="Name it with --tenant-table."
-        )
+        raise UsageError(f"There is no table {name}{nearest(wanted, known)}", remedy="Name it with --tenant-table.")
     problem = _problem(table)
     if problem is not None:
         raise UsageError(f"{name} cannot be the tenant table: {problem}")
@@ -135,9 +131,7 @@ def _word(name: str) -> str:
 def _slug(table: Table, key: str) -> str:
     unique = {unique.columns for unique in table.uniques if not unique.partial}
     texts = {
-        column.name.lower(): column.name
-        for column in table.columns
-        if column.base_type.partition("(")[0] in _TEXT
+        column.name.lower(): column.name for column in table.columns if column.base_type.partition("(")[0] in _TEXT
     }
     named = [texts[name] for name in _SLUGS if name in texts]
     return next((name for name in named if (name,) in unique), named[0] if named else key)

@@ -55,14 +55,10 @@ def _census(draft: Draft) -> Census:
     return census(resolve(draft.spec(), draft.links.schema), draft.links.schema)
 
 
-def _asked(
-    draft: Draft, evidence: Evidence, refused: dict[Name, TableEvidence]
-) -> dict[Name, tuple[Link, ...]]:
+def _asked(draft: Draft, evidence: Evidence, refused: dict[Name, TableEvidence]) -> dict[Name, tuple[Link, ...]]:
     """The tables that nothing reaches, with their links from tables that know their tenants."""
     children = {
-        name: tuple(
-            link for link in draft.links.down[name] if tells(evidence, link.table) and not link.itself
-        )
+        name: tuple(link for link in draft.links.down[name] if tells(evidence, link.table) and not link.itself)
         for name in draft.others
         if name not in draft.ways and name not in draft.children and name not in refused
     }

@@ -76,9 +76,7 @@ class Shadow:
         return sql.SQL("(SELECT {} FROM {} AS t)").format(
             sql.SQL(", ").join(
                 [
-                    sql.SQL("t.tableoid AS relation, t.ctid AS address, {} AS tenant").format(
-                        numbered(self.slug)
-                    ),
+                    sql.SQL("t.tableoid AS relation, t.ctid AS address, {} AS tenant").format(numbered(self.slug)),
                     *(_named(sql.Identifier("t", name), f"c{at}") for at, name in enumerate(self.stored)),
                 ]
             ),
@@ -92,16 +90,10 @@ class Shadow:
             return
         width = len(rows[0])
         columns = [[row[at] for row in rows] for at in range(width)]
-        yield sql.SQL(
-            "CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT * FROM ROWS FROM ({}) AS f ({})"
-        ).format(
+        yield sql.SQL("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT * FROM ROWS FROM ({}) AS f ({})").format(
             sql.Identifier(f"tenantry_file_{self.number}"),
-            sql.SQL(", ").join(
-                sql.SQL("unnest({}::text[])").format(sql.Literal(column)) for column in columns
-            ),
-            sql.SQL(", ").join(
-                [*(sql.Identifier(f"k{at}") for at in range(width - 1)), sql.Identifier("word")]
-            ),
+            sql.SQL(", ").join(sql.SQL("unnest({}::text[])").format(sql.Literal(column)) for column in columns),
+            sql.SQL(", ").join([*(sql.Identifier(f"k{at}") for at in range(width - 1)), sql.Identifier("word")]),
         )
 
     def create(self, schema: Schema, shadows: Shadows) -> Iterator[sql.Composed]:
@@ -139,9 +131,7 @@ class Shadow:
         joined = [sql.SQL("{} AS s").format(self.source())]
         for number, way in self._late:
             alias = f"w{number}"
-            joined.append(
-                _joined(way.relation(schema, shadows), alias, way.condition(alias, self._kept_columns(way)))
-            )
+            joined.append(_joined(way.relation(schema, shadows), alias, way.condition(alias, self._kept_columns(way))))
             shown.append(_named(sql.Identifier(alias, "low"), f"low{number}"))
             shown.append(_named(sql.Identifier(alias, "high" if way.many else "low"), f"high{number}"))
         return sql.SQL("SELECT {} FROM {}").format(sql.SQL(", ").join(shown), sql.SQL(" ").join(joined))
@@ -238,8 +228,7 @@ class Shadow:
             sql.Identifier("pg_temp", f"tenantry_file_{self.number}"), WORDS
         )
         condition = sql.SQL(" AND ").join(
-            sql.SQL("{} = {}::text").format(sql.Identifier("a", f"k{at}"), read[name])
-            for at, name in enumerate(key)
+            sql.SQL("{} = {}::text").format(sql.Identifier("a", f"k{at}"), read[name]) for at, name in enumerate(key)
         )
         return _joined(relation, "a", condition)
 

@@ -31,9 +31,7 @@ def spec_text(proposal: Proposal) -> str:
 
 def _heading(proposal: Proposal) -> Iterator[str]:
     kinds = Counter(_kind(decision.part) for decision in proposal.decisions.values())
-    counted = ", ".join(
-        f"{kinds[kind]} {kind}" for kind in ("owned", "mixed", "shared", "undecided") if kinds[kind]
-    )
+    counted = ", ".join(f"{kinds[kind]} {kind}" for kind in ("owned", "mixed", "shared", "undecided") if kinds[kind])
     yield "Proposed by `tenantry discover`, from the foreign keys and what the rows said."
     yield f"{len(proposal.decisions)} tables beside the tenant table: {counted}."
     if proposal.undecided:
@@ -54,9 +52,7 @@ def _kind(part: TablePart) -> str:
 
 
 def _tenant(part: TenantPart) -> dict[str, Any]:
-    written: dict[str, Any] = {
-        name: getattr(part, name) for name in ("table", "key", "slug", "column", "setting")
-    }
+    written: dict[str, Any] = {name: getattr(part, name) for name in ("table", "key", "slug", "column", "setting")}
     if part.default is not None:
         written["default"] = part.default
     if part.create:

@@ -20,9 +20,7 @@ def tenants(ownership: Ownership, schema: Schema, columns: Sequence[str]) -> Ite
     tenant; a word that is both is the slug.
     """
     tenant = ownership.tenant
-    reserved = dict.fromkeys(
-        slug for slug in (tenant.default, tenant.quarantine, *tenant.slugs) if slug is not None
-    )
+    reserved = dict.fromkeys(slug for slug in (tenant.default, tenant.quarantine, *tenant.slugs) if slug is not None)
     yield sql.SQL("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS {}").format(
         sql.Identifier("tenantry_tenants"), _existing(tenant, schema, columns)
     )

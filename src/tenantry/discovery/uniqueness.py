@@ -11,9 +11,7 @@ from tenantry.model.schema import Table, Unique
 
 # Values that are mostly meant to be unique in the world: whoever logs in has no tenant yet.
 _TEXT = ("text", "character varying", "character", "citext")
-_WORLDWIDE = re.compile(
-    r"e_?mail|login|user_?name|token|uuid|guid|api_?key|session|secret|subdomain|domain|host"
-)
+_WORLDWIDE = re.compile(r"e_?mail|login|user_?name|token|uuid|guid|api_?key|session|secret|subdomain|domain|host")
 
 
 def constraints(table: Table, telling: tuple[Link, ...]) -> Iterator[Constraint]:

@@ -51,9 +51,7 @@ class Way:
     @property
     def many(self) -> bool:
         """Whether several rows can be met, which must then agree."""
-        return self.kind is WayKind.CHILD or (
-            self.path is not None and not all(hop.unique for hop in self.path.hops)
-        )
+        return self.kind is WayKind.CHILD or (self.path is not None and not all(hop.unique for hop in self.path.hops))
 
     def relation(self, schema: Schema, shadows: Shadows) -> sql.Composed:
         """Of k0, k1, … and low, and where many rows can be met high: the tenants at the end of the way."""
@@ -73,12 +71,9 @@ class Way:
             )
         return sql.SQL("(SELECT {keys}, {tenants} FROM {joined} WHERE {conditions}{group})").format(
             keys=sql.SQL(", ").join(
-                sql.SQL("{} AS {}").format(key, sql.Identifier(f"k{number}"))
-                for number, key in enumerate(keys)
+                sql.SQL("{} AS {}").format(key, sql.Identifier(f"k{number}")) for number, key in enumerate(keys)
             ),
-            tenants=sql.SQL(
-                "min(x.tenant) AS low, max(x.tenant) AS high" if self.many else "x.tenant AS low"
-            ),
+            tenants=sql.SQL("min(x.tenant) AS low, max(x.tenant) AS high" if self.many else "x.tenant AS low"),
             joined=joined,
             conditions=sql.SQL(" AND ").join(conditions),
             group=sql.SQL(" GROUP BY {}").format(sql.SQL(", ").join(keys)) if self.many else sql.SQL(""),
@@ -153,9 +148,7 @@ def _upwards(child: Child, heirs: Mapping[Name, Name]) -> Way:
 
 
 def _hop(key: ForeignKey) -> Hop:
-    return Hop(
-        columns=key.columns, parent=key.parent, parent_columns=key.parent_columns, operators=key.operators
-    )
+    return Hop(columns=key.columns, parent=key.parent, parent_columns=key.parent_columns, operators=key.operators)
 
 
 def _chain(hops: Sequence[Hop], target: Name, schema: Schema, shadows: Shadows) -> sql.Composed:
@@ -164,9 +157,7 @@ def _chain(hops: Sequence[Hop], target: Name, schema: Schema, shadows: Shadows) 
     for number, hop in enumerate(hops[1:], start=1):
         last = number == len(hops) - 1
         alias = "x" if last else f"h{number}"
-        there = [
-            shadows.column(target, name) if last else sql.Identifier(name) for name in hop.parent_columns
-        ]
+        there = [shadows.column(target, name) if last else sql.Identifier(name) for name in hop.parent_columns]
         places.append(
             sql.SQL("{} AS {} ON {}").format(
                 shadows.source(target) if last else _plainly(hop.parent, schema),

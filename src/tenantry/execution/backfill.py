@@ -175,9 +175,7 @@ class _Run:
             if waited >= self.options.budget:
                 raise self._held(left, waited)
             if waited == 0.0:
-                self.crew.pause(
-                    f"{left[0].relation}: the rows that are left are held by others; waiting for them"
-                )
+                self.crew.pause(f"{left[0].relation}: the rows that are left are held by others; waiting for them")
             time_to_wait = min(pause, self.options.budget - waited)
             if self.crew.stop.wait(time_to_wait):
                 raise interrupted()
@@ -190,9 +188,7 @@ class _Run:
                 # The plans of the steps that follow depend on how many tenants there are. Where somebody else
                 # vacuums or analyzes the table now, that does as well.
                 column = next(one.column for one in self.fill.fills if one.relation == relation)
-                analyze = sql.SQL("ANALYZE (SKIP_LOCKED) {} ({})").format(
-                    relation.identifier, sql.Identifier(column)
-                )
+                analyze = sql.SQL("ANALYZE (SKIP_LOCKED) {} ({})").format(relation.identifier, sql.Identifier(column))
                 with suppress(psycopg.Error):
                     cursor.execute(analyze)
             self.crew.tell(partial(self.crew.progress.finished, relation, rows))
@@ -202,23 +198,17 @@ class _Run:
     def _recorded(self, relation_fill: RelationFill) -> Pass:
         relation, cursor = relation_fill.relation, self.control.cursor
         units = self._guarded(
-            lambda: open_units(
-                cursor, self.fill.key, relation, workers=len(self.crew.workers), most=self.options.unit
-            ),
+            lambda: open_units(cursor, self.fill.key, relation, workers=len(self.crew.workers), most=self.options.unit),
             relation,
         )
         first = units[0].next if units else 0
         stripes = self.options.stripes or self._guarded(
             lambda: stripes_for(cursor, relation, relation_fill.column, first=first), relation
         )
-        return self._new_pass(
-            relation_fill, units=deque(units), stripes=Stripes(count=stripes), recorded=True
-        )
+        return self._new_pass(relation_fill, units=deque(units), stripes=Stripes(count=stripes), recorded=True)
 
     def _whole(self, relation_fill: RelationFill) -> Pass:
-        now = self._guarded(
-            lambda: extent(self.control.cursor, relation_fill.relation), relation_fill.relation
-        )
+        now = self._guarded(lambda: extent(self.control.cursor, relation_fill.relation), relation_fill.relation)
         units = deque(divided(now.pages, self.options.unit))
         return self._new_pass(relation_fill, units=units, stripes=Stripes(count=1), recorded=False)
 

@@ -122,9 +122,7 @@ def _passes(state: RetryCallState) -> bool:
     return moved or isinstance(error, PASSING)
 
 
-def checkpointed(
-    step: str, relation: Name, unit: Unit, position: int
-) -> Callable[[psycopg.RawCursor[Any], int], Done]:
+def checkpointed(step: str, relation: Name, unit: Unit, position: int) -> Callable[[psycopg.RawCursor[Any], int], Done]:
     """Record that the unit is done until before page `position`."""
 
     def record(cursor: psycopg.RawCursor[Any], rows: int) -> Done:
@@ -152,6 +150,4 @@ def failure(relation: Name, error: psycopg.Error, connection: psycopg.Connection
     if connection.closed:
         return Failed(f"The connection was lost while {relation} was being filled: {said}", remedy=AGAIN)
     context = (error.diag.context or "").splitlines()
-    return Failed(
-        f"{relation} cannot be filled: {said}", remedy=f"put this right, then {AGAIN}", details=context
-    )
+    return Failed(f"{relation} cannot be filled: {said}", remedy=f"put this right, then {AGAIN}", details=context)

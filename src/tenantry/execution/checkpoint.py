@@ -56,9 +56,7 @@ def unit_size(pages: int, *, workers: int, most: int) -> int:
     return min(most, max(-(-pages // workers), SMALLEST_UNIT))
 
 
-def open_units(
-    cursor: psycopg.RawCursor[Any], step: str, relation: Name, *, workers: int, most: int
-) -> list[Unit]:
+def open_units(cursor: psycopg.RawCursor[Any], step: str, relation: Name, *, workers: int, most: int) -> list[Unit]:
     """What an earlier run left to be done; the whole relation without one, or if rewritten since.
 
     Read after the assignment trigger exists: rows that are written to later pages have their tenant from it.

@@ -143,16 +143,10 @@ class Crew:
     ) -> Done:
         # Until its last stripe nothing of a unit is done for good: it is begun again after a crash.
         position = pages[1] if stripe == stripes - 1 else unit.next
-        checkpoint = (
-            checkpointed(passing.step, passing.relation, unit, position) if passing.recorded else unrecorded
-        )
-        return worker.fill(
-            sql.Composed([passing.fill.batch(passing.step).sql]), pages, stripes, stripe, checkpoint
-        )
+        checkpoint = checkpointed(passing.step, passing.relation, unit, position) if passing.recorded else unrecorded
+        return worker.fill(sql.Composed([passing.fill.batch(passing.step).sql]), pages, stripes, stripe, checkpoint)
 
-    def _advance(
-        self, passing: Pass, unit: Unit, pages: tuple[int, int], stripes: int, stripe: int, rows: int
-    ) -> None:
+    def _advance(self, passing: Pass, unit: Unit, pages: tuple[int, int], stripes: int, stripe: int, rows: int) -> None:
         """A unit's pages are done by as much as its stripes are."""
         length = unit.past - unit.next
         begun, ended = (((position - unit.next) + length * stripe) // stripes for position in pages)

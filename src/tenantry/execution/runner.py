@@ -1,5 +1,7 @@
-"""Applies the steps that are not in force, and reverts those that are ours. Every step commits its journal row together
-with its change, where the statement allows a transaction; where it does not, the step is recognised from the catalog."""
+"""Applies the steps that are not in force, and reverts those that are ours.
+
+Every step commits its journal row together with its change, where the statement allows a transaction; where it does
+not, the step is recognised from the catalog."""
 
 from __future__ import annotations
 
@@ -132,7 +134,7 @@ class Runner:
             "Rows without a tenant are left: " + ", ".join(f"{count} in {name}" for name, count in counts.items()),
             remedy='Give them one, or decide in the spec with orphans = "default", "quarantine" or "shared"; then run '
             "the same command again.",
-            details=[f"SELECT * FROM {relation} WHERE {column} IS NULL" for relation, column in step.complete],
+            details=[f"rows of {relation} where {column} IS NULL" for relation, column in step.complete],
         )
 
     def _value(self, query: sql.Composable) -> Any:
@@ -268,13 +270,12 @@ class Runner:
         if isinstance(error, psycopg.errors.InsufficientPrivilege):
             return ConnectionFailed(
                 f"Too few privileges for: {what}: {said}",
-                remedy="Run as the owner of the tables, or have the privilege granted; then run the same command again.",
+                remedy="Run as the owner of the tables, or have the privilege granted; then run it again.",
             )
         if isinstance(error, psycopg.errors.IntegrityError) or (isinstance(error, psycopg.DataError) and step.remedy):
             return Refused(
                 f"The data does not allow: {what}: {said}",
-                remedy=step.remedy
-                or "Look at the rows named below, put them right, then run the same command again.",
+                remedy=step.remedy or "Look at the rows named below, put them right, then run the same command again.",
                 details=[error.diag.message_detail or ""],
             )
         return Failed(f"{what}: {said}", remedy=again, details=[error.diag.message_detail or ""])

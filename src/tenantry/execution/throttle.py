@@ -62,9 +62,7 @@ class Throttle:
         self.seen = threading.Event()
         """Set once it has looked."""
 
-    def watch(
-        self, connection: psycopg.Connection[Any], workers: Sequence[int], ended: threading.Event
-    ) -> None:
+    def watch(self, connection: psycopg.Connection[Any], workers: Sequence[int], ended: threading.Event) -> None:
         """Look again and again until `ended`; `workers` are the backend pids of the fill's sessions."""
         self._workers = tuple(workers)
         cursor = psycopg.RawCursor(connection)

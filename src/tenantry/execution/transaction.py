@@ -156,9 +156,7 @@ def _attempt(
     connection: psycopg.Connection[Any], statements: Sequence[Statement], patience: Patience, outcome: Outcome,
     prepare: Callable[[], None], finish: Callable[[], None], ran: Callable[[Statement, float], None],
 ) -> None:  # fmt: skip
-    needed = [
-        statement for statement in statements if statement.when is None or truth(connection, statement.when)
-    ]
+    needed = [statement for statement in statements if statement.when is None or truth(connection, statement.when)]
     if any(statement.manner is Manner.VALIDATION for statement in needed):
         _limit(connection, VALIDATION_LOCK_TIMEOUT, 0.0)
     else:
@@ -175,9 +173,7 @@ def _attempt(
     finish()
 
 
-def _take(
-    connection: psycopg.Connection[Any], locks: Sequence[Lock], timeout: float, outcome: Outcome
-) -> None:
+def _take(connection: psycopg.Connection[Any], locks: Sequence[Lock], timeout: float, outcome: Outcome) -> None:
     """Take the locks in order, all within `timeout`; later statements of the transaction have what is left of it."""
     deadline, look = time.monotonic() + timeout, min(FIRST_LOOK * outcome.tries, BEHIND_THE_FIRST)
     outcome.crossed = False
@@ -194,9 +190,7 @@ def _take(
         wait = left if first else min(left, look)
         _limit(connection, wait, wait)
         started = time.monotonic()
-        connection.execute(
-            sql.SQL("LOCK TABLE ONLY {} IN {} MODE").format(lock.table.identifier, _mode(lock.mode))
-        )
+        connection.execute(sql.SQL("LOCK TABLE ONLY {} IN {} MODE").format(lock.table.identifier, _mode(lock.mode)))
         outcome.waited = max(outcome.waited, (time.monotonic() - started) * 1000)
         first, outcome.crossed = False, True
     outcome.crossed = False
@@ -237,9 +231,7 @@ def _locks(statements: Iterable[Statement]) -> list[Lock]:
 
 def _wanted(statements: Iterable[Statement]) -> tuple[list[Any], LockMode]:
     locks = _locks(statements)
-    strongest = max(
-        (lock.mode for lock in locks), key=lambda mode: mode.strength, default=LockMode.ACCESS_SHARE
-    )
+    strongest = max((lock.mode for lock in locks), key=lambda mode: mode.strength, default=LockMode.ACCESS_SHARE)
     return [lock.table for lock in locks], strongest
 
 

@@ -129,11 +129,7 @@ class Question:
         return tuple(
             Sample(
                 key=key,
-                tenants={
-                    label: tuple(tenants)
-                    for (label, _), tenants in zip(self.ways, said, strict=True)
-                    if tenants
-                },
+                tenants={label: tuple(tenants) for (label, _), tenants in zip(self.ways, said, strict=True) if tenants},
             )
             for key, *said in rows
         )

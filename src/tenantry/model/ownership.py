@@ -47,7 +47,10 @@ class Path:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Child:
-    """A table whose rows tell the tenant of the parent that they point at: `columns` are the child's, `own_columns` ours."""
+    """A table whose rows tell the tenant of the parent that they point at.
+
+    `columns` are the child's, `own_columns` the parent's.
+    """
 
     table: Name
     columns: tuple[str, ...]

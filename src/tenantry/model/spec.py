@@ -193,7 +193,9 @@ class Spec(Part):
             return cls.model_validate({**document, "path": path})
         except ValidationError as error:
             details = tuple(_sentences(error, document))
-            raise UsageError(f"{source}: {details[0]}", details=details[1:], remedy="Correct it and run again.") from error
+            raise UsageError(
+                f"{source}: {details[0]}", details=details[1:], remedy="Correct it and run again."
+            ) from error
 
 
 def _sentences(error: ValidationError, document: dict[str, Any]) -> Iterator[str]:
@@ -221,7 +223,9 @@ def _place(location: tuple[int | str, ...], document: Any) -> tuple[str, list[st
             words[-1] += f" {label!r}" if label else f" number {part + 1}"
             document = named
             continue
-        valid = [field.alias or name for name, field in model.model_fields.items() if not field.exclude] if model else []
+        valid = (
+            [field.alias or name for name, field in model.model_fields.items() if not field.exclude] if model else []
+        )
         words.append(f"[{part}]" if not words and isinstance(document, dict) else str(part))
         model = _PARTS.get(part)
         document = document.get(part) if isinstance(document, dict) else None

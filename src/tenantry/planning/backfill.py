@@ -88,6 +88,8 @@ def _index_name(table: Name, columns: tuple[str, ...]) -> Name:
 
 def _indexed(table: Table, columns: tuple[str, ...]) -> bool:
     wanted = set(columns)
-    leading = [index.columns[: len(columns)] for index in table.indexes if not index.partial and index.method == "btree"]
+    leading = [
+        index.columns[: len(columns)] for index in table.indexes if not index.partial and index.method == "btree"
+    ]
     leading += [unique.columns[: len(columns)] for unique in table.uniques if not unique.partial]
     return any(set(found) == wanted for found in leading)

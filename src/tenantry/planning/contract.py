@@ -8,10 +8,14 @@ from tenantry.model.name import Name
 from tenantry.model.plan import Phase
 from tenantry.planning.backfill import default_steps, fill_steps
 from tenantry.planning.enforce import (
-    composite_key, composite_key_valid, not_null, per_tenant_name, reference_name, unique_indexes,
+    composite_key,
+    composite_key_valid,
+    not_null,
+    per_tenant_name,
+    reference_name,
+    unique_indexes,
 )  # fmt: skip
-from tenantry.planning.expand import has_assignment
-from tenantry.planning.expand import follow_name
+from tenantry.planning.expand import follow_name, has_assignment
 from tenantry.planning.ground import Ground, Unit
 from tenantry.planning.isolate import row_securities
 from tenantry.steps import GlobalUniqueDropped, LegacySightEnded, NotNullCheck, Step, TriggerEnded

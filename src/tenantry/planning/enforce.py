@@ -15,8 +15,17 @@ from tenantry.model.schema import ForeignKey, Kind, Table, Unique
 from tenantry.planning.backfill import fill_steps
 from tenantry.planning.ground import Ground, Unit
 from tenantry.steps import (
-    ForeignKeyValid, NotNull, NotNullCheck, NotNullCheckValid, PartitionedIndex, ReferenceProof, ReferenceTrigger, Step,
-    TenantChange, TenantForeignKey, TenantIndex,
+    ForeignKeyValid,
+    NotNull,
+    NotNullCheck,
+    NotNullCheckValid,
+    PartitionedIndex,
+    ReferenceProof,
+    ReferenceTrigger,
+    Step,
+    TenantChange,
+    TenantForeignKey,
+    TenantIndex,
 )  # fmt: skip
 from tenantry.steps.reference import Reference
 
@@ -219,8 +228,8 @@ def _composite(
         phase=phase, table=table.name, constraint=_composite_name(key),
         columns=(unit.owned.column, *key.columns), parent=key.parent,
         parent_columns=(parent.column, *key.parent_columns), on_delete=on_delete, on_update="c",
-        delete_columns=delete_columns, deferrable=True, deferred=key.deferrable or deferred or _two_movable(ground, unit),
-        whole=whole, changes=changes,
+        delete_columns=delete_columns, deferrable=True,
+        deferred=key.deferrable or deferred or _two_movable(ground, unit), whole=whole, changes=changes,
         tree=unit.tree_names if whole else (),
         parent_tree=tuple(part.name for part in ground.schema.partitions(key.parent)),
     )  # fmt: skip

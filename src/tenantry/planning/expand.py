@@ -9,7 +9,14 @@ from tenantry.model.ownership import Owned
 from tenantry.model.plan import Phase
 from tenantry.planning.ground import Ground, Unit
 from tenantry.steps import (
-    AdoptionTrigger, AssignedRows, AssignmentTrigger, FollowTrigger, Step, TenantColumn, TenantRow, TenantTableMade,
+    AdoptionTrigger,
+    AssignedRows,
+    AssignmentTrigger,
+    FollowTrigger,
+    Step,
+    TenantColumn,
+    TenantRow,
+    TenantTableMade,
 )  # fmt: skip
 from tenantry.steps.assignment import Adoption
 from tenantry.steps.follow import FOLLOW
@@ -106,8 +113,8 @@ def _assignment(ground: Ground, unit: Unit) -> Step:
     owned = unit.owned
     if owned.given:
         return AssignmentTrigger(
-            phase=PHASE, table=unit.name, column=owned.column, type=ground.ownership.tenant.type, sources=(), guard=True,
-            tenant=ground.reference, owner=unit.table.owner, tree=unit.tree_names,
+            phase=PHASE, table=unit.name, column=owned.column, type=ground.ownership.tenant.type, sources=(),
+            guard=True, tenant=ground.reference, owner=unit.table.owner, tree=unit.tree_names,
         )  # fmt: skip
     watched = dict.fromkeys(column for path in owned.paths for column in path.columns)
     fallback = ground.fallback(owned)

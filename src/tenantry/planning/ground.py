@@ -124,11 +124,11 @@ class Ground:
             )
         paths = owned.paths[1:] if owned.given else owned.paths
         found: list[Source] = [ByPath(hops=path.hops, column=self._path_column(path.hops[-1])) for path in paths]
-        for child in owned.children:
-            found.append(
-                ByChildren(table=child.table, columns=child.columns, own_columns=child.own_columns,
-                           operators=child.operators, column=self.column(child.table), told=self.told(child))
-            )  # fmt: skip
+        found.extend(
+            ByChildren(table=child.table, columns=child.columns, own_columns=child.own_columns,
+                       operators=child.operators, column=self.column(child.table), told=self.told(child))
+            for child in owned.children
+        )  # fmt: skip
         return tuple(found)
 
     def told(self, child: Child) -> tuple[ByPath, ...]:

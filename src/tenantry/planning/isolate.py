@@ -10,7 +10,13 @@ from tenantry.model.plan import Phase
 from tenantry.model.schema import Grant, Kind, Table, View
 from tenantry.planning.ground import Ground
 from tenantry.steps import (
-    ApplicationGrants, ApplicationRole, ContextDefault, InvokerView, RowSecurity, SchemaUsage, Step,
+    ApplicationGrants,
+    ApplicationRole,
+    ContextDefault,
+    InvokerView,
+    RowSecurity,
+    SchemaUsage,
+    Step,
 )  # fmt: skip
 from tenantry.steps.derivation import BySlug
 from tenantry.steps.row_security import Sight
@@ -35,8 +41,7 @@ def isolate_steps(ground: Ground) -> Iterator[Step]:
                 phase=PHASE, table=table.name, column=unit.owned.column, type=ground.context_type,
                 setting=ground.ownership.setting,
             )  # fmt: skip
-    for security in row_securities(ground, legacy=ground.spec.application.legacy_roles):
-        yield security
+    yield from row_securities(ground, legacy=ground.spec.application.legacy_roles)
     yield from _views(ground, role)
 
 
@@ -58,18 +63,14 @@ def _grants(ground: Ground, role: str) -> Iterator[Step]:
             if any(grant.grantee == role for grant in part.grants):
                 yield _grant(part, part.name, role, (), UNCHECKED)
         for sequence in sorted({name for table in unit.all for name in table.sequences}):
-            yield ApplicationGrants(
-                phase=PHASE, table=sequence, role=role, grants=("USAGE",), object="SEQUENCE"
-            )
+            yield ApplicationGrants(phase=PHASE, table=sequence, role=role, grants=("USAGE",), object="SEQUENCE")
     for name in ground.ownership.shared:
         yield _grant(ground.schema.tables[name], name, role, READ, (*WRITES, *UNCHECKED))
     tenant = ground.ownership.tenant.name
     yield _grant(ground.schema.tables.get(tenant), tenant, role, READ, (*WRITES, *UNCHECKED))
 
 
-def _grant(
-    table: Table | View | None, name: Name, role: str, grants: tuple[str, ...], never: tuple[str, ...]
-) -> Step:
+def _grant(table: Table | View | None, name: Name, role: str, grants: tuple[str, ...], never: tuple[str, ...]) -> Step:
     held: tuple[Grant, ...] = () if table is None else table.grants
     revokes = tuple(
         dict.fromkeys(
@@ -126,7 +127,10 @@ def _reads_guarded(ground: Ground, view: View, guarded: set[Name], seen: frozens
         return False
     return any(
         name in guarded
-        or (name in ground.schema.views and _reads_guarded(ground, ground.schema.views[name], guarded, seen | {view.name}))
+        or (
+            name in ground.schema.views
+            and _reads_guarded(ground, ground.schema.views[name], guarded, seen | {view.name})
+        )
         for name in view.reads
     )
 
@@ -146,5 +150,3 @@ def _views(ground: Ground, role: str) -> Iterator[Step]:
             yield _grant(view, view.name, role, READ, UNCHECKED)
         elif any(grant.grantee == role for grant in view.grants):
             yield _grant(view, view.name, role, (), (*READ, *WRITES, *UNCHECKED))
-
-

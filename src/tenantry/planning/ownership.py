@@ -79,7 +79,9 @@ class _Resolver:
         if table is None:
             valid = [str(known) for known in self.schema.tables]
             short = [known.name for known in self.schema.tables if known.schema == self.home]
-            raise self._error(f"{place}: there is no table {name}{nearest(str(name), valid) or nearest(name.name, short)}")
+            raise self._error(
+                f"{place}: there is no table {name}{nearest(str(name), valid) or nearest(name.name, short)}"
+            )
         return table
 
     def _column(self, table: Table, name: str, place: str) -> str:
@@ -112,9 +114,7 @@ class _Resolver:
             )
         if not any(unique.columns == (key.name,) and not unique.partial for unique in table.uniques):
             raise self._error(f"[tenant] key: {table.name}.{key.name} is neither the primary key nor unique")
-        return self._with_slugs(
-            TenantTable(name=table.name, key=key.name, slug=part.slug, type=key.base_type)
-        )
+        return self._with_slugs(TenantTable(name=table.name, key=key.name, slug=part.slug, type=key.base_type))
 
     def _with_slugs(self, tenant: TenantTable) -> TenantTable:
         part, tables = self.spec.tenant, self.spec.table
@@ -122,7 +122,9 @@ class _Resolver:
         if wants_default and part.default is None:
             raise self._error("[tenant] default is missing, and a table has orphans = 'default'")
         quarantine = part.quarantine if any(table.orphans is Orphans.QUARANTINE for table in tables) else None
-        named = [table.assign.tenant for table in tables if table.assign is not None and table.assign.tenant is not None]
+        named = [
+            table.assign.tenant for table in tables if table.assign is not None and table.assign.tenant is not None
+        ]
         return replace(tenant, default=part.default, quarantine=quarantine, slugs=tuple(dict.fromkeys(named)))
 
     # --- paths
@@ -197,7 +199,8 @@ class _Resolver:
         if hops and self._root(hops[-1].parent) in self.undecided:
             raise _WaitsError(self._root(hops[-1].parent))
         raise self._error(
-            f"{place}: the path ends in {hops[-1].parent if hops else table.name}, which is neither owned nor the tenant table",
+            f"{place}: the path ends in {hops[-1].parent if hops else table.name},"
+            " which is neither owned nor the tenant table",
             remedy="Add hops until it reaches an owned table or the tenant table.",
         )
 
@@ -255,20 +258,24 @@ class _Resolver:
             if column.base_type != self.tenant.type:
                 raise self._error(
                     f"{place}: {part.name}.{name} is of type {column.type}, the tenant key of type {self.tenant.type}",
-                    remedy=f"Change the column's type, or choose another name with [tenant] column or column = … in {place}.",
+                    remedy="Change the column's type, or choose another name with [tenant] column"
+                    f" or column = … in {place}.",
                 )
             if not given and table.name not in self.schema.kept:
                 # An heir's own column would be merged with ours, and keep its values (hazard 7).
                 raise self._error(
                     f"{place}: {part.name} already has a column {name!r}",
-                    remedy=f'Write paths = [["{name}"]] if it holds the tenant, or choose another name with column = ….',
+                    remedy=f'Write paths = [["{name}"]] if it holds the tenant, or choose another name'
+                    " with column = ….",
                 )
 
     def _check_unique(self, table: Table, name: str, place: str) -> None:
         found = next((unique for unique in table.uniques if unique.name == name), None)
         if found is None or found.primary or found.exclusion:
             known = [unique.name for unique in table.uniques if not unique.primary and not unique.exclusion]
-            raise self._error(f"{place} unique: {table.name} has no unique constraint or index {name!r}{nearest(name, known)}")
+            raise self._error(
+                f"{place} unique: {table.name} has no unique constraint or index {name!r}{nearest(name, known)}"
+            )
         if found.referenced:
             raise self._error(
                 f"{place} unique: a foreign key depends on {name}, so it must stay global",
@@ -313,7 +320,12 @@ class _Resolver:
         owned = {name: replace(table, late=name not in certain) for name, table in owned.items()}
         undecided = dict(self.undecided)
         for name, table in self.schema.tables.items():
-            if name not in self.parts and name != self.tenant_name and name not in self.heirs and table.kind is not Kind.FOREIGN:
+            if (
+                name not in self.parts
+                and name != self.tenant_name
+                and name not in self.heirs
+                and table.kind is not Kind.FOREIGN
+            ):
                 undecided[name] = "the spec does not name it"
         return Ownership(
             tenant=self.tenant, setting=self.spec.tenant.setting, components=_components(owned, self.heirs),

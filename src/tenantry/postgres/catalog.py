@@ -261,9 +261,7 @@ def _unique(index: Row) -> Unique:
 
 
 def _index(index: Row) -> Index:
-    return Index(
-        **{key: index[key] for key in ("name", "columns", "method", "partial", "valid", "inherited")}
-    )
+    return Index(**{key: index[key] for key in ("name", "columns", "method", "partial", "valid", "inherited")})
 
 
 def _foreign_key(*, parent_schema: str, parent_name: str, **row: Any) -> ForeignKey:

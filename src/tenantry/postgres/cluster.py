@@ -78,9 +78,7 @@ class Cluster:
         options["unix_socket_directories"] = '"' + str(self.socket_folder).replace('"', '""') + '"'
         arguments = " ".join(shlex.quote(f"--{name}={value}") for name, value in options.items())
         try:
-            self._control(
-                programs, account, "start", "-t", str(START_SECONDS), "-l", self.log.name, "-o", arguments
-            )
+            self._control(programs, account, "start", "-t", str(START_SECONDS), "-l", self.log.name, "-o", arguments)
         except subprocess.CalledProcessError as error:
             raise ConnectionFailed(
                 f"The server in {self.folder} does not start",
@@ -95,9 +93,7 @@ class Cluster:
             self._control(_reachable(self.programs, account), account, "stop", "-m", mode)
         except subprocess.CalledProcessError as error:
             if self.is_ready():
-                raise ConnectionFailed(
-                    f"The server in {self.folder} does not stop", details=_lines(error)
-                ) from error
+                raise ConnectionFailed(f"The server in {self.folder} does not stop", details=_lines(error)) from error
         if self.socket_folder.parent != self.folder:
             shutil.rmtree(self.socket_folder, ignore_errors=True)
 
@@ -198,9 +194,7 @@ class Cluster:
             try:  # not every system has that locale
                 _run([*command, "--locale=C"], account=account)
             except subprocess.CalledProcessError as error:
-                raise ConnectionFailed(
-                    f"The server in {self.folder} cannot be made", details=_lines(error)
-                ) from error
+                raise ConnectionFailed(f"The server in {self.folder} cannot be made", details=_lines(error)) from error
 
 
 def _run(
@@ -212,9 +206,7 @@ def _run(
 ) -> None:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_"))}
     # Without extra_groups the programs would keep root's.
-    identity = (
-        {} if account is None else {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
-    )
+    identity = {} if account is None else {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
     subprocess.run(
         [str(part) for part in command],
         check=True,
@@ -256,9 +248,7 @@ def _reachable(programs: Path, account: pwd.struct_passwd | None) -> Path:
 def _copied(programs: Path) -> Path:
     installation = programs.parent
     stamp = f"{installation}-{installation.stat().st_mtime_ns}"
-    copy = (
-        Path(tempfile.gettempdir()) / f"tenantry-programs-{hashlib.sha256(stamp.encode()).hexdigest()[:16]}"
-    )
+    copy = Path(tempfile.gettempdir()) / f"tenantry-programs-{hashlib.sha256(stamp.encode()).hexdigest()[:16]}"
     if not copy.exists():
         unfinished = Path(tempfile.mkdtemp(dir=copy.parent, prefix="tenantry-programs-new-"))
         # A wheel keeps the libraries that it brings beside its package, and its programs look for them there.

@@ -50,9 +50,7 @@ def served(dsn: str) -> Iterator[str]:
         return
     place, _, database = dsn.removeprefix(PREFIX).partition("?dbname=")
     if not place:
-        raise UsageError(
-            "The DSN embedded: names no folder", remedy="write embedded:PATH, such as embedded:./data"
-        )
+        raise UsageError("The DSN embedded: names no folder", remedy="write embedded:PATH, such as embedded:./data")
     cluster = Cluster(programs=bin_directory(), folder=Path(place).expanduser().absolute())
     with _in_use(cluster):
         if database:

@@ -1,4 +1,4 @@
-"""The journal: what is in force and ours, what happened, and how far a fill has come. Schema `tenantry` of the target."""
+"""The journal, in the schema `tenantry`: what is in force and ours, what happened, and how far a fill has come."""
 
 from __future__ import annotations
 
@@ -101,7 +101,8 @@ class Journal:
             return {entry.key: entry for entry in cursor.execute(_QUERIES["entries"])}
 
     def begin(
-        self, *, key: str, run: str, phase: str, value: Mapping[str, Any], before: Mapping[str, Any], state: State = "running"
+        self, *, key: str, run: str, phase: str, value: Mapping[str, Any], before: Mapping[str, Any],
+        state: State = "running",
     ) -> None:  # fmt: skip
         """Note that a step is begun; the `before` of an earlier try is not overwritten."""
         self.connection.execute(
@@ -136,9 +137,7 @@ class Journal:
         self.connection.execute(_QUERIES["begin_run"], {"id": run, "command": command})
 
     def finish_run(self, run: str, *, exit_status: int, outcome: str) -> None:
-        self.connection.execute(
-            _QUERIES["finish_run"], {"id": run, "exit_status": exit_status, "outcome": outcome}
-        )
+        self.connection.execute(_QUERIES["finish_run"], {"id": run, "exit_status": exit_status, "outcome": outcome})
 
     def runs(self, limit: int = 10) -> list[RunRecord]:
         """The last runs, newest first."""

@@ -13,9 +13,7 @@ _FIRST = REFERENCE - timedelta(days=_DAYS)
 _DATES = [(_FIRST + timedelta(days=day)).isoformat() for day in range(_DAYS)]
 # Written out once, because formatting a time costs more than the rest of a row; with its zone, because the
 # session's TimeZone must not matter.
-_TIMES = [
-    f"{7 + second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}-03" for second in range(_SECONDS)
-]
+_TIMES = [f"{7 + second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}-03" for second in range(_SECONDS)]
 
 
 def day(number: int, total: int) -> date:

@@ -23,10 +23,11 @@ from tenantry.steps.unique import GlobalUniqueDropped
 from tenantry.steps.view import InvokerView
 
 AnyStep = Annotated[
-    TenantTableMade | TenantRow | AssignedRows | TenantColumn | AssignmentTrigger | AdoptionTrigger | FollowTrigger | Fill
-    | TenantIndex | PartitionedIndex | NotNullCheck | NotNullCheckValid | NotNull | TenantForeignKey | ForeignKeyValid
-    | ReferenceTrigger | ReferenceProof | TenantChange | ApplicationRole | SchemaUsage | ApplicationGrants | ContextDefault | RowSecurity
-    | InvokerView | GlobalUniqueDropped | LegacySightEnded | TriggerEnded,
+    TenantTableMade | TenantRow | AssignedRows | TenantColumn | AssignmentTrigger | AdoptionTrigger | FollowTrigger
+    | Fill | TenantIndex | PartitionedIndex | NotNullCheck | NotNullCheckValid | NotNull | TenantForeignKey
+    | ForeignKeyValid | ReferenceTrigger | ReferenceProof | TenantChange | ApplicationRole | SchemaUsage
+    | ApplicationGrants | ContextDefault | RowSecurity | InvokerView | GlobalUniqueDropped | LegacySightEnded
+    | TriggerEnded,
     Field(discriminator="kind"),
 ]  # fmt: skip
 
@@ -46,7 +47,7 @@ def from_json(data: Any) -> Step:
 __all__ = [
     "AdoptionTrigger", "ApplicationGrants", "ApplicationRole", "AssignedRows", "AssignmentTrigger", "Before",
     "ContextDefault", "Fill", "FollowTrigger", "ForeignKeyValid", "GlobalUniqueDropped", "InvokerView",
-    "LegacySightEnded", "NotNull", "NotNullCheck", "NotNullCheckValid", "PartitionedIndex", "ReferenceProof", "ReferenceTrigger",
-    "RelationFill", "RowSecurity", "SchemaUsage", "Step", "TenantChange", "TenantColumn", "TenantForeignKey", "TenantIndex", "TenantRow",
-    "TenantTableMade", "TriggerEnded", "from_json", "to_json",
+    "LegacySightEnded", "NotNull", "NotNullCheck", "NotNullCheckValid", "PartitionedIndex", "ReferenceProof",
+    "ReferenceTrigger", "RelationFill", "RowSecurity", "SchemaUsage", "Step", "TenantChange", "TenantColumn",
+    "TenantForeignKey", "TenantIndex", "TenantRow", "TenantTableMade", "TriggerEnded", "from_json", "to_json",
 ]  # fmt: skip

@@ -135,7 +135,9 @@ class AssignmentTrigger(Step):
 
     @property
     def title(self) -> str:
-        return "keep a fill from changing more than the tenant" if self.guard else "give new and changed rows their tenant"
+        return (
+            "keep a fill from changing more than the tenant" if self.guard else "give new and changed rows their tenant"
+        )
 
     @property
     def function(self) -> Name:

@@ -38,7 +38,8 @@ class TriggerEnded(Step):
 
     def definition(self) -> sql.Composable:
         return sql.SQL(
-            "SELECT 'gone' WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = {} AND t.tgname = {})"
+            "SELECT 'gone' WHERE NOT EXISTS ("
+            "SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = {} AND t.tgname = {})"
         ).format(self.table.oid, sql.Literal(self.trigger))
 
     def apply(self) -> tuple[Statement, ...]:

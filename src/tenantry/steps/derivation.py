@@ -47,9 +47,7 @@ class TenantReference:
             "(SELECT tenant.{key} FROM {table} AS tenant, (SELECT ({text})::text AS given) AS said"
             " WHERE tenant.{slug}::text = said.given OR tenant.{key}::text = said.given"
             " ORDER BY tenant.{slug}::text = said.given DESC LIMIT 1)"
-        ).format(
-            key=sql.Identifier(self.key), table=self.table.identifier, slug=sql.Identifier(self.slug), text=text
-        )
+        ).format(key=sql.Identifier(self.key), table=self.table.identifier, slug=sql.Identifier(self.slug), text=text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -111,9 +111,9 @@ class RelationFill:
 
     def wait(self) -> sql.Composed:
         """Lock one row that is left, waiting for who holds it: so that the server tells who that is."""
-        return sql.SQL(
-            "WITH held AS MATERIALIZED ({} LIMIT 1 {} OF row) SELECT held.address::text FROM held"
-        ).format(self._pending(batch=False), self.lock)
+        return sql.SQL("WITH held AS MATERIALIZED ({} LIMIT 1 {} OF row) SELECT held.address::text FROM held").format(
+            self._pending(batch=False), self.lock
+        )
 
     def restore(self, step: str) -> Statement:
         """Put back the NULLs of the user's own column, in rows that still have the tenant we gave them."""
@@ -128,9 +128,7 @@ class RelationFill:
             table=self.relation.identifier, column=sql.Identifier(self.column), images=IMAGES.identifier,
             step=sql.Literal(step), match=match,
         )  # fmt: skip
-        return Statement(
-            sql=update, manner=Manner.VALIDATION, locks=(Lock(self.relation, LockMode.ROW_EXCLUSIVE),)
-        )
+        return Statement(sql=update, manner=Manner.VALIDATION, locks=(Lock(self.relation, LockMode.ROW_EXCLUSIVE),))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

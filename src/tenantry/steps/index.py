@@ -70,9 +70,9 @@ class TenantIndex(Step):
         return (self._drop(invalid=False),)
 
     def _drop(self, *, invalid: bool) -> Statement:
-        there = sql.SQL("SELECT FROM pg_catalog.pg_index i WHERE i.indexrelid = {} AND NOT (i.indisvalid AND {})").format(
-            self.index.oid, sql.Literal(invalid)
-        )
+        there = sql.SQL(
+            "SELECT FROM pg_catalog.pg_index i WHERE i.indexrelid = {} AND NOT (i.indisvalid AND {})"
+        ).format(self.index.oid, sql.Literal(invalid))
         drop = sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(self.index.identifier)
         return Statement(
             sql=drop,
@@ -123,9 +123,7 @@ class PartitionedIndex(Step):
         )
         attach = tuple(
             Statement(
-                sql=sql.SQL("ALTER INDEX {} ATTACH PARTITION {}").format(
-                    self.index.identifier, index.identifier
-                ),
+                sql=sql.SQL("ALTER INDEX {} ATTACH PARTITION {}").format(self.index.identifier, index.identifier),
                 locks=(Lock(part, LockMode.ACCESS_SHARE),),
             )
             for part, index in self.parts

@@ -74,9 +74,7 @@ class NotNullCheckValid(Step):
         return _either(constraint_definition(self.table, CHECK, validated=True), self.table, self.column)
 
     def apply(self) -> tuple[Statement, ...]:
-        validate = sql.SQL("ALTER TABLE {} VALIDATE CONSTRAINT {}").format(
-            self.table.identifier, sql.Identifier(CHECK)
-        )
+        validate = sql.SQL("ALTER TABLE {} VALIDATE CONSTRAINT {}").format(self.table.identifier, sql.Identifier(CHECK))
         locks = (Lock(self.table, LockMode.SHARE_UPDATE_EXCLUSIVE),)
         return (Statement(sql=validate, manner=Manner.VALIDATION, locks=locks),)
 

@@ -161,9 +161,7 @@ class RowSecurity(Step):
     def _barred(self, quarantine: BySlug) -> sql.Composed:
         """The policy that keeps the application from the quarantine tenant. A policy takes no subquery without asking
         for rights on its tables, so the key is looked up when the policy is made: hence the DO block."""
-        policy = sql.SQL(
-            "CREATE POLICY {} ON {} AS RESTRICTIVE FOR ALL TO {} USING ({} IS DISTINCT FROM "
-        ).format(
+        policy = sql.SQL("CREATE POLICY {} ON {} AS RESTRICTIVE FOR ALL TO {} USING ({} IS DISTINCT FROM ").format(
             sql.Identifier(QUARANTINE), self.table.identifier, sql.Identifier(self.role), sql.Identifier(self.column)
         )
         again = sql.SQL(") WITH CHECK ({} IS DISTINCT FROM ").format(sql.Identifier(self.column))
@@ -243,9 +241,9 @@ class LegacySightEnded(Step):
         return (self.security.key,)
 
     def definition(self) -> sql.Composable:
-        legacy = sql.SQL(
-            "SELECT FROM pg_catalog.pg_policy p WHERE p.polrelid = {} AND p.polname = {}"
-        ).format(self.table.oid, sql.Literal(LEGACY))
+        legacy = sql.SQL("SELECT FROM pg_catalog.pg_policy p WHERE p.polrelid = {} AND p.polname = {}").format(
+            self.table.oid, sql.Literal(LEGACY)
+        )
         return sql.SQL("SELECT found.* FROM ({}) AS found WHERE NOT EXISTS ({})").format(
             self.security.definition(), legacy
         )

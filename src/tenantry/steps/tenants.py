@@ -51,7 +51,7 @@ class TenantTableMade(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantRow(Step):
-    """A tenant that the spec names and the table lacks. `columns` get the slug as well: NOT NULL ones, such as a name."""
+    """A tenant that the spec names and the table lacks. `columns`, such as a name, get the slug as well."""
 
     kind: Literal["tenant_row"] = "tenant_row"
     tenant: TenantReference

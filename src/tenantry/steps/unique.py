@@ -53,7 +53,8 @@ class GlobalUniqueDropped(Step):
             "'index_comment', pg_catalog.obj_description(i.indexrelid, 'pg_class'),"
             "'constraint_comment', pg_catalog.obj_description(c.oid, 'pg_constraint'),"
             "'clustered', i.indisclustered, 'identity', i.indisreplident,"
-            "'statistics', (SELECT pg_catalog.jsonb_object_agg(a.attnum, a.attstattarget) FROM pg_catalog.pg_attribute a"
+            "'statistics', (SELECT pg_catalog.jsonb_object_agg(a.attnum, a.attstattarget)"
+            " FROM pg_catalog.pg_attribute a"
             " WHERE a.attrelid = i.indexrelid AND a.attstattarget >= 0))"
             " FROM pg_catalog.pg_index i LEFT JOIN pg_catalog.pg_constraint c"
             " ON c.conindid = i.indexrelid AND c.conrelid = i.indrelid AND c.contype IN ('u', 'x')"
@@ -65,7 +66,9 @@ class GlobalUniqueDropped(Step):
         if not self.unique.columns or self.unique.partial:
             return None
         columns = identifiers(self.unique.columns)
-        present = sql.SQL(" AND ").join(sql.SQL("{} IS NOT NULL").format(sql.Identifier(name)) for name in self.unique.columns)
+        present = sql.SQL(" AND ").join(
+            sql.SQL("{} IS NOT NULL").format(sql.Identifier(name)) for name in self.unique.columns
+        )
         return sql.SQL(
             "SELECT pg_catalog.count(*), pg_catalog.min(found.value) FROM (SELECT ROW({0})::text AS value FROM {1}"
             " WHERE {2} GROUP BY {0} HAVING pg_catalog.count(*) > 1) AS found"
@@ -115,9 +118,7 @@ class GlobalUniqueDropped(Step):
         found: list[sql.Composable] = []
         if before.get("index_comment") is not None:
             found.append(
-                sql.SQL("COMMENT ON INDEX {} IS {}").format(
-                    self.index.identifier, sql.Literal(before["index_comment"])
-                )
+                sql.SQL("COMMENT ON INDEX {} IS {}").format(self.index.identifier, sql.Literal(before["index_comment"]))
             )
         if before.get("constraint_comment") is not None:
             found.append(

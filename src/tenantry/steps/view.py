@@ -8,7 +8,6 @@ from typing import Literal
 from psycopg import sql
 
 from tenantry.model.plan import Lock, LockMode, Statement
-from tenantry.steps.catalog import raw
 from tenantry.steps.step import Before, Step
 
 

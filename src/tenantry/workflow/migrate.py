@@ -13,11 +13,11 @@ from tenantry.execution.preflight import preflight
 from tenantry.execution.runner import Event, Runner
 from tenantry.execution.throttle import Throttle
 from tenantry.execution.transaction import Patience
-from tenantry.model.evidence import Evidence
+from tenantry.model.evidence import Evidence, TableEvidence
 from tenantry.model.finding import Finding
 from tenantry.model.plan import Phase
 from tenantry.model.run import Result, new_run
-from tenantry.model.spec import Spec
+from tenantry.model.spec import Orphans, Spec
 from tenantry.postgres.census import run_census
 from tenantry.postgres.connect import Target, connect
 from tenantry.postgres.locks import hold_run_lock
@@ -109,9 +109,7 @@ def _apply(
 def make_runner(session: Session, run: str, watcher: Watcher, tally: Tally, options: MigrateOptions) -> Runner:
     """A runner over the session's connection; its fills open connections of their own."""
     locks = session.spec.locks
-    patience = Patience(
-        timeout=options.lock_timeout or locks.timeout, budget=options.lock_budget or locks.budget
-    )
+    patience = Patience(timeout=options.lock_timeout or locks.timeout, budget=options.lock_budget or locks.budget)
     runner = Runner(
         connection=session.connection, journal=session.journal, run=run, patience=patience,
         backfill=lambda fill: 0, tell=tally.step, on_retry=lambda message: watcher.said(message), ran=watcher.statement,
@@ -174,30 +172,32 @@ def examine(
         census(session.plan.ownership, session.schema),
         watch=lambda table: watcher.looking(f"the rows of {table}"),
     )
-    refused = evidence.refused
-    if refused:
-        first = refused[0]
-        raise Refused(
-            "; ".join(
-                f"{table.table} has "
-                + " and ".join(
-                    part for part in (
-                        f"{table.orphans} orphans" if table.orphans and table.policy == "fail" else "",
-                        f"{table.conflicts} conflicts" if table.conflicts else "",
-                    ) if part
-                )
-                for table in refused
-            ),  # fmt: skip
-            remedy="Correct these rows, or decide in the spec: orphans = \"default\", \"quarantine\" or \"shared\"; a conflict "
-            f"needs another path or corrected rows. The first table is {first.table}.",
-            details=[
-                f"{table.table}: {kind} {dict(sample.key)} {dict(sample.tenants)}"
-                for table in refused
-                for kind, samples in (("orphan", table.orphan_samples), ("conflict", table.conflict_samples))
-                for sample in samples
-            ],
-        )
+    refuse_rows(evidence)
     return findings, evidence
+
+
+def refuse_rows(evidence: Evidence) -> None:
+    """Raises Refused where rows have no tenant that the spec accepts, or several."""
+    refused = evidence.refused
+    if not refused:
+        return
+    raise Refused(
+        "; ".join(f"{table.table} has {_troubles(table)}" for table in refused),
+        remedy='Correct these rows, or decide in the spec: orphans = "default", "quarantine" or "shared"; '
+        f"a conflict needs another path or corrected rows. The first table is {refused[0].table}.",
+        details=[
+            f"{table.table}: {kind} {dict(sample.key)} {dict(sample.tenants)}"
+            for table in refused
+            for kind, samples in (("orphan", table.orphan_samples), ("conflict", table.conflict_samples))
+            for sample in samples
+        ],
+    )
+
+
+def _troubles(table: TableEvidence) -> str:
+    orphans = table.orphans if table.policy is Orphans.FAIL else 0
+    counts = ((orphans, "orphan"), (table.conflicts, "conflict"))
+    return " and ".join(f"{count} {word}{'s' if count > 1 else ''}" for count, word in counts if count)
 
 
 def refuse(findings: tuple[Finding, ...], *, force: bool) -> None:
@@ -232,5 +232,3 @@ def _next(until: Phase) -> str:
             )
         case Phase.CONTRACT:
             return "Nothing: the migration is complete."
-
-

@@ -39,7 +39,9 @@ def rollback(target: Target, options: RollbackOptions | None = None, watcher: Wa
     watcher.began("rollback", run)
     with opened(target, run=run, purpose="rollback") as connection, hold_run_lock(connection):
         journal = Journal(connection)
-        entries = [entry for entry in journal.entries().values() if not (options.preserve_data and entry.state == "kept")]
+        entries = [
+            entry for entry in journal.entries().values() if not (options.preserve_data and entry.state == "kept")
+        ]
         refuse_clashes(journal, entries)
         started, tally = time.monotonic(), Tally(watcher)
         runner = Runner(

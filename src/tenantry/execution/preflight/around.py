@@ -65,9 +65,7 @@ def _functions(scope: Scope) -> Iterator[Finding]:
     for function in scope.schema.functions:
         if not function.security_definer or not _sees_all(scope, function.owner):
             continue
-        mentioned = [
-            name for passage in passages("", function.source) for name in relations.mentioned(passage)
-        ]
+        mentioned = [name for passage in passages("", function.source) for name in relations.mentioned(passage)]
         if mentioned:
             tables = ", ".join(map(str, dict.fromkeys(mentioned)))
             yield warned(
@@ -92,9 +90,7 @@ def _bulk(scope: Scope, facts: Facts) -> Iterator[Finding]:
                 elif passage.words[-2:] == ("to", "stdout"):
                     dumps[executed.role] += 1
     dumps.update(
-        session.user
-        for session in facts.sessions
-        if session.application in DUMPS and not scope.bypasses(session.user)
+        session.user for session in facts.sessions if session.application in DUMPS and not scope.bypasses(session.user)
     )
     for role, count in sorted(copies.items()):
         yield warned(
@@ -120,11 +116,7 @@ def _deferred_keys(scope: Scope) -> Iterator[Finding]:
         table = scope.schema.tables.get(step.table)
         if not isinstance(step, TenantForeignKey) or table is None or not step.deferred:
             continue
-        setting = [
-            key
-            for key in table.foreign_keys
-            if key.columns == step.columns[1:] and key.on_delete in ("n", "d")
-        ]
+        setting = [key for key in table.foreign_keys if key.columns == step.columns[1:] and key.on_delete in ("n", "d")]
         if setting:
             yield noted(
                 name="key-checked-at-commit",

@@ -50,9 +50,7 @@ class Passage:
         """Where `*` stands for the columns of something: not in count(*), a product, or EXISTS (SELECT *)."""
         for position, token in enumerate(self.tokens):
             before = self.word(position - 1)
-            harmless = (
-                before == "select" and self.word(position - 2) == "(" and self.word(position - 3) == "exists"
-            )
+            harmless = before == "select" and self.word(position - 2) == "(" and self.word(position - 3) == "exists"
             if token.text == "*" and before in _BEFORE_STAR and not harmless:
                 yield position
 

@@ -70,9 +70,7 @@ def _missing_schemas(scope: Scope, facts: Facts) -> Iterator[Finding]:
 def _schemas(scope: Scope, facts: Facts) -> Iterator[Finding]:
     user = quoted(facts.server.user)
     making = {
-        step.table.schema
-        for step in scope.steps
-        if isinstance(step, TenantIndex | PartitionedIndex | TenantTableMade)
+        step.table.schema for step in scope.steps if isinstance(step, TenantIndex | PartitionedIndex | TenantTableMade)
     }
     opening = {step.table.schema for step in scope.steps if isinstance(step, SchemaUsage)}
     known = {access.name: access for access in facts.schemas}

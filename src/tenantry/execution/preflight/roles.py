@@ -40,9 +40,7 @@ def _classified(scope: Scope, role: str) -> bool:
 def _holders(scope: Scope) -> dict[str, dict[Name, set[str]]]:
     """Roles in no class with privileges on guarded relations or their views: which, on what."""
     granted: list[tuple[Name, Iterable[Grant]]] = [
-        (name, scope.schema.tables[name].grants)
-        for name in sorted(scope.guarded)
-        if name in scope.schema.tables
+        (name, scope.schema.tables[name].grants) for name in sorted(scope.guarded) if name in scope.schema.tables
     ]
     granted += [(view.name, view.grants) for view in scope.views]
     found: dict[str, dict[Name, set[str]]] = {}

@@ -33,11 +33,7 @@ def row_findings(scope: Scope, facts: Facts) -> Iterator[Finding]:
         for trigger in scope.schema.tables[name].triggers:
             origin = _origin(scope, name, trigger)
             fires = trigger.enabled in FIRES and "UPDATE" in trigger.events
-            if (
-                fires
-                and (origin, trigger.name) not in told
-                and not _passed_by(narrowed.get((name, trigger.name)))
-            ):
+            if fires and (origin, trigger.name) not in told and not _passed_by(narrowed.get((name, trigger.name))):
                 told.add((origin, trigger.name))
                 yield from _trigger(origin, trigger)
     yield from _rules(scope, facts)
@@ -74,9 +70,7 @@ def _sorted_last(scope: Scope) -> Iterator[Finding]:
     for name in sorted((scope.assigned | set(scope.fills)).intersection(scope.schema.tables)):
         for trigger in scope.schema.tables[name].triggers:
             fires = trigger.before and trigger.row and trigger.enabled in FIRES
-            late = trigger.name.encode() > ASSIGN.encode() and {"INSERT", "UPDATE"}.intersection(
-                trigger.events
-            )
+            late = trigger.name.encode() > ASSIGN.encode() and {"INSERT", "UPDATE"}.intersection(trigger.events)
             if fires and late and _origin(scope, name, trigger) == name:
                 yield refused(
                     name="trigger-sorts-last",

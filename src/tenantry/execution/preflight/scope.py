@@ -40,9 +40,7 @@ class Scope:
     def relations(self) -> frozenset[Name]:
         """Tables and views that a step changes."""
         return frozenset(
-            step.table
-            for step in self.steps
-            if step.table in self.schema.tables or step.table in self.schema.views
+            step.table for step in self.steps if step.table in self.schema.tables or step.table in self.schema.views
         )
 
     @cached_property
@@ -55,10 +53,7 @@ class Scope:
         }
         made = {step.owner for step in self.steps if isinstance(step, TenantTableMade)}
         grantors = {
-            grantor
-            for step in self.steps
-            if isinstance(step, ApplicationGrants)
-            for _, grantor in step.revokes
+            grantor for step in self.steps if isinstance(step, ApplicationGrants) for _, grantor in step.revokes
         }
         return frozenset(owners | made | grantors)
 
@@ -108,10 +103,7 @@ class Scope:
     def assigned(self) -> frozenset[Name]:
         """Tables that get the assignment trigger, partitions included."""
         return frozenset(
-            name
-            for step in self.steps
-            if isinstance(step, AssignmentTrigger)
-            for name in (step.table, *step.tree)
+            name for step in self.steps if isinstance(step, AssignmentTrigger) for name in (step.table, *step.tree)
         )
 
     # --- isolate
@@ -128,9 +120,7 @@ class Scope:
     @cached_property
     def application(self) -> str | None:
         """The application role; None where no step is about it."""
-        names = (
-            step.role for step in self.steps if isinstance(step, ApplicationRole | SchemaUsage | RowSecurity)
-        )
+        names = (step.role for step in self.steps if isinstance(step, ApplicationRole | SchemaUsage | RowSecurity))
         return next(names, None)
 
     @cached_property

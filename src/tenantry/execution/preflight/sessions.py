@@ -15,9 +15,7 @@ IDLE = 5.0
 """Seconds for which a transaction has done nothing."""
 
 
-def session_findings(
-    scope: Scope, facts: Facts, *, long: float = LONG, idle: float = IDLE
-) -> Iterator[Finding]:
+def session_findings(scope: Scope, facts: Facts, *, long: float = LONG, idle: float = IDLE) -> Iterator[Finding]:
     """`long` and `idle` in seconds."""
     for session in facts.sessions:
         if session.transaction_age is None:
@@ -62,9 +60,7 @@ def _prepared(scope: Scope, facts: Facts) -> Iterator[Finding]:
     for prepared in facts.prepared:
         ours = sorted(scope.relations.intersection(prepared.tables))
         since = f"prepared {prepared.age:.0f} s ago by {prepared.owner}"
-        held = (
-            f"holds locks on {', '.join(map(str, ours))}" if ours else "holds back index builds and pruning"
-        )
+        held = f"holds locks on {', '.join(map(str, ours))}" if ours else "holds back index builds and pruning"
         literal = prepared.name.replace("'", "''")
         yield Finding(
             name="prepared-transaction",

@@ -40,9 +40,7 @@ def _blind_owners(scope: Scope) -> Iterator[Finding]:
         table = scope.schema.tables.get(name)
         if table is None or scope.has(owner, frozenset((table.owner,))) or _is_superuser(scope, owner):
             continue
-        holders = {
-            grant.grantee for grant in table.grants if grant.privilege == privilege and grant.column is None
-        }
+        holders = {grant.grantee for grant in table.grants if grant.privilege == privilege and grant.column is None}
         if not scope.has(owner, frozenset(holders)) and "PUBLIC" not in holders:
             yield refused(
                 name="owner-lacks-privilege",

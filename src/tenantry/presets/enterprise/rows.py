@@ -32,8 +32,7 @@ _COLUMNS = {
     "items": "id code name category unit unit_cost reorder_level created_at updated_at",
     "locations": "id code name kind parent_id updated_at",
     "lots": "id item_id lot_code supplier manufactured_on expires_on",
-    "inventory_ledger": "id item_id location_id lot_id movement_type quantity unit_cost reference user_id"
-    " created_at",
+    "inventory_ledger": "id item_id location_id lot_id movement_type quantity unit_cost reference user_id created_at",
     "count_sheets": "id location_id status counted_on created_by approved_by updated_at",
     "count_lines": "id count_sheet_id item_id lot_id expected_quantity counted_quantity",
     "audit_logs": "id user_id action entity entity_id details created_at",
