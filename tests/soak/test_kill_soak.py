@@ -15,7 +15,7 @@ from acceptance.subjects import undisturbed_big as undisturbed_big
 from acceptance.test_kill import boundaries, random_instants
 from tenantry.presets import PRESETS
 
-SEEDS = int(os.environ.get("TENANTRY_SEEDS") or 24)
+SEEDS = int(os.environ.get("TENANTRY_SEEDS") or 8)
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from random import SystemRandom
 
 import pytest
 
@@ -18,8 +17,8 @@ from tenantry.workflow import MigrateOptions, migrate
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]
 
-SEEDS = [2, 3, int(os.environ.get("TENANTRY_SEED", SystemRandom().randrange(10**6)))]
-"""Two that are always the same, and one that is new each time: it is in the test's output."""
+SEEDS = [2, int(os.environ.get("TENANTRY_SEED", "3"))]
+"""TENANTRY_SEED chooses another for the second."""
 
 
 @pytest.mark.parametrize("until", [Phase.ENFORCE, Phase.ISOLATE])
