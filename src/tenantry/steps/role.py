@@ -117,7 +117,8 @@ class ApplicationGrants(Step):
         # The session that plans this made sure that the role is in its access list itself, not through another role.
         return sql.SQL(
             "WITH held AS (SELECT * FROM ({entries}) AS e WHERE e.grantee = {role})"
-            " SELECT coalesce(pg_catalog.string_agg(DISTINCT held.privilege, ', ' ORDER BY held.privilege), 'nothing')"
+            " SELECT coalesce("
+            "pg_catalog.string_agg(DISTINCT held.privilege, ', ' ORDER BY held.privilege), 'nothing')"
             " FROM held WHERE held.on_column IS NULL"
             " HAVING coalesce(pg_catalog.array_agg(held.privilege), '{{}}') @> {grants}::text[]"
             " AND NOT EXISTS (SELECT FROM held WHERE held.privilege = ANY ({revokes}::text[]))"
