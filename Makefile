@@ -1,6 +1,7 @@
 # make demo    the main job, on a server of its own        make check   lint, types, import contracts
-# make test    all tests, on every PostgreSQL there is     make soak    the long runs
-# make bench   the benchmark tables                        make system  Debian's packages for the web tests (root)
+# make test    all tests                                   make matrix  them on PostgreSQL 14 to 17
+# make soak    the long runs                               make bench   the benchmark tables
+# make system  Debian's packages for some tests (root)
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,7 +11,7 @@ JOBS ?= 2
 PYTEST ?=
 
 .DEFAULT_GOAL := test
-.PHONY: demo test check soak bench system servers clean
+.PHONY: demo test matrix check soak bench system servers clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("tenantry needs Python 3.11 or newer; this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
@@ -33,8 +34,16 @@ demo: $(VENV)/.demo
 servers: $(VENV)/.test
 	@$(BIN)/python tests/fetch_servers.py
 
+# Everything on 18; there and back, and what a tenant sees, on the others as well.
+EVERYWHERE := $(addprefix tests/acceptance/test_,round_trip.py menagerie.py isolation.py given_column.py quarantine.py)
+
 test: servers
-	$(BIN)/python -m pytest -n $(JOBS) --pg all $(PYTEST)
+	$(BIN)/python -m pytest -n $(JOBS) --pg 18 $(PYTEST)
+	$(BIN)/python -m pytest -n $(JOBS) --pg others -m server $(PYTEST) $(EVERYWHERE)
+
+# Whatever touches the server's behaviour, on every version from 14 to 17.
+matrix: servers
+	$(BIN)/python -m pytest -n $(JOBS) --pg others -m server $(PYTEST)
 
 check: $(VENV)/.test
 	$(BIN)/ruff check

@@ -23,7 +23,7 @@ from servers import Database, Run, Server, clear, installed, make_server, own_ro
 
 ROOT = Path(__file__).parents[1]
 REAL_DATABASES = Path(os.environ.get("TENANTRY_REALDB") or ROOT.parent / "shared" / "realdb")
-OLDEST = 14
+OLDEST, NEWEST = 14, 18
 RUN = pytest.StashKey[Run]()
 LEFT_OUT = pytest.StashKey[list[str]]()
 _numbers = itertools.count(1)
@@ -38,7 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--pg",
         action="append",
         metavar="VERSION",
-        help="major version of PostgreSQL to test on, or `all`; may be repeated (default: 18)",
+        help="major version of PostgreSQL to test on, `all`, or the `others` than 18; may be repeated (default: 18)",
     )
     group.addoption("--no-skips", action="store_true", help="a skipped test makes the run fail")
     group.addoption("--soak", action="store_true", help="run the long tests, and only those")
@@ -50,6 +50,8 @@ def chosen(config: pytest.Config) -> list[int]:
     supported = [major for major in installed() if major >= OLDEST]
     if "all" in names:
         return supported
+    if "others" in names:
+        return [major for major in supported if major != NEWEST] or [NEWEST]
     unknown = [name for name in names if not name.isdigit() or int(name) not in installed()]
     if unknown:
         raise pytest.UsageError(
