@@ -19,6 +19,7 @@ from tenantry.presets import spec_path
 BOOKKEEPING = [
     r"(BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|ROLLBACK TO)\b",
     r"(SET LOCAL|RESET ROLE|SET TRANSACTION|SHOW)\b",
+    r"SET lock_timeout = \d+$",
     r"LOCK TABLE ONLY ",
     r"(WITH (?!.*\b(INSERT INTO|UPDATE|DELETE FROM) ).*)?SELECT ",
     r"-- [^\n]*\n(-- [^\n]*\n)*(WITH .*)?SELECT ",
