@@ -127,7 +127,9 @@ def test_a_member_that_does_not_inherit(business: Business, role: Role) -> None:
 def test_bulk_loads_and_dumps_are_named(business: Business, role: Role) -> None:
     """Those who COPY FROM, or dump, without bypassing row security."""
     clerk = role(name="clerk")
-    shop = opened(business, clerk, legacy=(clerk,), more="CREATE EXTENSION pg_stat_statements; SELECT pg_stat_statements_reset();")
+    shop = opened(
+        business, clerk, legacy=(clerk,), more="CREATE EXTENSION pg_stat_statements; SELECT pg_stat_statements_reset();"
+    )
     with closing(shop.connect(user=clerk)) as session, session.cursor() as cursor:
         with cursor.copy("COPY sales (id, store, total) FROM STDIN") as copy:
             copy.write("9\t1\t90\n")
