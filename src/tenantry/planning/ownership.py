@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path as File
-
-import networkx as nx
 
 from tenantry.errors import UsageError, nearest
 from tenantry.model.name import Name, split
 from tenantry.model.ownership import Assignment, Child, Hop, Owned, Ownership, Path, TenantTable
 from tenantry.model.schema import ForeignKey, Kind, Schema, Table
 from tenantry.model.spec import Orphans, ReferencePart, Spec, TablePart
+from tenantry.planning.assignments import read_assignments
+from tenantry.planning.derivation import Derivation
 
 KEY_TYPES = ("uuid", "smallint", "integer", "bigint", "text", "character varying", "character")
 
@@ -291,32 +290,15 @@ class _Resolver:
         rows = None
         if assign.csv is not None:
             base = self.spec.path.parent if self.spec.path is not None else File()
-            rows = tuple(self._csv(base / assign.csv, table, f"{place} assign"))
+            rows = read_assignments(base / assign.csv, table, f"{self.source}: {place} assign")
         return Assignment(tenant=assign.tenant, column=assign.column, expression=assign.sql, rows=rows)
-
-    def _csv(self, path: File, table: Table, place: str) -> Iterator[tuple[str, ...]]:
-        wanted = [*table.primary_key, "tenant"]
-        if not table.primary_key:
-            raise self._error(f"{place}: {table.name} has no primary key to name its rows by")
-        try:
-            with path.open(newline="", encoding="utf-8-sig") as file:
-                reader = csv.DictReader(file, strict=True)
-                if sorted(reader.fieldnames or ()) != sorted(wanted):
-                    raise self._error(f"{place}: the header of {path} must be {', '.join(wanted)}")
-                for row in reader:
-                    if any(row[name] is None for name in wanted):
-                        raise self._error(f"{place}: line {reader.line_num} of {path} is too short")
-                    yield tuple(row[name] for name in wanted)
-        except OSError as error:
-            raise self._error(f"{place}: cannot read {path}: {error.strerror}") from error
-        except csv.Error as error:
-            raise self._error(f"{place}: {path} is not CSV: {error}") from error
 
     # --- all together
 
     def ownership(self) -> Ownership:
         owned = self._all_owned()
-        certain = self._certain(owned)
+        derivation = Derivation(owned=owned, heirs=self.heirs, tenant=self.tenant_name, schema=self.schema)
+        certain = derivation.certain()
         owned = {name: replace(table, late=name not in certain) for name, table in owned.items()}
         undecided = dict(self.undecided)
         for name, table in self.schema.tables.items():
@@ -328,7 +310,8 @@ class _Resolver:
             ):
                 undecided[name] = "the spec does not name it"
         return Ownership(
-            tenant=self.tenant, setting=self.spec.tenant.setting, components=_components(owned, self.heirs),
+            tenant=_with_assigned(self.tenant, owned.values()), setting=self.spec.tenant.setting,
+            components=replace(derivation, owned=owned).components(),
             shared=tuple(sorted(name for name, part in self.parts.items() if part.shared)),
             undecided=undecided, heirs={name: root for name, root in self.heirs.items() if root in owned},
         )  # fmt: skip
@@ -344,49 +327,10 @@ class _Resolver:
                 return self._all_owned()
         return owned
 
-    def _certain(self, owned: dict[Name, Owned]) -> set[Name]:
-        """Tables in which every new row gets its tenant at once, whatever an old application does."""
-        certain = {name for name, table in owned.items() if table.assignment is not None and table.assignment.tenant}
-        for name, table in owned.items():
-            column = self.schema.tables[name].column(table.column)
-            if table.given and column is not None and column.not_null:
-                certain.add(name)
-        while True:
-            more = {
-                name for name, table in owned.items()
-                if name not in certain and not table.mixed and not table.children and not table.given
-                and (
-                    any(self._sure(path, certain) for path in table.paths)
-                    or (
-                        table.orphans in (Orphans.DEFAULT, Orphans.QUARANTINE)
-                        and all(self._settled(path, certain) for path in table.paths)
-                    )
-                )
-            }  # fmt: skip
-            if not more:
-                return certain
-            certain |= more
 
-    def _sure(self, path: Path, certain: set[Name]) -> bool:
-        """The path brings every new row to a tenant."""
-        return not any(hop.nullable or hop.deferrable for hop in path.hops) and self._known(path, certain)
-
-    def _settled(self, path: Path, certain: set[Name]) -> bool:
-        """Where the path brings a row, it does so when the row is written and not later."""
-        return not any(hop.deferrable for hop in path.hops) and self._known(path, certain)
-
-    def _known(self, path: Path, certain: set[Name]) -> bool:
-        return path.target == self.tenant_name or self._root(path.target) in certain
-
-
-def _components(owned: dict[Name, Owned], heirs: dict[Name, Name]) -> tuple[tuple[Owned, ...], ...]:
-    """Tables in order of derivation; those that need each other together."""
-    graph: nx.DiGraph[Name] = nx.DiGraph()
-    graph.add_nodes_from(sorted(owned))
-    for name, table in owned.items():
-        sources = [path.target for path in table.paths] + [child.table for child in table.children]
-        roots = [heirs.get(source, source) for source in sources]
-        graph.add_edges_from((root, name) for root in roots if root in owned)
-    condensed = nx.condensation(graph)
-    order = nx.lexicographical_topological_sort(condensed, key=lambda node: min(condensed.nodes[node]["members"]))
-    return tuple(tuple(owned[name] for name in sorted(condensed.nodes[node]["members"])) for node in order)
+def _with_assigned(tenant: TenantTable, owned: Iterable[Owned]) -> TenantTable:
+    """A tenant table that is yet to be made gets the tenants that CSV files name: nobody could have added them."""
+    if not tenant.create:
+        return tenant
+    named = [row[-1] for table in owned if table.assignment is not None for row in table.assignment.rows or ()]
+    return replace(tenant, slugs=tuple(dict.fromkeys((*tenant.slugs, *named))))
