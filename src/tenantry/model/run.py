@@ -16,8 +16,8 @@ from tenantry.model.plan import Phase
 
 
 def new_run() -> str:
-    """A run id: the time in UTC, and four letters that keep two runs of one second apart."""
-    return datetime.now(UTC).strftime("%Y%m%d%H%M%S") + "-" + secrets.token_hex(2)
+    """A run id: the time in UTC, and eight letters that keep two runs of one second apart."""
+    return datetime.now(UTC).strftime("%Y%m%d%H%M%S") + "-" + secrets.token_hex(4)
 
 
 class Word(StrEnum):
