@@ -26,7 +26,7 @@ SEEDS = [2, int(os.environ.get("TENANTRY_SEED", "3"))]
 def test_estoque(seed: int, until: Phase, database: Database, role: Callable[..., str]) -> None:
     """There and back under load; then, without writers, to contract: whatever waited for its tenant has it."""
     owner, plain = role(name="owner"), role(name="plain")
-    estoque(database, owner, plain, rows=100_000, seed=SEEDS[seed])
+    estoque(database, owner, plain, rows=20_000, seed=SEEDS[seed])
     spec = estoque_spec(role(create=False, name="app"), [owner, plain])
     watcher = Policed()
     application = estoque_writers.application(database, [owner, plain], SEEDS[seed], watcher.policed)
@@ -40,7 +40,7 @@ def test_estoque(seed: int, until: Phase, database: Database, role: Callable[...
 def test_network(seed: int, until: Phase, database: Database, role: Callable[..., str]) -> None:
     """The same for the hard schema, by an owner who is no superuser."""
     owner, plain, app = role(name="owner"), role(name="plain"), role("NOLOGIN", name="app")
-    network(database, owner, plain, rows=50_000)
+    network(database, owner, plain, rows=10_000)
     spec = Spec.parse(network_writers.SPEC.format(role=app, legacy=f'["{owner}", "{plain}"]'))
     watcher = Policed()
     application = network_writers.application(database, [owner, plain], SEEDS[seed], watcher.policed, pause=0.02)
