@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -18,19 +18,34 @@ class Severity(StrEnum):
     INFO = "info"
 
 
+class Family(StrEnum):
+    """What a check is about, in the order in which families are shown."""
+
+    STRUCTURE = "structure"
+    COMPLETENESS = "completeness"
+    REFERENCES = "references"
+    ISOLATION = "isolation"
+    PERFORMANCE = "performance"
+    BUSINESS = "business"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """One thing that is not as it should be.
 
-    `name` is the check's, in kebab-case. `refuses`: a run stops here, exit 4, unless `forcible` and --force is given.
+    `name` is the check's, in kebab-case; a preflight's has no family. `count` is exact, and `samples` are some of the
+    rows that it counts. `tenants` says how many of them each tenant has, where that was asked for. `refuses`: a run
+    stops here, exit 4, unless `forcible` and --force is given.
     """
 
     name: str
     severity: Severity
     message: str
     remedy: str = ""
+    family: Family | None = None
     table: Name | None = None
     count: int | None = None
     samples: tuple[Mapping[str, Any], ...] = ()
+    tenants: Mapping[str, int] = field(default_factory=dict)
     refuses: bool = False
     forcible: bool = True
