@@ -15,11 +15,13 @@ from tenantry.cli.options import (
     SPEC,
     Config,
     Dsn,
+    ExportReport,
     Json,
     LogDir,
     NoColor,
     Preset,
     Quiet,
+    ReportDir,
     Settings,
     Verbose,
     given,
@@ -52,15 +54,16 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def everything(
     context: typer.Context, dsn: Dsn = None, config: Config = None, preset: Preset = None, json: Json = None,
-    log_dir: LogDir = None, verbose: Verbose = None, quiet: Quiet = None, no_color: NoColor = None,
+    log_dir: LogDir = None, report_dir: ReportDir = None, export_report: ExportReport = None,
+    verbose: Verbose = None, quiet: Quiet = None, no_color: NoColor = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:  # fmt: skip
     """Turns a live single-tenant PostgreSQL database into a provably isolated multi-tenant one, and back."""
     context.obj = given(
-        {"dsn": dsn, "config": config, "preset": preset, "json": json, "log_dir": log_dir, "verbose": verbose,
-         "quiet": quiet, "no_color": no_color}
+        {"dsn": dsn, "config": config, "preset": preset, "json": json, "log_dir": log_dir, "report_dir": report_dir,
+         "export_report": export_report, "verbose": verbose, "quiet": quiet, "no_color": no_color}
     )  # fmt: skip
 
 
@@ -68,8 +71,8 @@ register(app, "demo", demo.demo, run, without=(*SPEC, "dsn"))
 register(app, "sample", sample.sample, run, without=SPEC)
 register(app, "discover", discover.discover, run, without=SPEC)
 register(app, "plan", plan.plan, run)
-register(app, "migrate", migrate.migrate, run)
-register(app, "rollback", rollback.rollback, run, without=SPEC)
+register(app, "migrate", migrate.migrate, run, reports=True)
+register(app, "rollback", rollback.rollback, run, without=SPEC, reports=True)
 register(app, "status", status.status, run)
 group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, add and rename tenants.")
 register(group, "list", tenants.list_, run)

@@ -28,6 +28,8 @@ class Settings:
     preset: str | None = None
     json: bool = False
     log_dir: Path = Path("logs")
+    report_dir: Path = Path("reports")
+    export_report: bool = False
     verbose: bool = False
     quiet: bool = False
     no_color: bool = False
@@ -81,6 +83,20 @@ LogDir = Annotated[
         help="Where logs are written: one file a run, one JSON object a line; ./logs unless given.",
     ),
 ]  # fmt: skip
+ReportDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--report-dir", metavar="FOLDER", rich_help_panel=PANEL, show_default=False,
+        help="Where the report of each run is written, as JSON; ./reports unless given.",
+    ),
+]  # fmt: skip
+ExportReport = Annotated[
+    bool | None,
+    typer.Option(
+        "--export-report", rich_help_panel=PANEL,
+        help="Beside the JSON report its findings as CSV, and all of it as an HTML page that needs no network.",
+    ),
+]  # fmt: skip
 Verbose = Annotated[
     bool | None,
     typer.Option(
@@ -101,9 +117,10 @@ NoColor = Annotated[
 
 def everywhere(
     dsn: Dsn = None, config: Config = None, preset: Preset = None, json: Json = None, log_dir: LogDir = None,
-    verbose: Verbose = None, quiet: Quiet = None, no_color: NoColor = None,
+    report_dir: ReportDir = None, export_report: ExportReport = None, verbose: Verbose = None, quiet: Quiet = None,
+    no_color: NoColor = None,
 ) -> None:  # fmt: skip
-    """The options that every command has."""
+    """The options that every command has, those of REPORTS where it writes a report."""
 
 
 def given(values: dict[str, Any]) -> dict[str, Any]:
@@ -116,17 +133,19 @@ _NAMES = tuple(inspect.signature(everywhere).parameters)
 
 SPEC = ("config", "preset")
 """Options that name a spec, for `without`."""
+REPORTS = ("report_dir", "export_report")
 
 
 def register(
-    app: typer.Typer, name: str, function: Callable[..., ExitStatus], run: Run, *, without: Sequence[str] = ()
-) -> None:
+    app: typer.Typer, name: str, function: Callable[..., ExitStatus], run: Run, *, without: Sequence[str] = (),
+    reports: bool = False,
+) -> None:  # fmt: skip
     """Make a function a command of `app`: the options behind its first argument, then those that all have, but for
-    `without`, which mean nothing to it.
+    `without`, which mean nothing to it. With `reports` each run of it leaves a report.
 
     `run` calls it. An option may stand before the command as well; behind it, it counts more.
     """
-    own = _parameters(function)[1:]
+    own, without = _parameters(function)[1:], (*without, *(() if reports else REPORTS))
     common = [parameter for parameter in _parameters(everywhere) if parameter.name not in without]
 
     def called(context: typer.Context, **values: Any) -> ExitStatus:

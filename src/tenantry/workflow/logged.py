@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from tenantry.execution.runner import Event
+from tenantry.model.distribution import Distribution
 from tenantry.model.finding import Finding
 from tenantry.model.name import Name
 from tenantry.model.plan import Statement
 from tenantry.model.run import Activity
+from tenantry.postgres.connect import Server
 from tenantry.reports.log import Log
 
 
@@ -20,8 +22,14 @@ class Logged:
         self._filled: dict[Name, list[int]] = {}
 
     def began(self, command: str, run: str) -> None:
+        if self.log.written:
+            self.log.write("part began", part=command, part_run=run)
+            return
         self.log.name(run)
         self.log.write("began")
+
+    def connected(self, server: Server) -> None:
+        self.log.write("connected", server=server.version_name, database=server.database, user=server.user)
 
     def looking(self, at: str) -> None:
         self.log.write("looking", level="debug", at=at)
@@ -43,6 +51,9 @@ class Logged:
     def found(self, finding: Finding) -> None:
         self.log.write("finding", level="warning" if finding.refuses else "info", finding=finding)
 
+    def distributed(self, distribution: Distribution) -> None:
+        self.log.write("distributed", level="debug", distribution=distribution)
+
     def statement(self, statement: Statement, milliseconds: float) -> None:
         self.log.write("statement", level="debug", sql=statement.text, milliseconds=round(milliseconds, 1))
 
@@ -52,6 +63,9 @@ class Logged:
 
     def said(self, message: str, **facts: object) -> None:
         self.log.write("said", message=message, **dict[str, Any](facts))
+
+    def concluded(self, outcome: str, next_step: str) -> None:
+        self.log.write("concluded", outcome=outcome, next_step=next_step)
 
     def started(self, relation: Name, total_pages: int) -> None:
         self._filled[relation] = [0, 0]

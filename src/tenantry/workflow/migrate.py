@@ -72,7 +72,7 @@ def migrate(
     """
     options, watcher, run = options or MigrateOptions(), watcher or Nobody(), new_run()
     watcher.began("migrate", run)
-    with opened(target, run=run, purpose="migrate") as connection, hold_run_lock(connection):
+    with opened(target, run=run, purpose="migrate", watcher=watcher) as connection, hold_run_lock(connection):
         watcher.looking("the schema and the server")
         session = Session.begin(target, connection, spec)
         steps = session.plan.until(options.until)
@@ -85,7 +85,8 @@ def migrate(
         with end_noted(session.journal, run):
             result = _apply(target, runner, steps, tally, options, findings, evidence)
         session.journal.finish_run(run, exit_status=result.exit_status, outcome=result.outcome)
-        return result
+    watcher.concluded(result.outcome, result.next_step)
+    return result
 
 
 def _apply(

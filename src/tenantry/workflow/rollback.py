@@ -37,7 +37,7 @@ def rollback(target: Target, options: RollbackOptions | None = None, watcher: Wa
     """
     options, watcher, run = options or RollbackOptions(), watcher or Nobody(), new_run()
     watcher.began("rollback", run)
-    with opened(target, run=run, purpose="rollback") as connection, hold_run_lock(connection):
+    with opened(target, run=run, purpose="rollback", watcher=watcher) as connection, hold_run_lock(connection):
         journal = Journal(connection)
         entries = [
             entry for entry in journal.entries().values() if not (options.preserve_data and entry.state == "kept")
@@ -60,12 +60,14 @@ def rollback(target: Target, options: RollbackOptions | None = None, watcher: Wa
         outcome = f"{reverted} steps reverted" if reverted else "nothing of ours was there"
         if entries:
             journal.finish_run(run, exit_status=ExitStatus.DONE, outcome=outcome)
-    return Result(
+    result = Result(
         command="rollback", run=run, exit_status=ExitStatus.DONE, outcome=outcome, applied=reverted,
         seconds=time.monotonic() - started, longest_lock=tally.longest_lock, retries=tally.retries,
         next_step="Run `tenantry migrate` to fill what has changed since." if options.preserve_data
         else "Only the schema tenantry with the journal is left; `tenantry housekeeping --purge` removes it.",
     )  # fmt: skip
+    watcher.concluded(result.outcome, result.next_step)
+    return result
 
 
 def refuse_clashes(journal: Journal, entries: list[Entry]) -> None:

@@ -17,9 +17,10 @@ from tenantry.model.schema import Ours, Schema
 from tenantry.model.spec import Spec
 from tenantry.planning import Plan, make_plan
 from tenantry.postgres.catalog import read_schema
-from tenantry.postgres.connect import Target, connect
+from tenantry.postgres.connect import Target, connect, read_server
 from tenantry.postgres.journal import Entry, Journal
 from tenantry.steps import GlobalUniqueDropped, NotNull, TenantColumn, TenantTableMade, from_json
+from tenantry.workflow.watcher import Watcher
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,10 +83,14 @@ def as_found(schema: Schema, entries: Mapping[str, Entry]) -> Schema:
 
 
 @contextmanager
-def opened(target: Target, *, run: str = "", purpose: str) -> Iterator[psycopg.Connection[Any]]:
-    """A connection for the block. Raises Failed where it is lost within."""
+def opened(
+    target: Target, *, run: str = "", purpose: str, watcher: Watcher | None = None
+) -> Iterator[psycopg.Connection[Any]]:
+    """A connection for the block, of which `watcher` is told. Raises Failed where it is lost within."""
     connection = connect(target, run=run, purpose=purpose)
     try:
+        if watcher is not None:
+            watcher.connected(read_server(connection))
         yield connection
     except psycopg.OperationalError as error:
         if not (connection.closed or connection.broken):

@@ -8,17 +8,22 @@ from typing import Protocol
 
 from tenantry.execution.progress import Progress
 from tenantry.execution.runner import Event
+from tenantry.model.distribution import Distribution
 from tenantry.model.finding import Finding
 from tenantry.model.name import Name
 from tenantry.model.plan import Statement
 from tenantry.model.run import Activity
+from tenantry.postgres.connect import Server
 
 
 class Watcher(Progress, Protocol):
     """Told by a command as it goes; may be called from several threads, one at a time."""
 
     def began(self, command: str, run: str) -> None:
-        """A run begins."""
+        """A run begins, or a further part of one that has begun."""
+
+    def connected(self, server: Server) -> None:
+        """There is a connection, to this server."""
 
     def looking(self, at: str) -> None:
         """Before anything is changed: something is looked at that may take a while."""
@@ -27,7 +32,10 @@ class Watcher(Progress, Protocol):
         """A step was begun, applied, reverted, or found in force."""
 
     def found(self, finding: Finding) -> None:
-        """The preflight found something."""
+        """A preflight or a check found something."""
+
+    def distributed(self, distribution: Distribution) -> None:
+        """The rows of a table were counted by tenant."""
 
     def statement(self, statement: Statement, milliseconds: float) -> None:
         """A statement of a step was run; batches of fills are not told one by one."""
@@ -39,17 +47,23 @@ class Watcher(Progress, Protocol):
     def said(self, message: str, **facts: object) -> None:
         """Anything else worth a line."""
 
+    def concluded(self, outcome: str, next_step: str) -> None:
+        """The run, or a part of it, has come to its end: what it has come to, and what to do next."""
+
 
 class Nobody:
     """Says nothing."""
 
     def began(self, command: str, run: str) -> None: ...
+    def connected(self, server: Server) -> None: ...
     def looking(self, at: str) -> None: ...
     def step(self, event: Event) -> None: ...
     def found(self, finding: Finding) -> None: ...
+    def distributed(self, distribution: Distribution) -> None: ...
     def statement(self, statement: Statement, milliseconds: float) -> None: ...
     def activity(self, activity: Activity | None) -> None: ...
     def said(self, message: str, **facts: object) -> None: ...
+    def concluded(self, outcome: str, next_step: str) -> None: ...
     def started(self, relation: Name, total_pages: int) -> None: ...
     def advanced(self, relation: Name, pages: int, rows: int) -> None: ...
     def paused(self, reason: str) -> None: ...
@@ -71,6 +85,9 @@ class Several:
     def began(self, command: str, run: str) -> None:
         self._tell(lambda watcher: watcher.began(command, run))
 
+    def connected(self, server: Server) -> None:
+        self._tell(lambda watcher: watcher.connected(server))
+
     def looking(self, at: str) -> None:
         self._tell(lambda watcher: watcher.looking(at))
 
@@ -80,6 +97,9 @@ class Several:
     def found(self, finding: Finding) -> None:
         self._tell(lambda watcher: watcher.found(finding))
 
+    def distributed(self, distribution: Distribution) -> None:
+        self._tell(lambda watcher: watcher.distributed(distribution))
+
     def statement(self, statement: Statement, milliseconds: float) -> None:
         self._tell(lambda watcher: watcher.statement(statement, milliseconds))
 
@@ -88,6 +108,9 @@ class Several:
 
     def said(self, message: str, **facts: object) -> None:
         self._tell(lambda watcher: watcher.said(message, **facts))
+
+    def concluded(self, outcome: str, next_step: str) -> None:
+        self._tell(lambda watcher: watcher.concluded(outcome, next_step))
 
     def started(self, relation: Name, total_pages: int) -> None:
         self._tell(lambda watcher: watcher.started(relation, total_pages))
