@@ -14,7 +14,9 @@ import pytest
 
 from servers import wait_until
 from tenantry.execution.runner import Event
-from tenantry.model.plan import Phase
+from tenantry.execution.transaction import Outcome, _take
+from tenantry.model.name import Name
+from tenantry.model.plan import Lock, LockMode, Phase
 from tenantry.workflow.watcher import Nobody
 
 pytestmark = pytest.mark.server
@@ -122,6 +124,63 @@ def test_all_locks_within_one_timeout(business: Business, pool: ThreadPoolExecut
     holding.result()
     assert result.retries > 0
     assert max(one.seconds for one in running) < TIMEOUT + SLACK
+
+
+def test_a_writer_that_has_waited_as_long_as_we_is_not_in_a_deadlock(
+    business: Business, pool: ThreadPoolExecutor
+) -> None:
+    """A writer looks for a deadlock once, deadlock_timeout after it began to wait: behind our first lock, that is as
+    long as we have waited for it. With a second lock in hand by then, it would be the writer that dies."""
+    shop = business("CREATE TABLE first (n int); CREATE TABLE second (n int);", TABLES)
+    locks = [Lock(Name("public", table), LockMode.ACCESS_EXCLUSIVE) for table in ("first", "second")]
+    late = Outcome(tries=5)  # when a further lock is waited for the longest
+    with closing(shop.connect(autocommit=True)) as ours, shop.connect() as holder, shop.connect() as writer:
+        holder.execute("INSERT INTO first VALUES (1)")
+        writer.execute("INSERT INTO second VALUES (1)")
+
+        def take() -> None:
+            with ours.transaction():
+                _take(ours, locks, 2.0, late)
+
+        taking = pool.submit(take)
+        wait_until(lambda: shop.rows(f"SELECT cardinality(pg_blocking_pids({ours.info.backend_pid}))") == [(1,)])
+        writing = pool.submit(writer.execute, "INSERT INTO first VALUES (2)")
+        wait_until(lambda: shop.rows(f"SELECT cardinality(pg_blocking_pids({writer.info.backend_pid}))") == [(1,)])
+        time.sleep(0.8)
+        holder.commit()
+        writing.result()
+        assert isinstance(taking.exception(), psycopg.errors.LockNotAvailable | psycopg.errors.QueryCanceled)
+
+
+def test_attaching_an_index_holds_nothing_that_a_writer_of_the_partition_wants(
+    business: Business, pool: ThreadPoolExecutor
+) -> None:
+    """ATTACH PARTITION wants the partition's index alone, which LOCK TABLE cannot take ahead."""
+    shop = business(SHOP, TABLES)
+    shop.migrate(Phase.BACKFILL)
+    begun = threading.Event()
+    waiting = (
+        "SELECT count(*) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation"
+        " WHERE NOT l.granted AND l.mode = 'AccessExclusiveLock' AND c.relkind = 'i'"
+    )
+    with shop.connect() as writer:
+
+        class Watcher(Nobody):
+            def step(self, event: Event) -> None:
+                if event.step.kind == "index_attached" and not begun.is_set():
+                    writer.execute("UPDATE sales SET store = store")
+                    begun.set()
+
+        migrating = pool.submit(shop.migrate, Phase.ENFORCE, Watcher())
+        begun.wait()
+        wait_until(lambda: shop.rows(waiting) == [(1,)])
+        writer.execute("SET LOCAL lock_timeout = '50ms'")
+        for part in range(PARTS):
+            writer.execute("INSERT INTO sales VALUES (%s, 1)", [part * 10 + 2])
+        writer.commit()
+        migrating.result()
+    assert shop.rows("SELECT count(*) FROM pg_inherits h JOIN pg_index i ON i.indexrelid = h.inhparent"
+                     " WHERE i.indisvalid AND i.indrelid = 'sales'::regclass AND i.indexrelid::regclass::text ~ 'tenantry'") == [(2 * PARTS,)]  # fmt: skip
 
 
 def test_set_local_outside_a_transaction_shows_the_hazard(business: Business) -> None:

@@ -1,8 +1,9 @@
 """Statements that stop writers for a moment, and never for longer.
 
 All locks of a group are taken first, one by one, under one deadline: lock_timeout counts for each lock, so a statement
-that needs four could keep writers waiting four times as long (hazard 14). Behind the first lock the waits are shorter
-than deadlock_timeout, so that a deadlock with the application is always broken by us giving up.
+that needs four could keep writers waiting four times as long (hazard 14). Once a lock is held, all waits together,
+counted from when a writer could first queue behind us, are shorter than deadlock_timeout: a deadlock with the
+application is broken by us giving up.
 """
 
 from __future__ import annotations
@@ -29,8 +30,10 @@ from tenantry.postgres.locks import Blocker
 from tenantry.postgres.session import holders, relation_kinds
 
 RETRIED = (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled, psycopg.errors.DeadlockDetected)
-BEHIND_THE_FIRST = 0.5
-"""Seconds to wait for a further lock while one is held: below deadlock_timeout, 1 s unless configured."""
+UNNOTICED = 0.7
+"""Seconds in which a writer that began to wait when we did looks for no deadlock: below deadlock_timeout, 1 s unless
+configured. While a lock is held, no wait goes beyond them but for GLANCE."""
+GLANCE = 0.01
 FIRST_LOOK = 0.1
 """Seconds for which the first try waits for a further lock; each try waits as much longer. Who holds that lock and
 wants the one we hold does not let go of it before we do: many short tries find a moment, and cost writers less."""
@@ -175,7 +178,8 @@ def _attempt(
 
 def _take(connection: psycopg.Connection[Any], locks: Sequence[Lock], timeout: float, outcome: Outcome) -> None:
     """Take the locks in order, all within `timeout`; later statements of the transaction have what is left of it."""
-    deadline, look = time.monotonic() + timeout, min(FIRST_LOOK * outcome.tries, BEHIND_THE_FIRST)
+    begun, look = time.monotonic(), FIRST_LOOK * outcome.tries
+    deadline = begun + timeout
     outcome.crossed = False
     if outcome.tries % 2 == 0:
         # Whoever crosses us in one order may not in the other.
@@ -187,7 +191,7 @@ def _take(connection: psycopg.Connection[Any], locks: Sequence[Lock], timeout: f
         if not lock.mode.blocks_writers or kinds.get(lock.table) not in ("r", "p"):
             continue
         left = max(deadline - time.monotonic(), 0.001)
-        wait = left if first else min(left, look)
+        wait = left if first else min(left, look, _unnoticed(begun))
         _limit(connection, wait, wait)
         started = time.monotonic()
         connection.execute(sql.SQL("LOCK TABLE ONLY {} IN {} MODE").format(lock.table.identifier, _mode(lock.mode)))
@@ -195,7 +199,12 @@ def _take(connection: psycopg.Connection[Any], locks: Sequence[Lock], timeout: f
         first, outcome.crossed = False, True
     outcome.crossed = False
     left = max(deadline - time.monotonic(), 0.1)
-    _limit(connection, min(left, BEHIND_THE_FIRST) if not first else left, max(left, timeout / 2))
+    _limit(connection, left if first else min(left, _unnoticed(begun)), max(left, timeout / 2))
+
+
+def _unnoticed(begun: float) -> float:
+    """Seconds that may still be waited, with a lock held, for what was begun then."""
+    return max(begun + UNNOTICED - time.monotonic(), GLANCE)
 
 
 def _mode(mode: LockMode) -> sql.SQL:

@@ -16,6 +16,7 @@ from tenantry.planning.backfill import fill_steps
 from tenantry.planning.ground import Ground, Unit
 from tenantry.steps import (
     ForeignKeyValid,
+    IndexAttached,
     NotNull,
     NotNullCheck,
     NotNullCheckValid,
@@ -124,15 +125,15 @@ def index_steps(
     for table in (*reversed(unit.tree), unit.table):
         index = _index_name(table.name, labels, unique=unique)
         if table.kind is Kind.PARTITIONED:
-            parts = tuple(
-                (part.name, _index_name(part.name, labels, unique=unique))
-                for part in unit.tree
-                if part.partition_of == table.name
-            )
+            parts = tuple(part.name for part in unit.tree if part.partition_of == table.name)
             yield PartitionedIndex(
                 phase=phase, table=table.name, index=index, column=unit.owned.column, columns=columns, unique=unique,
                 rest=rest, parts=parts,
             )  # fmt: skip
+            for part in parts:
+                yield IndexAttached(
+                    phase=phase, table=part, index=_index_name(part, labels, unique=unique), whole=index
+                )
         else:
             yield TenantIndex(
                 phase=phase, table=table.name, index=index, column=unit.owned.column, columns=columns, unique=unique,

@@ -11,7 +11,7 @@ from tenantry.steps.column import ContextDefault, TenantColumn
 from tenantry.steps.contract import TriggerEnded
 from tenantry.steps.fill import AssignedRows, Fill, RelationFill
 from tenantry.steps.follow import FollowTrigger
-from tenantry.steps.index import PartitionedIndex, TenantIndex
+from tenantry.steps.index import IndexAttached, PartitionedIndex, TenantIndex
 from tenantry.steps.keys import ForeignKeyValid, TenantForeignKey
 from tenantry.steps.not_null import NotNull, NotNullCheck, NotNullCheckValid
 from tenantry.steps.reference import ReferenceProof, ReferenceTrigger, TenantChange
@@ -24,10 +24,10 @@ from tenantry.steps.view import InvokerView
 
 AnyStep = Annotated[
     TenantTableMade | TenantRow | AssignedRows | TenantColumn | AssignmentTrigger | AdoptionTrigger | FollowTrigger
-    | Fill | TenantIndex | PartitionedIndex | NotNullCheck | NotNullCheckValid | NotNull | TenantForeignKey
-    | ForeignKeyValid | ReferenceTrigger | ReferenceProof | TenantChange | ApplicationRole | SchemaUsage
-    | ApplicationGrants | ContextDefault | RowSecurity | InvokerView | GlobalUniqueDropped | LegacySightEnded
-    | TriggerEnded,
+    | Fill | TenantIndex | PartitionedIndex | IndexAttached | NotNullCheck | NotNullCheckValid | NotNull
+    | TenantForeignKey | ForeignKeyValid | ReferenceTrigger | ReferenceProof | TenantChange | ApplicationRole
+    | SchemaUsage | ApplicationGrants | ContextDefault | RowSecurity | InvokerView | GlobalUniqueDropped
+    | LegacySightEnded | TriggerEnded,
     Field(discriminator="kind"),
 ]  # fmt: skip
 
@@ -46,7 +46,8 @@ def from_json(data: Any) -> Step:
 
 __all__ = [
     "AdoptionTrigger", "ApplicationGrants", "ApplicationRole", "AssignedRows", "AssignmentTrigger", "Before",
-    "ContextDefault", "Fill", "FollowTrigger", "ForeignKeyValid", "GlobalUniqueDropped", "InvokerView",
+    "ContextDefault", "Fill", "FollowTrigger", "ForeignKeyValid", "GlobalUniqueDropped", "IndexAttached",
+    "InvokerView",
     "LegacySightEnded", "NotNull", "NotNullCheck", "NotNullCheckValid", "PartitionedIndex", "ReferenceProof",
     "ReferenceTrigger", "RelationFill", "RowSecurity", "SchemaUsage", "Step", "TenantChange", "TenantColumn",
     "TenantForeignKey", "TenantIndex", "TenantRow", "TenantTableMade", "TriggerEnded", "from_json", "to_json",

@@ -1,4 +1,8 @@
-"""Indexes that begin with the tenant: built CONCURRENTLY, on each partition by itself, then attached."""
+"""Indexes that begin with the tenant: built CONCURRENTLY, on each partition by itself, then attached one by one.
+
+ATTACH PARTITION takes ACCESS EXCLUSIVE on the partition's index, which no LOCK TABLE can take ahead, and whoever has
+written to the partition holds. In a transaction of its own it holds nothing that such a writer could want meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -86,7 +90,7 @@ class TenantIndex(Step):
 class PartitionedIndex(Step):
     """The index of a partitioned table: an empty shell, to which the indexes of its partitions are attached.
 
-    `rest` is as in TenantIndex. Dropping it drops those of the partitions, too.
+    `rest` is as in TenantIndex. Dropping it drops those of the `parts`, the direct partitions, too.
     """
 
     kind: Literal["partitioned_index"] = "partitioned_index"
@@ -95,8 +99,7 @@ class PartitionedIndex(Step):
     columns: tuple[str, ...] = ()
     unique: bool = False
     rest: str = ""
-    parts: tuple[tuple[Name, Name], ...] = ()
-    """Each direct partition and its index."""
+    parts: tuple[Name, ...] = ()
 
     @property
     def key(self) -> str:
@@ -104,10 +107,12 @@ class PartitionedIndex(Step):
 
     @property
     def title(self) -> str:
-        return f"attach the partitions' indexes to {self.index.name}"
+        return f"make {self.index.name}, to which the partitions' indexes are attached"
 
     def definition(self) -> sql.Composable:
-        return index_definition(self.index)
+        return sql.SQL(
+            "SELECT pg_catalog.pg_get_indexdef(i.indexrelid) FROM pg_catalog.pg_index i WHERE i.indexrelid = {}"
+        ).format(self.index.oid)
 
     def apply(self) -> tuple[Statement, ...]:
         inside = (
@@ -121,17 +126,41 @@ class PartitionedIndex(Step):
             self.table.identifier,
             inside,
         )
-        attach = tuple(
-            Statement(
-                sql=sql.SQL("ALTER INDEX {} ATTACH PARTITION {}").format(self.index.identifier, index.identifier),
-                locks=(Lock(part, LockMode.ACCESS_SHARE),),
-            )
-            for part, index in self.parts
-        )
-        return (Statement(sql=create, locks=(Lock(self.table, LockMode.SHARE),)), *attach)
+        return (Statement(sql=create, locks=(Lock(self.table, LockMode.SHARE),)),)
 
     def revert(self, before: Before) -> tuple[Statement, ...]:
         drop = sql.SQL("DROP INDEX IF EXISTS {}").format(self.index.identifier)
-        locks = tuple(Lock(name, LockMode.ACCESS_EXCLUSIVE) for name in (self.table, *(part for part, _ in self.parts)))
+        locks = tuple(Lock(name, LockMode.ACCESS_EXCLUSIVE) for name in (self.table, *self.parts))
         there = sql.SQL("SELECT {} IS NOT NULL").format(self.index.oid)
         return (Statement(sql=drop, locks=locks, when=there),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexAttached(Step):
+    """A partition's index becomes a part of `whole`, the partitioned table's. `table` is the partition."""
+
+    kind: Literal["index_attached"] = "index_attached"
+    index: Name
+    whole: Name
+
+    @property
+    def key(self) -> str:
+        return f"index_attached:{self.index}"
+
+    @property
+    def title(self) -> str:
+        return f"attach {self.index.name} to {self.whole.name}"
+
+    def definition(self) -> sql.Composable:
+        return sql.SQL(
+            "SELECT 'attached' FROM pg_catalog.pg_inherits h WHERE h.inhrelid = {} AND h.inhparent = {}"
+        ).format(self.index.oid, self.whole.oid)
+
+    def apply(self) -> tuple[Statement, ...]:
+        attach = sql.SQL("ALTER INDEX {} ATTACH PARTITION {}").format(self.whole.identifier, self.index.identifier)
+        locks = (Lock(self.table, LockMode.ACCESS_SHARE), Lock(self.index, LockMode.ACCESS_EXCLUSIVE))
+        return (Statement(sql=attach, locks=locks),)
+
+    def revert(self, before: Before) -> tuple[Statement, ...]:
+        """Goes with the whole."""
+        return ()

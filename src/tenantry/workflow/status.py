@@ -24,6 +24,7 @@ from tenantry.steps import (
     AdoptionTrigger,
     AssignmentTrigger,
     ForeignKeyValid,
+    IndexAttached,
     InvokerView,
     LegacySightEnded,
     NotNull,
@@ -43,7 +44,7 @@ from tenantry.workflow.session import Session, opened
 COUNTING_SECONDS = 2.0
 """How long a table may be counted for rows without a tenant."""
 _CONSTRAINTS = (NotNull, TenantForeignKey, ForeignKeyValid, ReferenceTrigger, TenantChange)
-_INDEXES = (TenantIndex, PartitionedIndex)
+_INDEXES = (TenantIndex, PartitionedIndex, IndexAttached)
 _COMPARED = (
     AdoptionTrigger, AssignmentTrigger, InvokerView, PartitionedIndex, ReferenceTrigger, RowSecurity, TenantChange,
     TenantForeignKey, TenantIndex,
