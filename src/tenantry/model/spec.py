@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from tenantry.errors import UsageError, nearest
+from tenantry.model.correction import corrections
 
 Hop = tuple[str, ...]
 """The foreign-key columns of one hop; most have one."""
@@ -129,13 +130,25 @@ class ReferencePart(Part):
 
 
 class RulePart(Part):
-    """[[rule]]: a business rule, as the condition of the rows that break it."""
+    """[[rule]]: a business rule, as what breaks it: a condition over the row `t`, or a query of the offending rows."""
 
-    name: str
+    name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
     table: str
-    violates: str
+    violates: str | None = None
+    query: str | None = None
     severity: Literal["error", "warning", "info"] = "error"
+    remedy: str = ""
     fix: str | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> RulePart:
+        if (self.violates is None) == (self.query is None):
+            raise ValueError("give violates, a condition over the row, or query, which selects the rows that break it")
+        if self.fix is not None:
+            if self.violates is None:
+                raise ValueError("only a rule with violates can have a fix: each row is looked at again before it")
+            corrections(self.fix)
+        return self
 
 
 class LedgerPart(Part):
@@ -166,6 +179,15 @@ class Spec(Part):
     rule: tuple[RulePart, ...] = ()
     ledger: tuple[LedgerPart, ...] = ()
     path: Path | None = Field(default=None, exclude=True)
+
+    @model_validator(mode="after")
+    def _names(self) -> Spec:
+        seen: set[str] = set()
+        for rule in self.rule:
+            if rule.name in seen:
+                raise ValueError(f"two rules have the name {rule.name!r}")
+            seen.add(rule.name)
+        return self
 
     @classmethod
     def read(cls, path: Path) -> Spec:
@@ -208,7 +230,8 @@ def _sentences(error: ValidationError, document: dict[str, Any]) -> Iterator[str
         elif problem["type"] == "missing":
             yield f"{place}: this key is missing"
         else:
-            yield f"{place}: {message}" + (f" (it is {value!r})" if isinstance(value, str | int | float | bool) else "")
+            said = f"{place}: {message}" if place else message
+            yield said + (f" (it is {value!r})" if isinstance(value, str | int | float | bool) else "")
 
 
 def _place(location: tuple[int | str, ...], document: Any) -> tuple[str, list[str], Any]:

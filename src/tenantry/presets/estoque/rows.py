@@ -175,6 +175,7 @@ class Estoque:
         for number, lot in enumerate(range(0, lots, 12), notices + 1):
             level = ("info", "aviso", "critico")[pick(self._random, 3)]
             at, closed = moment(self._lot_start[lot], self._rows), pick(self._random, 4) > 0
+            closed = closed or not self._lots.levels[lot]
             subject = (self._lot_product[lot], lot + 1, "vencimento", level, "Lote próximo do vencimento")
             yield number, *subject, at, closed
 

@@ -1,0 +1,135 @@
+"""Business rules: what the spec says that must hold of rows, or that no row may be in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psycopg
+from psycopg import sql
+
+from tenantry.checks.check import ROW, Check, Fix, Ground, Offenders, Question, Rows
+from tenantry.errors import UsageError, nearest
+from tenantry.model.correction import corrections
+from tenantry.model.finding import Family, Finding, Severity
+from tenantry.model.name import Name
+from tenantry.model.plan import Phase
+from tenantry.model.spec import RulePart
+from tenantry.steps.catalog import raw
+
+
+def business(ground: Ground) -> Iterator[Check | Finding]:
+    """The rules of the spec. One that the database cannot be asked is a finding of its own."""
+    for rule in ground.spec.rule:
+        table = _table(ground, rule)
+        if isinstance(table, Finding):
+            yield table
+        elif ground.wants(table):
+            yield _asked(ground, rule, table)
+
+
+def said_by(text: str) -> sql.Composed:
+    """The user's own SQL; a remark at its end swallows nothing of ours."""
+    return sql.SQL("{}\n").format(raw(text))
+
+
+def _table(ground: Ground, rule: RulePart) -> Name | Finding:
+    try:
+        name = Name.parse(rule.table, schema=ground.spec.schemas[0])
+    except UsageError as error:
+        return _invalid(rule, None, str(error))
+    if ground.has(name):
+        return name
+    known = [str(table) for table in ground.live.tables]
+    return _invalid(rule, None, f"there is no table {name}{nearest(str(name), known)}")
+
+
+def _asked(ground: Ground, rule: RulePart, table: Name) -> Check | Finding:
+    problem = _problem(ground, rule, table)
+    if problem is None:
+        return _check(rule, table)
+    if isinstance(problem, psycopg.errors.UndefinedColumn) and _awaited(ground, problem):
+        return Finding(
+            name=rule.name, family=Family.BUSINESS, severity=Severity.INFO, table=table,
+            message=f"The rule {rule.name} was not asked: it needs tenant columns that are not there yet",
+            remedy=f"Run `tenantry migrate --until {Phase.EXPAND}` first, and verify again.",
+        )  # fmt: skip
+    return _invalid(rule, table, problem if isinstance(problem, str) else _words(problem))
+
+
+def _problem(ground: Ground, rule: RulePart, table: Name) -> psycopg.Error | str | None:
+    """Why the rule cannot be asked or its fix be made, as the server says without running it."""
+    asked: list[sql.Composable] = [_question(rule, table)]
+    known = ground.live.tables[table]
+    for column, expression in _values(rule):
+        found = known.column(column)
+        if found is None:
+            return f"there is no column {column}{nearest(column, [one.name for one in known.columns])}"
+        if found.generated or found.identity or column in known.primary_key:
+            return f"its fix cannot set the column {column}, which is generated or part of the primary key"
+        asked.append(
+            sql.SQL("SELECT CAST(({}) AS {}) FROM {} AS {}").format(expression, raw(found.type), table.identifier, ROW)
+        )
+    try:
+        with ground.connection.transaction():
+            ground.connection.execute(search_path(ground.spec.schemas))
+            for query in asked:
+                # Prepared, so that the server takes a single statement only.
+                ground.connection.execute(sql.SQL("EXPLAIN {}").format(query), prepare=True)
+    except psycopg.errors.OperationalError:
+        raise
+    except psycopg.Error as error:
+        return error
+    return None
+
+
+def search_path(schemas: tuple[str, ...]) -> sql.Composed:
+    """Rules name tables as the application does: without their schema."""
+    path = sql.SQL(", ").join(map(sql.Identifier, ("pg_catalog", *schemas)))
+    return sql.SQL("SET LOCAL search_path = {}").format(path)
+
+
+def _question(rule: RulePart, table: Name) -> sql.Composed:
+    if rule.query is not None:
+        return sql.SQL("SELECT FROM ({}) AS offender").format(said_by(rule.query))
+    return sql.SQL("SELECT FROM {} AS {} WHERE ({})").format(table.identifier, ROW, said_by(rule.violates or "false"))
+
+
+def _values(rule: RulePart) -> tuple[tuple[str, sql.Composable], ...]:
+    return tuple((column, said_by(text)) for column, text in corrections(rule.fix)) if rule.fix is not None else ()
+
+
+def _check(rule: RulePart, table: Name) -> Check:
+    question: Question
+    if rule.query is not None:
+        question, broken = Offenders(query=said_by(rule.query)), ""
+    else:
+        question, broken = Rows(violates=sql.SQL("({})").format(said_by(rule.violates or "false"))), rule.violates
+    shows = (
+        ()
+        if broken is None
+        else tuple((column, sql.SQL("{}.{}").format(ROW, sql.Identifier(column))) for column, _ in _values(rule))
+    )
+    fix = Fix(values=_values(rule), why=f"the rule {rule.name} says so") if rule.fix is not None else None
+    return Check(
+        name=rule.name, family=Family.BUSINESS, severity=Severity(rule.severity), table=table, subject=rule.name,
+        message=f"{{rows}} of {table} against the rule {rule.name}", remedy=rule.remedy, question=question,
+        shows=shows, fix=fix,
+    )  # fmt: skip
+
+
+def _awaited(ground: Ground, error: psycopg.Error) -> bool:
+    """Whether what is missing is a tenant column that migrate will make."""
+    missing = {owned.column for owned in ground.ownership.owned if not ground.has(owned.table, owned.column)}
+    return any(column in (error.diag.message_primary or "") for column in missing)
+
+
+def _words(error: psycopg.Error) -> str:
+    return (error.diag.message_primary or type(error).__name__).splitlines()[0]
+
+
+def _invalid(rule: RulePart, table: Name | None, problem: str) -> Finding:
+    return Finding(
+        name=rule.name, family=Family.BUSINESS, severity=Severity.ERROR, table=table,
+        message=f"The rule {rule.name} cannot be asked: {problem}",
+        remedy="Correct it in the spec; tables are named as the application names them, and the row is t.",
+    )  # fmt: skip
