@@ -37,12 +37,11 @@ class Reference:
     """The rows `t` for which `violates` is true beside `p`, the row at the end of `path`: all NULL where there is
     none. What lies on the way is `h1`, `h2` …. All that go along one path are asked in one join.
 
-    Where a hop is not `unique`, its parent is read as its distinct values of `parent_columns`, and of `also`.
+    Every hop must be `unique`, or rows would be counted more than once: for others there are Offenders.
     """
 
     path: Path
     violates: sql.Composable
-    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import median
 
 from tenantry.model.name import Name
+
+LARGEST = 20
+"""Tenants that are named, those with the most rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,7 +17,8 @@ class Distribution:
     """The rows of one table, by tenant.
 
     `rows` counts all of them, `without_tenant` those without one. `tenants` counts the tenants that have rows, `empty`
-    those that have none, None where that was not asked. `largest` are the tenants with the most rows, by slug or key.
+    those that have none, None where that was not asked. `largest` are the tenants with the most rows, by slug or key;
+    `typical` is how many rows a tenant that has some has, the median.
     """
 
     table: Name
@@ -21,3 +27,21 @@ class Distribution:
     tenants: int = 0
     empty: int | None = None
     largest: tuple[tuple[str, int], ...] = ()
+    typical: float = 0.0
+
+    @classmethod
+    def of(cls, table: Name, counts: Mapping[str | None, int], slugs: Mapping[str, str]) -> Distribution:
+        """From the number of rows by the tenant's key as text, None for rows without one; `slugs` are all tenants'."""
+        told = {key: count for key, count in counts.items() if key is not None}
+        largest = sorted(told.items(), key=lambda item: (-item[1], item[0]))[:LARGEST]
+        return cls(
+            table=table, rows=sum(counts.values()), without_tenant=counts.get(None, 0), tenants=len(told),
+            empty=len(slugs.keys() - told.keys()), typical=float(median(told.values())) if told else 0.0,
+            largest=tuple((slugs.get(key, key), count) for key, count in largest),
+        )  # fmt: skip
+
+    @property
+    def share(self) -> float:
+        """Of the rows that have a tenant, those of the one with the most."""
+        owned = self.rows - self.without_tenant
+        return self.largest[0][1] / owned if owned else 0.0

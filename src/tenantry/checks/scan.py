@@ -1,0 +1,171 @@
+"""Fuses checks: all row checks of a relation become one scan, all that go along one path one join."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from tenantry.checks.check import PARENT, ROW, Check, Ground, Offenders, Reference, Rows
+from tenantry.model.name import Name
+from tenantry.model.ownership import Path
+from tenantry.model.schema import Kind, Schema, Table
+from tenantry.steps.derivation import equal
+
+LONGEST_VALUE = 200
+"""Characters of a value that a sample shows."""
+
+Slice = tuple[int, int | None]
+"""Pages of a relation: the first, and the first that is no longer in it; None for its end, wherever that is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scan:
+    """One reading of a relation that holds rows of `table`, for all of `checks`.
+
+    With a `path` it is joined to the rows at its end. `tenant` is the column by which rows are told apart, if any.
+    """
+
+    table: Name
+    relation: Name
+    source: sql.Composed
+    checks: tuple[Check, ...]
+    tenant: str | None = None
+    joined: bool = False
+
+    def counts(self, part: Slice | None = None) -> sql.Composed:
+        """For each tenant: the tenant as text, the number of rows, and for each check how many break it."""
+        column = sql.Identifier("t", self.tenant) if self.tenant is not None else None
+        figures = [sql.SQL("count(*)")] + [
+            sql.SQL("count(*) FILTER (WHERE {})").format(condition(check)) for check in self.checks
+        ]
+        return sql.SQL("SELECT {tenant}, {figures} {source}{where}{group}").format(
+            tenant=sql.SQL("{}::text").format(column) if column is not None else sql.SQL("NULL::text"),
+            figures=sql.SQL(", ").join(figures), source=self.source,
+            where=sql.SQL(" WHERE {}").format(_within(part)) if part is not None else sql.SQL(""),
+            group=sql.SQL(" GROUP BY {}").format(column) if column is not None else sql.SQL(""),
+        )  # fmt: skip
+
+    def samples(self, check: Check, key: tuple[str, ...], part: Slice | None, limit: int) -> sql.Composed:
+        """Some of the rows that break a check: their keys and what the check shows, as texts."""
+        shown: dict[str, sql.Composable] = {name: sql.Identifier("t", name) for name in key}
+        if not key:
+            shown = {"table": sql.SQL("t.tableoid::regclass"), "ctid": sql.SQL("t.ctid")}
+        named = {**shown, **{name: value for name, value in check.shows if name not in key}}
+        where = condition(check)
+        if part is not None:
+            where = sql.SQL("{} AND ({})").format(_within(part), where)
+        return sql.SQL("SELECT {} {} WHERE {} LIMIT {}").format(
+            sql.SQL(", ").join(_text(value, name) for name, value in named.items()), self.source, where,
+            sql.Literal(limit),
+        )  # fmt: skip
+
+
+def condition(check: Check) -> sql.Composed:
+    """That a row breaks the check, over the aliases of `source`."""
+    question = check.question
+    assert not isinstance(question, Offenders), check.name
+    return sql.SQL("({})").format(question.violates)
+
+
+def source(check: Check, schema: Schema, relation: Name | None = None) -> sql.Composed:
+    """The FROM clause of a check: the row `t`, and along a Reference what lies on its path, `p` at the end.
+
+    `relation` is the partition that is read, else the whole table; `schema` that of now.
+    """
+    at = ROW
+    found = sql.SQL("FROM {} AS t").format(plainly(relation or check.table, schema))
+    hops = check.question.path.hops if isinstance(check.question, Reference) else ()
+    for number, hop in enumerate(hops, start=1):
+        alias = PARENT if number == len(hops) else sql.Identifier(f"h{number}")
+        found = sql.SQL("{} LEFT JOIN {} AS {} ON {}").format(
+            found, plainly(hop.parent, schema), alias,
+            equal(alias, hop.parent_columns, at, hop.columns, hop.operators),
+        )  # fmt: skip
+        at = alias
+    return found
+
+
+def plainly(table: Name, schema: Schema) -> sql.Composable:
+    """A table as foreign keys see it: without its classic heirs, but with its partitions."""
+    known = schema.tables.get(table)
+    if known is not None and known.kind is Kind.PARTITIONED:
+        return table.identifier
+    return sql.SQL("ONLY {}").format(table.identifier)
+
+
+def fused(ground: Ground, checks: Iterable[Check]) -> Iterator[Scan]:
+    """The scans that ask all of these checks, and count the rows of every wanted owned table by tenant."""
+    groups: dict[tuple[Name, Path | None], list[Check]] = {}
+    for unit in ground.planning.units():
+        if ground.wants(unit.name) and ground.has(unit.name):
+            groups[unit.name, None] = []
+    for check in checks:
+        match check.question:
+            case Rows():
+                groups.setdefault((check.table, None), []).append(check)
+            case Reference(path=along):
+                groups.setdefault((check.table, along), []).append(check)
+            case Offenders():
+                pass
+    for (table, path), members in groups.items():
+        for relation in leaves(ground.live, table):
+            yield _scan(ground, relation, table, members, joined=path is not None)
+
+
+def _scan(ground: Ground, relation: Table, table: Name, checks: list[Check], *, joined: bool) -> Scan:
+    owned = ground.ownership.of(table)
+    tenant = owned.column if owned is not None and ground.has(relation.name, owned.column) else None
+    first = checks[0] if checks else None
+    return Scan(
+        table=table, relation=relation.name, checks=tuple(checks), joined=joined,
+        source=source(first, ground.live, relation.name) if first is not None
+        else sql.SQL("FROM {} AS t").format(plainly(relation.name, ground.live)),
+        # What a join finds is told apart only where somebody wants to see it.
+        tenant=tenant if not joined or ground.detailed else None,
+    )  # fmt: skip
+
+
+def leaves(schema: Schema, table: Name) -> tuple[Table, ...]:
+    """The relations that hold the rows of a table: itself, or its partitions."""
+    known = schema.tables.get(table)
+    if known is None:
+        return ()
+    if known.kind is not Kind.PARTITIONED:
+        return (known,)
+    return tuple(part for part in schema.partitions(table) if part.kind is not Kind.PARTITIONED)
+
+
+def slices(pages: int, size: int) -> Iterator[Slice | None]:
+    """Parts of `size` pages; a relation of no more than that is read in one go, which can run in parallel."""
+    if pages <= size:
+        yield None
+        return
+    for first in range(0, pages, size):
+        yield first, (first + size if first + size < pages else None)
+
+
+def _within(part: Slice) -> sql.Composed:
+    """A range of pages, which is read by itself (TID Range Scan)."""
+    first, past = part
+    found = sql.SQL("t.ctid >= {}::tid").format(sql.Literal(f"({first},0)"))
+    if past is not None:
+        found = sql.SQL("{} AND t.ctid < {}::tid").format(found, sql.Literal(f"({past},0)"))
+    return found
+
+
+def _text(value: sql.Composable, name: str) -> sql.Composed:
+    return sql.SQL("pg_catalog.left(({})::text, {}) AS {}").format(
+        value, sql.Literal(LONGEST_VALUE), sql.Identifier(name)
+    )
+
+
+def offenders(check: Check, question: Offenders, limit: int) -> tuple[sql.Composed, sql.Composed]:
+    """Two queries: how many rows break the check, and some of them, whose values are cut on the way."""
+    count = sql.SQL("SELECT count(*) FROM ({}) AS found").format(question.query)
+    cut = sql.SQL(
+        "SELECT (SELECT pg_catalog.json_object_agg(each.key, pg_catalog.left(each.value, {longest}))"
+        " FROM pg_catalog.json_each_text(pg_catalog.to_json(found)) AS each) FROM ({query}) AS found LIMIT {limit}"
+    ).format(longest=sql.Literal(LONGEST_VALUE), query=question.query, limit=sql.Literal(limit))
+    return count, cut
