@@ -155,7 +155,9 @@ class RowSecurity(Step):
             rules[LEGACY] = Rule(command="ALL", using=EVERYTHING, check=EVERYTHING, roles=self.legacy)
         return {name: rule.sql for name, rule in rules.items()}
 
-    def _names(self) -> tuple[str, ...]:
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the policies."""
         return (*self._policies(), *((QUARANTINE,) if self.quarantine is not None else ()))
 
     def _barred(self, quarantine: BySlug) -> sql.Composed:
@@ -173,7 +175,7 @@ class RowSecurity(Step):
         )
 
     def definition(self) -> sql.Composable:
-        names = sorted(self._names())
+        names = sorted(self.names)
         return sql.SQL(
             "SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', p.polname, p.polpermissive, p.polcmd,"
             " (SELECT pg_catalog.array_agg(r.rolname ORDER BY r.rolname) FROM pg_catalog.pg_roles r"
@@ -215,7 +217,7 @@ class RowSecurity(Step):
             away.append(sql.SQL("ALTER TABLE {} DISABLE ROW LEVEL SECURITY").format(table))
         away.extend(
             sql.SQL("DROP POLICY IF EXISTS {} ON {}").format(sql.Identifier(name), table)
-            for name in (*self._names(), LEGACY)
+            for name in (*self.names, LEGACY)
         )
         return tuple(Statement(sql=statement, locks=self.locks, when=there) for statement in away)
 

@@ -6,7 +6,7 @@ Hazards 10 and 13.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from tenantry.execution.preflight.passage import Relations, passages
 from tenantry.execution.preflight.scope import Scope
@@ -24,8 +24,8 @@ DUMPS = ("pg_dump", "pg_dumpall")
 
 def around_findings(scope: Scope, facts: Facts) -> Iterator[Finding]:
     if scope.securities:
-        yield from _views(scope)
-        yield from _functions(scope)
+        yield from view_findings(scope)
+        yield from function_findings(scope)
         yield from _bulk(scope, facts)
     yield from _deferred_keys(scope)
 
@@ -34,7 +34,7 @@ def _sees_all(scope: Scope, role: str) -> bool:
     return scope.bypasses(role) or scope.has(role, scope.operators)
 
 
-def _views(scope: Scope) -> Iterator[Finding]:
+def view_findings(scope: Scope) -> Iterator[Finding]:
     """Before PostgreSQL 15 a view reads as its owner; a materialised view holds what was read."""
     for view in scope.views:
         others = sorted({grant.grantee for grant in view.grants if not _sees_all(scope, grant.grantee)})
@@ -60,10 +60,13 @@ def _views(scope: Scope) -> Iterator[Finding]:
             )
 
 
-def _functions(scope: Scope) -> Iterator[Finding]:
+def function_findings(scope: Scope, reached: Container[str] | None = None) -> Iterator[Finding]:
+    """Functions that show their caller all tenants' rows; only those of the signatures `reached`, if they are given."""
     relations = Relations.of((*scope.guarded, *(view.name for view in scope.views)))
     for function in scope.schema.functions:
         if not function.security_definer or not _sees_all(scope, function.owner):
+            continue
+        if reached is not None and function.signature not in reached:
             continue
         mentioned = [name for passage in passages("", function.source) for name in relations.mentioned(passage)]
         if mentioned:

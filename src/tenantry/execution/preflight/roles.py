@@ -28,7 +28,7 @@ def role_findings(scope: Scope, facts: Facts) -> Iterator[Finding]:
     yield from _unclassified(scope, holders)
     yield from _connected(scope, facts, frozenset(holders))
     yield from _missing_legacy(scope)
-    yield from _application(scope)
+    yield from application_role_findings(scope)
 
 
 def _classified(scope: Scope, role: str) -> bool:
@@ -112,7 +112,8 @@ def _missing_legacy(scope: Scope) -> Iterator[Finding]:
         )
 
 
-def _application(scope: Scope) -> Iterator[Finding]:
+def application_role_findings(scope: Scope) -> Iterator[Finding]:
+    """Why no policy would hold the application role, where that is so."""
     role = scope.schema.roles.get(scope.application or "")
     reasons = tuple(_unsafe(scope, role)) if role is not None else ()
     if role is not None and reasons:
