@@ -101,6 +101,7 @@ class Ground:
 
     `schema` is the database as the user made it, `live` the same as it is now, with all that is ours. `tables` limits
     the checks to these, None to none; `samples` is how many rows a finding shows at most. `run` names the run.
+    `application` is where the application connects to; None: its role is taken on over our own connection.
     """
 
     target: Target
@@ -114,6 +115,7 @@ class Ground:
     tables: frozenset[Name] | None = None
     samples: int = 20
     detailed: bool = False
+    application: Target | None = None
     looking: Callable[[str], None] = lambda at: None
 
     @property

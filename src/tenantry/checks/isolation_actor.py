@@ -1,0 +1,92 @@
+"""Somebody who tries: a session that is the application, or that becomes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from tenantry.checks.check import Ground
+from tenantry.checks.isolation_attempts import got_through
+from tenantry.errors import UsageError
+from tenantry.model.name import Name, quoted
+from tenantry.postgres.connect import connect
+from tenantry.postgres.queries import read_queries
+
+_QUERIES = read_queries(Path(__file__).with_name("sql") / "experiment.sql")
+NOBODY = ""
+"""The setting of a session that has named no tenant."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """A session that is the application, or that becomes it by SET ROLE."""
+
+    connection: psycopg.Connection[Any]
+    role: str | None
+    setting: str
+
+    @contextmanager
+    def trials(self) -> Iterator[None]:
+        """A transaction that is rolled back, and in which we are the application."""
+        with self.connection.transaction(force_rollback=True):
+            self.connection.execute(_QUERIES["settle"])
+            if self.role is not None:
+                self.connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(self.role)))
+            yield
+
+    def attempt(self, tenant: str, statement: sql.Composed) -> psycopg.Error | bool | None:
+        """What happened when the tenant tried: whether it got through, or the error that leaves it open."""
+        try:
+            with self.connection.transaction(force_rollback=True):
+                self.connection.execute("SELECT set_config(%s, %s, true)", (self.setting, tenant))
+                self.connection.execute(statement)
+        except psycopg.Error as error:
+            if self.connection.closed:
+                raise
+            through = got_through(error)
+            return error if through is None else through
+        return False
+
+    def copies_out(self, table: Name) -> psycopg.Error | bool:
+        """Whether COPY gives a row to a session without a tenant. It is left at the first."""
+        copy = sql.SQL("COPY {} TO STDOUT").format(table.identifier)
+        try:
+            with self.connection.transaction(force_rollback=True), self.connection.cursor() as cursor:
+                cursor.execute("SELECT set_config(%s, %s, true)", (self.setting, NOBODY))
+                with cursor.copy(copy) as rows:
+                    return any(True for _ in rows)
+        except psycopg.Error as error:
+            if self.connection.closed:
+                raise
+            refused = isinstance(error, psycopg.errors.InsufficientPrivilege | psycopg.errors.WrongObjectType)
+            return False if refused else error
+
+
+@contextmanager
+def acting(ground: Ground) -> Iterator[Actor]:
+    """The application, by its own connection where one is given. Raises UsageError where that is not one of it."""
+    setting, role = ground.ownership.setting, ground.spec.application.role
+    if ground.application is None:
+        with ground.session("experiment", read_only=False) as connection:
+            yield Actor(connection=connection, role=role, setting=setting)
+        return
+    connection = connect(ground.application, run=ground.run, purpose="experiment", operator=False)
+    try:
+        here = ground.connection.execute(_QUERIES["database"]).fetchone()
+        if connection.execute(_QUERIES["database"]).fetchone() != here:
+            raise UsageError("--application-dsn is of another database", remedy="Name the one that is validated.")
+        user, stands = connection.execute(_QUERIES["stands_for"], {"role": role}).fetchone() or ("", False)
+        if not stands:
+            raise UsageError(
+                f"--application-dsn connects as {user}, which has not the privileges of {role}",
+                remedy=f"Name the user that the application connects as, or GRANT {quoted(role)} TO {quoted(user)}.",
+            )
+        yield Actor(connection=connection, role=None, setting=setting)
+    finally:
+        connection.close()

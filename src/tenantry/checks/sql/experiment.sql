@@ -1,0 +1,29 @@
+-- name: settle
+-- A writer waits for a row of ours no longer than this, whatever becomes of our process.
+SELECT set_config('lock_timeout', '1s', true), set_config('statement_timeout', '5s', true),
+       set_config('idle_in_transaction_session_timeout', '10s', true), set_config('row_security', 'on', true)
+
+-- name: database
+-- Tells one database of one server, at one address, from others.
+SELECT d.oid::bigint AS oid, d.datname::text AS name, pg_postmaster_start_time()::text AS started
+FROM pg_catalog.pg_database d
+WHERE d.datname = current_database()
+
+-- name: stands_for
+SELECT current_user::text AS "user",
+       EXISTS (SELECT FROM pg_catalog.pg_roles r
+               WHERE r.rolname = %(role)s AND pg_has_role(current_user, r.oid, 'USAGE')) AS stands
+
+-- name: readable
+-- Relations that the application role may read, write, or call the rows of.
+SELECT n.nspname::text AS schema, c.relname::text AS name
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid = ANY(SELECT to_regclass(t.name) FROM unnest(%(names)s::text[]) t(name))
+  AND has_schema_privilege(%(role)s, n.oid, 'USAGE')
+  AND (has_any_column_privilege(%(role)s, c.oid, 'SELECT') OR has_any_column_privilege(%(role)s, c.oid, 'INSERT')
+       OR has_any_column_privilege(%(role)s, c.oid, 'UPDATE') OR has_table_privilege(%(role)s, c.oid, 'DELETE'))
+
+-- name: has_column
+SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute a
+               WHERE a.attrelid = to_regclass(%(name)s) AND a.attname = %(column)s AND NOT a.attisdropped)
