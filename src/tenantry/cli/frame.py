@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,21 +16,28 @@ from tenantry.model.run import new_run
 from tenantry.postgres.connect import Target, reach
 from tenantry.postgres.dsn import secrets
 from tenantry.reports.log import Log
+from tenantry.workflow import Reported
 
 
 def run(name: str, settings: Settings, function: Callable[..., ExitStatus], arguments: dict[str, Any]) -> ExitStatus:
     """Call a command; whatever it raises becomes one clear message and an exit status."""
-    hidden = _secrets(settings)
+    hidden = _secrets(settings, arguments)
     log = Log(settings.log_dir, command=name, run=new_run(), secrets=hidden)
-    terminal = Terminal(command=name, settings=settings, log=log, secrets=hidden)
+    report = Reported(
+        settings.report_dir, command=name, secrets=hidden, export=settings.export_report,
+        options={"config": settings.config, "preset": settings.preset, **arguments},
+    )  # fmt: skip
+    terminal = Terminal(command=name, settings=settings, log=log, report=report, secrets=hidden)
     try:
         status = function(terminal, **arguments)
+        _end_report(terminal, report, status)
         terminal.finish(status)
         return status
     except (Exception, KeyboardInterrupt) as error:
         failure = _explained(error, terminal)
         if log.written and failure is error:
             log.write("failed", level="error", error=failure, exit_status=failure.status)
+        _end_report(terminal, report, failure.status, failure)
         terminal.finish(failure.status, failure)
         return failure.status
     finally:
@@ -44,8 +51,19 @@ def target(terminal: Terminal) -> Iterator[Target]:
         yield found
 
 
-def _secrets(settings: Settings) -> tuple[str, ...]:
-    found = [secret for dsn in (settings.dsn, os.environ.get("DATABASE_URL")) if dsn for secret in secrets(dsn)]
+def _end_report(terminal: Terminal, report: Reported, status: ExitStatus, error: TenantryError | None = None) -> None:
+    """Write the last of the report. What the run has done it has done, even where that fails."""
+    try:
+        report.end(status, error)
+    except Exception as problem:
+        terminal.log.failure(problem)
+        terminal.warn(f"The report could not be written: {problem}")
+
+
+def _secrets(settings: Settings, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+    """Those in the connection strings, of which a command may have further ones, and in the environment."""
+    texts = [settings.dsn, os.environ.get("DATABASE_URL"), *arguments.values()]
+    found = [secret for text in texts if isinstance(text, str) for secret in secrets(text)]
     found += filter(None, (os.environ.get("PGPASSWORD"),))
     return tuple(dict.fromkeys(found))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from rich.console import Console
@@ -23,7 +23,7 @@ EVERY = 5.0
 """Seconds between two lines about the same work where there is no terminal."""
 NARROW = 70
 """Columns below which a bar gives up its rate."""
-DONE = {"applied": "✓", "reverted": "↩", "kept": "="}
+DONE = {"applied": "✓", "reverted": "↩", "kept": "=", "failed": "✗", "left": "✗"}
 
 
 def watching(terminal: Terminal, *, detailed: bool = False, brief: bool = False) -> Watcher:
@@ -87,6 +87,9 @@ class Lines(Nobody):
             self._passed.append(finding)
         else:
             self.terminal.findings([finding])
+
+    def blocked(self, reason: str, blockers: Sequence[str], pause: float) -> None:
+        self.said(f"{reason}; trying again in {pause:.1f} s")
 
     def said(self, message: str, **facts: object) -> None:
         self.terminal.say(Text(f"    {message}", style="yellow"))

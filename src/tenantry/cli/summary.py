@@ -30,3 +30,5 @@ def show_result(terminal: Terminal, result: Result) -> None:
         terminal.say(Text.assemble(("Next: ", "cyan"), result.next_step))
     if terminal.log.written:
         terminal.say(Text(f"Log:  {terminal.log.path}", style="dim"))
+    for path in terminal.reports():
+        terminal.say(Text(f"Report: {path}", style="dim"))

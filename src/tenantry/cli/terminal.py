@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, Any
 
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.text import Text
 
 from tenantry.cli.options import Settings
 from tenantry.errors import ExitStatus, TenantryError
 from tenantry.model.finding import Finding, Severity
-from tenantry.reports.document import plain
+from tenantry.reports.document import plain, to_json
 from tenantry.reports.log import Log, masked_text
+from tenantry.reports.text import bounded, visible
+from tenantry.workflow import Reported
 
 SHOWN = 20
 """Details that an error shows at most, unless --verbose."""
+LONGEST_LINE = 2_000
+"""Characters of an error, or of a detail, that a terminal is shown."""
 NO_TERMINAL = 10_000
 """Columns of a pipe or file: nothing is wrapped there."""
 
 
 class Screen(Console):
-    """A console whose reader may go away: what is said then is said to nobody, and the run goes on."""
+    """A console whose reader may go away: what is said then is said to nobody, and the run goes on.
+
+    What comes from a database moves no cursor and changes no colour here: such characters are shown as signs.
+    """
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(visible(segment.text, but="\n"), segment.style)
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
@@ -49,6 +61,8 @@ class Terminal:
     command: str
     settings: Settings
     log: Log
+    report: Reported | None = None
+    """Of a command whose runs leave reports."""
     secrets: Sequence[str] = ()
     out: Console = field(init=False)
     err: Console = field(init=False)
@@ -90,8 +104,10 @@ class Terminal:
                 document["error"] = plain(error)
             if self.log.written:
                 document["log"] = str(self.log.path)
+            if self.report is not None and self.report.path is not None:
+                document["report"] = str(self.report.path)
             document = masked_text(document, self.secrets)
-            self.out.print(Text(json.dumps(document, ensure_ascii=False, indent=2)), soft_wrap=True)
+            self.out.print(Text(to_json(document, indent=2)), soft_wrap=True)
         elif error is not None:
             self.explain(error)
 
@@ -107,11 +123,22 @@ class Terminal:
             lines.append(Text.assemble(("What to do: ", "cyan"), self.masked(_sentence(error.remedy))))
         if self.log.written:
             lines.append(Text(f"Log: {self.log.path}", style="dim"))
+        lines += [Text(f"Report: {path}", style="dim") for path in self.reports()]
         for line in lines:
             self.err.print(line)
 
+    def warn(self, text: str) -> None:
+        """A line on standard error, about something that is no reason to fail."""
+        self.err.print(Text.assemble(("tenantry: ", "bold yellow"), self.masked(text)))
+
+    def reports(self) -> tuple[Path, ...]:
+        """The files of the run's report, those that are written or will be."""
+        if self.report is None or self.report.path is None:
+            return ()
+        return (self.report.path, *self.report.exports)
+
     def masked(self, text: str) -> str:
-        return str(masked_text(text, self.secrets))
+        return str(bounded(masked_text(text, self.secrets), LONGEST_LINE))
 
     def findings(self, findings: Sequence[Finding]) -> None:
         """Each finding with its remedy; mere information only with --verbose."""

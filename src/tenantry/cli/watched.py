@@ -1,4 +1,4 @@
-"""A command that a log and the screen watch."""
+"""A command that a log, the screen, and the report of the run watch."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from tenantry.workflow import Logged, Several, Watcher
 
 @contextmanager
 def watched(terminal: Terminal, screen: Watcher) -> Iterator[Watcher]:
-    """The watcher of both; bars are taken away at the end, whatever it was."""
+    """The watcher of all of them; bars are taken away at the end, whatever it was."""
     try:
-        yield Several(Logged(terminal.log), screen)
+        yield Several(Logged(terminal.log), *filter(None, (terminal.report,)), screen)
     finally:
         if isinstance(screen, Live):
             screen.close()

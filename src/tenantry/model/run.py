@@ -86,7 +86,8 @@ class IndexBuild:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activity:
-    """A session of a run: what it does, for how many seconds, what it waits for, and who keeps it waiting."""
+    """A session of a run: what it does, for how many seconds, what it waits for, who keeps it waiting, and how many
+    sessions wait behind it."""
 
     pid: int
     application: str
@@ -95,6 +96,7 @@ class Activity:
     waiting: str
     seconds: float
     blockers: tuple[str, ...] = ()
+    behind: int = 0
     build: IndexBuild | None = None
 
 

@@ -26,7 +26,7 @@ def activities(connection: psycopg.Connection[Any], pid: int | None = None) -> t
             pid=row["pid"], application=row["application"], state=row["state"], query=row["query"],
             waiting=row["waiting"] if row["state"] == "active" else "", seconds=row["seconds"] or 0.0,
             blockers=tuple(str(blocker) for blocker in blockers(connection, row["pid"])),
-            build=builds.get(row["pid"]),
+            behind=row["behind"], build=builds.get(row["pid"]),
         )
         for row in sessions
     )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -59,6 +60,10 @@ def secrets(dsn: str) -> tuple[str, ...]:
     except psycopg.Error:
         options = {}
     found.update(str(options[name]) for name in SECRETS if options.get(name))
+    # As they are written in a URL, between quotes, and in a traceback.
+    for secret in tuple(found):
+        quoted = secret.replace("\\", "\\\\").replace("'", "\\'")
+        found |= {quote(secret), quote(secret, safe=""), quote_plus(secret), quoted, repr(secret)[1:-1]}
     return tuple(sorted(filter(None, found), key=len, reverse=True))
 
 

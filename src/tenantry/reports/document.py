@@ -1,7 +1,10 @@
-"""Values as JSON: what --json prints and logs hold."""
+"""Values as JSON: what --json prints, and what logs and reports hold."""
 
 from __future__ import annotations
 
+import json
+import math
+import re
 from collections.abc import Mapping, Set
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime, time, timedelta
@@ -15,18 +18,35 @@ from psycopg.sql import Composable
 from tenantry.errors import TenantryError
 from tenantry.model.name import Name
 
+_OBEYED = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""What terminals obey and json leaves as it is."""
+
+
+def to_json(value: Any, *, indent: int | None = None) -> str:
+    """The value as JSON that a terminal can be shown: nothing in it moves the cursor or turns the writing around."""
+    text = json.dumps(plain(value), ensure_ascii=False, indent=indent, allow_nan=False)
+    # Such characters stand in texts only, where JSON can write them as escapes.
+    return _OBEYED.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
 
 def plain(value: Any) -> Any:
     """The value as what JSON has: names as SQL writes them, seconds as numbers, everything unknown as text."""
     match value:
-        case None | bool() | int() | float() | str() if not isinstance(value, Enum):
-            return value
         case Enum():
-            return value.value
+            return plain(value.value)
+        case None | bool() | int():
+            return value
+        case str():
+            # Arguments that are no UTF-8 come with surrogates, which no file takes.
+            return str(value).encode("utf-8", "backslashreplace").decode()
+        case float():
+            return value if math.isfinite(value) else str(value)
         case Name() | Path():
-            return str(value)
+            return plain(str(value))
+        case bytes() | bytearray() | memoryview():
+            return "\\x" + bytes(value).hex()
         case Composable():
-            return value.as_string(None)
+            return plain(value.as_string(None))
         case TenantryError():
             return error_document(value)
         case Mapping():
@@ -40,11 +60,11 @@ def plain(value: Any) -> Any:
         case timedelta():
             return value.total_seconds()
         case Decimal():
-            return float(value)
+            return plain(float(value))
         case _ if is_dataclass(value):
             return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
         case _:
-            return str(value)
+            return plain(str(value))
 
 
 def error_document(error: TenantryError) -> dict[str, Any]:

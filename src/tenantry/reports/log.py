@@ -11,11 +11,22 @@ import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
 from tenantry.errors import UsageError
-from tenantry.reports.document import plain
+from tenantry.reports.document import plain, to_json
+from tenantry.reports.text import bounded
 
 MASK = "****"
-TITLES = {"migrate": "migration", "validate": "validation", "verify": "verification"}
-"""What the file of a command's log is called, where it is not called like the command."""
+TITLES = {"migrate": "migration", "validate": "validation", "verify": "verification", "backups": "backup"}
+"""What the files of a command are called, where they are not called like the command."""
+OURS = ("time", "level", "event", "run", "command")
+"""What no outside text comes into, and a short password would only make unreadable."""
+LONGEST = 10_000
+"""Characters of one value that a line of the log holds."""
+
+
+def title(command: str) -> str:
+    """What the log and the reports of a command are called: `migration` of `migrate`."""
+    first = command.split()[0]
+    return TITLES.get(first, first)
 
 
 class Log:
@@ -31,7 +42,7 @@ class Log:
 
     @property
     def path(self) -> Path:
-        return self.folder / f"{TITLES.get(self.command, self.command.split()[0])}-{self.run}.log"
+        return self.folder / f"{title(self.command)}-{self.run}.log"
 
     def name(self, run: str) -> None:
         """Call the file by the id of a run; one that has a line already keeps its name."""
@@ -78,14 +89,18 @@ class Log:
                 structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
                 structlog.processors.format_exc_info,
                 self._mask,
-                structlog.processors.JSONRenderer(ensure_ascii=False, default=str),
+                structlog.processors.JSONRenderer(serializer=lambda line, **_: to_json(line)),
             ],
         )
         self._logger = bound.bind(run=self.run, command=self.command)
         return self._logger
 
     def _mask(self, logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
-        return {name: masked_text(value, self.secrets) for name, value in line.items()}
+        # Masked before it is cut, which could leave half of a secret.
+        return {
+            name: value if name in OURS else bounded(masked_text(value, self.secrets), LONGEST)
+            for name, value in line.items()
+        }
 
 
 def masked_text(value: Any, secrets: Sequence[str]) -> Any:

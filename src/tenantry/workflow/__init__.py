@@ -6,6 +6,7 @@ from tenantry.workflow.logged import Logged
 from tenantry.workflow.migrate import MigrateOptions, migrate
 from tenantry.workflow.plan import Outline, Planned, Preview, plan, preview, preview_rollback
 from tenantry.workflow.purge import Household, household, purge
+from tenantry.workflow.reported import Reported
 from tenantry.workflow.rollback import RollbackOptions, rollback
 from tenantry.workflow.sample import sample
 from tenantry.workflow.status import status
@@ -14,7 +15,7 @@ from tenantry.workflow.watcher import Nobody, Several, Watcher
 
 __all__ = [
     "Claim", "Demonstration", "Discovery", "Household", "Logged", "MigrateOptions", "Nobody", "Outline",
-    "Planned", "Preview", "RollbackOptions", "Several", "Tenant", "TenantChange", "Watcher", "add_tenant",
+    "Planned", "Preview", "Reported", "RollbackOptions", "Several", "Tenant", "TenantChange", "Watcher", "add_tenant",
     "demo", "discover", "household", "list_tenants", "migrate", "plan", "preview", "preview_rollback", "purge",
     "rename_tenant", "rollback", "sample", "status",
 ]  # fmt: skip

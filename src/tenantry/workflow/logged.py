@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from tenantry.execution.runner import Event
@@ -46,6 +47,8 @@ class Logged:
         if event.action not in ("found", "started"):
             facts |= {"milliseconds": round(event.milliseconds, 1), "waited": round(event.waited, 1),
                       "tries": event.tries, "rows": event.rows}  # fmt: skip
+        if event.action == "failed":
+            level, facts["message"] = "error", event.message
         self.log.write(f"step {event.action}", level=level, **facts)
 
     def found(self, finding: Finding) -> None:
@@ -60,6 +63,9 @@ class Logged:
     def activity(self, activity: Activity | None) -> None:
         if activity is not None:
             self.log.write("activity", activity=activity)
+
+    def blocked(self, reason: str, blockers: Sequence[str], pause: float) -> None:
+        self.log.write("blocked", level="warning", message=reason, blocked_by=list(blockers), pause=round(pause, 3))
 
     def said(self, message: str, **facts: object) -> None:
         self.log.write("said", message=message, **dict[str, Any](facts))

@@ -41,7 +41,7 @@ def _look(target: Target, pid: int, watcher: Watcher, run: str, over: threading.
         told = False
         while not over.is_set():
             found = next(iter(activities(connection, pid)), None)
-            worth = found is not None and bool(found.blockers or found.build)
+            worth = found is not None and bool(found.blockers or found.build or found.behind)
             if worth or told:
                 watcher.activity(found if worth else None)
             told = worth

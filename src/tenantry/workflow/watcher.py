@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from tenantry.execution.progress import Progress
@@ -44,6 +44,9 @@ class Watcher(Progress, Protocol):
         """What the run's session is doing now, every second or so: it waits, or builds an index. None: nothing of
         the kind any more."""
 
+    def blocked(self, reason: str, blockers: Sequence[str], pause: float) -> None:
+        """A try for locks has failed, for `blockers` have them; the next one comes after `pause` seconds."""
+
     def said(self, message: str, **facts: object) -> None:
         """Anything else worth a line."""
 
@@ -62,6 +65,7 @@ class Nobody:
     def distributed(self, distribution: Distribution) -> None: ...
     def statement(self, statement: Statement, milliseconds: float) -> None: ...
     def activity(self, activity: Activity | None) -> None: ...
+    def blocked(self, reason: str, blockers: Sequence[str], pause: float) -> None: ...
     def said(self, message: str, **facts: object) -> None: ...
     def concluded(self, outcome: str, next_step: str) -> None: ...
     def started(self, relation: Name, total_pages: int) -> None: ...
@@ -105,6 +109,9 @@ class Several:
 
     def activity(self, activity: Activity | None) -> None:
         self._tell(lambda watcher: watcher.activity(activity))
+
+    def blocked(self, reason: str, blockers: Sequence[str], pause: float) -> None:
+        self._tell(lambda watcher: watcher.blocked(reason, blockers, pause))
 
     def said(self, message: str, **facts: object) -> None:
         self._tell(lambda watcher: watcher.said(message, **facts))

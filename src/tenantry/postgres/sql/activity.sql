@@ -2,7 +2,9 @@
 -- Sessions of runs, but for those that only look.
 SELECT a.pid, a.application_name AS application, coalesce(a.state, '') AS state, left(coalesce(a.query, ''), 1000) AS query,
        concat_ws(': ', a.wait_event_type, a.wait_event) AS waiting,
-       extract(epoch FROM clock_timestamp() - a.query_start)::float8 AS seconds
+       extract(epoch FROM clock_timestamp() - a.query_start)::float8 AS seconds,
+       (SELECT count(*) FROM pg_catalog.pg_stat_activity w
+        WHERE w.wait_event_type = 'Lock' AND a.pid = ANY (pg_catalog.pg_blocking_pids(w.pid)))::int AS behind
 FROM pg_catalog.pg_stat_activity a
 WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND a.application_name LIKE 'tenantry %%'
   AND (%(pid)s::int IS NULL OR a.pid = %(pid)s::int)
