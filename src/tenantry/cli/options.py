@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,11 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from tenantry.errors import ExitStatus, UsageError
+from tenantry.model.size import parse_size
 from tenantry.model.spec import Spec
 from tenantry.presets import PRESETS, spec_path
 
 PANEL = "Everywhere"
-UNITS = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,10 +173,10 @@ def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
 
 def size(text: str) -> int:
     """Bytes from `500MB`, `1GB`, `1.5 GiB` or a plain number. Raises typer.BadParameter."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", text, re.IGNORECASE)
-    if match is None:
-        raise typer.BadParameter(f"{text!r} is no size; write 500MB or 1GB")
-    return int(float(match.group(1)) * UNITS[match.group(2).upper()])
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def positive(number: float | None) -> float | None:

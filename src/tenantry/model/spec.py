@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from tenantry.errors import UsageError, nearest
+from tenantry.model.backup import MAX_SIZE
+from tenantry.model.size import parse_size
 from tenantry.model.correction import corrections
 
 Hop = tuple[str, ...]
@@ -78,6 +80,17 @@ class LocksPart(Part):
 
     timeout: float = Field(default=2.0, gt=0)
     budget: float = Field(default=600.0, gt=0)
+
+
+def _size(value: Any) -> Any:
+    return parse_size(value) if isinstance(value, str) else value
+
+
+class BackupPart(Part):
+    """[backup]: up to which size, such as "10GB", a backup is made without asking, and where dumps are put."""
+
+    max_size: Annotated[int, BeforeValidator(_size)] = Field(default=MAX_SIZE, gt=0)
+    folder: str = "backups"
 
 
 class Assign(Part):
@@ -174,6 +187,7 @@ class Spec(Part):
     operator: OperatorPart = OperatorPart()
     limits: LimitsPart = LimitsPart()
     locks: LocksPart = LocksPart()
+    backup: BackupPart = BackupPart()
     table: tuple[TablePart, ...] = ()
     reference: tuple[ReferencePart, ...] = ()
     rule: tuple[RulePart, ...] = ()
@@ -257,6 +271,7 @@ def _place(location: tuple[int | str, ...], document: Any) -> tuple[str, list[st
 
 _PARTS: dict[str, type[BaseModel]] = {
     "tenant": TenantPart, "application": ApplicationPart, "operator": OperatorPart, "limits": LimitsPart,
-    "locks": LocksPart, "table": TablePart, "reference": ReferencePart, "rule": RulePart, "ledger": LedgerPart,
+    "locks": LocksPart, "backup": BackupPart, "table": TablePart, "reference": ReferencePart, "rule": RulePart,
+    "ledger": LedgerPart,
     "assign": Assign,
 }  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import psycopg
 from psycopg import sql
-from psycopg.rows import dict_row
+from psycopg.rows import class_row, dict_row
 
 from tenantry.model.name import Name
 from tenantry.postgres.connect import Server, read_server
@@ -200,6 +200,20 @@ def read_facts(
         hidden=read(_hidden, "hidden"),
         executed=_executed(connection),
     )
+
+
+def read_room(connection: psycopg.Connection[Any]) -> Room:
+    """Places for connections, and where the data are."""
+    with connection.cursor(row_factory=class_row(Room)) as cursor:
+        room = cursor.execute(_QUERIES["room"]).fetchone()
+    assert room is not None
+    return room
+
+
+def read_hidden(connection: psycopg.Connection[Any]) -> tuple[Name, ...]:
+    """Tables whose rows policies may hide from our role."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return tuple(_hidden(**row) for row in cursor.execute(_QUERIES["hidden"]))
 
 
 def _executed(connection: psycopg.Connection[Any]) -> tuple[Executed, ...] | None:

@@ -1,0 +1,103 @@
+"""A backup: what was copied from one snapshot, and what it should hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+
+from tenantry.model.name import Name, shortened
+
+PREFIX = "backup_"
+MAX_SIZE = 10 * (1 << 30)
+"""Bytes up to which a backup is made without asking, unless the spec says otherwise."""
+
+
+class BackupKind(StrEnum):
+    """How rows are kept. `none` is what a command may be told instead; no backup is of that kind."""
+
+    TABLES = "tables"
+    DUMP = "dump"
+    NONE = "none"
+
+
+class Reason(StrEnum):
+    """What a backup was made before; `manual` ones were asked for."""
+
+    MIGRATION = "migration"
+    ROLLBACK = "rollback"
+    MANUAL = "manual"
+    RESTORE = "restore"
+    FIX = "fix"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopiedColumn:
+    """A column whose values are in the backup. `ours`: a tenant column that tenantry made; `type` has no domain."""
+
+    name: str
+    type: str
+    ours: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SequenceValue:
+    """Where a sequence stood, not before the snapshot."""
+
+    sequence: Name
+    last_value: int
+    is_called: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableCopy:
+    """One table in a backup. `copy` is its copy's name in schema tenantry, empty in a dump; `leaves` are the relations
+    whose rows are its own: itself, or the partitions; `bytes` without indexes. `checksum` is that of the source, in
+    the snapshot. `ours`: a tenant table that tenantry made."""
+
+    table: Name
+    columns: tuple[CopiedColumn, ...]
+    copy: str = ""
+    leaves: tuple[Name, ...] = ()
+    sequences: tuple[SequenceValue, ...] = ()
+    rows: int = 0
+    checksum: str = ""
+    bytes: int = 0
+    ours: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backup:
+    """A backup as the journal has it. `bytes` is what it takes up, `folder` where a dump is. One that is not
+    `finished_at` is being made, or torn by a run that died. `problem` says what the last verification found."""
+
+    id: str
+    kind: BackupKind
+    reason: Reason
+    run: str
+    server_version: int
+    started_at: datetime
+    tables: tuple[TableCopy, ...] = field(default=())
+    bytes: int = 0
+    folder: Path | None = None
+    finished_at: datetime | None = None
+    verified_at: datetime | None = None
+    problem: str = ""
+
+    @property
+    def whole(self) -> bool:
+        """True where it can be restored, as far as is known."""
+        return self.finished_at is not None and not self.problem
+
+    @property
+    def rows(self) -> int:
+        return sum(copy.rows for copy in self.tables)
+
+
+def copy_name(backup: str, table: Name, taken: frozenset[str]) -> str:
+    """The name of a table's copy in schema tenantry: 63 bytes at most, and none of `taken`."""
+    name = shortened(f"{PREFIX}{backup}_{table.name}")
+    if name not in taken:
+        return name
+    return shortened(f"{PREFIX}{backup}_{table.name}_{'x' * 63}_{table.schema}")
