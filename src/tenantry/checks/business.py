@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import psycopg
 from psycopg import sql
 
-from tenantry.checks.check import ROW, Check, Fix, Ground, Offenders, Question, Rows
+from tenantry.checks.check import ROW, Check, Fix, Ground, Offenders, Question, Rows, column
 from tenantry.errors import UsageError, nearest
 from tenantry.model.correction import corrections
 from tenantry.model.finding import Family, Finding, Severity
@@ -60,12 +60,12 @@ def _problem(ground: Ground, rule: RulePart, table: Name) -> psycopg.Error | str
     """Why the rule cannot be asked or its fix be made, as the server says without running it."""
     asked: list[sql.Composable] = [_question(rule, table)]
     known = ground.live.tables[table]
-    for column, expression in _values(rule):
-        found = known.column(column)
+    for name, expression in _values(rule):
+        found = known.column(name)
         if found is None:
-            return f"there is no column {column}{nearest(column, [one.name for one in known.columns])}"
-        if found.generated or found.identity or column in known.primary_key:
-            return f"its fix cannot set the column {column}, which is generated or part of the primary key"
+            return f"there is no column {name}{nearest(name, [one.name for one in known.columns])}"
+        if found.generated or found.identity or name in known.primary_key:
+            return f"its fix cannot set the column {name}, which is generated or part of the primary key"
         asked.append(
             sql.SQL("SELECT CAST(({}) AS {}) FROM {} AS {}").format(expression, raw(found.type), table.identifier, ROW)
         )
@@ -95,32 +95,26 @@ def _question(rule: RulePart, table: Name) -> sql.Composed:
 
 
 def _values(rule: RulePart) -> tuple[tuple[str, sql.Composable], ...]:
-    return tuple((column, said_by(text)) for column, text in corrections(rule.fix)) if rule.fix is not None else ()
+    return tuple((name, said_by(text)) for name, text in corrections(rule.fix)) if rule.fix is not None else ()
 
 
 def _check(rule: RulePart, table: Name) -> Check:
-    question: Question
+    values = _values(rule)
+    question: Question = Rows(violates=sql.SQL("({})").format(said_by(rule.violates or "false")))
     if rule.query is not None:
-        question, broken = Offenders(query=said_by(rule.query)), ""
-    else:
-        question, broken = Rows(violates=sql.SQL("({})").format(said_by(rule.violates or "false"))), rule.violates
-    shows = (
-        ()
-        if broken is None
-        else tuple((column, sql.SQL("{}.{}").format(ROW, sql.Identifier(column))) for column, _ in _values(rule))
-    )
-    fix = Fix(values=_values(rule), why=f"the rule {rule.name} says so") if rule.fix is not None else None
+        question = Offenders(query=said_by(rule.query))
     return Check(
         name=rule.name, family=Family.BUSINESS, severity=Severity(rule.severity), table=table, subject=rule.name,
         message=f"{{rows}} of {table} against the rule {rule.name}", remedy=rule.remedy, question=question,
-        shows=shows, fix=fix,
+        shows=tuple((name, column(name)) for name, _ in values),
+        fix=Fix(values=values, why="the spec gives this rule a fix") if values else None,
     )  # fmt: skip
 
 
 def _awaited(ground: Ground, error: psycopg.Error) -> bool:
     """Whether what is missing is a tenant column that migrate will make."""
     missing = {owned.column for owned in ground.ownership.owned if not ground.has(owned.table, owned.column)}
-    return any(column in (error.diag.message_primary or "") for column in missing)
+    return any(name in (error.diag.message_primary or "") for name in missing)
 
 
 def _words(error: psycopg.Error) -> str:

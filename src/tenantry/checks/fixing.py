@@ -1,0 +1,251 @@
+"""Makes repairs: batch by batch, under lock, with the images of every row in the same transaction."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import errors, sql
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
+from tenacity.nap import sleep_using_event
+
+from tenantry.checks.business import search_path
+from tenantry.checks.check import Ground
+from tenantry.checks.repair import THESE, Carried, Image, Repair, image_of, unchanged_images
+from tenantry.errors import Interrupted
+from tenantry.execution.batch import PASSING
+from tenantry.execution.preflight.source import acts
+from tenantry.model.name import Name
+from tenantry.postgres.fixes import FixJournal
+from tenantry.steps.fill import FILLING_NOW
+
+ROWS = 1000
+"""Rows that a transaction corrects at most."""
+PAGES = 1024
+"""Pages in which a statement looks for them."""
+REFUSALS = 20
+"""Rows that the database may refuse to have corrected before a repair is given up."""
+DEEPEST = 8
+"""How far rows are followed that foreign keys carry along."""
+REFUSED_ROW = (psycopg.IntegrityError, psycopg.DataError, psycopg.ProgrammingError, psycopg.NotSupportedError,
+               psycopg.InternalError, errors.RaiseException)  # fmt: skip
+
+Result = TypeVar("Result")
+
+
+@dataclass(slots=True, kw_only=True)
+class Repaired:
+    """What a repair has come to: rows corrected, `left` still wrong, and why the database or we refused some."""
+
+    repair: Repair
+    fixed: int = 0
+    left: int = 0
+    refusals: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(slots=True, kw_only=True)
+class Fixer:
+    """Makes repairs over one connection, which holds the run lock.
+
+    `timeout` and `patience` in seconds: how long a lock is waited for, and how long rows that others hold are come back
+    for. `force` goes on where triggers of the user's would run whose work a later undo could not take back.
+    """
+
+    ground: Ground
+    connection: psycopg.Connection[Any]
+    run: str
+    timeout: float = 2.0
+    patience: float = 20.0
+    force: bool = False
+    rows: int = ROWS
+    stop: threading.Event = field(default_factory=threading.Event)
+    tell: Callable[[Name, int], None] = lambda table, rows: None
+
+    def make(self, repair: Repair) -> Repaired:
+        """Correct all rows that can be. Raises Interrupted after a stop: what is done stays, with its images."""
+        done = Repaired(repair=repair)
+        problem = self.problem(repair)
+        if problem is not None:
+            done.refusals[problem] += 1
+            done.left = self.count(repair)
+            return done
+        journal = FixJournal(self.connection)
+        columns = [name for name, _ in repair.values]
+        along = self.carried(repair.image, repair.table, columns, THESE) or []
+        noted = [(repair.name, repair.table, repair.image, repair.why)]
+        noted += [
+            (f"{repair.name}, carried along", table, one.image, "by a foreign key's ON UPDATE") for table, one in along
+        ]
+        fixes = [
+            journal.add(run=self.run, name=name, table=table, keys=image.keys, filling=repair.filling, why=why)
+            for name, table, image, why in noted
+        ]
+        carried = [(fix, one) for fix, (_, one) in zip(fixes[1:], along, strict=True)]
+        try:
+            _Batches(fixer=self, repair=repair, fix=fixes[0], carried=carried, done=done).all()
+        finally:
+            if not (self.connection.closed or self.connection.broken):
+                for fix in fixes:
+                    journal.forget_empty(fix)
+        return done
+
+    def problem(self, repair: Repair) -> str | None:
+        """Why the repair is not safe: what an undo could not take back."""
+        if self.carried(repair.image, repair.table, [name for name, _ in repair.values], THESE) is None:
+            return "a foreign key would carry along rows of a table without a primary key"
+        for name in () if self.force else dict.fromkeys((repair.table, *repair.relations)):
+            known = self.ground.schema.tables.get(name)
+            for trigger in known.triggers if known is not None else ():
+                if trigger.enabled == "D" or "UPDATE" not in trigger.events:
+                    continue
+                if not trigger.before or acts(trigger.source, row=trigger.row) is not None:
+                    return f"the trigger {trigger.name} on {name} would run, and may write elsewhere (--force lets it)"
+        return None
+
+    def carried(
+        self, image: Image, table: Name, columns: Sequence[str], rows: sql.Composable, depth: int = 0
+    ) -> list[tuple[Name, Carried]] | None:
+        """What foreign keys carry along when `columns` of `rows` change; None where a table has no primary key."""
+        found: list[tuple[Name, Carried]] = []
+        for child, hop in FixJournal(self.connection).cascades(table, columns) if depth < DEEPEST else ():
+            below = image_of(self.ground.live, child)
+            if below is None:
+                return None
+            one = Carried.by(hop, image.target, rows, below)
+            pairs = zip(hop.columns, hop.parent_columns, strict=True)
+            deeper = self.carried(
+                below, child, [here for here, there in pairs if there in columns], one.rows, depth + 1
+            )
+            if deeper is None:
+                return None
+            found += [(child, one), *deeper]
+        return found
+
+    def count(self, repair: Repair) -> int:
+        """The rows that are still to be repaired."""
+        with self.transaction(repair) as cursor:
+            row = cursor.execute(repair.count()).fetchone()
+        return int(row[0]) if row is not None else 0
+
+    @contextmanager
+    def transaction(self, repair: Repair) -> Iterator[psycopg.RawCursor[Any]]:
+        """A transaction with the settings that a repair needs: the names as the application's triggers know them, and
+        keys looked at when all rows are as they are to be."""
+        with self.connection.transaction():
+            cursor = psycopg.RawCursor(self.connection)
+            cursor.execute(search_path(self.ground.spec.schemas))
+            cursor.execute("SELECT pg_catalog.set_config('lock_timeout', $1, true)", [f"{self.timeout * 1000:.0f}ms"])
+            cursor.execute("SET CONSTRAINTS ALL DEFERRED")
+            if repair.filling:
+                cursor.execute(FILLING_NOW)
+            yield cursor
+
+    def patiently(self, action: Callable[[], Result]) -> Result:
+        """Try again after a deadlock, or a lock that was not to be had, with growing pauses. Raises Interrupted."""
+
+        def halt(_: RetryCallState) -> None:
+            self.halt()
+
+        retrying = Retrying(
+            retry=retry_if_exception_type(PASSING), stop=stop_after_delay(self.patience), reraise=True,
+            wait=wait_exponential_jitter(initial=0.05, max=2.0, jitter=0.1), sleep=sleep_using_event(self.stop),
+            before_sleep=halt,
+        )  # fmt: skip
+        return retrying(action)
+
+    def halt(self) -> None:
+        """Raises Interrupted where a stop was asked for."""
+        if self.stop.is_set():
+            raise Interrupted(
+                "Stopped between two batches", remedy="Run the same command again: it fixes what is left."
+            )
+
+
+@dataclass(slots=True, kw_only=True)
+class _Batches:
+    """The batches of one repair."""
+
+    fixer: Fixer
+    repair: Repair
+    fix: int
+    carried: Sequence[tuple[int, Carried]]
+    done: Repaired
+
+    def all(self) -> None:
+        """Pass over the table until nothing is left that can be corrected; come back for rows that others hold."""
+        deadline, pause = time.monotonic() + self.fixer.patience, 0.1
+        while True:
+            self.done.refusals.clear()
+            before = self.done.fixed
+            for relation in self.repair.relations:
+                self._relation(relation)
+            self.done.left = self.fixer.count(self.repair)
+            if self.done.fixed > before:
+                continue
+            if self.done.left <= self.done.refusals.total() or self._given_up or time.monotonic() > deadline:
+                return
+            self.fixer.stop.wait(pause)
+            self.fixer.halt()
+            pause = min(pause * 2, 2.0)
+
+    @property
+    def _given_up(self) -> bool:
+        return self.done.refusals.total() >= REFUSALS
+
+    def _relation(self, relation: Name) -> None:
+        query = sql.SQL("SELECT pg_catalog.pg_relation_size({}) / pg_catalog.current_setting('block_size')::int")
+        row = self.fixer.connection.execute(query.format(relation.oid)).fetchone()
+        pages = int(row[0]) if row is not None and row[0] is not None else 0
+        for first in range(0, pages, PAGES):
+            limits = [f"({first},0)", f"({first + PAGES},0)", self.fixer.rows]
+            more = True
+            while more and not self._given_up:
+                self.fixer.halt()
+                found, fixed = self._batch(relation, self.repair.lock(relation), limits)
+                # Rows that are locked and not corrected would be found again and again; they wait for the next pass.
+                more = found >= self.fixer.rows and fixed > 0
+
+    def _batch(self, relation: Name, lock: sql.Composed, parameters: list[Any]) -> tuple[int, int]:
+        """One transaction; returns how many rows it has found and how many corrected. Where the database refuses it,
+        its halves are tried, so that one row does not keep the others."""
+        addresses: list[str] = []
+
+        def once() -> int:
+            addresses.clear()
+            with self.fixer.transaction(self.repair) as cursor:
+                addresses.extend(address for (address,) in cursor.execute(lock, parameters))
+                return self._change(cursor, relation, addresses) if addresses else 0
+
+        try:
+            fixed = self.fixer.patiently(once)
+        except REFUSED_ROW as error:
+            return len(addresses), self._halves(relation, addresses, error)
+        self.done.fixed += fixed
+        self.fixer.tell(relation, fixed)
+        return len(addresses), fixed
+
+    def _change(self, cursor: psycopg.RawCursor[Any], relation: Name, addresses: Sequence[str]) -> int:
+        parameters = [list(addresses), self.fix, relation.identifier.as_string(None)]
+        for fix, one in self.carried:
+            cursor.execute(one.before(), [list(addresses), fix, parameters[2]])
+        fixed = cursor.execute(self.repair.change(), parameters).rowcount
+        for fix, one in self.carried:
+            cursor.execute(one.after(), [fix])
+            cursor.execute(unchanged_images(), [fix])
+        return fixed
+
+    def _halves(self, relation: Name, addresses: list[str], error: psycopg.Error) -> int:
+        if len(addresses) <= 1 or self._given_up:
+            said = (error.diag.message_primary or str(error)).splitlines()[0]
+            self.done.refusals[f"the database refuses: {said}"] += 1
+            return 0
+        middle, fixed = len(addresses) // 2, 0
+        for half in (addresses[:middle], addresses[middle:]):
+            fixed += self._batch(relation, self.repair.lock_these(relation), [half])[1]
+        return fixed
