@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from tenantry.checks.check import FamilyOf
+from tenantry.checks.completeness import completeness
+from tenantry.checks.references import references
+from tenantry.checks.structure import structure
 from tenantry.model.finding import Family
 
-VALIDATION: tuple[tuple[Family, FamilyOf], ...] = ()
+VALIDATION: tuple[tuple[Family, FamilyOf], ...] = (
+    (Family.STRUCTURE, structure),
+    (Family.COMPLETENESS, completeness),
+    (Family.REFERENCES, references),
+)
 """Is the migration in force, and is every row in its tenant?"""

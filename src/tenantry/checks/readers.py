@@ -24,6 +24,12 @@ SETTINGS = sql.SQL(
 """Hash joins over millions of rows, in few sessions. Who waits to read a table keeps only those waiting who want it
 for themselves."""
 
+
+def search_path(schemas: Sequence[str]) -> sql.Composed:
+    """The spec's own conditions name tables as its application does; what is PostgreSQL's comes first."""
+    return sql.SQL("SET search_path = {}").format(sql.SQL(", ").join(map(sql.Identifier, ("pg_catalog", *schemas))))
+
+
 Session: TypeAlias = psycopg.Connection[Any]
 Work: TypeAlias = Callable[[Session], None]
 
@@ -72,6 +78,7 @@ class Readers:
             for number in range(workers):
                 session = stack.enter_context(ground.session(f"{purpose} {number + 1}"))
                 session.execute(SETTINGS)
+                session.execute(search_path(ground.spec.schemas))
                 stop.also(session)
                 free.put(session)
             yield cls(free, workers, stop)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tenantry import __version__
-from tenantry.cli import demo, discover, housekeeping, migrate, plan, rollback, sample, status, tenants
+from tenantry.cli import demo, discover, housekeeping, migrate, plan, rollback, sample, status, tenants, validate
 from tenantry.cli.frame import run
 from tenantry.cli.options import (
     SPEC,
@@ -72,6 +72,7 @@ register(app, "sample", sample.sample, run, without=SPEC)
 register(app, "discover", discover.discover, run, without=SPEC)
 register(app, "plan", plan.plan, run)
 register(app, "migrate", migrate.migrate, run, reports=True)
+register(app, "validate", validate.validate, run, reports=True)
 register(app, "rollback", rollback.rollback, run, without=SPEC, reports=True)
 register(app, "status", status.status, run)
 group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, add and rename tenants.")

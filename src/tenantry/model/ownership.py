@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from tenantry.model.name import Name
+from tenantry.model.schema import ForeignKey
 from tenantry.model.spec import Orphans
 
 
@@ -123,6 +124,8 @@ class Ownership:
     shared: tuple[Name, ...] = ()
     undecided: Mapping[Name, str] = field(default_factory=dict)
     heirs: Mapping[Name, Name] = field(default_factory=dict)
+    references: tuple[tuple[Name, ForeignKey], ...] = ()
+    """The spec's own references: where from, and the key that the database does not declare."""
 
     @property
     def owned(self) -> Iterator[Owned]:

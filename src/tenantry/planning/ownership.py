@@ -314,6 +314,7 @@ class _Resolver:
             components=replace(derivation, owned=owned).components(),
             shared=tuple(sorted(name for name, part in self.parts.items() if part.shared)),
             undecided=undecided, heirs={name: root for name, root in self.heirs.items() if root in owned},
+            references=tuple(self.references),
         )  # fmt: skip
 
     def _all_owned(self) -> dict[Name, Owned]:

@@ -1,0 +1,128 @@
+"""Completeness: has every row a tenant that exists, and how are the rows spread over the tenants?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from psycopg import sql
+
+from tenantry.checks.check import Check, Ground, Rows, column
+from tenantry.model.distribution import Distribution
+from tenantry.model.finding import Family, Finding, Severity
+from tenantry.model.name import Name, quoted
+from tenantry.model.plan import Phase
+from tenantry.planning.ground import Unit
+
+
+def completeness(ground: Ground) -> Iterator[Check | Finding]:
+    """Rows without a tenant, and rows whose tenant there is not."""
+    yield from _tenant_table(ground)
+    for unit in ground.planning.units():
+        if ground.wants(unit.name) and ground.has(unit.name, unit.owned.column):
+            if not unit.owned.mixed:
+                yield _without(ground, unit)
+            yield from _unknown(ground, unit)
+
+
+def _tenant_table(ground: Ground) -> Iterator[Finding]:
+    tenant = ground.ownership.tenant
+    if not ground.has(tenant.name) and not tenant.create:
+        yield Finding(
+            name="tenant-table-missing", family=Family.COMPLETENESS, severity=Severity.ERROR, table=tenant.name,
+            message=f"There is no tenant table {tenant.name}",
+            remedy="Name it in the spec, or set create = true to have it made.",
+        )  # fmt: skip
+
+
+def _without(ground: Ground, unit: Unit) -> Check:
+    """Until contract, a parent whose owner shows only in its children may wait for the first of them."""
+    waiting = unit.owned.late and not ground.reached(Phase.CONTRACT)
+    return Check(
+        name="rows-without-tenant", family=Family.COMPLETENESS, table=unit.name,
+        severity=Severity.WARNING if waiting else Severity.ERROR,
+        message=f"{{rows}} of {unit.name} without a tenant",
+        remedy="They get one with the first row that refers to them."
+        if waiting
+        else "`tenantry migrate` gives each the tenant that its paths lead to; what none reaches needs `orphans` in the"
+        " spec.",
+        question=Rows(violates=sql.SQL("{} IS NULL").format(column(unit.owned.column))),
+    )  # fmt: skip
+
+
+def _unknown(ground: Ground, unit: Unit) -> Iterator[Check]:
+    tenant = ground.ownership.tenant
+    if not ground.has(tenant.name, tenant.key):
+        return
+    known = sql.SQL("{own} NOT IN (SELECT tenant.{key} FROM {table} AS tenant WHERE tenant.{key} IS NOT NULL)")
+    own = column(unit.owned.column)
+    yield Check(
+        name="tenant-unknown", family=Family.COMPLETENESS, table=unit.name,
+        message=f"{{rows}} of {unit.name} with a tenant that is not in {tenant.name}",
+        remedy=f"Add the tenant, or give the rows another one in {quoted(unit.owned.column)}.",
+        shows=((unit.owned.column, own),),
+        question=Rows(
+            violates=known.format(own=own, key=sql.Identifier(tenant.key), table=tenant.name.identifier)
+        ),
+    )  # fmt: skip
+
+
+# --- the spread
+
+
+def slugs(ground: Ground) -> Mapping[str, str]:
+    """The slug of every tenant by its key as text; the key itself where there is no slug."""
+    tenant = ground.ownership.tenant
+    if not ground.has(tenant.name, tenant.key):
+        return {}
+    shown = tenant.slug if ground.has(tenant.name, tenant.slug) else tenant.key
+    query = sql.SQL("SELECT t.{}::text, t.{}::text FROM {} AS t").format(
+        sql.Identifier(tenant.key), sql.Identifier(shown), tenant.name.identifier
+    )
+    return {key: slug if slug is not None else key for key, slug in ground.connection.execute(query) if key is not None}
+
+
+def distributions(
+    ground: Ground, rows: Mapping[Name, Mapping[str | None, int]], known: Mapping[str, str]
+) -> tuple[Distribution, ...]:
+    """Of every unit of an owned table that has its tenant column."""
+    return tuple(
+        Distribution.of(unit.name, rows[unit.name], known)
+        for unit in ground.planning.units()
+        if unit.name in rows and ground.has(unit.name, unit.owned.column)
+    )
+
+
+def spread(ground: Ground, found: Sequence[Distribution], known: Mapping[str, str]) -> Iterator[Finding]:
+    """Tables that belong nearly whole to one of several tenants, and tenants that have no row anywhere."""
+    limit = ground.spec.limits.largest_share
+    chosen = "largest_share" in ground.spec.limits.model_fields_set
+    several = len(known) > 1
+    for one in found:
+        if several and one.tenants and one.share > limit:
+            yield Finding(
+                name="largest-share", family=Family.COMPLETENESS, table=one.table,
+                severity=Severity.WARNING if chosen else Severity.INFO,
+                message=f"{one.share:.0%} of the rows of {one.table} belong to one tenant, {one.largest[0][0]!r}",
+                remedy="Nothing, if it is so; [limits] largest_share says what is too much.",
+                samples=tuple({"tenant": slug, "rows": count} for slug, count in one.largest[: ground.samples]),
+            )  # fmt: skip
+
+
+def empty_tenants(
+    ground: Ground, rows: Mapping[Name, Mapping[str | None, int]], known: Mapping[str, str]
+) -> Iterator[Finding]:
+    """Tenants without a row in any owned table."""
+    if ground.tables is not None or not rows:
+        return
+    used = {key for counts in rows.values() for key in counts}
+    empty = [slug for key, slug in sorted(known.items(), key=lambda item: item[1]) if key not in used]
+    reserved = {ground.ownership.tenant.quarantine, ground.ownership.tenant.default}
+    empty = [slug for slug in empty if slug not in reserved]
+    if empty:
+        yield Finding(
+            name="empty-tenants", family=Family.COMPLETENESS, severity=Severity.INFO, count=len(empty),
+            table=ground.ownership.tenant.name,
+            message=f"{len(empty)} of {len(known)} tenants have no row in any table",
+            remedy="Nothing, if they are new.",
+            samples=tuple({"tenant": slug} for slug in empty[: ground.samples]),
+        )  # fmt: skip

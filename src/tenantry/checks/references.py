@@ -1,0 +1,250 @@
+"""References: does every row point at a row that is there, and at one of its own tenant, along every path?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import networkx as nx
+from psycopg import sql
+
+from tenantry.checks.check import PARENT, ROW, Check, Ground, Offenders, Reference, column, missing
+from tenantry.checks.scan import plainly
+from tenantry.model.finding import Family, Finding, Severity
+from tenantry.model.name import Name, quoted
+from tenantry.model.ownership import Hop, Owned, Path
+from tenantry.model.schema import ForeignKey, Table
+from tenantry.steps.derivation import equal
+
+
+def references(ground: Ground) -> Iterator[Check | Finding]:
+    """Every foreign key, declared or named by the spec, and every derivation path."""
+    for table, path, label in _paths(ground):
+        if all(hop.unique for hop in path.hops):
+            yield from _joined(ground, table, path, label)
+        else:
+            yield from _searched(ground, table, path, label)
+    for known in ground.schema.tables.values():
+        if ground.wants(known.name) and ground.has(known.name):
+            yield from _not_valid(known)
+            yield from _cycles(ground, known)
+    yield from _circles(ground)
+
+
+# --- which
+
+
+def _paths(ground: Ground) -> Iterator[tuple[Name, Path, str]]:
+    """What can be followed from a table, each once: where from, along which columns, and what it is called."""
+    found: dict[tuple[Name, tuple[tuple[tuple[str, ...], Name], ...]], tuple[Name, Path, str]] = {}
+    for table, path, label in _all_paths(ground):
+        steps = tuple((hop.columns, hop.parent) for hop in path.hops)
+        if ground.wants(table) and _there(ground, table, path):
+            found.setdefault((table, steps), (table, path, label))
+    yield from found.values()
+
+
+def _all_paths(ground: Ground) -> Iterator[tuple[Name, Path, str]]:
+    for table in ground.schema.tables.values():
+        for key in table.foreign_keys:
+            if not key.inherited:
+                yield table.name, Path(hops=(_hop(key),)), f"the foreign key {quoted(key.name)}"
+    for name, key in ground.ownership.references:
+        path = Path(hops=(_hop(key),))
+        yield name, replace(path, hops=(replace(path.hops[0], unique=_unique(ground, key)),)), "the spec's reference"
+    for unit in ground.planning.units():
+        for path in unit.owned.paths:
+            if not (unit.owned.given and path.columns == (unit.owned.column,) and len(path.hops) == 1):
+                yield unit.name, path, "the path"
+
+
+def _hop(key: ForeignKey) -> Hop:
+    operators = key.operators or (("pg_catalog", "="),) * len(key.columns)
+    return Hop(columns=key.columns, parent=key.parent, parent_columns=key.parent_columns, operators=operators)
+
+
+def _unique(ground: Ground, key: ForeignKey) -> bool:
+    parent = ground.schema.tables.get(key.parent)
+    return parent is not None and any(
+        set(unique.columns) == set(key.parent_columns) and not unique.partial for unique in parent.uniques
+    )
+
+
+def _there(ground: Ground, table: Name, path: Path) -> bool:
+    at = table
+    for hop in path.hops:
+        if not (ground.has(at, *hop.columns) and ground.has(hop.parent, *hop.parent_columns)):
+            return False
+        at = hop.parent
+    return True
+
+
+# --- rows
+
+
+def _joined(ground: Ground, table: Name, path: Path, label: str) -> Iterator[Check]:
+    columns, owned = ", ".join(map(quoted, path.columns)), ground.ownership.of(table)
+    # Whether a row's tenant exists is a matter of completeness.
+    names_tenant = owned is not None and path.columns == (owned.column,)
+    if len(path.hops) == 1 and not names_tenant:
+        yield Check(
+            name="dangling-reference", family=Family.REFERENCES, table=table, subject=str(path),
+            message=f"{{rows}} of {table} whose ({columns}) is not in {path.target} ({label})",
+            remedy="Correct the reference, or add the row that it names.",
+            shows=tuple((name, column(name)) for name in path.columns),
+            question=Reference(path=path, violates=_dangling(path.hops[0])),
+        )  # fmt: skip
+    yield from _agreement(ground, table, path, label)
+
+
+def _dangling(hop: Hop) -> sql.Composed:
+    given = [sql.SQL("{} IS NOT NULL").format(column(name)) for name in hop.columns]
+    return sql.SQL(" AND ").join([*given, missing(hop)])
+
+
+def _agreement(ground: Ground, table: Name, path: Path, label: str) -> Iterator[Check]:
+    """The row's tenant is that of the row at the path's end, unless that one is shared."""
+    owned, theirs = ground.ownership.of(table), _tenant_at_end(ground, path)
+    if owned is None or theirs is None or not ground.has(table, owned.column) or path.columns == (owned.column,):
+        return
+    own, there = column(owned.column), column(theirs, PARENT)
+    yield Check(
+        name="tenant-differs", family=Family.REFERENCES, table=table, subject=str(path),
+        message=f"{{rows}} of {table} in another tenant than the row of {path.target} that ({label}"
+        f" {' > '.join(', '.join(hop.columns) for hop in path.hops)}) leads to",
+        remedy="`tenantry validate --fix-issues` gives a row the tenant that its paths agree on; else correct the"
+        " reference.",
+        shows=(
+            *((name, column(name)) for name in path.columns),
+            (owned.column, own), (f"{path.target.name}.{theirs}", there),
+        ),
+        question=Reference(path=path, violates=_differs(owned, own, there)),
+    )  # fmt: skip
+
+
+def _differs(owned: Owned, own: sql.Composable, there: sql.Composable) -> sql.Composed:
+    """A row without a tenant is a matter of completeness; in a mixed table it would be seen by all."""
+    operator = "{there} IS NOT NULL AND {own} IS DISTINCT FROM {there}" if owned.mixed else "{own} <> {there}"
+    return sql.SQL(operator).format(own=own, there=there)
+
+
+def _tenant_at_end(ground: Ground, path: Path) -> str | None:
+    """The column that holds the tenant in the last table; None where it has none, or none yet."""
+    tenant, parent = ground.ownership.tenant, ground.ownership.of(path.target)
+    if path.target == tenant.name:
+        return tenant.key if ground.has(tenant.name, tenant.key) else None
+    return parent.column if parent is not None and ground.has(path.target, parent.column) else None
+
+
+def _searched(ground: Ground, table: Name, path: Path, label: str) -> Iterator[Check]:
+    """Of the several rows that it can meet, one must be of the row's own tenant, or shared."""
+    owned, theirs = ground.ownership.of(table), _tenant_at_end(ground, path)
+    agree: sql.Composable = sql.SQL("")
+    if owned is not None and theirs is not None and ground.has(table, owned.column):
+        parent = ground.ownership.of(path.target)
+        same = sql.SQL("{} = {}").format(column(owned.column), column(theirs, PARENT))
+        if parent is not None and parent.mixed:
+            same = sql.SQL("({} OR {} IS NULL)").format(same, column(theirs, PARENT))
+        agree = sql.SQL(" AND ({} IS NULL OR {})").format(column(owned.column), same)
+    given = [sql.SQL("{} IS NOT NULL").format(column(name)) for name in path.columns]
+    shown = dict.fromkeys((*ground.schema.tables[table].primary_key, *path.columns))
+    yield Check(
+        name="dangling-reference", family=Family.REFERENCES, table=table, subject=str(path),
+        message=f"{{rows}} of {table} whose ({', '.join(map(quoted, path.columns))}) is not in {path.target}"
+        + (", or only in another tenant" if agree.as_string(None) else "") + f" ({label})",
+        remedy="Correct the reference, or add the row that it names.",
+        question=Offenders(
+            query=sql.SQL("SELECT {} FROM {} AS t WHERE {} AND NOT EXISTS (SELECT {}{})").format(
+                sql.SQL(", ").join(column(name) for name in shown), plainly(table, ground.live),
+                sql.SQL(" AND ").join(given), _chain(ground, path), agree,
+            )
+        ),
+    )  # fmt: skip
+
+
+def _chain(ground: Ground, path: Path) -> sql.Composed:
+    """FROM and WHERE of the rows along a path."""
+    found, conditions, at = [], [], ROW
+    for number, hop in enumerate(path.hops, start=1):
+        alias = PARENT if number == len(path.hops) else sql.Identifier(f"h{number}")
+        found.append(sql.SQL("{} AS {}").format(plainly(hop.parent, ground.live), alias))
+        conditions.append(equal(alias, hop.parent_columns, at, hop.columns, hop.operators))
+        at = alias
+    return sql.SQL("FROM {} WHERE {}").format(sql.SQL(", ").join(found), sql.SQL(" AND ").join(conditions))
+
+
+# --- keys
+
+
+def _not_valid(table: Table) -> Iterator[Finding]:
+    for key in table.foreign_keys:
+        if not key.validated and key.declared:
+            yield Finding(
+                name="foreign-key-not-valid", family=Family.REFERENCES, severity=Severity.WARNING, table=table.name,
+                message=f"The foreign key {quoted(key.name)} of {table.name} to {key.parent} has not been validated",
+                remedy=f"ALTER TABLE {table.name} VALIDATE CONSTRAINT {quoted(key.name)}.",
+            )  # fmt: skip
+
+
+# --- circles
+
+
+def _cycles(ground: Ground, table: Table) -> Iterator[Check]:
+    """Rows of a table that refers to itself: who follows the references must not come back."""
+    keys = [*table.foreign_keys, *(key for name, key in ground.ownership.references if name == table.name)]
+    for key in keys:
+        if key.parent == table.name and ground.has(table.name, *key.columns, *key.parent_columns):
+            yield Check(
+                name="reference-cycle", family=Family.REFERENCES, table=table.name, subject=key.name,
+                message=f"{{rows}} of {table.name} whose ({', '.join(map(quoted, key.columns))}) lead back to the row"
+                " itself, one for each circle",
+                remedy="Set one reference of the circle to NULL, or to another row.",
+                question=Offenders(query=_circling(ground, table, key)),
+            )  # fmt: skip
+
+
+def _circling(ground: Ground, table: Table, key: ForeignKey) -> sql.Composed:
+    """A circle is found from its least row: whose reference goes up, and from where the walk never goes below it. So
+    references that all go down, as those of numbered rows do, cost one scan."""
+    source, shown = plainly(table.name, ground.live), table.primary_key or key.parent_columns
+    plain = all(schema == "pg_catalog" for schema, _ in key.operators)
+
+    def values(columns: tuple[str, ...], alias: str) -> sql.Composed:
+        form = "{}.{}" if plain else '{}.{}::text COLLATE "C"'
+        return sql.SQL(", ").join(sql.SQL(form).format(sql.Identifier(alias), sql.Identifier(name)) for name in columns)
+
+    start, at = (
+        tuple(f"{word}{number}" for number, _ in enumerate(key.columns)) for word in ("start", "at")
+    )  # fmt: skip
+    names = sql.SQL(", ").join(map(sql.Identifier, (*start, *at)))
+    return sql.SQL(
+        "WITH RECURSIVE walk ({names}) AS ("
+        "SELECT {own}, {theirs} FROM {source} AS t WHERE ROW({theirs}) >= ROW({own})"
+        " UNION SELECT {begun}, {theirs} FROM walk AS w JOIN {source} AS t ON {met}"
+        " WHERE ROW({there}) > ROW({begun}) AND ROW({theirs}) >= ROW({begun}))"
+        " SELECT {shown} FROM {source} AS t WHERE EXISTS (SELECT FROM walk AS w"
+        " WHERE ROW({there}) = ROW({begun}) AND ROW({own}) = ROW({begun}))"
+    ).format(
+        names=names, own=values(key.parent_columns, "t"), theirs=values(key.columns, "t"), source=source,
+        begun=sql.SQL(", ").join(sql.Identifier("w", name) for name in start),
+        there=sql.SQL(", ").join(sql.Identifier("w", name) for name in at),
+        met=sql.SQL("ROW({}) = ROW({})").format(
+            values(key.parent_columns, "t"), sql.SQL(", ").join(sql.Identifier("w", name) for name in at)
+        ),
+        shown=sql.SQL(", ").join(column(name) for name in dict.fromkeys((*shown, *key.columns))),
+    )  # fmt: skip
+
+
+def _circles(ground: Ground) -> Iterator[Finding]:
+    """Tables that refer to each other in a circle: no fault, but rows of them cannot be written one after the other."""
+    graph: nx.DiGraph[Name] = nx.DiGraph()
+    for table in ground.schema.tables.values():
+        graph.add_edges_from((table.name, key.parent) for key in table.foreign_keys if key.parent != table.name)
+    for circle in nx.strongly_connected_components(graph):
+        if len(circle) > 1 and any(ground.wants(name) for name in circle):
+            names = sorted(circle)
+            yield Finding(
+                name="circular-foreign-keys", family=Family.REFERENCES, severity=Severity.INFO, table=names[0],
+                message=f"Foreign keys go in a circle between {', '.join(map(str, names))}",
+                remedy="Nothing, if it is meant; deferrable keys let such rows be written in any order.",
+            )  # fmt: skip

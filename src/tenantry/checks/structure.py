@@ -1,0 +1,129 @@
+"""Structure: is every step of the plan in force, as tenantry made it?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from tenantry.checks.check import Check, Ground
+from tenantry.checks.objects import object_of
+from tenantry.execution.survey import altered, definitions, in_force
+from tenantry.model.finding import Family, Finding, Severity
+from tenantry.model.name import Name
+from tenantry.model.plan import Phase
+from tenantry.postgres.queries import read_queries
+from tenantry.steps import LegacySightEnded, RowSecurity, Step, TenantColumn, TenantRow, from_json
+
+_QUERIES = read_queries(Path(__file__).with_name("sql") / "structure.sql")
+_AGAIN = "`tenantry migrate` makes it again."
+
+
+def structure(ground: Ground) -> Iterator[Check | Finding]:
+    """Each object of ours that is not there, or not as we made it, by its name; each phase that is not complete."""
+    ground.looking("the steps that are in force")
+    steps = [step for step in ground.plan.steps if ground.wants(step.table)]
+    done = in_force(ground.connection, steps, ground.entries, exact=False)
+    made = {key for key, entry in ground.entries.items() if entry.state == "done"}
+    missing = [step for step in steps if step.key not in done]
+    yield from _undecided(ground)
+    yield from _types(ground)
+    yield from _missing(ground, [step for step in missing if step.key in made])
+    for phase in Phase:
+        yield from _pending(ground, phase, steps, [step for step in missing if step.key not in made])
+    yield from _altered(ground, done)
+
+
+def _error(name: str, message: str, remedy: str, table: Name, family: Family = Family.STRUCTURE) -> Finding:
+    return Finding(name=name, family=family, severity=Severity.ERROR, message=message, remedy=remedy, table=table)
+
+
+def _undecided(ground: Ground) -> Iterator[Finding]:
+    for table, reason in sorted(ground.ownership.undecided.items()):
+        if ground.wants(table):
+            yield Finding(
+                name="undecided", family=Family.STRUCTURE, severity=Severity.WARNING, table=table,
+                message=f"{table} is undecided: {reason}",
+                remedy="Give it paths, children, assign, or shared = true in the spec.",
+            )  # fmt: skip
+
+
+def _types(ground: Ground) -> Iterator[Finding]:
+    """Each relation's tenant column has the type of the tenant key."""
+    wanted = ground.ownership.tenant.type
+    for unit in ground.planning.units():
+        for table in unit.all if ground.wants(unit.name) else ():
+            column = ground.live.tables[table.name].column(unit.owned.column) if ground.has(table.name) else None
+            if column is not None and column.base_type != wanted:
+                yield _error(
+                    "tenant-column-type",
+                    f"{table.name}.{column.name} is of type {column.type}, the tenant key of type {wanted}",
+                    "Give it the type of the tenant key again.",
+                    table.name,
+                )
+
+
+def _missing(ground: Ground, missing: list[Step]) -> Iterator[Finding]:
+    """What tenantry made and is gone. Where a tenant column is gone, so is all that stood on it."""
+    bare = {step.table for step in missing if isinstance(step, TenantColumn)}
+    for step in missing:
+        if step.table in bare and not isinstance(step, TenantColumn):
+            continue
+        if isinstance(step, TenantRow):
+            yield _error("tenant-gone", f"{object_of(step)} is gone", _AGAIN, step.table, Family.COMPLETENESS)
+            continue
+        detail = _security(ground, step) if isinstance(step, RowSecurity | LegacySightEnded) else ""
+        yield _error("not-in-force", f"{object_of(step)} is not in force{detail}", _AGAIN, step.table)
+
+
+def _security(ground: Ground, step: RowSecurity | LegacySightEnded) -> str:
+    """What is wrong with a table's row security, by name."""
+    names = (step if isinstance(step, RowSecurity) else step.security).names
+    row = ground.connection.execute(_QUERIES["security"], {"table": step.table.identifier.as_string(None)}).fetchone()
+    if row is None:
+        return ": there is no such table"
+    enabled, forced, policies = row
+    wrong = [*([] if enabled else ["it is disabled"]), *([] if forced else ["it is not forced"])]
+    wrong += [f"the policy {name} is missing" for name in names if name not in policies]
+    return ": " + ", ".join(wrong) if wrong else ""
+
+
+def _pending(ground: Ground, phase: Phase, steps: list[Step], missing: list[Step]) -> Iterator[Finding]:
+    """A phase of which steps have never been applied."""
+    whole = [step for step in steps if step.phase is phase]
+    pending = [step for step in missing if step.phase is phase]
+    if not pending:
+        return
+    begun = ground.reached(phase)
+    if phase is Phase.CONTRACT and not begun:
+        severity = Severity.INFO
+    else:
+        severity = Severity.WARNING if ground.reached(Phase.EXPAND) else Severity.ERROR
+    yield Finding(
+        name="phase-pending", family=Family.STRUCTURE, severity=severity, count=len(pending),
+        message=f"The phase {phase} is not {'complete' if begun else 'in force'}:"
+        f" {len(pending)} of its {len(whole)} steps have not been applied",
+        remedy=f"`tenantry migrate --until {phase}` applies them.",
+        samples=tuple({"table": str(step.table), "step": step.title} for step in pending[: ground.samples]),
+    )  # fmt: skip
+
+
+def _altered(ground: Ground, done: frozenset[str]) -> Iterator[Finding]:
+    """Objects of ours that somebody has changed: those of the journal, whatever the spec says by now."""
+    changed = [from_json(ground.entries[key].value) for key in altered(ground.connection, ground.entries)]
+    changed = [step for step in changed if step.key in done and ground.wants(step.table)]
+    now = definitions(ground.connection, changed)
+    for step in changed:
+        was, found = ground.entries[step.key].definition or "", now[step.key] or ""
+        yield Finding(
+            name="altered", family=Family.STRUCTURE, severity=Severity.ERROR, table=step.table,
+            message=f"{object_of(step)} is not as tenantry made it{_difference(was, found)}",
+            remedy="Put it back, or drop it, and `tenantry migrate` makes it again.",
+            samples=({"made": was[:1000], "found": found[:1000]},) if ground.samples else (),
+        )  # fmt: skip
+
+
+def _difference(was: str, found: str) -> str:
+    """The first word of each line that differs: a policy's name, where there are several."""
+    lines = [line for line in found.splitlines() if line not in was.splitlines()]
+    names = list(dict.fromkeys(line.split(" ")[0] for line in lines if line.startswith("tenantry_")))
+    return f": {', '.join(names)}" if names else ""

@@ -1,0 +1,114 @@
+"""What validate and verify have found, for people and for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.text import Text
+
+from tenantry.cli.progress import duration
+from tenantry.cli.terminal import Terminal
+from tenantry.errors import ExitStatus
+from tenantry.model.distribution import Distribution
+from tenantry.model.finding import Finding, Severity
+from tenantry.model.verdict import FamilyVerdict, Verdict
+from tenantry.reports.text import visible
+
+SHOWN = 30
+"""Findings of each severity that are shown, unless --verbose."""
+EXAMPLES = 3
+"""Samples of each, unless --detailed."""
+STYLES = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "dim"}
+INDENT = " " * 9
+
+
+def show_verdict(terminal: Terminal, verdict: Verdict, *, detailed: bool = False) -> None:
+    """Family by family, finding by finding, the worst first; then the outcome and what to do next."""
+    terminal.answer(
+        run=verdict.run, outcome=verdict.outcome, next_step=verdict.next_step, families=verdict.families,
+        findings=verdict.findings, distributions=verdict.distributions, tables=verdict.tables, rows=verdict.rows,
+        seconds=round(verdict.seconds, 3),
+    )  # fmt: skip
+    for family in verdict.families:
+        _line(terminal, _family(family))
+    if detailed:
+        for distribution in verdict.distributions:
+            _line(terminal, _distribution(distribution))
+    _findings(terminal, verdict.findings, detailed=detailed)
+    _outcome(terminal, verdict)
+
+
+def _line(terminal: Terminal, text: Text) -> None:
+    if terminal.talks:
+        terminal.out.print(text, no_wrap=True, overflow="ellipsis")
+
+
+def _family(family: FamilyVerdict) -> Text:
+    mark, style = ("✓", "green") if family.passed else ("✗", "red")
+    facts = [f"{family.findings} finding{'s' if family.findings > 1 else ''}"] if family.findings else []
+    facts += [f"{family.checks} check{'s' if family.checks > 1 else ''} of the rows"] if family.checks else []
+    return Text.assemble((f"{mark} ", style), f"{family.family:<13}", (", ".join(facts), "dim"))
+
+
+def _distribution(one: Distribution) -> Text:
+    largest = f", {one.share:.0%} of them {visible(one.largest[0][0])}" if one.largest else ""
+    empty = f", {one.empty} have none" if one.empty else ""
+    without = f", {one.without_tenant:,} without" if one.without_tenant else ""
+    return Text.assemble(
+        ("  ", ""), (str(one.table), "cyan"),
+        (f"  {one.rows:,} rows of {one.tenants} tenants{largest}; typical {one.typical:,.0f}{empty}{without}", "dim"),
+    )  # fmt: skip
+
+
+def _findings(terminal: Terminal, findings: Sequence[Finding], *, detailed: bool) -> None:
+    for severity in Severity:
+        found = [one for one in findings if one.severity is severity]
+        if severity is Severity.INFO and not (detailed or terminal.settings.verbose):
+            continue
+        shown = found if terminal.settings.verbose else found[:SHOWN]
+        for finding in shown:
+            for line in _finding(finding, detailed=detailed):
+                terminal.say(line)
+        if len(found) > len(shown):
+            terminal.say(
+                Text(f"{severity!s:<8} … and {len(found) - len(shown)} more (--verbose shows them)", style="dim")
+            )
+
+
+def _finding(finding: Finding, *, detailed: bool) -> Iterator[Text]:
+    yield Text.assemble((f"{finding.severity!s:<8}", STYLES[finding.severity]), f" {visible(finding.message)}")
+    samples = finding.samples if detailed else finding.samples[:EXAMPLES]
+    for sample in samples:
+        yield Text(f"{INDENT}{_sample(sample)}", style="dim")
+    known = finding.count if finding.count is not None else len(finding.samples)
+    if samples and known > len(samples):
+        yield Text(f"{INDENT}… and {known - len(samples):,} more", style="dim")
+    if finding.tenants:
+        yield Text(f"{INDENT}by tenant: " + _sample(finding.tenants), style="dim")
+    if finding.remedy:
+        yield Text.assemble((f"{INDENT}→ ", "cyan"), visible(finding.remedy))
+
+
+def _sample(sample: Mapping[str, Any]) -> str:
+    return ", ".join(f"{visible(str(name))} {_value(value)}" for name, value in sample.items())
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    text = visible(str(value))
+    return text if len(text) <= 80 else text[:79] + "…"
+
+
+def _outcome(terminal: Terminal, verdict: Verdict) -> None:
+    clean = verdict.exit_status is ExitStatus.DONE
+    word, style = ("Clean: ", "bold green") if clean else ("Found: ", "bold red")
+    terminal.show(Text.assemble((word, style), verdict.outcome + "."))
+    terminal.say(f"       {verdict.rows:,} rows of {verdict.tables} tables, {duration(verdict.seconds)}.")
+    terminal.say(Text.assemble(("Next:  ", "cyan"), verdict.next_step))
+    if terminal.log.written:
+        terminal.log.write("done", verdict=verdict)
+        terminal.say(Text(f"Log:   {terminal.log.path}", style="dim"))
+    for path in terminal.reports():
+        terminal.say(Text(f"Report: {path}", style="dim"))

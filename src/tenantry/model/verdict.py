@@ -1,0 +1,53 @@
+"""What validate and verify have come to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tenantry.errors import ExitStatus
+from tenantry.model.distribution import Distribution
+from tenantry.model.finding import Family, Finding, Severity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FamilyVerdict:
+    """One family of checks: how many of them asked the rows, and how many things it found, mere information apart."""
+
+    family: Family
+    checks: int
+    findings: int
+
+    @property
+    def passed(self) -> bool:
+        return self.findings == 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """`findings` are sorted, the worst first; `rows` were read in `tables`; time in seconds."""
+
+    command: str
+    run: str
+    exit_status: ExitStatus
+    outcome: str
+    next_step: str
+    families: tuple[FamilyVerdict, ...]
+    findings: tuple[Finding, ...]
+    distributions: tuple[Distribution, ...] = ()
+    tables: int = 0
+    rows: int = 0
+    seconds: float = 0.0
+
+
+def by_severity(findings: Iterator[Finding] | tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """The worst first; of one severity in the order of families."""
+    severities, families = list(Severity), list(Family)
+    return tuple(
+        sorted(findings, key=lambda one: (severities.index(one.severity), families.index(one.family or families[0])))
+    )
+
+
+def serious(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """Those that are more than information."""
+    return tuple(finding for finding in findings if finding.severity is not Severity.INFO)

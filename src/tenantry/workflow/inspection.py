@@ -1,0 +1,181 @@
+"""What validate and verify have in common: families are asked, the rows are read, the answers become a verdict."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+import psycopg
+
+from tenantry.checks.check import Check, FamilyOf, Ground
+from tenantry.checks.completeness import distributions, empty_tenants, slugs, spread
+from tenantry.checks.examination import Examined, examine
+from tenantry.checks.readers import Stop
+from tenantry.errors import ExitStatus, UsageError, nearest
+from tenantry.model.distribution import Distribution
+from tenantry.model.finding import Family, Finding
+from tenantry.model.name import Name
+from tenantry.model.run import new_run
+from tenantry.model.schema import Ours
+from tenantry.model.spec import Spec
+from tenantry.model.verdict import FamilyVerdict, Verdict, by_severity, serious
+from tenantry.postgres.catalog import read_schema
+from tenantry.postgres.connect import Target
+from tenantry.postgres.journal import Journal
+from tenantry.postgres.locks import run_lock_held
+from tenantry.workflow.session import Session, end_noted, interruptible, opened
+from tenantry.workflow.watcher import Nobody, Watcher
+
+SAMPLES = 20
+Families = Sequence[tuple[Family, FamilyOf]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InspectionOptions:
+    """`tables` as in SQL, empty for all; `samples` of the rows that break a check; `detailed` for figures by tenant."""
+
+    tables: tuple[str, ...] = ()
+    samples: int = SAMPLES
+    detailed: bool = False
+
+
+def inspect(
+    target: Target, spec: Spec, families: Families, options: InspectionOptions | None = None,
+    watcher: Watcher | None = None, *, command: str, next_step: str,
+) -> Verdict:  # fmt: skip
+    """Ask `families` of a database. Changes nothing of the user's; the journal, where there is one, notes the run.
+
+    Raises UsageError where the spec does not fit the database or a table is not there, ConnectionFailed without a
+    connection or privileges, Interrupted after Ctrl-C.
+    """
+    options, watcher, run, stop = options or InspectionOptions(), watcher or Nobody(), new_run(), Stop()
+    watcher.began(command, run)
+    # The first connection is for the journal alone: all others are read-only.
+    with (
+        opened(target, run=run, purpose=command, watcher=watcher) as connection,
+        _noted(Journal(connection), run, command, options) as note,
+        interruptible(stop),
+        grounded(target, spec, options, watcher, stop, run=run, purpose=command) as ground,
+    ):
+        if run_lock_held(connection):
+            watcher.said("Another run is going on: what it has not come to yet will be missing here.")
+        verdict = note(_verdict(ground, families, command, next_step, watcher, stop))
+    watcher.concluded(verdict.outcome, verdict.next_step)
+    return verdict
+
+
+@contextmanager
+def grounded(
+    target: Target, spec: Spec, options: InspectionOptions, watcher: Watcher, stop: Stop, *, run: str, purpose: str
+) -> Iterator[Ground]:
+    """What checks stand on, with a read-only connection for the block, whose statements `stop` ends."""
+    watcher.looking("the schema and the journal")
+    with opened(target, run=run, purpose=f"{purpose} catalog") as connection:
+        connection.execute("SET default_transaction_read_only = on")
+        stop.also(connection)
+        session = Session.begin(target, connection, spec)
+        yield Ground(
+            target=target, connection=connection, spec=spec, schema=session.schema, plan=session.plan,
+            live=read_schema(connection, spec.schemas, ours=Ours()), entries=session.entries, run=run,
+            tables=_tables(options, session), samples=options.samples, detailed=options.detailed,
+            looking=watcher.looking,
+        )  # fmt: skip
+
+
+def _tables(options: InspectionOptions, session: Session) -> frozenset[Name] | None:
+    if not options.tables:
+        return None
+    known, tenant = session.schema.tables, session.plan.ownership.tenant.name
+    found = set()
+    for text in options.tables:
+        name = Name.parse(text, schema=session.spec.schemas[0])
+        if name not in known and name != tenant:
+            raise UsageError(f"--table: there is no table {name}{nearest(str(name), map(str, known))}")
+        found.add(name)
+    return frozenset(found)
+
+
+def _verdict(ground: Ground, families: Families, command: str, next_step: str, watcher: Watcher, stop: Stop) -> Verdict:
+    began = time.monotonic()
+    try:
+        asked = [(family, list(function(ground))) for family, function in families]
+        checks = [one for _, found in asked for one in found if isinstance(one, Check)]
+        watcher.looking("the rows")
+        examined = examine(ground, checks, watcher, stop)
+        shares, more = _spread(ground, families, examined)
+    except psycopg.errors.QueryCanceled as error:
+        stop.halt()
+        raise error
+    stop.halt()
+    findings = by_severity(
+        (*(one for _, found in asked for one in found if isinstance(one, Finding)), *examined.findings, *more)
+    )
+    for share in shares:
+        watcher.distributed(share)
+    for finding in findings:
+        watcher.found(finding)
+    bad = serious(findings)
+    told = tuple(
+        FamilyVerdict(
+            family=family, checks=sum(isinstance(one, Check) for one in found),
+            findings=sum(finding.family is family for finding in bad),
+        )
+        for family, found in asked
+    )  # fmt: skip
+    rows = sum(sum(counts.values()) for counts in examined.rows.values())
+    return Verdict(
+        command=command, run=ground.run, exit_status=ExitStatus.FINDINGS if bad else ExitStatus.DONE,
+        outcome=_outcome(ground, bad, len(checks)), next_step=_next(bad, next_step, command), families=told,
+        findings=findings, distributions=shares, tables=len(examined.rows), rows=rows,
+        seconds=time.monotonic() - began,
+    )  # fmt: skip
+
+
+def _spread(
+    ground: Ground, families: Families, examined: Examined
+) -> tuple[tuple[Distribution, ...], tuple[Finding, ...]]:
+    """The distribution of the rows, which belongs to completeness."""
+    known = slugs(ground)
+    shares = distributions(ground, examined.rows, known)
+    if Family.COMPLETENESS not in dict(families):
+        return shares, ()
+    return shares, (*spread(ground, shares, known), *empty_tenants(ground, examined.rows, known))
+
+
+def _outcome(ground: Ground, bad: tuple[Finding, ...], checks: int) -> str:
+    where = "" if ground.tables is None else f" in {', '.join(map(str, sorted(ground.tables)))}"
+    if not bad:
+        return f"nothing was found wrong{where}; {checks} checks asked the rows"
+    things = f"{len(bad)} thing{'s' if len(bad) > 1 else ''} found{where}"
+    rows = sum(finding.count or 0 for finding in bad if finding.count is not None)
+    return f"{things}, in {rows:,} rows or objects" if rows else things
+
+
+def _next(bad: tuple[Finding, ...], next_step: str, command: str) -> str:
+    if not bad:
+        return next_step
+    return f"Follow what stands below each finding, the first one first; then `tenantry {command}` again."
+
+
+@contextmanager
+def _noted(
+    journal: Journal, run: str, command: str, options: InspectionOptions
+) -> Iterator[Callable[[Verdict], Verdict]]:
+    """The run in the journal, where there is one that may be written: its beginning, and how it ends."""
+    if not journal.installed:
+        yield lambda verdict: verdict
+        return
+    words = " ".join((command, *(f"--table {table}" for table in options.tables)))
+    # A standby cannot be written to, and who may only read can validate all the same.
+    with suppress(psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction):
+        journal.begin_run(run, words)
+
+    def note(verdict: Verdict) -> Verdict:
+        with suppress(psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction):
+            journal.finish_run(run, exit_status=verdict.exit_status, outcome=verdict.outcome)
+        return verdict
+
+    with end_noted(journal, run):
+        yield note
