@@ -88,6 +88,42 @@ def test_sweep_repairs_what_was_in_flight(business: Database) -> None:
     assert run(business, sweep).rows == 0
 
 
+def test_sweep_ends_while_rows_move_without_end(business: Database) -> None:
+    """A store moves to another tenant behind the back of every batch; a row that nobody touches is repaired all the
+    same, and so is one that was held the first time."""
+    run(business)
+    business.execute(
+        "ALTER TABLE sales DISABLE TRIGGER USER; UPDATE sales SET tenant_id = 3 - tenant_id WHERE id <= 40"
+    )
+    holder = business.connect()
+    holder.execute("SELECT FROM sales WHERE id = 17 FOR UPDATE")
+
+    def between(batch: int) -> None:
+        business.execute("UPDATE stores SET tenant_id = 3 - tenant_id WHERE id = 1")
+        if batch == 8:
+            holder.rollback()
+        assert batch < 200, "it never ends"
+
+    watcher = Watcher(between=between)
+    run(business, fill_of(relation_fill(overrides=True), purpose="sweep"), watcher=watcher)
+    holder.close()
+    assert any("keep moving between tenants" in reason for reason in watcher.reasons)
+    assert business.rows(EVERY_ROW_IS_RIGHT + " AND stores.id <> 1") == [(0,)]
+
+
+def test_trigger_that_takes_a_repair_back_is_named(business: Database) -> None:
+    """The rows change, and yet they do not."""
+    run(business)
+    business.execute("""
+        ALTER TABLE sales DISABLE TRIGGER USER; UPDATE sales SET tenant_id = 3 - tenant_id WHERE id <= 10;
+        CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS
+          'BEGIN NEW.tenant_id := OLD.tenant_id; RETURN NEW; END';
+        CREATE TRIGGER "Keep it" BEFORE UPDATE ON sales FOR EACH ROW EXECUTE FUNCTION keep()
+    """)
+    with pytest.raises(Failed, match=r'^10 rows of public.sales stay without .* probably trigger "Keep it"$'):
+        run(business, fill_of(relation_fill(overrides=True), purpose="sweep"))
+
+
 def test_checkpoint_and_batch_are_one(business: Database) -> None:
     """What the checkpoints count is what is filled, at any instant at which somebody looks."""
     ended = threading.Event()

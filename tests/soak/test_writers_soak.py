@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from acceptance import network_writers
-from acceptance.test_writers import Policed, network, through
+from acceptance import estoque_writers, network_writers
+from acceptance.test_writers import Policed, estoque, estoque_spec, network, through
 from servers import Database
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
@@ -19,6 +19,21 @@ pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]
 
 SEEDS = [2, int(os.environ.get("TENANTRY_SEED", "3"))]
 """TENANTRY_SEED chooses another for the second."""
+
+
+@pytest.mark.parametrize("until", [Phase.ENFORCE, Phase.ISOLATE])
+@pytest.mark.parametrize("seed", range(len(SEEDS)))
+def test_estoque(seed: int, until: Phase, database: Database, role: Callable[..., str]) -> None:
+    """A hundred thousand movements, and schools that move from tenant to tenant without end."""
+    owner, plain, app = role(name="owner"), role(name="plain"), role(create=False, name="app")
+    estoque(database, owner, plain, rows=100_000, seed=SEEDS[seed])
+    spec = estoque_spec(app, [owner, plain])
+    watcher = Policed()
+    application = estoque_writers.application(database, [owner, plain], SEEDS[seed], watcher.policed, pause=0.02)
+    target = Target(database.dsn)
+    through(application, spec, until, watcher, estoque_writers.WRONG_TENANTS, target)
+    migrate(target, spec, MigrateOptions(until=Phase.CONTRACT))
+    assert database.rows(estoque_writers.WRONG_TENANTS, {"strict": True}) == [], f"seed {SEEDS[seed]}"
 
 
 @pytest.mark.parametrize("until", [Phase.ENFORCE, Phase.ISOLATE])

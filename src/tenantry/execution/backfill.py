@@ -33,6 +33,10 @@ LONGEST_PAUSE = 5.0
 # of rows that refer to each other can look like it for a while.
 IDLE_PASSES = 3
 IDLE_SWEEPS = 30
+# While the application moves rows between tenants without end, a pass always finds some that moved behind its back.
+# They are followed for so many passes; then a fill is over when no row is left that had been there, as it is, since
+# before the fill began. Who wrote the others has met our triggers, and is followed by the next sweep.
+FOLLOWING = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,10 +138,13 @@ class _Run:
     control: Worker
     options: BackfillOptions
     filled: dict[Name, int] = field(default_factory=dict)
+    begun: str = ""
+    """The first transaction id that had not been given away when the fill began."""
 
     def go(self) -> None:
         """A first pass over each relation that needs one, then more until nothing is left: relations that
         derive from each other fill each other, and rows that somebody held come free."""
+        self.begun = self._ask(self.fill.table, QUERIES["next_transaction"])
         for relation_fill in self.fill.fills:
             self._first_pass(relation_fill)
         self._complete()
@@ -161,8 +168,12 @@ class _Run:
                 self.crew.pause(f"{relation} has been rewritten meanwhile: its fill starts again")
 
     def _complete(self) -> None:
-        waited, pause, idle, remaining = 0.0, 0.1, 0, -1
+        waited, pause, idle, remaining, passes = 0.0, 0.1, 0, -1, 0
         while left := [one for one in self.fill.fills if self._ask(one.relation, one.pending())]:
+            passes += 1
+            if passes > FOLLOWING and not any(self._ask(one.relation, one.pending(self.begun)) for one in left):
+                self._let_go(left)
+                return
             if sum(self._pass(self._whole(one)) for one in left) > 0:
                 before, remaining = remaining, sum(self._remaining(one) for one in left)
                 idle = idle + 1 if remaining == before else 0
@@ -170,7 +181,7 @@ class _Run:
                     self._guarded(partial(refuse_guarded, self.control, left[0]), left[0].relation)
                 waited, pause = 0.0, 0.1
                 continue
-            if any(self._guarded(partial(self._try_one, one), one.relation) for one in left):
+            if any(self._guarded(partial(self._try_one, one, self.begun), one.relation) for one in left):
                 continue
             if waited >= self.options.budget:
                 raise self._held(left, waited)
@@ -226,29 +237,51 @@ class _Run:
         finally:
             self.filled[passing.relation] += passing.rows
 
-    def _try_one(self, relation_fill: RelationFill) -> bool:
+    def _try_one(self, relation_fill: RelationFill, since: str | None) -> bool:
         """Fill a page that has a row which nobody holds, if there is one. Raises Failed if none changes."""
-        cursor = self.control.cursor
         with self.control.connection.transaction():
-            self.control.begin()
-            row = cursor.execute(relation_fill.free()).fetchone()
-            if row is None:
-                return False
-            page = int(row[0].strip("()").split(",")[0])
-            statement = sql.Composed([relation_fill.batch(self.fill.key).sql])
-            cursor.execute(statement, [f"({page},0)", f"({page + 1},0)", 1, 0])
-            if cursor.rowcount == 0:
+            rows = self._page(relation_fill, since)
+            if rows == 0:
                 refuse_guarded(self.control, relation_fill)
-            self.filled[relation_fill.relation] += cursor.rowcount
-        return True
+            self.filled[relation_fill.relation] += rows or 0
+        return rows is not None
+
+    def _page(self, relation_fill: RelationFill, since: str | None) -> int | None:
+        """Fill the page of a row that nobody holds; how many rows that changed, None where there is no such row."""
+        cursor = self.control.cursor
+        self.control.begin()
+        row = cursor.execute(relation_fill.free(since)).fetchone()
+        if row is None:
+            return None
+        page = int(row[0].strip("()").split(",")[0])
+        statement = sql.Composed([relation_fill.batch(self.fill.key).sql])
+        cursor.execute(statement, [f"({page},0)", f"({page + 1},0)", 1, 0])
+        return cursor.rowcount
+
+    def _let_go(self, left: list[RelationFill]) -> None:
+        """Leave rows that keep moving to the next sweep. Raises Failed where it is a trigger that takes back what we
+        change; in a single try, a row may have moved between its change and the look at it."""
+
+        def taken_back(relation_fill: RelationFill) -> bool:
+            with self.control.connection.transaction():
+                changed = self._page(relation_fill, None)
+                row = self.control.cursor.execute(relation_fill.undone()).fetchone() if changed else None
+                self.filled[relation_fill.relation] += changed or 0
+                return row is not None and bool(row[0])
+
+        for one in left:
+            if all(self._guarded(partial(taken_back, one), one.relation) for _ in range(3)):
+                self._guarded(partial(refuse_guarded, self.control, one), one.relation)
+        moving = ", ".join(str(one.relation) for one in left)
+        self.crew.pause(f"rows of {moving} keep moving between tenants: those are left to the next sweep")
 
     def _remaining(self, relation_fill: RelationFill) -> int:
-        query = relation_fill.count() if relation_fill.overrides else relation_fill.empty()
+        query = relation_fill.count(self.begun) if relation_fill.overrides else relation_fill.empty()
         return int(self._ask(relation_fill.relation, query))
 
     def _held(self, left: list[RelationFill], waited: float) -> Failed:
         names = [name for one in left for name in names_of_holders(self.control, self.crew.workers[0], one)]
-        count = sum(int(self._ask(one.relation, one.count())) for one in left)
+        count = sum(int(self._ask(one.relation, one.count(self.begun))) for one in left)
         return Failed(
             f"{count} rows of {', '.join(str(one.relation) for one in left)} were held by others"
             f" for {waited:.0f} s" + (f": {'; '.join(names)}" if names else ""),
@@ -256,7 +289,7 @@ class _Run:
             details=names,
         )
 
-    def _ask(self, relation: Name, query: sql.Composed) -> Any:
+    def _ask(self, relation: Name, query: sql.Composed | bytes) -> Any:
         def once() -> Any:
             with self.control.connection.transaction():
                 self.control.begin()

@@ -39,8 +39,9 @@ class RelationFill:
         """As strong as the update's own, so that what the lock does not pass over, the update does not wait for."""
         return sql.SQL("FOR UPDATE" if self.keyed else "FOR NO KEY UPDATE")
 
-    def _pending(self, *, batch: bool) -> sql.Composed:
-        """Rows whose tenant is to be set, with the tenant that they are to get.
+    def _pending(self, *, batch: bool, since: str | None = None) -> sql.Composed:
+        """Rows whose tenant is to be set, with the tenant that they are to get; without those that have one and were
+        written by transaction `since` or a later one.
 
         OFFSET 0 keeps the derivation from being evaluated twice.
         """
@@ -57,11 +58,15 @@ class RelationFill:
             " AND row.ctid >= $1::tid AND row.ctid < $2::tid"
             " AND ($3::int = 1 OR pg_catalog.get_byte(pg_catalog.tidsend(row.ctid), 5) % $3::int = $4::int)"
         )
+        before = sql.SQL(
+            " AND (row.{} IS NULL OR pg_catalog.age(row.xmin) OPERATOR(pg_catalog.>) pg_catalog.age({}::xid))"
+        ).format(column, sql.Literal(since))
+        narrower = sql.Composed([pages if batch else sql.SQL(""), before if since else sql.SQL("")])
         return sql.SQL(
             "SELECT row.ctid AS address, derived.tenant FROM ONLY {} AS row"
             " CROSS JOIN LATERAL (SELECT {} AS tenant OFFSET 0) AS derived"
             " WHERE derived.tenant IS NOT NULL AND {}{}"
-        ).format(self.relation.identifier, derived(self.sources, row), wanting, pages if batch else sql.SQL(""))
+        ).format(self.relation.identifier, derived(self.sources, row), wanting, narrower)
 
     def batch(self, step: str) -> Statement:
         """Fill the rows of one page range that nobody holds; parameters $1 to $4 as in PARAMETERS.
@@ -89,13 +94,16 @@ class RelationFill:
             parameters=PARAMETERS,
         )
 
-    def pending(self) -> sql.Composed:
-        """True where rows are left to be filled."""
-        return exists(self._pending(batch=False))
+    def pending(self, since: str | None = None) -> sql.Composed:
+        """True where rows are left to be filled; with `since`, a transaction id, as for `count`."""
+        return exists(self._pending(batch=False, since=since))
 
-    def count(self) -> sql.Composed:
-        """How many rows are left to be filled."""
-        return sql.SQL("SELECT pg_catalog.count(*) FROM ({}) AS left_over").format(self._pending(batch=False))
+    def count(self, since: str | None = None) -> sql.Composed:
+        """How many rows are left to be filled; with `since`, a transaction id, those that have no tenant or that nobody
+        has written from that transaction on."""
+        return sql.SQL("SELECT pg_catalog.count(*) FROM ({}) AS left_over").format(
+            self._pending(batch=False, since=since)
+        )
 
     def empty(self) -> sql.Composed:
         """How many rows have no tenant, whether or not one can be derived: one less with each that is filled."""
@@ -103,11 +111,17 @@ class RelationFill:
             self.relation.identifier, sql.Identifier(self.column)
         )
 
-    def free(self) -> sql.Composed:
-        """Lock one row that is left and that nobody holds; returns its address as text, or no row."""
+    def undone(self) -> sql.Composed:
+        """True where a row that this transaction has filled is still to be filled."""
+        return sql.SQL("{} AND row.xmin = pg_catalog.pg_current_xact_id()::xid)").format(
+            sql.Composed([sql.SQL("SELECT EXISTS ("), self._pending(batch=False)])
+        )
+
+    def free(self, since: str | None = None) -> sql.Composed:
+        """Lock one row of those that `count` counts, which nobody holds; returns its address as text, or no row."""
         return sql.SQL(
             "WITH free AS MATERIALIZED ({} LIMIT 1 {} OF row SKIP LOCKED) SELECT free.address::text FROM free"
-        ).format(self._pending(batch=False), self.lock)
+        ).format(self._pending(batch=False, since=since), self.lock)
 
     def wait(self) -> sql.Composed:
         """Lock one row that is left, waiting for who holds it: so that the server tells who that is."""

@@ -35,6 +35,10 @@ WHERE step = $1 AND relation = $2 AND first = $3
   AND filenode::bigint = pg_relation_filenode(to_regclass($6))::bigint
 RETURNING pg_stat_get_xact_tuples_hot_updated(to_regclass($6)), pg_stat_get_xact_tuples_updated(to_regclass($6))
 
+-- name: next_transaction
+-- As text, for what it is compared with is an xid, and what the driver would make of it is a number.
+SELECT pg_snapshot_xmax(pg_current_snapshot())::xid::text
+
 -- name: guards
 -- What can keep a row from changing without an error.
 SELECT format('trigger %I', t.tgname) FROM pg_catalog.pg_trigger t
