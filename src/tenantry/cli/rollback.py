@@ -13,9 +13,9 @@ from tenantry.cli.progress import watching
 from tenantry.cli.summary import show_result
 from tenantry.cli.terminal import Terminal
 from tenantry.cli.watched import watched
-from tenantry.errors import ExitStatus, Refused, TenantryError, UsageError
+from tenantry.errors import ExitStatus, Refused, UsageError
 from tenantry.reports.document import error_document
-from tenantry.workflow import Outline, RollbackOptions, preview_rollback
+from tenantry.workflow import Preview, RollbackOptions, preview_rollback
 from tenantry.workflow import rollback as run_rollback
 
 
@@ -29,6 +29,21 @@ def rollback(
         bool,
         typer.Option("--preserve-data", help="Keep the tenant columns with their values; take the rest away."),
     ] = False,
+    table: Annotated[
+        list[str],
+        typer.Option(
+            "--table",
+            metavar="TABLE",
+            show_default=False,
+            help="Only this table and what depends on it, which is said beforehand; may be repeated.",
+        ),
+    ] = [],  # noqa: B006  (Typer's way to say that there may be none)
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Go on past what refuses, and past steps that cannot be undone; exit 1 names what is left."
+        ),
+    ] = False,
     dry_run: options.DryRun = False,
     lock_timeout: options.LockTimeout = None,
     lock_budget: options.LockBudget = None,
@@ -36,31 +51,41 @@ def rollback(
 ) -> ExitStatus:
     """Take away what tenantry made, from wherever the database is; it needs no spec, the journal knows.
 
-    Without --confirm or --preserve-data it shows what it would do, and exits 4.
+    Without --confirm or --preserve-data it shows what it would do, and exits 4. What others have built on it, or
+    changed of it, is named and refused; nothing of theirs is ever dropped.
     """
     if confirm and preserve_data:
         raise UsageError("--confirm and --preserve-data are two ways back", remedy="Give one of them.")
+    default = RollbackOptions()
+    chosen = RollbackOptions(
+        preserve_data=preserve_data, tables=tuple(table), force=force,
+        lock_timeout=lock_timeout or default.lock_timeout, lock_budget=lock_budget or default.lock_budget,
+    )  # fmt: skip
     if dry_run or not (confirm or preserve_data):
         with target(terminal) as database:
-            _preview(terminal, *preview_rollback(database, preserve_data=preserve_data), dry_run=dry_run)
+            _preview(terminal, preview_rollback(database, chosen), dry_run=dry_run)
         return ExitStatus.DONE
-    chosen = RollbackOptions(preserve_data=preserve_data)
-    chosen = RollbackOptions(
-        preserve_data=preserve_data, lock_timeout=lock_timeout or chosen.lock_timeout,
-        lock_budget=lock_budget or chosen.lock_budget,
-    )  # fmt: skip
     with watched(terminal, watching(terminal, detailed=detailed)) as watcher, target(terminal) as database:
         result = run_rollback(database, chosen, watcher)
     show_result(terminal, result)
     return result.exit_status
 
 
-def _preview(terminal: Terminal, outline: Outline, refusal: TenantryError | None, *, dry_run: bool) -> None:
+def _preview(terminal: Terminal, preview: Preview, *, dry_run: bool) -> None:
+    outline, refusal = preview.outline, preview.refusal
     show_outline(terminal, outline)
-    terminal.answer(dry_run=True, refusal=None if refusal is None else error_document(refusal))
+    terminal.answer(
+        dry_run=True, tables=outline.tables, others=outline.others, findings=preview.findings,
+        refusal=None if refusal is None else error_document(refusal),
+    )  # fmt: skip
+    if outline.tables:
+        terminal.say(f"Going back: {', '.join(map(str, outline.tables))}.")
+    if outline.others:
+        terminal.say(f"Losing what leads there: {', '.join(map(str, outline.others))}.")
+    terminal.findings(preview.findings)
     if refusal is not None:
         terminal.say("As things stand, rollback would refuse:", style="bold yellow")
-        terminal.say(refusal.message)
+        terminal.explain(refusal)
     if not outline.steps or dry_run:
         terminal.say("Nothing was changed.")
         return

@@ -1,4 +1,4 @@
-"""Applies the steps that are not in force, and reverts those that are ours.
+"""Applies the steps that are not in force; what walks them back is in tenantry.execution.reverting.
 
 Every step commits its journal row together with its change, where the statement allows a transaction; where it does
 not, the step is recognised from the catalog."""
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -21,7 +21,7 @@ from tenantry.execution.survey import ended, in_force
 from tenantry.execution.transaction import Outcome, Patience, run_alone, run_together
 from tenantry.model.plan import Manner, Statement
 from tenantry.postgres.journal import Action, Entry, Journal
-from tenantry.steps import Fill, Step, from_json, to_json
+from tenantry.steps import Fill, Step, to_json
 
 Backfill = Callable[[Fill], int]
 """Runs a fill and returns the number of rows that it changed."""
@@ -37,6 +37,7 @@ class Event:
     total: int
     milliseconds: float = 0.0
     waited: float = 0.0
+    held: float = 0.0
     tries: int = 1
     rows: int | None = None
     message: str = ""
@@ -52,7 +53,7 @@ class Runner:
     patience: Patience = field(default_factory=Patience)
     backfill: Backfill
     tell: Callable[[Event], None] = lambda event: None
-    on_retry: Callable[[str], None] = lambda message: None
+    on_retry: Callable[[str, Sequence[str], float], None] = lambda reason, blockers, pause: None
     ran: Callable[[Statement, float], None] = lambda statement, milliseconds: None
     stop: threading.Event = field(default_factory=threading.Event)
     cancellable: bool = False
@@ -96,7 +97,7 @@ class Runner:
                     self.journal.finish(step.key, self.definition(step))
                 self.tell(Event(step=step, action="found", number=number, total=len(steps)))
                 continue
-            self._guarded(step, "applied", number, len(steps), lambda step=step: self._apply(step))  # type: ignore[misc]
+            self.guarded(step, "applied", number, len(steps), lambda step=step: self._apply(step))  # type: ignore[misc]
             applied += 1
         return applied
 
@@ -105,13 +106,13 @@ class Runner:
             return self._fill(step)
         statements = step.apply()
         if all(statement.manner in (Manner.TRANSACTION, Manner.VALIDATION) for statement in statements):
-            outcome = self._together(
+            outcome = self.together(
                 statements, prepare=lambda: self._begin(step, "running"), finish=lambda: self._finish(step)
             )
             return outcome, None
         with self.connection.transaction():
             self._begin(step, "running")
-        outcome = self._groups(statements)
+        outcome = self.groups(statements)
         with self.connection.transaction():
             self._finish(step)
         return outcome, None
@@ -149,40 +150,16 @@ class Runner:
     def _finish(self, step: Step) -> None:
         self.journal.finish(step.key, self.definition(step))
 
-    # --- reverting
-
-    def revert_all(self, entries: Iterable[Entry], *, keep: bool) -> int:
-        """Revert our steps, the last first; with `keep`, those that hold tenants' values stay. The number reverted."""
-        ordered = sorted(entries, key=lambda entry: entry.position, reverse=True)
-        for number, entry in enumerate(ordered, start=1):
-            self.halt()
-            step = from_json(entry.value)
-            kept = keep and step.kept
-            self._guarded(
-                step, "kept" if kept else "reverted", number, len(ordered),
-                lambda step=step, entry=entry, kept=kept: self._revert(step, entry, kept),  # type: ignore[misc]
-            )  # fmt: skip
-        return len(ordered)
-
-    def _revert(self, step: Step, entry: Entry, kept: bool) -> tuple[Outcome, int | None]:
-        statements = step.keep(entry.before) if kept else step.revert(entry.before)
-        settle = self.journal.keep if kept else self.journal.forget
-        if all(statement.manner is not Manner.CONCURRENT for statement in statements):
-            return self._together(statements, finish=lambda: settle(step.key)), None
-        outcome = self._groups(statements)
-        with self.connection.transaction():
-            settle(step.key)
-        return outcome, None
-
     # --- statements
 
-    def _groups(self, statements: Sequence[Statement]) -> Outcome:
+    def groups(self, statements: Sequence[Statement]) -> Outcome:
         """Statements in their order: those of a transaction together, the others each by itself."""
         whole = Outcome()
         for alone, group in groupby(statements, key=lambda statement: statement.manner is Manner.CONCURRENT):
             if not alone:
-                part = self._together(tuple(group))
+                part = self.together(tuple(group))
                 whole.waited = max(whole.waited, part.waited)
+                whole.held = max(whole.held, part.held)
                 whole.tries = max(whole.tries, part.tries)
                 continue
             for statement in group:
@@ -191,12 +168,14 @@ class Runner:
         whole.tries = max(whole.tries, 1)
         return whole
 
-    def _together(
+    def together(
         self, statements: Sequence[Statement], prepare: Callable[[], None] = lambda: None,
         finish: Callable[[], None] = lambda: None,
     ) -> Outcome:  # fmt: skip
-        def retrying(reason: str, pause: float) -> None:
-            self.on_retry(f"{reason}; trying again in {pause:.1f} s")
+        """Statements in one transaction, `prepare` once it has its locks, `finish` at its end."""
+
+        def retrying(reason: str, blockers: Sequence[str], pause: float) -> None:
+            self.on_retry(reason, blockers, pause)
             self.halt()
 
         if any(statement.manner is Manner.VALIDATION for statement in statements):
@@ -227,16 +206,17 @@ class Runner:
         if self.cancellable:
             self.connection.cancel_safe(timeout=5.0)
 
-    def _guarded(
+    def guarded(
         self, step: Step, action: Action, number: int, total: int, work: Callable[[], tuple[Outcome, int | None]]
     ) -> None:
+        """Do a step's work, and tell and note what became of it. Raises TenantryError."""
         started = time.monotonic()
         self.tell(Event(step=step, action="started", number=number, total=total))
         try:
             outcome, rows = work()
         except (psycopg.Error, TenantryError) as error:
             failure = self._explained(step, error)
-            self._note_failure(step, started, failure)
+            self._note_failure(step, started, failure, (number, total))
             raise failure from (None if failure is error else error)
         milliseconds = (time.monotonic() - started) * 1000
         self.journal.event(
@@ -245,11 +225,14 @@ class Runner:
         )  # fmt: skip
         self.tell(
             Event(step=step, action=action, number=number, total=total, milliseconds=milliseconds,
-                  waited=outcome.waited, tries=outcome.tries, rows=rows)
+                  waited=outcome.waited, held=outcome.held, tries=outcome.tries, rows=rows)
         )  # fmt: skip
 
-    def _note_failure(self, step: Step, started: float, failure: TenantryError) -> None:
-        milliseconds = (time.monotonic() - started) * 1000
+    def _note_failure(self, step: Step, started: float, failure: TenantryError, place: tuple[int, int]) -> None:
+        milliseconds, (number, total) = (time.monotonic() - started) * 1000, place
+        if not isinstance(failure, Interrupted):
+            self.tell(Event(step=step, action="failed", number=number, total=total, milliseconds=milliseconds,
+                            message=failure.message))  # fmt: skip
         # The server may be gone, which an idle connection learns only now.
         with suppress(psycopg.OperationalError):
             self.journal.event(

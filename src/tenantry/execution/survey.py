@@ -9,11 +9,29 @@ import psycopg
 from psycopg import sql
 
 from tenantry.postgres.journal import Entry
-from tenantry.steps import Fill, Step, from_json
+from tenantry.steps import (
+    AdoptionTrigger,
+    AssignmentTrigger,
+    Fill,
+    InvokerView,
+    PartitionedIndex,
+    ReferenceTrigger,
+    RowSecurity,
+    Step,
+    TenantChange,
+    TenantForeignKey,
+    TenantIndex,
+    from_json,
+)  # fmt: skip
 
 TOGETHER = 50
 """Definitions that one query asks for: few round trips, and the planner is not overwhelmed."""
 MISSING = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn)
+_COMPARED = (
+    AdoptionTrigger, AssignmentTrigger, InvokerView, PartitionedIndex, ReferenceTrigger, RowSecurity, TenantChange,
+    TenantForeignKey, TenantIndex,
+)  # fmt: skip
+"""Steps whose definition stays what it was once they are in force."""
 
 
 def definitions(connection: psycopg.Connection[Any], steps: Sequence[Step]) -> dict[str, str | None]:
@@ -74,3 +92,16 @@ def ended(entries: Mapping[str, Entry]) -> frozenset[str]:
     """Keys of the steps whose work a later step of ours has taken away."""
     done = (from_json(entry.value) for entry in entries.values() if entry.state == "done")
     return frozenset(key for step in done for key in step.ends)
+
+
+def altered(connection: psycopg.Connection[Any], entries: Mapping[str, Entry]) -> tuple[str, ...]:
+    """Keys of the steps of ours whose objects somebody has changed or dropped since."""
+    ours = {entry.key: from_json(entry.value) for entry in entries.values() if entry.state == "done"}
+    over = {key for step in ours.values() for key in step.ends}
+    asked = [step for step in ours.values() if not step.journaled and step.key not in over]
+    now = definitions(connection, asked)
+    return tuple(
+        step.key
+        for step in asked
+        if now[step.key] is None or (isinstance(step, _COMPARED) and now[step.key] != entries[step.key].definition)
+    )

@@ -20,6 +20,7 @@ from tenantry.model.run import Result, new_run
 from tenantry.model.spec import Orphans, Spec
 from tenantry.postgres.census import run_census
 from tenantry.postgres.connect import Target, connect
+from tenantry.postgres.description import note_description
 from tenantry.postgres.locks import hold_run_lock
 from tenantry.steps import Fill, Step, TenantColumn
 from tenantry.workflow.lookout import lookout
@@ -81,6 +82,8 @@ def migrate(
         runner = make_runner(session, run, watcher, tally, options)
         findings, evidence = examine(session, runner.pending(steps), options, watcher)
         session.journal.install()
+        if not session.entries:
+            note_description(connection)
         session.journal.begin_run(run, f"migrate --until {options.until}")
         with end_noted(session.journal, run):
             result = _apply(target, runner, steps, tally, options, findings, evidence)
@@ -113,7 +116,7 @@ def make_runner(session: Session, run: str, watcher: Watcher, tally: Tally, opti
     patience = Patience(timeout=options.lock_timeout or locks.timeout, budget=options.lock_budget or locks.budget)
     runner = Runner(
         connection=session.connection, journal=session.journal, run=run, patience=patience,
-        backfill=lambda fill: 0, tell=tally.step, on_retry=lambda message: watcher.said(message), ran=watcher.statement,
+        backfill=lambda fill: 0, tell=tally.step, on_retry=watcher.blocked, ran=watcher.statement,
     )  # fmt: skip
 
     def fill(step: Fill) -> int:

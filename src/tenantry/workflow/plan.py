@@ -16,8 +16,8 @@ from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
 from tenantry.postgres.journal import Journal
 from tenantry.steps import Fill, Step, from_json
-from tenantry.workflow.migrate import MigrateOptions, examine, refuse_undecided
-from tenantry.workflow.rollback import refuse_clashes
+from tenantry.workflow.migrate import MigrateOptions, examine, refuse, refuse_undecided
+from tenantry.workflow.rollback import RollbackOptions, prospect
 from tenantry.workflow.session import Session, opened
 from tenantry.workflow.watcher import Nobody
 
@@ -42,6 +42,9 @@ class Outline:
     server: str
     steps: tuple[Planned, ...]
     undecided: Mapping[Name, str]
+    tables: tuple[Name, ...] = ()
+    """Of a rollback of some tables: those that go back whole, and those that lose a part of what is theirs."""
+    others: tuple[Name, ...] = ()
 
     def by_phase(self) -> Iterator[tuple[Phase, tuple[Planned, ...]]]:
         """The phases that have steps, with them."""
@@ -53,7 +56,7 @@ class Outline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """A dry run of migrate: the steps that are not in force, what the preflight found, and what would stop it."""
+    """A dry run: the steps that would be applied or reverted, what was found, and what would stop it."""
 
     outline: Outline
     findings: tuple[Finding, ...] = ()
@@ -95,26 +98,30 @@ def preview(target: Target, spec: Spec, options: MigrateOptions | None = None) -
         return Preview(outline=outline, findings=tuple(heard.findings), evidence=evidence)
 
 
-def preview_rollback(target: Target, *, preserve_data: bool = False) -> tuple[Outline, TenantryError | None]:
-    """What rollback would do, and the refusal that it would meet. Changes nothing."""
+def preview_rollback(target: Target, options: RollbackOptions | None = None) -> Preview:
+    """What rollback would do with these options, and the refusal that it would meet. Changes nothing.
+
+    Raises UsageError for a table without steps of ours.
+    """
+    options = options or RollbackOptions()
     with opened(target, purpose="plan") as connection:
-        journal = Journal(connection)
-        entries = [entry for entry in journal.entries().values() if not (preserve_data and entry.state == "kept")]
+        selection, found = prospect(Journal(connection), options)
         planned = []
-        for entry in sorted(entries, key=lambda entry: entry.position, reverse=True):
+        for entry in sorted(selection.entries, key=lambda entry: entry.position, reverse=True):
             step = from_json(entry.value)
-            kept = preserve_data and step.kept
+            kept = options.preserve_data and step.kept
             statements = step.keep(entry.before) if kept else step.revert(entry.before)
             planned.append(Planned(step=step, in_force=False, statements=statements))
         outline = Outline(
             command="rollback", database=connection.info.dbname, server=_server(connection.info.server_version),
-            steps=tuple(planned), undecided={},
+            steps=tuple(planned), undecided={}, tables=selection.tables, others=selection.others,
         )  # fmt: skip
-        try:
-            refuse_clashes(journal, entries)
-        except TenantryError as refusal:
-            return outline, refusal
-        return outline, None
+    findings = tuple(obstacle.finding for obstacle in found)
+    try:
+        refuse(findings, force=options.force)
+    except TenantryError as refusal:
+        return Preview(outline=outline, findings=findings, refusal=refusal)
+    return Preview(outline=outline, findings=findings)
 
 
 class _Listener(Nobody):

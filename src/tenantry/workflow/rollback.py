@@ -3,89 +3,166 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
-from psycopg import sql
+import psycopg
 
-from tenantry.errors import ExitStatus, Refused
+from tenantry.errors import ExitStatus
+from tenantry.execution.aftermath import Aftermath
+from tenantry.execution.going_back import Obstacle, built_upon, obstacles
+from tenantry.execution.reverting import Reverting
 from tenantry.execution.runner import Runner
+from tenantry.execution.selection import Selection, select
 from tenantry.execution.transaction import Patience
+from tenantry.model.finding import Finding, Severity
 from tenantry.model.run import Result, new_run
 from tenantry.postgres.connect import Target
-from tenantry.postgres.journal import Entry, Journal
+from tenantry.postgres.journal import Journal
 from tenantry.postgres.locks import hold_run_lock
-from tenantry.steps import Fill, GlobalUniqueDropped, from_json
+from tenantry.steps import Fill, from_json
 from tenantry.workflow.lookout import lookout
-from tenantry.workflow.migrate import Tally, stop
+from tenantry.workflow.migrate import Tally, refuse, stop
 from tenantry.workflow.session import end_noted, interruptible, opened
 from tenantry.workflow.watcher import Nobody, Watcher
+
+_RUNS_LOOKED_AT = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RollbackOptions:
-    """`preserve_data` keeps the tenant columns with their values; lock times in seconds."""
+    """`preserve_data` keeps the tenant columns with their values; `tables`, named as in SQL, go back by themselves;
+    `force` goes past what refuses, and past steps that cannot be undone; lock times in seconds."""
 
     preserve_data: bool = False
+    tables: tuple[str, ...] = ()
+    force: bool = False
     lock_timeout: float = 2.0
     lock_budget: float = 600.0
+
+    @property
+    def command(self) -> str:
+        """As it would be typed."""
+        words = ["rollback", "--preserve-data" if self.preserve_data else "--confirm"]
+        words += [f"--table {table}" for table in self.tables] + ["--force"] * self.force
+        return " ".join(words)
 
 
 def rollback(target: Target, options: RollbackOptions | None = None, watcher: Watcher | None = None) -> Result:
     """Take away what tenantry made, from wherever the database is; needs no spec, the journal knows.
 
-    Raises Refused where values would clash, Failed where it stopped part-way, Interrupted after Ctrl-C.
+    Raises Refused where something of somebody else's is in the way or values would clash, Failed where it stopped
+    part-way, Interrupted after Ctrl-C. With `force` it goes on past both, and the result names what is left.
     """
     options, watcher, run = options or RollbackOptions(), watcher or Nobody(), new_run()
     watcher.began("rollback", run)
     with opened(target, run=run, purpose="rollback", watcher=watcher) as connection, hold_run_lock(connection):
         journal = Journal(connection)
-        entries = [
-            entry for entry in journal.entries().values() if not (options.preserve_data and entry.state == "kept")
-        ]
-        refuse_clashes(journal, entries)
-        started, tally = time.monotonic(), Tally(watcher)
+        selection, found = prospect(journal, options)
+        for obstacle in found:
+            watcher.found(obstacle.finding)
+        refuse(tuple(obstacle.finding for obstacle in found), force=options.force)
+        if selection.tables:
+            watcher.said(f"Going back: {', '.join(map(str, selection.tables))}", others=selection.others)
+        tally = Tally(watcher)
         runner = Runner(
             connection=connection, journal=journal, run=run, backfill=_no_fill, tell=tally.step,
             patience=Patience(timeout=options.lock_timeout, budget=options.lock_budget),
-            on_retry=lambda message: watcher.said(message), ran=watcher.statement,
+            on_retry=watcher.blocked, ran=watcher.statement,
         )  # fmt: skip
-        if entries:
-            journal.begin_run(run, "rollback --preserve-data" if options.preserve_data else "rollback --confirm")
-        with (
-            end_noted(journal, run),
-            interruptible(lambda: stop(runner, watcher)),
-            lookout(target, connection.info.backend_pid, watcher, run=run),
-        ):
-            reverted = runner.revert_all(entries, keep=options.preserve_data)
-        outcome = f"{reverted} steps reverted" if reverted else "nothing of ours was there"
-        if entries:
-            journal.finish_run(run, exit_status=ExitStatus.DONE, outcome=outcome)
-    result = Result(
-        command="rollback", run=run, exit_status=ExitStatus.DONE, outcome=outcome, applied=reverted,
-        seconds=time.monotonic() - started, longest_lock=tally.longest_lock, retries=tally.retries,
-        next_step="Run `tenantry migrate` to fill what has changed since." if options.preserve_data
-        else "Only the schema tenantry with the journal is left; `tenantry housekeeping --purge` removes it.",
-    )  # fmt: skip
+        result = _walk(target, runner, selection, options, found, tally)
     watcher.concluded(result.outcome, result.next_step)
     return result
 
 
-def refuse_clashes(journal: Journal, entries: list[Entry]) -> None:
-    """Raises Refused where a unique constraint that became per-tenant can no longer be made global."""
-    clashes = []
-    for entry in entries:
-        step = from_json(entry.value)
-        if isinstance(step, GlobalUniqueDropped):
-            query = step.clashes()
-            row = journal.connection.execute(sql.Composed([query])).fetchone() if query is not None else None
-            if row is not None and row[0]:
-                clashes.append(f"{step.index}: {row[0]} values are used by more than one row, such as {row[1]}")
-    if clashes:
-        raise Refused(
-            "A unique constraint cannot be made global again: two tenants use the same value",
-            remedy="Change these values, or keep the migration.",
-            details=clashes,
-        )
+def prospect(journal: Journal, options: RollbackOptions) -> tuple[Selection, tuple[Obstacle, ...]]:
+    """What these options take back, and what is in the way of it. It only reads.
+
+    Raises UsageError for a table that has no steps of ours.
+    """
+    entries = [entry for entry in journal.entries().values() if not (options.preserve_data and entry.state == "kept")]
+    selection = select(entries, options.tables)
+    if not selection.entries:
+        return selection, ()
+    found = obstacles(journal.connection, selection.entries, keep=options.preserve_data, under_way=_under_way(journal))
+    return selection, found
+
+
+def _under_way(journal: Journal) -> bool:
+    """Whether the last run that changed steps was a rollback that did not come to its end."""
+    runs = (run for run in journal.runs(_RUNS_LOOKED_AT) if run.command.startswith(("migrate", "rollback", "full")))
+    last = next(runs, None)
+    return last is not None and last.command.startswith("rollback") and last.exit_status != ExitStatus.DONE
+
+
+def _walk(
+    target: Target, runner: Runner, selection: Selection, options: RollbackOptions, found: Sequence[Obstacle],
+    tally: Tally,
+) -> Result:  # fmt: skip
+    journal, connection, watcher, entries = runner.journal, runner.connection, tally.watcher, selection.entries
+    started = time.monotonic()
+    walk = Reverting(
+        runner=runner, dependents=partial(built_upon, connection), keep=options.preserve_data, force=options.force,
+        known={obstacle.step: obstacle.finding.message for obstacle in found if obstacle.step is not None},
+    )  # fmt: skip
+    reverted, after = 0, tuple[Finding, ...]()
+    if entries:
+        journal.begin_run(runner.run, options.command)
+        with end_noted(journal, runner.run):
+            aftermath = Aftermath(connection=connection, tables=frozenset(selection.tables) or None)
+            with (
+                interruptible(lambda: stop(runner, watcher)),
+                lookout(target, connection.info.backend_pid, watcher, run=runner.run),
+            ):
+                reverted = walk.all(entries)
+            after = _look_back(connection, walk, selection, aftermath, tally)
+    result = _result(runner.run, options, selection, walk, reverted, after)
+    if entries:
+        journal.finish_run(runner.run, exit_status=result.exit_status, outcome=result.outcome)
+    return _timed(result, tally, time.monotonic() - started)
+
+
+def _look_back(
+    connection: psycopg.Connection[Any], walk: Reverting, selection: Selection, aftermath: Aftermath, tally: Tally
+) -> tuple[Finding, ...]:
+    tally.watcher.looking("what is left")
+    gone = {one.step.key for one in walk.left}
+    steps = [step for entry in selection.entries if (step := from_json(entry.value)).key not in gone]
+    kept = [step for step in steps if walk.keep and step.kept]
+    findings = aftermath.findings([step for step in steps if step not in kept], kept, walk.left)
+    for finding in findings:
+        tally.watcher.found(finding)
+    if not any(finding.severity is not Severity.INFO for finding in findings):
+        tally.watcher.said("Verified: nothing of ours is left there, the schema is as recorded, no table was rewritten")
+    return findings
+
+
+def _result(
+    run: str, options: RollbackOptions, selection: Selection, walk: Reverting, reverted: int,
+    findings: tuple[Finding, ...],
+) -> Result:  # fmt: skip
+    remaining = any(finding.severity is not Severity.INFO for finding in findings)
+    outcome = f"{reverted} steps reverted" if selection.entries else "nothing of ours was there"
+    if walk.left:
+        outcome += f", {len(walk.left)} could not be"
+    if walk.left:
+        following = "Remove what is in the way of what is left, and run the same rollback again."
+    elif options.preserve_data:
+        following = "Run `tenantry migrate` to fill what has changed since."
+    elif selection.tables:
+        following = "Run `tenantry migrate` to complete it again; `tenantry status` shows what is missing."
+    else:
+        following = "Only the schema tenantry with the journal is left; `tenantry housekeeping --purge` removes it."
+    return Result(
+        command="rollback", run=run, exit_status=ExitStatus.FINDINGS if remaining else ExitStatus.DONE,
+        outcome=outcome, next_step=following, applied=reverted, findings=findings,
+    )  # fmt: skip
+
+
+def _timed(result: Result, tally: Tally, seconds: float) -> Result:
+    return replace(result, seconds=seconds, longest_lock=tally.longest_lock, retries=tally.retries)
 
 
 def _no_fill(fill: Fill) -> int:

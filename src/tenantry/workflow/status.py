@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import psycopg
 from psycopg import sql
 
-from tenantry.execution.survey import definitions, in_force
+from tenantry.execution.survey import altered, in_force
 from tenantry.model.name import Name
 from tenantry.model.ownership import Owned
 from tenantry.model.plan import Phase
@@ -17,15 +16,12 @@ from tenantry.model.run import RunSummary, Status, TableStatus, Word
 from tenantry.model.spec import Spec
 from tenantry.postgres.activity import activities
 from tenantry.postgres.connect import Target
-from tenantry.postgres.journal import Entry, RunRecord
+from tenantry.postgres.journal import RunRecord
 from tenantry.postgres.locks import run_lock_held
 from tenantry.postgres.queries import read_queries
 from tenantry.steps import (
-    AdoptionTrigger,
-    AssignmentTrigger,
     ForeignKeyValid,
     IndexAttached,
-    InvokerView,
     LegacySightEnded,
     NotNull,
     PartitionedIndex,
@@ -36,7 +32,6 @@ from tenantry.steps import (
     TenantColumn,
     TenantForeignKey,
     TenantIndex,
-    from_json,
 )  # fmt: skip
 from tenantry.workflow.plan import estimate
 from tenantry.workflow.session import Session, opened
@@ -45,11 +40,6 @@ COUNTING_SECONDS = 2.0
 """How long a table may be counted for rows without a tenant."""
 _CONSTRAINTS = (NotNull, TenantForeignKey, ForeignKeyValid, ReferenceTrigger, TenantChange)
 _INDEXES = (TenantIndex, PartitionedIndex, IndexAttached)
-_COMPARED = (
-    AdoptionTrigger, AssignmentTrigger, InvokerView, PartitionedIndex, ReferenceTrigger, RowSecurity, TenantChange,
-    TenantForeignKey, TenantIndex,
-)  # fmt: skip
-"""Steps whose definition stays what it was once they are in force."""
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "status.sql")
 
 
@@ -72,7 +62,7 @@ def status(target: Target, spec: Spec, *, runs: int = 5) -> Status:
             steps=(sum(step.key in done for step in session.plan.steps), len(session.plan.steps)),
             runs=tuple(_summary(record) for record in session.journal.runs(runs)),
             activity=busy,
-            altered=_altered(connection, session.entries, done),
+            altered=altered(connection, session.entries),
             running=running,
         )
 
@@ -171,20 +161,6 @@ def _progress(session: Session) -> dict[Name, float]:
             before = found.get(name, (0, 0))
             found[name] = (before[0] + int(pages), before[1] + int(past))
     return {name: done / total for name, (done, total) in found.items() if total}
-
-
-def _altered(
-    connection: psycopg.Connection[Any], entries: Mapping[str, Entry], done: frozenset[str]
-) -> tuple[str, ...]:
-    ours = {entry.key: from_json(entry.value) for entry in entries.values() if entry.state == "done"}
-    over = {key for step in ours.values() for key in step.ends}
-    asked = [step for step in ours.values() if not step.journaled and step.key not in over]
-    now = definitions(connection, asked)
-    return tuple(
-        step.key
-        for step in asked
-        if now[step.key] is None or (isinstance(step, _COMPARED) and now[step.key] != entries[step.key].definition)
-    )
 
 
 def _summary(record: RunRecord) -> RunSummary:

@@ -64,6 +64,13 @@ CREATE TABLE IF NOT EXISTS tenantry.filled (
   tenant text NOT NULL
 );
 
+-- The schema before the first step, object by object: what a rollback is compared with.
+CREATE TABLE IF NOT EXISTS tenantry.described (
+  object text PRIMARY KEY,
+  relation text NOT NULL,
+  definition text NOT NULL
+);
+
 -- name: installed
 SELECT pg_catalog.to_regclass('tenantry.steps') IS NOT NULL;
 

@@ -1,0 +1,185 @@
+"""What stands in the way of a rollback, found before anything is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from tenantry.execution.preflight.privileges import privilege_findings
+from tenantry.execution.preflight.scope import Scope
+from tenantry.execution.preflight.sessions import session_findings
+from tenantry.execution.preflight.verdict import refused, warned
+from tenantry.execution.survey import altered, definitions
+from tenantry.model.finding import Finding
+from tenantry.model.name import Name
+from tenantry.model.plan import LockMode
+from tenantry.model.schema import Ours
+from tenantry.postgres.catalog import read_schema
+from tenantry.postgres.dependents import dependents, keys_to
+from tenantry.postgres.journal import Entry
+from tenantry.postgres.preflight import read_facts
+from tenantry.postgres.session import holders
+from tenantry.steps import (
+    ApplicationGrants,
+    ApplicationRole,
+    GlobalUniqueDropped,
+    PartitionedIndex,
+    SchemaUsage,
+    Step,
+    TenantColumn,
+    TenantIndex,
+    TenantRow,
+    TenantTableMade,
+    from_json,
+)  # fmt: skip
+from tenantry.steps.catalog import WORKSHOP
+
+_PRIVILEGES = (ApplicationGrants, ApplicationRole, SchemaUsage)
+HELD = 2.0
+"""Seconds for which a transaction may hold a table before it is named."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Obstacle:
+    """A finding; with the key of a step that cannot be undone while it stands, if it is about one."""
+
+    finding: Finding
+    step: str | None = None
+
+
+def obstacles(
+    connection: psycopg.Connection[Any], entries: Sequence[Entry], *, keep: bool, under_way: bool
+) -> tuple[Obstacle, ...]:
+    """What is in the way of reverting these entries; `keep` as in --preserve-data. An earlier rollback that is
+    `under_way` has looked for what was altered, and its own changes would be found now. It only reads."""
+    steps = [from_json(entry.value) for entry in entries]
+    undone = [step for step in steps if not (keep and step.kept)]
+    found = [*_around(connection, undone)]
+    if not under_way:
+        found += _altered(connection, entries)
+    found += _built_upon(connection, undone)
+    found += _clashes(connection, undone)
+    found += _tenants(connection, undone)
+    return tuple(sorted(found, key=lambda obstacle: not obstacle.finding.refuses))
+
+
+def built_upon(connection: psycopg.Connection[Any], step: Step) -> tuple[str, ...]:
+    """What others have built on a step's objects, as the catalog describes it."""
+    made = _object(step)
+    return dependents(connection, [made])[0] if made is not None else ()
+
+
+def _object(step: Step) -> tuple[Name, str | None] | None:
+    """What a step has made that somebody could build upon."""
+    match step:
+        case TenantColumn():
+            return step.table, step.column
+        case TenantTableMade():
+            return step.table, None
+        case TenantIndex() | PartitionedIndex():
+            return step.index, None
+        case _:
+            return None
+
+
+def _around(connection: psycopg.Connection[Any], steps: Sequence[Step]) -> Iterator[Obstacle]:
+    """Privileges, sessions and prepared transactions, as before a migrate; and who holds a table now."""
+    # Going back makes nothing, so what making would need is not asked for.
+    making = (TenantIndex, PartitionedIndex, TenantTableMade, SchemaUsage, ApplicationRole)
+    schemas = sorted({step.table.schema for step in steps} - {WORKSHOP})
+    schema = read_schema(connection, schemas, ours=Ours())
+    scope = Scope(schema=schema, steps=tuple(step for step in steps if not isinstance(step, making)))
+    facts = read_facts(connection, roles=sorted(scope.acted_as), schemas=sorted({*schemas, WORKSHOP}), application="")
+    for finding in (*privilege_findings(scope, facts), *session_findings(scope, facts)):
+        remedy = finding.remedy
+        yield Obstacle(finding=_with_remedy(finding, f"{remedy[0].upper()}{remedy[1:]}." if remedy else ""))
+    tables = sorted(name for name in scope.relations if name in schema.tables)
+    for holder in holders(connection, tables, LockMode.ACCESS_EXCLUSIVE):
+        if holder.age is not None and holder.age >= HELD:
+            yield Obstacle(
+                finding=warned(
+                    name="table-held", table=holder.relation, message=f"{holder.relation} is held: {holder}",
+                    remedy=f"Rollback waits for it and tries again; SELECT pg_terminate_backend({holder.pid}) ends it.",
+                )
+            )  # fmt: skip
+
+
+def _with_remedy(finding: Finding, remedy: str) -> Finding:
+    return Finding(
+        name=finding.name, severity=finding.severity, message=finding.message, remedy=remedy, table=finding.table,
+        count=finding.count, samples=finding.samples, refuses=finding.refuses, forcible=finding.forcible,
+    )  # fmt: skip
+
+
+def _altered(connection: psycopg.Connection[Any], entries: Sequence[Entry]) -> Iterator[Obstacle]:
+    changed = altered(connection, {entry.key: entry for entry in entries})
+    steps = {step.key: step for entry in entries if (step := from_json(entry.value)).key in changed}
+    now = definitions(connection, list(steps.values()))
+    for step in steps.values():
+        verb = "dropped" if now[step.key] is None else "changed"
+        # Who may do what is for others to change: what they have granted or revoked since stays (hazard 16).
+        verdict = warned if isinstance(step, _PRIVILEGES) else refused
+        yield Obstacle(
+            finding=verdict(
+                name="altered-step", table=step.table,
+                message=f"{step.table}: somebody has {verb} what a step made: {step.title}",
+                remedy="Put it back (`tenantry migrate` does where it is gone), or see that nothing else was changed.",
+            )
+        )  # fmt: skip
+
+
+def _built_upon(connection: psycopg.Connection[Any], steps: Sequence[Step]) -> Iterator[Obstacle]:
+    made = [(step, found) for step in steps if (found := _object(step)) is not None]
+    for (step, _), built in zip(made, dependents(connection, [found for _, found in made]), strict=True):
+        if built:
+            yield Obstacle(
+                step=step.key,
+                finding=refused(
+                    name="built-upon", table=step.table, count=len(built),
+                    message=f"{step.table}: somebody has built on what goes ({step.title}): {', '.join(built)}",
+                    remedy="Drop it first, or keep what it is built on: nothing of anybody else's is dropped here.",
+                    samples=tuple({"object": one} for one in built),
+                ),
+            )  # fmt: skip
+
+
+def _clashes(connection: psycopg.Connection[Any], steps: Sequence[Step]) -> Iterator[Obstacle]:
+    for step in steps:
+        query = step.clashes() if isinstance(step, GlobalUniqueDropped) else None
+        row = connection.execute(query).fetchone() if query is not None else None
+        if row is not None and row[0] and isinstance(step, GlobalUniqueDropped):
+            yield Obstacle(
+                step=step.key,
+                finding=refused(
+                    name="value-clash", table=step.table, count=row[0],
+                    message=f"{step.index.name} of {step.table} cannot be global again, as two tenants use the same"
+                    f" value: {row[0]} values are used by more than one row, such as {row[1]}",
+                    remedy="Change these values, or keep the migration.", samples=({"value": row[1]},),
+                ),
+            )  # fmt: skip
+
+
+def _tenants(connection: psycopg.Connection[Any], steps: Sequence[Step]) -> Iterator[Obstacle]:
+    """A tenant that we added, and that rows refer to by a key that was made since: it could take them along."""
+    for step in steps:
+        if not isinstance(step, TenantRow):
+            continue
+        for key in keys_to(connection, step.table):
+            if (key.table, key.column) in step.referenced_by or key.parent_column != step.tenant.key:
+                continue
+            used = sql.SQL("SELECT EXISTS (SELECT FROM {} AS used WHERE used.{} = {})").format(
+                key.table.identifier, sql.Identifier(key.column), step.tenant.key_of(step.slug)
+            )
+            if connection.execute(used).fetchone() == (True,):
+                yield Obstacle(
+                    step=step.key,
+                    finding=refused(
+                        name="tenant-used", table=step.table,
+                        message=f"Rows of {key.table} refer to the tenant {step.slug!r}, which goes, by {key.key}",
+                        remedy="Let them refer to another tenant, or drop that key.",
+                    ),
+                )  # fmt: skip

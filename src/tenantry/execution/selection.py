@@ -1,0 +1,117 @@
+"""Which steps a rollback of some tables takes back: theirs, and those of whatever finds its tenant in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+from tenantry.errors import Refused, UsageError, nearest
+from tenantry.model.name import Name
+from tenantry.postgres.journal import Entry
+from tenantry.steps import (
+    ApplicationRole,
+    AssignmentTrigger,
+    Fill,
+    SchemaUsage,
+    Step,
+    TenantColumn,
+    TenantRow,
+    TenantTableMade,
+    from_json,
+)  # fmt: skip
+
+_OF_NO_TABLE = (ApplicationRole, SchemaUsage, TenantRow, TenantTableMade)
+"""Steps that serve all tables, whichever one they name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """The entries to be reverted; `tables` are those that go back whole, `others` those that lose a part of theirs."""
+
+    entries: tuple[Entry, ...]
+    tables: tuple[Name, ...] = ()
+    others: tuple[Name, ...] = ()
+
+
+def select(entries: Iterable[Entry], named: Sequence[str]) -> Selection:
+    """All entries, or those of the tables `named` as in SQL, and of what depends on them.
+
+    Raises UsageError for a table without steps of ours, Refused for the tenant table.
+    """
+    entries = tuple(entries)
+    if not named:
+        return Selection(entries=entries)
+    steps = {entry.key: from_json(entry.value) for entry in entries}
+    roots = {part: step.table for step in steps.values() for part in getattr(step, "tree", ())}
+    known = {roots.get(step.table, step.table) for step in steps.values() if not isinstance(step, _OF_NO_TABLE)}
+    wanted = [_found(text, known) for text in named]
+    _refuse(wanted, steps.values(), known, roots)
+    tables = _closure({*wanted}, _derivations(steps.values(), roots))
+    whole = tables | {part for part, root in roots.items() if root in tables}
+    chosen = [
+        key
+        for key, step in steps.items()
+        if not isinstance(step, _OF_NO_TABLE) and (step.table in whole or not whole.isdisjoint(_names(step)))
+    ]
+    others = {roots.get(steps[key].table, steps[key].table) for key in chosen} - tables
+    return Selection(
+        entries=tuple(entry for entry in entries if entry.key in set(chosen)),
+        tables=tuple(sorted(tables)), others=tuple(sorted(others)),
+    )  # fmt: skip
+
+
+def _found(text: str, known: Iterable[Name]) -> Name:
+    """A table by its name; without a schema, the one of that name that has steps of ours."""
+    name = Name.parse(text, schema="")
+    same = sorted(one for one in known if one.name == name.name)
+    return name if name.schema else (same[0] if len(same) == 1 else Name("public", name.name))
+
+
+def _refuse(wanted: Sequence[Name], steps: Iterable[Step], known: set[Name], roots: Mapping[Name, Name]) -> None:
+    tenants = {step.table for step in steps if isinstance(step, TenantRow | TenantTableMade)}
+    tenants |= {step.tenant.table for step in steps if isinstance(step, TenantColumn)}
+    for name in wanted:
+        if name in tenants:
+            raise Refused(
+                f"All tables find their tenant in {name}: it cannot go back by itself",
+                remedy="Leave --table out to roll everything back.",
+            )
+        if name in roots:
+            raise UsageError(f"{name} is a part of {roots[name]}", remedy=f"Name the whole: --table {roots[name]}.")
+        if name not in known:
+            hint = nearest(str(name), map(str, known))
+            raise UsageError(f"No step of ours is on {name}{hint}", remedy="`tenantry status` lists the tables.")
+
+
+def _derivations(steps: Iterable[Step], roots: Mapping[Name, Name]) -> Mapping[Name, set[Name]]:
+    """By table, those whose tenants its rows' tenants are read from."""
+    found: dict[Name, set[Name]] = {}
+    for step in steps:
+        if isinstance(step, AssignmentTrigger):
+            found.setdefault(step.table, set()).update(_names(step.sources))
+        elif isinstance(step, Fill):
+            for fill in step.fills:
+                found.setdefault(roots.get(fill.relation, fill.relation), set()).update(_names(fill.sources))
+    return {table: {roots.get(name, name) for name in names} - {table} for table, names in found.items()}
+
+
+def _closure(tables: set[Name], derivations: Mapping[Name, set[Name]]) -> set[Name]:
+    while True:
+        # A table that has no tenant of its own, such as a shared one, gives none.
+        more = {table for table, sources in derivations.items() if not tables.isdisjoint(sources & derivations.keys())}
+        if more <= tables:
+            return tables
+        tables = tables | more
+
+
+def _names(value: Any) -> Iterator[Name]:
+    """Every relation that is named in a value."""
+    if isinstance(value, Name):
+        yield value
+    elif is_dataclass(value):
+        for field in fields(value):
+            yield from _names(getattr(value, field.name))
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from _names(item)

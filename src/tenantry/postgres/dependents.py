@@ -1,0 +1,58 @@
+"""What others have built on objects of ours, and the files that tables are in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.rows import class_row
+
+from tenantry.model.name import Name
+from tenantry.postgres.queries import read_queries
+
+_QUERIES = read_queries(Path(__file__).with_name("sql") / "dependents.sql")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyTo:
+    """A foreign key of one column, of the table `schema`.`name`."""
+
+    schema: str
+    name: str
+    key: str
+    column: str
+    parent_column: str
+
+    @property
+    def table(self) -> Name:
+        return Name(self.schema, self.name)
+
+
+def dependents(
+    connection: psycopg.Connection[Any], objects: Sequence[tuple[Name, str | None]]
+) -> list[tuple[str, ...]]:
+    """For each relation or index, or column of a table and its heirs, what others have built on it; nothing where it
+    is gone."""
+    found: list[list[str]] = [[] for _ in objects]
+    parameters = {
+        "relations": [name.identifier.as_string(None) for name, _ in objects],
+        "columns": [column for _, column in objects],
+    }
+    if objects:
+        for number, description in connection.execute(_QUERIES["dependents"], parameters):
+            found[number - 1].append(description)
+    return [tuple(one) for one in found]
+
+
+def keys_to(connection: psycopg.Connection[Any], table: Name) -> tuple[KeyTo, ...]:
+    """Others' foreign keys of one column to this table."""
+    with connection.cursor(row_factory=class_row(KeyTo)) as cursor:
+        return tuple(cursor.execute(_QUERIES["keys_to"], {"table": table.identifier.as_string(None)}))
+
+
+def files(connection: psycopg.Connection[Any]) -> Mapping[int, tuple[str, int | None]]:
+    """Each table's name and file, by its oid: a table that is rewritten or emptied gets another file."""
+    return {oid: (name, file) for oid, name, file in connection.execute(_QUERIES["files"])}

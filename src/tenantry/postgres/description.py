@@ -1,0 +1,49 @@
+"""The definitions of a database's objects, one by one; kept from the time before the first migrate, for rollback."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from tenantry.postgres.queries import read_queries
+
+_QUERIES = read_queries(Path(__file__).with_name("sql") / "description.sql")
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """An object's definition; `relation` is the table or view that it belongs to, empty where there is none."""
+
+    relation: str
+    definition: str
+
+
+def describe(connection: psycopg.Connection[Any]) -> dict[str, Described]:
+    """Everything of the user's that a dump of the schema would show, by what it is called. It only reads."""
+    return _read(connection, "describe")
+
+
+def note_description(connection: psycopg.Connection[Any]) -> None:
+    """Keep the description as it is now, in place of an older one. The journal's schema must be there."""
+    rows = [
+        {"relation": one.relation, "object": name, "definition": one.definition}
+        for name, one in describe(connection).items()
+    ]
+    with connection.transaction():
+        connection.execute(_QUERIES["forget"])
+        connection.execute(_QUERIES["note"], {"rows": Jsonb(rows)})
+
+
+def noted_description(connection: psycopg.Connection[Any]) -> dict[str, Described] | None:
+    """What was kept; None where nothing was."""
+    known = connection.execute(_QUERIES["known"]).fetchone()
+    return _read(connection, "noted") if known is not None and known[0] else None
+
+
+def _read(connection: psycopg.Connection[Any], query: str) -> dict[str, Described]:
+    rows = connection.execute(_QUERIES[query])
+    return {name: Described(relation, definition) for relation, name, definition in rows}

@@ -1,0 +1,66 @@
+-- name: dependents
+-- What others have built on columns, relations and indexes of ours. Ours are told apart by their names; parts of
+-- partitioned tables are left out, since whole they are seen on the table itself. DROP COLUMN takes an index or a check
+-- of somebody else's along without a word (deptype a), and refuses for a view (deptype n).
+WITH RECURSIVE given AS (
+    SELECT g.number::int AS number, to_regclass(g.relation)::oid AS relation, g.name
+    FROM unnest(%(relations)s::text[], %(columns)s::text[]) WITH ORDINALITY AS g(relation, name, number)
+), tree AS (
+    SELECT number, relation, name, false AS heir FROM given WHERE relation IS NOT NULL
+  UNION
+    SELECT t.number, i.inhrelid, t.name, true
+    FROM tree t JOIN pg_catalog.pg_inherits i ON i.inhparent = t.relation WHERE t.name IS NOT NULL
+), target AS (
+    SELECT t.number, t.relation, a.attnum::int AS attnum, c.relkind
+    FROM tree t JOIN pg_catalog.pg_class c ON c.oid = t.relation
+    LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = t.relation AND a.attname = t.name AND NOT a.attisdropped
+    WHERE t.name IS NULL OR a.attnum IS NOT NULL
+), found AS (
+    SELECT t.number, t.relation, d.classid, d.objid, d.objsubid
+    FROM target t JOIN pg_catalog.pg_depend d
+      ON d.refclassid = 'pg_class'::regclass AND d.refobjid = t.relation
+         AND (t.attnum IS NULL OR d.refobjsubid = t.attnum)
+         AND (d.deptype = 'n' OR d.deptype = 'a' AND (t.attnum IS NOT NULL OR t.relkind IN ('i', 'I')))
+    WHERE d.classid <> 'pg_attrdef'::regclass OR t.attnum IS NULL
+       OR NOT EXISTS (SELECT FROM pg_catalog.pg_attrdef f
+                      WHERE f.oid = d.objid AND f.adrelid = t.relation AND f.adnum = t.attnum)
+), foreign_objects AS (
+    SELECT f.number, coalesce(r.ev_class, f.objid) AS objid, f.objsubid,
+           CASE WHEN r.oid IS NULL THEN f.classid ELSE 'pg_class'::regclass::oid END AS classid
+    FROM found f
+    LEFT JOIN pg_catalog.pg_rewrite r
+      ON f.classid = 'pg_rewrite'::regclass AND r.oid = f.objid AND r.rulename = '_RETURN'
+    LEFT JOIN pg_catalog.pg_constraint k ON f.classid = 'pg_constraint'::regclass AND k.oid = f.objid
+    LEFT JOIN pg_catalog.pg_class x ON f.classid = 'pg_class'::regclass AND x.oid = f.objid
+    LEFT JOIN pg_catalog.pg_trigger g ON f.classid = 'pg_trigger'::regclass AND g.oid = f.objid
+    LEFT JOIN pg_catalog.pg_policy p ON f.classid = 'pg_policy'::regclass AND p.oid = f.objid
+    WHERE coalesce(k.conname, x.relname, g.tgname, p.polname, '') !~ '^~?tenantry_'
+      AND coalesce(k.contype, ' ') <> 'n' AND coalesce(k.conparentid, 0) = 0
+      AND NOT (k.contype IN ('p', 'u', 'c') AND k.conrelid = f.relation
+               AND EXISTS (SELECT FROM target t WHERE t.number = f.number AND t.attnum IS NULL))
+      AND NOT coalesce(x.relispartition, false)
+      AND NOT coalesce(g.tgisinternal, false) AND coalesce(g.tgparentid, 0) = 0
+)
+SELECT DISTINCT number, pg_describe_object(classid, objid, objsubid) AS object FROM foreign_objects
+UNION
+SELECT t.number, CASE WHEN i.indisreplident THEN 'replica identity' ELSE 'clustering' END || ' of table ' || i.indrelid::regclass
+FROM target t JOIN pg_catalog.pg_index i ON i.indexrelid = t.relation AND (i.indisreplident OR i.indisclustered)
+ORDER BY 1, 2
+
+-- name: keys_to
+-- Foreign keys of others to a table: their table, their column and the column there.
+SELECT n.nspname::text AS schema, c.relname::text AS name, k.conname::text AS key, a.attname::text AS column,
+       b.attname::text AS parent_column
+FROM pg_catalog.pg_constraint k
+JOIN pg_catalog.pg_class c ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = k.conkey[1]
+JOIN pg_catalog.pg_attribute b ON b.attrelid = k.confrelid AND b.attnum = k.confkey[1]
+WHERE k.contype = 'f' AND k.confrelid = to_regclass(%(table)s) AND cardinality(k.conkey) = 1 AND k.conparentid = 0
+  AND k.conname !~ '^~?tenantry_' AND n.nspname <> 'tenantry'
+
+-- name: files
+-- A table that is rewritten or emptied gets another file.
+SELECT c.oid::bigint, c.oid::regclass::text, pg_relation_filenode(c.oid)::bigint
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't'
+  AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'tenantry') AND n.nspname !~ '^pg_toast'
