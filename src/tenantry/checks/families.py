@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tenantry.checks.business import business
 from tenantry.checks.check import FamilyOf
 from tenantry.checks.completeness import completeness
 from tenantry.checks.references import references
@@ -14,3 +15,9 @@ VALIDATION: tuple[tuple[Family, FamilyOf], ...] = (
     (Family.REFERENCES, references),
 )
 """Is the migration in force, and is every row in its tenant?"""
+
+VERIFICATION: tuple[tuple[Family, FamilyOf], ...] = (
+    *(pair for pair in VALIDATION if pair[0] is not Family.STRUCTURE),
+    (Family.BUSINESS, business),
+)
+"""Does the business still make sense, for each tenant by itself, and does no tenant see another?"""

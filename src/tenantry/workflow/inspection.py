@@ -61,7 +61,7 @@ def inspect(
     ):
         if run_lock_held(connection):
             watcher.said("Another run is going on: what it has not come to yet will be missing here.")
-        verdict = note(_verdict(ground, families, command, next_step, watcher, stop))
+        verdict = note(verdict_of(ground, families, command, next_step, watcher, stop))
     watcher.concluded(verdict.outcome, verdict.next_step)
     return verdict
 
@@ -97,7 +97,10 @@ def _tables(options: InspectionOptions, session: Session) -> frozenset[Name] | N
     return frozenset(found)
 
 
-def _verdict(ground: Ground, families: Families, command: str, next_step: str, watcher: Watcher, stop: Stop) -> Verdict:
+def verdict_of(
+    ground: Ground, families: Families, command: str, next_step: str, watcher: Watcher, stop: Stop
+) -> Verdict:
+    """Ask all families, tell `watcher` what they find, and come to a verdict. Raises Interrupted after a stop."""
     began = time.monotonic()
     try:
         asked = [(family, list(function(ground))) for family, function in families]
