@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from tenantry.errors import UsageError
-from tenantry.reports import page, table
+from tenantry.reports import charts, page, table
 from tenantry.reports.document import to_json
 from tenantry.reports.log import title
 from tenantry.reports.report import Report
@@ -20,7 +20,7 @@ def report_path(folder: Path, command: str, run: str) -> Path:
 def begin(path: Path, report: Report, *, export: bool) -> None:
     """Write the report of a run that begins. Raises UsageError where that cannot be, or cannot be exported."""
     if export:
-        page.require_charts()
+        charts.require()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(path, report)

@@ -76,13 +76,15 @@ class Statement(Part):
 
 
 class Action(StrEnum):
-    """What was done in an entry of the timeline; `stopped` is what was under way when the run ended."""
+    """What was done in an entry of the timeline; `left` was passed over by force, `stopped` was under way when the run
+    ended."""
 
     LOOKED = "looked"
     APPLIED = "applied"
     REVERTED = "reverted"
     KEPT = "kept"
     FAILED = "failed"
+    LEFT = "left"
     STOPPED = "stopped"
 
 
@@ -102,6 +104,7 @@ class Entry(Part):
     rows: int | None = None
     rows_per_second: float | None = None
     statements: list[Statement] = []
+    message: str = Field(default="", description="What it ran into.")
 
 
 class Wait(Part):

@@ -20,12 +20,14 @@ from tenantry.postgres.connect import Server
 from tenantry.reports import files, report
 from tenantry.reports.gathering import Doing, Gathering
 from tenantry.reports.report import Action, Report, Verdict
+from tenantry.steps import Step
 from tenantry.workflow.watcher import Nobody
 
 EVERY = 5.0
 """Seconds after which the report of a run in progress is written again: what a kill leaves is not older."""
 SAMPLES = 20
-ACTIONS = {"applied": Action.APPLIED, "reverted": Action.REVERTED, "kept": Action.KEPT, "failed": Action.FAILED}
+ACTIONS = {"applied": Action.APPLIED, "reverted": Action.REVERTED, "kept": Action.KEPT, "failed": Action.FAILED,
+           "left": Action.LEFT}  # fmt: skip
 
 
 class Reported(Nobody):
@@ -76,11 +78,12 @@ class Reported(Nobody):
             case "found":
                 self._gathered.measures.found += 1
             case "started":
-                self._begin(Doing(at=self._now(), title=self._text(step.title), key=self._text(step.key),
-                                  phase=str(step.phase), table=self._text(step.table)))  # fmt: skip
+                self._begin(self._step(step))
             case action:
+                if self._doing is None:
+                    self._begin(self._step(step))
                 facts: dict[str, Any] = {"waited": round(event.waited, 1), "held": round(event.held, 1),
-                                         "tries": event.tries}  # fmt: skip
+                                         "tries": event.tries, "message": self._text(event.message)}  # fmt: skip
                 self._close(ACTIONS[action], facts if event.rows is None else facts | {"rows": event.rows})
 
     def statement(self, statement: Statement, milliseconds: float) -> None:
@@ -157,6 +160,12 @@ class Reported(Nobody):
         return None if error is None else self._last
 
     # --- what is under way
+
+    def _step(self, step: Step) -> Doing:
+        return Doing(
+            at=self._now(), title=self._text(step.title), key=self._text(step.key), phase=str(step.phase),
+            table=self._text(step.table),
+        )  # fmt: skip
 
     def _begin(self, doing: Doing) -> None:
         self._close(Action.LOOKED)
