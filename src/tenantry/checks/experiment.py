@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import psycopg
@@ -12,7 +13,7 @@ from psycopg import sql
 
 from tenantry.checks.check import Ground
 from tenantry.checks.isolation_actor import NOBODY, Actor, acting
-from tenantry.checks.isolation_attempts import Attempt, Row, Ways, view_attempt
+from tenantry.checks.isolation_attempts import Attempt, Row, Ways, reading
 from tenantry.checks.isolation_views import readable_only_through_owned
 from tenantry.execution.preflight.scope import Scope
 from tenantry.model.finding import Family, Finding, Severity
@@ -23,7 +24,11 @@ from tenantry.postgres.queries import read_queries
 from tenantry.steps.row_security import Sight
 
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "experiment.sql")
-LONGEST_STATEMENT = 400
+STRANGERS = {
+    "uuid": ["ffffffff-ffff-4fff-bfff-ffffffffffff"], "text": ["a stranger"], "character varying": ["a stranger"],
+    "smallint": ["32767"], "integer": ["2147483647"], "bigint": ["9223372036854775807"],
+}  # fmt: skip
+"""Tenants that no database has, by the type of the key."""
 _found = partial(Finding, family=Family.ISOLATION)
 
 
@@ -44,7 +49,7 @@ def experiment(ground: Ground) -> Iterator[Finding]:
             for view in laboratory.views():
                 ground.looking(f"what {role} sees in {view.name}")
                 yield from laboratory.view(view)
-            yield from laboratory.undecided()
+            yield from laboratory.conclusion()
     except psycopg.errors.InsufficientPrivilege as error:
         yield _found(
             name="experiment-not-tried", severity=Severity.WARNING,
@@ -61,29 +66,32 @@ class _Trial:
     actor: str
     tenant: str
 
-    def sample(self, **more: str) -> dict[str, str]:
-        statement = self.attempt.statement.as_string(None)
-        return {
-            "attempt": self.attempt.what, "as": self.actor or "no tenant", "rows of": self.tenant, **more,
-            "statement": statement[:LONGEST_STATEMENT],
-        }  # fmt: skip
+    @property
+    def sample(self) -> dict[str, str]:
+        return {"attempt": self.attempt.what, "as": self.actor or "no tenant", "rows of": self.tenant}
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Laboratory:
-    """`open` are the trials that nothing can be said of, with the reason."""
+    """`tried` counts attempts by relation; `leaking` are relations where one got through; `open` are those that
+    nothing can be said of, with the reason."""
 
     ground: Ground
     actor: Actor
+    tried: Counter[Name] = field(default_factory=Counter)
+    leaking: set[Name] = field(default_factory=set)
     open: list[tuple[Name, _Trial, str]] = field(default_factory=list)
+
+    @cached_property
+    def scope(self) -> Scope:
+        return Scope.of(self.ground.schema, self.ground.plan, Phase.CONTRACT)
 
     # --- what is tried on
 
     def tables(self) -> Iterator[Ways]:
         """The relations with policies that the application has privileges on."""
-        scope = Scope.of(self.ground.schema, self.ground.plan, Phase.CONTRACT)
         tenant = self.ground.ownership.tenant
-        securities = {step.table: step for step in scope.securities}
+        securities = {step.table: step for step in self.scope.securities}
         for name in self._readable(sorted(securities)):
             step = securities[name]
             if self.ground.has(name, step.column) and (self.ground.wants(name) or name == tenant.name):
@@ -93,9 +101,16 @@ class _Laboratory:
                 )  # fmt: skip
 
     def views(self) -> Iterator[View]:
-        scope = Scope.of(self.ground.schema, self.ground.plan, Phase.CONTRACT)
-        views = {view.name: view for view in scope.views if view.kind is Kind.VIEW}
-        yield from (views[name] for name in self._readable(sorted(views)))
+        """The views over them that it may read, each after those that it reads; a view of what leaks is left out."""
+        readable = self._readable([view.name for view in self.scope.views if view.kind is Kind.VIEW])
+        for view in self.scope.views:
+            if not self.leaking.isdisjoint(view.reads):
+                self.leaking.add(view.name)
+            elif view.name in readable and self._wants(view):
+                yield view
+
+    def _wants(self, view: View) -> bool:
+        return self.ground.tables is None or any(self.ground.wants(name) for name in view.reads)
 
     def _readable(self, names: Sequence[Name]) -> list[Name]:
         texts = [name.identifier.as_string(None) for name in names]
@@ -135,6 +150,7 @@ class _Laboratory:
         return (_Trial(attempt=attempt, actor=actor, tenant=tenant) for attempt in attempts)
 
     def _got_through(self, table: Name, trial: _Trial) -> bool:
+        self.tried[table] += 1
         outcome = self.actor.attempt(trial.actor, trial.attempt.statement)
         if isinstance(outcome, psycopg.Error):
             self.open.append((table, trial, outcome.diag.message_primary or type(outcome).__name__))
@@ -163,10 +179,11 @@ class _Laboratory:
         return list(found.values())
 
     def _others(self, ways: Ways, row: Row, rows: Sequence[Row]) -> list[str]:
-        """A tenant that has rows here, too, or else any other."""
+        """A tenant that has rows here, too, or else any other, or else one that there is not."""
         excepted = {row.tenant, self._quarantine()}
         others = [other.tenant for other in rows if other.tenant not in excepted]
-        return others or [tenant for tenant in self._tenants() if tenant not in excepted][:1]
+        others += [tenant for tenant in self._tenants() if tenant not in excepted]
+        return (others + STRANGERS.get(ways.type, []))[:1]
 
     def _tenants(self) -> list[str]:
         tenant = self.ground.ownership.tenant
@@ -203,7 +220,7 @@ class _Laboratory:
                 condition = sql.SQL("true")
             else:
                 return
-            trial = _Trial(attempt=view_attempt(view.name, condition), actor=NOBODY, tenant="all")
+            trial = _Trial(attempt=reading(view.name, condition), actor=NOBODY, tenant="all")
             through = [trial] if self._got_through(view.name, trial) else []
         yield from self._said(view.name, through)
 
@@ -212,19 +229,26 @@ class _Laboratory:
     def _said(self, table: Name, through: Sequence[_Trial]) -> Iterator[Finding]:
         if not through:
             return
-        ways = list(dict.fromkeys(trial.attempt.what for trial in through))
-        listed = ways[0] if len(ways) == 1 else f"{', '.join(ways[:-1])} and {ways[-1]}"
-        alone = all(trial.actor == NOBODY for trial in through)
-        who = "a session that names no tenant" if alone else "one tenant"
+        self.leaking.add(table)
+        ways = {
+            who: ", ".join(dict.fromkeys(trial.attempt.what for trial in through if (trial.actor == NOBODY) is alone))
+            for who, alone in (("as another tenant", False), ("as no tenant", True))
+        }
+        listed = "; ".join(f"{who} it can {what}" for who, what in ways.items() if what)
         yield _found(
             name="tenants-not-apart", severity=Severity.ERROR, table=table, count=len(through),
-            message=f"As {self.ground.spec.application.role}, {who} can {listed} rows of others in {table}",
-            remedy="Run tenantry migrate, which makes the policies again, and drop the policies that are not ours.",
-            samples=tuple(trial.sample() for trial in through[: self.ground.samples]),
+            message=f"{self.ground.spec.application.role} gets at tenants' rows of {table}: {listed}",
+            remedy="`tenantry migrate` makes our policies again; drop what others let it.",
+            samples=tuple(trial.sample for trial in through[: self.ground.samples]),
         )  # fmt: skip
 
-    def undecided(self) -> Iterator[Finding]:
-        """What a trigger, a rule or a lock kept from being decided: the catalog alone speaks for it."""
+    def conclusion(self) -> Iterator[Finding]:
+        """How much was tried; and what a trigger, a rule or a lock kept from being decided."""
+        yield _found(
+            name="tenants-tried", severity=Severity.INFO, count=self.tried.total(),
+            message=f"As {self.ground.spec.application.role}, {self.tried.total():,} attempts to get at other tenants'"
+            f" rows were made on {len(self.tried)} tables and views, and got through on {len(self.leaking)}",
+        )  # fmt: skip
         if self.open:
             tables = sorted({table for table, _, _ in self.open})
             listed = ", ".join(map(str, tables[:3])) + (f" and {len(tables) - 3} more" if len(tables) > 3 else "")
@@ -232,6 +256,6 @@ class _Laboratory:
                 name="experiment-undecided", severity=Severity.INFO, count=len(self.open),
                 message=f"Some of what a tenant could try was not decided by trying, on {listed}",
                 remedy="See the reasons. A trigger that writes or draws from a sequence is stopped before it can.",
-                samples=tuple({"table": str(table), **trial.sample(reason=reason)}
+                samples=tuple({"table": str(table), **trial.sample, "reason": reason}
                               for table, trial, reason in self.open[: self.ground.samples]),
             )  # fmt: skip

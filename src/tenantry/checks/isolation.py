@@ -13,12 +13,12 @@ from psycopg.rows import dict_row
 
 from tenantry.checks.check import Ground
 from tenantry.execution.preflight.around import SECURE_VIEWS, function_findings, view_findings
-from tenantry.execution.preflight.roles import PUBLIC, application_role_findings
+from tenantry.execution.preflight.roles import application_role_findings
 from tenantry.execution.preflight.scope import Scope
 from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.name import Name, quoted
 from tenantry.model.plan import Phase
-from tenantry.model.schema import Kind, Policy
+from tenantry.model.schema import Kind
 from tenantry.planning.isolate import UNCHECKED, WRITES
 from tenantry.postgres.queries import read_queries
 
@@ -120,26 +120,19 @@ def _role(catalog: _Catalog) -> Iterator[Finding]:
 def _policies(catalog: _Catalog) -> Iterator[Finding]:
     """PERMISSIVE policies beside ours: the floor alone holds back what they show."""
     ours = {step.table: step.names for step in catalog.scope.securities}
-    for name in catalog.guarded:
-        others = [
-            policy
-            for policy in catalog.ground.live.tables[name].policies
-            if policy.permissive and policy.name not in ours[name] and _applies(catalog, policy)
-        ]
-        if others:
-            names = [quoted(policy.name) for policy in others]
-            yield _warning(
-                name="policy-added", table=name, count=len(others),
-                message=f"The policy {_listed(names)} of {name} is for the application too: the RESTRICTIVE floor alone"
-                " keeps it from showing other tenants' rows",
-                remedy=f"DROP POLICY {names[0]} ON {name}; or make it AS RESTRICTIVE.",
-                samples=tuple({"policy": policy.name, "command": policy.command, "roles": list(policy.roles)}
-                              for policy in others),
-            )  # fmt: skip
-
-
-def _applies(catalog: _Catalog, policy: Policy) -> bool:
-    return any(role == PUBLIC or catalog.scope.has(catalog.role, frozenset((role,))) for role in policy.roles)
+    added: dict[Name, list[dict[str, Any]]] = {}
+    for row in catalog.ask("policies", names=_texts(catalog.guarded), role=catalog.role):
+        table = Name(row.pop("schema"), row.pop("name"))
+        if row["policy"] not in ours[table]:
+            added.setdefault(table, []).append(row)
+    for table, policies in added.items():
+        names = [quoted(policy["policy"]) for policy in policies]
+        yield _warning(
+            name="policy-added", table=table, count=len(policies), samples=tuple(policies),
+            message=f"The policy {_listed(names)} of {table} is for the application too: the RESTRICTIVE floor alone"
+            " keeps it from showing other tenants' rows",
+            remedy=f"DROP POLICY {names[0]} ON {table}; or make it AS RESTRICTIVE.",
+        )  # fmt: skip
 
 
 def _privileges(catalog: _Catalog) -> Iterator[Finding]:

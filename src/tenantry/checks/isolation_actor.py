@@ -23,6 +23,10 @@ NOBODY = ""
 """The setting of a session that has named no tenant."""
 
 
+class _RowSeen(Exception):
+    """COPY gave a row, which is all that is to be known."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
     """A session that is the application, or that becomes it by SET ROLE."""
@@ -60,7 +64,11 @@ class Actor:
             with self.connection.transaction(force_rollback=True), self.connection.cursor() as cursor:
                 cursor.execute("SELECT set_config(%s, %s, true)", (self.setting, NOBODY))
                 with cursor.copy(copy) as rows:
-                    return any(True for _ in rows)
+                    for _ in rows:
+                        raise _RowSeen  # By which the driver ends the command on the server.
+                return False
+        except _RowSeen:
+            return True
         except psycopg.Error as error:
             if self.connection.closed:
                 raise

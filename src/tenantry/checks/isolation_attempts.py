@@ -30,7 +30,7 @@ _GUARD = sql.SQL("SELECT pg_catalog.set_config('transaction_read_only', 'on', tr
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """Something tried, in words that follow "can", and its statement."""
+    """Something tried on rows, in words that follow "can", and its statement."""
 
     what: str
     statement: sql.Composed
@@ -76,7 +76,7 @@ class Ways:
         """As the tenant `actor`, on the rows of the tenant of `row`."""
         theirs = self.belongs(row.tenant)
         yield self.read(theirs)
-        yield Attempt(what="read at their place", statement=self._read(_at(row)))
+        yield self.read(_at(row))
         yield Attempt(what="update", statement=self._update(theirs))
         yield Attempt(what="delete", statement=self._delete(theirs))
         yield self._insert(row)
@@ -86,8 +86,8 @@ class Ways:
         """On the rows of a mixed table that all tenants read."""
         if self.mixed:
             nobodys = sql.SQL("t.{} IS NULL").format(sql.Identifier(self.key))
-            yield Attempt(what="update shared", statement=self._update(nobodys))
-            yield Attempt(what="delete shared", statement=self._delete(nobodys))
+            yield Attempt(what="update shared rows", statement=self._update(nobodys))
+            yield Attempt(what="delete shared rows", statement=self._delete(nobodys))
 
     def alone(self, row: Row | None) -> Iterator[Attempt]:
         """Where no tenant is named, or one that may see nothing. Without a condition only the policy of the command
@@ -99,10 +99,7 @@ class Ways:
             yield self._insert(row)
 
     def read(self, condition: sql.Composable) -> Attempt:
-        return Attempt(what="read", statement=self._read(condition))
-
-    def _read(self, condition: sql.Composable) -> sql.Composed:
-        return sql.SQL("SELECT {} FROM {} AS t WHERE {} LIMIT 1").format(BAIT, self._relation, condition)
+        return reading(self.table.name, condition)
 
     def _update(self, condition: sql.Composable | None) -> sql.Composed:
         changed = self._changeable
@@ -135,7 +132,7 @@ class Ways:
             "UPDATE {0} AS t SET {1} = {2} WHERE (t.tableoid, t.ctid) ="
             " (SELECT t.tableoid, t.ctid FROM {0} AS t WHERE {3} LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED) RETURNING {4}"
         ).format(self._relation, sql.Identifier(self.key), self.literal(tenant), self.belongs(actor), BAIT)
-        return Attempt(what="give away", statement=_guarded(update))
+        return Attempt(what="give its own away", statement=_guarded(update))
 
     @property
     def _changeable(self) -> Column:
@@ -145,9 +142,9 @@ class Ways:
         return next((column for column in able if column.name not in moves), able[0])
 
 
-def view_attempt(view: Name, condition: sql.Composable) -> Attempt:
-    """Read the rows of a view."""
-    query = sql.SQL("SELECT {} FROM {} AS t WHERE {} LIMIT 1").format(BAIT, view.identifier, condition)
+def reading(relation: Name, condition: sql.Composable) -> Attempt:
+    """Read the rows `t` of a table or view."""
+    query = sql.SQL("SELECT {} FROM {} AS t WHERE {} LIMIT 1").format(BAIT, relation.identifier, condition)
     return Attempt(what="read", statement=query)
 
 

@@ -66,3 +66,20 @@ WHERE lower(split_part(c.setting, '=', 1)) = lower(%(setting)s) AND split_part(c
   AND (s.setrole = 0 OR NOT r.rolsuper AND EXISTS (SELECT FROM pg_catalog.pg_roles a
                                                    WHERE a.rolname = %(role)s AND pg_has_role(r.oid, a.oid, 'USAGE')))
 ORDER BY 1 NULLS FIRST, 2 NULLS FIRST
+
+-- name: policies
+-- PERMISSIVE ones that are for the application role, whoever made them.
+SELECT n.nspname::text AS schema, c.relname::text AS name, p.polname::text AS policy,
+       CASE p.polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE' WHEN 'd' THEN 'DELETE'
+                     ELSE 'ALL' END AS command,
+       ARRAY(SELECT CASE r.oid WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(r.oid)::text END
+             FROM unnest(p.polroles) r(oid)) AS roles,
+       pg_get_expr(p.polqual, p.polrelid) AS using, pg_get_expr(p.polwithcheck, p.polrelid) AS check
+FROM pg_catalog.pg_policy p
+JOIN pg_catalog.pg_class c ON c.oid = p.polrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE p.polpermissive
+  AND c.oid = ANY(SELECT to_regclass(t.name) FROM unnest(%(names)s::text[]) t(name))
+  AND (0 = ANY(p.polroles) OR EXISTS (SELECT FROM pg_catalog.pg_roles a, unnest(p.polroles) r(oid)
+                                      WHERE a.rolname = %(role)s AND pg_has_role(a.oid, r.oid, 'USAGE')))
+ORDER BY 1, 2, 3
