@@ -84,6 +84,12 @@ class Check:
     shows: tuple[tuple[str, sql.Composable], ...] = ()
     fix: Fix | None = None
 
+    @property
+    def reads(self) -> frozenset[Name]:
+        """The tables that are known to be read."""
+        along = self.question.path.hops if isinstance(self.question, Reference) else ()
+        return frozenset((self.table, *(hop.parent for hop in along)))
+
     def finding(
         self, count: int, samples: tuple[Mapping[str, Any], ...] = (), tenants: Mapping[str, int] | None = None
     ) -> Finding:
@@ -101,7 +107,8 @@ class Ground:
 
     `schema` is the database as the user made it, `live` the same as it is now, with all that is ours. `tables` limits
     the checks to these, None to none; `samples` is how many rows a finding shows at most. `run` names the run.
-    `application` is where the application connects to; None: its role is taken on over our own connection.
+    `application` is where the application connects to; None: its role is taken on over our own connection. `hidden`
+    are tables whose rows row security may hide from our role: their rows are not asked, for no count could be believed.
     """
 
     target: Target
@@ -116,6 +123,7 @@ class Ground:
     samples: int = 20
     detailed: bool = False
     application: Target | None = None
+    hidden: frozenset[Name] = frozenset()
     looking: Callable[[str], None] = lambda at: None
 
     @property

@@ -99,7 +99,7 @@ def fused(ground: Ground, checks: Iterable[Check]) -> Iterator[Scan]:
     """The scans that ask all of these checks, and count the rows of every wanted owned table by tenant."""
     groups: dict[tuple[Name, Path | None], list[Check]] = {}
     for unit in ground.planning.units():
-        if ground.wants(unit.name) and ground.has(unit.name):
+        if ground.wants(unit.name) and ground.has(unit.name) and unit.name not in ground.hidden:
             groups[unit.name, None] = []
     for check in checks:
         match check.question:

@@ -26,6 +26,7 @@ def structure(ground: Ground) -> Iterator[Check | Finding]:
     made = {key for key, entry in ground.entries.items() if entry.state == "done"}
     missing = [step for step in steps if step.key not in done]
     yield from _undecided(ground)
+    yield from _hidden(ground)
     yield from _types(ground)
     yield from _missing(ground, [step for step in missing if step.key in made])
     for phase in Phase:
@@ -45,6 +46,18 @@ def _undecided(ground: Ground) -> Iterator[Finding]:
                 message=f"{table} is undecided: {reason}",
                 remedy="Give it paths, children, assign, or shared = true in the spec.",
             )  # fmt: skip
+
+
+def _hidden(ground: Ground) -> Iterator[Finding]:
+    """What is counted there could not be believed, so it is not counted."""
+    for table in sorted(ground.hidden):
+        if table in ground.schema.tables and ground.wants(table):
+            yield _error(
+                "rows-hidden",
+                f"Row security of {table} may hide rows from {ground.schema.user}, so its rows were not looked at",
+                "Connect as the operator, or as a role that bypasses row security.",
+                table,
+            )
 
 
 def _types(ground: Ground) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from tenantry.cli.progress import duration
 from tenantry.cli.terminal import Terminal
 from tenantry.errors import ExitStatus
 from tenantry.model.distribution import Distribution
-from tenantry.model.finding import Finding, Severity
+from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.verdict import FamilyVerdict, Verdict
 from tenantry.reports.text import visible
 
@@ -21,6 +21,14 @@ EXAMPLES = 3
 """Samples of each, unless --detailed."""
 STYLES = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "dim"}
 INDENT = " " * 9
+ASKED = {
+    Family.STRUCTURE: "every step in force, as it was made",
+    Family.COMPLETENESS: "every row has a tenant that exists",
+    Family.REFERENCES: "every reference leads to a row, and to one of its tenant",
+    Family.ISOLATION: "no way past the policies",
+    Family.PERFORMANCE: "tenants' indexes are there, and used",
+    Family.BUSINESS: "the rules of the spec",
+}
 
 
 def show_verdict(terminal: Terminal, verdict: Verdict, *, detailed: bool = False) -> None:
@@ -46,9 +54,12 @@ def _line(terminal: Terminal, text: Text) -> None:
 
 def _family(family: FamilyVerdict) -> Text:
     mark, style = ("✓", "green") if family.passed else ("✗", "red")
-    facts = [f"{family.findings} finding{'s' if family.findings > 1 else ''}"] if family.findings else []
-    facts += [f"{family.checks} check{'s' if family.checks > 1 else ''} of the rows"] if family.checks else []
-    return Text.assemble((f"{mark} ", style), f"{family.family:<13}", (", ".join(facts), "dim"))
+    found = f"{family.findings} finding{'s' if family.findings > 1 else ''}: " if family.findings else ""
+    found += f"{family.skipped} checks not asked: " if family.skipped else ""
+    checks = f" ({family.checks} check{'s' if family.checks > 1 else ''} of the rows)" if family.checks else ""
+    return Text.assemble(
+        (f"{mark} ", style), f"{family.family:<13}", (found, style), (ASKED[family.family], "dim"), (checks, "dim")
+    )
 
 
 def _distribution(one: Distribution) -> Text:

@@ -12,15 +12,17 @@ from tenantry.model.finding import Family, Finding, Severity
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FamilyVerdict:
-    """One family of checks: how many of them asked the rows, and how many things it found, mere information apart."""
+    """One family: how many of its checks asked the rows, how many could not, as the rows may be hidden from us, and
+    how many things it found, mere information apart."""
 
     family: Family
     checks: int
     findings: int
+    skipped: int = 0
 
     @property
     def passed(self) -> bool:
-        return self.findings == 0
+        return self.findings == 0 and self.skipped == 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

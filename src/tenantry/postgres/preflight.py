@@ -216,6 +216,12 @@ def read_hidden(connection: psycopg.Connection[Any]) -> tuple[Name, ...]:
         return tuple(_hidden(**row) for row in cursor.execute(_QUERIES["hidden"]))
 
 
+def hidden_tables(connection: psycopg.Connection[Any]) -> frozenset[Name]:
+    """Tables whose rows policies may hide from our role: what is counted there cannot be believed."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return frozenset(_hidden(**row) for row in cursor.execute(_QUERIES["hidden"]))
+
+
 def _executed(connection: psycopg.Connection[Any]) -> tuple[Executed, ...] | None:
     found = connection.execute(_QUERIES["statements_schema"]).fetchone()
     if found is None:

@@ -15,7 +15,7 @@ from tenantry.checks.examination import Examined, examine
 from tenantry.checks.readers import Stop
 from tenantry.errors import ExitStatus, UsageError, nearest
 from tenantry.model.distribution import Distribution
-from tenantry.model.finding import Family, Finding
+from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.name import Name
 from tenantry.model.run import new_run
 from tenantry.model.schema import Ours
@@ -25,6 +25,7 @@ from tenantry.postgres.catalog import read_schema
 from tenantry.postgres.connect import Target
 from tenantry.postgres.journal import Journal
 from tenantry.postgres.locks import run_lock_held
+from tenantry.postgres.preflight import hidden_tables
 from tenantry.workflow.session import Session, end_noted, interruptible, opened
 from tenantry.workflow.watcher import Nobody, Watcher
 
@@ -80,7 +81,7 @@ def grounded(
             target=target, connection=connection, spec=spec, schema=session.schema, plan=session.plan,
             live=read_schema(connection, spec.schemas, ours=Ours()), entries=session.entries, run=run,
             tables=_tables(options, session), samples=options.samples, detailed=options.detailed,
-            looking=watcher.looking,
+            looking=watcher.looking, hidden=hidden_tables(connection),
         )  # fmt: skip
 
 
@@ -104,7 +105,9 @@ def verdict_of(
     began = time.monotonic()
     try:
         asked = [(family, list(function(ground))) for family, function in families]
-        checks = [one for _, found in asked for one in found if isinstance(one, Check)]
+        checks = [
+            one for _, found in asked for one in found if isinstance(one, Check) and not one.reads & ground.hidden
+        ]
         watcher.looking("the rows")
         examined = examine(ground, checks, watcher, stop)
         shares, more = _spread(ground, families, examined)
@@ -122,8 +125,9 @@ def verdict_of(
     bad = serious(findings)
     told = tuple(
         FamilyVerdict(
-            family=family, checks=sum(isinstance(one, Check) for one in found),
-            findings=sum(finding.family is family for finding in bad),
+            family=family, findings=sum(finding.family is family for finding in bad),
+            checks=sum(check.family is family for check in checks),
+            skipped=sum(isinstance(one, Check) and bool(one.reads & ground.hidden) for one in found),
         )
         for family, found in asked
     )  # fmt: skip
@@ -151,9 +155,8 @@ def _outcome(ground: Ground, bad: tuple[Finding, ...], checks: int) -> str:
     where = "" if ground.tables is None else f" in {', '.join(map(str, sorted(ground.tables)))}"
     if not bad:
         return f"nothing was found wrong{where}; {checks} checks asked the rows"
-    things = f"{len(bad)} thing{'s' if len(bad) > 1 else ''} found{where}"
-    rows = sum(finding.count or 0 for finding in bad if finding.count is not None)
-    return f"{things}, in {rows:,} rows or objects" if rows else things
+    counts = ((sum(finding.severity is severity for finding in bad), severity) for severity in Severity)
+    return " and ".join(f"{count} {word}{'s' if count > 1 else ''}" for count, word in counts if count) + where
 
 
 def _next(bad: tuple[Finding, ...], next_step: str, command: str) -> str:

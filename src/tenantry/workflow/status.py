@@ -19,6 +19,7 @@ from tenantry.postgres.connect import Target
 from tenantry.postgres.journal import RunRecord
 from tenantry.postgres.locks import run_lock_held
 from tenantry.postgres.queries import read_queries
+from tenantry.postgres.stuck import stuck
 from tenantry.steps import (
     ForeignKeyValid,
     IndexAttached,
@@ -50,32 +51,40 @@ def status(target: Target, spec: Spec, *, runs: int = 5) -> Status:
     """
     with opened(target, purpose="status") as connection:
         # First, for what follows may have to wait for the same lock as the run, until that gives up for a moment.
-        busy, running = activities(connection), run_lock_held(connection)
+        busy, held_up, running = activities(connection), stuck(connection), run_lock_held(connection)
         session = Session.begin(target, connection, spec)
         done = in_force(connection, session.plan.steps, session.entries, exact=False)
         # A step that nobody made, such as a role that was there before, is no beginning.
         begun = any(entry.state in ("done", "running") for entry in session.entries.values())
         return Status(
             database=session.schema.database,
-            word=word(session.plan.steps, done) if begun else Word.NOT_STARTED,
+            word=word(session.plan.steps, done, validated=_validated(session)) if begun else Word.NOT_STARTED,
             tables=tuple(_tables(session, done)),
             steps=(sum(step.key in done for step in session.plan.steps), len(session.plan.steps)),
             runs=tuple(_summary(record) for record in session.journal.runs(runs)),
             activity=busy,
             altered=altered(connection, session.entries),
             running=running,
+            stuck=held_up,
         )
 
 
-def word(steps: Iterable[Step], done: frozenset[str]) -> Word:
-    """The status word for a migration that has begun."""
+def word(steps: Iterable[Step], done: frozenset[str], *, validated: bool) -> Word:
+    """The status word for a migration that has begun; `validated`: without findings, since anything was changed."""
     pending = {step.phase for step in steps if step.key not in done}
     first = min((phase.position for phase in pending), default=len(Phase))
     if first > Phase.CONTRACT.position:
         return Word.COMPLETED
     if first > Phase.ISOLATE.position:
-        return Word.SECURITY_ENABLED
+        return Word.COMPLETED if validated else Word.SECURITY_ENABLED
     return Word.DATA_MIGRATED if first > Phase.BACKFILL.position else Word.IN_PROGRESS
+
+
+def _validated(session: Session) -> bool:
+    if not session.entries:
+        return False
+    row = session.connection.execute(_QUERIES["validated"]).fetchone()
+    return row is not None and bool(row[0])
 
 
 def _tables(session: Session, done: frozenset[str]) -> Iterable[TableStatus]:
