@@ -52,10 +52,14 @@ class Patience:
 
 @dataclass(slots=True, kw_only=True)
 class Outcome:
-    """What it took: milliseconds in all, the longest wait for locks, tries, and who stood in the way."""
+    """What it took: milliseconds in all, the longest wait for a lock, the longest time for which locks that stop writers
+    were held, tries, and who stood in the way."""
 
     milliseconds: float = 0.0
     waited: float = 0.0
+    held: float = 0.0
+    held_since: float | None = None
+    """When the try that is under way got its first lock, by time.monotonic()."""
     tries: int = 0
     crossed: bool = False
     """True where the last try had a lock, and did not get a further one."""
@@ -69,15 +73,15 @@ def run_together(
     patience: Patience,
     prepare: Callable[[], None] = lambda: None,
     finish: Callable[[], None] = lambda: None,
-    retrying: Callable[[str, float], None] = lambda reason, pause: None,
+    retrying: Callable[[str, Sequence[str], float], None] = lambda reason, blockers, pause: None,
     ran: Callable[[Statement, float], None] = lambda statement, milliseconds: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Outcome:
     """Run statements in one transaction, with `prepare` before and `finish` behind them in the same one.
 
     Locks that stop writers are waited for briefly, and the whole is tried again with growing pauses until it succeeds
-    or the budget is spent. `retrying` is told the reason and the pause in seconds, which `sleep` then takes, and
-    `ran` each statement and its milliseconds. Raises Failed, naming the blockers.
+    or the budget is spent. `retrying` is told the reason, the blockers, and the pause in seconds, which `sleep` then
+    takes, and `ran` each statement and its milliseconds. Raises Failed, naming the blockers.
     """
     outcome = Outcome()
     started = time.monotonic()
@@ -88,14 +92,20 @@ def run_together(
 
     def before_sleep(state: RetryCallState) -> None:
         outcome.blocked_by = holders(connection, *_wanted(statements))
-        names = "; ".join(str(blocker) for blocker in outcome.blocked_by) or "nobody is seen now"
+        blockers = [str(blocker) for blocker in outcome.blocked_by]
         pause = state.next_action.sleep if state.next_action is not None else 0.0
-        retrying(f"no lock within {patience.timeout:g} s ({names})", pause)
+        names = "; ".join(blockers) or "nobody is seen now"
+        retrying(f"no lock within {patience.timeout:g} s ({names})", blockers, pause)
 
     def attempt() -> None:
         outcome.tries += 1
-        with connection.transaction():
-            _attempt(connection, statements, patience, outcome, prepare, finish, ran)
+        outcome.held_since = None
+        try:
+            with connection.transaction():
+                _attempt(connection, statements, patience, outcome, prepare, finish, ran)
+        finally:
+            if outcome.held_since is not None:
+                outcome.held = max(outcome.held, (time.monotonic() - outcome.held_since) * 1000)
 
     try:
         for once in Retrying(
@@ -196,6 +206,7 @@ def _take(connection: psycopg.Connection[Any], locks: Sequence[Lock], timeout: f
         started = time.monotonic()
         connection.execute(sql.SQL("LOCK TABLE ONLY {} IN {} MODE").format(lock.table.identifier, _mode(lock.mode)))
         outcome.waited = max(outcome.waited, (time.monotonic() - started) * 1000)
+        outcome.held_since = outcome.held_since or time.monotonic()
         first, outcome.crossed = False, True
     outcome.crossed = False
     left = max(deadline - time.monotonic(), 0.1)
