@@ -14,8 +14,9 @@ from rich.text import Text
 
 from tenantry.cli.frame import target
 from tenantry.cli.progress import doing, duration
+from tenantry.cli.stuck import stuck_lines, terminate
 from tenantry.cli.terminal import Terminal
-from tenantry.errors import ExitStatus
+from tenantry.errors import ExitStatus, UsageError
 from tenantry.model.name import quoted
 from tenantry.model.run import RunSummary, Status, TableStatus, Word
 from tenantry.reports.document import plain
@@ -37,8 +38,28 @@ def status(
         bool,
         typer.Option("--watch", help="Look again every two seconds, until Ctrl-C or the end of the run."),
     ] = False,
+    pid: Annotated[
+        int | None,
+        typer.Option(
+            "--terminate",
+            metavar="PID",
+            min=1,
+            show_default=False,
+            help="End this session, if a run waits for it; asks first.",
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="With --terminate: do not ask.")] = False,
 ) -> ExitStatus:
-    """Show how far each table has come, and what the run in progress is doing. Changes nothing."""
+    """Show how far each table has come, what the run in progress is doing, and what is stuck. Changes nothing.
+
+    For each session that waits, keeps others waiting, or has a long transaction, the statement that would end it.
+    """
+    if pid is not None:
+        if watch:
+            raise UsageError("--watch and --terminate are two commands", remedy="Give one of them.")
+        return terminate(terminal, pid, force=force)
+    if force:
+        raise UsageError("--force goes with --terminate", remedy="Add --terminate PID, or leave it out.")
     spec = terminal.settings.spec()
     with target(terminal) as database:
         found = run_status(database, spec)
@@ -72,6 +93,7 @@ def _follow(terminal: Terminal, found: Status, look: Callable[[], Status]) -> No
 def shown(status: Status, terminal: Terminal) -> RenderableType:
     """The status for people."""
     lines = [*_activity(status)]
+    lines += stuck_lines(status.stuck)
     lines += [Text(f"altered  {key}: somebody has changed or dropped it since", style="red") for key in status.altered]
     lines += [_run(run) for run in status.runs]
     for line in lines:

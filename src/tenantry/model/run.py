@@ -101,6 +101,30 @@ class Activity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stuck:
+    """A session that waits, keeps others waiting or lasts long, or a prepared transaction, whose pid is 0 and whose name is the `query`.
+
+    `age` is that of its transaction and `lasts` that of its state, in seconds, None where we may not see it.
+    `waits_for` are those who keep it waiting, `blocks` those who wait for it; `run`: it is a run of ours, and
+    `blocks_run`: one of ours waits for it, by others maybe. `ending` is the statement that would end it.
+    """
+
+    pid: int
+    user: str
+    application: str
+    state: str
+    query: str
+    age: float | None
+    lasts: float | None
+    run: bool = False
+    waits_for: tuple[int, ...] = ()
+    blocks: tuple[int, ...] = ()
+    blocks_run: bool = False
+    build: IndexBuild | None = None
+    ending: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
     """A run as the journal has it. `exit_status` is None while it goes on, or where it was killed."""
 
@@ -126,3 +150,4 @@ class Status:
     altered: tuple[str, ...] = ()
     """Keys of steps of ours whose objects somebody has changed or dropped since."""
     running: bool = False
+    stuck: tuple[Stuck, ...] = ()

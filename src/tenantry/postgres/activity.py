@@ -20,7 +20,7 @@ def activities(connection: psycopg.Connection[Any], pid: int | None = None) -> t
     """The sessions of runs in this database, or the one with `pid`: what they do and who keeps them waiting."""
     with connection.cursor(row_factory=dict_row) as cursor:
         sessions = cursor.execute(_QUERIES["sessions"], {"pid": pid}).fetchall()
-        builds = {row["pid"]: _build(row) for row in cursor.execute(_QUERIES["index_builds"], {"pid": pid}).fetchall()}
+    builds = index_builds(connection, pid)
     return tuple(
         Activity(
             pid=row["pid"], application=row["application"], state=row["state"], query=row["query"],
@@ -30,6 +30,12 @@ def activities(connection: psycopg.Connection[Any], pid: int | None = None) -> t
         )
         for row in sessions
     )  # fmt: skip
+
+
+def index_builds(connection: psycopg.Connection[Any], pid: int | None = None) -> dict[int, IndexBuild]:
+    """Index builds under way in this database by their sessions' pids, or the one of `pid`."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return {row["pid"]: _build(row) for row in cursor.execute(_QUERIES["index_builds"], {"pid": pid})}
 
 
 def _build(row: dict[str, Any]) -> IndexBuild:

@@ -133,6 +133,10 @@ class Journal:
              "rows": rows, "error": error},
         )  # fmt: skip
 
+    def acted(self, run: str) -> bool:
+        """Whether a step was applied, reverted or tried in this run."""
+        return self.connection.execute(_QUERIES["acted"], {"run": run}).fetchone() == (True,)
+
     def begin_run(self, run: str, command: str) -> None:
         self.connection.execute(_QUERIES["begin_run"], {"id": run, "command": command})
 

@@ -94,7 +94,10 @@ def _under_way(journal: Journal) -> bool:
     """Whether the last run that changed steps was a rollback that did not come to its end."""
     runs = (run for run in journal.runs(_RUNS_LOOKED_AT) if run.command.startswith(("migrate", "rollback", "full")))
     last = next(runs, None)
-    return last is not None and last.command.startswith("rollback") and last.exit_status != ExitStatus.DONE
+    if last is None or not last.command.startswith("rollback") or last.exit_status == ExitStatus.DONE:
+        return False
+    # A run without an end was killed, maybe before it could note what it had reverted.
+    return last.exit_status is None or journal.acted(last.id)
 
 
 def _walk(

@@ -107,6 +107,9 @@ DELETE FROM tenantry.progress WHERE step = %(key)s;
 INSERT INTO tenantry.events (run, key, action, milliseconds, waited, tries, rows, error)
 VALUES (%(run)s, %(key)s, %(action)s, %(milliseconds)s, %(waited)s, %(tries)s, %(rows)s, %(error)s);
 
+-- name: acted
+SELECT EXISTS (SELECT FROM tenantry.events WHERE run = %(run)s);
+
 -- name: begin_run
 INSERT INTO tenantry.runs (id, command) VALUES (%(id)s, %(command)s);
 

@@ -1,0 +1,66 @@
+"""What is stuck, and ending it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+
+import typer
+from rich.text import Text
+
+from tenantry.cli.frame import target
+from tenantry.cli.progress import duration
+from tenantry.cli.terminal import Terminal
+from tenantry.errors import ExitStatus, Refused
+from tenantry.model.run import Stuck
+from tenantry.postgres.stuck import Party
+from tenantry.workflow import end_blocker
+
+
+def stuck_lines(found: Iterable[Stuck]) -> Iterator[Text]:
+    """Two lines each: who it is and what it does, then what would end it."""
+    for one in found:
+        who = f"pid {one.pid} ({', '.join(filter(None, (one.user, one.application)))})" if one.pid else one.state
+        parts = [one.state] if one.pid and one.state else []
+        if one.age is not None:
+            parts.append(f"transaction open for {duration(one.age)}")
+        if one.waits_for:
+            parts.append(f"waits for {_pids(one.waits_for)}")
+        if one.blocks:
+            parts.append(f"blocks {_pids(one.blocks)}")
+        if one.build is not None:
+            share = f", {100 * one.build.done / one.build.total:.0f} %" if one.build.total else ""
+            parts.append(f"builds an index on {one.build.table}: {one.build.phase}{share}")
+        yield Text.assemble(
+            ("stuck  ", "red" if one.blocks_run else "yellow"), who, ": ", ", ".join(parts),
+            (f"  {' '.join(one.query.split())}", "dim"),
+        )  # fmt: skip
+        if one.run:
+            yield Text("       a run of ours: Ctrl-C or SIGTERM stops it after the batch or step in hand", style="dim")
+            continue
+        also = f"  or: tenantry status --terminate {one.pid}" if one.blocks_run and one.pid else ""
+        yield Text(f"       ends it: {one.ending};{also}", style="dim")
+
+
+def _pids(pids: Iterable[int]) -> str:
+    return ", ".join(f"pid {pid}" if pid else "a prepared transaction" for pid in pids)
+
+
+def terminate(terminal: Terminal, pid: int, *, force: bool) -> ExitStatus:
+    """End a session that a run waits for; asks first, unless `force`."""
+
+    def agreed(party: Party) -> bool:
+        if force:
+            return True
+        if not sys.stdin.isatty() or terminal.settings.json:
+            raise Refused(
+                f"Ending the session {pid} of {party.user} has to be confirmed", remedy="Give --force to go ahead."
+            )
+        query = terminal.masked(" ".join(party.query.split()))
+        return typer.confirm(f"End the session {pid} of {party.user} ({party.application}), {party.state}: {query}?")
+
+    with target(terminal) as database:
+        done = end_blocker(database, pid, agreed=agreed)
+    terminal.answer(pid=pid, user=done.party.user, application=done.party.application, ended=done.ended)
+    terminal.show(f"The session {pid} of {done.party.user} " + ("was ended." if done.ended else "had ended already."))
+    return ExitStatus.DONE

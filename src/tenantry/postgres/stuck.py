@@ -1,0 +1,105 @@
+"""Who waits for whom in this database, and the end of a session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import class_row
+
+from tenantry.errors import ConnectionFailed
+from tenantry.model.run import Stuck
+from tenantry.postgres.activity import index_builds
+from tenantry.postgres.queries import read_queries
+
+_QUERIES = read_queries(Path(__file__).with_name("sql") / "stuck.sql")
+LONG = 60.0
+"""Seconds from which a transaction is long: it holds back index builds, and the pruning that a fill lives on."""
+WAITED = 1.0
+"""Seconds from which a session that waits is worth a line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Party:
+    """A session as the server has it; `since` when it connected, None where we may not see it."""
+
+    pid: int
+    user: str
+    application: str
+    state: str
+    query: str
+    since: datetime | None
+    run: bool
+    age: float | None
+    lasts: float | None
+    waits_for: list[int]
+
+
+def parties(connection: psycopg.Connection[Any], pid: int | None = None) -> dict[int, Party]:
+    """The other sessions of this database by their pid, or the one with `pid`."""
+    with connection.cursor(row_factory=class_row(Party)) as cursor:
+        return {party.pid: party for party in cursor.execute(_QUERIES["parties"], {"pid": pid})}
+
+
+def in_the_way(known: Mapping[int, Party]) -> frozenset[int]:
+    """Those for whom a run of ours waits, and for whom these wait in turn; 0 is a prepared transaction."""
+    waiting = [pid for party in known.values() if party.run for pid in party.waits_for]
+    found: set[int] = set()
+    while waiting:
+        pid = waiting.pop()
+        if pid not in found:
+            found.add(pid)
+            waiting += known[pid].waits_for if pid in known else []
+    return frozenset(found)
+
+
+def stuck(connection: psycopg.Connection[Any]) -> tuple[Stuck, ...]:
+    """Sessions that wait, are waited for, build an index or have a long transaction; the oldest transaction first."""
+    known = parties(connection)
+    blocking, builds = in_the_way(known), index_builds(connection)
+    behind = {pid: tuple(one.pid for one in known.values() if pid in one.waits_for) for pid in (*known, 0)}
+    found = [
+        Stuck(
+            pid=party.pid, user=party.user, application=party.application, state=party.state, query=party.query,
+            age=party.age, lasts=party.lasts, run=party.run, waits_for=tuple(dict.fromkeys(party.waits_for)),
+            blocks=behind[party.pid], blocks_run=party.pid in blocking, build=builds.get(party.pid),
+            ending=_ending(party),
+        )
+        for party in known.values()
+        if behind[party.pid] or party.pid in blocking or party.pid in builds or (party.age or 0.0) >= LONG
+        or (party.waits_for and (party.lasts or 0.0) >= WAITED)
+    ]  # fmt: skip
+    return (*found, *_prepared(connection, behind[0], 0 in blocking))
+
+
+def _prepared(connection: psycopg.Connection[Any], behind: tuple[int, ...], blocking: bool) -> Iterable[Stuck]:
+    for name, owner, age in connection.execute(_QUERIES["prepared"]).fetchall():
+        if behind or age >= LONG:
+            yield Stuck(
+                pid=0, user=owner, application="", state="prepared transaction", query=name, age=age, lasts=age,
+                blocks=behind, blocks_run=blocking,
+                ending=sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(name)).as_string(None),
+            )  # fmt: skip
+
+
+def _ending(party: Party) -> str:
+    # What runs can be cancelled and its session goes on; what is idle has nothing to cancel.
+    function = "pg_cancel_backend" if party.state == "active" else "pg_terminate_backend"
+    return f"SELECT {function}({party.pid})"
+
+
+def terminate(connection: psycopg.Connection[Any], party: Party) -> bool:
+    """End a session, if it is still the same; whether it was told to. Raises ConnectionFailed without the right."""
+    try:
+        row = connection.execute(_QUERIES["terminate"], {"pid": party.pid, "since": party.since}).fetchone()
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise ConnectionFailed(
+            f"{connection.info.user} may not end the session {party.pid} of {party.user}",
+            remedy="Connect as that role or as a superuser, or GRANT pg_signal_backend.",
+        ) from error
+    return row is not None and bool(row[0])
