@@ -9,7 +9,20 @@ from typing import Annotated
 import typer
 
 from tenantry import __version__
-from tenantry.cli import demo, discover, housekeeping, migrate, plan, rollback, sample, status, tenants, validate
+from tenantry.cli import (
+    demo,
+    discover,
+    fixes,
+    housekeeping,
+    migrate,
+    plan,
+    rollback,
+    sample,
+    status,
+    tenants,
+    validate,
+    verify,
+)  # fmt: skip
 from tenantry.cli.frame import run
 from tenantry.cli.options import (
     SPEC,
@@ -73,6 +86,7 @@ register(app, "discover", discover.discover, run, without=SPEC)
 register(app, "plan", plan.plan, run)
 register(app, "migrate", migrate.migrate, run, reports=True)
 register(app, "validate", validate.validate, run, reports=True)
+register(app, "verify", verify.verify, run, reports=True)
 register(app, "rollback", rollback.rollback, run, without=SPEC, reports=True)
 register(app, "status", status.status, run)
 group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, add and rename tenants.")
@@ -80,6 +94,10 @@ register(group, "list", tenants.list_, run)
 register(group, "add", tenants.add, run)
 register(group, "rename", tenants.rename, run)
 app.add_typer(group, name="tenants")
+group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List what --fix-issues corrected; take it back.")
+register(group, "list", fixes.list_, run, without=SPEC)
+register(group, "undo", fixes.undo, run, without=SPEC, reports=True)
+app.add_typer(group, name="fixes")
 register(app, "housekeeping", housekeeping.housekeeping, run, without=SPEC)
 
 

@@ -1,0 +1,97 @@
+"""What validate and verify have in common on the command line: to look, and to correct with --fix-issues."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from tenantry.cli.frame import target
+from tenantry.cli.progress import watching
+from tenantry.cli.terminal import Terminal
+from tenantry.cli.verdict import show_verdict
+from tenantry.cli.watched import watched
+from tenantry.errors import ExitStatus, UsageError
+from tenantry.model.spec import Spec
+from tenantry.model.verdict import Verdict
+from tenantry.postgres.connect import Target
+from tenantry.reports.text import visible
+from tenantry.workflow import InspectionOptions, Watcher
+from tenantry.workflow.fixes import Correction, Fixed, FixOptions, fix_issues, preview_fixes
+from tenantry.workflow.inspection import Families
+
+FixIssues = Annotated[
+    bool,
+    typer.Option("--fix-issues", help="Correct what can be corrected safely; `tenantry fixes undo` puts it back."),
+]
+Force = Annotated[
+    bool,
+    typer.Option("--force", help="With --fix-issues: even where triggers of yours run that may write elsewhere."),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a command asks, and whether it is to correct what it finds."""
+
+    command: str
+    families: Families
+    run: Callable[[Target, Spec, InspectionOptions, Watcher], Verdict]
+    next_step: str
+    fix: bool
+    dry_run: bool
+    force: bool
+
+
+def inspected(terminal: Terminal, asked: Asked, tables: tuple[str, ...], samples: int, *, detailed: bool) -> ExitStatus:
+    """Look, and correct; show what was found, what was corrected, and what remains."""
+    for name, given in (("--dry-run", asked.dry_run), ("--force", asked.force)):
+        if given and not asked.fix:
+            raise UsageError(f"{name} belongs to --fix-issues; without that nothing is changed", remedy="Give both.")
+    options = InspectionOptions(tables=tables, samples=samples, detailed=detailed)
+    spec = terminal.settings.spec()
+    with watched(terminal, watching(terminal, brief=True)) as watcher, target(terminal) as database:
+        if not asked.fix:
+            verdict, fixed = asked.run(database, spec, options, watcher), None
+        else:
+            fixed = _fix(database, spec, asked, options, watcher)
+            verdict = fixed.verdict
+    if fixed is not None:
+        _show(terminal, fixed, dry_run=asked.dry_run)
+    show_verdict(terminal, verdict, detailed=detailed)
+    if asked.dry_run:
+        terminal.say("Nothing was changed.")
+        return ExitStatus.DONE
+    return verdict.exit_status
+
+
+def _fix(database: Target, spec: Spec, asked: Asked, options: InspectionOptions, watcher: Watcher) -> Fixed:
+    fixing = FixOptions(force=asked.force)
+    if asked.dry_run:
+        return preview_fixes(database, spec, asked.families, options, fixing, watcher, command=asked.command)
+    return fix_issues(
+        database, spec, asked.families, options, fixing, watcher, command=asked.command, next_step=asked.next_step
+    )
+
+
+def _show(terminal: Terminal, fixed: Fixed, *, dry_run: bool) -> None:
+    terminal.answer(dry_run=dry_run, fixes=fixed.corrections)
+    if not fixed.corrections:
+        terminal.say("There is nothing that can be fixed safely.")
+    for one in fixed.corrections:
+        terminal.say(_headline(one, dry_run=dry_run))
+        if dry_run:
+            terminal.say(Text(f"         {visible(' '.join(one.statement.split()))}", style="dim"))
+        for refusal in one.refusals:
+            terminal.say(Text(f"         not fixed: {visible(refusal)}", style="yellow"))
+    terminal.say()
+
+
+def _headline(one: Correction, *, dry_run: bool) -> Text:
+    rows = f"{one.rows:,} row{'' if one.rows == 1 else 's'}"
+    done = f"{rows} to fix" if dry_run else f"{one.fixed:,} of {rows} fixed"
+    word, style = ("fix     ", "cyan") if dry_run or one.fixed else ("fix     ", "yellow")
+    return Text.assemble((word, style), f" {one.table}: {one.name}, {done}", (f" ({visible(one.why)})", "dim"))

@@ -1,0 +1,78 @@
+"""tenantry fixes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from tenantry.cli import options
+from tenantry.cli.frame import target
+from tenantry.cli.progress import watching
+from tenantry.cli.terminal import Terminal
+from tenantry.cli.watched import watched
+from tenantry.errors import ExitStatus
+from tenantry.reports.text import visible
+from tenantry.workflow.fixes import Undone, list_fixes, undo_fixes
+
+
+def list_(terminal: Terminal) -> ExitStatus:
+    """List what --fix-issues has corrected, and what of it was put back."""
+    with target(terminal) as database:
+        found = list_fixes(database)
+    terminal.answer(fixes=found)
+    if not found:
+        terminal.show("Nothing was fixed in this database.")
+        return ExitStatus.DONE
+    table = Table("run", "table", "fix", "rows", "put back", box=None, pad_edge=False)
+    for number in (3, 4):
+        table.columns[number].justify = "right"
+    for one in found:
+        table.add_row(one.run, str(one.table), one.name, f"{one.rows:,}", f"{one.undone:,}" if one.undone else "")
+    terminal.show(table)
+    terminal.say(
+        Text.assemble(("Next: ", "cyan"), "`tenantry fixes undo RUN` puts the rows of a run back as they were.")
+    )
+    return ExitStatus.DONE
+
+
+def undo(
+    terminal: Terminal,
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The run whose fixes are to be taken back.")],
+    dry_run: options.DryRun = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite what somebody has changed in these rows since.")
+    ] = False,
+    lock_timeout: options.LockTimeout = None,
+    lock_budget: options.LockBudget = None,
+) -> ExitStatus:
+    """Put every value back that a run with --fix-issues has changed.
+
+    Rows that somebody has changed since are not overwritten: they are named, nothing is changed, exit status 4.
+    """
+    with watched(terminal, watching(terminal, brief=True)) as watcher, target(terminal) as database:
+        found = undo_fixes(
+            database, run, force=force, dry_run=dry_run, watcher=watcher, lock_timeout=lock_timeout or 2.0,
+            patience=lock_budget or 600.0,
+        )  # fmt: skip
+    terminal.answer(dry_run=dry_run, run=found.run, undone=found)
+    if dry_run:
+        _preview(terminal, found)
+    elif found.left == 0:
+        terminal.show(f"The fixes of {found.undone} have been taken back already.")
+    else:
+        terminal.show(f"{found.rows:,} rows are as they were before {found.undone}.")
+        for line in found.changed:
+            terminal.say(Text(f"  overwritten: {visible(line)}", style="yellow"))
+    return ExitStatus.DONE
+
+
+def _preview(terminal: Terminal, found: Undone) -> None:
+    for statement in found.statements:
+        terminal.show(f"{statement};")
+    terminal.show(f"{found.left:,} rows to put back, {found.conflicts:,} of them changed since.")
+    for line in found.changed:
+        terminal.say(Text(f"  {visible(line)}", style="yellow"))
+    terminal.say("Nothing was changed.")

@@ -1,0 +1,29 @@
+"""tenantry verify."""
+
+from __future__ import annotations
+
+from tenantry.checks.families import VERIFICATION
+from tenantry.cli import options
+from tenantry.cli.correcting import Asked, FixIssues, Force, inspected
+from tenantry.cli.terminal import Terminal
+from tenantry.cli.validate import Detailed, Samples, Tables
+from tenantry.errors import ExitStatus
+from tenantry.workflow.inspection import SAMPLES
+from tenantry.workflow.verify import NEXT
+from tenantry.workflow.verify import verify as run_verify
+
+
+def verify(
+    terminal: Terminal, tables: Tables = None, samples: Samples = SAMPLES, detailed: Detailed = False,
+    fix_issues: FixIssues = False, dry_run: options.DryRun = False, force: Force = False,
+) -> ExitStatus:  # fmt: skip
+    """Say whether the business still makes sense, for each tenant by itself: the rules of the spec, and that no row is
+    in sight of another tenant.
+
+    Works before a migration, too. Reads only, unless --fix-issues corrects what can be corrected safely.
+    """
+    asked = Asked(
+        command="verify", families=VERIFICATION, run=run_verify, next_step=NEXT, fix=fix_issues, dry_run=dry_run,
+        force=force,
+    )  # fmt: skip
+    return inspected(terminal, asked, tuple(tables or ()), samples, detailed=detailed)
