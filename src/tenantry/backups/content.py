@@ -1,0 +1,70 @@
+"""What a table holds: which of its columns are copied, and a sum that tables with the same rows have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from psycopg import sql
+
+from tenantry.errors import UsageError, nearest
+from tenantry.model.backup import CopiedColumn, TableCopy
+from tenantry.model.name import Name
+from tenantry.model.schema import Kind, Schema
+
+
+def source(schema: Schema, name: Name, *, ours: Mapping[Name, str], created: frozenset[Name]) -> TableCopy:
+    """What a backup of the table as it now is will hold; rows and checksum are yet to be read.
+
+    `ours` has the tenant column that tenantry made of each table, `created` the tables that it made. Raises UsageError
+    where the name is no table's, or a partition's.
+    """
+    table = schema.tables.get(name)
+    if table is None or table.kind is Kind.FOREIGN:
+        raise UsageError(f"there is no table {name}{nearest(str(name), map(str, schema.tables))}")
+    if table.partition_of is not None:
+        root = table.partition_of
+        while (above := schema.tables[root].partition_of) is not None:
+            root = above
+        raise UsageError(f"{name} is a partition", remedy=f"Name the table that it is a part of: {root}.")
+    leaves = tuple(part.name for part in schema.tree(name) if part.kind is not Kind.PARTITIONED)
+    columns = tuple(
+        CopiedColumn(name=column.name, type=column.base_type, ours=ours.get(name) == column.name)
+        for column in table.columns
+        if not column.generated
+    )
+    return TableCopy(table=name, columns=columns, leaves=leaves, ours=name in created)
+
+
+def rows_of(table: TableCopy) -> sql.Composable:
+    """The table as FROM names it: with its partitions, without its heirs, which have copies of their own."""
+    return (sql.SQL("ONLY {}") if table.leaves == (table.table,) else sql.SQL("{}")).format(table.table.identifier)
+
+
+def selected(columns: Sequence[CopiedColumn]) -> sql.Composable:
+    """The columns in their base types: a domain that is changed later shall not have to reckon with a backup."""
+    return sql.SQL(", ").join(
+        sql.SQL("{}::{} AS {}").format(sql.Identifier("t", column.name), sql.SQL(column.type),
+                                       sql.Identifier(column.name))
+        for column in columns
+    )  # fmt: skip
+
+
+def row_text(alias: str, columns: Sequence[CopiedColumn]) -> sql.Composable:
+    """A row as one text that equal rows share. A bytea goes in as its hash: as text it could pass the gigabyte."""
+    values = [
+        (sql.SQL("pg_catalog.md5({})") if column.type == "bytea" else sql.SQL("{}")).format(
+            sql.Identifier(alias, column.name)
+        )
+        for column in columns
+    ]
+    return sql.SQL("ROW({})::text").format(sql.SQL(", ").join(values))
+
+
+def checksum(relation: sql.Composable, columns: Sequence[CopiedColumn]) -> sql.Composed:
+    """A query of the number of rows and of their sum, which does not depend on their order; it is one scan.
+
+    To be run in a transaction with postgres.backups.steady.
+    """
+    return sql.SQL(
+        "SELECT pg_catalog.count(*), coalesce(pg_catalog.sum(pg_catalog.hashtextextended({}, 0)), 0)::text FROM {} AS t"
+    ).format(row_text("t", columns), relation)

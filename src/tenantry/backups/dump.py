@@ -1,0 +1,139 @@
+"""Backups of the kind `dump`: pg_dump's directory format, written in parallel from our snapshot, with a manifest.
+
+The manifest is written last, under another name first: a folder without one is torn.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from tenantry.backups.tables import counted, snapshot
+from tenantry.errors import Failed, UsageError
+from tenantry.model.backup import PREFIX, Backup, TableCopy
+from tenantry.postgres.backups import to_json
+from tenantry.postgres.connect import Target
+from tenantry.postgres.programs import Running, program
+
+MANIFEST = "manifest.json"
+LOCK_WAIT = "60s"
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DumpFile:
+    """A file of a dump: its size in bytes, and its SHA-256."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+def write_dump(
+    target: Target, session: psycopg.Connection[Any], backup: str, folder: Path, tables: Sequence[TableCopy], *,
+    workers: int, filtered: bool, finish: Callable[[tuple[TableCopy, ...], int], None],
+    copied: Callable[[TableCopy], None] = lambda table: None,
+) -> None:  # fmt: skip
+    """Dump the whole database but for other backups into `folder`, and count the tables in the same snapshot.
+
+    `filtered`: row security is in force for our role, whose policies show it every row. `finish` is told the tables
+    and the size in bytes, and writes over the session. Raises Failed, Refused where there is no pg_dump.
+    """
+    major = session.info.server_version // 10000
+    pg_dump = program("pg_dump", major=major)
+    try:
+        folder.mkdir(parents=True, mode=0o700)
+    except OSError as error:
+        raise UsageError(
+            f"The dump cannot be written to {folder}: {error.strerror}",
+            remedy="Name a folder that you can write to: --dump-dir PATH.",
+        ) from error
+    with snapshot([session], tables) as exported:
+        security = ["--enable-row-security"] if filtered else []
+        arguments: tuple[str | Path, ...] = (
+            "--format=directory", f"--jobs={workers}", f"--snapshot={exported}", f"--lock-wait-timeout={LOCK_WAIT}",
+            f"--exclude-table=tenantry.{PREFIX}*", "--exclude-table=tenantry.backups", *security,
+            "--file", folder / "data", "--dbname", "{database}",
+        )  # fmt: skip
+        with Running(target, pg_dump, *arguments) as dumping:
+            found = []
+            for table in tables:
+                found.append(counted(session, table))
+                copied(found[-1])
+            dumping.wait()
+        files = tuple(_files(folder))
+        size = sum(file.bytes for file in files)
+        _write_manifest(folder, backup, session, found, files)
+        finish(tuple(found), size)
+
+
+def _files(folder: Path) -> Iterator[DumpFile]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name != MANIFEST:
+            yield DumpFile(name=str(path.relative_to(folder)), bytes=path.stat().st_size, sha256=_digest(path))
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _write_manifest(
+    folder: Path, backup: str, session: psycopg.Connection[Any], tables: Sequence[TableCopy],
+    files: Sequence[DumpFile],
+) -> None:  # fmt: skip
+    document = {
+        "backup": backup,
+        "database": session.info.dbname,
+        "server_version": session.info.parameter_status("server_version"),
+        "tables": to_json(tables),
+        "files": [{"name": file.name, "bytes": file.bytes, "sha256": file.sha256} for file in files],
+    }
+    unfinished = folder / f"{MANIFEST}.partial"
+    unfinished.write_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    unfinished.rename(folder / MANIFEST)
+
+
+def damage(backup: Backup) -> str:
+    """What is wrong with the files of a dump, in one sentence; empty where each is what the manifest says."""
+    assert backup.folder is not None
+    manifest = backup.folder / MANIFEST
+    try:
+        document = json.loads(manifest.read_text(encoding="utf-8"))
+        listed = [DumpFile(**file) for file in document["files"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"the manifest {manifest} cannot be read: {error}"
+    if document.get("backup") != backup.id:
+        return f"{backup.folder} holds another backup, {document.get('backup')}"
+    for file in listed:
+        path = backup.folder / file.name
+        if not path.is_file():
+            return f"the file {path} is missing"
+        if path.stat().st_size != file.bytes or _digest(path) != file.sha256:
+            return f"the file {path} is not what was written"
+    return ""
+
+
+def remove(folder: Path) -> None:
+    """Remove a dump's folder, torn or whole; a folder that holds anything else is left. Raises Failed."""
+    if not folder.exists():
+        return
+    strange = [path.name for path in folder.iterdir() if path.name not in ("data", MANIFEST, f"{MANIFEST}.partial")]
+    if strange:
+        raise Failed(
+            f"{folder} holds what is no dump of ours: {strange[0]}", remedy="Look at it, and remove it by hand."
+        )
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        raise Failed(f"{folder} cannot be removed: {error.strerror}") from error

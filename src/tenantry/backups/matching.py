@@ -1,0 +1,112 @@
+"""How a table of a backup fits the table as it now is: columns may have come and gone, and keys have changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from tenantry.backups.content import source
+from tenantry.backups.restore import Target, differs
+from tenantry.errors import Refused
+from tenantry.model.backup import CopiedColumn, TableCopy
+from tenantry.model.name import Name
+from tenantry.model.schema import ForeignKey, Schema, Table
+
+NO_ACTION = "a"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """`copy` with the columns that it shares with the table; `target` restores them. `left_out` is said to the user."""
+
+    target: Target
+    copy: TableCopy
+    left_out: tuple[str, ...] = ()
+
+
+def fit(schema: Schema, copy: TableCopy, relation: sql.Composable, *, force: bool) -> Fit | str:
+    """How the backup's rows, in `relation`, are restored; or why there is nothing to restore.
+
+    Raises Refused where the table or one of its columns is gone; with `force` such a column is left out.
+    """
+    table = schema.tables.get(copy.table)
+    if table is None:
+        if copy.ours:
+            return f"{copy.table}: tenantry made it, and it went with the rollback"
+        raise Refused(
+            f"The table {copy.table} is gone",
+            remedy=f"Create it as it was, or restore others by --table; its rows are in {_place(copy)}.",
+        )
+    present = source(schema, copy.table, ours={}, created=frozenset())
+    there = {column.name: column for column in table.columns if not column.generated}
+    lost = [column.name for column in copy.columns if column.name not in there and not column.ours]
+    if lost and not force:
+        raise Refused(
+            f"{copy.table} has lost columns since: {', '.join(lost)}",
+            remedy="Add them again, or restore the others with --force.",
+        )
+    left_out = [column.name for column in copy.columns if column.name not in there]
+    shared = [column for column in copy.columns if column.name in there]
+    columns = tuple(CopiedColumn(name=column.name, type=there[column.name].type) for column in shared)
+    casts = tuple(
+        column.name for column in shared
+        if there[column.name].domain or differs(column.type, there[column.name].base_type)
+    )  # fmt: skip
+    key = _key(table, {column.name for column in columns})
+    target = Target(
+        table=copy.table, source=relation, only=present.leaves == (copy.table,), columns=columns, casts=casts, key=key,
+        replaced=_replaced(schema, table, columns, key) if key else (),
+    )  # fmt: skip
+    return Fit(
+        target=target, copy=copy,
+        left_out=(f"{copy.table}: its column {', '.join(left_out)}, which is no more",) if left_out else (),
+    )  # fmt: skip
+
+
+def _place(copy: TableCopy) -> str:
+    return f"tenantry.{copy.copy}" if copy.copy else "the dump"
+
+
+def _key(table: Table, columns: set[str]) -> tuple[str, ...]:
+    """Columns that tell rows apart, now and in the backup; none where there are no such."""
+    never_null = {column.name for column in table.columns if column.not_null}
+    if table.primary_key and columns >= set(table.primary_key):
+        return table.primary_key
+    for unique in table.uniques:
+        whole = unique.valid and not (unique.partial or unique.exclusion) and bool(unique.columns)
+        if whole and columns & never_null >= set(unique.columns):
+            return unique.columns
+    return ()
+
+
+def _replaced(
+    schema: Schema, table: Table, columns: Sequence[CopiedColumn], key: tuple[str, ...]
+) -> tuple[str, ...]:  # fmt: skip
+    """Columns whose change makes a row be deleted and inserted: of a further unique constraint that is checked row by
+    row, and an identity that is always generated. Not where a foreign key would act on the deletion."""
+    if any(reference.on_delete != NO_ACTION for _, reference in _references(schema, table.name)):
+        return ()
+    wanted = {name for unique in table.uniques if not unique.deferrable for name in unique.columns}
+    wanted |= {column.name for column in table.columns if column.identity == "a"}
+    return tuple(column.name for column in columns if column.name in wanted - set(key))
+
+
+def _references(schema: Schema, parent: Name) -> Iterator[tuple[Name, ForeignKey]]:
+    for name, table in schema.tables.items():
+        yield from ((name, key) for key in table.foreign_keys if key.parent == parent)
+
+
+def reached(schema: Schema, tables: Iterable[Name]) -> tuple[Name, ...]:
+    """Tables besides these whose rows a foreign key would delete or change, where rows of these go or change."""
+    chosen = set(tables)
+    found: set[Name] = set()
+    waiting = list(chosen)
+    while waiting:
+        parent = waiting.pop()
+        for child, reference in _references(schema, parent):
+            if child not in chosen | found and not {reference.on_delete, reference.on_update} <= {NO_ACTION, "r"}:
+                found.add(child)
+                waiting.append(child)
+    return tuple(sorted(name for name in found if schema.tables[name].partition_of is None))

@@ -1,0 +1,36 @@
+"""The user's triggers and rules are silent while rows are restored, and afterwards what they were, to the letter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from psycopg import sql
+
+from tenantry.model.plan import Lock, LockMode, Statement
+from tenantry.postgres.backups import Fires
+
+ENABLE = {"O": sql.SQL("ENABLE"), "R": sql.SQL("ENABLE REPLICA"), "A": sql.SQL("ENABLE ALWAYS")}
+"""By pg_trigger's and pg_rewrite's letters."""
+
+
+def quiet(firing: Iterable[Fires]) -> Iterator[Statement]:
+    """The statements that silence them, each on its own relation."""
+    for fires in firing:
+        yield _statement(fires, sql.SQL("DISABLE"))
+
+
+def loud(firing: Iterable[Fires]) -> Iterator[Statement]:
+    """The statements that put each back to what it was."""
+    for fires in firing:
+        yield _statement(fires, ENABLE[fires.state])
+
+
+def _statement(fires: Fires, state: sql.SQL) -> Statement:
+    # A rule takes the table from its readers, too.
+    mode = LockMode.ACCESS_EXCLUSIVE if fires.rule else LockMode.SHARE_ROW_EXCLUSIVE
+    return Statement(
+        sql=sql.SQL("ALTER TABLE ONLY {} {} {} {}").format(
+            fires.relation.identifier, state, sql.SQL("RULE" if fires.rule else "TRIGGER"), sql.Identifier(fires.name)
+        ),
+        locks=(Lock(fires.relation, mode),),
+    )
