@@ -60,7 +60,7 @@ def timeline(entries: Sequence[Entry]) -> str:
         x={"field": "begin", "type": "quantitative", "title": "seconds since the run began"},
         x2={"field": "end"},
         color=_legend("phase", phases, [COLOURS[phase] for phase in phases]),
-        stroke={"field": "phase", "type": "nominal", "legend": None},
+        stroke=_legend("phase", phases, [COLOURS[phase] for phase in phases]),
     )
 
 
@@ -78,7 +78,7 @@ def distribution(tables: Sequence[TableRows]) -> str:
         if rows
     ]
     seen = [tenant for tenant in order if any(one["tenant"] == tenant for one in slices)]
-    colours = dict(zip(order, (*TENANTS[: len(named)], "#9aa0a6", "#d62728"), strict=True))
+    colours = dict(zip(order, (*TENANTS[: len(named)], "#9aa0a6", "#5b6770"), strict=True))
     return _draw(
         slices,
         {"type": "bar", "height": {"band": 0.75}},
@@ -126,7 +126,7 @@ def _axis(field: str, *, sort: Sequence[str] | None) -> dict[str, Any]:
 
 
 def _legend(field: str, values: Sequence[str], colours: Sequence[str]) -> dict[str, Any]:
-    legend = {"orient": "bottom", "title": None, "columns": 3, "labelLimit": 220}
+    legend = {"orient": "bottom", "title": None, "columns": 3, "columnPadding": 40, "labelLimit": 150}
     return {
         "field": field,
         "type": "nominal",
@@ -139,12 +139,12 @@ def _draw(values: list[dict[str, Any]], mark: dict[str, Any], **encoding: Any) -
     """Names come in as data, which no expression is made of, and out escaped."""
     grey = {"labelColor": "currentColor", "titleColor": "currentColor"}
     config = {
-        "background": "transparent", "font": "system-ui, sans-serif", "view": {"stroke": None},
+        "background": "transparent", "font": "sans-serif", "view": {"stroke": None},
         "axis": {**grey, "gridOpacity": 0.3, "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"},
         "legend": {**grey, "labelFontSize": 12},
     }  # fmt: skip
     chart = {
-        "data": {"values": values}, "mark": mark, "encoding": encoding, "width": 560, "height": {"step": 24},
+        "data": {"values": values}, "mark": mark, "encoding": encoding, "width": 560, "height": {"step": 24}, "padding": {"left": 40, "top": 5, "right": 15, "bottom": 5},
         "config": config,
     }  # fmt: skip
     # Imported here: it brings a JavaScript engine, for this alone.

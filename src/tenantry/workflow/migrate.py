@@ -23,6 +23,7 @@ from tenantry.postgres.connect import Target, connect
 from tenantry.postgres.description import note_description
 from tenantry.postgres.locks import hold_run_lock
 from tenantry.steps import Fill, Step, TenantColumn
+from tenantry.workflow.distribution import distributions
 from tenantry.workflow.lookout import lookout
 from tenantry.workflow.session import Session, end_noted, interruptible, opened
 from tenantry.workflow.watcher import Nobody, Watcher
@@ -88,6 +89,9 @@ def migrate(
         with end_noted(session.journal, run):
             result = _apply(target, runner, steps, tally, options, findings, evidence)
         session.journal.finish_run(run, exit_status=result.exit_status, outcome=result.outcome)
+        watcher.looking("how the rows are spread over the tenants")
+        for distribution in distributions(connection, session.plan.ownership):
+            watcher.distributed(distribution)
     watcher.concluded(result.outcome, result.next_step)
     return result
 
