@@ -24,7 +24,7 @@ CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.changed
 CREATE TRIGGER touch BEFORE UPDATE ON shop FOR EACH ROW EXECUTE FUNCTION touch();
 CREATE TRIGGER touch BEFORE UPDATE ON sale FOR EACH ROW EXECUTE FUNCTION touch();
 INSERT INTO shop SELECT n, CASE WHEN n > 4 THEN 1 + n % 2 END FROM generate_series(1, 20) n;
-INSERT INTO sale SELECT n, 1 + n % 20 FROM generate_series(1, 200) n;
+INSERT INTO sale SELECT n, 1 + n % 20 FROM generate_series(1, 200) n WHERE n % 20 <> 3;
 """
 SPEC = """
 [tenant]
@@ -42,7 +42,7 @@ paths = [["shop"]]
 """
 
 
-@pytest.mark.parametrize("until", [Phase.BACKFILL, Phase.ISOLATE])
+@pytest.mark.parametrize("until", [Phase.BACKFILL, Phase.ISOLATE, Phase.CONTRACT])
 def test_nulls_are_filled_and_come_back(until: Phase, database: Database, role: Callable[..., str]) -> None:
     """The user's updated-at trigger sees neither the fill nor the way back."""
     database.execute(SCHEMA)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
@@ -15,7 +16,7 @@ from tenantry.planning.enforce import (
     reference_name,
     unique_indexes,
 )  # fmt: skip
-from tenantry.planning.expand import follow_name, has_assignment
+from tenantry.planning.expand import assignment, follow_name, has_assignment
 from tenantry.planning.ground import Ground, Unit
 from tenantry.planning.isolate import row_securities
 from tenantry.steps import GlobalUniqueDropped, LegacySightEnded, NotNullCheck, Step, TriggerEnded
@@ -70,7 +71,8 @@ def _global_uniques(ground: Ground) -> Iterator[Step]:
 def _triggers(ground: Ground) -> Iterator[Step]:
     for unit in ground.units():
         if has_assignment(unit):
-            yield _ended(unit, ASSIGN, function_name(unit.name, "assign"), "assignment")
+            ended = _ended(unit, ASSIGN, function_name(unit.name, "assign"), "assignment")
+            yield replace(ended, guard=assignment(ground, unit)) if unit.owned.given else ended
         if any(child.table == unit.owned.table for parent in ground.ownership.owned for child in parent.children):
             yield _ended(unit, ADOPT, function_name(unit.name, "adopt"), "adoption")
         for number, _ in enumerate(ground.followers(unit.owned), start=1):
@@ -83,7 +85,7 @@ def _triggers(ground: Ground) -> Iterator[Step]:
                 yield _ended(unit, name, function, "reference", f":{name}")
 
 
-def _ended(unit: Unit, trigger: str, function: Name, kind: str, detail: str = "") -> Step:
+def _ended(unit: Unit, trigger: str, function: Name, kind: str, detail: str = "") -> TriggerEnded:
     return TriggerEnded(
         phase=PHASE, table=unit.name, trigger=trigger, function=function, step=f"{kind}:{unit.name}{detail}",
         tree=unit.tree_names,

@@ -38,7 +38,7 @@ def expand_steps(ground: Ground) -> Iterator[Step]:
             yield _column(ground, owned)
     for unit in ground.units():
         if has_assignment(unit):
-            yield _assignment(ground, unit)
+            yield assignment(ground, unit)
     yield from _adoptions(ground)
     yield from _follows(ground)
 
@@ -109,7 +109,8 @@ def has_assignment(unit: Unit) -> bool:
     return not unit.owned.given or column is None or not column.not_null
 
 
-def _assignment(ground: Ground, unit: Unit) -> Step:
+def assignment(ground: Ground, unit: Unit) -> AssignmentTrigger:
+    """What gives a table's new rows their tenant, or guards the user's own column in a fill."""
     owned = unit.owned
     if owned.given:
         return AssignmentTrigger(

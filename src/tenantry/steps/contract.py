@@ -9,19 +9,21 @@ from psycopg import sql
 
 from tenantry.model.name import Name
 from tenantry.model.plan import Statement
-from tenantry.steps.assignment import drop_trigger
+from tenantry.steps.assignment import AssignmentTrigger, drop_trigger
 from tenantry.steps.step import Before, Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TriggerEnded(Step):
-    """Drops a trigger of ours. Its undo is nothing: going back takes the trigger away as well."""
+    """Drops a trigger of ours. Its undo is nothing, since going back takes the trigger away as well, but for the guard
+    of the user's own column, whose NULLs are put back under it."""
 
     kind: Literal["trigger_ended"] = "trigger_ended"
     trigger: str
     function: Name
     step: str
     """The key of the step that made it."""
+    guard: AssignmentTrigger | None = None
     tree: tuple[Name, ...] = ()
 
     @property
@@ -46,4 +48,4 @@ class TriggerEnded(Step):
         return drop_trigger(self.table, self.trigger, self.function, self.tree)
 
     def revert(self, before: Before) -> tuple[Statement, ...]:
-        return ()
+        return self.guard.apply() if self.guard is not None else ()
