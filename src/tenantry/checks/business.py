@@ -11,7 +11,7 @@ from tenantry.checks.check import ROW, Check, Fix, Ground, Offenders, Question, 
 from tenantry.errors import UsageError, nearest
 from tenantry.model.correction import corrections
 from tenantry.model.finding import Family, Finding, Severity
-from tenantry.model.name import Name
+from tenantry.model.name import Name, quoted
 from tenantry.model.plan import Phase
 from tenantry.model.spec import RulePart
 from tenantry.steps.catalog import raw
@@ -95,7 +95,7 @@ def _question(rule: RulePart, table: Name) -> sql.Composed:
 
 
 def _values(rule: RulePart) -> tuple[tuple[str, sql.Composable], ...]:
-    return tuple((name, said_by(text)) for name, text in corrections(rule.fix)) if rule.fix is not None else ()
+    return tuple((name, raw(text)) for name, text in corrections(rule.fix)) if rule.fix is not None else ()
 
 
 def _check(rule: RulePart, table: Name) -> Check:
@@ -103,9 +103,14 @@ def _check(rule: RulePart, table: Name) -> Check:
     question: Question = Rows(violates=sql.SQL("({})").format(said_by(rule.violates or "false")))
     if rule.query is not None:
         question = Offenders(query=said_by(rule.query))
+    remedy = rule.remedy
+    if values:
+        remedy = (
+            f"{remedy} `tenantry verify --fix-issues` sets {', '.join(quoted(name) for name, _ in values)}.".strip()
+        )
     return Check(
         name=rule.name, family=Family.BUSINESS, severity=Severity(rule.severity), table=table, subject=rule.name,
-        message=f"{{rows}} of {table} against the rule {rule.name}", remedy=rule.remedy, question=question,
+        message=f"{{rows}} of {table} against the rule {rule.name}", remedy=remedy, question=question,
         shows=tuple((name, column(name)) for name, _ in values),
         fix=Fix(values=values, why="the spec gives this rule a fix") if values else None,
     )  # fmt: skip

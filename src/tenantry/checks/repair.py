@@ -16,6 +16,7 @@ from tenantry.steps.catalog import WORKSHOP, raw
 from tenantry.steps.derivation import ByChildren, BySlug, Source, derived, equal
 
 ROWS = Name(WORKSHOP, "fixed_rows")
+FROM_PATHS, OF_ORPHANS = "tenant-from-paths", "tenant-of-orphans"
 THESE = sql.SQL("t.tableoid = $3::text::pg_catalog.regclass AND t.ctid = ANY ($1::tid[])")
 """The rows at the addresses $1 of the relation $3, as a condition over `t`."""
 
@@ -240,13 +241,13 @@ def _owned_repairs(ground: Ground, owned: Owned) -> Iterator[Repair]:
                 "(SELECT d.tenant IS NOT NULL AND {} AND {} FROM (SELECT {} AS tenant OFFSET 0) AS d)"
             ).format(wrong, agreeing(sources), value)
             yield Repair(
-                name="tenant-from-paths", table=unit.name, relations=relations, image=image, filling=True,
+                name=FROM_PATHS, table=unit.name, relations=relations, image=image, filling=True,
                 values=((owned.column, value),), violates=violates, why="all of its paths agree on this tenant",
             )  # fmt: skip
         if slug is not None:
             nowhere = derived(sources, ROW) if sources else raw("NULL")
             yield Repair(
-                name="tenant-of-orphans", table=unit.name, relations=relations, image=image, filling=True,
+                name=OF_ORPHANS, table=unit.name, relations=relations, image=image, filling=True,
                 values=((owned.column, BySlug(tenant=planning.reference, slug=slug).expression(ROW)),),
                 violates=sql.SQL("{} IS NULL AND {} IS NULL").format(own, nowhere),
                 why=f"no path reaches these rows, and the spec gives them to {slug!r}",

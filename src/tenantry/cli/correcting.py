@@ -93,5 +93,7 @@ def _show(terminal: Terminal, fixed: Fixed, *, dry_run: bool) -> None:
 def _headline(one: Correction, *, dry_run: bool) -> Text:
     rows = f"{one.rows:,} row{'' if one.rows == 1 else 's'}"
     done = f"{rows} to fix" if dry_run else f"{one.fixed:,} of {rows} fixed"
-    word, style = ("fix     ", "cyan") if dry_run or one.fixed else ("fix     ", "yellow")
-    return Text.assemble((word, style), f" {one.table}: {one.name}, {done}", (f" ({visible(one.why)})", "dim"))
+    if not one.rows:
+        done = "rows that are wrong once what they derive from is fixed"
+    style = "cyan" if dry_run or one.fixed else "yellow"
+    return Text.assemble(("fix     ", style), f" {one.table}: {one.name}, {done}", (f" ({visible(one.why)})", "dim"))

@@ -6,15 +6,14 @@ from typing import Annotated
 
 import typer
 
-from tenantry.cli.frame import target
-from tenantry.cli.progress import watching
+from tenantry.checks.families import VALIDATION
+from tenantry.cli import options
+from tenantry.cli.correcting import Asked, FixIssues, Force, inspected
 from tenantry.cli.terminal import Terminal
-from tenantry.cli.verdict import show_verdict
-from tenantry.cli.watched import watched
 from tenantry.errors import ExitStatus
-from tenantry.workflow import InspectionOptions
 from tenantry.workflow import validate as run_validate
 from tenantry.workflow.inspection import SAMPLES
+from tenantry.workflow.validate import NEXT
 
 Tables = Annotated[
     list[str] | None,
@@ -29,15 +28,16 @@ Detailed = Annotated[
 
 
 def validate(
-    terminal: Terminal, tables: Tables = None, samples: Samples = SAMPLES, detailed: Detailed = False
-) -> ExitStatus:
+    terminal: Terminal, tables: Tables = None, samples: Samples = SAMPLES, detailed: Detailed = False,
+    fix_issues: FixIssues = False, dry_run: options.DryRun = False, force: Force = False,
+) -> ExitStatus:  # fmt: skip
     """Say whether the migration is in force and every row is in its tenant.
 
-    Works on an untouched or half-migrated database, too: what is missing is a finding. Reads only.
+    Works on an untouched or half-migrated database, too: what is missing is a finding. Reads only, unless --fix-issues
+    corrects what can be corrected safely.
     """
-    chosen = InspectionOptions(tables=tuple(tables or ()), samples=samples, detailed=detailed)
-    spec = terminal.settings.spec()
-    with watched(terminal, watching(terminal, brief=True)) as watcher, target(terminal) as database:
-        verdict = run_validate(database, spec, chosen, watcher)
-    show_verdict(terminal, verdict, detailed=detailed)
-    return verdict.exit_status
+    asked = Asked(
+        command="validate", families=VALIDATION, run=run_validate, next_step=NEXT, fix=fix_issues, dry_run=dry_run,
+        force=force,
+    )  # fmt: skip
+    return inspected(terminal, asked, tuple(tables or ()), samples, detailed=detailed)

@@ -9,7 +9,7 @@ from datetime import datetime
 from tenantry.checks.check import Check, Ground
 from tenantry.checks.fixing import Fixer, Repaired
 from tenantry.checks.readers import Stop
-from tenantry.checks.repair import Repair, rule_repair, tenant_repairs
+from tenantry.checks.repair import FROM_PATHS, Repair, rule_repair, tenant_repairs
 from tenantry.checks.undoing import SHOWN, Undoing
 from tenantry.errors import ExitStatus, Refused, UsageError, nearest
 from tenantry.model.finding import Family
@@ -78,7 +78,8 @@ def preview_fixes(
         verdict = verdict_of(ground, families, command, "", watcher, stop)
         fixer = Fixer(ground=ground, connection=ground.connection, run=run, force=fixing.force)
         found = tuple(
-            _correction(repair, rows, _held(fixer, repair)) for repair, rows in _wanted(fixer, families, verdict)
+            _correction(repair, rows, _held(fixer, repair))
+            for repair, rows in _wanted(fixer, families, verdict, ahead=True)
         )
         rows = sum(one.rows for one in found if not one.refusals)
         verdict = replace(
@@ -130,11 +131,15 @@ def fix_issues(
     return Fixed(corrections=found, verdict=verdict)
 
 
-def _wanted(fixer: Fixer, families: Families, verdict: Verdict) -> Iterator[tuple[Repair, int]]:
-    """The repairs of what was found, one by one, each with the rows that it is for as things stand by then."""
+def _wanted(fixer: Fixer, families: Families, verdict: Verdict, *, ahead: bool = False) -> Iterator[tuple[Repair, int]]:
+    """The repairs of what was found, one by one, each with the rows that it is for as things stand by then.
+
+    `ahead`: those as well of a table's tenants that will have rows only once what they derive from is repaired.
+    """
+    wrong = {finding.table for finding in verdict.findings if finding.name == "tenant-differs"}
     for repair in _repairs(fixer.ground, families, verdict):
         rows = fixer.count(repair)
-        if rows:
+        if rows or (ahead and repair.name == FROM_PATHS and repair.table in wrong):
             yield repair, rows
 
 
