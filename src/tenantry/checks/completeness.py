@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from psycopg import sql
 
 from tenantry.checks.check import Check, Ground, Rows, column
+from tenantry.checks.unfilled import unfilled
 from tenantry.model.distribution import Distribution
 from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.name import Name, quoted
@@ -15,8 +16,9 @@ from tenantry.planning.ground import Unit
 
 
 def completeness(ground: Ground) -> Iterator[Check | Finding]:
-    """Rows without a tenant, and rows whose tenant there is not."""
+    """Rows without a tenant, and rows whose tenant there is not; before the rows are filled, what stands in the way."""
     yield from _tenant_table(ground)
+    yield from unfilled(ground)
     for unit in ground.planning.units():
         if ground.wants(unit.name) and ground.has(unit.name, unit.owned.column):
             if not unit.owned.mixed:

@@ -19,12 +19,14 @@ _AGAIN = "`tenantry migrate` makes it again."
 
 
 def structure(ground: Ground) -> Iterator[Check | Finding]:
-    """Each object of ours that is not there, or not as we made it, by its name; each phase that is not complete."""
+    """Each object of ours that is not there, or not as we made it, by its name; each phase that is not complete; what
+    the spec says that does not fit the database."""
     ground.looking("the steps that are in force")
     steps = [step for step in ground.plan.steps if ground.wants(step.table)]
     done = in_force(ground.connection, steps, ground.entries, exact=False)
     made = {key for key, entry in ground.entries.items() if entry.state == "done"}
     missing = [step for step in steps if step.key not in done]
+    yield from _misfits(ground)
     yield from _undecided(ground)
     yield from _hidden(ground)
     yield from _types(ground)
@@ -36,6 +38,15 @@ def structure(ground: Ground) -> Iterator[Check | Finding]:
 
 def _error(name: str, message: str, remedy: str, table: Name, family: Family = Family.STRUCTURE) -> Finding:
     return Finding(name=name, family=family, severity=Severity.ERROR, message=message, remedy=remedy, table=table)
+
+
+def _misfits(ground: Ground) -> Iterator[Finding]:
+    for message in ground.ownership.misfits if ground.tables is None else ():
+        yield Finding(
+            name="spec-does-not-fit", family=Family.STRUCTURE, severity=Severity.ERROR,
+            message=f"The spec does not fit the database: {message}",
+            remedy="Put back what is missing, or correct the spec.",
+        )  # fmt: skip
 
 
 def _undecided(ground: Ground) -> Iterator[Finding]:

@@ -126,6 +126,8 @@ class Ownership:
     heirs: Mapping[Name, Name] = field(default_factory=dict)
     references: tuple[tuple[Name, ForeignKey], ...] = ()
     """The spec's own references: where from, and the key that the database does not declare."""
+    misfits: tuple[str, ...] = ()
+    """What the spec says that does not fit the database, where it was resolved all the same."""
 
     @property
     def owned(self) -> Iterator[Owned]:

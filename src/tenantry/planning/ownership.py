@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path as File
+from typing import TypeVar
 
 from tenantry.errors import UsageError, nearest
 from tenantry.model.name import Name, split
@@ -14,12 +15,15 @@ from tenantry.model.spec import Orphans, ReferencePart, Spec, TablePart
 from tenantry.planning.assignments import read_assignments
 from tenantry.planning.derivation import Derivation
 
+Part = TypeVar("Part")
+Value = TypeVar("Value")
 KEY_TYPES = ("uuid", "smallint", "integer", "bigint", "text", "character varying", "character")
 
 
-def resolve(spec: Spec, schema: Schema) -> Ownership:
-    """Who owns which rows of this database. Raises UsageError where the spec does not fit it."""
-    return _Resolver(spec, schema).ownership()
+def resolve(spec: Spec, schema: Schema, *, lenient: bool = False) -> Ownership:
+    """Who owns which rows of this database. Raises UsageError where the spec does not fit it; `lenient`: what does not
+    fit is left out, and the ownership says why."""
+    return _Resolver(spec, schema, lenient=lenient).ownership()
 
 
 def foreign_keys(schema: Schema, table: Table) -> tuple[ForeignKey, ...]:
@@ -41,14 +45,16 @@ class _WaitsError(Exception):
 
 
 class _Resolver:
-    def __init__(self, spec: Spec, schema: Schema) -> None:
+    def __init__(self, spec: Spec, schema: Schema, *, lenient: bool) -> None:
         self.spec = spec
         self.schema = schema
+        self.lenient = lenient
+        self.misfits: list[str] = []
         self.source = str(spec.path or "the spec")
         self.home = spec.schemas[0]
         self.heirs = self._heirs()
-        self.references = [self._reference(part) for part in spec.reference]
-        self.parts = {self._table(part.name, f"[[table]] {part.name!r}").name: part for part in spec.table}
+        self.references = list(self._fitting(self._reference, spec.reference))
+        self.parts = dict(self._fitting(self._part, spec.table))
         self.tenant_name = Name.parse(spec.tenant.table, schema=self.home)
         self.tenant = self._tenant()
         self.owned_names = {
@@ -58,6 +64,22 @@ class _Resolver:
         self.undecided = {
             name: part.undecided for name, part in self.parts.items() if part.undecided is not None
         }  # fmt: skip
+
+    def _fitting(self, read: Callable[[Part], Value], parts: Iterable[Part]) -> Iterator[Value]:
+        """What each part of the spec means; where lenient, of those that fit."""
+        for part in parts:
+            try:
+                yield read(part)
+            except UsageError as error:
+                self._misfit(error)
+
+    def _misfit(self, error: UsageError) -> None:
+        if not self.lenient:
+            raise error
+        self.misfits.append(error.message.removeprefix(f"{self.source}: "))
+
+    def _part(self, part: TablePart) -> tuple[Name, TablePart]:
+        return self._table(part.name, f"[[table]] {part.name!r}").name, part
 
     def _error(self, message: str, remedy: str = "") -> UsageError:
         return UsageError(f"{self.source}: {message}", remedy=remedy)
@@ -95,14 +117,14 @@ class _Resolver:
         part = self.spec.tenant
         table = self.schema.tables.get(self.tenant_name)
         if table is None:
-            if not part.create:
+            if not part.create and not self.lenient:
                 raise self._error(
                     f"[tenant] table: there is no table {self.tenant_name}"
                     + nearest(str(self.tenant_name), [str(known) for known in self.schema.tables]),
                     remedy="Name the tenant table, or set create = true to have one made.",
                 )
             return self._with_slugs(
-                TenantTable(name=self.tenant_name, key=part.key, slug=part.slug, type="uuid", create=True)
+                TenantTable(name=self.tenant_name, key=part.key, slug=part.slug, type="uuid", create=part.create)
             )
         self._column(table, part.slug, "[tenant] slug")
         key = table.column(self._column(table, part.key, "[tenant] key"))
@@ -314,7 +336,7 @@ class _Resolver:
             components=replace(derivation, owned=owned).components(),
             shared=tuple(sorted(name for name, part in self.parts.items() if part.shared)),
             undecided=undecided, heirs={name: root for name, root in self.heirs.items() if root in owned},
-            references=tuple(self.references),
+            references=tuple(self.references), misfits=tuple(self.misfits),
         )  # fmt: skip
 
     def _all_owned(self) -> dict[Name, Owned]:
@@ -325,6 +347,11 @@ class _Resolver:
             except _WaitsError as waits:
                 self.owned_names.discard(name)
                 self.undecided[name] = f"{waits.on}, which it needs, is undecided"
+                return self._all_owned()
+            except UsageError as error:
+                self._misfit(error)
+                self.owned_names.discard(name)
+                self.undecided[name] = "what the spec says of it does not fit"
                 return self._all_owned()
         return owned
 

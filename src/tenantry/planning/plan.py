@@ -39,9 +39,10 @@ class Plan:
         return {name: tuple(steps) for name, steps in tables.items()}
 
 
-def make_plan(spec: Spec, schema: Schema) -> Plan:
-    """All steps of all phases. Raises UsageError where the spec does not fit the schema."""
-    ownership = resolve(spec, schema)
+def make_plan(spec: Spec, schema: Schema, *, lenient: bool = False) -> Plan:
+    """All steps of all phases. Raises UsageError where the spec does not fit the schema; `lenient`: what does not fit
+    is left out, and named by the ownership."""
+    ownership = resolve(spec, schema, lenient=lenient)
     steps = tuple(_steps(Ground(spec=spec, schema=schema, ownership=ownership)))
     keys = [step.key for step in steps]
     for key in keys:

@@ -76,7 +76,7 @@ def grounded(
     with opened(target, run=run, purpose=f"{purpose} catalog") as connection:
         connection.execute("SET default_transaction_read_only = on")
         stop.also(connection)
-        session = Session.begin(target, connection, spec)
+        session = Session.begin(target, connection, spec, lenient=True)
         yield Ground(
             target=target, connection=connection, spec=spec, schema=session.schema, plan=session.plan,
             live=read_schema(connection, spec.schemas, ours=Ours()), entries=session.entries, run=run,

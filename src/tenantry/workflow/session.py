@@ -36,13 +36,15 @@ class Session:
     entries: Mapping[str, Entry]
 
     @classmethod
-    def begin(cls, target: Target, connection: psycopg.Connection[Any], spec: Spec) -> Session:
+    def begin(
+        cls, target: Target, connection: psycopg.Connection[Any], spec: Spec, *, lenient: bool = False
+    ) -> Session:
         """Read the journal and the schema without what is ours, and make the plan. Raises UsageError where the spec
-        does not fit the database."""
+        does not fit the database, unless `lenient`: then the plan is without what does not."""
         journal = Journal(connection)
         entries = journal.entries()
         schema = as_found(read_schema(connection, spec.schemas, ours=ours(entries)), entries)
-        plan = make_plan(spec, schema)
+        plan = make_plan(spec, schema, lenient=lenient)
         return cls(target=target, connection=connection, journal=journal, spec=spec, schema=schema, plan=plan,
                    entries=entries)  # fmt: skip
 

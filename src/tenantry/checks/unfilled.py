@@ -1,0 +1,76 @@
+"""Before the rows have their tenants: which of them find none, and which find two, by the census that migrate makes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psycopg
+
+from tenantry.checks.check import Ground
+from tenantry.discovery.census import census
+from tenantry.errors import TenantryError
+from tenantry.model.evidence import Sample, TableEvidence
+from tenantry.model.finding import Family, Finding, Severity
+from tenantry.model.plan import Phase
+from tenantry.model.spec import Orphans
+from tenantry.postgres.census import run_census
+from tenantry.steps import Fill, TenantColumn
+
+
+def unfilled(ground: Ground) -> Iterator[Finding]:
+    """Orphans and conflicts of the tables that are not filled yet. Once they are, the columns themselves are asked."""
+    wanted = _pending(ground)
+    if not wanted or not ground.has(ground.ownership.tenant.name) or ground.hidden:
+        return
+    ground.looking("the rows, and whether each finds its tenant")
+    try:
+        # Temporary tables, in a transaction that is rolled back: not a row is changed.
+        with ground.session("census", read_only=False) as connection:
+            evidence = run_census(connection, census(ground.ownership, ground.schema, samples=ground.samples))
+    except (TenantryError, psycopg.errors.ReadOnlySqlTransaction) as error:
+        yield Finding(
+            name="census-not-made", family=Family.COMPLETENESS, severity=Severity.WARNING,
+            message=f"Whether each row finds a tenant was not looked at: {error}",
+            remedy=error.remedy if isinstance(error, TenantryError) else "Ask the primary server.",
+        )  # fmt: skip
+        return
+    for name, table in evidence.tables.items():
+        if name in wanted:
+            yield from _troubles(table)
+
+
+def _pending(ground: Ground) -> set[object]:
+    """Owned tables that are wanted and whose rows have not all got their tenant."""
+    made = {key for key, entry in ground.entries.items() if entry.state == "done"}
+    steps = (step for step in ground.plan.steps if isinstance(step, Fill | TenantColumn))
+    tables = {step.table for step in steps if step.phase.position <= Phase.BACKFILL.position and step.key not in made}
+    return {owned.table for owned in ground.owned() if owned.table in tables}
+
+
+def _troubles(table: TableEvidence) -> Iterator[Finding]:
+    if table.orphans:
+        refused = table.policy is Orphans.FAIL
+        yield Finding(
+            name="orphans", family=Family.COMPLETENESS, table=table.table, count=table.orphans,
+            severity=Severity.ERROR if refused else Severity.INFO,
+            message=f"{_rows(table.orphans)} of {table.table} will find no tenant",
+            remedy='Correct them, or decide in the spec: orphans = "default", "quarantine" or "shared".' if refused
+            else f"Nothing: the spec says orphans = {table.policy.value!r}.",
+            samples=tuple(map(_shown, table.orphan_samples)),
+        )  # fmt: skip
+    if table.conflicts:
+        yield Finding(
+            name="conflicts", family=Family.COMPLETENESS, severity=Severity.ERROR, table=table.table,
+            count=table.conflicts, message=f"{_rows(table.conflicts)} of {table.table} will find several tenants",
+            remedy="Correct these rows, or choose another path for them in the spec.",
+            samples=tuple(map(_shown, table.conflict_samples)),
+        )  # fmt: skip
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row" + ("" if count == 1 else "s")
+
+
+def _shown(sample: Sample) -> dict[str, str | None]:
+    key = {name: None if value is None else str(value) for name, value in sample.key.items()}
+    return key | {way: ", ".join(tenants) for way, tenants in sample.tenants.items()}
