@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import psycopg
 from psycopg import sql
@@ -71,6 +72,10 @@ class _Trial:
         return {"attempt": self.attempt.what, "as": self.actor or "no tenant", "rows of": self.tenant}
 
 
+_Victim: TypeAlias = tuple[Row, str | None]
+"""A row, and the tenant that tries to get at it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Laboratory:
     """`tried` counts attempts by relation; `leaking` are relations where one got through; `open` are those that
@@ -80,7 +85,7 @@ class _Laboratory:
     actor: Actor
     tried: Counter[Name] = field(default_factory=Counter)
     leaking: set[Name] = field(default_factory=set)
-    open: list[tuple[Name, _Trial, str]] = field(default_factory=list)
+    open: list[dict[str, str]] = field(default_factory=list)
 
     @cached_property
     def scope(self) -> Scope:
@@ -122,27 +127,29 @@ class _Laboratory:
     # --- the trials
 
     def table(self, ways: Ways) -> Iterator[Finding]:
-        rows = self._rows(ways)
+        try:
+            victims = self._victims(ways)
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled) as error:
+            trial = _Trial(attempt=ways.read(sql.SQL("true")), actor=NOBODY, tenant="all")
+            self._leave_open(ways.table.name, trial, error.diag.message_primary or "")
+            return
         with self.actor.trials():
-            through = [trial for trial in self._trials(ways, rows) if self._got_through(ways.table.name, trial)]
-            copied = self.actor.copies_out(ways.table.name) if rows and not ways.mixed else False
+            through = [trial for trial in self._trials(ways, victims) if self._got_through(ways.table.name, trial)]
+            copied = self.actor.copies_out(ways.table.name) if victims and not ways.mixed else False
         if copied is True:
             copy = sql.SQL("COPY {} TO STDOUT").format(ways.table.name.identifier)
             through.append(_Trial(attempt=Attempt(what="copy out", statement=copy), actor=NOBODY, tenant="all"))
         yield from self._said(ways.table.name, through)
 
-    def _trials(self, ways: Ways, rows: Sequence[Row]) -> Iterator[_Trial]:
-        """Each sampled row's tenant is the victim of another tenant, and of a session without one."""
-        quarantine = self._quarantine()
-        for row in rows:
-            if row.tenant == quarantine:
-                yield from self._as(quarantine, row.tenant, ways.alone(row))
-                continue
-            for actor in self._others(ways, row, rows):
+    def _trials(self, ways: Ways, victims: Sequence[_Victim]) -> Iterator[_Trial]:
+        for row, actor in victims:
+            if actor == row.tenant:
+                yield from self._as(actor, row.tenant, ways.alone(row))
+            elif actor is not None:
                 yield from self._as(actor, row.tenant, ways.across(actor, row))
                 yield from self._as(actor, "all", ways.shared())
             self._control(ways, row)
-        yield from self._as(NOBODY, "all", ways.alone(rows[0] if rows else None))
+        yield from self._as(NOBODY, "all", ways.alone(victims[0][0] if victims else None))
         yield from self._as(NOBODY, "all", ways.shared())
 
     @staticmethod
@@ -153,48 +160,58 @@ class _Laboratory:
         self.tried[table] += 1
         outcome = self.actor.attempt(trial.actor, trial.attempt.statement)
         if isinstance(outcome, psycopg.Error):
-            self.open.append((table, trial, outcome.diag.message_primary or type(outcome).__name__))
+            self._leave_open(table, trial, outcome.diag.message_primary or type(outcome).__name__)
             return False
         return bool(outcome)
 
     def _control(self, ways: Ways, row: Row) -> None:
         """A tenant must see its own row, or nothing is proved by its not seeing others'."""
+        if row.tenant == self.quarantine:
+            return
         trial = _Trial(attempt=ways.read(ways.belongs(row.tenant)), actor=row.tenant, tenant=row.tenant)
         if not self._got_through(ways.table.name, trial):
-            self.open.append((ways.table.name, trial, "its own rows are hidden from it, too"))
+            self._leave_open(ways.table.name, trial, "its own rows are hidden from it, too")
+
+    def _leave_open(self, table: Name, trial: _Trial, reason: str) -> None:
+        self.open.append({"table": str(table), **trial.sample, "reason": reason})
 
     # --- rows and tenants, as the operator sees them
 
-    def _rows(self, ways: Ways) -> list[Row]:
-        """A row of the first and of the last tenant that has any, by the order of their keys: found by the index."""
-        found: dict[str, Row] = {}
+    def _victims(self, ways: Ways) -> list[_Victim]:
+        """A row of the first and of the last tenant that has any, by the order of their keys, found by the index; each
+        with the tenant that tries to get at it. Of the quarantine tenant that is itself: no application can be it."""
+        rows: dict[str, Row] = {}
         key, relation = sql.Identifier(ways.key), ways.table.name.identifier
         for order in ("ASC", "DESC"):
             query = sql.SQL(
                 "SELECT t.{0}::text, t.tableoid::bigint, t.ctid::text, ROW(t.*)::text FROM {1} AS t"
                 " WHERE t.{0} IS NOT NULL ORDER BY t.{0} {2} LIMIT 1"
             ).format(key, relation, sql.SQL(order))
-            for tenant, oid, place, text in self.ground.connection.execute(query):
-                found[tenant] = Row(tenant=tenant, relation=oid, place=place, text=text)
-        return list(found.values())
+            for tenant, oid, place, text in self._ask(query):
+                rows[tenant] = Row(tenant=tenant, relation=oid, place=place, text=text)
+        # Better a tenant that has rows here, too, than any other; and that than one that there is not.
+        actors = [*reversed(rows), *self.tenants, *STRANGERS.get(ways.type, ())]
+        return [
+            (row, tenant if tenant == self.quarantine else self._other(tenant, actors)) for tenant, row in rows.items()
+        ]
 
-    def _others(self, ways: Ways, row: Row, rows: Sequence[Row]) -> list[str]:
-        """A tenant that has rows here, too, or else any other, or else one that there is not."""
-        excepted = {row.tenant, self._quarantine()}
-        others = [other.tenant for other in rows if other.tenant not in excepted]
-        others += [tenant for tenant in self._tenants() if tenant not in excepted]
-        return (others + STRANGERS.get(ways.type, []))[:1]
+    def _other(self, tenant: str, actors: Sequence[str]) -> str | None:
+        return next((actor for actor in actors if actor not in (tenant, self.quarantine)), None)
 
-    def _tenants(self) -> list[str]:
+    @cached_property
+    def tenants(self) -> list[str]:
+        """The keys of some tenants."""
         tenant = self.ground.ownership.tenant
         if not self.ground.has(tenant.name, tenant.key):
             return []
         query = sql.SQL("SELECT t.{0}::text FROM {1} AS t ORDER BY t.{0} LIMIT 3").format(
             sql.Identifier(tenant.key), tenant.name.identifier
         )
-        return [key for (key,) in self.ground.connection.execute(query)]
+        return [key for (key,) in self._ask(query)]
 
-    def _quarantine(self) -> str | None:
+    @cached_property
+    def quarantine(self) -> str | None:
+        """The key of the quarantine tenant, where there is one."""
         tenant = self.ground.ownership.tenant
         if tenant.quarantine is None or not self.ground.has(tenant.name, tenant.key, tenant.slug):
             return None
@@ -202,8 +219,13 @@ class _Laboratory:
             sql.Identifier(tenant.key), tenant.name.identifier, sql.Identifier(tenant.slug),
             sql.Literal(tenant.quarantine),
         )  # fmt: skip
-        found = self.ground.connection.execute(query).fetchone()
-        return None if found is None else str(found[0])
+        return next((key for (key,) in self._ask(query)), None)
+
+    def _ask(self, query: sql.Composed) -> list[tuple[Any, ...]]:
+        """Raises LockNotAvailable or QueryCanceled rather than wait for long."""
+        with self.ground.connection.transaction():
+            self.ground.connection.execute(_QUERIES["patience"])
+            return self.ground.connection.execute(query).fetchall()
 
     # --- views
 
@@ -250,12 +272,11 @@ class _Laboratory:
             f" rows were made on {len(self.tried)} tables and views, and got through on {len(self.leaking)}",
         )  # fmt: skip
         if self.open:
-            tables = sorted({table for table, _, _ in self.open})
-            listed = ", ".join(map(str, tables[:3])) + (f" and {len(tables) - 3} more" if len(tables) > 3 else "")
+            tables = sorted({sample["table"] for sample in self.open})
+            listed = ", ".join(tables[:3]) + (f" and {len(tables) - 3} more" if len(tables) > 3 else "")
             yield _found(
                 name="experiment-undecided", severity=Severity.INFO, count=len(self.open),
                 message=f"Some of what a tenant could try was not decided by trying, on {listed}",
                 remedy="See the reasons. A trigger that writes or draws from a sequence is stopped before it can.",
-                samples=tuple({"table": str(table), **trial.sample, "reason": reason}
-                              for table, trial, reason in self.open[: self.ground.samples]),
+                samples=tuple(self.open[: self.ground.samples]),
             )  # fmt: skip

@@ -1,0 +1,276 @@
+"""Isolation by experiment: what the application role is let do is found by trying, and trying changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from acceptance.test_round_trip import checksums
+from checks.apart import ROLE, SPEC, apart, found, ground, serious
+from servers import Database
+from tenantry.checks.experiment import experiment
+from tenantry.errors import UsageError
+from tenantry.model.finding import Finding
+from tenantry.model.plan import Phase
+from tenantry.model.spec import Spec
+from tenantry.postgres.connect import Target
+from tenantry.workflow import MigrateOptions, migrate
+
+pytestmark = pytest.mark.server
+__all__ = ["apart"]
+
+ORDER, LINE, TAG = 'public."Order"', "public.line", "public.tag"
+OWN = "{} = NULLIF(current_setting('app.tenant_id', true), '')::uuid"
+
+
+def holes(findings: list[Finding]) -> dict[str, tuple[int | None, set[tuple[str, str]]]]:
+    """By table: how many attempts got through, and which, with whether a tenant was named."""
+    return {
+        str(finding.table): (
+            finding.count,
+            {
+                (str(sample["attempt"]), "none" if sample["as"] == "no tenant" else "another")
+                for sample in finding.samples
+            },
+        )
+        for finding in findings
+        if finding.name == "tenants-not-apart"
+    }
+
+
+def tried(findings: list[Finding]) -> int:
+    return next(finding.count or 0 for finding in findings if finding.name == "tenants-tried")
+
+
+def undecided(findings: list[Finding]) -> list[Any]:
+    return [sample for finding in findings if finding.name == "experiment-undecided" for sample in finding.samples]
+
+
+def without_floor(table: str, *, policies: str) -> str:
+    """The table with these policies for the application, and no others of ours."""
+    return f"DROP POLICY tenantry_application ON {table}; DROP POLICY tenantry_floor ON {table}; {policies}"
+
+
+def only(table: str, column: str, command: str, clauses: str) -> str:
+    """Policies that let a tenant have its own rows, but for one command."""
+    own = OWN.format(column)
+    conditions = {
+        "SELECT": f"USING ({own})", "INSERT": f"WITH CHECK ({own})", "UPDATE": f"USING ({own})",
+        "DELETE": f"USING ({own})",
+    } | {command: clauses}  # fmt: skip
+    policies = "; ".join(f"CREATE POLICY a_{name} ON {table} FOR {name} {text}" for name, text in conditions.items())
+    return without_floor(table, policies=policies)
+
+
+def test_no_tenant_gets_at_another(apart: Database) -> None:
+    findings = found(apart, experiment)
+    assert serious(findings) == []
+    assert undecided(findings) == []
+    assert tried(findings) > 80
+    assert [finding.message for finding in findings if "got through on 0" in finding.message]
+
+
+def test_without_row_security_everything_gets_through(apart: Database) -> None:
+    apart.execute('ALTER TABLE "Order" DISABLE ROW LEVEL SECURITY')
+    (count, ways), *others = holes(found(apart, experiment)).values()
+    assert not others
+    assert ways == {
+        ("read", "another"), ("update", "another"), ("delete", "another"), ("insert", "another"),
+        ("give its own away", "another"), ("read", "none"), ("update", "none"), ("delete", "none"), ("insert", "none"),
+        ("copy out", "none"),
+    }  # fmt: skip
+    # Two tenants, each tries six on the other, and nobody five.
+    assert count == 2 * 6 + 5
+
+
+HOLES = {
+    "reading": (only('"Order"', "org", "SELECT", "USING (true)"), ORDER, {"read", "copy out"}),
+    "reading one row": (only('"Order"', "org", "SELECT", f"USING (code = 'two5' OR {OWN.format('org')})"), ORDER, {"read", "copy out"}),
+    "updating without reading": (only('"Order"', "org", "UPDATE", "USING (true)"), ORDER, {"update", "give its own away"}),
+    "deleting without reading": (only('"Order"', "org", "DELETE", "USING (true)"), ORDER, {"delete"}),
+    "inserting": (only('"Order"', "org", "INSERT", "WITH CHECK (true)"), ORDER, {"insert"}),
+    "giving away": (
+        only('"Order"', "org", "UPDATE", f"USING ({OWN.format('org')}) WITH CHECK (true)"), ORDER, {"give its own away"},
+    ),
+    "any tenant at all": (
+        only("line", "tenant_id", "SELECT", "USING (NULLIF(current_setting('app.tenant_id', true), '') IS NOT NULL)"),
+        LINE, {"read"},
+    ),
+    "a partition": (
+        f"ALTER TABLE event_2025 DISABLE ROW LEVEL SECURITY; GRANT SELECT, DELETE ON event_2025 TO {ROLE}",
+        "public.event_2025", {"read", "copy out", "delete"},
+    ),
+    "the tenant table": (
+        "DROP POLICY tenantry_floor ON tenants; CREATE POLICY wide ON tenants USING (true)", "public.tenants",
+        {"read", "copy out"},
+    ),
+    "shared rows": (
+        "DROP POLICY tenantry_floor_update ON tag; CREATE POLICY wide ON tag FOR UPDATE USING (org IS NULL)",
+        TAG, {"update", "update shared rows"},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("hole", HOLES)
+def test_each_hole_is_found(apart: Database, hole: str) -> None:
+    statements, table, ways = HOLES[hole]
+    apart.execute(statements)
+    findings = found(apart, experiment)
+    ((leaking, (_, got)),) = holes(findings).items()
+    assert (leaking, {what for what, _ in got}) == (table, ways)
+    assert not undecided(findings)
+
+
+@pytest.mark.pg(">= 15")
+@pytest.mark.parametrize(
+    ("statements", "view"),
+    [
+        ("ALTER VIEW totals RESET (security_invoker)", "public.totals"),
+        ('CREATE VIEW whose AS SELECT org AS tenant_id, count(*) FROM "Order" GROUP BY org', "public.whose"),
+    ],
+    ids=["the rows", "the tenant"],
+)
+def test_a_view_that_runs_as_its_owner(apart: Database, statements: str, view: str) -> None:
+    """And no view that reads it is blamed for it; nor is one that counts nothing, and says 0."""
+    apart.execute(f"{statements}; GRANT SELECT ON {view}, amounts TO {ROLE}")
+    assert {table: count for table, (count, _) in holes(found(apart, experiment)).items()} == {view: 1}
+
+
+def test_nothing_is_changed_and_no_sequence_is_drawn_from(apart: Database) -> None:
+    """Not by serial and identity columns, nor by triggers, whether or not something gets through."""
+    apart.execute("""
+        CREATE SEQUENCE numbers; CREATE TABLE journal (at timestamptz); GRANT ALL ON journal, numbers TO PUBLIC;
+        CREATE FUNCTION draws() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+          PERFORM nextval('public.numbers'); RETURN NEW; END $$;
+        CREATE FUNCTION notes() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
+          INSERT INTO public.journal VALUES (now()); RETURN NULL; END $$;
+        CREATE TRIGGER draws BEFORE INSERT OR UPDATE ON line FOR EACH ROW EXECUTE FUNCTION draws();
+        CREATE TRIGGER draws BEFORE INSERT OR UPDATE OR DELETE ON tag FOR EACH STATEMENT EXECUTE FUNCTION draws();
+        CREATE TRIGGER notes AFTER INSERT OR UPDATE OR DELETE ON "Order" FOR EACH ROW EXECUTE FUNCTION notes();
+    """)
+    state = "SELECT schemaname || sequencename, last_value FROM pg_sequences ORDER BY 1"
+    places = "SELECT 'o', ctid::text, xmin::text FROM \"Order\" UNION ALL SELECT 'l', ctid::text, xmin::text FROM line"
+    for statements in (
+        "SELECT",
+        'ALTER TABLE "Order" DISABLE ROW LEVEL SECURITY; ALTER TABLE line DISABLE ROW LEVEL SECURITY',
+    ):
+        apart.execute(statements)
+        before = checksums(apart), apart.rows(state), set(apart.rows(places))
+        findings = found(apart, experiment)
+        assert (checksums(apart), apart.rows(state)) == before[:2]
+        if statements == "SELECT":
+            assert set(apart.rows(places)) == before[2]
+        assert {(sample["table"], sample["attempt"]) for sample in undecided(findings)} == {
+            (LINE, "insert"), (LINE, "give its own away"), (TAG, "insert"), (TAG, "update"), (TAG, "delete"),
+            (TAG, "give its own away"), (TAG, "update shared rows"), (TAG, "delete shared rows"),
+        }  # fmt: skip
+
+
+def test_others_are_neither_waited_for_nor_kept_waiting(apart: Database) -> None:
+    """What rows that a writer has locked, or a table that somebody keeps to himself, hold up is left open soon."""
+    with apart.connect() as writer, apart.connect() as hoarder:
+        writer.execute('UPDATE "Order" SET total = 7; UPDATE line SET what = what')
+        with ground(apart) as standing:
+            hoarder.execute("LOCK TABLE tag")
+            findings = [finding for finding in experiment(standing) if isinstance(finding, Finding)]
+        assert serious(findings) == []
+        # Our trigger on lines locks the row that is to be given away, before the policies are asked.
+        assert {(sample["table"], sample["attempt"]) for sample in undecided(findings)} == {
+            (TAG, "read"), (LINE, "give its own away"),
+        }  # fmt: skip
+        with apart.connect(autocommit=True) as other:
+            other.execute("SET lock_timeout = '100ms'")
+            other.execute("UPDATE event SET at = at")
+
+
+def test_one_tenant_alone(database: Database, role: Callable[..., str]) -> None:
+    """Tenant zero, as after the usual first step: others are tried all the same."""
+    name = role(create=False, name="app")
+    database.execute("CREATE TABLE notes (id int PRIMARY KEY); INSERT INTO notes VALUES (1)")
+    spec = f"""
+        [tenant]
+        table = "tenants"
+        create = true
+        default = "zero"
+        [application]
+        role = "{name}"
+        [[table]]
+        name = "notes"
+        assign = {{ tenant = "zero" }}
+    """
+    migrate(Target(database.dsn), Spec.parse(spec), MigrateOptions(until=Phase.ISOLATE))
+    assert serious(found(database, experiment, spec=spec)) == []
+    named = "USING (NULLIF(current_setting('app.tenant_id', true), '') IS NOT NULL)"
+    database.execute(only("notes", "tenant_id", "SELECT", named))
+    assert set(holes(found(database, experiment, spec=spec))) == {"public.notes"}
+
+
+def test_the_quarantine_is_nobodys(database: Database, role: Callable[..., str]) -> None:
+    name = role(create=False, name="app")
+    database.execute(
+        "CREATE TABLE tenants (id int PRIMARY KEY, slug text UNIQUE); INSERT INTO tenants VALUES (5, 'five');"
+        "CREATE TABLE notes (id int PRIMARY KEY, owner int REFERENCES tenants);"
+        "INSERT INTO notes VALUES (1, 5), (2, NULL)"
+    )
+    spec = f"""
+        [tenant]
+        table = "tenants"
+        [application]
+        role = "{name}"
+        [[table]]
+        name = "notes"
+        paths = [["owner"]]
+        column = "tenant_id"
+        orphans = "quarantine"
+    """
+    database.execute("ALTER TABLE tenants ALTER id ADD GENERATED BY DEFAULT AS IDENTITY (START 9)")
+    migrate(Target(database.dsn), Spec.parse(spec), MigrateOptions(until=Phase.ISOLATE, force=True))
+    assert serious(found(database, experiment, spec=spec)) == []
+    database.execute("DROP POLICY tenantry_quarantine ON notes")
+    ((count, ways),) = holes(found(database, experiment, spec=spec)).values()
+    assert {what for what, _ in ways} == {"read", "update", "delete", "insert"}
+    assert count == 4
+
+
+# -- Who tries
+
+
+def test_by_the_applications_own_connection(apart: Database, role: Callable[..., str]) -> None:
+    login, mighty = role("LOGIN", name="web"), role("LOGIN BYPASSRLS", name="mighty")
+    apart.execute(f"GRANT {ROLE} TO {login}, {mighty}")
+    findings = found(apart, experiment, application=Target(make_conninfo(apart.dsn, user=login)))
+    assert serious(findings) == []
+    assert tried(findings) > 80
+    assert ORDER in holes(found(apart, experiment, application=Target(make_conninfo(apart.dsn, user=mighty))))
+
+
+def test_a_connection_that_is_not_the_applications(
+    apart: Database, new_database: Callable[..., Database], role: Callable[..., str]
+) -> None:
+    stranger, elsewhere = role("LOGIN", name="stranger"), new_database()
+    with pytest.raises(UsageError, match="has not the privileges of apart_app"):
+        found(apart, experiment, application=Target(make_conninfo(apart.dsn, user=stranger)))
+    with pytest.raises(UsageError, match="another database"):
+        found(apart, experiment, application=Target(elsewhere.dsn))
+
+
+def test_an_operator_who_may_not_be_the_application(apart: Database, role: Callable[..., str]) -> None:
+    auditor = role("LOGIN BYPASSRLS", name="auditor")
+    apart.execute(f"GRANT pg_read_all_data TO {auditor}")
+    findings = found(apart, experiment, dsn=make_conninfo(apart.dsn, user=auditor))
+    assert serious(findings) == [("experiment-not-tried", "", None)]
+    assert f"GRANT {ROLE} TO {auditor}" in findings[0].remedy
+
+
+def test_nothing_is_tried_without_the_role(apart: Database) -> None:
+    assert found(apart, experiment, spec=SPEC.replace(ROLE, "nobody_at_all")) == []
+
+
+def test_only_wanted_tables_are_tried(apart: Database) -> None:
+    apart.execute('ALTER TABLE "Order" DISABLE ROW LEVEL SECURITY; ALTER TABLE line DISABLE ROW LEVEL SECURITY')
+    with ground(apart) as standing:
+        line = frozenset(name for name in standing.live.tables if name.name == "line")
+    assert set(holes(found(apart, experiment, tables=line))) == {LINE}
