@@ -129,7 +129,7 @@ class _Laboratory:
     def table(self, ways: Ways) -> Iterator[Finding]:
         try:
             victims = self._victims(ways)
-        except (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled) as error:
+        except psycopg.errors.LockNotAvailable as error:
             trial = _Trial(attempt=ways.read(sql.SQL("true")), actor=NOBODY, tenant="all")
             self._leave_open(ways.table.name, trial, error.diag.message_primary or "")
             return
@@ -222,7 +222,7 @@ class _Laboratory:
         return next((key for (key,) in self._ask(query)), None)
 
     def _ask(self, query: sql.Composed) -> list[tuple[Any, ...]]:
-        """Raises LockNotAvailable or QueryCanceled rather than wait for long."""
+        """Raises LockNotAvailable rather than wait for long."""
         with self.ground.connection.transaction():
             self.ground.connection.execute(_QUERIES["patience"])
             return self.ground.connection.execute(query).fetchall()

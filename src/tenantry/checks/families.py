@@ -5,6 +5,7 @@ from __future__ import annotations
 from tenantry.checks.business import business
 from tenantry.checks.check import FamilyOf
 from tenantry.checks.completeness import completeness
+from tenantry.checks.isolated import isolated
 from tenantry.checks.references import references
 from tenantry.checks.structure import structure
 from tenantry.model.finding import Family
@@ -13,6 +14,7 @@ VALIDATION: tuple[tuple[Family, FamilyOf], ...] = (
     (Family.STRUCTURE, structure),
     (Family.COMPLETENESS, completeness),
     (Family.REFERENCES, references),
+    (Family.ISOLATION, isolated),
 )
 """Is the migration in force, and is every row in its tenant?"""
 

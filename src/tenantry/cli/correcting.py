@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -17,7 +18,7 @@ from tenantry.cli.watched import watched
 from tenantry.errors import ExitStatus, UsageError
 from tenantry.model.spec import Spec
 from tenantry.model.verdict import Verdict
-from tenantry.postgres.connect import Target
+from tenantry.postgres.connect import Target, reach
 from tenantry.reports.text import visible
 from tenantry.workflow import InspectionOptions, Watcher
 from tenantry.workflow.fixes import Correction, Fixed, FixOptions, fix_issues, preview_fixes
@@ -31,6 +32,13 @@ Force = Annotated[
     bool,
     typer.Option("--force", help="With --fix-issues: even where triggers of yours run that may write elsewhere."),
 ]
+ApplicationDsn = Annotated[
+    str | None,
+    typer.Option(
+        "--application-dsn", metavar="DSN", show_default=False,
+        help="Try as this user of the database what one tenant can do to another; else by SET ROLE.",
+    ),
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +52,8 @@ class Asked:
     fix: bool
     dry_run: bool
     force: bool
+    application: str | None = None
+    """A DSN."""
 
 
 def inspected(terminal: Terminal, asked: Asked, tables: tuple[str, ...], samples: int, *, detailed: bool) -> ExitStatus:
@@ -51,9 +61,13 @@ def inspected(terminal: Terminal, asked: Asked, tables: tuple[str, ...], samples
     for name, given in (("--dry-run", asked.dry_run), ("--force", asked.force)):
         if given and not asked.fix:
             raise UsageError(f"{name} belongs to --fix-issues; without that nothing is changed", remedy="Give both.")
-    options = InspectionOptions(tables=tables, samples=samples, detailed=detailed)
     spec = terminal.settings.spec()
-    with watched(terminal, watching(terminal, brief=True)) as watcher, target(terminal) as database:
+    with (
+        watched(terminal, watching(terminal, brief=True)) as watcher,
+        target(terminal) as database,
+        reach(asked.application) if asked.application else nullcontext() as application,
+    ):
+        options = InspectionOptions(tables=tables, samples=samples, detailed=detailed, application=application)
         if not asked.fix:
             verdict, fixed = asked.run(database, spec, options, watcher), None
         else:

@@ -8,7 +8,7 @@ import typer
 
 from tenantry.checks.families import VALIDATION
 from tenantry.cli import options
-from tenantry.cli.correcting import Asked, FixIssues, Force, inspected
+from tenantry.cli.correcting import ApplicationDsn, Asked, FixIssues, Force, inspected
 from tenantry.cli.terminal import Terminal
 from tenantry.errors import ExitStatus
 from tenantry.workflow import validate as run_validate
@@ -30,6 +30,7 @@ Detailed = Annotated[
 def validate(
     terminal: Terminal, tables: Tables = None, samples: Samples = SAMPLES, detailed: Detailed = False,
     fix_issues: FixIssues = False, dry_run: options.DryRun = False, force: Force = False,
+    application_dsn: ApplicationDsn = None,
 ) -> ExitStatus:  # fmt: skip
     """Say whether the migration is in force and every row is in its tenant.
 
@@ -38,6 +39,6 @@ def validate(
     """
     asked = Asked(
         command="validate", families=VALIDATION, run=run_validate, next_step=NEXT, fix=fix_issues, dry_run=dry_run,
-        force=force,
+        force=force, application=application_dsn,
     )  # fmt: skip
     return inspected(terminal, asked, tuple(tables or ()), samples, detailed=detailed)

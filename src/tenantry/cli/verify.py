@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tenantry.checks.families import VERIFICATION
 from tenantry.cli import options
-from tenantry.cli.correcting import Asked, FixIssues, Force, inspected
+from tenantry.cli.correcting import ApplicationDsn, Asked, FixIssues, Force, inspected
 from tenantry.cli.terminal import Terminal
 from tenantry.cli.validate import Detailed, Samples, Tables
 from tenantry.errors import ExitStatus
@@ -16,6 +16,7 @@ from tenantry.workflow.verify import verify as run_verify
 def verify(
     terminal: Terminal, tables: Tables = None, samples: Samples = SAMPLES, detailed: Detailed = False,
     fix_issues: FixIssues = False, dry_run: options.DryRun = False, force: Force = False,
+    application_dsn: ApplicationDsn = None,
 ) -> ExitStatus:  # fmt: skip
     """Say whether the business still makes sense, for each tenant by itself: the rules of the spec, and that no row is
     in sight of another tenant.
@@ -24,6 +25,6 @@ def verify(
     """
     asked = Asked(
         command="verify", families=VERIFICATION, run=run_verify, next_step=NEXT, fix=fix_issues, dry_run=dry_run,
-        force=force,
+        force=force, application=application_dsn,
     )  # fmt: skip
     return inspected(terminal, asked, tuple(tables or ()), samples, detailed=detailed)

@@ -35,11 +35,13 @@ Families = Sequence[tuple[Family, FamilyOf]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InspectionOptions:
-    """`tables` as in SQL, empty for all; `samples` of the rows that break a check; `detailed` for figures by tenant."""
+    """`tables` as in SQL, empty for all; `samples` of the rows that break a check; `detailed` for figures by tenant.
+    `application` is where the application connects to, None for its role taken on over our own connection."""
 
     tables: tuple[str, ...] = ()
     samples: int = SAMPLES
     detailed: bool = False
+    application: Target | None = None
 
 
 def inspect(
@@ -81,8 +83,18 @@ def grounded(
             target=target, connection=connection, spec=spec, schema=session.schema, plan=session.plan,
             live=read_schema(connection, spec.schemas, ours=Ours()), entries=session.entries, run=run,
             tables=_tables(options, session), samples=options.samples, detailed=options.detailed,
-            looking=watcher.looking, hidden=hidden_tables(connection),
+            looking=_looking(watcher, stop), application=options.application, hidden=hidden_tables(connection),
         )  # fmt: skip
+
+
+def _looking(watcher: Watcher, stop: Stop) -> Callable[[str], None]:
+    """Tells what is looked at, unless a stop was asked for."""
+
+    def look(at: str) -> None:
+        stop.halt()
+        watcher.looking(at)
+
+    return look
 
 
 def _tables(options: InspectionOptions, session: Session) -> frozenset[Name] | None:

@@ -1,5 +1,5 @@
 -- name: patience
-SELECT set_config('lock_timeout', '1s', true), set_config('statement_timeout', '10s', true)
+SELECT set_config('lock_timeout', '1s', true)
 
 -- name: settle
 -- A writer waits for a row of ours no longer than this, whatever becomes of our process.
