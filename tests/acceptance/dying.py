@@ -25,6 +25,7 @@ from psycopg.sql import Composable
 from tenantry.errors import TenantryError
 from tenantry.execution.backfill import BackfillOptions
 from tenantry.execution.runner import Event
+from tenantry.model.backup import BackupKind
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
@@ -117,18 +118,18 @@ def _aim(kill: Mapping[str, Any], armed: threading.Event) -> dict[str, int]:
 
 def _perform(order: Mapping[str, Any]) -> int:
     """Run one command in this process and tell how it ended; its exit status."""
-    kill, target = order["kill"], Target(order["dsn"])
+    kill, target, backup = order["kill"], Target(order["dsn"]), BackupKind(order["backup"])
     watcher = _Reporter(kill)
     counted = _aim(kill, watcher.armed) if kill.get("statement") is not None else {}
     # Small batches, so that a small table has many instants between them.
     sys.modules["tenantry.workflow.migrate"].BackfillOptions = partial(BackfillOptions, **order["batches"])
     try:
         if order["command"] == "migrate":
-            options = MigrateOptions(until=Phase(order["until"]), force=True, workers=order["workers"])
+            options = MigrateOptions(until=Phase(order["until"]), force=True, workers=order["workers"], backup=backup)
             result = migrate(target, Spec.read(Path(order["spec"])), options, watcher)
         else:
             keep = order["command"] == "rollback --preserve-data"
-            result = rollback(target, RollbackOptions(preserve_data=keep), watcher)
+            result = rollback(target, RollbackOptions(preserve_data=keep, backup=backup), watcher)
     except TenantryError as error:
         _say(error=error.message, remedy=error.remedy, kind=type(error).__name__, **counted)
         return int(error.status)

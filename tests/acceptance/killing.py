@@ -90,6 +90,8 @@ class Killing:
     spec: Path
     until: str = "contract"
     workers: int = 2
+    backup: str = "none"
+    """Two databases with backups, whose names have the time in them, could not be compared."""
     batches: dict[str, Any] = field(default_factory=dict)
     kills: list[str] = field(default_factory=list)
     current: Ended = field(default_factory=Ended)
@@ -99,7 +101,7 @@ class Killing:
         """Begin a run and return its pid at once."""
         order = {
             "command": command, "dsn": self.dsn, "spec": str(self.spec), "until": self.until,
-            "workers": self.workers, "batches": self.batches, "kill": asdict(kill) if kill else {},
+            "backup": self.backup, "workers": self.workers, "batches": self.batches, "kill": asdict(kill) if kill else {},
         }  # fmt: skip
         assert self.driver.stdin is not None
         self.driver.stdin.write(json.dumps(order) + "\n")

@@ -28,16 +28,6 @@ Force = Annotated[
     ),
 ]
 Workers = Annotated[int, typer.Option("--workers", min=1, max=64, metavar="N", help="Sessions that fill a table.")]
-FreeSpace = Annotated[
-    int | None,
-    typer.Option(
-        "--free-space",
-        metavar="SIZE",
-        parser=options.size,
-        show_default=False,
-        help="Free disk space of the server, such as 500MB or 20GB, where it cannot be seen.",
-    ),
-]
 
 
 def migrate(
@@ -46,7 +36,9 @@ def migrate(
     dry_run: options.DryRun = False,
     force: Force = False,
     workers: Workers = 2,
-    free_space: FreeSpace = None,
+    backup: options.Backup = None,
+    dump_dir: options.DumpDir = None,
+    free_space: options.FreeSpace = None,
     lock_timeout: options.LockTimeout = None,
     lock_budget: options.LockBudget = None,
     detailed: options.Detailed = False,
@@ -58,7 +50,7 @@ def migrate(
     """
     chosen = MigrateOptions(
         until=until, force=force, workers=workers, free_space=free_space, lock_timeout=lock_timeout,
-        lock_budget=lock_budget,
+        lock_budget=lock_budget, backup=backup, dump_folder=dump_dir,
     )  # fmt: skip
     spec = terminal.settings.spec()
     if dry_run:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from tenantry.errors import ExitStatus, UsageError
+from tenantry.model.backup import BackupKind
 from tenantry.model.size import parse_size
 from tenantry.model.spec import Spec
 from tenantry.presets import PRESETS, spec_path
@@ -203,4 +204,29 @@ LockBudget = Annotated[
         help="How long all tries for a lock together may take; the spec's unless given (600).",
     ),
 ]  # fmt: skip
+Backup = Annotated[
+    BackupKind | None,
+    typer.Option(
+        "--backup", show_default=False,
+        help="The automatic backup: copies of the owned tables, a dump by pg_dump, or none. Copies unless given, up to"
+        " the spec's max_size.",
+    ),
+]  # fmt: skip
+DumpDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--dump-dir", metavar="FOLDER", show_default=False,
+        help="Where dumps are put; the spec's folder unless given (backups).",
+    ),
+]  # fmt: skip
+FreeSpace = Annotated[
+    int | None,
+    typer.Option(
+        "--free-space",
+        metavar="SIZE",
+        parser=size,
+        show_default=False,
+        help="Free disk space of the server, such as 500MB or 20GB, where it cannot be seen.",
+    ),
+]
 Detailed = Annotated[bool, typer.Option("--detailed", help="Each statement with its time.")]

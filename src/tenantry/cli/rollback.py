@@ -44,6 +44,9 @@ def rollback(
             "--force", help="Go on past what refuses, and past steps that cannot be undone; exit 1 names what is left."
         ),
     ] = False,
+    backup: options.Backup = None,
+    dump_dir: options.DumpDir = None,
+    free_space: options.FreeSpace = None,
     dry_run: options.DryRun = False,
     lock_timeout: options.LockTimeout = None,
     lock_budget: options.LockBudget = None,
@@ -59,6 +62,7 @@ def rollback(
     default = RollbackOptions()
     chosen = RollbackOptions(
         preserve_data=preserve_data, tables=tuple(table), force=force,
+        backup=backup, dump_folder=dump_dir or default.dump_folder, free_space=free_space,
         lock_timeout=lock_timeout or default.lock_timeout, lock_budget=lock_budget or default.lock_budget,
     )  # fmt: skip
     if dry_run or not (confirm or preserve_data):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from tenantry.discovery.census import census
 from tenantry.errors import ExitStatus, Refused, TenantryError
@@ -13,6 +14,7 @@ from tenantry.execution.preflight import preflight
 from tenantry.execution.runner import Event, Runner
 from tenantry.execution.throttle import Throttle
 from tenantry.execution.transaction import Patience
+from tenantry.model.backup import BackupKind, Reason
 from tenantry.model.evidence import Evidence, TableEvidence
 from tenantry.model.finding import Finding
 from tenantry.model.plan import Phase
@@ -23,6 +25,8 @@ from tenantry.postgres.connect import Target, connect
 from tenantry.postgres.description import note_description
 from tenantry.postgres.locks import hold_run_lock
 from tenantry.steps import Fill, Step, TenantColumn
+from tenantry.workflow.backups import BackupOptions, Making
+from tenantry.workflow.backups import before as back_up
 from tenantry.workflow.distribution import distributions
 from tenantry.workflow.lookout import lookout
 from tenantry.workflow.session import Session, end_noted, interruptible, opened
@@ -32,12 +36,15 @@ from tenantry.workflow.watcher import Nobody, Watcher
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MigrateOptions:
     """`workers` fill in parallel; `free_space` in bytes where the server's disk cannot be seen; lock times in seconds,
-    None for the spec's."""
+    None for the spec's. `backup` is the kind of the automatic backup, None for copies of tables up to the spec's size;
+    dumps go into `dump_folder`, None for the spec's."""
 
     until: Phase = Phase.ISOLATE
     force: bool = False
     workers: int = 2
     free_space: int | None = None
+    backup: BackupKind | None = None
+    dump_folder: Path | None = None
     lock_timeout: float | None = None
     lock_budget: float | None = None
 
@@ -81,12 +88,15 @@ def migrate(
         refuse_undecided(session)
         tally = Tally(watcher)
         runner = make_runner(session, run, watcher, tally, options)
-        findings, evidence = examine(session, runner.pending(steps), options, watcher)
+        pending = runner.pending(steps)
+        findings, evidence = examine(session, pending, options, watcher)
         session.journal.install()
         if not session.entries:
             note_description(connection)
         session.journal.begin_run(run, f"migrate --until {options.until}")
         with end_noted(session.journal, run):
+            if pending:
+                _back_up(session, run, options, watcher)
             result = _apply(target, runner, steps, tally, options, findings, evidence)
         session.journal.finish_run(run, exit_status=result.exit_status, outcome=result.outcome)
         watcher.looking("how the rows are spread over the tenants")
@@ -94,6 +104,16 @@ def migrate(
             watcher.distributed(distribution)
     watcher.concluded(result.outcome, result.next_step)
     return result
+
+
+def _back_up(session: Session, run: str, options: MigrateOptions, watcher: Watcher) -> None:
+    chosen = BackupOptions(
+        kind=options.backup, free_space=options.free_space, workers=options.workers, force=options.force
+    ).of(session.spec, options.dump_folder)
+    making = Making(target=session.target, connection=session.connection, run=run, options=chosen, watcher=watcher)
+    ownership = session.plan.ownership
+    names = (ownership.tenant.name, *(owned.table for owned in ownership.owned))
+    back_up(making, Reason.MIGRATION, names, changes=False)
 
 
 def _apply(

@@ -6,23 +6,27 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import psycopg
 
 from tenantry.errors import ExitStatus
 from tenantry.execution.aftermath import Aftermath
-from tenantry.execution.going_back import Obstacle, built_upon, obstacles
+from tenantry.execution.going_back import ALTERED, Obstacle, built_upon, obstacles
 from tenantry.execution.reverting import Reverting
 from tenantry.execution.runner import Runner
 from tenantry.execution.selection import Selection, select
 from tenantry.execution.transaction import Patience
+from tenantry.model.backup import MAX_SIZE, BackupKind, Reason
 from tenantry.model.finding import Finding, Severity
 from tenantry.model.run import Result, new_run
 from tenantry.postgres.connect import Target
 from tenantry.postgres.journal import Journal
 from tenantry.postgres.locks import hold_run_lock
 from tenantry.steps import Fill, from_json
+from tenantry.workflow.backups import BackupOptions, Making, owned_names
+from tenantry.workflow.backups import before as back_up
 from tenantry.workflow.lookout import lookout
 from tenantry.workflow.migrate import Tally, refuse, stop
 from tenantry.workflow.session import end_noted, interruptible, opened
@@ -34,11 +38,17 @@ _RUNS_LOOKED_AT = 50
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RollbackOptions:
     """`preserve_data` keeps the tenant columns with their values; `tables`, named as in SQL, go back by themselves;
-    `force` goes past what refuses, and past steps that cannot be undone; lock times in seconds."""
+    `force` goes past what refuses, and past steps that cannot be undone; lock times in seconds. `backup` is the kind of
+    the automatic backup, None for copies of tables up to `max_size` bytes; with `preserve_data` and `force`, which are
+    for emergencies and change no value, None is none. Dumps go into `dump_folder`."""
 
     preserve_data: bool = False
     tables: tuple[str, ...] = ()
     force: bool = False
+    backup: BackupKind | None = None
+    max_size: int = MAX_SIZE
+    dump_folder: Path = Path("backups")
+    free_space: int | None = None
     lock_timeout: float = 2.0
     lock_budget: float = 600.0
 
@@ -82,11 +92,15 @@ def prospect(journal: Journal, options: RollbackOptions) -> tuple[Selection, tup
 
     Raises UsageError for a table that has no steps of ours.
     """
-    entries = [entry for entry in journal.entries().values() if not (options.preserve_data and entry.state == "kept")]
-    selection = select(entries, options.tables)
+    ours = journal.entries()
+    selection = select(
+        (entry for entry in ours.values() if not (options.preserve_data and entry.state == "kept")), options.tables
+    )
     if not selection.entries:
         return selection, ()
-    found = obstacles(journal.connection, selection.entries, keep=options.preserve_data, under_way=_under_way(journal))
+    found = obstacles(
+        journal.connection, selection.entries, journal=ours, keep=options.preserve_data, under_way=_under_way(journal)
+    )
     return selection, found
 
 
@@ -114,7 +128,11 @@ def _walk(
     if entries:
         journal.begin_run(runner.run, options.command)
         with end_noted(journal, runner.run):
-            aftermath = Aftermath(connection=connection, tables=frozenset(selection.tables) or None)
+            _back_up(target, runner, selection, options, watcher)
+            aftermath = Aftermath(
+                connection=connection, tables=frozenset(selection.tables) or None,
+                altered=frozenset(o.finding.table for o in found if o.finding.name == ALTERED and o.finding.table),
+            )  # fmt: skip
             with (
                 interruptible(lambda: stop(runner, watcher)),
                 lookout(target, connection.info.backend_pid, watcher, run=runner.run),
@@ -125,6 +143,16 @@ def _walk(
     if entries:
         journal.finish_run(runner.run, exit_status=result.exit_status, outcome=result.outcome)
     return _timed(result, tally, time.monotonic() - started)
+
+
+def _back_up(target: Target, runner: Runner, selection: Selection, options: RollbackOptions, watcher: Watcher) -> None:
+    emergency = options.preserve_data and options.force
+    chosen = BackupOptions(
+        kind=options.backup or (BackupKind.NONE if emergency else None), max_size=options.max_size,
+        folder=options.dump_folder, free_space=options.free_space, force=options.force,
+    )  # fmt: skip
+    making = Making(target=target, connection=runner.connection, run=runner.run, options=chosen, watcher=watcher)
+    back_up(making, Reason.ROLLBACK, owned_names(selection.entries), changes=False)
 
 
 def _look_back(
