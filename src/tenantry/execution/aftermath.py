@@ -34,11 +34,13 @@ SAMPLES = 20
 class Aftermath:
     """What a database looked like before a rollback, for the look afterwards.
 
-    `tables` are those that go back, None where all do.
+    `tables` are those that go back, None where all do. In those where something of ours was `altered` by hand, what is
+    new may be ours under another name.
     """
 
     connection: psycopg.Connection[Any]
     tables: frozenset[Name] | None = None
+    altered: frozenset[Name] = frozenset()
     before: Mapping[str, Described] = field(init=False)
     files: Mapping[int, tuple[str, int | None]] = field(init=False)
 
@@ -93,7 +95,9 @@ class Aftermath:
                 continue
             if _is_column(name, expected):
                 continue
-            touched = after.get(name) != self.before.get(name) or (name not in recorded and _OURS.match(name))
+            touched = after.get(name) != self.before.get(name)
+            if name not in recorded:
+                touched = touched or bool(_OURS.match(name)) or self._of(one, self.altered)
             (ours if touched else others).append(f"{name} {_how(recorded.get(name), after.get(name))}")
         if ours and not left:
             yield _difference(
@@ -103,7 +107,11 @@ class Aftermath:
             yield _difference("changed-since", others, noted, "Others have changed since the migration, which stays")
 
     def _elsewhere(self, one: Described) -> bool:
-        return self.tables is not None and one.relation not in {str(name) for name in self.tables}
+        return self.tables is not None and not self._of(one, self.tables)
+
+    @staticmethod
+    def _of(one: Described, tables: frozenset[Name]) -> bool:
+        return one.relation in {str(name) for name in tables}
 
     def _rewritten(self) -> Iterator[Finding]:
         now = files(self.connection)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,7 @@ from tenantry.steps import (
 from tenantry.steps.catalog import WORKSHOP
 
 _PRIVILEGES = (ApplicationGrants, ApplicationRole, SchemaUsage)
+ALTERED = "altered-step"
 HELD = 2.0
 """Seconds for which a transaction may hold a table before it is named."""
 
@@ -52,15 +53,19 @@ class Obstacle:
 
 
 def obstacles(
-    connection: psycopg.Connection[Any], entries: Sequence[Entry], *, keep: bool, under_way: bool
-) -> tuple[Obstacle, ...]:
-    """What is in the way of reverting these entries; `keep` as in --preserve-data. An earlier rollback that is
-    `under_way` has looked for what was altered, and its own changes would be found now. It only reads."""
+    connection: psycopg.Connection[Any], entries: Sequence[Entry], *, journal: Mapping[str, Entry], keep: bool,
+    under_way: bool,
+) -> tuple[Obstacle, ...]:  # fmt: skip
+    """What is in the way of reverting these entries of all in the `journal`; `keep` as in --preserve-data.
+
+    An earlier rollback that is `under_way` has looked for what was altered, and its own changes would be found now. It
+    only reads.
+    """
     steps = [from_json(entry.value) for entry in entries]
     undone = [step for step in steps if not (keep and step.kept)]
     found = [*_around(connection, undone)]
     if not under_way:
-        found += _altered(connection, entries)
+        found += _altered(connection, entries, journal)
     found += _built_upon(connection, undone)
     found += _clashes(connection, undone)
     found += _tenants(connection, undone)
@@ -115,8 +120,10 @@ def _with_remedy(finding: Finding, remedy: str) -> Finding:
     )  # fmt: skip
 
 
-def _altered(connection: psycopg.Connection[Any], entries: Sequence[Entry]) -> Iterator[Obstacle]:
-    changed = altered(connection, {entry.key: entry for entry in entries})
+def _altered(
+    connection: psycopg.Connection[Any], entries: Sequence[Entry], journal: Mapping[str, Entry]
+) -> Iterator[Obstacle]:
+    changed = altered(connection, journal)
     steps = {step.key: step for entry in entries if (step := from_json(entry.value)).key in changed}
     now = definitions(connection, list(steps.values()))
     for step in steps.values():
@@ -125,7 +132,7 @@ def _altered(connection: psycopg.Connection[Any], entries: Sequence[Entry]) -> I
         verdict = warned if isinstance(step, _PRIVILEGES) else refused
         yield Obstacle(
             finding=verdict(
-                name="altered-step", table=step.table,
+                name=ALTERED, table=step.table,
                 message=f"{step.table}: somebody has {verb} what a step made: {step.title}",
                 remedy="Put it back (`tenantry migrate` does where it is gone), or see that nothing else was changed.",
             )

@@ -1,0 +1,186 @@
+"""What others have built on ours, or changed of it, since: named and refused; with --force it stays, and so does theirs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from acceptance.test_round_trip import checksums
+from rollback.conftest import Business
+from tenantry.errors import ExitStatus
+from tenantry.model.plan import Phase
+
+pytestmark = pytest.mark.server
+
+BUILT = {
+    # What they make, how the refusal names it, how it is looked for, and how they take it away again.
+    "view": ("CREATE VIEW theirs AS SELECT id, tenant_id FROM usuarios", "view public.theirs",
+             "to_regclass('theirs')", "DROP VIEW theirs"),
+    "materialized view": ("CREATE MATERIALIZED VIEW theirs AS SELECT count(*) FROM usuarios WHERE tenant_id IS NULL",
+                          "materialized view public.theirs", "to_regclass('theirs')", "DROP MATERIALIZED VIEW theirs"),
+    "index": ("CREATE INDEX theirs ON usuarios (nome, tenant_id)", "index public.theirs", "to_regclass('theirs')",
+              "DROP INDEX theirs"),
+    "check": ("ALTER TABLE usuarios ADD CONSTRAINT theirs CHECK (tenant_id IS NOT NULL OR nome <> '')",
+              "constraint theirs on table public.usuarios",
+              "(SELECT oid FROM pg_constraint WHERE conname = 'theirs')", "ALTER TABLE usuarios DROP CONSTRAINT theirs"),
+    "foreign key": ("CREATE TABLE theirs (tenant_id uuid, escola_id int, FOREIGN KEY (tenant_id, escola_id)"
+                    " REFERENCES escolas (tenant_id, id))", "constraint theirs_tenant_id_escola_id_fkey on table",
+                    "(SELECT oid FROM pg_constraint WHERE conrelid = 'theirs'::regclass AND contype = 'f')",
+                    "DROP TABLE theirs"),
+    "policy": ("CREATE POLICY theirs ON usuarios USING (tenant_id IS NOT NULL)", "policy theirs on table public.usuarios",
+               "(SELECT oid FROM pg_policy WHERE polname = 'theirs')", "DROP POLICY theirs ON usuarios"),
+    "statistics": ("CREATE STATISTICS theirs ON nome, tenant_id FROM usuarios", "statistics object public.theirs",
+                   "(SELECT oid FROM pg_statistic_ext WHERE stxname = 'theirs')", "DROP STATISTICS theirs"),
+    "generated column": ("ALTER TABLE usuarios ADD theirs text GENERATED ALWAYS AS (tenant_id::text || nome) STORED",
+                         "theirs", "(SELECT attnum FROM pg_attribute WHERE attname = 'theirs' AND NOT attisdropped)",
+                         "ALTER TABLE usuarios DROP theirs"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", BUILT)
+def test_built_upon(what: str, business: Business) -> None:
+    """Somebody's own object on our tenant column: exit 4 names it; --force leaves it and what it stands on, exit 1;
+    once it is gone the same rollback ends the work."""
+    make, name, there, drop = BUILT[what]
+    business.migrate()
+    business.execute(make)
+    refusal = business.refused()
+    assert name in "\n".join([refusal.message, *refusal.details])
+    assert "--force" in refusal.remedy
+    forced = business.rollback(force=True)
+    assert forced.exit_status is ExitStatus.FINDINGS
+    assert business.database.rows(f"SELECT {there} IS NOT NULL") == [(True,)]
+    left = [finding.message for finding in forced.findings if finding.name == "not-reverted"]
+    assert any(name in message for message in left), left
+    assert ("tenant_id" in business.columns("usuarios")) is (what != "foreign key")
+    assert "tenant_id" not in business.columns("estoque_lotes"), "the other tables went back"
+    business.execute(drop)
+    again = business.rollback()
+    assert again.exit_status is ExitStatus.DONE, again.findings
+    business.assert_original()
+
+
+@pytest.mark.pg(">= 15")
+def test_published_column(business: Business) -> None:
+    """A publication's list of columns that names the tenant column is in the way like a view."""
+    business.migrate()
+    business.execute(
+        "ALTER TABLE usuarios REPLICA IDENTITY FULL; CREATE PUBLICATION theirs FOR TABLE usuarios (id, tenant_id)"
+    )
+    refusal = business.refused()
+    assert "publication theirs" in "\n".join([refusal.message, *refusal.details])
+    assert business.rollback(force=True).exit_status is ExitStatus.FINDINGS
+    assert business.database.rows("SELECT attnames::text FROM pg_publication_tables") == [("{id,tenant_id}",)]
+
+
+CHANGED = {
+    "policy dropped": ("DROP POLICY tenantry_floor ON usuarios", "row security"),
+    "row security off": ("ALTER TABLE usuarios DISABLE ROW LEVEL SECURITY", "row security"),
+    "policy altered": ("ALTER POLICY tenantry_application ON usuarios USING (true)", "row security"),
+    "trigger dropped": ('DROP TRIGGER "~tenantry_assign" ON usuarios', "give new and changed rows their tenant"),
+    "trigger disabled": ('ALTER TABLE usuarios DISABLE TRIGGER "~tenantry_assign"', "give new and changed rows"),
+    "not null dropped": ("ALTER TABLE estoque_escolas ALTER tenant_id DROP NOT NULL", "NOT NULL"),
+    "column dropped": ("ALTER TABLE usuarios DROP tenant_id CASCADE", "add the column tenant_id"),
+    "key dropped": ("ALTER TABLE usuarios DROP CONSTRAINT tenantry_tenant_fkey", "foreign key (tenant_id)"),
+}
+
+
+@pytest.mark.parametrize("what", CHANGED)
+def test_changed_by_hand(what: str, business: Business) -> None:
+    """An object of ours altered or dropped by hand: exit 4 names it; --force goes all the way back all the same."""
+    statement, name = CHANGED[what]
+    business.migrate()
+    business.execute(statement)
+    refusal = business.refused()
+    said = "\n".join([refusal.message, *refusal.details])
+    assert "public.usuarios" in said or "public.estoque_escolas" in said
+    assert name in said
+    result = business.rollback(force=True)
+    assert result.exit_status is ExitStatus.DONE, result.findings
+    business.assert_original()
+
+
+def test_values_of_two_tenants(business: Business) -> None:
+    """A value that two tenants use since contract: the constraint cannot be global again. Named; with --force all else
+    goes back; once the value is changed, the same rollback brings the constraint."""
+    business.migrate(Phase.CONTRACT)
+    business.execute(
+        "INSERT INTO usuarios SELECT (jsonb_populate_record(u, jsonb_build_object('id', 90001, 'escola_id',"
+        " (SELECT id FROM escolas e WHERE e.tenant_id <> u.tenant_id LIMIT 1), 'tenant_id',"
+        " (SELECT tenant_id FROM escolas e WHERE e.tenant_id <> u.tenant_id ORDER BY id LIMIT 1)))).* FROM usuarios u LIMIT 1"
+    )
+    refusal = business.refused()
+    assert "usuarios_email_key" in "\n".join([refusal.message, *refusal.details])
+    forced = business.rollback(force=True)
+    assert forced.exit_status is ExitStatus.FINDINGS
+    assert [finding.name for finding in forced.findings if finding.table] == ["not-reverted"]
+    assert business.database.rows("SELECT to_regclass('usuarios_email_key')") == [(None,)]
+    assert "tenant_id" not in business.columns("usuarios")
+    business.execute("DELETE FROM usuarios WHERE id = 90001")
+    assert business.rollback().exit_status is ExitStatus.DONE
+    business.assert_original()
+
+
+def test_a_tenant_that_is_used(business: Business) -> None:
+    """The tenant that the spec added, and a key of somebody's that would take rows along: named, and nothing is lost."""
+    spec, slug = business.spec, "central"
+    business = replace(
+        business, spec=spec.model_copy(update={"tenant": spec.tenant.model_copy(update={"default": slug})})
+    )
+    business.migrate()
+    business.execute(
+        "CREATE TABLE contracts (id int, tenant_id uuid REFERENCES tenants ON DELETE CASCADE);"
+        f"INSERT INTO contracts SELECT 1, id FROM tenants WHERE slug = '{slug}'"
+    )
+    refusal = business.refused()
+    assert "public.contracts" in "\n".join([refusal.message, *refusal.details])
+    forced = business.rollback(force=True)
+    assert forced.exit_status is ExitStatus.FINDINGS
+    assert business.database.rows("SELECT count(*) FROM contracts") == [(1,)]
+
+
+def test_others_changes_stay(business: Business) -> None:
+    """What others have made of their own since is no obstacle: it stays, and is noted as no doing of ours."""
+    business.migrate()
+    business.execute(
+        "ALTER TABLE usuarios ADD telefone text; CREATE INDEX mine ON usuarios (nome); CREATE TABLE mine_too (id int);"
+        "CREATE VIEW my_view AS SELECT nome FROM usuarios"
+    )
+    result = business.rollback()
+    assert result.exit_status is ExitStatus.DONE, result.findings
+    (noted,) = [finding for finding in result.findings if finding.name == "changed-since"]
+    assert "usuarios.telefone" in str(noted.samples)
+    assert "telefone" in business.columns("usuarios")
+    business.execute("DROP VIEW my_view; ALTER TABLE usuarios DROP telefone; DROP INDEX mine; DROP TABLE mine_too")
+    assert business.database.dump() == business.dump
+
+
+def test_renamed_column(business: Business) -> None:
+    """Our column under another name is not found by the rollback, which says so and names what is left."""
+    business.migrate()
+    business.execute("ALTER TABLE usuarios RENAME tenant_id TO dono")
+    business.refused()
+    forced = business.rollback(force=True)
+    assert forced.exit_status is ExitStatus.FINDINGS
+    assert "usuarios.dono" in str([finding.samples for finding in forced.findings])
+    assert "dono" in business.columns("usuarios")
+
+
+def test_rewritten_meanwhile(business: Business, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table that somebody empties while the rollback runs: it is not called unchanged."""
+    from tenantry.execution import reverting
+
+    business.migrate()
+    whole = reverting.Reverting.all
+
+    def emptied(self: reverting.Reverting, entries: object) -> int:
+        count = whole(self, entries)  # type: ignore[arg-type]
+        business.execute("TRUNCATE estoque_alertas")
+        return count
+
+    monkeypatch.setattr(reverting.Reverting, "all", emptied)
+    result = business.rollback()
+    assert [finding.name for finding in result.findings if finding.severity == "warning"] == ["table-rewritten"]
+    assert "estoque_alertas" in str(result.findings)
+    assert checksums(business.database)["usuarios"] == business.rows["usuarios"]
