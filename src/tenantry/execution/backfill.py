@@ -169,11 +169,8 @@ class _Run:
 
     def _complete(self) -> None:
         waited, pause, idle, remaining, passes = 0.0, 0.1, 0, -1, 0
-        while left := [one for one in self.fill.fills if self._ask(one.relation, one.pending())]:
+        while left := self._left(passes):
             passes += 1
-            if passes > FOLLOWING and not any(self._ask(one.relation, one.pending(self.begun)) for one in left):
-                self._let_go(left)
-                return
             if sum(self._pass(self._whole(one)) for one in left) > 0:
                 before, remaining = remaining, sum(self._remaining(one) for one in left)
                 idle = idle + 1 if remaining == before else 0
@@ -191,6 +188,18 @@ class _Run:
             if self.crew.stop.wait(time_to_wait):
                 raise interrupted()
             waited, pause = waited + time_to_wait, min(pause * random.uniform(1.5, 2.5), LONGEST_PAUSE)
+
+    def _left(self, passes: int) -> list[RelationFill]:
+        """The relations that need another pass after so many."""
+        lasting = self.begun if self.fill.purpose == "fill" else None
+        # A sweep comes behind the fill: to derive every row again only to see that it is right is left to that.
+        left = [one for one in self.fill.fills if self._ask(one.relation, one.pending(lasting))]
+        if not left or lasting or passes < FOLLOWING:
+            return left
+        still = [one for one in left if self._ask(one.relation, one.pending(self.begun))]
+        if not still:
+            self._let_go(left)
+        return still
 
     def _finish(self) -> None:
         cursor = self.control.cursor
