@@ -10,18 +10,20 @@ from psycopg import sql
 
 from tenantry.checks.check import PARENT, ROW, Check, Ground, Offenders, Reference, column, missing
 from tenantry.checks.scan import plainly
+from tenantry.checks.unfilled import unfilled_tables
 from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.name import Name, quoted
-from tenantry.model.ownership import Hop, Owned, Path
+from tenantry.model.ownership import Hop, Path
 from tenantry.model.schema import ForeignKey, Table
 from tenantry.steps.derivation import equal
 
 
 def references(ground: Ground) -> Iterator[Check | Finding]:
     """Every foreign key, declared or named by the spec, and every derivation path."""
+    waiting = unfilled_tables(ground)
     for table, path, label in _paths(ground):
         if all(hop.unique for hop in path.hops):
-            yield from _joined(ground, table, path, label)
+            yield from _joined(ground, table, path, label, waiting)
         else:
             yield from _searched(ground, table, path, label)
     for known in ground.schema.tables.values():
@@ -82,7 +84,7 @@ def _there(ground: Ground, table: Name, path: Path) -> bool:
 # --- rows
 
 
-def _joined(ground: Ground, table: Name, path: Path, label: str) -> Iterator[Check]:
+def _joined(ground: Ground, table: Name, path: Path, label: str, waiting: frozenset[Name]) -> Iterator[Check]:
     columns, owned = ", ".join(map(quoted, path.columns)), ground.ownership.of(table)
     # Whether a row's tenant exists is a matter of completeness.
     names_tenant = owned is not None and path.columns == (owned.column,)
@@ -94,7 +96,7 @@ def _joined(ground: Ground, table: Name, path: Path, label: str) -> Iterator[Che
             shows=tuple((name, column(name)) for name in path.columns),
             question=Reference(path=path, violates=_dangling(path.hops[0])),
         )  # fmt: skip
-    yield from _agreement(ground, table, path, label)
+    yield from _agreement(ground, table, path, label, waiting)
 
 
 def _dangling(hop: Hop) -> sql.Composed:
@@ -102,7 +104,7 @@ def _dangling(hop: Hop) -> sql.Composed:
     return sql.SQL(" AND ").join([*given, missing(hop)])
 
 
-def _agreement(ground: Ground, table: Name, path: Path, label: str) -> Iterator[Check]:
+def _agreement(ground: Ground, table: Name, path: Path, label: str, waiting: frozenset[Name]) -> Iterator[Check]:
     """The row's tenant is that of the row at the path's end, unless that one is shared."""
     owned, theirs = ground.ownership.of(table), _tenant_at_end(ground, path)
     if owned is None or theirs is None or not ground.has(table, owned.column) or path.columns == (owned.column,):
@@ -118,13 +120,13 @@ def _agreement(ground: Ground, table: Name, path: Path, label: str) -> Iterator[
             *((name, column(name)) for name in path.columns),
             (owned.column, own), (f"{path.target.name}.{theirs}", there),
         ),
-        question=Reference(path=path, violates=_differs(owned, own, there)),
+        question=Reference(path=path, violates=_differs(own, there, shared=owned.mixed and owned.table not in waiting)),
     )  # fmt: skip
 
 
-def _differs(owned: Owned, own: sql.Composable, there: sql.Composable) -> sql.Composed:
-    """A row without a tenant is a matter of completeness; in a mixed table it would be seen by all."""
-    operator = "{there} IS NOT NULL AND {own} IS DISTINCT FROM {there}" if owned.mixed else "{own} <> {there}"
+def _differs(own: sql.Composable, there: sql.Composable, *, shared: bool) -> sql.Composed:
+    """A row without a tenant is a matter of completeness, but where that makes it `shared`: all see it then."""
+    operator = "{there} IS NOT NULL AND {own} IS DISTINCT FROM {there}" if shared else "{own} <> {there}"
     return sql.SQL(operator).format(own=own, there=there)
 
 

@@ -11,6 +11,7 @@ from tenantry.execution.survey import altered, definitions, in_force
 from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
+from tenantry.planning.ownership import MISFIT
 from tenantry.postgres.queries import read_queries
 from tenantry.steps import LegacySightEnded, RowSecurity, Step, TenantColumn, TenantRow, from_json
 
@@ -51,7 +52,7 @@ def _misfits(ground: Ground) -> Iterator[Finding]:
 
 def _undecided(ground: Ground) -> Iterator[Finding]:
     for table, reason in sorted(ground.ownership.undecided.items()):
-        if ground.wants(table):
+        if ground.wants(table) and reason != MISFIT:
             yield Finding(
                 name="undecided", family=Family.STRUCTURE, severity=Severity.WARNING, table=table,
                 message=f"{table} is undecided: {reason}",

@@ -11,6 +11,7 @@ from tenantry.discovery.census import census
 from tenantry.errors import TenantryError
 from tenantry.model.evidence import Sample, TableEvidence
 from tenantry.model.finding import Family, Finding, Severity
+from tenantry.model.name import Name
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Orphans
 from tenantry.postgres.census import run_census
@@ -19,7 +20,7 @@ from tenantry.steps import Fill, TenantColumn
 
 def unfilled(ground: Ground) -> Iterator[Finding]:
     """Orphans and conflicts of the tables that are not filled yet. Once they are, the columns themselves are asked."""
-    wanted = _pending(ground)
+    wanted = unfilled_tables(ground)
     if not wanted or not ground.has(ground.ownership.tenant.name) or ground.hidden:
         return
     ground.looking("the rows, and whether each finds its tenant")
@@ -39,12 +40,12 @@ def unfilled(ground: Ground) -> Iterator[Finding]:
             yield from _troubles(table)
 
 
-def _pending(ground: Ground) -> set[object]:
+def unfilled_tables(ground: Ground) -> frozenset[Name]:
     """Owned tables that are wanted and whose rows have not all got their tenant."""
     made = {key for key, entry in ground.entries.items() if entry.state == "done"}
     steps = (step for step in ground.plan.steps if isinstance(step, Fill | TenantColumn))
     tables = {step.table for step in steps if step.phase.position <= Phase.BACKFILL.position and step.key not in made}
-    return {owned.table for owned in ground.owned() if owned.table in tables}
+    return frozenset(owned.table for owned in ground.owned() if owned.table in tables)
 
 
 def _troubles(table: TableEvidence) -> Iterator[Finding]:

@@ -17,6 +17,7 @@ from tenantry.planning.derivation import Derivation
 
 Part = TypeVar("Part")
 Value = TypeVar("Value")
+MISFIT = "what the spec says of it does not fit the database"
 KEY_TYPES = ("uuid", "smallint", "integer", "bigint", "text", "character varying", "character")
 
 
@@ -351,7 +352,7 @@ class _Resolver:
             except UsageError as error:
                 self._misfit(error)
                 self.owned_names.discard(name)
-                self.undecided[name] = "what the spec says of it does not fit"
+                self.undecided[name] = MISFIT
                 return self._all_owned()
         return owned
 

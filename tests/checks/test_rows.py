@@ -1,0 +1,255 @@
+"""Faults of the rows: each is found, with the right count and samples, and nothing else is."""
+
+from __future__ import annotations
+
+import pytest
+from psycopg import sql
+
+from checks.fleet import SPEC, fleet, serious, unmigrated, validated
+from servers import Database
+from tenantry.checks.check import Check, Offenders, Rows
+from tenantry.checks.examination import examine
+from tenantry.checks.readers import Stop
+from tenantry.checks.references import references
+from tenantry.errors import ExitStatus
+from tenantry.model.finding import Family, Severity
+from tenantry.model.name import Name
+from tenantry.model.plan import Phase
+from tenantry.model.spec import Spec
+from tenantry.postgres.connect import Target
+from tenantry.workflow import InspectionOptions, MigrateOptions, Nobody, migrate
+from tenantry.workflow.inspection import grounded
+
+__all__ = ["fleet", "unmigrated"]
+
+ANT, BEE, NOBODY = (f"00000000-0000-0000-0000-00000000000{letter}" for letter in "abf")
+PIT = 'public."Pit ""Stop"'
+UNGUARDED = "SET session_replication_role = replica;"
+"""Foreign keys do not look, as where somebody has restored a dump carelessly."""
+
+FAULTS: dict[str, tuple[str, set[tuple[str, str, int | None]]]] = {
+    "rows in another tenant": (
+        f"""{UNGUARDED} UPDATE "Pit ""Stop" SET firm = '{BEE}' WHERE firm = '{ANT}' AND "From" < 5""",
+        {("tenant-differs", PIT, 2)},
+    ),
+    "a tenant that there is not": (
+        f"""{UNGUARDED} UPDATE "Pit ""Stop" SET firm = '{NOBODY}' WHERE "From" IN (7, 8, 9)""",
+        {("tenant-unknown", PIT, 3), ("tenant-differs", PIT, 3)},
+    ),
+    "a partition's rows in another tenant": (
+        f"{UNGUARDED} UPDATE trips_2025 SET firm = '{BEE}' WHERE firm = '{ANT}' AND id < 9 AND depot IS NULL",
+        {("tenant-differs", "public.trips", 3)},
+    ),
+    "rows that point at nothing": (
+        f"{UNGUARDED} UPDATE trips SET depot = 999 WHERE id IN (3, 6)",
+        {("dangling-reference", "public.trips", 2)},
+    ),
+    "a reference that only the spec knows": (
+        "UPDATE notes SET truck_code = 'nowhere' WHERE id = 5",
+        {("dangling-reference", "public.notes", 1)},
+    ),
+    "a code that no tenant has": (
+        "UPDATE trips SET tariff = 'night' WHERE id IN (4, 5)",
+        {("dangling-reference", "public.trips", 2)},
+    ),
+    "a code that only another tenant has": (
+        f"DELETE FROM tariffs WHERE firm = '{ANT}'",
+        {("dangling-reference", "public.trips", 60)},
+    ),
+    "along a path through a shared table": (
+        "UPDATE plates SET depot = 1 + depot % 6 WHERE plate IN ('p1', 'p2')",
+        {("tenant-differs", "public.drivers", 2)},
+    ),
+    "a row that is shared, though its path leads to a tenant": (
+        'ALTER TABLE notices DISABLE TRIGGER "~tenantry_assign"; UPDATE notices SET firm = NULL WHERE id = 2;'
+        'ALTER TABLE notices ENABLE ALWAYS TRIGGER "~tenantry_assign"',
+        {("tenant-differs", "public.notices", 1)},
+    ),
+    "a parent that waits for its first child": (
+        "INSERT INTO crates VALUES (99, 'empty'), (98, 'empty')",
+        {("rows-without-tenant", "public.crates", 2)},
+    ),
+    "circles": (
+        "UPDATE depots SET above = 5 WHERE id = 1; UPDATE depots SET above = 2 WHERE id = 2",
+        {("reference-cycle", "public.depots", 2)},
+    ),
+    "a key that was never validated": (
+        "ALTER TABLE plates ADD country text; ALTER TABLE plates ADD FOREIGN KEY (country) REFERENCES countries NOT VALID",
+        {("foreign-key-not-valid", "public.plates", None)},
+    ),
+    "a tenant that the spec needs": (
+        "DELETE FROM firms WHERE slug = 'unknown'",
+        {("tenant-gone", "public.firms", None)},
+    ),
+    "a table that is gone": ("DROP TABLE tariffs", {("spec-does-not-fit", "", None)}),
+    "a column that is gone": ("ALTER TABLE drivers DROP plate", {("spec-does-not-fit", "", None)}),
+    "a table that the spec does not know": ("CREATE TABLE new (id int)", {("undecided", "public.new", None)}),
+}
+
+
+@pytest.mark.server
+def test_a_sound_database(fleet: Database) -> None:
+    """Nothing but information; every row of every owned table is counted, by tenant."""
+    verdict = validated(fleet, detailed=True)
+    assert serious(verdict.findings) == set()
+    assert verdict.exit_status is ExitStatus.DONE
+    assert all(family.passed for family in verdict.families)
+    assert sum(family.checks for family in verdict.families) > 30
+    for distribution in verdict.distributions:
+        rows = fleet.rows(
+            f"SELECT count(*), count(*) FILTER (WHERE firm IS NULL), count(DISTINCT firm) FROM {distribution.table}"
+        )
+        assert rows == [(distribution.rows, distribution.without_tenant, distribution.tenants)]
+    assert len(verdict.distributions) == 10
+    assert verdict.rows == sum(one.rows for one in verdict.distributions)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_fault(fleet: Database, fault: str) -> None:
+    """What was planted is found, as often as it was planted; no other check finds anything."""
+    statements, expected = FAULTS[fault]
+    fleet.execute(statements)
+    verdict = validated(fleet)
+    assert serious(verdict.findings) == expected
+    assert verdict.exit_status is ExitStatus.FINDINGS
+    for finding in verdict.findings:
+        assert finding.family is not None
+        assert finding.remedy.endswith(".")
+        if finding.severity is not Severity.INFO and finding.count is not None:
+            assert len(finding.samples) == min(finding.count, 20)
+
+
+def test_samples_are_the_rows(fleet: Database) -> None:
+    """By their primary key, with what they point at; of a partitioned table from whichever partition."""
+    fleet.execute(f"{UNGUARDED} UPDATE trips SET depot = 999 WHERE id IN (3, 60, 90)")
+    (finding,) = [one for one in validated(fleet).findings if one.name == "dangling-reference"]
+    assert sorted(int(sample["id"]) for sample in finding.samples) == [3, 60, 90]
+    assert {sample["depot"] for sample in finding.samples} == {"999"}
+    assert set(finding.samples[0]) == {"id", "at", "depot"}
+
+
+def test_one_table(fleet: Database) -> None:
+    """--table leaves out all others, what is wrong with them too; a table that is not there is wrong usage."""
+    fleet.execute(
+        f"{UNGUARDED} UPDATE trips SET depot = 999 WHERE id = 3; UPDATE notes SET truck_code = 'x' WHERE id = 1"
+    )
+    verdict = validated(fleet, tables=("trips",))
+    assert serious(verdict.findings) == {("dangling-reference", "public.trips", 1)}
+    assert [str(one.table) for one in verdict.distributions] == ["public.trips"]
+
+
+def test_many_findings(fleet: Database) -> None:
+    """Ten thousand faulty rows: the count is exact, the samples are as many as were asked for, by tenant on request."""
+    fleet.execute(
+        f"{UNGUARDED} INSERT INTO notes SELECT n, 'truck ' || repeat('x', 5000), '', '{ANT}'"
+        " FROM generate_series(1000, 10999) n"
+    )
+    verdict = validated(fleet, samples=7, detailed=True)
+    (finding,) = [one for one in verdict.findings if one.severity is Severity.ERROR]
+    assert (finding.name, finding.count, len(finding.samples)) == ("dangling-reference", 10_000, 7)
+    assert finding.tenants == {ANT: 10_000}
+    assert {len(sample["truck_code"]) for sample in finding.samples} == {200}
+    assert not [one for one in validated(fleet, samples=0).findings if one.samples and one.count == 10_000]
+
+
+def test_slices_come_to_the_same(fleet: Database) -> None:
+    """A page at a time, over two sessions: the counts are those of one reading, and so are the rows."""
+    fleet.execute(f"{UNGUARDED} UPDATE trips SET depot = 999 WHERE id % 50 = 0")
+    with grounded(
+        Target(fleet.dsn), Spec.parse(SPEC), InspectionOptions(), Nobody(), Stop(), run="", purpose="test"
+    ) as ground:
+        checks = [one for one in references(ground) if isinstance(one, Check)]
+        whole, sliced = (examine(ground, checks, Nobody(), Stop(), slice_pages=pages) for pages in (1000, 1))
+    assert whole.rows == sliced.rows
+    found = [{(one.name, one.count, len(one.samples)) for one in examined.findings} for examined in (whole, sliced)]
+    assert found[0] == found[1] == {("dangling-reference", 12, 12)}
+
+
+def test_a_check_that_cannot_be_asked(fleet: Database) -> None:
+    """It is a finding by itself; those that were fused with it are asked all the same, and the rows counted."""
+    table = Name("public", "trucks")
+
+    def check(name: str, condition: str) -> Check:
+        return Check(
+            name=name, family=Family.BUSINESS, table=table, message="{rows}", question=Rows(violates=sql.SQL(condition))
+        )
+
+    checks = [
+        check("broken", "1 / (t.id - t.id) = 1"), check("asked", "t.id < 4"), check("missing", "t.nothing = 1"),
+        check("clean", "t.id < 0"),
+        Check(name="query", family=Family.BUSINESS, table=table, message="{rows}",
+              question=Offenders(query=sql.SQL("SELECT t.id, 5 % 3 AS rest FROM trucks t WHERE t.id > 10 -- %s\n"))),
+        Check(name="wrong", family=Family.BUSINESS, table=table, message="{rows}",
+              question=Offenders(query=sql.SQL("SELECT * FROM nowhere"))),
+    ]  # fmt: skip
+    with grounded(
+        Target(fleet.dsn), Spec.parse(SPEC), InspectionOptions(), Nobody(), Stop(), run="", purpose="test"
+    ) as ground:
+        examined = examine(ground, checks, Nobody(), Stop())
+    told = [(one.name, one.count, one.message.partition(":")[2].strip()) for one in examined.findings]
+    assert told == [
+        ("check-failed", None, "division by zero"),
+        ("asked", 3, ""),
+        ("check-failed", None, "column t.nothing does not exist"),
+        ("query", 2, ""),
+        ("check-failed", None, 'relation "nowhere" does not exist'),
+    ]
+    assert [{**sample} for sample in sorted(examined.findings[3].samples, key=str)] == [
+        {"id": "11", "rest": "2"}, {"id": "12", "rest": "2"},
+    ]  # fmt: skip
+    assert sum(examined.rows[table].values()) == 12
+
+
+@pytest.mark.server
+def test_before_the_migration(unmigrated: Database) -> None:
+    """Each phase is missing as a whole, and so is the journal, which is not made; rows that will find no tenant, or
+    two, are found."""
+    unmigrated.execute(
+        "INSERT INTO crates VALUES (77, 'of nobody'); INSERT INTO loads VALUES (999, 1, 2);"
+        "UPDATE depots SET above = 5 WHERE id = 1"
+    )
+    verdict = validated(unmigrated)
+    assert serious(verdict.findings) == {
+        *(("phase-pending", "", finding.count) for finding in verdict.findings if finding.name == "phase-pending"),
+        ("orphans", "public.crates", 1),
+        ("conflicts", "public.crates", 1),
+        ("conflicts", "public.loads", 1),
+        ("reference-cycle", "public.depots", 1),
+    }
+    assert [one.message.split()[2] for one in verdict.findings if one.name == "phase-pending"] == list(Phase)
+    assert unmigrated.rows("SELECT to_regnamespace('tenantry')") == [(None,)]
+
+
+@pytest.mark.server
+def test_half_way(unmigrated: Database) -> None:
+    """After each phase, what is left is a warning and no more; before the backfill rows have no tenant."""
+    for phase in list(Phase)[:-1]:
+        migrate(Target(unmigrated.dsn), Spec.parse(SPEC), MigrateOptions(until=phase, force=True))
+        verdict = validated(unmigrated)
+        names = {finding.name for finding in verdict.findings if finding.severity is Severity.ERROR}
+        assert names == ({"rows-without-tenant"} if phase is Phase.EXPAND else set())
+        pending = [one.message.split()[2] for one in verdict.findings if one.name == "phase-pending"]
+        assert set(pending) == set(list(Phase)[phase.position + 1 :])
+
+
+def test_share_and_empty_tenants(fleet: Database) -> None:
+    """What [limits] calls too much is a warning where the spec says it, and information where it does not."""
+    verdict = validated(fleet, SPEC + "[limits]\nlargest_share = 0.8\n")
+    assert serious(verdict.findings) == {
+        ("largest-share", "public.crates", None), ("largest-share", "public.notices", None),
+    }  # fmt: skip
+    assert [dict(one.samples[0]) for one in verdict.findings if one.name == "empty-tenants"] == [{"tenant": "cow"}]
+
+
+def test_rows_that_may_be_hidden(fleet: Database, role: object) -> None:
+    """Whom the policies filter is told so, and not that all is well."""
+    reader = role("LOGIN", name="reader")  # type: ignore[operator]
+    fleet.execute(
+        f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {reader}; GRANT USAGE ON SCHEMA tenantry TO {reader};"
+        f"GRANT SELECT ON ALL TABLES IN SCHEMA tenantry TO {reader}"
+    )
+    verdict = validated(fleet, dsn=fleet.dsn.replace("user=postgres", f"user={reader}"))
+    hidden = {finding for finding in serious(verdict.findings) if finding[0] == "rows-hidden"}
+    assert {table for _, table, _ in hidden} >= {"public.trips", "public.trips_2025", "public.firms", PIT}
+    assert verdict.rows == 0
+    assert all(family.skipped for family in verdict.families[1:])
