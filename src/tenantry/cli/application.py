@@ -10,6 +10,7 @@ import typer
 
 from tenantry import __version__
 from tenantry.cli import (
+    balances,
     demo,
     discover,
     fixes,
@@ -94,6 +95,14 @@ register(group, "list", tenants.list_, run)
 register(group, "add", tenants.add, run)
 register(group, "rename", tenants.rename, run)
 app.add_typer(group, name="tenants")
+group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Keep balances in step with a ledger.")
+register(group, "install", balances.install, run)
+register(group, "backfill", balances.backfill, run)
+register(group, "validate", balances.validate, run)
+register(group, "compact", balances.compact, run)
+register(group, "empty", balances.empty, run)
+register(group, "remove", balances.remove, run)
+app.add_typer(group, name="balances")
 group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List what --fix-issues corrected; take it back.")
 register(group, "list", fixes.list_, run, without=SPEC)
 register(group, "undo", fixes.undo, run, without=SPEC, reports=True)

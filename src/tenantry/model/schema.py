@@ -246,7 +246,7 @@ class Ours:
     """What the journal says that tenantry made, so that a schema can be read without it.
 
     `columns` has the name of each tenant column of ours; it is live, and left out of the schema, for `tables` and
-    what hangs below them. `created` are whole tables of ours. `kept` see Schema.kept.
+    what hangs below them. `created` are whole tables and views of ours. `kept` see Schema.kept.
     """
 
     tables: frozenset[Name] = frozenset()

@@ -102,7 +102,7 @@ class _Reader:
             **self._rows("database")[0],
             schemas=tuple(chosen),
             tables=self._tables(tables, grants),
-            views={_name(row): _view(row, grants) for row in views},
+            views={_name(row): _view(row, grants) for row in views if _name(row) not in self._ours.created},
             functions=tuple(_function(row) for row in self._rows("functions")),
             roles={row["name"]: Role(**_frozen(row)) for row in self._rows("roles")},
             kept=self._ours.kept,

@@ -7,6 +7,9 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter
 
 from tenantry.steps.assignment import AdoptionTrigger, AssignmentTrigger
+from tenantry.steps.balance_table import BalanceTable
+from tenantry.steps.balance_triggers import BalanceFunctions, BalanceTriggers
+from tenantry.steps.balance_view import BalanceReaders, BalanceView
 from tenantry.steps.column import ContextDefault, TenantColumn
 from tenantry.steps.contract import TriggerEnded
 from tenantry.steps.fill import AssignedRows, Fill, RelationFill
@@ -27,7 +30,8 @@ AnyStep = Annotated[
     | Fill | TenantIndex | PartitionedIndex | IndexAttached | NotNullCheck | NotNullCheckValid | NotNull
     | TenantForeignKey | ForeignKeyValid | ReferenceTrigger | ReferenceProof | TenantChange | ApplicationRole
     | SchemaUsage | ApplicationGrants | ContextDefault | RowSecurity | InvokerView | GlobalUniqueDropped
-    | LegacySightEnded | TriggerEnded,
+    | LegacySightEnded | TriggerEnded | BalanceTable | BalanceFunctions | BalanceTriggers | BalanceView
+    | BalanceReaders,
     Field(discriminator="kind"),
 ]  # fmt: skip
 
@@ -45,10 +49,11 @@ def from_json(data: Any) -> Step:
 
 
 __all__ = [
-    "AdoptionTrigger", "ApplicationGrants", "ApplicationRole", "AssignedRows", "AssignmentTrigger", "Before",
+    "AdoptionTrigger", "ApplicationGrants", "ApplicationRole", "AssignedRows", "AssignmentTrigger",
+    "BalanceFunctions", "BalanceReaders", "BalanceTable", "BalanceTriggers", "BalanceView", "Before",
     "ContextDefault", "Fill", "FollowTrigger", "ForeignKeyValid", "GlobalUniqueDropped", "IndexAttached",
-    "InvokerView",
-    "LegacySightEnded", "NotNull", "NotNullCheck", "NotNullCheckValid", "PartitionedIndex", "ReferenceProof",
-    "ReferenceTrigger", "RelationFill", "RowSecurity", "SchemaUsage", "Step", "TenantChange", "TenantColumn",
-    "TenantForeignKey", "TenantIndex", "TenantRow", "TenantTableMade", "TriggerEnded", "from_json", "to_json",
+    "InvokerView", "LegacySightEnded", "NotNull", "NotNullCheck", "NotNullCheckValid", "PartitionedIndex",
+    "ReferenceProof", "ReferenceTrigger", "RelationFill", "RowSecurity", "SchemaUsage", "Step", "TenantChange",
+    "TenantColumn", "TenantForeignKey", "TenantIndex", "TenantRow", "TenantTableMade", "TriggerEnded", "from_json",
+    "to_json",
 ]  # fmt: skip

@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 
-from tenantry.errors import ExitStatus
+from tenantry.errors import ExitStatus, Refused
 from tenantry.execution.aftermath import Aftermath
 from tenantry.execution.going_back import ALTERED, Obstacle, built_upon, obstacles
 from tenantry.execution.reverting import Reverting
@@ -22,9 +22,9 @@ from tenantry.model.backup import MAX_SIZE, BackupKind, Reason
 from tenantry.model.finding import Finding, Severity
 from tenantry.model.run import Result, new_run
 from tenantry.postgres.connect import Target
-from tenantry.postgres.journal import Journal
+from tenantry.postgres.journal import Entry, Journal
 from tenantry.postgres.locks import hold_run_lock
-from tenantry.steps import Fill, from_json
+from tenantry.steps import BalanceTable, BalanceTriggers, Fill, from_json
 from tenantry.workflow.backups import BackupOptions, Making, owned_names
 from tenantry.workflow.backups import before as back_up
 from tenantry.workflow.lookout import lookout
@@ -90,7 +90,7 @@ def rollback(target: Target, options: RollbackOptions | None = None, watcher: Wa
 def prospect(journal: Journal, options: RollbackOptions) -> tuple[Selection, tuple[Obstacle, ...]]:
     """What these options take back, and what is in the way of it. It only reads.
 
-    Raises UsageError for a table that has no steps of ours.
+    Raises UsageError for a table that has no steps of ours, Refused for one that has balances.
     """
     ours = journal.entries()
     selection = select(
@@ -98,10 +98,22 @@ def prospect(journal: Journal, options: RollbackOptions) -> tuple[Selection, tup
     )
     if not selection.entries:
         return selection, ()
+    refuse_balances(selection.entries)
     found = obstacles(
         journal.connection, selection.entries, journal=ours, keep=options.preserve_data, under_way=_under_way(journal)
     )
     return selection, found
+
+
+def refuse_balances(entries: Sequence[Entry]) -> None:
+    """Raises Refused where one of these tables is a ledger with balances: their key holds the tenant."""
+    steps = (from_json(entry.value) for entry in entries)
+    ledgers = sorted({str(step.table) for step in steps if isinstance(step, BalanceTable | BalanceTriggers)})
+    if ledgers:
+        raise Refused(
+            f"{', '.join(ledgers)} {'has' if len(ledgers) == 1 else 'have'} balances installed, by tenant",
+            remedy="Run `tenantry balances remove --confirm` first.",
+        )
 
 
 def _under_way(journal: Journal) -> bool:

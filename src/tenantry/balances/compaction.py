@@ -1,0 +1,55 @@
+"""Slots that writers have left are folded into one row a key, so that readers add up fewer rows."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from tenantry.model.ledger import MEASURES, Ledger
+from tenantry.steps.catalog import identifiers, raw
+from tenantry.steps.movement import add
+
+BATCH = 1000
+LEFT = 60
+"""Seconds after which a slot without a movement is taken for left."""
+
+
+def compact(
+    connection: psycopg.Connection[Any], ledger: Ledger, *, left: float = LEFT, stop: threading.Event | None = None
+) -> int:
+    """Fold the slots that had no movement for `left` seconds into slot 0; the rows that are gone.
+
+    A batch is one statement, which takes the rows out and adds their sums: killed at any instant, it has done both or
+    nothing. What a writer holds is skipped, and slot 0 is no writer's where there are slots, so nobody waits.
+    """
+    folded = 0
+    while not (stop is not None and stop.is_set()):
+        rows = _fold(connection, ledger, left)
+        folded += rows
+        if rows < BATCH:
+            break
+    return folded
+
+
+def _fold(connection: psycopg.Connection[Any], ledger: Ledger, left: float) -> int:
+    old = sql.SQL("pg_catalog.make_interval(secs => {})").format(sql.Literal(left))
+    columns, measures = identifiers(ledger.columns), raw(", ".join(MEASURES))
+    taken = sql.SQL(
+        "DELETE FROM {table} WHERE ctid = ANY (ARRAY(SELECT ctid FROM {table} WHERE slot > 0"
+        " AND last_movement < pg_catalog.clock_timestamp() - {old} LIMIT {batch} FOR UPDATE SKIP LOCKED))"
+        " RETURNING {columns}, {measures}, last_movement"
+    ).format(
+        table=ledger.storage.identifier, old=old, batch=sql.Literal(BATCH), columns=columns, measures=measures
+    )  # fmt: skip
+    sums = raw(", ".join(f"sum(taken.{name}) AS {name}" for name in MEASURES))
+    folded = sql.SQL(
+        "SELECT {columns}, {sums}, max(taken.last_movement) AS last_movement FROM taken GROUP BY {columns}"
+    ).format(columns=columns, sums=sums)
+    query = sql.SQL("WITH taken AS ({}), folded AS ({} RETURNING 1) SELECT count(*) FROM taken").format(
+        taken, add(ledger, folded, sql.SQL("0"), moved="netted.last_movement")
+    )
+    row = connection.execute(query).fetchone()
+    return int(row[0]) if row is not None else 0

@@ -1,0 +1,153 @@
+"""Ledger and balances compared in one snapshot, and the differences added: what backfill and every repair are made of.
+
+Why adding is exact while writers go on. Let L be the sum of a key's rows in the ledger and B its balance, both as one
+snapshot shows them. Whoever moves the key changes L and B by the same amount in one transaction, so D = L - B is the
+same in every snapshot, however many movements were committed between two of them, are under way, or will be rolled
+back. D changes in two ways only: by a write that no trigger saw, and by a correction. So D may be found at one instant,
+over the whole ledger by one statement without any lock, and added to the balance at a later one, where it makes D zero
+at that later instant too. It holds for one row a key and for slots alike, since additions commute (hazard 17: what
+*sets* a balance needs its row's lock and is wrong with slots; what reads ledger and balance by two statements is wrong
+in between).
+
+What has to be kept out is that a difference is added twice, or found while another one is being added:
+
+- who finds differences holds the ledger's row of tenantry.ledgers FOR UPDATE, and finds them in the next statement,
+  whose snapshot is taken under that lock (READ COMMITTED);
+- who adds holds that row FOR SHARE, takes the difference out of the table of corrections in the statement that adds it,
+  and adds nothing that was found under another generation: the balances have been marked stale since.
+
+So a killed run leaves corrections that are added, once, by the next one, and those that it had added are gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import class_row
+
+from tenantry.balances.ledgers import QUERIES
+from tenantry.errors import Refused
+from tenantry.model.ledger import MEASURES, Ledger
+from tenantry.steps.catalog import identifiers, raw
+from tenantry.steps.movement import correct, movements
+
+Connection = psycopg.Connection[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """What tenantry.ledgers says. `corrections` is the generation under which those that wait were found."""
+
+    ledger: str
+    stale: bool
+    stale_since: datetime | None
+    reason: str | None
+    generation: int
+    corrections: int | None
+    backfilled_at: datetime | None
+
+
+def states(connection: Connection) -> Mapping[str, State]:
+    """The state of each ledger by str(table); empty before the first install."""
+    if connection.execute(QUERIES["known"]).fetchone() != (True,):
+        return {}
+    with connection.cursor(row_factory=class_row(State)) as cursor:
+        return {state.ledger: state for state in cursor.execute(QUERIES["states"])}
+
+
+def differences(ledger: Ledger, condition: sql.Composable | None = None) -> sql.Composed:
+    """A query of the keys whose balance is not what the ledger says, with what is missing from each measure.
+
+    One statement, so one snapshot. `condition` is over the key's columns by their bare names, and narrows both sides.
+    """
+    columns = identifiers(ledger.columns)
+    where = sql.SQL("") if condition is None else sql.SQL(" WHERE {}").format(condition)
+    balances = sql.SQL("SELECT {}, {} FROM {}{}").format(
+        columns, raw(", ".join(f"-{name} AS {name}" for name in MEASURES)), ledger.storage.identifier, where
+    )
+    rows = sql.SQL("{} {} UNION ALL {}").format(movements(ledger, ledger.table.identifier), where, balances)
+    unequal = raw(" OR ".join(f"sum(side.{name}) <> 0" for name in MEASURES))
+    return sql.SQL("SELECT {}, {} FROM ({}) AS side GROUP BY {} HAVING {}").format(
+        columns, raw(", ".join(f"sum(side.{name}) AS {name}" for name in MEASURES)), rows, columns, unequal
+    )
+
+
+def same_key(ledger: Ledger, values: Mapping[str, Any]) -> sql.Composed:
+    """A condition for `differences`: one key. An index of the ledger on its columns can serve it."""
+    parts = []
+    for column in ledger.key:
+        name, value = sql.Identifier(column.name), values[column.name]
+        if value is None:
+            parts.append(sql.SQL("{} IS NULL").format(name))
+        else:
+            parts.append(
+                sql.SQL("{} OPERATOR({}) {}::{}").format(
+                    name, sql.SQL("{}.{}").format(sql.Identifier(column.operator[0]), raw(column.operator[1])),
+                    sql.Literal(value), raw(column.type),
+                )
+            )  # fmt: skip
+    return sql.SQL(" AND ").join(parts)
+
+
+def repair(connection: Connection, ledger: Ledger, condition: sql.Composable | None = None) -> int:
+    """Find the differences of the keys that `condition` names, and add them, in one transaction; the keys corrected.
+
+    Raises Refused while the balances are stale: then a backfill is what they need. May wait for writers of these keys,
+    and may be the victim of a deadlock with them: for few keys, or one.
+    """
+    with connection.transaction():
+        hold(connection, ledger)
+        state = states(connection)[str(ledger.table)]
+        if state.stale:
+            raise Refused(
+                f"The balances of {ledger.table} are stale: {state.reason}", remedy="Run `tenantry balances backfill`."
+            )
+        return connection.execute(correct(ledger, differences(ledger, condition))).rowcount
+
+
+def hold(connection: Connection, ledger: Ledger) -> tuple[int, int | None]:
+    """Keep others from finding or adding differences until the transaction ends: its next statement may find them.
+    The generation, and that of the corrections that wait. Raises Refused where the balances are not installed."""
+    row = connection.execute(QUERIES["hold"], {"ledger": str(ledger.table)}).fetchone()
+    if row is None:
+        raise Refused(f"There are no balances of {ledger.table}", remedy="Run `tenantry balances install`.")
+    return int(row[0]), row[1]
+
+
+def share(connection: Connection, ledger: Ledger) -> bool:
+    """The other side of `hold`: True where the corrections that wait may be added until the transaction ends."""
+    return connection.execute(QUERIES["share"], {"ledger": str(ledger.table)}).fetchone() is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """What is missing from a key's balance: the ledger's sums less the balance's."""
+
+    key: Mapping[str, Any]
+    quantity: Decimal
+    total_in: Decimal
+    total_out: Decimal
+    movements: int
+
+
+def compare(connection: Connection, ledger: Ledger, *, samples: int = 10) -> tuple[int, tuple[Difference, ...]]:
+    """How many keys differ, in one snapshot, and some of them. Takes no lock."""
+    query = sql.SQL("SELECT *, pg_catalog.count(*) OVER () FROM ({}) AS found LIMIT {}").format(
+        differences(ledger), sql.Literal(samples)
+    )
+    rows = connection.execute(query).fetchall()
+    width = len(ledger.key)
+    found = tuple(
+        Difference(
+            key=dict(zip(ledger.columns, row[:width], strict=True)), quantity=row[width], total_in=row[width + 1],
+            total_out=row[width + 2], movements=int(row[width + 3]),
+        )
+        for row in rows
+    )  # fmt: skip
+    return (int(rows[0][-1]) if rows else 0), found

@@ -1,0 +1,120 @@
+"""What `balances validate` looks at, a line each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from tenantry.balances.differences import Difference, compare, states
+from tenantry.execution.survey import definitions
+from tenantry.model.ledger import Ledger
+from tenantry.model.name import Name
+from tenantry.steps import BalanceFunctions, BalanceReaders, BalanceTable, BalanceTriggers, BalanceView, Step
+
+INSTALL = "Run `tenantry balances install`."
+BACKFILL = "Run `tenantry balances backfill`."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One thing that holds, or does not. `differences` are samples of keys that differ, `count` all of them."""
+
+    table: Name
+    name: str
+    holds: bool
+    message: str
+    remedy: str = ""
+    count: int | None = None
+    differences: tuple[Difference, ...] = ()
+
+
+_TITLES = {
+    BalanceTable: ("table", "the table of the balances and its unique index", "is not there, or was altered"),
+    BalanceFunctions: ("functions", "the trigger functions, as the spec wants them", "are missing or were altered"),
+    BalanceTriggers: ("triggers", "all triggers, on the table and each partition", "are missing or disabled"),
+    BalanceView: ("view", "the view that readers query", "is missing or was altered"),
+    BalanceReaders: ("readers", "whoever may read the ledger may read the view", "does not hold"),
+}
+
+
+def inspect(connection: psycopg.Connection[Any], ledger: Ledger, steps: Sequence[Step]) -> Iterator[Line]:
+    """The lines of one ledger; the comparison last, in one snapshot."""
+    found = definitions(connection, steps)
+    for step in steps:
+        name, what, fault = _TITLES[type(step)]
+        holds = found[step.key] is not None
+        message = what if holds else f"{what}: {fault}" + _bare(connection, step)
+        yield Line(table=ledger.table, name=name, holds=holds, message=message, remedy="" if holds else INSTALL)
+    if found[steps[0].key] is None:
+        return
+    yield _row_security(connection, ledger)
+    yield _backfilled(connection, ledger)
+    yield _equal(connection, ledger)
+
+
+def _bare(connection: psycopg.Connection[Any], step: Step) -> str:
+    """The relations on which not all triggers are."""
+    if not isinstance(step, BalanceTriggers) or not step.ledger.tree:
+        return ""
+    bare = []
+    for name in step.ledger.relations:
+        query = sql.SQL(
+            "SELECT count(*) FROM pg_catalog.pg_trigger t WHERE t.tgrelid = {}"
+            " AND pg_catalog.starts_with(t.tgname::text, 'tenantry_balances_') AND t.tgenabled <> 'D'"
+        ).format(name.oid)
+        row = connection.execute(query).fetchone()
+        if row is None or row[0] < 5:
+            bare.append(str(name))
+    return f" ({', '.join(bare[:5])}{' …' if len(bare) > 5 else ''})" if bare else ""
+
+
+def _row_security(connection: psycopg.Connection[Any], ledger: Ledger) -> Line:
+    """Nobody but the owner has a right on the table behind the view, and the view asks for the reader's tenant."""
+    query = sql.SQL(
+        "SELECT c.relrowsecurity, EXISTS (SELECT FROM pg_catalog.aclexplode(c.relacl) AS e"
+        " WHERE e.grantee <> c.relowner), EXISTS (SELECT FROM pg_catalog.pg_class v WHERE v.oid = {}"
+        " AND v.reloptions @> '{{security_barrier=true}}'),"
+        " (SELECT l.relrowsecurity FROM pg_catalog.pg_class l WHERE l.oid = {}) FROM pg_catalog.pg_class c"
+        " WHERE c.oid = {}"
+    ).format(ledger.balance.oid, ledger.table.oid, ledger.storage.oid)
+    row = connection.execute(query).fetchone()
+    secured, granted, barrier, ledger_secured = row if row is not None else (False, False, False, False)
+    holds = secured and not granted and barrier
+    reach = "a tenant sees its own" if ledger_secured else "follows the ledger, which has none yet"
+    fault = "somebody may write to the table" if granted else "row security is off, or the view no barrier"
+    return Line(
+        table=ledger.table, name="row security", holds=holds, message=f"row security: {reach if holds else fault}",
+        remedy="" if holds else f"{INSTALL} REVOKE ALL ON {ledger.storage} from whoever else has rights on it."
+        if granted else INSTALL,
+    )  # fmt: skip
+
+
+def _backfilled(connection: psycopg.Connection[Any], ledger: Ledger) -> Line:
+    state = states(connection).get(str(ledger.table))
+    if state is None:
+        return Line(table=ledger.table, name="backfilled", holds=False, message="not installed", remedy=INSTALL)
+    if state.stale:
+        since = f" since {state.stale_since:%Y-%m-%d %H:%M:%S}" if state.stale_since else ""
+        message = f"stale{since}: {state.reason}"
+        return Line(table=ledger.table, name="backfilled", holds=False, message=message, remedy=BACKFILL)
+    at = f"{state.backfilled_at:%Y-%m-%d %H:%M:%S}" if state.backfilled_at else "never"
+    return Line(table=ledger.table, name="backfilled", holds=True, message=f"backfilled at {at}")
+
+
+def _equal(connection: psycopg.Connection[Any], ledger: Ledger) -> Line:
+    count, samples = compare(connection, ledger)
+    keys = sql.SQL("SELECT count(*) FROM {} WHERE slot = 0 OR movements <> 0").format(ledger.storage.identifier)
+    row = connection.execute(keys).fetchone()
+    if not count:
+        total = f"{row[0]:,} rows" if row is not None else "all"
+        return Line(table=ledger.table, name="balances", holds=True, message=f"balances equal to the ledger ({total})",
+                    count=0)  # fmt: skip
+    return Line(
+        table=ledger.table, name="balances", holds=False, count=count, differences=samples,
+        message=f"{count:,} keys differ from the ledger",
+        remedy=f"{BACKFILL} `tenantry balances reconcile` says which.",
+    )  # fmt: skip

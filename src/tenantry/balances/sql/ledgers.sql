@@ -1,0 +1,81 @@
+-- name: relation
+SELECT c.relkind::text AS kind, c.relpersistence::text AS persistence, pg_get_userbyid(c.relowner)::text AS owner,
+       c.relrowsecurity AS row_security, c.relispartition AS is_partition,
+       EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid AND NOT c.relispartition
+               OR i.inhparent = c.oid AND c.relkind <> 'p') AS inherits
+FROM pg_catalog.pg_class c WHERE c.oid = to_regclass(%(table)s);
+
+-- name: tree
+SELECT n.nspname::text AS schema, c.relname::text AS name, c.relkind::text AS kind
+FROM pg_catalog.pg_partition_tree(to_regclass(%(table)s)) AS t
+JOIN pg_catalog.pg_class c ON c.oid = t.relid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE t.level > 0 ORDER BY t.level, n.nspname, c.relname;
+
+-- name: columns
+-- With each column's equality: that of the default B-tree operator class of its type, or of one that it passes for.
+WITH RECURSIVE unwrapped(oid, type, modifier) AS (
+    SELECT a.attnum::int, a.atttypid, a.atttypmod FROM pg_catalog.pg_attribute a
+    WHERE a.attrelid = to_regclass(%(table)s) AND a.attnum > 0 AND NOT a.attisdropped
+  UNION ALL
+    SELECT u.oid, t.typbasetype, t.typtypmod
+    FROM unwrapped u JOIN pg_catalog.pg_type t ON t.oid = u.type AND t.typtype = 'd'
+), base AS (
+    SELECT u.* FROM unwrapped u JOIN pg_catalog.pg_type t ON t.oid = u.type AND t.typtype <> 'd'
+)
+SELECT a.attname::text AS name, format_type(b.type, b.modifier) AS type, NOT a.attnotnull AS nullable,
+       t.typcategory = 'N' AND b.type <> 'money'::regtype AS numeric,
+       (SELECT ARRAY[cn.nspname::text, c.collname::text]
+        FROM pg_catalog.pg_collation c JOIN pg_catalog.pg_namespace cn ON cn.oid = c.collnamespace
+        WHERE c.oid = a.attcollation AND a.attcollation <> t.typcollation) AS collation,
+       (SELECT ARRAY[pn.nspname::text, o.oprname::text]
+        FROM pg_catalog.pg_opclass oc
+        JOIN pg_catalog.pg_am m ON m.oid = oc.opcmethod AND m.amname = 'btree'
+        JOIN pg_catalog.pg_amop p ON p.amopfamily = oc.opcfamily AND p.amopstrategy = 3
+                                 AND p.amoplefttype = oc.opcintype AND p.amoprighttype = oc.opcintype
+        JOIN pg_catalog.pg_operator o ON o.oid = p.amopopr
+        JOIN pg_catalog.pg_namespace pn ON pn.oid = o.oprnamespace
+        WHERE oc.opcdefault AND (oc.opcintype = b.type
+          OR EXISTS (SELECT FROM pg_catalog.pg_cast k WHERE k.castsource = b.type AND k.casttarget = oc.opcintype
+                     AND k.castmethod = 'b' AND k.castcontext = 'i')
+          OR t.typtype = 'e' AND oc.opcintype = 'anyenum'::regtype
+          OR t.typcategory = 'A' AND oc.opcintype = 'anyarray'::regtype
+          OR t.typtype = 'r' AND oc.opcintype = 'anyrange'::regtype
+          OR t.typtype = 'c' AND oc.opcintype = 'record'::regtype)
+        ORDER BY oc.opcintype <> b.type LIMIT 1) AS operator
+FROM base b
+JOIN pg_catalog.pg_attribute a ON a.attrelid = to_regclass(%(table)s) AND a.attnum = b.oid
+JOIN pg_catalog.pg_type t ON t.oid = b.type
+ORDER BY a.attnum;
+
+-- name: readers
+-- Who may read the whole table; PUBLIC is an empty name.
+SELECT DISTINCT coalesce(r.rolname::text, '') AS role
+FROM pg_catalog.pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) AS e
+LEFT JOIN pg_catalog.pg_roles r ON r.oid = e.grantee
+WHERE c.oid = to_regclass(%(table)s) AND e.privilege_type = 'SELECT' AND e.grantee <> c.relowner
+ORDER BY 1;
+
+-- name: role
+SELECT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = %(role)s);
+
+-- name: known
+SELECT to_regclass('tenantry.ledgers') IS NOT NULL;
+
+-- name: states
+SELECT ledger, stale, stale_since, reason, generation, corrections, backfilled_at FROM tenantry.ledgers;
+
+-- name: hold
+-- For who finds differences: no other who finds or adds any goes on beside.
+SELECT generation, corrections FROM tenantry.ledgers WHERE ledger = %(ledger)s FOR UPDATE;
+
+-- name: share
+-- For who adds what was found: it was found under this generation.
+SELECT generation FROM tenantry.ledgers WHERE ledger = %(ledger)s AND corrections = generation FOR SHARE;
+
+-- name: found
+UPDATE tenantry.ledgers SET corrections = generation WHERE ledger = %(ledger)s;
+
+-- name: settled
+UPDATE tenantry.ledgers SET stale = false, stale_since = NULL, reason = NULL, corrections = NULL,
+  backfilled_at = pg_catalog.clock_timestamp()
+WHERE ledger = %(ledger)s;

@@ -1,0 +1,80 @@
+"""A ledger, resolved against the catalog: the key of its balances, and who may see them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tenantry.model.name import Name, shortened
+
+WORKSHOP = "tenantry"
+MEASURES = ("quantity", "total_in", "total_out", "movements")
+"""What is added up for each key: the sum, what came in, what went out, and the number of movements."""
+READ = (*MEASURES, "last_movement", "version", "stale")
+"""The columns of what readers query, behind those of the key."""
+STORED = ("slot", *MEASURES, "last_movement", "version", "touched")
+"""The columns of the table behind it, behind those of the key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyColumn:
+    """A column of the key. `type` is the base type as SQL; `collation` (schema, name) where it is not the type's own;
+    `operator` (schema, name) is the equality of the type's default B-tree operator class."""
+
+    name: str
+    type: str
+    nullable: bool
+    operator: tuple[str, str]
+    collation: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantColumn:
+    """The column of the key by which a session's tenant is told. `setting` and `type` as in the policies; `mixed`: rows
+    without a tenant are everybody's; `quarantine`: (table, key column, slug column, slug) of the tenant that no
+    application may see."""
+
+    name: str
+    type: str
+    setting: str
+    mixed: bool = False
+    quarantine: tuple[Name, str, str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ledger:
+    """A ledger and its balances. `balance` is the view that readers query, `tree` all partitions of the table, and
+    `slots` the number of rows a key among which writers are spread; 0 where all share one."""
+
+    table: Name
+    balance: Name
+    key: tuple[KeyColumn, ...]
+    quantity: str
+    owner: str
+    tree: tuple[Name, ...] = ()
+    slots: int = 0
+    non_negative: bool = False
+    tenant: TenantColumn | None = None
+
+    @property
+    def storage(self) -> Name:
+        """The table of the balances, in schema tenantry; str(table) tells any two ledgers apart."""
+        return Name(WORKSHOP, shortened(f"balances {self.table}"))
+
+    @property
+    def corrections(self) -> Name:
+        """The table of differences that a backfill has found and not yet added; made by a backfill, and gone after."""
+        return Name(WORKSHOP, shortened(f"corrections {self.table}"))
+
+    def function(self, purpose: str) -> Name:
+        """A trigger function of ours."""
+        return Name(WORKSHOP, shortened(f"{purpose} {self.table}"))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the key's columns."""
+        return tuple(column.name for column in self.key)
+
+    @property
+    def relations(self) -> tuple[Name, ...]:
+        """The table and its partitions."""
+        return (self.table, *self.tree)

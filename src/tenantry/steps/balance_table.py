@@ -1,0 +1,137 @@
+"""The table behind the balances: a row for each key, or, with hot keys, for each key and slot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from psycopg import sql
+
+from tenantry.model.ledger import Ledger
+from tenantry.model.name import Name, shortened
+from tenantry.model.plan import Statement
+from tenantry.steps.catalog import WORKSHOP, body, raw
+from tenantry.steps.movement import unique_columns
+from tenantry.steps.step import Before, Step
+
+# Only columns that no index mentions ever change, and a fifth of each page is kept free, so updates are HOT.
+_TABLE = sql.SQL("""CREATE TABLE {table} (
+  {columns},
+  slot smallint NOT NULL,
+  quantity numeric NOT NULL DEFAULT 0,
+  total_in numeric NOT NULL DEFAULT 0,
+  total_out numeric NOT NULL DEFAULT 0,
+  movements bigint NOT NULL DEFAULT 0,
+  last_movement timestamptz,
+  version bigint NOT NULL DEFAULT 1,
+  touched xid8 NOT NULL DEFAULT pg_catalog.pg_current_xact_id()
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05)""")
+_STATE = sql.SQL("""CREATE TABLE IF NOT EXISTS tenantry.ledgers (
+  ledger text PRIMARY KEY,
+  stale boolean NOT NULL,
+  stale_since timestamptz,
+  reason text,
+  generation bigint NOT NULL,
+  corrections bigint,
+  backfilled_at timestamptz
+)""")
+_STALE = sql.SQL("""INSERT INTO tenantry.ledgers AS known (ledger, stale, stale_since, reason, generation)
+VALUES ({ledger}, true, pg_catalog.now(), {reason}, 1)
+ON CONFLICT (ledger) DO UPDATE SET stale = true, stale_since = coalesce(known.stale_since, excluded.stale_since),
+  reason = CASE WHEN known.stale THEN known.reason ELSE excluded.reason END,
+  generation = known.generation + 1, corrections = NULL""")
+# ALTER DEFAULT PRIVILEGES may have given the new table to somebody.
+_NOBODY = sql.SQL("""
+DECLARE
+  grantee text;
+BEGIN
+  FOR grantee IN SELECT DISTINCT CASE WHEN e.grantee = 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(r.rolname) END
+    FROM pg_catalog.pg_class c CROSS JOIN LATERAL pg_catalog.aclexplode(c.relacl) AS e
+    LEFT JOIN pg_catalog.pg_roles r ON r.oid = e.grantee
+    WHERE c.oid = {oid} AND e.grantee <> c.relowner
+  LOOP
+    EXECUTE {revoke} || grantee || ' CASCADE';
+  END LOOP;
+END
+""")
+_DEFINITION = sql.SQL(
+    "SELECT pg_catalog.string_agg(a.attname || ' ' || pg_catalog.format_type(a.atttypid, a.atttypmod), ', '"
+    " ORDER BY a.attnum) || ' ' || (SELECT pg_catalog.pg_get_indexdef(i.indexrelid) FROM pg_catalog.pg_index i"
+    " WHERE i.indexrelid = {index} AND i.indisvalid AND i.indisunique)"
+    " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid"
+    " WHERE c.oid = {table} AND a.attnum > 0 AND NOT a.attisdropped AND c.relrowsecurity"
+    " AND pg_catalog.pg_get_userbyid(c.relowner) = {owner}"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BalanceTable(Step):
+    """CREATE TABLE with one unique index, the ledger's owner's, under row security without a policy: whoever is granted
+    it by mistake still sees no row. Readers query the view."""
+
+    kind: Literal["balance_table"] = "balance_table"
+    ledger: Ledger
+
+    @property
+    def key(self) -> str:
+        return f"balance_table:{self.table}"
+
+    @property
+    def title(self) -> str:
+        return f"make the table of the balances, {self.ledger.storage}, one row a key"
+
+    @property
+    def index(self) -> Name:
+        return Name(WORKSHOP, shortened(f"key of {self.ledger.storage.name}"))
+
+    def definition(self) -> sql.Composable:
+        return _DEFINITION.format(
+            table=self.ledger.storage.oid, index=self.index.oid, owner=sql.Literal(self.ledger.owner)
+        )
+
+    def apply(self) -> tuple[Statement, ...]:
+        table, owner = self.ledger.storage.identifier, sql.Identifier(self.ledger.owner)
+        index = sql.SQL("CREATE UNIQUE INDEX IF NOT EXISTS {} ON {} ({})").format(
+            sql.Identifier(self.index.name), table, unique_columns(self.ledger)
+        )
+        revoke = sql.Literal(f"REVOKE ALL ON {table.as_string(None)} FROM ")
+        nobody = sql.SQL("DO {}").format(body(_NOBODY.format(oid=self.ledger.storage.oid, revoke=revoke)))
+        foreign = sql.SQL("SELECT current_user <> {}").format(sql.Literal(self.ledger.owner))
+        absent = sql.SQL("SELECT {} IS NULL").format(self.ledger.storage.oid)
+        use = sql.SQL("GRANT USAGE, CREATE ON SCHEMA {} TO {}").format(sql.Identifier(WORKSHOP), owner)
+        return (
+            Statement(sql=_STATE),
+            Statement(sql=use, when=foreign),
+            Statement(sql=sql.SQL("GRANT SELECT ON tenantry.ledgers TO {}").format(owner), when=foreign),
+            Statement(sql=stale(self.ledger, "not backfilled yet"), when=absent),
+            Statement(sql=_TABLE.format(table=table, columns=self._columns()), when=absent),
+            Statement(sql=index),
+            Statement(sql=sql.SQL("ALTER TABLE {} OWNER TO {}").format(table, owner), when=foreign),
+            Statement(sql=nobody),
+            Statement(sql=sql.SQL("ALTER TABLE {} ENABLE ROW LEVEL SECURITY").format(table)),
+        )
+
+    def _columns(self) -> sql.Composed:
+        return sql.SQL(",\n  ").join(
+            sql.SQL("{} {}{}{}").format(
+                sql.Identifier(column.name), raw(column.type),
+                sql.SQL(" COLLATE {}").format(sql.Identifier(*column.collation)) if column.collation else sql.SQL(""),
+                sql.SQL("" if column.nullable else " NOT NULL"),
+            )
+            for column in self.ledger.key
+        )  # fmt: skip
+
+    def revert(self, before: Before) -> tuple[Statement, ...]:
+        tables = (self.ledger.corrections, self.ledger.storage)
+        known = sql.SQL("SELECT pg_catalog.to_regclass('tenantry.ledgers') IS NOT NULL")
+        forget = sql.SQL("DELETE FROM tenantry.ledgers WHERE ledger = {}").format(sql.Literal(str(self.table)))
+        return (
+            *(Statement(sql=sql.SQL("DROP TABLE IF EXISTS {}").format(name.identifier)) for name in tables),
+            Statement(sql=forget, when=known),
+        )
+
+
+def stale(ledger: Ledger, reason: str) -> sql.Composed:
+    """Mark the balances as not to be believed until the next backfill. A new `generation` undoes whatever an older
+    backfill has found and not yet added."""
+    return _STALE.format(ledger=sql.Literal(str(ledger.table)), reason=sql.Literal(reason))

@@ -1,0 +1,158 @@
+"""What readers query: a view over the table of the balances, and who may."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal
+
+from psycopg import sql
+
+from tenantry.model.ledger import Ledger, TenantColumn
+from tenantry.model.plan import Lock, LockMode, Statement
+from tenantry.steps.catalog import exists, identifiers
+from tenantry.steps.context import context
+from tenantry.steps.row_security import LEGACY, OPERATOR
+from tenantry.steps.step import Before, Step
+
+# A tenant's branch and the others': apart, so that the tenant's own condition is an index condition. The one that does
+# not apply is a one-time filter. security_barrier: a reader's own cheap function sees no row of another tenant.
+_VIEW = sql.SQL("""CREATE OR REPLACE VIEW {view} WITH (security_barrier) AS
+SELECT {key}, sum(row.quantity) AS quantity, sum(row.total_in) AS total_in, sum(row.total_out) AS total_out,
+  sum(row.movements)::bigint AS movements, max(row.last_movement) AS last_movement,
+  sum(row.version)::bigint AS version,
+  coalesce((SELECT known.stale FROM tenantry.ledgers AS known WHERE known.ledger = {ledger}), true) AS stale
+FROM (
+  SELECT everybody.* FROM {storage} AS everybody WHERE (SELECT {free}){own}
+) AS row
+GROUP BY {key}
+HAVING sum(row.movements) <> 0""")
+# Whoever row security does not filter on the ledger, or whom a policy of ours shows all its rows, sees all balances.
+_FREE = sql.SQL(
+    "NOT pg_catalog.row_security_active({ledger}) OR EXISTS (SELECT FROM pg_catalog.pg_policy AS policy"
+    " CROSS JOIN LATERAL pg_catalog.unnest(policy.polroles) AS named(role)"
+    " WHERE policy.polrelid = {ledger} AND policy.polname IN ({names})"
+    " AND pg_catalog.pg_has_role(named.role, 'usage'))"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BalanceView(Step):
+    """CREATE VIEW: slots summed, keys without movements left out, a tenant's own rows only.
+
+    It runs with its owner's rights, since nobody else has any on the table, and asks for the reader's itself: who is
+    under row security on the ledger is so here. Before PostgreSQL 15 there is no security_invoker; this is one way for
+    all versions, and follows the ledger when it is isolated later.
+    """
+
+    kind: Literal["balance_view"] = "balance_view"
+    ledger: Ledger
+
+    @property
+    def key(self) -> str:
+        return f"balance_view:{self.table}"
+
+    @property
+    def title(self) -> str:
+        return f"make the view {self.ledger.balance}, which readers query"
+
+    def view(self) -> sql.Composed:
+        """The statement that makes it."""
+        ledger = self.ledger
+        names = sql.SQL(", ").join(map(sql.Literal, (OPERATOR, LEGACY)))
+        free = _FREE.format(ledger=ledger.table.regclass, names=names)
+        return _VIEW.format(
+            view=ledger.balance.identifier, storage=ledger.storage.identifier, free=free,
+            key=identifiers(ledger.columns, sql.SQL("row")), ledger=sql.Literal(str(ledger.table)),
+            own=sql.SQL("") if ledger.tenant is None else self._own(ledger.tenant, free),
+        )  # fmt: skip
+
+    def _own(self, tenant: TenantColumn, free: sql.Composed) -> sql.Composed:
+        column = sql.SQL("own.{}").format(sql.Identifier(tenant.name))
+        condition = sql.SQL("{} = {}").format(column, context(tenant.setting, tenant.type))
+        if tenant.mixed:
+            condition = sql.SQL("({} OR {} IS NULL)").format(condition, column)
+        if tenant.quarantine is not None:
+            table, key, slug, name = tenant.quarantine
+            condition = sql.SQL(
+                "{} AND {} IS DISTINCT FROM (SELECT aside.{} FROM {} AS aside WHERE aside.{} = {})"
+            ).format(condition, column, sql.Identifier(key), table.identifier, sql.Identifier(slug), sql.Literal(name))
+        return sql.SQL("\n  UNION ALL\n  SELECT own.* FROM {} AS own WHERE NOT (SELECT {}) AND {}").format(
+            self.ledger.storage.identifier, free, condition
+        )
+
+    @property
+    def comment(self) -> str:
+        """What recognises the view, as it is to be."""
+        digest = hashlib.sha256(self.view().as_string(None).encode()).hexdigest()[:12]
+        return f"Balances of {self.ledger.table}, kept in step by tenantry ({digest})"
+
+    def definition(self) -> sql.Composable:
+        return sql.SQL(
+            "SELECT pg_catalog.pg_get_viewdef(c.oid) FROM pg_catalog.pg_class c"
+            " WHERE c.oid = {} AND c.relkind = 'v' AND pg_catalog.pg_get_userbyid(c.relowner) = {}"
+            " AND c.reloptions @> '{{security_barrier=true}}'"
+            " AND pg_catalog.obj_description(c.oid, 'pg_class') = {}"
+        ).format(self.ledger.balance.oid, sql.Literal(self.ledger.owner), sql.Literal(self.comment))
+
+    def apply(self) -> tuple[Statement, ...]:
+        view = self.ledger.balance.identifier
+        foreign = sql.SQL("SELECT current_user <> {}").format(sql.Literal(self.ledger.owner))
+        comment = sql.SQL("COMMENT ON VIEW {} IS {}").format(view, sql.Literal(self.comment))
+        give = sql.SQL("ALTER VIEW {} OWNER TO {}").format(view, sql.Identifier(self.ledger.owner))
+        return (
+            Statement(sql=self.view()),
+            Statement(sql=give, when=foreign),
+            Statement(sql=comment),
+        )
+
+    def revert(self, before: Before) -> tuple[Statement, ...]:
+        view = self.ledger.balance
+        there = exists(
+            sql.SQL("SELECT FROM pg_catalog.pg_class c WHERE c.oid = {} AND c.relkind = 'v'").format(view.oid)
+        )
+        return (
+            Statement(
+                sql=sql.SQL("DROP VIEW IF EXISTS {}").format(view.identifier), when=there,
+                locks=(Lock(view, LockMode.ACCESS_EXCLUSIVE),),
+            ),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BalanceReaders(Step):
+    """GRANT SELECT on the view to those who may read the ledger."""
+
+    kind: Literal["balance_readers"] = "balance_readers"
+    ledger: Ledger
+    roles: tuple[str, ...]
+    """PUBLIC is an empty name."""
+
+    @property
+    def key(self) -> str:
+        return f"balance_readers:{self.table}"
+
+    @property
+    def title(self) -> str:
+        return f"let those read it who may read the ledger: {', '.join(role or 'PUBLIC' for role in self.roles)}"
+
+    def definition(self) -> sql.Composable:
+        return sql.SQL(
+            "SELECT 'readers' FROM pg_catalog.pg_class c WHERE c.oid = {} AND NOT EXISTS ("
+            "SELECT FROM pg_catalog.unnest({}::text[]) AS wanted(role) WHERE NOT EXISTS ("
+            "SELECT FROM pg_catalog.aclexplode(c.relacl) AS e WHERE e.privilege_type = 'SELECT' AND e.grantee ="
+            " coalesce((SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = wanted.role), 0::oid)))"
+        ).format(self.ledger.balance.oid, sql.Literal(list(self.roles)))
+
+    def apply(self) -> tuple[Statement, ...]:
+        return tuple(
+            Statement(
+                sql=sql.SQL("GRANT SELECT ON {} TO {}").format(
+                    self.ledger.balance.identifier, sql.Identifier(role) if role else sql.SQL("PUBLIC")
+                )
+            )
+            for role in self.roles
+        )
+
+    def revert(self, before: Before) -> tuple[Statement, ...]:
+        return ()

@@ -1,0 +1,94 @@
+"""Movements added to balances: the SQL that all triggers and corrections share.
+
+A movement is a row with the key's columns and the four measures; taking one back is the same row with its signs
+turned. Movements commute, so whoever adds one needs to know nothing of the others.
+"""
+
+from __future__ import annotations
+
+from psycopg import sql
+
+from tenantry.model.ledger import MEASURES, KeyColumn, Ledger
+from tenantry.steps.catalog import identifiers, raw
+
+_UPSERT = sql.SQL("""INSERT INTO {storage} AS balance ({columns}, slot, {measures}, last_movement)
+{rows}
+ON CONFLICT ({conflict}) DO UPDATE SET {sums},
+  last_movement = greatest(balance.last_movement, excluded.last_movement),
+  version = balance.version + 1, touched = excluded.touched""")
+_NETTED = sql.SQL(
+    "SELECT {columns}, {sums} FROM ({movements}) AS moved GROUP BY {columns}"
+    " HAVING sum(quantity) <> 0 OR sum(total_in) <> 0 OR sum(total_out) <> 0 OR sum(movements) <> 0"
+)
+
+
+def indexed(column: KeyColumn) -> sql.Composable:
+    """A key column as the unique index has it. In arrays NULLs are equal, whatever the type: one index for all
+    versions, with no sentinel that a value could meet (UNIQUE NULLS NOT DISTINCT is of PostgreSQL 15)."""
+    name = sql.Identifier(column.name)
+    return sql.SQL("(ARRAY[{}])").format(name) if column.nullable else name
+
+
+def unique_columns(ledger: Ledger) -> sql.Composed:
+    """The columns of the unique index: those that are never NULL first, since readers can find by them."""
+    ordered = sorted(ledger.key, key=lambda column: column.nullable)
+    return sql.SQL(", ").join([*(indexed(column) for column in ordered), sql.SQL("slot")])
+
+
+def measures(quantity: sql.Composable, *, back: bool = False) -> sql.Composed:
+    """The four measures of one movement; with `back`, of taking it back. A movement without a quantity counts as one
+    of zero."""
+    amount = sql.SQL("coalesce({}::numeric, 0)").format(quantity)
+    sign = sql.SQL("-" if back else "")
+    return sql.SQL(
+        "{sign}{amount} AS quantity, {sign}greatest({amount}, 0) AS total_in,"
+        " {sign}greatest(-{amount}, 0) AS total_out, {sign}1 AS movements"
+    ).format(sign=sign, amount=amount)
+
+
+def movements(ledger: Ledger, relation: sql.Composable, *, back: bool = False) -> sql.Composed:
+    """The rows of the ledger, or of a transition table, as movements."""
+    return sql.SQL("SELECT {}, {} FROM {} AS entry").format(
+        identifiers(ledger.columns, sql.SQL("entry")),
+        measures(sql.SQL("entry.{}").format(sql.Identifier(ledger.quantity)), back=back), relation,
+    )  # fmt: skip
+
+
+def movement(ledger: Ledger, record: str, *, back: bool = False) -> sql.Composed:
+    """NEW or OLD of a row trigger as one movement."""
+    row = raw(record)
+    key = sql.SQL(", ").join(sql.SQL("{}.{}").format(row, sql.Identifier(name)) for name in ledger.columns)
+    quantity = sql.SQL("{}.{}").format(row, sql.Identifier(ledger.quantity))
+    return sql.SQL("SELECT {}, {}").format(key, measures(quantity, back=back))
+
+
+def netted(ledger: Ledger, rows: sql.Composable) -> sql.Composed:
+    """Movements summed for each key, without those keys for which nothing changes. GROUP BY takes NULLs as equal."""
+    sums = sql.SQL(", ").join(raw(f"sum(moved.{name}) AS {name}") for name in MEASURES)
+    return _NETTED.format(columns=identifiers(ledger.columns), sums=sums, movements=rows)
+
+
+def add(ledger: Ledger, sums: sql.Composable, slot: sql.Composable, *, moved: str = "pg_catalog.now()") -> sql.Composed:
+    """INSERT … ON CONFLICT of netted movements. In the order of the key, so that two statements that move the same
+    keys wait for each other and never in a circle. `moved` is the time of the last movement as SQL: a correction is
+    none, and leaves it as it is."""
+    columns = identifiers(ledger.columns)
+    rows = sql.SQL("SELECT {columns}, {slot}, {measures}, {moved} FROM ({sums}) AS netted ORDER BY {columns}").format(
+        columns=columns, slot=slot, measures=raw(", ".join(MEASURES)), sums=sums, moved=raw(moved)
+    )
+    return _UPSERT.format(
+        storage=ledger.storage.identifier, columns=columns, measures=raw(", ".join(MEASURES)), rows=rows,
+        conflict=unique_columns(ledger), sums=raw(", ".join(f"{n} = balance.{n} + excluded.{n}" for n in MEASURES)),
+    )  # fmt: skip
+
+
+def correct(ledger: Ledger, sums: sql.Composable) -> sql.Composed:
+    """Add differences, in the slot that no writer has where writers are spread."""
+    return add(ledger, sums, sql.SQL("0"), moved="NULL::timestamptz")
+
+
+def writer_slot(ledger: Ledger) -> sql.Composable:
+    """The slot that a session writes to: slot 0 belongs to corrections where writers are spread."""
+    if ledger.slots == 0:
+        return sql.SQL("0")
+    return sql.SQL("1 + pg_catalog.pg_backend_pid() % {}").format(sql.Literal(ledger.slots))
