@@ -165,16 +165,23 @@ class RulePart(Part):
 
 
 class LedgerPart(Part):
-    """[[ledger]]: a ledger and the balances that follow it."""
+    """[[ledger]]: a ledger and the balances that follow it; `hot_keys` is the number of slots among which the writers
+    of a key are spread, 0 for one row a key."""
 
     table: str
     balance: str
-    key: tuple[str, ...]
+    key: tuple[str, ...] = Field(min_length=1)
     quantity: str = "quantity"
-    threshold: float = 0.01
-    total_limit: float = 0.1
+    threshold: float = Field(default=0.01, ge=0)
+    total_limit: float = Field(default=0.1, ge=0)
     non_negative: bool = False
-    hot_keys: int = Field(default=0, ge=0)
+    hot_keys: int = Field(default=0, ge=0, le=1000)
+
+    @model_validator(mode="after")
+    def _exact(self) -> LedgerPart:
+        if self.non_negative and self.hot_keys:
+            raise ValueError("non_negative needs one row a key, so hot_keys has to be 0")
+        return self
 
 
 class Spec(Part):

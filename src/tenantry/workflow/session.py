@@ -19,7 +19,7 @@ from tenantry.planning import Plan, make_plan
 from tenantry.postgres.catalog import read_schema
 from tenantry.postgres.connect import Target, connect, read_server
 from tenantry.postgres.journal import Entry, Journal
-from tenantry.steps import GlobalUniqueDropped, NotNull, TenantColumn, TenantTableMade, from_json
+from tenantry.steps import BalanceView, GlobalUniqueDropped, NotNull, TenantColumn, TenantTableMade, from_json
 from tenantry.workflow.watcher import Watcher
 
 
@@ -59,6 +59,8 @@ def ours(entries: Mapping[str, Entry]) -> Ours:
         step = from_json(entry.value)
         if isinstance(step, TenantTableMade):
             created.add(step.table)
+        elif isinstance(step, BalanceView):
+            created.add(step.ledger.balance)
         elif isinstance(step, TenantColumn):
             columns[step.table] = step.column
             (kept if entry.state == "kept" else live).add(step.table)
