@@ -67,14 +67,17 @@ def _problem(ground: Ground, rule: RulePart, table: Name) -> psycopg.Error | str
         if found.generated or found.identity or name in known.primary_key:
             return f"its fix cannot set the column {name}, which is generated or part of the primary key"
         asked.append(
-            sql.SQL("SELECT CAST(({}) AS {}) FROM {} AS {}").format(expression, raw(found.type), table.identifier, ROW)
+            sql.SQL("SELECT CAST(({}) AS {}) FROM {} AS {} WHERE true").format(
+                expression, raw(found.type), table.identifier, ROW
+            )
         )
     try:
         with ground.connection.transaction():
             ground.connection.execute(search_path(ground.spec.schemas))
+            cursor = psycopg.RawCursor(ground.connection)
             for query in asked:
-                # Prepared, so that the server takes a single statement only.
-                ground.connection.execute(sql.SQL("EXPLAIN {}").format(query), prepare=True)
+                # With a parameter the server takes a single statement only.
+                cursor.execute(sql.SQL("EXPLAIN {} AND $1::boolean").format(query), [True])
     except psycopg.errors.OperationalError:
         raise
     except psycopg.Error as error:
@@ -90,7 +93,7 @@ def search_path(schemas: tuple[str, ...]) -> sql.Composed:
 
 def _question(rule: RulePart, table: Name) -> sql.Composed:
     if rule.query is not None:
-        return sql.SQL("SELECT FROM ({}) AS offender").format(said_by(rule.query))
+        return sql.SQL("SELECT FROM ({}) AS offender WHERE true").format(said_by(rule.query))
     return sql.SQL("SELECT FROM {} AS {} WHERE ({})").format(table.identifier, ROW, said_by(rule.violates or "false"))
 
 

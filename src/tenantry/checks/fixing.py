@@ -97,6 +97,8 @@ class Fixer:
 
     def problem(self, repair: Repair) -> str | None:
         """Why the repair is not safe: what an undo could not take back."""
+        if not repair.image.keys:
+            return "the table has no primary key by which a row could be put back"
         if self.carried(repair.image, repair.table, [name for name, _ in repair.values], THESE) is None:
             return "a foreign key would carry along rows of a table without a primary key"
         for name in () if self.force else dict.fromkeys((repair.table, *repair.relations)):
@@ -114,9 +116,9 @@ class Fixer:
         """What foreign keys carry along when `columns` of `rows` change; None where a table has no primary key."""
         found: list[tuple[Name, Carried]] = []
         for child, hop in FixJournal(self.connection).cascades(table, columns) if depth < DEEPEST else ():
-            below = image_of(self.ground.live, child)
-            if below is None:
+            if child not in self.ground.live.tables or not image_of(self.ground.live, child).keys:
                 return None
+            below = image_of(self.ground.live, child)
             one = Carried.by(hop, image.target, rows, below)
             pairs = zip(hop.columns, hop.parent_columns, strict=True)
             deeper = self.carried(

@@ -187,11 +187,9 @@ def unchanged_images() -> sql.Composed:
     return sql.SQL("DELETE FROM {} AS i WHERE i.fix = $1::bigint AND i.after IS NULL").format(ROWS.identifier)
 
 
-def image_of(schema: Schema, table: Name) -> Image | None:
-    """What is kept of a table's rows; None where it has no primary key by which they could be found again."""
-    known = schema.tables.get(table)
-    if known is None or not known.primary_key:
-        return None
+def image_of(schema: Schema, table: Name) -> Image:
+    """What is kept of the rows of a table that is there; without `keys` they could not be found again."""
+    known = schema.tables[table]
     types = {one.name: one.type for one in known.columns}
     return Image(
         target=plainly(table, schema), keys=known.primary_key, columns=tuple(types),
@@ -200,15 +198,13 @@ def image_of(schema: Schema, table: Name) -> Image | None:
 
 
 def rule_repair(ground: Ground, check: Check) -> Repair | None:
-    """The repair of a check that has a fix; None where its rows could not be put back."""
+    """The repair of a check that has a fix."""
     if check.fix is None or not isinstance(check.question, Rows):
         return None
-    image = image_of(ground.live, check.table)
-    if image is None:
-        return None
     return Repair(
-        name=check.name, table=check.table, image=image, values=check.fix.values, why=check.fix.why,
+        name=check.name, table=check.table, image=image_of(ground.live, check.table), values=check.fix.values,
         relations=tuple(part.name for part in leaves(ground.live, check.table)), violates=check.question.violates,
+        why=check.fix.why,
     )  # fmt: skip
 
 
@@ -228,9 +224,9 @@ def _owned_repairs(ground: Ground, owned: Owned) -> Iterator[Repair]:
     sources, slug = planning.sources(owned), planning.fallback(owned)
     own = column(owned.column)
     for unit in planning.units_of(owned):
-        image = image_of(ground.live, unit.name)
-        if image is None or not ground.has(unit.name, owned.column):
+        if not ground.has(unit.name, owned.column):
             continue
+        image = image_of(ground.live, unit.name)
         relations = tuple(part.name for part in leaves(ground.live, unit.name))
         if sources:
             value = derived(sources, ROW)

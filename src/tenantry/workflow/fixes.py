@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tenantry.checks.check import Check, Ground
-from tenantry.checks.fixing import Fixer, Repaired
+from tenantry.checks.fixing import ROWS, Fixer, Repaired
 from tenantry.checks.readers import Stop
 from tenantry.checks.repair import FROM_PATHS, Repair, rule_repair, tenant_repairs
-from tenantry.checks.undoing import SHOWN, Undoing
+from tenantry.checks.undoing import SHOWN, SIZE, Undoing
 from tenantry.errors import ExitStatus, Refused, UsageError, nearest
 from tenantry.model.finding import Family
 from tenantry.model.name import Name
@@ -34,9 +34,10 @@ TENANT_CHECKS = ("rows-without-tenant", "tenant-differs")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FixOptions:
     """`force` goes on where triggers of the user's would run; `lock_timeout` and `patience` in seconds: how long a lock
-    is waited for, and how long rows that others hold are come back for."""
+    is waited for, and how long rows that others hold are come back for. `rows` are corrected in one transaction."""
 
     force: bool = False
+    rows: int = ROWS
     lock_timeout: float | None = None
     patience: float = 20.0
 
@@ -110,6 +111,7 @@ def fix_issues(
         journal.begin_run(run, f"{command} --fix-issues")
         fixer = Fixer(
             ground=ground, connection=connection, run=run, force=fixing.force, patience=fixing.patience,
+            rows=fixing.rows,
             timeout=fixing.lock_timeout or spec.locks.timeout,
             tell=lambda table, rows: watcher.advanced(table, 0, rows),
         )  # fmt: skip
@@ -238,9 +240,10 @@ def list_fixes(target: Target) -> tuple[FixSummary, ...]:
 
 def undo_fixes(
     target: Target, undone: str, *, force: bool = False, dry_run: bool = False, watcher: Watcher | None = None,
-    lock_timeout: float = 2.0, patience: float = 600.0,
+    lock_timeout: float = 2.0, patience: float = 600.0, rows: int = SIZE,
 ) -> Undone:  # fmt: skip
-    """Put every value back that the run `undone` has fixed. Where it stopped half-way, the same call goes on.
+    """Put every value back that the run `undone` has fixed, `rows` in one transaction. Where it stopped half-way, the
+    same call goes on.
 
     Raises UsageError for a run that has fixed nothing, and Refused where somebody has changed rows since: then nothing
     is changed, unless `force` overwrites them.
@@ -255,13 +258,26 @@ def undo_fixes(
         with hold_run_lock(connection):
             journal = Journal(connection)
             undoing = _undoing(
-                target_run=undone, journal=journal, run=run, force=force, timeout=lock_timeout, patience=patience
+                target_run=undone,
+                journal=journal,
+                run=run,
+                force=force,
+                timeout=lock_timeout,
+                patience=patience,
+                size=rows,
             )
             return _undo(undoing, watcher, dry=False)
 
 
 def _undoing(
-    *, target_run: str, journal: Journal, run: str, force: bool, timeout: float = 2.0, patience: float = 600.0
+    *,
+    target_run: str,
+    journal: Journal,
+    run: str,
+    force: bool,
+    timeout: float = 2.0,
+    patience: float = 600.0,
+    size: int = SIZE,
 ) -> Undoing:
     fixes = FixJournal(journal.connection)
     known = [one.run for one in fixes.fixes()] if journal.installed else []
@@ -271,7 +287,13 @@ def _undoing(
             remedy="`tenantry fixes list` shows those that have.",
         )
     return Undoing(
-        connection=journal.connection, run=run, undone=target_run, force=force, timeout=timeout, patience=patience
+        connection=journal.connection,
+        run=run,
+        undone=target_run,
+        force=force,
+        timeout=timeout,
+        patience=patience,
+        size=size,
     )
 
 

@@ -135,7 +135,9 @@ class Enterprise:
 
     def _lot_rows(self) -> Iterator[Row]:
         for lot, (item, stock) in self._item_of_lot.items():
-            made = day(self._first[stock], self._rows) - timedelta(days=60 + pick(self._random, 40))
+            # In both places, of which `stock` is the second.
+            came = min(self._first[place] for place in (stock - 1, stock) if self._stocks[place][2] == lot)
+            made = day(came, self._rows) - timedelta(days=60 + pick(self._random, 40))
             expires = made + timedelta(days=90 + pick(self._random, 400))
             supplier = _SUPPLIERS[pick(self._random, len(_SUPPLIERS))]
             yield lot, item, f"{made:%y%j}-{lot}", supplier, made, expires
