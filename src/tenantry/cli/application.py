@@ -10,6 +10,7 @@ import typer
 
 from tenantry import __version__
 from tenantry.cli import (
+    backups,
     balances,
     demo,
     discover,
@@ -107,6 +108,14 @@ group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List what
 register(group, "list", fixes.list_, run, without=SPEC)
 register(group, "undo", fixes.undo, run, without=SPEC, reports=True)
 app.add_typer(group, name="fixes")
+group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make, verify, restore and watch backups.")
+register(group, "create", backups.create, run)
+register(group, "list", backups.list_, run, without=SPEC)
+register(group, "verify", backups.verify, run, without=SPEC)
+register(group, "restore", backups.restore, run, without=SPEC)
+register(group, "prune", backups.prune, run, without=SPEC)
+register(group, "monitor", backups.monitor, run, without=SPEC)
+app.add_typer(group, name="backups")
 register(app, "housekeeping", housekeeping.housekeeping, run, without=SPEC)
 
 

@@ -1,5 +1,7 @@
 """The commands as functions, for those who call them from Python."""
 
+from tenantry.workflow.backup_list import Listed, create_backup, list_backups, prune_backups, verify_backups
+from tenantry.workflow.backups import BackupOptions
 from tenantry.workflow.balances import (
     BalancesOptions,
     backfill_balances,
@@ -17,9 +19,11 @@ from tenantry.workflow.discover import Discovery, discover
 from tenantry.workflow.inspection import InspectionOptions, inspect
 from tenantry.workflow.logged import Logged
 from tenantry.workflow.migrate import MigrateOptions, migrate
+from tenantry.workflow.monitor import MonitorOptions, Watched, monitor
 from tenantry.workflow.plan import Outline, Planned, Preview, plan, preview, preview_rollback
 from tenantry.workflow.purge import Household, household, purge
 from tenantry.workflow.reported import Reported
+from tenantry.workflow.restore import Restoration, RestoreOptions, TableRestored, restore
 from tenantry.workflow.rollback import RollbackOptions, rollback
 from tenantry.workflow.sample import sample
 from tenantry.workflow.status import status
@@ -29,28 +33,36 @@ from tenantry.workflow.validate import validate
 from tenantry.workflow.watcher import Nobody, Several, Watcher
 
 __all__ = [
+    "BackupOptions",
     "BalancesOptions",
     "Claim",
     "Demonstration",
     "Discovery",
     "Household",
     "InspectionOptions",
+    "Listed",
     "Logged",
     "MigrateOptions",
+    "MonitorOptions",
     "Nobody",
     "Outline",
     "Planned",
     "Preview",
     "Reported",
+    "Restoration",
+    "RestoreOptions",
     "RollbackOptions",
     "Several",
+    "TableRestored",
     "Tenant",
     "TenantChange",
     "Termination",
+    "Watched",
     "Watcher",
     "add_tenant",
     "backfill_balances",
     "compact_balances",
+    "create_backup",
     "demo",
     "discover",
     "empty_ledger",
@@ -58,20 +70,25 @@ __all__ = [
     "household",
     "inspect",
     "install_balances",
+    "list_backups",
     "list_tenants",
     "migrate",
+    "monitor",
     "plan",
     "preview",
     "preview_empty",
     "preview_install",
     "preview_remove",
     "preview_rollback",
+    "prune_backups",
     "purge",
     "remove_balances",
     "rename_tenant",
+    "restore",
     "rollback",
     "sample",
     "status",
     "validate",
     "validate_balances",
+    "verify_backups",
 ]  # fmt: skip

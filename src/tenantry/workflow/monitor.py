@@ -1,0 +1,73 @@
+"""monitor: whether there are backups, young, large, verified, and with room for more."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tenantry.backups.monitor import Limits, dumps_in, watch_folder, watch_own, watch_snapshot
+from tenantry.execution.preflight.space import free_bytes
+from tenantry.model.finding import Finding
+from tenantry.postgres.backups import Backups
+from tenantry.postgres.connect import Target
+from tenantry.postgres.journal import Journal
+from tenantry.postgres.locks import run_lock_held
+from tenantry.postgres.preflight import read_room
+from tenantry.workflow.session import opened
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonitorOptions:
+    """`dump_folders` hold dumps made elsewhere, each a file or a folder; `last_snapshot` is when the provider made its
+    last one; `free_space` in bytes, where the server's disk cannot be seen."""
+
+    limits: Limits = field(default_factory=Limits)
+    dump_folders: tuple[Path, ...] = ()
+    last_snapshot: datetime | None = None
+    free_space: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """What the monitor saw at `at`. `newest` names the newest backup of ours, `bytes` its size."""
+
+    at: datetime
+    findings: tuple[Finding, ...]
+    backups: int
+    newest: str | None = None
+    newest_at: datetime | None = None
+    bytes: int = 0
+    free: int | None = None
+
+
+def monitor(target: Target, options: MonitorOptions, *, now: datetime | None = None) -> Watched:
+    """Look at our backups and at those made elsewhere. Changes nothing."""
+    now = now or datetime.now(UTC)
+    with opened(target, purpose="monitor") as connection:
+        Journal(connection).installed  # noqa: B018 - refuses where the journal may not be read
+        running = run_lock_held(connection)
+        backups = Backups(connection).all()
+        free = options.free_space
+        if free is None:
+            free = free_bytes(read_room(connection), connection.info.host)
+    found = [
+        *watch_own(backups, running=running, free=free, now=now, limits=options.limits),
+        *_elsewhere(options.dump_folders, now, options.limits),
+    ]
+    if options.last_snapshot is not None:
+        found += watch_snapshot(options.last_snapshot, now=now, limits=options.limits)
+    newest = next((backup for backup in backups if backup.whole), None)
+    return Watched(
+        at=now, findings=tuple(found), backups=sum(backup.finished_at is not None for backup in backups), free=free,
+        newest=newest.id if newest else None, newest_at=newest.started_at if newest else None,
+        bytes=newest.bytes if newest else 0,
+    )  # fmt: skip
+
+
+def _elsewhere(folders: Sequence[Path], now: datetime, limits: Limits) -> Iterator[Finding]:
+    for folder in folders:
+        free = shutil.disk_usage(folder).free if folder.is_dir() else None
+        yield from watch_folder(folder, free=free, now=now, limits=limits, seen=dumps_in(folder, now))
