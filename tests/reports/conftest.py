@@ -1,0 +1,5 @@
+"""A small estoque database that the real command migrates."""
+
+from cli.conftest import estoque, shop
+
+__all__ = ["estoque", "shop"]

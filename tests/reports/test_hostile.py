@@ -1,0 +1,173 @@
+"""Values that somebody has prepared come out inert: in JSON, CSV, HTML, and on the terminal."""
+
+from __future__ import annotations
+
+import json
+import re
+import tracemalloc
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from conftest import Command
+from reports.reporting import HOSTILE, finding, only_report, read_report, read_table, reported
+from servers import Database
+from tenantry.errors import ExitStatus, Failed
+from tenantry.model.distribution import Distribution
+from tenantry.model.finding import Severity
+from tenantry.model.name import Name
+
+LONG = "=" + "é" * 1_000_000
+
+
+class Page(HTMLParser):
+    """The elements and the text of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: set[str] = set()
+        self.addresses: set[str] = set()
+        self.handlers: set[str] = set()
+        self.text = self.policy = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.add(tag)
+        self.addresses |= {value or "" for name, value in attrs if name in ("src", "href", "action", "xlink:href")}
+        if ("http-equiv", "Content-Security-Policy") in attrs:
+            self.policy = dict(attrs)["content"] or ""
+        self.handlers |= {name for name, _ in attrs if name.startswith("on")}
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture
+def hostile(tmp_path: Path) -> Path:
+    """The JSON report of a run that found each hostile value, in every place that a report has for one."""
+    report = reported(tmp_path, export=True, options={"table": [*HOSTILE.values()]})
+    for value in (*HOSTILE.values(), LONG):
+        name = Name("public", value[:60])
+        report.looking(value)
+        report.found(finding(message=value, remedy=value, table=name, samples=({value: value, "null": None},)))
+        report.distributed(Distribution(table=name, rows=3, without_tenant=1, tenants=1, largest=((value, 2),)))
+    report.end(ExitStatus.FAILED, Failed(HOSTILE["html"], remedy=HOSTILE["ansi"], details=[*HOSTILE.values(), LONG]))
+    assert report.path is not None
+    return report.path
+
+
+def test_json(hostile: Path) -> None:
+    """Values come back as they were, the long one shortened; no raw control character is in the file."""
+    report = read_report(hostile)
+    assert [one["message"] for one in report["findings"][:-1]] == list(HOSTILE.values())
+    assert report["findings"][-1]["message"].endswith("(1,000,001 characters)")
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e\u2028]", hostile.read_text())
+    assert hostile.stat().st_size < 200_000
+
+
+def test_csv(hostile: Path) -> None:
+    """No cell is a formula or has a control character, and each finding is one row."""
+    rows = read_table(hostile.with_suffix(".csv"))
+    assert len(rows) == len(HOSTILE) + 1
+    for value in (value for row in rows for value in row.values()):
+        assert value[:1] not in tuple("=+-@\t\r"), value[:20]
+        assert not re.search("[\x00-\x1f\x7f-\x9f]", value), value[:20]
+    assert rows[0]["message"] == "'" + HOSTILE["formula"]
+
+
+def test_html(hostile: Path) -> None:
+    """Nothing of it is markup, and the page asks nobody for anything."""
+    text = hostile.with_suffix(".html").read_text()
+    page = Page(text)
+    assert not page.elements & {"script", "img", "iframe", "object", "embed", "form", "base"}
+    assert page.addresses == {"data:,"}
+    assert not page.handlers
+    assert HOSTILE["html"] in page.text
+    assert HOSTILE["template"] in page.text
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", text)
+    assert page.policy.startswith("default-src 'none'; style-src 'sha256-")
+    assert text.count("<svg ") == 2
+
+
+SCHEMA = """
+CREATE TABLE tenants (id integer PRIMARY KEY, slug text NOT NULL);
+CREATE TABLE parts (code text, made timestamp, weight numeric, tenant_id integer REFERENCES tenants,
+                    PRIMARY KEY (code, made, weight));
+INSERT INTO tenants VALUES (1, E'<b>\\x1b[31m=1+1');
+"""
+SPEC = """
+version = 1
+[tenant]
+table = "tenants"
+[[table]]
+name = "parts"
+paths = [["tenant_id"]]
+"""
+
+
+def test_rows_of_a_database(tenantry: Command, database: Database) -> None:
+    """Rows without a tenant whose keys are hostile: validate names them, on the terminal, too, and harms nobody."""
+    database.execute(SCHEMA)
+    with database.connect() as connection:
+        rows = [(value[:1000], "infinity", "NaN") for value in HOSTILE.values()] + [("old", "0044-03-15 BC", "1")]
+        for row in rows:
+            connection.execute("INSERT INTO parts VALUES (%s, %s::timestamp, %s::numeric, NULL)", row)
+        connection.execute("INSERT INTO parts SELECT 'ok' || n, now(), n, 1 FROM generate_series(1, 20) n")
+    (tenantry.folder / "tenantry.toml").write_text(SPEC)
+    outcome = tenantry("validate", "--export-report", "--detailed")
+    assert outcome.status == 1, outcome.stderr
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", outcome.stdout + outcome.stderr)
+    report = only_report(tenantry.folder, "validation")
+    by_name = {one["name"]: one for one in report["findings"]}
+    assert "rows-without-tenant" in by_name, outcome.stdout
+    found = by_name["rows-without-tenant"]
+    assert found["count"] == len(rows)
+    assert {sample["code"] for sample in found["samples"]} == {row[0] for row in rows}
+    assert {"infinity", "NaN"} <= {str(value) for sample in found["samples"] for value in sample.values()}
+    document = tenantry("validate", "--json")
+    assert json.loads(document.stdout)["exit_status"] == 1
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", document.stdout)
+    (page,) = tenantry.folder.glob("reports/*.html")
+    assert not Page(page.read_text()).elements & {"script", "img"}
+
+
+def test_ten_thousand_findings(tmp_path: Path) -> None:
+    """Counts are exact, lists and samples bounded, and the memory with them; the worst are the ones that are kept."""
+    report = reported(tmp_path, export=True)
+    sample = {"text": "x" * 10_000}
+    tracemalloc.start()
+    for number in range(10_000):
+        severity = Severity.ERROR if number % 100 == 99 else Severity.WARNING
+        report.found(finding(severity=severity, message=f"Finding {number}", samples=(sample,) * 100, count=10**12))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 60_000_000
+    report.end(ExitStatus.FINDINGS)
+    assert report.path is not None
+    read = read_report(report.path)
+    assert read["findings_counted"] == {"error": 100, "warning": 9_900, "info": 0}
+    assert len(read["findings"]) + read["findings_left_out"] == 10_000
+    assert [one["severity"] for one in read["findings"][:101]] == ["error"] * 100 + ["warning"]
+    assert {len(one["samples"]) for one in read["findings"]} == {20}
+    assert all(one["count"] == 10**12 for one in read["findings"])
+    assert "9,700 more" in report.path.with_suffix(".html").read_text()
+
+
+def test_samples_that_were_asked_for(tmp_path: Path) -> None:
+    """--samples says how many."""
+    report = reported(tmp_path, options={"samples": 50})
+    report.found(finding(samples=({"a": 1},) * 100))
+    report.end(ExitStatus.FINDINGS)
+    assert report.path is not None
+    assert len(read_report(report.path)["findings"][0]["samples"]) == 50
+
+
+def test_terminals_of_other_commands(shop: Command, estoque: Database, command: Callable[[str], Command]) -> None:
+    """A name in an error, from a database that is not ours."""
+    estoque.execute('CREATE TABLE "a\x1b[2Jb" (id integer PRIMARY KEY)')
+    outcome = shop("migrate")
+    assert outcome.status == 4
+    assert "\x1b" not in outcome.stdout + outcome.stderr
+    assert "a␛[2Jb" in outcome.stderr
