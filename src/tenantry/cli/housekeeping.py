@@ -35,6 +35,8 @@ def housekeeping(
     terminal.answer(held=held, purged=purge and not dry_run, statements=statements)
     if purge and not dry_run:
         terminal.show("The schema tenantry is gone." if not held.steps else "The journal is gone; the migration stays.")
+        for folder in held.dumps:
+            terminal.show(f"A dump stays in {folder}.")
         return ExitStatus.DONE
     terminal.show(_holdings(held))
     for statement in statements:
@@ -47,4 +49,6 @@ def _holdings(held: Household) -> str:
         return "tenantry keeps nothing in this database."
     size = f"{held.bytes / (1 << 20):.1f} MB"
     used = f"{len(held.used)} functions in use"
-    return f"The schema tenantry: {held.steps} steps in force, {held.runs} runs, {size}, {used}."
+    return (
+        f"The schema tenantry: {held.steps} steps in force, {held.runs} runs, {held.backups} backups, {size}, {used}."
+    )

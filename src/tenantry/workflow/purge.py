@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg import sql
 
 from tenantry.errors import Refused
+from tenantry.model.name import Name
+from tenantry.postgres.backups import Backups
 from tenantry.postgres.connect import Target
 from tenantry.postgres.journal import Journal
 from tenantry.postgres.locks import hold_run_lock
@@ -21,12 +24,15 @@ _QUERIES = read_queries(Path(__file__).with_name("sql") / "purge.sql")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Household:
     """What the schema tenantry holds. `steps` are those of ours that are in force or kept; `used` names functions
-    and tables there that the database's own tables need; `bytes` is the size of its tables."""
+    and tables there that the database's own tables need; `bytes` is the size of its tables, `backups` the number of
+    backups, of which `dumps` are folders that stay where they are."""
 
     installed: bool
     steps: int = 0
     runs: int = 0
     bytes: int = 0
+    backups: int = 0
+    dumps: tuple[Path, ...] = ()
     used: tuple[str, ...] = ()
 
 
@@ -49,18 +55,24 @@ def purge(target: Target, *, force: bool = False, dry_run: bool = False) -> tupl
                 f"The journal is what a rollback needs: {held.steps} steps of tenantry are in force",
                 remedy="Run `tenantry rollback --confirm` first; --force gives up ever rolling back.",
             )
-        statements = _statements(held)
+        statements = _statements(connection, held)
         if not dry_run:
             with connection.transaction():
                 for statement in statements:
                     connection.execute(statement)
-        return held, tuple(statement.decode() for statement in statements)
+        return held, tuple(statement.as_string(None) for statement in statements)
 
 
-def _statements(held: Household) -> tuple[bytes, ...]:
+def _statements(connection: psycopg.Connection[Any], held: Household) -> tuple[sql.Composed, ...]:
     if not held.installed:
         return ()
-    return (_QUERIES["drop_journal"],) if held.steps or held.used else (_QUERIES["drop_schema"],)
+    if not (held.steps or held.used):
+        return (sql.Composed([sql.SQL(_QUERIES["drop_schema"].decode())]),)
+    copies = [
+        Name("tenantry", copy.copy) for backup in Backups(connection).all() for copy in backup.tables if copy.copy
+    ]
+    dropped = [sql.SQL("DROP TABLE IF EXISTS {}").format(name.identifier) for name in copies]
+    return (*dropped, sql.Composed([sql.SQL(_QUERIES["drop_journal"].decode())]))
 
 
 def _read(connection: psycopg.Connection[Any]) -> Household:
@@ -70,4 +82,8 @@ def _read(connection: psycopg.Connection[Any]) -> Household:
     row = connection.execute(_QUERIES["holdings"]).fetchone()
     assert row is not None
     used = tuple(name for (name,) in connection.execute(_QUERIES["used"]))
-    return Household(installed=True, steps=row[0], runs=row[1], bytes=row[2], used=used)
+    backups = Backups(connection).all()
+    return Household(
+        installed=True, steps=row[0], runs=row[1], bytes=row[2], used=used, backups=len(backups),
+        dumps=tuple(backup.folder for backup in backups if backup.folder is not None),
+    )  # fmt: skip
