@@ -102,7 +102,7 @@ if CHROMIUM:
         # A font may have one sign for f and i.
         text = " ".join(unicodedata.normalize("NFKC", sheets).split())
         order = ["Done, and findings remain", "1 error and 1 warning", "Timeline", "The steps that took longest",
-                 "Rows by tenant", "Locks and waits", "Findings", "What to do next"]  # fmt: skip
+                 "Rows by tenant", "Locks and waits", "Findings ERROR", "What to do next"]  # fmt: skip
         places = [text.find(words) for words in order]
         assert -1 not in places, text
         assert places == sorted(places)

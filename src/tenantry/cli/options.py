@@ -17,6 +17,7 @@ from tenantry.model.spec import Spec
 from tenantry.presets import PRESETS, spec_path
 
 PANEL = "Everywhere"
+REPORTS_PANEL = "Reports"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,14 +87,14 @@ LogDir = Annotated[
 ReportDir = Annotated[
     Path | None,
     typer.Option(
-        "--report-dir", metavar="FOLDER", rich_help_panel=PANEL, show_default=False,
-        help="Where the report of each run is written, as JSON; ./reports unless given.",
+        "--report-dir", metavar="FOLDER", rich_help_panel=REPORTS_PANEL, show_default=False,
+        help="Where the report of the run is written, as JSON, by commands that leave one; ./reports unless given.",
     ),
 ]  # fmt: skip
 ExportReport = Annotated[
     bool | None,
     typer.Option(
-        "--export-report", rich_help_panel=PANEL,
+        "--export-report", rich_help_panel=REPORTS_PANEL,
         help="Beside the JSON report its findings as CSV, and all of it as an HTML page that needs no network.",
     ),
 ]  # fmt: skip

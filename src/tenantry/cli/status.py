@@ -14,11 +14,12 @@ from rich.text import Text
 
 from tenantry.cli.frame import target
 from tenantry.cli.progress import doing, duration
+from tenantry.cli.runs import run_lines
 from tenantry.cli.stuck import stuck_lines, terminate
 from tenantry.cli.terminal import Terminal
 from tenantry.errors import ExitStatus, UsageError
 from tenantry.model.name import quoted
-from tenantry.model.run import RunSummary, Status, TableStatus, Word
+from tenantry.model.run import Status, TableStatus, Word
 from tenantry.reports.document import plain
 from tenantry.workflow import status as run_status
 
@@ -95,7 +96,7 @@ def shown(status: Status, terminal: Terminal) -> RenderableType:
     lines = [*_activity(status)]
     lines += stuck_lines(status.stuck)
     lines += [Text(f"altered  {key}: somebody has changed or dropped it since", style="red") for key in status.altered]
-    lines += [_run(run) for run in status.runs]
+    lines += [line for run in status.runs for line in run_lines(run)]
     for line in lines:
         line.no_wrap, line.overflow = True, "ellipsis"
     heading = Text.assemble(
@@ -158,11 +159,3 @@ def _filled(one: TableStatus) -> str:
 def _pair(pair: tuple[int, int]) -> str:
     done, whole = pair
     return "–" if whole == 0 else ("yes" if done == whole else f"{done}/{whole}")
-
-
-def _run(run: RunSummary) -> Text:
-    if run.exit_status is None:
-        end, style = "not finished", "yellow"
-    else:
-        end, style = f"exit {run.exit_status}: {run.outcome}", "dim" if run.exit_status == 0 else "yellow"
-    return Text(f"{run.started_at:%Y-%m-%d %H:%M:%S}  {run.id}  {run.command}  {end}", style=style)

@@ -125,8 +125,21 @@ class Stuck:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunBefore:
+    """The run of the same command before another one, if both came to their end."""
+
+    id: str
+    seconds: float
+    steps: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
-    """A run as the journal has it. `exit_status` is None while it goes on, or where it was killed."""
+    """A run as the journal has it. `exit_status` and `seconds` are None while it goes on, or where it was killed.
+
+    `steps` were applied or reverted, `rows` filled; `longest_lock` is the longest wait for a lock, in seconds. `before`
+    is the run of the same command that it can be compared with.
+    """
 
     id: str
     command: str
@@ -135,6 +148,12 @@ class RunSummary:
     finished_at: datetime | None
     exit_status: int | None
     outcome: str | None
+    seconds: float | None = None
+    steps: int = 0
+    rows: int = 0
+    longest_lock: float = 0.0
+    retries: int = 0
+    before: RunBefore | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

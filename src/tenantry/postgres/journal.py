@@ -40,7 +40,9 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
-    """A run that changes or changed the database."""
+    """A run that changes, changed or checked the database. `seconds` are None while it goes on; `waited` is the longest
+    wait for a lock, in milliseconds. `previous` is the run of the same command before it, where both came to their end,
+    and took `previous_seconds` for `previous_steps`."""
 
     id: str
     command: str
@@ -49,6 +51,14 @@ class RunRecord:
     finished_at: datetime | None
     exit_status: int | None
     outcome: str | None
+    seconds: float | None
+    steps: int
+    rows: int
+    waited: float
+    retries: int
+    previous: str | None
+    previous_seconds: float | None
+    previous_steps: int
 
 
 class Journal:

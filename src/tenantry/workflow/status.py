@@ -12,7 +12,7 @@ from tenantry.execution.survey import altered, in_force
 from tenantry.model.name import Name
 from tenantry.model.ownership import Owned
 from tenantry.model.plan import Phase
-from tenantry.model.run import RunSummary, Status, TableStatus, Word
+from tenantry.model.run import RunBefore, RunSummary, Status, TableStatus, Word
 from tenantry.model.spec import Spec
 from tenantry.postgres.activity import activities
 from tenantry.postgres.connect import Target
@@ -175,5 +175,8 @@ def _progress(session: Session) -> dict[Name, float]:
 def _summary(record: RunRecord) -> RunSummary:
     return RunSummary(
         id=record.id, command=record.command, username=record.username, started_at=record.started_at,
-        finished_at=record.finished_at, exit_status=record.exit_status, outcome=record.outcome,
+        finished_at=record.finished_at, exit_status=record.exit_status, outcome=record.outcome, seconds=record.seconds,
+        steps=record.steps, rows=record.rows, longest_lock=record.waited / 1000, retries=record.retries,
+        before=None if record.previous is None or record.previous_seconds is None
+        else RunBefore(id=record.previous, seconds=record.previous_seconds, steps=record.previous_steps),
     )  # fmt: skip

@@ -118,7 +118,25 @@ UPDATE tenantry.runs SET finished_at = clock_timestamp(), exit_status = %(exit_s
 WHERE id = %(id)s;
 
 -- name: runs
-SELECT id, command, username, started_at, finished_at, exit_status, outcome FROM tenantry.runs ORDER BY started_at DESC LIMIT %(limit)s;
+-- The last runs, each with what its steps took, and with the one of the same command before it that came to its end.
+WITH latest AS (SELECT * FROM tenantry.runs ORDER BY started_at DESC LIMIT %(limit)s)
+SELECT r.id, r.command, r.username, r.started_at, r.finished_at, r.exit_status, r.outcome,
+       extract(epoch FROM r.finished_at - r.started_at)::float8 AS seconds,
+       own.steps, own.rows, own.waited, own.retries,
+       p.id AS previous, extract(epoch FROM p.finished_at - p.started_at)::float8 AS previous_seconds,
+       (SELECT count(*) FROM tenantry.events e WHERE e.run = p.id AND e.action <> 'failed') AS previous_steps
+FROM latest r
+CROSS JOIN LATERAL (
+  SELECT count(*) FILTER (WHERE e.action <> 'failed') AS steps, coalesce(sum(e.rows), 0)::bigint AS rows,
+         coalesce(max(e.waited), 0) AS waited, coalesce(sum(e.tries - 1), 0)::bigint AS retries
+  FROM tenantry.events e WHERE e.run = r.id
+) AS own
+LEFT JOIN LATERAL (
+  SELECT b.id, b.started_at, b.finished_at FROM tenantry.runs b
+  WHERE b.command = r.command AND b.started_at < r.started_at AND b.exit_status IN (0, 1) AND r.exit_status IN (0, 1)
+  ORDER BY b.started_at DESC LIMIT 1
+) AS p ON true
+ORDER BY r.started_at DESC;
 
 -- name: purge
 DROP SCHEMA IF EXISTS tenantry CASCADE;

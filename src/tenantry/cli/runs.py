@@ -1,0 +1,48 @@
+"""The last runs, and how long each took beside the one before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.text import Text
+
+from tenantry.cli.progress import duration
+from tenantry.model.run import RunBefore, RunSummary
+
+ALIKE = 0.05
+"""Two times that differ by less than this share of the earlier one are the same."""
+
+
+def run_lines(run: RunSummary) -> Iterator[Text]:
+    """How it ended; below it, what it took, and whether that was more or less than the time before."""
+    if run.exit_status is None:
+        end, style = "not finished", "yellow"
+    else:
+        end, style = f"exit {run.exit_status}: {run.outcome}", "dim" if run.exit_status == 0 else "yellow"
+    yield Text(f"{run.started_at:%Y-%m-%d %H:%M:%S}  {run.id}  {run.command}  {end}", style=style)
+    if run.seconds is not None:
+        compared = f"; {_compared(run.seconds, run.steps, run.before)}" if run.before is not None else ""
+        yield Text(f"    {_took(run)}{compared}", style="dim")
+
+
+def _took(run: RunSummary) -> str:
+    facts = [duration(run.seconds)]
+    if run.steps:
+        facts.append(f"{run.steps} step{'s' if run.steps > 1 else ''}")
+    if run.rows:
+        facts.append(f"{run.rows:,} rows")
+    if run.steps:
+        facts.append(f"longest wait for a lock {duration(run.longest_lock)}")
+    if run.retries:
+        facts.append(f"{run.retries} retries")
+    return ", ".join(facts)
+
+
+def _compared(seconds: float, steps: int, before: RunBefore) -> str:
+    """A time says something beside another one only where as many steps were done."""
+    if steps != before.steps:
+        return f"{before.id} took {duration(before.seconds)} for {before.steps} step{'s' if before.steps != 1 else ''}"
+    change = (seconds - before.seconds) / before.seconds if before.seconds > 0 else 0.0
+    if abs(change) < ALIKE:
+        return f"as long as {before.id}"
+    return f"{abs(change):.0%} {'slower' if change > 0 else 'faster'} than {before.id} ({duration(before.seconds)})"
