@@ -6,6 +6,7 @@ from tenantry.checks.business import business
 from tenantry.checks.check import FamilyOf
 from tenantry.checks.completeness import completeness
 from tenantry.checks.isolated import isolated
+from tenantry.checks.performance import performance
 from tenantry.checks.references import references
 from tenantry.checks.structure import structure
 from tenantry.model.finding import Family
@@ -15,6 +16,7 @@ VALIDATION: tuple[tuple[Family, FamilyOf], ...] = (
     (Family.COMPLETENESS, completeness),
     (Family.REFERENCES, references),
     (Family.ISOLATION, isolated),
+    (Family.PERFORMANCE, performance),
 )
 """Is the migration in force, and is every row in its tenant?"""
 

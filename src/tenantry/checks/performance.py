@@ -1,0 +1,60 @@
+"""The family performance: what isolation costs, and whether the indexes carry it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import psycopg
+from psycopg.rows import dict_row
+
+from tenantry.checks.check import Ground
+from tenantry.checks.performance_cost import costs
+from tenantry.checks.performance_plans import plans
+from tenantry.model.finding import Family, Finding, Severity
+from tenantry.model.name import Name
+from tenantry.model.plan import Phase
+from tenantry.postgres.queries import read_queries
+
+_QUERIES = read_queries(Path(__file__).with_name("sql") / "performance.sql")
+_information = partial(Finding, family=Family.PERFORMANCE, severity=Severity.INFO)
+
+
+def performance(ground: Ground) -> Iterator[Finding]:
+    """Plans and costs of the policies need these; indexes that nothing uses are told of at any time."""
+    yield from _idle_indexes(ground)
+    if not ground.reached(Phase.ISOLATE) or ground.spec.application.role not in ground.live.roles:
+        return
+    try:
+        yield from plans(ground)
+        yield from costs(ground)
+    except psycopg.errors.InsufficientPrivilege:
+        return  # Who may not become the application was told so by the experiment.
+
+
+def _idle_indexes(ground: Ground) -> Iterator[Finding]:
+    """An index of ours counts from when it was made. Standbys have counters of their own."""
+    ground.looking("how indexes are used")
+    limit = ground.spec.limits.unused_index_days
+    names = [name.identifier.as_string(None) for name in sorted(ground.live.tables) if ground.wants(name)]
+    first_run, made = None, {}
+    if ground.entries:
+        first_run = (ground.connection.execute(_QUERIES["first_run"]).fetchone() or (None,))[0]
+        made = dict(ground.connection.execute(_QUERIES["made"]).fetchall())
+    with ground.connection.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(_QUERIES["idle_indexes"], {"names": names, "first_run": first_run}).fetchall()
+    for row in rows:
+        index = Name(row["index_schema"], row["index"])
+        days = min(row["days"], made.get(f"index:{index}", row["days"]))
+        if days >= limit:
+            yield _information(
+                name="index-unused", table=Name(row["schema"], row["name"]),
+                message=f"Nothing has used the index {index} ({_size(row['bytes'])}) for {days:,.0f} days or more",
+                remedy=f"DROP INDEX CONCURRENTLY {index}, if no standby uses it and it serves no foreign key.",
+                samples=({"index": str(index), "bytes": row["bytes"], "days": round(days, 1)},),
+            )  # fmt: skip
+
+
+def _size(bytes: int) -> str:
+    return f"{bytes / 2**20:,.1f} MB"

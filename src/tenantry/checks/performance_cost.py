@@ -1,0 +1,112 @@
+"""What the policies cost: a query under them, beside the same query without."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from tenantry.checks.check import Ground
+from tenantry.checks.performance_plans import large_parts
+from tenantry.model.finding import Family, Finding, Severity
+from tenantry.model.ownership import Owned
+from tenantry.postgres.queries import read_queries
+from tenantry.steps.catalog import raw
+from tenantry.steps.context import context
+
+_QUERIES = read_queries(Path(__file__).with_name("sql") / "performance.sql")
+WORTH = 2 * 2**20
+"""In bytes: what is smaller is read too fast for its time to say anything."""
+ROWS = 100_000
+SAMPLE = 2 * 2**20
+REPEATS = 5
+PATIENCE = 3000.0
+"""In milliseconds, as the query `bounded` has it: what takes longer took so long."""
+LEAST = 10.0
+"""In milliseconds: a difference that somebody could notice."""
+_warning = partial(Finding, family=Family.PERFORMANCE, severity=Severity.WARNING)
+
+
+def costs(ground: Ground) -> Iterator[Finding]:
+    """Tables where a tenant's query takes longer than [limits] policy_cost allows. Reads at most ROWS rows at once,
+    for at most three seconds each time."""
+    limit = ground.spec.limits.policy_cost
+    with ground.session("policy cost") as connection:
+        for owned in ground.owned():
+            large = large_parts(ground, owned.table, least=WORTH)
+            if not large or not ground.tenanted(owned):
+                continue
+            ground.looking(f"what the policies of {owned.table} cost")
+            measure = _Measure(connection, ground, owned, sum(large.values()))
+            # Another look, before a moment's load is taken for it.
+            if measure.exceeds(limit) and measure.exceeds(limit):
+                yield _warning(
+                    name="policy-cost", table=owned.table,
+                    message=f"A tenant's rows of {owned.table} take {measure.under:,.0f} ms under the policies, and"
+                    f" {measure.without:,.0f} ms without them: more than {limit:g} times as long",
+                    remedy="See EXPLAIN (ANALYZE) as the application role: a policy's function may be called for each"
+                    " row, or keep an index from being used.",
+                )  # fmt: skip
+
+
+class _Measure:
+    """Medians in milliseconds, of the same query by turns under the policies and without them."""
+
+    def __init__(self, connection: psycopg.Connection[Any], ground: Ground, owned: Owned, size: int) -> None:
+        self.connection, self.ground, self.owned = connection, ground, owned
+        self.under = self.without = 0.0
+        self.tenant = self._largest_tenant(size)
+
+    def exceeds(self, limit: float) -> bool:
+        """Whether it is worth a word; not where the query without policies does not end in time."""
+        if self.tenant is None:
+            return False
+        pairs = [(self._time(under=True), self._time(under=False)) for _ in range(REPEATS)]
+        self.under, self.without = median(under for under, _ in pairs), median(without for _, without in pairs)
+        return self.without < PATIENCE and self.under > max(limit * self.without, self.without + LEAST)
+
+    def _largest_tenant(self, size: int) -> str | None:
+        """By a sample of about SAMPLE bytes."""
+        query = sql.SQL(
+            "SELECT t.{0}::text FROM {1} AS t TABLESAMPLE SYSTEM ({2}) REPEATABLE (1) WHERE t.{0} IS NOT NULL"
+            " GROUP BY 1 ORDER BY pg_catalog.count(*) DESC LIMIT 1"
+        ).format(
+            sql.Identifier(self.owned.column), self.owned.table.identifier,
+            sql.Literal(min(100.0, 100.0 * SAMPLE / size)),
+        )  # fmt: skip
+        found = self.ground.connection.execute(query).fetchone()
+        return None if found is None else str(found[0])
+
+    def _time(self, *, under: bool) -> float:
+        explain = sql.SQL(
+            "EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) SELECT pg_catalog.count(*) FROM"
+            " (SELECT FROM {} AS t{} LIMIT {}) AS read"
+        ).format(self.owned.table.identifier, sql.SQL("") if under else self._condition(), sql.Literal(ROWS))
+        role = sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(self.ground.spec.application.role))
+        with self.connection.transaction(force_rollback=True):
+            self.connection.execute(_QUERIES["bounded"])
+            self.connection.execute("SELECT set_config(%s, %s, true)", (self.ground.ownership.setting, self.tenant))
+            if under:
+                self.connection.execute(role)
+            try:
+                with self.connection.transaction():
+                    row = self.connection.execute(explain).fetchone()
+            except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable):
+                return PATIENCE
+        assert row is not None
+        return float(row[0][0]["Execution Time"])
+
+    def _condition(self) -> sql.Composed:
+        """What the policies ask, as a query's own condition."""
+        schema, name = self.ground.ownership.tenant.key_operator
+        column = sql.SQL("t.{}").format(sql.Identifier(self.owned.column))
+        shared = sql.SQL(" OR {} IS NULL").format(column) if self.owned.mixed else sql.SQL("")
+        return sql.SQL(" WHERE {} OPERATOR({}.{}) {}{}").format(
+            column, sql.Identifier(schema), raw(name),
+            context(self.ground.ownership.setting, self.ground.planning.context_type), shared,
+        )  # fmt: skip

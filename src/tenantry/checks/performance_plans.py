@@ -1,0 +1,171 @@
+"""Whether an index serves what the application asks, by PostgreSQL's plans under the policies."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from tenantry.checks.check import Ground
+from tenantry.model.finding import Family, Finding, Severity
+from tenantry.model.name import Name
+from tenantry.model.ownership import Owned
+from tenantry.model.schema import Table
+from tenantry.postgres.queries import read_queries
+from tenantry.steps.catalog import raw
+
+_QUERIES = read_queries(Path(__file__).with_name("sql") / "performance.sql")
+LARGE = 512 * 1024
+"""In bytes: what is smaller is read whole as fast as by an index."""
+TIMES = ("timestamp", "date")
+_warning = partial(Finding, family=Family.PERFORMANCE, severity=Severity.WARNING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Question:
+    """A query that a table invites, with the types of its parameters. `by_tenant`: it must be the index on the tenant
+    that serves it, as nothing else narrows it."""
+
+    what: str
+    query: sql.Composed
+    types: tuple[str, ...] = ()
+    by_tenant: bool = False
+
+
+def plans(ground: Ground) -> Iterator[Finding]:
+    """Large tables of which all pages would be read for a few rows of one tenant. Whether PostgreSQL then prefers an
+    index that is there is its own affair: it knows how many rows a tenant has."""
+    with ground.session("plans") as connection:
+        for owned in ground.owned():
+            table = ground.live.tables[owned.table]
+            large = large_parts(ground, owned.table)
+            if not large or not ground.tenanted(owned):
+                continue
+            ground.looking(f"the plans for {table.name}")
+            asked = _Asked(connection=connection, ground=ground, owned=owned, large=large)
+            unserved = [question.what for question in _questions(table) if not asked.served(question)]
+            if unserved:
+                pages = sum(large.values()) // 8192
+                yield _warning(
+                    name="query-without-index", table=table.name, count=len(unserved),
+                    message=f"No index serves one tenant's rows of {table.name} {', '.join(unserved)}:"
+                    f" all its {pages:,} pages are read",
+                    remedy="`tenantry migrate` builds the indexes that begin with the tenant again; what a query needs"
+                    " besides, CREATE INDEX CONCURRENTLY.",
+                    samples=tuple({"query": what} for what in unserved),
+                )  # fmt: skip
+
+
+def large_parts(ground: Ground, name: Name, *, least: int = LARGE) -> Mapping[Name, int]:
+    """The relations that hold the table's rows and have at least so many bytes, with how many."""
+    names = [table.name.identifier.as_string(None) for table in ground.live.tree(name)]
+    names += [heir.name.identifier.as_string(None) for heir in ground.live.heirs(name)]
+    rows = ground.connection.execute(_QUERIES["sizes"], {"names": names})
+    return {Name(schema, relation): size for schema, relation, size in rows if size >= least}
+
+
+def _questions(table: Table) -> Iterator[_Question]:
+    relation = table.name.identifier
+    whole = sql.SQL("SELECT * FROM {}").format(relation)
+    newest = _newest(table)
+    if newest is not None:
+        ordered = sql.SQL("{} ORDER BY {} DESC LIMIT 20").format(whole, sql.Identifier(newest))
+        yield _Question(what="newest first", query=ordered, by_tenant=True)
+    else:
+        yield _Question(what="all together", query=whole, by_tenant=True)
+    if table.primary_key:
+        yield _by(table, table.primary_key, "by key")
+    for columns in sorted({key.columns for key in table.foreign_keys}):
+        yield _by(table, columns, f"by {', '.join(columns)}")
+
+
+def _newest(table: Table) -> str | None:
+    """The first column that holds a time, or else a key that grows."""
+    times = [column.name for column in table.columns if column.base_type.startswith(TIMES)]
+    return next(iter((*times, *table.primary_key[:1])), None)
+
+
+def _by(table: Table, columns: Sequence[str], what: str) -> _Question:
+    types = tuple(found.type for name in columns if (found := table.column(name)) is not None)
+    conditions = sql.SQL(" AND ").join(
+        sql.SQL("{} = {}").format(sql.Identifier(name), raw(f"${number}")) for number, name in enumerate(columns, 1)
+    )
+    query = sql.SQL("SELECT * FROM {} WHERE {}").format(table.name.identifier, conditions)
+    return _Question(what=what, query=query, types=types)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """Asks for plans as the application role."""
+
+    connection: psycopg.Connection[Any]
+    ground: Ground
+    owned: Owned
+    large: Mapping[Name, int]
+    whole: list[bool] = field(default_factory=list)
+
+    def served(self, question: _Question) -> bool:
+        """Whether each large part is read by an index. Where nothing is known, it is said to be."""
+        nodes = self._scans(question)
+        if nodes is None or all(self._by_index(node, by_tenant=question.by_tenant) for node in nodes):
+            return True
+        # Newest first, PostgreSQL may rather read an index on the time backwards, and pass other tenants by.
+        return question.by_tenant and question.what != "all together" and self._whole_served()
+
+    def _whole_served(self) -> bool:
+        whole = sql.SQL("SELECT * FROM {}").format(self.owned.table.identifier)
+        return self.served(_Question(what="all together", query=whole, by_tenant=True))
+
+    def _by_index(self, node: Mapping[str, Any], *, by_tenant: bool) -> bool:
+        conditions = list(_conditions(node))
+        column = re.compile(rf"(?<!\w){re.escape(self.owned.column)}(?!\w)")
+        return any(column.search(text) for text in conditions) if by_tenant else bool(conditions)
+
+    def _scans(self, question: _Question) -> list[Mapping[str, Any]] | None:
+        """The nodes that read large parts, with sequential scans out of favour; None where the query is refused."""
+        prepare = sql.SQL("PREPARE tenantry_question{} AS {}").format(_in_parentheses(question.types), question.query)
+        values = sql.SQL("({})").format(sql.SQL(", ").join([sql.NULL] * len(question.types)))
+        explain = sql.SQL("EXPLAIN (VERBOSE, FORMAT JSON) EXECUTE tenantry_question{}").format(
+            values if question.types else sql.SQL("")
+        )
+        role = sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(self.ground.spec.application.role))
+        with self.connection.transaction(force_rollback=True):
+            self.connection.execute(_QUERIES["bounded"])
+            self.connection.execute(_QUERIES["as_applications_do"])
+            self.connection.execute(role)
+            try:
+                with self.connection.transaction(force_rollback=True):
+                    self.connection.execute(prepare)
+                    row = self.connection.execute(explain).fetchone()
+            except (psycopg.errors.ProgrammingError, psycopg.errors.LockNotAvailable):
+                return None
+            finally:
+                self.connection.execute("DEALLOCATE ALL")
+        assert row is not None
+        return [node for node in _nodes(row[0][0]["Plan"]) if self._reads_large(node)]
+
+    def _reads_large(self, node: Mapping[str, Any]) -> bool:
+        return "Relation Name" in node and Name(node["Schema"], node["Relation Name"]) in self.large
+
+
+def _in_parentheses(types: Sequence[str]) -> sql.Composable:
+    return sql.SQL("({})").format(raw(", ".join(types))) if types else sql.SQL("")
+
+
+def _nodes(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield node
+    for child in node.get("Plans", ()):
+        yield from _nodes(child)
+
+
+def _conditions(node: Mapping[str, Any]) -> Iterator[str]:
+    """The index conditions of a scan; a bitmap scan has them below."""
+    for one in _nodes(node):
+        if "Index Cond" in one:
+            yield str(one["Index Cond"])

@@ -1,0 +1,162 @@
+"""Performance: indexes that serve a tenant's queries, what policies cost, indexes that nothing uses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from checks.apart import found, serious
+from servers import Database
+from tenantry.checks.performance import performance
+from tenantry.model.finding import Finding
+from tenantry.model.plan import Phase
+from tenantry.model.spec import Spec
+from tenantry.postgres.connect import Target
+from tenantry.workflow import MigrateOptions, migrate
+
+pytestmark = pytest.mark.server
+
+ROLE = "wide_app"
+SCHEMA = """
+CREATE TABLE tenants (id int PRIMARY KEY, slug text UNIQUE);
+INSERT INTO tenants SELECT n, 'tenant ' || n FROM generate_series(1, 20) n;
+CREATE TABLE shops (id int PRIMARY KEY, owner int NOT NULL REFERENCES tenants);
+INSERT INTO shops SELECT n, n % 20 + 1 FROM generate_series(1, 100) n;
+CREATE TABLE sales (id bigint PRIMARY KEY, shop int NOT NULL REFERENCES shops, sold_at timestamptz NOT NULL, note text);
+CREATE INDEX sales_shop ON sales (shop);
+CREATE INDEX sales_sold_at ON sales (sold_at);
+INSERT INTO sales SELECT n, n % 100 + 1, timestamptz '2026-01-01' + n * interval '1 minute', repeat('x', 80)
+  FROM generate_series(1, 30000) n;
+CREATE TABLE visits (id bigint, at date NOT NULL, shop int NOT NULL REFERENCES shops, note text) PARTITION BY RANGE (at);
+CREATE TABLE visits_old PARTITION OF visits FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');
+CREATE TABLE visits_new PARTITION OF visits DEFAULT;
+INSERT INTO visits SELECT n, date '2025-12-01' + n % 3, n % 100 + 1, repeat('y', 80) FROM generate_series(1, 9000) n;
+"""
+SPEC = f"""
+[tenant]
+table = "tenants"
+[application]
+role = "{ROLE}"
+[[table]]
+name = "shops"
+paths = [["owner"]]
+[[table]]
+name = "sales"
+paths = [["shop"]]
+[[table]]
+name = "visits"
+paths = [["shop"]]
+[limits]
+policy_cost = 20
+unused_index_days = 30
+"""
+AT_ONCE = SPEC.replace("unused_index_days = 30", "unused_index_days = 0")
+
+
+def build(database: Database) -> None:
+    database.execute(SCHEMA)
+    migrate(Target(database.dsn), Spec.parse(SPEC), MigrateOptions(until=Phase.ISOLATE, force=True))
+    database.execute("ANALYZE")
+
+
+@pytest.fixture
+def wide(template: Callable[..., Database]) -> Database:
+    """Migrated: sales of more than 3 MB, visits of a megabyte and nearly all in one partition, shops that are few."""
+    return template("wide", build)
+
+
+def drop_tenant_indexes(database: Database, *tables: str) -> None:
+    for (name,) in database.rows(
+        "SELECT i.indexrelid::regclass::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
+        " JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] AND a.attname IN ('tenant_id', 'owner')"
+        " WHERE i.indrelid = ANY(%s::regclass[]) AND NOT i.indisunique AND NOT c.relispartition",
+        [list(tables)],
+    ):
+        database.execute(f"DROP INDEX {name}")
+
+
+def test_a_migrated_database_is_fast_enough(wide: Database) -> None:
+    assert serious(found(wide, performance, spec=SPEC)) == []
+
+
+def test_without_the_index_on_the_tenant_all_pages_are_read(wide: Database) -> None:
+    """By key and by shop other indexes serve; of a small table, reading it whole is right."""
+    drop_tenant_indexes(wide, "sales", "shops")
+    wide.execute("DROP INDEX IF EXISTS tenantry_sales_id_key")
+    findings = found(wide, performance, spec=SPEC)
+    assert serious(findings) == [("query-without-index", "public.sales", 1)]
+    assert findings[-1].samples == ({"query": "newest first"},)
+
+
+def test_an_index_that_is_invalid_serves_nothing(wide: Database) -> None:
+    drop_tenant_indexes(wide, "visits")
+    wide.execute("""
+        UPDATE pg_index SET indisvalid = false WHERE indrelid IN ('visits'::regclass, 'visits_old'::regclass)
+    """)
+    findings = found(wide, performance, spec=SPEC)
+    assert serious(findings) == [("query-without-index", "public.visits", 2)]
+    assert [sample["query"] for sample in findings[-1].samples] == ["newest first", "by shop"]
+
+
+def test_an_index_of_the_users_that_begins_with_the_tenant_will_do(wide: Database) -> None:
+    drop_tenant_indexes(wide, "sales")
+    wide.execute("CREATE INDEX mine ON sales (tenant_id, sold_at)")
+    assert serious(found(wide, performance, spec=SPEC)) == []
+
+
+def test_a_policy_that_is_slow(wide: Database) -> None:
+    """A function of each row, beside an index condition that stands."""
+    wide.execute(f"""
+        CREATE FUNCTION slow(text) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+        BEGIN FOR i IN 1..40 LOOP PERFORM md5($1); END LOOP; RETURN true; END $$;
+        CREATE POLICY slow ON sales AS RESTRICTIVE TO {ROLE} USING (slow(note))
+    """)
+    assert serious(found(wide, performance, spec=SPEC)) == [("policy-cost", "public.sales", None)]
+    assert serious(found(wide, performance, spec=SPEC.replace("policy_cost = 20", "policy_cost = 1000000"))) == []
+
+
+def idle(findings: list[Finding]) -> set[str]:
+    return {str(finding.samples[0]["index"]) for finding in findings if finding.name == "index-unused"}
+
+
+def test_indexes_that_nothing_uses(wide: Database) -> None:
+    """None while the counters are young; and keys and unique indexes hold a rule, whoever reads them."""
+    assert idle(found(wide, performance, spec=SPEC)) == set()
+    wide.execute("SELECT pg_stat_reset()")
+    wide.execute("SET enable_seqscan = off; SELECT FROM sales WHERE sold_at > now()")
+    used = "SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = 'sales_sold_at'"
+    while wide.rows(used) == [(0,)]:  # Until the server has counted it.
+        pass
+    at_once = idle(found(wide, performance, spec=AT_ONCE))
+    assert "public.sales_shop" in at_once
+    assert not {name for name in at_once if name.endswith(("_pkey", "_id_key", "_slug_key"))}
+    # Since 16 it is known when it was used last: no day ago, which is the limit here.
+    assert ("public.sales_sold_at" in at_once) is (wide.server.major >= 16)
+
+
+def test_an_index_of_ours_is_as_old_as_its_step(wide: Database) -> None:
+    """Though the counters reach back further."""
+    wide.execute("UPDATE tenantry.runs SET started_at = now() - interval '90 days'")
+    wide.execute(
+        "UPDATE tenantry.steps SET finished_at = now() - interval '31 days' WHERE key LIKE 'index:%sales%shop%'"
+    )
+    if wide.server.major >= 15:  # Before, the counters of a database were always reset at some time.
+        said = idle(found(wide, performance, spec=SPEC))
+        assert "public.sales_shop" in said
+        assert {name for name in said if "tenantry" in name} == {
+            str(key).removeprefix("index:")
+            for (key,) in wide.rows("SELECT key FROM tenantry.steps WHERE key LIKE 'index:%sales%shop%'")
+        }
+
+
+def test_nothing_is_asked_before_isolate(database: Database) -> None:
+    database.execute(SCHEMA)
+    assert found(database, performance, spec=SPEC) == []
+
+
+def test_nothing_is_changed(wide: Database) -> None:
+    state = "SELECT relname, n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_user_tables ORDER BY 1"
+    before = wide.rows(state), wide.rows("SELECT sum(id), count(*) FROM sales")
+    found(wide, performance, spec=SPEC)
+    assert (wide.rows(state), wide.rows("SELECT sum(id), count(*) FROM sales")) == before
