@@ -9,7 +9,7 @@ from tenantry.checks.check import Check, Ground
 from tenantry.checks.objects import object_of
 from tenantry.execution.survey import altered, definitions, in_force
 from tenantry.model.finding import Family, Finding, Severity
-from tenantry.model.name import Name
+from tenantry.model.name import Name, quoted
 from tenantry.model.plan import Phase
 from tenantry.planning.ownership import MISFIT
 from tenantry.postgres.queries import read_queries
@@ -31,6 +31,7 @@ def structure(ground: Ground) -> Iterator[Check | Finding]:
     yield from _undecided(ground)
     yield from _hidden(ground)
     yield from _types(ground)
+    yield from _tenants(ground)
     yield from _missing(ground, [step for step in missing if step.key in made])
     for phase in Phase:
         yield from _pending(ground, phase, steps, [step for step in missing if step.key not in made])
@@ -85,6 +86,32 @@ def _types(ground: Ground) -> Iterator[Finding]:
                     "Give it the type of the tenant key again.",
                     table.name,
                 )
+
+
+def _tenants(ground: Ground) -> Iterator[Finding]:
+    """In the tenant table that we made, key and slug each name one tenant, and a new one gets a key."""
+    tenant = ground.ownership.tenant
+    known = ground.live.tables.get(tenant.name)
+    if not tenant.create or known is None or not ground.wants(tenant.name):
+        return
+    unique = {one.columns for one in known.uniques if one.valid and not one.partial}
+    for name in (tenant.key, tenant.slug):
+        column = known.column(name)
+        if (name,) not in unique or column is None or not column.not_null:
+            yield _error(
+                "tenant-not-unique",
+                f"The column {quoted(name)} of the tenant table {tenant.name} can be NULL, or the same for two tenants",
+                f"ALTER TABLE {tenant.name} ALTER {quoted(name)} SET NOT NULL, ADD UNIQUE ({quoted(name)}).",
+                tenant.name,
+            )
+    key = known.column(tenant.key)
+    if key is not None and key.default is None:
+        yield _error(
+            "tenant-key-default",
+            f"The key {quoted(tenant.key)} of the tenant table {tenant.name} has no default any more",
+            f"ALTER TABLE {tenant.name} ALTER {quoted(tenant.key)} SET DEFAULT gen_random_uuid().",
+            tenant.name,
+        )
 
 
 def _missing(ground: Ground, missing: list[Step]) -> Iterator[Finding]:

@@ -12,7 +12,9 @@ from tenantry.postgres.journal import Entry
 from tenantry.steps import (
     AdoptionTrigger,
     AssignmentTrigger,
+    ContextDefault,
     Fill,
+    FollowTrigger,
     InvokerView,
     PartitionedIndex,
     ReferenceTrigger,
@@ -28,8 +30,8 @@ TOGETHER = 50
 """Definitions that one query asks for: few round trips, and the planner is not overwhelmed."""
 MISSING = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn)
 _COMPARED = (
-    AdoptionTrigger, AssignmentTrigger, InvokerView, PartitionedIndex, ReferenceTrigger, RowSecurity, TenantChange,
-    TenantForeignKey, TenantIndex,
+    AdoptionTrigger, AssignmentTrigger, ContextDefault, FollowTrigger, InvokerView, PartitionedIndex, ReferenceTrigger,
+    RowSecurity, TenantChange, TenantForeignKey, TenantIndex,
 )  # fmt: skip
 """Steps whose definition stays what it was once they are in force."""
 
