@@ -17,7 +17,7 @@ from tenantry.workflow import status
 pytestmark = pytest.mark.server
 
 
-@pytest.mark.parametrize("until", [Phase.BACKFILL, Phase.ISOLATE, Phase.CONTRACT])
+@pytest.mark.parametrize("until", [Phase.BACKFILL, Phase.CONTRACT])
 def test_one_table(until: Phase, business: Business) -> None:
     """A table goes back by itself, the others stay migrated; a later migrate completes it, a later rollback the rest."""
     business.migrate(until)
@@ -73,7 +73,7 @@ def test_tables_that_cannot(business: Business) -> None:
         business.rollback("public.usuario")
 
 
-@pytest.mark.parametrize("until", [Phase.EXPAND, Phase.ENFORCE, Phase.ISOLATE])
+@pytest.mark.parametrize("until", [Phase.EXPAND, Phase.ISOLATE])
 def test_preserving(until: Phase, business: Business) -> None:
     """--preserve-data keeps the columns with their values and nothing else; migrate again fills nothing twice; and back."""
     business.migrate(until)

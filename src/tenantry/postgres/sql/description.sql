@@ -26,7 +26,7 @@ SELECT '' AS relation, 'schema ' || quote_ident(nspname) AS object, pg_get_userb
 UNION ALL
 SELECT '', 'privilege on schema ' || quote_ident(nspname) || ' for ' || e.grantee::regrole || ' from ' || e.grantor::regrole
        || ': ' || e.privilege_type, e.is_grantable::text
-FROM place CROSS JOIN aclexplode(nspacl) e
+FROM place CROSS JOIN aclexplode(coalesce(nspacl, acldefault('n', nspowner))) e
 UNION ALL
 SELECT named, CASE relkind WHEN 'v' THEN 'view ' WHEN 'm' THEN 'materialized view ' WHEN 'S' THEN 'sequence ' ELSE 'table ' END
        || named,
@@ -43,7 +43,10 @@ SELECT named, 'replica identity of ' || named, relreplident::text FROM relation 
 UNION ALL
 SELECT named, 'privilege on ' || named || coalesce(' (' || quote_ident(a.attname) || ')', '') || ' for '
        || e.grantee::regrole || ' from ' || e.grantor::regrole || ': ' || e.privilege_type, e.is_grantable::text
-FROM (SELECT named, NULL::name AS attname, relacl AS acl FROM relation
+FROM (SELECT named, NULL::name AS attname,
+             -- No list at all, and the list that stands for it, are the same.
+             coalesce(relacl, acldefault(CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", relowner)) AS acl
+      FROM relation WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
       UNION ALL
       SELECT named, t.attname, t.attacl FROM relation r JOIN pg_catalog.pg_attribute t ON t.attrelid = r.oid
       WHERE t.attacl IS NOT NULL AND NOT t.attisdropped) a
@@ -83,7 +86,8 @@ SELECT r.named, 'publication ' || quote_ident(p.pubname) || ' of ' || r.named, '
 FROM pg_catalog.pg_publication_rel m JOIN pg_catalog.pg_publication p ON p.oid = m.prpubid JOIN relation r ON r.oid = m.prrelid
 UNION ALL
 SELECT '', 'function ' || named,
-       concat_ws(' ', pg_get_userbyid(proowner), md5(concat_ws(' ', prosrc, provolatile, prosecdef, proconfig::text, proacl::text)))
+       concat_ws(' ', pg_get_userbyid(proowner), md5(concat_ws(' ', prosrc, provolatile, prosecdef, proconfig::text,
+                                                             coalesce(proacl, acldefault('f', proowner))::text)))
 FROM routine
 UNION ALL
 SELECT r.named, 'comment on ' || r.named || coalesce(' (' || quote_ident(a.attname) || ')', ''), md5(c.description)
