@@ -107,7 +107,8 @@ class Fixer:
                 if trigger.enabled == "D" or "UPDATE" not in trigger.events:
                     continue
                 if not trigger.before or acts(trigger.source, row=trigger.row) is not None:
-                    return f"the trigger {trigger.name} on {name} would run, and may write elsewhere (--force lets it)"
+                    does = "does more than change its row"
+                    return f"the trigger {trigger.name} on {name} would run, and {does} (--force lets it)"
         return None
 
     def carried(
@@ -156,7 +157,7 @@ class Fixer:
 
         retrying = Retrying(
             retry=retry_if_exception_type(PASSING), stop=stop_after_delay(self.patience), reraise=True,
-            wait=wait_exponential_jitter(initial=0.05, max=2.0, jitter=0.1), sleep=sleep_using_event(self.stop),
+            wait=wait_exponential_jitter(multiplier=0.05, max=2.0, jitter=0.1), sleep=sleep_using_event(self.stop),
             before_sleep=halt,
         )  # fmt: skip
         return retrying(action)

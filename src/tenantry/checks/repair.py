@@ -23,7 +23,7 @@ THESE = sql.SQL("t.tableoid = $3::text::pg_catalog.regclass AND t.ctid = ANY ($1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """What is kept of a table's rows: all values as text, and the primary key apart."""
+    """What is kept of a table's rows: all values as text, but for generated ones, and the primary key apart."""
 
     target: sql.Composable
     keys: tuple[str, ...]
@@ -192,7 +192,8 @@ def image_of(schema: Schema, table: Name) -> Image:
     known = schema.tables[table]
     types = {one.name: one.type for one in known.columns}
     return Image(
-        target=plainly(table, schema), keys=known.primary_key, columns=tuple(types),
+        target=plainly(table, schema), keys=known.primary_key,
+        columns=tuple(one.name for one in known.columns if not one.generated),
         key_types=tuple(types[name] for name in known.primary_key),
     )  # fmt: skip
 

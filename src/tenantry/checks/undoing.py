@@ -195,7 +195,7 @@ class Undoing:
             return 0
         retrying = Retrying(
             retry=retry_if_exception_type(PASSING), stop=stop_after_delay(self.patience), reraise=True,
-            wait=wait_exponential_jitter(initial=0.05, max=2.0, jitter=0.1), before_sleep=lambda _: self.halt(),
+            wait=wait_exponential_jitter(multiplier=0.05, max=2.0, jitter=0.1), before_sleep=lambda _: self.halt(),
         )  # fmt: skip
         try:
             rows: int = retrying(self._once, way, part)

@@ -67,9 +67,10 @@ WHERE c.oid IN (SELECT to_regclass(%(table)s) UNION SELECT relid FROM pg_catalog
 ORDER BY n.nspname, c.relname, t.tgname
 
 -- name: columns
+-- Those that can be set.
 SELECT a.attname AS name, pg_catalog.format_type(a.atttypid, a.atttypmod) AS type
 FROM pg_catalog.pg_attribute a
-WHERE a.attrelid = to_regclass(%(table)s) AND a.attnum > 0 AND NOT a.attisdropped
+WHERE a.attrelid = to_regclass(%(table)s) AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
 
 -- name: cascades
 -- Foreign keys that carry a change of these columns on to the rows that refer to them.
