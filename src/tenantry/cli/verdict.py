@@ -53,6 +53,8 @@ def _line(terminal: Terminal, text: Text) -> None:
 
 
 def _family(family: FamilyVerdict) -> Text:
+    if family.waits_for is not None and not family.findings:
+        return Text(f"– {family.family:<13}not asked before the phase {family.waits_for} is in force", style="dim")
     mark, style = ("✓", "green") if family.passed else ("✗", "red")
     found = f"{family.findings} finding{'s' if family.findings > 1 else ''}: " if family.findings else ""
     found += f"{family.skipped} checks not asked: " if family.skipped else ""

@@ -8,21 +8,23 @@ from dataclasses import dataclass
 from tenantry.errors import ExitStatus
 from tenantry.model.distribution import Distribution
 from tenantry.model.finding import Family, Finding, Severity
+from tenantry.model.plan import Phase
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FamilyVerdict:
     """One family: how many of its checks asked the rows, how many could not, as the rows may be hidden from us, and
-    how many things it found, mere information apart."""
+    how many things it found, mere information apart. `waits_for` is the phase before which it has nothing to ask."""
 
     family: Family
     checks: int
     findings: int
     skipped: int = 0
+    waits_for: Phase | None = None
 
     @property
     def passed(self) -> bool:
-        return self.findings == 0 and self.skipped == 0
+        return self.findings == 0 and self.skipped == 0 and self.waits_for is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

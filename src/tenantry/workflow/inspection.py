@@ -17,6 +17,7 @@ from tenantry.errors import ExitStatus, UsageError, nearest
 from tenantry.model.distribution import Distribution
 from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.name import Name
+from tenantry.model.plan import Phase
 from tenantry.model.run import new_run
 from tenantry.model.schema import Ours
 from tenantry.model.spec import Spec
@@ -140,6 +141,7 @@ def verdict_of(
             family=family, findings=sum(finding.family is family for finding in bad),
             checks=sum(check.family is family for check in checks),
             skipped=sum(isinstance(one, Check) and bool(one.reads & ground.hidden) for one in found),
+            waits_for=_waits_for(ground, family),
         )
         for family, found in asked
     )  # fmt: skip
@@ -150,6 +152,11 @@ def verdict_of(
         findings=findings, distributions=shares, tables=len(examined.rows), rows=rows,
         seconds=time.monotonic() - began,
     )  # fmt: skip
+
+
+def _waits_for(ground: Ground, family: Family) -> Phase | None:
+    of_policies = family in (Family.ISOLATION, Family.PERFORMANCE)
+    return Phase.ISOLATE if of_policies and not ground.reached(Phase.ISOLATE) else None
 
 
 def _spread(
