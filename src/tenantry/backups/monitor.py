@@ -8,11 +8,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from statistics import median
 
-from tenantry.model.backup import Backup
+from tenantry.model.backup import Backup, Reason
 from tenantry.model.finding import Finding, Severity
 
 FORERUNNERS = 5
 """Backups that the newest one is compared with, at most."""
+PASSING = (Reason.RESTORE, Reason.FIX)
+"""Backups of the few tables that something was about to change."""
 UNFINISHED = (".partial", ".tmp", ".part")
 
 
@@ -41,7 +43,7 @@ def watch_own(
 ) -> Iterator[Finding]:
     """About our own backups, the newest first; `free` in bytes, None where it cannot be seen. `running`: a run is going
     on, to which an unfinished one may belong."""
-    whole = [backup for backup in backups if backup.finished_at is not None]
+    whole = [one for one in backups if one.finished_at is not None and one.reason not in PASSING]
     for backup in backups:
         if backup.finished_at is None and not running:
             yield _finding("backup-torn", f"The backup {backup.id} is torn", "`tenantry backups prune` clears it away")

@@ -93,6 +93,7 @@ def create(
     with watched(terminal, watching(terminal, brief=True)) as watcher, target(terminal) as database:
         made = create_backup(database, spec, chosen, tables=table, watcher=watcher)
     terminal.answer(backup=_brief(made))
+    terminal.log.write("done", backup=_brief(made))
     terminal.show(f"{made.id}: {_holds(made)}.")
     if made.folder is not None:
         terminal.say(f"The dump is in {made.folder}.")
@@ -110,6 +111,7 @@ def list_(terminal: Terminal) -> ExitStatus:
     table = Table("backup", "kind", "state", "when (UTC)", "tables", "rows", "size", "verified", "run", box=None)
     for column in table.columns:
         column.overflow = "fold"
+    table.columns[0].no_wrap = True
     for one in found:
         backup = one.backup
         table.add_row(
@@ -170,6 +172,7 @@ def restore(
         backup=done.backup.id, tables=done.tables, left_out=done.left_out, saved=done.saved, dry_run=dry_run,
         seconds=round(done.seconds, 3), run=done.run,
     )  # fmt: skip
+    terminal.log.write("done", backup=done.backup.id, tables=done.tables, left_out=done.left_out, saved=done.saved)
     _show_restoration(terminal, done, dry_run=dry_run)
     return ExitStatus.DONE
 
@@ -211,9 +214,10 @@ def prune(
     with watched(terminal, watching(terminal, brief=True)) as watcher, target(terminal) as database:
         gone = prune_backups(database, keep=keep, older_than=older_than, dry_run=dry_run, watcher=watcher)
     terminal.answer(backups=[_brief(backup) for backup in gone], dry_run=dry_run)
+    terminal.log.write("done", backups=[backup.id for backup in gone], dry_run=dry_run)
     for backup in gone:
         terminal.say(f"{backup.id}: {_holds(backup)}")
-    terminal.show(f"{len(gone)} backups {'would be' if dry_run else 'are'} gone.")
+    terminal.show(f"{len(gone)} backup(s) {'would be' if dry_run else 'were'} taken away.")
     return ExitStatus.DONE
 
 

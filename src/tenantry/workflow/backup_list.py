@@ -44,7 +44,7 @@ def create_backup(
     """
     watcher, run = watcher or Nobody(), new_run()
     watcher.began("backups create", run)
-    with opened(target, run=run, purpose="backup") as connection, hold_run_lock(connection):
+    with opened(target, run=run, purpose="backup", watcher=watcher) as connection, hold_run_lock(connection):
         journal = Journal(connection)
         chosen = _chosen(connection, Session.begin(target, connection, spec), tables)
         if not chosen:
@@ -149,6 +149,6 @@ def prune_backups(
             chosen |= {backup.id for backup in whole[keep or 0 :] if backup.started_at <= youngest}
         gone = tuple(backup for backup in there if backup.id in chosen)
         for backup in () if dry_run else gone:
+            watcher.looking(f"the backup {backup.id}")
             drop(connection, backup)
-            watcher.said(f"The backup {backup.id} is gone", backup=backup.id)
         return gone

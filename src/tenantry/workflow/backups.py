@@ -91,7 +91,10 @@ def before(making: Making, reason: Reason, names: Iterable[Name], *, changes: bo
     if known is not None:
         making.watcher.said(f"This run goes on with the backup {known.id}, made where it began", backup=known.id)
         return known
-    return make(making, reason, tables)
+    made = make(making, reason, tables)
+    size = f"{len(made.tables)} tables, {made.rows:,} rows, {readable(made.bytes)}"
+    making.watcher.said(f"Backup {made.id}: {size}", backup=made.id)
+    return made
 
 
 def sources(connection: Connection, names: Iterable[Name] | None = None) -> tuple[TableCopy, ...]:
@@ -152,10 +155,7 @@ def make(making: Making, reason: Reason, tables: Sequence[TableCopy]) -> Backup:
             _copy(making, id, tables)
         else:
             _dump(making, id, folder, tables)
-    made = one_of(backups.all(), id)
-    size = f"{len(made.tables)} tables, {made.rows:,} rows, {readable(made.bytes)}"
-    making.watcher.said(f"Backup {id}: {size}", backup=id)
-    return made
+    return one_of(backups.all(), id)
 
 
 def measured(connection: Connection, tables: Sequence[TableCopy]) -> list[TableCopy]:

@@ -94,7 +94,11 @@ def restore(target: Target, id: str, options: RestoreOptions, watcher: Watcher |
     """
     watcher, run, started = watcher or Nobody(), new_run(), time.monotonic()
     watcher.began("backups restore", run)
-    with opened(target, run=run, purpose="restore") as connection, hold_run_lock(connection), explained():
+    with (
+        opened(target, run=run, purpose="restore", watcher=watcher) as connection,
+        hold_run_lock(connection),
+        explained(),
+    ):
         backup = one_of(Backups(connection).all(), id)
         refuse_torn(backup)
         making = Making(target=target, connection=connection, run=run, options=options.backup, watcher=watcher)
@@ -122,8 +126,9 @@ def refuse_loss(tables: Sequence[TableRestored], others: Sequence[Name], *, forc
         return
     lost = sum(table.lost for table in losing_rows)
     deleted = any(table.deleted for table in losing_rows)
+    places = str(losing_rows[0].table) if len(losing_rows) == 1 else f"{len(losing_rows)} tables"
     raise Refused(
-        f"{lost:,} rows were written since this backup and would be lost, in {len(losing_rows)} tables",
+        f"Rows were written since this backup and would be lost: {lost:,} in {places}",
         remedy="Restore one table by --table, or give them up with --force; the present state is backed up first.",
         details=[
             *(f"{table.table}: {table.deleted:,} added, {table.updated:,} changed" for table in losing_rows),
