@@ -15,6 +15,7 @@ from tenantry.cli import (
     demo,
     discover,
     fixes,
+    full,
     housekeeping,
     migrate,
     plan,
@@ -89,6 +90,7 @@ register(app, "plan", plan.plan, run)
 register(app, "migrate", migrate.migrate, run, reports=True)
 register(app, "validate", validate.validate, run, reports=True)
 register(app, "verify", verify.verify, run, reports=True)
+register(app, "full", full.full, run, reports=True)
 register(app, "rollback", rollback.rollback, run, without=SPEC, reports=True)
 register(app, "status", status.status, run)
 group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, add and rename tenants.")
@@ -97,26 +99,26 @@ register(group, "add", tenants.add, run)
 register(group, "rename", tenants.rename, run)
 app.add_typer(group, name="tenants")
 group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Keep balances in step with a ledger.")
-register(group, "install", balances.install, run)
-register(group, "backfill", balances.backfill, run)
+register(group, "install", balances.install, run, reports=True)
+register(group, "backfill", balances.backfill, run, reports=True)
 register(group, "validate", balances.validate, run)
 register(group, "compact", balances.compact, run)
-register(group, "empty", balances.empty, run)
-register(group, "remove", balances.remove, run)
+register(group, "empty", balances.empty, run, reports=True)
+register(group, "remove", balances.remove, run, reports=True)
 app.add_typer(group, name="balances")
 group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List what --fix-issues corrected; take it back.")
 register(group, "list", fixes.list_, run, without=SPEC)
 register(group, "undo", fixes.undo, run, without=SPEC, reports=True)
 app.add_typer(group, name="fixes")
 group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make, verify, restore and watch backups.")
-register(group, "create", backups.create, run)
+register(group, "create", backups.create, run, reports=True)
 register(group, "list", backups.list_, run, without=SPEC)
-register(group, "verify", backups.verify, run, without=SPEC)
-register(group, "restore", backups.restore, run, without=SPEC)
+register(group, "verify", backups.verify, run, without=SPEC, reports=True)
+register(group, "restore", backups.restore, run, without=SPEC, reports=True)
 register(group, "prune", backups.prune, run, without=SPEC)
 register(group, "monitor", backups.monitor, run, without=SPEC)
 app.add_typer(group, name="backups")
-register(app, "housekeeping", housekeeping.housekeeping, run, without=SPEC)
+register(app, "housekeeping", housekeeping.housekeeping, run)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Annotated
@@ -74,7 +74,7 @@ def inspected(terminal: Terminal, asked: Asked, tables: tuple[str, ...], samples
             fixed = _fix(database, spec, asked, options, watcher)
             verdict = fixed.verdict
     if fixed is not None:
-        _show(terminal, fixed, dry_run=asked.dry_run)
+        show_corrections(terminal, fixed.corrections, dry_run=asked.dry_run)
     show_verdict(terminal, verdict, detailed=detailed)
     if asked.dry_run:
         terminal.say("Nothing was changed.")
@@ -91,11 +91,12 @@ def _fix(database: Target, spec: Spec, asked: Asked, options: InspectionOptions,
     )
 
 
-def _show(terminal: Terminal, fixed: Fixed, *, dry_run: bool) -> None:
-    terminal.answer(dry_run=dry_run, fixes=fixed.corrections)
-    if not fixed.corrections:
+def show_corrections(terminal: Terminal, corrections: Sequence[Correction], *, dry_run: bool) -> None:
+    """What was corrected, or with a dry run what would be, and by which statement."""
+    terminal.answer(dry_run=dry_run, fixes=corrections)
+    if not corrections:
         terminal.say("There is nothing that can be fixed safely.")
-    for one in fixed.corrections:
+    for one in corrections:
         terminal.say(_headline(one, dry_run=dry_run))
         if dry_run:
             terminal.say(Text(f"         {visible(' '.join(one.statement.split()))}", style="dim"))

@@ -55,7 +55,7 @@ def migrate(
     spec = terminal.settings.spec()
     if dry_run:
         with target(terminal) as database:
-            _show_preview(terminal, run_preview(database, spec, chosen))
+            show_preview(terminal, run_preview(database, spec, chosen))
         return ExitStatus.DONE
     with watched(terminal, watching(terminal, detailed=detailed)) as watcher, target(terminal) as database:
         result = run_migrate(database, spec, chosen, watcher)
@@ -63,7 +63,8 @@ def migrate(
     return result.exit_status
 
 
-def _show_preview(terminal: Terminal, preview: Preview) -> None:
+def show_preview(terminal: Terminal, preview: Preview) -> None:
+    """What migrate would do, and why it would not."""
     show_outline(terminal, preview.outline)
     terminal.answer(
         dry_run=True, findings=preview.findings,

@@ -45,9 +45,16 @@ class Lines(Nobody):
     """Only what is under way: no line for what is done."""
     phase: Phase | None = None
     statements: list[tuple[Statement, float]] = field(default_factory=list)
+    _began: bool = False
     _passed: list[Finding] = field(default_factory=list)
     _said: dict[str, float] = field(default_factory=dict)
     _fills: dict[Name, Fill] = field(default_factory=dict)
+
+    def began(self, command: str, run: str) -> None:
+        # The first is the command itself, what begins within it a part of it.
+        if self._began:
+            self.line(Text(command, style="bold"))
+        self._began = True
 
     def step(self, event: Event) -> None:
         self.terminal.findings(self._passed)

@@ -38,13 +38,18 @@ def show_verdict(terminal: Terminal, verdict: Verdict, *, detailed: bool = False
         findings=verdict.findings, distributions=verdict.distributions, tables=verdict.tables, rows=verdict.rows,
         seconds=round(verdict.seconds, 3),
     )  # fmt: skip
+    show_findings(terminal, verdict, detailed=detailed)
+    _outcome(terminal, verdict)
+
+
+def show_findings(terminal: Terminal, verdict: Verdict, *, detailed: bool) -> None:
+    """Family by family, finding by finding."""
     for family in verdict.families:
         _line(terminal, _family(family))
     if detailed:
         for distribution in verdict.distributions:
             _line(terminal, _distribution(distribution))
     _findings(terminal, verdict.findings, detailed=detailed)
-    _outcome(terminal, verdict)
 
 
 def _line(terminal: Terminal, text: Text) -> None:

@@ -52,8 +52,8 @@ class Patience:
 
 @dataclass(slots=True, kw_only=True)
 class Outcome:
-    """What it took: milliseconds in all, the longest wait for a lock, the longest time for which locks that stop writers
-    were held, tries, and who stood in the way."""
+    """What it took: milliseconds in all, the longest wait for a lock, the longest that locks which stop writers were
+    held, tries, and who stood in the way."""
 
     milliseconds: float = 0.0
     waited: float = 0.0

@@ -143,9 +143,10 @@ def _draw(values: list[dict[str, Any]], mark: dict[str, Any], **encoding: Any) -
         "axis": {**grey, "gridOpacity": 0.3, "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"},
         "legend": {**grey, "labelFontSize": 12},
     }  # fmt: skip
+    padding = {"left": 40, "top": 5, "right": 15, "bottom": 5}
     chart = {
-        "data": {"values": values}, "mark": mark, "encoding": encoding, "width": 560, "height": {"step": 24}, "padding": {"left": 40, "top": 5, "right": 15, "bottom": 5},
-        "config": config,
+        "data": {"values": values}, "mark": mark, "encoding": encoding, "width": 560, "height": {"step": 24},
+        "padding": padding, "config": config,
     }  # fmt: skip
     # Imported here: it brings a JavaScript engine, for this alone.
     return str(import_module(PACKAGE).vegalite_to_svg(chart, vl_version=VEGA_LITE))

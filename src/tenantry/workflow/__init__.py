@@ -16,6 +16,8 @@ from tenantry.workflow.balances import (
 )
 from tenantry.workflow.demo import Claim, Demonstration, demo
 from tenantry.workflow.discover import Discovery, discover
+from tenantry.workflow.full import Full, FullOptions, full
+from tenantry.workflow.housekeeping import Chore, keep_house
 from tenantry.workflow.inspection import InspectionOptions, inspect
 from tenantry.workflow.logged import Logged
 from tenantry.workflow.migrate import MigrateOptions, migrate
@@ -35,9 +37,12 @@ from tenantry.workflow.watcher import Nobody, Several, Watcher
 __all__ = [
     "BackupOptions",
     "BalancesOptions",
+    "Chore",
     "Claim",
     "Demonstration",
     "Discovery",
+    "Full",
+    "FullOptions",
     "Household",
     "InspectionOptions",
     "Listed",
@@ -67,9 +72,11 @@ __all__ = [
     "discover",
     "empty_ledger",
     "end_blocker",
+    "full",
     "household",
     "inspect",
     "install_balances",
+    "keep_house",
     "list_backups",
     "list_tenants",
     "migrate",

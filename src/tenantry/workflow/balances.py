@@ -72,7 +72,7 @@ def install_balances(
     """
     options, watcher, run = options or BalancesOptions(), watcher or Nobody(), new_run()
     watcher.began("balances install", run)
-    with opened(target, run=run, purpose="balances") as connection, hold_run_lock(connection):
+    with opened(target, run=run, purpose="balances", watcher=watcher) as connection, hold_run_lock(connection):
         session = Session.begin(target, connection, spec)
         steps = [step for subject in subjects(session, options) for step in subject.steps]
         tally = Tally(watcher)
@@ -89,12 +89,14 @@ def install_balances(
         stale = [state.ledger for state in states(connection).values() if state.stale]
         outcome = f"{applied} steps applied, {tally.found} were in force"
         session.journal.finish_run(run, exit_status=ExitStatus.DONE, outcome=outcome)
-    return Result(
+    result = Result(
         command="balances install", run=run, exit_status=ExitStatus.DONE, outcome=outcome, applied=applied,
         found=tally.found, seconds=time.monotonic() - started, longest_lock=tally.longest_lock, retries=tally.retries,
         next_step=f"Stale until a backfill is done: {', '.join(stale)}. Run `tenantry balances backfill`." if stale
         else "Nothing: the balances are kept in step.",
     )  # fmt: skip
+    watcher.concluded(result.outcome, result.next_step)
+    return result
 
 
 def preview_install(target: Target, spec: Spec, options: BalancesOptions | None = None) -> Outline:
@@ -119,7 +121,7 @@ def backfill_balances(
     """
     options, watcher, run = options or BalancesOptions(), watcher or Nobody(), new_run()
     watcher.began("balances backfill", run)
-    with opened(target, run=run, purpose="balances") as connection, hold_run_lock(connection):
+    with opened(target, run=run, purpose="balances", watcher=watcher) as connection, hold_run_lock(connection):
         session = Session.begin(target, connection, spec)
         chosen = subjects(session, options)
         _refuse_not_installed(session, chosen)
@@ -147,10 +149,12 @@ def backfill_balances(
             + " in step"
         )
         session.journal.finish_run(run, exit_status=ExitStatus.DONE, outcome=outcome)
-    return Result(
+    result = Result(
         command="balances backfill", run=run, exit_status=ExitStatus.DONE, outcome=outcome, rows=corrected,
         seconds=time.monotonic() - started,
     )  # fmt: skip
+    watcher.concluded(result.outcome, result.next_step)
+    return result
 
 
 def validate_balances(target: Target, spec: Spec, options: BalancesOptions | None = None) -> tuple[Line, ...]:
@@ -176,7 +180,7 @@ def empty_ledger(target: Target, spec: Spec, options: BalancesOptions, watcher: 
     Raises UsageError where the spec has several and none is named.
     """
     run = new_run()
-    with opened(target, run=run, purpose="balances") as connection, hold_run_lock(connection):
+    with opened(target, run=run, purpose="balances", watcher=watcher) as connection, hold_run_lock(connection):
         session = Session.begin(target, connection, spec)
         statement = _truncation(session, options)
         (watcher or Nobody()).began("balances empty", run)
@@ -219,7 +223,7 @@ def remove_balances(
     """
     options, watcher, run = options or BalancesOptions(), watcher or Nobody(), new_run()
     watcher.began("balances remove", run)
-    with opened(target, run=run, purpose="balances") as connection, hold_run_lock(connection):
+    with opened(target, run=run, purpose="balances", watcher=watcher) as connection, hold_run_lock(connection):
         session = Session.begin(target, connection, spec)
         entries = _entries(session.journal, spec, options)
         _refuse_dependents(connection, session.journal, entries)
@@ -234,10 +238,12 @@ def remove_balances(
         outcome = f"{reverted} steps reverted" if reverted else "no balances were there"
         if entries:
             session.journal.finish_run(run, exit_status=ExitStatus.DONE, outcome=outcome)
-    return Result(
+    result = Result(
         command="balances remove", run=run, exit_status=ExitStatus.DONE, outcome=outcome, applied=reverted,
         seconds=time.monotonic() - started, longest_lock=tally.longest_lock, retries=tally.retries,
     )  # fmt: skip
+    watcher.concluded(result.outcome, result.next_step)
+    return result
 
 
 @contextmanager

@@ -1,0 +1,96 @@
+"""tenantry full."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import replace
+
+from rich.text import Text
+
+from tenantry.cli import options
+from tenantry.cli.correcting import ApplicationDsn, FixIssues, show_corrections
+from tenantry.cli.frame import target
+from tenantry.cli.migrate import Force, Until, Workers, show_preview
+from tenantry.cli.progress import duration, watching
+from tenantry.cli.terminal import Terminal
+from tenantry.cli.validate import Detailed, Samples, Tables
+from tenantry.cli.verdict import show_findings
+from tenantry.cli.watched import watched
+from tenantry.errors import ExitStatus
+from tenantry.model.plan import Phase
+from tenantry.model.spec import Spec
+from tenantry.postgres.connect import Target, reach
+from tenantry.workflow import InspectionOptions, MigrateOptions
+from tenantry.workflow import preview as run_preview
+from tenantry.workflow.fixes import FixOptions
+from tenantry.workflow.full import Full, FullOptions, preview_full
+from tenantry.workflow.full import full as run_full
+from tenantry.workflow.inspection import SAMPLES
+
+
+def full(
+    terminal: Terminal, until: Until = Phase.ISOLATE, dry_run: options.DryRun = False, force: Force = False,
+    workers: Workers = 2, backup: options.Backup = None, dump_dir: options.DumpDir = None,
+    free_space: options.FreeSpace = None, lock_timeout: options.LockTimeout = None,
+    lock_budget: options.LockBudget = None, tables: Tables = None, samples: Samples = SAMPLES,
+    detailed: Detailed = False, fix_issues: FixIssues = False, application_dsn: ApplicationDsn = None,
+) -> ExitStatus:  # fmt: skip
+    """Migrate, validate and verify: one run, one report, one verdict.
+
+    Interrupted or failed, it is simply run again. --table and --samples are about the checks; what of the migration is
+    in force is left alone.
+    """
+    migrating = MigrateOptions(
+        until=until, force=force, workers=workers, free_space=free_space, lock_timeout=lock_timeout,
+        lock_budget=lock_budget, backup=backup, dump_folder=dump_dir,
+    )  # fmt: skip
+    fixing = FixOptions(force=force, lock_timeout=lock_timeout) if fix_issues else None
+    looking = InspectionOptions(tables=tuple(tables or ()), samples=samples, detailed=detailed)
+    chosen = FullOptions(migrate=migrating, inspection=looking, fix=fixing)
+    spec = terminal.settings.spec()
+    if dry_run:
+        with target(terminal) as database:
+            _show_dry(terminal, database, spec, chosen)
+        return ExitStatus.DONE
+    with (
+        watched(terminal, watching(terminal, detailed=detailed)) as watcher,
+        target(terminal) as database,
+        reach(application_dsn) if application_dsn else nullcontext() as application,
+    ):
+        chosen = replace(chosen, inspection=replace(looking, application=application))
+        done = run_full(database, spec, chosen, watcher)
+    _show(terminal, done, detailed=detailed, fixed=fix_issues)
+    return done.exit_status
+
+
+def _show_dry(terminal: Terminal, database: Target, spec: Spec, chosen: FullOptions) -> None:
+    show_preview(terminal, run_preview(database, spec, chosen.migrate))
+    if chosen.fix is not None:
+        terminal.say("Of what the checks find as things stand:", style="bold")
+        show_corrections(terminal, preview_full(database, spec, chosen).corrections, dry_run=True)
+
+
+def _show(terminal: Terminal, done: Full, *, detailed: bool, fixed: bool) -> None:
+    terminal.say()
+    if fixed:
+        show_corrections(terminal, done.corrections, dry_run=False)
+    for verdict in (done.validation, done.verification):
+        show_findings(terminal, verdict, detailed=detailed)
+    terminal.answer(
+        run=done.run, outcome=done.outcome, next_step=done.next_step, migrate=done.migration,
+        validate=done.validation, verify=done.verification,
+    )  # fmt: skip
+    clean = done.exit_status is ExitStatus.DONE
+    parts = (("migrate ", done.migration), ("validate", done.validation), ("verify  ", done.verification))
+    for name, part in parts:
+        mark, style = ("✓", "green") if part.exit_status is ExitStatus.DONE else ("✗", "red")
+        terminal.show(Text.assemble((f"{mark} {name}", style), f"  {part.outcome} ({duration(part.seconds)})."))
+    word, style = ("Done: ", "bold green") if clean else ("Found: ", "bold red")
+    summary = "migrated, and nothing was found wrong" if clean else "migrated, and findings remain"
+    terminal.show(Text.assemble((word, style), summary + "."))
+    terminal.say(Text.assemble(("Next: ", "cyan"), done.next_step))
+    if terminal.log.written:
+        terminal.log.write("done", full=done)
+        terminal.say(Text(f"Log:  {terminal.log.path}", style="dim"))
+    for path in terminal.reports():
+        terminal.say(Text(f"Report: {path}", style="dim"))

@@ -1,0 +1,40 @@
+"""Files that have had their time: packed into a folder beside them, and taken from there in the end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+from time import time
+
+import zstandard
+
+FOLDER = "archive"
+ENDING = ".zst"
+
+
+def older(folder: Path, patterns: Sequence[str], age: timedelta) -> Iterator[Path]:
+    """The files of a folder that match one of the patterns and were last written longer ago than `age`."""
+    limit = time() - age.total_seconds()
+    for path in sorted({path for pattern in patterns for path in folder.glob(pattern)}):
+        if path.is_file() and not path.is_symlink() and path.stat().st_mtime < limit:
+            yield path
+
+
+def pack(path: Path) -> Path:
+    """Put a file into the archive beside it, whole or not at all, and keep its time. Raises OSError."""
+    archived = path.parent / FOLDER / (path.name + ENDING)
+    archived.parent.mkdir(exist_ok=True)
+    draft, times = archived.with_name(f".{archived.name}.draft"), path.stat()
+    try:
+        with path.open("rb") as source, draft.open("wb") as packed:
+            zstandard.ZstdCompressor(level=10, write_checksum=True).copy_stream(source, packed)
+            packed.flush()
+            os.fsync(packed.fileno())
+        os.utime(draft, (times.st_atime, times.st_mtime))
+        draft.replace(archived)
+    finally:
+        draft.unlink(missing_ok=True)
+    path.unlink()
+    return archived
