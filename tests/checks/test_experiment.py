@@ -12,6 +12,7 @@ from acceptance.test_round_trip import checksums
 from checks.apart import ROLE, SPEC, apart, found, ground, serious
 from servers import Database
 from tenantry.checks.experiment import experiment
+from tenantry.checks.isolation import isolation
 from tenantry.errors import UsageError
 from tenantry.model.finding import Finding
 from tenantry.model.plan import Phase
@@ -255,6 +256,40 @@ def test_a_connection_that_is_not_the_applications(
         found(apart, experiment, application=Target(make_conninfo(apart.dsn, user=stranger)))
     with pytest.raises(UsageError, match="another database"):
         found(apart, experiment, application=Target(elsewhere.dsn))
+
+
+def test_an_operator_who_made_the_role(database: Database, role: Callable[..., str]) -> None:
+    """As on managed services: no superuser, filtered but for a policy, and since 16 not one to become the role."""
+    owner, name = role("LOGIN CREATEROLE", name="owner"), role(create=False, name="app")
+    dsn = make_conninfo(database.dsn, user=owner)
+    database.execute(
+        "CREATE TABLE tenants (id int PRIMARY KEY, slug text UNIQUE); INSERT INTO tenants VALUES (1, 'a'), (2, 'b');"
+        "CREATE TABLE notes (id int PRIMARY KEY, owner int REFERENCES tenants); INSERT INTO notes VALUES (1, 1), (2, 2);"
+        f"ALTER TABLE tenants OWNER TO {owner}; ALTER TABLE notes OWNER TO {owner};"
+        f"GRANT CREATE ON DATABASE {database.name} TO {owner}; ALTER SCHEMA public OWNER TO {owner}"
+    )
+    spec = (
+        f'[tenant]\ntable = "tenants"\n[application]\nrole = "{name}"\n[[table]]\nname = "notes"\npaths = [["owner"]]'
+    )
+    migrate(Target(dsn), Spec.parse(spec), MigrateOptions(until=Phase.ISOLATE))
+    members = "SELECT roleid::regrole::text, member::regrole::text, admin_option FROM pg_auth_members ORDER BY 1, 2, 3"
+    before = database.rows(members)
+    findings = found(database, isolation, experiment, spec=spec, dsn=dsn)
+    assert serious(findings) == []
+    assert tried(findings) > 20
+    assert undecided(findings) == []
+    database.execute("ALTER TABLE notes NO FORCE ROW LEVEL SECURITY; ALTER TABLE notes DISABLE ROW LEVEL SECURITY")
+    assert set(holes(found(database, experiment, spec=spec, dsn=dsn))) == {"public.notes"}
+    assert database.rows(members) == before
+
+
+def test_after_contract(apart: Database) -> None:
+    migrate(Target(apart.dsn), Spec.parse(SPEC), MigrateOptions(until=Phase.CONTRACT, force=True))
+    findings = found(apart, isolation, experiment)
+    assert serious(findings) == []
+    assert undecided(findings) == []
+    apart.execute("ALTER TABLE line DISABLE ROW LEVEL SECURITY")
+    assert set(holes(found(apart, experiment))) == {LINE}
 
 
 def test_an_operator_who_may_not_be_the_application(apart: Database, role: Callable[..., str]) -> None:

@@ -110,7 +110,7 @@ def test_what_only_others_may_call_is_no_way(apart: Database) -> None:
         + "REVOKE ALL ON FUNCTION every() FROM PUBLIC;"
         f'CREATE POLICY others ON "Order" TO {LEGACY} USING (true);'
         'CREATE POLICY narrow ON "Order" AS RESTRICTIVE USING (total > 0);'
-        "CREATE RULE nothing AS ON DELETE TO country DO INSTEAD NOTHING;"
+        "CREATE RULE nothing AS ON DELETE TO tag DO INSTEAD NOTHING;"
         "CREATE MATERIALIZED VIEW summary AS SELECT count(*) FROM line"
     )
     assert serious(found(apart, isolation)) == []

@@ -23,6 +23,18 @@ NOBODY = ""
 """The setting of a session that has named no tenant."""
 
 
+def become(connection: psycopg.Connection[Any], role: str) -> None:
+    """Be the role until the transaction ends, which is to be rolled back: who may, makes itself a member for so long.
+    Since 16 whoever makes a role is not one that can become it. Raises InsufficientPrivilege."""
+    take_on = sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(role))
+    try:
+        with connection.transaction():
+            connection.execute(take_on)
+    except psycopg.errors.InsufficientPrivilege:
+        connection.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(role)))
+        connection.execute(take_on)
+
+
 class _RowSeen(Exception):
     """COPY gave a row, which is all that is to be known."""
 
@@ -41,7 +53,7 @@ class Actor:
         with self.connection.transaction(force_rollback=True):
             self.connection.execute(_QUERIES["settle"])
             if self.role is not None:
-                self.connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(self.role)))
+                become(self.connection, self.role)
             yield
 
     def attempt(self, tenant: str, statement: sql.Composed) -> psycopg.Error | bool | None:

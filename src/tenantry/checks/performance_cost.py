@@ -12,6 +12,7 @@ import psycopg
 from psycopg import sql
 
 from tenantry.checks.check import Ground
+from tenantry.checks.isolation_actor import become
 from tenantry.checks.performance_plans import large_parts
 from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.ownership import Owned
@@ -87,12 +88,11 @@ class _Measure:
             "EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) SELECT pg_catalog.count(*) FROM"
             " (SELECT FROM {} AS t{} LIMIT {}) AS read"
         ).format(self.owned.table.identifier, sql.SQL("") if under else self._condition(), sql.Literal(ROWS))
-        role = sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(self.ground.spec.application.role))
         with self.connection.transaction(force_rollback=True):
             self.connection.execute(_QUERIES["bounded"])
             self.connection.execute("SELECT set_config(%s, %s, true)", (self.ground.ownership.setting, self.tenant))
             if under:
-                self.connection.execute(role)
+                become(self.connection, self.ground.spec.application.role)
             try:
                 with self.connection.transaction():
                     row = self.connection.execute(explain).fetchone()

@@ -13,6 +13,7 @@ import psycopg
 from psycopg import sql
 
 from tenantry.checks.check import Ground
+from tenantry.checks.isolation_actor import become
 from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.name import Name
 from tenantry.model.ownership import Owned
@@ -134,11 +135,10 @@ class _Asked:
         explain = sql.SQL("EXPLAIN (VERBOSE, FORMAT JSON) EXECUTE tenantry_question{}").format(
             values if question.types else sql.SQL("")
         )
-        role = sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(self.ground.spec.application.role))
         with self.connection.transaction(force_rollback=True):
             self.connection.execute(_QUERIES["bounded"])
             self.connection.execute(_QUERIES["as_applications_do"])
-            self.connection.execute(role)
+            become(self.connection, self.ground.spec.application.role)
             try:
                 with self.connection.transaction(force_rollback=True):
                     self.connection.execute(prepare)
