@@ -25,6 +25,10 @@ EMPTYING = "tenantry.emptying"
 """The setting by which our command tells the TRUNCATE trigger to take the rows out of the balances."""
 MOVE, REPLICATE, TRUNCATE = "move", "replicate", "truncate"
 """What the three functions are for."""
+MERGE = "merge"
+"""A BEFORE INSERT row trigger on partitioned ledgers, disabled: it has to be there, and never fires. Without one, a
+MERGE that inserts into a partition and then updates has the inserted row, in place of the updated one, in the
+transition table (PostgreSQL 15 to 18: the executor keeps it where the partition has no such trigger)."""
 PART = "part"
 """The argument of a partition's triggers, which stay behind where the partition is detached."""
 
@@ -62,10 +66,17 @@ _CHECKED = sql.SQL("""WITH delta AS MATERIALIZED ({netted}), moved AS (
       RAISE EXCEPTION USING ERRCODE = 'check_violation', MESSAGE = {refusal} || offender,
         SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME;
     END IF;""")
-# AFTER ROW, in replica mode only: it refuses nothing, for the publisher has accepted the movement.
+# AFTER ROW, in replica mode only: it refuses nothing, for the publisher has accepted the movement. ENABLE TRIGGER ALL
+# would have it fire beside the statement triggers, so it looks for itself. BEFORE is the trigger that never fires.
 _ROW = sql.SQL("""
 #variable_conflict use_column
 BEGIN
+  IF TG_WHEN = 'BEFORE' THEN
+    RETURN NEW;
+  END IF;
+  IF pg_catalog.current_setting('session_replication_role') <> 'replica' THEN
+    RETURN NULL;
+  END IF;
   IF TG_OP = 'INSERT' THEN
     {insert};
   ELSIF TG_OP = 'UPDATE' THEN
@@ -252,6 +263,8 @@ class BalanceTriggers(Step):
 
     def definition(self) -> sql.Composable:
         fires = {PREFIX + ending: how for ending, (_, _, how) in self._events().items()} | {PREFIX + "replica": "R"}
+        if self.ledger.tree:
+            fires[PREFIX + MERGE] = "D"
         wanted = sql.SQL(", ").join(
             sql.SQL("({}, {})").format(sql.Literal(name), sql.Literal(how)) for name, how in fires.items()
         )
@@ -271,21 +284,23 @@ class BalanceTriggers(Step):
         ).format(wanted, relations, functions, sql.Literal(len(fires) * len(self.ledger.relations)))
 
     def apply(self) -> tuple[Statement, ...]:
-        ledger, replica = self.ledger, sql.Identifier(PREFIX + "replica")
-        locks = tuple(Lock(name, LockMode.SHARE_ROW_EXCLUSIVE) for name in ledger.relations)
-        row = sql.SQL(
-            "CREATE OR REPLACE TRIGGER {} AFTER INSERT OR UPDATE OR DELETE ON {} FOR EACH ROW EXECUTE FUNCTION {}()"
-        ).format(replica, ledger.table.identifier, ledger.function(REPLICATE).identifier)
-        found = [Statement(sql=row, locks=locks)]
-        for name in ledger.relations:
-            only = sql.SQL("ALTER TABLE ONLY {} ENABLE {} TRIGGER {}")
+        found = self._row_trigger("AFTER INSERT OR UPDATE OR DELETE", "replica", "ENABLE REPLICA")
+        if self.ledger.tree:
+            found += self._row_trigger("BEFORE INSERT", MERGE, "DISABLE")
+        for name in self.ledger.relations:
             found += self._statement_triggers(name)
-            always = only.format(name.identifier, raw("ALWAYS"), sql.Identifier(PREFIX + "truncate"))
-            found += [
-                Statement(sql=sql_, locks=(Lock(name, LockMode.SHARE_ROW_EXCLUSIVE),))
-                for sql_ in (always, only.format(name.identifier, raw("REPLICA"), replica))
-            ]
-        return (*found, Statement(sql=stale(ledger, "written to without all of its triggers")))
+            found.append(_fires(name, "truncate", "ENABLE ALWAYS"))
+        return (*found, Statement(sql=stale(self.ledger, "written to without all of its triggers")))
+
+    def _row_trigger(self, when: str, ending: str, how: str) -> list[Statement]:
+        """On the table, of which partitions take copies; how it fires has to be said for each."""
+        ledger = self.ledger
+        create = sql.SQL("CREATE OR REPLACE TRIGGER {} {} ON {} FOR EACH ROW EXECUTE FUNCTION {}()").format(
+            sql.Identifier(PREFIX + ending), raw(when), ledger.table.identifier,
+            ledger.function(REPLICATE).identifier,
+        )  # fmt: skip
+        locks = tuple(Lock(name, LockMode.SHARE_ROW_EXCLUSIVE) for name in ledger.relations)
+        return [Statement(sql=create, locks=locks), *(_fires(name, ending, how) for name in ledger.relations)]
 
     def _statement_triggers(self, name: Name) -> list[Statement]:
         argument = sql.SQL("") if name == self.table else sql.Literal(PART)
@@ -303,8 +318,8 @@ class BalanceTriggers(Step):
         locks = tuple(Lock(name, LockMode.ACCESS_EXCLUSIVE) for name in self.ledger.relations)
         found = []
         for name in self.ledger.relations:
-            # A partition's copy of the row trigger goes with that of the table.
-            own = ("replica", *self._events()) if name == self.table else tuple(self._events())
+            # A partition's copies of the row triggers go with those of the table.
+            own = ("replica", MERGE, *self._events()) if name == self.table else tuple(self._events())
             for ending in own:
                 trigger = PREFIX + ending
                 there = exists(
@@ -315,3 +330,10 @@ class BalanceTriggers(Step):
                 drop = sql.SQL("DROP TRIGGER IF EXISTS {} ON {}").format(sql.Identifier(trigger), name.identifier)
                 found.append(Statement(sql=drop, locks=locks, when=there))
         return tuple(found)
+
+
+def _fires(name: Name, ending: str, how: str) -> Statement:
+    alter = sql.SQL("ALTER TABLE ONLY {} {} TRIGGER {}").format(
+        name.identifier, raw(how), sql.Identifier(PREFIX + ending)
+    )
+    return Statement(sql=alter, locks=(Lock(name, LockMode.SHARE_ROW_EXCLUSIVE),))

@@ -1,0 +1,48 @@
+"""A ledger, and the sessions that write to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import psycopg
+import pytest
+
+from balances.stock import FILL, LEDGER, SPEC, TENANTS, MakeStock, Stock
+from servers import Database, wait_until
+
+
+@pytest.fixture
+def stock(database: Database) -> MakeStock:
+    """`stock(rows=100)` is a ledger with that many movements; `stock(schema, text)` any other, with its spec."""
+
+    def make(schema: str = LEDGER, text: str = SPEC, *, rows: int = 0) -> Stock:
+        database.execute(TENANTS + schema)
+        if rows:
+            database.execute(FILL.format(rows))
+        return Stock(database=database, text=text)
+
+    return make
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    """Threads for the other sessions of a test."""
+    with ThreadPoolExecutor() as threads:
+        yield threads
+
+
+@pytest.fixture
+def waits(pool: ThreadPoolExecutor) -> Callable[..., Future[Any]]:
+    """`waits(session, statement)` runs it in a thread, and returns as soon as it waits for another session."""
+
+    def start(session: psycopg.Connection[Any], statement: str) -> Future[Any]:
+        running = pool.submit(session.execute, statement)
+        with psycopg.connect(session.info.dsn, autocommit=True) as look:
+            query = "SELECT cardinality(pg_blocking_pids(%s)) > 0"
+            wait_until(lambda: running.done() or look.execute(query, [session.info.backend_pid]).fetchone() == (True,))
+        assert not running.done(), "it waits for nobody"
+        return running
+
+    return start
