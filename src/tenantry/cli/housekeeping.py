@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,8 +10,11 @@ import typer
 from tenantry.cli import options
 from tenantry.cli.frame import target
 from tenantry.cli.terminal import Terminal
-from tenantry.errors import ExitStatus
-from tenantry.workflow import Household, household
+from tenantry.cli.watched import watched
+from tenantry.errors import ExitStatus, UsageError
+from tenantry.execution.preflight.space import readable
+from tenantry.model.spec import HousekeepingPart
+from tenantry.workflow import Chore, Household, Nobody, household, keep_house
 from tenantry.workflow import purge as run_purge
 
 
@@ -26,14 +30,19 @@ def housekeeping(
     ] = False,
     dry_run: options.DryRun = False,
 ) -> ExitStatus:
-    """Show what tenantry keeps in the schema tenantry of this database, or take it away."""
+    """Pack logs and reports past their age, take away old backups and old rows of the journal, and say what stays.
+
+    The ages are those of [housekeeping] in the spec, if there is one. What a rollback or `fixes undo` needs is never
+    taken away, but by --purge.
+    """
+    if not purge:
+        if force:
+            raise UsageError("--force goes with --purge", remedy="Leave it out, or add --purge.")
+        return _keep(terminal, dry_run=dry_run)
     with target(terminal) as database:
-        if not purge:
-            held, statements = household(database), tuple[str, ...]()
-        else:
-            held, statements = run_purge(database, force=force, dry_run=dry_run)
-    terminal.answer(held=held, purged=purge and not dry_run, statements=statements)
-    if purge and not dry_run:
+        held, statements = run_purge(database, force=force, dry_run=dry_run)
+    terminal.answer(held=held, purged=not dry_run, statements=statements)
+    if not dry_run:
         terminal.show("The schema tenantry is gone." if not held.steps else "The journal is gone; the migration stays.")
         for folder in held.dumps:
             terminal.show(f"A dump stays in {folder}.")
@@ -42,6 +51,35 @@ def housekeeping(
     for statement in statements:
         terminal.show(f"  {statement}")
     return ExitStatus.DONE
+
+
+def _keep(terminal: Terminal, *, dry_run: bool) -> ExitStatus:
+    settings = terminal.settings
+    given = settings.config is not None or settings.preset is not None or Path("tenantry.toml").exists()
+    ages = settings.spec().housekeeping if given else HousekeepingPart()
+    with watched(terminal, Nobody()) as watcher, target(terminal) as database:
+        watcher.began("housekeeping", terminal.log.run)
+        chores = keep_house(
+            database, ages, logs=settings.log_dir, reports=settings.report_dir, dry_run=dry_run, watcher=watcher
+        )
+        held = household(database)
+    terminal.answer(chores=chores, held=held, dry_run=dry_run)
+    terminal.show(_holdings(held))
+    for chore in chores:
+        terminal.show(_chore(chore, dry_run=dry_run))
+        terminal.say(f"    kept: {chore.why}" if chore.kept else "    nothing is kept")
+        if settings.verbose:
+            for name in chore.names:
+                terminal.say(f"    {chore.deed}: {name}")
+    if dry_run:
+        terminal.say("Nothing was changed.")
+    return ExitStatus.DONE
+
+
+def _chore(chore: Chore, *, dry_run: bool) -> str:
+    size = f" ({readable(chore.bytes)})" if chore.bytes else ""
+    would = "would be " if dry_run and chore.done else ""
+    return f"{chore.what}: {chore.done} {would}{chore.deed}{size}, {chore.kept} kept"
 
 
 def _holdings(held: Household) -> str:

@@ -12,8 +12,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from tenantry.errors import UsageError, nearest
 from tenantry.model.backup import MAX_SIZE
-from tenantry.model.size import parse_size
 from tenantry.model.correction import corrections
+from tenantry.model.size import parse_size
 
 Hop = tuple[str, ...]
 """The foreign-key columns of one hop; most have one."""
@@ -91,6 +91,18 @@ class BackupPart(Part):
 
     max_size: Annotated[int, BeforeValidator(_size)] = Field(default=MAX_SIZE, gt=0)
     folder: str = "backups"
+
+
+class HousekeepingPart(Part):
+    """[housekeeping]: after how many days logs and reports are packed, what is packed is removed, and rows of the
+    journal go; the newest `backups_kept` backups, and those younger than `backups` days, stay."""
+
+    logs: int = Field(default=30, ge=0)
+    reports: int = Field(default=30, ge=0)
+    archives: int = Field(default=365, ge=0)
+    backups: int = Field(default=30, ge=0)
+    backups_kept: int = Field(default=3, ge=1)
+    journal: int = Field(default=365, ge=1)
 
 
 class Assign(Part):
@@ -195,6 +207,7 @@ class Spec(Part):
     limits: LimitsPart = LimitsPart()
     locks: LocksPart = LocksPart()
     backup: BackupPart = BackupPart()
+    housekeeping: HousekeepingPart = HousekeepingPart()
     table: tuple[TablePart, ...] = ()
     reference: tuple[ReferencePart, ...] = ()
     rule: tuple[RulePart, ...] = ()
@@ -279,6 +292,5 @@ def _place(location: tuple[int | str, ...], document: Any) -> tuple[str, list[st
 _PARTS: dict[str, type[BaseModel]] = {
     "tenant": TenantPart, "application": ApplicationPart, "operator": OperatorPart, "limits": LimitsPart,
     "locks": LocksPart, "backup": BackupPart, "table": TablePart, "reference": ReferencePart, "rule": RulePart,
-    "ledger": LedgerPart,
-    "assign": Assign,
+    "ledger": LedgerPart, "housekeeping": HousekeepingPart, "assign": Assign,
 }  # fmt: skip
