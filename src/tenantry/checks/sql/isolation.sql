@@ -42,7 +42,7 @@ JOIN pg_catalog.pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = 
                            AND d.refclassid = 'pg_class'::regclass
 JOIN pg_catalog.pg_class c ON c.oid = d.refobjid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE r.rulename <> '_RETURN' AND r.ev_enabled <> 'D' AND r.ev_action::text <> '<>'
+WHERE r.rulename <> '_RETURN' AND r.ev_enabled <> 'D' AND pg_get_ruledef(r.oid) !~ 'NOTHING;\s*$'
   AND c.oid = ANY(SELECT to_regclass(t.name) FROM unnest(%(names)s::text[]) t(name))
 ORDER BY 1, 2, 3, 5, 6
 
