@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from psycopg import sql
 
 from checks.fleet import SPEC, fleet, serious, unmigrated, validated
-from servers import Database
+from servers import Database, wait_until
 from tenantry.checks.check import Check, Offenders, Rows
 from tenantry.checks.examination import examine
 from tenantry.checks.readers import Stop
 from tenantry.checks.references import references
-from tenantry.errors import ExitStatus
+from tenantry.errors import ExitStatus, Interrupted
 from tenantry.model.finding import Family, Severity
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
@@ -198,6 +200,39 @@ def test_a_check_that_cannot_be_asked(fleet: Database) -> None:
         {"id": "11", "rest": "2"}, {"id": "12", "rest": "2"},
     ]  # fmt: skip
     assert sum(examined.rows[table].values()) == 12
+
+
+def test_a_stop_ends_what_is_being_asked(fleet: Database) -> None:
+    """From another thread, while two long queries run: Interrupted, and no session goes on."""
+    stop = Stop()
+    query = sql.SQL("SELECT 1 FROM pg_sleep(60)")
+    checks = [
+        Check(
+            name=name,
+            family=Family.BUSINESS,
+            table=Name("public", "trucks"),
+            message="",
+            question=Offenders(query=query),
+        )
+        for name in ("one", "two", "three")
+    ]
+    sleeping = (
+        "SELECT count(*)::int FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
+    )
+    with grounded(
+        Target(fleet.dsn), Spec.parse(SPEC), InspectionOptions(), Nobody(), stop, run="", purpose="test"
+    ) as ground:
+
+        def end() -> None:
+            wait_until(lambda: fleet.rows(sleeping) == [(2,)], seconds=30)
+            stop()
+
+        thread = threading.Thread(target=end)
+        thread.start()
+        with pytest.raises(Interrupted):
+            examine(ground, checks, Nobody(), stop)
+        thread.join()
+        assert fleet.rows(sleeping) == [(0,)]
 
 
 @pytest.mark.server

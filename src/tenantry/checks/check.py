@@ -125,6 +125,8 @@ class Ground:
     application: Target | None = None
     hidden: frozenset[Name] = frozenset()
     looking: Callable[[str], None] = lambda at: None
+    opened: Callable[[psycopg.Connection[Any]], None] = lambda session: None
+    """Told of every further session, so that a stop can end its statements."""
 
     @property
     def ownership(self) -> Ownership:
@@ -163,6 +165,7 @@ class Ground:
         try:
             if read_only:
                 connection.execute("SET default_transaction_read_only = on")
+            self.opened(connection)
             yield connection
         finally:
             connection.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any, TypeAlias
@@ -51,8 +51,9 @@ class Stop:
 
     def cancel(self) -> None:
         """End the statements in hand."""
-        for session in self._sessions:
-            if not session.closed:
+        for session in tuple(self._sessions):
+            # One that has just been closed has nothing to be ended.
+            with suppress(psycopg.Error):
                 session.cancel_safe(timeout=5.0)
 
     def halt(self) -> None:

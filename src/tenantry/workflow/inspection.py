@@ -85,6 +85,7 @@ def grounded(
             live=read_schema(connection, spec.schemas, ours=Ours()), entries=session.entries, run=run,
             tables=_tables(options, session), samples=options.samples, detailed=options.detailed,
             looking=_looking(watcher, stop), application=options.application, hidden=hidden_tables(connection),
+            opened=stop.also,
         )  # fmt: skip
 
 
