@@ -19,7 +19,9 @@ def test_all_is_well(shop: Command) -> None:
     assert (report["command"], report["verdict"], report["stopped_at"]) == ("full", "done", None)
     assert [part["command"] for part in report["commands"]] == PARTS
     assert all(part["outcome"] for part in report["commands"])
-    assert report["metrics"]["steps"] > 100
+    steps = [entry for entry in report["timeline"] if entry["key"] is not None]
+    assert report["metrics"]["steps"] == len(steps) > 100
+    assert report["metrics"]["rows"] == sum(entry["rows"] or 0 for entry in steps) > 0
     assert report["distribution"]
     assert len(list(shop.folder.glob("logs/*"))) == 1
     assert shop("status", "--json").json["word"] == "COMPLETED"

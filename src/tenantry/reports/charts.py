@@ -140,7 +140,8 @@ def _draw(values: list[dict[str, Any]], mark: dict[str, Any], **encoding: Any) -
     grey = {"labelColor": "currentColor", "titleColor": "currentColor"}
     config = {
         "background": "transparent", "font": "sans-serif", "view": {"stroke": None},
-        "axis": {**grey, "gridOpacity": 0.3, "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"},
+        "axis": {**grey, "gridColor": "currentColor", "gridOpacity": 0.15, "labelFontSize": 12, "titleFontSize": 12,
+                 "titleFontWeight": "normal"},
         "legend": {**grey, "labelFontSize": 12},
     }  # fmt: skip
     padding = {"left": 40, "top": 5, "right": 15, "bottom": 5}

@@ -20,7 +20,8 @@ class Measures:
         self.longest_wait = max(self.longest_wait, entry.waited)
         self.longest_held = max(self.longest_held, entry.held)
         self.retries += entry.tries - 1
-        if entry.rows is not None:
+        # What was only looked at has rows, too: those that were read.
+        if entry.rows is not None and entry.key is not None:
             self.rows += entry.rows
             self._filling += entry.milliseconds
         if entry.action in DONE:

@@ -101,7 +101,7 @@ class Entry(Part):
     waited: float = Field(default=0.0, description="Its longest wait for a lock.")
     held: float = Field(default=0.0, description="For how long it held locks that stop writers.")
     tries: int = 1
-    rows: int | None = None
+    rows: int | None = Field(default=None, description="Rows that were filled; rows read, where it was looked at.")
     rows_per_second: float | None = None
     statements: list[Statement] = []
     message: str = Field(default="", description="What it ran into.")
