@@ -90,6 +90,9 @@ def test_preserving(until: Phase, business: Business) -> None:
     filled = business.migrate(Phase.ISOLATE)
     if until is not Phase.EXPAND:
         assert filled.rows == 0, "every row has its tenant already"
+    again = business.rollback(preserve_data=True)
+    assert again.exit_status is ExitStatus.DONE, again.findings
+    assert business.database.dump() == dump
     business.rollback()
     business.assert_original()
 

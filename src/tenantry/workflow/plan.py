@@ -47,8 +47,8 @@ class Outline:
     others: tuple[Name, ...] = ()
 
     def by_phase(self) -> Iterator[tuple[Phase, tuple[Planned, ...]]]:
-        """The phases that have steps, with them."""
-        for phase in Phase:
+        """The phases that have steps, with them, in the order in which the command goes through them."""
+        for phase in reversed(Phase) if self.command == "rollback" else Phase:
             steps = tuple(planned for planned in self.steps if planned.step.phase is phase)
             if steps:
                 yield phase, steps

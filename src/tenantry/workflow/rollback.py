@@ -173,8 +173,10 @@ def _look_back(
     tally.watcher.looking("what is left")
     gone = {one.step.key for one in walk.left}
     steps = [step for entry in selection.entries if (step := from_json(entry.value)).key not in gone]
-    kept = [step for step in steps if walk.keep and step.kept]
-    findings = aftermath.findings([step for step in steps if step not in kept], kept, walk.left)
+    reverted = [step for step in steps if not (walk.keep and step.kept)]
+    # Those that an earlier rollback has kept are no part of this one.
+    kept = [from_json(entry.value) for entry in Journal(connection).entries().values() if entry.state == "kept"]
+    findings = aftermath.findings(reverted, kept, walk.left)
     for finding in findings:
         tally.watcher.found(finding)
     if not any(finding.severity is not Severity.INFO for finding in findings):
