@@ -15,8 +15,9 @@ from tenantry.backups.matching import Fit, fit, reached
 from tenantry.backups.quiet import loud, quiet
 from tenantry.backups.restore import advance, put_right
 from tenantry.backups.tables import WORKSHOP, copy_one
+from tenantry.backups.tenants import Saved, with_tenants
 from tenantry.errors import ExitStatus, Refused, UsageError, nearest
-from tenantry.execution.transaction import Patience, run_together, truth
+from tenantry.execution.transaction import Patience, run_together
 from tenantry.model.backup import Backup, BackupKind, Reason, TableCopy, copy_name
 from tenantry.model.name import Name
 from tenantry.model.plan import Lock, LockMode, Statement
@@ -27,7 +28,7 @@ from tenantry.postgres.catalog import EVERY_SCHEMA, read_schema
 from tenantry.postgres.connect import Target
 from tenantry.postgres.journal import Journal
 from tenantry.postgres.locks import hold_run_lock
-from tenantry.steps import AssignmentTrigger, from_json
+from tenantry.steps import from_json
 from tenantry.workflow.backup_list import damage_of
 from tenantry.workflow.backups import (
     BackupOptions,
@@ -140,7 +141,7 @@ def refuse_loss(tables: Sequence[TableRestored], others: Sequence[Name], *, forc
 @dataclass(slots=True, kw_only=True)
 class _Work:
     """A restore that has looked at everything and changed nothing. `others` are tables besides those restored, which
-    foreign keys may take along; `assigning` the triggers that contract has ended."""
+    foreign keys may take along."""
 
     making: Making
     options: RestoreOptions
@@ -148,7 +149,6 @@ class _Work:
     fits: tuple[Fit, ...]
     others: tuple[Name, ...]
     left_out: tuple[str, ...]
-    assigning: tuple[AssignmentTrigger, ...]
 
     def preview(self) -> Iterator[TableRestored]:
         for one in self.fits:
@@ -164,9 +164,6 @@ class _Work:
         connection, found, saved = self.making.connection, list[TableRestored](), list[str]()
         trees = [part.name for one in self.fits for part in self.schema.tree(one.target.table)]
         silenced = [fires for name in trees for fires in firing(connection, name)]
-        # A row without a tenant gets it from this trigger, which contract has taken away.
-        assigned = [statement for step in self.assigning for statement in step.apply()]
-        undone = [*loud(silenced), *(statement for step in self.assigning for statement in step.revert({}))]
 
         def prepare() -> None:
             # The locks are taken: from here on it takes as long as it takes.
@@ -176,17 +173,14 @@ class _Work:
 
         def finish() -> None:
             found[:] = self._put_right()
-            for statement in undone:
-                if statement.when is None or truth(connection, statement.when):
-                    connection.execute(sql.Composed([statement.sql]))
+            for statement in loud(silenced):
+                connection.execute(sql.Composed([statement.sql]))
 
         ahead = [_lock(name) for name in (*trees, *self.others)]
         patience = Patience(timeout=self.options.lock_timeout, budget=self.options.lock_budget)
         self.making.watcher.looking("the tables, which stand still meanwhile")
         try:
-            run_together(
-                connection, [*ahead, *quiet(silenced), *assigned], patience=patience, prepare=prepare, finish=finish
-            )
+            run_together(connection, [*ahead, *quiet(silenced)], patience=patience, prepare=prepare, finish=finish)
         except (psycopg.IntegrityError, psycopg.DataError) as error:
             raise Refused(
                 f"The database does not take the rows: {error.diag.message_primary}",
@@ -250,14 +244,11 @@ def _looked_at(making: Making, backup: Backup, options: RestoreOptions) -> _Work
             f"The backup {backup.id} is damaged: {problem}", remedy="Choose another one: `tenantry backups list`."
         )
     schema = read_schema(connection, (EVERY_SCHEMA,), ours=Ours())
+    steps = [from_json(entry.value) for entry in Journal(connection).entries().values()]
     fits: list[Fit] = []
     left_out: list[str] = []
-    for number, copy in enumerate(copies):
-        relation: sql.Composable = Name(WORKSHOP, copy.copy).identifier
-        if backup.folder is not None and copy.table in schema.tables:
-            making.watcher.looking(f"{copy.table} in the dump")
-            relation = load(making.target, connection, backup, copy, number)
-        found = fit(schema, copy, relation, force=options.force)
+    for saved in with_tenants(connection, schema, steps, tuple(_at_hand(making, backup, copies, schema))):
+        found = fit(schema, saved.copy, saved.relation, force=options.force)
         if isinstance(found, Fit):
             fits.append(found)
             left_out += found.left_out
@@ -266,11 +257,21 @@ def _looked_at(making: Making, backup: Backup, options: RestoreOptions) -> _Work
     names = [one.target.table for one in fits]
     work = _Work(
         making=making, options=options, schema=schema, fits=tuple(fits), left_out=tuple(left_out),
-        others=reached(schema, names), assigning=_ended(Journal(connection), names),
+        others=reached(schema, names),
     )  # fmt: skip
     refuse_hidden(connection, names)
     _refuse_unsaved(work)
     return work
+
+
+def _at_hand(making: Making, backup: Backup, copies: Iterable[TableCopy], schema: Schema) -> Iterator[Saved]:
+    """The tables with the relations where their rows are; those of a dump are loaded."""
+    for number, copy in enumerate(copies):
+        relation: sql.Composable = Name(WORKSHOP, copy.copy).identifier
+        if backup.folder is not None and copy.table in schema.tables:
+            making.watcher.looking(f"{copy.table} in the dump")
+            relation = load(making.target, making.connection, backup, copy, number)
+        yield Saved(copy=copy, relation=relation)
 
 
 def _wanted(backup: Backup, tables: Sequence[str]) -> tuple[TableCopy, ...]:
@@ -284,18 +285,6 @@ def _wanted(backup: Backup, tables: Sequence[str]) -> tuple[TableCopy, ...]:
             raise UsageError(f"the backup {backup.id} has no table {name}{nearest(str(name), map(str, known))}")
         found[name] = known[name]
     return tuple(found.values())
-
-
-def _ended(journal: Journal, names: Iterable[Name]) -> tuple[AssignmentTrigger, ...]:
-    """The assignment triggers of tables where contract has taken them away."""
-    steps = {key: from_json(entry.value) for key, entry in journal.entries().items() if entry.state == "done"}
-    over = {key for step in steps.values() for key in step.ends}
-    wanted = set(names)
-    return tuple(
-        step
-        for key, step in steps.items()
-        if key in over and isinstance(step, AssignmentTrigger) and step.table in wanted and not step.guard
-    )
 
 
 def _refuse_unsaved(work: _Work) -> None:
