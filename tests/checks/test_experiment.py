@@ -170,6 +170,32 @@ def test_nothing_is_changed_and_no_sequence_is_drawn_from(apart: Database) -> No
         }  # fmt: skip
 
 
+def test_what_a_trigger_says_is_not_taken_for_an_answer(apart: Database) -> None:
+    """It speaks before the policies do, and what it says, they might have said."""
+    apart.execute("""
+        CREATE FUNCTION refuses() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+          IF TG_OP = 'INSERT' THEN RAISE check_violation; END IF; RAISE insufficient_privilege; END $$;
+        CREATE TRIGGER refuses BEFORE INSERT OR UPDATE ON line FOR EACH ROW EXECUTE FUNCTION refuses();
+    """)
+    findings = found(apart, experiment)
+    assert serious(findings) == []
+    assert {(sample["table"], sample["attempt"]) for sample in undecided(findings)} == {
+        (LINE, "insert"), (LINE, "give its own away"),
+    }  # fmt: skip
+
+
+def test_a_table_that_cannot_be_read_is_left_open(apart: Database) -> None:
+    """As one whose heir is on a server that is away."""
+    apart.execute("""
+        CREATE EXTENSION postgres_fdw; CREATE SERVER away FOREIGN DATA WRAPPER postgres_fdw OPTIONS (port '1');
+        CREATE USER MAPPING FOR PUBLIC SERVER away;
+        CREATE FOREIGN TABLE line_far () INHERITS (line) SERVER away;
+    """)
+    findings = found(apart, experiment)
+    assert serious(findings) == []
+    assert {(sample["table"], sample["attempt"]) for sample in undecided(findings)} == {(LINE, "read")}
+
+
 def test_others_are_neither_waited_for_nor_kept_waiting(apart: Database) -> None:
     """What rows that a writer has locked, or a table that somebody keeps to himself, hold up is left open soon."""
     with apart.connect() as writer, apart.connect() as hoarder:

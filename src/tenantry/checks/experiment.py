@@ -129,7 +129,11 @@ class _Laboratory:
     def table(self, ways: Ways) -> Iterator[Finding]:
         try:
             victims = self._victims(ways)
-        except psycopg.errors.LockNotAvailable as error:
+        except psycopg.errors.QueryCanceled:
+            raise
+        except psycopg.Error as error:
+            if self.ground.connection.closed:
+                raise
             trial = _Trial(attempt=ways.read(sql.SQL("true")), actor=NOBODY, tenant="all")
             self._leave_open(ways.table.name, trial, error.diag.message_primary or "")
             return

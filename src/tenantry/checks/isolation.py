@@ -144,8 +144,7 @@ def _privileges(catalog: _Catalog) -> Iterator[Finding]:
         yield _error(
             name="privilege-past-policies", table=name, count=len(held),
             message=f"{catalog.role} has {', '.join(held)} on {name}, which no policy holds back",
-            remedy=f"REVOKE {', '.join(held)} ON {name} FROM {quoted(catalog.role)}, PUBLIC"
-            " and the roles that it is a member of.",
+            remedy=_revoke(held, name, catalog.role),
         )  # fmt: skip
     tenant = catalog.ground.ownership.tenant.name
     shared = [name for name in (*catalog.ground.ownership.shared, tenant) if catalog.wants(name)]
@@ -154,9 +153,15 @@ def _privileges(catalog: _Catalog) -> Iterator[Finding]:
             name="shared-table-writable", table=name, count=len(held),
             message=f"{catalog.role} has {', '.join(held)} on {name}, which all tenants read: one of them can change it"
             " for all",
-            remedy=f"REVOKE {', '.join(held)} ON {name} FROM {quoted(catalog.role)}, PUBLIC"
-            " and the roles that it is a member of.",
+            remedy=_revoke(held, name, catalog.role),
         )  # fmt: skip
+
+
+def _revoke(privileges: Sequence[str], name: Name, role: str) -> str:
+    revoke = f"REVOKE {', '.join(privileges)} ON {name} FROM"
+    return (
+        f"{revoke} {quoted(role)}; where it has them through others, FROM PUBLIC or the roles that it is a member of."
+    )
 
 
 def _views_and_functions(catalog: _Catalog) -> Iterator[Finding]:
