@@ -10,18 +10,27 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from checks.repairing import WRONG_ROWS, WRONG_TENANTS, built, contents, fixed, quietly
+from checks.repairing import WRONG_ROWS, WRONG_TENANTS, built, contents, fixed, quietly, spec
 from conftest import ROOT
 from servers import Database, wait_until
+from tenantry.checks import fixing
 from tenantry.errors import ExitStatus, Refused
 from tenantry.model.plan import Phase
 from tenantry.postgres.connect import Target
 from tenantry.postgres.locks import hold_run_lock
 from tenantry.workflow.fixes import list_fixes, undo_fixes
 
+PAIRED = """
+[[rule]]
+name     = "paired"
+table    = "shelf"
+violates = "t.open AND EXISTS (SELECT FROM shop s WHERE s.id = t.shop)"
+fix      = "open = false"
+"""
 CHANGE, RESTORE, NOTED = r"INSERT INTO .tenantry.\..fixed_rows", r"RETURNING i\.id", "SET undone_by"
 
 
@@ -49,10 +58,10 @@ def test_a_row_that_is_corrected_meanwhile(wrong: Database) -> None:
     """A row that a writer holds is come back for, and looked at again: what the writer has made of it stays."""
     with wrong.connect() as writer, ThreadPoolExecutor(1) as pool:
         writer.execute('UPDATE "Item" SET qty = 77 WHERE id = 4; UPDATE "Item" SET notes = \'[]\' WHERE id = 8')
-        fixing = pool.submit(fixed, wrong, patience=60)
+        correcting = pool.submit(fixed, wrong, patience=60)
         wait_until(lambda: images(wrong, "negative") == 48, seconds=60)
         writer.commit()
-        outcome = fixing.result()
+        outcome = correcting.result()
     assert outcome.verdict.exit_status is ExitStatus.DONE, outcome.corrections
     assert wrong.rows('SELECT id, qty, notes::text FROM "Item" WHERE id IN (4, 8) ORDER BY id') == [
         (4, 77, '{"b":  1,   "a": [1,2]}'), (8, 0, "[]"),
@@ -61,6 +70,27 @@ def test_a_row_that_is_corrected_meanwhile(wrong: Database) -> None:
     assert wrong.rows('SELECT id, qty, notes::text FROM "Item" WHERE id IN (4, 8) ORDER BY id') == [
         (4, 77, '{"b":  1,   "a": [1,2]}'), (8, pytest.approx(-8.125), "[]"),
     ]  # fmt: skip
+
+
+def test_what_a_rule_rests_on_changes_meanwhile(wrong: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once a row is locked its rule is asked again, with what others have committed by then."""
+    change = fixing._Batches._change
+
+    def later(self: Any, *arguments: Any) -> int:
+        if self.repair.name == "paired":
+            wrong.execute("UPDATE shop SET id = 40 WHERE id = 4")
+        return change(self, *arguments)
+
+    wrong.execute(
+        "CREATE TABLE shelf (id int PRIMARY KEY, shop int, open boolean); INSERT INTO shelf VALUES (1, 4, true)"
+    )
+    wrong.execute(
+        'INSERT INTO shop SELECT 5, org FROM shop WHERE id = 1; UPDATE "Item" SET shop_id = 5 WHERE shop_id = 4'
+    )
+    monkeypatch.setattr(fixing._Batches, "_change", later)
+    outcome = fixed(wrong, spec(rules=PAIRED, shelf="shared = true"), patience=1)
+    assert [one.fixed for one in outcome.corrections if one.name == "paired"] == [0]
+    assert wrong.rows("SELECT open FROM shelf") == [(True,)]
 
 
 def test_a_row_that_is_held_for_ever(wrong: Database) -> None:
