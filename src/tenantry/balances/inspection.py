@@ -49,7 +49,8 @@ def inspect(connection: psycopg.Connection[Any], ledger: Ledger, steps: Sequence
         holds = found[step.key] is not None
         message = what if holds else f"{what}: {fault}" + _bare(connection, step)
         yield Line(table=ledger.table, name=name, holds=holds, message=message, remedy="" if holds else INSTALL)
-    if found[steps[0].key] is None:
+    there = connection.execute(sql.SQL("SELECT {} IS NOT NULL").format(ledger.storage.oid)).fetchone()
+    if there != (True,):
         return
     yield _row_security(connection, ledger)
     yield _backfilled(connection, ledger)

@@ -1,0 +1,267 @@
+"""Install, validate, remove, and what stands in their way; the command as people run it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from balances.stock import LEDGER, SPEC, TENANTS, MakeStock
+from servers import Database
+from tenantry.errors import Refused, UsageError
+from tenantry.model.plan import Phase
+from tenantry.workflow import MigrateOptions, RollbackOptions, migrate, rollback
+
+Command = Any
+LINES = ["table", "functions", "triggers", "view", "row security", "backfilled", "balances"]
+
+
+@pytest.mark.server
+def test_install_backfill_validate_remove(stock: MakeStock) -> None:
+    """Stale until backfilled, which readers see; twice is once; afterwards the schema is what it was."""
+    shop = stock(rows=100)
+    before = shop.database.dump()
+    first = shop.install()
+    assert (first.applied, first.found) == (4, 0)
+    assert shop.failing() == ["backfilled", "balances"]
+    shop.execute("INSERT INTO ledger (org, item, quantity) VALUES (1, 1, 5)")
+    assert shop.rows("SELECT DISTINCT stale FROM balances") == [(True,)]
+    assert shop.backfill().rows > 0
+    assert list(shop.validate()) == LINES
+    assert shop.failing() == []
+    assert shop.rows("SELECT DISTINCT stale FROM balances") == [(False,)]
+    again = shop.install()
+    assert (again.applied, again.found) == (0, 4)
+    assert shop.backfill().rows == 0
+    assert shop.remove().applied == 4
+    assert shop.database.dump() == before
+    assert (
+        shop.rows("SELECT relname FROM pg_class WHERE relnamespace = 'tenantry'::regnamespace AND relname ~ ' '") == []
+    )
+    assert shop.remove().applied == 0
+
+
+@pytest.mark.server
+@pytest.mark.parametrize(
+    ("damage", "line"),
+    [
+        ("DROP TRIGGER tenantry_balances_delete ON ledger", "triggers"),
+        ("ALTER TABLE ledger_high_1 DISABLE TRIGGER tenantry_balances_insert", "triggers"),
+        ("ALTER TABLE ledger DISABLE TRIGGER tenantry_balances_update", "triggers"),
+        ("CREATE TABLE ledger_new PARTITION OF ledger FOR VALUES FROM (100) TO (200)", "triggers"),
+    ],
+)
+def test_stale_after_a_trigger_was_missing(stock: MakeStock, damage: str, line: str) -> None:
+    """What was written meanwhile was not counted: install puts the trigger back, and says so until a backfill."""
+    shop = stock(rows=50)
+    shop.install()
+    shop.backfill()
+    shop.execute(damage)
+    assert shop.failing() == [line]
+    with pytest.raises(Refused, match="Not all triggers"):
+        shop.backfill()
+    assert shop.install().applied == 1
+    assert shop.failing() == ["backfilled"]
+    shop.backfill()
+    assert shop.failing() == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "line"),
+    [
+        ("CREATE OR REPLACE FUNCTION tenantry.\"move public.ledger\"() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER"
+         " SET search_path = pg_catalog AS 'BEGIN RETURN NULL; END'", ["functions"]),
+        ("GRANT EXECUTE ON FUNCTION tenantry.\"move public.ledger\"() TO PUBLIC", ["functions"]),
+        ("ALTER TABLE tenantry.\"balances public.ledger\" DISABLE ROW LEVEL SECURITY", ["table", "row security"]),
+        ("GRANT UPDATE ON tenantry.\"balances public.ledger\" TO PUBLIC", ["row security"]),
+        ("ALTER VIEW balances RESET (security_barrier)", ["view", "row security"]),
+        ("DROP VIEW balances", ["view", "row security"]),
+        ("UPDATE tenantry.\"balances public.ledger\" SET quantity = quantity + 1 WHERE item = 3", ["balances"]),
+    ],
+)  # fmt: skip
+def test_what_was_altered_is_found_and_put_right(stock: MakeStock, damage: str, line: list[str]) -> None:
+    """Each thing has its line."""
+    shop = stock(rows=50)
+    shop.install()
+    shop.backfill()
+    shop.execute(damage)
+    assert shop.failing() == line
+    shop.install()
+    if "GRANT UPDATE" in damage:
+        shop.execute('REVOKE UPDATE ON tenantry."balances public.ledger" FROM PUBLIC')
+    shop.backfill()
+    assert shop.failing() == []
+
+
+@pytest.mark.server
+def test_install_does_not_keep_writers_waiting(stock: MakeStock) -> None:
+    """Behind a transaction that holds the ledger it gives up at once, again and again, and writers pass."""
+    shop = stock(rows=10)
+    with shop.connect() as holder, shop.connect(autocommit=True) as writer:
+        holder.execute("INSERT INTO ledger (org, item, quantity) VALUES (1, 1, 1)")
+        installing = threading.Thread(target=lambda: shop.install(lock_timeout=0.2))
+        installing.start()
+        writer.execute("SET statement_timeout = '20s'")
+        for _ in range(20):
+            writer.execute("INSERT INTO ledger (org, item, quantity) VALUES (1, 1, 1)")
+        holder.commit()
+        installing.join(timeout=60)
+        assert not installing.is_alive()
+    shop.backfill()
+    assert shop.failing() == []
+
+
+def test_a_view_of_the_users_is_not_dropped(stock: MakeStock) -> None:
+    """Remove names it, and takes nothing away."""
+    shop = stock(rows=10)
+    shop.install()
+    shop.execute("CREATE VIEW report AS SELECT item, quantity FROM balances")
+    with pytest.raises(Refused, match=r"read by public\.report"):
+        shop.remove()
+    shop.backfill()
+    assert shop.failing() == []
+
+
+def part(**changes: str) -> str:
+    """The spec, with other lines in [[ledger]]."""
+    before, head, text = SPEC.partition("[[ledger]]")
+    for name, value in changes.items():
+        lines = [line for line in text.splitlines() if not line.startswith(f"{name} =")]
+        text = "\n".join([*lines, f"{name} = {value}"])
+    return before + head + text
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        (part(table='"ledgr"'), UsageError, "there is no table public.ledgr; did you mean"),
+        (part(key='["org", "itm"]'), UsageError, "no column 'itm'; did you mean \"item\""),
+        (part(key='["org", "item", "org"]'), UsageError, "stands twice"),
+        (part(quantity='"note"'), UsageError, "note is of type text, and not a number"),
+        (part(table='"ledger_low"'), UsageError, "is a partition"),
+        (part(balance='"tenants"'), Refused, "public.tenants is there already, and is not ours"),
+        (part(key='["org", "shape"]'), UsageError, "shape is of type point"),
+        (part(key='["org", "version"]'), UsageError, "'version' is called as a column of all balances is"),
+        (SPEC.split("[[ledger]]")[0], UsageError, "names no ledger"),
+    ],
+)
+def test_what_does_not_fit(stock: MakeStock, text: str, error: type[Exception], message: str) -> None:
+    """One sentence, and nothing is made."""
+    shop = stock(LEDGER + "ALTER TABLE ledger ADD shape point, ADD version integer;", text)
+    before = shop.database.dump()
+    with pytest.raises(error, match=message):
+        shop.install()
+    assert shop.database.dump() == before
+
+
+def test_another_key_wants_another_table(stock: MakeStock) -> None:
+    """A key that changes in the spec is refused while balances by the old one are there."""
+    shop = stock(rows=10)
+    shop.install()
+    with pytest.raises(Refused, match="installed with another key"):
+        type(shop)(database=shop.database, text=part(key='["org", "item"]')).install()
+
+
+def test_inheritance_and_row_security_are_refused(stock: MakeStock) -> None:
+    """Rows that come and go past the triggers, or that somebody must not see, are no ledger's yet."""
+    shop = stock("CREATE TABLE ledger (org int, item int, location int, lot text, quantity numeric, note text);")
+    shop.execute("CREATE TABLE heir () INHERITS (ledger)")
+    with pytest.raises(Refused, match="inheritance"):
+        shop.install()
+    shop.execute("DROP TABLE heir; ALTER TABLE ledger ENABLE ROW LEVEL SECURITY")
+    type(shop)(database=shop.database, text=SPEC)
+    with pytest.raises(Refused, match="under row security"):
+        shop.install()
+
+
+OWNED = """
+[tenant]
+table = "tenants"
+[application]
+role = "{}"
+[[table]]
+name = "ledger"
+paths = [["org"]]
+column = "org"
+[[ledger]]
+table = "ledger"
+balance = "balances"
+key = ["org", "item", "lot"]
+"""
+
+
+@pytest.mark.server
+def test_migrate_around_it_and_rollback_refused(stock: MakeStock, role: Callable[..., str]) -> None:
+    """Balances installed before isolate follow the ledger through it; a rollback names what to do first."""
+    shop = stock(
+        "CREATE TABLE ledger (id integer PRIMARY KEY, org integer REFERENCES tenants, item integer, lot text,"
+        " quantity integer); INSERT INTO tenants VALUES (1, 'a'), (2, 'b');"
+        "INSERT INTO ledger VALUES (1, 1, 1, NULL, 4), (2, 2, 1, NULL, 5)",
+        OWNED.format(role(create=False, name="app")),
+    )
+    before = shop.database.dump()
+    shop.install()
+    shop.backfill()
+    migrate(shop.target, shop.spec, MigrateOptions(until=Phase.CONTRACT))
+    assert shop.failing() == ["readers"]
+    shop.install()
+    assert shop.failing() == []
+    shop.execute("INSERT INTO ledger VALUES (3, 2, 1, NULL, 6)")
+    assert shop.rows("SELECT org, quantity::integer FROM balances ORDER BY org") == [(1, 4), (2, 11)]
+    for options in (RollbackOptions(), RollbackOptions(preserve_data=True), RollbackOptions(force=True)):
+        with pytest.raises(Refused) as refused:
+            rollback(shop.target, options)
+        assert "balances remove" in refused.value.remedy
+    shop.remove()
+    rollback(shop.target, RollbackOptions())
+    assert shop.database.dump() == before
+
+
+# --- the command
+
+
+@pytest.fixture
+def shop_spec(tenantry: Command, database: Database) -> Path:
+    """The ledger in the command's database, and tenantry.toml in its folder."""
+    database.execute(TENANTS + LEDGER)
+    database.execute("INSERT INTO ledger (org, item, quantity) SELECT 1, g % 5, g FROM generate_series(1, 40) g")
+    path = tenantry.folder / "tenantry.toml"
+    path.write_text(SPEC)
+    return path
+
+
+def test_the_command(tenantry: Command, shop_spec: Path, database: Database) -> None:
+    """Dry runs change nothing; validate exits 1 while stale; remove and empty want --confirm."""
+    before = database.dump()
+    dry = tenantry("balances", "install", "--dry-run")
+    assert dry.status == 0
+    assert "SHARE ROW EXCLUSIVE" in dry.stdout
+    assert database.dump() == before
+    assert tenantry("balances", "install", "--hot-keys", "slots=4").status == 0
+    stale = tenantry("balances", "validate")
+    assert stale.status == 1
+    assert "✗ stale since" in stale.stdout
+    assert tenantry("balances", "backfill").status == 0
+    shown = tenantry("balances", "empty")
+    assert shown.status == 4
+    assert "TRUNCATE" in shown.stdout
+    assert database.rows("SELECT count(*) FROM ledger") == [(40,)]
+    assert tenantry("balances", "empty", "--confirm").status == 0
+    assert database.rows("SELECT (SELECT count(*) FROM ledger), (SELECT count(*) FROM balances)") == [(0, 0)]
+    asked = tenantry("balances", "remove")
+    assert asked.status == 4
+    assert "--confirm" in asked.stderr
+    assert tenantry("balances", "remove", "--confirm").status == 0
+    assert database.dump() == before
+
+
+def test_bad_options(tenantry: Command, shop_spec: Path) -> None:
+    """Wrong usage is one sentence and exit 2."""
+    assert tenantry("balances", "install", "--hot-keys", "many").status == 2
+    shop_spec.write_text(SPEC + "non_negative = true\nhot_keys = 2\n")
+    both = tenantry("balances", "install")
+    assert both.status == 2
+    assert "one row a key" in both.stderr
