@@ -114,6 +114,8 @@ def restore(target: Target, id: str, options: RestoreOptions, watcher: Watcher |
             with end_noted(journal, run):
                 tables, saved = work.carry_out()
             journal.finish_run(run, exit_status=ExitStatus.DONE, outcome=f"{len(tables)} tables are what they were")
+        # Not left to the end of the session, which others see for a moment longer.
+        connection.execute("DISCARD TEMP")
     return Restoration(
         backup=backup, tables=tables, left_out=work.left_out, saved=saved, run=run,
         seconds=time.monotonic() - started,
