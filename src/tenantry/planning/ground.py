@@ -87,10 +87,14 @@ class Ground:
     def operators(self, owner: str) -> tuple[str, ...]:
         return tuple(dict.fromkeys((self.operator, owner)))
 
-    def readers(self, name: Name) -> tuple[str, ...]:
-        """Owners of the tables whose triggers, which run as them, look at rows of this one or change them."""
-        root = self.ownership.heirs.get(name, name)
-        return tuple(dict.fromkeys(unit.table.owner for unit in self.units() if root in self._neighbours(unit)))
+    def readers(self) -> Mapping[Name, tuple[str, ...]]:
+        """For each table that is no heir, the owners of those whose triggers, which run as them, look at rows of it or
+        change them."""
+        found: dict[Name, dict[str, None]] = {}
+        for unit in self.units():
+            for root in self._neighbours(unit):
+                found.setdefault(root, {})[unit.table.owner] = None
+        return {root: tuple(owners) for root, owners in found.items()}
 
     def _neighbours(self, unit: Unit) -> set[Name]:
         """Tables that a unit's tenants come from or go to."""

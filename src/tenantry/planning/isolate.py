@@ -85,20 +85,25 @@ def _grant(table: Table | View | None, name: Name, role: str, grants: tuple[str,
 
 def row_securities(ground: Ground, *, legacy: tuple[str, ...]) -> Iterator[RowSecurity]:
     """The row security of every relation that holds or shows owned rows; partitions and heirs get it, too."""
+    readers = ground.readers()
     for unit in ground.units():
         sight = Sight.MIXED if unit.owned.mixed else Sight.OWN
+        roles = readers.get(unit.owned.table, ())
         for table in unit.all:
-            yield _row_security(ground, table.name, unit.owned.column, table.owner, sight, legacy)
+            yield _row_security(ground, table.name, unit.owned.column, (table.owner, *roles), sight, legacy)
     tenant = ground.ownership.tenant
     known = ground.schema.tables.get(tenant.name)
     owner = known.owner if known is not None else ground.operator
-    yield _row_security(ground, tenant.name, tenant.key, owner, Sight.READ, legacy)
+    yield _row_security(
+        ground, tenant.name, tenant.key, (owner, *readers.get(tenant.name, ())), Sight.READ, legacy
+    )  # fmt: skip
 
 
 def _row_security(
-    ground: Ground, table: Name, column: str, owner: str, sight: Sight, legacy: tuple[str, ...]
+    ground: Ground, table: Name, column: str, roles: tuple[str, ...], sight: Sight, legacy: tuple[str, ...]
 ) -> RowSecurity:
-    operators = tuple(dict.fromkeys((*ground.operators(owner), *ground.readers(table))))
+    """`roles`: its owner, then those as whom triggers read it."""
+    operators = tuple(dict.fromkeys((*ground.operators(roles[0]), *roles[1:])))
     return RowSecurity(
         phase=PHASE, table=table, column=column, type=ground.context_type, setting=ground.ownership.setting,
         sight=sight, role=ground.spec.application.role, operators=operators, filtered=ground.filtered(operators),
