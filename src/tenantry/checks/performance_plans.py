@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from tenantry.checks.check import Ground
 from tenantry.checks.isolation_actor import become
 from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.name import Name
-from tenantry.model.ownership import Owned
 from tenantry.model.schema import Table
 from tenantry.postgres.queries import read_queries
 from tenantry.steps.catalog import raw
@@ -30,13 +28,11 @@ _warning = partial(Finding, family=Family.PERFORMANCE, severity=Severity.WARNING
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Question:
-    """A query that a table invites, with the types of its parameters. `by_tenant`: it must be the index on the tenant
-    that serves it, as nothing else narrows it."""
+    """What a table invites to ask, with the types of the parameters. It is served if one of the `queries` is."""
 
     what: str
-    query: sql.Composed
+    queries: tuple[sql.Composed, ...]
     types: tuple[str, ...] = ()
-    by_tenant: bool = False
 
 
 def plans(ground: Ground) -> Iterator[Finding]:
@@ -49,7 +45,7 @@ def plans(ground: Ground) -> Iterator[Finding]:
             if not large or not ground.tenanted(owned):
                 continue
             ground.looking(f"the plans for {table.name}")
-            asked = _Asked(connection=connection, ground=ground, owned=owned, large=large)
+            asked = _Asked(connection=connection, role=ground.spec.application.role, large=large)
             unserved = [question.what for question in _questions(table) if not asked.served(question)]
             if unserved:
                 pages = sum(large.values()) // 8192
@@ -75,11 +71,12 @@ def _questions(table: Table) -> Iterator[_Question]:
     relation = table.name.identifier
     whole = sql.SQL("SELECT * FROM {}").format(relation)
     newest = _newest(table)
-    if newest is not None:
-        ordered = sql.SQL("{} ORDER BY {} DESC LIMIT 20").format(whole, sql.Identifier(newest))
-        yield _Question(what="newest first", query=ordered, by_tenant=True)
+    if newest is None:
+        yield _Question(what="all together", queries=(whole,))
     else:
-        yield _Question(what="all together", query=whole, by_tenant=True)
+        # PostgreSQL may rather read an index on the time backwards, and pass other tenants by.
+        ordered = sql.SQL("{} ORDER BY {} DESC LIMIT 20").format(whole, sql.Identifier(newest))
+        yield _Question(what="newest first", queries=(ordered, whole))
     if table.primary_key:
         yield _by(table, table.primary_key, "by key")
     for columns in sorted({key.columns for key in table.foreign_keys}):
@@ -98,47 +95,35 @@ def _by(table: Table, columns: Sequence[str], what: str) -> _Question:
         sql.SQL("{} = {}").format(sql.Identifier(name), raw(f"${number}")) for number, name in enumerate(columns, 1)
     )
     query = sql.SQL("SELECT * FROM {} WHERE {}").format(table.name.identifier, conditions)
-    return _Question(what=what, query=query, types=types)
+    return _Question(what=what, queries=(query,), types=types)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Asked:
     """Asks for plans as the application role."""
 
     connection: psycopg.Connection[Any]
-    ground: Ground
-    owned: Owned
+    role: str
     large: Mapping[Name, int]
-    whole: list[bool] = field(default_factory=list)
 
     def served(self, question: _Question) -> bool:
         """Whether each large part is read by an index. Where nothing is known, it is said to be."""
-        nodes = self._scans(question)
-        if nodes is None or all(self._by_index(node, by_tenant=question.by_tenant) for node in nodes):
-            return True
-        # Newest first, PostgreSQL may rather read an index on the time backwards, and pass other tenants by.
-        return question.by_tenant and question.what != "all together" and self._whole_served()
+        return any(self._served(query, question.types) for query in question.queries)
 
-    def _whole_served(self) -> bool:
-        whole = sql.SQL("SELECT * FROM {}").format(self.owned.table.identifier)
-        return self.served(_Question(what="all together", query=whole, by_tenant=True))
+    def _served(self, query: sql.Composed, types: Sequence[str]) -> bool:
+        nodes = self._scans(query, types)
+        return nodes is None or all(_by_index(node) for node in nodes)
 
-    def _by_index(self, node: Mapping[str, Any], *, by_tenant: bool) -> bool:
-        conditions = list(_conditions(node))
-        column = re.compile(rf"(?<!\w){re.escape(self.owned.column)}(?!\w)")
-        return any(column.search(text) for text in conditions) if by_tenant else bool(conditions)
-
-    def _scans(self, question: _Question) -> list[Mapping[str, Any]] | None:
+    def _scans(self, query: sql.Composed, types: Sequence[str]) -> list[Mapping[str, Any]] | None:
         """The nodes that read large parts, with sequential scans out of favour; None where the query is refused."""
-        prepare = sql.SQL("PREPARE tenantry_question{} AS {}").format(_in_parentheses(question.types), question.query)
-        values = sql.SQL("({})").format(sql.SQL(", ").join([sql.NULL] * len(question.types)))
-        explain = sql.SQL("EXPLAIN (VERBOSE, FORMAT JSON) EXECUTE tenantry_question{}").format(
-            values if question.types else sql.SQL("")
-        )
+        listed = sql.SQL("({})").format(raw(", ".join(types))) if types else sql.SQL("")
+        values = sql.SQL("({})").format(sql.SQL(", ").join([sql.NULL] * len(types))) if types else sql.SQL("")
+        prepare = sql.SQL("PREPARE tenantry_question{} AS {}").format(listed, query)
+        explain = sql.SQL("EXPLAIN (VERBOSE, FORMAT JSON) EXECUTE tenantry_question{}").format(values)
         with self.connection.transaction(force_rollback=True):
             self.connection.execute(_QUERIES["bounded"])
             self.connection.execute(_QUERIES["as_applications_do"])
-            become(self.connection, self.ground.spec.application.role)
+            become(self.connection, self.role)
             try:
                 with self.connection.transaction(force_rollback=True):
                     self.connection.execute(prepare)
@@ -154,18 +139,12 @@ class _Asked:
         return "Relation Name" in node and Name(node["Schema"], node["Relation Name"]) in self.large
 
 
-def _in_parentheses(types: Sequence[str]) -> sql.Composable:
-    return sql.SQL("({})").format(raw(", ".join(types))) if types else sql.SQL("")
-
-
 def _nodes(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     yield node
     for child in node.get("Plans", ()):
         yield from _nodes(child)
 
 
-def _conditions(node: Mapping[str, Any]) -> Iterator[str]:
-    """The index conditions of a scan; a bitmap scan has them below."""
-    for one in _nodes(node):
-        if "Index Cond" in one:
-            yield str(one["Index Cond"])
+def _by_index(scan: Mapping[str, Any]) -> bool:
+    """Whether an index narrows the scan; a bitmap scan's stands below it."""
+    return any("Index Cond" in node for node in _nodes(scan))
