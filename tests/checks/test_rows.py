@@ -161,7 +161,7 @@ def test_slices_come_to_the_same(fleet: Database) -> None:
         Target(fleet.dsn), Spec.parse(SPEC), InspectionOptions(), Nobody(), Stop(), run="", purpose="test"
     ) as ground:
         checks = [one for one in references(ground) if isinstance(one, Check)]
-        whole, sliced = (examine(ground, checks, Nobody(), Stop(), slice_pages=pages) for pages in (1000, 1))
+        whole, sliced = (examine(ground, checks, Stop(), slice_pages=pages) for pages in (1000, 1))
     assert whole.rows == sliced.rows
     found = [{(one.name, one.count, len(one.samples)) for one in examined.findings} for examined in (whole, sliced)]
     assert found[0] == found[1] == {("dangling-reference", 12, 12)}
@@ -187,7 +187,7 @@ def test_a_check_that_cannot_be_asked(fleet: Database) -> None:
     with grounded(
         Target(fleet.dsn), Spec.parse(SPEC), InspectionOptions(), Nobody(), Stop(), run="", purpose="test"
     ) as ground:
-        examined = examine(ground, checks, Nobody(), Stop())
+        examined = examine(ground, checks, Stop())
     told = [(one.name, one.count, one.message.partition(":")[2].strip()) for one in examined.findings]
     assert told == [
         ("check-failed", None, "division by zero"),
@@ -230,7 +230,7 @@ def test_a_stop_ends_what_is_being_asked(fleet: Database) -> None:
         thread = threading.Thread(target=end)
         thread.start()
         with pytest.raises(Interrupted):
-            examine(ground, checks, Nobody(), stop)
+            examine(ground, checks, stop)
         thread.join()
         assert fleet.rows(sleeping) == [(0,)]
 

@@ -15,7 +15,6 @@ from psycopg import sql
 from tenantry.checks.check import Check, Ground, Offenders
 from tenantry.checks.readers import Readers, Session, Stop
 from tenantry.checks.scan import Scan, Slice, fused, offenders, slices
-from tenantry.execution.progress import Progress
 from tenantry.model.distribution import LARGEST
 from tenantry.model.finding import Finding, Severity
 from tenantry.model.name import Name
@@ -46,16 +45,14 @@ class Examined:
     rows: Mapping[Name, Mapping[str | None, int]]
 
 
-def examine(
-    ground: Ground, checks: Sequence[Check], progress: Progress, stop: Stop, *, slice_pages: int = SLICE
-) -> Examined:
+def examine(ground: Ground, checks: Sequence[Check], stop: Stop, *, slice_pages: int = SLICE) -> Examined:
     """Ask everything; counts are exact, each as of the moment in which its slice was read.
 
     Raises Interrupted after a stop, ConnectionFailed without connections, Failed where another session keeps a table
     to itself, and psycopg's InsufficientPrivilege for a table that may not be read.
     """
     with Readers.opened(ground, "validate", stop) as readers:
-        asking = _Asking(ground=ground, checks=checks, progress=progress, slice_pages=slice_pages)
+        asking = _Asking(ground=ground, checks=checks, slice_pages=slice_pages)
         readers.all(asking.work())
         readers.all([partial(asking.sample, check) for check in checks if asking.answers[id(check)].counts.total()])
     return Examined(findings=tuple(asking.findings()), rows=asking.rows)
@@ -70,8 +67,8 @@ class _Tally:
         self.counts: defaultdict[int, Counter[str | None]] = defaultdict(Counter)
         self.parts: defaultdict[int, list[Slice | None]] = defaultdict(list)
 
-    def add(self, part: Slice | None, lines: Sequence[Sequence[Any]]) -> int:
-        """One slice: lines of the tenant, its rows, and how many of them break each check. Returns its rows."""
+    def add(self, part: Slice | None, lines: Sequence[Sequence[Any]]) -> None:
+        """One slice: lines of the tenant, its rows, and how many of them break each check."""
         for tenant, rows, *figures in lines:
             self.rows[tenant] += rows
             for number, count in enumerate(figures):
@@ -80,16 +77,14 @@ class _Tally:
         for number in range(len(lines[0]) - 2 if lines else 0):
             if any(line[number + 2] for line in lines):
                 self.parts[number].append(part)
-        return sum(line[1] for line in lines)
 
 
 class _Asking:
     """The answers as they come in, from several threads."""
 
-    def __init__(self, *, ground: Ground, checks: Sequence[Check], progress: Progress, slice_pages: int) -> None:
+    def __init__(self, *, ground: Ground, checks: Sequence[Check], slice_pages: int) -> None:
         self.ground = ground
         self.checks = checks
-        self.progress = progress
         self.slice_pages = slice_pages
         self.scans = sorted(fused(ground, checks), key=lambda scan: -ground.live.tables[scan.relation].bytes)
         self.answers = {id(check): Answer() for check in checks}
@@ -106,19 +101,14 @@ class _Asking:
     def scan(self, scan: Scan, session: Session) -> None:
         """Read a relation slice by slice, and add up what was found once all of it is read."""
         pages, tally = self._pages(scan, session), _Tally()
-        with self._one:
-            self.progress.started(scan.relation, pages)
         for part in slices(pages, self.slice_pages):
+            self.ground.looking(f"{scan.title}" + ("" if part is None else f", {100 * part[0] // pages} %"))
             try:
-                lines = session.execute(scan.counts(part)).fetchall()
+                tally.add(part, session.execute(scan.counts(part)).fetchall())
             except WRONG_QUESTION as error:
                 self._singly(scan, session, error)
                 return
-            rows = tally.add(part, lines)
-            with self._one:
-                self.progress.advanced(scan.relation, min(self.slice_pages, pages), rows)
         with self._one:
-            self.progress.finished(scan.relation, 0)
             if not scan.joined:
                 self.rows[scan.table] += tally.rows
             for number, check in enumerate(scan.checks):
@@ -146,6 +136,7 @@ class _Asking:
         """Count the rows of a check's own query."""
         assert isinstance(check.question, Offenders)
         count, _ = offenders(check, check.question, self.ground.samples)
+        self.ground.looking(f"the rows of {check.table}: {check.name}")
         try:
             row = session.execute(count).fetchone()
         except WRONG_QUESTION as error:

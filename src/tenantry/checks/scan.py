@@ -34,6 +34,13 @@ class Scan:
     tenant: str | None = None
     joined: bool = False
 
+    @property
+    def title(self) -> str:
+        """What is read, for people."""
+        first = self.checks[0].question if self.checks else None
+        along = f" along ({first.path})" if isinstance(first, Reference) else ""
+        return f"the rows of {self.relation}{along}"
+
     def counts(self, part: Slice | None = None) -> sql.Composed:
         """For each tenant: the tenant as text, the number of rows, and for each check how many break it."""
         column = sql.Identifier("t", self.tenant) if self.tenant is not None else None

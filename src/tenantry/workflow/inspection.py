@@ -123,7 +123,7 @@ def verdict_of(
             one for _, found in asked for one in found if isinstance(one, Check) and not one.reads & ground.hidden
         ]
         watcher.looking("the rows")
-        examined = examine(ground, checks, watcher, stop)
+        examined = examine(ground, checks, stop)
         shares, more = _spread(ground, families, examined)
     except psycopg.errors.QueryCanceled as error:
         stop.halt()
