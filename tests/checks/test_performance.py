@@ -89,6 +89,13 @@ def test_without_the_index_on_the_tenant_all_pages_are_read(wide: Database) -> N
     assert findings[-1].samples == ({"query": "newest first"},)
 
 
+def test_whether_an_index_is_worth_it_is_for_the_server_to_say(wide: Database) -> None:
+    """Where one tenant has nearly all rows, it reads them all, and is right."""
+    wide.execute("ALTER TABLE sales ALTER tenant_id SET (n_distinct = 1), ALTER shop SET (n_distinct = 1)")
+    wide.execute("ANALYZE sales")
+    assert serious(found(wide, performance, spec=SPEC)) == []
+
+
 def test_an_index_that_is_invalid_serves_nothing(wide: Database) -> None:
     drop_tenant_indexes(wide, "visits")
     wide.execute("""
