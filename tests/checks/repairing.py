@@ -6,6 +6,7 @@ from typing import Any
 
 from servers import Database
 from tenantry.checks.families import VERIFICATION
+from tenantry.model.backup import BackupKind
 from tenantry.model.finding import Severity
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
@@ -150,7 +151,9 @@ def built(until: Phase) -> Any:
 
     def build(database: Database) -> None:
         database.load(SCHEMA)
-        migrate(Target(database.dsn), spec(), MigrateOptions(until=until, force=True, workers=1, free_space=1 << 40))
+        migrate(
+            Target(database.dsn), spec(), MigrateOptions(until=until, force=True, workers=1, backup=BackupKind.NONE)
+        )
 
     return build
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from servers import Database
+from tenantry.model.backup import BackupKind
 from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.spec import Spec
 from tenantry.model.verdict import Verdict
@@ -37,7 +38,7 @@ def loaded(preset: str) -> Callable[[Database], None]:
 def migrated(preset: str) -> Callable[[Database], None]:
     def build(database: Database) -> None:
         loaded(preset)(database)
-        migrate(Target(database.dsn), spec_of(preset), MigrateOptions(force=True, workers=1, free_space=1 << 40))
+        migrate(Target(database.dsn), spec_of(preset), MigrateOptions(force=True, workers=1, backup=BackupKind.NONE))
 
     return build
 

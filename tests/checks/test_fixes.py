@@ -9,8 +9,10 @@ import pytest
 from checks.repairing import WRONG_ROWS, WRONG_TENANTS, built, contents, fixed, found, quietly, spec
 from servers import Database
 from tenantry.errors import ExitStatus, Refused, UsageError
+from tenantry.model.backup import BackupKind
 from tenantry.model.plan import Phase
 from tenantry.postgres.connect import Target
+from tenantry.workflow import RollbackOptions, rollback
 from tenantry.workflow.fixes import list_fixes, undo_fixes
 
 
@@ -225,3 +227,15 @@ def test_paths_that_disagree_are_left_alone(filled: Database) -> None:
     assert outcome.verdict.exit_status is ExitStatus.FINDINGS
     assert {one.name: (one.fixed, one.left) for one in outcome.corrections} == {"tenant-from-paths": (10, 0)}
     assert filled.rows("SELECT DISTINCT id % 2, tenant_id IS NULL FROM lost ORDER BY 1") == [(0, False), (1, True)]
+
+
+def test_fixes_outlive_a_rollback(isolated: Database) -> None:
+    """A fix changes the user's rows for good: a rollback of the migration keeps it, and it can be taken back after."""
+    quietly(isolated, WRONG_ROWS)
+    before = isolated.rows('SELECT id, qty, "Code", updated_at FROM "Item" ORDER BY id')
+    outcome = fixed(isolated)
+    rollback(Target(isolated.dsn), RollbackOptions(backup=BackupKind.NONE))
+    assert isolated.rows("SELECT to_regclass('tenantry.fixed_rows') IS NOT NULL") == [(True,)]
+    assert isolated.rows('SELECT count(*) FROM "Item" WHERE qty < 0') == [(0,)]
+    undo_fixes(Target(isolated.dsn), outcome.verdict.run)
+    assert isolated.rows('SELECT id, qty, "Code", updated_at FROM "Item" ORDER BY id') == before

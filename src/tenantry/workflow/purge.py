@@ -13,6 +13,7 @@ from tenantry.errors import Refused
 from tenantry.model.name import Name
 from tenantry.postgres.backups import Backups
 from tenantry.postgres.connect import Target
+from tenantry.postgres.fixes import FixJournal
 from tenantry.postgres.journal import Journal
 from tenantry.postgres.locks import hold_run_lock
 from tenantry.postgres.queries import read_queries
@@ -25,12 +26,14 @@ _QUERIES = read_queries(Path(__file__).with_name("sql") / "purge.sql")
 class Household:
     """What the schema tenantry holds. `steps` are those of ours that are in force or kept; `used` names functions
     and tables there that the database's own tables need; `bytes` is the size of its tables, `backups` the number of
-    backups, of which `dumps` are folders that stay where they are."""
+    backups, of which `dumps` are folders that stay where they are; `fixed` is the number of rows of which it holds what
+    they were before a fix."""
 
     installed: bool
     steps: int = 0
     runs: int = 0
     bytes: int = 0
+    fixed: int = 0
     backups: int = 0
     dumps: tuple[Path, ...] = ()
     used: tuple[str, ...] = ()
@@ -54,6 +57,11 @@ def purge(target: Target, *, force: bool = False, dry_run: bool = False) -> tupl
             raise Refused(
                 f"The journal is what a rollback needs: {held.steps} steps of tenantry are in force",
                 remedy="Run `tenantry rollback --confirm` first; --force gives up ever rolling back.",
+            )
+        if held.fixed and not force:
+            raise Refused(
+                f"The journal holds what {held.fixed:,} rows were before --fix-issues corrected them",
+                remedy="`tenantry fixes undo RUN` puts those of a run back; --force gives that up for ever.",
             )
         statements = _statements(connection, held)
         if not dry_run:
@@ -85,5 +93,6 @@ def _read(connection: psycopg.Connection[Any]) -> Household:
     backups = Backups(connection).all()
     return Household(
         installed=True, steps=row[0], runs=row[1], bytes=row[2], used=used, backups=len(backups),
+        fixed=sum(fix.rows - fix.undone for fix in FixJournal(connection).fixes()),
         dumps=tuple(backup.folder for backup in backups if backup.folder is not None),
     )  # fmt: skip
