@@ -10,7 +10,8 @@ FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_trigger t ON t.tgfoid = p.oid
 WHERE p.pronamespace = 'tenantry'::regnamespace ORDER BY 1
 
 -- name: drop_journal
-DROP TABLE IF EXISTS tenantry.journal, tenantry.runs, tenantry.steps, tenantry.events, tenantry.progress, tenantry.filled, tenantry.backups, tenantry.described
+DROP TABLE IF EXISTS tenantry.journal, tenantry.runs, tenantry.steps, tenantry.events, tenantry.progress, tenantry.filled, tenantry.backups, tenantry.described,
+  tenantry.fixed_rows, tenantry.fixes
 
 -- name: drop_schema
 DROP SCHEMA tenantry CASCADE
