@@ -90,9 +90,11 @@ def test_without_the_index_on_the_tenant_all_pages_are_read(wide: Database) -> N
 
 
 def test_whether_an_index_is_worth_it_is_for_the_server_to_say(wide: Database) -> None:
-    """Where one tenant has nearly all rows, it reads them all, and is right."""
-    wide.execute("ALTER TABLE sales ALTER tenant_id SET (n_distinct = 1), ALTER shop SET (n_distinct = 1)")
-    wide.execute("ANALYZE sales")
+    """Where one tenant has all rows, it reads them all, and is right."""
+    wide.execute("UPDATE shops SET owner = 1")
+    with wide.connect(autocommit=True) as connection:
+        connection.execute("VACUUM ANALYZE sales")
+    assert wide.rows("SELECT count(DISTINCT tenant_id) FROM sales") == [(1,)]
     assert serious(found(wide, performance, spec=SPEC)) == []
 
 
