@@ -279,7 +279,10 @@ def test_the_users_own_sql(template: Callable[..., Database]) -> None:
     )
     verdict = verify(Target(database.dsn), spec, InspectionOptions(samples=2))
     assert serious(verdict) == {"remark": 1, "queried": 3}
-    assert rule(verdict, "remark").samples == ({"id": "1"},)
+    # A sample shows the key, and the columns that the condition names.
+    assert rule(verdict, "remark").samples == (
+        {"id": "1", "nome": database.rows("SELECT nome FROM produtos WHERE id = 1")[0][0]},
+    )
     assert len(rule(verdict, "queried").samples) == 2
     assert rule(verdict, "noted").severity is Severity.INFO
 

@@ -9,6 +9,7 @@ from psycopg import sql
 
 from tenantry.checks.check import ROW, Check, Fix, Ground, Offenders, Question, Rows, column
 from tenantry.errors import UsageError, nearest
+from tenantry.execution.preflight.source import tokens
 from tenantry.model.correction import corrections
 from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.name import Name, quoted
@@ -46,7 +47,7 @@ def _table(ground: Ground, rule: RulePart) -> Name | Finding:
 def _asked(ground: Ground, rule: RulePart, table: Name) -> Check | Finding:
     problem = _problem(ground, rule, table)
     if problem is None:
-        return _check(rule, table)
+        return _check(ground, rule, table)
     if isinstance(problem, psycopg.errors.UndefinedColumn) and _awaited(ground, problem):
         return Finding(
             name=rule.name, family=Family.BUSINESS, severity=Severity.INFO, table=table,
@@ -101,7 +102,7 @@ def _values(rule: RulePart) -> tuple[tuple[str, sql.Composable], ...]:
     return tuple((name, raw(text)) for name, text in corrections(rule.fix)) if rule.fix is not None else ()
 
 
-def _check(rule: RulePart, table: Name) -> Check:
+def _check(ground: Ground, rule: RulePart, table: Name) -> Check:
     values = _values(rule)
     question: Question = Rows(violates=sql.SQL("({})").format(said_by(rule.violates or "false")))
     if rule.query is not None:
@@ -114,9 +115,15 @@ def _check(rule: RulePart, table: Name) -> Check:
     return Check(
         name=rule.name, family=Family.BUSINESS, severity=Severity(rule.severity), table=table, subject=rule.name,
         message=f"{{rows}} of {table} against the rule {rule.name}", remedy=remedy, question=question,
-        shows=tuple((name, column(name)) for name, _ in values),
+        shows=tuple((name, column(name)) for name in _named(ground, rule, table)),
         fix=Fix(values=values, why="the spec gives this rule a fix") if values else None,
     )  # fmt: skip
+
+
+def _named(ground: Ground, rule: RulePart, table: Name) -> tuple[str, ...]:
+    """The columns that a condition names, as samples are to show them."""
+    named = {token.name for token in tokens(rule.violates or "")}
+    return tuple(one.name for one in ground.live.tables[table].columns if one.name in named)
 
 
 def _awaited(ground: Ground, error: psycopg.Error) -> bool:

@@ -26,11 +26,14 @@ def list_(terminal: Terminal) -> ExitStatus:
     if not found:
         terminal.show("Nothing was fixed in this database.")
         return ExitStatus.DONE
-    table = Table("run", "table", "fix", "rows", "put back", box=None, pad_edge=False)
-    for number in (3, 4):
-        table.columns[number].justify = "right"
+    table = Table("run", "table", "fix", "rows", box=None, pad_edge=False)
+    # What is to be typed is not cut.
+    table.columns[0].min_width = max(len(one.run) for one in found)
+    for column in table.columns[1:]:
+        column.overflow = "fold"
     for one in found:
-        table.add_row(one.run, str(one.table), one.name, f"{one.rows:,}", f"{one.undone:,}" if one.undone else "")
+        back = f", {'all' if one.undone == one.rows else f'{one.undone:,}'} put back" if one.undone else ""
+        table.add_row(one.run, str(one.table), one.name, f"{one.rows:,}{back}")
     terminal.show(table)
     terminal.say(
         Text.assemble(("Next: ", "cyan"), "`tenantry fixes undo RUN` puts the rows of a run back as they were.")
