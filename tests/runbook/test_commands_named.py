@@ -1,0 +1,59 @@
+"""The other pages name commands and options that there are, and sections that there are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+import typer
+
+from conftest import ROOT
+from tenantry.cli.application import app
+
+PAGES = ("runbook.md", "operations.md", "rehearsal.md", "from-the-guides.md")
+_COMMAND = re.compile(r"(?:\btenantry|/bin/tenantry) ((?:[a-z][a-z-]*(?: |$))+[^\n`|;&)]*)", re.MULTILINE)
+
+
+def named(text: str) -> Iterator[str]:
+    """What stands in code, over lines that end with a backslash."""
+    text = text.replace("\\\n", " ")
+    code = re.findall(r"`([^`\n]+)`|^ {4}(.*)$|^\$ (.*)$", text, re.MULTILINE)
+    for found in code:
+        for command in _COMMAND.finditer(" ".join(found)):
+            yield command[1].strip()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands(page: str) -> None:
+    """Each is a command of ours, with options that it has."""
+    commands = list(named((ROOT / "docs" / page).read_text(encoding="utf-8")))
+    assert commands
+    assert not [wrong for command in commands if (wrong := _wrong(command))]
+
+
+def _wrong(command: str) -> str:
+    words = command.split()
+    found = typer.main.get_command(app)
+    while words and words[0] in getattr(found, "commands", {}):
+        found = found.commands[words.pop(0)]  # type: ignore[attr-defined]
+    if getattr(found, "commands", {}):
+        return f"there is no such command: tenantry {command}"
+    known = {option for parameter in found.params for option in parameter.opts}
+    of_others = command.partition("$(")[2].split()
+    unknown = [word for word in words if word.startswith("--") and word not in known and word not in of_others]
+    return f"tenantry {command} has no {', '.join(unknown)}" if unknown else ""
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links(page: str) -> None:
+    """Each link leads to a page, and to a heading of it."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]*(?:#[^)]*)?)\)", text):
+        name, _, anchor = target.partition("#")
+        there = (ROOT / "docs" / (name or page)).resolve()
+        assert there.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", there.read_text(encoding="utf-8"), re.MULTILINE)
+            slugs = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+            assert anchor in slugs, target
