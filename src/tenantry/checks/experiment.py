@@ -260,19 +260,21 @@ class _Laboratory:
             who: ", ".join(dict.fromkeys(trial.attempt.what for trial in through if (trial.actor == NOBODY) is alone))
             for who, alone in (("as another tenant", False), ("as no tenant", True))
         }
+        different = list({(trial.attempt.what, trial.actor, trial.tenant): trial for trial in through}.values())
         listed = "; ".join(f"{who} it can {what}" for who, what in ways.items() if what)
         yield _found(
             name="tenants-not-apart", severity=Severity.ERROR, table=table, count=len(through),
-            message=f"{self.ground.spec.application.role} gets at tenants' rows of {table}: {listed}",
-            remedy="`tenantry migrate` makes our policies again; drop what others let it.",
-            samples=tuple(trial.sample for trial in through[: self.ground.samples]),
+            message=f"{self.actor.name} gets at tenants' rows of {table}: {listed}",
+            remedy="`tenantry migrate` makes our policies again; drop those that let it, and see that"
+            f" {self.actor.name} is no superuser, has no BYPASSRLS and owns no table.",
+            samples=tuple(trial.sample for trial in different[: self.ground.samples]),
         )  # fmt: skip
 
     def conclusion(self) -> Iterator[Finding]:
         """How much was tried; and what a trigger, a rule or a lock kept from being decided."""
         yield _found(
             name="tenants-tried", severity=Severity.INFO, count=self.tried.total(),
-            message=f"As {self.ground.spec.application.role}, {self.tried.total():,} attempts to get at other tenants'"
+            message=f"As {self.actor.name}, {self.tried.total():,} attempts to get at other tenants'"
             f" rows were made on {len(self.tried)} tables and views, and got through on {len(self.leaking)}",
         )  # fmt: skip
         if self.open:

@@ -41,9 +41,10 @@ class _RowSeen(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """A session that is the application, or that becomes it by SET ROLE."""
+    """A session of the user `name`, who is the application, or that becomes it: by SET ROLE to `role`."""
 
     connection: psycopg.Connection[Any]
+    name: str
     role: str | None
     setting: str
 
@@ -94,7 +95,7 @@ def acting(ground: Ground) -> Iterator[Actor]:
     setting, role = ground.ownership.setting, ground.spec.application.role
     if ground.application is None:
         with ground.session("experiment", read_only=False) as connection:
-            yield Actor(connection=connection, role=role, setting=setting)
+            yield Actor(connection=connection, name=role, role=role, setting=setting)
         return
     connection = connect(ground.application, run=ground.run, purpose="experiment", operator=False)
     try:
@@ -107,6 +108,6 @@ def acting(ground: Ground) -> Iterator[Actor]:
                 f"--application-dsn connects as {user}, which has not the privileges of {role}",
                 remedy=f"Name the user that the application connects as, or GRANT {quoted(role)} TO {quoted(user)}.",
             )
-        yield Actor(connection=connection, role=None, setting=setting)
+        yield Actor(connection=connection, name=user, role=None, setting=setting)
     finally:
         connection.close()
