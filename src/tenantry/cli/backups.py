@@ -72,6 +72,7 @@ Ids = Annotated[
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Give up rows that were written since the backup.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be changed, and change nothing.")]
 NONE: list[str] = []
 
 
@@ -148,7 +149,7 @@ def restore(
         BackupKind, typer.Option("--backup", help="The backup of the present state that is made first: tables or none.")
     ] = BackupKind.TABLES,
     force: Force = False,
-    dry_run: options.DryRun = False,
+    dry_run: DryRun = False,
     lock_timeout: options.LockTimeout = None,
     lock_budget: options.LockBudget = None,
     free_space: options.FreeSpace = None,
@@ -208,7 +209,7 @@ def prune(
             "--older-than", metavar="TIME", parser=span, show_default=False, help="Only older ones, such as 30d."
         ),
     ] = None,
-    dry_run: options.DryRun = False,
+    dry_run: DryRun = False,
 ) -> ExitStatus:
     """Take away backups that are neither among the newest nor young enough; torn ones always."""
     with watched(terminal, watching(terminal, brief=True)) as watcher, target(terminal) as database:

@@ -273,6 +273,9 @@ def _at_hand(making: Making, backup: Backup, copies: Iterable[TableCopy], schema
         if backup.folder is not None and copy.table in schema.tables:
             making.watcher.looking(f"{copy.table} in the dump")
             relation = load(making.target, making.connection, backup, copy, number)
+        if copy.table in schema.tables:
+            # So that the comparison is planned for the rows that there are.
+            making.connection.execute(sql.SQL("ANALYZE {}").format(relation))
         yield Saved(copy=copy, relation=relation)
 
 
