@@ -11,7 +11,7 @@ from tenantry.model.finding import Severity
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
-from tenantry.workflow import InspectionOptions, MigrateOptions, migrate
+from tenantry.workflow import InspectionOptions, MigrateOptions, Watcher, migrate
 from tenantry.workflow.fixes import Fixed, FixOptions, fix_issues
 from tenantry.workflow.verify import NEXT, verify
 
@@ -164,10 +164,12 @@ def contents(database: Database) -> dict[str, list[tuple[Any, ...]]]:
     return {name: database.rows(f'SELECT t::text FROM "{name}" AS t ORDER BY t::text COLLATE "C"') for name in names}
 
 
-def fixed(database: Database, of: Spec | None = None, dsn: str = "", **options: Any) -> Fixed:
+def fixed(
+    database: Database, of: Spec | None = None, dsn: str = "", watcher: Watcher | None = None, **options: Any
+) -> Fixed:
     """What --fix-issues comes to."""
     return fix_issues(
-        Target(dsn or database.dsn), of or spec(), VERIFICATION, InspectionOptions(), FixOptions(**options),
+        Target(dsn or database.dsn), of or spec(), VERIFICATION, InspectionOptions(), FixOptions(**options), watcher,
         command="verify", next_step=NEXT,
     )  # fmt: skip
 

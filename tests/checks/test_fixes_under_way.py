@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -18,10 +19,12 @@ from checks.repairing import WRONG_ROWS, WRONG_TENANTS, built, contents, fixed, 
 from conftest import ROOT
 from servers import Database, wait_until
 from tenantry.checks import fixing
-from tenantry.errors import ExitStatus, Refused
+from tenantry.errors import ExitStatus, Interrupted, Refused
+from tenantry.model.name import Name
 from tenantry.model.plan import Phase
 from tenantry.postgres.connect import Target
 from tenantry.postgres.locks import hold_run_lock
+from tenantry.workflow import Nobody
 from tenantry.workflow.fixes import list_fixes, undo_fixes
 
 PAIRED = """
@@ -179,4 +182,25 @@ def test_one_run_at_a_time(wrong: Database) -> None:
     before = contents(wrong)
     with wrong.connect(autocommit=True) as connection, hold_run_lock(connection), pytest.raises(Refused):
         fixed(wrong)
+    assert contents(wrong) == before
+
+
+class _Impatient(Nobody):
+    """Presses Ctrl-C once some rows are fixed."""
+
+    def advanced(self, relation: Name, pages: int, rows: int) -> None:
+        if rows and pages == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_interrupted(wrong: Database) -> None:
+    """Ctrl-C lets the batch in hand end; what is fixed by then can be taken back, and the next run fixes the rest."""
+    before = contents(wrong)
+    with pytest.raises(Interrupted):
+        fixed(wrong, watcher=_Impatient(), rows=5)
+    (run,) = {one.run for one in list_fixes(Target(wrong.dsn))}
+    assert wrong.rows("SELECT exit_status FROM tenantry.runs WHERE id = %s", [run]) == [(130,)]
+    assert fixed(wrong).verdict.exit_status is ExitStatus.DONE
+    for each in reversed(list(dict.fromkeys(one.run for one in list_fixes(Target(wrong.dsn))))):
+        undo_fixes(Target(wrong.dsn), each)
     assert contents(wrong) == before

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from tenantry.cli import options
@@ -26,15 +25,10 @@ def list_(terminal: Terminal) -> ExitStatus:
     if not found:
         terminal.show("Nothing was fixed in this database.")
         return ExitStatus.DONE
-    table = Table("run", "table", "fix", "rows", box=None, pad_edge=False)
-    # What is to be typed is not cut.
-    table.columns[0].min_width = max(len(one.run) for one in found)
-    for column in table.columns[1:]:
-        column.overflow = "fold"
     for one in found:
+        rows = f"{one.rows:,} row{'' if one.rows == 1 else 's'}"
         back = f", {'all' if one.undone == one.rows else f'{one.undone:,}'} put back" if one.undone else ""
-        table.add_row(one.run, str(one.table), one.name, f"{one.rows:,}{back}")
-    terminal.show(table)
+        terminal.show(Text.assemble((one.run, "bold"), f"  {one.table}: {one.name}, {rows}{back}"))
     terminal.say(
         Text.assemble(("Next: ", "cyan"), "`tenantry fixes undo RUN` puts the rows of a run back as they were.")
     )

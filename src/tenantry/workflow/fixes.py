@@ -108,7 +108,7 @@ def fix_issues(
         journal = Journal(connection)
         journal.install()
         FixJournal(connection).install()
-        journal.begin_run(run, f"{command} --fix-issues")
+        journal.begin_run(run, " ".join((command, "--fix-issues", *(f"--table {table}" for table in options.tables))))
         fixer = Fixer(
             ground=ground, connection=connection, run=run, force=fixing.force, patience=fixing.patience,
             rows=fixing.rows,
