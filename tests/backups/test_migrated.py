@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from acceptance.test_round_trip import checksums, columns
-from backups.conftest import firing, target
+from backups.conftest import firing, rows, spec_of, target
 from servers import Database
 from tenantry.errors import Failed, Refused
 from tenantry.model.backup import Backup, BackupKind
@@ -157,3 +157,20 @@ def test_an_emergency_makes_none(preset: Preset) -> None:
     migrate(target(database), spec, MigrateOptions(backup=BackupKind.NONE))
     rollback(target(database), RollbackOptions(preserve_data=True, force=True))
     assert list_backups(target(database)) == ()
+
+
+@pytest.mark.server
+def test_partitions_as_the_owner(odd: Database, role: Callable[..., str]) -> None:
+    """The owner restores a partitioned table whose row trigger its partitions have copies of."""
+    owner = role("LOGIN", name="owner")
+    database, there = odd, target(odd, owner)
+    database.execute(
+        f"GRANT CREATE ON DATABASE {database.name} TO {owner}; ALTER TABLE shops OWNER TO {owner};"
+        "DO $$ DECLARE found regclass; BEGIN FOR found IN SELECT relid FROM pg_partition_tree('parted') LOOP"
+        f" EXECUTE format('ALTER TABLE %s OWNER TO {owner}', found); END LOOP; END $$"
+    )
+    made = create_backup(there, spec_of("parted"), BackupOptions())
+    before, states = rows(database), firing(database)
+    database.execute("SET session_replication_role = replica; DELETE FROM parted WHERE id % 2 = 0")
+    restore(there, made.id, RestoreOptions())
+    assert (rows(database), firing(database)) == (before, states)
