@@ -19,6 +19,8 @@ from tenantry.cli import (
     housekeeping,
     migrate,
     plan,
+    reconcile,
+    review,
     rollback,
     sample,
     status,
@@ -102,9 +104,15 @@ group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Keep bala
 register(group, "install", balances.install, run, reports=True)
 register(group, "backfill", balances.backfill, run, reports=True)
 register(group, "validate", balances.validate, run)
+register(group, "reconcile", reconcile.reconcile, run, reports=True)
 register(group, "compact", balances.compact, run)
 register(group, "empty", balances.empty, run, reports=True)
 register(group, "remove", balances.remove, run, reports=True)
+reviews = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Decide on what differs too much.")
+register(reviews, "list", review.list_, run)
+register(reviews, "accept", review.accept, run, reports=True)
+register(reviews, "reject", review.reject, run, reports=True)
+group.add_typer(reviews, name="review")
 app.add_typer(group, name="balances")
 group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List what --fix-issues corrected; take it back.")
 register(group, "list", fixes.list_, run, without=SPEC)
@@ -118,7 +126,7 @@ register(group, "restore", backups.restore, run, without=SPEC, reports=True)
 register(group, "prune", backups.prune, run, without=SPEC)
 register(group, "monitor", backups.monitor, run, without=SPEC)
 app.add_typer(group, name="backups")
-register(app, "housekeeping", housekeeping.housekeeping, run)
+register(app, "housekeeping", housekeeping.housekeeping, run, reports=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

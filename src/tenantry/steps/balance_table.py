@@ -10,6 +10,7 @@ from psycopg import sql
 from tenantry.model.ledger import Ledger
 from tenantry.model.name import Name, shortened
 from tenantry.model.plan import Statement
+from tenantry.steps.balance_reviews import forget_reviews, review_tables
 from tenantry.steps.catalog import WORKSHOP, body, raw
 from tenantry.steps.movement import unique_columns
 from tenantry.steps.step import Before, Step
@@ -101,6 +102,7 @@ class BalanceTable(Step):
         use = sql.SQL("GRANT USAGE, CREATE ON SCHEMA {} TO {}").format(sql.Identifier(WORKSHOP), owner)
         return (
             Statement(sql=_STATE),
+            *review_tables(),
             Statement(sql=use, when=foreign),
             Statement(sql=sql.SQL("GRANT SELECT ON tenantry.ledgers TO {}").format(owner), when=foreign),
             Statement(sql=stale(self.ledger, "not backfilled yet"), when=absent),
@@ -128,6 +130,7 @@ class BalanceTable(Step):
         return (
             *(Statement(sql=sql.SQL("DROP TABLE IF EXISTS {}").format(name.identifier)) for name in tables),
             Statement(sql=forget, when=known),
+            *forget_reviews(self.ledger),
         )
 
 

@@ -36,6 +36,12 @@ _FREE = sql.SQL(
 )
 
 
+def sees_all(ledger: Ledger) -> sql.Composed:
+    """A condition: row security hides no row of the ledger from who asks."""
+    names = sql.SQL(", ").join(map(sql.Literal, (OPERATOR, LEGACY)))
+    return _FREE.format(ledger=ledger.table.regclass, names=names)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BalanceView(Step):
     """CREATE VIEW: slots summed, keys without movements left out, a tenant's own rows only.
@@ -58,9 +64,7 @@ class BalanceView(Step):
 
     def view(self) -> sql.Composed:
         """The statement that makes it."""
-        ledger = self.ledger
-        names = sql.SQL(", ").join(map(sql.Literal, (OPERATOR, LEGACY)))
-        free = _FREE.format(ledger=ledger.table.regclass, names=names)
+        ledger, free = self.ledger, sees_all(self.ledger)
         return _VIEW.format(
             view=ledger.balance.identifier, storage=ledger.storage.identifier, free=free,
             key=identifiers(ledger.columns, sql.SQL("row")), ledger=sql.Literal(str(ledger.table)),

@@ -24,8 +24,10 @@ from tenantry.workflow.migrate import MigrateOptions, migrate
 from tenantry.workflow.monitor import MonitorOptions, Watched, monitor
 from tenantry.workflow.plan import Outline, Planned, Preview, plan, preview, preview_rollback
 from tenantry.workflow.purge import Household, household, purge
+from tenantry.workflow.reconcile import LedgerReconciled, ReconcileOptions, ReconcileResult, reconcile_balances
 from tenantry.workflow.reported import Reported
 from tenantry.workflow.restore import Restoration, RestoreOptions, TableRestored, restore
+from tenantry.workflow.reviews import Decision, decide_reviews, list_reviews
 from tenantry.workflow.rollback import RollbackOptions, rollback
 from tenantry.workflow.sample import sample
 from tenantry.workflow.status import status
@@ -39,12 +41,14 @@ __all__ = [
     "BalancesOptions",
     "Chore",
     "Claim",
+    "Decision",
     "Demonstration",
     "Discovery",
     "Full",
     "FullOptions",
     "Household",
     "InspectionOptions",
+    "LedgerReconciled",
     "Listed",
     "Logged",
     "MigrateOptions",
@@ -53,6 +57,8 @@ __all__ = [
     "Outline",
     "Planned",
     "Preview",
+    "ReconcileOptions",
+    "ReconcileResult",
     "Reported",
     "Restoration",
     "RestoreOptions",
@@ -68,6 +74,7 @@ __all__ = [
     "backfill_balances",
     "compact_balances",
     "create_backup",
+    "decide_reviews",
     "demo",
     "discover",
     "empty_ledger",
@@ -78,6 +85,7 @@ __all__ = [
     "install_balances",
     "keep_house",
     "list_backups",
+    "list_reviews",
     "list_tenants",
     "migrate",
     "monitor",
@@ -89,6 +97,7 @@ __all__ = [
     "preview_rollback",
     "prune_backups",
     "purge",
+    "reconcile_balances",
     "remove_balances",
     "rename_tenant",
     "restore",

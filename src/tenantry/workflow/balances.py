@@ -124,7 +124,7 @@ def backfill_balances(
     with opened(target, run=run, purpose="balances", watcher=watcher) as connection, hold_run_lock(connection):
         session = Session.begin(target, connection, spec)
         chosen = subjects(session, options)
-        _refuse_not_installed(session, chosen)
+        refuse_not_installed(session, chosen)
         session.journal.begin_run(run, "balances backfill")
         started, corrected, halt = time.monotonic(), 0, threading.Event()
         budget = options.lock_budget or spec.locks.budget
@@ -170,7 +170,7 @@ def compact_balances(target: Target, spec: Spec, options: BalancesOptions | None
     with opened(target, purpose="balances") as connection:
         session = Session.begin(target, connection, spec)
         chosen = subjects(session, options or BalancesOptions())
-        _refuse_not_installed(session, chosen)
+        refuse_not_installed(session, chosen)
         return {subject.ledger.table: compact(connection, subject.ledger) for subject in chosen}
 
 
@@ -179,18 +179,19 @@ def empty_ledger(target: Target, spec: Spec, options: BalancesOptions, watcher: 
 
     Raises UsageError where the spec has several and none is named.
     """
-    run = new_run()
+    watcher, run = watcher or Nobody(), new_run()
+    watcher.began("balances empty", run)
     with opened(target, run=run, purpose="balances", watcher=watcher) as connection, hold_run_lock(connection):
         session = Session.begin(target, connection, spec)
         statement = _truncation(session, options)
-        (watcher or Nobody()).began("balances empty", run)
         session.journal.begin_run(run, "balances empty --confirm")
         with end_noted(session.journal, run):
             run_together(
                 connection, [statement], patience=_patience(spec, options), prepare=lambda: _set_emptying(connection)
             )
         session.journal.finish_run(run, exit_status=ExitStatus.DONE, outcome="the ledger is empty")
-        return statement
+    watcher.concluded("the ledger is empty", "")
+    return statement
 
 
 def preview_empty(target: Target, spec: Spec, options: BalancesOptions) -> Statement:
@@ -204,7 +205,7 @@ def _truncation(session: Session, options: BalancesOptions) -> Statement:
     chosen = subjects(session, options)
     if len(chosen) != 1:
         raise UsageError("The spec has several ledgers", remedy="Name the one to be emptied: --ledger TABLE.")
-    _refuse_not_installed(session, chosen)
+    refuse_not_installed(session, chosen)
     ledger = chosen[0].ledger
     locks = tuple(Lock(name, LockMode.ACCESS_EXCLUSIVE) for name in ledger.relations)
     return Statement(sql=sql.SQL("TRUNCATE {}").format(ledger.table.identifier), locks=locks)
@@ -284,7 +285,7 @@ def subjects(session: Session, options: BalancesOptions) -> tuple[Subject, ...]:
     return tuple(Subject(ledger=ledger, steps=balance_steps(ledger, resolver.readers(ledger))) for ledger in found)
 
 
-def _refuse_not_installed(session: Session, chosen: tuple[Subject, ...]) -> None:
+def refuse_not_installed(session: Session, chosen: tuple[Subject, ...]) -> None:
     tables = [subject.steps[0] for subject in chosen]
     there = definitions(session.connection, tables)
     missing = [str(step.table) for step in tables if there[step.key] is None or step.key not in session.entries]

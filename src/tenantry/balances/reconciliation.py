@@ -1,0 +1,273 @@
+"""Compare ledger and balances while both are written to; correct what is small, and put the rest before a person.
+
+Why no difference is false: the difference of a key is the same in every snapshot (see differences), and each comparison
+here is one statement. Keys are found first, without any lock. Then, some at a time, they are compared once more under
+the lock that keeps other corrections out, and what that comparison says is added, or becomes a review, in its
+transaction. A run that is killed has done so for some keys; the next one looks from where the last one looked that came
+to its end, finds those in step, or their reviews open, and goes on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from tenantry.balances.differences import differences, hold
+from tenantry.balances.reconciliation_keys import (
+    BATCH,
+    CHOSEN,
+    NUMBER,
+    among,
+    as_json,
+    both_sums,
+    from_json,
+    numbered,
+    same,
+)
+from tenantry.balances.reconciliation_scope import QUERIES, Connection, Scope, choose, written_since
+from tenantry.errors import Failed, Refused
+from tenantry.model.ledger import MEASURES, Ledger
+from tenantry.steps.catalog import identifiers, raw
+from tenantry.steps.movement import correct
+
+RETRIED = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
+BATCHED = 500
+"""Keys that are settled in one transaction at first."""
+LOCK_WAIT = 0.25
+"""Seconds for which it waits for a balance that a writer holds: below deadlock_timeout, so that it is never a writer
+who is ended by a deadlock. With less keys there is less to wait for; one by one they always get through."""
+EVIDENCE = 20
+"""Movements that a review shows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """A key that differed: `quantity` and `movements` were missing from its balance, and `verdict` is what became of
+    it: correct, review. `reason`: threshold, or total, the limit of what is corrected of a key in all."""
+
+    key: Mapping[str, Any]
+    verdict: str
+    reason: str
+    size: Decimal
+    quantity: Decimal
+    movements: Decimal
+    ledger_quantity: Decimal
+    ledger_movements: Decimal
+    balance_quantity: Decimal
+    balance_movements: Decimal
+    tenant: str | None
+    new: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconciled:
+    """One ledger's reconciliation. `reason` says why all keys were compared, None where only `compared` were."""
+
+    reason: str | None
+    compared: int
+    corrected: int
+    reviews: int
+    open: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Reconciliation:
+    """Reconciles one ledger. `budget`: seconds for which it waits for others at most. With `dry_run` it changes
+    nothing, and tells what it would do."""
+
+    ledger: Ledger
+    connection: Connection
+    run: str
+    threshold: Decimal
+    limit: Decimal
+    dry_run: bool = False
+    budget: float = 600.0
+    counts: dict[str, int] = field(default_factory=lambda: {"compared": 0, "correct": 0, "review": 0})
+
+    def reconcile(self, scope: Scope) -> Iterator[Settled]:
+        """Compare the keys of the scope, settle those that differ, and note that all was seen."""
+        self._forget_keys()
+        compared = self._all() if scope.reason else choose(self.connection, self.ledger, scope)
+        for first, past in self._work(scope):
+            yield from self._settle(first, past, scope)
+        self._note(scope, compared)
+        self._forget_keys()
+
+    def result(self, scope: Scope) -> Reconciled:
+        """What the last reconcile has come to."""
+        names = {"ledger": str(self.ledger.table)}
+        opened = self.connection.execute(QUERIES["open"], names).fetchone()
+        assert opened is not None
+        return Reconciled(
+            reason=scope.reason, compared=self.counts["compared"], corrected=self.counts["correct"],
+            reviews=self.counts["review"], open=opened[0],
+        )  # fmt: skip
+
+    # --- what differs
+
+    def _forget_keys(self) -> None:
+        for name in ("chosen", "differing", "work"):
+            self.connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(raw(f"pg_temp.tenantry_{name}")))
+
+    def _all(self) -> int:
+        query = sql.SQL("SELECT count(*) FROM {} WHERE slot = 0 OR movements <> 0")
+        row = self.connection.execute(query.format(self.ledger.storage.identifier)).fetchone()
+        return int(row[0]) if row is not None else 0
+
+    def _work(self, scope: Scope) -> Iterator[tuple[int, int]]:
+        """Compare, and number the keys that have to be settled; ranges of these numbers."""
+        condition = None if scope.reason else among(self.ledger, CHOSEN)
+        self.connection.execute(
+            sql.SQL("CREATE TEMPORARY TABLE tenantry_differing AS SELECT {}, {} FROM ({}) AS found").format(
+                sql.SQL("{} AS key").format(as_json(self.ledger, "found")),
+                raw(", ".join(f"found.{name}" for name in MEASURES)), differences(self.ledger, condition),
+            )
+        )  # fmt: skip
+        self.connection.execute(self._fixed("work"))
+        row = self.connection.execute("SELECT count(*) FROM pg_temp.tenantry_work").fetchone()
+        for first in range(1, row[0] + 1 if row is not None else 1, BATCHED):
+            yield first, first + BATCHED
+
+    def _fixed(self, name: str) -> sql.Composed:
+        return raw(QUERIES[name].decode()).format(
+            ledger=sql.Literal(str(self.ledger.table)), threshold=sql.Literal(self.threshold),
+            limit=sql.Literal(self.limit),
+        )  # fmt: skip
+
+    # --- what becomes of it
+
+    def _settle(self, first: int, past: int, scope: Scope) -> Iterator[Settled]:
+        deadline, waiting = time.monotonic() + self.budget, [(first, past)]
+        while waiting:
+            first, past = waiting.pop()
+            try:
+                settled = self._batch(first, past, scope)
+            except RETRIED as error:
+                if time.monotonic() > deadline:
+                    raise Failed(
+                        f"A balance of {self.ledger.table} was held by others for {self.budget:g} s:"
+                        f" {error.diag.message_primary}",
+                        remedy="Wait for them, or end them, and run it again.",
+                    ) from error
+                middle = (first + past) // 2
+                waiting += [(first, past)] if past - first == 1 else [(middle, past), (first, middle)]
+                continue
+            deadline = time.monotonic() + self.budget
+            for one in settled:
+                self.counts[one.verdict] += one.verdict == "correct" or one.new
+            yield from settled
+
+    def _batch(self, first: int, past: int, scope: Scope) -> list[Settled]:
+        with self.connection.transaction(force_rollback=self.dry_run):
+            take(self.connection, self.ledger, generation=scope.ground.generation)
+            choose_batch(
+                self.connection, self.ledger,
+                sql.SQL("SELECT number, key FROM pg_temp.tenantry_work WHERE number >= {} AND number < {}").format(
+                    sql.Literal(first), sql.Literal(past)
+                ),
+            )  # fmt: skip
+            self.connection.execute(self._fixed("settled"))
+            with self.connection.cursor(row_factory=class_row(Settled)) as cursor:
+                settled = cursor.execute(QUERIES["told"], self._names(scope)).fetchall()
+            if not self.dry_run:
+                self._write(settled, scope)
+        return settled
+
+    def _write(self, settled: list[Settled], scope: Scope) -> None:
+        names = self._names(scope)
+        if any(one.verdict == "correct" for one in settled):
+            add_settled(self.connection, self.ledger, "verdict = 'correct'")
+            self.connection.execute(QUERIES["corrected"], names)
+            self.connection.execute(QUERIES["drifted"], names)
+        if any(one.verdict == "review" for one in settled):
+            self.connection.execute(QUERIES["reviewed"], names)
+            self.connection.execute(_evidence(self.ledger, scope), names)
+        self.connection.execute(QUERIES["gone"], names)
+        self.connection.execute(QUERIES["unkept"], names)
+
+    def _names(self, scope: Scope) -> dict[str, Any]:
+        tenant = self.ledger.tenant
+        return {
+            "ledger": str(self.ledger.table), "run": self.run, "tenant": None if tenant is None else tenant.name,
+            "since": None if scope.good is None else scope.good.at,
+        }  # fmt: skip
+
+    def _note(self, scope: Scope, compared: int) -> None:
+        """From here on the next one looks."""
+        self.counts["compared"] = compared
+        if self.dry_run:
+            return
+        last, ground = scope.last, scope.ground
+        going_on = last is not None and not scope.began_anew
+        self.connection.execute(
+            QUERIES["done"],
+            {"ledger": str(self.ledger.table), "run": self.run, "whole": scope.reason is not None,
+             "snapshot": ground.snapshot, "watched": ground.watched,
+             "began": last.scrub_began if going_on and last else ground.at,
+             "pages": Jsonb(last.scrub_pages if going_on and last else ground.pages),
+             "scrubbed": scope.scrub_to if going_on else 0.0, "compared": compared,
+             "corrected": self.counts["correct"], "reviews": self.counts["review"]},
+        )  # fmt: skip
+
+
+def take(connection: Connection, ledger: Ledger, *, generation: int | None = None) -> None:
+    """Keep all others from correcting until the transaction ends, and bound its waits. Raises Refused where the
+    balances have been marked stale, or installed anew since `generation`."""
+    connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(f"{LOCK_WAIT * 1000:.0f}ms")))
+    found, _ = hold(connection, ledger)
+    row = connection.execute(
+        "SELECT stale FROM tenantry.ledgers WHERE ledger = %(ledger)s", {"ledger": str(ledger.table)}
+    ).fetchone()
+    if row == (True,) or generation not in (None, found):
+        raise Refused(
+            f"The balances of {ledger.table} have been marked stale meanwhile",
+            remedy="Run `tenantry balances backfill`, then this again.",
+        )
+
+
+def choose_batch(connection: Connection, ledger: Ledger, keys: sql.Composable) -> None:
+    """Compare the keys of a query of (number, key as JSON): afterwards the sums of both sides stand beside them."""
+    connection.execute(
+        sql.SQL(
+            "CREATE TEMPORARY TABLE tenantry_batch ON COMMIT DROP AS"
+            " SELECT one.number AS {}, one.key, {} FROM ({}) AS one, {}"
+        ).format(NUMBER, numbered(ledger, "known"), keys, from_json(ledger, "one"))
+    )
+    connection.execute(sql.SQL("ANALYZE {}").format(BATCH))
+    connection.execute(sql.SQL("CREATE TEMPORARY TABLE tenantry_sums ON COMMIT DROP AS {}").format(both_sums(ledger)))
+
+
+def add_settled(connection: Connection, ledger: Ledger, condition: str) -> None:
+    """Add what is missing to the balances of those keys for which the condition, our own text, holds."""
+    missing = sql.SQL("SELECT {}, {} FROM pg_temp.tenantry_settled AS settled, {} WHERE {}").format(
+        identifiers(ledger.columns, raw("known")), raw(", ".join(f"settled.{name}" for name in MEASURES)),
+        from_json(ledger, "settled"), raw(condition),
+    )  # fmt: skip
+    connection.execute(correct(ledger, missing))
+
+
+def _evidence(ledger: Ledger, scope: Scope) -> sql.Composed:
+    """Put the movements since the last good point beside new reviews; values shortened, newest first."""
+    since = raw("true") if scope.good is None else written_since("entry", scope.good)
+    return sql.SQL(
+        "WITH moved AS (SELECT batch.key, pg_catalog.to_jsonb(entry) AS entry,"
+        " row_number() OVER (PARTITION BY batch.{number} ORDER BY pg_catalog.age(entry.xmin), entry.ctid DESC) AS place"
+        " FROM {batch} AS batch JOIN {table} AS entry ON {same} WHERE {since}),"
+        " told AS (SELECT batch.key, count(moved.place) AS recent, coalesce(jsonb_agg(("
+        "SELECT jsonb_object_agg(field.key, pg_catalog.left(field.value, 200)) FROM jsonb_each_text(moved.entry) AS"
+        " field) ORDER BY moved.place) FILTER (WHERE moved.place <= {evidence}), '[]') AS evidence"
+        " FROM {batch} AS batch LEFT JOIN moved ON moved.key = batch.key GROUP BY batch.key)"
+        " UPDATE tenantry.discrepancies AS review SET recent = told.recent, evidence = told.evidence FROM told"
+        " WHERE review.ledger = %(ledger)s AND review.state = 'open' AND review.run = %(run)s AND review.key = told.key"
+    ).format(
+        number=NUMBER, batch=BATCH, table=ledger.table.identifier, same=same(ledger, "batch", "entry"), since=since,
+        evidence=sql.Literal(EVIDENCE),
+    )  # fmt: skip

@@ -1,0 +1,82 @@
+"""Sets of a ledger's keys, in temporary tables: chosen, compared, and written as JSON."""
+
+from __future__ import annotations
+
+from psycopg import sql
+
+from tenantry.model.ledger import MEASURES, Ledger
+from tenantry.steps.catalog import identifiers, raw
+from tenantry.steps.movement import movements
+
+CHOSEN, BATCH = raw("pg_temp.tenantry_chosen"), raw("pg_temp.tenantry_batch")
+NUMBER = sql.Identifier("tenantry number")
+"""What tells the keys of a batch apart; no user's column is called so."""
+
+
+def numbered(ledger: Ledger, source: str) -> sql.Composed:
+    """The key's columns of `source` under names that no table has, to be matched with."""
+    return sql.SQL(", ").join(
+        sql.SQL("{}.{} AS {}").format(raw(source), sql.Identifier(name), _number(place))
+        for place, name in enumerate(ledger.columns)
+    )
+
+
+def among(ledger: Ledger, keys: sql.Composable) -> sql.Composed:
+    """A condition over the key's bare column names: the key is one of `keys`."""
+    return sql.SQL("EXISTS (SELECT FROM {} AS chosen WHERE {})").format(keys, same(ledger, "chosen"))
+
+
+def same(ledger: Ledger, chosen: str, other: str = "") -> sql.Composed:
+    """A key of a table made with `numbered` is that of another row. In arrays NULLs are equal; the columns that are
+    never NULL are compared by themselves, so that an index of the ledger can serve."""
+    parts = []
+    for place, column in enumerate(ledger.key):
+        mine = sql.SQL("{}.{}").format(raw(chosen), _number(place))
+        theirs = sql.SQL("{}{}").format(raw(f"{other}." if other else ""), sql.Identifier(column.name))
+        if column.nullable:
+            parts.append(sql.SQL("ARRAY[{}] OPERATOR(pg_catalog.=) ARRAY[{}]").format(mine, theirs))
+        else:
+            schema, operator = column.operator
+            equal = sql.SQL("OPERATOR({}.{})").format(sql.Identifier(schema), raw(operator))
+            parts.append(sql.SQL("{} {} {}").format(mine, equal, theirs))
+    return sql.SQL(" AND ").join(parts)
+
+
+def as_json(ledger: Ledger, source: str) -> sql.Composed:
+    """The key as a JSON object."""
+    return sql.SQL("pg_catalog.jsonb_build_object({})").format(
+        sql.SQL(", ").join(
+            sql.SQL("{}, {}.{}").format(sql.Literal(name), raw(source), sql.Identifier(name)) for name in ledger.columns
+        )
+    )
+
+
+def from_json(ledger: Ledger, source: str) -> sql.Composed:
+    """The other way round, as an item of FROM: `known` has the key's columns of `source`.key."""
+    return sql.SQL("LATERAL pg_catalog.jsonb_populate_record(NULL::{}, {}.key) AS known").format(
+        ledger.storage.identifier, raw(source)
+    )
+
+
+def both_sums(ledger: Ledger) -> sql.Composed:
+    """For each key of the batch its number, and the measures of ledger and balance: one statement, so one snapshot."""
+    sides = [sql.Identifier(f"{side}_{name}") for side in ("ledger", "balance") for name in MEASURES]
+    columns, measures = identifiers(ledger.columns), raw(", ".join(MEASURES))
+    numbers = sql.SQL(", ").join(_number(place) for place in range(len(ledger.key)))
+    return sql.SQL(
+        "SELECT max(side.{number}) AS {number}, {sums} FROM ("
+        "SELECT {number}, {numbers}, {zeros}, {zeros} FROM {batch}"
+        " UNION ALL SELECT NULL, {columns}, {moves}, {zeros} FROM ({moved} WHERE {among}) AS moved"
+        " UNION ALL SELECT NULL, {columns}, {zeros}, {measures} FROM {storage} WHERE {among}"
+        ") AS side ({number}, {columns}, {sides}) GROUP BY {columns} HAVING max(side.{number}) IS NOT NULL"
+    ).format(
+        number=NUMBER, sums=sql.SQL(", ").join(sql.SQL("sum(side.{0}) AS {0}").format(one) for one in sides),
+        numbers=numbers, zeros=raw(", ".join("0" for _ in MEASURES)), batch=BATCH, columns=columns, measures=measures,
+        moves=raw("quantity, total_in, total_in - quantity, movements"),
+        moved=movements(ledger, ledger.table.identifier), among=among(ledger, BATCH),
+        storage=ledger.storage.identifier, sides=sql.SQL(", ").join(sides),
+    )  # fmt: skip
+
+
+def _number(place: int) -> sql.Identifier:
+    return sql.Identifier(f"tenantry {place}")

@@ -1,0 +1,173 @@
+"""Which keys a reconciliation compares.
+
+All of them, or those that may differ now and did not when the last one looked. A balance and its ledger come apart by
+what no trigger saw, and that leaves a trace:
+
+- a trigger was disabled, dropped or made again, a partition attached or detached, the table written anew: some catalog
+  row has another xmin, or another number, than it had. `watched` is a digest of them. Then all keys are compared, for a
+  row that was deleted meanwhile is nowhere.
+- a balance was written to directly, or by a correction, or by movements: its row has a new xmin. It is compared with
+  the oldest transaction that the last reconciliation's snapshot may not have shown, so one that began before that
+  snapshot and was committed after it is not missed; times are asked nowhere. Freezing a row leaves its xmin as it was.
+  Ages are good for two thousand million transactions; where more have passed all keys are compared.
+
+What leaves no trace, a balance's row that was deleted by hand or a page that a disk has spoiled, the scrub finds: each
+run looks at so many pages of ledger and balances that all that were there when it began are seen once in so many days.
+A row that moves to another page has been written to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import class_row
+
+from tenantry.balances.reconciliation_keys import CHOSEN, from_json, numbered, same
+from tenantry.model.ledger import Ledger
+from tenantry.model.name import Name
+from tenantry.postgres.queries import read_queries
+from tenantry.steps.catalog import raw
+
+Connection = psycopg.Connection[Any]
+QUERIES = read_queries(Path(__file__).with_name("sql") / "reconciliation.sql")
+FARTHEST = 2_000_000_000
+"""Transactions over which ages can be told, of the 2^31 that there are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """The instant at which a reconciliation begins: what it will have seen is all that `snapshot` shows. `pages` by
+    the number of each relation."""
+
+    snapshot: str
+    at: datetime
+    watched: str
+    pages: Mapping[str, int]
+    generation: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Last:
+    """An earlier reconciliation; `distance` in transactions, `elapsed` days since its scrub began."""
+
+    snapshot: str
+    at: datetime
+    watched: str
+    scrub_began: datetime
+    scrub_pages: Mapping[str, int]
+    scrubbed: float
+    distance: int
+    elapsed: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """What is compared: all keys for a `reason`, or those touched since `last` and the scrub's part from `scrubbed`
+    to `scrub_to`. `whole` is the last reconciliation that compared all."""
+
+    ground: Ground
+    reason: str | None
+    last: Last | None
+    whole: Last | None
+    scrub_to: float = 1.0
+
+    @classmethod
+    def decide(cls, connection: Connection, ledger: Ledger, *, full: bool, days: float) -> Scope:
+        """Look at the database as it is now. Raises nothing of its own."""
+        names = {"ledger": str(ledger.table), "table": ledger.table.identifier.as_string(None),
+                 "storage": ledger.storage.identifier.as_string(None)}  # fmt: skip
+        with connection.cursor(row_factory=class_row(Ground)) as cursor:
+            ground = cursor.execute(QUERIES["ground"], names).fetchone()
+        assert ground is not None
+        last, whole = (_last(connection, ledger, whole=asked) for asked in (False, True))
+        reason = "asked for" if full else _reason(ground, last)
+        scrub_to = 1.0 if reason or last is None else min(1.0, max(last.scrubbed, last.elapsed / days))
+        return cls(ground=ground, reason=reason, last=last, whole=whole, scrub_to=scrub_to)
+
+    @property
+    def began_anew(self) -> bool:
+        """The scrub has come around, or all was seen at once: the next one begins."""
+        return self.scrub_to >= 1.0
+
+    @property
+    def good(self) -> Last | None:
+        """The last good point of a key of which nothing more is known, where its age can be told."""
+        point = self.whole if self.reason else self.last
+        return point if point is not None and 0 <= point.distance < FARTHEST else None
+
+
+def _last(connection: Connection, ledger: Ledger, *, whole: bool) -> Last | None:
+    with connection.cursor(row_factory=class_row(Last)) as cursor:
+        return cursor.execute(QUERIES["last"], {"ledger": str(ledger.table), "whole": whole}).fetchone()
+
+
+def _reason(ground: Ground, last: Last | None) -> str | None:
+    if last is None:
+        return "the first time"
+    if ground.watched != last.watched:
+        return "triggers, partitions or tables were altered since the last time"
+    if not 0 <= last.distance < FARTHEST:
+        return "too many transactions since the last time"
+    return None
+
+
+def choose(connection: Connection, ledger: Ledger, scope: Scope) -> int:
+    """Put the keys to be compared into a temporary table; how many there are."""
+    assert scope.last is not None
+    balance = sql.SQL("SELECT {} FROM {} AS balance WHERE ").format(
+        numbered(ledger, "balance"), ledger.storage.identifier
+    )
+    decided = sql.SQL("SELECT {} FROM tenantry.{} AS one, {} WHERE one.ledger = {} AND {}")
+    name = sql.Literal(str(ledger.table))
+    parts = [
+        sql.SQL("{}{}").format(balance, written_since("balance", scope.last)),
+        decided.format(numbered(ledger, "known"), raw("discrepancies"), from_json(ledger, "one"), name,
+                       raw("one.state = 'open'")),
+        decided.format(numbered(ledger, "known"), raw("drifts"), from_json(ledger, "one"), name,
+                       raw("(one.quantity <> 0 OR one.total_in <> 0 OR one.total_out <> 0 OR one.movements <> 0)")),
+    ]  # fmt: skip
+    parts += _scrubbed(connection, ledger, scope, balance)
+    connection.execute(sql.SQL("CREATE TEMPORARY TABLE tenantry_chosen AS {}").format(sql.SQL(" UNION ").join(parts)))
+    # The planner has to know how few they are.
+    connection.execute(sql.SQL("ANALYZE {}").format(CHOSEN))
+    row = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(CHOSEN)).fetchone()
+    return int(row[0]) if row is not None else 0
+
+
+def written_since(alias: str, point: Last) -> sql.Composed:
+    """A condition: the row was written by a transaction that the point's snapshot may not have shown."""
+    return sql.SQL(
+        "pg_catalog.age({}.xmin) <= pg_catalog.age(pg_catalog.pg_snapshot_xmin({}::pg_catalog.pg_snapshot)::xid)"
+    ).format(raw(alias), sql.Literal(point.snapshot))
+
+
+def _scrubbed(connection: Connection, ledger: Ledger, scope: Scope, balance: sql.Composed) -> list[sql.Composed]:
+    """The keys of the scrub's balances, and those of its ledger pages that have no balance at all."""
+    assert scope.last is not None
+    pages = scope.last.scrub_pages
+    rows = connection.execute(QUERIES["relations"], {"oids": list(pages)}).fetchall()
+    found = []
+    for oid, schema, table in rows:
+        name = Name(schema, table)
+        first, past = (int(share * pages[oid]) for share in (scope.last.scrubbed, scope.scrub_to))
+        if scope.began_anew:
+            past = pages[oid]
+        if first >= past:
+            continue
+        place = sql.SQL("{0}.ctid >= {1} AND {0}.ctid < {2}")
+        bounds = (sql.Literal(f"({first},0)"), sql.Literal(f"({past},0)"))
+        if name == ledger.storage:
+            found.append(sql.SQL("{}{}").format(balance, place.format(raw("balance"), *bounds)))
+            continue
+        entries = sql.SQL("SELECT {} FROM ONLY {} AS entry WHERE {}").format(
+            numbered(ledger, "entry"), name.identifier, place.format(raw("entry"), *bounds)
+        )
+        bare = sql.SQL("SELECT entries.* FROM ({}) AS entries WHERE NOT EXISTS (SELECT FROM {} AS balance WHERE {})")
+        found.append(bare.format(entries, ledger.storage.identifier, same(ledger, "entries", "balance")))
+    return found

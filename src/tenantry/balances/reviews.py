@@ -1,0 +1,146 @@
+"""What reconciliations have put before a person: listed, accepted, rejected.
+
+Accept: the balance is set to what the ledger says at that instant; exactly, beside writers. Reject: the balance stays
+as it is, and the difference is remembered as meant: later reconciliations compare the key as if it were none, and
+report it again only where another one comes on top. Either way the total of what was corrected of this key begins anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from psycopg import sql
+from psycopg.rows import class_row, dict_row
+
+from tenantry.balances.reconciliation import add_settled, choose_batch, take
+from tenantry.balances.reconciliation_scope import QUERIES as RECONCILIATION
+from tenantry.balances.reconciliation_scope import Connection
+from tenantry.errors import Refused, UsageError
+from tenantry.model.ledger import MEASURES, Ledger
+from tenantry.postgres.queries import read_queries
+from tenantry.steps.catalog import raw
+
+QUERIES = read_queries(Path(__file__).with_name("sql") / "reviews.sql")
+LOOK = "Run `tenantry balances reconcile`, and look at it again."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Review:
+    """A difference that a person is to decide on, or has. `quantity` to `movements` are missing from the balance;
+    `reason`: threshold, or total, the limit of what is corrected of a key without asking. `recent` counts the movements
+    since the last good point, `since`, and `evidence` has the newest of them. `state`: open, accepted, rejected, or
+    gone, where the difference went away by itself."""
+
+    id: int
+    ledger: str
+    key: Mapping[str, Any]
+    tenant: str | None
+    run: str
+    found_at: datetime
+    seen_at: datetime
+    state: str
+    reason: str
+    size: Decimal
+    quantity: Decimal
+    total_in: Decimal
+    total_out: Decimal
+    movements: Decimal
+    ledger_quantity: Decimal
+    ledger_movements: Decimal
+    balance_quantity: Decimal
+    balance_movements: Decimal
+    since: datetime | None
+    recent: int | None
+    evidence: Sequence[Mapping[str, Any]]
+    decided_at: datetime | None
+    decided_by: str | None
+    note: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """What a decision has done: the balance was `before`, and is what it says `after`."""
+
+    id: int
+    state: str
+    before: Decimal
+    after: Decimal
+
+
+def reviews(
+    connection: Connection, ledgers: Sequence[Ledger], *, everything: bool = False, ids: Sequence[int] | None = None
+) -> tuple[Review, ...]:
+    """Those that are open, newest first; with `everything` those that were decided too."""
+    with connection.cursor(row_factory=class_row(Review)) as cursor:
+        names = [str(ledger.table) for ledger in ledgers]
+        ids = None if ids is None else list(ids)
+        return tuple(cursor.execute(QUERIES["list"], {"all": everything, "ledgers": names, "ids": ids}))
+
+
+def decide(
+    connection: Connection, ledger: Ledger, number: int, *, accept: bool, by: str, note: str | None,
+    dry_run: bool = False,
+) -> Decided:  # fmt: skip
+    """Accept or reject an open review. Raises UsageError where there is none, Refused where it was decided already, its
+    difference has become another one, or the balances are stale."""
+    with connection.transaction(force_rollback=dry_run), connection.cursor(row_factory=dict_row) as cursor:
+        # In the order of reconcile: first what keeps others from correcting, then the review.
+        take(connection, ledger)
+        review = cursor.execute(QUERIES["decide"], {"id": number}).fetchone()
+        if review is None:
+            raise UsageError(f"there is no review {number}", remedy="`tenantry balances review list` has them.")
+        if review["state"] != "open":
+            by_whom = f" by {review['decided_by']}" if review["decided_by"] else ""
+            raise Refused(
+                f"Review {number} is {review['state']} already{by_whom}", remedy="Nothing is left to be done."
+            )
+        choose_batch(
+            connection, ledger,
+            sql.SQL("SELECT 1::bigint AS number, key FROM tenantry.discrepancies WHERE id = {}").format(
+                sql.Literal(number)
+            ),
+        )  # fmt: skip
+        connection.execute(
+            raw(RECONCILIATION["settled"].decode()).format(
+                ledger=sql.Literal(str(ledger.table)), threshold=sql.Literal(0), limit=sql.Literal(0)
+            )
+        )
+        found = cursor.execute(QUERIES["measured"], {"id": number}).fetchone()
+        assert found is not None
+        _refuse(number, review, found, accept)
+        if accept and not found["equal"]:
+            _set_to_ledger(connection, ledger)
+        state = "accepted" if accept else "rejected"
+        names = {"id": number, "state": state, "by": by, "note": note, "keep": not accept}
+        for query in ("decided", "superseded", "forgiven"):
+            cursor.execute(QUERIES[query], names)
+        before = found["balance_quantity"]
+        return Decided(id=number, state=state, before=before, after=found["ledger_quantity"] if accept else before)
+
+
+def _refuse(number: int, review: Mapping[str, Any], found: Mapping[str, Any], accept: bool) -> None:
+    if not found["same"]:
+        raise Refused(
+            f"The difference of review {number} is another one now: {found['quantity']} in {found['movements']}"
+            f" movements are missing, and it was {review['quantity']} in {review['movements']}",
+            remedy=LOOK,
+        )
+    if found["endless"]:
+        raise Refused(
+            f"The ledger's sum of review {number} is {found['ledger_quantity']}, its balance"
+            f" {found['balance_quantity']}: no number can be added to set it right",
+            remedy="Correct the movement that is no number; or run `tenantry balances remove --confirm`, install and"
+            " backfill.",
+        )
+
+
+def _set_to_ledger(connection: Connection, ledger: Ledger) -> None:
+    """What is kept besides is given up: the whole difference is added."""
+    missing = ", ".join(f"{name} = ledger_{name} - balance_{name}" for name in MEASURES)
+    connection.execute(sql.SQL("UPDATE pg_temp.tenantry_settled SET {}").format(raw(missing)))
+    add_settled(connection, ledger, "true")

@@ -1,0 +1,42 @@
+-- name: list
+SELECT id, ledger, key, tenant, run, found_at, seen_at, state, reason, size, quantity, total_in, total_out, movements,
+       ledger_quantity, ledger_movements, balance_quantity, balance_movements, since, recent, evidence, decided_at,
+       decided_by, note
+FROM tenantry.discrepancies
+WHERE (state = 'open' OR %(all)s) AND state <> 'corrected' AND ledger = ANY (%(ledgers)s)
+  AND (%(ids)s::bigint[] IS NULL OR id = ANY (%(ids)s))
+ORDER BY state <> 'open', id DESC;
+
+-- name: decide
+-- Who decides last finds the other's decision.
+SELECT state, key, quantity, total_in, total_out, movements, decided_by, decided_at
+FROM tenantry.discrepancies WHERE id = %(id)s FOR UPDATE;
+
+-- name: decided
+UPDATE tenantry.discrepancies SET state = %(state)s, decided_at = pg_catalog.clock_timestamp(),
+  decided_by = %(by)s || ' (' || session_user || ')', note = %(note)s
+WHERE id = %(id)s;
+
+-- name: measured
+SELECT s.equal, s.quantity, s.total_in, s.total_out, s.movements, s.ledger_quantity, s.balance_quantity,
+       (s.quantity, s.total_in, s.total_out, s.movements)
+         IS NOT DISTINCT FROM (d.quantity, d.total_in, d.total_out, d.movements) AS same,
+       s.size = 'NaN' OR s.size = 'Infinity' AS endless
+FROM pg_temp.tenantry_settled s, tenantry.discrepancies d WHERE d.id = %(id)s;
+
+-- name: superseded
+UPDATE tenantry.discrepancies d SET state = 'gone' FROM tenantry.discrepancies n
+WHERE n.id = %(id)s AND d.id <> n.id AND d.state = 'rejected' AND d.ledger = n.ledger
+  AND md5(d.key::text) = md5(n.key::text);
+
+-- name: forgiven
+-- A person has looked: the total of what was corrected without one begins again.
+INSERT INTO tenantry.drifts (ledger, key, quantity, total_in, total_out, movements)
+SELECT n.ledger, n.key, k.quantity, k.total_in, k.total_out, k.movements
+FROM tenantry.discrepancies n, pg_temp.tenantry_settled s, LATERAL (
+  SELECT s.ledger_quantity - s.balance_quantity, s.ledger_total_in - s.balance_total_in, s.ledger_total_out - s.balance_total_out,
+         s.ledger_movements - s.balance_movements WHERE %(keep)s
+  UNION ALL SELECT 0, 0, 0, 0 WHERE NOT %(keep)s
+) AS k (quantity, total_in, total_out, movements) WHERE n.id = %(id)s
+ON CONFLICT (ledger, md5(key::text)) DO UPDATE SET total = 0, quantity = excluded.quantity,
+  total_in = excluded.total_in, total_out = excluded.total_out, movements = excluded.movements;

@@ -1,0 +1,80 @@
+"""tenantry balances reconcile."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from tenantry.balances.reconciliation import Settled
+from tenantry.cli.balances import Ledger
+from tenantry.cli.frame import target
+from tenantry.cli.progress import watching
+from tenantry.cli.terminal import Terminal
+from tenantry.cli.watched import watched
+from tenantry.errors import ExitStatus
+from tenantry.workflow import LedgerReconciled, ReconcileOptions, reconcile_balances
+from tenantry.workflow.reconcile import SCRUB_DAYS, counted, described
+
+SHOWN = 10
+
+
+def reconcile(
+    terminal: Terminal, ledger: Ledger = None,
+    full: Annotated[bool, typer.Option("--full", help="Compare all keys, not only those touched since.")] = False,
+    scrub_days: Annotated[
+        float,
+        typer.Option(
+            "--scrub-days", metavar="DAYS", min=0.01,
+            help="Besides what was touched, each run compares a part of the rest, so that all is seen in so many days.",
+        ),
+    ] = SCRUB_DAYS,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Compare, say what differs, and change nothing.")] = False,
+) -> ExitStatus:  # fmt: skip
+    """Compare ledgers and balances in one snapshot, exactly, while the application goes on writing; for cron.
+
+    Differences below the spec's threshold are corrected, up to its total_limit a key; others are put under review. It
+    exits with 1 while reviews are open, and where balances could not be compared because they are stale.
+    """
+    chosen = ReconcileOptions(ledger=ledger, full=full, scrub_days=scrub_days, dry_run=dry_run)
+    spec = terminal.settings.spec()
+    with watched(terminal, watching(terminal, brief=True)) as watcher, target(terminal) as database:
+        result = reconcile_balances(database, spec, chosen, watcher)
+    terminal.answer(
+        run=result.run, outcome=result.outcome, next_step=result.next_step, dry_run=dry_run, ledgers=result.ledgers,
+        open=sum(one.result.open for one in result.ledgers if one.result is not None),
+    )  # fmt: skip
+    for one in result.ledgers:
+        _show(terminal, one)
+    if dry_run:
+        terminal.say("Nothing was changed.")
+    if result.next_step:
+        terminal.say(Text.assemble(("Next: ", "cyan"), result.next_step))
+    return result.exit_status
+
+
+def _show(terminal: Terminal, one: LedgerReconciled) -> None:
+    if one.result is None:
+        terminal.show(Text.assemble((f"{one.table}: ", "bold"), (f"not compared: {one.refused}", "yellow")))
+        return
+    found = one.result
+    what = f"all keys ({found.reason})" if found.reason else "the keys touched since, and the scrub's"
+    style = "red" if found.open else "green"
+    terminal.show(
+        Text.assemble(
+            (f"{one.table}: ", "bold"),
+            f"{counted(found.compared, 'key')} compared, {what}; {found.corrected} corrected, ",
+            (f"{counted(found.open, 'review')} open", style), f" ({found.reviews} new), in {one.seconds:.1f} s",
+        )
+    )  # fmt: skip
+    for settled in one.samples[:SHOWN]:
+        terminal.say(Text(f"  {described(settled.key)}: {_sums(settled)}", style="dim"))
+
+
+def _sums(settled: Settled) -> str:
+    became = "corrected" if settled.verdict == "correct" else "under review"
+    return (
+        f"ledger {settled.ledger_quantity}, balance {settled.balance_quantity}:"
+        f" {settled.quantity:+} in {settled.movements:+} movements, {became}"
+    )

@@ -1,0 +1,134 @@
+"""tenantry balances review list, accept, reject."""
+
+from __future__ import annotations
+
+import getpass
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from tenantry.balances.reviews import Review
+from tenantry.cli.balances import Ledger
+from tenantry.cli.frame import target
+from tenantry.cli.progress import watching
+from tenantry.cli.terminal import Terminal
+from tenantry.cli.watched import watched
+from tenantry.errors import ExitStatus, UsageError
+from tenantry.workflow import Decision, decide_reviews, list_reviews
+from tenantry.workflow.reconcile import counted, described
+
+MOVEMENTS = 5
+Ids = Annotated[list[int] | None, typer.Argument(metavar="ID…", help="The reviews' numbers.", show_default=False)]
+All = Annotated[bool, typer.Option("--all", help="All that are open.")]
+By = Annotated[
+    str | None,
+    typer.Option("--by", metavar="NAME", show_default=False, help="Who decides; the name of the account unless given."),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what it would do, and change nothing.")]
+
+
+def list_(
+    terminal: Terminal, ledger: Ledger = None,
+    everything: Annotated[bool, typer.Option("--all", help="Those that were decided as well.")] = False,
+) -> ExitStatus:  # fmt: skip
+    """List the differences that are too large to be corrected without asking; exits with 1 while some are open.
+
+    Each with the sums of ledger and balance, the movements since all was well, and who decided.
+    """
+    with target(terminal) as database:
+        found = list_reviews(database, terminal.settings.spec(), ledger=ledger, everything=everything)
+    opened = sum(review.state == "open" for review in found)
+    terminal.answer(reviews=found, open=opened)
+    for review in found:
+        for line in _lines(review):
+            terminal.show(line)
+    if opened:
+        terminal.say(
+            Text.assemble(
+                ("Next: ", "cyan"), "`tenantry balances review accept ID` sets the balance to the ledger;"
+                " `reject ID --note WHY` keeps it.",
+            )
+        )  # fmt: skip
+        return ExitStatus.FINDINGS
+    terminal.show("No review is open.", style="green")
+    return ExitStatus.DONE
+
+
+def accept(
+    terminal: Terminal, ids: Ids = None, everything: All = False, ledger: Ledger = None,
+    note: Annotated[str | None, typer.Option("--note", metavar="TEXT", help="Why.", show_default=False)] = None,
+    by: By = None, dry_run: DryRun = False,
+) -> ExitStatus:  # fmt: skip
+    """Set the balance to what the ledger says, exactly, while the application goes on writing.
+
+    It is refused, exit status 4, where the difference has become another one since it was found: it has to be looked at
+    again then.
+    """
+    _decide(terminal, ids or [], everything, ledger, Decision(accept=True, by=_name(by), note=note), dry_run)
+    return ExitStatus.DONE
+
+
+def reject(
+    terminal: Terminal,
+    note: Annotated[str, typer.Option("--note", metavar="TEXT", help="Why the balance is kept.", show_default=False)],
+    ids: Ids = None, everything: All = False, ledger: Ledger = None, by: By = None, dry_run: DryRun = False,
+) -> ExitStatus:  # fmt: skip
+    """Keep the balance as it is, and remember its difference from the ledger as meant.
+
+    Later reconciliations report the key again only where another difference comes on top. A backfill ends it: it sets
+    every balance to its ledger.
+    """
+    if not note.strip():
+        raise UsageError("--note is empty", remedy="Say why the balance is to stay as it is.")
+    _decide(terminal, ids or [], everything, ledger, Decision(accept=False, by=_name(by), note=note), dry_run)
+    return ExitStatus.DONE
+
+
+def _decide(
+    terminal: Terminal, ids: list[int], everything: bool, ledger: str | None, decision: Decision, dry_run: bool
+) -> None:
+    if bool(ids) == everything:
+        raise UsageError("Give the numbers of reviews, or --all", remedy="`tenantry balances review list` has them.")
+    spec = terminal.settings.spec()
+    with watched(terminal, watching(terminal, brief=True)) as watcher, target(terminal) as database:
+        decided = decide_reviews(database, spec, ids, decision, ledger=ledger, dry_run=dry_run, watcher=watcher)
+    terminal.answer(decided=decided, dry_run=dry_run)
+    for one in decided:
+        would = "would be " if dry_run else ""
+        became = f"set from {one.before} to {one.after}" if decision.accept else f"kept at {one.after}"
+        terminal.show(f"#{one.id} {would}{one.state}: the balance {would or 'is '}{became}")
+    if not decided:
+        terminal.show("No review is open.")
+    if dry_run:
+        terminal.say("Nothing was changed.")
+
+
+def _lines(review: Review) -> list[Text]:
+    style = "bold yellow" if review.state == "open" else "bold"
+    missing = f"{review.quantity:+} in {review.movements:+} movements"
+    lines = [
+        Text.assemble((f"#{review.id} {review.state}", style), f" {review.ledger}: {described(review.key)}"),
+        Text(f"  ledger {review.ledger_quantity} in {review.ledger_movements} movements, balance"
+             f" {review.balance_quantity} in {review.balance_movements}: {missing} missing"),
+        Text(f"  found {review.found_at:%Y-%m-%d %H:%M} by run {review.run}"
+             + (", for its corrections would pass total_limit" if review.reason == "total" else "")),
+    ]  # fmt: skip
+    since = f"since {review.since:%Y-%m-%d %H:%M}, when all was well" if review.since else "of this key in all"
+    lines.append(Text(f"  {counted(review.recent or 0, 'movement')} {since}"))
+    lines += [Text(f"    {described(one)}", style="dim") for one in review.evidence[:MOVEMENTS]]
+    if (review.recent or 0) > MOVEMENTS and len(review.evidence) > MOVEMENTS:
+        lines.append(Text(f"    … {len(review.evidence)} of them with --json", style="dim"))
+    if review.decided_by is not None:
+        why = f": {review.note}" if review.note else ""
+        lines.append(Text(f"  {review.state} by {review.decided_by} at {review.decided_at:%Y-%m-%d %H:%M}{why}"))
+    return lines
+
+
+def _name(by: str | None) -> str:
+    if by is not None and by.strip():
+        return by.strip()
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

@@ -1,0 +1,213 @@
+"""balances reconcile: compare, correct what is small, put the rest before a person."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from psycopg import sql
+
+from tenantry.balances.differences import states
+from tenantry.balances.reconciliation import Reconciled, Reconciliation, Settled
+from tenantry.balances.reconciliation_scope import Scope
+from tenantry.balances.review_history import history
+from tenantry.errors import ExitStatus, Refused
+from tenantry.execution.survey import definitions
+from tenantry.model.finding import Family, Finding, Severity
+from tenantry.model.ledger import Ledger
+from tenantry.model.name import Name
+from tenantry.model.run import new_run
+from tenantry.model.spec import LedgerPart, Spec
+from tenantry.postgres.connect import Target
+from tenantry.steps.balance_view import sees_all
+from tenantry.workflow.balances import BalancesOptions, Subject, refuse_not_installed, subjects
+from tenantry.workflow.session import Session, end_noted, opened
+from tenantry.workflow.watcher import Nobody, Watcher
+
+KEPT = 20
+"""Keys of each ledger that a finding shows."""
+SCRUB_DAYS = 30.0
+REVIEW = "Run `tenantry balances review list`, and accept or reject each."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReconcileOptions:
+    """`full` compares all keys; otherwise the scrub sees all of them in `scrub_days` days."""
+
+    ledger: str | None = None
+    full: bool = False
+    scrub_days: float = SCRUB_DAYS
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerReconciled:
+    """What became of one ledger: `result`, or why it was not compared. `samples` are some of the keys that differed."""
+
+    table: Name
+    seconds: float
+    result: Reconciled | None = None
+    refused: str = ""
+    remedy: str = ""
+    samples: tuple[Settled, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReconcileResult:
+    """What a run has come to."""
+
+    run: str
+    exit_status: ExitStatus
+    outcome: str
+    next_step: str
+    ledgers: tuple[LedgerReconciled, ...]
+    dry_run: bool
+
+
+def reconcile_balances(
+    target: Target, spec: Spec, options: ReconcileOptions | None = None, watcher: Watcher | None = None
+) -> ReconcileResult:
+    """Compare ledgers and balances while writers go on; beside any other run.
+
+    Differences below the spec's threshold are corrected, up to its total_limit a key; others become reviews. Raises
+    Refused where balances are not installed, or row security hides rows of a ledger from this role.
+    """
+    options, watcher, run = options or ReconcileOptions(), watcher or Nobody(), new_run()
+    watcher.began("balances reconcile", run)
+    with opened(target, run=run, purpose="reconcile", watcher=watcher) as connection:
+        session = Session.begin(target, connection, spec)
+        chosen = subjects(session, BalancesOptions(ledger=options.ledger))
+        refuse_not_installed(session, chosen)
+        # Keys are written as JSON, and times in them by the zone of the session.
+        connection.execute("SET TimeZone = 'UTC'")
+        if options.dry_run:
+            found = [_ledger(session, subject, run, options, watcher) for subject in chosen]
+        else:
+            session.journal.begin_run(run, "balances reconcile")
+            with end_noted(session.journal, run):
+                found = [_ledger(session, subject, run, options, watcher) for subject in chosen]
+        result = _concluded(run, found, options)
+        for subject in chosen:
+            for finding in history(connection, subject.ledger):
+                watcher.found(finding)
+        if not options.dry_run:
+            session.journal.finish_run(run, exit_status=result.exit_status, outcome=result.outcome)
+    watcher.concluded(result.outcome, result.next_step)
+    return result
+
+
+def _ledger(
+    session: Session, subject: Subject, run: str, options: ReconcileOptions, watcher: Watcher
+) -> LedgerReconciled:
+    ledger, connection, started = subject.ledger, session.connection, time.monotonic()
+    watcher.looking(f"the balances of {ledger.table}")
+    part = ledger_part(session.spec, ledger)
+    scope = Scope.decide(connection, ledger, full=options.full, days=options.scrub_days)
+    if problem := _unfit(session, subject):
+        message, remedy = problem
+        watcher.found(
+            Finding(
+                name="balances-not-compared", severity=Severity.ERROR, family=Family.BUSINESS, table=ledger.table,
+                message=f"The balances of {ledger.table} were not compared: {message}", remedy=remedy,
+            )
+        )  # fmt: skip
+        return LedgerReconciled(table=ledger.table, seconds=time.monotonic() - started, refused=message, remedy=remedy)
+    work = Reconciliation(
+        ledger=ledger, connection=connection, run=run, threshold=Decimal(str(part.threshold)),
+        limit=Decimal(str(part.total_limit)), dry_run=options.dry_run, budget=session.spec.locks.budget,
+    )  # fmt: skip
+    samples: list[Settled] = []
+    for settled in work.reconcile(scope):
+        watcher.said(
+            f"{ledger.table}: {described(settled.key)}: {settled.quantity:+} in {settled.movements:+} movements "
+            + _became(settled, dry_run=options.dry_run),
+            key=settled.key, difference=settled,
+        )  # fmt: skip
+        if len(samples) < KEPT:
+            samples.append(settled)
+    result = work.result(scope)
+    _tell(watcher, ledger, result, samples)
+    return LedgerReconciled(
+        table=ledger.table, seconds=time.monotonic() - started, result=result, samples=tuple(samples)
+    )
+
+
+def _became(settled: Settled, *, dry_run: bool) -> str:
+    if settled.verdict == "correct":
+        return "would be corrected" if dry_run else "corrected"
+    if not settled.new:
+        return "still under review"
+    why = " (its corrections would pass total_limit)" if settled.reason == "total" else ""
+    return ("would be put" if dry_run else "put") + f" under review{why}"
+
+
+def _unfit(session: Session, subject: Subject) -> tuple[str, str] | None:
+    """Why balances cannot be compared with their ledger, and what to do."""
+    ledger, connection = subject.ledger, session.connection
+    row = connection.execute(sql.SQL("SELECT {}").format(sees_all(ledger))).fetchone()
+    if row != (True,):
+        raise Refused(
+            f"Row security of {ledger.table} may hide rows from this role, and so from every sum",
+            remedy="Connect as the operator, or as a role with BYPASSRLS.",
+        )
+    state = states(connection)[str(ledger.table)]
+    if state.stale:
+        return f"they are stale ({state.reason})", "Run `tenantry balances backfill`."
+    if definitions(connection, [subject.triggers])[subject.triggers.key] is None:
+        return (
+            "not all triggers are in force, so movements are being lost",
+            "Run `tenantry balances install`, then `tenantry balances backfill`.",
+        )
+    return None
+
+
+def _tell(watcher: Watcher, ledger: Ledger, result: Reconciled, samples: Sequence[Settled]) -> None:
+    shown = tuple(
+        {**one.key, "ledger": one.ledger_quantity, "balance": one.balance_quantity, "difference": one.quantity,
+         "movements": one.movements}
+        for one in samples if one.verdict == "review"
+    )  # fmt: skip
+    if result.open:
+        watcher.found(
+            Finding(
+                name="balances-to-review", severity=Severity.ERROR, family=Family.BUSINESS, table=ledger.table,
+                message=f"{counted(result.open, 'balance')} of {ledger.table} to be reviewed", remedy=REVIEW,
+                count=result.open, samples=shown,
+            )
+        )  # fmt: skip
+
+
+def _concluded(run: str, found: Sequence[LedgerReconciled], options: ReconcileOptions) -> ReconcileResult:
+    results = [one.result for one in found if one.result is not None]
+    corrected, new, opened_ = (sum(getattr(one, name) for one in results) for name in ("corrected", "reviews", "open"))
+    left = [one for one in found if one.result is None]
+    put = "would be put" if options.dry_run else "put"
+    outcome = (
+        f"{counted(sum(one.compared for one in results), 'key')} compared, {corrected}"
+        f" {'to be ' if options.dry_run else ''}corrected, {new} {put} under review"
+    )
+    if left:
+        outcome += f"; not compared: {', '.join(str(one.table) for one in left)}"
+    next_step = left[0].remedy if left else REVIEW if opened_ else ""
+    status = ExitStatus.FINDINGS if (left or opened_) and not options.dry_run else ExitStatus.DONE
+    return ReconcileResult(
+        run=run, exit_status=status, outcome=outcome, next_step=next_step, ledgers=tuple(found),
+        dry_run=options.dry_run,
+    )  # fmt: skip
+
+
+def ledger_part(spec: Spec, ledger: Ledger) -> LedgerPart:
+    """What the spec says of a ledger."""
+    return next(part for part in spec.ledger if Name.parse(part.table, schema=spec.schemas[0]) == ledger.table)
+
+
+def described(key: Mapping[str, Any]) -> str:
+    """A key as a person would say it."""
+    return ", ".join(f"{name} {'NULL' if value is None else value}" for name, value in key.items())
+
+
+def counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
