@@ -63,6 +63,7 @@ def _keep(terminal: Terminal, *, dry_run: bool) -> ExitStatus:
             database, ages, logs=settings.log_dir, reports=settings.report_dir, dry_run=dry_run, watcher=watcher
         )
         held = household(database)
+        watcher.concluded("; ".join(_chore(chore, dry_run=dry_run) for chore in chores), "")
     terminal.answer(chores=chores, held=held, dry_run=dry_run)
     terminal.show(_holdings(held))
     for chore in chores:

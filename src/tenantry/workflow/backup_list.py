@@ -55,7 +55,10 @@ def create_backup(
         with end_noted(journal, run):
             made = make(making, Reason.MANUAL, chosen)
         journal.finish_run(run, exit_status=ExitStatus.DONE, outcome=f"backup {made.id}")
-        return made
+    watcher.concluded(
+        f"backup {made.id} is made", f"`tenantry backups verify {made.id}` compares it with what was read."
+    )
+    return made
 
 
 def _chosen(connection: Connection, session: Session, tables: Sequence[str]) -> tuple[TableCopy, ...]:
@@ -101,7 +104,7 @@ def verify_backups(target: Target, ids: Sequence[str] = (), watcher: Watcher | N
     one. A dump is restored into a scratch database. Raises Refused for a torn one, or where there is none."""
     watcher = watcher or Nobody()
     watcher.began("backups verify", new_run())
-    with opened(target, purpose="verify") as connection:
+    with opened(target, purpose="verify", watcher=watcher) as connection:
         backups = Backups(connection)
         there = backups.all()
         chosen = [one_of(there, id) for id in ids] or [one for one in there if one.finished_at is not None][:1]
@@ -113,7 +116,10 @@ def verify_backups(target: Target, ids: Sequence[str] = (), watcher: Watcher | N
             with explained():
                 problem = verify_dump(target, connection, backup) if backup.folder else damage_of(connection, backup)
             backups.verified(backup.id, problem)
-        return tuple(one_of(backups.all(), backup.id) for backup in chosen)
+        found = tuple(one_of(backups.all(), backup.id) for backup in chosen)
+    damaged = [f"{backup.id}: {backup.problem}" for backup in found if not backup.whole]
+    watcher.concluded("; ".join(damaged) or f"{len(found)} verified", "Make a new backup." if damaged else "")
+    return found
 
 
 def damage_of(connection: Connection, backup: Backup, tables: Iterable[TableCopy] | None = None) -> str:

@@ -116,6 +116,8 @@ def restore(target: Target, id: str, options: RestoreOptions, watcher: Watcher |
             journal.finish_run(run, exit_status=ExitStatus.DONE, outcome=f"{len(tables)} tables are what they were")
         # Not left to the end of the session, which others see for a moment longer.
         connection.execute("DISCARD TEMP")
+    would = "would be" if options.dry_run else "are"
+    watcher.concluded(f"{len(tables)} tables {would} what they were in {backup.id}", "")
     return Restoration(
         backup=backup, tables=tables, left_out=work.left_out, saved=saved, run=run,
         seconds=time.monotonic() - started,
