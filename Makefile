@@ -56,6 +56,8 @@ soak: servers
 
 bench: $(VENV)/.test
 	$(BIN)/python -m bench
+	$(BIN)/python -m bench.balances
+	$(BIN)/python -m bench.validation
 
 system:
 	@if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \

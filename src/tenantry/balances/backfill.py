@@ -22,7 +22,7 @@ from tenantry.execution.survey import definitions
 from tenantry.model.ledger import MEASURES, Ledger
 from tenantry.steps import BalanceTriggers
 from tenantry.steps.catalog import identifiers, raw
-from tenantry.steps.movement import correct, netted
+from tenantry.steps.movement import correct
 
 Connection = psycopg.Connection[Any]
 RETRIED = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
@@ -157,9 +157,7 @@ class Backfill:
             ledger.corrections.identifier, sql.Literal(first), sql.Literal(past), identifiers(ledger.columns),
             raw(", ".join(MEASURES)),
         )  # fmt: skip
-        statement = sql.SQL("WITH taken AS ({}) {}").format(
-            taken, correct(ledger, netted(ledger, raw("SELECT * FROM taken")))
-        )
+        statement = sql.SQL("WITH taken AS ({}) {}").format(taken, correct(ledger, raw("SELECT * FROM taken")))
         with connection.transaction():
             if not share(connection, ledger):
                 raise Refused(f"The balances of {ledger.table} have been marked stale meanwhile", remedy=AGAIN)

@@ -71,7 +71,10 @@ def differences(ledger: Ledger, condition: sql.Composable | None = None) -> sql.
     balances = sql.SQL("SELECT {}, {} FROM {}{}").format(
         columns, raw(", ".join(f"-{name} AS {name}" for name in MEASURES)), ledger.storage.identifier, where
     )
-    rows = sql.SQL("{} {} UNION ALL {}").format(movements(ledger, ledger.table.identifier), where, balances)
+    entries = sql.SQL("SELECT {}, quantity, total_in, total_in - quantity, movements FROM ({}{}) AS entry").format(
+        columns, movements(ledger, ledger.table.identifier), where
+    )
+    rows = sql.SQL("{} UNION ALL {}").format(balances, entries)
     unequal = raw(" OR ".join(f"sum(side.{name}) <> 0" for name in MEASURES))
     return sql.SQL("SELECT {}, {} FROM ({}) AS side GROUP BY {} HAVING {}").format(
         columns, raw(", ".join(f"sum(side.{name}) AS {name}" for name in MEASURES)), rows, columns, unequal

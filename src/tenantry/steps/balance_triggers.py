@@ -17,7 +17,7 @@ from tenantry.model.name import Name
 from tenantry.model.plan import Lock, LockMode, Statement
 from tenantry.steps.balance_table import stale
 from tenantry.steps.catalog import body, exists, raw
-from tenantry.steps.movement import add, correct, movement, movements, netted, writer_slot
+from tenantry.steps.movement import MOVED, add, correct, movement, movements, netted, writer_slot
 from tenantry.steps.step import Before, Step
 
 PREFIX = "tenantry_balances_"
@@ -173,9 +173,7 @@ class BalanceFunctions(Step):
         ledger = self.ledger
         new, old = movement(ledger, "NEW"), movement(ledger, "OLD", back=True)
         named = sql.SQL("SELECT * FROM ({}) AS moved ({})")
-        columns = sql.SQL(", ").join(
-            [*map(sql.Identifier, ledger.columns), *map(raw, ("quantity", "total_in", "total_out", "movements"))]
-        )
+        columns = sql.SQL(", ").join([*map(sql.Identifier, ledger.columns), *map(raw, MOVED)])
         insert, update, delete = (
             add(ledger, netted(ledger, named.format(source, columns)), writer_slot(ledger))
             for source in (new, _or(old, new), old)
@@ -213,12 +211,14 @@ class BalanceFunctions(Step):
         foreign = sql.SQL("SELECT current_user <> {}").format(sql.Literal(self.ledger.owner))
         statements: list[Statement] = []
         for name, code in self.functions.items():
-            # Only this one reads the ledger, whose owner row security may be forced upon.
-            reads = sql.SQL(" SET row_security = on" if name == self.ledger.function(TRUNCATE) else "")
+            # Only TRUNCATE reads the ledger, whose owner row security may be forced upon. What a bulk load nets is
+            # hashed in memory, and not sorted on disk.
+            truncate = name == self.ledger.function(TRUNCATE)
+            own = sql.SQL("SET row_security = on" if truncate else "SET work_mem = '32MB'")
             create = sql.SQL(
                 "CREATE OR REPLACE FUNCTION {}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER"
-                " SET search_path = pg_catalog, pg_temp{} AS {}"
-            ).format(name.identifier, reads, body(code))
+                " SET search_path = pg_catalog, pg_temp {} AS {}"
+            ).format(name.identifier, own, body(code))
             revoke = sql.SQL("REVOKE ALL ON FUNCTION {}() FROM PUBLIC").format(name.identifier)
             give = sql.SQL("ALTER FUNCTION {}() OWNER TO {}").format(name.identifier, owner)
             statements += [Statement(sql=create), Statement(sql=revoke), Statement(sql=give, when=foreign)]

@@ -1,7 +1,8 @@
 """Movements added to balances: the SQL that all triggers and corrections share.
 
-A movement is a row with the key's columns and the four measures; taking one back is the same row with its signs
-turned. Movements commute, so whoever adds one needs to know nothing of the others.
+A movement is a row with the key's columns, quantity, what of it came in, and the number one; taking one back is the
+same row with its signs turned. What went out is what came in less the quantity, so it is told once a key and not once a
+row. Movements commute, so whoever adds one needs to know nothing of the others.
 """
 
 from __future__ import annotations
@@ -17,9 +18,13 @@ ON CONFLICT ({conflict}) DO UPDATE SET {sums},
   last_movement = greatest(balance.last_movement, excluded.last_movement),
   version = balance.version + 1, touched = excluded.touched""")
 _NETTED = sql.SQL(
-    "SELECT {columns}, {sums} FROM ({movements}) AS moved GROUP BY {columns}"
-    " HAVING sum(quantity) <> 0 OR sum(total_in) <> 0 OR sum(total_out) <> 0 OR sum(movements) <> 0"
+    "SELECT {columns}, sum(moved.quantity) AS quantity, sum(moved.total_in) AS total_in,"
+    " sum(moved.total_in) - sum(moved.quantity) AS total_out, sum(moved.movements) AS movements"
+    " FROM ({movements}) AS moved GROUP BY {columns}"
+    " HAVING sum(moved.quantity) <> 0 OR sum(moved.total_in) <> 0 OR sum(moved.movements) <> 0"
 )
+MOVED = ("quantity", "total_in", "movements")
+"""The columns of a movement behind those of the key."""
 
 
 def indexed(column: KeyColumn) -> sql.Composable:
@@ -36,14 +41,11 @@ def unique_columns(ledger: Ledger) -> sql.Composed:
 
 
 def measures(quantity: sql.Composable, *, back: bool = False) -> sql.Composed:
-    """The four measures of one movement; with `back`, of taking it back. A movement without a quantity counts as one
-    of zero."""
+    """One movement without its key; with `back`, taking it back. One without a quantity counts as one of zero."""
     amount = sql.SQL("coalesce({}::numeric, 0)").format(quantity)
-    sign = sql.SQL("-" if back else "")
-    return sql.SQL(
-        "{sign}{amount} AS quantity, {sign}greatest({amount}, 0) AS total_in,"
-        " {sign}greatest(-{amount}, 0) AS total_out, {sign}1 AS movements"
-    ).format(sign=sign, amount=amount)
+    return sql.SQL("{sign}{amount} AS quantity, {sign}greatest({amount}, 0) AS total_in, {sign}1 AS movements").format(
+        sign=sql.SQL("-" if back else ""), amount=amount
+    )
 
 
 def movements(ledger: Ledger, relation: sql.Composable, *, back: bool = False) -> sql.Composed:
@@ -64,8 +66,7 @@ def movement(ledger: Ledger, record: str, *, back: bool = False) -> sql.Composed
 
 def netted(ledger: Ledger, rows: sql.Composable) -> sql.Composed:
     """Movements summed for each key, without those keys for which nothing changes. GROUP BY takes NULLs as equal."""
-    sums = sql.SQL(", ").join(raw(f"sum(moved.{name}) AS {name}") for name in MEASURES)
-    return _NETTED.format(columns=identifiers(ledger.columns), sums=sums, movements=rows)
+    return _NETTED.format(columns=identifiers(ledger.columns), movements=rows)
 
 
 def add(ledger: Ledger, sums: sql.Composable, slot: sql.Composable, *, moved: str = "pg_catalog.now()") -> sql.Composed:
