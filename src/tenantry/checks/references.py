@@ -140,6 +140,8 @@ def _tenant_at_end(ground: Ground, path: Path) -> str | None:
 
 def _searched(ground: Ground, table: Name, path: Path, label: str) -> Iterator[Check]:
     """Of the several rows that it can meet, one must be of the row's own tenant, or shared."""
+    if any(hop.parent in ground.hidden for hop in path.hops):
+        return
     owned, theirs = ground.ownership.of(table), _tenant_at_end(ground, path)
     agree: sql.Composable = sql.SQL("")
     if owned is not None and theirs is not None and ground.has(table, owned.column):
