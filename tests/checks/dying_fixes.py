@@ -15,7 +15,7 @@ import psycopg
 from checks.repairing import fixed
 from servers import Database
 from tenantry.postgres.connect import Target
-from tenantry.workflow.fixes import undo_fixes
+from tenantry.workflow.undo import undo_fixes
 
 
 def main() -> None:

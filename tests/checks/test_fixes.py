@@ -13,7 +13,7 @@ from tenantry.model.backup import BackupKind
 from tenantry.model.plan import Phase
 from tenantry.postgres.connect import Target
 from tenantry.workflow import RollbackOptions, rollback
-from tenantry.workflow.fixes import list_fixes, undo_fixes
+from tenantry.workflow.undo import list_fixes, undo_fixes
 
 
 @pytest.fixture
@@ -207,6 +207,18 @@ def test_what_is_not_safe_is_not_done(filled: Database) -> None:
     forced = {one.name: one for one in fixed(filled, of, force=True, patience=0.5).corrections}
     assert (forced["negative"].fixed, forced["negative"].left) == (50, 0)
     assert filled.rows("SELECT count(*) FROM audit") == [(50,)]
+
+
+def test_fix_that_does_not_help(filled: Database) -> None:
+    """A fix after which the row still breaks its rule is not made, and nothing goes round in circles."""
+    rule = '[[rule]]\nname = "{}"\ntable = "part"\nviolates = "t.line > 0"\nfix = "line2 = {}"\n'
+    filled.load("ALTER TABLE part ADD COLUMN line2 int NOT NULL DEFAULT 0")
+    before = contents(filled)
+    outcome = fixed(filled, spec(rules=rule.format("less", "t.line2 - 1") + rule.format("same", "t.line2")), patience=1)
+    assert {one.name: (one.fixed, one.left) for one in outcome.corrections} == {"less": (0, 200), "same": (0, 200)}
+    assert all("breaks the rule as before" in one.refusals[0] for one in outcome.corrections)
+    assert contents(filled) == before
+    assert list_fixes(Target(filled.dsn)) == ()
 
 
 def test_rows_without_a_tenant_before_the_backfill(template: Callable[..., Database]) -> None:

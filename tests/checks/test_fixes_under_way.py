@@ -25,7 +25,7 @@ from tenantry.model.plan import Phase
 from tenantry.postgres.connect import Target
 from tenantry.postgres.locks import hold_run_lock
 from tenantry.workflow import Nobody
-from tenantry.workflow.fixes import list_fixes, undo_fixes
+from tenantry.workflow.undo import list_fixes, undo_fixes
 
 PAIRED = """
 [[rule]]

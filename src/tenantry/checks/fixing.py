@@ -39,6 +39,10 @@ REFUSED_ROW = (psycopg.IntegrityError, psycopg.DataError, psycopg.ProgrammingErr
 Result = TypeVar("Result")
 
 
+class UselessError(Exception):
+    """A row is as wrong after its correction as it was before."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Repaired:
     """What a repair has come to: rows corrected, `left` still wrong, and why the database or we refused some."""
@@ -227,28 +231,40 @@ class _Batches:
 
         try:
             fixed = self.fixer.patiently(once)
-        except REFUSED_ROW as error:
-            return len(addresses), self._halves(relation, addresses, error)
+        except (*REFUSED_ROW, UselessError) as error:
+            return len(addresses), self._halves(relation, addresses, _words(error))
         self.done.fixed += fixed
         self.fixer.tell(relation, fixed)
         return len(addresses), fixed
 
     def _change(self, cursor: psycopg.RawCursor[Any], relation: Name, addresses: Sequence[str]) -> int:
-        parameters = [list(addresses), self.fix, relation.identifier.as_string(None)]
+        named = relation.identifier.as_string(None)
         for fix, one in self.carried:
-            cursor.execute(one.before(), [list(addresses), fix, parameters[2]])
-        fixed = cursor.execute(self.repair.change(), parameters).rowcount
+            cursor.execute(one.before(), [list(addresses), named, fix])
+        changed = cursor.execute(self.repair.change(), [list(addresses), named, self.fix]).fetchall()
+        (wrong,) = cursor.execute(self.repair.wrong(), [[address for address, _ in changed], named]).fetchone() or (
+            True,
+        )
+        if wrong:
+            # Or it would be corrected again and again.
+            raise UselessError
+        fixed = sum(bool(differs) for _, differs in changed)
         for fix, one in self.carried:
             cursor.execute(one.after(), [fix])
             cursor.execute(unchanged_images(), [fix])
         return fixed
 
-    def _halves(self, relation: Name, addresses: list[str], error: psycopg.Error) -> int:
+    def _halves(self, relation: Name, addresses: list[str], why: str) -> int:
         if len(addresses) <= 1 or self._given_up:
-            said = (error.diag.message_primary or str(error)).splitlines()[0]
-            self.done.refusals[f"the database refuses: {said}"] += 1
+            self.done.refusals[why] += 1
             return 0
         middle, fixed = len(addresses) // 2, 0
         for half in (addresses[:middle], addresses[middle:]):
             fixed += self._batch(relation, self.repair.lock_these(relation), [half])[1]
         return fixed
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, psycopg.Error):
+        return f"the database refuses: {(error.diag.message_primary or str(error)).splitlines()[0]}"
+    return "what the fix sets, or a trigger makes of it, breaks the rule as before"

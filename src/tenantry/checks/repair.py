@@ -17,8 +17,8 @@ from tenantry.steps.derivation import ByChildren, BySlug, Source, derived, equal
 
 ROWS = Name(WORKSHOP, "fixed_rows")
 FROM_PATHS, OF_ORPHANS = "tenant-from-paths", "tenant-of-orphans"
-THESE = sql.SQL("t.tableoid = $3::text::pg_catalog.regclass AND t.ctid = ANY ($1::tid[])")
-"""The rows at the addresses $1 of the relation $3, as a condition over `t`."""
+THESE = sql.SQL("t.tableoid = $2::text::pg_catalog.regclass AND t.ctid = ANY ($1::tid[])")
+"""The rows at the addresses $1 of the relation $2, as a condition over `t`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,25 +118,33 @@ class Repair:
         ).format(relation.identifier, self.violates)
 
     def change(self) -> sql.Composed:
-        """Correct locked rows, at the addresses $1 of the relation $3, and write down their images for the fix $2.
+        """Correct locked rows, at the addresses $1 of the relation $2, and write down their images for the fix $3.
 
         A statement of its own, so that it sees what was committed until the lock was had; the rows are looked at again.
+        Returns their new addresses, and whether they have changed at all.
         """
         return sql.SQL(
             'WITH "~before" AS MATERIALIZED ('
             'SELECT t.ctid AS "~address", {image} AS "~image" FROM {target} AS t WHERE {these} AND ({violates})),'
             ' "~changed" AS (UPDATE {target} AS t SET {set} FROM "~before"'
             ' WHERE {these} AND t.ctid = "~before"."~address"'
-            ' RETURNING {key} AS key, "~before"."~image" AS before, {image} AS after)'
-            " INSERT INTO {rows} (fix, key, before, after)"
-            " SELECT $2::bigint, changed.key, {before}, {after} FROM \"~changed\" AS changed"
-            " WHERE changed.before <> changed.after"
+            ' RETURNING t.ctid AS address, {key} AS key, "~before"."~image" AS before, {image} AS after),'
+            ' "~noted" AS (INSERT INTO {rows} (fix, key, before, after)'
+            ' SELECT $3::bigint, changed.key, {before}, {after} FROM "~changed" AS changed'
+            " WHERE changed.before <> changed.after)"
+            ' SELECT changed.address::text, changed.before <> changed.after FROM "~changed" AS changed'
         ).format(
             image=self.image.values, target=self.image.target, these=THESE, violates=self.violates,
             set=self._set, key=self.image.key, rows=ROWS.identifier,
             before=difference(sql.SQL("changed.before"), sql.SQL("changed.after")),
             after=difference(sql.SQL("changed.after"), sql.SQL("changed.before")),
         )  # fmt: skip
+
+    def wrong(self) -> sql.Composed:
+        """Whether any of the rows at the addresses $1 of the relation $2 is as wrong as it was."""
+        return sql.SQL("SELECT EXISTS (SELECT FROM {} AS t WHERE {} AND ({}))").format(
+            self.image.target, THESE, self.violates
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,11 +166,11 @@ class Carried:
         return cls(image=image, rows=found)
 
     def before(self) -> sql.Composed:
-        """Lock them, and write down how they are, for the fix $2."""
+        """Lock them, and write down how they are, for the fix $3."""
         return sql.SQL(
             'WITH "~carried" AS MATERIALIZED (SELECT {key} AS key, {image} AS before FROM {target} AS t WHERE {rows}'
             " FOR UPDATE OF t)"
-            ' INSERT INTO {images} (fix, key, before) SELECT $2::bigint, key, before FROM "~carried"'
+            ' INSERT INTO {images} (fix, key, before) SELECT $3::bigint, key, before FROM "~carried"'
         ).format(
             key=self.image.key, image=self.image.values, target=self.image.target, rows=self.rows,
             images=ROWS.identifier,

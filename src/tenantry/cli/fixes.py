@@ -14,7 +14,7 @@ from tenantry.cli.terminal import Terminal
 from tenantry.cli.watched import watched
 from tenantry.errors import ExitStatus
 from tenantry.reports.text import visible
-from tenantry.workflow.fixes import Undone, list_fixes, undo_fixes
+from tenantry.workflow.undo import Undone, list_fixes, undo_fixes
 
 
 def list_(terminal: Terminal) -> ExitStatus:

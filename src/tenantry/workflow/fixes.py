@@ -1,17 +1,15 @@
-"""--fix-issues, and the way back: corrections that are safe, each with the image of every row that it touches."""
+"""--fix-issues: corrections that are safe, each with the image of every row that it touches."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 from tenantry.checks.check import Check, Ground
 from tenantry.checks.fixing import ROWS, Fixer, Repaired
 from tenantry.checks.readers import Stop
 from tenantry.checks.repair import FROM_PATHS, Repair, rule_repair, tenant_repairs
-from tenantry.checks.undoing import SHOWN, SIZE, Undoing
-from tenantry.errors import ExitStatus, Refused, UsageError, nearest
+from tenantry.errors import ExitStatus
 from tenantry.model.finding import Family
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
@@ -190,155 +188,3 @@ def _next(verdict: Verdict, run: str, fixed: int) -> str:
     if verdict.exit_status is ExitStatus.DONE:
         return f"Nothing is left to be fixed.{undo}"
     return f"What remains has no safe fix: follow what stands below each finding.{undo}"
-
-
-# --- the way back
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FixSummary:
-    """What a run has corrected in one table. `undone` of its `rows` were put back, last by the run `undone_by`."""
-
-    run: str
-    made_at: datetime
-    name: str
-    table: Name
-    why: str
-    rows: int
-    undone: int
-    undone_by: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Undone:
-    """What `undo` has done, or would do. `rows` are put back, `left` those for which there was something to be done
-    before; `changed` are rows that somebody has changed since, a few of them, `conflicts` how many."""
-
-    run: str
-    undone: str
-    rows: int
-    left: int
-    conflicts: int
-    changed: tuple[str, ...]
-    statements: tuple[str, ...] = ()
-
-
-def list_fixes(target: Target) -> tuple[FixSummary, ...]:
-    """What was fixed in this database, oldest first. Changes nothing."""
-    with opened(target, purpose="fixes") as connection:
-        if not Journal(connection).installed:
-            return ()
-        return tuple(
-            FixSummary(
-                run=one.run, made_at=one.made_at, name=one.name, table=one.relation, why=one.why, rows=one.rows,
-                undone=one.undone, undone_by=one.undone_by,
-            )
-            for one in FixJournal(connection).fixes()
-            if one.rows
-        )  # fmt: skip
-
-
-def undo_fixes(
-    target: Target, undone: str, *, force: bool = False, dry_run: bool = False, watcher: Watcher | None = None,
-    lock_timeout: float = 2.0, patience: float = 600.0, rows: int = SIZE,
-) -> Undone:  # fmt: skip
-    """Put every value back that the run `undone` has fixed, `rows` in one transaction. Where it stopped half-way, the
-    same call goes on.
-
-    Raises UsageError for a run that has fixed nothing, and Refused where somebody has changed rows since: then nothing
-    is changed, unless `force` overwrites them.
-    """
-    watcher, run = watcher or Nobody(), new_run()
-    watcher.began("fixes undo", run)
-    with opened(target, run=run, purpose="fixes undo", watcher=watcher) as connection:
-        if dry_run:
-            return _undo(
-                _undoing(target_run=undone, journal=Journal(connection), run=run, force=force), watcher, dry=True
-            )
-        with hold_run_lock(connection):
-            journal = Journal(connection)
-            undoing = _undoing(
-                target_run=undone,
-                journal=journal,
-                run=run,
-                force=force,
-                timeout=lock_timeout,
-                patience=patience,
-                size=rows,
-            )
-            return _undo(undoing, watcher, dry=False)
-
-
-def _undoing(
-    *,
-    target_run: str,
-    journal: Journal,
-    run: str,
-    force: bool,
-    timeout: float = 2.0,
-    patience: float = 600.0,
-    size: int = SIZE,
-) -> Undoing:
-    fixes = FixJournal(journal.connection)
-    known = [one.run for one in fixes.fixes()] if journal.installed else []
-    if target_run not in known:
-        raise UsageError(
-            f"No run {target_run} has fixed anything in this database{nearest(target_run, known)}",
-            remedy="`tenantry fixes list` shows those that have.",
-        )
-    return Undoing(
-        connection=journal.connection,
-        run=run,
-        undone=target_run,
-        force=force,
-        timeout=timeout,
-        patience=patience,
-        size=size,
-    )
-
-
-def _undo(undoing: Undoing, watcher: Watcher, *, dry: bool) -> Undone:
-    watcher.looking("the rows that were fixed")
-    parts = undoing.parts()
-    changed: list[str] = []
-    conflicts = 0
-    for one in undoing.changed(parts):
-        conflicts += 1
-        if len(changed) < SHOWN:
-            changed.append(str(one))
-    left = sum(len(part.ids) for _, part in parts)
-    told = Undone(
-        run=undoing.run, undone=undoing.undone, rows=0, left=left, conflicts=conflicts, changed=tuple(changed),
-        statements=tuple(undoing.statements(parts)),
-    )  # fmt: skip
-    if dry:
-        return told
-    if conflicts and not undoing.force:
-        raise Refused(
-            f"{conflicts:,} of the rows have been changed since they were fixed; nothing was put back",
-            remedy="Look at them; --force puts back what was there before the fix, over these changes.",
-            details=changed,
-        )
-    return replace(told, rows=_put_back(undoing, watcher) if parts else 0)
-
-
-def _put_back(undoing: Undoing, watcher: Watcher) -> int:
-    journal, stop = Journal(undoing.connection), Stop()
-    undoing.halt = stop.halt
-    journal.begin_run(undoing.run, f"fixes undo {undoing.undone}")
-    with end_noted(journal, undoing.run), interruptible(stop):
-        rows = 0
-        for way, part in undoing.parts():
-            stop.halt()
-            watcher.looking(f"{way.record.relation}: putting back {way.record.name}")
-            rows += undoing.put_back(way, part)
-        rest = sum(len(part.ids) for _, part in undoing.parts())
-        if rest:
-            raise Refused(
-                f"{rest:,} rows were changed while the others were put back",
-                remedy="Run the same command again: it names them.",
-            )
-    outcome = f"{rows:,} rows are as they were before the run {undoing.undone}"
-    journal.finish_run(undoing.run, exit_status=ExitStatus.DONE, outcome=outcome)
-    watcher.concluded(outcome, "")
-    return rows
