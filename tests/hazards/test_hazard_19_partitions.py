@@ -25,7 +25,7 @@ def shop(database: Database) -> Stock:
     return made
 
 
-def test_a_new_partition(shop: Stock) -> None:
+def test_shows_the_hazard_of_a_new_partition(shop: Stock) -> None:
     """What is aimed at it directly is not counted: a finding from the first moment on, and gone after an install."""
     shop.execute(NEW)
     assert shop.failing() == ["triggers"]
