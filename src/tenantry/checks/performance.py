@@ -7,11 +7,10 @@ from functools import partial
 from pathlib import Path
 
 import psycopg
-from psycopg.rows import dict_row
 
 from tenantry.checks.check import Ground
 from tenantry.checks.performance_cost import costs
-from tenantry.checks.performance_plans import plans
+from tenantry.checks.performance_plans import plans, soon
 from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
@@ -42,19 +41,13 @@ def _idle_indexes(ground: Ground) -> Iterator[Finding]:
     if ground.entries:
         first_run = (ground.connection.execute(_QUERIES["first_run"]).fetchone() or (None,))[0]
         made = dict(ground.connection.execute(_QUERIES["made"]).fetchall())
-    with ground.connection.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute(_QUERIES["idle_indexes"], {"names": names, "first_run": first_run}).fetchall()
-    for row in rows:
-        index = Name(row["index_schema"], row["index"])
-        days = min(row["days"], made.get(f"index:{index}", row["days"]))
+    for schema, table, *name, size, idle in soon(ground, _QUERIES["idle_indexes"], names=names, first_run=first_run):
+        index = Name(*name)
+        days = min(idle, made.get(f"index:{index}", idle))
         if days >= limit:
             yield _information(
-                name="index-unused", table=Name(row["schema"], row["name"]),
-                message=f"Nothing has used the index {index} ({_size(row['bytes'])}) for {days:,.0f} days or more",
+                name="index-unused", table=Name(schema, table),
+                message=f"Nothing has used the index {index} ({size / 2**20:,.1f} MB) for {days:,.0f} days or more",
                 remedy=f"DROP INDEX CONCURRENTLY {index}, if no standby uses it and it serves no foreign key.",
-                samples=({"index": str(index), "bytes": row["bytes"], "days": round(days, 1)},),
+                samples=({"index": str(index), "bytes": size, "days": round(days, 1)},),
             )  # fmt: skip
-
-
-def _size(bytes: int) -> str:
-    return f"{bytes / 2**20:,.1f} MB"

@@ -12,7 +12,7 @@ from psycopg import sql
 
 from tenantry.checks.check import Ground
 from tenantry.checks.isolation_actor import become
-from tenantry.checks.performance_plans import large_parts
+from tenantry.checks.performance_plans import large_parts, soon
 from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.ownership import Owned
 from tenantry.postgres.queries import read_queries
@@ -80,8 +80,7 @@ class _Measure:
             sql.Identifier(self.owned.column), self.owned.table.identifier,
             sql.Literal(min(100.0, 100.0 * SAMPLE / size)),
         )  # fmt: skip
-        found = self.ground.connection.execute(query).fetchone()
-        return None if found is None else str(found[0])
+        return next((str(tenant) for (tenant,) in soon(self.ground, query)), None)
 
     def _time(self, *, under: bool) -> float:
         explain = sql.SQL(

@@ -41,7 +41,7 @@ def plans(ground: Ground) -> Iterator[Finding]:
     with ground.session("plans") as connection:
         for owned in ground.owned():
             table = ground.live.tables[owned.table]
-            large = large_parts(ground, owned.table)
+            large = large_parts(ground, owned.table)  # Nothing where somebody keeps the table to himself.
             if not large or not ground.tenanted(owned):
                 continue
             ground.looking(f"the plans for {table.name}")
@@ -59,11 +59,21 @@ def plans(ground: Ground) -> Iterator[Finding]:
                 )  # fmt: skip
 
 
+def soon(ground: Ground, query: bytes | sql.Composed, **parameters: Any) -> list[tuple[Any, ...]]:
+    """What the operator is answered; nothing where a lock is to be waited for longer than a second."""
+    try:
+        with ground.connection.transaction():
+            ground.connection.execute(_QUERIES["patience"])
+            return ground.connection.execute(query, parameters or None).fetchall()
+    except psycopg.errors.LockNotAvailable:
+        return []
+
+
 def large_parts(ground: Ground, name: Name, *, least: int = LARGE) -> Mapping[Name, int]:
     """The relations that hold the table's rows and have at least so many bytes, with how many."""
     names = [table.name.identifier.as_string(None) for table in ground.live.tree(name)]
     names += [heir.name.identifier.as_string(None) for heir in ground.live.heirs(name)]
-    rows = ground.connection.execute(_QUERIES["sizes"], {"names": names})
+    rows = soon(ground, _QUERIES["sizes"], names=names)
     return {Name(schema, relation): size for schema, relation, size in rows if size >= least}
 
 

@@ -2,6 +2,9 @@
 SELECT set_config('lock_timeout', '1s', true), set_config('statement_timeout', '3s', true),
        set_config('idle_in_transaction_session_timeout', '10s', true), set_config('row_security', 'on', true)
 
+-- name: patience
+SELECT set_config('lock_timeout', '1s', true)
+
 -- name: as_applications_do
 -- Operators of extensions are found by the search path; and a plan for any value, not for one.
 SELECT set_config('search_path', coalesce((SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'search_path'), ''), true),
