@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -18,7 +19,7 @@ from servers import Database, wait_until
 from tenantry.backups.content import source
 from tenantry.backups.tables import copy_all
 from tenantry.errors import Failed, Refused
-from tenantry.model.backup import BackupKind
+from tenantry.model.backup import BackupKind, TableCopy
 from tenantry.model.name import Name
 from tenantry.model.schema import Ours
 from tenantry.postgres.catalog import read_schema
@@ -142,19 +143,22 @@ def test_a_truncate_waits(odd: Database) -> None:
     """A TRUNCATE, which any snapshot would see at once, cannot come between the snapshot and the copying."""
     with connect(target(odd), purpose="backup") as session, odd.connect(autocommit=True) as other:
         schema = read_schema(session, ("public",), ours=Ours())
-        tables = [source(schema, Name("public", name), ours={}, created=frozenset()) for name in ("watched", "keyless")]
         other.execute("CREATE SCHEMA tenantry; SET lock_timeout = '100ms'")
-        tried: list[str] = []
+        tables = [
+            replace(source(schema, Name("public", name), ours={}, created=frozenset()), copy=f"copy_of_{name}")
+            for name in ("watched", "keyless")
+        ]
+        tried: list[Name] = []
 
-        def truncate(table: object) -> None:
-            with pytest.raises(psycopg.errors.LockNotAvailable):
-                other.execute("TRUNCATE watched, keyless")
-            tried.append(str(table))
+        def truncate(copied: TableCopy) -> None:
+            if not tried:
+                tried.append(copied.table)
+                (left,) = (table.table for table in tables if table.table != copied.table)
+                with pytest.raises(psycopg.errors.LockNotAvailable):
+                    other.execute(sql.SQL("TRUNCATE {}").format(left.identifier))
 
-        named = [table.__class__(**{**{f: getattr(table, f) for f in table.__slots__}, "copy": f"c{number}"})
-                 for number, table in enumerate(tables)]  # fmt: skip
-        found = copy_all([session], named, finish=lambda done: None, copied=truncate)
-    assert len(tried) == 2
+        found = copy_all([session], tables, finish=lambda done: None, copied=truncate)
+    assert len(tried) == 1
     assert {one.table.name: one.rows for one in found} == {"watched": 20, "keyless": 60}
 
 
