@@ -8,8 +8,10 @@ import pytest
 
 from acceptance.test_round_trip import checksums
 from rollback.conftest import Business
-from tenantry.errors import ExitStatus
+from tenantry.errors import ExitStatus, Failed, Refused
+from tenantry.execution.runner import Event
 from tenantry.model.plan import Phase
+from tenantry.workflow import Nobody, RollbackOptions, rollback
 
 pytestmark = pytest.mark.server
 
@@ -195,3 +197,49 @@ def test_rewritten_meanwhile(business: Business, monkeypatch: pytest.MonkeyPatch
     assert [finding.name for finding in result.findings if finding.severity == "warning"] == ["table-rewritten"]
     assert "estoque_alertas" in str(result.findings)
     assert checksums(business.database)["usuarios"] == business.rows["usuarios"]
+
+
+class Builder(Nobody):
+    """Builds an index on the tenant column once the first step is reverted."""
+
+    def __init__(self, business: Business) -> None:
+        self.business = business
+        self.built = False
+
+    def step(self, event: Event) -> None:
+        if event.action == "reverted" and not self.built:
+            self.built = True
+            self.business.execute("CREATE INDEX theirs ON usuarios (nome, tenant_id)")
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_built_meanwhile(force: bool, business: Business) -> None:
+    """What somebody builds while the rollback runs is not dropped along with our column, either."""
+    business.migrate()
+    options = RollbackOptions(force=force)
+    if force:
+        forced = rollback(business.target, options, Builder(business))
+        assert forced.exit_status is ExitStatus.FINDINGS
+        assert "index public.theirs" in str(forced.findings)
+    else:
+        with pytest.raises(Refused, match=r"somebody has built on it: index public\.theirs"):
+            rollback(business.target, options, Builder(business))
+    assert business.database.rows("SELECT to_regclass('theirs') IS NOT NULL") == [(True,)]
+    business.execute("DROP INDEX theirs")
+    assert business.rollback().exit_status is ExitStatus.DONE
+    business.assert_original()
+
+
+def test_half_way_back(business: Business) -> None:
+    """A rollback from contract that stops half-way, where its own work looks like somebody's: it goes on without --force."""
+    business.migrate(Phase.CONTRACT)
+    business.execute(
+        "CREATE FUNCTION refuse() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not now'; END $$"
+    )
+    business.execute("CREATE EVENT TRIGGER not_now ON sql_drop WHEN TAG IN ('DROP POLICY') EXECUTE FUNCTION refuse()")
+    with pytest.raises(Failed, match="not now"):
+        business.rollback()
+    business.execute("DROP EVENT TRIGGER not_now; DROP FUNCTION refuse")
+    result = business.rollback()
+    assert result.exit_status is ExitStatus.DONE, result.findings
+    business.assert_original()
