@@ -10,8 +10,9 @@ from acceptance.test_round_trip import there_and_back
 from servers import Database
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
+from tenantry.model.verdict import serious
 from tenantry.postgres.connect import Target
-from tenantry.workflow import MigrateOptions, migrate
+from tenantry.workflow import MigrateOptions, migrate, validate
 
 pytestmark = pytest.mark.server
 
@@ -66,6 +67,8 @@ def test_tenant_keys(kind: str, database: Database, role: Callable[..., str]) ->
         ' WHERE c."ten%ant ""x""" IS DISTINCT FROM o."{owner}"'
     )
     assert wrong == [(0,)]
+    found = serious(validate(Target(database.dsn), made).findings)
+    assert {(finding.name, finding.message.split()[2]) for finding in found} == {("phase-pending", "isolate")}
 
 
 STRUCTURES = {
@@ -217,6 +220,7 @@ def test_structures(name: str, database: Database, role: Callable[..., str]) -> 
     there_and_back(database, made)
     migrate(Target(database.dsn), made, MigrateOptions(until=Phase.CONTRACT))
     assert database.rows(wrong) == [(0,)]
+    assert not serious(validate(Target(database.dsn), made).findings)
     # Of a key to a partitioned table PostgreSQL keeps a copy for each partition, which before 18 it never marks valid.
     invalid = "SELECT count(*) FROM pg_constraint WHERE NOT convalidated AND conparentid = 0"
     assert database.rows(invalid) == [(0,)]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from psycopg import sql
 
 from tenantry.checks.check import Check, Ground, Rows, column
-from tenantry.checks.unfilled import unfilled
+from tenantry.checks.unfilled import unfilled, unfilled_tables
 from tenantry.model.distribution import Distribution
 from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.name import Name, quoted
@@ -19,10 +19,12 @@ def completeness(ground: Ground) -> Iterator[Check | Finding]:
     """Rows without a tenant, and rows whose tenant there is not; before the rows are filled, what stands in the way."""
     yield from _tenant_table(ground)
     yield from unfilled(ground)
+    empty = unfilled_tables(ground)
     for unit in ground.planning.units():
         if ground.wants(unit.name) and ground.has(unit.name, unit.owned.column):
             if not unit.owned.mixed:
-                yield _without(ground, unit)
+                waiting = unit.owned.late and unit.owned.table not in empty and not ground.reached(Phase.CONTRACT)
+                yield _without(unit, waiting=waiting)
             yield from _unknown(ground, unit)
 
 
@@ -36,9 +38,9 @@ def _tenant_table(ground: Ground) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _without(ground: Ground, unit: Unit) -> Check:
-    """Until contract, a parent whose owner shows only in its children may wait for the first of them."""
-    waiting = unit.owned.late and not ground.reached(Phase.CONTRACT)
+def _without(unit: Unit, *, waiting: bool) -> Check:
+    """`waiting`: from the fill until contract, a parent whose owner shows only in its children may wait for the first
+    of them."""
     return Check(
         name="rows-without-tenant", family=Family.COMPLETENESS, table=unit.name,
         severity=Severity.WARNING if waiting else Severity.ERROR,

@@ -43,8 +43,14 @@ def unfilled(ground: Ground) -> Iterator[Finding]:
 def unfilled_tables(ground: Ground) -> frozenset[Name]:
     """Owned tables that are wanted and whose rows have not all got their tenant."""
     made = {key for key, entry in ground.entries.items() if entry.state == "done"}
-    steps = (step for step in ground.plan.steps if isinstance(step, Fill | TenantColumn))
-    tables = {step.table for step in steps if step.phase.position <= Phase.BACKFILL.position and step.key not in made}
+    tables: set[Name] = set()
+    for step in ground.plan.steps:
+        if step.phase.position > Phase.BACKFILL.position or step.key in made:
+            continue
+        if isinstance(step, Fill):
+            tables |= {ground.ownership.heirs.get(fill.relation, fill.relation) for fill in step.fills}
+        elif isinstance(step, TenantColumn):
+            tables.add(step.table)
     return frozenset(owned.table for owned in ground.owned() if owned.table in tables)
 
 
