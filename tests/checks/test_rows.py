@@ -267,6 +267,39 @@ def test_half_way(unmigrated: Database) -> None:
         assert set(pending) == set(list(Phase)[phase.position + 1 :])
 
 
+def test_what_the_tenants_stand_on(unmigrated: Database) -> None:
+    """A tenant column of another type than the key, and a tenant table that is gone: findings, and no error."""
+    spec = Spec.parse(SPEC)
+    migrate(Target(unmigrated.dsn), spec, MigrateOptions(until=Phase.EXPAND, force=True))
+    unmigrated.execute("ALTER TABLE drivers ALTER firm TYPE text")
+    found = serious(validated(unmigrated).findings)
+    assert {one for one in found if "type" in one[0]} == {("tenant-column-type", "public.drivers", None)}
+    unmigrated.execute("DROP TABLE firms CASCADE")
+    found = serious(validated(unmigrated).findings)
+    assert ("tenant-table-missing", "public.firms", None) in found
+
+
+def test_a_census_that_cannot_be_made(unmigrated: Database) -> None:
+    """An assignment that the server cannot work out is a finding, and everything else is asked."""
+    unmigrated.execute("UPDATE depots SET above = 5 WHERE id = 1")
+    spec = SPEC.replace(
+        'name = "trucks"\npaths = [["depot"]]', 'name = "trucks"\nassign = { sql = "(1 / (id - id))::text" }'
+    )
+    found = {name for name, _, _ in serious(validated(unmigrated, spec).findings)}
+    assert found == {"census-not-made", "phase-pending", "reference-cycle"}
+
+
+def test_tables_that_refer_to_each_other(fleet: Database) -> None:
+    """A circle of foreign keys between tables is worth knowing, and no more."""
+    fleet.execute(
+        "ALTER TABLE plates ADD country text REFERENCES countries; ALTER TABLE countries ADD plate text REFERENCES plates"
+    )
+    verdict = validated(fleet)
+    assert serious(verdict.findings) == set()
+    (finding,) = [one for one in verdict.findings if one.name == "circular-foreign-keys"]
+    assert "public.countries, public.plates" in finding.message
+
+
 def test_share_and_empty_tenants(fleet: Database) -> None:
     """What [limits] calls too much is a warning where the spec says it, and information where it does not."""
     verdict = validated(fleet, SPEC + "[limits]\nlargest_share = 0.8\n")
