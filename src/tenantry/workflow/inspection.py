@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psycopg
 
@@ -124,13 +124,18 @@ def verdict_of(
         ]
         watcher.looking("the rows")
         examined = examine(ground, checks, stop)
-        shares, more = _spread(ground, families, examined)
+        known = slugs(ground)
+        shares, more = _spread(ground, families, examined, known)
     except psycopg.errors.QueryCanceled as error:
         stop.halt()
         raise error
     stop.halt()
     findings = by_severity(
-        (*(one for _, found in asked for one in found if isinstance(one, Finding)), *examined.findings, *more)
+        (
+            *(one for _, found in asked for one in found if isinstance(one, Finding)),
+            *(_named(finding, known) for finding in examined.findings),
+            *more,
+        )
     )
     for share in shares:
         watcher.distributed(share)
@@ -160,11 +165,15 @@ def _waits_for(ground: Ground, family: Family) -> Phase | None:
     return Phase.ISOLATE if of_policies and not ground.reached(Phase.ISOLATE) else None
 
 
+def _named(finding: Finding, known: Mapping[str, str]) -> Finding:
+    """With its tenants by their slugs."""
+    return replace(finding, tenants={known.get(key, key): rows for key, rows in finding.tenants.items()})
+
+
 def _spread(
-    ground: Ground, families: Families, examined: Examined
+    ground: Ground, families: Families, examined: Examined, known: Mapping[str, str]
 ) -> tuple[tuple[Distribution, ...], tuple[Finding, ...]]:
     """The distribution of the rows, which belongs to completeness."""
-    known = slugs(ground)
     shares = distributions(ground, examined.rows, known)
     if Family.COMPLETENESS not in dict(families):
         return shares, ()
