@@ -23,6 +23,7 @@ from tenantry.workflow import (
     create_backup,
     list_backups,
     migrate,
+    purge,
     restore,
     rollback,
     verify_backups,
@@ -149,6 +150,16 @@ def test_what_is_too_large_is_asked_about(preset: Preset) -> None:
     assert len(made(database, "migration")) == 1
     with pytest.raises(Refused, match="more than the 1000 bytes"):
         rollback(target(database), RollbackOptions(max_size=1000))
+
+
+def test_the_journal_takes_them_along(preset: Preset) -> None:
+    """housekeeping --purge leaves no copy, even where it leaves the migration; it names the dumps that stay."""
+    database, spec = preset("estoque")
+    migrate(target(database), spec, MigrateOptions(until=Phase.EXPAND))
+    held, statements = purge(target(database), force=True)
+    assert held.backups == 1
+    assert any("DROP TABLE IF EXISTS" in statement and "backup_migration_" in statement for statement in statements)
+    assert database.rows("SELECT relname FROM pg_class WHERE relname LIKE 'backup%' AND relkind = 'r'") == []
 
 
 def test_an_emergency_makes_none(preset: Preset) -> None:

@@ -123,22 +123,18 @@ def list_(terminal: Terminal) -> ExitStatus:
     return ExitStatus.DONE
 
 
-def verify(terminal: Terminal, ids: Ids = NONE) -> ExitStatus:
+def verify(terminal: Terminal, backup: Ids = NONE) -> ExitStatus:
     """Compare backups with what was counted when they were made: rows, and a checksum of all values.
 
     A dump's files are compared with its manifest, and it is restored into a scratch database, which is dropped.
     """
     with watched(terminal, watching(terminal, brief=True)) as watcher, target(terminal) as database:
-        found = verify_backups(database, ids, watcher)
-    terminal.answer(backups=[_brief(backup) for backup in found])
-    for backup in found:
-        line = (
-            f"{backup.id}: {_holds(backup)}; all as it was written."
-            if backup.whole
-            else f"{backup.id}: {backup.problem}."
-        )
-        terminal.show(line, style="" if backup.whole else "red")
-    return ExitStatus.DONE if all(backup.whole for backup in found) else ExitStatus.FINDINGS
+        found = verify_backups(database, backup, watcher)
+    terminal.answer(backups=[_brief(one) for one in found])
+    for one in found:
+        line = f"{one.id}: {_holds(one)}; all as it was written." if one.whole else f"{one.id}: {one.problem}."
+        terminal.show(line, style="" if one.whole else "red")
+    return ExitStatus.DONE if all(one.whole for one in found) else ExitStatus.FINDINGS
 
 
 def restore(
