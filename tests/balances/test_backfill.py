@@ -95,7 +95,7 @@ def test_killed_in_the_midst(stock: MakeStock, command: Callable[[str], Any]) ->
         wait_until(lambda: _left(shop) in range(1, 3), seconds=60)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    # Never looked for again: they are added, and what was written in between comes on top.
+    # What was written in between comes on top.
     shop.execute(MANY)
     assert len(shop.false()) > 0
     assert shop.failing() == ["backfilled", "balances"]

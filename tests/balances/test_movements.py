@@ -101,14 +101,17 @@ def test_replica_mode(shop: Stock) -> None:
     assert shop.failing() == ["triggers"]
 
 
-def test_two_statements_over_the_same_keys_in_opposite_orders(shop: Stock, waits: Waits) -> None:
-    """The second waits for the first, and neither is a deadlock's victim."""
-    keys = "INSERT INTO ledger (org, item, quantity) SELECT 1, g, 1 FROM generate_series(1, 6) g ORDER BY g {}"
-    with shop.connect() as one, shop.connect() as other:
-        one.execute(keys.format("ASC"))
-        waiting = waits(other, keys.format("DESC"))
+def test_two_statements_over_the_same_keys(shop: Stock, waits: Waits) -> None:
+    """A third writer holds a key in the middle: of two behind it, few keys and many, neither has what the other wants."""
+    keys = "INSERT INTO ledger (org, item, quantity) SELECT 1, g, 1 FROM generate_series({}) g"
+    with shop.connect() as holder, shop.connect() as one, shop.connect() as other:
+        holder.execute(keys.format("50, 50"))
+        few = waits(one, keys.format("99, 1, -7"))
+        many = waits(other, keys.format("1, 99"))
+        holder.commit()
+        few.result(timeout=20)
         one.commit()
-        waiting.result(timeout=10)
+        many.result(timeout=20)
         other.commit()
     assert shop.false() == []
 

@@ -9,6 +9,10 @@ from balances.writers import oracle
 
 pytestmark = pytest.mark.server
 
+ROWS_A_KEY = """
+SELECT max(rows) FROM (SELECT count(*) AS rows FROM tenantry."balances public.ledger"
+  GROUP BY org, item, location, lot) AS keys
+"""
 # The usual way, as guides have it: one row trigger, ON CONFLICT on the key.
 NAIVE = """
 CREATE TABLE balances (org integer, item integer, location integer, lot text, quantity numeric, total_in numeric,
@@ -38,6 +42,8 @@ def test_after_every_commit(stock: MakeStock, seed: int, slots: int) -> None:
     assert load.committed > 100
     assert shop.false() == []
     assert shop.failing() == []
+    if not slots:
+        assert shop.rows(ROWS_A_KEY) == [(1,)]
 
 
 def test_the_usual_trigger_fails_it(stock: MakeStock) -> None:
