@@ -9,14 +9,27 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Mapping
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
+
+SOURCES = Path(__file__).parents[2] / "src"
 
 
 def forks() -> ForkServerContext:
     """A server of processes that have imported the command already."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tenantry.cli.application"])
+    before = os.environ.get("PYTHONPATH")
+    # It does not look where this process looks, but where a new one would.
+    os.environ["PYTHONPATH"] = str(SOURCES)
+    try:
+        forkserver.ensure_running()
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
     return context
 
 
