@@ -96,8 +96,9 @@ def backfill(
 
 def validate(terminal: Terminal, ledger: Ledger = None) -> ExitStatus:
     """Check that all is there and that every balance equals its ledger, compared in one snapshot; exit 1 if not."""
-    with target(terminal) as database:
-        lines = validate_balances(database, terminal.settings.spec(), BalancesOptions(ledger=ledger))
+    spec = terminal.settings.spec()
+    with watched(terminal, watching(terminal, brief=True)) as watcher, target(terminal) as database:
+        lines = validate_balances(database, spec, BalancesOptions(ledger=ledger), watcher)
     failed = [line for line in lines if not line.holds]
     terminal.answer(lines=lines, failed=len(failed))
     tables = dict.fromkeys(line.table for line in lines)

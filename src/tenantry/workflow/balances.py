@@ -21,6 +21,7 @@ from tenantry.errors import ExitStatus, Refused, UsageError, nearest
 from tenantry.execution.reverting import Reverting
 from tenantry.execution.survey import definitions, in_force
 from tenantry.execution.transaction import Patience, run_together
+from tenantry.model.finding import Finding, Severity
 from tenantry.model.ledger import Ledger
 from tenantry.model.name import Name
 from tenantry.model.plan import Lock, LockMode, Statement
@@ -157,12 +158,32 @@ def backfill_balances(
     return result
 
 
-def validate_balances(target: Target, spec: Spec, options: BalancesOptions | None = None) -> tuple[Line, ...]:
+def validate_balances(
+    target: Target, spec: Spec, options: BalancesOptions | None = None, watcher: Watcher | None = None
+) -> tuple[Line, ...]:
     """Whether all is there and the balances equal their ledgers. Changes nothing, takes no lock."""
-    with opened(target, purpose="balances") as connection:
+    watcher, run = watcher or Nobody(), new_run()
+    watcher.began("balances validate", run)
+    with opened(target, run=run, purpose="balances", watcher=watcher) as connection:
         session = Session.begin(target, connection, spec)
-        chosen = subjects(session, options or BalancesOptions())
-        return tuple(line for subject in chosen for line in inspect(connection, subject.ledger, subject.steps))
+        lines: list[Line] = []
+        for subject in subjects(session, options or BalancesOptions()):
+            watcher.looking(f"the balances of {subject.ledger.table}")
+            lines += inspect(connection, subject.ledger, subject.steps)
+    failed = [line for line in lines if not line.holds]
+    for line in failed:
+        watcher.found(_finding(line))
+    outcome = f"{len(failed)} of {len(lines)} checks failed" if failed else f"all {len(lines)} checks passed"
+    watcher.concluded(outcome, failed[0].remedy if failed else "")
+    return tuple(lines)
+
+
+def _finding(line: Line) -> Finding:
+    samples = ({**one.key, "quantity": one.quantity, "movements": one.movements} for one in line.differences)
+    return Finding(
+        name=f"balance-{line.name}", severity=Severity.ERROR, table=line.table, message=line.message,
+        remedy=line.remedy, count=line.count, samples=tuple(samples),
+    )  # fmt: skip
 
 
 def compact_balances(target: Target, spec: Spec, options: BalancesOptions | None = None) -> dict[Name, int]:
