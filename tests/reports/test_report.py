@@ -188,3 +188,12 @@ def test_parts_of_a_run(tmp_path: Path) -> None:
         ("validate", "3", ""),
     ]
     assert len(list(tmp_path.glob("*.log"))) == 1
+
+
+def test_other_commands(shop: Command) -> None:
+    """Backups and housekeeping have reports under their own names, with database and outcome."""
+    for title, arguments in (("backup", ("backups", "create")), ("housekeeping", ("housekeeping",))):
+        assert shop(*arguments, "--quiet").status == 0
+        report = only_report(shop.folder, title)
+        assert (report["command"], report["verdict"]) == (" ".join(arguments), "done")
+        assert report["outcome"]
