@@ -248,6 +248,15 @@ def test_planted_faults_are_found(database: Database) -> None:
     assert {sample["id"] for sample in rule(verdict, "movement-arithmetic").samples} == {str(one.key) for one in sums}
 
 
+def test_a_chain_is_one_scan(template: Callable[..., Database]) -> None:
+    """The chain of movements is one sorted pass over them, and no join of them with themselves."""
+    database = template("rules estoque", loaded("estoque"))
+    (chain,) = (rule for rule in spec_of("estoque").rule if rule.name == "movement-chain")
+    plan = "\n".join(line for (line,) in database.rows(f"EXPLAIN {chain.query}"))
+    assert plan.count("estoque_movimentacoes  (") == 1, plan
+    assert "WindowAgg" in plan
+
+
 def test_lots_are_told_apart_by_tenant(template: Callable[..., Database]) -> None:
     """Two tenants may use one lot number, in whatever writing; one tenant may not use it twice."""
     database = template("rules estoque migrated", migrated("estoque"))
