@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from balances.reconciling import reconcile
 from balances.stock import FILL, LEDGER, SPEC, TENANTS, MakeStock, Stock
 from servers import Database, wait_until
 
@@ -24,6 +25,21 @@ def stock(database: Database) -> MakeStock:
         return Stock(database=database, text=text)
 
     return make
+
+
+def _reconciled(database: Database) -> None:
+    database.execute(TENANTS + LEDGER)
+    database.execute(FILL.format(400))
+    made = Stock(database=database)
+    made.install()
+    made.backfill()
+    assert reconcile(made).exit_status == 0
+
+
+@pytest.fixture
+def reconciled(template: Callable[..., Database]) -> Stock:
+    """A ledger of 400 movements whose balances are in step, and were reconciled."""
+    return Stock(database=template("reconciled stock", _reconciled))
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -30,6 +30,7 @@ from tenantry.balances.reconciliation_keys import (
     both_sums,
     from_json,
     numbered,
+    ordered,
     same,
 )
 from tenantry.balances.reconciliation_scope import QUERIES, Connection, Scope, choose, written_since
@@ -176,7 +177,8 @@ class Reconciliation:
             )  # fmt: skip
             self.connection.execute(self._fixed("settled"))
             with self.connection.cursor(row_factory=class_row(Settled)) as cursor:
-                settled = cursor.execute(QUERIES["told"], self._names(scope)).fetchall()
+                told = cursor.execute(QUERIES["told"], self._names(scope)).fetchall()
+            settled = [replace(one, key=ordered(self.ledger, one.key)) for one in told]
             if not self.dry_run:
                 self._write(settled, scope)
         return settled

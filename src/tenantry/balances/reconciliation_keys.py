@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from psycopg import sql
 
 from tenantry.model.ledger import MEASURES, Ledger
@@ -56,6 +59,11 @@ def from_json(ledger: Ledger, source: str) -> sql.Composed:
     return sql.SQL("LATERAL pg_catalog.jsonb_populate_record(NULL::{}, {}.key) AS known").format(
         ledger.storage.identifier, raw(source)
     )
+
+
+def ordered(ledger: Ledger, key: Mapping[str, Any]) -> dict[str, Any]:
+    """A key as jsonb has it, in the order of its columns."""
+    return {name: key[name] for name in ledger.columns}
 
 
 def both_sums(ledger: Ledger) -> sql.Composed:

@@ -69,12 +69,11 @@ class Last:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
     """What is compared: all keys for a `reason`, or those touched since `last` and the scrub's part from `scrubbed`
-    to `scrub_to`. `whole` is the last reconciliation that compared all."""
+    to `scrub_to`."""
 
     ground: Ground
     reason: str | None
     last: Last | None
-    whole: Last | None
     scrub_to: float = 1.0
 
     @classmethod
@@ -85,10 +84,11 @@ class Scope:
         with connection.cursor(row_factory=class_row(Ground)) as cursor:
             ground = cursor.execute(QUERIES["ground"], names).fetchone()
         assert ground is not None
-        last, whole = (_last(connection, ledger, whole=asked) for asked in (False, True))
+        with connection.cursor(row_factory=class_row(Last)) as cursor:
+            last = cursor.execute(QUERIES["last"], names).fetchone()
         reason = "asked for" if full else _reason(ground, last)
         scrub_to = 1.0 if reason or last is None else min(1.0, max(last.scrubbed, last.elapsed / days))
-        return cls(ground=ground, reason=reason, last=last, whole=whole, scrub_to=scrub_to)
+        return cls(ground=ground, reason=reason, last=last, scrub_to=scrub_to)
 
     @property
     def began_anew(self) -> bool:
@@ -97,14 +97,8 @@ class Scope:
 
     @property
     def good(self) -> Last | None:
-        """The last good point of a key of which nothing more is known, where its age can be told."""
-        point = self.whole if self.reason else self.last
-        return point if point is not None and 0 <= point.distance < FARTHEST else None
-
-
-def _last(connection: Connection, ledger: Ledger, *, whole: bool) -> Last | None:
-    with connection.cursor(row_factory=class_row(Last)) as cursor:
-        return cursor.execute(QUERIES["last"], {"ledger": str(ledger.table), "whole": whole}).fetchone()
+        """The last good point, where it can be told what was written since."""
+        return self.last if self.last is not None and 0 <= self.last.distance < FARTHEST else None
 
 
 def _reason(ground: Ground, last: Last | None) -> str | None:

@@ -8,7 +8,7 @@ report it again only where another one comes on top. Either way the total of wha
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -18,6 +18,7 @@ from psycopg import sql
 from psycopg.rows import class_row, dict_row
 
 from tenantry.balances.reconciliation import add_settled, choose_batch, take
+from tenantry.balances.reconciliation_keys import ordered
 from tenantry.balances.reconciliation_scope import QUERIES as RECONCILIATION
 from tenantry.balances.reconciliation_scope import Connection
 from tenantry.errors import Refused, UsageError
@@ -76,10 +77,11 @@ def reviews(
     connection: Connection, ledgers: Sequence[Ledger], *, everything: bool = False, ids: Sequence[int] | None = None
 ) -> tuple[Review, ...]:
     """Those that are open, newest first; with `everything` those that were decided too."""
+    by_name = {str(ledger.table): ledger for ledger in ledgers}
+    names = {"all": everything, "ledgers": list(by_name), "ids": None if ids is None else list(ids)}
     with connection.cursor(row_factory=class_row(Review)) as cursor:
-        names = [str(ledger.table) for ledger in ledgers]
-        ids = None if ids is None else list(ids)
-        return tuple(cursor.execute(QUERIES["list"], {"all": everything, "ledgers": names, "ids": ids}))
+        found = cursor.execute(QUERIES["list"], names).fetchall()
+    return tuple(replace(review, key=ordered(by_name[review.ledger], review.key)) for review in found)
 
 
 def decide(
@@ -130,12 +132,10 @@ def _refuse(number: int, review: Mapping[str, Any], found: Mapping[str, Any], ac
             f" movements are missing, and it was {review['quantity']} in {review['movements']}",
             remedy=LOOK,
         )
-    if found["endless"]:
+    if accept and found["endless"]:
         raise Refused(
-            f"The ledger's sum of review {number} is {found['ledger_quantity']}, its balance"
-            f" {found['balance_quantity']}: no number can be added to set it right",
-            remedy="Correct the movement that is no number; or run `tenantry balances remove --confirm`, install and"
-            " backfill.",
+            f"The balance of review {number} is no number (NaN): whatever is added to it, it stays one",
+            remedy="Run `tenantry balances remove --confirm`, then install and backfill.",
         )
 
 

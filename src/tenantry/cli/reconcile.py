@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from tenantry.balances.reconciliation import Settled
 from tenantry.cli.balances import Ledger
 from tenantry.cli.frame import target
 from tenantry.cli.progress import watching
@@ -15,9 +14,7 @@ from tenantry.cli.terminal import Terminal
 from tenantry.cli.watched import watched
 from tenantry.errors import ExitStatus
 from tenantry.workflow import LedgerReconciled, ReconcileOptions, reconcile_balances
-from tenantry.workflow.reconcile import SCRUB_DAYS, counted, described
-
-SHOWN = 10
+from tenantry.workflow.reconcile import SCRUB_DAYS, counted
 
 
 def reconcile(
@@ -46,7 +43,7 @@ def reconcile(
         open=sum(one.result.open for one in result.ledgers if one.result is not None),
     )  # fmt: skip
     for one in result.ledgers:
-        _show(terminal, one)
+        _show(terminal, one, dry_run=dry_run)
     if dry_run:
         terminal.say("Nothing was changed.")
     if result.next_step:
@@ -54,27 +51,18 @@ def reconcile(
     return result.exit_status
 
 
-def _show(terminal: Terminal, one: LedgerReconciled) -> None:
+def _show(terminal: Terminal, one: LedgerReconciled, *, dry_run: bool) -> None:
     if one.result is None:
         terminal.show(Text.assemble((f"{one.table}: ", "bold"), (f"not compared: {one.refused}", "yellow")))
         return
     found = one.result
     what = f"all keys ({found.reason})" if found.reason else "the keys touched since, and the scrub's"
-    style = "red" if found.open else "green"
+    style, would = "red" if found.open else "green", "to be " if dry_run else ""
     terminal.show(
         Text.assemble(
             (f"{one.table}: ", "bold"),
-            f"{counted(found.compared, 'key')} compared, {what}; {found.corrected} corrected, ",
-            (f"{counted(found.open, 'review')} open", style), f" ({found.reviews} new), in {one.seconds:.1f} s",
+            f"{counted(found.compared, 'key')} compared, {what}; {found.corrected} {would}corrected, {found.reviews}"
+            f" {would}put under review, ",
+            (f"{counted(found.open, 'review')} open", style), f", in {one.seconds:.1f} s",
         )
     )  # fmt: skip
-    for settled in one.samples[:SHOWN]:
-        terminal.say(Text(f"  {described(settled.key)}: {_sums(settled)}", style="dim"))
-
-
-def _sums(settled: Settled) -> str:
-    became = "corrected" if settled.verdict == "correct" else "under review"
-    return (
-        f"ledger {settled.ledger_quantity}, balance {settled.balance_quantity}:"
-        f" {settled.quantity:+} in {settled.movements:+} movements, {became}"
-    )

@@ -106,11 +106,11 @@ def _decide(
 
 def _lines(review: Review) -> list[Text]:
     style = "bold yellow" if review.state == "open" else "bold"
-    missing = f"{review.quantity:+} in {review.movements:+} movements"
     lines = [
         Text.assemble((f"#{review.id} {review.state}", style), f" {review.ledger}: {described(review.key)}"),
-        Text(f"  ledger {review.ledger_quantity} in {review.ledger_movements} movements, balance"
-             f" {review.balance_quantity} in {review.balance_movements}: {missing} missing"),
+        Text(f"  ledger {review.ledger_quantity} in {counted(int(review.ledger_movements), 'movement')}, balance"
+             f" {review.balance_quantity} in {review.balance_movements}: {review.quantity:+} in"
+             f" {review.movements:+} missing"),
         Text(f"  found {review.found_at:%Y-%m-%d %H:%M} by run {review.run}"
              + (", for its corrections would pass total_limit" if review.reason == "total" else "")),
     ]  # fmt: skip

@@ -28,7 +28,7 @@ from tenantry.workflow.session import Session, end_noted, opened
 from tenantry.workflow.watcher import Nobody, Watcher
 
 KEPT = 20
-"""Keys of each ledger that a finding shows."""
+"""Keys of each ledger that are said, and that a finding shows."""
 SCRUB_DAYS = 30.0
 REVIEW = "Run `tenantry balances review list`, and accept or reject each."
 
@@ -120,18 +120,24 @@ def _ledger(
         limit=Decimal(str(part.total_limit)), dry_run=options.dry_run, budget=session.spec.locks.budget,
     )  # fmt: skip
     samples: list[Settled] = []
-    for settled in work.reconcile(scope):
-        watcher.said(
-            f"{ledger.table}: {described(settled.key)}: {settled.quantity:+} in {settled.movements:+} movements "
-            + _became(settled, dry_run=options.dry_run),
-            key=settled.key, difference=settled,
-        )  # fmt: skip
-        if len(samples) < KEPT:
+    count = 0
+    for count, settled in enumerate(work.reconcile(scope), start=1):
+        if count <= KEPT:
             samples.append(settled)
+            watcher.said(_line(settled, dry_run=options.dry_run), table=ledger.table, difference=settled)
+    if count > KEPT:
+        watcher.said(f"… and {count - KEPT:,} more, all of them in tenantry.discrepancies", table=ledger.table)
     result = work.result(scope)
     _tell(watcher, ledger, result, samples)
     return LedgerReconciled(
         table=ledger.table, seconds=time.monotonic() - started, result=result, samples=tuple(samples)
+    )
+
+
+def _line(settled: Settled, *, dry_run: bool) -> str:
+    return (
+        f"{described(settled.key)}: ledger {settled.ledger_quantity}, balance {settled.balance_quantity}:"
+        f" {settled.quantity:+} in {settled.movements:+} movements {_became(settled, dry_run=dry_run)}"
     )
 
 

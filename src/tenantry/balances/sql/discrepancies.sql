@@ -34,8 +34,6 @@ WITH old AS (
     DELETE FROM tenantry.reconciliations r
     WHERE at < now() - make_interval(days => %(days)s)
       AND EXISTS (SELECT FROM tenantry.reconciliations n WHERE n.ledger = r.ledger AND n.id > r.id)
-      AND (NOT whole OR EXISTS (SELECT FROM tenantry.reconciliations n WHERE n.ledger = r.ledger AND n.whole
-                                AND n.id > r.id))
     RETURNING 1
 )
 SELECT (SELECT count(*) FROM old) + (SELECT count(*) FROM runs);

@@ -34,7 +34,7 @@ SELECT snapshot::text AS snapshot, at, watched, scrub_began, scrub_pages, scrubb
        pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::bigint
          - pg_catalog.pg_snapshot_xmin(snapshot)::text::bigint AS distance,
        (extract(epoch FROM pg_catalog.clock_timestamp() - scrub_began) / 86400)::float AS elapsed
-FROM tenantry.reconciliations WHERE ledger = %(ledger)s AND (whole OR NOT %(whole)s) ORDER BY id DESC LIMIT 1;
+FROM tenantry.reconciliations WHERE ledger = %(ledger)s ORDER BY id DESC LIMIT 1;
 
 -- name: relations
 -- Those of the scrub's pages that are still there.

@@ -21,7 +21,7 @@ WHERE id = %(id)s;
 SELECT s.equal, s.quantity, s.total_in, s.total_out, s.movements, s.ledger_quantity, s.balance_quantity,
        (s.quantity, s.total_in, s.total_out, s.movements)
          IS NOT DISTINCT FROM (d.quantity, d.total_in, d.total_out, d.movements) AS same,
-       s.size = 'NaN' OR s.size = 'Infinity' AS endless
+       'NaN' IN (s.balance_quantity, s.balance_total_in, s.balance_total_out) AS endless
 FROM pg_temp.tenantry_settled s, tenantry.discrepancies d WHERE d.id = %(id)s;
 
 -- name: superseded

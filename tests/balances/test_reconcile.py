@@ -1,0 +1,269 @@
+"""Reconcile finds whatever was planted, corrects what is small, and reports nothing that is not there."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from balances.reconciling import DIRECT, PLANTS, SMALL, STORAGE, compared, drift, past, reconcile
+from balances.stock import LEDGER, SPEC, MakeStock, Stock
+from balances.writers import writing
+from conftest import ROOT
+from tenantry.errors import ExitStatus, Refused
+from tenantry.workflow import Decision, decide_reviews, list_reviews
+
+pytestmark = pytest.mark.server
+
+RUNS = 20
+
+
+@pytest.fixture
+def shop(reconciled: Stock) -> Stock:
+    """A ledger whose balances are in step, and were reconciled."""
+    return reconciled
+
+
+def reviewed(shop: Stock) -> set[tuple[Any, ...]]:
+    return {tuple(review.key.values()) for review in list_reviews(shop.target, shop.spec)}
+
+
+def false_keys(shop: Stock) -> set[tuple[Any, ...]]:
+    return {row[1:5] for row in shop.false()}
+
+
+def accept_all(shop: Stock) -> None:
+    decide_reviews(shop.target, shop.spec, (), Decision(accept=True, by="a test"))
+
+
+@pytest.mark.parametrize("plant", PLANTS)
+def test_what_was_planted_is_found(shop: Stock, plant: str) -> None:
+    """Past the triggers, or into the balances: exactly the keys that an oracle finds are under review; accepted, all is
+    in step. Without --full."""
+    shop.execute(PLANTS[plant])
+    wrong = false_keys(shop)
+    assert len(wrong) in (1, 2)
+    result = reconcile(shop)
+    assert result.exit_status == ExitStatus.FINDINGS
+    assert reviewed(shop) == wrong
+    accept_all(shop)
+    assert shop.false() == []
+    assert reconcile(shop).exit_status == ExitStatus.DONE
+
+
+def test_no_false_difference_under_load(shop: Stock) -> None:
+    """While eight sessions write, run after run has nothing to report, full or not; what is planted meanwhile is."""
+    with writing(shop, 7) as load:
+        for number in range(RUNS):
+            found = compared(shop, full=number % 3 == 0, scrub_days=0.01)
+            assert (found.corrected, found.reviews, found.open) == (0, 0, 0), f"run {number}"
+        # A key of nobody else.
+        shop.execute("INSERT INTO ledger (org, item, quantity) VALUES (9, 6, 50)")
+        shop.execute(f"UPDATE {STORAGE} SET quantity = quantity + 3, total_in = total_in + 3 WHERE org = 9")
+        found = compared(shop)
+        assert (found.reason, found.reviews) == (None, 1)
+        accept_all(shop)
+        assert compared(shop).open == 0
+    assert load.committed > RUNS
+    assert shop.false() == []
+
+
+def test_only_what_was_touched_is_compared(shop: Stock) -> None:
+    """A few keys after a few movements, none after none."""
+    assert compared(shop).compared == 0
+    shop.execute("INSERT INTO ledger (org, item, quantity) VALUES (1, 1, 5), (1, 2, 5)")
+    found = compared(shop)
+    assert (found.reason, found.compared) == (None, 2)
+    assert compared(shop, full=True).compared > 40
+
+
+def test_a_transaction_that_commits_late(shop: Stock) -> None:
+    """Begun before a reconciliation and committed after it: the next one sees it."""
+    with shop.connect() as late:
+        late.execute(DIRECT)
+        shop.execute("INSERT INTO ledger (org, item, quantity) VALUES (1, 1, 1)")
+        assert compared(shop).open == 0
+        assert compared(shop).open == 0
+        late.commit()
+    assert compared(shop).open == 1
+
+
+def test_frozen_rows_are_found(shop: Stock) -> None:
+    """VACUUM FREEZE, or writing the table anew, hides no write."""
+    for vacuum in ("VACUUM (FREEZE)", "VACUUM (FULL, FREEZE)"):
+        with shop.connect(autocommit=True) as session:
+            session.execute(DIRECT)
+            session.execute(f"{vacuum} {STORAGE}")
+        assert compared(shop).open == 1
+        accept_all(shop)
+
+
+def test_where_transactions_cannot_be_told_apart_all_is_compared(shop: Stock) -> None:
+    """After as many as ages reach, or where their numbers went back, as in a restored database."""
+    for snapshot in ("9000000000:9000000000:", "9000000000:9000000001:9000000000"):
+        shop.execute(f"UPDATE tenantry.reconciliations SET snapshot = '{snapshot}'")
+        assert compared(shop).reason == "too many transactions since the last time"
+        assert compared(shop).reason is None
+
+
+def test_the_scrub_sees_what_left_no_trace(shop: Stock) -> None:
+    """A balance that was deleted by hand: found once the scrub has come around, and not before."""
+    shop.execute(f"DELETE FROM {STORAGE} WHERE org = 1 AND item = 6")
+    gone = false_keys(shop)
+    assert gone
+    assert compared(shop).open == 0
+    shop.execute("UPDATE tenantry.reconciliations SET scrub_began = scrub_began - interval '15 days'")
+    compared(shop)
+    assert shop.rows(
+        "SELECT round(scrubbed::numeric, 2)::float FROM tenantry.reconciliations ORDER BY id DESC LIMIT 1"
+    ) == [(0.5,)]
+    shop.execute("UPDATE tenantry.reconciliations SET scrub_began = scrub_began - interval '15 days'")
+    found = compared(shop)
+    assert found.reason is None
+    assert reviewed(shop) == gone
+    accept_all(shop)
+    assert shop.false() == []
+
+
+def test_the_scrub_sees_every_balance(shop: Stock) -> None:
+    """In as many runs as it takes, page by page."""
+    keys = compared(shop, full=True).compared
+    seen = 0
+    for _ in range(5):
+        shop.execute("UPDATE tenantry.reconciliations SET scrub_began = scrub_began - interval '6.1 days'")
+        seen += compared(shop).compared
+    assert seen == keys
+
+
+def test_partitions_that_come_and_go(shop: Stock) -> None:
+    """Hazard 19: the rows of a detached one are in the balances still; then those of an attached one are not."""
+    shop.execute("ALTER TABLE ledger DETACH PARTITION ledger_low")
+    wrong = false_keys(shop)
+    found = compared(shop)
+    assert found.reason == "triggers, partitions or tables were altered since the last time"
+    assert reviewed(shop) == wrong
+    assert len(wrong) > 20
+    accept_all(shop)
+    assert shop.false() == []
+    shop.execute("ALTER TABLE ledger ATTACH PARTITION ledger_low FOR VALUES FROM (0) TO (3)")
+    wrong = false_keys(shop)
+    assert compared(shop).reviews == len(wrong) > 20
+    shop.backfill()
+    assert compared(shop).open == 0
+    assert shop.false() == []
+    shop.execute("CREATE TABLE bare (LIKE ledger); INSERT INTO bare (id, org, item, quantity) VALUES (0, 1, 100, 5)")
+    shop.execute("ALTER TABLE ledger ATTACH PARTITION bare FOR VALUES FROM (100) TO (200)")
+    result = reconcile(shop)
+    assert result.exit_status == ExitStatus.FINDINGS
+    assert "triggers" in result.ledgers[0].refused
+    assert "install" in result.ledgers[0].remedy
+
+
+def test_stale_balances_are_said_to_be_stale(stock: MakeStock) -> None:
+    """No discrepancies before a backfill; and nothing at all before an install."""
+    made = stock(rows=50)
+    with pytest.raises(Refused, match="no balances"):
+        reconcile(made)
+    made.install()
+    result = reconcile(made)
+    assert result.exit_status == ExitStatus.FINDINGS
+    assert result.ledgers[0].result is None
+    assert "stale" in result.ledgers[0].refused
+    assert made.rows("SELECT count(*) FROM tenantry.discrepancies") == [(0,)]
+    made.backfill()
+    assert reconcile(made).exit_status == ExitStatus.DONE
+
+
+LIMITS = SPEC + "threshold = 0.5\ntotal_limit = 1.0\n"
+
+
+def test_small_differences_are_corrected_up_to_a_limit(stock: MakeStock) -> None:
+    """Below the threshold: corrected and counted, a key for itself; exactly at it, or past the total: reviewed."""
+    made = stock(LEDGER, LIMITS, rows=100)
+    made.install()
+    made.backfill()
+    reconcile(made)
+    for size in ("0.4", "-0.4", "0.2"):
+        drift(made, 1, size)
+        found = compared(made)
+        assert (found.corrected, found.open) == (1, 0)
+        assert made.false() == []
+    drift(made, 2, "0.499")
+    assert compared(made).corrected == 1
+    drift(made, 1, "0.001")
+    drift(made, 3, "0.5")
+    found = compared(made)
+    assert (found.corrected, found.reviews) == (0, 2)
+    reasons = {review.key["item"]: review.reason for review in list_reviews(made.target, made.spec)}
+    assert reasons == {1: "total", 3: "threshold"}
+    accept_all(made)
+    drift(made, 1, "0.4")
+    assert compared(made).corrected == 1
+    assert made.false() == []
+    totals = made.rows("SELECT key ->> 'item', total::float FROM tenantry.drifts ORDER BY 1")
+    assert totals == [("1", 0.4), ("2", 0.499), ("3", 0)]
+    assert made.rows("SELECT count(*), sum(size) FROM tenantry.discrepancies WHERE state = 'corrected'")[0][0] == 5
+
+
+def test_a_difference_that_cancels_out_is_none_that_is_small(shop: Stock) -> None:
+    """Nothing is missing from the quantity, but a hundred came in, and went out, that nobody counted."""
+    shop.execute(past("INSERT INTO ledger (org, item, quantity) VALUES (1, 1, 100), (1, 1, -100)"))
+    assert compared(shop).reviews == 1
+
+
+def test_slots(shop: Stock) -> None:
+    """With hot keys a balance is several rows: all of them are one key's."""
+    shop.install(slots=4)
+    assert compared(shop).reason == "triggers, partitions or tables were altered since the last time"
+    for _ in range(3):
+        shop.execute("INSERT INTO ledger (org, item, quantity) SELECT 1, 1, 2 FROM generate_series(1, 3)")
+    assert compared(shop).open == 0
+    shop.execute(
+        f"UPDATE {STORAGE} SET quantity = quantity + 0.001 WHERE (org, item, slot) = (1, 1, 0) AND location IS NULL AND lot IS NULL"
+    )
+    assert compared(shop).corrected == 1
+    assert shop.false() == []
+
+
+def test_dry_run_changes_nothing(shop: Stock) -> None:
+    """It tells, and the next run finds the same."""
+    shop.execute(SMALL + ";" + PLANTS["a changed quantity"])
+    counts = "SELECT (SELECT count(*) FROM tenantry.reconciliations), (SELECT count(*) FROM tenantry.discrepancies), (SELECT count(*) FROM tenantry.runs)"
+    before, wrong = shop.rows(counts), shop.false()
+    result = reconcile(shop, dry_run=True)
+    found = result.ledgers[0].result
+    assert found is not None
+    assert (result.exit_status, found.corrected, found.reviews) == (0, 1, 1)
+    assert (shop.rows(counts), shop.false()) == (before, wrong)
+    found = compared(shop)
+    assert (found.corrected, found.reviews) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("statement", "number", "moment"),
+    [
+        ('INSERT INTO "tenantry"."balances', 1, "after"), ("INSERT INTO tenantry.discrepancies", 1, "after"),
+        ("INSERT INTO tenantry.drifts", 2, "before"), ("INSERT INTO tenantry.reconciliations", 1, "before"),
+    ],
+)  # fmt: skip
+def test_killed_in_the_middle(shop: Stock, statement: str, number: int, moment: str) -> None:
+    """Wherever it dies, the next run ends where one alone would have: each difference is corrected once."""
+    for item in range(1, 5):
+        drift(shop, item, "0.001")
+    shop.execute(PLANTS["a changed quantity"])
+    order = {"dsn": shop.database.dsn, "text": shop.text, "statement": statement, "number": number, "moment": moment}
+    died = subprocess.run(
+        [sys.executable, "-m", "balances.dying_reconcile", json.dumps(order)], capture_output=True, text=True,
+        cwd=ROOT, env={"PYTHONPATH": f"{ROOT / 'src'}:{ROOT / 'tests'}", "PATH": ""}, timeout=120,
+    )  # fmt: skip
+    assert died.returncode == -9, died.stderr
+    reconcile(shop)
+    assert shop.rows("SELECT sum(total)::float, count(*) FROM tenantry.drifts WHERE total > 0") == [(0.004, 4)]
+    assert shop.rows("SELECT count(*) FROM tenantry.discrepancies WHERE state = 'corrected'") == [(4,)]
+    assert len(shop.false()) == 2
+    assert len(reviewed(shop)) == 1
+    accept_all(shop)
+    assert shop.false() == []
