@@ -7,8 +7,9 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter
 
 from tenantry.steps.assignment import AdoptionTrigger, AssignmentTrigger
+from tenantry.steps.balance_functions import BalanceFunctions
 from tenantry.steps.balance_table import BalanceTable
-from tenantry.steps.balance_triggers import BalanceFunctions, BalanceTriggers
+from tenantry.steps.balance_triggers import BalanceTriggers
 from tenantry.steps.balance_view import BalanceReaders, BalanceView
 from tenantry.steps.column import ContextDefault, TenantColumn
 from tenantry.steps.contract import TriggerEnded

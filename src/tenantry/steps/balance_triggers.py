@@ -1,4 +1,4 @@
-"""The triggers that keep balances in step with their ledger, and the functions that these call.
+"""The triggers that keep balances in step with their ledger.
 
 What hazards 17 to 19 and an ordinary row trigger's faults ask for: transition tables, netted by key and added in the
 order of the key; a row trigger ENABLE REPLICA for what fires no statement trigger, logical replication's apply; each
@@ -15,219 +15,18 @@ from psycopg import sql
 from tenantry.model.ledger import Ledger
 from tenantry.model.name import Name
 from tenantry.model.plan import Lock, LockMode, Statement
+from tenantry.steps.balance_functions import MOVE, REPLICATE, TRUNCATE
 from tenantry.steps.balance_table import stale
-from tenantry.steps.catalog import body, exists, raw
-from tenantry.steps.movement import MOVED, add, correct, movement, movements, netted, writer_slot
+from tenantry.steps.catalog import exists, raw
 from tenantry.steps.step import Before, Step
 
 PREFIX = "tenantry_balances_"
-EMPTYING = "tenantry.emptying"
-"""The setting by which our command tells the TRUNCATE trigger to take the rows out of the balances."""
-MOVE, REPLICATE, TRUNCATE = "move", "replicate", "truncate"
-"""What the three functions are for."""
 MERGE = "merge"
 """A BEFORE INSERT row trigger on partitioned ledgers, disabled: it has to be there, and never fires. Without one, a
 MERGE that inserts into a partition and then updates has the inserted row, in place of the updated one, in the
 transition table (PostgreSQL 15 to 18: the executor keeps it where the partition has no such trigger)."""
 PART = "part"
 """The argument of a partition's triggers, which stay behind where the partition is detached."""
-
-# A partition that was detached keeps its triggers; its rows are the ledger's no more.
-_DETACHED = sql.SQL("""
-  IF TG_NARGS > 0 AND NOT EXISTS (SELECT FROM pg_trigger t
-      WHERE t.tgrelid = pg_partition_root(TG_RELID) AND t.tgname = TG_NAME AND t.tgnargs = 0) THEN
-    RETURN NULL;
-  END IF;""")
-_STATEMENT = sql.SQL("""
-#variable_conflict use_column
-DECLARE
-  offender text;
-BEGIN{detached}
-  IF TG_OP = 'INSERT' THEN
-    {insert}
-  ELSIF TG_OP = 'UPDATE' THEN
-    {update}
-  ELSE
-    {delete}
-  END IF;
-  RETURN NULL;
-END
-""")
-# Our own row lock keeps the key's sum from changing between its update and the check, so the refusal is exact; it is
-# told whether a movement lowers the key, since a key may stand below zero already. While the balances are stale the
-# sums say nothing.
-_CHECKED = sql.SQL("""WITH delta AS MATERIALIZED ({netted}), moved AS (
-      {add}
-      RETURNING {returned}, balance.quantity)
-    SELECT {offender} INTO offender FROM moved JOIN delta ON {same} WHERE moved.quantity < 0 AND delta.quantity < 0
-    LIMIT 1;
-    IF offender IS NOT NULL AND NOT (SELECT known.stale FROM tenantry.ledgers AS known WHERE known.ledger = {ledger})
-    THEN
-      RAISE EXCEPTION USING ERRCODE = 'check_violation', MESSAGE = {refusal} || offender,
-        SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME;
-    END IF;""")
-# AFTER ROW, in replica mode only: it refuses nothing, for the publisher has accepted the movement. ENABLE TRIGGER ALL
-# would have it fire beside the statement triggers, so it looks for itself. BEFORE is the trigger that never fires.
-_ROW = sql.SQL("""
-#variable_conflict use_column
-BEGIN
-  IF TG_WHEN = 'BEFORE' THEN
-    RETURN NEW;
-  END IF;
-  IF pg_catalog.current_setting('session_replication_role') <> 'replica' THEN
-    RETURN NULL;
-  END IF;
-  IF TG_OP = 'INSERT' THEN
-    {insert};
-  ELSIF TG_OP = 'UPDATE' THEN
-    {update};
-  ELSE
-    {delete};
-  END IF;
-  RETURN NULL;
-END
-""")
-# TRUNCATE holds ACCESS EXCLUSIVE by now, and fires this for each partition, so what ONLY this relation holds goes out.
-# It takes rows away that a snapshot older than the lock cannot see, hence READ COMMITTED.
-_TRUNCATE = sql.SQL("""
-DECLARE
-  replicated boolean := pg_catalog.current_setting('session_replication_role') = 'replica';
-BEGIN{detached}
-  IF NOT replicated AND pg_catalog.current_setting({emptying}, true) IS DISTINCT FROM 'on' THEN
-    RAISE EXCEPTION 'TRUNCATE of % would leave its balances behind', TG_RELID::pg_catalog.regclass
-      USING HINT = 'DELETE the rows, or run: tenantry balances empty --confirm', ERRCODE = 'object_in_use';
-  END IF;
-  IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
-    RAISE EXCEPTION 'TRUNCATE of % needs READ COMMITTED, so that its balances can be told',
-      TG_RELID::pg_catalog.regclass USING ERRCODE = 'invalid_transaction_state';
-  END IF;
-  EXECUTE {before} || pg_catalog.quote_ident(TG_TABLE_SCHEMA) || '.' || pg_catalog.quote_ident(TG_TABLE_NAME)
-    || {behind};
-  RETURN NULL;
-END
-""")
-
-
-def _or(*queries: sql.Composable) -> sql.Composed:
-    return sql.SQL(" UNION ALL ").join(queries)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BalanceFunctions(Step):
-    """The three trigger functions, SECURITY DEFINER as the ledger's owner, with a pinned search_path. Replacing one
-    loses no movement: the old and the new one add the same."""
-
-    kind: Literal["balance_functions"] = "balance_functions"
-    ledger: Ledger
-
-    @property
-    def key(self) -> str:
-        return f"balance_functions:{self.table}"
-
-    @property
-    def title(self) -> str:
-        ledger = self.ledger
-        how = f", writers spread over {ledger.slots} slots a key" if ledger.slots else ""
-        return f"make the functions that add movements to balances{how}" + (
-            ", and refuse what would go below zero" if ledger.non_negative else ""
-        )
-
-    @property
-    def functions(self) -> dict[Name, sql.Composed]:
-        """Each function's body by its name."""
-        ledger = self.ledger
-        codes = {MOVE: self._statements(), REPLICATE: self._rows(), TRUNCATE: self._truncate()}
-        return {ledger.function(purpose): code for purpose, code in codes.items()}
-
-    def _sources(self) -> tuple[sql.Composed, sql.Composed, sql.Composed]:
-        came, went = raw("moved_in"), raw("moved_out")
-        out = movements(self.ledger, went, back=True)
-        return movements(self.ledger, came), _or(out, movements(self.ledger, came)), out
-
-    def _statements(self) -> sql.Composed:
-        insert, update, delete = (self._added(source) for source in self._sources())
-        detached = _DETACHED if self.ledger.tree else sql.SQL("")
-        return _STATEMENT.format(detached=detached, insert=insert, update=update, delete=delete)
-
-    def _added(self, source: sql.Composed) -> sql.Composed:
-        ledger, sums = self.ledger, netted(self.ledger, source)
-        if not ledger.non_negative:
-            return sql.SQL("{};").format(add(ledger, sums, writer_slot(ledger)))
-        columns = [sql.Identifier(name) for name in ledger.columns]
-        pairs = (sql.SQL("ARRAY[moved.{0}] = ARRAY[delta.{0}]").format(column) for column in columns)
-        shown = (
-            sql.SQL("{} || coalesce(moved.{}::text, 'NULL')").format(sql.Literal(f"{name} "), sql.Identifier(name))
-            for name in ledger.columns
-        )
-        return _CHECKED.format(
-            netted=sums, add=add(ledger, raw("SELECT * FROM delta"), writer_slot(ledger)),
-            returned=sql.SQL(", ").join(sql.SQL("balance.{}").format(column) for column in columns),
-            offender=sql.SQL("pg_catalog.concat_ws(', ', {}, 'by ' || (-moved.quantity)::text)").format(
-                sql.SQL(", ").join(shown)
-            ),
-            same=sql.SQL(" AND ").join(pairs), ledger=sql.Literal(str(ledger.table)),
-            refusal=sql.Literal(f"{ledger.table} would take a balance below zero: "),
-        )  # fmt: skip
-
-    def _rows(self) -> sql.Composed:
-        ledger = self.ledger
-        new, old = movement(ledger, "NEW"), movement(ledger, "OLD", back=True)
-        named = sql.SQL("SELECT * FROM ({}) AS moved ({})")
-        columns = sql.SQL(", ").join([*map(sql.Identifier, ledger.columns), *map(raw, MOVED)])
-        insert, update, delete = (
-            add(ledger, netted(ledger, named.format(source, columns)), writer_slot(ledger))
-            for source in (new, _or(old, new), old)
-        )
-        return _ROW.format(insert=insert, update=update, delete=delete)
-
-    def _truncate(self) -> sql.Composed:
-        mark = "tenantry relation mark"
-        out = movements(self.ledger, sql.SQL("ONLY {}").format(sql.Identifier(mark)), back=True)
-        text = correct(self.ledger, netted(self.ledger, out)).as_string(None)
-        before, _, behind = text.partition(sql.Identifier(mark).as_string(None))
-        return _TRUNCATE.format(
-            detached=_DETACHED if self.ledger.tree else sql.SQL(""), emptying=sql.Literal(EMPTYING),
-            before=sql.Literal(before), behind=sql.Literal(behind),
-        )  # fmt: skip
-
-    def definition(self) -> sql.Composable:
-        wanted = sql.SQL(", ").join(
-            sql.SQL("(pg_catalog.to_regprocedure({}), {})").format(
-                sql.Literal(f"{name.identifier.as_string(None)}()"), sql.Literal(code.as_string(None))
-            )
-            for name, code in self.functions.items()
-        )
-        return sql.SQL(
-            "SELECT pg_catalog.string_agg(pg_catalog.pg_get_functiondef(p.oid), E'\\n' ORDER BY p.proname)"
-            " FROM pg_catalog.pg_proc p JOIN (VALUES {}) AS wanted(oid, code) ON wanted.oid = p.oid"
-            " WHERE p.prosrc = wanted.code AND p.prosecdef AND pg_catalog.pg_get_userbyid(p.proowner) = {}"
-            " AND p.proconfig IS NOT NULL AND p.proacl IS NOT NULL"
-            " AND NOT EXISTS (SELECT FROM pg_catalog.aclexplode(p.proacl) AS e WHERE e.grantee <> p.proowner)"
-            " HAVING pg_catalog.count(*) = 3"
-        ).format(wanted, sql.Literal(self.ledger.owner))
-
-    def apply(self) -> tuple[Statement, ...]:
-        owner = sql.Identifier(self.ledger.owner)
-        foreign = sql.SQL("SELECT current_user <> {}").format(sql.Literal(self.ledger.owner))
-        statements: list[Statement] = []
-        for name, code in self.functions.items():
-            # Only TRUNCATE reads the ledger, whose owner row security may be forced upon. What a bulk load nets is
-            # hashed in memory, and not sorted on disk.
-            truncate = name == self.ledger.function(TRUNCATE)
-            own = sql.SQL("SET row_security = on" if truncate else "SET work_mem = '32MB'")
-            create = sql.SQL(
-                "CREATE OR REPLACE FUNCTION {}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER"
-                " SET search_path = pg_catalog, pg_temp {} AS {}"
-            ).format(name.identifier, own, body(code))
-            revoke = sql.SQL("REVOKE ALL ON FUNCTION {}() FROM PUBLIC").format(name.identifier)
-            give = sql.SQL("ALTER FUNCTION {}() OWNER TO {}").format(name.identifier, owner)
-            statements += [Statement(sql=create), Statement(sql=revoke), Statement(sql=give, when=foreign)]
-        return tuple(statements)
-
-    def revert(self, before: Before) -> tuple[Statement, ...]:
-        return tuple(
-            Statement(sql=sql.SQL("DROP FUNCTION IF EXISTS {}()").format(name.identifier)) for name in self.functions
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

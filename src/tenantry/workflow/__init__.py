@@ -6,14 +6,11 @@ from tenantry.workflow.balances import (
     BalancesOptions,
     backfill_balances,
     compact_balances,
-    empty_ledger,
     install_balances,
-    preview_empty,
     preview_install,
-    preview_remove,
-    remove_balances,
     validate_balances,
 )
+from tenantry.workflow.balances_removal import empty_ledger, preview_empty, preview_remove, remove_balances
 from tenantry.workflow.demo import Claim, Demonstration, demo
 from tenantry.workflow.discover import Discovery, discover
 from tenantry.workflow.full import Full, FullOptions, full
