@@ -202,6 +202,21 @@ def test_a_check_that_cannot_be_asked(fleet: Database) -> None:
     assert sum(examined.rows[table].values()) == 12
 
 
+def test_a_check_cannot_write(fleet: Database) -> None:
+    """Its session is read-only: a condition that would draw from a sequence is refused."""
+    check = Check(
+        name="draws", family=Family.BUSINESS, table=Name("public", "trucks"), message="",
+        question=Rows(violates=sql.SQL("nextval('public.trucks_id_seq') > 0")),
+    )  # fmt: skip
+    before = fleet.rows("SELECT last_value, is_called FROM trucks_id_seq")
+    with grounded(
+        Target(fleet.dsn), Spec.parse(SPEC), InspectionOptions(), Nobody(), Stop(), run="", purpose="test"
+    ) as ground:
+        (finding,) = examine(ground, [check], Stop()).findings
+    assert "read-only transaction" in finding.message
+    assert fleet.rows("SELECT last_value, is_called FROM trucks_id_seq") == before
+
+
 def test_a_stop_ends_what_is_being_asked(fleet: Database) -> None:
     """From another thread, while two long queries run: Interrupted, and no session goes on."""
     stop = Stop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -21,7 +22,7 @@ from tenantry.model.name import Name
 
 SLICE = 131_072
 """Pages, 1 GB: what one statement reads at most, so that no snapshot is held for long."""
-WRONG_QUESTION = (psycopg.DataError, psycopg.ProgrammingError, psycopg.NotSupportedError, psycopg.errors.InternalError_)
+WRONG_QUESTION = (psycopg.DataError, psycopg.ProgrammingError, psycopg.NotSupportedError, psycopg.InternalError)
 """What is wrong with a check, or has gone since its table was looked at; not with the server."""
 
 
@@ -150,10 +151,14 @@ class _Asking:
     # --- samples
 
     def sample(self, check: Check, session: Session) -> None:
-        """Some of the rows that break a check, from where they were found."""
+        """Some of the rows that break a check, from where they were found; fewer, where they have changed so much since
+        that they cannot be asked for."""
+        if self.ground.samples > 0:
+            with suppress(*WRONG_QUESTION):
+                self._sample(check, session)
+
+    def _sample(self, check: Check, session: Session) -> None:
         answer, wanted = self.answers[id(check)], self.ground.samples
-        if wanted == 0:
-            return
         if isinstance(check.question, Offenders):
             _, query = offenders(check, check.question, wanted)
             answer.samples = [row[0] for row in session.execute(query)]
