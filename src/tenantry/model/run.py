@@ -102,8 +102,8 @@ class Activity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stuck:
-    """A session that waits, keeps others waiting or lasts long; or a prepared transaction, whose pid is 0 and whose name
-    is the `query`.
+    """A session that waits, keeps others waiting or lasts long; or a prepared transaction, whose pid is 0 and whose
+    name is the `query`.
 
     `age` is that of its transaction and `lasts` that of its state, in seconds, None where we may not see it.
     `waits_for` are those who keep it waiting, `blocks` those who wait for it; `run`: it is a run of ours, and
