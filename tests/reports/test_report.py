@@ -157,6 +157,22 @@ def test_a_report_that_cannot_be_written_at_the_end_fails_no_run(shop: Command, 
     assert "The report could not be written" in stderr
 
 
+def test_a_report_that_cannot_be_written_meanwhile_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is full for a while: the run goes on, and the report is whole at its end."""
+    monkeypatch.setattr("tenantry.workflow.reported.EVERY", 0.0)
+    report = reported(tmp_path / "reports")
+    (tmp_path / "reports").rename(tmp_path / "away")
+    report.looking("the rows")
+    (tmp_path / "away").rename(tmp_path / "reports")
+    report.looking("more rows")
+    assert report.path is not None
+    assert read_report(report.path)["stopped_at"] == "more rows"
+    report.end(ExitStatus.DONE)
+    assert read_report(report.path)["verdict"] == "done"
+
+
 def test_commands_that_write_none_do_not_take_the_option(shop: Command) -> None:
     """An option that would do nothing is wrong usage."""
     outcome = shop("plan", "--report-dir", "out")

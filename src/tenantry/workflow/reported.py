@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -171,7 +172,9 @@ class Reported(Nobody):
         self._close(Action.LOOKED)
         self._doing = doing
         if self.path is not None and time.monotonic() - self._written >= EVERY:
-            files.write(self.path, self.report())
+            # It is written again at the end, which says so where that fails; a run is not stopped for it.
+            with suppress(OSError):
+                files.write(self.path, self.report())
             self._written = time.monotonic()
 
     def _close(self, action: Action, facts: Mapping[str, Any] | None = None) -> None:
