@@ -75,7 +75,8 @@ def ways(cluster: Cluster, name: str, folder: Path) -> Mapping[str, tuple[Way, W
         kept[kind] = made.id
 
     def bring_back(kind: BackupKind, saved: BackupKind) -> None:
-        restore(target, kept[kind], RestoreOptions(force=True, backup=BackupOptions(kind=saved, force=True)))
+        saving = BackupOptions(kind=saved, force=True)
+        restore(target, kept[kind], RestoreOptions(tables=("movements",), force=True, backup=saving))
 
     again = partial(bring_back, BackupKind.TABLES, BackupKind.NONE)
     third = partial(execute, dsn, "UPDATE movements SET quantity = quantity + 1 WHERE id % 3 = 0", "VACUUM movements")
