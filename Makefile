@@ -57,6 +57,7 @@ soak: servers
 bench: $(VENV)/.test
 	$(BIN)/python -m bench
 	$(BIN)/python -m bench.balances
+	$(BIN)/python -m bench.reconciliation
 	$(BIN)/python -m bench.validation
 
 system:

@@ -37,10 +37,13 @@ def history(connection: Connection, ledger: Ledger) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def forget_discrepancies(connection: Connection, days: int) -> int:
-    """Drop reconciliations, and discrepancies that were decided or corrected, more than `days` ago; how many rows.
-    What is open or was rejected stays, and so do the totals of each key."""
+def forget_discrepancies(connection: Connection, days: int) -> tuple[int, int]:
+    """Drop reconciliations, and discrepancies that were decided or corrected, more than `days` ago; how many rows are
+    gone, and how many stay. What is open or was rejected stays, and so do the totals of each key."""
     if connection.execute(QUERIES["there"]).fetchone() != (True,):
-        return 0
-    row = connection.execute(QUERIES["forget"], {"days": days}).fetchone()
-    return int(row[0]) if row is not None else 0
+        return 0, 0
+    gone = connection.execute(QUERIES["forget"], {"days": days}).fetchone()
+    kept = connection.execute(QUERIES["count"]).fetchone()
+    assert gone is not None
+    assert kept is not None
+    return int(gone[0]), int(kept[0])

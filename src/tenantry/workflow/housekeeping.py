@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from tenantry.balances.review_history import forget_discrepancies
 from tenantry.errors import Failed
 from tenantry.model.spec import HousekeepingPart
 from tenantry.postgres.connect import Target
@@ -49,6 +50,7 @@ def keep_house(
         *_files("logs", logs, LOGS, ages.logs, ages.archives, dry_run=dry_run),
         *_files("reports", reports, REPORTS, ages.reports, ages.archives, dry_run=dry_run),
         _backups(target, ages, dry_run=dry_run, watcher=watcher),
+        _discrepancies(target, ages, dry_run=dry_run),
         _journal(target, ages, dry_run=dry_run),
     ]
     for chore in chores:
@@ -108,6 +110,19 @@ def _backups(target: Target, ages: HousekeepingPart, *, dry_run: bool, watcher: 
         what="backups", deed="removed", done=len(gone), kept=len(there) - len(gone),
         why=f"the newest {ages.backups_kept}, and those of the last {ages.backups} days",
         names=tuple(backup.id for backup in gone),
+    )  # fmt: skip
+
+
+def _discrepancies(target: Target, ages: HousekeepingPart, *, dry_run: bool) -> Chore:
+    with (
+        opened(target, purpose="housekeeping") as connection,
+        hold_run_lock(connection),
+        connection.transaction(force_rollback=dry_run),
+    ):
+        done, kept = forget_discrepancies(connection, ages.journal)
+    return Chore(
+        what="reconciliations and discrepancies", deed="removed", done=done, kept=kept,
+        why=f"those of the last {ages.journal} days, the last of each ledger, and reviews that are open or rejected",
     )  # fmt: skip
 
 

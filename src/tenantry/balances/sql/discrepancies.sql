@@ -40,3 +40,6 @@ SELECT (SELECT count(*) FROM old) + (SELECT count(*) FROM runs);
 
 -- name: there
 SELECT to_regclass('tenantry.discrepancies') IS NOT NULL;
+
+-- name: count
+SELECT (SELECT count(*) FROM tenantry.discrepancies) + (SELECT count(*) FROM tenantry.reconciliations);

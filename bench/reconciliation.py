@@ -1,0 +1,107 @@
+"""`python -m bench.reconciliation`: what a reconciliation costs, of all keys and of those touched since the last one.
+
+A ledger in step with its balances; between two runs one key in a hundred is moved. The ledger has the index that its
+readers need, on the columns of its key, or none. Writes bench/reconciliation.json, prints a table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import psycopg
+
+from bench.balances import INTO, LEDGER, ORG, ROWS, SETTINGS, SPEC, business, ours
+from tenantry.model.spec import Spec
+from tenantry.postgres.cluster import Cluster
+from tenantry.postgres.connect import Target
+from tenantry.postgres.embedded import bin_directory
+from tenantry.workflow import ReconcileOptions, reconcile_balances
+
+RESULTS = Path(__file__).with_name("reconciliation.json")
+REPEATS, CHANGED, AIM = 3, 0.01, 0.05
+INDEX = "CREATE INDEX ON ledger (item, location, lot);\n"
+MOVE = (
+    f"{INTO} SELECT DISTINCT org, item, location, lot, 'receipt', 1, 1.5, 'PO' FROM ledger WHERE org = '{ORG}'"
+    " AND item % 100 = {}"
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.reconciliation", description=__doc__)
+    parser.add_argument("--rows", type=int, action="append", help="movements in the ledger (default: 3 million)")
+    arguments = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="tenantry-bench-"))
+    folder.chmod(0o711)  # the server runs under another account where we are root
+    cluster = Cluster(programs=bin_directory(), folder=folder / "server", settings=SETTINGS)
+    try:
+        cluster.start()
+        sizes = arguments.rows or [3_000_000]
+        lines = [measured(cluster, rows, indexed=indexed) for rows in sizes for indexed in (True, False)]
+    finally:
+        cluster.stop()
+        shutil.rmtree(folder)
+    RESULTS.write_text(json.dumps({"cores": os.cpu_count(), "measurements": lines}, indent=2) + "\n", encoding="utf-8")
+    print(described(lines))
+
+
+def measured(cluster: Cluster, rows: int, *, indexed: bool) -> dict[str, Any]:
+    """Seconds of runs of both kinds, which take turns."""
+    with business(cluster, lambda dsn: prepared(dsn, rows, indexed=indexed)) as dsn:
+        reconciled(dsn, full=True)
+        found: dict[str, list[float]] = {"full": [], "incremental": []}
+        compared = 0
+        for number in range(REPEATS):
+            with psycopg.connect(dsn, autocommit=True) as connection:
+                connection.execute(MOVE.format(number).encode())
+            seconds, compared = reconciled(dsn, full=False)
+            found["incremental"].append(seconds)
+            found["full"].append(reconciled(dsn, full=True)[0])
+        keys = reconciled(dsn, full=True)[1]
+    line = {"rows": rows, "keys": keys, "changed": compared, "indexed": indexed, **found, "load": os.getloadavg()[0]}
+    print(line, file=sys.stderr, flush=True)
+    return line
+
+
+def prepared(dsn: str, rows: int, *, indexed: bool) -> None:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        if not indexed:
+            connection.execute("DROP TABLE ledger, tenants")
+            connection.execute(LEDGER.replace(INDEX, "").encode())
+        connection.execute(ROWS.format(rows).encode())
+    ours(dsn, 0)
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("VACUUM ANALYZE")
+
+
+def reconciled(dsn: str, *, full: bool) -> tuple[float, int]:
+    """Seconds that comparing takes, and the keys. Raises RuntimeError where they differ."""
+    begun = time.monotonic()
+    result = reconcile_balances(Target(dsn), Spec.parse(SPEC), ReconcileOptions(full=full, scrub_days=10_000))
+    if result.exit_status or (found := result.ledgers[0].result) is None or found.corrected:
+        raise RuntimeError(f"ledger and balances differ: {result.outcome}")
+    return time.monotonic() - begun, found.compared
+
+
+def described(lines: list[dict[str, Any]]) -> str:
+    """The medians as a Markdown table."""
+    shown = ["| rows | keys | index on the key | all keys | touched | share |", "|---:|---:|---|---:|---:|---:|"]
+    for line in lines:
+        full, incremental = median(line["full"]), median(line["incremental"])
+        shown.append(
+            f"| {line['rows']:,} | {line['keys']:,} | {'yes' if line['indexed'] else 'no'} | {full:.2f} s"
+            f" | {incremental:.2f} s ({line['changed']:,} keys) | {incremental / full:.3f} |"
+        )
+    return "\n".join(shown) + f"\n\nAim: {AIM} of a full run where {CHANGED:.0%} of the keys were touched."
+
+
+if __name__ == "__main__":
+    main()
