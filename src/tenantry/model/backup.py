@@ -95,6 +95,34 @@ class Backup:
         return sum(copy.rows for copy in self.tables)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableRestored:
+    """Rows that were, or in a dry run would be, deleted, updated and inserted, so that the table is what it was."""
+
+    table: Name
+    deleted: int
+    updated: int
+    inserted: int
+
+    @property
+    def lost(self) -> int:
+        """Rows written since the backup that are given up."""
+        return self.deleted + self.updated
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restoration:
+    """What a restore has come to. `left_out`: what of the backup has no place any more, and why; `saved` is the
+    backup of the state before, None in a dry run, where nothing differed, or where none was to be made."""
+
+    backup: Backup
+    tables: tuple[TableRestored, ...]
+    left_out: tuple[str, ...] = ()
+    saved: str | None = None
+    run: str = ""
+    seconds: float = 0.0
+
+
 def copy_name(backup: str, table: Name, taken: frozenset[str]) -> str:
     """The name of a table's copy in schema tenantry: 63 bytes at most, and none of `taken`."""
     name = shortened(f"{PREFIX}{backup}_{table.name}")

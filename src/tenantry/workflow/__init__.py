@@ -1,5 +1,6 @@
 """The commands as functions, for those who call them from Python."""
 
+from tenantry.model.backup import Restoration, TableRestored
 from tenantry.workflow.backup_list import Listed, create_backup, list_backups, prune_backups, verify_backups
 from tenantry.workflow.backups import BackupOptions
 from tenantry.workflow.balances import (
@@ -23,7 +24,7 @@ from tenantry.workflow.plan import Outline, Planned, Preview, plan, preview, pre
 from tenantry.workflow.purge import Household, household, purge
 from tenantry.workflow.reconcile import LedgerReconciled, ReconcileOptions, ReconcileResult, reconcile_balances
 from tenantry.workflow.reported import Reported
-from tenantry.workflow.restore import Restoration, RestoreOptions, TableRestored, restore
+from tenantry.workflow.restore import RestoreOptions, restore
 from tenantry.workflow.reviews import Decision, decide_reviews, list_reviews
 from tenantry.workflow.rollback import RollbackOptions, rollback
 from tenantry.workflow.sample import sample

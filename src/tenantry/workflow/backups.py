@@ -263,13 +263,12 @@ def refuse_hidden(connection: Connection, names: Sequence[Name]) -> None:
         )
 
 
-def clear_torn(making: Making) -> int:
+def clear_torn(making: Making) -> None:
     """Take away what runs that died have left of their backups; the caller holds the run lock."""
-    torn = [backup for backup in making.backups.all() if backup.finished_at is None]
-    for backup in torn:
-        drop(making.connection, backup)
-        making.watcher.said(f"The torn backup {backup.id} is cleared away", backup=backup.id)
-    return len(torn)
+    for backup in making.backups.all():
+        if backup.finished_at is None:
+            drop(making.connection, backup)
+            making.watcher.said(f"The torn backup {backup.id} is cleared away", backup=backup.id)
 
 
 def drop(connection: Connection, backup: Backup) -> None:

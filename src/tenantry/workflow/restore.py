@@ -18,7 +18,7 @@ from tenantry.backups.tables import WORKSHOP, copy_one
 from tenantry.backups.tenants import Saved, with_tenants
 from tenantry.errors import ExitStatus, Refused, UsageError, nearest
 from tenantry.execution.transaction import Patience, run_together
-from tenantry.model.backup import Backup, BackupKind, Reason, TableCopy, copy_name
+from tenantry.model.backup import Backup, BackupKind, Reason, Restoration, TableCopy, TableRestored, copy_name
 from tenantry.model.name import Name
 from tenantry.model.plan import Lock, LockMode, Statement
 from tenantry.model.run import new_run
@@ -56,34 +56,6 @@ class RestoreOptions:
     backup: BackupOptions = field(default_factory=BackupOptions)
     lock_timeout: float = 2.0
     lock_budget: float = 600.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TableRestored:
-    """Rows that were, or in a dry run would be, deleted, updated and inserted, so that the table is what it was."""
-
-    table: Name
-    deleted: int
-    updated: int
-    inserted: int
-
-    @property
-    def lost(self) -> int:
-        """Rows written since the backup that are given up."""
-        return self.deleted + self.updated
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Restoration:
-    """What a restore has come to. `left_out`: what of the backup has no place any more, and why; `saved` is the
-    backup of the state before, None in a dry run, where nothing differed, or where none was to be made."""
-
-    backup: Backup
-    tables: tuple[TableRestored, ...]
-    left_out: tuple[str, ...] = ()
-    saved: str | None = None
-    run: str = ""
-    seconds: float = 0.0
 
 
 def restore(target: Target, id: str, options: RestoreOptions, watcher: Watcher | None = None) -> Restoration:
