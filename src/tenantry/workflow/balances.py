@@ -9,12 +9,12 @@ from typing import Any
 
 import psycopg
 
-from tenantry.balances.backfill import Backfill
+from tenantry.balances.backfill import AGAIN, Backfill
 from tenantry.balances.compaction import compact
 from tenantry.balances.differences import states
 from tenantry.balances.inspection import Line, inspect
 from tenantry.balances.ledgers import Ledgers, balance_steps
-from tenantry.errors import ExitStatus, Refused, UsageError, nearest
+from tenantry.errors import ExitStatus, Interrupted, Refused, UsageError, nearest
 from tenantry.execution.survey import definitions, in_force
 from tenantry.model.finding import Finding, Severity
 from tenantry.model.ledger import Ledger
@@ -119,23 +119,9 @@ def backfill_balances(
         chosen = subjects(session, options)
         refuse_not_installed(session, chosen)
         session.journal.begin_run(run, "balances backfill")
-        started, corrected, halt = time.monotonic(), 0, threading.Event()
-        budget = options.lock_budget or spec.locks.budget
-
-        def interrupt() -> None:
-            watcher.said("Stopping after the batch in hand; Ctrl-C again stops at once …")
-            halt.set()
-            connection.cancel_safe(timeout=5.0)
-
-        with end_noted(session.journal, run), interruptible(interrupt):
-            for subject in chosen:
-                watcher.looking(f"the movements of {subject.ledger.table}")
-                work = Backfill(
-                    ledger=subject.ledger, connection=connection, progress=watcher, workers=options.workers,
-                    connections=lambda purpose: connect(target, run=run, purpose=purpose), budget=budget, stop=halt,
-                )  # fmt: skip
-                corrected += work.run(subject.triggers)
-                compact(connection, subject.ledger, stop=halt)
+        started = time.monotonic()
+        with end_noted(session.journal, run):
+            corrected = _backfill_all(target, session, chosen, options, watcher, run)
         outcome = (
             f"{corrected} balances corrected; "
             + ("the balances are" if len(chosen) == 1 else f"{len(chosen)} balances are")
@@ -148,6 +134,35 @@ def backfill_balances(
     )  # fmt: skip
     watcher.concluded(result.outcome, result.next_step)
     return result
+
+
+def _backfill_all(
+    target: Target, session: Session, chosen: tuple[Subject, ...], options: BalancesOptions, watcher: Watcher, run: str
+) -> int:
+    """The number of balances corrected. Raises Interrupted after Ctrl-C, which ends a comparison that is under way."""
+    halt, corrected = threading.Event(), 0
+
+    def interrupt() -> None:
+        watcher.said("Stopping after the batch in hand; Ctrl-C again stops at once …")
+        halt.set()
+        session.connection.cancel_safe(timeout=5.0)
+
+    with interruptible(interrupt):
+        for subject in chosen:
+            watcher.looking(f"the movements of {subject.ledger.table}")
+            work = Backfill(
+                ledger=subject.ledger, connection=session.connection, progress=watcher, workers=options.workers,
+                connections=lambda purpose: connect(target, run=run, purpose=purpose), stop=halt,
+                budget=options.lock_budget or session.spec.locks.budget,
+            )  # fmt: skip
+            try:
+                corrected += work.run(subject.triggers)
+            except psycopg.errors.QueryCanceled as error:
+                if not halt.is_set():
+                    raise
+                raise Interrupted("Stopped before all was compared", remedy=AGAIN) from error
+            compact(session.connection, subject.ledger, stop=halt)
+    return corrected
 
 
 def validate_balances(
