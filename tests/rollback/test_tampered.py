@@ -243,3 +243,22 @@ def test_half_way_back(business: Business) -> None:
     result = business.rollback()
     assert result.exit_status is ExitStatus.DONE, result.findings
     business.assert_original()
+
+
+def test_dropped_tables(business: Business) -> None:
+    """Tables that their owner has dropped since, or a whole schema of them: named; with --force the others go back."""
+    business.execute("CREATE SCHEMA elsewhere; ALTER TABLE estoque_alertas SET SCHEMA elsewhere")
+    tables = tuple(
+        one.model_copy(update={"name": "elsewhere.estoque_alertas"}) if one.name == "estoque_alertas" else one
+        for one in business.spec.table
+    )
+    spec = business.spec.model_copy(update={"schemas": ("public", "elsewhere"), "table": tables, "rule": ()})
+    business = replace(business, spec=spec)
+    business.migrate()
+    business.execute("DROP SCHEMA elsewhere CASCADE; DROP TABLE estoque_escolas_historico CASCADE")
+    refusal = business.refused()
+    assert "estoque_escolas_historico" in "\n".join([refusal.message, *refusal.details])
+    result = business.rollback(force=True)
+    assert result.exit_status is ExitStatus.DONE, result.findings
+    assert "tenantry" not in business.database.dump()
+    assert "tenant_id" not in business.columns("usuarios")

@@ -19,7 +19,7 @@ from tenantry.model.name import Name
 from tenantry.model.plan import LockMode
 from tenantry.model.schema import Ours
 from tenantry.postgres.catalog import read_schema
-from tenantry.postgres.dependents import dependents, keys_to
+from tenantry.postgres.dependents import dependents, existing, keys_to
 from tenantry.postgres.journal import Entry
 from tenantry.postgres.preflight import read_facts
 from tenantry.postgres.session import holders
@@ -95,9 +95,11 @@ def _around(connection: psycopg.Connection[Any], steps: Sequence[Step]) -> Itera
     """Privileges, sessions and prepared transactions, as before a migrate; and who holds a table now."""
     # Going back makes nothing, so what making would need is not asked for.
     making = (TenantIndex, PartitionedIndex, TenantTableMade, SchemaUsage, ApplicationRole)
-    schemas = sorted({step.table.schema for step in steps} - {WORKSHOP})
+    named = sorted({step.table.schema for step in steps} - {WORKSHOP})
+    schemas = existing(connection, named)
     schema = read_schema(connection, schemas, ours=Ours())
-    scope = Scope(schema=schema, steps=tuple(step for step in steps if not isinstance(step, making)))
+    asked = tuple(step for step in steps if not isinstance(step, making) and step.table.schema in schemas)
+    scope = Scope(schema=schema, steps=asked)
     facts = read_facts(connection, roles=sorted(scope.acted_as), schemas=sorted({*schemas, WORKSHOP}), application="")
     for finding in (*privilege_findings(scope, facts), *session_findings(scope, facts)):
         remedy = finding.remedy

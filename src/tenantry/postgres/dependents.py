@@ -53,6 +53,11 @@ def keys_to(connection: psycopg.Connection[Any], table: Name) -> tuple[KeyTo, ..
         return tuple(cursor.execute(_QUERIES["keys_to"], {"table": table.identifier.as_string(None)}))
 
 
+def existing(connection: psycopg.Connection[Any], schemas: Sequence[str]) -> list[str]:
+    """Those of the schemas that are still there."""
+    return [name for (name,) in connection.execute(_QUERIES["existing"], {"schemas": list(schemas)})]
+
+
 def files(connection: psycopg.Connection[Any]) -> Mapping[int, tuple[str, int | None]]:
     """Each table's name and file, by its oid: a table that is rewritten or emptied gets another file."""
     return {oid: (name, file) for oid, name, file in connection.execute(_QUERIES["files"])}

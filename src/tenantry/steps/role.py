@@ -83,9 +83,10 @@ class SchemaUsage(Step):
         revoke = sql.SQL("REVOKE USAGE ON SCHEMA {} FROM {}").format(
             sql.Identifier(self.table.schema), sql.Identifier(self.role)
         )
-        when = sql.SQL("SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {})").format(
-            sql.Literal(self.role)
-        )
+        when = sql.SQL(
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {})"
+            " AND EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = {})"
+        ).format(sql.Literal(self.role), sql.Literal(self.table.schema))
         return (Statement(sql=revoke, when=when),)
 
 

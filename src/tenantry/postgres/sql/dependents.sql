@@ -64,3 +64,6 @@ SELECT c.oid::bigint, c.oid::regclass::text, pg_relation_filenode(c.oid)::bigint
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't'
   AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'tenantry') AND n.nspname !~ '^pg_toast'
+
+-- name: existing
+SELECT nspname::text FROM pg_catalog.pg_namespace WHERE nspname = ANY (%(schemas)s) ORDER BY nspname
