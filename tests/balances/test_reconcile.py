@@ -267,3 +267,41 @@ def test_killed_in_the_middle(shop: Stock, statement: str, number: int, moment: 
     assert len(reviewed(shop)) == 1
     accept_all(shop)
     assert shop.false() == []
+
+
+def test_nasty_names(stock: MakeStock) -> None:
+    """Quotes, signs that mean something elsewhere, all sorts of keys: found, shown, accepted."""
+    long = "t" * 63
+    table = f'"Odd Schema"."{long}"'
+    text = f"""
+    [tenant]
+    table = "tenants"
+    [[ledger]]
+    table = '"Odd Schema".{long}'
+    balance = '"The % Balances"'
+    key = ['"Item ""No"" %s"', '"$tenantry$"', "shade", '"from"', "key", "number"]
+    quantity = '"Amount"'
+    """
+    odd = stock(
+        f"""CREATE SCHEMA "Odd Schema"; CREATE TYPE colour AS ENUM ('red', 'blue'); CREATE DOMAIN code AS varchar(8);
+        CREATE TABLE {table} ("Item ""No"" %s" integer, "$tenantry$" code, shade colour, "from" timestamptz, key text[],
+          number float8, "Amount" integer, chosen text)""",
+        text,
+    )
+    insert = f"""INSERT INTO {table} SELECT nullif(g % 3, 0), nullif('%' || g % 2, '%0'), nullif('red', 'blue')::colour,
+      CASE g % 3 WHEN 0 THEN 'infinity'::timestamptz WHEN 1 THEN '0044-03-15 BC' END, ARRAY['a', NULL, g % 2 || ''],
+      0.1 + (g % 2), g, 'x' FROM generate_series(1, 50) g"""
+    odd.execute(insert)
+    odd.install()
+    odd.backfill()
+    assert reconcile(odd).exit_status == 0
+    [(storage,)] = odd.rows(
+        "SELECT oid::regclass::text FROM pg_class WHERE relname LIKE 'balances %' AND relkind = 'r'"
+    )
+    odd.execute(f"UPDATE {storage} SET quantity = quantity + 1")
+    assert compared(odd).open == 6
+    review = list_reviews(odd.target, odd.spec)[0]
+    assert list(review.key) == ['Item "No" %s', "$tenantry$", "shade", "from", "key", "number"]
+    accept_all(odd)
+    assert compared(odd, full=True).open == 0
+    assert "balances" not in odd.failing()

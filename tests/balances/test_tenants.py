@@ -11,11 +11,21 @@ import pytest
 
 from balances.stock import Stock
 from servers import Database
+from tenantry.errors import Refused
+from tenantry.model.finding import Finding
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
 from tenantry.presets import spec_path
-from tenantry.workflow import MigrateOptions, migrate, sample
+from tenantry.workflow import (
+    MigrateOptions,
+    Nobody,
+    ReconcileOptions,
+    list_reviews,
+    migrate,
+    reconcile_balances,
+    sample,
+)
 
 pytestmark = pytest.mark.server
 
@@ -142,3 +152,33 @@ def test_a_tenants_question_uses_the_index(kitchens: Kitchens) -> None:
     text = "\n".join(line for (line,) in plan)
     assert "Index Cond: ((org_id = " in text
     assert "(item_id = 3)" in text
+
+
+def test_whom_row_security_binds_reconciles_nothing(kitchens: Kitchens, role: Callable[..., str]) -> None:
+    """What it does not see would be a difference: refused, and nothing is corrected."""
+    blind = role("LOGIN")
+    kitchens.execute(
+        f"GRANT USAGE ON SCHEMA tenantry TO {blind}; GRANT ALL ON ALL TABLES IN SCHEMA public TO {blind};"
+        f"GRANT ALL ON ALL TABLES IN SCHEMA tenantry TO {blind}"
+    )
+    target = Target(psycopg.conninfo.make_conninfo(kitchens.database.dsn, user=blind))
+    with pytest.raises(Refused, match="may hide rows"):
+        reconcile_balances(target, kitchens.spec)
+    assert kitchens.failing() == ["row security"]
+    assert kitchens.rows("SELECT count(*) FROM tenantry.discrepancies") == [(0,)]
+
+
+def test_discrepancies_by_tenant(kitchens: Kitchens) -> None:
+    """What differs is told by tenant, and each review has its own."""
+    storage = 'tenantry."balances public.inventory_ledger"'
+    kitchens.execute(
+        f"UPDATE {storage} SET quantity = quantity + 3 WHERE ctid = (SELECT min(ctid) FROM {storage} WHERE movements > 0)"
+    )
+    found: list[Finding] = []
+    watcher = Nobody()
+    watcher.found = found.append  # type: ignore[method-assign]
+    result = reconcile_balances(kitchens.target, kitchens.spec, ReconcileOptions(), watcher)
+    assert result.exit_status == 1
+    [by_tenant] = [finding for finding in found if finding.name == "discrepancies-by-tenant"]
+    assert dict(by_tenant.tenants) == {kitchens.north: 1}
+    assert list_reviews(kitchens.target, kitchens.spec)[0].tenant == kitchens.north

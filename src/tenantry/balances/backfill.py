@@ -75,7 +75,7 @@ class Backfill:
         ledger: writers go on.
         """
         corrections = self.ledger.corrections.identifier
-        number = sql.SQL("SELECT pg_catalog.row_number() OVER () AS number, found.* FROM ({}) AS found")
+        number = sql.SQL('SELECT pg_catalog.row_number() OVER () AS "tenantry number", found.* FROM ({}) AS found')
         with self.connection.transaction():
             generation, waiting = hold(self.connection, self.ledger)
             if waiting == generation and self._there():
@@ -84,7 +84,7 @@ class Backfill:
             self.connection.execute(
                 sql.SQL("CREATE TABLE {} AS {}").format(corrections, number.format(differences(self.ledger)))
             )
-            self.connection.execute(sql.SQL("ALTER TABLE {} ADD PRIMARY KEY (number)").format(corrections))
+            self.connection.execute(sql.SQL('ALTER TABLE {} ADD PRIMARY KEY ("tenantry number")').format(corrections))
             self.connection.execute(QUERIES["found"], {"ledger": str(self.ledger.table)})
             return self._last()
 
@@ -93,7 +93,7 @@ class Backfill:
         return row == (True,)
 
     def _last(self) -> int:
-        query = sql.SQL("SELECT coalesce(max(number), 0) FROM {}").format(self.ledger.corrections.identifier)
+        query = sql.SQL('SELECT coalesce(max("tenantry number"), 0) FROM {}').format(self.ledger.corrections.identifier)
         row = self.connection.execute(query).fetchone()
         return int(row[0]) if row is not None else 0
 
@@ -153,7 +153,9 @@ class Backfill:
     def _batch(self, connection: Connection, first: int, past: int) -> int:
         """Add what was found for some keys, and forget it, in one statement."""
         ledger = self.ledger
-        taken = sql.SQL("DELETE FROM {} WHERE number >= {} AND number < {} RETURNING {}, {}").format(
+        taken = sql.SQL(
+            'DELETE FROM {} WHERE "tenantry number" >= {} AND "tenantry number" < {} RETURNING {}, {}'
+        ).format(
             ledger.corrections.identifier, sql.Literal(first), sql.Literal(past), identifiers(ledger.columns),
             raw(", ".join(MEASURES)),
         )  # fmt: skip

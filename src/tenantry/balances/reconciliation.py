@@ -24,6 +24,7 @@ from tenantry.balances.differences import differences, hold
 from tenantry.balances.reconciliation_keys import (
     BATCH,
     CHOSEN,
+    KEY,
     NUMBER,
     among,
     as_json,
@@ -191,7 +192,7 @@ class Reconciliation:
             self.connection.execute(QUERIES["drifted"], names)
         if any(one.verdict == "review" for one in settled):
             self.connection.execute(QUERIES["reviewed"], names)
-            self.connection.execute(_evidence(self.ledger, scope), names)
+            self.connection.execute(_evidence(self.ledger, scope, self.run))
         self.connection.execute(QUERIES["gone"], names)
         self.connection.execute(QUERIES["unkept"], names)
 
@@ -240,8 +241,8 @@ def choose_batch(connection: Connection, ledger: Ledger, keys: sql.Composable) -
     connection.execute(
         sql.SQL(
             "CREATE TEMPORARY TABLE tenantry_batch ON COMMIT DROP AS"
-            " SELECT one.number AS {}, one.key, {} FROM ({}) AS one, {}"
-        ).format(NUMBER, numbered(ledger, "known"), keys, from_json(ledger, "one"))
+            " SELECT one.number AS {}, one.key AS {}, {} FROM ({}) AS one, {}"
+        ).format(NUMBER, KEY, numbered(ledger, "known"), keys, from_json(ledger, "one"))
     )
     connection.execute(sql.SQL("ANALYZE {}").format(BATCH))
     connection.execute(sql.SQL("CREATE TEMPORARY TABLE tenantry_sums ON COMMIT DROP AS {}").format(both_sums(ledger)))
@@ -256,20 +257,20 @@ def add_settled(connection: Connection, ledger: Ledger, condition: str) -> None:
     connection.execute(correct(ledger, missing))
 
 
-def _evidence(ledger: Ledger, scope: Scope) -> sql.Composed:
-    """Put the movements since the last good point beside new reviews; values shortened, newest first."""
+def _evidence(ledger: Ledger, scope: Scope, run: str) -> sql.Composed:
+    """Put the movements since the last good point beside this run's reviews; values shortened, newest first."""
     since = raw("true") if scope.good is None else written_since("entry", scope.good)
     return sql.SQL(
-        "WITH moved AS (SELECT batch.key, pg_catalog.to_jsonb(entry) AS entry,"
+        "WITH moved AS (SELECT batch.{key} AS key, pg_catalog.to_jsonb(entry) AS entry,"
         " row_number() OVER (PARTITION BY batch.{number} ORDER BY pg_catalog.age(entry.xmin), entry.ctid DESC) AS place"
         " FROM {batch} AS batch JOIN {table} AS entry ON {same} WHERE {since}),"
-        " told AS (SELECT batch.key, count(moved.place) AS recent, coalesce(jsonb_agg(("
+        " told AS (SELECT batch.{key} AS key, count(moved.place) AS recent, coalesce(jsonb_agg(("
         "SELECT jsonb_object_agg(field.key, pg_catalog.left(field.value, 200)) FROM jsonb_each_text(moved.entry) AS"
         " field) ORDER BY moved.place) FILTER (WHERE moved.place <= {evidence}), '[]') AS evidence"
-        " FROM {batch} AS batch LEFT JOIN moved ON moved.key = batch.key GROUP BY batch.key)"
+        " FROM {batch} AS batch LEFT JOIN moved ON moved.key = batch.{key} GROUP BY batch.{key})"
         " UPDATE tenantry.discrepancies AS review SET recent = told.recent, evidence = told.evidence FROM told"
-        " WHERE review.ledger = %(ledger)s AND review.state = 'open' AND review.run = %(run)s AND review.key = told.key"
+        " WHERE review.ledger = {ledger} AND review.state = 'open' AND review.run = {run} AND review.key = told.key"
     ).format(
-        number=NUMBER, batch=BATCH, table=ledger.table.identifier, same=same(ledger, "batch", "entry"), since=since,
-        evidence=sql.Literal(EVIDENCE),
+        number=NUMBER, key=KEY, batch=BATCH, table=ledger.table.identifier, same=same(ledger, "batch", "entry"),
+        since=since, evidence=sql.Literal(EVIDENCE), ledger=sql.Literal(str(ledger.table)), run=sql.Literal(run),
     )  # fmt: skip

@@ -12,8 +12,8 @@ from tenantry.steps.catalog import identifiers, raw
 from tenantry.steps.movement import movements
 
 CHOSEN, BATCH = raw("pg_temp.tenantry_chosen"), raw("pg_temp.tenantry_batch")
-NUMBER = sql.Identifier("tenantry number")
-"""What tells the keys of a batch apart; no user's column is called so."""
+NUMBER, KEY = sql.Identifier("tenantry number"), sql.Identifier("tenantry key")
+"""What tells the keys of a batch apart, and each as JSON; no user's columns are called so."""
 
 
 def numbered(ledger: Ledger, source: str) -> sql.Composed:
@@ -37,7 +37,9 @@ def same(ledger: Ledger, chosen: str, other: str = "") -> sql.Composed:
         mine = sql.SQL("{}.{}").format(raw(chosen), _number(place))
         theirs = sql.SQL("{}{}").format(raw(f"{other}." if other else ""), sql.Identifier(column.name))
         if column.nullable:
-            parts.append(sql.SQL("ARRAY[{}] OPERATOR(pg_catalog.=) ARRAY[{}]").format(mine, theirs))
+            # There is no array of a domain that is equal to one of its base type.
+            alike = sql.SQL("ARRAY[{0}::{2}] OPERATOR(pg_catalog.=) ARRAY[{1}::{2}]")
+            parts.append(alike.format(mine, theirs, raw(column.type)))
         else:
             schema, operator = column.operator
             equal = sql.SQL("OPERATOR({}.{})").format(sql.Identifier(schema), raw(operator))

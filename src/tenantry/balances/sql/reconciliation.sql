@@ -65,13 +65,13 @@ SELECT row_number() OVER () AS number, key FROM unsettled;
 -- what is to be done. NaN is greater than any threshold, and no NULL is among them.
 CREATE TEMPORARY TABLE tenantry_settled ON COMMIT DROP AS
 WITH measured AS (
-    SELECT s.*, w.key, coalesce(d.total, 0) AS drifted,
+    SELECT s.*, w."tenantry key" AS key, coalesce(d.total, 0) AS drifted,
            s.ledger_quantity - s.balance_quantity - coalesce(d.quantity, 0) AS quantity,
            s.ledger_total_in - s.balance_total_in - coalesce(d.total_in, 0) AS total_in,
            s.ledger_total_out - s.balance_total_out - coalesce(d.total_out, 0) AS total_out,
            s.ledger_movements - s.balance_movements - coalesce(d.movements, 0) AS movements
     FROM pg_temp.tenantry_sums s JOIN pg_temp.tenantry_batch w USING ("tenantry number")
-    LEFT JOIN tenantry.drifts d ON d.ledger = {ledger} AND md5(d.key::text) = md5(w.key::text)
+    LEFT JOIN tenantry.drifts d ON d.ledger = {ledger} AND md5(d.key::text) = md5(w."tenantry key"::text)
 ), sized AS (
     SELECT *, greatest(abs(quantity), abs(total_in), abs(total_out)) AS size FROM measured
 ), reasoned AS (
