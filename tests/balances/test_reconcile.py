@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -225,6 +226,20 @@ def test_slots(shop: Stock) -> None:
         f"UPDATE {STORAGE} SET quantity = quantity + 0.001 WHERE (org, item, slot) = (1, 1, 0) AND location IS NULL AND lot IS NULL"
     )
     assert compared(shop).corrected == 1
+    assert shop.false() == []
+
+
+def test_reconciliations_beside_each_other(shop: Stock, pool: ThreadPoolExecutor) -> None:
+    """Four at once, while eight sessions write: each difference is corrected, or put under review, once."""
+    for item in range(1, 7):
+        drift(shop, item, "0.005")
+    drift(shop, 0, "5")
+    with writing(shop, 11):
+        results = [found.result() for found in [pool.submit(compared, shop) for _ in range(4)]]
+    assert sum(found.corrected for found in results) == 6
+    assert sum(found.reviews for found in results) == 1
+    assert shop.rows("SELECT sum(total)::float FROM tenantry.drifts") == [(0.03,)]
+    accept_all(shop)
     assert shop.false() == []
 
 
