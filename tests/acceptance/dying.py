@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,9 @@ class _Reporter(Nobody):
 
     def began(self, command: str, run: str) -> None:
         _say(began=command, run=run)
+
+    def blocked(self, reason: str, blockers: Sequence[str], pause: float) -> None:
+        _say(blocked=reason)
 
     def said(self, message: str, **facts: object) -> None:
         _say(said=message)

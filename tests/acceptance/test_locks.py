@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import psycopg
@@ -33,13 +33,13 @@ COUNT = (
 
 
 class Listener(Nobody):
-    """Keeps what was said."""
+    """Keeps who was in the way."""
 
     def __init__(self) -> None:
         self.heard: list[str] = []
 
-    def said(self, message: str, **facts: object) -> None:
-        self.heard.append(message)
+    def blocked(self, reason: str, blockers: Sequence[str], pause: float) -> None:
+        self.heard += blockers
 
 
 @pytest.fixture

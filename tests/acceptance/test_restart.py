@@ -173,7 +173,7 @@ def test_interrupted_between_tries(subject: Callable[..., Subject]) -> None:
     with holding(one.database, "LOCK TABLE managers IN ACCESS SHARE MODE"):
         pid = one.killing.start("migrate")
         for _ in range(5):
-            one.killing.until_said("said")
+            one.killing.until_said("blocked")
         assert interrupted(one, pid) < 1
     one.killing.complete("migrate")
     one.killing.complete("rollback")

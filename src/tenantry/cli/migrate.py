@@ -8,7 +8,7 @@ import typer
 
 from tenantry.cli import options
 from tenantry.cli.frame import target
-from tenantry.cli.outline import show_outline
+from tenantry.cli.outline import show_backup, show_outline
 from tenantry.cli.progress import watching
 from tenantry.cli.summary import show_result
 from tenantry.cli.terminal import Terminal
@@ -71,6 +71,7 @@ def show_preview(terminal: Terminal, preview: Preview) -> None:
         refusal=None if preview.refusal is None
         else {**error_document(preview.refusal), "exit_status": int(preview.refusal.status)},
     )  # fmt: skip
+    show_backup(terminal, preview.backup)
     terminal.findings(preview.findings)
     if preview.refusal is not None:
         terminal.say("As things stand, migrate would refuse:", style="bold yellow")

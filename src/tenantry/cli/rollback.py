@@ -8,7 +8,7 @@ import typer
 
 from tenantry.cli import options
 from tenantry.cli.frame import target
-from tenantry.cli.outline import show_outline
+from tenantry.cli.outline import show_backup, show_outline
 from tenantry.cli.progress import watching
 from tenantry.cli.summary import show_result
 from tenantry.cli.terminal import Terminal
@@ -86,6 +86,7 @@ def _preview(terminal: Terminal, preview: Preview, *, dry_run: bool) -> None:
         terminal.say(f"Going back: {', '.join(map(str, outline.tables))}.")
     if outline.others:
         terminal.say(f"Losing what leads there: {', '.join(map(str, outline.others))}.")
+    show_backup(terminal, preview.backup)
     terminal.findings(preview.findings)
     if refusal is not None:
         terminal.say("As things stand, rollback would refuse:", style="bold yellow")

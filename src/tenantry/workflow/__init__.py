@@ -14,6 +14,8 @@ from tenantry.workflow.balances import (
 from tenantry.workflow.balances_removal import empty_ledger, preview_empty, preview_remove, remove_balances
 from tenantry.workflow.demo import Claim, Demonstration, demo
 from tenantry.workflow.discover import Discovery, discover
+from tenantry.workflow.fixes import Correction, Fixed, FixOptions, fix_issues, preview_fixes
+from tenantry.workflow.foreseen import ForeseenBackup
 from tenantry.workflow.full import Full, FullOptions, full
 from tenantry.workflow.housekeeping import Chore, keep_house
 from tenantry.workflow.inspection import InspectionOptions, inspect
@@ -31,7 +33,9 @@ from tenantry.workflow.sample import sample
 from tenantry.workflow.status import status
 from tenantry.workflow.tenants import Tenant, TenantChange, add_tenant, list_tenants, rename_tenant
 from tenantry.workflow.terminate import Termination, end_blocker
+from tenantry.workflow.undo import FixSummary, Undone, list_fixes, undo_fixes
 from tenantry.workflow.validate import validate
+from tenantry.workflow.verify import verify
 from tenantry.workflow.watcher import Nobody, Several, Watcher
 
 __all__ = [
@@ -39,9 +43,14 @@ __all__ = [
     "BalancesOptions",
     "Chore",
     "Claim",
+    "Correction",
     "Decision",
     "Demonstration",
     "Discovery",
+    "FixOptions",
+    "FixSummary",
+    "Fixed",
+    "ForeseenBackup",
     "Full",
     "FullOptions",
     "Household",
@@ -66,6 +75,7 @@ __all__ = [
     "Tenant",
     "TenantChange",
     "Termination",
+    "Undone",
     "Watched",
     "Watcher",
     "add_tenant",
@@ -77,12 +87,14 @@ __all__ = [
     "discover",
     "empty_ledger",
     "end_blocker",
+    "fix_issues",
     "full",
     "household",
     "inspect",
     "install_balances",
     "keep_house",
     "list_backups",
+    "list_fixes",
     "list_reviews",
     "list_tenants",
     "migrate",
@@ -90,6 +102,7 @@ __all__ = [
     "plan",
     "preview",
     "preview_empty",
+    "preview_fixes",
     "preview_install",
     "preview_remove",
     "preview_rollback",
@@ -102,7 +115,9 @@ __all__ = [
     "rollback",
     "sample",
     "status",
+    "undo_fixes",
     "validate",
     "validate_balances",
+    "verify",
     "verify_backups",
 ]  # fmt: skip

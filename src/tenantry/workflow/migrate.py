@@ -17,6 +17,7 @@ from tenantry.execution.transaction import Patience
 from tenantry.model.backup import BackupKind, Reason
 from tenantry.model.evidence import Evidence, TableEvidence
 from tenantry.model.finding import Finding
+from tenantry.model.name import Name
 from tenantry.model.plan import Phase
 from tenantry.model.run import Result, new_run
 from tenantry.model.spec import Orphans, Spec
@@ -106,13 +107,19 @@ def migrate(
     return result
 
 
-def _back_up(session: Session, run: str, options: MigrateOptions, watcher: Watcher) -> None:
+def backup_wanted(session: Session, options: MigrateOptions) -> tuple[tuple[Name, ...], BackupOptions]:
+    """The tables of the backup that a migration begins with, and how it is made."""
     chosen = BackupOptions(
         kind=options.backup, free_space=options.free_space, workers=options.workers, force=options.force
-    ).of(session.spec, options.dump_folder)
-    making = Making(target=session.target, connection=session.connection, run=run, options=chosen, watcher=watcher)
+    )
     ownership = session.plan.ownership
     names = (ownership.tenant.name, *(owned.table for owned in ownership.owned))
+    return names, chosen.of(session.spec, options.dump_folder)
+
+
+def _back_up(session: Session, run: str, options: MigrateOptions, watcher: Watcher) -> None:
+    names, chosen = backup_wanted(session, options)
+    making = Making(target=session.target, connection=session.connection, run=run, options=chosen, watcher=watcher)
     back_up(making, Reason.MIGRATION, names, changes=False)
 
 

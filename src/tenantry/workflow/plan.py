@@ -16,8 +16,9 @@ from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
 from tenantry.postgres.journal import Journal
 from tenantry.steps import Fill, Step, from_json
-from tenantry.workflow.migrate import MigrateOptions, examine, refuse, refuse_undecided
-from tenantry.workflow.rollback import RollbackOptions, prospect
+from tenantry.workflow.foreseen import ForeseenBackup, foreseen
+from tenantry.workflow.migrate import MigrateOptions, backup_wanted, examine, refuse, refuse_undecided
+from tenantry.workflow.rollback import RollbackOptions, backup_wanted_back, prospect
 from tenantry.workflow.session import Session, opened
 from tenantry.workflow.watcher import Nobody
 
@@ -56,9 +57,11 @@ class Outline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """A dry run: the steps that would be applied or reverted, what was found, and what would stop it."""
+    """A dry run: the steps that would be applied or reverted, the backup before them, what was found, and what would
+    stop it."""
 
     outline: Outline
+    backup: ForeseenBackup | None = None
     findings: tuple[Finding, ...] = ()
     evidence: Evidence | None = None
     refusal: TenantryError | None = None
@@ -93,9 +96,10 @@ def preview(target: Target, spec: Spec, options: MigrateOptions | None = None) -
         try:
             refuse_undecided(session)
             _, evidence = examine(session, tuple(planned.step for planned in pending), options, heard)
+            backup = foreseen(connection, *backup_wanted(session, options)) if pending else None
         except TenantryError as refusal:
             return Preview(outline=outline, findings=tuple(heard.findings), refusal=refusal)
-        return Preview(outline=outline, findings=tuple(heard.findings), evidence=evidence)
+        return Preview(outline=outline, backup=backup, findings=tuple(heard.findings), evidence=evidence)
 
 
 def preview_rollback(target: Target, options: RollbackOptions | None = None) -> Preview:
@@ -116,12 +120,13 @@ def preview_rollback(target: Target, options: RollbackOptions | None = None) -> 
             command="rollback", database=connection.info.dbname, server=_server(connection.info.server_version),
             steps=tuple(planned), undecided={}, tables=selection.tables, others=selection.others,
         )  # fmt: skip
-    findings = tuple(obstacle.finding for obstacle in found)
-    try:
-        refuse(findings, force=options.force)
-    except TenantryError as refusal:
-        return Preview(outline=outline, findings=findings, refusal=refusal)
-    return Preview(outline=outline, findings=findings)
+        findings = tuple(obstacle.finding for obstacle in found)
+        try:
+            refuse(findings, force=options.force)
+            backup = foreseen(connection, *backup_wanted_back(selection, options)) if planned else None
+        except TenantryError as refusal:
+            return Preview(outline=outline, findings=findings, refusal=refusal)
+    return Preview(outline=outline, backup=backup, findings=findings)
 
 
 class _Listener(Nobody):

@@ -20,6 +20,7 @@ from tenantry.execution.selection import Selection, select
 from tenantry.execution.transaction import Patience
 from tenantry.model.backup import MAX_SIZE, BackupKind, Reason
 from tenantry.model.finding import Finding, Severity
+from tenantry.model.name import Name
 from tenantry.model.run import Result, new_run
 from tenantry.postgres.connect import Target
 from tenantry.postgres.journal import Entry, Journal
@@ -157,14 +158,20 @@ def _walk(
     return _timed(result, tally, time.monotonic() - started)
 
 
-def _back_up(target: Target, runner: Runner, selection: Selection, options: RollbackOptions, watcher: Watcher) -> None:
+def backup_wanted_back(selection: Selection, options: RollbackOptions) -> tuple[frozenset[Name], BackupOptions]:
+    """The tables of the backup that a rollback begins with, and how it is made: none in an emergency, unless asked
+    for, since no row is changed."""
     emergency = options.preserve_data and options.force
-    chosen = BackupOptions(
+    return owned_names(selection.entries), BackupOptions(
         kind=options.backup or (BackupKind.NONE if emergency else None), max_size=options.max_size,
         folder=options.dump_folder, free_space=options.free_space, force=options.force,
     )  # fmt: skip
+
+
+def _back_up(target: Target, runner: Runner, selection: Selection, options: RollbackOptions, watcher: Watcher) -> None:
+    names, chosen = backup_wanted_back(selection, options)
     making = Making(target=target, connection=runner.connection, run=runner.run, options=chosen, watcher=watcher)
-    back_up(making, Reason.ROLLBACK, owned_names(selection.entries), changes=False)
+    back_up(making, Reason.ROLLBACK, names, changes=False)
 
 
 def _look_back(
