@@ -56,12 +56,12 @@ def _show(terminal: Terminal, one: LedgerReconciled, *, dry_run: bool) -> None:
         terminal.show(Text.assemble((f"{one.table}: ", "bold"), (f"not compared: {one.refused}", "yellow")))
         return
     found = one.result
-    what = f"all keys ({found.reason})" if found.reason else "the keys touched since, and the scrub's"
+    what = f"all of them ({found.reason})" if found.reason else "those touched since, and the scrub's"
     style, would = "red" if found.open else "green", "to be " if dry_run else ""
     terminal.show(
         Text.assemble(
             (f"{one.table}: ", "bold"),
-            f"{counted(found.compared, 'key')} compared, {what}; {found.corrected} {would}corrected, {found.reviews}"
+            f"{counted(found.compared, 'key')} compared: {what}; {found.corrected} {would}corrected, {found.reviews}"
             f" {would}put under review, ",
             (f"{counted(found.open, 'review')} open", style), f", in {one.seconds:.1f} s",
         )

@@ -109,8 +109,8 @@ def _lines(review: Review) -> list[Text]:
     lines = [
         Text.assemble((f"#{review.id} {review.state}", style), f" {review.ledger}: {described(review.key)}"),
         Text(f"  ledger {review.ledger_quantity} in {counted(int(review.ledger_movements), 'movement')}, balance"
-             f" {review.balance_quantity} in {review.balance_movements}: {review.quantity:+} in"
-             f" {review.movements:+} missing"),
+             f" {review.balance_quantity} in {review.balance_movements}; missing: {review.quantity:+} in"
+             f" {review.movements:+} movements"),
         Text(f"  found {review.found_at:%Y-%m-%d %H:%M} by run {review.run}"
              + (", for its corrections would pass total_limit" if review.reason == "total" else "")),
     ]  # fmt: skip

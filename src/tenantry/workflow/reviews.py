@@ -65,7 +65,8 @@ def decide_reviews(
         with end_noted(session.journal, run):
             for review in sorted(found, key=lambda one: one.id):
                 one = _decide(session, known[review.ledger], review, decision, dry_run=dry_run)
-                watcher.said(f"Review {one.id}: {one.state}", decided=one, key=review.key, by=decision.by)
+                if not dry_run:
+                    watcher.said(f"Review {one.id}: {one.state}", decided=one, key=review.key, by=decision.by)
                 decided.append(one)
         outcome = f"{len(decided)} {'review' if len(decided) == 1 else 'reviews'} {decision.word}ed"
         if not dry_run:
