@@ -15,7 +15,7 @@ from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
 from tenantry.workflow import MigrateOptions, Nobody, RollbackOptions, migrate, rollback
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.pg("!= 15, != 16, != 17")]
 
 SMALL, LARGE = 10_000, 3_000_000
 ROUNDS = 5
