@@ -59,6 +59,7 @@ bench: $(VENV)/.test
 	$(BIN)/python -m bench.balances
 	$(BIN)/python -m bench.reconciliation
 	$(BIN)/python -m bench.validation
+	$(BIN)/python -m bench.backups
 
 system:
 	@if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
