@@ -42,7 +42,7 @@ def test_at_random_instants_under_load(stock: MakeStock, seed: int, slots: int) 
             load.looking.set()
             before = load.committed
             wait_until(lambda before=before: load.committed > before + 20 or load.over.is_set(), seconds=60)  # type: ignore[misc]
-            load.looking.clear()
+            load.look_away()
             shop.execute("ALTER TABLE ledger DISABLE TRIGGER tenantry_balances_insert")
             wait_until(lambda: bool(shop.false()) or load.over.is_set(), seconds=60)
         shop.install()

@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 
 from balances.stock import FALSE_BALANCES, Stock
+from servers import wait_until
 
 SESSIONS = 8
 RETRIED = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected, psycopg.errors.UniqueViolation)
@@ -172,8 +173,15 @@ class Load:
     kinds: set[str] = field(default_factory=set)
     failures: list[BaseException] = field(default_factory=list)
     looking: threading.Event = field(default_factory=threading.Event)
+    lookers: int = 0
     over: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def look_away(self) -> None:
+        """Nobody looks any more when this returns: what comes next may be wrong."""
+        with self.lock:
+            self.looking.clear()
+        wait_until(lambda: self.lookers == 0 or self.over.is_set(), seconds=60)
 
     def write(self, stock: Stock, seed: int, number: int, statements: int) -> None:
         """Until `statements` are run by all together, or it is over; each looks after its commits once `looking`."""
@@ -188,8 +196,12 @@ class Load:
                 while not self.over.is_set() and self.statements < statements:
                     before = writer.statements
                     done = writer.transaction()
-                    wrong = session.execute(FALSE_BALANCES).fetchall() if done and self.looking.is_set() else []
                     with self.lock:
+                        looks = done and self.looking.is_set()
+                        self.lookers += looks
+                    wrong = session.execute(FALSE_BALANCES).fetchall() if looks else []
+                    with self.lock:
+                        self.lookers -= looks
                         self.statements += writer.statements - before
                         self.committed += done
                         self.kinds |= writer.kinds
