@@ -13,10 +13,11 @@ import psycopg
 import pytest
 
 from servers import wait_until
+from tenantry.execution import transaction
 from tenantry.execution.runner import Event
 from tenantry.execution.transaction import Outcome, _take
 from tenantry.model.name import Name
-from tenantry.model.plan import Lock, LockMode, Phase
+from tenantry.model.plan import Lock, LockMode, Manner, Phase
 from tenantry.workflow.watcher import Nobody
 
 pytestmark = pytest.mark.server
@@ -181,6 +182,39 @@ def test_attaching_an_index_holds_nothing_that_a_writer_of_the_partition_wants(
         migrating.result()
     assert shop.rows("SELECT count(*) FROM pg_inherits h JOIN pg_index i ON i.indexrelid = h.inhparent"
                      " WHERE i.indisvalid AND i.indrelid = 'sales'::regclass AND i.indexrelid::regclass::text ~ 'tenantry'") == [(2 * PARTS,)]  # fmt: skip
+
+
+STOPPING = """
+SELECT n.nspname, c.relname, l.mode FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
+JOIN pg_namespace n ON n.oid = c.relnamespace WHERE l.pid = pg_backend_pid() AND c.relkind IN ('r', 'p')
+AND n.nspname = 'public' AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+"""
+MODES = {mode.value.title().replace(" ", "") + "Lock": mode for mode in LockMode}
+
+
+def test_no_lock_but_those_taken_ahead(business: Business, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stronger lock than was said would be asked for behind others, which a writer may want meanwhile: what a step says
+    is what it takes, there and back."""
+    shop, said, more = business(SHOP, TABLES), dict[Name, int](), set[tuple[str, str]]()
+    take, execute = transaction._take, transaction._execute
+
+    def taking(connection: psycopg.Connection[Any], locks: Any, *rest: Any) -> None:
+        said.clear()
+        said.update({lock.table: lock.mode.strength for lock in locks})
+        take(connection, locks, *rest)
+
+    def executing(connection: psycopg.Connection[Any], statement: Any, ran: Any) -> None:
+        execute(connection, statement, ran)
+        if statement.manner is Manner.TRANSACTION:
+            for schema, name, mode in connection.execute(STOPPING).fetchall():
+                if MODES[mode].strength > said.get(Name(schema, name), -1):
+                    more.add((statement.text, f"{name}: {mode}"))
+
+    monkeypatch.setattr(transaction, "_take", taking)
+    monkeypatch.setattr(transaction, "_execute", executing)
+    shop.migrate(Phase.CONTRACT)
+    shop.rollback()
+    assert more == set()
 
 
 def test_set_local_outside_a_transaction_shows_the_hazard(business: Business) -> None:

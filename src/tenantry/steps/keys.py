@@ -74,7 +74,12 @@ class TenantForeignKey(Step):
             self.parent.identifier, identifiers(self.parent_columns),
             sql.SQL(_ACTIONS[self.on_update]), on_delete, timing, sql.SQL("" if self.whole else " NOT VALID"),
         )  # fmt: skip
-        return (Statement(sql=add, locks=self._locks(LockMode.SHARE_ROW_EXCLUSIVE)),)
+        locks = self._locks(LockMode.SHARE_ROW_EXCLUSIVE)
+        if self.whole:
+            # Adopting the partitions' keys drops their triggers on the parent.
+            alone = {self.parent, *self.parent_tree}
+            locks = tuple(Lock(x.table, LockMode.ACCESS_EXCLUSIVE) if x.table in alone else x for x in locks)
+        return (Statement(sql=add, locks=locks),)
 
     def revert(self, before: Before) -> tuple[Statement, ...]:
         drop = sql.SQL("ALTER TABLE {} DROP CONSTRAINT IF EXISTS {}").format(
