@@ -34,12 +34,9 @@ demo: $(VENV)/.demo
 servers: $(VENV)/.test
 	@$(BIN)/python tests/fetch_servers.py
 
-# Everything on 18; there and back on the others as well, of which `make matrix` runs more.
-EVERYWHERE := tests/acceptance/test_round_trip.py tests/acceptance/test_given_column.py
-
+# Everything on 18; `make matrix` has the other versions.
 test: servers
 	$(BIN)/python -m pytest -n $(JOBS) --pg 18 $(PYTEST)
-	$(BIN)/python -m pytest -n $(JOBS) --pg others -m server $(PYTEST) $(EVERYWHERE)
 
 # Whatever touches the server's behaviour, on every version from 14 to 17.
 matrix: servers
