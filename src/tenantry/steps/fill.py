@@ -113,9 +113,8 @@ class RelationFill:
 
     def undone(self) -> sql.Composed:
         """True where a row that this transaction has filled is still to be filled."""
-        return sql.SQL("{} AND row.xmin = pg_catalog.pg_current_xact_id()::xid)").format(
-            sql.Composed([sql.SQL("SELECT EXISTS ("), self._pending(batch=False)])
-        )
+        ours = sql.SQL("{} AND row.xmin = pg_catalog.pg_current_xact_id()::xid").format(self._pending(batch=False))
+        return exists(ours)
 
     def free(self, since: str | None = None) -> sql.Composed:
         """Lock one row of those that `count` counts, which nobody holds; returns its address as text, or no row."""

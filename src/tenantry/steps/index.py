@@ -1,7 +1,8 @@
 """Indexes that begin with the tenant: built CONCURRENTLY, on each partition by itself, then attached one by one.
 
-ATTACH PARTITION takes ACCESS EXCLUSIVE on the partition's index, which no LOCK TABLE can take ahead, and whoever has
-written to the partition holds. In a transaction of its own it holds nothing that such a writer could want meanwhile.
+ATTACH PARTITION takes ACCESS EXCLUSIVE on the partition's index, which no LOCK TABLE can take ahead, and which a
+transaction that has read or updated the partition keeps. In a transaction of its own the attachment holds nothing that
+such a writer could want meanwhile.
 """
 
 from __future__ import annotations
