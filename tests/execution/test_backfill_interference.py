@@ -111,6 +111,23 @@ def test_sweep_ends_while_rows_move_without_end(business: Database) -> None:
     assert business.rows(EVERY_ROW_IS_RIGHT + " AND stores.id <> 1") == [(0,)]
 
 
+def test_sweep_waits_for_a_row_that_is_held_while_others_move(business: Database) -> None:
+    """However many passes go by in which other rows move, what is held is nobody's refusal."""
+    run(business)
+    business.execute("ALTER TABLE sales DISABLE TRIGGER USER; UPDATE sales SET tenant_id = 3 - tenant_id WHERE id = 17")
+    holder = business.connect()
+    holder.execute("SELECT FROM sales WHERE id = 17 FOR UPDATE")
+
+    def between(batch: int) -> None:
+        business.execute("UPDATE stores SET tenant_id = 3 - tenant_id WHERE id = 1")
+        if batch == 60:
+            holder.rollback()
+
+    run(business, fill_of(relation_fill(overrides=True), purpose="sweep"), watcher=Watcher(between=between))
+    holder.close()
+    assert business.rows(EVERY_ROW_IS_RIGHT + " AND stores.id <> 1") == [(0,)]
+
+
 def test_trigger_that_takes_a_repair_back_is_named(business: Database) -> None:
     """The rows change, and yet they do not."""
     run(business)

@@ -175,7 +175,8 @@ class _Run:
                 before, remaining = remaining, sum(self._remaining(one) for one in left)
                 idle = idle + 1 if remaining == before else 0
                 if idle >= (IDLE_SWEEPS if any(one.overrides for one in left) else IDLE_PASSES):
-                    self._guarded(partial(refuse_guarded, self.control, left[0]), left[0].relation)
+                    self._refuse_taken_back(left, self.begun)
+                    idle = 0
                 waited, pause = 0.0, 0.1
                 continue
             if any(self._guarded(partial(self._try_one, one, self.begun), one.relation) for one in left):
@@ -268,21 +269,25 @@ class _Run:
         return cursor.rowcount
 
     def _let_go(self, left: list[RelationFill]) -> None:
-        """Leave rows that keep moving to the next sweep. Raises Failed where it is a trigger that takes back what we
-        change; in a single try, a row may have moved between its change and the look at it."""
+        """Leave rows that keep moving to the next sweep. Raises Failed where it is a trigger that takes them back."""
+        self._refuse_taken_back(left, None)
+        moving = ", ".join(str(one.relation) for one in left)
+        self.crew.pause(f"rows of {moving} keep moving between tenants: those are left to the next sweep")
+
+    def _refuse_taken_back(self, left: list[RelationFill], since: str | None) -> None:
+        """Raises Failed where a trigger takes back what we change in rows that nobody holds. It is tried three times: a
+        row may have moved between its change and the look at it."""
 
         def taken_back(relation_fill: RelationFill) -> bool:
             with self.control.connection.transaction():
-                changed = self._page(relation_fill, None)
+                changed = self._page(relation_fill, since)
                 row = self.control.cursor.execute(relation_fill.undone()).fetchone() if changed else None
                 self.filled[relation_fill.relation] += changed or 0
-                return row is not None and bool(row[0])
+                return changed == 0 or (row is not None and bool(row[0]))
 
         for one in left:
             if all(self._guarded(partial(taken_back, one), one.relation) for _ in range(3)):
                 self._guarded(partial(refuse_guarded, self.control, one), one.relation)
-        moving = ", ".join(str(one.relation) for one in left)
-        self.crew.pause(f"rows of {moving} keep moving between tenants: those are left to the next sweep")
 
     def _remaining(self, relation_fill: RelationFill) -> int:
         query = relation_fill.count(self.begun) if relation_fill.overrides else relation_fill.empty()
