@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tenantry.model.name import Name
 from tenantry.model.schema import Kind, Schema, Table
-from tenantry.planning.ownership import foreign_keys
+from tenantry.planning.paths import foreign_keys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

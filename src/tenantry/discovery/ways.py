@@ -12,7 +12,7 @@ from tenantry.model.evidence import WayKind
 from tenantry.model.name import Name
 from tenantry.model.ownership import Child, Hop, Owned, Ownership, Path
 from tenantry.model.schema import ForeignKey, Kind, Schema
-from tenantry.planning.ownership import foreign_keys
+from tenantry.planning.paths import foreign_keys
 
 
 class Shadows(Protocol):

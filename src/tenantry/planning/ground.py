@@ -10,7 +10,7 @@ from tenantry.model.name import Name, shortened
 from tenantry.model.ownership import Child, Hop, Owned, Ownership, Path
 from tenantry.model.schema import ForeignKey, Kind, Schema, Table
 from tenantry.model.spec import Orphans, Spec
-from tenantry.planning.ownership import foreign_keys
+from tenantry.planning.paths import foreign_keys
 from tenantry.steps.catalog import WORKSHOP
 from tenantry.steps.derivation import ByChildren, ByPath, ByRows, BySlug, ByText, Source, TenantReference
 from tenantry.steps.follow import Follower

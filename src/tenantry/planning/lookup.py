@@ -1,0 +1,49 @@
+"""The words of a spec, looked up in a schema: what is not there is refused with the nearest name that is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tenantry.errors import UsageError, nearest
+from tenantry.model.name import Name, split
+from tenantry.model.schema import Schema, Table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lookup:
+    """`source` names the spec in errors, `home` is the schema of tables that it names without one.
+
+    `place`, of each method, is where in the spec the word stands. All raise UsageError."""
+
+    source: str
+    home: str
+    schema: Schema
+
+    def error(self, message: str, remedy: str = "") -> UsageError:
+        return UsageError(f"{self.source}: {message}", remedy=remedy)
+
+    def table(self, text: str, place: str) -> Table:
+        name = Name.parse(text, schema=self.home)
+        table = self.schema.tables.get(name)
+        if table is None:
+            valid = [str(known) for known in self.schema.tables]
+            short = [known.name for known in self.schema.tables if known.schema == self.home]
+            raise self.error(
+                f"{place}: there is no table {name}{nearest(str(name), valid) or nearest(name.name, short)}"
+            )
+        return table
+
+    def column(self, table: Table, name: str, place: str) -> str:
+        if table.column(name) is None:
+            hint = nearest(name, [column.name for column in table.columns])
+            raise self.error(f"{place}: {table.name} has no column {name!r}{hint}")
+        return name
+
+    def table_column(self, text: str, place: str) -> tuple[Table, str]:
+        """What `table.column` or `schema.table.column` names."""
+        parts = split(text)
+        if len(parts) < 2:
+            raise self.error(f"{place}: {text!r} is not table.column")
+        name = Name(parts[0], parts[1]) if len(parts) == 3 else Name(self.home, parts[0])
+        table = self.table(str(name), place)
+        return table, self.column(table, parts[-1], place)

@@ -1,0 +1,134 @@
+"""The paths and children of a spec, column by column, as hops along the foreign keys of a schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+from tenantry.model.name import Name
+from tenantry.model.ownership import Child, Hop, Path, TenantTable
+from tenantry.model.schema import ForeignKey, Schema, Table
+from tenantry.model.spec import ReferencePart
+from tenantry.planning.lookup import Lookup
+
+EQUALS = ("pg_catalog", "=")
+
+
+def foreign_keys(schema: Schema, table: Table) -> tuple[ForeignKey, ...]:
+    """The foreign keys of a table; those that only its partitions declare count as its own."""
+    found: dict[tuple[tuple[str, ...], Name], ForeignKey] = {}
+    for part in schema.tree(table.name):
+        for key in part.foreign_keys:
+            if not key.inherited or part.name == table.name:
+                found.setdefault((key.columns, key.parent), key)
+    return tuple(found.values())
+
+
+def reference(part: ReferencePart, lookup: Lookup) -> tuple[Name, ForeignKey]:
+    """A [[reference]] as a foreign key that is not declared. Raises UsageError."""
+    child, column = lookup.table_column(part.child, "[[reference]]")
+    parent, parent_column = lookup.table_column(part.parent, "[[reference]]")
+    key = ForeignKey(
+        name=f"reference_{column}", columns=(column,), parent=parent.name, parent_columns=(parent_column,),
+        operators=(EQUALS,), declared=False, validated=False,
+    )  # fmt: skip
+    return child.name, key
+
+
+class WaitsError(Exception):
+    """A table's way ends at one that is undecided: so is the table."""
+
+    def __init__(self, on: Name) -> None:
+        super().__init__(on)
+        self.on = on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paths:
+    """`owned` and `undecided` are those of the moment, `references` the spec's own, `heirs` as in Ownership.
+
+    `place`, of each method, is where in the spec the path stands. They raise UsageError, and WaitsError."""
+
+    lookup: Lookup
+    tenant: TenantTable
+    heirs: Mapping[Name, Name]
+    references: Sequence[tuple[Name, ForeignKey]]
+    owned: AbstractSet[Name]
+    undecided: Mapping[Name, str]
+
+    def path(self, table: Table, columns: Iterable[tuple[str, ...]], place: str) -> Path:
+        hops: list[Hop] = []
+        at: Table | None = table
+        steps = list(columns)
+        for number, names in enumerate(steps, start=1):
+            if at is None:
+                raise self.lookup.error(f"{place}: the path goes on behind the tenant table")
+            hop, at = self._hop(at, names, place, last=number == len(steps))
+            hops.append(hop)
+            if hop.parent == self.tenant.name or self._root(hop.parent) in self.owned:
+                return Path(hops=tuple(hops))
+        if hops and self._root(hops[-1].parent) in self.undecided:
+            raise WaitsError(self._root(hops[-1].parent))
+        raise self.lookup.error(
+            f"{place}: the path ends in {hops[-1].parent if hops else table.name},"
+            " which is neither owned nor the tenant table",
+            remedy="Add hops until it reaches an owned table or the tenant table.",
+        )
+
+    def child(self, table: Table, text: str, place: str) -> Child:
+        child, column = self.lookup.table_column(text, place)
+        for key in self._keys(child):
+            if column in key.columns and self._root(key.parent) == table.name:
+                if child.name in self.undecided:
+                    raise WaitsError(child.name)
+                if child.name not in self.owned:
+                    raise self.lookup.error(f"{place}: {child.name} is not owned, so it cannot tell an owner")
+                return Child(table=child.name, columns=key.columns, own_columns=key.parent_columns,
+                             operators=_operators(key), deferrable=key.deferrable)  # fmt: skip
+        raise self.lookup.error(f"{place}: {child.name}.{column} is no foreign key to {table.name}")
+
+    def _hop(self, table: Table, columns: tuple[str, ...], place: str, *, last: bool) -> tuple[Hop, Table | None]:
+        for column in columns:
+            self.lookup.column(table, column, place)
+        keys = [key for key in self._keys(table) if sorted(key.columns) == sorted(columns)]
+        ends = [key for key in keys if self._root(key.parent) in self.owned or key.parent == self.tenant.name]
+        candidates = ends if last and ends else keys
+        if candidates:
+            return self._along(table, candidates[0])
+        only = table.column(columns[0])
+        if len(columns) == 1 and only is not None and last and only.base_type == self.tenant.type:
+            hop = Hop(columns=columns, parent=self.tenant.name, parent_columns=(self.tenant.key,),
+                      operators=(EQUALS,), nullable=not only.not_null)  # fmt: skip
+            return hop, None
+        known = ["(" + ", ".join(key.columns) + ")" for key in self._keys(table)]
+        raise self.lookup.error(
+            f"{place}: {table.name} has no foreign key on ({', '.join(columns)})"
+            + (f"; it has {', '.join(known)}" if known else ""),
+            remedy="Name the columns of a foreign key, or declare a [[reference]].",
+        )
+
+    def _along(self, table: Table, key: ForeignKey) -> tuple[Hop, Table | None]:
+        nullable = not key.declared or not key.validated or any(
+            # In a BEFORE trigger a generated column is still NULL: its rows get their tenant later.
+            not (found := table.column(name)) or not found.not_null or found.generated for name in key.columns
+        )  # fmt: skip
+        parent = self.lookup.schema.tables.get(key.parent)
+        unique = key.declared or (
+            parent is not None
+            and any(set(found.columns) == set(key.parent_columns) and not found.partial for found in parent.uniques)
+        )
+        hop = Hop(columns=key.columns, parent=key.parent, parent_columns=key.parent_columns,
+                  operators=_operators(key), nullable=nullable, deferrable=key.deferrable, unique=unique)  # fmt: skip
+        return hop, parent
+
+    def _keys(self, table: Table) -> list[ForeignKey]:
+        declared = foreign_keys(self.lookup.schema, table)
+        return [*declared, *(key for name, key in self.references if name == table.name)]
+
+    def _root(self, name: Name) -> Name:
+        return self.heirs.get(name, name)
+
+
+def _operators(key: ForeignKey) -> tuple[tuple[str, str], ...]:
+    return key.operators or (EQUALS,) * len(key.columns)
