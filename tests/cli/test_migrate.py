@@ -248,13 +248,27 @@ def on_a_terminal(shop: Command, *arguments: str, columns: int) -> tuple[int, st
 
 @pytest.mark.parametrize("columns", [80, 40])
 def test_bars_on_a_terminal(shop: Command, estoque: Database, columns: int) -> None:
-    """Bars move, no line is wider than the terminal, and nothing of them stays behind."""
+    """Bars move, no line but a path to be copied is wider than the terminal, and each step says what it took."""
     status, text = on_a_terminal(shop, "migrate", columns=columns)
     assert status == 0, text
     assert "━" in text
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "\n", text)
-    assert max(len(line) for line in re.split(r"[\r\n]+", plain)) <= columns
+    lines = re.split(r"[\r\n]+", plain)
+    assert max(len(line) for line in lines if not line.startswith(("Log: ", "Report: "))) <= columns
     assert "Done: " in plain
+    steps = re.findall(r"✓ [^\r\n]+", re.sub(r"\x1b\[[0-9;]*m", "", text))
+    assert len(steps) > 50
+    assert {step.rstrip()[-2:] for step in steps} == {"s)"}
+
+
+def test_status_in_a_narrow_terminal(shop: Command) -> None:
+    """The names of tables give way; how far each has come does not."""
+    rows = shop("status", environment={"COLUMNS": "40"}).stdout.splitlines()[1:]
+    cells = {line.split()[0]: line.split()[-3:] for line in rows}
+    assert cells["table"] == ["con", "idx", "rls"]
+    assert "estoque_escolas_historico" not in cells
+    assert not [cell for last in cells.values() for cell in last if "…" in cell]
+    assert max(map(len, rows)) <= 40
 
 
 def test_no_color_on_a_terminal(shop: Command) -> None:

@@ -73,6 +73,10 @@ def test_what_is_found(shop: Command, estoque: Database) -> None:
     assert "… and 27 more" in lines[at + 4]
     assert lines[at + 5].strip().startswith("→ ")
     assert "Found: 1 error" in outcome.stdout
+    narrow = shop("validate", environment={"COLUMNS": "50"}).stdout
+    between = narrow[narrow.index("error ") : narrow.index("Found:")].splitlines()
+    assert len(between) > 6
+    assert {line[:9].strip() for line in between} == {"error", ""}, "what is wrapped stands below its beginning"
     detailed = shop("validate", "--samples", "9", "--detailed").stdout
     assert len([line for line in detailed.splitlines() if line.strip().startswith("id ") and "999999" in line]) == 9
     assert "… and 21 more" in detailed

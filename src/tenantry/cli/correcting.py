@@ -97,18 +97,19 @@ def show_corrections(terminal: Terminal, corrections: Sequence[Correction], *, d
     if not corrections:
         terminal.say("There is nothing that can be fixed safely.")
     for one in corrections:
-        terminal.say(_headline(one, dry_run=dry_run))
+        _headline(terminal, one, dry_run=dry_run)
         if dry_run:
-            terminal.say(Text(f"         {visible(' '.join(one.statement.split()))}", style="dim"))
+            terminal.item(" " * 9, visible(" ".join(one.statement.split())), body_style="dim")
         for refusal in one.refusals:
-            terminal.say(Text(f"         not fixed: {visible(refusal)}", style="yellow"))
+            terminal.item(" " * 9, f"not fixed: {visible(refusal)}", body_style="yellow")
     terminal.say()
 
 
-def _headline(one: Correction, *, dry_run: bool) -> Text:
+def _headline(terminal: Terminal, one: Correction, *, dry_run: bool) -> None:
     rows = f"{one.rows:,} row{'' if one.rows == 1 else 's'}"
     done = f"{rows} to fix" if dry_run else f"{one.fixed:,} of {rows} fixed"
     if not one.rows:
         done = "rows that are wrong once what they derive from is fixed"
     style = "cyan" if dry_run or one.fixed else "yellow"
-    return Text.assemble(("fix     ", style), f" {one.table}: {one.name}, {done}", (f" ({visible(one.why)})", "dim"))
+    what = Text.assemble(f"{one.table}: {one.name}, {done}", (f" ({visible(one.why)})", "dim"))
+    terminal.item("fix      ", what, style=style)

@@ -57,9 +57,10 @@ def _show(terminal: Terminal, found: Discovery, output: Path | None, picture: Pa
         _write(picture, found.diagram)
     terminal.show(f"Wrote {output}" + (f" and {picture}" if picture is not None else "") + ".")
     for name, reason in undecided.items():
-        terminal.say(f"undecided {name}: {reason}", style="yellow")
-    todo = f"decide about {len(undecided)} tables in {output}" if undecided else f"read {output}"
-    terminal.say(f"Next: {todo}, then `tenantry plan`.")
+        terminal.item("undecided ", f"{name}: {reason}", style="yellow", body_style="yellow")
+    tables = "1 table" if len(undecided) == 1 else f"{len(undecided)} tables"
+    todo = f"decide about {tables} in {output}" if undecided else f"read {output}"
+    terminal.item("Next: ", f"{todo}, then `tenantry plan`.", style="cyan")
 
 
 def _write(path: Path, text: str) -> None:

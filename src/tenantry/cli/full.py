@@ -5,8 +5,6 @@ from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import replace
 
-from rich.text import Text
-
 from tenantry.cli import options
 from tenantry.cli.correcting import ApplicationDsn, FixIssues, show_corrections
 from tenantry.cli.frame import target
@@ -84,13 +82,11 @@ def _show(terminal: Terminal, done: Full, *, detailed: bool, fixed: bool) -> Non
     parts = (("migrate ", done.migration), ("validate", done.validation), ("verify  ", done.verification))
     for name, part in parts:
         mark, style = ("✓", "green") if part.exit_status is ExitStatus.DONE else ("✗", "red")
-        terminal.show(Text.assemble((f"{mark} {name}", style), f"  {part.outcome} ({duration(part.seconds)})."))
+        terminal.item(f"{mark} {name}  ", f"{part.outcome} ({duration(part.seconds)}).", style=style, always=True)
     word, style = ("Done: ", "bold green") if clean else ("Found: ", "bold red")
     summary = "migrated, and nothing was found wrong" if clean else "migrated, and findings remain"
-    terminal.show(Text.assemble((word, style), summary + "."))
-    terminal.say(Text.assemble(("Next: ", "cyan"), done.next_step))
+    terminal.item(word, summary + ".", style=style, always=True)
+    terminal.item("Next: ", done.next_step, style="cyan")
     if terminal.log.written:
         terminal.log.write("done", full=done)
-        terminal.say(Text(f"Log:  {terminal.log.path}", style="dim"))
-    for path in terminal.reports():
-        terminal.say(Text(f"Report: {path}", style="dim"))
+    terminal.files()

@@ -71,7 +71,7 @@ class Lines(Nobody):
         if event.step.phase is not self.phase:
             self.phase = event.step.phase
             self.line(Text(str(self.phase), style="bold"))
-        self.line(step_line(event))
+        self.line(step_line(event, width=self.terminal.out.width))
         if self.terminal.settings.verbose and event.step.note:
             self.line(Text(f"      {event.step.note}", style="dim"))
         for statement, milliseconds in self.statements if self.detailed else ():
@@ -262,17 +262,20 @@ def _bars(console: Console) -> Progress:
     )  # fmt: skip
 
 
-def step_line(event: Event) -> Text:
-    """One step that is done."""
+def step_line(event: Event, *, width: int) -> Text:
+    """One step that is done; in a narrow terminal its title gives way, not what it took."""
     facts = [duration(event.milliseconds / 1000)]
     if event.rows is not None:
         facts.append(f"{event.rows:,} rows")
     if event.tries > 1:
         facts.append(f"{event.tries} tries")
-    return Text.assemble(
-        ("  " + DONE.get(str(event.action), "·") + " ", "green"),
-        (str(event.step.table), "cyan"), f"  {event.step.title}  ", (f"({', '.join(facts)})", "dim"),
+    took = Text(f"  ({', '.join(facts)})", style="dim")
+    step = Text.assemble(
+        ("  " + DONE.get(str(event.action), "·") + " ", "green"), (str(event.step.table), "cyan"),
+        f"  {event.step.title}",
     )  # fmt: skip
+    step.truncate(max(width - took.cell_len, 1), overflow="ellipsis")
+    return step + took
 
 
 def doing(activity: Activity) -> str:

@@ -18,8 +18,10 @@ def run_lines(run: RunSummary) -> Iterator[Text]:
     if run.exit_status is None:
         end, style = "not finished", "yellow"
     else:
-        end, style = f"exit {run.exit_status}: {run.outcome}", "dim" if run.exit_status == 0 else "yellow"
+        end, style = f"exit {run.exit_status}", "dim" if run.exit_status == 0 else "yellow"
     yield Text(f"{run.started_at:%Y-%m-%d %H:%M:%S}  {run.id}  {run.command}  {end}", style=style)
+    if run.outcome:
+        yield Text(f"    {run.outcome}", style=style)
     if run.seconds is not None:
         compared = f"; {_compared(run.seconds, run.steps, run.before)}" if run.before is not None else ""
         yield Text(f"    {_took(run)}{compared}", style="dim")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Annotated
 
 import typer
+from rich.cells import cell_len
 from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.table import Table
@@ -121,25 +122,31 @@ def _activity(status: Status) -> Iterator[Text]:
 def _tables(status: Status, *, width: int) -> Table:
     headings = WIDE if width >= NARROW else SHORT
     shown = range(len(headings)) if width >= NARROWEST else (0, 3, 5, 6, 7)
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
-    for number in shown:
-        table.add_column(headings[number], no_wrap=True, overflow="ellipsis", min_width=10 if number == 0 else None)
     whole = len({one.table.schema for one in status.tables}) > 1
-    for one in status.tables:
-        cells = (
+    rows = [headings] + [
+        (
             str(one.table) if whole else quoted(one.table.name), one.kind, _column(one), _filled(one),
             _word(one), _pair(one.constraints), _pair(one.indexes), _pair(one.row_security),
-        )  # fmt: skip
-        table.add_row(*(cells[number] for number in shown))
+        )
+        for one in status.tables
+    ]  # fmt: skip
+    widths = [max(cell_len(cell) + 1 for cell in column) for column in zip(*rows, strict=True)]
+    room = max(10, width - sum(widths[number] for number in shown if number))
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
+    for number in shown:
+        # Names give way, what is said of them does not.
+        table.add_column(headings[number], no_wrap=True, overflow="ellipsis", max_width=room if number == 0 else None)
+    for row in rows[1:]:
+        table.add_row(*(row[number] for number in shown))
     return table
 
 
 def _column(one: TableStatus) -> str:
-    return one.column or ("–" if one.kind in ("shared", "tenant") else "no")
+    return one.column or ("no" if one.kind in ("owned", "mixed") else "–")
 
 
 def _word(one: TableStatus) -> str:
-    if one.kind in ("shared", "tenant", "mixed"):
+    if one.kind != "owned":
         return "–"
     return "yes" if one.not_null else "no"
 

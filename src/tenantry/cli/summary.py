@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from rich.text import Text
-
 from tenantry.cli.progress import duration
 from tenantry.cli.terminal import Terminal
 from tenantry.model.run import Result
@@ -18,17 +16,14 @@ def show_result(terminal: Terminal, result: Result) -> None:
     )  # fmt: skip
     if terminal.log.written:
         terminal.log.write("done", result=result)
-    terminal.show(Text.assemble(("Done: ", "bold green"), result.outcome + "."))
+    terminal.item("Done: ", result.outcome + ".", style="bold green", always=True)
     facts = [duration(result.seconds)]
     if result.rows:
         facts.append(f"{result.rows:,} rows filled")
     facts.append(f"longest wait for a lock {duration(result.longest_lock)}")
     if result.retries:
         facts.append(f"{result.retries} retries")
-    terminal.say("      " + ", ".join(facts) + ".")
+    terminal.item("      ", ", ".join(facts) + ".")
     if result.next_step:
-        terminal.say(Text.assemble(("Next: ", "cyan"), result.next_step))
-    if terminal.log.written:
-        terminal.say(Text(f"Log:  {terminal.log.path}", style="dim"))
-    for path in terminal.reports():
-        terminal.say(Text(f"Report: {path}", style="dim"))
+        terminal.item("Next: ", result.next_step, style="cyan")
+    terminal.files()

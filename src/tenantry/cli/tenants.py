@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from tenantry.cli import options
 from tenantry.cli.frame import target
@@ -21,7 +21,7 @@ def list_(terminal: Terminal) -> ExitStatus:
     with target(terminal) as database:
         found = list_tenants(database, terminal.settings.spec())
     terminal.answer(tenants=found)
-    table = Table("slug", "name", "key", "", box=None, pad_edge=False)
+    table = Table("slug", "name", Column("key", no_wrap=True), "", box=None, pad_edge=False)
     for tenant in found:
         table.add_row(tenant.slug, tenant.name, tenant.key, _mark(tenant))
     terminal.show(table)

@@ -25,6 +25,8 @@ SHOWN = 20
 """Details that an error shows at most, unless --verbose."""
 LONGEST_LINE = 2_000
 """Characters of an error, or of a detail, that a terminal is shown."""
+ITEM = 20
+"""Columns that the body of an item has at least."""
 NO_TERMINAL = 10_000
 """Columns of a pipe or file: nothing is wrapped there."""
 
@@ -87,6 +89,18 @@ class Terminal:
         if not self.settings.json:
             self.out.print(Text(what, style=style) if isinstance(what, str) else what)
 
+    def item(self, head: str, body: str | Text, *, style: str = "", body_style: str = "", always: bool = False) -> None:
+        """A line that begins with `head`; what does not fit is below the beginning of `body`. With --quiet only
+        `always`."""
+        text = Text(body, style=body_style) if isinstance(body, str) else body
+        tell = self.show if always else self.say
+        tell(_item(self.out, Text(head, style=style), text))
+
+    def files(self) -> None:
+        """Where the log and the report are. As `say`."""
+        if self.talks:
+            self._files(self.out)
+
     def write(self, text: str) -> None:
         """Text as it is, for other programs: no wrapping, no colour."""
         if not self.settings.json:
@@ -113,19 +127,18 @@ class Terminal:
 
     def explain(self, error: TenantryError) -> None:
         """An error for people: what is wrong, what to do, and the details, bounded."""
-        lines = [Text.assemble(("tenantry: ", "bold red"), (self.masked(error.message), "bold"))]
+        lines = [_item(self.err, Text("tenantry: ", style="bold red"), Text(self.masked(error.message), style="bold"))]
         details = [detail for detail in error.details if detail]
         shown = details if self.settings.verbose else details[:SHOWN]
-        lines += [Text(f"  {self.masked(detail)}") for detail in shown]
+        lines += [_item(self.err, Text("  "), Text(self.masked(detail))) for detail in shown]
         if len(details) > len(shown):
             lines.append(Text(f"  … and {len(details) - len(shown)} more (--verbose shows them)", style="dim"))
         if error.remedy:
-            lines.append(Text.assemble(("What to do: ", "cyan"), self.masked(_sentence(error.remedy))))
-        if self.log.written:
-            lines.append(Text(f"Log: {self.log.path}", style="dim"))
-        lines += [Text(f"Report: {path}", style="dim") for path in self.reports()]
+            remedy = Text(self.masked(_sentence(error.remedy)))
+            lines.append(_item(self.err, Text("What to do: ", style="cyan"), remedy))
         for line in lines:
             self.err.print(line)
+        self._files(self.err)
 
     def warn(self, text: str) -> None:
         """A line on standard error, about something that is no reason to fail."""
@@ -137,6 +150,13 @@ class Terminal:
             return ()
         return (self.report.path, *self.report.exports)
 
+    def _files(self, console: Console) -> None:
+        # Not wrapped: a path is to be copied in one piece.
+        if self.log.written:
+            console.print(Text(f"Log: {self.log.path}", style="dim"), soft_wrap=True)
+        for path in self.reports():
+            console.print(Text(f"Report: {path}", style="dim"), soft_wrap=True)
+
     def masked(self, text: str) -> str:
         return str(bounded(masked_text(text, self.secrets), LONGEST_LINE))
 
@@ -147,9 +167,14 @@ class Terminal:
                 continue
             style = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "dim"}[finding.severity]
             word = "refuses" if finding.refuses else str(finding.severity)
-            self.say(Text.assemble((f"{word:<8}", style), f" {finding.message}"))
+            self.item(f"{word:<8} ", finding.message, style=style)
             if finding.remedy:
-                self.say(Text(f"         {_sentence(finding.remedy)}", style="dim"))
+                self.item(" " * 9, _sentence(finding.remedy), body_style="dim")
+
+
+def _item(console: Console, head: Text, body: Text) -> Text:
+    width = max(console.width - head.cell_len, ITEM)
+    return head + Text("\n" + " " * head.cell_len).join(body.wrap(console, width))
 
 
 def _sentence(text: str) -> str:

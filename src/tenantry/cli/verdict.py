@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.text import Text
@@ -86,26 +86,25 @@ def _findings(terminal: Terminal, findings: Sequence[Finding], *, detailed: bool
             continue
         shown = found if terminal.settings.verbose else found[:SHOWN]
         for finding in shown:
-            for line in _finding(finding, detailed=detailed):
-                terminal.say(line)
+            _finding(terminal, finding, detailed=detailed)
         if len(found) > len(shown):
             terminal.say(
                 Text(f"{severity!s:<8} … and {len(found) - len(shown)} more (--verbose shows them)", style="dim")
             )
 
 
-def _finding(finding: Finding, *, detailed: bool) -> Iterator[Text]:
-    yield Text.assemble((f"{finding.severity!s:<8}", STYLES[finding.severity]), f" {visible(finding.message)}")
+def _finding(terminal: Terminal, finding: Finding, *, detailed: bool) -> None:
+    terminal.item(f"{finding.severity!s:<8} ", visible(finding.message), style=STYLES[finding.severity])
     samples = finding.samples if detailed else finding.samples[:EXAMPLES]
     for sample in samples:
-        yield Text(f"{INDENT}{_sample(sample)}", style="dim")
+        terminal.item(INDENT, _sample(sample), body_style="dim")
     known = finding.count if finding.count is not None else len(finding.samples)
     if samples and known > len(samples):
-        yield Text(f"{INDENT}… and {known - len(samples):,} more", style="dim")
+        terminal.item(INDENT, f"… and {known - len(samples):,} more", body_style="dim")
     if finding.tenants:
-        yield Text(f"{INDENT}by tenant: " + _sample(finding.tenants), style="dim")
+        terminal.item(INDENT, "by tenant: " + _sample(finding.tenants), body_style="dim")
     if finding.remedy:
-        yield Text.assemble((f"{INDENT}→ ", "cyan"), visible(finding.remedy))
+        terminal.item(f"{INDENT}→ ", visible(finding.remedy), style="cyan")
 
 
 def _sample(sample: Mapping[str, Any]) -> str:
@@ -122,11 +121,9 @@ def _value(value: Any) -> str:
 def _outcome(terminal: Terminal, verdict: Verdict) -> None:
     clean = verdict.exit_status is ExitStatus.DONE
     word, style = ("Clean: ", "bold green") if clean else ("Found: ", "bold red")
-    terminal.show(Text.assemble((word, style), verdict.outcome + "."))
-    terminal.say(f"       {verdict.rows:,} rows of {verdict.tables} tables, {duration(verdict.seconds)}.")
-    terminal.say(Text.assemble(("Next:  ", "cyan"), verdict.next_step))
+    terminal.item(word, verdict.outcome + ".", style=style, always=True)
+    terminal.item(" " * len(word), f"{verdict.rows:,} rows of {verdict.tables} tables, {duration(verdict.seconds)}.")
+    terminal.item("Next:  ", verdict.next_step, style="cyan")
     if terminal.log.written:
         terminal.log.write("done", verdict=verdict)
-        terminal.say(Text(f"Log:   {terminal.log.path}", style="dim"))
-    for path in terminal.reports():
-        terminal.say(Text(f"Report: {path}", style="dim"))
+    terminal.files()
