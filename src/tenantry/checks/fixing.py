@@ -16,8 +16,10 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 from tenacity.nap import sleep_using_event
 
 from tenantry.checks.business import search_path
+from tenantry.checks.carrying import Carried, Unforeseeable, carried, unchanged_images
 from tenantry.checks.check import Ground
-from tenantry.checks.repair import THESE, Carried, Image, Repair, image_of, unchanged_images
+from tenantry.checks.repair import Repair
+from tenantry.checks.touched import Touched, unforeseen
 from tenantry.errors import Interrupted
 from tenantry.execution.batch import PASSING
 from tenantry.execution.preflight.source import acts
@@ -31,8 +33,6 @@ PAGES = 1024
 """Pages in which a statement looks for them."""
 REFUSALS = 20
 """Rows that the database may refuse to have corrected before a repair is given up."""
-DEEPEST = 8
-"""How far rows are followed that foreign keys carry along."""
 REFUSED_ROW = (psycopg.IntegrityError, psycopg.DataError, psycopg.ProgrammingError, psycopg.NotSupportedError,
                psycopg.InternalError, errors.RaiseException)  # fmt: skip
 
@@ -41,6 +41,10 @@ Result = TypeVar("Result")
 
 class UselessError(Exception):
     """A row is as wrong after its correction as it was before."""
+
+
+class UnforeseenError(Exception):
+    """Rows were changed that are written down nowhere: those of `tables`."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -80,19 +84,17 @@ class Fixer:
             done.left = self.count(repair)
             return done
         journal = FixJournal(self.connection)
-        columns = [name for name, _ in repair.values]
-        along = self.carried(repair.image, repair.table, columns, THESE) or []
+        along = carried(self.ground, journal, repair)
         noted = [(repair.name, repair.table, repair.image, repair.why)]
-        noted += [
-            (f"{repair.name}, carried along", table, one.image, "by a foreign key's ON UPDATE") for table, one in along
-        ]
+        noted += [(f"{repair.name}, carried along", one.table, one.image, one.why) for one in along]
         fixes = [
             journal.add(run=self.run, name=name, table=table, keys=image.keys, filling=repair.filling, why=why)
             for name, table, image, why in noted
         ]
-        carried = [(fix, one) for fix, (_, one) in zip(fixes[1:], along, strict=True)]
         try:
-            _Batches(fixer=self, repair=repair, fix=fixes[0], carried=carried, done=done).all()
+            _Batches(
+                fixer=self, repair=repair, fix=fixes[0], carried=tuple(zip(fixes[1:], along, strict=True)), done=done
+            ).all()
         finally:
             if not (self.connection.closed or self.connection.broken):
                 for fix in fixes:
@@ -103,8 +105,10 @@ class Fixer:
         """Why the repair is not safe: what an undo could not take back."""
         if not repair.image.keys:
             return "the table has no primary key by which a row could be put back"
-        if self.carried(repair.image, repair.table, [name for name, _ in repair.values], THESE) is None:
-            return "a foreign key would carry along rows of a table without a primary key"
+        try:
+            carried(self.ground, FixJournal(self.connection), repair)
+        except Unforeseeable as table:
+            return f"rows of {table} would change along, which has no primary key by which they could be put back"
         for name in () if self.force else dict.fromkeys((repair.table, *repair.relations)):
             known = self.ground.schema.tables.get(name)
             for trigger in known.triggers if known is not None else ():
@@ -114,25 +118,6 @@ class Fixer:
                     does = "does more than change its row"
                     return f"the trigger {trigger.name} on {name} would run, and {does} (--force lets it)"
         return None
-
-    def carried(
-        self, image: Image, table: Name, columns: Sequence[str], rows: sql.Composable, depth: int = 0
-    ) -> list[tuple[Name, Carried]] | None:
-        """What foreign keys carry along when `columns` of `rows` change; None where a table has no primary key."""
-        found: list[tuple[Name, Carried]] = []
-        for child, hop in FixJournal(self.connection).cascades(table, columns) if depth < DEEPEST else ():
-            if child not in self.ground.live.tables or not image_of(self.ground.live, child).keys:
-                return None
-            below = image_of(self.ground.live, child)
-            one = Carried.by(hop, image.target, rows, below)
-            pairs = zip(hop.columns, hop.parent_columns, strict=True)
-            deeper = self.carried(
-                below, child, [here for here, there in pairs if there in columns], one.rows, depth + 1
-            )
-            if deeper is None:
-                return None
-            found += [(child, one), *deeper]
-        return found
 
     def count(self, repair: Repair) -> int:
         """The rows that are still to be repaired."""
@@ -181,7 +166,7 @@ class _Batches:
     fixer: Fixer
     repair: Repair
     fix: int
-    carried: Sequence[tuple[int, Carried]]
+    carried: tuple[tuple[int, Carried], ...]
     done: Repaired
 
     def all(self) -> None:
@@ -231,7 +216,7 @@ class _Batches:
 
         try:
             fixed = self.fixer.patiently(once)
-        except (*REFUSED_ROW, UselessError) as error:
+        except (*REFUSED_ROW, UselessError, UnforeseenError) as error:
             return len(addresses), self._halves(relation, addresses, _words(error))
         self.done.fixed += fixed
         self.fixer.tell(relation, fixed)
@@ -239,6 +224,7 @@ class _Batches:
 
     def _change(self, cursor: psycopg.RawCursor[Any], relation: Name, addresses: Sequence[str]) -> int:
         named = relation.identifier.as_string(None)
+        before = Touched.by(cursor)
         for fix, one in self.carried:
             cursor.execute(one.before(), [list(addresses), named, fix])
         changed = cursor.execute(self.repair.change(), [list(addresses), named, self.fix]).fetchall()
@@ -248,11 +234,22 @@ class _Batches:
         if wrong:
             # Or it would be corrected again and again.
             raise UselessError
-        fixed = sum(bool(differs) for _, differs in changed)
         for fix, one in self.carried:
             cursor.execute(one.after(), [fix])
+        if not self.fixer.force:
+            self._foreseen(cursor, before)
+        for fix, _ in self.carried:
             cursor.execute(unchanged_images(), [fix])
-        return fixed
+        return sum(bool(differs) for _, differs in changed)
+
+    def _foreseen(self, cursor: psycopg.RawCursor[Any], before: Touched) -> None:
+        """Raises UnforeseenError where more rows were written than were written down."""
+        fixes = {self.repair.table: [self.fix]}
+        for fix, one in self.carried:
+            fixes.setdefault(one.table, []).append(fix)
+        beside = unforeseen(cursor, self.fixer.ground.live, before, fixes)
+        if beside:
+            raise UnforeseenError(", ".join(map(str, beside)))
 
     def _halves(self, relation: Name, addresses: list[str], why: str) -> int:
         if len(addresses) <= 1 or self._given_up:
@@ -267,4 +264,6 @@ class _Batches:
 def _words(error: Exception) -> str:
     if isinstance(error, psycopg.Error):
         return f"the database refuses: {(error.diag.message_primary or str(error)).splitlines()[0]}"
+    if isinstance(error, UnforeseenError):
+        return f"a trigger would change rows of {error} along with it, which could not be put back (--force lets it)"
     return "what the fix sets, or a trigger makes of it, breaks the rule as before"

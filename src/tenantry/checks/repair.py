@@ -10,12 +10,12 @@ from psycopg import sql
 from tenantry.checks.check import ROW, Check, Ground, Rows, column
 from tenantry.checks.scan import leaves, plainly
 from tenantry.model.name import Name
-from tenantry.model.ownership import Hop, Owned
+from tenantry.model.ownership import Owned
 from tenantry.model.schema import Schema
 from tenantry.steps.catalog import WORKSHOP, raw
 from tenantry.steps.derivation import ByChildren, BySlug, Source, derived, equal
 
-ROWS = Name(WORKSHOP, "fixed_rows")
+FIXED_ROWS = Name(WORKSHOP, "fixed_rows")
 FROM_PATHS, OF_ORPHANS = "tenant-from-paths", "tenant-of-orphans"
 THESE = sql.SQL("t.tableoid = $2::text::pg_catalog.regclass AND t.ctid = ANY ($1::tid[])")
 """The rows at the addresses $1 of the relation $2, as a condition over `t`."""
@@ -135,7 +135,7 @@ class Repair:
             ' SELECT changed.address::text, changed.before <> changed.after FROM "~changed" AS changed'
         ).format(
             image=self.image.values, target=self.image.target, these=THESE, violates=self.violates,
-            set=self._set, key=self.image.key, rows=ROWS.identifier,
+            set=self._set, key=self.image.key, rows=FIXED_ROWS.identifier,
             before=difference(sql.SQL("changed.before"), sql.SQL("changed.after")),
             after=difference(sql.SQL("changed.after"), sql.SQL("changed.before")),
         )  # fmt: skip
@@ -145,54 +145,6 @@ class Repair:
         return sql.SQL("SELECT EXISTS (SELECT FROM {} AS t WHERE {} AND ({}))").format(
             self.image.target, THESE, self.violates
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Carried:
-    """Rows that a foreign key carries along when the rows that they refer to change (ON UPDATE CASCADE).
-
-    `rows` is a condition over `t` that finds them by those rows, which THESE says.
-    """
-
-    image: Image
-    rows: sql.Composable
-
-    @classmethod
-    def by(cls, hop: Hop, parent: sql.Composable, rows: sql.Composable, image: Image) -> Carried:
-        """Those that refer by `hop` to the rows of `parent` that satisfy `rows`, over the alias `t` as well."""
-        found = sql.SQL("EXISTS (SELECT FROM (SELECT t.* FROM {} AS t WHERE {}) AS p WHERE {})").format(
-            parent, rows, equal(sql.Identifier("p"), hop.parent_columns, ROW, hop.columns, hop.operators)
-        )
-        return cls(image=image, rows=found)
-
-    def before(self) -> sql.Composed:
-        """Lock them, and write down how they are, for the fix $3."""
-        return sql.SQL(
-            'WITH "~carried" AS MATERIALIZED (SELECT {key} AS key, {image} AS before FROM {target} AS t WHERE {rows}'
-            " FOR UPDATE OF t)"
-            ' INSERT INTO {images} (fix, key, before) SELECT $3::bigint, key, before FROM "~carried"'
-        ).format(
-            key=self.image.key, image=self.image.values, target=self.image.target, rows=self.rows,
-            images=ROWS.identifier,
-        )  # fmt: skip
-
-    def after(self) -> sql.Composed:
-        """Complete the images of the fix $1 with how the rows are now."""
-        return sql.SQL(
-            "UPDATE {images} AS i SET before = {before}, after = {after} FROM"
-            " (SELECT i.id, i.before AS was, {image} AS is FROM {images} AS i JOIN {target} AS t ON {match}"
-            "  WHERE i.fix = $1::bigint AND i.after IS NULL) AS seen WHERE seen.id = i.id AND seen.was <> seen.is"
-        ).format(
-            images=ROWS.identifier, image=self.image.values, target=self.image.target,
-            match=self.image.match,
-            before=difference(sql.SQL("seen.was"), sql.SQL("seen.is")),
-            after=difference(sql.SQL("seen.is"), sql.SQL("seen.was")),
-        )  # fmt: skip
-
-
-def unchanged_images() -> sql.Composed:
-    """Forget what was not carried along after all, of the fix $1."""
-    return sql.SQL("DELETE FROM {} AS i WHERE i.fix = $1::bigint AND i.after IS NULL").format(ROWS.identifier)
 
 
 def image_of(schema: Schema, table: Name) -> Image:

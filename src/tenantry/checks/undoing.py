@@ -12,7 +12,7 @@ from psycopg import errors, sql
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
 from tenantry.checks.check import column
-from tenantry.checks.repair import ROWS, matching
+from tenantry.checks.repair import FIXED_ROWS, matching
 from tenantry.errors import Refused
 from tenantry.execution.batch import PASSING
 from tenantry.model.name import Name
@@ -86,12 +86,12 @@ class Way:
         )
         return sql.SQL(
             "UPDATE {} AS t SET {} FROM {} AS i WHERE i.id = ANY ($1::bigint[]) AND {}{} RETURNING i.id"
-        ).format(self.target, values, ROWS.identifier, self.match, unchanged)
+        ).format(self.target, values, FIXED_ROWS.identifier, self.match, unchanged)
 
     def back(self, names: Sequence[str]) -> sql.Composed:
         """The images, of $1, whose rows are as they were before."""
         return sql.SQL("SELECT i.id FROM {} AS i JOIN {} AS t ON {} WHERE i.id = ANY ($1::bigint[]) AND {}").format(
-            ROWS.identifier, self.target, self.match, self._equals(names, "before")
+            FIXED_ROWS.identifier, self.target, self.match, self._equals(names, "before")
         )
 
     def changed(self, names: Sequence[str]) -> sql.Composed:
@@ -114,7 +114,7 @@ class Way:
             " WHERE n.image IS NULL OR pg_catalog.array_position(i.known, n.image ->> i.name) IS NULL"
             " GROUP BY i.key"
         ).format(
-            images=ROWS.identifier, fixes=sql.Identifier(WORKSHOP, "fixes"), now=now, target=self.target,
+            images=FIXED_ROWS.identifier, fixes=sql.Identifier(WORKSHOP, "fixes"), now=now, target=self.target,
             match=self.match,
         )  # fmt: skip
 

@@ -52,7 +52,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowTrigger:
-    """A trigger that changes a row before it is written. `enabled` is pg_trigger's letter."""
+    """A trigger that changes a row before it is written, or others with it. `enabled` is pg_trigger's letter."""
 
     table: Name
     name: str
@@ -107,7 +107,7 @@ class FixJournal:
         self.connection.execute(_QUERIES["undone"], {"run": run, "ids": list(ids)})
 
     def triggers(self, table: Name) -> list[RowTrigger]:
-        """The triggers that could change a row on its way back, the user's and ours."""
+        """The triggers that could change a row on its way back, the user's and ours, or others with it, ours."""
         with self.connection.cursor(row_factory=dict_row) as cursor:
             rows = cursor.execute(_QUERIES["triggers"], {"table": table.identifier.as_string(None)}).fetchall()
         return [

@@ -57,14 +57,15 @@ GROUP BY fix, columns, number ORDER BY max(id) DESC
 UPDATE tenantry.fixed_rows SET undone_by = %(run)s, undone_at = clock_timestamp() WHERE id = ANY (%(ids)s::bigint[])
 
 -- name: triggers
--- Triggers that change a row on its way, the user's and ours, of a table and its partitions, whose copies of a trigger
--- are altered one by one; before PostgreSQL 15 those are internal ones.
+-- Triggers that change a row on its way, the user's and ours, and those of ours that change other rows with it, of a table
+-- and its partitions, whose copies of a trigger are altered one by one; before PostgreSQL 15 those are internal ones.
 SELECT t.tgname AS name, n.nspname AS schema, c.relname AS "table", t.tgenabled::text AS enabled
 FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.oid IN (SELECT to_regclass(%(table)s) UNION SELECT relid FROM pg_catalog.pg_partition_tree(to_regclass(%(table)s)))
   AND t.tgenabled IN ('O', 'A')
-  AND t.tgtype & 1 = 1 AND t.tgtype & 2 = 2 AND t.tgtype & 16 = 16
+  AND t.tgtype & 1 = 1 AND t.tgtype & 16 = 16
+  AND (t.tgtype & 2 = 2 OR t.tgname = '~tenantry_adopt' OR starts_with(t.tgname, '~tenantry_follow'))
 ORDER BY n.nspname, c.relname, t.tgname
 
 -- name: columns
