@@ -6,12 +6,8 @@ import gzip
 import itertools
 import json
 import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +15,7 @@ from typing import Any
 import pytest
 from packaging.specifiers import SpecifierSet
 
+from forks import Forks, Running
 from servers import Database, Run, Server, clear, installed, make_server, own_roles, sweep, version_name
 
 ROOT = Path(__file__).parents[1]
@@ -278,10 +275,11 @@ class Outcome:
 class Command:
     """The real command as a process, in a folder of its own, where tenantry.toml, logs and reports are."""
 
-    def __init__(self, folder: Path, dsn: str) -> None:
+    def __init__(self, folder: Path, dsn: str, forks: Forks) -> None:
         self.folder = folder
         self.dsn = dsn
-        self.processes: list[subprocess.Popen[str]] = []
+        self.processes: list[Running] = []
+        self._forks = forks
 
     def __call__(self, *arguments: str | Path, timeout: float = 120, **options: Any) -> Outcome:
         """Run to the end; options as for start()."""
@@ -293,7 +291,7 @@ class Command:
 
     def start(
         self, *arguments: str | Path, dsn: str | None = None, environment: dict[str, str] | None = None
-    ) -> subprocess.Popen[str]:
+    ) -> Running:
         """Start and return at once; the process leads a group of its own, which ends with the test.
 
         The DSN is handed over as DATABASE_URL; an empty one leaves that out.
@@ -302,48 +300,45 @@ class Command:
         inherited.pop("DATABASE_URL", None)
         url = self.dsn if dsn is None else dsn
         settings = {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb", "PYTHONPATH": str(ROOT / "src")}
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tenantry", *map(str, arguments)],
-            cwd=self.folder,
-            env=inherited | settings | ({"DATABASE_URL": url} if url else {}) | (environment or {}),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
+        self.processes.append(
+            self._forks.start(
+                [*map(str, arguments)],
+                folder=self.folder,
+                environment=inherited | settings | ({"DATABASE_URL": url} if url else {}) | (environment or {}),
+            )
         )
-        self.processes.append(process)
-        return process
+        return self.processes[-1]
 
     def close(self) -> None:
         """End what still runs."""
         for process in self.processes:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            for stream in (process.stdout, process.stderr):
-                if stream is not None:
-                    stream.close()
+            process.close()
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    """Processes of the command, whose imports are paid once a worker."""
+    running = Forks()
+    yield running
+    running.close()
 
 
 @pytest.fixture
-def tenantry(database: Database, tmp_path: Path) -> Iterator[Command]:
+def tenantry(database: Database, command: Callable[[str], Command]) -> Command:
     """`tenantry("migrate", "--until", "expand")` runs the command on `database` and returns its Outcome.
 
     `tenantry.start(…)` returns the running process; `tenantry.folder` is its working folder.
     """
-    command = Command(tmp_path, database.dsn)
-    yield command
-    command.close()
+    return command(database.dsn)
 
 
 @pytest.fixture
-def command(tmp_path: Path) -> Iterator[Callable[[str], Command]]:
+def command(tmp_path: Path, forks: Forks) -> Iterator[Callable[[str], Command]]:
     """`command(dsn)` is the command on any other DSN: a copy of a template, another server, none."""
     made: list[Command] = []
 
     def make(dsn: str = "") -> Command:
-        made.append(Command(tmp_path, dsn))
+        made.append(Command(tmp_path, dsn, forks))
         return made[-1]
 
     yield make

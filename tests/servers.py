@@ -203,11 +203,9 @@ class Server:
     def kill(self) -> None:
         """SIGKILL to the postmaster and all its processes, as when the machine loses its power."""
         postmaster = psutil.Process(int((self.cluster.data / "postmaster.pid").read_text().split()[0]))
-        family = [postmaster, *postmaster.children(recursive=True)]
-        for process in family:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-        psutil.wait_procs(family, timeout=30)
+        _end(postmaster)
+        # The next one asks whether there is a process of this number, even if it only waits to be waited for.
+        wait_until(lambda: not psutil.pid_exists(postmaster.pid))
 
     def start(self) -> None:
         """Start again after kill() or stop()."""
@@ -271,17 +269,31 @@ class Run:
 
 
 def clear(folder: Path) -> None:
-    """Stop every server below `folder` and remove it."""
-    for pid_file in folder.glob("*/data/postmaster.pid"):
+    """Stop the server in `folder` and every one in a folder of it, and remove it."""
+    for pid_file in (*folder.glob("data/postmaster.pid"), *folder.glob("*/data/postmaster.pid")):
         with suppress(OSError, ValueError, IndexError, psutil.Error):
             pid, data = pid_file.read_text().splitlines()[:2]
             postmaster = psutil.Process(int(pid))
             if Path(data) == pid_file.parent and "postgres" in postmaster.name():
-                family = [postmaster, *postmaster.children(recursive=True)]
-                for process in family:
-                    process.kill()
-                psutil.wait_procs(family, timeout=30)
+                _end(postmaster)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end(postmaster: psutil.Process) -> None:
+    """SIGKILL to a server's processes, which are gone when this returns, but for the trace of those that nobody has
+    waited for: they are the first process's, which may take its time."""
+    family = [postmaster, *postmaster.children(recursive=True)]
+    for process in family:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    wait_until(lambda: not any(map(_runs, family)))
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def sweep() -> None:
@@ -296,8 +308,8 @@ def sweep() -> None:
                 os.close(lock)
 
 
-def wait_until(condition: Callable[[], bool], *, seconds: float = 10) -> None:
-    """Return as soon as `condition` holds; TimeoutError after `seconds`."""
+def wait_until(condition: Callable[[], bool], *, seconds: float = 60) -> None:
+    """Return as soon as `condition` holds; TimeoutError after `seconds`, which a slow machine may well need."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

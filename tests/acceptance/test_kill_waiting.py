@@ -40,7 +40,7 @@ def killed_waiting(one: Subject, command: str, pattern: str) -> float:
     """Kill the run once its session waits in a statement that matches; when that was."""
     pid = one.killing.start(command)
     try:
-        wait_until(lambda: one.database.rows(WAITING, [pattern]) != [(0,)], seconds=15)
+        wait_until(lambda: one.database.rows(WAITING, [pattern]) != [(0,)])
     except TimeoutError:
         seen = one.database.rows("SELECT state, wait_event_type, wait_event, query FROM pg_stat_activity")
         raise AssertionError(f"nobody waits in {pattern}: {seen}") from None
@@ -105,4 +105,4 @@ def test_orphans_do_not_stay(subject: Callable[..., Subject]) -> None:
     one.killing.run("migrate", Kill(event="started", kind="fill", number=2))
     with holding(one.database, "LOCK TABLE parcels IN SHARE MODE"):
         killed_waiting(one, "migrate", "batch|parcels")
-        wait_until(lambda: one.database.rows(OURS) == [(0,)], seconds=10)
+        wait_until(lambda: one.database.rows(OURS) == [(0,)])

@@ -165,7 +165,7 @@ def test_interrupted_while_it_waits(what: str, subject: Callable[..., Subject]) 
     one.killing.run("migrate", Kill(event="started", kind=kind, number=1))
     with holding(one.database, statement):
         pid = one.killing.start("migrate")
-        wait_until(lambda: one.database.rows(WAITING, [pattern]) != [(0,)], seconds=15)
+        wait_until(lambda: one.database.rows(WAITING, [pattern]) != [(0,)])
         time.sleep(0.2)
         assert interrupted(one, pid) < 4
     one.killing.complete("migrate")

@@ -116,7 +116,7 @@ def test_killed_at_random_instants(stock: MakeStock, command: Callable[[str], An
     with writing(shop, 21) as load:
         for _ in range(2):
             process = tenantry.start("balances", "backfill")
-            _wait_for_begin(shop, process)
+            wait_for_begin(shop, process)
             time.sleep(chance.random() / 10)
             process.send_signal(signal.SIGKILL)
             process.wait()
@@ -131,7 +131,7 @@ def test_killed_at_random_instants(stock: MakeStock, command: Callable[[str], An
     assert shop.false() == []
 
 
-def _wait_for_begin(shop: Stock, process: subprocess.Popen[str]) -> None:
+def wait_for_begin(shop: Stock, process: subprocess.Popen[str]) -> None:
     """Until the run holds its lock, or is over already."""
     lock = (
         "SELECT 1 FROM pg_locks WHERE locktype = 'advisory'"

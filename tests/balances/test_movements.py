@@ -110,9 +110,9 @@ def test_two_statements_over_the_same_keys(shop: Stock, waits: Waits) -> None:
         few = waits(one, keys.format("99, 1, -7"))
         many = waits(other, keys.format("1, 99"))
         holder.commit()
-        few.result(timeout=20)
+        few.result(timeout=60)
         one.commit()
-        many.result(timeout=20)
+        many.result(timeout=60)
         other.commit()
     assert shop.false() == []
 
@@ -123,7 +123,7 @@ def test_two_writers_of_one_hot_key_wait_for_each_other_without_slots(shop: Stoc
         one.execute(MOVE.format(1))
         waiting = waits(other, MOVE.format(2))
         one.rollback()
-        waiting.result(timeout=10)
+        waiting.result(timeout=60)
         other.commit()
     assert shop.false() == []
 

@@ -14,6 +14,7 @@ from balances.reconciling import DIRECT, PLANTS, SMALL, STORAGE, compared, drift
 from balances.stock import LEDGER, SPEC, MakeStock, Stock
 from balances.writers import writing
 from conftest import ROOT
+from servers import wait_until
 from tenantry.errors import ExitStatus, Refused
 from tenantry.workflow import Decision, decide_reviews, list_reviews
 
@@ -68,6 +69,7 @@ def test_no_false_difference_under_load(shop: Stock) -> None:
         assert (found.reason, found.reviews) == (None, 1)
         accept_all(shop)
         assert compared(shop).open == 0
+        wait_until(lambda: load.committed > RUNS or load.over.is_set())
     assert load.committed > RUNS
     assert shop.false() == []
 

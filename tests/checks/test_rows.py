@@ -239,7 +239,7 @@ def test_a_stop_ends_what_is_being_asked(fleet: Database) -> None:
     ) as ground:
 
         def end() -> None:
-            wait_until(lambda: fleet.rows(sleeping) == [(2,)], seconds=30)
+            wait_until(lambda: fleet.rows(sleeping) == [(2,)])
             stop()
 
         thread = threading.Thread(target=end)

@@ -118,7 +118,7 @@ def test_interrupt_while_it_waits(shop: Command, estoque: Database, number: int)
     with estoque.connect() as holder:
         holder.execute("LOCK TABLE usuarios IN ROW EXCLUSIVE MODE")
         process = shop.start("migrate")
-        wait_until(lambda: waits_for(shop, "usuarios"), seconds=30)
+        wait_until(lambda: waits_for(shop, "usuarios"))
         process.send_signal(number)
         stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 130, stdout + stderr
@@ -145,7 +145,7 @@ def test_a_lock_of_another(shop: Command, estoque: Database) -> None:
             seen.extend(name for activity in status["activity"] for name in activity["blockers"])
             return bool(seen) or process.poll() is not None
 
-        wait_until(look, seconds=30)
+        wait_until(look)
         stdout, stderr = process.communicate(timeout=60)
         pid = holder.info.backend_pid
     assert process.returncode == 5, stdout + stderr
@@ -160,7 +160,7 @@ def test_a_second_run(shop: Command, estoque: Database) -> None:
     with estoque.connect() as holder:
         holder.execute("LOCK TABLE usuarios IN ROW EXCLUSIVE MODE")
         process = shop.start("migrate")
-        wait_until(lambda: shop("status", "--json").json["running"], seconds=30)
+        wait_until(lambda: shop("status", "--json").json["running"])
         second = shop("migrate")
         assert second.status == 4
         assert "Another run is going on" in second.stderr
@@ -188,7 +188,7 @@ def test_a_lost_connection(shop: Command, estoque: Database) -> None:
     with estoque.connect() as holder:
         holder.execute("LOCK TABLE usuarios IN ROW EXCLUSIVE MODE")
         process = shop.start("migrate")
-        wait_until(lambda: waits_for(shop, "usuarios"), seconds=30)
+        wait_until(lambda: waits_for(shop, "usuarios"))
         estoque.rows(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE datname = current_database() AND application_name ~ '^tenantry .* migrate$'"
@@ -229,7 +229,6 @@ def on_a_terminal(shop: Command, *arguments: str, columns: int) -> tuple[int, st
         cwd=shop.folder, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
         env={**environment, "PYTHONPATH": str(ROOT / "src"), "TERM": "xterm-256color", "COLUMNS": str(columns)},
     )  # fmt: skip
-    shop.processes.append(process)  # type: ignore[arg-type]
     os.close(theirs)
     found: list[bytes] = []
 
@@ -240,9 +239,12 @@ def on_a_terminal(shop: Command, *arguments: str, columns: int) -> tuple[int, st
 
     reader = threading.Thread(target=read)
     reader.start()
-    status = process.wait(timeout=90)
-    reader.join(timeout=5)
-    os.close(ours)
+    try:
+        status = process.wait(timeout=120)
+    finally:
+        process.kill()
+        reader.join(timeout=60)
+        os.close(ours)
     return status, b"".join(found).decode(errors="replace")
 
 
@@ -288,7 +290,6 @@ def test_an_index_that_takes_long(shop: Command, estoque: Database) -> None:
         wait_until(
             lambda: any(f"pid {pid}" in path.read_text() and '"activity"' in path.read_text()
                         for path in shop.folder.glob("logs/*.log")),
-            seconds=30,
         )  # fmt: skip
         time.sleep(0.1)
     stdout, stderr = process.communicate(timeout=60)

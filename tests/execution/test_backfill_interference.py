@@ -363,7 +363,7 @@ def test_stop_while_rows_are_held(business: Database) -> None:
         wait_until(lambda: any("held by others" in reason for reason in watcher.reasons))
         stop.set()
         with pytest.raises(Interrupted):
-            filling.result(timeout=10)
+            filling.result(timeout=60)
 
 
 def test_lost_connection(business: Database) -> None:

@@ -82,7 +82,7 @@ def test_clerks_who_sell_and_count(business: Business, waits: Waits, until: Phas
         one.execute(COUNT)
         waiting = waits(other, COUNT)
         one.commit()
-        waiting.result(timeout=10)
+        waiting.result(timeout=60)
         other.commit()
     assert shop.rows("SELECT sold FROM stores WHERE id = 1") == [(2,)]
 

@@ -157,7 +157,7 @@ def test_writers_at_every_step_of_enforce(business: Business, pool: ThreadPoolEx
 
     shop.migrate(Phase.ENFORCE, During(both, step=step), lock_timeout=0.2)
     for one in begun:
-        one.result(timeout=30)
+        one.result(timeout=60)
     assert shop.rows("SELECT tenant_id FROM sales WHERE id = -4") == [(2,)]
     assert shop.rows(WRONG) == []
 

@@ -150,7 +150,7 @@ def sweep_beside_a_seller(shop: Any, pool: ThreadPoolExecutor) -> None:
     try:
         migrating = pool.submit(shop.migrate, Phase.ENFORCE, watcher)
         wait_until(lambda: bool(counted) or migrating.done())
-        counted[0].result(timeout=30)
+        counted[0].result(timeout=60)
     finally:
         clerk.close()
         migrating.result(timeout=60)

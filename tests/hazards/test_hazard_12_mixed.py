@@ -155,7 +155,7 @@ def test_sale_first(business: Business, waits: Waits, write: str, level: str) ->
         moving = waits(mover, "UPDATE products SET store_id = 2 WHERE id = 9")
         seller.commit()
         with pytest.raises(REFUSED):
-            moving.result(timeout=10)
+            moving.result(timeout=60)
         mover.rollback()
     assert shop.rows(VIOLATIONS) == []
 
@@ -171,7 +171,7 @@ def test_change_first(business: Business, waits: Waits, level: str) -> None:
         selling = waits(seller, "INSERT INTO sales VALUES (20, 1, 9)")
         mover.commit()
         with pytest.raises(REFUSED if level == "READ COMMITTED" else psycopg.errors.SerializationFailure):
-            selling.result(timeout=10)
+            selling.result(timeout=60)
         seller.rollback()
         with pytest.raises(REFUSED):
             seller.execute("INSERT INTO sales VALUES (20, 1, 9)")

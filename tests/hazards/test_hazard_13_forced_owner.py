@@ -102,7 +102,7 @@ def test_owner_is_never_without_its_policy(business: Business, owner: str, pool:
         shop.rollback()
     finally:
         over.set()
-    counting.result(timeout=10)
+    counting.result(timeout=60)
     assert counts == {(100,)}
 
 

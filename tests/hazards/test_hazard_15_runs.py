@@ -171,7 +171,7 @@ def killed_while_it_builds(database: Database, program: str, *arguments: str) ->
         [sys.executable, "-c", program, *arguments], env=os.environ | {"PYTHONPATH": source}, stderr=subprocess.DEVNULL
     ) as process:
         try:
-            wait_until(lambda: database.rows(BUILDING) != [] or process.poll() is not None, seconds=30)
+            wait_until(lambda: database.rows(BUILDING) != [] or process.poll() is not None)
             ((pid,),) = database.rows(BUILDING)
         finally:
             process.send_signal(signal.SIGKILL)
@@ -200,7 +200,7 @@ def test_an_orphaned_build_goes_away(business: Business, pool: ThreadPoolExecuto
     text = f'[tenant]\ntable = "tenants"\n[application]\nrole = "{shop.application}"\n{TABLES}'
     with older_snapshot(shop.database):
         pid = killed_while_it_builds(shop.database, MIGRATE, shop.database.dsn, text)
-        wait_until(lambda: not alive(shop.database, pid), seconds=5)
+        wait_until(lambda: not alive(shop.database, pid))
         assert shop.rows("SELECT count(*) FROM pg_index WHERE NOT indisvalid") == [(1,)]
         running = pool.submit(shop.migrate, Phase.ENFORCE)
     running.result(timeout=60)

@@ -70,7 +70,7 @@ def test_shows_the_hazard_by_one_statement(shop: Stock, waits: Waits) -> None:
         writer.execute(MOVE.format(10))
         waiting = waits(setter, SET)
         writer.commit()
-        waiting.result(timeout=10)
+        waiting.result(timeout=60)
         setter.commit()
     assert shop.rows(BALANCE) == [(100,)]
 
@@ -85,7 +85,7 @@ def test_a_repair_that_waits_for_a_writer(shop: Stock, pool: Any) -> None:
         blocked = f"SELECT cardinality(pg_blocking_pids({session.info.backend_pid})) > 0"
         wait_until(lambda: shop.rows(blocked) == [(True,)])
         writer.commit()
-        assert running.result(timeout=10) == 1
+        assert running.result(timeout=60) == 1
     assert shop.rows(BALANCE) == [(110,)]
     assert shop.false() == []
 
@@ -100,7 +100,7 @@ def test_two_repairs_add_once(shop: Stock, pool: Any) -> None:
             running = pool.submit(repair, other, found)
             blocked = f"SELECT cardinality(pg_blocking_pids({other.info.backend_pid})) > 0"
             wait_until(lambda: shop.rows(blocked) == [(True,)])
-        assert running.result(timeout=10) == 0
+        assert running.result(timeout=60) == 0
     assert shop.rows(BALANCE) == [(100,)]
 
 

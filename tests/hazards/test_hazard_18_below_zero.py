@@ -81,9 +81,9 @@ def test_two_who_take_the_same_stock(shop: Stock, waits: Waits) -> None:
             one.execute(end)
             if refused:
                 with pytest.raises(psycopg.errors.CheckViolation):
-                    waiting.result(timeout=10)
+                    waiting.result(timeout=60)
             else:
-                waiting.result(timeout=10)
+                waiting.result(timeout=60)
                 shop.execute(MOVE.format(7))
     assert shop.rows("SELECT quantity::integer FROM balances") == [(7,)]
     assert shop.false() == []

@@ -25,7 +25,7 @@ def marked(business: Business, before: int) -> int:
     """The same, once a session that reads the users now has told, too: those before it have."""
     users = business.rows["usuarios"][0]
     business.database.rows("SELECT count(*) FROM usuarios")
-    wait_until(lambda: touched(business) >= before + users, seconds=30)
+    wait_until(lambda: touched(business) >= before + users)
     return touched(business) - users
 
 

@@ -148,7 +148,7 @@ def answered(shop: Command, answer: str, *arguments: str) -> tuple[int, str]:
         if process.poll() is not None and not select.select([controller], [], [], 0)[0]:
             break
     os.close(controller)
-    return process.wait(timeout=30), said
+    return process.wait(timeout=60), said
 
 
 def test_prepared_transaction(business: Business) -> None:

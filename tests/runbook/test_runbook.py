@@ -15,14 +15,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from conftest import ROOT
-from runbook.reading import forks, run
+from forks import Forks
+from runbook.reading import run
 from servers import Database
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
@@ -81,7 +81,7 @@ def _steps(block: str) -> Iterator[Step]:
 class Reader:
     """Runs the commands as somebody does who reads along, and remembers the ids that were printed."""
 
-    context: ForkServerContext
+    forks: Forks
     folder: Path
     database: Database
     ids: dict[str, str] = field(default_factory=dict)
@@ -94,7 +94,7 @@ class Reader:
             "PYTHONPATH": str(ROOT / "src"),
         }  # fmt: skip
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-        status, printed = run(self.context, command, self.folder, inherited | settings)
+        status, printed = run(self.forks, command, self.folder, inherited | settings)
         said = f"$ {command}\n{printed}"
         assert status == step.status, said
         # Long lines are wrapped where a terminal ends; the runbook shows them whole.
@@ -118,11 +118,6 @@ class Reader:
         for group, name in self._groups(line).items():
             text = text.replace(re.escape(name), rf"(?P<{group}>[0-9a-z_]+(?:-[0-9a-f]+)?)", 1)
         return re.compile(text)
-
-
-@pytest.fixture(scope="module")
-def context() -> ForkServerContext:
-    return forks()
 
 
 @pytest.fixture
@@ -151,13 +146,11 @@ BUILDERS: dict[str, Callable[[Database, str], object]] = {
 
 
 @pytest.mark.parametrize("scenario", [pytest.param(one, id=one.title) for one in scenarios()])
-def test_runbook(
-    scenario: Scenario, context: ForkServerContext, database: Database, application: str, tmp_path: Path
-) -> None:
+def test_runbook(scenario: Scenario, forks: Forks, database: Database, application: str, tmp_path: Path) -> None:
     """Every command of the section does what stands there."""
     BUILDERS[scenario.database](database, application)
     (tmp_path / "tenantry.toml").write_text(spec_path("estoque").read_text().replace("tenantry_app", application))
-    reader = Reader(context=context, folder=tmp_path, database=database)
+    reader = Reader(forks=forks, folder=tmp_path, database=database)
     for meanwhile, steps in scenario.blocks:
         with ExitStack() as stack:
             if meanwhile is not None:

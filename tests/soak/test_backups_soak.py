@@ -14,7 +14,7 @@ import pytest
 
 from backups.conftest import odd, spec_of, target
 from backups.test_kill import ROOT, TABLES, Driver, copies, driver, killed_making_one, killed_restoring
-from servers import Database
+from servers import Database, wait_until
 from tenantry.model.backup import BackupKind
 from tenantry.workflow import BackupOptions, RestoreOptions, create_backup, list_backups, restore, verify_backups
 
@@ -34,17 +34,18 @@ def test_killed_restoring(odd: Database, driver: Driver) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_killed_at_any_instant(seed: int, odd: Database, tmp_path: Path) -> None:
-    """The command itself, killed at random instants; two sessions copy. What is listed as whole is whole."""
+    """The command itself, killed at random instants of what it takes; two sessions copy. What is listed as whole is
+    whole."""
     chance = random.Random(seed)
     odd.execute("INSERT INTO keyless SELECT n, repeat(md5(n::text), 4) FROM generate_series(1, 700000) n")
     (tmp_path / "tenantry.toml").write_text(_spec())
-    killed = 0
+    process = begun(odd, tmp_path)
+    since = time.monotonic()
+    assert process.wait() == 0
+    undisturbed, killed = time.monotonic() - since, 0
     for _ in range(12):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tenantry", "backups", "create", "--dsn", odd.dsn], cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT / "src")}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        time.sleep(chance.uniform(0.7, 4))
+        process = begun(odd, tmp_path)
+        time.sleep(chance.uniform(0, undisturbed))
         process.send_signal(signal.SIGKILL)
         killed += process.wait() == -signal.SIGKILL
     made = create_backup(target(odd), spec_of(*TABLES), BackupOptions())
@@ -53,6 +54,19 @@ def test_killed_at_any_instant(seed: int, odd: Database, tmp_path: Path) -> None
     assert copies(odd) == {copy.copy for one in there for copy in one.tables}
     assert all(one.problem == "" for one in verify_backups(target(odd), [one.id for one in there]))
     assert killed > 0
+
+
+def begun(database: Database, folder: Path) -> subprocess.Popen[bytes]:
+    """The command, which has reached the server."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tenantry", "backups", "create", "--dsn", database.dsn], cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    # Of the one before, a session may still be there.
+    sessions = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name ~ '^tenantry'"
+    before = database.rows(sessions)
+    wait_until(lambda: bool(set(database.rows(sessions)) - set(before)) or process.poll() is not None)
+    return process
 
 
 def _spec() -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from balances.stock import LEDGER, SPEC, TENANTS, Stock
+from balances.test_backfill import wait_for_begin
 from balances.writers import oracle, writing
 from servers import Database, wait_until
 
@@ -44,7 +45,8 @@ def test_twenty_kills(shop: Stock, command: Callable[[str], Any]) -> None:
     with writing(shop, 99) as load:
         for _ in range(20):
             process = tenantry.start("balances", "backfill")
-            time.sleep(0.3 + chance.random())
+            wait_for_begin(shop, process)
+            time.sleep(chance.random())
             process.send_signal(signal.SIGKILL)
             process.wait()
             shop.execute("ALTER TABLE ledger DISABLE TRIGGER tenantry_balances_delete")

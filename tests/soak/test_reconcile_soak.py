@@ -8,7 +8,7 @@ import pytest
 from balances.reconciling import STORAGE, compared
 from balances.stock import FILL, LEDGER, TENANTS, Stock
 from balances.writers import writing
-from servers import Database
+from servers import Database, wait_until
 from tenantry.workflow import Decision, decide_reviews
 
 RUNS = 500
@@ -34,5 +34,6 @@ def test_five_hundred_runs(database: Database, slots: int) -> None:
                 decide_reviews(shop.target, shop.spec, (), Decision(accept=True, by="soak"))
             found = compared(shop, full=number % 3 == 0, scrub_days=0.01)
             assert (found.corrected, found.reviews, found.open) == (0, 0, 0), f"run {number}"
+        wait_until(lambda: load.committed > RUNS or load.over.is_set())
     assert load.committed > RUNS
     assert shop.false() == []

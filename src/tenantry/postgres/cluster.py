@@ -78,7 +78,7 @@ class Cluster:
         options["unix_socket_directories"] = '"' + str(self.socket_folder).replace('"', '""') + '"'
         arguments = " ".join(shlex.quote(f"--{name}={value}") for name, value in options.items())
         try:
-            self._control(programs, account, "start", "-t", str(START_SECONDS), "-l", self.log.name, "-o", arguments)
+            self._launch(programs, account, arguments)
         except subprocess.CalledProcessError as error:
             raise ConnectionFailed(
                 f"The server in {self.folder} does not start",
@@ -187,6 +187,7 @@ class Cluster:
             "postgres",
             "--auth=trust",
             "--encoding=UTF8",
+            *(["--no-sync"] if self.settings.get("fsync") == "off" else []),
         ]
         try:
             _run([*command, "--locale=C.UTF-8"], account=account)
