@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from psycopg import sql
 
@@ -59,24 +60,25 @@ class _Census:
         """Decide which shadows are kept, and with which columns."""
         every = {owned.table: tuple(ways(owned, ownership, schema)) for owned in ownership.owned}
         every = {name: _telling(name, found, ownership) for name, found in every.items()}
+        asked: dict[Name, dict[str, None]] = {}
+        for way in chain.from_iterable(every.values()):
+            asked.setdefault(way.target, {}).update(dict.fromkeys(way.theirs))
         ready = {ownership.tenant.name}
         shadows: dict[Name, Shadow] = {}
         for component in ownership.components:
             for owned in component:
                 late = tuple(way for way in every[owned.table] if way.target not in ready)
                 early = tuple(way for way in every[owned.table] if way.target in ready)
-                asked = [way for found in every.values() for way in found if way.target == owned.table]
-                stored = dict.fromkeys(column for way in asked for column in way.theirs)
+                stored = dict(asked.get(owned.table, {}))
                 stored |= dict.fromkeys(column for way in late for column in way.columns)
                 shadows[owned.table] = Shadow(
                     number=len(shadows), owned=owned, early=early, late=late, stored=tuple(stored),
-                    tenant=ownership.tenant, asked=bool(asked),
+                    tenant=ownership.tenant, asked=owned.table in asked,
                 )  # fmt: skip
             ready.update(owned.table for owned in component)
-        keys = [way.theirs for found in every.values() for way in found if way.target == ownership.tenant.name]
         return cls(
             ownership=ownership, schema=schema, shadows=shadows,
-            tenant_columns=tuple(dict.fromkeys(column for columns in keys for column in columns)),
+            tenant_columns=tuple(asked.get(ownership.tenant.name, ())),
         )  # fmt: skip
 
     def source(self, table: Name) -> sql.Composable:

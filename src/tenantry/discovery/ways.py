@@ -108,13 +108,11 @@ def ways(owned: Owned, ownership: Ownership, schema: Schema) -> Iterator[Way]:
             yield _along(path, WayKind.PATH, ownership.heirs)
     for child in owned.children:
         yield _upwards(child, ownership.heirs)
-    owners = {one.table for one in ownership.owned}
     known = {(path.columns, path.hops[0].parent) for path in owned.paths}
     for key in foreign_keys(schema, schema.tables[owned.table]):
         if owned.given and owned.column in key.columns:
             continue
-        parent = ownership.heirs.get(key.parent, key.parent)
-        if parent != tenant.name and (key.columns, key.parent) not in known and parent in owners:
+        if (key.columns, key.parent) not in known and ownership.of(key.parent) is not None:
             yield _along(Path(hops=(_hop(key),)), WayKind.REFERENCE, ownership.heirs)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from tenantry.model.name import Name
 from tenantry.model.schema import ForeignKey
@@ -111,7 +112,7 @@ class TenantTable:
     """Slugs that `assign = { tenant = … }` names."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Ownership:
     """`components` are the owned tables in order of derivation; tables that need each other share a component.
 
@@ -136,5 +137,8 @@ class Ownership:
 
     def of(self, table: Name) -> Owned | None:
         """The ownership of a table, or of the table whose partition or heir it is."""
-        wanted = self.heirs.get(table, table)
-        return next((owned for owned in self.owned if owned.table == wanted), None)
+        return self._by_table.get(self.heirs.get(table, table))
+
+    @cached_property
+    def _by_table(self) -> Mapping[Name, Owned]:
+        return {owned.table: owned for owned in self.owned}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 
 from tenantry.model.name import Name
 
@@ -201,7 +202,7 @@ class Role:
     usage_of: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Schema:
     """What a plan is made from, together with the spec."""
 
@@ -223,10 +224,9 @@ class Schema:
     def partitions(self, name: Name) -> tuple[Table, ...]:
         """All partitions below a partitioned table, parents before children."""
         found: list[Table] = []
-        for table in self.tables.values():
-            if table.partition_of == name:
-                found.append(table)
-                found.extend(self.partitions(table.name))
+        for table in self._partitions.get(name, ()):
+            found.append(table)
+            found.extend(self.partitions(table.name))
         return tuple(sorted(found, key=lambda table: (table.kind is not Kind.PARTITIONED, table.name)))
 
     def tree(self, name: Name) -> tuple[Table, ...]:
@@ -234,11 +234,29 @@ class Schema:
         return (self.tables[name], *self.partitions(name))
 
     def heirs(self, name: Name) -> Iterator[Table]:
-        """Tables that inherit from `name` the classic way, at any depth."""
+        """Tables that inherit from `name` the classic way, at any depth; each once, by however many ways."""
+        found: dict[Name, Table] = {}
+        for table in self._heirs.get(name, ()):
+            found |= {heir.name: heir for heir in (table, *self.heirs(table.name))}
+        yield from found.values()
+
+    @cached_property
+    def _partitions(self) -> Mapping[Name, list[Table]]:
+        """The partitions directly below a table."""
+        found: dict[Name, list[Table]] = {}
         for table in self.tables.values():
-            if name in table.inherits:
-                yield table
-                yield from self.heirs(table.name)
+            if table.partition_of is not None:
+                found.setdefault(table.partition_of, []).append(table)
+        return found
+
+    @cached_property
+    def _heirs(self) -> Mapping[Name, list[Table]]:
+        """The tables that inherit directly from a table."""
+        found: dict[Name, list[Table]] = {}
+        for table in self.tables.values():
+            for parent in table.inherits:
+                found.setdefault(parent, []).append(table)
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -73,7 +73,7 @@ def _triggers(ground: Ground) -> Iterator[Step]:
         if has_assignment(unit):
             ended = _ended(unit, ASSIGN, function_name(unit.name, "assign"), "assignment")
             yield replace(ended, guard=assignment(ground, unit)) if unit.owned.given else ended
-        if any(child.table == unit.owned.table for parent in ground.ownership.owned for child in parent.children):
+        if ground.parents_of(unit.owned.table):
             yield _ended(unit, ADOPT, function_name(unit.name, "adopt"), "adoption")
         for number, _ in enumerate(ground.followers(unit.owned), start=1):
             name = follow_name(number)

@@ -137,7 +137,7 @@ def _adoptions(ground: Ground) -> Iterator[Step]:
             Adoption(parent=parent.table, parent_column=parent.column, columns=child.columns,
                      parent_columns=child.own_columns, operators=child.operators, child=child.table,
                      told=ground.told(child), ways=ground.by_paths(parent))
-            for parent in ground.ownership.owned
+            for parent in ground.parents_of(unit.owned.table)
             for child in parent.children
             if child.table == unit.owned.table
         )  # fmt: skip

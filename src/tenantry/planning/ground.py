@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
 
 from tenantry.model.name import Name, shortened
 from tenantry.model.ownership import Child, Hop, Owned, Ownership, Path
@@ -45,9 +47,9 @@ class Unit:
         return (self.table, *self.tree)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Ground:
-    """Spec, schema and ownership."""
+    """Spec, schema and ownership. What is asked for each table is looked up, not looked for: schemas can be large."""
 
     spec: Spec
     schema: Schema
@@ -63,20 +65,26 @@ class Ground:
         """The tenant key's type without its length (see steps.context)."""
         return self.ownership.tenant.type.partition("(")[0]
 
-    def units_of(self, owned: Owned) -> Iterator[Unit]:
+    def units_of(self, owned: Owned) -> tuple[Unit, ...]:
+        return self._units[owned.table]
+
+    def units(self) -> Iterator[Unit]:
+        return chain.from_iterable(self._units.values())
+
+    @cached_property
+    def _units(self) -> Mapping[Name, tuple[Unit, ...]]:
+        return {owned.table: tuple(self._units_of(owned)) for owned in self.ownership.owned}
+
+    def _units_of(self, owned: Owned) -> Iterator[Unit]:
         table = self.schema.tables[owned.table]
         yield Unit(owned=owned, table=table, tree=self.schema.partitions(table.name))
         for heir in self.schema.heirs(table.name):
             yield Unit(owned=owned, table=heir, tree=())
 
-    def units(self) -> Iterator[Unit]:
-        for owned in self.ownership.owned:
-            yield from self.units_of(owned)
-
     def owner(self, name: Name) -> str:
         return self.schema.tables[name].owner
 
-    @property
+    @cached_property
     def operator(self) -> str:
         """The role that maintains: as the spec says, else who owns most of the owned tables."""
         if self.spec.operator.role is not None:
@@ -87,13 +95,14 @@ class Ground:
     def operators(self, owner: str) -> tuple[str, ...]:
         return tuple(dict.fromkeys((self.operator, owner)))
 
+    @cached_property
     def readers(self) -> Mapping[Name, tuple[str, ...]]:
         """For each table that is no heir, the owners of those whose triggers, which run as them, look at rows of it or
         change them."""
         found: dict[Name, dict[str, None]] = {}
         for unit in self.units():
-            for root in self._neighbours(unit):
-                found.setdefault(root, {})[unit.table.owner] = None
+            for name in self._neighbours(unit):
+                found.setdefault(self._root(name), {})[unit.table.owner] = None
         return {root: tuple(owners) for root, owners in found.items()}
 
     def _neighbours(self, unit: Unit) -> set[Name]:
@@ -102,12 +111,29 @@ class Ground:
         found = {hop.parent for path in owned.paths for hop in path.hops}
         found |= {key.parent for key, _ in self.references(unit)}
         found |= {child.table for child in owned.children} | {self.ownership.tenant.name}
-        for other in self.units():
-            ends = {path.target for path in other.owned.paths} | {child.table for child in other.owned.children}
-            ends |= {key.parent for key, _ in self.references(other)} if owned.mixed else set()
-            if owned.table in ends:
-                found.add(other.owned.table)
-        return {self.ownership.heirs.get(name, name) for name in found}
+        found |= self._deriving.get(owned.table, set())
+        return found | self._referring.get(owned.table, set()) if owned.mixed else found
+
+    @cached_property
+    def _deriving(self) -> Mapping[Name, set[Name]]:
+        """For each table at the end of a path, and each child that tells, the owned tables that ask it."""
+        found: dict[Name, set[Name]] = {}
+        for owned in self.ownership.owned:
+            for source in (*(path.target for path in owned.paths), *(child.table for child in owned.children)):
+                found.setdefault(source, set()).add(owned.table)
+        return found
+
+    @cached_property
+    def _referring(self) -> Mapping[Name, set[Name]]:
+        """For each table, the owned ones with a foreign key to it."""
+        found: dict[Name, set[Name]] = {}
+        for unit in self.units():
+            for key, _ in self.references(unit):
+                found.setdefault(key.parent, set()).add(unit.owned.table)
+        return found
+
+    def _root(self, name: Name) -> Name:
+        return self.ownership.heirs.get(name, name)
 
     def filtered(self, roles: tuple[str, ...]) -> tuple[str, ...]:
         """Those of `roles` that row security would filter."""
@@ -148,14 +174,30 @@ class Ground:
         paths = (path for path in owned.paths if path.columns != without)
         return tuple(ByPath(hops=path.hops, column=self._path_column(path.hops[-1])) for path in paths)
 
+    def parents_of(self, child: Name) -> tuple[Owned, ...]:
+        """The tables whose owner shows in this one."""
+        return tuple(self._parents.get(child, ()))
+
+    @cached_property
+    def _parents(self) -> Mapping[Name, list[Owned]]:
+        found: dict[Name, list[Owned]] = {}
+        for parent in self.ownership.owned:
+            for child in dict.fromkeys(child.table for child in parent.children):
+                found.setdefault(child, []).append(parent)
+        return found
+
     def followers(self, owned: Owned) -> Mapping[str, tuple[Follower, ...]]:
         """The tables that derive from this one, by their owners."""
-        found: dict[str, tuple[Follower, ...]] = {}
+        return self._followers.get(owned.table, {})
+
+    @cached_property
+    def _followers(self) -> Mapping[Name, Mapping[str, tuple[Follower, ...]]]:
+        found: dict[Name, dict[str, tuple[Follower, ...]]] = {}
         for other in self.ownership.owned:
             for path in other.paths:
-                if not other.given and len(path.hops) == 1 and self.ownership.of(path.target) == owned:
-                    owner = self.owner(other.table)
-                    found[owner] = (*found.get(owner, ()), self._follower(other, path))
+                if not other.given and len(path.hops) == 1:
+                    by_owner, owner = found.setdefault(self._root(path.target), {}), self.owner(other.table)
+                    by_owner[owner] = (*by_owner.get(owner, ()), self._follower(other, path))
         return found
 
     def _follower(self, owned: Owned, path: Path) -> Follower:
@@ -209,15 +251,15 @@ class Ground:
 
     def composite_targets(self, owned: Owned) -> tuple[tuple[str, ...], ...]:
         """The sets of columns of an owned table that composite keys will point at, behind the tenant column."""
-        family = {unit.name for unit in self.units_of(owned)} | {
-            part.name for unit in self.units_of(owned) for part in unit.tree
-        }
-        found: dict[tuple[str, ...], None] = {}
+        return tuple(self._composite_targets.get(owned.table, ()))
+
+    @cached_property
+    def _composite_targets(self) -> Mapping[Name, Mapping[tuple[str, ...], None]]:
+        found: dict[Name, dict[tuple[str, ...], None]] = {}
         for unit in self.units():
-            for key, _ in self.composite(unit):
-                if key.parent in family:
-                    found[key.parent_columns] = None
-        return tuple(found)
+            for key, parent in self.composite(unit):
+                found.setdefault(parent.table, {})[key.parent_columns] = None
+        return found
 
     def action(self, key: ForeignKey) -> tuple[str, tuple[str, ...], bool]:
         """ON DELETE of the composite key beside `key`: its letter, the columns that it sets, and whether it must wait

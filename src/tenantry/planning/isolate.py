@@ -85,7 +85,7 @@ def _grant(table: Table | View | None, name: Name, role: str, grants: tuple[str,
 
 def row_securities(ground: Ground, *, legacy: tuple[str, ...]) -> Iterator[RowSecurity]:
     """The row security of every relation that holds or shows owned rows; partitions and heirs get it, too."""
-    readers = ground.readers()
+    readers = ground.readers
     for unit in ground.units():
         sight = Sight.MIXED if unit.owned.mixed else Sight.OWN
         roles = readers.get(unit.owned.table, ())

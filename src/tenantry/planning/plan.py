@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -44,9 +45,8 @@ def make_plan(spec: Spec, schema: Schema, *, lenient: bool = False) -> Plan:
     is left out, and named by the ownership."""
     ownership = resolve(spec, schema, lenient=lenient)
     steps = tuple(_steps(Ground(spec=spec, schema=schema, ownership=ownership)))
-    keys = [step.key for step in steps]
-    for key in keys:
-        if keys.count(key) > 1:
+    for key, count in Counter(step.key for step in steps).items():
+        if count > 1:
             raise UsageError(f"two steps have the same name {key!r}", remedy="Report this with your schema.")
     return Plan(ownership=ownership, steps=steps)
 
