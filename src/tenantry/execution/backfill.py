@@ -5,26 +5,24 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
-from tenantry.errors import Failed
-from tenantry.execution.batch import AGAIN, PASSING, RewrittenError, Worker, failure, interrupted
+from tenantry.execution.batch import RewrittenError, Worker, interrupted
 from tenantry.execution.checkpoint import QUERIES, divided, extent, open_units
 from tenantry.execution.crew import Crew, Pass
-from tenantry.execution.obstacle import locked, names_of_holders, refuse_guarded
 from tenantry.execution.pace import Pace
+from tenantry.execution.probe import Probe
 from tenantry.execution.progress import Progress
 from tenantry.execution.stripes import Stripes, stripes_for
 from tenantry.execution.throttle import Throttle
-from tenantry.model.name import Name
 from tenantry.steps.fill import Fill, RelationFill
 
 Connections = Callable[[str], psycopg.Connection[Any]]
@@ -96,11 +94,11 @@ def backfill(
         control.cursor.execute(QUERIES["impatience"], [f"{options.lock_timeout * 1000:.0f}ms"])
         watch = stack.enter_context(connections("fill watch"))
         stack.enter_context(_watched(throttle, watch, [worker.pid for worker in crew.workers]))
-        run = _Run(fill=fill, crew=crew, control=control, options=options)
-        run.go()
+        probe = Probe(control=control, step=fill.key, stop=stop, filled=Counter())
+        _Run(fill=fill, crew=crew, probe=probe, options=options).go()
     everyone = [control, *crew.workers]
     return FillResult(
-        rows=sum(run.filled.values()),
+        rows=probe.filled.total(),
         seconds=time.monotonic() - begun,
         batches=sum(worker.batches for worker in everyone),
         longest_batch=max(worker.longest_batch for worker in everyone),
@@ -135,16 +133,15 @@ def _watched(throttle: Throttle, connection: psycopg.Connection[Any], workers: l
 class _Run:
     fill: Fill
     crew: Crew
-    control: Worker
+    probe: Probe
     options: BackfillOptions
-    filled: dict[Name, int] = field(default_factory=dict)
     begun: str = ""
     """The first transaction id that had not been given away when the fill began."""
 
     def go(self) -> None:
         """A first pass over each relation that needs one, then more until nothing is left: relations that
         derive from each other fill each other, and rows that somebody held come free."""
-        self.begun = self._ask(self.fill.table, QUERIES["next_transaction"])
+        self.begun = self.probe.ask(self.fill.table, QUERIES["next_transaction"])
         for relation_fill in self.fill.fills:
             self._first_pass(relation_fill)
         self._complete()
@@ -152,10 +149,9 @@ class _Run:
 
     def _first_pass(self, relation_fill: RelationFill) -> None:
         relation = relation_fill.relation
-        self.filled[relation] = 0
         striped = self.fill.purpose == "fill"
         while True:
-            if not self._ask(relation, relation_fill.pending()):
+            if not self.probe.ask(relation, relation_fill.pending()):
                 self.crew.tell(partial(self.crew.progress.started, relation, 0))
                 return
             passing = self._recorded(relation_fill) if striped else self._whole(relation_fill)
@@ -175,14 +171,14 @@ class _Run:
                 before, remaining = remaining, sum(self._remaining(one) for one in left)
                 idle = idle + 1 if remaining == before else 0
                 if idle >= (IDLE_SWEEPS if any(one.overrides for one in left) else IDLE_PASSES):
-                    self._refuse_taken_back(left, self.begun)
+                    self.probe.refuse_taken_back(left, self.begun)
                     idle = 0
                 waited, pause = 0.0, 0.1
                 continue
-            if any(self._guarded(partial(self._try_one, one, self.begun), one.relation) for one in left):
+            if any(self.probe.advances(one, self.begun) for one in left):
                 continue
             if waited >= self.options.budget:
-                raise self._held(left, waited)
+                raise self.probe.held(left, self.begun, waited, self.crew.workers[0])
             if waited == 0.0:
                 self.crew.pause(f"{left[0].relation}: the rows that are left are held by others; waiting for them")
             time_to_wait = min(pause, self.options.budget - waited)
@@ -194,42 +190,45 @@ class _Run:
         """The relations that need another pass after so many."""
         lasting = self.begun if self.fill.purpose == "fill" else None
         # A sweep comes behind the fill: to derive every row again only to see that it is right is left to that.
-        left = [one for one in self.fill.fills if self._ask(one.relation, one.pending(lasting))]
+        left = [one for one in self.fill.fills if self.probe.ask(one.relation, one.pending(lasting))]
         if not left or lasting or passes < FOLLOWING:
             return left
-        still = [one for one in left if self._ask(one.relation, one.pending(self.begun))]
+        still = [one for one in left if self.probe.ask(one.relation, one.pending(self.begun))]
         if not still:
             self._let_go(left)
         return still
 
     def _finish(self) -> None:
-        cursor = self.control.cursor
-        for relation, rows in self.filled.items():
+        cursor = self.probe.control.cursor
+        for one in self.fill.fills:
+            relation, rows = one.relation, self.probe.filled[one.relation]
             if rows > 0:
                 # The plans of the steps that follow depend on how many tenants there are. Where somebody else
                 # vacuums or analyzes the table now, that does as well.
-                column = next(one.column for one in self.fill.fills if one.relation == relation)
-                analyze = sql.SQL("ANALYZE (SKIP_LOCKED) {} ({})").format(relation.identifier, sql.Identifier(column))
+                analyze = sql.SQL("ANALYZE (SKIP_LOCKED) {} ({})").format(
+                    relation.identifier, sql.Identifier(one.column)
+                )
                 with suppress(psycopg.Error):
                     cursor.execute(analyze)
             self.crew.tell(partial(self.crew.progress.finished, relation, rows))
         # The step may be reverted and applied again, and then begins from the first page.
-        self._guarded(lambda: cursor.execute(QUERIES["forget_step"], [self.fill.key]), self.fill.table)
+        self.probe.guarded(lambda: cursor.execute(QUERIES["forget_step"], [self.fill.key]), self.fill.table)
 
     def _recorded(self, relation_fill: RelationFill) -> Pass:
-        relation, cursor = relation_fill.relation, self.control.cursor
-        units = self._guarded(
+        relation, cursor = relation_fill.relation, self.probe.control.cursor
+        units = self.probe.guarded(
             lambda: open_units(cursor, self.fill.key, relation, workers=len(self.crew.workers), most=self.options.unit),
             relation,
         )
         first = units[0].next if units else 0
-        stripes = self.options.stripes or self._guarded(
+        stripes = self.options.stripes or self.probe.guarded(
             lambda: stripes_for(cursor, relation, relation_fill.column, first=first), relation
         )
         return self._new_pass(relation_fill, units=deque(units), stripes=Stripes(count=stripes), recorded=True)
 
     def _whole(self, relation_fill: RelationFill) -> Pass:
-        now = self._guarded(lambda: extent(self.control.cursor, relation_fill.relation), relation_fill.relation)
+        relation, cursor = relation_fill.relation, self.probe.control.cursor
+        now = self.probe.guarded(lambda: extent(cursor, relation), relation)
         units = deque(divided(now.pages, self.options.unit))
         return self._new_pass(relation_fill, units=units, stripes=Stripes(count=1), recorded=False)
 
@@ -245,79 +244,14 @@ class _Run:
         try:
             return self.crew.go(passing)
         finally:
-            self.filled[passing.relation] += passing.rows
-
-    def _try_one(self, relation_fill: RelationFill, since: str | None) -> bool:
-        """Fill a page that has a row which nobody holds, if there is one. Raises Failed if none changes."""
-        with self.control.connection.transaction():
-            rows = self._page(relation_fill, since)
-            if rows == 0:
-                refuse_guarded(self.control, relation_fill)
-            self.filled[relation_fill.relation] += rows or 0
-        return rows is not None
-
-    def _page(self, relation_fill: RelationFill, since: str | None) -> int | None:
-        """Fill the page of a row that nobody holds; how many rows that changed, None where there is no such row."""
-        cursor = self.control.cursor
-        self.control.begin()
-        row = cursor.execute(relation_fill.free(since)).fetchone()
-        if row is None:
-            return None
-        page = int(row[0].strip("()").split(",")[0])
-        statement = sql.Composed([relation_fill.batch(self.fill.key).sql])
-        cursor.execute(statement, [f"({page},0)", f"({page + 1},0)", 1, 0])
-        return cursor.rowcount
+            self.probe.filled[passing.relation] += passing.rows
 
     def _let_go(self, left: list[RelationFill]) -> None:
         """Leave rows that keep moving to the next sweep. Raises Failed where it is a trigger that takes them back."""
-        self._refuse_taken_back(left, None)
+        self.probe.refuse_taken_back(left, None)
         moving = ", ".join(str(one.relation) for one in left)
         self.crew.pause(f"rows of {moving} keep moving between tenants: those are left to the next sweep")
 
-    def _refuse_taken_back(self, left: list[RelationFill], since: str | None) -> None:
-        """Raises Failed where a trigger takes back what we change in rows that nobody holds. It is tried three times: a
-        row may have moved between its change and the look at it."""
-
-        def taken_back(relation_fill: RelationFill) -> bool:
-            with self.control.connection.transaction():
-                changed = self._page(relation_fill, since)
-                row = self.control.cursor.execute(relation_fill.undone()).fetchone() if changed else None
-                self.filled[relation_fill.relation] += changed or 0
-                return changed == 0 or (row is not None and bool(row[0]))
-
-        for one in left:
-            if all(self._guarded(partial(taken_back, one), one.relation) for _ in range(3)):
-                self._guarded(partial(refuse_guarded, self.control, one), one.relation)
-
     def _remaining(self, relation_fill: RelationFill) -> int:
         query = relation_fill.count(self.begun) if relation_fill.overrides else relation_fill.empty()
-        return int(self._ask(relation_fill.relation, query))
-
-    def _held(self, left: list[RelationFill], waited: float) -> Failed:
-        names = [name for one in left for name in names_of_holders(self.control, self.crew.workers[0], one)]
-        count = sum(int(self._ask(one.relation, one.count(self.begun))) for one in left)
-        return Failed(
-            f"{count} rows of {', '.join(str(one.relation) for one in left)} were held by others"
-            f" for {waited:.0f} s" + (f": {'; '.join(names)}" if names else ""),
-            remedy=f"wait until those transactions end, or end them, then {AGAIN}",
-            details=names,
-        )
-
-    def _ask(self, relation: Name, query: sql.Composed | bytes) -> Any:
-        def once() -> Any:
-            with self.control.connection.transaction():
-                self.control.begin()
-                row = self.control.cursor.execute(query, prepare=False).fetchone()
-                return None if row is None else row[0]
-
-        return self._guarded(once, relation)
-
-    def _guarded(self, action: Callable[[], Any], relation: Name) -> Any:
-        if self.crew.stop.is_set():
-            raise interrupted()
-        try:
-            return self.control.patiently(action)
-        except PASSING as error:
-            raise locked(self.control, relation, error) from error
-        except psycopg.Error as error:
-            raise failure(relation, error, self.control.connection) from error
+        return int(self.probe.ask(relation_fill.relation, query))
