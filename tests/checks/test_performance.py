@@ -83,7 +83,7 @@ def test_a_migrated_database_is_fast_enough(wide: Database) -> None:
 def test_without_the_index_on_the_tenant_all_pages_are_read(wide: Database) -> None:
     """By key and by shop other indexes serve; of a small table, reading it whole is right."""
     drop_tenant_indexes(wide, "sales", "shops")
-    wide.execute("DROP INDEX IF EXISTS tenantry_sales_id_key")
+    wide.execute("DROP INDEX IF EXISTS tenantry_sales__id_key")
     findings = found(wide, performance, spec=SPEC)
     assert serious(findings) == [("query-without-index", "public.sales", 1)]
     assert findings[-1].samples == ({"query": "newest first"},)

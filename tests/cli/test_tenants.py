@@ -100,7 +100,7 @@ def test_status_of_an_untouched_database(shop: Command) -> None:
 @pytest.mark.parametrize(
     ("damage", "key"),
     [
-        ("DROP INDEX tenantry_usuarios_escola_id_idx", "index:public.tenantry_usuarios_escola_id_idx"),
+        ("DROP INDEX tenantry_usuarios__escola_id_idx", "index:public.tenantry_usuarios__escola_id_idx"),
         ("ALTER TABLE usuarios NO FORCE ROW LEVEL SECURITY", "row_security:public.usuarios"),
         ("ALTER POLICY tenantry_floor ON usuarios USING (true)", "row_security:public.usuarios"),
     ],

@@ -209,7 +209,7 @@ def test_unique_among_shared_rows(business: Business) -> None:
     shop.execute("INSERT INTO products (id, name, tenant_id) VALUES (30, 'oil', 1), (31, 'oil', 2), (32, 'oil', NULL)")
     shop.refuses("INSERT INTO products (id, name, tenant_id) VALUES (33, 'oil', 2)", psycopg.errors.UniqueViolation)
     shop.refuses("INSERT INTO products (id, name, tenant_id) VALUES (33, 'salt', NULL)", psycopg.errors.UniqueViolation)
-    shop.execute("DROP INDEX tenantry_products_products_name_shared")
+    shop.execute("DROP INDEX tenantry_products__products_name_shared")
     shop.execute("INSERT INTO products (id, name, tenant_id) VALUES (33, 'salt', NULL)")
 
 

@@ -38,11 +38,13 @@ def split(text: str) -> tuple[str, ...]:
 
 def shortened(name: str) -> str:
     """`name` cut to PostgreSQL's 63 bytes; a hash of the whole keeps shortened names apart."""
-    encoded = name.encode()
-    if len(encoded) <= LONGEST:
-        return name
-    digest = hashlib.sha256(encoded).hexdigest()[:8]
-    return encoded[: LONGEST - 9].decode(errors="ignore") + "_" + digest
+    return name if len(name.encode()) <= LONGEST else hashed(name)
+
+
+def hashed(name: str, whole: str = "") -> str:
+    """`name` with a hash behind it, of itself or of the `whole` that it stands for, cut to 63 bytes."""
+    digest = hashlib.sha256((whole or name).encode()).hexdigest()[:8]
+    return name.encode()[: LONGEST - 9].decode(errors="ignore") + "_" + digest
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -76,3 +78,12 @@ class Name:
         if len(parts) > 2:
             raise UsageError(f"{text!r} has more than a schema and a table")
         return cls(parts[0], parts[1]) if len(parts) == 2 else cls(schema, parts[0])
+
+
+def index_name(table: Name, *columns: str, ending: str) -> Name:
+    """The name of an index of ours. Two underscores stand before each column, so that group_id of the table user has
+    another name than id of the table user_group; where they are part of a name themselves, a hash is added."""
+    parts = (table.name, *columns)
+    name = f"tenantry_{'__'.join(parts)}_{ending}"
+    clear = not any("__" in part or part.startswith("_") or part.endswith("_") for part in parts)
+    return Name(table.schema, shortened(name) if clear else hashed(name, repr((parts, ending))))

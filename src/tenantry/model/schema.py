@@ -216,6 +216,8 @@ class Schema:
     roles: Mapping[str, Role] = field(default_factory=dict)
     kept: frozenset[Name] = frozenset()
     """Tables whose tenant column of ours stayed after `rollback --preserve-data`."""
+    search_path: tuple[str, ...] = ()
+    """Where the user's own functions find what they name without a schema: our role's default, and `schemas`."""
 
     @property
     def major(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from tenantry.model.name import Name, shortened
+from tenantry.model.name import index_name
 from tenantry.model.ownership import Owned
 from tenantry.model.plan import Phase
 from tenantry.model.schema import Table
@@ -63,6 +63,7 @@ def _fills(ground: Ground, owned: Owned, sources: tuple[Source, ...], phase: Pha
                 relation=relation.name, column=owned.column, sources=sources, overrides=overrides,
                 identity=ground.schema.tables[owned.table].primary_key if owned.given else (),
                 keyed=phase is not Phase.BACKFILL or any(owned.column in unique.columns for unique in relation.uniques),
+                search_path=ground.schema.search_path,
             )  # fmt: skip
 
 
@@ -78,12 +79,8 @@ def _child_indexes(ground: Ground) -> Iterator[Step]:
                         yield TenantIndex(
                             phase=Phase.BACKFILL, table=relation.name, column=child.columns[0],
                             columns=child.columns[1:], reason=f"to find the children of {owned.table}",
-                            index=_index_name(relation.name, child.columns),
+                            index=index_name(relation.name, *child.columns, ending="child"),
                         )  # fmt: skip
-
-
-def _index_name(table: Name, columns: tuple[str, ...]) -> Name:
-    return Name(table.schema, shortened("_".join(("tenantry", table.name, *columns, "child"))))
 
 
 def _indexed(table: Table, columns: tuple[str, ...]) -> bool:

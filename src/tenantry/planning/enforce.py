@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tenantry.model.name import Name, shortened
+from tenantry.model.name import Name, hashed, index_name, shortened
 from tenantry.model.ownership import Hop, Owned
 from tenantry.model.plan import Phase
 from tenantry.model.schema import ForeignKey, Kind, Table, Unique
@@ -28,10 +28,12 @@ from tenantry.steps import (
     TenantForeignKey,
     TenantIndex,
 )  # fmt: skip
+from tenantry.steps.not_null import CHECK
 from tenantry.steps.reference import Reference
 
 PHASE = Phase.ENFORCE
 TENANT_KEY = "tenantry_tenant_fkey"
+REFERS = "tenantry_refers_"
 
 
 def enforce_steps(ground: Ground) -> Iterator[Step]:
@@ -110,11 +112,7 @@ def unique_indexes(ground: Ground, unit: Unit, phase: Phase) -> Iterator[Step]:
 
 def per_tenant_name(unit: Unit, name: str) -> Name:
     """The index that is to a tenant what the unique index `name` is to all."""
-    return _index_name(unit.name, (name,), unique=True)
-
-
-def _index_name(table: Name, columns: tuple[str, ...], *, unique: bool) -> Name:
-    return Name(table.schema, shortened("_".join(("tenantry", table.name, *columns, "key" if unique else "idx"))))
+    return index_name(unit.name, name, ending="key")
 
 
 def index_steps(
@@ -122,8 +120,9 @@ def index_steps(
 ) -> Iterator[Step]:
     """An index on a plain table; on a partitioned one an index on each partition, deepest first, and the whole."""
     labels = (label,) if label else columns
+    ending = "key" if unique else "idx"
     for table in (*reversed(unit.tree), unit.table):
-        index = _index_name(table.name, labels, unique=unique)
+        index = index_name(table.name, *labels, ending=ending)
         if table.kind is Kind.PARTITIONED:
             parts = tuple(part.name for part in unit.tree if part.partition_of == table.name)
             yield PartitionedIndex(
@@ -131,9 +130,8 @@ def index_steps(
                 rest=rest, parts=parts,
             )  # fmt: skip
             for part in parts:
-                yield IndexAttached(
-                    phase=phase, table=part, index=_index_name(part, labels, unique=unique), whole=index
-                )
+                attached = index_name(part, *labels, ending=ending)
+                yield IndexAttached(phase=phase, table=part, index=attached, whole=index)
         else:
             yield TenantIndex(
                 phase=phase, table=table.name, index=index, column=unit.owned.column, columns=columns, unique=unique,
@@ -143,7 +141,7 @@ def index_steps(
 
 def _shared_unique(unit: Unit, unique: Unique, phase: Phase) -> Iterator[Step]:
     """UNIQUE (tenant, name) admits equal rows without a tenant: those get a unique index of their own (hazard 12)."""
-    name = Name(unit.name.schema, shortened(f"tenantry_{unit.name.name}_{unique.name}_shared"))
+    name = index_name(unit.name, unique.name, ending="shared")
     if unique.columns and not unique.partial:
         yield TenantIndex(
             phase=phase, table=unit.name, index=name, column=unique.columns[0], columns=unique.columns[1:], unique=True,
@@ -208,7 +206,9 @@ def composite_key_valid(ground: Ground, unit: Unit, key: ForeignKey, parent: Own
 
 
 def _composite_name(key: ForeignKey) -> str:
-    return shortened(f"tenantry_{key.name}")
+    name = f"tenantry_{key.name}"
+    # A key named tenant_fkey has one beside it that is not the tenant's own.
+    return hashed(name) if name in (TENANT_KEY, CHECK) or name.startswith(REFERS) else shortened(name)
 
 
 def _composite(
@@ -246,7 +246,7 @@ def _two_movable(ground: Ground, unit: Unit) -> bool:
 
 
 def reference_name(key: ForeignKey) -> str:
-    return shortened(f"tenantry_refers_{key.name}")
+    return shortened(REFERS + key.name)
 
 
 def _references(ground: Ground) -> Iterator[Step]:

@@ -55,7 +55,7 @@ def tenant_steps(ground: Ground) -> Iterator[Step]:
     for slug in dict.fromkeys(slug for slug in slugs if slug is not None):
         yield TenantRow(
             phase=PHASE, table=tenant.name, tenant=ground.reference, slug=slug, columns=required,
-            referenced_by=_given_columns(ground),
+            referenced_by=_given_columns(ground), search_path=ground.schema.search_path,
         )  # fmt: skip
 
 
@@ -144,7 +144,7 @@ def _adoptions(ground: Ground) -> Iterator[Step]:
         if adoptions:
             yield AdoptionTrigger(
                 phase=PHASE, table=unit.name, column=unit.owned.column, adoptions=adoptions, owner=unit.table.owner,
-                tree=unit.tree_names,
+                search_path=ground.schema.search_path, tree=unit.tree_names,
             )  # fmt: skip
 
 
@@ -153,7 +153,7 @@ def _follows(ground: Ground) -> Iterator[Step]:
         for number, (owner, followers) in enumerate(ground.followers(unit.owned).items(), start=1):
             yield FollowTrigger(
                 phase=PHASE, table=unit.name, name=follow_name(number), column=unit.owned.column, followers=followers,
-                owner=owner, tree=unit.tree_names,
+                owner=owner, search_path=ground.schema.search_path, tree=unit.tree_names,
             )  # fmt: skip
 
 

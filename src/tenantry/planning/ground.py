@@ -220,7 +220,7 @@ class Ground:
         return owned.column
 
     def assigned(self, owned: Owned) -> Name:
-        return Name(WORKSHOP, shortened(f"assigned_{owned.table.schema}_{owned.table.name}"))
+        return Name(WORKSHOP, shortened(f"assigned {owned.table}"))
 
     def fallback(self, owned: Owned) -> str | None:
         """The slug of the tenant for rows that no path reaches."""

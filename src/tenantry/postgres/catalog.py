@@ -106,6 +106,7 @@ class _Reader:
             functions=tuple(_function(row) for row in self._rows("functions")),
             roles={row["name"]: Role(**_frozen(row)) for row in self._rows("roles")},
             kept=self._ours.kept,
+            search_path=tuple(dict.fromkeys([*self._rows("search_path")[0]["schemas"], *chosen])),
         )
 
     def _tables(self, rows: list[Row], grants: Mapping[int, tuple[Grant, ...]]) -> dict[Name, Table]:

@@ -14,7 +14,7 @@ from psycopg import sql
 
 from tenantry.model.name import Name, shortened
 from tenantry.model.plan import Lock, LockMode, Statement
-from tenantry.steps.catalog import WORKSHOP, body, exists, trigger_definition, unchanged
+from tenantry.steps.catalog import WORKSHOP, body, exists, found_along, raw, trigger_definition, unchanged
 from tenantry.steps.derivation import ByPath, Source, TenantReference, derived, equal
 from tenantry.steps.step import Before, Step
 
@@ -22,12 +22,16 @@ ASSIGN = "~tenantry_assign"
 ADOPT = "~tenantry_adopt"
 ADOPTING = "tenantry.adopting"
 """The setting by which an adoption tells the parent's triggers that its own children are to follow."""
+PINNED = "pg_catalog, pg_temp"
+"""The search_path of our functions, but for what they set off in the user's."""
+PINNED_AGAIN = sql.SQL("pg_catalog.set_config('search_path', {}, true)").format(sql.Literal(PINNED))
 FILLING = "tenantry.filling"
 """The setting by which a fill tells the trigger to restore every column but the tenant (hazard 5)."""
 
 
 def function_name(table: Name, purpose: str) -> Name:
-    return Name(WORKSHOP, shortened(f"{purpose}_{table.schema}_{table.name}"))
+    """The table as SQL names it, so that no two tables share a function: a.b_c is not a_b.c."""
+    return Name(WORKSHOP, shortened(f"{purpose} {table}"))
 
 
 def create_function(function: Name, owner: str, code: sql.Composable) -> tuple[Statement, ...]:
@@ -38,8 +42,8 @@ def create_function(function: Name, owner: str, code: sql.Composable) -> tuple[S
     """
     create = sql.SQL(
         "CREATE OR REPLACE FUNCTION {}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER"
-        " SET search_path = pg_catalog, pg_temp SET row_security = on AS {}"
-    ).format(function.identifier, body(code))
+        " SET search_path = {} SET row_security = on AS {}"
+    ).format(function.identifier, raw(PINNED), body(code))
     foreign = sql.SQL("SELECT current_user <> {}").format(sql.Literal(owner))
     grant = sql.SQL("GRANT USAGE, CREATE ON SCHEMA {} TO {}").format(sql.Identifier(WORKSHOP), sql.Identifier(owner))
     give = sql.SQL("ALTER FUNCTION {}() OWNER TO {}").format(function.identifier, sql.Identifier(owner))
@@ -202,7 +206,7 @@ class Adoption:
     told: tuple[ByPath, ...] = ()
     ways: tuple[ByPath, ...] = ()
 
-    def update(self, child_column: str) -> sql.Composed:
+    def update(self, child_column: str, search_path: tuple[str, ...]) -> sql.Composed:
         """A parent without a tenant takes the child's. SKIP LOCKED, so that it waits for nobody: a parent that somebody
         holds gets its tenant from the next child, or from the sweep.
 
@@ -220,8 +224,8 @@ class Adoption:
       PERFORM pg_catalog.set_config({filling}, 'on', true);
       UPDATE {table} AS target SET {column} = NEW.{child_column} WHERE target.ctid = ANY (ARRAY(
         SELECT parent.ctid FROM {table} AS parent WHERE {match} AND parent.{column} IS NULL
-        FOR NO KEY UPDATE SKIP LOCKED));
-      PERFORM pg_catalog.set_config({filling}, '', true);
+        FOR NO KEY UPDATE SKIP LOCKED)) AND {along};
+      PERFORM pg_catalog.set_config({filling}, '', true), {pinned};
     ELSIF pg_catalog.current_setting({filling}, true) IS DISTINCT FROM 'on'
       AND EXISTS (SELECT FROM {table} AS parent WHERE {match} AND parent.{column} <> NEW.{child_column}{ways})
       AND {told} = NEW.{child_column}
@@ -229,8 +233,8 @@ class Adoption:
     THEN
       PERFORM pg_catalog.set_config({filling}, 'on', true), pg_catalog.set_config({adopting}, 'on', true);
       UPDATE {table} AS parent SET {column} = NEW.{child_column}
-      WHERE {match} AND parent.{column} <> NEW.{child_column};
-      PERFORM pg_catalog.set_config({filling}, '', true), pg_catalog.set_config({adopting}, '', true);
+      WHERE {match} AND parent.{column} <> NEW.{child_column} AND {along};
+      PERFORM pg_catalog.set_config({filling}, '', true), pg_catalog.set_config({adopting}, '', true), {pinned};
     END IF;
   END IF;""").format(
             child_column=column, table=self.parent.identifier, column=sql.Identifier(self.parent_column),
@@ -241,6 +245,7 @@ class Adoption:
             ),
             told=derived(self.told, new) if self.told else own,
             siblings_told=derived(self.told, child) if self.told else siblings,
+            along=found_along(search_path), pinned=PINNED_AGAIN,
         )  # fmt: skip
 
 
@@ -255,6 +260,7 @@ class AdoptionTrigger(Step):
     column: str
     adoptions: tuple[Adoption, ...]
     owner: str
+    search_path: tuple[str, ...] = ()
     tree: tuple[Name, ...] = ()
 
     @property
@@ -274,7 +280,7 @@ class AdoptionTrigger(Step):
 
     def apply(self) -> tuple[Statement, ...]:
         code = sql.SQL("\nBEGIN{}\n  RETURN NULL;\nEND\n").format(
-            sql.SQL("").join(adoption.update(self.column) for adoption in self.adoptions)
+            sql.SQL("").join(adoption.update(self.column, self.search_path) for adoption in self.adoptions)
         )
         locks = tuple(Lock(name, LockMode.SHARE_ROW_EXCLUSIVE) for name in (self.table, *self.tree))
         create = sql.SQL("CREATE TRIGGER {} AFTER INSERT OR UPDATE ON {} FOR EACH ROW EXECUTE FUNCTION {}()").format(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from psycopg import sql
 
-from tenantry.model.name import Name
+from tenantry.model.name import Name, quoted
 
 WORKSHOP = "tenantry"
 """The schema of the journal and of our functions."""
@@ -59,6 +59,16 @@ def default_definition(table: Name, column: str) -> sql.Composed:
         " JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum"
         " WHERE d.adrelid = {} AND a.attname = {}"
     ).format(table.oid, sql.Literal(column))
+
+
+def found_along(search_path: tuple[str, ...]) -> sql.Composed:
+    """A condition that is true, and from whose evaluation on the user's triggers, checks and index expressions find
+    what they name without a schema, as they do in the application.
+
+    The statement that it is part of has been parsed by then, with nothing but pg_catalog to find its operators in.
+    """
+    path = ", ".join(quoted(schema) for schema in ("pg_catalog", *search_path))
+    return sql.SQL("(SELECT pg_catalog.set_config('search_path', {}, true)) IS NOT NULL").format(sql.Literal(path))
 
 
 def exists(query: sql.Composable) -> sql.Composed:

@@ -9,13 +9,15 @@ from psycopg import sql
 
 from tenantry.model.name import Name
 from tenantry.model.plan import Lock, LockMode, Manner, Statement
-from tenantry.steps.catalog import WORKSHOP, exists
+from tenantry.steps.catalog import WORKSHOP, exists, found_along
 from tenantry.steps.derivation import Source, derived
 from tenantry.steps.step import Before, Step
 
 PARAMETERS = ("first", "past", "stripes", "stripe")
 IMAGES = Name(WORKSHOP, "filled")
 FILLING_NOW = sql.SQL("SET LOCAL tenantry.filling = 'on'")
+STEADY = sql.SQL("SET LOCAL TimeZone = 'UTC'; SET LOCAL extra_float_digits = 3; SET LOCAL lc_monetary = 'C'")
+"""A key as text is the same in the fill that notes it and in the rollback that looks for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +35,7 @@ class RelationFill:
     overrides: bool
     identity: tuple[str, ...] = ()
     keyed: bool = False
+    search_path: tuple[str, ...] = ()
 
     @property
     def lock(self) -> sql.SQL:
@@ -77,11 +80,14 @@ class RelationFill:
             "WITH batch AS MATERIALIZED ({} {} OF row SKIP LOCKED)"
             " UPDATE ONLY {} AS row SET {} = batch.tenant FROM batch WHERE row.ctid = batch.address"
             # Where the planner prefers a hash join, it is to read these pages, and not the whole table.
-            " AND row.ctid >= $1::tid AND row.ctid < $2::tid"
-        ).format(self._pending(batch=True), self.lock, self.relation.identifier, sql.Identifier(self.column))
+            " AND row.ctid >= $1::tid AND row.ctid < $2::tid AND {}"
+        ).format(
+            self._pending(batch=True), self.lock, self.relation.identifier, sql.Identifier(self.column),
+            found_along(self.search_path),
+        )  # fmt: skip
         if self.identity:
             keys = sql.SQL(", ").join(
-                sql.SQL("{}, row.{}").format(sql.Literal(name), sql.Identifier(name)) for name in self.identity
+                sql.SQL("{}, row.{}::text").format(sql.Literal(name), sql.Identifier(name)) for name in self.identity
             )
             update = sql.SQL(
                 "WITH changed AS ({} RETURNING pg_catalog.jsonb_build_object({}) AS key, batch.tenant::text AS tenant)"
@@ -136,10 +142,10 @@ class RelationFill:
         )
         update = sql.SQL(
             "UPDATE ONLY {table} AS row SET {column} = NULL FROM {images} AS image"
-            " WHERE image.step = {step} AND {match} AND row.{column}::text = image.tenant"
+            " WHERE image.step = {step} AND {match} AND row.{column}::text = image.tenant AND {along}"
         ).format(
             table=self.relation.identifier, column=sql.Identifier(self.column), images=IMAGES.identifier,
-            step=sql.Literal(step), match=match,
+            step=sql.Literal(step), match=match, along=found_along(self.search_path),
         )  # fmt: skip
         return Statement(sql=update, manner=Manner.VALIDATION, locks=(Lock(self.relation, LockMode.ROW_EXCLUSIVE),))
 
@@ -203,7 +209,7 @@ class Fill(Step):
 
     def revert(self, before: Before) -> tuple[Statement, ...]:
         restores = tuple(fill.restore(self.key) for fill in self.fills if fill.identity)
-        return (Statement(sql=FILLING_NOW), *restores) if restores else ()
+        return (Statement(sql=FILLING_NOW), Statement(sql=STEADY), *restores) if restores else ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,16 @@ from psycopg import sql
 
 from tenantry.model.name import Name
 from tenantry.model.plan import Lock, LockMode, Statement
-from tenantry.steps.assignment import ADOPTING, FILLING, always, create_function, drop_trigger, function_name
-from tenantry.steps.catalog import trigger_definition
+from tenantry.steps.assignment import (
+    ADOPTING,
+    FILLING,
+    PINNED_AGAIN,
+    always,
+    create_function,
+    drop_trigger,
+    function_name,
+)
+from tenantry.steps.catalog import found_along, trigger_definition
 from tenantry.steps.derivation import ByPath, derived, equal
 from tenantry.steps.step import Before, Step
 
@@ -32,7 +40,7 @@ class Follower:
     operators: tuple[tuple[str, str], ...]
     paths: tuple[ByPath, ...] = ()
 
-    def update(self, parent_column: str) -> sql.Composed:
+    def update(self, parent_column: str, search_path: tuple[str, ...]) -> sql.Composed:
         """It waits for rows that others hold, as a foreign key's cascade does: skipped, they would stay behind. Like a
         fill it changes nothing but the tenant; the rows' own followers are told to go along."""
         row, new, column = sql.Identifier("target"), sql.SQL("NEW"), sql.Identifier(self.column)
@@ -41,11 +49,13 @@ class Follower:
         return sql.SQL(
             "\n  PERFORM pg_catalog.set_config({filling}, 'on', true), pg_catalog.set_config({adopting}, 'on', true);"
             "\n  UPDATE {table} AS target SET {column} = {parent}"
-            " WHERE {match} AND target.{column} IS DISTINCT FROM {parent}{first};"
+            " WHERE {match} AND target.{column} IS DISTINCT FROM {parent}{first} AND {along};"
+            "\n  PERFORM {pinned};"
         ).format(
             filling=sql.Literal(FILLING), adopting=sql.Literal(ADOPTING),
             table=self.table.identifier, column=column, parent=parent,
             match=equal(new, self.parent_columns, row, self.columns, self.operators), first=first,
+            along=found_along(search_path), pinned=PINNED_AGAIN,
         )  # fmt: skip
 
 
@@ -64,6 +74,7 @@ class FollowTrigger(Step):
     column: str
     followers: tuple[Follower, ...]
     owner: str
+    search_path: tuple[str, ...] = ()
     tree: tuple[Name, ...] = ()
 
     @property
@@ -96,7 +107,7 @@ BEGIN
 END
 """).format(
             filling=sql.Literal(FILLING), adopting=sql.Literal(ADOPTING),
-            updates=sql.SQL("").join(follower.update(self.column) for follower in self.followers),
+            updates=sql.SQL("").join(follower.update(self.column, self.search_path) for follower in self.followers),
         )  # fmt: skip
         locks = tuple(Lock(name, LockMode.SHARE_ROW_EXCLUSIVE) for name in (self.table, *self.tree))
         create = sql.SQL(

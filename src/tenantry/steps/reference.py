@@ -7,11 +7,11 @@ from typing import Literal
 
 from psycopg import sql
 
-from tenantry.model.name import Name, shortened
+from tenantry.model.name import Name, quoted
 from tenantry.model.ownership import Hop
 from tenantry.model.plan import Lock, LockMode, Manner, Statement
 from tenantry.steps.assignment import always, create_function, drop_trigger, function_name
-from tenantry.steps.catalog import WORKSHOP, body, identifiers, trigger_definition, unchanged
+from tenantry.steps.catalog import body, identifiers, trigger_definition, unchanged
 from tenantry.steps.derivation import equal
 from tenantry.steps.step import Before, Step
 
@@ -53,7 +53,7 @@ class ReferenceTrigger(Step):
 
     @staticmethod
     def function_of(table: Name, name: str) -> Name:
-        return Name(WORKSHOP, shortened(f"refer_{table.schema}_{table.name}_{name}"))
+        return function_name(table, f"refer by {quoted(name)} from")
 
     def definition(self) -> sql.Composable:
         return trigger_definition(self.table, self.name)

@@ -9,7 +9,7 @@ from psycopg import sql
 
 from tenantry.model.name import Name
 from tenantry.model.plan import Lock, LockMode, Statement
-from tenantry.steps.catalog import column_definition
+from tenantry.steps.catalog import column_definition, found_along
 from tenantry.steps.derivation import TenantReference
 from tenantry.steps.step import Before, Step
 
@@ -59,6 +59,7 @@ class TenantRow(Step):
     columns: tuple[str, ...] = ()
     referenced_by: tuple[tuple[Name, str], ...] = ()
     """The user's own columns that point at the tenant table."""
+    search_path: tuple[str, ...] = ()
     kept = True
 
     @property
@@ -82,15 +83,17 @@ class TenantRow(Step):
     def apply(self) -> tuple[Statement, ...]:
         names = [self.tenant.slug, *self.columns]
         values: list[sql.Composable] = [sql.Literal(self.slug) for _ in names]
-        insert = sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
-            self.table.identifier, sql.SQL(", ").join(map(sql.Identifier, names)), sql.SQL(", ").join(values)
-        )
+        insert = sql.SQL("INSERT INTO {} ({}) SELECT {} WHERE {}").format(
+            self.table.identifier, sql.SQL(", ").join(map(sql.Identifier, names)), sql.SQL(", ").join(values),
+            found_along(self.search_path),
+        )  # fmt: skip
         return (Statement(sql=insert, locks=(Lock(self.table, LockMode.ROW_EXCLUSIVE),)),)
 
     def revert(self, before: Before) -> tuple[Statement, ...]:
-        delete = sql.SQL("DELETE FROM {} AS tenant WHERE tenant.{}::text = {}").format(
-            self.table.identifier, sql.Identifier(self.tenant.slug), sql.Literal(self.slug)
-        )
+        delete = sql.SQL("DELETE FROM {} AS tenant WHERE tenant.{}::text = {} AND {}").format(
+            self.table.identifier, sql.Identifier(self.tenant.slug), sql.Literal(self.slug),
+            found_along(self.search_path),
+        )  # fmt: skip
         used: list[sql.Composable] = [
             sql.SQL("SELECT FROM {} AS used WHERE used.{} = {}").format(
                 table.identifier, sql.Identifier(column), self.tenant.key_of(self.slug)

@@ -25,7 +25,9 @@ SELECT set_config('lock_timeout', $1, false)
 -- A batch may be lost in a crash of the server, but only together with its checkpoint: so its commit need not wait for
 -- the disk. The commit of the journal's row, which says that the step is done, does wait, for all before it as well.
 SELECT set_config('synchronous_commit', 'off', true), set_config('lock_timeout', $1, true),
-       set_config('jit', 'off', true), set_config('tenantry.filling', 'on', true)
+       set_config('jit', 'off', true), set_config('tenantry.filling', 'on', true),
+       set_config('TimeZone', 'UTC', true), set_config('extra_float_digits', '3', true),
+       set_config('lc_monetary', 'C', true)
 
 -- name: checkpoint
 -- No row where the relation has been rewritten. Its lock, which the batch holds, keeps that from happening now.

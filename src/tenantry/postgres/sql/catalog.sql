@@ -10,6 +10,12 @@ ORDER BY nspname
 SELECT current_setting('server_version_num')::int AS version, current_database()::text AS database,
        current_user::text AS "user"
 
+-- name: search_path
+-- Without our own setting, which comes back before the query ends.
+SELECT set_config('search_path', reset_val, true) AS default, current_schemas(false)::text[] AS schemas,
+       set_config('search_path', setting, true) AS again
+FROM pg_catalog.pg_settings WHERE name = 'search_path'
+
 -- name: tables
 -- Partitions and heirs come along from whatever schema: a tree that misses one would leak.
 WITH RECURSIVE listed(oid) AS (
