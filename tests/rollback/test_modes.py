@@ -62,6 +62,33 @@ def test_what_depends_goes_along(business: Business, shop: Command) -> None:
     assert not wrong
 
 
+def test_sequences_go_with_their_tables(business: Business) -> None:
+    """What the application may draw from is taken back with the last of the tables that are filled from it."""
+    app = business.spec.application.role
+    business.execute(
+        "CREATE SEQUENCE numbers; ALTER TABLE usuarios ALTER id SET DEFAULT nextval('numbers');"
+        "ALTER TABLE escolas ALTER id SET DEFAULT nextval('numbers')"
+    )
+
+    def usable() -> list[str]:
+        return [name for (name,) in business.database.rows(
+            "SELECT sequencename::text FROM pg_sequences WHERE CASE WHEN schemaname = 'public'"
+            " THEN has_sequence_privilege(%s, quote_ident(sequencename), 'usage') END ORDER BY 1", [app],
+        )]  # fmt: skip
+
+    business.migrate()
+    there = usable()
+    assert {"numbers", "usuarios_id_seq", "estoque_lotes_id_seq"} <= set(there)
+    with pytest.raises(UsageError, match=r"No step of ours is on public\.numbers"):
+        business.rollback("numbers")
+    assert business.rollback("usuarios").exit_status is ExitStatus.DONE
+    assert usable() == [name for name in there if name != "usuarios_id_seq"]
+    assert business.rollback("escolas").exit_status is ExitStatus.DONE
+    assert "numbers" not in usable()
+    business.migrate()
+    assert usable() == there
+
+
 def test_tables_that_cannot(business: Business) -> None:
     """The tenant table, a table that is not ours, nothing migrated at all: said, with the nearest name."""
     with pytest.raises(UsageError, match=r"No step of ours is on public\.usuarios"):

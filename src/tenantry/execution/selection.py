@@ -10,6 +10,7 @@ from tenantry.errors import Refused, UsageError, nearest
 from tenantry.model.name import Name
 from tenantry.postgres.journal import Entry
 from tenantry.steps import (
+    ApplicationGrants,
     ApplicationRole,
     AssignmentTrigger,
     Fill,
@@ -44,17 +45,17 @@ def select(entries: Iterable[Entry], named: Sequence[str]) -> Selection:
         return Selection(entries=entries)
     steps = {entry.key: from_json(entry.value) for entry in entries}
     roots = {part: step.table for step in steps.values() for part in getattr(step, "tree", ())}
-    known = {roots.get(step.table, step.table) for step in steps.values() if not isinstance(step, _OF_NO_TABLE)}
+    known = {
+        roots.get(step.table, step.table)
+        for step in steps.values()
+        if not isinstance(step, _OF_NO_TABLE) and not _users(step)
+    }
     wanted = [_found(text, known) for text in named]
     _refuse(wanted, steps.values(), known, roots)
     tables = _closure({*wanted}, _derivations(steps.values(), roots))
     whole = tables | {part for part, root in roots.items() if root in tables}
-    chosen = [
-        key
-        for key, step in steps.items()
-        if not isinstance(step, _OF_NO_TABLE) and (step.table in whole or not whole.isdisjoint(_names(step)))
-    ]
-    others = {roots.get(steps[key].table, steps[key].table) for key in chosen} - tables
+    chosen = [key for key, step in steps.items() if _goes(step, whole, known | roots.keys())]
+    others = {roots.get(steps[key].table, steps[key].table) for key in chosen if not _users(steps[key])} - tables
     return Selection(
         entries=tuple(entry for entry in entries if entry.key in set(chosen)),
         tables=tuple(sorted(tables)), others=tuple(sorted(others)),
@@ -103,6 +104,21 @@ def _closure(tables: set[Name], derivations: Mapping[Name, set[Name]]) -> set[Na
         if more <= tables:
             return tables
         tables = tables | more
+
+
+def _users(step: Step) -> tuple[Name, ...]:
+    """The tables that a step on a sequence is about."""
+    return step.used_by if isinstance(step, ApplicationGrants) else ()
+
+
+def _goes(step: Step, tables: set[Name], known: set[Name]) -> bool:
+    """Whether a step is taken back with these tables: it is on one of them, or names one. What the application may do
+    with a sequence stays while another one of those `known` is filled from it."""
+    if isinstance(step, _OF_NO_TABLE):
+        return False
+    if users := _users(step):
+        return tables.issuperset(known.intersection(users))
+    return step.table in tables or not tables.isdisjoint(_names(step))
 
 
 def _names(value: Any) -> Iterator[Name]:

@@ -57,13 +57,18 @@ def _schema_usage(ground: Ground, role: str) -> Iterator[Step]:
 
 
 def _grants(ground: Ground, role: str) -> Iterator[Step]:
+    users: dict[Name, list[Name]] = {}
     for unit in ground.units():
         yield _grant(unit.table, unit.name, role, OWN, UNCHECKED)
         for part in unit.tree:
             if any(grant.grantee == role for grant in part.grants):
                 yield _grant(part, part.name, role, (), UNCHECKED)
-        for sequence in sorted({name for table in unit.all for name in table.sequences}):
-            yield ApplicationGrants(phase=PHASE, table=sequence, role=role, grants=("USAGE",), object="SEQUENCE")
+        for sequence in {name for table in unit.all for name in table.sequences}:
+            users.setdefault(sequence, []).append(unit.name)
+    for sequence, tables in sorted(users.items()):
+        yield ApplicationGrants(
+            phase=PHASE, table=sequence, role=role, grants=("USAGE",), object="SEQUENCE", used_by=tuple(tables)
+        )
     for name in ground.ownership.shared:
         yield _grant(ground.schema.tables[name], name, role, READ, (*WRITES, *UNCHECKED))
     tenant = ground.ownership.tenant.name

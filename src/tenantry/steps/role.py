@@ -7,6 +7,7 @@ from typing import Literal
 
 from psycopg import sql
 
+from tenantry.model.name import Name
 from tenantry.model.plan import Lock, LockMode, Statement
 from tenantry.steps.access import entries, restore
 from tenantry.steps.catalog import raw
@@ -104,6 +105,8 @@ class ApplicationGrants(Step):
     grants: tuple[str, ...]
     revokes: tuple[tuple[str, str], ...] = ()
     object: Literal["TABLE", "SEQUENCE"] = "TABLE"
+    used_by: tuple[Name, ...] = ()
+    """Of a sequence: the tables whose columns are filled from it."""
 
     @property
     def key(self) -> str:

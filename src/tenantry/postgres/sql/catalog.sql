@@ -182,13 +182,21 @@ FROM (SELECT oid AS relation, NULL::text AS name, 0 AS number, coalesce(relacl, 
 ORDER BY a.relation, a.number, e.position
 
 -- name: sequences
+-- Those that a table's columns own, and those that its defaults call.
 SELECT d.refobjid::bigint AS relation, n.nspname::text AS schema, s.relname::text AS name
 FROM pg_catalog.pg_depend d
 JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S'
 JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace
 WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
   AND d.refobjid = ANY(%(tables)s::oid[]) AND d.refobjsubid > 0
-ORDER BY d.refobjid, d.refobjsubid, s.relname
+UNION
+SELECT a.adrelid::bigint, n.nspname::text, s.relname::text
+FROM pg_catalog.pg_attrdef a
+JOIN pg_catalog.pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = a.oid
+JOIN pg_catalog.pg_class s ON d.refclassid = 'pg_class'::regclass AND s.oid = d.refobjid AND s.relkind = 'S'
+JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace
+WHERE a.adrelid = ANY(%(tables)s::oid[])
+ORDER BY 1, 2, 3
 
 -- name: published
 SELECT prrelid::bigint AS relation FROM pg_catalog.pg_publication_rel WHERE prrelid = ANY(%(tables)s::oid[])
