@@ -17,6 +17,7 @@ from packaging.specifiers import SpecifierSet
 
 from forks import Forks, Running
 from servers import Database, Run, Server, clear, installed, make_server, own_roles, sweep, version_name
+from tiny_disk import TinyDisk, tiny_disk
 
 ROOT = Path(__file__).parents[1]
 REAL_DATABASES = Path(os.environ.get("TENANTRY_REALDB") or ROOT.parent / "shared" / "realdb")
@@ -194,6 +195,14 @@ def crashable(server_version: int, run_folder: Path) -> Iterator[Server]:
     # fsync stays off: a killed server, unlike a killed machine, loses nothing that it has written.
     yield make_server(server_version, folder, {"synchronous_commit": "on"})
     clear(folder)
+
+
+@pytest.fixture
+def disk(server_version: int, run_folder: Path) -> Iterator[TinyDisk]:
+    """A server of this test alone, whose databases are on a disk that can be filled up."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    with tiny_disk(server_version, run_folder / f"{worker}-disk-{next(_numbers)}") as made:
+        yield made
 
 
 # -- Databases and roles

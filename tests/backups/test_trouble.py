@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +21,8 @@ from tenantry.model.name import Name
 from tenantry.model.schema import Ours
 from tenantry.postgres.catalog import read_schema
 from tenantry.postgres.connect import connect
-from tenantry.workflow import BackupOptions, RestoreOptions, create_backup, list_backups, restore
+from tenantry.workflow import BackupOptions, create_backup, list_backups
+from tiny_disk import TinyDisk
 
 SPEC = '[tenant]\ntable = "shops"\n[[table]]\nname = "keyless"\nassign = { tenant = "one" }\n'
 
@@ -36,66 +34,32 @@ def shop(odd: Database, command: Callable[[str], Command]) -> Command:
     return made
 
 
-@contextmanager
-def full_disk(database: Database, folder: Path) -> Iterator[None]:
-    """New tables find no room. On a tiny file system where we may mount one; elsewhere the server is told to say so."""
-    place = Path(f"/tmp/tenantry-full-{os.getpid()}")
-    place.mkdir(mode=0o777)
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", place], capture_output=True, check=False
-    )
-    name = sql.Identifier(f"full_{os.getpid()}")
-    try:
-        if mounted.returncode == 0:
-            place.chmod(0o777)
-            owner = (database.server.cluster.data).stat()
-            os.chown(place, owner.st_uid, owner.st_gid)
-            database.server.execute(sql.SQL("CREATE TABLESPACE {} LOCATION {}").format(name, sql.Literal(str(place))))
-            database.server.execute(
-                sql.SQL("ALTER DATABASE {} SET default_tablespace = {}").format(sql.Identifier(database.name), name)
-            )
-        else:
-            database.execute(
-                "CREATE FUNCTION full_up() RETURNS event_trigger LANGUAGE plpgsql AS"
-                " $$ BEGIN RAISE EXCEPTION 'no room' USING ERRCODE = 'disk_full'; END $$;"
-                "CREATE EVENT TRIGGER full_up ON ddl_command_end WHEN TAG IN ('CREATE TABLE AS') EXECUTE FUNCTION full_up()"
-            )
-        yield
-    finally:
-        if mounted.returncode == 0:
-            database.server.execute(
-                sql.SQL("ALTER DATABASE {} RESET default_tablespace").format(sql.Identifier(database.name))
-            )
-            database.execute("SELECT 1")
-            for (table,) in database.rows(
-                "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_tablespace t ON t.oid = c.reltablespace"
-                " WHERE t.spcname = %s AND c.relkind = 'r'", [f"full_{os.getpid()}"],
-            ):  # fmt: skip
-                database.execute(f"ALTER TABLE {table} SET TABLESPACE pg_default")
-            # Files of dropped tables go with the next checkpoint.
-            database.server.execute("CHECKPOINT")
-            database.server.execute(sql.SQL("DROP TABLESPACE {}").format(name))
-            subprocess.run(["umount", place], check=True)
-        else:
-            database.execute("DROP EVENT TRIGGER IF EXISTS full_up")
-        place.rmdir()
-
-
-def test_the_disk_is_full(odd: Database, tmp_path: Path) -> None:
+def test_the_disk_is_full(disk: TinyDisk, command: Callable[[str], Command]) -> None:
     """A backup and a restore that find no room say so; nothing is left of them, and nothing is changed."""
-    odd.execute("INSERT INTO keyless SELECT n, repeat('x', 200) FROM generate_series(1, 5000) n")
-    made = create_backup(target(odd), spec_of("keyless"), BackupOptions())
-    odd.execute("DELETE FROM keyless WHERE a > 100")
-    odd.execute("INSERT INTO keyless SELECT 1, repeat('y', 200) FROM generate_series(1, 5000) n")
-    there = rows(odd)
-    with full_disk(odd, tmp_path):
-        with pytest.raises(Failed, match="disk is full"):
-            create_backup(target(odd), spec_of("keyless"), BackupOptions())
-        with pytest.raises(Failed, match="disk is full"):
-            restore(target(odd), made.id, RestoreOptions(force=True))
-        assert [one.backup.id for one in list_backups(target(odd))] == [made.id]
-        assert rows(odd) == there
-    assert create_backup(target(odd), spec_of("keyless"), BackupOptions()).whole
+    database = disk.database()
+    # Its copy is larger than any of its parts.
+    database.execute(
+        "CREATE TABLE shops (id integer PRIMARY KEY, slug text UNIQUE); INSERT INTO shops VALUES (1, 'one');"
+        "CREATE TABLE keyless (a integer, b text) PARTITION BY HASH (a);"
+        + "".join(
+            f"CREATE TABLE part_{n} PARTITION OF keyless FOR VALUES WITH (MODULUS 4, REMAINDER {n});" for n in range(4)
+        )
+        + "INSERT INTO keyless SELECT n, repeat('x', 200) FROM generate_series(1, 20000) n"
+    )
+    made = command(database.dsn)
+    (made.folder / "tenantry.toml").write_text(SPEC)
+    id = made("backups", "create", "--json").json["backup"]["id"]
+    database.execute("UPDATE keyless SET b = repeat('y', 200) WHERE a > 10")
+    there = rows(database)
+    with disk.full(64 << 10):
+        for arguments in (("create",), ("restore", id, "--force")):
+            failed = made("backups", *arguments)
+            assert failed.status == 5, failed.stdout + failed.stderr
+            assert "could not extend file" in " ".join(failed.stderr.split())
+            assert failed.stderr.count("tenantry: ") == 1
+        assert [one.backup.id for one in list_backups(target(database))] == [id]
+        assert rows(database) == there
+    assert made("backups", "create").status == 0
 
 
 def test_room_is_looked_for_first(odd: Database) -> None:
