@@ -72,6 +72,23 @@ def test_a_statement_that_moves_nothing_touches_no_balance(shop: Stock) -> None:
     assert shop.rows(versions) == before
 
 
+def test_one_row_and_two_of_the_same_key(shop: Stock) -> None:
+    """A statement of one row goes a shorter way than one of several: each change of a balance is one, and exact."""
+    shop.execute(MOVE.format(4))
+    version = "SELECT version::integer FROM balances WHERE (org, item) = (1, 1) AND location IS NULL AND lot IS NULL"
+    before = shop.rows(version)[0][0]
+    statements = (
+        MOVE.format(-3), MOVE.format("1), (1, 1, -2"), "DELETE FROM ledger WHERE (org, item, quantity) = (1, 1, -3)",
+        "DELETE FROM ledger WHERE (org, item) = (1, 1) AND quantity IN (1, -2) AND location IS NULL AND lot IS NULL",
+    )  # fmt: skip
+    for step, statement in enumerate(statements, 1):
+        shop.execute(statement)
+        assert shop.false() == []
+        assert shop.rows(version) == [(before + step,)]
+    shop.execute("INSERT INTO ledger SELECT * FROM ledger ON CONFLICT DO NOTHING; DELETE FROM ledger WHERE id = 0")
+    assert shop.rows(version) == [(before + len(statements),)]
+
+
 def test_updates_of_balances_are_hot(shop: Stock) -> None:
     """No index is touched by a movement of a key that is there."""
     with shop.connect(autocommit=True) as session:

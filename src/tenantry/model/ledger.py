@@ -11,7 +11,7 @@ MEASURES = ("quantity", "total_in", "total_out", "movements")
 """What is added up for each key: the sum, what came in, what went out, and the number of movements."""
 READ = (*MEASURES, "last_movement", "version", "stale")
 """The columns of what readers query, behind those of the key."""
-STORED = ("slot", *MEASURES, "last_movement", "version", "touched")
+STORED = ("slot", *MEASURES, "last_movement", "version")
 """The columns of the table behind it, behind those of the key."""
 
 

@@ -11,7 +11,7 @@ from tenantry.model.ledger import Ledger
 from tenantry.model.name import Name
 from tenantry.model.plan import Statement
 from tenantry.steps.catalog import body, raw
-from tenantry.steps.movement import MOVED, add, correct, movement, movements, netted, writer_slot
+from tenantry.steps.movement import MOVED, add, alone, correct, movement, movements, netted, writer_slot
 from tenantry.steps.step import Before, Step
 
 EMPTYING = "tenantry.emptying"
@@ -40,10 +40,18 @@ BEGIN{detached}
   RETURN NULL;
 END
 """)
+# An application moves one row at a time, as a rule, and setting up a sort and a sum for it would cost more than adding
+# it does. Whether there is a second row is the cheapest that can be asked.
+_ONE_OR_MORE = sql.SQL("""PERFORM FROM {moved} OFFSET 1;
+    IF FOUND THEN
+    {several}
+    ELSE
+    {one}
+    END IF;""")
 # Our own row lock keeps the key's sum from changing between its update and the check, so the refusal is exact; it is
 # told whether a movement lowers the key, since a key may stand below zero already. While the balances are stale the
 # sums say nothing.
-_CHECKED = sql.SQL("""WITH delta AS MATERIALIZED ({netted}), moved AS (
+_CHECKED = sql.SQL("""WITH delta AS MATERIALIZED ({sums}), moved AS (
       {add}
       RETURNING {returned}, balance.quantity)
     SELECT {offender} INTO offender FROM moved JOIN delta ON {same} WHERE moved.quantity < 0 AND delta.quantity < 0
@@ -126,20 +134,22 @@ class BalanceFunctions(Step):
         codes = {MOVE: self._statements(), REPLICATE: self._rows(), TRUNCATE: self._truncate()}
         return {ledger.function(purpose): code for purpose, code in codes.items()}
 
-    def _sources(self) -> tuple[sql.Composed, sql.Composed, sql.Composed]:
-        came, went = raw("moved_in"), raw("moved_out")
-        out = movements(self.ledger, went, back=True)
-        return movements(self.ledger, came), _or(out, movements(self.ledger, came)), out
-
     def _statements(self) -> sql.Composed:
-        insert, update, delete = (self._added(source) for source in self._sources())
-        detached = _DETACHED if self.ledger.tree else sql.SQL("")
-        return _STATEMENT.format(detached=detached, insert=insert, update=update, delete=delete)
+        came, went = raw("moved_in"), raw("moved_out")
+        into, out = movements(self.ledger, came), movements(self.ledger, went, back=True)
+        return _STATEMENT.format(
+            detached=_DETACHED if self.ledger.tree else sql.SQL(""), insert=self._one_or_more(came, into),
+            update=self._added(_or(out, into)), delete=self._one_or_more(went, out),
+        )  # fmt: skip
 
-    def _added(self, source: sql.Composed) -> sql.Composed:
-        ledger, sums = self.ledger, netted(self.ledger, source)
+    def _one_or_more(self, moved: sql.Composable, rows: sql.Composed) -> sql.Composed:
+        return _ONE_OR_MORE.format(moved=moved, several=self._added(rows), one=self._added(rows, single=True))
+
+    def _added(self, rows: sql.Composed, *, single: bool = False) -> sql.Composed:
+        ledger = self.ledger
+        sums = alone(ledger, rows) if single else netted(ledger, rows)
         if not ledger.non_negative:
-            return sql.SQL("{};").format(add(ledger, sums, writer_slot(ledger)))
+            return sql.SQL("{};").format(add(ledger, sums, writer_slot(ledger), single=single))
         columns = [sql.Identifier(name) for name in ledger.columns]
         pairs = (sql.SQL("ARRAY[moved.{0}] = ARRAY[delta.{0}]").format(column) for column in columns)
         shown = (
@@ -147,7 +157,7 @@ class BalanceFunctions(Step):
             for name in ledger.columns
         )
         return _CHECKED.format(
-            netted=sums, add=add(ledger, raw("SELECT * FROM delta"), writer_slot(ledger)),
+            sums=sums, add=add(ledger, raw("SELECT * FROM delta"), writer_slot(ledger), single=single),
             returned=sql.SQL(", ").join(sql.SQL("balance.{}").format(column) for column in columns),
             offender=sql.SQL("pg_catalog.concat_ws(', ', {}, 'by ' || (-moved.quantity)::text)").format(
                 sql.SQL(", ").join(shown)
@@ -159,12 +169,14 @@ class BalanceFunctions(Step):
     def _rows(self) -> sql.Composed:
         ledger = self.ledger
         new, old = movement(ledger, "NEW"), movement(ledger, "OLD", back=True)
-        named = sql.SQL("SELECT * FROM ({}) AS moved ({})")
         columns = sql.SQL(", ").join([*map(sql.Identifier, ledger.columns), *map(raw, MOVED)])
-        insert, update, delete = (
-            add(ledger, netted(ledger, named.format(source, columns)), writer_slot(ledger))
-            for source in (new, _or(old, new), old)
-        )
+
+        def added(rows: sql.Composed, *, single: bool = False) -> sql.Composed:
+            moved = sql.SQL("SELECT * FROM ({}) AS moved ({})").format(rows, columns)
+            sums = alone(ledger, moved) if single else netted(ledger, moved)
+            return add(ledger, sums, writer_slot(ledger), single=single)
+
+        insert, update, delete = added(new, single=True), added(_or(old, new)), added(old, single=True)
         return _ROW.format(insert=insert, update=update, delete=delete)
 
     def _truncate(self) -> sql.Composed:

@@ -15,7 +15,7 @@ from tenantry.steps.catalog import WORKSHOP, body, raw
 from tenantry.steps.movement import unique_columns
 from tenantry.steps.step import Before, Step
 
-# Only columns that no index mentions ever change, and a fifth of each page is kept free, so updates are HOT.
+# Only columns that no index mentions ever change, and a third of each page is kept free, so updates are HOT.
 _TABLE = sql.SQL("""CREATE TABLE {table} (
   {columns},
   slot smallint NOT NULL,
@@ -24,8 +24,7 @@ _TABLE = sql.SQL("""CREATE TABLE {table} (
   total_out numeric NOT NULL DEFAULT 0,
   movements bigint NOT NULL DEFAULT 0,
   last_movement timestamptz,
-  version bigint NOT NULL DEFAULT 1,
-  touched xid8 NOT NULL DEFAULT pg_catalog.pg_current_xact_id()
+  version bigint NOT NULL DEFAULT 1
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05)""")
 _STATE = sql.SQL("""CREATE TABLE IF NOT EXISTS tenantry.ledgers (
   ledger text PRIMARY KEY,

@@ -16,12 +16,16 @@ _UPSERT = sql.SQL("""INSERT INTO {storage} AS balance ({columns}, slot, {measure
 {rows}
 ON CONFLICT ({conflict}) DO UPDATE SET {sums},
   last_movement = greatest(balance.last_movement, excluded.last_movement),
-  version = balance.version + 1, touched = excluded.touched""")
+  version = balance.version + 1""")
 _NETTED = sql.SQL(
     "SELECT {columns}, sum(moved.quantity) AS quantity, sum(moved.total_in) AS total_in,"
     " sum(moved.total_in) - sum(moved.quantity) AS total_out, sum(moved.movements) AS movements"
     " FROM ({movements}) AS moved GROUP BY {columns}"
     " HAVING sum(moved.quantity) <> 0 OR sum(moved.total_in) <> 0 OR sum(moved.movements) <> 0"
+)
+_ALONE = sql.SQL(
+    "SELECT {columns}, moved.quantity, moved.total_in, moved.total_in - moved.quantity AS total_out, moved.movements"
+    " FROM ({movements}) AS moved"
 )
 MOVED = ("quantity", "total_in", "movements")
 """The columns of a movement behind those of the key."""
@@ -69,14 +73,22 @@ def netted(ledger: Ledger, rows: sql.Composable) -> sql.Composed:
     return _NETTED.format(columns=identifiers(ledger.columns), movements=rows)
 
 
-def add(ledger: Ledger, sums: sql.Composable, slot: sql.Composable, *, moved: str = "pg_catalog.now()") -> sql.Composed:
-    """INSERT … ON CONFLICT of netted movements. In the order of the key, so that two statements that move the same
-    keys wait for each other and never in a circle. `moved` is the time of the last movement as SQL: a correction is
-    none, and leaves it as it is."""
+def alone(ledger: Ledger, rows: sql.Composable) -> sql.Composed:
+    """What `netted` says of a single movement, at half the cost: neither GROUP BY nor an order has to be set up."""
+    return _ALONE.format(columns=identifiers(ledger.columns, sql.SQL("moved")), movements=rows)
+
+
+def add(
+    ledger: Ledger, sums: sql.Composable, slot: sql.Composable, *, moved: str = "pg_catalog.now()", single: bool = False
+) -> sql.Composed:
+    """INSERT … ON CONFLICT of netted movements, or of a `single` one. In the order of the key, so that two statements
+    that move the same keys wait for each other and never in a circle. `moved` is the time of the last movement as SQL:
+    a correction is none, and leaves it as it is."""
     columns = identifiers(ledger.columns)
-    rows = sql.SQL("SELECT {columns}, {slot}, {measures}, {moved} FROM ({sums}) AS netted ORDER BY {columns}").format(
-        columns=columns, slot=slot, measures=raw(", ".join(MEASURES)), sums=sums, moved=raw(moved)
-    )
+    rows = sql.SQL("SELECT {columns}, {slot}, {measures}, {moved} FROM ({sums}) AS netted{order}").format(
+        columns=columns, slot=slot, measures=raw(", ".join(MEASURES)), sums=sums, moved=raw(moved),
+        order=sql.SQL("") if single else sql.SQL(" ORDER BY {}").format(columns),
+    )  # fmt: skip
     return _UPSERT.format(
         storage=ledger.storage.identifier, columns=columns, measures=raw(", ".join(MEASURES)), rows=rows,
         conflict=unique_columns(ledger), sums=raw(", ".join(f"{n} = balance.{n} + excluded.{n}" for n in MEASURES)),
