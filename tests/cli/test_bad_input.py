@@ -103,6 +103,32 @@ def test_spec_that_is_no_toml(shop: Command) -> None:
     assert_refused(shop("plan"), 2, "is not TOML", "line")
 
 
+def test_table_that_is_there_twice(shop: Command, unchanged: Callable[[], None]) -> None:
+    """Two parts about one table, however it is written: exit 2, not the last of them taken; validate names it."""
+    with (shop.folder / "tenantry.toml").open("a") as spec:
+        spec.write('[[table]]\nname = "public.usuarios"\nshared = true\n')
+    assert_refused(shop("migrate"), 2, "tenantry.toml", "'public.usuarios'", "twice")
+    found = shop("validate", "--json").json["findings"]
+    assert [one["name"] for one in found if "twice" in one["message"]] == ["spec-does-not-fit"]
+    unchanged()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('table   = "tenants"', 'table = "tenants; --"', ("[tenant] table", "'tenants; --'", "Quoted")),
+        ('name   = "usuarios"', "name = 'usu\"arios'", ("[[table]]", 'usu"arios', "Quoted")),
+        ('schemas = ["public"]', 'schemas = "public"', ("[schemas]", "a list")),
+        ("version = 1", 'version = 1\npath = "elsewhere"', ("no key 'path'",)),
+        ("[application]", '[[rule]]\nname = "Bad Name"\ntable = "x"\nviolates = "true"\n[application]', ("hyphens",)),
+    ],
+)
+def test_words_that_do_not_fit(shop: Command, old: str, new: str, words: tuple[str, ...]) -> None:
+    """Exit 2, with the file, the key, and what would be right."""
+    edit(shop, old, new)
+    assert_refused(shop("plan"), 2, "tenantry.toml", *words)
+
+
 def test_missing_spec(shop: Command) -> None:
     """Exit 2, and how to come to one."""
     (shop.folder / "tenantry.toml").unlink()

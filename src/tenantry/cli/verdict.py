@@ -23,7 +23,7 @@ STYLES = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "dim
 INDENT = " " * 9
 ASKED = {
     Family.STRUCTURE: "every step in force, as it was made",
-    Family.COMPLETENESS: "every row has a tenant that exists",
+    Family.COMPLETENESS: "every row finds a tenant that exists",
     Family.REFERENCES: "every reference leads to a row, and to one of its tenant",
     Family.ISOLATION: "no way past the policies",
     Family.PERFORMANCE: "tenants' indexes are there, and used",

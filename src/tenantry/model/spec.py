@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
-from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
 
-from tenantry.errors import UsageError, nearest
+from tenantry.errors import UsageError
 from tenantry.model.backup import MAX_SIZE
 from tenantry.model.correction import corrections
 from tenantry.model.size import parse_size
+from tenantry.model.spec_errors import sentences
 
 Hop = tuple[str, ...]
 """The foreign-key columns of one hop; most have one."""
@@ -23,6 +33,19 @@ def _hop(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
+def _like(pattern: str, words: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if re.fullmatch(pattern, value) is None:
+            raise ValueError(f"this has to be {words}")
+        return value
+
+    return AfterValidator(check)
+
+
+Setting = Annotated[
+    str, _like(r"[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)+", "words with dots: app.tenant_id")
+]
+RuleName = Annotated[str, _like(r"[a-z0-9]+(-[a-z0-9]+)*", "in lower case, its words joined by hyphens")]
 Path_ = tuple[Annotated[Hop, BeforeValidator(_hop)], ...]
 
 
@@ -48,7 +71,7 @@ class TenantPart(Part):
     key: str = "id"
     slug: str = "slug"
     column: str = "tenant_id"
-    setting: str = Field(default="app.tenant_id", pattern=r"^[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)+$")
+    setting: Setting = "app.tenant_id"
     default: str | None = None
     quarantine: str = "quarantine"
     create: bool = False
@@ -157,7 +180,7 @@ class ReferencePart(Part):
 class RulePart(Part):
     """[[rule]]: a business rule, as what breaks it: a condition over the row `t`, or a query of the offending rows."""
 
-    name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
+    name: RuleName
     table: str
     violates: str | None = None
     query: str | None = None
@@ -197,7 +220,7 @@ class LedgerPart(Part):
 
 
 class Spec(Part):
-    """The whole of tenantry.toml. `path` is the file it was read from."""
+    """The whole of tenantry.toml."""
 
     version: Literal[1] = 1
     schemas: tuple[str, ...] = Field(default=("public",), min_length=1)
@@ -212,7 +235,7 @@ class Spec(Part):
     reference: tuple[ReferencePart, ...] = ()
     rule: tuple[RulePart, ...] = ()
     ledger: tuple[LedgerPart, ...] = ()
-    path: Path | None = Field(default=None, exclude=True)
+    _path: Path | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _names(self) -> Spec:
@@ -222,6 +245,11 @@ class Spec(Part):
                 raise ValueError(f"two rules have the name {rule.name!r}")
             seen.add(rule.name)
         return self
+
+    @property
+    def path(self) -> Path | None:
+        """The file that it was read from."""
+        return self._path
 
     @classmethod
     def read(cls, path: Path) -> Spec:
@@ -246,51 +274,11 @@ class Spec(Part):
         except tomllib.TOMLDecodeError as error:
             raise UsageError(f"{source} is not TOML: {error}") from error
         try:
-            return cls.model_validate({**document, "path": path})
+            spec = cls.model_validate(document)
         except ValidationError as error:
-            details = tuple(_sentences(error, document))
+            details = tuple(sentences(error, document, cls))
             raise UsageError(
                 f"{source}: {details[0]}", details=details[1:], remedy="Correct it and run again."
             ) from error
-
-
-def _sentences(error: ValidationError, document: dict[str, Any]) -> Iterator[str]:
-    for problem in error.errors():
-        place, model, value = _place(problem["loc"], document)
-        message = problem["msg"].removeprefix("Value error, ")
-        if problem["type"] == "extra_forbidden":
-            key = str(problem["loc"][-1])
-            yield f"{place}: there is no key {key!r}{nearest(key, model)}"
-        elif problem["type"] == "missing":
-            yield f"{place}: this key is missing"
-        else:
-            said = f"{place}: {message}" if place else message
-            yield said + (f" (it is {value!r})" if isinstance(value, str | int | float | bool) else "")
-
-
-def _place(location: tuple[int | str, ...], document: Any) -> tuple[str, list[str], Any]:
-    """The key's place as a person would say it, the keys that are valid there, and its value."""
-    words: list[str] = []
-    model: type[BaseModel] | None = Spec
-    valid: list[str] = []
-    for part in location:
-        if isinstance(part, int):
-            named = document[part] if isinstance(document, list) and part < len(document) else None
-            label = named.get("name") if isinstance(named, dict) else None
-            words[-1] += f" {label!r}" if label else f" number {part + 1}"
-            document = named
-            continue
-        valid = (
-            [field.alias or name for name, field in model.model_fields.items() if not field.exclude] if model else []
-        )
-        words.append(f"[{part}]" if not words and isinstance(document, dict) else str(part))
-        model = _PARTS.get(part)
-        document = document.get(part) if isinstance(document, dict) else None
-    return " ".join(words), valid, document
-
-
-_PARTS: dict[str, type[BaseModel]] = {
-    "tenant": TenantPart, "application": ApplicationPart, "operator": OperatorPart, "limits": LimitsPart,
-    "locks": LocksPart, "backup": BackupPart, "table": TablePart, "reference": ReferencePart, "rule": RulePart,
-    "ledger": LedgerPart, "housekeeping": HousekeepingPart, "assign": Assign,
-}  # fmt: skip
+        spec._path = path
+        return spec

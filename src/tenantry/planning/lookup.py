@@ -22,8 +22,14 @@ class Lookup:
     def error(self, message: str, remedy: str = "") -> UsageError:
         return UsageError(f"{self.source}: {message}", remedy=remedy)
 
+    def name(self, text: str, place: str) -> Name:
+        try:
+            return Name.parse(text, schema=self.home)
+        except UsageError as error:
+            raise self.error(f"{place}: {error.message}", remedy=error.remedy) from error
+
     def table(self, text: str, place: str) -> Table:
-        name = Name.parse(text, schema=self.home)
+        name = self.name(text, place)
         table = self.schema.tables.get(name)
         if table is None:
             valid = [str(known) for known in self.schema.tables]

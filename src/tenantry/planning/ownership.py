@@ -38,7 +38,9 @@ class _Resolver:
         self.lookup = Lookup(source=str(spec.path or "the spec"), home=spec.schemas[0], schema=schema)
         self.heirs = self._heirs()
         self.references = list(self._fitting(lambda part: reference(part, self.lookup), spec.reference))
-        self.parts = dict(self._fitting(self._part, spec.table))
+        self.parts: dict[Name, TablePart] = {}
+        for name, part in self._fitting(self._part, spec.table):
+            self.parts[name] = part
         self.tenant = self._tenant()
         self.owned_names = {
             name for name, part in self.parts.items()
@@ -66,7 +68,11 @@ class _Resolver:
         self.misfits.append(error.message.removeprefix(f"{self.lookup.source}: "))
 
     def _part(self, part: TablePart) -> tuple[Name, TablePart]:
-        return self.lookup.table(part.name, f"[[table]] {part.name!r}").name, part
+        place = f"[[table]] {part.name!r}"
+        name = self.lookup.table(part.name, place).name
+        if name in self.parts:
+            raise self.lookup.error(f"{place}: {name} is there twice", remedy="Say in one place what it is.")
+        return name, part
 
     def _heirs(self) -> dict[Name, Name]:
         heirs: dict[Name, Name] = {}
@@ -82,7 +88,7 @@ class _Resolver:
 
     def _tenant(self) -> TenantTable:
         part = self.spec.tenant
-        name = Name.parse(part.table, schema=self.lookup.home)
+        name = self.lookup.name(part.table, "[tenant] table")
         table = self.schema.tables.get(name)
         if table is None:
             if not part.create and not self.lenient:
