@@ -157,12 +157,15 @@ def test_what_does_not_fit(stock: MakeStock, text: str, error: type[Exception], 
     assert shop.database.dump() == before
 
 
-def test_another_key_wants_another_table(stock: MakeStock) -> None:
-    """A key that changes in the spec is refused while balances by the old one are there."""
+@pytest.mark.parametrize("change", [{"key": '["org", "item"]'}, {"quantity": '"id"'}, {"balance": '"others"'}])
+def test_another_key_wants_another_table(stock: MakeStock, change: dict[str, str]) -> None:
+    """What balances are of cannot change in the spec while they are there: half of each sum would be of the other."""
     shop = stock(rows=10)
     shop.install()
-    with pytest.raises(Refused, match="installed with another key"):
-        type(shop)(database=shop.database, text=part(key='["org", "item"]')).install()
+    shop.backfill()
+    with pytest.raises(Refused, match="installed with another key, quantity or name"):
+        type(shop)(database=shop.database, text=part(**change)).install()
+    assert shop.failing() == []
 
 
 def test_inheritance_and_row_security_are_refused(stock: MakeStock) -> None:

@@ -35,7 +35,7 @@ from tenantry.balances.ledgers import QUERIES
 from tenantry.errors import Refused
 from tenantry.model.ledger import MEASURES, Ledger
 from tenantry.steps.catalog import identifiers, raw
-from tenantry.steps.movement import correct, movements
+from tenantry.steps.movement import correct, movements, netted
 
 Connection = psycopg.Connection[Any]
 
@@ -71,9 +71,8 @@ def differences(ledger: Ledger, condition: sql.Composable | None = None) -> sql.
     balances = sql.SQL("SELECT {}, {} FROM {}{}").format(
         columns, raw(", ".join(f"-{name} AS {name}" for name in MEASURES)), ledger.storage.identifier, where
     )
-    entries = sql.SQL("SELECT {}, quantity, total_in, total_in - quantity, movements FROM ({}{}) AS entry").format(
-        columns, movements(ledger, ledger.table.identifier), where
-    )
+    # Summed by itself, a ledger is read by parallel workers, and its rows are gone before they meet the balances.
+    entries = netted(ledger, sql.SQL("{}{}").format(movements(ledger, ledger.table.identifier), where))
     rows = sql.SQL("{} UNION ALL {}").format(balances, entries)
     unequal = raw(" OR ".join(f"sum(side.{name}) <> 0" for name in MEASURES))
     return sql.SQL("SELECT {}, {} FROM ({}) AS side GROUP BY {} HAVING {}").format(

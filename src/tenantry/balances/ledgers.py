@@ -45,11 +45,13 @@ def installed(entries: Mapping[str, Entry]) -> dict[Name, Ledger]:
 
 
 class Ledgers:
-    """Resolves the [[ledger]] parts of a spec against a database."""
+    """Resolves the [[ledger]] parts of a spec against a database. Without `ownership`, whose tenants they are is what
+    it was when they were installed: for what goes on with balances that are there, and need not read the schema."""
 
     def __init__(
-        self, connection: psycopg.Connection[Any], spec: Spec, ownership: Ownership, entries: Mapping[str, Entry]
-    ) -> None:
+        self, connection: psycopg.Connection[Any], spec: Spec, entries: Mapping[str, Entry],
+        ownership: Ownership | None = None,
+    ) -> None:  # fmt: skip
         self.connection, self.spec, self.ownership = connection, spec, ownership
         self.installed = installed(entries)
 
@@ -78,7 +80,7 @@ class Ledgers:
             key=tuple(_key(table, name, columns) for name in _names(part.key)),
             quantity=_quantity(table, part.quantity, columns), tree=self._tree(table),
             slots=self._slots(part, slots, before), non_negative=part.non_negative,
-            tenant=self._tenant(table, part, relation["row_security"], columns),
+            tenant=self._tenant(table, part, relation["row_security"], columns, before),
         )  # fmt: skip
         _refuse_names(ledger)
         if ledger.slots and ledger.non_negative:
@@ -149,8 +151,10 @@ class Ledgers:
         return {row["name"]: row for row in self._rows("columns", table)}
 
     def _tenant(
-        self, table: Name, part: LedgerPart, row_security: bool, columns: dict[str, Row]
+        self, table: Name, part: LedgerPart, row_security: bool, columns: dict[str, Row], before: Ledger | None
     ) -> TenantColumn | None:
+        if self.ownership is None:
+            return None if before is None else before.tenant
         owned = self.ownership.of(table)
         if owned is None:
             if row_security:
@@ -251,10 +255,10 @@ def _settled(ledger: Ledger, before: Ledger | None) -> Ledger:
         (column.name, column.type, column.collation) for column in before.key
     ]
     looser = any(now.nullable and not then.nullable for now, then in zip(ledger.key, before.key, strict=False))
-    if not same or looser or ledger.balance != before.balance:
+    if not same or looser or (ledger.balance, ledger.quantity) != (before.balance, before.quantity):
         raise Refused(
-            f"The balances of {ledger.table} were installed with another key or name: {before.balance} by "
-            + ", ".join(f"{column.name} {column.type}" for column in before.key),
+            f"The balances of {ledger.table} were installed with another key, quantity or name: {before.balance}, the"
+            f" sums of {before.quantity} by " + ", ".join(f"{column.name} {column.type}" for column in before.key),
             remedy="Run `tenantry balances remove --confirm`, then install and backfill again.",
         )
     return replace(ledger, key=before.key)

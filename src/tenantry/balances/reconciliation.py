@@ -101,7 +101,6 @@ class Reconciliation:
         for first, past in self._work(scope):
             yield from self._settle(first, past, scope)
         self._note(scope, compared)
-        self._forget_keys()
 
     def result(self, scope: Scope) -> Reconciled:
         """What the last reconcile has come to."""

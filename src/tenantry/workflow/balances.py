@@ -22,6 +22,7 @@ from tenantry.model.name import Name
 from tenantry.model.run import Result, new_run
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target, connect
+from tenantry.postgres.journal import Journal
 from tenantry.postgres.locks import hold_run_lock
 from tenantry.steps import BalanceTriggers, Step
 from tenantry.workflow.lookout import lookout
@@ -115,19 +116,20 @@ def backfill_balances(
     options, watcher, run = options or BalancesOptions(), watcher or Nobody(), new_run()
     watcher.began("balances backfill", run)
     with opened(target, run=run, purpose="balances", watcher=watcher) as connection, hold_run_lock(connection):
-        session = Session.begin(target, connection, spec)
-        chosen = subjects(session, options)
-        refuse_not_installed(session, chosen)
-        session.journal.begin_run(run, "balances backfill")
+        journal = Journal(connection)
+        chosen = installed_subjects(journal, spec, options)
+        journal.begin_run(run, "balances backfill")
         started = time.monotonic()
-        with end_noted(session.journal, run):
-            corrected = _backfill_all(target, session, chosen, options, watcher, run)
+        with end_noted(journal, run):
+            corrected = _backfill_all(
+                target, connection, chosen, options, watcher, run, options.lock_budget or spec.locks.budget
+            )
         outcome = (
             f"{corrected} balances corrected; "
             + ("the balances are" if len(chosen) == 1 else f"{len(chosen)} balances are")
             + " in step"
         )
-        session.journal.finish_run(run, exit_status=ExitStatus.DONE, outcome=outcome)
+        journal.finish_run(run, exit_status=ExitStatus.DONE, outcome=outcome)
     result = Result(
         command="balances backfill", run=run, exit_status=ExitStatus.DONE, outcome=outcome, rows=corrected,
         seconds=time.monotonic() - started,
@@ -137,23 +139,24 @@ def backfill_balances(
 
 
 def _backfill_all(
-    target: Target, session: Session, chosen: tuple[Subject, ...], options: BalancesOptions, watcher: Watcher, run: str
-) -> int:
+    target: Target, connection: psycopg.Connection[Any], chosen: tuple[Subject, ...], options: BalancesOptions,
+    watcher: Watcher, run: str, budget: float,
+) -> int:  # fmt: skip
     """The number of balances corrected. Raises Interrupted after Ctrl-C, which ends a comparison that is under way."""
     halt, corrected = threading.Event(), 0
 
     def interrupt() -> None:
         watcher.said("Stopping after the batch in hand; Ctrl-C again stops at once …")
         halt.set()
-        session.connection.cancel_safe(timeout=5.0)
+        connection.cancel_safe(timeout=5.0)
 
     with interruptible(interrupt):
         for subject in chosen:
             watcher.looking(f"the movements of {subject.ledger.table}")
             work = Backfill(
-                ledger=subject.ledger, connection=session.connection, progress=watcher, workers=options.workers,
+                ledger=subject.ledger, connection=connection, progress=watcher, workers=options.workers,
                 connections=lambda purpose: connect(target, run=run, purpose=purpose), stop=halt,
-                budget=options.lock_budget or session.spec.locks.budget,
+                budget=budget,
             )  # fmt: skip
             try:
                 corrected += work.run(subject.triggers)
@@ -161,7 +164,7 @@ def _backfill_all(
                 if not halt.is_set():
                     raise
                 raise Interrupted("Stopped before all was compared", remedy=AGAIN) from error
-            compact(session.connection, subject.ledger, stop=halt)
+            compact(connection, subject.ledger, stop=halt)
     return corrected
 
 
@@ -196,9 +199,7 @@ def _finding(line: Line) -> Finding:
 def compact_balances(target: Target, spec: Spec, options: BalancesOptions | None = None) -> dict[Name, int]:
     """Fold the slots that writers have left; how many rows are gone, by ledger. Beside any other run."""
     with opened(target, purpose="balances") as connection:
-        session = Session.begin(target, connection, spec)
-        chosen = subjects(session, options or BalancesOptions())
-        refuse_not_installed(session, chosen)
+        chosen = installed_subjects(Journal(connection), spec, options or BalancesOptions())
         return {subject.ledger.table: compact(connection, subject.ledger) for subject in chosen}
 
 
@@ -206,25 +207,38 @@ def compact_balances(target: Target, spec: Spec, options: BalancesOptions | None
 
 
 def subjects(session: Session, options: BalancesOptions) -> tuple[Subject, ...]:
-    """The ledgers that are meant, with their steps. Raises UsageError, Refused."""
-    resolver = Ledgers(session.connection, session.spec, session.plan.ownership, session.entries)
-    found = resolver.read(slots=options.slots)
-    if options.ledger is not None:
-        wanted = Name.parse(options.ledger, schema=session.spec.schemas[0])
-        chosen = tuple(ledger for ledger in found if ledger.table == wanted)
-        if not chosen:
-            names = [str(ledger.table) for ledger in found]
-            raise UsageError(f"the spec has no ledger {wanted}{nearest(str(wanted), names)}")
-        found = chosen
-    return tuple(Subject(ledger=ledger, steps=balance_steps(ledger, resolver.readers(ledger))) for ledger in found)
+    """The ledgers that are meant, with their steps as the spec wants them. Raises UsageError, Refused."""
+    resolver = Ledgers(session.connection, session.spec, session.entries, session.plan.ownership)
+    return tuple(
+        Subject(ledger=ledger, steps=balance_steps(ledger, resolver.readers(ledger)))
+        for ledger in _meant(resolver, options)
+    )
 
 
-def refuse_not_installed(session: Session, chosen: tuple[Subject, ...]) -> None:
+def installed_subjects(journal: Journal, spec: Spec, options: BalancesOptions) -> tuple[Subject, ...]:
+    """The ledgers that are meant, whose balances are there. Nothing is looked at but these: on a large schema that is
+    most of the time that a reconciliation takes. Raises UsageError, Refused where one has no balances."""
+    entries = journal.entries()
+    resolver = Ledgers(journal.connection, spec, entries)
+    chosen = tuple(Subject(ledger=ledger, steps=balance_steps(ledger, ())) for ledger in _meant(resolver, options))
     tables = [subject.steps[0] for subject in chosen]
-    there = definitions(session.connection, tables)
-    missing = [str(step.table) for step in tables if there[step.key] is None or step.key not in session.entries]
+    there = definitions(journal.connection, tables)
+    missing = [str(step.table) for step in tables if there[step.key] is None or step.key not in entries]
     if missing:
         raise Refused(f"There are no balances of {', '.join(missing)}", remedy="Run `tenantry balances install`.")
+    return chosen
+
+
+def _meant(resolver: Ledgers, options: BalancesOptions) -> tuple[Ledger, ...]:
+    found = resolver.read(slots=options.slots)
+    if options.ledger is None:
+        return found
+    wanted = Name.parse(options.ledger, schema=resolver.spec.schemas[0])
+    chosen = tuple(ledger for ledger in found if ledger.table == wanted)
+    if not chosen:
+        names = [str(ledger.table) for ledger in found]
+        raise UsageError(f"the spec has no ledger {wanted}{nearest(str(wanted), names)}")
+    return chosen
 
 
 def outline(connection: psycopg.Connection[Any], command: str, steps: tuple[Planned, ...]) -> Outline:

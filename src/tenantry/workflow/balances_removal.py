@@ -23,7 +23,7 @@ from tenantry.postgres.journal import Entry, Journal
 from tenantry.postgres.locks import hold_run_lock
 from tenantry.steps import from_json
 from tenantry.steps.balance_functions import EMPTYING
-from tenantry.workflow.balances import BalancesOptions, migrating, outline, refuse_not_installed, subjects
+from tenantry.workflow.balances import BalancesOptions, installed_subjects, migrating, outline
 from tenantry.workflow.migrate import Tally, make_runner, stop
 from tenantry.workflow.plan import Outline, Planned
 from tenantry.workflow.session import Session, end_noted, interruptible, opened
@@ -38,14 +38,14 @@ def empty_ledger(target: Target, spec: Spec, options: BalancesOptions, watcher: 
     watcher, run = watcher or Nobody(), new_run()
     watcher.began("balances empty", run)
     with opened(target, run=run, purpose="balances", watcher=watcher) as connection, hold_run_lock(connection):
-        session = Session.begin(target, connection, spec)
-        statement = _truncation(session, options)
-        session.journal.begin_run(run, "balances empty --confirm")
-        with end_noted(session.journal, run):
+        journal = Journal(connection)
+        statement = _truncation(journal, spec, options)
+        journal.begin_run(run, "balances empty --confirm")
+        with end_noted(journal, run):
             run_together(
                 connection, [statement], patience=_patience(spec, options), prepare=lambda: _set_emptying(connection)
             )
-        session.journal.finish_run(run, exit_status=ExitStatus.DONE, outcome="the ledger is empty")
+        journal.finish_run(run, exit_status=ExitStatus.DONE, outcome="the ledger is empty")
     watcher.concluded("the ledger is empty", "")
     return statement
 
@@ -53,15 +53,14 @@ def empty_ledger(target: Target, spec: Spec, options: BalancesOptions, watcher: 
 def preview_empty(target: Target, spec: Spec, options: BalancesOptions) -> Statement:
     """The statement that empty would run. Changes nothing."""
     with opened(target, purpose="plan") as connection:
-        return _truncation(Session.begin(target, connection, spec), options)
+        return _truncation(Journal(connection), spec, options)
 
 
-def _truncation(session: Session, options: BalancesOptions) -> Statement:
+def _truncation(journal: Journal, spec: Spec, options: BalancesOptions) -> Statement:
     """TRUNCATE, with its lock on the table and each partition."""
-    chosen = subjects(session, options)
+    chosen = installed_subjects(journal, spec, options)
     if len(chosen) != 1:
         raise UsageError("The spec has several ledgers", remedy="Name the one to be emptied: --ledger TABLE.")
-    refuse_not_installed(session, chosen)
     ledger = chosen[0].ledger
     locks = tuple(Lock(name, LockMode.ACCESS_EXCLUSIVE) for name in ledger.relations)
     return Statement(sql=sql.SQL("TRUNCATE {}").format(ledger.table.identifier), locks=locks)

@@ -12,7 +12,7 @@ from psycopg import sql
 
 from tenantry.balances.differences import states
 from tenantry.balances.reconciliation import Reconciled, Reconciliation, Settled
-from tenantry.balances.reconciliation_scope import Scope
+from tenantry.balances.reconciliation_scope import Connection, Scope
 from tenantry.balances.review_history import history
 from tenantry.errors import ExitStatus, Refused
 from tenantry.execution.survey import definitions
@@ -22,9 +22,10 @@ from tenantry.model.name import Name
 from tenantry.model.run import new_run
 from tenantry.model.spec import LedgerPart, Spec
 from tenantry.postgres.connect import Target
+from tenantry.postgres.journal import Journal
 from tenantry.steps.balance_view import sees_all
-from tenantry.workflow.balances import BalancesOptions, Subject, refuse_not_installed, subjects
-from tenantry.workflow.session import Session, end_noted, opened
+from tenantry.workflow.balances import BalancesOptions, Subject, installed_subjects
+from tenantry.workflow.session import end_noted, opened
 from tenantry.workflow.watcher import Nobody, Watcher
 
 KEPT = 20
@@ -78,35 +79,34 @@ def reconcile_balances(
     options, watcher, run = options or ReconcileOptions(), watcher or Nobody(), new_run()
     watcher.began("balances reconcile", run)
     with opened(target, run=run, purpose="reconcile", watcher=watcher) as connection:
-        session = Session.begin(target, connection, spec)
-        chosen = subjects(session, BalancesOptions(ledger=options.ledger))
-        refuse_not_installed(session, chosen)
+        journal = Journal(connection)
+        chosen = installed_subjects(journal, spec, BalancesOptions(ledger=options.ledger))
         # Keys are written as JSON, and times in them by the zone of the session.
         connection.execute("SET TimeZone = 'UTC'")
         if options.dry_run:
-            found = [_ledger(session, subject, run, options, watcher) for subject in chosen]
+            found = [_ledger(journal, spec, subject, run, options, watcher) for subject in chosen]
         else:
-            session.journal.begin_run(run, "balances reconcile")
-            with end_noted(session.journal, run):
-                found = [_ledger(session, subject, run, options, watcher) for subject in chosen]
+            journal.begin_run(run, "balances reconcile")
+            with end_noted(journal, run):
+                found = [_ledger(journal, spec, subject, run, options, watcher) for subject in chosen]
         result = _concluded(run, found, options)
         for subject in chosen:
             for finding in history(connection, subject.ledger):
                 watcher.found(finding)
         if not options.dry_run:
-            session.journal.finish_run(run, exit_status=result.exit_status, outcome=result.outcome)
+            journal.finish_run(run, exit_status=result.exit_status, outcome=result.outcome)
     watcher.concluded(result.outcome, result.next_step)
     return result
 
 
 def _ledger(
-    session: Session, subject: Subject, run: str, options: ReconcileOptions, watcher: Watcher
+    journal: Journal, spec: Spec, subject: Subject, run: str, options: ReconcileOptions, watcher: Watcher
 ) -> LedgerReconciled:
-    ledger, connection, started = subject.ledger, session.connection, time.monotonic()
+    ledger, connection, started = subject.ledger, journal.connection, time.monotonic()
     watcher.looking(f"the balances of {ledger.table}")
-    part = ledger_part(session.spec, ledger)
+    part = ledger_part(spec, ledger)
     scope = Scope.decide(connection, ledger, full=options.full, days=options.scrub_days)
-    if problem := _unfit(session, subject):
+    if problem := _unfit(connection, subject):
         message, remedy = problem
         watcher.found(
             Finding(
@@ -117,7 +117,7 @@ def _ledger(
         return LedgerReconciled(table=ledger.table, seconds=time.monotonic() - started, refused=message, remedy=remedy)
     work = Reconciliation(
         ledger=ledger, connection=connection, run=run, threshold=Decimal(str(part.threshold)),
-        limit=Decimal(str(part.total_limit)), dry_run=options.dry_run, budget=session.spec.locks.budget,
+        limit=Decimal(str(part.total_limit)), dry_run=options.dry_run, budget=spec.locks.budget,
     )  # fmt: skip
     samples: list[Settled] = []
     count = 0
@@ -150,9 +150,9 @@ def _became(settled: Settled, *, dry_run: bool) -> str:
     return ("would be put" if dry_run else "put") + f" under review{why}"
 
 
-def _unfit(session: Session, subject: Subject) -> tuple[str, str] | None:
+def _unfit(connection: Connection, subject: Subject) -> tuple[str, str] | None:
     """Why balances cannot be compared with their ledger, and what to do."""
-    ledger, connection = subject.ledger, session.connection
+    ledger = subject.ledger
     row = connection.execute(sql.SQL("SELECT {}").format(sees_all(ledger))).fetchone()
     if row != (True,):
         raise Refused(

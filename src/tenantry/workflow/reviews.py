@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random
 
 from tenantry.balances.reconciliation import RETRIED
+from tenantry.balances.reconciliation_scope import Connection
 from tenantry.balances.reviews import Decided, Review, decide, reviews
 from tenantry.errors import Failed, Refused, UsageError
 from tenantry.execution.survey import definitions
 from tenantry.model.run import new_run
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
-from tenantry.workflow.balances import BalancesOptions, Subject, refuse_not_installed, subjects
-from tenantry.workflow.session import Session, end_noted, opened
+from tenantry.postgres.journal import Journal
+from tenantry.workflow.balances import BalancesOptions, Subject, installed_subjects
+from tenantry.workflow.session import end_noted, opened
 from tenantry.workflow.watcher import Nobody, Watcher
 
 
@@ -37,7 +39,7 @@ def list_reviews(
 ) -> tuple[Review, ...]:
     """The differences that a person is to decide on; with `everything` those that were decided as well."""
     with opened(target, purpose="reviews") as connection:
-        subjects_by_name = _subjects(Session.begin(target, connection, spec), ledger)
+        subjects_by_name = _subjects(Journal(connection), spec, ledger)
         ledgers = [subject.ledger for subject in subjects_by_name.values()]
         return reviews(connection, ledgers, everything=everything)
 
@@ -54,30 +56,31 @@ def decide_reviews(
     watcher, run, decided = watcher or Nobody(), new_run(), []
     watcher.began(f"balances review {decision.word}", run)
     with opened(target, run=run, purpose="reviews", watcher=watcher) as connection:
-        session = Session.begin(target, connection, spec)
+        journal = Journal(connection)
         connection.execute("SET TimeZone = 'UTC'")
-        known = _subjects(session, ledger)
+        known = _subjects(journal, spec, ledger)
         ledgers = [subject.ledger for subject in known.values()]
         found = reviews(connection, ledgers, everything=bool(numbers), ids=numbers or None)
-        _refuse_unfit(session, known, numbers, found)
+        _refuse_unfit(connection, known, numbers, found)
         if not dry_run:
-            session.journal.begin_run(run, f"balances review {decision.word}")
-        with end_noted(session.journal, run):
+            journal.begin_run(run, f"balances review {decision.word}")
+        with end_noted(journal, run):
             for review in sorted(found, key=lambda one: one.id):
-                one = _decide(session, known[review.ledger], review, decision, dry_run=dry_run)
+                one = _decide(connection, spec.locks.budget, known[review.ledger], review, decision, dry_run=dry_run)
                 if not dry_run:
                     watcher.said(f"Review {one.id}: {one.state}", decided=one, key=review.key, by=decision.by)
                 decided.append(one)
         outcome = f"{len(decided)} {'review' if len(decided) == 1 else 'reviews'} {decision.word}ed"
         if not dry_run:
-            session.journal.finish_run(run, exit_status=0, outcome=outcome)
+            journal.finish_run(run, exit_status=0, outcome=outcome)
     watcher.concluded(outcome, "")
     return tuple(decided)
 
 
-def _decide(session: Session, subject: Subject, review: Review, decision: Decision, *, dry_run: bool) -> Decided:
+def _decide(
+    connection: Connection, budget: float, subject: Subject, review: Review, decision: Decision, *, dry_run: bool
+) -> Decided:
     """Tried again while a writer holds the balance, or another correction is under way."""
-    budget = session.spec.locks.budget
     try:
         for attempt in Retrying(
             retry=retry_if_exception_type(RETRIED), stop=stop_after_delay(budget), wait=wait_random(0, 0.2),
@@ -85,7 +88,7 @@ def _decide(session: Session, subject: Subject, review: Review, decision: Decisi
         ):  # fmt: skip
             with attempt:
                 return decide(
-                    session.connection, subject.ledger, review.id, accept=decision.accept, by=decision.by,
+                    connection, subject.ledger, review.id, accept=decision.accept, by=decision.by,
                     note=decision.note, dry_run=dry_run,
                 )  # fmt: skip
     except RETRIED as error:
@@ -96,14 +99,13 @@ def _decide(session: Session, subject: Subject, review: Review, decision: Decisi
     raise AssertionError("unreachable")
 
 
-def _subjects(session: Session, ledger: str | None) -> Mapping[str, Subject]:
-    chosen = subjects(session, BalancesOptions(ledger=ledger))
-    refuse_not_installed(session, chosen)
+def _subjects(journal: Journal, spec: Spec, ledger: str | None) -> Mapping[str, Subject]:
+    chosen = installed_subjects(journal, spec, BalancesOptions(ledger=ledger))
     return {str(subject.ledger.table): subject for subject in chosen}
 
 
 def _refuse_unfit(
-    session: Session, known: Mapping[str, Subject], numbers: Sequence[int], found: Sequence[Review]
+    connection: Connection, known: Mapping[str, Subject], numbers: Sequence[int], found: Sequence[Review]
 ) -> None:
     missing = sorted(set(numbers) - {review.id for review in found})
     if missing:
@@ -111,7 +113,7 @@ def _refuse_unfit(
             f"There is no review {', '.join(map(str, missing))}", remedy="`tenantry balances review list` has them."
         )
     triggers = [known[name].triggers for name in dict.fromkeys(review.ledger for review in found)]
-    bare = [str(step.table) for step in triggers if definitions(session.connection, [step])[step.key] is None]
+    bare = [str(step.table) for step in triggers if definitions(connection, [step])[step.key] is None]
     if bare:
         raise Refused(
             f"Not all triggers are on {', '.join(bare)}: movements are being lost",
