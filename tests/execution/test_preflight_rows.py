@@ -242,3 +242,58 @@ def test_a_publication_of_named_columns_does_not_grow(database: Any) -> None:
     """The new column is not sent."""
     database.execute(SHOP + "CREATE PUBLICATION p FOR TABLE orders (id, shop)")
     assert names(check(database)) == set()
+
+
+UNPROVED = "ALTER TABLE orders ADD CONSTRAINT dear CHECK (total > 9) NOT VALID;"
+ASTRAY = """
+    ALTER TABLE orders DROP CONSTRAINT orders_shop_fkey; UPDATE orders SET shop = 9 WHERE id < 4;
+    ALTER TABLE orders ADD CONSTRAINT astray FOREIGN KEY (shop) REFERENCES shops NOT VALID;
+"""
+
+
+def test_rows_that_break_a_check_nobody_has_validated(database: Any) -> None:
+    """No update of them is allowed; once they are right, or where no row is touched, nothing is found."""
+    database.execute(SHOP + UNPROVED)
+    (found,) = named(check(database), "check-broken")
+    assert (found.count, found.refuses, found.forcible) == (9, True, False)
+    assert names(check(database, tables=CONSTANT)) == set()
+    database.execute("DELETE FROM orders WHERE total <= 9")
+    assert names(check(database)) == set()
+
+
+def test_rows_that_break_a_key_nobody_has_validated(database: Any) -> None:
+    """They are named before anything is changed, not by the proof of the key beside it."""
+    database.execute(SHOP + ASTRAY)
+    tables = TABLES.replace('paths = [["shop"]]', 'paths = [["shop"]]\norphans = "default"')
+    tenant = 'table = "tenants"\ndefault = "north"'
+    (found,) = named(check(database, tables=tables, tenant=tenant, until=Phase.CONTRACT), "key-broken")
+    assert (found.count, found.refuses, found.forcible) == (3, True, False)
+    assert "astray" in found.message
+    assert names(check(database, tables=tables, tenant=tenant, until=Phase.ENFORCE)) == set()
+
+
+def test_tables_that_can_have_no_column_more(database: Any) -> None:
+    """Typed ones, those with 1600 columns, and foreign parts of others; their remedies help."""
+    database.execute(
+        SHOP
+        + """
+        CREATE TYPE form AS (id int, shop int);
+        CREATE TABLE forms OF form (FOREIGN KEY (shop) REFERENCES shops);
+        CREATE TABLE wide (shop int NOT NULL REFERENCES shops);
+        DO $$ BEGIN EXECUTE (SELECT 'ALTER TABLE wide ' || string_agg('ADD c' || n || ' int', ', ') FROM generate_series(1, 1599) n);
+        END $$;
+        CREATE FOREIGN DATA WRAPPER nowhere; CREATE SERVER far FOREIGN DATA WRAPPER nowhere;
+        CREATE TABLE parts (id int, shop int NOT NULL) PARTITION BY LIST (id);
+        CREATE FOREIGN TABLE parts_far PARTITION OF parts FOR VALUES IN (1) SERVER far;
+    """
+    )
+    tables = TABLES + "".join(
+        f'[[table]]\nname = "{name}"\nassign = {{ tenant = "north" }}\n' for name in ("forms", "wide", "parts")
+    )
+    found = check(database, tables=tables)
+    assert [(one.name, str(one.table)) for one in found if not one.forcible] == [
+        ("no-room-for-column", "public.forms"), ("no-room-for-column", "public.wide"), ("foreign-part", "public.parts_far"),
+    ]  # fmt: skip
+    database.execute("ALTER TABLE forms NOT OF; ALTER TABLE parts DETACH PARTITION parts_far; DROP TABLE wide")
+    tables = tables.replace('[[table]]\nname = "wide"\nassign = { tenant = "north" }\n', "")
+    assert names(check(database, tables=tables)) == set()

@@ -144,6 +144,23 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unproved:
+    """A check that is NOT VALID, on a relation that holds rows; `condition` as the server writes it."""
+
+    table: Name
+    name: str
+    condition: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cramped:
+    """A table to which no column can be added: it is `of_type`, or has had as many as there can be."""
+
+    table: Name
+    of_type: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Executed:
     """A statement that pg_stat_statements remembers, and the role that ran it."""
 
@@ -168,6 +185,8 @@ class Facts:
     narrowed: tuple[NarrowedTrigger, ...]
     published: tuple[Published, ...]
     hidden: tuple[Name, ...]
+    unproved: tuple[Unproved, ...]
+    cramped: tuple[Cramped, ...]
     executed: tuple[Executed, ...] | None
 
 
@@ -198,6 +217,8 @@ def read_facts(
         narrowed=read(_narrowed, "narrowed_triggers"),
         published=read(_published, "publications"),
         hidden=read(_hidden, "hidden"),
+        unproved=read(_unproved, "unproved"),
+        cramped=read(_cramped, "cramped"),
         executed=_executed(connection),
     )
 
@@ -253,6 +274,14 @@ def _narrowed(*, schema: str, name: str, trigger: str, **row: Any) -> NarrowedTr
 
 def _published(*, schema: str, name: str, **row: Any) -> Published:
     return Published(table=Name(schema, name), **row)
+
+
+def _unproved(*, schema: str, name: str, constraint: str, condition: str) -> Unproved:
+    return Unproved(table=Name(schema, name), name=constraint, condition=condition)
+
+
+def _cramped(*, schema: str, name: str, of_type: str | None) -> Cramped:
+    return Cramped(table=Name(schema, name), of_type=of_type)
 
 
 def _hidden(*, schema: str, name: str) -> Name:

@@ -10,6 +10,7 @@ import psycopg
 
 from tenantry.execution.preflight.application import application_findings
 from tenantry.execution.preflight.around import around_findings
+from tenantry.execution.preflight.growth import growth_findings
 from tenantry.execution.preflight.privileges import privilege_findings
 from tenantry.execution.preflight.roles import role_findings
 from tenantry.execution.preflight.rows import row_findings
@@ -18,6 +19,7 @@ from tenantry.execution.preflight.server import server_findings
 from tenantry.execution.preflight.sessions import session_findings
 from tenantry.execution.preflight.sight import sight_findings
 from tenantry.execution.preflight.space import free_bytes, space_findings
+from tenantry.execution.preflight.unproved import unproved_findings
 from tenantry.model.finding import Finding
 from tenantry.model.plan import Phase
 from tenantry.model.schema import Schema
@@ -55,6 +57,7 @@ def preflight(
     )
     free = free_space if free_space is not None else free_bytes(facts.room, connection.info.host)
     found = [*_pure(scope, facts, workers), *space_findings(scope, facts.room, free)]
+    found += unproved_findings(scope, facts, connection)
     return tuple(sorted(map(_told, found), key=lambda finding: not finding.refuses))
 
 
@@ -67,6 +70,7 @@ def _told(finding: Finding) -> Finding:
 def _pure(scope: Scope, facts: Facts, workers: int) -> Iterator[Finding]:
     yield from privilege_findings(scope, facts)
     yield from sight_findings(scope, facts)
+    yield from growth_findings(scope, facts)
     yield from server_findings(scope, facts, workers)
     yield from session_findings(scope, facts)
     yield from row_findings(scope, facts)

@@ -120,6 +120,26 @@ LEFT JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = c
 GROUP BY 1, 2
 ORDER BY 1, 2
 
+-- name: unproved
+-- Checks that are enforced and were never validated. A row that breaks one cannot be updated, whatever the update.
+SELECT n.nspname::text AS schema, c.relname::text AS name, k.conname::text AS constraint,
+       pg_get_expr(k.conbin, k.conrelid) AS condition
+FROM pg_catalog.pg_constraint k
+JOIN pg_catalog.pg_class c ON c.oid = k.conrelid AND c.relkind = 'r'
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE k.contype = 'c' AND NOT k.convalidated AND coalesce((to_jsonb(k) ->> 'conenforced')::bool, true)
+  AND NOT starts_with(k.conname::text, 'tenantry_')
+  AND NOT starts_with(n.nspname::text, 'pg_') AND n.nspname NOT IN ('information_schema', 'tenantry')
+ORDER BY 1, 2, 3
+
+-- name: cramped
+-- Tables to which no column can be added: typed ones, and those that have had 1600, dropped ones included.
+SELECT n.nspname::text AS schema, c.relname::text AS name,
+       CASE WHEN c.reloftype <> 0 THEN c.reloftype::regtype::text END AS of_type
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND (c.reloftype <> 0 OR c.relnatts >= 1600)
+ORDER BY 1, 2
+
 -- name: statements_schema
 SELECT n.nspname::text
 FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
