@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import psycopg
 import pytest
 
-from balances.stock import LEDGER, TENANTS, Stock
+from balances.stock import LEDGER, SPEC, TENANTS, Stock
 from servers import Database
 
 pytestmark = pytest.mark.server
@@ -71,3 +73,40 @@ def test_truncate_of_one(shop: Stock) -> None:
     shop.execute("SET tenantry.emptying = 'on'; TRUNCATE ledger_high_0")
     assert shop.false() == []
     assert shop.failing() == []
+
+
+def test_rights_on_a_partition(shop: Stock, role: Callable[..., str]) -> None:
+    """The application loses what it was given on partitions, and moves stock by the ledger; a partition that lets it in
+    is a finding, and what others write to one counts. Remove gives back what was there, in its order."""
+    application, other = role(), role()
+    spec = SPEC + f'[application]\nrole = "{application}"\n'
+    made = Stock(database=shop.database, text=spec)
+    shop.execute(
+        f"GRANT SELECT, INSERT, DELETE ON ledger, ledger_low TO {application} WITH GRANT OPTION;"
+        f"GRANT UPDATE (quantity, note) ON ledger_high_0 TO {application}; GRANT ALL ON ledger_low TO {other};"
+        f"GRANT USAGE ON SEQUENCE ledger_ids TO {application}, {other}; SET ROLE {application};"
+        f"GRANT INSERT ON ledger_low TO {other}"
+    )
+    made.remove()
+    before = shop.database.dump()
+    into = "INSERT INTO {} (org, item, quantity) VALUES (1, 1, 4)"
+    made.install()
+    made.backfill()
+    with shop.connect(user=application, autocommit=True) as session:
+        session.execute(into.format("ledger"))
+        for statement in (into.format("ledger_low"), "DELETE FROM ledger_low", "UPDATE ledger_high_0 SET note = ''"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                session.execute(statement)
+    with shop.connect(user=other, autocommit=True) as session:
+        session.execute(into.format("ledger_low"))
+    assert shop.false() == []
+    assert made.failing() == []
+    shop.execute(f"ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO {application}; {NEW}")
+    assert made.failing() == ["triggers", "rights"]
+    made.install()
+    made.backfill()
+    assert made.failing() == []
+    shop.execute(f"ALTER DEFAULT PRIVILEGES REVOKE ALL ON TABLES FROM {application}")
+    made.remove()
+    shop.execute("DROP TABLE ledger_new")
+    assert shop.database.dump() == before

@@ -13,7 +13,15 @@ from tenantry.balances.differences import Difference, compare, states
 from tenantry.execution.survey import definitions
 from tenantry.model.ledger import Ledger
 from tenantry.model.name import Name
-from tenantry.steps import BalanceFunctions, BalanceReaders, BalanceTable, BalanceTriggers, BalanceView, Step
+from tenantry.steps import (
+    BalanceFunctions,
+    BalanceLeaf,
+    BalanceReaders,
+    BalanceTable,
+    BalanceTriggers,
+    BalanceView,
+    Step,
+)  # fmt: skip
 
 INSTALL = "Run `tenantry balances install`."
 BACKFILL = "Run `tenantry balances backfill`."
@@ -38,6 +46,7 @@ _TITLES = {
     BalanceTriggers: ("triggers", "all triggers, on the table and each partition", "are missing or disabled"),
     BalanceView: ("view", "the view that readers query", "is missing or was altered"),
     BalanceReaders: ("readers", "whoever may read the ledger may read the view", "does not hold"),
+    BalanceLeaf: ("rights", "the application writes to the ledger, and not to its partitions", "it may, all the same"),
 }
 
 
@@ -58,7 +67,9 @@ def inspect(connection: psycopg.Connection[Any], ledger: Ledger, steps: Sequence
 
 
 def _bare(connection: psycopg.Connection[Any], step: Step) -> str:
-    """The relations on which not all triggers are."""
+    """The relations on which not all triggers are, or the application has rights."""
+    if isinstance(step, BalanceLeaf):
+        return f" ({step.leaf})"
     if not isinstance(step, BalanceTriggers) or not step.ledger.tree:
         return ""
     bare = []

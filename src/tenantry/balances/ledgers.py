@@ -18,13 +18,23 @@ from tenantry.model.plan import Phase
 from tenantry.model.spec import LedgerPart, Spec
 from tenantry.postgres.journal import Entry
 from tenantry.postgres.queries import read_queries
-from tenantry.steps import BalanceFunctions, BalanceReaders, BalanceTable, BalanceTriggers, BalanceView, Step, from_json
+from tenantry.steps import (
+    BalanceFunctions,
+    BalanceLeaf,
+    BalanceReaders,
+    BalanceTable,
+    BalanceTriggers,
+    BalanceView,
+    Step,
+    from_json,
+)  # fmt: skip
+from tenantry.steps.balance_leaf import rights_on
 
 QUERIES = read_queries(Path(__file__).with_name("sql") / "ledgers.sql")
 Row = dict[str, Any]
 
 
-def balance_steps(ledger: Ledger, readers: Sequence[str]) -> tuple[Step, ...]:
+def balance_steps(ledger: Ledger, readers: Sequence[str], leaves: Sequence[BalanceLeaf] = ()) -> tuple[Step, ...]:
     """What `install` puts in force for a ledger, in order; `remove` takes it away in the other."""
     common: dict[str, Any] = {"phase": Phase.EXPAND, "table": ledger.table, "ledger": ledger}
     steps: list[Step] = [
@@ -32,10 +42,10 @@ def balance_steps(ledger: Ledger, readers: Sequence[str]) -> tuple[Step, ...]:
     ]  # fmt: skip
     if readers:
         steps.append(BalanceReaders(**common, roles=tuple(readers)))
-    return tuple(steps)
+    return (*steps, *leaves)
 
 
-BALANCE_STEPS = (BalanceTable, BalanceFunctions, BalanceTriggers, BalanceView, BalanceReaders)
+BALANCE_STEPS = (BalanceTable, BalanceFunctions, BalanceTriggers, BalanceView, BalanceReaders, BalanceLeaf)
 
 
 def installed(entries: Mapping[str, Entry]) -> dict[Name, Ledger]:
@@ -101,6 +111,19 @@ class Ledgers:
         if ledger.tenant is not None and there == (True,) and role not in roles:
             roles.append(role)
         return tuple(sorted(roles))
+
+    def leaves(self, ledger: Ledger) -> tuple[BalanceLeaf, ...]:
+        """The partitions that the application was given to write to."""
+        role = self.spec.application.role
+        found = ((leaf, self.connection.execute(rights_on(leaf, role)).fetchall()) for leaf in ledger.tree)
+        return tuple(
+            BalanceLeaf(
+                phase=Phase.EXPAND, table=ledger.table, ledger=ledger, leaf=leaf, role=role,
+                revokes=tuple((privilege, grantor) for privilege, grantor in rights),
+            )
+            for leaf, rights in found
+            if rights
+        )  # fmt: skip
 
     # --- what is looked at
 

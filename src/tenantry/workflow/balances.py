@@ -210,7 +210,7 @@ def subjects(session: Session, options: BalancesOptions) -> tuple[Subject, ...]:
     """The ledgers that are meant, with their steps as the spec wants them. Raises UsageError, Refused."""
     resolver = Ledgers(session.connection, session.spec, session.entries, session.plan.ownership)
     return tuple(
-        Subject(ledger=ledger, steps=balance_steps(ledger, resolver.readers(ledger)))
+        Subject(ledger=ledger, steps=balance_steps(ledger, resolver.readers(ledger), resolver.leaves(ledger)))
         for ledger in _meant(resolver, options)
     )
 
