@@ -127,6 +127,19 @@ if CHROMIUM:
         width = asked(page, 1000, "Math.round(inner.querySelector('#timeline svg').getBoundingClientRect().width)")
         assert 800 < int(width) < 1000
 
+    def test_names_are_whole(page: Path) -> None:
+        """Where there is room, the name of a table is not broken; and no two numbers of an axis are on each other."""
+        lines = "(() => { const range = inner.createRange(); range.selectNodeContents(cell);"
+        lines += " return new Set([...range.getClientRects()].map(one => Math.round(one.top))).size })()"
+        broken = f"[...inner.querySelectorAll('td.name')].filter(cell => {lines} > 1).length"
+        assert asked(page, 1280, broken) == "0"
+        apart = "labels.every((one, at) => at == 0 || labels[at - 1].getBoundingClientRect().right"
+        apart += " <= one.getBoundingClientRect().left)"
+        of_axis = (
+            "[...inner.querySelectorAll('#timeline .role-axis-label')].map(one => [...one.querySelectorAll('text')])"
+        )
+        assert asked(page, 1280, f"{of_axis}.length + ' ' + {of_axis}.slice(0, 1).every(labels => {apart})") == "2 true"
+
     @pytest.mark.parametrize("width", [1000, 400])
     def test_no_page_is_wider_than_its_window(page: Path, width: int) -> None:
         """What is wide scrolls by itself."""

@@ -15,8 +15,8 @@ from tenantry.reports.text import bounded, visible
 
 PACKAGE = "vl_convert"
 VEGA_LITE = "5.21"
-LANES, BARS, SLICES, TABLES, WAITS = 25, 1_000, 8, 40, 20
-"""What a chart has room for: tables of the timeline, its longest bars, tenants told apart, tables, waits."""
+LANES, BARS, SLICES, TABLES, WAITS, TICKS = 25, 1_000, 8, 40, 20, 7
+"""What a chart has room for: tables of the timeline, its longest bars, tenants told apart, tables, waits, numbers."""
 OTHERS, WITHOUT = "all others", "without a tenant"
 LOOKING, REST = "looking", "other tables"
 COLOURS = {
@@ -57,11 +57,12 @@ def timeline(entries: Sequence[Entry]) -> str:
         # A line around each bar, so that the shortest can be seen.
         {"type": "bar", "height": {"band": 0.75}, "strokeWidth": 1},
         y=_axis("lane", sort=sorted(lanes, key=lambda lane: lane == REST)),
-        x={"field": "begin", "type": "quantitative", "title": "seconds since the run began"},
+        x={"field": "begin", "type": "quantitative", "title": "seconds since the run began",
+           "axis": {"tickCount": TICKS}},
         x2={"field": "end"},
-        color=_legend("phase", phases, [COLOURS[phase] for phase in phases]),
-        stroke=_legend("phase", phases, [COLOURS[phase] for phase in phases]),
-    )
+        color=_legend("phase", phases, [COLOURS[phase] for phase in phases], columns=6),
+        stroke=_legend("phase", phases, [COLOURS[phase] for phase in phases], columns=6),
+    )  # fmt: skip
 
 
 def distribution(tables: Sequence[TableRows]) -> str:
@@ -84,7 +85,7 @@ def distribution(tables: Sequence[TableRows]) -> str:
         {"type": "bar", "height": {"band": 0.75}},
         y=_axis("table", sort=None),
         x={"field": "rows", "type": "quantitative", "stack": "normalize", "title": "share of the rows",
-           "axis": {"format": "%"}},
+           "axis": {"format": "%", "tickCount": TICKS}},
         color=_legend("tenant", seen, [colours[tenant] for tenant in seen]),
         order={"field": "order", "type": "quantitative"},
     )  # fmt: skip
@@ -101,7 +102,7 @@ def waits(found: Sequence[Wait]) -> str:
         bars,
         {"type": "bar", "height": {"band": 0.75}, "color": "#e45756"},
         y=_axis("wait", sort=None),
-        x={"field": "seconds", "type": "quantitative", "title": "seconds of waiting"},
+        x={"field": "seconds", "type": "quantitative", "title": "seconds of waiting", "axis": {"tickCount": TICKS}},
     )
 
 
@@ -125,8 +126,8 @@ def _axis(field: str, *, sort: Sequence[str] | None) -> dict[str, Any]:
     return {"field": field, "type": "nominal", "title": None, "sort": sort, "axis": {"labelLimit": 190}}
 
 
-def _legend(field: str, values: Sequence[str], colours: Sequence[str]) -> dict[str, Any]:
-    legend = {"orient": "bottom", "title": None, "columns": 3, "columnPadding": 40, "labelLimit": 150}
+def _legend(field: str, values: Sequence[str], colours: Sequence[str], *, columns: int = 3) -> dict[str, Any]:
+    legend = {"orient": "bottom", "title": None, "columns": columns, "columnPadding": 120 // columns, "labelLimit": 150}
     return {
         "field": field,
         "type": "nominal",

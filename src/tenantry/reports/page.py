@@ -99,5 +99,7 @@ def columns(finding: ReportedFinding) -> list[str]:
 
 
 def shown(value: Any) -> str:
-    """A value of a sample."""
-    return "NULL" if value is None else str(value)
+    """A value of a sample, or of an option."""
+    if value is None or isinstance(value, bool):
+        return {None: "NULL", True: "true", False: "false"}[value]
+    return str(value)
