@@ -49,7 +49,7 @@ def _without(unit: Unit, *, waiting: bool) -> Check:
         if waiting
         else "`tenantry migrate` gives each the tenant that its paths lead to; what none reaches needs `orphans` in the"
         " spec.",
-        question=Rows(violates=sql.SQL("{} IS NULL").format(column(unit.owned.column))),
+        question=Rows(violates=sql.SQL("{} IS NULL").format(column(unit.owned.column)), by_tenant=True),
     )  # fmt: skip
 
 
@@ -65,7 +65,7 @@ def _unknown(ground: Ground, unit: Unit) -> Iterator[Check]:
         remedy=f"Add the tenant, or give the rows another one in {quoted(unit.owned.column)}.",
         shows=((unit.owned.column, own),),
         question=Rows(
-            violates=known.format(own=own, key=sql.Identifier(tenant.key), table=tenant.name.identifier)
+            violates=known.format(own=own, key=sql.Identifier(tenant.key), table=tenant.name.identifier), by_tenant=True
         ),
     )  # fmt: skip
 

@@ -41,18 +41,32 @@ class Scan:
         along = f" along ({first.path})" if isinstance(first, Reference) else ""
         return f"the rows of {self.relation}{along}"
 
-    def counts(self, part: Slice | None = None) -> sql.Composed:
-        """For each tenant: the tenant as text, the number of rows, and for each check how many break it."""
+    def counts(self, part: Slice | None = None, since: str | None = None) -> sql.Composed:
+        """For each tenant: the tenant as text, the number of rows, and for each check how many break it. A join gives
+        the rows that break some check only, so that the others need not be counted.
+
+        `since` is a transaction: then only rows that it or a later one has written.
+        """
         column = sql.Identifier("t", self.tenant) if self.tenant is not None else None
-        figures = [sql.SQL("count(*)")] + [
-            sql.SQL("count(*) FILTER (WHERE {})").format(condition(check)) for check in self.checks
-        ]
+        figures = [sql.SQL("count(*)"), *map(self._figure, self.checks)]
+        only = [_within(part)] if part is not None else []
+        if since is not None:
+            only.append(
+                sql.SQL("pg_catalog.age(t.xmin) <= pg_catalog.age({}::pg_catalog.xid)").format(sql.Literal(since))
+            )
+        if self.joined:
+            only.append(sql.SQL("({})").format(sql.SQL(" OR ").join(map(condition, self.checks))))
         return sql.SQL("SELECT {tenant}, {figures} {source}{where}{group}").format(
             tenant=sql.SQL("{}::text").format(column) if column is not None else sql.SQL("NULL::text"),
             figures=sql.SQL(", ").join(figures), source=self.source,
-            where=sql.SQL(" WHERE {}").format(_within(part)) if part is not None else sql.SQL(""),
+            where=sql.SQL(" WHERE {}").format(sql.SQL(" AND ").join(only)) if only else sql.SQL(""),
             group=sql.SQL(" GROUP BY {}").format(column) if column is not None else sql.SQL(""),
         )  # fmt: skip
+
+    def _figure(self, check: Check) -> sql.Composed:
+        if isinstance(check.question, Rows) and check.question.by_tenant and self.tenant is not None:
+            return sql.SQL("CASE WHEN {} THEN count(*) ELSE 0 END").format(condition(check))
+        return sql.SQL("count(*) FILTER (WHERE {})").format(condition(check))
 
     def samples(self, check: Check, key: tuple[str, ...], part: Slice | None, limit: int) -> sql.Composed:
         """Some of the rows that break a check: their keys and what the check shows, as texts."""
