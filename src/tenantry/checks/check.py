@@ -27,9 +27,13 @@ ROW, PARENT = sql.Identifier("t"), sql.Identifier("p")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """The rows `t` of the check's table for which `violates` is true. All of a table are asked in one scan."""
+    """The rows `t` of the check's table for which `violates` is true. All of a table are asked in one scan.
+
+    `by_tenant`: it depends on the row's tenant column alone, so it is asked once for each tenant.
+    """
 
     violates: sql.Composable
+    by_tenant: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +113,7 @@ class Ground:
     the checks to these, None to none; `samples` is how many rows a finding shows at most. `run` names the run.
     `application` is where the application connects to; None: its role is taken on over our own connection. `hidden`
     are tables whose rows row security may hide from our role: their rows are not asked, for no count could be believed.
+    `standby`: the server takes no write, not even one that is rolled back.
     """
 
     target: Target
@@ -124,6 +129,7 @@ class Ground:
     detailed: bool = False
     application: Target | None = None
     hidden: frozenset[Name] = frozenset()
+    standby: bool = False
     looking: Callable[[str], None] = lambda at: None
     opened: Callable[[psycopg.Connection[Any]], None] = lambda session: None
     """Told of every further session, so that a stop can end its statements."""

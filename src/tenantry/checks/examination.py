@@ -29,12 +29,13 @@ WRONG_QUESTION = (psycopg.DataError, psycopg.ProgrammingError, psycopg.NotSuppor
 @dataclass(slots=True)
 class Answer:
     """What is known of a check: the rows that break it by tenant, where they were found, some of them, or why it
-    could not be asked."""
+    could not be asked. `moving`: rows may have moved from one slice to another while they were counted."""
 
     counts: Counter[str | None] = field(default_factory=Counter)
     places: list[tuple[Scan, Slice | None]] = field(default_factory=list)
     samples: list[Mapping[str, Any]] = field(default_factory=list)
     problem: str = ""
+    moving: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +48,8 @@ class Examined:
 
 
 def examine(ground: Ground, checks: Sequence[Check], stop: Stop, *, slice_pages: int = SLICE) -> Examined:
-    """Ask everything; counts are exact, each as of the moment in which its slice was read.
+    """Ask everything; counts are exact, each as of the moment in which its slice was read. What others write while
+    slices are read is looked at again, so that nothing is missed.
 
     Raises Interrupted after a stop, ConnectionFailed without connections, Failed where another session keeps a table
     to itself, and psycopg's InsufficientPrivilege for a table that may not be read.
@@ -101,21 +103,40 @@ class _Asking:
 
     def scan(self, scan: Scan, session: Session) -> None:
         """Read a relation slice by slice, and add up what was found once all of it is read."""
-        pages, tally = self._pages(scan, session), _Tally()
-        for part in slices(pages, self.slice_pages):
-            self.ground.looking(f"{scan.title}" + ("" if part is None else f", {100 * part[0] // pages} %"))
-            try:
-                tally.add(part, session.execute(scan.counts(part)).fetchall())
-            except WRONG_QUESTION as error:
-                self._singly(scan, session, error)
-                return
+        pages, tally, late = self._pages(scan, session), _Tally(), _Tally()
+        sliced = pages > self.slice_pages
+        oldest, before = self._transactions(session) if sliced else ("", "")
+        try:
+            self._read(scan, session, tally, pages)
+            moving = sliced and self._transactions(session)[1] != before
+            if moving and scan.checks:
+                self._read(scan, session, late, self._pages(scan, session), since=oldest)
+        except WRONG_QUESTION as error:
+            self._singly(scan, session, error)
+            return
         with self._one:
             if not scan.joined:
                 self.rows[scan.table] += tally.rows
             for number, check in enumerate(scan.checks):
+                # Who was read before it moved is in both; who moved to where it was not read, in the second alone.
+                seen = tally if tally.counts[number].total() >= late.counts[number].total() else late
                 answer = self.answers[id(check)]
-                answer.counts += tally.counts[number]
-                answer.places += [(scan, part) for part in tally.parts[number]]
+                answer.counts += seen.counts[number]
+                answer.places += [(scan, part) for part in dict.fromkeys((*tally.parts[number], *late.parts[number]))]
+                answer.moving |= moving
+
+    def _read(self, scan: Scan, session: Session, tally: _Tally, pages: int, since: str | None = None) -> None:
+        """All slices, or of them what was written since a transaction began."""
+        again = ", what has been written meanwhile" if since is not None else ""
+        for part in slices(pages, self.slice_pages):
+            self.ground.looking(scan.title + again + ("" if part is None else f", {100 * part[0] // pages} %"))
+            tally.add(part, session.execute(scan.counts(part, since)).fetchall())
+
+    def _transactions(self, session: Session) -> tuple[str, str]:
+        """The oldest transaction that goes on, and the snapshot: where it stays the same, nobody has written."""
+        query = "SELECT pg_snapshot_xmin(s)::xid::text, s::text FROM pg_current_snapshot() AS s"
+        oldest, snapshot = session.execute(query).fetchone() or ("", "")
+        return oldest, snapshot
 
     def _pages(self, scan: Scan, session: Session) -> int:
         query = sql.SQL("SELECT pg_catalog.pg_relation_size({}) / pg_catalog.current_setting('block_size')::int")
@@ -164,12 +185,17 @@ class _Asking:
             answer.samples = [row[0] for row in session.execute(query)]
             return
         key = self.ground.live.tables[check.table].primary_key
+        found: dict[tuple[Any, ...], Mapping[str, Any]] = {}
         for scan, part in answer.places:
-            cursor = session.execute(scan.samples(check, key, part, wanted - len(answer.samples)))
+            cursor = session.execute(scan.samples(check, key, part, wanted))
             names = [column.name for column in cursor.description or ()]
-            answer.samples += [dict(zip(names, row, strict=True)) for row in cursor]
-            if len(answer.samples) >= wanted:
+            found |= {row: dict(zip(names, row, strict=True)) for row in cursor}
+            if len(found) >= wanted:
                 break
+        answer.samples = list(found.values())[:wanted]
+        if answer.moving and len(answer.samples) < answer.counts.total() <= wanted:
+            # All that there are now are here; the rest was seen twice, or is gone.
+            answer.counts = Counter({None: len(answer.samples)})
 
     # --- findings
 

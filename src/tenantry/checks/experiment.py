@@ -156,9 +156,10 @@ class _Laboratory:
         yield from self._as(NOBODY, "all", ways.alone(victims[0][0] if victims else None))
         yield from self._as(NOBODY, "all", ways.shared())
 
-    @staticmethod
-    def _as(actor: str, tenant: str, attempts: Iterator[Attempt]) -> Iterator[_Trial]:
-        return (_Trial(attempt=attempt, actor=actor, tenant=tenant) for attempt in attempts)
+    def _as(self, actor: str, tenant: str, attempts: Iterator[Attempt]) -> Iterator[_Trial]:
+        for attempt in attempts:
+            if not (attempt.writes and self.ground.standby):
+                yield _Trial(attempt=attempt, actor=actor, tenant=tenant)
 
     def _got_through(self, table: Name, trial: _Trial) -> bool:
         self.tried[table] += 1
@@ -271,12 +272,19 @@ class _Laboratory:
         )  # fmt: skip
 
     def conclusion(self) -> Iterator[Finding]:
-        """How much was tried; and what a trigger, a rule or a lock kept from being decided."""
+        """How much was tried; and what a standby, a trigger, a rule or a lock kept from being decided."""
         yield _found(
             name="tenants-tried", severity=Severity.INFO, count=self.tried.total(),
             message=f"As {self.actor.name}, {self.tried.total():,} attempts to get at other tenants'"
             f" rows were made on {len(self.tried)} tables and views, and got through on {len(self.leaking)}",
         )  # fmt: skip
+        if self.ground.standby:
+            yield _found(
+                name="writes-not-tried", severity=Severity.INFO,
+                message=f"This server is a standby, which takes no writes: what {self.actor.name} can write was not"
+                " tried",
+                remedy="Ask the primary server.",
+            )  # fmt: skip
         if self.open:
             tables = sorted({sample["table"] for sample in self.open})
             listed = ", ".join(tables[:3]) + (f" and {len(tables) - 3} more" if len(tables) > 3 else "")

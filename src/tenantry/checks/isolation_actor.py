@@ -16,6 +16,7 @@ from tenantry.checks.isolation_attempts import got_through
 from tenantry.errors import UsageError
 from tenantry.model.name import Name, quoted
 from tenantry.postgres.connect import connect
+from tenantry.postgres.preflight import in_recovery
 from tenantry.postgres.queries import read_queries
 
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "experiment.sql")
@@ -31,6 +32,8 @@ def become(connection: psycopg.Connection[Any], role: str) -> None:
         with connection.transaction():
             connection.execute(take_on)
     except psycopg.errors.InsufficientPrivilege:
+        if in_recovery(connection):
+            raise  # Nothing can be granted there.
         connection.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(role)))
         connection.execute(take_on)
 

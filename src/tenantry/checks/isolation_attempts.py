@@ -30,10 +30,11 @@ _GUARD = sql.SQL("SELECT pg_catalog.set_config('transaction_read_only', 'on', tr
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """Something tried on rows, in words that follow "can", and its statement."""
+    """Something tried on rows, in words that follow "can", and its statement, which `writes` unless it only reads."""
 
     what: str
     statement: sql.Composed
+    writes: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +156,7 @@ class Ways:
 def reading(relation: Name, condition: sql.Composable) -> Attempt:
     """Read the rows `t` of a table or view."""
     query = sql.SQL("SELECT {} FROM {} AS t WHERE {} LIMIT 1").format(BAIT, relation.identifier, condition)
-    return Attempt(what="read", statement=query)
+    return Attempt(what="read", statement=query, writes=False)
 
 
 def _guarded(statement: sql.Composable) -> sql.Composed:

@@ -121,6 +121,8 @@ def _missing(ground: Ground, missing: list[Step]) -> Iterator[Finding]:
         if step.table in bare and not isinstance(step, TenantColumn):
             continue
         if isinstance(step, TenantRow):
+            if step.table in ground.hidden:
+                continue
             yield _error("tenant-gone", f"{object_of(step)} is gone", _AGAIN, step.table, Family.COMPLETENESS)
             continue
         detail = _security(ground, step) if isinstance(step, RowSecurity | LegacySightEnded) else ""

@@ -243,6 +243,11 @@ def hidden_tables(connection: psycopg.Connection[Any]) -> frozenset[Name]:
         return frozenset(_hidden(**row) for row in cursor.execute(_QUERIES["hidden"]))
 
 
+def in_recovery(connection: psycopg.Connection[Any]) -> bool:
+    """Whether the server is a standby, which takes no write, not even one that is rolled back."""
+    return connection.execute("SELECT pg_catalog.pg_is_in_recovery()").fetchone() == (True,)
+
+
 def _executed(connection: psycopg.Connection[Any]) -> tuple[Executed, ...] | None:
     found = connection.execute(_QUERIES["statements_schema"]).fetchone()
     if found is None:

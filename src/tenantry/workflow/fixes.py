@@ -9,7 +9,7 @@ from tenantry.checks.check import Check, Ground
 from tenantry.checks.fixing import ROWS, Fixer, Repaired
 from tenantry.checks.readers import Stop
 from tenantry.checks.repair import FROM_PATHS, Repair, rule_repair, tenant_repairs
-from tenantry.errors import ExitStatus
+from tenantry.errors import ExitStatus, Refused
 from tenantry.model.finding import Family
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
@@ -94,7 +94,8 @@ def fix_issues(
 ) -> Fixed:  # fmt: skip
     """Correct what can be corrected safely, then ask all checks again: the verdict says what remains.
 
-    Raises Refused while another run goes on, Interrupted after Ctrl-C; what is fixed by then stays, and can be undone.
+    Raises Refused while another run goes on, and on a standby; Interrupted after Ctrl-C: what is fixed by then stays,
+    and can be undone.
     """
     watcher, run, stop, fixing = watcher or Nobody(), new_run(), Stop(), fixing or FixOptions()
     watcher.began(command, run)
@@ -103,6 +104,8 @@ def fix_issues(
         hold_run_lock(connection),
         grounded(target, spec, options, watcher, stop, run=run, purpose=command) as ground,
     ):
+        if ground.standby:
+            raise Refused("This server is a standby, which cannot be written to", remedy="Fix on the primary server.")
         journal = Journal(connection)
         journal.install()
         FixJournal(connection).install()
