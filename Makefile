@@ -6,7 +6,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-JOBS ?= 2
+# Three keep two processors busy: tests often wait, for locks and for servers.
+JOBS ?= 3
 # Further options for pytest, such as PYTEST="-x -k fill".
 PYTEST ?=
 
@@ -36,11 +37,11 @@ servers: $(VENV)/.test
 
 # Everything on 18; `make matrix` has the other versions.
 test: servers
-	$(BIN)/python -m pytest -n $(JOBS) --pg 18 $(PYTEST)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --pg 18 $(PYTEST)
 
 # Whatever touches the server's behaviour, on every version from 14 to 17.
 matrix: servers
-	$(BIN)/python -m pytest -n $(JOBS) --pg others -m server $(PYTEST)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --pg others -m server $(PYTEST)
 
 check: $(VENV)/.test
 	$(BIN)/ruff check
@@ -49,7 +50,7 @@ check: $(VENV)/.test
 	$(BIN)/lint-imports
 
 soak: servers
-	$(BIN)/python -m pytest -n $(JOBS) --soak --timeout 2400 $(PYTEST) tests/soak
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --soak --timeout 2400 $(PYTEST) tests/soak
 
 bench: $(VENV)/.test
 	$(BIN)/python -m bench

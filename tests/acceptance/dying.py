@@ -21,8 +21,10 @@ from typing import Any
 
 import psycopg
 from psycopg.sql import Composable
+from tenacity import wait_fixed
 
 from tenantry.errors import TenantryError
+from tenantry.execution import transaction
 from tenantry.execution.backfill import BackfillOptions
 from tenantry.execution.runner import Event
 from tenantry.model.backup import BackupKind
@@ -76,7 +78,7 @@ class _Reporter(Nobody):
         _say(began=command, run=run)
 
     def blocked(self, reason: str, blockers: Sequence[str], pause: float) -> None:
-        _say(blocked=reason)
+        _say(blocked=pause, reason=reason)
 
     def said(self, message: str, **facts: object) -> None:
         _say(said=message)
@@ -126,6 +128,8 @@ def _perform(order: Mapping[str, Any]) -> int:
     counted = _aim(kill, watcher.armed) if kill.get("statement") is not None else {}
     # Small batches, so that a small table has many instants between them.
     sys.modules["tenantry.workflow.migrate"].BackfillOptions = partial(BackfillOptions, **order["batches"])
+    if order["pause"] is not None:
+        transaction.wait_random_exponential = lambda **growing: wait_fixed(order["pause"])
     try:
         if order["command"] == "migrate":
             options = MigrateOptions(until=Phase(order["until"]), force=True, workers=order["workers"], backup=backup)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from acceptance.writers import Action, Application, Book, Session
+from acceptance.writers import Action, Application, Book, Gate, Session
 from servers import Database
 
 KEYS = {
@@ -30,10 +30,8 @@ INSERT = (
 )
 
 
-def application(
-    database: Database, roles: list[str], seed: int, policed: threading.Event, **options: Any
-) -> Application:
-    """Eight writers; `policed` is set while COPY FROM is refused."""
+def application(database: Database, roles: list[str], seed: int, copying: Gate, **options: Any) -> Application:
+    """Eight writers; `copying` is shut while COPY FROM is refused."""
     book = Book(database, KEYS, VOLATILE)
     sites = database.rows(
         "SELECT m.lote_id, m.produto_id, m.escola_id, m.usuario_id FROM estoque_movimentacoes m"
@@ -41,7 +39,7 @@ def application(
     )
 
     def make(session: Session, number: int) -> Mapping[Action, int]:
-        return Clerk(session, number, sites, policed).actions()
+        return Clerk(session, number, sites, copying).actions()
 
     return Application(database=database, roles=roles, make=make, book=book, seed=seed, **options)
 
@@ -49,8 +47,8 @@ def application(
 class Clerk:
     """One writer, with schools of its own: two that stay and one that moves from tenant to tenant."""
 
-    def __init__(self, session: Session, number: int, sites: list[Any], policed: threading.Event) -> None:
-        self.session, self.number, self.sites, self.policed = session, number, sites, policed
+    def __init__(self, session: Session, number: int, sites: list[Any], copying: Gate) -> None:
+        self.session, self.number, self.sites, self.copying = session, number, sites, copying
         self.random, self.run = session.random, session.run
         self.serial = 0
         self.tenants = [row[0] for row in self.run("setup", "SELECT id FROM tenants ORDER BY slug")]
@@ -206,17 +204,16 @@ class Clerk:
 
     def copy(self) -> None:
         school, lot = self._place()
-        if self.policed.is_set():
-            return
 
         def work() -> None:
             ids = self.run("nextval", "SELECT nextval('estoque_movimentacoes_id_seq') FROM generate_series(1, 20)")
             rows = [(number, lot, 1, "entrada", self._quantity(), 0, 0, self._name("copia"), None,
                      school if self.random.random() < 0.8 else None) for (number,) in ids]  # fmt: skip
-            # Asked again as late as can be: isolate may come at any time.
-            if self.policed.is_set():
+            with self.copying.entered() as may:
+                if may:
+                    self.session.copy("copy movimentacoes", "estoque_movimentacoes", ("id", *MOVEMENT), rows)
+            if not may:
                 return
-            self.session.copy("copy movimentacoes", "estoque_movimentacoes", ("id", *MOVEMENT), rows)
             for number, *values in rows:
                 self.session.wrote("estoque_movimentacoes", number, **dict(zip(MOVEMENT, values, strict=True)))
                 self.movements[lot].append(number)

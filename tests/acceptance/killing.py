@@ -93,6 +93,8 @@ class Killing:
     backup: str = "none"
     """Two databases with backups, whose names have the time in them, could not be compared."""
     batches: dict[str, Any] = field(default_factory=dict)
+    pause: float | None = None
+    """Seconds between two tries to have locks; None: as the product has them, growing."""
     kills: list[str] = field(default_factory=list)
     current: Ended = field(default_factory=Ended)
     running: int | None = None
@@ -101,7 +103,8 @@ class Killing:
         """Begin a run and return its pid at once."""
         order = {
             "command": command, "dsn": self.dsn, "spec": str(self.spec), "until": self.until,
-            "backup": self.backup, "workers": self.workers, "batches": self.batches, "kill": asdict(kill) if kill else {},
+            "backup": self.backup, "workers": self.workers, "batches": self.batches, "pause": self.pause,
+            "kill": asdict(kill) if kill else {},
         }  # fmt: skip
         assert self.driver.stdin is not None
         self.driver.stdin.write(json.dumps(order) + "\n")

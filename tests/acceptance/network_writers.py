@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from acceptance.writers import Action, Application, Book, Session
+from acceptance.writers import Action, Application, Book, Gate, Session
 from servers import Database
 
 SCHEMA = """
@@ -140,13 +140,11 @@ SELECT what, id, "is", should FROM expected WHERE "is" IS DISTINCT FROM should A
 """Rows in the wrong tenant, by the user's keys alone. `late`: before contract such a row may still wait for a tenant."""
 
 
-def application(
-    database: Database, roles: list[str], seed: int, policed: threading.Event, **options: Any
-) -> Application:
-    """Eight writers; `policed` is set while COPY FROM is refused."""
+def application(database: Database, roles: list[str], seed: int, copying: Gate, **options: Any) -> Application:
+    """Eight writers; `copying` is shut while COPY FROM is refused."""
 
     def make(session: Session, number: int) -> Mapping[Action, int]:
-        return Manager(session, number, policed).actions()
+        return Manager(session, number, copying).actions()
 
     return Application(database=database, roles=roles, make=make, book=Book(database, KEYS, {}), seed=seed, **options)
 
@@ -154,8 +152,8 @@ def application(
 class Manager:
     """One writer, with a franchise of its own: a store that stays in its region, and whose code may change."""
 
-    def __init__(self, session: Session, number: int, policed: threading.Event) -> None:
-        self.session, self.number, self.policed = session, number, policed
+    def __init__(self, session: Session, number: int, copying: Gate) -> None:
+        self.session, self.number, self.copying = session, number, copying
         self.random, self.run = session.random, session.run
         self.serial = 0
         self.sales: list[tuple[Any, int]] = []
@@ -270,17 +268,17 @@ class Manager:
         self._undoing(work)
 
     def copy(self) -> None:
-        if self.policed.is_set():
-            return
-
         def work() -> None:
             ids = self.run(
                 "nextval", "SELECT nextval('sales_id'), date '2024-01-01' + n * 30 FROM generate_series(0, 11) AS n"
             )
             rows = [(row, day, *self.store, self.boss, 5) for row, day in ids]
-            if self.policed.is_set():
+            columns = ("id", "sold_on", "region", "store", "seller_id", "amount")
+            with self.copying.entered() as may:
+                if may:
+                    self.session.copy("copy sales", "sales", columns, rows)
+            if not may:
                 return
-            self.session.copy("copy sales", "sales", ("id", "sold_on", "region", "store", "seller_id", "amount"), rows)
             for row, day, region, store, seller, amount in rows:
                 self.session.wrote("sales", day, row, id=row, sold_on=day, region=region, store=store, seller_id=seller,
                                    amount=amount)  # fmt: skip

@@ -159,21 +159,22 @@ def random_kill(generator: random.Random, number: int) -> Kill:
     return Kill(statement=ANY, number=generator.randint(1, 150), moment=moment, delay=delay)
 
 
-FEWEST = 8
-"""Kills of one seed on the way there: with seven seeds more than fifty, those on the way back not counted."""
+MOST_ROUNDS = 5
 
 
 def random_instants(subject: Callable[..., Subject], expected: State, seed: int, kills: int) -> None:
     """Die `kills` times, then finish; or die on the way back as well, and come to the original."""
     generator = random.Random(seed)
     one = subject("big estoque", stripes=2)
+    rounds = 1
     try:
         while len(one.killing.kills) < kills:
             ended = one.killing.run("migrate", random_kill(generator, len(one.killing.kills) * 10 // kills))
             if not ended.killed:
-                # A quick machine gets through between two kills.
-                break
-        assert len(one.killing.kills) >= FEWEST, "it came to its end before it was killed often enough"
+                # It got through between two kills, as a quick machine may: once more from the beginning.
+                assert rounds < MOST_ROUNDS, f"it came to its end after {len(one.killing.kills)} kills: {ended.said}"
+                one.killing.complete("rollback")
+                rounds += 1
         if seed % 2 == 0:
             one.killing.complete("migrate")
             assert_same(expected, one.migrated())
@@ -195,5 +196,5 @@ def random_instants(subject: Callable[..., Subject], expected: State, seed: int,
 
 @pytest.mark.parametrize("seed", range(7))
 def test_random_instants(seed: int, subject: Callable[..., Subject], undisturbed_big: State) -> None:
-    """Ten instants a seed on the way there, inside backfill and index builds."""
+    """Ten instants a seed on the way there, inside backfill and index builds: seventy."""
     random_instants(subject, undisturbed_big, seed, kills=10)

@@ -12,7 +12,8 @@ import psycopg
 import pytest
 
 from acceptance import network_writers
-from servers import Database
+from bystander import bystander
+from servers import Database, wait_until
 from tenantry.errors import ExitStatus, Failed, Refused
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
@@ -23,9 +24,9 @@ from tenantry.workflow.watcher import Nobody
 pytestmark = pytest.mark.server
 
 LOCK_TIMEOUT = 0.5
-BUDGET = 4.0
+BUDGET = 2.5
 NOISE = 0.7
-"""Seconds that a busy machine may add to a statement."""
+"""Seconds that a busy machine may add to a statement, besides what it adds to one that nobody can stop."""
 COUNT = (
     "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
     " WHERE a.application_name LIKE 'tenantry %' AND l.relation > 16384"
@@ -62,31 +63,36 @@ def held(database: Database, *statements: str) -> Iterator[int]:
 
 
 @contextmanager
-def polled(database: Database, *statements: str) -> Iterator[list[float]]:
-    """Sessions that run these statements again and again, and how long each took, in seconds."""
+def polled(database: Database, statement: str) -> Iterator[list[float]]:
+    """A session that runs this statement again and again, and how long each took, in seconds."""
     took: list[float] = []
-    stop = threading.Event()
+    stop, begun = threading.Event(), threading.Event()
 
-    def poll(statement: str) -> None:
+    def poll() -> None:
         with database.connect(autocommit=True) as session:
             while not stop.wait(0.01):
-                begun = time.monotonic()
+                started = time.monotonic()
                 session.execute(statement)
-                took.append(time.monotonic() - begun)
+                took.append(time.monotonic() - started)
+                begun.set()
 
-    threads = [threading.Thread(target=poll, args=(statement,)) for statement in statements]
-    for thread in threads:
-        thread.start()
+    thread = threading.Thread(target=poll)
+    thread.start()
+    begun.wait(60)
     try:
         yield took
     finally:
         stop.set()
-        for thread in threads:
-            thread.join()
+        thread.join()
 
 
 def options(until: Phase) -> MigrateOptions:
     return MigrateOptions(until=until, lock_timeout=LOCK_TIMEOUT, lock_budget=BUDGET)
+
+
+def patient(until: Phase) -> MigrateOptions:
+    """For a run that nobody, or nobody for long, is in the way of."""
+    return MigrateOptions(until=until, lock_timeout=LOCK_TIMEOUT, lock_budget=120)
 
 
 WRITE = "UPDATE employees SET name = name WHERE id = 1"
@@ -102,26 +108,32 @@ HOLDERS = {
 }
 
 
-@pytest.mark.parametrize("who", HOLDERS)
+MOST = "four partitions"
+"""What is held on 14 to 17."""
+
+
+@pytest.mark.parametrize(
+    "who", [who if who == MOST else pytest.param(who, marks=pytest.mark.pg(">= 18")) for who in HOLDERS]
+)
 def test_expand(who: str, network: Database, spec: Spec) -> None:
     """ADD COLUMN wants the table for itself: it is not had, nobody queues behind for longer than lock_timeout, nothing
     is half-done, and the same command finishes later."""
     dump = network.dump()
     statements, other = HOLDERS[who]
     listener = Listener()
-    with held(network, *statements) as pid, polled(network, other) as took:
+    with held(network, *statements) as pid, polled(network, other) as took, bystander(network) as noise:
         begun = time.monotonic()
         with pytest.raises(Failed) as failed:
             migrate(Target(network.dsn), spec, options(Phase.EXPAND), listener)
         seconds = time.monotonic() - begun
-        assert network.rows(COUNT) == [(0,)], "it has let go of everything"
-    print(f"\n{who}: gave up after {seconds:.1f} s; the longest wait was {max(took):.2f} s of {len(took)} statements")
+        wait_until(lambda: network.rows(COUNT) == [(0,)])  # its session may take a moment to end
+    print(f"\n{who}: gave up after {seconds:.1f} s; the longest wait was {max(took):.2f} s of {len(took)}")
     assert failed.value.status is ExitStatus.FAILED
-    assert seconds < BUDGET + LOCK_TIMEOUT + 20 * NOISE
+    assert seconds < BUDGET + 60
     assert any(f"pid {pid}" in message and statements[-1][:20] in message for message in listener.heard), listener.heard
     assert any(f"pid {pid}" in detail for detail in failed.value.details)
-    assert max(took) < LOCK_TIMEOUT + NOISE
-    migrate(Target(network.dsn), spec, options(Phase.ENFORCE), listener)
+    assert max(took) < LOCK_TIMEOUT + NOISE + noise.seconds
+    migrate(Target(network.dsn), spec, patient(Phase.ENFORCE), listener)
     rollback(Target(network.dsn), RollbackOptions())
     assert network.dump() == dump
 
@@ -131,37 +143,42 @@ def test_later_phases(until: Phase, network: Database, spec: Spec) -> None:
     """The same at constraints and at policies; each run that gives up leaves what the next one goes on from."""
     dump = network.dump()
     before = {Phase.ENFORCE: Phase.BACKFILL, Phase.ISOLATE: Phase.ENFORCE}[until]
-    migrate(Target(network.dsn), spec, options(before))
+    migrate(Target(network.dsn), spec, patient(before))
     listener = Listener()
-    with held(network, "SELECT FROM stores LIMIT 1") as pid, polled(network, WRITE) as took:
+    with (
+        held(network, "SELECT FROM stores LIMIT 1") as pid,
+        polled(network, WRITE) as took,
+        bystander(network) as noise,
+    ):
         for _ in range(2):
             with pytest.raises(Failed) as failed:
                 migrate(Target(network.dsn), spec, options(until), listener)
             assert any(f"pid {pid}" in detail for detail in failed.value.details)
-    assert max(took) < LOCK_TIMEOUT + NOISE
-    with held(network, "SELECT FROM stores LIMIT 1"), polled(network, WRITE) as took, pytest.raises(Failed):
+    assert max(took) < LOCK_TIMEOUT + NOISE + noise.seconds
+    with (
+        held(network, "SELECT FROM stores LIMIT 1"), polled(network, WRITE) as took, bystander(network) as noise,
+        pytest.raises(Failed),
+    ):  # fmt: skip
         rollback(Target(network.dsn), RollbackOptions(lock_timeout=LOCK_TIMEOUT, lock_budget=BUDGET), listener)
-    assert max(took) < LOCK_TIMEOUT + NOISE
-    migrate(Target(network.dsn), spec, options(until), listener)
+    assert max(took) < LOCK_TIMEOUT + NOISE + noise.seconds
+    migrate(Target(network.dsn), spec, patient(until), listener)
     rollback(Target(network.dsn), RollbackOptions())
     assert network.dump() == dump
 
 
 def test_released_in_time(network: Database, spec: Spec) -> None:
     """Somebody who lets go within the budget delays the run, and that is all."""
+
+    class Asking(Listener):
+        def blocked(self, reason: str, blockers: Sequence[str], pause: float) -> None:
+            super().blocked(reason, blockers, pause)
+            holder.commit()
+
     with network.connect() as holder:
         holder.execute("SELECT FROM employees LIMIT 1")
         pid = holder.info.backend_pid
-        timer = threading.Timer(1.5, holder.commit)
-        timer.start()
-        listener = Listener()
-        migrate(
-            Target(network.dsn),
-            spec,
-            MigrateOptions(until=Phase.EXPAND, lock_timeout=LOCK_TIMEOUT, lock_budget=60),
-            listener,
-        )
-        timer.join()
+        listener = Asking()
+        migrate(Target(network.dsn), spec, patient(Phase.EXPAND), listener)
     assert any(f"pid {pid}" in message for message in listener.heard)
 
 
@@ -173,7 +190,7 @@ def test_old_roles_are_refused(privileged: str, network: Database, spec: Spec, r
     if privileged != "a table":
         group = role("NOLOGIN", name="group")
         network.execute(f"REVOKE ALL ON sales FROM {old}; GRANT SELECT ON sales TO {group}; GRANT {group} TO {old}")
-    migrate(Target(network.dsn), spec, options(Phase.ENFORCE))
+    migrate(Target(network.dsn), spec, patient(Phase.ENFORCE))
     dump = network.dump()
     with network.connect(user=old, application_name="till"):
         with pytest.raises(Refused) as refused:
@@ -185,6 +202,6 @@ def test_old_roles_are_refused(privileged: str, network: Database, spec: Spec, r
         assert network.dump() == dump
         listed = Spec.parse(network_writers.SPEC.format(role=spec.application.role, legacy=json.dumps([old, *(
             [group] if privileged != "a table" else [])])))  # fmt: skip
-        migrate(Target(network.dsn), listed, options(Phase.ISOLATE))
+        migrate(Target(network.dsn), listed, patient(Phase.ISOLATE))
     with network.connect(user=old) as session, pytest.raises(psycopg.errors.InsufficientPrivilege):
         session.execute("SELECT FROM stores")

@@ -60,11 +60,11 @@ MOMENTS = {
 
 
 OLDER = ("anywhere", "between two steps")
-"""On 14 to 17 alone: the others are the harder ones."""
+"""On 14 to 17; on 18 the others, which are the harder ones."""
 
 
 @pytest.mark.parametrize(
-    "moment", [pytest.param(moment, marks=pytest.mark.pg("< 18")) if moment in OLDER else moment for moment in MOMENTS]
+    "moment", [pytest.param(moment, marks=pytest.mark.pg("< 18" if moment in OLDER else ">= 18")) for moment in MOMENTS]
 )
 def test_server_killed(moment: str, crashable: Server, victim: Callable[[str], Subject]) -> None:
     """kill -9 of the postmaster and all its processes: exit 5; restarted, the run finishes; or goes back."""
@@ -102,11 +102,10 @@ def test_resumes_from_the_checkpoint(crashable: Server, victim: Callable[[str], 
     """An immediate shutdown in the middle of the backfill: what was done is not gone through again."""
     one = victim("middling estoque")
     one.killing.workers = 1
-    pid = one.killing.start("migrate")
-    one.killing.until_said("advanced", "public.estoque_movimentacoes", times=12)
-    os.kill(pid, signal.SIGSTOP)
-    # Batches commit asynchronously: the last ones may be lost with their checkpoints, until they are on disk.
-    time.sleep(1)
+    pid = one.killing.start("migrate", Kill(statement=rf"({BATCH})[^;]*estoque_movimentacoes", number=13, stops=True))
+    one.killing.until_said("stopped")
+    # Batches commit asynchronously: the last ones may be lost with their checkpoints, until one behind them is on disk.
+    one.database.execute("SELECT pg_logical_emit_message(true, 'test', 'on disk')")
     crashable.stop("immediate")
     os.kill(pid, signal.SIGCONT)
     assert_lost(one.killing.finish())
@@ -128,14 +127,18 @@ def test_resumes_from_the_checkpoint(crashable: Server, victim: Callable[[str], 
 # -- Ctrl-C
 
 
-def interrupted(one: Subject, pid: int) -> float:
-    """Seconds from SIGINT to an end with exit 130 that says how to go on."""
+SOON = 20
+"""Seconds in which a slow machine ends a run as well; what it would have waited for takes minutes."""
+
+
+def assert_interrupted(one: Subject, pid: int) -> None:
+    """SIGINT leads soon to an end with exit 130 that says how to go on."""
     begun = time.monotonic()
     os.kill(pid, signal.SIGINT)
     ended = one.killing.finish()
     assert ended.status == 130, ended.lines[-3:]
     assert "again" in ended.get("remedy")
-    return time.monotonic() - begun
+    assert time.monotonic() - begun < SOON
 
 
 def test_interrupted_backfill(subject: Callable[..., Subject]) -> None:
@@ -143,7 +146,7 @@ def test_interrupted_backfill(subject: Callable[..., Subject]) -> None:
     expected, one = undisturbed(subject, "harbour"), subject("harbour", **SMALL)
     pid = one.killing.start("migrate")
     one.killing.until_said("advanced")
-    assert interrupted(one, pid) < 3
+    assert_interrupted(one, pid)
     one.killing.complete("migrate")
     assert_same(expected, one.migrated())
 
@@ -166,8 +169,7 @@ def test_interrupted_while_it_waits(what: str, subject: Callable[..., Subject]) 
     with holding(one.database, statement):
         pid = one.killing.start("migrate")
         wait_until(lambda: one.database.rows(WAITING, [pattern]) != [(0,)])
-        time.sleep(0.2)
-        assert interrupted(one, pid) < 4
+        assert_interrupted(one, pid)
     one.killing.complete("migrate")
     assert_same(expected, one.migrated())
 
@@ -176,11 +178,12 @@ def test_interrupted_between_tries(subject: Callable[..., Subject]) -> None:
     """Ctrl-C in the pause before the next try does not wait for its end."""
     one = subject("harbour")
     one.killing.run("migrate", Kill(event="started", kind="row_security", number=1))
+    one.killing.pause = 6 * SOON
     with holding(one.database, "LOCK TABLE managers IN ACCESS SHARE MODE"):
         pid = one.killing.start("migrate")
-        for _ in range(5):
-            one.killing.until_said("blocked")
-        assert interrupted(one, pid) < 1
+        one.killing.until_said("blocked", 6.0 * SOON)
+        assert_interrupted(one, pid)
+    one.killing.pause = None
     one.killing.complete("migrate")
     one.killing.complete("rollback")
     one.assert_original()

@@ -227,6 +227,32 @@ class Session:
         self.diary.failed(Failure(writer=self.name, label="retry", error=f"{RETRIES} retries failed"))
 
 
+class Gate:
+    """What an application may do until it is told otherwise; nobody is at it any more once that was told."""
+
+    def __init__(self) -> None:
+        self._is_shut, self._inside, self._changed = False, 0, threading.Condition()
+
+    @contextmanager
+    def entered(self) -> Iterator[bool]:
+        """False in the block where it may not be done any more."""
+        with self._changed:
+            enters = not self._is_shut
+            self._inside += enters
+        try:
+            yield enters
+        finally:
+            with self._changed:
+                self._inside -= enters
+                self._changed.notify_all()
+
+    def shut(self) -> None:
+        """From now on."""
+        with self._changed:
+            self._is_shut = True
+            self._changed.wait_for(lambda: self._inside == 0)
+
+
 Action = Callable[[], None]
 """What a writer does: one transaction or more."""
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from balances.stock import LEDGER, SPEC, TENANTS, MakeStock
-from servers import Database
+from servers import Database, wait_until
 from tenantry.errors import Refused, UsageError
 from tenantry.model.plan import Phase
 from tenantry.workflow import MigrateOptions, RollbackOptions, migrate, rollback
@@ -104,7 +104,8 @@ def test_install_does_not_keep_writers_waiting(stock: MakeStock) -> None:
         holder.execute("INSERT INTO ledger (org, item, quantity) VALUES (1, 1, 1)")
         installing = threading.Thread(target=lambda: shop.install(lock_timeout=0.2))
         installing.start()
-        writer.execute("SET statement_timeout = '20s'")
+        wait_until(lambda: shop.rows("SELECT FROM pg_locks WHERE NOT granted") != [])
+        writer.execute("SET statement_timeout = '60s'")
         for _ in range(20):
             writer.execute("INSERT INTO ledger (org, item, quantity) VALUES (1, 1, 1)")
         holder.commit()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -25,7 +26,8 @@ MOVES = (
 @pytest.fixture
 def other_server(server_version: int, run_folder: Path) -> Iterator[Server]:
     """A second server of the same version."""
-    folder = run_folder / "subscriber"
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    folder = run_folder / f"{worker}-subscriber-{server_version}"
     yield make_server(server_version, folder)
     clear(folder)
 

@@ -143,23 +143,26 @@ def test_trigger_that_takes_a_repair_back_is_named(business: Database) -> None:
 
 def test_checkpoint_and_batch_are_one(business: Database) -> None:
     """What the checkpoints count is what is filled, at any instant at which somebody looks."""
-    ended = threading.Event()
+    ended, looked = threading.Event(), threading.Semaphore(0)
 
     def look() -> list[tuple[int, int]]:
         with business.connect(autocommit=True) as connection:
             seen: list[tuple[int, int]] = []
             while not ended.is_set():
                 seen += connection.execute(COUNTED_AND_FILLED).fetchall()
+                looked.release()
             return seen[:-1]
+
+    def between(batch: int) -> None:
+        if batch == 200:
+            ended.set()
+        elif batch < 200:
+            assert looked.acquire(timeout=60), "between two batches somebody looks, however quick they are"
 
     with ThreadPoolExecutor() as pool:
         looking = pool.submit(look)
         try:
-            run(
-                business,
-                unit=16,
-                watcher=Watcher(between=lambda batch: ended.set() if batch == 200 else None),
-            )
+            run(business, unit=16, watcher=Watcher(between=between))
         finally:
             ended.set()
     assert len(set(looking.result())) > 20
@@ -303,8 +306,10 @@ def test_locked_table_is_waited_for(business: Database) -> None:
     with ThreadPoolExecutor() as pool:
         watcher = Watcher(between=lock)
         filling = pool.submit(run, business, watcher=watcher, lock_timeout=0.1)
-        wait_until(lambda: watcher.batches >= 2)
-        threading.Event().wait(0.5)
+        # Two waits that are not one: the fill has given up in between.
+        for _ in range(2):
+            wait_until(lambda: business.rows(WAITING) != [(0,)])
+            wait_until(lambda: business.rows(WAITING) == [(0,)])
         holder.commit()
         assert filling.result().retries > 0
     business.execute("ALTER TABLE sales DISABLE TRIGGER USER; UPDATE sales SET tenant_id = NULL")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -11,6 +13,7 @@ import pytest
 from psycopg import sql
 
 from servers import wait_until
+from tenantry.execution.backfill import BackfillOptions
 from tenantry.execution.runner import Event
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
@@ -139,7 +142,7 @@ def sweep_beside_a_seller(shop: Any, pool: ThreadPoolExecutor) -> None:
 
     def count() -> None:
         wait_until(held_up)
-        clerk.execute("SET LOCAL lock_timeout = '100ms'; UPDATE stores SET sold = 1 WHERE id = 3")
+        clerk.execute("SET LOCAL lock_timeout = '300ms'; UPDATE stores SET sold = 1 WHERE id = 3")
         clerk.commit()
 
     def sell() -> None:
@@ -156,6 +159,14 @@ def sweep_beside_a_seller(shop: Any, pool: ThreadPoolExecutor) -> None:
         migrating.result(timeout=60)
 
 
+@pytest.fixture
+def persevering(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch that has to wait does so for longer than the clerk, who gives up before anybody looks for a deadlock."""
+    options = partial(BackfillOptions, lock_timeout=30.0)
+    monkeypatch.setattr(sys.modules["tenantry.workflow.migrate"], "BackfillOptions", options)
+
+
+@pytest.mark.usefixtures("persevering")
 def test_sweep_waits_for_nobody(business: Business, pool: ThreadPoolExecutor) -> None:
     """By then the tenant is part of a key, whose change waits for those who have inserted a child: their parents are
     left for later, and none of the others is held meanwhile."""
@@ -167,6 +178,7 @@ def test_sweep_waits_for_nobody(business: Business, pool: ThreadPoolExecutor) ->
     assert shop.rows("SELECT tenant_id FROM sales WHERE id = -1") == [(2,)]
 
 
+@pytest.mark.usefixtures("persevering")
 def test_sweep_shows_the_hazard(business: Business, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the lock of a change that is not one of a key, the batch has to wait, and the clerk waits for the batch."""
     monkeypatch.setattr(RelationFill, "lock", property(lambda self: sql.SQL("FOR NO KEY UPDATE")))

@@ -25,7 +25,7 @@ from tenantry.errors import ExitStatus, Refused
 from tenantry.execution.runner import Event
 from tenantry.model.plan import Phase
 from tenantry.postgres.connect import Target
-from tenantry.postgres.locks import RUN_LOCK
+from tenantry.postgres.locks import RUN_LOCK, hold_run_lock
 from tenantry.workflow import MigrateOptions, RollbackOptions, migrate, rollback
 from tenantry.workflow.watcher import Nobody
 
@@ -65,6 +65,13 @@ class Pausing(Nobody):
         assert self.go_on.wait(timeout=60)
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs that do not wait for what a killed one may have left."""
+    monkeypatch.setitem(hold_run_lock.__wrapped__.__kwdefaults__, "patience", 0.1)
+
+
+@pytest.mark.usefixtures("impatient")
 def test_the_second_run_says_who_holds_the_lock(business: Business, pool: ThreadPoolExecutor) -> None:
     """Exit 4 for every command that changes something; another database is another matter."""
     shop, first = business(SHOP, TABLES), Pausing()
@@ -182,6 +189,7 @@ def alive(database: Database, pid: int) -> bool:
     return database.rows("SELECT count(*) FROM pg_stat_activity WHERE pid = %s", [pid]) == [(1,)]
 
 
+@pytest.mark.usefixtures("impatient")
 def test_an_orphaned_build_shows_the_hazard(business: Business) -> None:
     """Nobody tells the server that its client is gone: it builds on, and holds the lock."""
     shop = business(SHOP, TABLES)

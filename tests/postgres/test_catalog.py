@@ -4,7 +4,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 
 from servers import Database
@@ -411,10 +413,8 @@ def test_table_kept_by_another_session(nasty: Database, monkeypatch: pytest.Monk
     monkeypatch.setattr("tenantry.postgres.catalog.LONGEST_WAIT", 1)
     with nasty.connect(application_name="vacuum") as holder:
         holder.execute('LOCK TABLE "order"')
-        begun = time.monotonic()
         with pytest.raises(Failed) as caught:
             read(nasty)
-    assert time.monotonic() - begun < 5
     assert any("vacuum" in line and "on public.order" in line for line in caught.value.details)
 
 
@@ -426,12 +426,9 @@ def test_table_kept_by_another_session(nasty: Database, monkeypatch: pytest.Monk
     [("northwind", 14, 13, 0), ("chinook", 11, 11, 0), ("adventureworks", 68, 89, 89)],
 )
 def test_real_databases(realdb: Callable[[str], Database], name: str, tables: int, keys: int, views: int) -> None:
-    """All of a real database is read, in well under a second."""
+    """All of a real database is read."""
     database = realdb(name)
-    read(database)
-    begun = time.monotonic()
     schema = read(database)
-    assert time.monotonic() - begun < 1
     found = list(schema.tables.values())
     assert (len(found), sum(len(table.foreign_keys) for table in found), len(schema.views)) == (
         tables,
@@ -441,8 +438,24 @@ def test_real_databases(realdb: Callable[[str], Database], name: str, tables: in
     assert all(unique.rest for table in found for unique in table.uniques)
 
 
-def test_many_tables(database: Database) -> None:
-    """600 tables with 2,200 foreign keys take no longer than a command may take to begin."""
+def statements(action: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> int:
+    """How many the action sends."""
+    counted, execute = [0], psycopg.Cursor.execute
+
+    def count(self: Any, *arguments: Any, **options: Any) -> Any:
+        counted[0] += 1
+        return execute(self, *arguments, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(psycopg.Cursor, "execute", count)
+        action()
+    return counted[0]
+
+
+def test_many_tables(new_database: Callable[[], Database], monkeypatch: pytest.MonkeyPatch) -> None:
+    """600 tables with 2,200 foreign keys: as many statements as for one table, and seconds even on a slow machine."""
+    small, database = new_database(), new_database()
+    small.execute("CREATE TABLE t (id int PRIMARY KEY, a int REFERENCES t)")
     database.load(
         """
         DO $$ BEGIN
@@ -457,7 +470,8 @@ def test_many_tables(database: Database) -> None:
         END $$
         """
     )
+    assert statements(lambda: read(database), monkeypatch) == statements(lambda: read(small), monkeypatch)
     begun = time.monotonic()
     schema = read(database)
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 15
     assert sum(len(table.foreign_keys) for table in schema.tables.values()) == 2200

@@ -6,7 +6,6 @@ import socket
 import subprocess
 import tempfile
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from servers import Database, Server, clear
+from servers import Database, Server, clear, wait_until
 from tenantry.errors import ConnectionFailed, Refused, TenantryError
 from tenantry.postgres.connect import Target, connect, reach, read_server
 
@@ -162,14 +161,16 @@ def test_wrong_password(crashable: Server) -> None:
     rules.write_text("local all me scram-sha-256\nlocal all postgres trust\n")
     with psycopg.connect(crashable.dsn(), autocommit=True) as connection:
         connection.execute("SELECT pg_reload_conf()")
-    deadline = time.monotonic() + 10
     dsn = make_conninfo(crashable.dsn(), user="me", password="hunter2")
-    while time.monotonic() < deadline:  # the postmaster reads its rules when it gets the signal
+
+    def asks() -> bool:
         try:
             opened(dsn).close()
         except ConnectionFailed:
-            break
-        time.sleep(0.05)
+            return True
+        return False
+
+    wait_until(asks)  # the postmaster reads its rules when it gets the signal
     error = refused(dsn)
     assert 'password authentication failed for user "me"' in error.message
     assert error.remedy == "check the user and the password"
@@ -232,9 +233,7 @@ def pooler(server: Server, folder: Path, mode: str) -> Iterator[str]:
     identity = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []} if os.geteuid() == 0 else {}
     process = subprocess.Popen(["pgbouncer", "-q", configuration], **identity)  # type: ignore[call-overload]
     try:
-        deadline = time.monotonic() + 10
-        while not (folder / ".s.PGSQL.6432").exists() and time.monotonic() < deadline:
-            time.sleep(0.02)
+        wait_until((folder / ".s.PGSQL.6432").exists)
         yield make_conninfo(host=str(folder), port=6432, user="postgres", dbname="postgres")
     finally:
         process.terminate()

@@ -89,7 +89,7 @@ def test_failed_behind_a_lock(shop: Command, estoque: Database) -> None:
     with estoque.connect() as holder:
         holder.execute("LOCK TABLE usuarios IN ROW EXCLUSIVE MODE")
         pid = holder.info.backend_pid
-        outcome = shop("migrate", "--lock-timeout", "0.2", "--lock-budget", "1", "--export-report")
+        outcome = shop("migrate", "--lock-timeout", "0.2", "--lock-budget", "2", "--export-report")
     assert outcome.status == 5, outcome.stderr
     report = only_report(shop.folder)
     assert report["verdict"] == "failed"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
-
 from acceptance.test_round_trip import checksums
 from servers import Database
 from tenantry.model.plan import Phase
@@ -22,7 +20,6 @@ WRONG = """
 """
 
 
-@pytest.mark.timeout(1200)
 def test_estoque(database: Database, role: Callable[..., str]) -> None:
     """To contract, every row in its tenant, and back as it was."""
     with database.connect() as connection:

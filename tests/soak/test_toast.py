@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
-import pytest
-
 from servers import Database
 from tenantry.errors import ExitStatus
 from tenantry.model.spec import Spec
@@ -42,7 +40,6 @@ paths = [["shop_id"]]
 """
 
 
-@pytest.mark.timeout(1800)
 def test_toast(database: Database, role: Callable[..., str]) -> None:
     """Every value is what it was, the fill rewrites none of them, and the dump is the same."""
     database.execute(SCHEMA.format(rows=ROWS))

@@ -15,7 +15,7 @@ from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
 from tenantry.workflow import MigrateOptions, migrate
 
-pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.server
 
 SEEDS = [2, int(os.environ.get("TENANTRY_SEED", "3"))]
 """TENANTRY_SEED chooses another for the second."""
@@ -29,7 +29,7 @@ def test_estoque(seed: int, until: Phase, database: Database, role: Callable[...
     estoque(database, owner, plain, rows=100_000, seed=SEEDS[seed])
     spec = estoque_spec(app, [owner, plain])
     watcher = Policed()
-    application = estoque_writers.application(database, [owner, plain], SEEDS[seed], watcher.policed, pause=0.02)
+    application = estoque_writers.application(database, [owner, plain], SEEDS[seed], watcher.copying, pause=0.02)
     target = Target(database.dsn)
     through(application, spec, until, watcher, estoque_writers.WRONG_TENANTS, target)
     migrate(target, spec, MigrateOptions(until=Phase.CONTRACT))
@@ -44,7 +44,7 @@ def test_network(seed: int, until: Phase, database: Database, role: Callable[...
     network(database, owner, plain, rows=10_000)
     spec = Spec.parse(network_writers.SPEC.format(role=app, legacy=f'["{owner}", "{plain}"]'))
     watcher = Policed()
-    application = network_writers.application(database, [owner, plain], SEEDS[seed], watcher.policed, pause=0.02)
+    application = network_writers.application(database, [owner, plain], SEEDS[seed], watcher.copying, pause=0.02)
     target = Target(f"{database.dsn} user={owner}")
     through(application, spec, until, watcher, network_writers.WRONG_TENANTS, target)
     migrate(target, spec, MigrateOptions(until=Phase.CONTRACT))
