@@ -45,6 +45,7 @@ from tenantry.cli.options import (
     given,
     register,
 )  # fmt: skip
+from tenantry.cli.streams import ended, make_ready
 from tenantry.cli.terminal import Terminal
 from tenantry.errors import ExitStatus, UsageError
 from tenantry.model.run import new_run
@@ -133,13 +134,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; ends the process with the command's exit status."""
     given_arguments = list(sys.argv[1:] if arguments is None else arguments)
     parser = typer.main.get_command(app)
+    make_ready()
     try:
         status = parser.main(args=given_arguments, prog_name="tenantry", standalone_mode=False)
     except ParserError as error:
         status = _wrong_usage(error, given_arguments)
     except typer.Abort:
         status = ExitStatus.INTERRUPTED
-    raise SystemExit(int(status or 0))
+    except BrokenPipeError:
+        status = ExitStatus.DONE
+    raise SystemExit(int(ended(status or ExitStatus.DONE)))
 
 
 def _wrong_usage(error: Exception, arguments: Sequence[str]) -> ExitStatus:

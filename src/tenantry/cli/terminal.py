@@ -44,7 +44,7 @@ class Screen(Console):
     def on_broken_pipe(self) -> None:
         self.quiet = True
         nobody = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nobody, sys.stdout.fileno())
+        os.dup2(nobody, self.file.fileno())
 
 
 def console(stream: IO[str], *, color: bool) -> Screen:
