@@ -56,6 +56,23 @@ def test_rows_get_the_tenants_that_the_file_names(database: Database, role: Call
     assert database.rows(query) == [("north", "n", 50), ('so,"uth', "O's; %s", 50)]
 
 
+def test_a_file_that_changes_on_the_way(database: Database, role: Callable[..., str], tmp_path: Path) -> None:
+    """Rows that are filled already get the tenants that it names now, and so do those that refer to them."""
+    database.execute(SCHEMA)
+    name = role(create=False)
+    header, lines = (
+        "region,number,tenant\n",
+        [f"{region},{n},x\n" for region in ("north", '"so,""uth"') for n in range(1, 6)],
+    )
+    migrate(
+        Target(database.dsn), written(tmp_path, header + "".join(lines), name), MigrateOptions(until=Phase.BACKFILL)
+    )
+    changed = "".join(line.replace(",x", ",y") for line in lines[:5]) + "".join(lines[5:])
+    migrate(Target(database.dsn), written(tmp_path, header + changed, name))
+    query = "SELECT region, t.slug, count(*) FROM sale JOIN tenants t ON t.id = tenant_id GROUP BY 1, 2 ORDER BY 1"
+    assert database.rows(query) == [("north", "y", 50), ('so,"uth', "x", 50)]
+
+
 @pytest.mark.parametrize(
     ("lines", "words"),
     [

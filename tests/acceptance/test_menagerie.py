@@ -33,6 +33,7 @@ KEYS = {
     "bigint": ("bigint", "(random() * 1e15)::bigint"),
     "text": ("text", "'key ' || random()"),
     "varchar": ("varchar(40)", "'key ' || random()"),
+    "char": ("char(30)", "'key ' || random()"),
     "domain": ("tenant_key", "gen_random_uuid()"),
 }
 

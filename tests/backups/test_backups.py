@@ -248,3 +248,20 @@ def test_nobody_else_reads_a_copy(odd: Database, role: Callable[..., str]) -> No
     with odd.connect(user=reader) as connection:
         assert connection.execute(f"SELECT * FROM tenantry.{made.tables[0].copy}").fetchall() == []
     odd.execute(f"ALTER DEFAULT PRIVILEGES REVOKE SELECT ON TABLES FROM {reader}")
+
+
+def test_checks_that_name_no_schema(database: Database) -> None:
+    """Checks, generated columns and indexes find their functions while rows are restored, as in the application."""
+    database.execute(f"""
+        CREATE SCHEMA more;
+        CREATE FUNCTION more.lowered(t text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT lower(t)';
+        CREATE FUNCTION more.norm(t text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN lowered(t); END';
+        ALTER DATABASE {database.name} SET search_path = public, more; SET search_path = public, more;
+        CREATE TABLE sale (id int PRIMARY KEY, note text CHECK (norm(note) <> 'q'));
+        ALTER TABLE sale ADD normed text GENERATED ALWAYS AS (norm(note)) STORED;
+        CREATE UNIQUE INDEX ON sale (norm(note)); INSERT INTO sale SELECT n, 'N' || n FROM generate_series(1, 9) n;
+    """)
+    made = create_backup(target(database), spec_of("sale", create=True), BackupOptions())
+    database.execute("DELETE FROM sale WHERE id < 4; UPDATE sale SET note = 'x'  WHERE id = 5")
+    done = restore(target(database), made.id, RestoreOptions(force=True))
+    assert [(one.deleted, one.updated, one.inserted) for one in done.tables] == [(0, 1, 3)]

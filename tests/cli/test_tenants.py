@@ -41,6 +41,21 @@ def test_columns_that_nobody_can_guess(shop: Command, estoque: Database) -> None
     assert estoque.rows("SELECT slug FROM tenants WHERE slug IN ('um', 'dois')") == [("um",)]
 
 
+def test_triggers_of_the_tenant_table(shop: Command, estoque: Database) -> None:
+    """They find what they name without a schema; one that objects is quoted, and nothing is added."""
+    estoque.execute("""
+        CREATE FUNCTION allowed(slug text) RETURNS bool LANGUAGE sql AS $$ SELECT slug <> 'evil' $$;
+        CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+          IF NOT allowed(NEW.slug) THEN RAISE 'no, not %', NEW.slug; END IF; RETURN NEW; END $$;
+        CREATE TRIGGER look BEFORE INSERT OR UPDATE ON tenants FOR EACH ROW EXECUTE FUNCTION look();
+    """)
+    assert shop("tenants", "add", "good").status == 0
+    for words in (("add", "evil"), ("rename", "good", "evil")):
+        outcome = shop("tenants", *words)
+        assert (outcome.status, "no, not evil" in outcome.stderr) == (2, True)
+    assert estoque.rows("SELECT slug FROM tenants WHERE slug IN ('good', 'evil')") == [("good",)]
+
+
 def test_tenant_table_that_is_yet_to_be_made(shop: Command, estoque: Database) -> None:
     """Before migrate makes the table there is nobody to list; then there is, and the default and quarantine
     are marked.

@@ -297,3 +297,13 @@ def test_tables_that_can_have_no_column_more(database: Any) -> None:
     database.execute("ALTER TABLE forms NOT OF; ALTER TABLE parts DETACH PARTITION parts_far; DROP TABLE wide")
     tables = tables.replace('[[table]]\nname = "wide"\nassign = { tenant = "north" }\n', "")
     assert names(check(database, tables=tables)) == set()
+
+
+def test_tenants_that_share_a_slug(database: Any) -> None:
+    """Where tenants are named by it; along keys alone nobody asks for it."""
+    database.execute(
+        SHOP + "ALTER TABLE tenants DROP CONSTRAINT tenants_slug_key; INSERT INTO tenants VALUES (2, 'north')"
+    )
+    assert names(check(database)) == set()
+    (found,) = named(check(database, tables=CONSTANT), "slug-shared")
+    assert (found.count, found.refuses, found.forcible) == (2, True, False)

@@ -69,6 +69,18 @@ def test_settings_are_our_own(database: Database, server: Server, role: Callable
     assert shown["row_security"] == "on"
 
 
+def test_replication_role_of_others(database: Database, server: Server, role: Callable[..., str]) -> None:
+    """Foreign keys and triggers hold in our sessions, whatever a load of data has left behind; who may not see to that is
+    told what is wrong."""
+    server.execute(
+        sql.SQL("ALTER DATABASE {} SET session_replication_role = replica").format(sql.Identifier(database.name))
+    )
+    with opened(database.dsn) as connection:
+        assert connection.execute("SHOW session_replication_role").fetchone() == ("origin",)
+    with pytest.raises(Refused, match="no foreign key and no trigger holds"):
+        opened(make_conninfo(database.dsn, user=role()))
+
+
 @pytest.mark.server
 def test_operator_is_not_silently_filtered(database: Database, role: Callable[..., str]) -> None:
     """Where a policy would hide rows from one who bypasses row security, there is an error; others go on."""

@@ -23,6 +23,14 @@ def test_a_name_is_given_once(tmp_path: Path) -> None:
         read_queries(file)
 
 
+def test_queries_are_ascii() -> None:
+    """Not every encoding of a database has other characters, in comments neither."""
+    package = Path(tenantry.__path__[0])
+    files = [file for file in package.rglob("*.sql") if "presets" not in file.parts]
+    assert len(files) > 10
+    assert [file.name for file in files if not file.read_bytes().isascii()] == []
+
+
 @pytest.mark.parametrize("name", ["catalog", "connect", "locks"])
 def test_files_are_in_the_package(name: str) -> None:
     """Each reader finds its file, and no query in it is empty."""

@@ -149,5 +149,9 @@ def failure(relation: Name, error: psycopg.Error, connection: psycopg.Connection
     said = (error.diag.message_primary or str(error).strip() or type(error).__name__).splitlines()[0]
     if connection.closed:
         return Failed(f"The connection was lost while {relation} was being filled: {said}", remedy=AGAIN)
-    context = (error.diag.context or "").splitlines()
-    return Failed(f"{relation} cannot be filled: {said}", remedy=f"put this right, then {AGAIN}", details=context)
+    details = [error.diag.message_detail or "", *(error.diag.context or "").splitlines()]
+    return Failed(
+        f"{relation} cannot be filled: {said}",
+        remedy=f"put this right, then {AGAIN}",
+        details=list(filter(None, details)),
+    )

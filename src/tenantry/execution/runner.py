@@ -21,7 +21,7 @@ from tenantry.execution.survey import ended, in_force
 from tenantry.execution.transaction import Outcome, Patience, run_alone, run_together
 from tenantry.model.plan import Manner, Statement
 from tenantry.postgres.journal import Action, Entry, Journal
-from tenantry.steps import Fill, Step, to_json
+from tenantry.steps import Fill, Step, from_json, to_json
 
 Backfill = Callable[[Fill], int]
 """Runs a fill and returns the number of rows that it changed."""
@@ -68,7 +68,10 @@ class Runner:
 
     def in_force(self, step: Step, entry: Entry | None) -> bool:
         """Whether there is nothing to do for the step."""
-        if step.journaled and (entry is None or entry.state != "done"):
+        done = entry is not None and entry.state == "done"
+        if step.journaled and not done:
+            return False
+        if entry is not None and done and step.revises(from_json(entry.value)):
             return False
         return self._found(step) is not None
 
@@ -97,13 +100,13 @@ class Runner:
                     self.journal.finish(step.key, self.definition(step))
                 self.tell(Event(step=step, action="found", number=number, total=len(steps)))
                 continue
-            self.guarded(step, "applied", number, len(steps), lambda step=step: self._apply(step))  # type: ignore[misc]
+            self.guarded(step, "applied", number, len(steps), lambda step=step, entry=entry: self._apply(step, entry))  # type: ignore[misc]
             applied += 1
         return applied
 
-    def _apply(self, step: Step) -> tuple[Outcome, int | None]:
+    def _apply(self, step: Step, earlier: Entry | None) -> tuple[Outcome, int | None]:
         if isinstance(step, Fill):
-            return self._fill(step)
+            return self._fill(step, earlier)
         statements = step.apply()
         if all(statement.manner in (Manner.TRANSACTION, Manner.VALIDATION) for statement in statements):
             outcome = self.together(
@@ -117,7 +120,8 @@ class Runner:
             self._finish(step)
         return outcome, None
 
-    def _fill(self, step: Fill) -> tuple[Outcome, int]:
+    def _fill(self, step: Fill, earlier: Entry | None) -> tuple[Outcome, int]:
+        step = step.over(from_json(earlier.value)) if earlier is not None else step
         with self.connection.transaction():
             self._begin(step, "running")
         rows = self.backfill(step)

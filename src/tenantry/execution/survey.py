@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -75,7 +75,21 @@ def in_force(
     known = {key for key, text in found.items() if text is not None} | believed | over
     # What takes away a step's work is not done before that step: there is nothing yet to be missing.
     early = {step.key for step in steps if step.key not in done and any(key not in known for key in step.ends)}
-    return frozenset(known - early)
+    revised = {step.key for step, earlier in _made(steps, entries) if step.key not in over and step.revises(earlier)}
+    return frozenset(known - early - revised)
+
+
+def contradicted(steps: Sequence[Step], entries: Mapping[str, Entry]) -> tuple[Step, ...]:
+    """The steps that cannot be applied before what the journal has under their key goes back."""
+    return tuple(step for step, earlier in _made(steps, entries) if step.contradicts(earlier))
+
+
+def _made(steps: Sequence[Step], entries: Mapping[str, Entry]) -> Iterator[tuple[Step, Step]]:
+    """Those that are done, each with what it was when it was."""
+    for step in steps:
+        entry = entries.get(step.key)
+        if entry is not None and entry.state == "done":
+            yield step, from_json(entry.value)
 
 
 def _ask(connection: psycopg.Connection[Any], steps: Sequence[Step]) -> dict[str, str | None]:

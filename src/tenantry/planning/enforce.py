@@ -121,21 +121,23 @@ def index_steps(
     """An index on a plain table; on a partitioned one an index on each partition, deepest first, and the whole."""
     labels = (label,) if label else columns
     ending = "key" if unique else "idx"
+    whole = index_name(unit.name, *labels, ending=ending)
     for table in (*reversed(unit.tree), unit.table):
         index = index_name(table.name, *labels, ending=ending)
+        root = whole if table.partition_of is not None else None
         if table.kind is Kind.PARTITIONED:
             parts = tuple(part.name for part in unit.tree if part.partition_of == table.name)
             yield PartitionedIndex(
                 phase=phase, table=table.name, index=index, column=unit.owned.column, columns=columns, unique=unique,
-                rest=rest, parts=parts,
+                rest=rest, parts=parts, root=root,
             )  # fmt: skip
             for part in parts:
                 attached = index_name(part, *labels, ending=ending)
-                yield IndexAttached(phase=phase, table=part, index=attached, whole=index)
+                yield IndexAttached(phase=phase, table=part, index=attached, whole=index, root=whole)
         else:
             yield TenantIndex(
                 phase=phase, table=table.name, index=index, column=unit.owned.column, columns=columns, unique=unique,
-                rest=rest, reason=reason,
+                rest=rest, reason=reason, root=root,
             )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -62,8 +63,9 @@ class Ground:
 
     @property
     def context_type(self) -> str:
-        """The tenant key's type without its length (see steps.context)."""
-        return self.ownership.tenant.type.partition("(")[0]
+        """The tenant key's type without its length (see steps.context); `character` without one has a length of 1."""
+        name = self.ownership.tenant.type.partition("(")[0]
+        return "bpchar" if name == "character" else name
 
     def units_of(self, owned: Owned) -> tuple[Unit, ...]:
         return self._units[owned.table]
@@ -148,7 +150,8 @@ class Ground:
                 return (BySlug(tenant=self.reference, slug=assignment.tenant),) if slug else ()
             if assignment.rows is not None:
                 keys = self.schema.tables[owned.table].primary_key
-                return (ByRows(tenant=self.reference, assigned=self.assigned(owned), columns=keys),)
+                digest = hashlib.sha256(repr(assignment.rows).encode()).hexdigest()[:16]
+                return (ByRows(tenant=self.reference, assigned=self.assigned(owned), columns=keys, digest=digest),)
             return (
                 ByText(tenant=self.reference, table=owned.table, column=assignment.column, text=assignment.expression),
             )

@@ -139,6 +139,7 @@ class _Resolver:
         column = part.column or (direct.columns[0] if direct else self.spec.tenant.column)
         given = direct is not None and direct.columns == (column,)
         self._check_column(table, column, given=given, place=place)
+        self._check_heirs(table, place)
         for unique in part.unique:
             self._check_unique(table, unique, place)
         return Owned(
@@ -168,6 +169,16 @@ class _Resolver:
                     remedy=f'Write paths = [["{name}"]] if it holds the tenant, or choose another name'
                     " with column = ….",
                 )
+
+    def _check_heirs(self, table: Table, place: str) -> None:
+        """A table has the tenant column and the triggers of one owned table, and cannot serve two."""
+        for heir in self.schema.heirs(table.name):
+            for other in sorted(self.owned_names - {table.name}):
+                if any(one.name == heir.name for one in self.schema.heirs(other)):
+                    raise self.lookup.error(
+                        f"{place}: {heir.name} inherits from it and from {other}, which is owned as well",
+                        remedy=f"ALTER TABLE {heir.name} NO INHERIT one of them first.",
+                    )
 
     def _check_unique(self, table: Table, name: str, place: str) -> None:
         found = next((unique for unique in table.uniques if unique.name == name), None)

@@ -42,6 +42,12 @@ def run_census(
         raise ConnectionFailed(
             f"The rows cannot be counted: {error.diag.message_primary}", remedy=_remedy(connection, error)
         ) from error
+    except (psycopg.errors.CharacterNotInRepertoire, psycopg.errors.UntranslatableCharacter) as error:
+        encoding = connection.info.parameter_status("server_encoding")
+        raise UsageError(
+            f"The database has the encoding {encoding}, and a text that is no UTF-8: {error.diag.message_primary}",
+            remedy="Dump the database, and restore it into one of the encoding that its texts are written in.",
+        ) from error
     except psycopg.DataError as error:
         raise UsageError(
             f"An assignment of the spec does not fit the data: {error.diag.message_primary}",

@@ -142,6 +142,13 @@ def _settle(connection: psycopg.Connection[TupleRow], application_name: str, ope
         connection.execute(_QUERIES["notice_lost_client"])
     if operator:
         connection.execute(_QUERIES["no_silent_filter"])
+    try:
+        connection.execute(_QUERIES["as_origin"])
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise Refused(
+            "Sessions of this role have session_replication_role set: no foreign key and no trigger holds in them",
+            remedy="ALTER ROLE … (or DATABASE …) RESET session_replication_role, as a superuser",
+        ) from error
 
 
 def _require_supported(connection: psycopg.Connection[TupleRow]) -> None:

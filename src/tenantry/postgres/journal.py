@@ -92,7 +92,10 @@ class Journal:
         """Make the schema; does nothing where it is there. Raises ConnectionFailed without the privilege."""
         try:
             with self.connection.transaction():
+                new = not self.installed
                 self.connection.execute(_QUERIES["schema"])
+                if new:
+                    self.connection.execute(_QUERIES["shut_out"])
         except psycopg.errors.InsufficientPrivilege as error:
             raise ConnectionFailed(
                 f"The journal cannot be made: {error.diag.message_primary}",
@@ -140,7 +143,7 @@ class Journal:
         self.connection.execute(
             _QUERIES["event"],
             {"run": run, "key": key, "action": action, "milliseconds": milliseconds, "waited": waited, "tries": tries,
-             "rows": rows, "error": error},
+             "rows": rows, "error": None if error is None else self._written(error)},
         )  # fmt: skip
 
     def acted(self, run: str) -> bool:
@@ -151,7 +154,17 @@ class Journal:
         self.connection.execute(_QUERIES["begin_run"], {"id": run, "command": command})
 
     def finish_run(self, run: str, *, exit_status: int, outcome: str) -> None:
-        self.connection.execute(_QUERIES["finish_run"], {"id": run, "exit_status": exit_status, "outcome": outcome})
+        self.connection.execute(
+            _QUERIES["finish_run"], {"id": run, "exit_status": exit_status, "outcome": self._written(outcome)}
+        )
+
+    def _written(self, text: str) -> str:
+        """Our words in characters that the database has: not each encoding has them all."""
+        encoding = (self.connection.info.parameter_status("server_encoding") or "UTF8").replace("WIN", "cp")
+        try:
+            return text.encode(encoding, "replace").decode(encoding)
+        except LookupError:
+            return text if encoding == "SQL_ASCII" else text.encode("ascii", "replace").decode()
 
     def runs(self, limit: int = 10) -> list[RunRecord]:
         """The last runs, newest first."""

@@ -150,26 +150,25 @@ class AssignmentTrigger(Step):
     def definition(self) -> sql.Composable:
         return trigger_definition(self.table, ASSIGN)
 
+    def revises(self, earlier: Step) -> bool:
+        return isinstance(earlier, AssignmentTrigger) and earlier.code() != self.code()
+
     def code(self) -> sql.Composed:
         """The trigger function's body. An UPDATE in a fill restores the row; one that changes neither a path column
         nor finds the tenant NULL returns at once."""
         column = sql.Identifier(self.column)
-        if self.guard:
-            return _RESTORE.format(
-                type=sql.SQL("{}.{}%TYPE").format(self.table.identifier, column), filling=sql.Literal(FILLING),
-                column=column, assign=sql.SQL(""),
-            )  # fmt: skip
-        new = sql.SQL("NEW")
+        return _RESTORE.format(
+            type=sql.SQL("{}.{}%TYPE").format(self.table.identifier, column), filling=sql.Literal(FILLING),
+            column=column, assign=sql.SQL("") if self.guard else self._assigning(column),
+        )  # fmt: skip
+
+    def _assigning(self, column: sql.Identifier) -> sql.Composed:
         same: sql.Composable = sql.SQL("")
         if self.watched:
             same = sql.SQL(" AND {}").format(unchanged(self.watched))
-        value = derived(self.sources, new) if self.sources else sql.SQL("NULL")
+        value = derived(self.sources, sql.SQL("NEW")) if self.sources else sql.SQL("NULL")
         default = self.tenant.key_of(self.fallback) if self.fallback is not None else sql.SQL("NULL")
-        assign = _ASSIGN.format(column=column, same=same, value=value, default=default)
-        return _RESTORE.format(
-            type=sql.SQL("{}.{}%TYPE").format(self.table.identifier, column), filling=sql.Literal(FILLING),
-            column=column, assign=assign,
-        )  # fmt: skip
+        return _ASSIGN.format(column=column, same=same, value=value, default=default)
 
     def apply(self) -> tuple[Statement, ...]:
         locks = tuple(Lock(name, LockMode.SHARE_ROW_EXCLUSIVE) for name in (self.table, *self.tree))
@@ -277,6 +276,9 @@ class AdoptionTrigger(Step):
 
     def definition(self) -> sql.Composable:
         return trigger_definition(self.table, ADOPT)
+
+    def revises(self, earlier: Step) -> bool:
+        return isinstance(earlier, AdoptionTrigger) and earlier.adoptions != self.adoptions
 
     def apply(self) -> tuple[Statement, ...]:
         code = sql.SQL("\nBEGIN{}\n  RETURN NULL;\nEND\n").format(

@@ -71,6 +71,20 @@ def found_along(search_path: tuple[str, ...]) -> sql.Composed:
     return sql.SQL("(SELECT pg_catalog.set_config('search_path', {}, true)) IS NOT NULL").format(sql.Literal(path))
 
 
+def shut_out(table: Name) -> sql.Composed:
+    """Take from everybody but the owner what default privileges have given on a table of ours."""
+    return sql.SQL("DO {}").format(
+        body(
+            sql.SQL(
+                "DECLARE role oid; BEGIN FOR role IN SELECT DISTINCT e.grantee FROM pg_catalog.pg_class c,"
+                " pg_catalog.aclexplode(c.relacl) AS e WHERE c.oid = {} AND e.grantee <> c.relowner LOOP"
+                " EXECUTE pg_catalog.format('REVOKE ALL ON %s FROM %s', {},"
+                " CASE role WHEN 0 THEN 'PUBLIC' ELSE role::regrole::text END); END LOOP; END"
+            ).format(table.oid, sql.Literal(table.identifier.as_string(None)))
+        )
+    )
+
+
 def exists(query: sql.Composable) -> sql.Composed:
     return sql.SQL("SELECT EXISTS ({})").format(query)
 

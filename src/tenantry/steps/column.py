@@ -47,6 +47,10 @@ class TenantColumn(Step):
     def definition(self) -> sql.Composable:
         return column_definition(self.table, self.column)
 
+    def contradicts(self, earlier: Step) -> bool:
+        """All rows have been given to one tenant, or are to be now."""
+        return isinstance(earlier, TenantColumn) and earlier.constant != self.constant
+
     def apply(self) -> tuple[Statement, ...]:
         add = sql.SQL("ALTER TABLE {} ADD COLUMN {} {}").format(
             self.table.identifier, sql.Identifier(self.column), raw(self.type)

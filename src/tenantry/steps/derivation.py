@@ -150,6 +150,8 @@ class ByRows:
     tenant: TenantReference
     assigned: Name
     columns: tuple[str, ...]
+    digest: str = ""
+    """Of the file's rows: others give other tenants."""
 
     def expression(self, row: sql.Composable) -> sql.Composed:
         match = sql.SQL(" AND ").join(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from psycopg import sql
@@ -192,6 +192,23 @@ class Fill(Step):
             )
         return sql.SQL("SELECT 'filled' WHERE {}").format(sql.SQL(" AND ").join(checks))
 
+    def revises(self, earlier: Step) -> bool:
+        """Other sources; a partition more is filled by its own rows' trigger."""
+        if not isinstance(earlier, Fill):
+            return False
+        filled = {fill.relation: fill.sources for fill in earlier.fills}
+        return any(filled.get(fill.relation, fill.sources) != fill.sources for fill in self.fills)
+
+    def contradicts(self, earlier: Step) -> bool:
+        """Which rows got the default tenant, and not theirs by their own paths, nobody knows any more."""
+        return self.purpose == "default" and self.revises(earlier)
+
+    def over(self, earlier: Step) -> Fill:
+        """The same, for rows that the `earlier` one has filled from other sources; a user's own column stays."""
+        if not self.revises(earlier) or self.purpose == "default":
+            return self
+        return replace(self, fills=tuple(replace(fill, overrides=not fill.identity) for fill in self.fills))
+
     def left_over(self) -> tuple[tuple[Name, sql.Composed], ...]:
         """For each relation that is to hold no NULL, a query that counts those it does hold."""
         return tuple(
@@ -232,10 +249,13 @@ class AssignedRows(Step):
     def definition(self) -> sql.Composable:
         return sql.SQL("SELECT 'loaded' WHERE {} IS NOT NULL").format(self.name.oid)
 
+    def revises(self, earlier: Step) -> bool:
+        return isinstance(earlier, AssignedRows) and earlier.rows != self.rows
+
     def apply(self) -> tuple[Statement, ...]:
         width = len(self.rows[0]) - 1 if self.rows else 1
         keys = [sql.Identifier(f"key{number}") for number in range(1, width + 1)]
-        create = sql.SQL("CREATE TABLE {} ({}, tenant text NOT NULL, PRIMARY KEY ({}))").format(
+        create = sql.SQL("CREATE TABLE IF NOT EXISTS {} ({}, tenant text NOT NULL, PRIMARY KEY ({}))").format(
             self.name.identifier,
             sql.SQL(", ").join(sql.SQL("{} text NOT NULL").format(key) for key in keys),
             sql.SQL(", ").join(keys),
@@ -246,7 +266,8 @@ class AssignedRows(Step):
         insert = sql.SQL("INSERT INTO {} VALUES {}").format(self.name.identifier, rows)
         # The table's triggers look into it as the table's owner.
         grant = sql.SQL("GRANT SELECT ON {} TO {}").format(self.name.identifier, sql.Identifier(self.owner))
-        return Statement(sql=create), Statement(sql=grant), *((Statement(sql=insert),) if self.rows else ())
+        empty = Statement(sql=sql.SQL("DELETE FROM {}").format(self.name.identifier))
+        return Statement(sql=create), Statement(sql=grant), empty, *((Statement(sql=insert),) if self.rows else ())
 
     def revert(self, before: Before) -> tuple[Statement, ...]:
         return (Statement(sql=sql.SQL("DROP TABLE IF EXISTS {}").format(self.name.identifier)),)

@@ -94,6 +94,9 @@ class FollowTrigger(Step):
     def definition(self) -> sql.Composable:
         return trigger_definition(self.table, self.name)
 
+    def revises(self, earlier: Step) -> bool:
+        return isinstance(earlier, FollowTrigger) and earlier.followers != self.followers
+
     def apply(self) -> tuple[Statement, ...]:
         # A fill looks after the rows that derive from those that it fills; an adoption does not.
         code = sql.SQL("""

@@ -18,6 +18,17 @@ from tenantry.steps.catalog import exists, identifiers, index_definition, raw
 from tenantry.steps.step import Before, Step
 
 
+def _or_of_root(own: sql.Composable, table: Name, root: Name | None) -> sql.Composable:
+    """The definition `own`, or that of the index that PostgreSQL itself has made on a partition which was added when
+    the index of the `root` of all partitions stood already. It has a name of its own."""
+    if root is None:
+        return own
+    return sql.SQL(
+        "{} UNION ALL SELECT pg_catalog.pg_get_indexdef(i.indexrelid) FROM pg_catalog.pg_index i WHERE i.indrelid = {}"
+        " AND {} IN (SELECT a.relid FROM pg_catalog.pg_partition_ancestors(i.indexrelid) AS a) LIMIT 1"
+    ).format(own, table.oid, root.oid)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantIndex(Step):
     """CREATE INDEX CONCURRENTLY on one relation. An invalid left-over of a build that died is dropped and rebuilt.
@@ -35,6 +46,7 @@ class TenantIndex(Step):
     only_shared: str = ""
     """The tenant column, where only rows without a tenant are indexed."""
     reason: str = ""
+    root: Name | None = None
 
     @property
     def key(self) -> str:
@@ -46,7 +58,7 @@ class TenantIndex(Step):
         return f"build the {what} {self.index.name}" + (f" ({self.reason})" if self.reason else "")
 
     def definition(self) -> sql.Composable:
-        return index_definition(self.index)
+        return _or_of_root(index_definition(self.index), self.table, self.root)
 
     def apply(self) -> tuple[Statement, ...]:
         inside = (
@@ -101,6 +113,7 @@ class PartitionedIndex(Step):
     unique: bool = False
     rest: str = ""
     parts: tuple[Name, ...] = ()
+    root: Name | None = None
 
     @property
     def key(self) -> str:
@@ -111,9 +124,10 @@ class PartitionedIndex(Step):
         return f"make {self.index.name}, to which the partitions' indexes are attached"
 
     def definition(self) -> sql.Composable:
-        return sql.SQL(
+        own = sql.SQL(
             "SELECT pg_catalog.pg_get_indexdef(i.indexrelid) FROM pg_catalog.pg_index i WHERE i.indexrelid = {}"
         ).format(self.index.oid)
+        return _or_of_root(own, self.table, self.root)
 
     def apply(self) -> tuple[Statement, ...]:
         inside = (
@@ -143,6 +157,7 @@ class IndexAttached(Step):
     kind: Literal["index_attached"] = "index_attached"
     index: Name
     whole: Name
+    root: Name | None = None
 
     @property
     def key(self) -> str:
@@ -153,9 +168,10 @@ class IndexAttached(Step):
         return f"attach {self.index.name} to {self.whole.name}"
 
     def definition(self) -> sql.Composable:
-        return sql.SQL(
+        own = sql.SQL(
             "SELECT 'attached' FROM pg_catalog.pg_inherits h WHERE h.inhrelid = {} AND h.inhparent = {}"
         ).format(self.index.oid, self.whole.oid)
+        return _or_of_root(own, self.table, self.root)
 
     def apply(self) -> tuple[Statement, ...]:
         attach = sql.SQL("ALTER INDEX {} ATTACH PARTITION {}").format(self.whole.identifier, self.index.identifier)

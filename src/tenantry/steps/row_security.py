@@ -83,9 +83,13 @@ class Policies:
         return self._own
 
     def _or_exempt(self, condition: sql.Composed) -> sql.Composed:
-        """A scalar subquery for each role, evaluated once, so that the index condition stays usable."""
+        """A scalar subquery for each role, evaluated once, so that the index condition stays usable. A role that has
+        been dropped or renamed since exempts nobody; by its name alone it would be an error in everybody's queries."""
         usage = [
-            sql.SQL("(SELECT pg_catalog.pg_has_role({}, 'usage'))").format(sql.Literal(role)) for role in self.exempt
+            sql.SQL("(SELECT pg_catalog.pg_has_role(pg_catalog.to_regrole({}), 'usage'))").format(
+                sql.Literal(sql.Identifier(role).as_string(None))
+            )
+            for role in self.exempt
         ]
         return sql.SQL(" OR ").join([condition, *usage])
 
@@ -187,6 +191,9 @@ class RowSecurity(Step):
             " HAVING pg_catalog.count(*) = {}"
         ).format(self.table.oid, sql.Literal(names), sql.Literal(len(names)))
 
+    def revises(self, earlier: Step) -> bool:
+        return earlier != self
+
     def record(self) -> sql.Composable:
         return sql.SQL(
             "SELECT pg_catalog.jsonb_build_object('enabled', c.relrowsecurity, 'forced', c.relforcerowsecurity)"
@@ -217,7 +224,7 @@ class RowSecurity(Step):
             away.append(sql.SQL("ALTER TABLE {} DISABLE ROW LEVEL SECURITY").format(table))
         away.extend(
             sql.SQL("DROP POLICY IF EXISTS {} ON {}").format(sql.Identifier(name), table)
-            for name in (*self.names, LEGACY)
+            for name in dict.fromkeys((*self.names, LEGACY, QUARANTINE, OPERATOR))
         )
         return tuple(Statement(sql=statement, locks=self.locks, when=there) for statement in away)
 

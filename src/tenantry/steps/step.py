@@ -57,6 +57,15 @@ class Step(ABC):
     def definition(self) -> sql.Composable:
         """A query whose single text says what is in force; no row, or NULL, where the step is not."""
 
+    def revises(self, earlier: Step) -> bool:
+        """Whether it is to be applied again, over the `earlier` one of the same key that is in force, because the spec
+        has changed since."""
+        return False
+
+    def contradicts(self, earlier: Step) -> bool:
+        """Whether the `earlier` one of the same key has to go back before this one can be applied."""
+        return False
+
     @abstractmethod
     def apply(self) -> tuple[Statement, ...]:
         """The statements that put it in force."""

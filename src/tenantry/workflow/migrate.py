@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from tenantry.errors import ExitStatus, Refused, TenantryError
 from tenantry.execution.backfill import BackfillOptions, backfill
 from tenantry.execution.preflight import preflight
 from tenantry.execution.runner import Event, Runner
+from tenantry.execution.survey import contradicted
 from tenantry.execution.throttle import Throttle
 from tenantry.execution.transaction import Patience
 from tenantry.model.backup import BackupKind, Reason
@@ -87,6 +88,7 @@ def migrate(
         session = Session.begin(target, connection, spec)
         steps = session.plan.until(options.until)
         refuse_undecided(session)
+        refuse_contradicted(session, steps)
         tally = Tally(watcher)
         runner = make_runner(session, run, watcher, tally, options)
         pending = runner.pending(steps)
@@ -170,6 +172,16 @@ def stop(runner: Runner, watcher: Watcher) -> None:
     """What Ctrl-C does: it lets the batch in hand, or a step that cannot be cut short, come to its end."""
     watcher.said("Stopping after the batch or step in hand; Ctrl-C again stops at once …")
     runner.interrupt()
+
+
+def refuse_contradicted(session: Session, steps: Sequence[Step]) -> None:
+    """Raises Refused where the spec gives rows another tenant than they have got, and nothing tells them apart."""
+    for step in contradicted(steps, session.entries):
+        raise Refused(
+            f"The spec says otherwise than before which one tenant rows of {step.table} get, and those that have it are"
+            " not known from others any more",
+            remedy=f"Put back what it said; or `tenantry rollback --confirm --table {step.table}`, then migrate again.",
+        )
 
 
 def refuse_undecided(session: Session) -> None:

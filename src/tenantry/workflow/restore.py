@@ -29,6 +29,7 @@ from tenantry.postgres.connect import Target
 from tenantry.postgres.journal import Journal
 from tenantry.postgres.locks import hold_run_lock
 from tenantry.steps import from_json
+from tenantry.steps.catalog import found_along
 from tenantry.workflow.backup_list import damage_of
 from tenantry.workflow.backups import (
     BackupOptions,
@@ -187,6 +188,8 @@ class _Work:
 
     def _put_right(self) -> list[TableRestored]:
         connection = self.making.connection
+        # For checks, generated columns and index expressions.
+        connection.execute(sql.SQL("SELECT {}").format(found_along(self.schema.search_path)))
         row = connection.execute(put_right([one.target for one in self.fits])).fetchone()
         assert row is not None
         # What is deferred is checked now, and not at the commit, where it could not be explained.

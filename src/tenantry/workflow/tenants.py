@@ -15,6 +15,7 @@ from tenantry.model.ownership import TenantTable
 from tenantry.model.schema import Column
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
+from tenantry.steps.catalog import found_along
 from tenantry.workflow.session import Session, opened
 
 TEXT = ("text", "character varying", "character", "citext")
@@ -89,6 +90,7 @@ class _Table:
     def __init__(self, session: Session) -> None:
         self.connection: psycopg.Connection[Any] = session.connection
         self.spec = session.spec
+        self.search_path = session.schema.search_path
         self.tenant: TenantTable = session.plan.ownership.tenant
         table = session.schema.tables.get(self.tenant.name)
         self.columns: tuple[Column, ...] = () if table is None else table.columns
@@ -176,7 +178,10 @@ class _Table:
         if dry_run:
             return TenantChange(statement=text, tenant=None)
         try:
-            self.connection.execute(statement)
+            with self.connection.transaction():
+                # For the table's own triggers.
+                self.connection.execute(sql.SQL("SELECT {}").format(found_along(self.search_path)))
+                self.connection.execute(statement)
         except psycopg.errors.UniqueViolation as error:
             raise Refused(
                 f"There is such a tenant already: {error.diag.message_detail or error.diag.message_primary}",
@@ -187,7 +192,9 @@ class _Table:
                 f"Too few privileges: {error.diag.message_primary}",
                 remedy="Connect as the owner of the tables.",
             ) from error
-        except (psycopg.IntegrityError, psycopg.DataError) as error:
+        except psycopg.OperationalError:
+            raise
+        except psycopg.DatabaseError as error:
             raise UsageError(
                 f"{self.tenant.name} does not take this tenant: {error.diag.message_primary}",
                 details=[error.diag.message_detail or ""],

@@ -55,7 +55,7 @@ WHERE c.oid = ANY(SELECT to_regclass(t.name) FROM unnest(%(names)s::text[]) t(na
 ORDER BY 1, 2, 3
 
 -- name: tenants_by_default
--- ALTER ROLE … SET and ALTER DATABASE … SET, where they reach sessions of the application.
+-- ALTER ROLE ... SET and ALTER DATABASE ... SET, where they reach sessions of the application.
 SELECT r.rolname::text AS role, d.datname::text AS database
 FROM pg_catalog.pg_db_role_setting s
 CROSS JOIN unnest(s.setconfig) c(setting)

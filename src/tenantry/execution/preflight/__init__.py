@@ -12,12 +12,14 @@ from tenantry.execution.preflight.application import application_findings
 from tenantry.execution.preflight.around import around_findings
 from tenantry.execution.preflight.growth import growth_findings
 from tenantry.execution.preflight.privileges import privilege_findings
+from tenantry.execution.preflight.reach import reach_findings
 from tenantry.execution.preflight.roles import role_findings
 from tenantry.execution.preflight.rows import row_findings
 from tenantry.execution.preflight.scope import Scope
 from tenantry.execution.preflight.server import server_findings
 from tenantry.execution.preflight.sessions import session_findings
 from tenantry.execution.preflight.sight import sight_findings
+from tenantry.execution.preflight.slugs import slug_findings
 from tenantry.execution.preflight.space import free_bytes, space_findings
 from tenantry.execution.preflight.unproved import unproved_findings
 from tenantry.model.finding import Finding
@@ -57,7 +59,11 @@ def preflight(
     )
     free = free_space if free_space is not None else free_bytes(facts.room, connection.info.host)
     found = [*_pure(scope, facts, workers), *space_findings(scope, facts.room, free)]
-    found += unproved_findings(scope, facts, connection)
+    found += reach_findings(scope, connection)
+    if not any(finding.name.startswith("privilege-") for finding in found):
+        # These look at rows.
+        found += unproved_findings(scope, facts, connection)
+        found += slug_findings(scope, connection)
     return tuple(sorted(map(_told, found), key=lambda finding: not finding.refuses))
 
 

@@ -24,6 +24,11 @@ JOIN (VALUES ('application_name', %(application_name)s::text),
 -- name: notice_lost_client
 SELECT set_config('client_connection_check_interval', '1000', false)
 
+-- name: as_origin
+-- Where the server, the database or the role says replica, foreign keys and triggers do nothing. No row: all is well.
+SELECT set_config('session_replication_role', 'origin', false)
+WHERE current_setting('session_replication_role') <> 'origin'
+
 -- name: no_silent_filter
 SELECT set_config('row_security', 'off', false)
 FROM pg_catalog.pg_roles

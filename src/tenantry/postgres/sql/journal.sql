@@ -71,6 +71,27 @@ CREATE TABLE IF NOT EXISTS tenantry.described (
   definition text NOT NULL
 );
 
+-- name: shut_out
+-- What default privileges have given to others on a journal that has just been made.
+DO $$
+DECLARE
+  given record;
+BEGIN
+  FOR given IN
+    SELECT DISTINCT o.object, CASE e.grantee WHEN 0 THEN 'PUBLIC' ELSE e.grantee::regrole::text END AS grantee
+    FROM (SELECT 'SCHEMA tenantry' AS object, nspowner AS owner, nspacl AS acl
+          FROM pg_catalog.pg_namespace WHERE nspname = 'tenantry'
+          UNION ALL
+          SELECT 'TABLE ' || oid::regclass, relowner, relacl
+          FROM pg_catalog.pg_class WHERE relnamespace = 'tenantry'::regnamespace AND relkind = 'r') o,
+         aclexplode(o.acl) e
+    WHERE e.grantee <> o.owner
+  LOOP
+    EXECUTE format('REVOKE ALL ON %s FROM %s', given.object, given.grantee);
+  END LOOP;
+END
+$$;
+
 -- name: installed
 SELECT pg_catalog.to_regclass('tenantry.steps') IS NOT NULL;
 
