@@ -1,4 +1,4 @@
-"""A process that makes or restores backups and dies before its n-th statement, as a program: an order a line, a fork
+"""A process that makes or restores backups, or begins with one, and dies before its n-th statement, as a program: an order a line, a fork
 each, and one JSON document a line about how it ended."""
 
 from __future__ import annotations
@@ -16,16 +16,37 @@ from tenantry.errors import TenantryError
 from tenantry.model.backup import BackupKind
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
-from tenantry.workflow import BackupOptions, RestoreOptions, create_backup, prune_backups, restore
+from tenantry.workflow import (
+    BackupOptions,
+    MigrateOptions,
+    RestoreOptions,
+    RollbackOptions,
+    backups,
+    create_backup,
+    migrate,
+    prune_backups,
+    restore,
+    rollback,
+)
 
 
-def _aim(number: int) -> None:
-    """Die before statement `number` of this process, counted from 1; transactions' ends count, too."""
-    seen, execute, finish = [0], psycopg.Cursor.execute, psycopg.Transaction.__exit__
+def _aim(number: int, *, automatic: bool) -> None:
+    """Die before statement `number` of this process, counted from 1; transactions' ends count, too. `automatic`: only
+    those of the backup that a run begins with are counted."""
+    seen, execute, finish, make = [0], psycopg.Cursor.execute, psycopg.Transaction.__exit__, backups.make
+    counting = not automatic
+
+    def making(*arguments: Any) -> Any:
+        nonlocal counting
+        counting = True
+        try:
+            return make(*arguments)
+        finally:
+            counting = False
 
     def count() -> None:
-        seen[0] += 1
-        if seen[0] == number:
+        seen[0] += counting
+        if counting and seen[0] == number:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def watched(self: Any, *arguments: Any, **options: Any) -> Any:
@@ -38,6 +59,8 @@ def _aim(number: int) -> None:
 
     psycopg.Cursor.execute = watched  # type: ignore[method-assign,assignment]
     psycopg.Transaction.__exit__ = ending  # type: ignore[method-assign]
+    if automatic:
+        backups.make = making
 
 
 def _perform(order: dict[str, Any]) -> str:
@@ -48,6 +71,10 @@ def _perform(order: dict[str, Any]) -> str:
             return create_backup(target, Spec.parse(order["spec"]), options).id
         case "restore":
             return str(restore(target, order["backup"], RestoreOptions(force=True)).saved)
+        case "migrate":
+            return str(migrate(target, Spec.parse(order["spec"]), MigrateOptions()).applied)
+        case "rollback":
+            return str(rollback(target, RollbackOptions()).applied)
         case _:
             return str(len(prune_backups(target, keep=1)))
 
@@ -60,7 +87,7 @@ def main() -> None:
         if child == 0:
             status = 70
             try:
-                _aim(order["number"])
+                _aim(order["number"], automatic=order["command"] in ("migrate", "rollback"))
                 os.write(writing, _perform(order).encode())
                 status = 0
             except TenantryError as error:

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ import pytest
 from backups.conftest import rows, spec_of, target
 from servers import Database
 from tenantry.errors import Refused
+from tenantry.model.spec import Spec
+from tenantry.presets import spec_path
 from tenantry.workflow import BackupOptions, RestoreOptions, create_backup, list_backups, restore, verify_backups
 
 ROOT = Path(__file__).parents[2]
@@ -95,6 +97,34 @@ def killed_making_one(odd: Database, driver: Driver, tmp_path: Path, kind: str, 
     assert {path.name for path in tmp_path.iterdir()} == {one.id for one in there if one.folder}
     assert killed > 20 // stride
     assert torn > 0
+
+
+def test_killed_in_the_backup_before(preset: Callable[[str], tuple[Database, Spec]], driver: Driver) -> None:
+    """A migrate, or a rollback, that dies in the backup that it begins with has changed nothing; what is torn is not
+    offered; and the same command again goes to its end, with one whole backup."""
+    database, spec = preset("estoque")
+    text = spec_path("estoque").read_text().replace("tenantry_app", spec.application.role)
+    first, rows_before = database.dump(), rows(database)
+    for command, reason in (("migrate", "migration"), ("rollback", "rollback")):
+        before, killed, torn = database.dump(), 0, 0
+        for number in range(2, 2000, 23):
+            ended, said = driver(database, command, number, spec=text)
+            if ended != KILLED:
+                assert ended == 0, said
+                break
+            killed += 1
+            assert database.dump() == before
+            for one in list_backups(target(database)):
+                if one.backup.finished_at is None:
+                    torn += 1
+                    with pytest.raises(Refused, match="torn"):
+                        restore(target(database), one.backup.id, RestoreOptions())
+        assert killed > 1
+        assert torn > 0
+        there = [one.backup for one in list_backups(target(database))]
+        assert [one.finished_at is not None for one in there if one.reason == reason] == [True]
+        assert copies(database) == {copy.copy for one in there for copy in one.tables}
+    assert (database.dump(), rows(database)) == (first, rows_before)
 
 
 def test_killed_restoring(odd: Database, driver: Driver) -> None:
