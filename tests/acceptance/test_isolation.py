@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from checks.apart import BESIDE, TABLES
 from servers import Database
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
@@ -18,7 +19,7 @@ from tenantry.workflow import MigrateOptions, migrate
 
 pytestmark = pytest.mark.server
 
-SCHEMA = """
+SCHEMA = f"""
 CREATE TABLE tenants (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), slug text NOT NULL UNIQUE, name text NOT NULL);
 INSERT INTO tenants (slug, name) VALUES ('one', 'One'), ('two', 'Two');
 CREATE TABLE "Order" (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, org uuid NOT NULL REFERENCES tenants,
@@ -27,15 +28,7 @@ CREATE TABLE line (order_id bigint NOT NULL REFERENCES "Order" ON DELETE CASCADE
   tag int, PRIMARY KEY (order_id, number));
 CREATE TABLE tag (id int PRIMARY KEY, org uuid REFERENCES tenants, name text NOT NULL UNIQUE);
 ALTER TABLE line ADD FOREIGN KEY (tag) REFERENCES tag;
-CREATE TABLE event (id bigint, at date NOT NULL, order_id bigint NOT NULL REFERENCES "Order" ON DELETE CASCADE,
-  PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
-CREATE TABLE event_2025 PARTITION OF event FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');
-CREATE TABLE event_rest PARTITION OF event DEFAULT;
-CREATE TABLE country (code text PRIMARY KEY);
-INSERT INTO country VALUES ('br');
-CREATE VIEW totals AS SELECT code, total FROM "Order";
-CREATE VIEW codes AS SELECT code FROM totals;
-INSERT INTO "Order" (org, code, total) SELECT t.id, t.slug || n, n FROM tenants t, generate_series(1, 5) n;
+{BESIDE}INSERT INTO "Order" (org, code, total) SELECT t.id, t.slug || n, n FROM tenants t, generate_series(1, 5) n;
 INSERT INTO tag SELECT 1, NULL, 'everybody';
 INSERT INTO tag SELECT 2, id, 'ones' FROM tenants WHERE slug = 'one';
 INSERT INTO tag SELECT 3, id, 'twos' FROM tenants WHERE slug = 'two';
@@ -43,28 +36,12 @@ INSERT INTO line SELECT id, 1, 'thing', 1 FROM "Order";
 INSERT INTO event SELECT id, date '2025-06-01', id FROM "Order" UNION ALL SELECT id, date '2027-01-01', id FROM "Order";
 """
 
-SPEC = """
+SPEC = f"""
 [tenant]
 table = "tenants"
 [application]
-role = "{role}"
-[[table]]
-name = '"Order"'
-paths = [["org"]]
-[[table]]
-name = "line"
-paths = [["order_id"]]
-[[table]]
-name = "event"
-paths = [["order_id"]]
-[[table]]
-name = "tag"
-paths = [["org"]]
-orphans = "shared"
-[[table]]
-name = "country"
-shared = true
-"""
+role = "{{role}}"
+{TABLES}"""
 
 OWNED = ('"Order"', "line", "event", "event_2025", "event_rest", "totals", "codes")
 

@@ -20,16 +20,7 @@ from tenantry.workflow import MigrateOptions, migrate
 from tenantry.workflow.session import Session, opened
 
 ROLE, LEGACY = "apart_app", "apart_legacy"
-SCHEMA = """
-CREATE TABLE tenants (id uuid PRIMARY KEY, slug text NOT NULL UNIQUE, name text NOT NULL);
-INSERT INTO tenants VALUES ('00000000-0000-0000-0000-000000000001', 'one', 'One'),
-  ('00000000-0000-0000-0000-000000000002', 'two', 'Two'), ('00000000-0000-0000-0000-000000000003', 'three', 'Three');
-CREATE TABLE "Order" (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, org uuid NOT NULL REFERENCES tenants,
-  code text NOT NULL UNIQUE, total numeric NOT NULL DEFAULT 0, doubled numeric GENERATED ALWAYS AS (total * 2) STORED);
-CREATE TABLE line (id serial PRIMARY KEY, order_id bigint NOT NULL REFERENCES "Order" ON DELETE CASCADE, number int,
-  what text NOT NULL, tag int);
-CREATE TABLE tag (id int PRIMARY KEY, org uuid REFERENCES tenants, name text NOT NULL UNIQUE);
-ALTER TABLE line ADD FOREIGN KEY (tag) REFERENCES tag;
+BESIDE = """
 CREATE TABLE event (id bigint, at date NOT NULL, order_id bigint NOT NULL REFERENCES "Order" ON DELETE CASCADE,
   PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
 CREATE TABLE event_2025 PARTITION OF event FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');
@@ -38,24 +29,9 @@ CREATE TABLE country (code text PRIMARY KEY);
 INSERT INTO country VALUES ('br');
 CREATE VIEW totals AS SELECT code, total FROM "Order";
 CREATE VIEW codes AS SELECT code FROM totals;
-CREATE VIEW amounts AS SELECT count(*) FROM "Order";
-INSERT INTO "Order" (org, code, total) SELECT t.id, t.slug || n, n FROM tenants t, generate_series(1, 5) n
-  WHERE t.slug <> 'three';
-INSERT INTO tag SELECT 1, NULL, 'everybody';
-INSERT INTO tag SELECT 2, id, 'ones' FROM tenants WHERE slug = 'one';
-INSERT INTO tag SELECT 3, id, 'twos' FROM tenants WHERE slug = 'two';
-INSERT INTO line (order_id, number, what, tag) SELECT id, 1, 'thing', 1 FROM "Order";
-INSERT INTO event SELECT id, date '2025-06-01', id FROM "Order" UNION ALL SELECT id, date '2027-01-01', id FROM "Order";
-CREATE FUNCTION pg_temp.roles() RETURNS void LANGUAGE plpgsql AS $$ BEGIN
-  CREATE ROLE apart_legacy; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
-SELECT pg_temp.roles();
 """
-SPEC = f"""
-[tenant]
-table = "tenants"
-[application]
-role = "{ROLE}"
-legacy_roles = ["{LEGACY}"]
+"""Events in partitions, a shared table, a view and a view of that."""
+TABLES = """
 [[table]]
 name = '"Order"'
 paths = [["org"]]
@@ -73,6 +49,35 @@ orphans = "shared"
 name = "country"
 shared = true
 """
+SCHEMA = f"""
+CREATE TABLE tenants (id uuid PRIMARY KEY, slug text NOT NULL UNIQUE, name text NOT NULL);
+INSERT INTO tenants VALUES ('00000000-0000-0000-0000-000000000001', 'one', 'One'),
+  ('00000000-0000-0000-0000-000000000002', 'two', 'Two'), ('00000000-0000-0000-0000-000000000003', 'three', 'Three');
+CREATE TABLE "Order" (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, org uuid NOT NULL REFERENCES tenants,
+  code text NOT NULL UNIQUE, total numeric NOT NULL DEFAULT 0, doubled numeric GENERATED ALWAYS AS (total * 2) STORED);
+CREATE TABLE line (id serial PRIMARY KEY, order_id bigint NOT NULL REFERENCES "Order" ON DELETE CASCADE, number int,
+  what text NOT NULL, tag int);
+CREATE TABLE tag (id int PRIMARY KEY, org uuid REFERENCES tenants, name text NOT NULL UNIQUE);
+ALTER TABLE line ADD FOREIGN KEY (tag) REFERENCES tag;
+{BESIDE}CREATE VIEW amounts AS SELECT count(*) FROM "Order";
+INSERT INTO "Order" (org, code, total) SELECT t.id, t.slug || n, n FROM tenants t, generate_series(1, 5) n
+  WHERE t.slug <> 'three';
+INSERT INTO tag SELECT 1, NULL, 'everybody';
+INSERT INTO tag SELECT 2, id, 'ones' FROM tenants WHERE slug = 'one';
+INSERT INTO tag SELECT 3, id, 'twos' FROM tenants WHERE slug = 'two';
+INSERT INTO line (order_id, number, what, tag) SELECT id, 1, 'thing', 1 FROM "Order";
+INSERT INTO event SELECT id, date '2025-06-01', id FROM "Order" UNION ALL SELECT id, date '2027-01-01', id FROM "Order";
+CREATE FUNCTION pg_temp.roles() RETURNS void LANGUAGE plpgsql AS $$ BEGIN
+  CREATE ROLE apart_legacy; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+SELECT pg_temp.roles();
+"""
+SPEC = f"""
+[tenant]
+table = "tenants"
+[application]
+role = "{ROLE}"
+legacy_roles = ["{LEGACY}"]
+{TABLES}"""
 
 
 def build(database: Database) -> None:

@@ -6,41 +6,15 @@ from collections.abc import Callable
 
 import pytest
 
+from checks.presets import ROWS, loaded, migrated, spec_of
 from servers import Database
-from tenantry.model.backup import BackupKind
 from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.spec import Spec
 from tenantry.model.verdict import Verdict
 from tenantry.postgres.connect import Target
-from tenantry.presets import load, spec_path
-from tenantry.workflow import InspectionOptions, MigrateOptions, migrate
+from tenantry.presets import load
+from tenantry.workflow import InspectionOptions
 from tenantry.workflow.verify import verify
-
-ROWS = 600
-
-
-def spec_of(preset: str, rules: str | None = None) -> Spec:
-    """A preset's spec under a role of its own; `rules` in place of its rules."""
-    text = spec_path(preset).read_text().replace("tenantry_app", f"rules_{preset}_app")
-    if rules is not None:
-        text = text[: text.index("[[rule]]")] + rules
-    return Spec.parse(text)
-
-
-def loaded(preset: str) -> Callable[[Database], None]:
-    def build(database: Database) -> None:
-        with database.connect() as connection:
-            load(connection, preset=preset, rows=ROWS, seed=1)
-
-    return build
-
-
-def migrated(preset: str) -> Callable[[Database], None]:
-    def build(database: Database) -> None:
-        loaded(preset)(database)
-        migrate(Target(database.dsn), spec_of(preset), MigrateOptions(force=True, workers=1, backup=BackupKind.NONE))
-
-    return build
 
 
 def serious(verdict: Verdict) -> dict[str, int | None]:
@@ -51,151 +25,6 @@ def serious(verdict: Verdict) -> dict[str, int | None]:
 def rule(verdict: Verdict, name: str) -> Finding:
     (found,) = (finding for finding in verdict.findings if finding.name == name)
     return found
-
-
-# A lot that no movement has ever moved has no owner, either: an orphan.
-FAULTS: dict[str, tuple[str, dict[str, int]]] = {
-    "lot-negative": (
-        """ALTER TABLE estoque_lotes DROP CONSTRAINT estoque_lotes_quantidade_inicial_check;
-        INSERT INTO estoque_lotes (produto_id, lote, quantidade_inicial, quantidade_atual, data_validade)
-        VALUES (1, 'N1', -1, -1, '2099-01-01'), (1, 'N2', -2, -2, '2099-01-01')""",
-        {"lot-negative": 2, "orphans": 2},
-    ),
-    # What is above all that came in cannot add up either.
-    "lot-above-initial": (
-        """INSERT INTO estoque_lotes (produto_id, lote, quantidade_inicial, quantidade_atual, data_validade)
-        VALUES (1, 'A1', 10, 10.5, '2099-01-01')""",
-        {"lot-above-initial": 1, "lot-sum": 1, "orphans": 1},
-    ),
-    "lot-sum": (
-        """INSERT INTO estoque_lotes (produto_id, lote, quantidade_inicial, quantidade_atual, data_validade)
-        VALUES (1, 'S1', 10, 7, '2099-01-01')""",
-        {"lot-sum": 1, "orphans": 1},
-    ),
-    "lot-expired-before-made": (
-        """INSERT INTO estoque_lotes (produto_id, lote, quantidade_inicial, quantidade_atual, status, data_fabricacao,
-        data_validade) VALUES (1, 'E1', 0, 0, 'vencido', '2025-06-02', '2025-06-01')""",
-        {"lot-expired-before-made": 1, "orphans": 1},
-    ),
-    "lot-expired-but-active": (
-        "UPDATE estoque_lotes SET status = 'ativo' WHERE id IN (SELECT id FROM estoque_lotes"
-        " WHERE status = 'vencido' ORDER BY id LIMIT 4)",
-        {"lot-expired-but-active": 4},
-    ),
-    "stock-negative": (
-        """INSERT INTO estoque_escolas (escola_id, produto_id, quantidade_atual)
-        SELECT 1, max(id), -1 FROM produtos""",
-        {"stock-negative": 1},
-    ),
-    "stock-minimum-above-maximum": (
-        """ALTER TABLE estoque_escolas DROP CONSTRAINT estoque_escolas_check;
-        UPDATE estoque_escolas SET quantidade_minima = 900 WHERE id <= 2""",
-        {"stock-minimum-above-maximum": 2},
-    ),
-    "stock-not-its-last-history": (
-        "UPDATE estoque_escolas SET quantidade_atual = quantidade_atual + 1 WHERE id <= 3",
-        {"stock-not-its-last-history": 3},
-    ),
-    "history-arithmetic": (
-        "UPDATE estoque_escolas_historico SET quantidade_movimentada = quantidade_movimentada + 1 WHERE id = 1",
-        {"history-arithmetic": 1},
-    ),
-    "history-in-the-future": (
-        """UPDATE estoque_escolas_historico SET data_movimentacao = now() + interval '2 days'
-        WHERE id = (SELECT max(id) FROM estoque_escolas_historico)""",
-        {"history-in-the-future": 1},
-    ),
-    "movement-kind": (
-        """ALTER TABLE estoque_movimentacoes DROP CONSTRAINT estoque_movimentacoes_tipo_check,
-          DROP CONSTRAINT estoque_movimentacoes_check;
-        UPDATE estoque_movimentacoes SET tipo = 'troca' WHERE id = (SELECT min(m.id) FROM estoque_movimentacoes m
-          JOIN estoque_lotes l ON l.id = m.lote_id WHERE m.tipo = 'entrada' AND l.quantidade_atual < l.quantidade_inicial)""",
-        {"movement-kind": 1},
-    ),
-    "movement-arithmetic": (
-        """WITH one AS (SELECT min(m.id) AS id, min(l.id) AS lot FROM estoque_movimentacoes m JOIN estoque_lotes l
-            ON l.id = m.lote_id WHERE m.tipo = 'saida' AND l.quantidade_atual >= 1 GROUP BY l.id LIMIT 1),
-          more AS (UPDATE estoque_movimentacoes m SET quantidade = quantidade + 1 FROM one WHERE m.id = one.id)
-        UPDATE estoque_lotes l SET quantidade_atual = quantidade_atual - 1 FROM one WHERE l.id = one.lot""",
-        {"movement-arithmetic": 1},
-    ),
-    "movement-chain": (
-        """UPDATE estoque_movimentacoes SET quantidade_anterior = quantidade_anterior + 1,
-          quantidade_posterior = quantidade_posterior + 1 WHERE id = (SELECT max(id) FROM estoque_movimentacoes)""",
-        {"movement-chain": 1},
-    ),
-    "movement-in-the-future": (
-        """UPDATE estoque_movimentacoes SET data_movimentacao = now() + interval '2 days'
-        WHERE id = (SELECT max(id) FROM estoque_movimentacoes)""",
-        {"movement-in-the-future": 1},
-    ),
-    "movement-before-its-lot": (
-        """WITH lot AS (INSERT INTO estoque_lotes (produto_id, lote, quantidade_inicial, quantidade_atual,
-          data_fabricacao, data_validade) VALUES (1, 'B1', 10, 6, '2025-06-20', '2099-01-01') RETURNING id)
-        INSERT INTO estoque_movimentacoes (lote_id, produto_id, tipo, quantidade, quantidade_anterior,
-          quantidade_posterior, escola_id, data_movimentacao) SELECT id, 1, 'saida', 4, 10, 6, 1, '2025-06-10' FROM lot""",
-        {"movement-before-its-lot": 1},
-    ),
-    "movement-of-two-tenants": (
-        """UPDATE estoque_movimentacoes m SET usuario_id = (SELECT u.id FROM usuarios u JOIN escolas e ON e.id = u.escola_id
-          WHERE e.tenant_id <> (SELECT e.tenant_id FROM escolas e WHERE e.id = m.escola_id) ORDER BY u.id LIMIT 1)
-        WHERE m.id IN (SELECT id FROM estoque_movimentacoes WHERE escola_id IS NOT NULL ORDER BY id LIMIT 2)""",
-        {"movement-of-two-tenants": 2, "conflicts": 2},
-    ),
-    # The foreign key that was got around is a matter of the references.
-    "alert-without-lot": (
-        """SET session_replication_role = replica; UPDATE estoque_alertas SET lote_id = 999999
-        WHERE id = (SELECT max(id) FROM estoque_alertas)""",
-        {"alert-without-lot": 1, "dangling-reference": 1},
-    ),
-    "alert-of-exhausted-lot": (
-        """UPDATE estoque_alertas SET resolvido = false WHERE id = (SELECT max(id) FROM estoque_alertas);
-        UPDATE estoque_lotes SET status = 'esgotado'
-        WHERE id = (SELECT lote_id FROM estoque_alertas ORDER BY id DESC LIMIT 1)""",
-        {"alert-of-exhausted-lot": 1},
-    ),
-}
-
-ENTERPRISE_FAULTS: dict[str, tuple[str, dict[str, int]]] = {
-    "stock-negative": (
-        """WITH lot AS (INSERT INTO lots (item_id, lot_code) VALUES (1, 'N1') RETURNING id)
-        INSERT INTO inventory_ledger (item_id, location_id, lot_id, movement_type, quantity, created_at)
-        SELECT 1, 1, id, 'issue', -4, '2025-06-01' FROM lot""",
-        {"stock-negative": 1},
-    ),
-    "movement-sign": (
-        """WITH lot AS (INSERT INTO lots (item_id, lot_code) VALUES (1, 'N1') RETURNING id)
-        INSERT INTO inventory_ledger (item_id, location_id, lot_id, movement_type, quantity, created_at)
-        SELECT 1, 1, id, kind, 4, '2025-06-01' FROM lot, (VALUES ('waste'), ('issue'), ('receipt')) AS k (kind)""",
-        {"movement-sign": 2},
-    ),
-    "movement-in-the-future": (
-        "UPDATE inventory_ledger SET created_at = now() + interval '1 day' WHERE id IN (1, 2)",
-        {"movement-in-the-future": 2},
-    ),
-    "movement-not-of-its-lot": (
-        """WITH lot AS (INSERT INTO lots (item_id, lot_code) VALUES (1, 'N1') RETURNING id)
-        INSERT INTO inventory_ledger (item_id, location_id, lot_id, movement_type, quantity, created_at)
-        SELECT 2, 1, id, 'receipt', 4, '2025-06-01' FROM lot""",
-        {"movement-not-of-its-lot": 1},
-    ),
-    "lot-expired-before-made": (
-        """INSERT INTO lots (item_id, lot_code, manufactured_on, expires_on)
-        VALUES (1, 'E1', '2025-06-02', '2025-06-01')""",
-        {"lot-expired-before-made": 1},
-    ),
-    "count-in-the-future": (
-        "UPDATE count_sheets SET counted_on = current_date + 3 WHERE id = 1",
-        {"count-in-the-future": 1},
-    ),
-    "circle": ("UPDATE locations SET parent_id = 2 WHERE id = 2", {"reference-cycle": 1}),
-}
-
-
-def test_every_rule_has_its_fault() -> None:
-    """A rule of a preset that nobody has seen fail does not come in."""
-    for preset, faults in (("estoque", FAULTS), ("enterprise", ENTERPRISE_FAULTS)):
-        assert {rule.name for rule in spec_of(preset).rule} <= {*faults, "lot-twice"}
 
 
 @pytest.mark.parametrize("preset", ["estoque", "enterprise"])
@@ -209,30 +38,6 @@ def test_presets_keep_to_their_rules(template: Callable[..., Database], preset: 
     after = verify(Target(template(f"rules {preset} migrated", migrated(preset)).dsn), spec_of(preset))
     assert serious(after) == {}
     assert not [finding for finding in after.findings if finding.name == "lot-twice"]
-
-
-@pytest.mark.parametrize("name", FAULTS)
-def test_estoque_fault(template: Callable[..., Database], name: str) -> None:
-    """Each fault is found with its count and its rows, and no other rule reports."""
-    statements, expected = FAULTS[name]
-    database = template("rules estoque", loaded("estoque"))
-    database.load(statements)
-    verdict = verify(Target(database.dsn), spec_of("estoque"))
-    assert serious(verdict) == expected
-    samples = rule(verdict, name).samples
-    assert len(samples) == expected[name]
-    assert all(sample["id"] is not None for sample in samples)
-
-
-@pytest.mark.parametrize("name", ENTERPRISE_FAULTS)
-def test_enterprise_fault(template: Callable[..., Database], name: str) -> None:
-    """The same for the other preset; circles in a self-reference are found without a rule."""
-    statements, expected = ENTERPRISE_FAULTS[name]
-    database = template("rules enterprise", loaded("enterprise"))
-    database.load(statements)
-    verdict = verify(Target(database.dsn), spec_of("enterprise"))
-    assert serious(verdict) == expected
-    assert all(len(rule(verdict, found).samples) == count for found, count in expected.items())
 
 
 def test_planted_faults_are_found(database: Database) -> None:

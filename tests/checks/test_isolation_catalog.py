@@ -16,72 +16,6 @@ __all__ = ["apart"]
 
 DEFINER = "CREATE FUNCTION public.{}() RETURNS {} LANGUAGE {} SECURITY DEFINER AS $${}$$;"
 
-FAULTS: dict[str, tuple[str, tuple[str, str, int | None]]] = {
-    "a policy for everybody": (
-        'CREATE POLICY open ON "Order" USING (true)',
-        ("policy-added", 'public."Order"', 1),
-    ),
-    "a policy that is named like ours": (
-        f"CREATE POLICY tenantry_more ON tag FOR SELECT TO {ROLE} USING (true)",
-        ("policy-added", "public.tag", 1),
-    ),
-    "a policy on a partition": (
-        "CREATE POLICY open ON event_2025 USING (true); CREATE POLICY wide ON event_2025 USING (true)",
-        ("policy-added", "public.event_2025", 2),
-    ),
-    "TRUNCATE through PUBLIC": (
-        "GRANT TRUNCATE ON line TO PUBLIC",
-        ("privilege-past-policies", "public.line", 1),
-    ),
-    "REFERENCES on a column, and TRIGGER": (
-        f'GRANT REFERENCES (id), TRIGGER ON "Order" TO {ROLE}',
-        ("privilege-past-policies", 'public."Order"', 2),
-    ),
-    "TRUNCATE on a partition": (
-        f"GRANT TRUNCATE ON event_rest TO {ROLE}",
-        ("privilege-past-policies", "public.event_rest", 1),
-    ),
-    "writing what all read": (
-        f"GRANT INSERT, DELETE ON country TO {ROLE}",
-        ("shared-table-writable", "public.country", 2),
-    ),
-    "writing the tenant table": (
-        "GRANT UPDATE (name) ON tenants TO PUBLIC",
-        ("shared-table-writable", "public.tenants", 1),
-    ),
-    "a materialised view": (
-        "CREATE MATERIALIZED VIEW summary AS SELECT org, count(*) FROM \"Order\" GROUP BY org;"
-        "GRANT SELECT ON summary TO PUBLIC",
-        ("materialized-view-granted", "public.summary", None),
-    ),
-    "a function of the owner": (
-        DEFINER.format("every", 'SETOF "Order"', "sql", 'SELECT * FROM public."Order"'),
-        ("security-definer-function", 'public."Order"', None),
-    ),
-    "a trigger function that nobody may call": (
-        DEFINER.format("peek", "trigger", "plpgsql", "BEGIN PERFORM 1 FROM public.line; RETURN NEW; END")
-        + "REVOKE ALL ON FUNCTION peek() FROM PUBLIC;"
-        "CREATE TRIGGER peek BEFORE INSERT ON country FOR EACH ROW EXECUTE FUNCTION peek()",
-        ("security-definer-function", "public.line", None),
-    ),
-    "a rule": (
-        'CREATE RULE copy AS ON INSERT TO country DO ALSO UPDATE "Order" SET total = 0',
-        ("rule-runs-as-owner", "public.country", 1),
-    ),
-    "a foreign table": (
-        "CREATE FOREIGN DATA WRAPPER nothing; CREATE SERVER nowhere FOREIGN DATA WRAPPER nothing;"
-        f"CREATE FOREIGN TABLE far (id int) SERVER nowhere; GRANT SELECT ON far TO {ROLE}",
-        ("foreign-table-open", "public.far", 1),
-    ),
-    "a foreign partition": (
-        "CREATE FOREIGN DATA WRAPPER nothing; CREATE SERVER nowhere FOREIGN DATA WRAPPER nothing;"
-        "CREATE TABLE log (at int) PARTITION BY LIST (at);"
-        "CREATE FOREIGN TABLE log_1 PARTITION OF log FOR VALUES IN (1) SERVER nowhere;"
-        "GRANT SELECT, INSERT ON log_1 TO PUBLIC",
-        ("foreign-table-open", "public.log_1", 2),
-    ),
-}  # fmt: skip
-
 
 def test_a_migrated_database_has_none(apart: Database) -> None:
     assert serious(found(apart, isolation)) == []
@@ -91,15 +25,6 @@ def test_nothing_is_said_before_isolate(database: Database) -> None:
     database.execute("CREATE TABLE tenants (id int PRIMARY KEY, slug text); CREATE TABLE a (t int REFERENCES tenants)")
     spec = '[tenant]\ntable = "tenants"\n[[table]]\nname = "a"\npaths = [["t"]]'
     assert found(database, isolation, spec=spec) == []
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_each_way_around_is_found(apart: Database, fault: str) -> None:
-    statements, expected = FAULTS[fault]
-    apart.execute(statements)
-    findings = found(apart, isolation)
-    assert serious(findings) == [expected]
-    assert all(finding.remedy.endswith(".") and finding.family is not None for finding in findings)
 
 
 def test_what_only_others_may_call_is_no_way(apart: Database) -> None:
