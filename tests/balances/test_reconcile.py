@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,7 +10,6 @@ import pytest
 from balances.reconciling import DIRECT, PLANTS, SMALL, STORAGE, compared, drift, past, reconcile
 from balances.stock import LEDGER, SPEC, MakeStock, Stock
 from balances.writers import writing
-from conftest import ROOT
 from servers import wait_until
 from tenantry.errors import ExitStatus, Refused
 from tenantry.workflow import Decision, decide_reviews, list_reviews
@@ -257,33 +253,6 @@ def test_dry_run_changes_nothing(shop: Stock) -> None:
     assert (shop.rows(counts), shop.false()) == (before, wrong)
     found = compared(shop)
     assert (found.corrected, found.reviews) == (1, 1)
-
-
-@pytest.mark.parametrize(
-    ("statement", "number", "moment"),
-    [
-        ('INSERT INTO "tenantry"."balances', 1, "after"), ("INSERT INTO tenantry.discrepancies", 1, "after"),
-        ("INSERT INTO tenantry.drifts", 2, "before"), ("INSERT INTO tenantry.reconciliations", 1, "before"),
-    ],
-)  # fmt: skip
-def test_killed_in_the_middle(shop: Stock, statement: str, number: int, moment: str) -> None:
-    """Wherever it dies, the next run ends where one alone would have: each difference is corrected once."""
-    for item in range(1, 5):
-        drift(shop, item, "0.001")
-    shop.execute(PLANTS["a changed quantity"])
-    order = {"dsn": shop.database.dsn, "text": shop.text, "statement": statement, "number": number, "moment": moment}
-    died = subprocess.run(
-        [sys.executable, "-m", "balances.dying_reconcile", json.dumps(order)], capture_output=True, text=True,
-        cwd=ROOT, env={"PYTHONPATH": f"{ROOT / 'src'}:{ROOT / 'tests'}", "PATH": ""}, timeout=120,
-    )  # fmt: skip
-    assert died.returncode == -9, died.stderr
-    reconcile(shop)
-    assert shop.rows("SELECT sum(total)::float, count(*) FROM tenantry.drifts WHERE total > 0") == [(0.004, 4)]
-    assert shop.rows("SELECT count(*) FROM tenantry.discrepancies WHERE state = 'corrected'") == [(4,)]
-    assert len(shop.false()) == 2
-    assert len(reviewed(shop)) == 1
-    accept_all(shop)
-    assert shop.false() == []
 
 
 def test_nasty_names(stock: MakeStock) -> None:
