@@ -110,6 +110,7 @@ def test_nothing_to_roll_back(shop: Command) -> None:
     outcome = shop("rollback", "--confirm")
     assert outcome.status == 0
     assert "nothing of ours was there" in outcome.stdout
+    assert "Next" not in outcome.stdout
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

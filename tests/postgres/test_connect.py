@@ -109,7 +109,7 @@ def test_server_and_role(database: Database, server: Server, role: Callable[...,
     assert plain.major == superuser.major == server.major
     assert plain.database == database.name
     assert (plain.user, plain.superuser, plain.bypasses) == (name, False, False)
-    assert (plain.can_create_role, plain.can_create_schema, plain.can_create_temporary) == (True, False, True)
+    assert (plain.can_create_role, plain.can_create_schema) == (True, False)
     assert (superuser.superuser, superuser.bypasses, superuser.can_create_schema) == (True, True, True)
     assert not superuser.in_recovery
 

@@ -41,9 +41,8 @@ def page(tmp_path: Path) -> Path:
 def tell(report: Reported) -> None:
     """What a run tells, in little."""
     report.connected(
-        Server(version=180001, version_name="18.1", database="shop", user="owner", session_user="owner", superuser=False,
-               bypasses=False, can_create_role=True, can_create_schema=True, can_create_temporary=True,
-               in_recovery=False, max_connections=100, reserved_connections=3, deadlock_timeout="1s")
+        Server(version=180001, version_name="18.1", database="shop", user="owner", superuser=False,
+               bypasses=False, can_create_role=True, can_create_schema=True, in_recovery=False)
     )  # fmt: skip
     for number, table in enumerate(TABLES, start=1):
         step = NotNull(phase=Phase.ENFORCE, table=Name("public", table), column="tenant_id")

@@ -80,23 +80,6 @@ def differences(ledger: Ledger, condition: sql.Composable | None = None) -> sql.
     )
 
 
-def same_key(ledger: Ledger, values: Mapping[str, Any]) -> sql.Composed:
-    """A condition for `differences`: one key. An index of the ledger on its columns can serve it."""
-    parts = []
-    for column in ledger.key:
-        name, value = sql.Identifier(column.name), values[column.name]
-        if value is None:
-            parts.append(sql.SQL("{} IS NULL").format(name))
-        else:
-            parts.append(
-                sql.SQL("{} OPERATOR({}) {}::{}").format(
-                    name, sql.SQL("{}.{}").format(sql.Identifier(column.operator[0]), raw(column.operator[1])),
-                    sql.Literal(value), raw(column.type),
-                )
-            )  # fmt: skip
-    return sql.SQL(" AND ").join(parts)
-
-
 def repair(connection: Connection, ledger: Ledger, condition: sql.Composable | None = None) -> int:
     """Find the differences of the keys that `condition` names, and add them, in one transaction; the keys corrected.
 

@@ -25,7 +25,7 @@ def list_(terminal: Terminal) -> ExitStatus:
     for tenant in found:
         table.add_row(tenant.slug, tenant.name, tenant.key, _mark(tenant))
     terminal.show(table)
-    terminal.say(f"{len(found)} tenants.", style="dim")
+    terminal.say(f"{len(found)} tenant{'' if len(found) == 1 else 's'}.", style="dim")
     return ExitStatus.DONE
 
 

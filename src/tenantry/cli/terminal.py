@@ -173,8 +173,10 @@ class Terminal:
 
 
 def _item(console: Console, head: Text, body: Text) -> Text:
-    width = max(console.width - head.cell_len, ITEM)
-    return head + Text("\n" + " " * head.cell_len).join(body.wrap(console, width))
+    lines = body.wrap(console, max(console.width - head.cell_len, ITEM))
+    for line in lines:
+        line.rstrip()
+    return head + Text("\n" + " " * head.cell_len).join(lines)
 
 
 def _sentence(text: str) -> str:

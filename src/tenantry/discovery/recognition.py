@@ -81,7 +81,7 @@ def _wanted(schema: Schema, home: str, wanted: str) -> Name:
     table = schema.tables.get(name)
     if table is None:
         known = [shown(known, home) for known in schema.tables]
-        raise UsageError(f"There is no table {name}{nearest(wanted, known)}", remedy="Name it with --tenant-table.")
+        raise UsageError(f"There is no table {name}{nearest(wanted, known)}", remedy="Name another one.")
     problem = _problem(table)
     if problem is not None:
         raise UsageError(f"{name} cannot be the tenant table: {problem}")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tenantry.errors import UsageError
-from tenantry.model.name import Name
 from tenantry.model.ownership import Ownership
 from tenantry.model.plan import Phase
 from tenantry.model.schema import Schema
@@ -32,12 +31,6 @@ class Plan:
     def until(self, phase: Phase) -> tuple[Step, ...]:
         """The steps up to the end of a phase."""
         return tuple(step for step in self.steps if step.phase.position <= phase.position)
-
-    def by_table(self) -> Mapping[Name, tuple[Step, ...]]:
-        tables: dict[Name, list[Step]] = {}
-        for step in self.steps:
-            tables.setdefault(step.table, []).append(step)
-        return {name: tuple(steps) for name, steps in tables.items()}
 
 
 def make_plan(spec: Spec, schema: Schema, *, lenient: bool = False) -> Plan:

@@ -49,16 +49,11 @@ class Server:
     version_name: str
     database: str
     user: str
-    session_user: str
     superuser: bool
     bypasses: bool
     can_create_role: bool
     can_create_schema: bool
-    can_create_temporary: bool
     in_recovery: bool
-    max_connections: int
-    reserved_connections: int
-    deadlock_timeout: str
 
     @property
     def major(self) -> int:

@@ -60,10 +60,6 @@ class Demonstration:
 
     preset: str
     loaded: Loaded | None = None
-    migrated: Result | None = None
-    isolated: Result | None = None
-    contracted: Result | None = None
-    reverted: Result | None = None
     refusal: str = ""
     statements: int = 0
     errors: tuple[str, ...] = ()
@@ -154,7 +150,7 @@ class _Stage:
             tally.chapter = BEFORE
             time.sleep(WARMING)
             tally.chapter = DURING
-            self.shown.migrated = result = self.migrate(Phase.ENFORCE)
+            result = self.migrate(Phase.ENFORCE)
             self.say(f"{result.applied} steps, {result.rows:,} rows filled, {result.seconds:.1f} s.")
             self._refused_beside_it()
         self.shown.statements, self.shown.errors = tally.statements, tuple(tally.errors)
@@ -195,7 +191,7 @@ class _Stage:
 
     def isolate(self) -> None:
         self.chapter("The old application has ended: isolate")
-        self.shown.isolated = result = self.migrate(Phase.ISOLATE, force=True)
+        result = self.migrate(Phase.ISOLATE, force=True)
         self.say(f"{result.applied} steps, {result.seconds:.1f} s. Row security is enabled and forced.")
         add_tenant(self.target, self.spec, NEWCOMER, name="A new tenant")
         with opened(self.target, purpose="demo") as connection:
@@ -215,7 +211,7 @@ class _Stage:
 
     def contract(self) -> None:
         self.chapter("No application is left that knows no tenants: contract")
-        self.shown.contracted = result = self.migrate(Phase.CONTRACT, force=True)
+        result = self.migrate(Phase.CONTRACT, force=True)
         self.shown.status = now = status(self.target, self.spec)
         self.say(
             f"{result.applied} steps, {result.seconds:.1f} s; {now.steps[0]} of {now.steps[1]} steps are in force."
@@ -226,7 +222,7 @@ class _Stage:
         self.chapter("And back: rollback --confirm")
         columns = self._columns()
         values = self._checksums(columns)
-        self.shown.reverted = result = rollback(self.target, None, self.watcher)
+        result = rollback(self.target, None, self.watcher)
         self.say(f"{result.applied} steps reverted, {result.seconds:.1f} s.")
         self.holds("pg_dump shows the schema of before, byte for byte", dump_schema(self.target) == before)
         self.holds("no value of the user's has changed on the way back", self._checksums(columns) == values)

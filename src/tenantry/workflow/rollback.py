@@ -199,7 +199,9 @@ def _result(
     outcome = f"{reverted} steps reverted" if selection.entries else "nothing of ours was there"
     if walk.left:
         outcome += f", {len(walk.left)} could not be"
-    if walk.left:
+    if not selection.entries:
+        following = ""
+    elif walk.left:
         following = "Remove what is in the way of what is left, and run the same rollback again."
     elif options.preserve_data:
         following = "Run `tenantry migrate` to fill what has changed since."

@@ -36,15 +36,11 @@ WHERE rolname = current_user AND (rolsuper OR rolbypassrls)
 
 -- name: server
 SELECT current_setting('server_version_num')::int AS version, current_setting('server_version') AS version_name,
-       current_database()::text AS database, current_user::text AS "user", session_user::text AS session_user,
+       current_database()::text AS database, current_user::text AS "user",
        r.rolsuper AS superuser, r.rolsuper OR r.rolbypassrls AS bypasses,
        r.rolsuper OR r.rolcreaterole AS can_create_role,
        has_database_privilege(current_database(), 'CREATE') AS can_create_schema,
-       has_database_privilege(current_database(), 'TEMP') AS can_create_temporary,
-       pg_is_in_recovery() AS in_recovery,
-       current_setting('max_connections')::int AS max_connections,
-       current_setting('superuser_reserved_connections')::int AS reserved_connections,
-       current_setting('deadlock_timeout') AS deadlock_timeout
+       pg_is_in_recovery() AS in_recovery
 FROM pg_catalog.pg_roles r
 WHERE r.rolname = current_user
 
