@@ -33,6 +33,12 @@ def test_documented(path: tuple[str, ...], command: Any) -> None:
         assert parameter.help, f"{' '.join(path)} {parameter.name}"
 
 
+def test_list_of_commands_is_whole(tenantry: Command) -> None:
+    """What a command does is said to the end, in a narrow terminal too."""
+    shown = tenantry("--help", environment={"COLUMNS": "60"}).stdout
+    assert "..." not in shown[shown.index("Commands:") :]
+
+
 def test_page() -> None:
     """docs/commands.md is what docs/commands.py makes."""
     made = subprocess.run([sys.executable, ROOT / "docs" / "commands.py"], capture_output=True, text=True, check=True)

@@ -162,7 +162,8 @@ def register(
     called.__signature__ = inspect.Signature([first, *own, *common])  # type: ignore[attr-defined]
     called.__annotations__ = {one.name: one.annotation for one in (first, *own, *common)}
     called.__doc__ = function.__doc__
-    app.command(name)(called)
+    # Whole, where a list of commands would otherwise cut it.
+    app.command(name, short_help=(function.__doc__ or "").partition("\n\n")[0])(called)
 
 
 def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
