@@ -223,10 +223,7 @@ class Live(Lines):
         elif activity.build is not None and activity.build.total and not activity.blockers:
             build = activity.build
             self.progress.update(
-                self._current,
-                description=f"{self._title} ({build.phase})",
-                completed=build.done,
-                total=build.total,
+                self._current, description=f"{self._title} ({build.phase})", completed=build.done, total=build.total
             )
         else:
             self.progress.update(self._current, description=f"{self._title}: {doing(activity)}", total=None)
@@ -270,10 +267,8 @@ def step_line(event: Event, *, width: int) -> Text:
     if event.tries > 1:
         facts.append(f"{event.tries} tries")
     took = Text(f"  ({', '.join(facts)})", style="dim")
-    step = Text.assemble(
-        ("  " + DONE.get(str(event.action), "·") + " ", "green"), (str(event.step.table), "cyan"),
-        f"  {event.step.title}",
-    )  # fmt: skip
+    mark, table = DONE.get(str(event.action), "·"), str(event.step.table)
+    step = Text.assemble((f"  {mark} ", "green"), (table, "cyan"), f"  {event.step.title}")
     step.truncate(max(width - took.cell_len, 1), overflow="ellipsis")
     return step + took
 
