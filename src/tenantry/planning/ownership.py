@@ -230,20 +230,31 @@ class _Resolver:
         )  # fmt: skip
 
     def _all_owned(self) -> dict[Name, Owned]:
+        """Tables that stand on one which turns out to be undecided are looked at again, until none does."""
         owned: dict[Name, Owned] = {}
-        for name in sorted(self.owned_names):
-            try:
-                owned[name] = self._owned(name, self.parts[name])
-            except WaitsError as waits:
-                self.owned_names.discard(name)
-                self.undecided[name] = f"{waits.on}, which it needs, is undecided"
-                return self._all_owned()
-            except UsageError as error:
-                self._misfit(error)
-                self.owned_names.discard(name)
-                self.undecided[name] = MISFIT
-                return self._all_owned()
+        waiting = sorted(self.owned_names)
+        while waiting:
+            gone = set()
+            for name in waiting:
+                try:
+                    owned[name] = self._owned(name, self.parts[name])
+                except WaitsError as waits:
+                    gone.add(name)
+                    self.undecided[name] = f"{waits.on}, which it needs, is undecided"
+                except UsageError as error:
+                    gone.add(name)
+                    self._misfit(error)
+                    self.undecided[name] = MISFIT
+                if name in gone:
+                    self.owned_names.discard(name)
+                    owned.pop(name, None)
+            waiting = sorted(name for name, table in owned.items() if not gone.isdisjoint(self._stands_on(table)))
         return owned
+
+    def _stands_on(self, table: Owned) -> Iterator[Name]:
+        for path in table.paths:
+            yield from (self.heirs.get(hop.parent, hop.parent) for hop in path.hops)
+        yield from (child.table for child in table.children)
 
 
 def _with_assigned(tenant: TenantTable, owned: Iterable[Owned]) -> TenantTable:
