@@ -22,10 +22,8 @@ def source(schema: Schema, name: Name, *, ours: Mapping[Name, str], created: fro
     if table is None or table.kind is Kind.FOREIGN:
         raise UsageError(f"there is no table {name}{nearest(str(name), map(str, schema.tables))}")
     if table.partition_of is not None:
-        root = table.partition_of
-        while (above := schema.tables[root].partition_of) is not None:
-            root = above
-        raise UsageError(f"{name} is a partition", remedy=f"Name the table that it is a part of: {root}.")
+        whole = schema.whole(name)
+        raise UsageError(f"{name} is a partition", remedy=f"Name the table that it is a part of: {whole}.")
     leaves = tuple(part.name for part in schema.tree(name) if part.kind is not Kind.PARTITIONED)
     columns = tuple(
         CopiedColumn(name=column.name, type=column.base_type, ours=ours.get(name) == column.name)

@@ -13,6 +13,8 @@ from tenantry.errors import Refused
 from tenantry.model.backup import CopiedColumn, TableCopy
 from tenantry.model.name import Name
 from tenantry.model.schema import ForeignKey, Schema, Table
+from tenantry.steps import AssignmentTrigger, Step
+from tenantry.steps.derivation import ByPath
 
 NO_ACTION = "a"
 
@@ -96,6 +98,28 @@ def _replaced(
 def _references(schema: Schema, parent: Name) -> Iterator[tuple[Name, ForeignKey]]:
     for name, table in schema.tables.items():
         yield from ((name, key) for key in table.foreign_keys if key.parent == parent)
+
+
+def parents_first(schema: Schema, fits: Iterable[Fit], steps: Iterable[Step]) -> tuple[Fit, ...]:
+    """In the order in which rows are put right: a row whose parent changes, too, may ask it for its tenant, and must
+    find what the parent is to be. Where tables refer to each other in a circle, any order is as good."""
+    known = {one.target.table: one for one in fits}
+    above = {name: {key.parent for key in schema.tables[name].foreign_keys} for name in known}
+    for step in steps:
+        if isinstance(step, AssignmentTrigger) and step.table in above:
+            paths = [source for source in step.sources if isinstance(source, ByPath)]
+            above[step.table] |= {hop.parent for path in paths for hop in path.hops}
+    ordered: dict[Name, Fit] = {}
+
+    def visit(name: Name, below: frozenset[Name]) -> None:
+        if name in known and name not in ordered and name not in below:
+            for parent in sorted(above[name]):
+                visit(parent, below | {name})
+            ordered[name] = known[name]
+
+    for name in sorted(known):
+        visit(name, frozenset())
+    return tuple(ordered.values())
 
 
 def reached(schema: Schema, tables: Iterable[Name]) -> tuple[Name, ...]:

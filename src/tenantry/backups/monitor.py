@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
-from tenantry.model.backup import Backup, Reason
+from tenantry.model.backup import Backup, BackupKind, Reason
 from tenantry.model.finding import Finding, Severity
+from tenantry.model.size import readable
 
 FORERUNNERS = 5
 """Backups that the newest one is compared with, at most."""
-PASSING = (Reason.RESTORE, Reason.FIX)
+MOST = 1000
+"""Backups that a forecast looks ahead."""
+PASSING = (Reason.RESTORE, Reason.EMPTYING)
 """Backups of the few tables that something was about to change."""
 UNFINISHED = (".partial", ".tmp", ".part")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What is too old, too long unverified, too small a share of the forerunners' median, and how many more backups
-    like the newest there has to be room for."""
+    """What is too old, too long unverified, too small a share of the forerunners' median, how many more backups there
+    has to be room for, and for how long."""
 
     max_age: timedelta = timedelta(hours=26)
     max_unverified: timedelta = timedelta(days=7)
     smallest: float = 0.5
-    spare: float = 2.0
+    spare: int = 2
+    full_within: timedelta = timedelta()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,12 +43,50 @@ class Seen:
     bytes: int
 
 
-def watch_own(
-    backups: Sequence[Backup], *, running: bool, free: int | None, now: datetime, limits: Limits
-) -> Iterator[Finding]:
-    """About our own backups, the newest first; `free` in bytes, None where it cannot be seen. `running`: a run is going
-    on, to which an unfinished one may belong."""
-    whole = [one for one in backups if one.finished_at is not None and one.reason not in PASSING]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """When the disk at `place` will be full, if nothing is pruned and backups go on to come as often, and to grow, as
+    the last ones did: after how many more, and in how many `days`, None where one backup does not tell. `growth` of a
+    backup over the one before it, and `free` space in bytes."""
+
+    place: str
+    free: int
+    backups: int
+    growth: int
+    days: float | None
+
+    def __str__(self) -> str:
+        room = f"room for {self.backups} more backups" if self.backups < MOST else f"room for {MOST:,} backups and more"
+        when = "" if self.days is None else f", full in {span(timedelta(days=self.days))} at the pace of the last ones"
+        return f"{readable(self.free)} are free on {self.place}: {room}{when}"
+
+
+def forecast(place: str, free: int, seen: Sequence[Seen]) -> Forecast:
+    """From backups of the same kind and tables, the newest first; at least one."""
+    last = seen[: 1 + FORERUNNERS]
+    pairs = list(pairwise(last))
+    growth = max(0, int(median(newer.bytes - older.bytes for newer, older in pairs))) if pairs else 0
+    size, room, count = last[0].bytes + growth, free, 0
+    while size <= room and count < MOST:
+        size, room, count = size + growth, room - size, count + 1
+    pauses = [(newer.at - older.at) / timedelta(days=1) for newer, older in pairs]
+    days = None if not pauses or count == MOST else (count + 1) * median(pauses)
+    return Forecast(place=place, free=free, backups=count, growth=growth, days=days)
+
+
+def own_by_kind(backups: Sequence[Backup]) -> Mapping[BackupKind, tuple[Seen, ...]]:
+    """Our own whole backups by their kind, the newest first: it, and those of the same tables."""
+    found = {}
+    for kind in BackupKind:
+        whole = [one for one in _regular(backups) if one.kind is kind]
+        if whole:
+            found[kind] = tuple(_seen(one) for one in whole if _tables(one) == _tables(whole[0]))
+    return found
+
+
+def watch_own(backups: Sequence[Backup], *, running: bool, now: datetime, limits: Limits) -> Iterator[Finding]:
+    """About our own backups, the newest first. `running`: a run is going on, to which an unfinished one may belong."""
+    whole = _regular(backups)
     for backup in backups:
         if backup.finished_at is None and not running:
             yield _finding("backup-torn", f"The backup {backup.id} is torn", "`tenantry backups prune` clears it away")
@@ -58,16 +101,22 @@ def watch_own(
     sound = [_seen(backup) for backup in whole if not backup.problem]
     yield from _age("tenantry's backups", sound, now, limits, "Run `tenantry backups create`")
     if whole:
-        newest = whole[0]
-        alike = [one for one in whole[1:] if one.kind is newest.kind and _tables(one) == _tables(newest)]
-        yield from _size("tenantry's backups", [_seen(one) for one in (newest, *alike)], limits)
+        yield from _size("tenantry's backups", own_by_kind(backups)[whole[0].kind], limits)
         yield from _verified(whole, now, limits)
-        yield from _room("the server", free, newest.bytes, limits)
 
 
-def watch_folder(
-    folder: Path, *, free: int | None, now: datetime, limits: Limits, seen: Sequence[Seen] | None
-) -> Iterator[Finding]:
+def watch_room(found: Forecast, limits: Limits) -> Iterator[Finding]:
+    """Whether the disk will be full before anybody has had the time to look."""
+    soon = found.days is not None and timedelta(days=found.days) <= limits.full_within
+    if found.backups < limits.spare or soon:
+        yield _finding(
+            "disk-full-soon",
+            f"{found}; each is {readable(found.growth)} larger than the one before" if found.growth else str(found),
+            "Make room, or prune backups: `tenantry backups prune --keep N`", bad=True,
+        )  # fmt: skip
+
+
+def watch_folder(folder: Path, *, now: datetime, limits: Limits, seen: Sequence[Seen] | None) -> Iterator[Finding]:
     """About the dumps in a folder, the newest first; None where the folder cannot be read."""
     place = f"the dumps in {folder}"
     if seen is None:
@@ -77,8 +126,6 @@ def watch_folder(
         return
     yield from _age(place, seen, now, limits, "See why the job that makes them does not")
     yield from _size(place, seen, limits)
-    if seen:
-        yield from _room(str(folder), free, seen[0].bytes, limits)
 
 
 def watch_snapshot(last: datetime, *, now: datetime, limits: Limits) -> Iterator[Finding]:
@@ -104,6 +151,10 @@ def dumps_in(folder: Path, zone: datetime) -> tuple[Seen, ...] | None:
     except OSError:
         return None
     return tuple(sorted(found, key=lambda one: one.at, reverse=True))
+
+
+def _regular(backups: Sequence[Backup]) -> list[Backup]:
+    return [one for one in backups if one.finished_at is not None and one.reason not in PASSING]
 
 
 def _seen(backup: Backup) -> Seen:
@@ -132,7 +183,7 @@ def _size(what: str, seen: Sequence[Seen], limits: Limits) -> Iterator[Finding]:
     if seen and (seen[0].bytes < limits.smallest * usual or seen[0].bytes == 0):
         yield _finding(
             "backup-small",
-            f"The newest of {what}, {seen[0].name}, has {seen[0].bytes:,} bytes; its forerunners {int(usual):,}",
+            f"The newest of {what}, {seen[0].name}, has {readable(seen[0].bytes)}; its forerunners {readable(usual)}",
             "See what is missing in it", bad=True,
         )  # fmt: skip
 
@@ -145,15 +196,6 @@ def _verified(whole: Sequence[Backup], now: datetime, limits: Limits) -> Iterato
         yield _finding(
             "backup-unverified", f"None of tenantry's backups has been verified {said}", "Run `tenantry backups verify`"
         )
-
-
-def _room(place: str, free: int | None, size: int, limits: Limits) -> Iterator[Finding]:
-    if free is not None and free < limits.spare * size:
-        yield _finding(
-            "disk-full-soon",
-            f"{free:,} bytes are free on {place}, and a backup takes {size:,}",
-            "Make room, or prune backups: `tenantry backups prune --keep N`", bad=True,
-        )  # fmt: skip
 
 
 def _finding(name: str, message: str, remedy: str, *, bad: bool = False) -> Finding:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -148,7 +148,8 @@ def _in_parallel(sessions: Sequence[Connection], work: Callable[[Connection], No
     with ThreadPoolExecutor(len(sessions), thread_name_prefix="backup") as pool:
         running = [pool.submit(work, session) for session in sessions]
         try:
-            for one in running:
+            ended, _ = wait(running, return_when=FIRST_EXCEPTION)
+            for one in ended:
                 one.result()
         except BaseException:
             for session in sessions:

@@ -38,7 +38,7 @@ def with_tenants(
     """The same tables, those that tenantry has filled with the tenant of each row, in temporary tables."""
     steps = tuple(steps)
     fills = [step for step in steps if isinstance(step, Fill) and step.purpose in PURPOSES]
-    roots = {fill.relation: _root(schema, fill.relation) for step in fills for fill in step.fills}
+    roots = {fill.relation: schema.whole(fill.relation) for step in fills for fill in step.fills}
     columns = {roots[fill.relation]: fill.column for step in fills for fill in step.fills}
     made = {step.table: step for step in steps if isinstance(step, TenantColumn)}
     columns |= {name: step.column for name, step in made.items()}
@@ -70,14 +70,6 @@ def with_tenants(
 def _lacks(copy: TableCopy, columns: Mapping[Name, str]) -> bool:
     """Whether the table has a tenant that the backup knows nothing of."""
     return copy.table in columns and all(column.name != columns[copy.table] for column in copy.columns)
-
-
-def _root(schema: Schema, name: Name) -> Name:
-    table = schema.tables.get(name)
-    while table is not None and table.partition_of is not None:
-        name = table.partition_of
-        table = schema.tables.get(name)
-    return name
 
 
 def _aside(session: psycopg.Connection[Any], saved: Saved, name: Name) -> None:

@@ -18,6 +18,7 @@ from tenantry.cli import (
     full,
     housekeeping,
     migrate,
+    monitor,
     plan,
     reconcile,
     review,
@@ -125,7 +126,7 @@ register(group, "list", backups.list_, run, without=SPEC)
 register(group, "verify", backups.verify, run, without=SPEC, reports=True)
 register(group, "restore", backups.restore, run, without=SPEC, reports=True)
 register(group, "prune", backups.prune, run, without=SPEC)
-register(group, "monitor", backups.monitor, run, without=SPEC)
+register(group, "monitor", monitor.monitor, run, without=SPEC)
 app.add_typer(group, name="backups")
 register(app, "housekeeping", housekeeping.housekeeping, run, reports=True)
 

@@ -1,64 +1,36 @@
-"""tenantry backups create, list, verify, restore, prune, monitor."""
+"""tenantry backups create, list, verify, restore, prune."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from tenantry.backups.monitor import Limits
 from tenantry.cli import options
 from tenantry.cli.frame import target
+from tenantry.cli.outline import show_backup
 from tenantry.cli.progress import duration, watching
 from tenantry.cli.terminal import Terminal
 from tenantry.cli.watched import watched
-from tenantry.errors import ExitStatus, UsageError
-from tenantry.execution.preflight.space import readable
+from tenantry.errors import ExitStatus, Refused, UsageError
 from tenantry.model.backup import Backup, BackupKind
+from tenantry.model.size import readable
+from tenantry.model.spec import Spec
+from tenantry.reports.document import error_document
 from tenantry.workflow import (
     BackupOptions,
-    MonitorOptions,
     Restoration,
     RestoreOptions,
     create_backup,
     list_backups,
+    preview_backup,
     prune_backups,
     verify_backups,
 )
-from tenantry.workflow import monitor as run_monitor
 from tenantry.workflow import restore as run_restore
-
-SPANS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
-
-
-def span(text: str) -> timedelta:
-    """A time from `90s`, `45m`, `26h`, `30d` or `2w`. Raises typer.BadParameter."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|m|min|h|d|w)\s*", text)
-    if match is None:
-        raise typer.BadParameter(f"{text!r} is no length of time; write 90s, 45m, 26h, 30d or 2w")
-    try:
-        return timedelta(seconds=float(match.group(1)) * SPANS[match.group(2)])
-    except OverflowError as error:
-        raise typer.BadParameter(f"{text!r} is too long") from error
-
-
-def moment(text: str) -> datetime:
-    """A time from ISO 8601, UTC unless it says otherwise. Raises typer.BadParameter."""
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is no time; write 2026-01-31T04:00:00Z") from error
-    found = found if found.tzinfo is not None else found.replace(tzinfo=UTC)
-    if found > datetime.now(UTC) + timedelta(minutes=5):
-        raise typer.BadParameter(f"{text!r} has yet to come")
-    return found
-
 
 Tables = Annotated[
     list[str],
@@ -85,12 +57,15 @@ def create(
     table: Tables = NONE,
     dump_dir: options.DumpDir = None,
     free_space: options.FreeSpace = None,
+    dry_run: DryRun = False,
 ) -> ExitStatus:
     """Make a backup of the owned tables and the tenant table, from one snapshot, while writers go on."""
     if backup is BackupKind.NONE:
         raise UsageError("A backup of the kind none is none", remedy="Choose --backup tables or dump.")
     spec = terminal.settings.spec()
     chosen = BackupOptions(kind=backup, free_space=free_space).of(spec, dump_dir)
+    if dry_run:
+        return _foresee(terminal, spec, chosen, table)
     with watched(terminal, watching(terminal, brief=True)) as watcher, target(terminal) as database:
         made = create_backup(database, spec, chosen, tables=table, watcher=watcher)
     terminal.answer(backup=_brief(made))
@@ -98,6 +73,19 @@ def create(
     terminal.show(f"{made.id}: {_holds(made)}.")
     if made.folder is not None:
         terminal.say(f"The dump is in {made.folder}.")
+    return ExitStatus.DONE
+
+
+def _foresee(terminal: Terminal, spec: Spec, chosen: BackupOptions, tables: list[str]) -> ExitStatus:
+    try:
+        with target(terminal) as database:
+            show_backup(terminal, preview_backup(database, spec, chosen, tables=tables), alone=True)
+    except Refused as refusal:
+        terminal.answer(refusal=error_document(refusal))
+        terminal.say("As things stand, it would refuse:", style="bold yellow")
+        terminal.explain(refusal)
+    terminal.answer(dry_run=True)
+    terminal.say("Nothing was changed.")
     return ExitStatus.DONE
 
 
@@ -109,17 +97,11 @@ def list_(terminal: Terminal) -> ExitStatus:
     if not found:
         terminal.show("There are no backups.")
         return ExitStatus.DONE
-    table = Table("backup", "kind", "state", "when (UTC)", "tables", "rows", "size", "verified", "run", box=None)
-    for column in table.columns:
-        column.overflow = "fold"
-    table.columns[0].no_wrap = True
     for one in found:
         backup = one.backup
-        table.add_row(
-            backup.id, backup.kind, one.state, _when(backup.started_at), str(len(backup.tables)), f"{backup.rows:,}",
-            readable(backup.bytes), _when(backup.verified_at), backup.run,
-        )  # fmt: skip
-    terminal.show(table)
+        verified = f"verified {_when(backup.verified_at)}" if backup.verified_at else "not verified"
+        terminal.show(f"{backup.id}  {backup.kind}  {one.state}  {readable(backup.bytes)}, {_rows(backup)}")
+        terminal.show(Text(f"    {_when(backup.started_at)} UTC, run {backup.run}, {verified}", style="dim"))
     return ExitStatus.DONE
 
 
@@ -202,7 +184,11 @@ def prune(
     older_than: Annotated[
         timedelta | None,
         typer.Option(
-            "--older-than", metavar="TIME", parser=span, show_default=False, help="Only older ones, such as 30d."
+            "--older-than",
+            metavar="TIME",
+            parser=options.span,
+            show_default=False,
+            help="Only older ones, such as 30d.",
         ),
     ] = None,
     dry_run: DryRun = False,
@@ -218,53 +204,6 @@ def prune(
     return ExitStatus.DONE
 
 
-def monitor(
-    terminal: Terminal,
-    max_age: Annotated[
-        timedelta, typer.Option("--max-age", metavar="TIME", parser=span, help="The newest may be this old.")
-    ] = "26h",  # type: ignore[assignment]  # Typer parses it
-    max_unverified: Annotated[
-        timedelta,
-        typer.Option("--max-unverified", metavar="TIME", parser=span, help="How long none may have been verified."),
-    ] = "7d",  # type: ignore[assignment]
-    smallest: Annotated[
-        float, typer.Option("--smallest", min=0, max=1, help="Of the size of its forerunners, the newest must have.")
-    ] = Limits().smallest,
-    dump_dir: Annotated[
-        list[Path],
-        typer.Option(
-            "--dump-dir", metavar="FOLDER", show_default=False,
-            help="Watch the dumps in this folder, made elsewhere; may be repeated.",
-        ),
-    ] = [],  # noqa: B006  (Typer's way to say that there may be none)
-    last_snapshot: Annotated[
-        datetime | None,
-        typer.Option(
-            "--last-snapshot", metavar="TIME", parser=moment, show_default=False,
-            help="When the provider made its last snapshot, such as 2026-01-31T04:00:00Z.",
-        ),
-    ] = None,
-    free_space: options.FreeSpace = None,
-) -> ExitStatus:  # fmt: skip
-    """For cron: exit 1, a line for each finding on standard error, and a JSON document, where backups are too old, too
-    small, unverified for too long, or about to fill the disk."""
-    chosen = MonitorOptions(
-        limits=Limits(max_age=max_age, max_unverified=max_unverified, smallest=smallest),
-        dump_folders=tuple(dump_dir), last_snapshot=last_snapshot, free_space=free_space,
-    )  # fmt: skip
-    with target(terminal) as database:
-        seen = run_monitor(database, chosen)
-    terminal.answer(monitor=seen)
-    if not seen.findings:
-        terminal.show(f"Backups are in order; the newest is {seen.newest}.")
-        return ExitStatus.DONE
-    for finding in seen.findings:
-        terminal.warn(f"{finding.message}. {finding.remedy}")
-    # Whoever reads cron's mail gets both.
-    terminal.settings = replace(terminal.settings, json=True)
-    return ExitStatus.FINDINGS
-
-
 def _brief(backup: Backup) -> dict[str, object]:
     """A backup for --json, without the tables' columns."""
     return {
@@ -276,8 +215,11 @@ def _brief(backup: Backup) -> dict[str, object]:
 
 
 def _holds(backup: Backup) -> str:
-    tables = f"{len(backup.tables)} table{'' if len(backup.tables) == 1 else 's'}"
-    return f"{backup.kind}, {tables}, {backup.rows:,} rows, {readable(backup.bytes)}"
+    return f"{backup.kind}, {_rows(backup)}, {readable(backup.bytes)}"
+
+
+def _rows(backup: Backup) -> str:
+    return f"{len(backup.tables)} table{'' if len(backup.tables) == 1 else 's'}, {backup.rows:,} rows"
 
 
 def _when(time: datetime | None) -> str:

@@ -11,13 +11,14 @@ from rich.text import Text
 from tenantry.balances.inspection import Line
 from tenantry.cli import options
 from tenantry.cli.frame import target
-from tenantry.cli.outline import show_outline
+from tenantry.cli.outline import show_backup, show_outline
 from tenantry.cli.progress import watching
 from tenantry.cli.summary import show_result
 from tenantry.cli.terminal import Terminal
 from tenantry.cli.watched import watched
 from tenantry.errors import ExitStatus, Refused
 from tenantry.workflow import (
+    BackupOptions,
     BalancesOptions,
     backfill_balances,
     compact_balances,
@@ -53,6 +54,7 @@ HotKeys = Annotated[
     ),
 ]  # fmt: skip
 Workers = Annotated[int, typer.Option("--workers", min=1, max=64, metavar="N", help="Sessions that correct balances.")]
+Force = Annotated[bool, typer.Option("--force", help="Go without a backup, where --backup none says so.")]
 Confirm = Annotated[bool, typer.Option("--confirm", help="Do it; otherwise it is only shown.")]
 
 
@@ -136,20 +138,24 @@ def compact(terminal: Terminal, ledger: Ledger = None) -> ExitStatus:
 
 def empty(
     terminal: Terminal, ledger: Ledger = None, confirm: Confirm = False, dry_run: options.DryRun = False,
-    lock_timeout: options.LockTimeout = None, lock_budget: options.LockBudget = None,
+    backup: options.Backup = None, dump_dir: options.DumpDir = None, free_space: options.FreeSpace = None,
+    force: Force = False, lock_timeout: options.LockTimeout = None, lock_budget: options.LockBudget = None,
 ) -> ExitStatus:  # fmt: skip
     """TRUNCATE a ledger together with its balances, which the triggers otherwise refuse.
 
-    All movements are gone after it. Without --confirm it shows the statement, and exits 4.
+    All movements are gone after it, but for the backup that is made first. Without --confirm it shows the statement,
+    and exits 4.
     """
-    chosen = BalancesOptions(ledger=ledger, lock_timeout=lock_timeout, lock_budget=lock_budget)
     spec = terminal.settings.spec()
+    saved = BackupOptions(kind=backup, free_space=free_space, force=force).of(spec, dump_dir)
+    chosen = BalancesOptions(ledger=ledger, lock_timeout=lock_timeout, lock_budget=lock_budget, backup=saved)
     with target(terminal) as database:
         if confirm and not dry_run:
             with watched(terminal, watching(terminal)) as watcher:
                 statement = empty_ledger(database, spec, chosen, watcher)
         else:
-            statement = preview_empty(database, spec, chosen)
+            statement, foreseen = preview_empty(database, spec, chosen)
+            show_backup(terminal, foreseen, alone=True)
     terminal.answer(statement=statement.text, dry_run=dry_run or not confirm)
     terminal.show(statement.text)
     if dry_run:

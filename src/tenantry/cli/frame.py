@@ -17,6 +17,7 @@ from tenantry.postgres.connect import Target, reach
 from tenantry.postgres.dsn import secrets
 from tenantry.reports.log import Log
 from tenantry.workflow import Reported
+from tenantry.workflow.session import is_lost
 
 
 def run(name: str, settings: Settings, function: Callable[..., ExitStatus], arguments: dict[str, Any]) -> ExitStatus:
@@ -88,7 +89,7 @@ def _from_the_server(error: psycopg.Error, terminal: Terminal) -> TenantryError:
         return ConnectionFailed(
             f"Too few privileges: {said[0]}", remedy="Connect as the owner of the tables.", details=details
         )
-    if error.sqlstate is None or isinstance(error, psycopg.OperationalError):
+    if is_lost(error):
         return Failed(f"The connection was lost: {said[0]}", remedy="Run the same command again.", details=details)
     return Failed(f"The server says: {said[0]}", remedy="Run the same command again.", details=details)
 

@@ -12,7 +12,7 @@ from tenantry.cli.frame import target
 from tenantry.cli.terminal import Terminal
 from tenantry.cli.watched import watched
 from tenantry.errors import ExitStatus, UsageError
-from tenantry.execution.preflight.space import readable
+from tenantry.model.size import readable
 from tenantry.model.spec import HousekeepingPart
 from tenantry.workflow import Chore, Household, Nobody, household, keep_house
 from tenantry.workflow import purge as run_purge

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -180,6 +182,32 @@ def size(text: str) -> int:
         return parse_size(text)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+
+
+SPANS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def span(text: str) -> timedelta:
+    """A time from `90s`, `45m`, `26h`, `30d` or `2w`. Raises typer.BadParameter."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|m|min|h|d|w)\s*", text)
+    if match is None:
+        raise typer.BadParameter(f"{text!r} is no length of time; write 90s, 45m, 26h, 30d or 2w")
+    try:
+        return timedelta(seconds=float(match.group(1)) * SPANS[match.group(2)])
+    except OverflowError as error:
+        raise typer.BadParameter(f"{text!r} is too long") from error
+
+
+def moment(text: str) -> datetime:
+    """A time from ISO 8601, UTC unless it says otherwise. Raises typer.BadParameter."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is no time; write 2026-01-31T04:00:00Z") from error
+    found = found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+    if found > datetime.now(UTC) + timedelta(minutes=5):
+        raise typer.BadParameter(f"{text!r} has yet to come")
+    return found
 
 
 def positive(number: float | None) -> float | None:

@@ -9,9 +9,9 @@ from rich.text import Text
 
 from tenantry.cli.progress import one_line
 from tenantry.cli.terminal import Terminal
-from tenantry.execution.preflight.space import readable
 from tenantry.model.backup import BackupKind
 from tenantry.model.plan import Manner, Statement
+from tenantry.model.size import readable
 from tenantry.workflow import ForeseenBackup, Outline, Planned
 
 MANNERS = {
@@ -66,14 +66,15 @@ def show_outline(terminal: Terminal, outline: Outline) -> None:
         terminal.show(Text.assemble(("undecided ", "yellow"), f"{name}: {reason}"))
 
 
-def show_backup(terminal: Terminal, backup: ForeseenBackup | None) -> None:
-    """The backup that a run begins with, if any."""
+def show_backup(terminal: Terminal, backup: ForeseenBackup | None, *, alone: bool = False) -> None:
+    """The backup that a run begins with, if any; `alone`, if the run is that backup."""
     terminal.answer(backup=backup)
     if backup is None:
         return
     tables = f"{len(backup.tables)} table{'s' if len(backup.tables) > 1 else ''}, {readable(backup.bytes)}"
     how = "copied into schema tenantry" if backup.kind is BackupKind.TABLES else "written by pg_dump"
-    terminal.say(f"Before that a backup: {tables}, {how} from one snapshot, while writers go on.")
+    what = "A backup" if alone else "Before that a backup"
+    terminal.say(f"{what}: {tables}, {how} from one snapshot, while writers go on.")
 
 
 def _count(outline: Outline) -> str:

@@ -29,7 +29,7 @@ class Reason(StrEnum):
     ROLLBACK = "rollback"
     MANUAL = "manual"
     RESTORE = "restore"
-    FIX = "fix"
+    EMPTYING = "emptying"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -235,6 +235,18 @@ class Schema:
         """The table and all its partitions."""
         return (self.tables[name], *self.partitions(name))
 
+    def lineage(self, name: Name) -> Iterator[Name]:
+        """A table, and where it is a partition those that it is a part of, the whole last."""
+        current: Name | None = name
+        while current is not None:
+            yield current
+            table = self.tables.get(current)
+            current = table.partition_of if table is not None else None
+
+    def whole(self, name: Name) -> Name:
+        """The table that a partition is a part of in the end; any other is its own."""
+        return list(self.lineage(name))[-1]
+
     def heirs(self, name: Name) -> Iterator[Table]:
         """Tables that inherit from `name` the classic way, at any depth; each once, by however many ways."""
         found: dict[Name, Table] = {}

@@ -1,7 +1,14 @@
 """The commands as functions, for those who call them from Python."""
 
 from tenantry.model.backup import Restoration, TableRestored
-from tenantry.workflow.backup_list import Listed, create_backup, list_backups, prune_backups, verify_backups
+from tenantry.workflow.backup_list import (
+    Listed,
+    create_backup,
+    list_backups,
+    preview_backup,
+    prune_backups,
+    verify_backups,
+)
 from tenantry.workflow.backups import BackupOptions
 from tenantry.workflow.balances import (
     BalancesOptions,
@@ -101,6 +108,7 @@ __all__ = [
     "monitor",
     "plan",
     "preview",
+    "preview_backup",
     "preview_empty",
     "preview_fixes",
     "preview_install",

@@ -31,6 +31,7 @@ from tenantry.workflow.backups import (
     refuse_torn,
     sources,
 )
+from tenantry.workflow.foreseen import ForeseenBackup, foreseen
 from tenantry.workflow.session import Session, end_noted, opened
 from tenantry.workflow.watcher import Nobody, Watcher
 
@@ -59,6 +60,15 @@ def create_backup(
         f"backup {made.id} is made", f"`tenantry backups verify {made.id}` compares it with what was read."
     )
     return made
+
+
+def preview_backup(
+    target: Target, spec: Spec, options: BackupOptions, *, tables: Sequence[str] = ()
+) -> ForeseenBackup | None:
+    """The backup that `create_backup` would make; None where there is no table to keep. Raises as it does."""
+    with opened(target, purpose="plan") as connection:
+        chosen = _chosen(connection, Session.begin(target, connection, spec), tables)
+        return foreseen(connection, [copy.table for copy in chosen], options)
 
 
 def _chosen(connection: Connection, session: Session, tables: Sequence[str]) -> tuple[TableCopy, ...]:

@@ -16,10 +16,11 @@ from tenantry.backups.content import source
 from tenantry.backups.dump import remove, write_dump
 from tenantry.backups.tables import WORKSHOP, copy_all
 from tenantry.errors import Failed, Refused, TenantryError, UsageError, nearest
-from tenantry.execution.preflight.space import free_bytes, readable
+from tenantry.execution.preflight.space import free_bytes
 from tenantry.model.backup import MAX_SIZE, Backup, BackupKind, Reason, TableCopy, copy_name
 from tenantry.model.name import Name
 from tenantry.model.schema import Kind, Ours
+from tenantry.model.size import readable
 from tenantry.model.spec import Spec
 from tenantry.postgres.backups import Backups, table_bytes
 from tenantry.postgres.catalog import EVERY_SCHEMA, read_schema
@@ -107,9 +108,7 @@ def sources(connection: Connection, names: Iterable[Name] | None = None) -> tupl
     schema = read_schema(connection, (EVERY_SCHEMA,), ours=Ours())
     found: set[Name] = set()
     for name in schema.tables if names is None else names:
-        table = schema.tables.get(name)
-        while table is not None and table.partition_of is not None:
-            table = schema.tables.get(table.partition_of)
+        table = schema.tables.get(schema.whole(name))
         if table is not None and table.kind is not Kind.FOREIGN:
             found |= {table.name, *(heir.name for heir in schema.heirs(table.name))}
     return tuple(source(schema, name, ours=columns, created=created) for name in sorted(found))
@@ -141,7 +140,7 @@ def make(making: Making, reason: Reason, tables: Sequence[TableCopy]) -> Backup:
     if kind is BackupKind.DUMP:
         tables = measured(making.connection, sources(making.connection))
     refuse_hidden(making.connection, [table.table for table in tables])
-    refuse_full(making, kind, sum(table.bytes for table in tables))
+    refuse_full(making.connection, options, kind, sum(table.bytes for table in tables), making.watcher)
     id = backups.name(reason)
     folder = (options.folder / id).absolute() if kind is BackupKind.DUMP else None
     taken: frozenset[str] = frozenset()
@@ -231,19 +230,18 @@ def chosen_kind(options: BackupOptions, size: int) -> BackupKind:
     return options.kind or BackupKind.TABLES
 
 
-def refuse_full(making: Making, kind: BackupKind, size: int) -> None:
+def refuse_full(connection: Connection, options: BackupOptions, kind: BackupKind, size: int, watcher: Watcher) -> None:
     """Raises Refused where a backup of `size` bytes has no room. WAL is recycled beyond max_wal_size."""
     if kind is BackupKind.DUMP:
-        there = making.options.folder.absolute()
+        there = options.folder.absolute()
         while not there.exists():
             there = there.parent
         needed, free, place = size, shutil.disk_usage(there).free, str(there)
     else:
-        room = read_room(making.connection)
-        known = making.options.free_space
-        found = known if known is not None else free_bytes(room, making.connection.info.host)
+        room, known = read_room(connection), options.free_space
+        found = known if known is not None else free_bytes(room, connection.info.host)
         if found is None:
-            making.watcher.said(f"The backup takes {readable(size)}; what is free on the server cannot be seen")
+            watcher.said(f"The backup takes {readable(size)}; what is free on the server cannot be seen")
             return
         needed, free, place = int(1.1 * size) + min(2 * size, room.wal_bytes), found, "the server"
     if free < needed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
@@ -25,6 +25,7 @@ from tenantry.postgres.connect import Target, connect
 from tenantry.postgres.journal import Journal
 from tenantry.postgres.locks import hold_run_lock
 from tenantry.steps import BalanceTriggers, Step
+from tenantry.workflow.backups import BackupOptions
 from tenantry.workflow.lookout import lookout
 from tenantry.workflow.migrate import MigrateOptions, Tally, make_runner, stop
 from tenantry.workflow.plan import Outline, Planned
@@ -34,14 +35,15 @@ from tenantry.workflow.watcher import Nobody, Watcher
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BalancesOptions:
-    """`ledger` is one of the spec's, None for all; `slots` in place of the spec's hot_keys; lock times in seconds,
-    None for the spec's."""
+    """`ledger` is one of the spec's, None for all; `slots` in place of the spec's hot_keys; `backup` comes before a
+    ledger is emptied; lock times in seconds, None for the spec's."""
 
     ledger: str | None = None
     slots: int | None = None
     workers: int = 2
     lock_timeout: float | None = None
     lock_budget: float | None = None
+    backup: BackupOptions = field(default_factory=BackupOptions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

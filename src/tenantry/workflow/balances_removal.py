@@ -14,6 +14,7 @@ from tenantry.balances.ledgers import BALANCE_STEPS, installed
 from tenantry.errors import ExitStatus, Refused, UsageError, nearest
 from tenantry.execution.reverting import Reverting
 from tenantry.execution.transaction import Patience, run_together
+from tenantry.model.backup import Reason
 from tenantry.model.name import Name
 from tenantry.model.plan import Lock, LockMode, Statement
 from tenantry.model.run import Result, new_run
@@ -23,7 +24,10 @@ from tenantry.postgres.journal import Entry, Journal
 from tenantry.postgres.locks import hold_run_lock
 from tenantry.steps import from_json
 from tenantry.steps.balance_functions import EMPTYING
+from tenantry.workflow.backups import Making
+from tenantry.workflow.backups import before as back_up
 from tenantry.workflow.balances import BalancesOptions, installed_subjects, migrating, outline
+from tenantry.workflow.foreseen import ForeseenBackup, foreseen
 from tenantry.workflow.migrate import Tally, make_runner, stop
 from tenantry.workflow.plan import Outline, Planned
 from tenantry.workflow.session import Session, end_noted, interruptible, opened
@@ -31,17 +35,19 @@ from tenantry.workflow.watcher import Nobody, Watcher
 
 
 def empty_ledger(target: Target, spec: Spec, options: BalancesOptions, watcher: Watcher | None = None) -> Statement:
-    """TRUNCATE a ledger and take its rows out of the balances, in one transaction.
+    """TRUNCATE a ledger and take its rows out of the balances, in one transaction, once there is a backup of it.
 
-    Raises UsageError where the spec has several and none is named.
+    Raises UsageError where the spec has several and none is named, Refused where the backup takes a decision.
     """
     watcher, run = watcher or Nobody(), new_run()
     watcher.began("balances empty", run)
     with opened(target, run=run, purpose="balances", watcher=watcher) as connection, hold_run_lock(connection):
         journal = Journal(connection)
-        statement = _truncation(journal, spec, options)
+        ledger, statement = _truncation(journal, spec, options)
         journal.begin_run(run, "balances empty --confirm")
         with end_noted(journal, run):
+            making = Making(target=target, connection=connection, run=run, options=options.backup, watcher=watcher)
+            back_up(making, Reason.EMPTYING, [ledger], changes=True)
             run_together(
                 connection, [statement], patience=_patience(spec, options), prepare=lambda: _set_emptying(connection)
             )
@@ -50,20 +56,21 @@ def empty_ledger(target: Target, spec: Spec, options: BalancesOptions, watcher: 
     return statement
 
 
-def preview_empty(target: Target, spec: Spec, options: BalancesOptions) -> Statement:
-    """The statement that empty would run. Changes nothing."""
+def preview_empty(target: Target, spec: Spec, options: BalancesOptions) -> tuple[Statement, ForeseenBackup | None]:
+    """The statement that empty would run, and the backup before it. Changes nothing."""
     with opened(target, purpose="plan") as connection:
-        return _truncation(Journal(connection), spec, options)
+        ledger, statement = _truncation(Journal(connection), spec, options)
+        return statement, foreseen(connection, [ledger], options.backup)
 
 
-def _truncation(journal: Journal, spec: Spec, options: BalancesOptions) -> Statement:
-    """TRUNCATE, with its lock on the table and each partition."""
+def _truncation(journal: Journal, spec: Spec, options: BalancesOptions) -> tuple[Name, Statement]:
+    """The ledger, and TRUNCATE with its lock on the table and each partition."""
     chosen = installed_subjects(journal, spec, options)
     if len(chosen) != 1:
         raise UsageError("The spec has several ledgers", remedy="Name the one to be emptied: --ledger TABLE.")
     ledger = chosen[0].ledger
     locks = tuple(Lock(name, LockMode.ACCESS_EXCLUSIVE) for name in ledger.relations)
-    return Statement(sql=sql.SQL("TRUNCATE {}").format(ledger.table.identifier), locks=locks)
+    return ledger.table, Statement(sql=sql.SQL("TRUNCATE {}").format(ledger.table.identifier), locks=locks)
 
 
 def _set_emptying(connection: psycopg.Connection[Any]) -> None:

@@ -10,7 +10,8 @@ import psycopg
 
 from tenantry.model.backup import BackupKind
 from tenantry.model.name import Name
-from tenantry.workflow.backups import BackupOptions, chosen_kind, measured, sources
+from tenantry.workflow.backups import BackupOptions, chosen_kind, measured, refuse_full, refuse_hidden, sources
+from tenantry.workflow.watcher import Nobody
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +26,7 @@ class ForeseenBackup:
 def foreseen(
     connection: psycopg.Connection[Any], names: Iterable[Name], options: BackupOptions
 ) -> ForeseenBackup | None:
-    """None where none is to be made. Raises Refused where a person must choose its kind."""
+    """None where none is to be made. Raises Refused where a person must choose its kind, or it would find no room."""
     if options.kind is BackupKind.NONE:
         return None
     tables = measured(connection, sources(connection, names))
@@ -36,4 +37,6 @@ def foreseen(
     if kind is BackupKind.DUMP:
         tables = measured(connection, sources(connection))
         size = sum(table.bytes for table in tables)
+    refuse_hidden(connection, [table.table for table in tables])
+    refuse_full(connection, options, kind, size, Nobody())
     return ForeseenBackup(kind=kind, tables=tuple(table.table for table in tables), bytes=size)

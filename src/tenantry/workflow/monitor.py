@@ -8,8 +8,20 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tenantry.backups.monitor import Limits, dumps_in, watch_folder, watch_own, watch_snapshot
+from tenantry.backups.monitor import (
+    Forecast,
+    Limits,
+    Seen,
+    dumps_in,
+    forecast,
+    own_by_kind,
+    watch_folder,
+    watch_own,
+    watch_room,
+    watch_snapshot,
+)
 from tenantry.execution.preflight.space import free_bytes
+from tenantry.model.backup import BackupKind
 from tenantry.model.finding import Finding
 from tenantry.postgres.backups import Backups
 from tenantry.postgres.connect import Target
@@ -32,7 +44,8 @@ class MonitorOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
-    """What the monitor saw at `at`. `newest` names the newest backup of ours, `bytes` its size."""
+    """What the monitor saw at `at`. `newest` names the newest backup of ours, `bytes` its size; `rooms` are the disks
+    that backups are on."""
 
     at: datetime
     findings: tuple[Finding, ...]
@@ -40,7 +53,7 @@ class Watched:
     newest: str | None = None
     newest_at: datetime | None = None
     bytes: int = 0
-    free: int | None = None
+    rooms: tuple[Forecast, ...] = ()
 
 
 def monitor(target: Target, options: MonitorOptions, *, now: datetime | None = None) -> Watched:
@@ -53,21 +66,32 @@ def monitor(target: Target, options: MonitorOptions, *, now: datetime | None = N
         free = options.free_space
         if free is None:
             free = free_bytes(read_room(connection), connection.info.host)
+    own, folders = own_by_kind(backups), {folder: dumps_in(folder, now) for folder in options.dump_folders}
+    newest = next((backup for backup in backups if backup.whole), None)
+    dumped = next((one.folder.parent for one in backups if one.folder is not None and one.folder.exists()), None)
+    places = [("the server", free, own.get(BackupKind.TABLES))]
+    if dumped is not None and dumped not in {folder.absolute() for folder in folders}:
+        places.append((str(dumped), shutil.disk_usage(dumped).free, own.get(BackupKind.DUMP)))
+    for folder, seen in folders.items():
+        places.append((str(folder), shutil.disk_usage(folder).free if seen else None, seen))
+    rooms = tuple(_rooms(places))
     found = [
-        *watch_own(backups, running=running, free=free, now=now, limits=options.limits),
-        *_elsewhere(options.dump_folders, now, options.limits),
-    ]
+        *watch_own(backups, running=running, now=now, limits=options.limits),
+        *(one for folder, seen in folders.items()
+          for one in watch_folder(folder, now=now, limits=options.limits, seen=seen)),
+        *(one for room in rooms for one in watch_room(room, options.limits)),
+    ]  # fmt: skip
     if options.last_snapshot is not None:
         found += watch_snapshot(options.last_snapshot, now=now, limits=options.limits)
-    newest = next((backup for backup in backups if backup.whole), None)
     return Watched(
-        at=now, findings=tuple(found), backups=sum(backup.finished_at is not None for backup in backups), free=free,
+        at=now, findings=tuple(found), backups=sum(backup.finished_at is not None for backup in backups), rooms=rooms,
         newest=newest.id if newest else None, newest_at=newest.started_at if newest else None,
         bytes=newest.bytes if newest else 0,
     )  # fmt: skip
 
 
-def _elsewhere(folders: Sequence[Path], now: datetime, limits: Limits) -> Iterator[Finding]:
-    for folder in folders:
-        free = shutil.disk_usage(folder).free if folder.is_dir() else None
-        yield from watch_folder(folder, free=free, now=now, limits=limits, seen=dumps_in(folder, now))
+def _rooms(places: Sequence[tuple[str, int | None, Sequence[Seen] | None]]) -> Iterator[Forecast]:
+    """The places whose free space is known, and that have backups."""
+    for place, free, seen in places:
+        if free is not None and seen:
+            yield forecast(place, free, seen)

@@ -11,7 +11,7 @@ from psycopg import sql
 
 from tenantry.backups.content import source
 from tenantry.backups.loading import load
-from tenantry.backups.matching import Fit, fit, reached
+from tenantry.backups.matching import Fit, fit, parents_first, reached
 from tenantry.backups.quiet import loud, quiet
 from tenantry.backups.restore import advance, put_right
 from tenantry.backups.tables import WORKSHOP, copy_one
@@ -235,8 +235,8 @@ def _looked_at(making: Making, backup: Backup, options: RestoreOptions) -> _Work
             left_out.append(found)
     names = [one.target.table for one in fits]
     work = _Work(
-        making=making, options=options, schema=schema, fits=tuple(fits), left_out=tuple(left_out),
-        others=reached(schema, names),
+        making=making, options=options, schema=schema, fits=parents_first(schema, fits, steps),
+        left_out=tuple(left_out), others=reached(schema, names),
     )  # fmt: skip
     refuse_hidden(connection, names)
     _refuse_unsaved(work)
@@ -282,4 +282,4 @@ def _refuse_unsaved(work: _Work) -> None:
             )
         return
     size = sum(table.bytes for table in measured(making.connection, work.present()))
-    refuse_full(making, chosen_kind(options.backup, size), size)
+    refuse_full(making.connection, options.backup, chosen_kind(options.backup, size), size, making.watcher)

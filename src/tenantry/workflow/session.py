@@ -97,7 +97,7 @@ def opened(
             watcher.connected(read_server(connection))
         yield connection
     except psycopg.OperationalError as error:
-        if not (connection.closed or connection.broken):
+        if not (connection.closed or connection.broken or is_lost(error)):
             raise
         raise Failed(
             "The connection to the server was lost",
@@ -106,6 +106,11 @@ def opened(
         ) from error
     finally:
         connection.close()
+
+
+def is_lost(error: psycopg.Error) -> bool:
+    """Whether it says that there is no connection any more; a full disk is an OperationalError, too."""
+    return error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
 
 
 @contextmanager

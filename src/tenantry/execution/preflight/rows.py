@@ -43,7 +43,7 @@ def row_findings(scope: Scope, facts: Facts) -> Iterator[Finding]:
 def _origin(scope: Scope, name: Name, trigger: Trigger) -> Name:
     """The table that the trigger was made on, of which partitions have copies."""
     found = name
-    for ancestor in scope.lineage(name):
+    for ancestor in scope.schema.lineage(name):
         table = scope.schema.tables.get(ancestor)
         if table is None or all(trigger.name != other.name for other in table.triggers):
             break
@@ -130,7 +130,7 @@ def _publications(scope: Scope, facts: Facts) -> Iterator[Finding]:
     updates = {published.table for published in facts.published if published.updates}
     whole = {published.table for published in facts.published if published.every_column}
     for name in sorted(scope.fills):
-        if updates.intersection(scope.lineage(name)) and not _identified(scope.schema.tables[name]):
+        if updates.intersection(scope.schema.lineage(name)) and not _identified(scope.schema.tables[name]):
             yield refused(
                 name="publication-without-identity",
                 table=name,

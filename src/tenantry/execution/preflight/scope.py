@@ -160,14 +160,6 @@ class Scope:
         known = self.schema.roles.get(role)
         return role in privileges_of or (known is not None and not privileges_of.isdisjoint(known.usage_of))
 
-    def lineage(self, name: Name) -> Iterator[Name]:
-        """A partition and the tables that it is a part of."""
-        current: Name | None = name
-        while current is not None:
-            yield current
-            table = self.schema.tables.get(current)
-            current = table.partition_of if table is not None else None
-
     @cached_property
     def stored(self) -> frozenset[Name]:
         """Those of the relations that hold rows."""

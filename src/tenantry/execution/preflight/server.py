@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tenantry.execution.preflight.scope import Scope
-from tenantry.execution.preflight.space import readable
 from tenantry.execution.preflight.verdict import refused, warned
 from tenantry.model.finding import Finding
 from tenantry.model.name import Name
 from tenantry.model.schema import Index, Unique
+from tenantry.model.size import readable
 from tenantry.postgres.preflight import Facts
 
 BESIDE_WORKERS = 3

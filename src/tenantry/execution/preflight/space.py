@@ -9,6 +9,7 @@ from pathlib import Path
 from tenantry.execution.preflight.scope import Scope
 from tenantry.execution.preflight.verdict import refused, warned
 from tenantry.model.finding import Finding
+from tenantry.model.size import readable
 from tenantry.postgres.preflight import Room
 from tenantry.steps import TenantIndex
 
@@ -19,15 +20,6 @@ COLUMN_BYTES = 12
 """An index entry with its tenant, for a page that is nine tenths full; and each further column of it."""
 LOCAL = ("localhost", "127.0.0.1", "::1")
 SAME_START = 5.0
-
-
-def readable(size: float) -> str:
-    """Bytes for people."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if abs(size) < 1024:
-            return f"{size:.0f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TB"
 
 
 def needed_bytes(scope: Scope, room: Room) -> int:

@@ -1,0 +1,79 @@
+"""tenantry backups monitor."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tenantry.backups.monitor import Limits
+from tenantry.cli import options
+from tenantry.cli.frame import target
+from tenantry.cli.terminal import Terminal
+from tenantry.errors import ExitStatus
+from tenantry.workflow import MonitorOptions
+from tenantry.workflow import monitor as run_monitor
+
+
+def monitor(
+    terminal: Terminal,
+    max_age: Annotated[
+        timedelta, typer.Option("--max-age", metavar="TIME", parser=options.span, help="The newest may be this old.")
+    ] = "26h",  # type: ignore[assignment]  # Typer parses it
+    max_unverified: Annotated[
+        timedelta,
+        typer.Option(
+            "--max-unverified", metavar="TIME", parser=options.span, help="How long none may have been verified."
+        ),
+    ] = "7d",  # type: ignore[assignment]
+    smallest: Annotated[
+        float, typer.Option("--smallest", min=0, max=1, help="Of the size of its forerunners, the newest must have.")
+    ] = Limits().smallest,
+    full_within: Annotated[
+        timedelta,
+        typer.Option(
+            "--full-within", metavar="TIME", parser=options.span,
+            help="The disk may not be full in this time, if backups go on as they did and none is pruned; room for two"
+            " more there has to be in any case.",
+        ),
+    ] = "0s",  # type: ignore[assignment]
+    dump_dir: Annotated[
+        list[Path],
+        typer.Option(
+            "--dump-dir", metavar="FOLDER", show_default=False,
+            help="Watch the dumps in this folder, made elsewhere; may be repeated.",
+        ),
+    ] = [],  # noqa: B006  (Typer's way to say that there may be none)
+    last_snapshot: Annotated[
+        datetime | None,
+        typer.Option(
+            "--last-snapshot", metavar="TIME", parser=options.moment, show_default=False,
+            help="When the provider made its last snapshot, such as 2026-01-31T04:00:00Z.",
+        ),
+    ] = None,
+    free_space: options.FreeSpace = None,
+) -> ExitStatus:  # fmt: skip
+    """For cron: exit 1, a line for each finding on standard error, and a JSON document, where backups are too old, too
+    small, unverified for too long, or about to fill the disk."""
+    chosen = MonitorOptions(
+        limits=Limits(
+            max_age=max_age, max_unverified=max_unverified, smallest=smallest, full_within=full_within
+        ),
+        dump_folders=tuple(dump_dir), last_snapshot=last_snapshot, free_space=free_space,
+    )  # fmt: skip
+    with target(terminal) as database:
+        seen = run_monitor(database, chosen)
+    terminal.answer(monitor=seen)
+    if not seen.findings:
+        terminal.show(f"Backups are in order; the newest is {seen.newest}.")
+        for room in seen.rooms:
+            terminal.say(f"{room}.")
+        return ExitStatus.DONE
+    for finding in seen.findings:
+        terminal.warn(f"{finding.message}. {finding.remedy}")
+    # Whoever reads cron's mail gets both.
+    terminal.settings = replace(terminal.settings, json=True)
+    return ExitStatus.FINDINGS
