@@ -13,8 +13,19 @@ import pytest
 from backups.conftest import target
 from conftest import Command
 from servers import Database
-from tenantry.backups.monitor import Limits, dumps_in, watch_folder, watch_own
-from tenantry.model.backup import Backup, BackupKind, Reason
+from tenantry.backups.monitor import (
+    MOST,
+    Limits,
+    Seen,
+    dumps_in,
+    forecast,
+    own_by_kind,
+    watch_folder,
+    watch_own,
+    watch_room,
+)
+from tenantry.model.backup import Backup, BackupKind, Reason, TableCopy
+from tenantry.model.name import Name
 from tenantry.workflow import list_backups
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
@@ -31,6 +42,12 @@ def shop(odd: Database, command: Callable[[str], Command]) -> Command:
 def test_a_day(shop: Command, odd: Database) -> None:
     """create, list, verify, restore, prune: what each says, and its exit status."""
     assert shop("backups", "list").stdout == "There are no backups.\n"
+    there = odd.dump()
+    dry = shop("backups", "create", "--dry-run", "--json")
+    assert (dry.status, dry.json["backup"]["tables"]) == (0, ["public.keyless", "public.shops"])
+    refused = shop("backups", "create", "--dry-run", "--free-space", "1kB")
+    assert (refused.status, "it would refuse" in refused.stdout, "1 kB are free" in refused.stderr) == (0, True, True)
+    assert (odd.dump(), list_backups(target(odd))) == (there, ())
     created = shop("backups", "create", "--json").json["backup"]
     assert created["tables"] == {"public.keyless": 60, "public.shops": 2}
     dumped = shop("backups", "create", "--backup", "dump")
@@ -88,7 +105,13 @@ def test_for_cron(shop: Command, odd: Database) -> None:
     assert ["monday.dump, is 3 days old" in names[0], "provider's snapshots" in names[1]] == [True, True]
     assert found.stderr.count("tenantry: ") == 2
     (dumps / "tuesday.dump").write_bytes(b"x" * 900)
-    assert shop("backups", "monitor", "--dump-dir", "nightly").stdout.startswith("Backups are in order")
+    good = shop("backups", "monitor", "--dump-dir", "nightly")
+    assert good.stdout.startswith("Backups are in order")
+    assert "are free on the server: room for" in good.stdout
+    assert "are free on nightly: room for" in good.stdout
+    full = shop("backups", "monitor", "--free-space", "1kB", "--json")
+    assert (full.status, full.json["monitor"]["rooms"][0]["backups"]) == (1, 0)
+    assert "1 kB are free on the server: room for 0 more" in full.stderr
 
 
 def a_backup(day: int, **more: object) -> Backup:
@@ -104,30 +127,65 @@ WEEK = [a_backup(day) for day in range(1, 8)]
 
 
 @pytest.mark.parametrize(
-    ("backups", "free", "found"),
+    ("backups", "found"),
     [
-        (WEEK, None, []),
-        (WEEK[1:], None, ["backup-old"]),
-        ([a_backup(0, bytes=499), *WEEK], None, ["backup-small"]),
-        ([a_backup(0, bytes=501), *WEEK], None, []),
-        ([a_backup(0, bytes=0)], None, ["backup-small"]),
-        ([replace(one, verified_at=None) for one in WEEK], None, []),
-        ([replace(one, verified_at=None) for one in [*WEEK, a_backup(8)]], None, ["backup-unverified"]),
-        ([a_backup(0, verified_at=NOW - timedelta(days=9))], None, ["backup-unverified"]),
-        ([a_backup(0, problem="rotten"), *WEEK], None, ["backup-damaged"]),
-        ([a_backup(0, finished_at=None), *WEEK], None, ["backup-torn"]),
-        ([a_backup(0, reason=Reason.RESTORE), *WEEK[2:]], None, ["backup-old"]),
-        ([a_backup(0, folder=Path("/nowhere/at/all"))], None, ["backup-missing"]),
-        (WEEK, 1999, ["disk-full-soon"]),
-        (WEEK, 2000, []),
-        ([], None, ["backup-none"]),
+        (WEEK, []),
+        (WEEK[1:], ["backup-old"]),
+        ([a_backup(0, bytes=499), *WEEK], ["backup-small"]),
+        ([a_backup(0, bytes=501), *WEEK], []),
+        ([a_backup(0, bytes=0)], ["backup-small"]),
+        ([replace(one, verified_at=None) for one in WEEK], []),
+        ([replace(one, verified_at=None) for one in [*WEEK, a_backup(8)]], ["backup-unverified"]),
+        ([a_backup(0, verified_at=NOW - timedelta(days=9))], ["backup-unverified"]),
+        ([a_backup(0, problem="rotten"), *WEEK], ["backup-damaged"]),
+        ([a_backup(0, finished_at=None), *WEEK], ["backup-torn"]),
+        ([a_backup(0, reason=Reason.RESTORE), *WEEK[2:]], ["backup-old"]),
+        ([a_backup(0, folder=Path("/nowhere/at/all"))], ["backup-missing"]),
+        ([], ["backup-none"]),
     ],
 )
-def test_what_the_monitor_finds(backups: list[Backup], free: int | None, found: list[str]) -> None:
-    """Too old, too small, unverified for too long, damaged, torn, gone, no room for two more; and nothing else."""
+def test_what_the_monitor_finds(backups: list[Backup], found: list[str]) -> None:
+    """Too old, too small, unverified for too long, damaged, torn, gone; and nothing else."""
     limits = Limits(max_age=timedelta(days=1), max_unverified=timedelta(days=7))
-    seen = [finding.name for finding in watch_own(backups, running=False, free=free, now=NOW, limits=limits)]
+    seen = [finding.name for finding in watch_own(backups, running=False, now=NOW, limits=limits)]
     assert seen == found
+
+
+@pytest.mark.parametrize(
+    ("sizes", "free", "more", "days"),
+    [
+        ([1000] * 7, 1999, 1, 2.0),
+        ([1000] * 7, 2000, 2, 3.0),
+        # 1100, 1200 and 1300 fit, and 1400 does not.
+        ([1000, 900, 800, 700], 4900, 3, 4.0),
+        ([1000, 900, 800, 100], 4900, 3, 4.0),
+        ([800, 900, 1000], 2399, 2, 3.0),
+        ([1000], 5999, 5, None),
+        ([1], 1 << 40, MOST, None),
+    ],
+)
+def test_when_the_disk_will_be_full(sizes: list[int], free: int, more: int, days: float | None) -> None:
+    """As many more as there is room for, each larger than the one before it by what the last ones grew; a day each."""
+    seen = [Seen(name=str(day), at=NOW - timedelta(days=day), bytes=size) for day, size in enumerate(sizes)]
+    found = forecast("the server", free, seen)
+    assert (found.backups, found.days) == (more, days)
+    assert bool([*watch_room(found, Limits())]) == (more < 2)
+    assert bool([*watch_room(found, Limits(spare=0, full_within=timedelta(days=3)))]) == (
+        days is not None and days <= 3
+    )
+
+
+def test_dumps_and_copies_are_on_their_own_disks() -> None:
+    """A forecast is made from backups of one kind and of the same tables, and not from those before a restore."""
+    dump = [a_backup(day, kind=BackupKind.DUMP, bytes=50) for day in (2, 4)]
+    small = [
+        a_backup(1, reason=Reason.RESTORE, bytes=1),
+        a_backup(8, tables=(TableCopy(table=Name("a", "b"), columns=()),)),
+    ]
+    found = own_by_kind([*small, *dump, *WEEK])
+    assert {kind: [one.bytes for one in seen] for kind, seen in found.items()} == {
+        BackupKind.TABLES: [1000], BackupKind.DUMP: [50, 50],
+    }  # fmt: skip
 
 
 def test_dumps_of_others(tmp_path: Path) -> None:
@@ -142,7 +200,7 @@ def test_dumps_of_others(tmp_path: Path) -> None:
     seen = dumps_in(tmp_path, NOW)
     assert seen is not None
     assert [(one.name, one.bytes) for one in seen] == [("folder", 30), ("two", 100), ("one", 100)]
-    found = watch_folder(tmp_path, free=59, now=NOW, limits=Limits(), seen=seen)
-    assert [finding.name for finding in found] == ["backup-small", "disk-full-soon"]
-    gone = watch_folder(tmp_path / "x", free=None, now=NOW, limits=Limits(), seen=dumps_in(tmp_path / "x", NOW))
+    found = watch_folder(tmp_path, now=NOW, limits=Limits(), seen=seen)
+    assert [finding.name for finding in found] == ["backup-small"]
+    gone = watch_folder(tmp_path / "x", now=NOW, limits=Limits(), seen=dumps_in(tmp_path / "x", NOW))
     assert [finding.name for finding in gone] == ["dumps-unreadable"]

@@ -104,6 +104,38 @@ def test_as_the_owner(kind: BackupKind, preset: Preset, role: Callable[..., str]
     assert database.dump() == harmed
 
 
+MOVED = """
+CREATE TABLE shops (id integer PRIMARY KEY, slug text NOT NULL UNIQUE);
+INSERT INTO shops VALUES (1, 'one'), (2, 'two');
+CREATE TABLE store (id integer PRIMARY KEY, shop_id integer NOT NULL REFERENCES shops);
+INSERT INTO store VALUES (1, 1), (2, 2);
+CREATE TABLE parcel (id integer PRIMARY KEY, store_id integer NOT NULL REFERENCES store, code text NOT NULL UNIQUE);
+INSERT INTO parcel VALUES (1, 1, 'a'), (2, 1, 'b');
+CREATE TABLE item (id integer PRIMARY KEY, parcel_id integer NOT NULL REFERENCES parcel);
+INSERT INTO item VALUES (1, 2), (2, 1);
+"""
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("code", ["b", "c"])
+def test_children_before_their_parents(code: str, database: Database, role: Callable[..., str]) -> None:
+    """A row that goes back to its parent, which has moved to another tenant since, and got another unique value, keeps
+    the tenant of the backup: the assignment trigger does not take it from the parent as it still is."""
+    database.execute(MOVED)
+    spec = Spec.parse(
+        f"[tenant]\ntable = 'shops'\n[application]\nrole = '{role(create=False, name='app')}'\n"
+        "[[table]]\nname = 'store'\npaths = [['shop_id']]\n[[table]]\nname = 'parcel'\npaths = [['store_id']]\n"
+        "[[table]]\nname = 'item'\npaths = [['parcel_id']]\n"
+    )
+    migrate(target(database), spec, MigrateOptions())
+    backup, before = create_backup(target(database), spec, BackupOptions()), rows(database)
+    database.execute("UPDATE item SET parcel_id = 1 WHERE id = 1")
+    database.execute(f"UPDATE parcel SET store_id = 2, code = '{code}' WHERE id = 2")
+    assert database.rows("SELECT tenant_id FROM parcel WHERE id = 2") == [(2,)]
+    restore(target(database), backup.id, RestoreOptions(force=True))
+    assert rows(database) == before
+
+
 def test_a_run_that_goes_on(preset: Preset) -> None:
     """A run that goes on where one stopped goes on with its backup; the next one, and a rollback, make their own."""
     database, spec = preset("estoque")

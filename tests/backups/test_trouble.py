@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,6 +90,39 @@ def test_cut_short(end: str, odd: Database, shop: Command) -> None:
     assert stderr.count("tenantry: ") == 1
     assert shop("backups", "create").status == 0
     assert [one.state for one in list_backups(target(odd))] == ["whole"]
+
+
+@pytest.mark.parametrize("lost", ["first", "second"])
+def test_lost_in_mid_copy(lost: str, odd: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session that has copied rows is ended, the run's own or the one beside it: one error says so, what is torn is not
+    offered, and the next backup clears it away."""
+    monkeypatch.setattr("tenantry.workflow.backups.PARALLEL_FROM", 0)
+    odd.execute(
+        "CREATE FUNCTION hold() RETURNS event_trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN PERFORM pg_advisory_xact_lock_shared(7); END $$;"
+        "CREATE EVENT TRIGGER hold ON ddl_command_end WHEN TAG IN ('CREATE TABLE AS') EXECUTE FUNCTION hold()"
+    )
+    before = rows(odd)
+    copying = (
+        "SELECT a.pid, EXISTS (SELECT FROM pg_locks o WHERE o.pid = a.pid AND o.locktype = 'advisory' AND o.granted)"
+        " FROM pg_stat_activity a WHERE a.wait_event = 'advisory' AND a.datname = current_database() ORDER BY 2 DESC"
+    )
+    with odd.connect(autocommit=True) as holder, ThreadPoolExecutor(1) as pool:
+        holder.execute("SELECT pg_advisory_lock(7)")
+        making = pool.submit(create_backup, target(odd), spec_of("keyless", "typed"), BackupOptions())
+        try:
+            wait_until(lambda: len(odd.rows(copying)) == 2, seconds=60)
+            (ours, _), (beside, _) = odd.rows(copying)
+            odd.execute(f"SELECT pg_terminate_backend({ours if lost == 'first' else beside})")
+            with pytest.raises(Failed, match="connection to the server was lost"):
+                making.result(timeout=60)
+        finally:
+            holder.execute("SELECT pg_advisory_unlock(7)")
+    assert [one.state for one in list_backups(target(odd))] == (["torn"] if lost == "first" else [])
+    odd.execute("DROP EVENT TRIGGER hold; DROP FUNCTION hold()")
+    assert create_backup(target(odd), spec_of("keyless", "typed"), BackupOptions()).whole
+    assert [one.state for one in list_backups(target(odd))] == ["whole"]
+    assert rows(odd) == before
 
 
 def test_somebody_keeps_a_table(odd: Database) -> None:
