@@ -149,6 +149,9 @@ def _keep(order: Mapping[str, Any], stdout: int, stderr: int, ended: int) -> Non
             os.dup2(descriptor, standard)
         for descriptor in {stdout, stderr}:
             os.close(descriptor)
+        # Those that are there know what they were opened on.
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
         sys.argv = ["tenantry", *order["arguments"]]
         return
     for descriptor in {stdout, stderr, 1, 2}:
