@@ -58,7 +58,27 @@ class ReferenceTrigger(Step):
     def definition(self) -> sql.Composable:
         return trigger_definition(self.table, self.name)
 
+    def revises(self, earlier: Step) -> bool:
+        own = (self.owner, self.hop, self.setting)
+        return isinstance(earlier, ReferenceTrigger) and (earlier.owner, earlier.hop, earlier.setting) != own
+
     def apply(self) -> tuple[Statement, ...]:
+        create = sql.SQL(
+            "CREATE CONSTRAINT TRIGGER {} AFTER INSERT OR UPDATE ON {} DEFERRABLE INITIALLY {} FOR EACH ROW"
+            " EXECUTE FUNCTION {}()"
+        ).format(
+            sql.Identifier(self.name), self.table.identifier,
+            sql.SQL("DEFERRED" if self.hop.deferrable else "IMMEDIATE"), self.function.identifier,
+        )  # fmt: skip
+        locks = tuple(Lock(name, LockMode.SHARE_ROW_EXCLUSIVE) for name in (self.table, *self.tree))
+        return (
+            *create_function(self.function, self.owner, self._code()),
+            *drop_trigger(self.table, self.name, self.function, self.tree)[:1],
+            Statement(sql=create, locks=locks),
+            *always(self.table, self.name, self.tree),
+        )
+
+    def _code(self) -> sql.Composed:
         guard: sql.Composable = sql.SQL("")
         if self.only_tenants:
             guard = sql.SQL(" AND NULLIF(pg_catalog.current_setting({}, true), '') IS NOT NULL").format(
@@ -69,7 +89,7 @@ class ReferenceTrigger(Step):
         )
         hop = self.hop
         own = (*hop.columns, self.column)
-        code = sql.SQL("""
+        return sql.SQL("""
 DECLARE
   found {parent}.{parent_column}%TYPE;
 BEGIN
@@ -94,20 +114,6 @@ END
             parent_column=sql.Identifier(self.parent_column), column=sql.Identifier(self.column),
             guard=guard, message=message,
         )  # fmt: skip
-        create = sql.SQL(
-            "CREATE CONSTRAINT TRIGGER {} AFTER INSERT OR UPDATE ON {} DEFERRABLE INITIALLY {} FOR EACH ROW"
-            " EXECUTE FUNCTION {}()"
-        ).format(
-            sql.Identifier(self.name), self.table.identifier,
-            sql.SQL("DEFERRED" if self.hop.deferrable else "IMMEDIATE"), self.function.identifier,
-        )  # fmt: skip
-        locks = tuple(Lock(name, LockMode.SHARE_ROW_EXCLUSIVE) for name in (self.table, *self.tree))
-        return (
-            *create_function(self.function, self.owner, code),
-            *drop_trigger(self.table, self.name, self.function, self.tree)[:1],
-            Statement(sql=create, locks=locks),
-            *always(self.table, self.name, self.tree),
-        )
 
     def revert(self, before: Before) -> tuple[Statement, ...]:
         return drop_trigger(self.table, self.name, self.function, self.tree)
@@ -215,6 +221,10 @@ class TenantChange(Step):
 
     def definition(self) -> sql.Composable:
         return trigger_definition(self.table, CHANGE)
+
+    def revises(self, earlier: Step) -> bool:
+        own = (self.owner, self.references)
+        return isinstance(earlier, TenantChange) and (earlier.owner, earlier.references) != own
 
     def apply(self) -> tuple[Statement, ...]:
         message = sql.Literal(f"rows of other tenants refer to this row of {self.table}: its tenant cannot change")

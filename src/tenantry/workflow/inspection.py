@@ -142,21 +142,24 @@ def verdict_of(
     for finding in findings:
         watcher.found(finding)
     bad = serious(findings)
-    told = tuple(
-        FamilyVerdict(
-            family=family, findings=sum(finding.family is family for finding in bad),
-            checks=sum(check.family is family for check in checks),
-            skipped=sum(isinstance(one, Check) and bool(one.reads & ground.hidden) for one in found),
-            waits_for=_waits_for(ground, family),
-        )
-        for family, found in asked
-    )  # fmt: skip
     rows = sum(sum(counts.values()) for counts in examined.rows.values())
     return Verdict(
         command=command, run=ground.run, exit_status=ExitStatus.FINDINGS if bad else ExitStatus.DONE,
-        outcome=_outcome(ground, bad, len(checks)), next_step=_next(bad, next_step, command), families=told,
+        outcome=_outcome(ground, bad, len(checks)), next_step=_next(bad, next_step, command),
+        families=tuple(_of_family(ground, *one, checks, bad) for one in asked),
         findings=findings, distributions=shares, tables=len(examined.rows), rows=rows,
         seconds=time.monotonic() - began,
+    )  # fmt: skip
+
+
+def _of_family(
+    ground: Ground, family: Family, found: list[Check | Finding], checks: list[Check], bad: tuple[Finding, ...]
+) -> FamilyVerdict:
+    return FamilyVerdict(
+        family=family, findings=sum(finding.family is family for finding in bad),
+        checks=sum(check.family is family for check in checks),
+        skipped=sum(isinstance(one, Check) and bool(one.reads & ground.hidden) for one in found),
+        waits_for=_waits_for(ground, family),
     )  # fmt: skip
 
 
