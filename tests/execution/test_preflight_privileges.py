@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
+import psycopg
 import pytest
 from psycopg import sql
 
-from preflights import SHOP, TABLES, check, named, refusals
+from preflights import SHOP, TABLES, check, named, planned, refusals
 from tenantry.model.finding import Finding
 from tenantry.model.plan import Phase
 
@@ -117,6 +118,39 @@ def test_the_application_role_needs_the_schema(database: Any, role: Callable[...
     assert privileges(check(database, user=owner, **spec)) == {"privilege-usage"}
     run(database, "GRANT USAGE ON SCHEMA public TO {0}", application)
     assert privileges(check(database, user=owner, **spec)) == set()
+
+
+def test_triggers_reach_what_they_need_as_the_owner(database: Any, role: Callable[..., str]) -> None:
+    """A table's owner that may not use its schema, or not look at the parent: a trigger would fail in the middle of the
+    run, whoever runs it. The remedies, carried out, let it go through."""
+    owner = role("NOLOGIN", name="owner")
+    database.execute(SHOP + "REVOKE ALL ON SCHEMA public FROM PUBLIC")
+    run(database, "ALTER TABLE orders OWNER TO {0}", owner)
+    found = named(check(database), "privilege-reach")
+    assert {finding.remedy for finding in found} == {
+        f"GRANT USAGE ON SCHEMA public TO {owner}.",
+        f"GRANT SELECT, UPDATE ON public.shops TO {owner}.",
+    }
+    assert privileges(check(database)) == {"privilege-reach"}
+    with database.connect() as connection:
+        expand(connection)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="schema public"):
+            connection.execute("INSERT INTO orders VALUES (101, 1)")
+        connection.rollback()
+        for finding in found:
+            connection.execute(finding.remedy.removesuffix("."))
+        expand(connection)
+        connection.execute("INSERT INTO orders VALUES (101, 1)")
+    assert privileges(check(database)) == set()
+
+
+def expand(connection: psycopg.Connection[Any]) -> None:
+    """Columns and triggers, as a run makes them."""
+    connection.execute("SET search_path = public; CREATE SCHEMA tenantry")
+    for step in planned(connection, TABLES)[1].until(Phase.EXPAND):
+        for statement in step.apply():
+            if statement.when is None or connection.execute(statement.when).fetchone() == (True,):
+                connection.execute(statement.sql)
 
 
 def test_the_journal_needs_its_schema(database: Any, role: Callable[..., str]) -> None:

@@ -169,6 +169,17 @@ class Executed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Barred:
+    """A privilege on a table that is not `held` by a role, or is in vain, without the `usage` of the table's schema."""
+
+    role: str
+    table: Name
+    privilege: str
+    usage: bool
+    held: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """What the server said. `executed` is None where pg_stat_statements is not there or cannot be read."""
 
@@ -221,6 +232,18 @@ def read_facts(
         cramped=read(_cramped, "cramped"),
         executed=_executed(connection),
     )
+
+
+def read_barred(connection: psycopg.Connection[Any], wanted: Sequence[tuple[str, Name, str]]) -> tuple[Barred, ...]:
+    """What is lacking of these: a role, a table, and a privilege on it, empty for nothing but the use of its schema."""
+    parameters = {
+        "roles": [role for role, _, _ in wanted],
+        "schemas": [table.schema for _, table, _ in wanted],
+        "tables": [table.name for _, table, _ in wanted],
+        "privileges": [privilege for _, _, privilege in wanted],
+    }
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return tuple(_barred(**row) for row in cursor.execute(_QUERIES["barred"], parameters))
 
 
 def read_room(connection: psycopg.Connection[Any]) -> Room:
@@ -287,6 +310,10 @@ def _unproved(*, schema: str, name: str, constraint: str, condition: str) -> Unp
 
 def _cramped(*, schema: str, name: str, of_type: str | None) -> Cramped:
     return Cramped(table=Name(schema, name), of_type=of_type)
+
+
+def _barred(*, schema: str, name: str, **row: Any) -> Barred:
+    return Barred(table=Name(schema, name), **row)
 
 
 def _hidden(*, schema: str, name: str) -> Name:

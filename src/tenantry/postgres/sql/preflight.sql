@@ -35,6 +35,20 @@ SELECT n.nspname::text AS name, has_schema_privilege(n.oid, 'CREATE') AS creates
 FROM pg_catalog.pg_namespace n
 WHERE n.nspname = ANY(%(schemas)s)
 
+-- name: barred
+-- A privilege on some columns counts: which of them are needed is not asked. What is yet to be made is not there.
+SELECT *
+FROM (SELECT w.role, w.schema, w.name, w.privilege, has_schema_privilege(r.oid, n.oid, 'USAGE') AS usage,
+             CASE w.privilege WHEN '' THEN true
+                              ELSE has_any_column_privilege(r.oid, c.oid, w.privilege) END AS held
+      FROM unnest(%(roles)s::text[], %(schemas)s::text[], %(tables)s::text[], %(privileges)s::text[])
+           AS w(role, schema, name, privilege)
+      JOIN pg_catalog.pg_roles r ON r.rolname = w.role
+      JOIN pg_catalog.pg_namespace n ON n.nspname = w.schema
+      JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.name) f
+WHERE NOT (usage AND held)
+ORDER BY 1, 2, 3, 4
+
 -- name: sessions
 -- Only this database: what others do holds back neither CREATE INDEX CONCURRENTLY nor pruning here.
 SELECT a.pid, a.usename::text AS user, coalesce(a.application_name, '') AS application,
