@@ -8,15 +8,17 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from packaging.specifiers import SpecifierSet
 
 from forks import Forks, Running
-from servers import Database, Run, Server, clear, installed, make_server, own_roles, sweep, version_name
+from servers import Database, Run, Server, clear, installed, make_server, own_roles, sweep, version_name, wait_until
 from tiny_disk import TinyDisk, tiny_disk
 
 ROOT = Path(__file__).parents[1]
@@ -261,6 +263,31 @@ def realdb(template: Callable[..., Database]) -> Callable[[str], Database]:
         return template(f"real {name}", lambda database: database.load(script))
 
     return load
+
+
+# -- Other sessions
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    """Threads for the other sessions of a test."""
+    with ThreadPoolExecutor() as threads:
+        yield threads
+
+
+@pytest.fixture
+def waits(pool: ThreadPoolExecutor) -> Callable[..., Future[Any]]:
+    """`waits(session, statement)` runs it in a thread, and returns as soon as it waits for another session."""
+
+    def start(session: psycopg.Connection[Any], statement: str) -> Future[Any]:
+        running = pool.submit(session.execute, statement)
+        with psycopg.connect(session.info.dsn, autocommit=True) as look:
+            query = "SELECT cardinality(pg_blocking_pids(%s)) > 0"
+            wait_until(lambda: running.done() or look.execute(query, [session.info.backend_pid]).fetchone() == (True,))
+        assert not running.done(), "it waits for nobody"
+        return running
+
+    return start
 
 
 # -- The command

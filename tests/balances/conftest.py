@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from collections.abc import Callable
 
-import psycopg
 import pytest
 
 from balances.reconciling import reconcile
 from balances.stock import FILL, LEDGER, SPEC, TENANTS, MakeStock, Stock
-from servers import Database, wait_until
+from servers import Database
 
 
 @pytest.fixture
@@ -40,25 +37,3 @@ def _reconciled(database: Database) -> None:
 def reconciled(template: Callable[..., Database]) -> Stock:
     """A ledger of 400 movements whose balances are in step, and were reconciled."""
     return Stock(database=template("reconciled stock", _reconciled))
-
-
-@pytest.fixture
-def pool() -> Iterator[ThreadPoolExecutor]:
-    """Threads for the other sessions of a test."""
-    with ThreadPoolExecutor() as threads:
-        yield threads
-
-
-@pytest.fixture
-def waits(pool: ThreadPoolExecutor) -> Callable[..., Future[Any]]:
-    """`waits(session, statement)` runs it in a thread, and returns as soon as it waits for another session."""
-
-    def start(session: psycopg.Connection[Any], statement: str) -> Future[Any]:
-        running = pool.submit(session.execute, statement)
-        with psycopg.connect(session.info.dsn, autocommit=True) as look:
-            query = "SELECT cardinality(pg_blocking_pids(%s)) > 0"
-            wait_until(lambda: running.done() or look.execute(query, [session.info.backend_pid]).fetchone() == (True,))
-        assert not running.done(), "it waits for nobody"
-        return running
-
-    return start

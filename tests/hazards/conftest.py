@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from servers import Database, wait_until
+from servers import Database
 from tenantry.model.plan import Phase
 from tenantry.model.run import Result
 from tenantry.model.spec import Spec
@@ -83,25 +82,3 @@ def business(database: Database, role: Callable[..., str]) -> Callable[..., Busi
         return Business(database=database, spec=Spec.parse(text), application=application, user=user)
 
     return make
-
-
-@pytest.fixture
-def pool() -> Iterator[ThreadPoolExecutor]:
-    """Threads for the other sessions of a test."""
-    with ThreadPoolExecutor() as threads:
-        yield threads
-
-
-@pytest.fixture
-def waits(pool: ThreadPoolExecutor) -> Callable[..., Future[Any]]:
-    """`waits(session, statement)` runs it in a thread, and returns as soon as it waits for another session."""
-
-    def start(session: psycopg.Connection[Any], statement: str) -> Future[Any]:
-        running = pool.submit(session.execute, statement)
-        with psycopg.connect(session.info.dsn, autocommit=True) as look:
-            query = "SELECT cardinality(pg_blocking_pids(%s)) > 0"
-            wait_until(lambda: running.done() or look.execute(query, [session.info.backend_pid]).fetchone() == (True,))
-        assert not running.done(), "it waits for nobody"
-        return running
-
-    return start
