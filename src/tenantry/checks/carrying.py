@@ -16,7 +16,7 @@ from tenantry.steps.derivation import equal
 
 DEEPEST = 8
 """How far rows are followed that change along with others."""
-KEY, ADOPTS, FOLLOWS = "a foreign key's ON UPDATE", "a parent has its child's tenant", "they derive from these rows"
+KEY, ADOPTS, FOLLOWS = "by a foreign key's ON UPDATE", "parents have their children's tenant", "they derive from these"
 KINDS = ("adoption", "follow")
 
 
