@@ -112,8 +112,8 @@ def _agreement(ground: Ground, table: Name, path: Path, label: str, waiting: fro
     own, there = column(owned.column), column(theirs, PARENT)
     yield Check(
         name="tenant-differs", family=Family.REFERENCES, table=table, subject=str(path),
-        message=f"{{rows}} of {table} in another tenant than the row of {path.target} that ({label}"
-        f" {' > '.join(', '.join(hop.columns) for hop in path.hops)}) leads to",
+        message=f"{{rows}} of {table} in another tenant than the row of {path.target} that {label}"
+        f" ({' > '.join(', '.join(hop.columns) for hop in path.hops)}) leads to",
         remedy="`tenantry validate --fix-issues` gives a row the tenant that its paths agree on; else correct the"
         " reference.",
         shows=(

@@ -122,7 +122,8 @@ def _outcome(terminal: Terminal, verdict: Verdict) -> None:
     clean = verdict.exit_status is ExitStatus.DONE
     word, style = ("Clean: ", "bold green") if clean else ("Found: ", "bold red")
     terminal.item(word, verdict.outcome + ".", style=style, always=True)
-    terminal.item(" " * len(word), f"{verdict.rows:,} rows of {verdict.tables} tables, {duration(verdict.seconds)}.")
+    tables = f"{verdict.tables} table{'' if verdict.tables == 1 else 's'}"
+    terminal.item(" " * len(word), f"{verdict.rows:,} rows of {tables}, {duration(verdict.seconds)}.")
     terminal.item("Next:  ", verdict.next_step, style="cyan")
     if terminal.log.written:
         terminal.log.write("done", verdict=verdict)
