@@ -16,7 +16,7 @@ from tenantry.model.plan import Phase
 from tenantry.workflow import MigrateOptions, RollbackOptions, migrate, rollback
 
 Command = Any
-LINES = ["table", "functions", "triggers", "view", "row security", "backfilled", "balances"]
+LINES = ["table", "functions", "triggers", "view", "indexes", "row security", "backfilled", "balances"]
 
 
 @pytest.mark.server
@@ -75,6 +75,7 @@ def test_stale_after_a_trigger_was_missing(stock: MakeStock, damage: str, line: 
         ("CREATE OR REPLACE FUNCTION tenantry.\"move public.ledger\"() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER"
          " SET search_path = pg_catalog AS 'BEGIN RETURN NULL; END'", ["functions"]),
         ("GRANT EXECUTE ON FUNCTION tenantry.\"move public.ledger\"() TO PUBLIC", ["functions"]),
+        ("DROP INDEX tenantry.\"key of balances public.ledger\"", ["table", "indexes"]),
         ("ALTER TABLE tenantry.\"balances public.ledger\" DISABLE ROW LEVEL SECURITY", ["table", "row security"]),
         ("GRANT UPDATE ON tenantry.\"balances public.ledger\" TO PUBLIC", ["row security"]),
         ("ALTER VIEW balances RESET (security_barrier)", ["view", "row security"]),
@@ -94,6 +95,21 @@ def test_what_was_altered_is_found_and_put_right(stock: MakeStock, damage: str, 
         shop.execute('REVOKE UPDATE ON tenantry."balances public.ledger" FROM PUBLIC')
     shop.backfill()
     assert shop.failing() == []
+
+
+def test_the_index_that_reconciliations_need(stock: MakeStock) -> None:
+    """Its absence is no fault, and is said; so is what there is."""
+    shop = stock(rows=10)
+    shop.install()
+    shop.execute("CREATE INDEX partial ON ledger (org, item) WHERE lot IS NULL; CREATE INDEX late ON ledger (id, org)")
+    line = shop.validate()["indexes"]
+    assert line.holds
+    assert "reads all of it" in line.message
+    assert "(org, item, location, lot) INCLUDE (quantity)" in line.remedy
+    shop.execute("CREATE INDEX by_item ON ledger (item, lower(lot), org)")
+    assert "by_item (item)" in shop.validate()["indexes"].message
+    shop.execute("CREATE INDEX by_key ON ledger (item, org, lot)")
+    assert "by_key (item, org)" in shop.validate()["indexes"].message
 
 
 @pytest.mark.server
@@ -195,6 +211,20 @@ table = "ledger"
 balance = "balances"
 key = ["org", "item", "lot"]
 """
+
+
+def test_a_tenant_column_that_is_still_to_come(stock: MakeStock) -> None:
+    """It is no mistake in the key: what has to be done first is said."""
+    owned = '[[table]]\nname = "items"\npaths = [["org"]]\n'
+    text = OWNED.format("app").replace('paths = [["org"]]\ncolumn = "org"\n', f'paths = [["item"]]\n{owned}')
+    shop = stock(
+        "CREATE TABLE items (id integer PRIMARY KEY, org integer NOT NULL REFERENCES tenants);"
+        "CREATE TABLE ledger (item integer NOT NULL REFERENCES items, lot text, quantity integer)",
+        text.replace('"org", "item"', '"tenant_id", "item"'),
+    )
+    with pytest.raises(Refused, match="no column tenant_id yet") as refused:
+        shop.install()
+    assert "migrate --until backfill" in refused.value.remedy
 
 
 @pytest.mark.server

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import psycopg
 from psycopg import sql
+from psycopg.rows import dict_row
 
 from tenantry.balances.differences import Difference, compare, states
+from tenantry.balances.ledgers import QUERIES
 from tenantry.execution.survey import definitions
 from tenantry.model.ledger import Ledger
 from tenantry.model.name import Name
@@ -61,6 +64,7 @@ def inspect(connection: psycopg.Connection[Any], ledger: Ledger, steps: Sequence
     there = connection.execute(sql.SQL("SELECT {} IS NOT NULL").format(ledger.storage.oid)).fetchone()
     if there != (True,):
         return
+    yield _indexes(connection, ledger)
     yield _row_security(connection, ledger)
     yield _backfilled(connection, ledger)
     yield _equal(connection, ledger)
@@ -82,6 +86,30 @@ def _bare(connection: psycopg.Connection[Any], step: Step) -> str:
         if row is None or row[0] < 5:
             bare.append(str(name))
     return f" ({', '.join(bare[:5])}{' …' if len(bare) > 5 else ''})" if bare else ""
+
+
+def _indexes(connection: psycopg.Connection[Any], ledger: Ledger) -> Line:
+    """The balances' own index, and that of the ledger by which a reconciliation finds what was touched, if there is
+    one. Without it nothing is wrong: each reconciliation reads the ledger as a whole."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        names = [relation.identifier.as_string(None) for relation in (ledger.storage, ledger.table)]
+        own, theirs = (cursor.execute(QUERIES["indexes"], {"table": name}).fetchall() for name in names)
+    if not any(index["unique"] for index in own):
+        message = "indexes: the unique index of the balances is not there"
+        return Line(table=ledger.table, name="indexes", holds=False, message=message, remedy=INSTALL)
+    sure = {column.name for column in ledger.key if not column.nullable}
+    reach = {
+        index["name"]: tuple(takewhile(sure.__contains__, index["columns"][: index["keys"]])) for index in theirs
+    }  # fmt: skip
+    best = max(reach, key=lambda name: len(reach[name]), default="")
+    if best and reach[best]:
+        message = f"indexes: a reconciliation finds what was touched by {best} ({', '.join(reach[best])})"
+        return Line(table=ledger.table, name="indexes", holds=True, message=message)
+    return Line(
+        table=ledger.table, name="indexes", holds=True,
+        message=f"indexes: none of {ledger.table} begins with its key, so each reconciliation reads all of it",
+        remedy=f"One on ({', '.join(ledger.columns)}) INCLUDE ({ledger.quantity}) would spare that.",
+    )  # fmt: skip
 
 
 def _row_security(connection: psycopg.Connection[Any], ledger: Ledger) -> Line:
@@ -125,8 +153,11 @@ def _equal(connection: psycopg.Connection[Any], ledger: Ledger) -> Line:
         total = f"{row[0]:,} rows" if row is not None else "all"
         return Line(table=ledger.table, name="balances", holds=True, message=f"balances equal to the ledger ({total})",
                     count=0)  # fmt: skip
+    kept = connection.execute(QUERIES["kept"], {"ledger": str(ledger.table)}).fetchone()
+    message = f"{count:,} {'key differs' if count == 1 else 'keys differ'} from the ledger"
+    if kept is not None and kept[0]:
+        message += f"; of {kept[0]:,} the difference was rejected in a review, and kept"
     return Line(
-        table=ledger.table, name="balances", holds=False, count=count, differences=samples,
-        message=f"{count:,} keys differ from the ledger",
-        remedy=f"{BACKFILL} `tenantry balances reconcile` says which.",
+        table=ledger.table, name="balances", holds=False, count=count, differences=samples, message=message,
+        remedy=f"{BACKFILL} `tenantry balances reconcile` says which, and puts what is large before you.",
     )  # fmt: skip

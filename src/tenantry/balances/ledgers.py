@@ -85,12 +85,14 @@ class Ledgers:
         relation, columns = self._row("relation", table), self._columns(table)
         self._refuse_kind(table, relation)
         before = self.installed.get(table)
+        # Before the key: a tenant column that is still to come is not a mistake in the key.
+        tenant = self._tenant(table, part, relation["row_security"], columns, before)
         ledger = Ledger(
             table=table, balance=Name.parse(part.balance, schema=self.spec.schemas[0]), owner=relation["owner"],
             key=tuple(_key(table, name, columns) for name in _names(part.key)),
             quantity=_quantity(table, part.quantity, columns), tree=self._tree(table),
             slots=self._slots(part, slots, before), non_negative=part.non_negative,
-            tenant=self._tenant(table, part, relation["row_security"], columns, before),
+            tenant=tenant,
         )  # fmt: skip
         _refuse_names(ledger)
         if ledger.slots and ledger.non_negative:
@@ -115,15 +117,11 @@ class Ledgers:
     def leaves(self, ledger: Ledger) -> tuple[BalanceLeaf, ...]:
         """The partitions that the application was given to write to."""
         role = self.spec.application.role
-        found = ((leaf, self.connection.execute(rights_on(leaf, role)).fetchall()) for leaf in ledger.tree)
-        return tuple(
-            BalanceLeaf(
-                phase=Phase.EXPAND, table=ledger.table, ledger=ledger, leaf=leaf, role=role,
-                revokes=tuple((privilege, grantor) for privilege, grantor in rights),
-            )
-            for leaf, rights in found
-            if rights
-        )  # fmt: skip
+        rights: dict[Name, list[tuple[str, str]]] = {}
+        for place, privilege, grantor in self.connection.execute(rights_on(ledger.tree, role)):
+            rights.setdefault(ledger.tree[place], []).append((privilege, grantor))
+        common: dict[str, Any] = {"phase": Phase.EXPAND, "table": ledger.table, "ledger": ledger, "role": role}
+        return tuple(BalanceLeaf(**common, leaf=leaf, revokes=tuple(revokes)) for leaf, revokes in rights.items())
 
     # --- what is looked at
 

@@ -132,9 +132,8 @@ class Reconciliation:
                 raw(", ".join(f"found.{name}" for name in MEASURES)), differences(self.ledger, condition),
             )
         )  # fmt: skip
-        self.connection.execute(self._fixed("work"))
-        row = self.connection.execute("SELECT count(*) FROM pg_temp.tenantry_work").fetchone()
-        for first in range(1, row[0] + 1 if row is not None else 1, BATCHED):
+        work = self.connection.execute(self._fixed("work")).rowcount
+        for first in range(1, work + 1, BATCHED):
             yield first, first + BATCHED
 
     def _fixed(self, name: str) -> sql.Composed:

@@ -127,11 +127,11 @@ def choose(connection: Connection, ledger: Ledger, scope: Scope) -> int:
                        raw("(one.quantity <> 0 OR one.total_in <> 0 OR one.total_out <> 0 OR one.movements <> 0)")),
     ]  # fmt: skip
     parts += _scrubbed(connection, ledger, scope, balance)
-    connection.execute(sql.SQL("CREATE TEMPORARY TABLE tenantry_chosen AS {}").format(sql.SQL(" UNION ").join(parts)))
+    query = sql.SQL("CREATE TEMPORARY TABLE tenantry_chosen AS {}").format(sql.SQL(" UNION ").join(parts))
+    chosen = connection.execute(query).rowcount
     # The planner has to know how few they are.
     connection.execute(sql.SQL("ANALYZE {}").format(CHOSEN))
-    row = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(CHOSEN)).fetchone()
-    return int(row[0]) if row is not None else 0
+    return chosen
 
 
 def written_since(alias: str, point: Last) -> sql.Composed:

@@ -99,7 +99,7 @@ class Lines(Nobody):
         self.said(f"{reason}; trying again in {pause:.1f} s")
 
     def said(self, message: str, **facts: object) -> None:
-        self.terminal.say(Text(f"    {message}", style="yellow"))
+        self.terminal.item("    ", message, body_style="yellow")
 
     def paused(self, reason: str) -> None:
         self.said(reason)

@@ -63,6 +63,6 @@ def _show(terminal: Terminal, one: LedgerReconciled, *, dry_run: bool) -> None:
             (f"{one.table}: ", "bold"),
             f"{counted(found.compared, 'key')} compared: {what}; {found.corrected} {would}corrected, {found.reviews}"
             f" {would}put under review, ",
-            (f"{counted(found.open, 'review')} open", style), f", in {one.seconds:.1f} s",
+            (f"{counted(found.open, 'review')} open", style), f", in {one.seconds:.2f} s",
         )
     )  # fmt: skip

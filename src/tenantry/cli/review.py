@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
@@ -41,8 +42,8 @@ def list_(
     opened = sum(review.state == "open" for review in found)
     terminal.answer(reviews=found, open=opened)
     for review in found:
-        for line in _lines(review):
-            terminal.show(line)
+        for head, line in _lines(review):
+            terminal.item(head, line, always=True)
     if opened:
         terminal.say(
             Text.assemble(
@@ -104,25 +105,29 @@ def _decide(
         terminal.say("Nothing was changed.")
 
 
-def _lines(review: Review) -> list[Text]:
+def _lines(review: Review) -> Iterator[tuple[str, Text]]:
+    """Each with what it is indented by."""
     style = "bold yellow" if review.state == "open" else "bold"
-    lines = [
-        Text.assemble((f"#{review.id} {review.state}", style), f" {review.ledger}: {described(review.key)}"),
-        Text(f"  ledger {review.ledger_quantity} in {counted(int(review.ledger_movements), 'movement')}, balance"
-             f" {review.balance_quantity} in {review.balance_movements}; missing: {review.quantity:+} in"
-             f" {review.movements:+} movements"),
-        Text(f"  found {review.found_at:%Y-%m-%d %H:%M} by run {review.run}"
-             + (", for its corrections would pass total_limit" if review.reason == "total" else "")),
-    ]  # fmt: skip
+    yield "", Text.assemble((f"#{review.id} {review.state}", style), f" {review.ledger}: {described(review.key)}")
+    yield (
+        "  ",
+        Text(
+            f"ledger {review.ledger_quantity} in {counted(int(review.ledger_movements), 'movement')}, balance"
+            f" {review.balance_quantity} in {review.balance_movements}; missing: {review.quantity:+} in"
+            f" {review.movements:+} movements"
+        ),
+    )
+    why = ", for its corrections would pass total_limit" if review.reason == "total" else ""
+    yield "  ", Text(f"found {review.found_at:%Y-%m-%d %H:%M} by run {review.run}{why}")
     since = f"since {review.since:%Y-%m-%d %H:%M}, when all was well" if review.since else "of this key in all"
-    lines.append(Text(f"  {counted(review.recent or 0, 'movement')} {since}"))
-    lines += [Text(f"    {described(one)}", style="dim") for one in review.evidence[:MOVEMENTS]]
+    yield "  ", Text(f"{counted(review.recent or 0, 'movement')} {since}")
+    for one in review.evidence[:MOVEMENTS]:
+        yield "    ", Text(described(one), style="dim")
     if (review.recent or 0) > MOVEMENTS and len(review.evidence) > MOVEMENTS:
-        lines.append(Text(f"    … {len(review.evidence)} of them with --json", style="dim"))
+        yield "    ", Text(f"… {len(review.evidence)} of them with --json", style="dim")
     if review.decided_by is not None:
-        why = f": {review.note}" if review.note else ""
-        lines.append(Text(f"  {review.state} by {review.decided_by} at {review.decided_at:%Y-%m-%d %H:%M}{why}"))
-    return lines
+        note = f": {review.note}" if review.note else ""
+        yield "  ", Text(f"{review.state} by {review.decided_by} at {review.decided_at:%Y-%m-%d %H:%M}{note}")
 
 
 def _name(by: str | None) -> str:

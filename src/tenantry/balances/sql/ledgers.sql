@@ -47,6 +47,19 @@ JOIN pg_catalog.pg_attribute a ON a.attrelid = to_regclass(%(table)s) AND a.attn
 JOIN pg_catalog.pg_type t ON t.oid = b.type
 ORDER BY a.attnum;
 
+-- name: indexes
+-- Those of which a query of all rows can make use. `columns` are NULL where they are expressions; the first `keys` of
+-- them are searched by.
+SELECT c.relname::text AS name, i.indisunique AS unique, i.indnkeyatts::int AS keys,
+       ARRAY(SELECT a.attname::text
+             FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k (number, place)
+             LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number AND k.number > 0
+             ORDER BY k.place) AS columns
+FROM pg_catalog.pg_index i
+JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid JOIN pg_catalog.pg_am m ON m.oid = c.relam
+WHERE i.indrelid = to_regclass(%(table)s) AND i.indisvalid AND i.indpred IS NULL AND m.amname = 'btree'
+ORDER BY c.relname;
+
 -- name: readers
 -- Who may read the whole table; PUBLIC is an empty name.
 SELECT DISTINCT coalesce(r.rolname::text, '') AS role
@@ -79,3 +92,7 @@ UPDATE tenantry.ledgers SET corrections = generation WHERE ledger = %(ledger)s;
 UPDATE tenantry.ledgers SET stale = false, stale_since = NULL, reason = NULL, corrections = NULL,
   backfilled_at = pg_catalog.clock_timestamp()
 WHERE ledger = %(ledger)s;
+
+-- name: kept
+SELECT count(*) FROM tenantry.drifts
+WHERE ledger = %(ledger)s AND (quantity <> 0 OR total_in <> 0 OR total_out <> 0 OR movements <> 0);
