@@ -1,4 +1,5 @@
-"""What the owners of tables lack, as whom our triggers run: a run would fail at the first row, in the middle of it."""
+"""What the owners of tables lack, as whom our triggers run: these would fail at every row, in the middle of a run
+(hazard 2)."""
 
 from __future__ import annotations
 
@@ -23,26 +24,22 @@ CHANGE = ("SELECT", "UPDATE")
 def reach_findings(scope: Scope, connection: psycopg.Connection[Any]) -> Iterator[Finding]:
     """Schemas and tables that a trigger needs and its role may not use. None can be forced."""
     barred = read_barred(connection, sorted(set(_reached(scope.steps))))
-    for role, schema in sorted({(reach.role, reach.table.schema) for reach in barred if not reach.usage}):
-        tables = sorted({reach.table for reach in barred if (reach.role, reach.table.schema) == (role, schema)})
-        yield refused(
-            name="privilege-reach",
-            table=tables[0],
-            message=f"{role} may not use the schema {schema}, where the triggers that run as {role} meet {tables[0]}",
-            remedy=f"GRANT USAGE ON SCHEMA {quoted(schema)} TO {quoted(role)}",
-            forcible=False,
-        )
-    for role, table in sorted({(reach.role, reach.table) for reach in barred if not reach.held}):
-        lacking = ", ".join(
-            reach.privilege for reach in barred if (reach.role, reach.table) == (role, table) and not reach.held
-        )
-        yield refused(
-            name="privilege-reach",
-            table=table,
-            message=f"{role} has no {lacking} on {table}, and triggers that run as {role} need it",
-            remedy=f"GRANT {lacking} ON {table} TO {quoted(role)}",
-            forcible=False,
-        )
+    closed = {(reach.role, reach.table.schema): reach.table for reach in reversed(barred) if not reach.usage}
+    for (role, schema), table in sorted(closed.items()):
+        yield _lacking(role, table, f"use the schema {schema}", f"USAGE ON SCHEMA {quoted(schema)}")
+    for reach in barred:
+        if not reach.held:
+            yield _lacking(reach.role, reach.table, f"{reach.privilege} there", f"{reach.privilege} ON {reach.table}")
+
+
+def _lacking(role: str, table: Name, what: str, grant: str) -> Finding:
+    return refused(
+        name="owner-lacks-privilege",
+        table=table,
+        forcible=False,
+        message=f"{role}, as whom triggers run that find tenants in {table}, may not {what}",
+        remedy=f"GRANT {grant} TO {quoted(role)}",
+    )
 
 
 def _reached(steps: Iterable[Step]) -> Iterator[tuple[str, Name, str]]:
