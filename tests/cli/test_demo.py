@@ -27,6 +27,7 @@ def test_demo(command: Callable[[str], Command], preset: str) -> None:
 def test_keep(command: Callable[[str], Command]) -> None:
     """--keep: the folder stays, and another command can look into it."""
     outcome = command("")("demo", "--rows", "300", "--keep")
+    assert not {"migrate", "rollback"} & set(outcome.stdout.splitlines()), "chapters have titles of their own"
     folder = outcome.stdout.rsplit("embedded:", 1)[1].strip()
     try:
         status = command("")("status", "--preset", "estoque", "--dsn", f"embedded:{folder}", "--json")

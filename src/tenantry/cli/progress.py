@@ -52,7 +52,7 @@ class Lines(Nobody):
 
     def began(self, command: str, run: str) -> None:
         # The first is the command itself, what begins within it a part of it.
-        if self._began:
+        if self._began and not self.brief:
             self.line(Text(command, style="bold"))
         self._began = True
 

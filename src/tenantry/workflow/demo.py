@@ -134,7 +134,8 @@ class _Stage:
         with opened(self.target, purpose="demo") as connection:
             connection.execute(_QUERIES["old_role"])
         self.say(
-            f"{sum(loaded.rows.values()):,} rows in {len(loaded.rows)} tables, and an application of an ordinary role."
+            f"{sum(loaded.rows.values()):,} rows in {len(loaded.rows)} tables,"
+            " and an application with an ordinary role."
         )
         found = discover(self.target).proposal
         kinds = Counter(
@@ -158,7 +159,8 @@ class _Stage:
         self.shown.longest_during = tally.longest_of.get(DURING, 0.0)
         self.say(
             f"The old application ran {tally.statements:,} statements. Its longest took"
-            f" {self.shown.longest_during * 1000:.0f} ms; before it was {self.shown.longest_before * 1000:.0f} ms."
+            f" {self.shown.longest_during * 1000:.0f} ms;"
+            f" before the migration {self.shown.longest_before * 1000:.0f} ms."
         )
         self.holds(f"none of its {tally.statements:,} statements failed", not tally.errors and tally.statements > 0)
         for error in dict.fromkeys(tally.errors[:3]):
