@@ -19,6 +19,7 @@ from packaging.specifiers import SpecifierSet
 
 from forks import Forks, Running
 from servers import Database, Run, Server, clear, installed, make_server, own_roles, sweep, version_name, wait_until
+from tenantry.postgres.locks import hold_run_lock
 from tiny_disk import TinyDisk, tiny_disk
 
 ROOT = Path(__file__).parents[1]
@@ -288,6 +289,12 @@ def waits(pool: ThreadPoolExecutor) -> Callable[..., Future[Any]]:
         return running
 
     return start
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of this process that do not wait for what a killed one may have left."""
+    monkeypatch.setitem(hold_run_lock.__wrapped__.__kwdefaults__, "patience", 0.1)
 
 
 # -- The command

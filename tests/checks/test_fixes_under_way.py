@@ -177,6 +177,7 @@ def test_killed_again_and_again(wrong: Database) -> None:
     assert all(one.rows == one.undone for one in list_fixes(Target(wrong.dsn)))
 
 
+@pytest.mark.usefixtures("impatient")
 def test_one_run_at_a_time(wrong: Database) -> None:
     """While another run goes on nothing is fixed."""
     before = contents(wrong)

@@ -117,7 +117,7 @@ def test_interrupted_and_killed(shop: Command, estoque: Database) -> None:
         process = shop.start("migrate")
         wait_until(lambda: waits_for(shop, "usuarios"), seconds=60)
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+        process.communicate()
         report = only_report(shop.folder)
         assert (report["verdict"], report["exit_status"]) == ("interrupted", 130)
         assert report["stopped_at"].startswith("public.usuarios: ")
@@ -127,7 +127,7 @@ def test_interrupted_and_killed(shop: Command, estoque: Database) -> None:
         process = shop.start("migrate")
         wait_until(lambda: waits_for(shop, "usuarios"), seconds=60)
         process.kill()
-        process.communicate(timeout=60)
+        process.communicate()
     killed = only_report(shop.folder)
     assert (killed["verdict"], killed["finished_at"]) == ("running", None)
     assert not list(shop.folder.glob("reports/.*"))
@@ -152,7 +152,7 @@ def test_a_report_that_cannot_be_written_at_the_end_fails_no_run(shop: Command, 
             path.unlink()
         (shop.folder / "reports").rmdir()
         (shop.folder / "reports").write_text("")
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate()
     assert process.returncode == 0, stderr
     assert "The report could not be written" in stderr
 
