@@ -283,11 +283,24 @@ def test_the_command(tenantry: Command, shop_spec: Path, database: Database) -> 
     assert shown.status == 4
     assert "TRUNCATE" in shown.stdout
     assert database.rows("SELECT count(*) FROM ledger") == [(40,)]
+    assert "A backup: 1 table, " in shown.stdout
+    unsaved = tenantry("balances", "empty", "--confirm", "--backup", "none")
+    assert (unsaved.status, "no backup is to be made" in unsaved.stderr) == (4, True)
+    balances = "SELECT item, quantity::integer FROM balances ORDER BY item"
+    before_it = database.rows(balances)
     assert tenantry("balances", "empty", "--confirm").status == 0
     assert database.rows("SELECT (SELECT count(*) FROM ledger), (SELECT count(*) FROM balances)") == [(0, 0)]
+    (saved,) = tenantry("backups", "list", "--json").json["backups"]
+    assert (saved["reason"], saved["tables"]) == ("emptying", {"public.ledger": 40})
+    assert tenantry("backups", "restore", saved["id"]).status == 0
+    assert database.rows(balances) == before_it
+    assert tenantry("balances", "empty", "--confirm", "--backup", "none", "--force").status == 0
+    reasons = [one["reason"] for one in tenantry("backups", "list", "--json").json["backups"]]
+    assert reasons == ["restore", "emptying"]
     asked = tenantry("balances", "remove")
     assert asked.status == 4
     assert "--confirm" in asked.stderr
+    assert "fails from now on" not in asked.stdout
     assert tenantry("balances", "remove", "--confirm").status == 0
     assert database.dump() == before
 
