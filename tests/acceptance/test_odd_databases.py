@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import psycopg
 import pytest
 
 from acceptance.test_menagerie import spec, table
@@ -102,7 +103,9 @@ ODD = {
         + table("move", paths='[["shop"], ["lot"]]') + table("old_sale", paths='[["tenant_id"], ["shop"]]'),
         # A lot before its first movement, and a shop that moves to another tenant with its sales.
         written="INSERT INTO lot VALUES (100, 'X'); INSERT INTO move VALUES (100, 100, 3);"
-        " UPDATE shop SET tenant = 2 WHERE id = 6",
+        " UPDATE shop SET tenant = 2 WHERE id = 6;"
+        # In the same transaction the writer's own path is as it was.
+        " DO $$ BEGIN IF current_setting('search_path') ~ 'pg_' THEN RAISE 'changed'; END IF; END $$",
         wrong="SELECT count(*) FROM move m JOIN lot l ON l.id = lot JOIN shop s ON s.id = shop LEFT JOIN sale ON sale.id = s.id"
         " WHERE l.tenant_id IS DISTINCT FROM tenant OR m.tenant_id IS DISTINCT FROM tenant OR sale.tenant_id <> tenant",
         more='default = "new"',
@@ -170,6 +173,33 @@ def test_spec_that_changes_on_the_way(database: Database, role: Callable[..., st
     assert database.dump() == dump
 
 
+def test_tables_that_get_another_owner(database: Database, role: Callable[..., str]) -> None:
+    """Our triggers run as the old one, who may do nothing there any more; migrate gives them to the new one."""
+    old, new, clerk = role(), role(), role()
+    tables = ("tenants", "shop", "sale", "lot", "move")
+    database.execute(
+        SHOP + "CREATE TABLE sale (id int PRIMARY KEY, shop_id int NOT NULL REFERENCES shop);"
+        "CREATE TABLE lot (id int PRIMARY KEY);"
+        "CREATE TABLE move (id int PRIMARY KEY, lot int REFERENCES lot, shop int REFERENCES shop);"
+        + "".join(f"ALTER TABLE {one} OWNER TO {old}; GRANT INSERT ON {one} TO {clerk};" for one in tables)
+    )
+    rest = (
+        table("sale", paths='[["shop_id"]]')
+        + table("lot", children='["move.lot"]')
+        + table("move", paths='[["shop"], ["lot"]]')
+    )
+    made, target = spec(role(create=False, name="app"), OWNER + rest), Target(database.dsn)
+    written = "INSERT INTO sale VALUES ({0}, 3); INSERT INTO lot VALUES ({0}); INSERT INTO move VALUES ({0}, {0}, 3)"
+    migrate(target, made, MigrateOptions(until=Phase.ENFORCE))
+    database.execute("".join(f"ALTER TABLE {one} OWNER TO {new};" for one in tables))
+    with database.connect(user=clerk) as session, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        session.execute(written.format(1))
+    migrate(target, made, MigrateOptions(until=Phase.ENFORCE))
+    with database.connect(user=clerk) as session:
+        session.execute(written.format(1))
+    assert database.rows("SELECT tenant_id FROM sale UNION ALL SELECT tenant_id FROM lot") == [(1,), (1,)]
+
+
 def test_keys_that_begin_alike(database: Database, role: Callable[..., str]) -> None:
     """A setting is not cut to the first character of a key of type char: that could be another tenant's."""
     application = role("NOLOGIN")
@@ -232,6 +262,7 @@ def test_default_privileges(database: Database, role: Callable[..., str]) -> Non
     database.execute(f"ALTER DEFAULT PRIVILEGES REVOKE ALL ON TABLES FROM {application}, PUBLIC")
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("name", ODD)
 def test_there_and_back(name: str, new_database: Callable[..., Database], role: Callable[..., str]) -> None:
     """Every row in its tenant, those written meanwhile included; and then nothing is left of it."""

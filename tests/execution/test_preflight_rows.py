@@ -307,3 +307,20 @@ def test_tenants_that_share_a_slug(database: Any) -> None:
     assert names(check(database)) == set()
     (found,) = named(check(database, tables=CONSTANT), "slug-shared")
     assert (found.count, found.refuses, found.forcible) == (2, True, False)
+
+
+@pytest.mark.pg(">= 18")
+def test_keys_over_a_period(database: Any) -> None:
+    """A key of ours beside one would compare periods for equality, and refuse what lies within."""
+    database.execute(
+        SHOP
+        + """
+        CREATE EXTENSION btree_gist;
+        CREATE TABLE room (id int, during daterange, shop int NOT NULL REFERENCES shops, PRIMARY KEY (id, during WITHOUT OVERLAPS));
+        CREATE TABLE stay (room int, during daterange, shop int NOT NULL REFERENCES shops,
+          FOREIGN KEY (room, PERIOD during) REFERENCES room (id, PERIOD during));
+    """
+    )
+    tables = TABLES + "".join(f'[[table]]\nname = "{name}"\npaths = [["shop"]]\n' for name in ("room", "stay"))
+    (found,) = named(check(database, tables=tables, until=Phase.CONTRACT), "key-over-period")
+    assert (found.table.name, found.forcible) == ("stay", False)

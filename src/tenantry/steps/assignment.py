@@ -151,7 +151,7 @@ class AssignmentTrigger(Step):
         return trigger_definition(self.table, ASSIGN)
 
     def revises(self, earlier: Step) -> bool:
-        return isinstance(earlier, AssignmentTrigger) and earlier.code() != self.code()
+        return isinstance(earlier, AssignmentTrigger) and (earlier.owner != self.owner or earlier.code() != self.code())
 
     def code(self) -> sql.Composed:
         """The trigger function's body. An UPDATE in a fill restores the row; one that changes neither a path column
@@ -278,7 +278,8 @@ class AdoptionTrigger(Step):
         return trigger_definition(self.table, ADOPT)
 
     def revises(self, earlier: Step) -> bool:
-        return isinstance(earlier, AdoptionTrigger) and earlier.adoptions != self.adoptions
+        own = (self.owner, self.adoptions)
+        return isinstance(earlier, AdoptionTrigger) and (earlier.owner, earlier.adoptions) != own
 
     def apply(self) -> tuple[Statement, ...]:
         code = sql.SQL("\nBEGIN{}\n  RETURN NULL;\nEND\n").format(

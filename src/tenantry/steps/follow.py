@@ -95,7 +95,8 @@ class FollowTrigger(Step):
         return trigger_definition(self.table, self.name)
 
     def revises(self, earlier: Step) -> bool:
-        return isinstance(earlier, FollowTrigger) and earlier.followers != self.followers
+        own = (self.owner, self.followers)
+        return isinstance(earlier, FollowTrigger) and (earlier.owner, earlier.followers) != own
 
     def apply(self) -> tuple[Statement, ...]:
         # A fill looks after the rows that derive from those that it fills; an adoption does not.

@@ -1,4 +1,4 @@
-"""Tables that cannot get the tenant column, or nothing that belongs to it."""
+"""Tables that cannot get the tenant column, or what belongs to it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from tenantry.execution.preflight.verdict import refused
 from tenantry.model.finding import Finding
 from tenantry.model.schema import Kind
 from tenantry.postgres.preflight import Facts
+from tenantry.steps import TenantForeignKey
 
 
 def growth_findings(scope: Scope, facts: Facts) -> Iterator[Finding]:
@@ -35,3 +36,21 @@ def growth_findings(scope: Scope, facts: Facts) -> Iterator[Finding]:
                 message=f"{name} is a foreign table and part of an owned one: row security cannot guard it",
                 remedy="detach it first, or keep its rows in this database",
             )
+    yield from _periods(scope)
+
+
+def _periods(scope: Scope) -> Iterator[Finding]:
+    """Keys over a period (since 18) compare it by another operator than equality; one that does not refuses rows."""
+    ours = {(step.table, step.columns[1:], step.parent) for step in scope.steps if isinstance(step, TenantForeignKey)}
+    for name, columns, parent in sorted(ours):
+        table = scope.schema.tables.get(name)
+        for key in table.foreign_keys if table is not None else ():
+            if (key.columns, key.parent) == (columns, parent) and any(sign != "=" for _, sign in key.operators):
+                yield refused(
+                    name="key-over-period",
+                    table=name,
+                    forcible=False,
+                    message=f"The foreign key {key.name} of {name} is over a period: no key within the tenant can stand"
+                    " beside it",
+                    remedy="drop it, and let a trigger of yours look after it",
+                )
