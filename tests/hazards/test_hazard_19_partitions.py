@@ -105,6 +105,9 @@ def test_rights_on_a_partition(shop: Stock, role: Callable[..., str]) -> None:
     assert made.failing() == ["triggers", "rights"]
     made.install()
     made.backfill()
+    shop.execute(f"GRANT INSERT ON ledger_low TO {application}")
+    assert made.failing() == ["rights"]
+    made.install()
     assert made.failing() == []
     shop.execute(f"ALTER DEFAULT PRIVILEGES REVOKE ALL ON TABLES FROM {application}")
     made.remove()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,19 +11,26 @@ from psycopg import sql
 from tenantry.model.ledger import Ledger
 from tenantry.model.name import Name
 from tenantry.model.plan import Statement
-from tenantry.steps.access import entries
 from tenantry.steps.role import ApplicationGrants
 from tenantry.steps.step import Before, Step
 
 WRITES = ("INSERT", "UPDATE", "DELETE")
+_RIGHTS = sql.SQL("""SELECT DISTINCT leaf.number::integer - 1, e.privilege_type,
+  pg_catalog.pg_get_userbyid(e.grantor)::text
+FROM pg_catalog.unnest(ARRAY[{leaves}]::oid[]) WITH ORDINALITY AS leaf(relation, number)
+JOIN (SELECT c.oid, c.relacl FROM pg_catalog.pg_class c UNION ALL
+  SELECT a.attrelid, a.attacl FROM pg_catalog.pg_attribute a WHERE NOT a.attisdropped) AS list(relation, acl)
+  USING (relation)
+CROSS JOIN LATERAL pg_catalog.aclexplode(list.acl) AS e
+JOIN pg_catalog.pg_roles r ON r.oid = e.grantee AND r.rolname = {role}
+WHERE e.privilege_type = ANY ({writes}::text[]) ORDER BY 1, 2, 3""")
 
 
-def rights_on(leaf: Name, role: str) -> sql.Composed:
-    """A query of what a role was given to write to a partition or its columns: (privilege, grantor)."""
-    return sql.SQL(
-        "SELECT DISTINCT e.privilege, e.grantor FROM ({}) AS e WHERE e.grantee = {} AND e.privilege = ANY ({}::text[])"
-        " ORDER BY 1, 2"
-    ).format(entries(leaf), sql.Literal(role), sql.Literal(list(WRITES)))
+def rights_on(leaves: Sequence[Name], role: str) -> sql.Composed:
+    """A query of what a role was given to write to partitions or their columns: (place in `leaves`, privilege,
+    grantor)."""
+    oids = sql.SQL(", ").join(leaf.oid for leaf in leaves)
+    return _RIGHTS.format(leaves=oids, role=sql.Literal(role), writes=sql.Literal(list(WRITES)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
