@@ -61,7 +61,7 @@ def show_outline(terminal: Terminal, outline: Outline) -> None:
             Text.assemble((str(phase), "bold"), f"  {len(steps)} steps" + (f", {done} in force" if done else ""))
         )
         for planned in steps:
-            _show_step(terminal, planned)
+            _show_step(terminal, planned, back=outline.back)
     for name, reason in sorted(outline.undecided.items()):
         terminal.show(Text.assemble(("undecided ", "yellow"), f"{name}: {reason}"))
 
@@ -84,12 +84,13 @@ def _count(outline: Outline) -> str:
     return f"{len(outline.steps)} steps" + (f", {done} of them in force" if done else "")
 
 
-def _show_step(terminal: Terminal, planned: Planned) -> None:
+def _show_step(terminal: Terminal, planned: Planned, *, back: bool) -> None:
+    """A note is about what a step brings, and so not shown of one that goes `back`."""
     step = planned.step
     mark = "✓" if planned.in_force else "·"
     facts = f"  ({planned.rows:,} rows expected)" if planned.rows is not None else ""
     terminal.show(Text.assemble((f"  {mark} ", "green"), (str(step.table), "cyan"), f"  {step.title}", (facts, "dim")))
-    if step.note:
+    if step.note and not back:
         terminal.show(Text(f"      note: {step.note}", style="yellow"))
     if planned.in_force and not terminal.settings.verbose:
         return

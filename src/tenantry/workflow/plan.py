@@ -47,9 +47,14 @@ class Outline:
     """Of a rollback of some tables: those that go back whole, and those that lose a part of what is theirs."""
     others: tuple[Name, ...] = ()
 
+    @property
+    def back(self) -> bool:
+        """The steps would be undone."""
+        return self.command in ("rollback", "balances remove")
+
     def by_phase(self) -> Iterator[tuple[Phase, tuple[Planned, ...]]]:
         """The phases that have steps, with them, in the order in which the command goes through them."""
-        for phase in reversed(Phase) if self.command == "rollback" else Phase:
+        for phase in reversed(Phase) if self.back else Phase:
             steps = tuple(planned for planned in self.steps if planned.step.phase is phase)
             if steps:
                 yield phase, steps
