@@ -64,7 +64,7 @@ def test_a_day(shop: Command, odd: Database) -> None:
     assert shop("backups", "restore", created["id"], "--force", "--backup", "none").status == 0
     assert odd.rows("SELECT count(*) FROM keyless") == [(60,)]
     assert shop("backups", "prune", "--keep", "0", "--older-than", "0s").stdout.endswith(
-        "2 backup(s) were taken away.\n"
+        "2 backups were taken away.\n"
     )
     assert list_backups(target(odd)) == ()
 

@@ -200,7 +200,9 @@ def prune(
     terminal.log.write("done", backups=[backup.id for backup in gone], dry_run=dry_run)
     for backup in gone:
         terminal.say(f"{backup.id}: {_holds(backup)}")
-    terminal.show(f"{len(gone)} backup(s) {'would be' if dry_run else 'were'} taken away.")
+    one = len(gone) == 1
+    verb = "would be" if dry_run else ("was" if one else "were")
+    terminal.show(f"{len(gone)} backup{'' if one else 's'} {verb} taken away.")
     return ExitStatus.DONE
 
 

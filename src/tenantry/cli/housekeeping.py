@@ -68,7 +68,8 @@ def _keep(terminal: Terminal, *, dry_run: bool) -> ExitStatus:
     terminal.show(_holdings(held))
     for chore in chores:
         terminal.show(_chore(chore, dry_run=dry_run))
-        terminal.say(f"    kept: {chore.why}" if chore.kept else "    nothing is kept")
+        if chore.kept:
+            terminal.say(f"    kept: {chore.why}")
         if settings.verbose:
             for name in chore.names:
                 terminal.say(f"    {chore.deed}: {name}")
