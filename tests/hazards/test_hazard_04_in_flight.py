@@ -9,62 +9,21 @@ from typing import Any
 import psycopg
 import pytest
 
+from hazards.selling import SALES, SHOP, TABLES, Meanwhile
 from servers import wait_until
 from tenantry.errors import Refused
-from tenantry.execution.runner import Event
-from tenantry.model.name import Name
 from tenantry.model.plan import Phase
 from tenantry.planning import enforce
-from tenantry.workflow.watcher import Nobody
 
 pytestmark = pytest.mark.server
 
 Business = Callable[..., Any]
 
-SHOP = """
-CREATE TABLE regions (id integer PRIMARY KEY, tenant_id integer NOT NULL REFERENCES tenants);
-CREATE TABLE stores (id integer PRIMARY KEY, region_id integer NOT NULL REFERENCES regions);
-CREATE TABLE sales (id integer PRIMARY KEY, store_id integer NOT NULL REFERENCES stores, note text);
-INSERT INTO regions VALUES (1, 1), (2, 2);
-INSERT INTO stores VALUES (1, 1), (2, 2);
-INSERT INTO sales SELECT n, 1 + n % 2, repeat('x', 100) FROM generate_series(1, 5000) AS n;
-"""
-TABLES = """
-[[table]]
-name = "regions"
-paths = [["tenant_id"]]
-[[table]]
-name = "stores"
-paths = [["region_id"]]
-[[table]]
-name = "sales"
-paths = [["store_id"]]
-"""
 WRONG = """
 SELECT sales.id, sales.tenant_id FROM sales JOIN stores ON stores.id = store_id JOIN regions ON regions.id = region_id
 WHERE sales.tenant_id IS DISTINCT FROM regions.tenant_id OR stores.tenant_id IS DISTINCT FROM regions.tenant_id
 """
 SELL = "INSERT INTO sales (id, store_id) VALUES ({}, {})"
-
-
-class During(Nobody):
-    """Acts once: when a step begins, or between two batches of a fill."""
-
-    def __init__(self, action: Callable[[], None], *, step: str = "", batches_of: Name | None = None) -> None:
-        self.action, self.key, self.relation, self.done = action, step, batches_of, False
-
-    def step(self, event: Event) -> None:
-        if self.key and event.step.key == self.key and event.action == "started":
-            self._act()
-
-    def advanced(self, relation: Name, pages: int, rows: int) -> None:
-        if relation == self.relation:
-            self._act()
-
-    def _act(self) -> None:
-        if not self.done:
-            self.done = True
-            self.action()
 
 
 def in_flight(shop: Any, *stores: int) -> None:
@@ -79,7 +38,7 @@ def in_flight(shop: Any, *stores: int) -> None:
         if 1 in stores:
             moved.execute(SELL.format(-2, 1))
 
-    shop.migrate(Phase.BACKFILL, During(sell, step="backfill_fill:public.sales"))
+    shop.migrate(Phase.BACKFILL, Meanwhile(sell, step="backfill_fill:public.sales"))
     shop.execute("UPDATE stores SET region_id = 2 WHERE id = 1")
     for session in (early, moved):
         session.commit()
@@ -155,7 +114,7 @@ def test_writers_at_every_step_of_enforce(business: Business, pool: ThreadPoolEx
         begun.append(pool.submit(seller))
         wait_until(lambda: len(begun) > 1)
 
-    shop.migrate(Phase.ENFORCE, During(both, step=step), lock_timeout=0.2)
+    shop.migrate(Phase.ENFORCE, Meanwhile(both, step=step), lock_timeout=0.2)
     for one in begun:
         one.result(timeout=60)
     assert shop.rows("SELECT tenant_id FROM sales WHERE id = -4") == [(2,)]
@@ -173,7 +132,7 @@ def test_rewritten_table(business: Business, command: str) -> None:
         with shop.connect(autocommit=True) as session:
             session.execute(command)
 
-    shop.migrate(Phase.BACKFILL, During(rewrite, batches_of=Name("public", "sales")), workers=1)
+    shop.migrate(Phase.BACKFILL, Meanwhile(rewrite, batches_of=SALES), workers=1)
     assert shop.rows(WRONG) == []
 
 
@@ -191,6 +150,6 @@ def test_row_that_moves_behind_the_backfill(business: Business) -> None:
         shop.execute("UPDATE sales SET note = 'moved' WHERE id BETWEEN 4001 AND 4010")
         seen.extend(shop.rows("SELECT min(ctid) < '(15,0)', count(tenant_id) FROM sales WHERE note = 'moved'"))
 
-    shop.migrate(Phase.BACKFILL, During(move, batches_of=Name("public", "sales")), workers=1)
+    shop.migrate(Phase.BACKFILL, Meanwhile(move, batches_of=SALES), workers=1)
     assert seen == [(True, 10)]
     assert shop.rows(WRONG) == []

@@ -12,64 +12,17 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from hazards.selling import SALES, SHOP, TABLES, Meanwhile
 from servers import wait_until
 from tenantry.execution.backfill import BackfillOptions
-from tenantry.execution.runner import Event
-from tenantry.model.name import Name
 from tenantry.model.plan import Phase
 from tenantry.steps.fill import RelationFill
-from tenantry.workflow.watcher import Nobody
 
 pytestmark = pytest.mark.server
 
 Business = Callable[..., Any]
 
-SHOP = """
-CREATE TABLE regions (id integer PRIMARY KEY, tenant_id integer NOT NULL REFERENCES tenants);
-CREATE TABLE stores (id integer PRIMARY KEY, region_id integer NOT NULL REFERENCES regions, sold integer DEFAULT 0);
-CREATE TABLE sales (id integer PRIMARY KEY, store_id integer NOT NULL REFERENCES stores, note text);
-INSERT INTO regions VALUES (1, 1), (2, 2);
-INSERT INTO stores VALUES (1, 1), (2, 2);
-INSERT INTO sales SELECT n, 1 + n % 2, repeat('x', 100) FROM generate_series(1, 5000) AS n;
-"""
-TABLES = """
-[[table]]
-name = "regions"
-paths = [["tenant_id"]]
-[[table]]
-name = "stores"
-paths = [["region_id"]]
-[[table]]
-name = "sales"
-paths = [["store_id"]]
-"""
-SALES = Name("public", "sales")
 UNFILLED = "SELECT count(*) FROM sales WHERE tenant_id IS NULL"
-
-
-class Meanwhile(Nobody):
-    """Acts when a step begins, or after the first batch of a fill; keeps what is said about pauses."""
-
-    def __init__(self, action: Callable[[], None], *, step: str = "", batches_of: Name | None = None) -> None:
-        self.action, self.key, self.relation = action, step, batches_of
-        self.acted = False
-        self.reasons: list[str] = []
-
-    def step(self, event: Event) -> None:
-        if self.key and event.step.key == self.key and event.action == "started":
-            self._act()
-
-    def advanced(self, relation: Name, pages: int, rows: int) -> None:
-        if relation == self.relation:
-            self._act()
-
-    def paused(self, reason: str) -> None:
-        self.reasons.append(reason)
-
-    def _act(self) -> None:
-        if not self.acted:
-            self.acted = True
-            self.action()
 
 
 def test_shows_the_hazard(business: Business) -> None:
