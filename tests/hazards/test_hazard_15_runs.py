@@ -26,7 +26,7 @@ from tenantry.execution.runner import Event
 from tenantry.model.plan import Phase
 from tenantry.postgres.connect import Target
 from tenantry.postgres.locks import RUN_LOCK, hold_run_lock
-from tenantry.workflow import MigrateOptions, RollbackOptions, migrate, rollback
+from tenantry.workflow import MigrateOptions, RollbackOptions, migrate, rollback, validate
 from tenantry.workflow.watcher import Nobody
 
 pytestmark = pytest.mark.server
@@ -65,6 +65,16 @@ class Pausing(Nobody):
         assert self.go_on.wait(timeout=60)
 
 
+class Hearing(Nobody):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def said(self, message: str, **facts: object) -> None:
+        self.heard.append(message)
+
+
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs that do not wait for what a killed one may have left."""
@@ -88,6 +98,40 @@ def test_the_second_run_says_who_holds_the_lock(business: Business, pool: Thread
         first.go_on.set()
     running.result(timeout=60)
     assert shop.migrate(Phase.ENFORCE).applied == 0
+
+
+@pytest.mark.usefixtures("impatient")
+def test_nothing_runs_beside_a_rollback(business: Business, pool: ThreadPoolExecutor) -> None:
+    """The next migrate, or rollback, is told of it, changes nothing, and goes through once it has ended."""
+    shop, first = business(SHOP, TABLES), Pausing()
+    shop.migrate(Phase.ENFORCE)
+    running = pool.submit(rollback, shop.target, RollbackOptions(), first)
+    try:
+        assert first.there.wait(timeout=60)
+        for again in (lambda: shop.migrate(Phase.ENFORCE), shop.rollback):
+            with pytest.raises(Refused, match=f"tenantry {first.run} rollback'"):
+                again()
+    finally:
+        first.go_on.set()
+    running.result(timeout=60)
+    assert shop.migrate(Phase.ENFORCE).applied > 0
+
+
+def test_validate_looks_on_while_a_run_is_going_on(business: Business, pool: ThreadPoolExecutor) -> None:
+    """It waits for nobody, says that what it misses may be yet to come, and leaves the run alone."""
+    shop, first, watcher = business(SHOP, TABLES), Pausing(), Hearing()
+    running = pool.submit(shop.migrate, Phase.ENFORCE, first)
+    try:
+        assert first.there.wait(timeout=60)
+        verdict = validate(shop.target, shop.spec, watcher=watcher)
+        assert any(line.startswith("Another run is going on") for line in watcher.heard)
+        assert verdict.exit_status is ExitStatus.FINDINGS
+    finally:
+        first.go_on.set()
+    assert running.result(timeout=60).applied > 0
+    again = Hearing()
+    validate(shop.target, shop.spec, watcher=again)
+    assert not any(line.startswith("Another run") for line in again.heard)
 
 
 # --- poolers
