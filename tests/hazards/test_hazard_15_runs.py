@@ -25,7 +25,7 @@ from tenantry.errors import ExitStatus, Refused
 from tenantry.execution.runner import Event
 from tenantry.model.plan import Phase
 from tenantry.postgres.connect import Target
-from tenantry.postgres.locks import RUN_LOCK, hold_run_lock
+from tenantry.postgres.locks import RUN_LOCK
 from tenantry.workflow import MigrateOptions, RollbackOptions, migrate, rollback, validate
 from tenantry.workflow.watcher import Nobody
 
@@ -73,12 +73,6 @@ class Hearing(Nobody):
 
     def said(self, message: str, **facts: object) -> None:
         self.heard.append(message)
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs that do not wait for what a killed one may have left."""
-    monkeypatch.setitem(hold_run_lock.__wrapped__.__kwdefaults__, "patience", 0.1)
 
 
 @pytest.mark.usefixtures("impatient")
