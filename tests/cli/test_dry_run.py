@@ -27,6 +27,7 @@ BOOKKEEPING = [
     r"-- [^\n]*\n(-- [^\n]*\n)*UPDATE tenantry\.",
     r"WITH progress AS \(DELETE FROM tenantry\.",
     r"CREATE SCHEMA IF NOT EXISTS tenantry;",
+    r"-- What default privileges have given to others on a journal",
     r"ANALYZE ",
     r'CREATE TEMPORARY TABLE "(\w+)" .*ON COMMIT DROP',
     r'(INSERT INTO|UPDATE|CREATE (UNIQUE )?INDEX ON) ("pg_temp"\.)?"tenantry_\w+"',
