@@ -15,7 +15,8 @@ from tenantry.execution.preflight.sessions import session_findings
 from tenantry.execution.preflight.space import free_bytes, needed_bytes
 from tenantry.model.finding import Finding
 from tenantry.model.plan import Phase
-from tenantry.postgres.preflight import Facts, Slot, Standby, read_facts
+from tenantry.postgres.facts import Facts, Slot, Standby
+from tenantry.postgres.preflight import read_facts
 
 pytestmark = pytest.mark.server
 

@@ -26,7 +26,7 @@ from tenantry.postgres.catalog import read_schema
 from tenantry.postgres.connect import Target
 from tenantry.postgres.journal import Journal
 from tenantry.postgres.locks import run_lock_held
-from tenantry.postgres.preflight import hidden_tables, in_recovery
+from tenantry.postgres.preflight import in_recovery, read_hidden
 from tenantry.workflow.session import Session, end_noted, interruptible, opened
 from tenantry.workflow.watcher import Nobody, Watcher
 
@@ -84,7 +84,7 @@ def grounded(
             target=target, connection=connection, spec=spec, schema=session.schema, plan=session.plan,
             live=read_schema(connection, spec.schemas, ours=Ours()), entries=session.entries, run=run,
             tables=_tables(options, session), samples=options.samples, detailed=options.detailed,
-            looking=_looking(watcher, stop), application=options.application, hidden=hidden_tables(connection),
+            looking=_looking(watcher, stop), application=options.application, hidden=frozenset(read_hidden(connection)),
             opened=stop.also, standby=in_recovery(connection),
         )  # fmt: skip
 

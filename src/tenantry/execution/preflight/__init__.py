@@ -26,7 +26,8 @@ from tenantry.model.finding import Finding
 from tenantry.model.plan import Phase
 from tenantry.model.schema import Schema
 from tenantry.planning import Plan
-from tenantry.postgres.preflight import Facts, read_facts
+from tenantry.postgres.facts import Facts
+from tenantry.postgres.preflight import read_facts
 from tenantry.steps.catalog import WORKSHOP
 
 __all__ = ["preflight"]

@@ -15,7 +15,7 @@ from tenantry.execution.preflight.verdict import noted, refused, warned
 from tenantry.model.finding import Finding
 from tenantry.model.name import Name
 from tenantry.model.schema import Function
-from tenantry.postgres.preflight import Facts
+from tenantry.postgres.facts import Facts
 
 LONGEST = 200
 SAMPLES = 20

@@ -14,7 +14,7 @@ from tenantry.execution.preflight.verdict import noted, refused, warned
 from tenantry.model.finding import Finding
 from tenantry.model.name import quoted
 from tenantry.model.schema import Kind
-from tenantry.postgres.preflight import Facts
+from tenantry.postgres.facts import Facts
 from tenantry.steps import TenantForeignKey
 
 SECURE_VIEWS = 15

@@ -8,7 +8,7 @@ from tenantry.execution.preflight.scope import Scope
 from tenantry.execution.preflight.verdict import refused
 from tenantry.model.finding import Finding
 from tenantry.model.schema import Kind
-from tenantry.postgres.preflight import Facts
+from tenantry.postgres.facts import Facts
 from tenantry.steps import TenantForeignKey
 
 

@@ -10,7 +10,7 @@ from tenantry.execution.preflight.verdict import refused, warned
 from tenantry.model.finding import Finding
 from tenantry.model.name import Name
 from tenantry.model.schema import Grant, Role
-from tenantry.postgres.preflight import Facts
+from tenantry.postgres.facts import Facts
 
 PUBLIC = "PUBLIC"
 EVERYTHING = frozenset(("pg_read_all_data", "pg_write_all_data"))

@@ -11,7 +11,7 @@ from tenantry.execution.preflight.verdict import noted, refused
 from tenantry.model.finding import Finding, Severity
 from tenantry.model.name import Name, quoted
 from tenantry.model.schema import Table, Trigger
-from tenantry.postgres.preflight import Facts, NarrowedTrigger
+from tenantry.postgres.facts import Facts, NarrowedTrigger
 from tenantry.steps.assignment import ASSIGN
 
 FIRES = ("O", "A")

@@ -10,7 +10,7 @@ from tenantry.model.finding import Finding
 from tenantry.model.name import Name
 from tenantry.model.schema import Index, Unique
 from tenantry.model.size import readable
-from tenantry.postgres.preflight import Facts
+from tenantry.postgres.facts import Facts
 
 BESIDE_WORKERS = 3
 """Connections of a run besides the workers': the steps', the lock's, and the watcher's."""

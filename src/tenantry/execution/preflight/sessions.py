@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from tenantry.execution.preflight.scope import Scope
 from tenantry.execution.preflight.verdict import noted, warned
 from tenantry.model.finding import Finding, Severity
-from tenantry.postgres.preflight import Facts, Session
+from tenantry.postgres.facts import Facts, Session
 
 LONG = 60.0
 """Seconds: older snapshots hold back CREATE INDEX CONCURRENTLY and the pruning that a fill lives on."""

@@ -8,7 +8,7 @@ from tenantry.execution.preflight.scope import Scope
 from tenantry.execution.preflight.verdict import refused
 from tenantry.model.finding import Finding
 from tenantry.model.name import quoted
-from tenantry.postgres.preflight import Facts
+from tenantry.postgres.facts import Facts
 
 
 def sight_findings(scope: Scope, facts: Facts) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from tenantry.execution.preflight.scope import Scope
 from tenantry.execution.preflight.verdict import refused, warned
 from tenantry.model.finding import Finding
 from tenantry.model.size import readable
-from tenantry.postgres.preflight import Room
+from tenantry.postgres.facts import Room
 from tenantry.steps import TenantIndex
 
 GROWTH = 0.35

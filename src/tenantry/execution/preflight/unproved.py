@@ -14,7 +14,7 @@ from tenantry.execution.preflight.verdict import refused
 from tenantry.model.finding import Finding
 from tenantry.model.name import quoted
 from tenantry.model.schema import ForeignKey, Table
-from tenantry.postgres.preflight import Facts, Unproved
+from tenantry.postgres.facts import Facts, Unproved
 from tenantry.steps import TenantForeignKey
 from tenantry.steps.catalog import found_along, raw
 from tenantry.steps.derivation import equal
