@@ -12,7 +12,7 @@ from tenantry.errors import ExitStatus, Refused, UsageError
 from tenantry.model.backup import BackupKind
 from tenantry.model.plan import Phase
 from tenantry.postgres.connect import Target
-from tenantry.workflow import RollbackOptions, rollback
+from tenantry.workflow import BackupOptions, RestoreOptions, RollbackOptions, list_backups, restore, rollback
 from tenantry.workflow.undo import list_fixes, undo_fixes
 
 
@@ -251,3 +251,29 @@ def test_fixes_outlive_a_rollback(isolated: Database) -> None:
     assert isolated.rows('SELECT count(*) FROM "Item" WHERE qty < 0') == [(0,)]
     undo_fixes(Target(isolated.dsn), outcome.verdict.run)
     assert isolated.rows('SELECT id, qty, "Code", updated_at FROM "Item" ORDER BY id') == before
+
+
+def test_a_backup_first(filled: Database) -> None:
+    """Of the tables that may change, each time, unless there is nothing to change or none is wanted; a restore
+    makes them what they were."""
+    quietly(filled, WRONG_ROWS)
+    before = contents(filled)
+    target = Target(filled.dsn)
+    with pytest.raises(Refused, match="more than the"):
+        fixed(filled, backup=BackupOptions(max_size=1))
+    assert contents(filled) == before
+    outcome = fixed(filled)
+    (made,) = [one.backup for one in list_backups(target)]
+    assert made.id.startswith("fix_")
+    # What derives from an item may follow it.
+    assert {copy.table.name for copy in made.tables} == {"Item", "event", "lost", "part"}
+    undo_fixes(target, outcome.verdict.run)
+    assert [one.backup.id.split("_")[0] for one in list_backups(target)] == ["fix", "fix"]
+    fixed(filled, backup=BackupOptions(kind=BackupKind.NONE))
+    assert len(list_backups(target)) == 2
+    assert contents(filled) != before
+    restore(target, made.id, RestoreOptions(force=True))
+    assert contents(filled) == before
+    fixed(filled)
+    fixed(filled)
+    assert [one.backup.id.split("_")[0] for one in list_backups(target)] == ["fix", "restore", "fix", "fix"]

@@ -41,6 +41,7 @@ def test_fix_issues_and_the_way_back(shop: Command, estoque: Database) -> None:
     dry = shop("verify", "--fix-issues", "--dry-run")
     assert dry.status == 0
     assert 'UPDATE ONLY "public"."estoque_lotes" AS t SET "status" = (\'vencido\')' in dry.stdout
+    assert "Before that a backup: 1 table" in dry.stdout
     assert dry.stdout.rstrip().endswith("Nothing was changed.")
     assert (estoque.rows(LOTS), estoque.rows("SELECT to_regnamespace('tenantry')")) == (before, [(None,)])
     done = shop("verify", "--fix-issues", "--json")
@@ -49,6 +50,8 @@ def test_fix_issues_and_the_way_back(shop: Command, estoque: Database) -> None:
     assert (fix["name"], fix["table"], fix["left"]) == ("lot-expired-but-active", "public.estoque_lotes", 0)
     assert fix["fixed"] >= count > 0
     assert estoque.rows(LOTS) != before
+    (saved,) = shop("backups", "list", "--json").json["backups"]
+    assert saved["id"].startswith("fix_")
     (listed,) = shop("fixes", "list", "--json").json["fixes"]
     run = listed["run"]
     assert (listed["rows"], listed["undone"], run in done.json["next_step"]) == (fix["fixed"], 0, True)
@@ -69,6 +72,8 @@ def test_fix_issues_and_the_way_back(shop: Command, estoque: Database) -> None:
 
 def test_wrong_usage(shop: Command, estoque: Database) -> None:
     """Options that mean nothing alone, runs that have fixed nothing, rules that cannot be read: exit 2, and why."""
+    alone = shop("verify", "--backup", "none")
+    assert (alone.status, "--fix-issues" in alone.stderr) == (2, True)
     alone = shop("verify", "--dry-run")
     assert (alone.status, "--fix-issues" in alone.stderr) == (2, True)
     stranger = shop("fixes", "undo", "20200101000000-00000000")

@@ -57,9 +57,12 @@ def fit(schema: Schema, copy: TableCopy, relation: sql.Composable, *, force: boo
         if there[column.name].domain or differs(column.type, there[column.name].base_type)
     )  # fmt: skip
     key = _key(table, {column.name for column in columns})
+    replaced = _replaced(schema, table, columns, key) if key else ()
+    settled = {*key, *replaced}
     target = Target(
         table=copy.table, source=relation, only=present.leaves == (copy.table,), columns=columns, casts=casts, key=key,
-        replaced=_replaced(schema, table, columns, key) if key else (),
+        replaced=replaced,
+        generated=tuple(c.name for c in columns if key and there[c.name].identity == "a" and c.name not in settled),
     )  # fmt: skip
     return Fit(
         target=target, copy=copy,

@@ -17,7 +17,7 @@ FORERUNNERS = 5
 """Backups that the newest one is compared with, at most."""
 MOST = 1000
 """Backups that a forecast looks ahead."""
-PASSING = (Reason.RESTORE, Reason.EMPTYING)
+PASSING = (Reason.RESTORE, Reason.EMPTYING, Reason.FIX)
 """Backups of the few tables that something was about to change."""
 UNFINISHED = (".partial", ".tmp", ".part")
 

@@ -27,7 +27,8 @@ class Target:
     `columns` are in both, in the types that they have in the table, a domain by its own name; `casts` those that the
     backup has in another type. `key` tells the rows apart; without one, rows are equal or they are not. A row whose
     value in one of `replaced` differs is deleted and inserted, for an UPDATE could meet the value in another row
-    that is still to be updated, or may not set it.
+    that is still to be updated, or may not set it. Where that would set off a foreign key's ON DELETE, an UPDATE has to
+    leave the identities alone that are always `generated`.
     """
 
     table: Name
@@ -37,6 +38,7 @@ class Target:
     casts: tuple[str, ...] = ()
     key: tuple[str, ...] = ()
     replaced: tuple[str, ...] = ()
+    generated: tuple[str, ...] = ()
 
     @property
     def rows(self) -> sql.Composable:
@@ -130,6 +132,12 @@ class Target:
     def _of(self, alias: str) -> sql.Composable:
         return sql.SQL(", ").join(sql.Identifier(alias, column.name) for column in self.columns)
 
+    def unsettable(self) -> sql.Composed:
+        """A query of how many rows have another identity now that no UPDATE may set."""
+        return sql.SQL("SELECT pg_catalog.count(*) FROM {} JOIN {} AS b ON {} WHERE {}").format(
+            self.rows, self.saved, self.same, self._differs(self.generated)
+        )
+
     def counts(self) -> sql.Composed:
         """A query of three numbers: rows that would be deleted, updated, inserted."""
         updated: sql.Composable = sql.SQL("0::bigint")
@@ -191,7 +199,8 @@ def _delete(target: Target, after: sql.Composable) -> sql.Composable:
 
 
 def _update(target: Target, after: sql.Composable) -> sql.Composable | None:
-    names = [c.name for c in target.columns if c.name not in target.key and c.name not in target.replaced]
+    left = {*target.key, *target.replaced, *target.generated}
+    names = [column.name for column in target.columns if column.name not in left]
     if not names:
         return None
     values = sql.SQL(", ").join(

@@ -5,22 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
 from tenantry.cli.frame import target
+from tenantry.cli.outline import show_backup
 from tenantry.cli.progress import watching
 from tenantry.cli.terminal import Terminal
 from tenantry.cli.verdict import show_verdict
 from tenantry.cli.watched import watched
 from tenantry.errors import ExitStatus, UsageError
+from tenantry.model.backup import BackupKind
 from tenantry.model.spec import Spec
 from tenantry.model.verdict import Verdict
 from tenantry.postgres.connect import Target, reach
 from tenantry.reports.text import visible
-from tenantry.workflow import InspectionOptions, Watcher
+from tenantry.workflow import BackupOptions, InspectionOptions, Watcher
 from tenantry.workflow.fixes import Correction, Fixed, FixOptions, fix_issues, preview_fixes
 from tenantry.workflow.inspection import Families
 
@@ -52,13 +55,19 @@ class Asked:
     fix: bool
     dry_run: bool
     force: bool
+    backup: BackupKind | None = None
+    dump_folder: Path | None = None
+    free_space: int | None = None
     application: str | None = None
     """A DSN."""
 
 
 def inspected(terminal: Terminal, asked: Asked, tables: tuple[str, ...], samples: int, *, detailed: bool) -> ExitStatus:
     """Look, and correct; show what was found, what was corrected, and what remains."""
-    for name, given in (("--dry-run", asked.dry_run), ("--force", asked.force)):
+    for name, given in (
+        ("--dry-run", asked.dry_run), ("--force", asked.force), ("--backup", asked.backup),
+        ("--dump-dir", asked.dump_folder), ("--free-space", asked.free_space),
+    ):  # fmt: skip
         if given and not asked.fix:
             raise UsageError(f"{name} belongs to --fix-issues; without that nothing is changed", remedy="Give both.")
     spec = terminal.settings.spec()
@@ -74,6 +83,8 @@ def inspected(terminal: Terminal, asked: Asked, tables: tuple[str, ...], samples
             fixed = _fix(database, spec, asked, options, watcher)
             verdict = fixed.verdict
     if fixed is not None:
+        if asked.dry_run:
+            show_backup(terminal, fixed.backup)
         show_corrections(terminal, fixed.corrections, dry_run=asked.dry_run)
     show_verdict(terminal, verdict, detailed=detailed)
     if asked.dry_run:
@@ -83,7 +94,8 @@ def inspected(terminal: Terminal, asked: Asked, tables: tuple[str, ...], samples
 
 
 def _fix(database: Target, spec: Spec, asked: Asked, options: InspectionOptions, watcher: Watcher) -> Fixed:
-    fixing = FixOptions(force=asked.force)
+    backup = BackupOptions(kind=asked.backup, free_space=asked.free_space).of(spec, asked.dump_folder)
+    fixing = FixOptions(force=asked.force, backup=backup)
     if asked.dry_run:
         return preview_fixes(database, spec, asked.families, options, fixing, watcher, command=asked.command)
     return fix_issues(

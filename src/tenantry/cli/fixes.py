@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -14,6 +15,7 @@ from tenantry.cli.terminal import Terminal
 from tenantry.cli.watched import watched
 from tenantry.errors import ExitStatus
 from tenantry.reports.text import visible
+from tenantry.workflow import BackupOptions
 from tenantry.workflow.undo import Undone, list_fixes, undo_fixes
 
 
@@ -42,6 +44,9 @@ def undo(
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite what somebody has changed in these rows since.")
     ] = False,
+    backup: options.Backup = None,
+    dump_dir: options.DumpDir = None,
+    free_space: options.FreeSpace = None,
     lock_timeout: options.LockTimeout = None,
     lock_budget: options.LockBudget = None,
 ) -> ExitStatus:
@@ -49,10 +54,12 @@ def undo(
 
     Rows that somebody has changed since are not overwritten: they are named, nothing is changed, exit status 4.
     """
+    saved = BackupOptions(kind=backup, free_space=free_space)
+    saved = replace(saved, folder=dump_dir or saved.folder)
     with watched(terminal, watching(terminal, brief=True)) as watcher, target(terminal) as database:
         found = undo_fixes(
             database, run, force=force, dry_run=dry_run, watcher=watcher, lock_timeout=lock_timeout or 2.0,
-            patience=lock_budget or 600.0,
+            patience=lock_budget or 600.0, backup=saved,
         )  # fmt: skip
     terminal.answer(dry_run=dry_run, run=found.run, undone=found)
     if dry_run:

@@ -18,7 +18,7 @@ from tenantry.errors import ExitStatus
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target, reach
-from tenantry.workflow import InspectionOptions, MigrateOptions
+from tenantry.workflow import BackupOptions, InspectionOptions, MigrateOptions
 from tenantry.workflow import preview as run_preview
 from tenantry.workflow.fixes import FixOptions
 from tenantry.workflow.full import Full, FullOptions, preview_full
@@ -42,10 +42,11 @@ def full(
         until=until, force=force, workers=workers, free_space=free_space, lock_timeout=lock_timeout,
         lock_budget=lock_budget, backup=backup, dump_folder=dump_dir,
     )  # fmt: skip
-    fixing = FixOptions(force=force, lock_timeout=lock_timeout) if fix_issues else None
+    spec = terminal.settings.spec()
+    saved = BackupOptions(kind=backup, free_space=free_space, workers=workers).of(spec, dump_dir)
+    fixing = FixOptions(force=force, lock_timeout=lock_timeout, backup=saved) if fix_issues else None
     looking = InspectionOptions(tables=tuple(tables or ()), samples=samples, detailed=detailed)
     chosen = FullOptions(migrate=migrating, inspection=looking, fix=fixing)
-    spec = terminal.settings.spec()
     if dry_run:
         with target(terminal) as database:
             _show_dry(terminal, database, spec, chosen)

@@ -30,6 +30,7 @@ Detailed = Annotated[
 def validate(
     terminal: Terminal, tables: Tables = None, samples: Samples = SAMPLES, detailed: Detailed = False,
     fix_issues: FixIssues = False, dry_run: options.DryRun = False, force: Force = False,
+    backup: options.Backup = None, dump_dir: options.DumpDir = None, free_space: options.FreeSpace = None,
     application_dsn: ApplicationDsn = None,
 ) -> ExitStatus:  # fmt: skip
     """Say whether the migration is in force and every row is in its tenant.
@@ -39,6 +40,6 @@ def validate(
     """
     asked = Asked(
         command="validate", families=VALIDATION, run=run_validate, next_step=NEXT, fix=fix_issues, dry_run=dry_run,
-        force=force, application=application_dsn,
+        force=force, backup=backup, dump_folder=dump_dir, free_space=free_space, application=application_dsn,
     )  # fmt: skip
     return inspected(terminal, asked, tuple(tables or ()), samples, detailed=detailed)

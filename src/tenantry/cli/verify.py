@@ -16,6 +16,7 @@ from tenantry.workflow.verify import verify as run_verify
 def verify(
     terminal: Terminal, tables: Tables = None, samples: Samples = SAMPLES, detailed: Detailed = False,
     fix_issues: FixIssues = False, dry_run: options.DryRun = False, force: Force = False,
+    backup: options.Backup = None, dump_dir: options.DumpDir = None, free_space: options.FreeSpace = None,
     application_dsn: ApplicationDsn = None,
 ) -> ExitStatus:  # fmt: skip
     """Say whether the business still makes sense, for each tenant by itself: the rules of the spec, and that no row is
@@ -25,6 +26,6 @@ def verify(
     """
     asked = Asked(
         command="verify", families=VERIFICATION, run=run_verify, next_step=NEXT, fix=fix_issues, dry_run=dry_run,
-        force=force, application=application_dsn,
+        force=force, backup=backup, dump_folder=dump_dir, free_space=free_space, application=application_dsn,
     )  # fmt: skip
     return inspected(terminal, asked, tuple(tables or ()), samples, detailed=detailed)

@@ -30,6 +30,7 @@ class Reason(StrEnum):
     MANUAL = "manual"
     RESTORE = "restore"
     EMPTYING = "emptying"
+    FIX = "fix"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from tenantry.checks.carrying import carried
 from tenantry.checks.check import Check, Ground
 from tenantry.checks.fixing import ROWS, Fixer, Repaired
 from tenantry.checks.readers import Stop
 from tenantry.checks.repair import FROM_PATHS, Repair, rule_repair, tenant_repairs
 from tenantry.errors import ExitStatus, Refused
+from tenantry.model.backup import Reason
 from tenantry.model.finding import Family
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
@@ -21,6 +23,9 @@ from tenantry.postgres.fixes import FixJournal
 from tenantry.postgres.journal import Journal
 from tenantry.postgres.locks import hold_run_lock
 from tenantry.steps import Fill
+from tenantry.workflow.backups import BackupOptions, Making
+from tenantry.workflow.backups import before as back_up
+from tenantry.workflow.foreseen import ForeseenBackup, foreseen
 from tenantry.workflow.inspection import Families, InspectionOptions, grounded, verdict_of
 from tenantry.workflow.session import end_noted, interruptible, opened
 from tenantry.workflow.watcher import Nobody, Watcher
@@ -32,12 +37,15 @@ TENANT_CHECKS = ("rows-without-tenant", "tenant-differs")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FixOptions:
     """`force` goes on where triggers of the user's would run; `lock_timeout` and `patience` in seconds: how long a lock
-    is waited for, and how long rows that others hold are come back for. `rows` are corrected in one transaction."""
+    is waited for, and how long rows that others hold are come back for. `rows` are corrected in one transaction. The
+    `backup` is of the tables that change; it may be left out without `force`, since the images of the rows are kept in
+    any case."""
 
     force: bool = False
     rows: int = ROWS
     lock_timeout: float | None = None
     patience: float = 20.0
+    backup: BackupOptions = field(default_factory=BackupOptions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +65,11 @@ class Correction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fixed:
-    """The corrections, and what remains after them; after a dry run, what there is."""
+    """The corrections, and what remains after them; after a dry run, what there is, and the backup to be made."""
 
     corrections: tuple[Correction, ...]
     verdict: Verdict
+    backup: ForeseenBackup | None = None
 
 
 def preview_fixes(
@@ -81,11 +90,12 @@ def preview_fixes(
             for repair, rows in _wanted(fixer, families, verdict, ahead=True)
         )
         rows = sum(one.rows for one in found if not one.refusals)
+        backup = foreseen(ground.connection, _changing(fixer, families, verdict), fixing.backup)
         verdict = replace(
             verdict, next_step="The same without --dry-run makes the fixes." if rows else verdict.next_step
         )
     watcher.concluded(verdict.outcome, verdict.next_step)
-    return Fixed(corrections=found, verdict=verdict)
+    return Fixed(corrections=found, verdict=verdict, backup=backup)
 
 
 def fix_issues(
@@ -94,8 +104,8 @@ def fix_issues(
 ) -> Fixed:  # fmt: skip
     """Correct what can be corrected safely, then ask all checks again: the verdict says what remains.
 
-    Raises Refused while another run goes on, and on a standby; Interrupted after Ctrl-C: what is fixed by then stays,
-    and can be undone.
+    Raises Refused while another run goes on, on a standby, and where the backup takes a decision; Interrupted after
+    Ctrl-C: what is fixed by then stays, and can be undone.
     """
     watcher, run, stop, fixing = watcher or Nobody(), new_run(), Stop(), fixing or FixOptions()
     watcher.began(command, run)
@@ -123,6 +133,8 @@ def fix_issues(
 
         with end_noted(journal, run), interruptible(interrupt):
             first = verdict_of(ground, families, command, next_step, Nobody(), stop)
+            making = Making(target=target, connection=connection, run=run, options=fixing.backup, watcher=watcher)
+            back_up(making, Reason.FIX, _changing(fixer, families, first), changes=False)
             found = tuple(_corrected(fixer, repair, watcher) for repair, _ in _wanted(fixer, families, first))
             verdict = verdict_of(ground, families, command, next_step, watcher, stop)
         fixed = sum(one.fixed for one in found)
@@ -156,6 +168,16 @@ def _repairs(ground: Ground, families: Families, verdict: Verdict) -> Iterator[R
             repair = rule_repair(ground, check)
             if repair is not None:
                 yield repair
+
+
+def _changing(fixer: Fixer, families: Families, verdict: Verdict) -> frozenset[Name]:
+    """The tables in which the repairs may change rows, those included whose rows may change along."""
+    tables: set[Name] = set()
+    for repair, _ in _wanted(fixer, families, verdict, ahead=True):
+        if fixer.problem(repair) is None:
+            along = carried(fixer.ground, FixJournal(fixer.connection), repair)
+            tables |= {repair.table, *(one.table for one in along)}
+    return frozenset(tables)
 
 
 def _filled(ground: Ground) -> bool:

@@ -8,12 +8,15 @@ from datetime import datetime
 from tenantry.checks.readers import Stop
 from tenantry.checks.undoing import SHOWN, SIZE, Undoing
 from tenantry.errors import ExitStatus, Refused, UsageError, nearest
+from tenantry.model.backup import Reason
 from tenantry.model.name import Name
 from tenantry.model.run import new_run
 from tenantry.postgres.connect import Target
 from tenantry.postgres.fixes import FixJournal
 from tenantry.postgres.journal import Journal
 from tenantry.postgres.locks import hold_run_lock
+from tenantry.workflow.backups import BackupOptions, Making
+from tenantry.workflow.backups import before as back_up
 from tenantry.workflow.session import end_noted, interruptible, opened
 from tenantry.workflow.watcher import Nobody, Watcher
 
@@ -63,10 +66,10 @@ def list_fixes(target: Target) -> tuple[FixSummary, ...]:
 
 def undo_fixes(
     target: Target, undone: str, *, force: bool = False, dry_run: bool = False, watcher: Watcher | None = None,
-    lock_timeout: float = 2.0, patience: float = 600.0, rows: int = SIZE,
+    lock_timeout: float = 2.0, patience: float = 600.0, rows: int = SIZE, backup: BackupOptions | None = None,
 ) -> Undone:  # fmt: skip
-    """Put every value back that the run `undone` has fixed, `rows` in one transaction. Where it stopped half-way, the
-    same call goes on.
+    """Put every value back that the run `undone` has fixed, `rows` in one transaction, after a `backup` of the tables.
+    Where it stopped half-way, the same call goes on.
 
     Raises UsageError for a run that has fixed nothing, and Refused where somebody has changed rows since: then nothing
     is changed, unless `force` overwrites them.
@@ -75,9 +78,7 @@ def undo_fixes(
     watcher.began("fixes undo", run)
     with opened(target, run=run, purpose="fixes undo", watcher=watcher) as connection:
         if dry_run:
-            return _undo(
-                _undoing(target_run=undone, journal=Journal(connection), run=run, force=force), watcher, dry=True
-            )
+            return _looked_at(_undoing(target_run=undone, journal=Journal(connection), run=run, force=force), watcher)
         with hold_run_lock(connection):
             journal = Journal(connection)
             undoing = _undoing(
@@ -89,7 +90,17 @@ def undo_fixes(
                 patience=patience,
                 size=rows,
             )
-            return _undo(undoing, watcher, dry=False)
+            told = _looked_at(undoing, watcher)
+            if told.conflicts and not force:
+                raise Refused(
+                    f"{told.conflicts:,} of the rows have been changed since they were fixed; nothing was put back",
+                    remedy="Look at them; --force puts back what was there before the fix, over these changes.",
+                    details=told.changed,
+                )
+            making = Making(
+                target=target, connection=connection, run=run, options=backup or BackupOptions(), watcher=watcher
+            )
+            return replace(told, rows=_put_back(undoing, making)) if told.left else told
 
 
 def _undoing(
@@ -120,7 +131,7 @@ def _undoing(
     )
 
 
-def _undo(undoing: Undoing, watcher: Watcher, *, dry: bool) -> Undone:
+def _looked_at(undoing: Undoing, watcher: Watcher) -> Undone:
     watcher.looking("the rows that were fixed")
     parts = undoing.parts()
     changed: list[str] = []
@@ -130,28 +141,21 @@ def _undo(undoing: Undoing, watcher: Watcher, *, dry: bool) -> Undone:
         if len(changed) < SHOWN:
             changed.append(str(one))
     left = sum(len(part.ids) for _, part in parts)
-    told = Undone(
+    return Undone(
         run=undoing.run, undone=undoing.undone, rows=0, left=left, conflicts=conflicts, changed=tuple(changed),
         statements=tuple(undoing.statements(parts)),
     )  # fmt: skip
-    if dry:
-        return told
-    if conflicts and not undoing.force:
-        raise Refused(
-            f"{conflicts:,} of the rows have been changed since they were fixed; nothing was put back",
-            remedy="Look at them; --force puts back what was there before the fix, over these changes.",
-            details=changed,
-        )
-    return replace(told, rows=_put_back(undoing, watcher) if parts else 0)
 
 
-def _put_back(undoing: Undoing, watcher: Watcher) -> int:
-    journal, stop = Journal(undoing.connection), Stop()
+def _put_back(undoing: Undoing, making: Making) -> int:
+    journal, watcher, stop = Journal(undoing.connection), making.watcher, Stop()
     undoing.halt = stop.halt
     journal.begin_run(undoing.run, f"fixes undo {undoing.undone}")
     with end_noted(journal, undoing.run), interruptible(stop):
-        rows = 0
-        for way, part in undoing.parts():
+        rows, parts = 0, undoing.parts()
+        # The images of the fix remain, whatever happens: so this backup may be left out without --force.
+        back_up(making, Reason.FIX, {way.record.relation for way, _ in parts}, changes=False)
+        for way, part in parts:
             stop.halt()
             watcher.looking(f"{way.record.relation}: putting back {way.record.name}")
             rows += undoing.put_back(way, part)

@@ -47,7 +47,7 @@ DELETE FROM tenantry.backups WHERE id = %(id)s;
 -- Whether every run since the one that made a backup, that one included, has failed or was killed.
 SELECT NOT EXISTS (
     SELECT FROM tenantry.runs made JOIN tenantry.runs later ON later.started_at >= made.started_at
-    WHERE made.id = %(run)s AND later.exit_status = 0)
+    WHERE made.id = %(run)s AND later.exit_status IN (0, 1))
   AND EXISTS (SELECT FROM tenantry.runs WHERE id = %(run)s);
 
 -- name: steady
