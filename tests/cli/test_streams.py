@@ -32,9 +32,10 @@ def test_closed(shop: Command, estoque: Database) -> None:
 
 
 @pytest.mark.parametrize("words", ["status", "validate --json", "--help"])
-def test_full(shop: Command, words: str) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_full(shop: Command, words: str, unbuffered: str) -> None:
     """Whoever reads a file that is not whole must not take it for an answer: exit 5, and why."""
-    outcome = redirected(shop, f"{words} > /dev/full")
+    outcome = redirected(shop, f"{words} > /dev/full", PYTHONUNBUFFERED=unbuffered)
     assert outcome.status == 5, outcome.stderr
     assert outcome.stderr == (
         "tenantry: standard output cannot be written: No space left on device. What was asked is done.\n"

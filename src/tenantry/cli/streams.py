@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from contextlib import suppress
 from typing import NoReturn
 
 from tenantry.errors import ExitStatus
@@ -31,6 +32,10 @@ class Output(io.TextIOWrapper):
     def _lost(self, error: OSError) -> NoReturn:
         if not isinstance(error, BrokenPipeError):
             self.problem = error
+        # What is in the buffer still would be tried again when the process ends.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.fileno())
+        os.close(nowhere)
         raise BrokenPipeError(error.errno, error.strerror) from error
 
 
@@ -49,6 +54,8 @@ def make_ready() -> None:
 
 def ended(status: ExitStatus) -> ExitStatus:
     """The exit status, given that not all of standard output may have been written."""
+    with suppress(BrokenPipeError):
+        sys.stdout.flush()
     problem = getattr(sys.stdout, "problem", None)
     if problem is None or status not in (ExitStatus.DONE, ExitStatus.FINDINGS):
         return status
