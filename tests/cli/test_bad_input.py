@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from collections.abc import Callable
 
@@ -255,3 +256,21 @@ def edit(shop: Command, old: str, new: str) -> None:
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
+
+
+def test_a_name_that_the_database_cannot_say(server: Server, command: Callable[[str], Command]) -> None:
+    """A slug with characters that a database in LATIN1 lacks: exit 2."""
+    latin = Database(server=server, name=f"latin_{os.getpid()}")
+    server.execute(f"CREATE DATABASE {latin.name} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+    try:
+        latin.execute("CREATE TABLE tenants (id int PRIMARY KEY, slug text UNIQUE); CREATE TABLE note (id int)")
+        shop = command(latin.dsn)
+        (shop.folder / "tenantry.toml").write_text(
+            '[tenant]\ntable = "tenants"\ndefault = "日本"\n[[table]]\nname = "note"\nassign = { tenant = "日本" }\n',
+            encoding="utf-8",
+        )
+        for words in ("validate", "migrate"):
+            assert_refused(shop(words), 2, "encoding", "another name")
+        assert latin.rows("SELECT count(*) FROM information_schema.columns WHERE table_name = 'note'") == [(1,)]
+    finally:
+        server.execute(f"DROP DATABASE {latin.name} WITH (FORCE)")

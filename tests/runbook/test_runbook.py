@@ -32,7 +32,9 @@ from tenantry.workflow import MigrateOptions, migrate
 
 RUNBOOK = ROOT / "docs" / "runbook.md"
 ROWS = 200
-IDS = re.compile(r"\b(?:(?:migration|rollback|manual|fix)_\d{14}|\d{14}-[0-9a-f]{8})\b|(?<=\bpid )\d+|(?<=--terminate )\d+")
+IDS = re.compile(
+    r"\b(?:(?:migration|rollback|manual|fix)_\d{14}|\d{14}-[0-9a-f]{8})\b|(?<=\bpid )\d+|(?<=--terminate )\d+"
+)
 _SECTION = re.compile(r"<!-- database: (.+?) -->")
 _BLOCK = re.compile(r"(?:<!-- meanwhile: (.+?) -->\n+)?```console\n(.*?)```", re.DOTALL)
 _EXIT = re.compile(r"\s+# exit (\d+)\s*\Z")
