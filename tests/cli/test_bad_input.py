@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from conftest import Command, Outcome
+from conftest import ROOT, Command, Outcome
 from servers import Database, Server
 
 COMMANDS = (("migrate",), ("status",), ("plan",), ("migrate", "--dry-run"))
@@ -270,7 +272,18 @@ def test_a_name_that_the_database_cannot_say(server: Server, command: Callable[[
             encoding="utf-8",
         )
         for words in ("validate", "migrate"):
-            assert_refused(shop(words), 2, "encoding", "another name")
+            assert_refused(shop(words), 2, "encoding", "another one")
         assert latin.rows("SELECT count(*) FROM information_schema.columns WHERE table_name = 'note'") == [(1,)]
     finally:
         server.execute(f"DROP DATABASE {latin.name} WITH (FORCE)")
+
+
+def test_an_argument_that_is_no_text(shop: Command) -> None:
+    """Bytes that are not UTF-8: exit 2."""
+    process = subprocess.run(
+        [sys.executable, "-m", "tenantry", "tenants", "add", b"\xff"],
+        cwd=shop.folder, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+    )  # fmt: skip
+    assert_refused(
+        Outcome(status=process.returncode, stdout=process.stdout, stderr=process.stderr, seconds=0), 2, "UTF-8"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -137,9 +138,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = typer.main.get_command(app)
     make_ready()
     try:
+        "".join((*given_arguments, os.environ.get("DATABASE_URL", ""))).encode()
         status = parser.main(args=given_arguments, prog_name="tenantry", standalone_mode=False)
     except ParserError as error:
         status = _wrong_usage(error, given_arguments)
+    except UnicodeEncodeError:
+        typer.echo("tenantry: An argument, or DATABASE_URL, is not text in UTF-8.", err=True)
+        status = ExitStatus.USAGE
     except typer.Abort:
         status = ExitStatus.INTERRUPTED
     except BrokenPipeError:

@@ -19,8 +19,6 @@ from tenantry.reports.log import Log
 from tenantry.workflow import Reported
 from tenantry.workflow.session import is_lost
 
-SPEAKABLE = "Take another name, in the spec or the command."
-
 
 def run(name: str, settings: Settings, function: Callable[..., ExitStatus], arguments: dict[str, Any]) -> ExitStatus:
     """Call a command; whatever it raises becomes one clear message and an exit status."""
@@ -78,10 +76,6 @@ def _explained(error: BaseException, terminal: Terminal) -> TenantryError:
         return Interrupted("Interrupted", remedy="Run the same command again: it goes on from where it stopped.")
     if isinstance(error, psycopg.Error):
         return _from_the_server(error, terminal)
-    if isinstance(error, UnicodeEncodeError):
-        # Streams and files of ours take every character, so it is the connection that has not this one.
-        said = f"{error.object[error.start : error.end]!r} is not in the database's encoding, {error.encoding}"
-        return UsageError(said, remedy=SPEAKABLE)
     if isinstance(error, OSError) and error.filename is not None:
         return UsageError(f"{error.filename}: {error.strerror}")
     return _unexpected(error, terminal)
@@ -92,7 +86,10 @@ def _from_the_server(error: psycopg.Error, terminal: Terminal) -> TenantryError:
     details = [line for line in (error.diag.message_detail, error.diag.message_hint) if line]
     terminal.log.failure(error)
     if isinstance(error, psycopg.errors.UntranslatableCharacter):
-        return UsageError(f"A name cannot be said in the database's encoding: {said[0]}", remedy=SPEAKABLE)
+        return UsageError(
+            f"A name cannot be said in the database's encoding: {said[0]}",
+            remedy="Take another one, in the spec or the command.",
+        )
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
         return ConnectionFailed(
             f"Too few privileges: {said[0]}", remedy="Connect as the owner of the tables.", details=details
