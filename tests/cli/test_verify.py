@@ -59,6 +59,7 @@ def test_fix_issues_and_the_way_back(shop: Command, estoque: Database) -> None:
     assert (purge.status, "fixes undo" in purge.stderr) == (4, True)
     estoque.execute("UPDATE estoque_lotes SET status = 'bloqueado' WHERE id = (SELECT min((key ->> 'id')::int)"
                     " FROM tenantry.fixed_rows)")  # fmt: skip
+    assert "Before that a backup: 1 table" in shop("fixes", "undo", run, "--dry-run").stdout
     refused = shop("fixes", "undo", run)
     assert (refused.status, "status changed since" in refused.stderr) == (4, True)
     undone = shop("fixes", "undo", run, "--force")

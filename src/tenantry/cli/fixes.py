@@ -10,6 +10,7 @@ from rich.text import Text
 
 from tenantry.cli import options
 from tenantry.cli.frame import target
+from tenantry.cli.outline import show_backup
 from tenantry.cli.progress import watching
 from tenantry.cli.terminal import Terminal
 from tenantry.cli.watched import watched
@@ -74,6 +75,7 @@ def undo(
 
 
 def _preview(terminal: Terminal, found: Undone) -> None:
+    show_backup(terminal, found.backup)
     for statement in found.statements:
         terminal.show(f"{statement};")
     terminal.show(f"{found.left:,} rows to put back, {found.conflicts:,} of them changed since.")

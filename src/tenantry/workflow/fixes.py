@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from tenantry.checks.carrying import carried
@@ -85,12 +85,10 @@ def preview_fixes(
     ):
         verdict = verdict_of(ground, families, command, "", watcher, stop)
         fixer = Fixer(ground=ground, connection=ground.connection, run=run, force=fixing.force)
-        found = tuple(
-            _correction(repair, rows, _held(fixer, repair))
-            for repair, rows in _wanted(fixer, families, verdict, ahead=True)
-        )
+        wanted = tuple(_wanted(fixer, families, verdict, ahead=True))
+        found = tuple(_correction(repair, rows, _held(fixer, repair)) for repair, rows in wanted)
         rows = sum(one.rows for one in found if not one.refusals)
-        backup = foreseen(ground.connection, _changing(fixer, families, verdict), fixing.backup)
+        backup = foreseen(ground.connection, _changing(fixer, wanted), fixing.backup)
         verdict = replace(
             verdict, next_step="The same without --dry-run makes the fixes." if rows else verdict.next_step
         )
@@ -134,7 +132,7 @@ def fix_issues(
         with end_noted(journal, run), interruptible(interrupt):
             first = verdict_of(ground, families, command, next_step, Nobody(), stop)
             making = Making(target=target, connection=connection, run=run, options=fixing.backup, watcher=watcher)
-            back_up(making, Reason.FIX, _changing(fixer, families, first), changes=False)
+            back_up(making, Reason.FIX, _changing(fixer, _wanted(fixer, families, first, ahead=True)), changes=False)
             found = tuple(_corrected(fixer, repair, watcher) for repair, _ in _wanted(fixer, families, first))
             verdict = verdict_of(ground, families, command, next_step, watcher, stop)
         fixed = sum(one.fixed for one in found)
@@ -170,10 +168,10 @@ def _repairs(ground: Ground, families: Families, verdict: Verdict) -> Iterator[R
                 yield repair
 
 
-def _changing(fixer: Fixer, families: Families, verdict: Verdict) -> frozenset[Name]:
+def _changing(fixer: Fixer, wanted: Iterable[tuple[Repair, int]]) -> frozenset[Name]:
     """The tables in which the repairs may change rows, those included whose rows may change along."""
     tables: set[Name] = set()
-    for repair, _ in _wanted(fixer, families, verdict, ahead=True):
+    for repair, _ in wanted:
         if fixer.problem(repair) is None:
             along = carried(fixer.ground, FixJournal(fixer.connection), repair)
             tables |= {repair.table, *(one.table for one in along)}

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tenantry.checks.readers import Stop
-from tenantry.checks.undoing import SHOWN, SIZE, Undoing
+from tenantry.checks.undoing import SHOWN, SIZE, Undoing, Way
 from tenantry.errors import ExitStatus, Refused, UsageError, nearest
 from tenantry.model.backup import Reason
 from tenantry.model.name import Name
 from tenantry.model.run import new_run
 from tenantry.postgres.connect import Target
-from tenantry.postgres.fixes import FixJournal
+from tenantry.postgres.fixes import FixJournal, Part
 from tenantry.postgres.journal import Journal
 from tenantry.postgres.locks import hold_run_lock
 from tenantry.workflow.backups import BackupOptions, Making
 from tenantry.workflow.backups import before as back_up
+from tenantry.workflow.foreseen import ForeseenBackup, foreseen
 from tenantry.workflow.session import end_noted, interruptible, opened
 from tenantry.workflow.watcher import Nobody, Watcher
 
@@ -38,7 +40,8 @@ class FixSummary:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Undone:
     """What `undo` has done, or would do. `rows` are put back, `left` those for which there was something to be done
-    before; `changed` are rows that somebody has changed since, a few of them, `conflicts` how many."""
+    before; `changed` are rows that somebody has changed since, a few of them, `conflicts` how many. A dry run
+    says which `backup` would be made first."""
 
     run: str
     undone: str
@@ -47,6 +50,7 @@ class Undone:
     conflicts: int
     changed: tuple[str, ...]
     statements: tuple[str, ...] = ()
+    backup: ForeseenBackup | None = None
 
 
 def list_fixes(target: Target) -> tuple[FixSummary, ...]:
@@ -78,7 +82,9 @@ def undo_fixes(
     watcher.began("fixes undo", run)
     with opened(target, run=run, purpose="fixes undo", watcher=watcher) as connection:
         if dry_run:
-            return _looked_at(_undoing(target_run=undone, journal=Journal(connection), run=run, force=force), watcher)
+            undoing = _undoing(target_run=undone, journal=Journal(connection), run=run, force=force)
+            told = _looked_at(undoing, watcher)
+            return replace(told, backup=foreseen(connection, _tables(undoing.parts()), backup or BackupOptions()))
         with hold_run_lock(connection):
             journal = Journal(connection)
             undoing = _undoing(
@@ -147,6 +153,10 @@ def _looked_at(undoing: Undoing, watcher: Watcher) -> Undone:
     )  # fmt: skip
 
 
+def _tables(parts: Sequence[tuple[Way, Part]]) -> frozenset[Name]:
+    return frozenset(way.record.relation for way, _ in parts)
+
+
 def _put_back(undoing: Undoing, making: Making) -> int:
     journal, watcher, stop = Journal(undoing.connection), making.watcher, Stop()
     undoing.halt = stop.halt
@@ -154,7 +164,7 @@ def _put_back(undoing: Undoing, making: Making) -> int:
     with end_noted(journal, undoing.run), interruptible(stop):
         rows, parts = 0, undoing.parts()
         # The images of the fix remain, whatever happens: so this backup may be left out without --force.
-        back_up(making, Reason.FIX, {way.record.relation for way, _ in parts}, changes=False)
+        back_up(making, Reason.FIX, _tables(parts), changes=False)
         for way, part in parts:
             stop.halt()
             watcher.looking(f"{way.record.relation}: putting back {way.record.name}")
