@@ -1,7 +1,13 @@
-# make demo    the main job, on a server of its own        make check   lint, types, import contracts
-# make test    all tests                                   make matrix  them on PostgreSQL 14 to 17
-# make soak    the long runs                               make bench   the benchmark tables
-# make system  Debian's packages for some tests (root)
+# make demo     the main job, on a server of its own
+# make check    lint, types, import contracts
+# make test     every test but the long ones, on PostgreSQL 18
+# make matrix   those that touch how a server behaves (marked `server`): on 14 all of them, and on 15, 16 and 17 those
+#               marked `differs`, whose outcome may differ there
+# make soak     the long tests, tests/soak, on 18
+# make nightly  every test on each version from 14 to 18, and the long ones
+# make bench    the benchmark tables
+# make system   Debian's packages for some tests (root)
+# .ci/run       system, check, test and matrix; a test that is skipped fails it
 
 PYTHON ?= python3
 VENV := .venv
@@ -12,7 +18,7 @@ JOBS ?= 3
 PYTEST ?=
 
 .DEFAULT_GOAL := test
-.PHONY: demo test matrix check soak bench system servers clean
+.PHONY: demo test matrix nightly check soak bench system servers clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("tenantry needs Python 3.11 or newer; this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
@@ -35,13 +41,17 @@ demo: $(VENV)/.demo
 servers: $(VENV)/.test
 	@$(BIN)/python tests/fetch_servers.py
 
+RUN := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+SOAK := $(RUN) --soak --timeout 2400 tests/soak
+
 # Everything on 18; `make matrix` has the other versions.
 test: servers
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --pg 18 $(PYTEST)
+	$(RUN) --pg 18 $(PYTEST)
 
-# Whatever touches the server's behaviour, on every version from 14 to 17.
+# What differs between versions is what src asks the version for, what SQL brought in between, and in any case a whole
+# cycle of each preset, the menagerie and the attacks on isolation; tests/test_versions.py holds the marks to it.
 matrix: servers
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --pg others -m server $(PYTEST)
+	$(RUN) --pg matrix -m server $(PYTEST)
 
 check: $(VENV)/.test
 	$(BIN)/ruff check
@@ -50,7 +60,14 @@ check: $(VENV)/.test
 	$(BIN)/lint-imports
 
 soak: servers
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --soak --timeout 2400 $(PYTEST) tests/soak
+	$(SOAK) $(PYTEST)
+
+# Both parts, whatever becomes of the first.
+nightly: servers
+	@status=0; \
+	$(RUN) --pg all $(PYTEST) || status=$$?; \
+	$(SOAK) $(PYTEST) || status=$$?; \
+	exit $$status
 
 bench: $(VENV)/.test
 	$(BIN)/python -m bench

@@ -39,7 +39,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--pg",
         action="append",
         metavar="VERSION",
-        help="major version of PostgreSQL to test on, `all`, or the `others` than 18; may be repeated (default: 18)",
+        help="major version of PostgreSQL to test on, may be repeated (default: 18); `matrix`: on 14 to 17 each test that"
+        " is marked `server` on the oldest that it runs on, and on all of them if marked `differs`; `all`: every test on"
+        " every version",
     )
     group.addoption("--no-skips", action="store_true", help="a skipped test makes the run fail")
     group.addoption("--soak", action="store_true", help="run the long tests, and only those")
@@ -51,8 +53,10 @@ def chosen(config: pytest.Config) -> list[int]:
     supported = [major for major in installed() if major >= OLDEST]
     if "all" in names:
         return supported
-    if "others" in names:
-        return [major for major in supported if major != NEWEST] or [NEWEST]
+    if "matrix" in names:
+        if supported == [NEWEST]:
+            raise pytest.UsageError("--pg matrix: of PostgreSQL 14 to 17 none is here (make servers)")
+        return [major for major in supported if major != NEWEST]
     unknown = [name for name in names if not name.isdigit() or int(name) not in installed()]
     if unknown:
         raise pytest.UsageError(
@@ -98,13 +102,10 @@ def _allows(definition: pytest.Item | Any, major: int) -> bool:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "server_version" in metafunc.fixturenames:
-        versions = [major for major in chosen(metafunc.config) if _allows(metafunc.definition, major)]
-        if metafunc.definition.get_closest_marker("server") is None:
-            versions = versions[-1:]
-        # None: no version fits, and the test is deselected below.
         metafunc.parametrize(
             "server_version",
-            versions or [None],
+            # None: no version fits, and the test is deselected below, as are the versions that it does not run on.
+            [major for major in chosen(metafunc.config) if _allows(metafunc.definition, major)] or [None],
             ids=lambda major: f"pg{major}",
             indirect=True,
             scope="session",
@@ -115,14 +116,26 @@ def _is_soak(item: pytest.Item) -> bool:
     return item.get_closest_marker("soak") is not None or ROOT / "tests" / "soak" in item.path.parents
 
 
+def _versions(item: pytest.Item) -> list[int]:
+    """Those of --pg that a test runs on. Parameters have marks of their own, so each case is asked."""
+    names = item.config.getoption("--pg") or ()
+    allowed = [major for major in chosen(item.config) if _allows(item, major)]
+    if "all" in names:
+        return allowed
+    if item.get_closest_marker("server") is None:
+        return allowed[-1:]
+    if "matrix" in names and item.get_closest_marker("differs") is None:
+        return allowed[:1]
+    return allowed
+
+
 def _runs_here(item: pytest.Item) -> bool:
     parameters = item.callspec.params if hasattr(item, "callspec") else {}
     names = getattr(item, "fixturenames", ())
     version = parameters.get("server_version", 0)
     return (
         version is not None
-        # Of a parameter's own marks, the function that makes the tests knows nothing.
-        and (version == 0 or _allows(item, version))
+        and (version == 0 or version in _versions(item))
         and ("server_13" not in names or 13 in installed())
         and ("realdb" not in names or REAL_DATABASES.is_dir())
         and _is_soak(item) == item.config.getoption("--soak")
@@ -130,6 +143,9 @@ def _runs_here(item: pytest.Item) -> bool:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("differs") and not item.get_closest_marker("server"):
+            raise pytest.UsageError(f"{item.nodeid} is marked differs, and not server")
     # What cannot run here is deselected, not skipped: a skip is a failure in .ci/run.
     config.hook.pytest_deselected(items=[item for item in items if not _runs_here(item)])
     items[:] = [item for item in items if _runs_here(item)]

@@ -15,6 +15,7 @@ from servers import RUNS, Database, Run, Server, make_server, own_roles, sweep, 
 
 
 @pytest.mark.server
+@pytest.mark.differs
 def test_server_is_of_the_chosen_version(server: Server, server_version: int) -> None:
     """A test marked `server` runs on the version in its name, which is set up to be fast."""
     with psycopg.connect(server.dsn()) as connection:

@@ -17,7 +17,7 @@ from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
 from tenantry.workflow import MigrateOptions, migrate
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.differs]
 
 SCHEMA = f"""
 CREATE TABLE tenants (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), slug text NOT NULL UNIQUE, name text NOT NULL);

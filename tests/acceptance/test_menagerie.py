@@ -14,7 +14,7 @@ from tenantry.model.verdict import serious
 from tenantry.postgres.connect import Target
 from tenantry.workflow import MigrateOptions, migrate, validate
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.differs]
 
 HEAD = '[tenant]\ntable = "{tenant}"\n{more}\n[application]\nrole = "{role}"\n'
 

@@ -28,6 +28,7 @@ def shop(stock: MakeStock) -> Stock:
     return made
 
 
+@pytest.mark.differs
 @pytest.mark.pg(">= 15")
 def test_merge_that_inserts_before_it_updates(shop: Stock) -> None:
     """Without the trigger that never fires, the server tells the row that was inserted in place of the updated one."""

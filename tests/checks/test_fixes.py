@@ -33,6 +33,7 @@ def changed_cells(before: dict[str, list[tuple[str]]], after: dict[str, list[tup
 
 
 @pytest.mark.server
+@pytest.mark.differs
 def test_fix_and_undo(filled: Database) -> None:
     """Wrong tenants, rows without one, orphans and rows against a rule are set right; then all is put back, what the
     user's triggers changed on the way included, and the schema is what it was."""

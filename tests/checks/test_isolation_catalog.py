@@ -11,7 +11,7 @@ from checks.apart import LEGACY, ROLE, SPEC, apart, found, serious
 from servers import Database
 from tenantry.checks.isolation import isolation
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.differs("checks/isolation.py", "checks/sql/isolation.sql")]
 __all__ = ["apart"]
 
 DEFINER = "CREATE FUNCTION public.{}() RETURNS {} LANGUAGE {} SECURITY DEFINER AS $${}$$;"

@@ -10,7 +10,7 @@ from servers import Database
 from tenantry.checks.performance import performance
 from tenantry.model.finding import Finding
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.differs("checks/sql/performance.sql")]
 __all__ = ["wide"]
 
 

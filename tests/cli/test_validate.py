@@ -32,6 +32,7 @@ def state(database: Database) -> tuple[object, ...]:
 
 
 @pytest.mark.server
+@pytest.mark.differs
 def test_nothing_wrong(shop: Command, estoque: Database) -> None:
     """Exit 0, a line for each family, what was read; from then on `status` says COMPLETED, until something is found,
     or changed. Neither rows nor schema nor sequences change."""

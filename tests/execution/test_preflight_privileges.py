@@ -11,7 +11,7 @@ from preflights import SHOP, TABLES, check, named, planned, refusals
 from tenantry.model.finding import Finding
 from tenantry.model.plan import Phase
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.differs("execution/preflight/privileges.py")]
 
 
 def privileges(findings: list[Finding]) -> set[str]:

@@ -10,7 +10,10 @@ from preflights import SHOP, check, named, names, refusals
 from tenantry.model.finding import Finding
 from tenantry.model.plan import Phase
 
-pytestmark = pytest.mark.server
+pytestmark = [
+    pytest.mark.server,
+    pytest.mark.differs("execution/preflight/around.py", "execution/preflight/roles.py", "postgres/sql/preflight.sql"),
+]
 
 
 def run(database: Any, text: str, *roles: str) -> None:

@@ -67,6 +67,7 @@ INSERT = "INSERT INTO sales (id, store) VALUES (3, 1)"
 VIEW = "SELECT count(*) FROM totals"
 
 
+@pytest.mark.differs("planning/isolate.py")
 def test_a_role_in_no_class(business: Business, role: Role, server_version: int) -> None:
     """It is named, exit 4; forced, it reads no row, updates none without an error, and cannot insert."""
     clerk, viewer = role(name="clerk"), role(name="viewer")

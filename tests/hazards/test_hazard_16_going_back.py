@@ -183,6 +183,7 @@ NEWER_VIEWS = {
 }
 
 
+@pytest.mark.differs
 def test_view_options(shops: Shops, server_version: int) -> None:
     """They come back in their order and in their words; a security_invoker is not lost, whatever it says."""
     for case, options in (VIEWS | NEWER_VIEWS if server_version >= 15 else VIEWS).items():
@@ -237,6 +238,7 @@ NEWER_UNIQUES = {
 }
 
 
+@pytest.mark.differs
 def test_uniques(shops: Shops, server_version: int) -> None:
     """What becomes per-tenant comes back with all that hung on it."""
     for case, script in (UNIQUES | NEWER_UNIQUES if server_version >= 15 else UNIQUES).items():
@@ -285,6 +287,7 @@ NEWER_OWN = {
 }
 
 
+@pytest.mark.differs
 @pytest.mark.parametrize("until", [Phase.ENFORCE, Phase.CONTRACT])
 def test_what_the_user_had(shops: Shops, until: Phase, server_version: int) -> None:
     """Row security that was on stays on, and a tenant column of the user's own keeps what hangs on it."""

@@ -16,7 +16,7 @@ from tenantry.model.schema import ForeignKey, Grant, Index, Kind, Ours, Policy, 
 from tenantry.postgres.catalog import read_schema
 from tenantry.postgres.connect import Target, connect
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.differs("postgres/sql/catalog.sql")]
 NASTY = Path(__file__).with_name("nasty.sql")
 ODD = Name('Odd "Schema".x', "naïve_table_with_a_name_of_63_bytes_ééééééééééééé")
 EQUAL = ("pg_catalog", "=")

@@ -35,6 +35,7 @@ def opened(dsn: str, **options: object) -> psycopg.Connection[tuple[object, ...]
 
 
 @pytest.mark.server
+@pytest.mark.differs("postgres/connect.py")
 def test_settings_are_our_own(database: Database, server: Server, role: Callable[..., str]) -> None:
     """Whatever database and role set as defaults, a session has the settings that our statements rely on."""
     name = role()
@@ -99,6 +100,7 @@ def test_operator_is_not_silently_filtered(database: Database, role: Callable[..
 
 
 @pytest.mark.server
+@pytest.mark.differs
 def test_server_and_role(database: Database, server: Server, role: Callable[..., str]) -> None:
     """The server tells its version, and what the role may do."""
     name = role("LOGIN CREATEROLE")
