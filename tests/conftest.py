@@ -7,10 +7,11 @@ import itertools
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import psycopg
@@ -158,7 +159,23 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
+def package_seconds(reports: Iterable[Any]) -> dict[str, float]:
+    """The seconds of setup, call and teardown that the reports tell of, by the package of their tests."""
+    seconds: Counter[str] = Counter()
+    for report in reports:
+        if isinstance(report, pytest.TestReport):
+            path = PurePosixPath(report.nodeid.partition("::")[0])
+            seconds["/".join(path.parts[:2])] += report.duration
+    return dict(seconds.most_common())
+
+
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    seconds = package_seconds(itertools.chain.from_iterable(terminalreporter.stats.values()))
+    if seconds:
+        terminalreporter.write_sep("=", "seconds by package, summed over the workers")
+        for package, took in seconds.items():
+            terminalreporter.write_line(f"{took:8.1f}  {package}")
+        terminalreporter.write_line(f"{sum(seconds.values()):8.1f}  in all")
     skipped = terminalreporter.stats.get("skipped")
     if config.getoption("--no-skips") and skipped:
         terminalreporter.write_line(f"--no-skips: {len(skipped)} skipped, so the run fails", red=True)

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from conftest import package_seconds
 from servers import RUNS, Database, Run, Server, make_server, own_roles, sweep, wait_until
 
 
@@ -175,3 +176,24 @@ def test_run_clears_its_folder() -> None:
     assert not run.folder.exists()
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(server.dsn())
+
+
+def test_seconds_by_package() -> None:
+    """What the summary tells: setup, call and teardown together, the slowest package first."""
+    told = [("tests/cli/test_a.py::test_b", 1.0), ("tests/reports/test_c.py::test_d[x::y]", 2.0), ("tests/test_e.py::test_f", 0.5),
+            ("tests/cli/test_g.py::test_h", 1.5)]  # fmt: skip
+    reports = [
+        pytest.TestReport(
+            nodeid=name,
+            location=("", None, ""),
+            keywords={},
+            outcome="passed",
+            longrepr=None,
+            when="call",
+            duration=took,
+        )
+        for name, took in told
+    ]
+    assert list(package_seconds([*reports, object()]).items()) == [
+        ("tests/cli", 2.5), ("tests/reports", 2.0), ("tests/test_e.py", 0.5),
+    ]  # fmt: skip
