@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import itertools
 import json
@@ -70,11 +71,14 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         chosen(config)
         sweep()
-        config.stash[RUN] = Run()
+        # Long tests have gigabytes, and servers of every version at once are many.
+        long = config.getoption("--soak") or "all" in (config.getoption("--pg") or ())
+        config.stash[RUN] = Run(memory=not long)
 
 
 def pytest_configure_node(node: Any) -> None:
-    node.workerinput["servers"] = str(node.config.stash[RUN].folder)
+    run = node.config.stash[RUN]
+    node.workerinput |= {"folder": str(run.folder), "servers": str(run.servers)}
 
 
 pytest_configure_node = pytest.hookimpl(optionalhook=True)(pytest_configure_node)
@@ -152,6 +156,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if _runs_here(item)]
 
 
+def pytest_collection_finish() -> None:
+    # What is there now stays: a collection of garbage need not look at it again and again.
+    gc.freeze()
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
@@ -194,7 +203,14 @@ def server_version(request: pytest.FixtureRequest) -> int:
 def run_folder(request: pytest.FixtureRequest) -> Path:
     """Where the servers of this run live; each worker has its own, for roles belong to a whole server."""
     workerinput = getattr(request.config, "workerinput", None)
-    return Path(workerinput["servers"]) if workerinput else request.config.stash[RUN].folder
+    return Path(workerinput["servers"]) if workerinput else request.config.stash[RUN].servers
+
+
+@pytest.fixture(scope="session")
+def disk_folder(request: pytest.FixtureRequest) -> Path:
+    """A folder of this run that is on a disk."""
+    workerinput = getattr(request.config, "workerinput", None)
+    return Path(workerinput["folder"]) if workerinput else request.config.stash[RUN].folder
 
 
 @pytest.fixture(scope="session")
@@ -234,10 +250,10 @@ def crashable(server_version: int, run_folder: Path) -> Iterator[Server]:
 
 
 @pytest.fixture
-def disk(server_version: int, run_folder: Path) -> Iterator[TinyDisk]:
+def disk(server_version: int, disk_folder: Path) -> Iterator[TinyDisk]:
     """A server of this test alone, whose databases are on a disk that can be filled up."""
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
-    with tiny_disk(server_version, run_folder / f"{worker}-disk-{next(_numbers)}") as made:
+    with tiny_disk(server_version, disk_folder / f"{worker}-disk-{next(_numbers)}") as made:
         yield made
 
 

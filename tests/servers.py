@@ -7,6 +7,7 @@ import itertools
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -27,6 +28,10 @@ from tenantry.postgres.cluster import Cluster
 from tenantry.postgres.embedded import bin_directory
 
 RUNS = "tenantry-tests-"
+DISK, MEMORY = Path("/tmp"), Path("/dev/shm")
+ROOM = 6 << 30
+"""What the servers of a run may come to need, in bytes; several times what they have needed so far."""
+QUIT_SECONDS = 5
 _numbers = itertools.count(1)
 SETTINGS = {
     # As fast as can be; a crash test needs synchronous_commit.
@@ -38,6 +43,10 @@ SETTINGS = {
     "max_prepared_transactions": "10",
     "wal_level": "logical",
     "autovacuum": "on",
+    # Each database that is made or dropped is a checkpoint.
+    "max_wal_size": "256MB",
+    # Files below the data: those in /dev/shm outlive a server that was killed.
+    "dynamic_shared_memory_type": "mmap",
 }
 
 
@@ -246,37 +255,77 @@ def own_roles(server: Server) -> Iterator[Callable[..., str]]:
 
 
 class Run:
-    """The folder of one test run and the servers in it, which end with it.
+    """The folders of one test run and the servers in them, which end with it.
 
-    The run holds a lock as long as it lives; what a killed run left behind is cleared away by the next.
+    The run holds a lock as long as it lives; what a killed run left behind is cleared away by the next. `servers` is in
+    memory if it may be and there is enough: making and dropping databases is mostly files.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, memory: bool = False) -> None:
         while True:
             # Short, for the sockets' sake, and not pytest's own folder, which nobody but root could enter.
-            self.folder = Path(tempfile.mkdtemp(prefix=RUNS, dir="/tmp"))
+            self.folder = Path(tempfile.mkdtemp(prefix=RUNS, dir=DISK))
             self.folder.chmod(0o711)
             self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX)
             if self.folder.exists():  # and no sweep was faster
-                return
+                break
             os.close(self._lock)
+        self.servers = self.folder
+        if memory and room_in_memory() >= ROOM:
+            self.servers = MEMORY / self.folder.name
+            self.servers.mkdir(mode=0o711)
 
     def close(self) -> None:
-        """Stop the servers and remove the folder."""
-        clear(self.folder)
+        """Stop the servers and remove the folders."""
+        for folder in (MEMORY / self.folder.name, self.folder):
+            clear(folder)
         os.close(self._lock)
+
+
+def room_in_memory() -> int:
+    """The bytes that files in memory may take: half of what is available, to this container as well."""
+    try:
+        disk = os.statvfs(MEMORY)
+    except OSError:
+        return 0
+    available = psutil.virtual_memory().available
+    for limit, used in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        with suppress(OSError, ValueError):  # no such group, or no limit
+            group = Path("/sys/fs/cgroup")
+            available = min(available, int((group / limit).read_text()) - int((group / used).read_text()))
+    return min(disk.f_bavail * disk.f_frsize, available // 2) if os.access(MEMORY, os.W_OK) else 0
 
 
 def clear(folder: Path) -> None:
     """Stop the server in `folder` and every one in a folder of it, and remove it."""
-    for pid_file in (*folder.glob("data/postmaster.pid"), *folder.glob("*/data/postmaster.pid")):
-        with suppress(OSError, ValueError, IndexError, psutil.Error):
-            pid, data = pid_file.read_text().splitlines()[:2]
-            postmaster = psutil.Process(int(pid))
-            if Path(data) == pid_file.parent and "postgres" in postmaster.name():
-                _end(postmaster)
+    running = [
+        found
+        for pid_file in (*folder.glob("data/postmaster.pid"), *folder.glob("*/data/postmaster.pid"))
+        if (found := _postmaster(pid_file)) is not None
+    ]
+    # Such a server is gone at once, as a killed one is, and takes its shared memory along.
+    for postmaster in running:
+        with suppress(psutil.Error):
+            postmaster.send_signal(signal.SIGQUIT)
+    with suppress(TimeoutError):
+        wait_until(lambda: not any(map(_runs, running)), seconds=QUIT_SECONDS)
+    for postmaster in running:
+        with suppress(psutil.Error):
+            _end(postmaster)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _postmaster(pid_file: Path) -> psutil.Process | None:
+    with suppress(OSError, ValueError, IndexError, psutil.Error):
+        pid, data = pid_file.read_text().splitlines()[:2]
+        process = psutil.Process(int(pid))
+        if Path(data) == pid_file.parent and "postgres" in process.name():
+            return process
+    return None
 
 
 def _end(postmaster: psutil.Process) -> None:
@@ -298,11 +347,12 @@ def _runs(process: psutil.Process) -> bool:
 
 def sweep() -> None:
     """Clear away what runs left behind that were killed."""
-    for folder in Path("/tmp").glob(RUNS + "*"):
+    for folder in DISK.glob(RUNS + "*"):
         with suppress(OSError):
             lock = os.open(folder / "lock", os.O_RDWR)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                clear(MEMORY / folder.name)
                 clear(folder)
             finally:
                 os.close(lock)

@@ -147,20 +147,22 @@ def test_real_databases_load(realdb: Callable[[str], Database], name: str) -> No
 def test_servers_of_a_killed_run_are_swept() -> None:
     """The next run stops the servers of one that was killed, and leaves those of one that lives."""
     code = (
-        "import sys, time; from servers import Run, make_server; run = Run();"
-        "make_server(18, run.folder / 'one'); print(run.folder, flush=True); time.sleep(600)"
+        "import sys, time; from servers import Run, make_server; run = Run(memory=True);"
+        "make_server(18, run.servers / 'one'); print(run.folder, run.servers, flush=True); time.sleep(600)"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=_environment())
     assert process.stdout is not None
-    folder = Path(process.stdout.readline().strip())
+    folder, servers = map(Path, process.stdout.readline().split())
     assert folder.name.startswith(RUNS)
-    pid = int((folder / "one" / "data" / "postmaster.pid").read_text().split()[0])
+    pid = int((servers / "one" / "data" / "postmaster.pid").read_text().split()[0])
     sweep()
     assert folder.exists()
+    assert servers.exists()
     process.kill()
     process.communicate()
     sweep()
     assert not folder.exists()
+    assert not servers.exists()
     wait_until(lambda: not Path(f"/proc/{pid}").exists())
 
 
@@ -169,11 +171,15 @@ def _environment() -> dict[str, str]:
 
 
 def test_run_clears_its_folder() -> None:
-    """A run that ends takes its servers along."""
-    run = Run()
-    server = make_server(18, run.folder / "one")
+    """A run that ends takes its servers along, and what they had in memory."""
+    run = Run(memory=True)
+    server = make_server(18, run.servers / "one")
+    key = (server.cluster.data / "postmaster.pid").read_text().splitlines()[6].split()[1]
     run.close()
     assert not run.folder.exists()
+    assert not run.servers.exists()
+    shared = Path("/proc/sysvipc/shm")
+    assert not shared.exists() or key not in [line.split()[1] for line in shared.read_text().splitlines()]
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(server.dsn())
 

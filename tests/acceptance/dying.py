@@ -7,6 +7,7 @@ around a statement that the wrapped cursor sends. The product knows nothing of i
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
@@ -146,6 +147,7 @@ def _perform(order: Mapping[str, Any]) -> int:
 
 def main() -> None:
     """Serve orders until the input ends; a fork each, so that the imports are paid once."""
+    gc.freeze()  # so that a fork's collections of garbage leave alone, and shared, what it was born with
     for line in sys.stdin:
         order = json.loads(line)
         child = os.fork()

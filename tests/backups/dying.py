@@ -3,6 +3,7 @@ each, and one JSON document a line about how it ended."""
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -80,6 +81,7 @@ def _perform(order: dict[str, Any]) -> str:
 
 
 def main() -> None:
+    gc.freeze()  # forks share what is there
     for line in sys.stdin:
         order = json.loads(line)
         reading, writing = os.pipe()
