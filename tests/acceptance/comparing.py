@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import unified_diff
 from typing import Any
@@ -21,7 +22,7 @@ WHERE c.relkind IN ('r', 'p') AND c.relnamespace::regnamespace::text
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
     """A migrated database: its schema with ours, its rows, its journal. Names that two of them cannot share, those of
-    the application role and of new tenants' keys, are replaced by words."""
+    roles and of new tenants' keys, are replaced by words."""
 
     schema: str
     ours: str
@@ -30,9 +31,9 @@ class State:
     left: list[tuple[Any, ...]]
 
 
-def migrated_state(database: Database, role: str, tenant_table: str) -> State:
-    """`tenant_table` with the columns id and slug."""
-    names = {role: "application_role"}
+def migrated_state(database: Database, roles: Mapping[str, str], tenant_table: str) -> State:
+    """`roles`: what the database's own are for; `tenant_table` has the columns id and slug."""
+    names = {name: f"{purpose}_role" for name, purpose in roles.items()}
     if database.rows("SELECT to_regclass(%s) IS NOT NULL", [tenant_table]) == [(True,)]:
         names |= {key: f"key of {slug}" for key, slug in database.rows(f"SELECT id::text, slug FROM {tenant_table}")}
 

@@ -1,5 +1,5 @@
 """Fixtures of the tests that kill."""
 
-from acceptance.subjects import process, subject, undisturbed_big
+from acceptance.subjects import process, subject, undisturbed
 
-__all__ = ["process", "subject", "undisturbed_big"]
+__all__ = ["process", "subject", "undisturbed"]

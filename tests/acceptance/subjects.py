@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,17 +26,17 @@ def process() -> Iterator[subprocess.Popen[str]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """A copy of a scene's database with its own role and spec, and what it was."""
+    """A copy of a scene's database with its own roles and spec, and what it was."""
 
     database: Database
     killing: Killing
-    role: str
+    roles: Mapping[str, str]
     tenant_table: str
     dump: str
     rows: dict[str, tuple[int, str]]
 
     def migrated(self) -> State:
-        return migrated_state(self.database, self.role, self.tenant_table)
+        return migrated_state(self.database, self.roles, self.tenant_table)
 
     def assert_original(self) -> None:
         """The schema is byte for byte what it was, and so is every value."""
@@ -86,7 +86,7 @@ def make_subject(
     return Subject(
         database=database,
         killing=killing,
-        role=role,
+        roles={role: "application", legacy: "legacy"} | ({user: "owner"} if user != "postgres" else {}),
         tenant_table=scene.tenant_table,
         dump=database.dump(),
         rows=checksums(database),
@@ -122,19 +122,20 @@ def subject(
         one.killing.abandon()
 
 
-def undisturbed(subject: Callable[..., Subject], name: str, **how: bool) -> State:
-    """What a run that nobody kills comes to."""
-    other = subject(name, **how)
-    other.killing.complete("migrate")
-    return other.migrated()
-
-
 @pytest.fixture
-def undisturbed_big(server: Server, subject: Callable[..., Subject]) -> State:
-    """What an undisturbed run makes of the big database, found once a worker."""
-    if server.major not in _undisturbed:
-        _undisturbed[server.major] = undisturbed(subject, "big estoque")
-    return _undisturbed[server.major]
+def undisturbed(server: Server, subject: Callable[..., Subject]) -> Callable[..., State]:
+    """`undisturbed("harbour")` is what a run that nobody kills comes to, there or on another server; found once a
+    worker."""
+
+    def find(name: str, *, owned: bool = False) -> State:
+        key = (server.major, name, owned)
+        if key not in _undisturbed:
+            other = subject(name, owned=owned)
+            other.killing.complete("migrate")
+            _undisturbed[key] = other.migrated()
+        return _undisturbed[key]
+
+    return find
 
 
-_undisturbed: dict[int, State] = {}
+_undisturbed: dict[tuple[int, str, bool], State] = {}

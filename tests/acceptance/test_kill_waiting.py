@@ -12,9 +12,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from acceptance.comparing import assert_same
+from acceptance.comparing import State, assert_same
 from acceptance.killing import Kill
-from acceptance.subjects import Subject, undisturbed
+from acceptance.subjects import Subject
 from servers import Database, wait_until
 
 pytestmark = pytest.mark.server
@@ -61,11 +61,13 @@ WAITS = {
 
 @pytest.mark.parametrize("back", [False, True], ids=["again", "back"])
 @pytest.mark.parametrize("what", WAITS)
-def test_killed_while_it_waits(what: str, back: bool, subject: Callable[..., Subject]) -> None:
+def test_killed_while_it_waits(
+    what: str, back: bool, subject: Callable[..., Subject], undisturbed: Callable[..., State]
+) -> None:
     """The same command at once, while the orphaned session may still be there, and while the other one still holds
     on; it finishes once that one lets go."""
     pattern, statements = WAITS[what]
-    expected, one = undisturbed(subject, "harbour"), subject("harbour")
+    expected, one = undisturbed("harbour"), subject("harbour")
     if what in ("index build", "proof"):
         # Up to where it first happens, so that earlier steps do not wait for the lock that is held.
         kind = {"index build": "index", "proof": "foreign_key_valid"}[what]
@@ -83,9 +85,9 @@ def test_killed_while_it_waits(what: str, back: bool, subject: Callable[..., Sub
     one.assert_original()
 
 
-def test_killed_in_a_drop(subject: Callable[..., Subject]) -> None:
+def test_killed_in_a_drop(subject: Callable[..., Subject], undisturbed: Callable[..., State]) -> None:
     """On the way back an index drop waits for an old transaction, and is killed: back all the same, or forth."""
-    expected, one = undisturbed(subject, "harbour"), subject("harbour")
+    expected, one = undisturbed("harbour"), subject("harbour")
     one.killing.complete("migrate")
     for command in ("migrate", "rollback"):
         one.killing.run("rollback", Kill(event="started", kind="index", number=1))

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from acceptance.comparing import assert_same
+from acceptance.comparing import State, assert_same
 from acceptance.killing import ANY, BATCH, BUILD, VALIDATE, Ended, Kill
 from acceptance.scenes import SCENES
-from acceptance.subjects import Subject, make_subject, undisturbed
+from acceptance.subjects import Subject, make_subject
 from acceptance.test_kill_waiting import WAITING, holding
 from servers import Database, Server, wait_until
 
@@ -32,8 +32,8 @@ def victim(crashable: Server, tmp_path: Path, process: subprocess.Popen[str]) ->
         database = crashable.create(f"victim_{len(made)}")
         SCENES[name].build(database)
         if not made:
-            crashable.execute("CREATE ROLE legacy")
-        made.append(make_subject(database, name, tmp_path, process, f"app_{len(made)}", "legacy", **SMALL))
+            crashable.execute("CREATE ROLE victims_legacy")
+        made.append(make_subject(database, name, tmp_path, process, f"app_{len(made)}", "victims_legacy", **SMALL))
         return made[-1]
 
     yield make
@@ -66,9 +66,11 @@ OLDER = ("anywhere", "between two steps")
 @pytest.mark.parametrize(
     "moment", [pytest.param(moment, marks=pytest.mark.pg("< 18" if moment in OLDER else ">= 18")) for moment in MOMENTS]
 )
-def test_server_killed(moment: str, crashable: Server, victim: Callable[[str], Subject]) -> None:
+def test_server_killed(
+    moment: str, crashable: Server, victim: Callable[[str], Subject], undisturbed: Callable[..., State]
+) -> None:
     """kill -9 of the postmaster and all its processes: exit 5; restarted, the run finishes; or goes back."""
-    expected, one = undisturbed(victim, "estoque"), victim("estoque")
+    expected, one = undisturbed("estoque"), victim("estoque")
     for command in ("migrate", "rollback"):
         pid = one.killing.start("migrate", MOMENTS[moment])
         one.killing.until_said("stopped")
@@ -141,9 +143,9 @@ def assert_interrupted(one: Subject, pid: int) -> None:
     assert time.monotonic() - begun < SOON
 
 
-def test_interrupted_backfill(subject: Callable[..., Subject]) -> None:
+def test_interrupted_backfill(subject: Callable[..., Subject], undisturbed: Callable[..., State]) -> None:
     """Ctrl-C ends after the batch in hand; the next run goes on from there."""
-    expected, one = undisturbed(subject, "harbour"), subject("harbour", **SMALL)
+    expected, one = undisturbed("harbour"), subject("harbour", **SMALL)
     pid = one.killing.start("migrate")
     one.killing.until_said("advanced")
     assert_interrupted(one, pid)
@@ -161,10 +163,12 @@ HELD = {
 
 
 @pytest.mark.parametrize("what", HELD)
-def test_interrupted_while_it_waits(what: str, subject: Callable[..., Subject]) -> None:
+def test_interrupted_while_it_waits(
+    what: str, subject: Callable[..., Subject], undisturbed: Callable[..., State]
+) -> None:
     """Ctrl-C while an index build, a proof or a step waits for somebody else: prompt, and nothing half-done."""
     kind, pattern, statement = HELD[what]
-    expected, one = undisturbed(subject, "harbour"), subject("harbour")
+    expected, one = undisturbed("harbour"), subject("harbour")
     one.killing.run("migrate", Kill(event="started", kind=kind, number=1))
     with holding(one.database, statement):
         pid = one.killing.start("migrate")

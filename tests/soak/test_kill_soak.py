@@ -11,20 +11,26 @@ from acceptance.comparing import State
 from acceptance.subjects import Subject
 from acceptance.subjects import process as process
 from acceptance.subjects import subject as subject
-from acceptance.subjects import undisturbed_big as undisturbed_big
+from acceptance.subjects import undisturbed as undisturbed
 from acceptance.test_kill import boundaries, random_instants
 from tenantry.presets import PRESETS
 
 SEEDS = int(os.environ.get("TENANTRY_SEEDS") or 8)
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_every_boundary(preset: str, subject: Callable[..., Subject]) -> None:
+@pytest.mark.parametrize("name", [*PRESETS, "bazaar", "harbour"])
+def test_every_boundary(name: str, subject: Callable[..., Subject], undisturbed: Callable[..., State]) -> None:
     """Killed after every single step, on the way there and on the way back."""
-    boundaries(subject, preset, 1)
+    boundaries(subject, undisturbed, name, 1)
+
+
+@pytest.mark.parametrize("name", ["bazaar", "harbour"])
+def test_as_the_owner(name: str, subject: Callable[..., Subject], undisturbed: Callable[..., State]) -> None:
+    """The same where the operator is held to the policies that it makes."""
+    boundaries(subject, undisturbed, name, 1, owned=True)
 
 
 @pytest.mark.parametrize("seed", range(100, 100 + SEEDS))
-def test_random_instants(seed: int, subject: Callable[..., Subject], undisturbed_big: State) -> None:
+def test_random_instants(seed: int, subject: Callable[..., Subject], undisturbed: Callable[..., State]) -> None:
     """Thirty instants a seed."""
-    random_instants(subject, undisturbed_big, seed, kills=30)
+    random_instants(subject, undisturbed("big estoque"), seed, kills=30)
