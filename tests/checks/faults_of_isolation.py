@@ -152,7 +152,7 @@ FAULTS: Mapping[str, Fault] = {
     "a slow policy": fault(
         "wide",
         f"""CREATE FUNCTION slow(text) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
-        BEGIN FOR i IN 1..20 LOOP PERFORM md5($1); END LOOP; RETURN true; END $$;
+        BEGIN FOR i IN 1..100 LOOP PERFORM md5($1); END LOOP; RETURN true; END $$;
         CREATE POLICY slow ON sales AS RESTRICTIVE TO {wide.ROLE} USING (slow(note))""",
         ("policy-cost", "public.sales", None),
     ),

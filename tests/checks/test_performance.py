@@ -8,6 +8,7 @@ from checks.apart import found, ground, serious
 from checks.wide import AT_ONCE, ROLE, SCHEMA, SPEC, drop_tenant_indexes, wide
 from servers import Database
 from tenantry.checks.performance import performance
+from tenantry.checks.performance_cost import _Measure, costs
 from tenantry.model.finding import Finding
 
 pytestmark = [pytest.mark.server, pytest.mark.differs("checks/sql/performance.sql")]
@@ -56,11 +57,35 @@ def test_a_policy_that_is_slow(wide: Database) -> None:
     """A function of each row, beside an index condition that stands."""
     wide.execute(f"""
         CREATE FUNCTION slow(text) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
-        BEGIN FOR i IN 1..20 LOOP PERFORM md5($1); END LOOP; RETURN true; END $$;
+        BEGIN FOR i IN 1..100 LOOP PERFORM md5($1); END LOOP; RETURN true; END $$;
         CREATE POLICY slow ON sales AS RESTRICTIVE TO {ROLE} USING (slow(note))
     """)
     assert serious(found(wide, performance, spec=SPEC)) == [("policy-cost", "public.sales", None)]
     assert serious(found(wide, performance, spec=SPEC.replace("policy_cost = 20", "policy_cost = 1000000"))) == []
+
+
+@pytest.mark.parametrize(
+    ("under", "without", "found"),
+    [
+        ([200, 200, 200], [90, 4, 4], True),
+        ([90, 4.5], [4, 4], False),
+        ([60, 60, 60], [4, 4, 4], False),
+        ([3000, 200], [3000, 4], True),
+        ([3000], [3000], False),
+        ([200] * 7 + [20], [4] * 7 + [4], False),
+    ],
+    ids=["load on the first", "load alone", "not so slow", "cut off once", "never ends", "load all through a look"],
+)
+def test_load_hides_no_slow_policy_and_makes_none(
+    monkeypatch: pytest.MonkeyPatch, wide: Database, under: list[float], without: list[float], found: bool
+) -> None:
+    """Times as they came on a machine that was busy, the last of them from then on; the limit is twenty times."""
+    times = {True: iter(under), False: iter(without)}
+    last = {True: under[-1], False: without[-1]}
+    monkeypatch.setattr(_Measure, "_time", lambda self, *, under: next(times[under], last[under]))
+    with ground(wide, SPEC) as standing:
+        said = [finding for finding in costs(standing) if finding.table is not None and finding.table.name == "sales"]
+    assert [finding.name for finding in said] == (["policy-cost"] if found else [])
 
 
 def idle(findings: list[Finding]) -> set[str]:
