@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg
 
+from tenantry import private_files
 from tenantry.backups.tables import counted, snapshot
 from tenantry.errors import Failed, UsageError
 from tenantry.model.backup import PREFIX, Backup, TableCopy
@@ -44,12 +45,17 @@ def write_dump(
     """Dump the whole database but for other backups into `folder`, and count the tables in the same snapshot.
 
     `filtered`: row security is in force for our role, whose policies show it every row. `finish` is told the tables
-    and the size in bytes, and writes over the session. Raises Failed, Refused where there is no pg_dump.
+    and the size in bytes, and writes over the session. Raises Failed, Refused where there is no pg_dump, or where
+    others could exchange the folder.
     """
     major = session.info.server_version // 10000
     pg_dump = program("pg_dump", major=major)
     try:
-        folder.mkdir(parents=True, mode=0o700)
+        # pg_dump finds the folder by its name, which others must not give to one of theirs.
+        private_files.require_trusted(folder)
+        private_files.make_folder(folder.parent)
+        folder.mkdir(mode=0o700)
+        private_files.require_trusted(folder)
     except OSError as error:
         raise UsageError(
             f"The dump cannot be written to {folder}: {error.strerror}",
@@ -99,9 +105,7 @@ def _write_manifest(
         "tables": to_json(tables),
         "files": [{"name": file.name, "bytes": file.bytes, "sha256": file.sha256} for file in files],
     }
-    unfinished = folder / f"{MANIFEST}.partial"
-    unfinished.write_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-    unfinished.rename(folder / MANIFEST)
+    private_files.write_text(folder / MANIFEST, json.dumps(document, ensure_ascii=False, indent=2) + "\n")
 
 
 def damage(backup: Backup) -> str:
@@ -109,7 +113,10 @@ def damage(backup: Backup) -> str:
     assert backup.folder is not None
     manifest = backup.folder / MANIFEST
     try:
-        document = json.loads(manifest.read_text(encoding="utf-8"))
+        # What is restored from there runs in the database.
+        private_files.require_trusted(backup.folder)
+        with private_files.open_existing(manifest) as written:
+            document = json.load(written)
         listed = [DumpFile(**file) for file in document["files"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"the manifest {manifest} cannot be read: {error}"
@@ -128,7 +135,8 @@ def remove(folder: Path) -> None:
     """Remove a dump's folder, torn or whole; a folder that holds anything else is left. Raises Failed."""
     if not folder.exists():
         return
-    strange = [path.name for path in folder.iterdir() if path.name not in ("data", MANIFEST, f"{MANIFEST}.partial")]
+    strange = [path.name for path in folder.iterdir() if path.name not in ("data", MANIFEST)
+               and not path.name.startswith(f".{MANIFEST}.")]  # fmt: skip
     if strange:
         raise Failed(
             f"{folder} holds what is no dump of ours: {strange[0]}", remedy="Look at it, and remove it by hand."

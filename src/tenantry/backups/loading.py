@@ -9,6 +9,7 @@ from typing import IO, Any
 import psycopg
 from psycopg import sql
 
+from tenantry import private_files
 from tenantry.backups.content import checksum
 from tenantry.errors import Failed, Refused
 from tenantry.model.backup import Backup, TableCopy
@@ -27,6 +28,7 @@ def load(
     """Load a table into a temporary one and return its name. Raises Refused where it is not what the manifest says,
     Failed where pg_restore fails."""
     assert backup.folder is not None
+    private_files.require_trusted(backup.folder)
     temporary = sql.Identifier("pg_temp", f"restored_{number}")
     columns = sql.SQL(", ").join(
         sql.SQL("{} {}").format(sql.Identifier(column.name), sql.SQL(column.type)) for column in table.columns

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from tenantry import private_files
 from tenantry.cli.frame import target
 from tenantry.cli.terminal import Terminal
 from tenantry.discovery.proposal import Undecided
@@ -65,6 +66,6 @@ def _show(terminal: Terminal, found: Discovery, output: Path | None, picture: Pa
 
 def _write(path: Path, text: str) -> None:
     try:
-        path.write_text(text, encoding="utf-8")
+        private_files.write_text(path, text)
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import pwd
 import shlex
 import shutil
+import stat
 import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,13 +21,16 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from tenantry.errors import ConnectionFailed
+from tenantry import private_files
+from tenantry.errors import ConnectionFailed, Refused
 
 # PostgreSQL refuses to run as root. No account is made for it: one of these is there on every system.
 ACCOUNTS = ("postgres", "nobody")
 SOCKET_NAME = ".s.PGSQL.5432"
 LONGEST_SOCKET_PATH = 107
 START_SECONDS = 60
+INHERITED = ("PATH", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+"""What the programs see of our environment, which may hold passwords: they may run as another user."""
 
 
 class _StillDying(subprocess.CalledProcessError):
@@ -52,11 +58,22 @@ class Cluster:
 
     @property
     def socket_folder(self) -> Path:
-        """Beside the data, or in /tmp where that path cannot be a socket's: too long, or a list to libpq."""
-        beside = self.folder / "socket"
-        if len(os.fsencode(beside / SOCKET_NAME)) <= LONGEST_SOCKET_PATH and "," not in str(beside):
-            return beside
-        return Path("/tmp") / f"tenantry-{hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:16]}"
+        """Beside the data. Where that path cannot be a socket's, since it is too long or a list to libpq, a link stands
+        there, to a folder in /tmp whose name nobody could foresee."""
+        if self._keeps_socket:
+            return self._socket
+        try:
+            return self._socket.readlink()
+        except OSError:  # not made yet
+            return self._socket
+
+    @property
+    def _socket(self) -> Path:
+        return self.folder / "socket"
+
+    @property
+    def _keeps_socket(self) -> bool:
+        return len(os.fsencode(self._socket / SOCKET_NAME)) <= LONGEST_SOCKET_PATH and "," not in str(self._socket)
 
     def conninfo(self, database: str = "postgres") -> str:
         """For the superuser, to `database`, whatever the PG* variables say."""
@@ -65,16 +82,17 @@ class Cluster:
     def start(self) -> None:
         """Make the data folder if there is none, and start the server unless it runs.
 
-        Raises ConnectionFailed when the server cannot be started.
+        Raises ConnectionFailed when the server cannot be started, Refused as make_folder() does.
         """
+        self.make_folder()
+        account = self._account()
+        self._prepare_folders(account)
         if (self.data / "PG_VERSION").exists() and self.is_ready():
             return
-        account = self._account()
         programs = _reachable(self.programs, account)
-        self._prepare_folders(account)
         if not (self.data / "PG_VERSION").exists():
             self._create(programs, account)
-        options = {**self.settings, "listen_addresses": "", "port": "5432"}
+        options = {**self.settings, "listen_addresses": "", "port": "5432", "unix_socket_permissions": "0700"}
         options["unix_socket_directories"] = '"' + str(self.socket_folder).replace('"', '""') + '"'
         arguments = " ".join(shlex.quote(f"--{name}={value}") for name, value in options.items())
         try:
@@ -94,13 +112,14 @@ class Cluster:
         except subprocess.CalledProcessError as error:
             if self.is_ready():
                 raise ConnectionFailed(f"The server in {self.folder} does not stop", details=_lines(error)) from error
-        if self.socket_folder.parent != self.folder:
+        if self._socket.is_symlink():
             shutil.rmtree(self.socket_folder, ignore_errors=True)
+            self._socket.unlink(missing_ok=True)
 
     def is_ready(self) -> bool:
         """Whether the server accepts connections; one that is starting or stopping is waited for."""
         deadline = time.monotonic() + START_SECONDS
-        while True:
+        while self.socket_folder.is_dir():
             try:
                 psycopg.connect(self.conninfo(), connect_timeout=5).close()
                 return True
@@ -113,11 +132,14 @@ class Cluster:
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.05)
+        return False
 
     def log_lines(self, count: int = 5) -> list[str]:
         """The last lines that the server wrote."""
         try:
-            return self.log.read_text(errors="replace").splitlines()[-count:]
+            # It is the server's user who has made it, and who could have put a link to a file of root's there.
+            with private_files.open_existing(self.log, owners={os.geteuid(), self.data.lstat().st_uid}) as file:
+                return file.read().decode(errors="replace").splitlines()[-count:]
         except OSError:
             return []
 
@@ -147,36 +169,73 @@ class Cluster:
         """As whom the programs run; None for the user of this process, unless that is root."""
         if os.geteuid() != 0:
             return None
-        if (self.data / "PG_VERSION").exists():
-            return pwd.getpwuid(self.data.stat().st_uid)
+        accounts = []
         for name in ACCOUNTS:
-            try:
-                return pwd.getpwnam(name)
-            except KeyError:
-                continue
-        raise ConnectionFailed(
-            "PostgreSQL does not run as root, and there is no other account for it",
-            remedy="run the command as an ordinary user, or add an account named postgres",
-        )
+            with suppress(KeyError):
+                accounts.append(pwd.getpwnam(name))
+        if not accounts:
+            raise ConnectionFailed(
+                "PostgreSQL does not run as root, and there is no other account for it",
+                remedy="run the command as an ordinary user, or add an account named postgres",
+            )
+        if not (self.data / "PG_VERSION").exists():
+            return accounts[0]
+        owner = self.data.lstat().st_uid
+        account = next((account for account in accounts if account.pw_uid == owner), None)
+        if account is None:
+            name = private_files.user_name(owner)
+            raise Refused(
+                f"The data in {self.data} belong to {name}, who rules what the server does",
+                remedy=f"Run the command as {name}, or name another folder: embedded:PATH.",
+            )
+        return account
+
+    def make_folder(self) -> None:
+        """Make the folder if there is none: nobody else may write there, or above it.
+
+        Raises Refused where somebody could put other data, or another server's socket, in the place of ours.
+        """
+        # Others pass through root's, to the server that runs as one of them, and can list nothing.
+        mode = 0o711 if os.geteuid() == 0 else 0o700
+        try:
+            private_files.require_trusted(self.folder)
+            private_files.make_folder(self.folder, mode)
+            private_files.require_trusted(self.folder)
+        except OSError as error:
+            raise self._unusable(error) from error
 
     def _prepare_folders(self, account: pwd.struct_passwd | None) -> None:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
             if account is not None:
                 # The folder is the server's own; what stands above it is not, and is left as it is.
-                self.folder.chmod(self.folder.stat().st_mode | 0o011)
+                with private_files.folder_descriptor(self.folder.resolve()) as folder:
+                    os.fchmod(folder, stat.S_IMODE(os.fstat(folder).st_mode) | 0o011)
                 _require_reachable(self.folder, account)
-            for folder in (self.data, self.socket_folder):
-                folder.mkdir(mode=0o700, exist_ok=True)
-                if account is not None:
-                    os.chown(folder, account.pw_uid, account.pw_gid)
-                elif folder.stat().st_uid != os.geteuid():
-                    raise PermissionError(13, "belongs to another user", str(folder))
+            _hand_over(self.data, account)
+            if not self._keeps_socket:
+                self._link_socket(account)
+            _hand_over(self.socket_folder, account, private=True)
         except OSError as error:
-            raise ConnectionFailed(
-                f"No server can be kept in {self.folder}: {error}",
-                remedy="name a folder that you can write to: embedded:PATH",
-            ) from error
+            raise self._unusable(error) from error
+
+    def _link_socket(self, account: pwd.struct_passwd | None) -> None:
+        """A folder in /tmp for the socket, found again by a link in ours; a lost one, which anybody may have made anew
+        since, is not taken for it."""
+        owner = None if account is None else account.pw_uid
+        if self._socket.is_symlink() and os.path.lexists(self.socket_folder):
+            with suppress(Refused):
+                private_files.require_trusted(self.socket_folder, owner=owner)
+                return
+        folder = tempfile.mkdtemp(prefix="tenantry-", dir="/tmp")
+        private_files.require_trusted(Path(folder))
+        self._socket.unlink(missing_ok=True)
+        self._socket.symlink_to(folder)
+
+    def _unusable(self, error: OSError) -> ConnectionFailed:
+        return ConnectionFailed(
+            f"No server can be kept in {self.folder}: {error}",
+            remedy="name a folder that you can write to: embedded:PATH",
+        )
 
     def _create(self, programs: Path, account: pwd.struct_passwd | None) -> None:
         command: list[Path | str] = [
@@ -205,12 +264,14 @@ def _run(
     folder: Path = Path("/"),
     environment: Mapping[str, str] | None = None,
 ) -> None:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_"))}
+    inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
     # Without extra_groups the programs would keep root's.
     identity = {} if account is None else {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
     subprocess.run(
         [str(part) for part in command],
         check=True,
+        stdin=subprocess.DEVNULL,
+        umask=0o077,
         capture_output=True,
         text=True,
         cwd=folder,
@@ -221,6 +282,21 @@ def _run(
 
 def _lines(error: subprocess.CalledProcessError) -> list[str]:
     return [line for line in (error.stderr or "").splitlines() if line.strip()]
+
+
+def _hand_over(folder: Path, account: pwd.struct_passwd | None, *, private: bool = False) -> None:
+    """Make a folder of the server's, or take one that is its user's or ours; a link in its place is not followed."""
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    with private_files.folder_descriptor(folder) as descriptor:
+        found = os.fstat(descriptor)
+        owner = os.geteuid() if account is None else account.pw_uid
+        if found.st_uid not in (os.geteuid(), owner):
+            raise PermissionError(errno.EPERM, f"belongs to {private_files.user_name(found.st_uid)}", str(folder))
+        if account is not None and found.st_uid != owner:
+            os.fchown(descriptor, account.pw_uid, account.pw_gid)
+        if private and found.st_mode & 0o077:
+            os.fchmod(descriptor, 0o700)
 
 
 def _require_reachable(folder: Path, account: pwd.struct_passwd) -> None:
@@ -250,7 +326,7 @@ def _copied(programs: Path) -> Path:
     installation = programs.parent
     stamp = f"{installation}-{installation.stat().st_mtime_ns}"
     copy = Path(tempfile.gettempdir()) / f"tenantry-programs-{hashlib.sha256(stamp.encode()).hexdigest()[:16]}"
-    if not copy.exists():
+    if not os.path.lexists(copy):
         unfinished = Path(tempfile.mkdtemp(dir=copy.parent, prefix="tenantry-programs-new-"))
         # A wheel keeps the libraries that it brings beside its package, and its programs look for them there.
         package = installation.parent
@@ -262,6 +338,6 @@ def _copied(programs: Path) -> Path:
             unfinished.rename(copy)
         except OSError:  # another process was faster
             shutil.rmtree(unfinished)
-    if copy.stat().st_uid != os.geteuid():
-        raise ConnectionFailed(f"{copy} belongs to another user", remedy="remove it")
+    # It may have stood there already: what runs from it must be what we have put there.
+    private_files.require_trusted(copy)
     return copy / programs.relative_to(installation.parent.parent)

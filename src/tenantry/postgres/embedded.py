@@ -12,6 +12,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from tenantry import private_files
 from tenantry.errors import ConnectionFailed, UsageError
 from tenantry.postgres.cluster import Cluster
 
@@ -60,15 +61,9 @@ def served(dsn: str) -> Iterator[str]:
 
 @contextmanager
 def _in_use(cluster: Cluster) -> Iterator[None]:
-    try:
-        cluster.folder.mkdir(parents=True, exist_ok=True)
-        # The kernel drops a shared lock with its process, so that kill -9 leaves no user behind.
-        users = os.open(cluster.folder / "users", os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise ConnectionFailed(
-            f"No server can be kept in {cluster.folder}: {error.strerror}",
-            remedy="name a folder that you can write to: embedded:PATH",
-        ) from error
+    cluster.make_folder()
+    # The kernel drops a shared lock with its process, so that kill -9 leaves no user behind.
+    users = _lock_file(cluster, "users")
     try:
         with _alone(cluster):
             fcntl.flock(users, fcntl.LOCK_SH)
@@ -86,12 +81,22 @@ def _in_use(cluster: Cluster) -> Iterator[None]:
 @contextmanager
 def _alone(cluster: Cluster) -> Iterator[None]:
     """Nobody else starts or stops this server meanwhile."""
-    gate = os.open(cluster.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    gate = _lock_file(cluster, "lock")
     try:
         fcntl.flock(gate, fcntl.LOCK_EX)
         yield
     finally:
         os.close(gate)
+
+
+def _lock_file(cluster: Cluster, name: str) -> int:
+    try:
+        return private_files.open_lock(cluster.folder / name)
+    except OSError as error:
+        raise ConnectionFailed(
+            f"No server can be kept in {cluster.folder}: {error}",
+            remedy="name a folder that you can write to: embedded:PATH",
+        ) from error
 
 
 def _is_last(users: int) -> bool:

@@ -74,7 +74,7 @@ def _started(target: Target, path: Path, arguments: Sequence[str | Path], stdout
     # In a session of its own: Ctrl-C is for us, and we end it.
     return subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE, env=environment,
-        start_new_session=True,
+        start_new_session=True, umask=0o077,
     )  # fmt: skip
 
 

@@ -10,6 +10,8 @@ from time import time
 
 import zstandard
 
+from tenantry import private_files
+
 FOLDER = "archive"
 ENDING = ".zst"
 
@@ -25,16 +27,11 @@ def older(folder: Path, patterns: Sequence[str], age: timedelta) -> Iterator[Pat
 def pack(path: Path) -> Path:
     """Put a file into the archive beside it, whole or not at all, and keep its time. Raises OSError."""
     archived = path.parent / FOLDER / (path.name + ENDING)
-    archived.parent.mkdir(exist_ok=True)
-    draft, times = archived.with_name(f".{archived.name}.draft"), path.stat()
-    try:
-        with path.open("rb") as source, draft.open("wb") as packed:
-            zstandard.ZstdCompressor(level=10, write_checksum=True).copy_stream(source, packed)
-            packed.flush()
-            os.fsync(packed.fileno())
-        os.utime(draft, (times.st_atime, times.st_mtime))
-        draft.replace(archived)
-    finally:
-        draft.unlink(missing_ok=True)
+    private_files.make_folder(archived.parent)
+    with private_files.open_existing(path) as source, private_files.replacing(archived) as packed:
+        zstandard.ZstdCompressor(level=10, write_checksum=True).copy_stream(source, packed)
+        packed.flush()
+        times = os.fstat(source.fileno())
+        os.utime(packed.fileno(), (times.st_atime, times.st_mtime))
     path.unlink()
     return archived

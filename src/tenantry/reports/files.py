@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from tenantry import private_files
 from tenantry.errors import UsageError
 from tenantry.reports import charts, page, table
 from tenantry.reports.document import to_json
@@ -22,7 +22,7 @@ def begin(path: Path, report: Report, *, export: bool) -> None:
     if export:
         charts.require()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_files.make_folder(path.parent)
         write(path, report)
     except OSError as error:
         raise UsageError(
@@ -33,7 +33,7 @@ def begin(path: Path, report: Report, *, export: bool) -> None:
 
 def write(path: Path, report: Report) -> None:
     """Write the JSON report over the one that is there. Raises OSError."""
-    _replace(path, to_json(report.model_dump(mode="json"), indent=2) + "\n")
+    private_files.write_text(path, to_json(report.model_dump(mode="json"), indent=2) + "\n")
 
 
 def exports(path: Path) -> tuple[Path, ...]:
@@ -43,21 +43,9 @@ def exports(path: Path) -> tuple[Path, ...]:
 
 def export(path: Path) -> None:
     """Write CSV and HTML beside the JSON report `path`, from what it says. Raises OSError."""
-    report = Report.model_validate_json(path.read_text(encoding="utf-8"))
+    with private_files.open_existing(path) as file:
+        report = Report.model_validate_json(file.read())
     rows, whole = exports(path)
     # A byte order mark, without which Excel takes UTF-8 for something else.
-    _replace(rows, "\ufeff" + table.csv(report))
-    _replace(whole, page.html(report))
-
-
-def _replace(path: Path, text: str) -> None:
-    """A reader, or a crash, finds the old text or the new one."""
-    draft = path.with_name(f".{path.name}.draft")
-    try:
-        with draft.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    private_files.write_text(rows, "\ufeff" + table.csv(report))
+    private_files.write_text(whole, page.html(report))

@@ -10,6 +10,7 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
+from tenantry import private_files
 from tenantry.errors import UsageError
 from tenantry.reports.document import plain, to_json
 from tenantry.reports.text import bounded
@@ -73,9 +74,9 @@ class Log:
 
     def _open(self) -> FilteringBoundLogger:
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            private_files.make_folder(self.folder)
             # Line by line, so that `tail -f` follows it and a kill loses nothing.
-            self._file = self.path.open("a", encoding="utf-8", buffering=1)
+            self._file = private_files.create(self.path)
         except OSError as error:
             raise UsageError(
                 f"The log {self.path} cannot be written: {error.strerror or error}",

@@ -1,0 +1,198 @@
+"""Files and folders that only their owner may read, also where others can write beside them.
+
+Logs, reports, dumps and specs hold rows of people. Each is a new file of mode 0600, whatever the umask says; a link in
+its place is not followed, and a file that stands there already is replaced as a whole. What must not be exchanged
+behind our back, such as the folder of a server, may stand only where nobody else can do that.
+"""
+
+from __future__ import annotations
+
+import errno
+import grp
+import os
+import pwd
+import stat
+import tempfile
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, TextIO
+
+from tenantry.errors import Refused
+
+MOST_LINKS = 40
+
+
+def make_folder(folder: Path, mode: int = 0o700) -> None:
+    """Make a folder, and those above it that are missing; one that is there keeps its mode. Raises OSError."""
+    try:
+        folder.mkdir(mode)
+    except FileNotFoundError:
+        make_folder(folder.parent, mode)
+        folder.mkdir(mode)
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
+        return
+    _add_mode(folder, mode)
+
+
+def _add_mode(folder: Path, mode: int) -> None:
+    with folder_descriptor(folder) as descriptor:
+        found = os.fstat(descriptor)
+        if found.st_mode & mode != mode and found.st_uid == os.geteuid():
+            os.fchmod(descriptor, stat.S_IMODE(found.st_mode) | mode)
+
+
+@contextmanager
+def folder_descriptor(folder: Path) -> Iterator[int]:
+    """The folder itself, open, and not what a link in its place names. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def create(path: Path) -> TextIO:
+    """A new file to write lines into, each at once. Raises OSError, also where there is anything of that name."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    os.fchmod(descriptor, 0o600)
+    return os.fdopen(descriptor, "w", encoding="utf-8", buffering=1)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write, which becomes `path` when the block ends well: a reader, or a crash, finds the old one or it.
+
+    Raises OSError, also where anything but a file stands there, such as a link or a device.
+    """
+    _refuse_no_file(path)
+    # Of a name that nobody can foresee, made as a new file of mode 0600.
+    descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".draft", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, 0o600)
+            yield file
+            file.flush()
+            os.fsync(descriptor)
+        os.replace(draft, path)  # noqa: PTH105 (a name, not a path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(draft)  # noqa: PTH108 (the same)
+        raise
+
+
+def _refuse_no_file(path: Path) -> None:
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(found.st_mode):
+        kind = "a link" if stat.S_ISLNK(found.st_mode) else "no file"
+        raise FileExistsError(errno.EEXIST, f"there is {kind} of that name", str(path))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file as a whole, in the place of one that is there. Raises OSError."""
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
+def open_existing(path: Path, *, owners: Collection[int] | None = None) -> BinaryIO:
+    """A file to read: no link, no pipe, and one of the owners' where they are named. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        _require_file(descriptor, path, owners)
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def open_lock(path: Path) -> int:
+    """The descriptor of a file that is there to be locked, made if it is missing. Raises OSError."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    try:
+        _require_file(descriptor, path, {os.geteuid()})
+        return descriptor
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _require_file(descriptor: int, path: Path, owners: Collection[int] | None) -> None:
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        raise FileExistsError(errno.EEXIST, "there is no file of that name, but something else", str(path))
+    if owners is not None and found.st_uid not in owners:
+        raise PermissionError(errno.EPERM, f"it belongs to {user_name(found.st_uid)}", str(path))
+
+
+def require_trusted(path: Path, *, owner: int | None = None) -> None:
+    """Refuse a place where anybody but root and ourselves could put something else: what stands at `path`, as far as it
+    is there, and each folder and link on the way, belongs to one of the two, and nobody else may write to it.
+
+    A folder above may be everybody's where it is sticky, such as /tmp: what is ours there stays. `path` itself may
+    belong to `owner` instead. Raises Refused, and OSError where it cannot be looked at.
+    """
+    # In a user namespace the files of root are shown as another user's; whoever has / has everything.
+    trusted = {0, os.geteuid(), os.lstat("/").st_uid}
+    for place, found, last in _way(path.absolute()):
+        if found.st_uid not in trusted | ({owner} if last and owner is not None else set()):
+            raise Refused(
+                f"{path} is not safe from others: {place} belongs to {user_name(found.st_uid)}",
+                remedy="Name a folder below one that is yours, or run the command as that user.",
+            )
+        if not stat.S_ISLNK(found.st_mode) and _others_write(found) and (last or not found.st_mode & stat.S_ISVTX):
+            raise Refused(
+                f"{path} is not safe from others: they may write to {place}",
+                remedy=f"chmod go-w {place}, or name another folder.",
+            )
+
+
+def _way(path: Path) -> Iterator[tuple[Path, os.stat_result, bool]]:
+    """Each folder and link that is passed on the way to `path`, behind links too, and whether it is the last."""
+    at, left, links = Path("/"), list(reversed(path.parts[1:])), 0
+    yield at, at.lstat(), not left
+    while left:
+        part = left.pop()
+        if part == "..":
+            at = at.parent
+            continue
+        at /= part
+        try:
+            found = at.lstat()
+        except FileNotFoundError:
+            return
+        is_link = stat.S_ISLNK(found.st_mode)
+        yield at, found, not (left or is_link)
+        if is_link:
+            links += 1
+            if links > MOST_LINKS:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+            target = at.readlink()
+            left += reversed(target.parts[1:] if target.is_absolute() else target.parts)
+            at = Path("/") if target.is_absolute() else at.parent
+
+
+def _others_write(found: os.stat_result) -> bool:
+    group = bool(found.st_mode & stat.S_IWGRP) and found.st_gid != 0 and not _is_own_group(found.st_gid)
+    return group or bool(found.st_mode & stat.S_IWOTH)
+
+
+def _is_own_group(gid: int) -> bool:
+    """Whether it is a group of ours alone, as many systems give each user one."""
+    try:
+        user, group = pwd.getpwuid(os.geteuid()), grp.getgrgid(gid)
+    except KeyError:
+        return False
+    return gid == user.pw_gid and group.gr_name == user.pw_name and set(group.gr_mem) <= {user.pw_name}
+
+
+def user_name(uid: int) -> str:
+    """A user's name, or number where there is none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"
