@@ -153,6 +153,41 @@ def test_no_dump_where_others_could_exchange_it(people: Database, command: Calla
     assert f"they may write to {everybodys}" in " ".join(refused.stderr.split())
 
 
+def test_only_the_folder_of_a_dump_is_removed(people: Database, command: Callable[[str], Command]) -> None:
+    """The list of backups is in the database: a folder that somebody has written there is not removed."""
+    backups = command(people.dsn)
+    (backups.folder / "tenantry.toml").write_text(SPEC, encoding="utf-8")
+    assert backups("backups", "create", "--backup", "dump").status == 0
+    (made,) = (backups.folder / "backups").iterdir()
+    other = backups.folder / "other"
+    (other / "data").mkdir(parents=True)
+    (backups.folder / made.name).symlink_to(other)
+    for id, folder in (("", other), ("other", other), ("", backups.folder / made.name)):
+        people.execute("UPDATE tenantry.backups SET folder = %s, id = coalesce(nullif(%s, ''), id)", [str(folder), id])
+        refused = backups("backups", "prune", "--keep", "0", "--older-than", "0d")
+        assert refused.status == 5, refused
+        assert "is not the folder of" in refused.stderr
+        people.execute("UPDATE tenantry.backups SET id = %s", [made.name])
+    assert (other / "data").is_dir()
+    people.execute("UPDATE tenantry.backups SET folder = %s", [str(made)])
+    assert backups("backups", "prune", "--keep", "0", "--older-than", "0d").status == 0
+    assert not made.exists()
+
+
+def test_an_archive_that_is_a_link_is_refused(people: Database, command: Callable[[str], Command]) -> None:
+    """Housekeeping takes nothing away from a folder that somebody made the archive lead to."""
+    housekeeping = command(people.dsn)
+    (housekeeping.folder / "tenantry.toml").write_text(SPEC, encoding="utf-8")
+    (housekeeping.folder / "logs").mkdir()
+    (housekeeping.folder / "other").mkdir()
+    old = housekeeping.folder / "other" / "migration-1.log.zst"
+    old.touch()
+    os.utime(old, (0, 0))
+    (housekeeping.folder / "logs" / "archive").symlink_to(housekeeping.folder / "other")
+    done = housekeeping("housekeeping")
+    assert (done.status, "is a link" in done.stderr, old.exists()) == (4, True, True), done
+
+
 # --- the embedded server
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from tenantry.postgres.programs import Running, program
 MANIFEST = "manifest.json"
 LOCK_WAIT = "60s"
 CHUNK = 1 << 20
+_IS_ID = re.compile(r"[a-z]+_\d{14}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,10 +133,14 @@ def damage(backup: Backup) -> str:
     return ""
 
 
-def remove(folder: Path) -> None:
+def remove(backup: Backup) -> None:
     """Remove a dump's folder, torn or whole; a folder that holds anything else is left. Raises Failed."""
-    if not folder.exists():
+    folder = backup.folder
+    if folder is None or not folder.exists():
         return
+    # The list of backups is in the database, whose owner may have written any folder there.
+    if folder.name != backup.id or not _IS_ID.fullmatch(backup.id) or folder.is_symlink():
+        raise Failed(f"{folder} is not the folder of {backup.id}", remedy="Look at it, and remove it by hand.")
     strange = [path.name for path in folder.iterdir() if path.name not in ("data", MANIFEST)
                and not path.name.startswith(f".{MANIFEST}.")]  # fmt: skip
     if strange:

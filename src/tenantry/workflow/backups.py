@@ -271,8 +271,7 @@ def clear_torn(making: Making) -> None:
 
 def drop(connection: Connection, backup: Backup) -> None:
     """Take a backup away: copies and list entry in one transaction, a dump's folder before."""
-    if backup.folder is not None:
-        remove(backup.folder)
+    remove(backup)
     with connection.transaction():
         for copy in backup.tables:
             if copy.copy:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from tenantry.balances.review_history import forget_discrepancies
-from tenantry.errors import Failed
+from tenantry.errors import Failed, Refused
 from tenantry.model.spec import HousekeepingPart
 from tenantry.postgres.connect import Target
 from tenantry.postgres.housekeeping import forget, old_runs
@@ -43,7 +43,8 @@ def keep_house(
 ) -> tuple[Chore, ...]:  # fmt: skip
     """Pack and take away what is past its age; never what a rollback, `fixes undo` or status still needs.
 
-    Raises Refused while a run is going on, Failed where a file cannot be packed; what was done by then is done.
+    Raises Refused while a run is going on, or where an archive is a link, Failed where a file cannot be packed; what
+    was done by then is done.
     """
     watcher = watcher or Nobody()
     chores = [
@@ -64,6 +65,11 @@ def _files(
     there = list(older(folder, patterns, timedelta(0)))
     old = list(older(folder, patterns, timedelta(days=days)))
     archive = folder / FOLDER
+    if archive.is_symlink():
+        raise Refused(
+            f"{archive} is a link, and files of another folder would be taken away",
+            remedy="Put a folder in its place, or name another one for what is to be packed.",
+        )
     endings = tuple(pattern + ENDING for pattern in patterns)
     packed = list(older(archive, endings, timedelta(0)))
     ancient = list(older(archive, endings, timedelta(days=archive_days)))
