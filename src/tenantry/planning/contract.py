@@ -20,9 +20,10 @@ from tenantry.planning.expand import assignment, follow_name, has_assignment
 from tenantry.planning.ground import Ground, Unit
 from tenantry.planning.isolate import row_securities
 from tenantry.steps import GlobalUniqueDropped, LegacySightEnded, NotNullCheck, Step, TriggerEnded
-from tenantry.steps.assignment import ADOPT, ASSIGN, function_name
+from tenantry.steps.assignment import ADOPT, ASSIGN
 from tenantry.steps.follow import follow_function
 from tenantry.steps.reference import ReferenceTrigger
+from tenantry.steps.trigger import function_name
 
 PHASE = Phase.CONTRACT
 

@@ -136,7 +136,7 @@ def _adoptions(ground: Ground) -> Iterator[Step]:
         adoptions = tuple(
             Adoption(parent=parent.table, parent_column=parent.column, columns=child.columns,
                      parent_columns=child.own_columns, operators=child.operators, child=child.table,
-                     told=ground.told(child), ways=ground.by_paths(parent))
+                     told=ground.told(child), ways=ground.by_paths(parent), shared=parent.mixed)
             for parent in ground.parents_of(unit.owned.table)
             for child in parent.children
             if child.table == unit.owned.table
@@ -144,7 +144,7 @@ def _adoptions(ground: Ground) -> Iterator[Step]:
         if adoptions:
             yield AdoptionTrigger(
                 phase=PHASE, table=unit.name, column=unit.owned.column, adoptions=adoptions, owner=unit.table.owner,
-                search_path=ground.schema.search_path, tree=unit.tree_names,
+                setting=ground.ownership.setting, search_path=ground.schema.search_path, tree=unit.tree_names,
             )  # fmt: skip
 
 

@@ -12,81 +12,30 @@ from typing import Literal
 
 from psycopg import sql
 
-from tenantry.model.name import Name, shortened
-from tenantry.model.plan import Lock, LockMode, Statement
-from tenantry.steps.catalog import WORKSHOP, body, exists, found_along, raw, trigger_definition, unchanged
+from tenantry.model.name import Name
+from tenantry.steps.catalog import found_along, unchanged
 from tenantry.steps.derivation import ByPath, Source, TenantReference, derived, equal
-from tenantry.steps.step import Before, Step
+from tenantry.steps.step import Step
+from tenantry.steps.trigger import (
+    ASK_OURS,
+    BEGIN_UPDATE,
+    DECLARE_OURS,
+    END_UPDATE,
+    IN_FILL,
+    RowTrigger,
+    function_name,
+    knows_no_tenants,
+    named,
+)
 
 ASSIGN = "~tenantry_assign"
 ADOPT = "~tenantry_adopt"
-ADOPTING = "tenantry.adopting"
-"""The setting by which an adoption tells the parent's triggers that its own children are to follow."""
-PINNED = "pg_catalog, pg_temp"
-"""The search_path of our functions, but for what they set off in the user's."""
-PINNED_AGAIN = sql.SQL("pg_catalog.set_config('search_path', {}, true)").format(sql.Literal(PINNED))
-FILLING = "tenantry.filling"
-"""The setting by which a fill tells the trigger to restore every column but the tenant (hazard 5)."""
-
-
-def function_name(table: Name, purpose: str) -> Name:
-    """The table as SQL names it, so that no two tables share a function: a.b_c is not a_b.c."""
-    return Name(WORKSHOP, shortened(f"{purpose} {table}"))
-
-
-def create_function(function: Name, owner: str, code: sql.Composable) -> tuple[Statement, ...]:
-    """A trigger function that runs as `owner` and that nobody can call.
-
-    Row security is on in it, whatever the session says: a session that may bypass it turns it off, and then the owner,
-    who may not, would get an error in place of the rows that its policy shows it (hazard 13).
-    """
-    create = sql.SQL(
-        "CREATE OR REPLACE FUNCTION {}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER"
-        " SET search_path = {} SET row_security = on AS {}"
-    ).format(function.identifier, raw(PINNED), body(code))
-    foreign = sql.SQL("SELECT current_user <> {}").format(sql.Literal(owner))
-    grant = sql.SQL("GRANT USAGE, CREATE ON SCHEMA {} TO {}").format(sql.Identifier(WORKSHOP), sql.Identifier(owner))
-    give = sql.SQL("ALTER FUNCTION {}() OWNER TO {}").format(function.identifier, sql.Identifier(owner))
-    revoke = sql.SQL("REVOKE ALL ON FUNCTION {}() FROM PUBLIC").format(function.identifier)
-    return (
-        Statement(sql=create),
-        Statement(sql=revoke),
-        Statement(sql=grant, when=foreign),
-        Statement(sql=give, when=foreign),
-    )
-
-
-def drop_trigger(table: Name, trigger: str, function: Name, tree: tuple[Name, ...]) -> tuple[Statement, ...]:
-    """Drop a trigger and its function; it may be gone already."""
-    there = exists(
-        sql.SQL("SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = {} AND t.tgname = {}").format(
-            table.oid, sql.Literal(trigger)
-        )
-    )
-    locks = tuple(Lock(name, LockMode.ACCESS_EXCLUSIVE) for name in (table, *tree))
-    drop = sql.SQL("DROP TRIGGER IF EXISTS {} ON {}").format(sql.Identifier(trigger), table.identifier)
-    gone = sql.SQL("DROP FUNCTION IF EXISTS {}()").format(function.identifier)
-    return Statement(sql=drop, locks=locks, when=there), Statement(sql=gone)
-
-
-def always(table: Name, trigger: str, tree: tuple[Name, ...]) -> tuple[Statement, ...]:
-    """ENABLE ALWAYS on the table and on each partition, whose copies of a trigger are enabled one by one."""
-    return tuple(
-        Statement(
-            sql=sql.SQL("ALTER TABLE ONLY {} ENABLE ALWAYS TRIGGER {}").format(
-                name.identifier, sql.Identifier(trigger)
-            ),
-            locks=(Lock(name, LockMode.SHARE_ROW_EXCLUSIVE),),
-        )
-        for name in (table, *tree)
-    )
-
-
 _RESTORE = sql.SQL("""
 DECLARE
   derived {type};
-BEGIN
-  IF TG_OP = 'UPDATE' AND pg_catalog.current_setting({filling}, true) = 'on' THEN
+  {declare}
+BEGIN{ask}
+  IF TG_OP = 'UPDATE' AND (ours OR {filling}) THEN
     derived := NEW.{column};
     NEW := OLD;
     NEW.{column} := derived;
@@ -116,7 +65,7 @@ _ASSIGN = sql.SQL("""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AssignmentTrigger(Step):
+class AssignmentTrigger(RowTrigger):
     """BEFORE INSERT OR UPDATE: the tenant of a row from its paths, a constant, or the default for rows that no path
     reaches. `watched` are the columns of the row that its paths start from."""
 
@@ -130,8 +79,6 @@ class AssignmentTrigger(Step):
     guard: bool = False
     """The column is the user's own: the trigger derives nothing, and only restores rows in a fill."""
     tenant: TenantReference
-    owner: str
-    tree: tuple[Name, ...] = ()
 
     @property
     def key(self) -> str:
@@ -144,11 +91,16 @@ class AssignmentTrigger(Step):
         )
 
     @property
+    def trigger(self) -> str:
+        return ASSIGN
+
+    @property
     def function(self) -> Name:
         return function_name(self.table, "assign")
 
-    def definition(self) -> sql.Composable:
-        return trigger_definition(self.table, ASSIGN)
+    @property
+    def event(self) -> sql.Composable:
+        return sql.SQL("BEFORE UPDATE" if self.guard else "BEFORE INSERT OR UPDATE")
 
     def revises(self, earlier: Step) -> bool:
         return isinstance(earlier, AssignmentTrigger) and (earlier.owner != self.owner or earlier.code() != self.code())
@@ -158,8 +110,8 @@ class AssignmentTrigger(Step):
         nor finds the tenant NULL returns at once."""
         column = sql.Identifier(self.column)
         return _RESTORE.format(
-            type=sql.SQL("{}.{}%TYPE").format(self.table.identifier, column), filling=sql.Literal(FILLING),
-            column=column, assign=sql.SQL("") if self.guard else self._assigning(column),
+            type=sql.SQL("{}.{}%TYPE").format(self.table.identifier, column), declare=DECLARE_OURS, ask=ASK_OURS,
+            filling=IN_FILL, column=column, assign=sql.SQL("") if self.guard else self._assigning(column),
         )  # fmt: skip
 
     def _assigning(self, column: sql.Identifier) -> sql.Composed:
@@ -170,30 +122,13 @@ class AssignmentTrigger(Step):
         default = self.tenant.key_of(self.fallback) if self.fallback is not None else sql.SQL("NULL")
         return _ASSIGN.format(column=column, same=same, value=value, default=default)
 
-    def apply(self) -> tuple[Statement, ...]:
-        locks = tuple(Lock(name, LockMode.SHARE_ROW_EXCLUSIVE) for name in (self.table, *self.tree))
-        create = sql.SQL("CREATE TRIGGER {} BEFORE {} ON {} FOR EACH ROW EXECUTE FUNCTION {}()").format(
-            sql.Identifier(ASSIGN),
-            sql.SQL("UPDATE" if self.guard else "INSERT OR UPDATE"),
-            self.table.identifier,
-            self.function.identifier,
-        )
-        return (
-            *create_function(self.function, self.owner, self.code()),
-            *drop_trigger(self.table, ASSIGN, self.function, self.tree)[:1],
-            Statement(sql=create, locks=locks),
-            *always(self.table, ASSIGN, self.tree),
-        )
-
-    def revert(self, before: Before) -> tuple[Statement, ...]:
-        return drop_trigger(self.table, ASSIGN, self.function, self.tree)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adoption:
     """A parent whose tenant shows only in this child: where to find it, and what to set.
 
     `told` are the child's paths that do not lead over this parent, `ways` the parent's own, which come first.
+    `shared`: a parent without a tenant is everybody's, and not waiting for its own.
     """
 
     parent: Name
@@ -204,52 +139,63 @@ class Adoption:
     child: Name
     told: tuple[ByPath, ...] = ()
     ways: tuple[ByPath, ...] = ()
+    shared: bool = False
 
-    def update(self, child_column: str, search_path: tuple[str, ...]) -> sql.Composed:
+    def update(self, child_column: str, setting: str, search_path: tuple[str, ...]) -> sql.Composed:
         """A parent without a tenant takes the child's. SKIP LOCKED, so that it waits for nobody: a parent that somebody
         holds gets its tenant from the next child, or from the sweep.
 
         A parent of another tenant follows once all children that know theirs by themselves have moved; it waits, as a
         foreign key's cascade does.
+
+        Whose parent it is, is asked here, before the update, since what would refuse the child may be deferred: a
+        session that names a tenant takes nothing that has one, and what has none for that tenant alone.
         """
         parent, new, child = sql.SQL("parent"), sql.SQL("NEW"), sql.SQL("child")
         column = sql.Identifier(child_column)
         siblings = sql.SQL("{}.{}").format(child, column)
         own = sql.SQL("{}.{}").format(new, column)
         ways = sql.SQL(" AND {} IS NULL").format(derived(self.ways, parent)) if self.ways else sql.SQL("")
+        old = knows_no_tenants(self.parent, setting)
+        unclaimed = old if self.shared else sql.SQL("({}::text = {} OR {})").format(own, named(setting), old)
         return sql.SQL("""
   IF NEW.{child_column} IS NOT NULL THEN
     IF EXISTS (SELECT FROM {table} AS parent WHERE {match} AND parent.{column} IS NULL) THEN
-      PERFORM pg_catalog.set_config({filling}, 'on', true);
-      UPDATE {table} AS target SET {column} = NEW.{child_column} WHERE target.ctid = ANY (ARRAY(
-        SELECT parent.ctid FROM {table} AS parent WHERE {match} AND parent.{column} IS NULL
-        FOR NO KEY UPDATE SKIP LOCKED)) AND {along};
-      PERFORM pg_catalog.set_config({filling}, '', true), {pinned};
-    ELSIF pg_catalog.current_setting({filling}, true) IS DISTINCT FROM 'on'
+      IF {unclaimed} THEN
+        {begin}
+        UPDATE {table} AS target SET {column} = NEW.{child_column} WHERE target.ctid = ANY (ARRAY(
+          SELECT parent.ctid FROM {table} AS parent WHERE {match} AND parent.{column} IS NULL
+          FOR NO KEY UPDATE SKIP LOCKED)) AND {along};
+        {end}
+      END IF;
+    ELSIF NOT ours AND ({filling}) IS NOT TRUE
       AND EXISTS (SELECT FROM {table} AS parent WHERE {match} AND parent.{column} <> NEW.{child_column}{ways})
-      AND {told} = NEW.{child_column}
-      AND NOT EXISTS (SELECT FROM {child_table} AS child WHERE {siblings} AND {siblings_told} <> NEW.{child_column})
     THEN
-      PERFORM pg_catalog.set_config({filling}, 'on', true), pg_catalog.set_config({adopting}, 'on', true);
-      UPDATE {table} AS parent SET {column} = NEW.{child_column}
-      WHERE {match} AND parent.{column} <> NEW.{child_column} AND {along};
-      PERFORM pg_catalog.set_config({filling}, '', true), pg_catalog.set_config({adopting}, '', true), {pinned};
+      IF {old} AND {told} = NEW.{child_column}
+        AND NOT EXISTS (SELECT FROM {child_table} AS child WHERE {siblings} AND {siblings_told} <> NEW.{child_column})
+      THEN
+        {begin}
+        UPDATE {table} AS parent SET {column} = NEW.{child_column}
+        WHERE {match} AND parent.{column} <> NEW.{child_column} AND {along};
+        {end}
+      END IF;
     END IF;
   END IF;""").format(
             child_column=column, table=self.parent.identifier, column=sql.Identifier(self.parent_column),
             match=equal(parent, self.parent_columns, new, self.columns, self.operators), ways=ways,
-            filling=sql.Literal(FILLING), adopting=sql.Literal(ADOPTING), child_table=self.child.identifier,
+            begin=BEGIN_UPDATE, end=END_UPDATE, unclaimed=unclaimed, old=old, filling=IN_FILL,
+            child_table=self.child.identifier,
             siblings=sql.SQL(" AND ").join(
                 sql.SQL("child.{0} = NEW.{0}").format(sql.Identifier(name)) for name in self.columns
             ),
             told=derived(self.told, new) if self.told else own,
             siblings_told=derived(self.told, child) if self.told else siblings,
-            along=found_along(search_path), pinned=PINNED_AGAIN,
+            along=found_along(search_path),
         )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AdoptionTrigger(Step):
+class AdoptionTrigger(RowTrigger):
     """AFTER INSERT OR UPDATE on a child: a parent without a tenant takes its first child's, and moves with its last.
 
     AFTER, so that a row that ON CONFLICT DO NOTHING drops tells nothing.
@@ -258,9 +204,8 @@ class AdoptionTrigger(Step):
     kind: Literal["adoption"] = "adoption"
     column: str
     adoptions: tuple[Adoption, ...]
-    owner: str
+    setting: str = ""
     search_path: tuple[str, ...] = ()
-    tree: tuple[Name, ...] = ()
 
     @property
     def key(self) -> str:
@@ -271,30 +216,23 @@ class AdoptionTrigger(Step):
         return "give parents the tenant of their first child: " + ", ".join(str(a.parent) for a in self.adoptions)
 
     @property
+    def trigger(self) -> str:
+        return ADOPT
+
+    @property
     def function(self) -> Name:
         return function_name(self.table, "adopt")
 
-    def definition(self) -> sql.Composable:
-        return trigger_definition(self.table, ADOPT)
+    @property
+    def event(self) -> sql.Composable:
+        return sql.SQL("AFTER INSERT OR UPDATE")
 
     def revises(self, earlier: Step) -> bool:
-        own = (self.owner, self.adoptions)
-        return isinstance(earlier, AdoptionTrigger) and (earlier.owner, earlier.adoptions) != own
+        own = (self.owner, self.adoptions, self.setting)
+        return isinstance(earlier, AdoptionTrigger) and (earlier.owner, earlier.adoptions, earlier.setting) != own
 
-    def apply(self) -> tuple[Statement, ...]:
-        code = sql.SQL("\nBEGIN{}\n  RETURN NULL;\nEND\n").format(
-            sql.SQL("").join(adoption.update(self.column, self.search_path) for adoption in self.adoptions)
+    def code(self) -> sql.Composed:
+        updates = (adoption.update(self.column, self.setting, self.search_path) for adoption in self.adoptions)
+        return sql.SQL("\nDECLARE\n  {}\nBEGIN{}{}\n  RETURN NULL;\nEND\n").format(
+            DECLARE_OURS, ASK_OURS, sql.SQL("").join(updates)
         )
-        locks = tuple(Lock(name, LockMode.SHARE_ROW_EXCLUSIVE) for name in (self.table, *self.tree))
-        create = sql.SQL("CREATE TRIGGER {} AFTER INSERT OR UPDATE ON {} FOR EACH ROW EXECUTE FUNCTION {}()").format(
-            sql.Identifier(ADOPT), self.table.identifier, self.function.identifier
-        )
-        return (
-            *create_function(self.function, self.owner, code),
-            *drop_trigger(self.table, ADOPT, self.function, self.tree)[:1],
-            Statement(sql=create, locks=locks),
-            *always(self.table, ADOPT, self.tree),
-        )
-
-    def revert(self, before: Before) -> tuple[Statement, ...]:
-        return drop_trigger(self.table, ADOPT, self.function, self.tree)

@@ -10,9 +10,10 @@ from psycopg import sql
 from tenantry.model.ledger import Ledger
 from tenantry.model.name import Name
 from tenantry.model.plan import Statement
-from tenantry.steps.catalog import body, raw
+from tenantry.steps.catalog import raw
 from tenantry.steps.movement import MOVED, add, alone, correct, movement, movements, netted, writer_slot
 from tenantry.steps.step import Before, Step
+from tenantry.steps.trigger import make_function
 
 EMPTYING = "tenantry.emptying"
 """The setting by which our command tells the TRUNCATE trigger to take the rows out of the balances."""
@@ -206,21 +207,13 @@ class BalanceFunctions(Step):
         ).format(wanted, sql.Literal(self.ledger.owner))
 
     def apply(self) -> tuple[Statement, ...]:
-        owner = sql.Identifier(self.ledger.owner)
-        foreign = sql.SQL("SELECT current_user <> {}").format(sql.Literal(self.ledger.owner))
         statements: list[Statement] = []
         for name, code in self.functions.items():
             # Only TRUNCATE reads the ledger, whose owner row security may be forced upon. What a bulk load nets is
             # hashed in memory, and not sorted on disk.
             truncate = name == self.ledger.function(TRUNCATE)
-            own = sql.SQL("SET row_security = on" if truncate else "SET work_mem = '32MB'")
-            create = sql.SQL(
-                "CREATE OR REPLACE FUNCTION {}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER"
-                " SET search_path = pg_catalog, pg_temp {} AS {}"
-            ).format(name.identifier, own, body(code))
-            revoke = sql.SQL("REVOKE ALL ON FUNCTION {}() FROM PUBLIC").format(name.identifier)
-            give = sql.SQL("ALTER FUNCTION {}() OWNER TO {}").format(name.identifier, owner)
-            statements += [Statement(sql=create), Statement(sql=revoke), Statement(sql=give, when=foreign)]
+            own = "SET row_security = on" if truncate else "SET work_mem = '32MB'"
+            statements += make_function(name, self.ledger.owner, code, own)
         return tuple(statements)
 
     def revert(self, before: Before) -> tuple[Statement, ...]:

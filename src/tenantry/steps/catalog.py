@@ -66,8 +66,12 @@ def found_along(search_path: tuple[str, ...]) -> sql.Composed:
     what they name without a schema, as they do in the application.
 
     The statement that it is part of has been parsed by then, with nothing but pg_catalog to find its operators in.
+    pg_temp stands at the end: left out, it would stand first, and a temporary table of the writer's before the user's
+    own. What stands for another schema in each session ("$user") has no place in it.
     """
-    path = ", ".join(quoted(schema) for schema in ("pg_catalog", *search_path))
+    known = [schema for schema in search_path if schema != "$user" and not schema.startswith("pg_temp")]
+    first = () if "pg_catalog" in known else ("pg_catalog",)
+    path = ", ".join(quoted(schema) for schema in (*first, *known, "pg_temp"))
     return sql.SQL("(SELECT pg_catalog.set_config('search_path', {}, true)) IS NOT NULL").format(sql.Literal(path))
 
 

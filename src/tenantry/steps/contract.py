@@ -9,8 +9,9 @@ from psycopg import sql
 
 from tenantry.model.name import Name
 from tenantry.model.plan import Statement
-from tenantry.steps.assignment import AssignmentTrigger, drop_trigger
+from tenantry.steps.assignment import AssignmentTrigger
 from tenantry.steps.step import Before, Step
+from tenantry.steps.trigger import drop_trigger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,19 +8,10 @@ from typing import Literal
 from psycopg import sql
 
 from tenantry.model.name import Name
-from tenantry.model.plan import Lock, LockMode, Statement
-from tenantry.steps.assignment import (
-    ADOPTING,
-    FILLING,
-    PINNED_AGAIN,
-    always,
-    create_function,
-    drop_trigger,
-    function_name,
-)
-from tenantry.steps.catalog import found_along, trigger_definition
+from tenantry.steps.catalog import found_along, raw
 from tenantry.steps.derivation import ByPath, derived, equal
-from tenantry.steps.step import Before, Step
+from tenantry.steps.step import Step
+from tenantry.steps.trigger import BEGIN_UPDATE, END_UPDATE, IN_FILL, RowTrigger, function_name
 
 FOLLOW = "~tenantry_follow"
 
@@ -42,25 +33,25 @@ class Follower:
 
     def update(self, parent_column: str, search_path: tuple[str, ...]) -> sql.Composed:
         """It waits for rows that others hold, as a foreign key's cascade does: skipped, they would stay behind. Like a
-        fill it changes nothing but the tenant; the rows' own followers are told to go along."""
+        fill it changes nothing but the tenant; the rows' own followers are told to go along. A row of a third tenant,
+        which refers to the parent by mistake, is not the parent's to take."""
         row, new, column = sql.Identifier("target"), sql.SQL("NEW"), sql.Identifier(self.column)
-        parent = sql.SQL("NEW.{}").format(sql.Identifier(parent_column))
+        parent, was = (sql.SQL("{}.{}").format(raw(record), sql.Identifier(parent_column)) for record in ("NEW", "OLD"))
         first = sql.SQL(" AND {} = {}").format(derived(self.paths, row), parent) if self.paths else sql.SQL("")
         return sql.SQL(
-            "\n  PERFORM pg_catalog.set_config({filling}, 'on', true), pg_catalog.set_config({adopting}, 'on', true);"
+            "\n  {begin}"
             "\n  UPDATE {table} AS target SET {column} = {parent}"
-            " WHERE {match} AND target.{column} IS DISTINCT FROM {parent}{first} AND {along};"
-            "\n  PERFORM {pinned};"
+            " WHERE {match} AND (target.{column} = {was} OR target.{column} IS NULL){first} AND {along};"
+            "\n  {end}"
         ).format(
-            filling=sql.Literal(FILLING), adopting=sql.Literal(ADOPTING),
-            table=self.table.identifier, column=column, parent=parent,
+            begin=BEGIN_UPDATE, end=END_UPDATE, table=self.table.identifier, column=column, parent=parent, was=was,
             match=equal(new, self.parent_columns, row, self.columns, self.operators), first=first,
-            along=found_along(search_path), pinned=PINNED_AGAIN,
+            along=found_along(search_path),
         )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FollowTrigger(Step):
+class FollowTrigger(RowTrigger):
     """AFTER UPDATE: does what the ON UPDATE CASCADE of the composite keys will, which come in enforce, and in contract
     where the table's rows may wait for their tenant.
 
@@ -73,9 +64,7 @@ class FollowTrigger(Step):
     name: str
     column: str
     followers: tuple[Follower, ...]
-    owner: str
     search_path: tuple[str, ...] = ()
-    tree: tuple[Name, ...] = ()
 
     @property
     def key(self) -> str:
@@ -88,45 +77,33 @@ class FollowTrigger(Step):
         )
 
     @property
+    def trigger(self) -> str:
+        return self.name
+
+    @property
     def function(self) -> Name:
         return follow_function(self.table, self.name)
 
-    def definition(self) -> sql.Composable:
-        return trigger_definition(self.table, self.name)
+    @property
+    def event(self) -> sql.Composable:
+        return sql.SQL("AFTER UPDATE")
+
+    @property
+    def manner(self) -> sql.Composable:
+        return sql.SQL("FOR EACH ROW WHEN (NEW.{0} <> OLD.{0})").format(sql.Identifier(self.column))
 
     def revises(self, earlier: Step) -> bool:
         own = (self.owner, self.followers)
         return isinstance(earlier, FollowTrigger) and (earlier.owner, earlier.followers) != own
 
-    def apply(self) -> tuple[Statement, ...]:
-        # A fill looks after the rows that derive from those that it fills; an adoption does not.
-        code = sql.SQL("""
+    def code(self) -> sql.Composed:
+        # A fill looks after the rows that derive from those that it fills; an update of our triggers does not.
+        updates = (follower.update(self.column, self.search_path) for follower in self.followers)
+        return sql.SQL("""
 BEGIN
-  IF pg_catalog.current_setting({filling}, true) = 'on'
-     AND pg_catalog.current_setting({adopting}, true) IS DISTINCT FROM 'on' THEN
+  IF {filling} THEN
     RETURN NULL;
   END IF;{updates}
-  PERFORM pg_catalog.set_config({filling}, '', true), pg_catalog.set_config({adopting}, '', true);
   RETURN NULL;
 END
-""").format(
-            filling=sql.Literal(FILLING), adopting=sql.Literal(ADOPTING),
-            updates=sql.SQL("").join(follower.update(self.column, self.search_path) for follower in self.followers),
-        )  # fmt: skip
-        locks = tuple(Lock(name, LockMode.SHARE_ROW_EXCLUSIVE) for name in (self.table, *self.tree))
-        create = sql.SQL(
-            "CREATE TRIGGER {} AFTER UPDATE ON {} FOR EACH ROW"
-            " WHEN (NEW.{column} <> OLD.{column}) EXECUTE FUNCTION {}()"
-        ).format(
-            sql.Identifier(self.name), self.table.identifier, self.function.identifier,
-            column=sql.Identifier(self.column),
-        )  # fmt: skip
-        return (
-            *create_function(self.function, self.owner, code),
-            *drop_trigger(self.table, self.name, self.function, self.tree)[:1],
-            Statement(sql=create, locks=locks),
-            *always(self.table, self.name, self.tree),
-        )
-
-    def revert(self, before: Before) -> tuple[Statement, ...]:
-        return drop_trigger(self.table, self.name, self.function, self.tree)
+""").format(filling=IN_FILL, updates=sql.SQL("").join(updates))

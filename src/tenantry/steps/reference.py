@@ -10,23 +10,24 @@ from psycopg import sql
 from tenantry.model.name import Name, quoted
 from tenantry.model.ownership import Hop
 from tenantry.model.plan import Lock, LockMode, Manner, Statement
-from tenantry.steps.assignment import always, create_function, drop_trigger, function_name
 from tenantry.steps.catalog import body, identifiers, trigger_definition, unchanged
 from tenantry.steps.derivation import equal
 from tenantry.steps.step import Before, Step
+from tenantry.steps.trigger import ASK_OURS, DECLARE_OURS, IN_FILL, RowTrigger, function_name, knows_no_tenants
 
 CHANGE = "tenantry_tenant_change"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReferenceTrigger(Step):
+class ReferenceTrigger(RowTrigger):
     """A constraint trigger: the parent's tenant is the row's own, or the parent has none.
 
     It locks the parent as the user's own foreign key has done, FOR KEY SHARE, for which TenantChange waits, and which
     waits for it, to see then what was committed (hazard 12). A stricter level sees the row of the transaction's
     beginning: there FOR SHARE fails, to be tried again, if the row has changed since. SECURITY DEFINER, as the
     application role does not see the rows of others.
-    `only_tenants`: until contract, a session without a tenant is an old application, which may write the parent first.
+    `only_tenants`: until contract, an old application, and nobody else, may write the parent first. Whether it is one,
+    its role has to say as well: a tenant's session could name none by the time that this is asked.
     """
 
     kind: Literal["reference"] = "reference"
@@ -34,10 +35,10 @@ class ReferenceTrigger(Step):
     column: str
     hop: Hop
     parent_column: str
-    owner: str
     setting: str
     only_tenants: bool = False
-    tree: tuple[Name, ...] = ()
+
+    constraint = True
 
     @property
     def key(self) -> str:
@@ -48,6 +49,10 @@ class ReferenceTrigger(Step):
         return f"refuse references to another tenant's row of {self.hop.parent}"
 
     @property
+    def trigger(self) -> str:
+        return self.name
+
+    @property
     def function(self) -> Name:
         return self.function_of(self.table, self.name)
 
@@ -55,34 +60,25 @@ class ReferenceTrigger(Step):
     def function_of(table: Name, name: str) -> Name:
         return function_name(table, f"refer by {quoted(name)} from")
 
-    def definition(self) -> sql.Composable:
-        return trigger_definition(self.table, self.name)
+    @property
+    def event(self) -> sql.Composable:
+        return sql.SQL("AFTER INSERT OR UPDATE")
+
+    @property
+    def manner(self) -> sql.Composable:
+        return sql.SQL("DEFERRABLE INITIALLY {} FOR EACH ROW").format(
+            sql.SQL("DEFERRED" if self.hop.deferrable else "IMMEDIATE")
+        )
 
     def revises(self, earlier: Step) -> bool:
         own = (self.owner, self.hop, self.setting)
         return isinstance(earlier, ReferenceTrigger) and (earlier.owner, earlier.hop, earlier.setting) != own
 
-    def apply(self) -> tuple[Statement, ...]:
-        create = sql.SQL(
-            "CREATE CONSTRAINT TRIGGER {} AFTER INSERT OR UPDATE ON {} DEFERRABLE INITIALLY {} FOR EACH ROW"
-            " EXECUTE FUNCTION {}()"
-        ).format(
-            sql.Identifier(self.name), self.table.identifier,
-            sql.SQL("DEFERRED" if self.hop.deferrable else "IMMEDIATE"), self.function.identifier,
-        )  # fmt: skip
-        locks = tuple(Lock(name, LockMode.SHARE_ROW_EXCLUSIVE) for name in (self.table, *self.tree))
-        return (
-            *create_function(self.function, self.owner, self._code()),
-            *drop_trigger(self.table, self.name, self.function, self.tree)[:1],
-            Statement(sql=create, locks=locks),
-            *always(self.table, self.name, self.tree),
-        )
-
-    def _code(self) -> sql.Composed:
+    def code(self) -> sql.Composed:
         guard: sql.Composable = sql.SQL("")
         if self.only_tenants:
-            guard = sql.SQL(" AND NULLIF(pg_catalog.current_setting({}, true), '') IS NOT NULL").format(
-                sql.Literal(self.setting)
+            guard = sql.SQL("\n    IF {} THEN\n      RETURN NULL;\n    END IF;").format(
+                knows_no_tenants(self.hop.parent, self.setting)
             )
         message = sql.Literal(
             f"{self.table} ({', '.join(self.hop.columns)}) refers to another tenant's row of {self.hop.parent}"
@@ -103,7 +99,7 @@ BEGIN
   ELSE
     SELECT parent.{parent_column} INTO found FROM {parent} AS parent WHERE {match} FOR SHARE;
   END IF;
-  IF found IS DISTINCT FROM NEW.{column} AND found IS NOT NULL{guard} THEN
+  IF found IS DISTINCT FROM NEW.{column} AND found IS NOT NULL THEN{guard}
     RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation', MESSAGE = {message};
   END IF;
   RETURN NULL;
@@ -114,9 +110,6 @@ END
             parent_column=sql.Identifier(self.parent_column), column=sql.Identifier(self.column),
             guard=guard, message=message,
         )  # fmt: skip
-
-    def revert(self, before: Before) -> tuple[Statement, ...]:
-        return drop_trigger(self.table, self.name, self.function, self.tree)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,7 +187,7 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TenantChange(Step):
+class TenantChange(RowTrigger):
     """A row of a mixed table becomes a tenant's only while no row of another tenant refers to it.
 
     Under READ COMMITTED alone: at the stricter levels the trigger would look with the eyes of the transaction's
@@ -204,8 +197,6 @@ class TenantChange(Step):
     kind: Literal["tenant_change"] = "tenant_change"
     column: str
     references: tuple[Reference, ...]
-    owner: str
-    tree: tuple[Name, ...] = ()
 
     @property
     def key(self) -> str:
@@ -216,27 +207,33 @@ class TenantChange(Step):
         return "give a row to a tenant only while no row of another refers to it"
 
     @property
+    def trigger(self) -> str:
+        return CHANGE
+
+    @property
     def function(self) -> Name:
         return function_name(self.table, "change")
 
-    def definition(self) -> sql.Composable:
-        return trigger_definition(self.table, CHANGE)
+    @property
+    def event(self) -> sql.Composable:
+        return sql.SQL("AFTER UPDATE")
 
     def revises(self, earlier: Step) -> bool:
         own = (self.owner, self.references)
         return isinstance(earlier, TenantChange) and (earlier.owner, earlier.references) != own
 
-    def apply(self) -> tuple[Statement, ...]:
+    def code(self) -> sql.Composed:
         message = sql.Literal(f"rows of other tenants refer to this row of {self.table}: its tenant cannot change")
         level = sql.Literal(f"the tenant of a row of {self.table} changes under READ COMMITTED only")
-        code = sql.SQL("""
+        return sql.SQL("""
 DECLARE
   tenant {table}.{column}%TYPE := NEW.{column};
+  {declare}
 BEGIN
   IF tenant IS NULL OR tenant IS NOT DISTINCT FROM OLD.{column} THEN
     RETURN NULL;
-  END IF;
-  IF pg_catalog.current_setting('tenantry.filling', true) = 'on' THEN
+  END IF;{ask}
+  IF ours OR {filling} THEN
     RETURN NULL;
   END IF;
   IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
@@ -245,19 +242,7 @@ BEGIN
   RETURN NULL;
 END
 """).format(
-            table=self.table.identifier, column=sql.Identifier(self.column), level=level,
+            table=self.table.identifier, column=sql.Identifier(self.column), level=level, declare=DECLARE_OURS,
+            ask=ASK_OURS, filling=IN_FILL,
             checks=sql.SQL("").join(reference.check(self.table, message) for reference in self.references),
         )  # fmt: skip
-        create = sql.SQL("CREATE TRIGGER {} AFTER UPDATE ON {} FOR EACH ROW EXECUTE FUNCTION {}()").format(
-            sql.Identifier(CHANGE), self.table.identifier, self.function.identifier
-        )
-        locks = tuple(Lock(name, LockMode.SHARE_ROW_EXCLUSIVE) for name in (self.table, *self.tree))
-        return (
-            *create_function(self.function, self.owner, code),
-            *drop_trigger(self.table, CHANGE, self.function, self.tree)[:1],
-            Statement(sql=create, locks=locks),
-            *always(self.table, CHANGE, self.tree),
-        )
-
-    def revert(self, before: Before) -> tuple[Statement, ...]:
-        return drop_trigger(self.table, CHANGE, self.function, self.tree)

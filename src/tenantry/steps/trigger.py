@@ -1,0 +1,219 @@
+"""What the triggers of ours share: a function that runs as the table's owner, whom it trusts, and how it is made.
+
+A trigger function of ours sees all rows, whoever writes. So whatever it does for a writer it asks for itself: by the
+rows, by the tenant that the session names, and by the role, but never by a setting alone, which any session may change,
+in the middle of a statement too.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from psycopg import sql
+
+from tenantry.model.name import Name, shortened
+from tenantry.model.plan import Lock, LockMode, Statement
+from tenantry.steps.catalog import WORKSHOP, body, exists, raw, trigger_definition
+from tenantry.steps.row_security import FLOOR, LEGACY, OPERATOR
+from tenantry.steps.step import Before, Step
+
+PINNED = "pg_catalog, pg_temp"
+"""The search_path of our functions, but for what they set off in the user's."""
+PINNED_AGAIN = sql.SQL("pg_catalog.set_config('search_path', {}, true)").format(sql.Literal(PINNED))
+
+SECRET = Name(WORKSHOP, "secret")
+"""A table with one random text, which nobody reads but the owners of our functions."""
+ADOPTING = "tenantry.adopting"
+"""The setting by which a trigger of ours tells those that its update fires that it is ours: by a token."""
+_TOKEN = sql.SQL(
+    "(SELECT pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to("
+    "pg_catalog.concat(secret.value, pg_catalog.pg_current_xact_id()), 'UTF8')), 'hex') FROM {} AS secret)"
+).format(SECRET.identifier)
+"""The secret as it is used in this transaction: worth nothing in another, should it be seen."""
+BEGIN_UPDATE = sql.SQL("PERFORM pg_catalog.set_config({}, {}, true);").format(sql.Literal(ADOPTING), _TOKEN)
+END_UPDATE = sql.SQL("PERFORM pg_catalog.set_config({}, '', true), {};").format(sql.Literal(ADOPTING), PINNED_AGAIN)
+DECLARE_OURS = sql.SQL("ours boolean := false;")
+ASK_OURS = sql.SQL("""
+  IF pg_catalog.current_setting({adopting}, true) <> '' THEN
+    ours := pg_catalog.current_setting({adopting}, true) = {token};
+  END IF;""").format(adopting=sql.Literal(ADOPTING), token=_TOKEN)
+"""Whether the update that fires this trigger is ours, into the variable `ours`."""
+
+_WRITER = sql.SQL(
+    "CASE pg_catalog.current_setting('role') WHEN 'none' THEN session_user"
+    " ELSE pg_catalog.current_setting('role')::name END"
+)
+"""The role of the session, whichever function's owner runs inside it."""
+FILLING = "tenantry.filling"
+"""The setting by which a fill tells the triggers to restore every column but the tenant (hazard 5)."""
+IN_FILL = sql.SQL(
+    "pg_catalog.current_setting({}, true) = 'on' AND pg_catalog.pg_has_role({}, current_user, 'usage')"
+).format(sql.Literal(FILLING), _WRITER)
+"""Whether a fill runs: only a session with the rights of the table's owner, as whom the function runs, can say so."""
+
+
+def named(setting: str) -> sql.Composed:
+    """The tenant that the session names, as text; NULL for none."""
+    return sql.SQL("NULLIF(pg_catalog.current_setting({}, true), '')").format(sql.Literal(setting))
+
+
+def sees_all(table: Name) -> sql.Composed:
+    """Whether the session may see all rows of a table: row security of ours is not there yet, or lets its role through.
+
+    The policies say to whom they show everything, so that what contract takes away counts here, too.
+    """
+    return sql.SQL(
+        "(SELECT r.rolsuper OR r.rolbypassrls"
+        " OR NOT EXISTS (SELECT FROM pg_catalog.pg_policy p"
+        " WHERE p.polrelid = {table} AND pg_catalog.starts_with(p.polname::text, {floor}))"
+        " OR EXISTS (SELECT FROM pg_catalog.pg_policy p, pg_catalog.unnest(p.polroles) AS shown(role)"
+        " WHERE p.polrelid = {table} AND p.polname IN ({operator}, {legacy})"
+        " AND pg_catalog.pg_has_role(r.oid, shown.role, 'usage'))"
+        " FROM pg_catalog.pg_roles r WHERE r.rolname = {writer}) IS TRUE"
+    ).format(
+        table=table.oid, floor=sql.Literal(FLOOR), operator=sql.Literal(OPERATOR), legacy=sql.Literal(LEGACY),
+        writer=_WRITER,
+    )  # fmt: skip
+
+
+def knows_no_tenants(table: Name, setting: str) -> sql.Composed:
+    """Whether the session is an old application's, or the operator's: it names no tenant, and may see all rows."""
+    return sql.SQL("({} IS NULL AND {})").format(named(setting), sees_all(table))
+
+
+def function_name(table: Name, purpose: str) -> Name:
+    """The table as SQL names it, so that no two tables share a function: a.b_c is not a_b.c."""
+    return Name(WORKSHOP, shortened(f"{purpose} {table}"))
+
+
+def make_function(function: Name, owner: str, code: sql.Composable, settings: str) -> tuple[Statement, ...]:
+    """A trigger function that runs as `owner` with a pinned search_path, and that nobody else can call or put on a
+    table of their own, whatever default privileges say."""
+    create = sql.SQL(
+        "CREATE OR REPLACE FUNCTION {}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER"
+        " SET search_path = {} {} AS {}"
+    ).format(function.identifier, raw(PINNED), raw(settings), body(code))
+    shut = sql.SQL("DO {}").format(
+        body(
+            sql.SQL(
+                "DECLARE role oid; BEGIN FOR role IN SELECT DISTINCT e.grantee FROM pg_catalog.pg_proc p,"
+                " pg_catalog.aclexplode(coalesce(p.proacl, pg_catalog.acldefault('f', p.proowner))) AS e"
+                " WHERE p.oid = pg_catalog.to_regprocedure({0}) AND e.grantee <> p.proowner LOOP"
+                " EXECUTE pg_catalog.format('REVOKE ALL ON FUNCTION %s FROM %s CASCADE', {0},"
+                " CASE role WHEN 0 THEN 'PUBLIC' ELSE role::regrole::text END); END LOOP; END"
+            ).format(sql.Literal(f"{function.identifier.as_string(None)}()"))
+        )
+    )
+    give = sql.SQL("ALTER FUNCTION {}() OWNER TO {}").format(function.identifier, sql.Identifier(owner))
+    return Statement(sql=create), Statement(sql=shut), Statement(sql=give, when=_foreign(owner))
+
+
+def create_function(function: Name, owner: str, code: sql.Composable) -> tuple[Statement, ...]:
+    """The function of a trigger, and what it needs: the schema, and the secret.
+
+    Row security is on in it, whatever the session says: a session that may bypass it turns it off, and then the owner,
+    who may not, would get an error in place of the rows that its policy shows it (hazard 13).
+    """
+    use = sql.SQL("GRANT USAGE, CREATE ON SCHEMA {} TO {}").format(sql.Identifier(WORKSHOP), sql.Identifier(owner))
+    read = sql.SQL("GRANT SELECT ON {} TO {}").format(SECRET.identifier, sql.Identifier(owner))
+    return (
+        Statement(sql=_MAKE_SECRET, when=sql.SQL("SELECT {} IS NULL").format(SECRET.oid)),
+        Statement(sql=use, when=_foreign(owner)),
+        Statement(sql=read, when=_foreign(owner)),
+        *make_function(function, owner, code, "SET row_security = on"),
+    )
+
+
+_MAKE_SECRET = sql.SQL("DO {}").format(
+    body(
+        sql.SQL(
+            "DECLARE role oid; BEGIN IF {oid} IS NULL THEN CREATE TABLE {table} (value text NOT NULL);"
+            " FOR role IN SELECT DISTINCT e.grantee FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) AS e"
+            " WHERE c.oid = {oid} AND e.grantee <> c.relowner LOOP"
+            " EXECUTE pg_catalog.format('REVOKE ALL ON %s FROM %s CASCADE', {text},"
+            " CASE role WHEN 0 THEN 'PUBLIC' ELSE role::regrole::text END); END LOOP;"
+            " INSERT INTO {table} VALUES"
+            " (pg_catalog.concat(pg_catalog.gen_random_uuid(), pg_catalog.gen_random_uuid())); END IF; END"
+        ).format(oid=SECRET.oid, table=SECRET.identifier, text=sql.Literal(SECRET.identifier.as_string(None)))
+    )
+)
+
+
+def _foreign(owner: str) -> sql.Composed:
+    return sql.SQL("SELECT current_user <> {}").format(sql.Literal(owner))
+
+
+def drop_trigger(table: Name, trigger: str, function: Name, tree: tuple[Name, ...]) -> tuple[Statement, ...]:
+    """Drop a trigger and its function; it may be gone already."""
+    there = exists(
+        sql.SQL("SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = {} AND t.tgname = {}").format(
+            table.oid, sql.Literal(trigger)
+        )
+    )
+    locks = tuple(Lock(name, LockMode.ACCESS_EXCLUSIVE) for name in (table, *tree))
+    drop = sql.SQL("DROP TRIGGER IF EXISTS {} ON {}").format(sql.Identifier(trigger), table.identifier)
+    gone = sql.SQL("DROP FUNCTION IF EXISTS {}()").format(function.identifier)
+    return Statement(sql=drop, locks=locks, when=there), Statement(sql=gone)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowTrigger(Step):
+    """A row trigger: ENABLE ALWAYS on the table and on each partition of `tree`; its function runs as `owner`."""
+
+    owner: str
+    tree: tuple[Name, ...] = ()
+
+    constraint: ClassVar[bool] = False
+    """A constraint trigger, which can be deferred."""
+
+    @property
+    @abstractmethod
+    def trigger(self) -> str:
+        """Its name."""
+
+    @property
+    @abstractmethod
+    def function(self) -> Name: ...
+
+    @property
+    @abstractmethod
+    def event(self) -> sql.Composable:
+        """When it fires: the text of CREATE TRIGGER between its name and ON."""
+
+    @property
+    def manner(self) -> sql.Composable:
+        """The text between the table's name and EXECUTE."""
+        return sql.SQL("FOR EACH ROW")
+
+    @abstractmethod
+    def code(self) -> sql.Composable:
+        """The function's body."""
+
+    def definition(self) -> sql.Composable:
+        return trigger_definition(self.table, self.trigger)
+
+    def apply(self) -> tuple[Statement, ...]:
+        relations, name = (self.table, *self.tree), sql.Identifier(self.trigger)
+        create = sql.SQL("CREATE {} {} {} ON {} {} EXECUTE FUNCTION {}()").format(
+            sql.SQL("CONSTRAINT TRIGGER" if self.constraint else "TRIGGER"), name, self.event, self.table.identifier,
+            self.manner, self.function.identifier,
+        )  # fmt: skip
+        # A partition's copy of a trigger is enabled by itself.
+        always = tuple(
+            Statement(
+                sql=sql.SQL("ALTER TABLE ONLY {} ENABLE ALWAYS TRIGGER {}").format(relation.identifier, name),
+                locks=(Lock(relation, LockMode.SHARE_ROW_EXCLUSIVE),),
+            )
+            for relation in relations
+        )
+        return (
+            *create_function(self.function, self.owner, self.code()),
+            *drop_trigger(self.table, self.trigger, self.function, self.tree)[:1],
+            Statement(sql=create, locks=tuple(Lock(relation, LockMode.SHARE_ROW_EXCLUSIVE) for relation in relations)),
+            *always,
+        )
+
+    def revert(self, before: Before) -> tuple[Statement, ...]:
+        return drop_trigger(self.table, self.trigger, self.function, self.tree)
