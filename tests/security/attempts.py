@@ -377,7 +377,7 @@ WRITING = [
 RISING = [
     Attempt(
         "shadows the owner's table while a crate is taken",
-        f"{TEMPORARY} SET CONSTRAINTS ALL DEFERRED; INSERT INTO moves (id, shop, lot, crate, note) VALUES (930, 1, 2, 2, 'rise')",
+        f"{TEMPORARY} SET CONSTRAINTS ALL DEFERRED; INSERT INTO moves (id, shop, lot, crate, note) VALUES (930, 1, 1, 1, 'rise')",
     ),
     Attempt(
         "shadows the owner's table while its own crate is taken",
@@ -385,7 +385,7 @@ RISING = [
     ),
     Attempt(
         "shadows the owner's table while rows follow",
-        f"{TEMPORARY} UPDATE shops SET note = 'x'; UPDATE people SET note = 'x'; UPDATE moves SET shop = 1, lot = 1",
+        f"{TEMPORARY} UPDATE shops SET note = 'x'; UPDATE people SET note = 'x'; UPDATE moves SET note = note",
     ),
     Attempt(
         "shadows the owner's table without a tenant",

@@ -143,7 +143,9 @@ def found(database: Database) -> None:
     database.execute(SCHEMA)
     database.execute(
         f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {OLD};"
-        f" GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {OLD}; REVOKE CREATE ON SCHEMA public FROM PUBLIC"
+        f" GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {OLD}; REVOKE CREATE ON SCHEMA public FROM PUBLIC;"
+        # A role that nothing depends on would go with the test that made it.
+        f" GRANT USAGE ON SCHEMA public TO {STRANGER}"
     )
 
 
@@ -155,8 +157,8 @@ def migrated(until: Phase | None) -> Callable[[Database], None]:
         target, spec = Target(database.dsn), Spec.parse(SPEC)
         if until is not None:
             migrate(target, spec, MigrateOptions(until=until, force=True))
-            database.execute(f"ALTER ROLE {APPLICATION} LOGIN; GRANT INSERT ON audit TO {APPLICATION}")
         if until in (Phase.ISOLATE, Phase.CONTRACT):
+            database.execute(f"ALTER ROLE {APPLICATION} LOGIN; GRANT INSERT ON audit TO {APPLICATION}")
             # What has not moved yet is B's by its session alone.
             with database.connect(user=APPLICATION) as session:
                 session.execute(f"SET LOCAL app.tenant_id = '{B}'")
@@ -177,8 +179,12 @@ def of_others(database: Database, *, isolated: bool) -> dict[str, list[str]]:
         for table in TABLES:
             key = {"tenants": "id", "people": "tenant"}.get(table, "tenant_id")
             others = f"OR row ->> '{key}' IS DISTINCT FROM '{A}'" if isolated else ""
+            # Without the column, as before and after a migration, a row of B's is B's.
+            absent = (
+                f"NOT row ? '{key}' AND row::text LIKE '%{MARK}%' OR row ->> '{key}' IS NULL AND {table != 'notices'}"
+            )
             query = (
-                f"SELECT (row - 'tenant_id')::text || ' ' || coalesce(row ->> '{key}', '{B if table != 'notices' else ''}')"
+                f"SELECT (row - 'tenant_id')::text || ' ' || CASE WHEN {absent} THEN '{B}' ELSE coalesce(row ->> '{key}', '') END"
                 f" FROM (SELECT to_jsonb(t) AS row FROM {table} AS t) AS found"
                 f" WHERE row::text LIKE '%{MARK}%' OR row ->> 'note' = 'of all' {others} ORDER BY 1"
             )

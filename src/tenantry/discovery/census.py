@@ -24,8 +24,11 @@ from tenantry.model.schema import Schema
 SAMPLES = 20
 
 
-def census(ownership: Ownership, schema: Schema, *, samples: int = SAMPLES) -> Census:
-    """What to ask the data about each owned table; `samples` limits the rows shown of each kind."""
+def census(ownership: Ownership, schema: Schema, *, samples: int = SAMPLES, filled: bool = False) -> Census:
+    """What to ask the data about each owned table; `samples` limits the rows shown of each kind.
+
+    `filled`: since the fill sessions name the tenant of the rows that they write; what has one by now is no orphan.
+    """
     drawn = _Census.draw(ownership, schema)
     work: list[sql.Composed | Repeat] = [*tenants(ownership, schema, drawn.tenant_columns)]
     for component in ownership.components:
@@ -38,7 +41,7 @@ def census(ownership: Ownership, schema: Schema, *, samples: int = SAMPLES) -> C
     questions = [shadow for shadow in drawn.shadows.values() if not shadow.constant]
     return Census(
         shadows=tuple(work),
-        questions=tuple(_question(drawn, shadow, samples) for shadow in questions),
+        questions=tuple(_question(drawn, shadow, samples, filled=filled) for shadow in questions),
         known=tuple(
             TableEvidence(table=name, rows=_estimate(schema, name), policy=shadow.owned.orphans, counted=False)
             for name, shadow in drawn.shadows.items()
@@ -115,7 +118,13 @@ def _rounds(drawn: _Census, members: Sequence[Shadow]) -> list[sql.Composed | Re
     return [rounds, *adopted, rounds] if adopted else [rounds]
 
 
-def _question(drawn: _Census, shadow: Shadow, samples: int) -> Question:
+def _question(drawn: _Census, shadow: Shadow, samples: int, *, filled: bool) -> Question:
+    orphan: sql.Composable = sql.SQL("e.orphan")
+    if filled:
+        orphan = sql.SQL(
+            "(e.orphan AND NOT EXISTS (SELECT FROM {} AS r WHERE r.ctid = e.address AND r.tableoid = e.relation"
+            " AND r.{} IS NOT NULL))"
+        ).format(shadow.owned.table.identifier, sql.Identifier(shadow.owned.column))
     numbers = range(len(shadow.labels))
     lows = [sql.Identifier("e", f"low{number}") for number in numbers]
     highs = [sql.Identifier("e", f"high{number}") for number in numbers]
@@ -127,9 +136,9 @@ def _question(drawn: _Census, shadow: Shadow, samples: int) -> Question:
     )
     figures: list[sql.Composable] = [
         sql.SQL(
-            "count(*), count(*) FILTER (WHERE e.orphan), count(*) FILTER (WHERE {}),"
+            "count(*), count(*) FILTER (WHERE {}), count(*) FILTER (WHERE {}),"
             " coalesce(min(e.tenant) <> max(e.tenant), false)"
-        ).format(conflict)
+        ).format(orphan, conflict)
     ]
     for low, high, kind in zip(lows, highs, kinds, strict=True):
         alone = [sql.SQL("NULL")] if kind is WayKind.REFERENCE else giving
@@ -145,7 +154,7 @@ def _question(drawn: _Census, shadow: Shadow, samples: int) -> Question:
         policy=shadow.owned.orphans,
         ways=shadow.labels,
         counts=sql.SQL("SELECT {} FROM ({}) AS e").format(sql.SQL(", ").join(figures), evaluated),
-        orphans=_sample(drawn, shadow, evaluated, sql.SQL("e.orphan"), samples),
+        orphans=_sample(drawn, shadow, evaluated, orphan, samples),
         conflicts=_sample(drawn, shadow, evaluated, conflict, samples),
     )
 

@@ -33,8 +33,6 @@ def isolate_steps(ground: Ground) -> Iterator[Step]:
     role = ground.spec.application.role
     tenant = ground.ownership.tenant.name
     yield ApplicationRole(phase=PHASE, table=tenant, role=role)
-    yield from _schema_usage(ground, role)
-    yield from _grants(ground, role)
     for unit in ground.units():
         for table in unit.all:
             yield ContextDefault(
@@ -42,6 +40,9 @@ def isolate_steps(ground: Ground) -> Iterator[Step]:
                 setting=ground.ownership.setting,
             )  # fmt: skip
     yield from row_securities(ground, legacy=ground.spec.application.legacy_roles)
+    # Behind the policies, so that the role may read nothing without them: neither now, nor half-way back.
+    yield from _schema_usage(ground, role)
+    yield from _grants(ground, role)
     yield from _views(ground, role)
 
 

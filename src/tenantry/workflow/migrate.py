@@ -211,12 +211,14 @@ def examine(
     for finding in findings:
         watcher.found(finding)
     refuse(findings, force=options.force)
-    if not any(isinstance(step, Fill | TenantColumn) for step in pending):
+    filling = [step for step in pending if isinstance(step, Fill | TenantColumn)]
+    if not filling:
         return findings, None
+    filled = all(step.phase is Phase.CONTRACT for step in filling)
     watcher.looking("the rows, and whether each finds its tenant")
     evidence = run_census(
         session.connection,
-        census(session.plan.ownership, session.schema),
+        census(session.plan.ownership, session.schema, filled=filled),
         watch=lambda table: watcher.looking(f"the rows of {table}"),
     )
     refuse_rows(evidence)
