@@ -223,3 +223,14 @@ def test_assigned_rows_of_another_owner(business: Business, role: Callable[..., 
     with shop.connect(user=keeper) as session:
         session.execute("INSERT INTO places VALUES (3)")
     assert shop.rows("SELECT id, tenant_id FROM places ORDER BY id") == [(1, 1), (2, 2), (3, 2)]
+
+
+def test_columns_that_are_named_as_variables_of_ours(business: Business) -> None:
+    """An expression of the spec names the row's columns, whatever the trigger's own variables are called."""
+    shop = business(
+        "CREATE TABLE places (id integer PRIMARY KEY, ours text, derived text); INSERT INTO places VALUES (1, 'no', 'rth');",
+        """[[table]]\nname = "places"\nassign = { sql = "ours || derived" }""",
+    )
+    shop.migrate(Phase.EXPAND)
+    shop.execute("INSERT INTO places VALUES (2, 'so', 'uth'); UPDATE places SET derived = 'rth' WHERE id = 1")
+    assert shop.rows("SELECT id, tenant_id FROM places ORDER BY id") == [(1, 1), (2, 2)]

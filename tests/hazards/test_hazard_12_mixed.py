@@ -130,6 +130,19 @@ def test_product_that_changes_hands(business: Business) -> None:
     assert shop.rows(VIOLATIONS) == []
 
 
+def test_columns_that_are_named_tenant(business: Business) -> None:
+    """The tables may have called their own column as the trigger would call what it looks at."""
+    shop = business(
+        SHOP.replace("product_id integer", "tenant text, product_id integer")
+        .replace("(1, 1, 0)", "(1, 1, '', 0)").replace("(2, 2, 0)", "(2, 2, '', 0)")
+        .replace("(3, 1, 1)", "(3, 1, '', 1)").replace("(4, 2, 2)", "(4, 2, '', 2)"),
+        TABLES,
+    )  # fmt: skip
+    shop.migrate(Phase.ENFORCE)
+    shop.execute("UPDATE products SET store_id = 2 WHERE id = 9")
+    shop.refuses("UPDATE products SET store_id = 1 WHERE id = 0", REFUSED)
+
+
 def test_without_locks_shows_the_hazard(business: Business) -> None:
     """A sale and a change of its product's tenant, neither of which sees the other."""
     shop = shop_of(business)

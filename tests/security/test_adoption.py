@@ -9,7 +9,7 @@ import pytest
 
 from security.depot import APPLICATION, LEGACY, OWNER, Depot
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.differs]
 
 EMPTIED = "set_config('app.tenant_id', '', true)"
 THEFTS = {

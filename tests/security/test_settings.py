@@ -9,7 +9,7 @@ from security.depot import APPLICATION, LEGACY, OWNER, Depot
 from servers import Database
 from tenantry.steps.catalog import found_along
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.differs]
 
 EMPTIED = "set_config('app.tenant_id', '', true)"
 TOKEN = """

@@ -30,7 +30,9 @@ from tenantry.steps.trigger import (
 
 ASSIGN = "~tenantry_assign"
 ADOPT = "~tenantry_adopt"
+# A user's expression over the row may name a column as a variable here is named.
 _RESTORE = sql.SQL("""
+#variable_conflict use_column
 DECLARE
   derived {type};
   {declare}

@@ -171,18 +171,18 @@ class Reference:
     column: str
     hop: Hop
 
-    def check(self, parent: Name, message: sql.Composable) -> sql.Composed:
+    def check(self, parent: Name, parent_column: str, message: sql.Composable) -> sql.Composed:
         """The lock waits for those who insert a reference, and they for it; then what they committed is looked at."""
         new, columns, operators = sql.SQL("NEW"), self.hop.parent_columns, self.hop.operators
         return sql.SQL("""
   PERFORM FROM {parent} AS parent WHERE {same} FOR UPDATE;
-  IF EXISTS (SELECT FROM {table} AS child WHERE {match} AND child.{column} IS DISTINCT FROM tenant) THEN
+  IF EXISTS (SELECT FROM {table} AS child WHERE {match} AND child.{column} IS DISTINCT FROM NEW.{tenant}) THEN
     RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation', MESSAGE = {message},
       HINT = 'Let these rows change their tenant or refer to another row first.';
   END IF;""").format(
             parent=parent.identifier, same=equal(sql.SQL("parent"), columns, new, columns, operators),
             table=self.table.identifier, match=equal(new, columns, sql.SQL("child"), self.hop.columns, operators),
-            column=sql.Identifier(self.column), message=message,
+            column=sql.Identifier(self.column), tenant=sql.Identifier(parent_column), message=message,
         )  # fmt: skip
 
 
@@ -227,10 +227,9 @@ class TenantChange(RowTrigger):
         level = sql.Literal(f"the tenant of a row of {self.table} changes under READ COMMITTED only")
         return sql.SQL("""
 DECLARE
-  tenant {table}.{column}%TYPE := NEW.{column};
   {declare}
 BEGIN
-  IF tenant IS NULL OR tenant IS NOT DISTINCT FROM OLD.{column} THEN
+  IF NEW.{column} IS NULL OR NEW.{column} IS NOT DISTINCT FROM OLD.{column} THEN
     RETURN NULL;
   END IF;{ask}
   IF ours OR {filling} THEN
@@ -242,7 +241,6 @@ BEGIN
   RETURN NULL;
 END
 """).format(
-            table=self.table.identifier, column=sql.Identifier(self.column), level=level, declare=DECLARE_OURS,
-            ask=ASK_OURS, filling=IN_FILL,
-            checks=sql.SQL("").join(reference.check(self.table, message) for reference in self.references),
+            column=sql.Identifier(self.column), level=level, declare=DECLARE_OURS, ask=ASK_OURS, filling=IN_FILL,
+            checks=sql.SQL("").join(one.check(self.table, self.column, message) for one in self.references),
         )  # fmt: skip
