@@ -50,7 +50,9 @@ class Writer:
         return True
 
     def statement(self) -> None:
-        kind = self.chance.choice(KINDS if self.version >= 15 else [one for one in KINDS if one is not merge])
+        kind = self.chance.choice(
+            KINDS if self.version >= 15 else [one for one in KINDS if one not in (merge, merge_moves)]
+        )
         self.kinds.add(kind.__name__)
         self.statements += 1
         if self.chance.random() < 0.15:
@@ -136,6 +138,17 @@ def merge(writer: Writer) -> None:
     )
 
 
+def merge_moves(writer: Writer) -> None:
+    """Rows to another partition, by a MERGE that has other actions or none."""
+    low, extra = writer.chance.randint(1, 50), writer.chance.choice([
+        "", " WHEN MATCHED THEN DELETE", " WHEN NOT MATCHED THEN INSERT (id, org, item, quantity) VALUES (s.id, 1, 2, 2)"
+    ])  # fmt: skip
+    writer.run(
+        f"MERGE INTO ledger USING generate_series({low}, {low + 12}) AS s (id) ON ledger.id = s.id"
+        " WHEN MATCHED AND mod(ledger.id, 3) > 0 THEN UPDATE SET item = mod(ledger.item + 3, 7), quantity = 1" + extra
+    )
+
+
 def in_partition(writer: Writer) -> None:
     org, _, location, lot, quantity = writer.row()
     kind = writer.chance.randrange(4)
@@ -159,7 +172,7 @@ def move_back(writer: Writer) -> None:
 
 KINDS: list[Callable[[Writer], None]] = [
     insert_one, insert_one, insert_select, copy, upsert, change_quantity, change_note, change_key, delete, merge,
-    in_partition, in_partition, move_back,
+    merge_moves, in_partition, in_partition, move_back,
 ]  # fmt: skip
 
 

@@ -76,14 +76,14 @@ def _bare(connection: psycopg.Connection[Any], step: Step) -> str:
         return f" ({step.leaf})"
     if not isinstance(step, BalanceTriggers) or not step.ledger.tree:
         return ""
-    bare = []
+    bare, enabled = [], sum(how != "D" for how in step.fires.values())
     for name in step.ledger.relations:
         query = sql.SQL(
             "SELECT count(*) FROM pg_catalog.pg_trigger t WHERE t.tgrelid = {}"
             " AND pg_catalog.starts_with(t.tgname::text, 'tenantry_balances_') AND t.tgenabled <> 'D'"
         ).format(name.oid)
         row = connection.execute(query).fetchone()
-        if row is None or row[0] < 5:
+        if row is None or row[0] < enabled:
             bare.append(str(name))
     return f" ({', '.join(bare[:5])}{' …' if len(bare) > 5 else ''})" if bare else ""
 

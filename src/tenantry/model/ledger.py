@@ -65,6 +65,16 @@ class Ledger:
         """The table of differences that a backfill has found and not yet added; made by a backfill, and gone after."""
         return Name(WORKSHOP, shortened(f"corrections {self.table}"))
 
+    @property
+    def crossings(self) -> Name:
+        """The table of the rows that running statements have moved from one partition to another."""
+        return Name(WORKSHOP, shortened(f"crossings {self.table}"))
+
+    @property
+    def crossings_index(self) -> Name:
+        """By which a statement finds its own."""
+        return Name(WORKSHOP, shortened(f"index of {self.crossings.name}"))
+
     def function(self, purpose: str) -> Name:
         """A trigger function of ours."""
         return Name(WORKSHOP, shortened(f"{purpose} {self.table}"))

@@ -10,6 +10,16 @@ from psycopg import sql
 from tenantry.model.ledger import Ledger
 from tenantry.model.name import Name
 from tenantry.model.plan import Statement
+from tenantry.steps.balance_crossings import (
+    DECLARED,
+    begins_body,
+    crossed_rows,
+    crossing,
+    crossings_body,
+    crossings_table,
+    ended,
+)  # fmt: skip
+from tenantry.steps.balance_table import private
 from tenantry.steps.catalog import raw
 from tenantry.steps.movement import MOVED, add, alone, correct, movement, movements, netted, writer_slot
 from tenantry.steps.step import Before, Step
@@ -17,8 +27,8 @@ from tenantry.steps.trigger import make_function
 
 EMPTYING = "tenantry.emptying"
 """The setting by which our command tells the TRUNCATE trigger to take the rows out of the balances."""
-MOVE, REPLICATE, TRUNCATE = "move", "replicate", "truncate"
-"""What the three functions are for."""
+MOVE, REPLICATE, TRUNCATE, CROSS, BEGIN = "move", "replicate", "truncate", "cross", "begin"
+"""What the functions are for; the last two are for ledgers in partitions."""
 
 # A partition that was detached keeps its triggers; its rows are the ledger's no more.
 _DETACHED = sql.SQL("""
@@ -29,8 +39,8 @@ _DETACHED = sql.SQL("""
 _STATEMENT = sql.SQL("""
 #variable_conflict use_column
 DECLARE
-  offender text;
-BEGIN{detached}
+  offender text;{declared}
+BEGIN{ended}{detached}
   IF TG_OP = 'INSERT' THEN
     {insert}
   ELSIF TG_OP = 'UPDATE' THEN
@@ -110,8 +120,8 @@ def _or(*queries: sql.Composable) -> sql.Composed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BalanceFunctions(Step):
-    """The three trigger functions, SECURITY DEFINER as the ledger's owner, with a pinned search_path. Replacing one
-    loses no movement: the old and the new one add the same."""
+    """The trigger functions; those that touch a table are SECURITY DEFINER as the ledger's owner, with a pinned
+    search_path. Replacing one loses no movement: the old and the new one add the same."""
 
     kind: Literal["balance_functions"] = "balance_functions"
     ledger: Ledger
@@ -133,14 +143,21 @@ class BalanceFunctions(Step):
         """Each function's body by its name."""
         ledger = self.ledger
         codes = {MOVE: self._statements(), REPLICATE: self._rows(), TRUNCATE: self._truncate()}
+        if ledger.tree:
+            codes |= {CROSS: crossings_body(ledger), BEGIN: begins_body(ledger)}
         return {ledger.function(purpose): code for purpose, code in codes.items()}
 
     def _statements(self) -> sql.Composed:
         came, went = raw("moved_in"), raw("moved_out")
-        into, out = movements(self.ledger, came), movements(self.ledger, went, back=True)
+        ledger, nothing = self.ledger, sql.SQL("")
+        into, out = movements(ledger, came), movements(ledger, went, back=True)
+        update = self._added(_or(out, into))
+        if ledger.tree:
+            update = crossing(ledger, self._added(crossed_rows(ledger, went, came)), update)
         return _STATEMENT.format(
-            detached=_DETACHED if self.ledger.tree else sql.SQL(""), insert=self._one_or_more(came, into),
-            update=self._added(_or(out, into)), delete=self._one_or_more(went, out),
+            declared=DECLARED if ledger.tree else nothing, ended=ended(ledger) if ledger.tree else nothing,
+            detached=_DETACHED if ledger.tree else nothing, insert=self._one_or_more(came, into), update=update,
+            delete=self._one_or_more(went, out),
         )  # fmt: skip
 
     def _one_or_more(self, moved: sql.Composable, rows: sql.Composed) -> sql.Composed:
@@ -203,20 +220,37 @@ class BalanceFunctions(Step):
             " WHERE p.prosrc = wanted.code AND p.prosecdef AND pg_catalog.pg_get_userbyid(p.proowner) = {}"
             " AND p.proconfig IS NOT NULL AND p.proacl IS NOT NULL"
             " AND NOT EXISTS (SELECT FROM pg_catalog.aclexplode(p.proacl) AS e WHERE e.grantee <> p.proowner)"
-            " HAVING pg_catalog.count(*) = 3"
-        ).format(wanted, sql.Literal(self.ledger.owner))
+            " HAVING pg_catalog.count(*) = {} AND {}"
+        ).format(wanted, sql.Literal(self.ledger.owner), sql.Literal(len(self.functions)), self._there())
+
+    def _there(self) -> sql.Composable:
+        """A condition: the function for partitions has its table, with all columns."""
+        if not self.ledger.tree:
+            return sql.SQL("true")
+        return sql.SQL(
+            "EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = {} AND c.relrowsecurity"
+            " AND pg_catalog.pg_get_userbyid(c.relowner) = {})"
+        ).format(self.ledger.crossings.oid, sql.Literal(self.ledger.owner))
 
     def apply(self) -> tuple[Statement, ...]:
         statements: list[Statement] = []
+        if self.ledger.tree:
+            statements += [Statement(sql=one) for one in crossings_table(self.ledger)]
+            statements += private(self.ledger, self.ledger.crossings)
         for name, code in self.functions.items():
             # Only TRUNCATE reads the ledger, whose owner row security may be forced upon. What a bulk load nets is
             # hashed in memory, and not sorted on disk.
             truncate = name == self.ledger.function(TRUNCATE)
             own = "SET row_security = on" if truncate else "SET work_mem = '32MB'"
+            # Called by every statement, and it reads nothing: no more settings than it needs.
+            own = "" if name == self.ledger.function(BEGIN) else own
             statements += make_function(name, self.ledger.owner, code, own)
         return tuple(statements)
 
     def revert(self, before: Before) -> tuple[Statement, ...]:
-        return tuple(
-            Statement(sql=sql.SQL("DROP FUNCTION IF EXISTS {}()").format(name.identifier)) for name in self.functions
+        names = [self.ledger.function(purpose) for purpose in (MOVE, REPLICATE, TRUNCATE, CROSS, BEGIN)]
+        table = sql.SQL("DROP TABLE IF EXISTS {}").format(self.ledger.crossings.identifier)
+        return (
+            *(Statement(sql=sql.SQL("DROP FUNCTION IF EXISTS {}()").format(name.identifier)) for name in names),
+            Statement(sql=table),
         )

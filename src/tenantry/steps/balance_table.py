@@ -94,8 +94,6 @@ class BalanceTable(Step):
         index = sql.SQL("CREATE UNIQUE INDEX IF NOT EXISTS {} ON {} ({})").format(
             sql.Identifier(self.index.name), table, unique_columns(self.ledger)
         )
-        revoke = sql.Literal(f"REVOKE ALL ON {table.as_string(None)} FROM ")
-        nobody = sql.SQL("DO {}").format(body(_NOBODY.format(oid=self.ledger.storage.oid, revoke=revoke)))
         foreign = sql.SQL("SELECT current_user <> {}").format(sql.Literal(self.ledger.owner))
         absent = sql.SQL("SELECT {} IS NULL").format(self.ledger.storage.oid)
         use = sql.SQL("GRANT USAGE, CREATE ON SCHEMA {} TO {}").format(sql.Identifier(WORKSHOP), owner)
@@ -107,9 +105,7 @@ class BalanceTable(Step):
             Statement(sql=stale(self.ledger, "not backfilled yet"), when=absent),
             Statement(sql=_TABLE.format(table=table, columns=self._columns()), when=absent),
             Statement(sql=index),
-            Statement(sql=sql.SQL("ALTER TABLE {} OWNER TO {}").format(table, owner), when=foreign),
-            Statement(sql=nobody),
-            Statement(sql=sql.SQL("ALTER TABLE {} ENABLE ROW LEVEL SECURITY").format(table)),
+            *private(self.ledger, self.ledger.storage),
         )
 
     def _columns(self) -> sql.Composed:
@@ -131,6 +127,18 @@ class BalanceTable(Step):
             Statement(sql=forget, when=known),
             *forget_reviews(self.ledger),
         )
+
+
+def private(ledger: Ledger, table: Name) -> tuple[Statement, ...]:
+    """Make a table of ours the ledger's owner's, and nobody else's."""
+    revoke = sql.Literal(f"REVOKE ALL ON {table.identifier.as_string(None)} FROM ")
+    foreign = sql.SQL("SELECT current_user <> {}").format(sql.Literal(ledger.owner))
+    give = sql.SQL("ALTER TABLE {} OWNER TO {}").format(table.identifier, sql.Identifier(ledger.owner))
+    return (
+        Statement(sql=give, when=foreign),
+        Statement(sql=sql.SQL("DO {}").format(body(_NOBODY.format(oid=table.oid, revoke=revoke)))),
+        Statement(sql=sql.SQL("ALTER TABLE {} ENABLE ROW LEVEL SECURITY").format(table.identifier)),
+    )
 
 
 def stale(ledger: Ledger, reason: str) -> sql.Composed:

@@ -15,7 +15,8 @@ from psycopg import sql
 from tenantry.model.ledger import Ledger
 from tenantry.model.name import Name
 from tenantry.model.plan import Lock, LockMode, Statement
-from tenantry.steps.balance_functions import MOVE, REPLICATE, TRUNCATE
+from tenantry.steps.balance_crossings import crosses
+from tenantry.steps.balance_functions import BEGIN, CROSS, MOVE, REPLICATE, TRUNCATE
 from tenantry.steps.balance_table import stale
 from tenantry.steps.catalog import exists, raw
 from tenantry.steps.step import Before, Step
@@ -25,6 +26,8 @@ MERGE = "merge"
 """A BEFORE INSERT row trigger on partitioned ledgers, disabled: it has to be there, and never fires. Without one, a
 MERGE that inserts into a partition and then updates has the inserted row, in place of the updated one, in the
 transition table (PostgreSQL 15 to 18: the executor keeps it where the partition has no such trigger)."""
+BEGINS = "begins_"
+"""How the names of the triggers BEFORE a statement on partitioned ledgers begin: see balance_crossings."""
 PART = "part"
 """The argument of a partition's triggers, which stay behind where the partition is detached."""
 
@@ -51,19 +54,37 @@ class BalanceTriggers(Step):
         return "TRUNCATE of the ledger fails from now on; DELETE does not"
 
     def _events(self) -> dict[str, tuple[str, str, str]]:
-        """By the ending of its name: what stands between the name and ON, what behind the table, and how it fires."""
+        """Statement triggers by the ending of the name: what stands between the name and ON, what behind the table, and
+        how it fires."""
         came, went = "NEW TABLE AS moved_in", "OLD TABLE AS moved_out"
-        return {
+        found = {
             "insert": ("AFTER INSERT", f"REFERENCING {came} FOR EACH STATEMENT", "O"),
             "update": ("AFTER UPDATE", f"REFERENCING {went} {came} FOR EACH STATEMENT", "O"),
             "delete": ("AFTER DELETE", f"REFERENCING {went} FOR EACH STATEMENT", "O"),
             "truncate": ("BEFORE TRUNCATE", "FOR EACH STATEMENT", "A"),
         }
+        if self.ledger.tree:
+            for event in ("INSERT", "UPDATE", "DELETE"):
+                found[BEGINS + event.lower()] = (f"BEFORE {event}", "FOR EACH STATEMENT", "O")
+        return found
+
+    def _rows(self) -> dict[str, tuple[str, str, str, str]]:
+        """Row triggers likewise: what stands before ON, the condition, how it fires, and whose function it calls."""
+        found = {"replica": ("AFTER INSERT OR UPDATE OR DELETE", "", "R", REPLICATE)}
+        if self.ledger.tree:
+            found[MERGE] = ("BEFORE INSERT", "", "D", REPLICATE)
+            found["arrives"] = ("AFTER INSERT", crosses(self.ledger, "INSERT"), "O", CROSS)
+            found["leaves"] = ("AFTER DELETE", crosses(self.ledger, "DELETE"), "O", CROSS)
+        return found
+
+    @property
+    def fires(self) -> dict[str, str]:
+        """How each trigger fires, by its name, on each relation."""
+        statements = {PREFIX + ending: how for ending, (_, _, how) in self._events().items()}
+        return statements | {PREFIX + ending: how for ending, (_, _, how, _) in self._rows().items()}
 
     def definition(self) -> sql.Composable:
-        fires = {PREFIX + ending: how for ending, (_, _, how) in self._events().items()} | {PREFIX + "replica": "R"}
-        if self.ledger.tree:
-            fires[PREFIX + MERGE] = "D"
+        fires = self.fires
         wanted = sql.SQL(", ").join(
             sql.SQL("({}, {})").format(sql.Literal(name), sql.Literal(how)) for name, how in fires.items()
         )
@@ -72,7 +93,7 @@ class BalanceTriggers(Step):
             sql.SQL("pg_catalog.to_regproc({})").format(
                 sql.Literal(self.ledger.function(purpose).identifier.as_string(None))
             )
-            for purpose in (MOVE, REPLICATE, TRUNCATE)
+            for purpose in (MOVE, REPLICATE, TRUNCATE, CROSS, BEGIN)
         )
         return sql.SQL(
             "SELECT pg_catalog.string_agg(pg_catalog.pg_get_triggerdef(t.oid) || ' ' || t.tgenabled::text, E'\\n'"
@@ -83,20 +104,19 @@ class BalanceTriggers(Step):
         ).format(wanted, relations, functions, sql.Literal(len(fires) * len(self.ledger.relations)))
 
     def apply(self) -> tuple[Statement, ...]:
-        found = self._row_trigger("AFTER INSERT OR UPDATE OR DELETE", "replica", "ENABLE REPLICA")
-        if self.ledger.tree:
-            found += self._row_trigger("BEFORE INSERT", MERGE, "DISABLE")
+        found = [statement for ending in self._rows() for statement in self._row_trigger(ending)]
         for name in self.ledger.relations:
             found += self._statement_triggers(name)
             found.append(_fires(name, "truncate", "ENABLE ALWAYS"))
         return (*found, Statement(sql=stale(self.ledger, "written to without all of its triggers")))
 
-    def _row_trigger(self, when: str, ending: str, how: str) -> list[Statement]:
+    def _row_trigger(self, ending: str) -> list[Statement]:
         """On the table, of which partitions take copies; how it fires has to be said for each."""
-        ledger = self.ledger
-        create = sql.SQL("CREATE OR REPLACE TRIGGER {} {} ON {} FOR EACH ROW EXECUTE FUNCTION {}()").format(
-            sql.Identifier(PREFIX + ending), raw(when), ledger.table.identifier,
-            ledger.function(REPLICATE).identifier,
+        ledger, (when, condition, fires, purpose) = self.ledger, self._rows()[ending]
+        how = {"R": "ENABLE REPLICA", "D": "DISABLE", "O": "ENABLE"}[fires]
+        create = sql.SQL("CREATE OR REPLACE TRIGGER {} {} ON {} FOR EACH ROW {} EXECUTE FUNCTION {}()").format(
+            sql.Identifier(PREFIX + ending), raw(when), ledger.table.identifier, raw(condition),
+            ledger.function(purpose).identifier,
         )  # fmt: skip
         locks = tuple(Lock(name, LockMode.SHARE_ROW_EXCLUSIVE) for name in ledger.relations)
         return [Statement(sql=create, locks=locks), *(_fires(name, ending, how) for name in ledger.relations)]
@@ -105,7 +125,8 @@ class BalanceTriggers(Step):
         argument = sql.SQL("") if name == self.table else sql.Literal(PART)
         found = []
         for ending, (when, how, _) in self._events().items():
-            function = self.ledger.function(TRUNCATE if ending == "truncate" else MOVE)
+            purpose = TRUNCATE if ending == "truncate" else BEGIN if ending.startswith(BEGINS) else MOVE
+            function = self.ledger.function(purpose)
             create = sql.SQL("CREATE OR REPLACE TRIGGER {} {} ON {} {} EXECUTE FUNCTION {}({})").format(
                 sql.Identifier(PREFIX + ending), raw(when), name.identifier, raw(how),
                 function.identifier, argument,
@@ -118,7 +139,7 @@ class BalanceTriggers(Step):
         found = []
         for name in self.ledger.relations:
             # A partition's copies of the row triggers go with those of the table.
-            own = ("replica", MERGE, *self._events()) if name == self.table else tuple(self._events())
+            own = (*self._rows(), *self._events()) if name == self.table else tuple(self._events())
             for ending in own:
                 trigger = PREFIX + ending
                 there = exists(

@@ -1,0 +1,212 @@
+"""Rows that a statement moves from one partition of a ledger to another.
+
+UPDATE has such a row in its transition tables. MERGE has it in those of DELETE and INSERT (PostgreSQL 15 to 18), and
+who reads them is fired only where the MERGE has such an action: with WHEN MATCHED THEN UPDATE alone the row is told to
+no statement trigger. Row triggers are told: the partition that it leaves fires DELETE, that where it arrives INSERT. They
+cannot tell MERGE from UPDATE, so each side of a statement is counted in one of two ways.
+
+- Another part of the same statement (an action of the MERGE, a part of WITH) inserts into the ledger: whatever arrives
+  is in one of the transition tables. Likewise what leaves, where another one deletes.
+- Otherwise each row that fires INSERT was moved, and is counted by rows; and those rows of UPDATE's transition tables
+  that were moved, whose values belong to another partition than before, are not counted.
+
+The triggers BEFORE a statement note what runs, and at what depth of triggers, since a trigger of the application may
+write to the ledger in the middle of another statement. What is not kept apart is a statement on the same ledger within
+a function that an INSERT, UPDATE or DELETE of it calls itself. The row triggers' condition is false but for UPDATE and
+MERGE, and short, since the server reads it anew for each statement.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from psycopg import sql
+
+from tenantry.model.ledger import Ledger
+from tenantry.steps.catalog import identifiers, raw
+from tenantry.steps.movement import MOVED, movement, movements
+
+INSERTING, DELETING = "inserting", "deleting"
+"""Settings of one ledger: the depths at which statements insert and delete, the innermost first."""
+ARRIVING, LEAVING = "arriving", "leaving"
+"""The depths of UPDATE and MERGE, the innermost first; `-` where another node counts that side."""
+CROSSED = "crossed"
+"""The depth at which row triggers have noted a row last."""
+
+# The key's columns are the user's: no name of ours beside them may be one of theirs.
+_TABLE = sql.SQL("""CREATE UNLOGGED TABLE IF NOT EXISTS {table} AS SELECT {columns},
+  NULL::xid8 AS "tenantry transaction", NULL::integer AS "tenantry level", NULL::oid AS "tenantry partition",
+  NULL::boolean AS "tenantry arrives" FROM {storage} LIMIT 0""")
+_INDEX = sql.SQL('CREATE INDEX IF NOT EXISTS {index} ON {table} ("tenantry transaction")')
+_MINE = sql.SQL(
+    'noted."tenantry transaction" = pg_catalog.pg_current_xact_id() AND noted."tenantry level" = "tenantry depth"'
+)
+_BEGINS = sql.SQL("""
+DECLARE
+  "tenantry depth" text := (pg_catalog.pg_trigger_depth() OPERATOR(pg_catalog.-) 1)::pg_catalog.text;
+BEGIN
+  IF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
+    PERFORM pg_catalog.set_config({inserting}, pg_catalog.concat("tenantry depth", ' ', {inserting_now}), true);
+    IF {arriving_top} OPERATOR(pg_catalog.=) "tenantry depth" THEN
+      PERFORM pg_catalog.set_config({arriving}, pg_catalog.concat('- ', {arriving_rest}), true);
+    END IF;
+  ELSIF TG_OP OPERATOR(pg_catalog.=) 'DELETE' THEN
+    PERFORM pg_catalog.set_config({deleting}, pg_catalog.concat("tenantry depth", ' ', {deleting_now}), true);
+    IF {leaving_top} OPERATOR(pg_catalog.=) "tenantry depth" THEN
+      PERFORM pg_catalog.set_config({leaving}, pg_catalog.concat('- ', {leaving_rest}), true);
+    END IF;
+  ELSE
+    PERFORM pg_catalog.set_config({arriving}, pg_catalog.concat(CASE WHEN {inserting_top} OPERATOR(pg_catalog.=)
+      "tenantry depth" THEN '-' ELSE "tenantry depth" END, ' ', {arriving_now}), true);
+    PERFORM pg_catalog.set_config({leaving}, pg_catalog.concat(CASE WHEN {deleting_top} OPERATOR(pg_catalog.=)
+      "tenantry depth" THEN '-' ELSE "tenantry depth" END, ' ', {leaving_now}), true);
+  END IF;
+  RETURN NULL;
+END
+""")
+_ROW = sql.SQL("""
+#variable_conflict use_column
+DECLARE
+  "tenantry depth" integer := pg_catalog.pg_trigger_depth() - 1;
+BEGIN
+  IF TG_OP = 'INSERT' AND {arriving_top} = "tenantry depth"::text THEN
+    INSERT INTO {table} SELECT moved.*, pg_catalog.pg_current_xact_id(), "tenantry depth", TG_RELID, true
+      FROM ({new}) AS moved;
+    PERFORM pg_catalog.set_config({crossed}, "tenantry depth"::text, true);
+  ELSIF TG_OP = 'DELETE' AND {leaving_top} = "tenantry depth"::text THEN
+    INSERT INTO {table} SELECT moved.*, pg_catalog.pg_current_xact_id(), "tenantry depth", TG_RELID, false
+      FROM ({old}) AS moved;
+    PERFORM pg_catalog.set_config({crossed}, "tenantry depth"::text, true);
+  END IF;
+  RETURN NULL;
+END
+""")
+DECLARED = sql.SQL("""
+  "tenantry depth" integer;
+  "tenantry in" boolean;
+  "tenantry out" boolean;
+  "tenantry belongs" text;
+  "tenantry crossed" bigint[];""")
+"""The variables of the function that reads the transition tables."""
+# Whatever a detached partition's triggers do besides, what they have noted is forgotten.
+_ENDED = sql.SQL("""
+  IF TG_OP = 'INSERT' THEN
+    PERFORM pg_catalog.set_config({inserting}, {inserting_rest}, true);
+  ELSIF TG_OP = 'DELETE' THEN
+    PERFORM pg_catalog.set_config({deleting}, {deleting_rest}, true);
+  ELSE
+    "tenantry depth" := pg_catalog.pg_trigger_depth() - 1;
+    "tenantry in" := coalesce({arriving_top} = "tenantry depth"::text, false);
+    "tenantry out" := coalesce({leaving_top} = "tenantry depth"::text, false);
+    PERFORM pg_catalog.set_config({arriving}, {arriving_rest}, true);
+    PERFORM pg_catalog.set_config({leaving}, {leaving_rest}, true);
+  END IF;""")
+# A row that a BEFORE trigger of the application throws away on its way has left, and does not arrive: then UPDATE's two
+# tables are no pairs, and have all of it. MERGE never fills them so.
+_CROSSING = sql.SQL("""IF pg_catalog.current_setting({crossed}, true) = "tenantry depth"::text THEN
+      IF (SELECT count(*) FROM moved_out) <> (SELECT count(*) FROM moved_in) THEN
+        "tenantry in" := false;
+        "tenantry out" := false;
+      END IF;
+      SELECT pg_catalog.string_agg(pg_catalog.format('(%s)',
+          pg_catalog.pg_get_partition_constraintdef(known."tenantry partition")), ', ') INTO "tenantry belongs"
+        FROM (SELECT DISTINCT noted."tenantry partition" FROM {table} AS noted WHERE {mine}) AS known;
+      EXECUTE 'SELECT pg_catalog.array_agg(place) FROM (SELECT pg_catalog.row_number() OVER () AS place, ARRAY['
+        || "tenantry belongs" || '] AS belongs FROM moved_out) AS went JOIN (SELECT pg_catalog.row_number() OVER ()'
+        || ' AS place, ARRAY[' || "tenantry belongs" || '] AS belongs FROM moved_in) AS came USING (place)'
+        || ' WHERE went.belongs IS DISTINCT FROM came.belongs' INTO "tenantry crossed";
+      {added}
+      DELETE FROM {table} AS noted WHERE {mine};
+      PERFORM pg_catalog.set_config({crossed}, '', true);
+    ELSE
+      {otherwise}
+    END IF;""")
+# In the order in which both were filled: two rows of one place are one row before and after.
+_NUMBERED = sql.SQL('(SELECT pg_catalog.row_number() OVER () AS "tenantry number", one.* FROM {} AS one)')
+DECIDED = (raw('"tenantry in"'), raw('"tenantry out"'))
+"""The variables that say whether what arrives, and what leaves, is counted by rows."""
+_STAYED = sql.SQL(' WHERE NOT ({} AND entry."tenantry number" = ANY (coalesce("tenantry crossed", ARRAY[]::bigint[])))')
+_NOTED = sql.SQL(
+    "SELECT {columns} FROM {table} AS noted WHERE {mine}"
+    ' AND CASE WHEN noted."tenantry arrives" THEN {arrives} ELSE {leaves} END'
+)
+
+
+def setting(ledger: Ledger, name: str) -> str:
+    """A setting of ours for one ledger; of the transaction, so that what is rolled back is undone."""
+    return f"tenantry.{name}_{hashlib.sha256(str(ledger.table).encode()).hexdigest()[:12]}"
+
+
+def crosses(ledger: Ledger, event: str) -> str:
+    """The WHEN of the row trigger after INSERT or DELETE: an UPDATE or MERGE of the ledger runs."""
+    name = setting(ledger, ARRIVING if event == "INSERT" else LEAVING)
+    return f"WHEN (pg_catalog.current_setting('{name}', true) OPERATOR(pg_catalog.<>) '')"
+
+
+def ended(ledger: Ledger) -> sql.Composed:
+    """What that function does first: the statement is over."""
+    return _ENDED.format(**_parts(ledger, INSERTING, DELETING, ARRIVING, LEAVING))
+
+
+def crossing(ledger: Ledger, added: sql.Composable, otherwise: sql.Composable) -> sql.Composed:
+    """What it does for UPDATE and MERGE: `added` where rows of the statement were moved, which adds `crossed_rows`, and
+    `otherwise`."""
+    return _CROSSING.format(
+        table=ledger.crossings.identifier, crossed=sql.Literal(setting(ledger, CROSSED)), mine=_MINE, added=added,
+        otherwise=otherwise,
+    )  # fmt: skip
+
+
+def crossed_rows(ledger: Ledger, went: sql.Composable, came: sql.Composable) -> sql.Composed:
+    """The movements of an UPDATE or MERGE that moved rows: both transition tables, but for what is counted by rows."""
+    arrives, leaves = DECIDED
+    parts = [
+        movements(ledger, _NUMBERED.format(went), back=True) + _STAYED.format(leaves),
+        movements(ledger, _NUMBERED.format(came)) + _STAYED.format(arrives),
+        _NOTED.format(
+            columns=_columns(ledger, raw("noted")), table=ledger.crossings.identifier, mine=_MINE, arrives=arrives,
+            leaves=leaves,
+        ),
+    ]  # fmt: skip
+    return sql.SQL(" UNION ALL ").join(parts)
+
+
+def begins_body(ledger: Ledger) -> sql.Composed:
+    """The function of the triggers before a statement."""
+    return _BEGINS.format(**_parts(ledger, INSERTING, DELETING, ARRIVING, LEAVING))
+
+
+def crossings_body(ledger: Ledger) -> sql.Composed:
+    """The function of the row triggers."""
+    return _ROW.format(
+        table=ledger.crossings.identifier, new=movement(ledger, "NEW"), old=movement(ledger, "OLD", back=True),
+        crossed=sql.Literal(setting(ledger, CROSSED)), **_parts(ledger, ARRIVING, LEAVING),
+    )  # fmt: skip
+
+
+def crossings_table(ledger: Ledger) -> tuple[sql.Composed, sql.Composed]:
+    """The statements that make the table of the rows of running statements: for others it is as good as empty."""
+    table = ledger.crossings.identifier
+    columns = sql.SQL(", ").join([identifiers(ledger.columns), *(raw(f"NULL::numeric AS {name}") for name in MOVED)])
+    made = _TABLE.format(table=table, columns=columns, storage=ledger.storage.identifier)
+    return made, _INDEX.format(index=sql.Identifier(ledger.crossings_index.name), table=table)
+
+
+def _columns(ledger: Ledger, source: sql.Composable) -> sql.Composed:
+    """The key's columns, and those of a movement."""
+    moved = (sql.SQL("{}.{}").format(source, raw(name)) for name in MOVED)
+    return sql.SQL(", ").join([identifiers(ledger.columns, source), *moved])
+
+
+def _parts(ledger: Ledger, *names: str) -> dict[str, sql.Composable]:
+    """Expressions over the settings, which are lists of depths: the name as a literal, list, first, rest."""
+    found: dict[str, sql.Composable] = {}
+    for name in names:
+        literal = sql.Literal(setting(ledger, name))
+        now = sql.SQL("pg_catalog.current_setting({}, true)").format(literal)
+        found[name] = literal
+        found[f"{name}_now"] = now
+        found[f"{name}_top"] = sql.SQL("pg_catalog.split_part({}, ' ', 1)").format(now)
+        rest = "pg_catalog.substr({0}, pg_catalog.strpos({0}, ' ') OPERATOR(pg_catalog.+) 1)"
+        found[f"{name}_rest"] = sql.SQL(rest).format(now)
+    return found
