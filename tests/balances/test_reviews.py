@@ -148,14 +148,20 @@ def _impatient(shop: Stock) -> Stock:
 
 
 def test_a_quantity_that_is_no_number(shop: Stock) -> None:
-    """NaN on both sides is no difference; on one it is reviewed, and refused where nothing that is added would help."""
+    """NaN on both sides is no difference; on one it is larger than any threshold, reviewed, and accepted or kept."""
     shop.execute("INSERT INTO ledger (org, item, quantity) VALUES (2, 2, 'NaN')")
     assert compared(shop).open == 1
     shop.execute("DELETE FROM ledger WHERE quantity = 'NaN'")
-    found = compared(shop)
-    assert (found.corrected, found.open) == (0, 2)
-    with pytest.raises(Refused, match="whatever is added"):
-        decide(shop, ACCEPT, list_reviews(shop.target, shop.spec)[0].id)
+    assert (compared(shop).corrected, compared(shop).open) == (0, 1)
+    for decision, open_then in ((REJECT, 1), (ACCEPT, 1)):
+        shop.execute(past("INSERT INTO ledger (org, item, quantity) VALUES (2, 2, 'NaN')"))
+        found = compared(shop)
+        assert (found.corrected, found.open) == (0, 2)
+        review = list_reviews(shop.target, shop.spec)[0]
+        assert review.quantity.is_nan()
+        decide(shop, decision, review.id)
+        assert (compared(shop).corrected, compared(shop).open) == (0, open_then)
+    assert shop.rows("SELECT quantity FROM balances WHERE (org, item, lot) = (2, 2, NULL)") == []
 
 
 def test_writers_wait_for_no_reconciliation(shop: Stock) -> None:

@@ -19,7 +19,7 @@ from tenantry.balances.ledgers import QUERIES
 from tenantry.errors import Failed, Interrupted, Refused
 from tenantry.execution.progress import Progress
 from tenantry.execution.survey import definitions
-from tenantry.model.ledger import MEASURES, Ledger
+from tenantry.model.ledger import SUMS, Ledger
 from tenantry.steps import BalanceTriggers
 from tenantry.steps.catalog import identifiers, raw
 from tenantry.steps.movement import correct
@@ -157,7 +157,7 @@ class Backfill:
             'DELETE FROM {} WHERE "tenantry number" >= {} AND "tenantry number" < {} RETURNING {}, {}'
         ).format(
             ledger.corrections.identifier, sql.Literal(first), sql.Literal(past), identifiers(ledger.columns),
-            raw(", ".join(MEASURES)),
+            raw(", ".join(SUMS)),
         )  # fmt: skip
         statement = sql.SQL("WITH taken AS ({}) {}").format(taken, correct(ledger, raw("SELECT * FROM taken")))
         with connection.transaction():

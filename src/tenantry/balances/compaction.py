@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from tenantry.model.ledger import MEASURES, Ledger
+from tenantry.model.ledger import SUMS, Ledger
 from tenantry.steps.catalog import identifiers, raw
 from tenantry.steps.movement import add
 
@@ -36,7 +36,7 @@ def compact(
 
 def _fold(connection: psycopg.Connection[Any], ledger: Ledger, left: float) -> int:
     old = sql.SQL("pg_catalog.make_interval(secs => {})").format(sql.Literal(left))
-    columns, measures = identifiers(ledger.columns), raw(", ".join(MEASURES))
+    columns, measures = identifiers(ledger.columns), raw(", ".join(SUMS))
     taken = sql.SQL(
         "DELETE FROM {table} WHERE ctid = ANY (ARRAY(SELECT ctid FROM {table} WHERE slot > 0"
         " AND last_movement < pg_catalog.clock_timestamp() - {old} LIMIT {batch} FOR UPDATE SKIP LOCKED))"
@@ -44,7 +44,7 @@ def _fold(connection: psycopg.Connection[Any], ledger: Ledger, left: float) -> i
     ).format(
         table=ledger.storage.identifier, old=old, batch=sql.Literal(BATCH), columns=columns, measures=measures
     )  # fmt: skip
-    sums = raw(", ".join(f"sum(taken.{name}) AS {name}" for name in MEASURES))
+    sums = raw(", ".join(f"sum(taken.{name}) AS {name}" for name in SUMS))
     folded = sql.SQL(
         "SELECT {columns}, {sums}, max(taken.last_movement) AS last_movement FROM taken GROUP BY {columns}"
     ).format(columns=columns, sums=sums)

@@ -33,9 +33,9 @@ from psycopg.rows import class_row
 
 from tenantry.balances.ledgers import QUERIES
 from tenantry.errors import Refused
-from tenantry.model.ledger import MEASURES, Ledger
+from tenantry.model.ledger import SUMS, Ledger
 from tenantry.steps.catalog import identifiers, raw
-from tenantry.steps.movement import correct, movements, netted
+from tenantry.steps.movement import correct, movements, netted, shown
 
 Connection = psycopg.Connection[Any]
 
@@ -69,14 +69,14 @@ def differences(ledger: Ledger, condition: sql.Composable | None = None) -> sql.
     columns = identifiers(ledger.columns)
     where = sql.SQL("") if condition is None else sql.SQL(" WHERE {}").format(condition)
     balances = sql.SQL("SELECT {}, {} FROM {}{}").format(
-        columns, raw(", ".join(f"-{name} AS {name}" for name in MEASURES)), ledger.storage.identifier, where
+        columns, raw(", ".join(f"-{name} AS {name}" for name in SUMS)), ledger.storage.identifier, where
     )
     # Summed by itself, a ledger is read by parallel workers, and its rows are gone before they meet the balances.
     entries = netted(ledger, sql.SQL("{}{}").format(movements(ledger, ledger.table.identifier), where))
     rows = sql.SQL("{} UNION ALL {}").format(balances, entries)
-    unequal = raw(" OR ".join(f"sum(side.{name}) <> 0" for name in MEASURES))
+    unequal = raw(" OR ".join(f"sum(side.{name}) <> 0" for name in SUMS))
     return sql.SQL("SELECT {}, {} FROM ({}) AS side GROUP BY {} HAVING {}").format(
-        columns, raw(", ".join(f"sum(side.{name}) AS {name}" for name in MEASURES)), rows, columns, unequal
+        columns, raw(", ".join(f"sum(side.{name}) AS {name}" for name in SUMS)), rows, columns, unequal
     )
 
 
@@ -123,9 +123,10 @@ class Difference:
 
 def compare(connection: Connection, ledger: Ledger, *, samples: int = 10) -> tuple[int, tuple[Difference, ...]]:
     """How many keys differ, in one snapshot, and some of them. Takes no lock."""
-    query = sql.SQL("SELECT *, pg_catalog.count(*) OVER () FROM ({}) AS found LIMIT {}").format(
-        differences(ledger), sql.Literal(samples)
-    )
+    query = sql.SQL("SELECT {}, {}, {}, {}, movements, pg_catalog.count(*) OVER () FROM ({}) AS found LIMIT {}").format(
+        identifiers(ledger.columns), shown("quantity"), shown("total_in"), shown("total_out"), differences(ledger),
+        sql.Literal(samples),
+    )  # fmt: skip
     rows = connection.execute(query).fetchall()
     width = len(ledger.key)
     found = tuple(

@@ -36,9 +36,9 @@ from tenantry.balances.reconciliation_keys import (
 )
 from tenantry.balances.reconciliation_scope import QUERIES, Connection, Scope, choose, written_since
 from tenantry.errors import Failed, Refused
-from tenantry.model.ledger import MEASURES, Ledger
+from tenantry.model.ledger import SUMS, Ledger
 from tenantry.steps.catalog import identifiers, raw
-from tenantry.steps.movement import correct
+from tenantry.steps.movement import correct, shown
 
 RETRIED = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 BATCHED = 500
@@ -129,7 +129,7 @@ class Reconciliation:
         self.connection.execute(
             sql.SQL("CREATE TEMPORARY TABLE tenantry_differing AS SELECT {}, {} FROM ({}) AS found").format(
                 sql.SQL("{} AS key").format(as_json(self.ledger, "found")),
-                raw(", ".join(f"found.{name}" for name in MEASURES)), differences(self.ledger, condition),
+                raw(", ".join(f"found.{name}" for name in SUMS)), differences(self.ledger, condition),
             )
         )  # fmt: skip
         work = self.connection.execute(self._fixed("work")).rowcount
@@ -137,10 +137,7 @@ class Reconciliation:
             yield first, first + BATCHED
 
     def _fixed(self, name: str) -> sql.Composed:
-        return raw(QUERIES[name].decode()).format(
-            ledger=sql.Literal(str(self.ledger.table)), threshold=sql.Literal(self.threshold),
-            limit=sql.Literal(self.limit),
-        )  # fmt: skip
+        return fixed(name, self.ledger, self.threshold, self.limit)
 
     # --- what becomes of it
 
@@ -219,6 +216,15 @@ class Reconciliation:
         )  # fmt: skip
 
 
+def fixed(name: str, ledger: Ledger, threshold: Decimal, limit: Decimal) -> sql.Composed:
+    """A query that makes a table, and so takes no parameters."""
+    return raw(QUERIES[name].decode()).format(
+        ledger=sql.Literal(str(ledger.table)), threshold=sql.Literal(threshold), limit=sql.Literal(limit),
+        ledger_shown=shown("quantity", "s.ledger_{}"), balance_shown=shown("quantity", "s.balance_{}"),
+        quantity_shown=shown("quantity"), total_in_shown=shown("total_in"), total_out_shown=shown("total_out"),
+    )  # fmt: skip
+
+
 def take(connection: Connection, ledger: Ledger, *, generation: int | None = None) -> None:
     """Keep all others from correcting until the transaction ends, and bound its waits. Raises Refused where the
     balances have been marked stale, or installed anew since `generation`."""
@@ -249,7 +255,7 @@ def choose_batch(connection: Connection, ledger: Ledger, keys: sql.Composable) -
 def add_settled(connection: Connection, ledger: Ledger, condition: str) -> None:
     """Add what is missing to the balances of those keys for which the condition, our own text, holds."""
     missing = sql.SQL("SELECT {}, {} FROM pg_temp.tenantry_settled AS settled, {} WHERE {}").format(
-        identifiers(ledger.columns, raw("known")), raw(", ".join(f"settled.{name}" for name in MEASURES)),
+        identifiers(ledger.columns, raw("known")), raw(", ".join(f"settled.{name}" for name in SUMS)),
         from_json(ledger, "settled"), raw(condition),
     )  # fmt: skip
     connection.execute(correct(ledger, missing))

@@ -7,7 +7,7 @@ from typing import Any
 
 from psycopg import sql
 
-from tenantry.model.ledger import MEASURES, Ledger
+from tenantry.model.ledger import SPECIALS, SUMS, Ledger
 from tenantry.steps.catalog import identifiers, raw
 from tenantry.steps.movement import movements
 
@@ -70,8 +70,8 @@ def ordered(ledger: Ledger, key: Mapping[str, Any]) -> dict[str, Any]:
 
 def both_sums(ledger: Ledger) -> sql.Composed:
     """For each key of the batch its number, and the measures of ledger and balance: one statement, so one snapshot."""
-    sides = [sql.Identifier(f"{side}_{name}") for side in ("ledger", "balance") for name in MEASURES]
-    columns, measures = identifiers(ledger.columns), raw(", ".join(MEASURES))
+    sides = [sql.Identifier(f"{side}_{name}") for side in ("ledger", "balance") for name in SUMS]
+    columns, measures = identifiers(ledger.columns), raw(", ".join(SUMS))
     numbers = sql.SQL(", ").join(_number(place) for place in range(len(ledger.key)))
     return sql.SQL(
         "SELECT max(side.{number}) AS {number}, {sums} FROM ("
@@ -81,8 +81,8 @@ def both_sums(ledger: Ledger) -> sql.Composed:
         ") AS side ({number}, {columns}, {sides}) GROUP BY {columns} HAVING max(side.{number}) IS NOT NULL"
     ).format(
         number=NUMBER, sums=sql.SQL(", ").join(sql.SQL("sum(side.{0}) AS {0}").format(one) for one in sides),
-        numbers=numbers, zeros=raw(", ".join("0" for _ in MEASURES)), batch=BATCH, columns=columns, measures=measures,
-        moves=raw("quantity, total_in, total_in - quantity, movements"),
+        numbers=numbers, zeros=raw(", ".join("0" for _ in SUMS)), batch=BATCH, columns=columns, measures=measures,
+        moves=raw(", ".join(["quantity, total_in, total_in - quantity, movements", *SPECIALS])),
         moved=movements(ledger, ledger.table.identifier), among=among(ledger, BATCH),
         storage=ledger.storage.identifier, sides=sql.SQL(", ").join(sides),
     )  # fmt: skip

@@ -29,7 +29,7 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 from tenantry.balances.reconciliation_keys import CHOSEN, from_json, numbered, same
-from tenantry.model.ledger import Ledger
+from tenantry.model.ledger import SUMS, Ledger
 from tenantry.model.name import Name
 from tenantry.postgres.queries import read_queries
 from tenantry.steps.catalog import raw
@@ -124,7 +124,7 @@ def choose(connection: Connection, ledger: Ledger, scope: Scope) -> int:
         decided.format(numbered(ledger, "known"), raw("discrepancies"), from_json(ledger, "one"), name,
                        raw("one.state = 'open'")),
         decided.format(numbered(ledger, "known"), raw("drifts"), from_json(ledger, "one"), name,
-                       raw("(one.quantity <> 0 OR one.total_in <> 0 OR one.total_out <> 0 OR one.movements <> 0)")),
+                       raw(" OR ".join(f"one.{measure} <> 0" for measure in SUMS).join("()"))),
     ]  # fmt: skip
     parts += _scrubbed(connection, ledger, scope, balance)
     query = sql.SQL("CREATE TEMPORARY TABLE tenantry_chosen AS {}").format(sql.SQL(" UNION ").join(parts))

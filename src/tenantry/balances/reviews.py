@@ -17,12 +17,11 @@ from typing import Any
 from psycopg import sql
 from psycopg.rows import class_row, dict_row
 
-from tenantry.balances.reconciliation import add_settled, choose_batch, take
+from tenantry.balances.reconciliation import add_settled, choose_batch, fixed, take
 from tenantry.balances.reconciliation_keys import ordered
-from tenantry.balances.reconciliation_scope import QUERIES as RECONCILIATION
 from tenantry.balances.reconciliation_scope import Connection
 from tenantry.errors import Refused, UsageError
-from tenantry.model.ledger import MEASURES, Ledger
+from tenantry.model.ledger import SUMS, Ledger
 from tenantry.postgres.queries import read_queries
 from tenantry.steps.catalog import raw
 
@@ -107,14 +106,10 @@ def decide(
                 sql.Literal(number)
             ),
         )  # fmt: skip
-        connection.execute(
-            raw(RECONCILIATION["settled"].decode()).format(
-                ledger=sql.Literal(str(ledger.table)), threshold=sql.Literal(0), limit=sql.Literal(0)
-            )
-        )
+        connection.execute(fixed("settled", ledger, Decimal(0), Decimal(0)))
         found = cursor.execute(QUERIES["measured"], {"id": number}).fetchone()
         assert found is not None
-        _refuse(number, review, found, accept)
+        _refuse(number, review, found)
         if accept and not found["equal"]:
             _set_to_ledger(connection, ledger)
         state = "accepted" if accept else "rejected"
@@ -125,22 +120,17 @@ def decide(
         return Decided(id=number, state=state, before=before, after=found["ledger_quantity"] if accept else before)
 
 
-def _refuse(number: int, review: Mapping[str, Any], found: Mapping[str, Any], accept: bool) -> None:
+def _refuse(number: int, review: Mapping[str, Any], found: Mapping[str, Any]) -> None:
     if not found["same"]:
         raise Refused(
             f"The difference of review {number} is another one now: {found['quantity']} in {found['movements']}"
             f" movements are missing, and it was {review['quantity']} in {review['movements']}",
             remedy=LOOK,
         )
-    if accept and found["endless"]:
-        raise Refused(
-            f"The balance of review {number} is no number (NaN): whatever is added to it, it stays one",
-            remedy="Run `tenantry balances remove --confirm`, then install and backfill.",
-        )
 
 
 def _set_to_ledger(connection: Connection, ledger: Ledger) -> None:
     """What is kept besides is given up: the whole difference is added."""
-    missing = ", ".join(f"{name} = ledger_{name} - balance_{name}" for name in MEASURES)
+    missing = ", ".join(f"{name} = ledger_{name} - balance_{name}" for name in SUMS)
     connection.execute(sql.SQL("UPDATE pg_temp.tenantry_settled SET {}").format(raw(missing)))
     add_settled(connection, ledger, "true")

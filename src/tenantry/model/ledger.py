@@ -9,9 +9,14 @@ from tenantry.model.name import Name, shortened
 WORKSHOP = "tenantry"
 MEASURES = ("quantity", "total_in", "total_out", "movements")
 """What is added up for each key: the sum, what came in, what went out, and the number of movements."""
+SPECIALS = ("nans", "infinities", "negative_infinities")
+"""How many movements of each key are of no finite quantity. They are counted, and not added up: no sum comes back from
+NaN, nor from an infinity, when the movement is taken back."""
+SUMS = (*MEASURES, *SPECIALS)
+"""What is added up in the table: the measures, of finite quantities, and the numbers of the others."""
 READ = (*MEASURES, "last_movement", "version", "stale")
 """The columns of what readers query, behind those of the key."""
-STORED = ("slot", *MEASURES, "last_movement", "version")
+STORED = ("slot", *SUMS, "last_movement", "version")
 """The columns of the table behind it, behind those of the key."""
 
 

@@ -2,7 +2,7 @@
 
 UPDATE has such a row in its transition tables. MERGE has it in those of DELETE and INSERT (PostgreSQL 15 to 18), and
 who reads them is fired only where the MERGE has such an action: with WHEN MATCHED THEN UPDATE alone the row is told to
-no statement trigger. Row triggers are told: the partition that it leaves fires DELETE, that where it arrives INSERT. They
+no statement trigger. Row triggers are told: the partition that it leaves fires DELETE, the other one INSERT. They
 cannot tell MERGE from UPDATE, so each side of a statement is counted in one of two ways.
 
 - Another part of the same statement (an action of the MERGE, a part of WITH) inserts into the ledger: whatever arrives

@@ -21,7 +21,7 @@ from tenantry.steps.balance_crossings import (
 )  # fmt: skip
 from tenantry.steps.balance_table import private
 from tenantry.steps.catalog import raw
-from tenantry.steps.movement import MOVED, add, alone, correct, movement, movements, netted, writer_slot
+from tenantry.steps.movement import MOVED, add, alone, correct, movement, movements, netted, shown, writer_slot
 from tenantry.steps.step import Before, Step
 from tenantry.steps.trigger import make_function
 
@@ -64,8 +64,9 @@ _ONE_OR_MORE = sql.SQL("""PERFORM FROM {moved} OFFSET 1;
 # sums say nothing.
 _CHECKED = sql.SQL("""WITH delta AS MATERIALIZED ({sums}), moved AS (
       {add}
-      RETURNING {returned}, balance.quantity)
-    SELECT {offender} INTO offender FROM moved JOIN delta ON {same} WHERE moved.quantity < 0 AND delta.quantity < 0
+      RETURNING {returned}, {kept} AS quantity)
+    SELECT {offender} INTO offender FROM moved JOIN delta ON {same} WHERE moved.quantity < 0
+      AND (delta.quantity < 0 OR delta.negative_infinities > 0 OR delta.nans < 0 OR delta.infinities < 0)
     LIMIT 1;
     IF offender IS NOT NULL AND NOT (SELECT known.stale FROM tenantry.ledgers AS known WHERE known.ledger = {ledger})
     THEN
@@ -170,15 +171,16 @@ class BalanceFunctions(Step):
             return sql.SQL("{};").format(add(ledger, sums, writer_slot(ledger), single=single))
         columns = [sql.Identifier(name) for name in ledger.columns]
         pairs = (sql.SQL("ARRAY[moved.{0}] = ARRAY[delta.{0}]").format(column) for column in columns)
-        shown = (
+        told = (
             sql.SQL("{} || coalesce(moved.{}::text, 'NULL')").format(sql.Literal(f"{name} "), sql.Identifier(name))
             for name in ledger.columns
         )
         return _CHECKED.format(
-            sums=sums, add=add(ledger, raw("SELECT * FROM delta"), writer_slot(ledger), single=single),
+            kept=shown("quantity", "balance.{}"), sums=sums,
+            add=add(ledger, raw("SELECT * FROM delta"), writer_slot(ledger), single=single),
             returned=sql.SQL(", ").join(sql.SQL("balance.{}").format(column) for column in columns),
             offender=sql.SQL("pg_catalog.concat_ws(', ', {}, 'by ' || (-moved.quantity)::text)").format(
-                sql.SQL(", ").join(shown)
+                sql.SQL(", ").join(told)
             ),
             same=sql.SQL(" AND ").join(pairs), ledger=sql.Literal(str(ledger.table)),
             refusal=sql.Literal(f"{ledger.table} would take a balance below zero: "),

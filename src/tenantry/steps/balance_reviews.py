@@ -65,7 +65,10 @@ _DRIFTS = sql.SQL("""CREATE TABLE IF NOT EXISTS tenantry.drifts (
   quantity numeric NOT NULL DEFAULT 0,
   total_in numeric NOT NULL DEFAULT 0,
   total_out numeric NOT NULL DEFAULT 0,
-  movements numeric NOT NULL DEFAULT 0
+  movements numeric NOT NULL DEFAULT 0,
+  nans numeric NOT NULL DEFAULT 0,
+  infinities numeric NOT NULL DEFAULT 0,
+  negative_infinities numeric NOT NULL DEFAULT 0
 )""")
 _DRIFT = sql.SQL("CREATE UNIQUE INDEX IF NOT EXISTS drifts_key ON tenantry.drifts (ledger, md5(key::text))")
 

@@ -15,6 +15,7 @@ from tenantry.steps.catalog import WORKSHOP, body, raw
 from tenantry.steps.movement import unique_columns
 from tenantry.steps.step import Before, Step
 
+# The sums are finite, since nothing brings back one that is not.
 # Only columns that no index mentions ever change, and a third of each page is kept free, so updates are HOT.
 _TABLE = sql.SQL("""CREATE TABLE {table} (
   {columns},
@@ -23,8 +24,12 @@ _TABLE = sql.SQL("""CREATE TABLE {table} (
   total_in numeric NOT NULL DEFAULT 0,
   total_out numeric NOT NULL DEFAULT 0,
   movements bigint NOT NULL DEFAULT 0,
+  nans bigint NOT NULL DEFAULT 0,
+  infinities bigint NOT NULL DEFAULT 0,
+  negative_infinities bigint NOT NULL DEFAULT 0,
   last_movement timestamptz,
-  version bigint NOT NULL DEFAULT 1
+  version bigint NOT NULL DEFAULT 1,
+  CHECK (quantity > '-Infinity' AND quantity < 'Infinity' AND total_in < 'Infinity' AND total_out < 'Infinity')
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05)""")
 _STATE = sql.SQL("""CREATE TABLE IF NOT EXISTS tenantry.ledgers (
   ledger text PRIMARY KEY,

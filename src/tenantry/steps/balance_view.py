@@ -12,13 +12,14 @@ from tenantry.model.ledger import Ledger, TenantColumn
 from tenantry.model.plan import Lock, LockMode, Statement
 from tenantry.steps.catalog import exists, identifiers
 from tenantry.steps.context import context
+from tenantry.steps.movement import shown
 from tenantry.steps.row_security import LEGACY, OPERATOR
 from tenantry.steps.step import Before, Step
 
 # A tenant's branch and the others': apart, so that the tenant's own condition is an index condition. The one that does
 # not apply is a one-time filter. security_barrier: a reader's own cheap function sees no row of another tenant.
 _VIEW = sql.SQL("""CREATE OR REPLACE VIEW {view} WITH (security_barrier) AS
-SELECT {key}, sum(row.quantity) AS quantity, sum(row.total_in) AS total_in, sum(row.total_out) AS total_out,
+SELECT {key}, {quantity} AS quantity, {total_in} AS total_in, {total_out} AS total_out,
   sum(row.movements)::bigint AS movements, max(row.last_movement) AS last_movement,
   sum(row.version)::bigint AS version,
   coalesce((SELECT known.stale FROM tenantry.ledgers AS known WHERE known.ledger = {ledger}), true) AS stale
@@ -66,7 +67,9 @@ class BalanceView(Step):
         """The statement that makes it."""
         ledger, free = self.ledger, sees_all(self.ledger)
         return _VIEW.format(
-            view=ledger.balance.identifier, storage=ledger.storage.identifier, free=free,
+            quantity=shown("quantity", "sum(row.{})"), total_in=shown("total_in", "sum(row.{})"),
+            total_out=shown("total_out", "sum(row.{})"), view=ledger.balance.identifier,
+            storage=ledger.storage.identifier, free=free,
             key=identifiers(ledger.columns, sql.SQL("row")), ledger=sql.Literal(str(ledger.table)),
             own=sql.SQL("") if ledger.tenant is None else self._own(ledger.tenant, free),
         )  # fmt: skip

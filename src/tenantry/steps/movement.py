@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from psycopg import sql
 
-from tenantry.model.ledger import MEASURES, KeyColumn, Ledger
+from tenantry.model.ledger import SPECIALS, SUMS, KeyColumn, Ledger
 from tenantry.steps.catalog import identifiers, raw
 
 _UPSERT = sql.SQL("""INSERT INTO {storage} AS balance ({columns}, slot, {measures}, last_movement)
@@ -19,15 +19,16 @@ ON CONFLICT ({conflict}) DO UPDATE SET {sums},
   version = balance.version + 1""")
 _NETTED = sql.SQL(
     "SELECT {columns}, sum(moved.quantity) AS quantity, sum(moved.total_in) AS total_in,"
-    " sum(moved.total_in) - sum(moved.quantity) AS total_out, sum(moved.movements) AS movements"
+    " sum(moved.total_in) - sum(moved.quantity) AS total_out, sum(moved.movements) AS movements, {specials}"
     " FROM ({movements}) AS moved GROUP BY {columns}"
     " HAVING sum(moved.quantity) <> 0 OR sum(moved.total_in) <> 0 OR sum(moved.movements) <> 0"
+    " OR {changed}"
 )
 _ALONE = sql.SQL(
-    "SELECT {columns}, moved.quantity, moved.total_in, moved.total_in - moved.quantity AS total_out, moved.movements"
-    " FROM ({movements}) AS moved"
+    "SELECT {columns}, moved.quantity, moved.total_in, moved.total_in - moved.quantity AS total_out, moved.movements,"
+    " {specials} FROM ({movements}) AS moved"
 )
-MOVED = ("quantity", "total_in", "movements")
+MOVED = ("quantity", "total_in", "movements", *SPECIALS)
 """The columns of a movement behind those of the key."""
 
 
@@ -45,11 +46,31 @@ def unique_columns(ledger: Ledger) -> sql.Composed:
 
 
 def measures(quantity: sql.Composable, *, back: bool = False) -> sql.Composed:
-    """One movement without its key; with `back`, taking it back. One without a quantity counts as one of zero."""
-    amount = sql.SQL("coalesce({}::numeric, 0)").format(quantity)
-    return sql.SQL("{sign}{amount} AS quantity, {sign}greatest({amount}, 0) AS total_in, {sign}1 AS movements").format(
-        sign=sql.SQL("-" if back else ""), amount=amount
-    )
+    """One movement without its key; with `back`, taking it back. One without a quantity counts as one of zero, and so
+    does the sum of one whose quantity is not finite. NaN is greater than any number."""
+    return sql.SQL(
+        "{sign}{finite} AS quantity, {sign}greatest({finite}, 0) AS total_in, {sign}1 AS movements,"
+        " {sign}({amount} = 'NaN')::integer AS nans, {sign}({amount} = 'Infinity')::integer AS infinities,"
+        " {sign}({amount} = '-Infinity')::integer AS negative_infinities"
+    ).format(
+        sign=sql.SQL("-" if back else ""), amount=sql.SQL("coalesce({}::numeric, 0)").format(quantity),
+        finite=sql.SQL(
+            "CASE WHEN {0}::numeric > '-Infinity' AND {0}::numeric < 'Infinity' THEN {0}::numeric ELSE 0 END"
+        ).format(quantity),
+    )  # fmt: skip
+
+
+def shown(name: str, column: str = "{}") -> sql.SQL:
+    """A measure as readers see it: what PostgreSQL's sum over all movements is. `column` makes of a name of the table's
+    sums what stands for it."""
+    nans, above, below = (column.format(special) for special in SPECIALS)
+    not_finite = {
+        "quantity": f"WHEN {nans} <> 0 OR {above} <> 0 AND {below} <> 0 THEN 'NaN'::numeric"
+        f" WHEN {above} <> 0 THEN 'Infinity' WHEN {below} <> 0 THEN '-Infinity'",
+        "total_in": f"WHEN {nans} <> 0 THEN 'NaN'::numeric WHEN {above} <> 0 THEN 'Infinity'",
+        "total_out": f"WHEN {nans} <> 0 THEN 'NaN'::numeric WHEN {below} <> 0 THEN 'Infinity'",
+    }  # fmt: skip
+    return raw(f"CASE {not_finite[name]} ELSE {column.format(name)} END")
 
 
 def movements(ledger: Ledger, relation: sql.Composable, *, back: bool = False) -> sql.Composed:
@@ -70,12 +91,21 @@ def movement(ledger: Ledger, record: str, *, back: bool = False) -> sql.Composed
 
 def netted(ledger: Ledger, rows: sql.Composable) -> sql.Composed:
     """Movements summed for each key, without those keys for which nothing changes. GROUP BY takes NULLs as equal."""
-    return _NETTED.format(columns=identifiers(ledger.columns), movements=rows)
+    return _NETTED.format(
+        columns=identifiers(ledger.columns), movements=rows, specials=_specials("sum(moved.{0}) AS {0}"),
+        changed=_specials("sum(moved.{0}) <> 0", " OR "),
+    )  # fmt: skip
 
 
 def alone(ledger: Ledger, rows: sql.Composable) -> sql.Composed:
     """What `netted` says of a single movement, at half the cost: neither GROUP BY nor an order has to be set up."""
-    return _ALONE.format(columns=identifiers(ledger.columns, sql.SQL("moved")), movements=rows)
+    return _ALONE.format(
+        columns=identifiers(ledger.columns, sql.SQL("moved")), movements=rows, specials=_specials("moved.{}")
+    )
+
+
+def _specials(each: str, between: str = ", ") -> sql.SQL:
+    return raw(between.join(each.format(name) for name in SPECIALS))
 
 
 def add(
@@ -86,12 +116,12 @@ def add(
     a correction is none, and leaves it as it is."""
     columns = identifiers(ledger.columns)
     rows = sql.SQL("SELECT {columns}, {slot}, {measures}, {moved} FROM ({sums}) AS netted{order}").format(
-        columns=columns, slot=slot, measures=raw(", ".join(MEASURES)), sums=sums, moved=raw(moved),
+        columns=columns, slot=slot, measures=raw(", ".join(SUMS)), sums=sums, moved=raw(moved),
         order=sql.SQL("") if single else sql.SQL(" ORDER BY {}").format(columns),
     )  # fmt: skip
     return _UPSERT.format(
-        storage=ledger.storage.identifier, columns=columns, measures=raw(", ".join(MEASURES)), rows=rows,
-        conflict=unique_columns(ledger), sums=raw(", ".join(f"{n} = balance.{n} + excluded.{n}" for n in MEASURES)),
+        storage=ledger.storage.identifier, columns=columns, measures=raw(", ".join(SUMS)), rows=rows,
+        conflict=unique_columns(ledger), sums=raw(", ".join(f"{n} = balance.{n} + excluded.{n}" for n in SUMS)),
     )  # fmt: skip
 
 

@@ -95,4 +95,5 @@ WHERE ledger = %(ledger)s;
 
 -- name: kept
 SELECT count(*) FROM tenantry.drifts
-WHERE ledger = %(ledger)s AND (quantity <> 0 OR total_in <> 0 OR total_out <> 0 OR movements <> 0);
+WHERE ledger = %(ledger)s AND (quantity <> 0 OR total_in <> 0 OR total_out <> 0 OR movements <> 0
+                               OR nans <> 0 OR infinities <> 0 OR negative_infinities <> 0);

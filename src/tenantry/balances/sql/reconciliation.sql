@@ -47,12 +47,14 @@ WHERE c.oid = ANY (%(oids)s::oid[]) AND c.relkind = 'r';
 -- gone.
 CREATE TEMPORARY TABLE tenantry_work AS
 WITH kept AS (
-    SELECT key, quantity, total_in, total_out, movements FROM tenantry.drifts
-    WHERE ledger = {ledger} AND (quantity <> 0 OR total_in <> 0 OR total_out <> 0 OR movements <> 0)
+    SELECT key, quantity, total_in, total_out, movements, nans, infinities, negative_infinities FROM tenantry.drifts
+    WHERE ledger = {ledger} AND (quantity <> 0 OR total_in <> 0 OR total_out <> 0 OR movements <> 0
+      OR nans <> 0 OR infinities <> 0 OR negative_infinities <> 0)
 ), unsettled AS (
     SELECT d.key FROM pg_temp.tenantry_differing d
-    WHERE NOT EXISTS (SELECT FROM kept k WHERE (k.key, k.quantity, k.total_in, k.total_out, k.movements)
-                                              = (d.key, d.quantity, d.total_in, d.total_out, d.movements))
+    WHERE NOT EXISTS (SELECT FROM kept k
+      WHERE (k.key, k.quantity, k.total_in, k.total_out, k.movements, k.nans, k.infinities, k.negative_infinities)
+          = (d.key, d.quantity, d.total_in, d.total_out, d.movements, d.nans, d.infinities, d.negative_infinities))
     UNION
     SELECT key FROM tenantry.discrepancies WHERE ledger = {ledger} AND state = 'open'
     UNION
@@ -62,23 +64,33 @@ SELECT row_number() OVER () AS number, key FROM unsettled;
 
 -- name: settled
 -- What became of each key of a batch: its sums as one snapshot shows them, what is missing but for what is kept, and
--- what is to be done. NaN is greater than any threshold, and no NULL is among them.
+-- what is to be done. The sums are of finite quantities; `shown` has what they are with the others. What is missing of
+-- those has the size NaN, which is greater than any threshold.
 CREATE TEMPORARY TABLE tenantry_settled ON COMMIT DROP AS
 WITH measured AS (
     SELECT s.*, w."tenantry key" AS key, coalesce(d.total, 0) AS drifted,
            s.ledger_quantity - s.balance_quantity - coalesce(d.quantity, 0) AS quantity,
            s.ledger_total_in - s.balance_total_in - coalesce(d.total_in, 0) AS total_in,
            s.ledger_total_out - s.balance_total_out - coalesce(d.total_out, 0) AS total_out,
-           s.ledger_movements - s.balance_movements - coalesce(d.movements, 0) AS movements
+           s.ledger_movements - s.balance_movements - coalesce(d.movements, 0) AS movements,
+           s.ledger_nans - s.balance_nans - coalesce(d.nans, 0) AS nans,
+           s.ledger_infinities - s.balance_infinities - coalesce(d.infinities, 0) AS infinities,
+           s.ledger_negative_infinities - s.balance_negative_infinities - coalesce(d.negative_infinities, 0)
+             AS negative_infinities,
+           {ledger_shown} AS ledger_shown, {balance_shown} AS balance_shown
     FROM pg_temp.tenantry_sums s JOIN pg_temp.tenantry_batch w USING ("tenantry number")
     LEFT JOIN tenantry.drifts d ON d.ledger = {ledger} AND md5(d.key::text) = md5(w."tenantry key"::text)
 ), sized AS (
-    SELECT *, greatest(abs(quantity), abs(total_in), abs(total_out)) AS size FROM measured
+    SELECT *, CASE WHEN nans <> 0 OR infinities <> 0 OR negative_infinities <> 0 THEN 'NaN'
+                   ELSE greatest(abs(quantity), abs(total_in), abs(total_out)) END AS size,
+           {quantity_shown} AS quantity_shown, {total_in_shown} AS total_in_shown, {total_out_shown} AS total_out_shown
+    FROM measured
 ), reasoned AS (
     SELECT *, CASE WHEN size >= {threshold} THEN 'threshold'
                    WHEN drifted + size > {limit} THEN 'total' END AS reason,
            ledger_quantity = balance_quantity AND ledger_total_in = balance_total_in AND ledger_total_out = balance_total_out
-             AND ledger_movements = balance_movements AS equal
+             AND ledger_movements = balance_movements AND ledger_nans = balance_nans
+             AND ledger_infinities = balance_infinities AND ledger_negative_infinities = balance_negative_infinities AS equal
     FROM sized
 )
 SELECT *, CASE WHEN equal OR size = 0 AND movements = 0 THEN 'equal'
@@ -92,7 +104,7 @@ FROM reasoned;
 INSERT INTO tenantry.discrepancies (ledger, key, tenant, run, state, reason, size, quantity, total_in, total_out,
   movements, ledger_quantity, ledger_movements, balance_quantity, balance_movements)
 SELECT %(ledger)s, key, key ->> %(tenant)s, %(run)s, 'corrected', 'threshold', size, quantity, total_in, total_out,
-  movements, ledger_quantity, ledger_movements, balance_quantity, balance_movements
+  movements, ledger_shown, ledger_movements, balance_shown, balance_movements
 FROM pg_temp.tenantry_settled WHERE verdict = 'correct';
 
 -- name: drifted
@@ -103,8 +115,8 @@ ON CONFLICT (ledger, md5(key::text)) DO UPDATE SET total = drift.total + exclude
 -- name: reviewed
 INSERT INTO tenantry.discrepancies AS known (ledger, key, tenant, run, state, reason, size, quantity, total_in,
   total_out, movements, ledger_quantity, ledger_movements, balance_quantity, balance_movements, since)
-SELECT %(ledger)s, key, key ->> %(tenant)s, %(run)s, 'open', coalesce(reason, 'threshold'), size, quantity, total_in,
-  total_out, movements, ledger_quantity, ledger_movements, balance_quantity, balance_movements, %(since)s
+SELECT %(ledger)s, key, key ->> %(tenant)s, %(run)s, 'open', coalesce(reason, 'threshold'), size, quantity_shown,
+  total_in_shown, total_out_shown, movements, ledger_shown, ledger_movements, balance_shown, balance_movements, %(since)s
 FROM pg_temp.tenantry_settled WHERE verdict = 'review'
 ON CONFLICT (ledger, md5(key::text)) WHERE state = 'open' DO UPDATE SET
   seen_at = pg_catalog.clock_timestamp(), size = excluded.size, quantity = excluded.quantity,
@@ -120,13 +132,14 @@ WHERE d.ledger = %(ledger)s AND md5(d.key::text) = md5(s.key::text)
 
 -- name: unkept
 -- The balance equals the ledger again: there is nothing to be kept.
-UPDATE tenantry.drifts d SET quantity = 0, total_in = 0, total_out = 0, movements = 0
+UPDATE tenantry.drifts d SET quantity = 0, total_in = 0, total_out = 0, movements = 0, nans = 0, infinities = 0,
+  negative_infinities = 0
 FROM pg_temp.tenantry_settled s WHERE d.ledger = %(ledger)s AND md5(d.key::text) = md5(s.key::text) AND s.equal;
 
 -- name: told
 -- New reviews first.
-SELECT s.key, s.verdict, coalesce(s.reason, 'threshold') AS reason, s.size, s.quantity, s.movements, s.ledger_quantity,
-       s.ledger_movements, s.balance_quantity, s.balance_movements, s.key ->> %(tenant)s AS tenant,
+SELECT s.key, s.verdict, coalesce(s.reason, 'threshold') AS reason, s.size, s.quantity_shown AS quantity, s.movements,
+       s.ledger_shown AS ledger_quantity, s.ledger_movements, s.balance_shown AS balance_quantity, s.balance_movements, s.key ->> %(tenant)s AS tenant,
        s.verdict = 'review' AND NOT EXISTS (
          SELECT FROM tenantry.discrepancies o WHERE o.ledger = %(ledger)s AND o.state = 'open'
            AND md5(o.key::text) = md5(s.key::text)) AS new
