@@ -50,6 +50,29 @@ def test_there_and_back(shop: Command, estoque: Database) -> None:
     assert estoque.rows("SELECT to_regnamespace('tenantry')") == [(None,)]
 
 
+def test_another_tenant_column(shop: Command, estoque: Database) -> None:
+    """What the spec calls otherwise than it was made is refused before the first change, and by what only looks, too."""
+    before = estoque.dump()
+    assert shop("migrate", "--until", "enforce").status == 0
+    migrated = estoque.dump()
+    spec = shop.folder / "tenantry.toml"
+    text = spec.read_text()
+    spec.write_text(text.replace('"tenant_id"', '"org_id"', 1))
+    for arguments in (["migrate"], ["migrate", "--until", "contract"], ["migrate", "--dry-run"], ["plan"]):
+        outcome = shop(*arguments)
+        assert outcome.status == 4, outcome.stdout + outcome.stderr
+        assert "tenant column org_id in public." in outcome.stderr + outcome.stdout
+        assert "tenantry rollback --confirm" in outcome.stderr + outcome.stdout
+        assert estoque.dump() == migrated
+    assert shop("rollback", "--confirm").status == 0
+    assert estoque.dump() == before
+    assert shop("migrate", "--until", "enforce").status == 0
+    assert estoque.rows(
+        "SELECT DISTINCT attname::text FROM pg_attribute WHERE attname IN ('org_id', 'tenant_id')"
+        " AND attrelid = 'usuarios'::regclass"
+    ) == [("org_id",)]
+
+
 def test_words_on_a_pipe(shop: Command) -> None:
     """A line a step under the name of its phase, then what was done and what to do next; the log says the same."""
     outcome = shop("migrate", "--until", "enforce")

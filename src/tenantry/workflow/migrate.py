@@ -26,7 +26,7 @@ from tenantry.postgres.census import run_census
 from tenantry.postgres.connect import Target, connect
 from tenantry.postgres.description import note_description
 from tenantry.postgres.locks import hold_run_lock
-from tenantry.steps import Fill, Step, TenantColumn
+from tenantry.steps import Fill, Step, TenantColumn, from_json
 from tenantry.workflow.backups import BackupOptions, Making
 from tenantry.workflow.backups import before as back_up
 from tenantry.workflow.distribution import distributions
@@ -87,6 +87,7 @@ def migrate(
         watcher.looking("the schema and the server")
         session = Session.begin(target, connection, spec)
         steps = session.plan.until(options.until)
+        refuse_another_column(session)
         refuse_undecided(session)
         refuse_contradicted(session, steps)
         tally = Tally(watcher)
@@ -182,6 +183,21 @@ def refuse_contradicted(session: Session, steps: Sequence[Step]) -> None:
             " not known from others any more",
             remedy=f"Put back what it said; or `tenantry rollback --confirm --table {step.table}`, then migrate again.",
         )
+
+
+def refuse_another_column(session: Session) -> None:
+    """Raises Refused where the spec names another tenant column than a table has got: it would get a second one."""
+    wanted = {owned.table: owned.column for owned in session.plan.ownership.owned}
+    made = [step for entry in session.entries.values() if isinstance(step := from_json(entry.value), TenantColumn)]
+    others = [step for step in made if wanted.get(step.table, step.column) != step.column]
+    if not others:
+        return
+    first = others[0]
+    raise Refused(
+        f"The spec wants the tenant column {wanted[first.table]} in {first.table}, which has been given {first.column}",
+        remedy=f'Put back column = "{first.column}"; or `tenantry rollback --confirm`, then migrate again.',
+        details=[f"{step.table}: {step.column}" for step in others[1:]],
+    )
 
 
 def refuse_undecided(session: Session) -> None:

@@ -17,7 +17,14 @@ from tenantry.postgres.connect import Target
 from tenantry.postgres.journal import Journal
 from tenantry.steps import Fill, Step, from_json
 from tenantry.workflow.foreseen import ForeseenBackup, foreseen
-from tenantry.workflow.migrate import MigrateOptions, backup_wanted, examine, refuse, refuse_undecided
+from tenantry.workflow.migrate import (
+    MigrateOptions,
+    backup_wanted,
+    examine,
+    refuse,
+    refuse_another_column,
+    refuse_undecided,
+)
 from tenantry.workflow.rollback import RollbackOptions, backup_wanted_back, prospect
 from tenantry.workflow.session import Session, opened
 from tenantry.workflow.watcher import Nobody
@@ -75,20 +82,25 @@ class Preview:
 def plan(target: Target, spec: Spec, *, until: Phase = Phase.CONTRACT) -> Outline:
     """All steps for this database and spec, each with whether it is in force. Changes nothing.
 
-    Raises UsageError where the spec does not fit the database, ConnectionFailed without a connection.
+    Raises UsageError where the spec does not fit the database, Refused where it names another tenant column than tables
+    have got, ConnectionFailed without a connection.
     """
     with opened(target, purpose="plan") as connection:
-        return _outline(Session.begin(target, connection, spec), until, command="plan")
+        session = Session.begin(target, connection, spec)
+        refuse_another_column(session)
+        return _outline(session, until, command="plan")
 
 
 def preview(target: Target, spec: Spec, options: MigrateOptions | None = None) -> Preview:
     """What migrate would do with these options, were it run now. Changes nothing.
 
-    The refusal that it would meet is returned, and not raised. Raises UsageError and ConnectionFailed as plan does.
+    The refusal that it would meet is returned, and not raised. Raises UsageError, ConnectionFailed, and Refused for
+    another tenant column, as plan does.
     """
     options, heard = options or MigrateOptions(), _Listener()
     with opened(target, purpose="plan") as connection:
         session = Session.begin(target, connection, spec)
+        refuse_another_column(session)
         whole = _outline(session, options.until, command="migrate", exact=True)
         pending = tuple(planned for planned in whole.steps if not planned.in_force)
         outline = Outline(
