@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from checks.faults import Fault, fault
+from checks.fleet import ROLE
 
 ANT, BEE, NOBODY = (f"00000000-0000-0000-0000-00000000000{letter}" for letter in "abf")
 PIT = 'public."Pit ""Stop"'
@@ -77,6 +78,41 @@ FAULTS: Mapping[str, Fault] = {
         "fleet",
         "ALTER TABLE plates ADD country text; ALTER TABLE plates ADD FOREIGN KEY (country) REFERENCES countries NOT VALID",
         ("foreign-key-not-valid", "public.plates", None),
+    ),
+    "keys whose triggers are off": fault(
+        "fleet",
+        "ALTER TABLE drivers DISABLE TRIGGER ALL",
+        ("foreign-key-disabled", "public.drivers", 2),
+        inherent={("not-in-force", "public.drivers", None): "our own trigger is off, too"},
+    ),
+    "a key of ours that is not enforced": fault(
+        "fleet",
+        "ALTER TABLE loads ALTER CONSTRAINT tenantry_tenant_fkey NOT ENFORCED",
+        ("foreign-key-not-enforced", "public.loads", None),
+        inherent={
+            ("not-in-force", "public.loads", None): "it is not valid any more, which is a step",
+            ("altered", "public.loads", None): "it is not as it was made",
+        },
+        pg=">= 18",
+    ),
+    "a trigger of ours that is off on a partition": fault(
+        "fleet",
+        'ALTER TABLE trips_2025 ENABLE REPLICA TRIGGER "~tenantry_assign"',
+        ("trigger-disabled", "public.trips_2025", 1),
+    ),
+    "sessions in which no key is looked at": fault(
+        "fleet",
+        f"ALTER ROLE {ROLE} SET session_replication_role = Replica",
+        ("triggers-switched-off", "", None),
+        after=f"ALTER ROLE {ROLE} RESET session_replication_role",
+    ),
+    "rows that come from elsewhere": fault(
+        "fleet",
+        "CREATE SUBSCRIPTION incoming CONNECTION 'port=1' PUBLICATION p WITH (connect = false);"
+        "INSERT INTO pg_subscription_rel (srsubid, srrelid, srsubstate)"
+        " SELECT oid, r.rel::regclass, 'r' FROM pg_subscription, (VALUES ('drivers'), ('trips_2025')) r(rel)"
+        " WHERE subname = 'incoming'",
+        ("subscription", "public.drivers", 2),
     ),
     "a tenant that the spec needs": fault(
         "fleet",

@@ -1,0 +1,141 @@
+"""Whether the database enforces what its catalog shows: foreign keys whose triggers do not fire, triggers of ours that
+are off, and sessions in which none fires. While they are, every write may break what the other checks count."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from psycopg.rows import dict_row
+
+from tenantry.checks.check import Ground
+from tenantry.model.finding import Family, Finding, Severity
+from tenantry.model.name import Name, quoted
+from tenantry.postgres.catalog import OUR_PREFIXES
+from tenantry.postgres.queries import read_queries
+
+_QUERIES = read_queries(Path(__file__).with_name("sql") / "enforcement.sql")
+SETTING = "session_replication_role"
+_error = partial(Finding, family=Family.REFERENCES, severity=Severity.ERROR)
+_warning = partial(Finding, family=Family.REFERENCES, severity=Severity.WARNING)
+
+
+def enforcement(ground: Ground) -> Iterator[Finding]:
+    """The rows that were written meanwhile are for the other checks to count."""
+    ground.looking("whether keys and triggers are enforced")
+    yield from _silent_keys(ground)
+    yield from _keys_not_enforced(ground)
+    yield from _silent_triggers(ground)
+    yield from _settings(ground)
+    yield from _subscriptions(ground)
+
+
+def _ask(ground: Ground, query: str, **parameters: Any) -> list[dict[str, Any]]:
+    with ground.connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(_QUERIES[query], parameters or None).fetchall()
+
+
+def _of_tables(ground: Ground, query: str) -> list[dict[str, Any]]:
+    return _ask(ground, query, names=[name.identifier.as_string(None) for name in sorted(ground.live.tables)])
+
+
+def _yes(ground: Ground, query: str) -> bool:
+    return ground.connection.execute(_QUERIES[query]).fetchone() == (True,)
+
+
+def _silent_keys(ground: Ground) -> Iterator[Finding]:
+    for row in _of_tables(ground, "silent_keys"):
+        table, parent = Name(row["schema"], row["name"]), Name(row["parent_schema"], row["parent_name"])
+        if not (ground.wants(table) or ground.wants(parent)):
+            continue
+        silent: dict[Name, list[str]] = {}
+        for schema, relation, trigger in row["triggers"]:
+            silent.setdefault(Name(schema, relation), []).append(trigger)
+        # By their names: ENABLE TRIGGER ALL would turn on what others have turned off, and take ALWAYS from ours.
+        statements = [
+            f"ALTER TABLE {relation} " + ", ".join(f"ENABLE TRIGGER {quoted(name)}" for name in names)
+            for relation, names in silent.items()
+        ]
+        yield _error(
+            name="foreign-key-disabled", table=table, count=len(row["triggers"]),
+            message=f"The foreign key {quoted(row['constraint'])} of {table} to {parent} lets wrong rows in: its"
+            f" triggers on {', '.join(map(str, silent))} do not fire",
+            remedy=f"As a superuser: {'; '.join(statements)}.",
+            samples=tuple(
+                {"relation": str(Name(schema, relation)), "trigger": trigger}
+                for schema, relation, trigger in row["triggers"][: ground.samples]
+            ),
+        )  # fmt: skip
+
+
+def keys_not_enforced(ground: Ground) -> Iterator[tuple[Name, str]]:
+    """The foreign keys that are NOT ENFORCED, by table and name."""
+    for row in _of_tables(ground, "keys_not_enforced"):
+        yield Name(row["schema"], row["name"]), row["constraint"]
+
+
+def _keys_not_enforced(ground: Ground) -> Iterator[Finding]:
+    """One of the user's own may be meant so."""
+    for table, constraint in keys_not_enforced(ground):
+        if ground.wants(table):
+            report = _error if constraint.startswith(OUR_PREFIXES) else _warning
+            yield report(
+                name="foreign-key-not-enforced", table=table,
+                message=f"The foreign key {quoted(constraint)} of {table} is NOT ENFORCED",
+                remedy=f"ALTER TABLE {table} ALTER CONSTRAINT {quoted(constraint)} ENFORCED.",
+            )  # fmt: skip
+
+
+def _silent_triggers(ground: Ground) -> Iterator[Finding]:
+    found: dict[Name, list[str]] = {}
+    for row in _of_tables(ground, "silent_triggers"):
+        found.setdefault(Name(row["schema"], row["name"]), []).append(quoted(row["trigger"]))
+    for table, triggers in found.items():
+        if ground.wants(ground.live.whole(table)):
+            yield _error(
+                name="trigger-disabled", table=table, count=len(triggers),
+                message=f"On the partition {table} triggers of tenantry do not always fire: {', '.join(triggers)}",
+                remedy=f"ALTER TABLE {table} {', '.join(f'ENABLE ALWAYS TRIGGER {name}' for name in triggers)}.",
+                samples=tuple({"trigger": name} for name in triggers[: ground.samples]),
+            )  # fmt: skip
+
+
+def _settings(ground: Ground) -> Iterator[Finding]:
+    """Where no trigger fires but those that always do, no foreign key is looked at."""
+    ways: list[tuple[str, str]] = []
+    for row in _ask(ground, "replica_settings"):
+        what = f"ALTER ROLE {quoted(row['role'])}" if row["role"] else "ALTER ROLE ALL"
+        what += f" IN DATABASE {quoted(row['database'])}" if row["database"] else ""
+        if row["database"] and not row["role"]:
+            what = f"ALTER DATABASE {quoted(row['database'])}"
+        ways.append((f"{what} SET {SETTING} = replica", f"{what} RESET {SETTING}"))
+    if _yes(ground, "replica_server") or (_yes(ground, "sees_files") and _yes(ground, "replica_files")):
+        again = f"ALTER SYSTEM RESET {SETTING}, take it out of postgresql.conf, and SELECT pg_reload_conf()"
+        ways.append((f"The server's configuration with {SETTING} = replica", again))
+    for row in _ask(ground, "replica_functions"):
+        function = f"ALTER FUNCTION {row['signature']}"
+        ways.append((f"{function} SET {SETTING} = replica", f"{function} RESET {SETTING}"))
+    for way, remedy in ways:
+        yield _error(
+            name="triggers-switched-off",
+            message=f"{way} switches off foreign keys and triggers, whatever is written then", remedy=f"{remedy}.",
+        )  # fmt: skip
+
+
+def _subscriptions(ground: Ground) -> Iterator[Finding]:
+    found: dict[str, list[Name]] = {}
+    for row in _of_tables(ground, "subscriptions"):
+        name = Name(row["schema"], row["name"])
+        if ground.wants(ground.live.whole(name)) and ground.ownership.of(ground.live.whole(name)) is not None:
+            found.setdefault(row["subscription"], []).append(name)
+    for subscription, tables in found.items():
+        listed = ", ".join(map(str, tables[:3])) + (f" and {len(tables) - 3} more" if len(tables) > 3 else "")
+        yield _warning(
+            name="subscription", table=tables[0], count=len(tables),
+            message=f"By the subscription {quoted(subscription)} rows come into {listed} without a look at policies and"
+            " foreign keys",
+            remedy="Let the publisher keep to the same keys, or replicate into tables of their own.",
+            samples=tuple({"table": str(name)} for name in tables[: ground.samples]),
+        )  # fmt: skip
