@@ -112,9 +112,10 @@ def told(findings: tuple[Finding, ...]) -> set[Found]:
 def names_of_checks() -> set[str]:
     """Of everything that validate and verify can find: what the sources of the families call a finding or a check."""
     rooms = ROOT / "src" / "tenantry"
-    preflight = {"application_role_findings", "function_findings", "view_findings"}
+    preflight = {"application_role_findings", "function_findings", "view_findings", "powers_of", "_predefined",
+                 "_attributes", "_owned"}  # fmt: skip
     found = {name for path in (rooms / "checks").glob("*.py") for name in _named(path, None)}
-    for module in ("around", "roles"):
+    for module in ("around", "roles", "powers"):
         found |= set(_named(rooms / "execution" / "preflight" / f"{module}.py", preflight))
     return found | names_of_rules()
 

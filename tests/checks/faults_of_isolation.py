@@ -118,6 +118,62 @@ FAULTS: Mapping[str, Fault] = {
         after=f"REVOKE {LEGACY} FROM {ROLE}",
         pg=">= 16",
     ),
+    "files of the server": fault(
+        "apart",
+        f"GRANT pg_read_server_files TO {ROLE}",
+        ("application-power", "", None),
+        after=f"REVOKE pg_read_server_files FROM {ROLE}",
+    ),
+    "a database that is its own": fault(
+        "apart",
+        f"DO $$ BEGIN EXECUTE format('ALTER DATABASE %I OWNER TO {ROLE}', current_database()); END $$",
+        ("application-owns", "", None),
+    ),
+    "a member that no policy holds": fault(
+        "apart",
+        f"CREATE ROLE apart_web LOGIN BYPASSRLS; GRANT {ROLE} TO apart_web",
+        ("application-member-unsafe", "", None),
+        after="DROP ROLE apart_web",
+    ),
+    "a schema to make tables in": fault(
+        "apart",
+        f"GRANT CREATE ON SCHEMA public TO {ROLE}",
+        ("application-creates", "", None),
+        pg=">= 15",
+    ),
+    "a sequence that may be set": fault(
+        "apart",
+        f"GRANT UPDATE ON SEQUENCE line_id_seq TO {ROLE}",
+        ("sequence-settable", "", 1),
+    ),
+    "another server": fault(
+        "apart",
+        "CREATE FOREIGN DATA WRAPPER nothing; CREATE SERVER nowhere FOREIGN DATA WRAPPER nothing;"
+        f"GRANT USAGE ON FOREIGN SERVER nowhere TO {ROLE}",
+        ("foreign-server-usable", "", None),
+    ),
+    "large objects": fault(
+        "apart",
+        f"SELECT lo_create(4711), lo_create(4712), lo_create(4713); GRANT SELECT ON LARGE OBJECT 4711 TO {ROLE};"
+        "GRANT SELECT ON LARGE OBJECT 4712 TO PUBLIC",
+        ("large-objects-open", "", 2),
+    ),
+    "tables that will be open": fault(
+        "apart",
+        f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO {ROLE}",
+        ("default-privileges", "", None),
+    ),
+    "a table that came later and is open": fault(
+        "apart",
+        f"CREATE TABLE later (id int, whose text); GRANT SELECT (whose) ON later TO {ROLE}",
+        ("table-open", "public.later", 1),
+        inherent={("undecided", "public.later", None): "the spec says nothing of it"},
+    ),
+    "rows that nobody sees": fault(
+        "apart",
+        "CREATE POLICY none ON line AS RESTRICTIVE USING (false)",
+        ("own-rows-hidden", "public.line", 2),
+    ),
     "a tenant by default": fault(
         "apart",
         "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET app.tenant_id = %L', current_database(), '1'); END $$",

@@ -15,6 +15,7 @@ from psycopg import sql
 from tenantry.checks.check import Ground
 from tenantry.checks.isolation_actor import NOBODY, Actor, acting
 from tenantry.checks.isolation_attempts import Attempt, Row, Ways, reading
+from tenantry.checks.isolation_own import Own, own_rows
 from tenantry.checks.isolation_views import readable_only_through_owned
 from tenantry.execution.preflight.scope import Scope
 from tenantry.model.finding import Family, Finding, Severity
@@ -119,8 +120,8 @@ class _Laboratory:
 
     def _readable(self, names: Sequence[Name]) -> list[Name]:
         texts = [name.identifier.as_string(None) for name in names]
-        role = self.ground.spec.application.role
-        rows = self.ground.connection.execute(_QUERIES["readable"], {"role": role, "names": texts})
+        parameters = {"role": self.actor.role or self.actor.name, "names": texts}
+        rows = self.ground.connection.execute(_QUERIES["readable"], parameters)
         found = {Name(schema, name) for schema, name in rows}
         return [name for name in names if name in found]
 
@@ -140,10 +141,58 @@ class _Laboratory:
         with self.actor.trials():
             through = [trial for trial in self._trials(ways, victims) if self._got_through(ways.table.name, trial)]
             copied = self.actor.copies_out(ways.table.name) if victims and not ways.mixed else False
+        own = list(self._own(ways, victims))
+        if not any(trial.attempt.what == "read" and trial.actor != NOBODY for trial in through):
+            # Rows of other tenants than those that were tried on.
+            everything = ways.read(sql.SQL("true"))
+            through += [_Trial(attempt=everything, actor=one.tenant, tenant="others") for one in own if one.others]
         if copied is True:
             copy = sql.SQL("COPY {} TO STDOUT").format(ways.table.name.identifier)
             through.append(_Trial(attempt=Attempt(what="copy out", statement=copy), actor=NOBODY, tenant="all"))
         yield from self._said(ways.table.name, through)
+        yield from self._hidden(ways, [one for one in own if one.seen < one.rows])
+
+    def _own(self, ways: Ways, victims: Sequence[_Victim]) -> Iterator[Own]:
+        """What tenants see of their own: without it, nothing is proved by their not seeing others'."""
+        if ways.table.name in self.ground.hidden:
+            return
+        tenants = [row.tenant for row, _ in victims if row.tenant != self.quarantine]
+        looked = own_rows(self.ground, self.actor, ways, tenants, without=self.quarantine)
+        for one in looked:
+            self.tried[ways.table.name] += 1
+            if isinstance(one, Own):
+                yield one
+                continue
+            tenant, reason = one
+            trial = _Trial(attempt=ways.read(ways.belongs(tenant)), actor=tenant, tenant=tenant)
+            with self.actor.trials():
+                outcome = self.actor.attempt(tenant, trial.attempt.statement)
+            if outcome is False:
+                yield Own(tenant=tenant, rows=1, seen=0, others=0)
+            else:
+                self._leave_open(ways.table.name, trial, f"not all of its own rows were counted: {reason}")
+
+    def _hidden(self, ways: Ways, hidden: Sequence[Own]) -> Iterator[Finding]:
+        """Somebody's own RESTRICTIVE policy may be meant to hide some rows, but hardly all."""
+        if not hidden:
+            return
+        name = ways.table.name
+        ours = {policy for step in self.scope.securities if step.table == name for policy in step.names}
+        narrowing = [
+            quoted(policy.name) for policy in self.ground.live.tables[name].policies
+            if not policy.permissive and policy.name not in ours and policy.command in ("ALL", "SELECT")
+        ]  # fmt: skip
+        meant = bool(narrowing) and all(one.seen for one in hidden)
+        by = f"; its policy {', '.join(narrowing)} narrows what is seen" if narrowing else ""
+        yield _found(
+            name="own-rows-hidden", severity=Severity.WARNING if meant else Severity.ERROR, table=name,
+            count=len(hidden),
+            message=f"{len(hidden)} of the tenants that were looked at do not see all of their own rows of {name}{by}",
+            remedy="See its policies for the application role and PUBLIC; `tenantry migrate` makes ours again.",
+            samples=tuple(
+                {"tenant": one.tenant, "rows": one.rows, "seen": one.seen} for one in hidden[: self.ground.samples]
+            ),
+        )  # fmt: skip
 
     def _trials(self, ways: Ways, victims: Sequence[_Victim]) -> Iterator[_Trial]:
         for row, actor in victims:
@@ -152,7 +201,6 @@ class _Laboratory:
             elif actor is not None:
                 yield from self._as(actor, row.tenant, ways.across(actor, row))
                 yield from self._as(actor, "all", ways.shared())
-            self._control(ways, row)
         yield from self._as(NOBODY, "all", ways.alone(victims[0][0] if victims else None))
         yield from self._as(NOBODY, "all", ways.shared())
 
@@ -168,14 +216,6 @@ class _Laboratory:
             self._leave_open(table, trial, outcome.diag.message_primary or type(outcome).__name__)
             return False
         return bool(outcome)
-
-    def _control(self, ways: Ways, row: Row) -> None:
-        """A tenant must see its own row, or nothing is proved by its not seeing others'."""
-        if row.tenant == self.quarantine:
-            return
-        trial = _Trial(attempt=ways.read(ways.belongs(row.tenant)), actor=row.tenant, tenant=row.tenant)
-        if not self._got_through(ways.table.name, trial):
-            self._leave_open(ways.table.name, trial, "its own rows are hidden from it, too")
 
     def _leave_open(self, table: Name, trial: _Trial, reason: str) -> None:
         self.open.append({"table": str(table), **trial.sample, "reason": reason})

@@ -60,6 +60,23 @@ class Actor:
                 become(self.connection, self.role)
             yield
 
+    @contextmanager
+    def sharing(self, snapshot: str) -> Iterator[None]:
+        """As `trials`, with the eyes of a transaction that has exported its snapshot."""
+        with self.connection.transaction(force_rollback=True):
+            self.connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            self.connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
+            self.connection.execute(_QUERIES["settle"])
+            if self.role is not None:
+                become(self.connection, self.role)
+            yield
+
+    def ask(self, tenant: str, query: sql.Composed) -> tuple[Any, ...] | None:
+        """The first row of what the tenant is answered. Raises psycopg's errors."""
+        with self.connection.transaction():
+            self.connection.execute("SELECT set_config(%s, %s, true)", (self.setting, tenant))
+            return self.connection.execute(query).fetchone()
+
     def attempt(self, tenant: str, statement: sql.Composed) -> psycopg.Error | bool | None:
         """What happened when the tenant tried: whether it got through, or the error that leaves it open."""
         try:
@@ -92,6 +109,18 @@ class Actor:
             return False if refused else error
 
 
+def application_user(ground: Ground) -> str | None:
+    """Who the application is by its own connection, None where none is given. Raises ConnectionFailed."""
+    if ground.application is None:
+        return None
+    connection = connect(ground.application, run=ground.run, purpose="experiment", operator=False)
+    try:
+        row = connection.execute(_QUERIES["user"]).fetchone()
+    finally:
+        connection.close()
+    return str(row[0]) if row is not None else None
+
+
 @contextmanager
 def acting(ground: Ground) -> Iterator[Actor]:
     """The application, by its own connection where one is given. Raises UsageError where that is not one of it."""
@@ -105,12 +134,17 @@ def acting(ground: Ground) -> Iterator[Actor]:
         here = ground.connection.execute(_QUERIES["database"]).fetchone()
         if connection.execute(_QUERIES["database"]).fetchone() != here:
             raise UsageError("--application-dsn is of another database", remedy="Name the one that is validated.")
-        user, stands = connection.execute(_QUERIES["stands_for"], {"role": role}).fetchone() or ("", False)
-        if not stands:
+        user, stands, becomes = connection.execute(_QUERIES["stands_for"], {"role": role}).fetchone() or (
+            "",
+            False,
+            False,
+        )
+        if not stands and not becomes:
             raise UsageError(
                 f"--application-dsn connects as {user}, which has not the privileges of {role}",
                 remedy=f"Name the user that the application connects as, or GRANT {quoted(role)} TO {quoted(user)}.",
             )
-        yield Actor(connection=connection, name=user, role=None, setting=setting)
+        # Who has not its privileges without asking takes them on, as its application must.
+        yield Actor(connection=connection, name=user, role=None if stands else role, setting=setting)
     finally:
         connection.close()

@@ -6,16 +6,29 @@ SELECT set_config('lock_timeout', '1s', true)
 SELECT set_config('lock_timeout', '1s', true), set_config('statement_timeout', '5s', true),
        set_config('idle_in_transaction_session_timeout', '10s', true), set_config('row_security', 'on', true)
 
+-- name: bounded
+-- The operator's session still fails where a policy would hide rows from it.
+SELECT set_config('lock_timeout', '1s', true), set_config('statement_timeout', '5s', true)
+
 -- name: database
 -- Tells one database of one server, at one address, from others.
 SELECT d.oid::bigint AS oid, d.datname::text AS name, pg_postmaster_start_time()::text AS started
 FROM pg_catalog.pg_database d
 WHERE d.datname = current_database()
 
+-- name: user
+SELECT session_user::text
+
 -- name: stands_for
+-- SET is a privilege of its own since 16.
 SELECT current_user::text AS "user",
        EXISTS (SELECT FROM pg_catalog.pg_roles r
-               WHERE r.rolname = %(role)s AND pg_has_role(current_user, r.oid, 'USAGE')) AS stands
+               WHERE r.rolname = %(role)s AND pg_has_role(current_user, r.oid, 'USAGE')) AS stands,
+       EXISTS (SELECT FROM pg_catalog.pg_roles r
+               WHERE r.rolname = %(role)s
+                 AND CASE WHEN current_setting('server_version_num')::int >= 160000
+                          THEN pg_has_role(current_user, r.oid, 'SET')
+                          ELSE pg_has_role(current_user, r.oid, 'MEMBER') END) AS becomes
 
 -- name: readable
 -- Relations that the application role may read, write, or call the rows of.

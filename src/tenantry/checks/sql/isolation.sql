@@ -3,31 +3,25 @@
 SELECT p.oid::regprocedure::text AS signature
 FROM pg_catalog.pg_proc p
 WHERE p.prosecdef
-  AND (has_function_privilege(%(role)s, p.oid, 'EXECUTE')
+  AND (EXISTS (SELECT FROM pg_catalog.unnest(%(roles)s::text[]) r(name)
+               WHERE pg_catalog.has_function_privilege(r.name, p.oid, 'EXECUTE'))
        OR EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgfoid = p.oid AND t.tgenabled <> 'D'))
 
--- name: reached_roles
--- SET is a privilege of its own since 16.
-SELECT r.rolname::text AS name, r.rolsuper OR r.rolbypassrls AS bypasses
-FROM pg_catalog.pg_roles a, pg_catalog.pg_roles r
-WHERE a.rolname = %(role)s AND NOT a.rolsuper AND r.oid <> a.oid
-  AND (r.rolsuper OR r.rolbypassrls OR r.rolname = ANY(%(roles)s))
-  AND (pg_has_role(a.oid, r.oid, 'USAGE')
-       OR CASE WHEN current_setting('server_version_num')::int >= 160000 THEN pg_has_role(a.oid, r.oid, 'SET')
-               ELSE pg_has_role(a.oid, r.oid, 'MEMBER') END)
-ORDER BY r.rolname
-
 -- name: privileges
--- Whichever way the role has them: its own, those of PUBLIC, and of roles that it is a member of.
-SELECT n.nspname::text AS schema, c.relname::text AS name, array_agg(p.privilege ORDER BY p.position) AS privileges
+-- Whichever way a role has them: its own, those of PUBLIC, and of roles that it is a member of.
+SELECT n.nspname::text AS schema, c.relname::text AS name,
+       ARRAY(SELECT p.privilege FROM pg_catalog.unnest(%(privileges)s::text[]) WITH ORDINALITY p(privilege, position)
+             WHERE p.privilege = ANY(pg_catalog.array_agg(h.privilege)) ORDER BY p.position) AS privileges,
+       pg_catalog.array_agg(DISTINCT h.role) AS holders
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-CROSS JOIN unnest(%(privileges)s::text[]) WITH ORDINALITY p(privilege, position)
-WHERE c.oid = ANY(SELECT to_regclass(t.name) FROM unnest(%(names)s::text[]) t(name))
-  AND EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = %(role)s AND NOT r.rolsuper)
-  AND (has_table_privilege(%(role)s, c.oid, p.privilege)
-       OR p.privilege IN ('SELECT', 'INSERT', 'UPDATE', 'REFERENCES')
-          AND has_any_column_privilege(%(role)s, c.oid, p.privilege))
+JOIN (SELECT r.rolname::text AS role, p.privilege
+      FROM pg_catalog.pg_roles r, pg_catalog.unnest(%(privileges)s::text[]) p(privilege)
+      WHERE r.rolname = ANY(%(roles)s) AND NOT r.rolsuper) h
+  ON pg_catalog.has_table_privilege(h.role, c.oid, h.privilege)
+     OR h.privilege IN ('SELECT', 'INSERT', 'UPDATE', 'REFERENCES')
+        AND pg_catalog.has_any_column_privilege(h.role, c.oid, h.privilege)
+WHERE c.oid = ANY(SELECT pg_catalog.to_regclass(t.name) FROM pg_catalog.unnest(%(names)s::text[]) t(name))
 GROUP BY n.nspname, c.relname
 ORDER BY n.nspname, c.relname
 
@@ -81,5 +75,92 @@ JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE p.polpermissive
   AND c.oid = ANY(SELECT to_regclass(t.name) FROM unnest(%(names)s::text[]) t(name))
   AND (0 = ANY(p.polroles) OR EXISTS (SELECT FROM pg_catalog.pg_roles a, unnest(p.polroles) r(oid)
-                                      WHERE a.rolname = %(role)s AND pg_has_role(a.oid, r.oid, 'USAGE')))
+                                      WHERE a.rolname = ANY(%(roles)s) AND pg_has_role(a.oid, r.oid, 'USAGE')))
 ORDER BY 1, 2, 3
+
+-- name: open_relations
+-- Whatever holds or shows rows and may be read or written by the application in some way, in any schema, but for what
+-- PostgreSQL and extensions brought along, and the views of either.
+SELECT n.nspname::text AS schema, c.relname::text AS name, c.relkind::text AS kind, c.relrowsecurity AS secured,
+       ARRAY(SELECT p.privilege FROM pg_catalog.unnest(%(privileges)s::text[]) WITH ORDINALITY p(privilege, position)
+             WHERE p.privilege = ANY(pg_catalog.array_agg(h.privilege)) ORDER BY p.position) AS privileges,
+       pg_catalog.array_agg(DISTINCT h.role) AS holders
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN (SELECT r.rolname::text AS role, p.privilege
+      FROM pg_catalog.pg_roles r, pg_catalog.unnest(%(privileges)s::text[]) p(privilege)
+      WHERE r.rolname = ANY(%(roles)s) AND NOT r.rolsuper) h
+  ON pg_catalog.has_schema_privilege(h.role, n.oid, 'USAGE')
+     AND (pg_catalog.has_table_privilege(h.role, c.oid, h.privilege)
+          OR h.privilege IN ('SELECT', 'INSERT', 'UPDATE')
+             AND pg_catalog.has_any_column_privilege(h.role, c.oid, h.privilege))
+WHERE c.relkind IN ('r', 'p', 'm', 'v', 'f') AND c.relpersistence <> 't'
+  AND NOT pg_catalog.starts_with(n.nspname::text, 'pg_') AND n.nspname <> 'information_schema'
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+                  WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+GROUP BY n.nspname, c.relname, c.relkind, c.relrowsecurity
+ORDER BY n.nspname, c.relname
+
+-- name: creating
+-- Where the application may make objects. What everybody may, no grant to it has brought about.
+SELECT w.kind, w.name, h.role AS holder, w.everybody
+FROM pg_catalog.pg_roles r
+CROSS JOIN LATERAL (SELECT r.rolname::text AS role) h
+CROSS JOIN LATERAL (
+    SELECT 'DATABASE' AS kind, pg_catalog.quote_ident(d.datname) AS name,
+           EXISTS (SELECT FROM pg_catalog.aclexplode(d.datacl) e WHERE e.grantee = 0 AND e.privilege_type = 'CREATE')
+               AS everybody, d.datdba AS owner
+    FROM pg_catalog.pg_database d
+    WHERE d.datname = pg_catalog.current_database() AND pg_catalog.has_database_privilege(r.oid, d.oid, 'CREATE')
+    UNION ALL
+    SELECT 'SCHEMA', pg_catalog.quote_ident(n.nspname),
+           EXISTS (SELECT FROM pg_catalog.aclexplode(n.nspacl) e WHERE e.grantee = 0 AND e.privilege_type = 'CREATE'),
+           n.nspowner
+    FROM pg_catalog.pg_namespace n
+    WHERE n.nspname = ANY(%(schemas)s) AND pg_catalog.has_schema_privilege(r.oid, n.oid, 'CREATE')) w
+WHERE r.rolname = ANY(%(roles)s) AND NOT r.rolsuper AND NOT pg_catalog.pg_has_role(r.oid, w.owner, 'USAGE')
+ORDER BY 1, 2, 3
+
+-- name: settable_sequences
+SELECT n.nspname::text AS schema, c.relname::text AS name, pg_catalog.array_agg(r.rolname::text ORDER BY r.rolname) AS holders
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_roles r ON r.rolname = ANY(%(roles)s) AND NOT r.rolsuper
+WHERE c.relkind = 'S' AND c.oid = ANY(SELECT pg_catalog.to_regclass(t.name) FROM pg_catalog.unnest(%(names)s::text[]) t(name))
+  AND pg_catalog.has_sequence_privilege(r.oid, c.oid, 'UPDATE')
+GROUP BY 1, 2
+ORDER BY 1, 2
+
+-- name: foreign_servers
+-- By a foreign table of its own, or by dblink, whoever may use one gets there; wrappers let it name a server itself.
+SELECT 'FOREIGN SERVER' AS kind, pg_catalog.quote_ident(s.srvname) AS name, r.rolname::text AS holder,
+       EXISTS (SELECT FROM pg_catalog.pg_user_mappings m WHERE m.srvid = s.oid AND m.umuser IN (0, r.oid)) AS mapped
+FROM pg_catalog.pg_foreign_server s
+JOIN pg_catalog.pg_roles r ON r.rolname = ANY(%(roles)s) AND NOT r.rolsuper
+WHERE pg_catalog.has_server_privilege(r.oid, s.oid, 'USAGE')
+UNION ALL
+SELECT 'FOREIGN DATA WRAPPER', pg_catalog.quote_ident(w.fdwname), r.rolname::text, false
+FROM pg_catalog.pg_foreign_data_wrapper w
+JOIN pg_catalog.pg_roles r ON r.rolname = ANY(%(roles)s) AND NOT r.rolsuper
+WHERE pg_catalog.has_foreign_data_wrapper_privilege(r.oid, w.oid, 'USAGE')
+ORDER BY 1, 2, 3
+
+-- name: large_objects
+-- Those that the application made, or was given.
+SELECT pg_catalog.count(*) AS count
+FROM pg_catalog.pg_largeobject_metadata l
+WHERE pg_catalog.current_setting('lo_compat_privileges')::boolean
+   OR l.lomowner IN (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = ANY(%(roles)s))
+   OR EXISTS (SELECT FROM pg_catalog.aclexplode(l.lomacl) e
+              WHERE e.grantee = 0 OR e.grantee IN (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = ANY(%(roles)s)))
+
+-- name: default_privileges
+SELECT DISTINCT pg_catalog.pg_get_userbyid(d.defaclrole)::text AS role, n.nspname::text AS schema,
+       coalesce(r.rolname::text, 'PUBLIC') AS holder
+FROM pg_catalog.pg_default_acl d
+CROSS JOIN pg_catalog.aclexplode(d.defaclacl) e
+LEFT JOIN pg_catalog.pg_namespace n ON n.oid = d.defaclnamespace
+LEFT JOIN pg_catalog.pg_roles r ON r.oid = e.grantee
+WHERE d.defaclobjtype = 'r' AND (d.defaclnamespace = 0 OR n.nspname = ANY(%(schemas)s))
+  AND (e.grantee = 0 OR r.rolname = ANY(%(roles)s)) AND e.grantee <> d.defaclrole
+ORDER BY 1, 2 NULLS FIRST, 3

@@ -11,6 +11,7 @@ import psycopg
 from tenantry.execution.preflight.application import application_findings
 from tenantry.execution.preflight.around import around_findings
 from tenantry.execution.preflight.growth import growth_findings
+from tenantry.execution.preflight.powers import power_findings
 from tenantry.execution.preflight.privileges import privilege_findings
 from tenantry.execution.preflight.reach import reach_findings
 from tenantry.execution.preflight.roles import role_findings
@@ -61,6 +62,7 @@ def preflight(
     free = free_space if free_space is not None else free_bytes(facts.room, connection.info.host)
     found = [*_pure(scope, facts, workers), *space_findings(scope, facts.room, free)]
     found += reach_findings(scope, connection)
+    found += power_findings(scope, connection)
     if not any(finding.name.startswith("privilege-") for finding in found):
         # These look at rows.
         found += unproved_findings(scope, facts, connection)

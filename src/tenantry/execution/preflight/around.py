@@ -8,18 +8,26 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Container, Iterator
 
-from tenantry.execution.preflight.passage import Relations, passages
+from tenantry.execution.preflight.passage import Passage, Relations, passages
 from tenantry.execution.preflight.scope import Scope
 from tenantry.execution.preflight.verdict import noted, refused, warned
 from tenantry.model.finding import Finding
-from tenantry.model.name import quoted
-from tenantry.model.schema import Kind
+from tenantry.model.name import Name, quoted
+from tenantry.model.schema import Function, Kind
 from tenantry.postgres.facts import Facts
 from tenantry.steps import TenantForeignKey
 
 SECURE_VIEWS = 15
 COLUMNS_SET_NULL = 15
 DUMPS = ("pg_dump", "pg_dumpall")
+READABLE = ("sql", "plpgsql")
+"""The languages of functions of which is seen what they read."""
+BUILDING = (
+    "query_to_xml", "query_to_xmlschema", "query_to_xml_and_xmlschema", "table_to_xml", "table_to_xml_and_xmlschema",
+    "schema_to_xml", "schema_to_xml_and_xmlschema", "database_to_xml", "database_to_xml_and_xmlschema", "cursor_to_xml",
+    "ts_stat", "dblink", "dblink_exec", "dblink_open", "dblink_send_query",
+)  # fmt: skip
+"""Functions that are given a statement, or the name of a table, as text."""
 
 
 def around_findings(scope: Scope, facts: Facts) -> Iterator[Finding]:
@@ -61,23 +69,68 @@ def view_findings(scope: Scope) -> Iterator[Finding]:
 
 
 def function_findings(scope: Scope, reached: Container[str] | None = None) -> Iterator[Finding]:
-    """Functions that show their caller all tenants' rows; only those of the signatures `reached`, if they are given."""
-    relations = Relations.of((*scope.guarded, *(view.name for view in scope.views)))
+    """Functions that show their caller all tenants' rows, or may: only those of the signatures `reached`, if they are
+    given."""
+    reading = _Reading(scope)
     for function in scope.schema.functions:
         if not function.security_definer or not _sees_all(scope, function.owner):
             continue
         if reached is not None and function.signature not in reached:
             continue
-        mentioned = [name for passage in passages("", function.source) for name in relations.mentioned(passage)]
-        if mentioned:
-            tables = ", ".join(map(str, dict.fromkeys(mentioned)))
-            yield warned(
-                name="security-definer-function",
-                table=mentioned[0],
-                message=f"The function {function.signature} runs as {function.owner}, and sees all tenants'"
-                f" rows of {tables}",
-                remedy=f"ALTER FUNCTION {function.signature} SECURITY INVOKER, or let it know the tenant",
-            )
+        read, unknown = reading.of(function)
+        if not read and not unknown:
+            continue
+        tables = ", ".join(map(str, read))
+        what = (
+            f"sees all tenants' rows of {tables}"
+            if read
+            else f"what it sees of all tenants' rows is not known: {unknown}"
+        )
+        yield warned(
+            name="security-definer-function",
+            table=read[0] if read else None,
+            message=f"The function {function.signature} runs as {function.owner}, and {what}",
+            remedy=f"ALTER ROUTINE {function.signature} SECURITY INVOKER, or let it know the tenant",
+        )
+
+
+class _Reading:
+    """What functions read, by themselves and by others that they call; and why that is not all that can be known."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._relations = Relations.of((*scope.guarded, *(view.name for view in scope.views)))
+        self._named: dict[str, list[Function]] = {}
+        for function in scope.schema.functions:
+            self._named.setdefault(function.name.name, []).append(function)
+
+    def of(self, function: Function) -> tuple[tuple[Name, ...], str]:
+        read: dict[Name, None] = {}
+        unknown, seen, waiting = "", {function.signature}, [function]
+        while waiting:
+            one = waiting.pop()
+            if one.language not in READABLE:
+                unknown = unknown or f"{one.signature} is written in {one.language}"
+                continue
+            for passage in passages("", one.source):
+                read |= dict.fromkeys(self._relations.mentioned(passage))
+                unknown = unknown or self._built(one, passage)
+                for called in self._called(passage):
+                    if called.signature not in seen:
+                        seen.add(called.signature)
+                        waiting.append(called)
+        return tuple(read), unknown
+
+    def _built(self, function: Function, passage: Passage) -> str:
+        """Statements that are put together when it runs."""
+        by_call = next((name for name in BUILDING if any(passage.after(name, "("))), "")
+        if function.language == "plpgsql" and "execute" in passage.words:
+            by_call = "EXECUTE"
+        return f"{function.signature} puts statements together ({by_call})" if by_call else ""
+
+    def _called(self, passage: Passage) -> Iterator[Function]:
+        for position, token in enumerate(passage.tokens):
+            if token.name is not None and passage.word(position + 1) == "(":
+                yield from self._named.get(token.name, ())
 
 
 def _bulk(scope: Scope, facts: Facts) -> Iterator[Finding]:

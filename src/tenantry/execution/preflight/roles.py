@@ -115,7 +115,7 @@ def _missing_legacy(scope: Scope) -> Iterator[Finding]:
 def application_role_findings(scope: Scope) -> Iterator[Finding]:
     """Why no policy would hold the application role, where that is so."""
     role = scope.schema.roles.get(scope.application or "")
-    reasons = tuple(_unsafe(scope, role)) if role is not None else ()
+    reasons = tuple(unsafe(scope, role)) if role is not None else ()
     if role is not None and reasons:
         yield refused(
             name="application-role-unsafe",
@@ -125,7 +125,8 @@ def application_role_findings(scope: Scope) -> Iterator[Finding]:
         )
 
 
-def _unsafe(scope: Scope, role: Role) -> Iterator[str]:
+def unsafe(scope: Scope, role: Role) -> Iterator[str]:
+    """Why no policy holds a role, in words that follow its name."""
     if role.superuser:
         yield "is a superuser"
         return

@@ -1,0 +1,92 @@
+"""What roles are, whom they can become, and what they were given beside tables."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.rows import class_row
+
+from tenantry.model.name import Name
+from tenantry.postgres.queries import read_queries
+
+_QUERIES = read_queries(Path(__file__).with_name("sql") / "powers.sql")
+PARAMETERS = 15
+"""The first version in which settings can be granted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """A role and its attributes; predefined ones have a name that begins with `pg_`."""
+
+    name: str
+    superuser: bool
+    bypasses: bool
+    creates_roles: bool
+    creates_databases: bool
+    replicates: bool
+    login: bool
+
+    @property
+    def predefined(self) -> bool:
+        return self.name.startswith("pg_")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Membership:
+    """`member` in `of`: whether it has its privileges without asking, can SET ROLE to it, and can grant it."""
+
+    member: str
+    of: str
+    inherits: bool
+    settable: bool
+    admin: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """Something that `holder`, a role or PUBLIC, has; `kind` as in ALTER … OWNER TO where it owns it."""
+
+    name: str
+    holder: str
+    kind: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Powers:
+    """What was given to roles, or to PUBLIC: functions that came closed, settings; and what they own."""
+
+    functions: tuple[Held, ...]
+    parameters: tuple[Held, ...]
+    owned: tuple[Held, ...]
+
+
+def read_roles(connection: psycopg.Connection[Any]) -> tuple[tuple[Standing, ...], tuple[Membership, ...]]:
+    """All roles of the server, and who is a member of whom."""
+    with connection.cursor(row_factory=class_row(Standing)) as cursor:
+        standings = tuple(cursor.execute(_QUERIES["standings"]))
+    with connection.cursor(row_factory=class_row(Membership)) as cursor:
+        return standings, tuple(cursor.execute(_QUERIES["memberships"]))
+
+
+def read_powers(
+    connection: psycopg.Connection[Any], roles: Collection[str], *, schemas: Sequence[str], tables: Collection[Name]
+) -> Powers:
+    """What these roles have themselves, or PUBLIC has; the schemas and the triggers of the tables that they own."""
+    parameters = {
+        "roles": sorted(roles), "schemas": list(schemas),
+        "names": [table.identifier.as_string(None) for table in sorted(tables)],
+    }  # fmt: skip
+
+    def read(query: str) -> tuple[Held, ...]:
+        with connection.cursor(row_factory=class_row(Held)) as cursor:
+            return tuple(cursor.execute(_QUERIES[query], parameters))
+
+    settable = connection.info.server_version >= PARAMETERS * 10000
+    return Powers(
+        functions=read("opened_functions"), parameters=read("opened_parameters") if settable else (),
+        owned=read("owned"),
+    )  # fmt: skip
