@@ -34,6 +34,13 @@ def opened(dsn: str, **options: object) -> psycopg.Connection[tuple[object, ...]
     return connect(Target(dsn), purpose="test", **options)  # type: ignore[arg-type]
 
 
+def path(connection: psycopg.Connection[tuple[object, ...]]) -> str:
+    """The search_path; newer servers say it with quotes."""
+    row = connection.execute("SHOW search_path").fetchone()
+    assert row is not None
+    return str(row[0]).replace('"', "")
+
+
 @pytest.mark.server
 @pytest.mark.differs("postgres/connect.py")
 def test_settings_are_our_own(database: Database, server: Server, role: Callable[..., str]) -> None:
@@ -44,6 +51,8 @@ def test_settings_are_our_own(database: Database, server: Server, role: Callable
         "idle_in_transaction_session_timeout": "1s", "idle_session_timeout": "1s", "DateStyle": "German",
         "default_transaction_read_only": "on", "default_transaction_isolation": "serializable",
         "quote_all_identifiers": "on", "standard_conforming_strings": "off", "client_encoding": "LATIN1",
+        "transform_null_equals": "on", "array_nulls": "off", "xmloption": "document", "extra_float_digits": "-15",
+        "check_function_bodies": "off", "gin_fuzzy_search_limit": "1",
     }.items():  # fmt: skip
         server.execute(
             sql.SQL("ALTER ROLE {} SET {} = {}").format(
@@ -52,10 +61,11 @@ def test_settings_are_our_own(database: Database, server: Server, role: Callable
         )
     with connect(Target(make_conninfo(database.dsn, user=name)), run="r1", purpose="backfill") as connection:
         shown = dict(connection.execute("SELECT name, setting FROM pg_settings").fetchall())
+        shown["search_path"] = path(connection)
         assert connection.autocommit
     assert {key: shown[key] for key in ("application_name", "search_path", "client_encoding")} == {
         "application_name": "tenantry r1 backfill",
-        "search_path": "pg_catalog",
+        "search_path": "pg_catalog, pg_temp",
         "client_encoding": "UTF8",
     }
     timeouts = [key for key in shown if key.endswith("_timeout") and shown[key] != "0"]
@@ -68,6 +78,10 @@ def test_settings_are_our_own(database: Database, server: Server, role: Callable
     assert shown["quote_all_identifiers"] == "off"
     assert shown["standard_conforming_strings"] == "on"
     assert shown["row_security"] == "on"
+    assert {key: shown[key] for key in ("transform_null_equals", "array_nulls", "xmloption", "extra_float_digits")} == {
+        "transform_null_equals": "off", "array_nulls": "on", "xmloption": "content", "extra_float_digits": "1",
+    }  # fmt: skip
+    assert (shown["check_function_bodies"], shown["gin_fuzzy_search_limit"]) == ("on", "0")
 
 
 def test_replication_role_of_others(database: Database, server: Server, role: Callable[..., str]) -> None:
@@ -80,6 +94,30 @@ def test_replication_role_of_others(database: Database, server: Server, role: Ca
         assert connection.execute("SHOW session_replication_role").fetchone() == ("origin",)
     with pytest.raises(Refused, match="no foreign key and no trigger holds"):
         opened(make_conninfo(database.dsn, user=role()))
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("setting", ["role", "session_authorization"])
+def test_database_that_makes_sessions_its_owners(
+    database: Database, server: Server, role: Callable[..., str], setting: str
+) -> None:
+    """Its owner would need but RESET ROLE, in a trigger, to be whoever has connected."""
+    owner = role()
+    server.execute(f"ALTER DATABASE {database.name} OWNER TO {owner}")
+    with database.connect(user=owner, autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {database.name} SET {setting} = {owner}")
+    with pytest.raises(Refused, match=f"{setting} set to {owner}"):
+        opened(database.dsn)
+    opened(make_conninfo(database.dsn, user=owner)).close()
+
+
+@pytest.mark.server
+def test_path_is_ours_after_each_transaction(database: Database) -> None:
+    """What a transaction has set off, such as a trigger, may set the path for the rest of the session."""
+    with opened(database.dsn) as connection:
+        with connection.transaction():
+            connection.execute("SELECT pg_catalog.set_config('search_path', 'public', false)")
+        assert path(connection) == "pg_catalog, pg_temp"
 
 
 @pytest.mark.server
@@ -122,7 +160,7 @@ def test_autocommit_can_be_left_off(database: Database) -> None:
         assert not connection.autocommit
         connection.execute("SELECT 1")
         connection.rollback()
-        assert connection.execute("SHOW search_path").fetchone() == ("pg_catalog",)
+        assert path(connection) == "pg_catalog, pg_temp"
 
 
 def refused(dsn: str) -> TenantryError:

@@ -88,7 +88,7 @@ def _problem(ground: Ground, rule: RulePart, table: Name) -> psycopg.Error | str
 
 def search_path(schemas: tuple[str, ...]) -> sql.Composed:
     """Rules name tables as the application does: without their schema."""
-    path = sql.SQL(", ").join(map(sql.Identifier, ("pg_catalog", *schemas)))
+    path = sql.SQL(", ").join(map(sql.Identifier, ("pg_catalog", *schemas, "pg_temp")))
     return sql.SQL("SET LOCAL search_path = {}").format(path)
 
 

@@ -228,6 +228,8 @@ class _Batches:
         for fix, one in self.carried:
             cursor.execute(one.before(), [list(addresses), named, fix])
         changed = cursor.execute(self.repair.change(), [list(addresses), named, self.fix]).fetchall()
+        # A trigger may have set another.
+        cursor.execute(search_path(self.fixer.ground.spec.schemas))
         (wrong,) = cursor.execute(self.repair.wrong(), [[address for address, _ in changed], named]).fetchone() or (
             True,
         )

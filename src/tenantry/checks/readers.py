@@ -27,7 +27,8 @@ for themselves."""
 
 def search_path(schemas: Sequence[str]) -> sql.Composed:
     """The spec's own conditions name tables as its application does; what is PostgreSQL's comes first."""
-    return sql.SQL("SET search_path = {}").format(sql.SQL(", ").join(map(sql.Identifier, ("pg_catalog", *schemas))))
+    path = sql.SQL(", ").join(map(sql.Identifier, ("pg_catalog", *schemas, "pg_temp")))
+    return sql.SQL("SET search_path = {}").format(path)
 
 
 Session: TypeAlias = psycopg.Connection[Any]

@@ -16,8 +16,10 @@ from tenantry.checks.repair import FIXED_ROWS, matching
 from tenantry.errors import Refused
 from tenantry.execution.batch import PASSING
 from tenantry.model.name import Name
+from tenantry.postgres.catalog import application_path
+from tenantry.postgres.connect import PIN
 from tenantry.postgres.fixes import FixJournal, FixRecord, Part, RowTrigger
-from tenantry.steps.catalog import WORKSHOP, raw
+from tenantry.steps.catalog import WORKSHOP, found_along, raw
 from tenantry.steps.fill import FILLING_NOW
 
 SIZE = 500
@@ -44,11 +46,13 @@ class Changed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """How rows of one fix are found and put back. `types` are those of the table's columns now."""
+    """How rows of one fix are found and put back. `types` are those of the table's columns now; in `search_path` the
+    user's triggers find what they name."""
 
     record: FixRecord
     types: Mapping[str, str]
     only: bool
+    search_path: tuple[str, ...]
 
     @property
     def there(self) -> bool:
@@ -85,8 +89,8 @@ class Way:
             for name in self.known(names)
         )
         return sql.SQL(
-            "UPDATE {} AS t SET {} FROM {} AS i WHERE i.id = ANY ($1::bigint[]) AND {}{} RETURNING i.id"
-        ).format(self.target, values, FIXED_ROWS.identifier, self.match, unchanged)
+            "UPDATE {} AS t SET {} FROM {} AS i WHERE i.id = ANY ($1::bigint[]) AND {}{} AND {} RETURNING i.id"
+        ).format(self.target, values, FIXED_ROWS.identifier, self.match, unchanged, found_along(self.search_path))
 
     def back(self, names: Sequence[str]) -> sql.Composed:
         """The images, of $1, whose rows are as they were before."""
@@ -137,10 +141,17 @@ class Undoing:
     halt: Callable[[], None] = lambda: None
     tell: Callable[[Name, int], None] = lambda table, rows: None
     _ways: dict[int, Way] = field(default_factory=dict)
+    _search_path: tuple[str, ...] | None = None
 
     @property
     def journal(self) -> FixJournal:
         return FixJournal(self.connection)
+
+    @property
+    def search_path(self) -> tuple[str, ...]:
+        if self._search_path is None:
+            self._search_path = application_path(self.connection)
+        return self._search_path
 
     def ways(self) -> dict[int, Way]:
         """How the rows of each fix of the run are put back, by its number."""
@@ -152,7 +163,9 @@ class Undoing:
                     )
                 ).fetchone()
                 types = self.journal.columns(record.relation) if kind is not None else {}
-                self._ways[record.id] = Way(record=record, types=types, only=bool(kind and kind[0]))
+                self._ways[record.id] = Way(
+                    record=record, types=types, only=bool(kind and kind[0]), search_path=self.search_path
+                )
         return self._ways
 
     def parts(self) -> list[tuple[Way, Part]]:
@@ -211,8 +224,6 @@ class Undoing:
     def _once(self, way: Way, part: Part) -> int:
         cursor = psycopg.RawCursor(self.connection)
         with self.connection.transaction():
-            # Triggers of the user's that run afterwards find the names as in a session of the application.
-            cursor.execute("SET LOCAL search_path TO DEFAULT")
             cursor.execute("SELECT pg_catalog.set_config('lock_timeout', $1, true)", [f"{self.timeout * 1000:.0f}ms"])
             cursor.execute("SET CONSTRAINTS ALL DEFERRED")
             if way.record.filling:
@@ -220,9 +231,15 @@ class Undoing:
             with self._without(self.journal.triggers(way.record.relation)):
                 returned = cursor.execute(way.restore(part.columns, force=self.force), [list(part.ids)])
                 done = {number for (number,) in returned}
+                cursor.execute(PIN)
                 done |= {number for (number,) in cursor.execute(way.back(part.columns), [list(part.ids)])}
             self.journal.undone(self.run, part.ids if self.force else sorted(done))
+            self._open_path()
         return len(done)
+
+    def _open_path(self) -> None:
+        """Triggers of the user's that were put off find the names as in a session of the application."""
+        self.connection.execute(sql.SQL("SELECT {}").format(found_along(self.search_path)))
 
     @contextmanager
     def _without(self, triggers: Sequence[RowTrigger]) -> Iterator[None]:
@@ -235,7 +252,9 @@ class Undoing:
         yield
         if triggers:
             # A table with deferred checks to come cannot be altered.
+            self._open_path()
             self.connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            self.connection.execute(PIN)
         for trigger in triggers:
             self._alter(trigger, _ENABLE[trigger.enabled])
 

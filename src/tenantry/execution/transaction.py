@@ -26,6 +26,7 @@ from tenacity import (
 
 from tenantry.errors import Failed
 from tenantry.model.plan import Lock, LockMode, Manner, Statement
+from tenantry.postgres.connect import PIN
 from tenantry.postgres.locks import Blocker
 from tenantry.postgres.session import holders, relation_kinds
 
@@ -183,6 +184,9 @@ def _attempt(
         _execute(connection, statement, ran)
         if statement.acting_as is not None:
             connection.execute("RESET ROLE")
+    # Triggers of the user's run with the path that the statements have set for them, and may set any other; those that
+    # were put off, now.
+    connection.execute(b"SET CONSTRAINTS ALL IMMEDIATE; " + PIN)
     finish()
 
 

@@ -69,6 +69,12 @@ def read_schema(connection: psycopg.Connection[TupleRow], schemas: Sequence[str]
         ) from error
 
 
+def application_path(connection: psycopg.Connection[Any]) -> tuple[str, ...]:
+    """The schemas in which a session of this role with no settings of its own looks for names."""
+    row = connection.execute(_QUERIES["search_path"]).fetchone()
+    return tuple(row[1]) if row is not None else ()
+
+
 # A table dropped while its definition is being put together; the next attempt does not see it.
 @retry(
     retry=retry_if_exception_type((psycopg.errors.InternalError_, psycopg.errors.UndefinedTable)),

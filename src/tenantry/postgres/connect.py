@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
+from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow, class_row
 
 from tenantry.errors import ConnectionFailed, Refused, TenantryError
@@ -28,7 +30,31 @@ KEEPALIVES = {
     "keepalives_count": "3",
 }
 
+PIN = b"SET search_path = pg_catalog, pg_temp"
+"""With pg_temp last: unnamed, it would come first."""
+
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "connect.sql")
+
+
+class PinnedConnection(psycopg.Connection[TupleRow]):
+    """A session whose search_path is ours whenever no transaction is open.
+
+    Code of the user's that a transaction sets off, such as a trigger, may set the path for the rest of the session.
+    """
+
+    path: bytes | sql.Composable = PIN
+    """Sets the path."""
+
+    @contextmanager
+    def transaction(
+        self, savepoint_name: str | None = None, force_rollback: bool = False
+    ) -> Iterator[psycopg.Transaction]:
+        outermost = self.info.transaction_status is TransactionStatus.IDLE
+        with super().transaction(savepoint_name, force_rollback) as transaction:
+            yield transaction
+        # A transaction that was rolled back has changed no setting.
+        if outermost and self.autocommit and not force_rollback:
+            self.execute(self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,24 +106,28 @@ def reach(dsn: str | None = None, *, environment: Mapping[str, str] = os.environ
 
 def connect(
     target: Target, *, purpose: str, run: str = "", autocommit: bool = True, operator: bool = True
-) -> psycopg.Connection[TupleRow]:
+) -> PinnedConnection:
     """A session with settings of its own, whatever the defaults of server, database and role.
 
     pg_stat_activity shows it as `tenantry RUN PURPOSE`. No timeout is set: who needs one sets it locally. As
     `operator`, a role that bypasses row security gets an error where a policy would hide rows.
 
     Raises ConnectionFailed where there is no connection or the server is older than PostgreSQL 14, and
-    Refused where the connection goes through a pooler.
+    Refused where the connection goes through a pooler, or the database makes its sessions another role's.
     """
     options = {**KEEPALIVES, **connection_options(target.conninfo)}
     if "PGCONNECT_TIMEOUT" not in os.environ:
         options.setdefault("connect_timeout", CONNECT_SECONDS)
     connection = None
     try:
-        connection = psycopg.connect("", autocommit=True, prepare_threshold=None, **options)
+        connection = PinnedConnection.connect("", autocommit=True, prepare_threshold=None, **options)
         _require_supported(connection)
         # Before anything is set: in a pooled session it would stay for the application, search_path first.
         refuse_pooler(connection)
+        # The database's owner chooses the path until here: the query before is qualified, and this one names nothing.
+        # Not as a startup option, which poolers refuse, and which would hide the application's own path from us.
+        connection.execute(PIN)
+        _refuse_other_role(connection)
         _settle(connection, " ".join(filter(None, ("tenantry", run, purpose))), operator)
         connection.autocommit = autocommit
         return connection
@@ -127,6 +157,20 @@ def refuse_pooler(connection: psycopg.Connection[Any]) -> None:
         raise Refused(
             "The connection goes through a pooler, where a lock does not stay with the run that took it",
             remedy="connect to the server itself: its own host and port, not the pooler's",
+        )
+
+
+def _refuse_other_role(connection: psycopg.Connection[Any]) -> None:
+    """Raises Refused where the database, and so its owner, makes every session another role's.
+
+    Code of that role could come back to the one that has connected, and to all its rights.
+    """
+    row = connection.execute(_QUERIES["set_role"], {"user": connection.info.user}).fetchone()
+    if row is not None:
+        raise Refused(
+            f"The database has {row[0]} set to {row[1]} for all who connect; its owner's code could become"
+            f" {connection.info.user} again",
+            remedy=f"ALTER DATABASE … RESET {row[0]}, or connect as {row[1]}",
         )
 
 

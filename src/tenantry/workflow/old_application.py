@@ -79,6 +79,7 @@ def _work(
         return
     with connection:
         # As an application's own session would be: its name, and its schema.
+        connection.path = sql.SQL("SET search_path = public")
         connection.execute(sql.SQL("SET application_name = 'shop'; SET search_path = public"))
         choices, numbers = transactions(preset), itertools.count(1)
         while not over.is_set():

@@ -32,10 +32,12 @@ SELECT set_config('synchronous_commit', 'off', true), set_config('lock_timeout',
 -- name: checkpoint
 -- No row where the relation has been rewritten. Its lock, which the batch holds, keeps that from happening now.
 -- The counters are those of this session: HOT updates and all updates.
-UPDATE tenantry.progress SET next = $4, rows = rows + $5
-WHERE step = $1 AND relation = $2 AND first = $3
-  AND filenode::bigint = pg_relation_filenode(to_regclass($6))::bigint
-RETURNING pg_stat_get_xact_tuples_hot_updated(to_regclass($6)), pg_stat_get_xact_tuples_updated(to_regclass($6))
+-- Triggers of the user's have run in this transaction, and may have set the search_path.
+UPDATE tenantry.progress SET next = $4, rows = rows OPERATOR(pg_catalog.+) $5
+WHERE step OPERATOR(pg_catalog.=) $1 AND relation OPERATOR(pg_catalog.=) $2 AND first OPERATOR(pg_catalog.=) $3
+  AND filenode::bigint OPERATOR(pg_catalog.=) pg_catalog.pg_relation_filenode(pg_catalog.to_regclass($6))::bigint
+RETURNING pg_catalog.pg_stat_get_xact_tuples_hot_updated(pg_catalog.to_regclass($6)),
+          pg_catalog.pg_stat_get_xact_tuples_updated(pg_catalog.to_regclass($6))
 
 -- name: next_transaction
 -- As text, for what it is compared with is an xid, and what the driver would make of it is a number.

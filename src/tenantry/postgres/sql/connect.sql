@@ -1,10 +1,10 @@
 -- name: settle
 -- The server, the database or the role may have other defaults, and a pooler refuses startup options; hence after the
--- connection, by name, and only what this version has. Functions that write definitions depend on the last four.
+-- connection, by name, and only what this version has. They say how values and definitions are written, what a query
+-- means and which rows it finds. The search_path has been set before.
 SELECT set_config(s.name, w.value, false)
 FROM pg_catalog.pg_settings s
 JOIN (VALUES ('application_name', %(application_name)s::text),
-             ('search_path', 'pg_catalog'),
              ('client_encoding', 'UTF8'),
              ('lock_timeout', '0'),
              ('statement_timeout', '0'),
@@ -19,7 +19,14 @@ JOIN (VALUES ('application_name', %(application_name)s::text),
              ('IntervalStyle', 'postgres'),
              ('bytea_output', 'hex'),
              ('standard_conforming_strings', 'on'),
-             ('quote_all_identifiers', 'off')) w(name, value) ON w.name = s.name
+             ('quote_all_identifiers', 'off'),
+             ('transform_null_equals', 'off'),
+             ('array_nulls', 'on'),
+             ('xmloption', 'content'),
+             ('extra_float_digits', '1'),
+             ('check_function_bodies', 'on'),
+             ('gin_fuzzy_search_limit', '0'),
+             ('restrict_nonsystem_relation_kind', '')) w(name, value) ON w.name = s.name
 
 -- name: notice_lost_client
 SELECT set_config('client_connection_check_interval', '1000', false)
@@ -45,4 +52,12 @@ FROM pg_catalog.pg_roles r
 WHERE r.rolname = current_user
 
 -- name: backend
-SELECT pg_backend_pid()
+-- The search_path is not ours yet.
+SELECT pg_catalog.pg_backend_pid()
+
+-- name: set_role
+SELECT split_part(c.setting, '=', 1), split_part(c.setting, '=', 2)
+FROM pg_catalog.pg_db_role_setting s CROSS JOIN unnest(s.setconfig) c(setting)
+WHERE s.setdatabase = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()) AND s.setrole = 0
+  AND split_part(c.setting, '=', 1) IN ('role', 'session_authorization')
+  AND split_part(c.setting, '=', 2) NOT IN ('none', %(user)s::text)
