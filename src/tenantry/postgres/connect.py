@@ -42,7 +42,7 @@ class PinnedConnection(psycopg.Connection[TupleRow]):
     Code of the user's that a transaction sets off, such as a trigger, may set the path for the rest of the session.
     """
 
-    path: bytes | sql.Composable = PIN
+    path: bytes | sql.SQL = PIN
     """Sets the path."""
 
     @contextmanager
