@@ -15,6 +15,7 @@ from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.name import Name, quoted
 from tenantry.model.plan import Phase
 from tenantry.model.spec import RulePart
+from tenantry.postgres.owner_context import raw_cursor
 from tenantry.steps.catalog import raw
 
 
@@ -75,7 +76,7 @@ def _problem(ground: Ground, rule: RulePart, table: Name) -> psycopg.Error | str
     try:
         with ground.connection.transaction():
             ground.connection.execute(search_path(ground.spec.schemas))
-            cursor = psycopg.RawCursor(ground.connection)
+            cursor = raw_cursor(ground.connection)
             for query in asked:
                 # With a parameter the server takes a single statement only.
                 cursor.execute(sql.SQL("EXPLAIN {} AND $1::boolean").format(query), [True])

@@ -20,6 +20,7 @@ from tenantry.planning import Plan
 from tenantry.planning.ground import Ground as PlanningGround
 from tenantry.postgres.connect import Target, connect
 from tenantry.postgres.journal import Entry
+from tenantry.postgres.owner_context import set_read_only
 
 ROW, PARENT = sql.Identifier("t"), sql.Identifier("p")
 """The row that a check is about, and the row that a reference of it ends at."""
@@ -170,7 +171,7 @@ class Ground:
         connection = connect(self.target, run=self.run, purpose=purpose)
         try:
             if read_only:
-                connection.execute("SET default_transaction_read_only = on")
+                set_read_only(connection)
             self.opened(connection)
             yield connection
         finally:

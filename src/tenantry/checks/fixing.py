@@ -25,6 +25,7 @@ from tenantry.execution.batch import PASSING
 from tenantry.execution.preflight.source import acts
 from tenantry.model.name import Name
 from tenantry.postgres.fixes import FixJournal
+from tenantry.postgres.owner_context import raw_cursor
 from tenantry.steps.fill import FILLING_NOW
 
 ROWS = 1000
@@ -130,7 +131,7 @@ class Fixer:
         """A transaction with the settings that a repair needs: the names as the application's triggers know them, and
         keys looked at when all rows are as they are to be."""
         with self.connection.transaction():
-            cursor = psycopg.RawCursor(self.connection)
+            cursor = raw_cursor(self.connection)
             cursor.execute(search_path(self.ground.spec.schemas))
             cursor.execute("SELECT pg_catalog.set_config('lock_timeout', $1, true)", [f"{self.timeout * 1000:.0f}ms"])
             cursor.execute("SET CONSTRAINTS ALL DEFERRED")

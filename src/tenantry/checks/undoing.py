@@ -19,6 +19,7 @@ from tenantry.model.name import Name
 from tenantry.postgres.catalog import application_path
 from tenantry.postgres.connect import PIN
 from tenantry.postgres.fixes import FixJournal, FixRecord, Part, RowTrigger
+from tenantry.postgres.owner_context import raw_cursor
 from tenantry.steps.catalog import WORKSHOP, found_along, raw
 from tenantry.steps.fill import FILLING_NOW
 
@@ -182,7 +183,7 @@ class Undoing:
         for table, (way, names) in asked.items():
             if not (way.there and names):
                 continue
-            cursor = psycopg.RawCursor(self.connection)
+            cursor = raw_cursor(self.connection)
             parameters = [self.undone, table.schema, table.name, list(names)]
             for key, columns, gone in cursor.execute(way.changed(tuple(names)), parameters):
                 yield Changed(table=table, key=key, columns=tuple(columns), gone=gone)
@@ -222,7 +223,7 @@ class Undoing:
         return rows
 
     def _once(self, way: Way, part: Part) -> int:
-        cursor = psycopg.RawCursor(self.connection)
+        cursor = raw_cursor(self.connection)
         with self.connection.transaction():
             cursor.execute("SELECT pg_catalog.set_config('lock_timeout', $1, true)", [f"{self.timeout * 1000:.0f}ms"])
             cursor.execute("SET CONSTRAINTS ALL DEFERRED")

@@ -23,6 +23,7 @@ from tenantry.errors import Failed, Interrupted
 from tenantry.execution.checkpoint import QUERIES, Unit, regclass
 from tenantry.execution.pace import Pace
 from tenantry.model.name import Name
+from tenantry.postgres.owner_context import raw_cursor
 
 PASSING = (errors.DeadlockDetected, errors.SerializationFailure, errors.LockNotAvailable)
 AGAIN = "run the same command again"
@@ -61,7 +62,7 @@ class Worker:
     cursor: psycopg.RawCursor[Any] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.cursor = psycopg.RawCursor(self.connection)
+        self.cursor = raw_cursor(self.connection)
 
     @property
     def pid(self) -> int:

@@ -19,6 +19,7 @@ from psycopg.rows import TupleRow, class_row
 from tenantry.errors import ConnectionFailed, Refused, TenantryError
 from tenantry.postgres.dsn import connection_options, masked, without_secrets
 from tenantry.postgres.embedded import is_embedded, served
+from tenantry.postgres.owner_context import fence
 from tenantry.postgres.queries import read_queries
 
 OLDEST = 14
@@ -129,6 +130,8 @@ def connect(
         connection.execute(PIN)
         _refuse_other_role(connection)
         _settle(connection, " ".join(filter(None, ("tenantry", run, purpose))), operator)
+        if operator:
+            fence(connection)
         connection.autocommit = autocommit
         return connection
     except (psycopg.Error, TenantryError) as error:

@@ -26,6 +26,7 @@ from tenantry.postgres.catalog import read_schema
 from tenantry.postgres.connect import Target
 from tenantry.postgres.journal import Journal
 from tenantry.postgres.locks import run_lock_held
+from tenantry.postgres.owner_context import set_read_only
 from tenantry.postgres.preflight import in_recovery, read_hidden
 from tenantry.workflow.session import Session, end_noted, interruptible, opened
 from tenantry.workflow.watcher import Nobody, Watcher
@@ -77,7 +78,7 @@ def grounded(
     """What checks stand on, with a read-only connection for the block, whose statements `stop` ends."""
     watcher.looking("the schema and the journal")
     with opened(target, run=run, purpose=f"{purpose} catalog") as connection:
-        connection.execute("SET default_transaction_read_only = on")
+        set_read_only(connection)
         stop.also(connection)
         session = Session.begin(target, connection, spec, lenient=True)
         yield Ground(

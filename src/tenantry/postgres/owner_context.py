@@ -1,0 +1,377 @@
+"""Whose code runs, and as whom: what sets off the code of a table's owner runs as that owner.
+
+Reading a table or writing to it runs code of its owner's: triggers, checks, defaults, policies, views, casts, operators,
+and already when it is planned, the expressions of its indexes. Where our role may do what the owner may not, that code
+would be ours to the owner. SET ROLE is no fence, for the code can RESET ROLE. Inside a SECURITY DEFINER function
+PostgreSQL refuses that, so a statement that names such tables is run within one that belongs to the owner.
+
+The function is made, called once and dropped in one transaction: its owner may alter it, but nobody else ever sees it,
+and nothing calls it again. What the owner's code can leave behind to run as us later is taken away before the
+transaction goes on: deferred triggers, cursors WITH HOLD, which would run at its end, and settings of the session.
+
+Which tables a statement names PostgreSQL says itself: to analyse a statement, which runs no code of anybody's, locks
+them.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import errors, pq, sql
+from psycopg.rows import tuple_row
+
+from tenantry.errors import Refused
+from tenantry.postgres.queries import read_queries
+
+_QUERIES = read_queries(Path(__file__).with_name("sql") / "owner_context.sql")
+OPERATOR_POLICY = "tenantry_operator"
+"""The policy by which an owner sees all rows of a table that is isolated (steps/row_security.py)."""
+DEFERRED_AS_QUEUED = 180000
+"""The version since which deferred triggers run as the role that set them off."""
+
+_BEFORE = rb"\A\s*(?:--[^\n]*\n\s*)*"
+_QUERY = re.compile(_BEFORE + rb"\(*\s*(?:SELECT|WITH|INSERT|UPDATE|DELETE|MERGE|VALUES|TABLE|EXPLAIN)\b", re.I)
+_TABLE_AS = re.compile(_BEFORE + rb"(CREATE\s+(?:TEMPORARY\s+)?TABLE\s.*?\sAS\s+)((?:SELECT|WITH|TABLE)\b.*)", re.I | re.S)
+_UTILITY = re.compile(
+    _BEFORE + rb"(?:DO\b|ALTER\s+TABLE\b.*\s(?:VALIDATE\s+CONSTRAINT|SET\s+NOT\s+NULL|ATTACH\s+PARTITION)\b)", re.I | re.S
+)
+"""Those of our other statements that read rows, or prove something from the table's CHECK constraints. What builds or
+reads indexes (CREATE INDEX, REINDEX, ANALYZE) PostgreSQL itself runs as the table's owner."""
+_UNNAMED = re.compile(
+    r"""[eE]'(?:[^'\\]|''|\\.)*'|'(?:[^']|'')*'|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$|--[^\n]*|(?P<name>"(?:[^"]|"")*")""", re.S
+)
+"""Parts of a statement in which no relation is named: literals and remarks; in between, quoted names."""
+_QUALIFIED = re.compile(r'"(?:[^"]|"")+"\."(?:[^"]|"")+"')
+
+Row = TypeVar("Row")
+
+
+def fence(connection: psycopg.Connection[Any]) -> None:
+    """From now on the connection's cursors look after whose code they run; where there is none but our own role's and
+    its equals', nothing changes."""
+    row = psycopg.RawCursor(connection, row_factory=tuple_row).execute(_QUERIES["strangers"]).fetchone()
+    if row is not None and row[0]:
+        connection.cursor_factory = FencingCursor
+
+
+def fenced(connection: psycopg.Connection[Any]) -> bool:
+    return connection.cursor_factory is FencingCursor
+
+
+def raw_cursor(connection: psycopg.Connection[Any]) -> psycopg.RawCursor[Any]:
+    """A cursor whose parameters are $1, $2, …"""
+    return FencingRawCursor(connection) if fenced(connection) else psycopg.RawCursor(connection)
+
+
+def set_read_only(connection: psycopg.Connection[Any]) -> None:
+    """Nothing is written from now on. A session that runs code as its owner has to make the function for it."""
+    if not fenced(connection):
+        connection.execute("SET default_transaction_read_only = on")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Relation:
+    """A relation that a statement names, and the roles whose code it runs."""
+
+    schema: str
+    name: str
+    temporary: bool
+    table: bool
+    writes: bool
+    owner: str
+    strangers: tuple[str, ...]
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        return sql.Identifier(self.schema, self.name)
+
+    @property
+    def pattern(self) -> re.Pattern[str]:
+        """How the statement may have written its name."""
+        schema, name = (
+            rf'(?:"{re.escape(text.replace(chr(34), chr(34) * 2))}"|(?<![\w"]){re.escape(text)}(?![\w"]))'
+            for text in ("pg_temp" if self.temporary else self.schema, self.name)
+        )
+        return re.compile(rf"(?:{schema}\.|(?<!\.)){name}")
+
+    def named_in(self, text: str) -> bool:
+        return any(self.pattern.search(part) for part, named in _parts(text) if named)
+
+    def replaced_in(self, text: str, view: sql.Identifier) -> str:
+        other = view.as_string(None)
+        whole = [(text, True)] if _UTILITY.match(text.encode()) else _parts(text)
+        return "".join(self.pattern.sub(lambda _: other, part) if named else part for part, named in whole)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Described:
+    """What PostgreSQL says of a statement: the types of its parameters and columns, and the columns' names. Without
+    `columns` it returns no rows."""
+
+    parameters: tuple[int, ...]
+    columns: tuple[tuple[str, int, int], ...] | None
+
+
+@dataclass(slots=True, kw_only=True)
+class _Fence:
+    """A statement, the role as which it runs, and what of ours the role needs for it."""
+
+    connection: psycopg.Connection[Any]
+    role: str
+    text: str
+    described: _Described
+    into: str = ""
+    lent: tuple[_Relation, ...] = ()
+
+    @property
+    def plain(self) -> psycopg.RawCursor[Any]:
+        return psycopg.RawCursor(self.connection, row_factory=tuple_row)
+
+    @contextmanager
+    def call(self, values: Sequence[Any]) -> Iterator[sql.Composed]:
+        """The statement that runs ours as its role, with `values` as parameters. After the block nothing is left
+        behind. Raises Refused where PostgreSQL cannot be asked to."""
+        columns = self.described.columns
+        kinds = [*((type, -1) for type in self.described.parameters), *((type, mod) for _, type, mod in columns or ())]
+        asked = [[type for type, _ in kinds], [modifier for _, modifier in kinds], self.role, OPERATOR_POLICY]
+        names = [relation.identifier.as_string(None) for relation in self.lent]
+        types, settings, ours, sees, readable = self.plain.execute(_QUERIES["before"], [*asked, names]).fetchone() or ()
+        parameters = [sql.SQL(type) for type in types[: len(self.described.parameters)]]
+        # Where we stand for another role to see what it can do, the statement is to have that role's rights and no more.
+        self._be("none")
+        borrowed = [] if ours != "none" else self._lend(readable)
+        function = sql.Identifier("pg_temp", f"tenantry_{secrets.token_hex(8)}")
+        try:
+            self.plain.execute(self._function(function, parameters, sees=sees and ours == "none"))
+        except errors.ReadOnlySqlTransaction as error:
+            raise Refused(
+                f"{self.role}'s code would run as {self.connection.info.user}, and on a standby nothing prevents it",
+                remedy=f"Connect as {self.role}, or as a role that is no more powerful.",
+            ) from error
+        results = types[len(parameters) :] if columns is not None else ["bigint"]
+        heads = [name for name, _, _ in columns] if columns is not None else ["count"]
+        places = [sql.Identifier(f"c{number}") for number in range(len(results))]
+        yield sql.SQL("{}SELECT {} FROM {}({}) AS t ({})").format(
+            sql.SQL(self.into),
+            sql.SQL(", ").join(
+                sql.SQL("t.{} AS {}").format(place, sql.Identifier(head or "?column?"))
+                for place, head in zip(places, heads, strict=True)
+            ),
+            function,
+            sql.SQL(", ").join(
+                sql.SQL("${}::{}").format(sql.SQL(str(number)), type) for number, type in enumerate(parameters, start=1)
+            ),
+            sql.SQL(", ").join(
+                sql.SQL("{} {}").format(place, sql.SQL(type)) for place, type in zip(places, results, strict=True)
+            ),
+        )
+        self.plain.execute(_QUERIES["settings"], [settings])
+        away = [sql.SQL("CLOSE ALL"), sql.SQL("DROP FUNCTION IF EXISTS {}").format(function)]
+        away += [sql.SQL("DROP VIEW IF EXISTS {}").format(view) for view in borrowed]
+        self.plain.execute(sql.SQL("; ").join(away))
+        if self.connection.info.server_version < DEFERRED_AS_QUEUED:
+            self._refuse_left_behind()
+        self._be(ours)
+
+    def _be(self, role: str) -> None:
+        self.plain.execute("SELECT pg_catalog.set_config('role', $1, true)", [role])
+
+    def _lend(self, readable: Sequence[bool]) -> list[sql.Identifier]:
+        """Views of ours on relations of ours that the statement names, which the role may use until they are dropped."""
+        views = []
+        for relation, allowed in zip(self.lent, readable, strict=True):
+            if allowed and not relation.writes:
+                continue
+            view = sql.Identifier("pg_temp", f"tenantry_{secrets.token_hex(8)}")
+            rights = "SELECT, INSERT, UPDATE, DELETE" if relation.writes else "SELECT"
+            # xmin: by which a transaction knows the rows that it has written.
+            columns = sql.SQL("t.xmin, t.*" if relation.table else "t.*")
+            self.plain.execute(
+                sql.SQL("CREATE VIEW {0} AS SELECT {1} FROM {2} AS t; GRANT {3} ON {0} TO {4}").format(
+                    view, columns, relation.identifier, sql.SQL(rights), sql.Identifier(self.role)
+                )
+            )
+            self.text = relation.replaced_in(self.text, view)
+            views.append(view)
+        return views
+
+    def _function(self, name: sql.Identifier, parameters: Sequence[sql.SQL], *, sees: bool) -> sql.Composed:
+        using = sql.SQL(", ").join(sql.SQL(f"${number}") for number in range(1, len(parameters) + 1))
+        execute = sql.SQL("EXECUTE {}{}{}").format(
+            sql.Literal(self.text), sql.SQL(" USING " if parameters else ""), using
+        )
+        if self.described.columns is not None:
+            body = sql.SQL("BEGIN RETURN QUERY {}; SET CONSTRAINTS ALL IMMEDIATE; END").format(execute)
+        else:
+            body = sql.SQL(
+                "DECLARE counted bigint; BEGIN {}; GET DIAGNOSTICS counted = ROW_COUNT; SET CONSTRAINTS ALL IMMEDIATE;"
+                " RETURN QUERY SELECT counted; END"
+            ).format(execute)
+        security = sql.SQL("SET row_security = on" if sees else "SET row_security FROM CURRENT")
+        return sql.SQL(
+            "CREATE FUNCTION {0} ({1}) RETURNS SETOF record LANGUAGE plpgsql SECURITY DEFINER"
+            " SET search_path FROM CURRENT {2} AS {3}; GRANT EXECUTE ON FUNCTION {0} ({1}) TO SESSION_USER;"
+            " ALTER FUNCTION {0} ({1}) OWNER TO {4}"
+        ).format(
+            name, sql.SQL(", ").join(parameters), security, sql.Literal(body.as_string(None)),
+            sql.Identifier(self.role),
+        )  # fmt: skip
+
+    def _refuse_left_behind(self) -> None:
+        try:
+            self.plain.execute(_QUERIES["left_behind"])
+        except (errors.ObjectInUse, errors.InsufficientPrivilege) as error:
+            raise Refused(
+                f"A trigger of {self.role} would run at the end of the transaction, as {self.connection.info.user}",
+                remedy="Look at the table's deferred triggers, and at what their functions do; before PostgreSQL 18 none"
+                " of them may defer others.",
+                details=[(error.diag.message_primary or str(error)).splitlines()[0]],
+            ) from error
+
+
+class _Fencing:
+    """What a cursor does differently: see the module."""
+
+    connection: psycopg.Connection[Any]
+
+    def execute(self, query: Any, params: Any = None, *, prepare: bool | None = None, binary: bool | None = None) -> Any:
+        plainly = super().execute  # type: ignore[misc]
+        text = _text(self.connection, query)
+        into = _TABLE_AS.match(text)
+        utility = _UTILITY.match(text) is not None
+        status = self.connection.info.transaction_status
+        if status is pq.TransactionStatus.INERROR or not (into or utility or _QUERY.match(text)):
+            return plainly(query, params, prepare=prepare, binary=binary)
+        with _transaction(self.connection):
+            bound, values = self._bound(text, query, params)
+            found = (
+                _fence_of_utility(self.connection, bound)
+                if utility
+                else _fence_of_query(self.connection, bound[into.start(2) :] if into else bound)
+            )
+            if found is None:
+                return plainly(query, params, prepare=prepare, binary=binary)
+            found.into = into.group(1).decode() if into else ""
+            with found.call(values) as call:
+                plainly(call, values or None, prepare=False, binary=binary)
+                if found.described.columns is None:
+                    result = self.pgresult.get_value(0, 0)  # type: ignore[attr-defined]
+                    self._rowcount = int(result or 0)
+        return self
+
+    def _bound(self, text: bytes, query: Any, params: Any) -> tuple[bytes, Sequence[Any]]:
+        """The statement with its parameters in it, and those that are left to be given."""
+        if params is None:
+            return text, ()
+        return psycopg.ClientCursor(self.connection).mogrify(query, params).encode(), ()
+
+
+class FencingCursor(_Fencing, psycopg.Cursor[Row]):
+    """A cursor that runs as its owner what sets off the owner's code."""
+
+
+class FencingRawCursor(_Fencing, psycopg.RawCursor[Row]):
+    """The same, with parameters $1, $2, …"""
+
+    def _bound(self, text: bytes, query: Any, params: Any) -> tuple[bytes, Sequence[Any]]:
+        return text, () if params is None else tuple(params)
+
+
+def _parts(text: str) -> Iterator[tuple[str, bool]]:
+    """A statement in parts, and whether relations may be named in them."""
+    place = 0
+    for found in _UNNAMED.finditer(text):
+        if found["name"] is None:
+            yield text[place : found.start()], True
+            yield found[0], False
+            place = found.end()
+    yield text[place:], True
+
+
+def _text(connection: psycopg.Connection[Any], query: Any) -> bytes:
+    if isinstance(query, sql.Composable):
+        return query.as_bytes(connection)
+    return query if isinstance(query, bytes) else str(query).encode()
+
+
+@contextmanager
+def _transaction(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    if connection.info.transaction_status is not pq.TransactionStatus.IDLE:
+        yield
+    elif connection.autocommit:
+        with connection.transaction():
+            yield
+    else:
+        psycopg.RawCursor(connection).execute("SELECT")
+        yield
+
+
+def _fence_of_query(connection: psycopg.Connection[Any], text: bytes) -> _Fence | None:
+    described = _analysed(connection, text)
+    words = text.decode()
+    rows = psycopg.RawCursor(connection, row_factory=tuple_row).execute(_QUERIES["named"]).fetchall()
+    relations = [
+        _Relation(
+            schema=schema, name=name, temporary=temporary, table=table, writes=writes, owner=owner,
+            strangers=tuple(strangers),
+        )
+        for schema, name, temporary, table, writes, owner, strangers in rows
+    ]
+    # What the transaction had locked before may not be in this statement.
+    relations = [relation for relation in relations if relation.named_in(words)]
+    strangers = [stranger for relation in relations for stranger in relation.strangers]
+    if not strangers:
+        return None
+    role = _standing_for(connection) or strangers[0]
+    lent = tuple(relation for relation in relations if relation.owner != role)
+    return _Fence(connection=connection, role=role, text=words, described=described, lent=lent)
+
+
+def _fence_of_utility(connection: psycopg.Connection[Any], text: bytes) -> _Fence | None:
+    """Of a statement whose tables are written out in full."""
+    words = text.decode()
+    cursor = psycopg.RawCursor(connection, row_factory=tuple_row)
+    rows = cursor.execute(_QUERIES["written_out"], [list(dict.fromkeys(_QUALIFIED.findall(words)))]).fetchall()
+    role = next((owner for *_, owner, stranger in rows if stranger), None)
+    if role is None:
+        return None
+    lent = tuple(
+        _Relation(schema=schema, name=name, temporary=temporary, table=table, writes=False, owner=owner, strangers=())
+        for schema, name, temporary, table, owner, _ in rows
+        if owner != role
+    )
+    described = _Described(parameters=(), columns=None)
+    return _Fence(connection=connection, role=role, text=words, described=described, lent=lent)
+
+
+def _standing_for(connection: psycopg.Connection[Any]) -> str | None:
+    """The role that we have made ourselves by SET ROLE."""
+    row = psycopg.RawCursor(connection, row_factory=tuple_row).execute(
+        "SELECT NULLIF(pg_catalog.current_setting('role'), 'none')"
+    ).fetchone()  # fmt: skip
+    return None if row is None else row[0]
+
+
+def _analysed(connection: psycopg.Connection[Any], text: bytes) -> _Described:
+    """Have the server analyse a statement, which locks what it names and runs nothing."""
+    pgconn, encoding = connection.pgconn, connection.info.encoding
+    with connection.lock:
+        prepared = pgconn.prepare(b"", text)
+        if prepared.status != pq.ExecStatus.COMMAND_OK:
+            raise errors.error_from_result(prepared, encoding)
+        found = pgconn.describe_prepared(b"")
+    columns = tuple(
+        ((found.fname(number) or b"").decode(encoding), found.ftype(number), found.fmod(number))
+        for number in range(found.nfields)
+    )
+    return _Described(
+        parameters=tuple(found.param_type(number) for number in range(found.nparams)),
+        columns=columns if found.nfields else None,
+    )

@@ -1,0 +1,105 @@
+-- name: strangers
+-- Whether anything here belongs to a role that may not do all that ours may, and as which we may act.
+SELECT EXISTS (
+    SELECT FROM (SELECT c.relowner FROM pg_catalog.pg_class c UNION SELECT n.nspowner FROM pg_catalog.pg_namespace n
+                 UNION SELECT d.datdba FROM pg_catalog.pg_database d
+                 WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) AS o (owner)
+    WHERE NOT pg_catalog.pg_has_role(o.owner, session_user::pg_catalog.regrole, 'MEMBER')
+    AND pg_catalog.pg_has_role(session_user::pg_catalog.regrole, o.owner, 'USAGE'))
+
+-- name: named
+-- The relations that this transaction has locked, as the analysis of a statement locks those that it names; and the
+-- roles whose code runs when they are read or written: their owners, and those of partitions, heirs, and what views read.
+WITH RECURSIVE held (relation, writes) AS (
+    SELECT l.relation, pg_catalog.bool_or(l.mode OPERATOR(pg_catalog.<>) 'AccessShareLock'::text)
+    FROM pg_catalog.pg_locks l
+    WHERE l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()
+    AND l.locktype OPERATOR(pg_catalog.=) 'relation'::text AND l.relation OPERATOR(pg_catalog.>=) 16384::oid
+    GROUP BY l.relation
+), beneath (relation, part) AS (
+    SELECT h.relation, h.relation FROM held h
+    UNION
+    SELECT b.relation, n.part FROM beneath b CROSS JOIN LATERAL (
+        SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent OPERATOR(pg_catalog.=) b.part
+        UNION ALL
+        SELECT d.refobjid FROM pg_catalog.pg_rewrite w JOIN pg_catalog.pg_depend d
+        ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+        AND d.objid OPERATOR(pg_catalog.=) w.oid
+        AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
+        WHERE w.ev_class OPERATOR(pg_catalog.=) b.part
+    ) AS n (part)
+)
+SELECT s.nspname, c.relname, c.relpersistence OPERATOR(pg_catalog.=) 't'::"char",
+       c.relkind OPERATOR(pg_catalog.=) 'r'::"char", h.writes,
+       pg_catalog.pg_get_userbyid(c.relowner),
+       ARRAY(SELECT DISTINCT pg_catalog.pg_get_userbyid(p.relowner) FROM beneath b
+             JOIN pg_catalog.pg_class p ON p.oid OPERATOR(pg_catalog.=) b.part
+             WHERE b.relation OPERATOR(pg_catalog.=) h.relation
+             AND NOT pg_catalog.pg_has_role(p.relowner, session_user::pg_catalog.regrole, 'MEMBER')
+             AND pg_catalog.pg_has_role(session_user::pg_catalog.regrole, p.relowner, 'USAGE'))::text[]
+FROM held h JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) h.relation
+JOIN pg_catalog.pg_namespace s ON s.oid OPERATOR(pg_catalog.=) c.relnamespace
+ORDER BY c.oid
+
+-- name: written_out
+-- The relations of these names, as SQL writes them, and whether their owner's code may not run as us.
+SELECT s.nspname, c.relname, c.relpersistence OPERATOR(pg_catalog.=) 't'::"char",
+       c.relkind OPERATOR(pg_catalog.=) 'r'::"char", pg_catalog.pg_get_userbyid(c.relowner),
+       NOT pg_catalog.pg_has_role(c.relowner, session_user::pg_catalog.regrole, 'MEMBER')
+       AND pg_catalog.pg_has_role(session_user::pg_catalog.regrole, c.relowner, 'USAGE')
+FROM pg_catalog.unnest($1::text[]) WITH ORDINALITY AS n (name, place)
+JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(n.name)
+JOIN pg_catalog.pg_namespace s ON s.oid OPERATOR(pg_catalog.=) c.relnamespace
+WHERE c.oid OPERATOR(pg_catalog.>=) 16384::oid
+ORDER BY n.place
+
+-- name: before
+-- What is needed to call a statement as the role $3: its types, of $1 with the modifiers $2; our settings; the role that
+-- we are now; whether row security lets the role see all rows by a policy of ours, $4; and whether each of the
+-- relations $5 may be read by it as it is.
+SELECT ARRAY(SELECT pg_catalog.format_type(t.type, t.modifier)
+             FROM ROWS FROM (pg_catalog.unnest($1::oid[]), pg_catalog.unnest($2::int[])) WITH ORDINALITY
+             AS t (type, modifier, place) ORDER BY t.place),
+       (SELECT pg_catalog.jsonb_object_agg(s.name, s.setting) FROM pg_catalog.pg_settings s
+        WHERE s.context OPERATOR(pg_catalog.=) ANY (ARRAY['user', 'superuser']::text[])
+        AND s.category OPERATOR(pg_catalog.<>) 'Customized Options'::text
+        AND s.name OPERATOR(pg_catalog.!~~) 'transaction\_%'::text)::text,
+       pg_catalog.current_setting('role'),
+       EXISTS (SELECT FROM pg_catalog.pg_policy p JOIN pg_catalog.pg_roles r
+               ON r.oid OPERATOR(pg_catalog.=) ANY (p.polroles)
+               WHERE p.polname OPERATOR(pg_catalog.=) $4::name AND r.rolname OPERATOR(pg_catalog.=) $3::name),
+       ARRAY(SELECT pg_catalog.has_schema_privilege($3::name, c.relnamespace, 'USAGE')
+                    AND pg_catalog.has_table_privilege($3::name, c.oid, 'SELECT') AND NOT c.relrowsecurity
+             FROM pg_catalog.unnest($5::text[]) WITH ORDINALITY AS n (name, place)
+             JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(n.name)
+             ORDER BY n.place)
+
+-- name: settings
+-- Put back what the statement has set for the session; by then it may have been the search path.
+SELECT pg_catalog.set_config(s.name, w.value, false)
+FROM pg_catalog.jsonb_each_text($1::text::jsonb) AS w (name, value)
+JOIN pg_catalog.pg_settings s ON s.name OPERATOR(pg_catalog.=) w.name
+WHERE s.setting OPERATOR(pg_catalog.<>) w.value
+
+-- name: left_behind
+-- Before PostgreSQL 18 what is deferred to the end of a transaction runs as whoever ends it. All of it has been made to
+-- run; a trigger may have deferred more. An ALTER TABLE that comes to nothing tells whether a table has any.
+DO $left_behind$
+DECLARE
+    deferred pg_catalog.regclass;
+BEGIN
+    FOR deferred IN
+        SELECT DISTINCT t.tgrelid::pg_catalog.regclass
+        FROM pg_catalog.pg_trigger t
+        LEFT JOIN pg_catalog.pg_constraint c ON c.oid OPERATOR(pg_catalog.=) t.tgconstraint
+        WHERE t.tgdeferrable
+        AND (NOT t.tgisinternal OR c.contype OPERATOR(pg_catalog.=) 'x'::"char")
+    LOOP
+        BEGIN
+            EXECUTE pg_catalog.format('ALTER TABLE %s VALIDATE CONSTRAINT "~tenantry: there is none"', deferred);
+        EXCEPTION WHEN undefined_object THEN
+            NULL;
+        END;
+    END LOOP;
+END
+$left_behind$
