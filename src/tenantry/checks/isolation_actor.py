@@ -16,6 +16,7 @@ from tenantry.checks.isolation_attempts import got_through
 from tenantry.errors import UsageError
 from tenantry.model.name import Name, quoted
 from tenantry.postgres.connect import connect
+from tenantry.postgres.owner_context import fenced
 from tenantry.postgres.preflight import in_recovery
 from tenantry.postgres.queries import read_queries
 
@@ -96,6 +97,10 @@ class Actor:
         try:
             with self.connection.transaction(force_rollback=True), self.connection.cursor() as cursor:
                 cursor.execute("SELECT set_config(%s, %s, true)", (self.setting, NOBODY))
+                if fenced(self.connection):
+                    # COPY cannot be run as somebody else's; where there are policies it is this query.
+                    query = sql.SQL("SELECT true FROM {} LIMIT 1").format(table.identifier)
+                    return cursor.execute(query).fetchone() is not None
                 with cursor.copy(copy) as rows:
                     for _ in rows:
                         raise _RowSeen  # By which the driver ends the command on the server.

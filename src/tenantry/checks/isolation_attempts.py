@@ -19,6 +19,7 @@ from psycopg import sql
 
 from tenantry.model.name import Name
 from tenantry.model.schema import Column, Table
+from tenantry.postgres.owner_context import context
 from tenantry.steps.catalog import identifiers, raw
 
 MARK = "let through by every policy"
@@ -174,7 +175,7 @@ def got_through(error: psycopg.Error) -> bool | None:
     diagnosis = error.diag
     if MARK in (diagnosis.message_primary or ""):
         return True
-    if diagnosis.context is not None:
+    if context(error) is not None:
         return None  # Something within failed, such as a trigger.
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
         return False

@@ -23,7 +23,7 @@ from tenantry.errors import Failed, Interrupted
 from tenantry.execution.checkpoint import QUERIES, Unit, regclass
 from tenantry.execution.pace import Pace
 from tenantry.model.name import Name
-from tenantry.postgres.owner_context import raw_cursor
+from tenantry.postgres.owner_context import context, raw_cursor
 
 PASSING = (errors.DeadlockDetected, errors.SerializationFailure, errors.LockNotAvailable)
 AGAIN = "run the same command again"
@@ -150,7 +150,7 @@ def failure(relation: Name, error: psycopg.Error, connection: psycopg.Connection
     said = (error.diag.message_primary or str(error).strip() or type(error).__name__).splitlines()[0]
     if connection.closed:
         return Failed(f"The connection was lost while {relation} was being filled: {said}", remedy=AGAIN)
-    details = [error.diag.message_detail or "", *(error.diag.context or "").splitlines()]
+    details = [error.diag.message_detail or "", *(context(error) or "").splitlines()]
     return Failed(
         f"{relation} cannot be filled: {said}",
         remedy=f"put this right, then {AGAIN}",

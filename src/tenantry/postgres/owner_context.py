@@ -9,8 +9,8 @@ The function is made, called once and dropped in one transaction: its owner may 
 and nothing calls it again. What the owner's code can leave behind to run as us later is taken away before the
 transaction goes on: deferred triggers, cursors WITH HOLD, which would run at its end, and settings of the session.
 
-Which tables a statement names PostgreSQL says itself: to analyse a statement, which runs no code of anybody's, locks
-them.
+Which tables a statement names PostgreSQL says itself: to analyse a statement locks them. That runs nobody's code, once the
+statement's literals are left out: one of a composite type would be read, and the checks of its domains with it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,12 @@ _UNNAMED = re.compile(
     r"""[eE]'(?:[^'\\]|''|\\.)*'|'(?:[^']|'')*'|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$|--[^\n]*|(?P<name>"(?:[^"]|"")*")""", re.S
 )
 """Parts of a statement in which no relation is named: literals and remarks; in between, quoted names."""
+_BUILT_IN = re.compile(r"\b(?:interval|date|time|timestamp|timestamptz)\s*\Z", re.I)
 _QUALIFIED = re.compile(r'"(?:[^"]|"")+"\."(?:[^"]|"")+"')
+_OURS = re.compile(
+    r'(?:\A|\n)SQL statement "(?:(?!\nSQL statement ").)*"\nPL/pgSQL function pg_temp_\d+\.tenantry_[^\n]*\Z', re.S
+)
+"""What our own function adds to the context of an error."""
 
 Row = TypeVar("Row")
 
@@ -68,6 +73,12 @@ def fenced(connection: psycopg.Connection[Any]) -> bool:
 def raw_cursor(connection: psycopg.Connection[Any]) -> psycopg.RawCursor[Any]:
     """A cursor whose parameters are $1, $2, …"""
     return FencingRawCursor(connection) if fenced(connection) else psycopg.RawCursor(connection)
+
+
+def context(error: psycopg.Error) -> str | None:
+    """Where an error arose, within the statement that we gave; None where it was the statement itself."""
+    said = error.diag.context
+    return None if said is None else _OURS.sub("", said) or None
 
 
 def set_read_only(connection: psycopg.Connection[Any]) -> None:
@@ -314,8 +325,8 @@ def _transaction(connection: psycopg.Connection[Any]) -> Iterator[None]:
 
 
 def _fence_of_query(connection: psycopg.Connection[Any], text: bytes) -> _Fence | None:
-    described = _analysed(connection, text)
     words = text.decode()
+    described = _analysed(connection, words)
     rows = psycopg.RawCursor(connection, row_factory=tuple_row).execute(_QUERIES["named"]).fetchall()
     relations = [
         _Relation(
@@ -359,11 +370,19 @@ def _standing_for(connection: psycopg.Connection[Any]) -> str | None:
     return None if row is None else row[0]
 
 
-def _analysed(connection: psycopg.Connection[Any], text: bytes) -> _Described:
+def _without_literals(text: str) -> Iterator[str]:
+    before = ""
+    for part, named in _parts(text):
+        literal = not named and not part.startswith("--") and _BUILT_IN.search(before) is None
+        yield "NULL" if literal else part
+        before = part
+
+
+def _analysed(connection: psycopg.Connection[Any], text: str) -> _Described:
     """Have the server analyse a statement, which locks what it names and runs nothing."""
     pgconn, encoding = connection.pgconn, connection.info.encoding
     with connection.lock:
-        prepared = pgconn.prepare(b"", text)
+        prepared = pgconn.prepare(b"", "".join(_without_literals(text)).encode())
         if prepared.status != pq.ExecStatus.COMMAND_OK:
             raise errors.error_from_result(prepared, encoding)
         found = pgconn.describe_prepared(b"")
