@@ -108,7 +108,7 @@ def list_(terminal: Terminal) -> ExitStatus:
 def verify(terminal: Terminal, backup: Ids = NONE) -> ExitStatus:
     """Compare backups with what was counted when they were made: rows, and a checksum of all values.
 
-    A dump's files are compared with its manifest, and it is restored into a scratch database, which is dropped.
+    A dump's files are compared with its manifest, and its rows are read, counted and summed; none of it is carried out.
     """
     with watched(terminal, watching(terminal, brief=True)) as watcher, target(terminal) as database:
         found = verify_backups(database, backup, watcher)

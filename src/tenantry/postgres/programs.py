@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO
 
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 
 from tenantry.errors import ConnectionFailed, Failed, Refused
 from tenantry.postgres.connect import Target
@@ -68,7 +68,7 @@ def _started(target: Target, path: Path, arguments: Sequence[str | Path], stdout
     password = options.pop("password", None)
     environment = {**os.environ, "PGCONNECT_TIMEOUT": os.environ.get("PGCONNECT_TIMEOUT", "10")}
     environment |= {"PGPASSWORD": str(password)} if password else {}
-    environment |= {"PGOPTIONS": "-c statement_timeout=0", "PGAPPNAME": "tenantry"}
+    environment |= {"PGOPTIONS": "-c statement_timeout=0 -c TimeZone=UTC -c lc_monetary=C", "PGAPPNAME": "tenantry"}
     conninfo = make_conninfo("", **options)
     command = [path, *(argument if argument != "{database}" else conninfo for argument in arguments)]
     # In a session of its own: Ctrl-C is for us, and we end it.
@@ -120,8 +120,3 @@ class Running:
         for stream in (self._process.stdout, self._process.stderr):
             if stream is not None:
                 stream.close()
-
-
-def database_of(target: Target, name: str) -> Target:
-    """The same server, another database."""
-    return Target(make_conninfo("", **{**conninfo_to_dict(target.conninfo), "dbname": name}))

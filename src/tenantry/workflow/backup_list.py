@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 
 from tenantry.backups.content import checksum
-from tenantry.backups.scratch import verify_dump
+from tenantry.backups.verifying import verify_dump
 from tenantry.backups.tables import WORKSHOP
 from tenantry.errors import ExitStatus, Refused, UsageError, nearest
 from tenantry.model.backup import Backup, Reason, TableCopy
@@ -111,7 +111,7 @@ def _state(backup: Backup, running: bool) -> str:
 
 def verify_backups(target: Target, ids: Sequence[str] = (), watcher: Watcher | None = None) -> tuple[Backup, ...]:
     """Compare backups with what was counted when they were made, and note the outcome; without `ids` the newest whole
-    one. A dump is restored into a scratch database. Raises Refused for a torn one, or where there is none."""
+    one. A dump is read, and none of it carried out. Raises Refused for a torn one, or where there is none."""
     watcher = watcher or Nobody()
     watcher.began("backups verify", new_run())
     with opened(target, purpose="verify", watcher=watcher) as connection:

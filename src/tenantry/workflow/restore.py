@@ -10,7 +10,7 @@ import psycopg
 from psycopg import sql
 
 from tenantry.backups.content import source
-from tenantry.backups.loading import load
+from tenantry.backups.loading import held, load
 from tenantry.backups.matching import Fit, fit, parents_first, reached
 from tenantry.backups.quiet import loud, quiet
 from tenantry.backups.restore import Target as Rows
@@ -265,7 +265,7 @@ def _at_hand(making: Making, backup: Backup, copies: Iterable[TableCopy], schema
         relation: sql.Composable = Name(WORKSHOP, copy.copy).identifier
         if backup.folder is not None and copy.table in schema.tables:
             making.watcher.looking(f"{copy.table} in the dump")
-            relation = load(making.target, making.connection, backup, copy, number)
+            relation, copy = load(making.target, making.connection, backup, copy, number), held(copy)
         if copy.table in schema.tables:
             # So that the comparison is planned for the rows that there are.
             making.connection.execute(sql.SQL("ANALYZE {}").format(relation))

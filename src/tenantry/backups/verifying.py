@@ -1,0 +1,43 @@
+"""Verifying a dump: its files are compared with the manifest, it is read from end to end, and its rows are counted.
+
+Nothing of it is carried out. To restore it would run its owner's code: triggers, checks and index expressions, functions of
+materialised views, and CHECK constraints when a partition is attached; even in a scratch database that would be with the
+rights of the role that verifies, which may be a superuser's.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import psycopg
+
+from tenantry.backups.dump import damage
+from tenantry.backups.loading import counted, filled
+from tenantry.errors import Failed
+from tenantry.model.backup import Backup
+from tenantry.postgres.connect import Target
+from tenantry.postgres.programs import Running, program
+
+
+def verify_dump(target: Target, session: psycopg.Connection[Any], backup: Backup) -> str:
+    """What is wrong with a dump, in one sentence; empty where its files and its rows are what they were."""
+    problem = damage(backup)
+    if problem:
+        return problem
+    assert backup.folder is not None
+    try:
+        arguments = ("--file", os.devnull, backup.folder / "data")
+        with Running(target, program("pg_restore", major=backup.server_version // 10000), *arguments) as reading:
+            reading.wait()
+        for number, table in enumerate(backup.tables):
+            with session.transaction(force_rollback=True):
+                rows, checksum = counted(session, filled(target, session, backup, table, number), table)
+            if rows != table.rows:
+                return f"{table.table} has {rows} rows, not {table.rows}"
+            if checksum != table.checksum:
+                return f"{table.table} has other values than were dumped"
+    except (Failed, psycopg.DataError) as error:
+        said = error.message if isinstance(error, Failed) else error.diag.message_primary
+        return f"it cannot be read: {said}"
+    return ""
