@@ -20,6 +20,7 @@ from tenantry.cli import (
     housekeeping,
     migrate,
     monitor,
+    operator_sql,
     plan,
     reconcile,
     review,
@@ -91,6 +92,7 @@ def everything(
 register(app, "demo", demo.demo, run, without=(*SPEC, "dsn"))
 register(app, "sample", sample.sample, run, without=SPEC)
 register(app, "discover", discover.discover, run, without=SPEC)
+register(app, "operator-sql", operator_sql.operator_sql, run)
 register(app, "plan", plan.plan, run)
 register(app, "migrate", migrate.migrate, run, reports=True)
 register(app, "validate", validate.validate, run, reports=True)

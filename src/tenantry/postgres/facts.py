@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from tenantry.model.name import Name
 from tenantry.postgres.connect import Server
+from tenantry.postgres.rights import Rights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +169,7 @@ class Facts:
     room: Room
     roles: tuple[RoleAccess, ...]
     schemas: tuple[SchemaAccess, ...]
+    rights: Rights
     sessions: tuple[Session, ...]
     prepared: tuple[Prepared, ...]
     standbys: tuple[Standby, ...]

@@ -31,6 +31,7 @@ from tenantry.postgres.facts import (
     Unproved,
 )
 from tenantry.postgres.queries import read_queries
+from tenantry.postgres.rights import read_rights
 
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "preflight.sql")
 _STATEMENTS = sql.SQL(
@@ -57,11 +58,13 @@ def read_facts(
             rows = cursor.execute(_QUERIES[query], parameters or None).fetchall()
         return tuple(value(**row) for row in rows)
 
+    server = read_server(connection)
     return Facts(
-        server=read_server(connection),
+        server=server,
         room=read(Room, "room")[0],
         roles=read(RoleAccess, "role_access", roles=list(roles)),
         schemas=read(SchemaAccess, "schema_access", schemas=list(schemas), application=application),
+        rights=read_rights(connection, roles=[server.user], makers=roles, schemas=schemas, application=application),
         sessions=read(Session, "sessions"),
         prepared=read(_prepared, "prepared"),
         standbys=read(Standby, "standbys"),

@@ -29,6 +29,7 @@ from tenantry.workflow.inspection import InspectionOptions, inspect
 from tenantry.workflow.logged import Logged
 from tenantry.workflow.migrate import MigrateOptions, migrate
 from tenantry.workflow.monitor import MonitorOptions, Watched, monitor
+from tenantry.workflow.operator_sql import OperatorScript, operator_sql
 from tenantry.workflow.plan import Outline, Planned, Preview, plan, preview, preview_rollback
 from tenantry.workflow.purge import Household, household, purge
 from tenantry.workflow.reconcile import LedgerReconciled, ReconcileOptions, ReconcileResult, reconcile_balances
@@ -68,6 +69,7 @@ __all__ = [
     "MigrateOptions",
     "MonitorOptions",
     "Nobody",
+    "OperatorScript",
     "Outline",
     "Planned",
     "Preview",
@@ -106,6 +108,7 @@ __all__ = [
     "list_tenants",
     "migrate",
     "monitor",
+    "operator_sql",
     "plan",
     "preview",
     "preview_backup",

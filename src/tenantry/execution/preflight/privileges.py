@@ -19,6 +19,7 @@ def privilege_findings(scope: Scope, facts: Facts) -> Iterator[Finding]:
         return
     yield from _ownership(scope, facts)
     yield from _schemas(scope, facts)
+    yield from _withheld(scope, facts)
     yield from _workshop(facts)
     yield from _application(scope, facts)
 
@@ -74,6 +75,13 @@ def _schemas(scope: Scope, facts: Facts) -> Iterator[Finding]:
     }
     opening = {step.table.schema for step in scope.steps if isinstance(step, SchemaUsage)}
     known = {access.name: access for access in facts.schemas}
+    for closed in facts.rights.schemas:
+        if closed.name != WORKSHOP and not closed.uses:
+            yield _lacking(
+                "schema",
+                f"{facts.server.user} may not use the schema {closed.name}",
+                f"GRANT USAGE ON SCHEMA {quoted(closed.name)} TO {user}",
+            )
     for name in sorted(scope.schemas - {WORKSHOP}):
         access = known.get(name)
         if access is None:
@@ -89,6 +97,32 @@ def _schemas(scope: Scope, facts: Facts) -> Iterator[Finding]:
                 "usage",
                 f"{facts.server.user} may not let {scope.application} use the schema {name}",
                 f"GRANT USAGE ON SCHEMA {quoted(name)} TO {user} WITH GRANT OPTION",
+            )
+
+
+def _withheld(scope: Scope, facts: Facts) -> Iterator[Finding]:
+    """What is everybody's unless it was taken from PUBLIC, and what the owner of a new tenant table needs."""
+    user = facts.server.user
+    for thing in facts.rights.withheld:
+        if thing.table is not None and thing.table not in scope.relations:
+            continue
+        name = ".".join(map(quoted, thing.names))
+        yield _lacking(
+            thing.kind.lower(),
+            f"{user} may not use the {thing.kind.lower()} {name}",
+            f"GRANT USAGE ON {thing.kind} {name} TO {quoted(user)}",
+            thing.table,
+        )
+    there = {access.name for access in facts.rights.schemas}
+    for step in scope.steps:
+        if not isinstance(step, TenantTableMade) or step.table.schema not in there:
+            continue
+        if (step.owner, step.table.schema) not in facts.rights.makers:
+            yield _lacking(
+                "owner-create",
+                f"{step.owner}, who is to own {step.table}, may not make tables in the schema {step.table.schema}",
+                f"GRANT CREATE ON SCHEMA {quoted(step.table.schema)} TO {quoted(step.owner)}",
+                step.table,
             )
 
 

@@ -12,6 +12,7 @@ from tenantry.execution.preflight.scope import Scope
 from tenantry.execution.preflight.verdict import refused
 from tenantry.model.finding import Finding
 from tenantry.model.name import Name, quoted
+from tenantry.postgres.facts import Barred
 from tenantry.postgres.preflight import read_barred
 from tenantry.steps import AdoptionTrigger, AssignmentTrigger, FollowTrigger, ReferenceTrigger, Step, TenantChange
 from tenantry.steps.derivation import ByPath, Source
@@ -23,13 +24,18 @@ CHANGE = ("SELECT", "UPDATE")
 
 def reach_findings(scope: Scope, connection: psycopg.Connection[Any]) -> Iterator[Finding]:
     """Schemas and tables that a trigger needs and its role may not use. None can be forced."""
-    barred = read_barred(connection, sorted(set(_reached(scope.steps))))
+    barred = unreachable(scope, connection)
     closed = {(reach.role, reach.table.schema): reach.table for reach in reversed(barred) if not reach.usage}
     for (role, schema), table in sorted(closed.items()):
         yield _lacking(role, table, f"use the schema {schema}", f"USAGE ON SCHEMA {quoted(schema)}")
     for reach in barred:
         if not reach.held:
             yield _lacking(reach.role, reach.table, f"{reach.privilege} there", f"{reach.privilege} ON {reach.table}")
+
+
+def unreachable(scope: Scope, connection: psycopg.Connection[Any]) -> tuple[Barred, ...]:
+    """What the owners of tables may not do there that our triggers do as them."""
+    return read_barred(connection, sorted(set(_reached(scope.steps))))
 
 
 def _lacking(role: str, table: Name, what: str, grant: str) -> Finding:

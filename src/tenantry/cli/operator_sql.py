@@ -1,0 +1,43 @@
+"""tenantry operator-sql."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tenantry.cli.frame import target
+from tenantry.cli.terminal import Terminal
+from tenantry.errors import ExitStatus
+from tenantry.workflow import operator_sql as make_script
+
+
+def operator_sql(
+    terminal: Terminal,
+    role: Annotated[
+        str | None,
+        typer.Option("--role", metavar="NAME", show_default=False,
+                     help="The operator's name; else the spec's [operator], else tenantry_operator."),
+    ] = None,
+) -> ExitStatus:  # fmt: skip
+    """Print a script for psql that makes the role which runs tenantry, with the rights that it needs and why.
+
+    The rights are those that every command needs for this spec and database; without a spec, those of discover. Changes
+    nothing.
+    """
+    settings = terminal.settings
+    given = settings.config is not None or settings.preset is not None or Path("tenantry.toml").exists()
+    with target(terminal) as database:
+        found = make_script(database, settings.spec() if given else None, role=role)
+    terminal.answer(
+        role=found.role,
+        database=found.database,
+        script=found.text,
+        rights=[
+            {"sql": right.statement.as_string(None), "why": right.why, "optional": right.optional}
+            for right in found.rights
+        ],
+    )
+    terminal.write(found.text)
+    return ExitStatus.DONE
