@@ -4,7 +4,8 @@
 # make matrix   those that touch how a server behaves (marked `server`): on 14 all of them, and on 15, 16 and 17 those
 #               marked `differs`, whose outcome may differ there
 # make soak     the long tests, tests/soak, on 18
-# make nightly  every test on each version from 14 to 18, and the long ones
+# make nightly  every test on each version from 14 to 18, those of acceptance once more as an operator with few rights, on
+#               databases of a hostile owner, and the long ones
 # make bench    the benchmark tables
 # make system   Debian's packages for some tests (root)
 # .ci/run       system, check, test and matrix; a test that is skipped fails it
@@ -62,10 +63,11 @@ check: $(VENV)/.test
 soak: servers
 	$(SOAK) $(PYTEST)
 
-# Both parts, whatever becomes of the first.
+# All parts, whatever becomes of the first.
 nightly: servers
 	@status=0; \
 	$(RUN) --pg all $(PYTEST) || status=$$?; \
+	$(RUN) --pg all --operator tests/acceptance $(PYTEST) || status=$$?; \
 	$(SOAK) $(PYTEST) || status=$$?; \
 	exit $$status
 

@@ -20,6 +20,7 @@ import pytest
 from packaging.specifiers import SpecifierSet
 
 from forks import Forks, Running
+from operating import Operating
 from servers import Database, Run, Server, clear, installed, make_server, own_roles, sweep, version_name, wait_until
 from tenantry.postgres.locks import hold_run_lock
 from tiny_disk import TinyDisk, tiny_disk
@@ -46,6 +47,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         " every version",
     )
     group.addoption("--no-skips", action="store_true", help="a skipped test makes the run fail")
+    group.addoption(
+        "--operator",
+        action="store_true",
+        help="only the tests whose runs can be an operator's: as the role that `operator-sql` makes, on databases of a"
+        " hostile owner",
+    )
     group.addoption("--soak", action="store_true", help="run the long tests, and only those")
 
 
@@ -68,6 +75,7 @@ def chosen(config: pytest.Config) -> list[int]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    Operating.wanted = config.getoption("--operator")
     if not hasattr(config, "workerinput"):
         chosen(config)
         sweep()
@@ -144,6 +152,7 @@ def _runs_here(item: pytest.Item) -> bool:
         and ("server_13" not in names or 13 in installed())
         and ("realdb" not in names or REAL_DATABASES.is_dir())
         and _is_soak(item) == item.config.getoption("--soak")
+        and (not Operating.wanted or hasattr(item.module, "operated") or "subject" in names)
     )
 
 

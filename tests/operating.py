@@ -68,6 +68,11 @@ def operated(database: Database, spec: Spec) -> Target:
     return as_operator(database, spec)
 
 
+def assert_no_superuser(database: Database) -> None:
+    """Nothing that the hostile owner has laid out was run by a superuser."""
+    assert database.rows("SELECT is_called FROM evil.by_superuser") == [(False,)]
+
+
 def hand_over(database: Database) -> str:
     """Give the database and all in it to an owner who is no superuser, and who has laid out what he can; once each."""
     key = (database.dsn, database.rows("SELECT oid::text FROM pg_database WHERE datname = current_database()")[0][0])

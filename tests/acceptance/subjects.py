@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from acceptance.comparing import State, migrated_state
 from acceptance.killing import Ended, Kill, Killing, driver
 from acceptance.scenes import SCENES
 from acceptance.test_round_trip import checksums
+from operating import Operating, operated
 from servers import Database, Server
+from tenantry.model.spec import Spec
 
 
 @pytest.fixture(scope="session")
@@ -77,10 +79,13 @@ def make_subject(
 ) -> Subject:  # fmt: skip
     """A database that was built as scene `name`, with its spec in `folder`; `user` runs the commands."""
     scene = SCENES[name]
+    spec = scene.write_spec(folder, role, legacy)
+    if user == "postgres" and Operating.wanted:
+        user = conninfo_to_dict(operated(database, Spec.read(spec)).conninfo)["user"]
     killing = Killing(
         driver=process,
         dsn=make_conninfo(database.dsn, user=user),
-        spec=scene.write_spec(folder, role, legacy),
+        spec=spec,
         batches={"first_batch": 2, "unit": 16, "batch_seconds": 0.001} | batches,
     )
     return Subject(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from acceptance.test_round_trip import there_and_back
+from operating import operated
 from servers import Database
 from tenantry.errors import UsageError
 from tenantry.model.plan import Phase
@@ -51,7 +52,7 @@ def test_rows_get_the_tenants_that_the_file_names(database: Database, role: Call
     lines = "".join(f'north,{n},n\n"so,""uth",{n},"O\'s; %s"\n' for n in range(1, 6))
     spec = written(tmp_path, "region,number,tenant\n" + lines, role(create=False))
     there_and_back(database, spec)
-    migrate(Target(database.dsn), spec, MigrateOptions(until=Phase.CONTRACT))
+    migrate(operated(database, spec), spec, MigrateOptions(until=Phase.CONTRACT))
     query = "SELECT region, t.slug, count(*) FROM sale JOIN tenants t ON t.id = tenant_id GROUP BY 1, 2 ORDER BY 1"
     assert database.rows(query) == [("north", "n", 50), ('so,"uth', "O's; %s", 50)]
 
@@ -64,11 +65,11 @@ def test_a_file_that_changes_on_the_way(database: Database, role: Callable[..., 
         "region,number,tenant\n",
         [f"{region},{n},x\n" for region in ("north", '"so,""uth"') for n in range(1, 6)],
     )
-    migrate(
-        Target(database.dsn), written(tmp_path, header + "".join(lines), name), MigrateOptions(until=Phase.BACKFILL)
-    )
+    spec = written(tmp_path, header + "".join(lines), name)
+    target = operated(database, spec)
+    migrate(target, spec, MigrateOptions(until=Phase.BACKFILL))
     changed = "".join(line.replace(",x", ",y") for line in lines[:5]) + "".join(lines[5:])
-    migrate(Target(database.dsn), written(tmp_path, header + changed, name))
+    migrate(target, written(tmp_path, header + changed, name))
     query = "SELECT region, t.slug, count(*) FROM sale JOIN tenants t ON t.id = tenant_id GROUP BY 1, 2 ORDER BY 1"
     assert database.rows(query) == [("north", "y", 50), ('so,"uth', "x", 50)]
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pytest
 
 from acceptance.test_round_trip import checksums
+from operating import operated
 from servers import Database
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
-from tenantry.postgres.connect import Target
 from tenantry.workflow import MigrateOptions, RollbackOptions, migrate, rollback
 
 pytestmark = pytest.mark.server
@@ -46,15 +46,17 @@ paths = [["shop"]]
 def test_nulls_are_filled_and_come_back(until: Phase, database: Database, role: Callable[..., str]) -> None:
     """The user's updated-at trigger sees neither the fill nor the way back."""
     database.execute(SCHEMA)
+    spec = Spec.parse(SPEC.format(role=role(create=False)))
+    target = operated(database, spec)
     dump, rows = database.dump(), checksums(database)
-    migrate(Target(database.dsn), Spec.parse(SPEC.format(role=role(create=False))), MigrateOptions(until=until))
+    migrate(target, spec, MigrateOptions(until=until))
     assert database.rows("SELECT count(*) FROM shop s JOIN tenants t ON t.id = s.tenant WHERE t.slug = 'rest'") == [
         (4,)
     ]
     assert database.rows("SELECT count(*) FROM sale WHERE tenant_id IS NULL") == [(0,)]
     assert database.rows("SELECT count(*) FROM shop WHERE changed > '2021-01-01'") == [(0,)]
     database.execute("UPDATE shop SET tenant = 1 WHERE id = 4")
-    rollback(Target(database.dsn), RollbackOptions())
+    rollback(target, RollbackOptions())
     assert database.rows("SELECT id, tenant FROM shop WHERE id <= 4 ORDER BY 1") == [
         (1, None),
         (2, None),

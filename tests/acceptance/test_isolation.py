@@ -11,10 +11,10 @@ import pytest
 from psycopg import sql
 
 from checks.apart import BESIDE, TABLES
+from operating import operated
 from servers import Database
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
-from tenantry.postgres.connect import Target
 from tenantry.workflow import MigrateOptions, migrate
 
 pytestmark = [pytest.mark.server, pytest.mark.differs]
@@ -84,11 +84,8 @@ class Application:
 def application(request: pytest.FixtureRequest, database: Database, role: Callable[..., str]) -> Application:
     database.execute(SCHEMA)
     name = role(create=False, name="app")
-    migrate(
-        Target(database.dsn),
-        Spec.parse(SPEC.format(role=name)),
-        MigrateOptions(until=request.param, force=True),
-    )
+    spec = Spec.parse(SPEC.format(role=name))
+    migrate(operated(database, spec), spec, MigrateOptions(until=request.param, force=True))
     return Application(database, name)
 
 

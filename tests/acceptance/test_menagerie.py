@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pytest
 
 from acceptance.test_round_trip import there_and_back
+from operating import operated
 from servers import Database
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.model.verdict import serious
-from tenantry.postgres.connect import Target
 from tenantry.workflow import MigrateOptions, migrate, validate
 
 pytestmark = [pytest.mark.server, pytest.mark.differs]
@@ -62,13 +62,13 @@ def test_tenant_keys(kind: str, database: Database, role: Callable[..., str]) ->
         schemas="""["public", 'a "b" % $1']""",
     )
     there_and_back(database, made)
-    migrate(Target(database.dsn), made, MigrateOptions(until=Phase.ENFORCE))
+    migrate(operated(database, made), made, MigrateOptions(until=Phase.ENFORCE))
     wrong = database.rows(
         f'SELECT count(*) FROM "{"x" * 63}" c JOIN "order" o ON o."%id" = c."from %"'
         ' WHERE c."ten%ant ""x""" IS DISTINCT FROM o."{owner}"'
     )
     assert wrong == [(0,)]
-    found = serious(validate(Target(database.dsn), made).findings)
+    found = serious(validate(operated(database, made), made).findings)
     assert {(finding.name, finding.message.split()[2]) for finding in found} == {("phase-pending", "isolate")}
 
 
@@ -219,9 +219,9 @@ def test_structures(name: str, database: Database, role: Callable[..., str]) -> 
     )
     made = spec(role(create=False, name="app"), tables, more='default = "default"' if "default" in tables else "")
     there_and_back(database, made)
-    migrate(Target(database.dsn), made, MigrateOptions(until=Phase.CONTRACT))
+    migrate(operated(database, made), made, MigrateOptions(until=Phase.CONTRACT))
     assert database.rows(wrong) == [(0,)]
-    assert not serious(validate(Target(database.dsn), made).findings)
+    assert not serious(validate(operated(database, made), made).findings)
     # Of a key to a partitioned table PostgreSQL keeps a copy for each partition, which before 18 it never marks valid.
     invalid = "SELECT count(*) FROM pg_constraint WHERE NOT convalidated AND conparentid = 0"
     assert database.rows(invalid) == [(0,)]

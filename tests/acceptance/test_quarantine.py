@@ -9,10 +9,10 @@ import pytest
 from psycopg import sql
 
 from acceptance.test_round_trip import there_and_back
+from operating import operated
 from servers import Database
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
-from tenantry.postgres.connect import Target
 from tenantry.workflow import MigrateOptions, migrate
 
 pytestmark = pytest.mark.server
@@ -48,7 +48,7 @@ def test_no_application_can_choose_it(key: str, database: Database, role: Callab
     name = role(create=False, name="app")
     spec = Spec.parse(SPEC.format(role=name))
     there_and_back(database, spec)
-    migrate(Target(database.dsn), spec, MigrateOptions(until=Phase.ISOLATE))
+    migrate(operated(database, spec), spec, MigrateOptions(until=Phase.ISOLATE))
     ((quarantine,),) = database.rows("SELECT id::text FROM tenants WHERE slug = %s", ["it's out"])
     rows = f"""SELECT count(*) FROM "100%" WHERE tenant_id = '{quarantine}'"""
     assert database.rows(rows) == [(4,)]

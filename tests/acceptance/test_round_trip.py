@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from psycopg import sql
 
+from operating import Operating, assert_no_superuser, operated
 from servers import Database
 from tenantry.discovery.proposal import Undecided
 from tenantry.errors import ExitStatus
@@ -69,8 +70,8 @@ def there_and_back(
     database: Database, spec: Spec, until: Phase = Phase.CONTRACT, *, force: bool = False, valid: bool = False
 ) -> None:
     """Migrate, migrate again, validate if it is to be `valid`, and roll back."""
+    target = operated(database, spec)
     dump, names, rows = database.dump(), columns(database), checksums(database)
-    target = Target(database.dsn)
     migrate(target, spec, MigrateOptions(until=until, force=force))
     again = migrate(target, spec, MigrateOptions(until=until, force=force))
     assert again.applied == 0, "a second run finds everything in force"
@@ -84,6 +85,8 @@ def there_and_back(
     rollback(target, RollbackOptions())
     assert database.dump() == dump
     assert checksums(database) == rows
+    if Operating.wanted:
+        assert_no_superuser(database)
 
 
 def _load(database: Database, preset: str) -> None:

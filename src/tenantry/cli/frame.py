@@ -92,7 +92,9 @@ def _from_the_server(error: psycopg.Error, terminal: Terminal) -> TenantryError:
         )
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
         return ConnectionFailed(
-            f"Too few privileges: {said[0]}", remedy="Connect as the owner of the tables.", details=details
+            f"Too few privileges: {said[0]}",
+            remedy="Connect as the owner of the tables, or as the operator whom `tenantry operator-sql` makes.",
+            details=details,
         )
     if is_lost(error):
         return Failed(f"The connection was lost: {said[0]}", remedy="Run the same command again.", details=details)

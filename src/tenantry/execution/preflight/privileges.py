@@ -75,13 +75,6 @@ def _schemas(scope: Scope, facts: Facts) -> Iterator[Finding]:
     }
     opening = {step.table.schema for step in scope.steps if isinstance(step, SchemaUsage)}
     known = {access.name: access for access in facts.schemas}
-    for closed in facts.rights.schemas:
-        if closed.name != WORKSHOP and not closed.uses:
-            yield _lacking(
-                "schema",
-                f"{facts.server.user} may not use the schema {closed.name}",
-                f"GRANT USAGE ON SCHEMA {quoted(closed.name)} TO {user}",
-            )
     for name in sorted(scope.schemas - {WORKSHOP}):
         access = known.get(name)
         if access is None:
