@@ -177,3 +177,46 @@ def test_the_schema_of_a_tenant_table_to_be_made_must_be_there(database: Any) ->
     assert refusals(check(database, **elsewhere)) == {("schema-missing", False)}
     database.execute("CREATE SCHEMA other")
     assert refusals(check(database, **elsewhere)) == set()
+
+
+def test_what_was_taken_from_public(database: Any, role: Callable[..., str]) -> None:
+    """The language of our functions, and the types of the columns, of which an array is one too."""
+    owner = role("LOGIN", name="owner")
+    database.execute(
+        SHOP + "CREATE DOMAIN code AS text; CREATE TYPE state AS ENUM ('new');"
+        " ALTER TABLE orders ADD code code, ADD states state[]; CREATE TABLE other (code code);"
+        " REVOKE USAGE ON TYPE code FROM PUBLIC; REVOKE USAGE ON TYPE state FROM PUBLIC"
+    )
+    give(database, owner)
+    assert sorted(finding.remedy for finding in named(check(database, user=owner), "privilege-type")) == [
+        f"GRANT USAGE ON TYPE public.code TO {owner}.",
+        f"GRANT USAGE ON TYPE public.state TO {owner}.",
+    ]
+    database.execute("REVOKE USAGE ON LANGUAGE plpgsql FROM PUBLIC")
+    found = check(database, user=owner)
+    assert privileges(found) == {"privilege-type", "privilege-language"}
+    for finding in found:
+        if finding.name in ("privilege-type", "privilege-language"):
+            database.execute(finding.remedy.removesuffix("."))
+    assert privileges(check(database, user=owner)) == set()
+
+
+def test_the_owner_of_a_new_tenant_table_may_make_it(database: Any, role: Callable[..., str]) -> None:
+    """Our role may, and gives it to the owner of the tables, who has to be able to, too."""
+    owner, member = role("NOLOGIN", name="owner"), role("LOGIN", name="member")
+    database.execute("CREATE TABLE log (at timestamptz); REVOKE ALL ON SCHEMA public FROM PUBLIC")
+    run(
+        database,
+        "ALTER TABLE log OWNER TO {0}; GRANT USAGE ON SCHEMA public TO {0}; GRANT {0} TO {1};"
+        " GRANT USAGE, CREATE ON SCHEMA public TO {1}; GRANT CREATE ON DATABASE {2} TO {1}",
+        owner,
+        member,
+    )
+    made = {
+        "tenant": 'table = "tenants"\ncreate = true',
+        "tables": '[[table]]\nname = "log"\nassign = { tenant = "x" }',
+    }
+    (found,) = named(check(database, user=member, **made), "privilege-owner-create")
+    assert found.remedy == f"GRANT CREATE ON SCHEMA public TO {owner}."
+    database.execute(found.remedy.removesuffix("."))
+    assert privileges(check(database, user=member, **made)) == set()
