@@ -217,6 +217,8 @@ def test_without_a_spec_it_is_for_discover(place: Callable[..., Place]) -> None:
     (there.folder / "tenantry.toml").rename(there.folder / "spec.toml")
     there.database.load(there.script(spec=False).stdout)
     there("discover", "--output", "found.toml")
+    there("plan", "--config", "spec.toml")
+    there("status", "--config", "spec.toml")
     there("migrate", "--config", "spec.toml", status=3)
 
 

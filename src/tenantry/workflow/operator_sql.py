@@ -268,7 +268,7 @@ def _watching(role: str) -> Iterator[Right]:
         "GRANT pg_signal_backend TO {}",
         role,
         optional=True,
-        why="Only for `status --terminate` and `rollback` to end sessions of other roles than the tables' owners.",
+        why="Only for `status --terminate` to end sessions of other roles than the tables' owners.",
     )
     yield _right(
         "ALTER ROLE {} CREATEDB",
