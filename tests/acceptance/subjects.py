@@ -14,7 +14,7 @@ from acceptance.comparing import State, migrated_state
 from acceptance.killing import Ended, Kill, Killing, driver
 from acceptance.scenes import SCENES
 from acceptance.test_round_trip import checksums
-from operating import Operating, operated
+from operating import Operating, hand_over, operated
 from servers import Database, Server
 from tenantry.model.spec import Spec
 
@@ -80,8 +80,10 @@ def make_subject(
     """A database that was built as scene `name`, with its spec in `folder`; `user` runs the commands."""
     scene = SCENES[name]
     spec = scene.write_spec(folder, role, legacy)
+    roles = {role: "application", legacy: "legacy"} | ({user: "owner"} if user != "postgres" else {})
     if user == "postgres" and Operating.wanted:
-        user = conninfo_to_dict(operated(database, Spec.read(spec)).conninfo)["user"]
+        user = str(conninfo_to_dict(operated(database, Spec.read(spec)).conninfo)["user"])
+        roles |= {user: "operator", hand_over(database): "owner"}
     killing = Killing(
         driver=process,
         dsn=make_conninfo(database.dsn, user=user),
@@ -91,7 +93,7 @@ def make_subject(
     return Subject(
         database=database,
         killing=killing,
-        roles={role: "application", legacy: "legacy"} | ({user: "owner"} if user != "postgres" else {}),
+        roles=roles,
         tenant_table=scene.tenant_table,
         dump=database.dump(),
         rows=checksums(database),
