@@ -170,7 +170,9 @@ def test_given_columns(owner: str, hostile: Hostile) -> None:
     database, command = hostile.database, hostile.command
     with database.connect(user="mallory") as connection:
         connection.execute("ALTER TABLE entries ALTER tenant_id DROP NOT NULL; UPDATE entries SET tenant_id = NULL")
-        connection.execute("ALTER TABLE entries ADD shop_id int REFERENCES shops; UPDATE entries SET shop_id = 1 + id % 2")
+        connection.execute(
+            "ALTER TABLE entries ADD shop_id int REFERENCES shops; UPDATE entries SET shop_id = 1 + id % 2"
+        )
     if owner == "ours":
         database.execute("ALTER TABLE tenants OWNER TO postgres; GRANT SELECT, REFERENCES ON tenants TO mallory")
     spec = command.folder / "tenantry.toml"

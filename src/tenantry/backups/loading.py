@@ -50,9 +50,7 @@ def filled(
     return temporary
 
 
-def counted(
-    session: psycopg.Connection[Any], temporary: sql.Composable, table: TableCopy
-) -> tuple[int, str]:
+def counted(session: psycopg.Connection[Any], temporary: sql.Composable, table: TableCopy) -> tuple[int, str]:
     """The rows of a table that is loaded, and their checksum."""
     with session.transaction():
         steady(session)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,14 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
+from tenantry.errors import Refused
 from tenantry.model.backup import Backup, BackupKind, Reason, SequenceValue, TableCopy
 from tenantry.model.name import Name
+from tenantry.postgres.journal import shut_out
 from tenantry.postgres.queries import read_queries
+from tenantry.postgres.trust import require_trusted
 
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "backups.sql")
 _COPIES: TypeAdapter[tuple[TableCopy, ...]] = TypeAdapter(tuple[TableCopy, ...])
@@ -35,15 +38,18 @@ class Backups:
 
     def install(self) -> None:
         """Make the table; the journal must be there. Does nothing where it is there."""
-        self.connection.execute(_QUERIES["schema"])
+        with self.connection.transaction():
+            self.connection.execute(_QUERIES["schema"])
+            shut_out(self.connection)
 
     def all(self) -> tuple[Backup, ...]:
-        """All backups, the newest first, torn ones included."""
+        """All backups, the newest first, torn ones included. Raises Refused where the list cannot be trusted."""
+        require_trusted(self.connection)
         row = self.connection.execute(_QUERIES["installed"]).fetchone()
         if row is None or not row[0]:
             return ()
         with self.connection.cursor(row_factory=dict_row) as cursor:
-            return tuple(_BACKUP.validate_python(row) for row in cursor.execute(_QUERIES["all"]))
+            return tuple(map(_backup, cursor.execute(_QUERIES["all"])))
 
     def name(self, reason: Reason) -> str:
         """An id that no backup has."""
@@ -75,6 +81,18 @@ class Backups:
         """Whether no run has come to its end since `run` began."""
         row = self.connection.execute(_QUERIES["unbroken"], {"run": run}).fetchone()
         return row is not None and bool(row[0])
+
+
+def _backup(row: Mapping[str, Any]) -> Backup:
+    try:
+        return _BACKUP.validate_python(row)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise Refused(
+            f"The row {row['id']!r} of tenantry.backups cannot be read:"
+            f" {'.'.join(map(str, first['loc']))}: {first['msg']}",
+            remedy="Somebody has changed the journal: put the row back as it was, or DELETE it.",
+        ) from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,8 +11,10 @@ from typing import Any
 import psycopg
 from psycopg.rows import class_row, dict_row
 
+from tenantry.errors import Refused
 from tenantry.model.name import Name
 from tenantry.model.ownership import Hop
+from tenantry.postgres.journal import shut_out
 from tenantry.postgres.queries import read_queries
 
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "fixes.sql")
@@ -69,6 +71,7 @@ class FixJournal:
         """Make the tables, in the journal's schema, which is there."""
         with self.connection.transaction():
             self.connection.execute(_QUERIES["schema"])
+            shut_out(self.connection)
 
     @property
     def installed(self) -> bool:
@@ -97,7 +100,14 @@ class FixJournal:
             return cursor.execute(_QUERIES["list"], {"run": run}).fetchall()
 
     def parts(self, run: str, size: int) -> Iterator[Part]:
-        """What is left of a run to be undone, last first, in parts of at most `size` rows."""
+        """What is left of a run to be undone, last first, in parts of at most `size` rows. Raises Refused for a row
+        whose image is none of ours."""
+        broken = self.connection.execute(_QUERIES["broken"], {"run": run}).fetchone()
+        if broken is not None:
+            raise Refused(
+                f"The row {broken[0]} of tenantry.fixed_rows cannot be read: an image of it is no object",
+                remedy="Somebody has changed the journal: put the row back as it was, or DELETE it.",
+            )
         for fix, columns, ids in self.connection.execute(_QUERIES["parts"], {"run": run}).fetchall():
             for first in range(0, len(ids), size):
                 yield Part(fix=fix, columns=tuple(columns), ids=tuple(ids[first : first + size]))

@@ -12,8 +12,9 @@ import psycopg
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from tenantry.errors import ConnectionFailed, UsageError
+from tenantry.errors import ConnectionFailed, Failed, UsageError
 from tenantry.postgres.queries import read_queries
+from tenantry.postgres.trust import require_trusted
 
 VERSION = 1
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "journal.sql")
@@ -61,6 +62,11 @@ class RunRecord:
     previous_steps: int
 
 
+def shut_out(connection: psycopg.Connection[Any]) -> None:
+    """Take from others what default privileges have given them on what this transaction has made in the schema."""
+    connection.execute(_QUERIES["shut_out"])
+
+
 class Journal:
     """Reads and writes the journal over one connection; the writes take part in whatever transaction is open."""
 
@@ -69,8 +75,9 @@ class Journal:
 
     @property
     def installed(self) -> bool:
-        """The schema is there. Raises ConnectionFailed where it may not be read, UsageError where it is of a newer
-        version."""
+        """The schema is there. Raises Refused where it cannot be trusted, ConnectionFailed where it may not be read,
+        UsageError where it is of a newer version."""
+        require_trusted(self.connection)
         row = self.connection.execute(_QUERIES["installed"]).fetchone()
         if row is None or not row[0]:
             return False
@@ -92,10 +99,16 @@ class Journal:
         """Make the schema; does nothing where it is there. Raises ConnectionFailed without the privilege."""
         try:
             with self.connection.transaction():
-                new = not self.installed
+                require_trusted(self.connection)
+                if self.connection.execute(_QUERIES["place"]).fetchone() is None:
+                    # Fails where somebody has just made it.
+                    self.connection.execute("CREATE SCHEMA tenantry")
                 self.connection.execute(_QUERIES["schema"])
-                if new:
-                    self.connection.execute(_QUERIES["shut_out"])
+                shut_out(self.connection)
+        except psycopg.errors.DuplicateSchema as error:
+            raise Failed(
+                "Somebody else has just made the schema tenantry", remedy="Run the same command again."
+            ) from error
         except psycopg.errors.InsufficientPrivilege as error:
             raise ConnectionFailed(
                 f"The journal cannot be made: {error.diag.message_primary}",

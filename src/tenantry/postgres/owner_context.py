@@ -38,14 +38,18 @@ DEFERRED_AS_QUEUED = 180000
 
 _BEFORE = rb"\A\s*(?:--[^\n]*\n\s*)*"
 _QUERY = re.compile(_BEFORE + rb"\(*\s*(?:SELECT|WITH|INSERT|UPDATE|DELETE|MERGE|VALUES|TABLE|EXPLAIN)\b", re.I)
-_TABLE_AS = re.compile(_BEFORE + rb"(CREATE\s+(?:TEMPORARY\s+)?TABLE\s.*?\sAS\s+)((?:SELECT|WITH|TABLE)\b.*)", re.I | re.S)
+_TABLE_AS = re.compile(
+    _BEFORE + rb"(CREATE\s+(?:TEMPORARY\s+)?TABLE\s.*?\sAS\s+)((?:SELECT|WITH|TABLE)\b.*)", re.I | re.S
+)
 _UTILITY = re.compile(
-    _BEFORE + rb"(?:DO\b|ALTER\s+TABLE\b.*\s(?:VALIDATE\s+CONSTRAINT|SET\s+NOT\s+NULL|ATTACH\s+PARTITION)\b)", re.I | re.S
+    _BEFORE + rb"(?:DO\b|ALTER\s+TABLE\b.*\s(?:VALIDATE\s+CONSTRAINT|SET\s+NOT\s+NULL|ATTACH\s+PARTITION)\b)",
+    re.I | re.S,
 )
 """Those of our other statements that read rows, or prove something from the table's CHECK constraints. What builds or
 reads indexes (CREATE INDEX, REINDEX, ANALYZE) PostgreSQL itself runs as the table's owner."""
 _UNNAMED = re.compile(
-    r"""[eE]'(?:[^'\\]|''|\\.)*'|'(?:[^']|'')*'|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$|--[^\n]*|(?P<name>"(?:[^"]|"")*")""", re.S
+    r"""[eE]'(?:[^'\\]|''|\\.)*'|'(?:[^']|'')*'|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$|--[^\n]*|(?P<name>"(?:[^"]|"")*")""",
+    re.S,
 )
 """Parts of a statement in which no relation is named: literals and remarks; in between, quoted names."""
 _BUILT_IN = re.compile(r"\b(?:interval|date|time|timestamp|timestamptz)\s*\Z", re.I)
@@ -252,7 +256,9 @@ class _Fencing:
 
     connection: psycopg.Connection[Any]
 
-    def execute(self, query: Any, params: Any = None, *, prepare: bool | None = None, binary: bool | None = None) -> Any:
+    def execute(
+        self, query: Any, params: Any = None, *, prepare: bool | None = None, binary: bool | None = None
+    ) -> Any:
         plainly = super().execute  # type: ignore[misc]
         text = _text(self.connection, query)
         into = _TABLE_AS.match(text)
@@ -330,7 +336,12 @@ def _fence_of_query(connection: psycopg.Connection[Any], text: bytes) -> _Fence 
     rows = psycopg.RawCursor(connection, row_factory=tuple_row).execute(_QUERIES["named"]).fetchall()
     relations = [
         _Relation(
-            schema=schema, name=name, temporary=temporary, table=table, writes=writes, owner=owner,
+            schema=schema,
+            name=name,
+            temporary=temporary,
+            table=table,
+            writes=writes,
+            owner=owner,
             strangers=tuple(strangers),
         )
         for schema, name, temporary, table, writes, owner, strangers in rows

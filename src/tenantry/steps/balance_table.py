@@ -11,7 +11,7 @@ from tenantry.model.ledger import Ledger
 from tenantry.model.name import Name, shortened
 from tenantry.model.plan import Statement
 from tenantry.steps.balance_reviews import forget_reviews, review_tables
-from tenantry.steps.catalog import WORKSHOP, body, raw
+from tenantry.steps.catalog import WORKSHOP, body, hand_over, raw, shut_out
 from tenantry.steps.movement import unique_columns
 from tenantry.steps.step import Before, Step
 
@@ -45,6 +45,7 @@ VALUES ({ledger}, true, pg_catalog.now(), {reason}, 1)
 ON CONFLICT (ledger) DO UPDATE SET stale = true, stale_since = coalesce(known.stale_since, excluded.stale_since),
   reason = CASE WHEN known.stale THEN known.reason ELSE excluded.reason END,
   generation = known.generation + 1, corrections = NULL""")
+STATE_TABLES = ("ledgers", "reconciliations", "discrepancies", "drifts")
 # ALTER DEFAULT PRIVILEGES may have given the new table to somebody.
 _NOBODY = sql.SQL("""
 DECLARE
@@ -101,10 +102,11 @@ class BalanceTable(Step):
         )
         foreign = sql.SQL("SELECT current_user <> {}").format(sql.Literal(self.ledger.owner))
         absent = sql.SQL("SELECT {} IS NULL").format(self.ledger.storage.oid)
-        use = sql.SQL("GRANT USAGE, CREATE ON SCHEMA {} TO {}").format(sql.Identifier(WORKSHOP), owner)
+        use = sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(sql.Identifier(WORKSHOP), owner)
         return (
             Statement(sql=_STATE),
             *review_tables(),
+            *(Statement(sql=shut_out(Name(WORKSHOP, name))) for name in STATE_TABLES),
             Statement(sql=use, when=foreign),
             Statement(sql=sql.SQL("GRANT SELECT ON tenantry.ledgers TO {}").format(owner), when=foreign),
             Statement(sql=stale(self.ledger, "not backfilled yet"), when=absent),
@@ -137,10 +139,8 @@ class BalanceTable(Step):
 def private(ledger: Ledger, table: Name) -> tuple[Statement, ...]:
     """Make a table of ours the ledger's owner's, and nobody else's."""
     revoke = sql.Literal(f"REVOKE ALL ON {table.identifier.as_string(None)} FROM ")
-    foreign = sql.SQL("SELECT current_user <> {}").format(sql.Literal(ledger.owner))
-    give = sql.SQL("ALTER TABLE {} OWNER TO {}").format(table.identifier, sql.Identifier(ledger.owner))
     return (
-        Statement(sql=give, when=foreign),
+        *hand_over(sql.SQL("TABLE {}").format(table.identifier), ledger.owner),
         Statement(sql=sql.SQL("DO {}").format(body(_NOBODY.format(oid=table.oid, revoke=revoke)))),
         Statement(sql=sql.SQL("ALTER TABLE {} ENABLE ROW LEVEL SECURITY").format(table.identifier)),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from psycopg import sql
 
 from tenantry.model.name import Name, quoted
+from tenantry.model.plan import Statement
 
 WORKSHOP = "tenantry"
 """The schema of the journal and of our functions."""
@@ -75,16 +76,34 @@ def found_along(search_path: tuple[str, ...]) -> sql.Composed:
     return sql.SQL("(SELECT pg_catalog.set_config('search_path', {}, true)) IS NOT NULL").format(sql.Literal(path))
 
 
+def hand_over(what: sql.Composable, owner: str) -> tuple[Statement, ...]:
+    """Make an object of ours in our schema `owner`'s, who may create there only for that moment: whoever may could
+    make what runs as us."""
+    foreign = sql.SQL("SELECT current_user <> {}").format(sql.Literal(owner))
+    schema, role = sql.Identifier(WORKSHOP), sql.Identifier(owner)
+    return (
+        Statement(sql=sql.SQL("GRANT USAGE, CREATE ON SCHEMA {} TO {}").format(schema, role), when=foreign),
+        Statement(sql=sql.SQL("ALTER {} OWNER TO {}").format(what, role), when=foreign),
+        Statement(sql=sql.SQL("REVOKE CREATE ON SCHEMA {} FROM {}").format(schema, role), when=foreign),
+    )
+
+
 def shut_out(table: Name) -> sql.Composed:
-    """Take from everybody but the owner what default privileges have given on a table of ours."""
+    """Take from all but the owner what default privileges have given on a table that this transaction has made, and on
+    the sequences of its columns."""
     return sql.SQL("DO {}").format(
         body(
             sql.SQL(
-                "DECLARE role oid; BEGIN FOR role IN SELECT DISTINCT e.grantee FROM pg_catalog.pg_class c,"
-                " pg_catalog.aclexplode(c.relacl) AS e WHERE c.oid = {} AND e.grantee <> c.relowner LOOP"
-                " EXECUTE pg_catalog.format('REVOKE ALL ON %s FROM %s', {},"
-                " CASE role WHEN 0 THEN 'PUBLIC' ELSE role::regrole::text END); END LOOP; END"
-            ).format(table.oid, sql.Literal(table.identifier.as_string(None)))
+                "DECLARE one record; BEGIN FOR one IN SELECT DISTINCT c.oid::regclass AS named, c.relkind, e.grantee"
+                " FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) AS e"
+                " WHERE (c.oid = {0} OR c.relkind = 'S' AND EXISTS (SELECT FROM pg_catalog.pg_depend d"
+                " WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.refclassid = d.classid"
+                " AND d.refobjid = {0})) AND e.grantee <> c.relowner"
+                " AND pg_catalog.age(c.xmin) <= pg_catalog.age(pg_catalog.pg_current_xact_id()::pg_catalog.xid) LOOP"
+                " EXECUTE pg_catalog.format('REVOKE ALL ON %s %s FROM %s', CASE one.relkind WHEN 'S' THEN 'SEQUENCE'"
+                " ELSE 'TABLE' END, one.named, CASE one.grantee WHEN 0 THEN 'PUBLIC' ELSE one.grantee::regrole::text"
+                " END); END LOOP; END"
+            ).format(table.oid)
         )
     )
 

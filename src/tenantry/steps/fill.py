@@ -9,7 +9,7 @@ from psycopg import sql
 
 from tenantry.model.name import Name
 from tenantry.model.plan import Lock, LockMode, Manner, Statement
-from tenantry.steps.catalog import WORKSHOP, exists, found_along
+from tenantry.steps.catalog import WORKSHOP, exists, found_along, shut_out
 from tenantry.steps.derivation import Source, derived
 from tenantry.steps.step import Before, Step
 
@@ -267,7 +267,14 @@ class AssignedRows(Step):
         # The table's triggers look into it as the table's owner.
         grant = sql.SQL("GRANT SELECT ON {} TO {}").format(self.name.identifier, sql.Identifier(self.owner))
         empty = Statement(sql=sql.SQL("DELETE FROM {}").format(self.name.identifier))
-        return Statement(sql=create), Statement(sql=grant), empty, *((Statement(sql=insert),) if self.rows else ())
+        shut = Statement(sql=shut_out(self.name))
+        return (
+            Statement(sql=create),
+            shut,
+            Statement(sql=grant),
+            empty,
+            *((Statement(sql=insert),) if self.rows else ()),
+        )
 
     def revert(self, before: Before) -> tuple[Statement, ...]:
         return (Statement(sql=sql.SQL("DROP TABLE IF EXISTS {}").format(self.name.identifier)),)

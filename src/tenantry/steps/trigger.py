@@ -15,7 +15,7 @@ from psycopg import sql
 
 from tenantry.model.name import Name, shortened
 from tenantry.model.plan import Lock, LockMode, Statement
-from tenantry.steps.catalog import WORKSHOP, body, exists, raw, trigger_definition
+from tenantry.steps.catalog import WORKSHOP, body, exists, hand_over, raw, trigger_definition
 from tenantry.steps.row_security import FLOOR, LEGACY, OPERATOR
 from tenantry.steps.step import Before, Step
 
@@ -106,8 +106,8 @@ def make_function(function: Name, owner: str, code: sql.Composable, settings: st
             ).format(sql.Literal(f"{function.identifier.as_string(None)}()"))
         )
     )
-    give = sql.SQL("ALTER FUNCTION {}() OWNER TO {}").format(function.identifier, sql.Identifier(owner))
-    return Statement(sql=create), Statement(sql=shut), Statement(sql=give, when=_foreign(owner))
+    given = hand_over(sql.SQL("FUNCTION {}()").format(function.identifier), owner)
+    return Statement(sql=create), Statement(sql=shut), *given
 
 
 def create_function(function: Name, owner: str, code: sql.Composable) -> tuple[Statement, ...]:
@@ -116,7 +116,7 @@ def create_function(function: Name, owner: str, code: sql.Composable) -> tuple[S
     Row security is on in it, whatever the session says: a session that may bypass it turns it off, and then the owner,
     who may not, would get an error in place of the rows that its policy shows it (hazard 13).
     """
-    use = sql.SQL("GRANT USAGE, CREATE ON SCHEMA {} TO {}").format(sql.Identifier(WORKSHOP), sql.Identifier(owner))
+    use = sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(sql.Identifier(WORKSHOP), sql.Identifier(owner))
     read = sql.SQL("GRANT SELECT ON {} TO {}").format(SECRET.identifier, sql.Identifier(owner))
     return (
         Statement(sql=_MAKE_SECRET, when=sql.SQL("SELECT {} IS NULL").format(SECRET.oid)),

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 
 from tenantry.backups.content import checksum
-from tenantry.backups.verifying import verify_dump
 from tenantry.backups.tables import WORKSHOP
+from tenantry.backups.verifying import verify_dump
 from tenantry.errors import ExitStatus, Refused, UsageError, nearest
 from tenantry.model.backup import Backup, Reason, TableCopy
 from tenantry.model.name import Name

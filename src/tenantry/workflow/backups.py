@@ -28,6 +28,7 @@ from tenantry.postgres.connect import Target, connect
 from tenantry.postgres.journal import Entry, Journal
 from tenantry.postgres.preflight import read_hidden, read_room
 from tenantry.steps import AssignmentTrigger, Fill, NotNull, RowSecurity, TenantColumn, TenantTableMade, from_json
+from tenantry.workflow.session import read_entries
 from tenantry.workflow.watcher import Watcher
 
 PARALLEL_FROM = 64 << 20
@@ -101,7 +102,7 @@ def before(making: Making, reason: Reason, names: Iterable[Name], *, changes: bo
 def sources(connection: Connection, names: Iterable[Name] | None = None) -> tuple[TableCopy, ...]:
     """Those of the names that are tables now, partitions as the table that they are part of, with their heirs; without
     names, all tables that are the user's."""
-    entries = Journal(connection).entries().values()
+    entries = read_entries(Journal(connection)).values()
     steps = [from_json(entry.value) for entry in entries]
     columns = {step.table: step.column for step in steps if isinstance(step, TenantColumn)}
     created = frozenset(step.table for step in steps if isinstance(step, TenantTableMade))

@@ -29,7 +29,7 @@ from tenantry.workflow.backups import BackupOptions
 from tenantry.workflow.lookout import lookout
 from tenantry.workflow.migrate import MigrateOptions, Tally, make_runner, stop
 from tenantry.workflow.plan import Outline, Planned
-from tenantry.workflow.session import Session, end_noted, interruptible, opened
+from tenantry.workflow.session import Session, end_noted, interruptible, opened, read_entries
 from tenantry.workflow.watcher import Nobody, Watcher
 
 
@@ -220,7 +220,7 @@ def subjects(session: Session, options: BalancesOptions) -> tuple[Subject, ...]:
 def installed_subjects(journal: Journal, spec: Spec, options: BalancesOptions) -> tuple[Subject, ...]:
     """The ledgers that are meant, whose balances are there. Nothing is looked at but these: on a large schema that is
     most of the time that a reconciliation takes. Raises UsageError, Refused where one has no balances."""
-    entries = journal.entries()
+    entries = read_entries(journal)
     resolver = Ledgers(journal.connection, spec, entries)
     chosen = tuple(Subject(ledger=ledger, steps=balance_steps(ledger, ())) for ledger in _meant(resolver, options))
     tables = [subject.steps[0] for subject in chosen]

@@ -30,7 +30,7 @@ from tenantry.workflow.balances import BalancesOptions, installed_subjects, migr
 from tenantry.workflow.foreseen import ForeseenBackup, foreseen
 from tenantry.workflow.migrate import Tally, make_runner, stop
 from tenantry.workflow.plan import Outline, Planned
-from tenantry.workflow.session import Session, end_noted, interruptible, opened
+from tenantry.workflow.session import Session, end_noted, interruptible, opened, read_entries
 from tenantry.workflow.watcher import Nobody, Watcher
 
 
@@ -131,7 +131,7 @@ def preview_remove(target: Target, spec: Spec, options: BalancesOptions | None =
 
 
 def _entries(journal: Journal, spec: Spec, options: BalancesOptions) -> list[Entry]:
-    entries = journal.entries()
+    entries = read_entries(journal)
     known = installed(entries)
     wanted = None
     if options.ledger is not None:

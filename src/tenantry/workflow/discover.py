@@ -13,7 +13,7 @@ from tenantry.postgres.catalog import read_schema
 from tenantry.postgres.census import run_census
 from tenantry.postgres.connect import Target
 from tenantry.postgres.journal import Journal
-from tenantry.workflow.session import opened, ours
+from tenantry.workflow.session import opened, ours, read_entries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ def discover(
     Raises UsageError where no proposal can be made, ConnectionFailed without a connection or the right to read.
     """
     with opened(target, purpose="discover") as connection:
-        schema: Schema = read_schema(connection, schemas, ours=ours(Journal(connection).entries()))
+        schema: Schema = read_schema(connection, schemas, ours=ours(read_entries(Journal(connection))))
         proposal = propose(
             schema,
             ask=lambda census: run_census(connection, census),

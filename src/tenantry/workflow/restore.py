@@ -43,7 +43,7 @@ from tenantry.workflow.backups import (
     refuse_hidden,
     refuse_torn,
 )
-from tenantry.workflow.session import end_noted, opened
+from tenantry.workflow.session import end_noted, opened, read_entries
 from tenantry.workflow.watcher import Nobody, Watcher
 
 
@@ -239,7 +239,7 @@ def _looked_at(making: Making, backup: Backup, options: RestoreOptions) -> _Work
             f"The backup {backup.id} is damaged: {problem}", remedy="Choose another one: `tenantry backups list`."
         )
     schema = read_schema(connection, (EVERY_SCHEMA,), ours=Ours())
-    steps = [from_json(entry.value) for entry in Journal(connection).entries().values()]
+    steps = [from_json(entry.value) for entry in read_entries(Journal(connection)).values()]
     fits: list[Fit] = []
     left_out: list[str] = []
     for saved in with_tenants(connection, schema, steps, tuple(_at_hand(making, backup, copies, schema))):

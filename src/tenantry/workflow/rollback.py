@@ -30,7 +30,7 @@ from tenantry.workflow.backups import BackupOptions, Making, owned_names
 from tenantry.workflow.backups import before as back_up
 from tenantry.workflow.lookout import lookout
 from tenantry.workflow.migrate import Tally, refuse, stop
-from tenantry.workflow.session import end_noted, interruptible, opened
+from tenantry.workflow.session import end_noted, interruptible, opened, read_entries
 from tenantry.workflow.watcher import Nobody, Watcher
 
 _RUNS_LOOKED_AT = 50
@@ -93,7 +93,7 @@ def prospect(journal: Journal, options: RollbackOptions) -> tuple[Selection, tup
 
     Raises UsageError for a table that has no steps of ours, Refused for one that has balances.
     """
-    ours = journal.entries()
+    ours = read_entries(journal)
     selection = select(
         (entry for entry in ours.values() if not (options.preserve_data and entry.state == "kept")), options.tables
     )
@@ -182,7 +182,7 @@ def _look_back(
     steps = [step for entry in selection.entries if (step := from_json(entry.value)).key not in gone]
     reverted = [step for step in steps if not (walk.keep and step.kept)]
     # Those that an earlier rollback has kept are no part of this one.
-    kept = [from_json(entry.value) for entry in Journal(connection).entries().values() if entry.state == "kept"]
+    kept = [from_json(entry.value) for entry in read_entries(Journal(connection)).values() if entry.state == "kept"]
     findings = aftermath.findings(reverted, kept, walk.left)
     for finding in findings:
         tally.watcher.found(finding)

@@ -10,9 +10,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
+from pydantic import ValidationError
 
-from tenantry.errors import ExitStatus, Failed, Interrupted, TenantryError
+from tenantry.errors import ExitStatus, Failed, Interrupted, Refused, TenantryError
 from tenantry.model.name import Name
+from tenantry.model.plan import Phase
 from tenantry.model.schema import Ours, Schema
 from tenantry.model.spec import Spec
 from tenantry.planning import Plan, make_plan
@@ -42,11 +44,38 @@ class Session:
         """Read the journal and the schema without what is ours, and make the plan. Raises UsageError where the spec
         does not fit the database, unless `lenient`: then the plan is without what does not."""
         journal = Journal(connection)
-        entries = journal.entries()
+        entries = read_entries(journal)
         schema = as_found(read_schema(connection, spec.schemas, ours=ours(entries)), entries)
         plan = make_plan(spec, schema, lenient=lenient)
         return cls(target=target, connection=connection, journal=journal, spec=spec, schema=schema, plan=plan,
                    entries=entries)  # fmt: skip
+
+
+def read_entries(journal: Journal) -> dict[str, Entry]:
+    """The steps that are ours. Raises Refused for a row of the journal that holds no step as we write it."""
+    entries = journal.entries()
+    for key, entry in entries.items():
+        try:
+            problem = "" if from_json(entry.value).key == key else "is another step's"
+            problem = problem or ("" if isinstance(entry.before, dict) else "has a `before` that is no object")
+            Phase(entry.phase)
+        except ValueError as error:
+            problem = f"cannot be read: {_first_problem(error)}"
+        if problem:
+            raise Refused(
+                f"The row {key!r} of tenantry.steps {problem}",
+                remedy="Somebody has changed the journal: put the row back, from a dump of the schema tenantry.",
+            )
+    return entries
+
+
+def _first_problem(error: ValueError) -> str:
+    """One line; pydantic's own words are many."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        return f"{place}: {first['msg']}" if place else first["msg"]
+    return str(error).splitlines()[0]
 
 
 def ours(entries: Mapping[str, Entry]) -> Ours:

@@ -41,6 +41,13 @@ SELECT f.id, f.run, f.name, f.schema_name AS schema, f.table_name AS "table", f.
 FROM tenantry.fixes f LEFT JOIN tenantry.fixed_rows r ON r.fix = f.id
 WHERE %(run)s::text IS NULL OR f.run = %(run)s GROUP BY f.id ORDER BY f.id
 
+-- name: broken
+-- Images that somebody has changed so that they are none.
+SELECT r.id FROM tenantry.fixed_rows r JOIN tenantry.fixes f ON f.id = r.fix
+WHERE f.run = %(run)s
+  AND (jsonb_typeof(r.key) <> 'object' OR jsonb_typeof(r.before) <> 'object' OR jsonb_typeof(r.after) <> 'object')
+ORDER BY r.id LIMIT 1
+
 -- name: parts
 -- What is left to be undone, last first: rows of one fix and of the same columns that follow each other.
 SELECT fix, columns, array_agg(id ORDER BY id DESC) AS ids FROM (

@@ -1,6 +1,4 @@
 -- name: schema
-CREATE SCHEMA IF NOT EXISTS tenantry;
-
 CREATE TABLE IF NOT EXISTS tenantry.journal (
   version integer PRIMARY KEY,
   made_at timestamptz NOT NULL DEFAULT now()
@@ -71,21 +69,24 @@ CREATE TABLE IF NOT EXISTS tenantry.described (
   definition text NOT NULL
 );
 
+-- name: place
+SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'tenantry'
+
 -- name: shut_out
--- What default privileges have given to others on a journal that has just been made.
+-- What default privileges have given to others on what this transaction has made; what was given since stays.
 DO $$
 DECLARE
   given record;
 BEGIN
   FOR given IN
     SELECT DISTINCT o.object, CASE e.grantee WHEN 0 THEN 'PUBLIC' ELSE e.grantee::regrole::text END AS grantee
-    FROM (SELECT 'SCHEMA tenantry' AS object, nspowner AS owner, nspacl AS acl
+    FROM (SELECT 'SCHEMA tenantry' AS object, nspowner AS owner, nspacl AS acl, xmin
           FROM pg_catalog.pg_namespace WHERE nspname = 'tenantry'
           UNION ALL
-          SELECT 'TABLE ' || oid::regclass, relowner, relacl
-          FROM pg_catalog.pg_class WHERE relnamespace = 'tenantry'::regnamespace AND relkind = 'r') o,
+          SELECT CASE relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || oid::regclass, relowner, relacl, xmin
+          FROM pg_catalog.pg_class WHERE relnamespace = 'tenantry'::regnamespace AND relkind IN ('r', 'S')) o,
          aclexplode(o.acl) e
-    WHERE e.grantee <> o.owner
+    WHERE e.grantee <> o.owner AND age(o.xmin) <= age(pg_current_xact_id()::xid)
   LOOP
     EXECUTE format('REVOKE ALL ON %s FROM %s', given.object, given.grantee);
   END LOOP;

@@ -1,0 +1,35 @@
+"""Whether what is in the schema `tenantry` may be believed: whoever could change it could run code as us."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from tenantry.errors import Refused
+from tenantry.postgres.queries import read_queries
+
+JOURNAL = (
+    "journal", "runs", "steps", "events", "progress", "filled", "described", "backups", "fixes", "fixed_rows",
+    "ledgers", "reconciliations", "discrepancies", "drifts", "secret",
+)  # fmt: skip
+"""The tables that are read and written as the operator."""
+
+_QUERIES = read_queries(Path(__file__).with_name("sql") / "trust.sql")
+
+
+def require_trusted(connection: psycopg.Connection[Any]) -> None:
+    """Raises Refused where somebody else than our role or a superuser owns the schema or what is in it, may change it,
+    or has added what would run as us: triggers, rules, policies, heirs, expressions.
+
+    It asks the catalog, and reads nothing of the schema itself.
+    """
+    found = connection.execute(_QUERIES["objections"], {"journal": list(JOURNAL)}).fetchall()
+    if found:
+        _, problem, remedy = found[0]
+        raise Refused(
+            f"The journal cannot be trusted, for {problem}",
+            remedy=remedy,
+            details=[f"{problem}: {remedy}" for _, problem, remedy in found[1:]],
+        )

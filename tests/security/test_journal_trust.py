@@ -1,0 +1,221 @@
+"""A schema `tenantry` that somebody else has made, or may change, is not believed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from conftest import Command
+from servers import Database, Server
+
+SHOP = """
+CREATE TABLE public.tenants (id int PRIMARY KEY, slug text NOT NULL UNIQUE);
+INSERT INTO public.tenants VALUES (1, 'a'), (2, 'b');
+CREATE TABLE public.stores (id int PRIMARY KEY, tenant int NOT NULL REFERENCES public.tenants);
+CREATE TABLE public.lots (id int PRIMARY KEY, store int NOT NULL REFERENCES public.stores, quantity numeric NOT NULL);
+INSERT INTO public.stores VALUES (1, 1), (2, 2);
+INSERT INTO public.lots VALUES (1, 1, 5), (2, 2, 5);
+CREATE SCHEMA evil;
+CREATE TABLE evil.loot (who text);
+GRANT ALL ON evil.loot TO PUBLIC;
+CREATE FUNCTION public.ran() RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN INSERT INTO evil.loot VALUES (current_user); RETURN true; END $$;
+CREATE FUNCTION public.fired() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN INSERT INTO evil.loot VALUES (current_user); RETURN NEW; END $$;
+CREATE FUNCTION public.same(text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RETURN $1; END $$;
+"""
+SPEC = """
+version = 1
+[tenant]
+table = "tenants"
+[application]
+role = "{role}"
+[[table]]
+name = "stores"
+column = "tenant"
+paths = [["tenant"]]
+[[table]]
+name = "lots"
+paths = [["store"]]
+[[ledger]]
+table = "lots"
+balance = "balances"
+key = ["tenant_id", "store"]
+quantity = "quantity"
+"""
+PLANTS = {
+    # What is planted, what the refusal says, and how it is taken away.
+    "trigger": ("CREATE TRIGGER t BEFORE INSERT ON tenantry.runs FOR EACH ROW EXECUTE FUNCTION public.fired()",
+                "the table tenantry.runs has the trigger t", "DROP TRIGGER t ON tenantry.runs"),
+    "rule": ("CREATE RULE r AS ON INSERT TO tenantry.events DO ALSO SELECT public.ran()",
+             "the table tenantry.events has the rule r", "DROP RULE r ON tenantry.events"),
+    "policy": ("CREATE POLICY p ON tenantry.steps USING (public.ran())", "the table tenantry.steps has the policy p",
+               "DROP POLICY p ON tenantry.steps"),
+    "default": ("ALTER TABLE tenantry.runs ADD o boolean DEFAULT public.ran()",
+                "the table tenantry.runs uses the function public.ran()", "ALTER TABLE tenantry.runs DROP o"),
+    "check": ("ALTER TABLE tenantry.steps ADD CONSTRAINT c CHECK (public.same(key) <> '') NOT VALID",
+              "the table tenantry.steps uses the function public.same(text)", "ALTER TABLE tenantry.steps DROP CONSTRAINT c"),
+    "index": ("CREATE INDEX x ON tenantry.events (public.same(run))",
+              "the table tenantry.events uses the function public.same(text)", "DROP INDEX tenantry.x"),
+    "generated column": ("ALTER TABLE tenantry.runs ADD g text GENERATED ALWAYS AS (public.same(id)) STORED",
+                         "the table tenantry.runs uses the function public.same(text)", "ALTER TABLE tenantry.runs DROP g"),
+    "domain": ("CREATE DOMAIN public.d AS text CHECK (public.same(VALUE) <> ''); ALTER TABLE tenantry.runs ADD d public.d",
+               "the table tenantry.runs uses the type public.d", "ALTER TABLE tenantry.runs DROP d; DROP DOMAIN public.d"),
+    "statistics": ("CREATE STATISTICS tenantry.s ON (public.same(run)), key FROM tenantry.events",
+                   "the table tenantry.events uses the function public.same(text)", "DROP STATISTICS tenantry.s"),
+    "heir": ("CREATE TABLE public.h () INHERITS (tenantry.steps)",
+             "the table public.h inherits from tenantry.steps", "DROP TABLE public.h"),
+    "foreign key": ("CREATE TABLE public.f (run text REFERENCES tenantry.runs ON DELETE CASCADE)",
+                    "the table public.f refers to the table tenantry.runs", "DROP TABLE public.f"),
+    "view": ("ALTER TABLE tenantry.filled RENAME TO old; CREATE VIEW tenantry.filled AS SELECT * FROM tenantry.old",
+             "tenantry.filled is no ordinary table", "DROP VIEW tenantry.filled; ALTER TABLE tenantry.old RENAME TO filled"),
+    "table of another": ("CREATE TABLE tenantry.theirs (id int); ALTER TABLE tenantry.theirs OWNER TO {mallory}",
+                         "the table tenantry.theirs belongs to {mallory}", "DROP TABLE tenantry.theirs"),
+    "journal of another": ("ALTER TABLE tenantry.steps OWNER TO {mallory}",
+                           "the table tenantry.steps belongs to {mallory}", "ALTER TABLE tenantry.steps OWNER TO postgres"),
+    "function of another": ("CREATE FUNCTION tenantry.f() RETURNS int LANGUAGE sql AS 'SELECT 1';"
+                            " ALTER FUNCTION tenantry.f() OWNER TO {mallory}",
+                            "the function tenantry.f() belongs to {mallory}", "DROP FUNCTION tenantry.f()"),
+    "schema of another": ("ALTER SCHEMA tenantry OWNER TO {mallory}", "the schema tenantry belongs to {mallory}",
+                          "ALTER SCHEMA tenantry OWNER TO postgres; REVOKE ALL ON SCHEMA tenantry FROM {mallory}"),
+    "right to create": ("GRANT CREATE ON SCHEMA tenantry TO {mallory}",
+                        "{mallory} has the privilege CREATE on the schema tenantry",
+                        "REVOKE CREATE ON SCHEMA tenantry FROM {mallory}"),
+    "right to write": ("GRANT UPDATE ON tenantry.steps TO PUBLIC",
+                       "PUBLIC has the privilege UPDATE on the table tenantry.steps", "REVOKE ALL ON tenantry.steps FROM PUBLIC"),
+    "right to write a column": ("GRANT UPDATE (value) ON tenantry.steps TO {mallory}",
+                                "{mallory} has the privilege UPDATE on the table tenantry.steps",
+                                "REVOKE UPDATE (value) ON tenantry.steps FROM {mallory}"),
+    "right to set off": ("GRANT TRIGGER ON tenantry.runs TO {mallory}",
+                         "{mallory} has the privilege TRIGGER on the table tenantry.runs",
+                         "REVOKE ALL ON tenantry.runs FROM {mallory}"),
+}  # fmt: skip
+
+
+@pytest.fixture
+def shop(template: Callable[..., Database], command: Callable[[str], Command], role: Callable[..., str]) -> Command:
+    """The command in a database that has no journal yet."""
+    made = command(template("trusting shop", lambda database: database.load(SHOP)).dsn)
+    (made.folder / "tenantry.toml").write_text(SPEC.format(role=role(create=False, name="app")))
+    return made
+
+
+@pytest.mark.server
+@pytest.mark.differs
+def test_what_others_have_put_into_the_journal(shop: Command, server: Server, role: Callable[..., str]) -> None:
+    """Each is named with what to do, exit 4, and has not run; once it is away, all is well."""
+    mallory = role(name="mallory")
+    name = shop.dsn.split("dbname=")[1].split()[0]
+    database = Database(server=server, name=name)
+    assert shop("migrate", "--until", "expand", "--backup", "none", "--force").status == 0
+    for plant, said, remove in PLANTS.values():
+        database.execute(plant.format(mallory=mallory) + "; DELETE FROM evil.loot")
+        done = shop("status")
+        assert done.status == 4, (plant, done)
+        assert f"The journal cannot be trusted, for {said.format(mallory=mallory)}" in done.stderr, done.stderr
+        assert database.rows("SELECT * FROM evil.loot") == []
+        database.execute(remove.format(mallory=mallory))
+    assert shop("status").status == 0
+    for plant in ("trigger", "default"):
+        database.execute(PLANTS[plant][0] + "; DELETE FROM evil.loot")
+    for words in (
+        ["plan"], ["discover", "--output", "d.toml"], ["migrate", "--force"], ["validate"], ["verify"], ["tenants", "list"],
+        ["rollback", "--confirm", "--force"], ["fixes", "list"], ["fixes", "undo", "x"], ["backups", "list"], ["backups", "verify"],
+        ["backups", "create"], ["backups", "prune"], ["backups", "monitor"], ["balances", "install"], ["balances", "backfill"],
+        ["balances", "validate"], ["balances", "reconcile"], ["balances", "review", "list"], ["housekeeping"],
+        ["housekeeping", "--purge", "--force"],
+    ):  # fmt: skip
+        done = shop(*words)
+        assert (done.status, "cannot be trusted" in done.stderr) == (4, True), (words, done)
+    assert database.rows("SELECT * FROM evil.loot") == []
+
+
+@pytest.mark.server
+def test_a_role_trusts_its_own_journal(shop: Command, server: Server, role: Callable[..., str]) -> None:
+    """The database's owner works on by himself; a superuser does not believe him, one who is believed by all."""
+    mallory = role("LOGIN CREATEROLE", name="mallory")
+    database = Database(server=server, name=shop.dsn.split("dbname=")[1].split()[0])
+    database.execute(f"ALTER DATABASE {database.name} OWNER TO {mallory};"
+                     f" ALTER TABLE public.tenants OWNER TO {mallory}; ALTER TABLE public.stores OWNER TO {mallory};"
+                     f" ALTER TABLE public.lots OWNER TO {mallory}")  # fmt: skip
+    theirs = make_conninfo(shop.dsn, user=mallory)
+    done = shop("migrate", "--until", "expand", "--backup", "none", "--force", dsn=theirs)
+    assert done.status == 0, done
+    assert shop("status", dsn=theirs).status == 0
+    done = shop("status")
+    assert done.status == 4
+    assert f"the schema tenantry belongs to {mallory}" in done.stderr
+
+
+@pytest.mark.server
+def test_default_privileges_let_nobody_in(shop: Command, server: Server, role: Callable[..., str]) -> None:
+    """Neither on the journal, nor on what is added later; and the tables' owner creates nothing there."""
+    other, owner = role(name="other"), role(name="owner")
+    database = Database(server=server, name=shop.dsn.split("dbname=")[1].split()[0])
+    database.execute(f"ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO {other}; ALTER DEFAULT PRIVILEGES GRANT ALL ON SCHEMAS"
+                     f" TO {other}; ALTER DEFAULT PRIVILEGES GRANT ALL ON SEQUENCES TO {other};"
+                     f" ALTER TABLE public.tenants OWNER TO {owner}; ALTER TABLE public.stores OWNER TO {owner};"
+                     f" ALTER TABLE public.lots OWNER TO {owner}")  # fmt: skip
+    for words in (
+        ["migrate", "--until", "enforce", "--force"], ["verify", "--fix-issues", "--backup", "none"], ["balances", "install"],
+        ["balances", "backfill"], ["balances", "reconcile"], ["backups", "create"], ["status"],
+    ):  # fmt: skip
+        done = shop(*words)
+        assert done.status == 0, (words, done)
+    given = database.rows(
+        "SELECT c.relname FROM pg_class c, aclexplode(c.relacl) e"
+        f" WHERE c.relnamespace = 'tenantry'::regnamespace AND e.grantee = '{other}'::regrole AND NOT c.relrowsecurity"
+    )
+    assert given == []
+    assert database.rows(
+        f"SELECT has_schema_privilege('{other}', 'tenantry', 'USAGE'),"
+        f" has_schema_privilege('{owner}', 'tenantry', 'CREATE')"
+    ) == [(False, False)]
+
+
+BROKEN = {
+    # What somebody has made of a row, and how the refusal names it.
+    "no object": ("UPDATE tenantry.steps SET value = '[1]' WHERE position = 1", "of tenantry.steps cannot be read"),
+    "no text": ("UPDATE tenantry.steps SET value = 'null' WHERE position = 1", "of tenantry.steps cannot be read"),
+    "no such kind": ("UPDATE tenantry.steps SET value = value || '{\"kind\": \"x\"}'", "of tenantry.steps cannot be read"),
+    "without its table": ("UPDATE tenantry.steps SET value = value - 'table'", "of tenantry.steps cannot be read"),
+    "another type": ("UPDATE tenantry.steps SET value = value || '{\"phase\": 7}'", "of tenantry.steps cannot be read"),
+    "another table": ("UPDATE tenantry.steps SET value = jsonb_set(value, '{table}', '[\"public\", \"x\"]')"
+                      " WHERE jsonb_typeof(value -> 'table') = 'array' OR true", "of tenantry.steps"),
+    "another key": ("UPDATE tenantry.steps SET key = key || 'x'", "of tenantry.steps is another step's"),
+    "no such phase": ("UPDATE tenantry.steps SET phase = 'x'", "of tenantry.steps cannot be read: 'x' is not a valid Phase"),
+    "nothing recorded": ("UPDATE tenantry.steps SET before = '7'", "of tenantry.steps has a `before` that is no object"),
+    "backup's tables": ("UPDATE tenantry.backups SET tables = '7'", "of tenantry.backups cannot be read: tables"),
+    "backup's kind": ("ALTER TABLE tenantry.backups DROP CONSTRAINT IF EXISTS backups_kind_check;"
+                      " UPDATE tenantry.backups SET kind = 'x'", "of tenantry.backups cannot be read: kind"),
+    "image": ("INSERT INTO tenantry.fixes (run, name, schema_name, table_name, keys, filling, why) VALUES ('r', 'n',"
+              " 'public', 'lots', '{id}', false, ''); INSERT INTO tenantry.fixed_rows (fix, key, before)"
+              " SELECT id, '{\"id\": 1}', '7' FROM tenantry.fixes", "The row 1 of tenantry.fixed_rows cannot be read"),
+}  # fmt: skip
+
+
+@pytest.mark.server
+def test_broken_rows(shop: Command, server: Server) -> None:
+    """Each is one sentence that names the row, exit 4, and no stack of words; put back, all is well."""
+    database = Database(server=server, name=shop.dsn.split("dbname=")[1].split()[0])
+    assert shop("migrate", "--until", "enforce", "--force").status == 0
+    assert shop("verify", "--fix-issues", "--backup", "none").status == 0
+    for what, (breaking, said) in BROKEN.items():
+        with database.connect(autocommit=True) as connection:
+            connection.execute("CREATE TABLE public.kept AS SELECT * FROM tenantry.steps")
+            connection.execute("CREATE TABLE public.kept_backups AS SELECT * FROM tenantry.backups")
+            connection.execute(breaking)
+            command = {"backup": ["backups", "list"], "image": ["fixes", "undo", "r"]}
+            for words in (command.get(what.partition("'")[0]) or ["status"],):
+                done = shop(*words)
+                assert done.status == 4, (what, done)
+                assert said in done.stderr, (what, done.stderr)
+                assert len(done.stderr.splitlines()) <= 4, done.stderr
+            connection.execute(
+                "DELETE FROM tenantry.steps; INSERT INTO tenantry.steps OVERRIDING SYSTEM VALUE SELECT * FROM public.kept;"
+                " DELETE FROM tenantry.backups; INSERT INTO tenantry.backups SELECT * FROM public.kept_backups;"
+                " DROP TABLE public.kept, public.kept_backups"
+            )
+    assert shop("status").status == 0
