@@ -233,6 +233,10 @@ FAULTS: Mapping[str, Fault] = {
         f"CREATE VIEW v AS SELECT * FROM sales; GRANT SELECT ON v TO {wide.ROLE}, PUBLIC",
         ("view-reads-as-owner", "public.v", None),
         ("views-as-owner", "", 1),
+        inherent={
+            ("tenants-not-apart", "public.v", 1): "what it shows was tried",
+            ("phase-pending", "isolate", None): "what the application has on it is taken away by a step of that phase",
+        },
         pg="< 15",
     ),
 }
