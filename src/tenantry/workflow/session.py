@@ -73,6 +73,8 @@ def _first_problem(error: ValueError) -> str:
     """One line; pydantic's own words are many."""
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False)[0]
+        if first["type"] == "union_tag_invalid":
+            return f"there is no kind {first['ctx']['tag']!r}"
         place = ".".join(map(str, first["loc"]))
         return f"{place}: {first['msg']}" if place else first["msg"]
     return str(error).splitlines()[0]
