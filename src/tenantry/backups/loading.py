@@ -24,8 +24,8 @@ _COLUMN = re.compile(r'"((?:[^"]|"")+)"|([^\s,"]+)')
 
 
 def held(table: TableCopy) -> TableCopy:
-    """The table as it is loaded: what is of a type that users have made, as text. To read a value of such a type may run
-    code of theirs, the checks of a domain within it; as text it is the same in a checksum."""
+    """The table as it is loaded: what is of a type that users have made, as text. To read a value of such a type may
+    run code of theirs, the checks of a domain within it; as text it is the same in a checksum."""
     columns = tuple(replace(column, type="text") if "." in column.type else column for column in table.columns)
     return replace(table, columns=columns)
 

@@ -1,8 +1,8 @@
 """Verifying a dump: its files are compared with the manifest, it is read from end to end, and its rows are counted.
 
-Nothing of it is carried out. To restore it would run its owner's code: triggers, checks and index expressions, functions of
-materialised views, and CHECK constraints when a partition is attached; even in a scratch database that would be with the
-rights of the role that verifies, which may be a superuser's.
+Nothing of it is carried out. To restore it would run its owner's code: checks and index expressions, functions of
+materialised views, and CHECK constraints when a partition is attached; even in a scratch database that would be with
+the rights of the role that verifies, which may be a superuser's.
 """
 
 from __future__ import annotations

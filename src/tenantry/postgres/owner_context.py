@@ -1,16 +1,16 @@
 """Whose code runs, and as whom: what sets off the code of a table's owner runs as that owner.
 
-Reading a table or writing to it runs code of its owner's: triggers, checks, defaults, policies, views, casts, operators,
-and already when it is planned, the expressions of its indexes. Where our role may do what the owner may not, that code
-would be ours to the owner. SET ROLE is no fence, for the code can RESET ROLE. Inside a SECURITY DEFINER function
+Reading a table or writing to it runs code of its owner's: triggers, checks, defaults, policies, views, casts,
+operators, and already when it is planned, the expressions of its indexes. Where our role may do what the owner may not,
+that code would have our rights. SET ROLE is no fence, for the code can RESET ROLE. Inside a SECURITY DEFINER function
 PostgreSQL refuses that, so a statement that names such tables is run within one that belongs to the owner.
 
 The function is made, called once and dropped in one transaction: its owner may alter it, but nobody else ever sees it,
 and nothing calls it again. What the owner's code can leave behind to run as us later is taken away before the
 transaction goes on: deferred triggers, cursors WITH HOLD, which would run at its end, and settings of the session.
 
-Which tables a statement names PostgreSQL says itself: to analyse a statement locks them. That runs nobody's code, once the
-statement's literals are left out: one of a composite type would be read, and the checks of its domains with it.
+Which tables a statement names PostgreSQL says itself: to analyse a statement locks them. That runs nobody's code, once
+the statement's literals are left out: one of a composite type would be read, and the checks of its domains run.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ _UTILITY = re.compile(
 """Those of our other statements that read rows, or prove something from the table's CHECK constraints. What builds or
 reads indexes (CREATE INDEX, REINDEX, ANALYZE) PostgreSQL itself runs as the table's owner."""
 _UNNAMED = re.compile(
-    r"""[eE]'(?:[^'\\]|''|\\.)*'|'(?:[^']|'')*'|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$|--[^\n]*|(?P<name>"(?:[^"]|"")*")""",
+    r"[eE]'(?:[^'\\]|''|\\.)*'|'(?:[^']|'')*'|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$|--[^\n]*"
+    r'|(?P<name>"(?:[^"]|"")*")',
     re.S,
 )
 """Parts of a statement in which no relation is named: literals and remarks; in between, quoted names."""
@@ -157,9 +158,11 @@ class _Fence:
         kinds = [*((type, -1) for type in self.described.parameters), *((type, mod) for _, type, mod in columns or ())]
         asked = [[type for type, _ in kinds], [modifier for _, modifier in kinds], self.role, OPERATOR_POLICY]
         names = [relation.identifier.as_string(None) for relation in self.lent]
-        types, settings, ours, sees, readable = self.plain.execute(_QUERIES["before"], [*asked, names]).fetchone() or ()
+        row = self.plain.execute(_QUERIES["before"], [*asked, names]).fetchone()
+        assert row is not None
+        types, settings, ours, sees, readable = row
         parameters = [sql.SQL(type) for type in types[: len(self.described.parameters)]]
-        # Where we stand for another role to see what it can do, the statement is to have that role's rights and no more.
+        # Where we stand for another role to see what it can do, the statement has that role's rights and no more.
         self._be("none")
         borrowed = [] if ours != "none" else self._lend(readable)
         function = sql.Identifier("pg_temp", f"tenantry_{secrets.token_hex(8)}")
@@ -199,7 +202,7 @@ class _Fence:
         self.plain.execute("SELECT pg_catalog.set_config('role', $1, true)", [role])
 
     def _lend(self, readable: Sequence[bool]) -> list[sql.Identifier]:
-        """Views of ours on relations of ours that the statement names, which the role may use until they are dropped."""
+        """Views on relations of ours that the statement names, which the role may use until they are dropped."""
         views = []
         for relation, allowed in zip(self.lent, readable, strict=True):
             if allowed and not relation.writes:
@@ -245,8 +248,7 @@ class _Fence:
         except (errors.ObjectInUse, errors.InsufficientPrivilege) as error:
             raise Refused(
                 f"A trigger of {self.role} would run at the end of the transaction, as {self.connection.info.user}",
-                remedy="Look at the table's deferred triggers, and at what their functions do; before PostgreSQL 18 none"
-                " of them may defer others.",
+                remedy="Look at what the functions of deferred triggers do: before PostgreSQL 18, none may defer more.",
                 details=[(error.diag.message_primary or str(error)).splitlines()[0]],
             ) from error
 
@@ -255,6 +257,7 @@ class _Fencing:
     """What a cursor does differently: see the module."""
 
     connection: psycopg.Connection[Any]
+    _rowcount: int
 
     def execute(
         self, query: Any, params: Any = None, *, prepare: bool | None = None, binary: bool | None = None
