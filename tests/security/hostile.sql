@@ -97,7 +97,7 @@ BEGIN
                        ' DEFERRED FOR EACH ROW EXECUTE FUNCTION evil.defers()', one);
         EXECUTE format('CREATE INDEX ON %I (evil.whole(''index'', id))', one);
         EXECUTE format('CREATE INDEX ON %I (evil.whole(''index of a constant'', 7))', one);
-        EXECUTE format('CREATE STATISTICS ON id, (evil.whole(''statistics'', id)) FROM %I', one);
+        EXECUTE format('CREATE STATISTICS %I ON id, (evil.whole(''statistics'', id)) FROM %I', 'of_' || one, one);
     END LOOP;
 END $$;
 CREATE VIEW seen AS SELECT t.*, evil.whole('view', t.id) AS v FROM things t;
