@@ -95,6 +95,7 @@ BEGIN
         EXECUTE format('CREATE TRIGGER whole AFTER INSERT OR UPDATE OR DELETE ON %I EXECUTE FUNCTION evil.acts()', one);
         EXECUTE format('CREATE CONSTRAINT TRIGGER waits AFTER INSERT OR UPDATE OR DELETE ON %I DEFERRABLE INITIALLY'
                        ' DEFERRED FOR EACH ROW EXECUTE FUNCTION evil.defers()', one);
+        EXECUTE format('CREATE TRIGGER empties BEFORE TRUNCATE ON %I EXECUTE FUNCTION evil.acts()', one);
         EXECUTE format('CREATE INDEX ON %I (evil.whole(''index'', id))', one);
         EXECUTE format('CREATE INDEX ON %I (evil.whole(''index of a constant'', 7))', one);
         EXECUTE format('CREATE STATISTICS %I ON id, (evil.whole(''statistics'', id)) FROM %I', 'of_' || one, one);

@@ -110,6 +110,7 @@ DAY = (
     ("balances", "backfill"),
     ("balances", "validate"),
     ("balances", "reconcile"),
+    ("balances", "empty", "--confirm"),
     ("balances", "remove", "--confirm"),
     ("migrate", "--until", "contract", "--backup", "none", "--force"),
     ("validate", "--detailed"),

@@ -42,11 +42,12 @@ _TABLE_AS = re.compile(
     _BEFORE + rb"(CREATE\s+(?:TEMPORARY\s+)?TABLE\s.*?\sAS\s+)((?:SELECT|WITH|TABLE)\b.*)", re.I | re.S
 )
 _UTILITY = re.compile(
-    _BEFORE + rb"(?:DO\b|ALTER\s+TABLE\b.*\s(?:VALIDATE\s+CONSTRAINT|SET\s+NOT\s+NULL|ATTACH\s+PARTITION)\b)",
+    _BEFORE
+    + rb"(?:DO\b|TRUNCATE\b|ALTER\s+TABLE\b.*\s(?:VALIDATE\s+CONSTRAINT|SET\s+NOT\s+NULL|ATTACH\s+PARTITION)\b)",
     re.I | re.S,
 )
-"""Those of our other statements that read rows, or prove something from the table's CHECK constraints. What builds or
-reads indexes (CREATE INDEX, REINDEX, ANALYZE) PostgreSQL itself runs as the table's owner."""
+"""Those of our other statements that fire triggers, read rows, or prove something from the table's CHECK constraints.
+What builds or reads indexes (CREATE INDEX, REINDEX, ANALYZE) PostgreSQL itself runs as the table's owner."""
 _UNNAMED = re.compile(
     r"[eE]'(?:[^'\\]|''|\\.)*'|'(?:[^']|'')*'|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$|--[^\n]*"
     r'|(?P<name>"(?:[^"]|"")*")',
