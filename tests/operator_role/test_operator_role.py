@@ -151,7 +151,11 @@ def test_what_the_script_grants_is_enough(place: Callable[..., Place]) -> None:
     assert there.database.dump() == dump
     assert there.script().stdout == text
     there("migrate", "--until", "contract")
+    # What the application can do is tried in a function of its own, which an application seldom needs.
+    assert "may not have temporary objects" in there("validate", status=1).stdout
+    there.execute("GRANT TEMPORARY ON DATABASE {database} TO {application}")
     there("validate")
+    there.execute("REVOKE TEMPORARY ON DATABASE {database} FROM {application}")
     there("rollback", "--confirm")
     assert there.database.dump() == dump
     assert checksums(there.database) == rows
@@ -164,7 +168,7 @@ def test_what_the_script_grants_is_enough(place: Callable[..., Place]) -> None:
 TAKEN = {
     "membership": ("REVOKE {owner} FROM {operator}", "nor a member of it with its privileges"),
     "connect": ("REVOKE CONNECT ON DATABASE {database} FROM {operator}", "GRANT CONNECT ON DATABASE"),
-    "temporary": ("REVOKE TEMPORARY ON DATABASE {database} FROM {operator}", "GRANT TEMPORARY ON DATABASE"),
+    "temporary": ("REVOKE TEMPORARY ON DATABASE {database} FROM {operator}, {owner}", "GRANT TEMPORARY ON DATABASE"),
     "journal": ("REVOKE CREATE ON DATABASE {database} FROM {operator}", "may not create the schema tenantry"),
     "schema": ("REVOKE USAGE ON SCHEMA public FROM {operator}, {owner} CASCADE", "permission denied for schema public"),
     "create": (

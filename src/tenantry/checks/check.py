@@ -18,7 +18,7 @@ from tenantry.model.schema import Schema
 from tenantry.model.spec import Spec
 from tenantry.planning import Plan
 from tenantry.planning.ground import Ground as PlanningGround
-from tenantry.postgres.connect import Target, connect
+from tenantry.postgres.connect import PinnedConnection, Target, connect
 from tenantry.postgres.journal import Entry
 from tenantry.postgres.owner_context import set_read_only
 
@@ -166,7 +166,7 @@ class Ground:
         return self.has(owned.table, owned.column)
 
     @contextmanager
-    def session(self, purpose: str, *, read_only: bool = True) -> Iterator[psycopg.Connection[Any]]:
+    def session(self, purpose: str, *, read_only: bool = True) -> Iterator[PinnedConnection]:
         """Another connection for the block. Raises ConnectionFailed."""
         connection = connect(self.target, run=self.run, purpose=purpose)
         try:

@@ -22,6 +22,7 @@ from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.name import Name, quoted
 from tenantry.model.plan import Phase
 from tenantry.model.schema import Kind, View
+from tenantry.postgres.owner_context import NoTemporaryObjects
 from tenantry.postgres.queries import read_queries
 from tenantry.steps.row_security import Sight
 
@@ -57,6 +58,12 @@ def experiment(ground: Ground) -> Iterator[Finding]:
             name="experiment-not-tried", severity=Severity.WARNING,
             message=f"What {role} can do was not tried: {error.diag.message_primary}",
             remedy=f"GRANT {quoted(role)} TO {quoted(ground.live.user)}; or give --application-dsn.",
+        )  # fmt: skip
+    except NoTemporaryObjects as error:
+        yield _found(
+            name="experiment-not-tried", severity=Severity.WARNING,
+            message=f"What {role} can do was not tried: {error.message}",
+            remedy=f"{error.remedy}; or give --application-dsn.",
         )  # fmt: skip
 
 

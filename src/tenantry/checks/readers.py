@@ -8,13 +8,14 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from queue import SimpleQueue
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import psycopg
 from psycopg import sql
 
 from tenantry.checks.check import Ground
 from tenantry.errors import Failed, Interrupted
+from tenantry.postgres.connect import PinnedConnection
 
 WORKERS = 2
 SETTINGS = sql.SQL(
@@ -31,7 +32,7 @@ def search_path(schemas: Sequence[str]) -> sql.Composed:
     return sql.SQL("SET search_path = {}").format(path)
 
 
-Session: TypeAlias = psycopg.Connection[Any]
+Session: TypeAlias = PinnedConnection
 Work: TypeAlias = Callable[[Session], None]
 
 
@@ -80,7 +81,7 @@ class Readers:
             for number in range(workers):
                 session = stack.enter_context(ground.session(f"{purpose} {number + 1}"))
                 session.execute(SETTINGS)
-                session.execute(search_path(ground.spec.schemas))
+                session.settle_path(search_path(ground.spec.schemas))
                 stop.also(session)
                 free.put(session)
             yield cls(free, workers, stop)

@@ -43,8 +43,13 @@ class PinnedConnection(psycopg.Connection[TupleRow]):
     Code of the user's that a transaction sets off, such as a trigger, may set the path for the rest of the session.
     """
 
-    path: bytes | sql.SQL = PIN
+    path: bytes | sql.SQL | sql.Composed = PIN
     """Sets the path."""
+
+    def settle_path(self, path: sql.SQL | sql.Composed) -> None:
+        """Another path for the session from now on; `path` is the statement that sets it."""
+        self.path = path
+        self.execute(path)
 
     @contextmanager
     def transaction(

@@ -27,7 +27,7 @@ import psycopg
 from psycopg import errors, pq, sql
 from psycopg.rows import tuple_row
 
-from tenantry.errors import Refused
+from tenantry.errors import ConnectionFailed, Refused
 from tenantry.postgres.queries import read_queries
 
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "owner_context.sql")
@@ -48,6 +48,7 @@ _UTILITY = re.compile(
 )
 """Those of our other statements that fire triggers, read rows, or prove something from the table's CHECK constraints.
 What builds or reads indexes (CREATE INDEX, REINDEX, ANALYZE) PostgreSQL itself runs as the table's owner."""
+_ALTER = re.compile(_BEFORE + rb"ALTER\s+TABLE\b", re.I)
 _UNNAMED = re.compile(
     r"[eE]'(?:[^'\\]|''|\\.)*'|'(?:[^']|'')*'|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$|--[^\n]*"
     r'|(?P<name>"(?:[^"]|"")*")',
@@ -62,6 +63,10 @@ _OURS = re.compile(
 """What our own function adds to the context of an error."""
 
 Row = TypeVar("Row")
+
+
+class NoTemporaryObjects(ConnectionFailed):
+    """A role may not have the temporary function that a statement is to run in as that role."""
 
 
 def fence(connection: psycopg.Connection[Any]) -> None:
@@ -174,6 +179,16 @@ class _Fence:
                 f"{self.role}'s code would run as {self.connection.info.user}, and on a standby nothing prevents it",
                 remedy=f"Connect as {self.role}, or as a role that is no more powerful.",
             ) from error
+        except errors.InsufficientPrivilege as error:
+            if "pg_temp" not in (error.diag.message_primary or ""):
+                raise
+            grant = sql.SQL("GRANT TEMPORARY ON DATABASE {} TO {}").format(
+                sql.Identifier(self.connection.info.dbname), sql.Identifier(self.role)
+            )
+            raise NoTemporaryObjects(
+                f"{self.role} may not have temporary objects, and what sets off its code is to run as that role",
+                remedy=grant.as_string(None),
+            ) from error
         results = types[len(parameters) :] if columns is not None else ["bigint"]
         heads = [name for name, _, _ in columns] if columns is not None else ["count"]
         places = [sql.Identifier(f"c{number}") for number in range(len(results))]
@@ -210,8 +225,8 @@ class _Fence:
                 continue
             view = sql.Identifier("pg_temp", f"tenantry_{secrets.token_hex(8)}")
             rights = "SELECT, INSERT, UPDATE, DELETE" if relation.writes else "SELECT"
-            # xmin: by which a transaction knows the rows that it has written.
-            columns = sql.SQL("t.xmin, t.*" if relation.table else "t.*")
+            # By which a statement knows a row, and a transaction those that it has written.
+            columns = sql.SQL("t.tableoid, t.ctid, t.xmin, t.*" if relation.table else "t.*")
             self.plain.execute(
                 sql.SQL("CREATE VIEW {0} AS SELECT {1} FROM {2} AS t; GRANT {3} ON {0} TO {4}").format(
                     view, columns, relation.identifier, sql.SQL(rights), sql.Identifier(self.role)
@@ -373,8 +388,25 @@ def _fence_of_utility(connection: psycopg.Connection[Any], text: bytes) -> _Fenc
         for schema, name, temporary, table, owner, _ in rows
         if owner != role
     )
+    if _ALTER.match(text) and _mixed(cursor, rows, role):
+        return None
     described = _Described(parameters=(), columns=None)
     return _Fence(connection=connection, role=role, text=words, described=described, lent=lent)
+
+
+def _mixed(cursor: psycopg.RawCursor[Any], rows: Sequence[tuple[Any, ...]], role: str) -> bool:
+    """Whether a table that is to be altered has partitions that `role` does not own, so that only ours may.
+
+    Raises Refused where CHECK constraints would run functions of somebody else's in it.
+    """
+    names = [sql.Identifier(schema, name).as_string(None) for schema, name, *_ in rows]
+    mixed, constraint = cursor.execute(_QUERIES["mixed"], [names, role]).fetchone() or (False, None)
+    if mixed and constraint is not None:
+        raise Refused(
+            f"The constraint {constraint} runs functions of somebody else's, and {role} owns only part of the table",
+            remedy=f"ALTER TABLE … OWNER TO {role} for the table's partitions, so that it can be altered as that role.",
+        )
+    return bool(mixed)
 
 
 def _standing_for(connection: psycopg.Connection[Any]) -> str | None:

@@ -182,6 +182,12 @@ def _memberships(role: str, owners: Sequence[str], schema: Schema) -> Iterator[R
             why="Only the owner of a table can alter it, put triggers and policies on it, and grant it on;"
             " what is made for it is given to the owner." + also,
         )
+        yield _right(
+            "GRANT TEMPORARY ON DATABASE {} TO {}",
+            schema.database,
+            owner,
+            why="What sets off this owner's code runs as that role, in a temporary function made for one call.",
+        )
 
 
 def _schemas(role: str, scope: Scope, rights: Rights) -> Iterator[Right]:
@@ -269,12 +275,6 @@ def _watching(role: str) -> Iterator[Right]:
         role,
         optional=True,
         why="Only for `status --terminate` to end sessions of other roles than the tables' owners.",
-    )
-    yield _right(
-        "ALTER ROLE {} CREATEDB",
-        role,
-        optional=True,
-        why="Only for `backups verify` of a dump, which restores it into a scratch database.",
     )
     yield _right(
         "ALTER ROLE {} BYPASSRLS",

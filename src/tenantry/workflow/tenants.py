@@ -168,7 +168,9 @@ class _Table:
         )  # fmt: skip
 
     def rename(self, slug: str, new: str) -> sql.Composed:
-        return sql.SQL("UPDATE {} AS tenant SET {} = {} WHERE tenant.{}::text = {}").format(
+        return sql.SQL(
+            "UPDATE {} AS tenant SET {} = {} WHERE tenant.{}::pg_catalog.text OPERATOR(pg_catalog.=) {}"
+        ).format(
             self.tenant.name.identifier, sql.Identifier(self.tenant.slug), sql.Literal(new),
             sql.Identifier(self.tenant.slug), sql.Literal(slug),
         )  # fmt: skip

@@ -4,17 +4,17 @@ SELECT EXISTS (
     SELECT FROM (SELECT c.relowner FROM pg_catalog.pg_class c UNION SELECT n.nspowner FROM pg_catalog.pg_namespace n
                  UNION SELECT d.datdba FROM pg_catalog.pg_database d
                  WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) AS o (owner)
-    WHERE NOT pg_catalog.pg_has_role(o.owner, session_user::pg_catalog.regrole, 'MEMBER')
-    AND pg_catalog.pg_has_role(session_user::pg_catalog.regrole, o.owner, 'USAGE'))
+    WHERE NOT pg_catalog.pg_has_role(o.owner, session_user, 'MEMBER')
+    AND pg_catalog.pg_has_role(session_user, o.owner, 'USAGE'))
 
 -- name: named
 -- The relations that this transaction has locked, as the analysis of a statement locks those that it names; and the
 -- roles whose code runs when they are read or written: their owners, and those of partitions, heirs, and what views read.
 WITH RECURSIVE held (relation, writes) AS (
-    SELECT l.relation, pg_catalog.bool_or(l.mode OPERATOR(pg_catalog.<>) 'AccessShareLock'::text)
+    SELECT l.relation, pg_catalog.bool_or(l.mode OPERATOR(pg_catalog.<>) 'AccessShareLock'::pg_catalog.text)
     FROM pg_catalog.pg_locks l
     WHERE l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()
-    AND l.locktype OPERATOR(pg_catalog.=) 'relation'::text AND l.relation OPERATOR(pg_catalog.>=) 16384::oid
+    AND l.locktype OPERATOR(pg_catalog.=) 'relation'::pg_catalog.text AND l.relation OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
     GROUP BY l.relation
 ), beneath (relation, part) AS (
     SELECT h.relation, h.relation FROM held h
@@ -29,55 +29,74 @@ WITH RECURSIVE held (relation, writes) AS (
         WHERE w.ev_class OPERATOR(pg_catalog.=) b.part
     ) AS n (part)
 )
-SELECT s.nspname, c.relname, c.relpersistence OPERATOR(pg_catalog.=) 't'::"char",
-       c.relkind OPERATOR(pg_catalog.=) 'r'::"char", h.writes,
+SELECT s.nspname, c.relname, c.relpersistence OPERATOR(pg_catalog.=) 't'::pg_catalog."char",
+       c.relkind OPERATOR(pg_catalog.=) 'r'::pg_catalog."char", h.writes,
        pg_catalog.pg_get_userbyid(c.relowner),
        ARRAY(SELECT DISTINCT pg_catalog.pg_get_userbyid(p.relowner) FROM beneath b
              JOIN pg_catalog.pg_class p ON p.oid OPERATOR(pg_catalog.=) b.part
              WHERE b.relation OPERATOR(pg_catalog.=) h.relation
-             AND NOT pg_catalog.pg_has_role(p.relowner, session_user::pg_catalog.regrole, 'MEMBER')
-             AND pg_catalog.pg_has_role(session_user::pg_catalog.regrole, p.relowner, 'USAGE'))::text[]
+             AND NOT pg_catalog.pg_has_role(p.relowner, session_user, 'MEMBER')
+             AND pg_catalog.pg_has_role(session_user, p.relowner, 'USAGE'))::pg_catalog.text[]
 FROM held h JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) h.relation
 JOIN pg_catalog.pg_namespace s ON s.oid OPERATOR(pg_catalog.=) c.relnamespace
 ORDER BY c.oid
 
 -- name: written_out
 -- The relations of these names, as SQL writes them, and whether their owner's code may not run as us.
-SELECT s.nspname, c.relname, c.relpersistence OPERATOR(pg_catalog.=) 't'::"char",
-       c.relkind OPERATOR(pg_catalog.=) 'r'::"char", pg_catalog.pg_get_userbyid(c.relowner),
-       NOT pg_catalog.pg_has_role(c.relowner, session_user::pg_catalog.regrole, 'MEMBER')
-       AND pg_catalog.pg_has_role(session_user::pg_catalog.regrole, c.relowner, 'USAGE')
-FROM pg_catalog.unnest($1::text[]) WITH ORDINALITY AS n (name, place)
+SELECT s.nspname, c.relname, c.relpersistence OPERATOR(pg_catalog.=) 't'::pg_catalog."char",
+       c.relkind OPERATOR(pg_catalog.=) 'r'::pg_catalog."char", pg_catalog.pg_get_userbyid(c.relowner),
+       NOT pg_catalog.pg_has_role(c.relowner, session_user, 'MEMBER')
+       AND pg_catalog.pg_has_role(session_user, c.relowner, 'USAGE')
+FROM pg_catalog.unnest($1::pg_catalog.text[]) WITH ORDINALITY AS n (name, place)
 JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(n.name)
 JOIN pg_catalog.pg_namespace s ON s.oid OPERATOR(pg_catalog.=) c.relnamespace
-WHERE c.oid OPERATOR(pg_catalog.>=) 16384::oid
+WHERE c.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
 ORDER BY n.place
+
+-- name: mixed
+-- Whether tables of these names have partitions, or heirs, that the role $2 may not alter; and a CHECK constraint of
+-- theirs that uses what is not PostgreSQL's own.
+WITH RECURSIVE tree (oid) AS (
+    SELECT pg_catalog.to_regclass(n.name)::pg_catalog.oid FROM pg_catalog.unnest($1::pg_catalog.text[]) AS n (name)
+    UNION
+    SELECT i.inhrelid FROM tree t JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) t.oid
+)
+SELECT pg_catalog.bool_or(NOT pg_catalog.pg_has_role($2::pg_catalog.name, c.relowner, 'USAGE')),
+       (SELECT k.conname FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_depend d
+        ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_constraint'::pg_catalog.regclass
+        AND d.objid OPERATOR(pg_catalog.=) k.oid AND d.refobjid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+        AND d.refclassid OPERATOR(pg_catalog.=) ANY (ARRAY['pg_catalog.pg_proc', 'pg_catalog.pg_operator',
+            'pg_catalog.pg_type']::pg_catalog.regclass[])
+        WHERE k.contype OPERATOR(pg_catalog.=) 'c'::pg_catalog."char"
+        AND k.conrelid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT t.oid FROM tree t))
+        ORDER BY k.oid LIMIT 1)
+FROM tree t JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.oid
 
 -- name: before
 -- What is needed to call a statement as the role $3: its types, of $1 with the modifiers $2; our settings; the role that
 -- we are now; whether row security lets the role see all rows by a policy of ours, $4; and whether each of the
 -- relations $5 may be read by it as it is.
 SELECT ARRAY(SELECT pg_catalog.format_type(t.type, t.modifier)
-             FROM ROWS FROM (pg_catalog.unnest($1::oid[]), pg_catalog.unnest($2::int[])) WITH ORDINALITY
+             FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.oid[]), pg_catalog.unnest($2::pg_catalog.int4[])) WITH ORDINALITY
              AS t (type, modifier, place) ORDER BY t.place),
        (SELECT pg_catalog.jsonb_object_agg(s.name, s.setting) FROM pg_catalog.pg_settings s
-        WHERE s.context OPERATOR(pg_catalog.=) ANY (ARRAY['user', 'superuser']::text[])
-        AND s.category OPERATOR(pg_catalog.<>) 'Customized Options'::text
-        AND s.name OPERATOR(pg_catalog.!~~) 'transaction\_%'::text)::text,
+        WHERE s.context OPERATOR(pg_catalog.=) ANY (ARRAY['user', 'superuser']::pg_catalog.text[])
+        AND s.category OPERATOR(pg_catalog.<>) 'Customized Options'::pg_catalog.text
+        AND s.name OPERATOR(pg_catalog.!~~) 'transaction\_%'::pg_catalog.text)::pg_catalog.text,
        pg_catalog.current_setting('role'),
        EXISTS (SELECT FROM pg_catalog.pg_policy p JOIN pg_catalog.pg_roles r
                ON r.oid OPERATOR(pg_catalog.=) ANY (p.polroles)
-               WHERE p.polname OPERATOR(pg_catalog.=) $4::name AND r.rolname OPERATOR(pg_catalog.=) $3::name),
-       ARRAY(SELECT pg_catalog.has_schema_privilege($3::name, c.relnamespace, 'USAGE')
-                    AND pg_catalog.has_table_privilege($3::name, c.oid, 'SELECT') AND NOT c.relrowsecurity
-             FROM pg_catalog.unnest($5::text[]) WITH ORDINALITY AS n (name, place)
+               WHERE p.polname OPERATOR(pg_catalog.=) $4::pg_catalog.name AND r.rolname OPERATOR(pg_catalog.=) $3::pg_catalog.name),
+       ARRAY(SELECT pg_catalog.has_schema_privilege($3::pg_catalog.name, c.relnamespace, 'USAGE')
+                    AND pg_catalog.has_table_privilege($3::pg_catalog.name, c.oid, 'SELECT') AND NOT c.relrowsecurity
+             FROM pg_catalog.unnest($5::pg_catalog.text[]) WITH ORDINALITY AS n (name, place)
              JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(n.name)
              ORDER BY n.place)
 
 -- name: settings
 -- Put back what the statement has set for the session; by then it may have been the search path.
 SELECT pg_catalog.set_config(s.name, w.value, false)
-FROM pg_catalog.jsonb_each_text($1::text::jsonb) AS w (name, value)
+FROM pg_catalog.jsonb_each_text($1::pg_catalog.text::pg_catalog.jsonb) AS w (name, value)
 JOIN pg_catalog.pg_settings s ON s.name OPERATOR(pg_catalog.=) w.name
 WHERE s.setting OPERATOR(pg_catalog.<>) w.value
 
@@ -93,7 +112,7 @@ BEGIN
         FROM pg_catalog.pg_trigger t
         LEFT JOIN pg_catalog.pg_constraint c ON c.oid OPERATOR(pg_catalog.=) t.tgconstraint
         WHERE t.tgdeferrable
-        AND (NOT t.tgisinternal OR c.contype OPERATOR(pg_catalog.=) 'x'::"char")
+        AND (NOT t.tgisinternal OR c.contype OPERATOR(pg_catalog.=) 'x'::pg_catalog."char")
     LOOP
         BEGIN
             EXECUTE pg_catalog.format('ALTER TABLE %s VALIDATE CONSTRAINT "~tenantry: there is none"', deferred);
