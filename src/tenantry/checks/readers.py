@@ -41,9 +41,9 @@ class Stop:
     """Asked for once, from any thread: ends the statements of all sessions that were told to it."""
 
     asked: threading.Event = field(default_factory=threading.Event)
-    _sessions: list[Session] = field(default_factory=list)
+    _sessions: list[psycopg.Connection[Any]] = field(default_factory=list)
 
-    def also(self, session: Session) -> None:
+    def also(self, session: psycopg.Connection[Any]) -> None:
         """Statements of this session are ended, too."""
         self._sessions.append(session)
 
