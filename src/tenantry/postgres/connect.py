@@ -45,11 +45,20 @@ class PinnedConnection(psycopg.Connection[TupleRow]):
 
     path: bytes | sql.SQL | sql.Composed = PIN
     """Sets the path."""
+    _pinned: str | None = None
+    """The path that it has set, as the server tells it."""
 
     def settle_path(self, path: sql.SQL | sql.Composed) -> None:
         """Another path for the session from now on; `path` is the statement that sets it."""
-        self.path = path
-        self.execute(path)
+        self.path, self._pinned = path, None
+        self.pin()
+
+    def pin(self) -> None:
+        """Set the path anew. Since PostgreSQL 18 the server tells whenever it has changed."""
+        shown = self.info.parameter_status("search_path")
+        if shown is None or shown != self._pinned:
+            self.execute(self.path)
+            self._pinned = self.info.parameter_status("search_path")
 
     @contextmanager
     def transaction(
@@ -60,7 +69,7 @@ class PinnedConnection(psycopg.Connection[TupleRow]):
             yield transaction
         # A transaction that was rolled back has changed no setting.
         if outermost and self.autocommit and not force_rollback:
-            self.execute(self.path)
+            self.pin()
 
 
 @dataclass(frozen=True, slots=True)

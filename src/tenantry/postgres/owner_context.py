@@ -28,7 +28,7 @@ from psycopg import errors, pq, sql
 from psycopg.rows import tuple_row
 
 from tenantry.errors import ConnectionFailed, Refused
-from tenantry.postgres.queries import read_queries
+from tenantry.postgres.queries import Fixed, read_queries
 
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "owner_context.sql")
 OPERATOR_POLICY = "tenantry_operator"
@@ -279,6 +279,8 @@ class _Fencing:
         self, query: Any, params: Any = None, *, prepare: bool | None = None, binary: bool | None = None
     ) -> Any:
         plainly = super().execute  # type: ignore[misc]
+        if isinstance(query, Fixed):
+            return plainly(query, params, prepare=prepare, binary=binary)
         text = _text(self.connection, query)
         into = _TABLE_AS.match(text)
         utility = _UTILITY.match(text) is not None

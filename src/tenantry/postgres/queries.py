@@ -9,7 +9,14 @@ from pathlib import Path
 _NAME = re.compile(r"^-- name: *(\S+) *$", re.MULTILINE)
 
 
-def read_queries(path: Path) -> Mapping[str, bytes]:
+class Fixed(bytes):
+    """A query of ours that never changes: it names no table of a user's.
+
+    Bytes, because the driver takes text that is no literal of the program in this form only.
+    """
+
+
+def read_queries(path: Path) -> Mapping[str, Fixed]:
     """The queries of a file by name; each begins with a line `-- name: NAME`.
 
     Raises ValueError where two have the same name.
@@ -18,5 +25,4 @@ def read_queries(path: Path) -> Mapping[str, bytes]:
     names, texts = parts[::2], parts[1::2]
     if len(set(names)) < len(names):
         raise ValueError(f"{path.name} names a query twice")
-    # Bytes, because the driver takes text that is no literal of the program in this form only.
-    return {name: text.strip().encode() for name, text in zip(names, texts, strict=True)}
+    return {name: Fixed(text.strip().encode()) for name, text in zip(names, texts, strict=True)}

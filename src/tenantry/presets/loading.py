@@ -78,14 +78,14 @@ def transactions(preset: str) -> tuple[tuple[bytes, ...], ...]:
     _check(preset)
     found: dict[str, list[bytes]] = {}
     for name, query in read_queries(_folder(preset) / "application.sql").items():
-        found.setdefault(name.partition(".")[0], []).append(query)
+        found.setdefault(name.partition(".")[0], []).append(bytes(query))
     return tuple(tuple(statements) for statements in found.values())
 
 
 def strays_query(preset: str) -> bytes:
     """A query of the number of rows whose tenant is not what the user's own columns say. Raises UsageError."""
     _check(preset)
-    return read_queries(_folder(preset) / "tenancy.sql")["strays"]
+    return bytes(read_queries(_folder(preset) / "tenancy.sql")["strays"])
 
 
 def _folder(preset: str) -> Path:

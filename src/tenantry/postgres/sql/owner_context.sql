@@ -5,7 +5,9 @@ SELECT EXISTS (
                  UNION SELECT d.datdba FROM pg_catalog.pg_database d
                  WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) AS o (owner)
     WHERE NOT pg_catalog.pg_has_role(o.owner, session_user, 'MEMBER')
-    AND pg_catalog.pg_has_role(session_user, o.owner, 'USAGE'))
+    AND pg_catalog.pg_has_role(session_user, o.owner, 'USAGE')
+    -- Who stands for the owner of each database has nobody else as a member.
+    AND o.owner OPERATOR(pg_catalog.<>) 'pg_database_owner'::pg_catalog.regrole)
 
 -- name: named
 -- The relations that this transaction has locked, as the analysis of a statement locks those that it names; and the
