@@ -287,3 +287,16 @@ def test_an_argument_that_is_no_text(shop: Command) -> None:
     assert_refused(
         Outcome(status=process.returncode, stdout=process.stdout, stderr=process.stderr, seconds=0), 2, "UTF-8"
     )
+
+
+@pytest.mark.parametrize(
+    "expression", ["lower(nome", "no_such_function(nome)", "no_such_column", "1); DROP TABLE produtos; --"]
+)
+def test_an_assignment_that_is_no_expression(shop: Command, expression: str, estoque: Database) -> None:
+    """SQL of the spec that the server cannot make sense of: exit 2 before the first change."""
+    before = estoque.dump()
+    edit(
+        shop, 'name   = "usuarios"\npaths  = [["escola_id"]]', f'name = "usuarios"\nassign = {{ sql = "{expression}" }}'
+    )  # fmt: skip
+    assert_refused(shop("migrate"), 2, "assign", "Correct the SQL")
+    assert estoque.dump() == before

@@ -508,3 +508,27 @@ NOT_HIDDEN = [
     ),
 ]
 """What a session of the application role is told, whatever the policies say: docs/threat-model.md names it."""
+
+OWNER = (
+    "puts functions and operators of the names of PostgreSQL's before them, by the search_path of the database",
+    "puts types of the names of PostgreSQL's before them, by the search_path of the database",
+    "sets the search_path of the session in a trigger",
+    "makes every session another role's by a setting of the database",
+    "switches triggers off for every session by session_replication_role",
+    *(
+        f"has {what} call code of its own"
+        for what in (
+            "a trigger on each row", "a trigger on each statement", "a trigger on TRUNCATE", "a deferred constraint trigger",
+            "a constraint trigger that defers another", "a CHECK constraint", "a CHECK constraint of a constant",
+            "a column's default", "a generated column", "a domain", "a cast", "an operator", "the expression of an index",
+            "an index of a constant", "extended statistics", "a view", "a materialised view", "a policy",
+        )
+    ),
+    "ends the role that its code runs as: RESET ROLE, SET ROLE NONE, RESET SESSION AUTHORIZATION",
+    "leaves a cursor WITH HOLD behind that calls its code at the end of the transaction",
+    "alters the function that its code is called in",
+    "runs a program of the server's from its code",
+    "makes itself superuser from its code",
+)  # fmt: skip
+"""What a database's owner, no superuser, lays out for an operator with more rights: tests/security/hostile.sql,
+shadows.sql and test_owners_code.py, while every command runs."""

@@ -2,34 +2,52 @@
 
 from __future__ import annotations
 
+import ast
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT / "tests"))
+    sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "src")]
 
-from security.attempts import NOT_HIDDEN, READING, RISING, WRITING  # noqa: E402
+from security.attempts import NOT_HIDDEN, OWNER, READING, RISING, WRITING  # noqa: E402
+from security.test_journal_trust import BROKEN, PLANTS  # noqa: E402
 
 PAGE = ROOT / "docs" / "threat-model.md"
 BEGIN, END = "<!-- attempts: begin -->", "<!-- attempts: end -->"
-PARTS = (
-    ("The application role reads", READING),
-    ("The application role writes", WRITING),
-    ("The application role, and that of before, rise", RISING),
-    ("What gets through", NOT_HIDDEN),
-)
+
+
+def _said_by_tests(name: str) -> Iterator[str]:
+    """The tests of a file, their names as sentences."""
+    tree = ast.parse((Path(__file__).parent / name).read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+            yield node.name.removeprefix("test_").replace("_", " ")
+
+
+def parts() -> Iterator[tuple[str, list[str]]]:
+    """Who tries, and what."""
+    yield "The application role reads", [attempt.what for attempt in READING]
+    yield "The application role writes", [attempt.what for attempt in WRITING]
+    yield "The application role, and that of before, rise", [attempt.what for attempt in RISING]
+    yield "The owner of the tables and of the database", list(OWNER)
+    yield (
+        "The owner of the database, in schema tenantry",
+        [f"plants there: {name}" for name in PLANTS] + [f"breaks a row of the journal: {name}" for name in BROKEN],
+    )
+    yield "Other users of the machine: what holds against them", list(_said_by_tests("test_files.py"))
+    yield "What gets through", [attempt.what for attempt in NOT_HIDDEN]
 
 
 def listing() -> Iterator[str]:
     """The lines of the list: every attempt once, numbered."""
     number = 0
-    for title, attempts in PARTS:
+    for title, attempts in parts():
         yield from ("", f"### {title}", "")
-        for attempt in attempts:
+        for what in attempts:
             number += 1
-            yield f"{number}. {attempt.what}"
+            yield f"{number}. {what}"
 
 
 def written(page: str) -> str:
@@ -39,14 +57,14 @@ def written(page: str) -> str:
 
 
 def test_the_list_is_that_of_the_tests() -> None:
-    page = PAGE.read_text()
+    page = PAGE.read_text(encoding="utf-8")
     assert page == written(page), "run: python tests/security/test_threat_model.py"
 
 
 def test_there_are_enough_and_no_two_alike() -> None:
-    names = [attempt.what for _, attempts in PARTS for attempt in attempts]
+    names = [what for _, attempts in parts() for what in attempts]
     assert len(names) == len(set(names)) >= 150
 
 
 if __name__ == "__main__":
-    PAGE.write_text(written(PAGE.read_text()))
+    PAGE.write_text(written(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
