@@ -173,7 +173,7 @@ def test_too_few_privileges(odd: Database, role: Callable[..., str], shop: Comma
     assert outcome.status == 3, outcome.stderr
     assert "permission denied for table" in outcome.stderr
     assert list_backups(target(odd, user)) == ()
-    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+    with pytest.raises(Refused, match=f"belongs to {user}"):
         list_backups(target(odd, role("LOGIN")))
 
 
