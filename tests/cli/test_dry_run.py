@@ -27,7 +27,9 @@ BOOKKEEPING = [
     r"-- [^\n]*\n(-- [^\n]*\n)*UPDATE tenantry\.",
     r"WITH progress AS \(DELETE FROM tenantry\.",
     r"CREATE SCHEMA IF NOT EXISTS tenantry;",
-    r"-- What default privileges have given to others on a journal",
+    r"-- What default privileges have given to others on ",
+    # The path of the session, after whatever a transaction has set off.
+    r"(SET CONSTRAINTS ALL IMMEDIATE; )?SET search_path = pg_catalog, pg_temp$",
     r"ANALYZE ",
     r'CREATE TEMPORARY TABLE "(\w+)" .*ON COMMIT DROP',
     r'(INSERT INTO|UPDATE|CREATE (UNIQUE )?INDEX ON) ("pg_temp"\.)?"tenantry_\w+"',
