@@ -26,7 +26,8 @@ BOOKKEEPING = [
     r"(INSERT INTO|UPDATE|DELETE FROM) tenantry\.",
     r"-- [^\n]*\n(-- [^\n]*\n)*UPDATE tenantry\.",
     r"WITH progress AS \(DELETE FROM tenantry\.",
-    r"CREATE SCHEMA IF NOT EXISTS tenantry;",
+    r"CREATE SCHEMA tenantry$",
+    r"CREATE TABLE IF NOT EXISTS tenantry\.journal ",
     r"-- What default privileges have given to others on ",
     # The path of the session, after whatever a transaction has set off.
     r"(SET CONSTRAINTS ALL IMMEDIATE; )?SET search_path = pg_catalog, pg_temp$",
