@@ -65,8 +65,10 @@ class Judged:
 
     @contextmanager
     def session(self) -> Iterator[Session]:
-        """The plan and the journal, as every command reads them."""
-        target = Target(self.database.dsn)
+        """The plan and the journal, as every command reads them, by who migrated: another is not believed."""
+        owner = "SELECT pg_get_userbyid(nspowner)::text FROM pg_namespace WHERE nspname = 'tenantry'"
+        ((user,),) = self.database.rows(owner) or [("postgres",)]
+        target = Target(psycopg.conninfo.make_conninfo(self.database.dsn, user=user))
         connection = connect(target, purpose="test")
         try:
             yield Session.begin(target, connection, self.spec)
