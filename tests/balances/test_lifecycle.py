@@ -11,8 +11,10 @@ import pytest
 
 from balances.stock import LEDGER, SPEC, TENANTS, MakeStock
 from servers import Database, wait_until
-from tenantry.errors import Refused, UsageError
+from tenantry.errors import ExitStatus, Refused, UsageError
+from tenantry.model.backup import BackupKind
 from tenantry.model.plan import Phase
+from tenantry.model.spec import Spec
 from tenantry.workflow import MigrateOptions, RollbackOptions, migrate, rollback
 
 Command = Any
@@ -312,3 +314,54 @@ def test_bad_options(tenantry: Command, shop_spec: Path) -> None:
     both = tenantry("balances", "install")
     assert both.status == 2
     assert "one row a key" in both.stderr
+
+
+def test_balances_before_the_first_migrate(stock: MakeStock) -> None:
+    """Whoever changes the schema first has it described: a rollback finds it as it was."""
+    made = stock(rows=10)
+    made.install()
+    made.backfill()
+    migrate(made.target, made.spec, MigrateOptions(force=True, backup=BackupKind.NONE))
+    made.remove()
+    result = rollback(made.target, RollbackOptions(force=True))
+    assert result.exit_status is ExitStatus.DONE, result.findings
+
+
+GOING = """
+CREATE TABLE shops (id int PRIMARY KEY, org int NOT NULL REFERENCES tenants);
+CREATE TABLE ledger (id int PRIMARY KEY, shop int NOT NULL REFERENCES shops, item int NOT NULL, quantity numeric NOT NULL);
+INSERT INTO tenants VALUES (1, 'a'); INSERT INTO shops VALUES (1, 1); INSERT INTO ledger VALUES (1, 1, 1, 5);
+"""
+GOING_SPEC = """
+[tenant]
+table = "tenants"
+[application]
+role = "{role}"
+[[table]]
+name = "shops"
+paths = [["org"]]
+[[table]]
+name = "ledger"
+{ledger}
+[[ledger]]
+table = "ledger"
+balance = "balances"
+key = ["tenant_id", "item"]
+"""
+
+
+def test_balances_of_a_table_that_is_owned_no_more(stock: MakeStock, role: Callable[..., str]) -> None:
+    """Their key holds the tenant: they go first, which is said."""
+    name = role(create=False, name="app")
+    made = stock(GOING, GOING_SPEC.format(role=name, ledger='paths = [["shop"]]'))
+    migrate(made.target, made.spec, MigrateOptions(backup=BackupKind.NONE))
+    made.install()
+    there = made.database.dump()
+    shared = Spec.parse(GOING_SPEC.format(role=name, ledger="shared = true"))
+    with pytest.raises(Refused) as caught:
+        migrate(made.target, shared, MigrateOptions(force=True, backup=BackupKind.NONE))
+    assert "balances remove" in caught.value.remedy
+    assert made.database.dump() == there
+    made.remove()
+    migrate(made.target, shared, MigrateOptions(force=True, backup=BackupKind.NONE))
+    assert rollback(made.target, RollbackOptions()).exit_status is ExitStatus.DONE

@@ -168,6 +168,22 @@ FAULTS: Mapping[str, Fault] = {
     "a trigger that is gone": fault(
         "fleet", 'DROP TRIGGER "~tenantry_assign" ON trucks', ("not-in-force", "public.trucks", None)
     ),
+    "a setting that another spec had": fault(
+        "made",
+        "SELECT",
+        ("spec-changed", "public.notes", None),
+        ("spec-changed", "public.tenants", None),
+        spec=lambda text: text.replace("create = true", 'create = true\nsetting = "app.other"'),
+        inherent={("experiment-undecided", "", 2): "no row is seen by a setting that no policy asks"},
+    ),
+    "a table that is owned no more": fault(
+        "made",
+        "SELECT",
+        ("orphaned", "public.notes", None),
+        ("spec-changed", "public.notes", None),
+        inherent={("shared-table-writable", "public.notes", 3): "the privileges are those of an owned table"},
+        spec=lambda text: text.replace('assign = { tenant = "zero" }', "shared = true"),
+    ),
     "a policy that is not as it was": fault(
         "fleet", "ALTER POLICY tenantry_floor ON trucks USING (true)", ("altered", "public.trucks", None)
     ),

@@ -51,16 +51,16 @@ def test_there_and_back(shop: Command, estoque: Database) -> None:
 
 
 def test_another_tenant_column(shop: Command, estoque: Database) -> None:
-    """What the spec calls otherwise than it was made is refused before the first change, and by what only looks, too."""
+    """What the spec calls otherwise than it was made is refused before the first change; a dry run tells so."""
     before = estoque.dump()
     assert shop("migrate", "--until", "enforce").status == 0
     migrated = estoque.dump()
     spec = shop.folder / "tenantry.toml"
     text = spec.read_text()
     spec.write_text(text.replace('"tenant_id"', '"org_id"', 1))
-    for arguments in (["migrate"], ["migrate", "--until", "contract"], ["migrate", "--dry-run"], ["plan"]):
+    for arguments, status in ((["migrate"], 4), (["migrate", "--until", "contract"], 4), (["migrate", "--dry-run"], 0)):
         outcome = shop(*arguments)
-        assert outcome.status == 4, outcome.stdout + outcome.stderr
+        assert outcome.status == status, outcome.stdout + outcome.stderr
         assert "tenant column org_id in public." in outcome.stderr + outcome.stdout
         assert "tenantry rollback --confirm" in outcome.stderr + outcome.stdout
         assert estoque.dump() == migrated

@@ -8,15 +8,15 @@ from conftest import Command
 from servers import Database
 
 RUNS = """
-INSERT INTO tenantry.runs (id, command, started_at, finished_at, exit_status, outcome)
-SELECT id, command, now() + began, now() + began + took, status, 'what it came to'
+INSERT INTO tenantry.runs (id, command, options, started_at, finished_at, exit_status, outcome)
+SELECT id, command, options, now() + began, now() + began + took, status, 'what it came to'
 FROM (VALUES
-  ('one', 'validate', interval '1 min', interval '4 s', 1),
-  ('failed', 'validate', interval '2 min', interval '1 s', 5),
-  ('another', 'verify', interval '3 min', interval '2 s', 0),
-  ('two', 'validate', interval '4 min', interval '10 s', 0),
-  ('again', 'migrate --until expand', interval '5 min', interval '1 s', 0)
-) AS made (id, command, began, took, status)
+  ('one', 'validate', '', interval '1 min', interval '4 s', 1),
+  ('failed', 'validate', '', interval '2 min', interval '1 s', 5),
+  ('another', 'verify', '', interval '3 min', interval '2 s', 0),
+  ('two', 'validate', '', interval '4 min', interval '10 s', 0),
+  ('again', 'migrate', '--until expand', interval '5 min', interval '1 s', 0)
+) AS made (id, command, options, began, took, status)
 """
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tenantry.checks.check import Check, Ground
-from tenantry.checks.objects import object_of
-from tenantry.execution.survey import altered, definitions, in_force
+from tenantry.execution.survey import altered, definitions, survey
 from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.name import Name, quoted
 from tenantry.model.plan import Phase
+from tenantry.planning.diff import Comparison, State
 from tenantry.planning.ownership import MISFIT
 from tenantry.postgres.queries import read_queries
 from tenantry.steps import LegacySightEnded, RowSecurity, Step, TenantColumn, TenantRow, from_json
@@ -24,18 +24,18 @@ def structure(ground: Ground) -> Iterator[Check | Finding]:
     the spec says that does not fit the database."""
     ground.looking("the steps that are in force")
     steps = [step for step in ground.plan.steps if ground.wants(step.table)]
-    done = in_force(ground.connection, steps, ground.entries, exact=False)
-    made = {key for key, entry in ground.entries.items() if entry.state == "done"}
-    missing = [step for step in steps if step.key not in done]
+    comparison = survey(ground.connection, ground.plan, ground.entries, exact=False)
     yield from _misfits(ground)
     yield from _undecided(ground)
     yield from _hidden(ground)
     yield from _types(ground)
     yield from _tenants(ground)
-    yield from _missing(ground, [step for step in missing if step.key in made])
+    yield from _missing(ground, comparison.of(steps, State.MISSING))
+    yield from _changed(comparison.of(steps, State.CHANGED))
+    yield from _orphaned(ground, comparison)
     for phase in Phase:
-        yield from _pending(ground, phase, steps, [step for step in missing if step.key not in made])
-    yield from _altered(ground, done)
+        yield from _pending(ground, phase, steps, comparison.of(steps, State.PENDING))
+    yield from _altered(ground, comparison)
 
 
 def _error(name: str, message: str, remedy: str, table: Name, family: Family = Family.STRUCTURE) -> Finding:
@@ -114,7 +114,29 @@ def _tenants(ground: Ground) -> Iterator[Finding]:
         )
 
 
-def _missing(ground: Ground, missing: list[Step]) -> Iterator[Finding]:
+def _changed(changed: Sequence[Step]) -> Iterator[Finding]:
+    """What tenantry made for another spec than this one."""
+    for step in changed:
+        yield _error(
+            "spec-changed", f"{step.subject} is as an earlier spec wanted it, and this one wants it otherwise",
+            "`tenantry migrate` makes it so.", step.table,
+        )  # fmt: skip
+
+
+def _orphaned(ground: Ground, comparison: Comparison) -> Iterator[Finding]:
+    """What tenantry made, what is there, and what the spec does not ask for any more."""
+    orphans = [(from_json(entry.value), entry) for entry in comparison.orphans]
+    there = [step for step, entry in orphans if ground.wants(step.table) and step.revert(entry.before)]
+    found = definitions(ground.connection, there)
+    for step in there:
+        if found[step.key] is not None:
+            yield _error(
+                "orphaned", f"{step.subject} is in force, and the spec no longer asks for it",
+                "`tenantry migrate` takes it back; or put into the spec what asked for it.", step.table,
+            )  # fmt: skip
+
+
+def _missing(ground: Ground, missing: Sequence[Step]) -> Iterator[Finding]:
     """What tenantry made and is gone. Where a tenant column is gone, so is all that stood on it."""
     bare = {step.table for step in missing if isinstance(step, TenantColumn)}
     for step in missing:
@@ -123,10 +145,10 @@ def _missing(ground: Ground, missing: list[Step]) -> Iterator[Finding]:
         if isinstance(step, TenantRow):
             if step.table in ground.hidden:
                 continue
-            yield _error("tenant-gone", f"{object_of(step)} is gone", _AGAIN, step.table, Family.COMPLETENESS)
+            yield _error("tenant-gone", f"{step.subject} is gone", _AGAIN, step.table, Family.COMPLETENESS)
             continue
         detail = _security(ground, step) if isinstance(step, RowSecurity | LegacySightEnded) else ""
-        yield _error("not-in-force", f"{object_of(step)} is not in force{detail}", _AGAIN, step.table)
+        yield _error("not-in-force", f"{step.subject} is not in force{detail}", _AGAIN, step.table)
 
 
 def _security(ground: Ground, step: RowSecurity | LegacySightEnded) -> str:
@@ -141,7 +163,7 @@ def _security(ground: Ground, step: RowSecurity | LegacySightEnded) -> str:
     return ": " + ", ".join(wrong) if wrong else ""
 
 
-def _pending(ground: Ground, phase: Phase, steps: list[Step], missing: list[Step]) -> Iterator[Finding]:
+def _pending(ground: Ground, phase: Phase, steps: Sequence[Step], missing: Sequence[Step]) -> Iterator[Finding]:
     """A phase of which steps have never been applied."""
     whole = [step for step in steps if step.phase is phase]
     pending = [step for step in missing if step.phase is phase]
@@ -161,16 +183,17 @@ def _pending(ground: Ground, phase: Phase, steps: list[Step], missing: list[Step
     )  # fmt: skip
 
 
-def _altered(ground: Ground, done: frozenset[str]) -> Iterator[Finding]:
+def _altered(ground: Ground, comparison: Comparison) -> Iterator[Finding]:
     """Objects of ours that somebody has changed: those of the journal, whatever the spec says by now."""
     changed = [from_json(ground.entries[key].value) for key in altered(ground.connection, ground.entries)]
-    changed = [step for step in changed if step.key in done and ground.wants(step.table)]
+    ours = comparison.in_force
+    changed = [step for step in changed if step.key in ours and ground.wants(step.table)]
     now = definitions(ground.connection, changed)
     for step in changed:
         was, found = ground.entries[step.key].definition or "", now[step.key] or ""
         yield Finding(
             name="altered", family=Family.STRUCTURE, severity=Severity.ERROR, table=step.table,
-            message=f"{object_of(step)} is not as tenantry made it{_difference(was, found)}",
+            message=f"{step.subject} is not as tenantry made it{_difference(was, found)}",
             remedy="Put it back, or drop it, and `tenantry migrate` makes it again.",
             samples=({"made": was[:1000], "found": found[:1000]},) if ground.samples else (),
         )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.text import Text
@@ -12,6 +12,7 @@ from tenantry.cli.terminal import Terminal
 from tenantry.model.backup import BackupKind
 from tenantry.model.plan import Manner, Statement
 from tenantry.model.size import readable
+from tenantry.planning.diff import State
 from tenantry.workflow import ForeseenBackup, Outline, Planned
 
 MANNERS = {
@@ -25,6 +26,7 @@ def outline_document(outline: Outline) -> dict[str, Any]:
     return {
         "database": outline.database,
         "server": outline.server,
+        "reverts": [_step_document(planned) | {"last": planned.last} for planned in outline.reverts],
         "steps": [_step_document(planned) for planned in outline.steps],
         "undecided": {str(name): reason for name, reason in outline.undecided.items()},
     }
@@ -34,7 +36,7 @@ def _step_document(planned: Planned) -> dict[str, Any]:
     step = planned.step
     return {
         "key": step.key, "phase": str(step.phase), "table": str(step.table), "title": step.title, "note": step.note,
-        "in_force": planned.in_force, "expected_rows": planned.rows,
+        "state": str(planned.state), "in_force": planned.in_force, "expected_rows": planned.rows,
         "statements": [statement_document(statement) for statement in planned.statements],
     }  # fmt: skip
 
@@ -54,6 +56,7 @@ def show_outline(terminal: Terminal, outline: Outline) -> None:
     """Phase by phase, table by table; each statement once."""
     terminal.answer(**outline_document(outline))
     terminal.show(Text.assemble((outline.database, "bold"), f" on {outline.server}: {_count(outline)}"))
+    _show_reverts(terminal, "goes first", [planned for planned in outline.reverts if not planned.last])
     for phase, steps in outline.by_phase():
         done = sum(planned.in_force for planned in steps)
         terminal.show("")
@@ -62,8 +65,18 @@ def show_outline(terminal: Terminal, outline: Outline) -> None:
         )
         for planned in steps:
             _show_step(terminal, planned, back=outline.back)
+    _show_reverts(terminal, "goes last", [planned for planned in outline.reverts if planned.last])
     for name, reason in sorted(outline.undecided.items()):
         terminal.show(Text.assemble(("undecided ", "yellow"), f"{name}: {reason}"))
+
+
+def _show_reverts(terminal: Terminal, when: str, reverts: Sequence[Planned]) -> None:
+    if not reverts:
+        return
+    terminal.show("")
+    terminal.show(Text.assemble(("no longer in the spec", "bold"), f"  {len(reverts)} steps: this {when}"))
+    for planned in reverts:
+        _show_step(terminal, planned, back=True)
 
 
 def show_backup(terminal: Terminal, backup: ForeseenBackup | None, *, alone: bool = False) -> None:
@@ -79,7 +92,7 @@ def show_backup(terminal: Terminal, backup: ForeseenBackup | None, *, alone: boo
 
 def _count(outline: Outline) -> str:
     if not outline.steps:
-        return "there is nothing to do"
+        return "there is nothing to do" if not outline.reverts else f"{len(outline.reverts)} steps go back"
     done = sum(planned.in_force for planned in outline.steps)
     return f"{len(outline.steps)} steps" + (f", {done} of them in force" if done else "")
 
@@ -89,6 +102,7 @@ def _show_step(terminal: Terminal, planned: Planned, *, back: bool) -> None:
     step = planned.step
     mark = "✓" if planned.in_force else "·"
     facts = f"  ({planned.rows:,} rows expected)" if planned.rows is not None else ""
+    facts += "  (the spec wants it otherwise than before)" if planned.state is State.CHANGED else ""
     terminal.show(Text.assemble((f"  {mark} ", "green"), (str(step.table), "cyan"), f"  {step.title}", (facts, "dim")))
     if step.note and not back:
         terminal.show(Text(f"      note: {step.note}", style="yellow"))

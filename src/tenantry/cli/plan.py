@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated
 
@@ -12,8 +13,10 @@ from tenantry.cli.frame import target
 from tenantry.cli.outline import outline_document, show_outline
 from tenantry.cli.terminal import Terminal
 from tenantry.errors import ExitStatus
+from tenantry.model.plan import Statement
 from tenantry.reports.script import script
-from tenantry.workflow import Outline
+from tenantry.steps import Step
+from tenantry.workflow import Outline, Planned
 from tenantry.workflow import plan as run_plan
 
 
@@ -52,5 +55,11 @@ def plan(
 
 
 def _script(outline: Outline) -> str:
-    pending = [planned.step for planned in outline.steps if not planned.in_force]
-    return script(outline.database, outline.server, pending)
+    def parts(steps: Iterable[Planned]) -> list[tuple[Step, tuple[Statement, ...]]]:
+        return [(planned.step, planned.statements) for planned in steps if not planned.in_force]
+
+    return script(
+        outline.database, outline.server, parts(outline.steps),
+        first=parts(planned for planned in outline.reverts if not planned.last),
+        last=parts(planned for planned in outline.reverts if planned.last),
+    )  # fmt: skip

@@ -18,15 +18,13 @@ from tenantry.postgres.dependents import files
 from tenantry.postgres.description import Described, describe, noted_description
 from tenantry.steps import (
     ApplicationRole,
-    LegacySightEnded,
     Step,
     TenantColumn,
     TenantRow,
     TenantTableMade,
-    TriggerEnded,
 )  # fmt: skip
 
-_OURS = re.compile(r'\A\w+ (?:[^ ]+\.)?"?~?tenantry_')
+_OURS = re.compile(r"""\A\w+ (?:(?:"(?:[^"]|"")+"|[^ ."]+)\.)?"?~?tenantry_""")
 SAMPLES = 20
 
 
@@ -63,8 +61,7 @@ class Aftermath:
             )  # fmt: skip
 
     def _in_force(self, reverted: Sequence[Step]) -> Iterator[Finding]:
-        ending = (TriggerEnded, LegacySightEnded)
-        asked = [step for step in reverted if not step.journaled and not isinstance(step, ending)]
+        asked = [step for step in reverted if not step.journaled and not step.ends]
         now = definitions(self.connection, asked)
         for step in asked:
             if now[step.key] is None:

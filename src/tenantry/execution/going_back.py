@@ -15,7 +15,6 @@ from tenantry.execution.preflight.sessions import session_findings
 from tenantry.execution.preflight.verdict import refused, warned
 from tenantry.execution.survey import altered, definitions
 from tenantry.model.finding import Finding
-from tenantry.model.name import Name
 from tenantry.model.plan import LockMode
 from tenantry.model.schema import Ours
 from tenantry.postgres.catalog import read_schema
@@ -24,13 +23,11 @@ from tenantry.postgres.journal import Entry
 from tenantry.postgres.preflight import read_facts
 from tenantry.postgres.session import holders
 from tenantry.steps import (
-    ApplicationGrants,
     ApplicationRole,
     GlobalUniqueDropped,
     PartitionedIndex,
     SchemaUsage,
     Step,
-    TenantColumn,
     TenantIndex,
     TenantRow,
     TenantTableMade,
@@ -38,7 +35,6 @@ from tenantry.steps import (
 )  # fmt: skip
 from tenantry.steps.catalog import WORKSHOP
 
-_PRIVILEGES = (ApplicationGrants, ApplicationRole, SchemaUsage)
 ALTERED = "altered-step"
 HELD = 2.0
 """Seconds for which a transaction may hold a table before it is named."""
@@ -74,21 +70,7 @@ def obstacles(
 
 def built_upon(connection: psycopg.Connection[Any], step: Step) -> tuple[str, ...]:
     """What others have built on a step's objects, as the catalog describes it."""
-    made = _object(step)
-    return dependents(connection, [made])[0] if made is not None else ()
-
-
-def _object(step: Step) -> tuple[Name, str | None] | None:
-    """What a step has made that somebody could build upon."""
-    match step:
-        case TenantColumn():
-            return step.table, step.column
-        case TenantTableMade():
-            return step.table, None
-        case TenantIndex() | PartitionedIndex():
-            return step.index, None
-        case _:
-            return None
+    return dependents(connection, [step.built])[0] if step.built is not None else ()
 
 
 def _around(connection: psycopg.Connection[Any], steps: Sequence[Step]) -> Iterator[Obstacle]:
@@ -131,7 +113,7 @@ def _altered(
     for step in steps.values():
         verb = "dropped" if now[step.key] is None else "changed"
         # Who may do what is for others to change: what they have granted or revoked since stays (hazard 16).
-        verdict = warned if isinstance(step, _PRIVILEGES) else refused
+        verdict = warned if step.of_role else refused
         yield Obstacle(
             finding=verdict(
                 name=ALTERED, table=step.table,
@@ -142,7 +124,7 @@ def _altered(
 
 
 def _built_upon(connection: psycopg.Connection[Any], steps: Sequence[Step]) -> Iterator[Obstacle]:
-    made = [(step, found) for step in steps if (found := _object(step)) is not None]
+    made = [(step, found) for step in steps if (found := step.built) is not None]
     for (step, _), built in zip(made, dependents(connection, [found for _, found in made]), strict=True):
         if built:
             yield Obstacle(

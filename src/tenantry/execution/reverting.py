@@ -8,9 +8,16 @@ from dataclasses import dataclass, field
 from tenantry.errors import Interrupted, Refused, TenantryError
 from tenantry.execution.runner import Event, Runner
 from tenantry.execution.transaction import Outcome
-from tenantry.model.plan import Manner
+from tenantry.model.plan import Manner, Phase
 from tenantry.postgres.journal import Entry
 from tenantry.steps import Step, from_json
+
+
+def backwards(entry: Entry) -> tuple[int, int]:
+    """Sorts those to the front that go back first. By phase before all: a step that another spec has added to an
+    earlier phase is applied late, and what the later phases have made still stands on it."""
+    return -Phase(entry.phase).position, -entry.position
+
 
 Dependents = Callable[[Step], tuple[str, ...]]
 """What others have built on a step's objects, as the catalog describes it."""
@@ -38,7 +45,7 @@ class Reverting:
 
     def all(self, entries: Iterable[Entry]) -> int:
         """Revert them, the last first; the number reverted or kept. Raises TenantryError."""
-        ordered = sorted(entries, key=lambda entry: entry.position, reverse=True)
+        ordered = sorted(entries, key=backwards)
         for number, entry in enumerate(ordered, start=1):
             self.runner.halt()
             self._one(entry, number, len(ordered))

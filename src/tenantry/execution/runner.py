@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -17,9 +17,10 @@ import psycopg
 from psycopg import sql
 
 from tenantry.errors import ConnectionFailed, Failed, Interrupted, Refused, TenantryError
-from tenantry.execution.survey import ended, in_force
+from tenantry.execution.survey import MISSING
 from tenantry.execution.transaction import Outcome, Patience, run_alone, run_together
 from tenantry.model.plan import Manner, Statement
+from tenantry.planning.diff import State, changed, ended, enders, state_of
 from tenantry.postgres.journal import Action, Entry, Journal
 from tenantry.steps import Fill, Step, from_json, to_json
 
@@ -66,64 +67,66 @@ class Runner:
         value = self._value(step.definition())
         return None if value is None else str(value)
 
-    def in_force(self, step: Step, entry: Entry | None) -> bool:
-        """Whether there is nothing to do for the step."""
-        done = entry is not None and entry.state == "done"
-        if step.journaled and not done:
-            return False
-        if entry is not None and done and step.revises(from_json(entry.value)):
-            return False
-        return self._found(step) is not None
-
-    def _found(self, step: Step) -> str | None:
+    def state(self, step: Step, entry: Entry | None, over: Collection[str]) -> State:
+        """The state of a step now; `over` as in diff.state_of."""
         try:
-            return self.definition(step)
-        except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
-            return None
-
-    def pending(self, steps: Sequence[Step]) -> tuple[Step, ...]:
-        """The steps that are not in force."""
-        done = in_force(self.connection, steps, self.journal.entries())
-        return tuple(step for step in steps if step.key not in done)
+            found = self.definition(step)
+        except MISSING:
+            found = None
+        return state_of(step, entry, {step.key: found}, over)
 
     # --- applying
 
     def apply_all(self, steps: Sequence[Step]) -> int:
         """Apply, in order, what is not in force; the number of steps that were applied."""
         entries, applied = self.journal.entries(), 0
-        over = ended(entries)
+        over = ended(entries, steps)
         for number, step in enumerate(steps, start=1):
             self.halt()
             entry = entries.get(step.key)
-            if step.key in over or self.in_force(step, entry):
+            if self.state(step, entry, over).in_force:
                 if entry is not None and entry.state == "running" and step.key not in over:
                     self.journal.finish(step.key, self.definition(step))
+                if entry is not None and entry.state != "kept" and (entry.phase != step.phase or changed(step, entry)):
+                    self.journal.adopt(key=step.key, phase=step.phase, value=to_json(step), wanted=step.wanted)
                 self.tell(Event(step=step, action="found", number=number, total=len(steps)))
                 continue
-            self.guarded(step, "applied", number, len(steps), lambda step=step, entry=entry: self._apply(step, entry))  # type: ignore[misc]
+            self.guarded(step, "applied", number, len(steps), lambda step=step: self._apply(step, entries))  # type: ignore[misc]
             applied += 1
         return applied
 
-    def _apply(self, step: Step, earlier: Entry | None) -> tuple[Outcome, int | None]:
+    def _apply(self, step: Step, entries: Mapping[str, Entry]) -> tuple[Outcome, int | None]:
         if isinstance(step, Fill):
-            return self._fill(step, earlier)
+            return self._fill(step, entries)
+        entry, undo = entries.get(step.key), tuple[Statement, ...]()
+        if entry is not None and changed(step, entry) and not step.in_place:
+            undo = from_json(entry.value).revert(entry.before)
         statements = step.apply()
-        if all(statement.manner in (Manner.TRANSACTION, Manner.VALIDATION) for statement in statements):
+        if all(statement.manner in (Manner.TRANSACTION, Manner.VALIDATION) for statement in (*undo, *statements)):
             outcome = self.together(
-                statements, prepare=lambda: self._begin(step, "running"), finish=lambda: self._finish(step)
-            )
+                (*undo, *statements), behind=len(undo),
+                prepare=lambda: self._begin(step, entries, anew=bool(undo)), finish=lambda: self._finish(step),
+            )  # fmt: skip
             return outcome, None
+        if undo:
+            # Once it is back, it is as if it had never been: a run that dies in between has the old one in its journal.
+            self.groups(undo)
+            self.journal.forget(step.key)
         with self.connection.transaction():
-            self._begin(step, "running")
+            self._begin(step, entries)
         outcome = self.groups(statements)
         with self.connection.transaction():
             self._finish(step)
         return outcome, None
 
-    def _fill(self, step: Fill, earlier: Entry | None) -> tuple[Outcome, int]:
-        step = step.over(from_json(earlier.value)) if earlier is not None else step
+    def _fill(self, step: Fill, entries: Mapping[str, Entry]) -> tuple[Outcome, int]:
+        fills = {key: one for key, entry in entries.items() if isinstance(one := from_json(entry.value), Fill)}
+        begun = step.key in fills and entries[step.key].state == "running"
+        step = step.over(fills.values(), under_way=fills[step.key] if begun else None)
         with self.connection.transaction():
-            self._begin(step, "running")
+            if changed(step, entries.get(step.key)):
+                self.journal.restart(step.key)
+            self._begin(step, entries)
         rows = self.backfill(step)
         with self.connection.transaction():
             if self.definition(step) is None:
@@ -146,10 +149,16 @@ class Runner:
         row = self.connection.execute(sql.Composed([query])).fetchone()
         return None if row is None else row[0]
 
-    def _begin(self, step: Step, state: str) -> None:
+    def _begin(self, step: Step, entries: Mapping[str, Entry], *, anew: bool = False) -> None:
         query = step.record()
         before: Mapping[str, Any] = (self._value(query) if query is not None else None) or {}
-        self.journal.begin(key=step.key, run=self.run, phase=step.phase, value=to_json(step), before=before)
+        # What has ended its work is to be done once more.
+        for ender in enders(entries, step.key):
+            self.journal.forget(ender)
+        self.journal.begin(
+            key=step.key, run=self.run, phase=step.phase, value=to_json(step), wanted=step.wanted, table=step.table,
+            before=before, anew=anew,
+        )  # fmt: skip
 
     def _finish(self, step: Step) -> None:
         self.journal.finish(step.key, self.definition(step))
@@ -174,9 +183,10 @@ class Runner:
 
     def together(
         self, statements: Sequence[Statement], prepare: Callable[[], None] = lambda: None,
-        finish: Callable[[], None] = lambda: None,
+        finish: Callable[[], None] = lambda: None, *, behind: int = 0,
     ) -> Outcome:  # fmt: skip
-        """Statements in one transaction, `prepare` once it has its locks, `finish` at its end."""
+        """Statements in one transaction, `prepare` once it has its locks and the first so many statements are `behind`
+        it, `finish` at its end."""
 
         def retrying(reason: str, blockers: Sequence[str], pause: float) -> None:
             self.on_retry(reason, blockers, pause)
@@ -185,11 +195,11 @@ class Runner:
         if any(statement.manner is Manner.VALIDATION for statement in statements):
             with _Cancellable(self):
                 return run_together(
-                    self.connection, statements, patience=self.patience, prepare=prepare, finish=finish,
+                    self.connection, statements, patience=self.patience, prepare=prepare, behind=behind, finish=finish,
                     retrying=retrying, sleep=self._pause, ran=self.ran,
                 )  # fmt: skip
         return run_together(
-            self.connection, statements, patience=self.patience, prepare=prepare, finish=finish,
+            self.connection, statements, patience=self.patience, prepare=prepare, behind=behind, finish=finish,
             retrying=retrying, sleep=self._pause, ran=self.ran,
         )  # fmt: skip
 

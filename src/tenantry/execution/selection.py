@@ -11,19 +11,14 @@ from tenantry.model.name import Name
 from tenantry.postgres.journal import Entry
 from tenantry.steps import (
     ApplicationGrants,
-    ApplicationRole,
     AssignmentTrigger,
     Fill,
-    SchemaUsage,
     Step,
     TenantColumn,
     TenantRow,
     TenantTableMade,
     from_json,
 )  # fmt: skip
-
-_OF_NO_TABLE = (ApplicationRole, SchemaUsage, TenantRow, TenantTableMade)
-"""Steps that serve all tables, whichever one they name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +40,7 @@ def select(entries: Iterable[Entry], named: Sequence[str]) -> Selection:
         return Selection(entries=entries)
     steps = {entry.key: from_json(entry.value) for entry in entries}
     roots = {part: step.table for step in steps.values() for part in getattr(step, "tree", ())}
-    known = {
-        roots.get(step.table, step.table)
-        for step in steps.values()
-        if not isinstance(step, _OF_NO_TABLE) and not _users(step)
-    }
+    known = {roots.get(step.table, step.table) for step in steps.values() if step.of_table and not _users(step)}
     wanted = [_found(text, known) for text in named]
     _refuse(wanted, steps.values(), known, roots)
     tables = _closure({*wanted}, _derivations(steps.values(), roots))
@@ -114,7 +105,7 @@ def _users(step: Step) -> tuple[Name, ...]:
 def _goes(step: Step, tables: set[Name], known: set[Name]) -> bool:
     """Whether a step is taken back with these tables: it is on one of them, or names one. What the application may do
     with a sequence stays while another one of those `known` is filled from it."""
-    if isinstance(step, _OF_NO_TABLE):
+    if not step.of_table:
         return False
     if users := _users(step):
         return tables.issuperset(known.intersection(users))

@@ -73,12 +73,14 @@ def run_together(
     *,
     patience: Patience,
     prepare: Callable[[], None] = lambda: None,
+    behind: int = 0,
     finish: Callable[[], None] = lambda: None,
     retrying: Callable[[str, Sequence[str], float], None] = lambda reason, blockers, pause: None,
     ran: Callable[[Statement, float], None] = lambda statement, milliseconds: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Outcome:
-    """Run statements in one transaction, with `prepare` before and `finish` behind them in the same one.
+    """Run statements in one transaction, with `prepare` before all but the first `behind` of them, and `finish` after
+    all, in the same one.
 
     Locks that stop writers are waited for briefly, and the whole is tried again with growing pauses until it succeeds
     or the budget is spent. `retrying` is told the reason, the blockers, and the pause in seconds, which `sleep` then
@@ -103,7 +105,7 @@ def run_together(
         outcome.held_since = None
         try:
             with connection.transaction():
-                _attempt(connection, statements, patience, outcome, prepare, finish, ran)
+                _attempt(connection, statements, patience, outcome, prepare, behind, finish, ran)
         finally:
             if outcome.held_since is not None:
                 outcome.held = max(outcome.held, (time.monotonic() - outcome.held_since) * 1000)
@@ -168,15 +170,19 @@ def truth(connection: psycopg.Connection[Any], query: sql.Composable) -> bool:
 
 def _attempt(
     connection: psycopg.Connection[Any], statements: Sequence[Statement], patience: Patience, outcome: Outcome,
-    prepare: Callable[[], None], finish: Callable[[], None], ran: Callable[[Statement, float], None],
+    prepare: Callable[[], None], behind: int, finish: Callable[[], None], ran: Callable[[Statement, float], None],
 ) -> None:  # fmt: skip
     needed = [statement for statement in statements if statement.when is None or truth(connection, statement.when)]
     if any(statement.manner is Manner.VALIDATION for statement in needed):
         _limit(connection, VALIDATION_LOCK_TIMEOUT, 0.0)
     else:
         _take(connection, _locks(needed), patience.timeout, outcome)
-    prepare()
-    for statement in statements:
+    for number, statement in enumerate(statements):
+        if number == behind:
+            if behind:
+                # What goes back may have set a path for the user's own code.
+                connection.execute(b"SET CONSTRAINTS ALL IMMEDIATE; " + PIN)
+            prepare()
         if statement.when is not None and not truth(connection, statement.when):
             continue
         if statement.acting_as is not None:
@@ -184,6 +190,8 @@ def _attempt(
         _execute(connection, statement, ran)
         if statement.acting_as is not None:
             connection.execute("RESET ROLE")
+    if behind >= len(statements):
+        prepare()
     # Triggers of the user's run with the path that the statements have set for them, and may set any other; those that
     # were put off, now.
     connection.execute(b"SET CONSTRAINTS ALL IMMEDIATE; " + PIN)

@@ -169,5 +169,7 @@ class Status:
     activity: tuple[Activity, ...] = ()
     altered: tuple[str, ...] = ()
     """Keys of steps of ours whose objects somebody has changed or dropped since."""
+    orphaned: tuple[str, ...] = ()
+    """Keys of steps of ours that the spec no longer asks for: the next migrate takes them back."""
     running: bool = False
     stuck: tuple[Stuck, ...] = ()

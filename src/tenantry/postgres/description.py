@@ -27,6 +27,14 @@ def describe(connection: psycopg.Connection[Any]) -> dict[str, Described]:
     return _read(connection, "describe")
 
 
+def note_first_description(connection: psycopg.Connection[Any]) -> None:
+    """Keep the description as it is now, unless steps of ours are in force: then the one of the time before them is
+    kept. Whatever command is the first to change the schema asks for it. The journal's schema must be there."""
+    begun = connection.execute(_QUERIES["begun"]).fetchone()
+    if begun is None or not begun[0]:
+        note_description(connection)
+
+
 def note_description(connection: psycopg.Connection[Any]) -> None:
     """Keep the description as it is now, in place of an older one. The journal's schema must be there."""
     rows = [

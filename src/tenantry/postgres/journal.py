@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import psycopg
-from psycopg.rows import class_row
+from psycopg.rows import class_row, kwargs_row
 from psycopg.types.json import Jsonb
 
 from tenantry.errors import ConnectionFailed, Failed, UsageError
+from tenantry.model.name import Name
 from tenantry.postgres.queries import read_queries
 from tenantry.postgres.trust import require_trusted
 
@@ -25,18 +26,21 @@ Action = Literal["applied", "reverted", "kept", "failed"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A step of ours. `value` is the step as JSON, `before` what it recorded, `definition` what it looked like once
-    it was in force. A `running` one was begun by a run that may have died in it; a `kept` one stayed after
-    `rollback --preserve-data`."""
+    """A step of ours. `value` is the step as JSON, `wanted` the digest of what it wants, `before` what it recorded,
+    `definition` what it looked like once it was in force. A `running` one was begun by a run that may have died in it;
+    a `kept` one stayed after `rollback --preserve-data`."""
 
     key: str
     position: int
     run: str
     phase: str
     value: Mapping[str, Any]
+    wanted: str
     before: Mapping[str, Any]
     definition: str | None
     state: State
+    named: Name | None = None
+    """What the table that the step is on is called now; None where it is gone, or never was a table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +69,10 @@ class RunRecord:
 def shut_out(connection: psycopg.Connection[Any]) -> None:
     """Take from others what default privileges have given them on what this transaction has made in the schema."""
     connection.execute(_QUERIES["shut_out"])
+
+
+def _entry(*, named: list[str] | None, **columns: Any) -> Entry:
+    return Entry(named=None if named is None else Name(*named), **columns)
 
 
 class Journal:
@@ -123,26 +131,48 @@ class Journal:
         """The steps that are ours by key, in the order in which they were applied; empty without a journal."""
         if not self.installed:
             return {}
-        with self.connection.cursor(row_factory=class_row(Entry)) as cursor:
+        with self.connection.cursor(row_factory=kwargs_row(_entry)) as cursor:
             return {entry.key: entry for entry in cursor.execute(_QUERIES["entries"])}
 
     def begin(
-        self, *, key: str, run: str, phase: str, value: Mapping[str, Any], before: Mapping[str, Any],
-        state: State = "running",
+        self, *, key: str, run: str, phase: str, value: Mapping[str, Any], wanted: str, table: Name,
+        before: Mapping[str, Any], state: State = "running", anew: bool = False,
     ) -> None:  # fmt: skip
-        """Note that a step is begun; the `before` of an earlier try is not overwritten."""
+        """Note that a step is begun. The `before` of an earlier try is not overwritten, unless what was there then has
+        been put back: `anew`."""
         self.connection.execute(
             _QUERIES["begin_step"],
-            {"key": key, "run": run, "phase": phase, "value": Jsonb(value), "before": Jsonb(before), "state": state},
-        )
+            {"key": key, "run": run, "phase": phase, "value": Jsonb(value), "wanted": wanted, "before": Jsonb(before),
+             "table": table.identifier.as_string(None), "state": state, "anew": anew},
+        )  # fmt: skip
 
     def finish(self, key: str, definition: str | None) -> None:
         self.connection.execute(_QUERIES["finish_step"], {"key": key, "definition": definition})
 
+    def rename(self, entries: Mapping[str, Entry]) -> None:
+        """Write these, of tables that are called otherwise by now, in the place of those of the keys."""
+        values = [
+            {"was": was, "key": one.key, "value": one.value, "wanted": one.wanted, "definition": one.definition,
+             "before": one.before}
+            for was, one in entries.items()
+        ]  # fmt: skip
+        self.connection.execute(_QUERIES["rename_steps"], {"steps": Jsonb(values)})
+        self.connection.execute(_QUERIES["unmark_steps"])
+
+    def adopt(self, *, key: str, phase: str, value: Mapping[str, Any], wanted: str) -> None:
+        """What is in force of the step is what is wanted now: in another phase, or by what has ended its own work."""
+        self.connection.execute(
+            _QUERIES["adopt_step"], {"key": key, "phase": phase, "value": Jsonb(value), "wanted": wanted}
+        )
+
+    def restart(self, key: str) -> None:
+        """How far the step has come says nothing any more."""
+        self.connection.execute(_QUERIES["forget_progress"], {"key": key})
+
     def keep(self, key: str) -> None:
         """The step stays in the database, but is no longer in force."""
         self.connection.execute(_QUERIES["keep_step"], {"key": key})
-        self.connection.execute(_QUERIES["forget_progress"], {"key": key})
+        self.restart(key)
 
     def forget(self, key: str) -> None:
         """The step is reverted."""
@@ -159,12 +189,19 @@ class Journal:
              "rows": rows, "error": None if error is None else self._written(error)},
         )  # fmt: skip
 
-    def acted(self, run: str) -> bool:
-        """Whether a step was applied, reverted or tried in this run."""
-        return self.connection.execute(_QUERIES["acted"], {"run": run}).fetchone() == (True,)
+    def begin_run(
+        self, run: str, command: str, *, options: str = "", partial: bool = False, takes_back: bool = False
+    ) -> None:
+        """Note that a run of `command` begins, with these `options`, for people to read; `partial`: of some tables.
+        `takes_back`: it reverts steps, so that what stood on them is missing until it has come to its end."""
+        self.connection.execute(
+            _QUERIES["begin_run"],
+            {"id": run, "command": command, "options": options, "partial": partial, "takes_back": takes_back},
+        )
 
-    def begin_run(self, run: str, command: str) -> None:
-        self.connection.execute(_QUERIES["begin_run"], {"id": run, "command": command})
+    def taking_back(self) -> bool:
+        """Whether the last run that walked steps was to take some back, and did not come to its end."""
+        return self.connection.execute(_QUERIES["taking_back"]).fetchone() == (True,)
 
     def finish_run(self, run: str, *, exit_status: int, outcome: str) -> None:
         self.connection.execute(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tenantry.model.plan import Manner, Phase, Statement
-from tenantry.steps import Fill, Step
+from tenantry.steps import Step
 
 HEADER = """\
 -- The plan for {database}, {server}, as tenantry migrate would apply it: the {count} steps that are not in force.
@@ -20,26 +20,40 @@ CREATE SCHEMA IF NOT EXISTS tenantry;
 """
 
 
-def script(database: str, server: str, steps: Sequence[Step]) -> str:
-    """All steps in their order. Each statement stands once; conditions are comments, for on the way forward every
-    statement may run whether or not it is needed."""
+Part = tuple[Step, Sequence[Statement]]
+"""A step, and the statements that put it in force or take it back."""
+
+
+def script(
+    database: str, server: str, steps: Sequence[Part], *, first: Sequence[Part] = (), last: Sequence[Part] = ()
+) -> str:
+    """All steps in their order, between what the spec no longer asks for and goes `first` and `last`. Each statement
+    stands once; conditions are comments, for on the way forward every statement may run whether or not it is needed."""
     lines = [HEADER.format(database=_comment(database), server=server, count=len(steps))]
+    lines += _back(first)
     for phase in Phase:
-        ours = [step for step in steps if step.phase is phase]
+        ours = [part for part in steps if part[0].phase is phase]
         if ours:
             lines.append(f"-- ==== {phase}\n")
-        lines += [_step(step) for step in ours]
+        lines += [_step(*part) for part in ours]
+    lines += _back(last)
     return "\n".join(lines)
 
 
-def _step(step: Step) -> str:
+def _back(parts: Sequence[Part]) -> Iterator[str]:
+    if parts:
+        yield "-- ==== no longer in the spec\n"
+    yield from (_step(*part) for part in parts)
+
+
+def _step(step: Step, statements: Sequence[Statement]) -> str:
     lines = [f"-- {_comment(f'{step.table}: {step.title}')}"]
     if step.note:
         lines.append(f"-- note: {_comment(step.note)}")
-    if isinstance(step, Fill):
-        lines += _fill(step)
+    if any(statement.manner is Manner.BATCHES for statement in statements):
+        lines += _fill(statements)
     else:
-        lines += _statements(step.apply())
+        lines += _statements(statements)
     return "\n".join(lines) + "\n"
 
 
@@ -70,9 +84,9 @@ def _conditions(statement: Statement) -> Iterator[str]:
         yield f"-- only where: {_comment(statement.when.as_string(None))}"
 
 
-def _fill(step: Fill) -> Iterator[str]:
+def _fill(statements: Sequence[Statement]) -> Iterator[str]:
     """A template, and its execution for all pages at once, in the place of many batches."""
-    for statement in step.apply():
+    for statement in statements:
         named = ", ".join(f"${number} {name}" for number, name in enumerate(statement.parameters, start=1))
         yield "BEGIN;"
         yield "SET LOCAL tenantry.filling = 'on';"

@@ -15,7 +15,6 @@ from psycopg import sql
 from tenantry.model.name import Name
 from tenantry.steps.catalog import found_along, unchanged
 from tenantry.steps.derivation import ByPath, Source, TenantReference, derived, equal
-from tenantry.steps.step import Step
 from tenantry.steps.trigger import (
     ASK_OURS,
     BEGIN_UPDATE,
@@ -101,11 +100,12 @@ class AssignmentTrigger(RowTrigger):
         return function_name(self.table, "assign")
 
     @property
+    def shields(self) -> tuple[Name, ...]:
+        return (self.table, *self.tree)
+
+    @property
     def event(self) -> sql.Composable:
         return sql.SQL("BEFORE UPDATE" if self.guard else "BEFORE INSERT OR UPDATE")
-
-    def revises(self, earlier: Step) -> bool:
-        return isinstance(earlier, AssignmentTrigger) and (earlier.owner != self.owner or earlier.code() != self.code())
 
     def code(self) -> sql.Composed:
         """The trigger function's body. An UPDATE in a fill restores the row; one that changes neither a path column
@@ -228,10 +228,6 @@ class AdoptionTrigger(RowTrigger):
     @property
     def event(self) -> sql.Composable:
         return sql.SQL("AFTER INSERT OR UPDATE")
-
-    def revises(self, earlier: Step) -> bool:
-        own = (self.owner, self.adoptions, self.setting)
-        return isinstance(earlier, AdoptionTrigger) and (earlier.owner, earlier.adoptions, earlier.setting) != own
 
     def code(self) -> sql.Composed:
         updates = (adoption.update(self.column, self.setting, self.search_path) for adoption in self.adoptions)

@@ -126,6 +126,8 @@ class BalanceFunctions(Step):
 
     kind: Literal["balance_functions"] = "balance_functions"
     ledger: Ledger
+    planned = False
+    in_place = True
 
     @property
     def key(self) -> str:

@@ -44,6 +44,8 @@ class BalanceLeaf(Step):
     leaf: Name
     role: str
     revokes: tuple[tuple[str, str], ...]
+    planned = False
+    in_place = True
 
     @property
     def key(self) -> str:
@@ -60,6 +62,10 @@ class BalanceLeaf(Step):
     @property
     def _grants(self) -> ApplicationGrants:
         return ApplicationGrants(phase=self.phase, table=self.leaf, role=self.role, grants=(), revokes=self.revokes)
+
+    def wants(self) -> str:
+        """That the role may not: which rights it has had at some time is no part of it."""
+        return self.key
 
     def definition(self) -> sql.Composable:
         return self._grants.definition()

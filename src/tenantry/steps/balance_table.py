@@ -77,6 +77,8 @@ class BalanceTable(Step):
 
     kind: Literal["balance_table"] = "balance_table"
     ledger: Ledger
+    planned = False
+    in_place = True
 
     @property
     def key(self) -> str:

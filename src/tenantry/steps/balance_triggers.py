@@ -7,7 +7,7 @@ partition has triggers of its own, for statements aimed at it directly; TRUNCATE
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from psycopg import sql
@@ -40,6 +40,8 @@ class BalanceTriggers(Step):
 
     kind: Literal["balance_triggers"] = "balance_triggers"
     ledger: Ledger
+    planned = False
+    in_place = True
 
     @property
     def key(self) -> str:
@@ -82,6 +84,11 @@ class BalanceTriggers(Step):
         """How each trigger fires, by its name, on each relation."""
         statements = {PREFIX + ending: how for ending, (_, _, how) in self._events().items()}
         return statements | {PREFIX + ending: how for ending, (_, _, how, _) in self._rows().items()}
+
+    def wants(self) -> str:
+        """The same on each partition, as its definition asks: a partition less leaves no balance behind."""
+        alone = replace(self, ledger=replace(self.ledger, tree=()))
+        return ";\n".join(statement.text for statement in alone.apply())
 
     def definition(self) -> sql.Composable:
         fires = self.fires

@@ -54,6 +54,8 @@ class BalanceView(Step):
 
     kind: Literal["balance_view"] = "balance_view"
     ledger: Ledger
+    planned = False
+    in_place = True
 
     @property
     def key(self) -> str:
@@ -134,6 +136,8 @@ class BalanceReaders(Step):
     ledger: Ledger
     roles: tuple[str, ...]
     """PUBLIC is an empty name."""
+    planned = False
+    in_place = True
 
     @property
     def key(self) -> str:
@@ -142,6 +146,10 @@ class BalanceReaders(Step):
     @property
     def title(self) -> str:
         return f"let those read it who may read the ledger: {', '.join(role or 'PUBLIC' for role in self.roles)}"
+
+    def wants(self) -> str:
+        """That the ledger's readers may: who they are now, its definition asks."""
+        return self.key
 
     def definition(self) -> sql.Composable:
         return sql.SQL(

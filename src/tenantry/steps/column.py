@@ -7,7 +7,7 @@ from typing import Literal
 
 from psycopg import sql
 
-from tenantry.model.name import Name
+from tenantry.model.name import Name, quoted
 from tenantry.model.plan import Lock, LockMode, Statement
 from tenantry.steps.catalog import body, column_definition, default_definition, exists, raw
 from tenantry.steps.context import context_value
@@ -30,6 +30,8 @@ class TenantColumn(Step):
     constant: str | None = None
     tenant: TenantReference
     kept = True
+    carries = True
+    holds = True
 
     @property
     def key(self) -> str:
@@ -44,12 +46,25 @@ class TenantColumn(Step):
     def locks(self) -> tuple[Lock, ...]:
         return tuple(Lock(table, LockMode.ACCESS_EXCLUSIVE) for table in (self.table, *self.tree))
 
+    @property
+    def subject(self) -> str:
+        return f"The column {quoted(self.column)} of {self.table}"
+
+    @property
+    def built(self) -> tuple[Name, str | None]:
+        return self.table, self.column
+
     def definition(self) -> sql.Composable:
         return column_definition(self.table, self.column)
 
-    def contradicts(self, earlier: Step) -> bool:
-        """All rows have been given to one tenant, or are to be now."""
-        return isinstance(earlier, TenantColumn) and earlier.constant != self.constant
+    def wants(self) -> str:
+        """Its type, and the tenant of all its rows: not the words, since it cannot be made again for other words."""
+        return f"{self.type} {self.constant}"
+
+    def values(self) -> sql.Composable:
+        return sql.SQL("SELECT pg_catalog.count(row.{}) FROM {} AS row").format(
+            sql.Identifier(self.column), self.table.identifier
+        )
 
     def apply(self) -> tuple[Statement, ...]:
         add = sql.SQL("ALTER TABLE {} ADD COLUMN {} {}").format(
@@ -89,6 +104,7 @@ class ContextDefault(Step):
     column: str
     type: str
     setting: str
+    compared = True
 
     @property
     def key(self) -> str:
@@ -102,10 +118,14 @@ class ContextDefault(Step):
     def locks(self) -> tuple[Lock, ...]:
         return (Lock(self.table, LockMode.ACCESS_EXCLUSIVE),)
 
+    @property
+    def subject(self) -> str:
+        return f"The default of {quoted(self.column)} of {self.table} from the setting {self.setting}"
+
     def definition(self) -> sql.Composable:
         expression = default_definition(self.table, self.column)
         return sql.SQL("SELECT found.* FROM ({}) AS found(text) WHERE pg_catalog.strpos(found.text, {}) > 0").format(
-            expression, sql.Literal("current_setting('" + self.setting)
+            expression, sql.Literal(f"current_setting('{self.setting}'")
         )
 
     def record(self) -> sql.Composable:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from psycopg import sql
 
-from tenantry.model.name import Name
+from tenantry.model.name import Name, quoted
 from tenantry.model.plan import Statement
 from tenantry.steps.assignment import AssignmentTrigger
 from tenantry.steps.step import Before, Step
@@ -38,6 +38,10 @@ class TriggerEnded(Step):
     @property
     def ends(self) -> tuple[str, ...]:
         return (self.step,)
+
+    @property
+    def subject(self) -> str:
+        return f"The end of the trigger {quoted(self.trigger)} on {self.table}"
 
     def definition(self) -> sql.Composable:
         return sql.SQL(

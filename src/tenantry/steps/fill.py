@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -10,7 +11,7 @@ from psycopg import sql
 from tenantry.model.name import Name
 from tenantry.model.plan import Lock, LockMode, Manner, Statement
 from tenantry.steps.catalog import WORKSHOP, exists, found_along, shut_out
-from tenantry.steps.derivation import Source, derived
+from tenantry.steps.derivation import ByRows, Source, derived
 from tenantry.steps.step import Before, Step
 
 PARAMETERS = ("first", "past", "stripes", "stripe")
@@ -36,6 +37,13 @@ class RelationFill:
     identity: tuple[str, ...] = ()
     keyed: bool = False
     search_path: tuple[str, ...] = ()
+
+    @property
+    def wants(self) -> str:
+        """The column, and the tenant that a row gets in it: by which expression, over the rows of which file."""
+        tenant = derived(self.sources, sql.Identifier("row"))
+        text = sql.SQL("{} = {}").format(sql.Identifier(self.column), tenant).as_string(None)
+        return " ".join((text, *(source.digest for source in self.sources if isinstance(source, ByRows))))
 
     @property
     def lock(self) -> sql.SQL:
@@ -117,6 +125,19 @@ class RelationFill:
             self.relation.identifier, sql.Identifier(self.column)
         )
 
+    def given(self) -> sql.Composed:
+        """How many rows have the tenant that its sources end in."""
+        row = sql.Identifier("row")
+        return sql.SQL("SELECT pg_catalog.count(*) FROM ONLY {} AS row WHERE row.{} = {}").format(
+            self.relation.identifier, sql.Identifier(self.column), derived(self.sources, row)
+        )
+
+    def images(self, step: str) -> sql.Composed:
+        """How many NULLs of the user's own column the step of this key has filled."""
+        return sql.SQL("SELECT pg_catalog.count(*) FROM {} AS image WHERE image.step = {}").format(
+            IMAGES.identifier, sql.Literal(step)
+        )
+
     def undone(self) -> sql.Composed:
         """True where a row that this transaction has filled is still to be filled."""
         ours = sql.SQL("{} AND row.xmin = pg_catalog.pg_current_xact_id()::xid").format(self._pending(batch=False))
@@ -162,6 +183,7 @@ class Fill(Step):
     """Relations and columns that hold no NULL once it is done."""
     kept = True
     journaled = True
+    in_place = True
 
     @property
     def key(self) -> str:
@@ -180,6 +202,10 @@ class Fill(Step):
             case "rest":
                 return f"fill what was left of {tables}"
 
+    @property
+    def filled(self) -> tuple[Name, ...]:
+        return tuple(fill.relation for fill in self.fills)
+
     def definition(self) -> sql.Composable:
         checks: list[sql.Composable] = [sql.SQL("true")]
         for relation, column in self.complete:
@@ -192,22 +218,35 @@ class Fill(Step):
             )
         return sql.SQL("SELECT 'filled' WHERE {}").format(sql.SQL(" AND ").join(checks))
 
-    def revises(self, earlier: Step) -> bool:
-        """Other sources; a partition more is filled by its own rows' trigger."""
-        if not isinstance(earlier, Fill):
-            return False
-        filled = {fill.relation: fill.sources for fill in earlier.fills}
-        return any(filled.get(fill.relation, fill.sources) != fill.sources for fill in self.fills)
+    def wants(self) -> str:
+        """The tenants that the rows get, not how they get them: a partition more is filled by its own rows' trigger."""
+        return ";\n".join(sorted({fill.wants for fill in self.fills}))
 
-    def contradicts(self, earlier: Step) -> bool:
-        """Which rows got the default tenant, and not theirs by their own paths, nobody knows any more."""
-        return self.purpose == "default" and self.revises(earlier)
-
-    def over(self, earlier: Step) -> Fill:
-        """The same, for rows that the `earlier` one has filled from other sources; a user's own column stays."""
-        if not self.revises(earlier) or self.purpose == "default":
+    def over(self, earlier: Iterable[Fill], under_way: Fill | None = None) -> Fill:
+        """The same, for rows that the `earlier` ones have filled from other sources, as does the one that is
+        `under_way`; a user's own column stays."""
+        if self.purpose == "default":
             return self
-        return replace(self, fills=tuple(replace(fill, overrides=not fill.identity) for fill in self.fills))
+        others = {
+            fill.relation for one in earlier if one.purpose != "default" for fill in one.fills
+            if fill.wants not in {own.wants for own in self.fills if own.relation == fill.relation}
+        }  # fmt: skip
+        others |= {fill.relation for fill in under_way.fills if fill.overrides} if under_way is not None else set()
+        fills = (
+            replace(fill, overrides=fill.overrides or (fill.relation in others and not fill.identity))
+            for fill in self.fills
+        )
+        return replace(self, fills=tuple(fills))
+
+    def values(self) -> sql.Composable | None:
+        """Of the default tenant, and of those that the user's own column was given: nothing tells the rows that got it
+        from those that had it."""
+        counts = [fill.images(self.key) for fill in self.fills if fill.identity][:1]
+        if self.purpose == "default":
+            counts = [fill.given() for fill in self.fills]
+        if not counts:
+            return None
+        return sql.SQL("SELECT {}").format(sql.SQL(" + ").join(sql.SQL("({})").format(count) for count in counts))
 
     def left_over(self) -> tuple[tuple[Name, sql.Composed], ...]:
         """For each relation that is to hold no NULL, a query that counts those it does hold."""
@@ -237,6 +276,7 @@ class AssignedRows(Step):
     name: Name
     owner: str
     rows: tuple[tuple[str, ...], ...]
+    carries = True
 
     @property
     def key(self) -> str:
@@ -246,11 +286,12 @@ class AssignedRows(Step):
     def title(self) -> str:
         return f"load {len(self.rows)} assignments of rows to tenants"
 
+    @property
+    def subject(self) -> str:
+        return f"The table {self.name}, which says whose the rows of {self.table} are,"
+
     def definition(self) -> sql.Composable:
         return sql.SQL("SELECT 'loaded' WHERE {} IS NOT NULL").format(self.name.oid)
-
-    def revises(self, earlier: Step) -> bool:
-        return isinstance(earlier, AssignedRows) and earlier.rows != self.rows
 
     def apply(self) -> tuple[Statement, ...]:
         width = len(self.rows[0]) - 1 if self.rows else 1

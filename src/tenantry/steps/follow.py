@@ -10,7 +10,6 @@ from psycopg import sql
 from tenantry.model.name import Name
 from tenantry.steps.catalog import found_along, raw
 from tenantry.steps.derivation import ByPath, derived, equal
-from tenantry.steps.step import Step
 from tenantry.steps.trigger import BEGIN_UPDATE, END_UPDATE, IN_FILL, RowTrigger, function_name
 
 FOLLOW = "~tenantry_follow"
@@ -91,10 +90,6 @@ class FollowTrigger(RowTrigger):
     @property
     def manner(self) -> sql.Composable:
         return sql.SQL("FOR EACH ROW WHEN (NEW.{0} <> OLD.{0})").format(sql.Identifier(self.column))
-
-    def revises(self, earlier: Step) -> bool:
-        own = (self.owner, self.followers)
-        return isinstance(earlier, FollowTrigger) and (earlier.owner, earlier.followers) != own
 
     def code(self) -> sql.Composed:
         # A fill looks after the rows that derive from those that it fills; an update of our triggers does not.

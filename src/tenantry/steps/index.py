@@ -47,6 +47,9 @@ class TenantIndex(Step):
     """The tenant column, where only rows without a tenant are indexed."""
     reason: str = ""
     root: Name | None = None
+    compared = True
+    carries = True
+    category = "index"
 
     @property
     def key(self) -> str:
@@ -56,6 +59,14 @@ class TenantIndex(Step):
     def title(self) -> str:
         what = "unique index" if self.unique else "index"
         return f"build the {what} {self.index.name}" + (f" ({self.reason})" if self.reason else "")
+
+    @property
+    def subject(self) -> str:
+        return f"The index {self.index} on {self.table}"
+
+    @property
+    def built(self) -> tuple[Name, str | None]:
+        return self.index, None
 
     def definition(self) -> sql.Composable:
         return _or_of_root(index_definition(self.index), self.table, self.root)
@@ -114,6 +125,9 @@ class PartitionedIndex(Step):
     rest: str = ""
     parts: tuple[Name, ...] = ()
     root: Name | None = None
+    compared = True
+    carries = True
+    category = "index"
 
     @property
     def key(self) -> str:
@@ -122,6 +136,14 @@ class PartitionedIndex(Step):
     @property
     def title(self) -> str:
         return f"make {self.index.name}, to which the partitions' indexes are attached"
+
+    @property
+    def subject(self) -> str:
+        return f"The index {self.index} on {self.table}"
+
+    @property
+    def built(self) -> tuple[Name, str | None]:
+        return self.index, None
 
     def definition(self) -> sql.Composable:
         own = sql.SQL(
@@ -158,6 +180,7 @@ class IndexAttached(Step):
     index: Name
     whole: Name
     root: Name | None = None
+    category = "index"
 
     @property
     def key(self) -> str:
@@ -166,6 +189,10 @@ class IndexAttached(Step):
     @property
     def title(self) -> str:
         return f"attach {self.index.name} to {self.whole.name}"
+
+    @property
+    def subject(self) -> str:
+        return f"The index {self.index} on {self.table}"
 
     def definition(self) -> sql.Composable:
         own = sql.SQL(

@@ -7,7 +7,7 @@ from typing import Literal
 
 from psycopg import sql
 
-from tenantry.model.name import Name
+from tenantry.model.name import Name, quoted
 from tenantry.model.plan import Lock, LockMode, Manner, Statement
 from tenantry.steps.catalog import constraint_definition, exists, identifiers
 from tenantry.steps.step import Before, Step
@@ -38,6 +38,8 @@ class TenantForeignKey(Step):
     parent_tree: tuple[Name, ...] = ()
     changes: str = ""
     """What it changes for the user's application, if anything."""
+    compared = True
+    category = "constraint"
 
     @property
     def key(self) -> str:
@@ -50,6 +52,10 @@ class TenantForeignKey(Step):
     @property
     def note(self) -> str:
         return self.changes
+
+    @property
+    def subject(self) -> str:
+        return f"The foreign key {quoted(self.constraint)} of {self.table}"
 
     def definition(self) -> sql.Composable:
         return constraint_definition(self.table, self.constraint, validated=False)
@@ -96,6 +102,7 @@ class ForeignKeyValid(Step):
     kind: Literal["foreign_key_valid"] = "foreign_key_valid"
     constraint: str
     parent: Name
+    category = "constraint"
 
     @property
     def key(self) -> str:
@@ -104,6 +111,10 @@ class ForeignKeyValid(Step):
     @property
     def title(self) -> str:
         return f"prove the foreign key {self.constraint} to {self.parent}"
+
+    @property
+    def subject(self) -> str:
+        return f"The proof of the foreign key {quoted(self.constraint)} of {self.table}"
 
     def definition(self) -> sql.Composable:
         return constraint_definition(self.table, self.constraint, validated=True)

@@ -10,7 +10,7 @@ from typing import Literal
 
 from psycopg import sql
 
-from tenantry.model.name import Name
+from tenantry.model.name import Name, quoted
 from tenantry.model.plan import Lock, LockMode, Manner, Statement
 from tenantry.steps.catalog import constraint_definition, exists, not_null_definition
 from tenantry.steps.step import Before, Step
@@ -37,6 +37,10 @@ class NotNullCheck(Step):
     @property
     def locks(self) -> tuple[Lock, ...]:
         return tuple(Lock(table, LockMode.ACCESS_EXCLUSIVE) for table in (self.table, *self.tree))
+
+    @property
+    def subject(self) -> str:
+        return f"The check {quoted(CHECK)} of {self.table}"
 
     def definition(self) -> sql.Composable:
         return _either(constraint_definition(self.table, CHECK, validated=False), self.table, self.column)
@@ -70,6 +74,10 @@ class NotNullCheckValid(Step):
     def title(self) -> str:
         return f"prove that no row is without {self.column}"
 
+    @property
+    def subject(self) -> str:
+        return f"The check {quoted(CHECK)} of {self.table}"
+
     def definition(self) -> sql.Composable:
         return _either(constraint_definition(self.table, CHECK, validated=True), self.table, self.column)
 
@@ -89,6 +97,7 @@ class NotNull(Step):
     kind: Literal["not_null"] = "not_null"
     column: str
     tree: tuple[Name, ...] = ()
+    category = "constraint"
 
     @property
     def key(self) -> str:
@@ -101,6 +110,10 @@ class NotNull(Step):
     @property
     def locks(self) -> tuple[Lock, ...]:
         return tuple(Lock(table, LockMode.ACCESS_EXCLUSIVE) for table in (self.table, *self.tree))
+
+    @property
+    def subject(self) -> str:
+        return f"NOT NULL of {quoted(self.column)} of {self.table}"
 
     def definition(self) -> sql.Composable:
         return not_null_definition(self.table, self.column)

@@ -39,6 +39,7 @@ class ReferenceTrigger(RowTrigger):
     only_tenants: bool = False
 
     constraint = True
+    category = "constraint"
 
     @property
     def key(self) -> str:
@@ -69,10 +70,6 @@ class ReferenceTrigger(RowTrigger):
         return sql.SQL("DEFERRABLE INITIALLY {} FOR EACH ROW").format(
             sql.SQL("DEFERRED" if self.hop.deferrable else "IMMEDIATE")
         )
-
-    def revises(self, earlier: Step) -> bool:
-        own = (self.owner, self.hop, self.setting)
-        return isinstance(earlier, ReferenceTrigger) and (earlier.owner, earlier.hop, earlier.setting) != own
 
     def code(self) -> sql.Composed:
         guard: sql.Composable = sql.SQL("")
@@ -197,6 +194,7 @@ class TenantChange(RowTrigger):
     kind: Literal["tenant_change"] = "tenant_change"
     column: str
     references: tuple[Reference, ...]
+    category = "constraint"
 
     @property
     def key(self) -> str:
@@ -217,10 +215,6 @@ class TenantChange(RowTrigger):
     @property
     def event(self) -> sql.Composable:
         return sql.SQL("AFTER UPDATE")
-
-    def revises(self, earlier: Step) -> bool:
-        own = (self.owner, self.references)
-        return isinstance(earlier, TenantChange) and (earlier.owner, earlier.references) != own
 
     def code(self) -> sql.Composed:
         message = sql.Literal(f"rows of other tenants refer to this row of {self.table}: its tenant cannot change")

@@ -7,8 +7,9 @@ from typing import Literal
 
 from psycopg import sql
 
-from tenantry.model.name import Name
+from tenantry.model.name import Name, quoted
 from tenantry.model.plan import Lock, LockMode, Statement
+from tenantry.model.schema import Grant
 from tenantry.steps.access import entries, restore
 from tenantry.steps.catalog import raw
 from tenantry.steps.step import Before, Step
@@ -20,6 +21,9 @@ class ApplicationRole(Step):
 
     kind: Literal["role"] = "role"
     role: str
+    carries = True
+    of_table = False
+    of_role = True
 
     @property
     def key(self) -> str:
@@ -28,6 +32,10 @@ class ApplicationRole(Step):
     @property
     def title(self) -> str:
         return f"create the application role {self.role}"
+
+    @property
+    def subject(self) -> str:
+        return f"The application role {quoted(self.role)}"
 
     def definition(self) -> sql.Composable:
         return sql.SQL("SELECT rolname::text FROM pg_catalog.pg_roles WHERE rolname = {}").format(
@@ -41,13 +49,22 @@ class ApplicationRole(Step):
         return (Statement(sql=create),)
 
     def revert(self, before: Before) -> tuple[Statement, ...]:
-        # Roles belong to the whole cluster: one that others depend on or are members of stays.
+        # Roles belong to the whole cluster: one that others depend on, or have given anything to since, stays.
         unused = sql.SQL(
             "SELECT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = {0}"
-            " AND NOT r.rolcanlogin"
+            " AND NOT (r.rolcanlogin OR r.rolsuper OR r.rolcreatedb OR r.rolcreaterole OR r.rolreplication"
+            " OR r.rolbypassrls) AND r.rolinherit AND r.rolconnlimit OPERATOR(pg_catalog.=) -1"
+            " AND r.rolvaliduntil IS NULL AND r.rolconfig IS NULL"
+            " AND NOT EXISTS (SELECT FROM pg_catalog.pg_db_role_setting s"
+            " WHERE s.setrole OPERATOR(pg_catalog.=) r.oid)"
             " AND NOT EXISTS (SELECT FROM pg_catalog.pg_shdepend d"
-            " WHERE d.refclassid = 'pg_catalog.pg_authid'::regclass AND d.refobjid = r.oid)"
-            " AND NOT EXISTS (SELECT FROM pg_catalog.pg_auth_members m WHERE m.roleid = r.oid"
+            " WHERE d.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND d.refobjid = r.oid)"
+            " AND NOT EXISTS (SELECT FROM pg_catalog.pg_shdescription d"
+            " WHERE d.classoid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND d.objoid = r.oid)"
+            " AND NOT EXISTS (SELECT FROM pg_catalog.pg_shseclabel l"
+            " WHERE l.classoid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND l.objoid = r.oid)"
+            # Since PostgreSQL 16 who makes a role is a member of it.
+            " AND NOT EXISTS (SELECT FROM pg_catalog.pg_auth_members m WHERE m.member = r.oid OR m.roleid = r.oid"
             " AND m.member <> (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = current_user)))"
         ).format(sql.Literal(self.role))
         return (Statement(sql=sql.SQL("DROP ROLE {}").format(sql.Identifier(self.role)), when=unused),)
@@ -59,6 +76,8 @@ class SchemaUsage(Step):
 
     kind: Literal["schema_usage"] = "schema_usage"
     role: str
+    of_table = False
+    of_role = True
 
     @property
     def key(self) -> str:
@@ -67,6 +86,10 @@ class SchemaUsage(Step):
     @property
     def title(self) -> str:
         return f"let {self.role} use the schema {self.table.schema}"
+
+    @property
+    def subject(self) -> str:
+        return f"USAGE of the schema {quoted(self.table.schema)} for {quoted(self.role)}"
 
     def definition(self) -> sql.Composable:
         return sql.SQL(
@@ -107,6 +130,7 @@ class ApplicationGrants(Step):
     object: Literal["TABLE", "SEQUENCE"] = "TABLE"
     used_by: tuple[Name, ...] = ()
     """Of a sequence: the tables whose columns are filled from it."""
+    of_role = True
 
     @property
     def key(self) -> str:
@@ -116,6 +140,14 @@ class ApplicationGrants(Step):
     def title(self) -> str:
         ending = f", revoke {', '.join(privilege for privilege, _ in self.revokes)}" if self.revokes else ""
         return f"grant {', '.join(self.grants) or 'nothing'} to {self.role}{ending}"
+
+    @property
+    def subject(self) -> str:
+        return f"What {quoted(self.role)} may do with {self.table}"
+
+    def wants(self) -> str:
+        """What it grants. What it has to revoke for that is what others have granted, whenever they did."""
+        return f"{self.object} {', '.join(self.grants)}"
 
     def definition(self) -> sql.Composable:
         # The session that plans this made sure that the role is in its access list itself, not through another role.
@@ -130,6 +162,24 @@ class ApplicationGrants(Step):
             entries=entries(self.table), role=sql.Literal(self.role), grants=sql.Literal(list(self.grants)),
             revokes=sql.Literal([privilege for privilege, _ in self.revokes]),
         )  # fmt: skip
+
+    def found(self, now: tuple[Grant, ...], before: Before) -> tuple[Grant, ...]:
+        """The relation's privileges `now`, had this step never been: without what it has given, and with what it has
+        taken of what was there `before`."""
+        listed = before.get("entries") or []
+        had = tuple(
+            Grant(grantor=one["grantor"], grantee=one["grantee"] or "PUBLIC", privilege=one["privilege"],
+                  grantable=one["grantable"], column=one["on_column"])
+            for one in listed if one["grantee"] == self.role
+        )  # fmt: skip
+        taken = {privilege for privilege, _ in self.revokes}
+        known = {(one.privilege, one.column) for one in had}
+        others = (
+            grant for grant in now
+            if grant.grantee != self.role or grant.column is not None or grant.privilege not in self.grants
+            or (grant.privilege, None) in known
+        )  # fmt: skip
+        return tuple(dict.fromkeys((*others, *(one for one in had if one.privilege in taken))))
 
     def record(self) -> sql.Composable:
         """The whole access list, where the role is in it: what is revoked for a while loses its place."""

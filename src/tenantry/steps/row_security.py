@@ -19,6 +19,11 @@ FLOOR = "tenantry_floor"
 OPERATOR = "tenantry_operator"
 LEGACY = "tenantry_legacy"
 QUARANTINE = "tenantry_quarantine"
+EVERY = (
+    *(name + ending for name in (APPLICATION, FLOOR) for ending in ("", "_select", "_insert", "_update", "_delete")),
+    OPERATOR, LEGACY, QUARANTINE,
+)  # fmt: skip
+"""The names of all policies that we make, of whichever sight."""
 
 
 class Sight(StrEnum):
@@ -132,6 +137,9 @@ class RowSecurity(Step):
     legacy: tuple[str, ...] = ()
     quarantine: BySlug | None = None
     """The reserved tenant, whose rows the application cannot reach even if it names that tenant as its own."""
+    compared = True
+    carries = True
+    category = "row security"
 
     @property
     def key(self) -> str:
@@ -178,6 +186,10 @@ class RowSecurity(Step):
             body(sql.SQL("BEGIN EXECUTE pg_catalog.format({}, {}); END").format(template, key))
         )
 
+    @property
+    def subject(self) -> str:
+        return f"The row security of {self.table}"
+
     def definition(self) -> sql.Composable:
         names = sorted(self.names)
         return sql.SQL(
@@ -190,9 +202,6 @@ class RowSecurity(Step):
             " WHERE c.oid = {} AND c.relrowsecurity AND c.relforcerowsecurity AND p.polname = ANY ({}::text[])"
             " HAVING pg_catalog.count(*) = {}"
         ).format(self.table.oid, sql.Literal(names), sql.Literal(len(names)))
-
-    def revises(self, earlier: Step) -> bool:
-        return earlier != self
 
     def record(self) -> sql.Composable:
         return sql.SQL(
@@ -222,10 +231,7 @@ class RowSecurity(Step):
             away.append(sql.SQL("ALTER TABLE {} NO FORCE ROW LEVEL SECURITY").format(table))
         if not before.get("enabled"):
             away.append(sql.SQL("ALTER TABLE {} DISABLE ROW LEVEL SECURITY").format(table))
-        away.extend(
-            sql.SQL("DROP POLICY IF EXISTS {} ON {}").format(sql.Identifier(name), table)
-            for name in dict.fromkeys((*self.names, LEGACY, QUARANTINE, OPERATOR))
-        )
+        away.extend(sql.SQL("DROP POLICY IF EXISTS {} ON {}").format(sql.Identifier(name), table) for name in EVERY)
         return tuple(Statement(sql=statement, locks=self.locks, when=there) for statement in away)
 
 
@@ -236,6 +242,7 @@ class LegacySightEnded(Step):
     kind: Literal["legacy_sight"] = "legacy_sight"
     security: RowSecurity
     """The row security as it is to be from now on."""
+    category = "row security"
 
     @property
     def key(self) -> str:
@@ -249,6 +256,14 @@ class LegacySightEnded(Step):
     def ends(self) -> tuple[str, ...]:
         return (self.security.key,)
 
+    @property
+    def subject(self) -> str:
+        return f"The row security of {self.table}"
+
+    @property
+    def supersedes(self) -> bool:
+        return True
+
     def definition(self) -> sql.Composable:
         legacy = sql.SQL("SELECT FROM pg_catalog.pg_policy p WHERE p.polrelid = {} AND p.polname = {}").format(
             self.table.oid, sql.Literal(LEGACY)
@@ -258,8 +273,13 @@ class LegacySightEnded(Step):
         )
 
     def apply(self) -> tuple[Statement, ...]:
-        drop = sql.SQL("DROP POLICY IF EXISTS {} ON {}").format(sql.Identifier(LEGACY), self.table.identifier)
-        return (*self.security.apply(), Statement(sql=drop, locks=self.security.locks))
+        # Policies of another sight, too, where the spec has changed since the security that this one ends was made.
+        others = [name for name in EVERY if name not in self.security.names]
+        drops = (
+            sql.SQL("DROP POLICY IF EXISTS {} ON {}").format(sql.Identifier(name), self.table.identifier)
+            for name in others
+        )
+        return (*self.security.apply(), *(Statement(sql=drop, locks=self.security.locks) for drop in drops))
 
     def revert(self, before: Before) -> tuple[Statement, ...]:
         return ()

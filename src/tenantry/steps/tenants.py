@@ -9,7 +9,7 @@ from psycopg import sql
 
 from tenantry.model.name import Name
 from tenantry.model.plan import Lock, LockMode, Statement
-from tenantry.steps.catalog import column_definition, found_along, shut_out
+from tenantry.steps.catalog import body, column_definition, found_along, shut_out
 from tenantry.steps.derivation import TenantReference
 from tenantry.steps.step import Before, Step
 
@@ -23,6 +23,9 @@ class TenantTableMade(Step):
     slug: str
     owner: str
     kept = True
+    carries = True
+    holds = True
+    of_table = False
 
     @property
     def key(self) -> str:
@@ -32,8 +35,23 @@ class TenantTableMade(Step):
     def title(self) -> str:
         return f"create the tenant table {self.table}"
 
+    @property
+    def subject(self) -> str:
+        return f"The tenant table {self.table}"
+
+    @property
+    def built(self) -> tuple[Name, str | None]:
+        return self.table, None
+
     def definition(self) -> sql.Composable:
         return column_definition(self.table, self.key_column)
+
+    def wants(self) -> str:
+        """Its key and slug: who is to own it follows from the owned tables, and is no reason to make it again."""
+        return f"{self.key_column} {self.slug}"
+
+    def values(self) -> sql.Composable:
+        return sql.SQL("SELECT pg_catalog.count(*) FROM {}").format(self.table.identifier)
 
     def apply(self) -> tuple[Statement, ...]:
         create = sql.SQL(
@@ -61,6 +79,8 @@ class TenantRow(Step):
     """The user's own columns that point at the tenant table."""
     search_path: tuple[str, ...] = ()
     kept = True
+    carries = True
+    of_table = False
 
     @property
     def key(self) -> str:
@@ -74,11 +94,19 @@ class TenantRow(Step):
     def remedy(self) -> str:
         return f"Add this row to {self.table} by hand, or name in the spec a tenant that is there."
 
+    @property
+    def subject(self) -> str:
+        return f"The tenant {self.slug!r} in {self.table}"
+
     def definition(self) -> sql.Composable:
         return sql.SQL("SELECT tenant.{}::text FROM {} AS tenant WHERE tenant.{}::text = {}").format(
             sql.Identifier(self.tenant.key), self.table.identifier,
             sql.Identifier(self.tenant.slug), sql.Literal(self.slug),
         )  # fmt: skip
+
+    def wants(self) -> str:
+        """The tenant itself: what its columns got is the user's own, once it is there."""
+        return self.key
 
     def apply(self) -> tuple[Statement, ...]:
         names = [self.tenant.slug, *self.columns]
@@ -87,7 +115,16 @@ class TenantRow(Step):
             self.table.identifier, sql.SQL(", ").join(map(sql.Identifier, names)), sql.SQL(", ").join(values),
             found_along(self.search_path),
         )  # fmt: skip
-        return (Statement(sql=insert, locks=(Lock(self.table, LockMode.ROW_EXCLUSIVE),)),)
+        # Else all that looks for the tenant by its slug would find none, and rows would wait for it for ever.
+        kept = sql.SQL("DO {}").format(
+            body(
+                sql.SQL(
+                    "BEGIN IF NOT EXISTS ({}) THEN RAISE EXCEPTION USING ERRCODE = 'check_violation', MESSAGE = {};"
+                    " END IF; END"
+                ).format(self.definition(), sql.Literal(f"a trigger of {self.table} changes the slug on its way in"))
+            )
+        )
+        return Statement(sql=insert, locks=(Lock(self.table, LockMode.ROW_EXCLUSIVE),)), Statement(sql=kept)
 
     def revert(self, before: Before) -> tuple[Statement, ...]:
         delete = sql.SQL("DELETE FROM {} AS tenant WHERE tenant.{}::text = {} AND {}").format(

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from psycopg import sql
 
-from tenantry.model.name import Name, shortened
+from tenantry.model.name import Name, quoted, shortened
 from tenantry.model.plan import Lock, LockMode, Statement
 from tenantry.steps.catalog import WORKSHOP, body, exists, hand_over, raw, trigger_definition
 from tenantry.steps.row_security import FLOOR, LEGACY, OPERATOR
@@ -165,6 +165,7 @@ class RowTrigger(Step):
     owner: str
     tree: tuple[Name, ...] = ()
 
+    compared = True
     constraint: ClassVar[bool] = False
     """A constraint trigger, which can be deferred."""
 
@@ -190,6 +191,14 @@ class RowTrigger(Step):
     @abstractmethod
     def code(self) -> sql.Composable:
         """The function's body."""
+
+    @property
+    def subject(self) -> str:
+        return f"The trigger {quoted(self.trigger)} on {self.table} with its function {self.function}"
+
+    @property
+    def trigger_function(self) -> Name:
+        return self.function
 
     def definition(self) -> sql.Composable:
         return trigger_definition(self.table, self.trigger)

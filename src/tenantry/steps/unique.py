@@ -40,6 +40,10 @@ class GlobalUniqueDropped(Step):
     def locks(self) -> tuple[Lock, ...]:
         return (Lock(self.table, LockMode.ACCESS_EXCLUSIVE),)
 
+    @property
+    def subject(self) -> str:
+        return f"The replacement of the unique index {self.index} by {self.replaced_by}"
+
     def definition(self) -> sql.Composable:
         return sql.SQL("SELECT 'replaced' WHERE {} IS NULL AND {} IS NOT NULL").format(
             self.index.oid, self.replaced_by.oid

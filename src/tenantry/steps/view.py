@@ -16,6 +16,7 @@ class InvokerView(Step):
     """SET (security_invoker = true), from PostgreSQL 15 on; the options that were there are put back in their order."""
 
     kind: Literal["view"] = "view"
+    compared = True
 
     @property
     def key(self) -> str:
@@ -24,6 +25,10 @@ class InvokerView(Step):
     @property
     def title(self) -> str:
         return "make the view run as whoever asks"
+
+    @property
+    def subject(self) -> str:
+        return f"security_invoker of the view {self.table}"
 
     def definition(self) -> sql.Composable:
         return sql.SQL(

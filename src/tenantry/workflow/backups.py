@@ -17,6 +17,7 @@ from tenantry.backups.dump import remove, write_dump
 from tenantry.backups.tables import WORKSHOP, copy_all
 from tenantry.errors import Failed, Refused, TenantryError, UsageError, nearest
 from tenantry.execution.preflight.space import free_bytes
+from tenantry.execution.renames import known
 from tenantry.model.backup import MAX_SIZE, Backup, BackupKind, Reason, TableCopy, copy_name
 from tenantry.model.name import Name
 from tenantry.model.schema import Kind, Ours
@@ -102,7 +103,7 @@ def before(making: Making, reason: Reason, names: Iterable[Name], *, changes: bo
 def sources(connection: Connection, names: Iterable[Name] | None = None) -> tuple[TableCopy, ...]:
     """Those of the names that are tables now, partitions as the table that they are part of, with their heirs; without
     names, all tables that are the user's."""
-    entries = read_entries(Journal(connection)).values()
+    entries = known(read_entries(Journal(connection))).entries.values()
     steps = [from_json(entry.value) for entry in entries]
     columns = {step.table: step.column for step in steps if isinstance(step, TenantColumn)}
     created = frozenset(step.table for step in steps if isinstance(step, TenantTableMade))

@@ -15,6 +15,7 @@ from tenantry.balances.differences import states
 from tenantry.balances.inspection import Line, inspect
 from tenantry.balances.ledgers import Ledgers, balance_steps
 from tenantry.errors import ExitStatus, Interrupted, Refused, UsageError, nearest
+from tenantry.execution.renames import settle
 from tenantry.execution.survey import definitions, in_force
 from tenantry.model.finding import Finding, Severity
 from tenantry.model.ledger import Ledger
@@ -22,6 +23,7 @@ from tenantry.model.name import Name
 from tenantry.model.run import Result, new_run
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target, connect
+from tenantry.postgres.description import note_first_description
 from tenantry.postgres.journal import Journal
 from tenantry.postgres.locks import hold_run_lock
 from tenantry.steps import BalanceTriggers, Step
@@ -74,8 +76,10 @@ def install_balances(
         tally = Tally(watcher)
         runner = make_runner(session, run, watcher, tally, migrating(options))
         session.journal.install()
+        note_first_description(connection)
         session.journal.begin_run(run, "balances install")
         started = time.monotonic()
+        settle(session.journal, session.known)
         with (
             end_noted(session.journal, run),
             interruptible(lambda: stop(runner, watcher)),

@@ -12,7 +12,7 @@ from psycopg import sql
 
 from tenantry.balances.ledgers import BALANCE_STEPS, installed
 from tenantry.errors import ExitStatus, Refused, UsageError, nearest
-from tenantry.execution.reverting import Reverting
+from tenantry.execution.reverting import Reverting, backwards
 from tenantry.execution.transaction import Patience, run_together
 from tenantry.model.backup import Reason
 from tenantry.model.name import Name
@@ -44,7 +44,7 @@ def empty_ledger(target: Target, spec: Spec, options: BalancesOptions, watcher: 
     with opened(target, run=run, purpose="balances", watcher=watcher) as connection, hold_run_lock(connection):
         journal = Journal(connection)
         ledger, statement = _truncation(journal, spec, options)
-        journal.begin_run(run, "balances empty --confirm")
+        journal.begin_run(run, "balances empty", options="--confirm")
         with end_noted(journal, run):
             making = Making(target=target, connection=connection, run=run, options=options.backup, watcher=watcher)
             back_up(making, Reason.EMPTYING, [ledger], changes=True)
@@ -94,7 +94,7 @@ def remove_balances(
         runner = make_runner(session, run, watcher, tally, migrating(options))
         started = time.monotonic()
         with (
-            _noted(session.journal, run, "balances remove --confirm", entries),
+            _noted(session.journal, run, "balances remove", entries),
             interruptible(lambda: stop(runner, watcher)),
         ):
             reverted = Reverting(runner=runner, dependents=lambda step: ()).all(entries)
@@ -114,7 +114,7 @@ def _noted(journal: Journal, run: str, command: str, entries: list[Entry]) -> It
     if not entries:
         yield
         return
-    journal.begin_run(run, command)
+    journal.begin_run(run, command, options="--confirm")
     with end_noted(journal, run):
         yield
 
@@ -124,7 +124,7 @@ def preview_remove(target: Target, spec: Spec, options: BalancesOptions | None =
     with opened(target, purpose="plan") as connection:
         entries = _entries(Journal(connection), spec, options or BalancesOptions())
         planned = []
-        for entry in sorted(entries, key=lambda entry: entry.position, reverse=True):
+        for entry in sorted(entries, key=backwards):
             step = from_json(entry.value)
             planned.append(Planned(step=step, in_force=False, statements=step.revert(entry.before)))
         return outline(connection, "balances remove", tuple(planned))

@@ -8,6 +8,7 @@ from tenantry.discovery.diagram import diagram
 from tenantry.discovery.proposal import Proposal, Undecided
 from tenantry.discovery.propose import propose
 from tenantry.discovery.spec_file import spec_text
+from tenantry.execution.renames import known
 from tenantry.model.schema import Schema
 from tenantry.postgres.catalog import read_schema
 from tenantry.postgres.census import run_census
@@ -34,7 +35,8 @@ def discover(
     Raises UsageError where no proposal can be made, ConnectionFailed without a connection or the right to read.
     """
     with opened(target, purpose="discover") as connection:
-        schema: Schema = read_schema(connection, schemas, ours=ours(read_entries(Journal(connection))))
+        found = known(read_entries(Journal(connection))).entries
+        schema: Schema = read_schema(connection, schemas, ours=ours(found))
         proposal = propose(
             schema,
             ask=lambda census: run_census(connection, census),

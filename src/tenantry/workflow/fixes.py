@@ -117,7 +117,8 @@ def fix_issues(
         journal = Journal(connection)
         journal.install()
         FixJournal(connection).install()
-        journal.begin_run(run, " ".join((command, "--fix-issues", *(f"--table {table}" for table in options.tables))))
+        words = ("--fix-issues", *(f"--table {table}" for table in options.tables))
+        journal.begin_run(run, command, options=" ".join(words), partial=bool(options.tables))
         fixer = Fixer(
             ground=ground, connection=connection, run=run, force=fixing.force, patience=fixing.patience,
             rows=fixing.rows,

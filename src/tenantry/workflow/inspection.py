@@ -206,10 +206,10 @@ def _noted(
     if not journal.installed:
         yield lambda verdict: verdict
         return
-    words = " ".join((command, *(f"--table {table}" for table in options.tables)))
+    words = " ".join(f"--table {table}" for table in options.tables)
     # A standby cannot be written to, and who may only read can validate all the same.
     with suppress(psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction):
-        journal.begin_run(run, words)
+        journal.begin_run(run, command, options=words, partial=bool(options.tables))
 
     def note(verdict: Verdict) -> Verdict:
         with suppress(psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction):

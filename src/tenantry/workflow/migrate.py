@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from tenantry.discovery.census import census
 from tenantry.errors import ExitStatus, Refused, TenantryError
 from tenantry.execution.backfill import BackfillOptions, backfill
+from tenantry.execution.going_back import built_upon, obstacles
+from tenantry.execution.orphans import Leaving, columns_going, contradictions, leaving
 from tenantry.execution.preflight import preflight
+from tenantry.execution.renames import settle
+from tenantry.execution.reverting import Reverting
 from tenantry.execution.runner import Event, Runner
-from tenantry.execution.survey import contradicted
+from tenantry.execution.survey import survey
 from tenantry.execution.throttle import Throttle
 from tenantry.execution.transaction import Patience
 from tenantry.model.backup import BackupKind, Reason
@@ -22,11 +27,12 @@ from tenantry.model.name import Name
 from tenantry.model.plan import Phase
 from tenantry.model.run import Result, new_run
 from tenantry.model.spec import Orphans, Spec
+from tenantry.planning.diff import Comparison, State
 from tenantry.postgres.census import run_census
 from tenantry.postgres.connect import Target, connect
-from tenantry.postgres.description import note_description
+from tenantry.postgres.description import note_first_description
 from tenantry.postgres.locks import hold_run_lock
-from tenantry.steps import Fill, Step, TenantColumn, from_json
+from tenantry.steps import Fill, Step, TenantColumn
 from tenantry.workflow.backups import BackupOptions, Making
 from tenantry.workflow.backups import before as back_up
 from tenantry.workflow.distribution import distributions
@@ -86,22 +92,18 @@ def migrate(
     with opened(target, run=run, purpose="migrate", watcher=watcher) as connection, hold_run_lock(connection):
         watcher.looking("the schema and the server")
         session = Session.begin(target, connection, spec)
-        steps = session.plan.until(options.until)
-        refuse_another_column(session)
-        refuse_undecided(session)
-        refuse_contradicted(session, steps)
+        prospect = prospects(session, options)
         tally = Tally(watcher)
         runner = make_runner(session, run, watcher, tally, options)
-        pending = runner.pending(steps)
-        findings, evidence = examine(session, pending, options, watcher)
+        findings, evidence = examine(session, prospect, options, watcher)
         session.journal.install()
-        if not session.entries:
-            note_description(connection)
-        session.journal.begin_run(run, f"migrate --until {options.until}")
+        note_first_description(connection)
+        session.journal.begin_run(run, "migrate", options=f"--until {options.until}", takes_back=prospect.takes_back)
         with end_noted(session.journal, run):
-            if pending:
-                _back_up(session, run, options, watcher)
-            result = _apply(target, runner, steps, tally, options, findings, evidence)
+            settle(session.journal, session.known)
+            if prospect.pending or prospect.takes_back:
+                _back_up(session, run, prospect, options, watcher)
+            result = _apply(target, runner, prospect, tally, options, findings, evidence)
         session.journal.finish_run(run, exit_status=result.exit_status, outcome=result.outcome)
         watcher.looking("how the rows are spread over the tenants")
         for distribution in distributions(connection, session.plan.ownership):
@@ -110,36 +112,73 @@ def migrate(
     return result
 
 
-def backup_wanted(session: Session, options: MigrateOptions) -> tuple[tuple[Name, ...], BackupOptions]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prospect:
+    """What a migration is to do: `steps` are walked, of which `pending` are not in force; `leaving` goes back."""
+
+    comparison: Comparison
+    steps: tuple[Step, ...]
+    leaving: Leaving
+
+    @property
+    def takes_back(self) -> bool:
+        """Something of an earlier spec goes, for good or to be made otherwise."""
+        return bool(self.leaving.all or self.comparison.of(self.steps, State.CHANGED))
+
+    @property
+    def pending(self) -> tuple[Step, ...]:
+        return tuple(step for step in self.steps if not self.comparison.states[step.key].in_force)
+
+
+def prospects(session: Session, options: MigrateOptions, *, exact: bool = True) -> Prospect:
+    """Plan, journal and catalog compared, for a run until this phase; `exact` as in execution.survey."""
+    comparison = survey(session.connection, session.plan, session.entries, exact=exact)
+    plan, entries = session.plan.steps, session.entries
+    return Prospect(
+        comparison=comparison, steps=session.plan.until(options.until),
+        leaving=leaving(comparison, plan, entries, options.until),
+    )  # fmt: skip
+
+
+def backup_wanted(
+    session: Session, prospect: Prospect, options: MigrateOptions
+) -> tuple[tuple[Name, ...], BackupOptions]:
     """The tables of the backup that a migration begins with, and how it is made."""
     chosen = BackupOptions(
         kind=options.backup, free_space=options.free_space, workers=options.workers, force=options.force
     )
     ownership = session.plan.ownership
     names = (ownership.tenant.name, *(owned.table for owned in ownership.owned))
+    names = (*names, *sorted(columns_going(prospect.leaving.all).difference(names)))
     return names, chosen.of(session.spec, options.dump_folder)
 
 
-def _back_up(session: Session, run: str, options: MigrateOptions, watcher: Watcher) -> None:
-    names, chosen = backup_wanted(session, options)
+def _back_up(session: Session, run: str, prospect: Prospect, options: MigrateOptions, watcher: Watcher) -> None:
+    names, chosen = backup_wanted(session, prospect, options)
     making = Making(target=session.target, connection=session.connection, run=run, options=chosen, watcher=watcher)
     back_up(making, Reason.MIGRATION, names, changes=False)
 
 
 def _apply(
-    target: Target, runner: Runner, steps: tuple[Step, ...], tally: Tally, options: MigrateOptions,
+    target: Target, runner: Runner, prospect: Prospect, tally: Tally, options: MigrateOptions,
     findings: tuple[Finding, ...], evidence: Evidence | None,
 ) -> Result:  # fmt: skip
     started = time.monotonic()
+    walk = Reverting(runner=runner, dependents=partial(built_upon, runner.connection))
     with (
         interruptible(lambda: stop(runner, tally.watcher)),
         lookout(target, runner.connection.info.backend_pid, tally.watcher, run=runner.run),
     ):
-        applied = runner.apply_all(steps)
-    outcome = f"{applied} steps applied, {tally.found} were in force; the database is migrated until {options.until}"
+        reverted = walk.all(prospect.leaving.first)
+        applied = runner.apply_all(prospect.steps)
+        reverted += walk.all(prospect.leaving.last)
+    back = f"{reverted} taken back, " if reverted else ""
+    outcome = (
+        f"{applied} steps applied, {back}{tally.found} were in force; the database is migrated until {options.until}"
+    )
     return Result(
         command="migrate", run=runner.run, exit_status=ExitStatus.DONE, outcome=outcome, next_step=_next(options.until),
-        applied=applied, found=tally.found, rows=tally.rows, seconds=time.monotonic() - started,
+        applied=applied + reverted, found=tally.found, rows=tally.rows, seconds=time.monotonic() - started,
         longest_lock=tally.longest_lock, retries=tally.retries, findings=findings, evidence=evidence,
     )  # fmt: skip
 
@@ -175,31 +214,6 @@ def stop(runner: Runner, watcher: Watcher) -> None:
     runner.interrupt()
 
 
-def refuse_contradicted(session: Session, steps: Sequence[Step]) -> None:
-    """Raises Refused where the spec gives rows another tenant than they have got, and nothing tells them apart."""
-    for step in contradicted(steps, session.entries):
-        raise Refused(
-            f"The spec says otherwise than before which one tenant rows of {step.table} get, and those that have it are"
-            " not known from others any more",
-            remedy=f"Put back what it said; or `tenantry rollback --confirm --table {step.table}`, then migrate again.",
-        )
-
-
-def refuse_another_column(session: Session) -> None:
-    """Raises Refused where the spec names another tenant column than a table has got: it would get a second one."""
-    wanted = {owned.table: owned.column for owned in session.plan.ownership.owned}
-    made = [step for entry in session.entries.values() if isinstance(step := from_json(entry.value), TenantColumn)]
-    others = [step for step in made if wanted.get(step.table, step.column) != step.column]
-    if not others:
-        return
-    first = others[0]
-    raise Refused(
-        f"The spec wants the tenant column {wanted[first.table]} in {first.table}, which has been given {first.column}",
-        remedy=f'Put back column = "{first.column}"; or `tenantry rollback --confirm`, then migrate again.',
-        details=[f"{step.table}: {step.column}" for step in others[1:]],
-    )
-
-
 def refuse_undecided(session: Session) -> None:
     """Raises Refused while the spec leaves a table undecided."""
     undecided = session.plan.ownership.undecided
@@ -216,11 +230,23 @@ def refuse_undecided(session: Session) -> None:
 
 
 def examine(
-    session: Session, pending: tuple[Step, ...], options: MigrateOptions, watcher: Watcher
+    session: Session, prospect: Prospect, options: MigrateOptions, watcher: Watcher
 ) -> tuple[tuple[Finding, ...], Evidence | None]:
-    """The preflight of the steps to be applied, and the census of orphans and conflicts while rows are still to get
-    their tenant. Raises Refused, before anything is changed."""
-    findings = preflight(
+    """All that a run, dry or not, asks before anything is changed: what the spec leaves open or contradicts, what is in
+    the way of what goes back, the preflight of the steps to be applied, and the census of orphans and conflicts while
+    rows are still to get their tenant. Raises Refused."""
+    refuse_undecided(session)
+    pending, back = prospect.pending, prospect.leaving.all
+    findings = tuple(
+        contradictions(session.connection, session.plan, session.entries, prospect.comparison, options.until)
+    )
+    if back:
+        in_the_way = obstacles(session.connection, back, journal=session.entries, keep=False, under_way=True)
+        # Nothing of anybody else's is dropped, and a step that stayed behind would not be what the spec asks for.
+        findings += tuple(
+            replace(one.finding, forcible=one.finding.forcible and one.step is None) for one in in_the_way
+        )
+    findings += preflight(
         session.connection, schema=session.schema, plan=replace(session.plan, steps=pending), until=options.until,
         free_space=options.free_space, workers=options.workers,
     )  # fmt: skip

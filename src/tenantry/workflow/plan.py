@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tenantry.errors import TenantryError
-from tenantry.execution.survey import in_force
+from tenantry.execution.reverting import backwards
 from tenantry.model.evidence import Evidence
 from tenantry.model.finding import Finding
 from tenantry.model.name import Name
 from tenantry.model.plan import Manner, Phase, Statement
 from tenantry.model.schema import Schema
 from tenantry.model.spec import Spec
+from tenantry.planning.diff import State
 from tenantry.postgres.connect import Target
-from tenantry.postgres.journal import Journal
+from tenantry.postgres.journal import Entry, Journal
 from tenantry.steps import Fill, Step, from_json
 from tenantry.workflow.foreseen import ForeseenBackup, foreseen
-from tenantry.workflow.migrate import (
-    MigrateOptions,
-    backup_wanted,
-    examine,
-    refuse,
-    refuse_another_column,
-    refuse_undecided,
-)
+from tenantry.workflow.migrate import MigrateOptions, Prospect, backup_wanted, examine, prospects, refuse
 from tenantry.workflow.rollback import RollbackOptions, backup_wanted_back, prospect
 from tenantry.workflow.session import Session, opened
 from tenantry.workflow.watcher import Nobody
@@ -32,13 +26,16 @@ from tenantry.workflow.watcher import Nobody
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """A step and its statements. `rows` is PostgreSQL's estimate of the rows that it reads or changes, None where
-    it touches none, or nothing is known."""
+    """A step and the statements that put it in force or take it back; of a changed one, both. `rows` is PostgreSQL's
+    estimate of the rows that it reads or changes, None where it touches none, or nothing is known."""
 
     step: Step
     in_force: bool
     statements: tuple[Statement, ...]
     rows: int | None = None
+    state: State = State.PENDING
+    last: bool = False
+    """Of what goes back: after all that is applied, and not before it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +47,8 @@ class Outline:
     server: str
     steps: tuple[Planned, ...]
     undecided: Mapping[Name, str]
+    reverts: tuple[Planned, ...] = ()
+    """What the spec no longer asks for and goes, in the order in which it goes."""
     tables: tuple[Name, ...] = ()
     """Of a rollback of some tables: those that go back whole, and those that lose a part of what is theirs."""
     others: tuple[Name, ...] = ()
@@ -82,38 +81,28 @@ class Preview:
 def plan(target: Target, spec: Spec, *, until: Phase = Phase.CONTRACT) -> Outline:
     """All steps for this database and spec, each with whether it is in force. Changes nothing.
 
-    Raises UsageError where the spec does not fit the database, Refused where it names another tenant column than tables
-    have got, ConnectionFailed without a connection.
+    Raises UsageError where the spec does not fit the database, ConnectionFailed without a connection.
     """
     with opened(target, purpose="plan") as connection:
         session = Session.begin(target, connection, spec)
-        refuse_another_column(session)
-        return _outline(session, until, command="plan")
+        prospect = prospects(session, MigrateOptions(until=until), exact=False)
+        return _outline(session, prospect, prospect.steps, command="plan")
 
 
 def preview(target: Target, spec: Spec, options: MigrateOptions | None = None) -> Preview:
     """What migrate would do with these options, were it run now. Changes nothing.
 
-    The refusal that it would meet is returned, and not raised. Raises UsageError, ConnectionFailed, and Refused for
-    another tenant column, as plan does.
+    The refusal that it would meet is returned, and not raised. Raises UsageError and ConnectionFailed as plan does.
     """
     options, heard = options or MigrateOptions(), _Listener()
     with opened(target, purpose="plan") as connection:
         session = Session.begin(target, connection, spec)
-        refuse_another_column(session)
-        whole = _outline(session, options.until, command="migrate", exact=True)
-        pending = tuple(planned for planned in whole.steps if not planned.in_force)
-        outline = Outline(
-            command="migrate",
-            database=whole.database,
-            server=whole.server,
-            steps=pending,
-            undecided=whole.undecided,
-        )
+        prospect = prospects(session, options)
+        outline = _outline(session, prospect, prospect.pending, command="migrate")
         try:
-            refuse_undecided(session)
-            _, evidence = examine(session, tuple(planned.step for planned in pending), options, heard)
-            backup = foreseen(connection, *backup_wanted(session, options)) if pending else None
+            _, evidence = examine(session, prospect, options, heard)
+            something = outline.steps or outline.reverts
+            backup = foreseen(connection, *backup_wanted(session, prospect, options)) if something else None
         except TenantryError as refusal:
             return Preview(outline=outline, findings=tuple(heard.findings), refusal=refusal)
         return Preview(outline=outline, backup=backup, findings=tuple(heard.findings), evidence=evidence)
@@ -128,7 +117,7 @@ def preview_rollback(target: Target, options: RollbackOptions | None = None) -> 
     with opened(target, purpose="plan") as connection:
         selection, found = prospect(Journal(connection), options)
         planned = []
-        for entry in sorted(selection.entries, key=lambda entry: entry.position, reverse=True):
+        for entry in sorted(selection.entries, key=backwards):
             step = from_json(entry.value)
             kept = options.preserve_data and step.kept
             statements = step.keep(entry.before) if kept else step.revert(entry.before)
@@ -156,17 +145,33 @@ class _Listener(Nobody):
         self.findings.append(finding)
 
 
-def _outline(session: Session, until: Phase, *, command: str, exact: bool = False) -> Outline:
-    steps = session.plan.until(until)
-    done = in_force(session.connection, steps, session.entries, exact=exact)
+def _outline(session: Session, prospect: Prospect, steps: Sequence[Step], *, command: str) -> Outline:
+    """These steps; and, of a prospect, what goes back."""
+    going = {entry.key for entry in prospect.leaving.all}
     return Outline(
         command=command, database=session.schema.database, server=_server(session.schema.version),
         undecided=session.plan.ownership.undecided,
-        steps=tuple(
-            Planned(step=step, in_force=step.key in done, statements=step.apply(), rows=_rows(step, session.schema))
-            for step in steps
-        ),
+        steps=tuple(_planned(session, prospect, step, going) for step in steps),
+        reverts=(*_reverts(prospect.leaving.first), *_reverts(prospect.leaving.last, last=True)),
     )  # fmt: skip
+
+
+def _reverts(entries: Iterable[Entry], *, last: bool = False) -> Iterator[Planned]:
+    for entry in entries:
+        step = from_json(entry.value)
+        statements = step.revert(entry.before)
+        if statements:
+            yield Planned(step=step, in_force=False, statements=statements, state=State.ORPHANED, last=last)
+
+
+def _planned(session: Session, prospect: Prospect, step: Step, going: Collection[str]) -> Planned:
+    state, statements = prospect.comparison.states[step.key], step.apply()
+    if state is State.CHANGED and not step.in_place and step.key not in going:
+        entry = session.entries[step.key]
+        statements = (*from_json(entry.value).revert(entry.before), *statements)
+    return Planned(
+        step=step, in_force=state.in_force, statements=statements, rows=_rows(step, session.schema), state=state
+    )
 
 
 def _server(version: int) -> str:

@@ -18,6 +18,7 @@ from tenantry.backups.restore import advance, put_right
 from tenantry.backups.tables import WORKSHOP, copy_one
 from tenantry.backups.tenants import Saved, with_tenants
 from tenantry.errors import ExitStatus, Refused, UsageError, nearest
+from tenantry.execution.renames import known
 from tenantry.execution.transaction import Patience, run_together
 from tenantry.model.backup import Backup, BackupKind, Reason, Restoration, TableCopy, TableRestored, copy_name
 from tenantry.model.name import Name, quoted
@@ -84,7 +85,7 @@ def restore(target: Target, id: str, options: RestoreOptions, watcher: Watcher |
         saved = None
         if not options.dry_run and any(table.lost or table.inserted for table in tables):
             journal = Journal(connection)
-            journal.begin_run(run, f"backups restore {id}")
+            journal.begin_run(run, "backups restore", options=str(id))
             with end_noted(journal, run):
                 tables, saved = work.carry_out()
             journal.finish_run(run, exit_status=ExitStatus.DONE, outcome=f"{len(tables)} tables are what they were")
@@ -239,7 +240,8 @@ def _looked_at(making: Making, backup: Backup, options: RestoreOptions) -> _Work
             f"The backup {backup.id} is damaged: {problem}", remedy="Choose another one: `tenantry backups list`."
         )
     schema = read_schema(connection, (EVERY_SCHEMA,), ours=Ours())
-    steps = [from_json(entry.value) for entry in read_entries(Journal(connection)).values()]
+    entries = known(read_entries(Journal(connection))).entries
+    steps = [from_json(entry.value) for entry in entries.values()]
     fits: list[Fit] = []
     left_out: list[str] = []
     for saved in with_tenants(connection, schema, steps, tuple(_at_hand(making, backup, copies, schema))):

@@ -63,7 +63,7 @@ def decide_reviews(
         found = reviews(connection, ledgers, everything=bool(numbers), ids=numbers or None)
         _refuse_unfit(connection, known, numbers, found)
         if not dry_run:
-            journal.begin_run(run, f"balances review {decision.word}")
+            journal.begin_run(run, "balances review", options=decision.word)
         with end_noted(journal, run):
             for review in sorted(found, key=lambda one: one.id):
                 one = _decide(connection, spec.locks.budget, known[review.ledger], review, decision, dry_run=dry_run)

@@ -14,6 +14,7 @@ import psycopg
 from tenantry.errors import ExitStatus, Refused
 from tenantry.execution.aftermath import Aftermath
 from tenantry.execution.going_back import ALTERED, Obstacle, built_upon, obstacles
+from tenantry.execution.renames import known, settle
 from tenantry.execution.reverting import Reverting
 from tenantry.execution.runner import Runner
 from tenantry.execution.selection import Selection, select
@@ -32,8 +33,6 @@ from tenantry.workflow.lookout import lookout
 from tenantry.workflow.migrate import Tally, refuse, stop
 from tenantry.workflow.session import end_noted, interruptible, opened, read_entries
 from tenantry.workflow.watcher import Nobody, Watcher
-
-_RUNS_LOOKED_AT = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,9 +53,9 @@ class RollbackOptions:
     lock_budget: float = 600.0
 
     @property
-    def command(self) -> str:
-        """As it would be typed."""
-        words = ["rollback", "--preserve-data" if self.preserve_data else "--confirm"]
+    def typed(self) -> str:
+        """As one would type them."""
+        words = ["--preserve-data" if self.preserve_data else "--confirm"]
         words += [f"--table {table}" for table in self.tables] + ["--force"] * self.force
         return " ".join(words)
 
@@ -71,6 +70,7 @@ def rollback(target: Target, options: RollbackOptions | None = None, watcher: Wa
     watcher.began("rollback", run)
     with opened(target, run=run, purpose="rollback", watcher=watcher) as connection, hold_run_lock(connection):
         journal = Journal(connection)
+        settle(journal, known(read_entries(journal)))
         selection, found = prospect(journal, options)
         for obstacle in found:
             watcher.found(obstacle.finding)
@@ -93,7 +93,7 @@ def prospect(journal: Journal, options: RollbackOptions) -> tuple[Selection, tup
 
     Raises UsageError for a table that has no steps of ours, Refused for one that has balances.
     """
-    ours = read_entries(journal)
+    ours = known(read_entries(journal)).entries
     selection = select(
         (entry for entry in ours.values() if not (options.preserve_data and entry.state == "kept")), options.tables
     )
@@ -101,7 +101,11 @@ def prospect(journal: Journal, options: RollbackOptions) -> tuple[Selection, tup
         return selection, ()
     refuse_balances(selection.entries)
     found = obstacles(
-        journal.connection, selection.entries, journal=ours, keep=options.preserve_data, under_way=_under_way(journal)
+        journal.connection,
+        selection.entries,
+        journal=ours,
+        keep=options.preserve_data,
+        under_way=journal.taking_back(),
     )
     return selection, found
 
@@ -117,16 +121,6 @@ def refuse_balances(entries: Sequence[Entry]) -> None:
         )
 
 
-def _under_way(journal: Journal) -> bool:
-    """Whether the last run that changed steps was a rollback that did not come to its end."""
-    runs = (run for run in journal.runs(_RUNS_LOOKED_AT) if run.command.startswith(("migrate", "rollback", "full")))
-    last = next(runs, None)
-    if last is None or not last.command.startswith("rollback") or last.exit_status == ExitStatus.DONE:
-        return False
-    # A run without an end was killed, maybe before it could note what it had reverted.
-    return last.exit_status is None or journal.acted(last.id)
-
-
 def _walk(
     target: Target, runner: Runner, selection: Selection, options: RollbackOptions, found: Sequence[Obstacle],
     tally: Tally,
@@ -139,7 +133,7 @@ def _walk(
     )  # fmt: skip
     reverted, after = 0, tuple[Finding, ...]()
     if entries:
-        journal.begin_run(runner.run, options.command)
+        journal.begin_run(runner.run, "rollback", options=options.typed, partial=bool(options.tables), takes_back=True)
         with end_noted(journal, runner.run):
             _back_up(target, runner, selection, options, watcher)
             aftermath = Aftermath(

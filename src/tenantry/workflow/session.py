@@ -13,6 +13,7 @@ import psycopg
 from pydantic import ValidationError
 
 from tenantry.errors import ExitStatus, Failed, Interrupted, Refused, TenantryError
+from tenantry.execution.renames import Known, known, with_indexes
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
 from tenantry.model.schema import Ours, Schema
@@ -21,7 +22,15 @@ from tenantry.planning import Plan, make_plan
 from tenantry.postgres.catalog import read_schema
 from tenantry.postgres.connect import Target, connect, read_server
 from tenantry.postgres.journal import Entry, Journal
-from tenantry.steps import BalanceView, GlobalUniqueDropped, NotNull, TenantColumn, TenantTableMade, from_json
+from tenantry.steps import (
+    ApplicationGrants,
+    BalanceView,
+    GlobalUniqueDropped,
+    NotNull,
+    TenantColumn,
+    TenantTableMade,
+    from_json,
+)
 from tenantry.workflow.watcher import Watcher
 
 
@@ -35,7 +44,12 @@ class Session:
     spec: Spec
     schema: Schema
     plan: Plan
-    entries: Mapping[str, Entry]
+    known: Known
+
+    @property
+    def entries(self) -> Mapping[str, Entry]:
+        """The journal's steps, under the names that their tables have now."""
+        return self.known.entries
 
     @classmethod
     def begin(
@@ -44,11 +58,12 @@ class Session:
         """Read the journal and the schema without what is ours, and make the plan. Raises UsageError where the spec
         does not fit the database, unless `lenient`: then the plan is without what does not."""
         journal = Journal(connection)
-        entries = read_entries(journal)
-        schema = as_found(read_schema(connection, spec.schemas, ours=ours(entries)), entries)
+        found = known(read_entries(journal))
+        schema = as_found(read_schema(connection, spec.schemas, ours=ours(found.entries)), found.entries)
         plan = make_plan(spec, schema, lenient=lenient)
+        found = with_indexes(found, plan.steps)
         return cls(target=target, connection=connection, journal=journal, spec=spec, schema=schema, plan=plan,
-                   entries=entries)  # fmt: skip
+                   known=found)  # fmt: skip
 
 
 def read_entries(journal: Journal) -> dict[str, Entry]:
@@ -100,10 +115,17 @@ def ours(entries: Mapping[str, Entry]) -> Ours:
 
 def as_found(schema: Schema, entries: Mapping[str, Entry]) -> Schema:
     """The schema with what our steps have changed of the user's own objects put back: the unique indexes that contract
-    has dropped, and the NULLs that the user's own tenant columns allowed."""
-    tables = dict(schema.tables)
+    has dropped, the NULLs that the user's own tenant columns allowed, and what the application role might do."""
+    tables, views = dict(schema.tables), dict(schema.views)
     for entry in entries.values():
         step = from_json(entry.value)
+        if isinstance(step, ApplicationGrants) and entry.state != "kept":
+            if step.table in tables:
+                before = step.found(tables[step.table].grants, entry.before)
+                tables[step.table] = replace(tables[step.table], grants=before)
+            elif step.table in views:
+                before = step.found(views[step.table].grants, entry.before)
+                views[step.table] = replace(views[step.table], grants=before)
         table = tables.get(step.table)
         if table is None:
             continue
@@ -114,7 +136,7 @@ def as_found(schema: Schema, entries: Mapping[str, Entry]) -> Schema:
                 replace(column, not_null=False) if column.name == step.column else column for column in table.columns
             )
             tables[step.table] = replace(table, columns=columns)
-    return replace(schema, tables=tables)
+    return replace(schema, tables=tables, views=views)
 
 
 @contextmanager

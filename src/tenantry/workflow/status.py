@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from tenantry.execution.survey import altered, in_force
+from tenantry.execution.survey import altered, survey
 from tenantry.model.name import Name
 from tenantry.model.ownership import Owned
 from tenantry.model.plan import Phase
@@ -20,27 +20,13 @@ from tenantry.postgres.journal import RunRecord
 from tenantry.postgres.locks import run_lock_held
 from tenantry.postgres.queries import read_queries
 from tenantry.postgres.stuck import stuck
-from tenantry.steps import (
-    ForeignKeyValid,
-    IndexAttached,
-    LegacySightEnded,
-    NotNull,
-    PartitionedIndex,
-    ReferenceTrigger,
-    RowSecurity,
-    Step,
-    TenantChange,
-    TenantColumn,
-    TenantForeignKey,
-    TenantIndex,
-)  # fmt: skip
+from tenantry.steps import NotNull, Step, TenantColumn
+from tenantry.steps.step import Category
 from tenantry.workflow.plan import estimate
 from tenantry.workflow.session import Session, opened
 
 COUNTING_SECONDS = 2.0
 """How long a table may be counted for rows without a tenant."""
-_CONSTRAINTS = (NotNull, TenantForeignKey, ForeignKeyValid, ReferenceTrigger, TenantChange)
-_INDEXES = (TenantIndex, PartitionedIndex, IndexAttached)
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "status.sql")
 
 
@@ -53,7 +39,8 @@ def status(target: Target, spec: Spec, *, runs: int = 5) -> Status:
         # First, for what follows may have to wait for the same lock as the run, until that gives up for a moment.
         busy, held_up, running = activities(connection), stuck(connection), run_lock_held(connection)
         session = Session.begin(target, connection, spec)
-        done = in_force(connection, session.plan.steps, session.entries, exact=False)
+        comparison = survey(connection, session.plan, session.entries, exact=False)
+        done = comparison.in_force
         # A step that nobody made, such as a role that was there before, is no beginning.
         begun = any(entry.state in ("done", "running") for entry in session.entries.values())
         return Status(
@@ -64,6 +51,7 @@ def status(target: Target, spec: Spec, *, runs: int = 5) -> Status:
             runs=tuple(_summary(record) for record in session.journal.runs(runs)),
             activity=busy,
             altered=altered(connection, session.entries),
+            orphaned=tuple(entry.key for entry in comparison.orphans),
             running=running,
             stuck=held_up,
         )
@@ -105,8 +93,8 @@ def _table(
     session: Session, name: Name, kind: str, owned: Owned | None, steps: list[Step], done: frozenset[str],
     filling: float | None,
 ) -> TableStatus:  # fmt: skip
-    def pair(*kinds: type[Step]) -> tuple[int, int]:
-        chosen = [step for step in steps if isinstance(step, kinds)]
+    def pair(category: Category) -> tuple[int, int]:
+        chosen = [step for step in steps if step.category == category]
         return sum(step.key in done for step in chosen), len(chosen)
 
     column = _column(session, owned, steps, done)
@@ -121,7 +109,7 @@ def _table(
             for phase in Phase
         },
         without_tenant=0 if not_null else _without_tenant(session, name, column), filling=filling,
-        constraints=pair(*_CONSTRAINTS), indexes=pair(*_INDEXES), row_security=pair(RowSecurity, LegacySightEnded),
+        constraints=pair("constraint"), indexes=pair("index"), row_security=pair("row security"),
         missing=tuple(step.key for step in steps if step.key not in done),
     )  # fmt: skip
 

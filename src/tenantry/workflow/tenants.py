@@ -54,7 +54,7 @@ def add_tenant(target: Target, spec: Spec, slug: str, *, name: str = "", dry_run
     with _table(target, spec) as table:
         table.refuse_taken(slug)
         statement = table.insert(_slug(slug), name or slug)
-        return table.change(statement, slug, dry_run=dry_run)
+        return table.change(statement, dry_run=dry_run)
 
 
 def rename_tenant(target: Target, spec: Spec, slug: str, new: str, *, dry_run: bool = False) -> TenantChange:
@@ -68,7 +68,7 @@ def rename_tenant(target: Target, spec: Spec, slug: str, new: str, *, dry_run: b
             raise UsageError(f"there is no tenant {slug!r}{nearest(slug, [tenant.slug for tenant in known])}")
         table.refuse_named(slug)
         table.refuse_taken(new)
-        return table.change(table.rename(slug, _slug(new)), new, dry_run=dry_run)
+        return table.change(table.rename(slug, _slug(new)), dry_run=dry_run)
 
 
 def _slug(text: str) -> str:
@@ -162,7 +162,7 @@ class _Table:
                 f"{self.tenant.name} wants values for {', '.join(wanting)}, which have no default",
                 remedy=f"INSERT the row into {self.tenant.name} yourself, or give these columns defaults.",
             )
-        return sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
+        return sql.SQL("INSERT INTO {} AS tenant ({}) VALUES ({})").format(
             self.tenant.name.identifier, sql.SQL(", ").join(map(sql.Identifier, values)),
             sql.SQL(", ").join(values.values()),
         )  # fmt: skip
@@ -175,15 +175,22 @@ class _Table:
             sql.Identifier(self.tenant.slug), sql.Literal(slug),
         )  # fmt: skip
 
-    def change(self, statement: sql.Composed, slug: str, *, dry_run: bool) -> TenantChange:
+    def change(self, statement: sql.Composed, *, dry_run: bool) -> TenantChange:
         text = statement.as_string(None)
+        # The table's own triggers may write another slug than the one that was asked for: the key tells the row.
+        told = sql.SQL("{} RETURNING tenant.{}::text").format(statement, sql.Identifier(self.tenant.key))
         if dry_run:
             return TenantChange(statement=text, tenant=None)
         try:
             with self.connection.transaction():
                 # For the table's own triggers.
                 self.connection.execute(sql.SQL("SELECT {}").format(found_along(self.search_path)))
-                self.connection.execute(statement)
+                row = self.connection.execute(told).fetchone()
+                if row is None:
+                    raise UsageError(
+                        f"{self.tenant.name} does not take this tenant: a trigger or rule of it drops the row",
+                        remedy="Write the row yourself, as the table wants it.",
+                    )
         except psycopg.errors.UniqueViolation as error:
             raise Refused(
                 f"There is such a tenant already: {error.diag.message_detail or error.diag.message_primary}",
@@ -201,7 +208,7 @@ class _Table:
                 f"{self.tenant.name} does not take this tenant: {error.diag.message_primary}",
                 details=[error.diag.message_detail or ""],
             ) from error
-        return TenantChange(statement=text, tenant=next(one for one in self.read() if one.slug == slug))
+        return TenantChange(statement=text, tenant=next((one for one in self.read() if one.key == row[0]), None))
 
 
 def _is_text(column: Column) -> bool:

@@ -160,7 +160,7 @@ def _tables(parts: Sequence[tuple[Way, Part]]) -> frozenset[Name]:
 def _put_back(undoing: Undoing, making: Making) -> int:
     journal, watcher, stop = Journal(undoing.connection), making.watcher, Stop()
     undoing.halt = stop.halt
-    journal.begin_run(undoing.run, f"fixes undo {undoing.undone}")
+    journal.begin_run(undoing.run, "fixes undo", options=undoing.undone)
     with end_noted(journal, undoing.run), interruptible(stop):
         rows, parts = 0, undoing.parts()
         # The images of the fix remain, whatever happens: so this backup may be left out without --force.

@@ -8,6 +8,9 @@ SELECT * FROM jsonb_to_recordset(%(rows)s) AS d(relation text, object text, defi
 -- name: known
 SELECT to_regclass('tenantry.described') IS NOT NULL
 
+-- name: begun
+SELECT EXISTS (SELECT FROM tenantry.steps)
+
 -- name: noted
 SELECT relation, object, definition FROM tenantry.described
 

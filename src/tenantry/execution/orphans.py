@@ -1,0 +1,203 @@
+"""What a changed spec takes back: in which order it goes, and what stands in the way of that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from tenantry.execution.preflight.verdict import refused
+from tenantry.execution.reverting import backwards
+from tenantry.execution.survey import MISSING, definitions
+from tenantry.model.finding import Finding
+from tenantry.model.name import Name
+from tenantry.model.ownership import Owned
+from tenantry.model.plan import Manner, Phase
+from tenantry.planning import Plan
+from tenantry.planning.diff import Comparison, State
+from tenantry.postgres.journal import Entry
+from tenantry.steps import BalanceTable, Fill, Step, TenantColumn, TenantRow, from_json
+
+firm = partial(refused, forcible=False)
+"""Whatever is forced: going on would lose what nobody could put back, or leave what nobody asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaving:
+    """The journal's steps that go back: `first`, before anything is applied, whatever would be in the way of that;
+    `last` those that others of ours stand on, and those that leave nothing behind."""
+
+    first: tuple[Entry, ...] = ()
+    last: tuple[Entry, ...] = ()
+
+    @property
+    def all(self) -> tuple[Entry, ...]:
+        return (*self.first, *self.last)
+
+
+def leaving(comparison: Comparison, steps: Sequence[Step], entries: Mapping[str, Entry], until: Phase) -> Leaving:
+    """What is orphaned; what the spec now wants in a later phase than `until`, before which it would be in somebody's
+    way; and of what is changed, all that stands on something that one transaction cannot change."""
+    first: list[Entry] = []
+    last: list[Entry] = []
+    for entry in comparison.orphans:
+        step = from_json(entry.value)
+        (last if step.carries or not step.revert(entry.before) else first).append(entry)
+    first += [entries[step.key] for step in steps if _early(step, entries.get(step.key), until)]
+    others = [entries[step.key] for step in comparison.of(steps, State.CHANGED) if not step.in_place]
+    alone = [backwards(entry) for entry in others if _alone(entry)]
+    if alone:
+        known = {entry.key for entry in first}
+        first += [entry for entry in others if backwards(entry) <= max(alone) and entry.key not in known]
+    return Leaving(first=tuple(sorted(first, key=backwards)), last=tuple(sorted(last, key=backwards)))
+
+
+def _early(step: Step, entry: Entry | None, until: Phase) -> bool:
+    return entry is not None and Phase(entry.phase).position <= until.position < step.phase.position
+
+
+def _alone(entry: Entry) -> bool:
+    return any(statement.manner is Manner.CONCURRENT for statement in from_json(entry.value).revert(entry.before))
+
+
+def contradictions(
+    connection: psycopg.Connection[Any], plan: Plan, entries: Mapping[str, Entry], comparison: Comparison, until: Phase
+) -> Iterator[Finding]:
+    """Where the spec would have tenants lost that rows have got, or rows keep those that it gives them no more; and
+    where a run that ends after `until` would leave what is beyond it as an earlier spec wanted it."""
+    yield from _beyond(connection, plan, entries, comparison, until)
+    for step in comparison.of(plan.steps, State.CHANGED):
+        earlier = from_json(entries[step.key].value)
+        if step.holds:
+            yield _held_otherwise(step)
+        elif isinstance(earlier, Fill):
+            yield from _in_doubt(connection, earlier)
+    orphans = [from_json(entry.value) for entry in comparison.orphans]
+    balances = {step.table for entry in entries.values() if isinstance(step := from_json(entry.value), BalanceTable)}
+    for step in orphans:
+        owned = plan.ownership.of(step.table)
+        if isinstance(step, Fill):
+            if owned is not None and step.purpose == "default":
+                yield from _in_doubt(connection, step)
+        elif step.holds:
+            yield from _held(connection, step, owned=owned, balances=step.table in balances)
+        elif isinstance(step, TenantRow):
+            yield from _used(connection, plan, step)
+
+
+def _beyond(
+    connection: psycopg.Connection[Any], plan: Plan, entries: Mapping[str, Entry], comparison: Comparison, until: Phase
+) -> Iterator[Finding]:
+    others = [entries[step.key] for step in comparison.of(plan.steps, State.CHANGED)]
+    orphans = {entry.key: entry for entry in comparison.orphans}
+    found = definitions(connection, [from_json(entry.value) for entry in orphans.values()])
+    others += [entry for key, entry in orphans.items() if found[key] is not None]
+    furthest = max((Phase(entry.phase) for entry in others), key=lambda phase: phase.position, default=until)
+    if furthest.position > until.position:
+        yield firm(
+            name="beyond", count=len(others),
+            message=f"The spec has changed, and the phase {furthest} is in force: a run until {until} would leave that"
+            " phase as the earlier spec wanted it",
+            remedy=f"Run `tenantry migrate --until {furthest}`.",
+        )  # fmt: skip
+
+
+def _held_otherwise(step: Step) -> Finding:
+    message = f"{step.table}: the spec wants otherwise than before what rows have their values in: {step.title}"
+    if isinstance(step, TenantColumn):
+        message = (
+            f"The spec says otherwise than before which one tenant rows of {step.table} get, and those that have it are"
+            " not known from others any more"
+        )
+    return firm(
+        name="values-kept-otherwise", table=step.table, message=message,
+        remedy=f"Put back what it said; or {_rollback(step)}, then migrate again.",
+    )  # fmt: skip
+
+
+def _in_doubt(connection: psycopg.Connection[Any], step: Fill) -> Iterator[Finding]:
+    count = _count(connection, step.values())
+    if count:
+        yield firm(
+            name="values-in-doubt", table=step.table, count=count,
+            message=f"The spec says otherwise than before which tenant rows of {step.table} get, and {count} rows have"
+            f" the earlier one: nothing tells those that got it from others any more ({step.title})",
+            remedy=f"Put back what it said; or {_rollback(step)}, then migrate again.",
+        )  # fmt: skip
+
+
+def _held(connection: psycopg.Connection[Any], step: Step, *, owned: Owned | None, balances: bool) -> Iterator[Finding]:
+    count = _count(connection, step.values())
+    if balances:
+        yield firm(
+            name="balances-installed", table=step.table,
+            message=f"{step.table} has balances by tenant, and the spec no longer gives its rows one",
+            remedy="Run `tenantry balances remove --confirm` first.",
+        )  # fmt: skip
+    elif owned is not None and isinstance(step, TenantColumn):
+        yield firm(
+            name="another-column", table=step.table, count=count,
+            message=f"The spec wants the tenant column {owned.column} in {step.table}, which has been given"
+            f" {step.column}",
+            remedy=f'Put back column = "{step.column}"; or `tenantry rollback --confirm`, then migrate again.',
+        )  # fmt: skip
+    elif count and not isinstance(step, TenantColumn):
+        yield firm(
+            name="values-elsewhere", table=step.table, count=count,
+            message=f"{count} rows of {step.table} have their values in what the spec now has under another name:"
+            f" {step.title}",
+            remedy=f"Put the name back; or {_rollback(step)}, then migrate again.",
+        )  # fmt: skip
+    elif count:
+        yield refused(
+            name="values-lost", table=step.table, count=count,
+            message=f"{count} rows of {step.table} have a tenant, which goes: the spec no longer gives them one",
+            remedy="Let the table be owned again; or go on: the backup that the run begins with has the table"
+            f" {step.table} with it, unless --backup none leaves that out.",
+        )  # fmt: skip
+
+
+def _used(connection: psycopg.Connection[Any], plan: Plan, step: TenantRow) -> Iterator[Finding]:
+    """Rows that belong to a tenant which we have added and the spec names no more."""
+    tables = []
+    for owned in plan.ownership.owned:
+        rows = sql.SQL("SELECT pg_catalog.count(*) FROM {} AS row WHERE row.{} = {}").format(
+            owned.table.identifier, sql.Identifier(owned.column), step.tenant.key_of(step.slug)
+        )
+        count = _count(connection, rows)
+        if count:
+            tables.append((owned.table, count))
+    if tables:
+        total = sum(count for _, count in tables)
+        yield firm(
+            name="tenant-used", table=step.table, count=total,
+            message=f"The spec no longer names the tenant {step.slug!r}, which tenantry has added, and {total} rows"
+            f" belong to it: {', '.join(f'{count} of {table}' for table, count in tables)}",
+            remedy="Name it again, or give these rows to another tenant.",
+        )  # fmt: skip
+
+
+def _count(connection: psycopg.Connection[Any], query: sql.Composable | None) -> int:
+    """0 where the table or column is gone by now."""
+    if query is None:
+        return 0
+    try:
+        row = connection.execute(sql.Composed([query])).fetchone()
+    except MISSING:
+        return 0
+    return int(row[0]) if row is not None else 0
+
+
+def _rollback(step: Step) -> str:
+    whole = "" if isinstance(step, TenantColumn | Fill) else ", which takes all back"
+    table = f" --table {step.table}" if not whole else ""
+    return f"`tenantry rollback --confirm{table}`{whole}"
+
+
+def columns_going(entries: Sequence[Entry]) -> frozenset[Name]:
+    """The tables whose tenant columns go."""
+    return frozenset(step.table for entry in entries if isinstance(step := from_json(entry.value), TenantColumn))

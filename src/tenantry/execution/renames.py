@@ -1,0 +1,116 @@
+"""Tables that their owner has renamed since they were migrated: the journal knows them by their oids, and steps that
+are ours go along. PostgreSQL follows a rename in all but the texts of functions: those are made anew."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from psycopg import sql
+
+from tenantry.model.name import Name, quoted
+from tenantry.postgres.journal import Entry, Journal
+from tenantry.steps import Step, from_json, to_json
+from tenantry.steps.catalog import raw
+from tenantry.steps.renaming import IndexStep, Names, renamed, same_index
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """The journal's `entries` under the names that tables have now, each with the key that it is stored under; and what
+    of ours is to be renamed for that: `functions`, and `indexes` that the plan calls otherwise."""
+
+    entries: Mapping[str, Entry]
+    stored: Mapping[str, str] = field(default_factory=dict)
+    functions: Names = field(default_factory=dict)
+    indexes: Names = field(default_factory=dict)
+
+
+def known(entries: Mapping[str, Entry]) -> Known:
+    """What the journal has, whatever its tables were called then."""
+    names = {}
+    for entry in entries.values():
+        step = from_json(entry.value)
+        if entry.named is not None and entry.named != step.table:
+            names[step.table] = entry.named
+            # An index goes with its table into another schema.
+            if isinstance(step, IndexStep) and entry.named.schema != step.table.schema:
+                names[step.index] = Name(entry.named.schema, step.index.name)
+    return _under(Known(entries=entries), names) if names else Known(entries=entries)
+
+
+def with_indexes(found: Known, plan: Sequence[Step]) -> Known:
+    """The same, where indexes that the plan has under other names, after those of their tables now, have them."""
+    if not found.stored:
+        return found
+    planned = [step for step in plan if isinstance(step, IndexStep) and step.key not in found.entries]
+    ours = [step for entry in found.entries.values() if isinstance(step := from_json(entry.value), IndexStep)]
+    names = {made.index: step.index for step in planned for made in ours if same_index(made, step)}
+    return replace(_under(found, names), indexes=names) if names else found
+
+
+def _under(found: Known, names: Names) -> Known:
+    entries: dict[str, Entry] = {}
+    stored: dict[str, str] = {}
+    functions: dict[Name, Name] = dict(found.functions)
+    for key, entry in found.entries.items():
+        step = from_json(entry.value)
+        now = renamed(step, names)
+        if now != step:
+            was, called = step.trigger_function, now.trigger_function
+            if was is not None and called is not None and was != called:
+                functions[was] = called
+            # What is written in a function's text stays as it was: it wants another text by now.
+            follows = was is None and entry.wanted == step.wanted
+            entry = replace(
+                entry, key=now.key, value=to_json(now), wanted=now.wanted if follows else entry.wanted,
+                definition=_text(entry.definition, names),
+                before={name: _text(value, names) for name, value in entry.before.items()},
+            )  # fmt: skip
+            stored[now.key] = found.stored.get(key, key)
+        elif key in found.stored:
+            stored[key] = found.stored[key]
+        entries[entry.key] = entry
+    return Known(entries=entries, stored=stored, functions=functions, indexes=found.indexes)
+
+
+def _text(text: Any, names: Names) -> Any:
+    """A definition as the catalog writes it: tables with their schema, the index that it makes without."""
+    if not isinstance(text, str):
+        return text
+    written = {str(was): str(now) for was, now in names.items()}
+    written |= {f" {quoted(was.name)} ON ": f" {quoted(now.name)} ON " for was, now in names.items()}
+    # All at once: two may have changed their names for each other's.
+    return re.sub("|".join(map(re.escape, written)), lambda match: written[match[0]], text)
+
+
+def settle(journal: Journal, found: Known) -> None:
+    """Have the journal say so, and what of ours is called after a table called after its name of now."""
+    if not found.stored:
+        return
+    with journal.connection.transaction():
+        _rename(journal, "FUNCTION", "to_regprocedure", "()", found.functions)
+        _rename(journal, "INDEX", "to_regclass", "", found.indexes)
+        journal.rename({stored: found.entries[key] for key, stored in found.stored.items()})
+
+
+def _rename(journal: Journal, kind: str, lookup: str, arguments: str, names: Names) -> None:
+    """Those that are there. One may take the name that another one gives up: hence the names in between."""
+    connection, between = journal.connection, dict[Name, Name]()
+    for number, (was, now) in enumerate(names.items()):
+        there = sql.SQL("SELECT pg_catalog.{}({}) IS NOT NULL").format(
+            sql.Identifier(lookup), sql.Literal(was.identifier.as_string(None) + arguments)
+        )
+        if connection.execute(there).fetchone() == (True,):
+            between[Name(was.schema, f"tenantry renames {number}")] = now
+            _one(journal, kind, arguments, was, f"tenantry renames {number}")
+    for was, now in between.items():
+        _one(journal, kind, arguments, was, now.name)
+
+
+def _one(journal: Journal, kind: str, arguments: str, was: Name, now: str) -> None:
+    journal.connection.execute(
+        sql.SQL("ALTER {} {}{} RENAME TO {}").format(raw(kind), was.identifier, raw(arguments), sql.Identifier(now))
+    )

@@ -1,0 +1,178 @@
+"""Plan, journal and catalog compared: the one place that says of a step what state it is in."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tenantry.planning.plan import Plan
+from tenantry.postgres.journal import Entry
+from tenantry.steps import Fill, Step, from_json
+
+Found = Mapping[str, str | None]
+"""By key, a step's definition as the catalog has it, None where there is none. What is not in it is believed."""
+
+
+class State(StrEnum):
+    """What has become of a step."""
+
+    APPLIED = "applied"
+    PENDING = "pending"
+    CHANGED = "changed"
+    """Applied, and the spec wants it otherwise by now."""
+    MISSING = "missing"
+    """Applied, and gone since."""
+    ALTERED = "altered"
+    """Applied, and no longer as we made it."""
+    ORPHANED = "orphaned"
+    """Applied, and no longer in the plan."""
+
+    @property
+    def in_force(self) -> bool:
+        """There is nothing to do for it. What somebody has altered is left as it is: a person decides."""
+        return self in (State.APPLIED, State.ALTERED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """The states of the plan's steps by key, and what the journal has that the plan has not, in the order in which it
+    was applied."""
+
+    states: Mapping[str, State]
+    orphans: tuple[Entry, ...] = ()
+
+    @property
+    def in_force(self) -> frozenset[str]:
+        """Keys of the steps for which there is nothing to do."""
+        return frozenset(key for key, state in self.states.items() if state.in_force)
+
+    def of(self, steps: Sequence[Step], state: State) -> tuple[Step, ...]:
+        """Those of the steps that are in this state."""
+        return tuple(step for step in steps if self.states.get(step.key) is state)
+
+
+def compare(
+    steps: Sequence[Step], entries: Mapping[str, Entry], found: Found, orphans: tuple[Entry, ...] = ()
+) -> Comparison:
+    """The states of these steps."""
+    over = ended(entries, steps)
+    states = {step.key: state_of(step, entries.get(step.key), found, over) for step in steps}
+    for step in steps:
+        # What takes away a step's work is not done before that step: there is nothing yet to be missing.
+        early = any(key in states and not states[key].in_force for key in step.ends)
+        if early and states[step.key].in_force and not _done(entries.get(step.key)):
+            states[step.key] = State.PENDING
+    return Comparison(states=states, orphans=orphans)
+
+
+def asked(steps: Sequence[Step], entries: Mapping[str, Entry], *, exact: bool) -> tuple[Step, ...]:
+    """Those of the steps whose definition has to be looked for; a fill's, row by row, only where `exact`."""
+    over = ended(entries, steps)
+    return tuple(
+        step
+        for step in steps
+        if step.key not in over
+        and (not step.journaled or _done(entries.get(step.key)))
+        and (exact or not isinstance(step, Fill))
+    )
+
+
+def state_of(step: Step, entry: Entry | None, found: Found, over: Collection[str]) -> State:
+    """The state of a step of the plan; `over` are the keys of those whose work a later one has ended."""
+    if step.key in over:
+        return State.APPLIED
+    if changed(step, entry):
+        return State.CHANGED
+    if not _done(entry):
+        there = not step.journaled and found.get(step.key) is not None
+        return State.APPLIED if there else State.PENDING
+    return _as_made(step, entry, found)
+
+
+def changed(step: Step, entry: Entry | None) -> bool:
+    """Whether the journal has a step of this key that wants something else."""
+    return entry is not None and entry.state != "kept" and entry.wanted != step.wanted
+
+
+def _as_made(step: Step, entry: Entry | None, found: Found) -> State:
+    if step.key not in found:
+        return State.APPLIED
+    if found[step.key] is None:
+        return State.MISSING
+    as_made = entry is None or not step.compared or found[step.key] == entry.definition
+    return State.APPLIED if as_made else State.ALTERED
+
+
+def made(entries: Mapping[str, Entry]) -> tuple[Step, ...]:
+    """What the journal alone says is in force and can be found: without what a later step of ours has ended."""
+    over = ended(entries)
+    steps = (from_json(entry.value) for entry in entries.values() if _done(entry))
+    return tuple(step for step in steps if not step.journaled and step.key not in over)
+
+
+def altered(entries: Mapping[str, Entry], found: Found) -> tuple[str, ...]:
+    """Keys of those of `made` that somebody has changed or taken away since, whatever the spec says by now."""
+    return tuple(
+        step.key for step in made(entries) if _as_made(step, entries[step.key], found) is not State.APPLIED
+    )  # fmt: skip
+
+
+def orphaned(plan: Plan, entries: Mapping[str, Entry]) -> tuple[Entry, ...]:
+    """What migrate has made and the plan has no more, in the order in which it was applied. Of tables on which the spec
+    has not decided, or which it does not fit, nothing is known."""
+    if plan.ownership.misfits:
+        return ()
+    planned = {step.key for step in plan.steps}
+    found = []
+    for entry in entries.values():
+        step = from_json(entry.value)
+        root = plan.ownership.heirs.get(step.table, step.table)
+        if step.planned and step.key not in planned and root not in plan.ownership.undecided:
+            found.append(entry)
+    return tuple(found)
+
+
+def ended(entries: Mapping[str, Entry], steps: Sequence[Step] = ()) -> frozenset[str]:
+    """Keys of the steps whose work a later one of ours has taken away.
+
+    Where the plan has another one under its key, such a step is needed once more, unless the one that ended it has all
+    of its work that is still wanted, or is another one itself. So is a trigger that keeps a fill from changing more
+    than it should, where rows are to be filled.
+    """
+    over = tuple(_enders(entries))
+    if not over:
+        return frozenset()
+    planned = {step.key: step for step in steps}
+    filling = {
+        relation
+        for step in steps
+        if step.filled and not _as_wanted(step, entries.get(step.key))
+        for relation in step.filled
+    }
+    return frozenset(
+        key
+        for ender, key in over
+        if key not in planned
+        or (ender in planned and (planned[ender].supersedes or changed(planned[ender], entries[ender])))
+        or not (changed(planned[key], entries.get(key)) or not filling.isdisjoint(planned[key].shields))
+    )
+
+
+def enders(entries: Mapping[str, Entry], key: str) -> tuple[str, ...]:
+    """Keys of the steps of ours that have ended the work of this one."""
+    return tuple(ender for ender, over in _enders(entries) if over == key)
+
+
+def _enders(entries: Mapping[str, Entry]) -> Iterator[tuple[str, str]]:
+    for entry in entries.values():
+        if _done(entry):
+            yield from ((entry.key, key) for key in from_json(entry.value).ends)
+
+
+def _as_wanted(step: Step, entry: Entry | None) -> bool:
+    return _done(entry) and not changed(step, entry)
+
+
+def _done(entry: Entry | None) -> bool:
+    return entry is not None and entry.state == "done"

@@ -1,0 +1,44 @@
+"""Steps on tables that their owner has renamed since: the same steps, with the names of now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+from tenantry.model.name import Name
+from tenantry.steps.index import IndexAttached, PartitionedIndex, TenantIndex
+from tenantry.steps.step import Step
+
+Names = Mapping[Name, Name]
+"""What relations were called, and what they are called now."""
+IndexStep = TenantIndex | PartitionedIndex | IndexAttached
+
+
+def renamed(step: Step, names: Names) -> Step:
+    """The step with the names of now in the place of the others, wherever in it they stand."""
+    found: Step = _renamed(step, names)
+    return found
+
+
+def _renamed(value: Any, names: Names) -> Any:
+    if isinstance(value, Name):
+        return names.get(value, value)
+    if isinstance(value, tuple):
+        return tuple(_renamed(item, names) for item in value)
+    if is_dataclass(value) and not isinstance(value, type):
+        changes = {field.name: _renamed(getattr(value, field.name), names) for field in fields(value)}
+        return replace(value, **changes)
+    return value
+
+
+def same_index(made: Step, planned: Step) -> bool:
+    """Whether an index of ours is the planned one but for its name, which comes from its table's."""
+    if not isinstance(made, IndexStep) or type(made) is not type(planned) or not isinstance(planned, IndexStep):
+        return False
+    changes: dict[str, Any] = {"index": planned.index, "root": planned.root, "phase": planned.phase}
+    if isinstance(planned, TenantIndex):
+        changes["reason"] = planned.reason
+    if isinstance(planned, IndexAttached):
+        changes["whole"] = planned.whole
+    return replace(made, **changes) == planned

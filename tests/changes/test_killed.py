@@ -1,0 +1,85 @@
+"""kill -9 on the way from one spec to another: run again, or back to the original."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+
+import pytest
+
+from acceptance.killing import DONE, FORGOTTEN, Kill, Killing
+from acceptance.subjects import process as process
+from acceptance.test_round_trip import checksums
+from changes.conftest import Changes
+from servers import Database
+from tenantry.model.plan import Phase
+
+pytestmark = pytest.mark.server
+Subject = Callable[[], tuple[Database, Killing]]
+AFTER = "much at once"
+
+
+@pytest.fixture
+def subject(changes: Changes, process: subprocess.Popen[str]) -> Subject:
+    """A database that was migrated for the first spec, and who migrates it for the other one and dies."""
+
+    def make() -> tuple[Database, Killing]:
+        database = changes.migrated("first", Phase.CONTRACT)
+        changes.spec(AFTER)
+        return database, Killing(driver=process, dsn=database.dsn, spec=changes.folder / "tenantry.toml")
+
+    return make
+
+
+def boundaries(changes: Changes, subject: Subject, stride: int) -> None:
+    """Killed at each `stride`-th step again and again, it becomes what a fresh one is; so it does on the way back."""
+    fresh, original = changes.migrated(AFTER, Phase.CONTRACT), changes.original()
+    database, killing = subject()
+    for command in ("migrate", "rollback"):
+        while (ended := killing.run(command, Kill(event="started", number=1 + stride))).killed:
+            pass
+        assert ended.status == 0, ended.said
+        if command == "migrate":
+            assert len(killing.kills) > 1
+            assert (database.dump(), checksums(database)) == (fresh.dump(), checksums(fresh))
+    assert (database.dump(), checksums(database)) == (original.dump(), checksums(original))
+
+
+def test_boundaries(changes: Changes, subject: Subject) -> None:
+    """At every twelfth step; at each one in the soak."""
+    boundaries(changes, subject, 12)
+
+
+@pytest.mark.parametrize(
+    "kill",
+    [Kill(event="started", number=30), Kill(statement=FORGOTTEN, number=3), Kill(statement=DONE, number=20),
+     Kill(statement=DONE, number=60, moment="after")],
+    ids=["a step", "what goes back", "what is taken over", "behind a commit"],
+)  # fmt: skip
+def test_back_from_half_way(kill: Kill, changes: Changes, subject: Subject) -> None:
+    """Half of one spec and half of another goes back to what was there before both."""
+    original = changes.original()
+    database, killing = subject()
+    assert killing.run("migrate", kill).killed
+    killing.complete("rollback")
+    assert (database.dump(), checksums(database)) == (original.dump(), checksums(original))
+
+
+def test_policies_outlast_privileges(changes: Changes, process: subprocess.Popen[str]) -> None:
+    """Wherever a run dies in which a table becomes everybody's to read, the application role can write to it only
+    beneath the policies."""
+    database = changes.migrated("first", Phase.ISOLATE)
+    # Without rows in it, so that nothing is lost and nothing has to be forced.
+    database.execute("DELETE FROM lines")
+    changes.spec("leaf shared")
+    killing = Killing(driver=process, dsn=database.dsn, spec=changes.folder / "tenantry.toml", until="isolate")
+    open_to_all = (
+        "SELECT relrowsecurity, has_table_privilege('changes_app', oid, 'INSERT') FROM pg_class"
+        " WHERE oid = 'lines'::regclass"
+    )
+    seen = set()
+    while killing.run("migrate", Kill(event="started", number=2)).killed:
+        seen |= set(database.rows(open_to_all))
+    seen |= set(database.rows(open_to_all))
+    assert (False, True) not in seen
+    assert {(True, True), (False, False)} <= seen

@@ -1,0 +1,71 @@
+"""A database that was migrated for one spec follows another one: it becomes what a fresh one would be."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from acceptance.test_round_trip import checksums
+from changes.conftest import Changes, followed
+from changes.specs import SPECS
+from tenantry.errors import ExitStatus, Refused
+from tenantry.model.backup import BackupKind
+from tenantry.model.plan import Phase
+from tenantry.postgres.connect import Target
+from tenantry.workflow import MigrateOptions, RollbackOptions, preview, rollback, validate
+
+UNTIL = (Phase.EXPAND, Phase.ENFORCE, Phase.ISOLATE, Phase.CONTRACT)
+OTHERS = [name for name in SPECS if name != "first"]
+PAIRS = [*(("first", name) for name in OTHERS), *((name, "first") for name in OTHERS if name != "left out")]
+
+
+def until_of(number: int) -> Phase:
+    """Most pairs go to the end; each phase has some."""
+    return UNTIL[number % 4] if number % 3 else Phase.CONTRACT
+
+
+OURS = """
+SELECT p.proname, p.prosrc, p.proconfig::text, p.proacl::text, pg_get_userbyid(p.proowner) FROM pg_proc p
+WHERE p.pronamespace = 'tenantry'::regnamespace
+UNION ALL SELECT relname, '', '', relacl::text, pg_get_userbyid(relowner) FROM pg_class
+WHERE relnamespace = 'tenantry'::regnamespace AND relname LIKE '% %' AND relkind = 'r'
+UNION ALL SELECT key, phase, wanted, state, '' FROM tenantry.steps WHERE key NOT LIKE '%\\_valid:%'
+ORDER BY 1, 2
+"""
+"""What a dump of the user's schemas does not show: trigger functions, tables of ours, and what the journal knows. A
+proof of a key that stands is in force without being ours."""
+
+
+def follow(changes: Changes, before: str, after: str, until: Phase) -> None:
+    """From one spec to another, and back to where it all began."""
+    original = changes.original()
+    dump, rows = original.dump(), checksums(original)
+    database, spec = changes.migrated(before, until), changes.spec(after)
+    there = (database.dump(), checksums(database))
+    named = validate(Target(database.dsn), spec)
+    dry = preview(Target(database.dsn), spec, MigrateOptions(until=until, backup=BackupKind.NONE, force=True))
+    if dry.refusal is not None:
+        with pytest.raises(Refused, match=re.escape(dry.refusal.message)):
+            followed(database, spec, until, force=True)
+        assert (database.dump(), checksums(database)) == there, "a refusal has changed something"
+    else:
+        followed(database, spec, until, force=True)
+        fresh = changes.migrated(after, until)
+        assert database.dump() == fresh.dump()
+        assert checksums(database) == checksums(fresh)
+        assert database.rows(OURS) == fresh.rows(OURS)
+        assert named.exit_status is ExitStatus.FINDINGS, "what differs is named"
+        again = followed(database, spec, until, force=True)
+        assert again.applied == 0, "a second run finds everything in force"
+        if until is Phase.CONTRACT:
+            assert validate(Target(database.dsn), spec).exit_status is ExitStatus.DONE
+    assert rollback(Target(database.dsn), RollbackOptions(backup=BackupKind.NONE)).exit_status is ExitStatus.DONE
+    assert database.dump() == dump
+    assert checksums(database) == rows
+
+
+@pytest.mark.parametrize(("before", "after", "until"), [(*pair, until_of(number)) for number, pair in enumerate(PAIRS)])
+def test_follows(before: str, after: str, until: Phase, changes: Changes) -> None:
+    """What a fresh migration would have made, the same rows in the same tenants; or refused, and nothing changed."""
+    follow(changes, before, after, until)
