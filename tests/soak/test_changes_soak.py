@@ -1,0 +1,67 @@
+"""From each spec to each other one, until each phase; and killed at every single step on the way."""
+
+from __future__ import annotations
+
+import os
+import random
+from itertools import permutations
+
+import pytest
+
+from acceptance.subjects import process as process
+from acceptance.test_round_trip import checksums
+from changes.conftest import Changes, followed
+from changes.conftest import changes as changes
+from changes.specs import SPECS
+from changes.test_killed import Subject, boundaries
+from changes.test_killed import subject as subject
+from changes.test_matrix import UNTIL, follow
+from tenantry.errors import Refused
+from tenantry.model.backup import BackupKind
+from tenantry.model.plan import Phase
+from tenantry.postgres.connect import Target
+from tenantry.workflow import RollbackOptions, rollback
+
+SEEDS = int(os.environ.get("TENANTRY_SEEDS") or 20)
+
+
+@pytest.mark.parametrize("until", UNTIL)
+@pytest.mark.parametrize(("before", "after"), [pair for pair in permutations(SPECS, 2) if pair[0] != "left out"])
+def test_every_pair(before: str, after: str, until: Phase, changes: Changes) -> None:
+    """What a fresh migration would have made; or refused, and nothing changed."""
+    follow(changes, before, after, until)
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_walks(seed: int, changes: Changes) -> None:
+    """From spec to spec to spec, with the values kept in between at times: the last one is as if it were the first; and
+    all of it goes back."""
+    chance = random.Random(seed)
+    until = chance.choice(UNTIL)
+    original, database = changes.original(), changes.migrated("first", until)
+    walked = ["first"]
+    for _ in range(5):
+        name = chance.choice([name for name in SPECS if name not in ("left out", walked[-1])])
+        if chance.random() < 0.2:
+            rollback(Target(database.dsn), RollbackOptions(preserve_data=True, backup=BackupKind.NONE))
+            walked.append("kept")
+        there = (database.dump(), checksums(database))
+        try:
+            followed(database, changes.spec(name), until, force=True)
+        except Refused:
+            assert (database.dump(), checksums(database)) == there, (until, walked, name)
+            if walked[-1] == "kept":
+                followed(database, changes.spec(walked[-2]), until, force=True)
+                walked.pop()
+        else:
+            walked.append(name)
+    fresh = changes.migrated(walked[-1], until)
+    assert database.dump() == fresh.dump(), (until, walked)
+    rollback(Target(database.dsn), RollbackOptions(backup=BackupKind.NONE))
+    assert database.dump() == original.dump(), (until, walked)
+    assert checksums(database) == checksums(original), (until, walked)
+
+
+def test_every_boundary(changes: Changes, subject: Subject) -> None:
+    """Killed at each step: run again, and back."""
+    boundaries(changes, subject, 1)
