@@ -174,7 +174,10 @@ FAULTS: Mapping[str, Fault] = {
         ("spec-changed", "public.notes", None),
         ("spec-changed", "public.tenants", None),
         spec=lambda text: text.replace("create = true", 'create = true\nsetting = "app.other"'),
-        inherent={("experiment-undecided", "", 2): "no row is seen by a setting that no policy asks"},
+        inherent={
+            ("own-rows-hidden", f"public.{table}", 1): "no row is seen by a setting that no policy asks"
+            for table in ("notes", "tenants")
+        },
     ),
     "a table that is owned no more": fault(
         "made",
