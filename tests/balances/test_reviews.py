@@ -217,3 +217,28 @@ def test_on_the_command_line(shop: Stock, command: Callable[[str], Command]) -> 
     assert tenantry("balances", "review", "accept", "--all", "--by", "ana").status == 0
     assert shop.false() == []
     assert list_reviews(shop.target, shop.spec, everything=True)[0].decided_by == "ana (postgres)"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE tenantry.discrepancies SET key = '[1]'",
+        "UPDATE tenantry.discrepancies SET key = key - 'item'",
+        "UPDATE tenantry.discrepancies SET evidence = '7'",
+        "UPDATE tenantry.discrepancies SET evidence = '[7]'",
+        "INSERT INTO tenantry.drifts (ledger, key) SELECT ledger, '\"x\"' FROM tenantry.discrepancies",
+        "UPDATE tenantry.reconciliations SET scrub_pages = '7'",
+        'UPDATE tenantry.reconciliations SET scrub_pages = \'{"a": "b"}\'',
+    ],
+)
+def test_a_row_that_somebody_has_broken_is_named(shop: Stock, change: str) -> None:
+    """Wherever it is read: one sentence, and nothing is corrected or decided."""
+    number = list_reviews(shop.target, shop.spec)[0].id
+    shop.execute(change)
+    for ask in (
+        lambda: list_reviews(shop.target, shop.spec),
+        lambda: decide(shop, ACCEPT, number),
+        lambda: reconcile(shop),
+    ):
+        with pytest.raises(Refused, match=r"The row .* of tenantry\.\w+ cannot be read"):
+            ask()

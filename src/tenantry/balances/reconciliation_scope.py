@@ -29,6 +29,7 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 from tenantry.balances.reconciliation_keys import CHOSEN, from_json, numbered, same
+from tenantry.errors import Refused
 from tenantry.model.ledger import SUMS, Ledger
 from tenantry.model.name import Name
 from tenantry.postgres.queries import read_queries
@@ -78,7 +79,8 @@ class Scope:
 
     @classmethod
     def decide(cls, connection: Connection, ledger: Ledger, *, full: bool, days: float) -> Scope:
-        """Look at the database as it is now. Raises nothing of its own."""
+        """Look at the database as it is now. Raises Refused where what is remembered cannot be read."""
+        require_readable(connection, ledger)
         names = {"ledger": str(ledger.table), "table": ledger.table.identifier.as_string(None),
                  "storage": ledger.storage.identifier.as_string(None)}  # fmt: skip
         with connection.cursor(row_factory=class_row(Ground)) as cursor:
@@ -99,6 +101,18 @@ class Scope:
     def good(self) -> Last | None:
         """The last good point, where it can be told what was written since."""
         return self.last if self.last is not None and 0 <= self.last.distance < FARTHEST else None
+
+
+def require_readable(connection: Connection, ledger: Ledger) -> None:
+    """Raises Refused where somebody has changed what we remember of a ledger into what we never write."""
+    names = {"ledger": str(ledger.table), "columns": list(ledger.columns)}
+    row = connection.execute(QUERIES["broken"], names).fetchone()
+    if row is not None:
+        _, relation, found = row
+        raise Refused(
+            f"The row {found} of tenantry.{relation} cannot be read",
+            remedy="Somebody has changed the journal: put the row back, from a dump of the schema tenantry.",
+        )
 
 
 def _reason(ground: Ground, last: Last | None) -> str | None:

@@ -19,7 +19,7 @@ from psycopg.rows import class_row, dict_row
 
 from tenantry.balances.reconciliation import add_settled, choose_batch, fixed, take
 from tenantry.balances.reconciliation_keys import ordered
-from tenantry.balances.reconciliation_scope import Connection
+from tenantry.balances.reconciliation_scope import Connection, require_readable
 from tenantry.errors import Refused, UsageError
 from tenantry.model.ledger import SUMS, Ledger
 from tenantry.postgres.queries import read_queries
@@ -75,7 +75,10 @@ class Decided:
 def reviews(
     connection: Connection, ledgers: Sequence[Ledger], *, everything: bool = False, ids: Sequence[int] | None = None
 ) -> tuple[Review, ...]:
-    """Those that are open, newest first; with `everything` those that were decided too."""
+    """Those that are open, newest first; with `everything` those that were decided too. Raises Refused where one of
+    them cannot be read."""
+    for ledger in ledgers:
+        require_readable(connection, ledger)
     by_name = {str(ledger.table): ledger for ledger in ledgers}
     names = {"all": everything, "ledgers": list(by_name), "ids": None if ids is None else list(ids)}
     with connection.cursor(row_factory=class_row(Review)) as cursor:
@@ -92,6 +95,7 @@ def decide(
     with connection.transaction(force_rollback=dry_run), connection.cursor(row_factory=dict_row) as cursor:
         # In the order of reconcile: first what keeps others from correcting, then the review.
         take(connection, ledger)
+        require_readable(connection, ledger)
         review = cursor.execute(QUERIES["decide"], {"id": number}).fetchone()
         if review is None:
             raise UsageError(f"there is no review {number}", remedy="`tenantry balances review list` has them.")

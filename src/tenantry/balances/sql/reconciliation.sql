@@ -153,3 +153,19 @@ INSERT INTO tenantry.reconciliations (ledger, run, whole, snapshot, watched, scr
   compared, corrected, reviews)
 VALUES (%(ledger)s, %(run)s, %(whole)s, %(snapshot)s::text::pg_snapshot, %(watched)s, %(began)s, %(pages)s, %(scrubbed)s,
   %(compared)s, %(corrected)s, %(reviews)s);
+
+-- name: broken
+-- The first row of ours on a ledger that does not hold what we write: somebody has changed it.
+SELECT * FROM (
+    SELECT 1 AS position, 'discrepancies' AS relation, id::text AS row
+    FROM tenantry.discrepancies
+    WHERE ledger = %(ledger)s AND (jsonb_typeof(key) <> 'object' OR NOT key ?& %(columns)s::text[]
+          OR jsonb_typeof(evidence) <> 'array' OR jsonb_path_exists(evidence, '$[*] ? (@.type() != "object")'))
+  UNION ALL
+    SELECT 2, 'drifts', key::text FROM tenantry.drifts
+    WHERE ledger = %(ledger)s AND (jsonb_typeof(key) <> 'object' OR NOT key ?& %(columns)s::text[])
+  UNION ALL
+    SELECT 3, 'reconciliations', id::text FROM tenantry.reconciliations
+    WHERE ledger = %(ledger)s AND (jsonb_typeof(scrub_pages) <> 'object'
+          OR jsonb_path_exists(scrub_pages, '$.* ? (@.type() != "number")'))
+) AS found ORDER BY position, row LIMIT 1
