@@ -99,7 +99,11 @@ class TenantRow(Step):
         return f"The tenant {self.slug!r} in {self.table}"
 
     def definition(self) -> sql.Composable:
-        return sql.SQL("SELECT tenant.{}::text FROM {} AS tenant WHERE tenant.{}::text = {}").format(
+        # Asked behind the user's own triggers as well, where his path is set.
+        return sql.SQL(
+            "SELECT tenant.{}::pg_catalog.text FROM {} AS tenant"
+            " WHERE tenant.{}::pg_catalog.text OPERATOR(pg_catalog.=) {}"
+        ).format(
             sql.Identifier(self.tenant.key), self.table.identifier,
             sql.Identifier(self.tenant.slug), sql.Literal(self.slug),
         )  # fmt: skip

@@ -113,7 +113,8 @@ class _Table:
     def read(self) -> tuple[Tenant, ...]:
         name = sql.Identifier(self.name) if self.name is not None else sql.SQL("''")
         query = sql.SQL(
-            "SELECT tenant.{}::text, tenant.{}::text, coalesce({}::text, '') FROM {} AS tenant ORDER BY 1"
+            "SELECT tenant.{}::pg_catalog.text, tenant.{}::pg_catalog.text, coalesce({}::pg_catalog.text, '')"
+            " FROM {} AS tenant ORDER BY 1"
         ).format(
             sql.Identifier(self.tenant.slug), sql.Identifier(self.tenant.key), name, self.tenant.name.identifier
         )  # fmt: skip
@@ -178,7 +179,7 @@ class _Table:
     def change(self, statement: sql.Composed, *, dry_run: bool) -> TenantChange:
         text = statement.as_string(None)
         # The table's own triggers may write another slug than the one that was asked for: the key tells the row.
-        told = sql.SQL("{} RETURNING tenant.{}::text").format(statement, sql.Identifier(self.tenant.key))
+        told = sql.SQL("{} RETURNING tenant.{}::pg_catalog.text").format(statement, sql.Identifier(self.tenant.key))
         if dry_run:
             return TenantChange(statement=text, tenant=None)
         try:
