@@ -255,11 +255,13 @@ class Runner:
 
     def _explained(self, step: Step, error: psycopg.Error | TenantryError) -> TenantryError:
         """One sentence for what a step ran into."""
+        what = f"{step.table}: {step.title}"
+        again = "Run the same command again: it goes on where it stopped."
+        if isinstance(error, ConnectionFailed) and self._lost():
+            return Failed(f"The connection was lost at: {what}", remedy=again, details=[error.message])
         if isinstance(error, TenantryError):
             return error
-        what = f"{step.table}: {step.title}"
         said = (error.diag.message_primary or str(error)).splitlines()[0]
-        again = "Run the same command again: it goes on where it stopped."
         if self.connection.closed or self.connection.broken:
             return Failed(f"The connection was lost at: {what}", remedy=again, details=[said])
         if isinstance(error, psycopg.errors.QueryCanceled) and self.stop.is_set():
@@ -276,6 +278,12 @@ class Runner:
                 details=[error.diag.message_detail or ""],
             )
         return Failed(f"{what}: {said}", remedy=again, details=[error.diag.message_detail or ""])
+
+    def _lost(self) -> bool:
+        """Whether the server is gone, which an idle connection learns only when it is used."""
+        with suppress(psycopg.OperationalError):
+            self.connection.execute("SELECT")
+        return self.connection.closed or self.connection.broken
 
 
 class _Cancellable:
