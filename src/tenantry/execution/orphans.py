@@ -20,7 +20,7 @@ from tenantry.model.plan import Manner, Phase
 from tenantry.planning import Plan
 from tenantry.planning.diff import Comparison, State
 from tenantry.postgres.journal import Entry
-from tenantry.steps import BalanceTable, Fill, Step, TenantColumn, TenantRow, from_json
+from tenantry.steps import Fill, Step, TenantRow, from_json
 
 firm = partial(refused, forcible=False)
 """Whatever is forced: going on would lose what nobody could put back, or leave what nobody asked for."""
@@ -74,19 +74,19 @@ def contradictions(
         earlier = from_json(entries[step.key].value)
         if step.holds:
             yield _held_otherwise(step)
-        elif isinstance(earlier, Fill):
-            yield from _in_doubt(connection, earlier)
+        elif earlier.filling is not None:
+            yield from _in_doubt(connection, earlier.filling)
     orphans = [from_json(entry.value) for entry in comparison.orphans]
-    balances = {step.table for entry in entries.values() if isinstance(step := from_json(entry.value), BalanceTable)}
+    balances = {step.table for entry in entries.values() if (step := from_json(entry.value)).keeps is not None}
     for step in orphans:
         owned = plan.ownership.of(step.table)
-        if isinstance(step, Fill):
-            if owned is not None and step.purpose == "default":
-                yield from _in_doubt(connection, step)
+        if step.filling is not None:
+            if owned is not None and step.filling.purpose == "default":
+                yield from _in_doubt(connection, step.filling)
         elif step.holds:
             yield from _held(connection, step, owned=owned, balances=step.table in balances)
-        elif isinstance(step, TenantRow):
-            yield from _used(connection, plan, step)
+        elif step.tenant_row is not None:
+            yield from _used(connection, plan, step.tenant_row)
 
 
 def _beyond(
@@ -108,7 +108,7 @@ def _beyond(
 
 def _held_otherwise(step: Step) -> Finding:
     message = f"{step.table}: the spec wants otherwise than before what rows have their values in: {step.title}"
-    if isinstance(step, TenantColumn):
+    if step.tenant_column is not None:
         message = (
             f"The spec says otherwise than before which one tenant rows of {step.table} get, and those that have it are"
             " not known from others any more"
@@ -138,14 +138,14 @@ def _held(connection: psycopg.Connection[Any], step: Step, *, owned: Owned | Non
             message=f"{step.table} has balances by tenant, and the spec no longer gives its rows one",
             remedy="Run `tenantry balances remove --confirm` first.",
         )  # fmt: skip
-    elif owned is not None and isinstance(step, TenantColumn):
+    elif owned is not None and step.tenant_column is not None:
         yield firm(
             name="another-column", table=step.table, count=count,
             message=f"The spec wants the tenant column {owned.column} in {step.table}, which has been given"
-            f" {step.column}",
-            remedy=f'Put back column = "{step.column}"; or `tenantry rollback --confirm`, then migrate again.',
+            f" {step.tenant_column}",
+            remedy=f'Put back column = "{step.tenant_column}"; or `tenantry rollback --confirm`, then migrate again.',
         )  # fmt: skip
-    elif count and not isinstance(step, TenantColumn):
+    elif count and step.tenant_column is None:
         yield firm(
             name="values-elsewhere", table=step.table, count=count,
             message=f"{count} rows of {step.table} have their values in what the spec now has under another name:"
@@ -193,11 +193,12 @@ def _count(connection: psycopg.Connection[Any], query: sql.Composable | None) ->
 
 
 def _rollback(step: Step) -> str:
-    whole = "" if isinstance(step, TenantColumn | Fill) else ", which takes all back"
+    whole = "" if step.of_table else ", which takes all back"
     table = f" --table {step.table}" if not whole else ""
     return f"`tenantry rollback --confirm{table}`{whole}"
 
 
 def columns_going(entries: Sequence[Entry]) -> frozenset[Name]:
     """The tables whose tenant columns go."""
-    return frozenset(step.table for entry in entries if isinstance(step := from_json(entry.value), TenantColumn))
+    steps = (from_json(entry.value) for entry in entries)
+    return frozenset(step.table for step in steps if step.tenant_column is not None)

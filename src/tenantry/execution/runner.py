@@ -96,8 +96,8 @@ class Runner:
         return applied
 
     def _apply(self, step: Step, entries: Mapping[str, Entry]) -> tuple[Outcome, int | None]:
-        if isinstance(step, Fill):
-            return self._fill(step, entries)
+        if step.filling is not None:
+            return self._fill(step.filling, entries)
         entry, undo = entries.get(step.key), tuple[Statement, ...]()
         if entry is not None and changed(step, entry) and not step.in_place:
             undo = from_json(entry.value).revert(entry.before)
@@ -120,7 +120,7 @@ class Runner:
         return outcome, None
 
     def _fill(self, step: Fill, entries: Mapping[str, Entry]) -> tuple[Outcome, int]:
-        fills = {key: one for key, entry in entries.items() if isinstance(one := from_json(entry.value), Fill)}
+        fills = {key: one for key, entry in entries.items() if (one := from_json(entry.value).filling) is not None}
         begun = step.key in fills and entries[step.key].state == "running"
         step = step.over(fills.values(), under_way=fills[step.key] if begun else None)
         with self.connection.transaction():

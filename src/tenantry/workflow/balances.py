@@ -26,7 +26,7 @@ from tenantry.postgres.connect import Target, connect
 from tenantry.postgres.description import note_first_description
 from tenantry.postgres.journal import Journal
 from tenantry.postgres.locks import hold_run_lock
-from tenantry.steps import BalanceTriggers, Step
+from tenantry.steps.balance import BalanceStep
 from tenantry.workflow.backups import BackupOptions
 from tenantry.workflow.lookout import lookout
 from tenantry.workflow.migrate import MigrateOptions, Tally, make_runner, stop
@@ -53,11 +53,11 @@ class Subject:
     """A ledger of the spec and the steps that keep its balances."""
 
     ledger: Ledger
-    steps: tuple[Step, ...]
+    steps: tuple[BalanceStep, ...]
 
     @property
-    def triggers(self) -> BalanceTriggers:
-        return next(step for step in self.steps if isinstance(step, BalanceTriggers))
+    def triggers(self) -> BalanceStep:
+        return next(step for step in self.steps if step.fires)
 
 
 def install_balances(

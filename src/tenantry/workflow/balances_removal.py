@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from tenantry.balances.ledgers import BALANCE_STEPS, installed
+from tenantry.balances.ledgers import installed
 from tenantry.errors import ExitStatus, Refused, UsageError, nearest
 from tenantry.execution.reverting import Reverting, backwards
 from tenantry.execution.transaction import Patience, run_together
@@ -140,13 +140,13 @@ def _entries(journal: Journal, spec: Spec, options: BalancesOptions) -> list[Ent
             raise UsageError(f"there are no balances of {wanted}{nearest(str(wanted), [str(name) for name in known])}")
     return [
         entry for entry in entries.values()
-        if isinstance(step := from_json(entry.value), BALANCE_STEPS) and wanted in (None, step.table)
+        if (step := from_json(entry.value)).keeps is not None and wanted in (None, step.table)
     ]  # fmt: skip
 
 
 def _refuse_dependents(connection: psycopg.Connection[Any], journal: Journal, entries: list[Entry]) -> None:
     """Raises Refused where somebody's view reads the balances: it would have to go first."""
-    views = {from_json(entry.value).ledger.balance for entry in entries}  # type: ignore[attr-defined]
+    views = {ledger.balance for entry in entries if (ledger := from_json(entry.value).keeps) is not None}
     for view in views:
         query = sql.SQL(
             "SELECT DISTINCT r.ev_class::pg_catalog.regclass::text FROM pg_catalog.pg_depend d"

@@ -22,7 +22,6 @@ from tenantry.postgres.connect import Target
 from tenantry.postgres.fixes import FixJournal
 from tenantry.postgres.journal import Journal
 from tenantry.postgres.locks import hold_run_lock
-from tenantry.steps import Fill
 from tenantry.workflow.backups import BackupOptions, Making
 from tenantry.workflow.backups import before as back_up
 from tenantry.workflow.foreseen import ForeseenBackup, foreseen
@@ -181,7 +180,7 @@ def _changing(fixer: Fixer, wanted: Iterable[tuple[Repair, int]]) -> frozenset[N
 
 def _filled(ground: Ground) -> bool:
     """Whether the backfill has been done: until then rows without a tenant are its work, which keeps no images."""
-    fills = [step for step in ground.plan.steps if isinstance(step, Fill) and step.phase is Phase.BACKFILL]
+    fills = [step for step in ground.plan.steps if step.filling is not None and step.phase is Phase.BACKFILL]
     return all(step.key in ground.entries and ground.entries[step.key].state == "done" for step in fills)
 
 

@@ -32,7 +32,7 @@ from tenantry.postgres.census import run_census
 from tenantry.postgres.connect import Target, connect
 from tenantry.postgres.description import note_first_description
 from tenantry.postgres.locks import hold_run_lock
-from tenantry.steps import Fill, Step, TenantColumn
+from tenantry.steps import Fill, Step
 from tenantry.workflow.backups import BackupOptions, Making
 from tenantry.workflow.backups import before as back_up
 from tenantry.workflow.distribution import distributions
@@ -253,7 +253,7 @@ def examine(
     for finding in findings:
         watcher.found(finding)
     refuse(findings, force=options.force)
-    filling = [step for step in pending if isinstance(step, Fill | TenantColumn)]
+    filling = [step for step in pending if step.allotted]
     if not filling:
         return findings, None
     filled = all(step.phase is Phase.CONTRACT for step in filling)

@@ -16,7 +16,7 @@ from tenantry.model.spec import Spec
 from tenantry.planning.diff import State
 from tenantry.postgres.connect import Target
 from tenantry.postgres.journal import Entry, Journal
-from tenantry.steps import Fill, Step, from_json
+from tenantry.steps import Step, from_json
 from tenantry.workflow.foreseen import ForeseenBackup, foreseen
 from tenantry.workflow.migrate import MigrateOptions, Prospect, backup_wanted, examine, prospects, refuse
 from tenantry.workflow.rollback import RollbackOptions, backup_wanted_back, prospect
@@ -179,8 +179,8 @@ def _server(version: int) -> str:
 
 
 def _rows(step: Step, schema: Schema) -> int | None:
-    if isinstance(step, Fill):
-        estimates = [estimate(schema, fill.relation) for fill in step.fills]
+    if step.filling is not None:
+        estimates = [estimate(schema, relation) for relation in step.filled]
     elif any(statement.manner is not Manner.TRANSACTION for statement in step.apply()):
         estimates = [estimate(schema, step.table)]
     else:

@@ -26,7 +26,7 @@ from tenantry.model.run import Result, new_run
 from tenantry.postgres.connect import Target
 from tenantry.postgres.journal import Entry, Journal
 from tenantry.postgres.locks import hold_run_lock
-from tenantry.steps import BalanceTable, BalanceTriggers, Fill, from_json
+from tenantry.steps import Fill, from_json
 from tenantry.workflow.backups import BackupOptions, Making, owned_names
 from tenantry.workflow.backups import before as back_up
 from tenantry.workflow.lookout import lookout
@@ -113,7 +113,7 @@ def prospect(journal: Journal, options: RollbackOptions) -> tuple[Selection, tup
 def refuse_balances(entries: Sequence[Entry]) -> None:
     """Raises Refused where one of these tables is a ledger with balances: their key holds the tenant."""
     steps = (from_json(entry.value) for entry in entries)
-    ledgers = sorted({str(step.table) for step in steps if isinstance(step, BalanceTable | BalanceTriggers)})
+    ledgers = sorted({str(step.table) for step in steps if step.keeps is not None})
     if ledgers:
         raise Refused(
             f"{', '.join(ledgers)} {'has' if len(ledgers) == 1 else 'have'} balances installed, by tenant",
