@@ -25,20 +25,20 @@ from tenantry.model.evidence import Evidence, TableEvidence
 from tenantry.model.finding import Finding
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
-from tenantry.model.run import Result, new_run
+from tenantry.model.run import Result
 from tenantry.model.spec import Orphans, Spec
 from tenantry.planning.diff import Comparison, State
 from tenantry.postgres.census import run_census
 from tenantry.postgres.connect import Target, connect
 from tenantry.postgres.description import note_first_description
-from tenantry.postgres.locks import hold_run_lock
 from tenantry.steps import Fill, Step
 from tenantry.workflow.backups import BackupOptions, Making
 from tenantry.workflow.backups import before as back_up
 from tenantry.workflow.distribution import distributions
 from tenantry.workflow.lookout import lookout
-from tenantry.workflow.session import Session, end_noted, interruptible, opened
-from tenantry.workflow.watcher import Nobody, Watcher
+from tenantry.workflow.running import run
+from tenantry.workflow.session import Session, interruptible
+from tenantry.workflow.watcher import Watcher
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,28 +87,26 @@ def migrate(
     Raises Refused where a person must decide, Failed where it stopped part-way, Interrupted after Ctrl-C; after each of
     these the same call goes on where it stopped.
     """
-    options, watcher, run = options or MigrateOptions(), watcher or Nobody(), new_run()
-    watcher.began("migrate", run)
-    with opened(target, run=run, purpose="migrate", watcher=watcher) as connection, hold_run_lock(connection):
+    options = options or MigrateOptions()
+    with run(target, "migrate", purpose="migrate", watcher=watcher) as current:
+        watcher = current.watcher
         watcher.looking("the schema and the server")
-        session = Session.begin(target, connection, spec)
+        session = Session.begin(target, current.connection, spec)
         prospect = prospects(session, options)
         tally = Tally(watcher)
-        runner = make_runner(session, run, watcher, tally, options)
+        runner = make_runner(session, current.id, watcher, tally, options)
         findings, evidence = examine(session, prospect, options, watcher)
         session.journal.install()
-        note_first_description(connection)
-        session.journal.begin_run(run, "migrate", options=f"--until {options.until}", takes_back=prospect.takes_back)
-        with end_noted(session.journal, run):
-            settle(session.journal, session.known)
-            if prospect.pending or prospect.takes_back:
-                _back_up(session, run, prospect, options, watcher)
-            result = _apply(target, runner, prospect, tally, options, findings, evidence)
-        session.journal.finish_run(run, exit_status=result.exit_status, outcome=result.outcome)
+        note_first_description(current.connection)
+        current.begin(options=f"--until {options.until}", takes_back=prospect.takes_back)
+        settle(session.journal, session.known)
+        if prospect.pending or prospect.takes_back:
+            _back_up(session, current.id, prospect, options, watcher)
+        result = _apply(target, runner, prospect, tally, options, findings, evidence)
+        current.finish(result.outcome, result.next_step, exit_status=result.exit_status)
         watcher.looking("how the rows are spread over the tenants")
-        for distribution in distributions(connection, session.plan.ownership):
+        for distribution in distributions(current.connection, session.plan.ownership):
             watcher.distributed(distribution)
-    watcher.concluded(result.outcome, result.next_step)
     return result
 
 

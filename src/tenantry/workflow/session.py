@@ -5,14 +5,14 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
 from pydantic import ValidationError
 
-from tenantry.errors import ExitStatus, Failed, Interrupted, Refused, TenantryError
+from tenantry.errors import Failed, Refused
 from tenantry.execution.renames import Known, known, with_indexes
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
@@ -142,20 +142,6 @@ def opened(
 def is_lost(error: psycopg.Error) -> bool:
     """Whether it says that there is no connection any more; a full disk is an OperationalError, too."""
     return error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
-
-
-@contextmanager
-def end_noted(journal: Journal, run: str) -> Iterator[None]:
-    """Write into the journal how the run ends, if it is by an error and there still is a connection."""
-    try:
-        yield
-    except BaseException as error:
-        status = error.status if isinstance(error, TenantryError) else ExitStatus.FAILED
-        if isinstance(error, KeyboardInterrupt):
-            status = Interrupted.status
-        with suppress(psycopg.Error):
-            journal.finish_run(run, exit_status=status, outcome=str(error) or type(error).__name__)
-        raise
 
 
 @contextmanager
