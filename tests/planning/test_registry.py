@@ -98,7 +98,9 @@ def asks_kind(tree: ast.Module, named: set[str]) -> Iterator[int]:
     """Lines where one of these names, or any step's class, decides."""
     for node in ast.walk(tree):
         match node:
-            case ast.Call(func=ast.Name(id="isinstance" | "issubclass" | "type"), args=arguments):
+            case ast.Call(
+                func=ast.Name(id="isinstance" | "issubclass" | "type" | "getattr" | "hasattr"), args=arguments
+            ):
                 asked: list[ast.AST] = list(arguments)
             case ast.MatchClass(cls=cls):
                 asked = [cls]
@@ -138,6 +140,7 @@ def test_no_switch_on_kinds(path: Any) -> None:
         "TITLES = {Fill: 1}",
         "OF_OWNED = (Fill, NotNull)",
         "if isinstance(step, Anything): pass",
+        "if hasattr(step, 'tree'): pass",
         "if step.kind == 'fill': pass",
     ],
 )

@@ -30,7 +30,7 @@ def select(entries: Iterable[Entry], named: Sequence[str]) -> Selection:
     if not named:
         return Selection(entries=entries)
     steps = {entry.key: from_json(entry.value) for entry in entries}
-    roots = {part: step.table for step in steps.values() for part in getattr(step, "tree", ())}
+    roots = {part: step.table for step in steps.values() for part in step.below}
     known = {roots.get(step.table, step.table) for step in steps.values() if step.of_table and not step.of_tables}
     wanted = [_found(text, known) for text in named]
     _refuse(wanted, steps.values(), known, roots)

@@ -109,6 +109,12 @@ class Step(ABC):
         return ()
 
     @property
+    def below(self) -> tuple[Name, ...]:
+        """The partitions and heirs of its table that it changes together with it."""
+        tree: tuple[Name, ...] = getattr(self, "tree", ())
+        return tree
+
+    @property
     def built(self) -> tuple[Name, str | None] | None:
         """What it has made that somebody could build upon: a relation or index, or a column of it."""
         return None
@@ -284,7 +290,7 @@ class Step(ABC):
     def wants(self) -> str:
         """All that it wants of the database, as one text: where the texts of two steps of one key differ, the spec has
         changed. Partitions come and go without a change of what is wanted of the whole: `tree` is no part of it."""
-        whole = replace(self, tree=()) if hasattr(self, "tree") else self  # type: ignore[call-arg]
+        whole = replace(self, tree=()) if self.below else self  # type: ignore[call-arg]
         return ";\n".join(statement.text for statement in whole.apply())
 
     @property
