@@ -89,9 +89,7 @@ class Unforeseeable(Exception):
 
 def carried(ground: Ground, journal: FixJournal, repair: Repair) -> list[Carried]:
     """What may change along with the rows of a repair, however far away. Raises Unforeseeable."""
-    done = (from_json(entry.value) for entry in ground.entries.values() if entry.state == "done")
-    steps = tuple(step for step in done if step.adopts or step.trigger_function is not None)
-    return list(_Walk(ground=ground, journal=journal, repair=repair, triggers=steps).from_repair())
+    return list(_Walk(ground=ground, journal=journal, repair=repair).from_repair())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,9 +97,6 @@ class _Walk:
     ground: Ground
     journal: FixJournal
     repair: Repair
-    triggers: tuple[Step, ...]
-    """Those of ours that change other rows than their own. A fill makes no rows follow but those that an adoption
-    moves, which ends the fill's own say."""
 
     def from_repair(self) -> Iterator[Carried]:
         given = dict(self.repair.values)
@@ -151,13 +146,21 @@ class _Walk:
                 table=child, here=hop.parent_columns, there=hop.columns, operators=hop.operators, why=KEY,
                 sets=frozenset(below for below, above in pairs if above in changed),
             )  # fmt: skip
-        triggers = [step for step in self.triggers if step.table == table]
-        adopting = any(step.adopts for step in triggers) or any(one.why == ADOPTS for one in way)
-        for step in triggers:
+        steps = list(self._steps(table))
+        adopting = any(step.adopts for step in steps) or any(one.why == ADOPTS for one in way)
+        for step in steps:
+            # A fill makes no rows follow but those that an adoption moves, which ends the fill's own say.
             ties = [*self._adoptions(step.adopts)]
             if adopting or not self.repair.filling:
                 ties += self._followers(step.moves(changed))
             yield from (tie for tie in ties if tie not in way)
+
+    def _steps(self, table: Name) -> Iterator[Step]:
+        """Those of ours on the table. The others, of which there may be thousands, are not read from their JSON."""
+        here = {"schema": table.schema, "name": table.name}
+        for entry in self.ground.entries.values():
+            if entry.state == "done" and entry.value.get("table") == here:
+                yield from_json(entry.value)
 
     def _adoptions(self, adoptions: tuple[Adoption, ...]) -> Iterator[_Tie]:
         for one in adoptions:
