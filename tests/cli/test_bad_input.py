@@ -196,11 +196,11 @@ def test_tenant_column_of_the_wrong_type(shop: Command, estoque: Database) -> No
 
 
 def test_undecided_table(shop: Command, unchanged: Callable[[], None]) -> None:
-    """A table that the spec does not name: exit 4, and where to decide; a dry run says so and exits 0."""
+    """A table that the spec does not name: exit 4, and where to decide; a dry run says so and exits 4, too."""
     edit(shop, '[[table]]\nname   = "produtos"\nshared = true\n', "")
     assert_refused(shop("migrate"), 4, "public.produtos", "undecided", "tenantry.toml")
     dry = shop("migrate", "--dry-run")
-    assert dry.status == 0
+    assert dry.status == 4
     assert "would refuse" in dry.stdout
     unchanged()
 

@@ -10,9 +10,11 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from tenantry.discovery.tenants import key_of
 from tenantry.execution.preflight.verdict import refused
 from tenantry.execution.reverting import backwards
 from tenantry.execution.survey import MISSING, definitions
+from tenantry.model.evidence import Evidence
 from tenantry.model.finding import Finding
 from tenantry.model.name import Name
 from tenantry.model.ownership import Owned
@@ -20,7 +22,8 @@ from tenantry.model.plan import Manner, Phase
 from tenantry.planning import Plan
 from tenantry.planning.diff import Comparison, State
 from tenantry.postgres.journal import Entry
-from tenantry.steps import Fill, Step, TenantRow, from_json
+from tenantry.steps import BalanceTable, Fill, RelationFill, Step, TenantColumn, TenantRow, from_json
+from tenantry.steps.derivation import derived
 
 firm = partial(refused, forcible=False)
 """Whatever is forced: going on would lose what nobody could put back, or leave what nobody asked for."""
@@ -46,7 +49,9 @@ def leaving(comparison: Comparison, steps: Sequence[Step], entries: Mapping[str,
     last: list[Entry] = []
     for entry in comparison.orphans:
         step = from_json(entry.value)
-        (last if step.carries or not step.revert(entry.before) else first).append(entry)
+        # What has taken another step's work away is forgotten before that is done once more.
+        early = bool(step.ends) or (not step.carries and bool(step.revert(entry.before)))
+        (first if early else last).append(entry)
     first += [entries[step.key] for step in steps if _early(step, entries.get(step.key), until)]
     others = [entries[step.key] for step in comparison.of(steps, State.CHANGED) if not step.in_place]
     alone = [backwards(entry) for entry in others if _alone(entry)]
@@ -159,6 +164,73 @@ def _held(connection: psycopg.Connection[Any], step: Step, *, owned: Owned | Non
             remedy="Let the table be owned again; or go on: the backup that the run begins with has the table"
             f" {step.table} with it, unless --backup none leaves that out.",
         )  # fmt: skip
+
+
+def given_earlier(
+    connection: psycopg.Connection[Any], plan: Plan, entries: Mapping[str, Entry]
+) -> dict[Name, sql.Composable]:
+    """For the census, by table, which of its rows `e` would keep a tenant that an earlier spec gave them: those that it
+    reached and this one does not; and where tables derive from each other, or from themselves, those with another one
+    than a fresh fill would give them, for they would go on giving it to each other."""
+    fills = [step for entry in entries.values() if isinstance(step := from_json(entry.value), Fill)]
+    earlier = [fill for step in fills if step.purpose != "default" for fill in step.fills]
+    wanted = {fill.wants for step in plan.steps if isinstance(step, Fill) for fill in step.fills}
+    heirs = plan.ownership.heirs
+    moved = {heirs.get(fill.relation, fill.relation) for fill in earlier if fill.wants not in wanted}
+    found: dict[Name, sql.Composable] = {}
+    for component in plan.ownership.components:
+        names = {owned.table for owned in component}
+        circular = any(names & _derived_from(plan, owned) for owned in component)
+        if not any(owned.table in moved or moved & _derived_from(plan, owned) for owned in component):
+            continue
+        moved |= names
+        for owned in component:
+            own = [
+                fill for fill in earlier
+                if heirs.get(fill.relation, fill.relation) == owned.table and fill.column == owned.column
+            ]  # fmt: skip
+            if own and not owned.given:
+                rows = (_keeping(connection, fill, circular=circular) for fill in own)
+                found[owned.table] = sql.SQL("({})").format(sql.SQL(" OR ").join(rows))
+    return found
+
+
+def _derived_from(plan: Plan, owned: Owned) -> set[Name]:
+    sources = [path.target for path in owned.paths] + [child.table for child in owned.children]
+    return {plan.ownership.heirs.get(name, name) for name in sources}
+
+
+def _keeping(connection: psycopg.Connection[Any], fill: RelationFill, *, circular: bool) -> sql.Composed:
+    """Rows `e` of the census that are in this relation, and keep what this fill, or one beside it, gave them."""
+    here = sql.SQL("SELECT FROM ONLY {} AS row WHERE row.ctid = e.address AND row.tableoid = e.relation AND ").format(
+        fill.relation.identifier
+    )
+    column = sql.Identifier("row", fill.column)
+    another = sql.SQL("{}::text IS DISTINCT FROM {}").format(column, key_of(sql.SQL("e.tenant")))
+    if circular:
+        return sql.SQL("EXISTS ({}{} IS NOT NULL AND {})").format(here, column, another)
+    tenant = derived(fill.sources, sql.Identifier("row"))
+    given = sql.SQL("{}::text OPERATOR(pg_catalog.=) ({})::text").format(column, tenant)
+    look = sql.SQL("SELECT FROM ONLY {} AS row WHERE {} LIMIT 0").format(fill.relation.identifier, given)
+    try:
+        connection.execute(look)
+    except MISSING:
+        # What the sources look at is gone: nothing tells the rows that they reached.
+        given = sql.SQL("{} IS NOT NULL").format(column)
+    return sql.SQL("e.orphan AND EXISTS ({}{} AND {})").format(here, given, another)
+
+
+def kept_from_earlier(evidence: Evidence) -> Iterator[Finding]:
+    """The rows that the census has found to keep a tenant that a fresh migration would not give them."""
+    for table in evidence.tables.values():
+        if table.earlier:
+            yield firm(
+                name="values-in-doubt", table=table.table, count=table.earlier,
+                message=f"{table.earlier} rows of {table.table} have a tenant from an earlier spec, and would keep it"
+                " although this one does not give it to them",
+                remedy=f"Put back what it said; or `tenantry rollback --confirm --table {table.table}`, then migrate"
+                " again.",
+            )  # fmt: skip
 
 
 def _used(connection: psycopg.Connection[Any], plan: Plan, step: TenantRow) -> Iterator[Finding]:

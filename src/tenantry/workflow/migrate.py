@@ -12,7 +12,14 @@ from tenantry.discovery.census import census
 from tenantry.errors import ExitStatus, Refused, TenantryError
 from tenantry.execution.backfill import BackfillOptions, backfill
 from tenantry.execution.going_back import built_upon, obstacles
-from tenantry.execution.orphans import Leaving, columns_going, contradictions, leaving
+from tenantry.execution.orphans import (
+    Leaving,
+    columns_going,
+    contradictions,
+    given_earlier,
+    kept_from_earlier,
+    leaving,
+)
 from tenantry.execution.preflight import preflight
 from tenantry.execution.renames import settle
 from tenantry.execution.reverting import Reverting
@@ -234,16 +241,8 @@ def examine(
     the way of what goes back, the preflight of the steps to be applied, and the census of orphans and conflicts while
     rows are still to get their tenant. Raises Refused."""
     refuse_undecided(session)
-    pending, back = prospect.pending, prospect.leaving.all
-    findings = tuple(
-        contradictions(session.connection, session.plan, session.entries, prospect.comparison, options.until)
-    )
-    if back:
-        in_the_way = obstacles(session.connection, back, journal=session.entries, keep=False, under_way=True)
-        # Nothing of anybody else's is dropped, and a step that stayed behind would not be what the spec asks for.
-        findings += tuple(
-            replace(one.finding, forcible=one.finding.forcible and one.step is None) for one in in_the_way
-        )
+    pending = prospect.pending
+    findings = contradicted(session, prospect, options.until)
     findings += preflight(
         session.connection, schema=session.schema, plan=replace(session.plan, steps=pending), until=options.until,
         free_space=options.free_space, workers=options.workers,
@@ -256,13 +255,31 @@ def examine(
         return findings, None
     filled = all(step.phase is Phase.CONTRACT for step in filling)
     watcher.looking("the rows, and whether each finds its tenant")
+    earlier = given_earlier(session.connection, session.plan, session.entries)
     evidence = run_census(
         session.connection,
-        census(session.plan.ownership, session.schema, filled=filled),
+        census(session.plan.ownership, session.schema, filled=filled, earlier=earlier),
         watch=lambda table: watcher.looking(f"the rows of {table}"),
     )
     refuse_rows(evidence)
-    return findings, evidence
+    kept = tuple(kept_from_earlier(evidence))
+    for finding in kept:
+        watcher.found(finding)
+    refuse(kept, force=options.force)
+    return (*findings, *kept), evidence
+
+
+def contradicted(session: Session, prospect: Prospect, until: Phase) -> tuple[Finding, ...]:
+    """What the spec contradicts of that which an earlier one has made, and what is in the way of what goes back."""
+    findings = tuple(contradictions(session.connection, session.plan, session.entries, prospect.comparison, until))
+    back = prospect.leaving.all
+    if back:
+        in_the_way = obstacles(session.connection, back, journal=session.entries, keep=False, under_way=True)
+        # Nothing of anybody else's is dropped, and a step that stayed behind would not be what the spec asks for.
+        findings += tuple(
+            replace(one.finding, forcible=one.finding.forcible and one.step is None) for one in in_the_way
+        )
+    return findings
 
 
 def refuse_rows(evidence: Evidence) -> None:
