@@ -22,7 +22,7 @@ from tenantry.model.plan import Manner, Phase
 from tenantry.planning import Plan
 from tenantry.planning.diff import Comparison, State
 from tenantry.postgres.journal import Entry
-from tenantry.steps import BalanceTable, Fill, RelationFill, Step, TenantColumn, TenantRow, from_json
+from tenantry.steps import Fill, RelationFill, Step, TenantRow, from_json
 from tenantry.steps.derivation import derived
 
 firm = partial(refused, forcible=False)

@@ -140,6 +140,7 @@ class BalanceReaders(BalanceStep):
     roles: tuple[str, ...]
     """PUBLIC is an empty name."""
     inspected = ("readers", "whoever may read the ledger may read the view", "does not hold")
+    planned = False
 
     @property
     def key(self) -> str:
@@ -148,10 +149,6 @@ class BalanceReaders(BalanceStep):
     @property
     def title(self) -> str:
         return f"let those read it who may read the ledger: {', '.join(role or 'PUBLIC' for role in self.roles)}"
-
-    def wants(self) -> str:
-        """That the ledger's readers may: who they are now, its definition asks."""
-        return self.key
 
     def definition(self) -> sql.Composable:
         return sql.SQL(
@@ -163,13 +160,23 @@ class BalanceReaders(BalanceStep):
 
     def apply(self) -> tuple[Statement, ...]:
         return tuple(
-            Statement(
-                sql=sql.SQL("GRANT SELECT ON {} TO {}").format(
-                    self.ledger.balance.identifier, sql.Identifier(role) if role else sql.SQL("PUBLIC")
-                )
-            )
+            Statement(sql=sql.SQL("GRANT SELECT ON {} TO {}").format(self.ledger.balance.identifier, _named(role)))
             for role in self.roles
         )
 
     def revert(self, before: Before) -> tuple[Statement, ...]:
-        return ()
+        """Who may read the ledger no more does not go on reading its balances."""
+        return tuple(
+            Statement(
+                sql=sql.SQL("REVOKE SELECT ON {} FROM {}").format(self.ledger.balance.identifier, _named(role)),
+                when=sql.SQL("SELECT {} IS NOT NULL AND ({} OR ({}))").format(
+                    self.ledger.balance.oid, sql.Literal(not role),
+                    exists(sql.SQL("SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = {}").format(sql.Literal(role))),
+                ),
+            )
+            for role in self.roles
+        )  # fmt: skip
+
+
+def _named(role: str) -> sql.Composable:
+    return sql.Identifier(role) if role else sql.SQL("PUBLIC")
