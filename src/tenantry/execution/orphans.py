@@ -172,9 +172,9 @@ def given_earlier(
     """For the census, by table, which of its rows `e` would keep a tenant that an earlier spec gave them: those that it
     reached and this one does not; and where tables derive from each other, or from themselves, those with another one
     than a fresh fill would give them, for they would go on giving it to each other."""
-    fills = [step for entry in entries.values() if isinstance(step := from_json(entry.value), Fill)]
+    fills = [step for entry in entries.values() if (step := from_json(entry.value).filling) is not None]
     earlier = [fill for step in fills if step.purpose != "default" for fill in step.fills]
-    wanted = {fill.wants for step in plan.steps if isinstance(step, Fill) for fill in step.fills}
+    wanted = {fill.wants for step in plan.steps if step.filling is not None for fill in step.filling.fills}
     heirs = plan.ownership.heirs
     moved = {heirs.get(fill.relation, fill.relation) for fill in earlier if fill.wants not in wanted}
     found: dict[Name, sql.Composable] = {}
