@@ -1,9 +1,14 @@
-"""A network between the tool and the server, on which everything takes its time: a relay that delays what it passes on."""
+"""A network between the tool and the server, on which everything takes its time: a relay that delays what it passes on.
+
+It is a process of its own: the driver keeps Python's lock while it waits for a statement to be prepared.
+"""
 
 from __future__ import annotations
 
 import queue
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,35 +24,25 @@ def slow_network(dsn: str, delay: float) -> Iterator[str]:
     """The DSN of the same database through a relay that keeps each byte for `delay` seconds, there and back; how much
     is under way does not matter."""
     options = conninfo_to_dict(dsn)
-    host, port = str(options["host"]), str(options.get("port") or 5432)
+    command = [sys.executable, __file__, str(options["host"]), str(options.get("port") or 5432), str(delay)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as relay:
+        assert relay.stdout is not None
+        try:
+            yield make_conninfo(dsn, host="127.0.0.1", port=int(relay.stdout.readline()), sslmode="disable")
+        finally:
+            relay.kill()
+
+
+def relay_all(host: str, port: str, delay: float) -> None:
+    """Take connections, and never return."""
     listener = socket.create_server(("127.0.0.1", 0))
-    ends: list[socket.socket] = [listener]
-    threads: list[threading.Thread] = []
-
-    def accept() -> None:
-        with suppress(OSError):
-            while True:
-                near, _ = listener.accept()
-                near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                far = _reach(host, port)
-                ends.extend((near, far))
-                threads.extend((*_relay(near, far, delay), *_relay(far, near, delay)))
-
-    accepting = threading.Thread(target=accept)
-    accepting.start()
-    try:
-        relayed = {"host": "127.0.0.1", "port": listener.getsockname()[1], "sslmode": "disable"}
-        yield make_conninfo(dsn, **relayed)
-    finally:
-        # The listener first: then there is no further connection.
-        for end in ends:
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-        accepting.join()
-        for thread in threads:
-            thread.join()
-        for end in ends:
-            end.close()
+    print(listener.getsockname()[1], flush=True)
+    while True:
+        near, _ = listener.accept()
+        near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        far = _reach(host, port)
+        _relay(near, far, delay)
+        _relay(far, near, delay)
 
 
 def _reach(host: str, port: str) -> socket.socket:
@@ -58,7 +53,7 @@ def _reach(host: str, port: str) -> socket.socket:
     return socket.create_connection((host, int(port)))
 
 
-def _relay(source: socket.socket, target: socket.socket, delay: float) -> tuple[threading.Thread, ...]:
+def _relay(source: socket.socket, target: socket.socket, delay: float) -> None:
     """Two threads, which end with the connection."""
     under_way: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
 
@@ -81,7 +76,9 @@ def _relay(source: socket.socket, target: socket.socket, delay: float) -> tuple[
                     return
                 target.sendall(data)
 
-    both = tuple(threading.Thread(target=work) for work in (read, write))
-    for thread in both:
-        thread.start()
-    return both
+    for work in (read, write):
+        threading.Thread(target=work, daemon=True).start()
+
+
+if __name__ == "__main__":
+    relay_all(sys.argv[1], sys.argv[2], float(sys.argv[3]))

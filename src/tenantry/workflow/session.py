@@ -140,8 +140,13 @@ def opened(
 
 
 def is_lost(error: psycopg.Error) -> bool:
-    """Whether it says that there is no connection any more; a full disk is an OperationalError, too."""
-    return error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
+    """Whether it says that there is no connection any more; a full disk is an OperationalError, too.
+
+    Without a SQLSTATE it was raised here: a value that cannot be sent says nothing about the connection.
+    """
+    if error.sqlstate is None:
+        return isinstance(error, psycopg.OperationalError)
+    return error.sqlstate.startswith(("08", "57P"))
 
 
 @contextmanager
