@@ -300,3 +300,13 @@ def test_an_assignment_that_is_no_expression(shop: Command, expression: str, est
     )  # fmt: skip
     assert_refused(shop("migrate"), 2, "assign", "Correct the SQL")
     assert estoque.dump() == before
+
+
+def test_a_value_that_the_driver_cannot_send(shop: Command, unchanged: Callable[[], None]) -> None:
+    """It is the value that is wrong: no connection was lost, and to run the same again would not help."""
+    spec = shop.folder / "tenantry.toml"
+    spec.write_text(spec.read_text().replace("[tenant]\n", '[tenant]\ndefault = "a\\u0000b"\n'))
+    outcome = shop("migrate")
+    assert_refused(outcome, 2, "NUL")
+    assert "lost" not in outcome.stderr
+    unchanged()
