@@ -298,7 +298,7 @@ def test_an_assignment_that_is_no_expression(shop: Command, expression: str, est
     edit(
         shop, 'name   = "usuarios"\npaths  = [["escola_id"]]', f'name = "usuarios"\nassign = {{ sql = "{expression}" }}'
     )  # fmt: skip
-    assert_refused(shop("migrate"), 2, "assign", "Correct the SQL")
+    assert_refused(shop("migrate"), 2, "assignment", "Correct the column, the SQL")
     assert estoque.dump() == before
 
 

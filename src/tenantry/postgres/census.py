@@ -58,11 +58,6 @@ def run_census(
             f"An assignment of the spec does not fit the data: {error.diag.message_primary}",
             remedy="Correct the column, the SQL or the CSV file of that table's `assign`.",
         ) from error
-    except psycopg.ProgrammingError as error:
-        raise UsageError(
-            f"The server cannot make sense of an assignment of the spec: {error.diag.message_primary}",
-            remedy="Correct the SQL of that table's `assign`: an expression over the row, such as lower(code).",
-        ) from error
     return census.evidence(answers)
 
 
