@@ -45,7 +45,7 @@ def migrate(
     """Bring the database as far as a phase, from wherever it is.
 
     What is in force is left alone, so an interrupted run is simply run again. Phases: expand, backfill, enforce,
-    isolate, contract.
+    isolate, contract. A dry run exits as the run would, 4 where that is refused.
     """
     chosen = MigrateOptions(
         until=until, force=force, workers=workers, free_space=free_space, lock_timeout=lock_timeout,
