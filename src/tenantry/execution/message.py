@@ -94,7 +94,7 @@ _GUARD = sql.SQL("""
   END IF;""")
 _TOLD = sql.SQL(
     "SELECT pg_catalog.current_setting('tenantry.waited', true), {clock} OPERATOR(pg_catalog.-) pg_catalog.substring("
-    "pg_catalog.current_setting('tenantry.since', true), '^[0-9]{{1,15}}([.][0-9]{{1,9}})?$')::pg_catalog.float8,"
+    "pg_catalog.current_setting('tenantry.since', true), '^[0-9]{{1,15}}(?:[.][0-9]{{1,9}})?$')::pg_catalog.float8,"
     " pg_catalog.current_setting('tenantry.took', true)"
 ).format(clock=_CLOCK)
 
