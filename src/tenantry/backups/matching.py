@@ -109,7 +109,8 @@ def parents_first(schema: Schema, fits: Iterable[Fit], steps: Iterable[Step]) ->
     known = {one.target.table: one for one in fits}
     above = {name: {key.parent for key in schema.tables[name].foreign_keys} for name in known}
     for step in steps:
-        for relation, sources in step.derives:
+        # What a trigger asks when a row is written; a fill asks nothing then.
+        for relation, sources in step.derives if step.filling is None else ():
             paths = [source for source in sources if isinstance(source, ByPath)] if relation in above else []
             above.get(relation, set()).update(hop.parent for path in paths for hop in path.hops)
     ordered: dict[Name, Fit] = {}
