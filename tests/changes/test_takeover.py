@@ -126,7 +126,7 @@ def test_values_go_only_when_told(
     there = shop.dump()
     tenantry.folder.joinpath("tenantry.toml").write_text(spec.replace('paths = [["lot_id"]]', "shared = true"))
     dry = tenantry("migrate", "--dry-run", "--json")
-    assert dry.status == 0
+    assert dry.status == 4
     going = [one["key"] for one in dry.json["reverts"]]
     assert going[-1] == "column:public.lines:tenant_id"
     assert [one["last"] for one in dry.json["reverts"]] == sorted(one["last"] for one in dry.json["reverts"])
@@ -225,6 +225,78 @@ def test_slug_that_a_trigger_changes(shop: Database, mixed: Callable[..., Spec])
     with pytest.raises(Refused, match="changes the slug"):
         followed(shop, named, Phase.EXPAND)
     assert shop.rows("SELECT count(*) FROM tenants") == [(3,)]
+
+
+WALK = """
+CREATE TABLE tenants (id int PRIMARY KEY, slug text UNIQUE NOT NULL, name text NOT NULL);
+INSERT INTO tenants VALUES (1, 'a', 'A'), (2, 'b', 'B');
+CREATE TABLE stores (id int PRIMARY KEY, tenant_id int NOT NULL REFERENCES tenants, nome text UNIQUE);
+CREATE TABLE a (id int PRIMARY KEY, store_id int NOT NULL REFERENCES stores, nome text UNIQUE);
+CREATE TABLE b (id int PRIMARY KEY, a_id int NOT NULL REFERENCES a);
+INSERT INTO stores VALUES (10, 1, 'x'), (20, 2, 'y');
+INSERT INTO a SELECT i, 10 * (1 + i % 2), 'n' || i FROM generate_series(1, 30) i;
+INSERT INTO b SELECT i, 1 + i % 30 FROM generate_series(1, 90) i;
+"""
+WALKED = """
+version = 1
+[tenant]
+table = "tenants"
+[application]
+role = "{role}"
+[[table]]
+name = "stores"
+paths = [["tenant_id"]]
+[[table]]
+name = "a"
+paths = [["store_id"]]
+unique = ["a_nome_key"]
+[[table]]
+name = "b"
+paths = [["a_id"]]
+"""
+STEPS = {
+    "the column renamed": ('table = "tenants"', 'table = "tenants"\ncolumn = "org_id"', 4),
+    "a table shared": ('paths = [["a_id"]]', "shared = true", 4),
+    "a table left out": ('[[table]]\nname = "b"\npaths = [["a_id"]]\n', "", 4),
+    "another setting": ('table = "tenants"', 'table = "tenants"\nsetting = "app.other"', 0),
+    "the first setting again": ("", "", 0),
+    "a file beyond the folder": ('paths = [["a_id"]]', 'assign = { csv = "../../../etc/passwd" }', 2),
+    "an expression that ends itself": (
+        'paths = [["a_id"]]', "assign = { sql = \"'a') FROM b; DROP TABLE b; SELECT ('a'\" }", 2,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.server
+def test_one_spec_after_the_other(
+    database: Database, command: Callable[[str], Command], role: Callable[..., str]
+) -> None:
+    """A person's walk through specs, by the command: each either is followed, and validated, or refused by the run and
+    its dry run alike, and nothing has changed; then all of it goes back."""
+    database.execute(WALK)
+    dump, rows = database.dump(), checksums(database)
+    tenantry, text = command(database.dsn), WALKED.format(role=role(create=False, name="app"))
+    spec = tenantry.folder / "tenantry.toml"
+    spec.write_text(text)
+    assert tenantry("migrate", "--until", "enforce", "--backup", "none").status == 0
+    for what, (old, new, status) in STEPS.items():
+        there = (database.dump(), checksums(database))
+        spec.write_text(text.replace(old, new) if old else text)
+        until = ("--until", "contract", "--backup", "none")
+        assert tenantry("migrate", *until, "--dry-run").status == status, what
+        if status == 0:
+            assert tenantry("validate").status == 1, what
+        done = tenantry("migrate", *until)
+        assert done.status == status, (what, done.stderr)
+        if status == 0:
+            assert tenantry("validate").status == 0, what
+            setting = "app.other" if "app.other" in new else "app.tenant_id"
+            policies = database.rows("SELECT DISTINCT pg_get_expr(polqual, polrelid) FROM pg_policy")
+            assert all(f"'{setting}'" in condition for (condition,) in policies), what
+        else:
+            assert (database.dump(), checksums(database)) == there, what
+    assert tenantry("rollback", "--confirm", "--backup", "none").status == 0
+    assert (database.dump(), checksums(database)) == (dump, rows)
 
 
 RENAMES = {

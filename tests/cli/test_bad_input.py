@@ -196,11 +196,11 @@ def test_tenant_column_of_the_wrong_type(shop: Command, estoque: Database) -> No
 
 
 def test_undecided_table(shop: Command, unchanged: Callable[[], None]) -> None:
-    """A table that the spec does not name: exit 4, and where to decide; a dry run says so and exits 0."""
+    """A table that the spec does not name: exit 4, and where to decide; a dry run says so and exits 4, too."""
     edit(shop, '[[table]]\nname   = "produtos"\nshared = true\n', "")
     assert_refused(shop("migrate"), 4, "public.produtos", "undecided", "tenantry.toml")
     dry = shop("migrate", "--dry-run")
-    assert dry.status == 0
+    assert dry.status == 4
     assert "would refuse" in dry.stdout
     unchanged()
 
@@ -298,5 +298,15 @@ def test_an_assignment_that_is_no_expression(shop: Command, expression: str, est
     edit(
         shop, 'name   = "usuarios"\npaths  = [["escola_id"]]', f'name = "usuarios"\nassign = {{ sql = "{expression}" }}'
     )  # fmt: skip
-    assert_refused(shop("migrate"), 2, "assign", "Correct the SQL")
+    assert_refused(shop("migrate"), 2, "assignment", "Correct the column, the SQL")
     assert estoque.dump() == before
+
+
+def test_a_value_that_the_driver_cannot_send(shop: Command, unchanged: Callable[[], None]) -> None:
+    """It is the value that is wrong: no connection was lost, and to run the same again would not help."""
+    spec = shop.folder / "tenantry.toml"
+    spec.write_text(spec.read_text().replace("[tenant]\n", '[tenant]\ndefault = "a\\u0000b"\n'))
+    outcome = shop("migrate")
+    assert_refused(outcome, 2, "NUL")
+    assert "lost" not in outcome.stderr
+    unchanged()

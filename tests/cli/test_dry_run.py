@@ -15,8 +15,12 @@ from conftest import Command
 from servers import Server
 from tenantry.presets import spec_path
 
+# Locks, and what is done under them, in one message.
+BLOCK = r"DO LANGUAGE plpgsql \$tenantry\$\nDECLARE\n  begun "
 # What a run does besides its steps: it looks, locks, keeps its journal, counts in temporary tables.
 BOOKKEEPING = [
+    BLOCK,
+    r"SET CONSTRAINTS ALL IMMEDIATE$",
     r"(BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|ROLLBACK TO)\b",
     r"(SET LOCAL|RESET ROLE|SET TRANSACTION|SHOW)\b",
     r"SET lock_timeout = \d+$",
@@ -48,6 +52,17 @@ def one_line(text: str) -> str:
     return " ".join(text.split()).rstrip(";")
 
 
+def executed_within(text: str) -> list[str]:
+    """What a block of ours executes under its locks, which the server's log does not tell one by one."""
+    if "DO LANGUAGE plpgsql $tenantry$" not in text:
+        return []
+    found = []
+    for escaped, literal in re.findall(r"EXECUTE (?: ?(E))?'((?:[^']|'')*)'", text):
+        plain = literal.replace("''", "'")
+        found.append(plain.replace("\\\\", "\\") if escaped else plain)
+    return found
+
+
 def executed(log: Path) -> list[str]:
     """The statements of tenantry's sessions, in their order, from a log in JSON."""
     found = []
@@ -56,7 +71,7 @@ def executed(log: Path) -> list[str]:
             entry = json.loads(line)
             match = re.match(r"(?:statement|execute [^:]+): (.*)", entry.get("message", ""), re.DOTALL)
             if match and entry.get("application_name", "").startswith("tenantry 2"):
-                found.append(match.group(1))
+                found += [match.group(1), *executed_within(match.group(1))]
     return found
 
 

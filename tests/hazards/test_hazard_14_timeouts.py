@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from typing import Any
@@ -15,10 +15,11 @@ import pytest
 from bystander import bystander
 from servers import wait_until
 from tenantry.execution import transaction
+from tenantry.execution.message import Limits, send, taking
 from tenantry.execution.runner import Event
-from tenantry.execution.transaction import Outcome, _take
+from tenantry.execution.transaction import FIRST_LOOK, GLANCE, UNNOTICED
 from tenantry.model.name import Name
-from tenantry.model.plan import Lock, LockMode, Manner, Phase
+from tenantry.model.plan import Lock, LockMode, Phase
 from tenantry.workflow.watcher import Nobody
 
 pytestmark = pytest.mark.server
@@ -139,7 +140,8 @@ def test_a_writer_that_has_waited_as_long_as_we_is_not_in_a_deadlock(
     long as we have waited for it. With a second lock in hand by then, it would be the writer that dies."""
     shop = business("CREATE TABLE first (n int); CREATE TABLE second (n int);", TABLES)
     locks = [Lock(Name("public", table), LockMode.ACCESS_EXCLUSIVE) for table in ("first", "second")]
-    late = Outcome(tries=51)  # when a further lock is waited for the longest
+    # The look is that of the try in which a further lock is waited for the longest.
+    limits = Limits(timeout=30.0, look=51 * FIRST_LOOK, unnoticed=UNNOTICED, glance=GLANCE, least=0.1)
     looks = {"options": "-c deadlock_timeout=2500ms"}  # long before that, and long after the first lock is free
     with closing(shop.connect(autocommit=True)) as ours, shop.connect() as holder, shop.connect(**looks) as writer:
         holder.execute("INSERT INTO first VALUES (1)")
@@ -147,16 +149,16 @@ def test_a_writer_that_has_waited_as_long_as_we_is_not_in_a_deadlock(
 
         def take() -> None:
             with ours.transaction():
-                _take(ours, locks, 30.0, late)
+                send(ours, taking(locks, limits, ours))
 
-        taking = pool.submit(take)
+        trying = pool.submit(take)
         wait_until(lambda: shop.rows(f"SELECT cardinality(pg_blocking_pids({ours.info.backend_pid}))") == [(1,)])
         writing = pool.submit(writer.execute, "INSERT INTO first VALUES (2)")
         wait_until(lambda: shop.rows(f"SELECT cardinality(pg_blocking_pids({writer.info.backend_pid}))") == [(1,)])
         time.sleep(0.8)
         holder.commit()
         writing.result()
-        assert isinstance(taking.exception(), psycopg.errors.LockNotAvailable | psycopg.errors.QueryCanceled)
+        assert isinstance(trying.exception(), psycopg.errors.LockNotAvailable | psycopg.errors.QueryCanceled)
 
 
 def test_attaching_an_index_holds_nothing_that_a_writer_of_the_partition_wants(
@@ -201,25 +203,26 @@ MODES = {mode.value.title().replace(" ", "") + "Lock": mode for mode in LockMode
 def test_no_lock_but_those_taken_ahead(business: Business, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stronger lock than was said would be asked for behind others, which a writer may want meanwhile: what a step says
     is what it takes, there and back."""
-    shop, said, more = business(SHOP, TABLES), dict[Name, int](), set[tuple[str, str]]()
-    take, execute = transaction._take, transaction._execute
+    shop, more = business(SHOP, TABLES), set[tuple[str, str]]()
+    said, run = dict[Name, int](), transaction._Transaction._run
 
-    def taking(connection: psycopg.Connection[Any], locks: Any, *rest: Any) -> None:
+    def taking_of(locks: Sequence[Lock], limits: Limits, connection: psycopg.Connection[Any]) -> bytes:
         said.clear()
         said.update({lock.table: lock.mode.strength for lock in locks})
-        take(connection, locks, *rest)
+        return taking(locks, limits, connection)
 
-    def executing(connection: psycopg.Connection[Any], statement: Any, ran: Any) -> None:
-        execute(connection, statement, ran)
-        if statement.manner is Manner.TRANSACTION:
-            for schema, name, mode in connection.execute(STOPPING).fetchall():
-                if MODES[mode].strength > said.get(Name(schema, name), -1):
-                    more.add((statement.text, f"{name}: {mode}"))
+    def running(self: Any) -> None:
+        run(self)
+        # Locks are kept until the end of the transaction, and this is just before it.
+        for schema, name, mode in self.connection.execute(STOPPING).fetchall() if not self.validates else ():
+            if MODES[mode].strength > said.get(Name(schema, name), -1):
+                more.add(("; ".join(statement.text for statement in self.statements), f"{name}: {mode}"))
 
-    monkeypatch.setattr(transaction, "_take", taking)
-    monkeypatch.setattr(transaction, "_execute", executing)
+    monkeypatch.setattr(transaction, "taking", taking_of)
+    monkeypatch.setattr(transaction._Transaction, "_run", running)
     shop.migrate(Phase.CONTRACT)
     shop.rollback()
+    assert said
     assert more == set()
 
 

@@ -147,7 +147,8 @@ def test_refusals_on_the_screen(shop: Command, business: Business) -> None:
     business.migrate()
     business.execute("CREATE VIEW theirs AS SELECT id, tenant_id FROM usuarios")
     dry = shop("rollback", "--dry-run", "--json")
-    assert dry.status == 0
+    assert dry.status == 4
+    assert dry.json["refusal"]["exit_status"] == 4
     assert [finding["name"] for finding in dry.json["findings"] if finding["refuses"]] == ["built-upon"]
     assert "view public.theirs" in dry.json["refusal"]["message"]
     refused = shop("rollback", "--confirm")

@@ -127,7 +127,7 @@ def test_nothing_of_the_owners_is_called(
         return done
 
     for words in (
-        ["status"], ["discover", "--output", "draft.toml"], ["plan"], ["migrate", "--dry-run"],
+        ["status"], ["discover", "--output", "draft.toml"], ["plan"], ["migrate", "--dry-run", "--force"],
         ["migrate", "--until", "enforce", "--backup", "tables", "--force"], ["migrate", "--until", "contract", "--force"],
         ["validate", "--detailed"], ["verify", "--fix-issues", "--force", "--backup", "none"], ["verify", "--detailed"], ["fixes", "list"],
         ["tenants", "list"], ["tenants", "add", "c"], ["tenants", "rename", "c", "d"],

@@ -1,4 +1,5 @@
-"""From each spec to each other one, until each phase; and killed at every single step on the way."""
+"""From each spec to each other one, until each phase, and between 5,000 random ones; and killed at every single step
+on the way."""
 
 from __future__ import annotations
 
@@ -16,6 +17,8 @@ from changes.specs import SPECS
 from changes.test_killed import Subject, boundaries
 from changes.test_killed import subject as subject
 from changes.test_matrix import UNTIL, follow
+from changes.test_random import Shop, follow_many
+from changes.test_random import shop as shop
 from tenantry.errors import Refused
 from tenantry.model.backup import BackupKind
 from tenantry.model.plan import Phase
@@ -65,3 +68,9 @@ def test_walks(seed: int, changes: Changes) -> None:
 def test_every_boundary(changes: Changes, subject: Subject) -> None:
     """Killed at each step: run again, and back."""
     boundaries(changes, subject, 1)
+
+
+@pytest.mark.parametrize("number", range(100, 120))
+def test_random_specs(number: int, shop: Shop) -> None:
+    """What a fresh migration would have made; or refused, and nothing changed."""
+    follow_many(shop, number, 250)

@@ -13,7 +13,7 @@ from tenantry.errors import Refused
 from tenantry.model.backup import CopiedColumn, TableCopy
 from tenantry.model.name import Name
 from tenantry.model.schema import ForeignKey, Schema, Table
-from tenantry.steps import AssignmentTrigger, Step
+from tenantry.steps import Step
 from tenantry.steps.derivation import ByPath
 
 NO_ACTION = "a"
@@ -109,9 +109,10 @@ def parents_first(schema: Schema, fits: Iterable[Fit], steps: Iterable[Step]) ->
     known = {one.target.table: one for one in fits}
     above = {name: {key.parent for key in schema.tables[name].foreign_keys} for name in known}
     for step in steps:
-        if isinstance(step, AssignmentTrigger) and step.table in above:
-            paths = [source for source in step.sources if isinstance(source, ByPath)]
-            above[step.table] |= {hop.parent for path in paths for hop in path.hops}
+        # What a trigger asks when a row is written; a fill asks nothing then.
+        for relation, sources in step.derives if step.filling is None else ():
+            paths = [source for source in sources if isinstance(source, ByPath)] if relation in above else []
+            above.get(relation, set()).update(hop.parent for path in paths for hop in path.hops)
     ordered: dict[Name, Fit] = {}
 
     def visit(name: Name, below: frozenset[Name]) -> None:

@@ -16,7 +16,7 @@ from psycopg import sql
 from tenantry.model.backup import CopiedColumn, TableCopy
 from tenantry.model.name import Name
 from tenantry.model.schema import Schema
-from tenantry.steps import Fill, RelationFill, Step, TenantColumn, from_json, to_json
+from tenantry.steps import Fill, RelationFill, Step, from_json, to_json
 from tenantry.steps.derivation import ByChildren, ByPath, Source, derived
 
 PURPOSES = ("fill", "default")
@@ -37,11 +37,11 @@ def with_tenants(
 ) -> tuple[Saved, ...]:
     """The same tables, those that tenantry has filled with the tenant of each row, in temporary tables."""
     steps = tuple(steps)
-    fills = [step for step in steps if isinstance(step, Fill) and step.purpose in PURPOSES]
+    fills = [fill for step in steps if (fill := step.filling) is not None and fill.purpose in PURPOSES]
     roots = {fill.relation: schema.whole(fill.relation) for step in fills for fill in step.fills}
     columns = {roots[fill.relation]: fill.column for step in fills for fill in step.fills}
-    made = {step.table: step for step in steps if isinstance(step, TenantColumn)}
-    columns |= {name: step.column for name, step in made.items()}
+    columns |= {step.table: step.tenant_column for step in steps if step.tenant_column is not None}
+    constants = {step.table: step.constant_key for step in steps}
     if not any(_lacks(one.copy, columns) for one in saved):
         return tuple(saved)
     result, laid = list(saved), dict[Name, Name]()
@@ -55,9 +55,9 @@ def with_tenants(
             _aside(session, one, name)
         else:
             tenant = CopiedColumn(name=column.name, type=column.base_type)
-            result[number] = _beside(session, one, name, tenant, table.primary_key, made.get(table.name))
+            result[number] = _beside(session, one, name, tenant, table.primary_key, constants.get(table.name))
         laid |= {leaf: name for leaf, root in roots.items() if root == table.name} | {table.name: name}
-    mapped = [step for step in (_renamed(step, laid) for step in fills) if isinstance(step, Fill)]
+    mapped = [fill for step in fills if (fill := _renamed(step, laid).filling) is not None]
     for name, wanted in {*_looked_up(mapped, frozenset(laid.values()))}:
         session.execute(_index(name, wanted))
     for name in laid.values():
@@ -81,7 +81,7 @@ def _aside(session: psycopg.Connection[Any], saved: Saved, name: Name) -> None:
 
 def _beside(
     session: psycopg.Connection[Any], saved: Saved, name: Name, tenant: CopiedColumn, key: tuple[str, ...],
-    made: TenantColumn | None,
+    constant: sql.Composable | None,
 ) -> Saved:  # fmt: skip
     """A temporary table with the backup's rows, their tenant being the backup's, or else the one that they have now,
     or else the one that all rows got."""
@@ -91,8 +91,8 @@ def _beside(
         values.append(sql.Identifier("s", tenant.name))
     if key:
         values.append(sql.Identifier("t", tenant.name))
-    if made is not None and made.constant is not None:
-        values.append(made.tenant.key_of(made.constant))
+    if constant is not None:
+        values.append(constant)
     value = sql.SQL("coalesce({})").format(sql.SQL(", ").join(values))
     join: sql.Composable = sql.SQL("")
     if key:

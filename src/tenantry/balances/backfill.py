@@ -20,7 +20,7 @@ from tenantry.errors import Failed, Interrupted, Refused
 from tenantry.execution.progress import Progress
 from tenantry.execution.survey import definitions
 from tenantry.model.ledger import SUMS, Ledger
-from tenantry.steps import BalanceTriggers
+from tenantry.steps import Step
 from tenantry.steps.catalog import identifiers, raw
 from tenantry.steps.movement import correct
 
@@ -47,7 +47,7 @@ class Backfill:
     budget: float = 600.0
     stop: threading.Event = field(default_factory=threading.Event)
 
-    def run(self, triggers: BalanceTriggers) -> int:
+    def run(self, triggers: Step) -> int:
         """Correct all keys that differ, and mark the balances as in step; how many were corrected by this run.
 
         Raises Refused where not all triggers are there, Failed where rows could not be had within the budget,
@@ -61,7 +61,7 @@ class Backfill:
         self.progress.finished(self.ledger.balance, corrected)
         return corrected
 
-    def _refuse_missing(self, triggers: BalanceTriggers) -> None:
+    def _refuse_missing(self, triggers: Step) -> None:
         if definitions(self.connection, [triggers])[triggers.key] is None:
             raise Refused(
                 f"Not all triggers are on {self.ledger.table}: movements would be lost meanwhile",
@@ -166,7 +166,7 @@ class Backfill:
             connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(f"{LOCK_WAIT * 1000:.0f}ms")))
             return connection.execute(statement).rowcount
 
-    def _settle(self, triggers: BalanceTriggers) -> None:
+    def _settle(self, triggers: Step) -> None:
         """All is added: the balances are in step from here on."""
         corrections = self.ledger.corrections.identifier
         with self.connection.transaction():

@@ -16,15 +16,7 @@ from tenantry.balances.ledgers import QUERIES
 from tenantry.execution.survey import definitions
 from tenantry.model.ledger import Ledger
 from tenantry.model.name import Name
-from tenantry.steps import (
-    BalanceFunctions,
-    BalanceLeaf,
-    BalanceReaders,
-    BalanceTable,
-    BalanceTriggers,
-    BalanceView,
-    Step,
-)  # fmt: skip
+from tenantry.steps.balance import BalanceStep
 
 INSTALL = "Run `tenantry balances install`."
 BACKFILL = "Run `tenantry balances backfill`."
@@ -43,21 +35,11 @@ class Line:
     differences: tuple[Difference, ...] = ()
 
 
-_TITLES = {
-    BalanceTable: ("table", "the table of the balances and its unique index", "is not there, or was altered"),
-    BalanceFunctions: ("functions", "the trigger functions, as the spec wants them", "are missing or were altered"),
-    BalanceTriggers: ("triggers", "all triggers, on the table and each partition", "are missing or disabled"),
-    BalanceView: ("view", "the view that readers query", "is missing or was altered"),
-    BalanceReaders: ("readers", "whoever may read the ledger may read the view", "does not hold"),
-    BalanceLeaf: ("rights", "the application writes to the ledger, and not to its partitions", "it may, all the same"),
-}
-
-
-def inspect(connection: psycopg.Connection[Any], ledger: Ledger, steps: Sequence[Step]) -> Iterator[Line]:
+def inspect(connection: psycopg.Connection[Any], ledger: Ledger, steps: Sequence[BalanceStep]) -> Iterator[Line]:
     """The lines of one ledger; the comparison last, in one snapshot."""
     found = definitions(connection, steps)
     for step in steps:
-        name, what, fault = _TITLES[type(step)]
+        name, what, fault = step.inspected
         holds = found[step.key] is not None
         message = what if holds else f"{what}: {fault}" + _bare(connection, step)
         yield Line(table=ledger.table, name=name, holds=holds, message=message, remedy="" if holds else INSTALL)
@@ -70,11 +52,11 @@ def inspect(connection: psycopg.Connection[Any], ledger: Ledger, steps: Sequence
     yield _equal(connection, ledger)
 
 
-def _bare(connection: psycopg.Connection[Any], step: Step) -> str:
+def _bare(connection: psycopg.Connection[Any], step: BalanceStep) -> str:
     """The relations on which not all triggers are, or the application has rights."""
-    if isinstance(step, BalanceLeaf):
-        return f" ({step.leaf})"
-    if not isinstance(step, BalanceTriggers) or not step.ledger.tree:
+    if step.place:
+        return f" ({step.place})"
+    if not step.fires or not step.ledger.tree:
         return ""
     bare, enabled = [], sum(how != "D" for how in step.fires.values())
     for name in step.ledger.relations:

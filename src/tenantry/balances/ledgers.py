@@ -25,19 +25,21 @@ from tenantry.steps import (
     BalanceTable,
     BalanceTriggers,
     BalanceView,
-    Step,
     from_json,
 )  # fmt: skip
+from tenantry.steps.balance import BalanceStep
 from tenantry.steps.balance_leaf import rights_on
 
 QUERIES = read_queries(Path(__file__).with_name("sql") / "ledgers.sql")
 Row = dict[str, Any]
 
 
-def balance_steps(ledger: Ledger, readers: Sequence[str], leaves: Sequence[BalanceLeaf] = ()) -> tuple[Step, ...]:
+def balance_steps(
+    ledger: Ledger, readers: Sequence[str], leaves: Sequence[BalanceLeaf] = ()
+) -> tuple[BalanceStep, ...]:
     """What `install` puts in force for a ledger, in order; `remove` takes it away in the other."""
     common: dict[str, Any] = {"phase": Phase.EXPAND, "table": ledger.table, "ledger": ledger}
-    steps: list[Step] = [
+    steps: list[BalanceStep] = [
         BalanceTable(**common), BalanceFunctions(**common), BalanceTriggers(**common), BalanceView(**common)
     ]  # fmt: skip
     if readers:
@@ -45,13 +47,10 @@ def balance_steps(ledger: Ledger, readers: Sequence[str], leaves: Sequence[Balan
     return (*steps, *leaves)
 
 
-BALANCE_STEPS = (BalanceTable, BalanceFunctions, BalanceTriggers, BalanceView, BalanceReaders, BalanceLeaf)
-
-
 def installed(entries: Mapping[str, Entry]) -> dict[Name, Ledger]:
     """The ledgers whose balances the journal knows, as they were installed."""
     steps = (from_json(entry.value) for entry in entries.values())
-    return {step.table: step.ledger for step in steps if isinstance(step, BalanceTable | BalanceFunctions)}
+    return {step.table: ledger for step in steps if (ledger := step.installs) is not None}
 
 
 class Ledgers:

@@ -11,13 +11,14 @@ from tenantry.checks.check import ROW, Ground, column
 from tenantry.checks.repair import FIXED_ROWS, THESE, Image, Repair, difference, image_of
 from tenantry.model.name import Name
 from tenantry.postgres.fixes import FixJournal
-from tenantry.steps import AdoptionTrigger, FollowTrigger, Step, from_json
+from tenantry.steps import Step, from_json
+from tenantry.steps.assignment import Adoption
 from tenantry.steps.derivation import equal
+from tenantry.steps.follow import Follower
 
 DEEPEST = 8
 """How far rows are followed that change along with others."""
 KEY, ADOPTS, FOLLOWS = "by a foreign key's ON UPDATE", "parents have their children's tenant", "they derive from these"
-KINDS = ("adoption", "follow")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,26 +146,24 @@ class _Walk:
                 table=child, here=hop.parent_columns, there=hop.columns, operators=hop.operators, why=KEY,
                 sets=frozenset(below for below, above in pairs if above in changed),
             )  # fmt: skip
-        triggers = [step for step in self._triggers() if step.table == table]
-        adopting = any(isinstance(step, AdoptionTrigger) for step in triggers) or any(one.why == ADOPTS for one in way)
-        for step in triggers:
-            if isinstance(step, AdoptionTrigger):
-                ties = self._adoptions(step)
-            elif isinstance(step, FollowTrigger) and step.column in changed and (adopting or not self.repair.filling):
-                ties = self._followers(step)
-            else:
-                continue
+        steps = list(self._steps(table))
+        adopting = any(step.adopts for step in steps) or any(one.why == ADOPTS for one in way)
+        for step in steps:
+            # A fill makes no rows follow but those that an adoption moves, which ends the fill's own say.
+            ties = [*self._adoptions(step.adopts)]
+            if adopting or not self.repair.filling:
+                ties += self._followers(step.moves(changed))
             yield from (tie for tie in ties if tie not in way)
 
-    def _triggers(self) -> Iterator[Step]:
-        """Those of ours that change other rows than their own. A fill makes no rows follow but those that an adoption
-        moves, which ends the fill's own say."""
+    def _steps(self, table: Name) -> Iterator[Step]:
+        """Those of ours on the table. The others, of which there may be thousands, are not read from their JSON."""
+        here = {"schema": table.schema, "name": table.name}
         for entry in self.ground.entries.values():
-            if entry.state == "done" and entry.value.get("kind") in KINDS:
+            if entry.state == "done" and entry.value.get("table") == here:
                 yield from_json(entry.value)
 
-    def _adoptions(self, step: AdoptionTrigger) -> Iterator[_Tie]:
-        for one in step.adoptions:
+    def _adoptions(self, adoptions: tuple[Adoption, ...]) -> Iterator[_Tie]:
+        for one in adoptions:
             none = sql.SQL("{} IS NULL").format(column(one.parent_column))
             yield _Tie(
                 table=one.parent, here=one.columns, there=one.parent_columns, operators=one.operators, why=ADOPTS,
@@ -172,8 +171,8 @@ class _Walk:
             )  # fmt: skip
 
     @staticmethod
-    def _followers(step: FollowTrigger) -> Iterator[_Tie]:
-        for one in step.followers:
+    def _followers(followers: tuple[Follower, ...]) -> Iterator[_Tie]:
+        for one in followers:
             yield _Tie(
                 table=one.table, here=one.parent_columns, there=one.columns, operators=one.operators, why=FOLLOWS,
                 sets=frozenset({one.column}),

@@ -12,7 +12,7 @@ from tenantry.model.finding import Finding
 from tenantry.model.name import Name, quoted
 from tenantry.model.schema import Kind, View
 from tenantry.planning.isolate import WRITES
-from tenantry.steps import BalanceView, from_json
+from tenantry.steps import from_json
 from tenantry.steps.catalog import WORKSHOP
 
 
@@ -79,7 +79,7 @@ class _Shows:
         self._views = catalog.ground.schema.views
         self._stored = {view.name for view in catalog.scope.views if view.kind is Kind.MATERIALIZED_VIEW}
         done = (from_json(entry.value) for entry in catalog.ground.entries.values())
-        self.ours = frozenset(step.ledger.balance for step in done if isinstance(step, BalanceView))
+        self.ours = frozenset(step.makes for step in done if step.keeps is not None and step.makes is not None)
         """Views of balances, which look at the tenant themselves."""
         self.all = cache(self._all)
 

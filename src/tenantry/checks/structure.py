@@ -13,7 +13,7 @@ from tenantry.model.plan import Phase
 from tenantry.planning.diff import Comparison, State
 from tenantry.planning.ownership import MISFIT
 from tenantry.postgres.queries import read_queries
-from tenantry.steps import LegacySightEnded, RowSecurity, Step, TenantColumn, TenantRow, from_json
+from tenantry.steps import Step, from_json
 
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "structure.sql")
 _AGAIN = "`tenantry migrate` makes it again."
@@ -138,28 +138,27 @@ def _orphaned(ground: Ground, comparison: Comparison) -> Iterator[Finding]:
 
 def _missing(ground: Ground, missing: Sequence[Step]) -> Iterator[Finding]:
     """What tenantry made and is gone. Where a tenant column is gone, so is all that stood on it."""
-    bare = {step.table for step in missing if isinstance(step, TenantColumn)}
+    bare = {step.table for step in missing if step.tenant_column is not None}
     for step in missing:
-        if step.table in bare and not isinstance(step, TenantColumn):
+        if step.table in bare and step.tenant_column is None:
             continue
-        if isinstance(step, TenantRow):
+        if step.tenant_row is not None:
             if step.table in ground.hidden:
                 continue
             yield _error("tenant-gone", f"{step.subject} is gone", _AGAIN, step.table, Family.COMPLETENESS)
             continue
-        detail = _security(ground, step) if isinstance(step, RowSecurity | LegacySightEnded) else ""
+        detail = _security(ground, step) if step.policies else ""
         yield _error("not-in-force", f"{step.subject} is not in force{detail}", _AGAIN, step.table)
 
 
-def _security(ground: Ground, step: RowSecurity | LegacySightEnded) -> str:
+def _security(ground: Ground, step: Step) -> str:
     """What is wrong with a table's row security, by name."""
-    names = (step if isinstance(step, RowSecurity) else step.security).names
     row = ground.connection.execute(_QUERIES["security"], {"table": step.table.identifier.as_string(None)}).fetchone()
     if row is None:
         return ": there is no such table"
     enabled, forced, policies = row
     wrong = [*([] if enabled else ["it is disabled"]), *([] if forced else ["it is not forced"])]
-    wrong += [f"the policy {name} is missing" for name in names if name not in policies]
+    wrong += [f"the policy {name} is missing" for name in step.policies if name not in policies]
     return ": " + ", ".join(wrong) if wrong else ""
 
 

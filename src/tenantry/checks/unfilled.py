@@ -13,7 +13,6 @@ from tenantry.model.name import Name
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Orphans
 from tenantry.postgres.census import run_census
-from tenantry.steps import Fill, TenantColumn
 
 
 def unfilled(ground: Ground) -> Iterator[Finding]:
@@ -49,14 +48,13 @@ def unfilled(ground: Ground) -> Iterator[Finding]:
 def unfilled_tables(ground: Ground) -> frozenset[Name]:
     """Owned tables that are wanted and whose rows have not all got their tenant."""
     made = {key for key, entry in ground.entries.items() if entry.state == "done"}
-    tables: set[Name] = set()
-    for step in ground.plan.steps:
-        if step.phase.position > Phase.BACKFILL.position or step.key in made:
-            continue
-        if isinstance(step, Fill):
-            tables |= {ground.ownership.heirs.get(fill.relation, fill.relation) for fill in step.fills}
-        elif isinstance(step, TenantColumn):
-            tables.add(step.table)
+    heirs = ground.ownership.heirs
+    tables = {
+        heirs.get(relation, relation)
+        for step in ground.plan.steps
+        if step.phase.position <= Phase.BACKFILL.position and step.key not in made
+        for relation in step.allotted
+    }
     return frozenset(owned.table for owned in ground.owned() if owned.table in tables)
 
 

@@ -76,6 +76,8 @@ def _explained(error: BaseException, terminal: Terminal) -> TenantryError:
         return Interrupted("Interrupted", remedy="Run the same command again: it goes on from where it stopped.")
     if isinstance(error, psycopg.Error):
         return _from_the_server(error, terminal)
+    if isinstance(error, UnicodeEncodeError):
+        return _unsendable(f"{error.object[error.start : error.end]!a} is no character that can be sent")
     if isinstance(error, OSError) and error.filename is not None:
         return UsageError(f"{error.filename}: {error.strerror}")
     return _unexpected(error, terminal)
@@ -96,9 +98,19 @@ def _from_the_server(error: psycopg.Error, terminal: Terminal) -> TenantryError:
             remedy="Connect as the owner of the tables, or as the operator whom `tenantry operator-sql` makes.",
             details=details,
         )
+    if error.sqlstate is None and isinstance(error, psycopg.DataError):
+        return _unsendable(said[0])
     if is_lost(error):
         return Failed(f"The connection was lost: {said[0]}", remedy="Run the same command again.", details=details)
     return Failed(f"The server says: {said[0]}", remedy="Run the same command again.", details=details)
+
+
+def _unsendable(said: str) -> TenantryError:
+    """A value that the driver cannot send: the server has seen nothing of it."""
+    return UsageError(
+        f"A value cannot be sent to the database: {said}",
+        remedy="Take another one, in the spec, the file or the command.",
+    )
 
 
 def _unexpected(error: BaseException, terminal: Terminal) -> TenantryError:

@@ -49,8 +49,7 @@ def full(
     chosen = FullOptions(migrate=migrating, inspection=looking, fix=fixing)
     if dry_run:
         with target(terminal) as database:
-            _show_dry(terminal, database, spec, chosen)
-        return ExitStatus.DONE
+            return _show_dry(terminal, database, spec, chosen)
     with (
         watched(terminal, watching(terminal, detailed=detailed)) as watcher,
         target(terminal) as database,
@@ -62,11 +61,12 @@ def full(
     return done.exit_status
 
 
-def _show_dry(terminal: Terminal, database: Target, spec: Spec, chosen: FullOptions) -> None:
-    show_preview(terminal, run_preview(database, spec, chosen.migrate))
+def _show_dry(terminal: Terminal, database: Target, spec: Spec, chosen: FullOptions) -> ExitStatus:
+    status = show_preview(terminal, run_preview(database, spec, chosen.migrate))
     if chosen.fix is not None:
         terminal.say("Of what the checks find as things stand:", style="bold")
         show_corrections(terminal, preview_full(database, spec, chosen).corrections, dry_run=True)
+    return status
 
 
 def _show(terminal: Terminal, done: Full, *, detailed: bool, fixed: bool) -> None:

@@ -8,14 +8,13 @@ import typer
 
 from tenantry.cli import options
 from tenantry.cli.frame import target
-from tenantry.cli.outline import show_backup, show_outline
+from tenantry.cli.outline import refusal_document, show_backup, show_outline, show_refusal
 from tenantry.cli.progress import watching
 from tenantry.cli.summary import show_result
 from tenantry.cli.terminal import Terminal
 from tenantry.cli.watched import watched
 from tenantry.errors import ExitStatus
 from tenantry.model.plan import Phase
-from tenantry.reports.document import error_document
 from tenantry.workflow import MigrateOptions, Preview
 from tenantry.workflow import migrate as run_migrate
 from tenantry.workflow import preview as run_preview
@@ -46,7 +45,7 @@ def migrate(
     """Bring the database as far as a phase, from wherever it is.
 
     What is in force is left alone, so an interrupted run is simply run again. Phases: expand, backfill, enforce,
-    isolate, contract.
+    isolate, contract. A dry run exits as the run would, 4 where that is refused.
     """
     chosen = MigrateOptions(
         until=until, force=force, workers=workers, free_space=free_space, lock_timeout=lock_timeout,
@@ -55,25 +54,21 @@ def migrate(
     spec = terminal.settings.spec()
     if dry_run:
         with target(terminal) as database:
-            show_preview(terminal, run_preview(database, spec, chosen))
-        return ExitStatus.DONE
+            return show_preview(terminal, run_preview(database, spec, chosen))
     with watched(terminal, watching(terminal, detailed=detailed)) as watcher, target(terminal) as database:
         result = run_migrate(database, spec, chosen, watcher)
     show_result(terminal, result)
     return result.exit_status
 
 
-def show_preview(terminal: Terminal, preview: Preview) -> None:
-    """What migrate would do, and why it would not."""
+def show_preview(terminal: Terminal, preview: Preview) -> ExitStatus:
+    """What migrate would do, and why it would not; with the exit status of the run that would be refused."""
     show_outline(terminal, preview.outline)
     terminal.answer(
-        dry_run=True, findings=preview.findings,
-        refusal=None if preview.refusal is None
-        else {**error_document(preview.refusal), "exit_status": int(preview.refusal.status)},
+        dry_run=True, findings=preview.findings, refusal=refusal_document(preview.refusal),
     )  # fmt: skip
     show_backup(terminal, preview.backup)
     terminal.findings(preview.findings)
-    if preview.refusal is not None:
-        terminal.say("As things stand, migrate would refuse:", style="bold yellow")
-        terminal.explain(preview.refusal)
+    show_refusal(terminal, "migrate", preview.refusal)
     terminal.say("Nothing was changed.")
+    return preview.exit_status

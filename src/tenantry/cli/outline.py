@@ -9,10 +9,12 @@ from rich.text import Text
 
 from tenantry.cli.progress import one_line
 from tenantry.cli.terminal import Terminal
+from tenantry.errors import TenantryError
 from tenantry.model.backup import BackupKind
 from tenantry.model.plan import Manner, Statement
 from tenantry.model.size import readable
 from tenantry.planning.diff import State
+from tenantry.reports.document import error_document
 from tenantry.workflow import ForeseenBackup, Outline, Planned
 
 MANNERS = {
@@ -29,6 +31,7 @@ def outline_document(outline: Outline) -> dict[str, Any]:
         "reverts": [_step_document(planned) | {"last": planned.last} for planned in outline.reverts],
         "steps": [_step_document(planned) for planned in outline.steps],
         "undecided": {str(name): reason for name, reason in outline.undecided.items()},
+        "refusal": refusal_document(outline.refusal),
     }
 
 
@@ -77,6 +80,18 @@ def _show_reverts(terminal: Terminal, when: str, reverts: Sequence[Planned]) -> 
     terminal.show(Text.assemble(("no longer in the spec", "bold"), f"  {len(reverts)} steps: this {when}"))
     for planned in reverts:
         _show_step(terminal, planned, back=True)
+
+
+def refusal_document(refusal: TenantryError | None) -> dict[str, Any] | None:
+    """Why the run would be refused, as plain data."""
+    return None if refusal is None else {**error_document(refusal), "exit_status": int(refusal.status)}
+
+
+def show_refusal(terminal: Terminal, command: str, refusal: TenantryError | None) -> None:
+    """Why the command would be refused, in the sentence in which it would say so; on standard error."""
+    if refusal is not None:
+        terminal.say(f"As things stand, {command} would refuse:", style="bold yellow")
+        terminal.explain(refusal)
 
 
 def show_backup(terminal: Terminal, backup: ForeseenBackup | None, *, alone: bool = False) -> None:

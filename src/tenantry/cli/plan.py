@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from tenantry.cli.frame import target
-from tenantry.cli.outline import outline_document, show_outline
+from tenantry.cli.outline import outline_document, show_outline, show_refusal
 from tenantry.cli.terminal import Terminal
 from tenantry.errors import ExitStatus
 from tenantry.model.plan import Statement
@@ -51,6 +51,9 @@ def plan(
         terminal.write(_script(outline))
     else:
         show_outline(terminal, outline)
+    # The plan is there all the same. With --json its document says it.
+    if not terminal.settings.json:
+        show_refusal(terminal, "migrate", outline.refusal)
     return ExitStatus.DONE
 
 

@@ -8,13 +8,12 @@ import typer
 
 from tenantry.cli import options
 from tenantry.cli.frame import target
-from tenantry.cli.outline import show_backup, show_outline
+from tenantry.cli.outline import refusal_document, show_backup, show_outline, show_refusal
 from tenantry.cli.progress import watching
 from tenantry.cli.summary import show_result
 from tenantry.cli.terminal import Terminal
 from tenantry.cli.watched import watched
 from tenantry.errors import ExitStatus, Refused, UsageError
-from tenantry.reports.document import error_document
 from tenantry.workflow import Preview, RollbackOptions, preview_rollback
 from tenantry.workflow import rollback as run_rollback
 
@@ -67,20 +66,19 @@ def rollback(
     )  # fmt: skip
     if dry_run or not (confirm or preserve_data):
         with target(terminal) as database:
-            _preview(terminal, preview_rollback(database, chosen), dry_run=dry_run)
-        return ExitStatus.DONE
+            return _preview(terminal, preview_rollback(database, chosen), dry_run=dry_run)
     with watched(terminal, watching(terminal, detailed=detailed)) as watcher, target(terminal) as database:
         result = run_rollback(database, chosen, watcher)
     show_result(terminal, result)
     return result.exit_status
 
 
-def _preview(terminal: Terminal, preview: Preview, *, dry_run: bool) -> None:
-    outline, refusal = preview.outline, preview.refusal
+def _preview(terminal: Terminal, preview: Preview, *, dry_run: bool) -> ExitStatus:
+    outline = preview.outline
     show_outline(terminal, outline)
     terminal.answer(
         dry_run=True, tables=outline.tables, others=outline.others, findings=preview.findings,
-        refusal=None if refusal is None else error_document(refusal),
+        refusal=refusal_document(preview.refusal),
     )  # fmt: skip
     if outline.tables:
         terminal.say(f"Going back: {', '.join(map(str, outline.tables))}.")
@@ -88,12 +86,10 @@ def _preview(terminal: Terminal, preview: Preview, *, dry_run: bool) -> None:
         terminal.say(f"Losing what leads there: {', '.join(map(str, outline.others))}.")
     show_backup(terminal, preview.backup)
     terminal.findings(preview.findings)
-    if refusal is not None:
-        terminal.say("As things stand, rollback would refuse:", style="bold yellow")
-        terminal.explain(refusal)
+    show_refusal(terminal, "rollback", preview.refusal)
     if not outline.steps or dry_run:
         terminal.say("Nothing was changed.")
-        return
+        return preview.exit_status
     raise Refused(
         "Nothing was changed: a rollback has to be asked for",
         remedy="Run it with --confirm to take all of this away, or with --preserve-data to keep the tenant columns.",

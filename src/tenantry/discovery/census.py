@@ -7,7 +7,7 @@ answer is the same before a migration and half-way through it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -22,12 +22,17 @@ from tenantry.model.ownership import Owned, Ownership
 from tenantry.model.schema import Schema
 
 SAMPLES = 20
+NEVER = sql.SQL("false")
 
 
-def census(ownership: Ownership, schema: Schema, *, samples: int = SAMPLES, filled: bool = False) -> Census:
+def census(
+    ownership: Ownership, schema: Schema, *, samples: int = SAMPLES, filled: bool = False,
+    earlier: Mapping[Name, sql.Composable] | None = None,
+) -> Census:  # fmt: skip
     """What to ask the data about each owned table; `samples` limits the rows shown of each kind.
 
     `filled`: since the fill sessions name the tenant of the rows that they write; what has one by now is no orphan.
+    `earlier`: by table, which rows `e` have a tenant from an earlier spec and keep it.
     """
     drawn = _Census.draw(ownership, schema)
     work: list[sql.Composed | Repeat] = [*tenants(ownership, schema, drawn.tenant_columns)]
@@ -41,7 +46,10 @@ def census(ownership: Ownership, schema: Schema, *, samples: int = SAMPLES, fill
     questions = [shadow for shadow in drawn.shadows.values() if not shadow.constant]
     return Census(
         shadows=tuple(work),
-        questions=tuple(_question(drawn, shadow, samples, filled=filled) for shadow in questions),
+        questions=tuple(
+            _question(drawn, shadow, samples, filled=filled, earlier=(earlier or {}).get(shadow.owned.table, NEVER))
+            for shadow in questions
+        ),
         known=tuple(
             TableEvidence(table=name, rows=_estimate(schema, name), policy=shadow.owned.orphans, counted=False)
             for name, shadow in drawn.shadows.items()
@@ -118,7 +126,7 @@ def _rounds(drawn: _Census, members: Sequence[Shadow]) -> list[sql.Composed | Re
     return [rounds, *adopted, rounds] if adopted else [rounds]
 
 
-def _question(drawn: _Census, shadow: Shadow, samples: int, *, filled: bool) -> Question:
+def _question(drawn: _Census, shadow: Shadow, samples: int, *, filled: bool, earlier: sql.Composable) -> Question:
     orphan: sql.Composable = sql.SQL("e.orphan")
     if filled:
         orphan = sql.SQL(
@@ -137,8 +145,8 @@ def _question(drawn: _Census, shadow: Shadow, samples: int, *, filled: bool) -> 
     figures: list[sql.Composable] = [
         sql.SQL(
             "count(*), count(*) FILTER (WHERE {}), count(*) FILTER (WHERE {}),"
-            " coalesce(min(e.tenant) <> max(e.tenant), false)"
-        ).format(orphan, conflict)
+            " coalesce(min(e.tenant) <> max(e.tenant), false), count(*) FILTER (WHERE {})"
+        ).format(orphan, conflict, earlier)
     ]
     for low, high, kind in zip(lows, highs, kinds, strict=True):
         alone = [sql.SQL("NULL")] if kind is WayKind.REFERENCE else giving

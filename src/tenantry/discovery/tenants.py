@@ -46,6 +46,11 @@ def numbered(slug: str) -> sql.Composed:
     )
 
 
+def key_of(number: sql.Composable) -> sql.Composed:
+    """The key, as text, of the tenant with that number; NULL where it is yet to be created."""
+    return sql.SQL("(SELECT t.key FROM {} AS t WHERE t.tenant = {})").format(TENANTS, number)
+
+
 def _existing(tenant: TenantTable, schema: Schema, columns: Sequence[str]) -> sql.Composed:
     table = schema.tables.get(tenant.name)
     if table is None:

@@ -16,13 +16,7 @@ from tenantry.model.finding import Finding
 from tenantry.model.name import Name
 from tenantry.postgres.dependents import files
 from tenantry.postgres.description import Described, describe, noted_description
-from tenantry.steps import (
-    ApplicationRole,
-    Step,
-    TenantColumn,
-    TenantRow,
-    TenantTableMade,
-)  # fmt: skip
+from tenantry.steps import Step
 
 _OURS = re.compile(r"""\A\w+ (?:(?:"(?:[^"]|"")+"|[^ ."]+)\.)?"?~?tenantry_""")
 SAMPLES = 20
@@ -66,10 +60,9 @@ class Aftermath:
         for step in asked:
             if now[step.key] is None:
                 continue
-            if isinstance(step, TenantRow | ApplicationRole):
-                what = f"the tenant {step.slug!r}" if isinstance(step, TenantRow) else f"the role {step.role}"
+            if step.stays:
                 yield noted(
-                    name="kept-in-use", table=step.table, message=f"Something needs {what}: it stays",
+                    name="kept-in-use", table=step.table, message=f"Something needs {step.stays}: it stays",
                     remedy="Drop it by hand once nothing needs it any more.",
                 )  # fmt: skip
             else:
@@ -82,8 +75,8 @@ class Aftermath:
         recorded, after = noted_description(self.connection), describe(self.connection)
         if recorded is None:
             return
-        expected = {f"column {step.table}.{step.column}" for step in kept if isinstance(step, TenantColumn)}
-        made = {str(step.table) for step in kept if isinstance(step, TenantTableMade)}
+        expected = {f"column {step.table}.{step.tenant_column}" for step in kept if step.tenant_column is not None}
+        made = {str(step.makes) for step in kept if step.makes is not None}
         ours: list[str] = []
         others: list[str] = []
         for name in sorted(recorded.keys() | after.keys()):

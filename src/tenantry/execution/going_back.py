@@ -22,17 +22,7 @@ from tenantry.postgres.dependents import dependents, existing, keys_to
 from tenantry.postgres.journal import Entry
 from tenantry.postgres.preflight import read_facts
 from tenantry.postgres.session import holders
-from tenantry.steps import (
-    ApplicationRole,
-    GlobalUniqueDropped,
-    PartitionedIndex,
-    SchemaUsage,
-    Step,
-    TenantIndex,
-    TenantRow,
-    TenantTableMade,
-    from_json,
-)  # fmt: skip
+from tenantry.steps import Step, from_json
 from tenantry.steps.catalog import WORKSHOP
 
 ALTERED = "altered-step"
@@ -75,12 +65,11 @@ def built_upon(connection: psycopg.Connection[Any], step: Step) -> tuple[str, ..
 
 def _around(connection: psycopg.Connection[Any], steps: Sequence[Step]) -> Iterator[Obstacle]:
     """Privileges, sessions and prepared transactions, as before a migrate; and who holds a table now."""
-    # Going back makes nothing, so what making would need is not asked for.
-    making = (TenantIndex, PartitionedIndex, TenantTableMade, SchemaUsage, ApplicationRole)
     named = sorted({step.table.schema for step in steps} - {WORKSHOP})
     schemas = existing(connection, named)
     schema = read_schema(connection, schemas, ours=Ours())
-    asked = tuple(step for step in steps if not isinstance(step, making) and step.table.schema in schemas)
+    # Going back makes nothing, so what making would need is not asked for.
+    asked = tuple(step for step in steps if step.needs is None and step.table.schema in schemas)
     scope = Scope(schema=schema, steps=asked)
     facts = read_facts(connection, roles=sorted(scope.acted_as), schemas=sorted({*schemas, WORKSHOP}), application="")
     for finding in (*privilege_findings(scope, facts), *session_findings(scope, facts)):
@@ -140,14 +129,16 @@ def _built_upon(connection: psycopg.Connection[Any], steps: Sequence[Step]) -> I
 
 def _clashes(connection: psycopg.Connection[Any], steps: Sequence[Step]) -> Iterator[Obstacle]:
     for step in steps:
-        query = step.clashes() if isinstance(step, GlobalUniqueDropped) else None
-        row = connection.execute(query).fetchone() if query is not None else None
-        if row is not None and row[0] and isinstance(step, GlobalUniqueDropped):
+        if (clash := step.clashes()) is None:
+            continue
+        what, query = clash
+        row = connection.execute(sql.Composed([query])).fetchone()
+        if row is not None and row[0]:
             yield Obstacle(
                 step=step.key,
                 finding=refused(
                     name="value-clash", table=step.table, count=row[0],
-                    message=f"{step.index.name} of {step.table} cannot be global again, as two tenants use the same"
+                    message=f"{what} of {step.table} cannot be global again, as two tenants use the same"
                     f" value: {row[0]} values are used by more than one row, such as {row[1]}",
                     remedy="Change these values, or keep the migration.", samples=({"value": row[1]},),
                 ),
@@ -156,8 +147,8 @@ def _clashes(connection: psycopg.Connection[Any], steps: Sequence[Step]) -> Iter
 
 def _tenants(connection: psycopg.Connection[Any], steps: Sequence[Step]) -> Iterator[Obstacle]:
     """A tenant that we added, and that rows refer to by a key that was made since: it could take them along."""
-    for step in steps:
-        if not isinstance(step, TenantRow):
+    for step in (one.tenant_row for one in steps):
+        if step is None:
             continue
         for key in keys_to(connection, step.table):
             if (key.table, key.column) in step.referenced_by or key.parent_column != step.tenant.key:

@@ -10,9 +10,11 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from tenantry.discovery.tenants import key_of
 from tenantry.execution.preflight.verdict import refused
 from tenantry.execution.reverting import backwards
 from tenantry.execution.survey import MISSING, definitions
+from tenantry.model.evidence import Evidence
 from tenantry.model.finding import Finding
 from tenantry.model.name import Name
 from tenantry.model.ownership import Owned
@@ -20,7 +22,8 @@ from tenantry.model.plan import Manner, Phase
 from tenantry.planning import Plan
 from tenantry.planning.diff import Comparison, State
 from tenantry.postgres.journal import Entry
-from tenantry.steps import BalanceTable, Fill, Step, TenantColumn, TenantRow, from_json
+from tenantry.steps import Fill, RelationFill, Step, TenantRow, from_json
+from tenantry.steps.derivation import derived
 
 firm = partial(refused, forcible=False)
 """Whatever is forced: going on would lose what nobody could put back, or leave what nobody asked for."""
@@ -46,7 +49,9 @@ def leaving(comparison: Comparison, steps: Sequence[Step], entries: Mapping[str,
     last: list[Entry] = []
     for entry in comparison.orphans:
         step = from_json(entry.value)
-        (last if step.carries or not step.revert(entry.before) else first).append(entry)
+        # What has taken another step's work away is forgotten before that is done once more.
+        early = bool(step.ends) or (not step.carries and bool(step.revert(entry.before)))
+        (first if early else last).append(entry)
     first += [entries[step.key] for step in steps if _early(step, entries.get(step.key), until)]
     others = [entries[step.key] for step in comparison.of(steps, State.CHANGED) if not step.in_place]
     alone = [backwards(entry) for entry in others if _alone(entry)]
@@ -74,19 +79,19 @@ def contradictions(
         earlier = from_json(entries[step.key].value)
         if step.holds:
             yield _held_otherwise(step)
-        elif isinstance(earlier, Fill):
-            yield from _in_doubt(connection, earlier)
+        elif earlier.filling is not None:
+            yield from _in_doubt(connection, earlier.filling)
     orphans = [from_json(entry.value) for entry in comparison.orphans]
-    balances = {step.table for entry in entries.values() if isinstance(step := from_json(entry.value), BalanceTable)}
+    balances = {step.table for entry in entries.values() if (step := from_json(entry.value)).keeps is not None}
     for step in orphans:
         owned = plan.ownership.of(step.table)
-        if isinstance(step, Fill):
-            if owned is not None and step.purpose == "default":
-                yield from _in_doubt(connection, step)
+        if step.filling is not None:
+            if owned is not None and step.filling.purpose == "default":
+                yield from _in_doubt(connection, step.filling)
         elif step.holds:
             yield from _held(connection, step, owned=owned, balances=step.table in balances)
-        elif isinstance(step, TenantRow):
-            yield from _used(connection, plan, step)
+        elif step.tenant_row is not None:
+            yield from _used(connection, plan, step.tenant_row)
 
 
 def _beyond(
@@ -108,7 +113,7 @@ def _beyond(
 
 def _held_otherwise(step: Step) -> Finding:
     message = f"{step.table}: the spec wants otherwise than before what rows have their values in: {step.title}"
-    if isinstance(step, TenantColumn):
+    if step.tenant_column is not None:
         message = (
             f"The spec says otherwise than before which one tenant rows of {step.table} get, and those that have it are"
             " not known from others any more"
@@ -138,14 +143,14 @@ def _held(connection: psycopg.Connection[Any], step: Step, *, owned: Owned | Non
             message=f"{step.table} has balances by tenant, and the spec no longer gives its rows one",
             remedy="Run `tenantry balances remove --confirm` first.",
         )  # fmt: skip
-    elif owned is not None and isinstance(step, TenantColumn):
+    elif owned is not None and step.tenant_column is not None:
         yield firm(
             name="another-column", table=step.table, count=count,
             message=f"The spec wants the tenant column {owned.column} in {step.table}, which has been given"
-            f" {step.column}",
-            remedy=f'Put back column = "{step.column}"; or `tenantry rollback --confirm`, then migrate again.',
+            f" {step.tenant_column}",
+            remedy=f'Put back column = "{step.tenant_column}"; or `tenantry rollback --confirm`, then migrate again.',
         )  # fmt: skip
-    elif count and not isinstance(step, TenantColumn):
+    elif count and step.tenant_column is None:
         yield firm(
             name="values-elsewhere", table=step.table, count=count,
             message=f"{count} rows of {step.table} have their values in what the spec now has under another name:"
@@ -159,6 +164,73 @@ def _held(connection: psycopg.Connection[Any], step: Step, *, owned: Owned | Non
             remedy="Let the table be owned again; or go on: the backup that the run begins with has the table"
             f" {step.table} with it, unless --backup none leaves that out.",
         )  # fmt: skip
+
+
+def given_earlier(
+    connection: psycopg.Connection[Any], plan: Plan, entries: Mapping[str, Entry]
+) -> dict[Name, sql.Composable]:
+    """For the census, by table, which of its rows `e` would keep a tenant that an earlier spec gave them: those that it
+    reached and this one does not; and where tables derive from each other, or from themselves, those with another one
+    than a fresh fill would give them, for they would go on giving it to each other."""
+    fills = [step for entry in entries.values() if (step := from_json(entry.value).filling) is not None]
+    earlier = [fill for step in fills if step.purpose != "default" for fill in step.fills]
+    wanted = {fill.wants for step in plan.steps if step.filling is not None for fill in step.filling.fills}
+    heirs = plan.ownership.heirs
+    moved = {heirs.get(fill.relation, fill.relation) for fill in earlier if fill.wants not in wanted}
+    found: dict[Name, sql.Composable] = {}
+    for component in plan.ownership.components:
+        names = {owned.table for owned in component}
+        circular = any(names & _derived_from(plan, owned) for owned in component)
+        if not any(owned.table in moved or moved & _derived_from(plan, owned) for owned in component):
+            continue
+        moved |= names
+        for owned in component:
+            own = [
+                fill for fill in earlier
+                if heirs.get(fill.relation, fill.relation) == owned.table and fill.column == owned.column
+            ]  # fmt: skip
+            if own and not owned.given:
+                rows = (_keeping(connection, fill, circular=circular) for fill in own)
+                found[owned.table] = sql.SQL("({})").format(sql.SQL(" OR ").join(rows))
+    return found
+
+
+def _derived_from(plan: Plan, owned: Owned) -> set[Name]:
+    sources = [path.target for path in owned.paths] + [child.table for child in owned.children]
+    return {plan.ownership.heirs.get(name, name) for name in sources}
+
+
+def _keeping(connection: psycopg.Connection[Any], fill: RelationFill, *, circular: bool) -> sql.Composed:
+    """Rows `e` of the census that are in this relation, and keep what this fill, or one beside it, gave them."""
+    here = sql.SQL("SELECT FROM ONLY {} AS row WHERE row.ctid = e.address AND row.tableoid = e.relation AND ").format(
+        fill.relation.identifier
+    )
+    column = sql.Identifier("row", fill.column)
+    another = sql.SQL("{}::text IS DISTINCT FROM {}").format(column, key_of(sql.SQL("e.tenant")))
+    if circular:
+        return sql.SQL("EXISTS ({}{} IS NOT NULL AND {})").format(here, column, another)
+    tenant = derived(fill.sources, sql.Identifier("row"))
+    given = sql.SQL("{}::text OPERATOR(pg_catalog.=) ({})::text").format(column, tenant)
+    look = sql.SQL("SELECT FROM ONLY {} AS row WHERE {} LIMIT 0").format(fill.relation.identifier, given)
+    try:
+        connection.execute(look)
+    except MISSING:
+        # What the sources look at is gone: nothing tells the rows that they reached.
+        given = sql.SQL("{} IS NOT NULL").format(column)
+    return sql.SQL("e.orphan AND EXISTS ({}{} AND {})").format(here, given, another)
+
+
+def kept_from_earlier(evidence: Evidence) -> Iterator[Finding]:
+    """The rows that the census has found to keep a tenant that a fresh migration would not give them."""
+    for table in evidence.tables.values():
+        if table.earlier:
+            yield firm(
+                name="values-in-doubt", table=table.table, count=table.earlier,
+                message=f"{table.earlier} rows of {table.table} have a tenant from an earlier spec, and would keep it"
+                " although this one does not give it to them",
+                remedy=f"Put back what it said; or `tenantry rollback --confirm --table {table.table}`, then migrate"
+                " again.",
+            )  # fmt: skip
 
 
 def _used(connection: psycopg.Connection[Any], plan: Plan, step: TenantRow) -> Iterator[Finding]:
@@ -193,11 +265,12 @@ def _count(connection: psycopg.Connection[Any], query: sql.Composable | None) ->
 
 
 def _rollback(step: Step) -> str:
-    whole = "" if isinstance(step, TenantColumn | Fill) else ", which takes all back"
+    whole = "" if step.of_table else ", which takes all back"
     table = f" --table {step.table}" if not whole else ""
     return f"`tenantry rollback --confirm{table}`{whole}"
 
 
 def columns_going(entries: Sequence[Entry]) -> frozenset[Name]:
     """The tables whose tenant columns go."""
-    return frozenset(step.table for entry in entries if isinstance(step := from_json(entry.value), TenantColumn))
+    steps = (from_json(entry.value) for entry in entries)
+    return frozenset(step.table for step in steps if step.tenant_column is not None)

@@ -14,7 +14,7 @@ from tenantry.model.name import Name, quoted
 from tenantry.postgres.journal import Entry, Journal
 from tenantry.steps import Step, from_json, to_json
 from tenantry.steps.catalog import raw
-from tenantry.steps.renaming import IndexStep, Names, renamed, same_index
+from tenantry.steps.renaming import Names, renamed, same_index
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +36,8 @@ def known(entries: Mapping[str, Entry]) -> Known:
         if entry.named is not None and entry.named != step.table:
             names[step.table] = entry.named
             # An index goes with its table into another schema.
-            if isinstance(step, IndexStep) and entry.named.schema != step.table.schema:
-                names[step.index] = Name(entry.named.schema, step.index.name)
+            if step.own_index is not None and entry.named.schema != step.table.schema:
+                names[step.own_index] = Name(entry.named.schema, step.own_index.name)
     return _under(Known(entries=entries), names) if names else Known(entries=entries)
 
 
@@ -45,9 +45,10 @@ def with_indexes(found: Known, plan: Sequence[Step]) -> Known:
     """The same, where indexes that the plan has under other names, after those of their tables now, have them."""
     if not found.stored:
         return found
-    planned = [step for step in plan if isinstance(step, IndexStep) and step.key not in found.entries]
-    ours = [step for entry in found.entries.values() if isinstance(step := from_json(entry.value), IndexStep)]
-    names = {made.index: step.index for step in planned for made in ours if same_index(made, step)}
+    planned = [(step, name) for step in plan if (name := step.own_index) and step.key not in found.entries]
+    steps = (from_json(entry.value) for entry in found.entries.values())
+    ours = [(step, name) for step in steps if (name := step.own_index)]
+    names = {was: name for step, name in planned for made, was in ours if same_index(made, step)}
     return replace(_under(found, names), indexes=names) if names else found
 
 

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from tenantry.errors import Interrupted, Refused, TenantryError
+from tenantry.execution.message import Aside
 from tenantry.execution.runner import Event, Runner
-from tenantry.execution.transaction import Outcome
+from tenantry.execution.transaction import Guard, Outcome
 from tenantry.model.plan import Manner, Phase
+from tenantry.postgres.dependents import anything_built
 from tenantry.postgres.journal import Entry
 from tenantry.steps import Step, from_json
 
@@ -75,19 +77,25 @@ class Reverting:
 
     def _revert(self, step: Step, entry: Entry, kept: bool) -> tuple[Outcome, int | None]:
         statements = step.keep(entry.before) if kept else step.revert(entry.before)
-        settle = self.runner.journal.keep if kept else self.runner.journal.forget
+        journal = self.runner.journal
+        settled = journal.keeping(step.key) if kept else (journal.forgetting(step.key),)
         # Looked at once the step has its locks: what is built on a column later has to wait, and then does not find it.
-
-        def look() -> None:
-            if statements and not kept:
-                self._refuse_dependents(step)
-
+        looked = step.built if statements and not kept else None
         if all(statement.manner is not Manner.CONCURRENT for statement in statements):
-            return self.runner.together(statements, prepare=look, finish=lambda: settle(step.key)), None
-        look()
+            return self.runner.together(
+                statements,
+                [] if looked is None
+                else [Guard(sql=anything_built(looked), refuse=lambda: self._refuse_dependents(step))],
+                [Aside(sql=text) for text in settled],
+            ), None  # fmt: skip
+        if looked is not None:
+            self._refuse_dependents(step)
         outcome = self.runner.groups(statements)
         with self.runner.connection.transaction():
-            settle(step.key)
+            if kept:
+                journal.keep(step.key)
+            else:
+                journal.forget(step.key)
         return outcome, None
 
     def _refuse_dependents(self, step: Step) -> None:

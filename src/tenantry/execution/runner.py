@@ -17,11 +17,13 @@ import psycopg
 from psycopg import sql
 
 from tenantry.errors import ConnectionFailed, Failed, Interrupted, Refused, TenantryError
+from tenantry.execution.message import Aside
 from tenantry.execution.survey import MISSING
-from tenantry.execution.transaction import Outcome, Patience, run_alone, run_together
+from tenantry.execution.transaction import Asides, Outcome, Patience, run_alone, run_together
 from tenantry.model.plan import Manner, Statement
 from tenantry.planning.diff import State, changed, ended, enders, state_of
 from tenantry.postgres.journal import Action, Entry, Journal
+from tenantry.postgres.owner_context import reads_catalog_only
 from tenantry.steps import Fill, Step, from_json, to_json
 
 Backfill = Callable[[Fill], int]
@@ -96,8 +98,8 @@ class Runner:
         return applied
 
     def _apply(self, step: Step, entries: Mapping[str, Entry]) -> tuple[Outcome, int | None]:
-        if isinstance(step, Fill):
-            return self._fill(step, entries)
+        if step.filling is not None:
+            return self._fill(step.filling, entries)
         entry, undo = entries.get(step.key), tuple[Statement, ...]()
         if entry is not None and changed(step, entry) and not step.in_place:
             undo = from_json(entry.value).revert(entry.before)
@@ -105,7 +107,7 @@ class Runner:
         if all(statement.manner in (Manner.TRANSACTION, Manner.VALIDATION) for statement in (*undo, *statements)):
             outcome = self.together(
                 (*undo, *statements), behind=len(undo),
-                prepare=lambda: self._begin(step, entries, anew=bool(undo)), finish=lambda: self._finish(step),
+                prepare=self._beginning(step, entries, anew=bool(undo)), finish=self._finishing(step),
             )  # fmt: skip
             return outcome, None
         if undo:
@@ -120,7 +122,7 @@ class Runner:
         return outcome, None
 
     def _fill(self, step: Fill, entries: Mapping[str, Entry]) -> tuple[Outcome, int]:
-        fills = {key: one for key, entry in entries.items() if isinstance(one := from_json(entry.value), Fill)}
+        fills = {key: one for key, entry in entries.items() if (one := from_json(entry.value).filling) is not None}
         begun = step.key in fills and entries[step.key].state == "running"
         step = step.over(fills.values(), under_way=fills[step.key] if begun else None)
         with self.connection.transaction():
@@ -160,6 +162,23 @@ class Runner:
             before=before, anew=anew,
         )  # fmt: skip
 
+    def _beginning(self, step: Step, entries: Mapping[str, Entry], *, anew: bool) -> Asides:
+        """`_begin`, for a transaction of several statements."""
+        record = step.record()
+        if record is not None and not reads_catalog_only(self.connection, [record]):
+            return lambda: self._begin(step, entries, anew=anew)
+        begun = self.journal.beginning(
+            key=step.key, run=self.run, phase=step.phase, value=to_json(step), wanted=step.wanted, table=step.table,
+            record=record, anew=anew,
+        )  # fmt: skip
+        forgotten = [self.journal.forgetting(ender) for ender in enders(entries, step.key)]
+        return [Aside(sql=text) for text in (*forgotten, begun)]
+
+    def _finishing(self, step: Step) -> Asides:
+        if not reads_catalog_only(self.connection, [step.definition()]):
+            return lambda: self._finish(step)
+        return [Aside(sql=self.journal.finishing(step.key, step.definition()))]
+
     def _finish(self, step: Step) -> None:
         self.journal.finish(step.key, self.definition(step))
 
@@ -182,8 +201,7 @@ class Runner:
         return whole
 
     def together(
-        self, statements: Sequence[Statement], prepare: Callable[[], None] = lambda: None,
-        finish: Callable[[], None] = lambda: None, *, behind: int = 0,
+        self, statements: Sequence[Statement], prepare: Asides = (), finish: Asides = (), *, behind: int = 0,
     ) -> Outcome:  # fmt: skip
         """Statements in one transaction, `prepare` once it has its locks and the first so many statements are `behind`
         it, `finish` at its end."""

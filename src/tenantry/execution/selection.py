@@ -9,16 +9,7 @@ from typing import Any
 from tenantry.errors import Refused, UsageError, nearest
 from tenantry.model.name import Name
 from tenantry.postgres.journal import Entry
-from tenantry.steps import (
-    ApplicationGrants,
-    AssignmentTrigger,
-    Fill,
-    Step,
-    TenantColumn,
-    TenantRow,
-    TenantTableMade,
-    from_json,
-)  # fmt: skip
+from tenantry.steps import Step, from_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,14 +30,14 @@ def select(entries: Iterable[Entry], named: Sequence[str]) -> Selection:
     if not named:
         return Selection(entries=entries)
     steps = {entry.key: from_json(entry.value) for entry in entries}
-    roots = {part: step.table for step in steps.values() for part in getattr(step, "tree", ())}
-    known = {roots.get(step.table, step.table) for step in steps.values() if step.of_table and not _users(step)}
+    roots = {part: step.table for step in steps.values() for part in step.below}
+    known = {roots.get(step.table, step.table) for step in steps.values() if step.of_table and not step.of_tables}
     wanted = [_found(text, known) for text in named]
     _refuse(wanted, steps.values(), known, roots)
     tables = _closure({*wanted}, _derivations(steps.values(), roots))
     whole = tables | {part for part, root in roots.items() if root in tables}
     chosen = [key for key, step in steps.items() if _goes(step, whole, known | roots.keys())]
-    others = {roots.get(steps[key].table, steps[key].table) for key in chosen if not _users(steps[key])} - tables
+    others = {roots.get(steps[key].table, steps[key].table) for key in chosen if not steps[key].of_tables} - tables
     return Selection(
         entries=tuple(entry for entry in entries if entry.key in set(chosen)),
         tables=tuple(sorted(tables)), others=tuple(sorted(others)),
@@ -61,8 +52,7 @@ def _found(text: str, known: Iterable[Name]) -> Name:
 
 
 def _refuse(wanted: Sequence[Name], steps: Iterable[Step], known: set[Name], roots: Mapping[Name, Name]) -> None:
-    tenants = {step.table for step in steps if isinstance(step, TenantRow | TenantTableMade)}
-    tenants |= {step.tenant.table for step in steps if isinstance(step, TenantColumn)}
+    tenants = {step.tenant_table for step in steps}
     for name in wanted:
         if name in tenants:
             raise Refused(
@@ -80,11 +70,8 @@ def _derivations(steps: Iterable[Step], roots: Mapping[Name, Name]) -> Mapping[N
     """By table, those whose tenants its rows' tenants are read from."""
     found: dict[Name, set[Name]] = {}
     for step in steps:
-        if isinstance(step, AssignmentTrigger):
-            found.setdefault(step.table, set()).update(_names(step.sources))
-        elif isinstance(step, Fill):
-            for fill in step.fills:
-                found.setdefault(roots.get(fill.relation, fill.relation), set()).update(_names(fill.sources))
+        for relation, sources in step.derives:
+            found.setdefault(roots.get(relation, relation), set()).update(_names(sources))
     return {table: {roots.get(name, name) for name in names} - {table} for table, names in found.items()}
 
 
@@ -97,17 +84,12 @@ def _closure(tables: set[Name], derivations: Mapping[Name, set[Name]]) -> set[Na
         tables = tables | more
 
 
-def _users(step: Step) -> tuple[Name, ...]:
-    """The tables that a step on a sequence is about."""
-    return step.used_by if isinstance(step, ApplicationGrants) else ()
-
-
 def _goes(step: Step, tables: set[Name], known: set[Name]) -> bool:
     """Whether a step is taken back with these tables: it is on one of them, or names one. What the application may do
     with a sequence stays while another one of those `known` is filled from it."""
     if not step.of_table:
         return False
-    if users := _users(step):
+    if users := step.of_tables:
         return tables.issuperset(known.intersection(users))
     return step.table in tables or not tables.isdisjoint(_names(step))
 

@@ -39,8 +39,9 @@ def survey(
 ) -> Comparison:
     """Plan, journal and catalog compared. Fills are looked for row by row where `exact`; otherwise the journal is
     believed."""
-    found = definitions(connection, diff.asked(plan.steps, entries, exact=exact))
-    return diff.compare(plan.steps, entries, found, diff.orphaned(plan, entries))
+    orphans = diff.orphaned(plan, entries)
+    found = definitions(connection, diff.asked(plan.steps, entries, orphans, exact=exact))
+    return diff.compare(plan.steps, entries, found, orphans)
 
 
 def in_force(

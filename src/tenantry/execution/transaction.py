@@ -4,14 +4,20 @@ All locks of a group are taken first, one by one, under one deadline: lock_timeo
 that needs four could keep writers waiting four times as long (hazard 14). Once a lock is held, all waits together,
 counted from when a writer could first queue behind us, are shorter than deadlock_timeout: a deadlock with the
 application is broken by us giving up.
+
+Locks and statements go to the server in one message, with the rows of the journal in it, and are done there one after
+the other: while a lock is held the network is crossed once, for COMMIT. What has to be asked for by itself is what
+would run the code of a table's owner (tenantry.postgres.owner_context), and what our caller does in between.
 """
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 import psycopg
@@ -25,22 +31,56 @@ from tenacity import (
 )
 
 from tenantry.errors import Failed
+from tenantry.execution.message import FORBIDDEN, LOCKING, Aside, Limits, doing, held_until, send, taking
 from tenantry.model.plan import Lock, LockMode, Manner, Statement
 from tenantry.postgres.connect import PIN
 from tenantry.postgres.locks import Blocker
+from tenantry.postgres.owner_context import reads_catalog_only
 from tenantry.postgres.session import holders, relation_kinds
 
-RETRIED = (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled, psycopg.errors.DeadlockDetected)
 UNNOTICED = 0.7
 """Seconds in which a writer that began to wait when we did looks for no deadlock: below deadlock_timeout, 1 s unless
 configured. While a lock is held, no wait goes beyond them but for GLANCE."""
 GLANCE = 0.01
+LEAST = 0.1
+"""Seconds that statements have to wait for what cannot be locked ahead, however long the locks took."""
 FIRST_LOOK = 0.1
 """Seconds for which the first try waits for a further lock; each try waits as much longer. Who holds that lock and
 wants the one we hold does not let go of it before we do: many short tries find a moment, and cost writers less."""
 BETWEEN_LOOKS = (0.1, 1.0)
 """Seconds between such tries, drawn from this range: what they cost the writers does not grow, nor do the pauses."""
 VALIDATION_LOCK_TIMEOUT = 30.0
+SLOW_TRIES = 2
+"""How often a statement may be slower than its limit by itself: a machine may be busy once."""
+_SETTLE = (sql.SQL("SET CONSTRAINTS ALL IMMEDIATE"), sql.SQL(PIN.decode()))
+"""Triggers that were put off run now. They, and others of the user's, may have set any path."""
+
+
+class _TooSlow(Exception):
+    """A statement was slower than it may be, and not for a lock, for which it waits less long."""
+
+    def __init__(self, error: psycopg.Error, statement: str, seconds: float) -> None:
+        super().__init__(f"slower than {seconds:.1f} s without waiting for a lock: {statement}")
+        self.error = error
+        self.statement = statement
+
+
+_NO_LOCK = (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled, psycopg.errors.DeadlockDetected)
+RETRIED = (*_NO_LOCK, _TooSlow)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guard(Aside):
+    """A query of one boolean; where that is true, nothing is done, and `refuse` is called, outside the transaction, to
+    raise the reason."""
+
+    guard: bool = True
+    refuse: Callable[[], None]
+
+
+Asides = Sequence[Aside] | Callable[[], None]
+"""As SQL, in the message of the statements; or by a call, for which they are sent one part after the other."""
+_Work = Statement | Aside | Callable[[], None]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -72,9 +112,9 @@ def run_together(
     statements: Sequence[Statement],
     *,
     patience: Patience,
-    prepare: Callable[[], None] = lambda: None,
+    prepare: Asides = (),
     behind: int = 0,
-    finish: Callable[[], None] = lambda: None,
+    finish: Asides = (),
     retrying: Callable[[str, Sequence[str], float], None] = lambda reason, blockers, pause: None,
     ran: Callable[[Statement, float], None] = lambda statement, milliseconds: None,
     sleep: Callable[[float], None] = time.sleep,
@@ -84,40 +124,49 @@ def run_together(
 
     Locks that stop writers are waited for briefly, and the whole is tried again with growing pauses until it succeeds
     or the budget is spent. `retrying` is told the reason, the blockers, and the pause in seconds, which `sleep` then
-    takes, and `ran` each statement and its milliseconds. Raises Failed, naming the blockers.
+    takes, and `ran` each statement and its milliseconds. Raises Failed, naming the blockers, or the statement that is
+    slower than it may be with writers behind it.
     """
-    outcome = Outcome()
     started = time.monotonic()
     growing = wait_random_exponential(multiplier=0.2, max=15)
+    transaction = _Transaction(
+        connection=connection, statements=statements, work=_in_order(statements, prepare, behind, finish),
+        patience=patience, ran=ran,
+    )  # fmt: skip
+    outcome = transaction.outcome
+
+    def stop(state: RetryCallState) -> bool:
+        return transaction.slow >= SLOW_TRIES or stop_after_delay(patience.budget)(state)
 
     def pause_after(state: RetryCallState) -> float:
         return random.uniform(*BETWEEN_LOOKS) if outcome.crossed else growing(state)
 
     def before_sleep(state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome is not None else None
+        pause = state.next_action.sleep if state.next_action is not None else 0.0
+        if isinstance(error, _TooSlow):
+            retrying(str(error), (), pause)
+            return
         outcome.blocked_by = holders(connection, *_wanted(statements))
         blockers = [str(blocker) for blocker in outcome.blocked_by]
-        pause = state.next_action.sleep if state.next_action is not None else 0.0
         names = "; ".join(blockers) or "nobody is seen now"
         retrying(f"no lock within {patience.timeout:g} s ({names})", blockers, pause)
 
-    def attempt() -> None:
-        outcome.tries += 1
-        outcome.held_since = None
-        try:
-            with connection.transaction():
-                _attempt(connection, statements, patience, outcome, prepare, behind, finish, ran)
-        finally:
-            if outcome.held_since is not None:
-                outcome.held = max(outcome.held, (time.monotonic() - outcome.held_since) * 1000)
-
     try:
         for once in Retrying(
-            retry=retry_if_exception_type(RETRIED), stop=stop_after_delay(patience.budget), reraise=True,
+            retry=retry_if_exception_type(RETRIED), stop=stop, reraise=True,
             wait=pause_after, before_sleep=before_sleep, sleep=sleep,
         ):  # fmt: skip
             with once:
-                attempt()
-    except RETRIED as error:
+                transaction.attempt()
+    except _TooSlow as slow:
+        raise Failed(
+            f"A statement with writers waiting behind it was {slow}",
+            remedy="See what takes its time, such as an event trigger, or allow for it with --lock-timeout; then run"
+            " the same command again: nothing is half-done.",
+            details=_within(slow.error, slow.statement),
+        ) from slow.error
+    except _NO_LOCK as error:
         outcome.blocked_by = holders(connection, *_wanted(statements)) or outcome.blocked_by
         tables = ", ".join(dict.fromkeys(str(lock.table) for lock in _locks(statements)))
         raise Failed(
@@ -168,73 +217,154 @@ def truth(connection: psycopg.Connection[Any], query: sql.Composable) -> bool:
     return bool(row is not None and row[0])
 
 
-def _attempt(
-    connection: psycopg.Connection[Any], statements: Sequence[Statement], patience: Patience, outcome: Outcome,
-    prepare: Callable[[], None], behind: int, finish: Callable[[], None], ran: Callable[[Statement, float], None],
-) -> None:  # fmt: skip
-    needed = [statement for statement in statements if statement.when is None or truth(connection, statement.when)]
-    if any(statement.manner is Manner.VALIDATION for statement in needed):
-        _limit(connection, VALIDATION_LOCK_TIMEOUT, 0.0)
-    else:
-        _take(connection, _locks(needed), patience.timeout, outcome)
-    for number, statement in enumerate(statements):
-        if number == behind:
-            if behind:
-                # What goes back may have set a path for the user's own code.
-                connection.execute(b"SET CONSTRAINTS ALL IMMEDIATE; " + PIN)
-            prepare()
-        if statement.when is not None and not truth(connection, statement.when):
-            continue
-        if statement.acting_as is not None:
-            connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(statement.acting_as)))
-        _execute(connection, statement, ran)
-        if statement.acting_as is not None:
-            connection.execute("RESET ROLE")
-    if behind >= len(statements):
-        prepare()
-    # Triggers of the user's run with the path that the statements have set for them, and may set any other; those that
-    # were put off, now.
-    connection.execute(b"SET CONSTRAINTS ALL IMMEDIATE; " + PIN)
-    finish()
+def _in_order(statements: Sequence[Statement], prepare: Asides, behind: int, finish: Asides) -> list[_Work]:
+    """What a transaction does once it has its locks."""
+    settle = [Aside(sql=one) for one in _SETTLE]
+    before, after = ([part] if callable(part) else [*part] for part in (prepare, finish))
+    first: list[_Work] = [*statements[:behind], *settle] if behind else []
+    return [*first, *before, *statements[behind:], *settle, *after]
 
 
-def _take(connection: psycopg.Connection[Any], locks: Sequence[Lock], timeout: float, outcome: Outcome) -> None:
-    """Take the locks in order, all within `timeout`; later statements of the transaction have what is left of it."""
-    begun, look = time.monotonic(), FIRST_LOOK * outcome.tries
-    deadline = begun + timeout
-    outcome.crossed = False
-    if outcome.tries % 2 == 0:
-        # Whoever crosses us in one order may not in the other.
-        locks = locks[::-1]
-    kinds = relation_kinds(connection, [lock.table for lock in locks])
-    first = True
-    for lock in locks:
+@dataclass(slots=True, kw_only=True)
+class _Transaction:
+    """Statements and what else belongs to them, tried until it has its locks."""
+
+    connection: psycopg.Connection[Any]
+    statements: Sequence[Statement]
+    work: Sequence[_Work]
+    patience: Patience
+    ran: Callable[[Statement, float], None]
+    outcome: Outcome = field(default_factory=Outcome)
+    slow: int = 0
+    """Tries in which a statement was too slow."""
+    validates: bool = False
+    apart: frozenset[int] = frozenset()
+    """Places in the work of what goes to the server by itself."""
+
+    def __post_init__(self) -> None:
+        self.validates = any(statement.manner is Manner.VALIDATION for statement in self.statements)
+        given = [one for one in self.work if isinstance(one, Statement)]
+        texts = [text for one in given for text in (one.sql, one.when) if text is not None]
+        together = reads_catalog_only(self.connection, texts)
+        self.apart = frozenset(
+            place
+            for place, one in enumerate(self.work)
+            if not isinstance(one, Aside) and not (isinstance(one, Statement) and self._goes_along(one, together))
+        )
+
+    def _goes_along(self, one: Statement, together: bool) -> bool:
+        if self.validates:
+            # It stops nobody, reads much, and is to be seen and cancelled by itself.
+            return False
+        texts = [text for text in (one.sql, one.when) if text is not None]
+        return together or reads_catalog_only(self.connection, texts)
+
+    def attempt(self) -> None:
+        outcome = self.outcome
+        outcome.tries += 1
+        outcome.held_since, outcome.crossed = None, False
+        try:
+            with self.connection.transaction():
+                self._run()
+        except psycopg.Error as error:
+            if error.sqlstate == FORBIDDEN:
+                self._refuse()
+            raise
+        finally:
+            if outcome.held_since is not None:
+                outcome.held = max(outcome.held, (time.monotonic() - outcome.held_since) * 1000)
+
+    def _refuse(self) -> None:
+        """Say, outside the transaction, what a guard has found."""
+        for one in self.work:
+            if isinstance(one, Guard):
+                one.refuse()
+        raise Failed("Somebody has changed what this is about meanwhile", remedy="Run the same command again.")
+
+    def _run(self) -> None:
+        first = b""
+        if self.validates:
+            _limit(self.connection, VALIDATION_LOCK_TIMEOUT, 0.0)
+        else:
+            needed = [one for one in self.statements if one.when is None or truth(self.connection, one.when)]
+            first = self._taking(needed)
+        for apart, places in groupby(range(len(self.work)), key=self.apart.__contains__):
+            group = [self.work[place] for place in places]
+            if not apart:
+                self._send(first, [one for one in group if isinstance(one, Statement | Aside)])
+            elif first:
+                self._send(first, [])
+            first = b""
+            for one in group if apart else ():
+                self._by_itself(one)
+
+    def _by_itself(self, one: _Work) -> None:
+        if isinstance(one, Aside):
+            self.connection.execute(sql.Composed([one.sql]))
+        elif isinstance(one, Statement):
+            if one.when is not None and not truth(self.connection, one.when):
+                return
+            if one.acting_as is not None:
+                self.connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(one.acting_as)))
+            with self._timed([one]):
+                _execute(self.connection, one, self.ran)
+            if one.acting_as is not None:
+                self.connection.execute("RESET ROLE")
+        else:
+            with self._timed([]):
+                one()
+
+    def _taking(self, needed: Sequence[Statement]) -> bytes:
+        """The locks of these, as SQL."""
+        locks = _locks(needed)
+        if self.outcome.tries % 2 == 0:
+            # Whoever crosses us in one order may not in the other.
+            locks = locks[::-1]
+        kinds = relation_kinds(self.connection, [lock.table for lock in locks])
         # LOCK TABLE on a view locks the tables under it as well, and a table yet to be made cannot be locked.
-        if not lock.mode.blocks_writers or kinds.get(lock.table) not in ("r", "p"):
-            continue
-        left = max(deadline - time.monotonic(), 0.001)
-        wait = left if first else min(left, look, _unnoticed(begun))
-        _limit(connection, wait, wait)
-        started = time.monotonic()
-        connection.execute(sql.SQL("LOCK TABLE ONLY {} IN {} MODE").format(lock.table.identifier, _mode(lock.mode)))
-        outcome.waited = max(outcome.waited, (time.monotonic() - started) * 1000)
-        outcome.held_since = outcome.held_since or time.monotonic()
-        first, outcome.crossed = False, True
-    outcome.crossed = False
-    left = max(deadline - time.monotonic(), 0.1)
-    _limit(connection, left if first else min(left, _unnoticed(begun)), max(left, timeout / 2))
+        locks = [lock for lock in locks if lock.mode.blocks_writers and kinds.get(lock.table) in ("r", "p")]
+        limits = Limits(
+            timeout=self.patience.timeout, look=FIRST_LOOK * self.outcome.tries, unnoticed=UNNOTICED, glance=GLANCE,
+            least=LEAST,
+        )  # fmt: skip
+        return taking(locks, limits, self.connection)
+
+    def _send(self, first: bytes, group: Sequence[Statement | Aside]) -> None:
+        with self._timed([one for one in group if isinstance(one, Statement)]):
+            told = send(self.connection, first, doing(group, self.connection) if group else b"")
+        self.outcome.waited = max(self.outcome.waited, told.waited)
+        if self.outcome.held_since is None and told.held is not None:
+            self.outcome.held_since = time.monotonic() - told.held / 1000
+        for place, one in enumerate(group):
+            if isinstance(one, Statement) and place in told.took:
+                self.ran(one, told.took[place])
+
+    @contextmanager
+    def _timed(self, statements: Sequence[Statement]) -> Iterator[None]:
+        """Raises _TooSlow where one of these was ended by its timeout: not for a lock, and not by a person."""
+        begun = time.monotonic()
+        try:
+            yield
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
+            held = held_until(error)
+            if held is not None:
+                self.outcome.crossed, self.outcome.held_since = True, time.monotonic() - held / 1000
+            raise
+        except psycopg.errors.QueryCanceled as error:
+            seconds, context = time.monotonic() - begun, error.diag.context or ""
+            if self.validates or f'"{LOCKING} ' in context or seconds < self.patience.timeout / 2:
+                raise
+            self.slow += 1
+            self.outcome.held_since = self.outcome.held_since or begun
+            texts = [one.sql.as_string(self.connection) for one in statements]
+            found = next((text for text in texts if f'"{text}"' in context), "")
+            raise _TooSlow(error, found or "; ".join(texts) or "what a step does besides", seconds) from error
 
 
-def _unnoticed(begun: float) -> float:
-    """Seconds that may still be waited, with a lock held, for what was begun then."""
-    return max(begun + UNNOTICED - time.monotonic(), GLANCE)
-
-
-def _mode(mode: LockMode) -> sql.SQL:
-    return {
-        LockMode.SHARE: sql.SQL("SHARE"), LockMode.SHARE_ROW_EXCLUSIVE: sql.SQL("SHARE ROW EXCLUSIVE"),
-        LockMode.EXCLUSIVE: sql.SQL("EXCLUSIVE"), LockMode.ACCESS_EXCLUSIVE: sql.SQL("ACCESS EXCLUSIVE"),
-    }[mode]  # fmt: skip
+def _within(error: psycopg.Error, statement: str) -> list[str]:
+    """What was running within a statement, innermost first, as the server says."""
+    inner = (error.diag.context or "").partition(f'SQL statement "{statement}"')[0]
+    return [line for line in inner.splitlines() if line.strip()]
 
 
 def _limit(connection: psycopg.Connection[Any], lock: float, statement: float) -> None:

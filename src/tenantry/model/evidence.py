@@ -52,7 +52,7 @@ class TableEvidence:
 
     `orphans` found no tenant, whatever `policy` makes of them; `conflicts` have ways that disagree. `counted`
     is False where all rows get one tenant and `rows` is PostgreSQL's estimate. `several`: rows are not all of
-    one tenant.
+    one tenant. `earlier` have a tenant from an earlier spec, which no source gives them, or takes from them, any more.
     """
 
     table: Name
@@ -65,6 +65,7 @@ class TableEvidence:
     conflict_samples: tuple[Sample, ...] = ()
     counted: bool = True
     several: bool = False
+    earlier: int = 0
 
     @property
     def found(self) -> int:
@@ -112,7 +113,7 @@ class Question:
 
     def read(self, row: Sequence[int]) -> TableEvidence:
         """The table's evidence, without samples."""
-        rows, orphans, conflicts, several, *figures = row
+        rows, orphans, conflicts, several, earlier, *figures = row
         ways = tuple(
             WayEvidence(label=label, kind=kind, found=found, alone=alone, differs=differs)
             for (label, kind), found, alone, differs in zip(
@@ -121,7 +122,7 @@ class Question:
         )
         return TableEvidence(
             table=self.table, rows=rows, orphans=orphans, conflicts=conflicts, policy=self.policy, ways=ways,
-            several=bool(several),
+            several=bool(several), earlier=earlier,
         )  # fmt: skip
 
     def samples(self, rows: Sequence[Sequence[Any]]) -> tuple[Sample, ...]:

@@ -56,7 +56,7 @@ def compare(
     steps: Sequence[Step], entries: Mapping[str, Entry], found: Found, orphans: tuple[Entry, ...] = ()
 ) -> Comparison:
     """The states of these steps."""
-    over = ended(entries, steps)
+    over = ended(entries, steps, orphans)
     states = {step.key: state_of(step, entries.get(step.key), found, over) for step in steps}
     for step in steps:
         # What takes away a step's work is not done before that step: there is nothing yet to be missing.
@@ -66,9 +66,11 @@ def compare(
     return Comparison(states=states, orphans=orphans)
 
 
-def asked(steps: Sequence[Step], entries: Mapping[str, Entry], *, exact: bool) -> tuple[Step, ...]:
+def asked(
+    steps: Sequence[Step], entries: Mapping[str, Entry], orphans: tuple[Entry, ...] = (), *, exact: bool
+) -> tuple[Step, ...]:
     """Those of the steps whose definition has to be looked for; a fill's, row by row, only where `exact`."""
-    over = ended(entries, steps)
+    over = ended(entries, steps, orphans)
     return tuple(
         step
         for step in steps
@@ -133,14 +135,15 @@ def orphaned(plan: Plan, entries: Mapping[str, Entry]) -> tuple[Entry, ...]:
     return tuple(found)
 
 
-def ended(entries: Mapping[str, Entry], steps: Sequence[Step] = ()) -> frozenset[str]:
-    """Keys of the steps whose work a later one of ours has taken away.
+def ended(entries: Mapping[str, Entry], steps: Sequence[Step] = (), orphans: tuple[Entry, ...] = ()) -> frozenset[str]:
+    """Keys of the steps whose work a later one of ours has taken away, and is to take away: none of the `orphans`.
 
     Where the plan has another one under its key, such a step is needed once more, unless the one that ended it has all
     of its work that is still wanted, or is another one itself. So is a trigger that keeps a fill from changing more
     than it should, where rows are to be filled.
     """
-    over = tuple(_enders(entries))
+    going = {entry.key for entry in orphans}
+    over = tuple((ender, key) for ender, key in _enders(entries) if ender not in going)
     if not over:
         return frozenset()
     planned = {step.key: step for step in steps}

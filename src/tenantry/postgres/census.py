@@ -16,6 +16,11 @@ from tenantry.model.name import Name
 
 # Hash joins over millions of rows, in one session, once.
 WORK_MEM = "64MB"
+_UNFIT = (
+    psycopg.errors.SyntaxError, psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedFunction,
+    psycopg.errors.AmbiguousColumn,
+)  # fmt: skip
+"""What an expression of the spec can meet before a row is looked at."""
 
 
 def run_census(
@@ -48,15 +53,10 @@ def run_census(
             f"The database has the encoding {encoding}, and a text that is no UTF-8: {error.diag.message_primary}",
             remedy="Dump the database, and restore it into one of the encoding that its texts are written in.",
         ) from error
-    except psycopg.DataError as error:
+    except (psycopg.DataError, *_UNFIT) as error:
         raise UsageError(
             f"An assignment of the spec does not fit the data: {error.diag.message_primary}",
             remedy="Correct the column, the SQL or the CSV file of that table's `assign`.",
-        ) from error
-    except psycopg.ProgrammingError as error:
-        raise UsageError(
-            f"The server cannot make sense of an assignment of the spec: {error.diag.message_primary}",
-            remedy="Correct the SQL of that table's `assign`: an expression over the row, such as lower(code).",
         ) from error
     return census.evidence(answers)
 

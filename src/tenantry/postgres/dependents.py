@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg import sql
 from psycopg.rows import class_row
 
 from tenantry.model.name import Name
-from tenantry.postgres.queries import read_queries
+from tenantry.postgres.queries import filled, read_queries
 
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "dependents.sql")
 
@@ -45,6 +46,15 @@ def dependents(
         for number, description in connection.execute(_QUERIES["dependents"], parameters):
             found[number - 1].append(description)
     return [tuple(one) for one in found]
+
+
+def anything_built(built: tuple[Name, str | None]) -> sql.Composed:
+    """The same as a query of one boolean: whether others have built anything on it."""
+    name, column = built
+    query = filled(
+        _QUERIES["dependents"], relations=sql.Literal([name.identifier.as_string(None)]), columns=sql.Literal([column])
+    )
+    return sql.SQL("SELECT EXISTS ({})").format(query)
 
 
 def keys_to(connection: psycopg.Connection[Any], table: Name) -> tuple[KeyTo, ...]:

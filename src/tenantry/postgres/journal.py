@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import psycopg
+from psycopg import sql
 from psycopg.rows import class_row, kwargs_row
 from psycopg.types.json import Jsonb
 
 from tenantry.errors import ConnectionFailed, Failed, UsageError
 from tenantry.model.name import Name
-from tenantry.postgres.queries import read_queries
+from tenantry.postgres.queries import filled, read_queries
 from tenantry.postgres.trust import require_trusted
 
 VERSION = 1
@@ -145,6 +146,34 @@ class Journal:
             {"key": key, "run": run, "phase": phase, "value": Jsonb(value), "wanted": wanted, "before": Jsonb(before),
              "table": table.identifier.as_string(None), "state": state, "anew": anew},
         )  # fmt: skip
+
+    def beginning(
+        self, *, key: str, run: str, phase: str, value: Mapping[str, Any], wanted: str, table: Name,
+        record: sql.Composable | None, anew: bool = False,
+    ) -> sql.Composed:  # fmt: skip
+        """The statement of `begin`, with what the query `record` then finds as `before`."""
+        found = sql.SQL("SELECT NULL") if record is None else record
+        before = sql.SQL("COALESCE((SELECT found.value FROM ({}) AS found (value) LIMIT 1)::jsonb, '{{}}')").format(
+            found
+        )
+        return filled(
+            _QUERIES["begin_step"], key=sql.Literal(key), run=sql.Literal(run), phase=sql.Literal(phase),
+            value=sql.Literal(Jsonb(value)), wanted=sql.Literal(wanted), before=before, state=sql.Literal("running"),
+            table=sql.Literal(table.identifier.as_string(None)), anew=sql.Literal(anew),
+        )  # fmt: skip
+
+    def finishing(self, key: str, definition: sql.Composable) -> sql.Composed:
+        """The statement of `finish`, with what the query `definition` then finds."""
+        found = sql.SQL("(SELECT found.text FROM ({}) AS found (text) LIMIT 1)::text").format(definition)
+        return filled(_QUERIES["finish_step"], key=sql.Literal(key), definition=found)
+
+    def forgetting(self, key: str) -> sql.Composed:
+        """The statement of `forget`."""
+        return filled(_QUERIES["forget_step"], key=sql.Literal(key))
+
+    def keeping(self, key: str) -> tuple[sql.Composed, ...]:
+        """The statements of `keep`."""
+        return tuple(filled(_QUERIES[name], key=sql.Literal(key)) for name in ("keep_step", "forget_progress"))
 
     def finish(self, key: str, definition: str | None) -> None:
         self.connection.execute(_QUERIES["finish_step"], {"key": key, "definition": definition})

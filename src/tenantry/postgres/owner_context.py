@@ -38,6 +38,8 @@ DEFERRED_AS_QUEUED = 180000
 
 _BEFORE = rb"\A\s*(?:--[^\n]*\n\s*)*"
 _QUERY = re.compile(_BEFORE + rb"\(*\s*(?:SELECT|WITH|INSERT|UPDATE|DELETE|MERGE|VALUES|TABLE|EXPLAIN)\b", re.I)
+_VALUE = re.compile(_BEFORE + rb"\(*\s*(?:SELECT|WITH|VALUES)\b", re.I)
+"""Such a query can stand in another one, but for a WITH that writes."""
 _TABLE_AS = re.compile(
     _BEFORE + rb"(CREATE\s+(?:TEMPORARY\s+)?TABLE\s.*?\sAS\s+)((?:SELECT|WITH|TABLE)\b.*)", re.I | re.S
 )
@@ -79,6 +81,30 @@ def fence(connection: psycopg.Connection[Any]) -> None:
 
 def fenced(connection: psycopg.Connection[Any]) -> bool:
     return connection.cursor_factory is FencingCursor
+
+
+def reads_catalog_only(connection: psycopg.Connection[Any], texts: Sequence[sql.Composable]) -> bool:
+    """Whether no statement of these, nor query of one value, can run the code of a table's owner, whoever owns what by
+    the time that it is run: then it may be sent among others. Also true where there is no fence."""
+    if not fenced(connection):
+        return True
+    given = [_text(connection, text) for text in texts]
+    if any(_UTILITY.match(text) or _TABLE_AS.match(text) for text in given):
+        return False
+    queries = [text for text in given if _QUERY.match(text)]
+    if not queries:
+        return True
+    if not all(_VALUE.match(text) for text in queries):
+        return False
+    whole = b"SELECT " + b", ".join(b"(" + text + b")" for text in queries)
+    try:
+        # Rolled back, so that no lock is left of it.
+        with connection.transaction(force_rollback=True):
+            _analysed(connection, whole.decode())
+            rows = psycopg.RawCursor(connection, row_factory=tuple_row).execute(_QUERIES["named"]).fetchall()
+    except psycopg.Error:
+        return False
+    return not rows
 
 
 def raw_cursor(connection: psycopg.Connection[Any]) -> psycopg.RawCursor[Any]:

@@ -6,7 +6,10 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from psycopg import sql
+
 _NAME = re.compile(r"^-- name: *(\S+) *$", re.MULTILINE)
+_PARAMETER = re.compile(r"%\((\w+)\)s")
 
 
 class Fixed(bytes):
@@ -26,3 +29,12 @@ def read_queries(path: Path) -> Mapping[str, Fixed]:
     if len(set(names)) < len(names):
         raise ValueError(f"{path.name} names a query twice")
     return {name: Fixed(text.strip().encode()) for name, text in zip(names, texts, strict=True)}
+
+
+def filled(query: Fixed, **values: sql.Composable) -> sql.Composed:
+    """The query with values in the place of its parameters, for where it is one of several in a message."""
+    # In turn what stands between the parameters, and their names.
+    parts = _PARAMETER.split(query.decode().rstrip("; \n"))
+    texts = [sql.SQL(part.replace("%%", "%")) for part in parts[::2]]
+    composed = [one for text, name in zip(texts, parts[1::2], strict=False) for one in (text, values[name])]
+    return sql.Composed([*composed, texts[-1]])

@@ -7,6 +7,7 @@ sorts last, SECURITY DEFINER as the table's owner with a pinned search_path; it 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,13 +16,18 @@ from psycopg import sql
 from tenantry.model.name import Name
 from tenantry.steps.catalog import found_along, unchanged
 from tenantry.steps.derivation import ByPath, Source, TenantReference, derived, equal
+from tenantry.steps.step import Reach
 from tenantry.steps.trigger import (
     ASK_OURS,
     BEGIN_UPDATE,
+    CHANGE,
     DECLARE_OURS,
     END_UPDATE,
     IN_FILL,
+    READ,
     RowTrigger,
+    asked,
+    each,
     function_name,
     knows_no_tenants,
     named,
@@ -80,6 +86,7 @@ class AssignmentTrigger(RowTrigger):
     guard: bool = False
     """The column is the user's own: the trigger derives nothing, and only restores rows in a fill."""
     tenant: TenantReference
+    of_owned = True
 
     @property
     def key(self) -> str:
@@ -102,6 +109,16 @@ class AssignmentTrigger(RowTrigger):
     @property
     def shields(self) -> tuple[Name, ...]:
         return (self.table, *self.tree)
+
+    @property
+    def derives(self) -> tuple[tuple[Name, tuple[Source, ...]], ...]:
+        return ((self.table, self.sources),)
+
+    def reaches(self) -> Iterator[Reach]:
+        yield self.owner, self.table, ""
+        yield from asked(self.owner, self.sources)
+        if self.fallback is not None or any(not isinstance(source, ByPath) for source in self.sources):
+            yield from each(self.owner, self.tenant.table, READ)
 
     @property
     def event(self) -> sql.Composable:
@@ -228,6 +245,16 @@ class AdoptionTrigger(RowTrigger):
     @property
     def event(self) -> sql.Composable:
         return sql.SQL("AFTER INSERT OR UPDATE")
+
+    @property
+    def adopts(self) -> tuple[Adoption, ...]:
+        return self.adoptions
+
+    def reaches(self) -> Iterator[Reach]:
+        for adoption in self.adoptions:
+            yield from each(self.owner, adoption.parent, CHANGE)
+            yield from each(self.owner, adoption.child, READ)
+            yield from asked(self.owner, (*adoption.told, *adoption.ways))
 
     def code(self) -> sql.Composed:
         updates = (adoption.update(self.column, self.setting, self.search_path) for adoption in self.adoptions)

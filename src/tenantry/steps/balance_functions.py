@@ -10,6 +10,7 @@ from psycopg import sql
 from tenantry.model.ledger import Ledger
 from tenantry.model.name import Name
 from tenantry.model.plan import Statement
+from tenantry.steps.balance import BalanceStep
 from tenantry.steps.balance_crossings import (
     DECLARED,
     begins_body,
@@ -22,7 +23,7 @@ from tenantry.steps.balance_crossings import (
 from tenantry.steps.balance_table import private
 from tenantry.steps.catalog import raw
 from tenantry.steps.movement import MOVED, add, alone, correct, movement, movements, netted, shown, writer_slot
-from tenantry.steps.step import Before, Step
+from tenantry.steps.step import Before
 from tenantry.steps.trigger import make_function
 
 EMPTYING = "tenantry.emptying"
@@ -120,14 +121,12 @@ def _or(*queries: sql.Composable) -> sql.Composed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BalanceFunctions(Step):
+class BalanceFunctions(BalanceStep):
     """The trigger functions; those that touch a table are SECURITY DEFINER as the ledger's owner, with a pinned
     search_path. Replacing one loses no movement: the old and the new one add the same."""
 
     kind: Literal["balance_functions"] = "balance_functions"
-    ledger: Ledger
-    planned = False
-    in_place = True
+    inspected = ("functions", "the trigger functions, as the spec wants them", "are missing or were altered")
 
     @property
     def key(self) -> str:
@@ -140,6 +139,10 @@ class BalanceFunctions(Step):
         return f"make the functions that add movements to balances{how}" + (
             ", and refuse what would go below zero" if ledger.non_negative else ""
         )
+
+    @property
+    def installs(self) -> Ledger:
+        return self.ledger
 
     @property
     def functions(self) -> dict[Name, sql.Composed]:

@@ -8,11 +8,11 @@ from typing import Literal
 
 from psycopg import sql
 
-from tenantry.model.ledger import Ledger
 from tenantry.model.name import Name
 from tenantry.model.plan import Statement
+from tenantry.steps.balance import BalanceStep
 from tenantry.steps.role import ApplicationGrants
-from tenantry.steps.step import Before, Step
+from tenantry.steps.step import Before
 
 WRITES = ("INSERT", "UPDATE", "DELETE")
 _RIGHTS = sql.SQL("""SELECT DISTINCT leaf.number::integer - 1, e.privilege_type,
@@ -34,18 +34,18 @@ def rights_on(leaves: Sequence[Name], role: str) -> sql.Composed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BalanceLeaf(Step):
+class BalanceLeaf(BalanceStep):
     """REVOKE what the application role was given to write to one partition. What others write there counts, since the
     partition has triggers; but a role with such rights would write past the balances to a partition that is made and
     has none yet. `revokes` are (privilege, grantor)."""
 
     kind: Literal["balance_leaf"] = "balance_leaf"
-    ledger: Ledger
     leaf: Name
     role: str
     revokes: tuple[tuple[str, str], ...]
-    planned = False
-    in_place = True
+    inspected = (
+        "rights", "the application writes to the ledger, and not to its partitions", "it may, all the same",
+    )  # fmt: skip
 
     @property
     def key(self) -> str:
@@ -54,6 +54,10 @@ class BalanceLeaf(Step):
     @property
     def title(self) -> str:
         return f"let {self.role} write to {self.leaf} by {self.table} alone"
+
+    @property
+    def place(self) -> str:
+        return str(self.leaf)
 
     @property
     def note(self) -> str:

@@ -10,10 +10,11 @@ from psycopg import sql
 from tenantry.model.ledger import Ledger
 from tenantry.model.name import Name, shortened
 from tenantry.model.plan import Statement
+from tenantry.steps.balance import BalanceStep
 from tenantry.steps.balance_reviews import forget_reviews, review_tables
 from tenantry.steps.catalog import WORKSHOP, body, hand_over, raw, shut_out
 from tenantry.steps.movement import unique_columns
-from tenantry.steps.step import Before, Step
+from tenantry.steps.step import Before
 
 # The sums are finite, since nothing brings back one that is not.
 # Only columns that no index mentions ever change, and a third of each page is kept free, so updates are HOT.
@@ -71,14 +72,12 @@ _DEFINITION = sql.SQL(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BalanceTable(Step):
+class BalanceTable(BalanceStep):
     """CREATE TABLE with one unique index, the ledger's owner's, under row security without a policy: whoever is granted
     it by mistake still sees no row. Readers query the view."""
 
     kind: Literal["balance_table"] = "balance_table"
-    ledger: Ledger
-    planned = False
-    in_place = True
+    inspected = ("table", "the table of the balances and its unique index", "is not there, or was altered")
 
     @property
     def key(self) -> str:
@@ -87,6 +86,10 @@ class BalanceTable(Step):
     @property
     def title(self) -> str:
         return f"make the table of the balances, {self.ledger.storage}, one row a key"
+
+    @property
+    def installs(self) -> Ledger:
+        return self.ledger
 
     @property
     def index(self) -> Name:

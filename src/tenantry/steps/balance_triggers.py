@@ -12,14 +12,14 @@ from typing import Literal
 
 from psycopg import sql
 
-from tenantry.model.ledger import Ledger
 from tenantry.model.name import Name
 from tenantry.model.plan import Lock, LockMode, Statement
+from tenantry.steps.balance import BalanceStep
 from tenantry.steps.balance_crossings import crosses
 from tenantry.steps.balance_functions import BEGIN, CROSS, MOVE, REPLICATE, TRUNCATE
 from tenantry.steps.balance_table import stale
 from tenantry.steps.catalog import exists, raw
-from tenantry.steps.step import Before, Step
+from tenantry.steps.step import Before
 
 PREFIX = "tenantry_balances_"
 MERGE = "merge"
@@ -33,15 +33,13 @@ PART = "part"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BalanceTriggers(Step):
+class BalanceTriggers(BalanceStep):
     """Statement triggers on the ledger and on each partition, the row trigger for replicas, and the one that refuses
     TRUNCATE. Their lock, held for milliseconds, waits out all writers: whoever comes later is counted. Whatever was
     written while they were not all there was not, so the balances are stale."""
 
     kind: Literal["balance_triggers"] = "balance_triggers"
-    ledger: Ledger
-    planned = False
-    in_place = True
+    inspected = ("triggers", "all triggers, on the table and each partition", "are missing or disabled")
 
     @property
     def key(self) -> str:

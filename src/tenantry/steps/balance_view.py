@@ -9,12 +9,14 @@ from typing import Literal
 from psycopg import sql
 
 from tenantry.model.ledger import Ledger, TenantColumn
+from tenantry.model.name import Name
 from tenantry.model.plan import Lock, LockMode, Statement
+from tenantry.steps.balance import BalanceStep
 from tenantry.steps.catalog import exists, identifiers
 from tenantry.steps.context import context
 from tenantry.steps.movement import shown
 from tenantry.steps.row_security import LEGACY, OPERATOR
-from tenantry.steps.step import Before, Step
+from tenantry.steps.step import Before
 
 # A tenant's branch and the others': apart, so that the tenant's own condition is an index condition. The one that does
 # not apply is a one-time filter. security_barrier: a reader's own cheap function sees no row of another tenant.
@@ -44,7 +46,7 @@ def sees_all(ledger: Ledger) -> sql.Composed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BalanceView(Step):
+class BalanceView(BalanceStep):
     """CREATE VIEW: slots summed, keys without movements left out, a tenant's own rows only.
 
     It runs with its owner's rights, since nobody else has any on the table, and asks for the reader's itself: who is
@@ -53,9 +55,7 @@ class BalanceView(Step):
     """
 
     kind: Literal["balance_view"] = "balance_view"
-    ledger: Ledger
-    planned = False
-    in_place = True
+    inspected = ("view", "the view that readers query", "is missing or was altered")
 
     @property
     def key(self) -> str:
@@ -64,6 +64,10 @@ class BalanceView(Step):
     @property
     def title(self) -> str:
         return f"make the view {self.ledger.balance}, which readers query"
+
+    @property
+    def makes(self) -> Name:
+        return self.ledger.balance
 
     def view(self) -> sql.Composed:
         """The statement that makes it."""
@@ -129,15 +133,14 @@ class BalanceView(Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BalanceReaders(Step):
+class BalanceReaders(BalanceStep):
     """GRANT SELECT on the view to those who may read the ledger."""
 
     kind: Literal["balance_readers"] = "balance_readers"
-    ledger: Ledger
     roles: tuple[str, ...]
     """PUBLIC is an empty name."""
+    inspected = ("readers", "whoever may read the ledger may read the view", "does not hold")
     planned = False
-    in_place = True
 
     @property
     def key(self) -> str:
@@ -146,10 +149,6 @@ class BalanceReaders(Step):
     @property
     def title(self) -> str:
         return f"let those read it who may read the ledger: {', '.join(role or 'PUBLIC' for role in self.roles)}"
-
-    def wants(self) -> str:
-        """That the ledger's readers may: who they are now, its definition asks."""
-        return self.key
 
     def definition(self) -> sql.Composable:
         return sql.SQL(
@@ -161,13 +160,23 @@ class BalanceReaders(Step):
 
     def apply(self) -> tuple[Statement, ...]:
         return tuple(
-            Statement(
-                sql=sql.SQL("GRANT SELECT ON {} TO {}").format(
-                    self.ledger.balance.identifier, sql.Identifier(role) if role else sql.SQL("PUBLIC")
-                )
-            )
+            Statement(sql=sql.SQL("GRANT SELECT ON {} TO {}").format(self.ledger.balance.identifier, _named(role)))
             for role in self.roles
         )
 
     def revert(self, before: Before) -> tuple[Statement, ...]:
-        return ()
+        """Who may read the ledger no more does not go on reading its balances."""
+        return tuple(
+            Statement(
+                sql=sql.SQL("REVOKE SELECT ON {} FROM {}").format(self.ledger.balance.identifier, _named(role)),
+                when=sql.SQL("SELECT {} IS NOT NULL AND ({} OR ({}))").format(
+                    self.ledger.balance.oid, sql.Literal(not role),
+                    exists(sql.SQL("SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = {}").format(sql.Literal(role))),
+                ),
+            )
+            for role in self.roles
+        )  # fmt: skip
+
+
+def _named(role: str) -> sql.Composable:
+    return sql.Identifier(role) if role else sql.SQL("PUBLIC")

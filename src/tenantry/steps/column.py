@@ -32,6 +32,7 @@ class TenantColumn(Step):
     kept = True
     carries = True
     holds = True
+    of_owned = True
 
     @property
     def key(self) -> str:
@@ -53,6 +54,30 @@ class TenantColumn(Step):
     @property
     def built(self) -> tuple[Name, str | None]:
         return self.table, self.column
+
+    @property
+    def tenant_table(self) -> Name:
+        return self.tenant.table
+
+    @property
+    def tenant_column(self) -> str:
+        return self.column
+
+    @property
+    def constant_key(self) -> sql.Composable | None:
+        return self.tenant.key_of(self.constant) if self.constant is not None else None
+
+    @property
+    def slugs(self) -> tuple[TenantReference, ...]:
+        return (self.tenant,) if self.constant is not None else ()
+
+    @property
+    def growing(self) -> tuple[Name, ...]:
+        return (self.table, *self.tree)
+
+    @property
+    def allotted(self) -> tuple[Name, ...]:
+        return (self.table,)
 
     def definition(self) -> sql.Composable:
         return column_definition(self.table, self.column)

@@ -11,7 +11,7 @@ from psycopg import sql
 from tenantry.model.name import Name
 from tenantry.model.plan import Lock, LockMode, Manner, Statement
 from tenantry.steps.catalog import WORKSHOP, exists, found_along, shut_out
-from tenantry.steps.derivation import ByRows, Source, derived
+from tenantry.steps.derivation import ByRows, BySlug, ByText, Source, TenantReference, derived
 from tenantry.steps.step import Before, Step
 
 PARAMETERS = ("first", "past", "stripes", "stripe")
@@ -184,6 +184,7 @@ class Fill(Step):
     kept = True
     journaled = True
     in_place = True
+    of_owned = True
 
     @property
     def key(self) -> str:
@@ -203,8 +204,21 @@ class Fill(Step):
                 return f"fill what was left of {tables}"
 
     @property
+    def filling(self) -> Fill:
+        return self
+
+    @property
     def filled(self) -> tuple[Name, ...]:
         return tuple(fill.relation for fill in self.fills)
+
+    @property
+    def derives(self) -> tuple[tuple[Name, tuple[Source, ...]], ...]:
+        return tuple((fill.relation, fill.sources) for fill in self.fills)
+
+    @property
+    def slugs(self) -> tuple[TenantReference, ...]:
+        sources = (source for fill in self.fills for source in fill.sources)
+        return tuple(source.tenant for source in sources if isinstance(source, BySlug | ByText | ByRows))
 
     def definition(self) -> sql.Composable:
         checks: list[sql.Composable] = [sql.SQL("true")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,7 +11,17 @@ from psycopg import sql
 from tenantry.model.name import Name
 from tenantry.steps.catalog import found_along, raw
 from tenantry.steps.derivation import ByPath, derived, equal
-from tenantry.steps.trigger import BEGIN_UPDATE, END_UPDATE, IN_FILL, RowTrigger, function_name
+from tenantry.steps.step import Reach
+from tenantry.steps.trigger import (
+    BEGIN_UPDATE,
+    CHANGE,
+    END_UPDATE,
+    IN_FILL,
+    RowTrigger,
+    asked,
+    each,
+    function_name,
+)
 
 FOLLOW = "~tenantry_follow"
 
@@ -86,6 +97,14 @@ class FollowTrigger(RowTrigger):
     @property
     def event(self) -> sql.Composable:
         return sql.SQL("AFTER UPDATE")
+
+    def moves(self, changed: frozenset[str]) -> tuple[Follower, ...]:
+        return self.followers if self.column in changed else ()
+
+    def reaches(self) -> Iterator[Reach]:
+        for follower in self.followers:
+            yield from each(self.owner, follower.table, CHANGE)
+            yield from asked(self.owner, follower.paths)
 
     @property
     def manner(self) -> sql.Composable:

@@ -50,6 +50,7 @@ class TenantIndex(Step):
     compared = True
     carries = True
     category = "index"
+    needs = "CREATE in the schema"
 
     @property
     def key(self) -> str:
@@ -65,11 +66,19 @@ class TenantIndex(Step):
         return f"The index {self.index} on {self.table}"
 
     @property
+    def own_index(self) -> Name:
+        return self.index
+
+    @property
     def built(self) -> tuple[Name, str | None]:
         return self.index, None
 
     def definition(self) -> sql.Composable:
         return _or_of_root(index_definition(self.index), self.table, self.root)
+
+    @property
+    def indexed(self) -> tuple[str, ...]:
+        return self.columns
 
     def apply(self) -> tuple[Statement, ...]:
         inside = (
@@ -128,6 +137,7 @@ class PartitionedIndex(Step):
     compared = True
     carries = True
     category = "index"
+    needs = "CREATE in the schema"
 
     @property
     def key(self) -> str:
@@ -140,6 +150,10 @@ class PartitionedIndex(Step):
     @property
     def subject(self) -> str:
         return f"The index {self.index} on {self.table}"
+
+    @property
+    def own_index(self) -> Name:
+        return self.index
 
     @property
     def built(self) -> tuple[Name, str | None]:
@@ -193,6 +207,10 @@ class IndexAttached(Step):
     @property
     def subject(self) -> str:
         return f"The index {self.index} on {self.table}"
+
+    @property
+    def own_index(self) -> Name:
+        return self.index
 
     def definition(self) -> sql.Composable:
         own = sql.SQL(

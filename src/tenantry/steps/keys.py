@@ -10,7 +10,7 @@ from psycopg import sql
 from tenantry.model.name import Name, quoted
 from tenantry.model.plan import Lock, LockMode, Manner, Statement
 from tenantry.steps.catalog import constraint_definition, exists, identifiers
-from tenantry.steps.step import Before, Step
+from tenantry.steps.step import Before, Beside, Step
 
 _ACTIONS = {"a": "NO ACTION", "r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}
 
@@ -56,6 +56,12 @@ class TenantForeignKey(Step):
     @property
     def subject(self) -> str:
         return f"The foreign key {quoted(self.constraint)} of {self.table}"
+
+    @property
+    def beside(self) -> Beside:
+        return Beside(
+            columns=self.columns[1:], parent=self.parent, constraint=self.constraint, deferred=self.deferred
+        )  # fmt: skip
 
     def definition(self) -> sql.Composable:
         return constraint_definition(self.table, self.constraint, validated=False)

@@ -5,13 +5,14 @@ PostgreSQL 18 can add NOT NULL itself NOT VALID; the way by a check is the same 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from psycopg import sql
 
 from tenantry.model.name import Name, quoted
 from tenantry.model.plan import Lock, LockMode, Manner, Statement
+from tenantry.model.schema import Table
 from tenantry.steps.catalog import constraint_definition, exists, not_null_definition
 from tenantry.steps.step import Before, Step
 
@@ -98,6 +99,8 @@ class NotNull(Step):
     column: str
     tree: tuple[Name, ...] = ()
     category = "constraint"
+    of_owned = True
+    refuses_null = True
 
     @property
     def key(self) -> str:
@@ -114,6 +117,13 @@ class NotNull(Step):
     @property
     def subject(self) -> str:
         return f"NOT NULL of {quoted(self.column)} of {self.table}"
+
+    def as_found(self, table: Table, before: Before) -> Table:
+        """With the NULLs that the user's own column allowed."""
+        columns = (
+            replace(column, not_null=False) if column.name == self.column else column for column in table.columns
+        )
+        return replace(table, columns=tuple(columns))
 
     def definition(self) -> sql.Composable:
         return not_null_definition(self.table, self.column)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,10 +13,20 @@ from tenantry.model.ownership import Hop
 from tenantry.model.plan import Lock, LockMode, Manner, Statement
 from tenantry.steps.catalog import body, identifiers, trigger_definition, unchanged
 from tenantry.steps.derivation import equal
-from tenantry.steps.step import Before, Step
-from tenantry.steps.trigger import ASK_OURS, DECLARE_OURS, IN_FILL, RowTrigger, function_name, knows_no_tenants
+from tenantry.steps.step import Before, Reach, Step
+from tenantry.steps.trigger import (
+    ASK_OURS,
+    CHANGE,
+    DECLARE_OURS,
+    IN_FILL,
+    READ,
+    RowTrigger,
+    each,
+    function_name,
+    knows_no_tenants,
+)
 
-CHANGE = "tenantry_tenant_change"
+TENANT_CHANGE = "tenantry_tenant_change"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +67,9 @@ class ReferenceTrigger(RowTrigger):
     @property
     def function(self) -> Name:
         return self.function_of(self.table, self.name)
+
+    def reaches(self) -> Iterator[Reach]:
+        yield from each(self.owner, self.hop.parent, CHANGE)
 
     @staticmethod
     def function_of(table: Name, name: str) -> Name:
@@ -206,11 +220,16 @@ class TenantChange(RowTrigger):
 
     @property
     def trigger(self) -> str:
-        return CHANGE
+        return TENANT_CHANGE
 
     @property
     def function(self) -> Name:
         return function_name(self.table, "change")
+
+    def reaches(self) -> Iterator[Reach]:
+        yield from each(self.owner, self.table, CHANGE)
+        for reference in self.references:
+            yield from each(self.owner, reference.table, READ)
 
     @property
     def event(self) -> sql.Composable:

@@ -24,6 +24,7 @@ class ApplicationRole(Step):
     carries = True
     of_table = False
     of_role = True
+    needs = "CREATEROLE"
 
     @property
     def key(self) -> str:
@@ -36,6 +37,14 @@ class ApplicationRole(Step):
     @property
     def subject(self) -> str:
         return f"The application role {quoted(self.role)}"
+
+    @property
+    def application(self) -> str:
+        return self.role
+
+    @property
+    def stays(self) -> str:
+        return f"the role {self.role}"
 
     def definition(self) -> sql.Composable:
         return sql.SQL("SELECT rolname::text FROM pg_catalog.pg_roles WHERE rolname = {}").format(
@@ -78,6 +87,7 @@ class SchemaUsage(Step):
     role: str
     of_table = False
     of_role = True
+    needs = "to grant USAGE of the schema"
 
     @property
     def key(self) -> str:
@@ -90,6 +100,10 @@ class SchemaUsage(Step):
     @property
     def subject(self) -> str:
         return f"USAGE of the schema {quoted(self.table.schema)} for {quoted(self.role)}"
+
+    @property
+    def application(self) -> str:
+        return self.role
 
     def definition(self) -> sql.Composable:
         return sql.SQL(
@@ -145,6 +159,14 @@ class ApplicationGrants(Step):
     def subject(self) -> str:
         return f"What {quoted(self.role)} may do with {self.table}"
 
+    @property
+    def acts_as(self) -> tuple[str, ...]:
+        return tuple(grantor for _, grantor in self.revokes)
+
+    @property
+    def of_tables(self) -> tuple[Name, ...]:
+        return self.used_by
+
     def wants(self) -> str:
         """What it grants. What it has to revoke for that is what others have granted, whenever they did."""
         return f"{self.object} {', '.join(self.grants)}"
@@ -163,9 +185,8 @@ class ApplicationGrants(Step):
             revokes=sql.Literal([privilege for privilege, _ in self.revokes]),
         )  # fmt: skip
 
-    def found(self, now: tuple[Grant, ...], before: Before) -> tuple[Grant, ...]:
-        """The relation's privileges `now`, had this step never been: without what it has given, and with what it has
-        taken of what was there `before`."""
+    def grants_as_found(self, grants: tuple[Grant, ...], before: Before) -> tuple[Grant, ...]:
+        """Without what this step has given, and with what it has taken of what was there `before`."""
         listed = before.get("entries") or []
         had = tuple(
             Grant(grantor=one["grantor"], grantee=one["grantee"] or "PUBLIC", privilege=one["privilege"],
@@ -175,7 +196,7 @@ class ApplicationGrants(Step):
         taken = {privilege for privilege, _ in self.revokes}
         known = {(one.privilege, one.column) for one in had}
         others = (
-            grant for grant in now
+            grant for grant in grants
             if grant.grantee != self.role or grant.column is not None or grant.privilege not in self.grants
             or (grant.privilege, None) in known
         )  # fmt: skip

@@ -140,6 +140,7 @@ class RowSecurity(Step):
     compared = True
     carries = True
     category = "row security"
+    of_owned = True
 
     @property
     def key(self) -> str:
@@ -166,6 +167,18 @@ class RowSecurity(Step):
         if self.legacy:
             rules[LEGACY] = Rule(command="ALL", using=EVERYTHING, check=EVERYTHING, roles=self.legacy)
         return {name: rule.sql for name, rule in rules.items()}
+
+    @property
+    def application(self) -> str:
+        return self.role
+
+    @property
+    def secures(self) -> RowSecurity:
+        return self
+
+    @property
+    def policies(self) -> tuple[str, ...]:
+        return self.names
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -259,6 +272,10 @@ class LegacySightEnded(Step):
     @property
     def subject(self) -> str:
         return f"The row security of {self.table}"
+
+    @property
+    def policies(self) -> tuple[str, ...]:
+        return self.security.names
 
     @property
     def supersedes(self) -> bool:

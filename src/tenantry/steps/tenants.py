@@ -26,6 +26,8 @@ class TenantTableMade(Step):
     carries = True
     holds = True
     of_table = False
+    of_owned = True
+    needs = "CREATE in the schema"
 
     @property
     def key(self) -> str:
@@ -42,6 +44,18 @@ class TenantTableMade(Step):
     @property
     def built(self) -> tuple[Name, str | None]:
         return self.table, None
+
+    @property
+    def tenant_table(self) -> Name:
+        return self.table
+
+    @property
+    def makes(self) -> Name:
+        return self.table
+
+    @property
+    def given_to(self) -> str:
+        return self.owner
 
     def definition(self) -> sql.Composable:
         return column_definition(self.table, self.key_column)
@@ -97,6 +111,22 @@ class TenantRow(Step):
     @property
     def subject(self) -> str:
         return f"The tenant {self.slug!r} in {self.table}"
+
+    @property
+    def tenant_table(self) -> Name:
+        return self.table
+
+    @property
+    def tenant_row(self) -> TenantRow:
+        return self
+
+    @property
+    def slugs(self) -> tuple[TenantReference, ...]:
+        return (self.tenant,)
+
+    @property
+    def stays(self) -> str:
+        return f"the tenant {self.slug!r}"
 
     def definition(self) -> sql.Composable:
         # Asked behind the user's own triggers as well, where his path is set.

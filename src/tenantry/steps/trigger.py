@@ -8,6 +8,7 @@ in the middle of a statement too.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,8 +17,9 @@ from psycopg import sql
 from tenantry.model.name import Name, quoted, shortened
 from tenantry.model.plan import Lock, LockMode, Statement
 from tenantry.steps.catalog import WORKSHOP, body, exists, hand_over, raw, trigger_definition
+from tenantry.steps.derivation import ByPath, Source
 from tenantry.steps.row_security import FLOOR, LEGACY, OPERATOR
-from tenantry.steps.step import Before, Step
+from tenantry.steps.step import Before, Reach, Step
 
 PINNED = "pg_catalog, pg_temp"
 """The search_path of our functions, but for what they set off in the user's."""
@@ -158,6 +160,26 @@ def drop_trigger(table: Name, trigger: str, function: Name, tree: tuple[Name, ..
     return Statement(sql=drop, locks=locks, when=there), Statement(sql=gone)
 
 
+READ = ("SELECT",)
+# Who locks a row needs the right to change it, too.
+CHANGE = ("SELECT", "UPDATE")
+
+
+def each(role: str, table: Name, privileges: tuple[str, ...]) -> Iterator[Reach]:
+    """That the role needs each of these privileges there."""
+    for privilege in privileges:
+        yield role, table, privilege
+
+
+def asked(role: str, sources: Iterable[Source]) -> Iterator[Reach]:
+    """That the role reads the tables along the paths."""
+    for source in sources:
+        if isinstance(source, ByPath):
+            # A path that ends in the row's own column does not look at the last table.
+            for hop in source.hops if source.column is not None else source.hops[:-1]:
+                yield from each(role, hop.parent, READ)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowTrigger(Step):
     """A row trigger: ENABLE ALWAYS on the table and on each partition of `tree`; its function runs as `owner`."""
@@ -187,6 +209,9 @@ class RowTrigger(Step):
     def manner(self) -> sql.Composable:
         """The text between the table's name and EXECUTE."""
         return sql.SQL("FOR EACH ROW")
+
+    @abstractmethod
+    def reaches(self) -> Iterator[Reach]: ...
 
     @abstractmethod
     def code(self) -> sql.Composable:

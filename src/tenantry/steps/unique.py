@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from psycopg import sql
 
 from tenantry.model.name import Name
 from tenantry.model.plan import Lock, LockMode, Manner, Statement
-from tenantry.model.schema import Unique
+from tenantry.model.schema import Table, Unique
 from tenantry.steps.catalog import identifiers, raw
 from tenantry.steps.step import Before, Step
 
@@ -44,6 +44,11 @@ class GlobalUniqueDropped(Step):
     def subject(self) -> str:
         return f"The replacement of the unique index {self.index} by {self.replaced_by}"
 
+    def as_found(self, table: Table, before: Before) -> Table:
+        if any(unique.name == self.unique.name for unique in table.uniques):
+            return table
+        return replace(table, uniques=(*table.uniques, self.unique))
+
     def definition(self) -> sql.Composable:
         return sql.SQL("SELECT 'replaced' WHERE {} IS NULL AND {} IS NOT NULL").format(
             self.index.oid, self.replaced_by.oid
@@ -65,15 +70,15 @@ class GlobalUniqueDropped(Step):
             " WHERE i.indexrelid = {}"
         ).format(self.index.oid)
 
-    def clashes(self) -> sql.Composed | None:
-        """A query of the number of values that more than one row has, and one of them; None where it has no columns."""
+    def clashes(self) -> tuple[str, sql.Composable] | None:
+        """Values that more than one row has; none are known where the index is not over columns, or over some rows."""
         if not self.unique.columns or self.unique.partial:
             return None
         columns = identifiers(self.unique.columns)
         present = sql.SQL(" AND ").join(
             sql.SQL("{} IS NOT NULL").format(sql.Identifier(name)) for name in self.unique.columns
         )
-        return sql.SQL(
+        return self.index.name, sql.SQL(
             "SELECT pg_catalog.count(*), pg_catalog.min(found.value) FROM (SELECT ROW({0})::text AS value FROM {1}"
             " WHERE {2} GROUP BY {0} HAVING pg_catalog.count(*) > 1) AS found"
         ).format(columns, self.table.identifier, present)

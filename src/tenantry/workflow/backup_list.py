@@ -11,10 +11,9 @@ import psycopg
 from tenantry.backups.content import checksum
 from tenantry.backups.tables import WORKSHOP
 from tenantry.backups.verifying import verify_dump
-from tenantry.errors import ExitStatus, Refused, UsageError, nearest
+from tenantry.errors import Refused, UsageError, nearest
 from tenantry.model.backup import Backup, Reason, TableCopy
 from tenantry.model.name import Name
-from tenantry.model.run import new_run
 from tenantry.model.spec import Spec
 from tenantry.postgres.backups import Backups, steady
 from tenantry.postgres.connect import Target
@@ -32,7 +31,8 @@ from tenantry.workflow.backups import (
     sources,
 )
 from tenantry.workflow.foreseen import ForeseenBackup, foreseen
-from tenantry.workflow.session import Session, end_noted, opened
+from tenantry.workflow.running import run
+from tenantry.workflow.session import Session, opened
 from tenantry.workflow.watcher import Nobody, Watcher
 
 
@@ -43,22 +43,21 @@ def create_backup(
 
     Raises UsageError for a table that is not there, Refused and Failed as `before` does.
     """
-    watcher, run = watcher or Nobody(), new_run()
-    watcher.began("backups create", run)
-    with opened(target, run=run, purpose="backup", watcher=watcher) as connection, hold_run_lock(connection):
-        journal = Journal(connection)
+    with run(target, "backups create", purpose="backup", watcher=watcher) as current:
+        connection = current.connection
         chosen = _chosen(connection, Session.begin(target, connection, spec), tables)
         if not chosen:
             raise Refused("There is no table to keep", remedy="Name tables with --table.")
-        journal.install()
-        journal.begin_run(run, "backups create")
-        making = Making(target=target, connection=connection, run=run, options=options, watcher=watcher)
-        with end_noted(journal, run):
-            made = make(making, Reason.MANUAL, chosen)
-        journal.finish_run(run, exit_status=ExitStatus.DONE, outcome=f"backup {made.id}")
-    watcher.concluded(
-        f"backup {made.id} is made", f"`tenantry backups verify {made.id}` compares it with what was read."
-    )
+        current.journal.install()
+        current.begin()
+        making = Making(
+            target=target, connection=connection, run=current.id, options=options, watcher=current.watcher
+        )  # fmt: skip
+        made = make(making, Reason.MANUAL, chosen)
+        current.finish(
+            f"backup {made.id}", f"`tenantry backups verify {made.id}` compares it with what was read.",
+            told=f"backup {made.id} is made",
+        )  # fmt: skip
     return made
 
 
@@ -112,23 +111,21 @@ def _state(backup: Backup, running: bool) -> str:
 def verify_backups(target: Target, ids: Sequence[str] = (), watcher: Watcher | None = None) -> tuple[Backup, ...]:
     """Compare backups with what was counted when they were made, and note the outcome; without `ids` the newest whole
     one. A dump is read, and none of it carried out. Raises Refused for a torn one, or where there is none."""
-    watcher = watcher or Nobody()
-    watcher.began("backups verify", new_run())
-    with opened(target, purpose="verify", watcher=watcher) as connection:
-        backups = Backups(connection)
+    with run(target, "backups verify", purpose="verify", watcher=watcher, locks=False) as current:
+        connection, backups = current.connection, Backups(current.connection)
         there = backups.all()
         chosen = [one_of(there, id) for id in ids] or [one for one in there if one.finished_at is not None][:1]
         if not chosen:
             raise Refused("There is no backup to verify", remedy="Make one: `tenantry backups create`.")
         for backup in chosen:
             refuse_torn(backup)
-            watcher.looking(f"the backup {backup.id}")
+            current.watcher.looking(f"the backup {backup.id}")
             with explained():
                 problem = verify_dump(target, connection, backup) if backup.folder else damage_of(connection, backup)
             backups.verified(backup.id, problem)
         found = tuple(one_of(backups.all(), backup.id) for backup in chosen)
-    damaged = [f"{backup.id}: {backup.problem}" for backup in found if not backup.whole]
-    watcher.concluded("; ".join(damaged) or f"{len(found)} verified", "Make a new backup." if damaged else "")
+        damaged = [f"{backup.id}: {backup.problem}" for backup in found if not backup.whole]
+        current.finish("; ".join(damaged) or f"{len(found)} verified", "Make a new backup." if damaged else "")
     return found
 
 

@@ -28,15 +28,13 @@ from tenantry.postgres.catalog import EVERY_SCHEMA, read_schema
 from tenantry.postgres.connect import Target, connect
 from tenantry.postgres.journal import Entry, Journal
 from tenantry.postgres.preflight import read_hidden, read_room
-from tenantry.steps import AssignmentTrigger, Fill, NotNull, RowSecurity, TenantColumn, TenantTableMade, from_json
+from tenantry.steps import from_json
 from tenantry.workflow.session import read_entries
 from tenantry.workflow.watcher import Watcher
 
 PARALLEL_FROM = 64 << 20
 """Bytes from which a second session is worth its while."""
 Connection = psycopg.Connection[Any]
-_OF_OWNED = (AssignmentTrigger, Fill, NotNull, RowSecurity, TenantColumn, TenantTableMade)
-"""Steps that tables have whose rows belong to tenants, and the tenant table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,8 +103,8 @@ def sources(connection: Connection, names: Iterable[Name] | None = None) -> tupl
     names, all tables that are the user's."""
     entries = known(read_entries(Journal(connection))).entries.values()
     steps = [from_json(entry.value) for entry in entries]
-    columns = {step.table: step.column for step in steps if isinstance(step, TenantColumn)}
-    created = frozenset(step.table for step in steps if isinstance(step, TenantTableMade))
+    columns = {step.table: step.tenant_column for step in steps if step.tenant_column is not None}
+    created = frozenset(step.makes for step in steps if step.makes is not None)
     schema = read_schema(connection, (EVERY_SCHEMA,), ours=Ours())
     found: set[Name] = set()
     for name in schema.tables if names is None else names:
@@ -118,9 +116,7 @@ def sources(connection: Connection, names: Iterable[Name] | None = None) -> tupl
 
 def owned_names(entries: Iterable[Entry]) -> frozenset[Name]:
     """Tables that have tenants, as the journal knows them."""
-    return frozenset(
-        step.table for step in (from_json(entry.value) for entry in entries) if isinstance(step, _OF_OWNED)
-    )
+    return frozenset(step.table for step in (from_json(entry.value) for entry in entries) if step.of_owned)
 
 
 def _earlier(making: Making, reason: Reason, tables: Sequence[TableCopy]) -> Backup | None:

@@ -20,19 +20,19 @@ from tenantry.execution.survey import definitions, in_force
 from tenantry.model.finding import Finding, Severity
 from tenantry.model.ledger import Ledger
 from tenantry.model.name import Name
-from tenantry.model.run import Result, new_run
+from tenantry.model.run import Result
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target, connect
 from tenantry.postgres.description import note_first_description
 from tenantry.postgres.journal import Journal
-from tenantry.postgres.locks import hold_run_lock
-from tenantry.steps import BalanceTriggers, Step
+from tenantry.steps.balance import BalanceStep
 from tenantry.workflow.backups import BackupOptions
 from tenantry.workflow.lookout import lookout
 from tenantry.workflow.migrate import MigrateOptions, Tally, make_runner, stop
 from tenantry.workflow.plan import Outline, Planned
-from tenantry.workflow.session import Session, end_noted, interruptible, opened, read_entries
-from tenantry.workflow.watcher import Nobody, Watcher
+from tenantry.workflow.running import Run, run
+from tenantry.workflow.session import Session, interruptible, opened, read_entries
+from tenantry.workflow.watcher import Watcher
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +53,11 @@ class Subject:
     """A ledger of the spec and the steps that keep its balances."""
 
     ledger: Ledger
-    steps: tuple[Step, ...]
+    steps: tuple[BalanceStep, ...]
 
     @property
-    def triggers(self) -> BalanceTriggers:
-        return next(step for step in self.steps if isinstance(step, BalanceTriggers))
+    def triggers(self) -> BalanceStep:
+        return next(step for step in self.steps if step.fires)
 
 
 def install_balances(
@@ -68,35 +68,34 @@ def install_balances(
     Raises UsageError where the spec does not fit the database, Refused where a person must decide, Failed where it
     stopped part-way.
     """
-    options, watcher, run = options or BalancesOptions(), watcher or Nobody(), new_run()
-    watcher.began("balances install", run)
-    with opened(target, run=run, purpose="balances", watcher=watcher) as connection, hold_run_lock(connection):
+    options = options or BalancesOptions()
+    with run(target, "balances install", purpose="balances", watcher=watcher) as current:
+        connection, watcher = current.connection, current.watcher
         session = Session.begin(target, connection, spec)
         steps = [step for subject in subjects(session, options) for step in subject.steps]
         tally = Tally(watcher)
-        runner = make_runner(session, run, watcher, tally, migrating(options))
+        runner = make_runner(session, current.id, watcher, tally, migrating(options))
         session.journal.install()
         note_first_description(connection)
-        session.journal.begin_run(run, "balances install")
+        current.begin()
         started = time.monotonic()
         settle(session.journal, session.known)
         with (
-            end_noted(session.journal, run),
-            interruptible(lambda: stop(runner, watcher)),
-            lookout(target, connection.info.backend_pid, watcher, run=run),
+            interruptible(lambda: stop(runner, current.watcher)),
+            lookout(target, connection.info.backend_pid, watcher, run=current.id),
         ):
             applied = runner.apply_all(steps)
         stale = [state.ledger for state in states(connection).values() if state.stale]
         outcome = f"{applied} steps applied, {tally.found} were in force"
-        session.journal.finish_run(run, exit_status=ExitStatus.DONE, outcome=outcome)
-    result = Result(
-        command="balances install", run=run, exit_status=ExitStatus.DONE, outcome=outcome, applied=applied,
+        following = "Nothing: the balances are kept in step."
+        if stale:
+            following = f"Stale until a backfill is done: {', '.join(stale)}. Run `tenantry balances backfill`."
+        current.finish(outcome, following)
+    return Result(
+        command="balances install", run=current.id, exit_status=ExitStatus.DONE, outcome=outcome, applied=applied,
         found=tally.found, seconds=time.monotonic() - started, longest_lock=tally.longest_lock, retries=tally.retries,
-        next_step=f"Stale until a backfill is done: {', '.join(stale)}. Run `tenantry balances backfill`." if stale
-        else "Nothing: the balances are kept in step.",
+        next_step=following,
     )  # fmt: skip
-    watcher.concluded(result.outcome, result.next_step)
-    return result
 
 
 def preview_install(target: Target, spec: Spec, options: BalancesOptions | None = None) -> Outline:
@@ -119,37 +118,27 @@ def backfill_balances(
     Raises Refused where they are not installed, Failed or Interrupted where it stopped part-way; the same call then
     goes on.
     """
-    options, watcher, run = options or BalancesOptions(), watcher or Nobody(), new_run()
-    watcher.began("balances backfill", run)
-    with opened(target, run=run, purpose="balances", watcher=watcher) as connection, hold_run_lock(connection):
-        journal = Journal(connection)
-        chosen = installed_subjects(journal, spec, options)
-        journal.begin_run(run, "balances backfill")
+    options = options or BalancesOptions()
+    with run(target, "balances backfill", purpose="balances", watcher=watcher) as current:
+        chosen = installed_subjects(current.journal, spec, options)
+        current.begin()
         started = time.monotonic()
-        with end_noted(journal, run):
-            corrected = _backfill_all(
-                target, connection, chosen, options, watcher, run, options.lock_budget or spec.locks.budget
-            )
+        corrected = _backfill_all(current, chosen, options, options.lock_budget or spec.locks.budget)
         outcome = (
             f"{corrected} balances corrected; "
             + ("the balances are" if len(chosen) == 1 else f"{len(chosen)} balances are")
             + " in step"
         )
-        journal.finish_run(run, exit_status=ExitStatus.DONE, outcome=outcome)
-    result = Result(
-        command="balances backfill", run=run, exit_status=ExitStatus.DONE, outcome=outcome, rows=corrected,
+        current.finish(outcome)
+    return Result(
+        command="balances backfill", run=current.id, exit_status=ExitStatus.DONE, outcome=outcome, rows=corrected,
         seconds=time.monotonic() - started,
     )  # fmt: skip
-    watcher.concluded(result.outcome, result.next_step)
-    return result
 
 
-def _backfill_all(
-    target: Target, connection: psycopg.Connection[Any], chosen: tuple[Subject, ...], options: BalancesOptions,
-    watcher: Watcher, run: str, budget: float,
-) -> int:  # fmt: skip
+def _backfill_all(current: Run, chosen: tuple[Subject, ...], options: BalancesOptions, budget: float) -> int:
     """The number of balances corrected. Raises Interrupted after Ctrl-C, which ends a comparison that is under way."""
-    halt, corrected = threading.Event(), 0
+    connection, watcher, halt, corrected = current.connection, current.watcher, threading.Event(), 0
 
     def interrupt() -> None:
         watcher.said("Stopping after the batch in hand; Ctrl-C again stops at once …")
@@ -161,7 +150,7 @@ def _backfill_all(
             watcher.looking(f"the movements of {subject.ledger.table}")
             work = Backfill(
                 ledger=subject.ledger, connection=connection, progress=watcher, workers=options.workers,
-                connections=lambda purpose: connect(target, run=run, purpose=purpose), stop=halt,
+                connections=lambda purpose: connect(current.target, run=current.id, purpose=purpose), stop=halt,
                 budget=budget,
             )  # fmt: skip
             try:
@@ -178,19 +167,18 @@ def validate_balances(
     target: Target, spec: Spec, options: BalancesOptions | None = None, watcher: Watcher | None = None
 ) -> tuple[Line, ...]:
     """Whether all is there and the balances equal their ledgers. Changes nothing, takes no lock."""
-    watcher, run = watcher or Nobody(), new_run()
-    watcher.began("balances validate", run)
-    with opened(target, run=run, purpose="balances", watcher=watcher) as connection:
+    with run(target, "balances validate", purpose="balances", watcher=watcher, locks=False) as current:
+        connection, watcher = current.connection, current.watcher
         session = Session.begin(target, connection, spec)
         lines: list[Line] = []
         for subject in subjects(session, options or BalancesOptions()):
             watcher.looking(f"the balances of {subject.ledger.table}")
             lines += inspect(connection, subject.ledger, subject.steps)
-    failed = [line for line in lines if not line.holds]
-    for line in failed:
-        watcher.found(_finding(line))
-    outcome = f"{len(failed)} of {len(lines)} checks failed" if failed else f"all {len(lines)} checks passed"
-    watcher.concluded(outcome, failed[0].remedy if failed else "")
+        failed = [line for line in lines if not line.holds]
+        for line in failed:
+            watcher.found(_finding(line))
+        outcome = f"{len(failed)} of {len(lines)} checks failed" if failed else f"all {len(lines)} checks passed"
+        current.finish(outcome, failed[0].remedy if failed else "")
     return tuple(lines)
 
 

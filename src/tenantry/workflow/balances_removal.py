@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
-from tenantry.balances.ledgers import BALANCE_STEPS, installed
+from tenantry.balances.ledgers import installed
 from tenantry.errors import ExitStatus, Refused, UsageError, nearest
 from tenantry.execution.reverting import Reverting, backwards
 from tenantry.execution.transaction import Patience, run_together
 from tenantry.model.backup import Reason
 from tenantry.model.name import Name
 from tenantry.model.plan import Lock, LockMode, Statement
-from tenantry.model.run import Result, new_run
+from tenantry.model.run import Result
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
 from tenantry.postgres.journal import Entry, Journal
-from tenantry.postgres.locks import hold_run_lock
 from tenantry.steps import from_json
 from tenantry.steps.balance_functions import EMPTYING
 from tenantry.workflow.backups import Making
@@ -30,8 +27,9 @@ from tenantry.workflow.balances import BalancesOptions, installed_subjects, migr
 from tenantry.workflow.foreseen import ForeseenBackup, foreseen
 from tenantry.workflow.migrate import Tally, make_runner, stop
 from tenantry.workflow.plan import Outline, Planned
-from tenantry.workflow.session import Session, end_noted, interruptible, opened, read_entries
-from tenantry.workflow.watcher import Nobody, Watcher
+from tenantry.workflow.running import run
+from tenantry.workflow.session import Session, interruptible, opened, read_entries
+from tenantry.workflow.watcher import Watcher
 
 
 def empty_ledger(target: Target, spec: Spec, options: BalancesOptions, watcher: Watcher | None = None) -> Statement:
@@ -39,20 +37,18 @@ def empty_ledger(target: Target, spec: Spec, options: BalancesOptions, watcher: 
 
     Raises UsageError where the spec has several and none is named, Refused where the backup takes a decision.
     """
-    watcher, run = watcher or Nobody(), new_run()
-    watcher.began("balances empty", run)
-    with opened(target, run=run, purpose="balances", watcher=watcher) as connection, hold_run_lock(connection):
-        journal = Journal(connection)
-        ledger, statement = _truncation(journal, spec, options)
-        journal.begin_run(run, "balances empty", options="--confirm")
-        with end_noted(journal, run):
-            making = Making(target=target, connection=connection, run=run, options=options.backup, watcher=watcher)
-            back_up(making, Reason.EMPTYING, [ledger], changes=True)
-            run_together(
-                connection, [statement], patience=_patience(spec, options), prepare=lambda: _set_emptying(connection)
-            )
-        journal.finish_run(run, exit_status=ExitStatus.DONE, outcome="the ledger is empty")
-    watcher.concluded("the ledger is empty", "")
+    with run(target, "balances empty", purpose="balances", watcher=watcher) as current:
+        connection = current.connection
+        ledger, statement = _truncation(current.journal, spec, options)
+        current.begin(options="--confirm")
+        making = Making(
+            target=target, connection=connection, run=current.id, options=options.backup, watcher=current.watcher
+        )
+        back_up(making, Reason.EMPTYING, [ledger], changes=True)
+        run_together(
+            connection, [statement], patience=_patience(spec, options), prepare=lambda: _set_emptying(connection)
+        )
+        current.finish("the ledger is empty")
     return statement
 
 
@@ -84,39 +80,24 @@ def remove_balances(
 
     Raises Refused where something of the user's depends on the view, Failed where it stopped part-way.
     """
-    options, watcher, run = options or BalancesOptions(), watcher or Nobody(), new_run()
-    watcher.began("balances remove", run)
-    with opened(target, run=run, purpose="balances", watcher=watcher) as connection, hold_run_lock(connection):
-        session = Session.begin(target, connection, spec)
+    options = options or BalancesOptions()
+    with run(target, "balances remove", purpose="balances", watcher=watcher) as current:
+        session = Session.begin(target, current.connection, spec)
         entries = _entries(session.journal, spec, options)
-        _refuse_dependents(connection, session.journal, entries)
-        tally = Tally(watcher)
-        runner = make_runner(session, run, watcher, tally, migrating(options))
+        _refuse_dependents(current.connection, session.journal, entries)
+        tally = Tally(current.watcher)
+        runner = make_runner(session, current.id, current.watcher, tally, migrating(options))
         started = time.monotonic()
-        with (
-            _noted(session.journal, run, "balances remove", entries),
-            interruptible(lambda: stop(runner, watcher)),
-        ):
+        if entries:
+            current.begin(options="--confirm")
+        with interruptible(lambda: stop(runner, current.watcher)):
             reverted = Reverting(runner=runner, dependents=lambda step: ()).all(entries)
         outcome = f"{reverted} steps reverted" if reverted else "no balances were there"
-        if entries:
-            session.journal.finish_run(run, exit_status=ExitStatus.DONE, outcome=outcome)
-    result = Result(
-        command="balances remove", run=run, exit_status=ExitStatus.DONE, outcome=outcome, applied=reverted,
+        current.finish(outcome)
+    return Result(
+        command="balances remove", run=current.id, exit_status=ExitStatus.DONE, outcome=outcome, applied=reverted,
         seconds=time.monotonic() - started, longest_lock=tally.longest_lock, retries=tally.retries,
     )  # fmt: skip
-    watcher.concluded(result.outcome, result.next_step)
-    return result
-
-
-@contextmanager
-def _noted(journal: Journal, run: str, command: str, entries: list[Entry]) -> Iterator[None]:
-    if not entries:
-        yield
-        return
-    journal.begin_run(run, command, options="--confirm")
-    with end_noted(journal, run):
-        yield
 
 
 def preview_remove(target: Target, spec: Spec, options: BalancesOptions | None = None) -> Outline:
@@ -140,13 +121,13 @@ def _entries(journal: Journal, spec: Spec, options: BalancesOptions) -> list[Ent
             raise UsageError(f"there are no balances of {wanted}{nearest(str(wanted), [str(name) for name in known])}")
     return [
         entry for entry in entries.values()
-        if isinstance(step := from_json(entry.value), BALANCE_STEPS) and wanted in (None, step.table)
+        if (step := from_json(entry.value)).keeps is not None and wanted in (None, step.table)
     ]  # fmt: skip
 
 
 def _refuse_dependents(connection: psycopg.Connection[Any], journal: Journal, entries: list[Entry]) -> None:
     """Raises Refused where somebody's view reads the balances: it would have to go first."""
-    views = {from_json(entry.value).ledger.balance for entry in entries}  # type: ignore[attr-defined]
+    views = {ledger.balance for entry in entries if (ledger := from_json(entry.value).keeps) is not None}
     for view in views:
         query = sql.SQL(
             "SELECT DISTINCT r.ev_class::pg_catalog.regclass::text FROM pg_catalog.pg_depend d"

@@ -15,19 +15,16 @@ from tenantry.model.backup import Reason
 from tenantry.model.finding import Family
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
-from tenantry.model.run import new_run
 from tenantry.model.spec import Spec
 from tenantry.model.verdict import Verdict
 from tenantry.postgres.connect import Target
 from tenantry.postgres.fixes import FixJournal
-from tenantry.postgres.journal import Journal
-from tenantry.postgres.locks import hold_run_lock
-from tenantry.steps import Fill
 from tenantry.workflow.backups import BackupOptions, Making
 from tenantry.workflow.backups import before as back_up
 from tenantry.workflow.foreseen import ForeseenBackup, foreseen
 from tenantry.workflow.inspection import Families, InspectionOptions, grounded, verdict_of
-from tenantry.workflow.session import end_noted, interruptible, opened
+from tenantry.workflow.running import announced, run
+from tenantry.workflow.session import interruptible
 from tenantry.workflow.watcher import Nobody, Watcher
 
 TENANT_CHECKS = ("rows-without-tenant", "tenant-differs")
@@ -77,14 +74,14 @@ def preview_fixes(
     watcher: Watcher | None = None, *, command: str,
 ) -> Fixed:  # fmt: skip
     """What `fix_issues` would do: each statement, and how many rows it would change. Changes nothing."""
-    watcher, run, stop, fixing = watcher or Nobody(), new_run(), Stop(), fixing or FixOptions()
-    watcher.began(command, run)
+    stop, fixing = Stop(), fixing or FixOptions()
     with (
+        announced(command, watcher) as told,
         interruptible(stop),
-        grounded(target, spec, options, watcher, stop, run=run, purpose=command) as ground,
+        grounded(target, spec, options, told.watcher, stop, run=told.id, purpose=command) as ground,
     ):
-        verdict = verdict_of(ground, families, command, "", watcher, stop)
-        fixer = Fixer(ground=ground, connection=ground.connection, run=run, force=fixing.force)
+        verdict = verdict_of(ground, families, command, "", told.watcher, stop)
+        fixer = Fixer(ground=ground, connection=ground.connection, run=told.id, force=fixing.force)
         wanted = tuple(_wanted(fixer, families, verdict, ahead=True))
         found = tuple(_correction(repair, rows, _held(fixer, repair)) for repair, rows in wanted)
         rows = sum(one.rows for one in found if not one.refusals)
@@ -92,7 +89,7 @@ def preview_fixes(
         verdict = replace(
             verdict, next_step="The same without --dry-run makes the fixes." if rows else verdict.next_step
         )
-    watcher.concluded(verdict.outcome, verdict.next_step)
+        told.come_to(verdict.outcome, verdict.next_step)
     return Fixed(corrections=found, verdict=verdict, backup=backup)
 
 
@@ -105,43 +102,42 @@ def fix_issues(
     Raises Refused while another run goes on, on a standby, and where the backup takes a decision; Interrupted after
     Ctrl-C: what is fixed by then stays, and can be undone.
     """
-    watcher, run, stop, fixing = watcher or Nobody(), new_run(), Stop(), fixing or FixOptions()
-    watcher.began(command, run)
+    stop, fixing = Stop(), fixing or FixOptions()
     with (
-        opened(target, run=run, purpose=f"{command} fixes", watcher=watcher) as connection,
-        hold_run_lock(connection),
-        grounded(target, spec, options, watcher, stop, run=run, purpose=command) as ground,
+        run(target, command, purpose=f"{command} fixes", watcher=watcher) as current,
+        grounded(target, spec, options, current.watcher, stop, run=current.id, purpose=command) as ground,
     ):
+        connection, watcher = current.connection, current.watcher
         if ground.standby:
             raise Refused("This server is a standby, which cannot be written to", remedy="Fix on the primary server.")
-        journal = Journal(connection)
-        journal.install()
+        current.journal.install()
         FixJournal(connection).install()
         words = ("--fix-issues", *(f"--table {table}" for table in options.tables))
-        journal.begin_run(run, command, options=" ".join(words), partial=bool(options.tables))
+        current.begin(options=" ".join(words), partial=bool(options.tables))
         fixer = Fixer(
-            ground=ground, connection=connection, run=run, force=fixing.force, patience=fixing.patience,
+            ground=ground, connection=connection, run=current.id, force=fixing.force, patience=fixing.patience,
             rows=fixing.rows,
             timeout=fixing.lock_timeout or spec.locks.timeout,
-            tell=lambda table, rows: watcher.advanced(table, 0, rows),
+            tell=lambda table, rows: current.watcher.advanced(table, 0, rows),
         )  # fmt: skip
 
         def interrupt() -> None:
             fixer.stop.set()
             stop()
 
-        with end_noted(journal, run), interruptible(interrupt):
+        with interruptible(interrupt):
             first = verdict_of(ground, families, command, next_step, Nobody(), stop)
-            making = Making(target=target, connection=connection, run=run, options=fixing.backup, watcher=watcher)
+            making = Making(
+                target=target, connection=connection, run=current.id, options=fixing.backup, watcher=watcher
+            )
             back_up(making, Reason.FIX, _changing(fixer, _wanted(fixer, families, first, ahead=True)), changes=False)
             found = tuple(_corrected(fixer, repair, watcher) for repair, _ in _wanted(fixer, families, first))
             verdict = verdict_of(ground, families, command, next_step, watcher, stop)
         fixed = sum(one.fixed for one in found)
         verdict = replace(
-            verdict, outcome=f"{fixed:,} rows fixed; {verdict.outcome}", next_step=_next(verdict, run, fixed)
+            verdict, outcome=f"{fixed:,} rows fixed; {verdict.outcome}", next_step=_next(verdict, current.id, fixed)
         )
-        journal.finish_run(run, exit_status=verdict.exit_status, outcome=verdict.outcome)
-    watcher.concluded(verdict.outcome, verdict.next_step)
+        current.finish(verdict.outcome, verdict.next_step, exit_status=verdict.exit_status)
     return Fixed(corrections=found, verdict=verdict)
 
 
@@ -181,7 +177,7 @@ def _changing(fixer: Fixer, wanted: Iterable[tuple[Repair, int]]) -> frozenset[N
 
 def _filled(ground: Ground) -> bool:
     """Whether the backfill has been done: until then rows without a tenant are its work, which keeps no images."""
-    fills = [step for step in ground.plan.steps if isinstance(step, Fill) and step.phase is Phase.BACKFILL]
+    fills = [step for step in ground.plan.steps if step.filling is not None and step.phase is Phase.BACKFILL]
     return all(step.key in ground.entries and ground.entries[step.key].state == "done" for step in fills)
 
 

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 
 from tenantry.checks.families import VALIDATION, VERIFICATION
 from tenantry.errors import ExitStatus
-from tenantry.model.run import Result, new_run
+from tenantry.model.run import Result
 from tenantry.model.spec import Spec
 from tenantry.model.verdict import Verdict
 from tenantry.postgres.connect import Target
 from tenantry.workflow.fixes import Correction, Fixed, FixOptions, fix_issues, preview_fixes
 from tenantry.workflow.inspection import Families, InspectionOptions, inspect
 from tenantry.workflow.migrate import MigrateOptions, migrate
+from tenantry.workflow.running import announced
 from tenantry.workflow.validate import NEXT as AFTER_VALIDATE
 from tenantry.workflow.verify import NEXT as AFTER_VERIFY
 from tenantry.workflow.watcher import Nobody, Watcher
@@ -49,18 +50,18 @@ def full(target: Target, spec: Spec, options: FullOptions | None = None, watcher
 
     Raises as `migrate`, `validate` and `verify` do; after each of these the same call goes on where it stopped.
     """
-    options, watcher, run = options or FullOptions(), watcher or Nobody(), new_run()
-    watcher.began("full", run)
-    migration = migrate(target, spec, options.migrate, watcher)
-    validation, corrected = _inspect(target, spec, options, watcher, VALIDATION, "validate", AFTER_VALIDATE)
-    verification, more = _inspect(target, spec, options, watcher, RULES, "verify", AFTER_VERIFY)
-    done = Full(
-        run=run, exit_status=max(migration.exit_status, validation.exit_status, verification.exit_status),
-        outcome=f"{migration.outcome}. validate: {validation.outcome}. verify: {verification.outcome}",
-        next_step=_next(migration, validation, verification), migration=migration, validation=validation,
-        verification=verification, corrections=(*corrected, *more),
-    )  # fmt: skip
-    watcher.concluded(done.outcome, done.next_step)
+    options = options or FullOptions()
+    with announced("full", watcher) as told:
+        migration = migrate(target, spec, options.migrate, told.watcher)
+        validation, corrected = _inspect(target, spec, options, told.watcher, VALIDATION, "validate", AFTER_VALIDATE)
+        verification, more = _inspect(target, spec, options, told.watcher, RULES, "verify", AFTER_VERIFY)
+        done = Full(
+            run=told.id, exit_status=max(migration.exit_status, validation.exit_status, verification.exit_status),
+            outcome=f"{migration.outcome}. validate: {validation.outcome}. verify: {verification.outcome}",
+            next_step=_next(migration, validation, verification), migration=migration, validation=validation,
+            verification=verification, corrections=(*corrected, *more),
+        )  # fmt: skip
+        told.come_to(done.outcome, done.next_step)
     return done
 
 

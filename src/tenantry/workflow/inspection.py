@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import psycopg
@@ -18,18 +18,17 @@ from tenantry.model.distribution import Distribution
 from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
-from tenantry.model.run import new_run
 from tenantry.model.schema import Ours
 from tenantry.model.spec import Spec
 from tenantry.model.verdict import FamilyVerdict, Verdict, by_severity, serious
 from tenantry.postgres.catalog import read_schema
 from tenantry.postgres.connect import Target
-from tenantry.postgres.journal import Journal
 from tenantry.postgres.locks import run_lock_held
 from tenantry.postgres.owner_context import set_read_only
 from tenantry.postgres.preflight import in_recovery, read_hidden
-from tenantry.workflow.session import Session, end_noted, interruptible, opened
-from tenantry.workflow.watcher import Nobody, Watcher
+from tenantry.workflow.running import run
+from tenantry.workflow.session import Session, interruptible, opened
+from tenantry.workflow.watcher import Watcher
 
 SAMPLES = 20
 Families = Sequence[tuple[Family, FamilyOf]]
@@ -55,19 +54,21 @@ def inspect(
     Raises UsageError where the spec does not fit the database or a table is not there, ConnectionFailed without a
     connection or privileges, Interrupted after Ctrl-C.
     """
-    options, watcher, run, stop = options or InspectionOptions(), watcher or Nobody(), new_run(), Stop()
-    watcher.began(command, run)
+    options, stop = options or InspectionOptions(), Stop()
     # The first connection is for the journal alone: all others are read-only.
-    with (
-        opened(target, run=run, purpose=command, watcher=watcher) as connection,
-        _noted(Journal(connection), run, command, options) as note,
-        interruptible(stop),
-        grounded(target, spec, options, watcher, stop, run=run, purpose=command) as ground,
-    ):
-        if run_lock_held(connection):
-            watcher.said("Another run is going on: what it has not come to yet will be missing here.")
-        verdict = note(verdict_of(ground, families, command, next_step, watcher, stop))
-    watcher.concluded(verdict.outcome, verdict.next_step)
+    with run(target, command, purpose=command, watcher=watcher, locks=False) as current:
+        if current.journal.installed:
+            words = " ".join(f"--table {table}" for table in options.tables)
+            # A standby cannot be written to, and who may only read can validate all the same.
+            current.begin(options=words, partial=bool(options.tables), lenient=True)
+        with (
+            interruptible(stop),
+            grounded(target, spec, options, current.watcher, stop, run=current.id, purpose=command) as ground,
+        ):
+            if run_lock_held(current.connection):
+                current.watcher.said("Another run is going on: what it has not come to yet will be missing here.")
+            verdict = verdict_of(ground, families, command, next_step, current.watcher, stop)
+        current.finish(verdict.outcome, verdict.next_step, exit_status=verdict.exit_status)
     return verdict
 
 
@@ -196,25 +197,3 @@ def _next(bad: tuple[Finding, ...], next_step: str, command: str) -> str:
     if not bad:
         return next_step
     return f"Follow what stands below each finding, the first one first; then `tenantry {command}` again."
-
-
-@contextmanager
-def _noted(
-    journal: Journal, run: str, command: str, options: InspectionOptions
-) -> Iterator[Callable[[Verdict], Verdict]]:
-    """The run in the journal, where there is one that may be written: its beginning, and how it ends."""
-    if not journal.installed:
-        yield lambda verdict: verdict
-        return
-    words = " ".join(f"--table {table}" for table in options.tables)
-    # A standby cannot be written to, and who may only read can validate all the same.
-    with suppress(psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction):
-        journal.begin_run(run, command, options=words, partial=bool(options.tables))
-
-    def note(verdict: Verdict) -> Verdict:
-        with suppress(psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction):
-            journal.finish_run(run, exit_status=verdict.exit_status, outcome=verdict.outcome)
-        return verdict
-
-    with end_noted(journal, run):
-        yield note

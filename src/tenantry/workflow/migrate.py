@@ -12,7 +12,14 @@ from tenantry.discovery.census import census
 from tenantry.errors import ExitStatus, Refused, TenantryError
 from tenantry.execution.backfill import BackfillOptions, backfill
 from tenantry.execution.going_back import built_upon, obstacles
-from tenantry.execution.orphans import Leaving, columns_going, contradictions, leaving
+from tenantry.execution.orphans import (
+    Leaving,
+    columns_going,
+    contradictions,
+    given_earlier,
+    kept_from_earlier,
+    leaving,
+)
 from tenantry.execution.preflight import preflight
 from tenantry.execution.renames import settle
 from tenantry.execution.reverting import Reverting
@@ -25,20 +32,20 @@ from tenantry.model.evidence import Evidence, TableEvidence
 from tenantry.model.finding import Finding
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
-from tenantry.model.run import Result, new_run
+from tenantry.model.run import Result
 from tenantry.model.spec import Orphans, Spec
 from tenantry.planning.diff import Comparison, State
 from tenantry.postgres.census import run_census
 from tenantry.postgres.connect import Target, connect
 from tenantry.postgres.description import note_first_description
-from tenantry.postgres.locks import hold_run_lock
-from tenantry.steps import Fill, Step, TenantColumn
+from tenantry.steps import Fill, Step
 from tenantry.workflow.backups import BackupOptions, Making
 from tenantry.workflow.backups import before as back_up
 from tenantry.workflow.distribution import distributions
 from tenantry.workflow.lookout import lookout
-from tenantry.workflow.session import Session, end_noted, interruptible, opened
-from tenantry.workflow.watcher import Nobody, Watcher
+from tenantry.workflow.running import run
+from tenantry.workflow.session import Session, interruptible
+from tenantry.workflow.watcher import Watcher
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,28 +94,26 @@ def migrate(
     Raises Refused where a person must decide, Failed where it stopped part-way, Interrupted after Ctrl-C; after each of
     these the same call goes on where it stopped.
     """
-    options, watcher, run = options or MigrateOptions(), watcher or Nobody(), new_run()
-    watcher.began("migrate", run)
-    with opened(target, run=run, purpose="migrate", watcher=watcher) as connection, hold_run_lock(connection):
+    options = options or MigrateOptions()
+    with run(target, "migrate", purpose="migrate", watcher=watcher) as current:
+        watcher = current.watcher
         watcher.looking("the schema and the server")
-        session = Session.begin(target, connection, spec)
+        session = Session.begin(target, current.connection, spec)
         prospect = prospects(session, options)
         tally = Tally(watcher)
-        runner = make_runner(session, run, watcher, tally, options)
+        runner = make_runner(session, current.id, watcher, tally, options)
         findings, evidence = examine(session, prospect, options, watcher)
         session.journal.install()
-        note_first_description(connection)
-        session.journal.begin_run(run, "migrate", options=f"--until {options.until}", takes_back=prospect.takes_back)
-        with end_noted(session.journal, run):
-            settle(session.journal, session.known)
-            if prospect.pending or prospect.takes_back:
-                _back_up(session, run, prospect, options, watcher)
-            result = _apply(target, runner, prospect, tally, options, findings, evidence)
-        session.journal.finish_run(run, exit_status=result.exit_status, outcome=result.outcome)
+        note_first_description(current.connection)
+        current.begin(options=f"--until {options.until}", takes_back=prospect.takes_back)
+        settle(session.journal, session.known)
+        if prospect.pending or prospect.takes_back:
+            _back_up(session, current.id, prospect, options, watcher)
+        result = _apply(target, runner, prospect, tally, options, findings, evidence)
+        current.finish(result.outcome, result.next_step, exit_status=result.exit_status)
         watcher.looking("how the rows are spread over the tenants")
-        for distribution in distributions(connection, session.plan.ownership):
+        for distribution in distributions(current.connection, session.plan.ownership):
             watcher.distributed(distribution)
-    watcher.concluded(result.outcome, result.next_step)
     return result
 
 
@@ -236,16 +241,8 @@ def examine(
     the way of what goes back, the preflight of the steps to be applied, and the census of orphans and conflicts while
     rows are still to get their tenant. Raises Refused."""
     refuse_undecided(session)
-    pending, back = prospect.pending, prospect.leaving.all
-    findings = tuple(
-        contradictions(session.connection, session.plan, session.entries, prospect.comparison, options.until)
-    )
-    if back:
-        in_the_way = obstacles(session.connection, back, journal=session.entries, keep=False, under_way=True)
-        # Nothing of anybody else's is dropped, and a step that stayed behind would not be what the spec asks for.
-        findings += tuple(
-            replace(one.finding, forcible=one.finding.forcible and one.step is None) for one in in_the_way
-        )
+    pending = prospect.pending
+    findings = contradicted(session, prospect, options.until)
     findings += preflight(
         session.connection, schema=session.schema, plan=replace(session.plan, steps=pending), until=options.until,
         free_space=options.free_space, workers=options.workers,
@@ -253,18 +250,36 @@ def examine(
     for finding in findings:
         watcher.found(finding)
     refuse(findings, force=options.force)
-    filling = [step for step in pending if isinstance(step, Fill | TenantColumn)]
+    filling = [step for step in pending if step.allotted]
     if not filling:
         return findings, None
     filled = all(step.phase is Phase.CONTRACT for step in filling)
     watcher.looking("the rows, and whether each finds its tenant")
+    earlier = given_earlier(session.connection, session.plan, session.entries)
     evidence = run_census(
         session.connection,
-        census(session.plan.ownership, session.schema, filled=filled),
+        census(session.plan.ownership, session.schema, filled=filled, earlier=earlier),
         watch=lambda table: watcher.looking(f"the rows of {table}"),
     )
     refuse_rows(evidence)
-    return findings, evidence
+    kept = tuple(kept_from_earlier(evidence))
+    for finding in kept:
+        watcher.found(finding)
+    refuse(kept, force=options.force)
+    return (*findings, *kept), evidence
+
+
+def contradicted(session: Session, prospect: Prospect, until: Phase) -> tuple[Finding, ...]:
+    """What the spec contradicts of that which an earlier one has made, and what is in the way of what goes back."""
+    findings = tuple(contradictions(session.connection, session.plan, session.entries, prospect.comparison, until))
+    back = prospect.leaving.all
+    if back:
+        in_the_way = obstacles(session.connection, back, journal=session.entries, keep=False, under_way=True)
+        # Nothing of anybody else's is dropped, and a step that stayed behind would not be what the spec asks for.
+        findings += tuple(
+            replace(one.finding, forcible=one.finding.forcible and one.step is None) for one in in_the_way
+        )
+    return findings
 
 
 def refuse_rows(evidence: Evidence) -> None:

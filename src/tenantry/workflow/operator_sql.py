@@ -22,7 +22,6 @@ from tenantry.postgres.connect import Target
 from tenantry.postgres.facts import Barred
 from tenantry.postgres.journal import Journal
 from tenantry.postgres.rights import Rights, read_rights
-from tenantry.steps import ApplicationRole, PartitionedIndex, SchemaUsage, TenantIndex, TenantTableMade
 from tenantry.steps.catalog import WORKSHOP, body, raw
 from tenantry.workflow.session import Session, opened, ours
 
@@ -191,10 +190,8 @@ def _memberships(role: str, owners: Sequence[str], schema: Schema) -> Iterator[R
 
 
 def _schemas(role: str, scope: Scope, rights: Rights) -> Iterator[Right]:
-    making = {
-        step.table.schema for step in scope.steps if isinstance(step, TenantIndex | PartitionedIndex | TenantTableMade)
-    }
-    opening = {step.table.schema for step in scope.steps if isinstance(step, SchemaUsage)}
+    making = scope.schemas_of("CREATE in the schema")
+    opening = scope.schemas_of("to grant USAGE of the schema")
     for access in rights.schemas:
         if access.name in opening and access.name not in rights.opened and not access.grants_usage:
             yield _right(
@@ -215,7 +212,7 @@ def _schemas(role: str, scope: Scope, rights: Rights) -> Iterator[Right]:
 
 
 def _application(role: str, application: str, scope: Scope, schema: Schema) -> Iterator[Right]:
-    if not any(isinstance(step, ApplicationRole) for step in scope.steps):
+    if not scope.makes_role:
         return
     yield _made(
         application,
@@ -253,11 +250,11 @@ def _of_owners(barred: Iterable[Barred], scope: Scope, rights: Rights) -> Iterat
             )
             yield Right(statement=grant, why=why)
     for step in scope.steps:
-        if isinstance(step, TenantTableMade) and (step.owner, step.table.schema) not in rights.makers:
+        if step.given_to is not None and (step.given_to, step.table.schema) not in rights.makers:
             yield _right(
                 "GRANT CREATE ON SCHEMA {} TO {}",
                 step.table.schema,
-                step.owner,
+                step.given_to,
                 why="The tenant table is made there and given to it.",
             )
 

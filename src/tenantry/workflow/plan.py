@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from tenantry.errors import TenantryError
+from tenantry.errors import ExitStatus, TenantryError
 from tenantry.execution.reverting import backwards
 from tenantry.model.evidence import Evidence
 from tenantry.model.finding import Finding
@@ -16,9 +16,18 @@ from tenantry.model.spec import Spec
 from tenantry.planning.diff import State
 from tenantry.postgres.connect import Target
 from tenantry.postgres.journal import Entry, Journal
-from tenantry.steps import Fill, Step, from_json
+from tenantry.steps import Step, from_json
 from tenantry.workflow.foreseen import ForeseenBackup, foreseen
-from tenantry.workflow.migrate import MigrateOptions, Prospect, backup_wanted, examine, prospects, refuse
+from tenantry.workflow.migrate import (
+    MigrateOptions,
+    Prospect,
+    backup_wanted,
+    contradicted,
+    examine,
+    prospects,
+    refuse,
+    refuse_undecided,
+)
 from tenantry.workflow.rollback import RollbackOptions, backup_wanted_back, prospect
 from tenantry.workflow.session import Session, opened
 from tenantry.workflow.watcher import Nobody
@@ -52,6 +61,8 @@ class Outline:
     tables: tuple[Name, ...] = ()
     """Of a rollback of some tables: those that go back whole, and those that lose a part of what is theirs."""
     others: tuple[Name, ...] = ()
+    refusal: TenantryError | None = None
+    """Of a plan: why migrate would refuse it, as far as spec and journal alone tell."""
 
     @property
     def back(self) -> bool:
@@ -77,16 +88,28 @@ class Preview:
     evidence: Evidence | None = None
     refusal: TenantryError | None = None
 
+    @property
+    def exit_status(self) -> ExitStatus:
+        """That of the run, were it refused."""
+        return ExitStatus.DONE if self.refusal is None else self.refusal.status
+
 
 def plan(target: Target, spec: Spec, *, until: Phase = Phase.CONTRACT) -> Outline:
-    """All steps for this database and spec, each with whether it is in force. Changes nothing.
+    """All steps for this database and spec, each with whether it is in force, and why migrate would refuse them, as far
+    as that can be told without the preflight and the rows. Changes nothing.
 
     Raises UsageError where the spec does not fit the database, ConnectionFailed without a connection.
     """
     with opened(target, purpose="plan") as connection:
         session = Session.begin(target, connection, spec)
         prospect = prospects(session, MigrateOptions(until=until), exact=False)
-        return _outline(session, prospect, prospect.steps, command="plan")
+        outline = _outline(session, prospect, prospect.steps, command="plan")
+        try:
+            refuse_undecided(session)
+            refuse(contradicted(session, prospect, until), force=False)
+        except TenantryError as refusal:
+            return replace(outline, refusal=refusal)
+        return outline
 
 
 def preview(target: Target, spec: Spec, options: MigrateOptions | None = None) -> Preview:
@@ -179,8 +202,8 @@ def _server(version: int) -> str:
 
 
 def _rows(step: Step, schema: Schema) -> int | None:
-    if isinstance(step, Fill):
-        estimates = [estimate(schema, fill.relation) for fill in step.fills]
+    if step.filling is not None:
+        estimates = [estimate(schema, relation) for relation in step.filled]
     elif any(statement.manner is not Manner.TRANSACTION for statement in step.apply()):
         estimates = [estimate(schema, step.table)]
     else:

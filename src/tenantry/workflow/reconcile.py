@@ -19,14 +19,13 @@ from tenantry.execution.survey import definitions
 from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.ledger import Ledger
 from tenantry.model.name import Name
-from tenantry.model.run import new_run
 from tenantry.model.spec import LedgerPart, Spec
 from tenantry.postgres.connect import Target
 from tenantry.postgres.journal import Journal
 from tenantry.steps.balance_view import sees_all
 from tenantry.workflow.balances import BalancesOptions, Subject, installed_subjects
-from tenantry.workflow.session import end_noted, opened
-from tenantry.workflow.watcher import Nobody, Watcher
+from tenantry.workflow.running import run
+from tenantry.workflow.watcher import Watcher
 
 KEPT = 20
 """Keys of each ledger that are said, and that a finding shows."""
@@ -76,26 +75,20 @@ def reconcile_balances(
     Differences below the spec's threshold are corrected, up to its total_limit a key; others become reviews. Raises
     Refused where balances are not installed, or row security hides rows of a ledger from this role.
     """
-    options, watcher, run = options or ReconcileOptions(), watcher or Nobody(), new_run()
-    watcher.began("balances reconcile", run)
-    with opened(target, run=run, purpose="reconcile", watcher=watcher) as connection:
-        journal = Journal(connection)
+    options = options or ReconcileOptions()
+    with run(target, "balances reconcile", purpose="reconcile", watcher=watcher, locks=False) as current:
+        connection, journal, watcher = current.connection, current.journal, current.watcher
         chosen = installed_subjects(journal, spec, BalancesOptions(ledger=options.ledger))
         # Keys are written as JSON, and times in them by the zone of the session.
         connection.execute("SET TimeZone = 'UTC'")
-        if options.dry_run:
-            found = [_ledger(journal, spec, subject, run, options, watcher) for subject in chosen]
-        else:
-            journal.begin_run(run, "balances reconcile")
-            with end_noted(journal, run):
-                found = [_ledger(journal, spec, subject, run, options, watcher) for subject in chosen]
-        result = _concluded(run, found, options)
+        if not options.dry_run:
+            current.begin()
+        found = [_ledger(journal, spec, subject, current.id, options, watcher) for subject in chosen]
+        result = _concluded(current.id, found, options)
         for subject in chosen:
             for finding in history(connection, subject.ledger):
                 watcher.found(finding)
-        if not options.dry_run:
-            journal.finish_run(run, exit_status=result.exit_status, outcome=result.outcome)
-    watcher.concluded(result.outcome, result.next_step)
+        current.finish(result.outcome, result.next_step, exit_status=result.exit_status)
     return result
 
 

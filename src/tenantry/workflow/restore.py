@@ -17,19 +17,17 @@ from tenantry.backups.restore import Target as Rows
 from tenantry.backups.restore import advance, put_right
 from tenantry.backups.tables import WORKSHOP, copy_one
 from tenantry.backups.tenants import Saved, with_tenants
-from tenantry.errors import ExitStatus, Refused, UsageError, nearest
+from tenantry.errors import Refused, UsageError, nearest
 from tenantry.execution.renames import known
 from tenantry.execution.transaction import Patience, run_together
 from tenantry.model.backup import Backup, BackupKind, Reason, Restoration, TableCopy, TableRestored, copy_name
 from tenantry.model.name import Name, quoted
 from tenantry.model.plan import Lock, LockMode, Statement
-from tenantry.model.run import new_run
 from tenantry.model.schema import Ours, Schema
 from tenantry.postgres.backups import Backups, firing, steady
 from tenantry.postgres.catalog import EVERY_SCHEMA, read_schema
 from tenantry.postgres.connect import Target
 from tenantry.postgres.journal import Journal
-from tenantry.postgres.locks import hold_run_lock
 from tenantry.steps import from_json
 from tenantry.steps.catalog import found_along
 from tenantry.workflow.backup_list import damage_of
@@ -44,8 +42,9 @@ from tenantry.workflow.backups import (
     refuse_hidden,
     refuse_torn,
 )
-from tenantry.workflow.session import end_noted, opened, read_entries
-from tenantry.workflow.watcher import Nobody, Watcher
+from tenantry.workflow.running import run
+from tenantry.workflow.session import read_entries
+from tenantry.workflow.watcher import Watcher
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,33 +67,31 @@ def restore(target: Target, id: str, options: RestoreOptions, watcher: Watcher |
     take its rows, or, without `force`, rows written since would be lost; Failed where it got no locks. Then nothing
     has been changed.
     """
-    watcher, run, started = watcher or Nobody(), new_run(), time.monotonic()
-    watcher.began("backups restore", run)
-    with (
-        opened(target, run=run, purpose="restore", watcher=watcher) as connection,
-        hold_run_lock(connection),
-        explained(),
-    ):
+    started = time.monotonic()
+    with run(target, "backups restore", purpose="restore", watcher=watcher) as current, explained():
+        connection = current.connection
         backup = one_of(Backups(connection).all(), id)
         refuse_torn(backup)
-        making = Making(target=target, connection=connection, run=run, options=options.backup, watcher=watcher)
+        making = Making(
+            target=target, connection=connection, run=current.id, options=options.backup, watcher=current.watcher
+        )
         work = _looked_at(making, backup, options)
         tables = tuple(work.preview())
         if not options.dry_run:
             refuse_loss(tables, work.others, force=options.force)
         saved = None
         if not options.dry_run and any(table.lost or table.inserted for table in tables):
-            journal = Journal(connection)
-            journal.begin_run(run, "backups restore", options=str(id))
-            with end_noted(journal, run):
-                tables, saved = work.carry_out()
-            journal.finish_run(run, exit_status=ExitStatus.DONE, outcome=f"{len(tables)} tables are what they were")
+            current.begin(options=str(id))
+            tables, saved = work.carry_out()
+        would = "would be" if options.dry_run else "are"
+        current.finish(
+            f"{len(tables)} tables are what they were",
+            told=f"{len(tables)} tables {would} what they were in {backup.id}",
+        )
         # Not left to the end of the session, which others see for a moment longer.
         connection.execute("DISCARD TEMP")
-    would = "would be" if options.dry_run else "are"
-    watcher.concluded(f"{len(tables)} tables {would} what they were in {backup.id}", "")
     return Restoration(
-        backup=backup, tables=tables, left_out=work.left_out, saved=saved, run=run,
+        backup=backup, tables=tables, left_out=work.left_out, saved=saved, run=current.id,
         seconds=time.monotonic() - started,
     )  # fmt: skip
 

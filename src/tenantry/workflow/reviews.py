@@ -12,13 +12,13 @@ from tenantry.balances.reconciliation_scope import Connection
 from tenantry.balances.reviews import Decided, Review, decide, reviews
 from tenantry.errors import Failed, Refused, UsageError
 from tenantry.execution.survey import definitions
-from tenantry.model.run import new_run
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
 from tenantry.postgres.journal import Journal
 from tenantry.workflow.balances import BalancesOptions, Subject, installed_subjects
-from tenantry.workflow.session import end_noted, opened
-from tenantry.workflow.watcher import Nobody, Watcher
+from tenantry.workflow.running import run
+from tenantry.workflow.session import opened
+from tenantry.workflow.watcher import Watcher
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,27 +53,23 @@ def decide_reviews(
     Raises UsageError for a number that there is not, Refused where one cannot be decided on as it stands, Failed where
     writers do not let go of a balance; those before it are decided then.
     """
-    watcher, run, decided = watcher or Nobody(), new_run(), []
-    watcher.began(f"balances review {decision.word}", run)
-    with opened(target, run=run, purpose="reviews", watcher=watcher) as connection:
-        journal = Journal(connection)
+    decided = []
+    command = f"balances review {decision.word}"
+    with run(target, command, purpose="reviews", watcher=watcher, locks=False) as current:
+        connection, journal = current.connection, current.journal
         connection.execute("SET TimeZone = 'UTC'")
         known = _subjects(journal, spec, ledger)
         ledgers = [subject.ledger for subject in known.values()]
         found = reviews(connection, ledgers, everything=bool(numbers), ids=numbers or None)
         _refuse_unfit(connection, known, numbers, found)
         if not dry_run:
-            journal.begin_run(run, "balances review", options=decision.word)
-        with end_noted(journal, run):
-            for review in sorted(found, key=lambda one: one.id):
-                one = _decide(connection, spec.locks.budget, known[review.ledger], review, decision, dry_run=dry_run)
-                if not dry_run:
-                    watcher.said(f"Review {one.id}: {one.state}", decided=one, key=review.key, by=decision.by)
-                decided.append(one)
-        outcome = f"{len(decided)} {'review' if len(decided) == 1 else 'reviews'} {decision.word}ed"
-        if not dry_run:
-            journal.finish_run(run, exit_status=0, outcome=outcome)
-    watcher.concluded(outcome, "")
+            current.begin(command="balances review", options=decision.word)
+        for review in sorted(found, key=lambda one: one.id):
+            one = _decide(connection, spec.locks.budget, known[review.ledger], review, decision, dry_run=dry_run)
+            if not dry_run:
+                current.watcher.said(f"Review {one.id}: {one.state}", decided=one, key=review.key, by=decision.by)
+            decided.append(one)
+        current.finish(f"{len(decided)} {'review' if len(decided) == 1 else 'reviews'} {decision.word}ed")
     return tuple(decided)
 
 

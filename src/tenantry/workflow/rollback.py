@@ -22,17 +22,17 @@ from tenantry.execution.transaction import Patience
 from tenantry.model.backup import MAX_SIZE, BackupKind, Reason
 from tenantry.model.finding import Finding, Severity
 from tenantry.model.name import Name
-from tenantry.model.run import Result, new_run
+from tenantry.model.run import Result
 from tenantry.postgres.connect import Target
 from tenantry.postgres.journal import Entry, Journal
-from tenantry.postgres.locks import hold_run_lock
-from tenantry.steps import BalanceTable, BalanceTriggers, Fill, from_json
+from tenantry.steps import Fill, from_json
 from tenantry.workflow.backups import BackupOptions, Making, owned_names
 from tenantry.workflow.backups import before as back_up
 from tenantry.workflow.lookout import lookout
 from tenantry.workflow.migrate import Tally, refuse, stop
-from tenantry.workflow.session import end_noted, interruptible, opened, read_entries
-from tenantry.workflow.watcher import Nobody, Watcher
+from tenantry.workflow.running import run
+from tenantry.workflow.session import interruptible, read_entries
+from tenantry.workflow.watcher import Watcher
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,10 +66,9 @@ def rollback(target: Target, options: RollbackOptions | None = None, watcher: Wa
     Raises Refused where something of somebody else's is in the way or values would clash, Failed where it stopped
     part-way, Interrupted after Ctrl-C. With `force` it goes on past both, and the result names what is left.
     """
-    options, watcher, run = options or RollbackOptions(), watcher or Nobody(), new_run()
-    watcher.began("rollback", run)
-    with opened(target, run=run, purpose="rollback", watcher=watcher) as connection, hold_run_lock(connection):
-        journal = Journal(connection)
+    options = options or RollbackOptions()
+    with run(target, "rollback", purpose="rollback", watcher=watcher) as current:
+        connection, journal, watcher = current.connection, current.journal, current.watcher
         settle(journal, known(read_entries(journal)))
         selection, found = prospect(journal, options)
         for obstacle in found:
@@ -79,12 +78,14 @@ def rollback(target: Target, options: RollbackOptions | None = None, watcher: Wa
             watcher.said(f"Going back: {', '.join(map(str, selection.tables))}", others=selection.others)
         tally = Tally(watcher)
         runner = Runner(
-            connection=connection, journal=journal, run=run, backfill=_no_fill, tell=tally.step,
+            connection=connection, journal=journal, run=current.id, backfill=_no_fill, tell=tally.step,
             patience=Patience(timeout=options.lock_timeout, budget=options.lock_budget),
             on_retry=watcher.blocked, ran=watcher.statement,
         )  # fmt: skip
+        if selection.entries:
+            current.begin(options=options.typed, partial=bool(options.tables), takes_back=True)
         result = _walk(target, runner, selection, options, found, tally)
-    watcher.concluded(result.outcome, result.next_step)
+        current.finish(result.outcome, result.next_step, exit_status=result.exit_status)
     return result
 
 
@@ -113,7 +114,7 @@ def prospect(journal: Journal, options: RollbackOptions) -> tuple[Selection, tup
 def refuse_balances(entries: Sequence[Entry]) -> None:
     """Raises Refused where one of these tables is a ledger with balances: their key holds the tenant."""
     steps = (from_json(entry.value) for entry in entries)
-    ledgers = sorted({str(step.table) for step in steps if isinstance(step, BalanceTable | BalanceTriggers)})
+    ledgers = sorted({str(step.table) for step in steps if step.keeps is not None})
     if ledgers:
         raise Refused(
             f"{', '.join(ledgers)} {'has' if len(ledgers) == 1 else 'have'} balances installed, by tenant",
@@ -125,7 +126,7 @@ def _walk(
     target: Target, runner: Runner, selection: Selection, options: RollbackOptions, found: Sequence[Obstacle],
     tally: Tally,
 ) -> Result:  # fmt: skip
-    journal, connection, watcher, entries = runner.journal, runner.connection, tally.watcher, selection.entries
+    connection, watcher, entries = runner.connection, tally.watcher, selection.entries
     started = time.monotonic()
     walk = Reverting(
         runner=runner, dependents=partial(built_upon, connection), keep=options.preserve_data, force=options.force,
@@ -133,22 +134,18 @@ def _walk(
     )  # fmt: skip
     reverted, after = 0, tuple[Finding, ...]()
     if entries:
-        journal.begin_run(runner.run, "rollback", options=options.typed, partial=bool(options.tables), takes_back=True)
-        with end_noted(journal, runner.run):
-            _back_up(target, runner, selection, options, watcher)
-            aftermath = Aftermath(
-                connection=connection, tables=frozenset(selection.tables) or None,
-                altered=frozenset(o.finding.table for o in found if o.finding.name == ALTERED and o.finding.table),
-            )  # fmt: skip
-            with (
-                interruptible(lambda: stop(runner, watcher)),
-                lookout(target, connection.info.backend_pid, watcher, run=runner.run),
-            ):
-                reverted = walk.all(entries)
-            after = _look_back(connection, walk, selection, aftermath, tally)
+        _back_up(target, runner, selection, options, watcher)
+        aftermath = Aftermath(
+            connection=connection, tables=frozenset(selection.tables) or None,
+            altered=frozenset(o.finding.table for o in found if o.finding.name == ALTERED and o.finding.table),
+        )  # fmt: skip
+        with (
+            interruptible(lambda: stop(runner, watcher)),
+            lookout(target, connection.info.backend_pid, watcher, run=runner.run),
+        ):
+            reverted = walk.all(entries)
+        after = _look_back(connection, walk, selection, aftermath, tally)
     result = _result(runner.run, options, selection, walk, reverted, after)
-    if entries:
-        journal.finish_run(runner.run, exit_status=result.exit_status, outcome=result.outcome)
     return _timed(result, tally, time.monotonic() - started)
 
 

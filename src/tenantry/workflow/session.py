@@ -5,14 +5,14 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
 from pydantic import ValidationError
 
-from tenantry.errors import ExitStatus, Failed, Interrupted, Refused, TenantryError
+from tenantry.errors import Failed, Refused
 from tenantry.execution.renames import Known, known, with_indexes
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
@@ -22,15 +22,7 @@ from tenantry.planning import Plan, make_plan
 from tenantry.postgres.catalog import read_schema
 from tenantry.postgres.connect import Target, connect, read_server
 from tenantry.postgres.journal import Entry, Journal
-from tenantry.steps import (
-    ApplicationGrants,
-    BalanceView,
-    GlobalUniqueDropped,
-    NotNull,
-    TenantColumn,
-    TenantTableMade,
-    from_json,
-)
+from tenantry.steps import from_json
 from tenantry.workflow.watcher import Watcher
 
 
@@ -103,12 +95,10 @@ def ours(entries: Mapping[str, Entry]) -> Ours:
     created: set[Name] = set()
     for entry in entries.values():
         step = from_json(entry.value)
-        if isinstance(step, TenantTableMade):
-            created.add(step.table)
-        elif isinstance(step, BalanceView):
-            created.add(step.ledger.balance)
-        elif isinstance(step, TenantColumn):
-            columns[step.table] = step.column
+        if step.makes is not None:
+            created.add(step.makes)
+        if step.tenant_column is not None:
+            columns[step.table] = step.tenant_column
             (kept if entry.state == "kept" else live).add(step.table)
     return Ours(tables=frozenset(live), columns=columns, created=frozenset(created), kept=frozenset(kept))
 
@@ -118,24 +108,12 @@ def as_found(schema: Schema, entries: Mapping[str, Entry]) -> Schema:
     has dropped, the NULLs that the user's own tenant columns allowed, and what the application role might do."""
     tables, views = dict(schema.tables), dict(schema.views)
     for entry in entries.values():
-        step = from_json(entry.value)
-        if isinstance(step, ApplicationGrants) and entry.state != "kept":
-            if step.table in tables:
-                before = step.found(tables[step.table].grants, entry.before)
-                tables[step.table] = replace(tables[step.table], grants=before)
-            elif step.table in views:
-                before = step.found(views[step.table].grants, entry.before)
-                views[step.table] = replace(views[step.table], grants=before)
-        table = tables.get(step.table)
-        if table is None:
-            continue
-        if isinstance(step, GlobalUniqueDropped) and all(unique.name != step.unique.name for unique in table.uniques):
-            tables[step.table] = replace(table, uniques=(*table.uniques, step.unique))
-        elif isinstance(step, NotNull):
-            columns = tuple(
-                replace(column, not_null=False) if column.name == step.column else column for column in table.columns
-            )
-            tables[step.table] = replace(table, columns=columns)
+        step, before = from_json(entry.value), entry.before
+        if (table := tables.get(step.table)) is not None:
+            table = step.as_found(table, before)
+            tables[step.table] = replace(table, grants=step.grants_as_found(table.grants, before))
+        elif (view := views.get(step.table)) is not None:
+            views[step.table] = replace(view, grants=step.grants_as_found(view.grants, before))
     return replace(schema, tables=tables, views=views)
 
 
@@ -162,22 +140,13 @@ def opened(
 
 
 def is_lost(error: psycopg.Error) -> bool:
-    """Whether it says that there is no connection any more; a full disk is an OperationalError, too."""
-    return error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
+    """Whether it says that there is no connection any more; a full disk is an OperationalError, too.
 
-
-@contextmanager
-def end_noted(journal: Journal, run: str) -> Iterator[None]:
-    """Write into the journal how the run ends, if it is by an error and there still is a connection."""
-    try:
-        yield
-    except BaseException as error:
-        status = error.status if isinstance(error, TenantryError) else ExitStatus.FAILED
-        if isinstance(error, KeyboardInterrupt):
-            status = Interrupted.status
-        with suppress(psycopg.Error):
-            journal.finish_run(run, exit_status=status, outcome=str(error) or type(error).__name__)
-        raise
+    Without a SQLSTATE it was raised here: a value that cannot be sent says nothing about the connection.
+    """
+    if error.sqlstate is None:
+        return isinstance(error, psycopg.OperationalError)
+    return error.sqlstate.startswith(("08", "57P"))
 
 
 @contextmanager

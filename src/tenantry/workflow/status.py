@@ -20,7 +20,7 @@ from tenantry.postgres.journal import RunRecord
 from tenantry.postgres.locks import run_lock_held
 from tenantry.postgres.queries import read_queries
 from tenantry.postgres.stuck import stuck
-from tenantry.steps import NotNull, Step, TenantColumn
+from tenantry.steps import Step
 from tenantry.steps.step import Category
 from tenantry.workflow.plan import estimate
 from tenantry.workflow.session import Session, opened
@@ -99,7 +99,7 @@ def _table(
 
     column = _column(session, owned, steps, done)
     given = session.schema.tables[name].column(owned.column) if owned is not None and owned.given else None
-    not_null = any(isinstance(step, NotNull) and step.key in done for step in steps)
+    not_null = any(step.refuses_null and step.key in done for step in steps)
     not_null = not_null or (given is not None and given.not_null)
     return TableStatus(
         table=name, kind=kind, column=column, not_null=not_null, rows=estimate(session.schema, name),
@@ -117,7 +117,7 @@ def _table(
 def _column(session: Session, owned: Owned | None, steps: list[Step], done: frozenset[str]) -> str | None:
     if owned is None:
         return None
-    made = any(isinstance(step, TenantColumn) and step.key in done for step in steps)
+    made = any(step.tenant_column is not None and step.key in done for step in steps)
     return owned.column if made or owned.given else None
 
 

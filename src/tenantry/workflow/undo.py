@@ -8,19 +8,18 @@ from datetime import datetime
 
 from tenantry.checks.readers import Stop
 from tenantry.checks.undoing import SHOWN, SIZE, Undoing, Way
-from tenantry.errors import ExitStatus, Refused, UsageError, nearest
+from tenantry.errors import Refused, UsageError, nearest
 from tenantry.model.backup import Reason
 from tenantry.model.name import Name
-from tenantry.model.run import new_run
 from tenantry.postgres.connect import Target
 from tenantry.postgres.fixes import FixJournal, Part
 from tenantry.postgres.journal import Journal
-from tenantry.postgres.locks import hold_run_lock
 from tenantry.workflow.backups import BackupOptions, Making
 from tenantry.workflow.backups import before as back_up
 from tenantry.workflow.foreseen import ForeseenBackup, foreseen
-from tenantry.workflow.session import end_noted, interruptible, opened
-from tenantry.workflow.watcher import Nobody, Watcher
+from tenantry.workflow.running import Run, run
+from tenantry.workflow.session import interruptible, opened
+from tenantry.workflow.watcher import Watcher
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,35 +77,27 @@ def undo_fixes(
     Raises UsageError for a run that has fixed nothing, and Refused where somebody has changed rows since: then nothing
     is changed, unless `force` overwrites them.
     """
-    watcher, run = watcher or Nobody(), new_run()
-    watcher.began("fixes undo", run)
-    with opened(target, run=run, purpose="fixes undo", watcher=watcher) as connection:
+    wanted = backup or BackupOptions()
+    with run(target, "fixes undo", purpose="fixes undo", watcher=watcher, locks=not dry_run) as current:
+        undoing = _undoing(
+            target_run=undone,
+            journal=current.journal,
+            run=current.id,
+            force=force,
+            timeout=lock_timeout,
+            patience=patience,
+            size=rows,
+        )
+        told = _looked_at(undoing, current.watcher)
         if dry_run:
-            undoing = _undoing(target_run=undone, journal=Journal(connection), run=run, force=force)
-            told = _looked_at(undoing, watcher)
-            return replace(told, backup=foreseen(connection, _tables(undoing.parts()), backup or BackupOptions()))
-        with hold_run_lock(connection):
-            journal = Journal(connection)
-            undoing = _undoing(
-                target_run=undone,
-                journal=journal,
-                run=run,
-                force=force,
-                timeout=lock_timeout,
-                patience=patience,
-                size=rows,
+            return replace(told, backup=foreseen(current.connection, _tables(undoing.parts()), wanted))
+        if told.conflicts and not force:
+            raise Refused(
+                f"{told.conflicts:,} of the rows have been changed since they were fixed; nothing was put back",
+                remedy="Look at them; --force puts back what was there before the fix, over these changes.",
+                details=told.changed,
             )
-            told = _looked_at(undoing, watcher)
-            if told.conflicts and not force:
-                raise Refused(
-                    f"{told.conflicts:,} of the rows have been changed since they were fixed; nothing was put back",
-                    remedy="Look at them; --force puts back what was there before the fix, over these changes.",
-                    details=told.changed,
-                )
-            making = Making(
-                target=target, connection=connection, run=run, options=backup or BackupOptions(), watcher=watcher
-            )
-            return replace(told, rows=_put_back(undoing, making)) if told.left else told
+        return replace(told, rows=_put_back(undoing, current, wanted)) if told.left else told
 
 
 def _undoing(
@@ -157,11 +148,14 @@ def _tables(parts: Sequence[tuple[Way, Part]]) -> frozenset[Name]:
     return frozenset(way.record.relation for way, _ in parts)
 
 
-def _put_back(undoing: Undoing, making: Making) -> int:
-    journal, watcher, stop = Journal(undoing.connection), making.watcher, Stop()
+def _put_back(undoing: Undoing, current: Run, options: BackupOptions) -> int:
+    watcher, stop = current.watcher, Stop()
     undoing.halt = stop.halt
-    journal.begin_run(undoing.run, "fixes undo", options=undoing.undone)
-    with end_noted(journal, undoing.run), interruptible(stop):
+    making = Making(
+        target=current.target, connection=current.connection, run=current.id, options=options, watcher=watcher
+    )
+    current.begin(options=undoing.undone)
+    with interruptible(stop):
         rows, parts = 0, undoing.parts()
         # The images of the fix remain, whatever happens: so this backup may be left out without --force.
         back_up(making, Reason.FIX, _tables(parts), changes=False)
@@ -175,7 +169,5 @@ def _put_back(undoing: Undoing, making: Making) -> int:
                 f"{rest:,} rows were changed while the others were put back",
                 remedy="Run the same command again: it names them.",
             )
-    outcome = f"{rows:,} rows are as they were before the run {undoing.undone}"
-    journal.finish_run(undoing.run, exit_status=ExitStatus.DONE, outcome=outcome)
-    watcher.concluded(outcome, "")
+    current.finish(f"{rows:,} rows are as they were before the run {undoing.undone}")
     return rows

@@ -15,7 +15,6 @@ from tenantry.model.finding import Finding
 from tenantry.model.name import Name, quoted
 from tenantry.model.schema import Function, Kind
 from tenantry.postgres.facts import Facts
-from tenantry.steps import TenantForeignKey
 
 SECURE_VIEWS = 15
 COLUMNS_SET_NULL = 15
@@ -169,15 +168,15 @@ def _deferred_keys(scope: Scope) -> Iterator[Finding]:
     if scope.schema.major >= COLUMNS_SET_NULL:
         return
     for step in scope.steps:
-        table = scope.schema.tables.get(step.table)
-        if not isinstance(step, TenantForeignKey) or table is None or not step.deferred:
+        table, ours = scope.schema.tables.get(step.table), step.beside
+        if ours is None or table is None or not ours.deferred:
             continue
-        setting = [key for key in table.foreign_keys if key.columns == step.columns[1:] and key.on_delete in ("n", "d")]
+        setting = [key for key in table.foreign_keys if key.columns == ours.columns and key.on_delete in ("n", "d")]
         if setting:
             yield noted(
                 name="key-checked-at-commit",
                 table=step.table,
-                message=f"The key {step.constraint} of {step.table} waits for COMMIT: {setting[0].name} sets"
+                message=f"The key {ours.constraint} of {step.table} waits for COMMIT: {setting[0].name} sets"
                 " a column when its parent is deleted",
                 remedy="PostgreSQL 15 checks it at once",
             )

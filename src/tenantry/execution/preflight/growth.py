@@ -9,7 +9,6 @@ from tenantry.execution.preflight.verdict import refused
 from tenantry.model.finding import Finding
 from tenantry.model.schema import Kind
 from tenantry.postgres.facts import Facts
-from tenantry.steps import TenantForeignKey
 
 
 def growth_findings(scope: Scope, facts: Facts) -> Iterator[Finding]:
@@ -41,7 +40,7 @@ def growth_findings(scope: Scope, facts: Facts) -> Iterator[Finding]:
 
 def _periods(scope: Scope) -> Iterator[Finding]:
     """Keys over a period (since 18) compare it by another operator than equality; one that does not refuses rows."""
-    ours = {(step.table, step.columns[1:], step.parent) for step in scope.steps if isinstance(step, TenantForeignKey)}
+    ours = {(step.table, one.columns, one.parent) for step in scope.steps if (one := step.beside) is not None}
     for name, columns, parent in sorted(ours):
         table = scope.schema.tables.get(name)
         for key in table.foreign_keys if table is not None else ():

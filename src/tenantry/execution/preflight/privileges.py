@@ -9,7 +9,6 @@ from tenantry.execution.preflight.verdict import refused
 from tenantry.model.finding import Finding
 from tenantry.model.name import Name, quoted
 from tenantry.postgres.facts import Facts
-from tenantry.steps import ApplicationRole, PartitionedIndex, SchemaUsage, TenantIndex, TenantTableMade
 from tenantry.steps.catalog import WORKSHOP
 
 
@@ -70,10 +69,8 @@ def _missing_schemas(scope: Scope, facts: Facts) -> Iterator[Finding]:
 
 def _schemas(scope: Scope, facts: Facts) -> Iterator[Finding]:
     user = quoted(facts.server.user)
-    making = {
-        step.table.schema for step in scope.steps if isinstance(step, TenantIndex | PartitionedIndex | TenantTableMade)
-    }
-    opening = {step.table.schema for step in scope.steps if isinstance(step, SchemaUsage)}
+    making = scope.schemas_of("CREATE in the schema")
+    opening = scope.schemas_of("to grant USAGE of the schema")
     known = {access.name: access for access in facts.schemas}
     for name in sorted(scope.schemas - {WORKSHOP}):
         access = known.get(name)
@@ -108,13 +105,14 @@ def _withheld(scope: Scope, facts: Facts) -> Iterator[Finding]:
         )
     there = {access.name for access in facts.rights.schemas}
     for step in scope.steps:
-        if not isinstance(step, TenantTableMade) or step.table.schema not in there:
+        owner = step.given_to
+        if owner is None or step.table.schema not in there:
             continue
-        if (step.owner, step.table.schema) not in facts.rights.makers:
+        if (owner, step.table.schema) not in facts.rights.makers:
             yield _lacking(
                 "owner-create",
-                f"{step.owner}, who is to own {step.table}, may not make tables in the schema {step.table.schema}",
-                f"GRANT CREATE ON SCHEMA {quoted(step.table.schema)} TO {quoted(step.owner)}",
+                f"{owner}, who is to own {step.table}, may not make tables in the schema {step.table.schema}",
+                f"GRANT CREATE ON SCHEMA {quoted(step.table.schema)} TO {quoted(owner)}",
                 step.table,
             )
 
@@ -137,9 +135,8 @@ def _workshop(facts: Facts) -> Iterator[Finding]:
 
 
 def _application(scope: Scope, facts: Facts) -> Iterator[Finding]:
-    making = any(isinstance(step, ApplicationRole) for step in scope.steps)
     role = scope.application
-    if role is None or not making or role in scope.schema.roles or facts.server.can_create_role:
+    if role is None or not scope.makes_role or role in scope.schema.roles or facts.server.can_create_role:
         return
     yield _lacking(
         "create-role",

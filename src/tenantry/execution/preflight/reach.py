@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -14,12 +14,6 @@ from tenantry.model.finding import Finding
 from tenantry.model.name import Name, quoted
 from tenantry.postgres.facts import Barred
 from tenantry.postgres.preflight import read_barred
-from tenantry.steps import AdoptionTrigger, AssignmentTrigger, FollowTrigger, ReferenceTrigger, Step, TenantChange
-from tenantry.steps.derivation import ByPath, Source
-
-READ = ("SELECT",)
-# Who locks a row needs the right to change it, too.
-CHANGE = ("SELECT", "UPDATE")
 
 
 def reach_findings(scope: Scope, connection: psycopg.Connection[Any]) -> Iterator[Finding]:
@@ -35,7 +29,7 @@ def reach_findings(scope: Scope, connection: psycopg.Connection[Any]) -> Iterato
 
 def unreachable(scope: Scope, connection: psycopg.Connection[Any]) -> tuple[Barred, ...]:
     """What the owners of tables may not do there that our triggers do as them."""
-    return read_barred(connection, sorted(set(_reached(scope.steps))))
+    return read_barred(connection, sorted({reach for step in scope.steps for reach in step.reaches()}))
 
 
 def _lacking(role: str, table: Name, what: str, grant: str) -> Finding:
@@ -46,42 +40,3 @@ def _lacking(role: str, table: Name, what: str, grant: str) -> Finding:
         message=f"{role}, as whom triggers run that find tenants in {table}, may not {what}",
         remedy=f"GRANT {grant} TO {quoted(role)}",
     )
-
-
-def _reached(steps: Iterable[Step]) -> Iterator[tuple[str, Name, str]]:
-    """The role, the table, and the privilege; none where the table's name is enough."""
-    for step in steps:
-        match step:
-            case AssignmentTrigger(owner=owner):
-                yield owner, step.table, ""
-                yield from _asked(owner, step.sources)
-                if step.fallback is not None or any(not isinstance(source, ByPath) for source in step.sources):
-                    yield from _each(owner, step.tenant.table, READ)
-            case AdoptionTrigger(owner=owner):
-                for adoption in step.adoptions:
-                    yield from _each(owner, adoption.parent, CHANGE)
-                    yield from _each(owner, adoption.child, READ)
-                    yield from _asked(owner, (*adoption.told, *adoption.ways))
-            case FollowTrigger(owner=owner):
-                for follower in step.followers:
-                    yield from _each(owner, follower.table, CHANGE)
-                    yield from _asked(owner, follower.paths)
-            case ReferenceTrigger(owner=owner):
-                yield from _each(owner, step.hop.parent, CHANGE)
-            case TenantChange(owner=owner):
-                yield from _each(owner, step.table, CHANGE)
-                for reference in step.references:
-                    yield from _each(owner, reference.table, READ)
-
-
-def _asked(role: str, sources: Iterable[Source]) -> Iterator[tuple[str, Name, str]]:
-    for source in sources:
-        if isinstance(source, ByPath):
-            # A path that ends in the row's own column does not look at the last table.
-            for hop in source.hops if source.column is not None else source.hops[:-1]:
-                yield from _each(role, hop.parent, READ)
-
-
-def _each(role: str, table: Name, privileges: tuple[str, ...]) -> Iterator[tuple[str, Name, str]]:
-    for privilege in privileges:
-        yield role, table, privilege

@@ -10,19 +10,9 @@ from tenantry.model.name import Name
 from tenantry.model.plan import Phase
 from tenantry.model.schema import Kind, Schema, View
 from tenantry.planning import Plan
-from tenantry.steps import (
-    ApplicationGrants,
-    ApplicationRole,
-    AssignmentTrigger,
-    Fill,
-    RelationFill,
-    RowSecurity,
-    SchemaUsage,
-    Step,
-    TenantColumn,
-    TenantTableMade,
-)
+from tenantry.steps import RelationFill, RowSecurity, Step
 from tenantry.steps.derivation import ByPath
+from tenantry.steps.step import Need
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,11 +41,7 @@ class Scope:
             for name in self.relations
             if (found := self.schema.tables.get(name) or self.schema.views.get(name)) is not None
         }
-        made = {step.owner for step in self.steps if isinstance(step, TenantTableMade)}
-        grantors = {
-            grantor for step in self.steps if isinstance(step, ApplicationGrants) for _, grantor in step.revokes
-        }
-        return frozenset(owners | made | grantors)
+        return frozenset(owners | {role for step in self.steps for role in step.acts_as})
 
     @cached_property
     def schemas(self) -> frozenset[str]:
@@ -67,8 +53,8 @@ class Scope:
         return {
             fill.relation: fill
             for step in self.steps
-            if isinstance(step, Fill)
-            for fill in step.fills
+            if step.filling is not None
+            for fill in step.filling.fills
             if not (fill.identity and self._not_null(fill.relation, fill.column))
         }
 
@@ -86,31 +72,37 @@ class Scope:
             if isinstance(source, ByPath)
             for hop in source.hops
         }
-        tenants = {step.tenant.table for step in self.steps if isinstance(step, TenantColumn)}
+        tenants = {step.tenant_table for step in self.steps if step.tenant_table is not None}
         return self.relations | parents | tenants
 
     @cached_property
     def growing(self) -> Mapping[Name, str]:
         """Tables that get a column, partitions and heirs included, with its name."""
         return {
-            name: step.column
-            for step in self.steps
-            if isinstance(step, TenantColumn)
-            for name in (step.table, *step.tree)
+            name: step.tenant_column for step in self.steps if step.tenant_column is not None for name in step.growing
         }
 
     @cached_property
     def assigned(self) -> frozenset[Name]:
         """Tables that get the assignment trigger, partitions included."""
-        return frozenset(
-            name for step in self.steps if isinstance(step, AssignmentTrigger) for name in (step.table, *step.tree)
-        )
+        return frozenset(name for step in self.steps for name in step.shields)
+
+    # --- what our role needs
+
+    def schemas_of(self, need: Need) -> frozenset[str]:
+        """Of the steps that need it."""
+        return frozenset(step.table.schema for step in self.steps if step.needs == need)
+
+    @cached_property
+    def makes_role(self) -> bool:
+        """The application role is made."""
+        return any(step.needs == "CREATEROLE" for step in self.steps)
 
     # --- isolate
 
     @cached_property
     def securities(self) -> tuple[RowSecurity, ...]:
-        return tuple(step for step in self.steps if isinstance(step, RowSecurity))
+        return tuple(step.secures for step in self.steps if step.secures is not None)
 
     @cached_property
     def guarded(self) -> frozenset[Name]:
@@ -120,8 +112,7 @@ class Scope:
     @cached_property
     def application(self) -> str | None:
         """The application role; None where no step is about it."""
-        names = (step.role for step in self.steps if isinstance(step, ApplicationRole | SchemaUsage | RowSecurity))
-        return next(names, None)
+        return next((step.application for step in self.steps if step.application is not None), None)
 
     @cached_property
     def operators(self) -> frozenset[str]:

@@ -11,13 +11,11 @@ from psycopg import sql
 from tenantry.execution.preflight.scope import Scope
 from tenantry.execution.preflight.verdict import refused
 from tenantry.model.finding import Finding
-from tenantry.steps import Fill, TenantColumn, TenantRow
-from tenantry.steps.derivation import ByRows, BySlug, ByText, TenantReference
 
 
 def slug_findings(scope: Scope, connection: psycopg.Connection[Any]) -> Iterator[Finding]:
     """Cannot be forced: a row would be any one's of them, and a trigger would fail for every writer."""
-    for tenant in dict.fromkeys(_named(scope)):
+    for tenant in dict.fromkeys(tenant for step in scope.steps for tenant in step.slugs):
         if tenant.table not in scope.schema.tables:
             continue
         query = sql.SQL(
@@ -32,18 +30,3 @@ def slug_findings(scope: Scope, connection: psycopg.Connection[Any]) -> Iterator
                 message=f"{count} tenants in {tenant.table} share the {tenant.slug} {shared!r}, which names them",
                 remedy="give each its own, or name a column that tells them apart as `slug` in [tenant]",
             )
-
-
-def _named(scope: Scope) -> Iterator[TenantReference]:
-    """The tenant tables in which a step looks a slug up."""
-    for step in scope.steps:
-        match step:
-            case TenantRow():
-                yield step.tenant
-            case TenantColumn() if step.constant is not None:
-                yield step.tenant
-            case Fill():
-                sources = (source for fill in step.fills for source in fill.sources)
-                yield from (source.tenant for source in sources if isinstance(source, BySlug | ByText | ByRows))
-            case _:
-                pass

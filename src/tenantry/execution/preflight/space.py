@@ -11,7 +11,6 @@ from tenantry.execution.preflight.verdict import refused, warned
 from tenantry.model.finding import Finding
 from tenantry.model.size import readable
 from tenantry.postgres.facts import Room
-from tenantry.steps import TenantIndex
 
 GROWTH = 0.35
 """Of a table filled in place, with its indexes: measured at up to 0.3."""
@@ -30,9 +29,9 @@ def needed_bytes(scope: Scope, room: Room) -> int:
     tables = scope.schema.tables
     fills = sum(GROWTH * tables[name].bytes for name in scope.fills)
     indexes = [
-        tables[step.table].rows * (ENTRY_BYTES + COLUMN_BYTES * len(step.columns))
+        tables[step.table].rows * (ENTRY_BYTES + COLUMN_BYTES * len(step.indexed))
         for step in scope.steps
-        if isinstance(step, TenantIndex) and step.table in tables
+        if step.indexed is not None and step.table in tables
     ]
     written = sum(2.0 * tables[name].bytes for name in scope.fills) + sum(indexes)
     return int(fills + sum(indexes) + max(indexes, default=0) + min(written, room.wal_bytes))

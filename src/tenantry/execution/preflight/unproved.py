@@ -15,7 +15,6 @@ from tenantry.model.finding import Finding
 from tenantry.model.name import quoted
 from tenantry.model.schema import ForeignKey, Table
 from tenantry.postgres.facts import Facts, Unproved
-from tenantry.steps import TenantForeignKey
 from tenantry.steps.catalog import found_along, raw
 from tenantry.steps.derivation import equal
 
@@ -61,7 +60,7 @@ def _breaking(check: Unproved, scope: Scope) -> sql.Composed:
 
 def _unproved_keys(scope: Scope) -> Iterator[tuple[Table, ForeignKey]]:
     """The user's keys beside which the run would put one of ours."""
-    ours = {(step.table, step.columns[1:], step.parent) for step in scope.steps if isinstance(step, TenantForeignKey)}
+    ours = {(step.table, one.columns, one.parent) for step in scope.steps if (one := step.beside) is not None}
     for table in sorted(scope.schema.tables.values(), key=lambda table: table.name):
         for key in table.foreign_keys:
             if not key.validated and (table.name, key.columns, key.parent) in ours:

@@ -1,0 +1,35 @@
+"""What the steps of `balances install` share: the ledger whose balances they keep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from tenantry.model.ledger import Ledger
+from tenantry.steps.step import Step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BalanceStep(Step):
+    """`balances install` puts it in force, and `balances remove` takes it away. `inspected` is how `balances validate`
+    calls it, what it says where it is in force, and what is wrong where it is not."""
+
+    ledger: Ledger
+    inspected: ClassVar[tuple[str, str, str]]
+    planned = False
+    in_place = True
+
+    @property
+    def keeps(self) -> Ledger:
+        return self.ledger
+
+    @property
+    def place(self) -> str:
+        """Where it is, if that is not the ledger itself."""
+        return ""
+
+    @property
+    def fires(self) -> Mapping[str, str]:
+        """Of the triggers that it puts on each of the ledger's relations: how each fires, by its name."""
+        return {}

@@ -1,0 +1,213 @@
+"""How long a writer waits for us over a slow network: for the locks, and never for the network."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+
+import pytest
+from psycopg import sql
+
+from bystander import bystander
+from servers import Database, wait_until
+from slow_network import slow_network
+from tenantry.errors import Failed
+from tenantry.execution.transaction import Patience, run_together
+from tenantry.model.name import Name
+from tenantry.model.plan import Lock, LockMode, Phase, Statement
+from tenantry.model.spec import Spec
+from tenantry.postgres.connect import Target, connect
+from tenantry.workflow import MigrateOptions, RollbackOptions, migrate, rollback
+from tenantry.workflow.watcher import Nobody
+
+pytestmark = pytest.mark.server
+
+DELAY = 0.025
+"""Seconds, there and back each."""
+SLACK = 0.35
+"""Seconds that a busy machine may add, besides what it adds to a statement that nobody can stop."""
+TIMEOUT = 1.0
+MEASURED = (Phase.EXPAND, Phase.ISOLATE, Phase.CONTRACT)
+SPEC = """
+[tenant]
+table = "tenants"
+[application]
+role = "{role}"
+[[table]]
+name = "stores"
+paths = [["owner"]]
+[[table]]
+name = "sales"
+paths = [["store"]]
+"""
+
+
+def build(database: Database, parts: int) -> None:
+    database.execute(
+        "CREATE TABLE tenants (id int PRIMARY KEY, slug text NOT NULL UNIQUE); INSERT INTO tenants VALUES (1, 'north');"
+        "CREATE TABLE stores (id int PRIMARY KEY, owner int NOT NULL REFERENCES tenants); INSERT INTO stores VALUES (1, 1);"
+        "CREATE TABLE sales (id int PRIMARY KEY, store int NOT NULL REFERENCES stores) PARTITION BY RANGE (id)"
+    )
+    with database.connect() as session:
+        for part in range(parts):
+            session.execute(f"CREATE TABLE sales_{part} PARTITION OF sales FOR VALUES FROM ({part}) TO ({part + 1})")
+        session.execute(f"INSERT INTO sales SELECT n, 1 FROM generate_series(0, {parts - 1}) AS n")
+
+
+@contextmanager
+def writer(database: Database, statement: str) -> Iterator[list[float]]:
+    """A session that writes again and again; the seconds that each took."""
+    took: list[float] = []
+    over, begun = threading.Event(), threading.Event()
+
+    def write() -> None:
+        with closing(database.connect(autocommit=True)) as session:
+            while not over.is_set():
+                started = time.monotonic()
+                session.execute(statement)
+                took.append(time.monotonic() - started)
+                begun.set()
+                time.sleep(0.002)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    begun.wait(60)
+    try:
+        yield took
+    finally:
+        over.set()
+        thread.join()
+
+
+WRITE = "UPDATE sales SET store = store WHERE id = 0"
+
+
+def test_two_hundred_locks_cost_one_round_trip(template: Callable[..., Database]) -> None:
+    """A writer of the first table waits for all that is done under the locks, and for COMMIT to arrive."""
+    database = template("lock time 200", lambda database: build(database, 200))
+    locks = tuple(Lock(Name("public", f"sales{part}"), LockMode.ACCESS_EXCLUSIVE)
+                  for part in ("", *(f"_{number}" for number in range(200))))  # fmt: skip
+    statements = [
+        Statement(sql=sql.SQL("ALTER TABLE public.sales ADD COLUMN tenant int"), locks=locks),
+        *(
+            Statement(sql=sql.SQL("COMMENT ON TABLE {} IS 'x'").format(lock.table.identifier), locks=(lock,), when=sql.SQL("SELECT true"))
+            for lock in locks[1:41]
+        ),
+    ]  # fmt: skip
+    with (
+        slow_network(database.dsn, DELAY) as dsn, closing(connect(Target(dsn), purpose="test")) as session,
+        writer(database, WRITE) as took, bystander(database) as noise,
+    ):  # fmt: skip
+        outcome = run_together(session, statements, patience=Patience(timeout=1.0, budget=60))
+    assert outcome.tries == 1
+    assert max(took) < 2 * DELAY + SLACK + noise.seconds
+    assert database.rows("SELECT count(*) FROM pg_description WHERE description = 'x'") == [(40,)]
+
+
+@pytest.mark.parametrize(
+    ("parts", "stranger"),
+    [
+        (1, False),
+        pytest.param(2, True, marks=[pytest.mark.soak]),
+        pytest.param(200, False, marks=[pytest.mark.soak, pytest.mark.timeout(3600)]),
+    ],
+)
+def test_each_phase(parts: int, stranger: bool, template: Callable[..., Database], role: Callable[..., str]) -> None:
+    """There and back, nobody waits longer than what a step itself takes, and one round trip, however many partitions
+    there are; also where the tables belong to a stranger, whose code is fenced in."""
+    database = template(f"lock time {parts}", lambda database: build(database, parts))
+    if stranger:
+        owner = role(name="owner")
+        for table in ("tenants", "stores", "sales", *(f"sales_{part}" for part in range(parts))):
+            database.execute(f"ALTER TABLE {table} OWNER TO {owner}")
+        database.execute(f"GRANT CREATE ON SCHEMA public TO {owner}")
+    dump = database.dump()
+    spec = Spec.parse(SPEC.format(role=role(create=False, name="app")))
+
+    def migrating(until: Phase) -> Callable[[str], object]:
+        return lambda dsn: migrate(Target(dsn), spec, MigrateOptions(until=until, lock_timeout=TIMEOUT))
+
+    with slow_network(database.dsn, DELAY) as far:
+        ways = [(phase.value, far if phase in MEASURED else database.dsn, migrating(phase)) for phase in Phase]
+        back = RollbackOptions(lock_timeout=TIMEOUT)
+        for name, dsn, way in (*ways, ("rollback", far, lambda dsn: rollback(Target(dsn), back))):
+            with writer(database, WRITE) as took, bystander(database) as noise:
+                way(dsn)
+            print(f"{name}: the longest of {len(took)} waits was {max(took):.3f} s, {noise.seconds:.3f} s of noise")
+            assert max(took) < 2 * DELAY + SLACK + (TIMEOUT / 2 if parts > 100 else 0) + noise.seconds, name
+    assert database.dump() == dump
+
+
+SLOW = """
+CREATE FUNCTION audit() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(4); END $$;
+CREATE EVENT TRIGGER audit ON ddl_command_end WHEN TAG IN ('ALTER TABLE') EXECUTE FUNCTION audit();
+"""
+
+
+def test_a_statement_that_is_slow_by_itself(template: Callable[..., Database], role: Callable[..., str]) -> None:
+    """Nobody holds a lock: it is said what takes the time, it is not tried for the whole budget, and a writer has waited
+    no longer than for the lock and the time that the statement is given."""
+    database = template("lock time 2", lambda database: build(database, 2))
+    dump = database.dump()
+    database.execute(SLOW)
+    spec = Spec.parse(SPEC.format(role=role(create=False, name="app")))
+    heard: list[str] = []
+
+    class Listener(Nobody):
+        def blocked(self, reason: str, blockers: Sequence[str], pause: float) -> None:
+            heard.append(reason)
+
+    options = MigrateOptions(until=Phase.EXPAND, lock_timeout=0.5, lock_budget=600)
+    with writer(database, WRITE) as took, bystander(database) as noise, pytest.raises(Failed) as failed:
+        migrate(Target(database.dsn), spec, options, Listener())
+    assert "ALTER TABLE" in failed.value.message
+    assert "slower than" in failed.value.message
+    assert any("audit()" in detail for detail in failed.value.details), failed.value.details
+    assert len(heard) == 1
+    assert not any("no lock" in reason for reason in heard)
+    assert max(took) < 0.5 * 1.5 + SLACK + noise.seconds
+    database.execute("DROP EVENT TRIGGER audit; DROP FUNCTION audit")
+    migrate(Target(database.dsn), spec, MigrateOptions(until=Phase.EXPAND))
+    rollback(Target(database.dsn), RollbackOptions())
+    assert database.dump() == dump
+
+
+def test_a_lock_beneath_a_statement_is_still_a_lock(database: Database) -> None:
+    """What cannot be locked ahead, such as an index, is waited for and named as a lock, and tried again."""
+    database.execute("CREATE TABLE sales (id int); CREATE INDEX sales_id ON sales (id)")
+    heard: list[str] = []
+    alter = Statement(sql=sql.SQL("ALTER INDEX public.sales_id SET TABLESPACE pg_default"))
+    with closing(connect(Target(database.dsn), purpose="test")) as session, database.connect() as holder:
+        holder.execute("SELECT FROM sales WHERE id = 1")
+
+        def retrying(reason: str, blockers: Sequence[str], pause: float) -> None:
+            heard.append(reason)
+            holder.rollback()
+
+        outcome = run_together(session, [alter], patience=Patience(timeout=0.3, budget=60), retrying=retrying)
+    assert outcome.tries == 2
+    assert heard[0].startswith("no lock within")
+
+
+def test_a_condition_is_asked_once_the_locks_are_there(database: Database, pool: ThreadPoolExecutor) -> None:
+    """What somebody does while we wait for the lock is seen: nothing is done that is needed no more."""
+    database.execute("CREATE TABLE sales (id int)")
+    name = Name("public", "sales")
+    add = Statement(
+        sql=sql.SQL("ALTER TABLE public.sales ADD COLUMN tenant int"), locks=(Lock(name, LockMode.ACCESS_EXCLUSIVE),),
+        when=sql.SQL(
+            "SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = {} AND a.attname = 'tenant')"
+        ).format(name.oid),
+    )  # fmt: skip
+    with closing(connect(Target(database.dsn), purpose="test")) as session, database.connect() as other:
+        other.execute("ALTER TABLE sales ADD COLUMN tenant text")
+        running = pool.submit(run_together, session, [add], patience=Patience(timeout=30, budget=60))
+        wait_until(
+            lambda: database.rows("SELECT FROM pg_locks WHERE NOT granted AND relation = 'sales'::regclass") != []
+        )
+        other.commit()
+        running.result()
+    assert database.rows("SELECT atttypid::regtype::text FROM pg_attribute WHERE attname = 'tenant'") == [("text",)]
