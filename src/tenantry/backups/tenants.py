@@ -41,7 +41,7 @@ def with_tenants(
     roots = {fill.relation: schema.whole(fill.relation) for step in fills for fill in step.fills}
     columns = {roots[fill.relation]: fill.column for step in fills for fill in step.fills}
     columns |= {step.table: step.tenant_column for step in steps if step.tenant_column is not None}
-    constants = {step.table: step.constant_key for step in steps}
+    constants = {step.table: key for step in steps if (key := step.constant_key) is not None}
     if not any(_lacks(one.copy, columns) for one in saved):
         return tuple(saved)
     result, laid = list(saved), dict[Name, Name]()
