@@ -40,6 +40,7 @@ _BEFORE = rb"\A\s*(?:--[^\n]*\n\s*)*"
 _QUERY = re.compile(_BEFORE + rb"\(*\s*(?:SELECT|WITH|INSERT|UPDATE|DELETE|MERGE|VALUES|TABLE|EXPLAIN)\b", re.I)
 _VALUE = re.compile(_BEFORE + rb"\(*\s*(?:SELECT|WITH|VALUES)\b", re.I)
 """Such a query can stand in another one, but for a WITH that writes."""
+_SELECT = re.compile(_BEFORE + rb"SELECT\b", re.I)
 _TABLE_AS = re.compile(
     _BEFORE + rb"(CREATE\s+(?:TEMPORARY\s+)?TABLE\s.*?\sAS\s+)((?:SELECT|WITH|TABLE)\b.*)", re.I | re.S
 )
@@ -198,8 +199,9 @@ class _Fence:
         self._be("none")
         borrowed = [] if ours != "none" else self._lend(readable)
         function = sql.Identifier("pg_temp", f"tenantry_{secrets.token_hex(8)}")
+        results = types[len(parameters) :] if columns is not None else ["bigint"]
         try:
-            self.plain.execute(self._function(function, parameters, sees=sees and ours == "none"))
+            self.plain.execute(self._function(function, parameters, results, sees=sees and ours == "none"))
         except errors.ReadOnlySqlTransaction as error:
             raise Refused(
                 f"{self.role}'s code would run as {self.connection.info.user}, and on a standby nothing prevents it",
@@ -215,7 +217,6 @@ class _Fence:
                 f"{self.role} may not have temporary objects, and what sets off its code is to run as that role",
                 remedy=grant.as_string(None),
             ) from error
-        results = types[len(parameters) :] if columns is not None else ["bigint"]
         heads = [name for name, _, _ in columns] if columns is not None else ["count"]
         places = [sql.Identifier(f"c{number}") for number in range(len(results))]
         yield sql.SQL("{}SELECT {} FROM {}({}) AS t ({})").format(
@@ -262,11 +263,12 @@ class _Fence:
             views.append(view)
         return views
 
-    def _function(self, name: sql.Identifier, parameters: Sequence[sql.SQL], *, sees: bool) -> sql.Composed:
+    def _function(
+        self, name: sql.Identifier, parameters: Sequence[sql.SQL], results: Sequence[str], *, sees: bool
+    ) -> sql.Composed:
         using = sql.SQL(", ").join(sql.SQL(f"${number}") for number in range(1, len(parameters) + 1))
-        execute = sql.SQL("EXECUTE {}{}{}").format(
-            sql.Literal(self.text), sql.SQL(" USING " if parameters else ""), using
-        )
+        text = _of_types(self.text, results) if self.described.columns is not None else self.text
+        execute = sql.SQL("EXECUTE {}{}{}").format(sql.Literal(text), sql.SQL(" USING " if parameters else ""), using)
         if self.described.columns is not None:
             body = sql.SQL("BEGIN RETURN QUERY {}; SET CONSTRAINTS ALL IMMEDIATE; END").format(execute)
         else:
@@ -346,6 +348,16 @@ class FencingRawCursor(_Fencing, psycopg.RawCursor[Row]):
 
     def _bound(self, text: bytes, query: Any, params: Any) -> tuple[bytes, Sequence[Any]]:
         return text, () if params is None else tuple(params)
+
+
+def _of_types(text: str, types: Sequence[str]) -> str:
+    """A query whose columns are of exactly these types: PostgreSQL describes those of a domain by what it is over, and
+    a function may only return what it says."""
+    if _SELECT.match(text.encode()) is None:
+        return text
+    places = [f"c{number}" for number in range(len(types))]
+    columns = ", ".join(f"t.{place}::{type}" for place, type in zip(places, types, strict=True))
+    return f"SELECT {columns} FROM ({text}\n) AS t ({', '.join(places)})"
 
 
 def _parts(text: str) -> Iterator[tuple[str, bool]]:
