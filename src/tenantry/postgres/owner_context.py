@@ -355,9 +355,13 @@ def _of_types(text: str, types: Sequence[str]) -> str:
     a function may only return what it says."""
     if _SELECT.match(text.encode()) is None:
         return text
-    places = [f"c{number}" for number in range(len(types))]
-    columns = ", ".join(f"t.{place}::{type}" for place, type in zip(places, types, strict=True))
-    return f"SELECT {columns} FROM ({text}\n) AS t ({', '.join(places)})"
+    places = [sql.Identifier(f"c{number}") for number in range(len(types))]
+    columns = (sql.SQL("t.{}::{}").format(place, sql.SQL(type)) for place, type in zip(places, types, strict=True))
+    return (
+        sql.SQL("SELECT {} FROM ({}\n) AS t ({})")
+        .format(sql.SQL(", ").join(columns), sql.SQL(text), sql.SQL(", ").join(places))
+        .as_string(None)
+    )
 
 
 def _parts(text: str) -> Iterator[tuple[str, bool]]:
