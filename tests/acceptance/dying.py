@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from psycopg.sql import Composable
+from psycopg.sql import SQL, Composable, Composed
 from tenacity import wait_fixed
 
 from tenantry.errors import TenantryError
-from tenantry.execution import transaction
+from tenantry.execution import message, transaction
 from tenantry.execution.backfill import BackfillOptions
 from tenantry.execution.runner import Event
 from tenantry.model.backup import BackupKind
@@ -97,8 +97,36 @@ class _Reporter(Nobody):
         _say(finished=str(relation), rows=rows)
 
 
+END = SQL("\n  PERFORM pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid());")
+
+
+def _aim_inside(kill: Mapping[str, Any], armed: threading.Event) -> dict[str, int]:
+    """Count what goes to the server in one message, and have it end there before the one that the order names."""
+    pattern, number, counted = re.compile(kill["statement"]), kill["number"], {"statements": 0}
+    make, send = message._part, transaction.send
+
+    def part(place: int, one: Any, connection: Any) -> Composed:
+        made = make(place, one, connection)
+        matches = armed.is_set() and pattern.search(one.sql.as_string(connection)) is not None
+        counted["statements"] += matches
+        return END + made if matches and counted["statements"] == number else made
+
+    def sending(*arguments: Any) -> Any:
+        try:
+            return send(*arguments)
+        except psycopg.OperationalError:
+            if counted["statements"] >= number:
+                _die()
+            raise
+
+    message._part, transaction.send = part, sending
+    return counted
+
+
 def _aim(kill: Mapping[str, Any], armed: threading.Event) -> dict[str, int]:
     """Count the statements that match, and kill before, during or after the one that the order names."""
+    if kill["moment"] == "inside":
+        return _aim_inside(kill, armed)
     pattern, number, moment = re.compile(kill["statement"]), kill["number"], kill["moment"]
     counted, lock, execute = {"statements": 0}, threading.Lock(), psycopg.Cursor.execute
 

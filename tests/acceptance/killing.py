@@ -25,7 +25,7 @@ VALIDATE = r"VALIDATE CONSTRAINT"
 VALIDATING = rf'{VALIDATE}|FROM "pg_temp"\."tenantry_'
 """The same as other sessions see it: an operator has it run within a function, as the table's owner."""
 BEGUN = r"INSERT INTO tenantry\.steps"
-DONE = r"UPDATE tenantry\.steps SET state = 'done'"
+DONE = r"UPDATE tenantry\.steps SET state = '+done'"
 FORGOTTEN = r"DELETE FROM tenantry\.steps"
 EVENT = r"INSERT INTO tenantry\.events"
 ANY = ""
@@ -36,7 +36,8 @@ class Kill:
     """Where the process dies: at the n-th event of an action (and of a kind of step), or around the n-th statement
     that matches.
 
-    `delay` in seconds, for the moment "during". Counted from 1, from a run's first step on; a kill that is not reached
+    `delay` in seconds, for the moment "during". "inside" is for what goes to the server along with others, in one
+    message: the server's session ends between it and the one before, and the process with it. Counted from 1, from a run's first step on; a kill that is not reached
     does nothing.
     """
 

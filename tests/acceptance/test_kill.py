@@ -84,12 +84,30 @@ def test_every_kind_of_step(kind: str, subject: Callable[..., Subject]) -> None:
     before = one.killing.run("migrate", Kill(event="started", kind=kind, number=1))
     assert before.killed, f"no step of kind {kind}: {before.said}"
     assert kind in before.last_step or before.kinds >= {kind}
-    for statement in (BEGUN, DONE, EVENT):
+    for statement, moment in ((BEGUN, "after"), (DONE, "inside"), (EVENT, "after")):
         # Once it is in force there is only the next step to be killed in, if there is one.
-        one.killing.run("migrate", Kill(statement=statement, number=1, moment="after"))
+        one.killing.run("migrate", Kill(statement=statement, number=1, moment=moment))
+    assert len(one.killing.kills) > 2
     print("killed at:", one.killing.kills)
     one.killing.run("rollback", Kill(statement=FORGOTTEN, number=1, moment="before"))
     one.killing.complete("rollback")
+    one.assert_original()
+
+
+@pytest.mark.parametrize(("name", "least"), [("bazaar", 8), ("harbour", 12)])
+def test_inside_messages(name: str, least: int, subject: Callable[..., Subject], undisturbed: Undisturbed) -> None:
+    """Killed where the server is between two statements of one message: none of them was done."""
+    expected, one = undisturbed(name), subject(name)
+    for command in ("migrate", "rollback"):
+        already = len(one.killing.kills)
+        # The further it has come, the longer it is let be: a message longer than the first numbers is come through.
+        one.chain(
+            command,
+            lambda: Kill(statement=ANY, number=19 + 3 * (len(one.killing.kills) - already), moment="inside"),  # noqa: B023
+        )
+        assert len(one.killing.kills) - already >= least
+        if command == "migrate":
+            assert_same(expected, one.migrated())
     one.assert_original()
 
 

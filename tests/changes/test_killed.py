@@ -53,8 +53,10 @@ def test_boundaries(changes: Changes, subject: Subject) -> None:
 @pytest.mark.parametrize(
     "kill",
     [Kill(event="started", number=30), Kill(statement=FORGOTTEN, number=3), Kill(statement=DONE, number=20),
-     Kill(statement=DONE, number=60, moment="after")],
-    ids=["a step", "what goes back", "what is taken over", "behind a commit"],
+     Kill(statement=DONE, number=60, moment="after"), Kill(statement="POLICY", number=4, moment="inside"),
+     Kill(statement=DONE, number=40, moment="inside"), Kill(statement=FORGOTTEN, number=5, moment="inside")],
+    ids=["a step", "what goes back", "what is taken over", "before a commit", "inside a message",
+         "inside, behind its work", "inside, going back"],
 )  # fmt: skip
 def test_back_from_half_way(kill: Kill, changes: Changes, subject: Subject) -> None:
     """Half of one spec and half of another goes back to what was there before both."""

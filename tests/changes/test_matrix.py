@@ -9,11 +9,23 @@ import pytest
 from acceptance.test_round_trip import checksums
 from changes.conftest import Changes, followed
 from changes.specs import SPECS
+from servers import Database
 from tenantry.errors import ExitStatus, Refused
 from tenantry.model.backup import BackupKind
 from tenantry.model.plan import Phase
+from tenantry.model.verdict import Verdict
+from tenantry.planning.diff import State
 from tenantry.postgres.connect import Target
-from tenantry.workflow import MigrateOptions, RollbackOptions, preview, rollback, validate
+from tenantry.steps import Step
+from tenantry.workflow import (
+    InspectionOptions,
+    MigrateOptions,
+    Outline,
+    RollbackOptions,
+    preview,
+    rollback,
+    validate,
+)
 
 UNTIL = (Phase.EXPAND, Phase.ENFORCE, Phase.ISOLATE, Phase.CONTRACT)
 OTHERS = [name for name in SPECS if name != "first"]
@@ -37,14 +49,37 @@ ORDER BY 1, 2
 proof of a key that stands is in force without being ours."""
 
 
+def unnamed(verdict: Verdict, outline: Outline, database: Database) -> list[str]:
+    """What migrate would do, and validate did not say. What a later step has ended is there no more to be named."""
+    said = {finding.message for finding in verdict.findings}
+    pending = {
+        (sample["table"], sample["step"])
+        for finding in verdict.findings
+        if finding.name == "phase-pending"
+        for sample in finding.samples
+    }
+    return [
+        f"{planned.state}: {planned.step.subject}"
+        for planned in (*outline.steps, *outline.reverts)
+        if not any(message.startswith(planned.step.subject) for message in said)
+        and (str(planned.step.table), planned.step.title) not in pending
+        and not (planned.state is State.ORPHANED and gone(planned.step, database))
+    ]
+
+
+def gone(step: Step, database: Database) -> bool:
+    return database.rows(step.definition().as_string()) in ([], [(None,)])
+
+
 def follow(changes: Changes, before: str, after: str, until: Phase) -> None:
     """From one spec to another, and back to where it all began."""
     original = changes.original()
     dump, rows = original.dump(), checksums(original)
     database, spec = changes.migrated(before, until), changes.spec(after)
     there = (database.dump(), checksums(database))
-    named = validate(Target(database.dsn), spec)
+    named = validate(Target(database.dsn), spec, InspectionOptions(samples=1000))
     dry = preview(Target(database.dsn), spec, MigrateOptions(until=until, backup=BackupKind.NONE, force=True))
+    left_unsaid = unnamed(named, dry.outline, database)
     if dry.refusal is not None:
         with pytest.raises(Refused, match=re.escape(dry.refusal.message)):
             followed(database, spec, until, force=True)
@@ -56,6 +91,7 @@ def follow(changes: Changes, before: str, after: str, until: Phase) -> None:
         assert checksums(database) == checksums(fresh)
         assert database.rows(OURS) == fresh.rows(OURS)
         assert named.exit_status is ExitStatus.FINDINGS, "what differs is named"
+        assert left_unsaid == []
         again = followed(database, spec, until, force=True)
         assert again.applied == 0, "a second run finds everything in force"
         if until is Phase.CONTRACT:

@@ -107,6 +107,21 @@ def test_indexes_that_nothing_uses(wide: Database) -> None:
     assert ("public.sales_sold_at" in at_once) is (wide.server.major >= 16)
 
 
+def test_an_examination_uses_no_index(wide: Database) -> None:
+    """However often it looks, and whenever the server counts what was read."""
+    wide.execute("SELECT pg_stat_reset()")
+    with ground(wide, SPEC) as standing, standing.session("a test") as session:
+        session.execute("SET enable_seqscan = off")
+        session.execute("SELECT FROM public.sales WHERE sold_at > pg_catalog.now()")
+    marker = "SELECT idx_scan > 0 FROM pg_stat_user_indexes WHERE indexrelname = 'sales_pkey'"
+    with wide.connect(autocommit=True) as connection:
+        connection.execute("SET enable_seqscan = off")
+        connection.execute("SELECT FROM sales WHERE id = 1")
+    while wide.rows(marker) != [(True,)]:  # Until the server has counted what came later.
+        pass
+    assert wide.rows("SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = 'sales_sold_at'") == [(0,)]
+
+
 def test_an_index_of_ours_is_as_old_as_its_step(wide: Database) -> None:
     """Though the counters reach back further."""
     wide.execute("UPDATE tenantry.runs SET started_at = now() - interval '90 days'")

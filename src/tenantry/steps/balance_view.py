@@ -140,7 +140,7 @@ class BalanceReaders(BalanceStep):
     roles: tuple[str, ...]
     """PUBLIC is an empty name."""
     inspected = ("readers", "whoever may read the ledger may read the view", "does not hold")
-    planned = False
+    in_place = False
 
     @property
     def key(self) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import psycopg
 
-from tenantry.checks.check import Check, FamilyOf, Ground
+from tenantry.checks.check import Check, FamilyOf, Ground, set_uncounted
 from tenantry.checks.completeness import distributions, empty_tenants, slugs, spread
 from tenantry.checks.examination import Examined, examine
 from tenantry.checks.readers import Stop
@@ -80,6 +80,7 @@ def grounded(
     watcher.looking("the schema and the journal")
     with opened(target, run=run, purpose=f"{purpose} catalog") as connection:
         set_read_only(connection)
+        set_uncounted(connection)
         stop.also(connection)
         session = Session.begin(target, connection, spec, lenient=True)
         yield Ground(
