@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -196,7 +196,7 @@ class _Fence:
         types, settings, ours, sees, readable = row
         parameters = [sql.SQL(type) for type in types[: len(self.described.parameters)]]
         # Where we stand for another role to see what it can do, the statement has that role's rights and no more.
-        self._be("none")
+        self.be("none")
         borrowed = [] if ours != "none" else self._lend(readable)
         function = sql.Identifier("pg_temp", f"tenantry_{secrets.token_hex(8)}")
         results = types[len(parameters) :] if columns is not None else ["bigint"]
@@ -239,9 +239,10 @@ class _Fence:
         self.plain.execute(sql.SQL("; ").join(away))
         if self.connection.info.server_version < DEFERRED_AS_QUEUED:
             self._refuse_left_behind()
-        self._be(ours)
+        self.be(ours)
 
-    def _be(self, role: str) -> None:
+    def be(self, role: str) -> None:
+        """SET LOCAL ROLE."""
         self.plain.execute("SELECT pg_catalog.set_config('role', $1, true)", [role])
 
     def _lend(self, readable: Sequence[bool]) -> list[sql.Identifier]:
@@ -323,7 +324,8 @@ class _Fencing:
                 else _fence_of_query(self.connection, bound[into.start(2) :] if into else bound)
             )
             if found is None:
-                return plainly(query, params, prepare=prepare, binary=binary)
+                with nullcontext() if utility or into else _settled(self.connection):
+                    return plainly(query, params, prepare=prepare, binary=binary)
             found.into = into.group(1).decode() if into else ""
             with found.call(values) as call:
                 plainly(call, values or None, prepare=False, binary=binary)
@@ -417,6 +419,36 @@ def _fence_of_query(connection: psycopg.Connection[Any], text: bytes) -> _Fence 
     role = _standing_for(connection) or strangers[0]
     lent = tuple(relation for relation in relations if relation.owner != role)
     return _Fence(connection=connection, role=role, text=words, described=described, lent=lent)
+
+
+@contextmanager
+def _settled(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    """Around a statement that names no table of a stranger's, and yet may run one's code: where a foreign key between
+    tables of both is checked, or does something of its own. PostgreSQL does that as the table's owner, but not what is
+    put off till the end. Raises Refused where triggers would run as us.
+
+    To be asked when the statement has been analysed, in the same transaction.
+    """
+    role, trigger = psycopg.RawCursor(connection, row_factory=tuple_row).execute(
+        _QUERIES["reached"], [connection.info.server_version >= DEFERRED_AS_QUEUED]
+    ).fetchone() or (None, None)  # fmt: skip
+    if role is None:
+        yield
+        return
+    if trigger is not None:
+        raise Refused(
+            f"The trigger {trigger} belongs to {role}, and through a foreign key would run as {connection.info.user}",
+            remedy=f"Make {role} the owner of both tables of the key, or disable the trigger meanwhile.",
+        )
+    fence = _Fence(
+        connection=connection, role=role, text="SELECT", described=_Described(parameters=(), columns=None)
+    )  # fmt: skip
+    ours = _standing_for(connection) or "none"
+    with fence.call(()) as settle:
+        fence.be(ours)
+        yield
+        fence.be("none")
+        fence.plain.execute(settle)
 
 
 def _fence_of_utility(connection: psycopg.Connection[Any], text: bytes) -> _Fence | None:
