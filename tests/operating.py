@@ -96,5 +96,8 @@ def hand_over(database: Database) -> str:
 def as_operator(database: Database, spec: Spec | None, role: str | None = None) -> Target:
     """The database as its operator, whom the printed script makes."""
     role = role or f"operator_{os.getpid()}_{database.name.rpartition('_')[2]}"
-    database.load(operator_sql(Target(database.dsn), spec, role=role).text)
-    return Target(make_conninfo(database.dsn, user=role))
+    operator = Target(make_conninfo(database.dsn, user=role))
+    # Once there is a journal, it is the operator's, and nobody else is to believe it.
+    began = database.rows("SELECT FROM pg_namespace WHERE nspname = 'tenantry'") != []
+    database.load(operator_sql(operator if began else Target(database.dsn), spec, role=role).text)
+    return operator

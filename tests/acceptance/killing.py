@@ -22,6 +22,8 @@ CHECKPOINT = r"UPDATE tenantry\.progress"
 BUILD = r"CREATE (UNIQUE )?INDEX CONCURRENTLY"
 UNBUILD = r"DROP INDEX CONCURRENTLY"
 VALIDATE = r"VALIDATE CONSTRAINT"
+VALIDATING = rf'{VALIDATE}|FROM "pg_temp"\."tenantry_'
+"""The same as other sessions see it: an operator has it run within a function, as the table's owner."""
 BEGUN = r"INSERT INTO tenantry\.steps"
 DONE = r"UPDATE tenantry\.steps SET state = '+done'"
 FORGOTTEN = r"DELETE FROM tenantry\.steps"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from acceptance.comparing import State, assert_same
-from acceptance.killing import ANY, BATCH, BUILD, VALIDATE, Ended, Kill
+from acceptance.killing import ANY, BATCH, BUILD, VALIDATE, VALIDATING, Ended, Kill
 from acceptance.scenes import SCENES
 from acceptance.subjects import Subject, make_subject
 from acceptance.test_kill_waiting import WAITING, holding
@@ -156,7 +156,7 @@ def test_interrupted_backfill(subject: Callable[..., Subject], undisturbed: Call
 HELD = {
     # The index build and the proof are cancelled, the retries end, the rows that are held are left.
     "index build": ("index", "INDEX CONCURRENTLY", "INSERT INTO notices VALUES (9000, NULL, 'held')"),
-    "proof": ("foreign_key_valid", "VALIDATE", "LOCK TABLE managers, docks, notices, readings, parcels"
+    "proof": ("foreign_key_valid", VALIDATING, "LOCK TABLE managers, docks, notices, readings, parcels"
               " IN SHARE UPDATE EXCLUSIVE MODE"),
     "step": ("row_security", "LOCK TABLE", "LOCK TABLE managers IN ACCESS SHARE MODE"),
 }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from psycopg import sql
@@ -10,9 +11,12 @@ from psycopg.conninfo import make_conninfo
 
 from acceptance.test_round_trip import checksums
 from conftest import Command, Outcome
-from operating import assert_no_superuser, hand_over
+from operating import as_operator, assert_no_superuser, hand_over
 from servers import Database
+from tenantry.model.plan import Phase
+from tenantry.model.spec import Spec
 from tenantry.presets import load, spec_path
+from tenantry.workflow import MigrateOptions, migrate
 
 pytestmark = pytest.mark.server
 
@@ -260,3 +264,27 @@ def test_no_operator_is_made_of_a_superuser(place: Callable[..., Place]) -> None
     refused = there.script()
     assert (refused.status, refused.stdout) == (4, "")
     assert "postgres owns public.escolas" in refused.stderr
+
+
+def test_goes_on_with_keys_of_a_domain(database: Database, role: Callable[..., str], tmp_path: Path) -> None:
+    """A later run finds what an earlier one has put into the schema tenantry, which the owner may not look into; and the
+    keys of the owner's tenants are of a type of his."""
+    database.execute("""
+        CREATE DOMAIN key AS int CHECK (VALUE > 0);
+        CREATE TABLE tenants (id key PRIMARY KEY, slug text UNIQUE NOT NULL, name text NOT NULL);
+        INSERT INTO tenants VALUES (1, 'a', 'A'), (2, 'b', 'B');
+        CREATE TABLE shops (id int PRIMARY KEY);
+        INSERT INTO shops VALUES (1), (2);
+    """)
+    (tmp_path / "shops.csv").write_text("id,tenant\n1,a\n2,b\n")
+    (tmp_path / "tenantry.toml").write_text(
+        f'[tenant]\ntable = "tenants"\n[application]\nrole = "{role(create=False)}"\n'
+        '[[table]]\nname = "shops"\nassign = { csv = "shops.csv" }\n'
+    )
+    spec = Spec.read(tmp_path / "tenantry.toml")
+    hand_over(database)
+    target = as_operator(database, spec, role(create=False, name="operator"))
+    migrate(target, spec, MigrateOptions(until=Phase.EXPAND))
+    migrate(target, spec, MigrateOptions(until=Phase.CONTRACT))
+    assert database.rows("SELECT id, tenant_id FROM shops ORDER BY id") == [(1, 1), (2, 2)]
+    assert_no_superuser(database)

@@ -195,3 +195,39 @@ def test_given_columns(owner: str, hostile: Hostile) -> None:
     back = command("rollback", "--confirm", "--backup", "none", "--force")
     assert (back.status, hostile.loot()) == (0, []), back.stderr
     assert hostile.rows("SELECT count(tenant_id) FROM entries") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    "trigger",
+    ["TRIGGER spies BEFORE UPDATE", "TRIGGER spies AFTER UPDATE", "CONSTRAINT TRIGGER spies AFTER UPDATE"],
+    ids=["before", "after", "deferred"],
+)
+@pytest.mark.parametrize("hops", [1, 2])
+def test_what_a_key_does(hops: int, trigger: str, hostile: Hostile, server_version: int) -> None:
+    """A statement on a table of ours sets off the triggers of those that refer to it: they run as their owner, or, where
+    PostgreSQL runs them as whoever has written, not at all."""
+    database, command = hostile.database, hostile.command
+    database.execute(
+        "CREATE TABLE owners (id int PRIMARY KEY, slug text UNIQUE NOT NULL, name text);"
+        "INSERT INTO owners VALUES (1, 'a', 'A'), (2, 'b', 'B'); GRANT SELECT, REFERENCES ON owners TO mallory"
+    )
+    spec = command.folder / "tenantry.toml"
+    shops = '[[table]]\nname = "shops"\npaths = [["tenant_id"]]\n'
+    spec.write_text(spec.read_text().partition("[[table]]")[0].replace('"tenants"\n', '"owners"\n') + shops)
+    referred = "owners (slug)" if hops == 1 else "between (slug)"
+    put_off = " DEFERRABLE INITIALLY DEFERRED" if "CONSTRAINT" in trigger else ""
+    hostile.rows(
+        "SELECT",
+        "ALTER TABLE shops DROP CONSTRAINT shops_tenant_id_fkey, ADD FOREIGN KEY (tenant_id) REFERENCES owners",
+        "CREATE TABLE between (slug text UNIQUE REFERENCES owners (slug) ON UPDATE CASCADE)",
+        "INSERT INTO between VALUES ('b')",
+        f"CREATE TABLE spies (slug text REFERENCES {referred} ON UPDATE CASCADE)",
+        "INSERT INTO spies VALUES ('b')",
+        f"CREATE {trigger} ON spies{put_off} FOR EACH ROW EXECUTE FUNCTION evil.acts()",
+    )
+    renamed = command("tenants", "rename", "b", "c")
+    refused = server_version < 18 and "AFTER" in trigger
+    assert (hostile.loot(), renamed.status) == ([], 4 if refused else 0), renamed.stderr
+    assert hostile.rows("SELECT slug FROM spies") == [("b" if refused else "c",)]
+    if refused:
+        assert "The trigger spies of " in renamed.stderr

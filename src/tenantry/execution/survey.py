@@ -11,6 +11,7 @@ from psycopg import sql
 from tenantry.planning import Plan, diff
 from tenantry.planning.diff import Comparison
 from tenantry.postgres.journal import Entry
+from tenantry.postgres.owner_context import reads_catalog_only
 from tenantry.steps import Step
 
 TOGETHER = 50
@@ -22,16 +23,25 @@ def definitions(connection: psycopg.Connection[Any], steps: Sequence[Step]) -> d
     """What is in force of each step, by its key, as the catalog says; None where nothing is."""
     found: dict[str, str | None] = {}
     for first in range(0, len(steps), TOGETHER):
-        part = steps[first : first + TOGETHER]
-        try:
-            found |= _ask(connection, part)
-        except MISSING:
-            for step in part:
-                try:
-                    found |= _ask(connection, (step,))
-                except MISSING:
-                    found[step.key] = None
+        for part in _apart(connection, steps[first : first + TOGETHER]):
+            try:
+                found |= _ask(connection, part)
+            except MISSING:
+                for step in part:
+                    try:
+                        found |= _ask(connection, (step,))
+                    except MISSING:
+                        found[step.key] = None
     return found
+
+
+def _apart(connection: psycopg.Connection[Any], steps: Sequence[Step]) -> tuple[Sequence[Step], ...]:
+    """Those that ask the catalog alone, and those whose query runs as the owner of the tables that it reads: an owner
+    may not even look for names in schemas of ours, or of others."""
+    if reads_catalog_only(connection, [step.definition() for step in steps]):
+        return (steps,)
+    alone = {step.key for step in steps if reads_catalog_only(connection, [step.definition()])}
+    return tuple([step for step in steps if (step.key in alone) is ours] for ours in (True, False))
 
 
 def survey(

@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,6 +40,7 @@ _BEFORE = rb"\A\s*(?:--[^\n]*\n\s*)*"
 _QUERY = re.compile(_BEFORE + rb"\(*\s*(?:SELECT|WITH|INSERT|UPDATE|DELETE|MERGE|VALUES|TABLE|EXPLAIN)\b", re.I)
 _VALUE = re.compile(_BEFORE + rb"\(*\s*(?:SELECT|WITH|VALUES)\b", re.I)
 """Such a query can stand in another one, but for a WITH that writes."""
+_SELECT = re.compile(_BEFORE + rb"SELECT\b", re.I)
 _TABLE_AS = re.compile(
     _BEFORE + rb"(CREATE\s+(?:TEMPORARY\s+)?TABLE\s.*?\sAS\s+)((?:SELECT|WITH|TABLE)\b.*)", re.I | re.S
 )
@@ -195,11 +196,12 @@ class _Fence:
         types, settings, ours, sees, readable = row
         parameters = [sql.SQL(type) for type in types[: len(self.described.parameters)]]
         # Where we stand for another role to see what it can do, the statement has that role's rights and no more.
-        self._be("none")
+        self.be("none")
         borrowed = [] if ours != "none" else self._lend(readable)
         function = sql.Identifier("pg_temp", f"tenantry_{secrets.token_hex(8)}")
+        results = types[len(parameters) :] if columns is not None else ["bigint"]
         try:
-            self.plain.execute(self._function(function, parameters, sees=sees and ours == "none"))
+            self.plain.execute(self._function(function, parameters, results, sees=sees and ours == "none"))
         except errors.ReadOnlySqlTransaction as error:
             raise Refused(
                 f"{self.role}'s code would run as {self.connection.info.user}, and on a standby nothing prevents it",
@@ -215,7 +217,6 @@ class _Fence:
                 f"{self.role} may not have temporary objects, and what sets off its code is to run as that role",
                 remedy=grant.as_string(None),
             ) from error
-        results = types[len(parameters) :] if columns is not None else ["bigint"]
         heads = [name for name, _, _ in columns] if columns is not None else ["count"]
         places = [sql.Identifier(f"c{number}") for number in range(len(results))]
         yield sql.SQL("{}SELECT {} FROM {}({}) AS t ({})").format(
@@ -238,9 +239,10 @@ class _Fence:
         self.plain.execute(sql.SQL("; ").join(away))
         if self.connection.info.server_version < DEFERRED_AS_QUEUED:
             self._refuse_left_behind()
-        self._be(ours)
+        self.be(ours)
 
-    def _be(self, role: str) -> None:
+    def be(self, role: str) -> None:
+        """SET LOCAL ROLE."""
         self.plain.execute("SELECT pg_catalog.set_config('role', $1, true)", [role])
 
     def _lend(self, readable: Sequence[bool]) -> list[sql.Identifier]:
@@ -262,11 +264,12 @@ class _Fence:
             views.append(view)
         return views
 
-    def _function(self, name: sql.Identifier, parameters: Sequence[sql.SQL], *, sees: bool) -> sql.Composed:
+    def _function(
+        self, name: sql.Identifier, parameters: Sequence[sql.SQL], results: Sequence[str], *, sees: bool
+    ) -> sql.Composed:
         using = sql.SQL(", ").join(sql.SQL(f"${number}") for number in range(1, len(parameters) + 1))
-        execute = sql.SQL("EXECUTE {}{}{}").format(
-            sql.Literal(self.text), sql.SQL(" USING " if parameters else ""), using
-        )
+        text = _of_types(self.text, results) if self.described.columns is not None else self.text
+        execute = sql.SQL("EXECUTE {}{}{}").format(sql.Literal(text), sql.SQL(" USING " if parameters else ""), using)
         if self.described.columns is not None:
             body = sql.SQL("BEGIN RETURN QUERY {}; SET CONSTRAINTS ALL IMMEDIATE; END").format(execute)
         else:
@@ -321,7 +324,8 @@ class _Fencing:
                 else _fence_of_query(self.connection, bound[into.start(2) :] if into else bound)
             )
             if found is None:
-                return plainly(query, params, prepare=prepare, binary=binary)
+                with nullcontext() if utility or into else _settled(self.connection):
+                    return plainly(query, params, prepare=prepare, binary=binary)
             found.into = into.group(1).decode() if into else ""
             with found.call(values) as call:
                 plainly(call, values or None, prepare=False, binary=binary)
@@ -346,6 +350,20 @@ class FencingRawCursor(_Fencing, psycopg.RawCursor[Row]):
 
     def _bound(self, text: bytes, query: Any, params: Any) -> tuple[bytes, Sequence[Any]]:
         return text, () if params is None else tuple(params)
+
+
+def _of_types(text: str, types: Sequence[str]) -> str:
+    """A query whose columns are of exactly these types: PostgreSQL describes those of a domain by what it is over, and
+    a function may only return what it says."""
+    if _SELECT.match(text.encode()) is None:
+        return text
+    places = [sql.Identifier(f"c{number}") for number in range(len(types))]
+    columns = (sql.SQL("t.{}::{}").format(place, sql.SQL(type)) for place, type in zip(places, types, strict=True))
+    return (
+        sql.SQL("SELECT {} FROM ({}\n) AS t ({})")
+        .format(sql.SQL(", ").join(columns), sql.SQL(text), sql.SQL(", ").join(places))
+        .as_string(None)
+    )
 
 
 def _parts(text: str) -> Iterator[tuple[str, bool]]:
@@ -401,6 +419,36 @@ def _fence_of_query(connection: psycopg.Connection[Any], text: bytes) -> _Fence 
     role = _standing_for(connection) or strangers[0]
     lent = tuple(relation for relation in relations if relation.owner != role)
     return _Fence(connection=connection, role=role, text=words, described=described, lent=lent)
+
+
+@contextmanager
+def _settled(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    """Around a statement that names no table of a stranger's, and yet may run one's code: where a foreign key between
+    tables of both is checked, or does something of its own. PostgreSQL does that as the table's owner, but not what is
+    put off till the end. Raises Refused where triggers would run as us.
+
+    To be asked when the statement has been analysed, in the same transaction.
+    """
+    role, trigger = psycopg.RawCursor(connection, row_factory=tuple_row).execute(
+        _QUERIES["reached"], [connection.info.server_version >= DEFERRED_AS_QUEUED]
+    ).fetchone() or (None, None)  # fmt: skip
+    if role is None:
+        yield
+        return
+    if trigger is not None:
+        raise Refused(
+            f"The trigger {trigger} belongs to {role}, and through a foreign key would run as {connection.info.user}",
+            remedy=f"Make {role} the owner of both tables of the key, or disable the trigger meanwhile.",
+        )
+    fence = _Fence(
+        connection=connection, role=role, text="SELECT", described=_Described(parameters=(), columns=None)
+    )  # fmt: skip
+    ours = _standing_for(connection) or "none"
+    with fence.call(()) as settle:
+        fence.be(ours)
+        yield
+        fence.be("none")
+        fence.plain.execute(settle)
 
 
 def _fence_of_utility(connection: psycopg.Connection[Any], text: bytes) -> _Fence | None:

@@ -43,6 +43,48 @@ FROM held h JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) h.relatio
 JOIN pg_catalog.pg_namespace s ON s.oid OPERATOR(pg_catalog.=) c.relnamespace
 ORDER BY c.oid
 
+-- name: reached
+-- A stranger whose code runs when the relations are written that this transaction has locked, since foreign keys lead
+-- from them to tables of his or come from there; and unless $1, a trigger of his that runs after what a key does, which
+-- before PostgreSQL 18 runs as whoever has written.
+WITH RECURSIVE held (relation) AS (
+    SELECT l.relation FROM pg_catalog.pg_locks l
+    WHERE l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()
+    AND l.locktype OPERATOR(pg_catalog.=) 'relation'::pg_catalog.text AND l.relation OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+    AND l.mode OPERATOR(pg_catalog.<>) 'AccessShareLock'::pg_catalog.text
+), keys (referring, referred, acts) AS MATERIALIZED (
+    SELECT k.conrelid, k.confrelid,
+           k.confdeltype OPERATOR(pg_catalog.=) ANY ('{c,n,d}'::pg_catalog."char"[])
+           OR k.confupdtype OPERATOR(pg_catalog.=) ANY ('{c,n,d}'::pg_catalog."char"[])
+    FROM pg_catalog.pg_constraint k WHERE k.contype OPERATOR(pg_catalog.=) 'f'::pg_catalog."char"
+    AND EXISTS (SELECT FROM held)
+    UNION ALL
+    SELECT i.inhrelid, i.inhparent, true FROM pg_catalog.pg_inherits i WHERE EXISTS (SELECT FROM held)
+), read (relation) AS (
+    SELECT h.relation FROM held h
+    UNION
+    SELECT CASE WHEN k.referred OPERATOR(pg_catalog.=) r.relation THEN k.referring ELSE k.referred END
+    FROM read r JOIN keys k ON r.relation OPERATOR(pg_catalog.=) ANY (ARRAY[k.referred, k.referring])
+), written (relation) AS (
+    SELECT h.relation FROM held h
+    UNION
+    SELECT k.referring FROM written w JOIN keys k ON k.referred OPERATOR(pg_catalog.=) w.relation AND k.acts
+)
+SELECT pg_catalog.pg_get_userbyid(c.relowner), f.name
+FROM read r JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) r.relation
+LEFT JOIN LATERAL (
+    SELECT pg_catalog.format('%I of %s', t.tgname, t.tgrelid::pg_catalog.regclass) AS name FROM pg_catalog.pg_trigger t
+    WHERE t.tgrelid OPERATOR(pg_catalog.=) r.relation AND NOT t.tgisinternal
+    AND t.tgenabled OPERATOR(pg_catalog.<>) 'D'::pg_catalog."char" AND NOT $1::pg_catalog.bool
+    -- Neither BEFORE nor INSTEAD OF.
+    AND t.tgtype::pg_catalog.int4 OPERATOR(pg_catalog.&) 66 OPERATOR(pg_catalog.=) 0
+    AND r.relation OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT w.relation FROM written w))
+    ORDER BY t.tgname LIMIT 1
+) AS f ON true
+WHERE NOT pg_catalog.pg_has_role(c.relowner, session_user, 'MEMBER')
+AND pg_catalog.pg_has_role(session_user, c.relowner, 'USAGE')
+ORDER BY f.name NULLS LAST, c.oid LIMIT 1
+
 -- name: written_out
 -- The relations of these names, as SQL writes them, and whether their owner's code may not run as us.
 SELECT s.nspname, c.relname, c.relpersistence OPERATOR(pg_catalog.=) 't'::pg_catalog."char",
