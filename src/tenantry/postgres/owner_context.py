@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -318,13 +318,13 @@ class _Fencing:
             return plainly(query, params, prepare=prepare, binary=binary)
         with _transaction(self.connection):
             bound, values = self._bound(text, query, params)
-            found = (
-                _fence_of_utility(self.connection, bound)
-                if utility
-                else _fence_of_query(self.connection, bound[into.start(2) :] if into else bound)
-            )
+            written: Sequence[_Relation] = ()
+            if utility:
+                found = _fence_of_utility(self.connection, bound)
+            else:
+                found, written = _fence_of_query(self.connection, bound[into.start(2) :] if into else bound)
             if found is None:
-                with nullcontext() if utility or into else _settled(self.connection):
+                with _settled(self.connection, written):
                     return plainly(query, params, prepare=prepare, binary=binary)
             found.into = into.group(1).decode() if into else ""
             with found.call(values) as call:
@@ -395,7 +395,10 @@ def _transaction(connection: psycopg.Connection[Any]) -> Iterator[None]:
         yield
 
 
-def _fence_of_query(connection: psycopg.Connection[Any], text: bytes) -> _Fence | None:
+def _fence_of_query(
+    connection: psycopg.Connection[Any], text: bytes
+) -> tuple[_Fence | None, Sequence[_Relation]]:  # fmt: skip
+    """What a query needs, and the relations that it writes."""
     words = text.decode()
     described = _analysed(connection, words)
     rows = psycopg.RawCursor(connection, row_factory=tuple_row).execute(_QUERIES["named"]).fetchall()
@@ -414,24 +417,25 @@ def _fence_of_query(connection: psycopg.Connection[Any], text: bytes) -> _Fence 
     # What the transaction had locked before may not be in this statement.
     relations = [relation for relation in relations if relation.named_in(words)]
     strangers = [stranger for relation in relations for stranger in relation.strangers]
+    written = [relation for relation in relations if relation.writes]
     if not strangers:
-        return None
+        return None, written
     role = _standing_for(connection) or strangers[0]
     lent = tuple(relation for relation in relations if relation.owner != role)
-    return _Fence(connection=connection, role=role, text=words, described=described, lent=lent)
+    return _Fence(connection=connection, role=role, text=words, described=described, lent=lent), written
 
 
 @contextmanager
-def _settled(connection: psycopg.Connection[Any]) -> Iterator[None]:
+def _settled(connection: psycopg.Connection[Any], written: Sequence[_Relation]) -> Iterator[None]:
     """Around a statement that names no table of a stranger's, and yet may run one's code: where a foreign key between
     tables of both is checked, or does something of its own. PostgreSQL does that as the table's owner, but not what is
-    put off till the end. Raises Refused where triggers would run as us.
-
-    To be asked when the statement has been analysed, in the same transaction.
-    """
-    role, trigger = psycopg.RawCursor(connection, row_factory=tuple_row).execute(
-        _QUERIES["reached"], [connection.info.server_version >= DEFERRED_AS_QUEUED]
-    ).fetchone() or (None, None)  # fmt: skip
+    put off till the end. Raises Refused where triggers would run as us."""
+    role, trigger = None, None
+    if written:
+        names = [relation.identifier.as_string(None) for relation in written]
+        role, trigger = psycopg.RawCursor(connection, row_factory=tuple_row).execute(
+            _QUERIES["reached"], [names, connection.info.server_version >= DEFERRED_AS_QUEUED]
+        ).fetchone() or (None, None)  # fmt: skip
     if role is None:
         yield
         return

@@ -44,22 +44,18 @@ JOIN pg_catalog.pg_namespace s ON s.oid OPERATOR(pg_catalog.=) c.relnamespace
 ORDER BY c.oid
 
 -- name: reached
--- A stranger whose code runs when the relations are written that this transaction has locked, since foreign keys lead
--- from them to tables of his or come from there; and unless $1, a trigger of his that runs after what a key does, which
--- before PostgreSQL 18 runs as whoever has written.
+-- A stranger whose code runs when relations of these names are written, since foreign keys lead from them to tables of
+-- his or come from there; and unless $2, a trigger of his that runs after what a key does, which before PostgreSQL 18
+-- runs as whoever has written.
 WITH RECURSIVE held (relation) AS (
-    SELECT l.relation FROM pg_catalog.pg_locks l
-    WHERE l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()
-    AND l.locktype OPERATOR(pg_catalog.=) 'relation'::pg_catalog.text AND l.relation OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
-    AND l.mode OPERATOR(pg_catalog.<>) 'AccessShareLock'::pg_catalog.text
+    SELECT pg_catalog.to_regclass(n.name)::pg_catalog.oid FROM pg_catalog.unnest($1::pg_catalog.text[]) AS n (name)
 ), keys (referring, referred, acts) AS MATERIALIZED (
     SELECT k.conrelid, k.confrelid,
            k.confdeltype OPERATOR(pg_catalog.=) ANY ('{c,n,d}'::pg_catalog."char"[])
            OR k.confupdtype OPERATOR(pg_catalog.=) ANY ('{c,n,d}'::pg_catalog."char"[])
     FROM pg_catalog.pg_constraint k WHERE k.contype OPERATOR(pg_catalog.=) 'f'::pg_catalog."char"
-    AND EXISTS (SELECT FROM held)
     UNION ALL
-    SELECT i.inhrelid, i.inhparent, true FROM pg_catalog.pg_inherits i WHERE EXISTS (SELECT FROM held)
+    SELECT i.inhrelid, i.inhparent, true FROM pg_catalog.pg_inherits i
 ), read (relation) AS (
     SELECT h.relation FROM held h
     UNION
@@ -75,7 +71,7 @@ FROM read r JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) r.relatio
 LEFT JOIN LATERAL (
     SELECT pg_catalog.format('%I of %s', t.tgname, t.tgrelid::pg_catalog.regclass) AS name FROM pg_catalog.pg_trigger t
     WHERE t.tgrelid OPERATOR(pg_catalog.=) r.relation AND NOT t.tgisinternal
-    AND t.tgenabled OPERATOR(pg_catalog.<>) 'D'::pg_catalog."char" AND NOT $1::pg_catalog.bool
+    AND t.tgenabled OPERATOR(pg_catalog.<>) 'D'::pg_catalog."char" AND NOT $2::pg_catalog.bool
     -- Neither BEFORE nor INSTEAD OF.
     AND t.tgtype::pg_catalog.int4 OPERATOR(pg_catalog.&) 66 OPERATOR(pg_catalog.=) 0
     AND r.relation OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT w.relation FROM written w))
