@@ -113,3 +113,26 @@ def test_rights_on_a_partition(shop: Stock, role: Callable[..., str]) -> None:
     made.remove()
     shop.execute("DROP TABLE ledger_new")
     assert shop.database.dump() == before
+
+
+def test_rights_of_another_role(shop: Stock, role: Callable[..., str]) -> None:
+    """Where another role becomes the application, the one before it has again what it was given, and the new one has
+    not; remove gives each its own back."""
+    first, second = role(), role()
+    one, other = (
+        Stock(database=shop.database, text=f'{SPEC}[application]\nrole = "{name}"\n') for name in (first, second)
+    )
+    shop.execute(
+        f"GRANT SELECT, INSERT ON ledger TO {first}, {second}; GRANT INSERT ON ledger_low TO {first};"
+        f"GRANT DELETE, INSERT ON ledger_low TO {second}"
+    )
+    one.remove()
+    before = shop.database.dump()
+    one.install()
+    other.install()
+    other.backfill()
+    assert other.failing() == []
+    may = "SELECT has_table_privilege('{}', 'ledger_low', 'INSERT')"
+    assert shop.rows(may.format(first) + " UNION ALL " + may.format(second)) == [(True,), (False,)]
+    other.remove()
+    assert shop.database.dump() == before

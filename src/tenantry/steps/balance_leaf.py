@@ -46,6 +46,7 @@ class BalanceLeaf(BalanceStep):
     inspected = (
         "rights", "the application writes to the ledger, and not to its partitions", "it may, all the same",
     )  # fmt: skip
+    in_place = False
 
     @property
     def key(self) -> str:
@@ -69,7 +70,7 @@ class BalanceLeaf(BalanceStep):
 
     def wants(self) -> str:
         """That the role may not: which rights it has had at some time is no part of it."""
-        return self.key
+        return f"{self.key}:{self.role}"
 
     def definition(self) -> sql.Composable:
         return self._grants.definition()
