@@ -64,7 +64,7 @@ def _table(decision: Decision) -> str:
     part = decision.part
     written: dict[str, Any] = {"name": part.name}
     if part.shared:
-        written["shared"] = True
+        written["shared"] = part.shared
     if part.paths:
         written["paths"] = [[_hop(hop) for hop in path] for path in part.paths]
     if part.children:

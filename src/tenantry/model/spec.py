@@ -150,7 +150,7 @@ class TablePart(Part):
     paths: tuple[Path_, ...] = ()
     children: tuple[str, ...] = ()
     assign: Assign | None = None
-    shared: bool = False
+    shared: bool | Literal["write"] = False
     orphans: Orphans = Orphans.FAIL
     unique: tuple[str, ...] = ()
     column: str | None = None
@@ -158,7 +158,7 @@ class TablePart(Part):
 
     @model_validator(mode="after")
     def _decided(self) -> TablePart:
-        ways = (bool(self.paths) or bool(self.children)) + (self.assign is not None) + self.shared
+        ways = (bool(self.paths) or bool(self.children)) + (self.assign is not None) + bool(self.shared)
         if self.undecided is None and ways == 0:
             raise ValueError("says nothing: give paths, children, assign, or shared = true")
         if self.shared and (ways > 1 or self.unique or self.orphans is not Orphans.FAIL):
@@ -169,12 +169,20 @@ class TablePart(Part):
 
 
 class ReferencePart(Part):
-    """[[reference]]: a foreign key that the database does not know; columns as `table.column`."""
+    """[[reference]]: a foreign key that the database does not know, or, with `crosses`, one along which a row may refer
+    to another tenant's row; columns as `table.column`. `to` may be left out where the database knows the key."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     child: str = Field(alias="from")
-    parent: str = Field(alias="to")
+    parent: str | None = Field(default=None, alias="to")
+    crosses: bool = False
+
+    @model_validator(mode="after")
+    def _ends(self) -> ReferencePart:
+        if self.parent is None and not self.crosses:
+            raise ValueError("give to, the table.column that it refers to, or crosses = true for a key that is there")
+        return self
 
 
 class RulePart(Part):
