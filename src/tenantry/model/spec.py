@@ -207,6 +207,14 @@ class RulePart(Part):
         return self
 
 
+class AcceptPart(Part):
+    """[[accept]]: a finding that somebody has looked at and that stays; without `table` those of all tables."""
+
+    check: str
+    table: str | None = None
+    reason: str = Field(min_length=1)
+
+
 class LedgerPart(Part):
     """[[ledger]]: a ledger and the balances that follow it; `hot_keys` is the number of slots among which the writers
     of a key are spread, 0 for one row a key."""
@@ -243,6 +251,7 @@ class Spec(Part):
     reference: tuple[ReferencePart, ...] = ()
     rule: tuple[RulePart, ...] = ()
     ledger: tuple[LedgerPart, ...] = ()
+    accept: tuple[AcceptPart, ...] = ()
     _path: Path | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")

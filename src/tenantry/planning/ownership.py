@@ -43,9 +43,12 @@ class _Resolver:
         crosses = (part for part in spec.reference if part.crosses)
         named = self._fitting(lambda part: tuple(crossing(part, self.lookup)), crosses)
         self.crossing = frozenset(chain.from_iterable(named))
+        for part in spec.accept:
+            if part.table is not None:
+                self.lookup.name(part.table, f"[[accept]] {part.check!r} table")
         self.parts: dict[Name, TablePart] = {}
-        for name, part in self._fitting(self._part, spec.table):
-            self.parts[name] = part
+        for name, table in self._fitting(self._part, spec.table):
+            self.parts[name] = table
         self.tenant = self._tenant()
         self.owned_names = {
             name for name, part in self.parts.items()
