@@ -6,13 +6,14 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 
+from tenantry.discovery.bookkeeping import Kept
 from tenantry.discovery.draft import Draft, evidence_of
 from tenantry.discovery.links import Link
 from tenantry.discovery.proposal import Decision, Undecided
 from tenantry.discovery.search import Search
 from tenantry.discovery.uniqueness import constraints
 from tenantry.model.evidence import Sample, TableEvidence, WayKind
-from tenantry.model.name import Name
+from tenantry.model.name import Name, quoted
 from tenantry.model.spec import Assign, Orphans, TablePart
 
 _SHOWN = 3
@@ -32,6 +33,10 @@ def decided(search: Search, name: Name) -> Decision:
     reasons = [_summary(evidence), *_along(draft, name, evidence)]
     if evidence.conflicts:
         part = part.model_copy(update={"undecided": _conflict(draft, name, evidence)})
+        reasons += _crossing(draft, name, evidence)
+    elif question := _filled_by_others(search, name):
+        part = part.model_copy(update={"undecided": question})
+        reasons += _mixed_or_owned(search, name)
     elif evidence.rows == 0:
         reasons += _empty(followed)
     elif evidence.orphans and (draft.children.get(name) or not all(link.declared for link in followed)):
@@ -45,15 +50,37 @@ def decided(search: Search, name: Name) -> Decision:
         reasons.append('If they are mistakes, set orphans = "fail" and correct them, or give them to "default".')
     others = tuple(link for link in search.all.ways.get(name, ()) if link not in followed)
     reasons += _not_followed(search, name, others)
+    reasons += _audited(search, name)
     decision = Decision(table=name, part=part, reasons=tuple(reasons), links=followed, others=others)
     owned = {*draft.ways, *draft.children}
     return _with_constraints(draft, decision, _onward(draft, name, owned))
 
 
+def kept_for_a_tool(draft: Draft, name: Name, kept: Kept) -> Decision:
+    """Bookkeeping of a framework or a migration tool."""
+    what = "which the application writes for all tenants" if kept.shared == "write" else "nobody's rows"
+    return Decision(
+        table=name, part=TablePart(name=draft.name(name), shared=kept.shared),
+        reasons=(f"Kept by {kept.tool}: {what}.",),
+    )  # fmt: skip
+
+
+def shared_by_keys(search: Search, name: Name) -> Decision:
+    """An empty table that leads to shared tables only."""
+    columns = ", ".join(_columns(link) for link in search.all.ways.get(name, ()))
+    part = TablePart(name=search.draft.name(name), shared=True)
+    reason = f"The table is empty, and decided by its keys: {columns} leads to shared tables only."
+    return Decision(table=name, part=part, reasons=(reason,), others=search.all.ways.get(name, ()))
+
+
 def shared_by_data(search: Search, name: Name) -> Decision:
     """There are ways to a tenant, and no row takes one."""
     evidence = search.first.tables[name]
-    columns = ", ".join(_columns(link) for link in search.all.ways.get(name, ()))
+    ways = search.all.ways.get(name, ())
+    columns = ", ".join(_columns(link) for link in ways)
+    if any(not link.declared and not link.nullable for link in ways):
+        why = f"{columns} looks like the tenant's, and holds none in any of {evidence.rows:,} rows"
+        return Decision(table=name, part=TablePart(name=search.draft.name(name), undecided=why), others=ways)
     part = TablePart(name=search.draft.name(name), shared=True)
     reason = f"None of the {evidence.rows:,} rows finds a tenant along {columns}: shared by all."
     return Decision(table=name, part=part, reasons=(reason,), others=search.all.ways.get(name, ()))
@@ -64,12 +91,19 @@ def unreached(search: Search, name: Name, undecided: Undecided, default: str, co
 
     `common` is a link from shared rows or several tenants': what they refer to cannot be one tenant's.
     """
+    used = _used_by_all(search, name)
+    audited = tuple(_audited(search, name))
+    if used:
+        part = TablePart(name=search.draft.name(name), shared=True)
+        return Decision(table=name, part=part, reasons=(f"{used}: shared by all.", *audited))
     why = f"no path reaches it{_childless(search, name)}"
-    reasons: tuple[str, ...] = (why[0].upper() + why[1:] + ".",)
-    hint: tuple[str, ...] = ()
+    if audited:
+        why = f"only who has written a row is known, and not whose it is{_childless(search, name)}"
+    reasons: tuple[str, ...] = (why[0].upper() + why[1:] + ".", *audited)
+    hint: tuple[str, ...] = audited
     if common is not None:
         link = f"{search.draft.name(common.table)}.{_columns(common)}"
-        hint = (f"{link} refers to it, for several tenants or for all.",)
+        hint = (*hint, f"{link} refers to it, for several tenants or for all.")
     text = search.draft.name(name)
     match undecided:
         case Undecided.SHARED:
@@ -118,6 +152,65 @@ def _not_followed(search: Search, name: Name, others: tuple[Link, ...]) -> Itera
         way = evidence_of(link, evidence) if evidence is not None else None
         if way is not None and link.parent in search.draft.ways | search.draft.children:
             yield f"{_columns(link)} leads there too, for {way.found:,} rows and to no other tenant."
+
+
+def _direct(draft: Draft, name: Name) -> Link | None:
+    """The link of a column that holds the tenant itself, where the table follows one alone."""
+    ways = draft.ways.get(name, ())
+    return ways[0] if len(ways) == 1 and draft.is_direct(ways[0]) and not draft.children.get(name) else None
+
+
+def _filled_by_others(search: Search, name: Name) -> str:
+    """The question that rows without a tenant of their own raise where other ways lead to one; empty where none do."""
+    direct, first = _direct(search.draft, name), search.first.tables.get(name)
+    way = evidence_of(direct, first) if direct is not None and first is not None else None
+    if direct is None or first is None or way is None or first.found <= way.found:
+        return ""
+    others = (link for link in search.all.ways.get(name, ()) if link != direct and not link.itself)
+    more = first.found - way.found
+    return (
+        f"{_columns(direct)} is NULL in {_share(first.rows - way.found, first.rows)}, and of"
+        f" {'one of these' if more == 1 else f'{more:,} of these'} {', '.join(map(_columns, others))} names a tenant"
+    )
+
+
+def _mixed_or_owned(search: Search, name: Name) -> Iterator[str]:
+    direct = _direct(search.draft, name)
+    paths = [list(link.columns) for link in search.all.ways.get(name, ()) if not link.itself]
+    listed = ", ".join(json.dumps([path[0] if len(path) == 1 else path]) for path in paths)
+    if direct is not None:
+        yield 'If all tenants share those rows, write orphans = "shared" in the place of undecided.'
+        yield f"If they belong to the tenant that is named there, write paths = [{listed}]."
+
+
+def _crossing(draft: Draft, name: Name, evidence: TableEvidence) -> Iterator[str]:
+    """The word for a reference that is meant to cross tenants."""
+    for way in evidence.ways:
+        column = way.label.partition(" > ")[0]
+        if way.kind is WayKind.REFERENCE and way.differs and "," not in column:
+            yield (
+                f"If a row may refer to another tenant's by {column}, add"
+                f' [[reference]] from = "{draft.name(name)}.{quoted(column)}" crosses = true.'
+            )
+
+
+def _audited(search: Search, name: Name) -> Iterator[str]:
+    """The references that say who has written a row."""
+    columns = sorted({_columns(link) for link in search.draft.audits if link.table == name})
+    if columns:
+        yield f"{', '.join(columns)}: who has written the row, and not whose it is; may be another tenant's."
+
+
+def _used_by_all(search: Search, name: Name) -> str:
+    """That most rows to which children refer have children of several tenants."""
+    evidence = search.refused.get(name)
+    if evidence is None or evidence.found == 0:
+        return ""
+    disputes = max(way.differs for way in evidence.ways if way.kind is WayKind.CHILD)
+    # Where all that is known besides is who has written the rows, half of them are enough.
+    if disputes * 2 + any(link.table == name for link in search.draft.audits) <= evidence.found:
+        return ""
+    return f"{disputes:,} of {evidence.found:,} rows with children have children of two tenants"
 
 
 def _conflict(draft: Draft, name: Name, evidence: TableEvidence) -> str:
@@ -173,6 +266,4 @@ def _onward(draft: Draft, name: Name, owned: set[Name]) -> tuple[Link, ...]:
 
 
 def _with_constraints(draft: Draft, decision: Decision, telling: tuple[Link, ...]) -> Decision:
-    found = tuple(constraints(draft.links.tables[decision.table], telling))
-    proposed = tuple(constraint.name for constraint in found if constraint.proposed)
-    return replace(decision, part=decision.part.model_copy(update={"unique": proposed}), constraints=found)
+    return replace(decision, constraints=tuple(constraints(draft.links.tables[decision.table], telling)))

@@ -24,7 +24,7 @@ class Undecided(StrEnum):
 class Constraint:
     """A unique constraint or index that would tie tenants together, and what to think of it.
 
-    `proposed`: it becomes per-tenant; otherwise that is left to a person.
+    Whether it becomes per-tenant is left to a person; `proposed`: nothing speaks against it.
     """
 
     name: str

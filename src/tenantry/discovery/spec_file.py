@@ -10,7 +10,7 @@ from typing import Any
 import tomlkit
 
 from tenantry.discovery.proposal import Constraint, Decision, Proposal
-from tenantry.model.spec import Hop, Orphans, Spec, TablePart, TenantPart
+from tenantry.model.spec import Hop, Orphans, ReferencePart, Spec, TablePart, TenantPart
 
 WIDTH = 100
 
@@ -22,6 +22,7 @@ def spec_text(proposal: Proposal) -> str:
         _toml({"version": proposal.spec.version, "schemas": list(proposal.spec.schemas)}),
         _lines(proposal.reasons) + _toml({"tenant": _tenant(proposal.spec.tenant)}),
         *(_table(decision) for decision in proposal.decisions.values()),
+        *(_reference(part) for part in proposal.spec.reference),
     ]
     text = "\n".join(blocks)
     # What is written is read once more before anybody relies on it.
@@ -83,7 +84,22 @@ def _table(decision: Decision) -> str:
     table = tomlkit.aot()
     table.append(tomlkit.item(written))
     notes = (_note(constraint) for constraint in decision.constraints)
-    return _lines(decision.reasons) + _toml({"table": table}) + _lines(notes)
+    return _lines(decision.reasons) + _toml({"table": table}) + _lines(notes) + _listing(decision)
+
+
+def _listing(decision: Decision) -> str:
+    """The line that lists the constraints that may become per-tenant, for whoever takes the # away."""
+    names = [constraint.name for constraint in decision.constraints if constraint.proposed]
+    if not names or decision.part.undecided is not None:
+        return ""
+    return "".join(f"# {line}\n" for line in _toml({"unique": names}).splitlines())
+
+
+def _reference(part: ReferencePart) -> str:
+    written = part.model_dump(by_alias=True, exclude_defaults=True)
+    reference = tomlkit.aot()
+    reference.append(tomlkit.item(written))
+    return _toml({"reference": reference})
 
 
 def _hop(hop: Hop) -> str | list[str]:
