@@ -17,6 +17,7 @@ from tenantry.model.name import Name, quoted
 from tenantry.model.spec import Assign, Orphans, TablePart
 
 _SHOWN = 3
+_SAY = 'shared = true, or assign = { tenant = "SLUG" }'
 
 
 def assigned(draft: Draft, name: Name, slug: str) -> Decision:
@@ -30,12 +31,17 @@ def decided(search: Search, name: Name) -> Decision:
     draft, evidence = search.draft, search.evidence.tables[name]
     followed = (*draft.ways.get(name, ()), *draft.children.get(name, ()))
     part = draft.part(name)
+    cause, answer = "", ""
     reasons = [_summary(evidence), *_along(draft, name, evidence)]
     if evidence.conflicts:
         part = part.model_copy(update={"undecided": _conflict(draft, name, evidence)})
+        cause = f"{_disagreeing(draft, name, evidence)}, so that some rows are in two tenants"
+        answer = '[[reference]] from = "TABLE.COLUMN" crosses = true, or correct the rows'
         reasons += _crossing(draft, name, evidence)
     elif question := _filled_by_others(search, name):
         part = part.model_copy(update={"undecided": question})
+        cause = "the tenant's column is NULL in some rows, and other ways lead from these to a tenant"
+        answer = 'orphans = "shared", or the other ways in paths'
         reasons += _mixed_or_owned(search, name)
     elif evidence.rows == 0:
         reasons += _empty(followed)
@@ -43,6 +49,7 @@ def decided(search: Search, name: Name) -> Decision:
         part = part.model_copy(
             update={"undecided": f"{_share(evidence.orphans, evidence.rows)} find no tenant{_examples(evidence)}"}
         )
+        cause, answer = "some rows find no tenant", 'orphans = "default", "quarantine" or "shared"'
         reasons.append('Correct those rows, or set orphans to "default", "quarantine" or "shared".')
     elif evidence.orphans:
         part = part.model_copy(update={"orphans": Orphans.SHARED})
@@ -51,7 +58,9 @@ def decided(search: Search, name: Name) -> Decision:
     others = tuple(link for link in search.all.ways.get(name, ()) if link not in followed)
     reasons += _not_followed(search, name, others)
     reasons += _audited(search, name)
-    decision = Decision(table=name, part=part, reasons=tuple(reasons), links=followed, others=others)
+    decision = Decision(
+        table=name, part=part, reasons=tuple(reasons), links=followed, others=others, cause=cause, answer=answer
+    )
     owned = {*draft.ways, *draft.children}
     return _with_constraints(draft, decision, _onward(draft, name, owned))
 
@@ -80,7 +89,10 @@ def shared_by_data(search: Search, name: Name) -> Decision:
     columns = ", ".join(_columns(link) for link in ways)
     if any(not link.declared and not link.nullable for link in ways):
         why = f"{columns} looks like the tenant's, and holds none in any of {evidence.rows:,} rows"
-        return Decision(table=name, part=TablePart(name=search.draft.name(name), undecided=why), others=ways)
+        return Decision(
+            table=name, part=TablePart(name=search.draft.name(name), undecided=why), others=ways,
+            cause=f"{columns} looks like the tenant's, and holds no tenant", answer=_SAY,
+        )  # fmt: skip
     part = TablePart(name=search.draft.name(name), shared=True)
     reason = f"None of the {evidence.rows:,} rows finds a tenant along {columns}: shared by all."
     return Decision(table=name, part=part, reasons=(reason,), others=search.all.ways.get(name, ()))
@@ -114,7 +126,9 @@ def unreached(search: Search, name: Name, undecided: Undecided, default: str, co
         case Undecided.DEFAULT:
             return replace(assigned(search.draft, name, default), reasons=reasons)
         case Undecided.ASK:
-            return Decision(table=name, part=TablePart(name=text, undecided=why), reasons=hint)
+            cause = "only who has written a row is known" if audited else "no path reaches them"
+            part = TablePart(name=text, undecided=why)
+            return Decision(table=name, part=part, reasons=hint, cause=cause, answer=_SAY)
 
 
 def _summary(evidence: TableEvidence) -> str:
@@ -215,6 +229,11 @@ def _used_by_all(search: Search, name: Name) -> str:
 
 def _conflict(draft: Draft, name: Name, evidence: TableEvidence) -> str:
     """The way that counts first and those that contradict it, with the number of rows and some of them."""
+    told = _disagreeing(draft, name, evidence)
+    return f"{told} in {_share(evidence.conflicts, evidence.rows)}{_examples(evidence)}"
+
+
+def _disagreeing(draft: Draft, name: Name, evidence: TableEvidence) -> str:
     links = [(link, False) for link in draft.ways.get(name, ())]
     links += [(link, True) for link in draft.children.get(name, ())]
     told: list[str] = []
@@ -224,8 +243,7 @@ def _conflict(draft: Draft, name: Name, evidence: TableEvidence) -> str:
             told.append(f"{draft.name(link.table)}.{_columns(link)}" if child else _columns(link))
     crossing = [way for way in evidence.ways if way.kind is WayKind.REFERENCE and way.differs]
     told += [way.label.partition(" > ")[0] for way in crossing]
-    verb = "disagree" if len(told) > 1 else "tells two tenants"
-    return f"{' and '.join(told)} {verb} in {_share(evidence.conflicts, evidence.rows)}{_examples(evidence)}"
+    return f"{' and '.join(told)} {'disagree' if len(told) > 1 else 'tells two tenants'}"
 
 
 def _childless(search: Search, name: Name) -> str:

@@ -75,7 +75,13 @@ def _no_tenant(draft: Draft, unfit: Sequence[Candidate]) -> Proposal:
     names = ", ".join(str(one.table) for one in unfit)
     why = f"{names} could be the tenant table, and cannot serve"
     decisions = {
-        name: Decision(table=name, part=TablePart(name=draft.name(name), undecided=why)) for name in draft.others
+        name: Decision(
+            table=name,
+            part=TablePart(name=draft.name(name), undecided=why),
+            cause=why,
+            answer="give it a primary key of one column, and discover again",
+        )
+        for name in draft.others
     }
     reasons = (
         *(one.evidence for one in unfit),

@@ -10,7 +10,7 @@ from typing import Any
 import tomlkit
 
 from tenantry.discovery.proposal import Constraint, Decision, Proposal
-from tenantry.model.spec import Hop, Orphans, ReferencePart, Spec, TablePart, TenantPart
+from tenantry.model.spec import Hop, Orphans, ReferencePart, Spec, TenantPart
 
 WIDTH = 100
 
@@ -30,11 +30,16 @@ def spec_text(proposal: Proposal) -> str:
     return text
 
 
-def _heading(proposal: Proposal) -> Iterator[str]:
-    kinds = Counter(_kind(decision.part) for decision in proposal.decisions.values())
+def totals(proposal: Proposal) -> str:
+    """How many tables were decided how."""
+    kinds = Counter(decision.kind for decision in proposal.decisions.values())
     counted = ", ".join(f"{kinds[kind]} {kind}" for kind in ("owned", "mixed", "shared", "undecided") if kinds[kind])
+    return f"{len(proposal.decisions)} tables beside the tenant table: {counted}"
+
+
+def _heading(proposal: Proposal) -> Iterator[str]:
     yield "Proposed by `tenantry discover`, from the foreign keys and what the rows said."
-    yield f"{len(proposal.decisions)} tables beside the tenant table: {counted}."
+    yield f"{totals(proposal)}."
     if proposal.undecided:
         yield "A person must decide before anything is migrated. Delete the line `undecided` at these tables"
         yield from (f"  {decision.part.name}" for decision in proposal.undecided)
@@ -42,14 +47,6 @@ def _heading(proposal: Proposal) -> Iterator[str]:
         yield "  shared = true                  # reference data, the same for all tenants"
         yield '  assign = { tenant = "SLUG" }   # all rows belong to one tenant'
         yield '  assign = { column = "NAME" }   # or sql or csv: each row has a slug or key'
-
-
-def _kind(part: TablePart) -> str:
-    if part.undecided is not None:
-        return "undecided"
-    if part.shared:
-        return "shared"
-    return "mixed" if part.orphans is Orphans.SHARED else "owned"
 
 
 def _tenant(part: TenantPart) -> dict[str, Any]:
