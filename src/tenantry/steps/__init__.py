@@ -20,7 +20,7 @@ from tenantry.steps.index import IndexAttached, PartitionedIndex, TenantIndex
 from tenantry.steps.keys import ForeignKeyValid, TenantForeignKey
 from tenantry.steps.not_null import NotNull, NotNullCheck, NotNullCheckValid
 from tenantry.steps.reference import ReferenceProof, ReferenceTrigger, TenantChange
-from tenantry.steps.role import ApplicationGrants, ApplicationRole, SchemaUsage
+from tenantry.steps.role import ApplicationGrants, ApplicationRole, FunctionGrant, SchemaUsage
 from tenantry.steps.row_security import LegacySightEnded, RowSecurity
 from tenantry.steps.step import Before, Step
 from tenantry.steps.tenants import TenantRow, TenantTableMade
@@ -31,9 +31,9 @@ AnyStep = Annotated[
     TenantTableMade | TenantRow | AssignedRows | TenantColumn | AssignmentTrigger | AdoptionTrigger | FollowTrigger
     | Fill | TenantIndex | PartitionedIndex | IndexAttached | NotNullCheck | NotNullCheckValid | NotNull
     | TenantForeignKey | ForeignKeyValid | ReferenceTrigger | ReferenceProof | TenantChange | ApplicationRole
-    | SchemaUsage | ApplicationGrants | ContextDefault | RowSecurity | InvokerView | GlobalUniqueDropped
-    | LegacySightEnded | TriggerEnded | BalanceTable | BalanceFunctions | BalanceTriggers | BalanceView
-    | BalanceReaders | BalanceLeaf,
+    | SchemaUsage | ApplicationGrants | FunctionGrant | ContextDefault | RowSecurity | InvokerView
+    | GlobalUniqueDropped | LegacySightEnded | TriggerEnded | BalanceTable | BalanceFunctions | BalanceTriggers
+    | BalanceView | BalanceReaders | BalanceLeaf,
     Field(discriminator="kind"),
 ]  # fmt: skip
 
@@ -51,11 +51,10 @@ def from_json(data: Any) -> Step:
 
 
 __all__ = [
-    "AdoptionTrigger", "ApplicationGrants", "ApplicationRole", "AssignedRows", "AssignmentTrigger",
-    "BalanceFunctions", "BalanceLeaf", "BalanceReaders", "BalanceTable", "BalanceTriggers", "BalanceView", "Before",
-    "ContextDefault", "Fill", "FollowTrigger", "ForeignKeyValid", "GlobalUniqueDropped", "IndexAttached",
-    "InvokerView", "LegacySightEnded", "NotNull", "NotNullCheck", "NotNullCheckValid", "PartitionedIndex",
-    "ReferenceProof", "ReferenceTrigger", "RelationFill", "RowSecurity", "SchemaUsage", "Step", "TenantChange",
-    "TenantColumn", "TenantForeignKey", "TenantIndex", "TenantRow", "TenantTableMade", "TriggerEnded", "from_json",
-    "to_json",
+    "AdoptionTrigger", "ApplicationGrants", "ApplicationRole", "AssignedRows", "AssignmentTrigger", "BalanceFunctions",
+    "BalanceLeaf", "BalanceReaders", "BalanceTable", "BalanceTriggers", "BalanceView", "Before", "ContextDefault",
+    "Fill", "FollowTrigger", "ForeignKeyValid", "FunctionGrant", "GlobalUniqueDropped", "IndexAttached", "InvokerView",
+    "LegacySightEnded", "NotNull", "NotNullCheck", "NotNullCheckValid", "PartitionedIndex", "ReferenceProof",
+    "ReferenceTrigger", "RelationFill", "RowSecurity", "SchemaUsage", "Step", "TenantChange", "TenantColumn",
+    "TenantForeignKey", "TenantIndex", "TenantRow", "TenantTableMade", "TriggerEnded", "from_json", "to_json",
 ]  # fmt: skip
