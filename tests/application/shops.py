@@ -107,10 +107,7 @@ class Shop:
         emptied by the transaction that has written to it (hazard 22)."""
         for table in self.tables:
             keys = [key for key in table.keys if key.to != TENANTS and not self.by_name[key.to].shared]
-            mixed = [key for key in keys if "shared" in self.by_name[key.to].spec]
-            if len(keys) - len(mixed) > 1 or any(
-                key.does.endswith("DEFERRABLE") or (major < 15 and "ON DELETE SET" in key.does) for key in keys
-            ):
+            if any(key.does.endswith("DEFERRABLE") or (major < 15 and "ON DELETE SET" in key.does) for key in keys):
                 return True
         return False
 

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.server
 LIBRARY = """
 CREATE TABLE branches (id int PRIMARY KEY, slug text UNIQUE);
 INSERT INTO branches VALUES (1, 'east'), (2, 'west');
-CREATE SCHEMA tools; CREATE SCHEMA "Odd Tools"; CREATE SCHEMA desks;
+CREATE SCHEMA tools; CREATE SCHEMA "Odd Tools"; CREATE SCHEMA desks; CREATE SCHEMA signs;
 CREATE SEQUENCE card_numbers; CREATE SEQUENCE tools.shelf_marks; CREATE SEQUENCE "Odd Tools"."a'b";
 CREATE FUNCTION tools.new_card() RETURNS text LANGUAGE sql AS $$ SELECT 'card ' || nextval('public.card_numbers') $$;
 CREATE FUNCTION tools.checked(text) RETURNS bool LANGUAGE sql IMMUTABLE AS $$ SELECT $1 <> '' $$;
@@ -32,11 +32,11 @@ CREATE FUNCTION tools.wanted(int) RETURNS bool LANGUAGE sql IMMUTABLE AS $$ SELE
 CREATE FUNCTION tools.shown(text) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT '*' || $1 $$;
 CREATE FUNCTION tools.unused() RETURNS int LANGUAGE sql AS $$ SELECT 1 $$;
 CREATE DOMAIN tools.title AS text CHECK (tools.short(VALUE));
-CREATE TYPE tools.state AS ENUM ('here', 'lent');
+CREATE TYPE signs.state AS ENUM ('here', 'lent');
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA tools FROM PUBLIC;
-REVOKE USAGE ON TYPE tools.title, tools.state FROM PUBLIC;
+REVOKE USAGE ON TYPE tools.title, signs.state FROM PUBLIC;
 CREATE TABLE books (id int PRIMARY KEY DEFAULT nextval('"Odd Tools"."a''b"'), branch_id int NOT NULL REFERENCES branches,
-  title tools.title DEFAULT 'none', state tools.state DEFAULT 'here', card text DEFAULT tools.new_card(),
+  title tools.title DEFAULT 'none', state signs.state DEFAULT 'here', card text DEFAULT tools.new_card(),
   mark bigint, price int, CHECK (tools.checked(card)));
 CREATE UNIQUE INDEX books_folded ON books (tools.folded(card));
 CREATE FUNCTION tools.mark() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -101,6 +101,8 @@ def test_writes_with_its_own_rights(library: Library) -> None:
         "INSERT INTO books (title, price) VALUES ('Emma', 5) RETURNING branch_id, title, state, card, mark, id"
     )
     assert found == [(2, "Emma", "here", "card 1", 1, 1)]
+    found = library.as_application("SELECT count(*) FROM books WHERE state = 'here'::signs.state")
+    assert found == [(6,)]
     assert library.as_application("UPDATE books SET card = 'card X' WHERE title = 'Emma' RETURNING card") == [
         ("card X",)
     ]

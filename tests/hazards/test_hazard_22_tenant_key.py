@@ -96,8 +96,8 @@ def test_children_first(business: Business, until: Phase) -> None:
 
 
 def test_locked_tenant(business: Business) -> None:
-    """Whoever has locked a tenant's row keeps nobody from writing the rows below: not before contract; and what the key
-    of contract adds is waited for at COMMIT alone."""
+    """Whoever has locked a tenant's row keeps nobody from writing the rows below: not before contract. The key of
+    contract adds that wait."""
     shop = shop_of(business, Phase.ENFORCE)
     with shop.connect() as mutex, shop.connect() as clerk:
         mutex.execute("SELECT FROM tenants WHERE id = 1 FOR UPDATE")
@@ -105,9 +105,37 @@ def test_locked_tenant(business: Business) -> None:
     migrated(shop, Phase.CONTRACT)
     with shop.connect() as mutex, shop.connect() as clerk:
         mutex.execute("SELECT FROM tenants WHERE id = 1 FOR UPDATE")
-        clerk.execute("SET LOCAL lock_timeout = '50ms'; INSERT INTO sales VALUES (9, 1, 1)")
         with pytest.raises(psycopg.errors.LockNotAvailable):
-            clerk.commit()
+            clerk.execute("SET LOCAL lock_timeout = '50ms'; INSERT INTO sales VALUES (9, 1, 1)")
+
+
+def test_written_and_altered(business: Business) -> None:
+    """A migration of the application writes a table and alters it in one transaction: nothing of ours waits for COMMIT
+    there, also where a row has two parents; the parents can still move to another tenant together."""
+    shop = business(
+        "CREATE TABLE stores (id integer PRIMARY KEY, owner integer NOT NULL REFERENCES tenants);"
+        "CREATE TABLE goods (id integer PRIMARY KEY, owner integer NOT NULL REFERENCES tenants);"
+        "CREATE TABLE sales (id integer PRIMARY KEY, store_id integer NOT NULL REFERENCES stores,"
+        " good_id integer NOT NULL REFERENCES goods); CREATE TABLE dues (id integer PRIMARY KEY);"
+        "INSERT INTO stores VALUES (1, 1); INSERT INTO goods VALUES (1, 1); INSERT INTO sales VALUES (1, 1, 1)",
+        '[[table]]\nname = "stores"\npaths = [["owner"]]\n[[table]]\nname = "goods"\npaths = [["owner"]]\n'
+        '[[table]]\nname = "sales"\npaths = [["store_id"]]\n'
+        '[[table]]\nname = "dues"\nassign = { tenant = "north" }',
+    )
+    original = shop.database.dump()
+    for until in (Phase.ENFORCE, Phase.CONTRACT):
+        migrated(shop, until)
+        shop.execute("UPDATE sales SET good_id = 1; ALTER TABLE sales ADD COLUMN extra integer")
+        shop.execute(
+            "INSERT INTO sales (id, store_id, good_id, tenant_id) VALUES (2, 1, 1, (SELECT owner FROM stores));"
+            "INSERT INTO dues (id, tenant_id) VALUES (1, 1); ALTER TABLE sales DROP COLUMN extra; TRUNCATE dues;"
+            "DELETE FROM sales WHERE id = 2"
+        )
+        shop.execute("UPDATE stores SET owner = 3 - owner; UPDATE goods SET owner = 3 - owner")
+        assert shop.rows("SELECT s.tenant_id = t.owner FROM sales s, stores t") == [(True,)]
+        shop.refuses("UPDATE stores SET owner = 3 - owner", VIOLATION)
+    shop.rollback()
+    assert shop.database.dump() == original
 
 
 @pytest.mark.parametrize(("store", "sale"), [

@@ -22,7 +22,8 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """`type` is what format_type says; `base_type` the same with every domain unwrapped."""
+    """`type` is what format_type says; `base_type` the same with every domain unwrapped; `type_schema` where the type
+    itself is."""
 
     name: str
     type: str
@@ -32,6 +33,7 @@ class Column:
     generated: str = ""
     identity: str = ""
     domain: bool = False
+    type_schema: str = "pg_catalog"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from tenantry.steps import (
     NotNull,
     NotNullCheck,
     NotNullCheckValid,
+    ParentsDeferred,
     PartitionedIndex,
     ReferenceProof,
     ReferenceTrigger,
@@ -42,6 +43,7 @@ def enforce_steps(ground: Ground) -> Iterator[Step]:
     for unit in ground.units():
         if not unit.owned.late and not unit.owned.mixed:
             yield NotNullCheck(phase=PHASE, table=unit.name, column=unit.owned.column, tree=unit.tree_names)
+        yield from _deferral(ground, unit)
         for key, parent in ground.composite(unit):
             if not parent.late:
                 yield from composite_key(ground, unit, key, parent, PHASE)
@@ -191,16 +193,21 @@ def _composite(
         columns=(unit.owned.column, *key.columns), parent=key.parent,
         parent_columns=(parent.column, *key.parent_columns), on_delete=on_delete, on_update="c",
         delete_columns=delete_columns, deferrable=True,
-        deferred=key.deferrable or deferred or _two_movable(ground, unit), whole=whole, changes=changes,
+        deferred=key.deferrable or deferred, whole=whole, changes=changes,
         tree=unit.tree_names if whole else (),
         parent_tree=tuple(part.name for part in ground.schema.partitions(key.parent)),
     )  # fmt: skip
 
 
-def _two_movable(ground: Ground, unit: Unit) -> bool:
-    """A row with two parents that move to another tenant together follows one of them first: its keys are looked at
-    when the transaction ends, and an old application, which sets no constraints deferred, can move them."""
-    return sum(1 for _ in ground.composite(unit)) > 1
+def _deferral(ground: Ground, unit: Unit) -> Iterator[Step]:
+    """A row with two parents that move to another tenant together follows one of them first: its keys are checked at
+    COMMIT then, and an old application, which sets no constraints deferred, can move them."""
+    keys = tuple(Name(unit.name.schema, _composite_name(key)) for key, _ in ground.composite(unit))
+    if len(keys) > 1:
+        yield ParentsDeferred(
+            phase=PHASE, table=unit.name, column=unit.owned.column, constraints=keys, owner=unit.table.owner,
+            tree=unit.tree_names,
+        )  # fmt: skip
 
 
 # --- references that a composite key cannot hold

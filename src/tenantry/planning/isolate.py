@@ -49,15 +49,29 @@ def isolate_steps(ground: Ground) -> Iterator[Step]:
 
 
 def _schema_usage(ground: Ground, role: str) -> Iterator[Step]:
-    """The schemas of what the role names, and those that the functions name that run with its rights."""
+    """The schemas of what the role names, types included, and of what the functions name that run with its rights."""
     tables = [owned.table for owned in ground.ownership.owned]
     tables += [*ground.ownership.shared, ground.ownership.tenant.name, *(view.name for view in _shown(ground))]
     one_each = {table.schema: table for table in sorted(tables, reverse=True)}
-    for name, function in _executed(ground):
-        for schema in schemas_named(ground.schema, function):
-            one_each.setdefault(schema, Name(schema, name.name))
+    for name, schema in (*_type_schemas(ground), *_named_schemas(ground)):
+        one_each.setdefault(schema, Name(schema, name.name))
     for _, table in sorted(one_each.items()):
         yield SchemaUsage(phase=PHASE, table=table, role=role)
+
+
+def _type_schemas(ground: Ground) -> Iterator[tuple[Name, str]]:
+    """For each table, the schemas of its columns' types, which statements may name."""
+    names = [owned.table for owned in ground.ownership.owned]
+    for name in (*names, *ground.ownership.shared, ground.ownership.tenant.name):
+        for column in ground.schema.tables[name].columns if name in ground.schema.tables else ():
+            if column.type_schema not in ("pg_catalog", "information_schema"):
+                yield name, column.type_schema
+
+
+def _named_schemas(ground: Ground) -> Iterator[tuple[Name, str]]:
+    for name, function in _executed(ground):
+        for schema in schemas_named(ground.schema, function):
+            yield name, schema
 
 
 # --- grants

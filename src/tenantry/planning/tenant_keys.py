@@ -5,8 +5,10 @@ let itself be deleted, nor its key be changed, children could not come before th
 the tenant's row, as a mutex, would keep others from inserting (hazard 22). Until then triggers and composite keys give
 rows their tenants.
 
-The key leaves to the user's own keys what becomes of a tenant's rows: it has no action, and looks when the
-transaction ends. Only where none of them leads to the tenant's key does a change of that key cascade.
+The key leaves to the user's own keys what becomes of a tenant's rows: it has no action, and is checked at COMMIT when
+a tenant is deleted or its key is changed, for which a trigger on the tenant table defers it; and always where a key on
+the way to the tenant can be deferred. Only where none of them leads to the tenant's key does a change of that key
+cascade.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from tenantry.model.plan import Phase
 from tenantry.model.schema import Kind, Table
 from tenantry.planning.ground import Ground, Unit
 from tenantry.planning.paths import foreign_keys
-from tenantry.steps import ForeignKeyValid, Step, TenantForeignKey
+from tenantry.steps import ForeignKeyValid, Step, TenantForeignKey, TenantsDeferred
 
 PHASE = Phase.CONTRACT
 TENANT_KEY = "tenantry_tenant_fkey"
@@ -35,7 +37,8 @@ def bearers(unit: Unit) -> tuple[tuple[Table, bool], ...]:
 
 
 def tenant_keys(ground: Ground) -> Iterator[Step]:
-    """The keys, NOT VALID."""
+    """The keys, NOT VALID; before them the trigger that defers them."""
+    yield from _deferral(ground)
     for unit, wanted in _wanted(ground):
         for table, whole in bearers(unit):
             if not whole:
@@ -55,7 +58,7 @@ def tenant_keys_valid(ground: Ground) -> Iterator[Step]:
 
 def _wanted(ground: Ground) -> Iterator[tuple[Unit, TenantForeignKey]]:
     """The units whose tenant column has no foreign key of the user's to the tenant table, each with ours."""
-    tenant, led, staying = ground.ownership.tenant, _led(ground), _staying(ground)
+    tenant, led, staying, deferred = ground.ownership.tenant, _led(ground), _staying(ground), _deferred(ground)
     for unit in ground.units():
         own, reason = (unit.owned.column,), staying[unit.owned.table]
         if any(key.columns == own and key.parent == tenant.name for key in unit.table.foreign_keys):
@@ -64,8 +67,30 @@ def _wanted(ground: Ground) -> Iterator[tuple[Unit, TenantForeignKey]]:
         yield unit, TenantForeignKey(
             phase=PHASE, table=unit.name, constraint=TENANT_KEY, columns=own, parent=tenant.name,
             parent_columns=(tenant.key,), on_update="a" if unit.owned.table in led else "c", deferrable=True,
-            deferred=True, changes=changes,
+            deferred=unit.owned.table in deferred, changes=changes,
         )  # fmt: skip
+
+
+def _deferral(ground: Ground) -> Iterator[Step]:
+    name = ground.ownership.tenant.name
+    one_each = {unit.name.schema: unit.name for unit, _ in _wanted(ground)}
+    known = ground.schema.tables.get(name)
+    if one_each:
+        yield TenantsDeferred(
+            phase=PHASE, table=name, column=ground.ownership.tenant.key, tables=tuple(one_each.values()),
+            constraints=tuple(Name(schema, TENANT_KEY) for schema in one_each),
+            owner=known.owner if known is not None else ground.operator,
+        )  # fmt: skip
+
+
+def _deferred(ground: Ground) -> Set[Name]:
+    """The tables from which a key that can be deferred leads on to the tenant: their rows may come before it."""
+    found = set[Name]()
+    for owned in ground.ownership.owned:
+        for path in owned.paths:
+            if any(hop.deferrable for hop in path.hops) or _root(ground, path.target) in found:
+                found.add(owned.table)
+    return found
 
 
 def _led(ground: Ground) -> Set[Name]:

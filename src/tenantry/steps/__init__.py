@@ -14,6 +14,7 @@ from tenantry.steps.balance_triggers import BalanceTriggers
 from tenantry.steps.balance_view import BalanceReaders, BalanceView
 from tenantry.steps.column import ContextDefault, TenantColumn
 from tenantry.steps.contract import TriggerEnded
+from tenantry.steps.defer import ParentsDeferred, TenantsDeferred
 from tenantry.steps.fill import AssignedRows, Fill, RelationFill
 from tenantry.steps.follow import FollowTrigger
 from tenantry.steps.index import IndexAttached, PartitionedIndex, TenantIndex
@@ -31,7 +32,8 @@ AnyStep = Annotated[
     TenantTableMade | TenantRow | AssignedRows | TenantColumn | AssignmentTrigger | AdoptionTrigger | FollowTrigger
     | Fill | TenantIndex | PartitionedIndex | IndexAttached | NotNullCheck | NotNullCheckValid | NotNull
     | TenantForeignKey | ForeignKeyValid | ReferenceTrigger | ReferenceProof | TenantChange | ApplicationRole
-    | SchemaUsage | ApplicationGrants | FunctionGrant | ContextDefault | RowSecurity | InvokerView
+    | SchemaUsage | ApplicationGrants | FunctionGrant | ContextDefault | RowSecurity | InvokerView | ParentsDeferred
+    | TenantsDeferred
     | GlobalUniqueDropped | LegacySightEnded | TriggerEnded | BalanceTable | BalanceFunctions | BalanceTriggers
     | BalanceView | BalanceReaders | BalanceLeaf,
     Field(discriminator="kind"),
@@ -54,7 +56,8 @@ __all__ = [
     "AdoptionTrigger", "ApplicationGrants", "ApplicationRole", "AssignedRows", "AssignmentTrigger", "BalanceFunctions",
     "BalanceLeaf", "BalanceReaders", "BalanceTable", "BalanceTriggers", "BalanceView", "Before", "ContextDefault",
     "Fill", "FollowTrigger", "ForeignKeyValid", "FunctionGrant", "GlobalUniqueDropped", "IndexAttached", "InvokerView",
-    "LegacySightEnded", "NotNull", "NotNullCheck", "NotNullCheckValid", "PartitionedIndex", "ReferenceProof",
-    "ReferenceTrigger", "RelationFill", "RowSecurity", "SchemaUsage", "Step", "TenantChange", "TenantColumn",
-    "TenantForeignKey", "TenantIndex", "TenantRow", "TenantTableMade", "TriggerEnded", "from_json", "to_json",
+    "LegacySightEnded", "NotNull", "NotNullCheck", "NotNullCheckValid", "ParentsDeferred", "PartitionedIndex",
+    "ReferenceProof", "ReferenceTrigger", "RelationFill", "RowSecurity", "SchemaUsage", "Step", "TenantChange",
+    "TenantColumn", "TenantForeignKey", "TenantIndex", "TenantRow", "TenantTableMade", "TenantsDeferred",
+    "TriggerEnded", "from_json", "to_json",
 ]  # fmt: skip

@@ -62,8 +62,11 @@ SELECT a.attrelid::bigint AS relation, a.attinhcount > 0 AS inherited, a.attname
        format_type(coalesce(b.type, a.atttypid), coalesce(b.modifier, a.atttypmod)) AS base_type,
        a.attnotnull AND v.attnum IS NULL AS not_null,
        pg_get_expr(d.adbin, d.adrelid) AS default,
-       a.attgenerated::text AS generated, a.attidentity::text AS identity, b.domain IS NOT NULL AS domain
+       a.attgenerated::text AS generated, a.attidentity::text AS identity, b.domain IS NOT NULL AS domain,
+       tn.nspname::text AS type_schema
 FROM pg_catalog.pg_attribute a
+JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+JOIN pg_catalog.pg_namespace tn ON tn.oid = t.typnamespace
 LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 LEFT JOIN base b ON b.domain = a.atttypid
 LEFT JOIN (SELECT conrelid, conkey[1] AS attnum FROM pg_catalog.pg_constraint
