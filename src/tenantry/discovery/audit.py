@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence, Set
 
 from tenantry.discovery.draft import Draft, evidence_of
 from tenantry.discovery.links import Link
 from tenantry.model.evidence import Evidence
 from tenantry.model.name import Name
 
-CROWD = 0.4
+CROWD = 0.25
 """The share of all tables from which references lead to a parent that knows their writers."""
 FEW = 3
 """Fewer tables are no crowd."""
+MISTAKES = 20
+"""Fewer than one in so many rows that disagree are mistakes."""
 _DONE = (
     r"creat|updat|modif|chang|edit|enter|insert|approv|confirm|delet|cancel|post|issu|sign|clos|open|assign|record"
     r"|writ|wrote|author|valid|review|lock|publish|check|print|upload|import|register|last"
@@ -34,13 +36,32 @@ _HINT = re.compile(
 def audits(draft: Draft, evidence: Evidence) -> frozenset[Link]:
     """The links that say who has written a row.
 
-    A name that says so is believed where the schema or the data agree: nearly all tables refer to that parent, or this
-    one does so twice, or the row has another way, or that way says another tenant. Without the name it takes a parent
-    to which nearly all tables refer, a key that may be NULL, and either another way that disagrees in some row, or two
-    such keys in one table beside another way.
+    A name that says so is believed where the schema or the data agree: many tables refer to that parent, or this one
+    does so twice, or the row has another way, or that way says another tenant. Without the name it takes a parent to
+    which many tables refer, a key that may be NULL, and another way that disagrees in more rows than could be mistakes.
+    What a column says of the writer in one table it says in all that call it so and refer to the same parent.
     """
-    crowd = _crowd(draft)
-    return frozenset(link for link in _candidates(draft) if _says_who_wrote(draft, evidence, link, crowd))
+    crowd, candidates = _crowd(draft), tuple(_candidates(draft))
+    found = {link for link in candidates if _says_who_wrote(draft, evidence, link, crowd)}
+    found |= _alike(candidates, found)
+    beside = {link for link in candidates if _is_beside(draft, link, found)}
+    return frozenset(found | beside | _alike(candidates, beside))
+
+
+def _alike(candidates: Sequence[Link], found: Set[Link]) -> set[Link]:
+    """Those that are called as one that was found, and lead to the same parent."""
+    known = {(link.parent, link.columns) for link in found}
+    return {link for link in candidates if link.nullable and (link.parent, link.columns) in known}
+
+
+def _is_beside(draft: Draft, link: Link, found: Set[Link]) -> bool:
+    """Beside one that was found, in a table that leads nowhere else than to that parent: it cannot own the rows."""
+    ways = draft.ways[link.table]
+    return (
+        link.nullable
+        and all(other.parent == link.parent for other in ways)
+        and any(other in found for other in ways)
+    )  # fmt: skip
 
 
 def _candidates(draft: Draft) -> Iterator[Link]:
@@ -51,7 +72,7 @@ def _candidates(draft: Draft) -> Iterator[Link]:
 
 
 def _crowd(draft: Draft) -> frozenset[Name]:
-    """The parents to which nearly all tables refer."""
+    """The parents to which many tables refer."""
     tables: Counter[Name] = Counter()
     for name in draft.others:
         tables.update({link.parent for link in draft.links.up[name] if not link.itself})
@@ -64,9 +85,7 @@ def _says_who_wrote(draft: Draft, evidence: Evidence, link: Link, crowd: frozens
     further = [other for other in draft.ways[link.table] if other.parent != link.parent and not other.itself]
     known = evidence.tables.get(link.table)
     way = evidence_of(link, known) if known is not None else None
-    differs = way is not None and way.differs > 0
     if _HINT.search(link.columns[0]):
-        return link.parent in crowd or len(alike) > 1 or bool(further) or differs
-    if link.parent not in crowd or not link.nullable or not further:
-        return False
-    return differs or len(alike) > 1
+        return link.parent in crowd or len(alike) > 1 or bool(further) or (way is not None and way.differs > 0)
+    differs = way is not None and way.differs * MISTAKES > way.found
+    return link.parent in crowd and link.nullable and bool(further) and differs

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from tenantry.discovery.audit import audits
+from tenantry.discovery.audit import MISTAKES, audits
 from tenantry.discovery.census import census
 from tenantry.discovery.draft import Draft, disputed, evidence_of, tells
 from tenantry.discovery.links import Link
 from tenantry.model.evidence import Census, Evidence, TableEvidence
 from tenantry.model.name import Name
 from tenantry.planning.ownership import resolve
-
-MISTAKES = 20
-"""Fewer than one in so many disputed rows are mistakes; more are how the table is meant."""
 
 Ask = Callable[[Census], Evidence]
 """Takes the census: run_census with a connection."""
