@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-import networkx as nx
 from psycopg import sql
 
 from tenantry.checks.check import PARENT, ROW, Check, Ground, Offenders, Reference, column, missing
@@ -13,6 +12,7 @@ from tenantry.checks.enforcement import enforcement, keys_not_enforced
 from tenantry.checks.scan import plainly
 from tenantry.checks.unfilled import unfilled_tables
 from tenantry.model.finding import Family, Finding, Severity
+from tenantry.model.graph import components
 from tenantry.model.name import Name, quoted
 from tenantry.model.ownership import Hop, Path
 from tenantry.model.schema import ForeignKey, Table
@@ -244,12 +244,12 @@ def _circling(ground: Ground, table: Table, key: ForeignKey) -> sql.Composed:
 
 def _circles(ground: Ground) -> Iterator[Finding]:
     """Tables that refer to each other in a circle: no fault, but rows of them cannot be written one after the other."""
-    graph: nx.DiGraph[Name] = nx.DiGraph()
-    for table in ground.schema.tables.values():
-        graph.add_edges_from((table.name, key.parent) for key in table.foreign_keys if key.parent != table.name)
-    for circle in nx.strongly_connected_components(graph):
-        if len(circle) > 1 and any(ground.wants(name) for name in circle):
-            names = sorted(circle)
+    tables = ground.schema.tables
+    graph = {
+        table.name: [key.parent for key in table.foreign_keys if key.parent in tables] for table in tables.values()
+    }
+    for names in components(graph):
+        if len(names) > 1 and any(ground.wants(name) for name in names):
             yield Finding(
                 name="circular-foreign-keys", family=Family.REFERENCES, severity=Severity.INFO, table=names[0],
                 message=f"Foreign keys go in a circle between {', '.join(map(str, names))}",

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import networkx as nx
-
+from tenantry.model.graph import in_order
 from tenantry.model.name import Name
 from tenantry.model.ownership import Owned, Path
 from tenantry.model.schema import Schema
@@ -24,15 +23,12 @@ class Derivation:
 
     def components(self) -> tuple[tuple[Owned, ...], ...]:
         """Tables in order of derivation; those that need each other together."""
-        graph: nx.DiGraph[Name] = nx.DiGraph()
-        graph.add_nodes_from(sorted(self.owned))
+        graph: dict[Name, list[Name]] = {name: [] for name in self.owned}
         for name, table in self.owned.items():
-            sources = [path.target for path in table.paths] + [child.table for child in table.children]
-            graph.add_edges_from((self._root(source), name) for source in sources if self._root(source) in self.owned)
-        condensed = nx.condensation(graph)
-        members = condensed.nodes
-        order = nx.lexicographical_topological_sort(condensed, key=lambda node: min(members[node]["members"]))
-        return tuple(tuple(self.owned[name] for name in sorted(members[node]["members"])) for node in order)
+            for source in [path.target for path in table.paths] + [child.table for child in table.children]:
+                if self._root(source) in graph:
+                    graph[self._root(source)].append(name)
+        return tuple(tuple(self.owned[name] for name in part) for part in in_order(graph))
 
     def certain(self) -> set[Name]:
         """Tables in which every new row gets its tenant at once, whatever an old application does."""

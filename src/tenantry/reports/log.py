@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
+from threading import Lock
 from typing import Any, TextIO
-
-import structlog
-from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
 from tenantry import private_files
 from tenantry.errors import UsageError
@@ -39,7 +38,7 @@ class Log:
         self.run = run
         self.secrets = tuple(secrets)
         self._file: TextIO | None = None
-        self._logger: FilteringBoundLogger | None = None
+        self._writing = Lock()
 
     @property
     def path(self) -> Path:
@@ -56,23 +55,27 @@ class Log:
         return self._file is not None
 
     def write(self, event: str, *, level: str = "info", **facts: Any) -> None:
-        """Add a line. Raises UsageError where the file cannot be made."""
-        logger = self._logger or self._open()
-        getattr(logger, level)(event, **{name: plain(value) for name, value in facts.items()})
+        """Add a line; `level` is debug, info, warning or error. Raises UsageError where the file cannot be made."""
+        facts = {"run": self.run, "command": self.command} | facts
+        facts |= {"event": event, "level": level, "time": datetime.now(UTC).isoformat().replace("+00:00", "Z")}
+        # Masked before it is cut, which could leave half of a secret.
+        line = {
+            name: value if name in OURS else bounded(masked_text(plain(value), self.secrets), LONGEST)
+            for name, value in facts.items()
+        }
+        with self._writing:
+            file = self._file or self._open()
+            file.write(to_json(line) + "\n")
 
     def failure(self, error: BaseException, **facts: Any) -> None:
         """Add a line with the traceback of an error that nobody expected."""
-        logger = self._logger or self._open()
-        trace: tuple[type[BaseException], BaseException, TracebackType | None] = (
-            type(error), error, error.__traceback__,
-        )  # fmt: skip
-        logger.error("unexpected", exc_info=trace, **facts)
+        self.write("unexpected", level="error", **facts, exception="".join(traceback.format_exception(error)).rstrip())
 
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
 
-    def _open(self) -> FilteringBoundLogger:
+    def _open(self) -> TextIO:
         try:
             private_files.make_folder(self.folder)
             # Line by line, so that `tail -f` follows it and a kill loses nothing.
@@ -82,26 +85,7 @@ class Log:
                 f"The log {self.path} cannot be written: {error.strerror or error}",
                 remedy="Name a folder that you can write to: --log-dir PATH.",
             ) from error
-        bound = structlog.wrap_logger(
-            structlog.PrintLogger(self._file),
-            wrapper_class=structlog.make_filtering_bound_logger(0),
-            processors=[
-                structlog.processors.add_log_level,
-                structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
-                structlog.processors.format_exc_info,
-                self._mask,
-                structlog.processors.JSONRenderer(serializer=lambda line, **_: to_json(line)),
-            ],
-        )
-        self._logger = bound.bind(run=self.run, command=self.command)
-        return self._logger
-
-    def _mask(self, logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
-        # Masked before it is cut, which could leave half of a secret.
-        return {
-            name: value if name in OURS else bounded(masked_text(value, self.secrets), LONGEST)
-            for name, value in line.items()
-        }
+        return self._file
 
 
 def masked_text(value: Any, secrets: Sequence[str]) -> Any:
