@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 import psycopg
@@ -32,6 +32,7 @@ DISK, MEMORY = Path("/tmp"), Path("/dev/shm")
 ROOM = 6 << 30
 """What the servers of a run may come to need, in bytes; several times what they have needed so far."""
 QUIT_SECONDS = 5
+Value = TypeVar("Value")
 _numbers = itertools.count(1)
 SETTINGS = {
     # As fast as can be; a crash test needs synchronous_commit.
@@ -87,6 +88,8 @@ class Database:
 
     server: Server
     name: str
+    template: str = ""
+    """The database that it is a copy of."""
 
     @property
     def dsn(self) -> str:
@@ -107,6 +110,16 @@ class Database:
         with self.connect(autocommit=True) as connection:
             return connection.execute(query, parameters).fetchall()
 
+    def as_made(self, measure: Callable[[Database], Value]) -> Value:
+        """What `measure` says of it, to be asked before anything has been done to it: so much is the same for all
+        copies of a template, and measured once."""
+        if not self.template:
+            return measure(self)
+        key = (self.template, measure)
+        if key not in self.server.measured:
+            self.server.measured[key] = measure(self)
+        return self.server.measured[key]
+
     def load(self, script: Path | str) -> None:
         """Run a file, or SQL text, by psql, which stops at the first error."""
         text = script.read_text() if isinstance(script, Path) else script
@@ -126,6 +139,7 @@ class Server:
     major: int
     cluster: Cluster
     made: dict[str, str] = field(default_factory=dict)  # templates, by their names in the tests
+    measured: dict[tuple[str, Callable[[Database], Any]], Any] = field(default_factory=dict)  # see Database.as_made
 
     @property
     def programs(self) -> Path:
@@ -155,7 +169,7 @@ class Server:
                 sql.Identifier(name), sql.Identifier(template), strategy
             )
         )
-        return Database(server=self, name=name)
+        return Database(server=self, name=name, template=template if template in self.made.values() else "")
 
     def template(self, name: str, build: Callable[[Database], None]) -> str:
         """The database that `build` filled on its first use here; nobody can connect to it afterwards."""
