@@ -57,7 +57,11 @@ class Log:
     def write(self, event: str, *, level: str = "info", **facts: Any) -> None:
         """Add a line; `level` is debug, info, warning or error. Raises UsageError where the file cannot be made."""
         facts = {"run": self.run, "command": self.command} | facts
-        facts |= {"event": event, "level": level, "time": datetime.now(UTC).isoformat().replace("+00:00", "Z")}
+        facts |= {
+            "event": event,
+            "level": level,
+            "time": datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        }
         # Masked before it is cut, which could leave half of a secret.
         line = {
             name: value if name in OURS else bounded(masked_text(plain(value), self.secrets), LONGEST)
