@@ -71,7 +71,7 @@ class Index:
 class ForeignKey:
     """A declared foreign key. Actions are pg_constraint's letters: a no action, r restrict, c cascade, n set null,
     d set default. `operators` compares (schema, name), parent on the left, one per column. `declared` is False for
-    a reference that only the spec knows."""
+    a reference that only the spec knows, `enforced` for one that is NOT ENFORCED (since PostgreSQL 18)."""
 
     name: str
     columns: tuple[str, ...]
@@ -87,6 +87,7 @@ class ForeignKey:
     validated: bool = True
     inherited: bool = False
     declared: bool = True
+    enforced: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

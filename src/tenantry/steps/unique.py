@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -70,6 +71,9 @@ class GlobalUniqueDropped(Step):
             " WHERE i.indexrelid = {}"
         ).format(self.index.oid)
 
+    def stood_in(self, before: Before) -> Name | None:
+        return self.replaced_by if before.get("identity") else None
+
     def clashes(self) -> tuple[str, sql.Composable] | None:
         """Values that more than one row has; none are known where the index is not over columns, or over some rows."""
         if not self.unique.columns or self.unique.partial:
@@ -83,14 +87,37 @@ class GlobalUniqueDropped(Step):
             " WHERE {2} GROUP BY {0} HAVING pg_catalog.count(*) > 1) AS found"
         ).format(columns, self.table.identifier, present)
 
+    def wants(self) -> str:
+        return self._drop.text
+
     def apply(self) -> tuple[Statement, ...]:
+        return (*self._identity(), self._drop)
+
+    def _identity(self) -> Iterator[Statement]:
+        """Where the table is published by this index, every update would fail without it: the one within the tenant
+        takes its place, and where a tenant may be NULL in that, the whole row does."""
+        given = sql.SQL("USING INDEX {}").format(sql.Identifier(self.replaced_by.name))
+        for form, nullable in ((given, "NOT EXISTS"), (sql.SQL("FULL"), "EXISTS")):
+            yield Statement(
+                sql=sql.SQL("ALTER TABLE {} REPLICA IDENTITY {}").format(self.table.identifier, form),
+                locks=self.locks,
+                when=sql.SQL(
+                    "SELECT EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indexrelid = {} AND i.indisreplident)"
+                    " AND {} (SELECT FROM pg_catalog.pg_index i"
+                    " JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey::int2[])"
+                    " WHERE i.indexrelid = {} AND NOT a.attnotnull)"
+                ).format(self.index.oid, raw(nullable), self.replaced_by.oid),
+            )
+
+    @property
+    def _drop(self) -> Statement:
         if self.unique.constraint:
             drop = sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(
                 self.table.identifier, sql.Identifier(self.index.name)
             )
         else:
             drop = sql.SQL("DROP INDEX {}").format(self.index.identifier)
-        return (Statement(sql=drop, locks=self.locks),)
+        return Statement(sql=drop, locks=self.locks)
 
     def revert(self, before: Before) -> tuple[Statement, ...]:
         if not before.get("index"):

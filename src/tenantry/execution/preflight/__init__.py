@@ -10,9 +10,11 @@ import psycopg
 
 from tenantry.execution.preflight.application import application_findings
 from tenantry.execution.preflight.around import around_findings
+from tenantry.execution.preflight.generated import generated_findings
 from tenantry.execution.preflight.growth import growth_findings
 from tenantry.execution.preflight.powers import power_findings
 from tenantry.execution.preflight.privileges import privilege_findings
+from tenantry.execution.preflight.publications import growing_publications, publication_findings
 from tenantry.execution.preflight.reach import reach_findings
 from tenantry.execution.preflight.roles import role_findings
 from tenantry.execution.preflight.rows import row_findings
@@ -20,7 +22,7 @@ from tenantry.execution.preflight.scope import Scope
 from tenantry.execution.preflight.server import server_findings
 from tenantry.execution.preflight.sessions import session_findings
 from tenantry.execution.preflight.sight import sight_findings
-from tenantry.execution.preflight.slugs import slug_findings
+from tenantry.execution.preflight.slugs import encoding_findings, slug_findings
 from tenantry.execution.preflight.space import free_bytes, space_findings
 from tenantry.execution.preflight.unproved import unproved_findings
 from tenantry.model.finding import Finding
@@ -64,9 +66,11 @@ def preflight(
     found += reach_findings(scope, connection)
     found += power_findings(scope, connection)
     if not any(finding.name.startswith("privilege-") for finding in found):
-        # These look at rows.
+        # These look at rows, or ask for an update of them.
+        found += publication_findings(scope, facts, connection)
         found += unproved_findings(scope, facts, connection)
         found += slug_findings(scope, connection)
+        found += encoding_findings(plan.ownership.tenant, scope, connection)
     return tuple(sorted(map(_told, found), key=lambda finding: not finding.refuses))
 
 
@@ -80,9 +84,11 @@ def _pure(scope: Scope, facts: Facts, workers: int) -> Iterator[Finding]:
     yield from privilege_findings(scope, facts)
     yield from sight_findings(scope, facts)
     yield from growth_findings(scope, facts)
+    yield from generated_findings(scope)
     yield from server_findings(scope, facts, workers)
     yield from session_findings(scope, facts)
     yield from row_findings(scope, facts)
+    yield from growing_publications(scope, facts)
     yield from application_findings(scope, facts)
     yield from role_findings(scope, facts)
     yield from around_findings(scope, facts)

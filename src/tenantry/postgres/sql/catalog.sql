@@ -99,7 +99,7 @@ ORDER BY i.indrelid, x.relname
 
 -- name: foreign_keys
 -- A key to a partitioned table has a twin to each partition; only the one that was declared is listed.
--- confdelsetcols came with 15, hence the way over jsonb.
+-- confdelsetcols came with 15 and conenforced with 18, hence the way over jsonb.
 WITH RECURSIVE root(oid, parent, target) AS (
     SELECT oid, conparentid, confrelid FROM pg_catalog.pg_constraint WHERE contype = 'f'
   UNION ALL
@@ -126,6 +126,7 @@ SELECT f.conrelid::bigint AS relation, f.conname::text AS name,
              ORDER BY k.position) AS delete_columns,
        f.confdeltype::text AS on_delete, f.confupdtype::text AS on_update, f.confmatchtype::text AS match,
        f.condeferrable AS deferrable, f.condeferred AS deferred, f.convalidated AS validated,
+       coalesce((to_jsonb(f) ->> 'conenforced')::bool, true) AS enforced,
        f.conparentid <> 0 AS inherited
 FROM pg_catalog.pg_constraint f
 JOIN root r ON r.oid = f.oid AND r.parent = 0 AND r.target = f.confrelid
