@@ -106,7 +106,7 @@ def test_a_widened_key(stock: MakeStock, before: str, after: str, small: str, la
         write(small)
         write(large)
     assert shop.rows(FALSE.format("part")) == []
-    assert all(line.holds for line in shop.validate())
+    assert shop.failing() == []
     shop.execute(f"ALTER TABLE ledger DISABLE TRIGGER USER; INSERT INTO ledger (part, qty) VALUES ({large}, 1)")
     shop.execute("ALTER TABLE ledger ENABLE TRIGGER USER")
     shop.install()
@@ -157,4 +157,4 @@ def test_not_null_that_was_never_validated(stock: MakeStock) -> None:
     shop.backfill()
     shop.execute("UPDATE ledger SET part = 1 WHERE qty = 1")
     assert shop.rows(FALSE.format("part")) == []
-    assert all(line.holds for line in shop.validate())
+    assert shop.failing() == []

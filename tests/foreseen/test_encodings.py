@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -40,11 +40,10 @@ paths = [["item"]]
 
 
 @pytest.fixture
-def ascii(server: Server, database: Database) -> Database:
+def ascii(server: Server, database: Database) -> Iterator[Database]:
     """An empty database of the encoding SQL_ASCII."""
     name = f"{database.name}_ascii"
-    with server.connect() as session:
-        session.execute(f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0")
+    server.execute(f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0")
     made = Database(server=server, name=name)
     yield made
     server.drop(made)
