@@ -6,13 +6,13 @@ from tenantry.discovery.decide import assigned, decided, shared_by_data, unreach
 from tenantry.discovery.draft import Draft
 from tenantry.discovery.links import Link, Links
 from tenantry.discovery.proposal import Decision, Proposal, Undecided
-from tenantry.discovery.recognition import recognise, tenant_part
+from tenantry.discovery.recognition import barred, recognise, tenant_part
 from tenantry.discovery.search import Ask, Search, search
 from tenantry.errors import UsageError
 from tenantry.model.evidence import Evidence
 from tenantry.model.name import Name
 from tenantry.model.schema import Schema
-from tenantry.model.spec import TenantPart
+from tenantry.model.spec import TablePart, TenantPart
 
 DEFAULT = "default"
 
@@ -35,7 +35,7 @@ def propose(
         _take_up(links, name, tenant)
     draft = Draft(links=links, home=home, tenant=tenant, table=name or Name.parse(tenant.table, schema=home))
     if name is None or not links.reached(name):
-        return _one_tenant(draft, found=name is not None)
+        return _one_tenant(draft, found=name is not None, unfit=barred(schema, links) if name is None else None)
     return _several_tenants(search(draft, ask), undecided)
 
 
@@ -55,8 +55,10 @@ def _take_up(links: Links, name: Name, tenant: TenantPart) -> None:
             )  # fmt: skip
 
 
-def _one_tenant(draft: Draft, *, found: bool) -> Proposal:
-    """Nothing points at a tenant: the business that is there becomes the first one."""
+def _one_tenant(draft: Draft, *, found: bool, unfit: tuple[Name, str] | None = None) -> Proposal:
+    """Nothing points at a tenant: the business that is there becomes the first one. A table that has the name of a
+    tenant table and is `unfit` to be it, and all that lead there, are for a person to decide: they may be of
+    several."""
     reasons = [
         f"No table {f'refers to {draft.table}' if found else 'has the name of a tenant table'}: the business"
         f" that is here becomes the first tenant, {DEFAULT!r}, and owns every row.",
@@ -65,6 +67,16 @@ def _one_tenant(draft: Draft, *, found: bool) -> Proposal:
     if not found:
         reasons.append("If there is a tenant table, name it: tenantry discover --tenant-table TABLE.")
     decisions = {name: assigned(draft, name, DEFAULT) for name in draft.others}
+    if unfit is not None:
+        tenants, problem = unfit
+        reasons[0] = (
+            f"{draft.name(tenants)} has the name of a tenant table, and cannot be it: {problem}. Other tables become"
+            f" those of the first tenant, {DEFAULT!r}."
+        )
+        for name in (tenants, *draft.links.reached(tenants)):
+            why = "it has the name of a tenant table" if name == tenants else f"it leads to {draft.name(tenants)}"
+            part = TablePart(name=draft.name(name), undecided=why)
+            decisions[name] = Decision(table=name, part=part)
     return _proposal(draft, decisions, Evidence(), reasons=tuple(reasons), default=DEFAULT)
 
 

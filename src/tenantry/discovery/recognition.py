@@ -60,6 +60,22 @@ def recognise(schema: Schema, links: Links, home: str, wanted: str | None) -> Na
     return None
 
 
+def barred(schema: Schema, links: Links) -> tuple[Name, str] | None:
+    """The table that has the name of a tenant table, and why it cannot be one; None where there is none, or where the
+    word often means something else and no other table refers to it."""
+    for tier, words in enumerate(_TIERS):
+        found = {
+            table.name: problem
+            for table in schema.tables.values()
+            if _word(table.name.name) in words and table.kind is Kind.TABLE and (problem := _problem(table)) is not None
+            if tier == 0 or links.reached(table.name)
+        }
+        if found:
+            name = min(found, key=lambda name: (-len(links.reached(name)), name))
+            return name, found[name]
+    return None
+
+
 def tenant_part(schema: Schema, links: Links, name: Name | None, home: str) -> TenantPart:
     """[tenant] for the table, or for one still to be made, with the column that most tables have for it."""
     if name is None:
@@ -68,6 +84,7 @@ def tenant_part(schema: Schema, links: Links, name: Name | None, home: str) -> T
     table = schema.tables[name]
     key = table.primary_key[0]
     there = [link.columns[0] for link in links.direct(name, key)]
+    there = there or _namesakes(schema, table, key)
     return TenantPart(table=shown(name, home), key=key, slug=_slug(table, key), column=_column(schema, there))
 
 
@@ -142,6 +159,19 @@ def _column(schema: Schema, there: list[str]) -> str:
         counts = Counter(there)
         return min(counts, key=lambda name: (-counts[name], name != "tenant_id", name))
     return next(name for name in column_names() if not _taken(schema, name))
+
+
+def _namesakes(schema: Schema, tenants: Table, key: str) -> list[str]:
+    """Columns of other tables that are called after the tenant table and have its key's type, for each time that they
+    are there: where no foreign key leads to it, these may."""
+    type = next(column.base_type for column in tenants.columns if column.name == key)
+    names = {"tenant_id", f"{_word(tenants.name.name)}_id", f"{tenants.name.name}_id"}
+    return [
+        column.name
+        for table in schema.tables.values()
+        for column in table.columns
+        if table.name != tenants.name and column.name in names and column.base_type == type
+    ]
 
 
 def column_names() -> Iterator[str]:

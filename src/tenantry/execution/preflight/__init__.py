@@ -12,6 +12,7 @@ from tenantry.execution.preflight.application import application_findings
 from tenantry.execution.preflight.around import around_findings
 from tenantry.execution.preflight.generated import generated_findings
 from tenantry.execution.preflight.growth import growth_findings
+from tenantry.execution.preflight.leaky import leaky_findings
 from tenantry.execution.preflight.powers import power_findings
 from tenantry.execution.preflight.privileges import privilege_findings
 from tenantry.execution.preflight.publications import growing_publications, publication_findings
@@ -91,4 +92,5 @@ def _pure(scope: Scope, facts: Facts, workers: int) -> Iterator[Finding]:
     yield from growing_publications(scope, facts)
     yield from application_findings(scope, facts)
     yield from role_findings(scope, facts)
+    yield from leaky_findings(scope, facts)
     yield from around_findings(scope, facts)
