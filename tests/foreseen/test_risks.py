@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from conftest import Command
+from tenantry.errors import Failed
 from tenantry.model.plan import Phase
 from tenantry.workflow import MigrateOptions, plan, preview
 
@@ -76,3 +77,24 @@ def test_a_role_that_may_only_look(business: Business, role: Callable[..., str])
     assert planned.steps
     assert planned.refusal is not None
     assert any(finding.name.startswith("privilege-") for finding in planned.findings)
+
+
+@pytest.mark.parametrize(
+    ("raised", "remedy"),
+    [("feature_not_supported", "Put right what the server says"), ("insufficient_resources", "Run the same command")],
+)
+def test_to_run_it_again_is_said_where_it_may_help(business: Business, raised: str, remedy: str) -> None:
+    """What the server refuses for good is refused again."""
+    shop = business(SALES.replace("CREATE PUBLICATION", "--"), TABLES)
+    shop.execute(f"""
+        CREATE FUNCTION refuse() RETURNS event_trigger LANGUAGE plpgsql AS
+          $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{raised}', MESSAGE = 'not today'; END $$;
+        CREATE EVENT TRIGGER refuse ON ddl_command_start WHEN TAG IN ('ALTER TABLE') EXECUTE FUNCTION refuse()
+    """)
+    try:
+        with pytest.raises(Failed, match="not today") as failed:
+            shop.migrate(Phase.EXPAND)
+    finally:
+        shop.execute("DROP EVENT TRIGGER refuse")
+    assert remedy in failed.value.remedy
+    shop.migrate(Phase.EXPAND)

@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from tenantry.errors import Refused
 from tenantry.execution.preflight.scope import Scope
 from tenantry.execution.preflight.verdict import refused
 from tenantry.model.finding import Finding, Severity
@@ -52,9 +53,12 @@ def publication_findings(scope: Scope, facts: Facts, connection: psycopg.Connect
 
 
 def _refusal(scope: Scope, connection: psycopg.Connection[Any], name: Name) -> str | None:
-    """What the server says against an update; None where nothing."""
-    columns = scope.schema.tables[name].columns
-    column = next((one.name for one in columns if not one.generated and one.identity != "a"), None)
+    """What the server says against an update; None where nothing, or where it cannot be asked."""
+    table = scope.schema.tables[name]
+    unique = {column for one in table.uniques for column in one.columns}
+    able = [one.name for one in table.columns if not one.generated and one.identity != "a"]
+    # The fill sets no key; an update that does could set off what belongs to others.
+    column = next(iter(sorted(able, key=lambda name: name in unique)), None)
     if column is None:
         return None
     try:
@@ -67,4 +71,6 @@ def _refusal(scope: Scope, connection: psycopg.Connection[Any], name: Name) -> s
             )
     except _REFUSED as error:
         return error.diag.message_detail or error.diag.message_primary or "it is refused"
+    except Refused:
+        return None
     return None
