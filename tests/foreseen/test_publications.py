@@ -35,6 +35,7 @@ PASSING = [
 ]
 
 
+@pytest.mark.differs
 @pytest.mark.parametrize("statements", FAILING)
 def test_updates_that_a_publication_refuses(database: Database, statements: str) -> None:
     """They fail before as they would in the fill; nothing of the table is locked when it is over."""
@@ -47,6 +48,7 @@ def test_updates_that_a_publication_refuses(database: Database, statements: str)
     assert "REPLICA IDENTITY" in found.remedy
 
 
+@pytest.mark.differs
 @pytest.mark.parametrize("statements", PASSING)
 def test_updates_that_it_takes(database: Database, statements: str) -> None:
     database.execute(SHOP + statements)
