@@ -78,6 +78,7 @@ def test_slugs_that_cannot(ascii: Database, role: Callable[..., str], command: C
         assert "same command" not in said.stderr
     ascii.execute("UPDATE tenants SET slug = 'cafe' WHERE id = 2")
     assert run("migrate", "--until", "contract").status == 0
+    ascii.execute("UPDATE tenants SET name = 'Cafe' WHERE id = 2")
     assert run("tenants", "list").status == 0
 
 

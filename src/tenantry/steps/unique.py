@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -11,8 +10,24 @@ from psycopg import sql
 from tenantry.model.name import Name
 from tenantry.model.plan import Lock, LockMode, Manner, Statement
 from tenantry.model.schema import Table, Unique
-from tenantry.steps.catalog import identifiers, raw
+from tenantry.steps.catalog import body, identifiers, raw
 from tenantry.steps.step import Before, Step
+
+# The index within the tenant takes its place; where a column of that may be NULL, the whole row does.
+_IDENTITY = sql.SQL("""
+DECLARE
+  form text;
+BEGIN
+  SELECT CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_index other JOIN pg_catalog.pg_attribute a
+                             ON a.attrelid = other.indrelid AND a.attnum = ANY (other.indkey::int2[])
+                           WHERE other.indexrelid = {replaced_by} AND NOT a.attnotnull)
+              THEN 'FULL' ELSE {given} END
+    INTO form FROM pg_catalog.pg_index i WHERE i.indexrelid = {index} AND i.indisreplident;
+  IF FOUND THEN
+    EXECUTE {alter} || form;
+  END IF;
+END
+""")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,23 +106,17 @@ class GlobalUniqueDropped(Step):
         return self._drop.text
 
     def apply(self) -> tuple[Statement, ...]:
-        return (*self._identity(), self._drop)
+        return Statement(sql=self._identity(), locks=self.locks), self._drop
 
-    def _identity(self) -> Iterator[Statement]:
-        """Where the table is published by this index, every update would fail without it: the one within the tenant
-        takes its place, and where a tenant may be NULL in that, the whole row does."""
+    def _identity(self) -> sql.Composed:
+        """Where the table is published by this index, every update would fail without it."""
+        alter = sql.SQL("ALTER TABLE {} REPLICA IDENTITY ").format(self.table.identifier)
         given = sql.SQL("USING INDEX {}").format(sql.Identifier(self.replaced_by.name))
-        for form, nullable in ((given, "NOT EXISTS"), (sql.SQL("FULL"), "EXISTS")):
-            yield Statement(
-                sql=sql.SQL("ALTER TABLE {} REPLICA IDENTITY {}").format(self.table.identifier, form),
-                locks=self.locks,
-                when=sql.SQL(
-                    "SELECT EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indexrelid = {} AND i.indisreplident)"
-                    " AND {} (SELECT FROM pg_catalog.pg_index i"
-                    " JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey::int2[])"
-                    " WHERE i.indexrelid = {} AND NOT a.attnotnull)"
-                ).format(self.index.oid, raw(nullable), self.replaced_by.oid),
-            )
+        code = _IDENTITY.format(
+            index=self.index.oid, replaced_by=self.replaced_by.oid, alter=sql.Literal(alter.as_string(None)),
+            given=sql.Literal(given.as_string(None)),
+        )  # fmt: skip
+        return sql.SQL("DO {}").format(body(code))
 
     @property
     def _drop(self) -> Statement:
