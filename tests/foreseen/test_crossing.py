@@ -87,6 +87,7 @@ def test_refused_before_expand(
         shop.migrate(Phase.CONTRACT)
     assert foreseen.refusal is not None
     assert foreseen.refusal.message == refused.value.message
+    assert "crosses = true" in refused.value.remedy
     assert "shared = true" in refused.value.remedy
     assert "orphans =" not in refused.value.remedy
     assert "'id': " in refused.value.details[0]

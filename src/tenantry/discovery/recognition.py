@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from tenantry.discovery.links import Links
 from tenantry.errors import UsageError, nearest
@@ -40,6 +41,49 @@ _SLUGS = ("slug", "subdomain", "code", "codigo", "identifier", "domain", "name",
 _TEXT = ("text", "character varying", "character", "citext")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A table that could be the tenant table by its name: how much the word says, what speaks against it (empty where
+    nothing does), how many tables lead to it and how many of them directly, and its rows as PostgreSQL estimates."""
+
+    table: Name
+    tier: int
+    problem: str
+    reached: frozenset[Name]
+    direct: int
+    rows: int
+
+    @property
+    def evidence(self) -> str:
+        """What there is for it and against it, in a sentence."""
+        rows = f", about {self.rows:,} rows" if self.rows else ""
+        said = f"{self.table}: {len(self.reached)} tables lead to it, {self.direct} of them directly{rows}"
+        return f"{said}; it cannot serve: {self.problem}" if self.problem else said
+
+
+def candidates(schema: Schema, links: Links) -> tuple[Candidate, ...]:
+    """The tables whose name could be a tenant table's, those of clearer words first."""
+    found = []
+    for table in schema.tables.values():
+        word = _word(table.name.name)
+        tier = next((number for number, words in enumerate(_TIERS) if word in words), None)
+        if tier is not None and table.name in links.tables and not _is_subtype(table):
+            reached = frozenset(links.reached(table.name))
+            direct = len({link.table for link in links.down[table.name] if not link.itself})
+            rows = max(0, round(table.rows))
+            found.append(
+                Candidate(
+                    table=table.name,
+                    tier=tier,
+                    problem=_problem(table) or "",
+                    reached=reached,
+                    direct=direct,
+                    rows=rows,
+                )
+            )
+    return tuple(sorted(found, key=lambda one: (one.tier, -len(one.reached), one.table)))
+
+
 def recognise(schema: Schema, links: Links, home: str, wanted: str | None) -> Name | None:
     """The tenant table: `wanted`, or the one whose name says so; None where no name does.
 
@@ -47,33 +91,9 @@ def recognise(schema: Schema, links: Links, home: str, wanted: str | None) -> Na
     """
     if wanted is not None:
         return _wanted(schema, home, wanted)
-    for tier, words in enumerate(_TIERS):
-        found = [
-            table.name
-            for table in schema.tables.values()
-            if _word(table.name.name) in words and _problem(table) is None and not _is_subtype(table)
-        ]
-        # A store that nothing refers to is no tenant; an organization can be one that is yet to get rows.
-        found = [name for name in found if tier < 2 or links.reached(name)]
-        if found:
-            return _clearest(found, links)
-    return None
-
-
-def barred(schema: Schema, links: Links) -> tuple[Name, str] | None:
-    """The table that has the name of a tenant table, and why it cannot be one; None where there is none, or where the
-    word often means something else and no other table refers to it."""
-    for tier, words in enumerate(_TIERS):
-        found = {
-            table.name: problem
-            for table in schema.tables.values()
-            if _word(table.name.name) in words and table.kind is Kind.TABLE and (problem := _problem(table)) is not None
-            if tier == 0 or links.reached(table.name)
-        }
-        if found:
-            name = min(found, key=lambda name: (-len(links.reached(name)), name))
-            return name, found[name]
-    return None
+    # A store that nothing refers to is no tenant; an organization can be one that is yet to get rows.
+    found = [one for one in candidates(schema, links) if not one.problem and (one.tier < 2 or one.reached)]
+    return _clearest(found) if found else None
 
 
 def tenant_part(schema: Schema, links: Links, name: Name | None, home: str) -> TenantPart:
@@ -84,8 +104,21 @@ def tenant_part(schema: Schema, links: Links, name: Name | None, home: str) -> T
     table = schema.tables[name]
     key = table.primary_key[0]
     there = [link.columns[0] for link in links.direct(name, key)]
-    there = there or _namesakes(schema, table, key)
-    return TenantPart(table=shown(name, home), key=key, slug=_slug(table, key), column=_column(schema, there))
+    column = _column(schema, there or _undeclared(schema, table))
+    return TenantPart(table=shown(name, home), key=key, slug=_slug(table, key), column=column)
+
+
+def _undeclared(schema: Schema, tenant: Table) -> list[str]:
+    """The columns called after the tenant table, of its key's type, that no foreign key declares."""
+    key = tenant.column(tenant.primary_key[0])
+    names = {f"{_word(tenant.name.name)}_{tenant.primary_key[0]}", f"{_word(tenant.name.name)}_id", "tenant_id"}
+    return [
+        column.name
+        for table in schema.tables.values()
+        for column in table.columns
+        if table.name != tenant.name and key is not None and column.name.lower() in names
+        and column.base_type == key.base_type
+    ]  # fmt: skip
 
 
 def shown(name: Name, home: str) -> str:
@@ -121,18 +154,21 @@ def _is_subtype(table: Table) -> bool:
     return any(set(key.columns) == set(table.primary_key) for key in table.foreign_keys)
 
 
-def _clearest(found: list[Name], links: Links) -> Name:
-    if len(found) == 1:
-        return found[0]
-    ranked = sorted(found, key=lambda name: (-len(links.reached(name)), name))
-    first, second = (len(links.reached(name)) for name in ranked[:2])
-    if first < 2 * max(second, 1):
+def _clearest(found: list[Candidate]) -> Name:
+    """The first, where no other comes near it: one that itself leads to the first belongs to its tenants, and one that
+    less than half as many tables lead to is something else."""
+    first, *others = found
+    rivals = [
+        one for one in others if one.table not in first.reached and 2 * max(len(one.reached), 1) > len(first.reached)
+    ]
+    # A clear word that nothing refers to yet, and no other one in sight.
+    if rivals and (first.reached or any(one.reached for one in rivals)):
         raise UsageError(
             "Several tables could be the tenant table",
             remedy="Name one with --tenant-table.",
-            details=[f"{name}: {len(links.reached(name))} tables lead to it" for name in ranked],
+            details=[one.evidence for one in (first, *rivals)],
         )
-    return ranked[0]
+    return first.table
 
 
 def _word(name: str) -> str:
@@ -159,19 +195,6 @@ def _column(schema: Schema, there: list[str]) -> str:
         counts = Counter(there)
         return min(counts, key=lambda name: (-counts[name], name != "tenant_id", name))
     return next(name for name in column_names() if not _taken(schema, name))
-
-
-def _namesakes(schema: Schema, tenants: Table, key: str) -> list[str]:
-    """Columns of other tables that are called after the tenant table and have its key's type, for each time that they
-    are there: where no foreign key leads to it, these may."""
-    type = next(column.base_type for column in tenants.columns if column.name == key)
-    names = {"tenant_id", f"{_word(tenants.name.name)}_id", f"{tenants.name.name}_id"}
-    return [
-        column.name
-        for table in schema.tables.values()
-        for column in table.columns
-        if table.name != tenants.name and column.name in names and column.base_type == type
-    ]
 
 
 def column_names() -> Iterator[str]:

@@ -34,6 +34,7 @@ from tenantry.model.name import Name
 from tenantry.model.plan import Phase
 from tenantry.model.run import Result
 from tenantry.model.spec import Spec
+from tenantry.model.verdict import accepted
 from tenantry.planning.diff import Comparison, State
 from tenantry.postgres.census import run_census
 from tenantry.postgres.connect import Target, connect
@@ -267,10 +268,12 @@ def examine(
 
 def risks(session: Session, prospect: Prospect, options: MigrateOptions) -> tuple[Finding, ...]:
     """What is found without counting the rows of all tables: contradictions, and the preflight of what is pending."""
-    return contradicted(session, prospect, options.until) + preflight(
+    findings = contradicted(session, prospect, options.until)
+    findings += preflight(
         session.connection, schema=session.schema, plan=replace(session.plan, steps=prospect.pending),
         until=options.until, free_space=options.free_space, workers=options.workers,
     )  # fmt: skip
+    return tuple(accepted(findings, session.spec))
 
 
 def contradicted(session: Session, prospect: Prospect, until: Phase) -> tuple[Finding, ...]:
@@ -319,8 +322,8 @@ def _remedies(refused: Sequence[TableEvidence]) -> Iterator[str]:
         yield "; where paths disagree, name another one"
     if any(table.crossing for table in refused):
         yield (
-            "; a foreign key that may lead to rows of other tenants has to go, or the table that it leads to to be"
-            " shared (shared = true)"
+            '; where a row may refer to another tenant\'s, let the spec say so: [[reference]] from = "TABLE.COLUMN"'
+            " crosses = true; or let the table that it refers to be shared (shared = true)"
         )
 
 
