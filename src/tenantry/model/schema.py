@@ -42,6 +42,7 @@ class Unique:
 
     `columns` is empty where an expression takes part. `rest` is pg_get_indexdef's text after `USING method (`.
     `referenced`: a user's foreign key depends on it. `inherited`: it is a partition's part of its parent's index.
+    `identity`: it is the table's replica identity.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Unique:
     exclusion: bool = False
     referenced: bool = False
     inherited: bool = False
+    identity: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,7 +68,11 @@ def _global_uniques(ground: Ground) -> Iterator[Step]:
             unique = next((unique for unique in unit.table.uniques if unique.name == name), None)
             if unique is not None:
                 yield GlobalUniqueDropped(
-                    phase=PHASE, table=unit.name, unique=unique, replaced_by=per_tenant_name(unit, name)
+                    phase=PHASE,
+                    table=unit.name,
+                    unique=unique,
+                    replaced_by=per_tenant_name(unit, name),
+                    mixed=unit.owned.mixed,
                 )
 
 

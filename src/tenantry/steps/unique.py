@@ -10,24 +10,8 @@ from psycopg import sql
 from tenantry.model.name import Name
 from tenantry.model.plan import Lock, LockMode, Manner, Statement
 from tenantry.model.schema import Table, Unique
-from tenantry.steps.catalog import body, identifiers, raw
+from tenantry.steps.catalog import identifiers, raw
 from tenantry.steps.step import Before, Step
-
-# The index within the tenant takes its place; where a column of that may be NULL, the whole row does.
-_IDENTITY = sql.SQL("""
-DECLARE
-  form text;
-BEGIN
-  SELECT CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_index other JOIN pg_catalog.pg_attribute a
-                             ON a.attrelid = other.indrelid AND a.attnum = ANY (other.indkey::int2[])
-                           WHERE other.indexrelid = {replaced_by} AND NOT a.attnotnull)
-              THEN 'FULL' ELSE {given} END
-    INTO form FROM pg_catalog.pg_index i WHERE i.indexrelid = {index} AND i.indisreplident;
-  IF FOUND THEN
-    EXECUTE {alter} || form;
-  END IF;
-END
-""")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +23,8 @@ class GlobalUniqueDropped(Step):
     unique: Unique
     """The index as it was found: it is part of the user's schema even after it was dropped."""
     replaced_by: Name
+    mixed: bool = False
+    """Whether rows of the table may have no tenant."""
 
     @property
     def index(self) -> Name:
@@ -102,21 +88,15 @@ class GlobalUniqueDropped(Step):
             " WHERE {2} GROUP BY {0} HAVING pg_catalog.count(*) > 1) AS found"
         ).format(columns, self.table.identifier, present)
 
-    def wants(self) -> str:
-        return self._drop.text
-
     def apply(self) -> tuple[Statement, ...]:
-        return Statement(sql=self._identity(), locks=self.locks), self._drop
-
-    def _identity(self) -> sql.Composed:
-        """Where the table is published by this index, every update would fail without it."""
-        alter = sql.SQL("ALTER TABLE {} REPLICA IDENTITY ").format(self.table.identifier)
-        given = sql.SQL("USING INDEX {}").format(sql.Identifier(self.replaced_by.name))
-        code = _IDENTITY.format(
-            index=self.index.oid, replaced_by=self.replaced_by.oid, alter=sql.Literal(alter.as_string(None)),
-            given=sql.Literal(given.as_string(None)),
-        )  # fmt: skip
-        return sql.SQL("DO {}").format(body(code))
+        if not self.unique.identity:
+            return (self._drop,)
+        # Every update of a published table would fail without it. Where the tenant may be NULL, no index can be it.
+        form = (
+            sql.SQL("FULL") if self.mixed else sql.SQL("USING INDEX {}").format(sql.Identifier(self.replaced_by.name))
+        )
+        identity = sql.SQL("ALTER TABLE {} REPLICA IDENTITY {}").format(self.table.identifier, form)
+        return Statement(sql=identity, locks=self.locks), self._drop
 
     @property
     def _drop(self) -> Statement:
