@@ -12,7 +12,7 @@ from tenantry.execution.backfill import BackfillOptions
 
 pytestmark = pytest.mark.server
 
-NEAR, FAR = 0.02, 0.1
+NEAR, FAR = 0.02, 0.2
 """Seconds, there and back each."""
 SLACK = 0.3
 """Seconds that a busy machine may add, besides what it adds to a statement that nobody can stop."""

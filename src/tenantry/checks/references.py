@@ -111,6 +111,8 @@ def _agreement(ground: Ground, table: Name, path: Path, label: str, waiting: fro
     owned, theirs = ground.ownership.of(table), _tenant_at_end(ground, path)
     if owned is None or theirs is None or not ground.has(table, owned.column) or path.columns == (owned.column,):
         return
+    if ground.ownership.crosses(table, path.columns):
+        return
     own, there = column(owned.column), column(theirs, PARENT)
     yield Check(
         name="tenant-differs", family=Family.REFERENCES, table=table, subject=str(path),
@@ -146,7 +148,8 @@ def _searched(ground: Ground, table: Name, path: Path, label: str) -> Iterator[C
         return
     owned, theirs = ground.ownership.of(table), _tenant_at_end(ground, path)
     agree: sql.Composable = sql.SQL("")
-    if owned is not None and theirs is not None and ground.has(table, owned.column):
+    crosses = ground.ownership.crosses(table, path.columns)
+    if owned is not None and theirs is not None and ground.has(table, owned.column) and not crosses:
         parent = ground.ownership.of(path.target)
         same = sql.SQL("{} = {}").format(column(owned.column), column(theirs, PARENT))
         if parent is not None and parent.mixed:
