@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-import networkx as nx
 from psycopg import sql
 
 from tenantry.checks.check import PARENT, ROW, Check, Ground, Offenders, Reference, column, missing
@@ -247,6 +246,8 @@ def _circling(ground: Ground, table: Table, key: ForeignKey) -> sql.Composed:
 
 def _circles(ground: Ground) -> Iterator[Finding]:
     """Tables that refer to each other in a circle: no fault, but rows of them cannot be written one after the other."""
+    import networkx as nx
+
     graph: nx.DiGraph[Name] = nx.DiGraph()
     for table in ground.schema.tables.values():
         graph.add_edges_from((table.name, key.parent) for key in table.foreign_keys if key.parent != table.name)

@@ -18,10 +18,8 @@ from tenantry.model.distribution import Distribution
 from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
-from tenantry.model.schema import Ours
 from tenantry.model.spec import Spec
 from tenantry.model.verdict import FamilyVerdict, Verdict, accepted, by_severity, serious
-from tenantry.postgres.catalog import read_schema
 from tenantry.postgres.connect import Target
 from tenantry.postgres.locks import run_lock_held
 from tenantry.postgres.owner_context import set_read_only
@@ -83,10 +81,10 @@ def grounded(
         set_read_only(connection)
         set_uncounted(connection)
         stop.also(connection)
-        session = Session.begin(target, connection, spec, lenient=True)
+        session = Session.begin(target, connection, spec, lenient=True, live=True)
         yield Ground(
             target=target, connection=connection, spec=spec, schema=session.schema, plan=session.plan,
-            live=read_schema(connection, spec.schemas, ours=Ours()), entries=session.entries, run=run,
+            live=session.live, entries=session.entries, run=run,
             tables=_tables(options, session), samples=options.samples, detailed=options.detailed,
             looking=_looking(watcher, stop), application=options.application, hidden=frozenset(read_hidden(connection)),
             opened=stop.also, standby=in_recovery(connection),
