@@ -11,7 +11,7 @@ from tenantry.steps.balance_functions import BalanceFunctions
 from tenantry.steps.balance_leaf import BalanceLeaf
 from tenantry.steps.balance_table import BalanceTable
 from tenantry.steps.balance_triggers import BalanceTriggers
-from tenantry.steps.balance_view import BalanceReaders, BalanceView
+from tenantry.steps.balance_view import BalanceReader, BalanceView
 from tenantry.steps.column import ContextDefault, TenantColumn
 from tenantry.steps.contract import TriggerEnded
 from tenantry.steps.fill import AssignedRows, Fill, RelationFill
@@ -33,7 +33,7 @@ AnyStep = Annotated[
     | TenantForeignKey | ForeignKeyValid | ReferenceTrigger | ReferenceProof | TenantChange | ApplicationRole
     | SchemaUsage | ApplicationGrants | ContextDefault | RowSecurity | InvokerView | GlobalUniqueDropped
     | LegacySightEnded | TriggerEnded | BalanceTable | BalanceFunctions | BalanceTriggers | BalanceView
-    | BalanceReaders | BalanceLeaf,
+    | BalanceReader | BalanceLeaf,
     Field(discriminator="kind"),
 ]  # fmt: skip
 
@@ -52,7 +52,7 @@ def from_json(data: Any) -> Step:
 
 __all__ = [
     "AdoptionTrigger", "ApplicationGrants", "ApplicationRole", "AssignedRows", "AssignmentTrigger",
-    "BalanceFunctions", "BalanceLeaf", "BalanceReaders", "BalanceTable", "BalanceTriggers", "BalanceView", "Before",
+    "BalanceFunctions", "BalanceLeaf", "BalanceReader", "BalanceTable", "BalanceTriggers", "BalanceView", "Before",
     "ContextDefault", "Fill", "FollowTrigger", "ForeignKeyValid", "GlobalUniqueDropped", "IndexAttached",
     "InvokerView", "LegacySightEnded", "NotNull", "NotNullCheck", "NotNullCheckValid", "PartitionedIndex",
     "ReferenceProof", "ReferenceTrigger", "RelationFill", "RowSecurity", "SchemaUsage", "Step", "TenantChange",

@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 from pydantic import ValidationError
 
+from tenantry.balances.ledgers import Ledgers
 from tenantry.errors import Failed, Refused
 from tenantry.execution.renames import Known, known, with_indexes
 from tenantry.model.name import Name
@@ -47,12 +48,15 @@ class Session:
     def begin(
         cls, target: Target, connection: psycopg.Connection[Any], spec: Spec, *, lenient: bool = False
     ) -> Session:
-        """Read the journal and the schema without what is ours, and make the plan. Raises UsageError where the spec
-        does not fit the database, unless `lenient`: then the plan is without what does not."""
+        """Read the journal and the schema without what is ours, and make the plan, of which balances that are installed
+        are a part. Raises UsageError where the spec does not fit the database, unless `lenient`: then the plan is
+        without what does not."""
         journal = Journal(connection)
         found = known(read_entries(journal))
         schema = as_found(read_schema(connection, spec.schemas, ours=ours(found.entries)), found.entries)
         plan = make_plan(spec, schema, lenient=lenient)
+        balances = Ledgers(connection, spec, found.entries, plan.ownership).planned()
+        plan = plan.along(balances.steps, balances.refusals)
         found = with_indexes(found, plan.steps)
         return cls(target=target, connection=connection, journal=journal, spec=spec, schema=schema, plan=plan,
                    known=found)  # fmt: skip
