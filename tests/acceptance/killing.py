@@ -37,8 +37,8 @@ class Kill:
     that matches.
 
     `delay` in seconds, for the moment "during". "inside" is for what goes to the server along with others, in one
-    message: the server's session ends between it and the one before, and the process with it. Counted from 1, from a run's first step on; a kill that is not reached
-    does nothing.
+    message: the server's session ends between it and the one before, and the process with it. Counted from 1, from a
+    run's first step on; a kill that is not reached does nothing.
     """
 
     number: int

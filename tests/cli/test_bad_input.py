@@ -221,7 +221,7 @@ def test_errors_as_json(shop: Command) -> None:
     [
         (("migrat",), "migrate"),
         (("migrate", "--untl", "expand"), "--until"),
-        (("migrate", "--until", "nowhere"), "isolate"),
+        (("migrate", "--until", "nowhere"), "'--until': 'nowhere' is not one of 'expand'"),
         (("migrate", "--workers", "0"), "workers"),
         (("migrate", "--lock-timeout", "-1"), "-1"),
         (("migrate", "--free-space", "much"), "500MB"),

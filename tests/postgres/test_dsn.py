@@ -37,12 +37,14 @@ def test_what_is_no_secret_is_shown() -> None:
     ("dsn", "says"),
     [
         (f"postgres//me:{SECRET}@host", "missing"),
-        (f"host=a password=x {SECRET}", "missing"),
+        (f"host=a password=x {SECRET}", 'missing "=" after a part of it'),
+        (f'host=a "={SECRET}', "invalid connection option a part of it"),
+        (f'host=a {SECRET}"', 'missing "=" after a part of it'),
         (f"postgresql://me:{SECRET} x@host/shop", "unexpected spaces"),
         (f"postgresql://me:{SECRET}%00@host", "forbidden value"),
         (f"hots=a password={SECRET}", 'did you mean "host"'),
         (f"postgresql://me:{SECRET}@host/shop?ssl_mode=require", 'did you mean "sslmode"'),
-        ("shop", "missing"),
+        ("shop", 'missing "=" after a part of it in'),
     ],
 )
 def test_malformed_dsn(dsn: str, says: str) -> None:

@@ -21,6 +21,7 @@ from tenantry.planning.ground import Ground as PlanningGround
 from tenantry.postgres.connect import PinnedConnection, Target, connect
 from tenantry.postgres.journal import Entry
 from tenantry.postgres.owner_context import set_read_only
+from tenantry.postgres.session import set_uncounted
 
 ROW, PARENT = sql.Identifier("t"), sql.Identifier("p")
 """The row that a check is about, and the row that a reference of it ends at."""
@@ -181,14 +182,6 @@ class Ground:
 
 FamilyOf: TypeAlias = Callable[[Ground], Iterator[Check | Finding]]
 """A family: the checks to be asked of the rows, and what it found in the catalog itself."""
-
-
-def set_uncounted(connection: psycopg.Connection[Any]) -> None:
-    """An examination is no use of an index; whoever is no superuser cannot keep it from being counted as one."""
-    connection.execute(
-        "SELECT pg_catalog.set_config('track_counts', 'off', false) FROM pg_catalog.pg_roles"
-        " WHERE rolname OPERATOR(pg_catalog.=) current_user AND rolsuper"
-    )
 
 
 def column(name: str, alias: sql.Composable = ROW) -> sql.Composed:

@@ -159,7 +159,7 @@ def _wrong_usage(error: Exception, arguments: Sequence[str]) -> ExitStatus:
     command = context.command_path if context is not None else "tenantry"
     settings = Settings(json="--json" in arguments, no_color="--no-color" in arguments)
     log = Log(settings.log_dir, command="usage", run=new_run())
-    message = error.format_message()  # type: ignore[attr-defined]
+    message = error.format_message().replace("Value error, ", "")  # type: ignore[attr-defined]
     if type(error).__name__ == "NoArgsIsHelpError":
         typer.echo(message)
         return ExitStatus.USAGE

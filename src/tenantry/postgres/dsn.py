@@ -71,4 +71,5 @@ def _malformed(message: str) -> str:
     """libpq's reason without what it quotes; an unknown option is compared with those that there are."""
     quoted = re.search(r'(?:option|parameter:) "(\w+)"$', message)
     known = [option.keyword.decode() for option in Conninfo.get_defaults()]
-    return re.sub(r'"[^"=].*"', "a part of it", message) + (nearest(quoted.group(1), known) if quoted else "")
+    reason = re.sub(r'^(missing "=" after |[^"]*)".*"', r"\1a part of it", message)
+    return reason + (nearest(quoted.group(1), known) if quoted else "")

@@ -58,6 +58,8 @@ _UNNAMED = re.compile(
     re.S,
 )
 """Parts of a statement in which no relation is named: literals and remarks; in between, quoted names."""
+_UPDATES = re.compile(r"\bUPDATE\b", re.I)
+_REMOVES = re.compile(r"\b(?:DELETE|MERGE)\b", re.I)
 _BUILT_IN = re.compile(r"\b(?:interval|date|time|timestamp|timestamptz)\s*\Z", re.I)
 _QUALIFIED = re.compile(r'"(?:[^"]|"")+"\."(?:[^"]|"")+"')
 _OURS = re.compile(
@@ -157,6 +159,15 @@ class _Relation:
         other = view.as_string(None)
         whole = [(text, True)] if _UTILITY.match(text.encode()) else _parts(text)
         return "".join(self.pattern.sub(lambda _: other, part) if named else part for part, named in whole)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reached:
+    """A stranger whose code a statement may run by way of foreign keys; and a trigger of his, with its table, that
+    would run as us."""
+
+    owner: str
+    trigger: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -318,13 +329,13 @@ class _Fencing:
             return plainly(query, params, prepare=prepare, binary=binary)
         with _transaction(self.connection):
             bound, values = self._bound(text, query, params)
-            written: Sequence[_Relation] = ()
+            reached: _Reached | None = None
             if utility:
                 found = _fence_of_utility(self.connection, bound)
             else:
-                found, written = _fence_of_query(self.connection, bound[into.start(2) :] if into else bound)
+                found, reached = _fence_of_query(self.connection, bound[into.start(2) :] if into else bound)
             if found is None:
-                with _settled(self.connection, written):
+                with _settled(self.connection, reached):
                     return plainly(query, params, prepare=prepare, binary=binary)
             found.into = into.group(1).decode() if into else ""
             with found.call(values) as call:
@@ -397,8 +408,8 @@ def _transaction(connection: psycopg.Connection[Any]) -> Iterator[None]:
 
 def _fence_of_query(
     connection: psycopg.Connection[Any], text: bytes
-) -> tuple[_Fence | None, Sequence[_Relation]]:  # fmt: skip
-    """What a query needs, and the relations that it writes."""
+) -> tuple[_Fence | None, _Reached | None]:  # fmt: skip
+    """What a query needs; and where that is nothing, whom it reaches by way of foreign keys."""
     words = text.decode()
     described = _analysed(connection, words)
     rows = psycopg.RawCursor(connection, row_factory=tuple_row).execute(_QUERIES["named"]).fetchall()
@@ -417,41 +428,84 @@ def _fence_of_query(
     # What the transaction had locked before may not be in this statement.
     relations = [relation for relation in relations if relation.named_in(words)]
     strangers = [stranger for relation in relations for stranger in relation.strangers]
-    written = [relation for relation in relations if relation.writes]
+    reached, standing = None, None
     if not strangers:
-        return None, written
-    role = _standing_for(connection) or strangers[0]
+        reached = _reached(connection, words, [relation for relation in relations if relation.writes])
+        if reached is None:
+            return None, None
+    standing = _standing_for(connection)
+    if not strangers and standing is None:
+        return None, reached
+    role = standing or strangers[0]
     lent = tuple(relation for relation in relations if relation.owner != role)
-    return _Fence(connection=connection, role=role, text=words, described=described, lent=lent), written
+    return _Fence(connection=connection, role=role, text=words, described=described, lent=lent), None
+
+
+def _reached(connection: psycopg.Connection[Any], text: str, written: Sequence[_Relation]) -> _Reached | None:
+    """The stranger, if any, to whose tables foreign keys lead from those that a statement writes."""
+    if not written:
+        return None
+    words = "".join(part for part, named in _parts(text) if named)
+    removes = _REMOVES.search(words) is not None
+    as_us = connection.info.server_version < DEFERRED_AS_QUEUED
+    names = [relation.identifier.as_string(None) for relation in written]
+    cursor = psycopg.RawCursor(connection, row_factory=tuple_row)
+    row = cursor.execute(_QUERIES["reached"], [names, removes, as_us]).fetchone()
+    if row is None:
+        return None
+    owner, trigger = row
+    if trigger is not None and not removes and not (_UPDATES.search(words) and _sets_keys(connection, text, written)):
+        trigger = None
+    return _Reached(owner=owner, trigger=trigger)
+
+
+def _sets_keys(connection: psycopg.Connection[Any], text: str, written: Sequence[_Relation]) -> bool:
+    """Whether an UPDATE may assign a column by which foreign keys change other tables. PostgreSQL says so itself, of
+    views in which such columns are expressions; whatever else it says counts as well."""
+    cursor = psycopg.RawCursor(connection, row_factory=tuple_row)
+    try:
+        with connection.transaction(force_rollback=True):
+            for relation in written:
+                name = relation.identifier.as_string(None)
+                listed, keys, certain = cursor.execute(_QUERIES["columns"], [name]).fetchone() or ([], [], False)
+                if not certain:
+                    return True
+                columns = sql.SQL(", ").join(
+                    sql.SQL("CASE WHEN true THEN {0} END AS {0}" if key else "{}").format(sql.Identifier(column))
+                    for column, key in zip(listed, keys, strict=True)
+                )
+                view = sql.Identifier("pg_temp", f"tenantry_{secrets.token_hex(8)}")
+                cursor.execute(
+                    sql.SQL("CREATE VIEW {} AS SELECT tableoid, ctid, xmin, {} FROM {}").format(
+                        view, columns, relation.identifier
+                    )
+                )
+                text = relation.replaced_in(text, view)
+            _analysed(connection, text)
+    except psycopg.Error:
+        return True
+    return False
 
 
 @contextmanager
-def _settled(connection: psycopg.Connection[Any], written: Sequence[_Relation]) -> Iterator[None]:
+def _settled(connection: psycopg.Connection[Any], reached: _Reached | None) -> Iterator[None]:
     """Around a statement that names no table of a stranger's, and yet may run one's code: where a foreign key between
     tables of both is checked, or does something of its own. PostgreSQL does that as the table's owner, but not what is
     put off till the end. Raises Refused where triggers would run as us."""
-    role, trigger = None, None
-    if written:
-        names = [relation.identifier.as_string(None) for relation in written]
-        role, trigger = psycopg.RawCursor(connection, row_factory=tuple_row).execute(
-            _QUERIES["reached"], [names, connection.info.server_version >= DEFERRED_AS_QUEUED]
-        ).fetchone() or (None, None)  # fmt: skip
-    if role is None:
+    if reached is None:
         yield
         return
-    if trigger is not None:
+    if reached.trigger is not None:
         raise Refused(
-            f"The trigger {trigger} belongs to {role}, and through a foreign key would run as {connection.info.user}",
-            remedy=f"Make {role} the owner of both tables of the key, or disable the trigger meanwhile.",
+            f"The trigger {reached.trigger} belongs to {reached.owner}, and through a foreign key would run as"
+            f" {connection.info.user}",
+            remedy=f"Make {reached.owner} the owner of both tables of the key, or disable the trigger meanwhile.",
         )
     fence = _Fence(
-        connection=connection, role=role, text="SELECT", described=_Described(parameters=(), columns=None)
+        connection=connection, role=reached.owner, text="SELECT", described=_Described(parameters=(), columns=None)
     )  # fmt: skip
-    ours = _standing_for(connection) or "none"
     with fence.call(()) as settle:
-        fence.be(ours)
         yield
-        fence.be("none")
         fence.plain.execute(settle)
 
 

@@ -1,4 +1,4 @@
-"""Small questions about relations and those who hold them."""
+"""Small questions about relations and those who hold them, and a setting for who only looks."""
 
 from __future__ import annotations
 
@@ -57,3 +57,9 @@ def holders(connection: psycopg.Connection[Any], names: Sequence[Name], mode: Lo
         )
         for row in rows
     ]  # fmt: skip
+
+
+def set_uncounted(connection: psycopg.Connection[Any]) -> None:
+    """From now on the session's reads count as no use of an index or a table. Only a superuser can say so: other roles'
+    reads go on being counted."""
+    connection.execute(_QUERIES["uncounted"])

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import psycopg
 
-from tenantry.checks.check import Check, FamilyOf, Ground, set_uncounted
+from tenantry.checks.check import Check, FamilyOf, Ground
 from tenantry.checks.completeness import distributions, empty_tenants, slugs, spread
 from tenantry.checks.examination import Examined, examine
 from tenantry.checks.readers import Stop
@@ -26,6 +26,7 @@ from tenantry.postgres.connect import Target
 from tenantry.postgres.locks import run_lock_held
 from tenantry.postgres.owner_context import set_read_only
 from tenantry.postgres.preflight import in_recovery, read_hidden
+from tenantry.postgres.session import set_uncounted
 from tenantry.workflow.running import run
 from tenantry.workflow.session import Session, interruptible, opened
 from tenantry.workflow.watcher import Watcher

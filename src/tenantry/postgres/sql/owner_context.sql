@@ -44,42 +44,69 @@ JOIN pg_catalog.pg_namespace s ON s.oid OPERATOR(pg_catalog.=) c.relnamespace
 ORDER BY c.oid
 
 -- name: reached
--- A stranger whose code runs when relations of these names are written, since foreign keys lead from them to tables of
--- his or come from there; and unless $2, a trigger of his that runs after what a key does, which before PostgreSQL 18
--- runs as whoever has written.
+-- A stranger whose code runs when relations of these names are updated or inserted into, and where $2, deleted from:
+-- since foreign keys lead from what is written then to tables of his, or come from there; and where $3, a trigger of his
+-- that runs after what a key does, which before PostgreSQL 18 runs as whoever has written.
 WITH RECURSIVE held (relation) AS (
     SELECT pg_catalog.to_regclass(n.name)::pg_catalog.oid FROM pg_catalog.unnest($1::pg_catalog.text[]) AS n (name)
-), keys (referring, referred, acts) AS MATERIALIZED (
-    SELECT k.conrelid, k.confrelid,
-           k.confdeltype OPERATOR(pg_catalog.=) ANY ('{c,n,d}'::pg_catalog."char"[])
-           OR k.confupdtype OPERATOR(pg_catalog.=) ANY ('{c,n,d}'::pg_catalog."char"[])
+), keys (referring, referred, deletes, updates, inherits) AS MATERIALIZED (
+    SELECT k.conrelid, k.confrelid, k.confdeltype, k.confupdtype, false
     FROM pg_catalog.pg_constraint k WHERE k.contype OPERATOR(pg_catalog.=) 'f'::pg_catalog."char"
     UNION ALL
-    SELECT i.inhrelid, i.inhparent, true FROM pg_catalog.pg_inherits i
-), read (relation) AS (
-    SELECT h.relation FROM held h
+    SELECT i.inhrelid, i.inhparent, 'a', 'a', true FROM pg_catalog.pg_inherits i
+), written (relation, deleted) AS (
+    SELECT h.relation, d.deleted FROM held h
+    JOIN (VALUES (false), (true)) AS d (deleted) ON $2::pg_catalog.bool OR NOT d.deleted
     UNION
-    SELECT CASE WHEN k.referred OPERATOR(pg_catalog.=) r.relation THEN k.referring ELSE k.referred END
-    FROM read r JOIN keys k ON r.relation OPERATOR(pg_catalog.=) ANY (ARRAY[k.referred, k.referring])
-), written (relation) AS (
-    SELECT h.relation FROM held h
+    SELECT k.referring, w.deleted AND (k.inherits OR k.deletes OPERATOR(pg_catalog.=) 'c'::pg_catalog."char")
+    FROM written w JOIN keys k ON k.referred OPERATOR(pg_catalog.=) w.relation
+    AND (k.inherits OR CASE WHEN w.deleted THEN k.deletes ELSE k.updates END
+         OPERATOR(pg_catalog.=) ANY ('{c,n,d}'::pg_catalog."char"[]))
+), touched (relation, written) AS (
+    SELECT w.relation, true FROM written w
     UNION
-    SELECT k.referring FROM written w JOIN keys k ON k.referred OPERATOR(pg_catalog.=) w.relation AND k.acts
+    -- Where a key is checked, rows of the other table are read.
+    SELECT CASE WHEN k.referred OPERATOR(pg_catalog.=) w.relation THEN k.referring ELSE k.referred END, false
+    FROM written w JOIN keys k ON w.relation OPERATOR(pg_catalog.=) ANY (ARRAY[k.referred, k.referring])
 )
 SELECT pg_catalog.pg_get_userbyid(c.relowner), f.name
-FROM read r JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) r.relation
+FROM touched r JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) r.relation
 LEFT JOIN LATERAL (
     SELECT pg_catalog.format('%I of %s', t.tgname, t.tgrelid::pg_catalog.regclass) AS name FROM pg_catalog.pg_trigger t
     WHERE t.tgrelid OPERATOR(pg_catalog.=) r.relation AND NOT t.tgisinternal
-    AND t.tgenabled OPERATOR(pg_catalog.<>) 'D'::pg_catalog."char" AND NOT $2::pg_catalog.bool
+    AND t.tgenabled OPERATOR(pg_catalog.<>) 'D'::pg_catalog."char" AND r.written AND $3::pg_catalog.bool
     -- Neither BEFORE nor INSTEAD OF.
     AND t.tgtype::pg_catalog.int4 OPERATOR(pg_catalog.&) 66 OPERATOR(pg_catalog.=) 0
-    AND r.relation OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT w.relation FROM written w))
     ORDER BY t.tgname LIMIT 1
 ) AS f ON true
 WHERE NOT pg_catalog.pg_has_role(c.relowner, session_user, 'MEMBER')
 AND pg_catalog.pg_has_role(session_user, c.relowner, 'USAGE')
 ORDER BY f.name NULLS LAST, c.oid LIMIT 1
+
+-- name: columns
+-- The columns of the table $1, each with whether a foreign key changes other tables when it changes, be it on an heir of
+-- the table; and whether nothing but an assignment to them can change them: no generated column is among them, and no
+-- row goes to another partition.
+WITH RECURSIVE tree (oid) AS (
+    SELECT pg_catalog.to_regclass($1::pg_catalog.text)::pg_catalog.oid
+    UNION
+    SELECT i.inhrelid FROM tree t JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) t.oid
+), keys (name, generated) AS (
+    SELECT a.attname, a.attgenerated OPERATOR(pg_catalog.<>) ''::pg_catalog."char"
+    FROM tree t JOIN pg_catalog.pg_constraint k ON k.confrelid OPERATOR(pg_catalog.=) t.oid
+    JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) t.oid
+    AND a.attnum OPERATOR(pg_catalog.=) ANY (k.confkey)
+    WHERE k.confupdtype OPERATOR(pg_catalog.=) ANY ('{c,n,d}'::pg_catalog."char"[])
+), columns (attnum, attname) AS (
+    SELECT a.attnum, a.attname FROM pg_catalog.pg_attribute a
+    WHERE a.attrelid OPERATOR(pg_catalog.=) pg_catalog.to_regclass($1::pg_catalog.text)
+    AND a.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2 AND NOT a.attisdropped
+)
+SELECT ARRAY(SELECT a.attname::pg_catalog.text FROM columns a ORDER BY a.attnum),
+       ARRAY(SELECT EXISTS (SELECT FROM keys k WHERE k.name OPERATOR(pg_catalog.=) a.attname) FROM columns a
+             ORDER BY a.attnum),
+       c.relkind OPERATOR(pg_catalog.=) 'r'::pg_catalog."char" AND NOT EXISTS (SELECT FROM keys k WHERE k.generated)
+FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass($1::pg_catalog.text)
 
 -- name: written_out
 -- The relations of these names, as SQL writes them, and whether their owner's code may not run as us.

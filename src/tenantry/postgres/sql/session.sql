@@ -18,3 +18,7 @@ WHERE l.locktype = 'relation' AND l.granted AND l.pid IS DISTINCT FROM pg_catalo
   AND l.mode = ANY (%(modes)s::text[])
 ORDER BY a.pid, a.xact_start
 LIMIT 20;
+
+-- name: uncounted
+SELECT pg_catalog.set_config('track_counts', 'off', false) FROM pg_catalog.pg_roles r
+WHERE r.rolname OPERATOR(pg_catalog.=) current_user AND r.rolsuper;

@@ -1,0 +1,215 @@
+"""Statements on an operator's own table, to which tables of a stranger's refer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import pytest
+
+from servers import Database
+from tenantry.errors import Refused
+from tenantry.postgres.connect import Target, connect
+from tenantry.postgres.owner_context import raw_cursor
+
+pytestmark = [pytest.mark.server, pytest.mark.differs("postgres/owner_context.py")]
+
+OURS = """
+CREATE TABLE branches (
+    id int PRIMARY KEY, code text UNIQUE, tenant int, note text,
+    twice int GENERATED ALWAYS AS (tenant * 2) STORED UNIQUE
+);
+INSERT INTO branches VALUES (1, 'a', NULL, 'one'), (2, 'b', NULL, 'two');
+GRANT SELECT, REFERENCES ON branches TO eve;
+CREATE TABLE heirs (id int PRIMARY KEY) INHERITS (branches);
+"""
+THEIRS = """
+CREATE SCHEMA evil;
+GRANT USAGE ON SCHEMA evil TO PUBLIC;
+-- What they count stays counted, whatever is rolled back.
+CREATE SEQUENCE evil.by_superuser;
+CREATE SEQUENCE evil.by_others;
+GRANT ALL ON evil.by_superuser, evil.by_others TO PUBLIC;
+CREATE FUNCTION evil.note() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    BEGIN EXECUTE 'RESET ROLE'; EXCEPTION WHEN OTHERS THEN NULL; END;
+    BEGIN EXECUTE 'RESET SESSION AUTHORIZATION'; EXCEPTION WHEN OTHERS THEN NULL; END;
+    PERFORM nextval(CASE WHEN rolsuper THEN 'evil.by_superuser' ELSE 'evil.by_others' END)
+        FROM pg_roles WHERE rolname = current_user;
+END $$;
+CREATE FUNCTION evil.acts() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM evil.note();
+    BEGIN
+        EXECUTE format('DECLARE %I CURSOR WITH HOLD FOR SELECT evil.note()', 'c' || clock_timestamp());
+    EXCEPTION WHEN OTHERS THEN NULL; END;
+    IF tg_op = 'DELETE' THEN RETURN old; END IF;
+    RETURN new;
+END $$;
+CREATE TABLE evil.spies (branch int DEFAULT 2, code text DEFAULT 'b', twice int);
+INSERT INTO evil.spies VALUES (1, 'a', NULL);
+"""
+FILL = """WITH batch AS MATERIALIZED (
+    SELECT row.ctid AS address FROM ONLY public.branches AS row WHERE row.tenant IS NULL
+    FOR NO KEY UPDATE OF row SKIP LOCKED
+) UPDATE ONLY public.branches AS row SET tenant = $1::int FROM batch WHERE row.ctid = batch.address AND row.code = 'a'"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Den:
+    """A superuser's table, and eve's that refers to it."""
+
+    database: Database
+
+    def refer(self, key: str, trigger: str = "AFTER INSERT OR UPDATE OR DELETE") -> None:
+        with self.database.connect(user="eve") as connection:
+            connection.execute(f"ALTER TABLE evil.spies ADD {key}".encode())
+            kind = "CONSTRAINT TRIGGER" if "DEFERRED" in trigger else "TRIGGER"
+            events, _, put_off = trigger.partition(" DEFERRABLE")
+            connection.execute(
+                f"CREATE {kind} spies {events} ON evil.spies {'DEFERRABLE' if put_off else ''}{put_off}"
+                " FOR EACH ROW EXECUTE FUNCTION evil.acts()".encode()
+            )
+
+    def run(self, statement: str, *parameters: Any, role: str | None = None) -> None:
+        with connect(Target(self.database.dsn), purpose="a test") as connection, connection.transaction():
+            if role is not None:
+                connection.execute(f"SET LOCAL ROLE {role}".encode())
+            raw_cursor(connection).execute(statement.encode(), parameters)
+
+    @property
+    def ran(self) -> tuple[bool, bool]:
+        """Whether code of eve's has run as a superuser, and as somebody else."""
+        (found,) = self.database.rows("SELECT s.is_called, o.is_called FROM evil.by_superuser s, evil.by_others o")
+        return found
+
+
+@pytest.fixture
+def den(template: Callable[..., Database]) -> Den:
+    def build(database: Database) -> None:
+        database.execute("DROP ROLE IF EXISTS eve; DROP ROLE IF EXISTS eves_clerk")
+        database.execute("CREATE ROLE eve LOGIN; CREATE ROLE eves_clerk")
+        database.execute(f'GRANT CREATE ON DATABASE "{database.name}" TO eve')
+        database.execute(OURS)
+        database.execute("GRANT ALL ON branches TO eves_clerk")
+        with database.connect(user="eve") as connection:
+            connection.execute(THEIRS)
+
+    return Den(database=template("others' keys", build))
+
+
+ON_CODE = "FOREIGN KEY (code) REFERENCES branches (code) ON UPDATE"
+ON_ID = "FOREIGN KEY (branch) REFERENCES branches ON DELETE"
+
+
+@pytest.mark.parametrize(
+    ("key", "statement"),
+    [
+        (f"{ON_CODE} CASCADE", "UPDATE public.branches SET note = 'DELETE', tenant = id"),
+        (f"{ON_CODE} CASCADE", "INSERT INTO public.branches (id, code) VALUES (3, 'c')"),
+        (f"{ON_CODE} CASCADE", "SELECT FROM public.branches FOR UPDATE"),
+        (f"{ON_ID} CASCADE", "UPDATE public.branches SET code = 'z', id = 5 WHERE id = 2"),
+        (f"{ON_CODE} NO ACTION", "UPDATE public.branches SET code = 'z' WHERE code = 'b'"),
+        (f"{ON_CODE} NO ACTION", "DELETE FROM public.branches WHERE code = 'b'"),
+    ],
+)
+def test_what_touches_no_key(key: str, statement: str, den: Den) -> None:
+    """Such a statement is not refused, on whatever version, for triggers that it cannot set off."""
+    den.refer(key)
+    den.run(statement)
+    assert den.ran == (False, False)
+
+
+@pytest.mark.parametrize("put_off", ["", " DEFERRABLE INITIALLY DEFERRED"])
+@pytest.mark.parametrize("action", ["CASCADE", "SET NULL", "SET DEFAULT"])
+def test_a_fill(action: str, put_off: str, den: Den) -> None:
+    den.refer(
+        f"{ON_CODE} {action} ON DELETE {action}, ADD {ON_ID} {action}", f"AFTER INSERT OR UPDATE OR DELETE{put_off}"
+    )
+    den.run(FILL, 3)
+    assert den.database.rows("SELECT tenant FROM branches ORDER BY id") == [(3,), (None,)]
+    assert den.ran == (False, False)
+
+
+@pytest.mark.parametrize("put_off", ["", " DEFERRABLE INITIALLY DEFERRED"])
+@pytest.mark.parametrize(
+    ("key", "statement"),
+    [
+        *((f"{ON_CODE} {action}", "UPDATE public.branches SET code = 'x' WHERE id = 1")
+          for action in ("CASCADE", "SET NULL", "SET DEFAULT")),
+        *((f"{ON_ID} {action}", "DELETE FROM public.branches WHERE id = 1")
+          for action in ("CASCADE", "SET NULL", "SET DEFAULT")),
+        (f"{ON_CODE} CASCADE", "UPDATE public.branches SET (note, code) = (SELECT 'two', 'x') WHERE id = 1"),
+        (
+            f"{ON_CODE} CASCADE",
+            "INSERT INTO public.branches (id, code) VALUES (1, 'y') ON CONFLICT (id) DO UPDATE SET code = 'x'",
+        ),
+        (
+            f"{ON_CODE} CASCADE",
+            "WITH gone AS (DELETE FROM ONLY public.branches WHERE id = 9 RETURNING id)"
+            " UPDATE public.branches SET code = 'x' WHERE id = 1",
+        ),
+    ],
+)  # fmt: skip
+def test_what_acts(key: str, statement: str, put_off: str, den: Den, server_version: int) -> None:
+    """The stranger's triggers run as the stranger, or, where PostgreSQL runs them as whoever has written, not at all."""
+    den.refer(key, f"AFTER INSERT OR UPDATE OR DELETE{put_off}")
+    if server_version < 18:
+        with pytest.raises(Refused, match=r"The trigger spies of evil\.spies belongs to eve"):
+            den.run(statement)
+    else:
+        den.run(statement)
+    assert den.ran == (False, server_version >= 18)
+    there = den.database.rows("SELECT branch, code FROM evil.spies")
+    assert (there == [(1, "a")]) == (server_version < 18)
+
+
+def test_a_generated_key(den: Den, server_version: int) -> None:
+    """It changes without being assigned."""
+    den.database.execute("UPDATE branches SET tenant = id; UPDATE evil.spies SET twice = 2")
+    den.refer("FOREIGN KEY (twice) REFERENCES branches (twice) ON UPDATE CASCADE")
+    if server_version < 18:
+        with pytest.raises(Refused):
+            den.run("UPDATE public.branches SET tenant = tenant + 10")
+    else:
+        den.run("UPDATE public.branches SET tenant = tenant + 10")
+    assert den.ran == (False, server_version >= 18)
+
+
+@pytest.mark.parametrize(
+    "trigger",
+    ["BEFORE UPDATE OR DELETE", "AFTER UPDATE OR DELETE", "AFTER UPDATE OR DELETE DEFERRABLE INITIALLY DEFERRED"],
+)
+def test_as_another_role(trigger: str, den: Den) -> None:
+    """What is tried as the application is not refused: triggers run as that role, with no way back to ours."""
+    den.refer(f"{ON_CODE} CASCADE ON DELETE CASCADE, ADD {ON_ID} CASCADE", trigger)
+    den.run("UPDATE public.branches SET code = 'x' WHERE id = 1", role="eves_clerk")
+    assert den.ran == (False, True)
+    assert den.database.rows("SELECT code FROM evil.spies") == [("x",)]
+    den.run("DELETE FROM public.branches WHERE id = 1", role="eves_clerk")
+    assert den.database.rows("SELECT FROM evil.spies") == []
+    assert not den.ran[0]
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        den.run("UPDATE public.branches SET code = 'y'", role="eve")
+
+
+def test_no_further_than_it_reaches(den: Den) -> None:
+    """Neighbours of neighbours that a key does not change are not looked at: the statement runs as it is."""
+    den.database.execute(
+        "CREATE TABLE halls (branch int UNIQUE REFERENCES branches ON DELETE CASCADE);"
+        "GRANT SELECT, REFERENCES ON halls TO eve"
+    )
+    with den.database.connect(user="eve") as connection:
+        connection.execute(
+            "CREATE TABLE evil.far (hall int REFERENCES halls (branch) ON UPDATE CASCADE ON DELETE CASCADE)"
+        )
+        connection.execute(
+            "CREATE TRIGGER spies AFTER UPDATE OR DELETE ON evil.far FOR EACH ROW EXECUTE FUNCTION evil.acts()"
+        )
+        connection.execute("DROP TABLE evil.spies")
+    with connect(Target(den.database.dsn), purpose="a test") as connection, connection.transaction():
+        connection.execute("UPDATE public.branches SET code = 'x' WHERE id = 1")
+        made = connection.execute("SELECT pg_catalog.count(*) FROM pg_catalog.pg_class WHERE relname ~ '^tenantry_'")
+        assert made.fetchone() == (0,)
