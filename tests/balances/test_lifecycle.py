@@ -363,6 +363,21 @@ def test_a_renamed_ledger_keeps_its_balances(stock: MakeStock) -> None:
     assert shop.rows(left) == []
 
 
+def test_a_ledger_that_is_gone_takes_its_balances_along(stock: MakeStock) -> None:
+    """Dropped by its owner: nothing is refused, and nothing of ours is left."""
+    shop = stock(rows=10)
+    shop.install()
+    shop.execute("DROP TABLE ledger CASCADE")
+    without = Spec.parse(SPEC[: SPEC.index("[[table]]")])
+    migrate(shop.target, without, MigrateOptions(force=True, until=Phase.EXPAND, backup=BackupKind.NONE))
+    assert shop.rows("SELECT key FROM tenantry.steps WHERE key LIKE 'balance%'") == []
+    left = "SELECT relname FROM pg_class WHERE relnamespace = 'tenantry'::regnamespace AND relname ~ ' '"
+    assert (
+        shop.rows(f"{left} UNION ALL SELECT proname FROM pg_proc WHERE pronamespace = 'tenantry'::regnamespace") == []
+    )
+    assert shop.rows("SELECT ledger FROM tenantry.ledgers") == []
+
+
 def test_what_the_application_may_do_with_partitions(stock: MakeStock, role: Callable[..., str]) -> None:
     """Balances take the right to write to partitions from the application. The plan is the same as without them, and
     gives it to nobody; another role takes its place, and after all is back who had it first has it again."""

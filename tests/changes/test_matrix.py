@@ -46,10 +46,10 @@ LEDGERED = [
 """Pairs with balances that were installed for the first one."""
 REFUSED = {
     "column + ledger", "leaf shared + ledger", "left out + ledger", "first", "first + another key",
-    "first + another view", "first + both", "leaf mixed + ledger",
+    "first + another view", "first + both",
 }  # fmt: skip
 """Those of which the balances cannot be taken along; the message says what comes first."""
-SOMETIMES = {"quarantine + ledger", "much at once + ledger"}
+SOMETIMES = {"quarantine + ledger", "much at once + ledger", "leaf mixed + ledger"}
 """The same, where a phase ends in which rows may be without a tenant."""
 LOOSER = {"leaf mixed + ledger"}
 """Those whose balances go on counting rows without a tenant, when there are none any more."""
@@ -129,7 +129,7 @@ def follow(changes: Changes, before: str, after: str, until: Phase) -> None:
             followed(database, spec, until, force=True)
         assert (database.dump(), checksums(database)) == there, "a refusal has changed something"
         assert_kept(database, first)
-        if first.ledger and after in REFUSED - LOOSER - {"left out + ledger"}:
+        if first.ledger and after in REFUSED - {"left out + ledger"}:
             assert "balances-otherwise" in {finding.name for finding in named.findings}
             assert status(Target(database.dsn), spec).refusals
     else:
