@@ -16,7 +16,7 @@ from changes.conftest import changes as changes
 from changes.specs import SPECS
 from changes.test_killed import PAIRS, Subject, boundaries
 from changes.test_killed import subject as subject
-from changes.test_matrix import LEDGERED, UNTIL, follow
+from changes.test_matrix import LEDGERED, MORE_LEDGERED, UNTIL, follow
 from changes.test_random import Shop, follow_many
 from changes.test_random import shop as shop
 from tenantry.errors import Refused
@@ -72,7 +72,7 @@ def test_every_boundary(pair: tuple[str, str], changes: Changes, subject: Subjec
 
 
 @pytest.mark.parametrize("until", UNTIL)
-@pytest.mark.parametrize(("before", "after"), LEDGERED)
+@pytest.mark.parametrize(("before", "after"), [*LEDGERED, *MORE_LEDGERED])
 def test_every_pair_with_balances(before: str, after: str, until: Phase, changes: Changes) -> None:
     """The same, with balances that were installed for the first one."""
     follow(changes, before, after, until)
