@@ -422,7 +422,7 @@ def test_stock_below_zero_after_slots(stock: MakeStock) -> None:
         migrate(shop.target, before.spec, options)
         with pytest.raises(Refused, match="spread over slots") as refused:
             migrate(shop.target, positive.spec, options)
-        assert "balances compact" in refused.value.remedy
+        assert "balances compact" in refused.value.message
     shop.execute("UPDATE tenantry.\"balances public.ledger\" SET last_movement = now() - interval '1 hour'")
     compact_balances(shop.target, single.spec)
     migrate(shop.target, positive.spec, options)

@@ -304,9 +304,9 @@ class Ledgers:
             return
         if before.slots or self.connection.execute(spread).fetchone() == (True,):
             raise Refused(
-                f"The balances of {ledger.table} are spread over slots, and non_negative needs one row a key",
-                remedy="First leave non_negative out, set hot_keys = 0 and migrate; a minute later `tenantry balances"
-                " compact` folds the slots.",
+                f"The balances of {ledger.table} are spread over slots, and non_negative needs one row a key: it has to"
+                " wait until hot_keys = 0 is in force and, a minute later, `tenantry balances compact` has folded them",
+                remedy="Leave non_negative out until then.",
             )
 
     def _refuse_taken(self, ledger: Ledger, before: Ledger | None) -> None:
@@ -334,11 +334,10 @@ class Ledgers:
 
 def _refusal(table: Name, error: Refused | UsageError) -> Finding:
     """Why balances that are there can be made neither as the spec wants them, nor be left."""
-    own = error.remedy and f"{error.remedy} Else put"
     return refused(
         name="balances-otherwise", table=table, forcible=False, message=error.message,
-        remedy=f"{own or 'Put'} back what the spec said; or run `tenantry balances remove --confirm` first, and after"
-        " the migration install and backfill the balances again.",
+        remedy="Put back what the spec said; or run `tenantry balances remove --confirm` first, and after the migration"
+        " install and backfill the balances again.",
     )  # fmt: skip
 
 
