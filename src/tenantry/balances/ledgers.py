@@ -269,8 +269,9 @@ class Ledgers:
             ours = {step.tenant_column for step in made} - {None}
             if going := ours.intersection(_names(part.key)):
                 raise Refused(
-                    f"{table} has balances by tenant, and the spec no longer gives its rows one, so that"
-                    f" {going.pop()} goes"
+                    f"The balances of {table} are by tenant, and the spec no longer gives its rows one: the column"
+                    f" {going.pop()} goes",
+                    remedy="Leave it out of the key, or let the table be owned again.",
                 )
             if row_security and not any(step.secures for step in made):
                 raise Refused(
