@@ -231,3 +231,31 @@ def test_what_a_key_does(hops: int, trigger: str, hostile: Hostile, server_versi
     assert hostile.rows("SELECT slug FROM spies") == [("b" if refused else "c",)]
     if refused:
         assert "The trigger spies of " in renamed.stderr
+
+
+def test_a_parent_of_ours(hostile: Hostile) -> None:
+    """A migration gives tenants to a table of ours, to which one of theirs refers: it is not refused half-way, whatever
+    the version, and sets off their triggers as them."""
+    database, command = hostile.database, hostile.command
+    database.execute(
+        "CREATE TABLE owners (id int PRIMARY KEY, slug text UNIQUE NOT NULL);"
+        "INSERT INTO owners VALUES (1, 'a'), (2, 'b');"
+        "CREATE TABLE halls (id int PRIMARY KEY, owner int NOT NULL REFERENCES owners);"
+        "INSERT INTO halls VALUES (1, 1), (2, 2); GRANT SELECT, REFERENCES ON owners, halls TO mallory"
+    )
+    hostile.rows(
+        "SELECT",
+        "CREATE TABLE rooms (id int PRIMARY KEY, hall int NOT NULL REFERENCES halls ON UPDATE CASCADE ON DELETE CASCADE)",
+        "INSERT INTO rooms VALUES (1, 1), (2, 2), (3, 2)",
+        "CREATE TRIGGER acts AFTER INSERT OR UPDATE OR DELETE ON rooms FOR EACH ROW EXECUTE FUNCTION evil.acts()",
+    )
+    spec = command.folder / "tenantry.toml"
+    tables = '[[table]]\nname = "halls"\npaths = [["owner"]]\n[[table]]\nname = "rooms"\npaths = [["hall"]]\n'
+    spec.write_text(spec.read_text().partition("[[table]]")[0].replace('"tenants"\n', '"owners"\n') + tables)
+    migrated = command("migrate", "--until", "contract", "--backup", "none", "--force")
+    assert (migrated.status, hostile.loot()) == (0, []), migrated.stderr
+    assert database.rows("SELECT count(*) FROM halls WHERE tenant_id = owner") == [(2,)]
+    validated = command("validate")
+    assert (validated.status, hostile.loot()) == (0, []), validated.stdout + validated.stderr
+    back = command("rollback", "--confirm", "--backup", "none", "--force")
+    assert (back.status, hostile.loot()) == (0, []), back.stderr

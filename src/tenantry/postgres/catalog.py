@@ -31,6 +31,7 @@ from tenantry.model.schema import (
     View,
 )
 from tenantry.postgres.locks import exclusive
+from tenantry.postgres.owner_context import fence
 from tenantry.postgres.queries import read_queries
 
 LONGEST_WAIT = 3
@@ -58,15 +59,21 @@ def read_schema(connection: psycopg.Connection[TupleRow], schemas: Sequence[str]
     itself.
     """
     if connection.info.transaction_status is not TransactionStatus.IDLE:
-        return _Reader(connection, ours).schema(schemas)
+        return _fenced(connection, _Reader(connection, ours).schema(schemas))
     try:
-        return _read_in_snapshot(connection, schemas, ours)
+        return _fenced(connection, _read_in_snapshot(connection, schemas, ours))
     except psycopg.errors.LockNotAvailable as error:
         raise Failed(
             f"The schema cannot be read: for {LONGEST_WAIT} s another session has kept a table to itself",
             remedy="wait until that session is done, or end it",
             details=[str(blocker) for blocker in exclusive(connection)],
         ) from error
+
+
+def _fenced(connection: psycopg.Connection[TupleRow], schema: Schema) -> Schema:
+    """What it names may be of an owner who had nothing here yet when the session was opened."""
+    fence(connection)
+    return schema
 
 
 def application_path(connection: psycopg.Connection[Any]) -> tuple[str, ...]:
