@@ -82,12 +82,12 @@ FAULTS: Mapping[str, Fault] = {
     "keys whose triggers are off": fault(
         "fleet",
         "ALTER TABLE drivers DISABLE TRIGGER ALL",
-        ("foreign-key-disabled", "public.drivers", 2),
+        ("foreign-key-disabled", "public.drivers", 1),
         inherent={("not-in-force", "public.drivers", None): "our own trigger is off, too"},
     ),
     "a key of ours that is not enforced": fault(
         "fleet",
-        "ALTER TABLE loads ALTER CONSTRAINT tenantry_tenant_fkey NOT ENFORCED",
+        "ALTER TABLE loads ALTER CONSTRAINT tenantry_loads_depot_fkey NOT ENFORCED",
         ("foreign-key-not-enforced", "public.loads", None),
         inherent={
             ("not-in-force", "public.loads", None): "it is not valid any more, which is a step",

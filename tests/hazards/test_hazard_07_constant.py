@@ -61,7 +61,7 @@ def test_shows_the_hazard(business: Business) -> None:
 
 
 def test_key_of_a_domain_type(business: Business) -> None:
-    """The tenant column has the domain's base type: no row is touched, and the foreign key holds all the same."""
+    """The tenant column has the domain's base type: no row is touched, and the foreign key of contract holds all the same."""
     shop = business(NOTES, CONSTANT, tenants=DOMAIN)
     before, node = shop.database.dump(), shop.rows(NODE)
     shop.migrate(Phase.ISOLATE)
@@ -69,6 +69,7 @@ def test_key_of_a_domain_type(business: Business) -> None:
     assert shop.rows(TENANTS_OF_ROWS) == [(2, 1000)]
     assert shop.rows("SELECT atttypid::regtype::text FROM pg_attribute WHERE attrelid = 'notes'::regclass"
                      " AND attname = 'tenant_id'") == [("integer",)]  # fmt: skip
+    shop.migrate(Phase.CONTRACT)
     shop.refuses("INSERT INTO notes VALUES (0, '', 3)", psycopg.errors.ForeignKeyViolation)
     shop.rollback()
     assert shop.database.dump() == before

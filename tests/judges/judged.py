@@ -21,8 +21,9 @@ from tenantry.workflow.session import Session
 
 MORE_SCHEMA = """
 CREATE TABLE lot (id int PRIMARY KEY, code text NOT NULL UNIQUE);
+CREATE FUNCTION mark() RETURNS text LANGUAGE sql AS $$ SELECT 'm' $$; REVOKE EXECUTE ON FUNCTION mark() FROM PUBLIC;
 CREATE TABLE move (
-  id int PRIMARY KEY, lot_id int NOT NULL REFERENCES lot, order_id bigint REFERENCES "Order"
+  id int PRIMARY KEY, lot_id int NOT NULL REFERENCES lot, order_id bigint REFERENCES "Order", mark text DEFAULT mark()
 );
 INSERT INTO lot VALUES (1, 'a');
 INSERT INTO move SELECT id, 1, id FROM "Order" WHERE code LIKE 'one%';
@@ -90,7 +91,8 @@ def preset(name: str, dsn: str) -> Spec:
 
 def corners(database: Database, *, legacy: str) -> Spec:
     """The schema of the isolation tests, and more: a legacy role, a table that derives from its
-    children, a unique constraint that becomes per-tenant."""
+    children, a unique constraint that becomes per-tenant, a
+    function that not everybody may call."""
     database.execute(SCHEMA + MORE_SCHEMA)
     database.execute(f'GRANT SELECT ON "Order" TO {legacy}')
     text = SPEC.replace('role = "{role}"', f'role = "app"\nlegacy_roles = ["{legacy}"]')

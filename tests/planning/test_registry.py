@@ -23,8 +23,8 @@ from tenantry.steps.trigger import RowTrigger
 KINDS: tuple[type[Step], ...] = get_args(get_args(AnyStep)[0])
 BARE = {"Fill", "ReferenceProof"}
 """Kinds that leave no object of their own in the database."""
-ASKED = {"ApplicationGrants", "AssignedRows", "ForeignKeyValid", "GlobalUniqueDropped", "IndexAttached",
-         "LegacySightEnded", "NotNull", "NotNullCheck", "NotNullCheckValid", "ReferenceProof", "ApplicationRole",
+ASKED = {"ApplicationGrants", "AssignedRows", "ForeignKeyValid", "FunctionGrant", "GlobalUniqueDropped",
+         "IndexAttached", "LegacySightEnded", "NotNull", "NotNullCheck", "NotNullCheckValid", "ReferenceProof", "ApplicationRole",
          "SchemaUsage", "TenantColumn", "TenantRow", "TenantTableMade", "TriggerEnded", "Fill"}  # fmt: skip
 """Kinds whose definition says no more than that it is there, or may become another one without anybody's doing."""
 

@@ -97,8 +97,8 @@ CHANGED = {
     "ALTER TABLE estoque_escolas ALTER tenant_id DROP NOT NULL": "set tenant_id NOT NULL",
     "ALTER TABLE estoque_alertas DROP tenant_id CASCADE": "public.estoque_alertas: somebody has dropped what a step made:"
     " add the column tenant_id",
-    "ALTER TABLE usuarios DROP CONSTRAINT tenantry_tenant_fkey": "public.usuarios: somebody has dropped what a step made:"
-    " foreign key (tenant_id)",
+    "ALTER TABLE estoque_escolas DROP CONSTRAINT tenantry_estoque_escolas_escola_id_fkey": "public.estoque_escolas: somebody"
+    " has dropped what a step made: foreign key (tenant_id, escola_id)",
 }
 
 

@@ -22,7 +22,8 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """`type` is what format_type says; `base_type` the same with every domain unwrapped."""
+    """`type` is what format_type says; `base_type` the same with every domain unwrapped; `type_schema` where the type
+    itself is."""
 
     name: str
     type: str
@@ -32,6 +33,7 @@ class Column:
     generated: str = ""
     identity: str = ""
     domain: bool = False
+    type_schema: str = "pg_catalog"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +128,18 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Executed:
+    """A function that runs with the rights of whoever reads or writes a relation; `signature` is its
+    oid::regprocedure. `trigger`: that trigger runs it, which asks for no right to call it. `public`: everybody may.
+    `source` is empty where its text needs no rights, or they are known: SECURITY DEFINER, and SQL that was parsed."""
+
+    signature: str
+    trigger: str | None = None
+    public: bool = True
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
     """A table, partitioned table, partition or foreign table."""
 
@@ -142,6 +156,7 @@ class Table:
     policies: tuple[Policy, ...] = ()
     grants: tuple[Grant, ...] = ()
     sequences: tuple[Name, ...] = ()
+    executes: tuple[Executed, ...] = ()
     row_security: bool = False
     forced: bool = False
     partition_of: Name | None = None
@@ -159,7 +174,8 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """A view or materialised view; `reads` are the relations its rule names directly."""
+    """A view or materialised view; `reads` are the relations its rule names directly; `writable` the statements that
+    PostgreSQL itself turns into those of its table."""
 
     name: Name
     kind: Kind
@@ -168,6 +184,8 @@ class View:
     reads: tuple[Name, ...] = ()
     definition: str = ""
     grants: tuple[Grant, ...] = ()
+    writable: tuple[str, ...] = ()
+    executes: tuple[Executed, ...] = ()
 
     @property
     def invoker(self) -> bool:
@@ -213,6 +231,8 @@ class Schema:
     tables: Mapping[Name, Table] = field(default_factory=dict)
     views: Mapping[Name, View] = field(default_factory=dict)
     functions: tuple[Function, ...] = ()
+    sequences: frozenset[Name] = frozenset()
+    """Every sequence of the database."""
     roles: Mapping[str, Role] = field(default_factory=dict)
     kept: frozenset[Name] = frozenset()
     """Tables whose tenant column of ours stayed after `rollback --preserve-data`."""

@@ -19,6 +19,7 @@ from tenantry.planning.enforce import (
 from tenantry.planning.expand import assignment, follow_name, has_assignment
 from tenantry.planning.ground import Ground, Unit
 from tenantry.planning.isolate import row_securities
+from tenantry.planning.tenant_keys import tenant_keys, tenant_keys_valid
 from tenantry.steps import GlobalUniqueDropped, LegacySightEnded, NotNullCheck, Step, TriggerEnded
 from tenantry.steps.assignment import ADOPT, ASSIGN
 from tenantry.steps.follow import follow_function
@@ -30,6 +31,7 @@ PHASE = Phase.CONTRACT
 
 def contract_steps(ground: Ground) -> Iterator[Step]:
     yield from _late_keys(ground)
+    yield from tenant_keys(ground)
     for component in ground.ownership.components:
         late = tuple(owned for owned in component if owned.late and not owned.mixed)
         yield from fill_steps(ground, late, PHASE, "rest")
@@ -40,6 +42,7 @@ def contract_steps(ground: Ground) -> Iterator[Step]:
                 yield from composite_key_valid(ground, unit, key, parent, PHASE)
         if unit.owned.late and not unit.owned.mixed:
             yield from not_null(unit, PHASE)
+    yield from tenant_keys_valid(ground)
     yield from _global_uniques(ground)
     if ground.spec.application.legacy_roles:
         for security in row_securities(ground, legacy=()):

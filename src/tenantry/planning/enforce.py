@@ -14,12 +14,14 @@ from tenantry.model.plan import Phase
 from tenantry.model.schema import ForeignKey, Kind, Table, Unique
 from tenantry.planning.backfill import fill_steps
 from tenantry.planning.ground import Ground, Unit
+from tenantry.planning.tenant_keys import TENANT_KEY, bearers
 from tenantry.steps import (
     ForeignKeyValid,
     IndexAttached,
     NotNull,
     NotNullCheck,
     NotNullCheckValid,
+    ParentsDeferred,
     PartitionedIndex,
     ReferenceProof,
     ReferenceTrigger,
@@ -32,7 +34,6 @@ from tenantry.steps.not_null import CHECK
 from tenantry.steps.reference import Reference
 
 PHASE = Phase.ENFORCE
-TENANT_KEY = "tenantry_tenant_fkey"
 REFERS = "tenantry_refers_"
 
 
@@ -42,7 +43,7 @@ def enforce_steps(ground: Ground) -> Iterator[Step]:
     for unit in ground.units():
         if not unit.owned.late and not unit.owned.mixed:
             yield NotNullCheck(phase=PHASE, table=unit.name, column=unit.owned.column, tree=unit.tree_names)
-        yield from tenant_keys(ground, unit)
+        yield from _deferral(ground, unit)
         for key, parent in ground.composite(unit):
             if not parent.late:
                 yield from composite_key(ground, unit, key, parent, PHASE)
@@ -51,7 +52,6 @@ def enforce_steps(ground: Ground) -> Iterator[Step]:
         derived = tuple(owned for owned in component if owned.assignment is None and not owned.given)
         yield from fill_steps(ground, derived, PHASE, "sweep")
     for unit in ground.units():
-        yield from tenant_keys_valid(ground, unit)
         yield from _references_valid(ground, unit)
         for key, parent in ground.composite(unit):
             if not parent.late:
@@ -154,53 +154,14 @@ def _shared_unique(unit: Unit, unique: Unique, phase: Phase) -> Iterator[Step]:
 # --- keys
 
 
-def _has_tenant_key(unit: Unit, table: Table, ground: Ground) -> bool:
-    """The user's own foreign key from a given column to the tenant table."""
-    tenant = ground.ownership.tenant
-    return any(key.columns == (unit.owned.column,) and key.parent == tenant.name for key in table.foreign_keys)
-
-
-def _bearers(unit: Unit) -> tuple[tuple[Table, bool], ...]:
-    """The relations that a foreign key is declared on, partitions first, and whether it takes over theirs."""
-    if unit.table.kind is Kind.PARTITIONED:
-        return (*((part, False) for part in unit.relations), (unit.table, True))
-    return ((unit.table, False),)
-
-
-def tenant_keys(ground: Ground, unit: Unit) -> Iterator[Step]:
-    tenant = ground.ownership.tenant
-    if _has_tenant_key(unit, unit.table, ground):
-        return
-    for table, whole in _bearers(unit):
-        if not whole:
-            yield TenantForeignKey(
-                phase=PHASE, table=table.name, constraint=TENANT_KEY, columns=(unit.owned.column,),
-                parent=tenant.name, parent_columns=(tenant.key,),
-            )  # fmt: skip
-
-
-def tenant_keys_valid(ground: Ground, unit: Unit) -> Iterator[Step]:
-    tenant = ground.ownership.tenant
-    if _has_tenant_key(unit, unit.table, ground):
-        return
-    for table, whole in _bearers(unit):
-        if whole:
-            yield TenantForeignKey(
-                phase=PHASE, table=table.name, constraint=TENANT_KEY, columns=(unit.owned.column,),
-                parent=tenant.name, parent_columns=(tenant.key,), whole=True, tree=unit.tree_names,
-            )  # fmt: skip
-        else:
-            yield ForeignKeyValid(phase=PHASE, table=table.name, constraint=TENANT_KEY, parent=tenant.name)
-
-
 def composite_key(ground: Ground, unit: Unit, key: ForeignKey, parent: Owned, phase: Phase) -> Iterator[Step]:
-    for table, whole in _bearers(unit):
+    for table, whole in bearers(unit):
         if not whole:
             yield _composite(ground, unit, table, key, parent, phase, whole=False)
 
 
 def composite_key_valid(ground: Ground, unit: Unit, key: ForeignKey, parent: Owned, phase: Phase) -> Iterator[Step]:
-    for table, whole in _bearers(unit):
+    for table, whole in bearers(unit):
         if whole:
             yield _composite(ground, unit, table, key, parent, phase, whole=True)
         else:
@@ -232,16 +193,21 @@ def _composite(
         columns=(unit.owned.column, *key.columns), parent=key.parent,
         parent_columns=(parent.column, *key.parent_columns), on_delete=on_delete, on_update="c",
         delete_columns=delete_columns, deferrable=True,
-        deferred=key.deferrable or deferred or _two_movable(ground, unit), whole=whole, changes=changes,
+        deferred=key.deferrable or deferred, whole=whole, changes=changes,
         tree=unit.tree_names if whole else (),
         parent_tree=tuple(part.name for part in ground.schema.partitions(key.parent)),
     )  # fmt: skip
 
 
-def _two_movable(ground: Ground, unit: Unit) -> bool:
-    """A row with two parents that move to another tenant together follows one of them first: its keys are looked at
-    when the transaction ends, and an old application, which sets no constraints deferred, can move them."""
-    return sum(1 for _ in ground.composite(unit)) > 1
+def _deferral(ground: Ground, unit: Unit) -> Iterator[Step]:
+    """A row with two parents that move to another tenant together follows one of them first: its keys are checked at
+    COMMIT then, and an old application, which sets no constraints deferred, can move them."""
+    keys = tuple(Name(unit.name.schema, _composite_name(key)) for key, _ in ground.composite(unit))
+    if len(keys) > 1:
+        yield ParentsDeferred(
+            phase=PHASE, table=unit.name, column=unit.owned.column, constraints=keys, owner=unit.table.owner,
+            tree=unit.tree_names,
+        )  # fmt: skip
 
 
 # --- references that a composite key cannot hold
@@ -269,7 +235,7 @@ def _references(ground: Ground) -> Iterator[Step]:
         if unit.owned.table in found:
             yield TenantChange(
                 phase=PHASE, table=unit.name, column=unit.owned.column, references=tuple(found[unit.owned.table]),
-                owner=unit.table.owner, tree=unit.tree_names,
+                tenant=ground.reference, owner=unit.table.owner, tree=unit.tree_names,
             )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from tenantry.model.name import Name
 from tenantry.model.ownership import Owned
@@ -19,6 +20,7 @@ from tenantry.steps import (
     TenantTableMade,
 )  # fmt: skip
 from tenantry.steps.assignment import Adoption
+from tenantry.steps.derivation import ByPath, Source
 from tenantry.steps.follow import FOLLOW
 
 PHASE = Phase.EXPAND
@@ -124,10 +126,17 @@ def assignment(ground: Ground, unit: Unit) -> AssignmentTrigger:
         fallback = None
     return AssignmentTrigger(
         phase=PHASE, table=unit.name, column=owned.column, type=ground.ownership.tenant.type,
-        sources=tuple(source for source in ground.sources(owned) if source.kind != "children"),
+        sources=tuple(_of_new_row(owned, source) for source in ground.sources(owned) if source.kind != "children"),
         watched=tuple(watched), fallback=None if owned.children else fallback, tenant=ground.reference,
         owner=unit.table.owner, tree=unit.tree_names,
     )  # fmt: skip
+
+
+def _of_new_row(owned: Owned, source: Source) -> Source:
+    """How a new row finds its tenant; where every one finds it at once, over keys that refuse what is not there."""
+    if isinstance(source, ByPath) and not owned.late:
+        return replace(source, certain=not any(hop.nullable or hop.deferrable for hop in source.hops))
+    return source
 
 
 def _adoptions(ground: Ground) -> Iterator[Step]:

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
-from tenantry.model.schema import Grant, Kind, Table, View
+from tenantry.model.schema import Executed, Grant, Kind, Table, View
+from tenantry.planning.executed import executed, schemas_named, sequences_named
 from tenantry.planning.ground import Ground
 from tenantry.steps import (
     ApplicationGrants,
     ApplicationRole,
     ContextDefault,
+    FunctionGrant,
     InvokerView,
     RowSecurity,
     SchemaUsage,
@@ -47,11 +49,29 @@ def isolate_steps(ground: Ground) -> Iterator[Step]:
 
 
 def _schema_usage(ground: Ground, role: str) -> Iterator[Step]:
+    """The schemas of what the role names, types included, and of what the functions name that run with its rights."""
     tables = [owned.table for owned in ground.ownership.owned]
-    tables += [*ground.ownership.shared, ground.ownership.tenant.name]
+    tables += [*ground.ownership.shared, ground.ownership.tenant.name, *(view.name for view in _shown(ground))]
     one_each = {table.schema: table for table in sorted(tables, reverse=True)}
-    for table in one_each.values():
+    for name, schema in (*_type_schemas(ground), *_named_schemas(ground)):
+        one_each.setdefault(schema, Name(schema, name.name))
+    for _, table in sorted(one_each.items()):
         yield SchemaUsage(phase=PHASE, table=table, role=role)
+
+
+def _type_schemas(ground: Ground) -> Iterator[tuple[Name, str]]:
+    """For each table, the schemas of its columns' types, which statements may name."""
+    names = [owned.table for owned in ground.ownership.owned]
+    for name in (*names, *ground.ownership.shared, ground.ownership.tenant.name):
+        for column in ground.schema.tables[name].columns if name in ground.schema.tables else ():
+            if column.type_schema not in ("pg_catalog", "information_schema"):
+                yield name, column.type_schema
+
+
+def _named_schemas(ground: Ground) -> Iterator[tuple[Name, str]]:
+    for name, function in _executed(ground):
+        for schema in schemas_named(ground.schema, function):
+            yield name, schema
 
 
 # --- grants
@@ -59,6 +79,12 @@ def _schema_usage(ground: Ground, role: str) -> Iterator[Step]:
 
 def _grants(ground: Ground, role: str) -> Iterator[Step]:
     users: dict[Name, list[Name]] = {}
+    callers: dict[Executed, list[Name]] = {}
+    for name, function in _executed(ground):
+        for sequence in sequences_named(ground.schema, function):
+            users.setdefault(sequence, []).append(name)
+        if not function.public and function.trigger is None:
+            callers.setdefault(function, []).append(name)
     for unit in ground.units():
         yield _grant(unit.table, unit.name, role, OWN, UNCHECKED)
         for part in unit.tree:
@@ -68,22 +94,33 @@ def _grants(ground: Ground, role: str) -> Iterator[Step]:
             users.setdefault(sequence, []).append(unit.name)
     for sequence, tables in sorted(users.items()):
         yield ApplicationGrants(
-            phase=PHASE, table=sequence, role=role, grants=("USAGE",), object="SEQUENCE", used_by=tuple(tables)
-        )
+            phase=PHASE, table=sequence, role=role, grants=("USAGE",), object="SEQUENCE",
+            used_by=tuple(dict.fromkeys(tables)),
+        )  # fmt: skip
+    for function, tables in callers.items():
+        yield FunctionGrant(
+            phase=PHASE, table=min(tables), role=role, signature=function.signature,
+            used_by=tuple(dict.fromkeys(tables)),
+        )  # fmt: skip
     for name in ground.ownership.shared:
         yield _grant(ground.schema.tables[name], name, role, READ, (*WRITES, *UNCHECKED))
     tenant = ground.ownership.tenant.name
     yield _grant(ground.schema.tables.get(tenant), tenant, role, READ, (*WRITES, *UNCHECKED))
 
 
-def _grant(table: Table | View | None, name: Name, role: str, grants: tuple[str, ...], never: tuple[str, ...]) -> Step:
+def _grant(
+    table: Table | View | None, name: Name, role: str, grants: tuple[str, ...], never: tuple[str, ...],
+    left_out: str = "",
+) -> Step:  # fmt: skip
     held: tuple[Grant, ...] = () if table is None else table.grants
     revokes = tuple(
         dict.fromkeys(
             (grant.privilege, grant.grantor) for grant in held if grant.grantee == role and grant.privilege in never
         )
     )
-    return ApplicationGrants(phase=PHASE, table=name, role=role, grants=grants, revokes=revokes)
+    return ApplicationGrants(
+        phase=PHASE, table=name, role=role, grants=grants, revokes=revokes, left_out=left_out
+    )  # fmt: skip
 
 
 # --- row security
@@ -146,18 +183,46 @@ def _reads_guarded(ground: Ground, view: View, guarded: set[Name], seen: frozens
     )
 
 
-def _views(ground: Ground, role: str) -> Iterator[Step]:
-    """Views over owned tables run as whoever asks, and the application may read them; before PostgreSQL 15, and for
-    materialised views at any time, nothing holds them to the policies, so the application may not."""
+def _shown(ground: Ground) -> Iterator[View]:
+    """The views of the spec's schemas that the application may read: before PostgreSQL 15, and for materialised views
+    at any time, nothing holds those over owned tables to the policies."""
     guarded = _guarded(ground)
     for view in sorted(ground.schema.views.values(), key=lambda view: view.name):
-        open_to_all = not _reads_guarded(ground, view, guarded)
-        invoker = view.kind is Kind.VIEW and ground.schema.major >= 15
-        if not open_to_all and invoker:
+        if view.name.schema in ground.schema.schemas and (
+            _invokes(ground, view) or not _reads_guarded(ground, view, guarded)
+        ):
+            yield view
+
+
+def _invokes(ground: Ground, view: View) -> bool:
+    return view.kind is Kind.VIEW and ground.schema.major >= 15
+
+
+def _executed(ground: Ground) -> Iterator[tuple[Name, Executed]]:
+    yield from executed(ground, (view.name for view in _shown(ground)))
+
+
+def _views(ground: Ground, role: str) -> Iterator[Step]:
+    """Views over owned tables run as whoever asks. The application may read them, and write through those whose writes
+    PostgreSQL itself passes on to the table, where the policies are; not through triggers and rules of others."""
+    guarded = _guarded(ground)
+    shown = {view.name for view in _shown(ground)}
+    for view in sorted(ground.schema.views.values(), key=lambda view: view.name):
+        of_tenants = _reads_guarded(ground, view, guarded)
+        if of_tenants and _invokes(ground, view):
             yield InvokerView(phase=PHASE, table=view.name)
-        if view.name.schema not in ground.schema.schemas:
-            continue
-        if open_to_all or invoker:
-            yield _grant(view, view.name, role, READ, UNCHECKED)
-        elif any(grant.grantee == role for grant in view.grants):
+        if view.name in shown:
+            writes = tuple(statement for statement in WRITES if of_tenants and statement in view.writable)
+            yield _grant(view, view.name, role, (*READ, *writes), UNCHECKED, _left_out(view, role, writes))
+        elif view.name.schema in ground.schema.schemas and any(grant.grantee == role for grant in view.grants):
             yield _grant(view, view.name, role, (), (*READ, *WRITES, *UNCHECKED))
+
+
+def _left_out(view: View, role: str, writes: tuple[str, ...]) -> str:
+    others = {
+        grant.privilege
+        for grant in view.grants
+        if grant.grantee not in (view.owner, role) and grant.privilege in WRITES and grant.privilege not in writes
+    }
+    given = ", ".join(privilege for privilege in WRITES if privilege in others)
+    return f"others may {given} there: {role} may not, unless you grant it" if given else ""

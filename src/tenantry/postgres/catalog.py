@@ -16,6 +16,7 @@ from tenantry.errors import Failed, UsageError, nearest
 from tenantry.model.name import Name
 from tenantry.model.schema import (
     Column,
+    Executed,
     ForeignKey,
     Function,
     Grant,
@@ -111,18 +112,22 @@ class _Reader:
         self._oids = [row["oid"] for row in tables]
         views = self._rows("views", schemas=chosen, tables=self._oids)
         grants = self._grants(views)
+        executes = self._executes(views)
         return Schema(
             **self._rows("database")[0],
             schemas=tuple(chosen),
-            tables=self._tables(tables, grants),
-            views={_name(row): _view(row, grants) for row in views if _name(row) not in self._ours.created},
+            tables=self._tables(tables, grants, executes),
+            views={_name(row): _view(row, grants, executes) for row in views if _name(row) not in self._ours.created},
             functions=tuple(_function(row) for row in self._rows("functions")),
+            sequences=frozenset(map(_name, self._rows("every_sequence"))),
             roles={row["name"]: Role(**_frozen(row)) for row in self._rows("roles")},
             kept=self._ours.kept,
             search_path=tuple(dict.fromkeys([*self._rows("search_path")[0]["schemas"], *chosen])),
         )
 
-    def _tables(self, rows: list[Row], grants: Mapping[int, tuple[Grant, ...]]) -> dict[Name, Table]:
+    def _tables(
+        self, rows: list[Row], grants: Mapping[int, tuple[Grant, ...]], executes: Mapping[int, tuple[Executed, ...]]
+    ) -> dict[Name, Table]:
         columns = self._columns(rows)
         indexes: dict[int, tuple[Row, ...]] = self._grouped("indexes", dict)
         foreign_keys = self._grouped("foreign_keys", _foreign_key)
@@ -149,6 +154,7 @@ class _Reader:
                 policies=policies.get(oid, ()),
                 grants=grants.get(oid, ()),
                 sequences=sequences.get(oid, ()),
+                executes=executes.get(oid, ()),
                 type_used_by=type_users.get(oid, ()),
                 published=oid in published,
             )
@@ -177,6 +183,10 @@ class _Reader:
     def _grants(self, views: list[Row]) -> dict[int, tuple[Grant, ...]]:
         relations = [*self._oids, *(row["oid"] for row in views)]
         return _grouped(self._rows("grants", relations=relations), Grant)
+
+    def _executes(self, views: list[Row]) -> dict[int, tuple[Executed, ...]]:
+        relations = [*self._oids, *(row["oid"] for row in views)]
+        return _grouped(self._rows("executed", relations=relations), Executed)
 
     def _grouped(self, query: str, value: Part[Value]) -> dict[int, tuple[Value, ...]]:
         rows = self._rows(query, tables=self._oids)
@@ -286,7 +296,11 @@ def _trigger(*, function_schema: str, function_name: str, **row: Any) -> Trigger
     return Trigger(function=Name(function_schema, function_name), **row)
 
 
-def _view(row: Row, grants: Mapping[int, tuple[Grant, ...]]) -> View:
+WRITABLE = {"UPDATE": 1 << 2, "INSERT": 1 << 3, "DELETE": 1 << 4}
+"""The bits of pg_relation_is_updatable."""
+
+
+def _view(row: Row, grants: Mapping[int, tuple[Grant, ...]], executes: Mapping[int, tuple[Executed, ...]]) -> View:
     return View(
         name=_name(row),
         kind=Kind(row["kind"]),
@@ -295,6 +309,8 @@ def _view(row: Row, grants: Mapping[int, tuple[Grant, ...]]) -> View:
         reads=tuple(Name(*relation) for relation in row["reads"]),
         definition=row["definition"],
         grants=grants.get(row["oid"], ()),
+        writable=tuple(statement for statement, bit in WRITABLE.items() if row["writable"] & bit),
+        executes=executes.get(row["oid"], ()),
     )
 
 

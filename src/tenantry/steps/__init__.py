@@ -14,13 +14,14 @@ from tenantry.steps.balance_triggers import BalanceTriggers
 from tenantry.steps.balance_view import BalanceReaders, BalanceView
 from tenantry.steps.column import ContextDefault, TenantColumn
 from tenantry.steps.contract import TriggerEnded
+from tenantry.steps.defer import ParentsDeferred, TenantsDeferred
 from tenantry.steps.fill import AssignedRows, Fill, RelationFill
 from tenantry.steps.follow import FollowTrigger
 from tenantry.steps.index import IndexAttached, PartitionedIndex, TenantIndex
 from tenantry.steps.keys import ForeignKeyValid, TenantForeignKey
 from tenantry.steps.not_null import NotNull, NotNullCheck, NotNullCheckValid
 from tenantry.steps.reference import ReferenceProof, ReferenceTrigger, TenantChange
-from tenantry.steps.role import ApplicationGrants, ApplicationRole, SchemaUsage
+from tenantry.steps.role import ApplicationGrants, ApplicationRole, FunctionGrant, SchemaUsage
 from tenantry.steps.row_security import LegacySightEnded, RowSecurity
 from tenantry.steps.step import Before, Step
 from tenantry.steps.tenants import TenantRow, TenantTableMade
@@ -31,9 +32,10 @@ AnyStep = Annotated[
     TenantTableMade | TenantRow | AssignedRows | TenantColumn | AssignmentTrigger | AdoptionTrigger | FollowTrigger
     | Fill | TenantIndex | PartitionedIndex | IndexAttached | NotNullCheck | NotNullCheckValid | NotNull
     | TenantForeignKey | ForeignKeyValid | ReferenceTrigger | ReferenceProof | TenantChange | ApplicationRole
-    | SchemaUsage | ApplicationGrants | ContextDefault | RowSecurity | InvokerView | GlobalUniqueDropped
-    | LegacySightEnded | TriggerEnded | BalanceTable | BalanceFunctions | BalanceTriggers | BalanceView
-    | BalanceReaders | BalanceLeaf,
+    | SchemaUsage | ApplicationGrants | FunctionGrant | ContextDefault | RowSecurity | InvokerView | ParentsDeferred
+    | TenantsDeferred
+    | GlobalUniqueDropped | LegacySightEnded | TriggerEnded | BalanceTable | BalanceFunctions | BalanceTriggers
+    | BalanceView | BalanceReaders | BalanceLeaf,
     Field(discriminator="kind"),
 ]  # fmt: skip
 
@@ -51,11 +53,11 @@ def from_json(data: Any) -> Step:
 
 
 __all__ = [
-    "AdoptionTrigger", "ApplicationGrants", "ApplicationRole", "AssignedRows", "AssignmentTrigger",
-    "BalanceFunctions", "BalanceLeaf", "BalanceReaders", "BalanceTable", "BalanceTriggers", "BalanceView", "Before",
-    "ContextDefault", "Fill", "FollowTrigger", "ForeignKeyValid", "GlobalUniqueDropped", "IndexAttached",
-    "InvokerView", "LegacySightEnded", "NotNull", "NotNullCheck", "NotNullCheckValid", "PartitionedIndex",
+    "AdoptionTrigger", "ApplicationGrants", "ApplicationRole", "AssignedRows", "AssignmentTrigger", "BalanceFunctions",
+    "BalanceLeaf", "BalanceReaders", "BalanceTable", "BalanceTriggers", "BalanceView", "Before", "ContextDefault",
+    "Fill", "FollowTrigger", "ForeignKeyValid", "FunctionGrant", "GlobalUniqueDropped", "IndexAttached", "InvokerView",
+    "LegacySightEnded", "NotNull", "NotNullCheck", "NotNullCheckValid", "ParentsDeferred", "PartitionedIndex",
     "ReferenceProof", "ReferenceTrigger", "RelationFill", "RowSecurity", "SchemaUsage", "Step", "TenantChange",
-    "TenantColumn", "TenantForeignKey", "TenantIndex", "TenantRow", "TenantTableMade", "TriggerEnded", "from_json",
-    "to_json",
+    "TenantColumn", "TenantForeignKey", "TenantIndex", "TenantRow", "TenantTableMade", "TenantsDeferred",
+    "TriggerEnded", "from_json", "to_json",
 ]  # fmt: skip

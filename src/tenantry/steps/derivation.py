@@ -52,11 +52,18 @@ class TenantReference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ByPath:
-    """Along foreign keys; `column` holds the tenant in the last table, None where the row's own column is the key."""
+    """Along foreign keys; `column` holds the tenant in the last table, None where the row's own column is the key.
+
+    `certain`: of a new row, whose foreign key is checked with each statement and demands a parent. One whose parent is
+    not there gets some tenant: its own key refuses it, as it did before, and not the NOT NULL of ours; or ON CONFLICT
+    drops it, and nobody ever sees whose it would have been. Where foreign keys are not checked, in a replica's
+    sessions, it gets none.
+    """
 
     kind: Literal["path"] = "path"
     hops: tuple[Hop, ...]
     column: str | None
+    certain: bool = False
 
     def expression(self, row: sql.Composable) -> sql.Composed:
         first = self.hops[0]
@@ -79,7 +86,16 @@ class ByPath:
         )
         one = sql.SQL("") if all(hop.unique for hop in self.hops) else sql.SQL(" ORDER BY 1 LIMIT 1")
         condition = equal(aliases[0], first.parent_columns, row, first.columns, first.operators)
-        return sql.SQL("(SELECT {} FROM {} WHERE {}{})").format(result, source, condition, one)
+        found = sql.SQL("(SELECT {} FROM {} WHERE {}{})").format(result, source, condition, one)
+        if not self.certain:
+            return found
+        return sql.SQL(
+            "coalesce({found}, (SELECT {result} FROM {source} WHERE NOT EXISTS (SELECT FROM {parent} AS {alias}"
+            " WHERE {condition}) AND pg_catalog.current_setting('session_replication_role') <> 'replica' LIMIT 1))"
+        ).format(
+            found=found, result=result, source=source, parent=first.parent.identifier, alias=aliases[0],
+            condition=condition,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

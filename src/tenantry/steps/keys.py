@@ -63,6 +63,19 @@ class TenantForeignKey(Step):
             columns=self.columns[1:], parent=self.parent, constraint=self.constraint, deferred=self.deferred
         )  # fmt: skip
 
+    @property
+    def holds_to_tenants(self) -> tuple[str, sql.Composable] | None:
+        if len(self.columns) > 1:
+            return None
+        (column,), (key,) = self.columns, self.parent_columns
+        return column, sql.SQL(
+            "SELECT pg_catalog.count(*) FROM ONLY {table} AS row WHERE row.{column} IS NOT NULL"
+            " AND NOT EXISTS (SELECT FROM {parent} AS tenant WHERE tenant.{key} = row.{column})"
+        ).format(
+            table=self.table.identifier, column=sql.Identifier(column), parent=self.parent.identifier,
+            key=sql.Identifier(key),
+        )  # fmt: skip
+
     def definition(self) -> sql.Composable:
         return constraint_definition(self.table, self.constraint, validated=False)
 

@@ -12,7 +12,7 @@ from tenantry.model.name import Name, quoted
 from tenantry.model.ownership import Hop
 from tenantry.model.plan import Lock, LockMode, Manner, Statement
 from tenantry.steps.catalog import body, identifiers, trigger_definition, unchanged
-from tenantry.steps.derivation import equal
+from tenantry.steps.derivation import TenantReference, equal
 from tenantry.steps.step import Before, Reach, Step
 from tenantry.steps.trigger import (
     ASK_OURS,
@@ -208,6 +208,8 @@ class TenantChange(RowTrigger):
     kind: Literal["tenant_change"] = "tenant_change"
     column: str
     references: tuple[Reference, ...]
+    tenant: TenantReference
+    """Where the key of a tenant changes, its rows change hands one after the other."""
     category = "constraint"
 
     @property
@@ -228,6 +230,7 @@ class TenantChange(RowTrigger):
 
     def reaches(self) -> Iterator[Reach]:
         yield from each(self.owner, self.table, CHANGE)
+        yield from each(self.owner, self.tenant.table, READ)
         for reference in self.references:
             yield from each(self.owner, reference.table, READ)
 
@@ -248,6 +251,11 @@ BEGIN
   IF ours OR {filling} THEN
     RETURN NULL;
   END IF;
+  IF OLD.{column} IS NOT NULL
+    AND NOT EXISTS (SELECT FROM {tenants} AS tenant WHERE tenant.{key} = OLD.{column})
+  THEN
+    RETURN NULL;
+  END IF;
   IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
     RAISE EXCEPTION USING ERRCODE = 'feature_not_supported', MESSAGE = {level};
   END IF;{checks}
@@ -255,5 +263,6 @@ BEGIN
 END
 """).format(
             column=sql.Identifier(self.column), level=level, declare=DECLARE_OURS, ask=ASK_OURS, filling=IN_FILL,
+            tenants=self.tenant.table.identifier, key=sql.Identifier(self.tenant.key),
             checks=sql.SQL("").join(one.check(self.table, self.column, message) for one in self.references),
         )  # fmt: skip

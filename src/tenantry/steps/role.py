@@ -129,6 +129,64 @@ class SchemaUsage(Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionGrant(Step):
+    """GRANT EXECUTE on a function that the application role runs by writing or reading a table, where not everybody may
+    call it. `table` is the first of those in `used_by`; `signature` its oid::regprocedure."""
+
+    kind: Literal["function_grant"] = "function_grant"
+    role: str
+    signature: str
+    used_by: tuple[Name, ...]
+    of_role = True
+
+    @property
+    def key(self) -> str:
+        return f"function_grant:{self.signature}:{self.role}"
+
+    @property
+    def title(self) -> str:
+        return f"let {self.role} call {self.signature}"
+
+    @property
+    def subject(self) -> str:
+        return f"EXECUTE of {self.signature} for {quoted(self.role)}"
+
+    @property
+    def note(self) -> str:
+        return f"{', '.join(map(str, self.used_by))} cannot be written or read without it"
+
+    @property
+    def hands_on(self) -> tuple[Literal["ROUTINE", "SEQUENCE"], str, str]:
+        return "ROUTINE", self.signature, "EXECUTE"
+
+    @property
+    def of_tables(self) -> tuple[Name, ...]:
+        return self.used_by
+
+    def wants(self) -> str:
+        """Who uses it comes and goes without a change of what is granted."""
+        return self.signature
+
+    def definition(self) -> sql.Composable:
+        return sql.SQL(
+            "SELECT 'execute' FROM pg_catalog.pg_roles r WHERE r.rolname = {}"
+            " AND pg_catalog.has_function_privilege(r.oid, pg_catalog.to_regprocedure({}), 'execute')"
+        ).format(sql.Literal(self.role), sql.Literal(self.signature))
+
+    def apply(self) -> tuple[Statement, ...]:
+        grant = sql.SQL("GRANT EXECUTE ON ROUTINE {} TO {}").format(raw(self.signature), sql.Identifier(self.role))
+        return (Statement(sql=grant),)
+
+    def revert(self, before: Before) -> tuple[Statement, ...]:
+        revoke = sql.SQL("REVOKE EXECUTE ON ROUTINE {} FROM {}").format(raw(self.signature), sql.Identifier(self.role))
+        when = sql.SQL(
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {})"
+            " AND pg_catalog.to_regprocedure({}) IS NOT NULL"
+        ).format(sql.Literal(self.role), sql.Literal(self.signature))
+        return (Statement(sql=revoke, when=when),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApplicationGrants(Step):
     """What the application role may do with one relation, and what it may not.
 
@@ -144,6 +202,8 @@ class ApplicationGrants(Step):
     object: Literal["TABLE", "SEQUENCE"] = "TABLE"
     used_by: tuple[Name, ...] = ()
     """Of a sequence: the tables whose columns are filled from it."""
+    left_out: str = ""
+    """What others may do with it, and the application role may not."""
     of_role = True
 
     @property
@@ -156,6 +216,10 @@ class ApplicationGrants(Step):
         return f"grant {', '.join(self.grants) or 'nothing'} to {self.role}{ending}"
 
     @property
+    def note(self) -> str:
+        return self.left_out
+
+    @property
     def subject(self) -> str:
         return f"What {quoted(self.role)} may do with {self.table}"
 
@@ -166,6 +230,18 @@ class ApplicationGrants(Step):
     @property
     def of_tables(self) -> tuple[Name, ...]:
         return self.used_by
+
+    @property
+    def gives(self) -> tuple[str, ...]:
+        return self.grants
+
+    @property
+    def hands_on(self) -> tuple[Literal["ROUTINE", "SEQUENCE"], str, str] | None:
+        return (
+            None
+            if self.object == "TABLE"
+            else ("SEQUENCE", self.table.identifier.as_string(None), ", ".join(self.grants))
+        )
 
     def wants(self) -> str:
         """What it grants. What it has to revoke for that is what others have granted, whenever they did."""

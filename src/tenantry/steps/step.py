@@ -142,6 +142,12 @@ class Step(ABC):
     # --- tenants
 
     @property
+    def holds_to_tenants(self) -> tuple[str, sql.Composable] | None:
+        """The column of its table in which it refuses what is no tenant's key, and a query of the number of rows that
+        have such a value."""
+        return None
+
+    @property
     def tenant_table(self) -> Name | None:
         """The tenant table, where it makes it, or adds something to it or that refers to it."""
         return None
@@ -210,6 +216,17 @@ class Step(ABC):
     @property
     def application(self) -> str | None:
         """The application role that it prepares, or lets see its tenant's rows."""
+        return None
+
+    @property
+    def gives(self) -> tuple[str, ...] | None:
+        """The privileges on its table, view or sequence that the application role has by it."""
+        return None
+
+    @property
+    def hands_on(self) -> tuple[Literal["ROUTINE", "SEQUENCE"], str, str] | None:
+        """The kind of an object that is no table or view, its name as SQL, and the privilege on it that the application
+        role gets: which only its owner can give, or who has the grant option."""
         return None
 
     @property

@@ -11,6 +11,7 @@ import psycopg
 from psycopg import sql
 
 from tenantry.errors import Refused, UsageError
+from tenantry.execution.preflight.executed import handed_on
 from tenantry.execution.preflight.reach import unreachable
 from tenantry.execution.preflight.scope import Scope
 from tenantry.model.name import Name, shortened
@@ -147,6 +148,10 @@ def _to_migrate(role: str, session: Session, connection: psycopg.Connection[Any]
                 raw(thing.kind), sql.Identifier(*thing.names), sql.Identifier(role)
             )
             yield Right(statement=grant, why="It was taken from PUBLIC, and tables or functions of ours use it.")
+    for one in handed_on(scope, connection):
+        if one.owner not in (*owners, role):
+            grant = raw("GRANT {} TO {} WITH GRANT OPTION").format(raw(one.what), sql.Identifier(role))
+            yield Right(statement=grant, why="The application role gets it, as what its tables run needs it.")
     yield from _application(role, application, scope, schema)
     yield from _of_owners(unreachable(scope, connection), scope, rights)
     yield from _watching(role)

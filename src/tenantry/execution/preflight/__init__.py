@@ -10,6 +10,7 @@ import psycopg
 
 from tenantry.execution.preflight.application import application_findings
 from tenantry.execution.preflight.around import around_findings
+from tenantry.execution.preflight.executed import executed_findings, handing_findings
 from tenantry.execution.preflight.growth import growth_findings
 from tenantry.execution.preflight.powers import power_findings
 from tenantry.execution.preflight.privileges import privilege_findings
@@ -22,6 +23,7 @@ from tenantry.execution.preflight.sessions import session_findings
 from tenantry.execution.preflight.sight import sight_findings
 from tenantry.execution.preflight.slugs import slug_findings
 from tenantry.execution.preflight.space import free_bytes, space_findings
+from tenantry.execution.preflight.strays import stray_findings
 from tenantry.execution.preflight.unproved import unproved_findings
 from tenantry.model.finding import Finding
 from tenantry.model.plan import Phase
@@ -63,10 +65,12 @@ def preflight(
     found = [*_pure(scope, facts, workers), *space_findings(scope, facts.room, free)]
     found += reach_findings(scope, connection)
     found += power_findings(scope, connection)
+    found += handing_findings(scope, connection)
     if not any(finding.name.startswith("privilege-") for finding in found):
         # These look at rows.
         found += unproved_findings(scope, facts, connection)
         found += slug_findings(scope, connection)
+        found += stray_findings(scope, connection)
     return tuple(sorted(map(_told, found), key=lambda finding: not finding.refuses))
 
 
@@ -86,3 +90,4 @@ def _pure(scope: Scope, facts: Facts, workers: int) -> Iterator[Finding]:
     yield from application_findings(scope, facts)
     yield from role_findings(scope, facts)
     yield from around_findings(scope, facts)
+    yield from executed_findings(scope)

@@ -62,8 +62,11 @@ SELECT a.attrelid::bigint AS relation, a.attinhcount > 0 AS inherited, a.attname
        format_type(coalesce(b.type, a.atttypid), coalesce(b.modifier, a.atttypmod)) AS base_type,
        a.attnotnull AND v.attnum IS NULL AS not_null,
        pg_get_expr(d.adbin, d.adrelid) AS default,
-       a.attgenerated::text AS generated, a.attidentity::text AS identity, b.domain IS NOT NULL AS domain
+       a.attgenerated::text AS generated, a.attidentity::text AS identity, b.domain IS NOT NULL AS domain,
+       tn.nspname::text AS type_schema
 FROM pg_catalog.pg_attribute a
+JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+JOIN pg_catalog.pg_namespace tn ON tn.oid = t.typnamespace
 LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 LEFT JOIN base b ON b.domain = a.atttypid
 LEFT JOIN (SELECT conrelid, conkey[1] AS attnum FROM pg_catalog.pg_constraint
@@ -198,6 +201,65 @@ JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace
 WHERE a.adrelid = ANY(%(tables)s::oid[])
 ORDER BY 1, 2, 3
 
+-- name: executed
+-- Functions of the user's that run with the rights of whoever writes or reads a relation: those that defaults, checks,
+-- index expressions, partition keys, policies, rules, view definitions and conditions of triggers call, by operators and
+-- domains as well, and its triggers'. A trigger's function needs no right to be called; its text does.
+WITH RECURSIVE part(relation, class, object) AS (
+    SELECT * FROM (
+      SELECT oid, 'pg_class'::regclass::oid, oid FROM pg_catalog.pg_class
+      UNION ALL SELECT adrelid, 'pg_attrdef'::regclass, oid FROM pg_catalog.pg_attrdef
+      UNION ALL SELECT attrelid, 'pg_type'::regclass, atttypid FROM pg_catalog.pg_attribute WHERE atttypid >= 16384
+      UNION ALL SELECT conrelid, 'pg_constraint'::regclass, oid FROM pg_catalog.pg_constraint
+                WHERE contype IN ('c', 'x')
+      UNION ALL SELECT indrelid, 'pg_class'::regclass, indexrelid FROM pg_catalog.pg_index
+      UNION ALL SELECT polrelid, 'pg_policy'::regclass, oid FROM pg_catalog.pg_policy
+      UNION ALL SELECT ev_class, 'pg_rewrite'::regclass, oid FROM pg_catalog.pg_rewrite
+      UNION ALL SELECT tgrelid, 'pg_trigger'::regclass, oid FROM pg_catalog.pg_trigger WHERE tgqual IS NOT NULL
+    ) known(relation, class, object)
+    WHERE relation = ANY(%(relations)s::oid[])
+  UNION
+    SELECT p.relation, next.class, next.object
+    FROM part p
+    CROSS JOIN LATERAL (
+      SELECT d.refclassid AS class, d.refobjid AS object
+      FROM pg_catalog.pg_depend d
+      WHERE d.classid = p.class AND d.objid = p.object AND d.deptype = 'n' AND d.refobjid >= 16384
+        AND d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass, 'pg_type'::regclass)
+        AND NOT EXISTS (SELECT FROM pg_catalog.pg_proc f
+                        WHERE p.class = 'pg_proc'::regclass AND f.oid = p.object AND f.prosecdef)
+        AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger t
+                        WHERE p.class = 'pg_trigger'::regclass AND t.oid = p.object AND t.tgfoid = d.refobjid)
+      UNION ALL
+      SELECT 'pg_constraint'::regclass, c.oid FROM pg_catalog.pg_constraint c
+      WHERE p.class = 'pg_type'::regclass AND c.contypid = p.object AND c.contypid <> 0
+    ) next
+), called(relation, oid, trigger) AS (
+    SELECT relation, object, NULL FROM part WHERE class = 'pg_proc'::regclass
+  UNION
+    SELECT t.tgrelid, t.tgfoid, min(t.tgname::text) FROM pg_catalog.pg_trigger t
+    WHERE t.tgrelid = ANY(%(relations)s::oid[]) AND NOT t.tgisinternal AND t.tgenabled <> 'D'
+      AND t.tgtype & 28 <> 0
+    GROUP BY 1, 2
+)
+SELECT c.relation::bigint AS relation, p.oid::regprocedure::text AS signature, c.trigger,
+       EXISTS (SELECT FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) e
+               WHERE e.grantee = 0 AND e.privilege_type = 'EXECUTE') AS public,
+       CASE WHEN l.lanname IN ('sql', 'plpgsql') AND p.prosqlbody IS NULL AND NOT p.prosecdef THEN p.prosrc
+            ELSE '' END AS source
+FROM called c
+JOIN pg_catalog.pg_proc p USING (oid)
+JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+JOIN pg_catalog.pg_language l ON l.oid = p.prolang
+WHERE p.oid >= 16384 AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'tenantry')
+ORDER BY 1, 2
+
+-- name: every_sequence
+SELECT n.nspname::text AS schema, s.relname::text AS name
+FROM pg_catalog.pg_class s JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace
+WHERE s.relkind = 'S' AND NOT starts_with(n.nspname::text, 'pg_') AND n.nspname <> 'tenantry'
+ORDER BY 1, 2
+
 -- name: published
 SELECT prrelid::bigint AS relation FROM pg_catalog.pg_publication_rel WHERE prrelid = ANY(%(tables)s::oid[])
 UNION
@@ -249,6 +311,7 @@ WITH RECURSIVE edge AS (
 )
 SELECT c.oid::bigint AS oid, n.nspname::text AS schema, c.relname::text AS name, c.relkind::text AS kind,
        pg_get_userbyid(c.relowner)::text AS owner, coalesce(c.reloptions, '{}') AS options,
+       pg_relation_is_updatable(c.oid, false) AS writable,
        pg_get_viewdef(c.oid) AS definition,
        ARRAY(SELECT ARRAY[rn.nspname::text, r.relname::text]
              FROM edge

@@ -1,0 +1,67 @@
+"""What the application role runs by writing and reading its tables: functions of defaults, checks, index expressions,
+policies, views and triggers, which run with its rights, and what their texts name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from tenantry.errors import UsageError
+from tenantry.model.name import Name
+from tenantry.model.schema import Executed, Schema
+from tenantry.planning.ground import Ground
+
+_SEQUENCE = re.compile(r"\b(?:nextval|currval)\s*\(\s*'((?:[^']|'')+)'", re.IGNORECASE)
+_QUALIFIED = re.compile(r'(?:"((?:[^"]|"")+)"|(?<![\w$."])([^\W\d][\w$]*))\s*\.\s*["\w]')
+_RELATION = re.compile(
+    r"\b(insert\s+into|update|delete\s+from|merge\s+into|from|join)\s+(?:only\s+)?"
+    r'((?:"(?:[^"]|"")+"|[^\W\d][\w$]*)(?:\s*\.\s*(?:"(?:[^"]|"")+"|[^\W\d][\w$]*))?)',
+    re.IGNORECASE,
+)
+_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
+
+
+def executed(ground: Ground, views: Iterator[Name]) -> Iterator[tuple[Name, Executed]]:
+    """The functions, with the owned table or view by which each runs."""
+    for unit in ground.units():
+        for table in unit.all:
+            for one in table.executes:
+                yield table.name, one
+    for name in views:
+        for one in ground.schema.views[name].executes:
+            yield name, one
+
+
+def sequences_named(schema: Schema, one: Executed) -> Iterator[Name]:
+    """The sequences that a function's text takes numbers from, as far as it names them."""
+    for text in _SEQUENCE.findall(_COMMENT.sub("", one.source)):
+        yield from _found(text.replace("''", "'"), schema, schema.sequences)
+
+
+def schemas_named(schema: Schema, one: Executed) -> Iterator[str]:
+    """The schemas in which a function's text says to look, where there is something of the user's."""
+    known = {name.schema for name in (*schema.sequences, *schema.tables, *schema.views)}
+    known |= {function.name.schema for function in schema.functions}
+    for quoted, word in _QUALIFIED.findall(_COMMENT.sub("", one.source)):
+        name = quoted.replace('""', '"') or word.lower()
+        if name in known:
+            yield name
+
+
+def relations_named(schema: Schema, one: Executed) -> Iterator[tuple[str, Name]]:
+    """The tables and views that a function's text names behind a keyword, with the privilege that this takes."""
+    known = {*schema.tables, *schema.views}
+    for words, text in _RELATION.findall(_COMMENT.sub("", one.source)):
+        keyword = words.split()[0].upper()
+        for name in _found(text, schema, known):
+            yield keyword if keyword in ("INSERT", "UPDATE", "DELETE") else "SELECT", name
+
+
+def _found(text: str, schema: Schema, known: frozenset[Name] | set[Name]) -> Iterator[Name]:
+    """What a name in a text means along the user's search_path."""
+    try:
+        name = Name.parse(text, schema="")
+    except (UsageError, ValueError):
+        return
+    paths = (name.schema,) if name.schema else schema.search_path
+    yield from [found for path in paths if (found := Name(path, name.name)) in known][:1]

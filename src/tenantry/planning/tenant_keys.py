@@ -1,0 +1,140 @@
+"""The foreign key of each tenant column to the tenant table, in contract.
+
+Before that it would fail statements of the old application, or make them wait: a tenant whose rows cascade would not
+let itself be deleted, nor its key be changed, children could not come before their parents, and whoever has locked
+the tenant's row, as a mutex, would keep others from inserting (hazard 22). Until then triggers and composite keys give
+rows their tenants.
+
+The key leaves to the user's own keys what becomes of a tenant's rows: it has no action, and is checked at COMMIT when
+a tenant is deleted or its key is changed, for which a trigger on the tenant table defers it; and always where a key on
+the way to the tenant can be deferred. Only where none of them leads to the tenant's key does a change of that key
+cascade.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import replace
+
+from tenantry.model.name import Name, quoted
+from tenantry.model.ownership import Owned, Path
+from tenantry.model.plan import Phase
+from tenantry.model.schema import Kind, Table
+from tenantry.planning.ground import Ground, Unit
+from tenantry.planning.paths import foreign_keys
+from tenantry.steps import ForeignKeyValid, Step, TenantForeignKey, TenantsDeferred
+
+PHASE = Phase.CONTRACT
+TENANT_KEY = "tenantry_tenant_fkey"
+LETS_GO = {"n": "SET NULL", "d": "SET DEFAULT"}
+
+
+def bearers(unit: Unit) -> tuple[tuple[Table, bool], ...]:
+    """The relations that a foreign key is declared on, partitions first, and whether it takes over theirs."""
+    if unit.table.kind is Kind.PARTITIONED:
+        return (*((part, False) for part in unit.relations), (unit.table, True))
+    return ((unit.table, False),)
+
+
+def tenant_keys(ground: Ground) -> Iterator[Step]:
+    """The keys, NOT VALID; before them the trigger that defers them."""
+    yield from _deferral(ground)
+    for unit, wanted in _wanted(ground):
+        for table, whole in bearers(unit):
+            if not whole:
+                yield replace(wanted, table=table.name)
+
+
+def tenant_keys_valid(ground: Ground) -> Iterator[Step]:
+    """Their proof."""
+    for unit, wanted in _wanted(ground):
+        for table, whole in bearers(unit):
+            if whole:
+                yield replace(wanted, whole=True, tree=unit.tree_names)
+            else:
+                parent = wanted.parent
+                yield ForeignKeyValid(phase=PHASE, table=table.name, constraint=TENANT_KEY, parent=parent)
+
+
+def _wanted(ground: Ground) -> Iterator[tuple[Unit, TenantForeignKey]]:
+    """The units whose tenant column has no foreign key of the user's to the tenant table, each with ours."""
+    tenant, led, staying, deferred = ground.ownership.tenant, _led(ground), _staying(ground), _deferred(ground)
+    for unit in ground.units():
+        own, reason = (unit.owned.column,), staying[unit.owned.table]
+        if any(key.columns == own and key.parent == tenant.name for key in unit.table.foreign_keys):
+            continue
+        changes = f"a tenant can no longer be deleted while it has rows in {unit.name}: {reason}" if reason else ""
+        yield unit, TenantForeignKey(
+            phase=PHASE, table=unit.name, constraint=TENANT_KEY, columns=own, parent=tenant.name,
+            parent_columns=(tenant.key,), on_update="a" if unit.owned.table in led else "c", deferrable=True,
+            deferred=unit.owned.table in deferred, changes=changes,
+        )  # fmt: skip
+
+
+def _deferral(ground: Ground) -> Iterator[Step]:
+    name = ground.ownership.tenant.name
+    one_each = {unit.name.schema: unit.name for unit, _ in _wanted(ground)}
+    known = ground.schema.tables.get(name)
+    if one_each:
+        yield TenantsDeferred(
+            phase=PHASE, table=name, column=ground.ownership.tenant.key, tables=tuple(one_each.values()),
+            constraints=tuple(Name(schema, TENANT_KEY) for schema in one_each),
+            owner=known.owner if known is not None else ground.operator,
+        )  # fmt: skip
+
+
+def _deferred(ground: Ground) -> Set[Name]:
+    """The tables from which a key that can be deferred leads on to the tenant: their rows may come before it."""
+    found = set[Name]()
+    for owned in ground.ownership.owned:
+        for path in owned.paths:
+            if any(hop.deferrable for hop in path.hops) or _root(ground, path.target) in found:
+                found.add(owned.table)
+    return found
+
+
+def _led(ground: Ground) -> Set[Name]:
+    """The tables whose rows the user's keys and the composite ones take along when the tenant's key changes: those from
+    which a path leads there from one owned table to the next."""
+    tenant, led = ground.ownership.tenant, set[Name]()
+    for owned in ground.ownership.owned:
+        ends = [path.hops[0] for path in owned.paths if len(path.hops) == 1]
+        if any(
+            hop.parent_columns == (tenant.key,) if hop.parent == tenant.name else _root(ground, hop.parent) in led
+            for hop in ends
+        ):
+            led.add(owned.table)
+    return led
+
+
+def _root(ground: Ground, table: Name) -> Name:
+    return ground.ownership.heirs.get(table, table)
+
+
+# --- rows that stay
+
+
+def _staying(ground: Ground) -> Mapping[Name, str]:
+    """By table, what lets rows stay when their tenant is deleted; empty where the user's keys delete them along, or
+    refuse."""
+    found: dict[Name, str] = {}
+    for owned in ground.ownership.owned:
+        reasons = [_letting(ground, owned, path, found) for path in owned.paths]
+        found[owned.table] = "" if "" in reasons else (reasons or ["no foreign key leads from them to it"])[0]
+    return found
+
+
+def _letting(ground: Ground, owned: Owned, path: Path, known: Mapping[Name, str]) -> str:
+    """The same of one path; of tables that tell each other's tenants it is not known."""
+    at = owned.table
+    for hop in path.hops:
+        keys = foreign_keys(ground.schema, ground.schema.tables[at])
+        key = next((key for key in keys if key.columns == hop.columns and key.parent == hop.parent), None)
+        if key is None:
+            return f"{at} ({', '.join(hop.columns)}) is no foreign key of the database"
+        if key.on_delete in LETS_GO:
+            return f"{quoted(key.name)} of {at} is ON DELETE {LETS_GO[key.on_delete]}"
+        if hop.nullable:
+            return f"{quoted(key.name)} of {at} can be NULL"
+        at = _root(ground, hop.parent)
+    return "" if at == ground.ownership.tenant.name else known.get(at, f"{owned.table} and {at} tell each other")

@@ -1,0 +1,21 @@
+"""5,000 random workloads of old applications, before contract and after a rollback."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from application.shops import SHOPS
+from application.test_workloads import beside
+from application.workloads import Catalog, run_many
+from servers import Database, Server
+
+EXAMPLES = 5_000 // len(SHOPS) + 1
+
+
+@pytest.mark.parametrize("name", SHOPS)
+def test_workloads(name: str, server: Server, new_database: Callable[..., Database]) -> None:
+    """What succeeded before the migration succeeds, with the same result."""
+    with beside(SHOPS[name], new_database) as sides:
+        run_many(sides, Catalog(shop=SHOPS[name], major=server.major), EXAMPLES, number=1)
