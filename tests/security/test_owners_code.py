@@ -251,6 +251,8 @@ def test_a_parent_of_ours(hostile: Hostile) -> None:
     )
     spec = command.folder / "tenantry.toml"
     tables = '[[table]]\nname = "halls"\npaths = [["owner"]]\n[[table]]\nname = "rooms"\npaths = [["hall"]]\n'
+    for name in ("entries", "parts", "shops", "tenants", "things"):
+        tables += f'[[table]]\nname = "{name}"\nshared = true\n'
     spec.write_text(spec.read_text().partition("[[table]]")[0].replace('"tenants"\n', '"owners"\n') + tables)
     migrated = command("migrate", "--until", "contract", "--backup", "none", "--force")
     assert (migrated.status, hostile.loot()) == (0, []), migrated.stderr

@@ -70,7 +70,8 @@ _TOKEN = re.compile(rf"{_UNNAMED.pattern}|[()]|\w+", re.S)
 _WRITES = re.compile(r"\b(?:INSERT|UPDATE|DELETE|MERGE)\b", re.I)
 _VERB = re.compile(r"\b(?:(INSERT|MERGE)\s+INTO|(?:(UPDATE)|(DELETE)\s+FROM)(?:\s+ONLY)?)\s*\Z", re.I)
 _LOOKS = re.compile(r"\b(?:RETURNING|CONFLICT)\b", re.I)
-_UPSERT_OR_LOCK = re.compile(r"\b(?:CONFLICT|FOR\s+(?:NO\s+KEY\s+)?UPDATE|FOR\s+(?:KEY\s+)?SHARE)\b", re.I)
+_CONFLICT = re.compile(r"\bCONFLICT\b", re.I)
+_LOCKS = re.compile(r"\bFOR\s+(?:NO\s+KEY\s+|KEY\s+)?(?:UPDATE|SHARE)\b", re.I)
 _UPDATES = re.compile(r"\bUPDATE\b", re.I)
 _REMOVES = re.compile(r"\b(?:DELETE|MERGE)\b", re.I)
 _BUILT_IN = re.compile(r"\b(?:interval|date|time|timestamp|timestamptz)\s*\Z", re.I)
@@ -176,16 +177,20 @@ class _Relation:
     def rights_in(self, text: str) -> list[str]:
         """What has to be granted on it for a statement that writes, and no more: other code may use it meanwhile."""
         rights: set[str] = set()
-        words = _words(text)
-        for part in (part for part, named in _parts(text) if named):
-            for found in self.pattern.finditer(part):
+        begun = 0
+        for part, named in _parts(text):
+            for found in self.pattern.finditer(part) if named else ():
                 verb = _VERB.search(part, 0, found.start())
                 given = (verb.group(1) or verb.group(2) or verb.group(3) if verb else "SELECT").upper()
-                rights |= {"INSERT", "UPDATE", "DELETE", "SELECT"} if given == "MERGE" else {given}
-                # Rows are looked at as well, but where an INSERT does nothing else.
-                rights |= {"SELECT"} if given != "INSERT" or _LOOKS.search(words) else set()
-        if _UPSERT_OR_LOCK.search(words):
-            rights.add("UPDATE")
+                rest = _rest(text, begun + found.end())
+                if given == "MERGE":
+                    rights |= {"INSERT", "UPDATE", "DELETE", "SELECT"}
+                elif given == "INSERT":
+                    rights |= {"INSERT"} | ({"SELECT"} if _LOOKS.search(rest) else set())
+                    rights |= {"UPDATE"} if _CONFLICT.search(rest) else set()
+                else:
+                    rights |= {given, "SELECT"} | ({"UPDATE"} if _LOCKS.search(_words(text)) else set())
+            begun += len(part)
         return sorted(rights)
 
     def replaced_in(self, text: str, view: sql.Identifier) -> str:
@@ -444,6 +449,18 @@ def _last_part(text: str) -> tuple[str, str | None]:
         elif depth == 0 and not begun and not word.startswith("--"):
             break
     return text, None
+
+
+def _rest(text: str, start: int) -> str:
+    """The words from there to the end of the part that it stands in, without what is in parentheses."""
+    depth, words = 0, []
+    for found in _TOKEN.finditer(text, start):
+        depth += {"(": 1, ")": -1}.get(found[0], 0)
+        if depth < 0:
+            break
+        if depth == 0 and found[0].isidentifier():
+            words.append(found[0])
+    return " ".join(words)
 
 
 def _words(text: str) -> str:
