@@ -3,7 +3,7 @@
 # make test     every test but the long ones, on PostgreSQL 18
 # make matrix   those that touch how a server behaves (marked `server`): on 14 all of them, and on 15, 16 and 17 those
 #               marked `differs`, whose outcome may differ there
-# make soak     the long tests, tests/soak, on 18
+# make soak     the long tests, on 18: those of tests/soak, and those marked `soak`
 # make nightly  every test on each version from 14 to 18, those of acceptance once more as an operator with few rights, on
 #               databases of a hostile owner, and the long ones
 # make bench    the benchmark tables
@@ -43,7 +43,7 @@ servers: $(VENV)/.test
 	@$(BIN)/python tests/fetch_servers.py
 
 RUN := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
-SOAK := $(RUN) --soak --timeout 2400 tests/soak
+SOAK := $(RUN) --soak --timeout 2400
 
 # Everything on 18; `make matrix` has the other versions.
 test: servers

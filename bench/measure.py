@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +28,7 @@ HOT = "SELECT n_tup_hot_upd, n_tup_upd FROM pg_stat_user_tables WHERE relname = 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """Times in seconds, sizes in bytes. `longest_wait`: of the writer's statements, the slowest one's."""
+    """Times in seconds, sizes in bytes. `p50` to `longest_wait`: of the times that the writer's statements took."""
 
     way: str
     rows: int
@@ -36,6 +39,9 @@ class Measurement:
     indexes_after: int
     hot_share: float | None
     wal: int
+    p50: float
+    p99: float
+    p999: float
     longest_wait: float
     writes: int
     load: float
@@ -80,7 +86,7 @@ def measure(cluster: Cluster, way: str, rows: int, source: str) -> Measurement:
         begun = time.monotonic()
         timed()
         seconds = time.monotonic() - begun
-        longest, writes = writer.communicate()[0].split()
+        waits = sorted(json.loads(writer.communicate()[0]))
         after = sizes(connection)
         wal = connection.execute("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), %s)::bigint", log).fetchone()
         left = connection.execute(RIGHT).fetchone()
@@ -89,8 +95,14 @@ def measure(cluster: Cluster, way: str, rows: int, source: str) -> Measurement:
     return Measurement(
         way=way, rows=rows, seconds=seconds, table_before=before[0], table_after=after[0],
         indexes_before=before[1], indexes_after=after[1], hot_share=hot_share(dsn) if seconds > 0.1 else None,
-        wal=wal[0] if wal is not None else 0, longest_wait=float(longest), writes=int(writes), load=load,
+        wal=wal[0] if wal is not None else 0, p50=share(waits, 0.5), p99=share(waits, 0.99), p999=share(waits, 0.999),
+        longest_wait=share(waits, 1), writes=len(waits), load=load,
     )  # fmt: skip
+
+
+def share(waits: Sequence[float], part: float) -> float:
+    """Of `waits` in order, the shortest that is no shorter than this part of them; 0 where nobody has written."""
+    return waits[max(0, math.ceil(part * len(waits)) - 1)] if waits else 0.0
 
 
 def sizes(connection: psycopg.Connection[tuple[int, int]]) -> tuple[int, int]:

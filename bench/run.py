@@ -85,6 +85,7 @@ def memory() -> int:
 def described(results: dict[str, Any]) -> str:
     """The table, and on what it was measured."""
     machine, settings = results["machine"], results["server"]["settings"]
+    loads = [one["load"] for one in results["measurements"]]
     said = ", ".join(f"{name} {value}" for name, value in settings.items())
     return (
         f"{table(results['summary'])}\n\n"
@@ -92,7 +93,8 @@ def described(results: dict[str, Any]) -> str:
         f"{machine['memory'] / 2**30:.0f} GB, {said}, other settings as they come (fsync on);"
         " rows of about 150 bytes, four indexes, one writer updating random rows all the"
         " while. Sizes against those before. Medians of "
-        f"{max(line['repeats'] for line in results['summary'])} runs at the smaller size."
+        f"{max(line['repeats'] for line in results['summary'])} runs at the smaller size. Load average before each run:"
+        f" {min(loads):.0f} to {max(loads):.0f}; only times of one table are comparable."
     )
 
 

@@ -1,4 +1,5 @@
-"""What a busy machine adds to a statement: measured where nobody can be in the way."""
+"""Sessions that measure: how long a writer waits, and what a busy machine adds to a statement, measured where nobody can
+be in the way."""
 
 from __future__ import annotations
 
@@ -43,6 +44,31 @@ def bystander(database: Connects) -> Iterator[Bystander]:
     begun.wait(60)
     try:
         yield found
+    finally:
+        over.set()
+        thread.join()
+
+
+@contextmanager
+def writing(database: Connects, statement: str) -> Iterator[list[float]]:
+    """A session that writes again and again; the seconds that each took."""
+    took: list[float] = []
+    over, begun = threading.Event(), threading.Event()
+
+    def write() -> None:
+        with closing(database.connect(autocommit=True)) as session:
+            while not over.is_set():
+                started = time.monotonic()
+                session.execute(statement)
+                took.append(time.monotonic() - started)
+                begun.set()
+                time.sleep(0.002)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    begun.wait(60)
+    try:
+        yield took
     finally:
         over.set()
         thread.join()

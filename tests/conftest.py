@@ -223,17 +223,19 @@ def disk_folder(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture(scope="session")
-def worker_servers(run_folder: Path) -> Callable[[int], Server]:
+def worker_servers(run_folder: Path) -> Iterator[Callable[[int], Server]]:
     """The server of a version, started on first use, stopped at the end of the run."""
     started: dict[int, Server] = {}
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
 
     def get(major: int) -> Server:
         if major not in started:
-            started[major] = make_server(major, run_folder / f"{worker}-{major}")
+            started[major] = make_server(major, run_folder / f"{worker}-{major}", shared=True)
         return started[major]
 
-    return get
+    yield get
+    for server in started.values():
+        server.close()
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 import psycopg
@@ -32,6 +32,7 @@ DISK, MEMORY = Path("/tmp"), Path("/dev/shm")
 ROOM = 6 << 30
 """What the servers of a run may come to need, in bytes; several times what they have needed so far."""
 QUIT_SECONDS = 5
+Value = TypeVar("Value")
 _numbers = itertools.count(1)
 SETTINGS = {
     # As fast as can be; a crash test needs synchronous_commit.
@@ -48,6 +49,13 @@ SETTINGS = {
     # Files below the data: those in /dev/shm outlive a server that was killed.
     "dynamic_shared_memory_type": "mmap",
 }
+
+HOLD = """
+SELECT EXISTS (SELECT FROM pg_prepared_xacts WHERE database = %(database)s)
+  OR EXISTS (SELECT FROM pg_replication_slots WHERE database = %(database)s)
+  OR EXISTS (SELECT FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid WHERE d.datname = %(database)s)
+"""
+"""Whether anything but sessions holds a database."""
 
 
 @cache
@@ -87,6 +95,8 @@ class Database:
 
     server: Server
     name: str
+    template: str = ""
+    """The database that it is a copy of."""
 
     @property
     def dsn(self) -> str:
@@ -107,6 +117,16 @@ class Database:
         with self.connect(autocommit=True) as connection:
             return connection.execute(query, parameters).fetchall()
 
+    def as_made(self, measure: Callable[[Database], Value]) -> Value:
+        """What `measure` says of it, to be asked before anything has been done to it: so much is the same for all
+        copies of a template, and measured once."""
+        if not self.template:
+            return measure(self)
+        key = (self.template, measure)
+        if key not in self.server.measured:
+            self.server.measured[key] = measure(self)
+        return self.server.measured[key]
+
     def load(self, script: Path | str) -> None:
         """Run a file, or SQL text, by psql, which stops at the first error."""
         text = script.read_text() if isinstance(script, Path) else script
@@ -126,6 +146,10 @@ class Server:
     major: int
     cluster: Cluster
     made: dict[str, str] = field(default_factory=dict)  # templates, by their names in the tests
+    shared: bool = False
+    """Whether one session does all that is to be done to it, until close()."""
+    sessions: list[psycopg.Connection[Any]] = field(default_factory=list)
+    measured: dict[tuple[str, Callable[[Database], Any]], Any] = field(default_factory=dict)  # see Database.as_made
 
     @property
     def programs(self) -> Path:
@@ -141,10 +165,26 @@ class Server:
         """For the superuser `postgres`."""
         return self.cluster.conninfo(database)
 
+    @contextmanager
+    def session(self) -> Iterator[psycopg.Connection[Any]]:
+        """A session in database postgres, outside a transaction."""
+        if not self.shared:
+            with psycopg.connect(self.dsn(), autocommit=True) as connection:
+                yield connection
+            return
+        if not self.sessions or self.sessions[0].closed:
+            self.sessions[:] = [psycopg.connect(self.dsn(), autocommit=True)]
+        yield self.sessions[0]
+
+    def close(self) -> None:
+        """End the session that a shared server has."""
+        for session in self.sessions:
+            session.close()
+
     def execute(self, statement: str | sql.Composable) -> None:
         """Run one statement outside a transaction, in database postgres."""
-        with psycopg.connect(self.dsn(), autocommit=True) as connection:
-            connection.execute(statement)
+        with self.session() as session:
+            session.execute(statement)
 
     def create(self, name: str, template: str = "template1") -> Database:
         """A database, copied from `template`."""
@@ -155,7 +195,7 @@ class Server:
                 sql.Identifier(name), sql.Identifier(template), strategy
             )
         )
-        return Database(server=self, name=name)
+        return Database(server=self, name=name, template=template if template in self.made.values() else "")
 
     def template(self, name: str, build: Callable[[Database], None]) -> str:
         """The database that `build` filled on its first use here; nobody can connect to it afterwards."""
@@ -174,6 +214,12 @@ class Server:
 
     def drop(self, database: Database) -> None:
         """Drop a database with all that holds it: sessions, prepared transactions, replication slots."""
+        with self.session() as session:
+            if session.execute(HOLD, {"database": database.name}).fetchone() != (False,):
+                self._let_go(database)
+            session.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(database.name)))
+
+    def _let_go(self, database: Database) -> None:
         with database.connect(autocommit=True) as connection:
             prepared = connection.execute("SELECT gid FROM pg_prepared_xacts WHERE database = current_database()")
             for (gid,) in prepared.fetchall():
@@ -195,12 +241,11 @@ class Server:
                 connection.execute(sql.SQL("ALTER SUBSCRIPTION {} DISABLE").format(subscription))
                 connection.execute(sql.SQL("ALTER SUBSCRIPTION {} SET (slot_name = NONE)").format(subscription))
                 connection.execute(sql.SQL("DROP SUBSCRIPTION {}").format(subscription))
-        self.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(database.name)))
 
     def roles(self) -> set[str]:
         """The roles that are not PostgreSQL's own."""
-        with psycopg.connect(self.dsn(), autocommit=True) as connection:
-            names = connection.execute("SELECT rolname FROM pg_roles WHERE oid >= 16384").fetchall()
+        with self.session() as session:
+            names = session.execute("SELECT rolname FROM pg_roles WHERE oid >= 16384").fetchall()
         return {name for (name,) in names}
 
     def drop_roles(self, names: Iterable[str]) -> None:
@@ -225,7 +270,7 @@ class Server:
         self.cluster.stop(mode)
 
 
-def make_server(major: int, folder: Path, settings: Mapping[str, str] | None = None) -> Server:
+def make_server(major: int, folder: Path, settings: Mapping[str, str] | None = None, *, shared: bool = False) -> Server:
     """A server of version `major` in `folder`, running."""
     library = installed()[major].parent
     preload = {}
@@ -233,7 +278,7 @@ def make_server(major: int, folder: Path, settings: Mapping[str, str] | None = N
         preload = {"shared_preload_libraries": "pg_stat_statements"}
     cluster = Cluster(programs=installed()[major], folder=folder, settings={**SETTINGS, **preload, **(settings or {})})
     cluster.start()
-    return Server(major=major, cluster=cluster)
+    return Server(major=major, cluster=cluster, shared=shared)
 
 
 @contextmanager

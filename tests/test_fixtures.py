@@ -103,6 +103,28 @@ def test_template_is_built_once(template: Callable[..., Database]) -> None:
     sessions[0].close()
 
 
+def test_a_template_is_measured_once(database: Database, template: Callable[..., Database]) -> None:
+    """What its copies are before a test has been at them; a database that is no copy answers for itself."""
+    asked: list[str] = []
+
+    def tables(database: Database) -> list[tuple[object, ...]]:
+        asked.append(database.name)
+        return database.rows("SELECT relname::text FROM pg_class WHERE relname IN ('a', 'b') ORDER BY 1")
+
+    for name in ("a", "b"):
+        first, second = (
+            template(f"measured {name}", lambda made, name=name: made.execute(f"CREATE TABLE {name} ()"))
+            for _ in range(2)
+        )
+        assert [first.as_made(tables), second.as_made(tables)] == [[(name,)], [(name,)]]
+        second.execute("DROP TABLE " + name)
+        assert (second.as_made(tables), tables(second)) == ([(name,)], [])
+    assert database.as_made(tables) == []
+    database.execute("CREATE TABLE a ()")
+    assert database.as_made(tables) == [("a",)]
+    assert len(asked) == 6
+
+
 @pytest.mark.server
 def test_roles_are_gone_after_the_test(server: Server) -> None:
     """Roles belong to a server: those of a test, and those that it made by hand, do not meet the next one."""

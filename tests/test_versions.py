@@ -118,3 +118,24 @@ def test_nightly(tmp_path: Path) -> None:
     assert collected(tmp_path, "--pg", "18") == {
         name: [0] if name == "none" else [18] for name in found
     }  # fmt: skip
+
+
+def test_soak_has_every_long_test() -> None:
+    """`make soak`, and with it `make nightly`, looks wherever a test is long: in tests/soak, or marked `soak`."""
+    for target in ("soak", "nightly"):
+        said = subprocess.run(
+            ["make", "-n", "-o", "servers", target], cwd=TESTS.parent, capture_output=True, text=True, check=True
+        ).stdout  # fmt: skip
+        soaks = [line.split() for line in said.replace(";", "\n").splitlines() if "--soak" in line.split()]
+        folders = [[TESTS.parent / word for word in words if word.startswith("tests")] or [TESTS] for words in soaks]
+        assert len(folders) == 1, said
+        long = [path for path in TESTS.rglob("test_*.py") if path.parent.name == "soak" or _is_marked_soak(path)]
+        assert {"soak", "acceptance"} <= {path.parent.name for path in long}
+        assert [path for path in long if not any(path.is_relative_to(folder) for folder in folders[0])] == []
+
+
+def _is_marked_soak(path: Path) -> bool:
+    return any(
+        isinstance(node, ast.Attribute) and ast.unparse(node) == "pytest.mark.soak"
+        for node in ast.walk(ast.parse(path.read_text()))
+    )

@@ -81,12 +81,16 @@ class Application:
 
 
 @pytest.fixture(params=[Phase.ISOLATE, Phase.CONTRACT], ids=str)
-def application(request: pytest.FixtureRequest, database: Database, role: Callable[..., str]) -> Application:
-    database.execute(SCHEMA)
-    name = role(create=False, name="app")
-    spec = Spec.parse(SPEC.format(role=name))
-    migrate(operated(database, spec), spec, MigrateOptions(until=request.param, force=True))
-    return Application(database, name)
+def application(request: pytest.FixtureRequest, template: Callable[..., Database]) -> Application:
+    """On a copy of a database that was migrated once for all tests."""
+    name = f"isolation_{request.param}"
+
+    def build(database: Database) -> None:
+        database.execute(SCHEMA)
+        spec = Spec.parse(SPEC.format(role=name))
+        migrate(operated(database, spec), spec, MigrateOptions(until=request.param, force=True))
+
+    return Application(template(name, build), name)
 
 
 def test_without_a_tenant_no_owned_row_is_visible(application: Application) -> None:

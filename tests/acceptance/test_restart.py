@@ -104,7 +104,7 @@ def test_resumes_from_the_checkpoint(crashable: Server, victim: Callable[[str], 
     """An immediate shutdown in the middle of the backfill: what was done is not gone through again."""
     one = victim("middling estoque")
     one.killing.workers = 1
-    pid = one.killing.start("migrate", Kill(statement=rf"({BATCH})[^;]*estoque_movimentacoes", number=13, stops=True))
+    pid = one.killing.start("migrate", Kill(statement=rf"({BATCH})[^;]*estoque_movimentacoes", number=14, stops=True))
     one.killing.until_said("stopped")
     # Batches commit asynchronously: the last ones may be lost with their checkpoints, until one behind them is on disk.
     one.database.execute("SELECT pg_logical_emit_message(true, 'test', 'on disk')")

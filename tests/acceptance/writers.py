@@ -267,7 +267,7 @@ class Application:
     book: Book
     seed: int
     writers: int = 8
-    pause: float = 0.004
+    pause: float = 0.02
     """Seconds between two actions at most: so that the machine is not the bottleneck."""
 
     def __post_init__(self) -> None:

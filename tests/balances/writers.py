@@ -15,6 +15,9 @@ from balances.stock import FALSE_BALANCES, Stock
 from servers import wait_until
 
 SESSIONS = 8
+ENDLESS = 10**9
+REST = 0.01
+"""Seconds."""
 RETRIED = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected, psycopg.errors.UniqueViolation)
 Session = psycopg.Connection[Any]
 LEVELS = ("READ COMMITTED", "READ COMMITTED", "READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE")
@@ -221,13 +224,16 @@ class Load:
                         self.wrong = self.wrong or wrong
                     if self.wrong:
                         self.over.set()
+                    # Those that write beside something leave it a part of the machine.
+                    if statements == ENDLESS:
+                        self.over.wait(REST)
         except BaseException as error:
             self.failures.append(error)
             self.over.set()
 
 
 @contextmanager
-def writing(stock: Stock, seed: int, *, statements: int = 10**9, looking: bool = False) -> Iterator[Load]:
+def writing(stock: Stock, seed: int, *, statements: int = ENDLESS, looking: bool = False) -> Iterator[Load]:
     """Eight sessions that write in the block; at its end they stop, or have run `statements`."""
     load = Load()
     if looking:
@@ -240,7 +246,7 @@ def writing(stock: Stock, seed: int, *, statements: int = 10**9, looking: bool =
         thread.start()
     try:
         yield load
-        if statements == 10**9:
+        if statements == ENDLESS:
             load.over.set()
     except BaseException:
         load.over.set()

@@ -74,9 +74,9 @@ def gone(step: Step, database: Database) -> bool:
 def follow(changes: Changes, before: str, after: str, until: Phase) -> None:
     """From one spec to another, and back to where it all began."""
     original = changes.original()
-    dump, rows = original.dump(), checksums(original)
+    dump, rows = original.as_made(Database.dump), original.as_made(checksums)
     database, spec = changes.migrated(before, until), changes.spec(after)
-    there = (database.dump(), checksums(database))
+    there = (database.as_made(Database.dump), database.as_made(checksums))
     named = validate(Target(database.dsn), spec, InspectionOptions(samples=1000))
     dry = preview(Target(database.dsn), spec, MigrateOptions(until=until, backup=BackupKind.NONE, force=True))
     left_unsaid = unnamed(named, dry.outline, database)
@@ -87,8 +87,8 @@ def follow(changes: Changes, before: str, after: str, until: Phase) -> None:
     else:
         followed(database, spec, until, force=True)
         fresh = changes.migrated(after, until)
-        assert database.dump() == fresh.dump()
-        assert checksums(database) == checksums(fresh)
+        assert database.dump() == fresh.as_made(Database.dump)
+        assert checksums(database) == fresh.as_made(checksums)
         assert database.rows(OURS) == fresh.rows(OURS)
         assert named.exit_status is ExitStatus.FINDINGS, "what differs is named"
         assert left_unsaid == []

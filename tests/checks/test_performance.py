@@ -6,7 +6,7 @@ import pytest
 
 from checks.apart import found, ground, serious
 from checks.wide import AT_ONCE, ROLE, SCHEMA, SPEC, drop_tenant_indexes, wide
-from servers import Database
+from servers import Database, wait_until
 from tenantry.checks.performance import performance
 from tenantry.checks.performance_cost import _Measure, costs
 from tenantry.model.finding import Finding
@@ -101,8 +101,7 @@ def test_indexes_that_nothing_uses(wide: Database) -> None:
     wide.execute("SELECT pg_stat_reset()")
     wide.execute("SET enable_seqscan = off; SELECT FROM sales WHERE sold_at > now()")
     used = "SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = 'sales_sold_at'"
-    while wide.rows(used) == [(0,)]:  # Until the server has counted it.
-        pass
+    wait_until(lambda: wide.rows(used) != [(0,)])  # Until the server has counted it.
     at_once = idle(found(wide, performance, spec=AT_ONCE))
     assert "public.sales_shop" in at_once
     assert not {name for name in at_once if name.endswith(("_pkey", "_id_key", "_slug_key"))}
@@ -118,8 +117,7 @@ def test_an_examination_uses_no_index(wide: Database) -> None:
         validate(Target(wide.dsn), Spec.parse(SPEC))
     wide.execute("CREATE TABLE later (id int PRIMARY KEY); SET enable_seqscan = off; SELECT FROM later WHERE id = 1")
     used = "SELECT indexrelname FROM pg_stat_user_indexes WHERE idx_scan > 0 AND schemaname = 'public'"
-    while ("later_pkey",) not in wide.rows(used):  # Until the server has counted what came later.
-        pass
+    wait_until(lambda: ("later_pkey",) in wide.rows(used))  # Until the server has counted what came later.
     assert wide.rows(used) == [("later_pkey",)]
 
 

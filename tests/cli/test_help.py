@@ -60,3 +60,13 @@ def test_help_of_the_process(command: Callable[[str], Command]) -> None:
     assert tenantry("--version").stdout.startswith("tenantry ")
     bare = tenantry()
     assert (bare.status, "Usage:" in bare.stdout) == (2, True)
+
+
+def test_what_few_commands_need_is_not_waited_for() -> None:
+    """To load what only reports and demonstrations use, or what rich draws source code with, takes a large part of the
+    time in which a command begins."""
+    late = ("jinja2", "networkx", "pygments", "structlog", "vl_convert")
+    program = f"import sys, tenantry.cli.application; print([name for name in {late} if name in sys.modules])"
+    environment = {"PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

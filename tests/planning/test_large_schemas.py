@@ -88,7 +88,7 @@ def stages(connection: psycopg.Connection[Any]) -> Iterator[tuple[str, int, int]
     asked, done, spec = counted(lambda: Spec.parse(spec_text(proposal)))
     yield "write", asked, done
     asked, done, plan = counted(lambda: make_plan(spec, schema))
-    assert len(plan.steps) > 20 * len(schema.tables)
+    assert len(plan.steps) > 15 * len(schema.tables)
     yield "plan", asked, done
     asked, done, found = counted(lambda: in_force(connection, plan.steps, {}))
     assert len(found) < len(plan.steps)

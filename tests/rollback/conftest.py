@@ -77,7 +77,9 @@ def business(template: Callable[..., Database], role: Callable[..., str]) -> Bus
     spec = Spec.read(spec_path("estoque"))
     application = spec.application.model_copy(update={"role": role(create=False, name="app")})
     spec = spec.model_copy(update={"application": application})
-    return Business(database=database, spec=spec, dump=database.dump(), rows=checksums(database))
+    return Business(
+        database=database, spec=spec, dump=database.as_made(Database.dump), rows=database.as_made(checksums)
+    )
 
 
 @pytest.fixture

@@ -233,7 +233,8 @@ def test_what_a_key_does(hops: int, trigger: str, hostile: Hostile, server_versi
         assert "The trigger spies of " in renamed.stderr
 
 
-def test_a_parent_of_ours(hostile: Hostile) -> None:
+@pytest.mark.parametrize("column", ["owner", "tenant_id"])
+def test_a_parent_of_ours(column: str, hostile: Hostile) -> None:
     """A migration gives tenants to a table of ours, to which one of theirs refers: it is not refused half-way, whatever
     the version, and sets off their triggers as them."""
     database, command = hostile.database, hostile.command
@@ -250,13 +251,17 @@ def test_a_parent_of_ours(hostile: Hostile) -> None:
         "CREATE TRIGGER acts AFTER INSERT OR UPDATE OR DELETE ON rooms FOR EACH ROW EXECUTE FUNCTION evil.acts()",
     )
     spec = command.folder / "tenantry.toml"
-    tables = '[[table]]\nname = "halls"\npaths = [["owner"]]\n[[table]]\nname = "rooms"\npaths = [["hall"]]\n'
+    tables = (
+        '[[table]]\nname = "halls"\npaths = [["owner"]]\n'
+        + f'column = "{column}"\n[[table]]\nname = "rooms"\npaths = [["hall"]]\n'
+    )
     for name in ("entries", "parts", "shops", "tenants", "things"):
         tables += f'[[table]]\nname = "{name}"\nshared = true\n'
     spec.write_text(spec.read_text().partition("[[table]]")[0].replace('"tenants"\n', '"owners"\n') + tables)
     migrated = command("migrate", "--until", "contract", "--backup", "none", "--force")
     assert (migrated.status, hostile.loot()) == (0, []), migrated.stderr
-    assert database.rows("SELECT count(*) FROM halls WHERE tenant_id = owner") == [(2,)]
+    of_owner = "SELECT count(*) FROM rooms r JOIN halls h ON h.id = r.hall WHERE r.tenant_id = h.owner"
+    assert database.rows(of_owner) == [(3,)]
     validated = command("validate")
     assert (validated.status, hostile.loot()) == (0, []), validated.stdout + validated.stderr
     back = command("rollback", "--confirm", "--backup", "none", "--force")

@@ -120,16 +120,21 @@ def _privileges(catalog: Catalog) -> Iterator[Finding]:
             remedy=catalog.revoke(held, name),
         )  # fmt: skip
     tenant = catalog.ground.ownership.tenant.name
-    shared = [name for name in catalog.ground.ownership.shared if catalog.wants(name)]
-    writes = catalog.privileges(shared, (*WRITES, *never))
+    ownership = catalog.ground.ownership
+    read = [name for name in ownership.shared if catalog.wants(name) and name not in ownership.written]
+    writes = {
+        **catalog.privileges(read, (*WRITES, *never)),
+        **catalog.privileges([name for name in ownership.written if catalog.wants(name)], never),
+    }
     # Of the tenant table the others were asked above.
     writes = {**writes, **catalog.privileges([tenant] if catalog.wants(tenant) else [], WRITES)}
     for name, held in writes.items():
         yield warning(
             name="shared-table-writable", table=name, count=len(held.privileges),
-            message=f"{catalog.holders(held)} has {', '.join(held.privileges)} on {name}, which all tenants read:"
-            " one of them can change it for all",
-            remedy=catalog.revoke(held, name),
+            message=f"{catalog.holders(held)} has {', '.join(held.privileges)} on {name}, which all tenants"
+            f" {'share' if name in ownership.written else 'read'}: one of them can change it for all",
+            remedy=catalog.revoke(held, name)
+            + (' Or say shared = "write" of it in the spec.' if name in read else ""),
         )  # fmt: skip
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-import networkx as nx
 from psycopg import sql
 
 from tenantry.checks.check import PARENT, ROW, Check, Ground, Offenders, Reference, column, missing
@@ -111,6 +110,8 @@ def _agreement(ground: Ground, table: Name, path: Path, label: str, waiting: fro
     owned, theirs = ground.ownership.of(table), _tenant_at_end(ground, path)
     if owned is None or theirs is None or not ground.has(table, owned.column) or path.columns == (owned.column,):
         return
+    if ground.ownership.crosses(table, path.columns):
+        return
     own, there = column(owned.column), column(theirs, PARENT)
     yield Check(
         name="tenant-differs", family=Family.REFERENCES, table=table, subject=str(path),
@@ -146,7 +147,8 @@ def _searched(ground: Ground, table: Name, path: Path, label: str) -> Iterator[C
         return
     owned, theirs = ground.ownership.of(table), _tenant_at_end(ground, path)
     agree: sql.Composable = sql.SQL("")
-    if owned is not None and theirs is not None and ground.has(table, owned.column):
+    crosses = ground.ownership.crosses(table, path.columns)
+    if owned is not None and theirs is not None and ground.has(table, owned.column) and not crosses:
         parent = ground.ownership.of(path.target)
         same = sql.SQL("{} = {}").format(column(owned.column), column(theirs, PARENT))
         if parent is not None and parent.mixed:
@@ -244,6 +246,8 @@ def _circling(ground: Ground, table: Table, key: ForeignKey) -> sql.Composed:
 
 def _circles(ground: Ground) -> Iterator[Finding]:
     """Tables that refer to each other in a circle: no fault, but rows of them cannot be written one after the other."""
+    import networkx as nx
+
     graph: nx.DiGraph[Name] = nx.DiGraph()
     for table in ground.schema.tables.values():
         graph.add_edges_from((table.name, key.parent) for key in table.foreign_keys if key.parent != table.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -10,10 +11,17 @@ import typer
 from tenantry import private_files
 from tenantry.cli.frame import target
 from tenantry.cli.terminal import Terminal
-from tenantry.discovery.proposal import Undecided
+from tenantry.discovery.proposal import Decision, Undecided
+from tenantry.discovery.spec_file import totals
 from tenantry.errors import ExitStatus, Refused, UsageError
+from tenantry.reports.text import visible
 from tenantry.workflow import Discovery
 from tenantry.workflow import discover as run_discover
+
+GROUPS = 12
+"""Questions that are shown; all of them stand in the file."""
+NAMES = 6
+"""Tables of a question that are named."""
 
 
 def discover(
@@ -57,11 +65,27 @@ def _show(terminal: Terminal, found: Discovery, output: Path | None, picture: Pa
     if picture is not None:
         _write(picture, found.diagram)
     terminal.show(f"Wrote {output}" + (f" and {picture}" if picture is not None else "") + ".")
-    for name, reason in undecided.items():
-        terminal.item("undecided ", f"{name}: {reason}", style="yellow", body_style="yellow")
+    terminal.show(f"{totals(found.proposal)}.")
+    for (cause, answer), decisions in list(found.proposal.questions.items())[:GROUPS]:
+        _question(terminal, cause, answer, decisions)
+    if len(found.proposal.questions) > GROUPS:
+        terminal.show(f"… and {len(found.proposal.questions) - GROUPS} more questions, in {output}.")
     tables = "1 table" if len(undecided) == 1 else f"{len(undecided)} tables"
     todo = f"decide about {tables} in {output}" if undecided else f"read {output}"
     terminal.item("Next: ", f"{todo}, then `tenantry plan`.", style="cyan")
+
+
+def _question(terminal: Terminal, cause: str, answer: str, decisions: Sequence[Decision]) -> None:
+    """Tables that wait for the same answer; of one alone all that is known."""
+    first = decisions[0]
+    count = f"{len(decisions)} tables"
+    said = f"{first.part.name}: {first.part.undecided}" if len(decisions) == 1 else f"{count}: {cause}"
+    terminal.item("undecided ", visible(said), style="yellow", body_style="yellow")
+    if len(decisions) > 1:
+        names = ", ".join(decision.part.name for decision in decisions[:NAMES])
+        more = f" and {len(decisions) - NAMES} more" if len(decisions) > NAMES else ""
+        terminal.item(" " * 10, visible(f"{names}{more}"), body_style="dim")
+    terminal.item("        → ", f"write {answer}", style="cyan")
 
 
 def _write(path: Path, text: str) -> None:

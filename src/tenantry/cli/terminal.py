@@ -165,7 +165,9 @@ class Terminal:
         for finding in findings:
             if finding.severity is Severity.INFO and not self.settings.verbose:
                 continue
-            style = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "dim"}[finding.severity]
+            style = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "dim", Severity.ACCEPTED: "dim"}[
+                finding.severity
+            ]
             word = "refuses" if finding.refuses else str(finding.severity)
             self.item(f"{word:<8} ", finding.message, style=style)
             if finding.remedy:

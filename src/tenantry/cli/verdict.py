@@ -19,7 +19,7 @@ SHOWN = 30
 """Findings of each severity that are shown, unless --verbose."""
 EXAMPLES = 3
 """Samples of each, unless --detailed."""
-STYLES = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "dim"}
+STYLES = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "dim", Severity.ACCEPTED: "dim"}
 INDENT = " " * 9
 ASKED = {
     Family.STRUCTURE: "every step in force, as it was made",

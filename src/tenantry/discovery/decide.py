@@ -6,16 +6,18 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 
+from tenantry.discovery.bookkeeping import Kept
 from tenantry.discovery.draft import Draft, evidence_of
 from tenantry.discovery.links import Link
 from tenantry.discovery.proposal import Decision, Undecided
 from tenantry.discovery.search import Search
 from tenantry.discovery.uniqueness import constraints
 from tenantry.model.evidence import Sample, TableEvidence, WayKind
-from tenantry.model.name import Name
+from tenantry.model.name import Name, quoted
 from tenantry.model.spec import Assign, Orphans, TablePart
 
 _SHOWN = 3
+_SAY = 'shared = true, or assign = { tenant = "SLUG" }'
 
 
 def assigned(draft: Draft, name: Name, slug: str) -> Decision:
@@ -29,15 +31,25 @@ def decided(search: Search, name: Name) -> Decision:
     draft, evidence = search.draft, search.evidence.tables[name]
     followed = (*draft.ways.get(name, ()), *draft.children.get(name, ()))
     part = draft.part(name)
+    cause, answer = "", ""
     reasons = [_summary(evidence), *_along(draft, name, evidence)]
     if evidence.conflicts:
         part = part.model_copy(update={"undecided": _conflict(draft, name, evidence)})
+        cause = f"{_disagreeing(draft, name, evidence)}, so that some rows are in two tenants"
+        answer = '[[reference]] from = "TABLE.COLUMN" crosses = true, or correct the rows'
+        reasons += _crossing(draft, name, evidence)
+    elif question := _filled_by_others(search, name):
+        part = part.model_copy(update={"undecided": question})
+        cause = "the tenant's column is NULL in some rows, and other ways lead from these to a tenant"
+        answer = 'orphans = "shared", or the other ways in paths'
+        reasons += _mixed_or_owned(search, name)
     elif evidence.rows == 0:
         reasons += _empty(followed)
     elif evidence.orphans and (draft.children.get(name) or not all(link.declared for link in followed)):
         part = part.model_copy(
             update={"undecided": f"{_share(evidence.orphans, evidence.rows)} find no tenant{_examples(evidence)}"}
         )
+        cause, answer = "some rows find no tenant", 'orphans = "default", "quarantine" or "shared"'
         reasons.append('Correct those rows, or set orphans to "default", "quarantine" or "shared".')
     elif evidence.orphans:
         part = part.model_copy(update={"orphans": Orphans.SHARED})
@@ -45,15 +57,42 @@ def decided(search: Search, name: Name) -> Decision:
         reasons.append('If they are mistakes, set orphans = "fail" and correct them, or give them to "default".')
     others = tuple(link for link in search.all.ways.get(name, ()) if link not in followed)
     reasons += _not_followed(search, name, others)
-    decision = Decision(table=name, part=part, reasons=tuple(reasons), links=followed, others=others)
+    reasons += _audited(search, name)
+    decision = Decision(
+        table=name, part=part, reasons=tuple(reasons), links=followed, others=others, cause=cause, answer=answer
+    )
     owned = {*draft.ways, *draft.children}
     return _with_constraints(draft, decision, _onward(draft, name, owned))
+
+
+def kept_for_a_tool(draft: Draft, name: Name, kept: Kept) -> Decision:
+    """Bookkeeping of a framework or a migration tool."""
+    what = "which the application writes for all tenants" if kept.shared == "write" else "nobody's rows"
+    return Decision(
+        table=name, part=TablePart(name=draft.name(name), shared=kept.shared),
+        reasons=(f"Kept by {kept.tool}: {what}.",),
+    )  # fmt: skip
+
+
+def shared_by_keys(search: Search, name: Name) -> Decision:
+    """An empty table that leads to shared tables only."""
+    columns = ", ".join(_columns(link) for link in search.all.ways.get(name, ()))
+    part = TablePart(name=search.draft.name(name), shared=True)
+    reason = f"The table is empty, and decided by its keys: {columns} leads to shared tables only."
+    return Decision(table=name, part=part, reasons=(reason,), others=search.all.ways.get(name, ()))
 
 
 def shared_by_data(search: Search, name: Name) -> Decision:
     """There are ways to a tenant, and no row takes one."""
     evidence = search.first.tables[name]
-    columns = ", ".join(_columns(link) for link in search.all.ways.get(name, ()))
+    ways = search.all.ways.get(name, ())
+    columns = ", ".join(_columns(link) for link in ways)
+    if any(not link.declared and not link.nullable for link in ways):
+        why = f"{columns} looks like the tenant's, and holds none in any of {evidence.rows:,} rows"
+        return Decision(
+            table=name, part=TablePart(name=search.draft.name(name), undecided=why), others=ways,
+            cause=f"{columns} looks like the tenant's, and holds no tenant", answer=_SAY,
+        )  # fmt: skip
     part = TablePart(name=search.draft.name(name), shared=True)
     reason = f"None of the {evidence.rows:,} rows finds a tenant along {columns}: shared by all."
     return Decision(table=name, part=part, reasons=(reason,), others=search.all.ways.get(name, ()))
@@ -64,12 +103,19 @@ def unreached(search: Search, name: Name, undecided: Undecided, default: str, co
 
     `common` is a link from shared rows or several tenants': what they refer to cannot be one tenant's.
     """
+    used = _used_by_all(search, name)
+    audited = tuple(_audited(search, name))
+    if used:
+        part = TablePart(name=search.draft.name(name), shared=True)
+        return Decision(table=name, part=part, reasons=(f"{used}: shared by all.", *audited))
     why = f"no path reaches it{_childless(search, name)}"
-    reasons: tuple[str, ...] = (why[0].upper() + why[1:] + ".",)
-    hint: tuple[str, ...] = ()
+    if audited:
+        why = f"only who has written a row is known, and not whose it is{_childless(search, name)}"
+    reasons: tuple[str, ...] = (why[0].upper() + why[1:] + ".", *audited)
+    hint: tuple[str, ...] = audited
     if common is not None:
         link = f"{search.draft.name(common.table)}.{_columns(common)}"
-        hint = (f"{link} refers to it, for several tenants or for all.",)
+        hint = (*hint, f"{link} refers to it, for several tenants or for all.")
     text = search.draft.name(name)
     match undecided:
         case Undecided.SHARED:
@@ -80,7 +126,9 @@ def unreached(search: Search, name: Name, undecided: Undecided, default: str, co
         case Undecided.DEFAULT:
             return replace(assigned(search.draft, name, default), reasons=reasons)
         case Undecided.ASK:
-            return Decision(table=name, part=TablePart(name=text, undecided=why), reasons=hint)
+            cause = "only who has written a row is known" if audited else "no path reaches them"
+            part = TablePart(name=text, undecided=why)
+            return Decision(table=name, part=part, reasons=hint, cause=cause, answer=_SAY)
 
 
 def _summary(evidence: TableEvidence) -> str:
@@ -120,8 +168,72 @@ def _not_followed(search: Search, name: Name, others: tuple[Link, ...]) -> Itera
             yield f"{_columns(link)} leads there too, for {way.found:,} rows and to no other tenant."
 
 
+def _direct(draft: Draft, name: Name) -> Link | None:
+    """The link of a column that holds the tenant itself, where the table follows one alone."""
+    ways = draft.ways.get(name, ())
+    return ways[0] if len(ways) == 1 and draft.is_direct(ways[0]) and not draft.children.get(name) else None
+
+
+def _filled_by_others(search: Search, name: Name) -> str:
+    """The question that rows without a tenant of their own raise where other ways lead to one; empty where none do."""
+    direct, first = _direct(search.draft, name), search.first.tables.get(name)
+    way = evidence_of(direct, first) if direct is not None and first is not None else None
+    if direct is None or first is None or way is None or first.found <= way.found:
+        return ""
+    others = (link for link in search.all.ways.get(name, ()) if link != direct and not link.itself)
+    more = first.found - way.found
+    return (
+        f"{_columns(direct)} is NULL in {_share(first.rows - way.found, first.rows)}, and of"
+        f" {'one of these' if more == 1 else f'{more:,} of these'} {', '.join(map(_columns, others))} names a tenant"
+    )
+
+
+def _mixed_or_owned(search: Search, name: Name) -> Iterator[str]:
+    direct = _direct(search.draft, name)
+    paths = [list(link.columns) for link in search.all.ways.get(name, ()) if not link.itself]
+    listed = ", ".join(json.dumps([path[0] if len(path) == 1 else path]) for path in paths)
+    if direct is not None:
+        yield 'If all tenants share those rows, write orphans = "shared" in the place of undecided.'
+        yield f"If they belong to the tenant that is named there, write paths = [{listed}]."
+
+
+def _crossing(draft: Draft, name: Name, evidence: TableEvidence) -> Iterator[str]:
+    """The word for a reference that is meant to cross tenants."""
+    for way in evidence.ways:
+        column = way.label.partition(" > ")[0]
+        if way.kind is WayKind.REFERENCE and way.differs and "," not in column:
+            yield (
+                f"If a row may refer to another tenant's by {column}, add"
+                f' [[reference]] from = "{draft.name(name)}.{quoted(column)}" crosses = true.'
+            )
+
+
+def _audited(search: Search, name: Name) -> Iterator[str]:
+    """The references that say who has written a row."""
+    columns = sorted({_columns(link) for link in search.draft.audits if link.table == name})
+    if columns:
+        yield f"{', '.join(columns)}: who has written the row, and not whose it is; may be another tenant's."
+
+
+def _used_by_all(search: Search, name: Name) -> str:
+    """That most rows to which children refer have children of several tenants."""
+    evidence = search.refused.get(name)
+    if evidence is None or evidence.found == 0:
+        return ""
+    disputes = max(way.differs for way in evidence.ways if way.kind is WayKind.CHILD)
+    # Where all that is known besides is who has written the rows, half of them are enough.
+    if disputes * 2 + any(link.table == name for link in search.draft.audits) <= evidence.found:
+        return ""
+    return f"{disputes:,} of {evidence.found:,} rows with children have children of two tenants"
+
+
 def _conflict(draft: Draft, name: Name, evidence: TableEvidence) -> str:
     """The way that counts first and those that contradict it, with the number of rows and some of them."""
+    told = _disagreeing(draft, name, evidence)
+    return f"{told} in {_share(evidence.conflicts, evidence.rows)}{_examples(evidence)}"
+
+
+def _disagreeing(draft: Draft, name: Name, evidence: TableEvidence) -> str:
     links = [(link, False) for link in draft.ways.get(name, ())]
     links += [(link, True) for link in draft.children.get(name, ())]
     told: list[str] = []
@@ -131,8 +243,7 @@ def _conflict(draft: Draft, name: Name, evidence: TableEvidence) -> str:
             told.append(f"{draft.name(link.table)}.{_columns(link)}" if child else _columns(link))
     crossing = [way for way in evidence.ways if way.kind is WayKind.REFERENCE and way.differs]
     told += [way.label.partition(" > ")[0] for way in crossing]
-    verb = "disagree" if len(told) > 1 else "tells two tenants"
-    return f"{' and '.join(told)} {verb} in {_share(evidence.conflicts, evidence.rows)}{_examples(evidence)}"
+    return f"{' and '.join(told)} {'disagree' if len(told) > 1 else 'tells two tenants'}"
 
 
 def _childless(search: Search, name: Name) -> str:
@@ -173,6 +284,4 @@ def _onward(draft: Draft, name: Name, owned: set[Name]) -> tuple[Link, ...]:
 
 
 def _with_constraints(draft: Draft, decision: Decision, telling: tuple[Link, ...]) -> Decision:
-    found = tuple(constraints(draft.links.tables[decision.table], telling))
-    proposed = tuple(constraint.name for constraint in found if constraint.proposed)
-    return replace(decision, part=decision.part.model_copy(update={"unique": proposed}), constraints=found)
+    return replace(decision, constraints=tuple(constraints(draft.links.tables[decision.table], telling)))

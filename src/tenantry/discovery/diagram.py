@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from tenantry.discovery.links import Link
 from tenantry.discovery.proposal import Decision, Proposal
 from tenantry.model.name import Name
-from tenantry.model.spec import Orphans
 
 _STYLES = {
     "tenant": "fill:#fde68a,stroke:#b45309,stroke-width:3px,color:#111",
@@ -24,18 +23,10 @@ def diagram(proposal: Proposal) -> str:
     lines = ["flowchart LR", *(f"    classDef {kind} {style}" for kind, style in _STYLES.items())]
     lines.append(_node(numbers[proposal.tenant], proposal.spec.tenant.table, "tenant"))
     for name, decision in proposal.decisions.items():
-        lines.append(_node(numbers[name], decision.part.name, _kind(decision)))
+        lines.append(_node(numbers[name], decision.part.name, decision.kind))
     for decision in proposal.decisions.values():
         lines += _arrows(decision, numbers)
     return "\n".join(lines) + "\n"
-
-
-def _kind(decision: Decision) -> str:
-    if decision.part.undecided is not None:
-        return "undecided"
-    if decision.part.shared:
-        return "shared"
-    return "mixed" if decision.part.orphans is Orphans.SHARED else "owned"
 
 
 def _node(number: str, text: str, kind: str) -> str:

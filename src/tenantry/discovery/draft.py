@@ -8,7 +8,7 @@ from tenantry.discovery.links import Link, Links
 from tenantry.discovery.recognition import column_names, shown
 from tenantry.model.evidence import Evidence, TableEvidence, WayEvidence, WayKind
 from tenantry.model.name import Name, quoted
-from tenantry.model.spec import Spec, TablePart, TenantPart
+from tenantry.model.spec import ReferencePart, Spec, TablePart, TenantPart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +16,7 @@ class Draft:
     """The ways of each table; one that has none is reached by nothing.
 
     `ways` are the links that a table's rows can follow, best first; `children` the links that lead to it from
-    tables that know their tenant.
+    tables that know their tenant; `audits` say who has written a row, and not whose it is.
     """
 
     links: Links
@@ -25,6 +25,7 @@ class Draft:
     table: Name
     ways: dict[Name, tuple[Link, ...]] = field(default_factory=dict)
     children: dict[Name, tuple[Link, ...]] = field(default_factory=dict)
+    audits: frozenset[Link] = frozenset()
 
     @property
     def others(self) -> tuple[Name, ...]:
@@ -34,7 +35,7 @@ class Draft:
 
     def followed(self) -> Draft:
         """With every link of every table that leads to the tenant or to a table that its children know."""
-        known = self.links.reached(self.table, *self.children)
+        known = self.links.reached(self.table, *self.children, without=self.audits)
         ends = {self.table, *self.children, *known}
         ways = {name: self._ranked(name, ends, known) for name in (*known, *self.children) if name != self.table}
         return replace(self, ways={name: found for name, found in ways.items() if found})
@@ -52,7 +53,7 @@ class Draft:
         table, first = self.links.tables[name], self.ways.get(name, ())[:1]
         tenants = self.links.tables.get(self.table)
         key = tenants.column(self.tenant.key) if tenants is not None else None
-        given = table.column(first[0].columns[0]) if first and self._is_direct(first[0]) else None
+        given = table.column(first[0].columns[0]) if first and self.is_direct(first[0]) else None
         if given is not None and key is not None and given.base_type == key.base_type:
             return None
         if table.column(self.tenant.column) is not None:
@@ -74,7 +75,15 @@ class Draft:
         """A spec of the tables that something reaches, for the census."""
         schemas = (self.home, *(name for name in self.links.schema.schemas if name != self.home))
         parts = [self.part(name) for name in self.others if name in self.ways or name in self.children]
-        return Spec(schemas=schemas, tenant=self.tenant, table=tuple(parts))
+        return Spec(schemas=schemas, tenant=self.tenant, table=tuple(parts), reference=self.crossing())
+
+    def crossing(self) -> tuple[ReferencePart, ...]:
+        """The audit references, as those along which a row may refer to another tenant's."""
+        columns = dict.fromkeys(
+            f"{self.name(link.table)}.{quoted(link.columns[0])}"
+            for link in sorted(self.audits, key=lambda link: (link.table, link.columns))
+        )
+        return tuple(ReferencePart(child=column, crosses=True) for column in columns)
 
     def common(self, shared: set[Name]) -> dict[Name, Link]:
         """Tables that nothing reaches, to which shared rows or several tenants' refer by this link."""
@@ -88,20 +97,21 @@ class Draft:
                     waiting.append(link.parent)
         return found
 
-    def _is_direct(self, link: Link) -> bool:
+    def is_direct(self, link: Link) -> bool:
+        """Whether the link's column holds the tenant's key itself."""
         return link.parent == self.table and link.parent_columns == (self.tenant.key,)
 
     def _ranked(self, name: Name, ends: set[Name], distances: dict[Name, int]) -> tuple[Link, ...]:
         found: dict[tuple[str, ...], Link] = {}
         for link in sorted(self.links.up[name], key=lambda link: self._rank(link, distances)):
-            if link.parent in ends:
+            if link.parent in ends and link not in self.audits:
                 found.setdefault(tuple(sorted(link.columns)), link)
         return tuple(found.values())
 
     def _rank(self, link: Link, distances: dict[Name, int]) -> tuple[bool, bool, bool, bool, bool, int]:
         """Direct ways first, over children and to itself last; then what is never NULL, then the near."""
         return (
-            link.itself, link.parent in self.children, not self._is_direct(link),
+            link.itself, link.parent in self.children, not self.is_direct(link),
             link.columns != (self.tenant.column,), link.nullable, distances.get(link.parent, 0),
         )  # fmt: skip
 

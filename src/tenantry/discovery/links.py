@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from tenantry.model.name import Name
@@ -56,18 +57,30 @@ class Links:
         self.up[link.table] = (*self.up[link.table], link)
         self.down[link.parent] = (*self.down[link.parent], link)
 
+    def leave_out(self, names: AbstractSet[Name]) -> None:
+        """Follow no link from these tables any more, and none to them."""
+        self.up = {
+            name: tuple(link for link in links if name not in names and link.parent not in names)
+            for name, links in self.up.items()
+        }
+        self.down = {
+            name: tuple(link for link in links if name not in names and link.table not in names)
+            for name, links in self.down.items()
+        }
+
     def direct(self, tenant: Name, key: str) -> list[Link]:
         """The links to the tenant table's key."""
         return [link for link in self.down[tenant] if link.parent_columns == (key,) and not link.itself]
 
-    def reached(self, *sources: Name) -> dict[Name, int]:
-        """The tables that lead to one of `sources`, with the number of links on their shortest way."""
+    def reached(self, *sources: Name, without: AbstractSet[Link] = frozenset()) -> dict[Name, int]:
+        """The tables that lead to one of `sources` by other links than those in `without`, with the number of links on
+        their shortest way."""
         distances = dict.fromkeys(sources, 0)
         waiting = deque(sources)
         while waiting:
             name = waiting.popleft()
             for link in self.down.get(name, ()):
-                if link.table not in distances:
+                if link.table not in distances and link not in without:
                     distances[link.table] = distances[name] + 1
                     waiting.append(link.table)
         return {name: distance for name, distance in distances.items() if name not in sources}

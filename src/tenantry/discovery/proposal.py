@@ -9,7 +9,7 @@ from enum import StrEnum
 from tenantry.discovery.links import Link
 from tenantry.model.evidence import Evidence
 from tenantry.model.name import Name
-from tenantry.model.spec import Spec, TablePart
+from tenantry.model.spec import Orphans, Spec, TablePart
 
 
 class Undecided(StrEnum):
@@ -24,7 +24,7 @@ class Undecided(StrEnum):
 class Constraint:
     """A unique constraint or index that would tie tenants together, and what to think of it.
 
-    `proposed`: it becomes per-tenant; otherwise that is left to a person.
+    Whether it becomes per-tenant is left to a person; `proposed`: nothing speaks against it.
     """
 
     name: str
@@ -37,7 +37,9 @@ class Constraint:
 class Decision:
     """One table's part of the spec, with its reasons, a sentence each.
 
-    `links` are those that the part follows, the children's included, `others` those that it could follow.
+    `links` are those that the part follows, the children's included, `others` those that it could follow. Of an
+    undecided table, `cause` is what it shares with others that wait for the same answer, and `answer` a line of the
+    spec that would give it.
     """
 
     table: Name
@@ -46,6 +48,17 @@ class Decision:
     constraints: tuple[Constraint, ...] = ()
     links: tuple[Link, ...] = ()
     others: tuple[Link, ...] = ()
+    cause: str = ""
+    answer: str = ""
+
+    @property
+    def kind(self) -> str:
+        """What was decided: undecided, shared, mixed or owned."""
+        if self.part.undecided is not None:
+            return "undecided"
+        if self.part.shared:
+            return "shared"
+        return "mixed" if self.part.orphans is Orphans.SHARED else "owned"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,3 +78,11 @@ class Proposal:
     def undecided(self) -> tuple[Decision, ...]:
         """The tables for which a person must decide."""
         return tuple(one for one in self.decisions.values() if one.part.undecided is not None)
+
+    @property
+    def questions(self) -> Mapping[tuple[str, str], tuple[Decision, ...]]:
+        """The undecided tables by their cause and the line that answers it, those of most tables first."""
+        found: dict[tuple[str, str], list[Decision]] = {}
+        for decision in self.undecided:
+            found.setdefault((decision.cause, decision.answer), []).append(decision)
+        return {key: tuple(several) for key, several in sorted(found.items(), key=lambda one: -len(one[1]))}

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from tenantry.discovery.decide import assigned, decided, shared_by_data, unreached
+from collections.abc import Mapping, Sequence
+
+from tenantry.discovery.bookkeeping import Kept, kept_by_tool
+from tenantry.discovery.decide import (
+    assigned,
+    decided,
+    kept_for_a_tool,
+    shared_by_data,
+    shared_by_keys,
+    unreached,
+)
 from tenantry.discovery.draft import Draft
 from tenantry.discovery.links import Link, Links
 from tenantry.discovery.proposal import Decision, Proposal, Undecided
-from tenantry.discovery.recognition import recognise, tenant_part
+from tenantry.discovery.recognition import Candidate, candidates, recognise, tenant_part
 from tenantry.discovery.search import Ask, Search, search
 from tenantry.errors import UsageError
 from tenantry.model.evidence import Evidence
 from tenantry.model.name import Name
 from tenantry.model.schema import Schema
-from tenantry.model.spec import TenantPart
+from tenantry.model.spec import TablePart, TenantPart
 
 DEFAULT = "default"
 
@@ -33,10 +43,15 @@ def propose(
     tenant = tenant_part(schema, links, name, home)
     if name is not None:
         _take_up(links, name, tenant)
+    kept = _kept(links, name, tenant)
+    links.leave_out(set(kept))
     draft = Draft(links=links, home=home, tenant=tenant, table=name or Name.parse(tenant.table, schema=home))
+    unfit = [one for one in candidates(schema, links) if one.problem and one.reached] if name is None else []
+    if unfit:
+        return _no_tenant(draft, unfit)
     if name is None or not links.reached(name):
-        return _one_tenant(draft, found=name is not None)
-    return _several_tenants(search(draft, ask), undecided)
+        return _one_tenant(draft, kept, found=name is not None)
+    return _several_tenants(search(draft, ask), undecided, kept)
 
 
 def _take_up(links: Links, name: Name, tenant: TenantPart) -> None:
@@ -55,7 +70,35 @@ def _take_up(links: Links, name: Name, tenant: TenantPart) -> None:
             )  # fmt: skip
 
 
-def _one_tenant(draft: Draft, *, found: bool) -> Proposal:
+def _no_tenant(draft: Draft, unfit: Sequence[Candidate]) -> Proposal:
+    """What could be the tenant table cannot serve: nothing is merged into one new tenant."""
+    names = ", ".join(str(one.table) for one in unfit)
+    why = f"{names} could be the tenant table, and cannot serve"
+    decisions = {
+        name: Decision(
+            table=name,
+            part=TablePart(name=draft.name(name), undecided=why),
+            cause=why,
+            answer="give it a primary key of one column, and discover again",
+        )
+        for name in draft.others
+    }
+    reasons = (
+        *(one.evidence for one in unfit),
+        "Give it a primary key of one column (uuid, an integer or text), and discover again; or name another table with"
+        " --tenant-table.",
+    )
+    return _proposal(draft, decisions, Evidence(), reasons=reasons, default=None)
+
+
+def _kept(links: Links, tenant: Name | None, part: TenantPart) -> dict[Name, Kept]:
+    """The tables of frameworks and migration tools; not those with a column for the tenant."""
+    direct = {link.table for link in links.direct(tenant, part.key)} if tenant is not None else set()
+    found = {name: kept_by_tool(table) for name, table in links.tables.items() if name not in {tenant, *direct}}
+    return {name: kept for name, kept in found.items() if kept is not None}
+
+
+def _one_tenant(draft: Draft, kept: Mapping[Name, Kept], *, found: bool) -> Proposal:
     """Nothing points at a tenant: the business that is there becomes the first one."""
     reasons = [
         f"No table {f'refers to {draft.table}' if found else 'has the name of a tenant table'}: the business"
@@ -64,20 +107,28 @@ def _one_tenant(draft: Draft, *, found: bool) -> Proposal:
     ]
     if not found:
         reasons.append("If there is a tenant table, name it: tenantry discover --tenant-table TABLE.")
-    decisions = {name: assigned(draft, name, DEFAULT) for name in draft.others}
+    decisions = {
+        name: kept_for_a_tool(draft, name, kept[name]) if name in kept else assigned(draft, name, DEFAULT)
+        for name in draft.others
+    }
     return _proposal(draft, decisions, Evidence(), reasons=tuple(reasons), default=DEFAULT)
 
 
-def _several_tenants(found: Search, undecided: Undecided) -> Proposal:
+def _several_tenants(found: Search, undecided: Undecided, kept: Mapping[Name, Kept]) -> Proposal:
     decisions = {}
     known = {*found.draft.ways, *found.draft.children}
-    shared = {name for name, one in found.first.tables.items() if one.rows and name not in known}
+    left = {name: one for name, one in found.first.tables.items() if name not in known}
+    shared = {name for name, one in left.items() if one.rows}
     common = found.draft.common(shared)
     for name in found.draft.others:
-        if name in known:
+        if name in kept:
+            decisions[name] = kept_for_a_tool(found.draft, name, kept[name])
+        elif name in known:
             decisions[name] = decided(found, name)
         elif name in shared:
             decisions[name] = shared_by_data(found, name)
+        elif name in left:
+            decisions[name] = shared_by_keys(found, name)
         else:
             decisions[name] = unreached(found, name, undecided, DEFAULT, common.get(name))
     default = DEFAULT if undecided is Undecided.DEFAULT else None
@@ -92,6 +143,7 @@ def _proposal(
     spec = draft.spec().model_copy(
         update={
             "tenant": draft.tenant.model_copy(update={"default": default}),
+            "reference": draft.crossing(),
             "table": tuple(decision.part for decision in decisions.values()),
         }
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from tenantry.discovery.links import Links
 from tenantry.errors import UsageError, nearest
@@ -40,6 +41,49 @@ _SLUGS = ("slug", "subdomain", "code", "codigo", "identifier", "domain", "name",
 _TEXT = ("text", "character varying", "character", "citext")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A table that could be the tenant table by its name: how much the word says, what speaks against it (empty where
+    nothing does), how many tables lead to it and how many of them directly, and its rows as PostgreSQL estimates."""
+
+    table: Name
+    tier: int
+    problem: str
+    reached: frozenset[Name]
+    direct: int
+    rows: int
+
+    @property
+    def evidence(self) -> str:
+        """What there is for it and against it, in a sentence."""
+        rows = f", about {self.rows:,} rows" if self.rows else ""
+        said = f"{self.table}: {len(self.reached)} tables lead to it, {self.direct} of them directly{rows}"
+        return f"{said}; it cannot serve: {self.problem}" if self.problem else said
+
+
+def candidates(schema: Schema, links: Links) -> tuple[Candidate, ...]:
+    """The tables whose name could be a tenant table's, those of clearer words first."""
+    found = []
+    for table in schema.tables.values():
+        word = _word(table.name.name)
+        tier = next((number for number, words in enumerate(_TIERS) if word in words), None)
+        if tier is not None and table.name in links.tables and not _is_subtype(table):
+            reached = frozenset(links.reached(table.name))
+            direct = len({link.table for link in links.down[table.name] if not link.itself})
+            rows = max(0, round(table.rows))
+            found.append(
+                Candidate(
+                    table=table.name,
+                    tier=tier,
+                    problem=_problem(table) or "",
+                    reached=reached,
+                    direct=direct,
+                    rows=rows,
+                )
+            )
+    return tuple(sorted(found, key=lambda one: (one.tier, -len(one.reached), one.table)))
+
+
 def recognise(schema: Schema, links: Links, home: str, wanted: str | None) -> Name | None:
     """The tenant table: `wanted`, or the one whose name says so; None where no name does.
 
@@ -47,17 +91,9 @@ def recognise(schema: Schema, links: Links, home: str, wanted: str | None) -> Na
     """
     if wanted is not None:
         return _wanted(schema, home, wanted)
-    for tier, words in enumerate(_TIERS):
-        found = [
-            table.name
-            for table in schema.tables.values()
-            if _word(table.name.name) in words and _problem(table) is None and not _is_subtype(table)
-        ]
-        # A store that nothing refers to is no tenant; an organization can be one that is yet to get rows.
-        found = [name for name in found if tier < 2 or links.reached(name)]
-        if found:
-            return _clearest(found, links)
-    return None
+    # A store that nothing refers to is no tenant; an organization can be one that is yet to get rows.
+    found = [one for one in candidates(schema, links) if not one.problem and (one.tier < 2 or one.reached)]
+    return _clearest(found) if found else None
 
 
 def tenant_part(schema: Schema, links: Links, name: Name | None, home: str) -> TenantPart:
@@ -68,7 +104,21 @@ def tenant_part(schema: Schema, links: Links, name: Name | None, home: str) -> T
     table = schema.tables[name]
     key = table.primary_key[0]
     there = [link.columns[0] for link in links.direct(name, key)]
-    return TenantPart(table=shown(name, home), key=key, slug=_slug(table, key), column=_column(schema, there))
+    column = _column(schema, there or _undeclared(schema, table))
+    return TenantPart(table=shown(name, home), key=key, slug=_slug(table, key), column=column)
+
+
+def _undeclared(schema: Schema, tenant: Table) -> list[str]:
+    """The columns called after the tenant table, of its key's type, that no foreign key declares."""
+    key = tenant.column(tenant.primary_key[0])
+    names = {f"{_word(tenant.name.name)}_{tenant.primary_key[0]}", f"{_word(tenant.name.name)}_id", "tenant_id"}
+    return [
+        column.name
+        for table in schema.tables.values()
+        for column in table.columns
+        if table.name != tenant.name and key is not None and column.name.lower() in names
+        and column.base_type == key.base_type
+    ]  # fmt: skip
 
 
 def shown(name: Name, home: str) -> str:
@@ -104,18 +154,21 @@ def _is_subtype(table: Table) -> bool:
     return any(set(key.columns) == set(table.primary_key) for key in table.foreign_keys)
 
 
-def _clearest(found: list[Name], links: Links) -> Name:
-    if len(found) == 1:
-        return found[0]
-    ranked = sorted(found, key=lambda name: (-len(links.reached(name)), name))
-    first, second = (len(links.reached(name)) for name in ranked[:2])
-    if first < 2 * max(second, 1):
+def _clearest(found: list[Candidate]) -> Name:
+    """The first, where no other comes near it: one that itself leads to the first belongs to its tenants, and one that
+    less than half as many tables lead to is something else."""
+    first, *others = found
+    rivals = [
+        one for one in others if one.table not in first.reached and 2 * max(len(one.reached), 1) > len(first.reached)
+    ]
+    # A clear word that nothing refers to yet, and no other one in sight.
+    if rivals and (first.reached or any(one.reached for one in rivals)):
         raise UsageError(
             "Several tables could be the tenant table",
             remedy="Name one with --tenant-table.",
-            details=[f"{name}: {len(links.reached(name))} tables lead to it" for name in ranked],
+            details=[one.evidence for one in (first, *rivals)],
         )
-    return ranked[0]
+    return first.table
 
 
 def _word(name: str) -> str:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from tenantry.discovery.audit import MISTAKES, audits
 from tenantry.discovery.census import census
 from tenantry.discovery.draft import Draft, disputed, evidence_of, tells
 from tenantry.discovery.links import Link
 from tenantry.model.evidence import Census, Evidence, TableEvidence
 from tenantry.model.name import Name
 from tenantry.planning.ownership import resolve
-
-MISTAKES = 20
-"""Fewer than one in so many disputed rows are mistakes; more are how the table is meant."""
 
 Ask = Callable[[Census], Evidence]
 """Takes the census: run_census with a connection."""
@@ -38,6 +36,10 @@ def search(draft: Draft, ask: Ask) -> Search:
     """Follow every path; ask the children of what none reaches, until nothing new is found; prune."""
     draft = draft.followed()
     evidence = ask(_census(draft))
+    found = audits(draft, evidence)
+    if found:
+        draft = replace(draft, audits=found, ways={}).followed()
+        evidence = ask(_census(draft))
     refused: dict[Name, TableEvidence] = {}
     while children := _asked(draft, evidence, refused):
         # Whether children agree is asked before anything is derived from them.
@@ -71,17 +73,33 @@ def _agree(evidence: TableEvidence) -> bool:
 
 
 def _pruned(draft: Draft, evidence: Evidence) -> Draft:
-    """Without the ways that lead to shared tables, and those that a sure way makes needless."""
+    """Without the ways that lead to shared tables, and those that a sure way, or a column that holds the tenant itself,
+    makes needless."""
     shared = {name for name, one in evidence.tables.items() if one.rows > 0 and one.found == 0}
     ways = {}
     for name, links in draft.ways.items():
         kept = tuple(link for link in links if link.parent not in shared)
         if name in shared:
             continue
-        if kept and kept[0].parent not in draft.children and _is_sure(kept[0], evidence.tables[name]):
+        direct = tuple(link for link in kept if draft.is_direct(link))
+        if direct:
+            kept = direct
+        elif kept and kept[0].parent not in draft.children and _is_sure(kept[0], evidence.tables[name]):
             kept = kept[:1] if disputed(evidence.tables[name]) == 0 else kept
         ways[name] = tuple(link for link in kept if not link.itself or _brings(link, evidence.tables[name]))
-    return replace(draft, ways={name: kept for name, kept in ways.items() if kept})
+    return replace(draft, ways=_leading(draft, ways))
+
+
+def _leading(draft: Draft, ways: dict[Name, tuple[Link, ...]]) -> dict[Name, tuple[Link, ...]]:
+    """Without the ways to tables that have lost all of theirs."""
+    while True:
+        ends = {draft.table, *draft.children, *(name for name, links in ways.items() if links)}
+        kept = {name: tuple(link for link in links if link.parent in ends) for name, links in ways.items()}
+        # A table that leads to itself alone leads nowhere.
+        kept = {name: links for name, links in kept.items() if any(not link.itself for link in links)}
+        if kept == ways:
+            return kept
+        ways = kept
 
 
 def _is_sure(link: Link, evidence: TableEvidence) -> bool:

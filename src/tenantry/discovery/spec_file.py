@@ -10,7 +10,7 @@ from typing import Any
 import tomlkit
 
 from tenantry.discovery.proposal import Constraint, Decision, Proposal
-from tenantry.model.spec import Hop, Orphans, Spec, TablePart, TenantPart
+from tenantry.model.spec import Hop, Orphans, ReferencePart, Spec, TenantPart
 
 WIDTH = 100
 
@@ -22,6 +22,7 @@ def spec_text(proposal: Proposal) -> str:
         _toml({"version": proposal.spec.version, "schemas": list(proposal.spec.schemas)}),
         _lines(proposal.reasons) + _toml({"tenant": _tenant(proposal.spec.tenant)}),
         *(_table(decision) for decision in proposal.decisions.values()),
+        *(_reference(part) for part in proposal.spec.reference),
     ]
     text = "\n".join(blocks)
     # What is written is read once more before anybody relies on it.
@@ -29,11 +30,16 @@ def spec_text(proposal: Proposal) -> str:
     return text
 
 
-def _heading(proposal: Proposal) -> Iterator[str]:
-    kinds = Counter(_kind(decision.part) for decision in proposal.decisions.values())
+def totals(proposal: Proposal) -> str:
+    """How many tables were decided how."""
+    kinds = Counter(decision.kind for decision in proposal.decisions.values())
     counted = ", ".join(f"{kinds[kind]} {kind}" for kind in ("owned", "mixed", "shared", "undecided") if kinds[kind])
+    return f"{len(proposal.decisions)} tables beside the tenant table: {counted}"
+
+
+def _heading(proposal: Proposal) -> Iterator[str]:
     yield "Proposed by `tenantry discover`, from the foreign keys and what the rows said."
-    yield f"{len(proposal.decisions)} tables beside the tenant table: {counted}."
+    yield f"{totals(proposal)}."
     if proposal.undecided:
         yield "A person must decide before anything is migrated. Delete the line `undecided` at these tables"
         yield from (f"  {decision.part.name}" for decision in proposal.undecided)
@@ -41,14 +47,6 @@ def _heading(proposal: Proposal) -> Iterator[str]:
         yield "  shared = true                  # reference data, the same for all tenants"
         yield '  assign = { tenant = "SLUG" }   # all rows belong to one tenant'
         yield '  assign = { column = "NAME" }   # or sql or csv: each row has a slug or key'
-
-
-def _kind(part: TablePart) -> str:
-    if part.undecided is not None:
-        return "undecided"
-    if part.shared:
-        return "shared"
-    return "mixed" if part.orphans is Orphans.SHARED else "owned"
 
 
 def _tenant(part: TenantPart) -> dict[str, Any]:
@@ -64,7 +62,7 @@ def _table(decision: Decision) -> str:
     part = decision.part
     written: dict[str, Any] = {"name": part.name}
     if part.shared:
-        written["shared"] = True
+        written["shared"] = part.shared
     if part.paths:
         written["paths"] = [[_hop(hop) for hop in path] for path in part.paths]
     if part.children:
@@ -83,7 +81,22 @@ def _table(decision: Decision) -> str:
     table = tomlkit.aot()
     table.append(tomlkit.item(written))
     notes = (_note(constraint) for constraint in decision.constraints)
-    return _lines(decision.reasons) + _toml({"table": table}) + _lines(notes)
+    return _lines(decision.reasons) + _toml({"table": table}) + _lines(notes) + _listing(decision)
+
+
+def _listing(decision: Decision) -> str:
+    """The line that lists the constraints that may become per-tenant, for whoever takes the # away."""
+    names = [constraint.name for constraint in decision.constraints if constraint.proposed]
+    if not names or decision.part.undecided is not None:
+        return ""
+    return "".join(f"# {line}\n" for line in _toml({"unique": names}).splitlines())
+
+
+def _reference(part: ReferencePart) -> str:
+    written = part.model_dump(by_alias=True, exclude_defaults=True)
+    reference = tomlkit.aot()
+    reference.append(tomlkit.item(written))
+    return _toml({"reference": reference})
 
 
 def _hop(hop: Hop) -> str | list[str]:

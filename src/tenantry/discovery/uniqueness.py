@@ -34,7 +34,7 @@ def constraints(table: Table, telling: tuple[Link, ...]) -> Iterator[Constraint]
 
 
 def _choice(table: Table, unique: Unique) -> Constraint:
-    proposed, reason = True, "two tenants may use the same value"
+    proposed, reason = True, "may two tenants use the same value? It stays global unless it is listed"
     worldwide = any(
         _WORLDWIDE.search(name.lower()) or ((found := table.column(name)) and found.base_type == "uuid")
         for name in unique.columns

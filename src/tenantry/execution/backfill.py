@@ -41,7 +41,8 @@ FOLLOWING = 3
 class BackfillOptions:
     """How a fill proceeds; times in seconds, sizes in pages.
 
-    `batch_seconds` is what a batch aims at: a writer that meets its locks waits no longer. `budget` is how
+    `batch_seconds` is what a batch aims at, besides what the network takes: a writer that meets its locks waits
+    about as long. `first_batch` grows until it takes that: how slow a page is, nobody knows before. `budget` is how
     long rows or tables that others hold are waited for, before the fill fails. `unit` is what a worker takes
     at a time, at most: between two stripes of a page the rest of its unit is gone through, long enough for
     other transactions, our other workers' among them, to end, so that what the stripe left can be pruned;
@@ -50,8 +51,8 @@ class BackfillOptions:
     the batch, it is the batch that gives way.
     """
 
-    batch_seconds: float = 0.25
-    first_batch: int = 64
+    batch_seconds: float = 0.05
+    first_batch: int = 1
     unit: int = 8192
     stripes: int | None = None
     """None: as many as suit the width of the rows."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import psycopg
-from psycopg import errors, sql
+from psycopg import errors, pq, sql
 from tenacity import (
     RetryCallState,
     Retrying,
@@ -24,6 +24,7 @@ from tenantry.execution.checkpoint import QUERIES, Unit, regclass
 from tenantry.execution.pace import Pace
 from tenantry.model.name import Name
 from tenantry.postgres.owner_context import context, raw_cursor
+from tenantry.postgres.queries import filled
 
 PASSING = (errors.DeadlockDetected, errors.SerializationFailure, errors.LockNotAvailable)
 AGAIN = "run the same command again"
@@ -40,11 +41,17 @@ class RewrittenError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """What a batch did; `hot` of its session's `updates` lately were HOT."""
+    """What a batch did; `hot` of its session's `updates` lately were HOT. `rewritten`: what it filled stays so, but the
+    relation's rows are in another file than when its fill began, so that no checkpoint is worth anything."""
 
     rows: int
     hot: int = 0
     updates: int = 0
+    rewritten: bool = False
+
+
+Checkpoint = Callable[[int], sql.Composed]
+"""The statement that records a batch of so many rows; returns the counters of Done, or no row."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -59,6 +66,8 @@ class Worker:
     batches: int = 0
     retries: int = 0
     longest_batch: float = 0.0
+    overhead: float | None = None
+    """Seconds that a batch takes for the network and the like, however few its pages; None before the first one."""
     cursor: psycopg.RawCursor[Any] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -70,30 +79,48 @@ class Worker:
 
     def begin(self) -> None:
         """The settings of a transaction that fills."""
-        self.cursor.execute(QUERIES["settings"], [f"{self.lock_timeout * 1000:.0f}ms"])
+        psycopg.Cursor(self.connection).execute(self._settings)
+
+    @property
+    def _settings(self) -> sql.Composed:
+        return filled(QUERIES["settings"], lock_timeout=sql.Literal(f"{self.lock_timeout * 1000:.0f}ms"))
 
     def fill(
         self, statement: sql.Composed, pages: tuple[int, int], stripes: int, stripe: int,
-        checkpoint: Callable[[psycopg.RawCursor[Any], int], Done],
+        checkpoint: Checkpoint | None,
     ) -> Done:  # fmt: skip
-        """One batch and its checkpoint, in one transaction. Raises Failed, Interrupted and RewrittenError."""
-        parameters = [f"({pages[0]},0)", f"({pages[1]},0)", stripes, stripe]
-
-        def once() -> Done:
-            begun = time.monotonic()
-            with self.connection.transaction():
-                self.begin()
-                # Never prepared: a plan made for any range of pages knows nothing of this one's size.
-                self.cursor.execute(statement, parameters, prepare=False)
-                done = checkpoint(self.cursor, self.cursor.rowcount)
-            seconds = time.monotonic() - begun
-            self.pace.took(pages[1] - pages[0], seconds)
-            self.longest_batch = max(self.longest_batch, seconds)
-            return done
-
-        done = self.patiently(once)
+        """One batch and its checkpoint, in one transaction. Raises psycopg.Error and Interrupted."""
+        if self.overhead is None:
+            _, self.overhead = self.patiently(lambda: self._run(statement, (0, 0), 1, 0, None))
+        done, seconds = self.patiently(lambda: self._run(statement, pages, stripes, stripe, checkpoint))
+        self.overhead = min(self.overhead, seconds)
+        self.pace.took(pages[1] - pages[0], seconds - self.overhead)
+        self.longest_batch = max(self.longest_batch, seconds)
         self.batches += 1
         return done
+
+    def _run(
+        self, statement: sql.Composed, pages: tuple[int, int], stripes: int, stripe: int, checkpoint: Checkpoint | None
+    ) -> tuple[Done, float]:
+        """What a try did, and the seconds that it took."""
+        begun = time.monotonic()
+        parameters = [f"({pages[0]},0)", f"({pages[1]},0)", stripes, stripe]
+        # What goes to the server with BEGIN and COMMIT names nothing of the user's, and needs no fence.
+        ours = psycopg.Cursor(self.connection)
+        try:
+            ours.execute(sql.SQL("BEGIN; {}").format(self._settings))
+            # Never prepared: a plan made for any range of pages knows nothing of this one's size.
+            self.cursor.execute(statement, parameters, prepare=False)
+            rows = self.cursor.rowcount
+            # Rows are held meanwhile: so the network is crossed once.
+            ours.execute(sql.SQL("COMMIT") if checkpoint is None else sql.SQL("{}; COMMIT").format(checkpoint(rows)))
+        except BaseException:
+            if self.connection.info.transaction_status in (pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR):
+                self.connection.rollback()
+            raise
+        row = (0, 0) if checkpoint is None else ours.fetchone()
+        hot, updates = row or (0, 0)
+        return Done(rows=rows, hot=hot, updates=updates, rewritten=row is None), time.monotonic() - begun
 
     def patiently(self, action: Callable[[], Result]) -> Result:
         """Try again after a deadlock, or a lock that was not to be had, with growing pauses."""
@@ -123,22 +150,17 @@ def _passes(state: RetryCallState) -> bool:
     return moved or isinstance(error, PASSING)
 
 
-def checkpointed(step: str, relation: Name, unit: Unit, position: int) -> Callable[[psycopg.RawCursor[Any], int], Done]:
+def checkpointed(step: str, relation: Name, unit: Unit, position: int) -> Checkpoint:
     """Record that the unit is done until before page `position`."""
 
-    def record(cursor: psycopg.RawCursor[Any], rows: int) -> Done:
-        row = cursor.execute(
-            QUERIES["checkpoint"], [step, str(relation), unit.first, position, rows, regclass(relation)]
-        ).fetchone()
-        if row is None:
-            raise RewrittenError
-        return Done(rows=rows, hot=row[0], updates=row[1])
+    def record(rows: int) -> sql.Composed:
+        values = {
+            "step": step, "relation": str(relation), "first": unit.first, "position": position, "rows": rows,
+            "table": regclass(relation),
+        }  # fmt: skip
+        return filled(QUERIES["checkpoint"], **{name: sql.Literal(value) for name, value in values.items()})
 
     return record
-
-
-def unrecorded(cursor: psycopg.RawCursor[Any], rows: int) -> Done:
-    return Done(rows=rows)
 
 
 def interrupted() -> Interrupted:

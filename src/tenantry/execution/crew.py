@@ -19,7 +19,6 @@ from tenantry.execution.batch import (
     checkpointed,
     failure,
     interrupted,
-    unrecorded,
 )
 from tenantry.execution.checkpoint import Unit
 from tenantry.execution.obstacle import locked
@@ -118,7 +117,7 @@ class Crew:
         for stripe in range(stripes):
             position = unit.next
             while position < unit.past and not passing.halted.is_set():
-                past = min(position + self._admitted(worker, passing), unit.past)
+                past = min(position + self._admitted(worker), unit.past)
                 done = self._batch(worker, passing, unit, (position, past), stripes, stripe)
                 # The server's counters start again from zero whenever the session hands them in.
                 kept = done.updates >= before.updates
@@ -128,10 +127,12 @@ class Crew:
                 before = done
                 self._advance(passing, unit, (position, past), stripes, stripe, done.rows)
                 position = past
+                if done.rewritten:
+                    raise RewrittenError
         if passing.stripes.learn(hot=hot, updates=updates):
             self.pause(FUTILE.format(passing.relation))
 
-    def _admitted(self, worker: Worker, passing: Pass) -> int:
+    def _admitted(self, worker: Worker) -> int:
         """The pages of the next batch, once it may run."""
         crowded = self.throttle.admit(worker.pid, self.stop, self.pause)
         if self.stop.is_set():
@@ -143,7 +144,7 @@ class Crew:
     ) -> Done:
         # Until its last stripe nothing of a unit is done for good: it is begun again after a crash.
         position = pages[1] if stripe == stripes - 1 else unit.next
-        checkpoint = checkpointed(passing.step, passing.relation, unit, position) if passing.recorded else unrecorded
+        checkpoint = checkpointed(passing.step, passing.relation, unit, position) if passing.recorded else None
         return worker.fill(sql.Composed([passing.fill.batch(passing.step).sql]), pages, stripes, stripe, checkpoint)
 
     def _advance(self, passing: Pass, unit: Unit, pages: tuple[int, int], stripes: int, stripe: int, rows: int) -> None:

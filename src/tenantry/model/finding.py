@@ -16,6 +16,13 @@ class Severity(StrEnum):
     ERROR = "error"
     WARNING = "warning"
     INFO = "info"
+    ACCEPTED = "accepted"
+    """The spec says that it was looked at and stays."""
+
+    @property
+    def serious(self) -> bool:
+        """Whether something should be done."""
+        return self in (Severity.ERROR, Severity.WARNING)
 
 
 class Family(StrEnum):

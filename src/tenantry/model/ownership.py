@@ -123,10 +123,14 @@ class Ownership:
     setting: str
     components: tuple[tuple[Owned, ...], ...] = ()
     shared: tuple[Name, ...] = ()
+    written: frozenset[Name] = frozenset()
+    """Those of the shared tables that all tenants may write."""
     undecided: Mapping[Name, str] = field(default_factory=dict)
     heirs: Mapping[Name, Name] = field(default_factory=dict)
     references: tuple[tuple[Name, ForeignKey], ...] = ()
     """The spec's own references: where from, and the key that the database does not declare."""
+    crossing: frozenset[tuple[Name, tuple[str, ...]]] = frozenset()
+    """Foreign keys, by table and columns, along which a row may refer to another tenant's row: they tell no tenant."""
     misfits: tuple[str, ...] = ()
     """What the spec says that does not fit the database, where it was resolved all the same."""
 
@@ -138,6 +142,10 @@ class Ownership:
     def of(self, table: Name) -> Owned | None:
         """The ownership of a table, or of the table whose partition or heir it is."""
         return self._by_table.get(self.heirs.get(table, table))
+
+    def crosses(self, table: Name, columns: tuple[str, ...]) -> bool:
+        """Whether a row of the table may refer to another tenant's row by these columns of a foreign key."""
+        return (table, columns) in self.crossing or (self.heirs.get(table, table), columns) in self.crossing
 
     @cached_property
     def _by_table(self) -> Mapping[Name, Owned]:

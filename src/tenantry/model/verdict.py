@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from tenantry.errors import ExitStatus
 from tenantry.model.distribution import Distribution
 from tenantry.model.finding import Family, Finding, Severity
+from tenantry.model.name import Name
 from tenantry.model.plan import Phase
+from tenantry.model.spec import Spec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,5 +55,20 @@ def by_severity(findings: Iterator[Finding] | tuple[Finding, ...]) -> tuple[Find
 
 
 def serious(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
-    """Those that are more than information."""
-    return tuple(finding for finding in findings if finding.severity is not Severity.INFO)
+    """Those that are more than information, and not accepted."""
+    return tuple(finding for finding in findings if finding.severity.serious)
+
+
+def accepted(findings: Iterable[Finding], spec: Spec) -> Iterator[Finding]:
+    """The findings; those that the spec accepts as such, with its reason. What stops a run cannot be accepted."""
+    parts: dict[tuple[str, Name | None], str] = {}
+    for part in spec.accept:
+        table = None if part.table is None else Name.parse(part.table, schema=spec.schemas[0])
+        parts[part.check, table] = part.reason
+    for finding in findings:
+        reason = parts.get((finding.name, finding.table), parts.get((finding.name, None)))
+        if reason is None or finding.refuses or not finding.severity.serious:
+            yield finding
+        else:
+            message = f"{finding.message} (accepted: {reason})"
+            yield replace(finding, severity=Severity.ACCEPTED, message=message, remedy="")

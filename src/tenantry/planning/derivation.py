@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import networkx as nx
-
 from tenantry.model.name import Name
 from tenantry.model.ownership import Owned, Path
 from tenantry.model.schema import Schema
@@ -24,6 +22,9 @@ class Derivation:
 
     def components(self) -> tuple[tuple[Owned, ...], ...]:
         """Tables in order of derivation; those that need each other together."""
+        # Only who plans waits for the import.
+        import networkx as nx
+
         graph: nx.DiGraph[Name] = nx.DiGraph()
         graph.add_nodes_from(sorted(self.owned))
         for name, table in self.owned.items():

@@ -22,11 +22,12 @@ _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 
 
 def executed(ground: Ground, views: Iterator[Name]) -> Iterator[tuple[Name, Executed]]:
-    """The functions, with the owned table or view by which each runs."""
-    for unit in ground.units():
-        for table in unit.all:
-            for one in table.executes:
-                yield table.name, one
+    """The functions, with the table that tenants write, or the view, by which each runs."""
+    tables = [table for unit in ground.units() for table in unit.all]
+    tables += [table for name in sorted(ground.ownership.written) for table in ground.schema.tree(name)]
+    for table in tables:
+        for one in table.executes:
+            yield table.name, one
     for name in views:
         for one in ground.schema.views[name].executes:
             yield name, one

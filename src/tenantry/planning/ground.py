@@ -240,9 +240,12 @@ class Ground:
         return foreign_keys(self.schema, unit.table)
 
     def references(self, unit: Unit) -> Iterator[tuple[ForeignKey, Owned]]:
-        """The foreign keys that point at owned tables, with these; the tenant column's own is none of them."""
+        """The foreign keys that point at owned tables, with these, and must stay within a tenant; the tenant column's
+        own is none of them."""
         for key in self.keys(unit):
             parent = self.ownership.of(key.parent)
+            if self.ownership.crosses(unit.name, key.columns):
+                continue
             if parent is not None and unit.owned.column not in key.columns:
                 yield key, parent
 

@@ -92,6 +92,9 @@ def _grants(ground: Ground, role: str) -> Iterator[Step]:
                 yield _grant(part, part.name, role, (), UNCHECKED)
         for sequence in {name for table in unit.all for name in table.sequences}:
             users.setdefault(sequence, []).append(unit.name)
+    for name in ground.ownership.written:
+        for sequence in {name for table in ground.schema.tree(name) for name in table.sequences}:
+            users.setdefault(sequence, []).append(name)
     for sequence, tables in sorted(users.items()):
         yield ApplicationGrants(
             phase=PHASE, table=sequence, role=role, grants=("USAGE",), object="SEQUENCE",
@@ -103,7 +106,8 @@ def _grants(ground: Ground, role: str) -> Iterator[Step]:
             used_by=tuple(dict.fromkeys(tables)),
         )  # fmt: skip
     for name in ground.ownership.shared:
-        yield _grant(ground.schema.tables[name], name, role, READ, (*WRITES, *UNCHECKED))
+        grants, never = (OWN, UNCHECKED) if name in ground.ownership.written else (READ, (*WRITES, *UNCHECKED))
+        yield _grant(ground.schema.tables[name], name, role, grants, never)
     tenant = ground.ownership.tenant.name
     yield _grant(ground.schema.tables.get(tenant), tenant, role, READ, (*WRITES, *UNCHECKED))
 

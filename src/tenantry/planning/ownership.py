@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path as File
 from typing import TypeVar
 
@@ -15,7 +16,7 @@ from tenantry.model.spec import Orphans, Spec, TablePart
 from tenantry.planning.assignments import read_assignments
 from tenantry.planning.derivation import Derivation
 from tenantry.planning.lookup import Lookup
-from tenantry.planning.paths import Paths, WaitsError, reference
+from tenantry.planning.paths import Paths, WaitsError, crossing, reference
 
 Part = TypeVar("Part")
 Value = TypeVar("Value")
@@ -37,10 +38,17 @@ class _Resolver:
         self.misfits: list[str] = []
         self.lookup = Lookup(source=str(spec.path or "the spec"), home=spec.schemas[0], schema=schema)
         self.heirs = self._heirs()
-        self.references = list(self._fitting(lambda part: reference(part, self.lookup), spec.reference))
+        whole = (part for part in spec.reference if part.parent is not None)
+        self.references = list(self._fitting(lambda part: reference(part, self.lookup), whole))
+        crosses = (part for part in spec.reference if part.crosses)
+        named = self._fitting(lambda part: tuple(crossing(part, self.lookup)), crosses)
+        self.crossing = frozenset(chain.from_iterable(named))
+        for part in spec.accept:
+            if part.table is not None:
+                self.lookup.name(part.table, f"[[accept]] {part.check!r} table")
         self.parts: dict[Name, TablePart] = {}
-        for name, part in self._fitting(self._part, spec.table):
-            self.parts[name] = part
+        for name, table in self._fitting(self._part, spec.table):
+            self.parts[name] = table
         self.tenant = self._tenant()
         self.owned_names = {
             name for name, part in self.parts.items()
@@ -51,7 +59,7 @@ class _Resolver:
         }  # fmt: skip
         self.paths = Paths(
             lookup=self.lookup, tenant=self.tenant, heirs=self.heirs, references=self.references,
-            owned=self.owned_names, undecided=self.undecided,
+            crossing=self.crossing, owned=self.owned_names, undecided=self.undecided,
         )  # fmt: skip
 
     def _fitting(self, read: Callable[[Part], Value], parts: Iterable[Part]) -> Iterator[Value]:
@@ -225,8 +233,9 @@ class _Resolver:
             tenant=_with_assigned(self.tenant, owned.values()), setting=self.spec.tenant.setting,
             components=replace(derivation, owned=owned).components(),
             shared=tuple(sorted(name for name, part in self.parts.items() if part.shared)),
+            written=frozenset(name for name, part in self.parts.items() if part.shared == "write"),
             undecided=undecided, heirs={name: root for name, root in self.heirs.items() if root in owned},
-            references=tuple(self.references), misfits=tuple(self.misfits),
+            references=tuple(self.references), crossing=self.crossing, misfits=tuple(self.misfits),
         )  # fmt: skip
 
     def _all_owned(self) -> dict[Name, Owned]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -26,7 +26,8 @@ def foreign_keys(schema: Schema, table: Table) -> tuple[ForeignKey, ...]:
 
 
 def reference(part: ReferencePart, lookup: Lookup) -> tuple[Name, ForeignKey]:
-    """A [[reference]] as a foreign key that is not declared. Raises UsageError."""
+    """A [[reference]] with both its ends as a foreign key that is not declared. Raises UsageError."""
+    assert part.parent is not None
     child, column = lookup.table_column(part.child, "[[reference]]")
     parent, parent_column = lookup.table_column(part.parent, "[[reference]]")
     key = ForeignKey(
@@ -34,6 +35,23 @@ def reference(part: ReferencePart, lookup: Lookup) -> tuple[Name, ForeignKey]:
         operators=(EQUALS,), declared=False, validated=False,
     )  # fmt: skip
     return child.name, key
+
+
+def crossing(part: ReferencePart, lookup: Lookup) -> Iterator[tuple[Name, tuple[str, ...]]]:
+    """The tables and columns of the keys that a [[reference]] with crosses = true names: of a key that the database
+    knows, all its columns. Raises UsageError."""
+    child, column = lookup.table_column(part.child, "[[reference]]")
+    keys = [key.columns for key in foreign_keys(lookup.schema, child) if column in key.columns]
+    exact = [columns for columns in keys if columns == (column,)]
+    if part.parent is not None:
+        exact = [(column,)]
+    elif not keys:
+        raise lookup.error(
+            f"[[reference]] from {part.child}: {child.name} has no foreign key on ({column})",
+            remedy='Name the column of one, or say with to = "table.column" what it refers to.',
+        )
+    for columns in exact or keys:
+        yield child.name, columns
 
 
 class WaitsError(Exception):
@@ -46,7 +64,8 @@ class WaitsError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paths:
-    """`owned` and `undecided` are those of the moment, `references` the spec's own, `heirs` as in Ownership.
+    """`owned` and `undecided` are those of the moment, `references` the spec's own, `heirs` and `crossing` as in
+    Ownership.
 
     `place`, of each method, is where in the spec the path stands. They raise UsageError, and WaitsError."""
 
@@ -54,6 +73,7 @@ class Paths:
     tenant: TenantTable
     heirs: Mapping[Name, Name]
     references: Sequence[tuple[Name, ForeignKey]]
+    crossing: AbstractSet[tuple[Name, tuple[str, ...]]]
     owned: AbstractSet[Name]
     undecided: Mapping[Name, str]
 
@@ -80,6 +100,7 @@ class Paths:
         child, column = self.lookup.table_column(text, place)
         for key in self._keys(child):
             if column in key.columns and self._root(key.parent) == table.name:
+                self._tells(child, key.columns, place)
                 if child.name in self.undecided:
                     raise WaitsError(child.name)
                 if child.name not in self.owned:
@@ -95,6 +116,7 @@ class Paths:
         ends = [key for key in keys if self._root(key.parent) in self.owned or key.parent == self.tenant.name]
         candidates = ends if last and ends else keys
         if candidates:
+            self._tells(table, candidates[0].columns, place)
             return self._along(table, candidates[0])
         only = table.column(columns[0])
         if len(columns) == 1 and only is not None and last and only.base_type == self.tenant.type:
@@ -107,6 +129,13 @@ class Paths:
             + (f"; it has {', '.join(known)}" if known else ""),
             remedy="Name the columns of a foreign key, or declare a [[reference]].",
         )
+
+    def _tells(self, table: Table, columns: tuple[str, ...], place: str) -> None:
+        if (table.name, columns) in self.crossing:
+            raise self.lookup.error(
+                f"{place}: {table.name} ({', '.join(columns)}) may refer to another tenant's row: it tells no tenant",
+                remedy="Take it out here, or delete crosses = true at its [[reference]].",
+            )
 
     def _along(self, table: Table, key: ForeignKey) -> tuple[Hop, Table | None]:
         nullable = not key.declared or not key.validated or any(

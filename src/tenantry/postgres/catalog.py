@@ -47,7 +47,15 @@ Part = Callable[..., Value]
 
 
 def read_schema(connection: psycopg.Connection[TupleRow], schemas: Sequence[str], *, ours: Ours) -> Schema:
-    """The user's own objects in `schemas` (`("*",)` for all), without what tenantry made.
+    """The one of read_schemas, where there is one."""
+    return read_schemas(connection, schemas, ours=(ours,))[0]
+
+
+def read_schemas(
+    connection: psycopg.Connection[TupleRow], schemas: Sequence[str], *, ours: Sequence[Ours]
+) -> tuple[Schema, ...]:
+    """The user's own objects in `schemas` (`("*",)` for all), without what tenantry made; once for each of `ours`, all
+    as of one moment.
 
     That is what `ours` says, whatever has a name of ours, and schema tenantry.
 
@@ -60,7 +68,7 @@ def read_schema(connection: psycopg.Connection[TupleRow], schemas: Sequence[str]
     itself.
     """
     if connection.info.transaction_status is not TransactionStatus.IDLE:
-        return _fenced(connection, _Reader(connection, ours).schema(schemas))
+        return _fenced(connection, _read(connection, schemas, ours))
     try:
         return _fenced(connection, _read_in_snapshot(connection, schemas, ours))
     except psycopg.errors.LockNotAvailable as error:
@@ -71,10 +79,10 @@ def read_schema(connection: psycopg.Connection[TupleRow], schemas: Sequence[str]
         ) from error
 
 
-def _fenced(connection: psycopg.Connection[TupleRow], schema: Schema) -> Schema:
-    """What it names may be of an owner who had nothing here yet when the session was opened."""
+def _fenced(connection: psycopg.Connection[TupleRow], schemas: tuple[Schema, ...]) -> tuple[Schema, ...]:
+    """What they name may be of an owner who had nothing here yet when the session was opened."""
     fence(connection)
-    return schema
+    return schemas
 
 
 def application_path(connection: psycopg.Connection[Any]) -> tuple[str, ...]:
@@ -89,21 +97,32 @@ def application_path(connection: psycopg.Connection[Any]) -> tuple[str, ...]:
     stop=stop_after_attempt(3),
     reraise=True,
 )
-def _read_in_snapshot(connection: psycopg.Connection[TupleRow], schemas: Sequence[str], ours: Ours) -> Schema:
+def _read_in_snapshot(
+    connection: psycopg.Connection[TupleRow], schemas: Sequence[str], ours: Sequence[Ours]
+) -> tuple[Schema, ...]:
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         # PostgreSQL locks a table to write its definition, and would wait for a VACUUM FULL without a word,
         # with locks on what it has read, behind which the application's statements could queue.
         connection.execute("SELECT set_config('lock_timeout', %s, true)", [f"{LONGEST_WAIT}s"])
-        return _Reader(connection, ours).schema(schemas)
+        return _read(connection, schemas, ours)
+
+
+def _read(connection: psycopg.Connection[TupleRow], schemas: Sequence[str], ours: Sequence[Ours]) -> tuple[Schema, ...]:
+    answers: dict[tuple[str, str], list[Row]] = {}
+    return tuple(_Reader(connection, one, answers).schema(schemas) for one in ours)
 
 
 class _Reader:
-    """One reading of the catalog; values are grouped by the oid of their table."""
+    """One reading of the catalog; values are grouped by the oid of their table. What was asked before is in `answers`,
+    by the query and its parameters."""
 
-    def __init__(self, connection: psycopg.Connection[TupleRow], ours: Ours) -> None:
+    def __init__(
+        self, connection: psycopg.Connection[TupleRow], ours: Ours, answers: dict[tuple[str, str], list[Row]]
+    ) -> None:
         self._connection = connection
         self._ours = ours
+        self._answers = answers
         self._oids: list[int] = []
 
     def schema(self, schemas: Sequence[str]) -> Schema:
@@ -193,8 +212,11 @@ class _Reader:
         return _grouped([row for row in rows if not str(row.get("name", "")).startswith(OUR_PREFIXES)], value)
 
     def _rows(self, query: str, **parameters: Any) -> list[Row]:
-        with self._connection.cursor(row_factory=dict_row) as cursor:
-            return cursor.execute(_QUERIES[query], parameters or None).fetchall()
+        key = query, str(parameters)
+        if key not in self._answers:
+            with self._connection.cursor(row_factory=dict_row) as cursor:
+                self._answers[key] = cursor.execute(_QUERIES[query], parameters or None).fetchall()
+        return [dict(row) for row in self._answers[key]]
 
 
 def _grouped(rows: Iterable[Row], value: Part[Value]) -> dict[int, tuple[Value, ...]]:

@@ -192,19 +192,16 @@ def _refuse_other_role(connection: psycopg.Connection[Any]) -> None:
 
 
 def _settle(connection: psycopg.Connection[TupleRow], application_name: str, operator: bool) -> None:
-    connection.execute(_QUERIES["settle"], {"application_name": application_name})
-    # Servers on some systems cannot check for lost clients and refuse the setting.
-    with suppress(psycopg.DataError):
-        connection.execute(_QUERIES["notice_lost_client"])
-    if operator:
-        connection.execute(_QUERIES["no_silent_filter"])
     try:
-        connection.execute(_QUERIES["as_origin"])
+        connection.execute(_QUERIES["settle"], {"application_name": application_name, "operator": operator})
     except psycopg.errors.InsufficientPrivilege as error:
         raise Refused(
             "Sessions of this role have session_replication_role set: no foreign key and no trigger holds in them",
             remedy="ALTER ROLE … (or DATABASE …) RESET session_replication_role, as a superuser",
         ) from error
+    # Servers on some systems cannot check for lost clients and refuse the setting.
+    with suppress(psycopg.DataError):
+        connection.execute(_QUERIES["notice_lost_client"])
 
 
 def _require_supported(connection: psycopg.Connection[TupleRow]) -> None:

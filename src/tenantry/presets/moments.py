@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from functools import cache
 
 REFERENCE = date(2025, 6, 30)
 """The day after the last movement: "today" for whatever is expired or expiring."""
@@ -10,10 +11,9 @@ REFERENCE = date(2025, 6, 30)
 _DAYS = 730
 _SECONDS = 10 * 3600
 _FIRST = REFERENCE - timedelta(days=_DAYS)
+BEGINNING = f"{_FIRST.isoformat()} 07:00:00-03"
+"""What moment() says of the first event."""
 _DATES = [(_FIRST + timedelta(days=day)).isoformat() for day in range(_DAYS)]
-# Written out once, because formatting a time costs more than the rest of a row; with its zone, because the
-# session's TimeZone must not matter.
-_TIMES = [f"{7 + second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}-03" for second in range(_SECONDS)]
 
 
 def day(number: int, total: int) -> date:
@@ -24,4 +24,11 @@ def day(number: int, total: int) -> date:
 def moment(number: int, total: int) -> str:
     """The moment of event `number` (from 0) out of `total`, as PostgreSQL reads it; they never go back."""
     second = number * _DAYS * _SECONDS // total
-    return f"{_DATES[second // _SECONDS]} {_TIMES[second % _SECONDS]}"
+    return f"{_DATES[second // _SECONDS]} {_times()[second % _SECONDS]}"
+
+
+@cache
+def _times() -> list[str]:
+    """Written out once, because formatting a time costs more than the rest of a row; with its zone, because the
+    session's TimeZone must not matter."""
+    return [f"{7 + second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}-03" for second in range(_SECONDS)]

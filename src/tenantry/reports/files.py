@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tenantry import private_files
 from tenantry.errors import UsageError
-from tenantry.reports import charts, page, table
+from tenantry.reports import charts, table
 from tenantry.reports.document import to_json
 from tenantry.reports.log import title
 from tenantry.reports.report import Report
@@ -48,4 +48,7 @@ def export(path: Path) -> None:
     rows, whole = exports(path)
     # A byte order mark, without which Excel takes UTF-8 for something else.
     private_files.write_text(rows, "\ufeff" + table.csv(report))
+    # Only who exports waits for the import of what fills templates.
+    from tenantry.reports import page
+
     private_files.write_text(whole, page.html(report))

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
-
-import structlog
-from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
+from typing import TYPE_CHECKING, Any, TextIO
 
 from tenantry import private_files
 from tenantry.errors import UsageError
 from tenantry.reports.document import plain, to_json
 from tenantry.reports.text import bounded
+
+if TYPE_CHECKING:
+    from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
 MASK = "****"
 TITLES = {"migrate": "migration", "validate": "validation", "verify": "verification", "backups": "backup"}
@@ -82,6 +82,9 @@ class Log:
                 f"The log {self.path} cannot be written: {error.strerror or error}",
                 remedy="Name a folder that you can write to: --log-dir PATH.",
             ) from error
+        # Only who writes a log waits for the import.
+        import structlog
+
         bound = structlog.wrap_logger(
             structlog.PrintLogger(self._file),
             wrapper_class=structlog.make_filtering_bound_logger(0),

@@ -159,6 +159,7 @@ class Counted(Part):
     error: int = 0
     warning: int = 0
     info: int = 0
+    accepted: int = 0
 
 
 class PhaseTotal(Part):

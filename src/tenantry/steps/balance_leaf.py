@@ -10,6 +10,7 @@ from psycopg import sql
 
 from tenantry.model.name import Name
 from tenantry.model.plan import Statement
+from tenantry.steps.access import entries
 from tenantry.steps.balance import BalanceStep
 from tenantry.steps.role import ApplicationGrants
 from tenantry.steps.step import Before
@@ -73,7 +74,13 @@ class BalanceLeaf(BalanceStep):
         return f"{self.key}:{self.role}"
 
     def definition(self) -> sql.Composable:
-        return self._grants.definition()
+        return sql.SQL(
+            "SELECT 'by the ledger' WHERE NOT EXISTS (SELECT FROM ({entries}) AS e"
+            " WHERE e.grantee = {role} AND e.privilege = ANY ({revokes}::text[]))"
+        ).format(
+            entries=entries(self.leaf), role=sql.Literal(self.role),
+            revokes=sql.Literal([privilege for privilege, _ in self.revokes]),
+        )  # fmt: skip
 
     def record(self) -> sql.Composable:
         return self._grants.record()

@@ -113,7 +113,7 @@ def exists(query: sql.Composable) -> sql.Composed:
 
 
 def raw(text: str) -> sql.SQL:
-    """Text that we or the server made (a tag, pg_get_indexdef) as SQL; names and values never come this way."""
+    """Text that we or the server made (a tag, pg_get_indexdef) as SQL; names and values only once they are quoted."""
     return sql.SQL(text)
 
 

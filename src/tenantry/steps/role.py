@@ -205,6 +205,7 @@ class ApplicationGrants(Step):
     left_out: str = ""
     """What others may do with it, and the application role may not."""
     of_role = True
+    journaled = True
 
     @property
     def key(self) -> str:
@@ -232,6 +233,10 @@ class ApplicationGrants(Step):
         return self.used_by
 
     @property
+    def withdraws(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(privilege for privilege, _ in self.revokes))
+
+    @property
     def gives(self) -> tuple[str, ...]:
         return self.grants
 
@@ -249,17 +254,15 @@ class ApplicationGrants(Step):
 
     def definition(self) -> sql.Composable:
         # The session that plans this made sure that the role is in its access list itself, not through another role.
+        # What it has revoked once is others' affair from then on: a privilege that somebody grants again stays, and is
+        # a finding of validate.
         return sql.SQL(
             "WITH held AS (SELECT * FROM ({entries}) AS e WHERE e.grantee = {role})"
             " SELECT coalesce("
             "pg_catalog.string_agg(DISTINCT held.privilege, ', ' ORDER BY held.privilege), 'nothing')"
             " FROM held WHERE held.on_column IS NULL"
             " HAVING coalesce(pg_catalog.array_agg(held.privilege), '{{}}') @> {grants}::text[]"
-            " AND NOT EXISTS (SELECT FROM held WHERE held.privilege = ANY ({revokes}::text[]))"
-        ).format(
-            entries=entries(self.table), role=sql.Literal(self.role), grants=sql.Literal(list(self.grants)),
-            revokes=sql.Literal([privilege for privilege, _ in self.revokes]),
-        )  # fmt: skip
+        ).format(entries=entries(self.table), role=sql.Literal(self.role), grants=sql.Literal(list(self.grants)))
 
     def grants_as_found(self, grants: tuple[Grant, ...], before: Before) -> tuple[Grant, ...]:
         """Without what this step has given, and with what it has taken of what was there `before`."""

@@ -139,6 +139,11 @@ class Step(ABC):
         """The user's foreign key beside which it puts one of ours."""
         return None
 
+    @property
+    def withdraws(self) -> tuple[str, ...]:
+        """The privileges on its table that it takes from the application role."""
+        return ()
+
     # --- tenants
 
     @property

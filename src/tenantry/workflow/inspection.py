@@ -18,10 +18,8 @@ from tenantry.model.distribution import Distribution
 from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
-from tenantry.model.schema import Ours
 from tenantry.model.spec import Spec
-from tenantry.model.verdict import FamilyVerdict, Verdict, by_severity, serious
-from tenantry.postgres.catalog import read_schema
+from tenantry.model.verdict import FamilyVerdict, Verdict, accepted, by_severity, serious
 from tenantry.postgres.connect import Target
 from tenantry.postgres.locks import run_lock_held
 from tenantry.postgres.owner_context import set_read_only
@@ -83,10 +81,10 @@ def grounded(
         set_read_only(connection)
         set_uncounted(connection)
         stop.also(connection)
-        session = Session.begin(target, connection, spec, lenient=True)
+        session = Session.begin(target, connection, spec, lenient=True, live=True)
         yield Ground(
             target=target, connection=connection, spec=spec, schema=session.schema, plan=session.plan,
-            live=read_schema(connection, spec.schemas, ours=Ours()), entries=session.entries, run=run,
+            live=session.live, entries=session.entries, run=run,
             tables=_tables(options, session), samples=options.samples, detailed=options.detailed,
             looking=_looking(watcher, stop), application=options.application, hidden=frozenset(read_hidden(connection)),
             opened=stop.also, standby=in_recovery(connection),
@@ -134,13 +132,12 @@ def verdict_of(
         stop.halt()
         raise error
     stop.halt()
-    findings = by_severity(
-        (
-            *(one for _, found in asked for one in found if isinstance(one, Finding)),
-            *(_named(finding, known) for finding in examined.findings),
-            *more,
-        )
+    found = (
+        *(one for _, several in asked for one in several if isinstance(one, Finding)),
+        *(_named(finding, known) for finding in examined.findings),
+        *more,
     )
+    findings = by_severity(accepted(found, ground.spec))
     for share in shares:
         watcher.distributed(share)
     for finding in findings:
@@ -149,7 +146,7 @@ def verdict_of(
     rows = sum(sum(counts.values()) for counts in examined.rows.values())
     return Verdict(
         command=command, run=ground.run, exit_status=ExitStatus.FINDINGS if bad else ExitStatus.DONE,
-        outcome=_outcome(ground, bad, len(checks)), next_step=_next(bad, next_step, command),
+        outcome=_outcome(ground, findings, bad, len(checks)), next_step=_next(bad, next_step, command),
         families=tuple(_of_family(ground, *one, checks, bad) for one in asked),
         findings=findings, distributions=shares, tables=len(examined.rows), rows=rows,
         seconds=time.monotonic() - began,
@@ -187,10 +184,12 @@ def _spread(
     return shares, (*spread(ground, shares, known), *empty_tenants(ground, examined.rows, known))
 
 
-def _outcome(ground: Ground, bad: tuple[Finding, ...], checks: int) -> str:
+def _outcome(ground: Ground, findings: tuple[Finding, ...], bad: tuple[Finding, ...], checks: int) -> str:
     where = "" if ground.tables is None else f" in {', '.join(map(str, sorted(ground.tables)))}"
     if not bad:
-        return f"nothing was found wrong{where}; {checks} checks asked the rows"
+        accepted_ones = sum(finding.severity is Severity.ACCEPTED for finding in findings)
+        stays = f", and {accepted_ones} accepted finding{'s' if accepted_ones > 1 else ''}" if accepted_ones else ""
+        return f"nothing was found wrong{where}{stays}; {checks} checks asked the rows"
     counts = ((sum(finding.severity is severity for finding in bad), severity) for severity in Severity)
     return " and ".join(f"{count} {word}{'s' if count > 1 else ''}" for count, word in counts if count) + where
 

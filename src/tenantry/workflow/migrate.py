@@ -34,6 +34,7 @@ from tenantry.model.name import Name
 from tenantry.model.plan import Phase
 from tenantry.model.run import Result
 from tenantry.model.spec import Orphans, Spec
+from tenantry.model.verdict import accepted
 from tenantry.planning.diff import Comparison, State
 from tenantry.postgres.census import run_census
 from tenantry.postgres.connect import Target, connect
@@ -247,6 +248,7 @@ def examine(
         session.connection, schema=session.schema, plan=replace(session.plan, steps=pending), until=options.until,
         free_space=options.free_space, workers=options.workers,
     )  # fmt: skip
+    findings = tuple(accepted(findings, session.spec))
     for finding in findings:
         watcher.found(finding)
     refuse(findings, force=options.force)

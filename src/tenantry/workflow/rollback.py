@@ -20,7 +20,7 @@ from tenantry.execution.runner import Runner
 from tenantry.execution.selection import Selection, select
 from tenantry.execution.transaction import Patience
 from tenantry.model.backup import MAX_SIZE, BackupKind, Reason
-from tenantry.model.finding import Finding, Severity
+from tenantry.model.finding import Finding
 from tenantry.model.name import Name
 from tenantry.model.run import Result
 from tenantry.postgres.connect import Target
@@ -177,7 +177,7 @@ def _look_back(
     findings = aftermath.findings(reverted, kept, walk.left)
     for finding in findings:
         tally.watcher.found(finding)
-    if not any(finding.severity is not Severity.INFO for finding in findings):
+    if not any(finding.severity.serious for finding in findings):
         tally.watcher.said("Verified: nothing of ours is left there, the schema is as recorded, no table was rewritten")
     return findings
 
@@ -186,7 +186,7 @@ def _result(
     run: str, options: RollbackOptions, selection: Selection, walk: Reverting, reverted: int,
     findings: tuple[Finding, ...],
 ) -> Result:  # fmt: skip
-    remaining = any(finding.severity is not Severity.INFO for finding in findings)
+    remaining = any(finding.severity.serious for finding in findings)
     outcome = f"{reverted} steps reverted" if selection.entries else "nothing of ours was there"
     if walk.left:
         outcome += f", {len(walk.left)} could not be"

@@ -19,7 +19,7 @@ from tenantry.model.plan import Phase
 from tenantry.model.schema import Ours, Schema
 from tenantry.model.spec import Spec
 from tenantry.planning import Plan, make_plan
-from tenantry.postgres.catalog import read_schema
+from tenantry.postgres.catalog import read_schemas
 from tenantry.postgres.connect import Target, connect, read_server
 from tenantry.postgres.journal import Entry, Journal
 from tenantry.steps import from_json
@@ -37,6 +37,8 @@ class Session:
     schema: Schema
     plan: Plan
     known: Known
+    live: Schema
+    """The schema as it is, with what is ours; without, unless it was asked for."""
 
     @property
     def entries(self) -> Mapping[str, Entry]:
@@ -45,17 +47,21 @@ class Session:
 
     @classmethod
     def begin(
-        cls, target: Target, connection: psycopg.Connection[Any], spec: Spec, *, lenient: bool = False
-    ) -> Session:
+        cls, target: Target, connection: psycopg.Connection[Any], spec: Spec, *, lenient: bool = False,
+        live: bool = False,
+    ) -> Session:  # fmt: skip
         """Read the journal and the schema without what is ours, and make the plan. Raises UsageError where the spec
-        does not fit the database, unless `lenient`: then the plan is without what does not."""
+        does not fit the database, unless `lenient`: then the plan is without what does not. `live`: the schema with
+        what is ours is read as well, as of the same moment."""
         journal = Journal(connection)
         found = known(read_entries(journal))
-        schema = as_found(read_schema(connection, spec.schemas, ours=ours(found.entries)), found.entries)
+        asked = (ours(found.entries), Ours()) if live else (ours(found.entries),)
+        schemas = read_schemas(connection, spec.schemas, ours=asked)
+        schema = as_found(schemas[0], found.entries)
         plan = make_plan(spec, schema, lenient=lenient)
         found = with_indexes(found, plan.steps)
         return cls(target=target, connection=connection, journal=journal, spec=spec, schema=schema, plan=plan,
-                   known=found)  # fmt: skip
+                   known=found, live=schemas[-1])  # fmt: skip
 
 
 def read_entries(journal: Journal) -> dict[str, Entry]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from tenantry.execution.preflight.scope import Scope
-from tenantry.execution.preflight.verdict import refused, warned
+from tenantry.execution.preflight.verdict import noted, refused, warned
 from tenantry.model.finding import Finding
 from tenantry.model.name import Name
 from tenantry.model.schema import Grant, Role
+from tenantry.planning.isolate import WRITES
 from tenantry.postgres.facts import Facts
+from tenantry.steps.row_security import Sight
 
 PUBLIC = "PUBLIC"
 EVERYTHING = frozenset(("pg_read_all_data", "pg_write_all_data"))
@@ -29,6 +31,45 @@ def role_findings(scope: Scope, facts: Facts) -> Iterator[Finding]:
     yield from _connected(scope, facts, frozenset(holders))
     yield from _missing_legacy(scope)
     yield from application_role_findings(scope)
+    yield from _withdrawn(scope)
+
+
+def _withdrawn(scope: Scope) -> Iterator[Finding]:
+    """What an application role that is there already loses. A policy holds back the writing of owned rows, and nothing
+    that of rows which are everybody's."""
+    tenants = {security.table for security in scope.securities if security.sight is Sight.READ}
+    lost = [(step.table, step.withdraws) for step in scope.steps if step.withdraws]
+    written = {table: held for table, privileges in lost if (held := _writes(privileges))}
+    for several, what, remedy in (
+        (sorted(set(written) - tenants), "which all tenants share", 'say shared = "write" of them in the spec'),
+        (sorted(tenants.intersection(written)), "whose rows are the tenants", "let another role add tenants"),
+    ):
+        if several:
+            yield refused(
+                name="application-loses-writes",
+                table=several[0] if len(several) == 1 else None,
+                count=len(several),
+                message=f"{scope.application} may write {_tables(several)}, {what}, and may only read from isolate on",
+                remedy=f"{remedy}; or revoke these privileges yourself, once the application needs them no more",
+                samples=tuple({"relation": str(table), "privileges": list(written[table])} for table in several[:20]),
+            )
+    others = sorted({table for table, privileges in lost if len(privileges) > len(_writes(privileges))})
+    if others:
+        privileges = sorted({one for _, held in lost for one in held if one not in WRITES})
+        yield noted(
+            name="application-loses-privileges",
+            count=len(others),
+            message=f"{scope.application} loses {', '.join(privileges)} on {_tables(others)}: no policy holds those",
+            remedy="let the operator do what needs them",
+        )
+
+
+def _writes(privileges: Iterable[str]) -> tuple[str, ...]:
+    return tuple(privilege for privilege in privileges if privilege in WRITES)
+
+
+def _tables(names: Sequence[Name]) -> str:
+    return ", ".join(map(str, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _classified(scope: Scope, role: str) -> bool:
@@ -57,7 +98,7 @@ def _holders(scope: Scope) -> dict[str, dict[Name, set[str]]]:
 def _unclassified(scope: Scope, holders: dict[str, dict[Name, set[str]]]) -> Iterator[Finding]:
     for role, held in holders.items():
         names = sorted(held)
-        tables = ", ".join(map(str, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        tables = _tables(names)
         yield refused(
             name="role-unclassified",
             count=len(names) or None,

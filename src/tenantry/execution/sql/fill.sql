@@ -24,7 +24,7 @@ SELECT set_config('lock_timeout', $1, false)
 -- name: settings
 -- A batch may be lost in a crash of the server, but only together with its checkpoint: so its commit need not wait for
 -- the disk. The commit of the journal's row, which says that the step is done, does wait, for all before it as well.
-SELECT set_config('synchronous_commit', 'off', true), set_config('lock_timeout', $1, true),
+SELECT set_config('synchronous_commit', 'off', true), set_config('lock_timeout', %(lock_timeout)s, true),
        set_config('jit', 'off', true), set_config('tenantry.filling', 'on', true),
        set_config('TimeZone', 'UTC', true), set_config('extra_float_digits', '3', true),
        set_config('lc_monetary', 'C', true)
@@ -33,11 +33,12 @@ SELECT set_config('synchronous_commit', 'off', true), set_config('lock_timeout',
 -- No row where the relation has been rewritten. Its lock, which the batch holds, keeps that from happening now.
 -- The counters are those of this session: HOT updates and all updates.
 -- Triggers of the user's have run in this transaction, and may have set the search_path.
-UPDATE tenantry.progress SET next = $4, rows = rows OPERATOR(pg_catalog.+) $5
-WHERE step OPERATOR(pg_catalog.=) $1 AND relation OPERATOR(pg_catalog.=) $2 AND first OPERATOR(pg_catalog.=) $3
-  AND filenode::bigint OPERATOR(pg_catalog.=) pg_catalog.pg_relation_filenode(pg_catalog.to_regclass($6))::bigint
-RETURNING pg_catalog.pg_stat_get_xact_tuples_hot_updated(pg_catalog.to_regclass($6)),
-          pg_catalog.pg_stat_get_xact_tuples_updated(pg_catalog.to_regclass($6))
+UPDATE tenantry.progress SET next = %(position)s, rows = rows OPERATOR(pg_catalog.+) %(rows)s
+WHERE step OPERATOR(pg_catalog.=) %(step)s AND relation OPERATOR(pg_catalog.=) %(relation)s
+  AND first OPERATOR(pg_catalog.=) %(first)s
+  AND filenode::bigint OPERATOR(pg_catalog.=) pg_catalog.pg_relation_filenode(pg_catalog.to_regclass(%(table)s))::bigint
+RETURNING pg_catalog.pg_stat_get_xact_tuples_hot_updated(pg_catalog.to_regclass(%(table)s)),
+          pg_catalog.pg_stat_get_xact_tuples_updated(pg_catalog.to_regclass(%(table)s))
 
 -- name: next_transaction
 -- As text, for what it is compared with is an xid, and what the driver would make of it is a number.

@@ -2,9 +2,8 @@
 -- The server, the database or the role may have other defaults, and a pooler refuses startup options; hence after the
 -- connection, by name, and only what this version has. They say how values and definitions are written, what a query
 -- means and which rows it finds. The search_path has been set before.
-SELECT set_config(s.name, w.value, false)
-FROM pg_catalog.pg_settings s
-JOIN (VALUES ('application_name', %(application_name)s::text),
+SELECT set_config(w.name, w.value, false)
+FROM (VALUES ('application_name', %(application_name)s::text),
              ('client_encoding', 'UTF8'),
              ('lock_timeout', '0'),
              ('statement_timeout', '0'),
@@ -14,7 +13,13 @@ JOIN (VALUES ('application_name', %(application_name)s::text),
              ('default_transaction_read_only', 'off'),
              ('default_transaction_deferrable', 'off'),
              ('default_transaction_isolation', 'read committed'),
-             ('row_security', 'on'),
+             -- An operator whom no policy concerns must get an error, and not some of the rows.
+             ('row_security', CASE WHEN %(operator)s::bool AND EXISTS (
+                  SELECT FROM pg_catalog.pg_roles WHERE rolname = current_user AND (rolsuper OR rolbypassrls))
+              THEN 'off' ELSE 'on' END),
+             -- Where it is replica, foreign keys and triggers do nothing. Not everybody may set it.
+             ('session_replication_role',
+              CASE WHEN current_setting('session_replication_role') <> 'origin' THEN 'origin' END),
              ('DateStyle', 'ISO'),
              ('IntervalStyle', 'postgres'),
              ('bytea_output', 'hex'),
@@ -26,20 +31,11 @@ JOIN (VALUES ('application_name', %(application_name)s::text),
              ('extra_float_digits', '1'),
              ('check_function_bodies', 'on'),
              ('gin_fuzzy_search_limit', '0'),
-             ('restrict_nonsystem_relation_kind', '')) w(name, value) ON w.name = s.name
+             ('restrict_nonsystem_relation_kind', '')) w(name, value)
+WHERE w.value IS NOT NULL AND current_setting(w.name, true) IS NOT NULL
 
 -- name: notice_lost_client
 SELECT set_config('client_connection_check_interval', '1000', false)
-
--- name: as_origin
--- Where the server, the database or the role says replica, foreign keys and triggers do nothing. No row: all is well.
-SELECT set_config('session_replication_role', 'origin', false)
-WHERE current_setting('session_replication_role') <> 'origin'
-
--- name: no_silent_filter
-SELECT set_config('row_security', 'off', false)
-FROM pg_catalog.pg_roles
-WHERE rolname = current_user AND (rolsuper OR rolbypassrls)
 
 -- name: server
 SELECT current_setting('server_version_num')::int AS version, current_setting('server_version') AS version_name,

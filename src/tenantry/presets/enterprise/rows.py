@@ -9,7 +9,7 @@ from uuid import UUID
 
 from tenantry.presets.chains import Chains
 from tenantry.presets.enterprise.faults import plant
-from tenantry.presets.moments import day, moment
+from tenantry.presets.moments import BEGINNING, day, moment
 from tenantry.presets.sample import Row, Table
 from tenantry.presets.skew import lengths, pick
 
@@ -38,7 +38,6 @@ _COLUMNS = {
     "audit_logs": "id user_id action entity entity_id details created_at",
     "feature_flags": "id key description enabled updated_at",
 }
-_START = moment(0, 1)
 
 
 class Enterprise:
@@ -62,7 +61,7 @@ class Enterprise:
     def tables(self) -> Iterator[Table]:
         """The ledger comes before lots and count lines: only it knows when a lot came and what is left."""
         generated = {
-            "organizations": iter([(self._organization, "Central Kitchens", "default", "active", _START)]),
+            "organizations": iter([(self._organization, "Central Kitchens", "default", "active", BEGINNING)]),
             "users": self._user_rows(),
             "items": self._item_rows(),
             "locations": self._location_rows(),
@@ -105,7 +104,7 @@ class Enterprise:
         for user in range(1, self._users + 1):
             name = _PEOPLE[user % len(_PEOPLE)]
             email = f"{name.lower().replace(' ', '.')}{user}@kitchens.example"
-            yield user, email, name, _ROLES[user % len(_ROLES)], _START, _START
+            yield user, email, name, _ROLES[user % len(_ROLES)], BEGINNING, BEGINNING
 
     def _item_rows(self) -> Iterator[Row]:
         for item in range(1, self._items + 1):
@@ -113,15 +112,15 @@ class Enterprise:
             name, category, unit = _FOODS[rest % len(_FOODS)]
             title = f"{_QUALITIES[quality]} {name.lower()} {rest // len(_FOODS) + 1}"
             cost, level = (25 + pick(self._random, 4000)) / 64, pick(self._random, 80) / 4
-            yield item, f"ITM-{item:05d}", title, category, unit, cost, level, _START, _START
+            yield item, f"ITM-{item:05d}", title, category, unit, cost, level, BEGINNING, BEGINNING
 
     def _location_rows(self) -> Iterator[Row]:
         for site in range(self._sites):
             first = site * 4 + 1
-            yield first, f"S{site + 1:02d}", f"Kitchen {site + 1}", "site", None, _START
+            yield first, f"S{site + 1:02d}", f"Kitchen {site + 1}", "site", None, BEGINNING
             for place, kind in enumerate(_STORES, first + 1):
                 code, title = f"S{site + 1:02d}-{kind[:2].upper()}", f"Kitchen {site + 1} {kind}"
-                yield place, code, title, kind, first, _START
+                yield place, code, title, kind, first, BEGINNING
 
     def _ledger_rows(self) -> Iterator[Row]:
         for number, (stock, kind, before, _, after) in enumerate(self._chains.movements()):
@@ -169,4 +168,4 @@ class Enterprise:
 
     def _flag_rows(self) -> Iterator[Row]:
         for number, key in enumerate(_FLAGS, 1):
-            yield number, key, key.replace("-", " ").capitalize(), number % 2 == 0, _START
+            yield number, key, key.replace("-", " ").capitalize(), number % 2 == 0, BEGINNING

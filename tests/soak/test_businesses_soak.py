@@ -1,0 +1,16 @@
+"""Two hundred drawn business schemas."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+tried = importlib.import_module("tests.discovery.test_businesses").tried
+
+
+@pytest.mark.parametrize("first", range(8, 208, 20))
+def test_drawn_businesses(first: int, new_database: Callable[..., Any]) -> None:
+    tried(range(first, first + 20), new_database)
