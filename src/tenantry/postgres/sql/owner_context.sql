@@ -154,7 +154,8 @@ WITH RECURSIVE up (oid) AS (
 SELECT c.oid FROM tree t JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.oid
 JOIN pg_catalog.pg_depend d ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
 AND d.objid OPERATOR(pg_catalog.=) t.oid AND d.refobjid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
-AND d.refclassid OPERATOR(pg_catalog.=) ANY (ARRAY['pg_catalog.pg_proc', 'pg_catalog.pg_operator']::pg_catalog.regclass[])
+AND d.refclassid OPERATOR(pg_catalog.=)
+    ANY (ARRAY['pg_catalog.pg_proc', 'pg_catalog.pg_operator']::pg_catalog.regclass[])
 WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{p,i,I}'::pg_catalog."char"[])
 AND NOT pg_catalog.pg_has_role(c.relowner, session_user, 'MEMBER')
 AND pg_catalog.pg_has_role(session_user, c.relowner, 'USAGE')
@@ -172,7 +173,8 @@ WITH RECURSIVE own (oid) AS (
     JOIN pg_catalog.pg_constraint k ON k.conrelid OPERATOR(pg_catalog.=) o.oid
     WHERE k.contype OPERATOR(pg_catalog.=) 'f'::pg_catalog."char" AND NOT k.convalidated
     UNION
-    SELECT t.name, t.root, i.inhrelid FROM tree t JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) t.oid
+    SELECT t.name, t.root, i.inhrelid FROM tree t
+    JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) t.oid
 ), planned (name, root, owner, class, oid) AS (
     SELECT t.name, t.root, c.relowner, n.class, n.oid
     FROM tree t JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.oid
@@ -194,7 +196,8 @@ WITH RECURSIVE own (oid) AS (
 SELECT p.name, p.root::pg_catalog.regclass::pg_catalog.text, pg_catalog.pg_get_userbyid(p.owner)
 FROM planned p JOIN pg_catalog.pg_depend d ON d.classid OPERATOR(pg_catalog.=) p.class
 AND d.objid OPERATOR(pg_catalog.=) p.oid AND d.refobjid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
-AND d.refclassid OPERATOR(pg_catalog.=) ANY (ARRAY['pg_catalog.pg_proc', 'pg_catalog.pg_operator']::pg_catalog.regclass[])
+AND d.refclassid OPERATOR(pg_catalog.=)
+    ANY (ARRAY['pg_catalog.pg_proc', 'pg_catalog.pg_operator']::pg_catalog.regclass[])
 ORDER BY p.name, p.oid LIMIT 1
 
 -- name: before
