@@ -16,7 +16,7 @@ from tenantry.errors import Refused, UsageError, nearest
 from tenantry.execution.preflight.verdict import refused
 from tenantry.model.finding import Finding
 from tenantry.model.ledger import READ, STORED, KeyColumn, Ledger, TenantColumn
-from tenantry.model.name import Name, split
+from tenantry.model.name import Name, quoted, split
 from tenantry.model.ownership import Ownership
 from tenantry.model.plan import Phase
 from tenantry.model.schema import Grant
@@ -172,7 +172,7 @@ class Ledgers:
                 remedy="Decide for one of them.",
             )
         self._refuse_spread(ledger, before)
-        ledger = _settled(ledger, before)
+        ledger = _settled(ledger, before, columns)
         self._refuse_taken(ledger, before)
         return ledger
 
@@ -357,6 +357,11 @@ def _column(name: str) -> str:
 def _found(table: Name, given: str, columns: dict[str, Row]) -> Row:
     if given not in columns:
         raise UsageError(f"[[ledger]] {table} has no column {given!r}{nearest(given, columns)}")
+    if columns[given]["virtual"]:
+        raise UsageError(
+            f"[[ledger]] {table}: {given} is a virtual generated column, of which triggers see no value",
+            remedy="Make it one that is STORED, or name another column.",
+        )
     return columns[given]
 
 
@@ -368,9 +373,14 @@ def _key(table: Name, given: str, columns: dict[str, Row]) -> KeyColumn:
             remedy="Take another column into the key.",
         )
     collation = row["collation"]
+    if row["array"] and row["nullable"]:
+        raise UsageError(
+            f"[[ledger]] {table}: {given} is an array that may be NULL, which no unique index tells from an empty one",
+            remedy=f"ALTER TABLE {table} ALTER COLUMN {quoted(given)} SET NOT NULL; or take another column.",
+        )
     return KeyColumn(
-        name=given, type=row["type"], nullable=row["nullable"], operator=tuple(row["operator"]),
-        collation=tuple(collation) if collation is not None else None,
+        name=given, type=row["stored"], nullable=row["nullable"], operator=tuple(row["operator"]),
+        collation=tuple(collation) if collation is not None else None, loose=True,
     )  # fmt: skip
 
 
@@ -394,14 +404,18 @@ def _refuse_names(ledger: Ledger) -> None:
         )
 
 
-def _settled(ledger: Ledger, before: Ledger | None) -> Ledger:
+def _settled(ledger: Ledger, before: Ledger | None, columns: Mapping[str, Row]) -> Ledger:
     """The ledger with the key as it was installed, on which its unique index rests. Raises Refused where the table of
     the balances no longer fits."""
     if before is None:
         return ledger
-    same = [(column.name, column.type, column.collation) for column in ledger.key] == [
-        (column.name, column.type, column.collation) for column in before.key
-    ]
+    same = [(column.name, column.collation) for column in ledger.key] == [
+        (column.name, column.collation) for column in before.key
+    ] and all(
+        # One that was installed earlier has the column's own type.
+        then.type in (now.type, columns[now.name]["type"])
+        for now, then in zip(ledger.key, before.key, strict=True)
+    )
     looser = any(now.nullable and not then.nullable for now, then in zip(ledger.key, before.key, strict=False))
     if not same or looser or (ledger.balance, ledger.quantity) != (before.balance, before.quantity):
         raise Refused(

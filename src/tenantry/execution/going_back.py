@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from tenantry.execution.preflight.sessions import session_findings
 from tenantry.execution.preflight.verdict import refused, warned
 from tenantry.execution.survey import altered, definitions
 from tenantry.model.finding import Finding
+from tenantry.model.name import Name
 from tenantry.model.plan import LockMode
 from tenantry.model.schema import Ours
 from tenantry.postgres.catalog import read_schema
@@ -26,6 +27,7 @@ from tenantry.steps import Step, from_json
 from tenantry.steps.catalog import WORKSHOP
 
 ALTERED = "altered-step"
+IDENTITY = "replica identity of table "
 HELD = 2.0
 """Seconds for which a transaction may hold a table before it is named."""
 
@@ -52,7 +54,8 @@ def obstacles(
     found = [*_around(connection, undone)]
     if not under_way:
         found += _altered(connection, entries, journal)
-    found += _built_upon(connection, undone)
+    identities = frozenset(from_json(entry.value).stood_in(entry.before) for entry in entries)
+    found += _built_upon(connection, undone, identities)
     found += _clashes(connection, undone)
     found += _tenants(connection, undone)
     return tuple(sorted(found, key=lambda obstacle: not obstacle.finding.refuses))
@@ -112,9 +115,14 @@ def _altered(
         )  # fmt: skip
 
 
-def _built_upon(connection: psycopg.Connection[Any], steps: Sequence[Step]) -> Iterator[Obstacle]:
+def _built_upon(
+    connection: psycopg.Connection[Any], steps: Sequence[Step], identities: Collection[Name | None]
+) -> Iterator[Obstacle]:
+    """`identities` are indexes of ours that are replica identities by our own doing."""
     made = [(step, found) for step in steps if (found := step.built) is not None]
-    for (step, _), built in zip(made, dependents(connection, [found for _, found in made]), strict=True):
+    for (step, (name, _)), built in zip(made, dependents(connection, [found for _, found in made]), strict=True):
+        if name in identities:
+            built = tuple(one for one in built if not one.startswith(IDENTITY))
         if built:
             yield Obstacle(
                 step=step.key,

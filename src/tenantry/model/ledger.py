@@ -22,14 +22,17 @@ STORED = ("slot", *SUMS, "last_movement", "version")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyColumn:
-    """A column of the key. `type` is the base type as SQL; `collation` (schema, name) where it is not the type's own;
-    `operator` (schema, name) is the equality of the type's default B-tree operator class."""
+    """A column of the key. `type` is, as SQL, the type in which balances keep it, wide enough for what the column's own
+    may be widened to; `collation` (schema, name) where it is not the type's own; `operator` (schema, name) is the
+    equality of the type's default B-tree operator class. `loose`: balances keep it without NOT NULL even where it is
+    not `nullable`, so that writers are not the first to learn that it has become so."""
 
     name: str
     type: str
     nullable: bool
     operator: tuple[str, str]
     collation: tuple[str, str] | None = None
+    loose: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

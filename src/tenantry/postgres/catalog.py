@@ -303,6 +303,7 @@ def _unique(index: Row) -> Unique:
         exclusion=index["exclusion"],
         referenced=index["referenced"],
         inherited=index["inherited"],
+        identity=index["identity"],
     )
 
 

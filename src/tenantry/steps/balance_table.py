@@ -129,7 +129,7 @@ class BalanceTable(BalanceStep):
             sql.SQL("{} {}{}{}").format(
                 sql.Identifier(column.name), raw(column.type),
                 sql.SQL(" COLLATE {}").format(sql.Identifier(*column.collation)) if column.collation else sql.SQL(""),
-                sql.SQL("" if column.nullable else " NOT NULL"),
+                sql.SQL("" if column.nullable or column.loose else " NOT NULL"),
             )
             for column in self.ledger.key
         )  # fmt: skip

@@ -133,6 +133,7 @@ class ReferenceProof(Step):
     hop: Hop
     parent_column: str
     journaled = True
+    proves = True
 
     @property
     def key(self) -> str:

@@ -73,6 +73,8 @@ class Step(ABC):
     """True where only tables have it whose rows belong to tenants, or the tenant table."""
     refuses_null: ClassVar[bool] = False
     """True where no row of its table is without a tenant once it is in force."""
+    proves: ClassVar[bool] = False
+    """True where rows that are there already may be in its way."""
     needs: ClassVar[Need | None] = None
     """What making it takes of our role besides owning its table, and taking it away does not."""
 
@@ -291,6 +293,11 @@ class Step(ABC):
     def clashes(self) -> tuple[str, sql.Composable] | None:
         """What of the user's cannot be had back while values stand in its way, and a query of their number, and one of
         them."""
+        return None
+
+    def stood_in(self, before: Before) -> Name | None:
+        """The index of ours that has been the table's replica identity in place of one that comes back with its revert,
+        given what `record` found."""
         return None
 
     @property
