@@ -134,7 +134,7 @@ _NOTED = sql.SQL(
 
 def setting(ledger: Ledger, name: str) -> str:
     """A setting of ours for one ledger; of the transaction, so that what is rolled back is undone."""
-    return f"tenantry.{name}_{hashlib.sha256(str(ledger.table).encode()).hexdigest()[:12]}"
+    return f"tenantry.{name}_{hashlib.sha256(ledger.called.encode()).hexdigest()[:12]}"
 
 
 def crosses(ledger: Ledger, event: str) -> str:

@@ -54,8 +54,6 @@ class Step(ABC):
     """True where `rollback --preserve-data` leaves it."""
     journaled: ClassVar[bool] = False
     """True where the catalog alone cannot tell: in force only if the journal says so, too."""
-    planned: ClassVar[bool] = True
-    """False where another command than migrate applies it, and takes it away."""
     compared: ClassVar[bool] = False
     """True where its definition stays what it was once it is in force, so that another one is somebody's doing."""
     in_place: ClassVar[bool] = False

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from tenantry.balances.ledgers import without_tenant
 from tenantry.discovery.census import census
 from tenantry.errors import ExitStatus, Refused, TenantryError
 from tenantry.execution.backfill import BackfillOptions, backfill
@@ -280,6 +281,7 @@ def contradicted(session: Session, prospect: Prospect, until: Phase) -> tuple[Fi
     """What the spec contradicts of that which an earlier one has made, and what is in the way of what goes back."""
     findings = tuple(contradictions(session.connection, session.plan, session.entries, prospect.comparison, until))
     back = prospect.leaving.all
+    findings += (*session.plan.refusals, *without_tenant(session.entries, back))
     if back:
         in_the_way = obstacles(session.connection, back, journal=session.entries, keep=False, under_way=True)
         # Nothing of anybody else's is dropped, and a step that stayed behind would not be what the spec asks for.

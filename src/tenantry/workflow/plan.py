@@ -179,16 +179,19 @@ def _outline(session: Session, prospect: Prospect, steps: Sequence[Step], *, com
         command=command, database=session.schema.database, server=_server(session.schema.version),
         undecided=session.plan.ownership.undecided,
         steps=tuple(_planned(session, prospect, step, going) for step in steps),
-        reverts=(*_reverts(prospect.leaving.first), *_reverts(prospect.leaving.last, last=True)),
+        reverts=(*takes_back(prospect.leaving.first), *takes_back(prospect.leaving.last, last=True)),
     )  # fmt: skip
 
 
-def _reverts(entries: Iterable[Entry], *, last: bool = False) -> Iterator[Planned]:
+def takes_back(entries: Iterable[Entry], *, last: bool = False) -> tuple[Planned, ...]:
+    """What the spec no longer asks for, as it goes."""
+    planned = []
     for entry in entries:
         step = from_json(entry.value)
         statements = step.revert(entry.before)
         if statements:
-            yield Planned(step=step, in_force=False, statements=statements, state=State.ORPHANED, last=last)
+            planned.append(Planned(step=step, in_force=False, statements=statements, state=State.ORPHANED, last=last))
+    return tuple(planned)
 
 
 def _planned(session: Session, prospect: Prospect, step: Step, going: Collection[str]) -> Planned:

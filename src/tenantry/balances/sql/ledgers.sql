@@ -70,14 +70,11 @@ ORDER BY c.relname;
 
 -- name: readers
 -- Who may read the whole table; PUBLIC is an empty name.
-SELECT DISTINCT coalesce(r.rolname::text, '') AS role
+SELECT DISTINCT coalesce(r.rolname::text, '') AS role, pg_get_userbyid(e.grantor)::text AS grantor
 FROM pg_catalog.pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) AS e
 LEFT JOIN pg_catalog.pg_roles r ON r.oid = e.grantee
 WHERE c.oid = to_regclass(%(table)s) AND e.privilege_type = 'SELECT' AND e.grantee <> c.relowner
-ORDER BY 1;
-
--- name: role
-SELECT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = %(role)s);
+ORDER BY 1, 2;
 
 -- name: known
 SELECT to_regclass('tenantry.ledgers') IS NOT NULL;
