@@ -53,9 +53,11 @@ def plan(
     else:
         show_outline(terminal, outline)
         terminal.findings(outline.findings)
-    # The plan is there all the same. With --json its document says it.
-    if not terminal.settings.json:
+    # The plan is there all the same. A document says it itself, and a script is to be nothing but that.
+    if not terminal.settings.json and format is Format.TEXT:
         show_refusal(terminal, "migrate", outline.refusal)
+    elif not terminal.settings.json and format is Format.SQL and outline.refusal is not None:
+        terminal.explain(outline.refusal)
     return ExitStatus.DONE
 
 
