@@ -32,8 +32,9 @@ $(VENV)/.demo: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded]'
 	@touch $@
 
-$(VENV)/.test: $(BIN)/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded,reports,web,dev]'
+$(VENV)/.test: $(BIN)/python pyproject.toml application/pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  --editable '.[embedded,reports,web,dev]' --editable './application[dev]'
 	@touch $@ $(VENV)/.demo
 
 demo: $(VENV)/.demo
@@ -43,21 +44,26 @@ servers: $(VENV)/.test
 	@$(BIN)/python tests/fetch_servers.py
 
 RUN := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+# The distribution that applications install, which has its own pyproject.toml.
+APPLICATION := cd application && ../$(RUN)
 SOAK := $(RUN) --soak --timeout 2400
 
 # Everything on 18; `make matrix` has the other versions.
 test: servers
 	$(RUN) --pg 18 $(PYTEST)
+	$(APPLICATION) --pg 18 $(PYTEST)
 
 # What differs between versions is what src asks the version for, what SQL brought in between, and in any case a whole
 # cycle of each preset, the menagerie and the attacks on isolation; tests/test_versions.py holds the marks to it.
 matrix: servers
 	$(RUN) --pg matrix -m server $(PYTEST)
+	$(APPLICATION) --pg 14 -m server $(PYTEST)
 
 check: $(VENV)/.test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	cd application && ../$(BIN)/mypy
 	$(BIN)/lint-imports
 
 soak: servers
@@ -67,6 +73,7 @@ soak: servers
 nightly: servers
 	@status=0; \
 	$(RUN) --pg all $(PYTEST) || status=$$?; \
+	for pg in 14 15 16 17 18; do ($(APPLICATION) --pg $$pg $(PYTEST)) || status=$$?; done; \
 	$(RUN) --pg all --operator tests/acceptance $(PYTEST) || status=$$?; \
 	$(SOAK) $(PYTEST) || status=$$?; \
 	exit $$status

@@ -33,7 +33,7 @@ from tenantry.model.name import Name
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
-from tenantry.workflow import MigrateOptions, Nobody, RollbackOptions, migrate, rollback
+from tenantry.workflow import MigrateOptions, Nobody, RollbackOptions, migrate, remove_balances, rollback
 
 
 def _say(**facts: Any) -> None:
@@ -163,6 +163,8 @@ def _perform(order: Mapping[str, Any]) -> int:
         if order["command"] == "migrate":
             options = MigrateOptions(until=Phase(order["until"]), force=True, workers=order["workers"], backup=backup)
             result = migrate(target, Spec.read(Path(order["spec"])), options, watcher)
+        elif order["command"] == "balances remove":
+            result = remove_balances(target, Spec.read(Path(order["spec"])), watcher=watcher)
         else:
             keep = order["command"] == "rollback --preserve-data"
             result = rollback(target, RollbackOptions(preserve_data=keep, backup=backup), watcher)

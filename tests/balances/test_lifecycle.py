@@ -7,15 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
-from balances.stock import LEDGER, SPEC, TENANTS, MakeStock
+from balances.stock import FALSE_BALANCES, LEDGER, SPEC, TENANTS, MakeStock
 from servers import Database, wait_until
 from tenantry.errors import ExitStatus, Refused, UsageError
 from tenantry.model.backup import BackupKind
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
-from tenantry.workflow import MigrateOptions, RollbackOptions, migrate, rollback
+from tenantry.workflow import MigrateOptions, RollbackOptions, compact_balances, migrate, rollback
 
 Command = Any
 LINES = ["table", "functions", "triggers", "view", "indexes", "row security", "backfilled", "balances"]
@@ -231,7 +232,8 @@ def test_a_tenant_column_that_is_still_to_come(stock: MakeStock) -> None:
 
 @pytest.mark.server
 def test_migrate_around_it_and_rollback_refused(stock: MakeStock, role: Callable[..., str]) -> None:
-    """Balances installed before isolate follow the ledger through it; a rollback names what to do first."""
+    """Balances installed before isolate follow the ledger through it, and the application reads its own from then on;
+    a rollback names what to do first."""
     shop = stock(
         "CREATE TABLE ledger (id integer PRIMARY KEY, org integer REFERENCES tenants, item integer, lot text,"
         " quantity integer); INSERT INTO tenants VALUES (1, 'a'), (2, 'b');"
@@ -242,10 +244,12 @@ def test_migrate_around_it_and_rollback_refused(stock: MakeStock, role: Callable
     shop.install()
     shop.backfill()
     migrate(shop.target, shop.spec, MigrateOptions(until=Phase.CONTRACT))
-    assert shop.failing() == ["readers"]
-    shop.install()
     assert shop.failing() == []
+    assert shop.install().applied == 0
     shop.execute("INSERT INTO ledger VALUES (3, 2, 1, NULL, 6)")
+    with shop.connect() as session:
+        session.execute(f'SET LOCAL ROLE "{shop.spec.application.role}"; SET LOCAL app.tenant_id = 2')
+        assert session.execute("SELECT org, quantity::integer FROM balances").fetchall() == [(2, 11)]
     assert shop.rows("SELECT org, quantity::integer FROM balances ORDER BY org") == [(1, 4), (2, 11)]
     for options in (RollbackOptions(), RollbackOptions(preserve_data=True), RollbackOptions(force=True)):
         with pytest.raises(Refused) as refused:
@@ -325,6 +329,106 @@ def test_balances_before_the_first_migrate(stock: MakeStock) -> None:
     made.remove()
     result = rollback(made.target, RollbackOptions(force=True))
     assert result.exit_status is ExitStatus.DONE, result.findings
+
+
+def test_a_renamed_ledger_keeps_its_balances(stock: MakeStock) -> None:
+    """They are called after its old name, and stay what its movements say; the next migrate writes its new name into
+    them. A table that takes the old name has to wait for its own."""
+    shop = stock(rows=60)
+    before = shop.database.dump()
+    shop.install()
+    shop.backfill()
+    shop.execute("ALTER TABLE ledger RENAME TO movements")
+    renamed = type(shop)(database=shop.database, text=SPEC.replace('"ledger"', '"movements"'))
+    move = "INSERT INTO movements (org, item, quantity) VALUES (1, 1, 5)"
+    false = FALSE_BALANCES.replace("FROM ledger", "FROM movements")
+    shop.execute(move)
+    assert shop.rows(false) == []
+    migrate(shop.target, renamed.spec, MigrateOptions(force=True, until=Phase.EXPAND, backup=BackupKind.NONE))
+    shop.execute(move)
+    assert renamed.failing() == []
+    assert shop.rows(false) == []
+    assert renamed.backfill().rows == 0
+    shop.execute("CREATE TABLE ledger (LIKE movements)")
+    part = SPEC[SPEC.index("[[ledger]]") :].replace('"balances"', '"others"')
+    both = f'{renamed.text}[[table]]\nname = "ledger"\nshared = true\n{part}'
+    with pytest.raises(Refused, match=r"installed when that was called public\.ledger"):
+        type(shop)(database=shop.database, text=both).install(ledger="ledger")
+    shop.execute("DROP TABLE ledger")
+    renamed.remove()
+    rollback(shop.target, RollbackOptions(force=True, backup=BackupKind.NONE))
+    shop.execute("ALTER TABLE movements RENAME TO ledger")
+    assert shop.database.dump() == before
+    left = "SELECT relname FROM pg_class WHERE relnamespace = 'tenantry'::regnamespace AND relname ~ ' '"
+    assert shop.rows(left) == []
+
+
+def test_a_ledger_that_is_gone_takes_its_balances_along(stock: MakeStock) -> None:
+    """Dropped by its owner: nothing is refused, and nothing of ours is left."""
+    shop = stock(rows=10)
+    shop.install()
+    shop.execute("DROP TABLE ledger CASCADE")
+    without = Spec.parse(SPEC[: SPEC.index("[[table]]")])
+    migrate(shop.target, without, MigrateOptions(force=True, until=Phase.EXPAND, backup=BackupKind.NONE))
+    assert shop.rows("SELECT key FROM tenantry.steps WHERE key LIKE 'balance%'") == []
+    left = "SELECT relname FROM pg_class WHERE relnamespace = 'tenantry'::regnamespace AND relname ~ ' '"
+    assert (
+        shop.rows(f"{left} UNION ALL SELECT proname FROM pg_proc WHERE pronamespace = 'tenantry'::regnamespace") == []
+    )
+    assert shop.rows("SELECT ledger FROM tenantry.ledgers") == []
+
+
+def test_what_the_application_may_do_with_partitions(stock: MakeStock, role: Callable[..., str]) -> None:
+    """Balances take the right to write to partitions from the application. The plan is the same as without them, and
+    gives it to nobody; another role takes its place, and after all is back who had it first has it again."""
+    first, other = role(name="first"), role(name="other")
+    text = OWNED.replace('["org", "item", "lot"]', '["org", "item"]')
+    shop = stock(
+        "CREATE TABLE ledger (org integer NOT NULL REFERENCES tenants, item integer NOT NULL, quantity integer NOT NULL)"
+        " PARTITION BY RANGE (item); CREATE TABLE low PARTITION OF ledger FOR VALUES FROM (0) TO (9);"
+        f"GRANT INSERT, SELECT ON low TO {first}; GRANT UPDATE ON low TO {other}; INSERT INTO tenants VALUES (1, 'a');"
+        f"GRANT SELECT ON ledger TO {other}",
+        text.format(first),
+    )
+    before = shop.database.dump()
+    migrate(shop.target, shop.spec, MigrateOptions(force=True, backup=BackupKind.NONE))
+    shop.install()
+    shop.backfill()
+    may = f"SELECT has_table_privilege('{first}', 'low', 'INSERT'), has_table_privilege('{other}', 'low', 'UPDATE')"
+    reads = f"SELECT has_table_privilege('{first}', 'balances', 'SELECT'), has_table_privilege('{other}', 'balances', 'SELECT')"
+    assert (shop.rows(may), shop.rows(reads)) == ([(False, True)], [(True, True)])
+    assert migrate(shop.target, shop.spec, MigrateOptions(force=True, backup=BackupKind.NONE)).applied == 0
+    second = type(shop)(database=shop.database, text=text.format(other))
+    migrate(shop.target, second.spec, MigrateOptions(force=True, backup=BackupKind.NONE))
+    assert (shop.rows(may), shop.rows(reads)) == ([(True, False)], [(False, True)])
+    assert second.failing() == []
+    second.remove()
+    assert rollback(shop.target, RollbackOptions(backup=BackupKind.NONE)).exit_status is ExitStatus.DONE
+    assert shop.database.dump() == before
+
+
+def test_stock_below_zero_after_slots(stock: MakeStock) -> None:
+    """Whether a key would go below zero is asked of one row: while there are several, the spec has to wait."""
+    shop = stock(rows=10, text=part(hot_keys="3"))
+    shop.execute("UPDATE ledger SET quantity = 1")
+    shop.install()
+    shop.backfill()
+    shop.execute("INSERT INTO ledger (org, item, quantity) SELECT 1, 1, 5 FROM generate_series(1, 9)")
+    single, positive = (
+        type(shop)(database=shop.database, text=part(hot_keys="0", non_negative=value)) for value in ("false", "true")
+    )
+    options = MigrateOptions(force=True, until=Phase.EXPAND, backup=BackupKind.NONE)
+    for before in (shop, single):
+        migrate(shop.target, before.spec, options)
+        with pytest.raises(Refused, match="spread over slots") as refused:
+            migrate(shop.target, positive.spec, options)
+        assert "balances compact" in refused.value.message
+    shop.execute("UPDATE tenantry.\"balances public.ledger\" SET last_movement = now() - interval '1 hour'")
+    compact_balances(shop.target, single.spec)
+    migrate(shop.target, positive.spec, options)
+    assert positive.failing() == []
+    with pytest.raises(psycopg.errors.CheckViolation):
+        shop.execute("INSERT INTO ledger (org, item, quantity) VALUES (1, 1, -1000)")
 
 
 GOING = """

@@ -270,7 +270,7 @@ def test_nasty_names(stock: MakeStock) -> None:
     """
     odd = stock(
         f"""CREATE SCHEMA "Odd Schema"; CREATE TYPE colour AS ENUM ('red', 'blue'); CREATE DOMAIN code AS varchar(8);
-        CREATE TABLE {table} ("Item ""No"" %s" integer, "$tenantry$" code, shade colour, "from" timestamptz, key text[],
+        CREATE TABLE {table} ("Item ""No"" %s" integer, "$tenantry$" code, shade colour, "from" timestamptz, key text[] NOT NULL,
           number float8, "Amount" integer, chosen text)""",
         text,
     )

@@ -15,9 +15,13 @@ from tenantry.model.plan import Phase
 from tenantry.model.run import Result
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
-from tenantry.workflow import MigrateOptions, migrate
+from tenantry.workflow import MigrateOptions, backfill_balances, install_balances, migrate
 
 ROLES = {"app": "changes_app", "other": "changes_other", "legacy": "changes_legacy"}
+SOURCE = (
+    r"""regexp_replace(p.prosrc, '''[0-9]+''::pg_catalog\.oid|tenantry\.noted_[0-9]+|''[0-9]+ ~?tenantry', '#', 'g')"""
+)
+"""The text of a function of ours without the OIDs in it, which differ from database to database."""
 
 
 def followed(database: Database, spec: Spec, until: Phase, **options: bool) -> Result:
@@ -40,11 +44,16 @@ class Changes:
         return self.template("changes", make)
 
     def migrated(self, name: str, until: Phase) -> Database:
-        """A copy of one that was migrated for this spec alone. Raises Refused where it would be."""
+        """A copy of one that was migrated for this spec alone, with the balances of its ledger, if it has one. Raises
+        Refused where it would be."""
 
         def build(database: Database) -> None:
             make(database)
-            followed(database, self.spec(name), until, force=True)
+            spec = self.spec(name)
+            followed(database, spec, until, force=True)
+            if spec.ledger:
+                install_balances(Target(database.dsn), spec)
+                backfill_balances(Target(database.dsn), spec)
 
         return self.template(f"changes {name} {until}", build)
 

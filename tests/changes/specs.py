@@ -1,4 +1,5 @@
-"""One small business, and the specs that differ from its first one in one respect each."""
+"""One small business, and the specs that differ from its first one in one respect each; and the ledgers that each of
+them may have besides: `first + ledger`."""
 
 from __future__ import annotations
 
@@ -86,7 +87,26 @@ SPECS: dict[str, tuple[dict[str, str], dict[str, str], dict[str, str | None]]] =
         },
     ),
     "left out": ({}, {}, {"notes": None}),
+    "leaf mixed": ({}, {}, {"lines": 'paths = [["lot_id"]]\norphans = "shared"'}),
 }
+
+LEDGERS: dict[str, dict[str, str]] = {
+    "": {},
+    "ledger": {"table": '"lines"', "balance": '"stock"', "key": '["{column}", "lot_id"]', "hot_keys": "0"},
+    "slots": {"table": '"lines"', "balance": '"stock"', "key": '["{column}", "lot_id"]', "hot_keys": "3"},
+    "positive": {
+        "table": '"lines"',
+        "balance": '"stock"',
+        "key": '["{column}", "lot_id"]',
+        "hot_keys": "0",
+        "non_negative": "true",
+    },
+    "another key": {"table": '"lines"', "balance": '"stock"', "key": '["{column}", "lot_id", "store_id"]'},
+    "another view": {"table": '"lines"', "balance": '"stocks"', "key": '["{column}", "lot_id"]'},
+    "parts": {"table": '"logs"', "balance": '"stock"', "key": '["{column}", "lot_id"]', "quantity": '"day"'},
+    "both": {"table": '"lines"', "balance": '"stock"', "key": '["store_id", "lot_id"]'},
+}
+"""Of a shared table the last one: its key has no tenant."""
 
 
 def make(database: Database) -> None:
@@ -95,14 +115,16 @@ def make(database: Database) -> None:
 
 def spec_of(name: str, roles: dict[str, str], folder: Path) -> Spec:
     """The spec of this name, and the file that one of them reads."""
+    name, _, ledger = name.partition(" + ")
     tenant, application, tables = SPECS[name]
     lines = ["version = 1", "[tenant]", *(f"{key} = {value}" for key, value in (TENANT | tenant).items())]
     lines += ["[application]", *(f"{key} = {value}" for key, value in (APPLICATION | application).items())]
     for table, text in (TABLES | tables).items():
         if text is not None:
             lines += ["[[table]]", f'name = "{table}"', text]
+    lines += ["[[ledger]]"] * bool(ledger) + [f"{key} = {value}" for key, value in LEDGERS[ledger].items()]
     path = folder / "tenantry.toml"
-    text = "\n".join(lines)
+    text = "\n".join(lines).replace("{column}", tenant.get("column", '"tenant_id"').strip('"'))
     for role, actual in roles.items():
         text = text.replace("{" + role + "}", actual)
     path.write_text(text)

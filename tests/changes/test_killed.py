@@ -11,43 +11,55 @@ from acceptance.killing import DONE, FORGOTTEN, Kill, Killing
 from acceptance.subjects import process as process
 from acceptance.test_round_trip import checksums
 from changes.conftest import Changes
+from changes.test_matrix import OURS, assert_kept
 from servers import Database
 from tenantry.model.plan import Phase
 
 pytestmark = pytest.mark.server
-Subject = Callable[[], tuple[Database, Killing]]
+Subject = Callable[[str, str], tuple[Database, Killing]]
 AFTER = "much at once"
+PAIRS = {
+    ("first", AFTER): 12, (AFTER, "first"): 30, ("first + ledger", f"{AFTER} + ledger"): 25,
+    ("first + ledger", "setting + positive"): 5, ("first", "leaf shared"): 4, ("mixed", "quarantine"): 7,
+}  # fmt: skip
+"""From one spec to another, and at which steps the run dies; in the soak at each one."""
 
 
 @pytest.fixture
 def subject(changes: Changes, process: subprocess.Popen[str]) -> Subject:
-    """A database that was migrated for the first spec, and who migrates it for the other one and dies."""
+    """A database that was migrated for one spec, and who migrates it for another one and dies."""
 
-    def make() -> tuple[Database, Killing]:
-        database = changes.migrated("first", Phase.CONTRACT)
-        changes.spec(AFTER)
+    def make(before: str, after: str) -> tuple[Database, Killing]:
+        database = changes.migrated(before, Phase.CONTRACT)
+        changes.spec(after)
         return database, Killing(driver=process, dsn=database.dsn, spec=changes.folder / "tenantry.toml")
 
     return make
 
 
-def boundaries(changes: Changes, subject: Subject, stride: int) -> None:
-    """Killed at each `stride`-th step again and again, it becomes what a fresh one is; so it does on the way back."""
-    fresh, original = changes.migrated(AFTER, Phase.CONTRACT), changes.original()
-    database, killing = subject()
-    for command in ("migrate", "rollback"):
+def boundaries(changes: Changes, subject: Subject, pair: tuple[str, str], stride: int) -> None:
+    """Killed at each `stride`-th step again and again, it becomes what a fresh one is, its balances in step with their
+    ledger; so it does on the way back."""
+    before, after = pair
+    fresh, original = changes.migrated(after, Phase.CONTRACT), changes.original()
+    database, killing = subject(before, after)
+    spec = changes.spec(after)
+    for command in ("migrate", *["balances remove"] * bool(spec.ledger), "rollback"):
         while (ended := killing.run(command, Kill(event="started", number=1 + stride))).killed:
             pass
         assert ended.status == 0, ended.said
         if command == "migrate":
-            assert len(killing.kills) > 1
+            assert killing.kills
             assert (database.dump(), checksums(database)) == (fresh.as_made(Database.dump), fresh.as_made(checksums))
+            assert database.rows(OURS) == fresh.rows(OURS)
+            assert_kept(database, spec)
     assert (database.dump(), checksums(database)) == (original.as_made(Database.dump), original.as_made(checksums))
 
 
-def test_boundaries(changes: Changes, subject: Subject) -> None:
-    """At every twelfth step; at each one in the soak."""
-    boundaries(changes, subject, 12)
+@pytest.mark.parametrize(("pair", "stride"), [*PAIRS.items()][:4], ids=str)
+def test_boundaries(pair: tuple[str, str], stride: int, changes: Changes, subject: Subject) -> None:
+    """At some of the steps; at each one in the soak."""
+    boundaries(changes, subject, pair, stride)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +73,7 @@ def test_boundaries(changes: Changes, subject: Subject) -> None:
 def test_back_from_half_way(kill: Kill, changes: Changes, subject: Subject) -> None:
     """Half of one spec and half of another goes back to what was there before both."""
     original = changes.original()
-    database, killing = subject()
+    database, killing = subject("first", AFTER)
     assert killing.run("migrate", kill).killed
     killing.complete("rollback")
     assert (database.dump(), checksums(database)) == (original.as_made(Database.dump), original.as_made(checksums))

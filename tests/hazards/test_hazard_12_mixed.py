@@ -101,7 +101,7 @@ def test_rows_that_were_there_before(business: Business) -> None:
     """The census finds them; one that comes later, before the trigger, which looks at new rows only, is found by the
     proof."""
     shop = business(SHOP + "INSERT INTO sales VALUES (5, 1, 2);", TABLES)
-    with pytest.raises(Refused, match=r"public\.sales has 1 conflict"):
+    with pytest.raises(Refused, match=r"public\.sales has 1 reference across tenants"):
         shop.migrate(Phase.ENFORCE)
     shop.execute("DELETE FROM sales WHERE id = 5")
     late = When("reference:public.sales:tenantry_refers_sales_product_id_fkey",

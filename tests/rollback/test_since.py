@@ -37,7 +37,8 @@ def test_rollback_goes_on_after_many_runs(business: Business) -> None:
     "given",
     ["ALTER ROLE {role} SET work_mem = '8MB'", "ALTER ROLE {role} IN DATABASE {database} SET work_mem = '8MB'",
      "GRANT {role} TO {other}", "GRANT {other} TO {role}", "ALTER ROLE {role} CONNECTION LIMIT 3",
-     "ALTER ROLE {role} CREATEDB", "COMMENT ON ROLE {role} IS 'serves the shop'"],
+     "ALTER ROLE {role} CREATEDB", "COMMENT ON ROLE {role} IS 'serves the shop'", "ALTER ROLE {role} PASSWORD 'x'",
+     "CREATE TABLE theirs (); GRANT SELECT ON theirs TO {role}"],
 )  # fmt: skip
 def test_role_with_more_than_we_gave(given: str, business: Business, role: Callable[..., str]) -> None:
     """An application role to which others have given something stays after a rollback, with it."""

@@ -55,21 +55,22 @@ BEGIN PERFORM evil.note('cast of the slug'); RETURN enum_out($1)::text; END $$;
 CREATE CAST (slug AS text) WITH FUNCTION evil.slug_text(slug) AS ASSIGNMENT;
 CREATE DOMAIN amount AS int CHECK (evil.whole('domain', 1) = 1 AND VALUE = evil.whole('domain of the value', VALUE));
 CREATE TYPE pair AS (one amount, two int);
+CREATE DOMAIN key AS int CHECK (evil.whole('domain of a key', VALUE) = VALUE);
 
-CREATE TABLE tenants (id int PRIMARY KEY, slug slug UNIQUE NOT NULL, name text NOT NULL);
+CREATE TABLE tenants (id key PRIMARY KEY, slug slug UNIQUE NOT NULL, name text NOT NULL);
 CREATE SEQUENCE ids;
 ALTER TABLE tenants ALTER id SET DEFAULT nextval('ids');
 INSERT INTO tenants (slug, name) VALUES ('a', 'A'), ('b', 'B');
-CREATE TABLE shops (id int PRIMARY KEY, tenant_id int NOT NULL REFERENCES tenants);
+CREATE TABLE shops (id key PRIMARY KEY, tenant_id key NOT NULL REFERENCES tenants);
 INSERT INTO shops VALUES (1, 1), (2, 2);
 CREATE TABLE things (
-    id int PRIMARY KEY, shop_id int NOT NULL REFERENCES shops DEFERRABLE, x amount DEFAULT evil.whole('default', 1),
+    id key PRIMARY KEY, shop_id key NOT NULL REFERENCES shops DEFERRABLE, x amount DEFAULT evil.whole('default', 1),
     p pair DEFAULT ROW (1, 2)::pair, s slug DEFAULT 'a', g int GENERATED ALWAYS AS (evil.whole('generated', id)) STORED,
     note text, CHECK (evil.whole('check', x) = x), CHECK (evil.truth('check of a constant'))
 );
-CREATE TABLE parts (id int PRIMARY KEY, thing_id int NOT NULL REFERENCES things ON UPDATE CASCADE ON DELETE CASCADE, x int);
+CREATE TABLE parts (id key PRIMARY KEY, thing_id key NOT NULL REFERENCES things ON UPDATE CASCADE ON DELETE CASCADE, x int);
 CREATE TABLE entries (
-    id int PRIMARY KEY, tenant_id int NOT NULL REFERENCES tenants, item int NOT NULL, quantity numeric NOT NULL
+    id key PRIMARY KEY, tenant_id key NOT NULL REFERENCES tenants, item key NOT NULL, quantity numeric NOT NULL
 );
 INSERT INTO things (id, shop_id) SELECT i, 1 + i % 2 FROM generate_series(1, 60) i;
 INSERT INTO parts SELECT i, i, -1 FROM generate_series(1, 60) i;

@@ -2,102 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
-
 import psycopg
 import pytest
 
-from servers import Database
+from security.den import Den
 from tenantry.errors import Refused
-from tenantry.postgres.connect import Target, connect
-from tenantry.postgres.owner_context import raw_cursor
 
 pytestmark = [pytest.mark.server, pytest.mark.differs("postgres/owner_context.py")]
 
-OURS = """
-CREATE TABLE branches (
-    id int PRIMARY KEY, code text UNIQUE, tenant int, note text,
-    twice int GENERATED ALWAYS AS (tenant * 2) STORED UNIQUE
-);
-INSERT INTO branches VALUES (1, 'a', NULL, 'one'), (2, 'b', NULL, 'two');
-GRANT SELECT, REFERENCES ON branches TO eve;
-CREATE TABLE heirs (id int PRIMARY KEY) INHERITS (branches);
-"""
-THEIRS = """
-CREATE SCHEMA evil;
-GRANT USAGE ON SCHEMA evil TO PUBLIC;
--- What they count stays counted, whatever is rolled back.
-CREATE SEQUENCE evil.by_superuser;
-CREATE SEQUENCE evil.by_others;
-GRANT ALL ON evil.by_superuser, evil.by_others TO PUBLIC;
-CREATE FUNCTION evil.note() RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-    BEGIN EXECUTE 'RESET ROLE'; EXCEPTION WHEN OTHERS THEN NULL; END;
-    BEGIN EXECUTE 'RESET SESSION AUTHORIZATION'; EXCEPTION WHEN OTHERS THEN NULL; END;
-    PERFORM nextval(CASE WHEN rolsuper THEN 'evil.by_superuser' ELSE 'evil.by_others' END)
-        FROM pg_roles WHERE rolname = current_user;
-END $$;
-CREATE FUNCTION evil.acts() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    PERFORM evil.note();
-    BEGIN
-        EXECUTE format('DECLARE %I CURSOR WITH HOLD FOR SELECT evil.note()', 'c' || clock_timestamp());
-    EXCEPTION WHEN OTHERS THEN NULL; END;
-    IF tg_op = 'DELETE' THEN RETURN old; END IF;
-    RETURN new;
-END $$;
-CREATE TABLE evil.spies (branch int DEFAULT 2, code text DEFAULT 'b', twice int);
-INSERT INTO evil.spies VALUES (1, 'a', NULL);
-"""
 FILL = """WITH batch AS MATERIALIZED (
     SELECT row.ctid AS address FROM ONLY public.branches AS row WHERE row.tenant IS NULL
     FOR NO KEY UPDATE OF row SKIP LOCKED
 ) UPDATE ONLY public.branches AS row SET tenant = $1::int FROM batch WHERE row.ctid = batch.address AND row.code = 'a'"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Den:
-    """A superuser's table, and eve's that refers to it."""
-
-    database: Database
-
-    def refer(self, key: str, trigger: str = "AFTER INSERT OR UPDATE OR DELETE") -> None:
-        with self.database.connect(user="eve") as connection:
-            connection.execute(f"ALTER TABLE evil.spies ADD {key}".encode())
-            kind = "CONSTRAINT TRIGGER" if "DEFERRED" in trigger else "TRIGGER"
-            events, _, put_off = trigger.partition(" DEFERRABLE")
-            connection.execute(
-                f"CREATE {kind} spies {events} ON evil.spies {'DEFERRABLE' if put_off else ''}{put_off}"
-                " FOR EACH ROW EXECUTE FUNCTION evil.acts()".encode()
-            )
-
-    def run(self, statement: str, *parameters: Any, role: str | None = None) -> None:
-        with connect(Target(self.database.dsn), purpose="a test") as connection, connection.transaction():
-            if role is not None:
-                connection.execute(f"SET LOCAL ROLE {role}".encode())
-            raw_cursor(connection).execute(statement.encode(), parameters)
-
-    @property
-    def ran(self) -> tuple[bool, bool]:
-        """Whether code of eve's has run as a superuser, and as somebody else."""
-        (found,) = self.database.rows("SELECT s.is_called, o.is_called FROM evil.by_superuser s, evil.by_others o")
-        return found
-
-
-@pytest.fixture
-def den(template: Callable[..., Database]) -> Den:
-    def build(database: Database) -> None:
-        database.execute("DROP ROLE IF EXISTS eve; DROP ROLE IF EXISTS eves_clerk")
-        database.execute("CREATE ROLE eve LOGIN; CREATE ROLE eves_clerk")
-        database.execute(f'GRANT CREATE ON DATABASE "{database.name}" TO eve')
-        database.execute(OURS)
-        database.execute("GRANT ALL ON branches TO eves_clerk")
-        with database.connect(user="eve") as connection:
-            connection.execute(THEIRS)
-
-    return Den(database=template("others' keys", build))
 
 
 ON_CODE = "FOREIGN KEY (code) REFERENCES branches (code) ON UPDATE"
@@ -201,15 +117,12 @@ def test_no_further_than_it_reaches(den: Den) -> None:
         "CREATE TABLE halls (branch int UNIQUE REFERENCES branches ON DELETE CASCADE);"
         "GRANT SELECT, REFERENCES ON halls TO eve"
     )
-    with den.database.connect(user="eve") as connection:
-        connection.execute(
-            "CREATE TABLE evil.far (hall int REFERENCES halls (branch) ON UPDATE CASCADE ON DELETE CASCADE)"
-        )
-        connection.execute(
-            "CREATE TRIGGER spies AFTER UPDATE OR DELETE ON evil.far FOR EACH ROW EXECUTE FUNCTION evil.acts()"
-        )
-        connection.execute("DROP TABLE evil.spies")
-    with connect(Target(den.database.dsn), purpose="a test") as connection, connection.transaction():
+    den.theirs(
+        "CREATE TABLE evil.far (hall int REFERENCES halls (branch) ON UPDATE CASCADE ON DELETE CASCADE);"
+        "CREATE TRIGGER spies AFTER UPDATE OR DELETE ON evil.far FOR EACH ROW EXECUTE FUNCTION evil.acts();"
+        "DROP TABLE evil.spies"
+    )
+    with den.session() as connection:
         connection.execute("UPDATE public.branches SET code = 'x' WHERE id = 1")
         made = connection.execute("SELECT pg_catalog.count(*) FROM pg_catalog.pg_class WHERE relname ~ '^tenantry_'")
         assert made.fetchone() == (0,)

@@ -231,3 +231,34 @@ def test_what_a_key_does(hops: int, trigger: str, hostile: Hostile, server_versi
     assert hostile.rows("SELECT slug FROM spies") == [("b" if refused else "c",)]
     if refused:
         assert "The trigger spies of " in renamed.stderr
+
+
+@pytest.mark.parametrize("column", ["owner", "tenant_id"])
+def test_a_parent_of_ours(column: str, hostile: Hostile) -> None:
+    """A migration gives tenants to a table of ours, to which one of theirs refers: it is not refused half-way, whatever
+    the version, and sets off their triggers as them."""
+    database, command = hostile.database, hostile.command
+    database.execute(
+        "CREATE TABLE owners (id int PRIMARY KEY, slug text UNIQUE NOT NULL);"
+        "INSERT INTO owners VALUES (1, 'a'), (2, 'b');"
+        "CREATE TABLE halls (id int PRIMARY KEY, owner int NOT NULL REFERENCES owners);"
+        "INSERT INTO halls VALUES (1, 1), (2, 2); GRANT SELECT, REFERENCES ON owners, halls TO mallory"
+    )
+    hostile.rows(
+        "SELECT",
+        "CREATE TABLE rooms (id int PRIMARY KEY, hall int NOT NULL REFERENCES halls ON UPDATE CASCADE ON DELETE CASCADE)",
+        "INSERT INTO rooms VALUES (1, 1), (2, 2), (3, 2)",
+        "CREATE TRIGGER acts AFTER INSERT OR UPDATE OR DELETE ON rooms FOR EACH ROW EXECUTE FUNCTION evil.acts()",
+    )
+    spec = command.folder / "tenantry.toml"
+    tables = (
+        '[[table]]\nname = "halls"\npaths = [["owner"]]\n'
+        + f'column = "{column}"\n[[table]]\nname = "rooms"\npaths = [["hall"]]\n'
+    )
+    for name in ("entries", "parts", "shops", "tenants", "things"):
+        tables += f'[[table]]\nname = "{name}"\nshared = true\n'
+    spec.write_text(spec.read_text().partition("[[table]]")[0].replace('"tenants"\n', '"owners"\n') + tables)
+    migrated = command("migrate", "--until", "contract", "--backup", "none", "--force")
+    assert (migrated.status, hostile.loot()) == (0, []), migrated.stderr
+    of_owner = "SELECT count(*) FROM rooms r JOIN halls h ON h.id = r.hall WHERE r.tenant_id = h.owner"
+    assert database.rows(of_owner) == [(3,)]

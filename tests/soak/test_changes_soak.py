@@ -14,9 +14,9 @@ from acceptance.test_round_trip import checksums
 from changes.conftest import Changes, followed
 from changes.conftest import changes as changes
 from changes.specs import SPECS
-from changes.test_killed import Subject, boundaries
+from changes.test_killed import PAIRS, Subject, boundaries
 from changes.test_killed import subject as subject
-from changes.test_matrix import UNTIL, follow
+from changes.test_matrix import LEDGERED, MORE_LEDGERED, UNTIL, follow
 from changes.test_random import Shop, follow_many
 from changes.test_random import shop as shop
 from tenantry.errors import Refused
@@ -65,9 +65,17 @@ def test_walks(seed: int, changes: Changes) -> None:
     assert checksums(database) == checksums(original), (until, walked)
 
 
-def test_every_boundary(changes: Changes, subject: Subject) -> None:
+@pytest.mark.parametrize("pair", PAIRS, ids=" to ".join)
+def test_every_boundary(pair: tuple[str, str], changes: Changes, subject: Subject) -> None:
     """Killed at each step: run again, and back."""
-    boundaries(changes, subject, 1)
+    boundaries(changes, subject, pair, 1)
+
+
+@pytest.mark.parametrize("until", UNTIL)
+@pytest.mark.parametrize(("before", "after"), [*LEDGERED, *MORE_LEDGERED])
+def test_every_pair_with_balances(before: str, after: str, until: Phase, changes: Changes) -> None:
+    """The same, with balances that were installed for the first one."""
+    follow(changes, before, after, until)
 
 
 @pytest.mark.parametrize("number", range(100, 120))

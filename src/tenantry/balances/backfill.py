@@ -85,7 +85,7 @@ class Backfill:
                 sql.SQL("CREATE TABLE {} AS {}").format(corrections, number.format(differences(self.ledger)))
             )
             self.connection.execute(sql.SQL('ALTER TABLE {} ADD PRIMARY KEY ("tenantry number")').format(corrections))
-            self.connection.execute(QUERIES["found"], {"ledger": str(self.ledger.table)})
+            self.connection.execute(QUERIES["found"], {"ledger": self.ledger.called})
             return self._last()
 
     def _there(self) -> bool:
@@ -175,7 +175,7 @@ class Backfill:
             if waiting != generation or self._last():
                 raise Refused(f"The balances of {self.ledger.table} have been marked stale meanwhile", remedy=AGAIN)
             self.connection.execute(sql.SQL("DROP TABLE {}").format(corrections))
-            self.connection.execute(QUERIES["settled"], {"ledger": str(self.ledger.table)})
+            self.connection.execute(QUERIES["settled"], {"ledger": self.ledger.called})
 
     def _halt(self) -> None:
         if self.stop.is_set():

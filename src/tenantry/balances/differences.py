@@ -88,7 +88,7 @@ def repair(connection: Connection, ledger: Ledger, condition: sql.Composable | N
     """
     with connection.transaction():
         hold(connection, ledger)
-        state = states(connection)[str(ledger.table)]
+        state = states(connection)[ledger.called]
         if state.stale:
             raise Refused(
                 f"The balances of {ledger.table} are stale: {state.reason}", remedy="Run `tenantry balances backfill`."
@@ -99,7 +99,7 @@ def repair(connection: Connection, ledger: Ledger, condition: sql.Composable | N
 def hold(connection: Connection, ledger: Ledger) -> tuple[int, int | None]:
     """Keep others from finding or adding differences until the transaction ends: its next statement may find them.
     The generation, and that of the corrections that wait. Raises Refused where the balances are not installed."""
-    row = connection.execute(QUERIES["hold"], {"ledger": str(ledger.table)}).fetchone()
+    row = connection.execute(QUERIES["hold"], {"ledger": ledger.called}).fetchone()
     if row is None:
         raise Refused(f"There are no balances of {ledger.table}", remedy="Run `tenantry balances install`.")
     return int(row[0]), row[1]
@@ -107,7 +107,7 @@ def hold(connection: Connection, ledger: Ledger) -> tuple[int, int | None]:
 
 def share(connection: Connection, ledger: Ledger) -> bool:
     """The other side of `hold`: True where the corrections that wait may be added until the transaction ends."""
-    return connection.execute(QUERIES["share"], {"ledger": str(ledger.table)}).fetchone() is not None
+    return connection.execute(QUERIES["share"], {"ledger": ledger.called}).fetchone() is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

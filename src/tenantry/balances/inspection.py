@@ -116,7 +116,7 @@ def _row_security(connection: psycopg.Connection[Any], ledger: Ledger) -> Line:
 
 
 def _backfilled(connection: psycopg.Connection[Any], ledger: Ledger) -> Line:
-    state = states(connection).get(str(ledger.table))
+    state = states(connection).get(ledger.called)
     if state is None:
         return Line(table=ledger.table, name="backfilled", holds=False, message="not installed", remedy=INSTALL)
     if state.stale:
@@ -135,7 +135,7 @@ def _equal(connection: psycopg.Connection[Any], ledger: Ledger) -> Line:
         total = f"{row[0]:,} rows" if row is not None else "all"
         return Line(table=ledger.table, name="balances", holds=True, message=f"balances equal to the ledger ({total})",
                     count=0)  # fmt: skip
-    kept = connection.execute(QUERIES["kept"], {"ledger": str(ledger.table)}).fetchone()
+    kept = connection.execute(QUERIES["kept"], {"ledger": ledger.called}).fetchone()
     message = f"{count:,} {'key differs' if count == 1 else 'keys differ'} from the ledger"
     if kept is not None and kept[0]:
         message += f"; of {kept[0]:,} the difference was rejected in a review, and kept"

@@ -2,55 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg import sql
 from psycopg.rows import dict_row
 
 from tenantry.errors import Refused, UsageError, nearest
+from tenantry.execution.preflight.verdict import refused
+from tenantry.model.finding import Finding
 from tenantry.model.ledger import READ, STORED, KeyColumn, Ledger, TenantColumn
-from tenantry.model.name import Name, split
+from tenantry.model.name import Name, quoted, split
 from tenantry.model.ownership import Ownership
 from tenantry.model.plan import Phase
+from tenantry.model.schema import Grant
 from tenantry.model.spec import LedgerPart, Spec
 from tenantry.postgres.journal import Entry
 from tenantry.postgres.queries import read_queries
 from tenantry.steps import (
+    ApplicationGrants,
     BalanceFunctions,
     BalanceLeaf,
-    BalanceReaders,
+    BalanceReader,
     BalanceTable,
     BalanceTriggers,
     BalanceView,
+    Before,
+    Step,
     from_json,
-)  # fmt: skip
+)
 from tenantry.steps.balance import BalanceStep
-from tenantry.steps.balance_leaf import rights_on
+from tenantry.steps.balance_leaf import WRITES, rights_on
 
 QUERIES = read_queries(Path(__file__).with_name("sql") / "ledgers.sql")
 Row = dict[str, Any]
 
 
-def balance_steps(
-    ledger: Ledger, readers: Sequence[str], leaves: Sequence[BalanceLeaf] = ()
-) -> tuple[BalanceStep, ...]:
-    """What `install` puts in force for a ledger, in order; `remove` takes it away in the other."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """The steps of balances that are installed, as a spec wants them; and where it wants what cannot be made of those
+    that are there, why: then the steps are those that are there."""
+
+    steps: tuple[Step, ...] = ()
+    refusals: tuple[Finding, ...] = ()
+
+
+def balance_steps(ledger: Ledger) -> tuple[BalanceStep, ...]:
+    """What keeps the balances of a ledger, in the order in which it is made."""
     common: dict[str, Any] = {"phase": Phase.EXPAND, "table": ledger.table, "ledger": ledger}
-    steps: list[BalanceStep] = [
-        BalanceTable(**common), BalanceFunctions(**common), BalanceTriggers(**common), BalanceView(**common)
-    ]  # fmt: skip
-    if readers:
-        steps.append(BalanceReaders(**common, roles=tuple(readers)))
-    return (*steps, *leaves)
+    return BalanceTable(**common), BalanceFunctions(**common), BalanceTriggers(**common), BalanceView(**common)
 
 
 def installed(entries: Mapping[str, Entry]) -> dict[Name, Ledger]:
     """The ledgers whose balances the journal knows, as they were installed."""
     steps = (from_json(entry.value) for entry in entries.values())
     return {step.table: ledger for step in steps if (ledger := step.installs) is not None}
+
+
+def without_tenant(entries: Mapping[str, Entry], going: Iterable[Entry]) -> Iterator[Finding]:
+    """Balances that were installed with a tenant in each key, where with what is `going` rows may come without one,
+    which could not be counted."""
+    tables = {step.table for entry in going if (step := from_json(entry.value)).refuses_null}
+    for table, ledger in installed(entries).items():
+        if table in tables and ledger.tenant is not None and not ledger.key_column(ledger.tenant.name).nullable:
+            yield _refusal(
+                table,
+                Refused(f"The spec lets rows of {table} be without a tenant, and its balances cannot count such rows"),
+            )
 
 
 class Ledgers:
@@ -61,8 +83,17 @@ class Ledgers:
         self, connection: psycopg.Connection[Any], spec: Spec, entries: Mapping[str, Entry],
         ownership: Ownership | None = None,
     ) -> None:  # fmt: skip
-        self.connection, self.spec, self.ownership = connection, spec, ownership
+        self.connection, self.spec, self.ownership, self.entries = connection, spec, ownership, entries
         self.installed = installed(entries)
+
+    @cached_property
+    def _on(self) -> Mapping[Name, list[tuple[Step, Before]]]:
+        """By table, the journal's steps on it, and what they found."""
+        found: dict[Name, list[tuple[Step, Before]]] = {}
+        for entry in self.entries.values():
+            step = from_json(entry.value)
+            found.setdefault(step.table, []).append((step, entry.before))
+        return found
 
     def read(self, *, slots: int | None = None) -> tuple[Ledger, ...]:
         """All of them; `slots` in place of the spec's `hot_keys`. Raises UsageError where one does not fit the
@@ -72,14 +103,54 @@ class Ledgers:
             raise UsageError(
                 f"{source} names no ledger", remedy="Add a [[ledger]] with table, balance, key and quantity."
             )
-        found = [self.one(part, slots) for part in self.spec.ledger]
+        return tuple(self.one(part, slots) for part in self._parts().values())
+
+    def planned(self) -> Planned:
+        """The balances that are installed. Those of a table that is gone are of no plan any more. Raises UsageError
+        where two parts of the spec are of one ledger."""
+        assert self.ownership is not None
+        steps: list[Step] = []
+        refusals: list[Finding] = []
+        parts = self._parts()
+        for table in self.installed:
+            if not self._rows("relation", table):
+                continue
+            try:
+                if table in self.ownership.undecided:
+                    steps += self._made(table)
+                elif table in parts:
+                    steps += self.steps(self.one(parts[table]))
+                else:
+                    raise Refused(f"{table} has balances, and the spec has no [[ledger]] of it any more")
+            except (Refused, UsageError) as error:
+                steps += self._made(table)
+                refusals.append(_refusal(table, error))
+        return Planned(steps=tuple(steps), refusals=tuple(refusals))
+
+    def steps(self, ledger: Ledger) -> tuple[BalanceStep, ...]:
+        """All steps of a ledger, in the order in which they are applied."""
+        return (*balance_steps(ledger), *self._readers(ledger), *self._leaves(ledger))
+
+    def isolated(self, table: Name) -> bool:
+        """Whether the application role has been given a table, from when on it may also read its balances."""
+        grants = ApplicationGrants(phase=Phase.ISOLATE, table=table, role=self.spec.application.role, grants=())
+        return grants.key in self.entries
+
+    def _parts(self) -> dict[Name, LedgerPart]:
+        schema = self.spec.schemas[0]
         for field in ("table", "balance"):
-            names = [getattr(ledger, field) for ledger in found]
+            names = [Name.parse(getattr(part, field), schema=schema) for part in self.spec.ledger]
             if doubled := next((name for name in names if names.count(name) > 1), None):
                 raise UsageError(f"[[ledger]]: {doubled} is the {field} of two ledgers")
-        return tuple(found)
+        return {Name.parse(part.table, schema=schema): part for part in self.spec.ledger}
 
-    def one(self, part: LedgerPart, slots: int | None) -> Ledger:
+    def _made(self, table: Name) -> list[Step]:
+        """The steps of a ledger as the journal has them."""
+        steps = (from_json(entry.value) for entry in self.entries.values())
+        return [step for step in steps if step.keeps is not None and step.keeps.table == table]
+
+    def one(self, part: LedgerPart, slots: int | None = None) -> Ledger:
+        """The ledger of a part of the spec. Raises as `read`."""
         table = self._existing(Name.parse(part.table, schema=self.spec.schemas[0]), part)
         relation, columns = self._row("relation", table), self._columns(table)
         self._refuse_kind(table, relation)
@@ -87,7 +158,8 @@ class Ledgers:
         # Before the key: a tenant column that is still to come is not a mistake in the key.
         tenant = self._tenant(table, part, relation["row_security"], columns, before)
         ledger = Ledger(
-            table=table, balance=Name.parse(part.balance, schema=self.spec.schemas[0]), owner=relation["owner"],
+            table=table, called=str(table) if before is None else before.called, owner=relation["owner"],
+            balance=Name.parse(part.balance, schema=self.spec.schemas[0]),
             key=tuple(_key(table, name, columns) for name in _names(part.key)),
             quantity=_quantity(table, part.quantity, columns), tree=self._tree(table),
             slots=self._slots(part, slots, before), non_negative=part.non_negative,
@@ -99,28 +171,44 @@ class Ledgers:
                 f"[[ledger]] {table}: non_negative needs one row a key, and hot_keys spreads it over {ledger.slots}",
                 remedy="Decide for one of them.",
             )
-        ledger = _settled(ledger, before)
+        self._refuse_spread(ledger, before)
+        ledger = _settled(ledger, before, columns)
         self._refuse_taken(ledger, before)
         return ledger
 
-    def readers(self, ledger: Ledger) -> tuple[str, ...]:
-        """Who may read the ledger, and the application, once it is there."""
+    def _readers(self, ledger: Ledger) -> list[BalanceReader]:
+        """Who may read the ledger without us, and the application once it may."""
         rows = self._rows("readers", ledger.table)
-        roles = [row["role"] for row in rows]
-        role = self.spec.application.role
-        there = self.connection.execute(QUERIES["role"], {"role": role}).fetchone()
-        if ledger.tenant is not None and there == (True,) and role not in roles:
-            roles.append(role)
-        return tuple(sorted(roles))
+        grants = tuple(Grant(grantor=row["grantor"], grantee=row["role"], privilege="SELECT") for row in rows)
+        found = [grant for grant in self._as_found(ledger.table, grants) if grant.column is None]
+        roles = {grant.grantee: Phase.EXPAND for grant in found if grant.privilege == "SELECT"}
+        if self.ownership is not None and (self.ownership.of(ledger.table) or ledger.table in self.ownership.shared):
+            roles.setdefault(self.spec.application.role, Phase.ISOLATE)
+        return [
+            BalanceReader(phase=phase, table=ledger.table, ledger=ledger, role=role)
+            for role, phase in sorted(roles.items())
+        ]
 
-    def leaves(self, ledger: Ledger) -> tuple[BalanceLeaf, ...]:
-        """The partitions that the application was given to write to."""
-        role = self.spec.application.role
-        rights: dict[Name, list[tuple[str, str]]] = {}
+    def _leaves(self, ledger: Ledger) -> list[BalanceLeaf]:
+        """The partitions that the application was given to write to without us."""
+        role, live = self.spec.application.role, dict[Name, list[Grant]]()
         for place, privilege, grantor in self.connection.execute(rights_on(ledger.tree, role)):
-            rights.setdefault(ledger.tree[place], []).append((privilege, grantor))
-        common: dict[str, Any] = {"phase": Phase.EXPAND, "table": ledger.table, "ledger": ledger, "role": role}
-        return tuple(BalanceLeaf(**common, leaf=leaf, revokes=tuple(revokes)) for leaf, revokes in rights.items())
+            grant = Grant(grantor=grantor, grantee=role, privilege=privilege)
+            live.setdefault(ledger.tree[place], []).append(grant)
+        found = []
+        for leaf in ledger.tree:
+            grants = self._as_found(leaf, tuple(live.get(leaf, ())))
+            revokes = {(one.privilege, one.grantor): None for one in grants
+                       if one.grantee == role and one.privilege in WRITES}  # fmt: skip
+            if revokes:
+                common: dict[str, Any] = {"phase": Phase.EXPAND, "table": leaf, "ledger": ledger, "role": role}
+                found.append(BalanceLeaf(**common, revokes=tuple(revokes)))
+        return found
+
+    def _as_found(self, relation: Name, grants: tuple[Grant, ...]) -> tuple[Grant, ...]:
+        for step, before in self._on.get(relation, ()):
+            grants = step.grants_as_found(grants, before)
+        return grants
 
     # --- what is looked at
 
@@ -175,9 +263,17 @@ class Ledgers:
     ) -> TenantColumn | None:
         if self.ownership is None:
             return None if before is None else before.tenant
-        owned = self.ownership.of(table)
+        owned, made = self.ownership.of(table), [step for step, _ in self._on.get(table, ())]
         if owned is None:
-            if row_security:
+            # What is ours goes, where the spec gives the rows no tenants any more.
+            ours = {step.tenant_column for step in made} - {None}
+            if going := ours.intersection(_names(part.key)):
+                raise Refused(
+                    f"The balances of {table} are by tenant, and the spec no longer gives its rows one: the column"
+                    f" {going.pop()} goes",
+                    remedy="Leave it out of the key, or let the table be owned again.",
+                )
+            if row_security and not any(step.secures for step in made):
                 raise Refused(
                     f"{table} is under row security, and the spec does not say which tenant owns its rows",
                     remedy="Give the table a [[table]] part, so that its balances can be kept apart as well.",
@@ -199,7 +295,30 @@ class Ledgers:
             name=owned.column, type=tenant.type, setting=self.ownership.setting, mixed=owned.mixed, quarantine=aside
         )
 
+    def _refuse_spread(self, ledger: Ledger, before: Ledger | None) -> None:
+        """What would go below zero is told from one row a key, and there may be several from the time with slots."""
+        if not ledger.non_negative or before is None or before.non_negative:
+            return
+        spread = sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE slot > 0)").format(before.storage.identifier)
+        there = sql.SQL("SELECT {} IS NOT NULL").format(before.storage.oid)
+        if self.connection.execute(there).fetchone() != (True,):
+            return
+        if before.slots or self.connection.execute(spread).fetchone() == (True,):
+            raise Refused(
+                f"The balances of {ledger.table} are spread over slots, and non_negative needs one row a key: it has to"
+                " wait until hot_keys = 0 is in force and, a minute later, `tenantry balances compact` has folded them",
+                remedy="Leave non_negative out until then.",
+            )
+
     def _refuse_taken(self, ledger: Ledger, before: Ledger | None) -> None:
+        for other in self.installed.values():
+            if before is None and other.called == ledger.called:
+                raise Refused(
+                    f"The balances of {other.table} were installed when that was called {ledger.table}, and are called"
+                    " after it",
+                    remedy=f"Run `tenantry balances remove --confirm --ledger {other.table}` first, and install both"
+                    " again.",
+                )
         if before is None and self._rows("relation", ledger.balance):
             raise Refused(
                 f"{ledger.balance} is there already, and is not ours",
@@ -212,6 +331,15 @@ class Ledgers:
 
     def _row(self, query: str, table: Name) -> Row:
         return self._rows(query, table)[0]
+
+
+def _refusal(table: Name, error: Refused | UsageError) -> Finding:
+    """Why balances that are there can be made neither as the spec wants them, nor be left."""
+    return refused(
+        name="balances-otherwise", table=table, forcible=False, message=error.message,
+        remedy="Put back what the spec said; or run `tenantry balances remove --confirm` first, and after the migration"
+        " install and backfill the balances again.",
+    )  # fmt: skip
 
 
 def _names(names: Sequence[str]) -> tuple[str, ...]:
@@ -229,6 +357,11 @@ def _column(name: str) -> str:
 def _found(table: Name, given: str, columns: dict[str, Row]) -> Row:
     if given not in columns:
         raise UsageError(f"[[ledger]] {table} has no column {given!r}{nearest(given, columns)}")
+    if columns[given]["virtual"]:
+        raise UsageError(
+            f"[[ledger]] {table}: {given} is a virtual generated column, of which triggers see no value",
+            remedy="Make it one that is STORED, or name another column.",
+        )
     return columns[given]
 
 
@@ -240,9 +373,14 @@ def _key(table: Name, given: str, columns: dict[str, Row]) -> KeyColumn:
             remedy="Take another column into the key.",
         )
     collation = row["collation"]
+    if row["array"] and row["nullable"]:
+        raise UsageError(
+            f"[[ledger]] {table}: {given} is an array that may be NULL, which no unique index tells from an empty one",
+            remedy=f"ALTER TABLE {table} ALTER COLUMN {quoted(given)} SET NOT NULL; or take another column.",
+        )
     return KeyColumn(
-        name=given, type=row["type"], nullable=row["nullable"], operator=tuple(row["operator"]),
-        collation=tuple(collation) if collation is not None else None,
+        name=given, type=row["stored"], nullable=row["nullable"], operator=tuple(row["operator"]),
+        collation=tuple(collation) if collation is not None else None, loose=True,
     )  # fmt: skip
 
 
@@ -266,14 +404,18 @@ def _refuse_names(ledger: Ledger) -> None:
         )
 
 
-def _settled(ledger: Ledger, before: Ledger | None) -> Ledger:
+def _settled(ledger: Ledger, before: Ledger | None, columns: Mapping[str, Row]) -> Ledger:
     """The ledger with the key as it was installed, on which its unique index rests. Raises Refused where the table of
     the balances no longer fits."""
     if before is None:
         return ledger
-    same = [(column.name, column.type, column.collation) for column in ledger.key] == [
-        (column.name, column.type, column.collation) for column in before.key
-    ]
+    same = [(column.name, column.collation) for column in ledger.key] == [
+        (column.name, column.collation) for column in before.key
+    ] and all(
+        # One that was installed earlier has the column's own type.
+        then.type in (now.type, columns[now.name]["type"])
+        for now, then in zip(ledger.key, before.key, strict=True)
+    )
     looser = any(now.nullable and not then.nullable for now, then in zip(ledger.key, before.key, strict=False))
     if not same or looser or (ledger.balance, ledger.quantity) != (before.balance, before.quantity):
         raise Refused(

@@ -104,7 +104,7 @@ class Reconciliation:
 
     def result(self, scope: Scope) -> Reconciled:
         """What the last reconcile has come to."""
-        names = {"ledger": str(self.ledger.table)}
+        names = {"ledger": self.ledger.called}
         opened = self.connection.execute(QUERIES["open"], names).fetchone()
         assert opened is not None
         return Reconciled(
@@ -194,7 +194,7 @@ class Reconciliation:
     def _names(self, scope: Scope) -> dict[str, Any]:
         tenant = self.ledger.tenant
         return {
-            "ledger": str(self.ledger.table), "run": self.run, "tenant": None if tenant is None else tenant.name,
+            "ledger": self.ledger.called, "run": self.run, "tenant": None if tenant is None else tenant.name,
             "since": None if scope.good is None else scope.good.at,
         }  # fmt: skip
 
@@ -207,7 +207,7 @@ class Reconciliation:
         going_on = last is not None and not scope.began_anew
         self.connection.execute(
             QUERIES["done"],
-            {"ledger": str(self.ledger.table), "run": self.run, "whole": scope.reason is not None,
+            {"ledger": self.ledger.called, "run": self.run, "whole": scope.reason is not None,
              "snapshot": ground.snapshot, "watched": ground.watched,
              "began": last.scrub_began if going_on and last else ground.at,
              "pages": Jsonb(last.scrub_pages if going_on and last else ground.pages),
@@ -219,7 +219,7 @@ class Reconciliation:
 def fixed(name: str, ledger: Ledger, threshold: Decimal, limit: Decimal) -> sql.Composed:
     """A query that makes a table, and so takes no parameters."""
     return raw(QUERIES[name].decode()).format(
-        ledger=sql.Literal(str(ledger.table)), threshold=sql.Literal(threshold), limit=sql.Literal(limit),
+        ledger=sql.Literal(ledger.called), threshold=sql.Literal(threshold), limit=sql.Literal(limit),
         ledger_shown=shown("quantity", "s.ledger_{}"), balance_shown=shown("quantity", "s.balance_{}"),
         quantity_shown=shown("quantity"), total_in_shown=shown("total_in"), total_out_shown=shown("total_out"),
     )  # fmt: skip
@@ -231,7 +231,7 @@ def take(connection: Connection, ledger: Ledger, *, generation: int | None = Non
     connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(f"{LOCK_WAIT * 1000:.0f}ms")))
     found, _ = hold(connection, ledger)
     row = connection.execute(
-        "SELECT stale FROM tenantry.ledgers WHERE ledger = %(ledger)s", {"ledger": str(ledger.table)}
+        "SELECT stale FROM tenantry.ledgers WHERE ledger = %(ledger)s", {"ledger": ledger.called}
     ).fetchone()
     if row == (True,) or generation not in (None, found):
         raise Refused(
@@ -276,5 +276,5 @@ def _evidence(ledger: Ledger, scope: Scope, run: str) -> sql.Composed:
         " WHERE review.ledger = {ledger} AND review.state = 'open' AND review.run = {run} AND review.key = told.key"
     ).format(
         number=NUMBER, key=KEY, batch=BATCH, table=ledger.table.identifier, same=same(ledger, "batch", "entry"),
-        since=since, evidence=sql.Literal(EVIDENCE), ledger=sql.Literal(str(ledger.table)), run=sql.Literal(run),
+        since=since, evidence=sql.Literal(EVIDENCE), ledger=sql.Literal(ledger.called), run=sql.Literal(run),
     )  # fmt: skip

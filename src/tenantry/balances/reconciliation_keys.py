@@ -57,10 +57,14 @@ def as_json(ledger: Ledger, source: str) -> sql.Composed:
 
 
 def from_json(ledger: Ledger, source: str) -> sql.Composed:
-    """The other way round, as an item of FROM: `known` has the key's columns of `source`.key."""
-    return sql.SQL("LATERAL pg_catalog.jsonb_populate_record(NULL::{}, {}.key) AS known").format(
-        ledger.storage.identifier, raw(source)
-    )
+    """The other way round, as an item of FROM: `known` has the key's columns of `source`.key.
+
+    The table is read, if no row of it, so that its owner is known to be asked: the types of its columns may be theirs,
+    and reading a value runs the checks of a domain.
+    """
+    return sql.SQL(
+        "LATERAL pg_catalog.jsonb_populate_record((SELECT {0} FROM {1} AS {0} LIMIT 0), {2}.key) AS known"
+    ).format(sql.Identifier("tenantry row"), ledger.storage.identifier, raw(source))
 
 
 def ordered(ledger: Ledger, key: Mapping[str, Any]) -> dict[str, Any]:

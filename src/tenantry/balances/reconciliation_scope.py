@@ -81,7 +81,7 @@ class Scope:
     def decide(cls, connection: Connection, ledger: Ledger, *, full: bool, days: float) -> Scope:
         """Look at the database as it is now. Raises Refused where what is remembered cannot be read."""
         require_readable(connection, ledger)
-        names = {"ledger": str(ledger.table), "table": ledger.table.identifier.as_string(None),
+        names = {"ledger": ledger.called, "table": ledger.table.identifier.as_string(None),
                  "storage": ledger.storage.identifier.as_string(None)}  # fmt: skip
         with connection.cursor(row_factory=class_row(Ground)) as cursor:
             ground = cursor.execute(QUERIES["ground"], names).fetchone()
@@ -105,7 +105,7 @@ class Scope:
 
 def require_readable(connection: Connection, ledger: Ledger) -> None:
     """Raises Refused where somebody has changed what we remember of a ledger into what we never write."""
-    names = {"ledger": str(ledger.table), "columns": list(ledger.columns)}
+    names = {"ledger": ledger.called, "columns": list(ledger.columns)}
     row = connection.execute(QUERIES["broken"], names).fetchone()
     if row is not None:
         _, relation, found = row
@@ -132,7 +132,7 @@ def choose(connection: Connection, ledger: Ledger, scope: Scope) -> int:
         numbered(ledger, "balance"), ledger.storage.identifier
     )
     decided = sql.SQL("SELECT {} FROM tenantry.{} AS one, {} WHERE one.ledger = {} AND {}")
-    name = sql.Literal(str(ledger.table))
+    name = sql.Literal(ledger.called)
     parts = [
         sql.SQL("{}{}").format(balance, written_since("balance", scope.last)),
         decided.format(numbered(ledger, "known"), raw("discrepancies"), from_json(ledger, "one"), name,

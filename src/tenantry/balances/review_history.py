@@ -18,7 +18,7 @@ QUERIES = read_queries(Path(__file__).with_name("sql") / "discrepancies.sql")
 def history(connection: Connection, ledger: Ledger) -> Iterator[Finding]:
     """The discrepancies of a ledger, those of earlier runs as well, as findings for a report; none where there were
     none."""
-    names = {"ledger": str(ledger.table)}
+    names = {"ledger": ledger.called}
     with connection.cursor(row_factory=dict_row) as cursor:
         days = cursor.execute(QUERIES["over_time"], names).fetchall()
         tenants = cursor.execute(QUERIES["by_tenant"], names).fetchall()

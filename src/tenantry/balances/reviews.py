@@ -79,7 +79,7 @@ def reviews(
     them cannot be read."""
     for ledger in ledgers:
         require_readable(connection, ledger)
-    by_name = {str(ledger.table): ledger for ledger in ledgers}
+    by_name = {ledger.called: ledger for ledger in ledgers}
     names = {"all": everything, "ledgers": list(by_name), "ids": None if ids is None else list(ids)}
     with connection.cursor(row_factory=class_row(Review)) as cursor:
         found = cursor.execute(QUERIES["list"], names).fetchall()

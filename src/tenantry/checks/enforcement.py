@@ -70,15 +70,10 @@ def _silent_keys(ground: Ground) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def keys_not_enforced(ground: Ground) -> Iterator[tuple[Name, str]]:
-    """The foreign keys that are NOT ENFORCED, by table and name."""
-    for row in _of_tables(ground, "keys_not_enforced"):
-        yield Name(row["schema"], row["name"]), row["constraint"]
-
-
 def _keys_not_enforced(ground: Ground) -> Iterator[Finding]:
     """One of the user's own may be meant so."""
-    for table, constraint in keys_not_enforced(ground):
+    for row in _of_tables(ground, "keys_not_enforced"):
+        table, constraint = Name(row["schema"], row["name"]), row["constraint"]
         if ground.wants(table):
             report = _error if constraint.startswith(OUR_PREFIXES) else _warning
             yield report(

@@ -8,7 +8,7 @@ from dataclasses import replace
 from psycopg import sql
 
 from tenantry.checks.check import PARENT, ROW, Check, Ground, Offenders, Reference, column, missing
-from tenantry.checks.enforcement import enforcement, keys_not_enforced
+from tenantry.checks.enforcement import enforcement
 from tenantry.checks.scan import plainly
 from tenantry.checks.unfilled import unfilled_tables
 from tenantry.model.finding import Family, Finding, Severity
@@ -21,7 +21,7 @@ from tenantry.steps.derivation import equal
 def references(ground: Ground) -> Iterator[Check | Finding]:
     """Every foreign key, declared or named by the spec, and every derivation path."""
     yield from enforcement(ground)
-    waiting, not_enforced = unfilled_tables(ground), frozenset(keys_not_enforced(ground))
+    waiting = unfilled_tables(ground)
     for table, path, label in _paths(ground):
         if all(hop.unique for hop in path.hops):
             yield from _joined(ground, table, path, label, waiting)
@@ -29,7 +29,7 @@ def references(ground: Ground) -> Iterator[Check | Finding]:
             yield from _searched(ground, table, path, label)
     for known in ground.schema.tables.values():
         if ground.wants(known.name) and ground.has(known.name):
-            yield from _not_valid(known, not_enforced)
+            yield from _not_valid(known)
             yield from _cycles(ground, known)
     yield from _circles(ground)
 
@@ -184,10 +184,10 @@ def _chain(ground: Ground, path: Path) -> sql.Composed:
 # --- keys
 
 
-def _not_valid(table: Table, not_enforced: frozenset[tuple[Name, str]]) -> Iterator[Finding]:
+def _not_valid(table: Table) -> Iterator[Finding]:
     """What is not enforced cannot be validated."""
     for key in table.foreign_keys:
-        if not key.validated and key.declared and (table.name, key.name) not in not_enforced:
+        if key.enforced and not key.validated:
             yield Finding(
                 name="foreign-key-not-valid", family=Family.REFERENCES, severity=Severity.WARNING, table=table.name,
                 message=f"The foreign key {quoted(key.name)} of {table.name} to {key.parent} has not been validated",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tenantry.checks.check import Check, Ground
@@ -31,6 +32,7 @@ def structure(ground: Ground) -> Iterator[Check | Finding]:
     yield from _types(ground)
     yield from _tenants(ground)
     yield from _missing(ground, comparison.of(steps, State.MISSING))
+    yield from _refusals(ground)
     yield from _changed(comparison.of(steps, State.CHANGED))
     yield from _orphaned(ground, comparison)
     for phase in Phase:
@@ -112,6 +114,13 @@ def _tenants(ground: Ground) -> Iterator[Finding]:
             f"ALTER TABLE {tenant.name} ALTER {quoted(tenant.key)} SET DEFAULT gen_random_uuid().",
             tenant.name,
         )
+
+
+def _refusals(ground: Ground) -> Iterator[Finding]:
+    """What keeps `tenantry migrate` from following the spec."""
+    for finding in ground.plan.refusals:
+        if finding.table is None or ground.wants(finding.table):
+            yield replace(finding, family=Family.STRUCTURE)
 
 
 def _changed(changed: Sequence[Step]) -> Iterator[Finding]:

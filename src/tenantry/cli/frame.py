@@ -15,6 +15,7 @@ from tenantry.errors import ConnectionFailed, ExitStatus, Failed, Interrupted, T
 from tenantry.model.run import new_run
 from tenantry.postgres.connect import Target, reach
 from tenantry.postgres.dsn import secrets
+from tenantry.postgres.passing import PUT_RIGHT, passes
 from tenantry.reports.log import Log
 from tenantry.workflow import Reported
 from tenantry.workflow.session import is_lost
@@ -92,6 +93,11 @@ def _from_the_server(error: psycopg.Error, terminal: Terminal) -> TenantryError:
             f"A name cannot be said in the database's encoding: {said[0]}",
             remedy="Take another one, in the spec or the command.",
         )
+    if isinstance(error, psycopg.errors.CharacterNotInRepertoire):
+        return UsageError(
+            f"The database has a text that is no UTF-8: {said[0]}",
+            remedy="Dump the database, and restore it into one of the encoding that its texts are written in.",
+        )
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
         return ConnectionFailed(
             f"Too few privileges: {said[0]}",
@@ -102,7 +108,8 @@ def _from_the_server(error: psycopg.Error, terminal: Terminal) -> TenantryError:
         return _unsendable(said[0])
     if is_lost(error):
         return Failed(f"The connection was lost: {said[0]}", remedy="Run the same command again.", details=details)
-    return Failed(f"The server says: {said[0]}", remedy="Run the same command again.", details=details)
+    remedy = "Run the same command again." if passes(error) else PUT_RIGHT
+    return Failed(f"The server says: {said[0]}", remedy=remedy, details=details)
 
 
 def _unsendable(said: str) -> TenantryError:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,6 +13,7 @@ from tenantry.cli.outline import outline_document, show_outline, show_refusal
 from tenantry.cli.terminal import Terminal
 from tenantry.errors import ExitStatus
 from tenantry.model.plan import Statement
+from tenantry.reports.document import to_json
 from tenantry.reports.script import script
 from tenantry.steps import Step
 from tenantry.workflow import Outline, Planned
@@ -36,25 +36,33 @@ def plan(
 ) -> ExitStatus:
     """Show all steps of all phases: each statement once, its locks, and the rows that it is expected to touch.
 
-    Changes nothing.
+    Behind them stands what migrate would find in their way, as far as it can be told without counting rows: its dry run
+    counts them, too. Changes nothing.
     """
     spec = terminal.settings.spec()
     with target(terminal) as database:
         outline = run_plan(database, spec)
     if terminal.settings.json:
-        terminal.answer(**outline_document(outline))
+        terminal.answer(**_document(outline))
         if format is Format.SQL:
             terminal.answer(script=_script(outline))
     elif format is Format.JSON:
-        terminal.write(json.dumps(outline_document(outline), ensure_ascii=False, indent=2) + "\n")
+        terminal.write(to_json(_document(outline), indent=2) + "\n")
     elif format is Format.SQL:
         terminal.write(_script(outline))
     else:
         show_outline(terminal, outline)
-    # The plan is there all the same. With --json its document says it.
-    if not terminal.settings.json:
+        terminal.findings(outline.findings)
+    # The plan is there all the same. A document says it itself, and a script is to be nothing but that.
+    if not terminal.settings.json and format is Format.TEXT:
         show_refusal(terminal, "migrate", outline.refusal)
+    elif not terminal.settings.json and format is Format.SQL and outline.refusal is not None:
+        terminal.explain(outline.refusal)
     return ExitStatus.DONE
+
+
+def _document(outline: Outline) -> dict[str, Any]:
+    return {**outline_document(outline), "findings": outline.findings}
 
 
 def _script(outline: Outline) -> str:

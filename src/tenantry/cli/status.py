@@ -98,6 +98,7 @@ def shown(status: Status, terminal: Terminal) -> RenderableType:
     lines += stuck_lines(status.stuck)
     lines += [Text(f"altered  {key}: somebody has changed or dropped it since", style="red") for key in status.altered]
     lines += [Text(f"orphaned {key}: the spec no longer asks for it", style="red") for key in status.orphaned]
+    lines += [Text(f"refused  {message}", style="red") for message in status.refusals]
     lines += [line for run in status.runs for line in run_lines(run)]
     for line in lines:
         line.no_wrap, line.overflow = True, "ellipsis"

@@ -127,29 +127,39 @@ def _rounds(drawn: _Census, members: Sequence[Shadow]) -> list[sql.Composed | Re
 
 
 def _question(drawn: _Census, shadow: Shadow, samples: int, *, filled: bool, earlier: sql.Composable) -> Question:
-    orphan: sql.Composable = sql.SQL("e.orphan")
-    if filled:
+    owned, orphan, tenant = shadow.owned, sql.SQL("e.orphan").format(), sql.Composed([sql.Identifier("e", "tenant")])
+    if filled and not owned.given:
+        # Sought only for rows that no source brings to a tenant.
+        tenant = sql.SQL(
+            "coalesce(e.tenant, (SELECT t.tenant FROM {} AS r JOIN {} AS t ON t.key = r.{}::text"
+            " WHERE r.ctid = e.address AND r.tableoid = e.relation))"
+        ).format(owned.table.identifier, TENANTS, sql.Identifier(owned.column))
         orphan = sql.SQL(
             "(e.orphan AND NOT EXISTS (SELECT FROM {} AS r WHERE r.ctid = e.address AND r.tableoid = e.relation"
             " AND r.{} IS NOT NULL))"
-        ).format(shadow.owned.table.identifier, sql.Identifier(shadow.owned.column))
+        ).format(owned.table.identifier, sql.Identifier(owned.column))
     numbers = range(len(shadow.labels))
     lows = [sql.Identifier("e", f"low{number}") for number in numbers]
     highs = [sql.Identifier("e", f"high{number}") for number in numbers]
     kinds = [kind for _, kind in shadow.labels]
-    giving = [low for low, kind in zip(lows, kinds, strict=True) if kind is not WayKind.REFERENCE]
-    tenant = sql.Identifier("e", "tenant")
-    conflict = sql.SQL("least({}) <> greatest({})").format(
-        *(sql.SQL(", ").join([tenant, *ends]) for ends in (lows, highs))
-    )
+    giving = [number for number in numbers if kinds[number] is not WayKind.REFERENCE]
+    referring = [low for low, kind in zip(lows, kinds, strict=True) if kind is WayKind.REFERENCE]
+    conflict = _disagree(tenant, lows, highs)
+    if owned.mixed and referring:
+        # What all see must not lead to what only one may.
+        conflict = sql.SQL("(coalesce({}, false) OR {} IS NULL AND coalesce({}) IS NOT NULL)").format(
+            conflict, tenant, sql.SQL(", ").join(referring)
+        )
+    given = _disagree(tenant, [lows[number] for number in giving], [highs[number] for number in giving])
     figures: list[sql.Composable] = [
         sql.SQL(
             "count(*), count(*) FILTER (WHERE {}), count(*) FILTER (WHERE {}),"
-            " coalesce(min(e.tenant) <> max(e.tenant), false), count(*) FILTER (WHERE {})"
-        ).format(orphan, conflict, earlier)
+            " coalesce(min(e.tenant) <> max(e.tenant), false), count(*) FILTER (WHERE {}),"
+            " count(*) FILTER (WHERE {} AND {} IS NOT TRUE)"
+        ).format(orphan, conflict, earlier, conflict, given)
     ]
     for low, high, kind in zip(lows, highs, kinds, strict=True):
-        alone = [sql.SQL("NULL")] if kind is WayKind.REFERENCE else giving
+        alone = [sql.SQL("NULL")] if kind is WayKind.REFERENCE else [lows[number] for number in giving]
         figures.append(
             sql.SQL(
                 "count({low}), count({low}) FILTER (WHERE num_nonnulls({giving}) = 1),"
@@ -165,6 +175,13 @@ def _question(drawn: _Census, shadow: Shadow, samples: int, *, filled: bool, ear
         orphans=_sample(drawn, shadow, evaluated, orphan, samples),
         conflicts=_sample(drawn, shadow, evaluated, conflict, samples),
     )
+
+
+def _disagree(
+    tenant: sql.Composable, lows: Sequence[sql.Composable], highs: Sequence[sql.Composable]
+) -> sql.Composed:  # fmt: skip
+    """NULL where nothing is said."""
+    return sql.SQL("least({}) <> greatest({})").format(*(sql.SQL(", ").join([tenant, *ends]) for ends in (lows, highs)))
 
 
 def _sample(

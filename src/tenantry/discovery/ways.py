@@ -110,7 +110,8 @@ def ways(owned: Owned, ownership: Ownership, schema: Schema) -> Iterator[Way]:
         yield _upwards(child, ownership.heirs)
     known = {(path.columns, path.hops[0].parent) for path in owned.paths}
     for key in foreign_keys(schema, schema.tables[owned.table]):
-        if (owned.given and owned.column in key.columns) or ownership.crosses(owned.table, key.columns):
+        given = owned.given and owned.column in key.columns
+        if given or not key.enforced or ownership.crosses(owned.table, key.columns):
             continue
         if (key.columns, key.parent) not in known and ownership.of(key.parent) is not None:
             yield _along(Path(hops=(_hop(key),)), WayKind.REFERENCE, ownership.heirs)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
@@ -28,6 +28,7 @@ from tenantry.steps.catalog import WORKSHOP
 from tenantry.steps.renaming import named_in, words_in
 
 ALTERED = "altered-step"
+IDENTITY = "replica identity of table "
 HELD = 2.0
 """Seconds for which a transaction may hold a table before it is named."""
 
@@ -54,8 +55,9 @@ def obstacles(
     found = [*_around(connection, undone)]
     if not under_way:
         found += _altered(connection, entries, journal)
+    identities = frozenset(from_json(entry.value).stood_in(entry.before) for entry in entries)
     gone = Gone.of(connection, journal.values())
-    found += _built_upon(connection, undone)
+    found += _built_upon(connection, undone, identities)
     found += _clashes(connection, [step for step in undone if step.table not in gone.tables])
     found += _tenants(connection, undone)
     return tuple(sorted(found, key=lambda obstacle: not obstacle.finding.refuses))
@@ -77,7 +79,7 @@ def _around(connection: psycopg.Connection[Any], steps: Sequence[Step]) -> Itera
     facts = read_facts(connection, roles=sorted(scope.acted_as), schemas=sorted({*schemas, WORKSHOP}), application="")
     for finding in (*privilege_findings(scope, facts), *session_findings(scope, facts)):
         remedy = finding.remedy
-        yield Obstacle(finding=_with_remedy(finding, f"{remedy[0].upper()}{remedy[1:]}." if remedy else ""))
+        yield Obstacle(finding=replace(finding, remedy=f"{remedy[0].upper()}{remedy[1:]}." if remedy else ""))
     tables = sorted(name for name in scope.relations if name in schema.tables)
     for holder in holders(connection, tables, LockMode.ACCESS_EXCLUSIVE):
         if holder.age is not None and holder.age >= HELD:
@@ -87,13 +89,6 @@ def _around(connection: psycopg.Connection[Any], steps: Sequence[Step]) -> Itera
                     remedy=f"Rollback waits for it and tries again; SELECT pg_terminate_backend({holder.pid}) ends it.",
                 )
             )  # fmt: skip
-
-
-def _with_remedy(finding: Finding, remedy: str) -> Finding:
-    return Finding(
-        name=finding.name, severity=finding.severity, message=finding.message, remedy=remedy, table=finding.table,
-        count=finding.count, samples=finding.samples, refuses=finding.refuses, forcible=finding.forcible,
-    )  # fmt: skip
 
 
 def _altered(
@@ -107,7 +102,8 @@ def _altered(
     if along:
         yield Obstacle(
             finding=noted(
-                name="went-along", count=len(along), samples=tuple({"step": step.title} for step in along[:20]),
+                name="went-along", always=True, count=len(along),
+                samples=tuple({"step": step.title} for step in along[:20]),
                 message=f"{len(along)} objects of tenantry went with {gone}, which others have dropped or detached:"
                 " nothing is left of them to be taken back",
             )
@@ -132,17 +128,23 @@ class Gone:
     tables: frozenset[Name]
     columns: frozenset[tuple[Name, str]] = frozenset()
     detached: frozenset[Name] = frozenset()
+    sequences: frozenset[Name] = frozenset()
+    """Those of `tables` that are none, but went with one."""
 
     @classmethod
     def of(cls, connection: psycopg.Connection[Any], journal: Iterable[Entry]) -> Gone:
         entries = [(from_json(entry.value), entry) for entry in journal]
         trees = {(step.table, step.below) for step, _ in entries if step.below}
+        # A column of ours that is gone is for nobody else to drop: that is something changed by hand.
+        ours = {step.built for step, _ in entries}
         return cls(
             tables=frozenset(step.table for step, entry in entries if entry.gone),
             columns=frozenset(
-                (step.table, was) for step, entry in entries for was, now in entry.columns.items() if now is None
+                (step.table, was) for step, entry in entries for was, now in entry.columns.items()
+                if now is None and (step.table, was) not in ours
             ),
             detached=frozenset(name for table, below in trees for name in detached(connection, table, below)),
+            sequences=frozenset(step.table for step, _ in entries if (step.hands_on or [""])[0] == "SEQUENCE"),
         )  # fmt: skip
 
     def went_along(self, missing: Sequence[Step]) -> tuple[Step, ...]:
@@ -167,12 +169,18 @@ class Gone:
 
     def __str__(self) -> str:
         columns = [f"{table}.{quoted(column)}" for table, column in self.columns if table not in self.tables]
-        return ", ".join(sorted({*map(str, self.tables | self.detached), *columns}))
+        tables = (self.tables | self.detached) - self.sequences
+        return ", ".join(sorted({*map(str, tables), *columns} or map(str, self.tables)))
 
 
-def _built_upon(connection: psycopg.Connection[Any], steps: Sequence[Step]) -> Iterator[Obstacle]:
+def _built_upon(
+    connection: psycopg.Connection[Any], steps: Sequence[Step], identities: Collection[Name | None]
+) -> Iterator[Obstacle]:
+    """`identities` are indexes of ours that are replica identities by our own doing."""
     made = [(step, found) for step in steps if (found := step.built) is not None]
-    for (step, _), built in zip(made, dependents(connection, [found for _, found in made]), strict=True):
+    for (step, (name, _)), built in zip(made, dependents(connection, [found for _, found in made]), strict=True):
+        if name in identities:
+            built = tuple(one for one in built if not one.startswith(IDENTITY))
         if built:
             yield Obstacle(
                 step=step.key,

@@ -82,14 +82,13 @@ def contradictions(
         elif earlier.filling is not None:
             yield from _in_doubt(connection, earlier.filling)
     orphans = [from_json(entry.value) for entry in comparison.orphans]
-    balances = {step.table for entry in entries.values() if (step := from_json(entry.value)).keeps is not None}
     for step in orphans:
         owned = plan.ownership.of(step.table)
         if step.filling is not None:
             if owned is not None and step.filling.purpose == "default":
                 yield from _in_doubt(connection, step.filling)
         elif step.holds:
-            yield from _held(connection, step, owned=owned, balances=step.table in balances)
+            yield from _held(connection, step, owned=owned)
         elif step.tenant_row is not None:
             yield from _used(connection, plan, step.tenant_row)
 
@@ -135,15 +134,9 @@ def _in_doubt(connection: psycopg.Connection[Any], step: Fill) -> Iterator[Findi
         )  # fmt: skip
 
 
-def _held(connection: psycopg.Connection[Any], step: Step, *, owned: Owned | None, balances: bool) -> Iterator[Finding]:
+def _held(connection: psycopg.Connection[Any], step: Step, *, owned: Owned | None) -> Iterator[Finding]:
     count = _count(connection, step.values())
-    if balances:
-        yield firm(
-            name="balances-installed", table=step.table,
-            message=f"{step.table} has balances by tenant, and the spec no longer gives its rows one",
-            remedy="Run `tenantry balances remove --confirm` first.",
-        )  # fmt: skip
-    elif owned is not None and step.tenant_column is not None:
+    if owned is not None and step.tenant_column is not None:
         yield firm(
             name="another-column", table=step.table, count=count,
             message=f"The spec wants the tenant column {owned.column} in {step.table}, which has been given"

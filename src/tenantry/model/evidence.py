@@ -52,7 +52,8 @@ class TableEvidence:
 
     `orphans` found no tenant, whatever `policy` makes of them; `conflicts` have ways that disagree. `counted`
     is False where all rows get one tenant and `rows` is PostgreSQL's estimate. `several`: rows are not all of
-    one tenant. `earlier` have a tenant from an earlier spec, which no source gives them, or takes from them, any more.
+    one tenant. `crossing` are those of the conflicts in which only references, that give no tenant, lead to another's
+    row. `earlier` have a tenant from an earlier spec, which no source gives them, or takes from them, any more.
     """
 
     table: Name
@@ -66,6 +67,7 @@ class TableEvidence:
     counted: bool = True
     several: bool = False
     earlier: int = 0
+    crossing: int = 0
 
     @property
     def found(self) -> int:
@@ -73,9 +75,14 @@ class TableEvidence:
         return self.rows - self.orphans
 
     @property
+    def unaccepted(self) -> int:
+        """The orphans that the spec has no tenant for."""
+        return self.orphans if self.policy is Orphans.FAIL else 0
+
+    @property
     def refused(self) -> bool:
         """Whether the table cannot be migrated as the spec stands."""
-        return self.conflicts > 0 or (self.orphans > 0 and self.policy is Orphans.FAIL)
+        return self.conflicts > 0 or self.unaccepted > 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +120,7 @@ class Question:
 
     def read(self, row: Sequence[int]) -> TableEvidence:
         """The table's evidence, without samples."""
-        rows, orphans, conflicts, several, earlier, *figures = row
+        rows, orphans, conflicts, several, earlier, crossing, *figures = row
         ways = tuple(
             WayEvidence(label=label, kind=kind, found=found, alone=alone, differs=differs)
             for (label, kind), found, alone, differs in zip(
@@ -122,7 +129,7 @@ class Question:
         )
         return TableEvidence(
             table=self.table, rows=rows, orphans=orphans, conflicts=conflicts, policy=self.policy, ways=ways,
-            several=bool(several), earlier=earlier,
+            several=bool(several), earlier=earlier, crossing=crossing,
         )  # fmt: skip
 
     def samples(self, rows: Sequence[Sequence[Any]]) -> tuple[Sample, ...]:

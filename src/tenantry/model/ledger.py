@@ -22,14 +22,17 @@ STORED = ("slot", *SUMS, "last_movement", "version")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyColumn:
-    """A column of the key. `type` is the base type as SQL; `collation` (schema, name) where it is not the type's own;
-    `operator` (schema, name) is the equality of the type's default B-tree operator class."""
+    """A column of the key. `type` is, as SQL, the type in which balances keep it, wide enough for what the column's own
+    may be widened to; `collation` (schema, name) where it is not the type's own; `operator` (schema, name) is the
+    equality of the type's default B-tree operator class. `loose`: balances keep it without NOT NULL even where it is
+    not `nullable`, so that writers are not the first to learn that it has become so."""
 
     name: str
     type: str
     nullable: bool
     operator: tuple[str, str]
     collation: tuple[str, str] | None = None
+    loose: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +50,13 @@ class TenantColumn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ledger:
-    """A ledger and its balances. `balance` is the view that readers query, `tree` all partitions of the table, and
-    `slots` the number of rows a key among which writers are spread; 0 where all share one."""
+    """A ledger and its balances. `called` is the table's name from the time when they were installed, after which what
+    keeps them is called; it tells any two ledgers apart, and stays whatever the table is renamed to. `balance` is the
+    view that readers query, `tree` all partitions of the table, and `slots` the number of rows a key among which
+    writers are spread; 0 where all share one."""
 
     table: Name
+    called: str
     balance: Name
     key: tuple[KeyColumn, ...]
     quantity: str
@@ -62,18 +68,18 @@ class Ledger:
 
     @property
     def storage(self) -> Name:
-        """The table of the balances, in schema tenantry; str(table) tells any two ledgers apart."""
-        return Name(WORKSHOP, shortened(f"balances {self.table}"))
+        """The table of the balances, in schema tenantry."""
+        return Name(WORKSHOP, shortened(f"balances {self.called}"))
 
     @property
     def corrections(self) -> Name:
         """The table of differences that a backfill has found and not yet added; made by a backfill, and gone after."""
-        return Name(WORKSHOP, shortened(f"corrections {self.table}"))
+        return Name(WORKSHOP, shortened(f"corrections {self.called}"))
 
     @property
     def crossings(self) -> Name:
         """The table of the rows that running statements have moved from one partition to another."""
-        return Name(WORKSHOP, shortened(f"crossings {self.table}"))
+        return Name(WORKSHOP, shortened(f"crossings {self.called}"))
 
     @property
     def crossings_index(self) -> Name:
@@ -82,12 +88,16 @@ class Ledger:
 
     def function(self, purpose: str) -> Name:
         """A trigger function of ours."""
-        return Name(WORKSHOP, shortened(f"{purpose} {self.table}"))
+        return Name(WORKSHOP, shortened(f"{purpose} {self.called}"))
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The names of the key's columns."""
         return tuple(column.name for column in self.key)
+
+    def key_column(self, name: str) -> KeyColumn:
+        """The key's column of this name."""
+        return next(column for column in self.key if column.name == name)
 
     @property
     def relations(self) -> tuple[Name, ...]:

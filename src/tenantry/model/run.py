@@ -171,5 +171,7 @@ class Status:
     """Keys of steps of ours whose objects somebody has changed or dropped since."""
     orphaned: tuple[str, ...] = ()
     """Keys of steps of ours that the spec no longer asks for: the next migrate takes them back."""
+    refusals: tuple[str, ...] = ()
+    """Why the next migrate would not follow the spec: a sentence each."""
     running: bool = False
     stuck: tuple[Stuck, ...] = ()

@@ -42,6 +42,7 @@ class Unique:
 
     `columns` is empty where an expression takes part. `rest` is pg_get_indexdef's text after `USING method (`.
     `referenced`: a user's foreign key depends on it. `inherited`: it is a partition's part of its parent's index.
+    `identity`: it is the table's replica identity.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Unique:
     exclusion: bool = False
     referenced: bool = False
     inherited: bool = False
+    identity: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +75,7 @@ class Index:
 class ForeignKey:
     """A declared foreign key. Actions are pg_constraint's letters: a no action, r restrict, c cascade, n set null,
     d set default. `operators` compares (schema, name), parent on the left, one per column. `declared` is False for
-    a reference that only the spec knows."""
+    a reference that only the spec knows, `enforced` for one that is NOT ENFORCED (since PostgreSQL 18)."""
 
     name: str
     columns: tuple[str, ...]
@@ -89,6 +91,7 @@ class ForeignKey:
     validated: bool = True
     inherited: bool = False
     declared: bool = True
+    enforced: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,7 +38,7 @@ def contract_steps(ground: Ground) -> Iterator[Step]:
         yield from default_steps(ground, late, PHASE)
     for unit in ground.units():
         for key, parent in ground.composite(unit):
-            if parent.late:
+            if ground.waits(unit, key, parent):
                 yield from composite_key_valid(ground, unit, key, parent, PHASE)
         if unit.owned.late and not unit.owned.mixed:
             yield from not_null(unit, PHASE)
@@ -58,7 +58,7 @@ def _late_keys(ground: Ground) -> Iterator[Step]:
         if unit.owned.late and not unit.owned.mixed:
             yield NotNullCheck(phase=PHASE, table=unit.name, column=unit.owned.column, tree=unit.tree_names)
         for key, parent in ground.composite(unit):
-            if parent.late:
+            if ground.waits(unit, key, parent):
                 yield from composite_key(ground, unit, key, parent, PHASE)
 
 
@@ -68,7 +68,11 @@ def _global_uniques(ground: Ground) -> Iterator[Step]:
             unique = next((unique for unique in unit.table.uniques if unique.name == name), None)
             if unique is not None:
                 yield GlobalUniqueDropped(
-                    phase=PHASE, table=unit.name, unique=unique, replaced_by=per_tenant_name(unit, name)
+                    phase=PHASE,
+                    table=unit.name,
+                    unique=unique,
+                    replaced_by=per_tenant_name(unit, name),
+                    mixed=unit.owned.mixed,
                 )
 
 
@@ -83,7 +87,7 @@ def _triggers(ground: Ground) -> Iterator[Step]:
             name = follow_name(number)
             yield _ended(unit, name, follow_function(unit.name, name), "follow", f":{name}")
         for key, parent in ground.references(unit):
-            if parent.late and not parent.mixed:
+            if ground.waits(unit, key, parent) and not parent.mixed:
                 name = reference_name(key)
                 function = ReferenceTrigger.function_of(unit.name, name)
                 yield _ended(unit, name, function, "reference", f":{name}")

@@ -121,7 +121,7 @@ def altered(entries: Mapping[str, Entry], found: Found) -> tuple[str, ...]:
 
 
 def orphaned(plan: Plan, entries: Mapping[str, Entry]) -> tuple[Entry, ...]:
-    """What migrate has made and the plan has no more, in the order in which it was applied. Of tables on which the spec
+    """What we have made and the plan has no more, in the order in which it was applied. Of tables on which the spec
     has not decided, or which it does not fit, nothing is known."""
     if plan.ownership.misfits:
         return ()
@@ -130,7 +130,7 @@ def orphaned(plan: Plan, entries: Mapping[str, Entry]) -> tuple[Entry, ...]:
     for entry in entries.values():
         step = from_json(entry.value)
         root = plan.ownership.heirs.get(step.table, step.table)
-        if step.planned and step.key not in planned and root not in plan.ownership.undecided:
+        if step.key not in planned and root not in plan.ownership.undecided:
             found.append(entry)
     return tuple(found)
 

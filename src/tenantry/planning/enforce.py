@@ -45,7 +45,7 @@ def enforce_steps(ground: Ground) -> Iterator[Step]:
             yield NotNullCheck(phase=PHASE, table=unit.name, column=unit.owned.column, tree=unit.tree_names)
         yield from _deferral(ground, unit)
         for key, parent in ground.composite(unit):
-            if not parent.late:
+            if not ground.waits(unit, key, parent):
                 yield from composite_key(ground, unit, key, parent, PHASE)
     yield from _references(ground)
     for component in ground.ownership.components:
@@ -54,7 +54,7 @@ def enforce_steps(ground: Ground) -> Iterator[Step]:
     for unit in ground.units():
         yield from _references_valid(ground, unit)
         for key, parent in ground.composite(unit):
-            if not parent.late:
+            if not ground.waits(unit, key, parent):
                 yield from composite_key_valid(ground, unit, key, parent, PHASE)
         if not unit.owned.late and not unit.owned.mixed:
             yield from not_null(unit, PHASE)
@@ -178,11 +178,15 @@ def _composite(
     ground: Ground, unit: Unit, table: Table, key: ForeignKey, parent: Owned, phase: Phase, *, whole: bool
 ) -> Step:
     """Beside the user's key: the same columns behind the tenant's, the same action on delete, and ON UPDATE CASCADE,
-    so that children follow a parent that moves to another tenant. Where the user's key can be deferred, ours is: who
-    defers the one by its name knows nothing of the other (hazard 11)."""
+    so that children follow a parent that moves to another tenant; a generated column cannot follow. Where the user's
+    key can be deferred, ours is: who defers the one by its name knows nothing of the other (hazard 11)."""
     on_delete, delete_columns, deferred = ground.action(key)
-    changes = ""
-    if key.on_update != "c":
+    changes, on_update = "", "c"
+    if ground.generated(unit, key):
+        # Whoever moves the parent to another tenant has until COMMIT to move its children as well.
+        on_update, deferred = "a", True
+        changes = f"a row of {key.parent} changes its tenant only together with those of {table.name} that refer to it"
+    elif key.on_update != "c":
         changes = (
             f"a change of {', '.join(key.parent_columns)} in {key.parent} now cascades to {table.name}"
             if key.on_update in ("a", "r")
@@ -191,7 +195,7 @@ def _composite(
     return TenantForeignKey(
         phase=phase, table=table.name, constraint=_composite_name(key),
         columns=(unit.owned.column, *key.columns), parent=key.parent,
-        parent_columns=(parent.column, *key.parent_columns), on_delete=on_delete, on_update="c",
+        parent_columns=(parent.column, *key.parent_columns), on_delete=on_delete, on_update=on_update,
         delete_columns=delete_columns, deferrable=True,
         deferred=key.deferrable or deferred, whole=whole, changes=changes,
         tree=unit.tree_names if whole else (),
@@ -221,7 +225,7 @@ def _references(ground: Ground) -> Iterator[Step]:
     found: dict[Name, list[Reference]] = {}
     for unit in ground.units():
         for key, parent in ground.references(unit):
-            if parent.mixed or parent.late:
+            if parent.mixed or ground.waits(unit, key, parent):
                 hop = _hop(key)
                 yield ReferenceTrigger(
                     phase=PHASE, table=unit.name, name=reference_name(key), column=unit.owned.column, hop=hop,

@@ -108,7 +108,7 @@ def _column(ground: Ground, owned: Owned) -> Step:
 def has_assignment(unit: Unit) -> bool:
     """A given column needs the trigger only where a fill may set its NULLs."""
     column = unit.table.column(unit.owned.column)
-    return not unit.owned.given or column is None or not column.not_null
+    return not unit.owned.given or column is None or not (column.not_null or column.generated)
 
 
 def assignment(ground: Ground, unit: Unit) -> AssignmentTrigger:

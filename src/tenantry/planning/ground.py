@@ -236,8 +236,9 @@ class Ground:
                 return None
 
     def keys(self, unit: Unit) -> tuple[ForeignKey, ...]:
-        """The unit's declared foreign keys, those of its partitions included."""
-        return foreign_keys(self.schema, unit.table)
+        """The unit's declared foreign keys, those of its partitions included, without any that PostgreSQL does not
+        enforce: beside one of these there is to be none that it does."""
+        return tuple(key for key in foreign_keys(self.schema, unit.table) if key.enforced)
 
     def references(self, unit: Unit) -> Iterator[tuple[ForeignKey, Owned]]:
         """The foreign keys that point at owned tables, with these, and must stay within a tenant; the tenant column's
@@ -254,6 +255,24 @@ class Ground:
         for key, parent in self.references(unit):
             if not parent.mixed and parent.column not in key.parent_columns:
                 yield key, parent
+
+    def waits(self, unit: Unit, key: ForeignKey, parent: Owned) -> bool:
+        """Whether the composite key beside `key` waits for contract: where the parent's tenant may show late, and where
+        a column is generated, so that neither a trigger nor a cascade can have the row follow its parent."""
+        return parent.late or self.generated(unit, key)
+
+    def generated(self, unit: Unit, key: ForeignKey) -> bool:
+        """Whether a column of the composite key beside `key` is generated: no action of a foreign key may set it."""
+        return any(self._is_generated(unit, name) for name in (unit.owned.column, *key.columns))
+
+    def generated_tenant(self, unit: Unit) -> bool:
+        """Whether the user's own tenant column is generated: its expression alone gives a row its tenant."""
+        return self._is_generated(unit, unit.owned.column)
+
+    @staticmethod
+    def _is_generated(unit: Unit, name: str) -> bool:
+        column = unit.table.column(name)
+        return column is not None and bool(column.generated)
 
     def composite_targets(self, owned: Owned) -> tuple[tuple[str, ...], ...]:
         """The sets of columns of an owned table that composite keys will point at, behind the tenant column."""

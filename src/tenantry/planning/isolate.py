@@ -36,7 +36,8 @@ def isolate_steps(ground: Ground) -> Iterator[Step]:
     tenant = ground.ownership.tenant.name
     yield ApplicationRole(phase=PHASE, table=tenant, role=role)
     for unit in ground.units():
-        for table in unit.all:
+        # What the expression of a generated column gives needs no default, and can have none.
+        for table in unit.all if not ground.generated_tenant(unit) else ():
             yield ContextDefault(
                 phase=PHASE, table=table.name, column=unit.owned.column, type=ground.context_type,
                 setting=ground.ownership.setting,

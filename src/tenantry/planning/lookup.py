@@ -60,11 +60,21 @@ class Lookup:
             raise self.error(f"{place}: {table.name} has no column {name!r}{hint}")
         return name
 
+    def stored(self, table: Table, name: str, place: str) -> str:
+        """A column that indexes, foreign keys and triggers can have to do with: not one that is VIRTUAL (since 18)."""
+        column = table.column(self.column(table, name, place))
+        if column is not None and column.generated == "v":
+            raise self.error(
+                f"{place}: {table.name}.{name} is a virtual generated column, of which triggers see no value",
+                remedy="Make it one that is STORED, or name the columns that it is computed from.",
+            )
+        return name
+
     def table_column(self, text: str, place: str) -> tuple[Table, str]:
-        """What `table.column` or `schema.table.column` names."""
+        """What `table.column` or `schema.table.column` names, which is to be part of a key."""
         parts = split(text)
         if len(parts) < 2:
             raise self.error(f"{place}: {text!r} is not table.column")
         name = Name(parts[0], parts[1]) if len(parts) == 3 else Name(self.home, parts[0])
         table = self.table(str(name), place)
-        return table, self.column(table, parts[-1], place)
+        return table, self.stored(table, parts[-1], place)

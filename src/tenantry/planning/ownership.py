@@ -148,6 +148,8 @@ class _Resolver:
         given = direct is not None and direct.columns == (column,)
         self._check_column(table, column, given=given, place=place)
         self._check_heirs(table, place)
+        if given:
+            self._check_generated(table, column, part, place)
         for unique in part.unique:
             self._check_unique(table, unique, place)
         return Owned(
@@ -178,6 +180,16 @@ class _Resolver:
                     " with column = ….",
                 )
 
+    def _check_generated(self, table: Table, name: str, part: TablePart, place: str) -> None:
+        """No fill can give a row another tenant than the expression of a generated column does."""
+        column = table.column(name)
+        sole = len(part.paths) == 1 and not part.children and part.orphans in (Orphans.FAIL, Orphans.SHARED)
+        if column is not None and column.generated and not sole:
+            raise self.lookup.error(
+                f"{place}: {table.name}.{name} is a generated column: its expression alone gives rows their tenant",
+                remedy="Name no other path, no children, and for orphans nothing but fail or shared.",
+            )
+
     def _check_heirs(self, table: Table, place: str) -> None:
         """A table has the tenant column and the triggers of one owned table, and cannot serve two."""
         for heir in self.schema.heirs(table.name):
@@ -207,6 +219,12 @@ class _Resolver:
             return None
         if assign.column is not None:
             self.lookup.column(table, assign.column, f"{place} assign")
+            if (column := table.column(assign.column)) is not None and column.generated:
+                raise self.lookup.error(
+                    f"{place} assign: {table.name}.{assign.column} is a generated column, of which the trigger that"
+                    " gives a new row its tenant sees no value",
+                    remedy="Say by sql = … how the tenant follows from the columns that it is computed from.",
+                )
         rows = None
         if assign.csv is not None:
             base = self.spec.path.parent if self.spec.path is not None else File()

@@ -111,7 +111,7 @@ class Paths:
 
     def _hop(self, table: Table, columns: tuple[str, ...], place: str, *, last: bool) -> tuple[Hop, Table | None]:
         for column in columns:
-            self.lookup.column(table, column, place)
+            self.lookup.stored(table, column, place)
         keys = [key for key in self._keys(table) if sorted(key.columns) == sorted(columns)]
         ends = [key for key in keys if self._root(key.parent) in self.owned or key.parent == self.tenant.name]
         candidates = ends if last and ends else keys
@@ -138,17 +138,18 @@ class Paths:
             )
 
     def _along(self, table: Table, key: ForeignKey) -> tuple[Hop, Table | None]:
-        nullable = not key.declared or not key.validated or any(
-            # In a BEFORE trigger a generated column is still NULL: its rows get their tenant later.
-            not (found := table.column(name)) or not found.not_null or found.generated for name in key.columns
-        )  # fmt: skip
+        columns = [table.column(name) for name in key.columns]
+        nullable = not key.declared or not key.validated or any(not found or not found.not_null for found in columns)
+        # In a BEFORE trigger a generated column is still NULL: its rows get their tenant later.
+        generated = any(found and found.generated for found in columns)
         parent = self.lookup.schema.tables.get(key.parent)
         unique = key.declared or (
             parent is not None
             and any(set(found.columns) == set(key.parent_columns) and not found.partial for found in parent.uniques)
         )
         hop = Hop(columns=key.columns, parent=key.parent, parent_columns=key.parent_columns,
-                  operators=_operators(key), nullable=nullable, deferrable=key.deferrable, unique=unique)  # fmt: skip
+                  operators=_operators(key), nullable=nullable, deferrable=key.deferrable or generated,
+                  unique=unique)  # fmt: skip
         return hop, parent
 
     def _keys(self, table: Table) -> list[ForeignKey]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from tenantry.errors import UsageError
+from tenantry.model.finding import Finding
 from tenantry.model.ownership import Ownership
 from tenantry.model.plan import Phase
 from tenantry.model.schema import Schema
@@ -23,10 +24,17 @@ from tenantry.steps import Step
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The steps, and the ownership that they were made from."""
+    """The steps, and the ownership that they were made from; `refusals` are findings, each of which is in the way of
+    following the spec as a whole."""
 
     ownership: Ownership
     steps: tuple[Step, ...]
+    refusals: tuple[Finding, ...] = ()
+
+    def along(self, steps: Iterable[Step], refusals: tuple[Finding, ...]) -> Plan:
+        """The plan with more steps, each at the end of its phase."""
+        whole = sorted((*self.steps, *steps), key=lambda step: step.phase.position)
+        return replace(self, steps=tuple(whole), refusals=(*self.refusals, *refusals))
 
     def until(self, phase: Phase) -> tuple[Step, ...]:
         """The steps up to the end of a phase."""

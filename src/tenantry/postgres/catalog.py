@@ -32,6 +32,7 @@ from tenantry.model.schema import (
     View,
 )
 from tenantry.postgres.locks import exclusive
+from tenantry.postgres.owner_context import fence
 from tenantry.postgres.queries import read_queries
 
 LONGEST_WAIT = 3
@@ -67,15 +68,21 @@ def read_schemas(
     itself.
     """
     if connection.info.transaction_status is not TransactionStatus.IDLE:
-        return _read(connection, schemas, ours)
+        return _fenced(connection, _read(connection, schemas, ours))
     try:
-        return _read_in_snapshot(connection, schemas, ours)
+        return _fenced(connection, _read_in_snapshot(connection, schemas, ours))
     except psycopg.errors.LockNotAvailable as error:
         raise Failed(
             f"The schema cannot be read: for {LONGEST_WAIT} s another session has kept a table to itself",
             remedy="wait until that session is done, or end it",
             details=[str(blocker) for blocker in exclusive(connection)],
         ) from error
+
+
+def _fenced(connection: psycopg.Connection[TupleRow], schemas: tuple[Schema, ...]) -> tuple[Schema, ...]:
+    """What they name may be of an owner who had nothing here yet when the session was opened."""
+    fence(connection)
+    return schemas
 
 
 def application_path(connection: psycopg.Connection[Any]) -> tuple[str, ...]:
@@ -296,6 +303,7 @@ def _unique(index: Row) -> Unique:
         exclusion=index["exclusion"],
         referenced=index["referenced"],
         inherited=index["inherited"],
+        identity=index["identity"],
     )
 
 

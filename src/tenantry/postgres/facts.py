@@ -143,6 +143,15 @@ class Cramped:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LeakyIndex:
+    """An index that is searched only by operators whose `functions`, as regprocedure, are not leakproof."""
+
+    table: Name
+    name: str
+    functions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Executed:
     """A statement that pg_stat_statements remembers, and the role that ran it."""
 
@@ -181,4 +190,5 @@ class Facts:
     hidden: tuple[Name, ...]
     unproved: tuple[Unproved, ...]
     cramped: tuple[Cramped, ...]
+    leaky: tuple[LeakyIndex, ...]
     executed: tuple[Executed, ...] | None

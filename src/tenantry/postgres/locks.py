@@ -77,6 +77,17 @@ def hold_run_lock(connection: psycopg.Connection[Any], *, patience: float = ORPH
             connection.execute(_QUERIES["release_run_lock"], {"key": RUN_LOCK})
 
 
+@contextmanager
+def keeping_run_lock(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    """Around what runs a table owner's code outside of a transaction, which may give away all locks of the session: if
+    the run lock was ours, it is ours again afterwards. Raises Refused where another run has come to it meanwhile."""
+    query, names = _QUERIES["own_run_lock"], {"key": RUN_LOCK}
+    held = connection.execute(query, names).fetchone() is not None
+    yield
+    if held and connection.execute(query, names).fetchone() is None and not _taken(connection):
+        raise _refusal(connection)
+
+
 def run_lock_held(connection: psycopg.Connection[Any]) -> bool:
     """Whether a run is going on in this database, one that may have lost its client included."""
     return connection.execute(_QUERIES["run_lock_holder"], {"key": RUN_LOCK}).fetchone() is not None

@@ -28,11 +28,14 @@ from psycopg import errors, pq, sql
 from psycopg.rows import tuple_row
 
 from tenantry.errors import ConnectionFailed, Refused
+from tenantry.postgres.locks import RUN_LOCK
 from tenantry.postgres.queries import Fixed, read_queries
 
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "owner_context.sql")
 OPERATOR_POLICY = "tenantry_operator"
 """The policy by which an owner sees all rows of a table that is isolated (steps/row_security.py)."""
+FIRST_OF_USERS = 16384
+"""The oid from which on types are none of PostgreSQL's own."""
 DEFERRED_AS_QUEUED = 180000
 """The version since which deferred triggers run as the role that set them off."""
 
@@ -40,7 +43,6 @@ _BEFORE = rb"\A\s*(?:--[^\n]*\n\s*)*"
 _QUERY = re.compile(_BEFORE + rb"\(*\s*(?:SELECT|WITH|INSERT|UPDATE|DELETE|MERGE|VALUES|TABLE|EXPLAIN)\b", re.I)
 _VALUE = re.compile(_BEFORE + rb"\(*\s*(?:SELECT|WITH|VALUES)\b", re.I)
 """Such a query can stand in another one, but for a WITH that writes."""
-_SELECT = re.compile(_BEFORE + rb"SELECT\b", re.I)
 _TABLE_AS = re.compile(
     _BEFORE + rb"(CREATE\s+(?:TEMPORARY\s+)?TABLE\s.*?\sAS\s+)((?:SELECT|WITH|TABLE)\b.*)", re.I | re.S
 )
@@ -51,6 +53,12 @@ _UTILITY = re.compile(
 )
 """Those of our other statements that fire triggers, read rows, or prove something from the table's CHECK constraints.
 What builds or reads indexes (CREATE INDEX, REINDEX, ANALYZE) PostgreSQL itself runs as the table's owner."""
+_DEFINITION = re.compile(
+    _BEFORE + rb"(?:ALTER\s+(?:TABLE|INDEX)|CREATE\s+(?:OR\s+REPLACE\s+)?(?:CONSTRAINT\s+)?TRIGGER)\b", re.I
+)
+"""Those that may ask for a table's partition key, or for an index's expressions, of which PostgreSQL then works out the
+constants."""
+_PROOF = re.compile(_BEFORE + rb"ALTER\s+TABLE\b.*\sVALIDATE\s+CONSTRAINT\b", re.I | re.S)
 _ALTER = re.compile(_BEFORE + rb"ALTER\s+TABLE\b", re.I)
 _UNNAMED = re.compile(
     r"[eE]'(?:[^'\\]|''|\\.)*'|'(?:[^']|'')*'|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$|--[^\n]*"
@@ -58,6 +66,12 @@ _UNNAMED = re.compile(
     re.S,
 )
 """Parts of a statement in which no relation is named: literals and remarks; in between, quoted names."""
+_TOKEN = re.compile(rf"{_UNNAMED.pattern}|[()]|\w+", re.S)
+_WRITES = re.compile(r"\b(?:INSERT|UPDATE|DELETE|MERGE)\b", re.I)
+_VERB = re.compile(r"\b(?:(INSERT|MERGE)\s+INTO|(?:(UPDATE)|(DELETE)\s+FROM)(?:\s+ONLY)?)\s*\Z", re.I)
+_LOOKS = re.compile(r"\b(?:RETURNING|CONFLICT)\b", re.I)
+_CONFLICT = re.compile(r"\bCONFLICT\b", re.I)
+_LOCKS = re.compile(r"\bFOR\s+(?:NO\s+KEY\s+|KEY\s+)?(?:UPDATE|SHARE)\b", re.I)
 _UPDATES = re.compile(r"\bUPDATE\b", re.I)
 _REMOVES = re.compile(r"\b(?:DELETE|MERGE)\b", re.I)
 _BUILT_IN = re.compile(r"\b(?:interval|date|time|timestamp|timestamptz)\s*\Z", re.I)
@@ -94,6 +108,11 @@ def reads_catalog_only(connection: psycopg.Connection[Any], texts: Sequence[sql.
     given = [_text(connection, text) for text in texts]
     if any(_UTILITY.match(text) or _TABLE_AS.match(text) for text in given):
         return False
+    defined = [name for text in given if _DEFINITION.match(text) for name in _qualified(text)]
+    if defined:
+        with connection.transaction(force_rollback=True):
+            if _keyed(connection, defined):
+                return False
     queries = [text for text in given if _QUERY.match(text)]
     if not queries:
         return True
@@ -155,6 +174,25 @@ class _Relation:
     def named_in(self, text: str) -> bool:
         return any(self.pattern.search(part) for part, named in _parts(text) if named)
 
+    def rights_in(self, text: str) -> list[str]:
+        """What has to be granted on it for a statement that writes, and no more: other code may use it meanwhile."""
+        rights: set[str] = set()
+        begun = 0
+        for part, named in _parts(text):
+            for found in self.pattern.finditer(part) if named else ():
+                verb = _VERB.search(part, 0, found.start())
+                given = (verb.group(1) or verb.group(2) or verb.group(3) if verb else "SELECT").upper()
+                rest = _rest(text, begun + found.end())
+                if given == "MERGE":
+                    rights |= {"INSERT", "UPDATE", "DELETE", "SELECT"}
+                elif given == "INSERT":
+                    rights |= {"INSERT"} | ({"SELECT"} if _LOOKS.search(rest) else set())
+                    rights |= {"UPDATE"} if _CONFLICT.search(rest) else set()
+                else:
+                    rights |= {given, "SELECT"} | ({"UPDATE"} if _LOCKS.search(_words(text)) else set())
+            begun += len(part)
+        return sorted(rights)
+
     def replaced_in(self, text: str, view: sql.Identifier) -> str:
         other = view.as_string(None)
         whole = [(text, True)] if _UTILITY.match(text.encode()) else _parts(text)
@@ -202,10 +240,11 @@ class _Fence:
         kinds = [*((type, -1) for type in self.described.parameters), *((type, mod) for _, type, mod in columns or ())]
         asked = [[type for type, _ in kinds], [modifier for _, modifier in kinds], self.role, OPERATOR_POLICY]
         names = [relation.identifier.as_string(None) for relation in self.lent]
-        row = self.plain.execute(_QUERIES["before"], [*asked, names]).fetchone()
+        row = self.plain.execute(_QUERIES["before"], [*asked, names, RUN_LOCK]).fetchone()
         assert row is not None
-        types, settings, ours, sees, readable = row
-        parameters = [sql.SQL(type) for type in types[: len(self.described.parameters)]]
+        types, settings, ours, sees, readable, keeps = row
+        kinds_of = zip(self.described.parameters, types, strict=False)
+        parameters = [(sql.SQL(type), sql.SQL(type if oid < FIRST_OF_USERS else "text")) for oid, type in kinds_of]
         # Where we stand for another role to see what it can do, the statement has that role's rights and no more.
         self.be("none")
         borrowed = [] if ours != "none" else self._lend(readable)
@@ -238,13 +277,16 @@ class _Fence:
             ),
             function,
             sql.SQL(", ").join(
-                sql.SQL("${}::{}").format(sql.SQL(str(number)), type) for number, type in enumerate(parameters, start=1)
+                sql.SQL("${}::{}").format(sql.SQL(str(number)), given)
+                for number, (_, given) in enumerate(parameters, start=1)
             ),
             sql.SQL(", ").join(
                 sql.SQL("{} {}").format(place, sql.SQL(type)) for place, type in zip(places, results, strict=True)
             ),
         )
         self.plain.execute(_QUERIES["settings"], [settings])
+        if keeps:
+            self.plain.execute(_QUERIES["run_lock"], [RUN_LOCK])
         away = [sql.SQL("CLOSE ALL"), sql.SQL("DROP FUNCTION IF EXISTS {}").format(function)]
         away += [sql.SQL("DROP VIEW IF EXISTS {}").format(view) for view in borrowed]
         self.plain.execute(sql.SQL("; ").join(away))
@@ -263,7 +305,7 @@ class _Fence:
             if allowed and not relation.writes:
                 continue
             view = sql.Identifier("pg_temp", f"tenantry_{secrets.token_hex(8)}")
-            rights = "SELECT, INSERT, UPDATE, DELETE" if relation.writes else "SELECT"
+            rights = ", ".join(relation.rights_in(self.text)) if relation.writes else "SELECT"
             # By which a statement knows a row, and a transaction those that it has written.
             columns = sql.SQL("t.tableoid, t.ctid, t.xmin, t.*" if relation.table else "t.*")
             self.plain.execute(
@@ -276,9 +318,18 @@ class _Fence:
         return views
 
     def _function(
-        self, name: sql.Identifier, parameters: Sequence[sql.SQL], results: Sequence[str], *, sees: bool
+        self,
+        name: sql.Identifier,
+        parameters: Sequence[tuple[sql.SQL, sql.SQL]],
+        results: Sequence[str],
+        *,
+        sees: bool,
     ) -> sql.Composed:
-        using = sql.SQL(", ").join(sql.SQL(f"${number}") for number in range(1, len(parameters) + 1))
+        # What is of a user's type is given as text: reading it runs the checks of a domain.
+        using = sql.SQL(", ").join(
+            sql.SQL("${}::{}").format(sql.SQL(str(number)), type)
+            for number, (type, _) in enumerate(parameters, start=1)
+        )
         text = _of_types(self.text, results) if self.described.columns is not None else self.text
         execute = sql.SQL("EXECUTE {}{}{}").format(sql.Literal(text), sql.SQL(" USING " if parameters else ""), using)
         if self.described.columns is not None:
@@ -294,7 +345,7 @@ class _Fence:
             " SET search_path FROM CURRENT {2} AS {3}; GRANT EXECUTE ON FUNCTION {0} ({1}) TO SESSION_USER;"
             " ALTER FUNCTION {0} ({1}) OWNER TO {4}"
         ).format(
-            name, sql.SQL(", ").join(parameters), security, sql.Literal(body.as_string(None)),
+            name, sql.SQL(", ").join(given for _, given in parameters), security, sql.Literal(body.as_string(None)),
             sql.Identifier(self.role),
         )  # fmt: skip
 
@@ -323,7 +374,7 @@ class _Fencing:
             return plainly(query, params, prepare=prepare, binary=binary)
         text = _text(self.connection, query)
         into = _TABLE_AS.match(text)
-        utility = _UTILITY.match(text) is not None
+        utility = _UTILITY.match(text) is not None or _DEFINITION.match(text) is not None
         status = self.connection.info.transaction_status
         if status is pq.TransactionStatus.INERROR or not (into or utility or _QUERY.match(text)):
             return plainly(query, params, prepare=prepare, binary=binary)
@@ -364,17 +415,57 @@ class FencingRawCursor(_Fencing, psycopg.RawCursor[Row]):
 
 
 def _of_types(text: str, types: Sequence[str]) -> str:
-    """A query whose columns are of exactly these types: PostgreSQL describes those of a domain by what it is over, and
-    a function may only return what it says."""
-    if _SELECT.match(text.encode()) is None:
-        return text
-    places = [sql.Identifier(f"c{number}") for number in range(len(types))]
-    columns = (sql.SQL("t.{}::{}").format(place, sql.SQL(type)) for place, type in zip(places, types, strict=True))
-    return (
-        sql.SQL("SELECT {} FROM ({}\n) AS t ({})")
-        .format(sql.SQL(", ").join(columns), sql.SQL(text), sql.SQL(", ").join(places))
-        .as_string(None)
+    """A statement whose columns are of exactly these types: PostgreSQL describes those of a domain by what it is over,
+    and a function may only return what it says."""
+    places = sql.SQL(", ").join(sql.Identifier(f"c{number}") for number in range(len(types)))
+    columns = sql.SQL(", ").join(
+        sql.SQL("t.{}::{}").format(sql.Identifier(f"c{number}"), sql.SQL(type)) for number, type in enumerate(types)
     )
+    if _VALUE.match(text.encode()) and not _WRITES.search(_words(text)):
+        given = sql.SQL("SELECT {} FROM ({}\n) AS t ({})").format(columns, sql.SQL(text), places)
+        return given.as_string(None)
+    # What writes can stand in no other query, but among the parts that a WITH names.
+    before, last = _last_part(text)
+    if last is None:
+        return text
+    given = sql.SQL('{} "~given" ({}) AS ({}\n) SELECT {} FROM "~given" AS t').format(
+        sql.SQL(before), places, sql.SQL(last), columns
+    )
+    return given.as_string(None)
+
+
+def _last_part(text: str) -> tuple[str, str | None]:
+    """A statement apart from the parts that its WITH names, and these, such that one more can follow; None where it can
+    be no such part itself."""
+    depth, begun = 0, False
+    for found in _TOKEN.finditer(text):
+        word = found[0].upper()
+        depth += {"(": 1, ")": -1}.get(word, 0)
+        if depth == 0 and word == "WITH":
+            begun = True
+        elif depth == 0 and word in ("SELECT", "TABLE", "INSERT", "UPDATE", "DELETE", "MERGE"):
+            before = text[: found.start()]
+            return f"{before}," if begun else f"{before}WITH", text[found.start() :]
+        elif depth == 0 and not begun and not word.startswith("--"):
+            break
+    return text, None
+
+
+def _rest(text: str, start: int) -> str:
+    """The words from there to the end of the part that it stands in, without what is in parentheses."""
+    depth, words = 0, []
+    for found in _TOKEN.finditer(text, start):
+        depth += {"(": 1, ")": -1}.get(found[0], 0)
+        if depth < 0:
+            break
+        if depth == 0 and found[0].isidentifier():
+            words.append(found[0])
+    return " ".join(words)
+
+
+def _words(text: str) -> str:
+    """A statement without its literals, remarks and quoted names."""
+    return _UNNAMED.sub(" ", text)
 
 
 def _parts(text: str) -> Iterator[tuple[str, bool]]:
@@ -445,7 +536,7 @@ def _reached(connection: psycopg.Connection[Any], text: str, written: Sequence[_
     """The stranger, if any, to whose tables foreign keys lead from those that a statement writes."""
     if not written:
         return None
-    words = "".join(part for part, named in _parts(text) if named)
+    words = _words(text)
     removes = _REMOVES.search(words) is not None
     as_us = connection.info.server_version < DEFERRED_AS_QUEUED
     names = [relation.identifier.as_string(None) for relation in written]
@@ -513,10 +604,17 @@ def _fence_of_utility(connection: psycopg.Connection[Any], text: bytes) -> _Fenc
     """Of a statement whose tables are written out in full."""
     words = text.decode()
     cursor = psycopg.RawCursor(connection, row_factory=tuple_row)
-    rows = cursor.execute(_QUERIES["written_out"], [list(dict.fromkeys(_QUALIFIED.findall(words)))]).fetchall()
+    names = _qualified(text)
+    rows = cursor.execute(_QUERIES["written_out"], [names]).fetchall()
     role = next((owner for *_, owner, stranger in rows if stranger), None)
     if role is None:
+        if _PROOF.match(text):
+            _refuse_join(cursor, names)
         return None
+    described = _Described(parameters=(), columns=None)
+    if _UTILITY.match(text) is None:
+        keyed = _keyed(connection, names)
+        return _Fence(connection=connection, role=role, text=words, described=described) if keyed else None
     lent = tuple(
         _Relation(schema=schema, name=name, temporary=temporary, table=table, writes=False, owner=owner, strangers=())
         for schema, name, temporary, table, owner, _ in rows
@@ -524,8 +622,33 @@ def _fence_of_utility(connection: psycopg.Connection[Any], text: bytes) -> _Fenc
     )
     if _ALTER.match(text) and _mixed(cursor, rows, role):
         return None
-    described = _Described(parameters=(), columns=None)
     return _Fence(connection=connection, role=role, text=words, described=described, lent=lent)
+
+
+def _qualified(text: bytes) -> list[str]:
+    """The names in a statement that are written with their schema."""
+    return list(dict.fromkeys(_QUALIFIED.findall(text.decode())))
+
+
+def _keyed(connection: psycopg.Connection[Any], names: Sequence[str]) -> bool:
+    """Whether a stranger's partitioned table or index, one of these or in one tree with it, has functions in its key
+    that are none of PostgreSQL's own."""
+    row = psycopg.RawCursor(connection, row_factory=tuple_row).execute(_QUERIES["keyed"], [names]).fetchone()
+    return row is not None
+
+
+def _refuse_join(cursor: psycopg.RawCursor[Any], names: Sequence[str]) -> None:
+    """A foreign key of a table of ours is proved by a join with the other table, which is planned as us. Raises Refused
+    where that would run functions of its owner's."""
+    row = cursor.execute(_QUERIES["joined"], [names]).fetchone()
+    if row is not None:
+        constraint, table, owner = row
+        raise Refused(
+            f"To prove the foreign key {constraint} would run functions of {owner}'s: {table} has them in its indexes,"
+            " statistics, checks or partition key",
+            remedy=f"ALTER TABLE … OWNER TO {owner} for the table that refers to {table}, so that it is proved as that"
+            " role.",
+        )
 
 
 def _mixed(cursor: psycopg.RawCursor[Any], rows: Sequence[tuple[Any, ...]], role: str) -> bool:

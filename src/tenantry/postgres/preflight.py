@@ -18,6 +18,7 @@ from tenantry.postgres.facts import (
     EventTrigger,
     Executed,
     Facts,
+    LeakyIndex,
     NarrowedTrigger,
     Prepared,
     Published,
@@ -76,6 +77,7 @@ def read_facts(
         hidden=read(_hidden, "hidden"),
         unproved=read(_unproved, "unproved"),
         cramped=read(_cramped, "cramped"),
+        leaky=read(_leaky, "leaky_indexes"),
         executed=_executed(connection),
     )
 
@@ -150,6 +152,10 @@ def _unproved(*, schema: str, name: str, constraint: str, condition: str) -> Unp
 
 def _cramped(*, schema: str, name: str, of_type: str | None) -> Cramped:
     return Cramped(table=Name(schema, name), of_type=of_type)
+
+
+def _leaky(*, schema: str, name: str, index: str, functions: list[str]) -> LeakyIndex:
+    return LeakyIndex(table=Name(schema, name), name=index, functions=tuple(functions))
 
 
 def _barred(*, schema: str, name: str, **row: Any) -> Barred:

@@ -11,7 +11,7 @@ from tenantry.steps.balance_functions import BalanceFunctions
 from tenantry.steps.balance_leaf import BalanceLeaf
 from tenantry.steps.balance_table import BalanceTable
 from tenantry.steps.balance_triggers import BalanceTriggers
-from tenantry.steps.balance_view import BalanceReaders, BalanceView
+from tenantry.steps.balance_view import BalanceReader, BalanceView
 from tenantry.steps.column import ContextDefault, TenantColumn
 from tenantry.steps.contract import TriggerEnded
 from tenantry.steps.defer import ParentsDeferred, TenantsDeferred
@@ -35,7 +35,7 @@ AnyStep = Annotated[
     | SchemaUsage | ApplicationGrants | FunctionGrant | ContextDefault | RowSecurity | InvokerView | ParentsDeferred
     | TenantsDeferred
     | GlobalUniqueDropped | LegacySightEnded | TriggerEnded | BalanceTable | BalanceFunctions | BalanceTriggers
-    | BalanceView | BalanceReaders | BalanceLeaf,
+    | BalanceView | BalanceReader | BalanceLeaf,
     Field(discriminator="kind"),
 ]  # fmt: skip
 
@@ -54,7 +54,7 @@ def from_json(data: Any) -> Step:
 
 __all__ = [
     "AdoptionTrigger", "ApplicationGrants", "ApplicationRole", "AssignedRows", "AssignmentTrigger", "BalanceFunctions",
-    "BalanceLeaf", "BalanceReaders", "BalanceTable", "BalanceTriggers", "BalanceView", "Before", "ContextDefault",
+    "BalanceLeaf", "BalanceReader", "BalanceTable", "BalanceTriggers", "BalanceView", "Before", "ContextDefault",
     "Fill", "FollowTrigger", "ForeignKeyValid", "FunctionGrant", "GlobalUniqueDropped", "IndexAttached", "InvokerView",
     "LegacySightEnded", "NotNull", "NotNullCheck", "NotNullCheckValid", "ParentsDeferred", "PartitionedIndex",
     "ReferenceProof", "ReferenceTrigger", "RelationFill", "RowSecurity", "SchemaUsage", "Step", "TenantChange",

@@ -12,12 +12,12 @@ from tenantry.steps.step import Step
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BalanceStep(Step):
-    """`balances install` puts it in force, and `balances remove` takes it away. `inspected` is how `balances validate`
-    calls it, what it says where it is in force, and what is wrong where it is not."""
+    """`balances install` puts it in force for the first time, and `balances remove` takes it away; in between it is a
+    part of the plan. `inspected` is how `balances validate` calls it, what it says where it is in force, and what is
+    wrong where it is not."""
 
     ledger: Ledger
     inspected: ClassVar[tuple[str, str, str]]
-    planned = False
     in_place = True
 
     @property
@@ -25,8 +25,12 @@ class BalanceStep(Step):
         return self.ledger
 
     @property
+    def given_to(self) -> str | None:
+        return self.ledger.owner
+
+    @property
     def place(self) -> str:
-        """Where it is, if that is not the ledger itself."""
+        """Of several that are called the same: which one it is."""
         return ""
 
     @property

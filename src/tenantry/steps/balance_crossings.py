@@ -64,18 +64,18 @@ BEGIN
   RETURN NULL;
 END
 """)
+# Planned each time: a session that kept the plan would fail for good once a column's type has been altered.
+_NOTE = sql.SQL("INSERT INTO {table} SELECT moved.*, pg_catalog.pg_current_xact_id(), $2, $3, $4 FROM ({row}) AS moved")
 _ROW = sql.SQL("""
 #variable_conflict use_column
 DECLARE
   "tenantry depth" integer := pg_catalog.pg_trigger_depth() - 1;
 BEGIN
   IF TG_OP = 'INSERT' AND {arriving_top} = "tenantry depth"::text THEN
-    INSERT INTO {table} SELECT moved.*, pg_catalog.pg_current_xact_id(), "tenantry depth", TG_RELID, true
-      FROM ({new}) AS moved;
+    EXECUTE {new} USING NEW, "tenantry depth", TG_RELID, true;
     PERFORM pg_catalog.set_config({crossed}, "tenantry depth"::text, true);
   ELSIF TG_OP = 'DELETE' AND {leaving_top} = "tenantry depth"::text THEN
-    INSERT INTO {table} SELECT moved.*, pg_catalog.pg_current_xact_id(), "tenantry depth", TG_RELID, false
-      FROM ({old}) AS moved;
+    EXECUTE {old} USING OLD, "tenantry depth", TG_RELID, false;
     PERFORM pg_catalog.set_config({crossed}, "tenantry depth"::text, true);
   END IF;
   RETURN NULL;
@@ -134,7 +134,7 @@ _NOTED = sql.SQL(
 
 def setting(ledger: Ledger, name: str) -> str:
     """A setting of ours for one ledger; of the transaction, so that what is rolled back is undone."""
-    return f"tenantry.{name}_{hashlib.sha256(str(ledger.table).encode()).hexdigest()[:12]}"
+    return f"tenantry.{name}_{hashlib.sha256(ledger.called.encode()).hexdigest()[:12]}"
 
 
 def crosses(ledger: Ledger, event: str) -> str:
@@ -178,9 +178,14 @@ def begins_body(ledger: Ledger) -> sql.Composed:
 
 def crossings_body(ledger: Ledger) -> sql.Composed:
     """The function of the row triggers."""
+
+    def note(*, back: bool) -> sql.Literal:
+        note = _NOTE.format(table=ledger.crossings.identifier, row=movement(ledger, "($1)", back=back))
+        return sql.Literal(note.as_string(None))
+
     return _ROW.format(
-        table=ledger.crossings.identifier, new=movement(ledger, "NEW"), old=movement(ledger, "OLD", back=True),
-        crossed=sql.Literal(setting(ledger, CROSSED)), **_parts(ledger, ARRIVING, LEAVING),
+        new=note(back=False), old=note(back=True), crossed=sql.Literal(setting(ledger, CROSSED)),
+        **_parts(ledger, ARRIVING, LEAVING),
     )  # fmt: skip
 
 

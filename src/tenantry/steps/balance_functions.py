@@ -141,6 +141,10 @@ class BalanceFunctions(BalanceStep):
         )
 
     @property
+    def subject(self) -> str:
+        return f"The set of functions that add movements of {self.table} to balances"
+
+    @property
     def installs(self) -> Ledger:
         return self.ledger
 
@@ -187,7 +191,7 @@ class BalanceFunctions(BalanceStep):
             offender=sql.SQL("pg_catalog.concat_ws(', ', {}, 'by ' || (-moved.quantity)::text)").format(
                 sql.SQL(", ").join(told)
             ),
-            same=sql.SQL(" AND ").join(pairs), ledger=sql.Literal(str(ledger.table)),
+            same=sql.SQL(" AND ").join(pairs), ledger=sql.Literal(ledger.called),
             refusal=sql.Literal(f"{ledger.table} would take a balance below zero: "),
         )  # fmt: skip
 

@@ -10,6 +10,7 @@ from psycopg import sql
 
 from tenantry.model.name import Name
 from tenantry.model.plan import Statement
+from tenantry.model.schema import Grant
 from tenantry.steps.access import entries
 from tenantry.steps.balance import BalanceStep
 from tenantry.steps.role import ApplicationGrants
@@ -38,47 +39,62 @@ def rights_on(leaves: Sequence[Name], role: str) -> sql.Composed:
 class BalanceLeaf(BalanceStep):
     """REVOKE what the application role was given to write to one partition. What others write there counts, since the
     partition has triggers; but a role with such rights would write past the balances to a partition that is made and
-    has none yet. `revokes` are (privilege, grantor)."""
+    has none yet. Its table is the partition; `revokes` are (privilege, grantor)."""
 
     kind: Literal["balance_leaf"] = "balance_leaf"
-    leaf: Name
     role: str
     revokes: tuple[tuple[str, str], ...]
     inspected = (
         "rights", "the application writes to the ledger, and not to its partitions", "it may, all the same",
     )  # fmt: skip
     in_place = False
+    of_role = True
 
     @property
     def key(self) -> str:
-        return f"balance_leaf:{self.leaf}"
+        return f"balance_leaf:{self.table}"
 
     @property
     def title(self) -> str:
-        return f"let {self.role} write to {self.leaf} by {self.table} alone"
+        return f"let {self.role} write to {self.table} by {self.ledger.table} alone"
+
+    @property
+    def subject(self) -> str:
+        return f"What keeps {self.role} from writing to {self.table} past {self.ledger.table}"
 
     @property
     def place(self) -> str:
-        return str(self.leaf)
+        return str(self.table)
 
     @property
     def note(self) -> str:
-        return f"a statement of {self.role} that names {self.leaf} itself fails from now on"
+        return f"a statement of {self.role} that names {self.table} itself fails from now on"
+
+    @property
+    def given_to(self) -> None:
+        return None
+
+    @property
+    def acts_as(self) -> tuple[str, ...]:
+        return self._grants.acts_as
 
     @property
     def _grants(self) -> ApplicationGrants:
-        return ApplicationGrants(phase=self.phase, table=self.leaf, role=self.role, grants=(), revokes=self.revokes)
+        return ApplicationGrants(phase=self.phase, table=self.table, role=self.role, grants=(), revokes=self.revokes)
 
     def wants(self) -> str:
         """That the role may not: which rights it has had at some time is no part of it."""
         return f"{self.key}:{self.role}"
+
+    def grants_as_found(self, grants: tuple[Grant, ...], before: Before) -> tuple[Grant, ...]:
+        return self._grants.grants_as_found(grants, before)
 
     def definition(self) -> sql.Composable:
         return sql.SQL(
             "SELECT 'by the ledger' WHERE NOT EXISTS (SELECT FROM ({entries}) AS e"
             " WHERE e.grantee = {role} AND e.privilege = ANY ({revokes}::text[]))"
         ).format(
-            entries=entries(self.leaf), role=sql.Literal(self.role),
+            entries=entries(self.table), role=sql.Literal(self.role),
             revokes=sql.Literal([privilege for privilege, _ in self.revokes]),
         )  # fmt: skip
 

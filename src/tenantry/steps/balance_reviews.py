@@ -1,6 +1,6 @@
 """What reconciliations leave behind: when all was well, what differed, who decided, and how much each key has drifted.
 
-All by `ledger`, str(ledger.table), and `key`, the key's columns as a JSON object. Whoever writes here holds the
+All by `ledger`, Ledger.called, and `key`, the key's columns as a JSON object. Whoever writes here holds the
 ledger's row of tenantry.ledgers.
 """
 
@@ -82,7 +82,7 @@ def forget_reviews(ledger: Ledger) -> tuple[Statement, ...]:
     """Take away what they hold of a ledger."""
     return tuple(
         Statement(
-            sql=sql.SQL("DELETE FROM {} WHERE ledger = {}").format(table, sql.Literal(str(ledger.table))),
+            sql=sql.SQL("DELETE FROM {} WHERE ledger = {}").format(table, sql.Literal(ledger.called)),
             when=sql.SQL("SELECT pg_catalog.to_regclass({}) IS NOT NULL").format(sql.Literal(table.as_string(None))),
         )
         for table in (sql.Identifier("tenantry", name) for name in ("reconciliations", "discrepancies", "drifts"))

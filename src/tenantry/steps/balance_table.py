@@ -88,6 +88,10 @@ class BalanceTable(BalanceStep):
         return f"make the table of the balances, {self.ledger.storage}, one row a key"
 
     @property
+    def subject(self) -> str:
+        return f"The table of the balances of {self.table}"
+
+    @property
     def installs(self) -> Ledger:
         return self.ledger
 
@@ -125,7 +129,7 @@ class BalanceTable(BalanceStep):
             sql.SQL("{} {}{}{}").format(
                 sql.Identifier(column.name), raw(column.type),
                 sql.SQL(" COLLATE {}").format(sql.Identifier(*column.collation)) if column.collation else sql.SQL(""),
-                sql.SQL("" if column.nullable else " NOT NULL"),
+                sql.SQL("" if column.nullable or column.loose else " NOT NULL"),
             )
             for column in self.ledger.key
         )  # fmt: skip
@@ -133,7 +137,7 @@ class BalanceTable(BalanceStep):
     def revert(self, before: Before) -> tuple[Statement, ...]:
         tables = (self.ledger.corrections, self.ledger.storage)
         known = sql.SQL("SELECT pg_catalog.to_regclass('tenantry.ledgers') IS NOT NULL")
-        forget = sql.SQL("DELETE FROM tenantry.ledgers WHERE ledger = {}").format(sql.Literal(str(self.table)))
+        forget = sql.SQL("DELETE FROM tenantry.ledgers WHERE ledger = {}").format(sql.Literal(self.ledger.called))
         return (
             *(Statement(sql=sql.SQL("DROP TABLE IF EXISTS {}").format(name.identifier)) for name in tables),
             Statement(sql=forget, when=known),
@@ -154,4 +158,4 @@ def private(ledger: Ledger, table: Name) -> tuple[Statement, ...]:
 def stale(ledger: Ledger, reason: str) -> sql.Composed:
     """Mark the balances as not to be believed until the next backfill. A new `generation` undoes whatever an older
     backfill has found and not yet added."""
-    return _STALE.format(ledger=sql.Literal(str(ledger.table)), reason=sql.Literal(reason))
+    return _STALE.format(ledger=sql.Literal(ledger.called), reason=sql.Literal(reason))

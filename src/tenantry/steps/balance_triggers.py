@@ -50,6 +50,10 @@ class BalanceTriggers(BalanceStep):
         return "let each movement, from now on, change its balance; stale until `balances backfill`"
 
     @property
+    def subject(self) -> str:
+        return f"The set of triggers on {self.table} that keeps its balances"
+
+    @property
     def note(self) -> str:
         return "TRUNCATE of the ledger fails from now on; DELETE does not"
 

@@ -66,6 +66,10 @@ class BalanceView(BalanceStep):
         return f"make the view {self.ledger.balance}, which readers query"
 
     @property
+    def subject(self) -> str:
+        return f"The view {self.ledger.balance}"
+
+    @property
     def makes(self) -> Name:
         return self.ledger.balance
 
@@ -76,7 +80,7 @@ class BalanceView(BalanceStep):
             quantity=shown("quantity", "sum(row.{})"), total_in=shown("total_in", "sum(row.{})"),
             total_out=shown("total_out", "sum(row.{})"), view=ledger.balance.identifier,
             storage=ledger.storage.identifier, free=free,
-            key=identifiers(ledger.columns, sql.SQL("row")), ledger=sql.Literal(str(ledger.table)),
+            key=identifiers(ledger.columns, sql.SQL("row")), ledger=sql.Literal(ledger.called),
             own=sql.SQL("") if ledger.tenant is None else self._own(ledger.tenant, free),
         )  # fmt: skip
 
@@ -133,50 +137,60 @@ class BalanceView(BalanceStep):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BalanceReaders(BalanceStep):
-    """GRANT SELECT on the view to those who may read the ledger."""
+class BalanceReader(BalanceStep):
+    """GRANT SELECT on the view to a role that may read the ledger."""
 
-    kind: Literal["balance_readers"] = "balance_readers"
-    roles: tuple[str, ...]
-    """PUBLIC is an empty name."""
-    inspected = ("readers", "whoever may read the ledger may read the view", "does not hold")
+    kind: Literal["balance_reader"] = "balance_reader"
+    role: str
+    """Empty for PUBLIC."""
+    inspected = ("reader", "who may read the ledger may read the view", "this one may not")
     in_place = False
+    of_role = True
 
     @property
     def key(self) -> str:
-        return f"balance_readers:{self.table}"
+        return f"balance_reader:{self.table}:{self.role}"
 
     @property
     def title(self) -> str:
-        return f"let those read it who may read the ledger: {', '.join(role or 'PUBLIC' for role in self.roles)}"
+        return f"let {self._called} read {self.ledger.balance}, as it may read the ledger"
+
+    @property
+    def subject(self) -> str:
+        return f"The right of {self._called} to read {self.ledger.balance}"
+
+    @property
+    def place(self) -> str:
+        return self._called
+
+    @property
+    def given_to(self) -> None:
+        return None
+
+    @property
+    def _called(self) -> str:
+        return self.role or "PUBLIC"
+
+    @property
+    def _grantee(self) -> sql.Composable:
+        return sql.Identifier(self.role) if self.role else sql.SQL("PUBLIC")
 
     def definition(self) -> sql.Composable:
+        grantee = sql.SQL("r.rolname = {}").format(sql.Literal(self.role)) if self.role else sql.SQL("e.grantee = 0")
         return sql.SQL(
-            "SELECT 'readers' FROM pg_catalog.pg_class c WHERE c.oid = {} AND NOT EXISTS ("
-            "SELECT FROM pg_catalog.unnest({}::text[]) AS wanted(role) WHERE NOT EXISTS ("
-            "SELECT FROM pg_catalog.aclexplode(c.relacl) AS e WHERE e.privilege_type = 'SELECT' AND e.grantee ="
-            " coalesce((SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = wanted.role), 0::oid)))"
-        ).format(self.ledger.balance.oid, sql.Literal(list(self.roles)))
+            "SELECT 'reader' FROM pg_catalog.pg_class c CROSS JOIN LATERAL pg_catalog.aclexplode(c.relacl) AS e"
+            " LEFT JOIN pg_catalog.pg_roles r ON r.oid = e.grantee"
+            " WHERE c.oid = {} AND e.privilege_type = 'SELECT' AND {}"
+        ).format(self.ledger.balance.oid, grantee)
 
     def apply(self) -> tuple[Statement, ...]:
-        return tuple(
-            Statement(sql=sql.SQL("GRANT SELECT ON {} TO {}").format(self.ledger.balance.identifier, _named(role)))
-            for role in self.roles
-        )
+        view = self.ledger.balance.identifier
+        return (Statement(sql=sql.SQL("GRANT SELECT ON {} TO {}").format(view, self._grantee)),)
 
     def revert(self, before: Before) -> tuple[Statement, ...]:
         """Who may read the ledger no more does not go on reading its balances."""
-        return tuple(
-            Statement(
-                sql=sql.SQL("REVOKE SELECT ON {} FROM {}").format(self.ledger.balance.identifier, _named(role)),
-                when=sql.SQL("SELECT {} IS NOT NULL AND ({} OR ({}))").format(
-                    self.ledger.balance.oid, sql.Literal(not role),
-                    exists(sql.SQL("SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = {}").format(sql.Literal(role))),
-                ),
-            )
-            for role in self.roles
-        )  # fmt: skip
-
-
-def _named(role: str) -> sql.Composable:
-    return sql.Identifier(role) if role else sql.SQL("PUBLIC")
+        view = self.ledger.balance
+        role = exists(sql.SQL("SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = {}").format(sql.Literal(self.role)))
+        there = sql.SQL("SELECT {} IS NOT NULL AND ({} OR ({}))").format(view.oid, sql.Literal(not self.role), role)
+        revoke = sql.SQL("REVOKE SELECT ON {} FROM {}").format(view.identifier, self._grantee)
+        return (Statement(sql=revoke, when=there),)

@@ -129,6 +129,7 @@ class ForeignKeyValid(Step):
     kind: Literal["foreign_key_valid"] = "foreign_key_valid"
     constraint: str
     parent: Name
+    proves = True
     category = "constraint"
 
     @property

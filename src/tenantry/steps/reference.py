@@ -146,6 +146,7 @@ class ReferenceProof(Step):
     hop: Hop
     parent_column: str
     journaled = True
+    proves = True
 
     @property
     def key(self) -> str:

@@ -11,8 +11,21 @@ from tenantry.model.name import Name, quoted
 from tenantry.model.plan import Lock, LockMode, Statement
 from tenantry.model.schema import Grant
 from tenantry.steps.access import entries, restore
-from tenantry.steps.catalog import raw
+from tenantry.steps.catalog import body, raw
 from tenantry.steps.step import Before, Step
+
+# Only superusers may ask whether it has a password; whoever else was given the right to make roles cannot tell.
+_DROP = sql.SQL("""
+BEGIN
+  IF pg_catalog.has_table_privilege('pg_catalog.pg_authid', 'SELECT') THEN
+    IF EXISTS (SELECT FROM pg_catalog.pg_authid a
+        WHERE a.rolname OPERATOR(pg_catalog.=) {role} AND a.rolpassword IS NOT NULL) THEN
+      RETURN;
+    END IF;
+  END IF;
+  {drop};
+END
+""")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +89,8 @@ class ApplicationRole(Step):
             " AND NOT EXISTS (SELECT FROM pg_catalog.pg_auth_members m WHERE m.member = r.oid OR m.roleid = r.oid"
             " AND m.member <> (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = current_user)))"
         ).format(sql.Literal(self.role))
-        return (Statement(sql=sql.SQL("DROP ROLE {}").format(sql.Identifier(self.role)), when=unused),)
+        drop = _DROP.format(role=sql.Literal(self.role), drop=sql.SQL("DROP ROLE {}").format(sql.Identifier(self.role)))
+        return (Statement(sql=sql.SQL("DO {}").format(body(drop)), when=unused),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,8 +55,6 @@ class Step(ABC):
     """True where `rollback --preserve-data` leaves it."""
     journaled: ClassVar[bool] = False
     """True where the catalog alone cannot tell: in force only if the journal says so, too."""
-    planned: ClassVar[bool] = True
-    """False where another command than migrate applies it, and takes it away."""
     compared: ClassVar[bool] = False
     """True where its definition stays what it was once it is in force, so that another one is somebody's doing."""
     in_place: ClassVar[bool] = False
@@ -76,6 +74,8 @@ class Step(ABC):
     """True where only tables have it whose rows belong to tenants, or the tenant table."""
     refuses_null: ClassVar[bool] = False
     """True where no row of its table is without a tenant once it is in force."""
+    proves: ClassVar[bool] = False
+    """True where rows that are there already may be in its way."""
     needs: ClassVar[Need | None] = None
     """What making it takes of our role besides owning its table, and taking it away does not."""
 
@@ -302,6 +302,11 @@ class Step(ABC):
     def clashes(self) -> tuple[str, sql.Composable] | None:
         """What of the user's cannot be had back while values stand in its way, and a query of their number, and one of
         them."""
+        return None
+
+    def stood_in(self, before: Before) -> Name | None:
+        """The index of ours that has been the table's replica identity in place of one that comes back with its revert,
+        given what `record` found."""
         return None
 
     @property

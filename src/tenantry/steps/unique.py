@@ -23,6 +23,8 @@ class GlobalUniqueDropped(Step):
     unique: Unique
     """The index as it was found: it is part of the user's schema even after it was dropped."""
     replaced_by: Name
+    mixed: bool = False
+    """Whether rows of the table may have no tenant."""
 
     @property
     def index(self) -> Name:
@@ -70,6 +72,9 @@ class GlobalUniqueDropped(Step):
             " WHERE i.indexrelid = {}"
         ).format(self.index.oid)
 
+    def stood_in(self, before: Before) -> Name | None:
+        return self.replaced_by if before.get("identity") else None
+
     def clashes(self) -> tuple[str, sql.Composable] | None:
         """Values that more than one row has; none are known where the index is not over columns, or over some rows."""
         if not self.unique.columns or self.unique.partial:
@@ -84,13 +89,24 @@ class GlobalUniqueDropped(Step):
         ).format(columns, self.table.identifier, present)
 
     def apply(self) -> tuple[Statement, ...]:
+        if not self.unique.identity:
+            return (self._drop,)
+        # Every update of a published table would fail without it. Where the tenant may be NULL, no index can be it.
+        form = (
+            sql.SQL("FULL") if self.mixed else sql.SQL("USING INDEX {}").format(sql.Identifier(self.replaced_by.name))
+        )
+        identity = sql.SQL("ALTER TABLE {} REPLICA IDENTITY {}").format(self.table.identifier, form)
+        return Statement(sql=identity, locks=self.locks), self._drop
+
+    @property
+    def _drop(self) -> Statement:
         if self.unique.constraint:
             drop = sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(
                 self.table.identifier, sql.Identifier(self.index.name)
             )
         else:
             drop = sql.SQL("DROP INDEX {}").format(self.index.identifier)
-        return (Statement(sql=drop, locks=self.locks),)
+        return Statement(sql=drop, locks=self.locks)
 
     def revert(self, before: Before) -> tuple[Statement, ...]:
         if not before.get("index"):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import psycopg
@@ -15,21 +16,24 @@ from tenantry.balances.differences import states
 from tenantry.balances.inspection import Line, inspect
 from tenantry.balances.ledgers import Ledgers, balance_steps
 from tenantry.errors import ExitStatus, Interrupted, Refused, UsageError, nearest
-from tenantry.execution.renames import settle
+from tenantry.execution.renames import known, settle
+from tenantry.execution.reverting import Reverting, backwards
 from tenantry.execution.survey import definitions, in_force
 from tenantry.model.finding import Finding, Severity
 from tenantry.model.ledger import Ledger
 from tenantry.model.name import Name
+from tenantry.model.plan import Phase
 from tenantry.model.run import Result
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target, connect
 from tenantry.postgres.description import note_first_description
-from tenantry.postgres.journal import Journal
+from tenantry.postgres.journal import Entry, Journal
+from tenantry.steps import from_json
 from tenantry.steps.balance import BalanceStep
 from tenantry.workflow.backups import BackupOptions
 from tenantry.workflow.lookout import lookout
 from tenantry.workflow.migrate import MigrateOptions, Tally, make_runner, stop
-from tenantry.workflow.plan import Outline, Planned
+from tenantry.workflow.plan import Outline, Planned, takes_back
 from tenantry.workflow.running import Run, run
 from tenantry.workflow.session import Session, interruptible, opened, read_entries
 from tenantry.workflow.watcher import Watcher
@@ -63,7 +67,8 @@ class Subject:
 def install_balances(
     target: Target, spec: Spec, options: BalancesOptions | None = None, watcher: Watcher | None = None
 ) -> Result:
-    """Make the table, functions, triggers and view of each ledger; what is there already is left alone.
+    """Make the table, functions, triggers and view of each ledger; what is there already is left alone, and what the
+    spec no longer asks for of these ledgers goes.
 
     Raises UsageError where the spec does not fit the database, Refused where a person must decide, Failed where it
     stopped part-way.
@@ -72,7 +77,8 @@ def install_balances(
     with run(target, "balances install", purpose="balances", watcher=watcher) as current:
         connection, watcher = current.connection, current.watcher
         session = Session.begin(target, connection, spec)
-        steps = [step for subject in subjects(session, options) for step in subject.steps]
+        chosen = subjects(session, options)
+        steps, going = [step for subject in chosen for step in subject.steps], orphans(session, chosen)
         tally = Tally(watcher)
         runner = make_runner(session, current.id, watcher, tally, migrating(options))
         session.journal.install()
@@ -84,6 +90,7 @@ def install_balances(
             interruptible(lambda: stop(runner, current.watcher)),
             lookout(target, connection.info.backend_pid, watcher, run=current.id),
         ):
+            Reverting(runner=runner, dependents=lambda step: ()).all(going)
             applied = runner.apply_all(steps)
         stale = [state.ledger for state in states(connection).values() if state.stale]
         outcome = f"{applied} steps applied, {tally.found} were in force"
@@ -102,12 +109,14 @@ def preview_install(target: Target, spec: Spec, options: BalancesOptions | None 
     """What install would do. Changes nothing."""
     with opened(target, purpose="plan") as connection:
         session = Session.begin(target, connection, spec)
-        steps = [step for subject in subjects(session, options or BalancesOptions()) for step in subject.steps]
+        chosen = subjects(session, options or BalancesOptions())
+        steps = [step for subject in chosen for step in subject.steps]
         done = in_force(connection, steps, session.entries)
         pending = tuple(
             Planned(step=step, in_force=False, statements=step.apply()) for step in steps if step.key not in done
         )
-        return outline(connection, "balances install", pending)
+        going = takes_back(sorted(orphans(session, chosen), key=backwards))
+        return replace(outline(connection, "balances install", pending), reverts=going)
 
 
 def backfill_balances(
@@ -203,18 +212,31 @@ def compact_balances(target: Target, spec: Spec, options: BalancesOptions | None
 def subjects(session: Session, options: BalancesOptions) -> tuple[Subject, ...]:
     """The ledgers that are meant, with their steps as the spec wants them. Raises UsageError, Refused."""
     resolver = Ledgers(session.connection, session.spec, session.entries, session.plan.ownership)
-    return tuple(
-        Subject(ledger=ledger, steps=balance_steps(ledger, resolver.readers(ledger), resolver.leaves(ledger)))
-        for ledger in _meant(resolver, options)
-    )
+    return tuple(Subject(ledger=ledger, steps=_wanted(resolver, ledger)) for ledger in _meant(resolver, options))
+
+
+def _wanted(resolver: Ledgers, ledger: Ledger) -> tuple[BalanceStep, ...]:
+    """The steps of a ledger, as far as the migration of its table has come: isolate lets the application read it."""
+    isolated = resolver.isolated(ledger.table)
+    return tuple(step for step in resolver.steps(ledger) if isolated or step.phase is not Phase.ISOLATE)
+
+
+def orphans(session: Session, chosen: Sequence[Subject]) -> list[Entry]:
+    """What the journal has of these ledgers, and the spec wants no more."""
+    wanted = {step.key for subject in chosen for step in subject.steps}
+    tables = {subject.ledger.table for subject in chosen}
+    return [
+        entry for entry in session.entries.values()
+        if (ledger := from_json(entry.value).keeps) is not None and ledger.table in tables and entry.key not in wanted
+    ]  # fmt: skip
 
 
 def installed_subjects(journal: Journal, spec: Spec, options: BalancesOptions) -> tuple[Subject, ...]:
     """The ledgers that are meant, whose balances are there. Nothing is looked at but these: on a large schema that is
     most of the time that a reconciliation takes. Raises UsageError, Refused where one has no balances."""
-    entries = read_entries(journal)
+    entries = known(read_entries(journal)).entries
     resolver = Ledgers(journal.connection, spec, entries)
-    chosen = tuple(Subject(ledger=ledger, steps=balance_steps(ledger, ())) for ledger in _meant(resolver, options))
+    chosen = tuple(Subject(ledger=ledger, steps=balance_steps(ledger)) for ledger in _meant(resolver, options))
     tables = [subject.steps[0] for subject in chosen]
     there = definitions(journal.connection, tables)
     missing = [str(step.table) for step in tables if there[step.key] is None or step.key not in entries]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import psycopg
@@ -10,6 +11,7 @@ from psycopg import sql
 
 from tenantry.balances.ledgers import installed
 from tenantry.errors import ExitStatus, Refused, UsageError, nearest
+from tenantry.execution.renames import known, settle
 from tenantry.execution.reverting import Reverting, backwards
 from tenantry.execution.transaction import Patience, run_together
 from tenantry.model.backup import Reason
@@ -83,13 +85,14 @@ def remove_balances(
     options = options or BalancesOptions()
     with run(target, "balances remove", purpose="balances", watcher=watcher) as current:
         session = Session.begin(target, current.connection, spec)
-        entries = _entries(session.journal, spec, options)
+        entries = _entries(session.entries, spec, options)
         _refuse_dependents(current.connection, session.journal, entries)
         tally = Tally(current.watcher)
         runner = make_runner(session, current.id, current.watcher, tally, migrating(options))
         started = time.monotonic()
         if entries:
             current.begin(options="--confirm")
+            settle(session.journal, session.known)
         with interruptible(lambda: stop(runner, current.watcher)):
             reverted = Reverting(runner=runner, dependents=lambda step: ()).all(entries)
         outcome = f"{reverted} steps reverted" if reverted else "no balances were there"
@@ -103,7 +106,7 @@ def remove_balances(
 def preview_remove(target: Target, spec: Spec, options: BalancesOptions | None = None) -> Outline:
     """What remove would do. Changes nothing."""
     with opened(target, purpose="plan") as connection:
-        entries = _entries(Journal(connection), spec, options or BalancesOptions())
+        entries = _entries(known(read_entries(Journal(connection))).entries, spec, options or BalancesOptions())
         planned = []
         for entry in sorted(entries, key=backwards):
             step = from_json(entry.value)
@@ -111,17 +114,15 @@ def preview_remove(target: Target, spec: Spec, options: BalancesOptions | None =
         return outline(connection, "balances remove", tuple(planned))
 
 
-def _entries(journal: Journal, spec: Spec, options: BalancesOptions) -> list[Entry]:
-    entries = read_entries(journal)
-    known = installed(entries)
-    wanted = None
+def _entries(entries: Mapping[str, Entry], spec: Spec, options: BalancesOptions) -> list[Entry]:
+    ledgers, wanted = installed(entries), None
     if options.ledger is not None:
         wanted = Name.parse(options.ledger, schema=spec.schemas[0])
-        if wanted not in known:
-            raise UsageError(f"there are no balances of {wanted}{nearest(str(wanted), [str(name) for name in known])}")
+        if wanted not in ledgers:
+            raise UsageError(f"there are no balances of {wanted}{nearest(str(wanted), map(str, ledgers))}")
     return [
         entry for entry in entries.values()
-        if (step := from_json(entry.value)).keeps is not None and wanted in (None, step.table)
+        if (ledger := from_json(entry.value).keeps) is not None and wanted in (None, ledger.table)
     ]  # fmt: skip
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from tenantry.balances.ledgers import without_tenant
 from tenantry.discovery.census import census
 from tenantry.errors import ExitStatus, Refused, TenantryError
 from tenantry.execution.backfill import BackfillOptions, backfill
@@ -33,7 +34,7 @@ from tenantry.model.finding import Finding
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
 from tenantry.model.run import Result
-from tenantry.model.spec import Orphans, Spec
+from tenantry.model.spec import Spec
 from tenantry.model.verdict import accepted
 from tenantry.planning.diff import Comparison, State
 from tenantry.postgres.census import run_census
@@ -243,20 +244,15 @@ def examine(
 ) -> tuple[tuple[Finding, ...], Evidence | None]:
     """All that a run, dry or not, asks before anything is changed: what the spec leaves open or contradicts, what is in
     the way of what goes back, the preflight of the steps to be applied, and the census of orphans and conflicts while
-    rows are still to get their tenant. Raises Refused."""
+    rows are still to get their tenant, or to be proved to refer to none of another. Raises Refused."""
     refuse_undecided(session)
     pending = prospect.pending
-    findings = contradicted(session, prospect, options.until)
-    findings += preflight(
-        session.connection, schema=session.schema, plan=replace(session.plan, steps=pending), until=options.until,
-        free_space=options.free_space, workers=options.workers,
-    )  # fmt: skip
-    findings = tuple(accepted(findings, session.spec))
+    findings = risks(session, prospect, options)
     for finding in findings:
         watcher.found(finding)
     refuse(findings, force=options.force)
     filling = [step for step in pending if step.allotted]
-    if not filling:
+    if not filling and not any(step.proves for step in pending):
         return findings, None
     filled = all(step.phase is Phase.CONTRACT for step in filling)
     watcher.looking("the rows, and whether each finds its tenant")
@@ -274,10 +270,21 @@ def examine(
     return (*findings, *kept), evidence
 
 
+def risks(session: Session, prospect: Prospect, options: MigrateOptions) -> tuple[Finding, ...]:
+    """What is found without counting the rows of all tables: contradictions, and the preflight of what is pending."""
+    findings = contradicted(session, prospect, options.until)
+    findings += preflight(
+        session.connection, schema=session.schema, plan=replace(session.plan, steps=prospect.pending),
+        until=options.until, free_space=options.free_space, workers=options.workers,
+    )  # fmt: skip
+    return tuple(accepted(findings, session.spec))
+
+
 def contradicted(session: Session, prospect: Prospect, until: Phase) -> tuple[Finding, ...]:
     """What the spec contradicts of that which an earlier one has made, and what is in the way of what goes back."""
     findings = tuple(contradictions(session.connection, session.plan, session.entries, prospect.comparison, until))
     back = prospect.leaving.all
+    findings += (*session.plan.refusals, *without_tenant(session.entries, back))
     if back:
         in_the_way = obstacles(session.connection, back, journal=session.entries, keep=False, under_way=True)
         # Nothing of anybody else's is dropped, and a step that stayed behind would not be what the spec asks for.
@@ -294,8 +301,7 @@ def refuse_rows(evidence: Evidence) -> None:
         return
     raise Refused(
         "; ".join(f"{table.table} has {_troubles(table)}" for table in refused),
-        remedy='Correct these rows, or decide in the spec: orphans = "default", "quarantine" or "shared"; '
-        f"a conflict needs another path or corrected rows. The first table is {refused[0].table}.",
+        remedy=f"Correct the rows named below{''.join(_remedies(refused))}. The first table is {refused[0].table}.",
         details=[
             f"{table.table}: {kind} {dict(sample.key)} {dict(sample.tenants)}"
             for table in refused
@@ -306,9 +312,24 @@ def refuse_rows(evidence: Evidence) -> None:
 
 
 def _troubles(table: TableEvidence) -> str:
-    orphans = table.orphans if table.policy is Orphans.FAIL else 0
-    counts = ((orphans, "orphan"), (table.conflicts, "conflict"))
-    return " and ".join(f"{count} {word}{'s' if count > 1 else ''}" for count, word in counts if count)
+    counts = (
+        (table.unaccepted, "orphan{}"), (table.conflicts - table.crossing, "conflict{}"),
+        (table.crossing, "reference{} across tenants"),
+    )  # fmt: skip
+    return " and ".join(f"{count} {words.format('s' if count > 1 else '')}" for count, words in counts if count)
+
+
+def _remedies(refused: Sequence[TableEvidence]) -> Iterator[str]:
+    """What helps beside correcting rows, by what there is of it."""
+    if any(table.unaccepted for table in refused):
+        yield '; or say in the spec what orphans are: orphans = "default", "quarantine" or "shared"'
+    if any(table.conflicts > table.crossing for table in refused):
+        yield "; where paths disagree, name another one"
+    if any(table.crossing for table in refused):
+        yield (
+            '; where a row may refer to another tenant\'s, let the spec say so: [[reference]] from = "TABLE.COLUMN"'
+            " crosses = true; or let the table that it refers to be shared (shared = true)"
+        )
 
 
 def refuse(findings: tuple[Finding, ...], *, force: bool) -> None:

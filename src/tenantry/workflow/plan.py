@@ -22,11 +22,11 @@ from tenantry.workflow.migrate import (
     MigrateOptions,
     Prospect,
     backup_wanted,
-    contradicted,
     examine,
     prospects,
     refuse,
     refuse_undecided,
+    risks,
 )
 from tenantry.workflow.rollback import RollbackOptions, backup_wanted_back, prospect
 from tenantry.workflow.session import Session, opened
@@ -62,7 +62,9 @@ class Outline:
     """Of a rollback of some tables: those that go back whole, and those that lose a part of what is theirs."""
     others: tuple[Name, ...] = ()
     refusal: TenantryError | None = None
-    """Of a plan: why migrate would refuse it, as far as spec and journal alone tell."""
+    """Of a plan: why migrate would refuse it, as far as can be told without the census of the rows."""
+    findings: tuple[Finding, ...] = ()
+    """Of a plan: what a preflight of it finds, whether it refuses or not."""
 
     @property
     def back(self) -> bool:
@@ -95,18 +97,20 @@ class Preview:
 
 
 def plan(target: Target, spec: Spec, *, until: Phase = Phase.CONTRACT) -> Outline:
-    """All steps for this database and spec, each with whether it is in force, and why migrate would refuse them, as far
-    as that can be told without the preflight and the rows. Changes nothing.
+    """All steps for this database and spec, each with whether it is in force, and what migrate would find in their way
+    but for the census of the rows, which its dry run takes as well. Changes nothing.
 
     Raises UsageError where the spec does not fit the database, ConnectionFailed without a connection.
     """
     with opened(target, purpose="plan") as connection:
         session = Session.begin(target, connection, spec)
-        prospect = prospects(session, MigrateOptions(until=until), exact=False)
+        options = MigrateOptions(until=until)
+        prospect = prospects(session, options, exact=False)
         outline = _outline(session, prospect, prospect.steps, command="plan")
         try:
+            outline = replace(outline, findings=risks(session, prospect, options))
             refuse_undecided(session)
-            refuse(contradicted(session, prospect, until), force=False)
+            refuse(outline.findings, force=False)
         except TenantryError as refusal:
             return replace(outline, refusal=refusal)
         return outline
@@ -175,16 +179,19 @@ def _outline(session: Session, prospect: Prospect, steps: Sequence[Step], *, com
         command=command, database=session.schema.database, server=_server(session.schema.version),
         undecided=session.plan.ownership.undecided,
         steps=tuple(_planned(session, prospect, step, going) for step in steps),
-        reverts=(*_reverts(prospect.leaving.first), *_reverts(prospect.leaving.last, last=True)),
+        reverts=(*takes_back(prospect.leaving.first), *takes_back(prospect.leaving.last, last=True)),
     )  # fmt: skip
 
 
-def _reverts(entries: Iterable[Entry], *, last: bool = False) -> Iterator[Planned]:
+def takes_back(entries: Iterable[Entry], *, last: bool = False) -> tuple[Planned, ...]:
+    """What the spec no longer asks for, as it goes."""
+    planned = []
     for entry in entries:
         step = from_json(entry.value)
         statements = step.revert(entry.before)
         if statements:
-            yield Planned(step=step, in_force=False, statements=statements, state=State.ORPHANED, last=last)
+            planned.append(Planned(step=step, in_force=False, statements=statements, state=State.ORPHANED, last=last))
+    return tuple(planned)
 
 
 def _planned(session: Session, prospect: Prospect, step: Step, going: Collection[str]) -> Planned:

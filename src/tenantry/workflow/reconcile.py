@@ -152,7 +152,7 @@ def _unfit(connection: Connection, subject: Subject) -> tuple[str, str] | None:
             f"Row security of {ledger.table} may hide rows from this role, and so from every sum",
             remedy="Connect as the operator, or as a role with BYPASSRLS.",
         )
-    state = states(connection)[str(ledger.table)]
+    state = states(connection)[ledger.called]
     if state.stale:
         return f"they are stale ({state.reason})", "Run `tenantry balances backfill`."
     if definitions(connection, [subject.triggers])[subject.triggers.key] is None:

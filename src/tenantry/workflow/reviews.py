@@ -97,7 +97,7 @@ def _decide(
 
 def _subjects(journal: Journal, spec: Spec, ledger: str | None) -> Mapping[str, Subject]:
     chosen = installed_subjects(journal, spec, BalancesOptions(ledger=ledger))
-    return {str(subject.ledger.table): subject for subject in chosen}
+    return {subject.ledger.called: subject for subject in chosen}
 
 
 def _refuse_unfit(

@@ -113,8 +113,8 @@ def prospect(journal: Journal, options: RollbackOptions) -> tuple[Selection, tup
 
 def refuse_balances(entries: Sequence[Entry]) -> None:
     """Raises Refused where one of these tables is a ledger with balances: their key holds the tenant."""
-    steps = (from_json(entry.value) for entry in entries)
-    ledgers = sorted({str(step.table) for step in steps if step.keeps is not None})
+    kept = (from_json(entry.value).keeps for entry in entries)
+    ledgers = sorted({str(ledger.table) for ledger in kept if ledger is not None})
     if ledgers:
         raise Refused(
             f"{', '.join(ledgers)} {'has' if len(ledgers) == 1 else 'have'} balances installed, by tenant",

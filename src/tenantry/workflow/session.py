@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 from pydantic import ValidationError
 
+from tenantry.balances.ledgers import Ledgers
 from tenantry.errors import Failed, Refused
 from tenantry.execution.renames import Known, known, with_indexes
 from tenantry.model.name import Name
@@ -50,9 +51,9 @@ class Session:
         cls, target: Target, connection: psycopg.Connection[Any], spec: Spec, *, lenient: bool = False,
         live: bool = False,
     ) -> Session:  # fmt: skip
-        """Read the journal and the schema without what is ours, and make the plan. Raises UsageError where the spec
-        does not fit the database, unless `lenient`: then the plan is without what does not. `live`: the schema with
-        what is ours is read as well, as of the same moment."""
+        """Read the journal and the schema without what is ours, and make the plan, of which balances that are installed
+        are a part. Raises UsageError where the spec does not fit the database, unless `lenient`: then the plan is
+        without what does not. `live`: the schema with what is ours is read as well, as of the same moment."""
         journal = Journal(connection)
         found = known(read_entries(journal))
         asked = (ours(found.entries), Ours()) if live else (ours(found.entries),)
@@ -60,6 +61,8 @@ class Session:
         schema = as_found(schemas[0], found.entries)
         schema = replace(schema, earlier=found.tables, earlier_columns=found.columns)
         plan = make_plan(spec, schema, lenient=lenient)
+        balances = Ledgers(connection, spec, found.entries, plan.ownership).planned()
+        plan = plan.along(balances.steps, balances.refusals)
         found = with_indexes(found, plan.steps)
         return cls(target=target, connection=connection, journal=journal, spec=spec, schema=schema, plan=plan,
                    known=found, live=schemas[-1])  # fmt: skip

@@ -52,6 +52,7 @@ def status(target: Target, spec: Spec, *, runs: int = 5) -> Status:
             activity=busy,
             altered=altered(connection, session.entries),
             orphaned=tuple(entry.key for entry in comparison.orphans),
+            refusals=tuple(finding.message for finding in session.plan.refusals),
             running=running,
             stuck=held_up,
         )

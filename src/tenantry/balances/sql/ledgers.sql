@@ -12,7 +12,9 @@ JOIN pg_catalog.pg_class c ON c.oid = t.relid JOIN pg_catalog.pg_namespace n ON 
 WHERE t.level > 0 ORDER BY t.level, n.nspname, c.relname;
 
 -- name: columns
--- With each column's equality: that of the default B-tree operator class of its type, or of one that it passes for.
+-- With each column's equality: that of the default B-tree operator class of its type, or of one that it passes for; and
+-- `stored`, the widest of the types that its own can be altered to without another idea of equality, so that balances
+-- go on to take its values. A NOT NULL that is not validated (since 18) does not promise that the rows have a value.
 WITH RECURSIVE unwrapped(oid, type, modifier) AS (
     SELECT a.attnum::int, a.atttypid, a.atttypmod FROM pg_catalog.pg_attribute a
     WHERE a.attrelid = to_regclass(%(table)s) AND a.attnum > 0 AND NOT a.attisdropped
@@ -22,7 +24,13 @@ WITH RECURSIVE unwrapped(oid, type, modifier) AS (
 ), base AS (
     SELECT u.* FROM unwrapped u JOIN pg_catalog.pg_type t ON t.oid = u.type AND t.typtype <> 'd'
 )
-SELECT a.attname::text AS name, format_type(b.type, b.modifier) AS type, NOT a.attnotnull AS nullable,
+SELECT a.attname::text AS name, format_type(b.type, b.modifier) AS type,
+       CASE WHEN b.type IN ('int2'::regtype, 'int4'::regtype) THEN 'bigint' WHEN b.type = 'varchar'::regtype THEN 'text'
+            ELSE format_type(b.type, -1) END AS stored,
+       NOT a.attnotnull OR EXISTS (SELECT FROM pg_catalog.pg_constraint k
+                                   WHERE k.conrelid = a.attrelid AND k.contype = 'n' AND k.conkey[1] = a.attnum
+                                     AND NOT k.convalidated) AS nullable,
+       a.attgenerated = 'v' AS virtual, t.typcategory = 'A' AS array,
        t.typcategory = 'N' AND b.type <> 'money'::regtype AS numeric,
        (SELECT ARRAY[cn.nspname::text, c.collname::text]
         FROM pg_catalog.pg_collation c JOIN pg_catalog.pg_namespace cn ON cn.oid = c.collnamespace
@@ -62,14 +70,11 @@ ORDER BY c.relname;
 
 -- name: readers
 -- Who may read the whole table; PUBLIC is an empty name.
-SELECT DISTINCT coalesce(r.rolname::text, '') AS role
+SELECT DISTINCT coalesce(r.rolname::text, '') AS role, pg_get_userbyid(e.grantor)::text AS grantor
 FROM pg_catalog.pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) AS e
 LEFT JOIN pg_catalog.pg_roles r ON r.oid = e.grantee
 WHERE c.oid = to_regclass(%(table)s) AND e.privilege_type = 'SELECT' AND e.grantee <> c.relowner
-ORDER BY 1;
-
--- name: role
-SELECT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = %(role)s);
+ORDER BY 1, 2;
 
 -- name: known
 SELECT to_regclass('tenantry.ledgers') IS NOT NULL;

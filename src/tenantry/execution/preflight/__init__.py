@@ -11,9 +11,12 @@ import psycopg
 from tenantry.execution.preflight.application import application_findings
 from tenantry.execution.preflight.around import around_findings
 from tenantry.execution.preflight.executed import executed_findings, handing_findings
+from tenantry.execution.preflight.generated import generated_findings
 from tenantry.execution.preflight.growth import growth_findings
+from tenantry.execution.preflight.leaky import leaky_findings
 from tenantry.execution.preflight.powers import power_findings
 from tenantry.execution.preflight.privileges import privilege_findings
+from tenantry.execution.preflight.publications import growing_publications, publication_findings
 from tenantry.execution.preflight.reach import reach_findings
 from tenantry.execution.preflight.roles import role_findings
 from tenantry.execution.preflight.rows import row_findings
@@ -21,7 +24,7 @@ from tenantry.execution.preflight.scope import Scope
 from tenantry.execution.preflight.server import server_findings
 from tenantry.execution.preflight.sessions import session_findings
 from tenantry.execution.preflight.sight import sight_findings
-from tenantry.execution.preflight.slugs import slug_findings
+from tenantry.execution.preflight.slugs import encoding_findings, slug_findings
 from tenantry.execution.preflight.space import free_bytes, space_findings
 from tenantry.execution.preflight.strays import stray_findings
 from tenantry.execution.preflight.unproved import unproved_findings
@@ -67,9 +70,11 @@ def preflight(
     found += power_findings(scope, connection)
     found += handing_findings(scope, connection)
     if not any(finding.name.startswith("privilege-") for finding in found):
-        # These look at rows.
+        # These look at rows, or ask for an update of them.
+        found += publication_findings(scope, facts, connection)
         found += unproved_findings(scope, facts, connection)
         found += slug_findings(scope, connection)
+        found += encoding_findings(plan.ownership.tenant, scope, connection)
         found += stray_findings(scope, connection)
     return tuple(sorted(map(_told, found), key=lambda finding: not finding.refuses))
 
@@ -84,10 +89,13 @@ def _pure(scope: Scope, facts: Facts, workers: int) -> Iterator[Finding]:
     yield from privilege_findings(scope, facts)
     yield from sight_findings(scope, facts)
     yield from growth_findings(scope, facts)
+    yield from generated_findings(scope)
     yield from server_findings(scope, facts, workers)
     yield from session_findings(scope, facts)
     yield from row_findings(scope, facts)
+    yield from growing_publications(scope, facts)
     yield from application_findings(scope, facts)
     yield from role_findings(scope, facts)
+    yield from leaky_findings(scope, facts)
     yield from around_findings(scope, facts)
     yield from executed_findings(scope)

@@ -1,4 +1,4 @@
-"""What an in-place fill sets off: triggers and rules on UPDATE, and publications (hazards 2 and 5)."""
+"""What an in-place fill sets off: triggers and rules on UPDATE (hazards 2 and 5)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from tenantry.execution.preflight.scope import Scope
 from tenantry.execution.preflight.source import acts
 from tenantry.execution.preflight.verdict import noted, refused
-from tenantry.model.finding import Finding, Severity
+from tenantry.model.finding import Finding
 from tenantry.model.name import Name, quoted
-from tenantry.model.schema import Table, Trigger
+from tenantry.model.schema import Trigger
 from tenantry.postgres.facts import Facts, NarrowedTrigger
 from tenantry.steps.assignment import ASSIGN
 
@@ -37,7 +37,6 @@ def row_findings(scope: Scope, facts: Facts) -> Iterator[Finding]:
                 told.add((origin, trigger.name))
                 yield from _trigger(origin, trigger)
     yield from _rules(scope, facts)
-    yield from _publications(scope, facts)
 
 
 def _origin(scope: Scope, name: Name, trigger: Trigger) -> Name:
@@ -124,35 +123,3 @@ def _rules(scope: Scope, facts: Facts) -> Iterator[Finding]:
             message=f"The rule {rule.name} on {rule.table} {does} {what}",
             remedy=f"ALTER TABLE {rule.table} DISABLE RULE {quoted(rule.name)}, or make it a trigger",
         )
-
-
-def _publications(scope: Scope, facts: Facts) -> Iterator[Finding]:
-    updates = {published.table for published in facts.published if published.updates}
-    whole = {published.table for published in facts.published if published.every_column}
-    for name in sorted(scope.fills):
-        if updates.intersection(scope.schema.lineage(name)) and not _identified(scope.schema.tables[name]):
-            yield refused(
-                name="publication-without-identity",
-                table=name,
-                forcible=False,
-                message=f"{name} is published without a replica identity, so that every UPDATE of it fails",
-                remedy=f"ALTER TABLE {name} REPLICA IDENTITY FULL, or give it a primary key",
-            )
-    read = any(slot.here and slot.plugin == "pgoutput" for slot in facts.slots)
-    for name in sorted(whole.intersection(scope.growing)):
-        yield Finding(
-            name="publication-grows",
-            severity=Severity.ERROR if read else Severity.WARNING,
-            table=name,
-            refuses=read,
-            message=f"{name} is published with all columns, and subscribers lack {scope.growing[name]}:"
-            " their replication stops at the first change",
-            remedy=f"add {scope.growing[name]} to the subscribers' tables first, or publish columns by name",
-        )
-
-
-def _identified(table: Table) -> bool:
-    if table.replica_identity in ("f", "i"):
-        return True
-    primary = any(unique.primary and not unique.deferrable for unique in table.uniques)
-    return table.replica_identity == "d" and primary

@@ -1,4 +1,4 @@
-"""Tenants that share the slug by which the spec and the data would name them."""
+"""Tenants that the slug cannot name: those that share one, and those whose slug cannot be read."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from psycopg import sql
 from tenantry.execution.preflight.scope import Scope
 from tenantry.execution.preflight.verdict import refused
 from tenantry.model.finding import Finding
+from tenantry.model.ownership import TenantTable
 
 
 def slug_findings(scope: Scope, connection: psycopg.Connection[Any]) -> Iterator[Finding]:
@@ -30,3 +31,32 @@ def slug_findings(scope: Scope, connection: psycopg.Connection[Any]) -> Iterator
                 message=f"{count} tenants in {tenant.table} share the {tenant.slug} {shared!r}, which names them",
                 remedy="give each its own, or name a column that tells them apart as `slug` in [tenant]",
             )
+
+
+def encoding_findings(
+    tenant: TenantTable, scope: Scope, connection: psycopg.Connection[Any]
+) -> Iterator[Finding]:  # fmt: skip
+    """Only a database of the encoding SQL_ASCII has texts that nobody has looked at. Cannot be forced: the run would
+    fail once it counts the rows of each tenant."""
+    ascii = connection.info.parameter_status("server_encoding") == "SQL_ASCII"
+    if not ascii or not scope.steps or tenant.name not in scope.schema.tables:
+        return
+    read = sql.SQL(", ").join(
+        sql.SQL("pg_catalog.count(pg_catalog.convert_from(pg_catalog.textsend(tenant.{}::text), 'UTF8'))").format(
+            sql.Identifier(column)
+        )
+        for column in (tenant.key, tenant.slug)
+    )
+    try:
+        # A transaction, so that what fails here leaves that of a caller as it is.
+        with connection.transaction():
+            connection.execute(sql.SQL("SELECT {} FROM {} AS tenant").format(read, tenant.name.identifier))
+    except psycopg.errors.CharacterNotInRepertoire as error:
+        yield refused(
+            name="slug-unreadable",
+            table=tenant.name,
+            forcible=False,
+            message=f"The database has the encoding SQL_ASCII, and {tenant.name} a {tenant.slug} or {tenant.key} that"
+            f" is no UTF-8: {error.diag.message_primary}",
+            remedy="dump the database, and restore it into one of the encoding that its texts are written in",
+        )

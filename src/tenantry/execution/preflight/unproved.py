@@ -63,7 +63,7 @@ def _unproved_keys(scope: Scope) -> Iterator[tuple[Table, ForeignKey]]:
     ours = {(step.table, one.columns, one.parent) for step in scope.steps if (one := step.beside) is not None}
     for table in sorted(scope.schema.tables.values(), key=lambda table: table.name):
         for key in table.foreign_keys:
-            if not key.validated and (table.name, key.columns, key.parent) in ours:
+            if key.enforced and not key.validated and (table.name, key.columns, key.parent) in ours:
                 yield table, key
 
 

@@ -79,7 +79,7 @@ ORDER BY a.attrelid, a.attnum
 SELECT i.indrelid::bigint AS relation, x.relname::text AS name, m.amname::text AS method,
        i.indisunique AS is_unique, i.indisprimary AS is_primary, i.indisexclusion AS exclusion,
        i.indisvalid AND i.indisready AS valid, i.indpred IS NOT NULL AS partial, x.relispartition AS inherited,
-       c.oid IS NOT NULL AS is_constraint, coalesce(c.condeferrable, false) AS deferrable,
+       i.indisreplident AS identity, c.oid IS NOT NULL AS is_constraint, coalesce(c.condeferrable, false) AS deferrable,
        ARRAY(SELECT a.attname::text
              FROM unnest(i.indkey::int2[]) WITH ORDINALITY k(number, position)
              LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number AND k.number <> 0
@@ -102,7 +102,7 @@ ORDER BY i.indrelid, x.relname
 
 -- name: foreign_keys
 -- A key to a partitioned table has a twin to each partition; only the one that was declared is listed.
--- confdelsetcols came with 15, hence the way over jsonb.
+-- confdelsetcols came with 15 and conenforced with 18, hence the way over jsonb.
 WITH RECURSIVE root(oid, parent, target) AS (
     SELECT oid, conparentid, confrelid FROM pg_catalog.pg_constraint WHERE contype = 'f'
   UNION ALL
@@ -129,6 +129,7 @@ SELECT f.conrelid::bigint AS relation, f.conname::text AS name,
              ORDER BY k.position) AS delete_columns,
        f.confdeltype::text AS on_delete, f.confupdtype::text AS on_update, f.confmatchtype::text AS match,
        f.condeferrable AS deferrable, f.condeferred AS deferred, f.convalidated AS validated,
+       coalesce((to_jsonb(f) ->> 'conenforced')::bool, true) AS enforced,
        f.conparentid <> 0 AS inherited
 FROM pg_catalog.pg_constraint f
 JOIN root r ON r.oid = f.oid AND r.parent = 0 AND r.target = f.confrelid

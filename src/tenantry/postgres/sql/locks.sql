@@ -14,6 +14,11 @@ WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
   AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
   AND l.classid::bigint = %(key)s::bigint >> 32 AND l.objid::bigint = %(key)s::bigint & 4294967295
 
+-- name: own_run_lock
+SELECT true FROM pg_catalog.pg_locks l
+WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND l.pid = pg_catalog.pg_backend_pid()
+  AND l.classid::bigint = %(key)s::bigint >> 32 AND l.objid::bigint = %(key)s::bigint & 4294967295
+
 -- name: blockers
 -- What the session waits for: a relation, or a row (then the transaction of another, and the tuple's table is known
 -- while it holds the tuple lock). A prepared transaction is pid 0 here, and has no pid in pg_locks.

@@ -139,10 +139,72 @@ SELECT pg_catalog.bool_or(NOT pg_catalog.pg_has_role($2::pg_catalog.name, c.relo
         ORDER BY k.oid LIMIT 1)
 FROM tree t JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.oid
 
+-- name: keyed
+-- A stranger's partitioned table or index among those of these names, what they are parts of, and their parts, whose key
+-- uses functions that are not PostgreSQL's own.
+WITH RECURSIVE up (oid) AS (
+    SELECT pg_catalog.to_regclass(n.name)::pg_catalog.oid FROM pg_catalog.unnest($1::pg_catalog.text[]) AS n (name)
+    UNION
+    SELECT i.inhparent FROM up u JOIN pg_catalog.pg_inherits i ON i.inhrelid OPERATOR(pg_catalog.=) u.oid
+), tree (oid) AS (
+    SELECT u.oid FROM up u
+    UNION
+    SELECT i.inhrelid FROM tree t JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) t.oid
+)
+SELECT c.oid FROM tree t JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.oid
+JOIN pg_catalog.pg_depend d ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
+AND d.objid OPERATOR(pg_catalog.=) t.oid AND d.refobjid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+AND d.refclassid OPERATOR(pg_catalog.=)
+    ANY (ARRAY['pg_catalog.pg_proc', 'pg_catalog.pg_operator']::pg_catalog.regclass[])
+WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{p,i,I}'::pg_catalog."char"[])
+AND NOT pg_catalog.pg_has_role(c.relowner, session_user, 'MEMBER')
+AND pg_catalog.pg_has_role(session_user, c.relowner, 'USAGE')
+LIMIT 1
+
+-- name: joined
+-- A foreign key of the tables of these names that is not proved yet, the stranger's table that it leads to, and its owner:
+-- where what is planned of that table, or of its parts, uses functions that are not PostgreSQL's own.
+WITH RECURSIVE own (oid) AS (
+    SELECT pg_catalog.to_regclass(n.name)::pg_catalog.oid FROM pg_catalog.unnest($1::pg_catalog.text[]) AS n (name)
+    UNION
+    SELECT i.inhrelid FROM own o JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) o.oid
+), tree (name, root, oid) AS (
+    SELECT k.conname, k.confrelid, k.confrelid FROM own o
+    JOIN pg_catalog.pg_constraint k ON k.conrelid OPERATOR(pg_catalog.=) o.oid
+    WHERE k.contype OPERATOR(pg_catalog.=) 'f'::pg_catalog."char" AND NOT k.convalidated
+    UNION
+    SELECT t.name, t.root, i.inhrelid FROM tree t
+    JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) t.oid
+), planned (name, root, owner, class, oid) AS (
+    SELECT t.name, t.root, c.relowner, n.class, n.oid
+    FROM tree t JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.oid
+    CROSS JOIN LATERAL (
+        SELECT 'pg_catalog.pg_class'::pg_catalog.regclass, c.oid
+        UNION ALL
+        SELECT 'pg_catalog.pg_class'::pg_catalog.regclass, i.indexrelid FROM pg_catalog.pg_index i
+        WHERE i.indrelid OPERATOR(pg_catalog.=) c.oid
+        UNION ALL
+        SELECT 'pg_catalog.pg_constraint'::pg_catalog.regclass, k.oid FROM pg_catalog.pg_constraint k
+        WHERE k.conrelid OPERATOR(pg_catalog.=) c.oid AND k.contype OPERATOR(pg_catalog.=) 'c'::pg_catalog."char"
+        UNION ALL
+        SELECT 'pg_catalog.pg_statistic_ext'::pg_catalog.regclass, s.oid FROM pg_catalog.pg_statistic_ext s
+        WHERE s.stxrelid OPERATOR(pg_catalog.=) c.oid
+    ) AS n (class, oid)
+    WHERE NOT pg_catalog.pg_has_role(c.relowner, session_user, 'MEMBER')
+    AND pg_catalog.pg_has_role(session_user, c.relowner, 'USAGE')
+)
+SELECT p.name, p.root::pg_catalog.regclass::pg_catalog.text, pg_catalog.pg_get_userbyid(p.owner)
+FROM planned p JOIN pg_catalog.pg_depend d ON d.classid OPERATOR(pg_catalog.=) p.class
+AND d.objid OPERATOR(pg_catalog.=) p.oid AND d.refobjid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+AND d.refclassid OPERATOR(pg_catalog.=)
+    ANY (ARRAY['pg_catalog.pg_proc', 'pg_catalog.pg_operator']::pg_catalog.regclass[])
+ORDER BY p.name, p.oid LIMIT 1
+
 -- name: before
 -- What is needed to call a statement as the role $3: its types, of $1 with the modifiers $2; our settings; the role that
--- we are now; whether row security lets the role see all rows by a policy of ours, $4; and whether each of the
--- relations $5 may be read by it as it is.
+-- we are now; whether row security lets the role see all rows by a policy of ours, $4; whether each of the relations $5
+-- may be read by it as it is; and whether we hold the session's lock $6, which is then ours until the end of the
+-- transaction, whatever becomes of the session's.
 SELECT ARRAY(SELECT pg_catalog.format_type(t.type, t.modifier)
              FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.oid[]), pg_catalog.unnest($2::pg_catalog.int4[])) WITH ORDINALITY
              AS t (type, modifier, place) ORDER BY t.place),
@@ -158,7 +220,21 @@ SELECT ARRAY(SELECT pg_catalog.format_type(t.type, t.modifier)
                     AND pg_catalog.has_table_privilege($3::pg_catalog.name, c.oid, 'SELECT') AND NOT c.relrowsecurity
              FROM pg_catalog.unnest($5::pg_catalog.text[]) WITH ORDINALITY AS n (name, place)
              JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(n.name)
-             ORDER BY n.place)
+             ORDER BY n.place),
+       CASE WHEN EXISTS (
+           SELECT FROM pg_catalog.pg_locks l WHERE l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()
+           AND l.locktype OPERATOR(pg_catalog.=) 'advisory'::pg_catalog.text AND l.granted
+           AND l.objsubid OPERATOR(pg_catalog.=) 1::pg_catalog.int2
+           AND l.classid OPERATOR(pg_catalog.=) ($6::pg_catalog.int8 OPERATOR(pg_catalog.>>) 32)::pg_catalog.oid
+           AND l.objid OPERATOR(pg_catalog.=)
+               ($6::pg_catalog.int8 OPERATOR(pg_catalog.&) 4294967295::pg_catalog.int8)::pg_catalog.oid
+       ) THEN pg_catalog.pg_try_advisory_xact_lock($6::pg_catalog.int8) ELSE false END
+
+-- name: run_lock
+-- The session holds the lock $1 again, and once, even if what was called has given it away. The transaction holds it.
+SELECT CASE WHEN pg_catalog.pg_advisory_unlock(k.key) THEN pg_catalog.pg_try_advisory_lock(k.key)
+            ELSE pg_catalog.pg_try_advisory_lock(k.key) END
+FROM (SELECT $1::pg_catalog.int8 OFFSET 0) AS k (key)
 
 -- name: settings
 -- Put back what the statement has set for the session; by then it may have been the search path.

@@ -154,6 +154,27 @@ FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamesp
 WHERE c.relkind IN ('r', 'p') AND (c.reloftype <> 0 OR c.relnatts >= 1600)
 ORDER BY 1, 2
 
+-- name: leaky_indexes
+-- Those that are searched by operators of which none is leakproof: behind a policy they are asked only of the rows that
+-- it has let through, and so by no index.
+SELECT n.nspname::text AS schema, c.relname::text AS name, x.relname::text AS index,
+       ARRAY(SELECT DISTINCT o.oprcode::regprocedure::text
+             FROM pg_catalog.pg_amop p JOIN pg_catalog.pg_operator o ON o.oid = p.amopopr
+             WHERE p.amopfamily = k.opcfamily AND p.amoplefttype = k.opcintype AND p.amoppurpose = 's'
+             ORDER BY 1) AS functions
+FROM pg_catalog.pg_index i
+JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
+JOIN pg_catalog.pg_class c ON c.oid = i.indrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_opclass k ON k.oid = i.indclass[0]
+WHERE i.indisvalid AND NOT x.relispartition AND x.relname !~ '^tenantry_'
+  AND NOT starts_with(n.nspname::text, 'pg_') AND n.nspname NOT IN ('information_schema', 'tenantry')
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_amop p
+                  JOIN pg_catalog.pg_operator o ON o.oid = p.amopopr
+                  JOIN pg_catalog.pg_proc f ON f.oid = o.oprcode AND f.proleakproof
+                  WHERE p.amopfamily = k.opcfamily AND p.amoplefttype = k.opcintype AND p.amoppurpose = 's')
+ORDER BY 1, 2, 3
+
 -- name: statements_schema
 SELECT n.nspname::text
 FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace

@@ -1,0 +1,42 @@
+"""The application's side of tenantry: the tenant of the running task, set in every transaction.
+
+The core needs nothing but Python; each integration (`tenantry_app.psycopg`, …) imports the driver or framework that it
+is for.
+"""
+
+from tenantry_app.context import configure, current, tenant, without_tenant
+from tenantry_app.errors import (
+    InactiveTenant,
+    InvalidKey,
+    RoleRefused,
+    StatementRefused,
+    TenantChanged,
+    TenantError,
+    TenantRequired,
+    UnknownTenant,
+)
+from tenantry_app.roles import check, check_async
+from tenantry_app.tenants import CachedDirectory, Directory, FixedDirectory, Key, Tenant
+
+__version__ = "0.1.0"
+__all__ = [
+    "CachedDirectory",
+    "Directory",
+    "FixedDirectory",
+    "InactiveTenant",
+    "InvalidKey",
+    "Key",
+    "RoleRefused",
+    "StatementRefused",
+    "Tenant",
+    "TenantChanged",
+    "TenantError",
+    "TenantRequired",
+    "UnknownTenant",
+    "check",
+    "check_async",
+    "configure",
+    "current",
+    "tenant",
+    "without_tenant",
+]

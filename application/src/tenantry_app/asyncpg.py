@@ -1,0 +1,116 @@
+"""asyncpg: connections whose transactions are those of the running task's tenant.
+
+    pool = await asyncpg.create_pool(dsn, connection_class=TenantConnection)
+    async with tenant("acme"), pool.acquire() as connection, connection.transaction():
+        await connection.fetch("SELECT * FROM orders")
+
+BEGIN and the setting are one message, so that a transaction costs no round trip more; where the tenant changes within
+it, and after a savepoint, the setting is one more. Outside of a transaction only `execute(text)` without arguments can
+be sent together with the setting; all else raises StatementRefused. Nothing leaves without a tenant, and nothing is
+left on the connection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import asyncpg
+
+from tenantry_app.context import Wanted, innermost, wanted
+from tenantry_app.errors import StatementRefused, TenantChanged
+from tenantry_app.statements import Kind, kind
+
+_SENDING = ("bind_execute_many", "copy_in", "copy_out")
+"""The methods of asyncpg's protocol that send a statement, but for those that _Protocol has itself."""
+
+
+class _Protocol:
+    """asyncpg's protocol, by which all that a connection, a prepared statement and a cursor send goes."""
+
+    def __init__(self, protocol: Any, connection: TenantConnection) -> None:
+        self._protocol = protocol
+        self._connection = connection
+        self._in_force: tuple[str, bool] | None = None
+        """The setting's value in the transaction that is open, and whether that is read-only; None: unknown."""
+        self._portals: dict[str, str] = {}
+        """The tenants of cursors, by the names of their portals."""
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._protocol, name)
+        return self._guarded(found) if name in _SENDING else found
+
+    def _guarded(self, method: Any) -> Any:
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            await self._ensure(wanted())
+            return await method(*args, **kwargs)
+
+        return call
+
+    async def query(self, text: str, timeout: float | None) -> Any:
+        """A text without arguments, by the simple protocol, which takes several statements."""
+        if text == self._connection.get_reset_query():
+            return await self._protocol.query(text, timeout)
+        found, inside = kind(text), self._protocol.is_in_transaction()
+        if found is Kind.EMPTY:
+            return await self._protocol.query(text, timeout)
+        if found is Kind.CONTROL:
+            self._in_force = None
+            block = innermost()
+            if inside or block is None or block.refusal is not None:
+                return await self._protocol.query(text, timeout)
+            result = await self._protocol.query(f"{text.rstrip().rstrip(';')}; {block.set_local}", timeout)
+            self._portals.clear()
+            self._in_force = (block.value, block.read_only)
+            return result
+        block = wanted()
+        if not inside:
+            return await self._protocol.query(f"{block.select}; {text}", timeout)
+        await self._ensure(block)
+        if found is not Kind.PLAIN:
+            self._in_force = None
+        return await self._protocol.query(text, timeout)
+
+    async def bind(self, state: Any, args: Any, portal_name: str, *rest: Any, **named: Any) -> Any:
+        """Open a cursor."""
+        block = wanted()
+        await self._ensure(block)
+        self._portals[portal_name] = block.value
+        return await self._protocol.bind(state, args, portal_name, *rest, **named)
+
+    async def bind_execute(self, state: Any, args: Any, portal_name: str, *rest: Any, **named: Any) -> Any:
+        """A statement with its arguments, or a cursor's first rows."""
+        block = wanted()
+        await self._ensure(block)
+        if portal_name:
+            self._portals[portal_name] = block.value
+        return await self._protocol.bind_execute(state, args, portal_name, *rest, **named)
+
+    async def execute(self, state: Any, portal_name: str, *rest: Any, **named: Any) -> Any:
+        """The next rows of a cursor, which PostgreSQL reads as the tenant of now."""
+        block = wanted()
+        begun = self._portals.get(portal_name, block.value)
+        if begun != block.value:
+            raise TenantChanged("the cursor", begun, block.value, "fetch its rows in the block of the first")
+        await self._ensure(block)
+        return await self._protocol.execute(state, portal_name, *rest, **named)
+
+    async def _ensure(self, block: Wanted) -> None:
+        """Set the tenant where it is not in force."""
+        if not self._protocol.is_in_transaction():
+            self._in_force = None
+            raise StatementRefused("outside of a transaction: the setting needs one, so use connection.transaction()")
+        while self._in_force is None or self._in_force[0] != block.value or block.read_only > self._in_force[1]:
+            self._in_force = None
+            await self._protocol.query(block.set_local, None)
+            self._in_force = (block.value, block.read_only)
+
+
+class TenantConnection(asyncpg.Connection):  # type: ignore[misc]
+    """An asyncpg.Connection whose transactions are those of the running task's tenant; a pool's `connection_class`.
+
+    Statements raise TenantRequired outside of any block, StatementRefused outside of any transaction and as
+    tenantry_app.statements says, TenantChanged from cursors of another tenant.
+    """
+
+    def __init__(self, protocol: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(protocol, *args, **kwargs)
+        self._protocol = _Protocol(protocol, self)

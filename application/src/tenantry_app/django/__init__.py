@@ -1,0 +1,58 @@
+"""Django 5.2 or newer, on psycopg 3: each statement is the running task's tenant's.
+
+    INSTALLED_APPS = ["tenantry_app.django", …]
+    MIDDLEWARE = ["tenantry_app.django.middleware.tenant_middleware", …]
+    TENANTRY = {"RESOLVER": "shop.tenants.resolve", "TENANTS": "shop.tenants.all"}
+    DATABASES = {"default": {…, "USER": "tenantry_app"}, "operator": {…, "USER": "owner"}}
+
+Keys of TENANTRY, all optional:
+
+- `DATABASES`: the aliases on which statements need a tenant; ["default"]. Others, such as the operator's, are left
+  alone.
+- `RESOLVER`: a function, or its dotted path, from a request to a key, a slug, a Tenant or None; by default the first
+  label of the host's name. It may be async where the application is.
+- `TENANTS`: a function, or its dotted path, that gives all tenants, for `manage.py for_each_tenant COMMAND`.
+- `COLUMN`: the tenant column, by which the system checks know tables of tenants; "tenant_id".
+
+Setting and statement are one message. `manage.py migrate --database operator` makes migrations as the operator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote
+
+from tenantry_app.context import current
+
+
+def options() -> dict[str, Any]:
+    """The settings' TENANTRY, with defaults."""
+    from django.conf import settings
+
+    defaults: dict[str, Any] = {
+        "DATABASES": ["default"], "RESOLVER": "tenantry_app.django.subdomain", "TENANTS": None, "COLUMN": "tenant_id",
+    }  # fmt: skip
+    return defaults | getattr(settings, "TENANTRY", {})
+
+
+def named(option: str) -> Any:
+    """The function that an option is, or whose dotted path it is; ImproperlyConfigured where there is none."""
+    from django.core.exceptions import ImproperlyConfigured
+    from django.utils.module_loading import import_string
+
+    value = options()[option]
+    if value is None:
+        raise ImproperlyConfigured(f"TENANTRY needs {option!r}: a function, or its dotted path")
+    return import_string(value) if isinstance(value, str) else value
+
+
+def subdomain(request: Any) -> str | None:
+    """The first label of the host's name, in lower case; None where the host has fewer than three."""
+    labels: Sequence[str] = request.get_host().split(":")[0].lower().split(".")
+    return labels[0] if len(labels) > 2 else None
+
+
+def cache_key(key: str, key_prefix: str, version: int) -> str:
+    """A KEY_FUNCTION for CACHES: each tenant has keys of its own. Raises TenantRequired without a tenant."""
+    return f"{quote(current().key, safe='')}:{key_prefix}:{version}:{key}"

@@ -1,0 +1,70 @@
+"""What tenantry_app raises."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tenantry_app.tenants import Tenant
+
+
+class TenantError(Exception):
+    """The base of all errors of tenantry_app."""
+
+
+class TenantRequired(TenantError):
+    """No tenant is set in the running task, and something needs one. Nothing has been sent to the server."""
+
+    def __init__(self, hint: str = "") -> None:
+        text = 'no tenant is set here: use "with tenant(…):", or "with without_tenant():" for tables that tenants share'
+        super().__init__(f"{text}. {hint}" if hint else text)
+
+
+class UnknownTenant(TenantError):
+    """The directory knows no tenant of this key or slug."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        """The key or slug that was looked for."""
+        super().__init__(f"there is no tenant {name!r}")
+
+
+class InactiveTenant(TenantError):
+    """The directory says that the tenant may not be served: it is suspended, closed or deleted."""
+
+    def __init__(self, tenant: Tenant) -> None:
+        self.tenant = tenant
+        super().__init__(f"tenant {tenant} is not active: its status is {tenant.status!r}")
+
+
+class InvalidKey(TenantError, ValueError):
+    """The value cannot be the key of a tenant."""
+
+
+class TenantChanged(TenantError):
+    """What was begun for one tenant is used for another one. Nothing has been sent to the server."""
+
+    def __init__(self, what: str, begun: str, now: str, remedy: str) -> None:
+        self.begun, self.now = begun, now
+        """The keys of the two tenants; empty: without a tenant."""
+        super().__init__(f"{what} was begun for {_named(begun)}, and is used for {_named(now)}: {remedy}")
+
+
+class StatementRefused(TenantError):
+    """The statement could not be sent so that it is sure to run as the right tenant. Nothing has been sent."""
+
+
+class RoleRefused(TenantError):
+    """The role of a connection could pass the policies, or the connection has a tenant before any was set."""
+
+    def __init__(self, role: str, reasons: Sequence[str]) -> None:
+        self.role = role
+        """The name of the session's role."""
+        self.reasons = tuple(reasons)
+        """One sentence for each way past the policies."""
+        super().__init__(f"role {role} must not serve tenants: {'; '.join(self.reasons)}")
+
+
+def _named(key: str) -> str:
+    return f"tenant {key}" if key else "no tenant"

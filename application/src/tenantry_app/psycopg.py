@@ -1,0 +1,320 @@
+"""psycopg 3: connections whose statements are those of the running task's tenant.
+
+    pool = ConnectionPool(dsn, connection_class=TenantConnection)
+    with tenant("acme"), pool.connection() as connection:
+        connection.execute("SELECT * FROM orders")
+
+A statement outside of any block raises TenantRequired before it leaves. The setting costs no round trip:
+
+- BEGIN and SET LOCAL are one message, and later statements of the transaction need nothing while the tenant is the
+  same.
+- In autocommit, and where the tenant changes within a transaction, the setting and the statement are sent in one
+  pipeline. In autocommit the two are one implicit transaction, after which the setting is gone.
+- COPY, stream() and server-side cursors, which a pipeline cannot hold, need a transaction block; where the tenant has
+  changed within it, the setting is sent by itself.
+
+Whatever a transaction is ended or rolled back by, the next statement says again whose it is. PgBouncer in transaction
+mode serves all of this; before its version 1.21 it needs `prepare_threshold=None`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg import generators, sql
+from psycopg.pq import ExecStatus, Format, TransactionStatus
+from psycopg.rows import Row
+
+from tenantry_app.context import Wanted, innermost, wanted
+from tenantry_app.errors import StatementRefused, TenantChanged
+from tenantry_app.statements import Kind, kind
+
+if TYPE_CHECKING:
+    _Connection = psycopg.BaseConnection[Any]
+else:
+    _Connection = object
+
+_KEEPS = (b"SAVEPOINT", b"RELEASE", b"DEALLOCATE", b"CLOSE", b"FETCH", b"MOVE")
+"""How the commands of psycopg's own begin that leave the setting as it is."""
+
+
+_NO_TENANT = (Kind.CONTROL, Kind.EMPTY)
+
+
+class _Tenancy(_Connection):
+    """What TenantConnection and AsyncTenantConnection have in common."""
+
+    _in_force: tuple[str, bool] | None = None
+    """The setting's value in the transaction that is open, and whether that is read-only; None: unknown."""
+    _announced: Kind = Kind.UNKNOWN
+    _fetching = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.cursor_factory, self.server_cursor_factory = self._factories()
+
+    def _factories(self) -> tuple[Any, Any]:
+        raise NotImplementedError
+
+    def _is_in_force(self, block: Wanted) -> bool:
+        """Whether the open transaction has the setting that `block` wants."""
+        force = self._in_force
+        return (
+            force is not None
+            and force[0] == block.value
+            and (force[1] or not block.read_only)
+            and self.pgconn.transaction_status == TransactionStatus.INTRANS
+        )
+
+    def _wants_pipeline(self, kind: Kind) -> bool:
+        """Whether a statement has to be sent with the setting before it, and can be. Raises TenantRequired."""
+        if kind in _NO_TENANT or self._pipeline is not None:
+            return False
+        block = wanted()
+        match self.pgconn.transaction_status:
+            case TransactionStatus.IDLE:
+                return bool(self._autocommit) and kind is not Kind.SEVERAL
+            case TransactionStatus.INTRANS:
+                return kind is not Kind.SEVERAL and not self._is_in_force(block)
+            case _:
+                return False
+
+    def _start_query(self) -> Generator[Any, Any, None]:
+        """psycopg runs this before each statement of whatever cursor, holding the connection's lock."""
+        kind, self._announced = self._announced, Kind.UNKNOWN
+        block = None if kind in _NO_TENANT else wanted()
+        idle = self.pgconn.transaction_status == TransactionStatus.IDLE
+        if idle:
+            self._in_force = None
+        yield from super()._start_query()
+        if block is None:
+            self._in_force = None
+            return
+        if self._pipeline is not None:
+            yield from self._set(block)
+            # What the server's status will be when the statement runs is not known here, but where no pipeline was
+            # before.
+            self._in_force = None if idle else (block.value, block.read_only)
+        elif not self._is_in_force(block):
+            if self.pgconn.transaction_status == TransactionStatus.IDLE:
+                raise StatementRefused(
+                    "in autocommit, COPY, stream(), server-side cursors, several statements in one string, and cursors"
+                    " that are not of tenantry_app.psycopg need a transaction block: use connection.transaction()"
+                )
+            yield from self._set(block)
+            self._in_force = (block.value, block.read_only)
+        if kind is not Kind.PLAIN:
+            self._in_force = None
+
+    def _set(self, block: Wanted) -> Generator[Any, Any, None]:
+        in_pipeline = self._pipeline is not None
+        command = block.select if in_pipeline or block.read_only else block.set_local
+        yield from super()._exec_command(command.encode())
+
+    def _exec_command(self, command: Any, result_format: Format = Format.TEXT) -> Generator[Any, Any, Any]:
+        """psycopg runs its own commands by this: BEGIN, COMMIT, savepoints, FETCH."""
+        text = command.as_bytes(self) if isinstance(command, sql.Composable) else command
+        text = text.encode() if isinstance(text, str) else text
+        if text.startswith((b"FETCH", b"MOVE")) and not self._fetching:
+            raise StatementRefused(
+                "a server-side cursor that is not of tenantry_app.psycopg: use connection.cursor(name)"
+            )
+        block = innermost()
+        if (
+            block is not None
+            and block.refusal is None
+            and self._pipeline is None
+            and text == self._get_tx_start_command()
+        ):
+            return (yield from self._begin(text, block))
+        if not text.startswith(_KEEPS):
+            self._in_force = None
+        return (yield from super()._exec_command(command, result_format))
+
+    def _begin(self, begin: bytes, block: Wanted) -> Generator[Any, Any, Any]:
+        """BEGIN and the setting, as one message."""
+        self._in_force = None
+        self._check_connection_ok()
+        pgconn = self.pgconn
+        pgconn.send_query(begin + b"; " + block.set_local.encode())
+        results = yield from generators.execute(pgconn)
+        for result in results:
+            if result.status == ExecStatus.FATAL_ERROR:
+                raise psycopg.errors.error_from_result(result, encoding=self.info.encoding)
+        self._in_force = (block.value, block.read_only)
+        return results[0]
+
+
+class TenantConnection(_Tenancy, psycopg.Connection[Row]):
+    """A psycopg.Connection whose statements are those of the running task's tenant.
+
+    Statements raise TenantRequired outside of any block, StatementRefused where they could not be sent safely. Cursors
+    of other classes than this module's work in transaction blocks, for one more round trip where the tenant changes.
+    """
+
+    def _factories(self) -> tuple[Any, Any]:
+        return Cursor, ServerCursor
+
+
+class AsyncTenantConnection(_Tenancy, psycopg.AsyncConnection[Row]):
+    """TenantConnection for asyncio."""
+
+    def _factories(self) -> tuple[Any, Any]:
+        return AsyncCursor, AsyncServerCursor
+
+
+class _Announcing:
+    """A cursor that says to its connection what it is about to send."""
+
+    def _kind_of(self, query: Any) -> Kind:
+        if isinstance(query, bytes):
+            query = query.decode("ascii", "replace")
+        elif isinstance(query, sql.Composable):
+            query = query.as_string(self.connection)  # type: ignore[attr-defined]
+        elif not isinstance(query, str):  # a template string, whose interpolations may hold whatever
+            found = kind(" ".join(query.strings))
+            return Kind.MAY_SET if found is Kind.PLAIN else found
+        return kind(query)
+
+    def _start_query(self, query: Any = None) -> Generator[Any, Any, None]:
+        if not isinstance(self.connection, _Tenancy):  # type: ignore[attr-defined]
+            raise StatementRefused("cursors of tenantry_app.psycopg belong to its connections")
+        connection: _Tenancy = self.connection  # type: ignore[attr-defined]
+        connection._announced = Kind.MAY_SET if query is None else self._kind_of(query)
+        try:
+            yield from super()._start_query(query)  # type: ignore[misc]
+        finally:
+            connection._announced = Kind.UNKNOWN
+
+
+class _Pipelined(_Announcing):
+    """A cursor that sends a statement and the setting before it in one pipeline, where the setting is not in force."""
+
+    def _execute_gen(self, query: Any, params: Any = None, **options: Any) -> Generator[Any, Any, None]:
+        """psycopg runs this for each execute(), holding the connection's lock, also while another task waits for it."""
+        execute = super()._execute_gen  # type: ignore[misc]
+        connection: Any = self.connection  # type: ignore[attr-defined]
+        if not connection._wants_pipeline(self._kind_of(query)):
+            yield from execute(query, params, **options)
+            return
+        pipeline = connection._pipeline = psycopg.Pipeline(connection)
+        error: Exception | None = None
+        ended = False
+        try:
+            yield from pipeline._enter_gen()
+            for part in (lambda: execute(query, params, **options), pipeline._exit_gen):
+                try:
+                    yield from part()
+                except Exception as failure:
+                    error = error or failure
+            pipeline._exit(error)
+            ended = True
+        finally:
+            connection._pipeline = None
+            if not ended:  # Results that nobody waits for any more: such a connection is of no use.
+                connection.pgconn.finish()
+        if error is not None:
+            raise error
+
+
+class Cursor(_Pipelined, psycopg.Cursor[Row]):
+    """psycopg.Cursor, for TenantConnection."""
+
+
+class ClientCursor(_Pipelined, psycopg.ClientCursor[Row]):
+    """psycopg.ClientCursor, for TenantConnection."""
+
+
+class RawCursor(_Pipelined, psycopg.RawCursor[Row]):
+    """psycopg.RawCursor, for TenantConnection."""
+
+
+class AsyncCursor(_Pipelined, psycopg.AsyncCursor[Row]):
+    """psycopg.AsyncCursor, for AsyncTenantConnection."""
+
+
+class AsyncClientCursor(_Pipelined, psycopg.AsyncClientCursor[Row]):
+    """psycopg.AsyncClientCursor, for AsyncTenantConnection."""
+
+
+class AsyncRawCursor(_Pipelined, psycopg.AsyncRawCursor[Row]):
+    """psycopg.AsyncRawCursor, for AsyncTenantConnection."""
+
+
+class _Fetching(_Announcing):
+    """A server-side cursor. PostgreSQL asks for the tenant when the first row is fetched, and not when the cursor is
+    declared; so each fetch is made as the tenant for which the cursor was declared, or refused."""
+
+    _begun: str | None = None
+
+    def _kind_of(self, query: Any) -> Kind:
+        return Kind.PLAIN
+
+    def _declare_gen(self, *args: Any, **kwargs: Any) -> Generator[Any, Any, None]:
+        if self._withhold:  # type: ignore[attr-defined]
+            raise StatementRefused("a cursor WITH HOLD: it reads at COMMIT, and stays on the connection after it")
+        self._begun = wanted().value
+        yield from super()._declare_gen(*args, **kwargs)  # type: ignore[misc]
+
+    def _fetch_gen(self, num: int | None) -> Generator[Any, Any, Any]:
+        with self._as_declared() as setting:
+            yield from setting
+            return (yield from super()._fetch_gen(num))  # type: ignore[misc]
+
+    def _scroll_gen(self, value: int, mode: str) -> Generator[Any, Any, None]:
+        with self._as_declared() as setting:
+            yield from setting
+            yield from super()._scroll_gen(value, mode)  # type: ignore[misc]
+
+    @contextmanager
+    def _as_declared(self) -> Iterator[Generator[Any, Any, None]]:
+        """Raises TenantRequired, TenantChanged. What it yields sets the tenant where that is not in force."""
+        block = wanted()
+        if self._begun is None:
+            raise StatementRefused("a server-side cursor is fetched from by the object that has executed its query")
+        if block.value != self._begun:
+            raise TenantChanged(
+                "the server-side cursor", self._begun, block.value, "fetch its rows in the block of the first"
+            )
+        connection: Any = self.connection  # type: ignore[attr-defined]
+        connection._fetching = True
+        try:
+            yield _set_if_needed(connection, block)
+        finally:
+            connection._fetching = False
+
+
+def _set_if_needed(connection: Any, block: Wanted) -> Generator[Any, Any, None]:
+    if not connection._is_in_force(block) and connection.pgconn.transaction_status == TransactionStatus.INTRANS:
+        yield from connection._set(block)
+        connection._in_force = (block.value, block.read_only)
+
+
+class ServerCursor(_Fetching, psycopg.ServerCursor[Row]):
+    """psycopg.ServerCursor, for TenantConnection; in transaction blocks, and not WITH HOLD."""
+
+
+class AsyncServerCursor(_Fetching, psycopg.AsyncServerCursor[Row]):
+    """psycopg.AsyncServerCursor, for AsyncTenantConnection; in transaction blocks, and not WITH HOLD."""
+
+
+for _owner, _name in (
+    (psycopg.Connection, "_start_query"),
+    (psycopg.Connection, "_exec_command"),
+    (psycopg.Connection, "_get_tx_start_command"),
+    (psycopg.Cursor, "_start_query"),
+    (psycopg.Cursor, "_execute_gen"),
+    (psycopg.ServerCursor, "_declare_gen"),
+    (psycopg.ServerCursor, "_fetch_gen"),
+    (psycopg.ServerCursor, "_scroll_gen"),
+    (psycopg.Pipeline, "_enter_gen"),
+    (psycopg.Pipeline, "_exit_gen"),
+):
+    # These are where psycopg begins a statement; they are not in its documentation, and have been there since 3.1.
+    if not hasattr(_owner, _name):
+        raise ImportError(
+            f"tenantry_app.psycopg does not know psycopg {psycopg.__version__}: it has no {_owner}.{_name}"
+        )

@@ -1,0 +1,92 @@
+"""Whether a role can pass the policies.
+
+pool = ConnectionPool(dsn, connection_class=TenantConnection, configure=check)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib import resources
+from typing import Any
+
+from tenantry_app.context import setting, without_tenant
+from tenantry_app.errors import RoleRefused
+from tenantry_app.setting import quoted
+
+
+def check(connection: Any) -> None:
+    """Refuse a connection whose role could pass the policies, or become a role that can.
+
+    `connection`: of psycopg (3 or 2), SQLAlchemy, Django, or any other of the DB-API; for async ones see check_async.
+    Where no transaction was open, none is afterwards.
+
+    Raises RoleRefused, which names the role and each reason: a superuser, BYPASSRLS, the owner of a table that has row
+    security, a role that a policy shows everything, one that reads the server's files, a member of any of these; or a
+    tenant that the role or the database sets by default. Errors of the driver are not caught.
+    """
+    _refuse(_fetch(connection, _query()))
+
+
+async def check_async(connection: Any) -> None:
+    """As check, for psycopg's AsyncConnection, asyncpg's connections and SQLAlchemy's AsyncConnection."""
+    opened = _idle(connection)
+    async with without_tenant():
+        if hasattr(connection, "exec_driver_sql"):
+            rows = (await connection.exec_driver_sql(_query())).fetchall()
+        elif hasattr(connection, "is_in_transaction"):
+            async with connection.transaction():
+                rows = await connection.fetch(_query())
+        else:
+            rows = await (await connection.execute(_query())).fetchall()
+        if opened:
+            await connection.rollback()
+    _refuse(rows)
+
+
+def _fetch(connection: Any, query: str) -> list[Any]:
+    opened = _idle(connection)
+    with without_tenant():
+        if hasattr(connection, "exec_driver_sql"):
+            rows = connection.exec_driver_sql(query).fetchall()
+        else:
+            cursor = connection.cursor()
+            try:
+                cursor.execute(query)
+                rows = cursor.fetchall()
+            finally:
+                cursor.close()
+        if opened:
+            connection.rollback()
+    return list(rows)
+
+
+def _idle(connection: Any) -> bool:
+    """Whether a transaction that a query begins is ours to end: not in autocommit, and where we cannot tell."""
+    if hasattr(connection, "in_transaction") and hasattr(connection, "exec_driver_sql"):
+        return not connection.in_transaction()
+    status = getattr(getattr(connection, "info", None), "transaction_status", None)
+    return status == 0 and not getattr(connection, "autocommit", True)
+
+
+def _query() -> str:
+    return _sql("roles.sql").replace(":prefix", quoted(setting().name.lower() + "="))
+
+
+def _sql(name: str) -> str:
+    text = resources.files("tenantry_app").joinpath(name).read_text()
+    return "\n".join(line for line in text.splitlines() if not line.startswith("--"))
+
+
+def unsecured(connection: Any, column: str = "tenant_id") -> list[str]:
+    """The tables that have the tenant column, and not row security that is enabled, forced and has a policy.
+
+    `connection`: as for check. Tables whose schemas the role may not use are left out.
+    """
+    return [row[0] for row in _fetch(connection, _sql("unsecured.sql").replace(":column", quoted(column)))]
+
+
+def _refuse(rows: Iterable[Any]) -> None:
+    found = [tuple(row) for row in rows]
+    reasons = [reason for _, reason in found if reason is not None]
+    if reasons:
+        raise RoleRefused(found[0][0], reasons)

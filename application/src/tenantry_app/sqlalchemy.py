@@ -1,0 +1,168 @@
+"""SQLAlchemy 2: transactions that are the running task's tenant's, of Engine, AsyncEngine, Session and SQLModel.
+
+    engine = use_tenants(create_engine("postgresql+psycopg://…"))
+    with tenant("acme"), Session(engine) as session:
+        session.scalars(select(Order)).all()
+
+The setting is sent when a transaction begins, as one statement more: by the event `begin`, whose errors and
+cancellations SQLAlchemy handles as those of any statement. A transaction has one tenant. A savepoint that begins in
+another tenant's block is that tenant's until it ends. A statement raises TenantRequired outside of any block, and
+TenantChanged in a block of another tenant than its transaction's or savepoint's; it has not been sent then.
+AUTOCOMMIT and two-phase transactions are refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
+from weakref import WeakSet
+
+from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.orm import Session, SessionTransaction
+from sqlalchemy.sql.elements import ReleaseSavepointClause, RollbackToSavepointClause, SavepointClause
+
+from tenantry_app.context import innermost, setting, wanted
+from tenantry_app.errors import StatementRefused, TenantChanged
+from tenantry_app.statements import Kind, kind
+
+_E = TypeVar("_E", Engine, AsyncEngine)
+_INFO = "tenantry_app"
+_SAVEPOINTS = (SavepointClause, RollbackToSavepointClause, ReleaseSavepointClause)
+_SET = text("SELECT pg_catalog.set_config(:name, :value, true) IS NULL")
+_SET_READ_ONLY = text(
+    "SELECT pg_catalog.set_config(:name, :value, true) IS NULL,"
+    " pg_catalog.set_config('transaction_read_only', 'on', true) IS NULL"
+)
+_engines: WeakSet[Engine] = WeakSet()
+
+
+@dataclass
+class _Transaction:
+    """The tenant of a transaction that is open, as the server has it."""
+
+    value: str | None
+    """None: it began outside of any block, and can hold no statement."""
+    automatic: bool = False
+    """AUTOCOMMIT: it is none."""
+    savepoints: list[tuple[str, str | None]] = field(default_factory=list)
+    """Their names, and the tenant that the server goes back to when they are rolled back."""
+
+    def back_to(self, name: str) -> str | None:
+        """The tenant from before a savepoint, which ends with all that are inside of it."""
+        while self.savepoints:
+            found, before = self.savepoints.pop()
+            if found == name:
+                return before
+        raise StatementRefused(f"savepoint {name} is not one of this transaction")
+
+
+def use_tenants(engine: _E) -> _E:
+    """Set the tenant in each transaction of `engine`, which is returned. To be called once, before its first
+    connection."""
+    sync = cast("Engine", getattr(cast("Any", engine), "sync_engine", engine))
+    if sync not in _engines:
+        _engines.add(sync)
+        event.listen(sync, "begin", _begin)
+        event.listen(sync, "begin_twophase", _refuse_twophase)
+        event.listen(sync, "before_cursor_execute", _check)
+        event.listen(sync, "after_cursor_execute", _after)
+        if not event.contains(Session, "after_begin", _session_begins):
+            event.listen(Session, "after_begin", _session_begins)
+    return engine
+
+
+def _begin(connection: Connection) -> None:
+    """Raises nothing of its own: SQLAlchemy would take the transaction for begun. The first statement raises it."""
+    block = innermost()
+    automatic = getattr(connection.connection.dbapi_connection, "autocommit", False)
+    if block is None or block.refusal is not None or automatic:
+        connection.info[_INFO] = _Transaction(None, automatic)
+        return
+    connection.info[_INFO] = _Transaction(block.value)
+    _send(connection, block.value, read_only=block.read_only)
+
+
+def _refuse_twophase(connection: Connection, xid: object) -> None:
+    raise StatementRefused("two phases: drivers begin them by themselves, so that the tenant cannot be set first")
+
+
+def _send(connection: Connection, value: str, *, read_only: bool = False) -> None:
+    # With parameters it is one statement for all tenants, to drivers that prepare what they execute often.
+    connection.execute(
+        _SET_READ_ONLY if read_only else _SET,
+        {"name": setting().name, "value": value},
+        execution_options={"stream_results": False, "tenantry_app": True},
+    )
+
+
+def _check(
+    connection: Connection, cursor: object, statement: str, parameters: object, context: Any, many: bool
+) -> None:
+    """Sends nothing: what is sent in this event is left open where the request is cancelled."""
+    if _ours(context) or not getattr(connection, "_allow_autobegin", True):  # what the dialect asks a new connection
+        return
+    found = kind(statement)
+    if _savepoint(context) is not None or found is Kind.EMPTY:
+        return
+    if found is Kind.CONTROL:
+        raise StatementRefused(
+            "a transaction or savepoint by text: use begin(), begin_nested(), commit() and rollback()"
+        )
+    block = wanted()
+    if not connection.in_transaction():
+        raise StatementRefused("the transaction could not begin: close this connection")
+    transaction: _Transaction = connection.info[_INFO]
+    if transaction.automatic:
+        raise StatementRefused("AUTOCOMMIT: the tenant is set for a transaction, so there must be one")
+    if block.value != transaction.value:
+        raise TenantChanged(
+            "the transaction",
+            transaction.value or "",
+            block.value,
+            "begin a transaction, or a savepoint, inside of the block",
+        )
+
+
+def _after(
+    connection: Connection, cursor: object, statement: str, parameters: object, context: Any, many: bool
+) -> None:
+    clause = _savepoint(context)
+    if clause is None:
+        return
+    transaction: _Transaction = connection.info[_INFO]
+    if isinstance(clause, SavepointClause):
+        transaction.savepoints.append((clause.ident, transaction.value))
+        block = innermost()
+        if block is not None and block.refusal is None and block.value != transaction.value:
+            _send(connection, block.value, read_only=block.read_only)
+            transaction.value = block.value
+    elif isinstance(clause, RollbackToSavepointClause):
+        transaction.value = transaction.back_to(clause.ident)
+    else:
+        before = transaction.back_to(clause.ident)
+        if before != transaction.value:
+            _send(connection, before or "")
+            transaction.value = before
+
+
+def _ours(context: Any) -> bool:
+    return context is not None and "tenantry_app" in context.execution_options
+
+
+def _savepoint(context: Any) -> Any:
+    statement = getattr(getattr(context, "compiled", None), "statement", None)
+    return statement if isinstance(statement, _SAVEPOINTS) else None
+
+
+def _session_begins(session: Session, transaction: SessionTransaction, connection: Connection) -> None:
+    """A session keeps the objects that it has read; it must not hand out one tenant's to another."""
+    if connection.engine not in _engines or transaction.nested:
+        return
+    block, before = innermost(), session.info.get(_INFO)
+    if block is None:
+        return
+    value = block.value
+    if before not in (None, value) and len(session.identity_map) > 0:
+        raise TenantChanged("the session", before, value, "use a session for each tenant, or expunge_all() in between")
+    session.info[_INFO] = value

@@ -1,0 +1,129 @@
+"""Tenants, the text of their keys, and the directory in which they are looked up."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias, cast
+from uuid import UUID
+
+from tenantry_app.errors import InvalidKey
+
+Key: TypeAlias = str | int | UUID
+"""The key of a tenant, as the tenant table's primary key has it: a uuid, an integer or a text."""
+
+ACTIVE = "active"
+
+
+def key_text(key: Key) -> str:
+    """The text of a key, as it stands in the setting (docs/contract.md).
+
+    Raises InvalidKey for what no key can be: the empty text, one with a NUL character, or a value of another type.
+    """
+    if isinstance(key, UUID) or (isinstance(key, int) and not isinstance(key, bool)):
+        return str(key)
+    if not isinstance(key, str):
+        raise InvalidKey(f"a tenant's key is a uuid, an integer or a text, and not {type(key).__name__}")
+    if not key or "\0" in key:
+        raise InvalidKey("a tenant's key is not empty and has no NUL character")
+    return key
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A tenant. Raises InvalidKey where `key` cannot be one."""
+
+    key: str
+    """The text of the tenant table's primary key; a UUID or an integer is turned into its text."""
+    slug: str | None = None
+    """The tenant's short name, such as in host names."""
+    status: str = ACTIVE
+    """Whatever is not "active" is not served."""
+    location: str | None = None
+    """Where the tenant's rows are, such as the name of a database; for the application's own use."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", key_text(self.key))
+
+    def __str__(self) -> str:
+        return self.key if self.slug is None else f"{self.slug} ({self.key})"
+
+
+Found: TypeAlias = Tenant | None
+Name: TypeAlias = Key | Tenant
+
+
+class Directory(Protocol):
+    """Looks up tenants. Called whenever a context is entered by key or slug, from any thread or task."""
+
+    def find(self, name: str) -> Found | Awaitable[Found]:
+        """The tenant whose key or slug is `name`; None where there is none.
+
+        An awaitable one needs `async with tenant(…)`.
+        """
+
+
+class FixedDirectory:
+    """A directory of tenants that are known beforehand, found by key and by slug."""
+
+    def __init__(self, *tenants: Tenant) -> None:
+        self._tenants: Mapping[str, Tenant] = {
+            name: one for one in reversed(tenants) for name in (one.slug, one.key) if name is not None
+        }
+
+    def find(self, name: str) -> Found:
+        """See Directory."""
+        return self._tenants.get(name)
+
+
+class CachedDirectory:
+    """Remembers what a function finds: tenants for `seconds`, that there is none for `seconds_unknown`.
+
+    `find` is a function, or an async one, that looks up a key or slug, such as by a query as a role that may read the
+    whole tenant table. At most `size` names are remembered. What it raises is not remembered.
+    """
+
+    def __init__(
+        self,
+        find: Callable[[str], Found | Awaitable[Found]],
+        *,
+        seconds: float = 60,
+        seconds_unknown: float = 5,
+        size: int = 10_000,
+    ) -> None:
+        self._find = find
+        self._asynchronous = inspect.iscoroutinefunction(find)
+        self._seconds, self._seconds_unknown, self._size = seconds, seconds_unknown, size
+        self._known: dict[str, tuple[float, Found]] = {}
+        self._lock = threading.Lock()
+
+    def find(self, name: str) -> Found | Awaitable[Found]:
+        """See Directory."""
+        due, tenant = self._known.get(name, (0.0, None))
+        if time.monotonic() < due:
+            return tenant
+        if self._asynchronous:
+            return self._find_async(name)
+        return self._remember(name, cast("Found", self._find(name)))
+
+    def forget(self, name: str | None = None) -> None:
+        """Look up this key or slug anew, or all of them, such as after a tenant's status has changed."""
+        with self._lock:
+            if name is None:
+                self._known.clear()
+            else:
+                self._known.pop(name, None)
+
+    async def _find_async(self, name: str) -> Found:
+        return self._remember(name, await cast("Awaitable[Found]", self._find(name)))
+
+    def _remember(self, name: str, found: Found) -> Found:
+        with self._lock:
+            self._known.pop(name, None)
+            while len(self._known) >= self._size:
+                del self._known[next(iter(self._known))]
+            self._known[name] = (time.monotonic() + (self._seconds if found else self._seconds_unknown), found)
+        return found

@@ -1,0 +1,76 @@
+"""Publications: updates that they refuse, and columns that their subscribers lack (hazard 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from tenantry.errors import Refused
+from tenantry.execution.preflight.scope import Scope
+from tenantry.execution.preflight.verdict import refused
+from tenantry.model.finding import Finding, Severity
+from tenantry.model.name import Name
+from tenantry.postgres.facts import Facts
+
+_REFUSED = (psycopg.errors.ObjectNotInPrerequisiteState, psycopg.errors.InvalidColumnReference)
+
+
+def growing_publications(scope: Scope, facts: Facts) -> Iterator[Finding]:
+    """Tables that are published with a column that their subscribers do not have yet."""
+    read = any(slot.here and slot.plugin == "pgoutput" for slot in facts.slots)
+    whole = {published.table for published in facts.published if published.every_column}
+    for name in sorted(whole.intersection(scope.growing)):
+        yield Finding(
+            name="publication-grows",
+            severity=Severity.ERROR if read else Severity.WARNING,
+            table=name,
+            refuses=read,
+            message=f"{name} is published with all columns, and subscribers lack {scope.growing[name]}:"
+            " their replication stops at the first change",
+            remedy=f"add {scope.growing[name]} to the subscribers' tables first, or publish columns by name",
+        )
+
+
+def publication_findings(scope: Scope, facts: Facts, connection: psycopg.Connection[Any]) -> Iterator[Finding]:
+    """Tables whose updates a publication refuses: there is no replica identity, the publication filters rows by a
+    column beyond it, or lists columns and leaves one of it out. None can be forced.
+
+    The server itself is asked, which looks at that before it plans an update, and not once it carries it out."""
+    updates = {published.table for published in facts.published if published.updates}
+    for name in sorted(scope.fills):
+        if updates.intersection(scope.schema.lineage(name)) and (said := _refusal(scope, connection, name)):
+            yield refused(
+                name="publication-refuses-updates",
+                table=name,
+                forcible=False,
+                message=f"{name} is published such that every UPDATE of it fails, and so would the fill's: {said}",
+                remedy=f"ALTER TABLE {name} REPLICA IDENTITY FULL, or USING INDEX one with all columns by which the"
+                " publication filters rows; where it lists columns, let it list those of the identity, too",
+            )
+
+
+def _refusal(scope: Scope, connection: psycopg.Connection[Any], name: Name) -> str | None:
+    """What the server says against an update; None where nothing, or where it cannot be asked."""
+    table = scope.schema.tables[name]
+    unique = {column for one in table.uniques for column in one.columns}
+    able = [one.name for one in table.columns if not one.generated and one.identity != "a"]
+    # The fill sets no key; an update that does could set off what belongs to others.
+    column = next(iter(sorted(able, key=lambda name: name in unique)), None)
+    if column is None:
+        return None
+    try:
+        # A transaction, so that what fails here leaves that of a caller as it is.
+        with connection.transaction():
+            connection.execute(
+                sql.SQL("EXPLAIN UPDATE ONLY {} SET {column} = {column}").format(
+                    name.identifier, column=sql.Identifier(column)
+                )
+            )
+    except _REFUSED as error:
+        return error.diag.message_detail or error.diag.message_primary or "it is refused"
+    except Refused:
+        return None
+    return None

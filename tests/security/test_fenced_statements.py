@@ -1,0 +1,227 @@
+"""Single statements on a stranger's tables: what they return, and whose code they run."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from psycopg import sql
+
+from security.den import THEIRS, Den
+from tenantry.balances.reconciliation_keys import from_json
+from tenantry.errors import Refused
+from tenantry.execution.transaction import Patience, run_alone
+from tenantry.model.name import Name
+from tenantry.model.plan import Manner, Statement
+from tenantry.model.schema import Ours
+from tenantry.postgres.catalog import read_schema
+from tenantry.postgres.connect import Target, connect
+from tenantry.postgres.locks import hold_run_lock
+from tenantry.postgres.owner_context import raw_cursor
+
+pytestmark = [pytest.mark.server, pytest.mark.differs("postgres/owner_context.py")]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT id, word FROM evil.keys WHERE id = 1",
+        "(SELECT id, word FROM evil.keys WHERE id = 1) LIMIT 1",
+        "WITH RECURSIVE one AS (SELECT id, word FROM evil.keys WHERE id = 1) SELECT id, word FROM one -- all",
+        "WITH one AS MATERIALIZED (SELECT * FROM evil.keys WHERE id = 1 FOR UPDATE) SELECT id, word FROM one",
+        "UPDATE evil.keys SET id = id WHERE id = 1 RETURNING id, word",
+        "-- with a remark\nINSERT INTO evil.keys (id, word) VALUES (9, 'one') RETURNING 1::evil.key, word",
+        "DELETE FROM evil.keys AS k WHERE id = 1 RETURNING COALESCE(k.id, k.id), k.word",
+        'WITH one AS (SELECT id FROM evil.keys WHERE id = 1), "SELECT (" AS (UPDATE evil.keys AS k SET word = k.word'
+        " FROM one WHERE k.id = one.id AND 'SELECT' <> ')' RETURNING k.*) SELECT id, word FROM \"SELECT (\" ORDER BY id",
+        "WITH one AS (SELECT id FROM evil.keys WHERE id = 1)"
+        " UPDATE evil.keys AS k SET word = k.word FROM one WHERE k.id = one.id RETURNING k.id, k.word",
+        "VALUES ((SELECT id FROM evil.keys WHERE id = 1), (SELECT word FROM evil.keys WHERE id = 1))",
+    ],
+)
+def test_domains(statement: str, den: Den) -> None:
+    """PostgreSQL describes a domain's columns by what it is over, whatever the statement that returns them."""
+    assert den.run(statement) == [(1, "one")]
+    assert not den.ran[0]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "there"),
+    [
+        ("id", 7, "7"), ("word", "seven", "seven"), ("pair", "(7,seven)", "(7,seven)"), ("colour", "blue", "blue"),
+        ("many", [7, 8], "{7,8}"), ("many", None, None),
+    ],
+)  # fmt: skip
+def test_parameters(column: str, value: Any, there: str | None, den: Den) -> None:
+    """A value is read as its user's type within the fence, where the checks of domains run as their owner."""
+    statement = f"UPDATE evil.keys SET {column} = $1 WHERE id = $2 RETURNING {column}::text"
+    assert den.run(statement, value, 2) == [(there,)]
+    assert not den.ran[0]
+
+
+def test_tables_that_are_made(den: Den) -> None:
+    """CREATE TABLE … AS has the rows that the statement returns, and its values are not read again as us."""
+    with den.session() as connection:
+        connection.execute("CREATE TEMPORARY TABLE copied AS SELECT * FROM evil.keys")
+        found = raw_cursor(connection).execute(
+            "SELECT id, word, pair::text, colour, many::text FROM pg_temp.copied ORDER BY id"
+        )
+        assert found.fetchall() == [(1, "one", "(1,x)", "red", "{1,2}"), (2, None, None, None, None)]
+    assert not den.ran[0]
+
+
+def test_keys_of_balances_that_are_read_from_json(den: Den) -> None:
+    """The table of balances belongs to the ledger's owner, who may have given its columns types of his own."""
+    ledger: Any = SimpleNamespace(storage=Name("evil", "keys"))
+    with den.session() as connection:
+        connection.execute('CREATE TEMPORARY TABLE chosen AS SELECT \'{"id": 7, "pair": {"one": 8}}\'::jsonb AS key')
+        query = sql.SQL("SELECT known.id FROM pg_temp.chosen AS one, {}").format(from_json(ledger, "one"))
+        assert connection.execute(query).fetchall() == [(7,)]
+    assert den.ran == (False, True)
+
+
+@pytest.mark.parametrize("through", ["evil.keys", "public.branches"])
+def test_the_lock_of_the_run_stays(through: str, den: Den) -> None:
+    """Whatever a trigger gives away, no other run can begin, neither meanwhile nor later."""
+    den.theirs("""
+        CREATE FUNCTION evil.gives_away() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN PERFORM pg_advisory_unlock_all(), nextval('evil.by_others'); RETURN new; END $$;
+        CREATE TRIGGER gives BEFORE UPDATE ON evil.keys FOR EACH ROW EXECUTE FUNCTION evil.gives_away();
+        ALTER TABLE evil.spies ADD FOREIGN KEY (code) REFERENCES branches (code) ON UPDATE CASCADE;
+        CREATE TRIGGER gives BEFORE UPDATE ON evil.spies FOR EACH ROW EXECUTE FUNCTION evil.gives_away()
+    """)
+    target = Target(den.database.dsn)
+    column = "id" if through == "evil.keys" else "code"
+    last = "SELECT id FROM evil.keys ORDER BY id DESC LIMIT 1" if through == "evil.keys" else "1"
+    with connect(target, purpose="a test") as connection, connect(target, purpose="another") as other:
+        with hold_run_lock(connection):
+            for value in (7, 8):
+                with connection.transaction():
+                    connection.execute(f"UPDATE {through} SET {column} = '{value}' WHERE id = ({last})".encode())
+                    with pytest.raises(Refused), hold_run_lock(other, patience=0):
+                        pass
+                with pytest.raises(Refused), hold_run_lock(other, patience=0):
+                    pass
+        with hold_run_lock(other, patience=0):
+            pass
+    assert den.ran == (False, True)
+
+
+def test_the_lock_of_the_run_beside_an_index(den: Den) -> None:
+    """What PostgreSQL itself runs as the owner, outside of any transaction of ours, may give it away as well."""
+    den.theirs("""
+        CREATE FUNCTION evil.gives(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$
+        BEGIN PERFORM pg_advisory_unlock_all(), nextval('evil.by_others'); RETURN $1; END $$
+    """)
+    target = Target(den.database.dsn)
+    index = Statement(sql=sql.SQL("CREATE INDEX CONCURRENTLY ON evil.keys (evil.gives(id))"), manner=Manner.CONCURRENT)
+    with connect(target, purpose="a test") as connection, connect(target, purpose="another") as other:
+        with hold_run_lock(connection):
+            run_alone(connection, index, patience=Patience())
+            with pytest.raises(Refused), hold_run_lock(other, patience=0):
+                pass
+        with hold_run_lock(other, patience=0):
+            pass
+        run_alone(connection, index, patience=Patience())
+        with hold_run_lock(other, patience=0):
+            pass
+    assert den.ran == (False, True)
+
+
+def test_what_is_lent(den: Den) -> None:
+    """Code that runs beside a statement can do with a table of ours what the statement does, and no more."""
+    den.database.execute("CREATE TABLE noted (id int); INSERT INTO noted VALUES (0)")
+    den.theirs("""
+        CREATE FUNCTION evil.takes() RETURNS trigger LANGUAGE plpgsql AS $$
+        DECLARE found name; verb text;
+        BEGIN
+            FOR found IN SELECT relname FROM pg_class WHERE relnamespace = pg_my_temp_schema() AND relkind = 'v' LOOP
+                FOREACH verb IN ARRAY ARRAY['DELETE FROM %I', 'UPDATE %I SET id = 9', 'SELECT * FROM %I'] LOOP
+                    BEGIN EXECUTE format(verb, found); PERFORM nextval('evil.by_superuser');
+                    EXCEPTION WHEN insufficient_privilege THEN PERFORM nextval('evil.by_others'); END;
+                END LOOP;
+            END LOOP;
+            RETURN new;
+        END $$;
+        CREATE TRIGGER takes BEFORE UPDATE ON evil.keys FOR EACH ROW EXECUTE FUNCTION evil.takes();
+        SELECT setval('evil.by_superuser', 1, false)
+    """)
+    den.run(
+        "WITH changed AS (UPDATE evil.keys SET word = word RETURNING id) INSERT INTO public.noted (id) SELECT id FROM changed"
+    )
+    assert den.database.rows("SELECT id FROM noted ORDER BY id") == [(0,), (1,), (2,)]
+    assert den.ran == (False, True)
+
+
+def test_an_owner_who_comes_later(den: Den) -> None:
+    """The session was opened when nobody but ourselves owned anything."""
+    den.database.execute(f'DROP SCHEMA evil CASCADE; GRANT CREATE ON DATABASE "{den.database.name}" TO eve')
+    with connect(Target(den.database.dsn), purpose="a test") as connection:
+        den.theirs(THEIRS)
+        den.theirs("CREATE VIEW evil.seen AS SELECT evil.truth(1)")
+        read_schema(connection, ("*",), ours=Ours())
+        connection.execute("SELECT * FROM evil.seen")
+    assert den.ran == (False, True)
+
+
+PARTED = """
+CREATE TABLE evil.parted (id int NOT NULL, x int, spy int) PARTITION BY LIST ((evil.whole(0) + id));
+CREATE TABLE evil.part PARTITION OF evil.parted DEFAULT;
+CREATE TABLE evil.loose (id int NOT NULL, x int, spy int);
+INSERT INTO evil.parted VALUES (1, 1);
+CREATE INDEX known ON ONLY evil.parted ((x + evil.whole(0)));
+CREATE INDEX part_known ON evil.part ((x + evil.whole(0)));
+"""
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT id FROM evil.parted", "INSERT INTO evil.parted VALUES (2, 2)", "UPDATE evil.parted SET x = 3, id = 4",
+        "CREATE TEMPORARY TABLE copied AS SELECT * FROM evil.parted",
+        'ALTER TABLE "evil"."parted" ADD COLUMN y int DEFAULT 1', 'ALTER TABLE "evil"."parted" DROP COLUMN x',
+        'ALTER TABLE "evil"."parted" ADD CONSTRAINT whole CHECK (x > 0) NOT VALID',
+        'ALTER TABLE "evil"."parted" ADD CONSTRAINT whole CHECK (x > 0)',
+        'ALTER TABLE "evil"."parted" ALTER COLUMN x SET NOT NULL',
+        'ALTER TABLE "evil"."parted" ALTER COLUMN x SET DEFAULT 1',
+        'ALTER TABLE "evil"."parted" ADD FOREIGN KEY (x) REFERENCES public.branches',
+        'ALTER TABLE "evil"."parted" ENABLE ROW LEVEL SECURITY',
+        "CREATE INDEX ON evil.parted (x)", "CREATE INDEX ON ONLY evil.parted (x)",
+        'CREATE POLICY one ON "evil"."parted" USING (x > 0)',
+        'CREATE TRIGGER one BEFORE UPDATE ON "evil"."parted" FOR EACH ROW'
+        " EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+        'LOCK TABLE ONLY "evil"."parted"', 'ALTER TABLE "evil"."parted" DETACH PARTITION "evil"."part"',
+        'ALTER INDEX "evil"."known" ATTACH PARTITION "evil"."part_known"',
+        "ANALYZE evil.parted", 'ALTER TABLE "evil"."parted" RENAME COLUMN x TO z',
+    ],
+)  # fmt: skip
+def test_constants_of_a_partition_key(statement: str, den: Den) -> None:
+    """PostgreSQL works them out when the key is first asked for."""
+    den.theirs(PARTED)
+    den.run(statement)
+    assert not den.ran[0]
+
+
+@pytest.mark.parametrize(
+    "uses",
+    [
+        "", "CREATE INDEX ON evil.rooms (evil.whole(7))",
+        "CREATE STATISTICS evil.known ON x, (evil.whole(7) + id) FROM evil.rooms",
+        "ALTER TABLE evil.rooms ADD CHECK (evil.whole(7) > x)",
+    ],
+    ids=["nothing", "index", "statistics", "check"],
+)  # fmt: skip
+def test_a_key_of_ours_to_theirs(uses: str, den: Den) -> None:
+    """It is proved by a join as whoever proves it, for which PostgreSQL works out the constants of the other table's
+    expressions: refused."""
+    den.database.execute("CREATE TABLE halls (id int); INSERT INTO halls VALUES (1)")
+    den.theirs(f"CREATE TABLE evil.rooms (id int PRIMARY KEY, x int); INSERT INTO evil.rooms VALUES (1, 1); {uses}")
+    den.run('ALTER TABLE "public"."halls" ADD CONSTRAINT room FOREIGN KEY (id) REFERENCES "evil"."rooms" NOT VALID')
+    if uses:
+        with pytest.raises(Refused, match=r"prove the foreign key room would run functions of eve's: evil\.rooms has"):
+            den.run('ALTER TABLE "public"."halls" VALIDATE CONSTRAINT room')
+    else:
+        den.run('ALTER TABLE "public"."halls" VALIDATE CONSTRAINT room')
+    assert den.database.rows("SELECT convalidated FROM pg_constraint WHERE conname = 'room'") == [(not uses,)]
+    assert not den.ran[0]
