@@ -41,7 +41,7 @@ CROSSES = '[[reference]]\nfrom = "invoices.entered_by"\ncrosses = true\n'
 def test_refused_without_the_word(business: Callable[..., Any]) -> None:
     """A reference to another tenant's row is refused before anything is changed."""
     shop = business(SCHEMA, TABLES)
-    with pytest.raises(Refused, match=r"public\.invoices has 1 conflict"):
+    with pytest.raises(Refused, match=r"public\.invoices has 1 reference across tenants"):
         shop.migrate(Phase.CONTRACT)
     assert shop.rows("SELECT attname FROM pg_attribute WHERE attrelid = 'invoices'::regclass AND attnum > 4") == []
 

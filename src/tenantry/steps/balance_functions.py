@@ -179,7 +179,11 @@ class BalanceFunctions(BalanceStep):
         if not ledger.non_negative:
             return sql.SQL("{};").format(add(ledger, sums, writer_slot(ledger), single=single))
         columns = [sql.Identifier(name) for name in ledger.columns]
-        pairs = (sql.SQL("ARRAY[moved.{0}] = ARRAY[delta.{0}]").format(column) for column in columns)
+        # Arrays, so that NULL equals NULL; of one type, as balances keep a wider one than the ledger.
+        pairs = (
+            sql.SQL("ARRAY[moved.{0}::{1}] = ARRAY[delta.{0}::{1}]").format(sql.Identifier(key.name), raw(key.type))
+            for key in ledger.key
+        )
         told = (
             sql.SQL("{} || coalesce(moved.{}::text, 'NULL')").format(sql.Literal(f"{name} "), sql.Identifier(name))
             for name in ledger.columns
