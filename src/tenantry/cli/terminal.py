@@ -161,9 +161,9 @@ class Terminal:
         return str(bounded(masked_text(text, self.secrets), LONGEST_LINE))
 
     def findings(self, findings: Sequence[Finding]) -> None:
-        """Each finding with its remedy; mere information, as a rule, only with --verbose."""
+        """Each finding with its remedy; mere information only with --verbose."""
         for finding in findings:
-            if finding.severity is Severity.INFO and not (finding.always or self.settings.verbose):
+            if finding.severity is Severity.INFO and not self.settings.verbose:
                 continue
             style = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "dim", Severity.ACCEPTED: "dim"}[
                 finding.severity

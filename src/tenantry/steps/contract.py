@@ -22,9 +22,8 @@ class TriggerEnded(Step):
     kind: Literal["trigger_ended"] = "trigger_ended"
     trigger: str
     function: Name
-    made_by: str
-    """How the key of the step that made it begins, and with `detail` ends: the table stands in between."""
-    detail: str = ""
+    step: str
+    """The key of the step that made it."""
     guard: AssignmentTrigger | None = None
     tree: tuple[Name, ...] = ()
 
@@ -38,7 +37,7 @@ class TriggerEnded(Step):
 
     @property
     def ends(self) -> tuple[str, ...]:
-        return (f"{self.made_by}:{self.table}{self.detail}",)
+        return (self.step,)
 
     @property
     def subject(self) -> str:
