@@ -101,6 +101,39 @@ paths = [["dock_id"]]
 orphans = "quarantine"
 """
 
+# What the other scenes have none of: a row of two parents, and a function that not everybody may call.
+WORKSHOP = """
+CREATE TABLE firms (id integer PRIMARY KEY, slug text NOT NULL UNIQUE);
+CREATE TABLE benches (id integer PRIMARY KEY, firm_id integer NOT NULL REFERENCES firms);
+CREATE TABLE tools (id integer PRIMARY KEY, firm_id integer NOT NULL REFERENCES firms);
+CREATE FUNCTION mark() RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT 7';
+REVOKE EXECUTE ON FUNCTION mark() FROM PUBLIC;
+CREATE TABLE jobs (
+  id integer PRIMARY KEY, bench_id integer NOT NULL REFERENCES benches, tool_id integer NOT NULL REFERENCES tools,
+  mark integer DEFAULT mark()
+);
+INSERT INTO firms VALUES (1, 'north'), (2, 'south');
+INSERT INTO benches SELECT n, 1 + n % 2 FROM generate_series(1, 20) n;
+INSERT INTO tools SELECT n, 1 + n % 2 FROM generate_series(1, 20) n;
+INSERT INTO jobs SELECT n, 1 + n % 20, 1 + n % 20 FROM generate_series(1, 100) n;
+"""
+WORKSHOP_SPEC = """
+[tenant]
+table = "firms"
+[application]
+role = "{role}"
+legacy_roles = ["{legacy}"]
+[[table]]
+name = "benches"
+paths = [["firm_id"]]
+[[table]]
+name = "tools"
+paths = [["firm_id"]]
+[[table]]
+name = "jobs"
+paths = [["bench_id"], ["tool_id"]]
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
@@ -132,5 +165,6 @@ SCENES = {preset: preset_scene(preset, 1000) for preset in PRESETS} | {
     "middling estoque": preset_scene("estoque", 6_000),
     "big estoque": preset_scene("estoque", BIG),
     "bazaar": Scene(build=lambda database: database.execute(BAZAAR), spec=BAZAAR_SPEC, tenant_table="tenants"),
+    "workshop": Scene(build=lambda database: database.execute(WORKSHOP), spec=WORKSHOP_SPEC, tenant_table="firms"),
     "harbour": Scene(build=lambda database: database.execute(HARBOUR), spec=HARBOUR_SPEC, tenant_table="companies"),
 }

@@ -28,7 +28,7 @@ from tenantry.steps import AnyStep
 
 Undisturbed = Callable[..., State]
 KINDS = {
-    "adoption": "estoque"
+    "adoption": "estoque", "function_grant": "workshop", "parents_deferred": "workshop"
 } | dict.fromkeys(("tenant_table", "assigned_rows", "partitioned_index", "index_attached", "view", "schema_usage"), "bazaar")  # fmt: skip
 OTHERWISE = "harbour"
 

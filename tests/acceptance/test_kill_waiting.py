@@ -53,7 +53,7 @@ WRITE = "INSERT INTO notices VALUES (9000, NULL, 'held')"
 WAITS = {
     # An older writer keeps the index build waiting; a row lock the batches; a vacuum's lock the proof.
     "index build": ("INDEX CONCURRENTLY .*notices", (WRITE,)),
-    "proof": (VALIDATING, ("LOCK TABLE readings IN SHARE UPDATE EXCLUSIVE MODE",)),
+    "proof": (VALIDATING, ("LOCK TABLE docks IN SHARE UPDATE EXCLUSIVE MODE",)),
     "transaction": ("LOCK TABLE", (WRITE,)),
     "transaction behind a reader": ("LOCK TABLE|ALTER TABLE", ("LOCK TABLE docks IN ACCESS SHARE MODE",)),
 }

@@ -82,7 +82,7 @@ FAULTS: Mapping[str, Fault] = {
     "keys whose triggers are off": fault(
         "fleet",
         "ALTER TABLE drivers DISABLE TRIGGER ALL",
-        ("foreign-key-disabled", "public.drivers", 1),
+        ("foreign-key-disabled", "public.drivers", 2),
         inherent={("not-in-force", "public.drivers", None): "our own trigger is off, too"},
     ),
     "a key of ours that is not enforced": fault(

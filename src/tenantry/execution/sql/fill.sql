@@ -19,15 +19,16 @@ SELECT $1, $2, $3::bigint, first, least(first + $5::bigint, $4::bigint), first, 
 FROM generate_series(0, $4::bigint - 1, $5::bigint) AS first
 
 -- name: impatience
-SELECT set_config('lock_timeout', $1, false)
+SELECT pg_catalog.set_config('lock_timeout', $1, false)
 
 -- name: settings
 -- A batch may be lost in a crash of the server, but only together with its checkpoint: so its commit need not wait for
 -- the disk. The commit of the journal's row, which says that the step is done, does wait, for all before it as well.
-SELECT set_config('synchronous_commit', 'off', true), set_config('lock_timeout', %(lock_timeout)s, true),
-       set_config('jit', 'off', true), set_config('tenantry.filling', 'on', true),
-       set_config('TimeZone', 'UTC', true), set_config('extra_float_digits', '3', true),
-       set_config('lc_monetary', 'C', true)
+SELECT pg_catalog.set_config('synchronous_commit', 'off', true),
+       pg_catalog.set_config('lock_timeout', %(lock_timeout)s, true),
+       pg_catalog.set_config('jit', 'off', true), pg_catalog.set_config('tenantry.filling', 'on', true),
+       pg_catalog.set_config('TimeZone', 'UTC', true), pg_catalog.set_config('extra_float_digits', '3', true),
+       pg_catalog.set_config('lc_monetary', 'C', true)
 
 -- name: checkpoint
 -- No row where the relation has been rewritten. Its lock, which the batch holds, keeps that from happening now.
