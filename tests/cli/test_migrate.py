@@ -188,7 +188,7 @@ def test_a_second_run(shop: Command, estoque: Database) -> None:
     with estoque.connect() as holder:
         holder.execute("LOCK TABLE usuarios IN ROW EXCLUSIVE MODE")
         process = shop.start("migrate")
-        wait_until(lambda: shop("status", "--json").json["running"])
+        wait_until(lambda: shop("status", "--json").json.get("running"))
         for second in [shop.start("migrate"), shop.start("housekeeping", "--purge")]:
             _, stderr = second.communicate()
             assert second.returncode == 4

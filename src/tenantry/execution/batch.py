@@ -23,6 +23,7 @@ from tenantry.errors import Failed, Interrupted
 from tenantry.execution.checkpoint import QUERIES, Unit, regclass
 from tenantry.execution.pace import Pace
 from tenantry.model.name import Name
+from tenantry.postgres.connect import PinnedConnection
 from tenantry.postgres.owner_context import context, raw_cursor
 from tenantry.postgres.queries import filled
 
@@ -118,6 +119,9 @@ class Worker:
             if self.connection.info.transaction_status in (pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR):
                 self.connection.rollback()
             raise
+        if isinstance(self.connection, PinnedConnection):
+            # A trigger of the user's may have set the search_path for the rest of the session.
+            self.connection.pin()
         row = (0, 0) if checkpoint is None else ours.fetchone()
         hot, updates = row or (0, 0)
         return Done(rows=rows, hot=hot, updates=updates, rewritten=row is None), time.monotonic() - begun
