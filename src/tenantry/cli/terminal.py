@@ -29,6 +29,8 @@ ITEM = 20
 """Columns that the body of an item has at least."""
 NO_TERMINAL = 10_000
 """Columns of a pipe or file: nothing is wrapped there."""
+STYLES = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "dim", Severity.ACCEPTED: "dim"}
+"""Of findings, by severity."""
 
 
 class Screen(Console):
@@ -165,11 +167,8 @@ class Terminal:
         for finding in findings:
             if finding.severity is Severity.INFO and not self.settings.verbose:
                 continue
-            style = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "dim", Severity.ACCEPTED: "dim"}[
-                finding.severity
-            ]
             word = "refuses" if finding.refuses else str(finding.severity)
-            self.item(f"{word:<8} ", finding.message, style=style)
+            self.item(f"{word:<8} ", finding.message, style=STYLES[finding.severity])
             if finding.remedy:
                 self.item(" " * 9, _sentence(finding.remedy), body_style="dim")
 

@@ -8,7 +8,7 @@ from typing import Any
 from rich.text import Text
 
 from tenantry.cli.progress import duration
-from tenantry.cli.terminal import Terminal
+from tenantry.cli.terminal import STYLES, Terminal
 from tenantry.errors import ExitStatus
 from tenantry.model.distribution import Distribution
 from tenantry.model.finding import Family, Finding, Severity
@@ -19,7 +19,6 @@ SHOWN = 30
 """Findings of each severity that are shown, unless --verbose."""
 EXAMPLES = 3
 """Samples of each, unless --detailed."""
-STYLES = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "dim", Severity.ACCEPTED: "dim"}
 INDENT = " " * 9
 ASKED = {
     Family.STRUCTURE: "every step in force, as it was made",
