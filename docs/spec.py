@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
-from tenantry.model.spec import Assign, Part, Spec
+from tenantry.model.spec import Assign, Part, Spec, TablePart
 
 HEAD = """# tenantry.toml
 
@@ -21,19 +21,16 @@ quoted where SQL needs it. Unknown keys are errors, with the nearest name that t
 def parts() -> Iterator[tuple[str, type[Part]]]:
     """Each part with its heading, in the order of the page."""
     yield "The head", Spec
-    for name, field in Spec.model_fields.items():
-        several = get_args(field.annotation)
-        kind = several[0] if several else field.annotation
-        if isinstance(kind, type) and issubclass(kind, Part):
-            yield f"[[{name}]]" if several else f"[{name}]", kind
-            if name == "table":
-                yield "assign", Assign
+    for name, part, several in parts_of_spec():
+        yield f"[[{name}]]" if several else f"[{name}]", part
+        if part is TablePart:
+            yield "assign", Assign
 
 
 def keys(part: type[Part]) -> Iterator[tuple[str, str, str]]:
     """Each key of a part: its name, its default and what it says."""
     schema = part.model_json_schema()
-    nested = {name for name, _ in parts_of_spec()}
+    nested = {name for name, _, _ in parts_of_spec()}
     for name, known in schema["properties"].items():
         if part is Spec and name in nested:
             continue
@@ -41,13 +38,13 @@ def keys(part: type[Part]) -> Iterator[tuple[str, str, str]]:
         yield name, default, " ".join(known.get("description", "").split())
 
 
-def parts_of_spec() -> Iterator[tuple[str, type[Part]]]:
-    """The keys of a spec that are parts."""
+def parts_of_spec() -> Iterator[tuple[str, type[Part], bool]]:
+    """The keys of a spec that are parts, and whether there can be several of each."""
     for name, field in Spec.model_fields.items():
         several = get_args(field.annotation)
         kind = several[0] if several else field.annotation
         if isinstance(kind, type) and issubclass(kind, Part):
-            yield name, kind
+            yield name, kind, bool(several)
 
 
 def _shown(default: Any) -> str:
