@@ -67,8 +67,10 @@ def test_what_is_refused_cannot_be_accepted(business: Callable[..., Any]) -> Non
         accepted = accepting(shop, AcceptPart(check="role-unclassified", reason="never mind"))
         with pytest.raises(Refused, match="sees no owned row"):
             accepted.migrate(Phase.ISOLATE)
-        with pytest.raises(UsageError, match=r"\[\[accept\]\]"):
-            accepting(shop, AcceptPart(check="x", table='"', reason="y")).migrate(Phase.EXPAND)
+        for table, words in (('"', r"\[\[accept\]\]"), ("partner", 'did you mean "public.partners"')):
+            with pytest.raises(UsageError, match=words):
+                accepting(shop, AcceptPart(check="x", table=table, reason="y")).migrate(Phase.EXPAND)
+        accepting(shop, AcceptPart(check="x", table="tenants", reason="y")).migrate(Phase.EXPAND)
     finally:
         shop.execute(f"DROP OWNED BY {shop.application}_other; DROP ROLE {shop.application}_other")
 

@@ -12,7 +12,7 @@ from tenantry.errors import UsageError, nearest
 from tenantry.model.name import Name
 from tenantry.model.ownership import Assignment, Hop, Owned, Ownership, TenantTable
 from tenantry.model.schema import Kind, Schema, Table
-from tenantry.model.spec import Orphans, Spec, TablePart
+from tenantry.model.spec import AcceptPart, Orphans, Spec, TablePart
 from tenantry.planning.assignments import read_assignments
 from tenantry.planning.derivation import Derivation
 from tenantry.planning.lookup import Lookup
@@ -43,13 +43,11 @@ class _Resolver:
         crosses = (part for part in spec.reference if part.crosses)
         named = self._fitting(lambda part: tuple(crossing(part, self.lookup)), crosses)
         self.crossing = frozenset(chain.from_iterable(named))
-        for part in spec.accept:
-            if part.table is not None:
-                self.lookup.name(part.table, f"[[accept]] {part.check!r} table")
         self.parts: dict[Name, TablePart] = {}
         for name, table in self._fitting(self._part, spec.table):
             self.parts[name] = table
         self.tenant = self._tenant()
+        list(self._fitting(self._accepted, spec.accept))
         self.owned_names = {
             name for name, part in self.parts.items()
             if not part.shared and part.undecided is None
@@ -81,6 +79,12 @@ class _Resolver:
         if name in self.parts:
             raise self.lookup.error(f"{place}: {name} is there twice", remedy="Say in one place what it is.")
         return name, part
+
+    def _accepted(self, part: AcceptPart) -> None:
+        """A table that is not there is a slip of the pen; ours is not there yet."""
+        place = f"[[accept]] {part.check!r} table"
+        if part.table is not None and self.lookup.name(part.table, place) != self.tenant.name:
+            self.lookup.table(part.table, place)
 
     def _heirs(self) -> dict[Name, Name]:
         heirs: dict[Name, Name] = {}
