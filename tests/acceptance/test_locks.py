@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import psycopg
@@ -14,7 +17,7 @@ import pytest
 from acceptance import network_writers
 from bystander import bystander
 from servers import Database, wait_until
-from tenantry.errors import ExitStatus, Failed, Refused
+from tenantry.errors import ExitStatus, Failed, Interrupted, Refused
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
@@ -180,6 +183,22 @@ def test_released_in_time(network: Database, spec: Spec) -> None:
         listener = Asking()
         migrate(Target(network.dsn), spec, patient(Phase.EXPAND), listener)
     assert any(f"pid {pid}" in message for message in listener.heard)
+
+
+def test_interrupted_in_its_last_try(network: Database, spec: Spec) -> None:
+    """Ctrl-C while the try is under way that the budget leaves: an interruption, and not a lock that was not to be
+    had."""
+    waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'employees'::regclass"
+
+    def interrupt() -> None:
+        wait_until(lambda: network.rows(waits) != [(0,)])
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with held(network, "SELECT FROM employees LIMIT 1"), ThreadPoolExecutor() as pool:
+        asked = pool.submit(interrupt)
+        with pytest.raises(Interrupted):
+            migrate(Target(network.dsn), spec, MigrateOptions(until=Phase.EXPAND, lock_timeout=3, lock_budget=0.1))
+        asked.result()
 
 
 @pytest.mark.parametrize("privileged", ["a table", "a member of who owns it"])

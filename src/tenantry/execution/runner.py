@@ -19,7 +19,7 @@ from psycopg import sql
 from tenantry.errors import ConnectionFailed, Failed, Interrupted, Refused, TenantryError
 from tenantry.execution.message import Aside
 from tenantry.execution.survey import MISSING
-from tenantry.execution.transaction import Asides, Outcome, Patience, run_alone, run_together
+from tenantry.execution.transaction import RETRIED, Asides, Outcome, Patience, run_alone, run_together
 from tenantry.model.plan import Manner, Statement
 from tenantry.planning.diff import State, changed, ended, enders, state_of
 from tenantry.postgres.journal import Action, Entry, Journal
@@ -278,6 +278,9 @@ class Runner:
         again = "Run the same command again: it goes on where it stopped."
         if isinstance(error, ConnectionFailed) and self._lost():
             return Failed(f"The connection was lost at: {what}", remedy=again, details=[error.message])
+        if self.stop.is_set() and isinstance(error.__cause__, RETRIED):
+            # Cancelled, or out of patience meanwhile: who asked for the stop knows why.
+            return Interrupted(f"Stopped in: {what}", remedy=again)
         if isinstance(error, TenantryError):
             return error
         said = (error.diag.message_primary or str(error)).splitlines()[0]
