@@ -1,6 +1,6 @@
 # make demo     the main job, on a server of its own
 # make check    lint, types, import contracts
-# make test     every test but the long ones, on PostgreSQL 18
+# make test     every test but those marked `nightly` or `soak`, on PostgreSQL 18
 # make matrix   those that touch how a server behaves (marked `server`): on 14 all of them, and on 15, 16 and 17 those
 #               marked `differs`, whose outcome may differ there
 # make soak     the long tests, on 18: those of tests/soak, and those marked `soak`

@@ -53,6 +53,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="only the tests whose runs can be an operator's: as the role that `operator-sql` makes, on databases of a"
         " hostile owner",
     )
+    group.addoption(
+        "--nightly", action="store_true", help="also the tests that are marked `nightly`, which `--pg all` runs in any case"
+    )
     group.addoption("--soak", action="store_true", help="run the long tests, and only those")
 
 
@@ -129,6 +132,14 @@ def _is_soak(item: pytest.Item) -> bool:
     return item.get_closest_marker("soak") is not None or ROOT / "tests" / "soak" in item.path.parents
 
 
+def _is_chosen(item: pytest.Item) -> bool:
+    """Whether a test belongs to what this run is: the soak, the nightly run, or what every change is held to."""
+    if item.config.getoption("--soak"):
+        return _is_soak(item)
+    nightly = item.config.getoption("--nightly") or "all" in (item.config.getoption("--pg") or ())
+    return not _is_soak(item) and (nightly or item.get_closest_marker("nightly") is None)
+
+
 def _versions(item: pytest.Item) -> list[int]:
     """Those of --pg that a test runs on. Parameters have marks of their own, so each case is asked."""
     names = item.config.getoption("--pg") or ()
@@ -151,7 +162,7 @@ def _runs_here(item: pytest.Item) -> bool:
         and (version == 0 or version in _versions(item))
         and ("server_13" not in names or 13 in installed())
         and ("realdb" not in names or REAL_DATABASES.is_dir())
-        and _is_soak(item) == item.config.getoption("--soak")
+        and _is_chosen(item)
         and (not Operating.wanted or hasattr(item.module, "operated") or "subject" in names)
     )
 

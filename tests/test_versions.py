@@ -73,7 +73,8 @@ def test_cases(case, server_version): ...
 @pytest.mark.parametrize("case", ["any", pytest.param("marked", marks=pytest.mark.server)])
 def test_marked_cases(case, server_version): ...
 
-def test_any(server_version): ...
+@pytest.mark.parametrize("case", ["any", pytest.param("varied", marks=pytest.mark.nightly)])
+def test_any(case, server_version): ...
 
 def test_none(): ...
 """
@@ -109,15 +110,16 @@ def test_matrix(tmp_path: Path) -> None:
 
 
 def test_nightly(tmp_path: Path) -> None:
-    """Everything on every version."""
+    """Everything on every version; what is marked `nightly` nowhere else, unless it is asked for."""
     every = [major for major in installed() if major >= 14]
     found = collected(tmp_path, "--pg", "all")
-    assert found["behaviour"] == found["differing"] == found["any"] == every
+    assert found["behaviour"] == found["differing"] == found["any any"] == found.pop("any varied") == every
     assert found["cases newer"] == [major for major in every if major >= 16]
     assert found["none"] == [0]
     assert collected(tmp_path, "--pg", "18") == {
         name: [0] if name == "none" else [18] for name in found
     }  # fmt: skip
+    assert collected(tmp_path, "--pg", "18", "--nightly")["any varied"] == [18]
 
 
 def test_soak_has_every_long_test() -> None:
