@@ -54,7 +54,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         " hostile owner",
     )
     group.addoption(
-        "--nightly", action="store_true", help="also the tests that are marked `nightly`, which `--pg all` runs in any case"
+        "--nightly",
+        action="store_true",
+        help="also the tests that are marked `nightly`, which `--pg all` runs in any case",
     )
     group.addoption("--soak", action="store_true", help="run the long tests, and only those")
 

@@ -42,7 +42,11 @@ def test_there_and_back(shop: Command, estoque: Database) -> None:
         status = shop("status", "--json").json
         assert (status["word"], status["altered"]) == (word, [])
         assert status["runs"][0]["command"] == f"migrate --until {phase}"
-        assert shop("migrate", "--until", phase, "--json").json["applied"] == 0
+        again = shop("migrate", "--until", phase, "--json").json
+        assert (again["applied"], again["outcome"].endswith(f"migrated until {phase}")) == (0, True)
+    early = shop("migrate", "--until", "expand", "--json").json
+    assert early["outcome"].endswith("migrated until contract")
+    assert early["next_step"] == "Nothing: the migration is complete."
     assert shop("rollback", "--confirm", "--json").json["exit_status"] == 0
     assert estoque.dump() == before
     assert shop("status", "--json").json["word"] == "NOT_STARTED"

@@ -121,9 +121,11 @@ def migrate(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prospect:
-    """What a migration is to do: `steps` are walked, of which `pending` are not in force; `leaving` goes back."""
+    """What a migration is to do: `steps` of the plan are walked, of which `pending` are not in force; `leaving` goes
+    back."""
 
     comparison: Comparison
+    plan: tuple[Step, ...]
     steps: tuple[Step, ...]
     leaving: Leaving
 
@@ -131,6 +133,15 @@ class Prospect:
     def takes_back(self) -> bool:
         """Something of an earlier spec goes, for good or to be made otherwise."""
         return bool(self.leaving.all or self.comparison.of(self.steps, State.CHANGED))
+
+    def complete(self, until: Phase) -> Phase:
+        """The last phase of which all steps are in force, once those until this one are."""
+        for phase in Phase:
+            steps = [step for step in self.plan if step.phase is phase and phase.position > until.position]
+            if not all(self.comparison.states[step.key].in_force for step in steps):
+                break
+            until = phase if steps else until
+        return until
 
     @property
     def pending(self) -> tuple[Step, ...]:
@@ -142,7 +153,7 @@ def prospects(session: Session, options: MigrateOptions, *, exact: bool = True) 
     comparison = survey(session.connection, session.plan, session.entries, exact=exact)
     plan, entries = session.plan.steps, session.entries
     return Prospect(
-        comparison=comparison, steps=session.plan.until(options.until),
+        comparison=comparison, plan=plan, steps=session.plan.until(options.until),
         leaving=leaving(comparison, plan, entries, options.until),
     )  # fmt: skip
 
@@ -180,11 +191,10 @@ def _apply(
         applied = runner.apply_all(prospect.steps)
         reverted += walk.all(prospect.leaving.last)
     back = f"{reverted} taken back, " if reverted else ""
-    outcome = (
-        f"{applied} steps applied, {back}{tally.found} were in force; the database is migrated until {options.until}"
-    )
+    complete = prospect.complete(options.until)
+    outcome = f"{applied} steps applied, {back}{tally.found} were in force; the database is migrated until {complete}"
     return Result(
-        command="migrate", run=runner.run, exit_status=ExitStatus.DONE, outcome=outcome, next_step=_next(options.until),
+        command="migrate", run=runner.run, exit_status=ExitStatus.DONE, outcome=outcome, next_step=_next(complete),
         applied=applied + reverted, found=tally.found, rows=tally.rows, seconds=time.monotonic() - started,
         longest_lock=tally.longest_lock, retries=tally.retries, findings=findings, evidence=evidence,
     )  # fmt: skip
@@ -352,8 +362,15 @@ class _TooFewPrivileges(TenantryError):
 
 def _next(until: Phase) -> str:
     match until:
-        case Phase.EXPAND | Phase.BACKFILL | Phase.ENFORCE:
-            return "Deploy the application that knows its tenant, then run `tenantry migrate`."
+        case Phase.EXPAND:
+            return "Run `tenantry migrate --until backfill`, which gives the rows that are there their tenant."
+        case Phase.BACKFILL:
+            return "Run `tenantry migrate --until enforce`, which adds the constraints that keep rows in their tenant."
+        case Phase.ENFORCE:
+            return (
+                "Deploy the application that sets its tenant in each transaction, then run `tenantry migrate`, which"
+                " adds the policies."
+            )
         case Phase.ISOLATE:
             return (
                 "Connect the application as the application role, with its tenant set in each transaction; when no old "
