@@ -9,7 +9,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -118,12 +118,35 @@ def _allows(definition: pytest.Item | Any, major: int) -> bool:
     return all(SpecifierSet(marker.args[0]).contains(str(major)) for marker in markers)
 
 
+def _possible(metafunc: pytest.Metafunc) -> list[int]:
+    """The versions that some case of a test may run on: of those that run on one alone, no others are made."""
+    definition = metafunc.definition
+    allowed = [major for major in chosen(metafunc.config) if _allows(definition, major)]
+    for marker in definition.iter_markers("parametrize"):
+        cases = marker.args[1]
+        if not isinstance(cases, Collection) or any(getattr(case, "marks", ()) for case in cases):
+            return allowed
+    return _asked_for(allowed, definition)
+
+
+def _asked_for(allowed: list[int], item: pytest.Item | Any) -> list[int]:
+    """Those of the allowed versions that --pg has a test run on, by its marks."""
+    names = item.config.getoption("--pg") or ()
+    if "all" in names:
+        return allowed
+    if item.get_closest_marker("server") is None:
+        return allowed[-1:]
+    if "matrix" in names and item.get_closest_marker("differs") is None:
+        return allowed[:1]
+    return allowed
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "server_version" in metafunc.fixturenames:
         metafunc.parametrize(
             "server_version",
             # None: no version fits, and the test is deselected below, as are the versions that it does not run on.
-            [major for major in chosen(metafunc.config) if _allows(metafunc.definition, major)] or [None],
+            _possible(metafunc) or [None],
             ids=lambda major: f"pg{major}",
             indirect=True,
             scope="session",
@@ -144,15 +167,7 @@ def _is_chosen(item: pytest.Item) -> bool:
 
 def _versions(item: pytest.Item) -> list[int]:
     """Those of --pg that a test runs on. Parameters have marks of their own, so each case is asked."""
-    names = item.config.getoption("--pg") or ()
-    allowed = [major for major in chosen(item.config) if _allows(item, major)]
-    if "all" in names:
-        return allowed
-    if item.get_closest_marker("server") is None:
-        return allowed[-1:]
-    if "matrix" in names and item.get_closest_marker("differs") is None:
-        return allowed[:1]
-    return allowed
+    return _asked_for([major for major in chosen(item.config) if _allows(item, major)], item)
 
 
 def _runs_here(item: pytest.Item) -> bool:

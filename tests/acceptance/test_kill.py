@@ -23,6 +23,7 @@ from acceptance.killing import (
     Kill,
 )
 from acceptance.subjects import Subject
+from daily import daily
 from operating import Operating
 from tenantry.steps import AnyStep
 
@@ -40,14 +41,16 @@ def kinds_of_steps() -> list[str]:
     return [kind for kind in kinds if not kind.startswith("balance_")]
 
 
-@pytest.mark.parametrize(("name", "stride"), [("bazaar", 3), ("harbour", 5), ("estoque", 11), ("enterprise", 11)])
+@pytest.mark.parametrize(
+    ("name", "stride"), daily([("bazaar", 3), ("harbour", 5), ("estoque", 11), ("enterprise", 11)], 2)
+)
 def test_step_boundaries(name: str, stride: int, subject: Callable[..., Subject], undisturbed: Undisturbed) -> None:
     """Killed after each `stride`-th step, and after each one in the soak: the same final state; and the same on the way
     back: the original. Each kind of step is killed at below."""
     boundaries(subject, undisturbed, name, stride)
 
 
-@pytest.mark.parametrize("name", ["bazaar", "harbour"])
+@pytest.mark.parametrize("name", daily(["bazaar", "harbour"]))
 def test_as_the_owner(name: str, subject: Callable[..., Subject], undisturbed: Undisturbed) -> None:
     """The same where the operator is held to the policies that it makes."""
     one = boundaries(subject, undisturbed, name, 5, owned=True)
@@ -94,7 +97,7 @@ def test_every_kind_of_step(kind: str, subject: Callable[..., Subject]) -> None:
     one.assert_original()
 
 
-@pytest.mark.parametrize(("name", "least"), [("bazaar", 8), ("harbour", 8)])
+@pytest.mark.parametrize(("name", "least"), daily([("bazaar", 8), ("harbour", 8)]))
 def test_inside_messages(name: str, least: int, subject: Callable[..., Subject], undisturbed: Undisturbed) -> None:
     """Killed where the server is between two statements of one message: none of them was done."""
     expected, one = undisturbed(name), subject(name)
@@ -111,7 +114,7 @@ def test_inside_messages(name: str, least: int, subject: Callable[..., Subject],
     one.assert_original()
 
 
-@pytest.mark.parametrize("name", ["bazaar", "harbour"])
+@pytest.mark.parametrize("name", daily(["bazaar", "harbour"]))
 def test_back_and_forth(name: str, subject: Callable[..., Subject], undisturbed: Undisturbed) -> None:
     """A rollback that is killed half-way can be left at that: migrate makes it whole again."""
     expected, one = undisturbed(name), subject(name)
@@ -130,7 +133,7 @@ def test_back_and_forth(name: str, subject: Callable[..., Subject], undisturbed:
     one.assert_original()
 
 
-@pytest.mark.parametrize("name", ["bazaar", "harbour"])
+@pytest.mark.parametrize("name", daily(["bazaar", "harbour"]))
 def test_values_are_kept(name: str, subject: Callable[..., Subject], undisturbed: Undisturbed) -> None:
     """rollback --preserve-data, killed again and again, then migrate, killed again and again: whole again."""
     expected, one = undisturbed(name), subject(name)
@@ -143,7 +146,7 @@ def test_values_are_kept(name: str, subject: Callable[..., Subject], undisturbed
     one.assert_original()
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", daily(range(3)))
 def test_rows_that_were_filled(seed: int, subject: Callable[..., Subject]) -> None:
     """Killed in the fill of the user's own column, whose NULLs come back."""
     generator = random.Random(seed)
@@ -213,7 +216,7 @@ def random_instants(subject: Callable[..., Subject], expected: State, seed: int,
     print(f"seed {seed}, killed at: {one.killing.kills}")
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", daily(range(4)))
 def test_random_instants(seed: int, subject: Callable[..., Subject], undisturbed: Undisturbed) -> None:
     """Ten instants a seed on the way there, inside backfill and index builds: forty, and hundreds in the soak."""
     random_instants(subject, undisturbed("big estoque"), seed, kills=10)

@@ -15,6 +15,7 @@ import pytest
 from acceptance.comparing import State, assert_same
 from acceptance.killing import VALIDATING, Kill
 from acceptance.subjects import Subject
+from daily import daily
 from servers import Database, wait_until
 
 pytestmark = pytest.mark.server
@@ -59,7 +60,7 @@ WAITS = {
 }
 
 
-@pytest.mark.parametrize("back", [False, True], ids=["again", "back"])
+@pytest.mark.parametrize("back", daily([False, True]), ids=["again", "back"])
 @pytest.mark.parametrize("what", WAITS)
 def test_killed_while_it_waits(
     what: str, back: bool, subject: Callable[..., Subject], undisturbed: Callable[..., State]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from acceptance.test_round_trip import there_and_back
+from daily import daily
 from operating import operated
 from servers import Database
 from tenantry.model.plan import Phase
@@ -38,7 +39,7 @@ KEYS = {
 }
 
 
-@pytest.mark.parametrize("kind", KEYS)
+@pytest.mark.parametrize("kind", daily(KEYS, 3))
 def test_tenant_keys(kind: str, database: Database, role: Callable[..., str]) -> None:
     """Tenant keys of every type, with hostile names all around."""
     type_, value = KEYS[kind]

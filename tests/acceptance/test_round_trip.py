@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from psycopg import sql
 
+from daily import daily
 from operating import Operating, assert_no_superuser, operated
 from servers import Database
 from tenantry.discovery.proposal import Undecided
@@ -97,7 +98,7 @@ def _load(database: Database, preset: str) -> None:
 WHOLE = pytest.param(Phase.CONTRACT, marks=pytest.mark.differs)
 
 
-@pytest.mark.parametrize("until", [phase if phase is not Phase.CONTRACT else WHOLE for phase in Phase])
+@pytest.mark.parametrize("until", daily([WHOLE, Phase.ENFORCE, Phase.EXPAND, Phase.BACKFILL, Phase.ISOLATE], 2))
 @pytest.mark.parametrize("preset", PRESETS)
 def test_presets(preset: str, until: Phase, template: Callable[..., Database], role: Callable[..., str]) -> None:
     """Each preset comes back from every phase."""

@@ -15,6 +15,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from daily import daily
 from filling import (
     BY_STORE,
     EQUAL,
@@ -404,7 +405,7 @@ def filling_process(database: Database, *, dies_after: int) -> subprocess.Popen[
     )
 
 
-@pytest.mark.parametrize("batch", [1, 4, 40, 100])
+@pytest.mark.parametrize("batch", daily([1, 40, 4, 100], 2))
 def test_killed_after_a_batch(business: Database, batch: int) -> None:
     """kill -9 after a batch, in a unit's first stripe or its last: the next run goes on and finishes."""
     assert filling_process(business, dies_after=batch).wait(60) == -signal.SIGKILL
@@ -414,7 +415,7 @@ def test_killed_after_a_batch(business: Database, batch: int) -> None:
     assert everything_is_right(business)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", daily(range(4)))
 def test_killed_at_any_instant(business: Database, seed: int) -> None:
     """kill -9 again and again, in the midst of batches: what is filled and what is counted stay the same."""
     chance = random.Random(seed)

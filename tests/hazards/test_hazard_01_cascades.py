@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from daily import daily
 from tenantry.model.plan import Phase
 
 pytestmark = pytest.mark.server
@@ -91,7 +92,7 @@ def test_one_of_two_parents_cannot_move_alone(business: Business, parent: str) -
     assert shop.rows("SELECT tenant_id FROM sales WHERE id = 1") == [(1,)]
 
 
-@pytest.mark.parametrize("order", [("stores", "customers"), ("customers", "stores")])
+@pytest.mark.parametrize("order", daily([(("stores", "customers"),), (("customers", "stores"),)]))
 def test_both_parents_move_together(business: Business, order: tuple[str, str]) -> None:
     """With SET CONSTRAINTS ALL DEFERRED, in whichever order; the sale follows."""
     shop = business(SHOP, TABLES)
@@ -125,7 +126,7 @@ def test_set_null_shows_the_hazard(business: Business) -> None:
 
 
 @pytest.mark.differs("planning/ground.py")
-@pytest.mark.parametrize("until", [Phase.EXPAND, Phase.BACKFILL, Phase.ENFORCE, Phase.ISOLATE])
+@pytest.mark.parametrize("until", daily([Phase.ENFORCE, Phase.ISOLATE, Phase.EXPAND, Phase.BACKFILL], 2))
 def test_set_null_keeps_the_tenant(business: Business, until: Phase) -> None:
     """A sale whose store is deleted stays the tenant's that it was."""
     shop = business(REGISTER, REGISTER_TABLES, head='default = "north"')

@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from daily import daily
 from tenantry.model.plan import Phase
 
 pytestmark = pytest.mark.server
@@ -71,7 +72,7 @@ def test_shows_the_hazard(business: Business, waits: Waits) -> None:
         other.rollback()
 
 
-@pytest.mark.parametrize("until", BEFORE_CONTRACT)
+@pytest.mark.parametrize("until", daily(reversed(BEFORE_CONTRACT), 2))
 def test_clerks_who_sell_and_count(business: Business, waits: Waits, until: Phase) -> None:
     """Each waits for the other's count at most, as without us."""
     shop = business(SHOP, TABLES)
@@ -87,7 +88,7 @@ def test_clerks_who_sell_and_count(business: Business, waits: Waits, until: Phas
     assert shop.rows("SELECT sold FROM stores WHERE id = 1") == [(2,)]
 
 
-@pytest.mark.parametrize("until", BEFORE_CONTRACT)
+@pytest.mark.parametrize("until", daily(reversed(BEFORE_CONTRACT), 2))
 def test_first_children_of_two_parents_in_opposite_orders(business: Business, until: Phase) -> None:
     """Two clerks move two new lots, each in the other's order: without us nobody waits, and with us nobody does."""
     shop = business(LOTS, LOT_TABLES)
@@ -104,7 +105,7 @@ def test_first_children_of_two_parents_in_opposite_orders(business: Business, un
     assert shop.rows("SELECT tenant_id FROM lots ORDER BY id") == [(1,), (1,)]
 
 
-@pytest.mark.parametrize("until", BEFORE_CONTRACT)
+@pytest.mark.parametrize("until", daily(reversed(BEFORE_CONTRACT), 2))
 def test_first_children_of_one_parent(business: Business, until: Phase) -> None:
     """Two clerks move the same new lot at once: nobody waits, and it gets its tenant."""
     shop = business(LOTS, LOT_TABLES)

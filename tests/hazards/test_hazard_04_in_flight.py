@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from daily import daily
 from hazards.selling import SALES, SHOP, TABLES, Meanwhile
 from servers import wait_until
 from tenantry.errors import Refused
@@ -121,7 +122,7 @@ def test_writers_at_every_step_of_enforce(business: Business, pool: ThreadPoolEx
     assert shop.rows(WRONG) == []
 
 
-@pytest.mark.parametrize("command", ["VACUUM FULL sales", "CLUSTER sales USING sales_pkey"])
+@pytest.mark.parametrize("command", daily(["VACUUM FULL sales", "CLUSTER sales USING sales_pkey"]))
 def test_rewritten_table(business: Business, command: str) -> None:
     """VACUUM FULL and CLUSTER between two batches move rows to pages that are done: the table starts again."""
     shop = business(SHOP, TABLES)

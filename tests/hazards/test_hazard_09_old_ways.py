@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from daily import daily
 from tenantry.errors import Refused, UsageError
 from tenantry.model.plan import Phase
 
@@ -54,7 +55,7 @@ def test_not_null_shows_the_hazard(business: Business) -> None:
     shop.refuses(NEW_LOT, psycopg.errors.ForeignKeyViolation)
 
 
-@pytest.mark.parametrize("until", BEFORE_ISOLATE)
+@pytest.mark.parametrize("until", daily(reversed(BEFORE_ISOLATE)))
 @pytest.mark.parametrize("apart", [True, False])
 def test_a_lot_before_its_movement(business: Business, until: Phase, apart: bool) -> None:
     """In two transactions or in one, the movement gives its new lot an owner; contract demands one of every lot."""
@@ -115,7 +116,7 @@ def test_deferred_keys_show_the_hazard(business: Business) -> None:
     shop.refuses(UPWARDS, psycopg.errors.NotNullViolation)
 
 
-@pytest.mark.parametrize("until", BEFORE_ISOLATE)
+@pytest.mark.parametrize("until", daily(reversed(BEFORE_ISOLATE)))
 def test_a_child_before_its_parent(business: Business, until: Phase) -> None:
     """It gets its tenant at the latest in contract, which then demands it."""
     shop = business(ORDERS, ORDER_TABLES)
@@ -144,7 +145,7 @@ unique = ["by_name"]
 UPSERT = "INSERT INTO products (owner, name) VALUES (1, 'rice') ON CONFLICT (name) DO UPDATE SET name = excluded.name"
 
 
-@pytest.mark.parametrize("until", [*BEFORE_ISOLATE, Phase.ISOLATE])
+@pytest.mark.parametrize("until", daily([Phase.ISOLATE, *reversed(BEFORE_ISOLATE)], 2))
 def test_the_global_constraint_stays_until_contract(business: Business, until: Phase) -> None:
     """ON CONFLICT (name) finds its index as long as an old application may be there."""
     shop = business(PRODUCTS, PRODUCT_TABLES)

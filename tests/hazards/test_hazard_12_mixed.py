@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from daily import daily
 from tenantry.errors import Refused
 from tenantry.execution.runner import Event
 from tenantry.model.plan import Phase
@@ -157,7 +158,7 @@ def test_without_locks_shows_the_hazard(business: Business) -> None:
     "INSERT INTO sales VALUES (20, 1, 9)", "UPDATE sales SET product_id = 9 WHERE id = 1",
     "UPDATE sales SET store_id = 1 WHERE id = 21",
 ])  # fmt: skip
-@pytest.mark.parametrize("level", ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"])
+@pytest.mark.parametrize("level", daily(["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"], 2))
 def test_sale_first(business: Business, waits: Waits, write: str, level: str) -> None:
     """The change of tenant waits for the sale, whatever the seller's level, and is refused once that is committed."""
     shop = shop_of(business)
@@ -173,7 +174,7 @@ def test_sale_first(business: Business, waits: Waits, write: str, level: str) ->
     assert shop.rows(VIOLATIONS) == []
 
 
-@pytest.mark.parametrize("level", ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"])
+@pytest.mark.parametrize("level", daily(["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"], 2))
 def test_change_first(business: Business, waits: Waits, level: str) -> None:
     """The sale waits for the change of tenant, and is refused, or has to be tried again, once that is committed."""
     shop = shop_of(business)
@@ -192,7 +193,7 @@ def test_change_first(business: Business, waits: Waits, level: str) -> None:
     assert shop.rows(VIOLATIONS) == []
 
 
-@pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
+@pytest.mark.parametrize("level", daily(["REPEATABLE READ", "SERIALIZABLE"]))
 def test_change_at_a_stricter_level_is_refused(business: Business, level: str) -> None:
     """It would not see a sale that was committed since the transaction began."""
     shop = shop_of(business)
@@ -226,7 +227,7 @@ def test_unique_among_shared_rows(business: Business) -> None:
     shop.execute("INSERT INTO products (id, name, tenant_id) VALUES (33, 'salt', NULL)")
 
 
-@pytest.mark.parametrize("until", [Phase.ENFORCE, Phase.CONTRACT])
+@pytest.mark.parametrize("until", daily([Phase.CONTRACT, Phase.ENFORCE]))
 def test_there_and_back(business: Business, until: Phase) -> None:
     """The triggers leave no trace."""
     shop = business(SHOP, TABLES)

@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from daily import daily
 from servers import Database
 from tenantry.errors import Refused
 from tenantry.model.plan import Phase
@@ -133,7 +134,7 @@ def test_proof_in_contract_is_a_proof(business: Business, owner: str) -> None:
                      " AND convalidated") == [(0,)]  # fmt: skip
 
 
-@pytest.mark.parametrize("until", [Phase.EXPAND, Phase.ENFORCE])
+@pytest.mark.parametrize("until", daily([Phase.ENFORCE, Phase.EXPAND]))
 def test_tables_that_hide_rows_already(business: Business, owner: str, until: Phase) -> None:
     """Where row security of the user's own hides rows from the owner, nothing that it counts can be believed."""
     shop = business(SHOP, TABLES, user=owner)

@@ -7,6 +7,7 @@ from difflib import unified_diff
 
 import pytest
 
+from daily import daily
 from servers import Database
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
@@ -288,7 +289,7 @@ NEWER_OWN = {
 
 
 @pytest.mark.differs
-@pytest.mark.parametrize("until", [Phase.ENFORCE, Phase.CONTRACT])
+@pytest.mark.parametrize("until", daily([Phase.CONTRACT, Phase.ENFORCE]))
 def test_what_the_user_had(shops: Shops, until: Phase, server_version: int) -> None:
     """Row security that was on stays on, and a tenant column of the user's own keeps what hangs on it."""
     for case, script in (OWN | NEWER_OWN if server_version >= 18 else OWN).items():

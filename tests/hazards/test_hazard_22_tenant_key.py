@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from daily import daily
 from tenantry.errors import Refused
 from tenantry.model.backup import BackupKind
 from tenantry.model.plan import Phase
@@ -73,7 +74,7 @@ def test_shows_the_hazard(business: Business, waits: Waits) -> None:
         selling.result()
 
 
-@pytest.mark.parametrize("until", [Phase.ENFORCE, Phase.CONTRACT])
+@pytest.mark.parametrize("until", daily([Phase.CONTRACT, Phase.ENFORCE]))
 def test_cascades(business: Business, until: Phase) -> None:
     """A tenant is deleted with its rows, and its key is changed, before contract and after it."""
     shop = shop_of(business, until)
@@ -83,7 +84,7 @@ def test_cascades(business: Business, until: Phase) -> None:
     assert tenants_of_sales(shop) == [(2, 2)]
 
 
-@pytest.mark.parametrize("until", [Phase.ENFORCE, Phase.CONTRACT])
+@pytest.mark.parametrize("until", daily([Phase.CONTRACT, Phase.ENFORCE]))
 def test_children_first(business: Business, until: Phase) -> None:
     """Where the user's keys are deferred, a tenant may come after its rows, and go before them. From contract on its
     application says whose a row is."""

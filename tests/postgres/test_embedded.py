@@ -17,6 +17,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
+from daily import daily
 from servers import clear, wait_until
 from tenantry.errors import ConnectionFailed, UsageError
 from tenantry.postgres import cluster, embedded
@@ -111,7 +112,7 @@ def test_pg_variables_do_not_lead_elsewhere(folder: Path, monkeypatch: pytest.Mo
         assert value(conninfo, "SELECT 1") == 1
 
 
-@pytest.mark.parametrize("name", ["with space", "quote ' \" back\\slash", "comma,dollar$HOME", "x" * 120])
+@pytest.mark.parametrize("name", daily(["quote ' \" back\\slash", "x" * 120, "with space", "comma,dollar$HOME"], 2))
 def test_any_folder_name(folder: Path, name: str) -> None:
     """Spaces, quotes and paths too long for a socket are all right, and leave nothing elsewhere."""
     with served(f"embedded:{folder / name}") as conninfo:

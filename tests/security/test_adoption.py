@@ -7,6 +7,7 @@ from contextlib import suppress
 import psycopg
 import pytest
 
+from daily import daily
 from security.depot import APPLICATION, LEGACY, OWNER, Depot
 
 pytestmark = [pytest.mark.server, pytest.mark.differs]
@@ -86,7 +87,7 @@ def test_what_waits_is_taken_for_the_tenant_of_the_session(depot: Depot) -> None
     assert depot.tenants("lots", 4) == [None]
 
 
-@pytest.mark.parametrize("user", [LEGACY, OWNER, "postgres"])
+@pytest.mark.parametrize("user", daily([LEGACY, OWNER, "postgres"]))
 def test_a_session_that_names_a_tenant(depot: Depot, user: str) -> None:
     """Whoever it is, it takes nothing that has another; what has none only for the tenant that it names."""
     depot.refuses(user, 1, "INSERT INTO moves (id, shop_id, box_id, bin_id) VALUES (9, 1, 20, NULL)")
@@ -97,7 +98,7 @@ def test_a_session_that_names_a_tenant(depot: Depot, user: str) -> None:
     assert depot.tenants("lots", 3, 4) == [None, 1]
 
 
-@pytest.mark.parametrize("user", [LEGACY, OWNER, "postgres"])
+@pytest.mark.parametrize("user", daily([LEGACY, OWNER, "postgres"]))
 def test_an_old_application(depot: Depot, user: str) -> None:
     """Until contract, a session that sees all rows and names no tenant has its parents follow, as before isolate."""
     with depot.session(user) as session:

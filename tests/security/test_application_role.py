@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from daily import daily
 from security.attempts import APPLICATION as ATTEMPTS
 from security.attempts import RISING, Attempt
 from security.market import (
@@ -119,7 +120,7 @@ def test_nothing_is_reached(until: Phase, template: Callable[..., Database]) -> 
         )
 
 
-@pytest.mark.parametrize("until", [None, Phase.EXPAND, Phase.BACKFILL, Phase.ENFORCE, Phase.ISOLATE], ids=str)
+@pytest.mark.parametrize("until", daily([Phase.ENFORCE, Phase.ISOLATE, None, Phase.EXPAND, Phase.BACKFILL], 2), ids=str)
 def test_the_application_of_before_rises_to_nothing(until: Phase | None, template: Callable[..., Database]) -> None:
     """It sees all rows until contract; it gets no right by what we add."""
     build = migrated(until)
