@@ -16,6 +16,7 @@ import pytest
 
 from acceptance import network_writers
 from bystander import bystander
+from daily import nightly
 from servers import Database, wait_until
 from tenantry.errors import ExitStatus, Failed, Interrupted, Refused
 from tenantry.model.plan import Phase
@@ -116,7 +117,7 @@ MOST = "four partitions"
 
 
 @pytest.mark.parametrize(
-    "who", [who if who == MOST else pytest.param(who, marks=pytest.mark.pg(">= 18")) for who in HOLDERS]
+    "who", [who if who == MOST else nightly(pytest.param(who, marks=pytest.mark.pg(">= 18"))) for who in HOLDERS]
 )
 def test_expand(who: str, network: Database, spec: Spec) -> None:
     """ADD COLUMN wants the table for itself: it is not had, nobody queues behind for longer than lock_timeout, nothing

@@ -51,10 +51,10 @@ def assert_lost(ended: Ended) -> None:
 
 
 MOMENTS = {
+    "anywhere": Kill(statement=ANY, number=700, stops=True),
     "batch": Kill(statement=BATCH, number=30, stops=True),
     "index build": Kill(statement=BUILD, number=2, stops=True),
     "proof": Kill(statement=VALIDATE, number=3, stops=True),
-    "anywhere": Kill(statement=ANY, number=700, stops=True),
     "between two steps": Kill(event="applied", number=40, stops=True),
 }
 

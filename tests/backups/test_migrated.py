@@ -9,6 +9,7 @@ import pytest
 
 from acceptance.test_round_trip import checksums, columns
 from backups.conftest import firing, rows, spec_of, target
+from daily import daily
 from servers import Database
 from tenantry.errors import Failed, Refused
 from tenantry.model.backup import Backup, BackupKind
@@ -49,7 +50,7 @@ def made(database: Database, reason: str) -> list[Backup]:
 
 
 @pytest.mark.server
-@pytest.mark.parametrize("until", [Phase.EXPAND, Phase.ISOLATE, Phase.CONTRACT])
+@pytest.mark.parametrize("until", daily([Phase.CONTRACT, Phase.EXPAND, Phase.ISOLATE]))
 @pytest.mark.parametrize("name", PRESETS)
 def test_restored_after_the_migration(name: str, until: Phase, preset: Preset) -> None:
     """A backup that knows no tenants, restored where every row must have one: the rows are those of before, with the

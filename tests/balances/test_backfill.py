@@ -16,6 +16,7 @@ import pytest
 
 from balances.stock import SPEC, MakeStock, Stock
 from balances.writers import writing
+from daily import daily
 from servers import wait_until
 
 pytestmark = pytest.mark.server
@@ -28,7 +29,7 @@ MANY = (
 )
 
 
-@pytest.mark.parametrize(("seed", "slots"), [(11, 0), (12, 2)])
+@pytest.mark.parametrize(("seed", "slots"), daily([(12, 2), (11, 0)]))
 def test_at_random_instants_under_load(stock: MakeStock, seed: int, slots: int) -> None:
     """Install and backfill while eight sessions write; from then on every commit finds all equal."""
     chance = random.Random(seed)

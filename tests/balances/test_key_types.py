@@ -8,6 +8,7 @@ from contextlib import closing
 import pytest
 
 from balances.stock import MakeStock
+from daily import daily
 from tenantry.errors import Refused, UsageError
 
 pytestmark = pytest.mark.server
@@ -86,7 +87,7 @@ WIDENED = [
 
 
 @pytest.mark.differs
-@pytest.mark.parametrize("null", ["", " NOT NULL"], ids=["nullable", "never null"])
+@pytest.mark.parametrize("null", daily(["", " NOT NULL"]), ids=["nullable", "never null"])
 @pytest.mark.parametrize(("before", "after", "small", "large"), WIDENED, ids=[f"{one[0]} {one[1]}" for one in WIDENED])
 def test_a_widened_key(stock: MakeStock, before: str, after: str, small: str, large: str, null: str) -> None:
     """Sessions that have written go on, with one row or several; a replica's comes anew, as one that applies does."""

@@ -14,6 +14,7 @@ import pytest
 from balances.reconciling import PLANTS, drift, reconcile
 from balances.stock import MakeStock, Stock
 from conftest import ROOT
+from daily import daily
 from tenantry.workflow import Decision, decide_reviews, list_reviews
 
 pytestmark = pytest.mark.server
@@ -89,7 +90,7 @@ def test_install_and_remove(stock: MakeStock, dies: Dies) -> None:
     assert shop.rows("SELECT count(*) FROM tenantry.ledgers") == [(0,)]
 
 
-@pytest.mark.parametrize("steps", [1, 2, 3])
+@pytest.mark.parametrize("steps", daily([2, 1, 3]))
 def test_half_installed_and_half_removed(stock: MakeStock, dies: Dies, steps: int) -> None:
     """Whoever is killed may also turn round."""
     shop = stock(rows=40)

@@ -7,6 +7,7 @@ import pytest
 
 from balances.reconciling import STORAGE, compared, past
 from balances.stock import SPEC, MakeStock, Stock
+from daily import daily
 from tenantry.errors import UsageError
 
 pytestmark = pytest.mark.server
@@ -47,7 +48,7 @@ def false(shop: Stock) -> list[tuple[object, ...]]:
     return shop.rows(f"(({truth}) EXCEPT ALL ({kept})) UNION ALL (({kept}) EXCEPT ALL ({truth}))")
 
 
-@pytest.mark.parametrize("shop", TYPES, indirect=True)
+@pytest.mark.parametrize("shop", daily(TYPES, 2), indirect=True)
 def test_in_and_out(shop: Stock) -> None:
     """A balance is the sum of its rows after each movement, and the number again when what is none has left."""
     assert false(shop) == []

@@ -6,6 +6,7 @@ import pytest
 
 from balances.stock import MakeStock
 from balances.writers import oracle
+from daily import daily
 
 pytestmark = pytest.mark.server
 
@@ -30,7 +31,7 @@ CREATE TRIGGER move AFTER INSERT ON ledger FOR EACH ROW EXECUTE FUNCTION move();
 """
 
 
-@pytest.mark.parametrize(("seed", "slots"), [(1, 0), (2, 3), (3, 0)])
+@pytest.mark.parametrize(("seed", "slots"), daily([(1, 0), (2, 3), (3, 0)], 2))
 def test_after_every_commit(stock: MakeStock, seed: int, slots: int) -> None:
     """500 statements of eight sessions, all levels of isolation: each commit finds ledger and balances equal."""
     shop = stock(rows=60)

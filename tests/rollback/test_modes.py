@@ -9,6 +9,7 @@ import pytest
 
 from acceptance.test_round_trip import checksums
 from conftest import Command
+from daily import daily
 from rollback.conftest import Business
 from tenantry.errors import ExitStatus, Refused, UsageError
 from tenantry.model.plan import Phase
@@ -17,7 +18,7 @@ from tenantry.workflow import status
 pytestmark = pytest.mark.server
 
 
-@pytest.mark.parametrize("until", [Phase.BACKFILL, Phase.CONTRACT])
+@pytest.mark.parametrize("until", daily([Phase.CONTRACT, Phase.BACKFILL]))
 def test_one_table(until: Phase, business: Business) -> None:
     """A table goes back by itself, the others stay migrated; a later migrate completes it, a later rollback the rest."""
     business.migrate(until)
@@ -100,7 +101,7 @@ def test_tables_that_cannot(business: Business) -> None:
         business.rollback("public.usuario")
 
 
-@pytest.mark.parametrize("until", [Phase.EXPAND, Phase.ISOLATE])
+@pytest.mark.parametrize("until", daily([Phase.ISOLATE, Phase.EXPAND]))
 def test_preserving(until: Phase, business: Business) -> None:
     """--preserve-data keeps the columns with their values and nothing else; migrate again fills nothing twice; and back."""
     business.migrate(until)
