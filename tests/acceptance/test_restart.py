@@ -16,6 +16,7 @@ from acceptance.killing import ANY, BATCH, BUILD, VALIDATE, VALIDATING, Ended, K
 from acceptance.scenes import SCENES
 from acceptance.subjects import Subject, make_subject
 from acceptance.test_kill_waiting import WAITING, holding
+from daily import daily
 from servers import Database, Server, wait_until
 
 pytestmark = pytest.mark.server
@@ -64,7 +65,10 @@ OLDER = ("anywhere", "between two steps")
 
 
 @pytest.mark.parametrize(
-    "moment", [pytest.param(moment, marks=pytest.mark.pg("< 18" if moment in OLDER else ">= 18")) for moment in MOMENTS]
+    "moment",
+    daily(
+        (pytest.param(moment, marks=pytest.mark.pg("< 18" if moment in OLDER else ">= 18")) for moment in MOMENTS), 2
+    ),
 )
 def test_server_killed(
     moment: str, crashable: Server, victim: Callable[[str], Subject], undisturbed: Callable[..., State]

@@ -12,6 +12,7 @@ from acceptance.subjects import process as process
 from acceptance.test_round_trip import checksums
 from changes.conftest import Changes
 from changes.test_matrix import OURS, assert_kept
+from daily import daily
 from servers import Database
 from tenantry.model.plan import Phase
 
@@ -56,7 +57,7 @@ def boundaries(changes: Changes, subject: Subject, pair: tuple[str, str], stride
     assert (database.dump(), checksums(database)) == (original.as_made(Database.dump), original.as_made(checksums))
 
 
-@pytest.mark.parametrize(("pair", "stride"), [*PAIRS.items()][:4], ids=str)
+@pytest.mark.parametrize(("pair", "stride"), daily([*PAIRS.items()][:4]), ids=str)
 def test_boundaries(pair: tuple[str, str], stride: int, changes: Changes, subject: Subject) -> None:
     """At some of the steps; at each one in the soak."""
     boundaries(changes, subject, pair, stride)

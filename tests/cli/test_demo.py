@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from conftest import Command
+from daily import daily
 from tenantry.presets import PRESETS
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", daily(PRESETS))
 def test_demo(command: Callable[[str], Command], preset: str) -> None:
     """Every claim holds, nothing is left behind."""
     before = set(Path("/tmp").glob("tenantry-demo-*"))
