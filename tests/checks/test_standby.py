@@ -61,6 +61,10 @@ def test_on_a_standby(standby: Server, command: Callable[[str], Command]) -> Non
     assert before.status == 1, before
     assert "which a standby cannot have" in before.stdout
     assert "Traceback" not in before.stdout + before.stderr
+    for words in (["discover"], ["backups", "create", "--config", "apart.toml"]):
+        refused = isolated(*words)
+        assert "primary server" in refused.stderr, refused
+        assert "again" not in refused.stderr, refused
     fixing = isolated("validate", "--config", "apart.toml", "--fix-issues")
     assert fixing.status == 4, fixing
     assert "This server is a standby" in fixing.stderr

@@ -15,7 +15,7 @@ from tenantry.errors import ConnectionFailed, ExitStatus, Failed, Interrupted, T
 from tenantry.model.run import new_run
 from tenantry.postgres.connect import Target, reach
 from tenantry.postgres.dsn import secrets
-from tenantry.postgres.passing import PUT_RIGHT, passes
+from tenantry.postgres.passing import remedy_for
 from tenantry.reports.log import Log
 from tenantry.workflow import Reported
 from tenantry.workflow.session import is_lost
@@ -108,8 +108,7 @@ def _from_the_server(error: psycopg.Error, terminal: Terminal) -> TenantryError:
         return _unsendable(said[0])
     if is_lost(error):
         return Failed(f"The connection was lost: {said[0]}", remedy="Run the same command again.", details=details)
-    remedy = "Run the same command again." if passes(error) else PUT_RIGHT
-    return Failed(f"The server says: {said[0]}", remedy=remedy, details=details)
+    return Failed(f"The server says: {said[0]}", remedy=remedy_for(error), details=details)
 
 
 def _unsendable(said: str) -> TenantryError:

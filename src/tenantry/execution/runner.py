@@ -24,7 +24,7 @@ from tenantry.model.plan import Manner, Statement
 from tenantry.planning.diff import State, changed, ended, enders, state_of
 from tenantry.postgres.journal import Action, Entry, Journal
 from tenantry.postgres.owner_context import reads_catalog_only
-from tenantry.postgres.passing import PUT_RIGHT, passes
+from tenantry.postgres.passing import remedy_for
 from tenantry.steps import Fill, Step, from_json, to_json
 
 Backfill = Callable[[Fill], int]
@@ -299,8 +299,7 @@ class Runner:
                 remedy=step.remedy or "Look at the rows named below, put them right, then run the same command again.",
                 details=[error.diag.message_detail or ""],
             )
-        remedy = again if passes(error) else PUT_RIGHT
-        return Failed(f"{what}: {said}", remedy=remedy, details=[error.diag.message_detail or ""])
+        return Failed(f"{what}: {said}", remedy=remedy_for(error, again), details=[error.diag.message_detail or ""])
 
     def _lost(self) -> bool:
         """Whether the server is gone, which an idle connection learns only when it is used."""

@@ -119,9 +119,12 @@ class Journal:
                 "Somebody else has just made the schema tenantry", remedy="Run the same command again."
             ) from error
         except psycopg.errors.InsufficientPrivilege as error:
+            there = self.connection.execute(_QUERIES["place"]).fetchone() is not None
             raise ConnectionFailed(
-                f"The journal cannot be made: {error.diag.message_primary}",
-                remedy="GRANT CREATE ON DATABASE to the role that runs tenantry.",
+                f"The journal in the schema tenantry cannot be {'written' if there else 'made'}:"
+                f" {error.diag.message_primary}",
+                remedy=f"GRANT {'USAGE, CREATE ON SCHEMA tenantry' if there else 'CREATE ON DATABASE'} to the role that"
+                " runs tenantry.",
             ) from error
 
     def purge(self) -> None:

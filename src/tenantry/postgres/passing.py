@@ -1,4 +1,4 @@
-"""Which errors of the server pass by themselves."""
+"""Which errors of the server pass by themselves, and what a user can do about the others."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ _CLASSES = ("08", "40", "53", "57", "58", "XX")
 """Connections, transactions that others have broken, resources, operators' doing, the system, and PostgreSQL itself."""
 _STATES = ("55006", "55P03")
 """What is in use, or locked."""
+_REMEDIES = {
+    "53100": "Make room on the server's disk, then run the same command again.",
+    "25006": "Connect to the primary server, where default_transaction_read_only is off.",
+}
+"""By SQLSTATE: a full disk, and a server or session that takes no writes."""
 PUT_RIGHT = "Put right what the server says, then run the same command again."
 
 
@@ -15,3 +20,9 @@ def passes(error: psycopg.Error) -> bool:
     """Whether the same statement may succeed later although nobody has changed what it is about. True for what was
     raised by the driver, and so says nothing of that."""
     return error.sqlstate is None or error.sqlstate in _STATES or error.sqlstate.startswith(_CLASSES)
+
+
+def remedy_for(error: psycopg.Error, again: str = "Run the same command again.") -> str:
+    """What to do about an error of the server; `again` where the same command may succeed later."""
+    known = _REMEDIES.get(error.sqlstate or "")
+    return known or (again if passes(error) else PUT_RIGHT)
