@@ -7,6 +7,7 @@
 # make nightly  every test on each version from 14 to 18, those of acceptance once more as an operator with few rights, on
 #               databases of a hostile owner, and the long ones
 # make bench    the benchmark tables
+# make docs     the documentation as pages that need no network, in dist/docs
 # make system   Debian's packages for some tests (root)
 # .ci/run       system, check, test and matrix; a test that is skipped fails it
 
@@ -19,7 +20,7 @@ JOBS ?= 3
 PYTEST ?=
 
 .DEFAULT_GOAL := test
-.PHONY: demo test matrix nightly check soak bench system servers clean
+.PHONY: demo test matrix nightly check soak bench docs system servers clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("tenantry needs Python 3.11 or newer; this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
@@ -84,6 +85,14 @@ bench: $(VENV)/.test
 	$(BIN)/python -m bench.reconciliation
 	$(BIN)/python -m bench.validation
 	$(BIN)/python -m bench.backups
+
+$(VENV)/.docs: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@touch $@
+
+# A warning fails it.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 system:
 	@if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
