@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
+import psycopg
 import pytest
 from psycopg import sql
 
 from security.den import THEIRS, Den
 from tenantry.balances.reconciliation_keys import from_json
 from tenantry.errors import Refused
-from tenantry.execution.transaction import Patience, run_alone
 from tenantry.model.name import Name
-from tenantry.model.plan import Manner, Statement
 from tenantry.model.schema import Ours
 from tenantry.postgres.catalog import read_schema
 from tenantry.postgres.connect import Target, connect
@@ -81,50 +81,53 @@ def test_keys_of_balances_that_are_read_from_json(den: Den) -> None:
     assert den.ran == (False, True)
 
 
-@pytest.mark.parametrize("through", ["evil.keys", "public.branches"])
-def test_the_lock_of_the_run_stays(through: str, den: Den) -> None:
-    """Whatever a trigger gives away, no other run can begin, neither meanwhile nor later."""
-    den.theirs("""
-        CREATE FUNCTION evil.gives_away() RETURNS trigger LANGUAGE plpgsql AS $$
-        BEGIN PERFORM pg_advisory_unlock_all(), nextval('evil.by_others'); RETURN new; END $$;
-        CREATE TRIGGER gives BEFORE UPDATE ON evil.keys FOR EACH ROW EXECUTE FUNCTION evil.gives_away();
-        ALTER TABLE evil.spies ADD FOREIGN KEY (code) REFERENCES branches (code) ON UPDATE CASCADE;
-        CREATE TRIGGER gives BEFORE UPDATE ON evil.spies FOR EACH ROW EXECUTE FUNCTION evil.gives_away()
-    """)
-    target = Target(den.database.dsn)
-    column = "id" if through == "evil.keys" else "code"
-    last = "SELECT id FROM evil.keys ORDER BY id DESC LIMIT 1" if through == "evil.keys" else "1"
-    with connect(target, purpose="a test") as connection, connect(target, purpose="another") as other:
-        with hold_run_lock(connection):
-            for value in (7, 8):
-                with connection.transaction():
-                    connection.execute(f"UPDATE {through} SET {column} = '{value}' WHERE id = ({last})".encode())
-                    with pytest.raises(Refused), hold_run_lock(other, patience=0):
-                        pass
-                with pytest.raises(Refused), hold_run_lock(other, patience=0):
-                    pass
-        with hold_run_lock(other, patience=0):
-            pass
-    assert den.ran == (False, True)
+GIVES_AWAY = """
+CREATE FUNCTION evil.gives_away(raises boolean) RETURNS boolean IMMUTABLE LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_unlock_all(), nextval('evil.by_others');
+    IF raises THEN RAISE 'gone'; END IF;
+    RETURN true;
+END $$;
+CREATE FUNCTION evil.gives() RETURNS trigger LANGUAGE plpgsql AS
+  $$ BEGIN PERFORM evil.gives_away({raises}); RETURN new; END $$;
+CREATE TRIGGER gives BEFORE UPDATE ON evil.keys FOR EACH ROW WHEN (new.id = 8) EXECUTE FUNCTION evil.gives();
+CREATE CONSTRAINT TRIGGER later AFTER UPDATE ON evil.keys DEFERRABLE INITIALLY DEFERRED
+  FOR EACH ROW WHEN (new.id = 7) EXECUTE FUNCTION evil.gives();
+ALTER TABLE evil.spies ADD FOREIGN KEY (code) REFERENCES branches (code) ON UPDATE CASCADE,
+  ADD CONSTRAINT whole CHECK (evil.gives_away({raises})) NOT VALID;
+CREATE TRIGGER gives BEFORE UPDATE ON evil.spies FOR EACH ROW EXECUTE FUNCTION evil.gives();
+"""
+ROW, KEY = "UPDATE evil.keys SET id = {} WHERE id = 1", "UPDATE public.branches SET code = 'z' WHERE id = 1"
 
 
-def test_the_lock_of_the_run_beside_an_index(den: Den) -> None:
-    """What PostgreSQL itself runs as the owner, outside of any transaction of ours, may give it away as well."""
-    den.theirs("""
-        CREATE FUNCTION evil.gives(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$
-        BEGIN PERFORM pg_advisory_unlock_all(), nextval('evil.by_others'); RETURN $1; END $$
-    """)
+@pytest.mark.parametrize("raises", [False, True], ids=["", "raises"])
+@pytest.mark.parametrize(
+    "statement",
+    [ROW.format(8), ROW.format(7), KEY, 'ALTER TABLE "evil"."spies" VALIDATE CONSTRAINT whole',
+     "CREATE INDEX ON evil.spies (evil.gives_away({raises}))",
+     "CREATE INDEX CONCURRENTLY ON evil.spies (evil.gives_away({raises}))"],
+    ids=["trigger", "deferred", "key", "check", "index", "concurrently"],
+)  # fmt: skip
+def test_the_lock_of_the_run_stays(statement: str, raises: bool, den: Den) -> None:
+    """Whatever of a stranger's gives it away, and fails or not, no other run can begin, neither meanwhile nor later."""
+    den.theirs(GIVES_AWAY.format(raises=raises))
     target = Target(den.database.dsn)
-    index = Statement(sql=sql.SQL("CREATE INDEX CONCURRENTLY ON evil.keys (evil.gives(id))"), manner=Manner.CONCURRENT)
+    alone = "CONCURRENTLY" in statement
     with connect(target, purpose="a test") as connection, connect(target, purpose="another") as other:
-        with hold_run_lock(connection):
-            run_alone(connection, index, patience=Patience())
-            with pytest.raises(Refused), hold_run_lock(other, patience=0):
+
+        def refused() -> None:
+            with pytest.raises(Refused, match=r"tenantry a test"), hold_run_lock(other, target, patience=0):
                 pass
-        with hold_run_lock(other, patience=0):
-            pass
-        run_alone(connection, index, patience=Patience())
-        with hold_run_lock(other, patience=0):
+
+        with hold_run_lock(connection, target):
+            with (
+                pytest.raises(psycopg.errors.RaiseException) if raises else nullcontext(),
+                nullcontext() if alone else connection.transaction(),
+            ):
+                connection.execute(statement.format(raises=raises).encode())
+                refused()
+            refused()
+        with hold_run_lock(other, target, patience=0):
             pass
     assert den.ran == (False, True)
 

@@ -34,7 +34,7 @@ from tenantry.errors import Failed
 from tenantry.execution.message import FORBIDDEN, LOCKING, Aside, Limits, doing, held_until, send, taking
 from tenantry.model.plan import Lock, LockMode, Manner, Statement
 from tenantry.postgres.connect import PIN
-from tenantry.postgres.locks import Blocker, keeping_run_lock
+from tenantry.postgres.locks import Blocker
 from tenantry.postgres.owner_context import reads_catalog_only
 from tenantry.postgres.session import holders, relation_kinds
 
@@ -188,8 +188,7 @@ def run_alone(
         return
     connection.execute(sql.SQL("SET lock_timeout = {}").format(sql.Literal(_milliseconds(patience.budget))))
     try:
-        with keeping_run_lock(connection):
-            _execute(connection, statement, ran)
+        _execute(connection, statement, ran)
     except psycopg.errors.LockNotAvailable as error:
         tables, _ = _wanted([statement])
         blockers = [str(blocker) for blocker in holders(connection, tables, LockMode.ACCESS_EXCLUSIVE)]

@@ -28,7 +28,6 @@ from psycopg import errors, pq, sql
 from psycopg.rows import tuple_row
 
 from tenantry.errors import ConnectionFailed, Refused
-from tenantry.postgres.locks import RUN_LOCK
 from tenantry.postgres.queries import Fixed, read_queries
 
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "owner_context.sql")
@@ -240,9 +239,9 @@ class _Fence:
         kinds = [*((type, -1) for type in self.described.parameters), *((type, mod) for _, type, mod in columns or ())]
         asked = [[type for type, _ in kinds], [modifier for _, modifier in kinds], self.role, OPERATOR_POLICY]
         names = [relation.identifier.as_string(None) for relation in self.lent]
-        row = self.plain.execute(_QUERIES["before"], [*asked, names, RUN_LOCK]).fetchone()
+        row = self.plain.execute(_QUERIES["before"], [*asked, names]).fetchone()
         assert row is not None
-        types, settings, ours, sees, readable, keeps = row
+        types, settings, ours, sees, readable = row
         kinds_of = zip(self.described.parameters, types, strict=False)
         parameters = [(sql.SQL(type), sql.SQL(type if oid < FIRST_OF_USERS else "text")) for oid, type in kinds_of]
         # Where we stand for another role to see what it can do, the statement has that role's rights and no more.
@@ -285,8 +284,6 @@ class _Fence:
             ),
         )
         self.plain.execute(_QUERIES["settings"], [settings])
-        if keeps:
-            self.plain.execute(_QUERIES["run_lock"], [RUN_LOCK])
         away = [sql.SQL("CLOSE ALL"), sql.SQL("DROP FUNCTION IF EXISTS {}").format(function)]
         away += [sql.SQL("DROP VIEW IF EXISTS {}").format(view) for view in borrowed]
         self.plain.execute(sql.SQL("; ").join(away))

@@ -202,9 +202,8 @@ ORDER BY p.name, p.oid LIMIT 1
 
 -- name: before
 -- What is needed to call a statement as the role $3: its types, of $1 with the modifiers $2; our settings; the role that
--- we are now; whether row security lets the role see all rows by a policy of ours, $4; whether each of the relations $5
--- may be read by it as it is; and whether we hold the session's lock $6, which is then ours until the end of the
--- transaction, whatever becomes of the session's.
+-- we are now; whether row security lets the role see all rows by a policy of ours, $4; and whether each of the relations
+-- $5 may be read by it as it is.
 SELECT ARRAY(SELECT pg_catalog.format_type(t.type, t.modifier)
              FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.oid[]), pg_catalog.unnest($2::pg_catalog.int4[])) WITH ORDINALITY
              AS t (type, modifier, place) ORDER BY t.place),
@@ -220,21 +219,7 @@ SELECT ARRAY(SELECT pg_catalog.format_type(t.type, t.modifier)
                     AND pg_catalog.has_table_privilege($3::pg_catalog.name, c.oid, 'SELECT') AND NOT c.relrowsecurity
              FROM pg_catalog.unnest($5::pg_catalog.text[]) WITH ORDINALITY AS n (name, place)
              JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(n.name)
-             ORDER BY n.place),
-       CASE WHEN EXISTS (
-           SELECT FROM pg_catalog.pg_locks l WHERE l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()
-           AND l.locktype OPERATOR(pg_catalog.=) 'advisory'::pg_catalog.text AND l.granted
-           AND l.objsubid OPERATOR(pg_catalog.=) 1::pg_catalog.int2
-           AND l.classid OPERATOR(pg_catalog.=) ($6::pg_catalog.int8 OPERATOR(pg_catalog.>>) 32)::pg_catalog.oid
-           AND l.objid OPERATOR(pg_catalog.=)
-               ($6::pg_catalog.int8 OPERATOR(pg_catalog.&) 4294967295::pg_catalog.int8)::pg_catalog.oid
-       ) THEN pg_catalog.pg_try_advisory_xact_lock($6::pg_catalog.int8) ELSE false END
-
--- name: run_lock
--- The session holds the lock $1 again, and once, even if what was called has given it away. The transaction holds it.
-SELECT CASE WHEN pg_catalog.pg_advisory_unlock(k.key) THEN pg_catalog.pg_try_advisory_lock(k.key)
-            ELSE pg_catalog.pg_try_advisory_lock(k.key) END
-FROM (SELECT $1::pg_catalog.int8 OFFSET 0) AS k (key)
+             ORDER BY n.place)
 
 -- name: settings
 -- Put back what the statement has set for the session; by then it may have been the search path.
