@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
@@ -11,9 +12,12 @@ import pytest
 from psycopg import sql
 
 from security.den import THEIRS, Den
+from servers import wait_until
 from tenantry.balances.reconciliation_keys import from_json
 from tenantry.errors import Refused
+from tenantry.execution.transaction import Patience, run_together
 from tenantry.model.name import Name
+from tenantry.model.plan import Lock, LockMode, Statement
 from tenantry.model.schema import Ours
 from tenantry.postgres.catalog import read_schema
 from tenantry.postgres.connect import Target, connect
@@ -133,14 +137,19 @@ def test_the_lock_of_the_run_stays(statement: str, raises: bool, den: Den) -> No
 
 
 def test_what_is_lent(den: Den) -> None:
-    """Code that runs beside a statement can do with a table of ours what the statement does, and no more."""
-    den.database.execute("CREATE TABLE noted (id int); INSERT INTO noted VALUES (0)")
+    """Code that runs beside a statement can read of a table of ours what the statement names, and write nothing: what
+    the statement adds to one is written by us, and is all that is there."""
+    den.database.execute(
+        "CREATE SCHEMA tenantry; CREATE TABLE tenantry.noted (id int, word text); INSERT INTO tenantry.noted VALUES (0)"
+    )
     den.theirs("""
         CREATE FUNCTION evil.takes() RETURNS trigger LANGUAGE plpgsql AS $$
         DECLARE found name; verb text;
         BEGIN
-            FOR found IN SELECT relname FROM pg_class WHERE relnamespace = pg_my_temp_schema() AND relkind = 'v' LOOP
-                FOREACH verb IN ARRAY ARRAY['DELETE FROM %I', 'UPDATE %I SET id = 9', 'SELECT * FROM %I'] LOOP
+            FOR found IN SELECT relname FROM pg_class WHERE relnamespace = pg_my_temp_schema() AND relkind = 'v'
+            UNION ALL SELECT 'tenantry.noted' LOOP
+                FOREACH verb IN ARRAY ARRAY['DELETE FROM %s', 'UPDATE %s SET id = 9', 'INSERT INTO %s (id) VALUES (9)']
+                LOOP
                     BEGIN EXECUTE format(verb, found); PERFORM nextval('evil.by_superuser');
                     EXCEPTION WHEN insufficient_privilege THEN PERFORM nextval('evil.by_others'); END;
                 END LOOP;
@@ -150,11 +159,29 @@ def test_what_is_lent(den: Den) -> None:
         CREATE TRIGGER takes BEFORE UPDATE ON evil.keys FOR EACH ROW EXECUTE FUNCTION evil.takes();
         SELECT setval('evil.by_superuser', 1, false)
     """)
-    den.run(
-        "WITH changed AS (UPDATE evil.keys SET word = word RETURNING id) INSERT INTO public.noted (id) SELECT id FROM changed"
-    )
-    assert den.database.rows("SELECT id FROM noted ORDER BY id") == [(0,), (1,), (2,)]
+    with den.session() as connection:
+        noting = raw_cursor(connection).execute(
+            "WITH changed AS (UPDATE evil.keys SET word = word RETURNING id, word)"
+            " INSERT INTO tenantry.noted (id, word) SELECT id, word || $1 FROM changed"
+            " WHERE NOT EXISTS (SELECT FROM tenantry.noted AS known WHERE known.id = changed.id)", ["!"]
+        )  # fmt: skip
+        assert noting.rowcount == 2
+    assert den.database.rows("SELECT id, word FROM tenantry.noted ORDER BY id") == [(0, None), (1, "one!"), (2, None)]
     assert den.ran == (False, True)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["UPDATE tenantry.noted AS n SET id = k.id FROM evil.keys AS k", "DELETE FROM tenantry.noted USING evil.keys",
+     "INSERT INTO tenantry.noted (id) SELECT id FROM evil.keys RETURNING (SELECT count(*) FROM evil.keys)",
+     "WITH beside AS (INSERT INTO tenantry.noted (id) SELECT id FROM evil.keys) SELECT"],
+)  # fmt: skip
+def test_what_is_not_lent(statement: str, den: Den) -> None:
+    """A statement that would have to let a stranger write to a table of ours comes to nothing."""
+    den.database.execute("CREATE SCHEMA tenantry; CREATE TABLE tenantry.noted (id int)")
+    with pytest.raises(psycopg.Error):
+        den.run(statement)
+    assert den.database.rows("SELECT FROM tenantry.noted") == []
 
 
 def test_an_owner_who_comes_later(den: Den) -> None:
@@ -227,4 +254,56 @@ def test_a_key_of_ours_to_theirs(uses: str, den: Den) -> None:
     else:
         den.run('ALTER TABLE "public"."halls" VALIDATE CONSTRAINT room')
     assert den.database.rows("SELECT convalidated FROM pg_constraint WHERE conname = 'room'") == [(not uses,)]
+    assert not den.ran[0]
+
+
+DROP = Statement(
+    sql=sql.SQL('ALTER TABLE "evil"."loose" DROP COLUMN spy'),
+    locks=(Lock(Name("evil", "loose"), LockMode.ACCESS_EXCLUSIVE),),
+)
+ATTACH = Statement(sql=sql.SQL('ALTER INDEX "evil"."whole" ATTACH PARTITION "evil"."part_x"'))
+
+
+@pytest.mark.parametrize(
+    ("statement", "now", "then"),
+    [(DROP, "TABLE loose", "parted"), (Statement(sql=DROP.sql), "TABLE loose", "parted"),
+     (ATTACH, "INDEX whole", "known")],
+    ids=["locked", "not", "index"],
+)  # fmt: skip
+def test_names_that_change_while_we_wait(
+    statement: Statement, now: str, then: str, den: Den, pool: ThreadPoolExecutor
+) -> None:
+    """What was asked of a table or index is asked again of the one that the lock is on in the end."""
+    den.theirs(
+        f"{PARTED}; CREATE TABLE evil.plain (x int) PARTITION BY LIST (x);"
+        "CREATE INDEX whole ON ONLY evil.plain (x); CREATE INDEX part_x ON evil.part (x)"
+    )
+    kind, name = now.split()
+    with connect(Target(den.database.dsn), purpose="a test") as session, den.database.connect(user="eve") as eve:
+        eve.execute(f"ALTER {kind} evil.{name} RENAME TO before".encode())
+        running = pool.submit(run_together, session, [statement], patience=Patience(timeout=30, budget=60))
+        wait_until(lambda: den.database.rows("SELECT FROM pg_locks WHERE NOT granted") != [])
+        eve.execute(f"ALTER {kind} evil.{then} RENAME TO {name}".encode())
+        eve.commit()
+        if statement is ATTACH:
+            with pytest.raises(psycopg.Error, match="cannot attach index"):
+                running.result()
+        else:
+            running.result()
+    assert not den.ran[0]
+
+
+def test_an_index_made_while_a_key_is_proved(den: Den, pool: ThreadPoolExecutor) -> None:
+    """What refuses the proof of a key of ours to their table cannot come between the question and the proof."""
+    den.database.execute("CREATE TABLE halls (id int); INSERT INTO halls VALUES (1)")
+    den.theirs("CREATE TABLE evil.rooms (id int PRIMARY KEY, x int); INSERT INTO evil.rooms VALUES (1, 1)")
+    den.run('ALTER TABLE "public"."halls" ADD CONSTRAINT room FOREIGN KEY (id) REFERENCES "evil"."rooms" NOT VALID')
+    proof = 'ALTER TABLE "public"."halls" VALIDATE CONSTRAINT room'
+    with connect(Target(den.database.dsn), purpose="a test") as session, den.database.connect(user="eve") as eve:
+        eve.execute("CREATE INDEX ON evil.rooms (evil.whole(7))")
+        running = pool.submit(session.execute, proof.encode())
+        wait_until(lambda: den.database.rows("SELECT FROM pg_locks WHERE NOT granted") != [] or running.done())
+        eve.commit()
+        with pytest.raises(Refused, match=r"prove the foreign key room would run functions of eve's"):
+            running.result()
     assert not den.ran[0]

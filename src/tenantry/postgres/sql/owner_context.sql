@@ -1,13 +1,35 @@
 -- name: strangers
--- Whether anything here belongs to a role that may not do all that ours may, and as which we may act.
+-- Whether anything here belongs to a role that may not do all that ours may, and as which we may act; or whether such a
+-- role may at any time make a table whose foreign key leads to one that is here.
+WITH strangers AS MATERIALIZED (
+    SELECT r.oid FROM pg_catalog.pg_roles r
+    WHERE NOT pg_catalog.pg_has_role(r.oid, session_user, 'MEMBER')
+    AND pg_catalog.pg_has_role(session_user, r.oid, 'USAGE')
+    -- Who stands for the owner of each database has nobody else as a member.
+    AND r.oid OPERATOR(pg_catalog.<>) 'pg_database_owner'::pg_catalog.regrole::pg_catalog.oid
+), given (privilege, role) AS (
+    SELECT x.privilege_type, x.grantee
+    FROM (SELECT n.nspacl FROM pg_catalog.pg_namespace n
+          UNION ALL
+          SELECT d.datacl FROM pg_catalog.pg_database d
+          WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
+          UNION ALL
+          SELECT c.relacl FROM pg_catalog.pg_class c
+          UNION ALL
+          SELECT a.attacl FROM pg_catalog.pg_attribute a) AS l (acl)
+    CROSS JOIN LATERAL pg_catalog.aclexplode(l.acl) AS x
+    WHERE l.acl IS NOT NULL
+    AND x.privilege_type OPERATOR(pg_catalog.=) ANY (ARRAY['CREATE', 'REFERENCES']::pg_catalog.text[])
+)
 SELECT EXISTS (
     SELECT FROM (SELECT c.relowner FROM pg_catalog.pg_class c UNION SELECT n.nspowner FROM pg_catalog.pg_namespace n
                  UNION SELECT d.datdba FROM pg_catalog.pg_database d
                  WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) AS o (owner)
-    WHERE NOT pg_catalog.pg_has_role(o.owner, session_user, 'MEMBER')
-    AND pg_catalog.pg_has_role(session_user, o.owner, 'USAGE')
-    -- Who stands for the owner of each database has nobody else as a member.
-    AND o.owner OPERATOR(pg_catalog.<>) 'pg_database_owner'::pg_catalog.regrole)
+    WHERE o.owner OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT s.oid FROM strangers s))
+) OR EXISTS (
+    SELECT FROM strangers s
+    WHERE (SELECT pg_catalog.count(DISTINCT g.privilege) OPERATOR(pg_catalog.=) 2::pg_catalog.int8 FROM given g
+           WHERE CASE g.role WHEN 0::pg_catalog.oid THEN true ELSE pg_catalog.pg_has_role(s.oid, g.role, 'USAGE') END))
 
 -- name: named
 -- The relations that this transaction has locked, as the analysis of a statement locks those that it names; and the
@@ -161,22 +183,51 @@ AND NOT pg_catalog.pg_has_role(c.relowner, session_user, 'MEMBER')
 AND pg_catalog.pg_has_role(session_user, c.relowner, 'USAGE')
 LIMIT 1
 
--- name: joined
--- A foreign key of the tables of these names that is not proved yet, the stranger's table that it leads to, and its owner:
--- where what is planned of that table, or of its parts, uses functions that are not PostgreSQL's own.
+-- name: loose
+-- The strangers' tables among the relations of these names, their partitions and heirs, of which this transaction holds no lock that
+-- keeps others from changing what they are: their names, their parts, their indexes.
+WITH RECURSIVE tree (oid) AS (
+    SELECT pg_catalog.to_regclass(n.name)::pg_catalog.oid FROM pg_catalog.unnest($1::pg_catalog.text[]) AS n (name)
+    UNION
+    SELECT i.inhrelid FROM tree t JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) t.oid
+)
+SELECT pg_catalog.format('%I.%I', s.nspname, c.relname)
+FROM tree t JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.oid
+JOIN pg_catalog.pg_namespace s ON s.oid OPERATOR(pg_catalog.=) c.relnamespace
+WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p}'::pg_catalog."char"[])
+AND NOT pg_catalog.pg_has_role(c.relowner, session_user, 'MEMBER')
+AND pg_catalog.pg_has_role(session_user, c.relowner, 'USAGE')
+AND NOT EXISTS (
+    SELECT FROM pg_catalog.pg_locks l
+    WHERE l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() AND l.granted
+    AND l.locktype OPERATOR(pg_catalog.=) 'relation'::pg_catalog.text AND l.relation OPERATOR(pg_catalog.=) c.oid
+    AND l.mode OPERATOR(pg_catalog.<>)
+        ALL (ARRAY['AccessShareLock', 'RowShareLock', 'RowExclusiveLock']::pg_catalog.text[]))
+
+-- name: referred
+-- The foreign keys of these tables, and of their parts, that are not proved yet, and the tables that they lead to.
 WITH RECURSIVE own (oid) AS (
     SELECT pg_catalog.to_regclass(n.name)::pg_catalog.oid FROM pg_catalog.unnest($1::pg_catalog.text[]) AS n (name)
     UNION
     SELECT i.inhrelid FROM own o JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) o.oid
-), tree (name, root, oid) AS (
-    SELECT k.conname, k.confrelid, k.confrelid FROM own o
-    JOIN pg_catalog.pg_constraint k ON k.conrelid OPERATOR(pg_catalog.=) o.oid
-    WHERE k.contype OPERATOR(pg_catalog.=) 'f'::pg_catalog."char" AND NOT k.convalidated
+)
+SELECT k.conname, pg_catalog.format('%I.%I', s.nspname, c.relname)
+FROM own o JOIN pg_catalog.pg_constraint k ON k.conrelid OPERATOR(pg_catalog.=) o.oid
+JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) k.confrelid
+JOIN pg_catalog.pg_namespace s ON s.oid OPERATOR(pg_catalog.=) c.relnamespace
+WHERE k.contype OPERATOR(pg_catalog.=) 'f'::pg_catalog."char" AND NOT k.convalidated
+
+-- name: planned
+-- A stranger's table among those of these names, and its owner, where what is planned of it, or of its parts, uses
+-- functions that are not PostgreSQL's own.
+WITH RECURSIVE tree (name, oid) AS (
+    SELECT n.name, pg_catalog.to_regclass(n.name)::pg_catalog.oid
+    FROM pg_catalog.unnest($1::pg_catalog.text[]) AS n (name)
     UNION
-    SELECT t.name, t.root, i.inhrelid FROM tree t
+    SELECT t.name, i.inhrelid FROM tree t
     JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) t.oid
-), planned (name, root, owner, class, oid) AS (
-    SELECT t.name, t.root, c.relowner, n.class, n.oid
+), planned (name, owner, class, oid) AS (
+    SELECT t.name, c.relowner, n.class, n.oid
     FROM tree t JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.oid
     CROSS JOIN LATERAL (
         SELECT 'pg_catalog.pg_class'::pg_catalog.regclass, c.oid
@@ -193,7 +244,7 @@ WITH RECURSIVE own (oid) AS (
     WHERE NOT pg_catalog.pg_has_role(c.relowner, session_user, 'MEMBER')
     AND pg_catalog.pg_has_role(session_user, c.relowner, 'USAGE')
 )
-SELECT p.name, p.root::pg_catalog.regclass::pg_catalog.text, pg_catalog.pg_get_userbyid(p.owner)
+SELECT p.name, pg_catalog.pg_get_userbyid(p.owner)
 FROM planned p JOIN pg_catalog.pg_depend d ON d.classid OPERATOR(pg_catalog.=) p.class
 AND d.objid OPERATOR(pg_catalog.=) p.oid AND d.refobjid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
 AND d.refclassid OPERATOR(pg_catalog.=)
