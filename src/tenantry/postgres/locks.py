@@ -80,9 +80,7 @@ def hold_run_lock(
         with _keeper(connection, target) if fenced(connection) else nullcontext():
             yield
     finally:
-        # A session that is lost or closed has given its locks back.
-        with suppress(psycopg.Error):
-            connection.execute(_QUERIES["release_run_lock"], {"key": RUN_LOCK})
+        _release(connection)
 
 
 @contextmanager
@@ -94,7 +92,17 @@ def _keeper(connection: psycopg.Connection[Any], target: Target) -> Iterator[Non
         connection.execute(_QUERIES["share_run_lock"], {"key": RUN_LOCK})
         if keeper.execute(_QUERIES["keep_run_lock"], {"key": RUN_LOCK}).fetchone() != (True,):
             raise _refusal(connection)
-        yield
+        try:
+            yield
+        finally:
+            # A session that is closed gives its locks back a moment later.
+            _release(keeper)
+
+
+def _release(connection: psycopg.Connection[Any]) -> None:
+    # One that is lost has given them back.
+    with suppress(psycopg.Error):
+        connection.execute(_QUERIES["release_run_lock"], {"key": RUN_LOCK})
 
 
 def run_lock_held(connection: psycopg.Connection[Any]) -> bool:

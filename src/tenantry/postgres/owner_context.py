@@ -62,6 +62,7 @@ _DEFINITION = re.compile(
 """Those that may ask for a table's partition key, or for an index's expressions, of which PostgreSQL then works out the
 constants."""
 _PROOF = re.compile(_BEFORE + rb"ALTER\s+TABLE\b.*\sVALIDATE\s+CONSTRAINT\b", re.I | re.S)
+_DO = re.compile(_BEFORE + rb"DO\b", re.I)
 _ALTER_INDEX = re.compile(_BEFORE + rb"ALTER\s+INDEX\b", re.I)
 """Nobody can lock an index ahead, so that it stays the one that it was."""
 _REFERRED = re.compile(rb'\bREFERENCES\s+("(?:[^"]|"")+"\."(?:[^"]|"")+")', re.I)
@@ -112,7 +113,7 @@ def reads_catalog_only(connection: psycopg.Connection[Any], texts: Sequence[sql.
     if not fenced(connection):
         return True
     given = [_text(connection, text) for text in texts]
-    if any(_UTILITY.match(text) or _TABLE_AS.match(text) for text in given):
+    if any((_UTILITY.match(text) and not _ours_alone(text)) or _TABLE_AS.match(text) for text in given):
         return False
     defined = [name for text in given if _DEFINITION.match(text) for name in _qualified(text)]
     if any(_ALTER_INDEX.match(text) for text in given):
@@ -135,6 +136,11 @@ def reads_catalog_only(connection: psycopg.Connection[Any], texts: Sequence[sql.
     except psycopg.Error:
         return False
     return not rows
+
+
+def _ours_alone(text: bytes) -> bool:
+    """Whether a DO block names nothing but what is ours."""
+    return _DO.match(text) is not None and all(name.startswith(f'"{JOURNAL}".') for name in _qualified(text))
 
 
 def unsettled(connection: psycopg.Connection[Any], text: sql.Composable) -> sql.Composed | None:
@@ -294,12 +300,12 @@ class _Fence:
         kinds_of = zip(self.described.parameters, types, strict=False)
         parameters = [(sql.SQL(type), sql.SQL(type if oid < FIRST_OF_USERS else "text")) for oid, type in kinds_of]
         # Where we stand for another role to see what it can do, the statement has that role's rights and no more.
-        self.be("none")
-        borrowed = [] if ours != "none" else self._lend(readable)
+        borrowed, lending = ([], []) if ours != "none" else self._lend(readable)
         function = sql.Identifier("pg_temp", f"tenantry_{secrets.token_hex(8)}")
         results = types[len(parameters) :] if columns is not None else ["bigint"]
         try:
-            self.plain.execute(self._function(function, parameters, results, sees=sees and ours == "none"))
+            making = self._function(function, parameters, results, sees=sees and ours == "none")
+            self.plain.execute(sql.SQL("; ").join([_role("none"), *lending, making]))
         except errors.ReadOnlySqlTransaction as error:
             raise Refused(
                 f"{self.role}'s code would run as {self.connection.info.user}, and on a standby nothing prevents it",
@@ -332,21 +338,28 @@ class _Fence:
                 sql.SQL("{} {}").format(place, sql.SQL(type)) for place, type in zip(places, results, strict=True)
             ),
         )
-        self.plain.execute(_QUERIES["settings"], [settings])
-        away = [sql.SQL("CLOSE ALL"), sql.SQL("DROP FUNCTION IF EXISTS {}").format(function)]
+        away: list[sql.SQL | sql.Composed] = [
+            sql.SQL("CLOSE ALL"),
+            sql.SQL("DROP FUNCTION IF EXISTS {}").format(function),
+        ]
         away += [sql.SQL("DROP VIEW IF EXISTS {}").format(view) for view in borrowed]
-        self.plain.execute(sql.SQL("; ").join(away))
         if self.connection.info.server_version < DEFERRED_AS_QUEUED:
+            self._put_back(settings, away)
             self._refuse_left_behind()
-        self.be(ours)
+            self.plain.execute(_role(ours))
+        else:
+            self._put_back(settings, [*away, _role(ours)])
 
-    def be(self, role: str) -> None:
-        """SET LOCAL ROLE."""
-        self.plain.execute("SELECT pg_catalog.set_config('role', $1, true)", [role])
+    def _put_back(self, settings: str, away: Sequence[sql.SQL | sql.Composed]) -> None:
+        # The value goes as a parameter: until it is set the encoding may be another one.
+        with self.connection.pipeline():
+            self.plain.execute(_QUERIES["settings"], [settings])
+            for statement in away:
+                self.plain.execute(statement)
 
-    def _lend(self, readable: Sequence[bool]) -> list[sql.Identifier]:
+    def _lend(self, readable: Sequence[bool]) -> tuple[list[sql.Identifier], list[sql.Composed]]:
         """Views on relations of ours that the statement names, which the role may use until they are dropped."""
-        views = []
+        views, making = [], []
         for relation, allowed in zip(self.lent, readable, strict=True):
             rights = relation.rights_in(self.text)
             if allowed and rights == ["SELECT"]:
@@ -354,14 +367,14 @@ class _Fence:
             view = sql.Identifier("pg_temp", f"tenantry_{secrets.token_hex(8)}")
             # By which a statement knows a row, and a transaction those that it has written.
             columns = sql.SQL("t.tableoid, t.ctid, t.xmin, t.*" if relation.table else "t.*")
-            self.plain.execute(
+            making.append(
                 sql.SQL("CREATE VIEW {0} AS SELECT {1} FROM {2} AS t; GRANT {3} ON {0} TO {4}").format(
                     view, columns, relation.identifier, sql.SQL(", ".join(rights)), sql.Identifier(self.role)
                 )
             )
             self.text = relation.replaced_in(self.text, view)
             views.append(view)
-        return views
+        return views, making
 
     def _function(
         self,
@@ -459,6 +472,11 @@ class FencingRawCursor(_Fencing, psycopg.RawCursor[Row]):
 
     def _bound(self, text: bytes, query: Any, params: Any) -> tuple[bytes, Sequence[Any]]:
         return text, () if params is None else tuple(params)
+
+
+def _role(name: str) -> sql.Composed:
+    """SET LOCAL ROLE; `none` is our own."""
+    return sql.SQL("SELECT pg_catalog.set_config('role', {}, true)").format(sql.Literal(name))
 
 
 def _of_types(text: str, types: Sequence[str]) -> str:
@@ -561,17 +579,17 @@ def _fence_of_query(
             owner=owner,
             strangers=tuple(strangers),
         )
-        for schema, name, temporary, table, writes, owner, strangers in rows
+        for schema, name, temporary, table, writes, owner, strangers, _ in rows
     ]
     # What the transaction had locked before may not be in this statement.
     relations = [relation for relation in relations if relation.named_in(words)]
+    standing = rows[0][-1] if rows else None
     strangers = [stranger for relation in relations for stranger in relation.strangers]
-    reached, standing = None, None
+    reached = None
     if not strangers:
         reached = _reached(connection, words, [relation for relation in relations if relation.writes])
         if reached is None:
             return None, None
-    standing = _standing_for(connection)
     if not strangers and standing is None:
         return None, reached
     role = standing or strangers[0]
@@ -751,14 +769,6 @@ def _mixed(cursor: psycopg.RawCursor[Any], rows: Sequence[tuple[Any, ...]], role
             remedy=f"ALTER TABLE … OWNER TO {role} for the table's partitions, so that it can be altered as that role.",
         )
     return bool(mixed)
-
-
-def _standing_for(connection: psycopg.Connection[Any]) -> str | None:
-    """The role that we have made ourselves by SET ROLE."""
-    row = psycopg.RawCursor(connection, row_factory=tuple_row).execute(
-        "SELECT NULLIF(pg_catalog.current_setting('role'), 'none')"
-    ).fetchone()  # fmt: skip
-    return None if row is None else row[0]
 
 
 def _without_literals(text: str) -> Iterator[str]:

@@ -34,6 +34,7 @@ SELECT EXISTS (
 -- name: named
 -- The relations that this transaction has locked, as the analysis of a statement locks those that it names; and the
 -- roles whose code runs when they are read or written: their owners, and those of partitions, heirs, and what views read.
+-- And, with each, the role that we have made ourselves by SET ROLE.
 WITH RECURSIVE held (relation, writes) AS (
     SELECT l.relation, pg_catalog.bool_or(l.mode OPERATOR(pg_catalog.<>) 'AccessShareLock'::pg_catalog.text)
     FROM pg_catalog.pg_locks l
@@ -60,7 +61,8 @@ SELECT s.nspname, c.relname, c.relpersistence OPERATOR(pg_catalog.=) 't'::pg_cat
              JOIN pg_catalog.pg_class p ON p.oid OPERATOR(pg_catalog.=) b.part
              WHERE b.relation OPERATOR(pg_catalog.=) h.relation
              AND NOT pg_catalog.pg_has_role(p.relowner, session_user, 'MEMBER')
-             AND pg_catalog.pg_has_role(session_user, p.relowner, 'USAGE'))::pg_catalog.text[]
+             AND pg_catalog.pg_has_role(session_user, p.relowner, 'USAGE'))::pg_catalog.text[],
+       NULLIF(pg_catalog.current_setting('role'), 'none')
 FROM held h JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) h.relation
 JOIN pg_catalog.pg_namespace s ON s.oid OPERATOR(pg_catalog.=) c.relnamespace
 ORDER BY c.oid
@@ -184,17 +186,18 @@ AND pg_catalog.pg_has_role(session_user, c.relowner, 'USAGE')
 LIMIT 1
 
 -- name: loose
--- The strangers' tables among the relations of these names, their partitions and heirs, of which this transaction holds no lock that
--- keeps others from changing what they are: their names, their parts, their indexes.
-WITH RECURSIVE tree (oid) AS (
-    SELECT pg_catalog.to_regclass(n.name)::pg_catalog.oid FROM pg_catalog.unnest($1::pg_catalog.text[]) AS n (name)
+-- The strangers' tables among the relations of these names, and below them those that have partitions, of which this
+-- transaction holds no lock that keeps others from changing what they are: their names, their parts, their indexes.
+WITH RECURSIVE tree (oid, named) AS (
+    SELECT pg_catalog.to_regclass(n.name)::pg_catalog.oid, true FROM pg_catalog.unnest($1::pg_catalog.text[]) AS n (name)
     UNION
-    SELECT i.inhrelid FROM tree t JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) t.oid
+    SELECT i.inhrelid, false FROM tree t JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) t.oid
 )
 SELECT pg_catalog.format('%I.%I', s.nspname, c.relname)
 FROM tree t JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.oid
 JOIN pg_catalog.pg_namespace s ON s.oid OPERATOR(pg_catalog.=) c.relnamespace
-WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p}'::pg_catalog."char"[])
+WHERE (c.relkind OPERATOR(pg_catalog.=) 'p'::pg_catalog."char"
+       OR t.named AND c.relkind OPERATOR(pg_catalog.=) 'r'::pg_catalog."char")
 AND NOT pg_catalog.pg_has_role(c.relowner, session_user, 'MEMBER')
 AND pg_catalog.pg_has_role(session_user, c.relowner, 'USAGE')
 AND NOT EXISTS (
