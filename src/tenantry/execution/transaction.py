@@ -278,7 +278,7 @@ class _Transaction:
             if error.sqlstate == UNSETTLED:
                 # What goes to the server by itself is looked at once more, under its locks.
                 self.apart = frozenset(place for place, one in enumerate(self.work) if not isinstance(one, Aside))
-                raise _Renamed from error
+                raise _Renamed("a table has come to be another one meanwhile") from error
             raise
         finally:
             if outcome.held_since is not None:
