@@ -184,6 +184,20 @@ def test_what_is_not_lent(statement: str, den: Den) -> None:
     assert den.database.rows("SELECT FROM tenantry.noted") == []
 
 
+def test_what_is_lent_without_its_heirs(den: Den) -> None:
+    """A fill of a table of ours by one of theirs changes no row of an heir that has the same address."""
+    den.database.execute("INSERT INTO heirs (id, code) VALUES (1, 'heir'), (2, 'heiress')")
+    den.run("""
+        WITH batch AS MATERIALIZED (
+            SELECT row.ctid AS address, k.id AS tenant FROM ONLY public.branches AS row JOIN evil.keys AS k ON k.id = row.id
+            FOR NO KEY UPDATE OF row SKIP LOCKED
+        ) UPDATE ONLY public.branches AS row SET tenant = batch.tenant FROM batch WHERE row.ctid = batch.address
+    """)
+    assert den.database.rows("SELECT code, tenant FROM branches ORDER BY code") == [
+        ("a", 1), ("b", 2), ("heir", None), ("heiress", None),
+    ]  # fmt: skip
+
+
 def test_an_owner_who_comes_later(den: Den) -> None:
     """The session was opened when nobody but ourselves owned anything."""
     den.database.execute(f'DROP SCHEMA evil CASCADE; GRANT CREATE ON DATABASE "{den.database.name}" TO eve')

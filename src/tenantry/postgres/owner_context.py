@@ -75,6 +75,7 @@ _UNNAMED = re.compile(
 """Parts of a statement in which no relation is named: literals and remarks; in between, quoted names."""
 _TOKEN = re.compile(rf"{_UNNAMED.pattern}|[()]|\w+", re.S)
 _WRITES = re.compile(r"\b(?:INSERT|UPDATE|DELETE|MERGE)\b", re.I)
+_ONLY = re.compile(r"\bONLY\s*\Z", re.I)
 _VERB = re.compile(r"\b(?:(INSERT|MERGE)\s+INTO|(?:(UPDATE)|(DELETE)\s+FROM)(?:\s+ONLY)?)\s*\Z", re.I)
 _LOOKS = re.compile(r"\b(?:RETURNING|CONFLICT)\b", re.I)
 _CONFLICT = re.compile(r"\bCONFLICT\b", re.I)
@@ -219,6 +220,11 @@ class _Relation:
 
     def named_in(self, text: str) -> bool:
         return any(self.pattern.search(part) for part, named in _parts(text) if named)
+
+    def alone_in(self, text: str) -> bool:
+        """Whether its heirs are left out wherever a statement names it."""
+        named = [(part, found) for part, told in _parts(text) if told for found in self.pattern.finditer(part)]
+        return all(_ONLY.search(part, 0, found.start()) for part, found in named)
 
     def rights_in(self, text: str) -> list[str]:
         """What has to be granted on it for a statement, and no more: other code may use it meanwhile. In what is ours
@@ -367,11 +373,14 @@ class _Fence:
             view = sql.Identifier("pg_temp", f"tenantry_{secrets.token_hex(8)}")
             # By which a statement knows a row, and a transaction those that it has written.
             columns = sql.SQL("t.tableoid, t.ctid, t.xmin, t.*" if relation.table else "t.*")
+            alone = sql.SQL("ONLY" if relation.alone_in(self.text) else "")
+            given = sql.SQL("CREATE VIEW {} AS SELECT {} FROM {} {} AS t; GRANT {} ON {} TO {}")
             making.append(
-                sql.SQL("CREATE VIEW {0} AS SELECT {1} FROM {2} AS t; GRANT {3} ON {0} TO {4}").format(
-                    view, columns, relation.identifier, sql.SQL(", ".join(rights)), sql.Identifier(self.role)
+                given.format(
+                    view, columns, alone, relation.identifier, sql.SQL(", ".join(rights)), view,
+                    sql.Identifier(self.role),
                 )
-            )
+            )  # fmt: skip
             self.text = relation.replaced_in(self.text, view)
             views.append(view)
         return views, making
