@@ -19,6 +19,7 @@ from tenantry.execution.transaction import Patience, run_together
 from tenantry.model.name import Name
 from tenantry.model.plan import Lock, LockMode, Statement
 from tenantry.model.schema import Ours
+from tenantry.postgres.activity import activities
 from tenantry.postgres.catalog import read_schema
 from tenantry.postgres.connect import Target, connect
 from tenantry.postgres.locks import hold_run_lock
@@ -131,6 +132,7 @@ def test_the_lock_of_the_run_stays(statement: str, raises: bool, den: Den) -> No
                 connection.execute(statement.format(raises=raises).encode())
                 refused()
             refused()
+            assert [session.application for session in activities(other)] == ["tenantry a test"]
         with hold_run_lock(other, target, patience=0):
             pass
     assert den.ran == (False, True)

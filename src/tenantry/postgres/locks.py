@@ -87,8 +87,8 @@ def hold_run_lock(
 def _keeper(connection: psycopg.Connection[Any], target: Target) -> Iterator[None]:
     """A session that shares the lock of `connection`. Whose program dies leaves both to the server: it sees at once
     that an idle client is gone, and no later than before that one is, which has a statement under way."""
-    purpose = (connection.info.parameter_status("application_name") or "").removeprefix("tenantry ")
-    with closing(connect(target, purpose=purpose, operator=False)) as keeper:
+    named = (connection.info.parameter_status("application_name") or "").removeprefix("tenantry ")
+    with closing(connect(target, purpose=f"{named} lock", operator=False)) as keeper:
         connection.execute(_QUERIES["share_run_lock"], {"key": RUN_LOCK})
         if keeper.execute(_QUERIES["keep_run_lock"], {"key": RUN_LOCK}).fetchone() != (True,):
             raise _refusal(connection)
