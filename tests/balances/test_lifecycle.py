@@ -431,6 +431,28 @@ def test_stock_below_zero_after_slots(stock: MakeStock) -> None:
         shop.execute("INSERT INTO ledger (org, item, quantity) VALUES (1, 1, -1000)")
 
 
+@pytest.mark.parametrize(("first", "option", "slots"), [("3", None, 0), (None, 3, 3)], ids=["spec", "install"])
+def test_slots_that_leave_the_spec(first: str | None, option: int | None, slots: int, stock: MakeStock) -> None:
+    """What the spec has no more goes; what `install` was told stays until the spec says something else."""
+    silent = stock(rows=10)
+    shop = type(silent)(database=silent.database, text=silent.text if first is None else part(hot_keys=first))
+    shop.install(slots=option)
+    shop.backfill()
+    spread = 'SELECT count(DISTINCT slot) FROM tenantry."balances public.ledger" WHERE slot > 0'
+    move = "INSERT INTO ledger (org, item, quantity) VALUES (1, 1, 5)"
+    shop.execute(move)
+    assert shop.rows(spread) == [(1,)]
+    assert silent.failing() == (["functions"] if slots == 0 else [])
+    options = MigrateOptions(force=True, until=Phase.EXPAND, backup=BackupKind.NONE)
+    migrate(silent.target, silent.spec, options)
+    shop.execute('DELETE FROM tenantry."balances public.ledger"')
+    shop.execute(move)
+    assert shop.rows(spread) == [(min(slots, 1),)]
+    none = type(silent)(database=silent.database, text=part(hot_keys="0"))
+    migrate(none.target, none.spec, options)
+    assert migrate(silent.target, silent.spec, options).applied == 0
+
+
 GOING = """
 CREATE TABLE shops (id int PRIMARY KEY, org int NOT NULL REFERENCES tenants);
 CREATE TABLE ledger (id int PRIMARY KEY, shop int NOT NULL REFERENCES shops, item int NOT NULL, quantity numeric NOT NULL);

@@ -22,7 +22,7 @@ from tenantry.checks import fixing
 from tenantry.errors import ExitStatus, Interrupted, Refused
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
-from tenantry.postgres.connect import Target
+from tenantry.postgres.connect import Target, connect
 from tenantry.postgres.locks import hold_run_lock
 from tenantry.workflow import Nobody
 from tenantry.workflow.undo import list_fixes, undo_fixes
@@ -181,7 +181,11 @@ def test_killed_again_and_again(wrong: Database) -> None:
 def test_one_run_at_a_time(wrong: Database) -> None:
     """While another run goes on nothing is fixed."""
     before = contents(wrong)
-    with wrong.connect(autocommit=True) as connection, hold_run_lock(connection), pytest.raises(Refused):
+    with (
+        connect(Target(wrong.dsn), purpose="x") as connection,
+        hold_run_lock(connection, Target(wrong.dsn)),
+        pytest.raises(Refused),
+    ):
         fixed(wrong)
     assert contents(wrong) == before
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
+import psycopg
 import pytest
 from psycopg import sql
 
 from security.den import THEIRS, Den
+from servers import wait_until
 from tenantry.balances.reconciliation_keys import from_json
 from tenantry.errors import Refused
-from tenantry.execution.transaction import Patience, run_alone
+from tenantry.execution.transaction import Patience, run_together
 from tenantry.model.name import Name
-from tenantry.model.plan import Manner, Statement
+from tenantry.model.plan import Lock, LockMode, Statement
 from tenantry.model.schema import Ours
+from tenantry.postgres.activity import activities
 from tenantry.postgres.catalog import read_schema
 from tenantry.postgres.connect import Target, connect
 from tenantry.postgres.locks import hold_run_lock
@@ -81,63 +86,72 @@ def test_keys_of_balances_that_are_read_from_json(den: Den) -> None:
     assert den.ran == (False, True)
 
 
-@pytest.mark.parametrize("through", ["evil.keys", "public.branches"])
-def test_the_lock_of_the_run_stays(through: str, den: Den) -> None:
-    """Whatever a trigger gives away, no other run can begin, neither meanwhile nor later."""
-    den.theirs("""
-        CREATE FUNCTION evil.gives_away() RETURNS trigger LANGUAGE plpgsql AS $$
-        BEGIN PERFORM pg_advisory_unlock_all(), nextval('evil.by_others'); RETURN new; END $$;
-        CREATE TRIGGER gives BEFORE UPDATE ON evil.keys FOR EACH ROW EXECUTE FUNCTION evil.gives_away();
-        ALTER TABLE evil.spies ADD FOREIGN KEY (code) REFERENCES branches (code) ON UPDATE CASCADE;
-        CREATE TRIGGER gives BEFORE UPDATE ON evil.spies FOR EACH ROW EXECUTE FUNCTION evil.gives_away()
-    """)
-    target = Target(den.database.dsn)
-    column = "id" if through == "evil.keys" else "code"
-    last = "SELECT id FROM evil.keys ORDER BY id DESC LIMIT 1" if through == "evil.keys" else "1"
-    with connect(target, purpose="a test") as connection, connect(target, purpose="another") as other:
-        with hold_run_lock(connection):
-            for value in (7, 8):
-                with connection.transaction():
-                    connection.execute(f"UPDATE {through} SET {column} = '{value}' WHERE id = ({last})".encode())
-                    with pytest.raises(Refused), hold_run_lock(other, patience=0):
-                        pass
-                with pytest.raises(Refused), hold_run_lock(other, patience=0):
-                    pass
-        with hold_run_lock(other, patience=0):
-            pass
-    assert den.ran == (False, True)
+GIVES_AWAY = """
+CREATE FUNCTION evil.gives_away(raises boolean) RETURNS boolean IMMUTABLE LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_unlock_all(), nextval('evil.by_others');
+    IF raises THEN RAISE 'gone'; END IF;
+    RETURN true;
+END $$;
+CREATE FUNCTION evil.gives() RETURNS trigger LANGUAGE plpgsql AS
+  $$ BEGIN PERFORM evil.gives_away({raises}); RETURN new; END $$;
+CREATE TRIGGER gives BEFORE UPDATE ON evil.keys FOR EACH ROW WHEN (new.id = 8) EXECUTE FUNCTION evil.gives();
+CREATE CONSTRAINT TRIGGER later AFTER UPDATE ON evil.keys DEFERRABLE INITIALLY DEFERRED
+  FOR EACH ROW WHEN (new.id = 7) EXECUTE FUNCTION evil.gives();
+ALTER TABLE evil.spies ADD FOREIGN KEY (code) REFERENCES branches (code) ON UPDATE CASCADE,
+  ADD CONSTRAINT whole CHECK (evil.gives_away({raises})) NOT VALID;
+CREATE TRIGGER gives BEFORE UPDATE ON evil.spies FOR EACH ROW EXECUTE FUNCTION evil.gives();
+"""
+ROW, KEY = "UPDATE evil.keys SET id = {} WHERE id = 1", "UPDATE public.branches SET code = 'z' WHERE id = 1"
 
 
-def test_the_lock_of_the_run_beside_an_index(den: Den) -> None:
-    """What PostgreSQL itself runs as the owner, outside of any transaction of ours, may give it away as well."""
-    den.theirs("""
-        CREATE FUNCTION evil.gives(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$
-        BEGIN PERFORM pg_advisory_unlock_all(), nextval('evil.by_others'); RETURN $1; END $$
-    """)
+@pytest.mark.parametrize("raises", [pytest.param(False, marks=pytest.mark.nightly), True], ids=["", "raises"])
+@pytest.mark.parametrize(
+    "statement",
+    [ROW.format(8), ROW.format(7), KEY, 'ALTER TABLE "evil"."spies" VALIDATE CONSTRAINT whole',
+     "CREATE INDEX ON evil.spies (evil.gives_away({raises}))",
+     "CREATE INDEX CONCURRENTLY ON evil.spies (evil.gives_away({raises}))"],
+    ids=["trigger", "deferred", "key", "check", "index", "concurrently"],
+)  # fmt: skip
+def test_the_lock_of_the_run_stays(statement: str, raises: bool, den: Den) -> None:
+    """Whatever of a stranger's gives it away, and fails or not, no other run can begin, neither meanwhile nor later."""
+    den.theirs(GIVES_AWAY.format(raises=raises))
     target = Target(den.database.dsn)
-    index = Statement(sql=sql.SQL("CREATE INDEX CONCURRENTLY ON evil.keys (evil.gives(id))"), manner=Manner.CONCURRENT)
+    alone = "CONCURRENTLY" in statement
     with connect(target, purpose="a test") as connection, connect(target, purpose="another") as other:
-        with hold_run_lock(connection):
-            run_alone(connection, index, patience=Patience())
-            with pytest.raises(Refused), hold_run_lock(other, patience=0):
+
+        def refused() -> None:
+            with pytest.raises(Refused, match=r"tenantry a test"), hold_run_lock(other, target, patience=0):
                 pass
-        with hold_run_lock(other, patience=0):
-            pass
-        run_alone(connection, index, patience=Patience())
-        with hold_run_lock(other, patience=0):
+
+        with hold_run_lock(connection, target):
+            with (
+                pytest.raises(psycopg.errors.RaiseException) if raises else nullcontext(),
+                nullcontext() if alone else connection.transaction(),
+            ):
+                connection.execute(statement.format(raises=raises).encode())
+                refused()
+            refused()
+            assert [session.application for session in activities(other)] == ["tenantry a test"]
+        with hold_run_lock(other, target, patience=0):
             pass
     assert den.ran == (False, True)
 
 
 def test_what_is_lent(den: Den) -> None:
-    """Code that runs beside a statement can do with a table of ours what the statement does, and no more."""
-    den.database.execute("CREATE TABLE noted (id int); INSERT INTO noted VALUES (0)")
+    """Code that runs beside a statement can read of a table of ours what the statement names, and write nothing: what
+    the statement adds to one is written by us, and is all that is there."""
+    den.database.execute(
+        "CREATE SCHEMA tenantry; CREATE TABLE tenantry.noted (id int, word text); INSERT INTO tenantry.noted VALUES (0)"
+    )
     den.theirs("""
         CREATE FUNCTION evil.takes() RETURNS trigger LANGUAGE plpgsql AS $$
         DECLARE found name; verb text;
         BEGIN
-            FOR found IN SELECT relname FROM pg_class WHERE relnamespace = pg_my_temp_schema() AND relkind = 'v' LOOP
-                FOREACH verb IN ARRAY ARRAY['DELETE FROM %I', 'UPDATE %I SET id = 9', 'SELECT * FROM %I'] LOOP
+            FOR found IN SELECT relname FROM pg_class WHERE relnamespace = pg_my_temp_schema() AND relkind = 'v'
+            UNION ALL SELECT 'tenantry.noted' LOOP
+                FOREACH verb IN ARRAY ARRAY['DELETE FROM %s', 'UPDATE %s SET id = 9', 'INSERT INTO %s (id) VALUES (9)']
+                LOOP
                     BEGIN EXECUTE format(verb, found); PERFORM nextval('evil.by_superuser');
                     EXCEPTION WHEN insufficient_privilege THEN PERFORM nextval('evil.by_others'); END;
                 END LOOP;
@@ -147,11 +161,43 @@ def test_what_is_lent(den: Den) -> None:
         CREATE TRIGGER takes BEFORE UPDATE ON evil.keys FOR EACH ROW EXECUTE FUNCTION evil.takes();
         SELECT setval('evil.by_superuser', 1, false)
     """)
-    den.run(
-        "WITH changed AS (UPDATE evil.keys SET word = word RETURNING id) INSERT INTO public.noted (id) SELECT id FROM changed"
-    )
-    assert den.database.rows("SELECT id FROM noted ORDER BY id") == [(0,), (1,), (2,)]
+    with den.session() as connection:
+        noting = raw_cursor(connection).execute(
+            "WITH changed AS (UPDATE evil.keys SET word = word RETURNING id, word)"
+            " INSERT INTO tenantry.noted (id, word) SELECT id, word || $1 FROM changed"
+            " WHERE NOT EXISTS (SELECT FROM tenantry.noted AS known WHERE known.id = changed.id)", ["!"]
+        )  # fmt: skip
+        assert noting.rowcount == 2
+    assert den.database.rows("SELECT id, word FROM tenantry.noted ORDER BY id") == [(0, None), (1, "one!"), (2, None)]
     assert den.ran == (False, True)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["UPDATE tenantry.noted AS n SET id = k.id FROM evil.keys AS k", "DELETE FROM tenantry.noted USING evil.keys",
+     "INSERT INTO tenantry.noted (id) SELECT id FROM evil.keys RETURNING (SELECT count(*) FROM evil.keys)",
+     "WITH beside AS (INSERT INTO tenantry.noted (id) SELECT id FROM evil.keys) SELECT"],
+)  # fmt: skip
+def test_what_is_not_lent(statement: str, den: Den) -> None:
+    """A statement that would have to let a stranger write to a table of ours comes to nothing."""
+    den.database.execute("CREATE SCHEMA tenantry; CREATE TABLE tenantry.noted (id int)")
+    with pytest.raises(psycopg.Error):
+        den.run(statement)
+    assert den.database.rows("SELECT FROM tenantry.noted") == []
+
+
+def test_what_is_lent_without_its_heirs(den: Den) -> None:
+    """A fill of a table of ours by one of theirs changes no row of an heir that has the same address."""
+    den.database.execute("INSERT INTO heirs (id, code) VALUES (1, 'heir'), (2, 'heiress')")
+    den.run("""
+        WITH batch AS MATERIALIZED (
+            SELECT row.ctid AS address, k.id AS tenant FROM ONLY public.branches AS row JOIN evil.keys AS k ON k.id = row.id
+            FOR NO KEY UPDATE OF row SKIP LOCKED
+        ) UPDATE ONLY public.branches AS row SET tenant = batch.tenant FROM batch WHERE row.ctid = batch.address
+    """)
+    assert den.database.rows("SELECT code, tenant FROM branches ORDER BY code") == [
+        ("a", 1), ("b", 2), ("heir", None), ("heiress", None),
+    ]  # fmt: skip
 
 
 def test_an_owner_who_comes_later(den: Den) -> None:
@@ -224,4 +270,56 @@ def test_a_key_of_ours_to_theirs(uses: str, den: Den) -> None:
     else:
         den.run('ALTER TABLE "public"."halls" VALIDATE CONSTRAINT room')
     assert den.database.rows("SELECT convalidated FROM pg_constraint WHERE conname = 'room'") == [(not uses,)]
+    assert not den.ran[0]
+
+
+DROP = Statement(
+    sql=sql.SQL('ALTER TABLE "evil"."loose" DROP COLUMN spy'),
+    locks=(Lock(Name("evil", "loose"), LockMode.ACCESS_EXCLUSIVE),),
+)
+ATTACH = Statement(sql=sql.SQL('ALTER INDEX "evil"."whole" ATTACH PARTITION "evil"."part_x"'))
+
+
+@pytest.mark.parametrize(
+    ("statement", "now", "then"),
+    [(DROP, "TABLE loose", "parted"), (Statement(sql=DROP.sql), "TABLE loose", "parted"),
+     (ATTACH, "INDEX whole", "known")],
+    ids=["locked", "not", "index"],
+)  # fmt: skip
+def test_names_that_change_while_we_wait(
+    statement: Statement, now: str, then: str, den: Den, pool: ThreadPoolExecutor
+) -> None:
+    """What was asked of a table or index is asked again of the one that the lock is on in the end."""
+    den.theirs(
+        f"{PARTED}; CREATE TABLE evil.plain (x int) PARTITION BY LIST (x);"
+        "CREATE INDEX whole ON ONLY evil.plain (x); CREATE INDEX part_x ON evil.part (x)"
+    )
+    kind, name = now.split()
+    with connect(Target(den.database.dsn), purpose="a test") as session, den.database.connect(user="eve") as eve:
+        eve.execute(f"ALTER {kind} evil.{name} RENAME TO before".encode())
+        running = pool.submit(run_together, session, [statement], patience=Patience(timeout=30, budget=60))
+        wait_until(lambda: den.database.rows("SELECT FROM pg_locks WHERE NOT granted") != [])
+        eve.execute(f"ALTER {kind} evil.{then} RENAME TO {name}".encode())
+        eve.commit()
+        if statement is ATTACH:
+            with pytest.raises(psycopg.Error, match="cannot attach index"):
+                running.result()
+        else:
+            running.result()
+    assert not den.ran[0]
+
+
+def test_an_index_made_while_a_key_is_proved(den: Den, pool: ThreadPoolExecutor) -> None:
+    """What refuses the proof of a key of ours to their table cannot come between the question and the proof."""
+    den.database.execute("CREATE TABLE halls (id int); INSERT INTO halls VALUES (1)")
+    den.theirs("CREATE TABLE evil.rooms (id int PRIMARY KEY, x int); INSERT INTO evil.rooms VALUES (1, 1)")
+    den.run('ALTER TABLE "public"."halls" ADD CONSTRAINT room FOREIGN KEY (id) REFERENCES "evil"."rooms" NOT VALID')
+    proof = 'ALTER TABLE "public"."halls" VALIDATE CONSTRAINT room'
+    with connect(Target(den.database.dsn), purpose="a test") as session, den.database.connect(user="eve") as eve:
+        eve.execute("CREATE INDEX ON evil.rooms (evil.whole(7))")
+        running = pool.submit(session.execute, proof.encode())
+        wait_until(lambda: den.database.rows("SELECT FROM pg_locks WHERE NOT granted") != [] or running.done())
+        eve.commit()
+        with pytest.raises(Refused, match=r"prove the foreign key room would run functions of eve's"):
+            running.result()
     assert not den.ran[0]

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import nullcontext
+
 import psycopg
 import pytest
 
 from security.den import Den
+from servers import Database
 from tenantry.errors import Refused
+from tenantry.model.backup import BackupKind
+from tenantry.model.plan import Phase
+from tenantry.model.spec import Spec
+from tenantry.postgres.connect import Target, connect
+from tenantry.workflow import MigrateOptions, migrate
 
 pytestmark = [pytest.mark.server, pytest.mark.differs("postgres/owner_context.py")]
 
@@ -126,3 +135,58 @@ def test_no_further_than_it_reaches(den: Den) -> None:
         connection.execute("UPDATE public.branches SET code = 'x' WHERE id = 1")
         made = connection.execute("SELECT pg_catalog.count(*) FROM pg_catalog.pg_class WHERE relname ~ '^tenantry_'")
         assert made.fetchone() == (0,)
+
+
+@pytest.mark.parametrize("to", ["eve", "PUBLIC", "eves_clerk"])
+def test_the_first_key(to: str, den: Den, server_version: int) -> None:
+    """Who owns nothing yet, and may refer to a table of ours, can make the first table of a stranger's when a session of
+    ours has begun."""
+    den.database.execute(
+        "DROP TABLE heirs; DROP SCHEMA evil CASCADE; REVOKE ALL ON branches FROM eve, eves_clerk;"
+        f"REVOKE CREATE ON SCHEMA public FROM PUBLIC; GRANT CREATE ON SCHEMA public TO {to};"
+        f'REVOKE ALL ON DATABASE "{den.database.name}" FROM eve; GRANT REFERENCES (code) ON branches TO {to};'
+        "GRANT eves_clerk TO eve"
+    )
+    with connect(Target(den.database.dsn), purpose="a test") as connection:
+        with den.database.connect(user="eve") as hers:
+            hers.execute(
+                "CREATE TABLE public.ran (as_superuser boolean); GRANT INSERT ON public.ran TO PUBLIC;"
+                "CREATE TABLE public.spies (code text REFERENCES branches (code) ON UPDATE CASCADE);"
+                "INSERT INTO public.spies VALUES ('a');"
+                "CREATE FUNCTION public.acts() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+                " INSERT INTO public.ran SELECT rolsuper FROM pg_roles WHERE rolname = current_user; RETURN NULL; END $$;"
+                "CREATE TRIGGER spies AFTER UPDATE ON public.spies FOR EACH ROW EXECUTE FUNCTION public.acts()"
+            )
+        refused = pytest.raises(Refused, match="belongs to eve") if server_version < 18 else nullcontext()
+        with refused:
+            connection.execute("UPDATE public.branches SET code = 'z' WHERE code = 'a'")
+    assert den.database.rows("SELECT as_superuser FROM ran") == ([] if server_version < 18 else [(False,)])
+
+
+def test_a_key_within_the_tenant(database: Database, role: Callable[..., str]) -> None:
+    """One of ours to a table of theirs is proved as us. Where that would run their code, it is said before anything is
+    changed, and again when the code has come since."""
+    owner = role(name="owner")
+    database.execute(
+        "CREATE TABLE tenants (id int PRIMARY KEY, slug text NOT NULL UNIQUE); INSERT INTO tenants VALUES (1, 'a');"
+        "CREATE TABLE rooms (id int PRIMARY KEY, owner int NOT NULL REFERENCES tenants); INSERT INTO rooms VALUES (1, 1);"
+        "CREATE TABLE halls (id int PRIMARY KEY, room int NOT NULL REFERENCES rooms); INSERT INTO halls VALUES (1, 1);"
+        "CREATE FUNCTION whole(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1';"
+        f"ALTER FUNCTION whole OWNER TO {owner}; ALTER TABLE rooms OWNER TO {owner}; GRANT REFERENCES ON tenants TO {owner}"
+    )
+    spec = Spec.parse(
+        f"[tenant]\ntable = 'tenants'\n[application]\nrole = '{role(create=False, name='app')}'\n"
+        "[[table]]\nname = 'rooms'\npaths = [['owner']]\n[[table]]\nname = 'halls'\npaths = [['room']]"
+    )
+
+    def migrated(until: Phase) -> None:
+        migrate(Target(database.dsn), spec, MigrateOptions(until=until, backup=BackupKind.NONE))
+
+    for until in (Phase.EXPAND, Phase.CONTRACT):
+        database.execute("CREATE INDEX known ON rooms (whole(7))")
+        dump = database.dump()
+        with pytest.raises(Refused, match=r"^To prove a foreign key of public\.halls would run functions of"):
+            migrated(Phase.CONTRACT)
+        assert database.dump() == dump
+        database.execute("DROP INDEX known")
+        migrated(until)

@@ -262,3 +262,60 @@ def test_a_parent_of_ours(column: str, hostile: Hostile) -> None:
     assert (migrated.status, hostile.loot()) == (0, []), migrated.stderr
     of_owner = "SELECT count(*) FROM rooms r JOIN halls h ON h.id = r.hall WHERE r.tenant_id = h.owner"
     assert database.rows(of_owner) == [(3,)]
+
+
+@pytest.mark.parametrize("trigger", ["AFTER", pytest.param("BEFORE", marks=pytest.mark.pg("< 18"))])
+def test_rows_of_ours_to_which_theirs_refer(trigger: str, hostile: Hostile, server_version: int) -> None:
+    """A restore deletes rows of a table of ours, and a fix and its undo change keys of it: what follows them in a table
+    of theirs sets off their triggers as them, or, where PostgreSQL runs those as whoever has written, does not happen."""
+    database, command = hostile.database, hostile.command
+    database.execute(
+        "CREATE TABLE owners (id int PRIMARY KEY, slug text UNIQUE NOT NULL); INSERT INTO owners VALUES (1, 'a'), (2, 'b');"
+        "CREATE TABLE halls (id int PRIMARY KEY, owner int NOT NULL REFERENCES owners, code text NOT NULL UNIQUE);"
+        "INSERT INTO halls VALUES (1, 1, 'one'), (2, 2, 'two'); GRANT SELECT, REFERENCES ON owners, halls TO mallory"
+    )
+    hostile.rows(
+        "SELECT",
+        "CREATE TABLE rooms (id int PRIMARY KEY, hall int NOT NULL REFERENCES halls ON DELETE CASCADE,"
+        " code text REFERENCES halls (code) ON UPDATE CASCADE)",
+        "INSERT INTO rooms VALUES (1, 1, 'one'), (2, 2, 'two')",
+        f"CREATE TRIGGER acts {trigger} UPDATE OR DELETE ON rooms FOR EACH ROW EXECUTE FUNCTION evil.acts()",
+    )
+    shared = "".join(
+        f'[[table]]\nname = "{name}"\nshared = true\n'
+        for name in ("entries", "parts", "rooms", "shops", "tenants", "things")
+    )
+    (command.folder / "tenantry.toml").write_text(
+        SPEC.format(role="app_of_halls").partition("[[table]]")[0].replace('"tenants"\n', '"owners"\n')
+        + f'[[table]]\nname = "halls"\npaths = [["owner"]]\n{shared}'
+        '[[rule]]\nname = "names"\ntable = "halls"\nviolates = "code = \'wrong\'"\nseverity = "error"\nfix = "code = \'right\'"\n'
+    )
+    refused = server_version < 18 and trigger == "AFTER"
+    status = 4 if refused else 0
+
+    saved = command("backups", "create", "--json").json["backup"]["id"]
+    database.execute("INSERT INTO halls VALUES (3, 1, 'three')")
+    hostile.rows("SELECT", "INSERT INTO rooms VALUES (3, 3, NULL)")
+    restored = command("backups", "restore", saved, "--force", "--backup", "none")
+    assert (restored.status, hostile.loot()) == (status, []), restored.stderr
+    left = [(1,), (2,), (3,)] if refused else [(1,), (2,)]
+    assert database.rows("SELECT id FROM halls ORDER BY id") == left
+    assert hostile.rows("SELECT id FROM rooms ORDER BY id") == left
+
+    database.execute("DELETE FROM halls WHERE id = 3")
+    hostile.loot()
+    hostile.rows("SELECT", "ALTER TABLE rooms DISABLE TRIGGER acts")
+    database.execute("UPDATE halls SET code = 'wrong' WHERE id = 2")
+    hostile.rows("SELECT", "ALTER TABLE rooms ENABLE TRIGGER acts")
+    fixed = command("verify", "--fix-issues", "--force", "--backup", "none")
+    assert hostile.loot() == [], fixed.stderr
+    now = "wrong" if refused else "right"
+    codes = "SELECT h.code, r.code FROM halls h JOIN rooms r ON r.hall = h.id WHERE h.id = 2"
+    assert hostile.rows(codes) == [(now, now)], fixed.stderr
+    if refused:
+        assert "The trigger acts of " in fixed.stderr + fixed.stdout
+        return
+    ((run,),) = database.rows("SELECT DISTINCT run FROM tenantry.fixes")
+    undone = command("fixes", "undo", run, "--backup", "none", "--force")
+    assert (undone.status, hostile.loot()) == (0, []), undone.stderr
+    assert hostile.rows(codes) == [("wrong", "wrong")]

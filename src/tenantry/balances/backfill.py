@@ -151,20 +151,19 @@ class Backfill:
             yield corrected
 
     def _batch(self, connection: Connection, first: int, past: int) -> int:
-        """Add what was found for some keys, and forget it, in one statement."""
+        """Add what was found for some keys, and forget it, in one transaction."""
         ledger = self.ledger
-        taken = sql.SQL(
-            'DELETE FROM {} WHERE "tenantry number" >= {} AND "tenantry number" < {} RETURNING {}, {}'
-        ).format(
-            ledger.corrections.identifier, sql.Literal(first), sql.Literal(past), identifiers(ledger.columns),
-            raw(", ".join(SUMS)),
-        )  # fmt: skip
-        statement = sql.SQL("WITH taken AS ({}) {}").format(taken, correct(ledger, raw("SELECT * FROM taken")))
+        these = sql.SQL('FROM {} WHERE "tenantry number" >= {} AND "tenantry number" < {}').format(
+            ledger.corrections.identifier, sql.Literal(first), sql.Literal(past)
+        )
+        found = sql.SQL("SELECT {}, {} {}").format(identifiers(ledger.columns), raw(", ".join(SUMS)), these)
         with connection.transaction():
             if not share(connection, ledger):
                 raise Refused(f"The balances of {ledger.table} have been marked stale meanwhile", remedy=AGAIN)
             connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(f"{LOCK_WAIT * 1000:.0f}ms")))
-            return connection.execute(statement).rowcount
+            corrected = connection.execute(correct(ledger, found)).rowcount
+            connection.execute(sql.SQL("DELETE {}").format(these))
+        return corrected
 
     def _settle(self, triggers: Step) -> None:
         """All is added: the balances are in step from here on."""

@@ -13,8 +13,8 @@ What has to be kept out is that a difference is added twice, or found while anot
 
 - who finds differences holds the ledger's row of tenantry.ledgers FOR UPDATE, and finds them in the next statement,
   whose snapshot is taken under that lock (READ COMMITTED);
-- who adds holds that row FOR SHARE, takes the difference out of the table of corrections in the statement that adds it,
-  and adds nothing that was found under another generation: the balances have been marked stale since.
+- who adds holds that row FOR SHARE, takes the difference out of the table of corrections in the transaction that adds
+  it, and adds nothing that was found under another generation: the balances have been marked stale since.
 
 So a killed run leaves corrections that are added, once, by the next one, and those that it had added are gone.
 """

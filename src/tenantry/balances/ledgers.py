@@ -162,8 +162,7 @@ class Ledgers:
             balance=Name.parse(part.balance, schema=self.spec.schemas[0]),
             key=tuple(_key(table, name, columns) for name in _names(part.key)),
             quantity=_quantity(table, part.quantity, columns), tree=self._tree(table),
-            slots=self._slots(part, slots, before), non_negative=part.non_negative,
-            tenant=tenant,
+            non_negative=part.non_negative, tenant=tenant, **self._slots(part, slots, before),
         )  # fmt: skip
         _refuse_names(ledger)
         if ledger.slots and ledger.non_negative:
@@ -212,12 +211,11 @@ class Ledgers:
 
     # --- what is looked at
 
-    def _slots(self, part: LedgerPart, slots: int | None, before: Ledger | None) -> int:
-        if slots is not None:
-            return slots
-        if before is not None and "hot_keys" not in part.model_fields_set:
-            return before.slots
-        return part.hot_keys
+    @staticmethod
+    def _slots(part: LedgerPart, slots: int | None, before: Ledger | None) -> dict[str, Any]:
+        if slots is None and before is not None and before.chosen and "hot_keys" not in part.model_fields_set:
+            slots = before.slots
+        return {"slots": part.hot_keys if slots is None else slots, "chosen": slots is not None}
 
     def _existing(self, table: Name, part: LedgerPart) -> Name:
         if self._rows("relation", table):

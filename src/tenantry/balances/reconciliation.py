@@ -187,7 +187,8 @@ class Reconciliation:
             self.connection.execute(QUERIES["drifted"], names)
         if any(one.verdict == "review" for one in settled):
             self.connection.execute(QUERIES["reviewed"], names)
-            self.connection.execute(_evidence(self.ledger, scope, self.run))
+            for statement in _evidence(self.ledger, scope, self.run):
+                self.connection.execute(statement)
         self.connection.execute(QUERIES["gone"], names)
         self.connection.execute(QUERIES["unkept"], names)
 
@@ -261,20 +262,26 @@ def add_settled(connection: Connection, ledger: Ledger, condition: str) -> None:
     connection.execute(correct(ledger, missing))
 
 
-def _evidence(ledger: Ledger, scope: Scope, run: str) -> sql.Composed:
-    """Put the movements since the last good point beside this run's reviews; values shortened, newest first."""
+def _evidence(ledger: Ledger, scope: Scope, run: str) -> tuple[sql.Composed, sql.Composed]:
+    """Put the movements since the last good point beside this run's reviews; values shortened, newest first. What runs
+    code of the ledger's owner is a statement by itself, with no reviews in it."""
     since = raw("true") if scope.good is None else written_since("entry", scope.good)
-    return sql.SQL(
-        "WITH moved AS (SELECT batch.{key} AS key, pg_catalog.to_jsonb(entry) AS entry,"
+    told = sql.SQL(
+        "CREATE TEMPORARY TABLE tenantry_told ON COMMIT DROP AS"
+        " WITH moved AS (SELECT batch.{key} AS key, pg_catalog.to_jsonb(entry) AS entry,"
         " row_number() OVER (PARTITION BY batch.{number} ORDER BY pg_catalog.age(entry.xmin), entry.ctid DESC) AS place"
-        " FROM {batch} AS batch JOIN {table} AS entry ON {same} WHERE {since}),"
-        " told AS (SELECT batch.{key} AS key, count(moved.place) AS recent, coalesce(jsonb_agg(("
+        " FROM {batch} AS batch JOIN {table} AS entry ON {same} WHERE {since})"
+        " SELECT batch.{key} AS key, count(moved.place) AS recent, coalesce(jsonb_agg(("
         "SELECT jsonb_object_agg(field.key, pg_catalog.left(field.value, 200)) FROM jsonb_each_text(moved.entry) AS"
         " field) ORDER BY moved.place) FILTER (WHERE moved.place <= {evidence}), '[]') AS evidence"
-        " FROM {batch} AS batch LEFT JOIN moved ON moved.key = batch.{key} GROUP BY batch.{key})"
-        " UPDATE tenantry.discrepancies AS review SET recent = told.recent, evidence = told.evidence FROM told"
-        " WHERE review.ledger = {ledger} AND review.state = 'open' AND review.run = {run} AND review.key = told.key"
+        " FROM {batch} AS batch LEFT JOIN moved ON moved.key = batch.{key} GROUP BY batch.{key}"
     ).format(
         number=NUMBER, key=KEY, batch=BATCH, table=ledger.table.identifier, same=same(ledger, "batch", "entry"),
-        since=since, evidence=sql.Literal(EVIDENCE), ledger=sql.Literal(ledger.called), run=sql.Literal(run),
+        since=since, evidence=sql.Literal(EVIDENCE),
     )  # fmt: skip
+    beside = sql.SQL(
+        "UPDATE tenantry.discrepancies AS review SET recent = told.recent, evidence = told.evidence"
+        " FROM pg_temp.tenantry_told AS told"
+        " WHERE review.ledger = {} AND review.state = 'open' AND review.run = {} AND review.key = told.key"
+    )
+    return told, beside.format(sql.Literal(ledger.called), sql.Literal(run))

@@ -43,17 +43,28 @@ class Carried:
         )  # fmt: skip
 
     def after(self) -> sql.Composed:
-        """Complete the images of the fix $1 with how the rows are now."""
+        """The images of the fix $1 whose rows have changed: their ids, and what was before and is after, as texts."""
         return sql.SQL(
-            "UPDATE {images} AS i SET before = {before}, after = {after} FROM"
+            "SELECT seen.id, {before}::text, {after}::text FROM"
             " (SELECT i.id, i.before AS was, {image} AS is FROM {images} AS i JOIN {target} AS t ON {match}"
-            "  WHERE i.fix = $1::bigint AND i.after IS NULL) AS seen WHERE seen.id = i.id AND seen.was <> seen.is"
+            "  WHERE i.fix = $1::bigint AND i.after IS NULL) AS seen WHERE seen.was <> seen.is"
         ).format(
             images=FIXED_ROWS.identifier, image=self.image.values, target=self.image.target,
             match=self.image.match,
             before=difference(sql.SQL("seen.was"), sql.SQL("seen.is")),
             after=difference(sql.SQL("seen.is"), sql.SQL("seen.was")),
         )  # fmt: skip
+
+
+def completed() -> sql.Composed:
+    """Complete images of the fix $1: ids $2, what was before $3, and what is after $4, as JSON."""
+    return sql.SQL(
+        "UPDATE {} AS i SET before = n.before::jsonb, after = n.after::jsonb"
+        " FROM ROWS FROM"
+        " (pg_catalog.unnest($2::bigint[]), pg_catalog.unnest($3::text[]), pg_catalog.unnest($4::text[]))"
+        " AS n (id, before, after)"
+        " WHERE i.fix = $1::bigint AND i.id OPERATOR(pg_catalog.=) n.id"
+    ).format(FIXED_ROWS.identifier)
 
 
 def unchanged_images() -> sql.Composed:

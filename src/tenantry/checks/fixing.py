@@ -16,9 +16,9 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 from tenacity.nap import sleep_using_event
 
 from tenantry.checks.business import search_path
-from tenantry.checks.carrying import Carried, Unforeseeable, carried, unchanged_images
+from tenantry.checks.carrying import Carried, Unforeseeable, carried, completed, unchanged_images
 from tenantry.checks.check import Ground
-from tenantry.checks.repair import Repair
+from tenantry.checks.repair import Repair, noted
 from tenantry.checks.touched import Touched, unforeseen
 from tenantry.errors import Interrupted
 from tenantry.execution.batch import PASSING
@@ -228,22 +228,24 @@ class _Batches:
         before = Touched.by(cursor)
         for fix, one in self.carried:
             cursor.execute(one.before(), [list(addresses), named, fix])
-        changed = cursor.execute(self.repair.change(), [list(addresses), named, self.fix]).fetchall()
+        changed = cursor.execute(self.repair.change(), [list(addresses), named]).fetchall()
         # A trigger may have set another.
         cursor.execute(search_path(self.fixer.ground.spec.schemas))
-        (wrong,) = cursor.execute(self.repair.wrong(), [[address for address, _ in changed], named]).fetchone() or (
+        (wrong,) = cursor.execute(self.repair.wrong(), [[address for address, *_ in changed], named]).fetchone() or (
             True,
         )
         if wrong:
             # Or it would be corrected again and again.
             raise UselessError
+        images = [image for _, *image in changed if image[0] is not None]
+        cursor.execute(noted(), [self.fix, *_columns(images)])
         for fix, one in self.carried:
-            cursor.execute(one.after(), [fix])
+            cursor.execute(completed(), [fix, *_columns(cursor.execute(one.after(), [fix]).fetchall())])
         if not self.fixer.force:
             self._foreseen(cursor, before)
         for fix, _ in self.carried:
             cursor.execute(unchanged_images(), [fix])
-        return sum(bool(differs) for _, differs in changed)
+        return len(images)
 
     def _foreseen(self, cursor: psycopg.RawCursor[Any], before: Touched) -> None:
         """Raises UnforeseenError where more rows were written than were written down."""
@@ -262,6 +264,10 @@ class _Batches:
         for half in (addresses[:middle], addresses[middle:]):
             fixed += self._batch(relation, self.repair.lock_these(relation), [half])[1]
         return fixed
+
+
+def _columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)] or [[], [], []]
 
 
 def _words(error: Exception) -> str:

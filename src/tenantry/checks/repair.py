@@ -118,24 +118,22 @@ class Repair:
         ).format(relation.identifier, self.violates)
 
     def change(self) -> sql.Composed:
-        """Correct locked rows, at the addresses $1 of the relation $2, and write down their images for the fix $3.
+        """Correct locked rows, at the addresses $1 of the relation $2.
 
         A statement of its own, so that it sees what was committed until the lock was had; the rows are looked at again.
-        Returns their new addresses, and whether they have changed at all.
+        Returns their new addresses, and, where they have changed at all, their images as texts: key, before and after.
         """
         return sql.SQL(
             'WITH "~before" AS MATERIALIZED ('
             'SELECT t.ctid AS "~address", {image} AS "~image" FROM {target} AS t WHERE {these} AND ({violates})),'
             ' "~changed" AS (UPDATE {target} AS t SET {set} FROM "~before"'
             ' WHERE {these} AND t.ctid = "~before"."~address"'
-            ' RETURNING t.ctid AS address, {key} AS key, "~before"."~image" AS before, {image} AS after),'
-            ' "~noted" AS (INSERT INTO {rows} (fix, key, before, after)'
-            ' SELECT $3::bigint, changed.key, {before}, {after} FROM "~changed" AS changed'
-            " WHERE changed.before <> changed.after)"
-            ' SELECT changed.address::text, changed.before <> changed.after FROM "~changed" AS changed'
+            ' RETURNING t.ctid AS address, {key} AS key, "~before"."~image" AS before, {image} AS after)'
+            " SELECT changed.address::text, CASE WHEN changed.before <> changed.after THEN changed.key::text END,"
+            ' {before}::text, {after}::text FROM "~changed" AS changed'
         ).format(
             image=self.image.values, target=self.image.target, these=THESE, violates=self.violates,
-            set=self._set, key=self.image.key, rows=FIXED_ROWS.identifier,
+            set=self._set, key=self.image.key,
             before=difference(sql.SQL("changed.before"), sql.SQL("changed.after")),
             after=difference(sql.SQL("changed.after"), sql.SQL("changed.before")),
         )  # fmt: skip
@@ -145,6 +143,17 @@ class Repair:
         return sql.SQL("SELECT EXISTS (SELECT FROM {} AS t WHERE {} AND ({}))").format(
             self.image.target, THESE, self.violates
         )
+
+
+def noted() -> sql.Composed:
+    """Write down images for the fix $1: keys $2, what was before $3, and what is after $4, as JSON.
+
+    Not in the statement that changes the rows: what their owner's code writes beside it is none of our images."""
+    return sql.SQL(
+        "INSERT INTO {} (fix, key, before, after) SELECT $1::bigint, n.key::jsonb, n.before::jsonb, n.after::jsonb"
+        " FROM ROWS FROM (pg_catalog.unnest($2::text[]), pg_catalog.unnest($3::text[]), pg_catalog.unnest($4::text[]))"
+        " AS n (key, before, after)"
+    ).format(FIXED_ROWS.identifier)
 
 
 def image_of(schema: Schema, table: Name) -> Image:

@@ -16,10 +16,13 @@ import psycopg
 from psycopg import sql
 
 from tenantry.model.plan import Lock, LockMode, Statement
+from tenantry.postgres.owner_context import unsettled
 from tenantry.steps.catalog import body, raw
 
 FORBIDDEN = "TY001"
 """The SQLSTATE of what a guard has found."""
+UNSETTLED = "TY002"
+"""That of a definition that could run somebody else's code."""
 LOCKING = "LOCK TABLE ONLY"
 """With what a statement that takes a lock begins."""
 _HELD = re.compile(r"\Atenantry (\d+(?:\.\d+)?)\Z")
@@ -82,11 +85,16 @@ END
 """)
 _PART = sql.SQL("""
   {needed}
-  IF needed THEN
+  IF needed THEN{unsettled}
     begun := {clock};{become}
     EXECUTE {statement};{back}
     took := pg_catalog.concat(took, {place}, '=', {clock} OPERATOR(pg_catalog.-) begun, ' ');
   END IF;""")
+_UNSETTLED = sql.SQL("""
+    EXECUTE {query} INTO needed;
+    IF needed THEN
+      RAISE EXCEPTION USING ERRCODE = {unsettled}, MESSAGE = 'a table has become another one';
+    END IF;""")
 _GUARD = sql.SQL("""
   EXECUTE {query} INTO needed;
   IF needed THEN
@@ -177,6 +185,10 @@ def _part(place: int, one: Statement | Aside, connection: psycopg.Connection[Any
     if isinstance(one, Aside) and one.guard:
         return _GUARD.format(query=_quoted(one.sql, connection), forbidden=sql.Literal(FORBIDDEN))
     needed, become, back = sql.Composed([sql.SQL("needed := true;")]), sql.Composed([]), sql.Composed([])
+    query = unsettled(connection, one.sql) if isinstance(one, Statement) else None
+    found = sql.Composed([])
+    if query is not None:
+        found = _UNSETTLED.format(query=_quoted(query, connection), unsettled=sql.Literal(UNSETTLED))
     if isinstance(one, Statement) and one.when is not None:
         needed = sql.SQL("EXECUTE {} INTO needed;").format(_quoted(one.when, connection))
     if isinstance(one, Statement) and one.acting_as is not None:
@@ -184,7 +196,7 @@ def _part(place: int, one: Statement | Aside, connection: psycopg.Connection[Any
         become = sql.SQL("\n    EXECUTE {};").format(_quoted(role, connection))
         back = sql.Composed([sql.SQL("\n    EXECUTE 'RESET ROLE';")])
     return _PART.format(
-        needed=needed, clock=_CLOCK, become=become, statement=_quoted(one.sql, connection), back=back,
+        needed=needed, unsettled=found, clock=_CLOCK, become=become, statement=_quoted(one.sql, connection), back=back,
         place=sql.Literal(place),
     )  # fmt: skip
 

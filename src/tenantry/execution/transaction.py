@@ -31,10 +31,10 @@ from tenacity import (
 )
 
 from tenantry.errors import Failed
-from tenantry.execution.message import FORBIDDEN, LOCKING, Aside, Limits, doing, held_until, send, taking
+from tenantry.execution.message import FORBIDDEN, LOCKING, UNSETTLED, Aside, Limits, doing, held_until, send, taking
 from tenantry.model.plan import Lock, LockMode, Manner, Statement
 from tenantry.postgres.connect import PIN
-from tenantry.postgres.locks import Blocker, keeping_run_lock
+from tenantry.postgres.locks import Blocker
 from tenantry.postgres.owner_context import reads_catalog_only
 from tenantry.postgres.session import holders, relation_kinds
 
@@ -65,8 +65,12 @@ class _TooSlow(Exception):
         self.statement = statement
 
 
+class _Renamed(Exception):
+    """While we waited for its lock, a table has become another one, and the transaction another, too."""
+
+
 _NO_LOCK = (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled, psycopg.errors.DeadlockDetected)
-RETRIED = (*_NO_LOCK, _TooSlow)
+RETRIED = (*_NO_LOCK, _TooSlow, _Renamed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +148,7 @@ def run_together(
     def before_sleep(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome is not None else None
         pause = state.next_action.sleep if state.next_action is not None else 0.0
-        if isinstance(error, _TooSlow):
+        if isinstance(error, _TooSlow | _Renamed):
             retrying(str(error), (), pause)
             return
         outcome.blocked_by = holders(connection, *_wanted(statements))
@@ -166,6 +170,8 @@ def run_together(
             " the same command again: nothing is half-done.",
             details=_within(slow.error, slow.statement),
         ) from slow.error
+    except _Renamed as error:
+        raise Failed("A table has been renamed meanwhile", remedy="Run the same command again.") from error
     except _NO_LOCK as error:
         outcome.blocked_by = holders(connection, *_wanted(statements)) or outcome.blocked_by
         tables = ", ".join(dict.fromkeys(str(lock.table) for lock in _locks(statements)))
@@ -188,8 +194,7 @@ def run_alone(
         return
     connection.execute(sql.SQL("SET lock_timeout = {}").format(sql.Literal(_milliseconds(patience.budget))))
     try:
-        with keeping_run_lock(connection):
-            _execute(connection, statement, ran)
+        _execute(connection, statement, ran)
     except psycopg.errors.LockNotAvailable as error:
         tables, _ = _wanted([statement])
         blockers = [str(blocker) for blocker in holders(connection, tables, LockMode.ACCESS_EXCLUSIVE)]
@@ -270,6 +275,10 @@ class _Transaction:
         except psycopg.Error as error:
             if error.sqlstate == FORBIDDEN:
                 self._refuse()
+            if error.sqlstate == UNSETTLED:
+                # What goes to the server by itself is looked at once more, under its locks.
+                self.apart = frozenset(place for place, one in enumerate(self.work) if not isinstance(one, Aside))
+                raise _Renamed("a table has come to be another one meanwhile") from error
             raise
         finally:
             if outcome.held_since is not None:

@@ -53,7 +53,8 @@ class Ledger:
     """A ledger and its balances. `called` is the table's name from the time when they were installed, after which what
     keeps them is called; it tells any two ledgers apart, and stays whatever the table is renamed to. `balance` is the
     view that readers query, `tree` all partitions of the table, and `slots` the number of rows a key among which
-    writers are spread; 0 where all share one."""
+    writers are spread; 0 where all share one; they are `chosen` where a person said so at the installation, and the
+    spec does not."""
 
     table: Name
     called: str
@@ -63,6 +64,7 @@ class Ledger:
     owner: str
     tree: tuple[Name, ...] = ()
     slots: int = 0
+    chosen: bool = False
     non_negative: bool = False
     tenant: TenantColumn | None = None
 

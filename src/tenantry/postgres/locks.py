@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from psycopg.rows import dict_row, kwargs_row
 
 from tenantry.errors import Refused
 from tenantry.model.name import Name
+from tenantry.postgres.connect import Target, connect
+from tenantry.postgres.owner_context import fenced
 from tenantry.postgres.queries import read_queries
 
 RUN_LOCK = int.from_bytes(b"tenantry", "big")
@@ -59,10 +61,15 @@ class Blocker:
 
 
 @contextmanager
-def hold_run_lock(connection: psycopg.Connection[Any], *, patience: float = ORPHAN_SECONDS) -> Iterator[None]:
-    """Keep other runs out of this database for the block; the session must be in autocommit mode and direct.
+def hold_run_lock(
+    connection: psycopg.Connection[Any], target: Target, *, patience: float = ORPHAN_SECONDS
+) -> Iterator[None]:
+    """Keep other runs out of the database for the block; `connection`, to `target`, must be in autocommit mode and
+    direct. Where it may run a stranger's code, which can give away what the session holds, another session that runs
+    nothing at all holds the lock, too.
 
-    Raises Refused, naming the holder, where another run has the lock and keeps it for `patience` seconds.
+    Raises Refused, naming the holder, where another run has the lock and keeps it for `patience` seconds, and
+    ConnectionFailed where there is no other session.
     """
     deadline = time.monotonic() + patience
     while not _taken(connection):
@@ -70,22 +77,32 @@ def hold_run_lock(connection: psycopg.Connection[Any], *, patience: float = ORPH
             raise _refusal(connection)
         time.sleep(0.1)
     try:
-        yield
+        with _keeper(connection, target) if fenced(connection) else nullcontext():
+            yield
     finally:
-        # A session that is lost or closed has given its locks back.
-        with suppress(psycopg.Error):
-            connection.execute(_QUERIES["release_run_lock"], {"key": RUN_LOCK})
+        _release(connection)
 
 
 @contextmanager
-def keeping_run_lock(connection: psycopg.Connection[Any]) -> Iterator[None]:
-    """Around what runs a table owner's code outside of a transaction, which may give away all locks of the session: if
-    the run lock was ours, it is ours again afterwards. Raises Refused where another run has come to it meanwhile."""
-    query, names = _QUERIES["own_run_lock"], {"key": RUN_LOCK}
-    held = connection.execute(query, names).fetchone() is not None
-    yield
-    if held and connection.execute(query, names).fetchone() is None and not _taken(connection):
-        raise _refusal(connection)
+def _keeper(connection: psycopg.Connection[Any], target: Target) -> Iterator[None]:
+    """A session that shares the lock of `connection`. Whose program dies leaves both to the server: it sees at once
+    that an idle client is gone, and no later than before that one is, which has a statement under way."""
+    named = (connection.info.parameter_status("application_name") or "").removeprefix("tenantry ")
+    with closing(connect(target, purpose=f"{named} lock", operator=False)) as keeper:
+        connection.execute(_QUERIES["share_run_lock"], {"key": RUN_LOCK})
+        if keeper.execute(_QUERIES["keep_run_lock"], {"key": RUN_LOCK}).fetchone() != (True,):
+            raise _refusal(connection)
+        try:
+            yield
+        finally:
+            # A session that is closed gives its locks back a moment later.
+            _release(keeper)
+
+
+def _release(connection: psycopg.Connection[Any]) -> None:
+    # One that is lost has given them back.
+    with suppress(psycopg.Error):
+        connection.execute(_QUERIES["release_run_lock"], {"key": RUN_LOCK})
 
 
 def run_lock_held(connection: psycopg.Connection[Any]) -> bool:

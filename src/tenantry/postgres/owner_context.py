@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,12 +28,15 @@ from psycopg import errors, pq, sql
 from psycopg.rows import tuple_row
 
 from tenantry.errors import ConnectionFailed, Refused
-from tenantry.postgres.locks import RUN_LOCK
 from tenantry.postgres.queries import Fixed, read_queries
 
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "owner_context.sql")
 OPERATOR_POLICY = "tenantry_operator"
 """The policy by which an owner sees all rows of a table that is isolated (steps/row_security.py)."""
+RENAMES = 5
+"""How often a table may come to be another one while we wait for it."""
+JOURNAL = "tenantry"
+"""The schema of what is ours alone."""
 FIRST_OF_USERS = 16384
 """The oid from which on types are none of PostgreSQL's own."""
 DEFERRED_AS_QUEUED = 180000
@@ -59,6 +62,10 @@ _DEFINITION = re.compile(
 """Those that may ask for a table's partition key, or for an index's expressions, of which PostgreSQL then works out the
 constants."""
 _PROOF = re.compile(_BEFORE + rb"ALTER\s+TABLE\b.*\sVALIDATE\s+CONSTRAINT\b", re.I | re.S)
+_DO = re.compile(_BEFORE + rb"DO\b", re.I)
+_ALTER_INDEX = re.compile(_BEFORE + rb"ALTER\s+INDEX\b", re.I)
+"""Nobody can lock an index ahead, so that it stays the one that it was."""
+_REFERRED = re.compile(rb'\bREFERENCES\s+("(?:[^"]|"")+"\."(?:[^"]|"")+")', re.I)
 _ALTER = re.compile(_BEFORE + rb"ALTER\s+TABLE\b", re.I)
 _UNNAMED = re.compile(
     r"[eE]'(?:[^'\\]|''|\\.)*'|'(?:[^']|'')*'|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$|--[^\n]*"
@@ -68,6 +75,7 @@ _UNNAMED = re.compile(
 """Parts of a statement in which no relation is named: literals and remarks; in between, quoted names."""
 _TOKEN = re.compile(rf"{_UNNAMED.pattern}|[()]|\w+", re.S)
 _WRITES = re.compile(r"\b(?:INSERT|UPDATE|DELETE|MERGE)\b", re.I)
+_ONLY = re.compile(r"\bONLY\s*\Z", re.I)
 _VERB = re.compile(r"\b(?:(INSERT|MERGE)\s+INTO|(?:(UPDATE)|(DELETE)\s+FROM)(?:\s+ONLY)?)\s*\Z", re.I)
 _LOOKS = re.compile(r"\b(?:RETURNING|CONFLICT)\b", re.I)
 _CONFLICT = re.compile(r"\bCONFLICT\b", re.I)
@@ -106,9 +114,11 @@ def reads_catalog_only(connection: psycopg.Connection[Any], texts: Sequence[sql.
     if not fenced(connection):
         return True
     given = [_text(connection, text) for text in texts]
-    if any(_UTILITY.match(text) or _TABLE_AS.match(text) for text in given):
+    if any((_UTILITY.match(text) and not _ours_alone(text)) or _TABLE_AS.match(text) for text in given):
         return False
     defined = [name for text in given if _DEFINITION.match(text) for name in _qualified(text)]
+    if any(_ALTER_INDEX.match(text) for text in given):
+        return False
     if defined:
         with connection.transaction(force_rollback=True):
             if _keyed(connection, defined):
@@ -127,6 +137,43 @@ def reads_catalog_only(connection: psycopg.Connection[Any], texts: Sequence[sql.
     except psycopg.Error:
         return False
     return not rows
+
+
+def _ours_alone(text: bytes) -> bool:
+    """Whether a DO block names nothing but what is ours."""
+    return _DO.match(text) is not None and all(name.startswith(f'"{JOURNAL}".') for name in _qualified(text))
+
+
+def unsettled(connection: psycopg.Connection[Any], text: sql.Composable) -> sql.Composed | None:
+    """A query of one boolean, for when the locks of a definition are had: whether it could run a stranger's code after
+    all, since the names in it have come to be another table's, or may yet. None where it cannot."""
+    if not fenced(connection) or _DEFINITION.match(given := _text(connection, text)) is None:
+        return None
+    names = sql.SQL("ARRAY[{}]::pg_catalog.text[]").format(sql.SQL(", ").join(map(sql.Literal, _qualified(given))))
+    keyed, loose = (_QUERIES[name].decode().split("$1::pg_catalog.text[]") for name in ("keyed", "loose"))
+    return sql.SQL("SELECT EXISTS ({}) OR EXISTS ({})").format(
+        *(sql.Composed([sql.SQL(first), names, sql.SQL(rest)]) for first, rest in (keyed, loose))
+    )
+
+
+def refusals(connection: psycopg.Connection[Any], texts: Sequence[sql.Composable]) -> Iterator[Refused]:
+    """What of definitions that belong together would be refused when they are run, for the code that it would run."""
+    given = [_text(connection, text) for text in texts] if fenced(connection) else []
+    cursor = psycopg.RawCursor(connection, row_factory=tuple_row)
+    referred = [name.decode() for text in given if _ALTER.match(text) for name in _REFERRED.findall(text)]
+    for text in given:
+        if not (_ALTER.match(text) and _UTILITY.match(text)):
+            continue
+        rows = cursor.execute(_QUERIES["written_out"], [_qualified(text)]).fetchall()
+        role = next((owner for *_, owner, stranger in rows if stranger), None)
+        try:
+            if role is not None:
+                _mixed(cursor, rows, role)
+            elif rows and _PROOF.match(text):
+                unproved = [name for _, name in cursor.execute(_QUERIES["referred"], [_qualified(text)])]
+                _refuse_planned(cursor, f"a foreign key of {rows[0][0]}.{rows[0][1]}", [*referred, *unproved])
+        except Refused as refused:
+            yield refused
 
 
 def raw_cursor(connection: psycopg.Connection[Any]) -> psycopg.RawCursor[Any]:
@@ -174,8 +221,16 @@ class _Relation:
     def named_in(self, text: str) -> bool:
         return any(self.pattern.search(part) for part, named in _parts(text) if named)
 
+    def alone_in(self, text: str) -> bool:
+        """Whether its heirs are left out wherever a statement names it."""
+        named = [(part, found) for part, told in _parts(text) if told for found in self.pattern.finditer(part)]
+        return all(_ONLY.search(part, 0, found.start()) for part, found in named)
+
     def rights_in(self, text: str) -> list[str]:
-        """What has to be granted on it for a statement that writes, and no more: other code may use it meanwhile."""
+        """What has to be granted on it for a statement, and no more: other code may use it meanwhile. In what is ours
+        alone nobody else writes, since we believe what stands there."""
+        if self.temporary or self.schema == JOURNAL or not self.writes:
+            return ["SELECT"]
         rights: set[str] = set()
         begun = 0
         for part, named in _parts(text):
@@ -192,6 +247,11 @@ class _Relation:
                     rights |= {given, "SELECT"} | ({"UPDATE"} if _LOCKS.search(_words(text)) else set())
             begun += len(part)
         return sorted(rights)
+
+    def inserted_in(self, part: str) -> str | None:
+        """How a statement begins that adds rows to it and does nothing else with it, up to where these come from."""
+        found = re.match(rf'INSERT\s+INTO\s+{self.pattern.pattern}\s*\((?:"(?:[^"]|"")*"|[^")])*\)\s*', part, re.I)
+        return None if found is None else found[0]
 
     def replaced_in(self, text: str, view: sql.Identifier) -> str:
         other = view.as_string(None)
@@ -240,18 +300,18 @@ class _Fence:
         kinds = [*((type, -1) for type in self.described.parameters), *((type, mod) for _, type, mod in columns or ())]
         asked = [[type for type, _ in kinds], [modifier for _, modifier in kinds], self.role, OPERATOR_POLICY]
         names = [relation.identifier.as_string(None) for relation in self.lent]
-        row = self.plain.execute(_QUERIES["before"], [*asked, names, RUN_LOCK]).fetchone()
+        row = self.plain.execute(_QUERIES["before"], [*asked, names]).fetchone()
         assert row is not None
-        types, settings, ours, sees, readable, keeps = row
+        types, settings, ours, sees, readable = row
         kinds_of = zip(self.described.parameters, types, strict=False)
         parameters = [(sql.SQL(type), sql.SQL(type if oid < FIRST_OF_USERS else "text")) for oid, type in kinds_of]
         # Where we stand for another role to see what it can do, the statement has that role's rights and no more.
-        self.be("none")
-        borrowed = [] if ours != "none" else self._lend(readable)
+        borrowed, lending = ([], []) if ours != "none" else self._lend(readable)
         function = sql.Identifier("pg_temp", f"tenantry_{secrets.token_hex(8)}")
         results = types[len(parameters) :] if columns is not None else ["bigint"]
         try:
-            self.plain.execute(self._function(function, parameters, results, sees=sees and ours == "none"))
+            making = self._function(function, parameters, results, sees=sees and ours == "none")
+            self.plain.execute(sql.SQL("; ").join([_role("none"), *lending, making]))
         except errors.ReadOnlySqlTransaction as error:
             raise Refused(
                 f"{self.role}'s code would run as {self.connection.info.user}, and on a standby nothing prevents it",
@@ -284,38 +344,46 @@ class _Fence:
                 sql.SQL("{} {}").format(place, sql.SQL(type)) for place, type in zip(places, results, strict=True)
             ),
         )
-        self.plain.execute(_QUERIES["settings"], [settings])
-        if keeps:
-            self.plain.execute(_QUERIES["run_lock"], [RUN_LOCK])
-        away = [sql.SQL("CLOSE ALL"), sql.SQL("DROP FUNCTION IF EXISTS {}").format(function)]
+        away: list[sql.SQL | sql.Composed] = [
+            sql.SQL("CLOSE ALL"),
+            sql.SQL("DROP FUNCTION IF EXISTS {}").format(function),
+        ]
         away += [sql.SQL("DROP VIEW IF EXISTS {}").format(view) for view in borrowed]
-        self.plain.execute(sql.SQL("; ").join(away))
         if self.connection.info.server_version < DEFERRED_AS_QUEUED:
+            self._put_back(settings, away)
             self._refuse_left_behind()
-        self.be(ours)
+            self.plain.execute(_role(ours))
+        else:
+            self._put_back(settings, [*away, _role(ours)])
 
-    def be(self, role: str) -> None:
-        """SET LOCAL ROLE."""
-        self.plain.execute("SELECT pg_catalog.set_config('role', $1, true)", [role])
+    def _put_back(self, settings: str, away: Sequence[sql.SQL | sql.Composed]) -> None:
+        # The value goes as a parameter: until it is set the encoding may be another one.
+        with self.connection.pipeline():
+            self.plain.execute(_QUERIES["settings"], [settings])
+            for statement in away:
+                self.plain.execute(statement)
 
-    def _lend(self, readable: Sequence[bool]) -> list[sql.Identifier]:
+    def _lend(self, readable: Sequence[bool]) -> tuple[list[sql.Identifier], list[sql.Composed]]:
         """Views on relations of ours that the statement names, which the role may use until they are dropped."""
-        views = []
+        views, making = [], []
         for relation, allowed in zip(self.lent, readable, strict=True):
-            if allowed and not relation.writes:
+            rights = relation.rights_in(self.text)
+            if allowed and rights == ["SELECT"]:
                 continue
             view = sql.Identifier("pg_temp", f"tenantry_{secrets.token_hex(8)}")
-            rights = ", ".join(relation.rights_in(self.text)) if relation.writes else "SELECT"
             # By which a statement knows a row, and a transaction those that it has written.
             columns = sql.SQL("t.tableoid, t.ctid, t.xmin, t.*" if relation.table else "t.*")
-            self.plain.execute(
-                sql.SQL("CREATE VIEW {0} AS SELECT {1} FROM {2} AS t; GRANT {3} ON {0} TO {4}").format(
-                    view, columns, relation.identifier, sql.SQL(rights), sql.Identifier(self.role)
+            alone = sql.SQL("ONLY" if relation.alone_in(self.text) else "")
+            given = sql.SQL("CREATE VIEW {} AS SELECT {} FROM {} {} AS t; GRANT {} ON {} TO {}")
+            making.append(
+                given.format(
+                    view, columns, alone, relation.identifier, sql.SQL(", ".join(rights)), view,
+                    sql.Identifier(self.role),
                 )
-            )
+            )  # fmt: skip
             self.text = relation.replaced_in(self.text, view)
             views.append(view)
-        return views
+        return views, making
 
     def _function(
         self,
@@ -388,7 +456,8 @@ class _Fencing:
             if found is None:
                 with _settled(self.connection, reached):
                     return plainly(query, params, prepare=prepare, binary=binary)
-            found.into = into.group(1).decode() if into else ""
+            if into:
+                found.into = into.group(1).decode()
             with found.call(values) as call:
                 plainly(call, values or None, prepare=False, binary=binary)
                 if found.described.columns is None:
@@ -414,6 +483,11 @@ class FencingRawCursor(_Fencing, psycopg.RawCursor[Row]):
         return text, () if params is None else tuple(params)
 
 
+def _role(name: str) -> sql.Composed:
+    """SET LOCAL ROLE; `none` is our own."""
+    return sql.SQL("SELECT pg_catalog.set_config('role', {}, true)").format(sql.Literal(name))
+
+
 def _of_types(text: str, types: Sequence[str]) -> str:
     """A statement whose columns are of exactly these types: PostgreSQL describes those of a domain by what it is over,
     and a function may only return what it says."""
@@ -425,18 +499,19 @@ def _of_types(text: str, types: Sequence[str]) -> str:
         given = sql.SQL("SELECT {} FROM ({}\n) AS t ({})").format(columns, sql.SQL(text), places)
         return given.as_string(None)
     # What writes can stand in no other query, but among the parts that a WITH names.
-    before, last = _last_part(text)
+    before, last, begun = _last_part(text)
     if last is None:
         return text
+    before += "," if begun else "WITH"
     given = sql.SQL('{} "~given" ({}) AS ({}\n) SELECT {} FROM "~given" AS t').format(
         sql.SQL(before), places, sql.SQL(last), columns
     )
     return given.as_string(None)
 
 
-def _last_part(text: str) -> tuple[str, str | None]:
-    """A statement apart from the parts that its WITH names, and these, such that one more can follow; None where it can
-    be no such part itself."""
+def _last_part(text: str) -> tuple[str, str | None, bool]:
+    """The parts that a statement names by WITH, what is left of it, and whether there are any. None where it can be no
+    such part itself."""
     depth, begun = 0, False
     for found in _TOKEN.finditer(text):
         word = found[0].upper()
@@ -444,11 +519,10 @@ def _last_part(text: str) -> tuple[str, str | None]:
         if depth == 0 and word == "WITH":
             begun = True
         elif depth == 0 and word in ("SELECT", "TABLE", "INSERT", "UPDATE", "DELETE", "MERGE"):
-            before = text[: found.start()]
-            return f"{before}," if begun else f"{before}WITH", text[found.start() :]
+            return text[: found.start()], text[found.start() :], begun
         elif depth == 0 and not begun and not word.startswith("--"):
             break
-    return text, None
+    return text, None, begun
 
 
 def _rest(text: str, start: int) -> str:
@@ -514,22 +588,35 @@ def _fence_of_query(
             owner=owner,
             strangers=tuple(strangers),
         )
-        for schema, name, temporary, table, writes, owner, strangers in rows
+        for schema, name, temporary, table, writes, owner, strangers, _ in rows
     ]
     # What the transaction had locked before may not be in this statement.
     relations = [relation for relation in relations if relation.named_in(words)]
+    standing = rows[0][-1] if rows else None
     strangers = [stranger for relation in relations for stranger in relation.strangers]
-    reached, standing = None, None
+    reached = None
     if not strangers:
         reached = _reached(connection, words, [relation for relation in relations if relation.writes])
         if reached is None:
             return None, None
-    standing = _standing_for(connection)
     if not strangers and standing is None:
         return None, reached
     role = standing or strangers[0]
-    lent = tuple(relation for relation in relations if relation.owner != role)
-    return _Fence(connection=connection, role=role, text=words, described=described, lent=lent), None
+    lent = [relation for relation in relations if relation.owner != role]
+    into, rest = ("", words) if standing is not None else _inserted(words, lent)
+    if into:
+        described = _analysed(connection, rest)
+        lent = [relation for relation in lent if relation.named_in(rest)]
+    return _Fence(connection=connection, role=role, text=rest, described=described, into=into, lent=tuple(lent)), None
+
+
+def _inserted(text: str, lent: Sequence[_Relation]) -> tuple[str, str]:
+    """What of a statement adds rows to a relation of ours, and the query of these rows. Only the latter is run as its
+    role, so that code beside it has no part in what is written there."""
+    before, last, _ = _last_part(text)
+    begins = (relation.inserted_in(last) for relation in lent if relation.writes and last is not None)
+    into = next(filter(None, begins), "")
+    return into, before + (last or "")[len(into) :]
 
 
 def _reached(connection: psycopg.Connection[Any], text: str, written: Sequence[_Relation]) -> _Reached | None:
@@ -605,6 +692,8 @@ def _fence_of_utility(connection: psycopg.Connection[Any], text: bytes) -> _Fenc
     words = text.decode()
     cursor = psycopg.RawCursor(connection, row_factory=tuple_row)
     names = _qualified(text)
+    if _DEFINITION.match(text):
+        _hold(cursor, lambda: names)
     rows = cursor.execute(_QUERIES["written_out"], [names]).fetchall()
     role = next((owner for *_, owner, stranger in rows if stranger), None)
     if role is None:
@@ -613,7 +702,7 @@ def _fence_of_utility(connection: psycopg.Connection[Any], text: bytes) -> _Fenc
         return None
     described = _Described(parameters=(), columns=None)
     if _UTILITY.match(text) is None:
-        keyed = _keyed(connection, names)
+        keyed = _ALTER_INDEX.match(text) is not None or _keyed(connection, names)
         return _Fence(connection=connection, role=role, text=words, described=described) if keyed else None
     lent = tuple(
         _Relation(schema=schema, name=name, temporary=temporary, table=table, writes=False, owner=owner, strangers=())
@@ -630,6 +719,21 @@ def _qualified(text: bytes) -> list[str]:
     return list(dict.fromkeys(_QUALIFIED.findall(text.decode())))
 
 
+def _hold(cursor: psycopg.RawCursor[Any], names: Callable[[], Sequence[str]]) -> None:
+    """Keep what is asked of a stranger's tables as it is until the transaction ends. While a lock is waited for, the
+    name may come to be another table's. Raises Refused where that goes on and on."""
+    for _ in range(RENAMES):
+        loose = [name for (name,) in cursor.execute(_QUERIES["loose"], [names()])]
+        if not loose:
+            return
+        lock = "LOCK TABLE {} IN SHARE UPDATE EXCLUSIVE MODE"
+        cursor.execute(sql.SQL(lock).format(sql.SQL(", ").join(map(sql.SQL, loose))))
+    raise Refused(
+        f"{', '.join(loose)}: tables are renamed all the while",
+        remedy="See who does that, and run the same command again.",
+    )
+
+
 def _keyed(connection: psycopg.Connection[Any], names: Sequence[str]) -> bool:
     """Whether a stranger's partitioned table or index, one of these or in one tree with it, has functions in its key
     that are none of PostgreSQL's own."""
@@ -640,12 +744,22 @@ def _keyed(connection: psycopg.Connection[Any], names: Sequence[str]) -> bool:
 def _refuse_join(cursor: psycopg.RawCursor[Any], names: Sequence[str]) -> None:
     """A foreign key of a table of ours is proved by a join with the other table, which is planned as us. Raises Refused
     where that would run functions of its owner's."""
-    row = cursor.execute(_QUERIES["joined"], [names]).fetchone()
+
+    def referred() -> list[str]:
+        return [name for _, name in cursor.execute(_QUERIES["referred"], [names])]
+
+    _hold(cursor, referred)
+    for constraint, table in cursor.execute(_QUERIES["referred"], [names]).fetchall():
+        _refuse_planned(cursor, f"the foreign key {constraint}", [table])
+
+
+def _refuse_planned(cursor: psycopg.RawCursor[Any], what: str, tables: Sequence[str]) -> None:
+    row = cursor.execute(_QUERIES["planned"], [tables]).fetchone()
     if row is not None:
-        constraint, table, owner = row
+        table, owner = row
         raise Refused(
-            f"To prove the foreign key {constraint} would run functions of {owner}'s: {table} has them in its indexes,"
-            " statistics, checks or partition key",
+            f"To prove {what} would run functions of {owner}'s: {table} has them in its indexes, statistics, checks or"
+            " partition key",
             remedy=f"ALTER TABLE … OWNER TO {owner} for the table that refers to {table}, so that it is proved as that"
             " role.",
         )
@@ -664,14 +778,6 @@ def _mixed(cursor: psycopg.RawCursor[Any], rows: Sequence[tuple[Any, ...]], role
             remedy=f"ALTER TABLE … OWNER TO {role} for the table's partitions, so that it can be altered as that role.",
         )
     return bool(mixed)
-
-
-def _standing_for(connection: psycopg.Connection[Any]) -> str | None:
-    """The role that we have made ourselves by SET ROLE."""
-    row = psycopg.RawCursor(connection, row_factory=tuple_row).execute(
-        "SELECT NULLIF(pg_catalog.current_setting('role'), 'none')"
-    ).fetchone()  # fmt: skip
-    return None if row is None else row[0]
 
 
 def _without_literals(text: str) -> Iterator[str]:

@@ -153,7 +153,7 @@ def prune_backups(
     """Take away torn backups, and those that are neither among the `keep` newest nor younger than `older_than`; with
     neither, torn ones only. What was (in a dry run: would be) taken away, the newest first."""
     watcher = watcher or Nobody()
-    with opened(target, purpose="prune") as connection, hold_run_lock(connection):
+    with opened(target, purpose="prune") as connection, hold_run_lock(connection, target):
         there = Backups(connection).all()
         whole = [backup for backup in there if backup.finished_at is not None]
         chosen = {backup.id for backup in there if backup.finished_at is None}

@@ -122,7 +122,7 @@ def _backups(target: Target, ages: HousekeepingPart, *, dry_run: bool, watcher: 
 def _discrepancies(target: Target, ages: HousekeepingPart, *, dry_run: bool) -> Chore:
     with (
         opened(target, purpose="housekeeping") as connection,
-        hold_run_lock(connection),
+        hold_run_lock(connection, target),
         connection.transaction(force_rollback=dry_run),
     ):
         done, kept = forget_discrepancies(connection, ages.journal)
@@ -137,7 +137,7 @@ def _journal(target: Target, ages: HousekeepingPart, *, dry_run: bool) -> Chore:
         f"the last ones, those of the last {ages.journal} days, and those that steps in force, fixes and backups belong"
         " to: rollback and `fixes undo` need them"
     )
-    with opened(target, purpose="housekeeping") as connection, hold_run_lock(connection):
+    with opened(target, purpose="housekeeping") as connection, hold_run_lock(connection, target):
         if not Journal(connection).installed:
             return Chore(what="runs in the journal", deed="removed", done=0, kept=0, why=why)
         old = old_runs(connection, ages.journal)

@@ -51,7 +51,7 @@ def purge(target: Target, *, force: bool = False, dry_run: bool = False) -> tupl
     While steps of ours are in force the journal is what a rollback needs: Refused. With `force` only the journal's own
     tables go, and the migration is for ever; functions that triggers of the migrated tables call stay.
     """
-    with opened(target, purpose="housekeeping") as connection, hold_run_lock(connection):
+    with opened(target, purpose="housekeeping") as connection, hold_run_lock(connection, target):
         held = _read(connection)
         if held.steps and not force:
             raise Refused(

@@ -117,7 +117,7 @@ def run(target: Target, command: str, *, purpose: str, watcher: Watcher | None, 
     with (
         announced(command, watcher) as told,
         opened(target, run=told.id, purpose=purpose, watcher=told.watcher) as connection,
-        hold_run_lock(connection) if locks else nullcontext(),
+        hold_run_lock(connection, target) if locks else nullcontext(),
     ):
         under_way = Run(target=target, connection=connection, told=told)
         try:

@@ -16,6 +16,7 @@ from tenantry.execution.preflight.growth import growth_findings
 from tenantry.execution.preflight.leaky import leaky_findings
 from tenantry.execution.preflight.powers import power_findings
 from tenantry.execution.preflight.privileges import privilege_findings
+from tenantry.execution.preflight.proofs import proof_findings
 from tenantry.execution.preflight.publications import growing_publications, publication_findings
 from tenantry.execution.preflight.reach import reach_findings
 from tenantry.execution.preflight.roles import role_findings
@@ -69,6 +70,7 @@ def preflight(
     found += reach_findings(scope, connection)
     found += power_findings(scope, connection)
     found += handing_findings(scope, connection)
+    found += proof_findings(scope, connection)
     if not any(finding.name.startswith("privilege-") for finding in found):
         # These look at rows, or ask for an update of them.
         found += publication_findings(scope, facts, connection)

@@ -8,7 +8,7 @@ SELECT a.pid, a.application_name AS application, coalesce(a.state, '') AS state,
 FROM pg_catalog.pg_stat_activity a
 WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND a.application_name LIKE 'tenantry %%'
   AND (%(pid)s::int IS NULL OR a.pid = %(pid)s::int)
-  AND a.application_name !~ ' (status|plan|watch|fill watch|demo|tenants)$'
+  AND a.application_name !~ ' (status|plan|watch|fill watch|demo|tenants|lock)$'
 ORDER BY a.backend_start, a.pid
 
 -- name: index_builds

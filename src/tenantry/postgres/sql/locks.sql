@@ -1,8 +1,19 @@
 -- name: try_run_lock
 SELECT pg_try_advisory_lock(%(key)s::bigint)
 
+-- name: share_run_lock
+-- What the session holds alone it then shares, and nobody has it alone in between.
+SELECT pg_advisory_lock_shared(k.key), pg_advisory_unlock(k.key) FROM (SELECT %(key)s::bigint OFFSET 0) AS k (key)
+
+-- name: keep_run_lock
+SELECT pg_try_advisory_lock_shared(%(key)s::bigint)
+
 -- name: release_run_lock
-SELECT pg_advisory_unlock(%(key)s::bigint)
+SELECT CASE l.mode WHEN 'ShareLock' THEN pg_advisory_unlock_shared(%(key)s::bigint)
+                   ELSE pg_advisory_unlock(%(key)s::bigint) END
+FROM pg_catalog.pg_locks l
+WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND l.pid = pg_backend_pid()
+  AND l.classid::bigint = %(key)s::bigint >> 32 AND l.objid::bigint = %(key)s::bigint & 4294967295
 
 -- name: run_lock_holder
 -- backend_start is hidden from roles that may not see the session.
@@ -13,11 +24,8 @@ LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
 WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
   AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
   AND l.classid::bigint = %(key)s::bigint >> 32 AND l.objid::bigint = %(key)s::bigint & 4294967295
-
--- name: own_run_lock
-SELECT true FROM pg_catalog.pg_locks l
-WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND l.pid = pg_catalog.pg_backend_pid()
-  AND l.classid::bigint = %(key)s::bigint >> 32 AND l.objid::bigint = %(key)s::bigint & 4294967295
+ORDER BY a.backend_start
+LIMIT 1
 
 -- name: blockers
 -- What the session waits for: a relation, or a row (then the transaction of another, and the tuple's table is known

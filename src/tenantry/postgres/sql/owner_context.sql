@@ -1,17 +1,40 @@
 -- name: strangers
--- Whether anything here belongs to a role that may not do all that ours may, and as which we may act.
+-- Whether anything here belongs to a role that may not do all that ours may, and as which we may act; or whether such a
+-- role may at any time make a table whose foreign key leads to one that is here.
+WITH strangers AS MATERIALIZED (
+    SELECT r.oid FROM pg_catalog.pg_roles r
+    WHERE NOT pg_catalog.pg_has_role(r.oid, session_user, 'MEMBER')
+    AND pg_catalog.pg_has_role(session_user, r.oid, 'USAGE')
+    -- Who stands for the owner of each database has nobody else as a member.
+    AND r.oid OPERATOR(pg_catalog.<>) 'pg_database_owner'::pg_catalog.regrole::pg_catalog.oid
+), given (privilege, role) AS (
+    SELECT x.privilege_type, x.grantee
+    FROM (SELECT n.nspacl FROM pg_catalog.pg_namespace n
+          UNION ALL
+          SELECT d.datacl FROM pg_catalog.pg_database d
+          WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
+          UNION ALL
+          SELECT c.relacl FROM pg_catalog.pg_class c
+          UNION ALL
+          SELECT a.attacl FROM pg_catalog.pg_attribute a) AS l (acl)
+    CROSS JOIN LATERAL pg_catalog.aclexplode(l.acl) AS x
+    WHERE l.acl IS NOT NULL
+    AND x.privilege_type OPERATOR(pg_catalog.=) ANY (ARRAY['CREATE', 'REFERENCES']::pg_catalog.text[])
+)
 SELECT EXISTS (
     SELECT FROM (SELECT c.relowner FROM pg_catalog.pg_class c UNION SELECT n.nspowner FROM pg_catalog.pg_namespace n
                  UNION SELECT d.datdba FROM pg_catalog.pg_database d
                  WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) AS o (owner)
-    WHERE NOT pg_catalog.pg_has_role(o.owner, session_user, 'MEMBER')
-    AND pg_catalog.pg_has_role(session_user, o.owner, 'USAGE')
-    -- Who stands for the owner of each database has nobody else as a member.
-    AND o.owner OPERATOR(pg_catalog.<>) 'pg_database_owner'::pg_catalog.regrole)
+    WHERE o.owner OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT s.oid FROM strangers s))
+) OR EXISTS (
+    SELECT FROM strangers s
+    WHERE (SELECT pg_catalog.count(DISTINCT g.privilege) OPERATOR(pg_catalog.=) 2::pg_catalog.int8 FROM given g
+           WHERE CASE g.role WHEN 0::pg_catalog.oid THEN true ELSE pg_catalog.pg_has_role(s.oid, g.role, 'USAGE') END))
 
 -- name: named
 -- The relations that this transaction has locked, as the analysis of a statement locks those that it names; and the
 -- roles whose code runs when they are read or written: their owners, and those of partitions, heirs, and what views read.
+-- And, with each, the role that we have made ourselves by SET ROLE.
 WITH RECURSIVE held (relation, writes) AS (
     SELECT l.relation, pg_catalog.bool_or(l.mode OPERATOR(pg_catalog.<>) 'AccessShareLock'::pg_catalog.text)
     FROM pg_catalog.pg_locks l
@@ -38,7 +61,8 @@ SELECT s.nspname, c.relname, c.relpersistence OPERATOR(pg_catalog.=) 't'::pg_cat
              JOIN pg_catalog.pg_class p ON p.oid OPERATOR(pg_catalog.=) b.part
              WHERE b.relation OPERATOR(pg_catalog.=) h.relation
              AND NOT pg_catalog.pg_has_role(p.relowner, session_user, 'MEMBER')
-             AND pg_catalog.pg_has_role(session_user, p.relowner, 'USAGE'))::pg_catalog.text[]
+             AND pg_catalog.pg_has_role(session_user, p.relowner, 'USAGE'))::pg_catalog.text[],
+       NULLIF(pg_catalog.current_setting('role'), 'none')
 FROM held h JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) h.relation
 JOIN pg_catalog.pg_namespace s ON s.oid OPERATOR(pg_catalog.=) c.relnamespace
 ORDER BY c.oid
@@ -161,22 +185,52 @@ AND NOT pg_catalog.pg_has_role(c.relowner, session_user, 'MEMBER')
 AND pg_catalog.pg_has_role(session_user, c.relowner, 'USAGE')
 LIMIT 1
 
--- name: joined
--- A foreign key of the tables of these names that is not proved yet, the stranger's table that it leads to, and its owner:
--- where what is planned of that table, or of its parts, uses functions that are not PostgreSQL's own.
+-- name: loose
+-- The strangers' tables among the relations of these names, and below them those that have partitions, of which this
+-- transaction holds no lock that keeps others from changing what they are: their names, their parts, their indexes.
+WITH RECURSIVE tree (oid, named) AS (
+    SELECT pg_catalog.to_regclass(n.name)::pg_catalog.oid, true FROM pg_catalog.unnest($1::pg_catalog.text[]) AS n (name)
+    UNION
+    SELECT i.inhrelid, false FROM tree t JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) t.oid
+)
+SELECT pg_catalog.format('%I.%I', s.nspname, c.relname)
+FROM tree t JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.oid
+JOIN pg_catalog.pg_namespace s ON s.oid OPERATOR(pg_catalog.=) c.relnamespace
+WHERE (c.relkind OPERATOR(pg_catalog.=) 'p'::pg_catalog."char"
+       OR t.named AND c.relkind OPERATOR(pg_catalog.=) 'r'::pg_catalog."char")
+AND NOT pg_catalog.pg_has_role(c.relowner, session_user, 'MEMBER')
+AND pg_catalog.pg_has_role(session_user, c.relowner, 'USAGE')
+AND NOT EXISTS (
+    SELECT FROM pg_catalog.pg_locks l
+    WHERE l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() AND l.granted
+    AND l.locktype OPERATOR(pg_catalog.=) 'relation'::pg_catalog.text AND l.relation OPERATOR(pg_catalog.=) c.oid
+    AND l.mode OPERATOR(pg_catalog.<>)
+        ALL (ARRAY['AccessShareLock', 'RowShareLock', 'RowExclusiveLock']::pg_catalog.text[]))
+
+-- name: referred
+-- The foreign keys of these tables, and of their parts, that are not proved yet, and the tables that they lead to.
 WITH RECURSIVE own (oid) AS (
     SELECT pg_catalog.to_regclass(n.name)::pg_catalog.oid FROM pg_catalog.unnest($1::pg_catalog.text[]) AS n (name)
     UNION
     SELECT i.inhrelid FROM own o JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) o.oid
-), tree (name, root, oid) AS (
-    SELECT k.conname, k.confrelid, k.confrelid FROM own o
-    JOIN pg_catalog.pg_constraint k ON k.conrelid OPERATOR(pg_catalog.=) o.oid
-    WHERE k.contype OPERATOR(pg_catalog.=) 'f'::pg_catalog."char" AND NOT k.convalidated
+)
+SELECT k.conname, pg_catalog.format('%I.%I', s.nspname, c.relname)
+FROM own o JOIN pg_catalog.pg_constraint k ON k.conrelid OPERATOR(pg_catalog.=) o.oid
+JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) k.confrelid
+JOIN pg_catalog.pg_namespace s ON s.oid OPERATOR(pg_catalog.=) c.relnamespace
+WHERE k.contype OPERATOR(pg_catalog.=) 'f'::pg_catalog."char" AND NOT k.convalidated
+
+-- name: planned
+-- A stranger's table among those of these names, and its owner, where what is planned of it, or of its parts, uses
+-- functions that are not PostgreSQL's own.
+WITH RECURSIVE tree (name, oid) AS (
+    SELECT n.name, pg_catalog.to_regclass(n.name)::pg_catalog.oid
+    FROM pg_catalog.unnest($1::pg_catalog.text[]) AS n (name)
     UNION
-    SELECT t.name, t.root, i.inhrelid FROM tree t
+    SELECT t.name, i.inhrelid FROM tree t
     JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) t.oid
-), planned (name, root, owner, class, oid) AS (
-    SELECT t.name, t.root, c.relowner, n.class, n.oid
+), planned (name, owner, class, oid) AS (
+    SELECT t.name, c.relowner, n.class, n.oid
     FROM tree t JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.oid
     CROSS JOIN LATERAL (
         SELECT 'pg_catalog.pg_class'::pg_catalog.regclass, c.oid
@@ -193,7 +247,7 @@ WITH RECURSIVE own (oid) AS (
     WHERE NOT pg_catalog.pg_has_role(c.relowner, session_user, 'MEMBER')
     AND pg_catalog.pg_has_role(session_user, c.relowner, 'USAGE')
 )
-SELECT p.name, p.root::pg_catalog.regclass::pg_catalog.text, pg_catalog.pg_get_userbyid(p.owner)
+SELECT p.name, pg_catalog.pg_get_userbyid(p.owner)
 FROM planned p JOIN pg_catalog.pg_depend d ON d.classid OPERATOR(pg_catalog.=) p.class
 AND d.objid OPERATOR(pg_catalog.=) p.oid AND d.refobjid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
 AND d.refclassid OPERATOR(pg_catalog.=)
@@ -202,9 +256,8 @@ ORDER BY p.name, p.oid LIMIT 1
 
 -- name: before
 -- What is needed to call a statement as the role $3: its types, of $1 with the modifiers $2; our settings; the role that
--- we are now; whether row security lets the role see all rows by a policy of ours, $4; whether each of the relations $5
--- may be read by it as it is; and whether we hold the session's lock $6, which is then ours until the end of the
--- transaction, whatever becomes of the session's.
+-- we are now; whether row security lets the role see all rows by a policy of ours, $4; and whether each of the relations
+-- $5 may be read by it as it is.
 SELECT ARRAY(SELECT pg_catalog.format_type(t.type, t.modifier)
              FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.oid[]), pg_catalog.unnest($2::pg_catalog.int4[])) WITH ORDINALITY
              AS t (type, modifier, place) ORDER BY t.place),
@@ -220,21 +273,7 @@ SELECT ARRAY(SELECT pg_catalog.format_type(t.type, t.modifier)
                     AND pg_catalog.has_table_privilege($3::pg_catalog.name, c.oid, 'SELECT') AND NOT c.relrowsecurity
              FROM pg_catalog.unnest($5::pg_catalog.text[]) WITH ORDINALITY AS n (name, place)
              JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(n.name)
-             ORDER BY n.place),
-       CASE WHEN EXISTS (
-           SELECT FROM pg_catalog.pg_locks l WHERE l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()
-           AND l.locktype OPERATOR(pg_catalog.=) 'advisory'::pg_catalog.text AND l.granted
-           AND l.objsubid OPERATOR(pg_catalog.=) 1::pg_catalog.int2
-           AND l.classid OPERATOR(pg_catalog.=) ($6::pg_catalog.int8 OPERATOR(pg_catalog.>>) 32)::pg_catalog.oid
-           AND l.objid OPERATOR(pg_catalog.=)
-               ($6::pg_catalog.int8 OPERATOR(pg_catalog.&) 4294967295::pg_catalog.int8)::pg_catalog.oid
-       ) THEN pg_catalog.pg_try_advisory_xact_lock($6::pg_catalog.int8) ELSE false END
-
--- name: run_lock
--- The session holds the lock $1 again, and once, even if what was called has given it away. The transaction holds it.
-SELECT CASE WHEN pg_catalog.pg_advisory_unlock(k.key) THEN pg_catalog.pg_try_advisory_lock(k.key)
-            ELSE pg_catalog.pg_try_advisory_lock(k.key) END
-FROM (SELECT $1::pg_catalog.int8 OFFSET 0) AS k (key)
+             ORDER BY n.place)
 
 -- name: settings
 -- Put back what the statement has set for the session; by then it may have been the search path.

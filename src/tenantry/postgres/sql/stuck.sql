@@ -3,7 +3,7 @@
 SELECT a.pid, coalesce(a.usename::text, '') AS "user", coalesce(a.application_name, '') AS application,
        coalesce(a.state, '') AS state, left(coalesce(a.query, ''), 1000) AS query, a.backend_start AS since,
        coalesce(a.application_name, '') LIKE 'tenantry %%'
-         AND a.application_name !~ ' (status|plan|watch|fill watch|demo|tenants)$' AS run,
+         AND a.application_name !~ ' (status|plan|watch|fill watch|demo|tenants|lock)$' AS run,
        extract(epoch FROM clock_timestamp() - a.xact_start)::float8 AS age,
        extract(epoch FROM clock_timestamp() - a.state_change)::float8 AS lasts,
        CASE WHEN a.wait_event_type = 'Lock' THEN pg_catalog.pg_blocking_pids(a.pid) ELSE '{}' END AS waits_for
