@@ -18,6 +18,10 @@ from tenantry.postgres.connect import Target
 from tenantry.workflow import MigrateOptions, backfill_balances, install_balances, migrate
 
 ROLES = {"app": "changes_app", "other": "changes_other", "legacy": "changes_legacy"}
+SOURCE = (
+    r"""regexp_replace(p.prosrc, '''[0-9]+''::pg_catalog\.oid|tenantry\.noted_[0-9]+|''[0-9]+ ~?tenantry', '#', 'g')"""
+)
+"""The text of a function of ours without the OIDs in it, which differ from database to database."""
 
 
 def followed(database: Database, spec: Spec, until: Phase, **options: bool) -> Result:

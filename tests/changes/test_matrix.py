@@ -7,7 +7,7 @@ import re
 import pytest
 
 from acceptance.test_round_trip import checksums
-from changes.conftest import Changes, followed
+from changes.conftest import SOURCE, Changes, followed
 from changes.specs import SPECS
 from daily import nightly
 from servers import Database
@@ -67,8 +67,8 @@ def until_of(number: int) -> Phase:
     return UNTIL[number % 4] if number % 3 else Phase.CONTRACT
 
 
-OURS = """
-SELECT p.proname, p.prosrc, p.proconfig::text, p.proacl::text, pg_get_userbyid(p.proowner) FROM pg_proc p
+OURS = f"""
+SELECT p.proname, {SOURCE}, p.proconfig::text, p.proacl::text, pg_get_userbyid(p.proowner) FROM pg_proc p
 WHERE p.pronamespace = 'tenantry'::regnamespace
 UNION ALL SELECT relname, '', '', relacl::text, pg_get_userbyid(relowner) FROM pg_class
 WHERE relnamespace = 'tenantry'::regnamespace AND relname LIKE '% %' AND relkind = 'r'

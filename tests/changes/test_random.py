@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from changes.conftest import ROLES, followed
+from changes.conftest import ROLES, SOURCE, followed
 from changes.random_specs import Business, Change, Key, Wanted, changes_of_specs
 from servers import Database, Server
 from tenantry.errors import ExitStatus, Refused, UsageError
@@ -31,8 +31,8 @@ LEFT JOIN pg_constraint k ON k.conrelid = c.oid AND k.contype = 'n' AND k.conkey
 WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') GROUP BY 1 ORDER BY 1
 """
 """In their order, with the names of their NOT NULLs."""
-OURS = """
-SELECT p.proname, p.prosrc, p.proconfig::text, p.proacl::text
+OURS = f"""
+SELECT p.proname, {SOURCE}, p.proconfig::text, p.proacl::text
 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = 'tenantry'
 UNION ALL SELECT c.relname, '', '', c.relacl::text
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

@@ -10,6 +10,7 @@ from acceptance.test_round_trip import checksums
 from rollback.conftest import Business
 from tenantry.errors import ExitStatus, Failed, Refused
 from tenantry.execution.runner import Event
+from tenantry.model.finding import Finding, Severity
 from tenantry.model.plan import Phase
 from tenantry.workflow import Nobody, RollbackOptions, rollback
 
@@ -245,8 +246,19 @@ def test_half_way_back(business: Business) -> None:
     business.assert_original()
 
 
+class Listener(Nobody):
+    """Keeps what was found."""
+
+    def __init__(self) -> None:
+        self.findings: list[Finding] = []
+
+    def found(self, finding: Finding) -> None:
+        self.findings.append(finding)
+
+
 def test_dropped_tables(business: Business) -> None:
-    """Tables that their owner has dropped since, or a whole schema of them: named; with --force the others go back."""
+    """Tables that their owner has dropped since, or a whole schema of them: one line of information says what went with
+    them, and the others go back at the first try."""
     business.execute("CREATE SCHEMA elsewhere; ALTER TABLE estoque_alertas SET SCHEMA elsewhere")
     tables = tuple(
         one.model_copy(update={"name": "elsewhere.estoque_alertas"}) if one.name == "estoque_alertas" else one
@@ -256,9 +268,11 @@ def test_dropped_tables(business: Business) -> None:
     business = replace(business, spec=spec)
     business.migrate()
     business.execute("DROP SCHEMA elsewhere CASCADE; DROP TABLE estoque_escolas_historico CASCADE")
-    refusal = business.refused()
-    assert "estoque_escolas_historico" in "\n".join([refusal.message, *refusal.details])
-    result = business.rollback(force=True)
+    listener = Listener()
+    result = rollback(business.target, RollbackOptions(), listener)
     assert result.exit_status is ExitStatus.DONE, result.findings
+    (said,) = [finding for finding in listener.findings if finding.name == "went-along"]
+    assert (said.severity, said.refuses) == (Severity.INFO, False)
+    assert "elsewhere.estoque_alertas, public.estoque_escolas_historico, which others have dropped" in said.message
     assert "tenantry" not in business.database.dump()
     assert "tenant_id" not in business.columns("usuarios")

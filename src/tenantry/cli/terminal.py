@@ -163,9 +163,9 @@ class Terminal:
         return str(bounded(masked_text(text, self.secrets), LONGEST_LINE))
 
     def findings(self, findings: Sequence[Finding]) -> None:
-        """Each finding with its remedy; mere information only with --verbose."""
+        """Each finding with its remedy; mere information, as a rule, only with --verbose."""
         for finding in findings:
-            if finding.severity is Severity.INFO and not self.settings.verbose:
+            if finding.severity is Severity.INFO and not (finding.always or self.settings.verbose):
                 continue
             word = "refuses" if finding.refuses else str(finding.severity)
             self.item(f"{word:<8} ", finding.message, style=STYLES[finding.severity])

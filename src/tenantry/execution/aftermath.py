@@ -77,6 +77,7 @@ class Aftermath:
             return
         expected = {f"column {step.table}.{step.tenant_column}" for step in kept if step.tenant_column is not None}
         made = {str(step.makes) for step in kept if step.makes is not None}
+        known = {one.relation for one in recorded.values()} & {one.relation for one in after.values()}
         ours: list[str] = []
         others: list[str] = []
         for name in sorted(recorded.keys() | after.keys()):
@@ -85,7 +86,8 @@ class Aftermath:
                 continue
             if _is_column(name, expected):
                 continue
-            touched = after.get(name) != self.before.get(name)
+            # Of a table that others have made, dropped or renamed, what is not ours is theirs.
+            touched = one.relation in known and after.get(name) != self.before.get(name)
             if name not in recorded:
                 touched = touched or bool(_OURS.match(name)) or self._of(one, self.altered)
             (ours if touched else others).append(f"{name} {_how(recorded.get(name), after.get(name))}")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
@@ -12,19 +12,20 @@ from psycopg import sql
 from tenantry.execution.preflight.privileges import privilege_findings
 from tenantry.execution.preflight.scope import Scope
 from tenantry.execution.preflight.sessions import session_findings
-from tenantry.execution.preflight.verdict import refused, warned
+from tenantry.execution.preflight.verdict import noted, refused, warned
 from tenantry.execution.survey import altered, definitions
 from tenantry.model.finding import Finding
-from tenantry.model.name import Name
-from tenantry.model.plan import LockMode
+from tenantry.model.name import Name, quoted
+from tenantry.model.plan import LockMode, Statement
 from tenantry.model.schema import Ours
 from tenantry.postgres.catalog import read_schema
-from tenantry.postgres.dependents import dependents, existing, keys_to
+from tenantry.postgres.dependents import dependents, detached, existing, keys_to
 from tenantry.postgres.journal import Entry
 from tenantry.postgres.preflight import read_facts
 from tenantry.postgres.session import holders
 from tenantry.steps import Step, from_json
 from tenantry.steps.catalog import WORKSHOP
+from tenantry.steps.renaming import named_in, words_in
 
 ALTERED = "altered-step"
 IDENTITY = "replica identity of table "
@@ -55,8 +56,9 @@ def obstacles(
     if not under_way:
         found += _altered(connection, entries, journal)
     identities = frozenset(from_json(entry.value).stood_in(entry.before) for entry in entries)
+    gone = Gone.of(connection, journal.values())
     found += _built_upon(connection, undone, identities)
-    found += _clashes(connection, undone)
+    found += _clashes(connection, [step for step in undone if step.table not in gone.tables])
     found += _tenants(connection, undone)
     return tuple(sorted(found, key=lambda obstacle: not obstacle.finding.refuses))
 
@@ -77,7 +79,7 @@ def _around(connection: psycopg.Connection[Any], steps: Sequence[Step]) -> Itera
     facts = read_facts(connection, roles=sorted(scope.acted_as), schemas=sorted({*schemas, WORKSHOP}), application="")
     for finding in (*privilege_findings(scope, facts), *session_findings(scope, facts)):
         remedy = finding.remedy
-        yield Obstacle(finding=_with_remedy(finding, f"{remedy[0].upper()}{remedy[1:]}." if remedy else ""))
+        yield Obstacle(finding=replace(finding, remedy=f"{remedy[0].upper()}{remedy[1:]}." if remedy else ""))
     tables = sorted(name for name in scope.relations if name in schema.tables)
     for holder in holders(connection, tables, LockMode.ACCESS_EXCLUSIVE):
         if holder.age is not None and holder.age >= HELD:
@@ -89,20 +91,24 @@ def _around(connection: psycopg.Connection[Any], steps: Sequence[Step]) -> Itera
             )  # fmt: skip
 
 
-def _with_remedy(finding: Finding, remedy: str) -> Finding:
-    return Finding(
-        name=finding.name, severity=finding.severity, message=finding.message, remedy=remedy, table=finding.table,
-        count=finding.count, samples=finding.samples, refuses=finding.refuses, forcible=finding.forcible,
-    )  # fmt: skip
-
-
 def _altered(
     connection: psycopg.Connection[Any], entries: Sequence[Entry], journal: Mapping[str, Entry]
 ) -> Iterator[Obstacle]:
     changed = altered(connection, journal)
     steps = {step.key: step for entry in entries if (step := from_json(entry.value)).key in changed}
     now = definitions(connection, list(steps.values()))
-    for step in steps.values():
+    gone = Gone.of(connection, journal.values())
+    along = gone.went_along([step for step in steps.values() if now[step.key] is None])
+    if along:
+        yield Obstacle(
+            finding=noted(
+                name="went-along", always=True, count=len(along),
+                samples=tuple({"step": step.title} for step in along[:20]),
+                message=f"{len(along)} objects of tenantry went with {gone}, which others have dropped or detached:"
+                " nothing is left of them to be taken back",
+            )
+        )  # fmt: skip
+    for step in (step for step in steps.values() if step not in along):
         verb = "dropped" if now[step.key] is None else "changed"
         # Who may do what is for others to change: what they have granted or revoked since stays (hazard 16).
         verdict = warned if step.of_role else refused
@@ -113,6 +119,58 @@ def _altered(
                 remedy="Put it back (`tenantry migrate` does where it is gone), or see that nothing else was changed.",
             )
         )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """What others have dropped or detached since: tables with steps of ours, columns of such tables, partitions."""
+
+    tables: frozenset[Name]
+    columns: frozenset[tuple[Name, str]] = frozenset()
+    detached: frozenset[Name] = frozenset()
+    sequences: frozenset[Name] = frozenset()
+    """Those of `tables` that are none, but went with one."""
+
+    @classmethod
+    def of(cls, connection: psycopg.Connection[Any], journal: Iterable[Entry]) -> Gone:
+        entries = [(from_json(entry.value), entry) for entry in journal]
+        trees = {(step.table, step.below) for step, _ in entries if step.below}
+        # A column of ours that is gone is for nobody else to drop: that is something changed by hand.
+        ours = {step.built for step, _ in entries}
+        return cls(
+            tables=frozenset(step.table for step, entry in entries if entry.gone),
+            columns=frozenset(
+                (step.table, was) for step, entry in entries for was, now in entry.columns.items()
+                if now is None and (step.table, was) not in ours
+            ),
+            detached=frozenset(name for table, below in trees for name in detached(connection, table, below)),
+            sequences=frozenset(step.table for step, _ in entries if (step.hands_on or [""])[0] == "SEQUENCE"),
+        )  # fmt: skip
+
+    def went_along(self, missing: Sequence[Step]) -> tuple[Step, ...]:
+        """Those of the missing steps that are about something of it, with the proofs of constraints that are."""
+        first = [step for step in missing if self._has(step)]
+        made = {(step.table, word) for step in first for word in words_in(step) if word.startswith("tenantry_")}
+        return tuple(
+            step for step in missing if step in first or any((step.table, word) in made for word in words_in(step))
+        )
+
+    def _has(self, step: Step) -> bool:
+        named, words = {*named_in(step)}, {*words_in(step)}
+        return (
+            not self.tables.isdisjoint(named)
+            or step.table in self.detached
+            or any(table in named and one in words for table, one in self.columns)
+        )
+
+    def names(self, statement: Statement) -> bool:
+        """Whether the statement is about a table that is gone."""
+        return any(table.identifier.as_string(None) in statement.text for table in self.tables)
+
+    def __str__(self) -> str:
+        columns = [f"{table}.{quoted(column)}" for table, column in self.columns if table not in self.tables]
+        tables = (self.tables | self.detached) - self.sequences
+        return ", ".join(sorted({*map(str, tables), *columns} or map(str, self.tables)))
 
 
 def _built_upon(

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 from psycopg import sql
@@ -14,7 +15,8 @@ from tenantry.model.name import Name, quoted
 from tenantry.postgres.journal import Entry, Journal
 from tenantry.steps import Step, from_json, to_json
 from tenantry.steps.catalog import raw
-from tenantry.steps.renaming import Names, renamed, same_index
+from tenantry.steps.naming import Renamed
+from tenantry.steps.renaming import Names, named_in, renamed, same_index
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +28,10 @@ class Known:
     stored: Mapping[str, str] = field(default_factory=dict)
     functions: Names = field(default_factory=dict)
     indexes: Names = field(default_factory=dict)
+    tables: Mapping[Name, Name | None] = field(default_factory=dict)
+    columns: Mapping[tuple[Name, str], str | None] = field(default_factory=dict)
+    """What tables, and columns of the tables of now, are called that the journal knows by other names; None where they
+    are gone."""
 
 
 def known(entries: Mapping[str, Entry]) -> Known:
@@ -38,7 +44,14 @@ def known(entries: Mapping[str, Entry]) -> Known:
             # An index goes with its table into another schema.
             if step.own_index is not None and entry.named.schema != step.table.schema:
                 names[step.own_index] = Name(entry.named.schema, step.own_index.name)
-    return _under(Known(entries=entries), names) if names else Known(entries=entries)
+    columns = {
+        (entry.named, was): now
+        for entry in entries.values() if entry.named is not None
+        for was, now in entry.columns.items()
+    }  # fmt: skip
+    found = _under(Known(entries=entries), names, columns) if names or columns else Known(entries=entries)
+    gone = {from_json(entry.value).table: None for entry in entries.values() if entry.gone}
+    return replace(found, tables={**names, **gone}, columns=columns)
 
 
 def with_indexes(found: Known, plan: Sequence[Step]) -> Known:
@@ -52,13 +65,18 @@ def with_indexes(found: Known, plan: Sequence[Step]) -> Known:
     return replace(_under(found, names), indexes=names) if names else found
 
 
-def _under(found: Known, names: Names) -> Known:
+def _under(found: Known, names: Names, columns: Mapping[tuple[Name, str], str | None] = MappingProxyType({})) -> Known:
+    now_called = Renamed({place: now for place, now in columns.items() if now is not None})
+    touched = {table for table, _ in columns}
     entries: dict[str, Entry] = {}
     stored: dict[str, str] = {}
     functions: dict[Name, Name] = dict(found.functions)
     for key, entry in found.entries.items():
         step = from_json(entry.value)
-        now = renamed(step, names)
+        now = renamed(step, names).renamed(now_called)
+        # What PostgreSQL writes of them has other names of columns by now, or fewer.
+        if not touched.isdisjoint(named_in(now)):
+            entry = replace(entry, definition=None)
         if now != step:
             was, called = step.trigger_function, now.trigger_function
             if was is not None and called is not None and was != called:
@@ -67,14 +85,14 @@ def _under(found: Known, names: Names) -> Known:
             follows = was is None and entry.wanted == step.wanted
             entry = replace(
                 entry, key=now.key, value=to_json(now), wanted=now.wanted if follows else entry.wanted,
-                definition=_text(entry.definition, names),
+                definition=entry.definition if was is not None else _text(entry.definition, names),
                 before={name: _text(value, names) for name, value in entry.before.items()},
             )  # fmt: skip
             stored[now.key] = found.stored.get(key, key)
         elif key in found.stored:
             stored[key] = found.stored[key]
         entries[entry.key] = entry
-    return Known(entries=entries, stored=stored, functions=functions, indexes=found.indexes)
+    return replace(found, entries=entries, stored=stored, functions=functions)
 
 
 def _text(text: Any, names: Names) -> Any:

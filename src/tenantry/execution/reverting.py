@@ -9,16 +9,20 @@ from tenantry.errors import Interrupted, Refused, TenantryError
 from tenantry.execution.message import Aside
 from tenantry.execution.runner import Event, Runner
 from tenantry.execution.transaction import Guard, Outcome
-from tenantry.model.plan import Manner, Phase
-from tenantry.postgres.dependents import anything_built
+from tenantry.model.plan import Manner, Phase, Statement
+from tenantry.postgres.dependents import anything_built, detached
 from tenantry.postgres.journal import Entry
 from tenantry.steps import Step, from_json
 
 
-def backwards(entry: Entry) -> tuple[int, int]:
+def backwards(entry: Entry) -> tuple[int, bool, int]:
     """Sorts those to the front that go back first. By phase before all: a step that another spec has added to an
-    earlier phase is applied late, and what the later phases have made still stands on it."""
-    return -Phase(entry.phase).position, -entry.position
+    earlier phase is applied late, and what the later phases have made still stands on it. Rows are put back when
+    nothing stands that would refuse them, whenever they were filled; and indexes go when no key needs them, whenever
+    they were built."""
+    step = from_json(entry.value)
+    phase = Phase.BACKFILL if step.filling is not None else Phase(entry.phase)
+    return -phase.position, step.category == "index", -entry.position
 
 
 Dependents = Callable[[Step], tuple[str, ...]]
@@ -43,6 +47,8 @@ class Reverting:
     keep: bool = False
     force: bool = False
     known: Mapping[str, str] = field(default_factory=dict)
+    gone: Callable[[Statement], bool] = lambda statement: False
+    """Whether a statement is about a table that others have dropped."""
     left: list[Left] = field(default_factory=list)
 
     def all(self, entries: Iterable[Entry]) -> int:
@@ -76,7 +82,7 @@ class Reverting:
         self.runner.tell(Event(step=step, action="left", number=number, total=total, message=reason))
 
     def _revert(self, step: Step, entry: Entry, kept: bool) -> tuple[Outcome, int | None]:
-        statements = step.keep(entry.before) if kept else step.revert(entry.before)
+        statements = self._statements(step, entry, kept)
         journal = self.runner.journal
         settled = journal.keeping(step.key) if kept else (journal.forgetting(step.key),)
         # Looked at once the step has its locks: what is built on a column later has to wait, and then does not find it.
@@ -97,6 +103,14 @@ class Reverting:
             else:
                 journal.forget(step.key)
         return outcome, None
+
+    def _statements(self, step: Step, entry: Entry, kept: bool) -> tuple[Statement, ...]:
+        """What undoes it where it is: of a table that is gone nothing, and of a partition that was detached since what
+        it has taken along."""
+        alone = [step.moved_to(name) for name in detached(self.runner.connection, step.table, step.below)]
+        steps = (step, *alone)
+        given = [one.keep(entry.before) if kept else one.revert(entry.before) for one in steps]
+        return tuple(statement for part in given for statement in part if not self.gone(statement))
 
     def _refuse_dependents(self, step: Step) -> None:
         """PostgreSQL would refuse for a view, and drop an index of somebody else's without a word."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from tenantry.errors import Refused, UsageError, nearest
 from tenantry.model.name import Name
 from tenantry.postgres.journal import Entry
 from tenantry.steps import Step, from_json
+from tenantry.steps.renaming import named_in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +71,7 @@ def _derivations(steps: Iterable[Step], roots: Mapping[Name, Name]) -> Mapping[N
     found: dict[Name, set[Name]] = {}
     for step in steps:
         for relation, sources in step.derives:
-            found.setdefault(roots.get(relation, relation), set()).update(_names(sources))
+            found.setdefault(roots.get(relation, relation), set()).update(named_in(sources))
     return {table: {roots.get(name, name) for name in names} - {table} for table, names in found.items()}
 
 
@@ -91,16 +91,4 @@ def _goes(step: Step, tables: set[Name], known: set[Name]) -> bool:
         return False
     if users := step.of_tables:
         return tables.issuperset(known.intersection(users))
-    return step.table in tables or not tables.isdisjoint(_names(step))
-
-
-def _names(value: Any) -> Iterator[Name]:
-    """Every relation that is named in a value."""
-    if isinstance(value, Name):
-        yield value
-    elif is_dataclass(value):
-        for field in fields(value):
-            yield from _names(getattr(value, field.name))
-    elif isinstance(value, tuple | list):
-        for item in value:
-            yield from _names(item)
+    return step.table in tables or not tables.isdisjoint(named_in(step))

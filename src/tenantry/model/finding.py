@@ -42,7 +42,8 @@ class Finding:
 
     `name` is the check's, in kebab-case; a preflight's has no family. `count` is exact, and `samples` are some of the
     rows that it counts. `tenants` says how many of them each tenant has, where that was asked for. `refuses`: a run
-    stops here, exit 4, unless `forcible` and --force is given.
+    stops here, exit 4, unless `forcible` and --force is given. `always`: people see it without --verbose, though it is
+    mere information.
     """
 
     name: str
@@ -56,3 +57,4 @@ class Finding:
     tenants: Mapping[str, int] = field(default_factory=dict)
     refuses: bool = False
     forcible: bool = True
+    always: bool = False

@@ -239,6 +239,10 @@ class Schema:
     roles: Mapping[str, Role] = field(default_factory=dict)
     kept: frozenset[Name] = frozenset()
     """Tables whose tenant column of ours stayed after `rollback --preserve-data`."""
+    earlier: Mapping[Name, Name | None] = field(default_factory=dict)
+    earlier_columns: Mapping[tuple[Name, str], str | None] = field(default_factory=dict)
+    """What tables with steps of ours, and their columns, were called when these were applied, with their names of now;
+    None where others have dropped them."""
     search_path: tuple[str, ...] = ()
     """Where the user's own functions find what they name without a schema: our role's default, and `schemas`."""
 

@@ -95,6 +95,6 @@ def _triggers(ground: Ground) -> Iterator[Step]:
 
 def _ended(unit: Unit, trigger: str, function: Name, kind: str, detail: str = "") -> TriggerEnded:
     return TriggerEnded(
-        phase=PHASE, table=unit.name, trigger=trigger, function=function, step=f"{kind}:{unit.name}{detail}",
+        phase=PHASE, table=unit.name, trigger=trigger, function=function, made_by=kind, detail=detail,
         tree=unit.tree_names,
     )  # fmt: skip

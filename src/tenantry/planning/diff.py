@@ -102,7 +102,7 @@ def _as_made(step: Step, entry: Entry | None, found: Found) -> State:
         return State.APPLIED
     if found[step.key] is None:
         return State.MISSING
-    as_made = entry is None or not step.compared or found[step.key] == entry.definition
+    as_made = entry is None or not step.compared or entry.definition in (None, found[step.key])
     return State.APPLIED if as_made else State.ALTERED
 
 

@@ -229,6 +229,7 @@ def _references(ground: Ground) -> Iterator[Step]:
                 hop = _hop(key)
                 yield ReferenceTrigger(
                     phase=PHASE, table=unit.name, name=reference_name(key), column=unit.owned.column, hop=hop,
+                    type=ground.ownership.tenant.type,
                     parent_column=parent.column, owner=unit.table.owner, setting=ground.ownership.setting,
                     only_tenants=not parent.mixed, tree=unit.tree_names,
                 )  # fmt: skip

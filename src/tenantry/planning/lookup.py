@@ -31,6 +31,12 @@ class Lookup:
     def table(self, text: str, place: str) -> Table:
         name = self.name(text, place)
         table = self.schema.tables.get(name)
+        if table is None and name in self.schema.earlier:
+            now = self.schema.earlier[name]
+            raise self.error(
+                f"{place}: {name} is now {now}: change the name in the spec" if now is not None
+                else f"{place}: {name} was dropped since it was migrated: take it out of the spec"
+            )  # fmt: skip
         if table is None:
             valid = [str(known) for known in self.schema.tables]
             short = [known.name for known in self.schema.tables if known.schema == self.home]
@@ -40,6 +46,15 @@ class Lookup:
         return table
 
     def column(self, table: Table, name: str, place: str) -> str:
+        earlier = self.schema.earlier_columns
+        if table.column(name) is None and (table.name, name) in earlier:
+            now = earlier[table.name, name]
+            raise self.error(
+                f"{place}: the column {name!r} of {table.name} is now {now!r}: change the name in the spec"
+                if now is not None
+                else f"{place}: the column {name!r} of {table.name} was dropped since it was migrated: say in the spec"
+                " by another path whose its rows are"
+            )  # fmt: skip
         if table.column(name) is None:
             hint = nearest(name, [column.name for column in table.columns])
             raise self.error(f"{place}: {table.name} has no column {name!r}{hint}")

@@ -63,6 +63,16 @@ def keys_to(connection: psycopg.Connection[Any], table: Name) -> tuple[KeyTo, ..
         return tuple(cursor.execute(_QUERIES["keys_to"], {"table": table.identifier.as_string(None)}))
 
 
+def detached(connection: psycopg.Connection[Any], table: Name, below: Sequence[Name]) -> tuple[Name, ...]:
+    """Those of the tables that are there, and no partitions or heirs of `table` any more."""
+    if not below:
+        return ()
+    parameters = {
+        "table": table.identifier.as_string(None), "below": [name.identifier.as_string(None) for name in below],
+    }  # fmt: skip
+    return tuple(below[number - 1] for (number,) in connection.execute(_QUERIES["detached"], parameters))
+
+
 def existing(connection: psycopg.Connection[Any], schemas: Sequence[str]) -> list[str]:
     """Those of the schemas that are still there."""
     return [name for (name,) in connection.execute(_QUERIES["existing"], {"schemas": list(schemas)})]

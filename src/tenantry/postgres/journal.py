@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -42,6 +42,15 @@ class Entry:
     state: State
     named: Name | None = None
     """What the table that the step is on is called now; None where it is gone, or never was a table."""
+    of_relation: bool = False
+    """It was one when the step was applied."""
+    columns: Mapping[str, str | None] = field(default_factory=dict)
+    """What those of its columns that have lost their names since are called now; None where they are gone."""
+
+    @property
+    def gone(self) -> bool:
+        """The table is dropped."""
+        return self.of_relation and self.named is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,6 +199,7 @@ class Journal:
         ]  # fmt: skip
         self.connection.execute(_QUERIES["rename_steps"], {"steps": Jsonb(values)})
         self.connection.execute(_QUERIES["unmark_steps"])
+        self.connection.execute(_QUERIES["rename_columns"])
 
     def adopt(self, *, key: str, phase: str, value: Mapping[str, Any], wanted: str) -> None:
         """What is in force of the step is what is wanted now: in another phase, or by what has ended its own work."""

@@ -8,14 +8,17 @@ sorts last, SECURITY DEFINER as the table's owner with a pinned search_path; it 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from psycopg import sql
 
 from tenantry.model.name import Name
-from tenantry.steps.catalog import found_along, unchanged
+from tenantry.model.ownership import Hop
+from tenantry.model.plan import Lock, LockMode, Statement
+from tenantry.steps.catalog import found_along, raw, unchanged
 from tenantry.steps.derivation import ByPath, Source, TenantReference, derived, equal
+from tenantry.steps.naming import Work, Written, hops_of, paths_of, source_of, tenant_of
 from tenantry.steps.step import Reach
 from tenantry.steps.trigger import (
     ASK_OURS,
@@ -26,6 +29,7 @@ from tenantry.steps.trigger import (
     IN_FILL,
     READ,
     RowTrigger,
+    alone,
     asked,
     each,
     function_name,
@@ -35,40 +39,43 @@ from tenantry.steps.trigger import (
 
 ASSIGN = "~tenantry_assign"
 ADOPT = "~tenantry_adopt"
-# A user's expression over the row may name a column as a variable here is named.
-_RESTORE = sql.SQL("""
-#variable_conflict use_column
-DECLARE
+_DECLARE = sql.SQL("""
   derived {type};
-  {declare}
-BEGIN{ask}
+  changed boolean;
+  {declare}""")
+_RESTORE = sql.SQL("""{ask}
   IF TG_OP = 'UPDATE' AND (ours OR {filling}) THEN
     derived := NEW.{column};
     NEW := OLD;
     NEW.{column} := derived;
     RETURN NEW;
-  END IF;{assign}
-  RETURN NEW;
-END
-""")
+  END IF;""")
 _ASSIGN = sql.SQL("""
   IF TG_OP = 'UPDATE' THEN
     IF NEW.{column} IS NULL AND OLD.{column} IS NOT NULL THEN
       NEW.{column} := OLD.{column};
     END IF;
-    IF NEW.{column} IS NOT NULL
-       AND (NEW.{column} IS DISTINCT FROM OLD.{column} OR (true{same})) THEN
-      RETURN NEW;
+    IF NEW.{column} IS NOT NULL THEN
+      IF NEW.{column} IS DISTINCT FROM OLD.{column} THEN
+        RETURN NEW;
+      END IF;{changed}
+      IF changed IS NOT TRUE THEN
+        RETURN NEW;
+      END IF;
     END IF;
   ELSIF NEW.{column} IS NOT NULL THEN
     RETURN NEW;
-  END IF;
-  derived := {value};
+  END IF;{value}
   IF derived IS NOT NULL THEN
     NEW.{column} := derived;
-  ELSIF NEW.{column} IS NULL THEN
-    NEW.{column} := {default};
+  ELSIF NEW.{column} IS NULL THEN{default}
+    NEW.{column} := derived;
   END IF;""")
+# A row has to belong to somebody, and where there is one tenant only there is nobody else.
+_ONLY = sql.SQL("""
+    IF NEW.{column} IS NULL THEN{ask}
+      NEW.{column} := derived;
+    END IF;""")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +121,13 @@ class AssignmentTrigger(RowTrigger):
     def derives(self) -> tuple[tuple[Name, tuple[Source, ...]], ...]:
         return ((self.table, self.sources),)
 
+    def renamed(self, names: Written) -> AssignmentTrigger:
+        sources = tuple(source_of(names, self.table, source) for source in self.sources)
+        return replace(
+            self, sources=sources, watched=names.columns(self.table, self.watched),
+            tenant=tenant_of(names, self.tenant),
+        )  # fmt: skip
+
     def reaches(self) -> Iterator[Reach]:
         yield self.owner, self.table, ""
         yield from asked(self.owner, self.sources)
@@ -124,22 +138,55 @@ class AssignmentTrigger(RowTrigger):
     def event(self) -> sql.Composable:
         return sql.SQL("BEFORE UPDATE" if self.guard else "BEFORE INSERT OR UPDATE")
 
-    def code(self) -> sql.Composed:
-        """The trigger function's body. An UPDATE in a fill restores the row; one that changes neither a path column
-        nor finds the tenant NULL returns at once."""
+    def apply(self) -> tuple[Statement, ...]:
+        """A partition that is detached keeps what refuses a row without a tenant, and loses the trigger that gives it
+        one: so it has another, which has nothing to do as long as the whole's has."""
+        return *RowTrigger.apply(self), *(statement for part in self.tree for statement in self._alone(part))
+
+    def _alone(self, part: Name) -> Iterator[Statement]:
+        name, locks = sql.Identifier(alone(self.trigger)), (Lock(part, LockMode.SHARE_ROW_EXCLUSIVE),)
+        leaf = sql.SQL("SELECT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = {} AND c.relkind = 'r')").format(
+            part.oid
+        )
+        create = sql.SQL(
+            "CREATE TRIGGER {} {} ON {} FOR EACH ROW WHEN (NEW.{} IS NULL) EXECUTE FUNCTION {}()"
+        ).format(name, self.event, part.identifier, sql.Identifier(self.column), self.function.identifier)  # fmt: skip
+        always = sql.SQL("ALTER TABLE ONLY {} ENABLE ALWAYS TRIGGER {}").format(part.identifier, name)
+        if not self.guard:
+            yield from (Statement(sql=one, locks=locks, when=leaf) for one in (create, always))
+
+    def work(self) -> Work:
+        """An UPDATE in a fill restores the row; one that changes neither a path column nor finds the tenant NULL
+        returns at once."""
         column = sql.Identifier(self.column)
-        return _RESTORE.format(
-            type=sql.SQL("{}.{}%TYPE").format(self.table.identifier, column), declare=DECLARE_OURS, ask=ASK_OURS,
-            filling=IN_FILL, column=column, assign=sql.SQL("") if self.guard else self._assigning(column),
+        return Work(
+            table=self.table, trigger=self.trigger, always=(self.column,), returns="NEW",
+            declare=_DECLARE.format(type=raw(self.type), declare=DECLARE_OURS),
+            first=_RESTORE.format(ask=ASK_OURS, filling=IN_FILL, column=column),
+            told=None if self.guard else lambda names: self._assigning(column, names),
+            missed=None if self.guard else lambda names: _ONLY.format(column=column, ask=self._only(names)),
         )  # fmt: skip
 
-    def _assigning(self, column: sql.Identifier) -> sql.Composed:
-        same: sql.Composable = sql.SQL("")
-        if self.watched:
-            same = sql.SQL(" AND {}").format(unchanged(self.watched))
-        value = derived(self.sources, sql.SQL("NEW")) if self.sources else sql.SQL("NULL")
-        default = self.tenant.key_of(self.fallback) if self.fallback is not None else sql.SQL("NULL")
-        return _ASSIGN.format(column=column, same=same, value=value, default=default)
+    def _assigning(self, column: sql.Identifier, names: Written) -> sql.Composable:
+        watched = [
+            sql.SQL("NULLIF(NOT {}, false)").format(unchanged((name,), names.new, names.old))
+            for name in names.columns(self.table, self.watched)
+        ]
+        changed = names.ask("changed", *watched) if watched else sql.SQL("")
+        sources = [source_of(names, self.table, source).expression(names.new) for source in self.sources]
+        value = names.ask("derived", *sources) if sources else sql.SQL("")
+        default: sql.Composable = sql.SQL("")
+        if self.fallback is not None:
+            default = names.ask("derived", tenant_of(names, self.tenant).key_of(self.fallback))
+        return _ASSIGN.format(column=column, changed=changed, value=value, default=default)
+
+    def _only(self, names: Written) -> sql.Composable:
+        tenant = tenant_of(names, self.tenant)
+        return names.ask(
+            "derived",
+            sql.SQL("(SELECT tenant.{key} FROM {table} AS tenant WHERE (SELECT pg_catalog.count(*) FROM {table}) = 1)")
+            .format(key=sql.Identifier(tenant.key), table=tenant.table.identifier),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +207,18 @@ class Adoption:
     ways: tuple[ByPath, ...] = ()
     shared: bool = False
 
-    def update(self, child_column: str, setting: str, search_path: tuple[str, ...]) -> sql.Composed:
+    def named(self, names: Written) -> Adoption:
+        """The same with the names that a trigger function has for everything."""
+        back = Hop(columns=self.columns, parent=self.parent, parent_columns=self.parent_columns,
+                   operators=self.operators)  # fmt: skip
+        (hop,) = hops_of(names, self.child, (back,))
+        return replace(
+            self, parent=names.table(self.parent), parent_column=names.column(self.parent, self.parent_column),
+            columns=hop.columns, parent_columns=hop.parent_columns, child=names.table(self.child),
+            told=paths_of(names, self.child, self.told), ways=paths_of(names, self.parent, self.ways),
+        )  # fmt: skip
+
+    def update(self, names: Written, child_column: str, setting: str, search_path: tuple[str, ...]) -> sql.Composed:
         """A parent without a tenant takes the child's. SKIP LOCKED, so that it waits for nobody: a parent that somebody
         holds gets its tenant from the next child, or from the sweep.
 
@@ -170,46 +228,54 @@ class Adoption:
         Whose parent it is, is asked here, before the update, since what would refuse the child may be deferred: a
         session that names a tenant takes nothing that has one, and what has none for that tenant alone.
         """
-        parent, new, child = sql.SQL("parent"), sql.SQL("NEW"), sql.SQL("child")
-        column = sql.Identifier(child_column)
-        siblings = sql.SQL("{}.{}").format(child, column)
-        own = sql.SQL("{}.{}").format(new, column)
-        ways = sql.SQL(" AND {} IS NULL").format(derived(self.ways, parent)) if self.ways else sql.SQL("")
-        old = knows_no_tenants(self.parent, setting)
+        here, parent, new, child = self.named(names), sql.SQL("parent"), names.new, sql.SQL("child")
+        column, table = sql.Identifier(here.parent_column), here.parent.identifier
+        # The tenant of the child's row: of ours, under its name of always.
+        siblings = sql.SQL("{}.{}").format(child, sql.Identifier(names.column(self.child, child_column)))
+        own = sql.SQL("{}.{}").format(new, sql.Identifier(names.column(self.child, child_column)))
+        ways = sql.SQL(" AND {} IS NULL").format(derived(here.ways, parent)) if here.ways else sql.SQL("")
+        old = knows_no_tenants(here.parent, setting)
         unclaimed = old if self.shared else sql.SQL("({}::text = {} OR {})").format(own, named(setting), old)
+        match = equal(parent, here.parent_columns, new, here.columns, here.operators)
+        along = found_along(search_path)
+        empty = sql.SQL("EXISTS (SELECT FROM {} AS parent WHERE {} AND parent.{} IS NULL)").format(table, match, column)
+        other = sql.SQL("EXISTS (SELECT FROM {} AS parent WHERE {} AND parent.{} <> {}{})").format(
+            table, match, column, own, ways
+        )
+        same = sql.SQL(" AND ").join(
+            sql.SQL("child.{0} = {1}.{0}").format(sql.Identifier(name), new) for name in here.columns
+        )
+        moved = sql.SQL("{} AND {} = {} AND NOT EXISTS (SELECT FROM {} AS child WHERE {} AND {} <> {})").format(
+            old, derived(here.told, new) if here.told else own, own, here.child.identifier, same,
+            derived(here.told, child) if here.told else siblings, own,
+        )  # fmt: skip
+        take = sql.SQL(
+            "UPDATE {table} AS target SET {column} = {own} WHERE target.ctid = ANY (ARRAY("
+            "SELECT parent.ctid FROM {table} AS parent WHERE {match} AND parent.{column} IS NULL"
+            " FOR NO KEY UPDATE SKIP LOCKED)) AND {along}"
+        ).format(table=table, column=column, own=own, match=match, along=along)
+        follow = sql.SQL(
+            "UPDATE {table} AS parent SET {column} = {own} WHERE {match} AND parent.{column} <> {own} AND {along}"
+        ).format(table=table, column=column, own=own, match=match, along=along)
         return sql.SQL("""
-  IF NEW.{child_column} IS NOT NULL THEN
-    IF EXISTS (SELECT FROM {table} AS parent WHERE {match} AND parent.{column} IS NULL) THEN
-      IF {unclaimed} THEN
-        {begin}
-        UPDATE {table} AS target SET {column} = NEW.{child_column} WHERE target.ctid = ANY (ARRAY(
-          SELECT parent.ctid FROM {table} AS parent WHERE {match} AND parent.{column} IS NULL
-          FOR NO KEY UPDATE SKIP LOCKED)) AND {along};
+  IF NEW.{child_column} IS NOT NULL THEN{empty}
+    IF yes THEN{unclaimed}
+      IF yes THEN
+        {begin}{take}
         {end}
       END IF;
-    ELSIF NOT ours AND ({filling}) IS NOT TRUE
-      AND EXISTS (SELECT FROM {table} AS parent WHERE {match} AND parent.{column} <> NEW.{child_column}{ways})
-    THEN
-      IF {old} AND {told} = NEW.{child_column}
-        AND NOT EXISTS (SELECT FROM {child_table} AS child WHERE {siblings} AND {siblings_told} <> NEW.{child_column})
-      THEN
-        {begin}
-        UPDATE {table} AS parent SET {column} = NEW.{child_column}
-        WHERE {match} AND parent.{column} <> NEW.{child_column} AND {along};
-        {end}
+    ELSIF NOT ours AND ({filling}) IS NOT TRUE THEN{other}
+      IF yes THEN{moved}
+        IF yes THEN
+          {begin}{follow}
+          {end}
+        END IF;
       END IF;
     END IF;
   END IF;""").format(
-            child_column=column, table=self.parent.identifier, column=sql.Identifier(self.parent_column),
-            match=equal(parent, self.parent_columns, new, self.columns, self.operators), ways=ways,
-            begin=BEGIN_UPDATE, end=END_UPDATE, unclaimed=unclaimed, old=old, filling=IN_FILL,
-            child_table=self.child.identifier,
-            siblings=sql.SQL(" AND ").join(
-                sql.SQL("child.{0} = NEW.{0}").format(sql.Identifier(name)) for name in self.columns
-            ),
-            told=derived(self.told, new) if self.told else own,
-            siblings_told=derived(self.told, child) if self.told else siblings,
-            along=found_along(search_path),
+            child_column=sql.Identifier(child_column), empty=names.ask("yes", empty),
+            unclaimed=names.ask("yes", unclaimed), begin=BEGIN_UPDATE, take=names.do(take), end=END_UPDATE,
+            filling=IN_FILL, other=names.ask("yes", other), moved=names.ask("yes", moved), follow=names.do(follow),
         )  # fmt: skip
 
 
@@ -250,14 +316,20 @@ class AdoptionTrigger(RowTrigger):
     def adopts(self) -> tuple[Adoption, ...]:
         return self.adoptions
 
+    def renamed(self, names: Written) -> AdoptionTrigger:
+        return replace(self, adoptions=tuple(one.named(names) for one in self.adoptions))
+
     def reaches(self) -> Iterator[Reach]:
         for adoption in self.adoptions:
             yield from each(self.owner, adoption.parent, CHANGE)
             yield from each(self.owner, adoption.child, READ)
             yield from asked(self.owner, (*adoption.told, *adoption.ways))
 
-    def code(self) -> sql.Composed:
-        updates = (adoption.update(self.column, self.setting, self.search_path) for adoption in self.adoptions)
-        return sql.SQL("\nDECLARE\n  {}\nBEGIN{}{}\n  RETURN NULL;\nEND\n").format(
-            DECLARE_OURS, ASK_OURS, sql.SQL("").join(updates)
-        )
+    def work(self) -> Work:
+        return Work(
+            table=self.table, trigger=self.trigger, always=(self.column,), first=ASK_OURS,
+            declare=sql.SQL("\n  yes boolean;\n  {}").format(DECLARE_OURS),
+            told=lambda names: sql.Composed(
+                [one.update(names, self.column, self.setting, self.search_path) for one in self.adoptions]
+            ),
+        )  # fmt: skip

@@ -44,10 +44,12 @@ def index_definition(index: Name) -> sql.Composed:
 
 
 def trigger_definition(table: Name, name: str) -> sql.Composed:
-    """A trigger that always fires, and the whole of its function."""
+    """A trigger that always fires, and the whole of its function; without their names and the table's, and those of
+    the columns in its condition, which others may change."""
     return sql.SQL(
-        "SELECT pg_catalog.concat_ws(E'\\n', pg_catalog.pg_get_triggerdef(t.oid), t.tgenabled,"
-        " pg_catalog.pg_get_functiondef(t.tgfoid), pg_catalog.pg_get_userbyid(p.proowner))"
+        "SELECT pg_catalog.concat_ws(E'\\n', t.tgtype, t.tgattr::text, t.tgqual IS NULL, t.tgdeferrable,"
+        " t.tginitdeferred, t.tgnargs, t.tgoldtable, t.tgnewtable, t.tgenabled, p.prosrc, p.prosecdef,"
+        " p.proconfig::text, p.prolang, pg_catalog.pg_get_userbyid(p.proowner))"
         " FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid"
         " WHERE t.tgrelid = {} AND t.tgname = {} AND NOT t.tgisinternal AND t.tgenabled = 'A'"
     ).format(table.oid, sql.Literal(name))
@@ -133,7 +135,9 @@ def identifiers(names: tuple[str, ...], qualifier: sql.Composable | None = None)
     return sql.SQL(", ").join(sql.SQL("{}.{}").format(qualifier, sql.Identifier(name)) for name in names)
 
 
-def unchanged(names: tuple[str, ...]) -> sql.Composed:
-    """In a trigger: NEW has the same bytes in these columns as OLD. Not every type has an `=` in the pinned path."""
-    new, old = identifiers(names, sql.SQL("NEW")), identifiers(names, sql.SQL("OLD"))
-    return sql.SQL("ROW({})::record OPERATOR(pg_catalog.*=) ROW({})::record").format(new, old)
+def unchanged(names: tuple[str, ...], new: sql.Composable, old: sql.Composable) -> sql.Composed:
+    """In a trigger: the new row has the same bytes in these columns as the old one. Not every type has an `=` in the
+    pinned path."""
+    return sql.SQL("ROW({})::record OPERATOR(pg_catalog.*=) ROW({})::record").format(
+        identifiers(names, new), identifiers(names, old)
+    )

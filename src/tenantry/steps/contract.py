@@ -22,8 +22,9 @@ class TriggerEnded(Step):
     kind: Literal["trigger_ended"] = "trigger_ended"
     trigger: str
     function: Name
-    step: str
-    """The key of the step that made it."""
+    made_by: str
+    """How the key of the step that made it begins, and with `detail` ends: the table stands in between."""
+    detail: str = ""
     guard: AssignmentTrigger | None = None
     tree: tuple[Name, ...] = ()
 
@@ -37,7 +38,7 @@ class TriggerEnded(Step):
 
     @property
     def ends(self) -> tuple[str, ...]:
-        return (self.step,)
+        return (f"{self.made_by}:{self.table}{self.detail}",)
 
     @property
     def subject(self) -> str:

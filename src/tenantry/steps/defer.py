@@ -14,6 +14,7 @@ from typing import Literal
 from psycopg import sql
 
 from tenantry.model.name import Name
+from tenantry.steps.naming import Work
 from tenantry.steps.step import Reach
 from tenantry.steps.trigger import RowTrigger, function_name
 
@@ -41,18 +42,21 @@ class _Deferring(RowTrigger):
 
     @property
     @abstractmethod
-    def returns(self) -> sql.Composable:
+    def returns(self) -> str:
         """What its function returns."""
 
-    def code(self) -> sql.Composed:
+    def work(self) -> Work:
         # One that is not there yet, or has another name by now, is checked with each statement.
         each = (
             sql.SQL(
-                "\n  BEGIN\n    SET CONSTRAINTS {} DEFERRED;\n  EXCEPTION WHEN undefined_object THEN\n    NULL;\n  END;"
+                "\n  BEGIN\n    SET CONSTRAINTS {} DEFERRED;"
+                "\n  EXCEPTION WHEN undefined_object OR invalid_schema_name THEN\n    NULL;\n  END;"
             ).format(name.identifier)
             for name in self.constraints
         )
-        return sql.SQL("\nBEGIN{}\n  RETURN {};\nEND\n").format(sql.SQL("").join(each), self.returns)
+        return Work(
+            table=self.table, trigger=self.trigger, told=None, first=sql.SQL("").join(each), returns=self.returns
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +79,8 @@ class ParentsDeferred(_Deferring):
         return sql.SQL("FOR EACH ROW WHEN (NEW.{0} <> OLD.{0})").format(sql.Identifier(self.column))
 
     @property
-    def returns(self) -> sql.Composable:
-        return sql.SQL("NEW")
+    def returns(self) -> str:
+        return "NEW"
 
     def reaches(self) -> Iterator[Reach]:
         yield self.owner, self.table, ""
@@ -104,8 +108,8 @@ class TenantsDeferred(_Deferring):
         return sql.SQL("FOR EACH STATEMENT")
 
     @property
-    def returns(self) -> sql.Composable:
-        return sql.SQL("NULL")
+    def returns(self) -> str:
+        return "NULL"
 
     def reaches(self) -> Iterator[Reach]:
         for table in self.tables:

@@ -12,6 +12,7 @@ from tenantry.model.name import Name
 from tenantry.model.plan import Lock, LockMode, Manner, Statement
 from tenantry.steps.catalog import WORKSHOP, exists, found_along, shut_out
 from tenantry.steps.derivation import ByRows, BySlug, ByText, Source, TenantReference, derived
+from tenantry.steps.naming import Written, source_of
 from tenantry.steps.step import Before, Step
 
 PARAMETERS = ("first", "past", "stripes", "stripe")
@@ -219,6 +220,19 @@ class Fill(Step):
     def slugs(self) -> tuple[TenantReference, ...]:
         sources = (source for fill in self.fills for source in fill.sources)
         return tuple(source.tenant for source in sources if isinstance(source, BySlug | ByText | ByRows))
+
+    def renamed(self, names: Written) -> Fill:
+        fills = tuple(
+            replace(
+                fill, column=names.column(fill.relation, fill.column),
+                sources=tuple(source_of(names, fill.relation, source) for source in fill.sources),
+                identity=names.columns(fill.relation, fill.identity),
+            )
+            for fill in self.fills
+        )  # fmt: skip
+        return replace(
+            self, fills=fills, complete=tuple((table, names.column(table, column)) for table, column in self.complete)
+        )
 
     def definition(self) -> sql.Composable:
         checks: list[sql.Composable] = [sql.SQL("true")]

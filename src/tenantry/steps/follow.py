@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from psycopg import sql
 
 from tenantry.model.name import Name
-from tenantry.steps.catalog import found_along, raw
+from tenantry.model.ownership import Hop
+from tenantry.steps.catalog import found_along
 from tenantry.steps.derivation import ByPath, derived, equal
+from tenantry.steps.naming import Work, Written, hops_of, paths_of
 from tenantry.steps.step import Reach
 from tenantry.steps.trigger import (
     BEGIN_UPDATE,
@@ -41,23 +43,34 @@ class Follower:
     operators: tuple[tuple[str, str], ...]
     paths: tuple[ByPath, ...] = ()
 
-    def update(self, parent_column: str, search_path: tuple[str, ...]) -> sql.Composed:
+    def named(self, names: Written, parent: Name) -> Follower:
+        """The same with the names that others have for everything; `parent` is whom its rows follow."""
+        (hop,) = hops_of(
+            names, self.table,
+            (Hop(columns=self.columns, parent=parent, parent_columns=self.parent_columns, operators=self.operators),),
+        )  # fmt: skip
+        return replace(
+            self, table=names.table(self.table), column=names.column(self.table, self.column), columns=hop.columns,
+            parent_columns=hop.parent_columns, paths=paths_of(names, self.table, self.paths),
+        )  # fmt: skip
+
+    def update(self, names: Written, parent: Name, parent_column: str, search_path: tuple[str, ...]) -> sql.Composed:
         """It waits for rows that others hold, as a foreign key's cascade does: skipped, they would stay behind. Like a
         fill it changes nothing but the tenant; the rows' own followers are told to go along. A row of a third tenant,
         which refers to the parent by mistake, is not the parent's to take."""
-        row, new, column = sql.Identifier("target"), sql.SQL("NEW"), sql.Identifier(self.column)
-        parent, was = (sql.SQL("{}.{}").format(raw(record), sql.Identifier(parent_column)) for record in ("NEW", "OLD"))
-        first = sql.SQL(" AND {} = {}").format(derived(self.paths, row), parent) if self.paths else sql.SQL("")
-        return sql.SQL(
-            "\n  {begin}"
-            "\n  UPDATE {table} AS target SET {column} = {parent}"
-            " WHERE {match} AND (target.{column} = {was} OR target.{column} IS NULL){first} AND {along};"
-            "\n  {end}"
+        row, own = sql.Identifier("target"), names.column(parent, parent_column)
+        to, was = (sql.SQL("{}.{}").format(record, sql.Identifier(own)) for record in (names.new, names.old))
+        here = self.named(names, parent)
+        first = sql.SQL(" AND {} = {}").format(derived(here.paths, row), to) if here.paths else sql.SQL("")
+        update = sql.SQL(
+            "UPDATE {table} AS target SET {column} = {to}"
+            " WHERE {match} AND (target.{column} = {was} OR target.{column} IS NULL){first} AND {along}"
         ).format(
-            begin=BEGIN_UPDATE, end=END_UPDATE, table=self.table.identifier, column=column, parent=parent, was=was,
-            match=equal(new, self.parent_columns, row, self.columns, self.operators), first=first,
+            table=here.table.identifier, column=sql.Identifier(here.column), to=to, was=was, first=first,
+            match=equal(names.new, here.parent_columns, row, here.columns, here.operators),
             along=found_along(search_path),
         )  # fmt: skip
+        return sql.SQL("\n  {}{}\n  {}").format(BEGIN_UPDATE, names.do(update), END_UPDATE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +111,9 @@ class FollowTrigger(RowTrigger):
     def event(self) -> sql.Composable:
         return sql.SQL("AFTER UPDATE")
 
+    def renamed(self, names: Written) -> FollowTrigger:
+        return replace(self, followers=tuple(one.named(names, self.table) for one in self.followers))
+
     def moves(self, changed: frozenset[str]) -> tuple[Follower, ...]:
         return self.followers if self.column in changed else ()
 
@@ -110,14 +126,12 @@ class FollowTrigger(RowTrigger):
     def manner(self) -> sql.Composable:
         return sql.SQL("FOR EACH ROW WHEN (NEW.{0} <> OLD.{0})").format(sql.Identifier(self.column))
 
-    def code(self) -> sql.Composed:
+    def work(self) -> Work:
         # A fill looks after the rows that derive from those that it fills; an update of our triggers does not.
-        updates = (follower.update(self.column, self.search_path) for follower in self.followers)
-        return sql.SQL("""
-BEGIN
-  IF {filling} THEN
-    RETURN NULL;
-  END IF;{updates}
-  RETURN NULL;
-END
-""").format(filling=IN_FILL, updates=sql.SQL("").join(updates))
+        return Work(
+            table=self.table, trigger=self.trigger, always=(self.column,),
+            first=sql.SQL("\n  IF {} THEN\n    RETURN NULL;\n  END IF;").format(IN_FILL),
+            told=lambda names: sql.Composed(
+                [one.update(names, self.table, self.column, self.search_path) for one in self.followers]
+            ),
+        )  # fmt: skip

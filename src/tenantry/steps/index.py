@@ -7,14 +7,15 @@ such a writer could want meanwhile.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, Self
 
 from psycopg import sql
 
 from tenantry.model.name import Name
 from tenantry.model.plan import Lock, LockMode, Manner, Statement
 from tenantry.steps.catalog import exists, identifiers, index_definition, raw
+from tenantry.steps.naming import Written
 from tenantry.steps.step import Before, Step
 
 
@@ -55,6 +56,9 @@ class TenantIndex(Step):
     @property
     def key(self) -> str:
         return f"index:{self.index}"
+
+    def renamed(self, names: Written) -> Self:
+        return replace(self, columns=names.columns(self.table, self.columns))
 
     @property
     def title(self) -> str:
@@ -142,6 +146,9 @@ class PartitionedIndex(Step):
     @property
     def key(self) -> str:
         return f"index:{self.index}"
+
+    def renamed(self, names: Written) -> Self:
+        return replace(self, columns=names.columns(self.table, self.columns))
 
     @property
     def title(self) -> str:

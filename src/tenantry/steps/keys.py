@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from psycopg import sql
@@ -10,6 +10,7 @@ from psycopg import sql
 from tenantry.model.name import Name, quoted
 from tenantry.model.plan import Lock, LockMode, Manner, Statement
 from tenantry.steps.catalog import constraint_definition, exists, identifiers
+from tenantry.steps.naming import Written
 from tenantry.steps.step import Before, Beside, Step
 
 _ACTIONS = {"a": "NO ACTION", "r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}
@@ -61,6 +62,13 @@ class TenantForeignKey(Step):
     def beside(self) -> Beside:
         return Beside(
             columns=self.columns[1:], parent=self.parent, constraint=self.constraint, deferred=self.deferred
+        )  # fmt: skip
+
+    def renamed(self, names: Written) -> TenantForeignKey:
+        return replace(
+            self, columns=names.columns(self.table, self.columns),
+            parent_columns=names.columns(self.parent, self.parent_columns),
+            delete_columns=names.columns(self.table, self.delete_columns),
         )  # fmt: skip
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from psycopg import sql
@@ -11,8 +11,9 @@ from psycopg import sql
 from tenantry.model.name import Name, quoted
 from tenantry.model.ownership import Hop
 from tenantry.model.plan import Lock, LockMode, Manner, Statement
-from tenantry.steps.catalog import body, identifiers, trigger_definition, unchanged
+from tenantry.steps.catalog import body, identifiers, raw, trigger_definition, unchanged
 from tenantry.steps.derivation import TenantReference, equal
+from tenantry.steps.naming import Work, Written, hops_of, tenant_of
 from tenantry.steps.step import Before, Reach, Step
 from tenantry.steps.trigger import (
     ASK_OURS,
@@ -44,6 +45,8 @@ class ReferenceTrigger(RowTrigger):
     kind: Literal["reference"] = "reference"
     name: str
     column: str
+    type: str
+    """The type of tenant columns."""
     hop: Hop
     parent_column: str
     setting: str
@@ -71,6 +74,10 @@ class ReferenceTrigger(RowTrigger):
     def reaches(self) -> Iterator[Reach]:
         yield from each(self.owner, self.hop.parent, CHANGE)
 
+    def renamed(self, names: Written) -> ReferenceTrigger:
+        (hop,) = hops_of(names, self.table, (self.hop,))
+        return replace(self, hop=hop, parent_column=names.column(self.hop.parent, self.parent_column))
+
     @staticmethod
     def function_of(table: Name, name: str) -> Name:
         return function_name(table, f"refer by {quoted(name)} from")
@@ -85,41 +92,47 @@ class ReferenceTrigger(RowTrigger):
             sql.SQL("DEFERRED" if self.hop.deferrable else "IMMEDIATE")
         )
 
-    def code(self) -> sql.Composed:
+    def work(self) -> Work:
+        return Work(
+            table=self.table, trigger=self.trigger, always=(self.column,), told=self._asking,
+            declare=sql.SQL("\n  found {};\n  yes boolean;").format(raw(self.type)),
+        )  # fmt: skip
+
+    def _asking(self, names: Written) -> sql.Composable:
         guard: sql.Composable = sql.SQL("")
         if self.only_tenants:
-            guard = sql.SQL("\n    IF {} THEN\n      RETURN NULL;\n    END IF;").format(
-                knows_no_tenants(self.hop.parent, self.setting)
-            )
+            old = names.ask("yes", knows_no_tenants(names.table(self.hop.parent), self.setting))
+            guard = sql.SQL("{}\n    IF yes THEN\n      RETURN NULL;\n    END IF;").format(old)
         message = sql.Literal(
             f"{self.table} ({', '.join(self.hop.columns)}) refers to another tenant's row of {self.hop.parent}"
         )
-        hop = self.hop
-        own = (*hop.columns, self.column)
+        watched = (*names.columns(self.table, self.hop.columns), names.column(self.table, self.column))
+        same = names.ask("yes", unchanged(watched, names.new, names.old))
+        (hop,) = hops_of(names, self.table, (self.hop,))
+        parent = sql.SQL("parent")
+        match = equal(parent, hop.parent_columns, names.new, hop.columns, hop.operators)
+
+        def locked(strength: str) -> sql.Composable:
+            row = sql.SQL("(SELECT parent.{} FROM {} AS parent WHERE {} LIMIT 1 {})").format(
+                sql.Identifier(names.column(self.hop.parent, self.parent_column)), hop.parent.identifier, match,
+                raw(strength),
+            )  # fmt: skip
+            return names.ask("found", row)
+
         return sql.SQL("""
-DECLARE
-  found {parent}.{parent_column}%TYPE;
-BEGIN
-  IF TG_OP = 'UPDATE' THEN
-    IF {same} THEN
+  IF TG_OP = 'UPDATE' THEN{same}
+    IF yes THEN
       RETURN NULL;
     END IF;
   END IF;
-  IF pg_catalog.current_setting('transaction_isolation') = 'read committed' THEN
-    SELECT parent.{parent_column} INTO found FROM {parent} AS parent WHERE {match} FOR KEY SHARE;
-  ELSE
-    SELECT parent.{parent_column} INTO found FROM {parent} AS parent WHERE {match} FOR SHARE;
+  IF pg_catalog.current_setting('transaction_isolation') = 'read committed' THEN{key_share}
+  ELSE{share}
   END IF;
   IF found IS DISTINCT FROM NEW.{column} AND found IS NOT NULL THEN{guard}
     RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation', MESSAGE = {message};
-  END IF;
-  RETURN NULL;
-END
-""").format(
-            parent=hop.parent.identifier, same=unchanged(own),
-            match=equal(sql.SQL("parent"), hop.parent_columns, sql.SQL("NEW"), hop.columns, hop.operators),
-            parent_column=sql.Identifier(self.parent_column), column=sql.Identifier(self.column),
-            guard=guard, message=message,
+  END IF;""").format(
+            same=same, key_share=locked("FOR KEY SHARE"), share=locked("FOR SHARE"),
+            column=sql.Identifier(self.column), guard=guard, message=message,
         )  # fmt: skip
 
 
@@ -142,6 +155,10 @@ class ReferenceProof(Step):
     @property
     def title(self) -> str:
         return f"prove that no row refers to another tenant's row of {self.hop.parent}"
+
+    def renamed(self, names: Written) -> ReferenceProof:
+        (hop,) = hops_of(names, self.table, (self.hop,))
+        return replace(self, hop=hop, parent_column=names.column(self.hop.parent, self.parent_column))
 
     def definition(self) -> sql.Composable:
         # The trigger holds what the journal says was proved once.
@@ -183,19 +200,29 @@ class Reference:
     column: str
     hop: Hop
 
-    def check(self, parent: Name, parent_column: str, message: sql.Composable) -> sql.Composed:
+    def check(self, names: Written, parent: Name, parent_column: str, message: sql.Composable) -> sql.Composed:
         """The lock waits for those who insert a reference, and they for it; then what they committed is looked at."""
-        new, columns, operators = sql.SQL("NEW"), self.hop.parent_columns, self.hop.operators
-        return sql.SQL("""
-  PERFORM FROM {parent} AS parent WHERE {same} FOR UPDATE;
-  IF EXISTS (SELECT FROM {table} AS child WHERE {match} AND child.{column} IS DISTINCT FROM NEW.{tenant}) THEN
+        (hop,) = hops_of(names, self.table, (self.hop,))
+        columns, operators = hop.parent_columns, hop.operators
+        same = equal(sql.SQL("parent"), columns, names.new, columns, operators)
+        lock = sql.SQL(
+            "(SELECT pg_catalog.count(*) > 0 FROM (SELECT FROM {} AS parent WHERE {} FOR UPDATE) AS locked)"
+        ).format(names.table(parent).identifier, same)
+        child, tenant = (
+            sql.Identifier(names.column(table, column))
+            for table, column in ((self.table, self.column), (parent, parent_column))
+        )
+        others = sql.SQL(
+            "EXISTS (SELECT FROM {} AS child WHERE {} AND child.{} IS DISTINCT FROM {}.{})"
+        ).format(
+            names.table(self.table).identifier,
+            equal(names.new, columns, sql.SQL("child"), hop.columns, operators), child, names.new, tenant,
+        )  # fmt: skip
+        return sql.SQL("""{lock}{others}
+  IF yes THEN
     RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation', MESSAGE = {message},
       HINT = 'Let these rows change their tenant or refer to another row first.';
-  END IF;""").format(
-            parent=parent.identifier, same=equal(sql.SQL("parent"), columns, new, columns, operators),
-            table=self.table.identifier, match=equal(new, columns, sql.SQL("child"), self.hop.columns, operators),
-            column=sql.Identifier(self.column), tenant=sql.Identifier(parent_column), message=message,
-        )  # fmt: skip
+  END IF;""").format(lock=names.ask("yes", lock), others=names.ask("yes", others), message=message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,31 +266,44 @@ class TenantChange(RowTrigger):
     def event(self) -> sql.Composable:
         return sql.SQL("AFTER UPDATE")
 
-    def code(self) -> sql.Composed:
+    def renamed(self, names: Written) -> TenantChange:
+        references = tuple(
+            replace(one, hop=hops_of(names, one.table, (one.hop,))[0], column=names.column(one.table, one.column))
+            for one in self.references
+        )
+        return replace(self, references=references, tenant=tenant_of(names, self.tenant))
+
+    def work(self) -> Work:
         message = sql.Literal(f"rows of other tenants refer to this row of {self.table}: its tenant cannot change")
         level = sql.Literal(f"the tenant of a row of {self.table} changes under READ COMMITTED only")
-        return sql.SQL("""
-DECLARE
-  {declare}
-BEGIN
+
+        def told(names: Written) -> sql.Composable:
+            checks = [one.check(names, self.table, self.column, message) for one in self.references]
+            tenant = tenant_of(names, self.tenant)
+            unknown = sql.SQL("NOT EXISTS (SELECT FROM {} AS tenant WHERE tenant.{} = {}.{})").format(
+                tenant.table.identifier, sql.Identifier(tenant.key), names.old,
+                sql.Identifier(names.column(self.table, self.column)),
+            )  # fmt: skip
+            return sql.SQL("""
   IF NEW.{column} IS NULL OR NEW.{column} IS NOT DISTINCT FROM OLD.{column} THEN
     RETURN NULL;
   END IF;{ask}
   IF ours OR {filling} THEN
     RETURN NULL;
   END IF;
-  IF OLD.{column} IS NOT NULL
-    AND NOT EXISTS (SELECT FROM {tenants} AS tenant WHERE tenant.{key} = OLD.{column})
-  THEN
-    RETURN NULL;
+  IF OLD.{column} IS NOT NULL THEN{unknown}
+    IF yes THEN
+      RETURN NULL;
+    END IF;
   END IF;
   IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
     RAISE EXCEPTION USING ERRCODE = 'feature_not_supported', MESSAGE = {level};
-  END IF;{checks}
-  RETURN NULL;
-END
-""").format(
-            column=sql.Identifier(self.column), level=level, declare=DECLARE_OURS, ask=ASK_OURS, filling=IN_FILL,
-            tenants=self.tenant.table.identifier, key=sql.Identifier(self.tenant.key),
-            checks=sql.SQL("").join(one.check(self.table, self.column, message) for one in self.references),
+  END IF;{checks}""").format(
+                column=sql.Identifier(self.column), level=level, ask=ASK_OURS, filling=IN_FILL,
+                unknown=names.ask("yes", unknown), checks=sql.Composed(checks),
+            )  # fmt: skip
+
+        return Work(
+            table=self.table, trigger=self.trigger, always=(self.column,), told=told,
+            declare=sql.SQL("\n  yes boolean;\n  {}").format(DECLARE_OURS),
         )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
@@ -30,6 +30,30 @@ def _renamed(value: Any, names: Names) -> Any:
         changes = {field.name: _renamed(getattr(value, field.name), names) for field in fields(value)}
         return replace(value, **changes)
     return value
+
+
+def named_in(value: Any) -> Iterator[Name]:
+    """Every relation that is named in a value."""
+    if isinstance(value, Name):
+        yield value
+    elif is_dataclass(value):
+        for field in fields(value):
+            yield from named_in(getattr(value, field.name))
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from named_in(item)
+
+
+def words_in(value: Any) -> Iterator[str]:
+    """Every text in a value that is no part of a relation's name."""
+    if isinstance(value, str):
+        yield value
+    elif is_dataclass(value) and not isinstance(value, Name):
+        for field in fields(value):
+            yield from words_in(getattr(value, field.name))
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from words_in(item)
 
 
 def same_index(made: Step, planned: Step) -> bool:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tenantry.steps.assignment import Adoption
     from tenantry.steps.fill import Fill
     from tenantry.steps.follow import Follower
+    from tenantry.steps.naming import Written
     from tenantry.steps.row_security import RowSecurity
     from tenantry.steps.tenants import TenantRow
 
@@ -143,6 +144,14 @@ class Step(ABC):
     def withdraws(self) -> tuple[str, ...]:
         """The privileges on its table that it takes from the application role."""
         return ()
+
+    def moved_to(self, table: Name) -> Step:
+        """The same on one of those `below` it, for itself."""
+        return replace(self, table=table, tree=())  # type: ignore[call-arg]
+
+    def renamed(self, names: Written) -> Step:
+        """The same in other names of columns."""
+        return self
 
     # --- tenants
 

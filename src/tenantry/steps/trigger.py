@@ -18,6 +18,7 @@ from tenantry.model.name import Name, quoted, shortened
 from tenantry.model.plan import Lock, LockMode, Statement
 from tenantry.steps.catalog import WORKSHOP, body, exists, hand_over, raw, trigger_definition
 from tenantry.steps.derivation import ByPath, Source
+from tenantry.steps.naming import NAMES, NAMES_COLUMNS, Work, forget
 from tenantry.steps.row_security import FLOOR, LEGACY, OPERATOR
 from tenantry.steps.step import Before, Reach, Step
 
@@ -112,35 +113,48 @@ def make_function(function: Name, owner: str, code: sql.Composable, settings: st
     return Statement(sql=create), Statement(sql=shut), *given
 
 
-def create_function(function: Name, owner: str, code: sql.Composable) -> tuple[Statement, ...]:
-    """The function of a trigger, and what it needs: the schema, and the secret.
+def create_function(function: Name, owner: str, work: Work) -> tuple[Statement, ...]:
+    """The function of a trigger, and what it needs: the schema, the secret, and what it names by OID.
 
     Row security is on in it, whatever the session says: a session that may bypass it turns it off, and then the owner,
     who may not, would get an error in place of the rows that its policy shows it (hazard 13).
     """
     use = sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(sql.Identifier(WORKSHOP), sql.Identifier(owner))
-    read = sql.SQL("GRANT SELECT ON {} TO {}").format(SECRET.identifier, sql.Identifier(owner))
+    read = sql.SQL("GRANT SELECT ON {}, {} TO {}").format(SECRET.identifier, NAMES.identifier, sql.Identifier(owner))
+    create, *rest = make_function(function, owner, work.compose()[0], "SET row_security = on")
     return (
-        Statement(sql=_MAKE_SECRET, when=sql.SQL("SELECT {} IS NULL").format(SECRET.oid)),
+        _MAKE_SECRET,
+        _MAKE_NAMES,
         Statement(sql=use, when=_foreign(owner)),
         Statement(sql=read, when=_foreign(owner)),
-        *make_function(function, owner, code, "SET row_security = on"),
+        create,
+        *work.remember(function),
+        *rest,
     )
 
 
-_MAKE_SECRET = sql.SQL("DO {}").format(
-    body(
-        sql.SQL(
-            "DECLARE role oid; BEGIN IF {oid} IS NULL THEN CREATE TABLE {table} (value text NOT NULL);"
-            " FOR role IN SELECT DISTINCT e.grantee FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) AS e"
-            " WHERE c.oid = {oid} AND e.grantee <> c.relowner LOOP"
-            " EXECUTE pg_catalog.format('REVOKE ALL ON %s FROM %s CASCADE', {text},"
-            " CASE role WHEN 0 THEN 'PUBLIC' ELSE role::regrole::text END); END LOOP;"
-            " INSERT INTO {table} VALUES"
-            " (pg_catalog.concat(pg_catalog.gen_random_uuid(), pg_catalog.gen_random_uuid())); END IF; END"
-        ).format(oid=SECRET.oid, table=SECRET.identifier, text=sql.Literal(SECRET.identifier.as_string(None)))
-    )
-)
+def _table_of_ours(table: Name, columns: str, then: sql.Composable) -> Statement:
+    """A table that only the owners of our functions read, with what stands in it; nothing where it is there."""
+    block = sql.SQL(
+        "DECLARE role oid; BEGIN IF {oid} IS NULL THEN CREATE TABLE {table} ({columns});"
+        " FOR role IN SELECT DISTINCT e.grantee FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) AS e"
+        " WHERE c.oid = {oid} AND e.grantee <> c.relowner LOOP"
+        " EXECUTE pg_catalog.format('REVOKE ALL ON %s FROM %s CASCADE', {text},"
+        " CASE role WHEN 0 THEN 'PUBLIC' ELSE role::regrole::text END); END LOOP;{then} END IF; END"
+    ).format(
+        oid=table.oid, table=table.identifier, columns=raw(columns), text=sql.Literal(table.identifier.as_string(None)),
+        then=then,
+    )  # fmt: skip
+    return Statement(sql=sql.SQL("DO {}").format(body(block)), when=sql.SQL("SELECT {} IS NULL").format(table.oid))
+
+
+_MAKE_SECRET = _table_of_ours(
+    SECRET, "value text NOT NULL",
+    sql.SQL(
+        " INSERT INTO {} VALUES (pg_catalog.concat(pg_catalog.gen_random_uuid(), pg_catalog.gen_random_uuid()));"
+    ).format(SECRET.identifier),
+)  # fmt: skip
+_MAKE_NAMES = _table_of_ours(NAMES, f"{NAMES_COLUMNS}, PRIMARY KEY (made, number)", sql.SQL(""))
 
 
 def _foreign(owner: str) -> sql.Composed:
@@ -149,15 +163,30 @@ def _foreign(owner: str) -> sql.Composed:
 
 def drop_trigger(table: Name, trigger: str, function: Name, tree: tuple[Name, ...]) -> tuple[Statement, ...]:
     """Drop a trigger and its function; it may be gone already."""
-    there = exists(
-        sql.SQL("SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = {} AND t.tgname = {}").format(
-            table.oid, sql.Literal(trigger)
-        )
-    )
-    locks = tuple(Lock(name, LockMode.ACCESS_EXCLUSIVE) for name in (table, *tree))
-    drop = sql.SQL("DROP TRIGGER IF EXISTS {} ON {}").format(sql.Identifier(trigger), table.identifier)
     gone = sql.SQL("DROP FUNCTION IF EXISTS {}()").format(function.identifier)
-    return Statement(sql=drop, locks=locks, when=there), Statement(sql=gone)
+    return *drop_triggers(table, trigger, tree), Statement(sql=gone), forget(table, trigger)
+
+
+def drop_triggers(table: Name, trigger: str, tree: tuple[Name, ...]) -> tuple[Statement, ...]:
+    """Drop a trigger, and those that partitions have for themselves."""
+    locks = tuple(Lock(name, LockMode.ACCESS_EXCLUSIVE) for name in (table, *tree))
+    return tuple(
+        Statement(
+            sql=sql.SQL("DROP TRIGGER IF EXISTS {} ON {}").format(sql.Identifier(name), relation.identifier),
+            locks=locks if relation == table else (Lock(relation, LockMode.ACCESS_EXCLUSIVE),),
+            when=exists(
+                sql.SQL("SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = {} AND t.tgname = {}").format(
+                    relation.oid, sql.Literal(name)
+                )
+            ),
+        )
+        for relation, name in ((table, trigger), *((part, alone(trigger)) for part in tree))
+    )
+
+
+def alone(trigger: str) -> str:
+    """The trigger that a partition has for itself, should it be detached: it loses those of the whole."""
+    return f"{trigger}_alone"
 
 
 READ = ("SELECT",)
@@ -214,8 +243,8 @@ class RowTrigger(Step):
     def reaches(self) -> Iterator[Reach]: ...
 
     @abstractmethod
-    def code(self) -> sql.Composable:
-        """The function's body."""
+    def work(self) -> Work:
+        """What its function does."""
 
     @property
     def subject(self) -> str:
@@ -243,8 +272,8 @@ class RowTrigger(Step):
             for relation in relations
         )
         return (
-            *create_function(self.function, self.owner, self.code()),
-            *drop_trigger(self.table, self.trigger, self.function, self.tree)[:1],
+            *create_function(self.function, self.owner, self.work()),
+            *drop_triggers(self.table, self.trigger, self.tree),
             Statement(sql=create, locks=tuple(Lock(relation, LockMode.SHARE_ROW_EXCLUSIVE) for relation in relations)),
             *always,
         )

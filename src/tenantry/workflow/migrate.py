@@ -12,7 +12,7 @@ from tenantry.balances.ledgers import without_tenant
 from tenantry.discovery.census import census
 from tenantry.errors import ExitStatus, Refused, TenantryError
 from tenantry.execution.backfill import BackfillOptions, backfill
-from tenantry.execution.going_back import built_upon, obstacles
+from tenantry.execution.going_back import Gone, built_upon, obstacles
 from tenantry.execution.orphans import (
     Leaving,
     columns_going,
@@ -182,7 +182,10 @@ def _apply(
     findings: tuple[Finding, ...], evidence: Evidence | None,
 ) -> Result:  # fmt: skip
     started = time.monotonic()
-    walk = Reverting(runner=runner, dependents=partial(built_upon, runner.connection))
+    walk = Reverting(
+        runner=runner, dependents=partial(built_upon, runner.connection),
+        gone=Gone.of(runner.connection, prospect.leaving.all).names,
+    )  # fmt: skip
     with (
         interruptible(lambda: stop(runner, tally.watcher)),
         lookout(target, runner.connection.info.backend_pid, tally.watcher, run=runner.run),

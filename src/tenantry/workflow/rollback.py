@@ -13,7 +13,7 @@ import psycopg
 
 from tenantry.errors import ExitStatus, Refused
 from tenantry.execution.aftermath import Aftermath
-from tenantry.execution.going_back import ALTERED, Obstacle, built_upon, obstacles
+from tenantry.execution.going_back import ALTERED, Gone, Obstacle, built_upon, obstacles
 from tenantry.execution.renames import known, settle
 from tenantry.execution.reverting import Reverting
 from tenantry.execution.runner import Runner
@@ -131,6 +131,7 @@ def _walk(
     walk = Reverting(
         runner=runner, dependents=partial(built_upon, connection), keep=options.preserve_data, force=options.force,
         known={obstacle.step: obstacle.finding.message for obstacle in found if obstacle.step is not None},
+        gone=Gone.of(connection, entries).names,
     )  # fmt: skip
     reverted, after = 0, tuple[Finding, ...]()
     if entries:

@@ -59,6 +59,7 @@ class Session:
         asked = (ours(found.entries), Ours()) if live else (ours(found.entries),)
         schemas = read_schemas(connection, spec.schemas, ours=asked)
         schema = as_found(schemas[0], found.entries)
+        schema = replace(schema, earlier=found.tables, earlier_columns=found.columns)
         plan = make_plan(spec, schema, lenient=lenient)
         balances = Ledgers(connection, spec, found.entries, plan.ownership).planned()
         plan = plan.along(balances.steps, balances.refusals)

@@ -65,5 +65,15 @@ FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamesp
 WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't'
   AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'tenantry') AND n.nspname !~ '^pg_toast'
 
+-- name: detached
+WITH RECURSIVE tree AS (
+    SELECT to_regclass(%(table)s)::oid AS relation
+  UNION
+    SELECT i.inhrelid FROM tree t JOIN pg_catalog.pg_inherits i ON i.inhparent = t.relation
+)
+SELECT g.number::int FROM unnest(%(below)s::text[]) WITH ORDINALITY AS g(relation, number)
+WHERE to_regclass(g.relation) IS NOT NULL AND to_regclass(g.relation)::oid NOT IN (SELECT relation FROM tree WHERE relation IS NOT NULL)
+ORDER BY 1
+
 -- name: existing
 SELECT nspname::text FROM pg_catalog.pg_namespace WHERE nspname = ANY (%(schemas)s) ORDER BY nspname

@@ -26,12 +26,20 @@ CREATE TABLE IF NOT EXISTS tenantry.steps (
   phase text NOT NULL,
   value jsonb NOT NULL,
   wanted text NOT NULL,
-  relation oid,
+  relation regclass,
   before jsonb NOT NULL DEFAULT '{}',
   definition text,
   state text NOT NULL CHECK (state IN ('running', 'done', 'kept')),
   started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   finished_at timestamptz
+);
+
+-- What the columns of tables with steps of ours were called when these were applied.
+CREATE TABLE IF NOT EXISTS tenantry.columns (
+  relation regclass NOT NULL,
+  attnum smallint NOT NULL,
+  name text NOT NULL,
+  PRIMARY KEY (relation, attnum)
 );
 
 -- What happened, for reports: rows are only added.
@@ -108,13 +116,33 @@ SELECT max(version) FROM tenantry.journal;
 SELECT pg_catalog.has_schema_privilege('tenantry', 'usage') AND pg_catalog.has_table_privilege('tenantry.steps', 'select');
 
 -- name: entries
+-- With what the columns that have lost their names are called now, NULL where they are gone.
+WITH renamed AS (
+  SELECT k.relation::pg_catalog.oid AS relation, pg_catalog.jsonb_object_agg(k.name, a.attname) AS names
+  FROM tenantry.columns AS k
+  LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) k.relation::pg_catalog.oid
+    AND a.attnum OPERATOR(pg_catalog.=) k.attnum AND NOT a.attisdropped
+  WHERE a.attname IS DISTINCT FROM k.name
+    AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute b WHERE b.attrelid OPERATOR(pg_catalog.=) k.relation::pg_catalog.oid
+                      AND b.attname OPERATOR(pg_catalog.=) k.name::name AND NOT b.attisdropped)
+    AND EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) k.relation::pg_catalog.oid)
+  GROUP BY 1
+)
 SELECT s.key, s.position, s.run, s.phase, s.value, s.wanted, s.before, s.definition, s.state,
        (SELECT ARRAY[n.nspname::text, c.relname::text] FROM pg_catalog.pg_class c
         JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
-        WHERE c.oid OPERATOR(pg_catalog.=) s.relation) AS named
-FROM tenantry.steps AS s ORDER BY s.position;
+        WHERE c.oid OPERATOR(pg_catalog.=) s.relation::pg_catalog.oid) AS named,
+       s.relation IS NOT NULL AS of_relation, COALESCE(r.names, '{}') AS columns
+FROM tenantry.steps AS s LEFT JOIN renamed AS r ON r.relation OPERATOR(pg_catalog.=) s.relation::pg_catalog.oid
+ORDER BY s.position;
 
 -- name: begin_step
+WITH noted AS (
+  INSERT INTO tenantry.columns (relation, attnum, name)
+  SELECT a.attrelid, a.attnum, a.attname FROM pg_catalog.pg_attribute a
+  WHERE a.attrelid = pg_catalog.to_regclass(%(table)s)::oid AND a.attnum > 0 AND NOT a.attisdropped
+  ON CONFLICT DO NOTHING
+)
 INSERT INTO tenantry.steps (key, run, phase, value, wanted, relation, before, state)
 VALUES (%(key)s, %(run)s, %(phase)s, %(value)s, %(wanted)s, pg_catalog.to_regclass(%(table)s), %(before)s, %(state)s)
 ON CONFLICT (key) DO UPDATE SET run = excluded.run, phase = excluded.phase, wanted = excluded.wanted,
@@ -143,6 +171,10 @@ FROM renamed AS r WHERE s.key = r.was;
 -- name: unmark_steps
 UPDATE tenantry.steps SET key = substr(key, 2) WHERE starts_with(key, '~');
 
+-- name: rename_columns
+UPDATE tenantry.columns AS k SET name = a.attname FROM pg_catalog.pg_attribute a
+WHERE a.attrelid = k.relation::oid AND a.attnum = k.attnum AND NOT a.attisdropped AND a.attname <> k.name;
+
 -- name: adopt_step
 UPDATE tenantry.steps SET phase = %(phase)s, value = %(value)s, wanted = %(wanted)s WHERE key = %(key)s;
 
@@ -150,7 +182,11 @@ UPDATE tenantry.steps SET phase = %(phase)s, value = %(value)s, wanted = %(wante
 UPDATE tenantry.steps SET state = 'kept' WHERE key = %(key)s;
 
 -- name: forget_step
+-- A column that goes with its step was dropped by nobody else.
 WITH progress AS (DELETE FROM tenantry.progress WHERE step = %(key)s),
+     columns AS (DELETE FROM tenantry.columns AS k USING tenantry.steps AS s
+                 WHERE s.key = %(key)s AND k.relation = s.relation AND k.name = s.value ->> 'column'
+                   AND s.value ->> 'kind' = 'column'),
      filled AS (DELETE FROM tenantry.filled WHERE step = %(key)s)
 DELETE FROM tenantry.steps WHERE key = %(key)s;
 

@@ -1,0 +1,364 @@
+"""How the function of a trigger names what is the user's, so that it goes on when others rename or drop it.
+
+Its text has the names of the day on which it was made, since a text whose plan is kept is the fastest. Before it uses
+one, it asks whether the tables are still those that it knows by their OIDs, and whether their columns are still there:
+by a query that reads no row, in a block that catches what is missing. Where a name does not stand any more, the same
+work is done in dynamic SQL, with the names of now: by the OID of a table, and the number of a column that has lost its
+name. What is really gone is left out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from psycopg import sql
+
+from tenantry.model.name import Name
+from tenantry.model.ownership import Hop
+from tenantry.model.plan import Statement
+from tenantry.steps.catalog import WORKSHOP, body, raw
+from tenantry.steps.derivation import ByChildren, ByPath, ByRows, BySlug, ByText, Source, TenantReference, equal
+
+NAMES = Name(WORKSHOP, "names")
+"""What trigger functions of ours name, by OID: as `regclass`, which a dump writes as a name, so that it is right in the
+database into which the dump is restored."""
+NAMES_COLUMNS = "made text NOT NULL, number int NOT NULL, relation regclass, attnum smallint, name text"
+_TABLE = re.compile(r"'\"\x01(\d+)\x01\"\.\"\x01\"'|\"\x01(\d+)\x01\"(?:\.\"\x01\")?")
+NOTHING = sql.Composed([])
+_KEY, _NUMBER = "@tenantry key@", "@tenantry number@"
+
+
+class Written:
+    """Names as they were when the function was made."""
+
+    new: sql.Composable = sql.SQL("NEW")
+    old: sql.Composable = sql.SQL("OLD")
+
+    def table(self, name: Name) -> Name:
+        return name
+
+    def column(self, table: Name, column: str) -> str:
+        return column
+
+    def compare(self, table: Name, hop: Hop) -> None:
+        """Columns of the table are compared with those of its parent."""
+
+    def whole(self, expression: Callable[[sql.Composable], sql.Composable]) -> None:
+        """What has names in it that only PostgreSQL can find, over a row."""
+
+    def columns(self, table: Name, columns: Iterable[str]) -> tuple[str, ...]:
+        return tuple(self.column(table, column) for column in columns)
+
+    def ask(self, variable: str, *expressions: sql.Composable) -> sql.Composable:
+        """Statements that set a variable of the function to the first of these that is not NULL."""
+        first = expressions[0] if len(expressions) == 1 else sql.SQL("COALESCE({})").format(
+            sql.SQL(", ").join(expressions)
+        )  # fmt: skip
+        return sql.SQL("\n  {} := {};").format(raw(variable), first)
+
+    def do(self, statement: sql.Composable) -> sql.Composable:
+        """A statement that changes or locks rows."""
+        return sql.SQL("\n  {};").format(statement)
+
+
+@dataclass(slots=True)
+class ByOid(Written):
+    """Names of now, in dynamic SQL; the rows of the trigger are its parameters. It numbers what it is asked for."""
+
+    own: Name
+    """The table of the trigger."""
+    known: dict[tuple[Name, str | None], int] = field(default_factory=dict)
+    used: set[int] = field(default_factory=set)
+    compared: list[tuple[Name, Hop]] = field(default_factory=list)
+    wholes: list[Callable[[sql.Composable], sql.Composable]] = field(default_factory=list)
+    new = sql.SQL("($1)")
+    old = sql.SQL("($2)")
+
+    def _mark(self, table: Name, column: str | None) -> str:
+        return f"\x01{self.known.setdefault((table, column), len(self.known) + 1)}\x01"
+
+    def table(self, name: Name) -> Name:
+        return name if name.schema == WORKSHOP else Name(self._mark(name, None), "\x01")
+
+    def column(self, table: Name, column: str) -> str:
+        return column if table.schema == WORKSHOP else self._mark(table, column)
+
+    def compare(self, table: Name, hop: Hop) -> None:
+        self.compared.append((table, hop))
+
+    def whole(self, expression: Callable[[sql.Composable], sql.Composable]) -> None:
+        self.wholes.append(expression)
+
+    def ask(self, variable: str, *expressions: sql.Composable) -> sql.Composable:
+        parts = []
+        for number, expression in enumerate(expressions):
+            asked = self._execute(sql.SQL("SELECT {}").format(expression), sql.SQL(" INTO {}").format(raw(variable)))
+            # What user's words are about may be gone without our knowing its names.
+            caught = sql.SQL(
+                "\n  BEGIN{}\n  EXCEPTION WHEN undefined_function OR undefined_column OR undefined_table"
+                " OR insufficient_privilege THEN\n    gone := true;\n  END;"
+            ).format(asked)
+            parts.append(sql.SQL("\n  IF {} IS NULL THEN{}\n  END IF;").format(raw(variable), caught)
+                         if number else sql.SQL("\n  {} := NULL;{}").format(raw(variable), caught))  # fmt: skip
+        return sql.Composed(parts)
+
+    def do(self, statement: sql.Composable) -> sql.Composable:
+        return self._execute(statement, sql.SQL(""))
+
+    def _execute(self, statement: sql.Composable, into: sql.Composable) -> sql.Composable:
+        found: dict[int, None] = {}
+
+        def placeholder(match: re.Match[str]) -> str:
+            literal, plain = match.groups()
+            found[int(literal or plain)] = None
+            return f"%{literal}$L" if literal else f"%{plain}$s"
+
+        text = _TABLE.sub(placeholder, statement.as_string(None).replace("%", "%%"))
+        self.used |= found.keys()
+        execute = sql.SQL("EXECUTE pg_catalog.format({}, VARIADIC names){} USING NEW, OLD;").format(
+            sql.Literal(text), into
+        )
+        if not found:
+            return sql.SQL("\n  {}").format(execute)
+        there = raw(" AND ".join(f"names[{number}] IS NOT NULL" for number in found))
+        return sql.SQL("\n  IF {} THEN\n    {}\n  ELSE\n    gone := true;\n  END IF;").format(there, execute)
+
+
+@dataclass(slots=True)
+class Renamed(Written):
+    """Names of now, for steps that were made with others: by table and column."""
+
+    names: Mapping[tuple[Name, str], str]
+
+    def column(self, table: Name, column: str) -> str:
+        return self.names.get((table, column), column)
+
+
+# --- what is named, where
+
+
+def hops_of(names: Written, table: Name, hops: tuple[Hop, ...]) -> tuple[Hop, ...]:
+    """A path from a table on."""
+    found = []
+    for hop in hops:
+        names.compare(table, hop)
+        found.append(
+            replace(hop, columns=names.columns(table, hop.columns), parent=names.table(hop.parent),
+                    parent_columns=names.columns(hop.parent, hop.parent_columns))
+        )  # fmt: skip
+        table = hop.parent
+    return tuple(found)
+
+
+def path_of(names: Written, table: Name, path: ByPath) -> ByPath:
+    column = None if path.column is None else names.column(path.hops[-1].parent, path.column)
+    return replace(path, hops=hops_of(names, table, path.hops), column=column)
+
+
+def paths_of(names: Written, table: Name, paths: Iterable[ByPath]) -> tuple[ByPath, ...]:
+    return tuple(path_of(names, table, path) for path in paths)
+
+
+def tenant_of(names: Written, tenant: TenantReference) -> TenantReference:
+    return replace(tenant, table=names.table(tenant.table), key=names.column(tenant.table, tenant.key),
+                   slug=names.column(tenant.table, tenant.slug))  # fmt: skip
+
+
+def source_of(names: Written, table: Name, source: Source) -> Source:
+    match source:
+        case ByPath():
+            return path_of(names, table, source)
+        case ByChildren():
+            hop = Hop(columns=source.columns, parent=table, parent_columns=source.own_columns,
+                      operators=source.operators)  # fmt: skip
+            (hop,) = hops_of(names, source.table, (hop,))
+            return replace(
+                source, table=names.table(source.table), columns=hop.columns, own_columns=hop.parent_columns,
+                column=names.column(source.table, source.column), told=paths_of(names, source.table, source.told),
+            )  # fmt: skip
+        case BySlug():
+            return replace(source, tenant=tenant_of(names, source.tenant))
+        case ByText():
+            names.whole(source.expression)
+            column = None if source.column is None else names.column(table, source.column)
+            return replace(source, tenant=tenant_of(names, source.tenant), column=column)
+        case ByRows():
+            return replace(source, tenant=tenant_of(names, source.tenant),
+                           columns=names.columns(table, source.columns))  # fmt: skip
+
+
+# --- the function
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What a trigger does, told once for each way of naming: `told` composes its statements. `always` are columns of
+    its table by which it names them in any case, since they are ours; `declare` and `first` are of its own."""
+
+    table: Name
+    trigger: str
+    told: Callable[[Written], sql.Composable] | None
+    always: tuple[str, ...] = ()
+    declare: sql.Composable = field(default_factory=lambda: NOTHING)
+    first: sql.Composable = field(default_factory=lambda: NOTHING)
+    missed: Callable[[Written], sql.Composable] | None = None
+    """What is done last where something that it names is gone."""
+    returns: str = "NULL"
+
+    def compose(self) -> tuple[sql.Composed, tuple[tuple[int, Name, str | None], ...]]:
+        """The function's body, with marks in the place of OIDs, and what it names, numbered."""
+        if self.told is None:
+            simple = sql.SQL("\nDECLARE{}\nBEGIN{}\n  RETURN {};\nEND\n")
+            return simple.format(self.declare, self.first, raw(self.returns)), ()
+        names = ByOid(self.table)
+        own = {names.known.setdefault((self.table, column), len(names.known) + 1) for column in self.always}
+        dynamic = self.told(names)
+        # What is asked for only where something is gone need not stand.
+        asked = own | names.used
+        used = [(number, table, column) for (table, column), number in names.known.items() if number in asked]
+        missed = self.missed(names) if self.missed is not None else NOTHING
+        known = [(number, table, column) for (table, column), number in names.known.items()]
+        text = sql.SQL("""
+#variable_conflict use_column
+DECLARE
+  names text[];
+  stands boolean := false;
+  gone boolean := false;{declare}
+BEGIN{first}
+  IF {tables} THEN
+    BEGIN
+      PERFORM {columns};
+      stands := true;
+    EXCEPTION WHEN undefined_table OR undefined_column OR undefined_function THEN
+      stands := false;
+    END;
+  END IF;
+  IF stands THEN{written}
+    RETURN {returns};
+  END IF;
+  SELECT pg_catalog.array_agg(CASE WHEN known.name IS NULL THEN c.oid::pg_catalog.regclass::text
+    ELSE pg_catalog.quote_ident(COALESCE(a.attname, b.attname)) END ORDER BY known.number) INTO names
+  FROM {names} AS known
+  LEFT JOIN pg_catalog.pg_class AS c ON c.oid = known.relation::pg_catalog.oid
+  LEFT JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attname = known.name AND NOT a.attisdropped
+  LEFT JOIN pg_catalog.pg_attribute AS b ON b.attrelid = c.oid AND b.attnum = known.attnum AND NOT b.attisdropped
+  WHERE known.made = {key};
+  IF {ours} THEN{dynamic}
+    IF gone THEN{missed}
+    END IF;
+  ELSE
+    gone := true;
+  END IF;
+  IF gone THEN
+    IF pg_catalog.current_setting({setting}, true) IS DISTINCT FROM 'on' THEN
+      RAISE LOG 'tenantry: a trigger on % names what is gone, and leaves it out', TG_RELID::pg_catalog.regclass
+        USING HINT = 'tenantry validate says what it is.';
+      PERFORM pg_catalog.set_config({setting}, 'on', false);
+    END IF;
+  END IF;
+  RETURN {returns};
+END
+""").format(
+            declare=self.declare, first=self.first, tables=self._tables(used), columns=self._columns(names, used),
+            written=self.told(Written()), returns=raw(self.returns), names=NAMES.identifier, key=sql.Literal(_KEY),
+            ours=sql.SQL(" AND ").join(
+                sql.SQL("names[{}] = pg_catalog.quote_ident({})").format(
+                    sql.Literal(names.known[self.table, column]), sql.Literal(column)
+                )
+                for column in self.always
+            ),
+            dynamic=dynamic, missed=missed, setting=sql.Literal(f"tenantry.noted_{_NUMBER}"),
+        )  # fmt: skip
+        # An array has no gaps: what is known is told whole, used or not.
+        return text, tuple(known)
+
+    def _tables(self, used: Iterable[tuple[int, Name, str | None]]) -> sql.Composable:
+        tables = [
+            sql.SQL("{} = {}").format(table.oid, raw(f"'@tenantry {number}@'::pg_catalog.oid"))
+            for number, table, column in used
+            if column is None
+        ]
+        return sql.SQL(" AND ").join(tables) if tables else sql.SQL("true")
+
+    def _columns(self, names: ByOid, used: list[tuple[int, Name, str | None]]) -> sql.Composable:
+        """A query of the columns, which reads no row; those of the table itself as the row has them."""
+        alias = {table: sql.Identifier(f"t{number}") for number, table, column in used if column is None}
+        new = sql.SQL("NEW")
+
+        def row(table: Name) -> sql.Composable:
+            return new if table == self.table else alias[table]
+
+        columns: list[sql.Composable] = [
+            sql.SQL("{}.{}").format(row(table), sql.Identifier(column))
+            for _, table, column in used
+            if column is not None and (table == self.table or table in alias)
+        ]
+        columns += [whole(new) for whole in names.wholes]
+        compared = [
+            sql.SQL(" AND {}").format(
+                equal(alias.get(hop.parent, new), hop.parent_columns, row(table), hop.columns, hop.operators)
+            )
+            for table, hop in names.compared
+            if {hop.parent, table} <= {self.table, *alias}
+        ]
+        tables = sql.SQL(", ").join(sql.SQL("{} AS {}").format(table.identifier, name) for table, name in alias.items())
+        return sql.SQL("{}{} WHERE false{}").format(
+            sql.SQL(", ").join(columns), sql.SQL(" FROM {}").format(tables) if alias else sql.SQL(""),
+            sql.Composed(compared),
+        )  # fmt: skip
+
+    def remember(self, function: Name) -> tuple[Statement, ...]:
+        """Note what the function, just made, names; and put OIDs in the place of the marks in its text."""
+        _, known = self.compose()
+        if not known:
+            return ()
+        values = sql.SQL(", ").join(
+            sql.SQL("({}::int, {}::text, {}::text)").format(
+                sql.Literal(number), sql.Literal(table.identifier.as_string(None)), sql.Literal(column)
+            )
+            for number, table, column in known
+        )
+        note = sql.SQL(
+            "INSERT INTO {} (made, number, relation, attnum, name)"
+            " SELECT {}, v.number, pg_catalog.to_regclass(v.relation), a.attnum, v.name"
+            " FROM (VALUES {}) AS v (number, relation, name)"
+            " LEFT JOIN pg_catalog.pg_attribute AS a ON a.attrelid = pg_catalog.to_regclass(v.relation)::pg_catalog.oid"
+            " AND a.attname = v.name AND NOT a.attisdropped"
+        ).format(NAMES.identifier, made_by(self.table, self.trigger), values)
+        put = sql.SQL("DO {}").format(
+            body(
+                sql.SQL(
+                    "DECLARE code text; made_for text := {key}; one record; BEGIN"
+                    " code := pg_catalog.pg_get_functiondef(pg_catalog.to_regprocedure({function}));"
+                    " code := pg_catalog.replace(pg_catalog.replace(code, {mark}, made_for), {number},"
+                    " pg_catalog.split_part(made_for, ' ', 1));"
+                    " FOR one IN SELECT known.number, known.relation::pg_catalog.oid AS found FROM {names} AS known"
+                    " WHERE known.made = made_for AND known.name IS NULL LOOP"
+                    " code := pg_catalog.replace(code, pg_catalog.concat('@tenantry ', one.number, '@'),"
+                    " COALESCE(one.found::text, '0')); END LOOP;"
+                    " EXECUTE code; END"
+                ).format(
+                    key=made_by(self.table, self.trigger, spaced=True),
+                    function=sql.Literal(f"{function.identifier.as_string(None)}()"),
+                    mark=sql.Literal(_KEY), number=sql.Literal(_NUMBER), names=NAMES.identifier,
+                )
+            )
+        )  # fmt: skip
+        return forget(self.table, self.trigger), Statement(sql=note), Statement(sql=put)
+
+
+def made_by(table: Name, trigger: str, *, spaced: bool = False) -> sql.Composed:
+    """Under what is noted what the function of a trigger names: the OID that the table had then. `spaced`, the table is
+    not taken for one whose rows the statement reads."""
+    name = table.identifier.as_string(None)
+    return sql.SQL("pg_catalog.concat(pg_catalog.to_regclass({})::pg_catalog.oid, ' ', {}::text)").format(
+        sql.Literal(name.replace('"."', '" ."') if spaced else name), sql.Literal(trigger)
+    )
+
+
+def forget(table: Name, trigger: str) -> Statement:
+    """What the function of a trigger names is not needed any more."""
+    gone = sql.SQL("DELETE FROM {} AS known WHERE known.made = {}").format(NAMES.identifier, made_by(table, trigger))
+    return Statement(sql=gone, when=sql.SQL("SELECT {} IS NOT NULL").format(NAMES.oid))

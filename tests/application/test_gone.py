@@ -1,0 +1,87 @@
+"""What triggers do where what they name is gone, and after a dump and a restore."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import psycopg
+import pytest
+
+from application.conftest import Businesses
+from application.migrations import BY_NAME, NONE
+from tenantry.errors import ExitStatus, UsageError
+from tenantry.model.plan import Phase
+from tenantry.workflow import status, validate
+
+pytestmark = pytest.mark.server
+
+
+def test_the_only_tenant(businesses: Businesses) -> None:
+    """A row to which no path leads any more belongs to the only tenant there is; with two, nobody knows whose it is."""
+    business = businesses.migrated(Phase.BACKFILL, NONE)
+    execute, rows = business.database.execute, business.database.rows
+    execute("ALTER TABLE goods DROP COLUMN store_id")
+    execute("INSERT INTO goods (id) VALUES (1000)")
+    execute("UPDATE goods SET id = id")
+    assert rows("SELECT id FROM goods WHERE tenant_id IS NULL") == [(1000,)]
+    execute("DELETE FROM lines; DELETE FROM goods; DELETE FROM items; DELETE FROM notes; DELETE FROM shop.returns;"
+            " DELETE FROM logs; DELETE FROM lots; DELETE FROM shelves; DELETE FROM stores; DELETE FROM tenants WHERE id <> 2")  # fmt: skip
+    execute("INSERT INTO goods (id) VALUES (1001)")
+    assert rows("SELECT id, tenant_id FROM goods") == [(1001, 2)]
+
+
+def test_dump_and_restore(businesses: Businesses) -> None:
+    """OIDs and the numbers of columns are others in the restored database: it goes on all the same, and back."""
+    business = businesses.migrated(Phase.ENFORCE, NONE)
+    business.database.execute(
+        "ALTER TABLE lines ADD a int, ADD b int; ALTER TABLE lines DROP a; ALTER TABLE lots ADD a int; ALTER TABLE lots DROP a"
+    )
+    restored = replace(business, database=businesses.restored(business.database))
+    restored.write(1000)
+    restored.assert_right_tenants()
+    restored.database.execute("ALTER TABLE lots RENAME TO batches; ALTER TABLE batches RENAME store_id TO store")
+    with restored.database.connect(autocommit=True) as connection:
+        connection.execute("INSERT INTO batches (id, store) VALUES (2000, 1)")
+        connection.execute("INSERT INTO lines (id, lot_id) VALUES (2000, 2000)")
+    assert restored.database.rows("SELECT tenant_id FROM lines WHERE id = 2000") == [(2,)]
+    assert restored.rollback().exit_status is ExitStatus.DONE
+
+
+def test_says_what_was_renamed_or_dropped(businesses: Businesses) -> None:
+    """One sentence of what to do; a rollback notes what went along in one line."""
+    business = businesses.migrated(Phase.ENFORCE, NONE)
+    business.database.execute("ALTER TABLE lots RENAME store_id TO store; DROP TABLE shop.returns")
+    said = {finding.message for finding in validate(business.target, business.spec).findings}
+    assert any(
+        "the column 'store_id' of public.lots is now 'store': change the name in the spec" in one for one in said
+    )
+    assert any("shop.returns was dropped since it was migrated: take it out of the spec" in one for one in said)
+    with pytest.raises(UsageError, match=r"change the name in the spec|take it out of the spec"):
+        status(business.target, business.spec)
+    result = business.rollback()
+    assert result.exit_status is ExitStatus.DONE, result.findings
+
+
+def test_emergency_takes_triggers_away(businesses: Businesses) -> None:
+    """Whatever others have done to what a trigger names."""
+    business = businesses.migrated(Phase.ISOLATE, BY_NAME["parent renamed"])
+    business.alter()
+    business.database.execute(
+        "ALTER TABLE lines DROP COLUMN store_id CASCADE; DROP TABLE crates CASCADE; DROP TABLE logs"
+    )
+    business.rollback(preserve_data=True, force=True)
+    left = "SELECT tgname FROM pg_trigger WHERE tgname LIKE '%tenantry%'"
+    assert business.database.rows(left) == []
+
+
+def test_another_role_takes_the_name(businesses: Businesses) -> None:
+    """A view that somebody puts into the place of a table is not asked with the owner's rights."""
+    business = businesses.migrated(Phase.ENFORCE, NONE)
+    business.database.execute(
+        "ALTER TABLE stores RENAME TO stores_old; CREATE FUNCTION fail() RETURNS int LANGUAGE plpgsql AS"
+        " $$BEGIN RAISE EXCEPTION 'called'; END$$; CREATE VIEW stores AS SELECT fail() AS id, 1 AS org"
+    )
+    business.database.execute("INSERT INTO lots (id, store_id) VALUES (1000, 2)")
+    assert business.database.rows("SELECT tenant_id FROM lots WHERE id = 1000") == [(1,)]
+    with pytest.raises(psycopg.errors.RaiseException, match="called"):
+        business.database.rows("SELECT * FROM stores")
