@@ -363,6 +363,41 @@ def test_a_renamed_ledger_keeps_its_balances(stock: MakeStock) -> None:
     assert shop.rows(left) == []
 
 
+@pytest.mark.parametrize("positive", [False, True])
+def test_movements_count_whatever_columns_are_called(stock: MakeStock, *, positive: bool) -> None:
+    """The application renames what its balances go by, and goes on writing: row by row, in bulk, from one partition to
+    another, and as a replica does. Once a column is gone, its writes go on and readers are told that balances are
+    stale."""
+    shop = stock(LEDGER, SPEC + "non_negative = true\n" * positive)
+    shop.install()
+    shop.backfill()
+    shop.execute("INSERT INTO ledger (org, item, lot, quantity) VALUES (1, 1, 'a', 5), (1, 4, NULL, 5)")
+    shop.execute("ALTER TABLE ledger RENAME lot TO batch; ALTER TABLE ledger RENAME quantity TO amount")
+    old = "(SELECT org, item, location, batch AS lot, amount AS quantity FROM ledger) AS ledger"
+    insert = "INSERT INTO ledger (org, item, batch, amount)"
+    for statement in (
+        f"{insert} VALUES (1, 1, 'b', 3)",
+        f"{insert} SELECT 1, g, 'c', 2 FROM generate_series(1, 6) g",
+        "UPDATE ledger SET amount = amount + 1 WHERE item = 1",
+        "UPDATE ledger SET item = 5, batch = NULL WHERE item = 2",
+        "INSERT INTO ledger_low (org, item, batch, amount) VALUES (2, 2, 'd', 1)",
+        "DELETE FROM ledger WHERE item = 3",
+        f"SET session_replication_role = replica; {insert} VALUES (1, 1, 'b', 3); UPDATE ledger SET amount = 9 WHERE item = 4",
+        "SET tenantry.emptying = on; TRUNCATE ledger_low",
+    ):
+        shop.execute(statement)
+        assert shop.rows(FALSE_BALANCES.replace("FROM ledger", f"FROM {old}")) == [], statement
+    assert shop.rows("SELECT DISTINCT stale FROM balances") == [(False,)]
+    if positive:
+        with pytest.raises(psycopg.errors.CheckViolation, match="below zero"):
+            shop.execute(f"{insert} VALUES (1, 5, NULL, -100)")
+    shop.execute("ALTER TABLE ledger DROP COLUMN batch")
+    shop.execute("INSERT INTO ledger (org, item, amount) VALUES (1, 1, 5); DELETE FROM ledger WHERE item = 5")
+    assert shop.rows("SELECT DISTINCT stale FROM balances") == [(True,)]
+    shop.remove()
+    assert "tenantry" not in shop.database.dump()
+
+
 def test_a_ledger_that_is_gone_takes_its_balances_along(stock: MakeStock) -> None:
     """Dropped by its owner: nothing is refused, and nothing of ours is left."""
     shop = stock(rows=10)

@@ -50,7 +50,7 @@ _RESTORE = sql.SQL("""{ask}
     NEW.{column} := derived;
     RETURN NEW;
   END IF;""")
-_ASSIGN = sql.SQL("""
+_WANTED = sql.SQL("""
   IF TG_OP = 'UPDATE' THEN
     IF NEW.{column} IS NULL AND OLD.{column} IS NOT NULL THEN
       NEW.{column} := OLD.{column};
@@ -65,7 +65,8 @@ _ASSIGN = sql.SQL("""
     END IF;
   ELSIF NEW.{column} IS NOT NULL THEN
     RETURN NEW;
-  END IF;{value}
+  END IF;""")
+_ASSIGN = sql.SQL("""{value}
   IF derived IS NOT NULL THEN
     NEW.{column} := derived;
   ELSIF NEW.{column} IS NULL THEN{default}
@@ -164,21 +165,25 @@ class AssignmentTrigger(RowTrigger):
             declare=_DECLARE.format(type=raw(self.type), declare=DECLARE_OURS),
             first=_RESTORE.format(ask=ASK_OURS, filling=IN_FILL, column=column),
             told=None if self.guard else lambda names: self._assigning(column, names),
+            early=lambda names: self._wanted(column, names),
             missed=None if self.guard else lambda names: _ONLY.format(column=column, ask=self._only(names)),
         )  # fmt: skip
 
-    def _assigning(self, column: sql.Identifier, names: Written) -> sql.Composable:
+    def _wanted(self, column: sql.Identifier, names: Written) -> sql.Composable:
         watched = [
             sql.SQL("NULLIF(NOT {}, false)").format(unchanged((name,), names.new, names.old))
             for name in names.columns(self.table, self.watched)
         ]
         changed = names.ask("changed", *watched) if watched else sql.SQL("")
+        return _WANTED.format(column=column, changed=changed)
+
+    def _assigning(self, column: sql.Identifier, names: Written) -> sql.Composable:
         sources = [source_of(names, self.table, source).expression(names.new) for source in self.sources]
         value = names.ask("derived", *sources) if sources else sql.SQL("")
         default: sql.Composable = sql.SQL("")
         if self.fallback is not None:
             default = names.ask("derived", tenant_of(names, self.tenant).key_of(self.fallback))
-        return _ASSIGN.format(column=column, changed=changed, value=value, default=default)
+        return _ASSIGN.format(column=column, value=value, default=default)
 
     def _only(self, names: Written) -> sql.Composable:
         tenant = tenant_of(names, self.tenant)
@@ -274,8 +279,9 @@ class Adoption:
     END IF;
   END IF;""").format(
             child_column=sql.Identifier(child_column), empty=names.ask("yes", empty),
-            unclaimed=names.ask("yes", unclaimed), begin=BEGIN_UPDATE, take=names.do(take), end=END_UPDATE,
-            filling=IN_FILL, other=names.ask("yes", other), moved=names.ask("yes", moved), follow=names.do(follow),
+            unclaimed=names.ask("yes", unclaimed), begin=BEGIN_UPDATE, end=END_UPDATE, filling=IN_FILL,
+            other=names.ask("yes", other), moved=names.ask("yes", moved), take=names.do(take, self.parent),
+            follow=names.do(follow, self.parent),
         )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from psycopg import sql
 from tenantry.model.ledger import Ledger
 from tenantry.steps.catalog import identifiers, raw
 from tenantry.steps.movement import MOVED, movement, movements
+from tenantry.steps.naming import Work, Written
 
 INSERTING, DELETING = "inserting", "deleting"
 """Settings of one ledger: the depths at which statements insert and delete, the innermost first."""
@@ -38,9 +39,8 @@ _TABLE = sql.SQL("""CREATE UNLOGGED TABLE IF NOT EXISTS {table} AS SELECT {colum
   NULL::xid8 AS "tenantry transaction", NULL::integer AS "tenantry level", NULL::oid AS "tenantry partition",
   NULL::boolean AS "tenantry arrives" FROM {storage} LIMIT 0""")
 _INDEX = sql.SQL('CREATE INDEX IF NOT EXISTS {index} ON {table} ("tenantry transaction")')
-_MINE = sql.SQL(
-    'noted."tenantry transaction" = pg_catalog.pg_current_xact_id() AND noted."tenantry level" = "tenantry depth"'
-)
+_IS_MINE = sql.SQL('noted."tenantry transaction" = pg_catalog.pg_current_xact_id() AND noted."tenantry level" = {}')
+_MINE = _IS_MINE.format(raw('"tenantry depth"'))
 _BEGINS = sql.SQL("""
 DECLARE
   "tenantry depth" text := (pg_catalog.pg_trigger_depth() OPERATOR(pg_catalog.-) 1)::pg_catalog.text;
@@ -67,20 +67,13 @@ END
 # Planned each time: a session that kept the plan would fail for good once a column's type has been altered.
 _NOTE = sql.SQL("INSERT INTO {table} SELECT moved.*, pg_catalog.pg_current_xact_id(), $2, $3, $4 FROM ({row}) AS moved")
 _ROW = sql.SQL("""
-#variable_conflict use_column
-DECLARE
-  "tenantry depth" integer := pg_catalog.pg_trigger_depth() - 1;
-BEGIN
-  IF TG_OP = 'INSERT' AND {arriving_top} = "tenantry depth"::text THEN
-    EXECUTE {new} USING NEW, "tenantry depth", TG_RELID, true;
+  IF TG_OP = 'INSERT' AND {arriving_top} = "tenantry depth"::text THEN{new}
     PERFORM pg_catalog.set_config({crossed}, "tenantry depth"::text, true);
-  ELSIF TG_OP = 'DELETE' AND {leaving_top} = "tenantry depth"::text THEN
-    EXECUTE {old} USING OLD, "tenantry depth", TG_RELID, false;
+  ELSIF TG_OP = 'DELETE' AND {leaving_top} = "tenantry depth"::text THEN{old}
     PERFORM pg_catalog.set_config({crossed}, "tenantry depth"::text, true);
-  END IF;
-  RETURN NULL;
-END
-""")
+  END IF;""")
+ROWS = (("TG_OP = 'DELETE'", "OLD", ""), ("true", "NEW", ""))
+"""Where row triggers have the ledger's columns."""
 DECLARED = sql.SQL("""
   "tenantry depth" integer;
   "tenantry in" boolean;
@@ -123,9 +116,9 @@ _CROSSING = sql.SQL("""IF pg_catalog.current_setting({crossed}, true) = "tenantr
     END IF;""")
 # In the order in which both were filled: two rows of one place are one row before and after.
 _NUMBERED = sql.SQL('(SELECT pg_catalog.row_number() OVER () AS "tenantry number", one.* FROM {} AS one)')
-DECIDED = (raw('"tenantry in"'), raw('"tenantry out"'))
+DECIDED = ('"tenantry in"', '"tenantry out"')
 """The variables that say whether what arrives, and what leaves, is counted by rows."""
-_STAYED = sql.SQL(' WHERE NOT ({} AND entry."tenantry number" = ANY (coalesce("tenantry crossed", ARRAY[]::bigint[])))')
+_STAYED = sql.SQL(' WHERE NOT ({} AND entry."tenantry number" = ANY (coalesce({}, ARRAY[]::bigint[])))')
 _NOTED = sql.SQL(
     "SELECT {columns} FROM {table} AS noted WHERE {mine}"
     ' AND CASE WHEN noted."tenantry arrives" THEN {arrives} ELSE {leaves} END'
@@ -157,14 +150,15 @@ def crossing(ledger: Ledger, added: sql.Composable, otherwise: sql.Composable) -
     )  # fmt: skip
 
 
-def crossed_rows(ledger: Ledger, went: sql.Composable, came: sql.Composable) -> sql.Composed:
+def crossed_rows(ledger: Ledger, went: sql.Composable, came: sql.Composable, names: Written) -> sql.Composed:
     """The movements of an UPDATE or MERGE that moved rows: both transition tables, but for what is counted by rows."""
-    arrives, leaves = DECIDED
+    arrives, leaves = map(names.variable, DECIDED)
+    crossed, mine = names.variable('"tenantry crossed"'), _IS_MINE.format(names.variable('"tenantry depth"'))
     parts = [
-        movements(ledger, _NUMBERED.format(went), back=True) + _STAYED.format(leaves),
-        movements(ledger, _NUMBERED.format(came)) + _STAYED.format(arrives),
+        movements(ledger, _NUMBERED.format(went), back=True, names=names) + _STAYED.format(leaves, crossed),
+        movements(ledger, _NUMBERED.format(came), names=names) + _STAYED.format(arrives, crossed),
         _NOTED.format(
-            columns=_columns(ledger, raw("noted")), table=ledger.crossings.identifier, mine=_MINE, arrives=arrives,
+            columns=_columns(ledger, raw("noted")), table=ledger.crossings.identifier, mine=mine, arrives=arrives,
             leaves=leaves,
         ),
     ]  # fmt: skip
@@ -176,16 +170,23 @@ def begins_body(ledger: Ledger) -> sql.Composed:
     return _BEGINS.format(**_parts(ledger, INSERTING, DELETING, ARRIVING, LEAVING))
 
 
-def crossings_body(ledger: Ledger) -> sql.Composed:
-    """The function of the row triggers."""
+def crossings_work(ledger: Ledger, purpose: str) -> Work:
+    """What the row triggers do."""
 
-    def note(*, back: bool) -> sql.Literal:
-        note = _NOTE.format(table=ledger.crossings.identifier, row=movement(ledger, "($1)", back=back))
-        return sql.Literal(note.as_string(None))
+    def told(names: Written) -> sql.Composed:
+        def note(row: str, *, back: bool) -> sql.Composable:
+            moved = movement(ledger, sql.SQL("($1)"), back=back, names=names)
+            note = _NOTE.format(table=ledger.crossings.identifier, row=moved)
+            return names.planned_anew(note, raw(f'{row}, "tenantry depth", TG_RELID, {str(not back).lower()}'))
 
-    return _ROW.format(
-        new=note(back=False), old=note(back=True), crossed=sql.Literal(setting(ledger, CROSSED)),
-        **_parts(ledger, ARRIVING, LEAVING),
+        return _ROW.format(
+            new=note("NEW", back=False), old=note("OLD", back=True), crossed=sql.Literal(setting(ledger, CROSSED)),
+            **_parts(ledger, ARRIVING, LEAVING),
+        )  # fmt: skip
+
+    return Work(
+        table=ledger.table, trigger=purpose, told=told, rows=ROWS,
+        declare=raw('\n  "tenantry depth" integer := pg_catalog.pg_trigger_depth() - 1;'),
     )  # fmt: skip
 
 

@@ -13,18 +13,20 @@ from tenantry.model.plan import Statement
 from tenantry.steps.balance import BalanceStep
 from tenantry.steps.balance_crossings import (
     DECLARED,
+    ROWS,
     begins_body,
     crossed_rows,
     crossing,
-    crossings_body,
     crossings_table,
+    crossings_work,
     ended,
 )  # fmt: skip
 from tenantry.steps.balance_table import private
 from tenantry.steps.catalog import raw
 from tenantry.steps.movement import MOVED, add, alone, correct, movement, movements, netted, shown, writer_slot
+from tenantry.steps.naming import MADE, NOTHING, UNMADE, ByOid, Work, Written, forget
 from tenantry.steps.step import Before
-from tenantry.steps.trigger import make_function
+from tenantry.steps.trigger import make_function, names_table
 
 EMPTYING = "tenantry.emptying"
 """The setting by which our command tells the TRUNCATE trigger to take the rows out of the balances."""
@@ -38,20 +40,15 @@ _DETACHED = sql.SQL("""
     RETURN NULL;
   END IF;""")
 _STATEMENT = sql.SQL("""
-#variable_conflict use_column
-DECLARE
-  offender text;{declared}
-BEGIN{ended}{detached}
   IF TG_OP = 'INSERT' THEN
     {insert}
   ELSIF TG_OP = 'UPDATE' THEN
     {update}
   ELSE
     {delete}
-  END IF;
-  RETURN NULL;
-END
-""")
+  END IF;""")
+_TABLES = (("TG_OP = 'DELETE'", "entry", "moved_out"), ("true", "entry", "moved_in"))
+"""Where the statement triggers have the ledger's columns."""
 # An application moves one row at a time, as a rule, and setting up a sort and a sum for it would cost more than adding
 # it does. Whether there is a second row is the cheapest that can be asked.
 _ONE_OR_MORE = sql.SQL("""PERFORM FROM {moved} OFFSET 1;
@@ -66,9 +63,10 @@ _ONE_OR_MORE = sql.SQL("""PERFORM FROM {moved} OFFSET 1;
 _CHECKED = sql.SQL("""WITH delta AS MATERIALIZED ({sums}), moved AS (
       {add}
       RETURNING {returned}, {kept} AS quantity)
-    SELECT {offender} INTO offender FROM moved JOIN delta ON {same} WHERE moved.quantity < 0
+    SELECT {offender}{into} FROM moved JOIN delta ON {same} WHERE moved.quantity < 0
       AND (delta.quantity < 0 OR delta.negative_infinities > 0 OR delta.nans < 0 OR delta.infinities < 0)
-    LIMIT 1;
+    LIMIT 1""")
+_REFUSED = sql.SQL("""
     IF offender IS NOT NULL AND NOT (SELECT known.stale FROM tenantry.ledgers AS known WHERE known.ledger = {ledger})
     THEN
       RAISE EXCEPTION USING ERRCODE = 'check_violation', MESSAGE = {refusal} || offender,
@@ -76,31 +74,16 @@ _CHECKED = sql.SQL("""WITH delta AS MATERIALIZED ({sums}), moved AS (
     END IF;""")
 # AFTER ROW, in replica mode only: it refuses nothing, for the publisher has accepted the movement. ENABLE TRIGGER ALL
 # would have it fire beside the statement triggers, so it looks for itself. BEFORE is the trigger that never fires.
-_ROW = sql.SQL("""
-#variable_conflict use_column
-BEGIN
+_REPLICATED = sql.SQL("""
   IF TG_WHEN = 'BEFORE' THEN
     RETURN NEW;
   END IF;
   IF pg_catalog.current_setting('session_replication_role') <> 'replica' THEN
     RETURN NULL;
-  END IF;
-  IF TG_OP = 'INSERT' THEN
-    {insert};
-  ELSIF TG_OP = 'UPDATE' THEN
-    {update};
-  ELSE
-    {delete};
-  END IF;
-  RETURN NULL;
-END
-""")
+  END IF;""")
 # TRUNCATE holds ACCESS EXCLUSIVE by now, and fires this for each partition, so what ONLY this relation holds goes out.
 # It takes rows away that a snapshot older than the lock cannot see, hence READ COMMITTED.
-_TRUNCATE = sql.SQL("""
-DECLARE
-  replicated boolean := pg_catalog.current_setting('session_replication_role') = 'replica';
-BEGIN{detached}
+_TRUNCATE = sql.SQL("""{detached}
   IF NOT replicated AND pg_catalog.current_setting({emptying}, true) IS DISTINCT FROM 'on' THEN
     RAISE EXCEPTION 'TRUNCATE of % would leave its balances behind', TG_RELID::pg_catalog.regclass
       USING HINT = 'DELETE the rows, or run: tenantry balances empty --confirm', ERRCODE = 'object_in_use';
@@ -108,12 +91,7 @@ BEGIN{detached}
   IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
     RAISE EXCEPTION 'TRUNCATE of % needs READ COMMITTED, so that its balances can be told',
       TG_RELID::pg_catalog.regclass USING ERRCODE = 'invalid_transaction_state';
-  END IF;
-  EXECUTE {before} || pg_catalog.quote_ident(TG_TABLE_SCHEMA) || '.' || pg_catalog.quote_ident(TG_TABLE_NAME)
-    || {behind};
-  RETURN NULL;
-END
-""")
+  END IF;""")
 
 
 def _or(*queries: sql.Composable) -> sql.Composed:
@@ -150,76 +128,110 @@ class BalanceFunctions(BalanceStep):
 
     @property
     def functions(self) -> dict[Name, sql.Composed]:
-        """Each function's body by its name."""
-        ledger = self.ledger
-        codes = {MOVE: self._statements(), REPLICATE: self._rows(), TRUNCATE: self._truncate()}
-        if ledger.tree:
-            codes |= {CROSS: crossings_body(ledger), BEGIN: begins_body(ledger)}
-        return {ledger.function(purpose): code for purpose, code in codes.items()}
+        """Each function's body by its name, with marks for what is only known once it is made."""
+        found = {self.ledger.function(work.trigger): work.compose()[0] for work in self._works}
+        if self.ledger.tree:
+            found[self.ledger.function(BEGIN)] = begins_body(self.ledger)
+        return found
 
-    def _statements(self) -> sql.Composed:
+    @property
+    def _works(self) -> tuple[Work, ...]:
+        works = self._statements(), self._rows(), self._truncate()
+        return (*works, crossings_work(self.ledger, CROSS)) if self.ledger.tree else works
+
+    def _statements(self) -> Work:
         came, went = raw("moved_in"), raw("moved_out")
-        ledger, nothing = self.ledger, sql.SQL("")
-        into, out = movements(ledger, came), movements(ledger, went, back=True)
-        update = self._added(_or(out, into))
-        if ledger.tree:
-            update = crossing(ledger, self._added(crossed_rows(ledger, went, came)), update)
-        return _STATEMENT.format(
-            declared=DECLARED if ledger.tree else nothing, ended=ended(ledger) if ledger.tree else nothing,
-            detached=_DETACHED if ledger.tree else nothing, insert=self._one_or_more(came, into), update=update,
-            delete=self._one_or_more(went, out),
+        ledger = self.ledger
+
+        def told(names: Written) -> sql.Composed:
+            into, out = movements(ledger, came, names=names), movements(ledger, went, back=True, names=names)
+            update = self._added(names, _or(out, into))
+            if ledger.tree:
+                update = crossing(ledger, self._added(names, crossed_rows(ledger, went, came, names)), update)
+            return _STATEMENT.format(
+                insert=self._one_or_more(names, came, into), update=update,
+                delete=self._one_or_more(names, went, out),
+            )  # fmt: skip
+
+        return Work(
+            table=self.table, trigger=MOVE, told=told, rows=_TABLES,
+            declare=sql.SQL("\n  offender text;{}").format(DECLARED if ledger.tree else NOTHING),
+            first=sql.Composed([ended(ledger), _DETACHED]) if ledger.tree else NOTHING,
         )  # fmt: skip
 
-    def _one_or_more(self, moved: sql.Composable, rows: sql.Composed) -> sql.Composed:
-        return _ONE_OR_MORE.format(moved=moved, several=self._added(rows), one=self._added(rows, single=True))
+    def _one_or_more(self, names: Written, moved: sql.Composable, rows: sql.Composed) -> sql.Composed:
+        return _ONE_OR_MORE.format(
+            moved=moved, several=self._added(names, rows), one=self._added(names, rows, single=True)
+        )
 
-    def _added(self, rows: sql.Composed, *, single: bool = False) -> sql.Composed:
+    def _added(self, names: Written, rows: sql.Composed, *, single: bool = False) -> sql.Composable:
         ledger = self.ledger
         sums = alone(ledger, rows) if single else netted(ledger, rows)
         if not ledger.non_negative:
-            return sql.SQL("{};").format(add(ledger, sums, writer_slot(ledger), single=single))
+            return names.run(lambda _: add(ledger, sums, writer_slot(ledger), single=single))
         columns = [sql.Identifier(name) for name in ledger.columns]
         # Arrays, so that NULL equals NULL; of one type, as balances keep a wider one than the ledger.
-        pairs = (
+        pairs = [
             sql.SQL("ARRAY[moved.{0}::{1}] = ARRAY[delta.{0}::{1}]").format(sql.Identifier(key.name), raw(key.type))
             for key in ledger.key
-        )
-        told = (
+        ]
+        told = [
             sql.SQL("{} || coalesce(moved.{}::text, 'NULL')").format(sql.Literal(f"{name} "), sql.Identifier(name))
             for name in ledger.columns
-        )
-        return _CHECKED.format(
-            kept=shown("quantity", "balance.{}"), sums=sums,
-            add=add(ledger, raw("SELECT * FROM delta"), writer_slot(ledger), single=single),
-            returned=sql.SQL(", ").join(sql.SQL("balance.{}").format(column) for column in columns),
-            offender=sql.SQL("pg_catalog.concat_ws(', ', {}, 'by ' || (-moved.quantity)::text)").format(
-                sql.SQL(", ").join(told)
-            ),
-            same=sql.SQL(" AND ").join(pairs), ledger=sql.Literal(ledger.called),
-            refusal=sql.Literal(f"{ledger.table} would take a balance below zero: "),
-        )  # fmt: skip
+        ]
 
-    def _rows(self) -> sql.Composed:
+        def checked(into: sql.Composable) -> sql.Composed:
+            return _CHECKED.format(
+                kept=shown("quantity", "balance.{}"), sums=sums,
+                add=add(ledger, raw("SELECT * FROM delta"), writer_slot(ledger), single=single),
+                returned=sql.SQL(", ").join(sql.SQL("balance.{}").format(column) for column in columns),
+                offender=sql.SQL("pg_catalog.concat_ws(', ', {}, 'by ' || (-moved.quantity)::text)").format(
+                    sql.SQL(", ").join(told)
+                ),
+                same=sql.SQL(" AND ").join(pairs), into=into,
+            )  # fmt: skip
+
+        return names.run(checked, "offender") + _REFUSED.format(
+            ledger=sql.Literal(ledger.called),
+            refusal=sql.Literal(f"{ledger.table} would take a balance below zero: "),
+        )
+
+    def _rows(self) -> Work:
         ledger = self.ledger
-        new, old = movement(ledger, "NEW"), movement(ledger, "OLD", back=True)
         columns = sql.SQL(", ").join([*map(sql.Identifier, ledger.columns), *map(raw, MOVED)])
 
-        def added(rows: sql.Composed, *, single: bool = False) -> sql.Composed:
-            moved = sql.SQL("SELECT * FROM ({}) AS moved ({})").format(rows, columns)
-            sums = alone(ledger, moved) if single else netted(ledger, moved)
-            return add(ledger, sums, writer_slot(ledger), single=single)
+        def told(names: Written) -> sql.Composed:
+            new = movement(ledger, names.new, names=names)
+            old = movement(ledger, names.old, back=True, names=names)
 
-        insert, update, delete = added(new, single=True), added(_or(old, new)), added(old, single=True)
-        return _ROW.format(insert=insert, update=update, delete=delete)
+            def added(rows: sql.Composed, *, single: bool = False) -> sql.Composable:
+                moved = sql.SQL("SELECT * FROM ({}) AS moved ({})").format(rows, columns)
+                sums = alone(ledger, moved) if single else netted(ledger, moved)
+                return names.run(lambda _: add(ledger, sums, writer_slot(ledger), single=single))
 
-    def _truncate(self) -> sql.Composed:
+            return _STATEMENT.format(
+                insert=added(new, single=True), update=added(_or(old, new)), delete=added(old, single=True)
+            )
+
+        return Work(table=self.table, trigger=REPLICATE, told=told, rows=ROWS, first=_REPLICATED)
+
+    def _truncate(self) -> Work:
         mark = "tenantry relation mark"
-        out = movements(self.ledger, sql.SQL("ONLY {}").format(sql.Identifier(mark)), back=True)
-        text = correct(self.ledger, netted(self.ledger, out)).as_string(None)
-        before, _, behind = text.partition(sql.Identifier(mark).as_string(None))
-        return _TRUNCATE.format(
-            detached=_DETACHED if self.ledger.tree else sql.SQL(""), emptying=sql.Literal(EMPTYING),
-            before=sql.Literal(before), behind=sql.Literal(behind),
+
+        def told(names: Written) -> sql.Composable:
+            assert isinstance(names, ByOid)
+            relation = sql.SQL("ONLY {}").format(sql.Identifier(mark))
+            out = movements(self.ledger, relation, back=True, names=names)
+            return names.over(correct(self.ledger, netted(self.ledger, out)), mark)
+
+        return Work(
+            table=self.table, trigger=TRUNCATE, told=told, rows=(),
+            declare=raw(
+                "\n  replicated boolean := pg_catalog.current_setting('session_replication_role') = 'replica';"
+            ),
+            first=_TRUNCATE.format(
+                detached=_DETACHED if self.ledger.tree else NOTHING, emptying=sql.Literal(EMPTYING)
+            ),
         )  # fmt: skip
 
     def definition(self) -> sql.Composable:
@@ -232,11 +244,15 @@ class BalanceFunctions(BalanceStep):
         return sql.SQL(
             "SELECT pg_catalog.string_agg(pg_catalog.pg_get_functiondef(p.oid), E'\\n' ORDER BY p.proname)"
             " FROM pg_catalog.pg_proc p JOIN (VALUES {}) AS wanted(oid, code) ON wanted.oid = p.oid"
-            " WHERE p.prosrc = wanted.code AND p.prosecdef AND pg_catalog.pg_get_userbyid(p.proowner) = {}"
+            " WHERE pg_catalog.regexp_replace(p.prosrc, {}, {}) = wanted.code"
+            " AND p.prosecdef AND pg_catalog.pg_get_userbyid(p.proowner) = {}"
             " AND p.proconfig IS NOT NULL AND p.proacl IS NOT NULL"
             " AND NOT EXISTS (SELECT FROM pg_catalog.aclexplode(p.proacl) AS e WHERE e.grantee <> p.proowner)"
             " HAVING pg_catalog.count(*) = {} AND {}"
-        ).format(wanted, sql.Literal(self.ledger.owner), sql.Literal(len(self.functions)), self._there())
+        ).format(
+            wanted, sql.Literal(MADE), sql.Literal(UNMADE), sql.Literal(self.ledger.owner),
+            sql.Literal(len(self.functions)), self._there(),
+        )  # fmt: skip
 
     def _there(self) -> sql.Composable:
         """A condition: the function for partitions has its table, with all columns."""
@@ -252,6 +268,8 @@ class BalanceFunctions(BalanceStep):
         if self.ledger.tree:
             statements += [Statement(sql=one) for one in crossings_table(self.ledger)]
             statements += private(self.ledger, self.ledger.crossings)
+        statements += names_table(self.ledger.owner)
+        remembered = {self.ledger.function(work.trigger): work for work in self._works}
         for name, code in self.functions.items():
             # Only TRUNCATE reads the ledger, whose owner row security may be forced upon. What a bulk load nets is
             # hashed in memory, and not sorted on disk.
@@ -260,6 +278,7 @@ class BalanceFunctions(BalanceStep):
             # Called by every statement, and it reads nothing: no more settings than it needs.
             own = "" if name == self.ledger.function(BEGIN) else own
             statements += make_function(name, self.ledger.owner, code, own)
+            statements += remembered[name].remember(name) if name in remembered else ()
         return tuple(statements)
 
     def revert(self, before: Before) -> tuple[Statement, ...]:
@@ -267,5 +286,6 @@ class BalanceFunctions(BalanceStep):
         table = sql.SQL("DROP TABLE IF EXISTS {}").format(self.ledger.crossings.identifier)
         return (
             *(Statement(sql=sql.SQL("DROP FUNCTION IF EXISTS {}()").format(name.identifier)) for name in names),
+            *(forget(self.table, work.trigger) for work in self._works),
             Statement(sql=table),
         )

@@ -12,9 +12,11 @@ from tenantry.model.ledger import Ledger, TenantColumn
 from tenantry.model.name import Name
 from tenantry.model.plan import Lock, LockMode, Statement
 from tenantry.steps.balance import BalanceStep
+from tenantry.steps.balance_functions import MOVE
 from tenantry.steps.catalog import exists, identifiers
 from tenantry.steps.context import context
 from tenantry.steps.movement import shown
+from tenantry.steps.naming import NAMES
 from tenantry.steps.row_security import LEGACY, OPERATOR
 from tenantry.steps.step import Before
 
@@ -24,12 +26,18 @@ _VIEW = sql.SQL("""CREATE OR REPLACE VIEW {view} WITH (security_barrier) AS
 SELECT {key}, {quantity} AS quantity, {total_in} AS total_in, {total_out} AS total_out,
   sum(row.movements)::bigint AS movements, max(row.last_movement) AS last_movement,
   sum(row.version)::bigint AS version,
-  coalesce((SELECT known.stale FROM tenantry.ledgers AS known WHERE known.ledger = {ledger}), true) AS stale
+  coalesce((SELECT known.stale FROM tenantry.ledgers AS known WHERE known.ledger = {ledger}), true) OR {lost} AS stale
 FROM (
   SELECT everybody.* FROM {storage} AS everybody WHERE (SELECT {free}){own}
 ) AS row
 GROUP BY {key}
 HAVING sum(row.movements) <> 0""")
+# Where a column is gone, by which its triggers count a movement, they leave movements out.
+_LOST = sql.SQL(
+    "EXISTS (SELECT FROM {names} AS known LEFT JOIN pg_catalog.pg_attribute AS a"
+    " ON a.attrelid = known.relation::pg_catalog.oid AND a.attnum = known.attnum AND NOT a.attisdropped"
+    " WHERE known.own = {table} AND known.trigger = {purpose} AND known.name IS NOT NULL AND a.attnum IS NULL)"
+)
 # Whoever row security does not filter on the ledger, or whom a policy of ours shows all its rows, sees all balances.
 _FREE = sql.SQL(
     "NOT pg_catalog.row_security_active({ledger}) OR EXISTS (SELECT FROM pg_catalog.pg_policy AS policy"
@@ -82,6 +90,7 @@ class BalanceView(BalanceStep):
             storage=ledger.storage.identifier, free=free,
             key=identifiers(ledger.columns, sql.SQL("row")), ledger=sql.Literal(ledger.called),
             own=sql.SQL("") if ledger.tenant is None else self._own(ledger.tenant, free),
+            lost=_LOST.format(names=NAMES.identifier, table=ledger.table.regclass, purpose=sql.Literal(MOVE)),
         )  # fmt: skip
 
     def _own(self, tenant: TenantColumn, free: sql.Composed) -> sql.Composed:

@@ -70,7 +70,7 @@ class Follower:
             match=equal(names.new, here.parent_columns, row, here.columns, here.operators),
             along=found_along(search_path),
         )  # fmt: skip
-        return sql.SQL("\n  {}{}\n  {}").format(BEGIN_UPDATE, names.do(update), END_UPDATE)
+        return sql.SQL("\n  {}{}\n  {}").format(BEGIN_UPDATE, names.do(update, self.table), END_UPDATE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from psycopg import sql
 
 from tenantry.model.ledger import SPECIALS, SUMS, KeyColumn, Ledger
 from tenantry.steps.catalog import identifiers, raw
+from tenantry.steps.naming import Written
 
 _UPSERT = sql.SQL("""INSERT INTO {storage} AS balance ({columns}, slot, {measures}, last_movement)
 {rows}
@@ -73,20 +74,23 @@ def shown(name: str, column: str = "{}") -> sql.SQL:
     return raw(f"CASE {not_finite[name]} ELSE {column.format(name)} END")
 
 
-def movements(ledger: Ledger, relation: sql.Composable, *, back: bool = False) -> sql.Composed:
-    """The rows of the ledger, or of a transition table, as movements."""
-    return sql.SQL("SELECT {}, {} FROM {} AS entry").format(
-        identifiers(ledger.columns, sql.SQL("entry")),
-        measures(sql.SQL("entry.{}").format(sql.Identifier(ledger.quantity)), back=back), relation,
-    )  # fmt: skip
+def movements(
+    ledger: Ledger, relation: sql.Composable, *, back: bool = False, names: Written | None = None
+) -> sql.Composed:
+    """The rows of the ledger, or of a transition table, as movements; `names` are those of the ledger's columns."""
+    return sql.SQL("{} FROM {} AS entry").format(
+        movement(ledger, sql.SQL("entry"), back=back, names=names or Written()), relation
+    )
 
 
-def movement(ledger: Ledger, record: str, *, back: bool = False) -> sql.Composed:
-    """NEW or OLD of a row trigger as one movement."""
-    row = raw(record)
-    key = sql.SQL(", ").join(sql.SQL("{}.{}").format(row, sql.Identifier(name)) for name in ledger.columns)
-    quantity = sql.SQL("{}.{}").format(row, sql.Identifier(ledger.quantity))
-    return sql.SQL("SELECT {}, {}").format(key, measures(quantity, back=back))
+def movement(ledger: Ledger, row: sql.Composable, *, back: bool = False, names: Written) -> sql.Composed:
+    """A row of the ledger, NEW or OLD of a row trigger, as one movement."""
+
+    def value(column: str) -> sql.Composed:
+        return sql.SQL("{}.{}").format(row, sql.Identifier(names.column(ledger.table, column)))
+
+    key = (sql.SQL("{} AS {}").format(value(name), sql.Identifier(name)) for name in ledger.columns)
+    return sql.SQL("SELECT {}, {}").format(sql.SQL(", ").join(key), measures(value(ledger.quantity), back=back))
 
 
 def netted(ledger: Ledger, rows: sql.Composable) -> sql.Composed:

@@ -24,10 +24,13 @@ from tenantry.steps.derivation import ByChildren, ByPath, ByRows, BySlug, ByText
 NAMES = Name(WORKSHOP, "names")
 """What trigger functions of ours name, by OID: as `regclass`, which a dump writes as a name, so that it is right in the
 database into which the dump is restored."""
-NAMES_COLUMNS = "made text NOT NULL, number int NOT NULL, relation regclass, attnum smallint, name text"
+NAMES_COLUMNS = """made uuid NOT NULL, number int NOT NULL, own regclass NOT NULL, trigger text NOT NULL,
+  relation regclass, attnum smallint, name text"""
 _TABLE = re.compile(r"'\"\x01(\d+)\x01\"\.\"\x01\"'|\"\x01(\d+)\x01\"(?:\.\"\x01\")?")
 NOTHING = sql.Composed([])
-_KEY, _NUMBER = "@tenantry key@", "@tenantry number@"
+_KEY = "@tenantry key@"
+MADE, UNMADE = "known\\.made = '[0-9a-f-]{36}'", f"known.made = '{_KEY}'"
+"""What a function has in it that is of its own making, and the mark in its place."""
 
 
 class Written:
@@ -58,9 +61,25 @@ class Written:
         )  # fmt: skip
         return sql.SQL("\n  {} := {};").format(raw(variable), first)
 
-    def do(self, statement: sql.Composable) -> sql.Composable:
-        """A statement that changes or locks rows."""
+    def changes(self, table: Name) -> None:
+        """Rows of the table are changed or locked, which takes more than to read them."""
+
+    def do(self, statement: sql.Composable, table: Name) -> sql.Composable:
+        """A statement that changes rows of the table."""
         return sql.SQL("\n  {};").format(statement)
+
+    def run(self, statement: Callable[[sql.Composable], sql.Composable], into: str = "") -> sql.Composable:
+        """A statement on tables of ours, told where its result goes: into a variable of the function."""
+        return sql.SQL("\n  {};").format(statement(raw(f" INTO {into}") if into else NOTHING))
+
+    def variable(self, name: str) -> sql.Composable:
+        """A variable of the function, in a statement."""
+        return raw(name)
+
+    def planned_anew(self, statement: sql.Composable, using: sql.Composable) -> sql.Composable:
+        """The same in dynamic SQL in any case, with parameters."""
+        text = sql.Literal(statement.as_string(None))
+        return sql.SQL("\n  EXECUTE {} USING {};").format(text, using)
 
 
 @dataclass(slots=True)
@@ -72,6 +91,9 @@ class ByOid(Written):
     known: dict[tuple[Name, str | None], int] = field(default_factory=dict)
     used: set[int] = field(default_factory=set)
     compared: list[tuple[Name, Hop]] = field(default_factory=list)
+    changed: set[Name] = field(default_factory=set)
+    parameters: list[str] = field(default_factory=list)
+    """Variables of the function, behind its rows."""
     wholes: list[Callable[[sql.Composable], sql.Composable]] = field(default_factory=list)
     new = sql.SQL("($1)")
     old = sql.SQL("($2)")
@@ -96,18 +118,41 @@ class ByOid(Written):
         for number, expression in enumerate(expressions):
             asked = self._execute(sql.SQL("SELECT {}").format(expression), sql.SQL(" INTO {}").format(raw(variable)))
             # What user's words are about may be gone without our knowing its names.
-            caught = sql.SQL(
-                "\n  BEGIN{}\n  EXCEPTION WHEN undefined_function OR undefined_column OR undefined_table"
-                " OR insufficient_privilege THEN\n    gone := true;\n  END;"
-            ).format(asked)
+            caught = sql.SQL("\n  BEGIN{}\n  EXCEPTION WHEN {} THEN\n    gone := true;\n  END;").format(asked, MISSING)
             parts.append(sql.SQL("\n  IF {} IS NULL THEN{}\n  END IF;").format(raw(variable), caught)
                          if number else sql.SQL("\n  {} := NULL;{}").format(raw(variable), caught))  # fmt: skip
         return sql.Composed(parts)
 
-    def do(self, statement: sql.Composable) -> sql.Composable:
-        return self._execute(statement, sql.SQL(""))
+    def changes(self, table: Name) -> None:
+        self.changed.add(table)
 
-    def _execute(self, statement: sql.Composable, into: sql.Composable) -> sql.Composable:
+    def do(self, statement: sql.Composable, table: Name) -> sql.Composable:
+        self.changes(table)
+        relation = raw(f"names[{self.known[table, None]}]::pg_catalog.regclass")
+        return self._execute(statement, also=(_may_change(relation),))
+
+    def run(self, statement: Callable[[sql.Composable], sql.Composable], into: str = "") -> sql.Composable:
+        return self._execute(statement(NOTHING), raw(f" INTO {into}") if into else NOTHING)
+
+    def variable(self, name: str) -> sql.Composable:
+        if name not in self.parameters:
+            self.parameters.append(name)
+        return raw(f"(${3 + self.parameters.index(name)})")
+
+    def planned_anew(self, statement: sql.Composable, using: sql.Composable) -> sql.Composable:
+        return self._execute(statement, using=using)
+
+    def over(self, statement: sql.Composable, mark: str) -> sql.Composable:
+        """A statement over the table that the trigger has fired on, of which it has the mark as the name."""
+        here = "pg_catalog.concat(pg_catalog.quote_ident(TG_TABLE_SCHEMA), '.', pg_catalog.quote_ident(TG_TABLE_NAME))"
+        named = sql.Literal(sql.Identifier(mark).as_string(None))
+        over = sql.SQL("pg_catalog.replace({}, {}, pg_catalog.replace({}, '%', '%%'))")
+        return self._execute(statement, within=lambda text: over.format(text, named, raw(here)))
+
+    def _execute(
+        self, statement: sql.Composable, into: sql.Composable = NOTHING, also: tuple[sql.Composable, ...] = (), *,
+        using: sql.Composable | None = None, within: Callable[[sql.Composable], sql.Composable] | None = None,
+    ) -> sql.Composable:  # fmt: skip
         found: dict[int, None] = {}
 
         def placeholder(match: re.Match[str]) -> str:
@@ -115,15 +160,17 @@ class ByOid(Written):
             found[int(literal or plain)] = None
             return f"%{literal}$L" if literal else f"%{plain}$s"
 
-        text = _TABLE.sub(placeholder, statement.as_string(None).replace("%", "%%"))
+        text: sql.Composable = sql.Literal(_TABLE.sub(placeholder, statement.as_string(None).replace("%", "%%")))
+        text = text if within is None else within(text)
         self.used |= found.keys()
-        execute = sql.SQL("EXECUTE pg_catalog.format({}, VARIADIC names){} USING NEW, OLD;").format(
-            sql.Literal(text), into
-        )
-        if not found:
+        using = using or raw(", ".join(["NEW, OLD", *self.parameters]))
+        execute = sql.SQL("EXECUTE pg_catalog.format({}, VARIADIC names){} USING {};").format(text, into, using)
+        there = [*(raw(f"names[{number}] IS NOT NULL") for number in found), *also]
+        if not there:
             return sql.SQL("\n  {}").format(execute)
-        there = raw(" AND ".join(f"names[{number}] IS NOT NULL" for number in found))
-        return sql.SQL("\n  IF {} THEN\n    {}\n  ELSE\n    gone := true;\n  END IF;").format(there, execute)
+        return sql.SQL("\n  IF {} THEN\n    {}\n  ELSE\n    gone := true;\n  END IF;").format(
+            sql.SQL(" AND ").join(there), execute
+        )
 
 
 @dataclass(slots=True)
@@ -194,17 +241,22 @@ def source_of(names: Written, table: Name, source: Source) -> Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What a trigger does, told once for each way of naming: `told` composes its statements. `always` are columns of
-    its table by which it names them in any case, since they are ours; `declare` and `first` are of its own."""
+    """What a trigger does, told once for each way of naming: `told` composes its statements, and `early` those before
+    them that look at nothing but the row, so that no table is locked for a row that needs nothing. `always` are columns
+    of its table by which it names them in any case, since they are ours; `declare` and `first` are of its own."""
 
     table: Name
     trigger: str
     told: Callable[[Written], sql.Composable] | None
+    early: Callable[[Written], sql.Composable] = lambda _: NOTHING
     always: tuple[str, ...] = ()
     declare: sql.Composable = field(default_factory=lambda: NOTHING)
     first: sql.Composable = field(default_factory=lambda: NOTHING)
     missed: Callable[[Written], sql.Composable] | None = None
     """What is done last where something that it names is gone."""
+    rows: tuple[tuple[str, str, str], ...] = (("true", "NEW", ""),)
+    """Where the columns of its table are: when, the row's name, and the relation that it is from, if any. Empty where
+    that cannot be told beforehand: then all is dynamic."""
     returns: str = "NULL"
 
     def compose(self) -> tuple[sql.Composed, tuple[tuple[int, Name, str | None], ...]]:
@@ -214,7 +266,7 @@ class Work:
             return simple.format(self.declare, self.first, raw(self.returns)), ()
         names = ByOid(self.table)
         own = {names.known.setdefault((self.table, column), len(names.known) + 1) for column in self.always}
-        dynamic = self.told(names)
+        dynamic = self.early(names) + self.told(names)
         # What is asked for only where something is gone need not stand.
         asked = own | names.used
         used = [(number, table, column) for (table, column), number in names.known.items() if number in asked]
@@ -224,20 +276,9 @@ class Work:
 #variable_conflict use_column
 DECLARE
   names text[];
-  stands boolean := false;
+  stands boolean := true;
   gone boolean := false;{declare}
-BEGIN{first}
-  IF {tables} THEN
-    BEGIN
-      PERFORM {columns};
-      stands := true;
-    EXCEPTION WHEN undefined_table OR undefined_column OR undefined_function THEN
-      stands := false;
-    END;
-  END IF;
-  IF stands THEN{written}
-    RETURN {returns};
-  END IF;
+BEGIN{first}{static}
   SELECT pg_catalog.array_agg(CASE WHEN known.name IS NULL THEN c.oid::pg_catalog.regclass::text
     ELSE pg_catalog.quote_ident(COALESCE(a.attname, b.attname)) END ORDER BY known.number) INTO names
   FROM {names} AS known
@@ -251,39 +292,60 @@ BEGIN{first}
   ELSE
     gone := true;
   END IF;
-  IF gone THEN
-    IF pg_catalog.current_setting({setting}, true) IS DISTINCT FROM 'on' THEN
-      RAISE LOG 'tenantry: a trigger on % names what is gone, and leaves it out', TG_RELID::pg_catalog.regclass
-        USING HINT = 'tenantry validate says what it is.';
-      PERFORM pg_catalog.set_config({setting}, 'on', false);
-    END IF;
+  IF gone AND pg_catalog.current_setting({setting}, true) IS DISTINCT FROM 'on' THEN
+    RAISE LOG 'tenantry: a trigger on % names what is gone, and leaves it out', TG_RELID::pg_catalog.regclass
+      USING HINT = 'tenantry validate says what it is.';
+    PERFORM pg_catalog.set_config({setting}, 'on', false);
   END IF;
   RETURN {returns};
 END
 """).format(
-            declare=self.declare, first=self.first, tables=self._tables(used), columns=self._columns(names, used),
-            written=self.told(Written()), returns=raw(self.returns), names=NAMES.identifier, key=sql.Literal(_KEY),
+            declare=self.declare, first=self.first, returns=raw(self.returns),
+            static=self._static(names, used) if self.rows else NOTHING, names=NAMES.identifier, key=sql.Literal(_KEY),
             ours=sql.SQL(" AND ").join(
-                sql.SQL("names[{}] = pg_catalog.quote_ident({})").format(
-                    sql.Literal(names.known[self.table, column]), sql.Literal(column)
-                )
-                for column in self.always
+                [sql.SQL("names IS NOT NULL")]
+                + [
+                    sql.SQL("names[{}] = pg_catalog.quote_ident({})").format(
+                        sql.Literal(names.known[self.table, column]), sql.Literal(column)
+                    )
+                    for column in self.always
+                ]
             ),
-            dynamic=dynamic, missed=missed, setting=sql.Literal(f"tenantry.noted_{_NUMBER}"),
+            dynamic=dynamic, missed=missed, setting=raw("pg_catalog.concat('tenantry.noted_', TG_RELID)"),
         )  # fmt: skip
         # An array has no gaps: what is known is told whole, used or not.
         return text, tuple(known)
 
-    def _tables(self, used: Iterable[tuple[int, Name, str | None]]) -> sql.Composable:
-        tables = [
-            sql.SQL("{} = {}").format(table.oid, raw(f"'@tenantry {number}@'::pg_catalog.oid"))
-            for number, table, column in used
-            if column is None
-        ]
-        return sql.SQL(" AND ").join(tables) if tables else sql.SQL("true")
+    def _static(self, names: ByOid, used: list[tuple[int, Name, str | None]]) -> sql.Composable:
+        assert self.told is not None
+        return sql.SQL("""{row}
+  IF stands THEN{early}{tables}
+  END IF;
+  IF stands THEN{written}
+    RETURN {returns};
+  END IF;""").format(
+            row=self._row(used), early=self.early(Written()), tables=self._tables(names, used),
+            written=self.told(Written()), returns=raw(self.returns),
+        )  # fmt: skip
 
-    def _columns(self, names: ByOid, used: list[tuple[int, Name, str | None]]) -> sql.Composable:
-        """A query of the columns, which reads no row; those of the table itself as the row has them."""
+    def _row(self, used: Iterable[tuple[int, Name, str | None]]) -> sql.Composable:
+        """Whether the row has the columns of its table that are named."""
+        columns = [column for _, table, column in used if column is not None and table == self.table]
+        if not columns:
+            return NOTHING
+        queries = [
+            sql.SQL("\n    {} {} THEN\n      PERFORM {}{};").format(
+                raw("ELSIF" if number else "IF"), raw(when),
+                sql.SQL(", ").join(sql.SQL("{}.{}").format(raw(row), sql.Identifier(column)) for column in columns),
+                raw(f" FROM {relation} AS {row} WHERE false" if relation else ""),
+            )
+            for number, (when, row, relation) in enumerate(self.rows)
+        ]  # fmt: skip
+        return _stands(sql.SQL("{}\n    END IF;").format(sql.Composed(queries)))
+
+    def _tables(self, names: ByOid, used: list[tuple[int, Name, str | None]]) -> sql.Composable:
+        """Whether tables are those of their OIDs, and have the columns, and these the operators: by a query that reads
+        no row."""
         alias = {table: sql.Identifier(f"t{number}") for number, table, column in used if column is None}
         new = sql.SQL("NEW")
 
@@ -291,11 +353,13 @@ END
             return new if table == self.table else alias[table]
 
         columns: list[sql.Composable] = [
-            sql.SQL("{}.{}").format(row(table), sql.Identifier(column))
+            sql.SQL("{}.{}").format(alias[table], sql.Identifier(column))
             for _, table, column in used
-            if column is not None and (table == self.table or table in alias)
+            if column is not None and table != self.table and table in alias
         ]
         columns += [whole(new) for whole in names.wholes]
+        if not alias and not columns:
+            return NOTHING
         compared = [
             sql.SQL(" AND {}").format(
                 equal(alias.get(hop.parent, new), hop.parent_columns, row(table), hop.columns, hop.operators)
@@ -304,9 +368,22 @@ END
             if {hop.parent, table} <= {self.table, *alias}
         ]
         tables = sql.SQL(", ").join(sql.SQL("{} AS {}").format(table.identifier, name) for table, name in alias.items())
-        return sql.SQL("{}{} WHERE false{}").format(
-            sql.SQL(", ").join(columns), sql.SQL(" FROM {}").format(tables) if alias else sql.SQL(""),
+        query = sql.SQL("{}{} WHERE false{}").format(
+            sql.SQL(", ").join(columns), sql.SQL(" FROM {}").format(tables) if alias else NOTHING,
             sql.Composed(compared),
+        )  # fmt: skip
+        mark = {
+            table: raw(f"'@tenantry {number}@'::pg_catalog.oid") for number, table, column in used if column is None
+        }
+        same = [sql.SQL("{} = {}").format(table.oid, oid) for table, oid in mark.items()]
+        may = [_may_change(oid) for table, oid in mark.items() if table in names.changed]
+        return _stands(
+            sql.SQL("""
+    stands := {};
+    IF stands THEN
+      PERFORM {};
+    END IF;""").format(sql.SQL("COALESCE({}, false)").format(sql.SQL(" AND ").join([*same, *may])), query)
+            if same else sql.SQL("\n    PERFORM {};").format(query)
         )  # fmt: skip
 
     def remember(self, function: Name) -> tuple[Statement, ...]:
@@ -321,44 +398,67 @@ END
             for number, table, column in known
         )
         note = sql.SQL(
-            "INSERT INTO {} (made, number, relation, attnum, name)"
-            " SELECT {}, v.number, pg_catalog.to_regclass(v.relation), a.attnum, v.name"
-            " FROM (VALUES {}) AS v (number, relation, name)"
+            "WITH one AS MATERIALIZED (SELECT pg_catalog.gen_random_uuid() AS made)"
+            " INSERT INTO {} (made, own, trigger, number, relation, attnum, name)"
+            " SELECT one.made, {}, {}, v.number, pg_catalog.to_regclass(v.relation), a.attnum, v.name"
+            " FROM one CROSS JOIN (VALUES {}) AS v (number, relation, name)"
             " LEFT JOIN pg_catalog.pg_attribute AS a ON a.attrelid = pg_catalog.to_regclass(v.relation)::pg_catalog.oid"
             " AND a.attname = v.name AND NOT a.attisdropped"
-        ).format(NAMES.identifier, made_by(self.table, self.trigger), values)
+        ).format(NAMES.identifier, _own(self.table), sql.Literal(self.trigger), values)
         put = sql.SQL("DO {}").format(
             body(
                 sql.SQL(
-                    "DECLARE code text; made_for text := {key}; one record; BEGIN"
+                    "DECLARE code text; one record; BEGIN"
                     " code := pg_catalog.pg_get_functiondef(pg_catalog.to_regprocedure({function}));"
-                    " code := pg_catalog.replace(pg_catalog.replace(code, {mark}, made_for), {number},"
-                    " pg_catalog.split_part(made_for, ' ', 1));"
-                    " FOR one IN SELECT known.number, known.relation::pg_catalog.oid AS found FROM {names} AS known"
-                    " WHERE known.made = made_for AND known.name IS NULL LOOP"
+                    " FOR one IN SELECT known.made, known.number, known.name, known.relation::pg_catalog.oid AS found"
+                    " FROM {names} AS known WHERE {own} LOOP"
+                    " code := pg_catalog.replace(code, {mark}, one.made::text);"
+                    " IF one.name IS NULL THEN"
                     " code := pg_catalog.replace(code, pg_catalog.concat('@tenantry ', one.number, '@'),"
-                    " COALESCE(one.found::text, '0')); END LOOP;"
+                    " COALESCE(one.found::text, '0')); END IF; END LOOP;"
                     " EXECUTE code; END"
                 ).format(
-                    key=made_by(self.table, self.trigger, spaced=True),
-                    function=sql.Literal(f"{function.identifier.as_string(None)}()"),
-                    mark=sql.Literal(_KEY), number=sql.Literal(_NUMBER), names=NAMES.identifier,
+                    function=sql.Literal(f"{function.identifier.as_string(None)}()"), mark=sql.Literal(_KEY),
+                    names=NAMES.identifier, own=_of(self.table, self.trigger, spaced=True),
                 )
             )
         )  # fmt: skip
         return forget(self.table, self.trigger), Statement(sql=note), Statement(sql=put)
 
 
-def made_by(table: Name, trigger: str, *, spaced: bool = False) -> sql.Composed:
-    """Under what is noted what the function of a trigger names: the OID that the table had then. `spaced`, the table is
-    not taken for one whose rows the statement reads."""
+MISSING = raw(
+    "undefined_table OR undefined_column OR undefined_function OR undefined_object OR invalid_schema_name"
+    " OR insufficient_privilege"
+)
+"""What PostgreSQL says of a name that does not stand, or not for the owner of the function any more."""
+
+
+def _stands(asking: sql.Composable) -> sql.Composed:
+    """Whether what is asked for is there. No statement of the user's is in it, so nobody's error is caught by
+    mistake."""
+    return sql.SQL("""
+  BEGIN{}
+  EXCEPTION WHEN {} THEN
+    stands := false;
+  END;""").format(asking, MISSING)
+
+
+def _may_change(table: sql.Composable) -> sql.Composed:
+    return sql.SQL("pg_catalog.has_any_column_privilege({}, 'UPDATE')").format(table)
+
+
+def _own(table: Name, *, spaced: bool = False) -> sql.Composed:
+    """The table of a trigger. `spaced`, it is not taken for one whose rows the statement reads."""
     name = table.identifier.as_string(None)
-    return sql.SQL("pg_catalog.concat(pg_catalog.to_regclass({})::pg_catalog.oid, ' ', {}::text)").format(
-        sql.Literal(name.replace('"."', '" ."') if spaced else name), sql.Literal(trigger)
-    )
+    return sql.SQL("pg_catalog.to_regclass({})").format(sql.Literal(name.replace('"."', '" ."') if spaced else name))
+
+
+def _of(table: Name, trigger: str, *, spaced: bool = False) -> sql.Composed:
+    """A condition on what is `known`: the function of this trigger names it."""
+    return sql.SQL("known.own = {} AND known.trigger = {}").format(_own(table, spaced=spaced), sql.Literal(trigger))
 
 
 def forget(table: Name, trigger: str) -> Statement:
     """What the function of a trigger names is not needed any more."""
-    gone = sql.SQL("DELETE FROM {} AS known WHERE known.made = {}").format(NAMES.identifier, made_by(table, trigger))
+    gone = sql.SQL("DELETE FROM {} AS known WHERE {}").format(NAMES.identifier, _of(table, trigger))
     return Statement(sql=gone, when=sql.SQL("SELECT {} IS NOT NULL").format(NAMES.oid))

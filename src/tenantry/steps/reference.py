@@ -94,11 +94,22 @@ class ReferenceTrigger(RowTrigger):
 
     def work(self) -> Work:
         return Work(
-            table=self.table, trigger=self.trigger, always=(self.column,), told=self._asking,
+            table=self.table, trigger=self.trigger, always=(self.column,), early=self._unchanged, told=self._asking,
             declare=sql.SQL("\n  found {};\n  yes boolean;").format(raw(self.type)),
         )  # fmt: skip
 
+    def _unchanged(self, names: Written) -> sql.Composable:
+        watched = (*names.columns(self.table, self.hop.columns), names.column(self.table, self.column))
+        same = names.ask("yes", unchanged(watched, names.new, names.old))
+        return sql.SQL("""
+  IF TG_OP = 'UPDATE' THEN{}
+    IF yes THEN
+      RETURN NULL;
+    END IF;
+  END IF;""").format(same)
+
     def _asking(self, names: Written) -> sql.Composable:
+        names.changes(self.hop.parent)
         guard: sql.Composable = sql.SQL("")
         if self.only_tenants:
             old = names.ask("yes", knows_no_tenants(names.table(self.hop.parent), self.setting))
@@ -106,8 +117,6 @@ class ReferenceTrigger(RowTrigger):
         message = sql.Literal(
             f"{self.table} ({', '.join(self.hop.columns)}) refers to another tenant's row of {self.hop.parent}"
         )
-        watched = (*names.columns(self.table, self.hop.columns), names.column(self.table, self.column))
-        same = names.ask("yes", unchanged(watched, names.new, names.old))
         (hop,) = hops_of(names, self.table, (self.hop,))
         parent = sql.SQL("parent")
         match = equal(parent, hop.parent_columns, names.new, hop.columns, hop.operators)
@@ -120,18 +129,13 @@ class ReferenceTrigger(RowTrigger):
             return names.ask("found", row)
 
         return sql.SQL("""
-  IF TG_OP = 'UPDATE' THEN{same}
-    IF yes THEN
-      RETURN NULL;
-    END IF;
-  END IF;
   IF pg_catalog.current_setting('transaction_isolation') = 'read committed' THEN{key_share}
   ELSE{share}
   END IF;
   IF found IS DISTINCT FROM NEW.{column} AND found IS NOT NULL THEN{guard}
     RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation', MESSAGE = {message};
   END IF;""").format(
-            same=same, key_share=locked("FOR KEY SHARE"), share=locked("FOR SHARE"),
+            key_share=locked("FOR KEY SHARE"), share=locked("FOR SHARE"),
             column=sql.Identifier(self.column), guard=guard, message=message,
         )  # fmt: skip
 
@@ -202,6 +206,7 @@ class Reference:
 
     def check(self, names: Written, parent: Name, parent_column: str, message: sql.Composable) -> sql.Composed:
         """The lock waits for those who insert a reference, and they for it; then what they committed is looked at."""
+        names.changes(parent)
         (hop,) = hops_of(names, self.table, (self.hop,))
         columns, operators = hop.parent_columns, hop.operators
         same = equal(sql.SQL("parent"), columns, names.new, columns, operators)
@@ -285,12 +290,6 @@ class TenantChange(RowTrigger):
                 sql.Identifier(names.column(self.table, self.column)),
             )  # fmt: skip
             return sql.SQL("""
-  IF NEW.{column} IS NULL OR NEW.{column} IS NOT DISTINCT FROM OLD.{column} THEN
-    RETURN NULL;
-  END IF;{ask}
-  IF ours OR {filling} THEN
-    RETURN NULL;
-  END IF;
   IF OLD.{column} IS NOT NULL THEN{unknown}
     IF yes THEN
       RETURN NULL;
@@ -299,11 +298,20 @@ class TenantChange(RowTrigger):
   IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
     RAISE EXCEPTION USING ERRCODE = 'feature_not_supported', MESSAGE = {level};
   END IF;{checks}""").format(
-                column=sql.Identifier(self.column), level=level, ask=ASK_OURS, filling=IN_FILL,
+                column=sql.Identifier(self.column), level=level,
                 unknown=names.ask("yes", unknown), checks=sql.Composed(checks),
             )  # fmt: skip
 
+        def early(_: Written) -> sql.Composable:
+            return sql.SQL("""
+  IF NEW.{column} IS NULL OR NEW.{column} IS NOT DISTINCT FROM OLD.{column} THEN
+    RETURN NULL;
+  END IF;{ask}
+  IF ours OR {filling} THEN
+    RETURN NULL;
+  END IF;""").format(column=sql.Identifier(self.column), ask=ASK_OURS, filling=IN_FILL)
+
         return Work(
-            table=self.table, trigger=self.trigger, always=(self.column,), told=told,
+            table=self.table, trigger=self.trigger, always=(self.column,), early=early, told=told,
             declare=sql.SQL("\n  yes boolean;\n  {}").format(DECLARE_OURS),
         )  # fmt: skip

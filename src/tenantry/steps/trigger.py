@@ -119,13 +119,11 @@ def create_function(function: Name, owner: str, work: Work) -> tuple[Statement, 
     Row security is on in it, whatever the session says: a session that may bypass it turns it off, and then the owner,
     who may not, would get an error in place of the rows that its policy shows it (hazard 13).
     """
-    use = sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(sql.Identifier(WORKSHOP), sql.Identifier(owner))
-    read = sql.SQL("GRANT SELECT ON {}, {} TO {}").format(SECRET.identifier, NAMES.identifier, sql.Identifier(owner))
+    read = sql.SQL("GRANT SELECT ON {} TO {}").format(SECRET.identifier, sql.Identifier(owner))
     create, *rest = make_function(function, owner, work.compose()[0], "SET row_security = on")
     return (
         _MAKE_SECRET,
-        _MAKE_NAMES,
-        Statement(sql=use, when=_foreign(owner)),
+        *names_table(owner),
         Statement(sql=read, when=_foreign(owner)),
         create,
         *work.remember(function),
@@ -155,6 +153,13 @@ _MAKE_SECRET = _table_of_ours(
     ).format(SECRET.identifier),
 )  # fmt: skip
 _MAKE_NAMES = _table_of_ours(NAMES, f"{NAMES_COLUMNS}, PRIMARY KEY (made, number)", sql.SQL(""))
+
+
+def names_table(owner: str) -> tuple[Statement, ...]:
+    """The table of what functions of ours name, and that their owner reads it."""
+    use = sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(sql.Identifier(WORKSHOP), sql.Identifier(owner))
+    read = sql.SQL("GRANT SELECT ON {} TO {}").format(NAMES.identifier, sql.Identifier(owner))
+    return _MAKE_NAMES, Statement(sql=use, when=_foreign(owner)), Statement(sql=read, when=_foreign(owner))
 
 
 def _foreign(owner: str) -> sql.Composed:
