@@ -214,7 +214,37 @@ MIGRATIONS = (
       " SELECT l.id, l.lot_id, t.code, l.quantity FROM lines l JOIN lots t ON t.id = l.lot_id"),
     M("sequence renamed", "ALTER SEQUENCE codes RENAME TO numbers; ALTER SEQUENCE numbers OWNED BY lots.number"),
 )  # fmt: skip
+
+
+def together(name: str, *migrations: Migration) -> Migration:
+    """All of them, one after the other, as one."""
+    return Migration(
+        name=name, ddl="; ".join(one.ddl for one in migrations),
+        names={was: now for one in migrations for was, now in one.names.items()},
+        without=tuple({group: None for one in migrations for group in one.without}),
+        spec={table: text for one in migrations for table, text in one.spec.items()},
+        paths=all(one.paths for one in migrations), back=tuple(table for one in migrations for table in one.back),
+        reference="\n".join(one.reference for one in migrations if one.reference),
+    )  # fmt: skip
+
+
 BY_NAME = {migration.name: migration for migration in MIGRATIONS}
+GROUPS = tuple(
+    together(name, *(BY_NAME[one] for one in names))
+    for name, names in {
+        "grown": ("column added", "column's type changed", "constraint added", "constraint dropped",
+                  "constraint renamed", "indexes", "view replaced", "sequence renamed", "type renamed", "table added",
+                  "partition attached"),
+        "tables renamed": ("parent renamed", "table renamed", "mixed table renamed", "told table renamed",
+                           "schema renamed", "partition dropped"),
+        "columns renamed": ("path column renamed", "parent's key renamed", "mixed table's key renamed",
+                            "moved to another schema", "partition detached"),
+        "names taken": ("column dropped", "column renamed", "names exchanged", "another in the name's place"),
+        "tables dropped": ("table dropped", "partitioned table dropped", "parent dropped", "mixed parent dropped"),
+        "columns dropped": ("first path dropped", "only path dropped", "child's column dropped", "schema dropped"),
+    }.items()
+)  # fmt: skip
+"""Each kind once, many at a time."""
 
 
 def make(database: Database) -> None:
@@ -224,8 +254,8 @@ def make(database: Database) -> None:
 def spec_of(migration: Migration, role: str, folder: Path) -> Spec:
     """The spec, as it is right after the migration."""
     tables = migration.tables()
-    named = {"shop": "store"} if "shop" in migration.names else {}
-    schemas = ["public"] if migration.name == "schema dropped" else ["public", named.get("shop", "shop")]
+    there = "DROP SCHEMA shop" not in migration.ddl
+    schemas = ["public", *[migration.names.get("shop", "shop")] * there]
     lines = ["version = 1", f"schemas = {schemas!r}", "[tenant]", 'table = "tenants"', 'default = "main"']
     lines += ["[application]", f'role = "{role}"']
     for table, text in tables.items():

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import replace
 
 import psycopg
 import pytest
+from psycopg import sql
 
-from application.conftest import Businesses
+from application.conftest import Business, Businesses
 from application.migrations import BY_NAME, NONE
+from servers import Database
 from tenantry.errors import ExitStatus, UsageError
+from tenantry.model.backup import BackupKind
+from tenantry.model.name import quoted
 from tenantry.model.plan import Phase
-from tenantry.workflow import status, validate
+from tenantry.model.spec import Spec
+from tenantry.postgres.connect import Target
+from tenantry.workflow import MigrateOptions, RollbackOptions, migrate, rollback, status, validate
 
 pytestmark = pytest.mark.server
 
@@ -82,6 +90,65 @@ def test_another_role_takes_the_name(businesses: Businesses) -> None:
         " $$BEGIN RAISE EXCEPTION 'called'; END$$; CREATE VIEW stores AS SELECT fail() AS id, 1 AS org"
     )
     business.database.execute("INSERT INTO lots (id, store_id) VALUES (1000, 2)")
-    assert business.database.rows("SELECT tenant_id FROM lots WHERE id = 1000") == [(1,)]
     with pytest.raises(psycopg.errors.RaiseException, match="called"):
         business.database.rows("SELECT * FROM stores")
+
+
+KEY, COLUMN, PARENT = (f"{n}'; SELECT 1/0 --$function$%1$s@tenantry 1@@tenantry key@" for n in "abc")
+HOSTILE = sql.SQL("""
+CREATE TABLE tenants (id int PRIMARY KEY, slug text UNIQUE);
+CREATE TABLE {parent} (id int PRIMARY KEY, org int REFERENCES tenants);
+CREATE TABLE goods (id int PRIMARY KEY, org int NOT NULL REFERENCES tenants, {column} int CONSTRAINT {key} REFERENCES {parent});
+INSERT INTO tenants VALUES (1, 'a'), (2, 'b');
+INSERT INTO {parent} VALUES (1, 1), (2, 2), (3, NULL);
+""").format(key=sql.Identifier(KEY), column=sql.Identifier(COLUMN), parent=sql.Identifier(PARENT))
+
+
+def test_hostile_names(database: Database, role: Callable[..., str]) -> None:
+    """No name of the user's is SQL in a function of ours, nor taken for what stands in for a number there."""
+    database.execute(HOSTILE.as_string())
+    dump, target = database.dump(), Target(database.dsn)
+    spec = Spec.parse(
+        f"[tenant]\ntable = 'tenants'\n[application]\nrole = '{role(create=False)}'\n[[table]]\n"
+        f"name = {json.dumps(quoted(PARENT))}\npaths = [['org']]\norphans = 'shared'\n"
+        "[[table]]\nname = 'goods'\npaths = [['org']]\n"
+    )
+    migrate(target, spec, MigrateOptions(until=Phase.ENFORCE, backup=BackupKind.NONE, force=True))
+    for number, parent in enumerate((PARENT, "racks")):
+        if parent != PARENT:
+            database.execute(f"ALTER TABLE {quoted(PARENT)} RENAME TO {parent}")
+        database.execute(f"INSERT INTO goods VALUES ({number}, 1, 1)")
+        with pytest.raises(psycopg.errors.ForeignKeyViolation, match="another tenant's row"):
+            database.execute(f"INSERT INTO goods VALUES ({number + 10}, 1, 2)")
+        database.execute(f"UPDATE {quoted(parent)} SET org = org")
+    database.execute(f"ALTER TABLE racks RENAME TO {quoted(PARENT)}")
+    rollback(target, RollbackOptions(backup=BackupKind.NONE))
+    assert database.dump() == dump
+
+
+def test_another_owner(businesses: Businesses, role: Callable[..., str]) -> None:
+    """Tables that the application gives to another role: its own writes go on, and where nobody can be asked whose a row
+    is, a tenant's session is refused what needs to be asked."""
+    database, one, other = businesses.original(), role(), role()
+    for table in ("stores", "lots", "lines", "shelves", "goods", "crates", "items"):
+        database.execute(f"ALTER TABLE {table} OWNER TO {one}; GRANT SELECT ON tenants TO {one}, {other}")
+    database.execute(f"GRANT USAGE ON SCHEMA shop TO {other}; GRANT SELECT ON ALL TABLES IN SCHEMA shop TO {other}")
+    database.execute(f"GRANT SELECT ON notes, logs, logs_1, logs_2 TO {other}")
+    business = Business(database=database, folder=businesses.folder)
+    business.migrate(Phase.BACKFILL)
+    for table in ("lots", "stores", "shelves", "crates"):
+        database.execute(f"ALTER TABLE {table} OWNER TO {other}")
+    business.write(1000)
+    rights = "SELECT, UPDATE ON ALL TABLES IN SCHEMA public"
+    database.execute(f"GRANT {rights} TO {one}, {other}")
+    assert business.migrate(Phase.ENFORCE).exit_status is ExitStatus.DONE
+    database.execute(f"REVOKE SELECT, UPDATE ON shelves FROM {one}")
+    business.write(2000)
+    with database.connect() as session:
+        session.execute("SET app.tenant_id = '1'")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="has another owner"):
+            session.execute("INSERT INTO goods (id, shelf_id, store_id, tenant_id) VALUES (3000, 1, 2, 1)")
+    database.execute(f"GRANT {rights} TO {one}")
+    assert business.migrate(Phase.ENFORCE).exit_status is ExitStatus.DONE
+    business.write(3000)
+    assert business.rollback().exit_status is ExitStatus.DONE

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from application.conftest import Businesses
-from application.migrations import BY_NAME, MIGRATIONS, NONE, Migration
+from application.migrations import GROUPS, NONE, Migration
 from tenantry.errors import ExitStatus, Failed, Refused
 from tenantry.execution.runner import Event
 from tenantry.model.plan import Phase
@@ -39,11 +39,11 @@ def go(businesses: Businesses, migration: Migration, until: Phase, onwards: Phas
 
 
 CASES = [
-    (migration, until, None if number % 2 else PHASES[PHASES.index(until) + 1])
-    for number, migration in enumerate(MIGRATIONS)
-    for until in [PHASES[(number // 2 + 2) % (5 if number % 2 else 4)]]
+    (group, until, onwards)
+    for number, group in enumerate(GROUPS)
+    for until, onwards in [(PHASES[number % 4], PHASES[number % 4 + 1]), (PHASES[(number + 2) % 5], None)]
 ]
-"""Each kind once; the others are in tests/soak."""
+"""Each kind twice; between any two phases, and by itself, in tests/soak."""
 
 
 @pytest.mark.parametrize(("migration", "until", "onwards"), CASES, ids=str)
@@ -67,13 +67,6 @@ class Meanwhile(Nobody):
             self.work()
 
 
-DURING = [
-    BY_NAME[name]
-    for name in ("path column renamed", "parent renamed", "moved to another schema", "table dropped", "first path dropped",
-                 "partition detached", "parent's key renamed", "column added")
-]  # fmt: skip
-
-
 def meanwhile(businesses: Businesses, migration: Migration, number: int) -> None:
     """The application migrates while a run of ours is at a step; what that run leaves, another one finishes, and a
     rollback takes away."""
@@ -94,7 +87,9 @@ def meanwhile(businesses: Businesses, migration: Migration, number: int) -> None
     after.write(3000)
 
 
-@pytest.mark.parametrize(("migration", "number"), [(m, 3 + 7 * n) for n, m in enumerate(DURING)][::3], ids=str)
+@pytest.mark.parametrize(
+    ("migration", "number"), [(group, 4 + 9 * n) for n, group in enumerate(GROUPS[1:])][::2], ids=str
+)
 def test_during_a_run(migration: Migration, number: int, businesses: Businesses) -> None:
     """Whatever the run is doing just then."""
     meanwhile(businesses, migration, number)

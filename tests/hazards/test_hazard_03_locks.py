@@ -117,3 +117,19 @@ def test_first_children_of_one_parent(business: Business, until: Phase) -> None:
         other.commit()
         one.commit()
     assert shop.rows("SELECT tenant_id FROM lots") == [(1,)]
+
+
+@pytest.mark.parametrize("until", [Phase.BACKFILL, Phase.ENFORCE])
+def test_a_row_that_keeps_its_paths_waits_for_no_parent(business: Business, until: Phase) -> None:
+    """Somebody alters, empties or restores the parents: rows whose paths stay are written all the same, as without us,
+    and nobody who wants the parents waits for them."""
+    shop = business(SHOP, TABLES)
+    shop.execute("INSERT INTO sales VALUES (1, 1); ALTER TABLE sales ADD COLUMN note text")
+    shop.migrate(until)
+    with shop.connect() as holder, shop.connect() as writer:
+        holder.execute("LOCK TABLE stores, tenants IN ACCESS EXCLUSIVE MODE")
+        writer.execute("SET lock_timeout = '300ms'")
+        writer.execute("UPDATE sales SET note = 'x' WHERE id = 1")
+        holder.rollback()
+        holder.execute("SET lock_timeout = '300ms'")
+        holder.execute("LOCK TABLE stores, tenants IN ACCESS EXCLUSIVE MODE")

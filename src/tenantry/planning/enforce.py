@@ -241,6 +241,7 @@ def _references(ground: Ground) -> Iterator[Step]:
             yield TenantChange(
                 phase=PHASE, table=unit.name, column=unit.owned.column, references=tuple(found[unit.owned.table]),
                 tenant=ground.reference, owner=unit.table.owner, tree=unit.tree_names,
+                setting=ground.ownership.setting,
             )  # fmt: skip
 
 

@@ -239,7 +239,7 @@ class Adoption:
         siblings = sql.SQL("{}.{}").format(child, sql.Identifier(names.column(self.child, child_column)))
         own = sql.SQL("{}.{}").format(new, sql.Identifier(names.column(self.child, child_column)))
         ways = sql.SQL(" AND {} IS NULL").format(derived(here.ways, parent)) if here.ways else sql.SQL("")
-        old = knows_no_tenants(here.parent, setting)
+        old = knows_no_tenants(here.parent.oid, setting)
         unclaimed = old if self.shared else sql.SQL("({}::text = {} OR {})").format(own, named(setting), old)
         match = equal(parent, here.parent_columns, new, here.columns, here.operators)
         along = found_along(search_path)

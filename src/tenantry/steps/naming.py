@@ -26,6 +26,8 @@ NAMES = Name(WORKSHOP, "names")
 database into which the dump is restored."""
 NAMES_COLUMNS = """made uuid NOT NULL, number int NOT NULL, own regclass NOT NULL, trigger text NOT NULL,
   relation regclass, attnum smallint, name text"""
+MISSING = raw("undefined_table OR undefined_column OR undefined_function OR undefined_object OR invalid_schema_name")
+"""What PostgreSQL says of a name that does not stand."""
 _TABLE = re.compile(r"'\"\x01(\d+)\x01\"\.\"\x01\"'|\"\x01(\d+)\x01\"(?:\.\"\x01\")?")
 NOTHING = sql.Composed([])
 _KEY = "@tenantry key@"
@@ -118,7 +120,14 @@ class ByOid(Written):
         for number, expression in enumerate(expressions):
             asked = self._execute(sql.SQL("SELECT {}").format(expression), sql.SQL(" INTO {}").format(raw(variable)))
             # What user's words are about may be gone without our knowing its names.
-            caught = sql.SQL("\n  BEGIN{}\n  EXCEPTION WHEN {} THEN\n    gone := true;\n  END;").format(asked, MISSING)
+            caught = sql.SQL("""
+  BEGIN{}
+  EXCEPTION WHEN {} THEN
+    gone := true;
+  WHEN insufficient_privilege THEN
+    gone := true;
+    denied := true;
+  END;""").format(asked, MISSING)
             parts.append(sql.SQL("\n  IF {} IS NULL THEN{}\n  END IF;").format(raw(variable), caught)
                          if number else sql.SQL("\n  {} := NULL;{}").format(raw(variable), caught))  # fmt: skip
         return sql.Composed(parts)
@@ -277,12 +286,17 @@ class Work:
 DECLARE
   names text[];
   stands boolean := true;
-  gone boolean := false;{declare}
+  gone boolean := false;
+  denied boolean := false;{declare}
 BEGIN{first}{static}
-  SELECT pg_catalog.array_agg(CASE WHEN known.name IS NULL THEN c.oid::pg_catalog.regclass::text
-    ELSE pg_catalog.quote_ident(COALESCE(a.attname, b.attname)) END ORDER BY known.number) INTO names
+  SELECT pg_catalog.array_agg(CASE WHEN known.name IS NOT NULL
+      THEN pg_catalog.quote_ident(COALESCE(a.attname, b.attname))
+      WHEN may.reads THEN c.oid::pg_catalog.regclass::text END ORDER BY known.number),
+    pg_catalog.bool_or(NOT may.reads) INTO names, denied
   FROM {names} AS known
   LEFT JOIN pg_catalog.pg_class AS c ON c.oid = known.relation::pg_catalog.oid
+  CROSS JOIN LATERAL (SELECT pg_catalog.has_any_column_privilege(c.oid, 'SELECT')
+    AND pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE') AS reads) AS may
   LEFT JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attname = known.name AND NOT a.attisdropped
   LEFT JOIN pg_catalog.pg_attribute AS b ON b.attrelid = c.oid AND b.attnum = known.attnum AND NOT b.attisdropped
   WHERE known.made = {key};
@@ -426,19 +440,12 @@ END
         return forget(self.table, self.trigger), Statement(sql=note), Statement(sql=put)
 
 
-MISSING = raw(
-    "undefined_table OR undefined_column OR undefined_function OR undefined_object OR invalid_schema_name"
-    " OR insufficient_privilege"
-)
-"""What PostgreSQL says of a name that does not stand, or not for the owner of the function any more."""
-
-
 def _stands(asking: sql.Composable) -> sql.Composed:
     """Whether what is asked for is there. No statement of the user's is in it, so nobody's error is caught by
     mistake."""
     return sql.SQL("""
   BEGIN{}
-  EXCEPTION WHEN {} THEN
+  EXCEPTION WHEN {} OR insufficient_privilege THEN
     stands := false;
   END;""").format(asking, MISSING)
 

@@ -30,6 +30,19 @@ from tenantry.steps.trigger import (
 TENANT_CHANGE = "tenantry_tenant_change"
 
 
+def unproved(table: Name, setting: str) -> sql.Composed:
+    """Where the function's owner may not look any more, since others have given a table to somebody else, a tenant's
+    session is refused; an application that knows no tenants goes on."""
+    return sql.SQL("""
+    IF denied AND NOT {} THEN
+      RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = {},
+        HINT = 'tenantry migrate has the triggers run as the new owner.';
+    END IF;""").format(
+        knows_no_tenants(raw("TG_RELID"), setting),
+        sql.Literal(f"{table} has another owner, and whose its rows are cannot be asked"),
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceTrigger(RowTrigger):
     """A constraint trigger: the parent's tenant is the row's own, or the parent has none.
@@ -95,6 +108,7 @@ class ReferenceTrigger(RowTrigger):
     def work(self) -> Work:
         return Work(
             table=self.table, trigger=self.trigger, always=(self.column,), early=self._unchanged, told=self._asking,
+            missed=lambda _: unproved(self.hop.parent, self.setting),
             declare=sql.SQL("\n  found {};\n  yes boolean;").format(raw(self.type)),
         )  # fmt: skip
 
@@ -112,7 +126,7 @@ class ReferenceTrigger(RowTrigger):
         names.changes(self.hop.parent)
         guard: sql.Composable = sql.SQL("")
         if self.only_tenants:
-            old = names.ask("yes", knows_no_tenants(names.table(self.hop.parent), self.setting))
+            old = names.ask("yes", knows_no_tenants(names.table(self.hop.parent).oid, self.setting))
             guard = sql.SQL("{}\n    IF yes THEN\n      RETURN NULL;\n    END IF;").format(old)
         message = sql.Literal(
             f"{self.table} ({', '.join(self.hop.columns)}) refers to another tenant's row of {self.hop.parent}"
@@ -243,6 +257,7 @@ class TenantChange(RowTrigger):
     references: tuple[Reference, ...]
     tenant: TenantReference
     """Where the key of a tenant changes, its rows change hands one after the other."""
+    setting: str = ""
     category = "constraint"
 
     @property
@@ -313,5 +328,6 @@ class TenantChange(RowTrigger):
 
         return Work(
             table=self.table, trigger=self.trigger, always=(self.column,), early=early, told=told,
+            missed=lambda _: unproved(self.table, self.setting),
             declare=sql.SQL("\n  yes boolean;\n  {}").format(DECLARE_OURS),
         )  # fmt: skip

@@ -62,7 +62,7 @@ def named(setting: str) -> sql.Composed:
     return sql.SQL("NULLIF(pg_catalog.current_setting({}, true), '')").format(sql.Literal(setting))
 
 
-def sees_all(table: Name) -> sql.Composed:
+def sees_all(table: sql.Composable) -> sql.Composed:
     """Whether the session may see all rows of a table: row security of ours is not there yet, or lets its role through.
 
     The policies say to whom they show everything, so that what contract takes away counts here, too.
@@ -76,13 +76,14 @@ def sees_all(table: Name) -> sql.Composed:
         " AND pg_catalog.pg_has_role(r.oid, shown.role, 'usage'))"
         " FROM pg_catalog.pg_roles r WHERE r.rolname = {writer}) IS TRUE"
     ).format(
-        table=table.oid, floor=sql.Literal(FLOOR), operator=sql.Literal(OPERATOR), legacy=sql.Literal(LEGACY),
+        table=table, floor=sql.Literal(FLOOR), operator=sql.Literal(OPERATOR), legacy=sql.Literal(LEGACY),
         writer=_WRITER,
     )  # fmt: skip
 
 
-def knows_no_tenants(table: Name, setting: str) -> sql.Composed:
-    """Whether the session is an old application's, or the operator's: it names no tenant, and may see all rows."""
+def knows_no_tenants(table: sql.Composable, setting: str) -> sql.Composed:
+    """Whether the session is an old application's, or the operator's: it names no tenant, and may see all rows of the
+    table with this OID."""
     return sql.SQL("({} IS NULL AND {})").format(named(setting), sees_all(table))
 
 
