@@ -388,6 +388,8 @@ def test_movements_count_whatever_columns_are_called(stock: MakeStock, *, positi
         shop.execute(statement)
         assert shop.rows(FALSE_BALANCES.replace("FROM ledger", f"FROM {old}")) == [], statement
     assert shop.rows("SELECT DISTINCT stale FROM balances") == [(False,)]
+    with pytest.raises(Refused, match=r"The column 'lot' of public.ledger, .* is now 'batch'"):
+        shop.validate()
     if positive:
         with pytest.raises(psycopg.errors.CheckViolation, match="below zero"):
             shop.execute(f"{insert} VALUES (1, 5, NULL, -100)")

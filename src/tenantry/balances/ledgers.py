@@ -153,6 +153,7 @@ class Ledgers:
         """The ledger of a part of the spec. Raises as `read`."""
         table = self._existing(Name.parse(part.table, schema=self.spec.schemas[0]), part)
         relation, columns = self._row("relation", table), self._columns(table)
+        self._refuse_renamed(table, part, columns)
         self._refuse_kind(table, relation)
         before = self.installed.get(table)
         # Before the key: a tenant column that is still to come is not a mistake in the key.
@@ -255,6 +256,19 @@ class Ledgers:
 
     def _columns(self, table: Name) -> dict[str, Row]:
         return {row["name"]: row for row in self._rows("columns", table)}
+
+    def _refuse_renamed(self, table: Name, part: LedgerPart, columns: Mapping[str, Row]) -> None:
+        """Movements are counted whatever the columns are called, but the balances are called after them."""
+        now = {
+            was: one for entry in self.entries.values() if entry.named == table for was, one in entry.columns.items()
+        }
+        for name in (*_names(part.key), _column(part.quantity)):
+            if name in now and name not in columns:
+                became = f"is now {now[name]!r}" if now[name] is not None else "was dropped"
+                raise Refused(
+                    f"The column {name!r} of {table}, by which its balances were installed, {became}",
+                    remedy="Run `tenantry balances remove --confirm`, change the spec, then install and backfill them.",
+                )
 
     def _tenant(
         self, table: Name, part: LedgerPart, row_security: bool, columns: dict[str, Row], before: Ledger | None
