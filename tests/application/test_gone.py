@@ -94,6 +94,20 @@ def test_another_role_takes_the_name(businesses: Businesses) -> None:
         business.database.rows("SELECT * FROM stores")
 
 
+def test_another_type(businesses: Businesses) -> None:
+    """A session that has written before goes on when columns along paths get another type."""
+    business = businesses.migrated(Phase.ENFORCE, NONE)
+    with business.database.connect(autocommit=True) as session:
+        for statement in NONE.writes(1000):
+            session.execute(statement)
+        for table, column in (("stores", "org"), ("notes", "store_id"), ("items", "crate_id"), ("goods", "shelf_id"),
+                              ("logs", "lot_id"), ("shop.returns", "lot_id")):  # fmt: skip
+            business.database.execute(f"ALTER TABLE {table} ALTER {column} TYPE bigint")
+        for statement in NONE.writes(2000):
+            session.execute(statement)
+    business.assert_right_tenants()
+
+
 KEY, COLUMN, PARENT = (f"{n}'; SELECT 1/0 --$function$%1$s@tenantry 1@@tenantry key@" for n in "abc")
 HOSTILE = sql.SQL("""
 CREATE TABLE tenants (id int PRIMARY KEY, slug text UNIQUE);

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
 from itertools import product
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
+from acceptance.subjects import process as process
 from application.conftest import Businesses
 from application.conftest import businesses as businesses
-from application.migrations import MIGRATIONS, Migration
+from application.migrations import GROUPS, MIGRATIONS, Migration
 from application.test_migrations import PHASES, go, meanwhile
+from application.test_migrations_killed import killed
 from tenantry.model.plan import Phase
 
 BETWEEN = [
@@ -31,3 +34,8 @@ def test_between(migration: Migration, until: Phase, onwards: Phase | None, busi
 @given(migration=some.sampled_from(MIGRATIONS), number=some.integers(1, 90))
 def test_during(migration: Migration, number: int, businesses: Businesses) -> None:
     meanwhile(businesses, migration, number)
+
+
+@pytest.mark.parametrize("migration", GROUPS, ids=str)
+def test_killed_at_each_step(migration: Migration, businesses: Businesses, process: subprocess.Popen[str]) -> None:
+    killed(businesses, process, migration, 1)
