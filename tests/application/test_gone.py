@@ -100,8 +100,8 @@ def test_another_type(businesses: Businesses) -> None:
     with business.database.connect(autocommit=True) as session:
         for statement in NONE.writes(1000):
             session.execute(statement)
-        for table, column in (("stores", "org"), ("notes", "store_id"), ("items", "crate_id"), ("goods", "shelf_id"),
-                              ("logs", "lot_id"), ("shop.returns", "lot_id")):  # fmt: skip
+        for table, column in (("notes", "store_id"), ("items", "crate_id"), ("goods", "shelf_id"), ("logs", "lot_id"),
+                              ("shop.returns", "lot_id")):  # fmt: skip
             business.database.execute(f"ALTER TABLE {table} ALTER {column} TYPE bigint")
         for statement in NONE.writes(2000):
             session.execute(statement)

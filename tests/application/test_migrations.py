@@ -78,6 +78,8 @@ def meanwhile(businesses: Businesses, migration: Migration, number: int) -> None
     if not watcher.done:
         after.alter()
     after.write(1000)
+    if migration.back:
+        assert after.rollback(tables=migration.back).exit_status is ExitStatus.DONE
     assert after.migrate(Phase.ENFORCE).exit_status is ExitStatus.DONE
     after.write(2000)
     after.assert_right_tenants()

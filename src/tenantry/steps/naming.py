@@ -441,8 +441,8 @@ END
 
 
 def _stands(asking: sql.Composable) -> sql.Composed:
-    """Whether what is asked for is there, and, in a session that has a plan, of the type that it was. No statement of the user's is in it, so nobody's error is caught by
-    mistake."""
+    """Whether what is asked for is there, and, in a session that has a plan, of the type that it was. No statement of
+    the user's is in it, so nobody's error is caught by mistake."""
     return sql.SQL("""
   BEGIN{}
   EXCEPTION WHEN {} OR insufficient_privilege OR datatype_mismatch THEN
