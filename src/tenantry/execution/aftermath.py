@@ -89,7 +89,8 @@ class Aftermath:
             # Of a table that others have made, dropped or renamed, what is not ours is theirs.
             touched = one.relation in known and after.get(name) != self.before.get(name)
             if name not in recorded:
-                touched = touched or bool(_OURS.match(name)) or self._of(one, self.altered)
+                # What was there under this name when the rollback began has been named so by others.
+                touched = name not in self.before or bool(_OURS.match(name)) or self._of(one, self.altered)
             (ours if touched else others).append(f"{name} {_how(recorded.get(name), after.get(name))}")
         if ours and not left:
             yield _difference(

@@ -16,7 +16,7 @@ from tenantry.postgres.journal import Entry, Journal
 from tenantry.steps import Step, from_json, to_json
 from tenantry.steps.catalog import raw
 from tenantry.steps.naming import Renamed
-from tenantry.steps.renaming import Names, named_in, renamed, same_index
+from tenantry.steps.renaming import Names, named_in, renamed, same_index, with_columns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +73,7 @@ def _under(found: Known, names: Names, columns: Mapping[tuple[Name, str], str | 
     functions: dict[Name, Name] = dict(found.functions)
     for key, entry in found.entries.items():
         step = from_json(entry.value)
-        now = renamed(step, names).renamed(now_called)
+        now = with_columns(renamed(step, names), now_called)
         # What PostgreSQL writes of them has other names of columns by now, or fewer.
         if not touched.isdisjoint(named_in(now)):
             entry = replace(entry, definition=None)

@@ -124,10 +124,7 @@ class AssignmentTrigger(RowTrigger):
 
     def renamed(self, names: Written) -> AssignmentTrigger:
         sources = tuple(source_of(names, self.table, source) for source in self.sources)
-        return replace(
-            self, sources=sources, watched=names.columns(self.table, self.watched),
-            tenant=tenant_of(names, self.tenant),
-        )  # fmt: skip
+        return replace(self, sources=sources, watched=names.columns(self.table, self.watched))
 
     def reaches(self) -> Iterator[Reach]:
         yield self.owner, self.table, ""

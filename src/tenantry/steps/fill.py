@@ -230,9 +230,7 @@ class Fill(Step):
             )
             for fill in self.fills
         )  # fmt: skip
-        return replace(
-            self, fills=fills, complete=tuple((table, names.column(table, column)) for table, column in self.complete)
-        )
+        return replace(self, fills=fills)
 
     def definition(self) -> sql.Composable:
         checks: list[sql.Composable] = [sql.SQL("true")]

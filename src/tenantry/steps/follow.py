@@ -129,7 +129,7 @@ class FollowTrigger(RowTrigger):
     def work(self) -> Work:
         # A fill looks after the rows that derive from those that it fills; an update of our triggers does not.
         return Work(
-            table=self.table, trigger=self.trigger, always=(self.column,),
+            table=self.table, trigger=self.trigger,
             first=sql.SQL("\n  IF {} THEN\n    RETURN NULL;\n  END IF;").format(IN_FILL),
             told=lambda names: sql.Composed(
                 [one.update(names, self.table, self.column, self.search_path) for one in self.followers]

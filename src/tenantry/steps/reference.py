@@ -291,7 +291,7 @@ class TenantChange(RowTrigger):
             replace(one, hop=hops_of(names, one.table, (one.hop,))[0], column=names.column(one.table, one.column))
             for one in self.references
         )
-        return replace(self, references=references, tenant=tenant_of(names, self.tenant))
+        return replace(self, references=references)
 
     def work(self) -> Work:
         message = sql.Literal(f"rows of other tenants refer to this row of {self.table}: its tenant cannot change")

@@ -7,7 +7,9 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from tenantry.model.name import Name
+from tenantry.steps.derivation import TenantReference
 from tenantry.steps.index import IndexAttached, PartitionedIndex, TenantIndex
+from tenantry.steps.naming import Renamed, tenant_of
 from tenantry.steps.step import Step
 
 Names = Mapping[Name, Name]
@@ -30,6 +32,25 @@ def _renamed(value: Any, names: Names) -> Any:
         changes = {field.name: _renamed(getattr(value, field.name), names) for field in fields(value)}
         return replace(value, **changes)
     return value
+
+
+def with_columns(step: Step, names: Renamed) -> Step:
+    """The step in other names of columns: its own, those of the tenant table, and those behind a table's name. The rest
+    the step says."""
+    changes: dict[str, Any] = {}
+    for one in fields(step):
+        value = getattr(step, one.name)
+        if one.name == "column":
+            changes[one.name] = names.column(step.table, value)
+        elif isinstance(value, TenantReference):
+            changes[one.name] = tenant_of(names, value)
+        elif isinstance(value, tuple) and value and all(_is_column(pair) for pair in value):
+            changes[one.name] = tuple((table, names.column(table, column)) for table, column in value)
+    return replace(step, **changes).renamed(names)
+
+
+def _is_column(value: Any) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], Name) and isinstance(value[1], str)
 
 
 def named_in(value: Any) -> Iterator[Name]:

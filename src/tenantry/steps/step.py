@@ -150,7 +150,7 @@ class Step(ABC):
         return replace(self, table=table, tree=())  # type: ignore[call-arg]
 
     def renamed(self, names: Written) -> Step:
-        """The same in other names of columns."""
+        """The same in other names of columns, but for what each step has of them: see renaming.with_columns."""
         return self
 
     # --- tenants

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from psycopg import sql
@@ -11,6 +11,7 @@ from tenantry.model.name import Name
 from tenantry.model.plan import Lock, LockMode, Statement
 from tenantry.steps.catalog import body, column_definition, found_along, shut_out
 from tenantry.steps.derivation import TenantReference
+from tenantry.steps.naming import Written
 from tenantry.steps.step import Before, Step
 
 
@@ -95,6 +96,9 @@ class TenantRow(Step):
     kept = True
     carries = True
     of_table = False
+
+    def renamed(self, names: Written) -> TenantRow:
+        return replace(self, columns=names.columns(self.table, self.columns))
 
     @property
     def key(self) -> str:
