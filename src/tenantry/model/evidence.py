@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -108,15 +108,16 @@ class Repeat:
 class Question:
     """What is asked about one table: `counts` gives one row, for `read`.
 
-    `orphans` and `conflicts` give samples, worth asking for only where the counts say that there are some.
+    `orphans` and `conflicts` make the queries of samples, worth asking for only where the counts say that there are
+    some: of most tables they are never written.
     """
 
     table: Name
     policy: Orphans
     ways: tuple[tuple[str, WayKind], ...]
     counts: sql.Composed
-    orphans: sql.Composed
-    conflicts: sql.Composed
+    orphans: Callable[[], sql.Composed]
+    conflicts: Callable[[], sql.Composed]
 
     def read(self, row: Sequence[int]) -> TableEvidence:
         """The table's evidence, without samples."""

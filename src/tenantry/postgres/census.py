@@ -71,8 +71,8 @@ def _perform(connection: psycopg.Connection[Any], work: sql.Composed | Repeat) -
 
 def _answer(connection: psycopg.Connection[Any], question: Question) -> TableEvidence:
     evidence = question.read(_rows(connection, question.counts)[0])
-    orphans = question.samples(_rows(connection, question.orphans)) if evidence.orphans else ()
-    conflicts = question.samples(_rows(connection, question.conflicts)) if evidence.conflicts else ()
+    orphans = question.samples(_rows(connection, question.orphans())) if evidence.orphans else ()
+    conflicts = question.samples(_rows(connection, question.conflicts())) if evidence.conflicts else ()
     return replace(evidence, orphan_samples=orphans, conflict_samples=conflicts)
 
 
