@@ -62,7 +62,7 @@ class ErpSchema:
         }
         others = tables - 2 - sum(map(len, self.names.values()))
         self.names["child"] = [self._name("child", number) for number in range(others)]
-        self.keys, self.left = 0, keys
+        self.keys = 0
         self.statements: list[str] = []
         self.statements.append("CREATE TABLE res_company (id int PRIMARY KEY, slug text UNIQUE NOT NULL, name text)")
         self.statements.append(

@@ -20,7 +20,7 @@ from tenantry.workflow.balances import (
 )
 from tenantry.workflow.balances_removal import empty_ledger, preview_empty, preview_remove, remove_balances
 from tenantry.workflow.demo import Claim, Demonstration, demo
-from tenantry.workflow.discover import Discovery, discover
+from tenantry.workflow.discover import Discovery, discover, discover_update
 from tenantry.workflow.fixes import Correction, Fixed, FixOptions, fix_issues, preview_fixes
 from tenantry.workflow.foreseen import ForeseenBackup
 from tenantry.workflow.full import Full, FullOptions, full
@@ -94,6 +94,7 @@ __all__ = [
     "decide_reviews",
     "demo",
     "discover",
+    "discover_update",
     "empty_ledger",
     "end_blocker",
     "fix_issues",
