@@ -27,10 +27,10 @@ NEVER = sql.SQL("false")
 
 
 def census(
-    ownership: Ownership, schema: Schema, *, samples: int = SAMPLES, filled: bool = False,
+    ownership: Ownership, schema: Schema, *, samples: int | None = SAMPLES, filled: bool = False,
     earlier: Mapping[Name, sql.Composable] | None = None, known: Mapping[Name, TableEvidence] | None = None,
 ) -> Census:  # fmt: skip
-    """What to ask the data about each owned table; `samples` limits the rows shown of each kind.
+    """What to ask the data about each owned table; `samples` limits the rows shown of each kind, None does not.
 
     `filled`: since the fill sessions name the tenant of the rows that they write; what has one by now is no orphan.
     `earlier`: by table, which rows `e` have a tenant from an earlier spec and keep it.
@@ -161,7 +161,9 @@ def _rounds(drawn: _Census, members: Sequence[Shadow]) -> list[sql.Composed | Re
     return [rounds, *adopted, rounds] if adopted else [rounds]
 
 
-def _question(drawn: _Census, shadow: Shadow, samples: int, *, filled: bool, earlier: sql.Composable) -> Question:
+def _question(
+    drawn: _Census, shadow: Shadow, samples: int | None, *, filled: bool, earlier: sql.Composable
+) -> Question:
     owned, orphan, tenant = shadow.owned, sql.SQL("e.orphan").format(), sql.Composed([sql.Identifier("e", "tenant")])
     if filled and not owned.given:
         # Sought only for rows that no source brings to a tenant.
@@ -209,6 +211,7 @@ def _question(drawn: _Census, shadow: Shadow, samples: int, *, filled: bool, ear
         counts=sql.SQL("SELECT {} FROM ({}) AS e").format(sql.SQL(", ").join(figures), evaluated),
         orphans=partial(_sample, drawn, shadow, evaluated, orphan, samples),
         conflicts=partial(_sample, drawn, shadow, evaluated, conflict, samples),
+        pairs=partial(_pairs, shadow, evaluated),
     )
 
 
@@ -220,7 +223,7 @@ def _disagree(
 
 
 def _sample(
-    drawn: _Census, shadow: Shadow, evaluated: sql.Composable, which: sql.Composable, samples: int
+    drawn: _Census, shadow: Shadow, evaluated: sql.Composable, which: sql.Composable, samples: int | None
 ) -> sql.Composed:
     """The first rows of a kind: the key as JSON, and for each way an array of its tenants."""
     table = drawn.schema.tables[shadow.owned.table]
@@ -255,6 +258,33 @@ def _sample(
         samples=sql.Literal(samples),
         table=shadow.owned.table.identifier,
     )
+
+
+def _pairs(shadow: Shadow, evaluated: sql.Composable) -> sql.Composed:
+    """Of each two ways that disagree, and of each that disagrees with itself, how many rows which two tenants have."""
+    numbers = range(len(shadow.labels))
+    parts = [
+        sql.SQL(
+            "SELECT {one} AS one, {other} AS other, e.{low} AS mine, e.{high} AS theirs, count(*) AS rows FROM e"
+            " WHERE e.{low} <> e.{high} GROUP BY e.{low}, e.{high}"
+        ).format(
+            one=sql.Literal(one),
+            other=sql.Literal(other),
+            low=sql.Identifier(f"low{one}"),
+            high=sql.Identifier(f"{'high' if one == other else 'low'}{other}"),
+        )
+        for one in numbers
+        for other in numbers
+        if one <= other
+    ]
+    label = sql.SQL("(SELECT t.label FROM {} AS t WHERE t.tenant = p.{})")
+    return sql.SQL(
+        "WITH e AS MATERIALIZED ({evaluated}) SELECT p.one, p.other, {mine}, {theirs}, p.rows FROM ({parts}) AS p"
+        " ORDER BY p.one, p.other, p.rows DESC, 3, 4"
+    ).format(
+        evaluated=evaluated, parts=sql.SQL(" UNION ALL ").join(parts),
+        mine=label.format(TENANTS, sql.Identifier("mine")), theirs=label.format(TENANTS, sql.Identifier("theirs")),
+    )  # fmt: skip
 
 
 def _estimate(schema: Schema, table: Name) -> int:

@@ -67,6 +67,10 @@ class MigrateOptions:
     lock_budget: float | None = None
 
 
+NAMED = 10
+"""Tables with orphans or conflicts that a refusal names."""
+
+
 @dataclass(slots=True)
 class Tally:
     """Counts what the runner tells, and passes it on."""
@@ -318,11 +322,15 @@ def refuse_rows(evidence: Evidence) -> None:
     refused = evidence.refused
     if not refused:
         return
+    listed = "; ".join(f"{table.table} has {_troubles(table)}" for table in refused[:NAMED])
+    more = f"; and {len(refused) - NAMED} more tables, {len(refused)} in all" if len(refused) > NAMED else ""
+    conflicts = any(table.conflicts for table in refused)
     raise Refused(
-        "; ".join(f"{table.table} has {_troubles(table)}" for table in refused),
-        remedy=f"Correct the rows named below{''.join(_remedies(refused))}. The first table is {refused[0].table}.",
+        listed + more,
+        remedy=f"Correct the rows named below{''.join(_remedies(refused))}. The first table is {refused[0].table}."
+        + (" `tenantry conflicts` has all that disagree, by paths and tenants." if conflicts else ""),
         details=[
-            f"{table.table}: {kind} {dict(sample.key)} {dict(sample.tenants)}"
+            f"{table.table}: {kind}, {sample}"
             for table in refused
             for kind, samples in (("orphan", table.orphan_samples), ("conflict", table.conflict_samples))
             for sample in samples
