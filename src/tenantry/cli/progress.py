@@ -47,20 +47,26 @@ class PhaseTotal:
     rows: int = 0
     milliseconds: float = 0.0
     tables: set[Name] = field(default_factory=set)
-    action: str = "applied"
+    kept: int = 0
+    action: str = "kept"
 
     def add(self, event: Event) -> None:
         self.steps += 1
         self.rows += event.rows or 0
         self.milliseconds += event.milliseconds
         self.tables.add(event.step.table)
-        self.action = str(event.action)
+        if event.action == "kept":
+            self.kept += 1
+        else:
+            self.action = str(event.action)
 
     def line(self) -> Text:
         facts = [f"{self.steps:,} step{'s' if self.steps > 1 else ''}"]
         facts.append(f"{len(self.tables):,} table{'s' if len(self.tables) > 1 else ''}")
         if self.rows:
             facts.append(f"{self.rows:,} rows")
+        if 0 < self.kept < self.steps:
+            facts.append(f"{self.kept:,} steps kept")
         took = Text(f"  ({duration(self.milliseconds / 1000)})", style="dim")
         return (
             Text.assemble((f"{DONE[self.action]} ", "green"), (str(self.phase), "bold"), f"  {', '.join(facts)}") + took

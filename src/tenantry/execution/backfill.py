@@ -100,7 +100,7 @@ class FillSessions:
 def _lives(connection: psycopg.Connection[Any]) -> bool:
     """Whether its server process is still there, which an idle session learns only when it is used."""
     try:
-        connection.execute("SELECT")
+        connection.execute("SELECT 1")
     except psycopg.Error:
         connection.close()
         return False
