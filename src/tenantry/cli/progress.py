@@ -150,6 +150,8 @@ class Lines(Nobody):
         self.statements.append((statement, milliseconds))
 
     def looking(self, at: str) -> None:
+        # The steps are done, if there were any.
+        self.end_phase()
         self.seldom("looking", lambda: self.said(f"looking at {at}"))
 
     def found(self, finding: Finding) -> None:
@@ -277,6 +279,7 @@ class Live(Lines):
             self._current = bars.add_task(title, total=None)
 
     def looking(self, at: str) -> None:
+        self.end_phase()
         self.current(f"looking at {at}")
 
     def step(self, event: Event) -> None:
