@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -80,12 +81,12 @@ def test_another_tenant_column(shop: Command, estoque: Database) -> None:
 
 
 def test_words_on_a_pipe(shop: Command) -> None:
-    """A line a step under the name of its phase, then what was done and what to do next; the log says the same."""
+    """A line a phase, then what was done and what to do next; the log has each step."""
     outcome = shop("migrate", "--until", "enforce")
     assert outcome.status == 0, outcome.stderr
     lines = outcome.stdout.splitlines()
-    assert [line for line in lines if line in list(Phase)] == ["expand", "backfill", "enforce"]
-    assert any("public.usuarios" in line and "add the column tenant_id" in line for line in lines)
+    phases = {line.split()[1]: line for line in lines if line.startswith("✓ ")}
+    assert list(phases) == ["expand", "backfill", "enforce"]
     assert re.search(r"^Done: \d+ steps applied", outcome.stdout, re.MULTILINE)
     assert "\nNext: " in outcome.stdout
     assert "\x1b" not in outcome.stdout
@@ -93,14 +94,18 @@ def test_words_on_a_pipe(shop: Command) -> None:
     assert str(log.relative_to(shop.folder)) in outcome.stdout
     entries = [json.loads(line) for line in log.read_text().splitlines()]
     applied = [entry for entry in entries if entry["event"] == "step applied"]
-    assert len(applied) == len([line for line in lines if line.startswith("  ✓ ")])
+    steps = Counter(entry["phase"] for entry in applied)
+    assert {phase: f" {steps[phase]} steps," in line for phase, line in phases.items()} == dict.fromkeys(phases, True)
     assert {entry["run"] for entry in entries} == {log.stem.removeprefix("migration-")}
     assert entries[-1]["event"] == "done"
 
 
 def test_detailed_shows_each_statement_with_its_time(shop: Command) -> None:
-    """--detailed: the statements below their steps."""
+    """--detailed: a line a step under the name of its phase, and below it the statements."""
     outcome = shop("migrate", "--until", "expand", "--detailed")
+    lines = outcome.stdout.splitlines()
+    assert [line for line in lines if line in list(Phase)] == ["expand"]
+    assert any("public.usuarios" in line and "add the column tenant_id" in line for line in lines)
     assert re.search(r'^ +\d+\.\d ms  ALTER TABLE "public"."usuarios" ADD COLUMN', outcome.stdout, re.MULTILINE)
 
 
@@ -118,14 +123,14 @@ def test_rollback_has_to_be_asked_for(shop: Command, estoque: Database) -> None:
     """
     assert shop("migrate", "--quiet").status == 0
     dump = estoque.dump()
-    outcome = shop("rollback")
+    outcome = shop("rollback", "--detailed")
     assert outcome.status == 4
     assert 'DROP COLUMN IF EXISTS "tenant_id"' in outcome.stdout
     assert "--confirm" in outcome.stderr
-    dry = shop("rollback", "--dry-run")
+    dry = shop("rollback", "--dry-run", "--detailed")
     assert dry.status == 0
     assert 'DROP COLUMN IF EXISTS "tenant_id"' in dry.stdout
-    kept = shop("rollback", "--dry-run", "--preserve-data")
+    kept = shop("rollback", "--dry-run", "--preserve-data", "--detailed")
     assert 'DROP COLUMN IF EXISTS "tenant_id"' not in kept.stdout
     assert estoque.dump() == dump
     assert shop("rollback", "--preserve-data").status == 0
@@ -282,7 +287,7 @@ def on_a_terminal(shop: Command, *arguments: str, columns: int) -> tuple[int, st
 @pytest.mark.parametrize("columns", [80, 40])
 def test_bars_on_a_terminal(shop: Command, estoque: Database, columns: int) -> None:
     """Bars move, no line but a path to be copied is wider than the terminal, and each step says what it took."""
-    status, text = on_a_terminal(shop, "migrate", columns=columns)
+    status, text = on_a_terminal(shop, "migrate", "--detailed", columns=columns)
     assert status == 0, text
     assert "━" in text
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "\n", text)
@@ -295,12 +300,15 @@ def test_bars_on_a_terminal(shop: Command, estoque: Database, columns: int) -> N
 
 
 def test_status_in_a_narrow_terminal(shop: Command) -> None:
-    """The names of tables give way; how far each has come does not."""
-    rows = shop("status", environment={"COLUMNS": "40"}).stdout.splitlines()[1:]
-    cells = {line.split()[0]: line.split()[-3:] for line in rows}
-    assert cells["table"] == ["con", "idx", "rls"]
-    assert "estoque_escolas_historico" not in cells
-    assert not [cell for last in cells.values() for cell in last if "…" in cell]
+    """The names of tables go on below, and are whole; how far each has come stands in one line."""
+    rows = shop("status", environment={"COLUMNS": "40"}).stdout.splitlines()
+    head = next(line for line in rows if line.startswith("table"))
+    assert head.split()[-3:] == ["con", "idx", "rls"]
+    names = "".join(
+        line[: head.index("filled")].strip() + ("\n" if line.endswith(("–", "no")) else "") for line in rows
+    )
+    assert "estoque_escolas_historico" in names
+    assert "…" not in "".join(rows)
     assert max(map(len, rows)) <= 40
 
 

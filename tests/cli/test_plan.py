@@ -14,7 +14,7 @@ from servers import Database
 def test_text(shop: Command, estoque: Database) -> None:
     """Phase by phase; locks, parameters, conditions and expected rows are named."""
     before = estoque.dump()
-    outcome = shop("plan")
+    outcome = shop("plan", "--detailed")
     assert outcome.status == 0
     for words in (
         "expand  ", "contract  ", 'ALTER TABLE "public"."usuarios" ADD COLUMN "tenant_id" uuid',

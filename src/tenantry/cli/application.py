@@ -13,6 +13,7 @@ from tenantry import __version__
 from tenantry.cli import (
     backups,
     balances,
+    conflicts,
     demo,
     discover,
     fixes,
@@ -93,6 +94,7 @@ register(app, "demo", demo.demo, run, without=(*SPEC, "dsn"))
 register(app, "sample", sample.sample, run, without=SPEC)
 register(app, "discover", discover.discover, run, without=SPEC)
 register(app, "operator-sql", operator_sql.operator_sql, run)
+register(app, "conflicts", conflicts.conflicts, run)
 register(app, "plan", plan.plan, run)
 register(app, "migrate", migrate.migrate, run, reports=True)
 register(app, "validate", validate.validate, run, reports=True)

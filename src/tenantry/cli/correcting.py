@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from tenantry.cli.annotations import show_annotations
 from tenantry.cli.frame import target
 from tenantry.cli.outline import show_backup
 from tenantry.cli.progress import watching
@@ -26,6 +27,7 @@ from tenantry.reports.text import visible
 from tenantry.workflow import BackupOptions, InspectionOptions, Watcher
 from tenantry.workflow.fixes import Correction, Fixed, FixOptions, fix_issues, preview_fixes
 from tenantry.workflow.inspection import Families
+from tenantry.workflow.watcher import Nobody
 
 FixIssues = Annotated[
     bool,
@@ -62,8 +64,10 @@ class Asked:
     """A DSN."""
 
 
-def inspected(terminal: Terminal, asked: Asked, tables: tuple[str, ...], samples: int, *, detailed: bool) -> ExitStatus:
-    """Look, and correct; show what was found, what was corrected, and what remains."""
+def inspected(
+    terminal: Terminal, asked: Asked, tables: tuple[str, ...], samples: int, *, detailed: bool, ci: bool = False
+) -> ExitStatus:
+    """Look, and correct; show what was found, what was corrected, and what remains; with `ci` in one line each."""
     for name, given in (
         ("--dry-run", asked.dry_run), ("--force", asked.force), ("--backup", asked.backup),
         ("--dump-dir", asked.dump_folder), ("--free-space", asked.free_space),
@@ -72,7 +76,7 @@ def inspected(terminal: Terminal, asked: Asked, tables: tuple[str, ...], samples
             raise UsageError(f"{name} belongs to --fix-issues; without that nothing is changed", remedy="Give both.")
     spec = terminal.settings.spec()
     with (
-        watched(terminal, watching(terminal, brief=True)) as watcher,
+        watched(terminal, Nobody() if ci else watching(terminal, brief=True)) as watcher,
         target(terminal) as database,
         reach(asked.application) if asked.application else nullcontext() as application,
     ):
@@ -86,7 +90,10 @@ def inspected(terminal: Terminal, asked: Asked, tables: tuple[str, ...], samples
         if asked.dry_run:
             show_backup(terminal, fixed.backup)
         show_corrections(terminal, fixed.corrections, dry_run=asked.dry_run)
-    show_verdict(terminal, verdict, detailed=detailed)
+    if ci:
+        show_annotations(terminal, verdict)
+    else:
+        show_verdict(terminal, verdict, detailed=detailed)
     if asked.dry_run:
         terminal.say("Nothing was changed.")
         return ExitStatus.DONE

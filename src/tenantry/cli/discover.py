@@ -12,16 +12,20 @@ from tenantry import private_files
 from tenantry.cli.frame import target
 from tenantry.cli.terminal import Terminal
 from tenantry.discovery.proposal import Decision, Undecided
-from tenantry.discovery.spec_file import totals
+from tenantry.discovery.spec_file import part_line, totals
+from tenantry.discovery.update import Update
 from tenantry.errors import ExitStatus, Refused, UsageError
+from tenantry.model.spec import Spec
 from tenantry.reports.text import visible
-from tenantry.workflow import Discovery
+from tenantry.workflow import Discovery, discover_update
 from tenantry.workflow import discover as run_discover
 
 GROUPS = 12
 """Questions that are shown; all of them stand in the file."""
 NAMES = 6
 """Tables of a question that are named."""
+LISTED = 10
+"""Of each kind of change."""
 
 
 def discover(
@@ -42,9 +46,19 @@ def discover(
     diagram: Annotated[
         bool, typer.Option("--diagram", help="A Mermaid picture of the paths, in the spec's place or beside its file.")
     ] = False,
+    update: Annotated[
+        bool,
+        typer.Option("--update", help="Add to the spec that is there (--output, else tenantry.toml) the tables that it"
+                     " does not name, keep every line of it, and say what else has changed."),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
 ) -> ExitStatus:  # fmt: skip
-    """Look at the schema and ask the data who owns which rows; write a commented spec. Changes nothing."""
+    """Look at the schema and ask the data who owns which rows; write a commented spec. Changes no database."""
+    if update:
+        for name, given in (("--tenant-table", tenant_table), ("--diagram", diagram), ("--force", force)):
+            if given:
+                raise UsageError(f"{name} does not go with --update", remedy="Leave one of them out.")
+        return _update(terminal, output or Path("tenantry.toml"), undecided)
     picture = output.with_suffix(".mmd") if output is not None and diagram else None
     for path in (output, picture):
         if path is not None and path.exists() and not force:
@@ -53,6 +67,55 @@ def discover(
         found = run_discover(database, tenant_table=tenant_table, undecided=undecided)
     _show(terminal, found, output, picture, diagram=diagram)
     return ExitStatus.DONE
+
+
+def _update(terminal: Terminal, path: Path, undecided: Undecided) -> ExitStatus:
+    spec = Spec.read(path)
+    # With its ends of lines as they are.
+    text = path.read_bytes().decode()
+    with target(terminal) as database:
+        found = discover_update(database, spec, text, undecided=undecided)
+    if found.addition:
+        newline = "\r\n" if "\r\n" in text else "\n"
+        gap = newline if text.endswith("\n") or not text else newline * 2
+        try:
+            # At its end, so that the file keeps its mode, its links, and whatever is done to it meanwhile.
+            with path.open("a", encoding="utf-8", newline=newline) as file:
+                file.write(gap.replace("\r\n", "\n") + found.addition)
+        except OSError as error:
+            raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error
+    terminal.answer(
+        output=path, added=[decision.part.name for decision in found.added], gone=found.gone,
+        undecided={decision.part.name: decision.part.undecided for decision in found.undecided},
+        differences=[
+            {"table": str(one.table), "written": one.written, "proposed": one.proposed} for one in found.differences
+        ],
+    )  # fmt: skip
+    _show_update(terminal, found, path)
+    return ExitStatus.DONE
+
+
+def _show_update(terminal: Terminal, found: Update, path: Path) -> None:
+    lines: list[tuple[str, str, str]] = []
+    lines += [("new", decision.part.name, part_line(decision.part)) for decision in found.added[:LISTED]]
+    lines += [("gone", "", one) for one in found.gone[:LISTED]]
+    for one in found.differences[:LISTED]:
+        written = f"{one.written}; " if one.written else ""
+        lines.append(("differs", str(one.table), f"{written}discover would write {one.proposed}"))
+    counts = (("new", len(found.added)), ("gone", len(found.gone)), ("differs", len(found.differences)))
+    for word, name, said in lines:
+        terminal.item(f"{word:<8} ", visible(f"{name}: {said}" if name else said), style="cyan")
+    for word, count in counts:
+        if count > LISTED:
+            terminal.show(f"{word:<8} … {count - LISTED} more, {count} in all (--json has them)")
+    if not found.addition:
+        terminal.show(f"{path} names every table; it is as it was.")
+    else:
+        tables = "1 table" if len(found.added) == 1 else f"{len(found.added)} tables"
+        terminal.show(f"Added {tables} to the end of {path}; every line that was there is as it was.")
+    todo = f"decide about {len(found.undecided)} of them in {path}, then " if found.undecided else ""
+    todo = f"correct what is gone in {path}, then " if found.gone and not todo else todo
+    terminal.item("Next: ", f"{todo}`tenantry plan`.", style="cyan")
 
 
 def _show(terminal: Terminal, found: Discovery, output: Path | None, picture: Path | None, *, diagram: bool) -> None:

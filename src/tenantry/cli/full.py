@@ -49,7 +49,7 @@ def full(
     chosen = FullOptions(migrate=migrating, inspection=looking, fix=fixing)
     if dry_run:
         with target(terminal) as database:
-            return _show_dry(terminal, database, spec, chosen)
+            return _show_dry(terminal, database, spec, chosen, detailed=detailed)
     with (
         watched(terminal, watching(terminal, detailed=detailed)) as watcher,
         target(terminal) as database,
@@ -61,8 +61,8 @@ def full(
     return done.exit_status
 
 
-def _show_dry(terminal: Terminal, database: Target, spec: Spec, chosen: FullOptions) -> ExitStatus:
-    status = show_preview(terminal, run_preview(database, spec, chosen.migrate))
+def _show_dry(terminal: Terminal, database: Target, spec: Spec, chosen: FullOptions, *, detailed: bool) -> ExitStatus:
+    status = show_preview(terminal, run_preview(database, spec, chosen.migrate), detailed=detailed)
     if chosen.fix is not None:
         terminal.say("Of what the checks find as things stand:", style="bold")
         show_corrections(terminal, preview_full(database, spec, chosen).corrections, dry_run=True)

@@ -8,7 +8,7 @@ import typer
 
 from tenantry.cli import options
 from tenantry.cli.frame import target
-from tenantry.cli.outline import refusal_document, show_backup, show_outline, show_refusal
+from tenantry.cli.outline import refusal_document, show_steps
 from tenantry.cli.progress import watching
 from tenantry.cli.summary import show_result
 from tenantry.cli.terminal import Terminal
@@ -54,21 +54,23 @@ def migrate(
     spec = terminal.settings.spec()
     if dry_run:
         with target(terminal) as database:
-            return show_preview(terminal, run_preview(database, spec, chosen))
+            return show_preview(terminal, run_preview(database, spec, chosen), detailed=detailed)
     with watched(terminal, watching(terminal, detailed=detailed)) as watcher, target(terminal) as database:
         result = run_migrate(database, spec, chosen, watcher)
     show_result(terminal, result)
     return result.exit_status
 
 
-def show_preview(terminal: Terminal, preview: Preview) -> ExitStatus:
+def show_preview(terminal: Terminal, preview: Preview, *, detailed: bool) -> ExitStatus:
     """What migrate would do, and why it would not; with the exit status of the run that would be refused."""
-    show_outline(terminal, preview.outline)
     terminal.answer(
-        dry_run=True, findings=preview.findings, refusal=refusal_document(preview.refusal),
+        dry_run=True, findings=preview.findings, refusal=refusal_document(preview.refusal), backup=preview.backup,
     )  # fmt: skip
-    show_backup(terminal, preview.backup)
-    terminal.findings(preview.findings)
-    show_refusal(terminal, "migrate", preview.refusal)
+    pending = preview.outline.steps or preview.outline.reverts
+    show_steps(
+        terminal, "migrate", preview.outline, detailed=detailed, backup=preview.backup, findings=preview.findings,
+        refusal=preview.refusal,
+        next_step="run it without --dry-run." if pending else "nothing: every step is applied.",
+    )  # fmt: skip
     terminal.say("Nothing was changed.")
     return preview.exit_status

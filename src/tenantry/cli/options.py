@@ -217,9 +217,7 @@ def positive(number: float | None) -> float | None:
     return number
 
 
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Show each statement once, with its locks, and change nothing.")
-]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")]
 LockTimeout = Annotated[
     float | None,
     typer.Option(
@@ -259,4 +257,5 @@ FreeSpace = Annotated[
         help="Free disk space of the server, such as 500MB or 20GB, where it cannot be seen.",
     ),
 ]
-Detailed = Annotated[bool, typer.Option("--detailed", help="Each statement with its time.")]
+Detailed = Annotated[bool, typer.Option("--detailed", help="Each step, and each statement with its time.")]
+DetailedSteps = Annotated[bool, typer.Option("--detailed", help="Each step, and each statement with its locks.")]

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+from tenantry.cli import options
 from tenantry.cli.frame import target
-from tenantry.cli.outline import outline_document, show_outline, show_refusal
+from tenantry.cli.outline import outline_document, show_steps
 from tenantry.cli.terminal import Terminal
 from tenantry.errors import ExitStatus
 from tenantry.model.plan import Statement
@@ -33,10 +34,12 @@ def plan(
     format: Annotated[
         Format, typer.Option("--format", help="text for people, json for programs, sql as a script for psql.")
     ] = Format.TEXT,
+    detailed: options.DetailedSteps = False,
 ) -> ExitStatus:
-    """Show all steps of all phases: each statement once, its locks, and the rows that it is expected to touch.
+    """Show what migrate would do: for each phase, and the tables that take longest, the steps, their locks, the rows
+    that they are expected to touch, and how long that may take.
 
-    Behind them stands what migrate would find in their way, as far as it can be told without counting rows: its dry run
+    Behind that stands what migrate would find in their way, as far as it can be told without counting rows: its dry run
     counts them, too. Changes nothing.
     """
     spec = terminal.settings.spec()
@@ -51,14 +54,20 @@ def plan(
     elif format is Format.SQL:
         terminal.write(_script(outline))
     else:
-        show_outline(terminal, outline)
-        terminal.findings(outline.findings)
+        _show(terminal, outline, detailed=detailed)
     # The plan is there all the same. A document says it itself, and a script is to be nothing but that.
-    if not terminal.settings.json and format is Format.TEXT:
-        show_refusal(terminal, "migrate", outline.refusal)
-    elif not terminal.settings.json and format is Format.SQL and outline.refusal is not None:
+    if not terminal.settings.json and format is Format.SQL and outline.refusal is not None:
         terminal.explain(outline.refusal)
     return ExitStatus.DONE
+
+
+def _show(terminal: Terminal, outline: Outline, *, detailed: bool) -> None:
+    pending = outline.reverts or not all(planned.in_force for planned in outline.steps)
+    todo = "`tenantry migrate --dry-run`, which counts the rows as well; then `tenantry migrate`."
+    show_steps(
+        terminal, "migrate", outline, next_step=todo if pending else "nothing: every step is applied.",
+        detailed=detailed, findings=outline.findings, refusal=outline.refusal,
+    )  # fmt: skip
 
 
 def _document(outline: Outline) -> dict[str, Any]:

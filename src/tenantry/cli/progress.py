@@ -1,4 +1,5 @@
-"""What migrate and rollback show while they go: live bars on a terminal, plain lines elsewhere."""
+"""What migrate and rollback show while they go: live bars on a terminal, plain lines elsewhere. Both say of each phase
+what it came to; only what goes wrong, and with --detailed each step, has a line of its own."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Ta
 from rich.table import Column
 from rich.text import Text
 
-from tenantry.cli.terminal import Terminal
+from tenantry.cli.terminal import SHOWN, Terminal
 from tenantry.execution.runner import Event
 from tenantry.model.finding import Finding
 from tenantry.model.name import Name
@@ -19,11 +20,13 @@ from tenantry.model.plan import Phase, Statement
 from tenantry.model.run import Activity
 from tenantry.workflow.watcher import Nobody, Watcher
 
-EVERY = 5.0
-"""Seconds between two lines about the same work where there is no terminal."""
+FIRST, LAST = 5.0, 600.0
+"""Seconds until the first line about the same work where there is no terminal, doubled for each further one up to the
+last: a run of hours is told in some dozens of lines."""
 NARROW = 70
 """Columns below which a bar gives up its rate."""
 DONE = {"applied": "✓", "reverted": "↩", "kept": "=", "failed": "✗", "left": "✗"}
+WRONG = ("failed", "left")
 
 
 def watching(terminal: Terminal, *, detailed: bool = False, brief: bool = False) -> Watcher:
@@ -36,29 +39,66 @@ def watching(terminal: Terminal, *, detailed: bool = False, brief: bool = False)
 
 
 @dataclass(slots=True, kw_only=True)
+class PhaseTotal:
+    """What the steps of one phase came to."""
+
+    phase: Phase
+    steps: int = 0
+    rows: int = 0
+    milliseconds: float = 0.0
+    tables: set[Name] = field(default_factory=set)
+    kept: int = 0
+    action: str = "kept"
+
+    def add(self, event: Event) -> None:
+        self.steps += 1
+        self.rows += event.rows or 0
+        self.milliseconds += event.milliseconds
+        self.tables.add(event.step.table)
+        if event.action == "kept":
+            self.kept += 1
+        else:
+            self.action = str(event.action)
+
+    def line(self) -> Text:
+        facts = [f"{self.steps:,} step{'s' if self.steps > 1 else ''}"]
+        facts.append(f"{len(self.tables):,} table{'s' if len(self.tables) > 1 else ''}")
+        if self.rows:
+            facts.append(f"{self.rows:,} rows")
+        if 0 < self.kept < self.steps:
+            facts.append(f"{self.kept:,} steps kept")
+        took = Text(f"  ({duration(self.milliseconds / 1000)})", style="dim")
+        return (
+            Text.assemble((f"{DONE[self.action]} ", "green"), (str(self.phase), "bold"), f"  {', '.join(facts)}") + took
+        )
+
+
+@dataclass(slots=True, kw_only=True)
 class Lines(Nobody):
-    """A line a step, and for what lasts a line every few seconds."""
+    """A line a phase, or `detailed` a step, and for what lasts a line now and then."""
 
     terminal: Terminal
     detailed: bool = False
     brief: bool = False
     """Only what is under way: no line for what is done."""
-    phase: Phase | None = None
+    phase: PhaseTotal | None = None
     statements: list[tuple[Statement, float]] = field(default_factory=list)
     _began: bool = False
     _passed: list[Finding] = field(default_factory=list)
-    _said: dict[str, float] = field(default_factory=dict)
+    _wrong: int = 0
+    _said: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """When the last line about something was, and how many seconds lie before the next one."""
     _fills: dict[Name, Fill] = field(default_factory=dict)
 
     def began(self, command: str, run: str) -> None:
         # The first is the command itself, what begins within it a part of it.
         if self._began and not self.brief:
+            self.end_phase()
             self.line(Text(command, style="bold"))
         self._began = True
 
     def step(self, event: Event) -> None:
-        self.terminal.findings(self._passed)
-        self._passed.clear()
+        self._tell_findings()
         if event.action == "started":
             self.statements.clear()
             return
@@ -68,14 +108,40 @@ class Lines(Nobody):
             if self.terminal.settings.verbose:
                 self.line(Text(f"  · {event.step.table}  {event.step.title}  (in force)", style="dim"))
             return
-        if event.step.phase is not self.phase:
-            self.phase = event.step.phase
-            self.line(Text(str(self.phase), style="bold"))
+        if self.phase is None or self.phase.phase is not event.step.phase:
+            self.end_phase()
+            self.phase = PhaseTotal(phase=event.step.phase)
+            if self.detailed:
+                self.line(Text(str(event.step.phase), style="bold"))
+        wrong = event.action in WRONG
+        self._wrong += wrong
+        if not wrong:
+            self.phase.add(event)
+        if not (self.detailed or (wrong and self._wrong <= SHOWN)):
+            return
         self.line(step_line(event, width=self.terminal.out.width))
         if self.terminal.settings.verbose and event.step.note:
             self.line(Text(f"      {event.step.note}", style="dim"))
         for statement, milliseconds in self.statements if self.detailed else ():
             self.line(Text(f"      {milliseconds:8.1f} ms  {one_line(statement.text)}", style="dim"))
+
+    def end_phase(self) -> None:
+        """Say what the phase has come to."""
+        if self.phase is not None and self.phase.steps and not self.detailed:
+            self.line(self.phase.line())
+        self.phase = None
+
+    def close(self) -> None:
+        """Nothing more comes. Findings that refuse are part of the error, if no step came after them."""
+        self.end_phase()
+        self._passed = [finding for finding in self._passed if not finding.refuses]
+        self._tell_findings()
+        if self._wrong > SHOWN and not self.detailed:
+            self.line(Text(f"{DONE['left']} … {self._wrong - SHOWN} more, {self._wrong} steps in all", style="red"))
+
+    def _tell_findings(self) -> None:
+        self.terminal.findings(self._passed)
+        self._passed.clear()
 
     def line(self, text: Text) -> None:
         self.terminal.out.print(text, no_wrap=True, overflow="ellipsis")
@@ -84,19 +150,17 @@ class Lines(Nobody):
         self.statements.append((statement, milliseconds))
 
     def looking(self, at: str) -> None:
+        # The steps are done, if there were any.
+        self.end_phase()
         self.seldom("looking", lambda: self.said(f"looking at {at}"))
 
     def found(self, finding: Finding) -> None:
         if self.brief:
             return
-        # One that refuses is part of the error, unless --force goes past it.
-        if finding.refuses:
-            self._passed.append(finding)
-        else:
-            self.terminal.findings([finding])
+        self._passed.append(finding)
 
     def blocked(self, reason: str, blockers: Sequence[str], pause: float) -> None:
-        self.said(f"{reason}; trying again in {pause:.1f} s")
+        self.seldom("blocked", lambda: self.said(f"{reason}; trying again in {pause:.1f} s"), at_once=True)
 
     def said(self, message: str, **facts: object) -> None:
         self.terminal.item("    ", message, body_style="yellow")
@@ -114,16 +178,22 @@ class Lines(Nobody):
     def advanced(self, relation: Name, pages: int, rows: int) -> None:
         fill = self._fills.setdefault(relation, Fill(pages=0))
         fill.add(pages, rows)
-        self.seldom(str(relation), lambda: self.line(Text(f"    {relation}: {fill}")))
+        self.seldom("fill", lambda: self.line(Text(f"    {relation}: {fill}")))
 
     def finished(self, relation: Name, rows: int) -> None:
         self._fills.pop(relation, None)
 
-    def seldom(self, what: str, tell: Callable[[], None]) -> None:
-        """Tell at most once in a while; not at once either, for most of it is over soon."""
-        last = self._said.setdefault(what, time.monotonic())
-        if time.monotonic() - last >= EVERY:
-            self._said[what] = time.monotonic()
+    def seldom(self, what: str, tell: Callable[[], None], *, at_once: bool = False) -> None:
+        """Tell now and then; the first time only `at_once` where it says so, for most of it is over soon."""
+        now = time.monotonic()
+        if what not in self._said:
+            self._said[what] = now, FIRST
+            if at_once:
+                tell()
+            return
+        last, pause = self._said[what]
+        if now - last >= pause:
+            self._said[what] = now, min(pause * 2, LAST)
             tell()
 
 
@@ -196,6 +266,7 @@ class Live(Lines):
         if self.progress is not None:
             self.progress.stop()
             self.progress = None
+        Lines.close(self)
 
     def current(self, title: str) -> None:
         """The one thing that is being done now; nothing, where the title is empty."""
@@ -208,6 +279,7 @@ class Live(Lines):
             self._current = bars.add_task(title, total=None)
 
     def looking(self, at: str) -> None:
+        self.end_phase()
         self.current(f"looking at {at}")
 
     def step(self, event: Event) -> None:

@@ -8,7 +8,7 @@ import typer
 
 from tenantry.cli import options
 from tenantry.cli.frame import target
-from tenantry.cli.outline import refusal_document, show_backup, show_outline, show_refusal
+from tenantry.cli.outline import listed, refusal_document, show_steps
 from tenantry.cli.progress import watching
 from tenantry.cli.summary import show_result
 from tenantry.cli.terminal import Terminal
@@ -16,6 +16,8 @@ from tenantry.cli.watched import watched
 from tenantry.errors import ExitStatus, Refused, UsageError
 from tenantry.workflow import Preview, RollbackOptions, preview_rollback
 from tenantry.workflow import rollback as run_rollback
+
+ASKING = "Run it with --confirm to take all of this away, or with --preserve-data to keep the tenant columns."
 
 
 def rollback(
@@ -66,31 +68,31 @@ def rollback(
     )  # fmt: skip
     if dry_run or not (confirm or preserve_data):
         with target(terminal) as database:
-            return _preview(terminal, preview_rollback(database, chosen), dry_run=dry_run)
+            return _preview(terminal, preview_rollback(database, chosen), dry_run=dry_run, detailed=detailed)
     with watched(terminal, watching(terminal, detailed=detailed)) as watcher, target(terminal) as database:
         result = run_rollback(database, chosen, watcher)
     show_result(terminal, result)
     return result.exit_status
 
 
-def _preview(terminal: Terminal, preview: Preview, *, dry_run: bool) -> ExitStatus:
+def _preview(terminal: Terminal, preview: Preview, *, dry_run: bool, detailed: bool) -> ExitStatus:
     outline = preview.outline
-    show_outline(terminal, outline)
     terminal.answer(
         dry_run=True, tables=outline.tables, others=outline.others, findings=preview.findings,
-        refusal=refusal_document(preview.refusal),
+        refusal=refusal_document(preview.refusal), backup=preview.backup,
+    )  # fmt: skip
+    show_steps(
+        terminal, "rollback", outline, detailed=detailed, backup=preview.backup, findings=preview.findings,
+        refusal=preview.refusal, next_step=ASKING if outline.steps else "nothing: no step of ours is there.",
     )  # fmt: skip
     if outline.tables:
-        terminal.say(f"Going back: {', '.join(map(str, outline.tables))}.")
+        terminal.say(f"Going back: {listed(outline.tables)}.")
     if outline.others:
-        terminal.say(f"Losing what leads there: {', '.join(map(str, outline.others))}.")
-    show_backup(terminal, preview.backup)
-    terminal.findings(preview.findings)
-    show_refusal(terminal, "rollback", preview.refusal)
+        terminal.say(f"Losing what leads there: {listed(outline.others)}.")
     if not outline.steps or dry_run:
         terminal.say("Nothing was changed.")
         return preview.exit_status
     raise Refused(
         "Nothing was changed: a rollback has to be asked for",
-        remedy="Run it with --confirm to take all of this away, or with --preserve-data to keep the tenant columns.",
+        remedy=ASKING,
     )

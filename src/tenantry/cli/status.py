@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from typing import Annotated
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated, assert_never
 
 import typer
 from rich.cells import cell_len
@@ -17,14 +18,17 @@ from tenantry.cli.frame import target
 from tenantry.cli.progress import doing, duration
 from tenantry.cli.runs import run_lines
 from tenantry.cli.stuck import stuck_lines, terminate
-from tenantry.cli.terminal import Terminal
+from tenantry.cli.terminal import Terminal, wrapped
 from tenantry.errors import ExitStatus, UsageError
 from tenantry.model.name import quoted
+from tenantry.model.plan import Phase
 from tenantry.model.run import Status, TableStatus, Word
 from tenantry.reports.document import plain
 from tenantry.workflow import status as run_status
 
 INTERVAL = 2.0
+TABLES, LISTED, AMISS, RUNS, STUCK = 25, 10, 3, 2, 8
+"""Tables that are all shown; of more so many, and of what is amiss; the last runs then, and lines about sessions."""
 NARROW, NARROWEST = 105, 75
 WIDE = ("table", "", "column", "filled", "NOT NULL", "constraints", "indexes", "row security")
 SHORT = ("table", "", "column", "filled", "nn", "con", "idx", "rls")
@@ -51,6 +55,9 @@ def status(
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="With --terminate: do not ask.")] = False,
+    detailed: Annotated[
+        bool, typer.Option("--detailed", help="Every table, and all that was altered, also where there are many.")
+    ] = False,
 ) -> ExitStatus:
     """Show how far each table has come, what the run in progress is doing, and what is stuck. Changes nothing.
 
@@ -66,21 +73,21 @@ def status(
     with target(terminal) as database:
         found = run_status(database, spec)
         if watch and not terminal.settings.json:
-            _follow(terminal, found, lambda: run_status(database, spec))
+            _follow(terminal, found, lambda: run_status(database, spec), detailed=detailed)
             return ExitStatus.DONE
     terminal.answer(**plain(found))
-    terminal.show(shown(found, terminal))
+    terminal.show(shown(found, terminal, detailed=detailed))
     return ExitStatus.DONE
 
 
-def _follow(terminal: Terminal, found: Status, look: Callable[[], Status]) -> None:
+def _follow(terminal: Terminal, found: Status, look: Callable[[], Status], *, detailed: bool) -> None:
     seen = found.running
     if not terminal.out.is_terminal:
-        terminal.show(shown(found, terminal))
+        terminal.show(shown(found, terminal, detailed=detailed))
     with Live(console=terminal.out, auto_refresh=False, transient=True) as live:
         while True:
             if terminal.out.is_terminal:
-                live.update(shown(found, terminal), refresh=True)
+                live.update(shown(found, terminal, detailed=detailed), refresh=True)
             if seen and not found.running:
                 break
             try:
@@ -89,24 +96,100 @@ def _follow(terminal: Terminal, found: Status, look: Callable[[], Status]) -> No
             except KeyboardInterrupt:
                 break
             seen = seen or found.running
-    terminal.show(shown(found, terminal))
+    terminal.show(shown(found, terminal, detailed=detailed))
 
 
-def shown(status: Status, terminal: Terminal) -> RenderableType:
-    """The status for people."""
+def shown(status: Status, terminal: Terminal, *, detailed: bool = False) -> RenderableType:
+    """The status for people: what to do next, how far the phases and tables are, and what is amiss. At most 60 lines,
+    unless `detailed`."""
     lines = [*_activity(status)]
-    lines += stuck_lines(status.stuck)
-    lines += [Text(f"altered  {key}: somebody has changed or dropped it since", style="red") for key in status.altered]
-    lines += [Text(f"orphaned {key}: the spec no longer asks for it", style="red") for key in status.orphaned]
-    lines += [Text(f"refused  {message}", style="red") for message in status.refusals]
-    lines += [line for run in status.runs for line in run_lines(run)]
+    lines += (
+        stuck_lines(status.stuck) if detailed else first(list(stuck_lines(status.stuck)), STUCK, "lines about sessions")
+    )
+    runs = status.runs if detailed or len(status.tables) <= TABLES else status.runs[:RUNS]
+    lines += [line for run in runs for line in run_lines(run)]
     for line in lines:
         line.no_wrap, line.overflow = True, "ellipsis"
+    amiss: list[Text] = []
+    for texts, what in (
+        ([f"altered  {key}: somebody has changed or dropped it since" for key in status.altered], "altered steps"),
+        ([f"orphaned {key}: the spec no longer asks for it" for key in status.orphaned], "orphaned steps"),
+        ([f"refused  {message}" for message in status.refusals], "refusals"),
+    ):
+        # Whole: a name that is cut may be another's.
+        amiss += first([Text(text, style="red") for text in texts], None if detailed else AMISS, what)
     heading = Text.assemble(
         (status.database, "bold"), "  ", (str(status.word), STYLES[status.word]),
         f"  {status.steps[0]} of {status.steps[1]} steps in force",
     )  # fmt: skip
-    return Group(heading, _tables(status, width=terminal.out.width), *lines)
+    many = not detailed and len(status.tables) > TABLES
+    body = _summary(status, terminal) if many else [_tables(status.tables, status, width=terminal.out.width)]
+    follows = wrapped(terminal.out, Text("Next: ", style="cyan"), Text(_next(status)))
+    return Group(follows, heading, *amiss, *body, *lines)
+
+
+def first(lines: Sequence[Text], most: int | None, what: str) -> list[Text]:
+    """The first `most` lines, and how many there are."""
+    if most is None or len(lines) <= most:
+        return list(lines)
+    return [*lines[:most], Text(f"… {len(lines) - most:,} more, {len(lines):,} {what} in all", style="dim")]
+
+
+def _next(status: Status) -> str:
+    """What to do, as the words of the status suggest."""
+    undecided = sum(one.kind == "undecided" for one in status.tables)
+    if status.running:
+        return "wait for the run in progress; `tenantry status --watch` follows it."
+    if undecided:
+        return f"decide about {undecided:,} undecided tables in the spec, then `tenantry plan`."
+    if status.refusals:
+        return "change what is refused below in the spec, then `tenantry plan`."
+    if status.altered or status.orphaned:
+        return "`tenantry validate` says what was altered; `tenantry migrate` follows the spec."
+    match status.word:
+        case Word.NOT_STARTED:
+            return "`tenantry plan`, then `tenantry migrate`."
+        case Word.IN_PROGRESS | Word.DATA_MIGRATED:
+            return "`tenantry migrate` goes on."
+        case Word.SECURITY_ENABLED:
+            return "`tenantry validate`."
+        case Word.COMPLETED:
+            return "nothing: the migration is complete."
+    assert_never(status.word)
+
+
+def _summary(status: Status, terminal: Terminal) -> Iterator[RenderableType]:
+    """Phases and kinds of table counted, then the tables that are undecided, or behind most others."""
+    reached: list[Phase] = []
+    for phase in Phase:
+        pairs = [pair for one in status.tables if (pair := one.phases.get(phase, (0, 0)))[1]]
+        done, steps = sum(done for done, _ in pairs), sum(steps for _, steps in pairs)
+        through = sum(done == steps for done, steps in pairs)
+        yield Text.assemble(
+            (f"{phase:<9}", "bold"), f" {done:,} of {steps:,} steps, {through:,} of {len(pairs):,} tables"
+        )
+        if through * 2 >= len(pairs):
+            reached.append(phase)
+    kinds = Counter(one.kind for one in status.tables)
+    counted = ", ".join(f"{number:,} {kind}" for kind, number in kinds.most_common())
+    yield wrapped(terminal.out, Text("tables    ", style="bold"), Text(counted))
+    behind = [
+        one
+        for one in status.tables
+        if one.filling is not None or one.kind == "undecided" or any(_lacks(one, phase) for phase in reached)
+    ]
+    if not behind:
+        return
+    behind.sort(key=lambda one: (one.filling is None, -(one.rows or 0), one.table))
+    yield Text("Undecided, being filled, or behind most others:")
+    yield _tables(behind[:LISTED], status, width=terminal.out.width)
+    if len(behind) > LISTED:
+        yield Text(f"… {len(behind) - LISTED:,} more, {len(behind):,} tables in all (--detailed)", style="dim")
+
+
+def _lacks(one: TableStatus, phase: Phase) -> bool:
+    done, steps = one.phases.get(phase, (0, 0))
+    return done < steps
 
 
 def _activity(status: Status) -> Iterator[Text]:
@@ -121,7 +204,7 @@ def _activity(status: Status) -> Iterator[Text]:
         yield Text("now  a run is going on", style="cyan")
 
 
-def _tables(status: Status, *, width: int) -> Table:
+def _tables(tables: Sequence[TableStatus], status: Status, *, width: int) -> Table:
     headings = WIDE if width >= NARROW else SHORT
     shown = range(len(headings)) if width >= NARROWEST else (0, 3, 5, 6, 7)
     whole = len({one.table.schema for one in status.tables}) > 1
@@ -130,14 +213,14 @@ def _tables(status: Status, *, width: int) -> Table:
             str(one.table) if whole else quoted(one.table.name), one.kind, _column(one), _filled(one),
             _word(one), _pair(one.constraints), _pair(one.indexes), _pair(one.row_security),
         )
-        for one in status.tables
+        for one in tables
     ]  # fmt: skip
     widths = [max(cell_len(cell) + 1 for cell in column) for column in zip(*rows, strict=True)]
     room = max(10, width - sum(widths[number] for number in shown if number))
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
     for number in shown:
-        # Names give way, what is said of them does not.
-        table.add_column(headings[number], no_wrap=True, overflow="ellipsis", max_width=room if number == 0 else None)
+        # Names go on below, whole; what is said of them stands in one line.
+        table.add_column(headings[number], no_wrap=number > 0, overflow="fold", max_width=room if number == 0 else None)
     for row in rows[1:]:
         table.add_row(*(row[number] for number in shown))
     return table

@@ -21,8 +21,8 @@ from tenantry.reports.log import Log, masked_text
 from tenantry.reports.text import bounded, visible
 from tenantry.workflow import Reported
 
-SHOWN = 20
-"""Details that an error shows at most, unless --verbose."""
+SHOWN = 10
+"""Details that an error shows at most, and findings, unless --verbose."""
 LONGEST_LINE = 2_000
 """Characters of an error, or of a detail, that a terminal is shown."""
 ITEM = 20
@@ -96,7 +96,7 @@ class Terminal:
         `always`."""
         text = Text(body, style=body_style) if isinstance(body, str) else body
         tell = self.show if always else self.say
-        tell(_item(self.out, Text(head, style=style), text))
+        tell(wrapped(self.out, Text(head, style=style), text))
 
     def files(self) -> None:
         """Where the log and the report are. As `say`."""
@@ -127,17 +127,19 @@ class Terminal:
         elif error is not None:
             self.explain(error)
 
-    def explain(self, error: TenantryError) -> None:
-        """An error for people: what is wrong, what to do, and the details, bounded."""
-        lines = [_item(self.err, Text("tenantry: ", style="bold red"), Text(self.masked(error.message), style="bold"))]
-        details = [detail for detail in error.details if detail]
-        shown = details if self.settings.verbose else details[:SHOWN]
-        lines += [_item(self.err, Text("  "), Text(self.masked(detail))) for detail in shown]
-        if len(details) > len(shown):
-            lines.append(Text(f"  … and {len(details) - len(shown)} more (--verbose shows them)", style="dim"))
+    def explain(self, error: TenantryError, *, details: int | None = None) -> None:
+        """An error for people: what is wrong, what to do, and so many `details`, SHOWN unless given."""
+        lines = [
+            wrapped(self.err, Text("tenantry: ", style="bold red"), Text(self.masked(error.message), style="bold"))
+        ]
+        found = [detail for detail in error.details if detail]
+        shown = found if self.settings.verbose else found[: SHOWN if details is None else details]
+        lines += [wrapped(self.err, Text("  "), Text(self.masked(detail))) for detail in shown]
+        if len(found) > len(shown):
+            lines.append(Text(f"  … and {len(found) - len(shown)} more (--verbose shows them)", style="dim"))
         if error.remedy:
             remedy = Text(self.masked(_sentence(error.remedy)))
-            lines.append(_item(self.err, Text("What to do: ", style="cyan"), remedy))
+            lines.append(wrapped(self.err, Text("What to do: ", style="cyan"), remedy))
         for line in lines:
             self.err.print(line)
         self._files(self.err)
@@ -163,21 +165,33 @@ class Terminal:
         return str(bounded(masked_text(text, self.secrets), LONGEST_LINE))
 
     def findings(self, findings: Sequence[Finding]) -> None:
-        """Each finding with its remedy; mere information, as a rule, only with --verbose."""
-        for finding in findings:
-            if finding.severity is Severity.INFO and not (finding.always or self.settings.verbose):
-                continue
-            word = "refuses" if finding.refuses else str(finding.severity)
-            self.item(f"{word:<8} ", finding.message, style=STYLES[finding.severity])
+        """Findings with their remedies, SHOWN of them; with --verbose all, and mere information too."""
+        told = [one for one in findings if self.settings.verbose or one.always or one.severity is not Severity.INFO]
+        shown = told if self.settings.verbose else told[:SHOWN]
+        for finding in shown:
+            self.item(severity_word(finding), finding.message, style=STYLES[finding.severity])
             if finding.remedy:
                 self.item(" " * 9, _sentence(finding.remedy), body_style="dim")
+        if len(told) > len(shown):
+            self.say(
+                f"… {len(told) - len(shown)} more, {len(told)} findings in all (--verbose shows them)", style="dim"
+            )
 
 
-def _item(console: Console, head: Text, body: Text) -> Text:
+def wrapped(console: Console, head: Text, body: Text, *, most: int | None = None) -> Text:
+    """`body` behind `head`, and what does not fit below the beginning of `body`: `most` lines of it at most."""
     lines = body.wrap(console, max(console.width - head.cell_len, ITEM))
     for line in lines:
         line.rstrip()
-    return head + Text("\n" + " " * head.cell_len).join(lines)
+    shown = lines[:most]
+    if len(shown) < len(lines):
+        shown[-1].append(" …")
+    return head + Text("\n" + " " * head.cell_len).join(shown)
+
+
+def severity_word(finding: Finding) -> str:
+    """What stands before a finding, as wide for each."""
+    return f"{'refuses' if finding.refuses else finding.severity:<8} "
 
 
 def _sentence(text: str) -> str:

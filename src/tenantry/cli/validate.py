@@ -10,7 +10,7 @@ from tenantry.checks.families import VALIDATION
 from tenantry.cli import options
 from tenantry.cli.correcting import ApplicationDsn, Asked, FixIssues, Force, inspected
 from tenantry.cli.terminal import Terminal
-from tenantry.errors import ExitStatus
+from tenantry.errors import ExitStatus, UsageError
 from tenantry.workflow import validate as run_validate
 from tenantry.workflow.inspection import SAMPLES
 from tenantry.workflow.validate import NEXT
@@ -26,12 +26,19 @@ Detailed = Annotated[
     bool, typer.Option("--detailed", help="All samples, what each tenant has of a finding, and of each table.")
 ]
 
+Ci = Annotated[
+    bool,
+    typer.Option(
+        "--ci", help="For a build server: one line a finding, as annotations in GitHub Actions; exit 1 if any."
+    ),
+]
+
 
 def validate(
     terminal: Terminal, tables: Tables = None, samples: Samples = SAMPLES, detailed: Detailed = False,
     fix_issues: FixIssues = False, dry_run: options.DryRun = False, force: Force = False,
     backup: options.Backup = None, dump_dir: options.DumpDir = None, free_space: options.FreeSpace = None,
-    application_dsn: ApplicationDsn = None,
+    application_dsn: ApplicationDsn = None, ci: Ci = False,
 ) -> ExitStatus:  # fmt: skip
     """Say whether the migration is in force and every row is in its tenant.
 
@@ -42,4 +49,6 @@ def validate(
         command="validate", families=VALIDATION, run=run_validate, next_step=NEXT, fix=fix_issues, dry_run=dry_run,
         force=force, backup=backup, dump_folder=dump_dir, free_space=free_space, application=application_dsn,
     )  # fmt: skip
-    return inspected(terminal, asked, tuple(tables or ()), samples, detailed=detailed)
+    if ci and fix_issues:
+        raise UsageError("--ci only looks, and --fix-issues corrects", remedy="Give one of them.")
+    return inspected(terminal, asked, tuple(tables or ()), samples, detailed=detailed, ci=ci)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tenantry.cli.progress import Live
+from tenantry.cli.progress import Lines
 from tenantry.cli.terminal import Terminal
 from tenantry.workflow import Logged, Several, Watcher
 
@@ -16,5 +16,5 @@ def watched(terminal: Terminal, screen: Watcher) -> Iterator[Watcher]:
     try:
         yield Several(Logged(terminal.log), *filter(None, (terminal.report,)), screen)
     finally:
-        if isinstance(screen, Live):
+        if isinstance(screen, Lines):
             screen.close()

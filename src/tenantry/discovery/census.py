@@ -7,8 +7,9 @@ answer is the same before a migration and half-way through it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 
 from psycopg import sql
@@ -26,37 +27,59 @@ NEVER = sql.SQL("false")
 
 
 def census(
-    ownership: Ownership, schema: Schema, *, samples: int = SAMPLES, filled: bool = False,
-    earlier: Mapping[Name, sql.Composable] | None = None,
+    ownership: Ownership, schema: Schema, *, samples: int | None = SAMPLES, filled: bool = False,
+    earlier: Mapping[Name, sql.Composable] | None = None, known: Mapping[Name, TableEvidence] | None = None,
 ) -> Census:  # fmt: skip
-    """What to ask the data about each owned table; `samples` limits the rows shown of each kind.
+    """What to ask the data about each owned table; `samples` limits the rows shown of each kind, None does not.
 
     `filled`: since the fill sessions name the tenant of the rows that they write; what has one by now is no orphan.
     `earlier`: by table, which rows `e` have a tenant from an earlier spec and keep it.
+    `known`: tables whose evidence is there already, and which need not be asked.
     """
-    drawn = _Census.draw(ownership, schema)
+    drawn, known = _Census.draw(ownership, schema), known or {}
+    asked = [shadow for shadow in drawn.shadows.values() if not shadow.constant and shadow.owned.table not in known]
+    needed = drawn.needed(shadow.owned.table for shadow in asked)
     work: list[sql.Composed | Repeat] = [*tenants(ownership, schema, drawn.tenant_columns)]
     for component in ownership.components:
-        members = [drawn.shadows[owned.table] for owned in component]
+        members = [drawn.shadows[owned.table] for owned in component if owned.table in needed]
         work += [statement for shadow in members for statement in shadow.setup()]
         kept = [shadow for shadow in members if shadow.kept]
         for shadow in kept:
             work += shadow.create(schema, drawn)
         work += _rounds(drawn, kept)
-    questions = [shadow for shadow in drawn.shadows.values() if not shadow.constant]
     return Census(
         shadows=tuple(work),
         questions=tuple(
             _question(drawn, shadow, samples, filled=filled, earlier=(earlier or {}).get(shadow.owned.table, NEVER))
-            for shadow in questions
+            for shadow in asked
         ),
         known=tuple(
             TableEvidence(table=name, rows=_estimate(schema, name), policy=shadow.owned.orphans, counted=False)
-            for name, shadow in drawn.shadows.items()
             if shadow.constant
+            else known[name]
+            for name, shadow in drawn.shadows.items()
+            if shadow.constant or name in known
         ),
         order=tuple(drawn.shadows),
     )
+
+
+def unchanged(now: Ownership, before: Ownership, schema: Schema) -> frozenset[Name]:
+    """The tables of which a census would find the same as `before`: they have the same ways, and so has every table to
+    which these lead."""
+    drawn, earlier = _Census.draw(now, schema), _Census.draw(before, schema)
+    others = {name for name, shadow in drawn.shadows.items() if not shadow.asks_as(earlier.shadows.get(name))}
+    leading: dict[Name, list[Name]] = {}
+    for name, shadow in drawn.shadows.items():
+        for way in (*shadow.early, *shadow.late):
+            leading.setdefault(way.target, []).append(name)
+    waiting = list(others)
+    while waiting:
+        for name in leading.get(waiting.pop(), ()):
+            if name not in others:
+                others.add(name)
+                waiting.append(name)
+    return frozenset(drawn.shadows.keys() - others)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +115,18 @@ class _Census:
             tenant_columns=tuple(asked.get(ownership.tenant.name, ())),
         )  # fmt: skip
 
+    def needed(self, tables: Iterable[Name]) -> frozenset[Name]:
+        """These tables, and those to which their ways lead."""
+        found, waiting = set[Name](), list(tables)
+        while waiting:
+            name = waiting.pop()
+            if name in found or name not in self.shadows:
+                continue
+            found.add(name)
+            shadow = self.shadows[name]
+            waiting += [way.target for way in (*shadow.early, *shadow.late)]
+        return frozenset(found)
+
     def source(self, table: Name) -> sql.Composable:
         """Where the rows of a table stand with their tenants."""
         return TENANTS if table == self.ownership.tenant.name else self.shadows[table].source()
@@ -126,7 +161,9 @@ def _rounds(drawn: _Census, members: Sequence[Shadow]) -> list[sql.Composed | Re
     return [rounds, *adopted, rounds] if adopted else [rounds]
 
 
-def _question(drawn: _Census, shadow: Shadow, samples: int, *, filled: bool, earlier: sql.Composable) -> Question:
+def _question(
+    drawn: _Census, shadow: Shadow, samples: int | None, *, filled: bool, earlier: sql.Composable
+) -> Question:
     owned, orphan, tenant = shadow.owned, sql.SQL("e.orphan").format(), sql.Composed([sql.Identifier("e", "tenant")])
     if filled and not owned.given:
         # Sought only for rows that no source brings to a tenant.
@@ -172,8 +209,9 @@ def _question(drawn: _Census, shadow: Shadow, samples: int, *, filled: bool, ear
         policy=shadow.owned.orphans,
         ways=shadow.labels,
         counts=sql.SQL("SELECT {} FROM ({}) AS e").format(sql.SQL(", ").join(figures), evaluated),
-        orphans=_sample(drawn, shadow, evaluated, orphan, samples),
-        conflicts=_sample(drawn, shadow, evaluated, conflict, samples),
+        orphans=partial(_sample, drawn, shadow, evaluated, orphan, samples),
+        conflicts=partial(_sample, drawn, shadow, evaluated, conflict, samples),
+        pairs=partial(_pairs, shadow, evaluated),
     )
 
 
@@ -185,7 +223,7 @@ def _disagree(
 
 
 def _sample(
-    drawn: _Census, shadow: Shadow, evaluated: sql.Composable, which: sql.Composable, samples: int
+    drawn: _Census, shadow: Shadow, evaluated: sql.Composable, which: sql.Composable, samples: int | None
 ) -> sql.Composed:
     """The first rows of a kind: the key as JSON, and for each way an array of its tenants."""
     table = drawn.schema.tables[shadow.owned.table]
@@ -220,6 +258,33 @@ def _sample(
         samples=sql.Literal(samples),
         table=shadow.owned.table.identifier,
     )
+
+
+def _pairs(shadow: Shadow, evaluated: sql.Composable) -> sql.Composed:
+    """Of each two ways that disagree, and of each that disagrees with itself, how many rows which two tenants have."""
+    numbers = range(len(shadow.labels))
+    parts = [
+        sql.SQL(
+            "SELECT {one} AS one, {other} AS other, e.{low} AS mine, e.{high} AS theirs, count(*) AS rows FROM e"
+            " WHERE e.{low} <> e.{high} GROUP BY e.{low}, e.{high}"
+        ).format(
+            one=sql.Literal(one),
+            other=sql.Literal(other),
+            low=sql.Identifier(f"low{one}"),
+            high=sql.Identifier(f"{'high' if one == other else 'low'}{other}"),
+        )
+        for one in numbers
+        for other in numbers
+        if one <= other
+    ]
+    label = sql.SQL("(SELECT t.label FROM {} AS t WHERE t.tenant = p.{})")
+    return sql.SQL(
+        "WITH e AS MATERIALIZED ({evaluated}) SELECT p.one, p.other, {mine}, {theirs}, p.rows FROM ({parts}) AS p"
+        " ORDER BY p.one, p.other, p.rows DESC, 3, 4"
+    ).format(
+        evaluated=evaluated, parts=sql.SQL(" UNION ALL ").join(parts),
+        mine=label.format(TENANTS, sql.Identifier("mine")), theirs=label.format(TENANTS, sql.Identifier("theirs")),
+    )  # fmt: skip
 
 
 def _estimate(schema: Schema, table: Name) -> int:

@@ -210,7 +210,7 @@ def _crossing(draft: Draft, name: Name, evidence: TableEvidence) -> Iterator[str
 
 def _audited(search: Search, name: Name) -> Iterator[str]:
     """The references that say who has written a row."""
-    columns = sorted({_columns(link) for link in search.draft.audits if link.table == name})
+    columns = sorted({_columns(link) for link in search.draft.audits_of(name)})
     if columns:
         yield f"{', '.join(columns)}: who has written the row, and not whose it is; may be another tenant's."
 
@@ -222,7 +222,7 @@ def _used_by_all(search: Search, name: Name) -> str:
         return ""
     disputes = max(way.differs for way in evidence.ways if way.kind is WayKind.CHILD)
     # Where all that is known besides is who has written the rows, half of them are enough.
-    if disputes * 2 + any(link.table == name for link in search.draft.audits) <= evidence.found:
+    if disputes * 2 + bool(search.draft.audits_of(name)) <= evidence.found:
         return ""
     return f"{disputes:,} of {evidence.found:,} rows with children have children of two tenants"
 

@@ -27,6 +27,10 @@ class Draft:
     children: dict[Name, tuple[Link, ...]] = field(default_factory=dict)
     audits: frozenset[Link] = frozenset()
 
+    def audits_of(self, name: Name) -> tuple[Link, ...]:
+        """The table's references that say who has written a row."""
+        return tuple(link for link in self.links.up[name] if link in self.audits)
+
     @property
     def others(self) -> tuple[Name, ...]:
         """All tables but the tenant table, those of the first schema first."""

@@ -28,19 +28,23 @@ DEFAULT = "default"
 
 
 def propose(
-    schema: Schema, *, ask: Ask, tenant_table: str | None = None, undecided: Undecided = Undecided.ASK
-) -> Proposal:
+    schema: Schema, *, ask: Ask, tenant_table: str | None = None, undecided: Undecided = Undecided.ASK,
+    home: str | None = None, tenancy: TenantPart | None = None,
+) -> Proposal:  # fmt: skip
     """What `discover` writes; `ask` is called a few times, each time about more tables.
 
-    `tenant_table` is named as in SQL; without it the table is recognised by its name. Raises UsageError where
-    the named table cannot be the tenant table, where several could be, and where there is nothing to migrate.
+    `tenant_table` is named as in SQL; without it the table is recognised by its name. `home` is the schema of tables
+    that are named without one, public unless given, and `tenancy` what a spec says of the tenants already.
+
+    Raises UsageError where the named table cannot be the tenant table, where several could be, and where there is
+    nothing to migrate.
     """
     links = Links(schema)
     if not links.tables:
         raise UsageError(f"There is no table in {', '.join(schema.schemas)}", remedy="Load the application's schema.")
-    home = "public" if "public" in schema.schemas else schema.schemas[0]
+    home = home or ("public" if "public" in schema.schemas else schema.schemas[0])
     name = recognise(schema, links, home, tenant_table)
-    tenant = tenant_part(schema, links, name, home)
+    tenant = tenancy or tenant_part(schema, links, name, home)
     if name is not None:
         _take_up(links, name, tenant)
     kept = _kept(links, name, tenant)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from tenantry.discovery.audit import MISTAKES, audits
-from tenantry.discovery.census import census
+from tenantry.discovery.census import census, unchanged
 from tenantry.discovery.draft import Draft, disputed, evidence_of, tells
 from tenantry.discovery.links import Link
 from tenantry.model.evidence import Census, Evidence, TableEvidence
 from tenantry.model.name import Name
+from tenantry.model.ownership import Ownership
 from tenantry.planning.ownership import resolve
 
 Ask = Callable[[Census], Evidence]
@@ -38,23 +39,35 @@ def search(draft: Draft, ask: Ask) -> Search:
     evidence = ask(_census(draft))
     found = audits(draft, evidence)
     if found:
-        draft = replace(draft, audits=found, ways={}).followed()
-        evidence = ask(_census(draft))
+        before, draft = draft, replace(draft, audits=found, ways={}).followed()
+        evidence = _again(draft, before, evidence, ask)
     refused: dict[Name, TableEvidence] = {}
     while children := _asked(draft, evidence, refused):
         # Whether children agree is asked before anything is derived from them.
-        answers = ask(_census(draft.asking(children)))
+        answers = ask(_census(draft.asking(children), evidence.tables))
         refused |= {name: answers.tables[name] for name in children if not _agree(answers.tables[name])}
         accepted = {name: links for name, links in children.items() if name not in refused}
         if accepted:
-            draft = draft.asking(accepted).followed()
-            evidence = ask(_census(draft))
+            before, draft = draft, draft.asking(accepted).followed()
+            evidence = _again(draft, before, evidence, ask)
     pruned = _pruned(draft, evidence)
-    return Search(draft=pruned, evidence=ask(_census(pruned)), all=draft, first=evidence, refused=refused)
+    final = _again(pruned, draft, evidence, ask)
+    return Search(draft=pruned, evidence=final, all=draft, first=evidence, refused=refused)
 
 
-def _census(draft: Draft) -> Census:
-    return census(resolve(draft.spec(), draft.links.schema), draft.links.schema)
+def _ownership(draft: Draft) -> Ownership:
+    return resolve(draft.spec(), draft.links.schema)
+
+
+def _census(draft: Draft, known: Mapping[Name, TableEvidence] | None = None) -> Census:
+    return census(_ownership(draft), draft.links.schema, known=known)
+
+
+def _again(draft: Draft, before: Draft, evidence: Evidence, ask: Ask) -> Evidence:
+    """The evidence of a draft, given that of another one: only what is different is asked."""
+    schema, now = draft.links.schema, _ownership(draft)
+    same = unchanged(now, _ownership(before), schema)
+    return ask(census(now, schema, known={name: evidence.tables[name] for name in same}))
 
 
 def _asked(draft: Draft, evidence: Evidence, refused: dict[Name, TableEvidence]) -> dict[Name, tuple[Link, ...]]:

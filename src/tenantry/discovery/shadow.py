@@ -69,6 +69,12 @@ class Shadow:
     def _many(self) -> frozenset[int]:
         return frozenset(number for number, way in (*self._early, *self._late) if way.many)
 
+    def asks_as(self, other: Shadow | None) -> bool:
+        """Whether both ask the same of their table, as far as it is not for those who refer to it."""
+        return other is not None and (self.owned, {*self.early, *self.late}) == (
+            other.owned, {*other.early, *other.late}
+        )  # fmt: skip
+
     def source(self) -> sql.Composed:
         """A relation of relation, address, tenant and the stored columns."""
         if not self.constant or self.slug is None:

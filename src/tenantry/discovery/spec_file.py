@@ -10,7 +10,7 @@ from typing import Any
 import tomlkit
 
 from tenantry.discovery.proposal import Constraint, Decision, Proposal
-from tenantry.model.spec import Hop, Orphans, ReferencePart, Spec, TenantPart
+from tenantry.model.spec import Hop, Orphans, ReferencePart, Spec, TablePart, TenantPart
 
 WIDTH = 100
 
@@ -21,8 +21,8 @@ def spec_text(proposal: Proposal) -> str:
         _lines(_heading(proposal)),
         _toml({"version": proposal.spec.version, "schemas": list(proposal.spec.schemas)}),
         _lines(proposal.reasons) + _toml({"tenant": _tenant(proposal.spec.tenant)}),
-        *(_table(decision) for decision in proposal.decisions.values()),
-        *(_reference(part) for part in proposal.spec.reference),
+        *(decision_text(decision) for decision in proposal.decisions.values()),
+        *(reference_text(part) for part in proposal.spec.reference),
     ]
     text = "\n".join(blocks)
     # What is written is read once more before anybody relies on it.
@@ -58,8 +58,25 @@ def _tenant(part: TenantPart) -> dict[str, Any]:
     return written
 
 
-def _table(decision: Decision) -> str:
-    part = decision.part
+def set_apart(sentence: str) -> str:
+    """A comment between blocks."""
+    return _lines((sentence,))
+
+
+def part_line(part: TablePart) -> str:
+    """What a table's part of the spec says, in one line and without its name."""
+    return ", ".join(tomlkit.dumps({key: value}).strip() for key, value in _written(part).items() if key != "name")
+
+
+def decision_text(decision: Decision) -> str:
+    """A table's block of the file: why, what, and what a person may add."""
+    table = tomlkit.aot()
+    table.append(tomlkit.item(_written(decision.part)))
+    notes = (_note(constraint) for constraint in decision.constraints)
+    return _lines(decision.reasons) + _toml({"table": table}) + _lines(notes) + _listing(decision)
+
+
+def _written(part: TablePart) -> dict[str, Any]:
     written: dict[str, Any] = {"name": part.name}
     if part.shared:
         written["shared"] = part.shared
@@ -78,10 +95,7 @@ def _table(decision: Decision) -> str:
         written["unique"] = list(part.unique)
     if part.undecided is not None:
         written["undecided"] = part.undecided
-    table = tomlkit.aot()
-    table.append(tomlkit.item(written))
-    notes = (_note(constraint) for constraint in decision.constraints)
-    return _lines(decision.reasons) + _toml({"table": table}) + _lines(notes) + _listing(decision)
+    return written
 
 
 def _listing(decision: Decision) -> str:
@@ -92,7 +106,8 @@ def _listing(decision: Decision) -> str:
     return "".join(f"# {line}\n" for line in _toml({"unique": names}).splitlines())
 
 
-def _reference(part: ReferencePart) -> str:
+def reference_text(part: ReferencePart) -> str:
+    """A reference's block of the file."""
     written = part.model_dump(by_alias=True, exclude_defaults=True)
     reference = tomlkit.aot()
     reference.append(tomlkit.item(written))

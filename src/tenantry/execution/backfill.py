@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -25,7 +25,7 @@ from tenantry.execution.stripes import Stripes, stripes_for
 from tenantry.execution.throttle import Throttle
 from tenantry.steps.fill import Fill, RelationFill
 
-Connections = Callable[[str], psycopg.Connection[Any]]
+Connections = Callable[[str], AbstractContextManager[psycopg.Connection[Any]]]
 LONGEST_PAUSE = 5.0
 # Passes that change rows and yet leave as many as before: a trigger undoes them. A sweep along a long chain
 # of rows that refer to each other can look like it for a while.
@@ -71,13 +71,49 @@ class FillResult:
     retries: int
 
 
+class FillSessions:
+    """Sessions that stay open from one fill to the next, one for each purpose: to open them takes longer than a small
+    table's fill. A block that fails leaves none behind."""
+
+    def __init__(self, connect: Callable[[str], psycopg.Connection[Any]]) -> None:
+        self._connect = connect
+        self._kept: dict[str, psycopg.Connection[Any]] = {}
+
+    @contextmanager
+    def __call__(self, purpose: str) -> Iterator[psycopg.Connection[Any]]:
+        kept = self._kept.pop(purpose, None)
+        connection = kept if kept is not None and _lives(kept) else self._connect(purpose)
+        try:
+            yield connection
+        except BaseException:
+            connection.close()
+            raise
+        self._kept[purpose] = connection
+
+    def close(self) -> None:
+        """End them all."""
+        for connection in self._kept.values():
+            connection.close()
+        self._kept.clear()
+
+
+def _lives(connection: psycopg.Connection[Any]) -> bool:
+    """Whether its server process is still there, which an idle session learns only when it is used."""
+    try:
+        connection.execute("SELECT 1")
+    except psycopg.Error:
+        connection.close()
+        return False
+    return True
+
+
 def backfill(
     fill: Fill, *, connections: Connections, workers: int, progress: Progress, stop: threading.Event,
     throttle: Throttle, options: BackfillOptions,
 ) -> FillResult:  # fmt: skip
     """Run `fill` until no row is left that it can give a tenant; may be killed at any instant and run again.
 
-    `connections` opens a session in autocommit mode for a purpose; `workers` + 2 of them are used and closed.
+    `connections` opens a session in autocommit mode for a purpose, for a block; `workers` + 2 of them are used.
     Setting `stop` ends it after the batch in hand. Raises Failed, also where rows stay locked for longer than
     the budget or a trigger keeps them from changing, and Interrupted.
     """

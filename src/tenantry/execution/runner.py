@@ -47,6 +47,22 @@ class Event:
     message: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noted:
+    """The journal when a walk began, and what is asked of all of it for each step: who has ended a step's work, and the
+    fills, by key."""
+
+    entries: Mapping[str, Entry]
+    enders: Mapping[str, tuple[str, ...]]
+    fills: Mapping[str, Fill]
+
+    @classmethod
+    def of(cls, entries: Mapping[str, Entry]) -> Noted:
+        steps = {key: from_json(entry.value) for key, entry in entries.items()}
+        fills = {key: step.filling for key, step in steps.items() if step.filling is not None}
+        return cls(entries=entries, enders=enders(entries), fills=fills)
+
+
 @dataclass(slots=True, kw_only=True)
 class Runner:
     """Walks a list of steps over one connection, which must be direct and in autocommit mode."""
@@ -83,7 +99,7 @@ class Runner:
     def apply_all(self, steps: Sequence[Step]) -> int:
         """Apply, in order, what is not in force; the number of steps that were applied."""
         entries, applied = self.journal.entries(), 0
-        over = ended(entries, steps)
+        over, noted = ended(entries, steps), Noted.of(entries)
         for number, step in enumerate(steps, start=1):
             self.halt()
             entry = entries.get(step.key)
@@ -94,21 +110,21 @@ class Runner:
                     self.journal.adopt(key=step.key, phase=step.phase, value=to_json(step), wanted=step.wanted)
                 self.tell(Event(step=step, action="found", number=number, total=len(steps)))
                 continue
-            self.guarded(step, "applied", number, len(steps), lambda step=step: self._apply(step, entries))  # type: ignore[misc]
+            self.guarded(step, "applied", number, len(steps), lambda step=step: self._apply(step, noted))  # type: ignore[misc]
             applied += 1
         return applied
 
-    def _apply(self, step: Step, entries: Mapping[str, Entry]) -> tuple[Outcome, int | None]:
+    def _apply(self, step: Step, noted: Noted) -> tuple[Outcome, int | None]:
         if step.filling is not None:
-            return self._fill(step.filling, entries)
-        entry, undo = entries.get(step.key), tuple[Statement, ...]()
+            return self._fill(step.filling, noted)
+        entry, undo = noted.entries.get(step.key), tuple[Statement, ...]()
         if entry is not None and changed(step, entry) and not step.in_place:
             undo = from_json(entry.value).revert(entry.before)
         statements = step.apply()
         if all(statement.manner in (Manner.TRANSACTION, Manner.VALIDATION) for statement in (*undo, *statements)):
             outcome = self.together(
                 (*undo, *statements), behind=len(undo),
-                prepare=self._beginning(step, entries, anew=bool(undo)), finish=self._finishing(step),
+                prepare=self._beginning(step, noted, anew=bool(undo)), finish=self._finishing(step),
             )  # fmt: skip
             return outcome, None
         if undo:
@@ -116,20 +132,19 @@ class Runner:
             self.groups(undo)
             self.journal.forget(step.key)
         with self.connection.transaction():
-            self._begin(step, entries)
+            self._begin(step, noted)
         outcome = self.groups(statements)
         with self.connection.transaction():
             self._finish(step)
         return outcome, None
 
-    def _fill(self, step: Fill, entries: Mapping[str, Entry]) -> tuple[Outcome, int]:
-        fills = {key: one for key, entry in entries.items() if (one := from_json(entry.value).filling) is not None}
-        begun = step.key in fills and entries[step.key].state == "running"
-        step = step.over(fills.values(), under_way=fills[step.key] if begun else None)
+    def _fill(self, step: Fill, noted: Noted) -> tuple[Outcome, int]:
+        begun = step.key in noted.fills and noted.entries[step.key].state == "running"
+        step = step.over(noted.fills.values(), under_way=noted.fills[step.key] if begun else None)
         with self.connection.transaction():
-            if changed(step, entries.get(step.key)):
+            if changed(step, noted.entries.get(step.key)):
                 self.journal.restart(step.key)
-            self._begin(step, entries)
+            self._begin(step, noted)
         rows = self.backfill(step)
         with self.connection.transaction():
             if self.definition(step) is None:
@@ -152,27 +167,27 @@ class Runner:
         row = self.connection.execute(sql.Composed([query])).fetchone()
         return None if row is None else row[0]
 
-    def _begin(self, step: Step, entries: Mapping[str, Entry], *, anew: bool = False) -> None:
+    def _begin(self, step: Step, noted: Noted, *, anew: bool = False) -> None:
         query = step.record()
         before: Mapping[str, Any] = (self._value(query) if query is not None else None) or {}
         # What has ended its work is to be done once more.
-        for ender in enders(entries, step.key):
+        for ender in noted.enders.get(step.key, ()):
             self.journal.forget(ender)
         self.journal.begin(
             key=step.key, run=self.run, phase=step.phase, value=to_json(step), wanted=step.wanted, table=step.table,
             before=before, anew=anew,
         )  # fmt: skip
 
-    def _beginning(self, step: Step, entries: Mapping[str, Entry], *, anew: bool) -> Asides:
+    def _beginning(self, step: Step, noted: Noted, *, anew: bool) -> Asides:
         """`_begin`, for a transaction of several statements."""
         record = step.record()
         if record is not None and not reads_catalog_only(self.connection, [record]):
-            return lambda: self._begin(step, entries, anew=anew)
+            return lambda: self._begin(step, noted, anew=anew)
         begun = self.journal.beginning(
             key=step.key, run=self.run, phase=step.phase, value=to_json(step), wanted=step.wanted, table=step.table,
             record=record, anew=anew,
         )  # fmt: skip
-        forgotten = [self.journal.forgetting(ender) for ender in enders(entries, step.key)]
+        forgotten = [self.journal.forgetting(ender) for ender in noted.enders.get(step.key, ())]
         return [Aside(sql=text) for text in (*forgotten, begun)]
 
     def _finishing(self, step: Step) -> Asides:

@@ -18,6 +18,8 @@ from tenantry.model.name import Name
 
 MOST = 12
 SAMPLE_PAGES = 64
+# A table of fewer pages is over in a batch or two: to keep its small indexes would take a dozen transactions.
+FEWEST_PAGES = 8
 # Below this share of HOT updates after the first stripe nothing is pruned; they are 80 % or next to none.
 WORKING = 0.3
 FEWEST_UPDATES = 100
@@ -25,7 +27,8 @@ TRY_AGAIN_AFTER = 8
 
 
 def stripes_for(cursor: psycopg.RawCursor[Any], relation: Name, column: str, *, first: int) -> int:
-    """From the pages behind `first`: a stripe has at least one of the rows of a page that have no tenant."""
+    """From the pages behind `first`: a stripe has at least one of the rows of a page that have no tenant. One for a
+    table of few pages."""
     query = sql.SQL(
         "SELECT count(*) FILTER (WHERE {} IS NULL), (max(ctid)::text::point)[0]::bigint + 1 - {}"
         " FROM ONLY {} WHERE ctid >= {}::tid AND ctid < {}::tid"
@@ -39,6 +42,8 @@ def stripes_for(cursor: psycopg.RawCursor[Any], relation: Name, column: str, *, 
     row = cursor.execute(query).fetchone()
     if row is None or row[1] is None:
         return MOST
+    if first + int(row[1]) < FEWEST_PAGES:
+        return 1
     return max(1, min(MOST, round(int(row[0]) / int(row[1]))))
 
 

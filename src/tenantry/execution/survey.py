@@ -51,7 +51,7 @@ def _alike(steps: Sequence[Step]) -> list[_Alike]:
     return list(alike.values())
 
 
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=1 << 16)
 def _with_texts_apart(step: Step) -> tuple[str, tuple[str, ...]]:
     """A step's definition with columns of `asked` in place of its texts, and these; all as SQL writes it. Kept, for a
     run asks again and again."""

@@ -296,8 +296,7 @@ class _Transaction:
         if self.validates:
             _limit(self.connection, VALIDATION_LOCK_TIMEOUT, 0.0)
         else:
-            needed = [one for one in self.statements if one.when is None or truth(self.connection, one.when)]
-            first = self._taking(needed)
+            first = self._taking(self._needed())
         for apart, places in groupby(range(len(self.work)), key=self.apart.__contains__):
             group = [self.work[place] for place in places]
             if not apart:
@@ -307,6 +306,18 @@ class _Transaction:
             first = b""
             for one in group if apart else ():
                 self._by_itself(one)
+
+    def _needed(self) -> list[Statement]:
+        """The statements whose condition is met now. Conditions that run nobody's code are asked by one query."""
+        asked = {place: one.when for place, one in enumerate(self.statements) if one.when is not None}
+        if len(asked) > 1 and reads_catalog_only(self.connection, list(asked.values())):
+            query = sql.SQL("SELECT {}").format(
+                sql.SQL(", ").join(sql.SQL("({})").format(one) for one in asked.values())
+            )
+            met = dict(zip(asked, self.connection.execute(query).fetchone() or (), strict=True))
+        else:
+            met = {place: truth(self.connection, one) for place, one in asked.items()}
+        return [one for place, one in enumerate(self.statements) if met.get(place, one.when is None)]
 
     def _by_itself(self, one: _Work) -> None:
         if isinstance(one, Aside):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -44,6 +44,22 @@ class Sample:
 
     key: Mapping[str, Any]
     tenants: Mapping[str, tuple[str, ...]]
+
+    def __str__(self) -> str:
+        key = ", ".join(f"{column} {value}" for column, value in self.key.items())
+        said = "; ".join(f"{way} says {' and '.join(tenants)}" for way, tenants in self.tenants.items())
+        return f"{key}: {said or 'nothing says whose it is'}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """Two ways of a table, by their labels, that bring `rows` of it to two tenants, by their slugs; one way, where it
+    meets several rows that disagree."""
+
+    one: str
+    other: str
+    tenants: tuple[str, str]
+    rows: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,15 +124,18 @@ class Repeat:
 class Question:
     """What is asked about one table: `counts` gives one row, for `read`.
 
-    `orphans` and `conflicts` give samples, worth asking for only where the counts say that there are some.
+    `orphans` and `conflicts` make the queries of samples, worth asking for only where the counts say that there are
+    some: of most tables they are never written.
     """
 
     table: Name
     policy: Orphans
     ways: tuple[tuple[str, WayKind], ...]
     counts: sql.Composed
-    orphans: sql.Composed
-    conflicts: sql.Composed
+    orphans: Callable[[], sql.Composed]
+    conflicts: Callable[[], sql.Composed]
+    pairs: Callable[[], sql.Composed]
+    """Makes the query of what `Pair` has, most rows first: the numbers of both ways, their tenants, and the rows."""
 
     def read(self, row: Sequence[int]) -> TableEvidence:
         """The table's evidence, without samples."""
@@ -131,6 +150,14 @@ class Question:
             table=self.table, rows=rows, orphans=orphans, conflicts=conflicts, policy=self.policy, ways=ways,
             several=bool(several), earlier=earlier, crossing=crossing,
         )  # fmt: skip
+
+    def paired(self, rows: Sequence[Sequence[Any]]) -> tuple[Pair, ...]:
+        """Read the rows of `pairs`."""
+        labels = [label for label, _ in self.ways]
+        return tuple(
+            Pair(one=labels[one], other=labels[other], tenants=(mine, theirs), rows=count)
+            for one, other, mine, theirs, count in rows
+        )
 
     def samples(self, rows: Sequence[Sequence[Any]]) -> tuple[Sample, ...]:
         """Read the rows of `orphans` or `conflicts`: the key, then the list of tenants of each way."""

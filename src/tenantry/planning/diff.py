@@ -162,9 +162,12 @@ def ended(entries: Mapping[str, Entry], steps: Sequence[Step] = (), orphans: tup
     )
 
 
-def enders(entries: Mapping[str, Entry], key: str) -> tuple[str, ...]:
-    """Keys of the steps of ours that have ended the work of this one."""
-    return tuple(ender for ender, over in _enders(entries) if over == key)
+def enders(entries: Mapping[str, Entry]) -> dict[str, tuple[str, ...]]:
+    """By the key of a step whose work was ended, the keys of the steps of ours that have ended it."""
+    found: dict[str, tuple[str, ...]] = {}
+    for ender, key in _enders(entries):
+        found[key] = (*found.get(key, ()), ender)
+    return found
 
 
 def _enders(entries: Mapping[str, Entry]) -> Iterator[tuple[str, str]]:

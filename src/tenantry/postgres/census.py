@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from psycopg import sql
 from psycopg.rows import tuple_row
 
 from tenantry.errors import ConnectionFailed, UsageError
-from tenantry.model.evidence import Census, Evidence, Question, Repeat, TableEvidence
+from tenantry.model.evidence import Census, Evidence, Pair, Question, Repeat, TableEvidence
 from tenantry.model.name import Name
 
 # Hash joins over millions of rows, in one session, once.
@@ -24,9 +24,11 @@ _UNFIT = (
 
 
 def run_census(
-    connection: psycopg.Connection[Any], census: Census, *, watch: Callable[[Name], None] = lambda table: None
-) -> Evidence:
-    """Ask the data everything the census asks; `watch` is told each table before it is counted.
+    connection: psycopg.Connection[Any], census: Census, *, watch: Callable[[Name], None] = lambda table: None,
+    disputed: Callable[[Name, Sequence[Pair]], None] | None = None,
+) -> Evidence:  # fmt: skip
+    """Ask the data everything the census asks; `watch` is told each table before it is counted, and `disputed`, where
+    anybody wants to know, which ways of a table with conflicts disagree over how many rows.
 
     The connection must not be in a transaction. Raises ConnectionFailed where a privilege is missing, and
     UsageError where an assignment of the spec does not fit the data.
@@ -43,6 +45,8 @@ def run_census(
             for question in census.questions:
                 watch(question.table)
                 answers.append(_answer(connection, question))
+                if disputed is not None and answers[-1].conflicts:
+                    disputed(question.table, question.paired(_rows(connection, question.pairs())))
     except psycopg.errors.InsufficientPrivilege as error:
         raise ConnectionFailed(
             f"The rows cannot be counted: {error.diag.message_primary}", remedy=_remedy(connection, error)
@@ -71,8 +75,8 @@ def _perform(connection: psycopg.Connection[Any], work: sql.Composed | Repeat) -
 
 def _answer(connection: psycopg.Connection[Any], question: Question) -> TableEvidence:
     evidence = question.read(_rows(connection, question.counts)[0])
-    orphans = question.samples(_rows(connection, question.orphans)) if evidence.orphans else ()
-    conflicts = question.samples(_rows(connection, question.conflicts)) if evidence.conflicts else ()
+    orphans = question.samples(_rows(connection, question.orphans())) if evidence.orphans else ()
+    conflicts = question.samples(_rows(connection, question.conflicts())) if evidence.conflicts else ()
     return replace(evidence, orphan_samples=orphans, conflict_samples=conflicts)
 
 

@@ -19,8 +19,9 @@ from tenantry.workflow.balances import (
     validate_balances,
 )
 from tenantry.workflow.balances_removal import empty_ledger, preview_empty, preview_remove, remove_balances
+from tenantry.workflow.conflicts import Conflicts, conflicts
 from tenantry.workflow.demo import Claim, Demonstration, demo
-from tenantry.workflow.discover import Discovery, discover
+from tenantry.workflow.discover import Discovery, discover, discover_update
 from tenantry.workflow.fixes import Correction, Fixed, FixOptions, fix_issues, preview_fixes
 from tenantry.workflow.foreseen import ForeseenBackup
 from tenantry.workflow.full import Full, FullOptions, full
@@ -51,6 +52,7 @@ __all__ = [
     "BalancesOptions",
     "Chore",
     "Claim",
+    "Conflicts",
     "Correction",
     "Decision",
     "Demonstration",
@@ -90,10 +92,12 @@ __all__ = [
     "add_tenant",
     "backfill_balances",
     "compact_balances",
+    "conflicts",
     "create_backup",
     "decide_reviews",
     "demo",
     "discover",
+    "discover_update",
     "empty_ledger",
     "end_blocker",
     "fix_issues",

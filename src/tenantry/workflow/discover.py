@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
+
+import psycopg
 
 from tenantry.discovery.diagram import diagram
 from tenantry.discovery.proposal import Proposal, Undecided
 from tenantry.discovery.propose import propose
 from tenantry.discovery.spec_file import spec_text
+from tenantry.discovery.update import Update, by_keys, update
 from tenantry.execution.renames import known
 from tenantry.model.schema import Schema
+from tenantry.model.spec import Spec
+from tenantry.planning.ownership import resolve
 from tenantry.postgres.catalog import read_schema
 from tenantry.postgres.census import run_census
 from tenantry.postgres.connect import Target
@@ -34,9 +42,7 @@ def discover(
 
     Raises UsageError where no proposal can be made, ConnectionFailed without a connection or the right to read.
     """
-    with opened(target, purpose="discover") as connection:
-        found = known(read_entries(Journal(connection))).entries
-        schema: Schema = read_schema(connection, schemas, ours=ours(found))
+    with _looking(target, schemas) as (connection, schema):
         proposal = propose(
             schema,
             ask=lambda census: run_census(connection, census),
@@ -44,3 +50,28 @@ def discover(
             undecided=undecided,
         )
     return Discovery(proposal=proposal, text=spec_text(proposal), diagram=diagram(proposal))
+
+
+def discover_update(target: Target, spec: Spec, text: str, *, undecided: Undecided = Undecided.ASK) -> Update:
+    """What the database has that the spec, whose file has this text, does not name; and what has changed otherwise.
+
+    Nothing is changed. Raises UsageError where nothing can be added, ConnectionFailed as `discover` does.
+    """
+    with _looking(target, spec.schemas) as (connection, schema):
+        ownership = resolve(spec, schema, lenient=True)
+        if ownership.tenant.name not in schema.tables:
+            proposal = by_keys(spec, schema, ownership.tenant.name)
+        else:
+            proposal = propose(
+                schema, ask=lambda census: run_census(connection, census), tenant_table=str(ownership.tenant.name),
+                undecided=undecided, home=spec.schemas[0], tenancy=spec.tenant,
+            )  # fmt: skip
+    return update(text, spec, proposal, gone=tuple(ownership.misfits))
+
+
+@contextmanager
+def _looking(target: Target, schemas: tuple[str, ...]) -> Iterator[tuple[psycopg.Connection[Any], Schema]]:
+    """A connection, and the schema without what is ours."""
+    with opened(target, purpose="discover") as connection:
+        found = known(read_entries(Journal(connection))).entries
+        yield connection, read_schema(connection, schemas, ours=ours(found))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 from tenantry.balances.ledgers import without_tenant
 from tenantry.discovery.census import census
 from tenantry.errors import ExitStatus, Refused, TenantryError
-from tenantry.execution.backfill import BackfillOptions, backfill
+from tenantry.execution.backfill import BackfillOptions, FillSessions, backfill
 from tenantry.execution.going_back import Gone, built_upon, obstacles
 from tenantry.execution.orphans import (
     Leaving,
@@ -66,6 +67,10 @@ class MigrateOptions:
     lock_budget: float | None = None
 
 
+NAMED = 10
+"""Tables with orphans or conflicts that a refusal names."""
+
+
 @dataclass(slots=True)
 class Tally:
     """Counts what the runner tells, and passes it on."""
@@ -111,7 +116,8 @@ def migrate(
         settle(session.journal, session.known)
         if prospect.pending or prospect.takes_back:
             _back_up(session, current.id, prospect, options, watcher)
-        result = _apply(target, runner, prospect, tally, options, findings, evidence)
+        with filling(runner, session, watcher, options):
+            result = _apply(target, runner, prospect, tally, options, findings, evidence)
         current.finish(result.outcome, result.next_step, exit_status=result.exit_status)
         watcher.looking("how the rows are spread over the tenants")
         for distribution in distributions(current.connection, session.plan.ownership):
@@ -204,28 +210,38 @@ def _apply(
 
 
 def make_runner(session: Session, run: str, watcher: Watcher, tally: Tally, options: MigrateOptions) -> Runner:
-    """A runner over the session's connection; its fills open connections of their own."""
+    """A runner over the session's connection, for steps that fill nothing: see `filling`."""
     locks = session.spec.locks
     patience = Patience(timeout=options.lock_timeout or locks.timeout, budget=options.lock_budget or locks.budget)
-    runner = Runner(
+    return Runner(
         connection=session.connection, journal=session.journal, run=run, patience=patience,
-        backfill=lambda fill: 0, tell=tally.step, on_retry=watcher.blocked, ran=watcher.statement,
+        backfill=_no_fill, tell=tally.step, on_retry=watcher.blocked, ran=watcher.statement,
     )  # fmt: skip
+
+
+def _no_fill(fill: Fill) -> int:
+    raise AssertionError("these steps fill nothing")
+
+
+@contextmanager
+def filling(runner: Runner, session: Session, watcher: Watcher, options: MigrateOptions) -> Iterator[None]:
+    """Within the block the runner fills, over connections of its own that are shared by its fills."""
 
     def fill(step: Fill) -> int:
         result = backfill(
             step,
-            connections=lambda purpose: connect(session.target, run=run, purpose=purpose),
+            connections=sessions,
             workers=options.workers,
             progress=watcher,
             stop=runner.stop,
             throttle=Throttle(),
-            options=BackfillOptions(budget=patience.budget),
+            options=BackfillOptions(budget=runner.patience.budget),
         )
         return result.rows
 
-    runner.backfill = fill
-    return runner
+    with closing(FillSessions(lambda purpose: connect(session.target, run=runner.run, purpose=purpose))) as sessions:
+        runner.backfill = fill
+        yield
 
 
 def stop(runner: Runner, watcher: Watcher) -> None:
@@ -309,11 +325,15 @@ def refuse_rows(evidence: Evidence) -> None:
     refused = evidence.refused
     if not refused:
         return
+    listed = "; ".join(f"{table.table} has {_troubles(table)}" for table in refused[:NAMED])
+    more = f"; and {len(refused) - NAMED} more tables, {len(refused)} in all" if len(refused) > NAMED else ""
+    conflicts = any(table.conflicts for table in refused)
     raise Refused(
-        "; ".join(f"{table.table} has {_troubles(table)}" for table in refused),
-        remedy=f"Correct the rows named below{''.join(_remedies(refused))}. The first table is {refused[0].table}.",
+        listed + more,
+        remedy=f"Correct the rows named below{''.join(_remedies(refused))}. The first table is {refused[0].table}."
+        + (" `tenantry conflicts` has all that disagree, by paths and tenants." if conflicts else ""),
         details=[
-            f"{table.table}: {kind} {dict(sample.key)} {dict(sample.tenants)}"
+            f"{table.table}: {kind}, {sample}"
             for table in refused
             for kind, samples in (("orphan", table.orphan_samples), ("conflict", table.conflict_samples))
             for sample in samples

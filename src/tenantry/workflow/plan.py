@@ -14,6 +14,7 @@ from tenantry.model.plan import Manner, Phase, Statement
 from tenantry.model.schema import Schema
 from tenantry.model.spec import Spec
 from tenantry.planning.diff import State
+from tenantry.planning.expected import expected_seconds
 from tenantry.postgres.connect import Target
 from tenantry.postgres.journal import Entry, Journal
 from tenantry.steps import Step, from_json
@@ -45,6 +46,11 @@ class Planned:
     state: State = State.PENDING
     last: bool = False
     """Of what goes back: after all that is applied, and not before it."""
+
+    @property
+    def seconds(self) -> float:
+        """What it may be expected to take, roughly; nothing where it is in force."""
+        return 0.0 if self.in_force else expected_seconds(self.statements, self.rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,22 +202,21 @@ def takes_back(entries: Iterable[Entry], *, last: bool = False) -> tuple[Planned
 
 def _planned(session: Session, prospect: Prospect, step: Step, going: Collection[str]) -> Planned:
     state, statements = prospect.comparison.states[step.key], step.apply()
+    rows = _rows(step, statements, session.schema)
     if state is State.CHANGED and not step.in_place and step.key not in going:
         entry = session.entries[step.key]
         statements = (*from_json(entry.value).revert(entry.before), *statements)
-    return Planned(
-        step=step, in_force=state.in_force, statements=statements, rows=_rows(step, session.schema), state=state
-    )
+    return Planned(step=step, in_force=state.in_force, statements=statements, rows=rows, state=state)
 
 
 def _server(version: int) -> str:
     return f"PostgreSQL {version // 10000}.{version % 10000}"
 
 
-def _rows(step: Step, schema: Schema) -> int | None:
+def _rows(step: Step, statements: Iterable[Statement], schema: Schema) -> int | None:
     if step.filling is not None:
         estimates = [estimate(schema, relation) for relation in step.filled]
-    elif any(statement.manner is not Manner.TRANSACTION for statement in step.apply()):
+    elif any(statement.manner is not Manner.TRANSACTION for statement in statements):
         estimates = [estimate(schema, step.table)]
     else:
         return None

@@ -1,0 +1,161 @@
+"""tenantry conflicts."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from tenantry import private_files
+from tenantry.cli.frame import target
+from tenantry.cli.terminal import Terminal
+from tenantry.discovery.choice import choose
+from tenantry.errors import ExitStatus, Refused, UsageError
+from tenantry.model.spec import Spec
+from tenantry.reports.text import cell, visible
+from tenantry.workflow import Conflicts
+from tenantry.workflow import conflicts as find_conflicts
+
+LISTED = 10
+"""Tables, pairs of tenants of two ways, and rows, that are shown."""
+INDENT = "    "
+
+
+def conflicts(
+    terminal: Terminal,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="FILE", show_default=False, help="Write all rows that disagree, as CSV."),
+    ] = None,
+    decide: Annotated[
+        str | None,
+        typer.Option(
+            "--decide", metavar="TABLE.COLUMN", show_default=False,
+            help="Write into the spec that the path from this column alone says whose the rows are, and that the"
+            " table's other paths may lead to another tenant's row.",
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="With --output: write over a file that is there.")] = False,
+) -> ExitStatus:  # fmt: skip
+    """Show the rows that lead to several tenants: which ways disagree, over how many rows of which two tenants, and the
+    statement that would correct them either way.
+
+    Tables that the spec leaves undecided are looked at along the paths that it has for them. Exit 1 where there are
+    any. Changes nothing; with --decide the spec's file.
+    """
+    spec = terminal.settings.spec()
+    if decide is not None:
+        return _decide(terminal, spec, decide)
+    if output is not None and output.exists() and not force:
+        raise Refused(f"{output} is there already", remedy="Name another file, or --force to write over it.")
+    with target(terminal) as database:
+        found = find_conflicts(database, spec, whole=output is not None)
+    terminal.answer(conflicts=[_document(one) for one in found], output=output)
+    if output is not None:
+        _write(output, found)
+    _show(terminal, found, output)
+    return ExitStatus.FINDINGS if found else ExitStatus.DONE
+
+
+def _decide(terminal: Terminal, spec: Spec, path: str) -> ExitStatus:
+    if spec.path is None or terminal.settings.preset is not None:
+        raise UsageError("A preset's spec is not written to", remedy="Copy it to a file, and name that by --config.")
+    # With its ends of lines as they are.
+    text = spec.path.read_bytes().decode()
+    changed = choose(text, spec, path)
+    try:
+        with spec.path.open("r+", encoding="utf-8", newline="") as file:
+            file.write(changed)
+            file.truncate()
+    except OSError as error:
+        raise UsageError(f"{spec.path} cannot be written: {error.strerror or error}") from error
+    terminal.answer(decided=path, output=spec.path)
+    terminal.show(f"Decided in {spec.path}: {visible(path)} says whose the rows are.")
+    terminal.item("Next: ", "`tenantry conflicts` shows what is left.", style="cyan")
+    return ExitStatus.DONE
+
+
+def _document(one: Conflicts) -> dict[str, Any]:
+    return {
+        "table": str(one.table), "rows": one.rows,
+        "pairs": [
+            {"one": pair.one, "other": pair.other, "tenants": list(pair.tenants), "rows": pair.rows}
+            for pair in one.pairs
+        ],
+        "samples": [{"key": sample.key, "tenants": sample.tenants} for sample in one.samples],
+        "corrections": [correction for both in one.corrections.values() for correction in both],
+    }  # fmt: skip
+
+
+def _write(path: Path, found: tuple[Conflicts, ...]) -> None:
+    """A line for each way of each row. A cell that a spreadsheet would take for a formula is quoted for it."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["table", "row", "path", "tenants"])
+    for one in found:
+        for sample in one.samples:
+            key = ", ".join(f"{column}={value}" for column, value in sample.key.items())
+            for way, tenants in sample.tenants.items():
+                writer.writerow([cell(value) for value in (str(one.table), key, way, " and ".join(tenants))])
+    try:
+        private_files.write_text(path, text.getvalue())
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def _show(terminal: Terminal, found: tuple[Conflicts, ...], output: Path | None) -> None:
+    if not found:
+        terminal.show("No row leads to two tenants.")
+        terminal.item("Next: ", "`tenantry plan`.", style="cyan")
+        return
+    rows = sum(one.rows for one in found)
+    terminal.item("Next: ", "correct the rows, or decide with --decide TABLE.COLUMN which path counts.", style="cyan")
+    terminal.show(f"{rows:,} rows of {len(found):,} table{'s' if len(found) > 1 else ''} lead to several tenants.")
+    for one in found[:LISTED]:
+        _table(terminal, one)
+    if len(found) > LISTED:
+        terminal.show(f"… {len(found) - LISTED} more, {len(found)} tables in all (--json has them)")
+    if output is not None:
+        terminal.show(f"Wrote {output}: every row, and where each of its paths leads.")
+
+
+def _table(terminal: Terminal, one: Conflicts) -> None:
+    terminal.show("")
+    terminal.show(Text.assemble((visible(str(one.table)), "bold cyan"), f"  {one.rows:,} rows"))
+    for ways in dict.fromkeys((pair.one, pair.other) for pair in one.pairs):
+        pairs = [pair for pair in one.pairs if (pair.one, pair.other) == ways]
+        said = f"{ways[0]}  against  {ways[1]}" if ways[0] != ways[1] else f"{ways[0]}  against itself"
+        terminal.item("  ", visible(said), body_style="yellow")
+        for pair in pairs[:LISTED]:
+            terminal.item(INDENT, visible(f"{pair.rows:,} rows: {pair.tenants[0]} against {pair.tenants[1]}"))
+        if len(pairs) > LISTED:
+            terminal.item(
+                INDENT, f"… {len(pairs) - LISTED} more, {len(pairs)} pairs of tenants in all", body_style="dim"
+            )
+        for correction in one.corrections.get(ways, ()):
+            what = f"to follow {correction.right}: "
+            terminal.item(INDENT, visible(what + (correction.statement or f"no statement: {correction.reason}")),
+                          body_style="dim")  # fmt: skip
+    _samples(terminal, one)
+
+
+def _samples(terminal: Terminal, one: Conflicts) -> None:
+    samples = one.samples[:LISTED]
+    ways = list(dict.fromkeys(way for sample in samples for way in sample.tenants))
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for heading in (*dict.fromkeys(column for sample in samples for column in sample.key), *ways):
+        table.add_column(Text(visible(heading)), overflow="fold")
+    for sample in samples:
+        cells = [str(value) for value in sample.key.values()]
+        table.add_row(
+            *(Text(visible(cell)) for cell in cells + [" and ".join(sample.tenants.get(way, ())) for way in ways])
+        )
+    terminal.show(table)
+    if one.rows > len(samples):
+        terminal.item("", f"… {one.rows - len(samples):,} more, {one.rows:,} rows in all (--output has them)",
+                      body_style="dim")  # fmt: skip

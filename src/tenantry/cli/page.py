@@ -1,0 +1,63 @@
+"""A text for a terminal that has a bound on its lines, whatever the size of what it tells of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from rich.text import Text
+
+from tenantry.cli.terminal import Terminal, wrapped
+from tenantry.model.finding import Finding, Severity
+
+LONGEST = 3
+"""Lines that an entry of a list has at most."""
+
+Entry = tuple[Text, Text]
+"""With what the first line of an entry begins, and what it says."""
+
+
+@dataclass(slots=True)
+class Page:
+    """Shows texts, and counts the `lines` that are left."""
+
+    terminal: Terminal
+    lines: int
+
+    def show(self, text: str) -> None:
+        self.item("", Text(text))
+
+    def item(self, head: str, body: str | Text, *, style: str = "", body_style: str = "") -> None:
+        """As Terminal.item."""
+        text = Text(body, style=body_style) if isinstance(body, str) else body
+        self._put(wrapped(self.terminal.out, Text(head, style=style), text))
+
+    def list(self, entries: Sequence[Entry], what: str, *, most: int, heading: str = "", spare: int = 2) -> None:
+        """As many of the entries as there is room for, `most` of them at most, and how many there are in all; `spare`
+        lines stay free."""
+        if not entries:
+            return
+        if heading:
+            self.show(heading)
+        shown = 0
+        for head, body in entries[:most]:
+            text = wrapped(self.terminal.out, head, body, most=LONGEST)
+            if self.lines - _height(text) < spare + 1:
+                break
+            self._put(text)
+            shown += 1
+        if shown < len(entries):
+            self.item("", f"… {len(entries) - shown:,} more, {len(entries):,} {what} in all", body_style="dim")
+
+    def _put(self, text: Text) -> None:
+        self.lines -= _height(text)
+        self.terminal.show(text)
+
+
+def worst_first(findings: Iterable[Finding]) -> list[Finding]:
+    """Those that refuse, then by severity."""
+    return sorted(findings, key=lambda finding: (not finding.refuses, list(Severity).index(finding.severity)))
+
+
+def _height(text: Text) -> int:
+    return text.plain.count("\n") + 1

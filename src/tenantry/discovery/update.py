@@ -1,0 +1,135 @@
+"""A spec that a person has written, beside what the database has by now: what is new is added, and nothing of theirs is
+changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tenantry.discovery.bookkeeping import kept_by_tool
+from tenantry.discovery.links import Links
+from tenantry.discovery.proposal import Decision, Proposal
+from tenantry.discovery.recognition import shown
+from tenantry.discovery.spec_file import decision_text, part_line, reference_text, set_apart
+from tenantry.errors import UsageError
+from tenantry.model.name import Name, split
+from tenantry.model.schema import Schema
+from tenantry.model.spec import ReferencePart, Spec, TablePart
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """A table on which the file and what discover would propose now do not say the same, each as a line of a spec."""
+
+    table: Name
+    written: str
+    proposed: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Update:
+    """`addition` goes at the end of the file. `gone` are sentences on what the file names and the database has no
+    more."""
+
+    addition: str
+    added: tuple[Decision, ...] = ()
+    references: tuple[ReferencePart, ...] = ()
+    gone: tuple[str, ...] = ()
+    differences: tuple[Difference, ...] = ()
+
+    @property
+    def undecided(self) -> tuple[Decision, ...]:
+        """The new tables on which a person must decide."""
+        return tuple(decision for decision in self.added if decision.part.undecided is not None)
+
+
+def update(text: str, spec: Spec, proposal: Proposal, *, gone: tuple[str, ...] = ()) -> Update:
+    """What to add to the `text` of a spec, so that it has all tables of a proposal that was made for it.
+
+    Raises UsageError where the tables are written such that none can be added at the end of the file.
+    """
+    home = spec.schemas[0]
+    written = {Name.parse(part.name, schema=home): part for part in spec.table}
+    known = {*written, Name.parse(spec.tenant.table, schema=home)}
+    added = tuple(decision for name, decision in proposal.decisions.items() if name not in known)
+    new = {decision.table for decision in added}
+    said = set(_columns_named(spec, home))
+    missing = [part for part in proposal.spec.reference if _child(part, home) not in said]
+    references = tuple(part for part in missing if _child(part, home)[0] in new)
+    differences = (
+        *(_difference(proposal.decisions[name], part) for name, part in written.items() if name in proposal.decisions),
+        *(Difference(table=_child(part, home)[0], written="", proposed=one_line(reference_text(part)))
+          for part in missing if part not in references),
+    )  # fmt: skip
+    addition = ""
+    if added:
+        blocks = [set_apart("Added by `tenantry discover --update`."), *map(decision_text, added)]
+        addition = "\n".join([*blocks, *map(reference_text, references)])
+    _require_valid(text + addition, spec)
+    return Update(
+        addition=addition, added=added, references=references, gone=gone,
+        differences=tuple(one for one in differences if one is not None),
+    )  # fmt: skip
+
+
+def by_keys(spec: Spec, schema: Schema, tenant: Name) -> Proposal:
+    """The proposal for a tenant table that migrate makes: nothing points at it yet, so a new table's keys to the owned
+    tables of the spec are all that is known."""
+    links, home = Links(schema), spec.schemas[0]
+    owned = {Name.parse(part.name, schema=home) for part in spec.table if not part.shared and part.undecided is None}
+    decisions = {}
+    for name, table in links.tables.items():
+        paths = dict.fromkeys((link.columns,) for link in links.up[name] if link.parent in owned - {name})
+        why, answer = "no path reaches it", "shared = true"
+        if paths:
+            why, answer = "it is new, and its rows were not asked whether they belong to their parents' tenants", ""
+        part, kept = (
+            TablePart(name=shown(name, home), paths=tuple(paths), undecided=why),
+            kept_by_tool(table),
+        )
+        if kept is not None:
+            part = TablePart(name=part.name, shared=kept.shared)
+        decisions[name] = Decision(
+            table=name, part=part, cause=why, answer=answer or "nothing, and delete the line undecided"
+        )
+    return Proposal(spec=spec, tenant=tenant, decisions=decisions)
+
+
+def one_line(block: str) -> str:
+    """A block of TOML without comments, for a sentence."""
+    return " ".join(line for line in block.splitlines() if line and not line.startswith("#"))
+
+
+def _difference(decision: Decision, part: TablePart) -> Difference | None:
+    """None where both say the same, or where a person has answered what discover leaves open."""
+    if decision.part.undecided is not None or _said(decision.part) == _said(part):
+        return None
+    return Difference(table=decision.table, written=part_line(part), proposed=part_line(decision.part))
+
+
+def _said(part: TablePart) -> tuple[object, ...]:
+    """What a person might decide otherwise; which constraints become per-tenant, discover never says."""
+    return part.shared, part.paths, part.children, part.assign, part.orphans, part.undecided is None
+
+
+def _child(part: ReferencePart, home: str) -> tuple[Name, tuple[str, ...]]:
+    """The table and the columns of a reference."""
+    *name, column = split(part.child)
+    return Name(*name) if len(name) == 2 else Name(home, name[0]), (column,)
+
+
+def _columns_named(spec: Spec, home: str) -> Iterator[tuple[Name, tuple[str, ...]]]:
+    """The keys of which the spec says something already: references, and the first hop of each path."""
+    yield from (_child(part, home) for part in spec.reference)
+    for part in spec.table:
+        yield from ((Name.parse(part.name, schema=home), tuple(path[0])) for path in part.paths)
+
+
+def _require_valid(text: str, spec: Spec) -> None:
+    try:
+        Spec.parse(text, path=spec.path)
+    except UsageError as error:
+        raise UsageError(
+            f"New tables cannot be added to {spec.path or 'the spec'}: {error.message}",
+            remedy="Write each table as a block of its own, [[table]], and run it again.",
+        ) from error

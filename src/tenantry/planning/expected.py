@@ -1,0 +1,18 @@
+"""How long steps may be expected to take: rough figures, of the machine on which `make bench` was run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tenantry.model.plan import Manner, Statement
+
+SECONDS_A_STEP = 0.01
+"""For a change of the catalog with its rows of the journal, on a server nearby."""
+ROWS_A_SECOND = {Manner.BATCHES: 30_000, Manner.CONCURRENT: 500_000, Manner.VALIDATION: 1_000_000}
+"""Filled beside a writer by one worker, indexed, and read."""
+
+
+def expected_seconds(statements: Iterable[Statement], rows: int | None) -> float:
+    """The seconds that the statements of one step may take over so many rows, None where nothing is known of them."""
+    manners = {statement.manner for statement in statements} & ROWS_A_SECOND.keys()
+    return SECONDS_A_STEP + sum((rows or 0) / ROWS_A_SECOND[manner] for manner in manners)
