@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
-from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import Column, Connection, ForeignKey, Identity, Integer, MetaData, Table, Text, create_engine
 
+from alembic_history import History
 from conftest import application
 from servers import Database
 from shop import APPLICATION, OWNER
@@ -31,7 +30,7 @@ def models(*, tenant_column: bool = False) -> MetaData:
         metadata,
         Column("id", Integer, primary_key=True),
         Column("slug", Text, nullable=False, unique=True),
-        Column("status", Text, nullable=False),
+        Column("status", Text, nullable=False, server_default="active"),
     )
     Table("units", metadata, Column("id", Integer, primary_key=True), Column("name", Text, nullable=False))
     Table(
@@ -73,39 +72,14 @@ def test_what_is_new_in_the_models_is(connection: Connection) -> None:
     assert sorted(change[0] for change in found) == ["add_column", "add_constraint", "add_table"]
 
 
-ENVIRONMENT = """
-from alembic import context
-from sqlalchemy import NullPool, create_engine
-from tenantry_app import check_operator
-from tenantry_app import OperatorRequired
-from tenantry_app.alembic import TenantFilter
-from test_alembic import models
-
-engine = create_engine(context.config.get_main_option("sqlalchemy.url"), poolclass=NullPool)
-with engine.connect() as connection:
-    check_operator(connection)
-    context.configure(connection=connection, target_metadata=models(), include_object=TenantFilter(connection))
-    with context.begin_transaction():
-        context.run_migrations()
-"""
-
-
 def test_revisions(shop: Database, tmp_path: Path) -> None:
     """A revision that autogenerate makes is empty; a data migration as the operator reaches all rows, and as any other
     role it is refused with the reason."""
 
-    def configured(dsn: str) -> Config:
-        made = Config(tmp_path / "alembic.ini", stdout=StringIO())
-        made.set_main_option("script_location", str(folder))
-        made.set_main_option("sqlalchemy.url", url(dsn, "psycopg").render_as_string().replace("%", "%%"))
-        return made
-
-    folder = tmp_path / "migrations"
-    command.init(configured(shop.dsn), str(folder))
-    (folder / "env.py").write_text(ENVIRONMENT)
+    history = History(tmp_path, "test_alembic.models()", use_filter=True)
     before = shop.dump()
-    command.revision(configured(shop.dsn), "nothing", autogenerate=True)
-    (revision,) = (folder / "versions").glob("*_nothing.py")
+    command.revision(history.config(shop.dsn), "nothing", autogenerate=True)
+    (revision,) = history.versions.glob("*_nothing.py")
     text = revision.read_text()
     assert "op." not in text.split("def upgrade")[1]
     shop.execute("DROP TABLE alembic_version")
@@ -117,10 +91,10 @@ def test_revisions(shop: Database, tmp_path: Path) -> None:
     with pytest.raises(
         OperatorRequired, match=f"role {APPLICATION} is not shown .* of public.customers, public.orders"
     ):
-        command.upgrade(configured(application(shop)), "head")
+        command.upgrade(history.config(application(shop)), "head")
     shop.execute("DROP POLICY tenantry_operator ON orders")
     with pytest.raises(OperatorRequired, match=f"role {OWNER} is not shown all tenants' rows of public.orders"):
-        command.upgrade(configured(owner), "head")
+        command.upgrade(history.config(owner), "head")
     assert shop.rows("SELECT count(*) FROM orders WHERE note = 'filled'") == [(0,)]
-    command.upgrade(configured(shop.dsn), "head")
+    command.upgrade(history.config(shop.dsn), "head")
     assert shop.rows("SELECT count(*) FROM orders WHERE note = 'filled'") == [(5,)]

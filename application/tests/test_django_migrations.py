@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
-
-from psycopg.conninfo import conninfo_to_dict
 
 from conftest import application
+from django_project import Project
 from servers import Database
 from shop import APPLICATION
 
@@ -42,67 +36,12 @@ class Migration(migrations.Migration):
     dependencies = [("shop", "0001_initial")]
     operations = [migrations.RunPython(fill)]
 """
-SETTINGS = """
-import json, os
-DATABASES = json.loads(os.environ["SHOP"])
-INSTALLED_APPS = ["tenantry_app.django", "shop"]
-DATABASE_ROUTERS = ["tenantry_app.django.MigrationRouter"]
-DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
-USE_TZ = True
-"""
-COMMANDS = """
-import sys, django
-django.setup()
-from django.core.management import call_command
-for line in sys.argv[1:]:
-    try:
-        call_command(*line.split(), no_color=True, skip_checks=False)
-    except (Exception, SystemExit) as error:
-        print("refused:", type(error).__name__, error, flush=True)
-"""
-
-
-class Project:
-    """A Django project of one application, whose models are of before the migration."""
-
-    def __init__(self, folder: Path, **databases: str) -> None:
-        self.folder = folder
-        (folder / "shop" / "migrations").mkdir(parents=True)
-        (folder / "settings.py").write_text(SETTINGS)
-        for package in ("shop", "shop/migrations"):
-            (folder / package / "__init__.py").touch()
-        (folder / "shop" / "models.py").write_text(MODELS)
-        self.databases = {alias: _settings(dsn) for alias, dsn in databases.items()}
-
-    def run(self, *commands: str) -> str:
-        """What the commands print, one after the other in one process."""
-        environment = {
-            **os.environ, "DJANGO_SETTINGS_MODULE": "settings", "SHOP": json.dumps(self.databases),
-            "PYTHONPATH": f"{self.folder}:{Path(__file__).parents[1] / 'src'}",
-        }  # fmt: skip
-        done = subprocess.run(
-            [sys.executable, "-c", COMMANDS, *commands],
-            cwd=self.folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout + done.stderr
-
-
-def _settings(dsn: str) -> dict[str, Any]:
-    options = conninfo_to_dict(dsn)
-    return {
-        "ENGINE": "django.db.backends.postgresql", "NAME": options["dbname"], "USER": options["user"],
-        "HOST": options["host"], "PORT": str(options.get("port") or ""),
-    }  # fmt: skip
 
 
 def test_migrations(shop: Database, tmp_path: Path) -> None:
     """A history from before the migration has nothing to add after contract; a data migration as the operator reaches
     all rows, and as any other role it is refused with the reason."""
-    project = Project(tmp_path, default=application(shop), operator=shop.dsn)
+    project = Project(tmp_path, "shop", MODELS, default=application(shop), operator=shop.dsn)
     project.run("makemigrations shop")
     before = shop.dump()
     said = project.run("migrate shop --fake --database operator", "makemigrations --check")

@@ -21,6 +21,7 @@ from tenantry.workflow.balances import (
 from tenantry.workflow.balances_removal import empty_ledger, preview_empty, preview_remove, remove_balances
 from tenantry.workflow.demo import Claim, Demonstration, demo
 from tenantry.workflow.discover import Discovery, discover
+from tenantry.workflow.export import export
 from tenantry.workflow.fixes import Correction, Fixed, FixOptions, fix_issues, preview_fixes
 from tenantry.workflow.foreseen import ForeseenBackup
 from tenantry.workflow.full import Full, FullOptions, full
@@ -96,6 +97,7 @@ __all__ = [
     "discover",
     "empty_ledger",
     "end_blocker",
+    "export",
     "fix_issues",
     "full",
     "household",
