@@ -86,6 +86,7 @@ bench: $(VENV)/.test
 	$(BIN)/python -m bench.validation
 	$(BIN)/python -m bench.backups
 	$(BIN)/python -m bench.large
+	PYTHONPATH=tests $(BIN)/python -m bench.application
 
 $(VENV)/.docs: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'

@@ -43,10 +43,10 @@ def _table(parameters: list[Any]) -> list[str]:
     rows = ["| option | meaning |", "|---|---|"]
     for parameter in parameters:
         names = ", ".join(f"`{name}`" for name in parameter.opts) if parameter.opts[0].startswith("-") else ""
-        metavar = parameter.metavar or ""
+        metavar = (parameter.metavar or "").replace("|", " or ")
         shown = f"{names} {metavar}".strip() if names else f"{metavar or parameter.name}"
         rows.append(f"| {shown} | {' '.join((parameter.help or '').split())} |".replace("|…", "…"))
-    return [row.replace("estoque|enterprise", "estoque or enterprise") for row in rows]
+    return rows
 
 
 if __name__ == "__main__":

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Column, Connection, ForeignKey, Identity, Integer, MetaData, Table, Text, create_engine
 
+from alembic_history import History
+from conftest import application
 from servers import Database
-from shop import OWNER
+from shop import APPLICATION, OWNER
 from sqlalchemy_shop import url
+from tenantry_app import OperatorRequired
 from tenantry_app.alembic import TenantFilter
 
 
@@ -24,7 +30,7 @@ def models(*, tenant_column: bool = False) -> MetaData:
         metadata,
         Column("id", Integer, primary_key=True),
         Column("slug", Text, nullable=False, unique=True),
-        Column("status", Text, nullable=False),
+        Column("status", Text, nullable=False, server_default="active"),
     )
     Table("units", metadata, Column("id", Integer, primary_key=True), Column("name", Text, nullable=False))
     Table(
@@ -64,3 +70,31 @@ def test_what_is_new_in_the_models_is(connection: Connection) -> None:
     Table("news", metadata, Column("id", Integer, primary_key=True))
     found = proposed(connection, metadata, include_object=TenantFilter(connection))
     assert sorted(change[0] for change in found) == ["add_column", "add_constraint", "add_table"]
+
+
+def test_revisions(shop: Database, tmp_path: Path) -> None:
+    """A revision that autogenerate makes is empty; a data migration as the operator reaches all rows, and as any other
+    role it is refused with the reason."""
+
+    history = History(tmp_path, "test_alembic.models()", use_filter=True)
+    before = shop.dump()
+    command.revision(history.config(shop.dsn), "nothing", autogenerate=True)
+    (revision,) = history.versions.glob("*_nothing.py")
+    text = revision.read_text()
+    assert "op." not in text.split("def upgrade")[1]
+    shop.execute("DROP TABLE alembic_version")
+    assert shop.dump() == before
+    revision.write_text(
+        re.sub(r"(def upgrade.*?)pass", r"""\1op.execute("UPDATE orders SET note = 'filled'")""", text, flags=re.DOTALL)
+    )
+    owner = f"{shop.dsn} user={OWNER}".replace("user=postgres ", "")
+    with pytest.raises(
+        OperatorRequired, match=f"role {APPLICATION} is not shown .* of public.customers, public.orders"
+    ):
+        command.upgrade(history.config(application(shop)), "head")
+    shop.execute("DROP POLICY tenantry_operator ON orders")
+    with pytest.raises(OperatorRequired, match=f"role {OWNER} is not shown all tenants' rows of public.orders"):
+        command.upgrade(history.config(owner), "head")
+    assert shop.rows("SELECT count(*) FROM orders WHERE note = 'filled'") == [(0,)]
+    command.upgrade(history.config(shop.dsn), "head")
+    assert shop.rows("SELECT count(*) FROM orders WHERE note = 'filled'") == [(5,)]

@@ -56,8 +56,9 @@ def outcome(shop: Database, folder: Path, user: str = APPLICATION) -> str:
     dsn = application(shop).replace(f"user={APPLICATION}", f"user={user}")
     environment = {**os.environ, "TENANTRY_DSN": dsn, "TENANTRY_OPERATOR_DSN": shop.dsn, "PYTHONPATH": source}
     environment = {name: value for name, value in environment.items() if not name.startswith("PYTEST")}
+    environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     # As an entry point would load it, whether it is installed or not.
-    plugin = ["-p", "no:tenantry_app", "-p", "tenantry_app.pytest_plugin"]
+    plugin = ["-p", "tenantry_app.pytest_plugin"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *plugin], cwd=folder, env=environment,
         capture_output=True, text=True,

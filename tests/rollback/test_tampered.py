@@ -99,7 +99,7 @@ CHANGED = {
     "ALTER TABLE estoque_alertas DROP tenant_id CASCADE": "public.estoque_alertas: somebody has dropped what a step made:"
     " add the column tenant_id",
     "ALTER TABLE estoque_escolas DROP CONSTRAINT tenantry_estoque_escolas_escola_id_fkey": "public.estoque_escolas: somebody"
-    " has dropped what a step made: foreign key (tenant_id, escola_id)",
+    " has dropped what a step made: foreign key (escola_id, tenant_id)",
 }
 
 

@@ -8,6 +8,7 @@ from tenantry_app.context import configure, current, tenant, without_tenant
 from tenantry_app.errors import (
     InactiveTenant,
     InvalidKey,
+    OperatorRequired,
     RoleRefused,
     StatementRefused,
     TenantChanged,
@@ -15,7 +16,7 @@ from tenantry_app.errors import (
     TenantRequired,
     UnknownTenant,
 )
-from tenantry_app.roles import check, check_async
+from tenantry_app.roles import check, check_async, check_operator
 from tenantry_app.tenants import CachedDirectory, Directory, FixedDirectory, Key, Tenant
 
 __version__ = "0.1.0"
@@ -26,6 +27,7 @@ __all__ = [
     "InactiveTenant",
     "InvalidKey",
     "Key",
+    "OperatorRequired",
     "RoleRefused",
     "StatementRefused",
     "Tenant",
@@ -35,6 +37,7 @@ __all__ = [
     "UnknownTenant",
     "check",
     "check_async",
+    "check_operator",
     "configure",
     "current",
     "tenant",

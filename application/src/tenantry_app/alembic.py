@@ -28,7 +28,8 @@ class TenantFilter:
         """Whether Alembic is to compare an object. `compare_to`: its like on the other side; None where there is
         none."""
         if compare_to is not None:
-            return True
+            # tenantry has its default, and NOT NULL, also where the models have the column.
+            return type_ != "column" or name != self._column
         if not reflected:
             if type_ == "foreign_key_constraint":
                 return list(object.columns.keys()) != [self._column]  # to the tenant table: tenantry has its own

@@ -66,5 +66,18 @@ class RoleRefused(TenantError):
         super().__init__(f"role {role} must not serve tenants: {'; '.join(self.reasons)}")
 
 
+class OperatorRequired(TenantError):
+    """The role of a connection is not shown the rows of all tenants, and what was asked for needs them."""
+
+    def __init__(self, role: str, tables: Sequence[str]) -> None:
+        self.role = role
+        """The name of the session's role."""
+        self.tables = tuple(tables)
+        """Those of which row security hides rows from it."""
+        super().__init__(
+            f"role {role} is not shown all tenants' rows of {', '.join(self.tables)}: migrations run as the operator"
+        )
+
+
 def _named(key: str) -> str:
     return f"tenant {key}" if key else "no tenant"

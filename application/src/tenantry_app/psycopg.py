@@ -135,17 +135,21 @@ class _Tenancy(_Connection):
         return (yield from super()._exec_command(command, result_format))
 
     def _begin(self, begin: bytes, block: Wanted) -> Generator[Any, Any, Any]:
-        """BEGIN and the setting, as one message."""
         self._in_force = None
-        self._check_connection_ok()
-        pgconn = self.pgconn
-        pgconn.send_query(begin + b"; " + block.set_local.encode())
-        results = yield from generators.execute(pgconn)
-        for result in results:
-            if result.status == ExecStatus.FATAL_ERROR:
-                raise psycopg.errors.error_from_result(result, encoding=self.info.encoding)
+        result = yield from begin_with(self, begin, block)
         self._in_force = (block.value, block.read_only)
-        return results[0]
+        return result
+
+
+def begin_with(connection: Any, begin: bytes, block: Wanted) -> Generator[Any, Any, Any]:
+    """BEGIN and the setting, as one message. `connection`: of psycopg, sync or async; this is one of its generators."""
+    connection._check_connection_ok()
+    connection.pgconn.send_query(begin + b"; " + block.set_local.encode())
+    results = yield from generators.execute(connection.pgconn)
+    for result in results:
+        if result.status == ExecStatus.FATAL_ERROR:
+            raise psycopg.errors.error_from_result(result, encoding=connection.info.encoding)
+    return results[0]
 
 
 class TenantConnection(_Tenancy, psycopg.Connection[Row]):

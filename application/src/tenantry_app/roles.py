@@ -10,7 +10,7 @@ from importlib import resources
 from typing import Any
 
 from tenantry_app.context import setting, without_tenant
-from tenantry_app.errors import RoleRefused
+from tenantry_app.errors import OperatorRequired, RoleRefused
 from tenantry_app.setting import quoted
 
 
@@ -41,6 +41,19 @@ async def check_async(connection: Any) -> None:
         if opened:
             await connection.rollback()
     _refuse(rows)
+
+
+def check_operator(connection: Any, column: str = "tenant_id") -> None:
+    """Refuse a connection whose role is shown the rows of one tenant only, or none: a data migration would pass over
+    the others without a word.
+
+    `connection`: as for check. `column`: the tenant column, by which tables of tenants are known.
+
+    Raises OperatorRequired, which names the role and the tables.
+    """
+    rows = [tuple(row) for row in _fetch(connection, _sql("filtered.sql").replace(":column", quoted(column)))]
+    if rows:
+        raise OperatorRequired(rows[0][0], [table for _, table in rows])
 
 
 def _fetch(connection: Any, query: str) -> list[Any]:

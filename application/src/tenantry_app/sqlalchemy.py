@@ -4,15 +4,17 @@
     with tenant("acme"), Session(engine) as session:
         session.scalars(select(Order)).all()
 
-The setting is sent when a transaction begins, as one statement more: by the event `begin`, whose errors and
-cancellations SQLAlchemy handles as those of any statement. A transaction has one tenant. A savepoint that begins in
-another tenant's block is that tenant's until it ends. A statement raises TenantRequired outside of any block, and
-TenantChanged in a block of another tenant than its transaction's or savepoint's; it has not been sent then.
+The setting is sent when a transaction begins: on psycopg in one message with BEGIN, which the driver sends before the
+first statement; elsewhere as one statement more. Errors and cancellations SQLAlchemy handles as those of any statement.
+A transaction has one tenant. A savepoint that begins in another tenant's block is that tenant's until it ends. A
+statement raises TenantRequired outside of any block, and TenantChanged in a block of another tenant than its
+transaction's or savepoint's; it has not been sent then.
 AUTOCOMMIT and two-phase transactions are refused.
 """
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 from weakref import WeakSet
@@ -22,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.sql.elements import ReleaseSavepointClause, RollbackToSavepointClause, SavepointClause
 
-from tenantry_app.context import innermost, setting, wanted
+from tenantry_app.context import Wanted, innermost, setting, wanted
 from tenantry_app.errors import StatementRefused, TenantChanged
 from tenantry_app.statements import Kind, kind
 
@@ -34,6 +36,7 @@ _SET_READ_ONLY = text(
     "SELECT pg_catalog.set_config(:name, :value, true) IS NULL,"
     " pg_catalog.set_config('transaction_read_only', 'on', true) IS NULL"
 )
+_PSYCOPG = ("psycopg", "psycopg_async")
 _engines: WeakSet[Engine] = WeakSet()
 
 
@@ -64,6 +67,8 @@ def use_tenants(engine: _E) -> _E:
     if sync not in _engines:
         _engines.add(sync)
         event.listen(sync, "begin", _begin)
+        event.listen(sync, "commit", _forget)
+        event.listen(sync, "rollback", _forget)
         event.listen(sync, "begin_twophase", _refuse_twophase)
         event.listen(sync, "before_cursor_execute", _check)
         event.listen(sync, "after_cursor_execute", _after)
@@ -80,7 +85,36 @@ def _begin(connection: Connection) -> None:
         connection.info[_INFO] = _Transaction(None, automatic)
         return
     connection.info[_INFO] = _Transaction(block.value)
-    _send(connection, block.value, read_only=block.read_only)
+    if connection.dialect.driver in _PSYCOPG:
+        _begin_with(connection, block)
+    else:
+        _send(connection, block.value, read_only=block.read_only)
+
+
+def _begin_with(connection: Connection, block: Wanted) -> None:
+    """Let the driver's next BEGIN, and no other, be one message with the setting."""
+    from tenantry_app.psycopg import begin_with
+
+    driver = cast("Any", connection.connection.driver_connection)
+
+    def exec_command(command: Any, *options: Any) -> Generator[Any, Any, Any]:
+        if command != driver._get_tx_start_command():
+            return (yield from type(driver)._exec_command(driver, command, *options))
+        _forget(connection)
+        if driver._pipeline is None:
+            return (yield from begin_with(driver, command, block))
+        # executemany() is a pipeline of psycopg's own, which has one statement in a message.
+        found = yield from driver._exec_command(command)
+        yield from driver._exec_command(block.select.encode())
+        return found
+
+    driver._exec_command = exec_command
+
+
+def _forget(connection: Connection) -> None:
+    """A transaction that has sent nothing leaves nothing on the connection, which goes back to its pool."""
+    if connection.dialect.driver in _PSYCOPG and not connection.invalidated:
+        vars(connection.connection.driver_connection).pop("_exec_command", None)
 
 
 def _refuse_twophase(connection: Connection, xid: object) -> None:

@@ -16,6 +16,7 @@ from tenantry.cli import (
     conflicts,
     demo,
     discover,
+    export,
     fixes,
     full,
     housekeeping,
@@ -102,6 +103,7 @@ register(app, "verify", verify.verify, run, reports=True)
 register(app, "full", full.full, run, reports=True)
 register(app, "rollback", rollback.rollback, run, without=SPEC, reports=True)
 register(app, "status", status.status, run)
+register(app, "export", export.export, run)
 group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, add and rename tenants.")
 register(group, "list", tenants.list_, run)
 register(group, "add", tenants.add, run)

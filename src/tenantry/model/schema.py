@@ -34,6 +34,7 @@ class Column:
     identity: str = ""
     domain: bool = False
     type_schema: str = "pg_catalog"
+    comment: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +62,7 @@ class Unique:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Index:
-    """An index that is not unique; `columns` holds None for an expression."""
+    """An index that is not unique; `columns` holds None for an expression. `rest` as for Unique."""
 
     name: str
     columns: tuple[str | None, ...]
@@ -69,6 +70,7 @@ class Index:
     partial: bool = False
     valid: bool = True
     inherited: bool = False
+    rest: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +172,7 @@ class Table:
     type_used_by: tuple[str, ...] = ()
     rows: float = 0.0
     bytes: int = 0
+    comment: str | None = None
 
     def column(self, name: str) -> Column | None:
         return next((column for column in self.columns if column.name == name), None)
@@ -305,10 +308,12 @@ class Ours:
     """What the journal says that tenantry made, so that a schema can be read without it.
 
     `columns` has the name of each tenant column of ours; it is live, and left out of the schema, for `tables` and
-    what hangs below them. `created` are whole tables and views of ours. `kept` see Schema.kept.
+    what hangs below them. `created` are whole tables and views of ours. `kept` see Schema.kept. `named`: what has a
+    name of ours is left out as well.
     """
 
     tables: frozenset[Name] = frozenset()
     columns: Mapping[Name, str] = field(default_factory=dict)
     created: frozenset[Name] = frozenset()
     kept: frozenset[Name] = frozenset()
+    named: bool = True

@@ -177,9 +177,10 @@ def _composite_name(key: ForeignKey) -> str:
 def _composite(
     ground: Ground, unit: Unit, table: Table, key: ForeignKey, parent: Owned, phase: Phase, *, whole: bool
 ) -> Step:
-    """Beside the user's key: the same columns behind the tenant's, the same action on delete, and ON UPDATE CASCADE,
-    so that children follow a parent that moves to another tenant; a generated column cannot follow. Where the user's
-    key can be deferred, ours is: who defers the one by its name knows nothing of the other (hazard 11)."""
+    """Beside the user's key: the same columns, then the tenant's, since Django's inspectdb takes a key's first pair for
+    the whole (a key may name its index's columns in any order); the same action on delete, and ON UPDATE CASCADE, so
+    that children follow a parent that moves to another tenant; a generated column cannot follow. Where the user's key
+    can be deferred, ours is: who defers the one by its name knows nothing of the other (hazard 11)."""
     on_delete, delete_columns, deferred = ground.action(key)
     changes, on_update = "", "c"
     if ground.generated(unit, key):
@@ -194,8 +195,8 @@ def _composite(
         )
     return TenantForeignKey(
         phase=phase, table=table.name, constraint=_composite_name(key),
-        columns=(unit.owned.column, *key.columns), parent=key.parent,
-        parent_columns=(parent.column, *key.parent_columns), on_delete=on_delete, on_update=on_update,
+        columns=(*key.columns, unit.owned.column), parent=key.parent,
+        parent_columns=(*key.parent_columns, parent.column), on_delete=on_delete, on_update=on_update,
         delete_columns=delete_columns, deferrable=True,
         deferred=key.deferrable or deferred, whole=whole, changes=changes,
         tree=unit.tree_names if whole else (),

@@ -57,7 +57,7 @@ def read_schemas(
     """The user's own objects in `schemas` (`("*",)` for all), without what tenantry made; once for each of `ours`, all
     as of one moment.
 
-    That is what `ours` says, whatever has a name of ours, and schema tenantry.
+    That is what `ours` says, and schema tenantry, in which nothing is the user's.
 
     The connection is one of tenantry.postgres.connect: names are qualified by its search_path. Partitions,
     heirs and the views that read a table come along whatever their schema; functions and roles are those of
@@ -209,7 +209,9 @@ class _Reader:
 
     def _grouped(self, query: str, value: Part[Value]) -> dict[int, tuple[Value, ...]]:
         rows = self._rows(query, tables=self._oids)
-        return _grouped([row for row in rows if not str(row.get("name", "")).startswith(OUR_PREFIXES)], value)
+        if self._ours.named:
+            rows = [row for row in rows if not str(row.get("name", "")).startswith(OUR_PREFIXES)]
+        return _grouped(rows, value)
 
     def _rows(self, query: str, **parameters: Any) -> list[Row]:
         key = query, str(parameters)
@@ -263,6 +265,7 @@ def _table(row: Row, **parts: Any) -> Table:
         replica_identity=row["replica_identity"],
         rows=row["rows"],
         bytes=row["bytes"],
+        comment=row["comment"],
         **parts,
     )
 
@@ -289,7 +292,6 @@ def _is_unique(index: Row) -> bool:
 
 
 def _unique(index: Row) -> Unique:
-    definition, prefix = index["definition"], index["prefix"]
     return Unique(
         name=index["name"],
         columns=() if None in index["columns"] else index["columns"],
@@ -298,8 +300,7 @@ def _unique(index: Row) -> Unique:
         partial=index["partial"],
         deferrable=index["deferrable"],
         valid=index["valid"],
-        # Better none than a text that no index can be made of.
-        rest=definition.removeprefix(prefix) if definition.startswith(prefix) else "",
+        rest=_rest(index),
         exclusion=index["exclusion"],
         referenced=index["referenced"],
         inherited=index["inherited"],
@@ -308,7 +309,14 @@ def _unique(index: Row) -> Unique:
 
 
 def _index(index: Row) -> Index:
-    return Index(**{key: index[key] for key in ("name", "columns", "method", "partial", "valid", "inherited")})
+    parts = {key: index[key] for key in ("name", "columns", "method", "partial", "valid", "inherited")}
+    return Index(**parts, rest=_rest(index))
+
+
+def _rest(index: Row) -> str:
+    """An index's definition behind its opening parenthesis. Better none than a text that no index can be made of."""
+    definition, prefix = index["definition"], index["prefix"]
+    return str(definition.removeprefix(prefix)) if definition.startswith(prefix) else ""
 
 
 def _foreign_key(*, parent_schema: str, parent_name: str, **row: Any) -> ForeignKey:

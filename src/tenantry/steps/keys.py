@@ -61,7 +61,7 @@ class TenantForeignKey(Step):
     @property
     def beside(self) -> Beside:
         return Beside(
-            columns=self.columns[1:], parent=self.parent, constraint=self.constraint, deferred=self.deferred
+            columns=self.columns[:-1], parent=self.parent, constraint=self.constraint, deferred=self.deferred
         )  # fmt: skip
 
     def renamed(self, names: Written) -> TenantForeignKey:

@@ -22,6 +22,7 @@ from tenantry.workflow.balances_removal import empty_ledger, preview_empty, prev
 from tenantry.workflow.conflicts import Conflicts, conflicts
 from tenantry.workflow.demo import Claim, Demonstration, demo
 from tenantry.workflow.discover import Discovery, discover, discover_update
+from tenantry.workflow.export import export
 from tenantry.workflow.fixes import Correction, Fixed, FixOptions, fix_issues, preview_fixes
 from tenantry.workflow.foreseen import ForeseenBackup
 from tenantry.workflow.full import Full, FullOptions, full
@@ -100,6 +101,7 @@ __all__ = [
     "discover_update",
     "empty_ledger",
     "end_blocker",
+    "export",
     "fix_issues",
     "full",
     "household",

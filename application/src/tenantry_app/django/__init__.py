@@ -4,6 +4,7 @@
     MIDDLEWARE = ["tenantry_app.django.middleware.tenant_middleware", …]
     TENANTRY = {"RESOLVER": "shop.tenants.resolve", "TENANTS": "shop.tenants.all"}
     DATABASES = {"default": {…, "USER": "tenantry_app"}, "operator": {…, "USER": "owner"}}
+    DATABASE_ROUTERS = ["tenantry_app.django.MigrationRouter"]
 
 Keys of TENANTRY, all optional:
 
@@ -45,6 +46,15 @@ def named(option: str) -> Any:
     if value is None:
         raise ImproperlyConfigured(f"TENANTRY needs {option!r}: a function, or its dotted path")
     return import_string(value) if isinstance(value, str) else value
+
+
+class MigrationRouter:
+    """One of DATABASE_ROUTERS: nothing is migrated on the aliases that serve tenants, so `makemigrations` does not ask
+    them which migrations have been applied."""
+
+    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool | None:
+        """False for an alias that serves tenants; no opinion on others."""
+        return False if db in options()["DATABASES"] else None
 
 
 def subdomain(request: Any) -> str | None:

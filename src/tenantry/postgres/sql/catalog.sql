@@ -29,7 +29,7 @@ SELECT c.oid::bigint AS oid, n.nspname::text AS schema, c.relname::text AS name,
        pg_get_userbyid(c.relowner)::text AS owner,
        c.relrowsecurity AS row_security, c.relforcerowsecurity AS forced,
        c.relreplident::text AS replica_identity, c.relispartition AS is_partition,
-       greatest(c.reltuples, 0)::float8 AS rows,
+       greatest(c.reltuples, 0)::float8 AS rows, obj_description(c.oid, 'pg_class') AS comment,
        coalesce(pg_total_relation_size(c.oid), 0) AS bytes,
        ARRAY(SELECT ARRAY[pn.nspname::text, p.relname::text]
              FROM pg_catalog.pg_inherits i
@@ -63,7 +63,7 @@ SELECT a.attrelid::bigint AS relation, a.attinhcount > 0 AS inherited, a.attname
        a.attnotnull AND v.attnum IS NULL AS not_null,
        pg_get_expr(d.adbin, d.adrelid) AS default,
        a.attgenerated::text AS generated, a.attidentity::text AS identity, b.domain IS NOT NULL AS domain,
-       tn.nspname::text AS type_schema
+       tn.nspname::text AS type_schema, col_description(a.attrelid, a.attnum) AS comment
 FROM pg_catalog.pg_attribute a
 JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
 JOIN pg_catalog.pg_namespace tn ON tn.oid = t.typnamespace

@@ -1,0 +1,71 @@
+"""tenantry export."""
+
+from __future__ import annotations
+
+import keyword
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tenantry import private_files
+from tenantry.cli.frame import target
+from tenantry.cli.terminal import Terminal
+from tenantry.errors import ExitStatus, Refused, UsageError
+from tenantry.exports import Orm
+from tenantry.workflow import export as run_export
+
+
+def export(
+    terminal: Terminal,
+    orm: Annotated[
+        Orm, typer.Argument(metavar="|".join(Orm), help="The ORM whose files are written.", show_default=False)
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="FOLDER", show_default=False, help="Where they go; else they are printed."),
+    ] = None,
+    app: Annotated[
+        str, typer.Option("--app", metavar="LABEL", help="Django: the label of the application.")
+    ] = "tenants",
+    after: Annotated[
+        str | None,
+        typer.Option("--after", metavar="NAME", show_default=False,
+                     help="The migration (Django) or revision (Alembic) that the new one follows."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over files that are there.")] = False,
+) -> ExitStatus:  # fmt: skip
+    """Write what migrate has made as the files of an ORM: models of all tables with their tenant column and keys.
+
+    For Django and Alembic a migration comes with them, which tells their history of it and changes nothing in the
+    database. Changes nothing.
+    """
+    if not app.isidentifier() or keyword.iskeyword(app):
+        raise UsageError(f"--app: {app!r} is no label of an application", remedy="Take letters, digits and _.")
+    if after is not None and orm in (Orm.SQLALCHEMY, Orm.PRISMA):
+        raise UsageError(f"--after: {orm} has no migrations here", remedy="Leave it out.")
+    spec = terminal.settings.spec()
+    with target(terminal) as database:
+        files = run_export(database, spec, orm, app=app, after=after)
+    terminal.answer(files=files, output=output)
+    if output is None:
+        for path, text in files.items():
+            terminal.write(f"{'//' if orm is Orm.PRISMA else '#'} {path}\n{text}\n")
+        return ExitStatus.DONE
+    there = [path for path in files if (output / path).exists()]
+    if there and not force:
+        raise Refused(
+            f"{output / there[0]} is there already", remedy="Name another folder, or --force to write over it."
+        )
+    for path, text in files.items():
+        _write(output / path, text)
+    terminal.show(f"Wrote {len(files)} file{'s' if len(files) > 1 else ''} into {output}.")
+    return ExitStatus.DONE
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        private_files.make_folder(path.parent)
+        private_files.write_text(path, text)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error

@@ -1,0 +1,56 @@
+"""Alembic: a revision that changes nothing, so that a history knows when the tenant columns came."""
+
+from __future__ import annotations
+
+import hashlib
+
+from tenantry.errors import UsageError
+from tenantry.exports.ground import DEFAULT_SCHEMA, Files, Ground
+
+TEXT = '''\
+"""The tenant columns, which tenantry has made: this revision looks for them, and changes nothing.
+
+Revision ID: {revision}
+Revises: {after}
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import context, op
+
+revision = {revision!r}
+down_revision = {down!r}
+branch_labels = None
+depends_on = None
+
+COLUMNS = {columns}
+
+
+def upgrade() -> None:
+    if context.is_offline_mode():
+        return
+    inspector = sa.inspect(op.get_bind())
+    for schema, table, column in COLUMNS:
+        if column not in {{found["name"] for found in inspector.get_columns(table, schema)}}:
+            raise RuntimeError(f"{{table}} has no column {{column}}: run `tenantry migrate`, then this revision again")
+
+
+def downgrade() -> None:
+    """To take the columns away: `tenantry rollback`."""
+'''
+
+
+def alembic_files(ground: Ground) -> Files:
+    """One revision. Its number follows from what it is about. Raises UsageError where `after` is no revision's."""
+    columns = [
+        (None if table.name.schema == DEFAULT_SCHEMA else table.name.schema, table.name.name, column)
+        for table in ground.tables
+        if (column := ground.tenant_column(table.name)) is not None
+    ]
+    lines = "".join(f"    {column!r},\n" for column in columns)
+    revision = hashlib.sha256(repr((ground.after, columns)).encode()).hexdigest()[:12]
+    if ground.after is not None and not ground.after.isidentifier() and not ground.after.isalnum():
+        raise UsageError(f"--after: {ground.after!r} is no revision", remedy="`alembic heads` has it.")
+    text = TEXT.format(revision=revision, after=ground.after or "", down=ground.after, columns=f"(\n{lines})")
+    return {f"versions/{revision}_tenants.py": text}
