@@ -29,7 +29,7 @@ BOOKKEEPING = [
     r"-- [^\n]*\n(-- [^\n]*\n)*(WITH .*)?SELECT ",
     r"(INSERT INTO|UPDATE|DELETE FROM) tenantry\.",
     r"-- [^\n]*\n(-- [^\n]*\n)*UPDATE tenantry\.",
-    r"WITH progress AS \(DELETE FROM tenantry\.",
+    r"(-- [^\n]*\n)?WITH (progress|noted) AS \(\s*(DELETE FROM|INSERT INTO) tenantry\.",
     r"CREATE SCHEMA tenantry$",
     r"CREATE TABLE IF NOT EXISTS tenantry\.journal ",
     r"-- What default privileges have given to others on ",
