@@ -1,4 +1,4 @@
-"""How long steps may be expected to take: rough figures, of the machine on which `make bench` was run."""
+"""How long steps may be expected to take: an order of magnitude, assumed but for the rate of a fill."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tenantry.model.plan import Manner, Statement
 SECONDS_A_STEP = 0.01
 """For a change of the catalog with its rows of the journal, on a server nearby."""
 ROWS_A_SECOND = {Manner.BATCHES: 30_000, Manner.CONCURRENT: 500_000, Manner.VALIDATION: 1_000_000}
-"""Filled beside a writer by one worker, indexed, and read."""
+"""Filled beside a writer by one worker, somewhat less than `make bench` measures; indexed, and read."""
 
 
 def expected_seconds(statements: Iterable[Statement], rows: int | None) -> float:
