@@ -74,7 +74,8 @@ soak: servers
 nightly: servers
 	@status=0; \
 	$(RUN) --pg all $(PYTEST) || status=$$?; \
-	for pg in 14 15 16 17 18; do ($(APPLICATION) --pg $$pg $(PYTEST)) || status=$$?; done; \
+	for pg in 14 15 16 17; do ($(APPLICATION) --pg $$pg --nightly $(PYTEST)) || status=$$?; done; \
+	(export TENANTRY_APP_REQUESTS=10000; $(APPLICATION) --pg 18 --nightly $(PYTEST)) || status=$$?; \
 	$(RUN) --pg all --operator tests/acceptance $(PYTEST) || status=$$?; \
 	$(SOAK) $(PYTEST) || status=$$?; \
 	exit $$status

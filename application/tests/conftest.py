@@ -21,6 +21,7 @@ _numbers = itertools.count(1)
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("tenantry")
     group.addoption("--pg", type=int, default=18, help="major version of PostgreSQL to test on (default: 18)")
+    group.addoption("--nightly", action="store_true", help="also the tests that are marked `nightly`")
     group.addoption("--no-skips", action="store_true", help="a skipped test makes the run fail")
 
 
@@ -28,6 +29,13 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         sweep()
         config.stash[RUN] = Run(memory=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--nightly"):
+        left_out = [item for item in items if item.get_closest_marker("nightly")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,10 +41,11 @@ def build(preset: str) -> Callable[[Database], None]:
 
 
 @pytest.fixture(scope="module", params=PRESETS)
-def preset(request: pytest.FixtureRequest, server: Server) -> tuple[Database, Spec]:
+def preset(request: pytest.FixtureRequest, server: Server) -> Iterator[tuple[Database, Spec]]:
     """A preset after contract."""
     database = server.create(f"export_{request.param}", server.template(request.param, build(request.param)))
-    return database, Spec.read(spec_path(request.param))
+    yield database, Spec.read(spec_path(request.param))
+    server.drop(database)
 
 
 def written(preset: tuple[Database, Spec], orm: Orm, folder: Path, **options: Any) -> Mapping[str, str]:
@@ -195,11 +196,12 @@ paths = [["tenant_id"]]
 
 
 @pytest.fixture(scope="module")
-def odd(server: Server) -> tuple[Database, Spec]:
+def odd(server: Server) -> Iterator[tuple[Database, Spec]]:
     """Names and types that no ORM is made for."""
     database = server.create("odd_names")
     database.execute((Path(__file__).parent / "odd.sql").read_text())
-    return database, Spec.parse(SPEC_OF_ODD)
+    yield database, Spec.parse(SPEC_OF_ODD)
+    server.drop(database)
 
 
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")  # its own, for a domain that it reads

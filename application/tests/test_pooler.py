@@ -30,9 +30,10 @@ from tenantry_app import tenant
 from tenantry_app.psycopg import AsyncTenantConnection, TenantConnection
 from tenantry_app.sqlalchemy import use_tenants
 
-REQUESTS = int(os.environ.get("TENANTRY_APP_REQUESTS", "150"))
-"""Of each kind of client; 10,000 tell more, and take some minutes."""
+REQUESTS = int(os.environ.get("TENANTRY_APP_REQUESTS", "60"))
+"""Of each kind of client; the nightly run makes 10,000."""
 TENANTS = 50
+pytestmark = pytest.mark.timeout(300 + REQUESTS / 5)
 
 
 @pytest.fixture(scope="module")

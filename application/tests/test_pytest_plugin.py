@@ -77,6 +77,7 @@ def test_green_and_red(shop: Database, tmp_path: Path) -> None:
     assert "passed" not in red
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("change", ["DISABLE", "NO FORCE"])
 def test_row_security_that_is_off(change: str, shop: Database, tmp_path: Path) -> None:
     shop.execute(f"ALTER TABLE orders {change} ROW LEVEL SECURITY")
