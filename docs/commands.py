@@ -9,7 +9,7 @@ import typer
 
 from tenantry.cli import app
 from tenantry.cli.application import EXITS
-from tenantry.cli.options import PANEL
+from tenantry.cli.settings import PANEL
 
 
 def page() -> str:

@@ -62,11 +62,26 @@ def test_help_of_the_process(command: Callable[[str], Command]) -> None:
     assert (bare.status, "Usage:" in bare.stdout) == (2, True)
 
 
-def test_what_few_commands_need_is_not_waited_for() -> None:
-    """To load what only reports and demonstrations use, or what rich draws source code with, takes a large part of the
-    time in which a command begins."""
-    late = ("jinja2", "networkx", "pygments", "structlog", "vl_convert")
-    program = f"import sys, tenantry.cli.application; print([name for name in {late} if name in sys.modules])"
+def test_a_list_says_what_the_command_says() -> None:
+    """The words of a list of commands are the first paragraph of the command's own help."""
+    for path, group in ALL:
+        entries = getattr(group, "commands", None)
+        for name, entry in entries.entries.items() if entries is not None else ():
+            first = entries[name].help.partition("\n\n")[0]
+            assert " ".join(first.split()) == entry.help, (*path, name)
+
+
+@pytest.mark.parametrize(("arguments", "without"), {
+    "--help": {"psycopg", "pydantic", "rich.console", "tenantry.commands", "tenantry.workflow"},
+    "--version": {"psycopg", "pydantic", "rich.console"},
+    "plan --help": {"jinja2", "networkx", "pygments", "structlog", "vl_convert"},
+}.items())  # fmt: skip
+def test_what_is_not_needed_is_not_imported(arguments: str, without: set[str]) -> None:
+    """Imports are nearly all of the time that a command takes to begin."""
+    program = (
+        f"import sys\ntry: from tenantry.cli import main; main({arguments.split()})\n"
+        f"except SystemExit: print(sorted({without} & set(sys.modules)), file=sys.stderr)"
+    )
     environment = {"PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
+    assert done.stderr == "[]\n"

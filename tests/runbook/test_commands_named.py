@@ -12,7 +12,7 @@ from conftest import ROOT
 from tenantry.cli.application import app
 
 PAGES = ("../README.md", *sorted(page.name for page in (ROOT / "docs").glob("*.md")))
-_COMMAND = re.compile(r"(?:\btenantry|/bin/tenantry) ((?:[a-z][a-z-]*(?: |$))+[^\n`|;&)]*)", re.MULTILINE)
+_COMMAND = re.compile(r"(?:(?<!from )\btenantry|/bin/tenantry) ((?:[a-z][a-z-]*(?: |$))+[^\n`|;&)]*)", re.MULTILINE)
 
 
 def named(text: str) -> Iterator[str]:

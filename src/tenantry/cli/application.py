@@ -10,32 +10,8 @@ from typing import Annotated
 import typer
 
 from tenantry import __version__
-from tenantry.cli import (
-    backups,
-    balances,
-    conflicts,
-    demo,
-    discover,
-    export,
-    fixes,
-    full,
-    housekeeping,
-    migrate,
-    monitor,
-    operator_sql,
-    plan,
-    reconcile,
-    review,
-    rollback,
-    sample,
-    status,
-    tenants,
-    validate,
-    verify,
-)  # fmt: skip
-from tenantry.cli.frame import run
-from tenantry.cli.options import (
-    SPEC,
+from tenantry.cli.commands import CommandGroup
+from tenantry.cli.settings import (
     Config,
     Dsn,
     ExportReport,
@@ -48,13 +24,9 @@ from tenantry.cli.options import (
     Settings,
     Verbose,
     given,
-    register,
-)  # fmt: skip
+)
 from tenantry.cli.streams import ended, make_ready
-from tenantry.cli.terminal import Terminal
 from tenantry.errors import ExitStatus, UsageError
-from tenantry.model.run import new_run
-from tenantry.reports.log import Log
 
 # What the parser raises for wrong usage; the module that it lives in depends on typer's version.
 ParserError: type[Exception] = typer.BadParameter.__mro__[2]
@@ -64,7 +36,7 @@ EXITS = (
     " too few privileges · 4 refused, a person must decide · 5 failed part-way, run again · 130 interrupted, run again."
 )
 app = typer.Typer(
-    name="tenantry", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    name="tenantry", cls=CommandGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     rich_markup_mode=None, epilog=EXITS, context_settings={"help_option_names": ["--help", "-h"]},
 )  # fmt: skip
 
@@ -91,53 +63,6 @@ def everything(
     )  # fmt: skip
 
 
-register(app, "demo", demo.demo, run, without=(*SPEC, "dsn"))
-register(app, "sample", sample.sample, run, without=SPEC)
-register(app, "discover", discover.discover, run, without=SPEC)
-register(app, "operator-sql", operator_sql.operator_sql, run)
-register(app, "conflicts", conflicts.conflicts, run)
-register(app, "plan", plan.plan, run)
-register(app, "migrate", migrate.migrate, run, reports=True)
-register(app, "validate", validate.validate, run, reports=True)
-register(app, "verify", verify.verify, run, reports=True)
-register(app, "full", full.full, run, reports=True)
-register(app, "rollback", rollback.rollback, run, without=SPEC, reports=True)
-register(app, "status", status.status, run)
-register(app, "export", export.export, run)
-group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, add and rename tenants.")
-register(group, "list", tenants.list_, run)
-register(group, "add", tenants.add, run)
-register(group, "rename", tenants.rename, run)
-app.add_typer(group, name="tenants", short_help=group.info.help)
-group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Keep balances in step with a ledger.")
-register(group, "install", balances.install, run, reports=True)
-register(group, "backfill", balances.backfill, run, reports=True)
-register(group, "validate", balances.validate, run, reports=True)
-register(group, "reconcile", reconcile.reconcile, run, reports=True)
-register(group, "compact", balances.compact, run)
-register(group, "empty", balances.empty, run, reports=True)
-register(group, "remove", balances.remove, run, reports=True)
-reviews = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Decide on what differs too much.")
-register(reviews, "list", review.list_, run)
-register(reviews, "accept", review.accept, run, reports=True)
-register(reviews, "reject", review.reject, run, reports=True)
-group.add_typer(reviews, name="review", short_help=reviews.info.help)
-app.add_typer(group, name="balances", short_help=group.info.help)
-group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List what --fix-issues corrected; take it back.")
-register(group, "list", fixes.list_, run, without=SPEC)
-register(group, "undo", fixes.undo, run, without=SPEC, reports=True)
-app.add_typer(group, name="fixes", short_help=group.info.help)
-group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make, verify, restore and watch backups.")
-register(group, "create", backups.create, run, reports=True)
-register(group, "list", backups.list_, run, without=SPEC)
-register(group, "verify", backups.verify, run, without=SPEC, reports=True)
-register(group, "restore", backups.restore, run, without=SPEC, reports=True)
-register(group, "prune", backups.prune, run, without=SPEC)
-register(group, "monitor", monitor.monitor, run, without=SPEC)
-app.add_typer(group, name="backups", short_help=group.info.help)
-register(app, "housekeeping", housekeeping.housekeeping, run, reports=True)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; ends the process with the command's exit status."""
     given_arguments = list(sys.argv[1:] if arguments is None else arguments)
@@ -159,6 +84,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _wrong_usage(error: Exception, arguments: Sequence[str]) -> ExitStatus:
+    from tenantry.cli.terminal import Terminal
+    from tenantry.model.run import new_run
+    from tenantry.reports.log import Log
+
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "tenantry"
     settings = Settings(json="--json" in arguments, no_color="--no-color" in arguments)

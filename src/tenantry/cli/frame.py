@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 
-from tenantry.cli.options import Settings
+from tenantry.cli.settings import Settings
 from tenantry.cli.terminal import Terminal
 from tenantry.errors import ConnectionFailed, ExitStatus, Failed, Interrupted, TenantryError, UsageError
 from tenantry.model.run import new_run

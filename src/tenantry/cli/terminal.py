@@ -13,7 +13,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-from tenantry.cli.options import Settings
+from tenantry.cli.settings import Settings
 from tenantry.errors import ExitStatus, TenantryError
 from tenantry.model.finding import Finding, Severity
 from tenantry.reports.document import plain, to_json
