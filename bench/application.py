@@ -32,12 +32,12 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from bench.report import put_into
 from slow_network import slow_network
+from tenantry import MigrateOptions, migrate
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.cluster import Cluster
 from tenantry.postgres.connect import Target
 from tenantry.postgres.embedded import bin_directory
-from tenantry.workflow import MigrateOptions, migrate
 from tenantry_app import tenant
 from tenantry_app.asyncpg import TenantConnection as AsyncpgConnection
 from tenantry_app.psycopg import TenantConnection

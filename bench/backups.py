@@ -25,12 +25,12 @@ import psycopg
 from bench.measure import template
 from bench.report import put_into
 from bench.run import memory
+from tenantry import BackupOptions, RestoreOptions, create_backup, restore, verify_backups
 from tenantry.model.backup import BackupKind
 from tenantry.model.spec import Spec
 from tenantry.postgres.cluster import Cluster
 from tenantry.postgres.connect import Target
 from tenantry.postgres.embedded import bin_directory
-from tenantry.workflow import BackupOptions, RestoreOptions, create_backup, restore, verify_backups
 
 RESULTS = Path(__file__).with_name("backups.json")
 SETTINGS = {"shared_buffers": "512MB", "max_wal_size": "4GB"}

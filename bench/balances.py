@@ -29,11 +29,11 @@ from psycopg import sql
 
 from bench.ledgers import INTO, LEDGER, ORG, ROWS, SHOPS, SPEC, Shop
 from bench.report import put_into
+from tenantry import BalancesOptions, backfill_balances, install_balances
 from tenantry.model.spec import Spec
 from tenantry.postgres.cluster import Cluster
 from tenantry.postgres.connect import Target
 from tenantry.postgres.embedded import bin_directory
-from tenantry.workflow import BalancesOptions, backfill_balances, install_balances
 
 __all__ = ["INTO", "LEDGER", "ORG", "ROWS", "SETTINGS", "SPEC", "business", "ours"]
 

@@ -24,14 +24,7 @@ from psycopg import sql  # noqa: E402
 
 from bench.report import put_into  # noqa: E402
 from bench.run import SETTINGS, memory  # noqa: E402
-from tenantry.discovery.proposal import Undecided  # noqa: E402
-from tenantry.model.backup import BackupKind  # noqa: E402
-from tenantry.model.plan import Phase  # noqa: E402
-from tenantry.model.spec import Spec  # noqa: E402
-from tenantry.postgres.cluster import Cluster  # noqa: E402
-from tenantry.postgres.connect import Target  # noqa: E402
-from tenantry.postgres.embedded import bin_directory  # noqa: E402
-from tenantry.workflow import (  # noqa: E402
+from tenantry import (  # noqa: E402
     MigrateOptions,
     RollbackOptions,
     discover,
@@ -42,6 +35,13 @@ from tenantry.workflow import (  # noqa: E402
     status,
     validate,
 )
+from tenantry.discovery.proposal import Undecided  # noqa: E402
+from tenantry.model.backup import BackupKind  # noqa: E402
+from tenantry.model.plan import Phase  # noqa: E402
+from tenantry.model.spec import Spec  # noqa: E402
+from tenantry.postgres.cluster import Cluster  # noqa: E402
+from tenantry.postgres.connect import Target  # noqa: E402
+from tenantry.postgres.embedded import bin_directory  # noqa: E402
 
 TABLES, KEYS = 594, 2168
 TENANTS, ROWS = 4, 20

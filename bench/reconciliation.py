@@ -23,11 +23,11 @@ import psycopg
 
 from bench.balances import INTO, LEDGER, ORG, ROWS, SETTINGS, SPEC, business, ours
 from bench.report import put_into
+from tenantry import ReconcileOptions, reconcile_balances
 from tenantry.model.spec import Spec
 from tenantry.postgres.cluster import Cluster
 from tenantry.postgres.connect import Target
 from tenantry.postgres.embedded import bin_directory
-from tenantry.workflow import ReconcileOptions, reconcile_balances
 
 RESULTS = Path(__file__).with_name("reconciliation.json")
 REPEATS, CHANGED, AIM = 5, 0.01, 0.05

@@ -24,6 +24,7 @@ from psycopg import sql  # noqa: E402
 
 from bench.report import put_into  # noqa: E402
 from bench.run import SETTINGS, memory  # noqa: E402
+from tenantry import InspectionOptions, MigrateOptions, Nobody, migrate, validate  # noqa: E402
 from tenantry.checks.check import Check, Ground, Offenders, Reference  # noqa: E402
 from tenantry.checks.completeness import completeness  # noqa: E402
 from tenantry.checks.examination import examine  # noqa: E402
@@ -38,7 +39,6 @@ from tenantry.postgres.cluster import Cluster  # noqa: E402
 from tenantry.postgres.connect import Target  # noqa: E402
 from tenantry.postgres.embedded import bin_directory  # noqa: E402
 from tenantry.presets import load, spec_path  # noqa: E402
-from tenantry.workflow import InspectionOptions, MigrateOptions, Nobody, migrate, validate  # noqa: E402
 from tenantry.workflow.inspection import grounded  # noqa: E402
 
 REPEATS = 5

@@ -10,9 +10,9 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from servers import Database
+from tenantry import operator_sql
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
-from tenantry.workflow import operator_sql
 
 HOSTILE = Path(__file__).with_name("hostile_owner.sql")
 HANDED_OVER = """

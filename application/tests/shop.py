@@ -6,10 +6,10 @@ import psycopg
 from psycopg import sql
 
 from servers import Database
+from tenantry import MigrateOptions, migrate
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
-from tenantry.workflow import MigrateOptions, migrate
 
 OWNER, APPLICATION = "shop_owner", "shop_app"
 NORTH, SOUTH, EAST = "1", "2", "3"

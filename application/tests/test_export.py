@@ -21,13 +21,13 @@ from django_project import Project
 from servers import Database, Server
 from shop import OWNER, SCHEMA, SPEC
 from sqlalchemy_shop import url
+from tenantry import MigrateOptions, export, migrate
 from tenantry.errors import Refused, UsageError
 from tenantry.exports import Orm, write
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
 from tenantry.presets import PRESETS, load, spec_path
-from tenantry.workflow import MigrateOptions, export, migrate
 from tenantry.workflow.export import read_ground
 
 

@@ -24,6 +24,7 @@ import psycopg
 from psycopg.sql import SQL, Composable, Composed
 from tenacity import wait_fixed
 
+from tenantry import MigrateOptions, Nobody, RollbackOptions, migrate, remove_balances, rollback
 from tenantry.errors import TenantryError
 from tenantry.execution import message, transaction
 from tenantry.execution.backfill import BackfillOptions
@@ -33,7 +34,6 @@ from tenantry.model.name import Name
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
-from tenantry.workflow import MigrateOptions, Nobody, RollbackOptions, migrate, remove_balances, rollback
 
 
 def _say(**facts: Any) -> None:

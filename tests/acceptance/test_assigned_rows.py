@@ -10,11 +10,11 @@ import pytest
 from acceptance.test_round_trip import there_and_back
 from operating import operated
 from servers import Database
+from tenantry import MigrateOptions, migrate
 from tenantry.errors import UsageError
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
-from tenantry.workflow import MigrateOptions, migrate
 
 pytestmark = pytest.mark.server
 

@@ -9,11 +9,11 @@ from statistics import median
 import pytest
 
 from servers import Database
+from tenantry import MigrateOptions, Nobody, RollbackOptions, migrate, rollback
 from tenantry.execution.runner import Event
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
-from tenantry.workflow import MigrateOptions, Nobody, RollbackOptions, migrate, rollback
 
 pytestmark = [pytest.mark.server, pytest.mark.pg("!= 15, != 16, != 17")]
 

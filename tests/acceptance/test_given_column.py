@@ -9,9 +9,9 @@ import pytest
 from acceptance.test_round_trip import checksums
 from operating import operated
 from servers import Database
+from tenantry import MigrateOptions, RollbackOptions, migrate, rollback
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
-from tenantry.workflow import MigrateOptions, RollbackOptions, migrate, rollback
 
 pytestmark = pytest.mark.server
 

@@ -13,9 +13,9 @@ from psycopg import sql
 from checks.apart import BESIDE, TABLES
 from operating import operated
 from servers import Database
+from tenantry import MigrateOptions, migrate
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
-from tenantry.workflow import MigrateOptions, migrate
 
 pytestmark = [pytest.mark.server, pytest.mark.differs]
 

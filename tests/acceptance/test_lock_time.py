@@ -12,6 +12,7 @@ from psycopg import sql
 from bystander import bystander, writing
 from servers import Database, wait_until
 from slow_network import slow_network
+from tenantry import MigrateOptions, RollbackOptions, migrate, rollback
 from tenantry.errors import Failed
 from tenantry.execution.transaction import Patience, run_together
 from tenantry.model.backup import BackupKind
@@ -19,7 +20,6 @@ from tenantry.model.name import Name
 from tenantry.model.plan import Lock, LockMode, Phase, Statement
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target, connect
-from tenantry.workflow import MigrateOptions, RollbackOptions, migrate, rollback
 from tenantry.workflow.watcher import Nobody
 
 pytestmark = pytest.mark.server

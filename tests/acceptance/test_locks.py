@@ -18,11 +18,11 @@ from acceptance import network_writers
 from bystander import bystander
 from daily import nightly
 from servers import Database, wait_until
+from tenantry import MigrateOptions, RollbackOptions, migrate, rollback
 from tenantry.errors import ExitStatus, Failed, Interrupted, Refused
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
-from tenantry.workflow import MigrateOptions, RollbackOptions, migrate, rollback
 from tenantry.workflow.watcher import Nobody
 
 pytestmark = pytest.mark.server

@@ -10,10 +10,10 @@ from acceptance.test_round_trip import there_and_back
 from daily import daily
 from operating import operated
 from servers import Database
+from tenantry import MigrateOptions, migrate, validate
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.model.verdict import serious
-from tenantry.workflow import MigrateOptions, migrate, validate
 
 pytestmark = [pytest.mark.server, pytest.mark.differs]
 

@@ -11,9 +11,9 @@ from psycopg import sql
 from acceptance.test_round_trip import there_and_back
 from operating import operated
 from servers import Database
+from tenantry import MigrateOptions, migrate
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
-from tenantry.workflow import MigrateOptions, migrate
 
 pytestmark = pytest.mark.server
 

@@ -10,6 +10,7 @@ from psycopg import sql
 from daily import daily
 from operating import Operating, assert_no_superuser, operated
 from servers import Database
+from tenantry import MigrateOptions, RollbackOptions, discover, migrate, rollback, validate
 from tenantry.discovery.proposal import Undecided
 from tenantry.errors import ExitStatus
 from tenantry.model.name import Name
@@ -17,7 +18,6 @@ from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
 from tenantry.presets import PRESETS, load, spec_path
-from tenantry.workflow import MigrateOptions, RollbackOptions, discover, migrate, rollback, validate
 
 pytestmark = pytest.mark.server
 

@@ -13,13 +13,13 @@ from acceptance import estoque_writers, network_writers
 from acceptance.writers import Application, Gate
 from bystander import bystander
 from servers import Database, wait_until
+from tenantry import MigrateOptions, RollbackOptions, migrate, rollback
 from tenantry.execution.runner import Event
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
 from tenantry.presets import load, spec_path
 from tenantry.steps.row_security import RowSecurity
-from tenantry.workflow import MigrateOptions, RollbackOptions, migrate, rollback
 from tenantry.workflow.watcher import Nobody
 
 pytestmark = pytest.mark.server

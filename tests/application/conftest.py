@@ -11,12 +11,12 @@ import pytest
 
 from application.migrations import AGREE, NONE, Migration, make, spec_of
 from servers import Database, Server, client
+from tenantry import MigrateOptions, RollbackOptions, migrate, rollback
 from tenantry.model.backup import BackupKind
 from tenantry.model.plan import Phase
 from tenantry.model.run import Result
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
-from tenantry.workflow import MigrateOptions, RollbackOptions, migrate, rollback
 from tenantry.workflow.watcher import Watcher
 
 ROLE = "application_app"

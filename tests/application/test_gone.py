@@ -13,13 +13,13 @@ from psycopg import sql
 from application.conftest import Business, Businesses
 from application.migrations import BY_NAME, NONE
 from servers import Database
+from tenantry import MigrateOptions, RollbackOptions, migrate, rollback, status, validate
 from tenantry.errors import ExitStatus, UsageError
 from tenantry.model.backup import BackupKind
 from tenantry.model.name import quoted
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
-from tenantry.workflow import MigrateOptions, RollbackOptions, migrate, rollback, status, validate
 
 pytestmark = pytest.mark.server
 

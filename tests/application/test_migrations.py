@@ -10,10 +10,10 @@ import pytest
 
 from application.conftest import Businesses
 from application.migrations import GROUPS, NONE, Migration
+from tenantry import Nobody
 from tenantry.errors import ExitStatus, Failed, Refused
 from tenantry.execution.runner import Event
 from tenantry.model.plan import Phase
-from tenantry.workflow import Nobody
 
 pytestmark = pytest.mark.server
 

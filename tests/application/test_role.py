@@ -10,12 +10,12 @@ import psycopg
 import pytest
 
 from servers import Database
+from tenantry import MigrateOptions, RollbackOptions, migrate, preview, rollback
 from tenantry.errors import ExitStatus
 from tenantry.model.backup import BackupKind
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
-from tenantry.workflow import MigrateOptions, RollbackOptions, migrate, preview, rollback
 
 pytestmark = pytest.mark.server
 

@@ -10,11 +10,11 @@ import pytest
 from application.shops import SHOPS, Shop
 from application.workloads import Beside, Catalog, Side, run_many
 from servers import Database, Server
+from tenantry import MigrateOptions, RollbackOptions, migrate, rollback
 from tenantry.model.backup import BackupKind
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
-from tenantry.workflow import MigrateOptions, RollbackOptions, migrate, rollback
 
 pytestmark = pytest.mark.server
 

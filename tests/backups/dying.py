@@ -13,22 +13,22 @@ from typing import Any
 
 import psycopg
 
-from tenantry.errors import TenantryError
-from tenantry.model.backup import BackupKind
-from tenantry.model.spec import Spec
-from tenantry.postgres.connect import Target
-from tenantry.workflow import (
+from tenantry import (
     BackupOptions,
     MigrateOptions,
     RestoreOptions,
     RollbackOptions,
-    backups,
     create_backup,
     migrate,
     prune_backups,
     restore,
     rollback,
 )
+from tenantry.errors import TenantryError
+from tenantry.model.backup import BackupKind
+from tenantry.model.spec import Spec
+from tenantry.postgres.connect import Target
+from tenantry.workflow import backups
 
 
 def _aim(number: int, *, automatic: bool) -> None:

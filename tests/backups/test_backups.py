@@ -11,11 +11,7 @@ import pytest
 
 from backups.conftest import LONG, firing, rows, spec_of, target
 from servers import Database
-from tenantry.errors import Refused, UsageError
-from tenantry.model.backup import BackupKind
-from tenantry.model.spec import Spec
-from tenantry.presets import PRESETS
-from tenantry.workflow import (
+from tenantry import (
     BackupOptions,
     RestoreOptions,
     create_backup,
@@ -24,6 +20,10 @@ from tenantry.workflow import (
     restore,
     verify_backups,
 )
+from tenantry.errors import Refused, UsageError
+from tenantry.model.backup import BackupKind
+from tenantry.model.spec import Spec
+from tenantry.presets import PRESETS
 
 ALL = ("keyless", "parted", "parent", "typed", "empty", "chain", "egg", "hen", "watched", f'"{LONG}"')
 KINDS = [BackupKind.TABLES, BackupKind.DUMP]

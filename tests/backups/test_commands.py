@@ -13,6 +13,7 @@ import pytest
 from backups.conftest import target
 from conftest import Command
 from servers import Database
+from tenantry import list_backups
 from tenantry.backups.monitor import (
     MOST,
     Limits,
@@ -26,7 +27,6 @@ from tenantry.backups.monitor import (
 )
 from tenantry.model.backup import Backup, BackupKind, Reason, TableCopy
 from tenantry.model.name import Name
-from tenantry.workflow import list_backups
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 SPEC = '[tenant]\ntable = "shops"\n[[table]]\nname = "keyless"\nassign = { tenant = "one" }\n'

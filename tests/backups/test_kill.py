@@ -15,10 +15,17 @@ import pytest
 
 from backups.conftest import rows, spec_of, target
 from servers import Database
+from tenantry import (
+    BackupOptions,
+    RestoreOptions,
+    create_backup,
+    list_backups,
+    restore,
+    verify_backups,
+)
 from tenantry.errors import Refused
 from tenantry.model.spec import Spec
 from tenantry.presets import spec_path
-from tenantry.workflow import BackupOptions, RestoreOptions, create_backup, list_backups, restore, verify_backups
 
 ROOT = Path(__file__).parents[2]
 TABLES = ("keyless", "typed", "watched")

@@ -11,12 +11,7 @@ from acceptance.test_round_trip import checksums, columns
 from backups.conftest import firing, rows, spec_of, target
 from daily import daily
 from servers import Database
-from tenantry.errors import Failed, Refused
-from tenantry.model.backup import Backup, BackupKind
-from tenantry.model.plan import Phase
-from tenantry.model.spec import Spec
-from tenantry.presets import PRESETS
-from tenantry.workflow import (
+from tenantry import (
     BackupOptions,
     MigrateOptions,
     RestoreOptions,
@@ -29,6 +24,11 @@ from tenantry.workflow import (
     rollback,
     verify_backups,
 )
+from tenantry.errors import Failed, Refused
+from tenantry.model.backup import Backup, BackupKind
+from tenantry.model.plan import Phase
+from tenantry.model.spec import Spec
+from tenantry.presets import PRESETS
 
 Preset = Callable[[str], tuple[Database, Spec]]
 OWNED = """

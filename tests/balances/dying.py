@@ -18,9 +18,7 @@ from typing import Any
 import psycopg
 
 import tenantry.balances.reconciliation as reconciliation
-from tenantry.model.spec import Spec
-from tenantry.postgres.connect import Target
-from tenantry.workflow import (
+from tenantry import (
     Decision,
     backfill_balances,
     decide_reviews,
@@ -28,6 +26,8 @@ from tenantry.workflow import (
     reconcile_balances,
     remove_balances,
 )
+from tenantry.model.spec import Spec
+from tenantry.postgres.connect import Target
 
 COMMANDS: Mapping[str, Callable[[Target, Spec], Any]] = {
     "install": install_balances,

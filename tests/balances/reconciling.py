@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from balances.stock import Stock
+from tenantry import ReconcileOptions, ReconcileResult, reconcile_balances
 from tenantry.balances.reconciliation import Reconciled
-from tenantry.workflow import ReconcileOptions, ReconcileResult, reconcile_balances
 
 STORAGE = 'tenantry."balances public.ledger"'
 _TRIGGERS = [f"TRIGGER tenantry_balances_{event}" for event in ("insert", "update", "delete")]

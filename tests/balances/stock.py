@@ -9,17 +9,17 @@ from typing import Any
 import psycopg
 
 from servers import Database
-from tenantry.balances.inspection import Line
-from tenantry.model.run import Result
-from tenantry.model.spec import Spec
-from tenantry.postgres.connect import Target
-from tenantry.workflow import (
+from tenantry import (
     BalancesOptions,
     backfill_balances,
     install_balances,
     remove_balances,
     validate_balances,
 )
+from tenantry.balances.inspection import Line
+from tenantry.model.run import Result
+from tenantry.model.spec import Spec
+from tenantry.postgres.connect import Target
 
 TENANTS = "CREATE TABLE tenants (id integer PRIMARY KEY, slug text NOT NULL UNIQUE);"
 LEDGER = """

@@ -15,7 +15,7 @@ from balances.reconciling import PLANTS, drift, reconcile
 from balances.stock import MakeStock, Stock
 from conftest import ROOT
 from daily import daily
-from tenantry.workflow import Decision, decide_reviews, list_reviews
+from tenantry import Decision, decide_reviews, list_reviews
 
 pytestmark = pytest.mark.server
 

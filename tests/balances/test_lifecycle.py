@@ -12,11 +12,11 @@ import pytest
 
 from balances.stock import FALSE_BALANCES, LEDGER, SPEC, TENANTS, MakeStock
 from servers import Database, wait_until
+from tenantry import MigrateOptions, RollbackOptions, compact_balances, migrate, rollback
 from tenantry.errors import ExitStatus, Refused, UsageError
 from tenantry.model.backup import BackupKind
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
-from tenantry.workflow import MigrateOptions, RollbackOptions, compact_balances, migrate, rollback
 
 Command = Any
 LINES = ["table", "functions", "triggers", "view", "indexes", "row security", "backfilled", "balances"]

@@ -11,8 +11,8 @@ from balances.reconciling import DIRECT, PLANTS, SMALL, STORAGE, compared, drift
 from balances.stock import LEDGER, SPEC, MakeStock, Stock
 from balances.writers import writing
 from servers import wait_until
+from tenantry import Decision, decide_reviews, list_reviews
 from tenantry.errors import ExitStatus, Refused
-from tenantry.workflow import Decision, decide_reviews, list_reviews
 
 pytestmark = pytest.mark.server
 

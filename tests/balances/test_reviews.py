@@ -13,9 +13,9 @@ from balances.reconciling import DIRECT, KEY, PLANTS, SMALL, compared, drift, pa
 from balances.stock import SPEC, Stock
 from balances.writers import writing
 from conftest import Command
+from tenantry import Decision, decide_reviews, list_reviews
 from tenantry.balances.review_history import forget_discrepancies
 from tenantry.errors import Refused, UsageError
-from tenantry.workflow import Decision, decide_reviews, list_reviews
 
 pytestmark = pytest.mark.server
 

@@ -11,13 +11,7 @@ import pytest
 
 from balances.stock import Stock
 from servers import Database
-from tenantry.errors import Refused
-from tenantry.model.finding import Finding
-from tenantry.model.plan import Phase
-from tenantry.model.spec import Spec
-from tenantry.postgres.connect import Target
-from tenantry.presets import spec_path
-from tenantry.workflow import (
+from tenantry import (
     MigrateOptions,
     Nobody,
     ReconcileOptions,
@@ -26,6 +20,12 @@ from tenantry.workflow import (
     reconcile_balances,
     sample,
 )
+from tenantry.errors import Refused
+from tenantry.model.finding import Finding
+from tenantry.model.plan import Phase
+from tenantry.model.spec import Spec
+from tenantry.postgres.connect import Target
+from tenantry.presets import spec_path
 
 pytestmark = pytest.mark.server
 

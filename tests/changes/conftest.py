@@ -10,12 +10,12 @@ import pytest
 
 from changes.specs import make, spec_of
 from servers import Database, Server
+from tenantry import MigrateOptions, backfill_balances, install_balances, migrate
 from tenantry.model.backup import BackupKind
 from tenantry.model.plan import Phase
 from tenantry.model.run import Result
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
-from tenantry.workflow import MigrateOptions, backfill_balances, install_balances, migrate
 
 ROLES = {"app": "changes_app", "other": "changes_other", "legacy": "changes_legacy"}
 SOURCE = r"""regexp_replace(p.prosrc, '''[0-9]+''::pg_catalog\.oid|known\.made = ''[0-9a-f-]{36}''', '#', 'g')"""

@@ -7,12 +7,7 @@ import pytest
 from acceptance.test_round_trip import checksums
 from changes.conftest import Changes, followed
 from servers import Database
-from tenantry.errors import ExitStatus, Refused
-from tenantry.model.backup import BackupKind
-from tenantry.model.plan import Phase
-from tenantry.model.spec import LedgerPart, Spec
-from tenantry.postgres.connect import Target
-from tenantry.workflow import (
+from tenantry import (
     RollbackOptions,
     backfill_balances,
     install_balances,
@@ -20,6 +15,11 @@ from tenantry.workflow import (
     rollback,
     validate_balances,
 )
+from tenantry.errors import ExitStatus, Refused
+from tenantry.model.backup import BackupKind
+from tenantry.model.plan import Phase
+from tenantry.model.spec import LedgerPart, Spec
+from tenantry.postgres.connect import Target
 
 FALSE = """
 WITH truth AS (SELECT {column} AS tenant, lot_id, sum(quantity), count(*) FROM lines GROUP BY 1, 2),

@@ -11,15 +11,7 @@ from changes.conftest import SOURCE, Changes, followed
 from changes.specs import SPECS
 from daily import nightly
 from servers import Database
-from tenantry.errors import ExitStatus, Refused
-from tenantry.model.backup import BackupKind
-from tenantry.model.plan import Phase
-from tenantry.model.spec import Spec
-from tenantry.model.verdict import Verdict
-from tenantry.planning.diff import State
-from tenantry.postgres.connect import Target
-from tenantry.steps import Step
-from tenantry.workflow import (
+from tenantry import (
     InspectionOptions,
     MigrateOptions,
     Outline,
@@ -31,6 +23,14 @@ from tenantry.workflow import (
     validate,
     validate_balances,
 )
+from tenantry.errors import ExitStatus, Refused
+from tenantry.model.backup import BackupKind
+from tenantry.model.plan import Phase
+from tenantry.model.spec import Spec
+from tenantry.model.verdict import Verdict
+from tenantry.planning.diff import State
+from tenantry.postgres.connect import Target
+from tenantry.steps import Step
 
 UNTIL = (Phase.EXPAND, Phase.ENFORCE, Phase.ISOLATE, Phase.CONTRACT)
 OTHERS = [name for name in SPECS if name not in ("first", "leaf mixed")]

@@ -15,13 +15,13 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from changes.conftest import ROLES, SOURCE, followed
 from changes.random_specs import Business, Change, Key, Wanted, changes_of_specs
 from servers import Database, Server
+from tenantry import MigrateOptions, RollbackOptions, preview, rollback
 from tenantry.errors import ExitStatus, Refused, UsageError
 from tenantry.model import plan
 from tenantry.model.backup import BackupKind
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
 from tenantry.postgres.description import describe
-from tenantry.workflow import MigrateOptions, RollbackOptions, preview, rollback
 
 EXAMPLES = 50
 COLUMNS = """

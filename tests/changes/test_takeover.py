@@ -10,12 +10,12 @@ import pytest
 from acceptance.test_round_trip import checksums
 from conftest import Command
 from servers import Database
+from tenantry import MigrateOptions, RollbackOptions, add_tenant, migrate, rollback
 from tenantry.errors import ExitStatus, Refused
 from tenantry.model.backup import BackupKind
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
-from tenantry.workflow import MigrateOptions, RollbackOptions, add_tenant, migrate, rollback
 
 SHOP = """
 CREATE TABLE tenants (id int PRIMARY KEY, slug text UNIQUE NOT NULL);

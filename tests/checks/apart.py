@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from servers import Database
+from tenantry import MigrateOptions, migrate
 from tenantry.checks.check import FamilyOf, Ground
 from tenantry.model.finding import Finding, Severity
 from tenantry.model.plan import Phase
@@ -16,7 +17,6 @@ from tenantry.model.schema import Ours
 from tenantry.model.spec import Spec
 from tenantry.postgres.catalog import read_schema
 from tenantry.postgres.connect import Target
-from tenantry.workflow import MigrateOptions, migrate
 from tenantry.workflow.session import Session, opened
 
 ROLE, LEGACY = "apart_app", "apart_legacy"

@@ -10,6 +10,7 @@ from pathlib import Path
 from checks import apart, fleet, presets, wide
 from conftest import ROOT
 from servers import Database
+from tenantry import InspectionOptions, MigrateOptions, inspect, migrate
 from tenantry.checks.business import business
 from tenantry.checks.families import VALIDATION
 from tenantry.model.backup import BackupKind
@@ -18,7 +19,6 @@ from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.model.verdict import Verdict
 from tenantry.postgres.connect import Target
-from tenantry.workflow import InspectionOptions, MigrateOptions, inspect, migrate
 
 EVERYTHING = (*VALIDATION, (Family.BUSINESS, business))
 """The families of validate and of verify."""

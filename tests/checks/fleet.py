@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from servers import Database
+from tenantry import InspectionOptions, MigrateOptions, inspect, migrate
 from tenantry.checks.completeness import completeness
 from tenantry.checks.references import references
 from tenantry.checks.structure import structure
@@ -15,7 +16,6 @@ from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.model.verdict import Verdict
 from tenantry.postgres.connect import Target
-from tenantry.workflow import InspectionOptions, MigrateOptions, inspect, migrate
 
 ROLE = "fleet_app"
 FAMILIES = (

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from servers import Database
+from tenantry import MigrateOptions, migrate
 from tenantry.model.backup import BackupKind
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
 from tenantry.presets import load, spec_path
-from tenantry.workflow import MigrateOptions, migrate
 
 ROWS = 600
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from servers import Database
+from tenantry import InspectionOptions, MigrateOptions, Watcher, migrate
 from tenantry.checks.families import VERIFICATION
 from tenantry.model.backup import BackupKind
 from tenantry.model.finding import Severity
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
-from tenantry.workflow import InspectionOptions, MigrateOptions, Watcher, migrate
 from tenantry.workflow.fixes import Fixed, FixOptions, fix_issues
 from tenantry.workflow.verify import NEXT, verify
 

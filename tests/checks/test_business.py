@@ -8,12 +8,12 @@ import pytest
 
 from checks.presets import ROWS, loaded, migrated, spec_of
 from servers import Database
+from tenantry import InspectionOptions
 from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.spec import Spec
 from tenantry.model.verdict import Verdict
 from tenantry.postgres.connect import Target
 from tenantry.presets import load
-from tenantry.workflow import InspectionOptions
 from tenantry.workflow.verify import verify
 
 

@@ -11,6 +11,7 @@ from psycopg.conninfo import make_conninfo
 from acceptance.test_round_trip import checksums
 from checks.apart import ROLE, SPEC, apart, found, ground, serious
 from servers import Database
+from tenantry import MigrateOptions, migrate
 from tenantry.checks.experiment import experiment
 from tenantry.checks.isolation import isolation
 from tenantry.errors import UsageError
@@ -18,7 +19,6 @@ from tenantry.model.finding import Finding
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
-from tenantry.workflow import MigrateOptions, migrate
 
 pytestmark = pytest.mark.server
 __all__ = ["apart"]

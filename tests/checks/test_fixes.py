@@ -8,11 +8,11 @@ import pytest
 
 from checks.repairing import WRONG_ROWS, WRONG_TENANTS, built, contents, fixed, found, quietly, spec
 from servers import Database
+from tenantry import BackupOptions, RestoreOptions, RollbackOptions, list_backups, restore, rollback
 from tenantry.errors import ExitStatus, Refused, UsageError
 from tenantry.model.backup import BackupKind
 from tenantry.model.plan import Phase
 from tenantry.postgres.connect import Target
-from tenantry.workflow import BackupOptions, RestoreOptions, RollbackOptions, list_backups, restore, rollback
 from tenantry.workflow.undo import list_fixes, undo_fixes
 
 

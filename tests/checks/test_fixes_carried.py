@@ -9,13 +9,13 @@ import pytest
 
 from checks.repairing import quietly
 from servers import Database
+from tenantry import InspectionOptions, MigrateOptions, migrate
 from tenantry.checks.families import VERIFICATION
 from tenantry.errors import ExitStatus
 from tenantry.model.backup import BackupKind
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
-from tenantry.workflow import InspectionOptions, MigrateOptions, migrate
 from tenantry.workflow.fixes import Fixed, FixOptions, fix_issues
 from tenantry.workflow.undo import list_fixes, undo_fixes
 from tenantry.workflow.verify import NEXT

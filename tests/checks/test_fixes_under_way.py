@@ -18,13 +18,13 @@ import pytest
 from checks.repairing import WRONG_ROWS, WRONG_TENANTS, built, contents, fixed, quietly, spec
 from conftest import ROOT
 from servers import Database, wait_until
+from tenantry import Nobody
 from tenantry.checks import fixing
 from tenantry.errors import ExitStatus, Interrupted, Refused
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
 from tenantry.postgres.connect import Target, connect
 from tenantry.postgres.locks import hold_run_lock
-from tenantry.workflow import Nobody
 from tenantry.workflow.undo import list_fixes, undo_fixes
 
 PAIRED = """

@@ -12,6 +12,7 @@ import pytest
 from acceptance.scenes import SCENES
 from checks.fleet import SCHEMA, SPEC, fleet, serious, validated
 from servers import Database
+from tenantry import InspectionOptions, MigrateOptions, Nobody, migrate
 from tenantry.checks.check import Ground
 from tenantry.checks.readers import Stop
 from tenantry.checks.structure import structure
@@ -21,7 +22,6 @@ from tenantry.model.schema import Ours
 from tenantry.model.spec import Spec
 from tenantry.postgres.catalog import read_schema
 from tenantry.postgres.connect import Target
-from tenantry.workflow import InspectionOptions, MigrateOptions, Nobody, migrate
 from tenantry.workflow.inspection import grounded
 
 __all__ = ["fleet"]

@@ -7,12 +7,12 @@ import pytest
 from checks.apart import found, ground, serious
 from checks.wide import AT_ONCE, ROLE, SCHEMA, SPEC, drop_tenant_indexes, wide
 from servers import Database, wait_until
+from tenantry import validate
 from tenantry.checks.performance import performance
 from tenantry.checks.performance_cost import _Measure, costs
 from tenantry.model.finding import Finding
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
-from tenantry.workflow import validate
 
 pytestmark = [pytest.mark.server, pytest.mark.differs("checks/sql/performance.sql")]
 __all__ = ["wide"]

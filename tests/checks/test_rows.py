@@ -10,6 +10,7 @@ from psycopg import sql
 
 from checks.fleet import SPEC, fleet, serious, unmigrated, validated
 from servers import Database, wait_until
+from tenantry import InspectionOptions, MigrateOptions, Nobody, migrate
 from tenantry.checks.check import Check, Offenders, Rows
 from tenantry.checks.examination import examine
 from tenantry.checks.readers import Stop
@@ -20,7 +21,6 @@ from tenantry.model.name import Name
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
-from tenantry.workflow import InspectionOptions, MigrateOptions, Nobody, migrate
 from tenantry.workflow.inspection import grounded
 
 __all__ = ["fleet", "unmigrated"]

@@ -14,12 +14,12 @@ from psycopg.conninfo import make_conninfo
 from checks import apart, fleet
 from conftest import Command
 from servers import Server, clear, make_server
+from tenantry import MigrateOptions, migrate
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.cluster import Cluster
 from tenantry.postgres.connect import Target
 from tenantry.postgres.embedded import bin_directory
-from tenantry.workflow import MigrateOptions, migrate
 
 
 @pytest.fixture

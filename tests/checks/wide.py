@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pytest
 
 from servers import Database
+from tenantry import MigrateOptions, migrate
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
-from tenantry.workflow import MigrateOptions, migrate
 
 ROLE = "wide_app"
 SCHEMA = """

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from tenantry import Outline, Planned
 from tenantry.cli.options import Settings
 from tenantry.cli.outline import show_steps
 from tenantry.cli.progress import Lines
@@ -26,7 +27,6 @@ from tenantry.model.schema import Column, ForeignKey, Schema, Table, Unique
 from tenantry.model.spec import Spec, TablePart, TenantPart
 from tenantry.planning import Plan, make_plan
 from tenantry.reports.log import Log
-from tenantry.workflow import Outline, Planned
 
 MOST = 60
 TABLES = 100

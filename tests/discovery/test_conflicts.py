@@ -9,11 +9,11 @@ import pytest
 
 from conftest import Command
 from servers import Database
+from tenantry import conflicts
 from tenantry.discovery.choice import choose
 from tenantry.errors import UsageError
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
-from tenantry.workflow import conflicts
 
 SHOP = """
 CREATE TABLE tenants (id int PRIMARY KEY, slug text UNIQUE);

@@ -11,10 +11,10 @@ import pytest
 
 from conftest import Command
 from servers import Database
+from tenantry import discover, discover_update
 from tenantry.errors import UsageError
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
-from tenantry.workflow import discover, discover_update
 
 SHOP = """
 CREATE TABLE tenants (id int PRIMARY KEY, slug text UNIQUE);

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from tenantry import MigrateOptions, preview
 from tenantry.errors import ExitStatus, Refused
 from tenantry.model.plan import Phase
-from tenantry.workflow import MigrateOptions, preview
 
 pytestmark = pytest.mark.server
 

@@ -9,10 +9,10 @@ import pytest
 from conftest import Command
 from operating import operated
 from servers import Database, Server
+from tenantry import MigrateOptions, migrate, rollback
 from tenantry.errors import Refused
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
-from tenantry.workflow import MigrateOptions, migrate, rollback
 
 pytestmark = pytest.mark.server
 

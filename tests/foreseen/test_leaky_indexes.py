@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from tenantry import MigrateOptions, preview
 from tenantry.model.plan import Phase
-from tenantry.workflow import MigrateOptions, preview
 
 pytestmark = pytest.mark.server
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from conftest import Command
+from tenantry import MigrateOptions, plan, preview
 from tenantry.errors import Failed
 from tenantry.model.plan import Phase
-from tenantry.workflow import MigrateOptions, plan, preview
 
 pytestmark = pytest.mark.server
 

@@ -12,11 +12,11 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from servers import Database
+from tenantry import MigrateOptions, RollbackOptions, migrate, rollback
 from tenantry.model.plan import Phase
 from tenantry.model.run import Result
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
-from tenantry.workflow import MigrateOptions, RollbackOptions, migrate, rollback
 from tenantry.workflow.watcher import Watcher
 
 TENANTS = """

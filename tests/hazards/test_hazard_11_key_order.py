@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from servers import Database, Server
+from tenantry import MigrateOptions, migrate, rollback
 from tenantry.model.plan import Phase
 from tenantry.model.schema import Ours
 from tenantry.model.spec import Spec
@@ -16,7 +17,6 @@ from tenantry.planning import make_plan
 from tenantry.planning.ground import Ground
 from tenantry.postgres.catalog import read_schema
 from tenantry.postgres.connect import Target, connect
-from tenantry.workflow import MigrateOptions, migrate, rollback
 
 pytestmark = pytest.mark.server
 

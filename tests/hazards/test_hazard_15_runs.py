@@ -21,12 +21,12 @@ from psycopg.conninfo import make_conninfo
 
 from postgres.test_connect import pooler
 from servers import Database, Server, wait_until
+from tenantry import MigrateOptions, RollbackOptions, migrate, rollback, validate
 from tenantry.errors import ExitStatus, Refused
 from tenantry.execution.runner import Event
 from tenantry.model.plan import Phase
 from tenantry.postgres.connect import Target
 from tenantry.postgres.locks import RUN_LOCK
-from tenantry.workflow import MigrateOptions, RollbackOptions, migrate, rollback, validate
 from tenantry.workflow.watcher import Nobody
 
 pytestmark = pytest.mark.server

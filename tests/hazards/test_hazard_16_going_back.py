@@ -9,10 +9,10 @@ import pytest
 
 from daily import daily
 from servers import Database
+from tenantry import MigrateOptions, RollbackOptions, migrate, rollback
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
-from tenantry.workflow import MigrateOptions, RollbackOptions, migrate, rollback
 
 pytestmark = pytest.mark.server
 

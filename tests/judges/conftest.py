@@ -10,10 +10,10 @@ from psycopg.conninfo import make_conninfo
 
 from judges.judged import Judged, catalogued, corners, everything_default, lone_table, of_role, preset
 from servers import Database, Server
+from tenantry import MigrateOptions, migrate
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
-from tenantry.workflow import MigrateOptions, migrate
 
 OWNER, LEGACY = "judged_owner", "judged_legacy"
 _made: dict[tuple[int, str, Phase], Judged] = {}

@@ -13,10 +13,10 @@ from acceptance.test_round_trip import checksums
 from conftest import Command, Outcome
 from operating import as_operator, assert_no_superuser, hand_over
 from servers import Database
+from tenantry import MigrateOptions, migrate
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.presets import load, spec_path
-from tenantry.workflow import MigrateOptions, migrate
 
 pytestmark = pytest.mark.server
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from conftest import Command
+from tenantry import validate
 from tenantry.errors import ExitStatus, Refused, UsageError
 from tenantry.model.finding import Severity
 from tenantry.model.plan import Phase
 from tenantry.model.spec import AcceptPart
-from tenantry.workflow import validate
 
 SCHEMA = """
 CREATE TABLE partners (id integer PRIMARY KEY, tenant_id integer NOT NULL REFERENCES tenants,

@@ -8,10 +8,10 @@ from typing import Any
 import psycopg
 import pytest
 
+from tenantry import validate
 from tenantry.errors import Refused
 from tenantry.model.finding import Severity
 from tenantry.model.plan import Phase
-from tenantry.workflow import validate
 
 pytestmark = pytest.mark.server
 

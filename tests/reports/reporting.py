@@ -11,9 +11,9 @@ from typing import Any
 
 from jsonschema import Draft202012Validator, FormatChecker
 
+from tenantry import Reported
 from tenantry.model.finding import Finding, Severity
 from tenantry.model.name import Name
-from tenantry.workflow import Reported
 
 SCHEMA = json.loads(files("tenantry.reports").joinpath("report.schema.json").read_text(encoding="utf-8"))
 Draft202012Validator.check_schema(SCHEMA)

@@ -13,6 +13,7 @@ import pytest
 from pypdf import PdfReader
 
 from reports.reporting import finding, reported
+from tenantry import Reported
 from tenantry.errors import ExitStatus
 from tenantry.execution.runner import Event
 from tenantry.model.distribution import Distribution
@@ -21,7 +22,6 @@ from tenantry.model.name import Name
 from tenantry.model.plan import Phase
 from tenantry.postgres.connect import Server
 from tenantry.steps import NotNull
-from tenantry.workflow import Reported
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 TABLES = ("orders", "order_lines", "customers", "a_table_with_quite_a_long_name_of_its_own")

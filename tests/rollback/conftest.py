@@ -12,13 +12,13 @@ from acceptance.comparing import USER_TABLES
 from acceptance.test_round_trip import checksums
 from conftest import Command
 from servers import Database
+from tenantry import MigrateOptions, RollbackOptions, migrate, rollback
 from tenantry.errors import Refused
 from tenantry.model.plan import Phase
 from tenantry.model.run import Result
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
 from tenantry.presets import load, spec_path
-from tenantry.workflow import MigrateOptions, RollbackOptions, migrate, rollback
 
 ROWS = 300
 

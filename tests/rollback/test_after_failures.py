@@ -9,12 +9,12 @@ import pytest
 
 from acceptance.test_round_trip import checksums
 from servers import Database
+from tenantry import MigrateOptions, RollbackOptions, migrate, rollback
 from tenantry.errors import ExitStatus, Refused
 from tenantry.model.backup import BackupKind
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
-from tenantry.workflow import MigrateOptions, RollbackOptions, migrate, rollback
 
 pytestmark = pytest.mark.server
 

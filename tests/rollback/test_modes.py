@@ -11,9 +11,9 @@ from acceptance.test_round_trip import checksums
 from conftest import Command
 from daily import daily
 from rollback.conftest import Business
+from tenantry import status
 from tenantry.errors import ExitStatus, Refused, UsageError
 from tenantry.model.plan import Phase
-from tenantry.workflow import status
 
 pytestmark = pytest.mark.server
 

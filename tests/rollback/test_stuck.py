@@ -18,11 +18,11 @@ import pytest
 from conftest import ROOT, Command
 from rollback.conftest import Business
 from servers import wait_until
+from tenantry import end_blocker
 from tenantry.errors import Refused, UsageError
 from tenantry.model.run import Stuck
 from tenantry.postgres.connect import Target
 from tenantry.postgres.stuck import stuck
-from tenantry.workflow import end_blocker
 
 pytestmark = pytest.mark.server
 

@@ -8,11 +8,11 @@ import pytest
 
 from acceptance.test_round_trip import checksums
 from rollback.conftest import Business
+from tenantry import Nobody, RollbackOptions, rollback
 from tenantry.errors import ExitStatus, Failed, Refused
 from tenantry.execution.runner import Event
 from tenantry.model.finding import Finding, Severity
 from tenantry.model.plan import Phase
-from tenantry.workflow import Nobody, RollbackOptions, rollback
 
 pytestmark = pytest.mark.server
 

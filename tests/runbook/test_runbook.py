@@ -24,11 +24,11 @@ from conftest import ROOT
 from forks import Forks
 from runbook.reading import run
 from servers import Database
+from tenantry import MigrateOptions, migrate
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
 from tenantry.postgres.embedded import bin_directory
 from tenantry.presets import load, spec_path
-from tenantry.workflow import MigrateOptions, migrate
 
 RUNBOOK = ROOT / "docs" / "runbook.md"
 ROWS = 200

@@ -12,10 +12,10 @@ import pytest
 from psycopg import sql
 
 from servers import Database
+from tenantry import MigrateOptions, migrate
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
-from tenantry.workflow import MigrateOptions, migrate
 
 OWNER, APPLICATION, LEGACY = "depot_owner", "depot_app", "depot_legacy"
 # Lots, boxes and bins belong to whom their moves belong; boxes by a key that is deferred, bins by one that falls back.

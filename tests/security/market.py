@@ -13,10 +13,10 @@ from typing import Any
 import psycopg
 
 from servers import Database
+from tenantry import BalancesOptions, MigrateOptions, backfill_balances, install_balances, migrate
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
-from tenantry.workflow import BalancesOptions, MigrateOptions, backfill_balances, install_balances, migrate
 
 APPLICATION, OLD, STRANGER = "market_app", "market_old", "market_stranger"
 """The application's role after the migration, that of before (a legacy role), and one that may only connect."""

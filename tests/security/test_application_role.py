@@ -27,11 +27,7 @@ from security.market import (
     rights,
 )
 from servers import Database
-from tenantry.checks.families import VERIFICATION
-from tenantry.model.plan import Phase
-from tenantry.model.spec import Spec
-from tenantry.postgres.connect import Target
-from tenantry.workflow import (
+from tenantry import (
     BackupOptions,
     BalancesOptions,
     InspectionOptions,
@@ -53,6 +49,10 @@ from tenantry.workflow import (
     undo_fixes,
     validate,
 )
+from tenantry.checks.families import VERIFICATION
+from tenantry.model.plan import Phase
+from tenantry.model.spec import Spec
+from tenantry.postgres.connect import Target
 
 pytestmark = [pytest.mark.server, pytest.mark.differs]
 

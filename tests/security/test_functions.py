@@ -10,11 +10,11 @@ import pytest
 from psycopg import sql
 
 from servers import Database
+from tenantry import MigrateOptions, install_balances, migrate
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
 from tenantry.presets import load, spec_path
-from tenantry.workflow import MigrateOptions, install_balances, migrate
 
 pytestmark = [pytest.mark.server, pytest.mark.differs]
 

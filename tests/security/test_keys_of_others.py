@@ -10,12 +10,12 @@ import pytest
 
 from security.den import Den
 from servers import Database
+from tenantry import MigrateOptions, migrate
 from tenantry.errors import Refused
 from tenantry.model.backup import BackupKind
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target, connect
-from tenantry.workflow import MigrateOptions, migrate
 
 pytestmark = [pytest.mark.server, pytest.mark.differs("postgres/owner_context.py")]
 

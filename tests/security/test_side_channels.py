@@ -11,10 +11,10 @@ import psycopg
 import pytest
 
 from servers import Database
+from tenantry import MigrateOptions, migrate
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
-from tenantry.workflow import MigrateOptions, migrate
 
 pytestmark = [pytest.mark.server, pytest.mark.differs]
 

@@ -15,8 +15,15 @@ import pytest
 from backups.conftest import odd, spec_of, target
 from backups.test_kill import ROOT, TABLES, Driver, copies, driver, killed_making_one, killed_restoring
 from servers import Database, wait_until
+from tenantry import (
+    BackupOptions,
+    RestoreOptions,
+    create_backup,
+    list_backups,
+    restore,
+    verify_backups,
+)
 from tenantry.model.backup import BackupKind
-from tenantry.workflow import BackupOptions, RestoreOptions, create_backup, list_backups, restore, verify_backups
 
 __all__ = ["driver", "odd"]
 

@@ -19,11 +19,11 @@ from changes.test_killed import subject as subject
 from changes.test_matrix import LEDGERED, MORE_LEDGERED, UNTIL, follow
 from changes.test_random import Shop, follow_many
 from changes.test_random import shop as shop
+from tenantry import RollbackOptions, rollback
 from tenantry.errors import Refused
 from tenantry.model.backup import BackupKind
 from tenantry.model.plan import Phase
 from tenantry.postgres.connect import Target
-from tenantry.workflow import RollbackOptions, rollback
 
 SEEDS = int(os.environ.get("TENANTRY_SEEDS") or 20)
 

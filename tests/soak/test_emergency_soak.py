@@ -8,12 +8,12 @@ from collections.abc import Callable
 import pytest
 
 from servers import Database
+from tenantry import MigrateOptions, Nobody, RollbackOptions, migrate, rollback
 from tenantry.errors import ExitStatus
 from tenantry.execution.runner import Event
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
 from tenantry.presets import load, spec_path
-from tenantry.workflow import MigrateOptions, Nobody, RollbackOptions, migrate, rollback
 
 FEW, MANY = 3000, 3_000_000
 SECONDS = 2.0

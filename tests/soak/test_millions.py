@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 from acceptance.test_round_trip import checksums
 from servers import Database
+from tenantry import MigrateOptions, RollbackOptions, migrate, rollback
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
 from tenantry.presets import load, spec_path
-from tenantry.workflow import MigrateOptions, RollbackOptions, migrate, rollback
 
 ROWS = 2_000_000
 WRONG = """

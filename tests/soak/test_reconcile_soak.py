@@ -11,7 +11,7 @@ from balances.reconciling import STORAGE, compared, past
 from balances.stock import FILL, LEDGER, TENANTS, Stock
 from balances.writers import writing
 from servers import Database, wait_until
-from tenantry.workflow import Decision, decide_reviews, list_reviews
+from tenantry import Decision, decide_reviews, list_reviews
 
 RUNS, EVERY = 500, 25
 PLANTS = {

@@ -6,10 +6,10 @@ import hashlib
 from collections.abc import Callable
 
 from servers import Database
+from tenantry import MigrateOptions, RollbackOptions, migrate, rollback
 from tenantry.errors import ExitStatus
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
-from tenantry.workflow import MigrateOptions, RollbackOptions, migrate, rollback
 
 ROWS = 2000
 SCHEMA = """

@@ -10,10 +10,10 @@ import pytest
 from acceptance import estoque_writers, network_writers
 from acceptance.test_writers import Policed, estoque, estoque_spec, network, through
 from servers import Database
+from tenantry import MigrateOptions, migrate
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
-from tenantry.workflow import MigrateOptions, migrate
 
 pytestmark = pytest.mark.server
 

@@ -16,21 +16,14 @@ from tenantry.cli.progress import duration, watching
 from tenantry.cli.terminal import Terminal
 from tenantry.cli.watched import watched
 from tenantry.errors import ExitStatus, Refused, UsageError
-from tenantry.model.backup import Backup, BackupKind
+from tenantry.model.backup import Backup, BackupKind, Restoration
 from tenantry.model.size import readable
 from tenantry.model.spec import Spec
 from tenantry.reports.document import error_document
-from tenantry.workflow import (
-    BackupOptions,
-    Restoration,
-    RestoreOptions,
-    create_backup,
-    list_backups,
-    preview_backup,
-    prune_backups,
-    verify_backups,
-)
-from tenantry.workflow import restore as run_restore
+from tenantry.workflow.backup_list import create_backup, list_backups, preview_backup, prune_backups, verify_backups
+from tenantry.workflow.backups import BackupOptions
+from tenantry.workflow.restore import RestoreOptions
+from tenantry.workflow.restore import restore as run_restore
 
 Tables = Annotated[
     list[str],

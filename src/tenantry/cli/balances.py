@@ -17,19 +17,16 @@ from tenantry.cli.summary import show_result
 from tenantry.cli.terminal import Terminal
 from tenantry.cli.watched import watched
 from tenantry.errors import ExitStatus, Refused
-from tenantry.workflow import (
-    BackupOptions,
+from tenantry.workflow.backups import BackupOptions
+from tenantry.workflow.balances import (
     BalancesOptions,
     backfill_balances,
     compact_balances,
-    empty_ledger,
     install_balances,
-    preview_empty,
     preview_install,
-    preview_remove,
-    remove_balances,
     validate_balances,
 )
+from tenantry.workflow.balances_removal import empty_ledger, preview_empty, preview_remove, remove_balances
 
 SAMPLES = 5
 Ledger = Annotated[

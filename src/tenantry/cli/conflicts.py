@@ -18,8 +18,8 @@ from tenantry.discovery.choice import choose
 from tenantry.errors import ExitStatus, Refused, UsageError
 from tenantry.model.spec import Spec
 from tenantry.reports.text import cell, visible
-from tenantry.workflow import Conflicts
-from tenantry.workflow import conflicts as find_conflicts
+from tenantry.workflow.conflicts import Conflicts
+from tenantry.workflow.conflicts import conflicts as find_conflicts
 
 LISTED = 10
 """Tables, pairs of tenants of two ways, and rows, that are shown."""

@@ -24,10 +24,10 @@ from tenantry.model.spec import Spec
 from tenantry.model.verdict import Verdict
 from tenantry.postgres.connect import Target, reach
 from tenantry.reports.text import visible
-from tenantry.workflow import BackupOptions, InspectionOptions, Watcher
+from tenantry.workflow.backups import BackupOptions
 from tenantry.workflow.fixes import Correction, Fixed, FixOptions, fix_issues, preview_fixes
-from tenantry.workflow.inspection import Families
-from tenantry.workflow.watcher import Nobody
+from tenantry.workflow.inspection import Families, InspectionOptions
+from tenantry.workflow.watcher import Nobody, Watcher
 
 FixIssues = Annotated[
     bool,

@@ -17,8 +17,10 @@ from tenantry.cli.terminal import Terminal
 from tenantry.errors import ExitStatus
 from tenantry.postgres.connect import reach
 from tenantry.presets import PRESETS, spec_path
-from tenantry.workflow import Claim, Demonstration, Logged, Several
-from tenantry.workflow import demo as run_demo
+from tenantry.workflow.demo import Claim, Demonstration
+from tenantry.workflow.demo import demo as run_demo
+from tenantry.workflow.logged import Logged
+from tenantry.workflow.watcher import Several
 
 
 def demo(

@@ -17,8 +17,8 @@ from tenantry.discovery.update import Update
 from tenantry.errors import ExitStatus, Refused, UsageError
 from tenantry.model.spec import Spec
 from tenantry.reports.text import visible
-from tenantry.workflow import Discovery, discover_update
-from tenantry.workflow import discover as run_discover
+from tenantry.workflow.discover import Discovery, discover_update
+from tenantry.workflow.discover import discover as run_discover
 
 GROUPS = 12
 """Questions that are shown; all of them stand in the file."""

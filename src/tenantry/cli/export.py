@@ -13,7 +13,7 @@ from tenantry.cli.frame import target
 from tenantry.cli.terminal import Terminal
 from tenantry.errors import ExitStatus, Refused, UsageError
 from tenantry.exports import Orm
-from tenantry.workflow import export as run_export
+from tenantry.workflow.export import export as run_export
 
 
 def export(

@@ -16,7 +16,7 @@ from tenantry.cli.terminal import Terminal
 from tenantry.cli.watched import watched
 from tenantry.errors import ExitStatus
 from tenantry.reports.text import visible
-from tenantry.workflow import BackupOptions
+from tenantry.workflow.backups import BackupOptions
 from tenantry.workflow.undo import Undone, list_fixes, undo_fixes
 
 

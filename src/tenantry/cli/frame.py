@@ -17,7 +17,7 @@ from tenantry.postgres.connect import Target, reach
 from tenantry.postgres.dsn import secrets
 from tenantry.postgres.passing import remedy_for
 from tenantry.reports.log import Log
-from tenantry.workflow import Reported
+from tenantry.workflow.reported import Reported
 from tenantry.workflow.session import is_lost
 
 

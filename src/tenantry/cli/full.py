@@ -18,12 +18,13 @@ from tenantry.errors import ExitStatus
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target, reach
-from tenantry.workflow import BackupOptions, InspectionOptions, MigrateOptions
-from tenantry.workflow import preview as run_preview
+from tenantry.workflow.backups import BackupOptions
 from tenantry.workflow.fixes import FixOptions
 from tenantry.workflow.full import Full, FullOptions, preview_full
 from tenantry.workflow.full import full as run_full
-from tenantry.workflow.inspection import SAMPLES
+from tenantry.workflow.inspection import SAMPLES, InspectionOptions
+from tenantry.workflow.migrate import MigrateOptions
+from tenantry.workflow.plan import preview as run_preview
 
 
 def full(

@@ -14,8 +14,10 @@ from tenantry.cli.watched import watched
 from tenantry.errors import ExitStatus, UsageError
 from tenantry.model.size import readable
 from tenantry.model.spec import HousekeepingPart
-from tenantry.workflow import Chore, Household, Nobody, household, keep_house
-from tenantry.workflow import purge as run_purge
+from tenantry.workflow.housekeeping import Chore, keep_house
+from tenantry.workflow.purge import Household, household
+from tenantry.workflow.purge import purge as run_purge
+from tenantry.workflow.watcher import Nobody
 
 
 def housekeeping(

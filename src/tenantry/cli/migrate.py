@@ -15,9 +15,10 @@ from tenantry.cli.terminal import Terminal
 from tenantry.cli.watched import watched
 from tenantry.errors import ExitStatus
 from tenantry.model.plan import Phase
-from tenantry.workflow import MigrateOptions, Preview
-from tenantry.workflow import migrate as run_migrate
-from tenantry.workflow import preview as run_preview
+from tenantry.workflow.migrate import MigrateOptions
+from tenantry.workflow.migrate import migrate as run_migrate
+from tenantry.workflow.plan import Preview
+from tenantry.workflow.plan import preview as run_preview
 
 Until = Annotated[Phase, typer.Option("--until", help="Stop after this phase; contract runs only when asked for.")]
 Force = Annotated[

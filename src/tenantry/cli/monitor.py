@@ -14,8 +14,8 @@ from tenantry.cli import options
 from tenantry.cli.frame import target
 from tenantry.cli.terminal import Terminal
 from tenantry.errors import ExitStatus
-from tenantry.workflow import MonitorOptions
-from tenantry.workflow import monitor as run_monitor
+from tenantry.workflow.monitor import MonitorOptions
+from tenantry.workflow.monitor import monitor as run_monitor
 
 
 def monitor(

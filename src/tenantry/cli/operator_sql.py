@@ -10,7 +10,7 @@ import typer
 from tenantry.cli.frame import target
 from tenantry.cli.terminal import Terminal
 from tenantry.errors import ExitStatus
-from tenantry.workflow import operator_sql as make_script
+from tenantry.workflow.operator_sql import operator_sql as make_script
 
 
 def operator_sql(

@@ -20,7 +20,8 @@ from tenantry.model.size import readable
 from tenantry.planning.diff import State
 from tenantry.reports.document import error_document
 from tenantry.reports.text import visible
-from tenantry.workflow import ForeseenBackup, Outline, Planned
+from tenantry.workflow.foreseen import ForeseenBackup
+from tenantry.workflow.plan import Outline, Planned
 
 LINES = 54
 """Of a summary; with what a command says below it 60."""

@@ -17,8 +17,8 @@ from tenantry.model.plan import Statement
 from tenantry.reports.document import to_json
 from tenantry.reports.script import script
 from tenantry.steps import Step
-from tenantry.workflow import Outline, Planned
-from tenantry.workflow import plan as run_plan
+from tenantry.workflow.plan import Outline, Planned
+from tenantry.workflow.plan import plan as run_plan
 
 
 class Format(StrEnum):

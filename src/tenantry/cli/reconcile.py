@@ -13,8 +13,7 @@ from tenantry.cli.progress import watching
 from tenantry.cli.terminal import Terminal
 from tenantry.cli.watched import watched
 from tenantry.errors import ExitStatus
-from tenantry.workflow import LedgerReconciled, ReconcileOptions, reconcile_balances
-from tenantry.workflow.reconcile import SCRUB_DAYS, counted
+from tenantry.workflow.reconcile import SCRUB_DAYS, LedgerReconciled, ReconcileOptions, counted, reconcile_balances
 
 
 def reconcile(

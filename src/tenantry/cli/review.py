@@ -16,8 +16,8 @@ from tenantry.cli.progress import watching
 from tenantry.cli.terminal import Terminal
 from tenantry.cli.watched import watched
 from tenantry.errors import ExitStatus, UsageError
-from tenantry.workflow import Decision, decide_reviews, list_reviews
 from tenantry.workflow.reconcile import counted, described
+from tenantry.workflow.reviews import Decision, decide_reviews, list_reviews
 
 MOVEMENTS = 5
 Ids = Annotated[list[int] | None, typer.Argument(metavar="ID…", help="The reviews' numbers.", show_default=False)]

@@ -14,8 +14,9 @@ from tenantry.cli.summary import show_result
 from tenantry.cli.terminal import Terminal
 from tenantry.cli.watched import watched
 from tenantry.errors import ExitStatus, Refused, UsageError
-from tenantry.workflow import Preview, RollbackOptions, preview_rollback
-from tenantry.workflow import rollback as run_rollback
+from tenantry.workflow.plan import Preview, preview_rollback
+from tenantry.workflow.rollback import RollbackOptions
+from tenantry.workflow.rollback import rollback as run_rollback
 
 ASKING = "Run it with --confirm to take all of this away, or with --preserve-data to keep the tenant columns."
 

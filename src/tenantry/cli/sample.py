@@ -11,7 +11,7 @@ from tenantry.cli.frame import target
 from tenantry.cli.terminal import Terminal
 from tenantry.errors import ExitStatus
 from tenantry.presets import PRESETS, fault_kinds
-from tenantry.workflow import sample as run_sample
+from tenantry.workflow.sample import sample as run_sample
 
 KINDS = "; ".join(f"{preset}: {', '.join(fault_kinds(preset))}" for preset in PRESETS)
 

@@ -24,7 +24,7 @@ from tenantry.model.name import quoted
 from tenantry.model.plan import Phase
 from tenantry.model.run import Status, TableStatus, Word
 from tenantry.reports.document import plain
-from tenantry.workflow import status as run_status
+from tenantry.workflow.status import status as run_status
 
 INTERVAL = 2.0
 TABLES, LISTED, AMISS, RUNS, STUCK = 25, 10, 3, 2, 8

@@ -14,7 +14,7 @@ from tenantry.cli.terminal import Terminal
 from tenantry.errors import ExitStatus, Refused
 from tenantry.model.run import Stuck
 from tenantry.postgres.stuck import Party
-from tenantry.workflow import end_blocker
+from tenantry.workflow.terminate import end_blocker
 
 
 def stuck_lines(found: Iterable[Stuck]) -> Iterator[Text]:

@@ -11,7 +11,7 @@ from tenantry.cli import options
 from tenantry.cli.frame import target
 from tenantry.cli.terminal import Terminal
 from tenantry.errors import ExitStatus
-from tenantry.workflow import Tenant, TenantChange, add_tenant, list_tenants, rename_tenant
+from tenantry.workflow.tenants import Tenant, TenantChange, add_tenant, list_tenants, rename_tenant
 
 Slug = Annotated[str, typer.Argument(metavar="SLUG", help="The tenant's short name.", show_default=False)]
 

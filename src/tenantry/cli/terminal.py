@@ -19,7 +19,7 @@ from tenantry.model.finding import Finding, Severity
 from tenantry.reports.document import plain, to_json
 from tenantry.reports.log import Log, masked_text
 from tenantry.reports.text import bounded, visible
-from tenantry.workflow import Reported
+from tenantry.workflow.reported import Reported
 
 SHOWN = 10
 """Details that an error shows at most, and findings, unless --verbose."""

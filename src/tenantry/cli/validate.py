@@ -11,9 +11,9 @@ from tenantry.cli import options
 from tenantry.cli.correcting import ApplicationDsn, Asked, FixIssues, Force, inspected
 from tenantry.cli.terminal import Terminal
 from tenantry.errors import ExitStatus, UsageError
-from tenantry.workflow import validate as run_validate
 from tenantry.workflow.inspection import SAMPLES
 from tenantry.workflow.validate import NEXT
+from tenantry.workflow.validate import validate as run_validate
 
 Tables = Annotated[
     list[str] | None,

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 from tenantry.cli.progress import Lines
 from tenantry.cli.terminal import Terminal
-from tenantry.workflow import Logged, Several, Watcher
+from tenantry.workflow.logged import Logged
+from tenantry.workflow.watcher import Several, Watcher
 
 
 @contextmanager
