@@ -24,14 +24,15 @@ from psycopg import sql  # noqa: E402
 
 from bench.report import put_into  # noqa: E402
 from bench.run import SETTINGS, memory  # noqa: E402
-from tenantry import InspectionOptions, MigrateOptions, Nobody, migrate, validate  # noqa: E402
-from tenantry.checks.check import Check, Ground, Offenders, Reference  # noqa: E402
+from tenantry import InspectionOptions, MigrateOptions, SilentObserver, migrate, validate  # noqa: E402
+from tenantry.checks.base import Check, CheckContext, QueryCheck, Reference  # noqa: E402
 from tenantry.checks.completeness import completeness  # noqa: E402
-from tenantry.checks.examination import examine  # noqa: E402
-from tenantry.checks.readers import SETTINGS as SESSION  # noqa: E402
-from tenantry.checks.readers import Stop  # noqa: E402
 from tenantry.checks.references import references  # noqa: E402
+from tenantry.checks.runner import examine  # noqa: E402
 from tenantry.checks.scan import condition, plainly, source  # noqa: E402
+from tenantry.checks.session_pool import SETTINGS as SESSION  # noqa: E402
+from tenantry.checks.session_pool import Stop  # noqa: E402
+from tenantry.commands.inspection import grounded  # noqa: E402
 from tenantry.model.backup import BackupKind  # noqa: E402
 from tenantry.model.plan import Phase  # noqa: E402
 from tenantry.model.spec import Spec  # noqa: E402
@@ -39,7 +40,6 @@ from tenantry.postgres.cluster import Cluster  # noqa: E402
 from tenantry.postgres.connect import Target  # noqa: E402
 from tenantry.postgres.embedded import bin_directory  # noqa: E402
 from tenantry.presets import load, spec_path  # noqa: E402
-from tenantry.workflow.inspection import grounded  # noqa: E402
 
 REPEATS = 5
 BEGIN = (
@@ -83,7 +83,7 @@ def measured(cluster: Cluster, rows: int) -> str:
     migrate(Target(dsn), spec, MigrateOptions(until=Phase.ISOLATE, force=True, backup=BackupKind.NONE))
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("VACUUM ANALYZE")
-    with grounded(Target(dsn), spec, InspectionOptions(), Nobody(), Stop(), run="", purpose="bench") as ground:
+    with grounded(Target(dsn), spec, InspectionOptions(), SilentObserver(), Stop(), run="", purpose="bench") as ground:
         checks = [one for family in (completeness, references) for one in family(ground) if isinstance(one, Check)]
         ways: list[Callable[[], object]] = [
             lambda: validate(Target(dsn), spec),
@@ -105,12 +105,12 @@ def measured(cluster: Cluster, rows: int) -> str:
     return f"| {rows:,} | {total:,} | " + " | ".join(figures) + " |"
 
 
-def one_by_one(ground: Ground, checks: list[Check]) -> None:
+def one_by_one(ground: CheckContext, checks: list[Check]) -> None:
     """What somebody would write: a count for each check, and of the rows by tenant for each table, one after the other,
     from a session as it comes, in parallel as the planner likes."""
     with ground.session("bench") as session:
         for check in checks:
-            assert not isinstance(check.question, Offenders)
+            assert not isinstance(check.question, QueryCheck)
             query = sql.SQL("SELECT count(*) {} WHERE {}").format(source(check, ground.live), condition(check))
             session.execute(query).fetchone()
         for unit in ground.planning.units():
@@ -120,7 +120,7 @@ def one_by_one(ground: Ground, checks: list[Check]) -> None:
             session.execute(rows).fetchall()
 
 
-def bare(ground: Ground, checks: list[Check]) -> None:
+def bare(ground: CheckContext, checks: list[Check]) -> None:
     """Every table read once, and every path joined once, with nothing asked of the rows but whether they are there."""
     with ground.session("bench") as session:
         session.execute(SESSION)

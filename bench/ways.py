@@ -9,16 +9,16 @@ from typing import Any
 
 import psycopg
 
-from tenantry.execution.backfill import BackfillOptions, backfill
-from tenantry.execution.throttle import Throttle
+from tenantry.execution.backfill.run import BackfillOptions, backfill
+from tenantry.execution.backfill.throttle import Throttle
 from tenantry.model.name import Name
 from tenantry.model.ownership import Hop
 from tenantry.model.plan import Phase, Statement
 from tenantry.postgres.journal import Journal
 from tenantry.steps.assignment import AssignmentTrigger
-from tenantry.steps.column import TenantColumn
+from tenantry.steps.column import AddTenantColumn
 from tenantry.steps.derivation import ByPath, TenantReference
-from tenantry.steps.fill import Fill, RelationFill
+from tenantry.steps.fill import Backfill, RelationFill
 
 Connection = psycopg.Connection[Any]
 Timed = Callable[[], None]
@@ -66,8 +66,8 @@ class Silence:
     def finished(self, relation: Name, rows: int) -> None: ...
 
 
-def column(constant: str | None = None) -> TenantColumn:
-    return TenantColumn(
+def column(constant: str | None = None) -> AddTenantColumn:
+    return AddTenantColumn(
         phase=Phase.EXPAND, table=MOVEMENTS, column="tenant_id", type="uuid", constant=constant, tenant=TENANT
     )
 
@@ -89,7 +89,7 @@ def in_place(workers: int, connection: Connection, dsn: str) -> Timed:
     )  # fmt: skip
     perform(connection, trigger.apply())
     relation = RelationFill(relation=MOVEMENTS, column="tenant_id", sources=(BY_STORE,), overrides=False)
-    fill = Fill(phase=Phase.BACKFILL, table=MOVEMENTS, fills=(relation,))
+    fill = Backfill(phase=Phase.BACKFILL, table=MOVEMENTS, fills=(relation,))
 
     def connect(purpose: str) -> Connection:
         return psycopg.connect(dsn, autocommit=True, options="-c search_path=pg_catalog")

@@ -10,15 +10,15 @@ from typing import Any, Literal
 import psycopg
 
 from servers import Database
-from tenantry.execution.backfill import BackfillOptions, FillResult, backfill
-from tenantry.execution.throttle import Throttle
+from tenantry.execution.backfill.run import BackfillOptions, FillResult, backfill
+from tenantry.execution.backfill.throttle import Throttle
 from tenantry.model.name import Name
 from tenantry.model.ownership import Hop
 from tenantry.model.plan import Phase, Statement
 from tenantry.postgres.journal import Journal
 from tenantry.steps.assignment import AssignmentTrigger
 from tenantry.steps.derivation import ByPath, Source, TenantReference
-from tenantry.steps.fill import Fill, RelationFill
+from tenantry.steps.fill import Backfill, RelationFill
 
 SALES, STORES, TENANTS = (Name("public", name) for name in ("sales", "stores", "tenants"))
 EQUAL = (("pg_catalog", "="),)
@@ -84,9 +84,9 @@ def relation_fill(
     return RelationFill(relation=relation, column=column, sources=sources, overrides=overrides, identity=identity)
 
 
-def fill_of(*fills: RelationFill, purpose: Literal["fill", "default", "sweep", "rest"] = "fill") -> Fill:
+def fill_of(*fills: RelationFill, purpose: Literal["fill", "default", "sweep", "rest"] = "fill") -> Backfill:
     chosen = fills or (relation_fill(),)
-    return Fill(phase=Phase.BACKFILL, table=chosen[0].relation, fills=chosen, purpose=purpose)
+    return Backfill(phase=Phase.BACKFILL, table=chosen[0].relation, fills=chosen, purpose=purpose)
 
 
 @dataclass
@@ -118,7 +118,7 @@ class Watcher:
 
 
 def run(
-    database: Database | str, fill: Fill | None = None, *, watcher: Watcher | None = None, workers: int = 1,
+    database: Database | str, fill: Backfill | None = None, *, watcher: Watcher | None = None, workers: int = 1,
     stop: threading.Event | None = None, throttle: Throttle | None = None, **options: Any,
 ) -> FillResult:  # fmt: skip
     """Run a fill in small batches."""

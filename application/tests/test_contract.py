@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from servers import Database
-from tenantry.steps.context import context
+from tenantry.steps.tenant_setting import context
 from tenantry_app import Tenant, tenants
 from tenantry_app.setting import Setting
 

@@ -22,13 +22,13 @@ from servers import Database, Server
 from shop import OWNER, SCHEMA, SPEC
 from sqlalchemy_shop import url
 from tenantry import MigrateOptions, export, migrate
+from tenantry.commands.export import read_ground
 from tenantry.errors import Refused, UsageError
 from tenantry.exports import Orm, write
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
 from tenantry.presets import PRESETS, load, spec_path
-from tenantry.workflow.export import read_ground
 
 
 def build(preset: str) -> Callable[[Database], None]:

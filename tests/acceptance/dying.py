@@ -24,10 +24,10 @@ import psycopg
 from psycopg.sql import SQL, Composable, Composed
 from tenacity import wait_fixed
 
-from tenantry import MigrateOptions, Nobody, RollbackOptions, migrate, remove_balances, rollback
+from tenantry import MigrateOptions, RollbackOptions, SilentObserver, migrate, remove_balances, rollback
 from tenantry.errors import TenantryError
 from tenantry.execution import message, transaction
-from tenantry.execution.backfill import BackfillOptions
+from tenantry.execution.backfill.run import BackfillOptions
 from tenantry.execution.runner import Event
 from tenantry.model.backup import BackupKind
 from tenantry.model.name import Name
@@ -57,7 +57,7 @@ def _kind(step: Any) -> str:
     return str(step.kind)
 
 
-class _Reporter(Nobody):
+class _Reporter(SilentObserver):
     """The watcher of the child: tells everything, and kills at the event that the order names."""
 
     def __init__(self, kill: Mapping[str, Any]) -> None:
@@ -156,7 +156,7 @@ def _perform(order: Mapping[str, Any]) -> int:
     watcher = _Reporter(kill)
     counted = _aim(kill, watcher.armed) if kill.get("statement") is not None else {}
     # Small batches, so that a small table has many instants between them.
-    sys.modules["tenantry.workflow.migrate"].BackfillOptions = partial(BackfillOptions, **order["batches"])
+    sys.modules["tenantry.commands.migrate"].BackfillOptions = partial(BackfillOptions, **order["batches"])
     if order["pause"] is not None:
         transaction.wait_random_exponential = lambda **growing: wait_fixed(order["pause"])
     try:

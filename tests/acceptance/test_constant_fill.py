@@ -9,7 +9,7 @@ from statistics import median
 import pytest
 
 from servers import Database
-from tenantry import MigrateOptions, Nobody, RollbackOptions, migrate, rollback
+from tenantry import MigrateOptions, RollbackOptions, SilentObserver, migrate, rollback
 from tenantry.execution.runner import Event
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
@@ -38,7 +38,7 @@ FILLED = "SELECT count(DISTINCT tenant_id), count(*) FILTER (WHERE tenant_id IS 
 
 
 @dataclass(slots=True)
-class Stopwatch(Nobody):
+class Stopwatch(SilentObserver):
     """Milliseconds that the steps of the phase expand took on the table."""
 
     milliseconds: float = 0.0

@@ -13,14 +13,14 @@ from bystander import bystander, writing
 from servers import Database, wait_until
 from slow_network import slow_network
 from tenantry import MigrateOptions, RollbackOptions, migrate, rollback
+from tenantry.commands.watcher import SilentObserver
 from tenantry.errors import Failed
-from tenantry.execution.transaction import Patience, run_together
+from tenantry.execution.transaction import LockPolicy, run_in_transaction
 from tenantry.model.backup import BackupKind
 from tenantry.model.name import Name
 from tenantry.model.plan import Lock, LockMode, Phase, Statement
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target, connect
-from tenantry.workflow.watcher import Nobody
 
 pytestmark = pytest.mark.server
 
@@ -76,7 +76,7 @@ def test_two_hundred_locks_cost_one_round_trip(template: Callable[..., Database]
         slow_network(database.dsn, DELAY) as dsn, closing(connect(Target(dsn), purpose="test")) as session,
         writing(database, WRITE) as took, bystander(database) as noise,
     ):  # fmt: skip
-        outcome = run_together(session, statements, patience=Patience(timeout=1.0, budget=60))
+        outcome = run_in_transaction(session, statements, patience=LockPolicy(timeout=1.0, budget=60))
     assert outcome.tries == 1
     assert max(took) < 2 * DELAY + SLACK + noise.seconds
     assert database.rows("SELECT count(*) FROM pg_description WHERE description = 'x'") == [(40,)]
@@ -133,7 +133,7 @@ def test_a_statement_that_is_slow_by_itself(template: Callable[..., Database], r
     spec = Spec.parse(SPEC.format(role=role(create=False, name="app")))
     heard: list[str] = []
 
-    class Listener(Nobody):
+    class Listener(SilentObserver):
         def blocked(self, reason: str, blockers: Sequence[str], pause: float) -> None:
             heard.append(reason)
 
@@ -165,7 +165,7 @@ def test_a_lock_beneath_a_statement_is_still_a_lock(database: Database) -> None:
             heard.append(reason)
             holder.rollback()
 
-        outcome = run_together(session, [alter], patience=Patience(timeout=0.3, budget=60), retrying=retrying)
+        outcome = run_in_transaction(session, [alter], patience=LockPolicy(timeout=0.3, budget=60), retrying=retrying)
     assert outcome.tries == 2
     assert heard[0].startswith("no lock within")
 
@@ -182,7 +182,7 @@ def test_a_condition_is_asked_once_the_locks_are_there(database: Database, pool:
     )  # fmt: skip
     with closing(connect(Target(database.dsn), purpose="test")) as session, database.connect() as other:
         other.execute("ALTER TABLE sales ADD COLUMN tenant text")
-        running = pool.submit(run_together, session, [add], patience=Patience(timeout=30, budget=60))
+        running = pool.submit(run_in_transaction, session, [add], patience=LockPolicy(timeout=30, budget=60))
         wait_until(
             lambda: database.rows("SELECT FROM pg_locks WHERE NOT granted AND relation = 'sales'::regclass") != []
         )

@@ -19,11 +19,11 @@ from bystander import bystander
 from daily import nightly
 from servers import Database, wait_until
 from tenantry import MigrateOptions, RollbackOptions, migrate, rollback
+from tenantry.commands.watcher import SilentObserver
 from tenantry.errors import ExitStatus, Failed, Interrupted, Refused
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
-from tenantry.workflow.watcher import Nobody
 
 pytestmark = pytest.mark.server
 
@@ -37,7 +37,7 @@ COUNT = (
 )
 
 
-class Listener(Nobody):
+class Listener(SilentObserver):
     """Keeps who was in the way."""
 
     def __init__(self) -> None:

@@ -14,13 +14,13 @@ from acceptance.writers import Application, Gate
 from bystander import bystander
 from servers import Database, wait_until
 from tenantry import MigrateOptions, RollbackOptions, migrate, rollback
+from tenantry.commands.watcher import SilentObserver
 from tenantry.execution.runner import Event
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
 from tenantry.presets import load, spec_path
 from tenantry.steps.row_security import RowSecurity
-from tenantry.workflow.watcher import Nobody
 
 pytestmark = pytest.mark.server
 
@@ -31,7 +31,7 @@ NOISE = 1.5
 """Seconds that a machine with two busy cores may add to a statement."""
 
 
-class Policed(Nobody):
+class Policed(SilentObserver):
     """Tells the writers when COPY FROM is refused (hazard 10)."""
 
     def __init__(self) -> None:

@@ -12,12 +12,12 @@ import pytest
 from application.migrations import AGREE, NONE, Migration, make, spec_of
 from servers import Database, Server, client
 from tenantry import MigrateOptions, RollbackOptions, migrate, rollback
+from tenantry.commands.watcher import Observer
 from tenantry.model.backup import BackupKind
 from tenantry.model.plan import Phase
 from tenantry.model.run import Result
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
-from tenantry.workflow.watcher import Watcher
 
 ROLE = "application_app"
 
@@ -38,7 +38,7 @@ class Business:
     def spec(self) -> Spec:
         return spec_of(self.migration, ROLE, self.folder)
 
-    def migrate(self, until: Phase, watcher: Watcher | None = None) -> Result:
+    def migrate(self, until: Phase, watcher: Observer | None = None) -> Result:
         options = MigrateOptions(until=until, backup=BackupKind.NONE, workers=1, force=True)
         return migrate(self.target, self.spec, options, watcher)
 

@@ -10,7 +10,7 @@ import pytest
 
 from application.conftest import Businesses
 from application.migrations import GROUPS, NONE, Migration
-from tenantry import Nobody
+from tenantry import SilentObserver
 from tenantry.errors import ExitStatus, Failed, Refused
 from tenantry.execution.runner import Event
 from tenantry.model.plan import Phase
@@ -53,7 +53,7 @@ def test_between_two_phases(migration: Migration, until: Phase, onwards: Phase |
     go(businesses, migration, until, onwards)
 
 
-class Meanwhile(Nobody):
+class Meanwhile(SilentObserver):
     """Does something when a run has come to a step."""
 
     def __init__(self, number: int, work: Callable[[], None]) -> None:

@@ -24,11 +24,11 @@ from tenantry import (
     restore,
     rollback,
 )
+from tenantry.commands import backups
 from tenantry.errors import TenantryError
 from tenantry.model.backup import BackupKind
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
-from tenantry.workflow import backups
 
 
 def _aim(number: int, *, automatic: bool) -> None:

@@ -50,7 +50,7 @@ DELETE FROM watched WHERE id % 2 = 0; UPDATE watched SET value = 'x' WHERE id = 
 
 
 @pytest.mark.server
-@pytest.mark.differs("backups/dump.py", "backups/loading.py", "backups/verifying.py")
+@pytest.mark.differs("backups/dump.py", "backups/loading.py", "backups/verify.py")
 @pytest.mark.parametrize("kind", KINDS)
 def test_odd_tables(kind: BackupKind, odd: Database, tmp_path: Path) -> None:
     """Whatever kind of table: backed up, verified, harmed, restored; and no trigger or rule of the user's noticed."""

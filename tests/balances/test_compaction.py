@@ -9,9 +9,9 @@ import pytest
 from balances.stock import MakeStock, Stock
 from balances.writers import writing
 from tenantry.balances.compaction import compact
+from tenantry.commands.balances import BalancesOptions, subjects
+from tenantry.commands.session import Session
 from tenantry.model.ledger import Ledger
-from tenantry.workflow.balances import BalancesOptions, subjects
-from tenantry.workflow.session import Session
 
 pytestmark = pytest.mark.server
 

@@ -13,8 +13,8 @@ from balances.stock import Stock
 from servers import Database
 from tenantry import (
     MigrateOptions,
-    Nobody,
     ReconcileOptions,
+    SilentObserver,
     list_reviews,
     migrate,
     reconcile_balances,
@@ -180,7 +180,7 @@ def test_discrepancies_by_tenant(kitchens: Kitchens) -> None:
         f"UPDATE {storage} SET quantity = quantity + 3 WHERE ctid = (SELECT min(ctid) FROM {storage} WHERE movements > 0)"
     )
     found: list[Finding] = []
-    watcher = Nobody()
+    watcher = SilentObserver()
     watcher.found = found.append  # type: ignore[method-assign]
     result = reconcile_balances(kitchens.target, kitchens.spec, ReconcileOptions(), watcher)
     assert result.exit_status == 1

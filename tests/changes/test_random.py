@@ -21,7 +21,7 @@ from tenantry.model import plan
 from tenantry.model.backup import BackupKind
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
-from tenantry.postgres.description import describe
+from tenantry.postgres.schema_snapshot import describe
 
 EXAMPLES = 50
 COLUMNS = """

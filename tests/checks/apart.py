@@ -10,14 +10,14 @@ import pytest
 
 from servers import Database
 from tenantry import MigrateOptions, migrate
-from tenantry.checks.check import FamilyOf, Ground
+from tenantry.checks.base import CheckContext, FamilyOf
+from tenantry.commands.session import Session, open_session
 from tenantry.model.finding import Finding, Severity
 from tenantry.model.plan import Phase
 from tenantry.model.schema import Ours
 from tenantry.model.spec import Spec
 from tenantry.postgres.catalog import read_schema
 from tenantry.postgres.connect import Target
-from tenantry.workflow.session import Session, opened
 
 ROLE, LEGACY = "apart_app", "apart_legacy"
 BESIDE = """
@@ -93,14 +93,14 @@ def apart(template: Callable[..., Database]) -> Database:
 
 
 @contextmanager
-def ground(database: Database, spec: str = SPEC, **parts: Any) -> Iterator[Ground]:
+def ground(database: Database, spec: str = SPEC, **parts: Any) -> Iterator[CheckContext]:
     """What checks stand on, for the database as it is now."""
     target, parsed = Target(parts.pop("dsn", database.dsn)), Spec.parse(spec)
-    with opened(target, purpose="test") as connection:
+    with open_session(target, purpose="test") as connection:
         session = Session.begin(target, connection, parsed)
         live = read_schema(connection, parsed.schemas, ours=Ours())
         connection.execute("SET default_transaction_read_only = on")
-        yield Ground(
+        yield CheckContext(
             target=target, connection=connection, spec=parsed, schema=session.schema, live=live, plan=session.plan,
             entries=session.entries, **parts,
         )  # fmt: skip

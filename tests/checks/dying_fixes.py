@@ -14,8 +14,8 @@ import psycopg
 
 from checks.repairing import fixed
 from servers import Database
+from tenantry.commands.undo import undo_fixes
 from tenantry.postgres.connect import Target
-from tenantry.workflow.undo import undo_fixes
 
 
 def main() -> None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from servers import Database
-from tenantry import InspectionOptions, MigrateOptions, Watcher, migrate
+from tenantry import InspectionOptions, MigrateOptions, Observer, migrate
 from tenantry.checks.families import VERIFICATION
+from tenantry.commands.fixes import Fixed, FixOptions, fix_issues
+from tenantry.commands.verify import NEXT, verify
 from tenantry.model.backup import BackupKind
 from tenantry.model.finding import Severity
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
-from tenantry.workflow.fixes import Fixed, FixOptions, fix_issues
-from tenantry.workflow.verify import NEXT, verify
 
 ONE, TWO = "00000000-0000-0000-0000-000000000001", "00000000-0000-0000-0000-000000000002"
 SCHEMA = f"""
@@ -165,7 +165,7 @@ def contents(database: Database) -> dict[str, list[tuple[Any, ...]]]:
 
 
 def fixed(
-    database: Database, of: Spec | None = None, dsn: str = "", watcher: Watcher | None = None, **options: Any
+    database: Database, of: Spec | None = None, dsn: str = "", watcher: Observer | None = None, **options: Any
 ) -> Fixed:
     """What --fix-issues comes to."""
     return fix_issues(

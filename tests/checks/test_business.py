@@ -9,12 +9,12 @@ import pytest
 from checks.presets import ROWS, loaded, migrated, spec_of
 from servers import Database
 from tenantry import InspectionOptions
+from tenantry.commands.verify import verify
 from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.spec import Spec
 from tenantry.model.verdict import Verdict
 from tenantry.postgres.connect import Target
 from tenantry.presets import load
-from tenantry.workflow.verify import verify
 
 
 def serious(verdict: Verdict) -> dict[str, int | None]:

@@ -12,8 +12,8 @@ from acceptance.test_round_trip import checksums
 from checks.apart import ROLE, SPEC, apart, found, ground, serious
 from servers import Database
 from tenantry import MigrateOptions, migrate
-from tenantry.checks.experiment import experiment
-from tenantry.checks.isolation import isolation
+from tenantry.checks.isolation.family import isolation
+from tenantry.checks.isolation.probes import experiment
 from tenantry.errors import UsageError
 from tenantry.model.finding import Finding
 from tenantry.model.plan import Phase

@@ -9,11 +9,11 @@ import pytest
 from checks.repairing import WRONG_ROWS, WRONG_TENANTS, built, contents, fixed, found, quietly, spec
 from servers import Database
 from tenantry import BackupOptions, RestoreOptions, RollbackOptions, list_backups, restore, rollback
+from tenantry.commands.undo import list_fixes, undo_fixes
 from tenantry.errors import ExitStatus, Refused, UsageError
 from tenantry.model.backup import BackupKind
 from tenantry.model.plan import Phase
 from tenantry.postgres.connect import Target
-from tenantry.workflow.undo import list_fixes, undo_fixes
 
 
 @pytest.fixture

@@ -11,14 +11,14 @@ from checks.repairing import quietly
 from servers import Database
 from tenantry import InspectionOptions, MigrateOptions, migrate
 from tenantry.checks.families import VERIFICATION
+from tenantry.commands.fixes import Fixed, FixOptions, fix_issues
+from tenantry.commands.undo import list_fixes, undo_fixes
+from tenantry.commands.verify import NEXT
 from tenantry.errors import ExitStatus
 from tenantry.model.backup import BackupKind
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
-from tenantry.workflow.fixes import Fixed, FixOptions, fix_issues
-from tenantry.workflow.undo import list_fixes, undo_fixes
-from tenantry.workflow.verify import NEXT
 
 TABLES = ("depot", "crate", "load", "box", "label", "stamp")
 # A crate belongs to whoever has loads of it, and boxes to their crate; labels and stamps hang on keys that cascade.

@@ -18,14 +18,14 @@ import pytest
 from checks.repairing import WRONG_ROWS, WRONG_TENANTS, built, contents, fixed, quietly, spec
 from conftest import ROOT
 from servers import Database, wait_until
-from tenantry import Nobody
-from tenantry.checks import fixing
+from tenantry import SilentObserver
+from tenantry.checks.fixes import apply as fixing
+from tenantry.commands.undo import list_fixes, undo_fixes
 from tenantry.errors import ExitStatus, Interrupted, Refused
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
 from tenantry.postgres.connect import Target, connect
 from tenantry.postgres.locks import hold_run_lock
-from tenantry.workflow.undo import list_fixes, undo_fixes
 
 PAIRED = """
 [[rule]]
@@ -190,7 +190,7 @@ def test_one_run_at_a_time(wrong: Database) -> None:
     assert contents(wrong) == before
 
 
-class _Impatient(Nobody):
+class _Impatient(SilentObserver):
     """Presses Ctrl-C once some rows are fixed."""
 
     def advanced(self, relation: Name, pages: int, rows: int) -> None:

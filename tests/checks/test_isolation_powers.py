@@ -10,9 +10,9 @@ from psycopg.conninfo import make_conninfo
 from checks.apart import LEGACY, ROLE, SPEC, apart, found, serious
 from preflights import SHOP, check, named
 from servers import Database
-from tenantry.checks.experiment import experiment
-from tenantry.checks.isolated import isolated
-from tenantry.checks.isolation import isolation
+from tenantry.checks.isolation.family import isolation
+from tenantry.checks.isolation.isolated import isolated
+from tenantry.checks.isolation.probes import experiment
 from tenantry.model.finding import Finding, Severity
 from tenantry.model.plan import Phase
 from tenantry.postgres.connect import Target
@@ -20,7 +20,7 @@ from tenantry.postgres.connect import Target
 pytestmark = [
     pytest.mark.server,
     pytest.mark.differs(
-        "checks/isolation_open.py", "checks/sql/experiment.sql", "execution/preflight/powers.py",
+        "checks/isolation/open.py", "checks/isolation/sql/experiment.sql", "execution/preflight/powers.py",
         "postgres/powers.py", "postgres/sql/powers.sql",
     ),
 ]  # fmt: skip

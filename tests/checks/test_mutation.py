@@ -12,17 +12,17 @@ import pytest
 from acceptance.scenes import SCENES
 from checks.fleet import SCHEMA, SPEC, fleet, serious, validated
 from servers import Database
-from tenantry import InspectionOptions, MigrateOptions, Nobody, migrate
-from tenantry.checks.check import Ground
-from tenantry.checks.readers import Stop
+from tenantry import InspectionOptions, MigrateOptions, SilentObserver, migrate
+from tenantry.checks.base import CheckContext
+from tenantry.checks.session_pool import Stop
 from tenantry.checks.structure import structure
+from tenantry.commands.inspection import grounded
 from tenantry.model.finding import Finding, Severity
 from tenantry.model.plan import Phase
 from tenantry.model.schema import Ours
 from tenantry.model.spec import Spec
 from tenantry.postgres.catalog import read_schema
 from tenantry.postgres.connect import Target
-from tenantry.workflow.inspection import grounded
 
 __all__ = ["fleet"]
 
@@ -84,9 +84,9 @@ def objects(database: Database) -> set[Mutation]:
 
 
 @contextmanager
-def standing(database: Database, spec: Spec) -> Iterator[Ground]:
+def standing(database: Database, spec: Spec) -> Iterator[CheckContext]:
     with grounded(
-        Target(database.dsn), spec, InspectionOptions(), Nobody(), Stop(), run="", purpose="test"
+        Target(database.dsn), spec, InspectionOptions(), SilentObserver(), Stop(), run="", purpose="test"
     ) as ground:  # fmt: skip
         ground.connection.execute("SET default_transaction_read_only = off")
         yield ground

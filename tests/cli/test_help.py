@@ -72,7 +72,7 @@ def test_a_list_says_what_the_command_says() -> None:
 
 
 @pytest.mark.parametrize(("arguments", "without"), {
-    "--help": {"psycopg", "pydantic", "rich.console", "tenantry.commands", "tenantry.workflow"},
+    "--help": {"psycopg", "pydantic", "rich.console", "tenantry.commands"},
     "--version": {"psycopg", "pydantic", "rich.console"},
     "plan --help": {"jinja2", "networkx", "pygments", "structlog", "vl_convert"},
 }.items())  # fmt: skip

@@ -13,18 +13,18 @@ import pytest
 
 from conftest import ROOT
 from servers import Database
+from tenantry.commands.running import Run, run
+from tenantry.commands.watcher import SilentObserver
 from tenantry.errors import ExitStatus, Failed, Interrupted, Refused
 from tenantry.postgres.connect import Target
 from tenantry.postgres.journal import Journal
 from tenantry.postgres.locks import run_lock_held
-from tenantry.workflow.running import Run, run
-from tenantry.workflow.watcher import Nobody
 
 pytestmark = pytest.mark.server
 
 
 @dataclass
-class Listener(Nobody):
+class Listener(SilentObserver):
     told: list[tuple[str, str]] = field(default_factory=list)
 
     def began(self, command: str, run: str) -> None:

@@ -13,8 +13,8 @@ from rich.console import Console
 
 from tenantry import Outline, Planned
 from tenantry.cli.options import Settings
-from tenantry.cli.outline import show_steps
 from tenantry.cli.progress import Lines
+from tenantry.cli.render_plan import show_steps
 from tenantry.cli.status import shown
 from tenantry.cli.terminal import Terminal
 from tenantry.errors import Refused
@@ -22,7 +22,7 @@ from tenantry.execution.runner import Event
 from tenantry.model.finding import Finding, Severity
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
-from tenantry.model.run import Status, TableStatus, Word
+from tenantry.model.run import MigrationState, Status, TableStatus
 from tenantry.model.schema import Column, ForeignKey, Schema, Table, Unique
 from tenantry.model.spec import Spec, TablePart, TenantPart
 from tenantry.planning import Plan, make_plan
@@ -156,7 +156,7 @@ def test_status(screen: tuple[Terminal, Callable[[], str]], columns: int, amiss:
     )  # fmt: skip
     keys = tuple(f"column:public.{ALIKE}_{number:03}" for number in range(amiss))
     status = Status(
-        database="shop", word=Word.IN_PROGRESS, tables=tables, steps=(280, 800), altered=keys, orphaned=keys
+        database="shop", word=MigrationState.IN_PROGRESS, tables=tables, steps=(280, 800), altered=keys, orphaned=keys
     )
     terminal.show(shown(status, terminal))
     text = told()

@@ -5,7 +5,7 @@ from typing import Any
 
 import psycopg
 
-from tenantry.discovery.census import census
+from tenantry.discovery.profile import census
 from tenantry.discovery.proposal import Proposal
 from tenantry.discovery.propose import propose
 from tenantry.discovery.spec_file import spec_text

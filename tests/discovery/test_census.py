@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tenantry.discovery.census import census
+from tenantry.discovery.profile import census
 from tenantry.errors import ConnectionFailed
 from tenantry.model.evidence import Evidence, TableEvidence, WayKind
 from tenantry.model.name import Name

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from preflights import SHOP, TABLES, check, named, names, refusals, session
-from tenantry.execution.preflight.application import KINDS
+from tenantry.execution.preflight.query_compatibility import KINDS
 from tenantry.postgres.preflight import read_facts
 
 pytestmark = pytest.mark.server

@@ -12,7 +12,9 @@ from tenantry.model.plan import Phase
 
 pytestmark = [
     pytest.mark.server,
-    pytest.mark.differs("execution/preflight/around.py", "execution/preflight/roles.py", "postgres/sql/preflight.sql"),
+    pytest.mark.differs(
+        "execution/preflight/rls_bypass.py", "execution/preflight/roles.py", "postgres/sql/preflight.sql"
+    ),
 ]
 
 

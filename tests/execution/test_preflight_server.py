@@ -15,14 +15,14 @@ from tenantry.execution.preflight.sessions import session_findings
 from tenantry.execution.preflight.space import free_bytes, needed_bytes
 from tenantry.model.finding import Finding
 from tenantry.model.plan import Phase
-from tenantry.postgres.facts import Facts, Slot, Standby
 from tenantry.postgres.preflight import read_facts
+from tenantry.postgres.server_state import ServerState, Slot, Standby
 
 pytestmark = pytest.mark.server
 
 
 @contextmanager
-def seen(database: Any) -> Iterator[tuple[Scope, Facts]]:
+def seen(database: Any) -> Iterator[tuple[Scope, ServerState]]:
     """What a preflight knows, for findings whose limits are too long for a test."""
     with session(database) as connection:
         schema, plan = planned(connection, TABLES)

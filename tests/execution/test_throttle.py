@@ -15,9 +15,9 @@ from psycopg import pq
 
 from filling import EVERY_ROW_IS_RIGHT, Watcher, assign, build, run
 from servers import Database, wait_until
-from tenantry.execution.pace import Pace
-from tenantry.execution.stripes import TRY_AGAIN_AFTER, Stripes
-from tenantry.execution.throttle import Lag, Limits, Throttle
+from tenantry.execution.backfill.pace import Pace
+from tenantry.execution.backfill.stripes import TRY_AGAIN_AFTER, Stripes
+from tenantry.execution.backfill.throttle import Lag, Limits, Throttle
 
 EPOCH_2000 = 946_684_800
 

@@ -8,7 +8,7 @@ from bystander import bystander, writing
 from filling import EVERY_ROW_IS_RIGHT, assign, build, run
 from servers import Database
 from slow_network import slow_network
-from tenantry.execution.backfill import BackfillOptions
+from tenantry.execution.backfill.run import BackfillOptions
 
 pytestmark = pytest.mark.server
 

@@ -13,11 +13,11 @@ from psycopg.conninfo import make_conninfo
 
 from servers import Database
 from tenantry import MigrateOptions, RollbackOptions, migrate, rollback
+from tenantry.commands.watcher import Observer
 from tenantry.model.plan import Phase
 from tenantry.model.run import Result
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
-from tenantry.workflow.watcher import Watcher
 
 TENANTS = """
 CREATE TABLE tenants (id integer PRIMARY KEY, slug text NOT NULL UNIQUE);
@@ -39,7 +39,7 @@ class Business:
     def target(self) -> Target:
         return Target(make_conninfo(self.database.dsn, **({"user": self.user} if self.user else {})))
 
-    def migrate(self, until: Phase, watcher: Watcher | None = None, **options: Any) -> Result:
+    def migrate(self, until: Phase, watcher: Observer | None = None, **options: Any) -> Result:
         return migrate(self.target, self.spec, MigrateOptions(until=until, **options), watcher)
 
     def rollback(self) -> Result:

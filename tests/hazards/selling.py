@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tenantry.commands.watcher import SilentObserver
 from tenantry.execution.runner import Event
 from tenantry.model.name import Name
-from tenantry.workflow.watcher import Nobody
 
 SHOP = """
 CREATE TABLE regions (id integer PRIMARY KEY, tenant_id integer NOT NULL REFERENCES tenants);
@@ -30,7 +30,7 @@ paths = [["store_id"]]
 SALES = Name("public", "sales")
 
 
-class Meanwhile(Nobody):
+class Meanwhile(SilentObserver):
     """Acts once: when a step begins, or after the first batch of a fill; keeps what is said about pauses."""
 
     def __init__(self, action: Callable[[], None], *, step: str = "", batches_of: Name | None = None) -> None:

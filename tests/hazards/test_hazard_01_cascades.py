@@ -125,7 +125,7 @@ def test_set_null_shows_the_hazard(business: Business) -> None:
     shop.refuses("DELETE FROM stores WHERE id = 2", psycopg.errors.NotNullViolation)
 
 
-@pytest.mark.differs("planning/ground.py")
+@pytest.mark.differs("planning/context.py")
 @pytest.mark.parametrize("until", daily([Phase.ENFORCE, Phase.ISOLATE, Phase.EXPAND, Phase.BACKFILL], 2))
 def test_set_null_keeps_the_tenant(business: Business, until: Phase) -> None:
     """A sale whose store is deleted stays the tenant's that it was."""

@@ -14,7 +14,7 @@ from psycopg import sql
 
 from hazards.selling import SALES, SHOP, TABLES, Meanwhile
 from servers import wait_until
-from tenantry.execution.backfill import BackfillOptions
+from tenantry.execution.backfill.run import BackfillOptions
 from tenantry.model.plan import Phase
 from tenantry.steps.fill import RelationFill
 
@@ -116,7 +116,7 @@ def sweep_beside_a_seller(shop: Any, pool: ThreadPoolExecutor) -> None:
 def persevering(monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch that has to wait does so for longer than the clerk, who gives up before anybody looks for a deadlock."""
     options = partial(BackfillOptions, lock_timeout=30.0)
-    monkeypatch.setattr(sys.modules["tenantry.workflow.migrate"], "BackfillOptions", options)
+    monkeypatch.setattr(sys.modules["tenantry.commands.migrate"], "BackfillOptions", options)
 
 
 @pytest.mark.usefixtures("persevering")

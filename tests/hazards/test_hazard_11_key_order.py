@@ -14,7 +14,7 @@ from tenantry.model.plan import Phase
 from tenantry.model.schema import Ours
 from tenantry.model.spec import Spec
 from tenantry.planning import make_plan
-from tenantry.planning.ground import Ground
+from tenantry.planning.context import PlanContext
 from tenantry.postgres.catalog import read_schema
 from tenantry.postgres.connect import Target, connect
 
@@ -75,7 +75,7 @@ def migrated(database: Database, spec: Spec) -> None:
 
 def test_shows_the_hazard(crashable: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """A composite key without an action: whether a parent can be deleted depends on the number of digits."""
-    monkeypatch.setattr(Ground, "action", lambda self, key: ("a", (), False))
+    monkeypatch.setattr(PlanContext, "action", lambda self, key: ("a", (), False))
     database, spec = shop(crashable, "app_1", "ON DELETE CASCADE", crossing=False)
     migrated(database, spec)
     assert database.rows(FIRST) == [("sales_store",)]

@@ -10,10 +10,10 @@ import psycopg
 import pytest
 
 from daily import daily
+from tenantry.commands.watcher import SilentObserver
 from tenantry.errors import Refused
 from tenantry.execution.runner import Event
 from tenantry.model.plan import Phase
-from tenantry.workflow.watcher import Nobody
 
 pytestmark = pytest.mark.server
 
@@ -87,7 +87,7 @@ def test_application_role(business: Business) -> None:
             session.execute("INSERT INTO sales VALUES (12, 1, 2)")
 
 
-class When(Nobody):
+class When(SilentObserver):
     """Acts when a step begins."""
 
     def __init__(self, step: str, action: Callable[[], None]) -> None:

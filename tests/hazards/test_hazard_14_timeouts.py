@@ -14,13 +14,13 @@ import pytest
 
 from bystander import bystander
 from servers import wait_until
+from tenantry.commands.watcher import SilentObserver
 from tenantry.execution import transaction
 from tenantry.execution.message import Limits, send, taking
 from tenantry.execution.runner import Event
-from tenantry.execution.transaction import FIRST_LOOK, GLANCE, UNNOTICED
+from tenantry.execution.transaction import DEADLOCK_SAFE_WAIT, INITIAL_WAIT, MIN_WAIT
 from tenantry.model.name import Name
 from tenantry.model.plan import Lock, LockMode, Phase
-from tenantry.workflow.watcher import Nobody
 
 pytestmark = pytest.mark.server
 
@@ -141,7 +141,7 @@ def test_a_writer_that_has_waited_as_long_as_we_is_not_in_a_deadlock(
     shop = business("CREATE TABLE first (n int); CREATE TABLE second (n int);", TABLES)
     locks = [Lock(Name("public", table), LockMode.ACCESS_EXCLUSIVE) for table in ("first", "second")]
     # The look is that of the try in which a further lock is waited for the longest.
-    limits = Limits(timeout=30.0, look=51 * FIRST_LOOK, unnoticed=UNNOTICED, glance=GLANCE, least=0.1)
+    limits = Limits(timeout=30.0, look=51 * INITIAL_WAIT, unnoticed=DEADLOCK_SAFE_WAIT, glance=MIN_WAIT, least=0.1)
     looks = {"options": "-c deadlock_timeout=2500ms"}  # long before that, and long after the first lock is free
     with closing(shop.connect(autocommit=True)) as ours, shop.connect() as holder, shop.connect(**looks) as writer:
         holder.execute("INSERT INTO first VALUES (1)")
@@ -174,7 +174,7 @@ def test_attaching_an_index_holds_nothing_that_a_writer_of_the_partition_wants(
     )
     with shop.connect() as writer:
 
-        class Watcher(Nobody):
+        class Watcher(SilentObserver):
             def step(self, event: Event) -> None:
                 if event.step.kind == "index_attached" and not begun.is_set():
                     writer.execute("UPDATE sales SET store = store")
@@ -285,7 +285,7 @@ def test_concurrently_waits_and_stops_nobody(business: Business, pool: ThreadPoo
 # --- VALIDATE
 
 
-class Vacuuming(Nobody):
+class Vacuuming(SilentObserver):
     """Holds the lock that VACUUM takes from the moment at which a step begins, until it was waited for `seconds`."""
 
     def __init__(self, shop: Any, pool: ThreadPoolExecutor, kind: str, seconds: float) -> None:

@@ -22,12 +22,12 @@ from psycopg.conninfo import make_conninfo
 from postgres.test_connect import pooler
 from servers import Database, Server, wait_until
 from tenantry import MigrateOptions, RollbackOptions, migrate, rollback, validate
+from tenantry.commands.watcher import SilentObserver
 from tenantry.errors import ExitStatus, Refused
 from tenantry.execution.runner import Event
 from tenantry.model.plan import Phase
 from tenantry.postgres.connect import Target
 from tenantry.postgres.locks import RUN_LOCK
-from tenantry.workflow.watcher import Nobody
 
 pytestmark = pytest.mark.server
 
@@ -50,7 +50,7 @@ MIGRATING = (
 )
 
 
-class Pausing(Nobody):
+class Pausing(SilentObserver):
     """Stops a run at its first step until it may go on."""
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class Pausing(Nobody):
         assert self.go_on.wait(timeout=60)
 
 
-class Hearing(Nobody):
+class Hearing(SilentObserver):
     """Keeps what is said."""
 
     def __init__(self) -> None:
@@ -196,7 +196,7 @@ import sys
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
-from tenantry.workflow import MigrateOptions, migrate
+from tenantry.commands import MigrateOptions, migrate
 migrate(Target(sys.argv[1]), Spec.parse(sys.argv[2]), MigrateOptions(until=Phase.ENFORCE))
 """
 

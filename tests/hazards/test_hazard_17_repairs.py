@@ -14,9 +14,9 @@ from balances.stock import LEDGER, TENANTS, Stock
 from balances.writers import writing
 from servers import Database, wait_until
 from tenantry.balances.differences import repair
+from tenantry.commands.balances import BalancesOptions, subjects
+from tenantry.commands.session import Session
 from tenantry.model.ledger import Ledger
-from tenantry.workflow.balances import BalancesOptions, subjects
-from tenantry.workflow.session import Session
 
 pytestmark = pytest.mark.server
 

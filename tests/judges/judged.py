@@ -12,12 +12,12 @@ import psycopg
 from acceptance.test_isolation import SCHEMA, SPEC
 from discovery.discovering import discover
 from servers import Database
+from tenantry.commands.session import Session
 from tenantry.model.schema import Kind, Ours
 from tenantry.model.spec import Spec
 from tenantry.postgres.catalog import read_schema
 from tenantry.postgres.connect import Target, connect
 from tenantry.presets import load, spec_path
-from tenantry.workflow.session import Session
 
 MORE_SCHEMA = """
 CREATE TABLE lot (id int PRIMARY KEY, code text NOT NULL UNIQUE);

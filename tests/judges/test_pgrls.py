@@ -21,7 +21,7 @@ from servers import Database
 from tenantry.model.name import Name
 from tenantry.model.ownership import Ownership
 from tenantry.model.plan import Phase
-from tenantry.steps import GlobalUniqueDropped
+from tenantry.steps import DropGlobalUnique
 from tenantry.steps.row_security import APPLICATION, OPERATOR
 
 MODES = ("anon", "cross-tenant", "write")
@@ -200,7 +200,7 @@ def judge(judged: Judged, folder: Path) -> Judge:
         waiting = {
             (f"{step.table.schema}.{step.table.name}", step.unique.name)
             for step in session.plan.steps
-            if isinstance(step, GlobalUniqueDropped) and step.key not in session.entries
+            if isinstance(step, DropGlobalUnique) and step.key not in session.entries
         }
     file = folder / "pgrls.toml"
     file.write_text(configuration(ownership, list(allowed(judged, ownership.shared, waiting))))

@@ -18,15 +18,15 @@ from psycopg import sql
 
 from judges.conftest import Migrated
 from judges.judged import Judged
-from tenantry.execution.transaction import VALIDATION_LOCK_TIMEOUT, Patience
-from tenantry.model.plan import Manner, Phase, Statement
+from tenantry.execution.transaction import VALIDATION_LOCK_TIMEOUT, LockPolicy
+from tenantry.model.plan import ExecutionMode, Phase, Statement
 from tenantry.steps import (
+    AddTenantColumn,
     AnyStep,
-    NotNull,
     NotNullCheck,
-    NotNullCheckValid,
+    SetNotNull,
     Step,
-    TenantColumn,
+    ValidateNotNullCheck,
     from_json,
     to_json,
 )
@@ -42,7 +42,7 @@ class Script:
 
     step: Step
     direction: str
-    manner: Manner
+    manner: ExecutionMode
     text: str
     context: str = ""
 
@@ -89,25 +89,25 @@ def allowed() -> list[Allowed]:
 # -- what the steps run, as the runner runs it
 
 
-def settings(manner: Manner) -> str:
+def settings(manner: ExecutionMode) -> str:
     """What the transaction of a group begins with, in milliseconds."""
-    lock, whole = Patience().timeout, Patience().timeout
-    if manner is Manner.VALIDATION:
+    lock, whole = LockPolicy().timeout, LockPolicy().timeout
+    if manner is ExecutionMode.VALIDATION:
         lock, whole = VALIDATION_LOCK_TIMEOUT, 0.0
     return f"SET LOCAL lock_timeout = {lock * 1000:.0f};\nSET LOCAL statement_timeout = {whole * 1000:.0f};"
 
 
 def scripts(step: Step, direction: str, statements: Sequence[Statement], context: str = "") -> Iterator[Script]:
-    for alone, group in groupby(statements, key=lambda statement: statement.manner is Manner.CONCURRENT):
+    for alone, group in groupby(statements, key=lambda statement: statement.manner is ExecutionMode.CONCURRENT):
         together = tuple(group)
         if alone:
             for statement in together:
-                yield Script(step=step, direction=direction, manner=Manner.CONCURRENT, text=statement.text + ";")
+                yield Script(step=step, direction=direction, manner=ExecutionMode.CONCURRENT, text=statement.text + ";")
             continue
         manners = {statement.manner for statement in together}
-        manner = Manner.VALIDATION if Manner.VALIDATION in manners else together[0].manner
+        manner = ExecutionMode.VALIDATION if ExecutionMode.VALIDATION in manners else together[0].manner
         lines = ["BEGIN;", settings(manner)]
-        if manner is Manner.TRANSACTION:
+        if manner is ExecutionMode.TRANSACTION:
             lines += [
                 f"LOCK TABLE ONLY {lock.table} IN {lock.mode} MODE;"
                 for statement in together for lock in statement.locks
@@ -121,7 +121,7 @@ def scripts(step: Step, direction: str, statements: Sequence[Statement], context
         yield Script(step=step, direction=direction, manner=manner, text=text, context=context)
 
 
-def inside(connection: psycopg.Connection[Any], step: TenantColumn) -> tuple[Statement, ...]:
+def inside(connection: psycopg.Connection[Any], step: AddTenantColumn) -> tuple[Statement, ...]:
     """The ALTER TABLE that the DO block of a constant column puts together, which squawk cannot see into."""
     (block,) = step.apply()
     said: list[str] = []
@@ -142,11 +142,11 @@ def all_scripts(judged: Judged) -> list[Script]:
         for entry in session.entries.values():
             step = from_json(entry.value)
             apply = list(scripts(step, "apply", step.apply(), checked.get(step.table, "")))
-            if isinstance(step, NotNullCheck | NotNullCheckValid):
+            if isinstance(step, NotNullCheck | ValidateNotNullCheck):
                 # squawk knows that SET NOT NULL is cheap behind a valid CHECK, where it sees that.
                 checked[step.table] = checked.get(step.table, "") + "".join(script.text + "\n" for script in apply)
-            found += [script if isinstance(step, NotNull) else _alone(script) for script in apply]
-            if isinstance(step, TenantColumn) and step.constant is not None:
+            found += [script if isinstance(step, SetNotNull) else _alone(script) for script in apply]
+            if isinstance(step, AddTenantColumn) and step.constant is not None:
                 found += scripts(step, "apply", inside(session.connection, step))
             found += scripts(step, "revert", step.revert(entry.before))
             found += scripts(step, "keep", step.keep(entry.before))

@@ -9,8 +9,8 @@ import pytest
 
 from tenantry.discovery.propose import propose
 from tenantry.discovery.spec_file import spec_text
+from tenantry.execution.existing import in_force
 from tenantry.execution.preflight import preflight
-from tenantry.execution.survey import in_force
 from tenantry.model.plan import Phase
 from tenantry.model.schema import Ours
 from tenantry.model.spec import Spec

@@ -21,11 +21,11 @@ from tenantry.steps.balance import BalanceStep
 from tenantry.steps.trigger import RowTrigger
 
 KINDS: tuple[type[Step], ...] = get_args(get_args(AnyStep)[0])
-BARE = {"Fill", "ReferenceProof"}
+BARE = {"Backfill", "ValidateReferences"}
 """Kinds that leave no object of their own in the database."""
-ASKED = {"ApplicationGrants", "AssignedRows", "ForeignKeyValid", "FunctionGrant", "GlobalUniqueDropped",
-         "IndexAttached", "LegacySightEnded", "NotNull", "NotNullCheck", "NotNullCheckValid", "ReferenceProof", "ApplicationRole",
-         "SchemaUsage", "TenantColumn", "TenantRow", "TenantTableMade", "TriggerEnded", "Fill", "BalanceTable",
+ASKED = {"ApplicationGrants", "AssignedRows", "ValidateForeignKey", "FunctionGrant", "DropGlobalUnique",
+         "AttachPartitionIndex", "DropLegacyPolicies", "SetNotNull", "NotNullCheck", "ValidateNotNullCheck", "ValidateReferences", "ApplicationRole",
+         "SchemaUsage", "AddTenantColumn", "TenantRow", "CreateTenantTable", "DropTrigger", "Backfill", "BalanceTable",
          "BalanceFunctions", "BalanceTriggers", "BalanceView", "BalanceReader", "BalanceLeaf"}  # fmt: skip
 """Kinds whose definition says no more than that it is there as it should be, or may become another one without anybody's
 doing."""
@@ -134,12 +134,12 @@ def test_no_switch_on_kinds(path: Any) -> None:
 @pytest.mark.parametrize(
     "code",
     [
-        "if isinstance(one, Fill): pass",
-        "if isinstance(one, Fill | NotNull): pass",
-        "match one:\n  case NotNull(): pass",
-        "if type(one) is Fill: pass",
-        "TITLES = {Fill: 1}",
-        "OF_OWNED = (Fill, NotNull)",
+        "if isinstance(one, Backfill): pass",
+        "if isinstance(one, Backfill | SetNotNull): pass",
+        "match one:\n  case SetNotNull(): pass",
+        "if type(one) is Backfill: pass",
+        "TITLES = {Backfill: 1}",
+        "OF_OWNED = (Backfill, SetNotNull)",
         "if isinstance(step, Anything): pass",
         "if hasattr(step, 'tree'): pass",
         "if step.kind == 'fill': pass",
@@ -147,7 +147,7 @@ def test_no_switch_on_kinds(path: Any) -> None:
 )
 def test_a_switch_is_seen(code: str) -> None:
     """Each way to ask a step of which kind it is."""
-    tree = ast.parse(f"from tenantry.steps import Fill, NotNull\n{code}")
+    tree = ast.parse(f"from tenantry.steps import Backfill, SetNotNull\n{code}")
     assert list(asks_kind(tree, steps_named(tree)))
 
 

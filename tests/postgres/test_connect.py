@@ -18,7 +18,7 @@ from psycopg.conninfo import make_conninfo
 
 from servers import Database, Server, clear, wait_until
 from tenantry.errors import ConnectionFailed, Refused, TenantryError
-from tenantry.postgres.connect import Target, connect, reach, read_server
+from tenantry.postgres.connect import Target, connect, read_server, resolve_target
 
 
 @pytest.fixture
@@ -259,7 +259,7 @@ def test_server_that_is_too_old(server_13: Server) -> None:
 def test_embedded_server(folder: Path) -> None:
     """A server of ours runs for the block."""
     with (
-        reach(f"embedded:{folder / 'data'}?dbname=shop") as target,
+        resolve_target(f"embedded:{folder / 'data'}?dbname=shop") as target,
         connect(target, purpose="x") as session,
     ):
         assert read_server(session).database == "shop"

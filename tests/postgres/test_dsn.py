@@ -5,7 +5,7 @@ import traceback
 import pytest
 
 from tenantry.errors import UsageError
-from tenantry.postgres.connect import Target, reach
+from tenantry.postgres.connect import Target, resolve_target
 from tenantry.postgres.dsn import connection_options, masked, without_secrets
 
 SECRET = "hunter2"
@@ -64,9 +64,9 @@ def test_secrets_in_other_text() -> None:
 def test_order_of_targets() -> None:
     """--dsn comes before DATABASE_URL, and that before the PG* variables, which libpq reads."""
     environment = {"DATABASE_URL": "postgresql+asyncpg://host/url"}
-    with reach("dbname=named", environment=environment) as target:
+    with resolve_target("dbname=named", environment=environment) as target:
         assert target.conninfo == "dbname=named"
-    with reach(None, environment=environment) as target:
+    with resolve_target(None, environment=environment) as target:
         assert target.conninfo == "postgresql://host/url"
-    with reach(None, environment={}) as target:
+    with resolve_target(None, environment={}) as target:
         assert target.conninfo == ""

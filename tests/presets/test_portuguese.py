@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tenantry.presets import portuguese
+from tenantry.presets import names_pt as portuguese
 
 
 def test_no_two_schools_are_alike() -> None:

@@ -21,7 +21,7 @@ from tenantry.model.finding import Severity
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
 from tenantry.postgres.connect import Server
-from tenantry.steps import NotNull
+from tenantry.steps import SetNotNull
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 TABLES = ("orders", "order_lines", "customers", "a_table_with_quite_a_long_name_of_its_own")
@@ -45,7 +45,7 @@ def tell(report: Reported) -> None:
                bypasses=False, can_create_role=True, can_create_schema=True, in_recovery=False)
     )  # fmt: skip
     for number, table in enumerate(TABLES, start=1):
-        step = NotNull(phase=Phase.ENFORCE, table=Name("public", table), column="tenant_id")
+        step = SetNotNull(phase=Phase.ENFORCE, table=Name("public", table), column="tenant_id")
         report.step(Event(step=step, action="started", number=number, total=4))
         if number == 2:
             report.blocked("no lock within 2 s", ["pid 4711 (clerk), idle in transaction"], 1.5)

@@ -13,10 +13,10 @@ from cli.test_migrate import waits_for
 from conftest import ROOT, Command
 from reports.reporting import only_report, read_report, reported
 from servers import Database, wait_until
+from tenantry.commands.logged import Logged
 from tenantry.errors import ExitStatus, UsageError
 from tenantry.reports import charts
 from tenantry.reports.log import Log
-from tenantry.workflow.logged import Logged
 
 
 def test_the_published_schema_is_what_reports_are_written_with() -> None:
@@ -161,7 +161,7 @@ def test_a_report_that_cannot_be_written_meanwhile_stops_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A disk that is full for a while: the run goes on, and the report is whole at its end."""
-    monkeypatch.setattr("tenantry.workflow.reported.EVERY", 0.0)
+    monkeypatch.setattr("tenantry.commands.reported.EVERY", 0.0)
     report = reported(tmp_path / "reports")
     (tmp_path / "reports").rename(tmp_path / "away")
     report.looking("the rows")

@@ -8,7 +8,7 @@ import pytest
 
 from acceptance.test_round_trip import checksums
 from rollback.conftest import Business
-from tenantry import Nobody, RollbackOptions, rollback
+from tenantry import RollbackOptions, SilentObserver, rollback
 from tenantry.errors import ExitStatus, Failed, Refused
 from tenantry.execution.runner import Event
 from tenantry.model.finding import Finding, Severity
@@ -183,7 +183,7 @@ def test_renamed_column(business: Business) -> None:
 
 def test_rewritten_meanwhile(business: Business, monkeypatch: pytest.MonkeyPatch) -> None:
     """A table that somebody empties while the rollback runs: it is not called unchanged."""
-    from tenantry.execution import reverting
+    from tenantry.execution.rollback import executor as reverting
 
     business.migrate()
     whole = reverting.Reverting.all
@@ -200,7 +200,7 @@ def test_rewritten_meanwhile(business: Business, monkeypatch: pytest.MonkeyPatch
     assert checksums(business.database)["usuarios"] == business.rows["usuarios"]
 
 
-class Builder(Nobody):
+class Builder(SilentObserver):
     """Builds an index on the tenant column once the first step is reverted."""
 
     def __init__(self, business: Business) -> None:
@@ -246,7 +246,7 @@ def test_half_way_back(business: Business) -> None:
     business.assert_original()
 
 
-class Listener(Nobody):
+class Listener(SilentObserver):
     """Keeps what was found."""
 
     def __init__(self) -> None:

@@ -32,10 +32,10 @@ from tenantry import (
     BalancesOptions,
     InspectionOptions,
     MigrateOptions,
-    Nobody,
+    Observer,
     RestoreOptions,
     RollbackOptions,
-    Watcher,
+    SilentObserver,
     backfill_balances,
     create_backup,
     fix_issues,
@@ -142,7 +142,7 @@ def test_who_may_only_connect(until: Phase, template: Callable[..., Database]) -
     assert before.broken() == []
 
 
-class Meanwhile(Nobody):
+class Meanwhile(SilentObserver):
     """At each event of a command some further attempts; what is left of them follows at its end."""
 
     def __init__(self, database: Database, attempts: Iterable[Attempt], user: str, each: int) -> None:
@@ -193,10 +193,10 @@ def test_during_a_migration(template: Callable[..., Database]) -> None:
     assert {(kind, name) for kind, name in membership(database) - roles if name != APPLICATION} == set()
 
 
-Perform = Callable[[Target, Spec, Any, Watcher], object]
+Perform = Callable[[Target, Spec, Any, Observer], object]
 
 
-def _fix(target: Target, spec: Spec, watcher: Watcher | None = None) -> object:
+def _fix(target: Target, spec: Spec, watcher: Observer | None = None) -> object:
     return fix_issues(target, spec, VERIFICATION, InspectionOptions(), watcher=watcher, command="verify", next_step="")
 
 
@@ -221,7 +221,7 @@ def _out_of_step(database: Database) -> None:
     remove_balances(Target(database.dsn), Spec.parse(SPEC), BalancesOptions())
 
 
-def _install(target: Target, spec: Spec, _: object, watcher: Watcher) -> None:
+def _install(target: Target, spec: Spec, _: object, watcher: Observer) -> None:
     install_balances(target, spec, BalancesOptions(), watcher)
     backfill_balances(target, spec, BalancesOptions(), watcher)
 

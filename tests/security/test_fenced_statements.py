@@ -15,7 +15,7 @@ from security.den import THEIRS, Den
 from servers import wait_until
 from tenantry.balances.reconciliation_keys import from_json
 from tenantry.errors import Refused
-from tenantry.execution.transaction import Patience, run_together
+from tenantry.execution.transaction import LockPolicy, run_in_transaction
 from tenantry.model.name import Name
 from tenantry.model.plan import Lock, LockMode, Statement
 from tenantry.model.schema import Ours
@@ -297,7 +297,7 @@ def test_names_that_change_while_we_wait(
     kind, name = now.split()
     with connect(Target(den.database.dsn), purpose="a test") as session, den.database.connect(user="eve") as eve:
         eve.execute(f"ALTER {kind} evil.{name} RENAME TO before".encode())
-        running = pool.submit(run_together, session, [statement], patience=Patience(timeout=30, budget=60))
+        running = pool.submit(run_in_transaction, session, [statement], patience=LockPolicy(timeout=30, budget=60))
         wait_until(lambda: den.database.rows("SELECT FROM pg_locks WHERE NOT granted") != [])
         eve.execute(f"ALTER {kind} evil.{then} RENAME TO {name}".encode())
         eve.commit()

@@ -42,7 +42,7 @@ balance = "balances"
 key = ["tenant_id", "item"]
 quantity = "quantity"
 """
-pytestmark = [pytest.mark.server, pytest.mark.differs("postgres/owner_context.py", "backups/verifying.py")]
+pytestmark = [pytest.mark.server, pytest.mark.differs("postgres/owner_context.py", "backups/verify.py")]
 
 
 class Hostile:

@@ -7,7 +7,7 @@ import pytest
 
 from security.depot import APPLICATION, LEGACY, OWNER, Depot
 from servers import Database
-from tenantry.steps.catalog import found_along
+from tenantry.steps.introspection import with_search_path
 
 pytestmark = [pytest.mark.server, pytest.mark.differs]
 
@@ -104,5 +104,5 @@ def test_every_path_ends_in_pg_temp(database: Database, path: tuple[str, ...], f
     """Where the user places pg_catalog, it stays; temporary objects come last, wherever the user has them."""
     with database.connect() as session:
         session.execute("CREATE TEMPORARY TABLE log ()")
-        session.execute(found_along(path).as_string(None).join(("SELECT ", "")))
+        session.execute(with_search_path(path).as_string(None).join(("SELECT ", "")))
         assert session.execute("SHOW search_path").fetchone() == (found,)

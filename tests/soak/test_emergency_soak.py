@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from servers import Database
-from tenantry import MigrateOptions, Nobody, RollbackOptions, migrate, rollback
+from tenantry import MigrateOptions, RollbackOptions, SilentObserver, migrate, rollback
 from tenantry.errors import ExitStatus
 from tenantry.execution.runner import Event
 from tenantry.model.spec import Spec
@@ -21,7 +21,7 @@ GROWTH = 4.0
 """Of the time with few rows, where the machine is busy: indexes of a hundred megabytes are deleted by the file system."""
 
 
-class Stopwatch(Nobody):
+class Stopwatch(SilentObserver):
     """Knows when the first lock was granted."""
 
     locked: float | None = None

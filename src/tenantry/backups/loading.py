@@ -15,7 +15,7 @@ from tenantry.backups.content import checksum
 from tenantry.errors import Failed, Refused
 from tenantry.model.backup import Backup, TableCopy
 from tenantry.model.name import Name
-from tenantry.postgres.backups import steady
+from tenantry.postgres.backups import set_stable_text_format
 from tenantry.postgres.connect import Target
 from tenantry.postgres.programs import Running, program
 
@@ -53,7 +53,7 @@ def filled(
 def counted(session: psycopg.Connection[Any], temporary: sql.Composable, table: TableCopy) -> tuple[int, str]:
     """The rows of a table that is loaded, and their checksum."""
     with session.transaction():
-        steady(session)
+        set_stable_text_format(session)
         found = session.execute(checksum(temporary, held(table).columns)).fetchone()
     assert found is not None
     return found[0], found[1]

@@ -17,7 +17,7 @@ FORERUNNERS = 5
 """Backups that the newest one is compared with, at most."""
 MOST = 1000
 """Backups that a forecast looks ahead."""
-PASSING = (Reason.RESTORE, Reason.EMPTYING, Reason.FIX)
+TRANSIENT_ERRORS = (Reason.RESTORE, Reason.EMPTYING, Reason.FIX)
 """Backups of the few tables that something was about to change."""
 UNFINISHED = (".partial", ".tmp", ".part")
 
@@ -154,7 +154,7 @@ def dumps_in(folder: Path, zone: datetime) -> tuple[Seen, ...] | None:
 
 
 def _regular(backups: Sequence[Backup]) -> list[Backup]:
-    return [one for one in backups if one.finished_at is not None and one.reason not in PASSING]
+    return [one for one in backups if one.finished_at is not None and one.reason not in TRANSIENT_ERRORS]
 
 
 def _seen(backup: Backup) -> Seen:

@@ -152,7 +152,7 @@ class Target:
         ).format(gone=self.gone, updated=updated, missing=self.missing, replaced=replaced)
 
 
-def put_right(targets: Sequence[Target]) -> sql.Composed:
+def restore_statement(targets: Sequence[Target]) -> sql.Composed:
     """The statement that makes all targets what their sources are. Its row has, a target each: rows deleted and not
     inserted again, rows updated or replaced, rows inserted.
 

@@ -22,10 +22,10 @@ from tenantry.errors import Failed
 from tenantry.model.backup import TableCopy
 from tenantry.model.name import Name
 from tenantry.model.plan import LockMode
-from tenantry.postgres.backups import read_sequences, steady, table_bytes
+from tenantry.postgres.backups import read_sequences, set_stable_text_format, table_bytes
 from tenantry.postgres.session import holders
 
-WORKSHOP = "tenantry"
+JOURNAL_SCHEMA = "tenantry"
 LOCK_SECONDS = 3
 PATIENCE = 60.0
 """Seconds for which all tries to lock the tables may take: only who has a table for himself is waited for."""
@@ -72,7 +72,7 @@ def copy_all(
 
 def copy_one(session: Connection, table: TableCopy) -> TableCopy:
     """Copy a table, in the transaction and snapshot that the session is in."""
-    target = Name(WORKSHOP, table.copy)
+    target = Name(JOURNAL_SCHEMA, table.copy)
     session.execute(
         sql.SQL("CREATE TABLE {} AS SELECT {} FROM {} AS t").format(
             target.identifier, selected(table.columns), rows_of(table)
@@ -136,7 +136,7 @@ def _begin(sessions: Sequence[Connection], names: Sequence[Name], taken: ExitSta
     for session in sessions[1:]:
         session.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(row[0])))
     for session in sessions:
-        steady(session)
+        set_stable_text_format(session)
     return str(row[0])
 
 

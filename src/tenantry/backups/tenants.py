@@ -16,7 +16,7 @@ from psycopg import sql
 from tenantry.model.backup import CopiedColumn, TableCopy
 from tenantry.model.name import Name
 from tenantry.model.schema import Schema
-from tenantry.steps import Fill, RelationFill, Step, from_json, to_json
+from tenantry.steps import Backfill, RelationFill, Step, from_json, to_json
 from tenantry.steps.derivation import ByChildren, ByPath, Source, derived
 
 PURPOSES = ("fill", "default")
@@ -125,7 +125,7 @@ def _renamed(step: Step, names: Mapping[Name, Name]) -> Step:
     return from_json(renamed(to_json(step)))
 
 
-def _looked_up(steps: Iterable[Fill], relations: frozenset[Name]) -> Iterator[tuple[Name, tuple[str, ...]]]:
+def _looked_up(steps: Iterable[Backfill], relations: frozenset[Name]) -> Iterator[tuple[Name, tuple[str, ...]]]:
     """By which columns the fills look for rows in these relations."""
     waiting: list[Source] = [source for step in steps for fill in step.fills for source in fill.sources]
     while waiting:

@@ -17,11 +17,11 @@ from psycopg import sql
 from tenantry.balances.differences import differences, hold, share
 from tenantry.balances.ledgers import QUERIES
 from tenantry.errors import Failed, Interrupted, Refused
-from tenantry.execution.progress import Progress
-from tenantry.execution.survey import definitions
+from tenantry.execution.backfill.progress import Progress
+from tenantry.execution.existing import definitions
 from tenantry.model.ledger import SUMS, Ledger
 from tenantry.steps import Step
-from tenantry.steps.catalog import identifiers, raw
+from tenantry.steps.introspection import identifiers, raw
 from tenantry.steps.movement import correct
 
 Connection = psycopg.Connection[Any]

@@ -9,7 +9,7 @@ import psycopg
 from psycopg import sql
 
 from tenantry.model.ledger import SUMS, Ledger
-from tenantry.steps.catalog import identifiers, raw
+from tenantry.steps.introspection import identifiers, raw
 from tenantry.steps.movement import add
 
 BATCH = 1000

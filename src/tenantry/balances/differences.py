@@ -34,7 +34,7 @@ from psycopg.rows import class_row
 from tenantry.balances.ledgers import QUERIES
 from tenantry.errors import Refused
 from tenantry.model.ledger import SUMS, Ledger
-from tenantry.steps.catalog import identifiers, raw
+from tenantry.steps.introspection import identifiers, raw
 from tenantry.steps.movement import correct, movements, netted, shown
 
 Connection = psycopg.Connection[Any]

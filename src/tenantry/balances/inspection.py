@@ -13,7 +13,7 @@ from psycopg.rows import dict_row
 
 from tenantry.balances.differences import Difference, compare, states
 from tenantry.balances.ledgers import QUERIES
-from tenantry.execution.survey import definitions
+from tenantry.execution.existing import definitions
 from tenantry.model.ledger import Ledger
 from tenantry.model.name import Name
 from tenantry.steps.balance import BalanceStep

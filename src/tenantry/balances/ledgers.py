@@ -13,7 +13,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from tenantry.errors import Refused, UsageError, nearest
-from tenantry.execution.preflight.verdict import refused
+from tenantry.execution.preflight.findings import refused
 from tenantry.model.finding import Finding
 from tenantry.model.ledger import READ, STORED, KeyColumn, Ledger, TenantColumn
 from tenantry.model.name import Name, quoted, split

@@ -37,7 +37,7 @@ from tenantry.balances.reconciliation_keys import (
 from tenantry.balances.reconciliation_scope import QUERIES, Connection, Scope, choose, written_since
 from tenantry.errors import Failed, Refused
 from tenantry.model.ledger import SUMS, Ledger
-from tenantry.steps.catalog import identifiers, raw
+from tenantry.steps.introspection import identifiers, raw
 from tenantry.steps.movement import correct, shown
 
 RETRIED = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)

@@ -8,7 +8,7 @@ from typing import Any
 from psycopg import sql
 
 from tenantry.model.ledger import SPECIALS, SUMS, Ledger
-from tenantry.steps.catalog import identifiers, raw
+from tenantry.steps.introspection import identifiers, raw
 from tenantry.steps.movement import movements
 
 CHOSEN, BATCH = raw("pg_temp.tenantry_chosen"), raw("pg_temp.tenantry_batch")

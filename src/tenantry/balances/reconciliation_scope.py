@@ -33,7 +33,7 @@ from tenantry.errors import Refused
 from tenantry.model.ledger import SUMS, Ledger
 from tenantry.model.name import Name
 from tenantry.postgres.queries import read_queries
-from tenantry.steps.catalog import raw
+from tenantry.steps.introspection import raw
 
 Connection = psycopg.Connection[Any]
 QUERIES = read_queries(Path(__file__).with_name("sql") / "reconciliation.sql")
@@ -42,7 +42,7 @@ FARTHEST = 2_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ground:
+class ReconciliationContext:
     """The instant at which a reconciliation begins: what it will have seen is all that `snapshot` shows. `pages` by
     the number of each relation."""
 
@@ -72,7 +72,7 @@ class Scope:
     """What is compared: all keys for a `reason`, or those touched since `last` and the scrub's part from `scrubbed`
     to `scrub_to`."""
 
-    ground: Ground
+    ground: ReconciliationContext
     reason: str | None
     last: Last | None
     scrub_to: float = 1.0
@@ -83,7 +83,7 @@ class Scope:
         require_readable(connection, ledger)
         names = {"ledger": ledger.called, "table": ledger.table.identifier.as_string(None),
                  "storage": ledger.storage.identifier.as_string(None)}  # fmt: skip
-        with connection.cursor(row_factory=class_row(Ground)) as cursor:
+        with connection.cursor(row_factory=class_row(ReconciliationContext)) as cursor:
             ground = cursor.execute(QUERIES["ground"], names).fetchone()
         assert ground is not None
         with connection.cursor(row_factory=class_row(Last)) as cursor:
@@ -115,7 +115,7 @@ def require_readable(connection: Connection, ledger: Ledger) -> None:
         )
 
 
-def _reason(ground: Ground, last: Last | None) -> str | None:
+def _reason(ground: ReconciliationContext, last: Last | None) -> str | None:
     if last is None:
         return "the first time"
     if ground.watched != last.watched:

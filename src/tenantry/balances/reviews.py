@@ -23,7 +23,7 @@ from tenantry.balances.reconciliation_scope import Connection, require_readable
 from tenantry.errors import Refused, UsageError
 from tenantry.model.ledger import SUMS, Ledger
 from tenantry.postgres.queries import read_queries
-from tenantry.steps.catalog import raw
+from tenantry.steps.introspection import raw
 
 QUERIES = read_queries(Path(__file__).with_name("sql") / "reviews.sql")
 LOOK = "Run `tenantry balances reconcile`, and look at it again."

@@ -7,19 +7,19 @@ from collections.abc import Iterator
 import psycopg
 from psycopg import sql
 
-from tenantry.checks.check import ROW, Check, Fix, Ground, Offenders, Question, Rows, column
+from tenantry.checks.base import ROW, Check, CheckContext, Fix, QueryCheck, Question, Rows, column
 from tenantry.errors import UsageError, nearest
-from tenantry.execution.preflight.source import tokens
+from tenantry.execution.preflight.sql_lexer import tokens
 from tenantry.model.correction import corrections
 from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.name import Name, quoted
 from tenantry.model.plan import Phase
 from tenantry.model.spec import RulePart
 from tenantry.postgres.owner_context import raw_cursor
-from tenantry.steps.catalog import raw
+from tenantry.steps.introspection import raw
 
 
-def business(ground: Ground) -> Iterator[Check | Finding]:
+def business(ground: CheckContext) -> Iterator[Check | Finding]:
     """The rules of the spec. One that the database cannot be asked is a finding of its own."""
     for rule in ground.spec.rule:
         table = _table(ground, rule)
@@ -34,7 +34,7 @@ def said_by(text: str) -> sql.Composed:
     return sql.SQL("{}\n").format(raw(text))
 
 
-def _table(ground: Ground, rule: RulePart) -> Name | Finding:
+def _table(ground: CheckContext, rule: RulePart) -> Name | Finding:
     try:
         name = Name.parse(rule.table, schema=ground.spec.schemas[0])
     except UsageError as error:
@@ -45,7 +45,7 @@ def _table(ground: Ground, rule: RulePart) -> Name | Finding:
     return _invalid(rule, None, f"there is no table {name}{nearest(str(name), known)}")
 
 
-def _asked(ground: Ground, rule: RulePart, table: Name) -> Check | Finding:
+def _asked(ground: CheckContext, rule: RulePart, table: Name) -> Check | Finding:
     problem = _problem(ground, rule, table)
     if problem is None:
         return _check(ground, rule, table)
@@ -58,7 +58,7 @@ def _asked(ground: Ground, rule: RulePart, table: Name) -> Check | Finding:
     return _invalid(rule, table, problem if isinstance(problem, str) else _words(problem))
 
 
-def _problem(ground: Ground, rule: RulePart, table: Name) -> psycopg.Error | str | None:
+def _problem(ground: CheckContext, rule: RulePart, table: Name) -> psycopg.Error | str | None:
     """Why the rule cannot be asked or its fix be made, as the server says without running it."""
     asked: list[sql.Composable] = [_question(rule, table)]
     known = ground.live.tables[table]
@@ -103,11 +103,11 @@ def _values(rule: RulePart) -> tuple[tuple[str, sql.Composable], ...]:
     return tuple((name, raw(text)) for name, text in corrections(rule.fix)) if rule.fix is not None else ()
 
 
-def _check(ground: Ground, rule: RulePart, table: Name) -> Check:
+def _check(ground: CheckContext, rule: RulePart, table: Name) -> Check:
     values = _values(rule)
     question: Question = Rows(violates=sql.SQL("({})").format(said_by(rule.violates or "false")))
     if rule.query is not None:
-        question = Offenders(query=said_by(rule.query))
+        question = QueryCheck(query=said_by(rule.query))
     remedy = rule.remedy
     if values:
         remedy = (
@@ -121,13 +121,13 @@ def _check(ground: Ground, rule: RulePart, table: Name) -> Check:
     )  # fmt: skip
 
 
-def _named(ground: Ground, rule: RulePart, table: Name) -> tuple[str, ...]:
+def _named(ground: CheckContext, rule: RulePart, table: Name) -> tuple[str, ...]:
     """The columns that a condition names, as samples are to show them."""
     named = {token.name for token in tokens(rule.violates or "")}
     return tuple(one.name for one in ground.live.tables[table].columns if one.name in named)
 
 
-def _awaited(ground: Ground, error: psycopg.Error) -> bool:
+def _awaited(ground: CheckContext, error: psycopg.Error) -> bool:
     """Whether what is missing is a tenant column that migrate will make."""
     missing = {owned.column for owned in ground.ownership.owned if not ground.has(owned.table, owned.column)}
     return any(name in (error.diag.message_primary or "") for name in missing)

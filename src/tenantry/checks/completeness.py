@@ -6,16 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from psycopg import sql
 
-from tenantry.checks.check import Check, Ground, Rows, column
+from tenantry.checks.base import Check, CheckContext, Rows, column
 from tenantry.checks.unfilled import unfilled, unfilled_tables
 from tenantry.model.distribution import Distribution
 from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.name import Name, quoted
 from tenantry.model.plan import Phase
-from tenantry.planning.ground import Unit
+from tenantry.planning.context import OwnedRelation
 
 
-def completeness(ground: Ground) -> Iterator[Check | Finding]:
+def completeness(ground: CheckContext) -> Iterator[Check | Finding]:
     """Rows without a tenant, and rows whose tenant there is not; before the rows are filled, what stands in the way."""
     yield from _tenant_table(ground)
     yield from unfilled(ground)
@@ -28,7 +28,7 @@ def completeness(ground: Ground) -> Iterator[Check | Finding]:
             yield from _unknown(ground, unit)
 
 
-def _tenant_table(ground: Ground) -> Iterator[Finding]:
+def _tenant_table(ground: CheckContext) -> Iterator[Finding]:
     tenant = ground.ownership.tenant
     if not ground.has(tenant.name) and not tenant.create:
         yield Finding(
@@ -38,7 +38,7 @@ def _tenant_table(ground: Ground) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _without(unit: Unit, *, waiting: bool) -> Check:
+def _without(unit: OwnedRelation, *, waiting: bool) -> Check:
     """`waiting`: from the fill until contract, a parent whose owner shows only in its children may wait for the first
     of them."""
     return Check(
@@ -53,7 +53,7 @@ def _without(unit: Unit, *, waiting: bool) -> Check:
     )  # fmt: skip
 
 
-def _unknown(ground: Ground, unit: Unit) -> Iterator[Check]:
+def _unknown(ground: CheckContext, unit: OwnedRelation) -> Iterator[Check]:
     tenant = ground.ownership.tenant
     if not ground.has(tenant.name, tenant.key):
         return
@@ -73,7 +73,7 @@ def _unknown(ground: Ground, unit: Unit) -> Iterator[Check]:
 # --- the spread
 
 
-def slugs(ground: Ground) -> Mapping[str, str]:
+def slugs(ground: CheckContext) -> Mapping[str, str]:
     """The slug of every tenant by its key as text; the key itself where there is no slug."""
     tenant = ground.ownership.tenant
     if not ground.has(tenant.name, tenant.key):
@@ -86,7 +86,7 @@ def slugs(ground: Ground) -> Mapping[str, str]:
 
 
 def distributions(
-    ground: Ground, rows: Mapping[Name, Mapping[str | None, int]], known: Mapping[str, str]
+    ground: CheckContext, rows: Mapping[Name, Mapping[str | None, int]], known: Mapping[str, str]
 ) -> tuple[Distribution, ...]:
     """Of every unit of an owned table that has its tenant column."""
     return tuple(
@@ -96,7 +96,7 @@ def distributions(
     )
 
 
-def spread(ground: Ground, found: Sequence[Distribution], known: Mapping[str, str]) -> Iterator[Finding]:
+def spread(ground: CheckContext, found: Sequence[Distribution], known: Mapping[str, str]) -> Iterator[Finding]:
     """Tables that belong nearly whole to one of several tenants, and tenants that have no row anywhere."""
     limit = ground.spec.limits.largest_share
     chosen = "largest_share" in ground.spec.limits.model_fields_set
@@ -113,7 +113,7 @@ def spread(ground: Ground, found: Sequence[Distribution], known: Mapping[str, st
 
 
 def empty_tenants(
-    ground: Ground, rows: Mapping[Name, Mapping[str | None, int]], known: Mapping[str, str]
+    ground: CheckContext, rows: Mapping[Name, Mapping[str | None, int]], known: Mapping[str, str]
 ) -> Iterator[Finding]:
     """Tenants without a row in any owned table."""
     if ground.tables is not None or not rows:

@@ -10,7 +10,7 @@ from typing import Any
 
 from psycopg.rows import dict_row
 
-from tenantry.checks.check import Ground
+from tenantry.checks.base import CheckContext
 from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.name import Name, quoted
 from tenantry.postgres.catalog import OUR_PREFIXES
@@ -22,7 +22,7 @@ _error = partial(Finding, family=Family.REFERENCES, severity=Severity.ERROR)
 _warning = partial(Finding, family=Family.REFERENCES, severity=Severity.WARNING)
 
 
-def enforcement(ground: Ground) -> Iterator[Finding]:
+def enforcement(ground: CheckContext) -> Iterator[Finding]:
     """The rows that were written meanwhile are for the other checks to count."""
     ground.looking("whether keys and triggers are enforced")
     yield from _silent_keys(ground)
@@ -32,20 +32,20 @@ def enforcement(ground: Ground) -> Iterator[Finding]:
     yield from _subscriptions(ground)
 
 
-def _ask(ground: Ground, query: str, **parameters: Any) -> list[dict[str, Any]]:
+def _ask(ground: CheckContext, query: str, **parameters: Any) -> list[dict[str, Any]]:
     with ground.connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(_QUERIES[query], parameters or None).fetchall()
 
 
-def _of_tables(ground: Ground, query: str) -> list[dict[str, Any]]:
+def _of_tables(ground: CheckContext, query: str) -> list[dict[str, Any]]:
     return _ask(ground, query, names=[name.identifier.as_string(None) for name in sorted(ground.live.tables)])
 
 
-def _yes(ground: Ground, query: str) -> bool:
+def _yes(ground: CheckContext, query: str) -> bool:
     return ground.connection.execute(_QUERIES[query]).fetchone() == (True,)
 
 
-def _silent_keys(ground: Ground) -> Iterator[Finding]:
+def _silent_keys(ground: CheckContext) -> Iterator[Finding]:
     for row in _of_tables(ground, "silent_keys"):
         table, parent = Name(row["schema"], row["name"]), Name(row["parent_schema"], row["parent_name"])
         if not (ground.wants(table) or ground.wants(parent)):
@@ -70,7 +70,7 @@ def _silent_keys(ground: Ground) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _keys_not_enforced(ground: Ground) -> Iterator[Finding]:
+def _keys_not_enforced(ground: CheckContext) -> Iterator[Finding]:
     """One of the user's own may be meant so."""
     for row in _of_tables(ground, "keys_not_enforced"):
         table, constraint = Name(row["schema"], row["name"]), row["constraint"]
@@ -83,7 +83,7 @@ def _keys_not_enforced(ground: Ground) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def _silent_triggers(ground: Ground) -> Iterator[Finding]:
+def _silent_triggers(ground: CheckContext) -> Iterator[Finding]:
     found: dict[Name, list[str]] = {}
     for row in _of_tables(ground, "silent_triggers"):
         found.setdefault(Name(row["schema"], row["name"]), []).append(quoted(row["trigger"]))
@@ -97,7 +97,7 @@ def _silent_triggers(ground: Ground) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def _settings(ground: Ground) -> Iterator[Finding]:
+def _settings(ground: CheckContext) -> Iterator[Finding]:
     """Where no trigger fires but those that always do, no foreign key is looked at."""
     ways: list[tuple[str, str]] = []
     for row in _ask(ground, "replica_settings"):
@@ -119,7 +119,7 @@ def _settings(ground: Ground) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _subscriptions(ground: Ground) -> Iterator[Finding]:
+def _subscriptions(ground: CheckContext) -> Iterator[Finding]:
     found: dict[str, list[Name]] = {}
     for row in _of_tables(ground, "subscriptions"):
         name = Name(row["schema"], row["name"])

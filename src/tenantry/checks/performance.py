@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psycopg
 
-from tenantry.checks.check import Ground
+from tenantry.checks.base import CheckContext
 from tenantry.checks.performance_cost import costs
 from tenantry.checks.performance_plans import plans, soon
 from tenantry.model.finding import Family, Finding, Severity
@@ -20,7 +20,7 @@ _QUERIES = read_queries(Path(__file__).with_name("sql") / "performance.sql")
 _information = partial(Finding, family=Family.PERFORMANCE, severity=Severity.INFO)
 
 
-def performance(ground: Ground) -> Iterator[Finding]:
+def performance(ground: CheckContext) -> Iterator[Finding]:
     """Plans and costs of the policies need these; indexes that nothing uses are told of at any time."""
     yield from _idle_indexes(ground)
     if not ground.reached(Phase.ISOLATE) or ground.spec.application.role not in ground.live.roles:
@@ -32,7 +32,7 @@ def performance(ground: Ground) -> Iterator[Finding]:
         return  # Who may not become the application was told so by the experiment.
 
 
-def _idle_indexes(ground: Ground) -> Iterator[Finding]:
+def _idle_indexes(ground: CheckContext) -> Iterator[Finding]:
     """An index of ours counts from when it was made. Standbys have counters of their own."""
     ground.looking("how indexes are used")
     limit = ground.spec.limits.unused_index_days

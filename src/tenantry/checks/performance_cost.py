@@ -10,14 +10,14 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from tenantry.checks.check import Ground
-from tenantry.checks.isolation_actor import become
+from tenantry.checks.base import CheckContext
+from tenantry.checks.isolation.actor import become
 from tenantry.checks.performance_plans import large_parts, soon
 from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.ownership import Owned
 from tenantry.postgres.queries import read_queries
-from tenantry.steps.catalog import raw
-from tenantry.steps.context import context
+from tenantry.steps.introspection import raw
+from tenantry.steps.tenant_setting import context
 
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "performance.sql")
 WORTH = 2 * 2**20
@@ -34,7 +34,7 @@ LEAST = 5.0
 _warning = partial(Finding, family=Family.PERFORMANCE, severity=Severity.WARNING)
 
 
-def costs(ground: Ground) -> Iterator[Finding]:
+def costs(ground: CheckContext) -> Iterator[Finding]:
     """Tables where a tenant's query takes longer than [limits] policy_cost allows. Reads at most ROWS rows at once,
     for at most three seconds each time."""
     limit = ground.spec.limits.policy_cost
@@ -61,7 +61,7 @@ class _Measure:
     else goes on adds to the others. So neither is ever forgotten, from one look to the next either: a moment's load can
     make neither a policy slow nor the query without it."""
 
-    def __init__(self, connection: psycopg.Connection[Any], ground: Ground, owned: Owned, size: int) -> None:
+    def __init__(self, connection: psycopg.Connection[Any], ground: CheckContext, owned: Owned, size: int) -> None:
         self.connection, self.ground, self.owned = connection, ground, owned
         self.under, self.without = PATIENCE, PATIENCE
         self.tenant = self._largest_tenant(size)

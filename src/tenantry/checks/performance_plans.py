@@ -11,13 +11,13 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from tenantry.checks.check import Ground
-from tenantry.checks.isolation_actor import become
+from tenantry.checks.base import CheckContext
+from tenantry.checks.isolation.actor import become
 from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.name import Name
 from tenantry.model.schema import Table
 from tenantry.postgres.queries import read_queries
-from tenantry.steps.catalog import raw
+from tenantry.steps.introspection import raw
 
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "performance.sql")
 LARGE = 512 * 1024
@@ -35,7 +35,7 @@ class _Question:
     types: tuple[str, ...] = ()
 
 
-def plans(ground: Ground) -> Iterator[Finding]:
+def plans(ground: CheckContext) -> Iterator[Finding]:
     """Large tables of which all pages would be read for a few rows of one tenant. Whether PostgreSQL then prefers an
     index that is there is its own affair: it knows how many rows a tenant has."""
     with ground.session("plans") as connection:
@@ -59,7 +59,7 @@ def plans(ground: Ground) -> Iterator[Finding]:
                 )  # fmt: skip
 
 
-def soon(ground: Ground, query: bytes | sql.Composed, **parameters: Any) -> list[tuple[Any, ...]]:
+def soon(ground: CheckContext, query: bytes | sql.Composed, **parameters: Any) -> list[tuple[Any, ...]]:
     """What the operator is answered; nothing where a lock is to be waited for longer than a second."""
     try:
         with ground.connection.transaction():
@@ -69,7 +69,7 @@ def soon(ground: Ground, query: bytes | sql.Composed, **parameters: Any) -> list
         return []
 
 
-def large_parts(ground: Ground, name: Name, *, least: int = LARGE) -> Mapping[Name, int]:
+def large_parts(ground: CheckContext, name: Name, *, least: int = LARGE) -> Mapping[Name, int]:
     """The relations that hold the table's rows and have at least so many bytes, with how many."""
     names = [table.name.identifier.as_string(None) for table in ground.live.tree(name)]
     names += [heir.name.identifier.as_string(None) for heir in ground.live.heirs(name)]

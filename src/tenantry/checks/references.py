@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from psycopg import sql
 
-from tenantry.checks.check import PARENT, ROW, Check, Ground, Offenders, Reference, column, missing
+from tenantry.checks.base import PARENT, ROW, Check, CheckContext, QueryCheck, Reference, column, missing
 from tenantry.checks.enforcement import enforcement
 from tenantry.checks.scan import plainly
 from tenantry.checks.unfilled import unfilled_tables
@@ -18,7 +18,7 @@ from tenantry.model.schema import ForeignKey, Table
 from tenantry.steps.derivation import equal
 
 
-def references(ground: Ground) -> Iterator[Check | Finding]:
+def references(ground: CheckContext) -> Iterator[Check | Finding]:
     """Every foreign key, declared or named by the spec, and every derivation path."""
     yield from enforcement(ground)
     waiting = unfilled_tables(ground)
@@ -37,7 +37,7 @@ def references(ground: Ground) -> Iterator[Check | Finding]:
 # --- which
 
 
-def _paths(ground: Ground) -> Iterator[tuple[Name, Path, str]]:
+def _paths(ground: CheckContext) -> Iterator[tuple[Name, Path, str]]:
     """What can be followed from a table, each once: where from, along which columns, and what it is called."""
     found: dict[tuple[Name, tuple[tuple[tuple[str, ...], Name], ...]], tuple[Name, Path, str]] = {}
     for table, path, label in _all_paths(ground):
@@ -47,7 +47,7 @@ def _paths(ground: Ground) -> Iterator[tuple[Name, Path, str]]:
     yield from found.values()
 
 
-def _all_paths(ground: Ground) -> Iterator[tuple[Name, Path, str]]:
+def _all_paths(ground: CheckContext) -> Iterator[tuple[Name, Path, str]]:
     for table in ground.schema.tables.values():
         for key in table.foreign_keys:
             if not key.inherited:
@@ -66,14 +66,14 @@ def _hop(key: ForeignKey) -> Hop:
     return Hop(columns=key.columns, parent=key.parent, parent_columns=key.parent_columns, operators=operators)
 
 
-def _unique(ground: Ground, key: ForeignKey) -> bool:
+def _unique(ground: CheckContext, key: ForeignKey) -> bool:
     parent = ground.schema.tables.get(key.parent)
     return parent is not None and any(
         set(unique.columns) == set(key.parent_columns) and not unique.partial for unique in parent.uniques
     )
 
 
-def _there(ground: Ground, table: Name, path: Path) -> bool:
+def _there(ground: CheckContext, table: Name, path: Path) -> bool:
     at = table
     for hop in path.hops:
         if not (ground.has(at, *hop.columns) and ground.has(hop.parent, *hop.parent_columns)):
@@ -85,7 +85,7 @@ def _there(ground: Ground, table: Name, path: Path) -> bool:
 # --- rows
 
 
-def _joined(ground: Ground, table: Name, path: Path, label: str, waiting: frozenset[Name]) -> Iterator[Check]:
+def _joined(ground: CheckContext, table: Name, path: Path, label: str, waiting: frozenset[Name]) -> Iterator[Check]:
     columns, owned = ", ".join(map(quoted, path.columns)), ground.ownership.of(table)
     # Whether a row's tenant exists is a matter of completeness.
     names_tenant = owned is not None and path.columns == (owned.column,)
@@ -105,7 +105,7 @@ def _dangling(hop: Hop) -> sql.Composed:
     return sql.SQL(" AND ").join([*given, missing(hop)])
 
 
-def _agreement(ground: Ground, table: Name, path: Path, label: str, waiting: frozenset[Name]) -> Iterator[Check]:
+def _agreement(ground: CheckContext, table: Name, path: Path, label: str, waiting: frozenset[Name]) -> Iterator[Check]:
     """The row's tenant is that of the row at the path's end, unless that one is shared."""
     owned, theirs = ground.ownership.of(table), _tenant_at_end(ground, path)
     if owned is None or theirs is None or not ground.has(table, owned.column) or path.columns == (owned.column,):
@@ -133,7 +133,7 @@ def _differs(own: sql.Composable, there: sql.Composable, *, shared: bool) -> sql
     return sql.SQL(operator).format(own=own, there=there)
 
 
-def _tenant_at_end(ground: Ground, path: Path) -> str | None:
+def _tenant_at_end(ground: CheckContext, path: Path) -> str | None:
     """The column that holds the tenant in the last table; None where it has none, or none yet."""
     tenant, parent = ground.ownership.tenant, ground.ownership.of(path.target)
     if path.target == tenant.name:
@@ -141,7 +141,7 @@ def _tenant_at_end(ground: Ground, path: Path) -> str | None:
     return parent.column if parent is not None and ground.has(path.target, parent.column) else None
 
 
-def _searched(ground: Ground, table: Name, path: Path, label: str) -> Iterator[Check]:
+def _searched(ground: CheckContext, table: Name, path: Path, label: str) -> Iterator[Check]:
     """Of the several rows that it can meet, one must be of the row's own tenant, or shared."""
     if any(hop.parent in ground.hidden for hop in path.hops):
         return
@@ -161,7 +161,7 @@ def _searched(ground: Ground, table: Name, path: Path, label: str) -> Iterator[C
         message=f"{{rows}} of {table} whose ({', '.join(map(quoted, path.columns))}) is not in {path.target}"
         + (", or only in another tenant" if agree.as_string(None) else "") + f" ({label})",
         remedy="Correct the reference, or add the row that it names.",
-        question=Offenders(
+        question=QueryCheck(
             query=sql.SQL("SELECT {} FROM {} AS t WHERE {} AND NOT EXISTS (SELECT {}{})").format(
                 sql.SQL(", ").join(column(name) for name in shown), plainly(table, ground.live),
                 sql.SQL(" AND ").join(given), _chain(ground, path), agree,
@@ -170,7 +170,7 @@ def _searched(ground: Ground, table: Name, path: Path, label: str) -> Iterator[C
     )  # fmt: skip
 
 
-def _chain(ground: Ground, path: Path) -> sql.Composed:
+def _chain(ground: CheckContext, path: Path) -> sql.Composed:
     """FROM and WHERE of the rows along a path."""
     found, conditions, at = [], [], ROW
     for number, hop in enumerate(path.hops, start=1):
@@ -198,7 +198,7 @@ def _not_valid(table: Table) -> Iterator[Finding]:
 # --- circles
 
 
-def _cycles(ground: Ground, table: Table) -> Iterator[Check]:
+def _cycles(ground: CheckContext, table: Table) -> Iterator[Check]:
     """Rows of a table that refers to itself: who follows the references must not come back."""
     keys = [*table.foreign_keys, *(key for name, key in ground.ownership.references if name == table.name)]
     for key in keys:
@@ -208,11 +208,11 @@ def _cycles(ground: Ground, table: Table) -> Iterator[Check]:
                 message=f"{{rows}} of {table.name} whose ({', '.join(map(quoted, key.columns))}) lead back to the row"
                 " itself, one for each circle",
                 remedy="Set one reference of the circle to NULL, or to another row.",
-                question=Offenders(query=_circling(ground, table, key)),
+                question=QueryCheck(query=_circling(ground, table, key)),
             )  # fmt: skip
 
 
-def _circling(ground: Ground, table: Table, key: ForeignKey) -> sql.Composed:
+def _circling(ground: CheckContext, table: Table, key: ForeignKey) -> sql.Composed:
     """A circle is found from its least row: whose reference goes up, and from where the walk never goes below it. So
     references that all go down, as those of numbered rows do, cost one scan."""
     source, shown = plainly(table.name, ground.live), table.primary_key or key.parent_columns
@@ -244,7 +244,7 @@ def _circling(ground: Ground, table: Table, key: ForeignKey) -> sql.Composed:
     )  # fmt: skip
 
 
-def _circles(ground: Ground) -> Iterator[Finding]:
+def _circles(ground: CheckContext) -> Iterator[Finding]:
     """Tables that refer to each other in a circle: no fault, but rows of them cannot be written one after the other."""
     import networkx as nx
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
-from tenantry.checks.check import PARENT, ROW, Check, Ground, Offenders, Reference, Rows
+from tenantry.checks.base import PARENT, ROW, Check, CheckContext, QueryCheck, Reference, Rows
 from tenantry.model.name import Name
 from tenantry.model.ownership import Path
 from tenantry.model.schema import Kind, Schema, Table
@@ -86,7 +86,7 @@ class Scan:
 def condition(check: Check) -> sql.Composed:
     """That a row breaks the check, over the aliases of `source`."""
     question = check.question
-    assert not isinstance(question, Offenders), check.name
+    assert not isinstance(question, QueryCheck), check.name
     return sql.SQL("({})").format(question.violates)
 
 
@@ -116,7 +116,7 @@ def plainly(table: Name, schema: Schema) -> sql.Composable:
     return sql.SQL("ONLY {}").format(table.identifier)
 
 
-def fused(ground: Ground, checks: Iterable[Check]) -> Iterator[Scan]:
+def fused(ground: CheckContext, checks: Iterable[Check]) -> Iterator[Scan]:
     """The scans that ask all of these checks, and count the rows of every wanted owned table by tenant."""
     groups: dict[tuple[Name, Path | None], list[Check]] = {}
     for unit in ground.planning.units():
@@ -128,14 +128,14 @@ def fused(ground: Ground, checks: Iterable[Check]) -> Iterator[Scan]:
                 groups.setdefault((check.table, None), []).append(check)
             case Reference(path=along):
                 groups.setdefault((check.table, along), []).append(check)
-            case Offenders():
+            case QueryCheck():
                 pass
     for (table, path), members in groups.items():
         for relation in leaves(ground.live, table):
             yield _scan(ground, relation, table, members, joined=path is not None)
 
 
-def _scan(ground: Ground, relation: Table, table: Name, checks: list[Check], *, joined: bool) -> Scan:
+def _scan(ground: CheckContext, relation: Table, table: Name, checks: list[Check], *, joined: bool) -> Scan:
     owned = ground.ownership.of(table)
     tenant = owned.column if owned is not None and ground.has(relation.name, owned.column) else None
     first = checks[0] if checks else None
@@ -182,7 +182,7 @@ def _text(value: sql.Composable, name: str) -> sql.Composed:
     )
 
 
-def offenders(check: Check, question: Offenders, limit: int) -> tuple[sql.Composed, sql.Composed]:
+def offenders(check: Check, question: QueryCheck, limit: int) -> tuple[sql.Composed, sql.Composed]:
     """Two queries: how many rows break the check, and some of them, whose values are cut on the way."""
     count = sql.SQL("SELECT count(*) FROM ({}) AS found").format(question.query)
     cut = sql.SQL(

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tenantry.checks.check import Check, Ground
-from tenantry.execution.survey import altered, definitions, survey
+from tenantry.checks.base import Check, CheckContext
+from tenantry.execution.existing import altered, definitions, survey
 from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.name import Name, quoted
 from tenantry.model.plan import Phase
@@ -20,7 +20,7 @@ _QUERIES = read_queries(Path(__file__).with_name("sql") / "structure.sql")
 _AGAIN = "`tenantry migrate` makes it again."
 
 
-def structure(ground: Ground) -> Iterator[Check | Finding]:
+def structure(ground: CheckContext) -> Iterator[Check | Finding]:
     """Each object of ours that is not there, or not as we made it, by its name; each phase that is not complete; what
     the spec says that does not fit the database."""
     ground.looking("the steps that are in force")
@@ -44,7 +44,7 @@ def _error(name: str, message: str, remedy: str, table: Name, family: Family = F
     return Finding(name=name, family=family, severity=Severity.ERROR, message=message, remedy=remedy, table=table)
 
 
-def _misfits(ground: Ground) -> Iterator[Finding]:
+def _misfits(ground: CheckContext) -> Iterator[Finding]:
     for message in ground.ownership.misfits if ground.tables is None else ():
         yield Finding(
             name="spec-does-not-fit", family=Family.STRUCTURE, severity=Severity.ERROR,
@@ -53,7 +53,7 @@ def _misfits(ground: Ground) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _undecided(ground: Ground) -> Iterator[Finding]:
+def _undecided(ground: CheckContext) -> Iterator[Finding]:
     for table, reason in sorted(ground.ownership.undecided.items()):
         if ground.wants(table) and reason != MISFIT:
             yield Finding(
@@ -63,7 +63,7 @@ def _undecided(ground: Ground) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def _hidden(ground: Ground) -> Iterator[Finding]:
+def _hidden(ground: CheckContext) -> Iterator[Finding]:
     """What is counted there could not be believed, so it is not counted."""
     for table in sorted(ground.hidden):
         if table in ground.schema.tables and ground.wants(table):
@@ -75,7 +75,7 @@ def _hidden(ground: Ground) -> Iterator[Finding]:
             )
 
 
-def _types(ground: Ground) -> Iterator[Finding]:
+def _types(ground: CheckContext) -> Iterator[Finding]:
     """Each relation's tenant column has the type of the tenant key."""
     wanted = ground.ownership.tenant.type
     for unit in ground.planning.units():
@@ -90,7 +90,7 @@ def _types(ground: Ground) -> Iterator[Finding]:
                 )
 
 
-def _tenants(ground: Ground) -> Iterator[Finding]:
+def _tenants(ground: CheckContext) -> Iterator[Finding]:
     """In the tenant table that we made, key and slug each name one tenant, and a new one gets a key."""
     tenant = ground.ownership.tenant
     known = ground.live.tables.get(tenant.name)
@@ -116,7 +116,7 @@ def _tenants(ground: Ground) -> Iterator[Finding]:
         )
 
 
-def _refusals(ground: Ground) -> Iterator[Finding]:
+def _refusals(ground: CheckContext) -> Iterator[Finding]:
     """What keeps `tenantry migrate` from following the spec."""
     for finding in ground.plan.refusals:
         if finding.table is None or ground.wants(finding.table):
@@ -132,7 +132,7 @@ def _changed(changed: Sequence[Step]) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _orphaned(ground: Ground, comparison: Comparison) -> Iterator[Finding]:
+def _orphaned(ground: CheckContext, comparison: Comparison) -> Iterator[Finding]:
     """What tenantry made, what is there, and what the spec does not ask for any more."""
     orphans = [(from_json(entry.value), entry) for entry in comparison.orphans]
     there = [step for step, entry in orphans if ground.wants(step.table) and step.revert(entry.before)]
@@ -145,7 +145,7 @@ def _orphaned(ground: Ground, comparison: Comparison) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def _missing(ground: Ground, missing: Sequence[Step]) -> Iterator[Finding]:
+def _missing(ground: CheckContext, missing: Sequence[Step]) -> Iterator[Finding]:
     """What tenantry made and is gone. Where a tenant column is gone, so is all that stood on it."""
     bare = {step.table for step in missing if step.tenant_column is not None}
     for step in missing:
@@ -160,7 +160,7 @@ def _missing(ground: Ground, missing: Sequence[Step]) -> Iterator[Finding]:
         yield _error("not-in-force", f"{step.subject} is not in force{detail}", _AGAIN, step.table)
 
 
-def _security(ground: Ground, step: Step) -> str:
+def _security(ground: CheckContext, step: Step) -> str:
     """What is wrong with a table's row security, by name."""
     row = ground.connection.execute(_QUERIES["security"], {"table": step.table.identifier.as_string(None)}).fetchone()
     if row is None:
@@ -171,7 +171,7 @@ def _security(ground: Ground, step: Step) -> str:
     return ": " + ", ".join(wrong) if wrong else ""
 
 
-def _pending(ground: Ground, phase: Phase, steps: Sequence[Step], missing: Sequence[Step]) -> Iterator[Finding]:
+def _pending(ground: CheckContext, phase: Phase, steps: Sequence[Step], missing: Sequence[Step]) -> Iterator[Finding]:
     """A phase of which steps have never been applied."""
     whole = [step for step in steps if step.phase is phase]
     pending = [step for step in missing if step.phase is phase]
@@ -191,7 +191,7 @@ def _pending(ground: Ground, phase: Phase, steps: Sequence[Step], missing: Seque
     )  # fmt: skip
 
 
-def _altered(ground: Ground, comparison: Comparison) -> Iterator[Finding]:
+def _altered(ground: CheckContext, comparison: Comparison) -> Iterator[Finding]:
     """Objects of ours that somebody has changed: those of the journal, whatever the spec says by now."""
     changed = [from_json(ground.entries[key].value) for key in altered(ground.connection, ground.entries)]
     ours = comparison.in_force

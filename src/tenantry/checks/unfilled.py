@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tenantry.checks.check import Ground
-from tenantry.discovery.census import census
+from tenantry.checks.base import CheckContext
+from tenantry.discovery.profile import census
 from tenantry.errors import TenantryError
 from tenantry.model.evidence import Sample, TableEvidence
 from tenantry.model.finding import Family, Finding, Severity
@@ -15,7 +15,7 @@ from tenantry.model.spec import Orphans
 from tenantry.postgres.census import run_census
 
 
-def unfilled(ground: Ground) -> Iterator[Finding]:
+def unfilled(ground: CheckContext) -> Iterator[Finding]:
     """Orphans and conflicts of the tables that are not filled yet. Once they are, the columns themselves are asked."""
     wanted = unfilled_tables(ground)
     if not wanted or not ground.has(ground.ownership.tenant.name) or ground.hidden:
@@ -45,7 +45,7 @@ def unfilled(ground: Ground) -> Iterator[Finding]:
             yield from _troubles(table)
 
 
-def unfilled_tables(ground: Ground) -> frozenset[Name]:
+def unfilled_tables(ground: CheckContext) -> frozenset[Name]:
     """Owned tables that are wanted and whose rows have not all got their tenant."""
     made = {key for key, entry in ground.entries.items() if entry.state == "done"}
     heirs = ground.ownership.heirs

@@ -1,4 +1,4 @@
-"""The command line: it adds nothing but words to tenantry.workflow."""
+"""The command line: it adds nothing but words to tenantry.commands."""
 
 from tenantry.cli.application import app, main
 

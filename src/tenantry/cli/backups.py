@@ -10,20 +10,20 @@ from rich.table import Table
 from rich.text import Text
 
 from tenantry.cli import options
-from tenantry.cli.frame import target
-from tenantry.cli.outline import show_backup
+from tenantry.cli.observed import watched
 from tenantry.cli.progress import duration, watching
+from tenantry.cli.render_plan import show_backup
+from tenantry.cli.runner import target
 from tenantry.cli.terminal import Terminal
-from tenantry.cli.watched import watched
+from tenantry.commands.backup_list import create_backup, list_backups, preview_backup, prune_backups, verify_backups
+from tenantry.commands.backups import BackupOptions
+from tenantry.commands.restore import RestoreOptions
+from tenantry.commands.restore import restore as run_restore
 from tenantry.errors import ExitStatus, Refused, UsageError
 from tenantry.model.backup import Backup, BackupKind, Restoration
 from tenantry.model.size import readable
 from tenantry.model.spec import Spec
 from tenantry.reports.document import error_document
-from tenantry.workflow.backup_list import create_backup, list_backups, preview_backup, prune_backups, verify_backups
-from tenantry.workflow.backups import BackupOptions
-from tenantry.workflow.restore import RestoreOptions
-from tenantry.workflow.restore import restore as run_restore
 
 Tables = Annotated[
     list[str],

@@ -10,15 +10,14 @@ from rich.text import Text
 
 from tenantry.balances.inspection import Line
 from tenantry.cli import options
-from tenantry.cli.frame import target
-from tenantry.cli.outline import show_backup, show_outline
+from tenantry.cli.observed import watched
 from tenantry.cli.progress import watching
+from tenantry.cli.render_plan import show_backup, show_outline
+from tenantry.cli.runner import target
 from tenantry.cli.summary import show_result
 from tenantry.cli.terminal import Terminal
-from tenantry.cli.watched import watched
-from tenantry.errors import ExitStatus, Refused
-from tenantry.workflow.backups import BackupOptions
-from tenantry.workflow.balances import (
+from tenantry.commands.backups import BackupOptions
+from tenantry.commands.balances import (
     BalancesOptions,
     backfill_balances,
     compact_balances,
@@ -26,7 +25,8 @@ from tenantry.workflow.balances import (
     preview_install,
     validate_balances,
 )
-from tenantry.workflow.balances_removal import empty_ledger, preview_empty, preview_remove, remove_balances
+from tenantry.commands.balances_removal import empty_ledger, preview_empty, preview_remove, remove_balances
+from tenantry.errors import ExitStatus, Refused
 
 SAMPLES = 5
 Ledger = Annotated[

@@ -35,8 +35,8 @@ class Group:
 
 
 def run(name: str, settings: Settings, function: Callable[..., ExitStatus], arguments: dict[str, Any]) -> ExitStatus:
-    """As tenantry.cli.frame.run, which is imported by a command only."""
-    from tenantry.cli.frame import run as run_command
+    """As tenantry.cli.runner.run, which is imported by a command only."""
+    from tenantry.cli.runner import run as run_command
 
     return run_command(name, settings, function, arguments)
 

@@ -12,14 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from tenantry import private_files
-from tenantry.cli.frame import target
+from tenantry.cli.runner import target
 from tenantry.cli.terminal import Terminal
+from tenantry.commands.conflicts import Conflicts
+from tenantry.commands.conflicts import conflicts as find_conflicts
 from tenantry.discovery.choice import choose
 from tenantry.errors import ExitStatus, Refused, UsageError
 from tenantry.model.spec import Spec
 from tenantry.reports.text import cell, visible
-from tenantry.workflow.conflicts import Conflicts
-from tenantry.workflow.conflicts import conflicts as find_conflicts
 
 LISTED = 10
 """Tables, pairs of tenants of two ways, and rows, that are shown."""

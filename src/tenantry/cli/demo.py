@@ -14,13 +14,13 @@ from rich.text import Text
 
 from tenantry.cli.progress import Live, watching
 from tenantry.cli.terminal import Terminal
+from tenantry.commands.demo import Claim, Demonstration
+from tenantry.commands.demo import demo as run_demo
+from tenantry.commands.logged import Logged
+from tenantry.commands.watcher import Observers
 from tenantry.errors import ExitStatus
-from tenantry.postgres.connect import reach
+from tenantry.postgres.connect import resolve_target
 from tenantry.presets import PRESETS, spec_path
-from tenantry.workflow.demo import Claim, Demonstration
-from tenantry.workflow.demo import demo as run_demo
-from tenantry.workflow.logged import Logged
-from tenantry.workflow.watcher import Several
 
 
 def demo(
@@ -38,11 +38,11 @@ def demo(
     """
     spec_path(preset)
     screen = watching(terminal, brief=True)
-    with _folder(keep=keep) as folder, reach(f"embedded:{folder}") as database:
+    with _folder(keep=keep) as folder, resolve_target(f"embedded:{folder}") as database:
         terminal.say(f"A PostgreSQL server of its own in {folder}")
         try:
             shown = run_demo(
-                database, preset=preset, rows=rows, watcher=Several(Logged(terminal.log), screen),
+                database, preset=preset, rows=rows, watcher=Observers(Logged(terminal.log), screen),
                 chapter=lambda title: terminal.say(Text(f"\n{title}", style="bold")),
                 say=lambda sentence: terminal.say(f"  {sentence}"),
                 claim=lambda claim: _show_claim(terminal, claim),

@@ -9,16 +9,16 @@ from typing import Annotated
 import typer
 
 from tenantry import private_files
-from tenantry.cli.frame import target
+from tenantry.cli.runner import target
 from tenantry.cli.terminal import Terminal
+from tenantry.commands.discover import Discovery, discover_update
+from tenantry.commands.discover import discover as run_discover
 from tenantry.discovery.proposal import Decision, Undecided
 from tenantry.discovery.spec_file import part_line, totals
 from tenantry.discovery.update import Update
 from tenantry.errors import ExitStatus, Refused, UsageError
 from tenantry.model.spec import Spec
 from tenantry.reports.text import visible
-from tenantry.workflow.discover import Discovery, discover_update
-from tenantry.workflow.discover import discover as run_discover
 
 GROUPS = 12
 """Questions that are shown; all of them stand in the file."""

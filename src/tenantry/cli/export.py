@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 
 from tenantry import private_files
-from tenantry.cli.frame import target
+from tenantry.cli.runner import target
 from tenantry.cli.terminal import Terminal
+from tenantry.commands.export import export as run_export
 from tenantry.errors import ExitStatus, Refused, UsageError
 from tenantry.exports import Orm
-from tenantry.workflow.export import export as run_export
 
 
 def export(

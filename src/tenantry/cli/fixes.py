@@ -9,15 +9,15 @@ import typer
 from rich.text import Text
 
 from tenantry.cli import options
-from tenantry.cli.frame import target
-from tenantry.cli.outline import show_backup
+from tenantry.cli.observed import watched
 from tenantry.cli.progress import watching
+from tenantry.cli.render_plan import show_backup
+from tenantry.cli.runner import target
 from tenantry.cli.terminal import Terminal
-from tenantry.cli.watched import watched
+from tenantry.commands.backups import BackupOptions
+from tenantry.commands.undo import Undone, list_fixes, undo_fixes
 from tenantry.errors import ExitStatus
 from tenantry.reports.text import visible
-from tenantry.workflow.backups import BackupOptions
-from tenantry.workflow.undo import Undone, list_fixes, undo_fixes
 
 
 def list_(terminal: Terminal) -> ExitStatus:

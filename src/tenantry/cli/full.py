@@ -6,25 +6,25 @@ from contextlib import nullcontext
 from dataclasses import replace
 
 from tenantry.cli import options
-from tenantry.cli.correcting import ApplicationDsn, FixIssues, show_corrections
-from tenantry.cli.frame import target
+from tenantry.cli.fixing import ApplicationDsn, FixIssues, show_corrections
 from tenantry.cli.migrate import Force, Until, Workers, show_preview
+from tenantry.cli.observed import watched
 from tenantry.cli.progress import duration, watching
+from tenantry.cli.runner import target
 from tenantry.cli.terminal import Terminal
 from tenantry.cli.validate import Detailed, Samples, Tables
 from tenantry.cli.verdict import show_findings
-from tenantry.cli.watched import watched
+from tenantry.commands.backups import BackupOptions
+from tenantry.commands.fixes import FixOptions
+from tenantry.commands.full import Full, FullOptions, preview_full
+from tenantry.commands.full import full as run_full
+from tenantry.commands.inspection import SAMPLES, InspectionOptions
+from tenantry.commands.migrate import MigrateOptions
+from tenantry.commands.plan import preview as run_preview
 from tenantry.errors import ExitStatus
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
-from tenantry.postgres.connect import Target, reach
-from tenantry.workflow.backups import BackupOptions
-from tenantry.workflow.fixes import FixOptions
-from tenantry.workflow.full import Full, FullOptions, preview_full
-from tenantry.workflow.full import full as run_full
-from tenantry.workflow.inspection import SAMPLES, InspectionOptions
-from tenantry.workflow.migrate import MigrateOptions
-from tenantry.workflow.plan import preview as run_preview
+from tenantry.postgres.connect import Target, resolve_target
 
 
 def full(
@@ -54,7 +54,7 @@ def full(
     with (
         watched(terminal, watching(terminal, detailed=detailed)) as watcher,
         target(terminal) as database,
-        reach(application_dsn) if application_dsn else nullcontext() as application,
+        resolve_target(application_dsn) if application_dsn else nullcontext() as application,
     ):
         chosen = replace(chosen, inspection=replace(looking, application=application))
         done = run_full(database, spec, chosen, watcher)

@@ -8,16 +8,16 @@ from typing import Annotated
 import typer
 
 from tenantry.cli import options
-from tenantry.cli.frame import target
+from tenantry.cli.observed import watched
+from tenantry.cli.runner import target
 from tenantry.cli.terminal import Terminal
-from tenantry.cli.watched import watched
+from tenantry.commands.cleanup import JournalUsage, journal_usage
+from tenantry.commands.cleanup import purge as run_purge
+from tenantry.commands.housekeeping import CleanupResult, run_housekeeping
+from tenantry.commands.watcher import SilentObserver
 from tenantry.errors import ExitStatus, UsageError
 from tenantry.model.size import readable
 from tenantry.model.spec import HousekeepingPart
-from tenantry.workflow.housekeeping import Chore, keep_house
-from tenantry.workflow.purge import Household, household
-from tenantry.workflow.purge import purge as run_purge
-from tenantry.workflow.watcher import Nobody
 
 
 def housekeeping(
@@ -59,12 +59,12 @@ def _keep(terminal: Terminal, *, dry_run: bool) -> ExitStatus:
     settings = terminal.settings
     given = settings.config is not None or settings.preset is not None or Path("tenantry.toml").exists()
     ages = settings.spec().housekeeping if given else HousekeepingPart()
-    with watched(terminal, Nobody()) as watcher, target(terminal) as database:
+    with watched(terminal, SilentObserver()) as watcher, target(terminal) as database:
         watcher.began("housekeeping", terminal.log.run)
-        chores = keep_house(
+        chores = run_housekeeping(
             database, ages, logs=settings.log_dir, reports=settings.report_dir, dry_run=dry_run, watcher=watcher
         )
-        held = household(database)
+        held = journal_usage(database)
         watcher.concluded("; ".join(_chore(chore, dry_run=dry_run) for chore in chores), "")
     terminal.answer(chores=chores, held=held, dry_run=dry_run)
     terminal.show(_holdings(held))
@@ -80,13 +80,13 @@ def _keep(terminal: Terminal, *, dry_run: bool) -> ExitStatus:
     return ExitStatus.DONE
 
 
-def _chore(chore: Chore, *, dry_run: bool) -> str:
+def _chore(chore: CleanupResult, *, dry_run: bool) -> str:
     size = f" ({readable(chore.bytes)})" if chore.bytes else ""
     would = "would be " if dry_run and chore.done else ""
     return f"{chore.what}: {chore.done} {would}{chore.deed}{size}, {chore.kept} kept"
 
 
-def _holdings(held: Household) -> str:
+def _holdings(held: JournalUsage) -> str:
     if not held.installed:
         return "tenantry keeps nothing in this database."
     size = f"{held.bytes / (1 << 20):.1f} MB"

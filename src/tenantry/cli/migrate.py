@@ -7,18 +7,18 @@ from typing import Annotated
 import typer
 
 from tenantry.cli import options
-from tenantry.cli.frame import target
-from tenantry.cli.outline import refusal_document, show_steps
+from tenantry.cli.observed import watched
 from tenantry.cli.progress import watching
+from tenantry.cli.render_plan import refusal_document, show_steps
+from tenantry.cli.runner import target
 from tenantry.cli.summary import show_result
 from tenantry.cli.terminal import Terminal
-from tenantry.cli.watched import watched
+from tenantry.commands.migrate import MigrateOptions
+from tenantry.commands.migrate import migrate as run_migrate
+from tenantry.commands.plan import Preview
+from tenantry.commands.plan import preview as run_preview
 from tenantry.errors import ExitStatus
 from tenantry.model.plan import Phase
-from tenantry.workflow.migrate import MigrateOptions
-from tenantry.workflow.migrate import migrate as run_migrate
-from tenantry.workflow.plan import Preview
-from tenantry.workflow.plan import preview as run_preview
 
 Until = Annotated[Phase, typer.Option("--until", help="Stop after this phase; contract runs only when asked for.")]
 Force = Annotated[

@@ -11,11 +11,11 @@ import typer
 
 from tenantry.backups.monitor import Limits
 from tenantry.cli import options
-from tenantry.cli.frame import target
+from tenantry.cli.runner import target
 from tenantry.cli.terminal import Terminal
+from tenantry.commands.monitor import MonitorOptions
+from tenantry.commands.monitor import monitor as run_monitor
 from tenantry.errors import ExitStatus
-from tenantry.workflow.monitor import MonitorOptions
-from tenantry.workflow.monitor import monitor as run_monitor
 
 
 def monitor(

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from tenantry.cli.frame import target
+from tenantry.cli.runner import target
 from tenantry.cli.terminal import Terminal
+from tenantry.commands.operator_sql import operator_sql as make_script
 from tenantry.errors import ExitStatus
-from tenantry.workflow.operator_sql import operator_sql as make_script
 
 
 def operator_sql(

@@ -9,16 +9,16 @@ from typing import Annotated, Any
 import typer
 
 from tenantry.cli import options
-from tenantry.cli.frame import target
-from tenantry.cli.outline import outline_document, show_steps
+from tenantry.cli.render_plan import outline_document, show_steps
+from tenantry.cli.runner import target
 from tenantry.cli.terminal import Terminal
+from tenantry.commands.plan import Outline, Planned
+from tenantry.commands.plan import plan as run_plan
 from tenantry.errors import ExitStatus
 from tenantry.model.plan import Statement
 from tenantry.reports.document import to_json
 from tenantry.reports.script import script
 from tenantry.steps import Step
-from tenantry.workflow.plan import Outline, Planned
-from tenantry.workflow.plan import plan as run_plan
 
 
 class Format(StrEnum):

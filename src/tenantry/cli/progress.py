@@ -13,12 +13,12 @@ from rich.table import Column
 from rich.text import Text
 
 from tenantry.cli.terminal import SHOWN, Terminal
+from tenantry.commands.watcher import Observer, SilentObserver
 from tenantry.execution.runner import Event
 from tenantry.model.finding import Finding
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase, Statement
 from tenantry.model.run import Activity
-from tenantry.workflow.watcher import Nobody, Watcher
 
 FIRST, LAST = 5.0, 600.0
 """Seconds until the first line about the same work where there is no terminal, doubled for each further one up to the
@@ -29,10 +29,10 @@ DONE = {"applied": "✓", "reverted": "↩", "kept": "=", "failed": "✗", "left
 WRONG = ("failed", "left")
 
 
-def watching(terminal: Terminal, *, detailed: bool = False, brief: bool = False) -> Watcher:
+def watching(terminal: Terminal, *, detailed: bool = False, brief: bool = False) -> Observer:
     """Who tells the terminal about a run."""
     if not terminal.talks:
-        return Nobody()
+        return SilentObserver()
     if terminal.out.is_terminal and not terminal.out.is_dumb_terminal:
         return Live(terminal=terminal, detailed=detailed, brief=brief)
     return Lines(terminal=terminal, detailed=detailed, brief=brief)
@@ -74,7 +74,7 @@ class PhaseTotal:
 
 
 @dataclass(slots=True, kw_only=True)
-class Lines(Nobody):
+class Lines(SilentObserver):
     """A line a phase, or `detailed` a step, and for what lasts a line now and then."""
 
     terminal: Terminal

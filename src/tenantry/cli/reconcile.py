@@ -8,12 +8,12 @@ import typer
 from rich.text import Text
 
 from tenantry.cli.balances import Ledger
-from tenantry.cli.frame import target
+from tenantry.cli.observed import watched
 from tenantry.cli.progress import watching
+from tenantry.cli.runner import target
 from tenantry.cli.terminal import Terminal
-from tenantry.cli.watched import watched
+from tenantry.commands.reconcile import SCRUB_DAYS, LedgerReconciled, ReconcileOptions, counted, reconcile_balances
 from tenantry.errors import ExitStatus
-from tenantry.workflow.reconcile import SCRUB_DAYS, LedgerReconciled, ReconcileOptions, counted, reconcile_balances
 
 
 def reconcile(

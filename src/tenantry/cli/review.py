@@ -11,13 +11,13 @@ from rich.text import Text
 
 from tenantry.balances.reviews import Review
 from tenantry.cli.balances import Ledger
-from tenantry.cli.frame import target
+from tenantry.cli.observed import watched
 from tenantry.cli.progress import watching
+from tenantry.cli.runner import target
 from tenantry.cli.terminal import Terminal
-from tenantry.cli.watched import watched
+from tenantry.commands.reconcile import counted, described
+from tenantry.commands.reviews import Decision, decide_reviews, list_reviews
 from tenantry.errors import ExitStatus, UsageError
-from tenantry.workflow.reconcile import counted, described
-from tenantry.workflow.reviews import Decision, decide_reviews, list_reviews
 
 MOVEMENTS = 5
 Ids = Annotated[list[int] | None, typer.Argument(metavar="ID…", help="The reviews' numbers.", show_default=False)]

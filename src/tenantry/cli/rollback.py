@@ -7,16 +7,16 @@ from typing import Annotated
 import typer
 
 from tenantry.cli import options
-from tenantry.cli.frame import target
-from tenantry.cli.outline import listed, refusal_document, show_steps
+from tenantry.cli.observed import watched
 from tenantry.cli.progress import watching
+from tenantry.cli.render_plan import listed, refusal_document, show_steps
+from tenantry.cli.runner import target
 from tenantry.cli.summary import show_result
 from tenantry.cli.terminal import Terminal
-from tenantry.cli.watched import watched
+from tenantry.commands.plan import Preview, preview_rollback
+from tenantry.commands.rollback import RollbackOptions
+from tenantry.commands.rollback import rollback as run_rollback
 from tenantry.errors import ExitStatus, Refused, UsageError
-from tenantry.workflow.plan import Preview, preview_rollback
-from tenantry.workflow.rollback import RollbackOptions
-from tenantry.workflow.rollback import rollback as run_rollback
 
 ASKING = "Run it with --confirm to take all of this away, or with --preserve-data to keep the tenant columns."
 

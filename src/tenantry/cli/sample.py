@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from tenantry.cli.frame import target
+from tenantry.cli.runner import target
 from tenantry.cli.terminal import Terminal
+from tenantry.commands.sample import sample as run_sample
 from tenantry.errors import ExitStatus
 from tenantry.presets import PRESETS, fault_kinds
-from tenantry.workflow.sample import sample as run_sample
 
 KINDS = "; ".join(f"{preset}: {', '.join(fault_kinds(preset))}" for preset in PRESETS)
 

@@ -14,17 +14,17 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from tenantry.cli.frame import target
 from tenantry.cli.progress import doing, duration
+from tenantry.cli.runner import target
 from tenantry.cli.runs import run_lines
 from tenantry.cli.stuck import stuck_lines, terminate
 from tenantry.cli.terminal import Terminal, wrapped
+from tenantry.commands.status import status as run_status
 from tenantry.errors import ExitStatus, UsageError
 from tenantry.model.name import quoted
 from tenantry.model.plan import Phase
-from tenantry.model.run import Status, TableStatus, Word
+from tenantry.model.run import MigrationState, Status, TableStatus
 from tenantry.reports.document import plain
-from tenantry.workflow.status import status as run_status
 
 INTERVAL = 2.0
 TABLES, LISTED, AMISS, RUNS, STUCK = 25, 10, 3, 2, 8
@@ -33,8 +33,8 @@ NARROW, NARROWEST = 105, 75
 WIDE = ("table", "", "column", "filled", "NOT NULL", "constraints", "indexes", "row security")
 SHORT = ("table", "", "column", "filled", "nn", "con", "idx", "rls")
 STYLES = {
-    Word.NOT_STARTED: "dim", Word.IN_PROGRESS: "yellow", Word.DATA_MIGRATED: "cyan", Word.SECURITY_ENABLED: "green",
-    Word.COMPLETED: "bold green",
+    MigrationState.NOT_STARTED: "dim", MigrationState.IN_PROGRESS: "yellow", MigrationState.DATA_MIGRATED: "cyan",
+    MigrationState.SECURITY_ENABLED: "green", MigrationState.COMPLETED: "bold green",
 }  # fmt: skip
 
 
@@ -147,13 +147,13 @@ def _next(status: Status) -> str:
     if status.altered or status.orphaned:
         return "`tenantry validate` says what was altered; `tenantry migrate` follows the spec."
     match status.word:
-        case Word.NOT_STARTED:
+        case MigrationState.NOT_STARTED:
             return "`tenantry plan`, then `tenantry migrate`."
-        case Word.IN_PROGRESS | Word.DATA_MIGRATED:
+        case MigrationState.IN_PROGRESS | MigrationState.DATA_MIGRATED:
             return "`tenantry migrate` goes on."
-        case Word.SECURITY_ENABLED:
+        case MigrationState.SECURITY_ENABLED:
             return "`tenantry validate`."
-        case Word.COMPLETED:
+        case MigrationState.COMPLETED:
             return "nothing: the migration is complete."
     assert_never(status.word)
 

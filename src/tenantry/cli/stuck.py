@@ -8,13 +8,13 @@ from collections.abc import Iterable, Iterator
 import typer
 from rich.text import Text
 
-from tenantry.cli.frame import target
 from tenantry.cli.progress import duration
+from tenantry.cli.runner import target
 from tenantry.cli.terminal import Terminal
+from tenantry.commands.terminate import end_blocker
 from tenantry.errors import ExitStatus, Refused
 from tenantry.model.run import Stuck
 from tenantry.postgres.stuck import Party
-from tenantry.workflow.terminate import end_blocker
 
 
 def stuck_lines(found: Iterable[Stuck]) -> Iterator[Text]:

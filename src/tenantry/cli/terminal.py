@@ -14,12 +14,12 @@ from rich.segment import Segment
 from rich.text import Text
 
 from tenantry.cli.settings import Settings
+from tenantry.commands.reported import Reported
 from tenantry.errors import ExitStatus, TenantryError
 from tenantry.model.finding import Finding, Severity
 from tenantry.reports.document import plain, to_json
 from tenantry.reports.log import Log, masked_text
 from tenantry.reports.text import bounded, visible
-from tenantry.workflow.reported import Reported
 
 SHOWN = 10
 """Details that an error shows at most, and findings, unless --verbose."""

@@ -8,12 +8,12 @@ import typer
 
 from tenantry.checks.families import VALIDATION
 from tenantry.cli import options
-from tenantry.cli.correcting import ApplicationDsn, Asked, FixIssues, Force, inspected
+from tenantry.cli.fixing import ApplicationDsn, Asked, FixIssues, Force, inspected
 from tenantry.cli.terminal import Terminal
+from tenantry.commands.inspection import SAMPLES
+from tenantry.commands.validate import NEXT
+from tenantry.commands.validate import validate as run_validate
 from tenantry.errors import ExitStatus, UsageError
-from tenantry.workflow.inspection import SAMPLES
-from tenantry.workflow.validate import NEXT
-from tenantry.workflow.validate import validate as run_validate
 
 Tables = Annotated[
     list[str] | None,

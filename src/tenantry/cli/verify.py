@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from tenantry.checks.families import VERIFICATION
 from tenantry.cli import options
-from tenantry.cli.correcting import ApplicationDsn, Asked, FixIssues, Force, inspected
+from tenantry.cli.fixing import ApplicationDsn, Asked, FixIssues, Force, inspected
 from tenantry.cli.terminal import Terminal
 from tenantry.cli.validate import Detailed, Samples, Tables
+from tenantry.commands.inspection import SAMPLES
+from tenantry.commands.verify import NEXT
+from tenantry.commands.verify import verify as run_verify
 from tenantry.errors import ExitStatus
-from tenantry.workflow.inspection import SAMPLES
-from tenantry.workflow.verify import NEXT
-from tenantry.workflow.verify import verify as run_verify
 
 
 def verify(

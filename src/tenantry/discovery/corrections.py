@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from psycopg import sql
 
-from tenantry.discovery.ways import Way, compared, ways
+from tenantry.discovery.lookups import TenantLookup, compared, ways
 from tenantry.model.evidence import WayKind
 from tenantry.model.name import Name
 from tenantry.model.ownership import Owned, Ownership, Path
@@ -29,7 +29,9 @@ class _Unknown(Exception):
     """That a way's tenant cannot be said by joins alone, and why."""
 
 
-def correction(wrong: Way, right: Way, owned: Owned, ownership: Ownership, schema: Schema) -> Correction:
+def correction(
+    wrong: TenantLookup, right: TenantLookup, owned: Owned, ownership: Ownership, schema: Schema
+) -> Correction:
     """The statement that takes the rows along `wrong` to where `right` leads. It is of the user's columns alone."""
     try:
         statement, reason = _statement(wrong, right, owned, ownership, schema), ""
@@ -38,7 +40,7 @@ def correction(wrong: Way, right: Way, owned: Owned, ownership: Ownership, schem
     return Correction(wrong=wrong.label, right=right.label, statement=statement, reason=reason)
 
 
-def _statement(wrong: Way, right: Way, owned: Owned, ownership: Ownership, schema: Schema) -> str:
+def _statement(wrong: TenantLookup, right: TenantLookup, owned: Owned, ownership: Ownership, schema: Schema) -> str:
     table = schema.tables[owned.table]
     if not table.primary_key:
         raise _Unknown(f"{owned.table} has no primary key by which its rows could be named")
@@ -69,7 +71,7 @@ def _statement(wrong: Way, right: Way, owned: Owned, ownership: Ownership, schem
     )  # fmt: skip
 
 
-def _is_key(way: Way, ownership: Ownership) -> bool:
+def _is_key(way: TenantLookup, ownership: Ownership) -> bool:
     """Whether the way's column holds the tenant's key itself."""
     hops = () if way.path is None else way.path.hops
     return way.target == ownership.tenant.name and len(hops) <= 1 and way.theirs == (ownership.tenant.key,)
@@ -85,7 +87,7 @@ class _Ends:
     joins: list[sql.Composed] = field(default_factory=list)
     passed: set[Name] = field(default_factory=set)
 
-    def key(self, way: Way, alias: str) -> sql.Composable:
+    def key(self, way: TenantLookup, alias: str) -> sql.Composable:
         """The tenant's key to which the way leads from the row `alias`."""
         if _is_key(way, self.ownership):
             return sql.Identifier(alias, way.columns[0])
@@ -116,7 +118,7 @@ class _Ends:
         return alias
 
 
-def _first(found: Iterator[Way], table: Name, owner: Owned) -> Way:
+def _first(found: Iterator[TenantLookup], table: Name, owner: Owned) -> TenantLookup:
     for way in found:
         if way.gives and way.kind is not WayKind.CHILD and owner.assignment is None:
             return way

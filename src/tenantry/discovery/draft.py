@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from tenantry.discovery.links import Link, Links
-from tenantry.discovery.recognition import column_names, shown
+from tenantry.discovery.tenant_table import column_names, shown
 from tenantry.model.evidence import Evidence, TableEvidence, WayEvidence, WayKind
 from tenantry.model.name import Name, quoted
 from tenantry.model.spec import ReferencePart, Spec, TablePart, TenantPart

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tenantry.discovery.bookkeeping import Kept, kept_by_tool
-from tenantry.discovery.decide import (
+from tenantry.discovery.draft import Draft
+from tenantry.discovery.links import Link, Links
+from tenantry.discovery.proposal import Decision, Proposal, Undecided
+from tenantry.discovery.rules import (
     assigned,
     decided,
     kept_for_a_tool,
@@ -13,11 +16,8 @@ from tenantry.discovery.decide import (
     shared_by_keys,
     unreached,
 )
-from tenantry.discovery.draft import Draft
-from tenantry.discovery.links import Link, Links
-from tenantry.discovery.proposal import Decision, Proposal, Undecided
-from tenantry.discovery.recognition import Candidate, candidates, recognise, tenant_part
 from tenantry.discovery.search import Ask, Search, search
+from tenantry.discovery.tenant_table import Candidate, candidates, recognise, tenant_part
 from tenantry.errors import UsageError
 from tenantry.model.evidence import Evidence
 from tenantry.model.name import Name

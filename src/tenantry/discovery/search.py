@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from tenantry.discovery.audit import MISTAKES, audits
-from tenantry.discovery.census import census, unchanged
 from tenantry.discovery.draft import Draft, disputed, evidence_of, tells
 from tenantry.discovery.links import Link
+from tenantry.discovery.profile import census, unchanged
 from tenantry.model.evidence import Census, Evidence, TableEvidence
 from tenantry.model.name import Name
 from tenantry.model.ownership import Ownership

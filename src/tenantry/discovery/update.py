@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from tenantry.discovery.bookkeeping import kept_by_tool
 from tenantry.discovery.links import Links
 from tenantry.discovery.proposal import Decision, Proposal
-from tenantry.discovery.recognition import shown
 from tenantry.discovery.spec_file import decision_text, part_line, reference_text, set_apart
+from tenantry.discovery.tenant_table import shown
 from tenantry.errors import UsageError
 from tenantry.model.name import Name, split
 from tenantry.model.schema import Schema

@@ -17,7 +17,7 @@ from psycopg import sql
 
 from tenantry.model.plan import Lock, LockMode, Statement
 from tenantry.postgres.owner_context import unsettled
-from tenantry.steps.catalog import body, raw
+from tenantry.steps.introspection import body, raw
 
 FORBIDDEN = "TY001"
 """The SQLSTATE of what a guard has found."""

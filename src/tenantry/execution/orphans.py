@@ -11,18 +11,18 @@ import psycopg
 from psycopg import sql
 
 from tenantry.discovery.tenants import key_of
-from tenantry.execution.preflight.verdict import refused
-from tenantry.execution.reverting import backwards
-from tenantry.execution.survey import MISSING, definitions
+from tenantry.execution.existing import MISSING, definitions
+from tenantry.execution.preflight.findings import refused
+from tenantry.execution.rollback.executor import backwards
 from tenantry.model.evidence import Evidence
 from tenantry.model.finding import Finding
 from tenantry.model.name import Name
 from tenantry.model.ownership import Owned
-from tenantry.model.plan import Manner, Phase
+from tenantry.model.plan import ExecutionMode, Phase
 from tenantry.planning import Plan
 from tenantry.planning.diff import Comparison, State
 from tenantry.postgres.journal import Entry
-from tenantry.steps import Fill, RelationFill, Step, TenantRow, from_json
+from tenantry.steps import Backfill, RelationFill, Step, TenantRow, from_json
 from tenantry.steps.derivation import derived
 
 firm = partial(refused, forcible=False)
@@ -66,7 +66,9 @@ def _early(step: Step, entry: Entry | None, until: Phase) -> bool:
 
 
 def _alone(entry: Entry) -> bool:
-    return any(statement.manner is Manner.CONCURRENT for statement in from_json(entry.value).revert(entry.before))
+    return any(
+        statement.manner is ExecutionMode.CONCURRENT for statement in from_json(entry.value).revert(entry.before)
+    )
 
 
 def contradictions(
@@ -123,7 +125,7 @@ def _held_otherwise(step: Step) -> Finding:
     )  # fmt: skip
 
 
-def _in_doubt(connection: psycopg.Connection[Any], step: Fill) -> Iterator[Finding]:
+def _in_doubt(connection: psycopg.Connection[Any], step: Backfill) -> Iterator[Finding]:
     count = _count(connection, step.values())
     if count:
         yield firm(

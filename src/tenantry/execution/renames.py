@@ -14,7 +14,7 @@ from psycopg import sql
 from tenantry.model.name import Name, quoted
 from tenantry.postgres.journal import Entry, Journal
 from tenantry.steps import Step, from_json, to_json
-from tenantry.steps.catalog import raw
+from tenantry.steps.introspection import raw
 from tenantry.steps.naming import Renamed
 from tenantry.steps.renaming import Names, named_in, renamed, same_index, with_columns
 

@@ -1,4 +1,4 @@
-"""Applies the steps that are not in force; what walks them back is in tenantry.execution.reverting.
+"""Applies the steps that are not in force; what walks them back is in tenantry.execution.rollback.executor.
 
 Every step commits its journal row together with its change, where the statement allows a transaction; where it does
 not, the step is recognised from the catalog."""
@@ -17,17 +17,17 @@ import psycopg
 from psycopg import sql
 
 from tenantry.errors import ConnectionFailed, Failed, Interrupted, Refused, TenantryError
+from tenantry.execution.existing import MISSING
 from tenantry.execution.message import Aside
-from tenantry.execution.survey import MISSING
-from tenantry.execution.transaction import RETRIED, Asides, Outcome, Patience, run_alone, run_together
-from tenantry.model.plan import Manner, Statement
+from tenantry.execution.transaction import RETRIED, Asides, LockPolicy, Outcome, run_autocommit, run_in_transaction
+from tenantry.model.plan import ExecutionMode, Statement
 from tenantry.planning.diff import State, changed, ended, enders, state_of
 from tenantry.postgres.journal import Action, Entry, Journal
 from tenantry.postgres.owner_context import reads_catalog_only
-from tenantry.postgres.passing import remedy_for
-from tenantry.steps import Fill, Step, from_json, to_json
+from tenantry.postgres.transient_errors import remedy_for
+from tenantry.steps import Backfill, Step, from_json, to_json
 
-Backfill = Callable[[Fill], int]
+RunBackfill = Callable[[Backfill], int]
 """Runs a fill and returns the number of rows that it changed."""
 
 
@@ -54,7 +54,7 @@ class Noted:
 
     entries: Mapping[str, Entry]
     enders: Mapping[str, tuple[str, ...]]
-    fills: Mapping[str, Fill]
+    fills: Mapping[str, Backfill]
 
     @classmethod
     def of(cls, entries: Mapping[str, Entry]) -> Noted:
@@ -70,8 +70,8 @@ class Runner:
     connection: psycopg.Connection[Any]
     journal: Journal
     run: str
-    patience: Patience = field(default_factory=Patience)
-    backfill: Backfill
+    patience: LockPolicy = field(default_factory=LockPolicy)
+    backfill: RunBackfill
     tell: Callable[[Event], None] = lambda event: None
     on_retry: Callable[[str, Sequence[str], float], None] = lambda reason, blockers, pause: None
     ran: Callable[[Statement, float], None] = lambda statement, milliseconds: None
@@ -121,7 +121,10 @@ class Runner:
         if entry is not None and changed(step, entry) and not step.in_place:
             undo = from_json(entry.value).revert(entry.before)
         statements = step.apply()
-        if all(statement.manner in (Manner.TRANSACTION, Manner.VALIDATION) for statement in (*undo, *statements)):
+        if all(
+            statement.manner in (ExecutionMode.TRANSACTION, ExecutionMode.VALIDATION)
+            for statement in (*undo, *statements)
+        ):
             outcome = self.together(
                 (*undo, *statements), behind=len(undo),
                 prepare=self._beginning(step, noted, anew=bool(undo)), finish=self._finishing(step),
@@ -138,7 +141,7 @@ class Runner:
             self._finish(step)
         return outcome, None
 
-    def _fill(self, step: Fill, noted: Noted) -> tuple[Outcome, int]:
+    def _fill(self, step: Backfill, noted: Noted) -> tuple[Outcome, int]:
         begun = step.key in noted.fills and noted.entries[step.key].state == "running"
         step = step.over(noted.fills.values(), under_way=noted.fills[step.key] if begun else None)
         with self.connection.transaction():
@@ -152,7 +155,7 @@ class Runner:
             self._finish(step)
         return Outcome(tries=1), rows
 
-    def _left_over(self, step: Fill) -> Refused:
+    def _left_over(self, step: Backfill) -> Refused:
         """Rows without a tenant are left, which no path reaches: written since the census, or hidden from it."""
         left = {relation: self._value(query) for relation, query in step.left_over()}
         counts = {str(relation): count for relation, count in left.items() if count}
@@ -203,7 +206,7 @@ class Runner:
     def groups(self, statements: Sequence[Statement]) -> Outcome:
         """Statements in their order: those of a transaction together, the others each by itself."""
         whole = Outcome()
-        for alone, group in groupby(statements, key=lambda statement: statement.manner is Manner.CONCURRENT):
+        for alone, group in groupby(statements, key=lambda statement: statement.manner is ExecutionMode.CONCURRENT):
             if not alone:
                 part = self.together(tuple(group))
                 whole.waited = max(whole.waited, part.waited)
@@ -212,7 +215,7 @@ class Runner:
                 continue
             for statement in group:
                 with _Cancellable(self):
-                    run_alone(self.connection, statement, patience=self.patience, ran=self.ran)
+                    run_autocommit(self.connection, statement, patience=self.patience, ran=self.ran)
         whole.tries = max(whole.tries, 1)
         return whole
 
@@ -226,13 +229,13 @@ class Runner:
             self.on_retry(reason, blockers, pause)
             self.halt()
 
-        if any(statement.manner is Manner.VALIDATION for statement in statements):
+        if any(statement.manner is ExecutionMode.VALIDATION for statement in statements):
             with _Cancellable(self):
-                return run_together(
+                return run_in_transaction(
                     self.connection, statements, patience=self.patience, prepare=prepare, behind=behind, finish=finish,
                     retrying=retrying, sleep=self._pause, ran=self.ran,
                 )  # fmt: skip
-        return run_together(
+        return run_in_transaction(
             self.connection, statements, patience=self.patience, prepare=prepare, behind=behind, finish=finish,
             retrying=retrying, sleep=self._pause, ran=self.ran,
         )  # fmt: skip

@@ -32,19 +32,19 @@ from tenacity import (
 
 from tenantry.errors import Failed
 from tenantry.execution.message import FORBIDDEN, LOCKING, UNSETTLED, Aside, Limits, doing, held_until, send, taking
-from tenantry.model.plan import Lock, LockMode, Manner, Statement
+from tenantry.model.plan import ExecutionMode, Lock, LockMode, Statement
 from tenantry.postgres.connect import PIN
 from tenantry.postgres.locks import Blocker
 from tenantry.postgres.owner_context import reads_catalog_only
 from tenantry.postgres.session import holders, relation_kinds
 
-UNNOTICED = 0.7
+DEADLOCK_SAFE_WAIT = 0.7
 """Seconds in which a writer that began to wait when we did looks for no deadlock: below deadlock_timeout, 1 s unless
 configured. While a lock is held, no wait goes beyond them but for GLANCE."""
-GLANCE = 0.01
+MIN_WAIT = 0.01
 LEAST = 0.1
 """Seconds that statements have to wait for what cannot be locked ahead, however long the locks took."""
-FIRST_LOOK = 0.1
+INITIAL_WAIT = 0.1
 """Seconds for which the first try waits for a further lock; each try waits as much longer. Who holds that lock and
 wants the one we hold does not let go of it before we do: many short tries find a moment, and cost writers less."""
 BETWEEN_LOOKS = (0.1, 1.0)
@@ -88,7 +88,7 @@ _Work = Statement | Aside | Callable[[], None]
 
 
 @dataclass(slots=True, kw_only=True)
-class Patience:
+class LockPolicy:
     """Seconds that a statement may wait, and that all its tries together may take."""
 
     timeout: float = 2.0
@@ -111,11 +111,11 @@ class Outcome:
     blocked_by: list[Blocker] = field(default_factory=list)
 
 
-def run_together(
+def run_in_transaction(
     connection: psycopg.Connection[Any],
     statements: Sequence[Statement],
     *,
-    patience: Patience,
+    patience: LockPolicy,
     prepare: Asides = (),
     behind: int = 0,
     finish: Asides = (),
@@ -184,13 +184,13 @@ def run_together(
     return outcome
 
 
-def run_alone(
-    connection: psycopg.Connection[Any], statement: Statement, *, patience: Patience,
+def run_autocommit(
+    connection: psycopg.Connection[Any], statement: Statement, *, patience: LockPolicy,
     ran: Callable[[Statement, float], None] = lambda statement, milliseconds: None,
 ) -> None:  # fmt: skip
     """Run a statement outside a transaction. It stops nobody while it waits (hazard 14), so it waits for each older
     transaction as long as the budget allows. Raises Failed, naming the blockers."""
-    if statement.when is not None and not truth(connection, statement.when):
+    if statement.when is not None and not fetch_bool(connection, statement.when):
         return
     connection.execute(sql.SQL("SET lock_timeout = {}").format(sql.Literal(_milliseconds(patience.budget))))
     try:
@@ -217,7 +217,7 @@ def _execute(
     ran(statement, (time.monotonic() - started) * 1000)
 
 
-def truth(connection: psycopg.Connection[Any], query: sql.Composable) -> bool:
+def fetch_bool(connection: psycopg.Connection[Any], query: sql.Composable) -> bool:
     """The one boolean of a query."""
     row = connection.execute(sql.Composed([query])).fetchone()
     return bool(row is not None and row[0])
@@ -238,7 +238,7 @@ class _Transaction:
     connection: psycopg.Connection[Any]
     statements: Sequence[Statement]
     work: Sequence[_Work]
-    patience: Patience
+    patience: LockPolicy
     ran: Callable[[Statement, float], None]
     outcome: Outcome = field(default_factory=Outcome)
     slow: int = 0
@@ -248,7 +248,7 @@ class _Transaction:
     """Places in the work of what goes to the server by itself."""
 
     def __post_init__(self) -> None:
-        self.validates = any(statement.manner is Manner.VALIDATION for statement in self.statements)
+        self.validates = any(statement.manner is ExecutionMode.VALIDATION for statement in self.statements)
         given = [one for one in self.work if isinstance(one, Statement)]
         texts = [text for one in given for text in (one.sql, one.when) if text is not None]
         together = reads_catalog_only(self.connection, texts)
@@ -316,14 +316,14 @@ class _Transaction:
             )
             met = dict(zip(asked, self.connection.execute(query).fetchone() or (), strict=True))
         else:
-            met = {place: truth(self.connection, one) for place, one in asked.items()}
+            met = {place: fetch_bool(self.connection, one) for place, one in asked.items()}
         return [one for place, one in enumerate(self.statements) if met.get(place, one.when is None)]
 
     def _by_itself(self, one: _Work) -> None:
         if isinstance(one, Aside):
             self.connection.execute(sql.Composed([one.sql]))
         elif isinstance(one, Statement):
-            if one.when is not None and not truth(self.connection, one.when):
+            if one.when is not None and not fetch_bool(self.connection, one.when):
                 return
             if one.acting_as is not None:
                 self.connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(one.acting_as)))
@@ -345,8 +345,8 @@ class _Transaction:
         # LOCK TABLE on a view locks the tables under it as well, and a table yet to be made cannot be locked.
         locks = [lock for lock in locks if lock.mode.blocks_writers and kinds.get(lock.table) in ("r", "p")]
         limits = Limits(
-            timeout=self.patience.timeout, look=FIRST_LOOK * self.outcome.tries, unnoticed=UNNOTICED, glance=GLANCE,
-            least=LEAST,
+            timeout=self.patience.timeout, look=INITIAL_WAIT * self.outcome.tries, unnoticed=DEADLOCK_SAFE_WAIT,
+            glance=MIN_WAIT, least=LEAST,
         )  # fmt: skip
         return taking(locks, limits, self.connection)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tenantry.model.name import Name, shortened
 
-WORKSHOP = "tenantry"
+JOURNAL_SCHEMA = "tenantry"
 MEASURES = ("quantity", "total_in", "total_out", "movements")
 """What is added up for each key: the sum, what came in, what went out, and the number of movements."""
 SPECIALS = ("nans", "infinities", "negative_infinities")
@@ -71,26 +71,26 @@ class Ledger:
     @property
     def storage(self) -> Name:
         """The table of the balances, in schema tenantry."""
-        return Name(WORKSHOP, shortened(f"balances {self.called}"))
+        return Name(JOURNAL_SCHEMA, shortened(f"balances {self.called}"))
 
     @property
     def corrections(self) -> Name:
         """The table of differences that a backfill has found and not yet added; made by a backfill, and gone after."""
-        return Name(WORKSHOP, shortened(f"corrections {self.called}"))
+        return Name(JOURNAL_SCHEMA, shortened(f"corrections {self.called}"))
 
     @property
     def crossings(self) -> Name:
         """The table of the rows that running statements have moved from one partition to another."""
-        return Name(WORKSHOP, shortened(f"crossings {self.called}"))
+        return Name(JOURNAL_SCHEMA, shortened(f"crossings {self.called}"))
 
     @property
     def crossings_index(self) -> Name:
         """By which a statement finds its own."""
-        return Name(WORKSHOP, shortened(f"index of {self.crossings.name}"))
+        return Name(JOURNAL_SCHEMA, shortened(f"index of {self.crossings.name}"))
 
     def function(self, purpose: str) -> Name:
         """A trigger function of ours."""
-        return Name(WORKSHOP, shortened(f"{purpose} {self.called}"))
+        return Name(JOURNAL_SCHEMA, shortened(f"{purpose} {self.called}"))
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -54,7 +54,7 @@ class Lock:
     mode: LockMode
 
 
-class Manner(StrEnum):
+class ExecutionMode(StrEnum):
     """How a statement is run."""
 
     TRANSACTION = "transaction"
@@ -77,7 +77,7 @@ class Statement:
     """
 
     sql: Composable
-    manner: Manner = Manner.TRANSACTION
+    manner: ExecutionMode = ExecutionMode.TRANSACTION
     locks: tuple[Lock, ...] = ()
     when: Composable | None = None
     acting_as: str | None = None

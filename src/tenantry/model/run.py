@@ -20,7 +20,7 @@ def new_run() -> str:
     return datetime.now(UTC).strftime("%Y%m%d%H%M%S") + "-" + secrets.token_hex(4)
 
 
-class Word(StrEnum):
+class MigrationState(StrEnum):
     """How far a migration has come."""
 
     NOT_STARTED = "NOT_STARTED"
@@ -162,7 +162,7 @@ class Status:
     """What `status` shows. `steps` is (in force, in all)."""
 
     database: str
-    word: Word
+    word: MigrationState
     tables: tuple[TableStatus, ...]
     steps: tuple[int, int]
     runs: tuple[RunSummary, ...] = ()

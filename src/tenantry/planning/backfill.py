@@ -9,15 +9,15 @@ from tenantry.model.name import index_name
 from tenantry.model.ownership import Owned
 from tenantry.model.plan import Phase
 from tenantry.model.schema import Table
+from tenantry.planning.context import PlanContext
 from tenantry.planning.expand import constant
-from tenantry.planning.ground import Ground
-from tenantry.steps import Fill, RelationFill, Step, TenantIndex
+from tenantry.steps import Backfill, RelationFill, Step, TenantIndex
 from tenantry.steps.derivation import BySlug, Source
 
 Purpose = Literal["fill", "default", "sweep", "rest"]
 
 
-def backfill_steps(ground: Ground) -> Iterator[Step]:
+def backfill_steps(ground: PlanContext) -> Iterator[Step]:
     yield from _child_indexes(ground)
     for component in ground.ownership.components:
         unfilled = tuple(owned for owned in component if constant(ground, owned) is None)
@@ -25,7 +25,7 @@ def backfill_steps(ground: Ground) -> Iterator[Step]:
         yield from default_steps(ground, unfilled, Phase.BACKFILL)
 
 
-def fill_steps(ground: Ground, component: tuple[Owned, ...], phase: Phase, purpose: Purpose) -> Iterator[Step]:
+def fill_steps(ground: PlanContext, component: tuple[Owned, ...], phase: Phase, purpose: Purpose) -> Iterator[Step]:
     """One fill for tables that derive from each other, by their sources."""
     fills = [fill for owned in component for fill in _fills(ground, owned, ground.sources(owned), phase)]
     if fills:
@@ -37,10 +37,10 @@ def fill_steps(ground: Ground, component: tuple[Owned, ...], phase: Phase, purpo
             for unit in ground.units_of(owned)
             for relation in unit.relations
         )
-        yield Fill(phase=phase, table=component[0].table, purpose=purpose, fills=tuple(fills), complete=complete)
+        yield Backfill(phase=phase, table=component[0].table, purpose=purpose, fills=tuple(fills), complete=complete)
 
 
-def default_steps(ground: Ground, component: tuple[Owned, ...], phase: Phase) -> Iterator[Step]:
+def default_steps(ground: PlanContext, component: tuple[Owned, ...], phase: Phase) -> Iterator[Step]:
     """The default or quarantine tenant for rows that no source has reached."""
     for owned in component:
         slug = ground.fallback(owned)
@@ -50,10 +50,10 @@ def default_steps(ground: Ground, component: tuple[Owned, ...], phase: Phase) ->
         fills = tuple(_fills(ground, owned, (source,), phase))
         sure = not owned.late or phase is Phase.CONTRACT
         complete = tuple((fill.relation, owned.column) for fill in fills) if sure else ()
-        yield Fill(phase=phase, table=owned.table, purpose="default", fills=fills, complete=complete)
+        yield Backfill(phase=phase, table=owned.table, purpose="default", fills=fills, complete=complete)
 
 
-def _fills(ground: Ground, owned: Owned, sources: tuple[Source, ...], phase: Phase) -> Iterator[RelationFill]:
+def _fills(ground: PlanContext, owned: Owned, sources: tuple[Source, ...], phase: Phase) -> Iterator[RelationFill]:
     if not sources:
         return
     overrides = not owned.given and all(source.kind in ("path", "children") for source in sources)
@@ -67,7 +67,7 @@ def _fills(ground: Ground, owned: Owned, sources: tuple[Source, ...], phase: Pha
             )  # fmt: skip
 
 
-def _child_indexes(ground: Ground) -> Iterator[Step]:
+def _child_indexes(ground: PlanContext) -> Iterator[Step]:
     """A table filled from its children looks them up row by row: they need an index to be found by."""
     for owned in ground.ownership.owned:
         for child in owned.children:

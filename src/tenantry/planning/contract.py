@@ -8,6 +8,7 @@ from dataclasses import replace
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
 from tenantry.planning.backfill import default_steps, fill_steps
+from tenantry.planning.context import OwnedRelation, PlanContext
 from tenantry.planning.enforce import (
     composite_key,
     composite_key_valid,
@@ -17,19 +18,18 @@ from tenantry.planning.enforce import (
     unique_indexes,
 )  # fmt: skip
 from tenantry.planning.expand import assignment, follow_name, has_assignment
-from tenantry.planning.ground import Ground, Unit
 from tenantry.planning.isolate import row_securities
 from tenantry.planning.tenant_keys import tenant_keys, tenant_keys_valid
-from tenantry.steps import GlobalUniqueDropped, LegacySightEnded, NotNullCheck, Step, TriggerEnded
+from tenantry.steps import DropGlobalUnique, DropLegacyPolicies, DropTrigger, NotNullCheck, Step
 from tenantry.steps.assignment import ADOPT, ASSIGN
-from tenantry.steps.follow import follow_function
+from tenantry.steps.cascade_trigger import follow_function
 from tenantry.steps.reference import ReferenceTrigger
 from tenantry.steps.trigger import function_name
 
 PHASE = Phase.CONTRACT
 
 
-def contract_steps(ground: Ground) -> Iterator[Step]:
+def contract_steps(ground: PlanContext) -> Iterator[Step]:
     yield from _late_keys(ground)
     yield from tenant_keys(ground)
     for component in ground.ownership.components:
@@ -46,11 +46,11 @@ def contract_steps(ground: Ground) -> Iterator[Step]:
     yield from _global_uniques(ground)
     if ground.spec.application.legacy_roles:
         for security in row_securities(ground, legacy=()):
-            yield LegacySightEnded(phase=PHASE, table=security.table, security=security)
+            yield DropLegacyPolicies(phase=PHASE, table=security.table, security=security)
     yield from _triggers(ground)
 
 
-def _late_keys(ground: Ground) -> Iterator[Step]:
+def _late_keys(ground: PlanContext) -> Iterator[Step]:
     for unit in ground.units():
         if unit.owned.late:
             yield from unique_indexes(ground, unit, PHASE)
@@ -62,12 +62,12 @@ def _late_keys(ground: Ground) -> Iterator[Step]:
                 yield from composite_key(ground, unit, key, parent, PHASE)
 
 
-def _global_uniques(ground: Ground) -> Iterator[Step]:
+def _global_uniques(ground: PlanContext) -> Iterator[Step]:
     for unit in ground.units():
         for name in unit.owned.unique:
             unique = next((unique for unique in unit.table.uniques if unique.name == name), None)
             if unique is not None:
-                yield GlobalUniqueDropped(
+                yield DropGlobalUnique(
                     phase=PHASE,
                     table=unit.name,
                     unique=unique,
@@ -76,7 +76,7 @@ def _global_uniques(ground: Ground) -> Iterator[Step]:
                 )
 
 
-def _triggers(ground: Ground) -> Iterator[Step]:
+def _triggers(ground: PlanContext) -> Iterator[Step]:
     for unit in ground.units():
         if has_assignment(unit):
             ended = _ended(unit, ASSIGN, function_name(unit.name, "assign"), "assignment")
@@ -93,8 +93,8 @@ def _triggers(ground: Ground) -> Iterator[Step]:
                 yield _ended(unit, name, function, "reference", f":{name}")
 
 
-def _ended(unit: Unit, trigger: str, function: Name, kind: str, detail: str = "") -> TriggerEnded:
-    return TriggerEnded(
+def _ended(unit: OwnedRelation, trigger: str, function: Name, kind: str, detail: str = "") -> DropTrigger:
+    return DropTrigger(
         phase=PHASE, table=unit.name, trigger=trigger, function=function, made_by=kind, detail=detail,
         tree=unit.tree_names,
     )  # fmt: skip

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from tenantry.planning.plan import Plan
 from tenantry.postgres.journal import Entry
-from tenantry.steps import Fill, Step, from_json
+from tenantry.steps import Backfill, Step, from_json
 
 Found = Mapping[str, str | None]
 """By key, a step's definition as the catalog has it, None where there is none. What is not in it is believed."""
@@ -76,7 +76,7 @@ def asked(
         for step in steps
         if step.key not in over
         and (not step.journaled or _done(entries.get(step.key)))
-        and (exact or not isinstance(step, Fill))
+        and (exact or not isinstance(step, Backfill))
     )
 
 

@@ -13,22 +13,22 @@ from tenantry.model.ownership import Hop, Owned
 from tenantry.model.plan import Phase
 from tenantry.model.schema import ForeignKey, Kind, Table, Unique
 from tenantry.planning.backfill import fill_steps
-from tenantry.planning.ground import Ground, Unit
+from tenantry.planning.context import OwnedRelation, PlanContext
 from tenantry.planning.tenant_keys import TENANT_KEY, bearers
 from tenantry.steps import (
-    ForeignKeyValid,
-    IndexAttached,
-    NotNull,
+    AttachPartitionIndex,
     NotNullCheck,
-    NotNullCheckValid,
     ParentsDeferred,
     PartitionedIndex,
-    ReferenceProof,
     ReferenceTrigger,
+    SetNotNull,
     Step,
     TenantChange,
     TenantForeignKey,
     TenantIndex,
+    ValidateForeignKey,
+    ValidateNotNullCheck,
+    ValidateReferences,
 )  # fmt: skip
 from tenantry.steps.not_null import CHECK
 from tenantry.steps.reference import Reference
@@ -37,7 +37,7 @@ PHASE = Phase.ENFORCE
 REFERS = "tenantry_refers_"
 
 
-def enforce_steps(ground: Ground) -> Iterator[Step]:
+def enforce_steps(ground: PlanContext) -> Iterator[Step]:
     for unit in ground.units():
         yield from _indexes(ground, unit)
     for unit in ground.units():
@@ -60,17 +60,17 @@ def enforce_steps(ground: Ground) -> Iterator[Step]:
             yield from not_null(unit, PHASE)
 
 
-def not_null(unit: Unit, phase: Phase) -> Iterator[Step]:
+def not_null(unit: OwnedRelation, phase: Phase) -> Iterator[Step]:
     """The proof of the check, and the flag."""
     column = unit.owned.column
-    yield NotNullCheckValid(phase=phase, table=unit.name, column=column)
-    yield NotNull(phase=phase, table=unit.name, column=column, tree=unit.tree_names)
+    yield ValidateNotNullCheck(phase=phase, table=unit.name, column=column)
+    yield SetNotNull(phase=phase, table=unit.name, column=column, tree=unit.tree_names)
 
 
 # --- indexes
 
 
-def _indexes(ground: Ground, unit: Unit) -> Iterator[Step]:
+def _indexes(ground: PlanContext, unit: OwnedRelation) -> Iterator[Step]:
     """The tenant column in a unique index is part of a key: whoever changes it waits for all who insert children. So
     where tenants are still to be found, the unique ones wait for contract, as the keys do that need them (hazard 3)."""
     served = list(_key_sets(ground, unit))
@@ -87,7 +87,7 @@ def _indexes(ground: Ground, unit: Unit) -> Iterator[Step]:
         yield from index_steps(unit, (), PHASE, unique=False, reason="the rows of a tenant")
 
 
-def _key_sets(ground: Ground, unit: Unit) -> tuple[tuple[str, ...], ...]:
+def _key_sets(ground: PlanContext, unit: OwnedRelation) -> tuple[tuple[str, ...], ...]:
     """What is unique behind the tenant column: targets of composite keys, and the primary key."""
     found = dict.fromkeys(ground.composite_targets(unit.owned))
     if unit.table.primary_key and unit.owned.column not in unit.table.primary_key:
@@ -95,7 +95,7 @@ def _key_sets(ground: Ground, unit: Unit) -> tuple[tuple[str, ...], ...]:
     return tuple(found)
 
 
-def unique_indexes(ground: Ground, unit: Unit, phase: Phase) -> Iterator[Step]:
+def unique_indexes(ground: PlanContext, unit: OwnedRelation, phase: Phase) -> Iterator[Step]:
     """The indexes that make the tenant column a part of keys."""
     owned, table = unit.owned, unit.table
     for columns in _key_sets(ground, unit):
@@ -110,13 +110,20 @@ def unique_indexes(ground: Ground, unit: Unit, phase: Phase) -> Iterator[Step]:
             yield from _shared_unique(unit, found, phase)
 
 
-def per_tenant_name(unit: Unit, name: str) -> Name:
+def per_tenant_name(unit: OwnedRelation, name: str) -> Name:
     """The index that is to a tenant what the unique index `name` is to all."""
     return index_name(unit.name, name, ending="key")
 
 
 def index_steps(
-    unit: Unit, columns: tuple[str, ...], phase: Phase, *, unique: bool, reason: str, rest: str = "", label: str = ""
+    unit: OwnedRelation,
+    columns: tuple[str, ...],
+    phase: Phase,
+    *,
+    unique: bool,
+    reason: str,
+    rest: str = "",
+    label: str = "",
 ) -> Iterator[Step]:
     """An index on a plain table; on a partitioned one an index on each partition, deepest first, and the whole."""
     labels = (label,) if label else columns
@@ -133,7 +140,7 @@ def index_steps(
             )  # fmt: skip
             for part in parts:
                 attached = index_name(part, *labels, ending=ending)
-                yield IndexAttached(phase=phase, table=part, index=attached, whole=index, root=whole)
+                yield AttachPartitionIndex(phase=phase, table=part, index=attached, whole=index, root=whole)
         else:
             yield TenantIndex(
                 phase=phase, table=table.name, index=index, column=unit.owned.column, columns=columns, unique=unique,
@@ -141,7 +148,7 @@ def index_steps(
             )  # fmt: skip
 
 
-def _shared_unique(unit: Unit, unique: Unique, phase: Phase) -> Iterator[Step]:
+def _shared_unique(unit: OwnedRelation, unique: Unique, phase: Phase) -> Iterator[Step]:
     """UNIQUE (tenant, name) admits equal rows without a tenant: those get a unique index of their own (hazard 12)."""
     name = index_name(unit.name, unique.name, ending="shared")
     if unique.columns and not unique.partial:
@@ -154,18 +161,22 @@ def _shared_unique(unit: Unit, unique: Unique, phase: Phase) -> Iterator[Step]:
 # --- keys
 
 
-def composite_key(ground: Ground, unit: Unit, key: ForeignKey, parent: Owned, phase: Phase) -> Iterator[Step]:
+def composite_key(
+    ground: PlanContext, unit: OwnedRelation, key: ForeignKey, parent: Owned, phase: Phase
+) -> Iterator[Step]:
     for table, whole in bearers(unit):
         if not whole:
             yield _composite(ground, unit, table, key, parent, phase, whole=False)
 
 
-def composite_key_valid(ground: Ground, unit: Unit, key: ForeignKey, parent: Owned, phase: Phase) -> Iterator[Step]:
+def composite_key_valid(
+    ground: PlanContext, unit: OwnedRelation, key: ForeignKey, parent: Owned, phase: Phase
+) -> Iterator[Step]:
     for table, whole in bearers(unit):
         if whole:
             yield _composite(ground, unit, table, key, parent, phase, whole=True)
         else:
-            yield ForeignKeyValid(phase=phase, table=table.name, constraint=_composite_name(key), parent=key.parent)
+            yield ValidateForeignKey(phase=phase, table=table.name, constraint=_composite_name(key), parent=key.parent)
 
 
 def _composite_name(key: ForeignKey) -> str:
@@ -175,7 +186,7 @@ def _composite_name(key: ForeignKey) -> str:
 
 
 def _composite(
-    ground: Ground, unit: Unit, table: Table, key: ForeignKey, parent: Owned, phase: Phase, *, whole: bool
+    ground: PlanContext, unit: OwnedRelation, table: Table, key: ForeignKey, parent: Owned, phase: Phase, *, whole: bool
 ) -> Step:
     """Beside the user's key: the same columns, then the tenant's, since Django's inspectdb takes a key's first pair for
     the whole (a key may name its index's columns in any order); the same action on delete, and ON UPDATE CASCADE, so
@@ -204,7 +215,7 @@ def _composite(
     )  # fmt: skip
 
 
-def _deferral(ground: Ground, unit: Unit) -> Iterator[Step]:
+def _deferral(ground: PlanContext, unit: OwnedRelation) -> Iterator[Step]:
     """A row with two parents that move to another tenant together follows one of them first: its keys are checked at
     COMMIT then, and an old application, which sets no constraints deferred, can move them."""
     keys = tuple(Name(unit.name.schema, _composite_name(key)) for key, _ in ground.composite(unit))
@@ -222,7 +233,7 @@ def reference_name(key: ForeignKey) -> str:
     return shortened(REFERS + key.name)
 
 
-def _references(ground: Ground) -> Iterator[Step]:
+def _references(ground: PlanContext) -> Iterator[Step]:
     found: dict[Name, list[Reference]] = {}
     for unit in ground.units():
         for key, parent in ground.references(unit):
@@ -251,10 +262,10 @@ def _hop(key: ForeignKey) -> Hop:
                deferrable=key.deferrable)  # fmt: skip
 
 
-def _references_valid(ground: Ground, unit: Unit) -> Iterator[Step]:
+def _references_valid(ground: PlanContext, unit: OwnedRelation) -> Iterator[Step]:
     for key, parent in ground.references(unit):
         if parent.mixed:
-            yield ReferenceProof(
+            yield ValidateReferences(
                 phase=PHASE, table=unit.name, name=reference_name(key), column=unit.owned.column, hop=_hop(key),
                 parent_column=parent.column,
             )  # fmt: skip

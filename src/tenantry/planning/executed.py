@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from tenantry.errors import UsageError
 from tenantry.model.name import Name
 from tenantry.model.schema import Executed, Schema
-from tenantry.planning.ground import Ground
+from tenantry.planning.context import PlanContext
 
 _SEQUENCE = re.compile(r"\b(?:nextval|currval)\s*\(\s*'((?:[^']|'')+)'", re.IGNORECASE)
 _QUALIFIED = re.compile(r'(?:"((?:[^"]|"")+)"|(?<![\w$."])([^\W\d][\w$]*))\s*\.\s*["\w]')
@@ -21,7 +21,7 @@ _RELATION = re.compile(
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 
 
-def executed(ground: Ground, views: Iterator[Name]) -> Iterator[tuple[Name, Executed]]:
+def executed(ground: PlanContext, views: Iterator[Name]) -> Iterator[tuple[Name, Executed]]:
     """The functions, with the table that tenants write, or the view, by which each runs."""
     tables = [table for unit in ground.units() for table in unit.all]
     tables += [table for name in sorted(ground.ownership.written) for table in ground.schema.tree(name)]

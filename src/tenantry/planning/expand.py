@@ -8,26 +8,26 @@ from dataclasses import replace
 from tenantry.model.name import Name
 from tenantry.model.ownership import Owned
 from tenantry.model.plan import Phase
-from tenantry.planning.ground import Ground, Unit
+from tenantry.planning.context import OwnedRelation, PlanContext
 from tenantry.steps import (
-    AdoptionTrigger,
+    AddTenantColumn,
     AssignedRows,
     AssignmentTrigger,
-    FollowTrigger,
+    CreateTenantTable,
+    ParentTenantTrigger,
     Step,
-    TenantColumn,
+    TenantCascadeTrigger,
     TenantRow,
-    TenantTableMade,
 )  # fmt: skip
 from tenantry.steps.assignment import Adoption
+from tenantry.steps.cascade_trigger import FOLLOW
 from tenantry.steps.derivation import ByPath, Source
-from tenantry.steps.follow import FOLLOW
 
 PHASE = Phase.EXPAND
 _TEXT = ("text", "character varying", "character", "citext")
 
 
-def expand_steps(ground: Ground) -> Iterator[Step]:
+def expand_steps(ground: PlanContext) -> Iterator[Step]:
     yield from tenant_steps(ground)
     for owned in ground.ownership.owned:
         if owned.assignment is not None and owned.assignment.rows is not None:
@@ -45,11 +45,11 @@ def expand_steps(ground: Ground) -> Iterator[Step]:
     yield from _follows(ground)
 
 
-def tenant_steps(ground: Ground) -> Iterator[Step]:
+def tenant_steps(ground: PlanContext) -> Iterator[Step]:
     """The tenant table if it is to be made, and the tenants that the spec names."""
     tenant = ground.ownership.tenant
     if tenant.create:
-        yield TenantTableMade(
+        yield CreateTenantTable(
             phase=PHASE, table=tenant.name, key_column=tenant.key, slug=tenant.slug, owner=ground.operator
         )
     required = _required_columns(ground)
@@ -61,7 +61,7 @@ def tenant_steps(ground: Ground) -> Iterator[Step]:
         )  # fmt: skip
 
 
-def _required_columns(ground: Ground) -> tuple[str, ...]:
+def _required_columns(ground: PlanContext) -> tuple[str, ...]:
     """Columns of the tenant table besides the slug that a new tenant's row must fill, with the slug itself: text."""
     table = ground.schema.tables.get(ground.ownership.tenant.name)
     if table is None:
@@ -74,7 +74,7 @@ def _required_columns(ground: Ground) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _given_columns(ground: Ground) -> tuple[tuple[Name, str], ...]:
+def _given_columns(ground: PlanContext) -> tuple[tuple[Name, str], ...]:
     tenant = ground.ownership.tenant.name
     found: list[tuple[Name, str]] = []
     for table in ground.schema.tables.values():
@@ -86,7 +86,7 @@ def _given_columns(ground: Ground) -> tuple[tuple[Name, str], ...]:
     return tuple(sorted(found))
 
 
-def constant(ground: Ground, owned: Owned) -> str | None:
+def constant(ground: PlanContext, owned: Owned) -> str | None:
     """The slug with which the column can be added for all rows at once, without touching one (hazard 7)."""
     if owned.assignment is None or owned.assignment.tenant is None or owned.table in ground.schema.kept:
         return None
@@ -96,22 +96,22 @@ def constant(ground: Ground, owned: Owned) -> str | None:
     return owned.assignment.tenant
 
 
-def _column(ground: Ground, owned: Owned) -> Step:
+def _column(ground: PlanContext, owned: Owned) -> Step:
     family = [part.name for unit in ground.units_of(owned) for part in unit.all]
-    return TenantColumn(
+    return AddTenantColumn(
         phase=PHASE, table=owned.table, column=owned.column, type=ground.ownership.tenant.type,
         tree=tuple(name for name in family if name != owned.table),
         constant=constant(ground, owned), tenant=ground.reference,
     )  # fmt: skip
 
 
-def has_assignment(unit: Unit) -> bool:
+def has_assignment(unit: OwnedRelation) -> bool:
     """A given column needs the trigger only where a fill may set its NULLs."""
     column = unit.table.column(unit.owned.column)
     return not unit.owned.given or column is None or not (column.not_null or column.generated)
 
 
-def assignment(ground: Ground, unit: Unit) -> AssignmentTrigger:
+def assignment(ground: PlanContext, unit: OwnedRelation) -> AssignmentTrigger:
     """What gives a table's new rows their tenant, or guards the user's own column in a fill."""
     owned = unit.owned
     if owned.given:
@@ -139,7 +139,7 @@ def _of_new_row(owned: Owned, source: Source) -> Source:
     return source
 
 
-def _adoptions(ground: Ground) -> Iterator[Step]:
+def _adoptions(ground: PlanContext) -> Iterator[Step]:
     """One trigger on each table whose rows tell the tenant of a parent."""
     for unit in ground.units():
         adoptions = tuple(
@@ -151,16 +151,16 @@ def _adoptions(ground: Ground) -> Iterator[Step]:
             if child.table == unit.owned.table
         )  # fmt: skip
         if adoptions:
-            yield AdoptionTrigger(
+            yield ParentTenantTrigger(
                 phase=PHASE, table=unit.name, column=unit.owned.column, adoptions=adoptions, owner=unit.table.owner,
                 setting=ground.ownership.setting, search_path=ground.schema.search_path, tree=unit.tree_names,
             )  # fmt: skip
 
 
-def _follows(ground: Ground) -> Iterator[Step]:
+def _follows(ground: PlanContext) -> Iterator[Step]:
     for unit in ground.units():
         for number, (owner, followers) in enumerate(ground.followers(unit.owned).items(), start=1):
-            yield FollowTrigger(
+            yield TenantCascadeTrigger(
                 phase=PHASE, table=unit.name, name=follow_name(number), column=unit.owned.column, followers=followers,
                 owner=owner, search_path=ground.schema.search_path, tree=unit.tree_names,
             )  # fmt: skip

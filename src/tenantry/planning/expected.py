@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tenantry.model.plan import Manner, Statement
+from tenantry.model.plan import ExecutionMode, Statement
 
 SECONDS_A_STEP = 0.01
 """For a change of the catalog with its rows of the journal, on a server nearby."""
-ROWS_A_SECOND = {Manner.BATCHES: 30_000, Manner.CONCURRENT: 500_000, Manner.VALIDATION: 1_000_000}
+ROWS_A_SECOND = {ExecutionMode.BATCHES: 30_000, ExecutionMode.CONCURRENT: 500_000, ExecutionMode.VALIDATION: 1_000_000}
 """Filled beside a writer by one worker, somewhat less than `make bench` measures; indexed, and read."""
 
 

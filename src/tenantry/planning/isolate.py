@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
 from tenantry.model.schema import Executed, Grant, Kind, Table, View
+from tenantry.planning.context import PlanContext
 from tenantry.planning.executed import executed, schemas_named, sequences_named
-from tenantry.planning.ground import Ground
 from tenantry.steps import (
     ApplicationGrants,
     ApplicationRole,
@@ -31,7 +31,7 @@ UNCHECKED = ("TRUNCATE", "REFERENCES", "TRIGGER", "MAINTAIN")
 WRITES = ("INSERT", "UPDATE", "DELETE")
 
 
-def isolate_steps(ground: Ground) -> Iterator[Step]:
+def isolate_steps(ground: PlanContext) -> Iterator[Step]:
     role = ground.spec.application.role
     tenant = ground.ownership.tenant.name
     yield ApplicationRole(phase=PHASE, table=tenant, role=role)
@@ -49,7 +49,7 @@ def isolate_steps(ground: Ground) -> Iterator[Step]:
     yield from _views(ground, role)
 
 
-def _schema_usage(ground: Ground, role: str) -> Iterator[Step]:
+def _schema_usage(ground: PlanContext, role: str) -> Iterator[Step]:
     """The schemas of what the role names, types included, and of what the functions name that run with its rights."""
     tables = [owned.table for owned in ground.ownership.owned]
     tables += [*ground.ownership.shared, ground.ownership.tenant.name, *(view.name for view in _shown(ground))]
@@ -60,7 +60,7 @@ def _schema_usage(ground: Ground, role: str) -> Iterator[Step]:
         yield SchemaUsage(phase=PHASE, table=table, role=role)
 
 
-def _type_schemas(ground: Ground) -> Iterator[tuple[Name, str]]:
+def _type_schemas(ground: PlanContext) -> Iterator[tuple[Name, str]]:
     """For each table, the schemas of its columns' types, which statements may name."""
     names = [owned.table for owned in ground.ownership.owned]
     for name in (*names, *ground.ownership.shared, ground.ownership.tenant.name):
@@ -69,7 +69,7 @@ def _type_schemas(ground: Ground) -> Iterator[tuple[Name, str]]:
                 yield name, column.type_schema
 
 
-def _named_schemas(ground: Ground) -> Iterator[tuple[Name, str]]:
+def _named_schemas(ground: PlanContext) -> Iterator[tuple[Name, str]]:
     for name, function in _executed(ground):
         for schema in schemas_named(ground.schema, function):
             yield name, schema
@@ -78,7 +78,7 @@ def _named_schemas(ground: Ground) -> Iterator[tuple[Name, str]]:
 # --- grants
 
 
-def _grants(ground: Ground, role: str) -> Iterator[Step]:
+def _grants(ground: PlanContext, role: str) -> Iterator[Step]:
     users: dict[Name, list[Name]] = {}
     callers: dict[Executed, list[Name]] = {}
     for name, function in _executed(ground):
@@ -131,7 +131,7 @@ def _grant(
 # --- row security
 
 
-def row_securities(ground: Ground, *, legacy: tuple[str, ...]) -> Iterator[RowSecurity]:
+def row_securities(ground: PlanContext, *, legacy: tuple[str, ...]) -> Iterator[RowSecurity]:
     """The row security of every relation that holds or shows owned rows; partitions and heirs get it, too."""
     readers = ground.readers
     for unit in ground.units():
@@ -148,7 +148,7 @@ def row_securities(ground: Ground, *, legacy: tuple[str, ...]) -> Iterator[RowSe
 
 
 def _row_security(
-    ground: Ground, table: Name, column: str, roles: tuple[str, ...], sight: Sight, legacy: tuple[str, ...]
+    ground: PlanContext, table: Name, column: str, roles: tuple[str, ...], sight: Sight, legacy: tuple[str, ...]
 ) -> RowSecurity:
     """`roles`: its owner, then those as whom triggers read it."""
     operators = tuple(dict.fromkeys((*ground.operators(roles[0]), *roles[1:])))
@@ -159,7 +159,7 @@ def _row_security(
     )  # fmt: skip
 
 
-def _quarantine(ground: Ground) -> BySlug | None:
+def _quarantine(ground: PlanContext) -> BySlug | None:
     slug = ground.ownership.tenant.quarantine
     return None if slug is None else BySlug(tenant=ground.reference, slug=slug)
 
@@ -167,7 +167,7 @@ def _quarantine(ground: Ground) -> BySlug | None:
 # --- views
 
 
-def _guarded(ground: Ground) -> set[Name]:
+def _guarded(ground: PlanContext) -> set[Name]:
     """The relations whose rows are not everybody's."""
     guarded = {ground.ownership.tenant.name}
     for unit in ground.units():
@@ -175,7 +175,7 @@ def _guarded(ground: Ground) -> set[Name]:
     return guarded
 
 
-def _reads_guarded(ground: Ground, view: View, guarded: set[Name], seen: frozenset[Name] = frozenset()) -> bool:
+def _reads_guarded(ground: PlanContext, view: View, guarded: set[Name], seen: frozenset[Name] = frozenset()) -> bool:
     if view.name in seen:
         return False
     return any(
@@ -188,7 +188,7 @@ def _reads_guarded(ground: Ground, view: View, guarded: set[Name], seen: frozens
     )
 
 
-def _shown(ground: Ground) -> Iterator[View]:
+def _shown(ground: PlanContext) -> Iterator[View]:
     """The views of the spec's schemas that the application may read: before PostgreSQL 15, and for materialised views
     at any time, nothing holds those over owned tables to the policies."""
     guarded = _guarded(ground)
@@ -199,15 +199,15 @@ def _shown(ground: Ground) -> Iterator[View]:
             yield view
 
 
-def _invokes(ground: Ground, view: View) -> bool:
+def _invokes(ground: PlanContext, view: View) -> bool:
     return view.kind is Kind.VIEW and ground.schema.major >= 15
 
 
-def _executed(ground: Ground) -> Iterator[tuple[Name, Executed]]:
+def _executed(ground: PlanContext) -> Iterator[tuple[Name, Executed]]:
     yield from executed(ground, (view.name for view in _shown(ground)))
 
 
-def _views(ground: Ground, role: str) -> Iterator[Step]:
+def _views(ground: PlanContext, role: str) -> Iterator[Step]:
     """Views over owned tables run as whoever asks. The application may read them, and write through those whose writes
     PostgreSQL itself passes on to the table, where the policies are; not through triggers and rules of others."""
     guarded = _guarded(ground)

@@ -13,10 +13,10 @@ from tenantry.model.plan import Phase
 from tenantry.model.schema import Schema
 from tenantry.model.spec import Spec
 from tenantry.planning.backfill import backfill_steps
+from tenantry.planning.context import PlanContext
 from tenantry.planning.contract import contract_steps
 from tenantry.planning.enforce import enforce_steps
 from tenantry.planning.expand import expand_steps
-from tenantry.planning.ground import Ground
 from tenantry.planning.isolate import isolate_steps
 from tenantry.planning.ownership import resolve
 from tenantry.steps import Step
@@ -45,14 +45,14 @@ def make_plan(spec: Spec, schema: Schema, *, lenient: bool = False) -> Plan:
     """All steps of all phases. Raises UsageError where the spec does not fit the schema; `lenient`: what does not fit
     is left out, and named by the ownership."""
     ownership = resolve(spec, schema, lenient=lenient)
-    steps = tuple(_steps(Ground(spec=spec, schema=schema, ownership=ownership)))
+    steps = tuple(_steps(PlanContext(spec=spec, schema=schema, ownership=ownership)))
     for key, count in Counter(step.key for step in steps).items():
         if count > 1:
             raise UsageError(f"two steps have the same name {key!r}", remedy="Report this with your schema.")
     return Plan(ownership=ownership, steps=steps)
 
 
-def _steps(ground: Ground) -> Iterator[Step]:
+def _steps(ground: PlanContext) -> Iterator[Step]:
     yield from expand_steps(ground)
     yield from backfill_steps(ground)
     yield from enforce_steps(ground)

@@ -20,23 +20,23 @@ from tenantry.model.name import Name, quoted
 from tenantry.model.ownership import Owned, Path
 from tenantry.model.plan import Phase
 from tenantry.model.schema import Kind, Table
-from tenantry.planning.ground import Ground, Unit
+from tenantry.planning.context import OwnedRelation, PlanContext
 from tenantry.planning.paths import foreign_keys
-from tenantry.steps import ForeignKeyValid, Step, TenantForeignKey, TenantsDeferred
+from tenantry.steps import Step, TenantForeignKey, TenantsDeferred, ValidateForeignKey
 
 PHASE = Phase.CONTRACT
 TENANT_KEY = "tenantry_tenant_fkey"
 LETS_GO = {"n": "SET NULL", "d": "SET DEFAULT"}
 
 
-def bearers(unit: Unit) -> tuple[tuple[Table, bool], ...]:
+def bearers(unit: OwnedRelation) -> tuple[tuple[Table, bool], ...]:
     """The relations that a foreign key is declared on, partitions first, and whether it takes over theirs."""
     if unit.table.kind is Kind.PARTITIONED:
         return (*((part, False) for part in unit.relations), (unit.table, True))
     return ((unit.table, False),)
 
 
-def tenant_keys(ground: Ground) -> Iterator[Step]:
+def tenant_keys(ground: PlanContext) -> Iterator[Step]:
     """The keys, NOT VALID; before them the trigger that defers them."""
     yield from _deferral(ground)
     for unit, wanted in _wanted(ground):
@@ -45,7 +45,7 @@ def tenant_keys(ground: Ground) -> Iterator[Step]:
                 yield replace(wanted, table=table.name)
 
 
-def tenant_keys_valid(ground: Ground) -> Iterator[Step]:
+def tenant_keys_valid(ground: PlanContext) -> Iterator[Step]:
     """Their proof."""
     for unit, wanted in _wanted(ground):
         for table, whole in bearers(unit):
@@ -53,10 +53,10 @@ def tenant_keys_valid(ground: Ground) -> Iterator[Step]:
                 yield replace(wanted, whole=True, tree=unit.tree_names)
             else:
                 parent = wanted.parent
-                yield ForeignKeyValid(phase=PHASE, table=table.name, constraint=TENANT_KEY, parent=parent)
+                yield ValidateForeignKey(phase=PHASE, table=table.name, constraint=TENANT_KEY, parent=parent)
 
 
-def _wanted(ground: Ground) -> Iterator[tuple[Unit, TenantForeignKey]]:
+def _wanted(ground: PlanContext) -> Iterator[tuple[OwnedRelation, TenantForeignKey]]:
     """The units whose tenant column has no foreign key of the user's to the tenant table, each with ours."""
     tenant, led, staying, deferred = ground.ownership.tenant, _led(ground), _staying(ground), _deferred(ground)
     for unit in ground.units():
@@ -71,7 +71,7 @@ def _wanted(ground: Ground) -> Iterator[tuple[Unit, TenantForeignKey]]:
         )  # fmt: skip
 
 
-def _deferral(ground: Ground) -> Iterator[Step]:
+def _deferral(ground: PlanContext) -> Iterator[Step]:
     name = ground.ownership.tenant.name
     one_each = {unit.name.schema: unit.name for unit, _ in _wanted(ground)}
     known = ground.schema.tables.get(name)
@@ -83,7 +83,7 @@ def _deferral(ground: Ground) -> Iterator[Step]:
         )  # fmt: skip
 
 
-def _deferred(ground: Ground) -> Set[Name]:
+def _deferred(ground: PlanContext) -> Set[Name]:
     """The tables from which a key that can be deferred leads on to the tenant: their rows may come before it."""
     found = set[Name]()
     for owned in ground.ownership.owned:
@@ -93,7 +93,7 @@ def _deferred(ground: Ground) -> Set[Name]:
     return found
 
 
-def _led(ground: Ground) -> Set[Name]:
+def _led(ground: PlanContext) -> Set[Name]:
     """The tables whose rows the user's keys and the composite ones take along when the tenant's key changes: those from
     which a path leads there from one owned table to the next."""
     tenant, led = ground.ownership.tenant, set[Name]()
@@ -107,14 +107,14 @@ def _led(ground: Ground) -> Set[Name]:
     return led
 
 
-def _root(ground: Ground, table: Name) -> Name:
+def _root(ground: PlanContext, table: Name) -> Name:
     return ground.ownership.heirs.get(table, table)
 
 
 # --- rows that stay
 
 
-def _staying(ground: Ground) -> Mapping[Name, str]:
+def _staying(ground: PlanContext) -> Mapping[Name, str]:
     """By table, what lets rows stay when their tenant is deleted; empty where the user's keys delete them along, or
     refuse."""
     found: dict[Name, str] = {}
@@ -124,7 +124,7 @@ def _staying(ground: Ground) -> Mapping[Name, str]:
     return found
 
 
-def _letting(ground: Ground, owned: Owned, path: Path, known: Mapping[Name, str]) -> str:
+def _letting(ground: PlanContext, owned: Owned, path: Path, known: Mapping[Name, str]) -> str:
     """The same of one path; of tables that tell each other's tenants it is not known."""
     at = owned.table
     for hop in path.hops:

@@ -117,7 +117,7 @@ def firing(connection: psycopg.Connection[Any], relation: Name) -> tuple[Fires, 
     return tuple(found)
 
 
-def steady(connection: psycopg.Connection[Any]) -> None:
+def set_stable_text_format(connection: psycopg.Connection[Any]) -> None:
     """Values are written as text in one way, until the transaction ends."""
     connection.execute(_QUERIES["steady"])
 

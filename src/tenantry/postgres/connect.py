@@ -102,7 +102,7 @@ class Server:
 
 
 @contextmanager
-def reach(dsn: str | None = None, *, environment: Mapping[str, str] = os.environ) -> Iterator[Target]:
+def resolve_target(dsn: str | None = None, *, environment: Mapping[str, str] = os.environ) -> Iterator[Target]:
     """The database that `dsn` names, else DATABASE_URL, else the PG* variables.
 
     A server of ours (`embedded:PATH`) runs as long as the block. Raises UsageError for a DSN that cannot be

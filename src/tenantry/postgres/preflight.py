@@ -12,27 +12,27 @@ from psycopg.rows import class_row, dict_row
 
 from tenantry.model.name import Name
 from tenantry.postgres.connect import read_server
-from tenantry.postgres.facts import (
-    Barred,
-    Cramped,
+from tenantry.postgres.queries import read_queries
+from tenantry.postgres.rights import read_rights
+from tenantry.postgres.server_state import (
+    ColumnLimit,
     EventTrigger,
-    Executed,
-    Facts,
     LeakyIndex,
+    MissingPrivilege,
     NarrowedTrigger,
+    NotValidConstraint,
     Prepared,
     Published,
     RoleAccess,
-    Room,
     Rule,
     SchemaAccess,
+    ServerCapacity,
+    ServerState,
     Session,
     Slot,
     Standby,
-    Unproved,
+    StatementStat,
 )
-from tenantry.postgres.queries import read_queries
-from tenantry.postgres.rights import read_rights
 
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "preflight.sql")
 _STATEMENTS = sql.SQL(
@@ -48,7 +48,7 @@ Value = TypeVar("Value")
 
 def read_facts(
     connection: psycopg.Connection[Any], *, roles: Sequence[str], schemas: Sequence[str], application: str
-) -> Facts:
+) -> ServerState:
     """Ask the server, in a fixed number of queries, about `roles`, `schemas` and the application role's name.
 
     The connection is one of tenantry.postgres.connect. It only reads.
@@ -60,9 +60,9 @@ def read_facts(
         return tuple(value(**row) for row in rows)
 
     server = read_server(connection)
-    return Facts(
+    return ServerState(
         server=server,
-        room=read(Room, "room")[0],
+        room=read(ServerCapacity, "room")[0],
         roles=read(RoleAccess, "role_access", roles=list(roles)),
         schemas=read(SchemaAccess, "schema_access", schemas=list(schemas), application=application),
         rights=read_rights(connection, roles=[server.user], makers=roles, schemas=schemas, application=application),
@@ -82,7 +82,9 @@ def read_facts(
     )
 
 
-def read_barred(connection: psycopg.Connection[Any], wanted: Sequence[tuple[str, Name, str]]) -> tuple[Barred, ...]:
+def read_barred(
+    connection: psycopg.Connection[Any], wanted: Sequence[tuple[str, Name, str]]
+) -> tuple[MissingPrivilege, ...]:
     """What is lacking of these: a role, a table, and a privilege on it, empty for nothing but the use of its schema."""
     parameters = {
         "roles": [role for role, _, _ in wanted],
@@ -94,9 +96,9 @@ def read_barred(connection: psycopg.Connection[Any], wanted: Sequence[tuple[str,
         return tuple(_barred(**row) for row in cursor.execute(_QUERIES["barred"], parameters))
 
 
-def read_room(connection: psycopg.Connection[Any]) -> Room:
+def read_room(connection: psycopg.Connection[Any]) -> ServerCapacity:
     """Places for connections, and where the data are."""
-    with connection.cursor(row_factory=class_row(Room)) as cursor:
+    with connection.cursor(row_factory=class_row(ServerCapacity)) as cursor:
         room = cursor.execute(_QUERIES["room"]).fetchone()
     assert room is not None
     return room
@@ -113,7 +115,7 @@ def in_recovery(connection: psycopg.Connection[Any]) -> bool:
     return connection.execute("SELECT pg_catalog.pg_is_in_recovery()").fetchone() == (True,)
 
 
-def _executed(connection: psycopg.Connection[Any]) -> tuple[Executed, ...] | None:
+def _executed(connection: psycopg.Connection[Any]) -> tuple[StatementStat, ...] | None:
     found = connection.execute(_QUERIES["statements_schema"]).fetchone()
     if found is None:
         return None
@@ -123,7 +125,7 @@ def _executed(connection: psycopg.Connection[Any]) -> tuple[Executed, ...] | Non
             rows = cursor.execute(_STATEMENTS.format(sql.Identifier(found[0]))).fetchall()
     except (psycopg.errors.ObjectNotInPrerequisiteState, psycopg.errors.InsufficientPrivilege):
         return None
-    return tuple(Executed(**row) for row in rows)
+    return tuple(StatementStat(**row) for row in rows)
 
 
 def _prepared(*, tables: list[list[str]], **row: Any) -> Prepared:
@@ -146,20 +148,20 @@ def _published(*, schema: str, name: str, **row: Any) -> Published:
     return Published(table=Name(schema, name), **row)
 
 
-def _unproved(*, schema: str, name: str, constraint: str, condition: str) -> Unproved:
-    return Unproved(table=Name(schema, name), name=constraint, condition=condition)
+def _unproved(*, schema: str, name: str, constraint: str, condition: str) -> NotValidConstraint:
+    return NotValidConstraint(table=Name(schema, name), name=constraint, condition=condition)
 
 
-def _cramped(*, schema: str, name: str, of_type: str | None) -> Cramped:
-    return Cramped(table=Name(schema, name), of_type=of_type)
+def _cramped(*, schema: str, name: str, of_type: str | None) -> ColumnLimit:
+    return ColumnLimit(table=Name(schema, name), of_type=of_type)
 
 
 def _leaky(*, schema: str, name: str, index: str, functions: list[str]) -> LeakyIndex:
     return LeakyIndex(table=Name(schema, name), name=index, functions=tuple(functions))
 
 
-def _barred(*, schema: str, name: str, **row: Any) -> Barred:
-    return Barred(table=Name(schema, name), **row)
+def _barred(*, schema: str, name: str, **row: Any) -> MissingPrivilege:
+    return MissingPrivilege(table=Name(schema, name), **row)
 
 
 def _hidden(*, schema: str, name: str) -> Name:

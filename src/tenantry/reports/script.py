@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from tenantry.model.plan import Manner, Phase, Statement
+from tenantry.model.plan import ExecutionMode, Phase, Statement
 from tenantry.steps import Step
 
 HEADER = """\
@@ -50,7 +50,7 @@ def _step(step: Step, statements: Sequence[Statement]) -> str:
     lines = [f"-- {_comment(f'{step.table}: {step.title}')}"]
     if step.note:
         lines.append(f"-- note: {_comment(step.note)}")
-    if any(statement.manner is Manner.BATCHES for statement in statements):
+    if any(statement.manner is ExecutionMode.BATCHES for statement in statements):
         lines += _fill(statements)
     else:
         lines += _statements(statements)
@@ -60,7 +60,7 @@ def _step(step: Step, statements: Sequence[Statement]) -> str:
 def _statements(statements: Sequence[Statement]) -> Iterator[str]:
     opened = False
     for statement in statements:
-        together = statement.manner is not Manner.CONCURRENT
+        together = statement.manner is not ExecutionMode.CONCURRENT
         if together != opened:
             yield from _begin(statement) if together else ("COMMIT;",)
             opened = together
@@ -72,7 +72,7 @@ def _statements(statements: Sequence[Statement]) -> Iterator[str]:
 
 
 def _begin(statement: Statement) -> tuple[str, ...]:
-    if statement.manner is Manner.VALIDATION:
+    if statement.manner is ExecutionMode.VALIDATION:
         return "BEGIN;", "SET LOCAL lock_timeout = '30s';"
     return "BEGIN;", "SET LOCAL lock_timeout = '2s';", "SET LOCAL statement_timeout = '2s';"
 

@@ -6,36 +6,36 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter
 
-from tenantry.steps.assignment import AdoptionTrigger, AssignmentTrigger
+from tenantry.steps.assignment import AssignmentTrigger, ParentTenantTrigger
 from tenantry.steps.balance_functions import BalanceFunctions
 from tenantry.steps.balance_leaf import BalanceLeaf
 from tenantry.steps.balance_table import BalanceTable
 from tenantry.steps.balance_triggers import BalanceTriggers
 from tenantry.steps.balance_view import BalanceReader, BalanceView
-from tenantry.steps.column import ContextDefault, TenantColumn
-from tenantry.steps.contract import TriggerEnded
+from tenantry.steps.cascade_trigger import TenantCascadeTrigger
+from tenantry.steps.column import AddTenantColumn, ContextDefault
 from tenantry.steps.defer import ParentsDeferred, TenantsDeferred
-from tenantry.steps.fill import AssignedRows, Fill, RelationFill
-from tenantry.steps.follow import FollowTrigger
-from tenantry.steps.index import IndexAttached, PartitionedIndex, TenantIndex
-from tenantry.steps.keys import ForeignKeyValid, TenantForeignKey
-from tenantry.steps.not_null import NotNull, NotNullCheck, NotNullCheckValid
-from tenantry.steps.reference import ReferenceProof, ReferenceTrigger, TenantChange
+from tenantry.steps.drop_trigger import DropTrigger
+from tenantry.steps.fill import AssignedRows, Backfill, RelationFill
+from tenantry.steps.foreign_key import TenantForeignKey, ValidateForeignKey
+from tenantry.steps.index import AttachPartitionIndex, PartitionedIndex, TenantIndex
+from tenantry.steps.not_null import NotNullCheck, SetNotNull, ValidateNotNullCheck
+from tenantry.steps.reference import ReferenceTrigger, TenantChange, ValidateReferences
 from tenantry.steps.role import ApplicationGrants, ApplicationRole, FunctionGrant, SchemaUsage
-from tenantry.steps.row_security import LegacySightEnded, RowSecurity
+from tenantry.steps.row_security import DropLegacyPolicies, RowSecurity
 from tenantry.steps.step import Before, Step
-from tenantry.steps.tenants import TenantRow, TenantTableMade
-from tenantry.steps.unique import GlobalUniqueDropped
+from tenantry.steps.tenants import CreateTenantTable, TenantRow
+from tenantry.steps.unique import DropGlobalUnique
 from tenantry.steps.view import InvokerView
 
 AnyStep = Annotated[
-    TenantTableMade | TenantRow | AssignedRows | TenantColumn | AssignmentTrigger | AdoptionTrigger | FollowTrigger
-    | Fill | TenantIndex | PartitionedIndex | IndexAttached | NotNullCheck | NotNullCheckValid | NotNull
-    | TenantForeignKey | ForeignKeyValid | ReferenceTrigger | ReferenceProof | TenantChange | ApplicationRole
-    | SchemaUsage | ApplicationGrants | FunctionGrant | ContextDefault | RowSecurity | InvokerView | ParentsDeferred
-    | TenantsDeferred
-    | GlobalUniqueDropped | LegacySightEnded | TriggerEnded | BalanceTable | BalanceFunctions | BalanceTriggers
-    | BalanceView | BalanceReader | BalanceLeaf,
+    CreateTenantTable | TenantRow | AssignedRows | AddTenantColumn | AssignmentTrigger | ParentTenantTrigger
+    | TenantCascadeTrigger | Backfill | TenantIndex | PartitionedIndex | AttachPartitionIndex | NotNullCheck
+    | ValidateNotNullCheck | SetNotNull | TenantForeignKey | ValidateForeignKey | ReferenceTrigger
+    | ValidateReferences | TenantChange | ApplicationRole | SchemaUsage | ApplicationGrants | FunctionGrant
+    | ContextDefault | RowSecurity | InvokerView | ParentsDeferred | TenantsDeferred | DropGlobalUnique
+    | DropLegacyPolicies | DropTrigger | BalanceTable | BalanceFunctions | BalanceTriggers | BalanceView
+    | BalanceReader | BalanceLeaf,
     Field(discriminator="kind"),
 ]  # fmt: skip
 
@@ -53,11 +53,46 @@ def from_json(data: Any) -> Step:
 
 
 __all__ = [
-    "AdoptionTrigger", "ApplicationGrants", "ApplicationRole", "AssignedRows", "AssignmentTrigger", "BalanceFunctions",
-    "BalanceLeaf", "BalanceReader", "BalanceTable", "BalanceTriggers", "BalanceView", "Before", "ContextDefault",
-    "Fill", "FollowTrigger", "ForeignKeyValid", "FunctionGrant", "GlobalUniqueDropped", "IndexAttached", "InvokerView",
-    "LegacySightEnded", "NotNull", "NotNullCheck", "NotNullCheckValid", "ParentsDeferred", "PartitionedIndex",
-    "ReferenceProof", "ReferenceTrigger", "RelationFill", "RowSecurity", "SchemaUsage", "Step", "TenantChange",
-    "TenantColumn", "TenantForeignKey", "TenantIndex", "TenantRow", "TenantTableMade", "TenantsDeferred",
-    "TriggerEnded", "from_json", "to_json",
+    "AddTenantColumn",
+    "ApplicationGrants",
+    "ApplicationRole",
+    "AssignedRows",
+    "AssignmentTrigger",
+    "AttachPartitionIndex",
+    "Backfill",
+    "BalanceFunctions",
+    "BalanceLeaf",
+    "BalanceReader",
+    "BalanceTable",
+    "BalanceTriggers",
+    "BalanceView",
+    "Before",
+    "ContextDefault",
+    "CreateTenantTable",
+    "DropGlobalUnique",
+    "DropLegacyPolicies",
+    "DropTrigger",
+    "FunctionGrant",
+    "InvokerView",
+    "NotNullCheck",
+    "ParentTenantTrigger",
+    "ParentsDeferred",
+    "PartitionedIndex",
+    "ReferenceTrigger",
+    "RelationFill",
+    "RowSecurity",
+    "SchemaUsage",
+    "SetNotNull",
+    "Step",
+    "TenantCascadeTrigger",
+    "TenantChange",
+    "TenantForeignKey",
+    "TenantIndex",
+    "TenantRow",
+    "TenantsDeferred",
+    "ValidateForeignKey",
+    "ValidateNotNullCheck",
+    "ValidateReferences",
+    "from_json",
+    "to_json",
 ]  # fmt: skip

@@ -16,8 +16,8 @@ from psycopg import sql
 from tenantry.model.name import Name
 from tenantry.model.ownership import Hop
 from tenantry.model.plan import Lock, LockMode, Statement
-from tenantry.steps.catalog import found_along, raw, unchanged
 from tenantry.steps.derivation import ByPath, Source, TenantReference, derived, equal
+from tenantry.steps.introspection import raw, unchanged, with_search_path
 from tenantry.steps.naming import Work, Written, hops_of, paths_of, source_of, tenant_of
 from tenantry.steps.step import Reach
 from tenantry.steps.trigger import (
@@ -239,7 +239,7 @@ class Adoption:
         old = knows_no_tenants(here.parent.oid, setting)
         unclaimed = old if self.shared else sql.SQL("({}::text = {} OR {})").format(own, named(setting), old)
         match = equal(parent, here.parent_columns, new, here.columns, here.operators)
-        along = found_along(search_path)
+        along = with_search_path(search_path)
         empty = sql.SQL("EXISTS (SELECT FROM {} AS parent WHERE {} AND parent.{} IS NULL)").format(table, match, column)
         other = sql.SQL("EXISTS (SELECT FROM {} AS parent WHERE {} AND parent.{} <> {}{})").format(
             table, match, column, own, ways
@@ -283,7 +283,7 @@ class Adoption:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AdoptionTrigger(RowTrigger):
+class ParentTenantTrigger(RowTrigger):
     """AFTER INSERT OR UPDATE on a child: a parent without a tenant takes its first child's, and moves with its last.
 
     AFTER, so that a row that ON CONFLICT DO NOTHING drops tells nothing.
@@ -319,7 +319,7 @@ class AdoptionTrigger(RowTrigger):
     def adopts(self) -> tuple[Adoption, ...]:
         return self.adoptions
 
-    def renamed(self, names: Written) -> AdoptionTrigger:
+    def renamed(self, names: Written) -> ParentTenantTrigger:
         return replace(self, adoptions=tuple(one.named(names) for one in self.adoptions))
 
     def reaches(self) -> Iterator[Reach]:

@@ -23,7 +23,7 @@ import hashlib
 from psycopg import sql
 
 from tenantry.model.ledger import Ledger
-from tenantry.steps.catalog import identifiers, raw
+from tenantry.steps.introspection import identifiers, raw
 from tenantry.steps.movement import MOVED, movement, movements
 from tenantry.steps.naming import Work, Written
 

@@ -22,7 +22,7 @@ from tenantry.steps.balance_crossings import (
     ended,
 )  # fmt: skip
 from tenantry.steps.balance_table import private
-from tenantry.steps.catalog import raw
+from tenantry.steps.introspection import raw
 from tenantry.steps.movement import MOVED, add, alone, correct, movement, movements, netted, shown, writer_slot
 from tenantry.steps.naming import MADE, NOTHING, UNMADE, ByOid, Work, Written, forget
 from tenantry.steps.step import Before

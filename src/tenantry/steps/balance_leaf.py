@@ -11,7 +11,7 @@ from psycopg import sql
 from tenantry.model.name import Name
 from tenantry.model.plan import Statement
 from tenantry.model.schema import Grant
-from tenantry.steps.access import entries
+from tenantry.steps.acl import entries
 from tenantry.steps.balance import BalanceStep
 from tenantry.steps.role import ApplicationGrants
 from tenantry.steps.step import Before

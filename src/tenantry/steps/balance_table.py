@@ -12,7 +12,7 @@ from tenantry.model.name import Name, shortened
 from tenantry.model.plan import Statement
 from tenantry.steps.balance import BalanceStep
 from tenantry.steps.balance_reviews import forget_reviews, review_tables
-from tenantry.steps.catalog import WORKSHOP, body, hand_over, raw, shut_out
+from tenantry.steps.introspection import JOURNAL_SCHEMA, body, hand_over, raw, shut_out
 from tenantry.steps.movement import unique_columns
 from tenantry.steps.step import Before
 
@@ -97,7 +97,7 @@ class BalanceTable(BalanceStep):
 
     @property
     def index(self) -> Name:
-        return Name(WORKSHOP, shortened(f"key of {self.ledger.storage.name}"))
+        return Name(JOURNAL_SCHEMA, shortened(f"key of {self.ledger.storage.name}"))
 
     def definition(self) -> sql.Composable:
         return _DEFINITION.format(
@@ -111,11 +111,11 @@ class BalanceTable(BalanceStep):
         )
         foreign = sql.SQL("SELECT current_user <> {}").format(sql.Literal(self.ledger.owner))
         absent = sql.SQL("SELECT {} IS NULL").format(self.ledger.storage.oid)
-        use = sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(sql.Identifier(WORKSHOP), owner)
+        use = sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(sql.Identifier(JOURNAL_SCHEMA), owner)
         return (
             Statement(sql=_STATE),
             *review_tables(),
-            *(Statement(sql=shut_out(Name(WORKSHOP, name))) for name in STATE_TABLES),
+            *(Statement(sql=shut_out(Name(JOURNAL_SCHEMA, name))) for name in STATE_TABLES),
             Statement(sql=use, when=foreign),
             Statement(sql=sql.SQL("GRANT SELECT ON tenantry.ledgers TO {}").format(owner), when=foreign),
             Statement(sql=stale(self.ledger, "not backfilled yet"), when=absent),

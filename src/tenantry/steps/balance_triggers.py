@@ -18,7 +18,7 @@ from tenantry.steps.balance import BalanceStep
 from tenantry.steps.balance_crossings import crosses
 from tenantry.steps.balance_functions import BEGIN, CROSS, MOVE, REPLICATE, TRUNCATE
 from tenantry.steps.balance_table import stale
-from tenantry.steps.catalog import exists, raw
+from tenantry.steps.introspection import exists, raw
 from tenantry.steps.step import Before
 
 PREFIX = "tenantry_balances_"

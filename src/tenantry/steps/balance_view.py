@@ -13,12 +13,12 @@ from tenantry.model.name import Name
 from tenantry.model.plan import Lock, LockMode, Statement
 from tenantry.steps.balance import BalanceStep
 from tenantry.steps.balance_functions import MOVE
-from tenantry.steps.catalog import exists, identifiers
-from tenantry.steps.context import context
+from tenantry.steps.introspection import exists, identifiers
 from tenantry.steps.movement import shown
 from tenantry.steps.naming import NAMES
 from tenantry.steps.row_security import LEGACY, OPERATOR
 from tenantry.steps.step import Before
+from tenantry.steps.tenant_setting import context
 
 # A tenant's branch and the others': apart, so that the tenant's own condition is an index condition. The one that does
 # not apply is a one-time filter. security_barrier: a reader's own cheap function sees no row of another tenant.

@@ -9,14 +9,14 @@ from psycopg import sql
 
 from tenantry.model.name import Name, quoted
 from tenantry.model.plan import Lock, LockMode, Statement
-from tenantry.steps.catalog import body, column_definition, default_definition, exists, raw
-from tenantry.steps.context import context_value
 from tenantry.steps.derivation import TenantReference
+from tenantry.steps.introspection import body, column_definition, default_definition, exists, raw
 from tenantry.steps.step import Before, Step
+from tenantry.steps.tenant_setting import context_value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TenantColumn(Step):
+class AddTenantColumn(Step):
     """ADD COLUMN, a catalog change: no row is touched, with or without the constant.
 
     `tree` are the partitions and heirs that get the column by recursion. The constant's key is looked up by its slug

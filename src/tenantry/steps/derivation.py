@@ -10,7 +10,7 @@ from pydantic import Field
 
 from tenantry.model.name import Name
 from tenantry.model.ownership import Hop
-from tenantry.steps.catalog import raw
+from tenantry.steps.introspection import raw
 
 
 def equal(

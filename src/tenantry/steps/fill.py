@@ -9,14 +9,14 @@ from typing import Literal
 from psycopg import sql
 
 from tenantry.model.name import Name
-from tenantry.model.plan import Lock, LockMode, Manner, Statement
-from tenantry.steps.catalog import WORKSHOP, exists, found_along, shut_out
+from tenantry.model.plan import ExecutionMode, Lock, LockMode, Statement
 from tenantry.steps.derivation import ByRows, BySlug, ByText, Source, TenantReference, derived
+from tenantry.steps.introspection import JOURNAL_SCHEMA, exists, shut_out, with_search_path
 from tenantry.steps.naming import Written, source_of
 from tenantry.steps.step import Before, Step
 
 PARAMETERS = ("first", "past", "stripes", "stripe")
-IMAGES = Name(WORKSHOP, "filled")
+IMAGES = Name(JOURNAL_SCHEMA, "filled")
 FILLING_NOW = sql.SQL("SET LOCAL tenantry.filling = 'on'")
 STEADY = sql.SQL("SET LOCAL TimeZone = 'UTC'; SET LOCAL extra_float_digits = 3; SET LOCAL lc_monetary = 'C'")
 """A key as text is the same in the fill that notes it and in the rollback that looks for it."""
@@ -92,7 +92,7 @@ class RelationFill:
             " AND row.ctid >= $1::tid AND row.ctid < $2::tid AND {}"
         ).format(
             self._pending(batch=True), self.lock, self.relation.identifier, sql.Identifier(self.column),
-            found_along(self.search_path),
+            with_search_path(self.search_path),
         )  # fmt: skip
         if self.identity:
             keys = sql.SQL(", ").join(
@@ -104,7 +104,7 @@ class RelationFill:
             ).format(update, keys, IMAGES.identifier, sql.Literal(step))
         return Statement(
             sql=update,
-            manner=Manner.BATCHES,
+            manner=ExecutionMode.BATCHES,
             locks=(Lock(self.relation, LockMode.ROW_EXCLUSIVE),),
             parameters=PARAMETERS,
         )
@@ -167,13 +167,15 @@ class RelationFill:
             " WHERE image.step = {step} AND {match} AND row.{column}::text = image.tenant AND {along}"
         ).format(
             table=self.relation.identifier, column=sql.Identifier(self.column), images=IMAGES.identifier,
-            step=sql.Literal(step), match=match, along=found_along(self.search_path),
+            step=sql.Literal(step), match=match, along=with_search_path(self.search_path),
         )  # fmt: skip
-        return Statement(sql=update, manner=Manner.VALIDATION, locks=(Lock(self.relation, LockMode.ROW_EXCLUSIVE),))
+        return Statement(
+            sql=update, manner=ExecutionMode.VALIDATION, locks=(Lock(self.relation, LockMode.ROW_EXCLUSIVE),)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fill(Step):
+class Backfill(Step):
     """Fills of tables that derive from each other, repeated until a round fills nothing; most have one table, and one
     round. `purpose`: fill, then default for what no path reaches, then sweep after the constraints stand."""
 
@@ -205,7 +207,7 @@ class Fill(Step):
                 return f"fill what was left of {tables}"
 
     @property
-    def filling(self) -> Fill:
+    def filling(self) -> Backfill:
         return self
 
     @property
@@ -221,7 +223,7 @@ class Fill(Step):
         sources = (source for fill in self.fills for source in fill.sources)
         return tuple(source.tenant for source in sources if isinstance(source, BySlug | ByText | ByRows))
 
-    def renamed(self, names: Written) -> Fill:
+    def renamed(self, names: Written) -> Backfill:
         fills = tuple(
             replace(
                 fill, column=names.column(fill.relation, fill.column),
@@ -248,7 +250,7 @@ class Fill(Step):
         """The tenants that the rows get, not how they get them: a partition more is filled by its own rows' trigger."""
         return ";\n".join(sorted({fill.wants for fill in self.fills}))
 
-    def over(self, earlier: Iterable[Fill], under_way: Fill | None = None) -> Fill:
+    def over(self, earlier: Iterable[Backfill], under_way: Backfill | None = None) -> Backfill:
         """The same, for rows that the `earlier` ones have filled from other sources, as does the one that is
         `under_way`; a user's own column stays."""
         if self.purpose == "default":

@@ -13,8 +13,8 @@ from typing import Literal, Self
 from psycopg import sql
 
 from tenantry.model.name import Name
-from tenantry.model.plan import Lock, LockMode, Manner, Statement
-from tenantry.steps.catalog import exists, identifiers, index_definition, raw
+from tenantry.model.plan import ExecutionMode, Lock, LockMode, Statement
+from tenantry.steps.introspection import exists, identifiers, index_definition, raw
 from tenantry.steps.naming import Written
 from tenantry.steps.step import Before, Step
 
@@ -102,7 +102,7 @@ class TenantIndex(Step):
             self._drop(invalid=True),
             Statement(
                 sql=create,
-                manner=Manner.CONCURRENT,
+                manner=ExecutionMode.CONCURRENT,
                 locks=(Lock(self.table, LockMode.SHARE_UPDATE_EXCLUSIVE),),
             ),
         )
@@ -117,7 +117,7 @@ class TenantIndex(Step):
         drop = sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(self.index.identifier)
         return Statement(
             sql=drop,
-            manner=Manner.CONCURRENT,
+            manner=ExecutionMode.CONCURRENT,
             locks=(Lock(self.table, LockMode.SHARE_UPDATE_EXCLUSIVE),),
             when=exists(there),
         )
@@ -194,7 +194,7 @@ class PartitionedIndex(Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IndexAttached(Step):
+class AttachPartitionIndex(Step):
     """A partition's index becomes a part of `whole`, the partitioned table's. `table` is the partition."""
 
     kind: Literal["index_attached"] = "index_attached"

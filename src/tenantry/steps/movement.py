@@ -10,7 +10,7 @@ from __future__ import annotations
 from psycopg import sql
 
 from tenantry.model.ledger import SPECIALS, SUMS, KeyColumn, Ledger
-from tenantry.steps.catalog import identifiers, raw
+from tenantry.steps.introspection import identifiers, raw
 from tenantry.steps.naming import Written
 
 _UPSERT = sql.SQL("""INSERT INTO {storage} AS balance ({columns}, slot, {measures}, last_movement)

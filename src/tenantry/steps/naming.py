@@ -18,10 +18,10 @@ from psycopg import sql
 from tenantry.model.name import Name
 from tenantry.model.ownership import Hop
 from tenantry.model.plan import Statement
-from tenantry.steps.catalog import WORKSHOP, body, raw
 from tenantry.steps.derivation import ByChildren, ByPath, ByRows, BySlug, ByText, Source, TenantReference, equal
+from tenantry.steps.introspection import JOURNAL_SCHEMA, body, raw
 
-NAMES = Name(WORKSHOP, "names")
+NAMES = Name(JOURNAL_SCHEMA, "names")
 """What trigger functions of ours name, by OID: as `regclass`, which a dump writes as a name, so that it is right in the
 database into which the dump is restored."""
 NAMES_COLUMNS = """made uuid NOT NULL, number int NOT NULL, own regclass NOT NULL, trigger text NOT NULL,
@@ -104,10 +104,10 @@ class ByOid(Written):
         return f"\x01{self.known.setdefault((table, column), len(self.known) + 1)}\x01"
 
     def table(self, name: Name) -> Name:
-        return name if name.schema == WORKSHOP else Name(self._mark(name, None), "\x01")
+        return name if name.schema == JOURNAL_SCHEMA else Name(self._mark(name, None), "\x01")
 
     def column(self, table: Name, column: str) -> str:
-        return column if table.schema == WORKSHOP else self._mark(table, column)
+        return column if table.schema == JOURNAL_SCHEMA else self._mark(table, column)
 
     def compare(self, table: Name, hop: Hop) -> None:
         self.compared.append((table, hop))

@@ -11,9 +11,9 @@ from typing import Literal
 from psycopg import sql
 
 from tenantry.model.name import Name, quoted
-from tenantry.model.plan import Lock, LockMode, Manner, Statement
+from tenantry.model.plan import ExecutionMode, Lock, LockMode, Statement
 from tenantry.model.schema import Table
-from tenantry.steps.catalog import constraint_definition, exists, not_null_definition
+from tenantry.steps.introspection import constraint_definition, exists, not_null_definition
 from tenantry.steps.step import Before, Step
 
 CHECK = "tenantry_tenant_not_null"
@@ -61,7 +61,7 @@ class NotNullCheck(Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NotNullCheckValid(Step):
+class ValidateNotNullCheck(Step):
     """VALIDATE the check: reads every row, stops nobody."""
 
     kind: Literal["not_null_check_valid"] = "not_null_check_valid"
@@ -85,14 +85,14 @@ class NotNullCheckValid(Step):
     def apply(self) -> tuple[Statement, ...]:
         validate = sql.SQL("ALTER TABLE {} VALIDATE CONSTRAINT {}").format(self.table.identifier, sql.Identifier(CHECK))
         locks = (Lock(self.table, LockMode.SHARE_UPDATE_EXCLUSIVE),)
-        return (Statement(sql=validate, manner=Manner.VALIDATION, locks=locks),)
+        return (Statement(sql=validate, manner=ExecutionMode.VALIDATION, locks=locks),)
 
     def revert(self, before: Before) -> tuple[Statement, ...]:
         return ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NotNull(Step):
+class SetNotNull(Step):
     """SET NOT NULL, for which the valid check spares the scan, and the check goes."""
 
     kind: Literal["not_null"] = "not_null"

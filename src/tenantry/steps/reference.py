@@ -10,9 +10,9 @@ from psycopg import sql
 
 from tenantry.model.name import Name, quoted
 from tenantry.model.ownership import Hop
-from tenantry.model.plan import Lock, LockMode, Manner, Statement
-from tenantry.steps.catalog import body, identifiers, raw, trigger_definition, unchanged
+from tenantry.model.plan import ExecutionMode, Lock, LockMode, Statement
 from tenantry.steps.derivation import TenantReference, equal
+from tenantry.steps.introspection import body, identifiers, raw, trigger_definition, unchanged
 from tenantry.steps.naming import Work, Written, hops_of, tenant_of
 from tenantry.steps.step import Before, Reach, Step
 from tenantry.steps.trigger import (
@@ -155,7 +155,7 @@ class ReferenceTrigger(RowTrigger):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReferenceProof(Step):
+class ValidateReferences(Step):
     """Rows that were there before the trigger refer to no other tenant's, either."""
 
     kind: Literal["reference_proof"] = "reference_proof"
@@ -174,7 +174,7 @@ class ReferenceProof(Step):
     def title(self) -> str:
         return f"prove that no row refers to another tenant's row of {self.hop.parent}"
 
-    def renamed(self, names: Written) -> ReferenceProof:
+    def renamed(self, names: Written) -> ValidateReferences:
         (hop,) = hops_of(names, self.table, (self.hop,))
         return replace(self, hop=hop, parent_column=names.column(self.hop.parent, self.parent_column))
 
@@ -204,7 +204,7 @@ END
             parent_column=sql.Identifier(self.parent_column), column=sql.Identifier(self.column), message=message,
         )  # fmt: skip
         locks = (Lock(self.hop.parent, LockMode.ACCESS_SHARE), Lock(self.table, LockMode.ACCESS_SHARE))
-        return (Statement(sql=sql.SQL("DO {}").format(body(code)), manner=Manner.VALIDATION, locks=locks),)
+        return (Statement(sql=sql.SQL("DO {}").format(body(code)), manner=ExecutionMode.VALIDATION, locks=locks),)
 
     def revert(self, before: Before) -> tuple[Statement, ...]:
         return ()

@@ -8,13 +8,13 @@ from typing import Any
 
 from tenantry.model.name import Name
 from tenantry.steps.derivation import TenantReference
-from tenantry.steps.index import IndexAttached, PartitionedIndex, TenantIndex
+from tenantry.steps.index import AttachPartitionIndex, PartitionedIndex, TenantIndex
 from tenantry.steps.naming import Renamed, tenant_of
 from tenantry.steps.step import Step
 
 Names = Mapping[Name, Name]
 """What relations were called, and what they are called now."""
-IndexStep = TenantIndex | PartitionedIndex | IndexAttached
+IndexStep = TenantIndex | PartitionedIndex | AttachPartitionIndex
 
 
 def renamed(step: Step, names: Names) -> Step:
@@ -84,6 +84,6 @@ def same_index(made: Step, planned: Step) -> bool:
     changes: dict[str, Any] = {"index": planned.index, "root": planned.root, "phase": planned.phase}
     if isinstance(planned, TenantIndex):
         changes["reason"] = planned.reason
-    if isinstance(planned, IndexAttached):
+    if isinstance(planned, AttachPartitionIndex):
         changes["whole"] = planned.whole
     return replace(made, **changes) == planned

@@ -10,8 +10,8 @@ from psycopg import sql
 from tenantry.model.name import Name, quoted
 from tenantry.model.plan import Lock, LockMode, Statement
 from tenantry.model.schema import Grant
-from tenantry.steps.access import entries, restore
-from tenantry.steps.catalog import body, raw
+from tenantry.steps.acl import entries, restore
+from tenantry.steps.introspection import body, raw
 from tenantry.steps.step import Before, Step
 
 # Only superusers may ask whether it has a password; whoever else was given the right to make roles cannot tell.

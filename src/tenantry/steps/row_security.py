@@ -9,10 +9,10 @@ from typing import Literal
 from psycopg import sql
 
 from tenantry.model.plan import Lock, LockMode, Statement
-from tenantry.steps.catalog import body, raw
-from tenantry.steps.context import context
 from tenantry.steps.derivation import BySlug
+from tenantry.steps.introspection import body, raw
 from tenantry.steps.step import Before, Step
+from tenantry.steps.tenant_setting import context
 
 APPLICATION = "tenantry_application"
 FLOOR = "tenantry_floor"
@@ -249,7 +249,7 @@ class RowSecurity(Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LegacySightEnded(Step):
+class DropLegacyPolicies(Step):
     """In contract, legacy roles are no longer exempt: their policy goes, and the floor is made without them."""
 
     kind: Literal["legacy_sight"] = "legacy_sight"

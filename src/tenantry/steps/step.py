@@ -19,8 +19,8 @@ from tenantry.steps.derivation import Source, TenantReference
 
 if TYPE_CHECKING:
     from tenantry.steps.assignment import Adoption
-    from tenantry.steps.fill import Fill
-    from tenantry.steps.follow import Follower
+    from tenantry.steps.cascade_trigger import Follower
+    from tenantry.steps.fill import Backfill
     from tenantry.steps.naming import Written
     from tenantry.steps.row_security import RowSecurity
     from tenantry.steps.tenants import TenantRow
@@ -192,7 +192,7 @@ class Step(ABC):
         return ()
 
     @property
-    def filling(self) -> Fill | None:
+    def filling(self) -> Backfill | None:
         """Itself, where it is not applied statement by statement but in batches, beside the running load."""
         return None
 

@@ -9,14 +9,14 @@ from psycopg import sql
 
 from tenantry.model.name import Name
 from tenantry.model.plan import Lock, LockMode, Statement
-from tenantry.steps.catalog import body, column_definition, found_along, shut_out
 from tenantry.steps.derivation import TenantReference
+from tenantry.steps.introspection import body, column_definition, shut_out, with_search_path
 from tenantry.steps.naming import Written
 from tenantry.steps.step import Before, Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TenantTableMade(Step):
+class CreateTenantTable(Step):
     """CREATE TABLE for tenants: uuid key, slug, name, status. Touches no table of the user's."""
 
     kind: Literal["tenant_table"] = "tenant_table"
@@ -151,7 +151,7 @@ class TenantRow(Step):
         values: list[sql.Composable] = [sql.Literal(self.slug) for _ in names]
         insert = sql.SQL("INSERT INTO {} ({}) SELECT {} WHERE {}").format(
             self.table.identifier, sql.SQL(", ").join(map(sql.Identifier, names)), sql.SQL(", ").join(values),
-            found_along(self.search_path),
+            with_search_path(self.search_path),
         )  # fmt: skip
         # Else all that looks for the tenant by its slug would find none, and rows would wait for it for ever.
         kept = sql.SQL("DO {}").format(
@@ -167,7 +167,7 @@ class TenantRow(Step):
     def revert(self, before: Before) -> tuple[Statement, ...]:
         delete = sql.SQL("DELETE FROM {} AS tenant WHERE tenant.{}::text = {} AND {}").format(
             self.table.identifier, sql.Identifier(self.tenant.slug), sql.Literal(self.slug),
-            found_along(self.search_path),
+            with_search_path(self.search_path),
         )  # fmt: skip
         used: list[sql.Composable] = [
             sql.SQL("SELECT FROM {} AS used WHERE used.{} = {}").format(

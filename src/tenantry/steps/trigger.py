@@ -16,8 +16,8 @@ from psycopg import sql
 
 from tenantry.model.name import Name, quoted, shortened
 from tenantry.model.plan import Lock, LockMode, Statement
-from tenantry.steps.catalog import WORKSHOP, body, exists, hand_over, raw, trigger_definition
 from tenantry.steps.derivation import ByPath, Source
+from tenantry.steps.introspection import JOURNAL_SCHEMA, body, exists, hand_over, raw, trigger_definition
 from tenantry.steps.naming import NAMES, NAMES_COLUMNS, Work, forget
 from tenantry.steps.row_security import FLOOR, LEGACY, OPERATOR
 from tenantry.steps.step import Before, Reach, Step
@@ -26,7 +26,7 @@ PINNED = "pg_catalog, pg_temp"
 """The search_path of our functions, but for what they set off in the user's."""
 PINNED_AGAIN = sql.SQL("pg_catalog.set_config('search_path', {}, true)").format(sql.Literal(PINNED))
 
-SECRET = Name(WORKSHOP, "secret")
+SECRET = Name(JOURNAL_SCHEMA, "secret")
 """A table with one random text, which nobody reads but the owners of our functions."""
 ADOPTING = "tenantry.adopting"
 """The setting by which a trigger of ours tells those that its update fires that it is ours: by a token."""
@@ -89,7 +89,7 @@ def knows_no_tenants(table: sql.Composable, setting: str) -> sql.Composed:
 
 def function_name(table: Name, purpose: str) -> Name:
     """The table as SQL names it, so that no two tables share a function: a.b_c is not a_b.c."""
-    return Name(WORKSHOP, shortened(f"{purpose} {table}"))
+    return Name(JOURNAL_SCHEMA, shortened(f"{purpose} {table}"))
 
 
 def make_function(function: Name, owner: str, code: sql.Composable, settings: str) -> tuple[Statement, ...]:
@@ -158,7 +158,7 @@ _MAKE_NAMES = _table_of_ours(NAMES, f"{NAMES_COLUMNS}, PRIMARY KEY (made, number
 
 def names_table(owner: str) -> tuple[Statement, ...]:
     """The table of what functions of ours name, and that their owner reads it."""
-    use = sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(sql.Identifier(WORKSHOP), sql.Identifier(owner))
+    use = sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(sql.Identifier(JOURNAL_SCHEMA), sql.Identifier(owner))
     read = sql.SQL("GRANT SELECT ON {} TO {}").format(NAMES.identifier, sql.Identifier(owner))
     return _MAKE_NAMES, Statement(sql=use, when=_foreign(owner)), Statement(sql=read, when=_foreign(owner))
 

@@ -8,14 +8,14 @@ from typing import Literal
 from psycopg import sql
 
 from tenantry.model.name import Name
-from tenantry.model.plan import Lock, LockMode, Manner, Statement
+from tenantry.model.plan import ExecutionMode, Lock, LockMode, Statement
 from tenantry.model.schema import Table, Unique
-from tenantry.steps.catalog import identifiers, raw
+from tenantry.steps.introspection import identifiers, raw
 from tenantry.steps.step import Before, Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GlobalUniqueDropped(Step):
+class DropGlobalUnique(Step):
     """Drops the index, and the constraint of the same name if there is one; everything that pg_dump shows of
     it is recorded, and put back without stopping writers: the index CONCURRENTLY, then the constraint upon it."""
 
@@ -120,10 +120,10 @@ class GlobalUniqueDropped(Step):
         statements = [
             Statement(
                 sql=sql.SQL("DROP INDEX CONCURRENTLY {}").format(self.index.identifier),
-                manner=Manner.CONCURRENT,
+                manner=ExecutionMode.CONCURRENT,
                 when=invalid,
             ),
-            Statement(sql=raw(build), manner=Manner.CONCURRENT, when=missing),
+            Statement(sql=raw(build), manner=ExecutionMode.CONCURRENT, when=missing),
         ]
         if before.get("constraint"):
             timing = ""

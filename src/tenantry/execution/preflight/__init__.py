@@ -8,34 +8,34 @@ from typing import Any
 
 import psycopg
 
-from tenantry.execution.preflight.application import application_findings
-from tenantry.execution.preflight.around import around_findings
+from tenantry.execution.preflight.backfill_side_effects import row_findings
+from tenantry.execution.preflight.column_limits import growth_findings
 from tenantry.execution.preflight.executed import executed_findings, handing_findings
 from tenantry.execution.preflight.generated import generated_findings
-from tenantry.execution.preflight.growth import growth_findings
 from tenantry.execution.preflight.leaky import leaky_findings
+from tenantry.execution.preflight.not_valid import unproved_findings
 from tenantry.execution.preflight.powers import power_findings
 from tenantry.execution.preflight.privileges import privilege_findings
 from tenantry.execution.preflight.proofs import proof_findings
 from tenantry.execution.preflight.publications import growing_publications, publication_findings
-from tenantry.execution.preflight.reach import reach_findings
+from tenantry.execution.preflight.query_compatibility import application_findings
+from tenantry.execution.preflight.rls_bypass import around_findings
+from tenantry.execution.preflight.rls_visibility import sight_findings
 from tenantry.execution.preflight.roles import role_findings
-from tenantry.execution.preflight.rows import row_findings
 from tenantry.execution.preflight.scope import Scope
 from tenantry.execution.preflight.server import server_findings
 from tenantry.execution.preflight.sessions import session_findings
-from tenantry.execution.preflight.sight import sight_findings
 from tenantry.execution.preflight.slugs import encoding_findings, slug_findings
 from tenantry.execution.preflight.space import free_bytes, space_findings
 from tenantry.execution.preflight.strays import stray_findings
-from tenantry.execution.preflight.unproved import unproved_findings
+from tenantry.execution.preflight.trigger_privileges import reach_findings
 from tenantry.model.finding import Finding
 from tenantry.model.plan import Phase
 from tenantry.model.schema import Schema
 from tenantry.planning import Plan
-from tenantry.postgres.facts import Facts
 from tenantry.postgres.preflight import read_facts
-from tenantry.steps.catalog import WORKSHOP
+from tenantry.postgres.server_state import ServerState
+from tenantry.steps.introspection import JOURNAL_SCHEMA
 
 __all__ = ["preflight"]
 
@@ -62,7 +62,7 @@ def preflight(
     facts = read_facts(
         connection,
         roles=sorted(scope.acted_as),
-        schemas=sorted(scope.schemas | {WORKSHOP}),
+        schemas=sorted(scope.schemas | {JOURNAL_SCHEMA}),
         application=scope.application or "",
     )
     free = free_space if free_space is not None else free_bytes(facts.room, connection.info.host)
@@ -87,7 +87,7 @@ def _told(finding: Finding) -> Finding:
     return replace(finding, remedy=f"{remedy[0].upper()}{remedy[1:]}.") if remedy else finding
 
 
-def _pure(scope: Scope, facts: Facts, workers: int) -> Iterator[Finding]:
+def _pure(scope: Scope, facts: ServerState, workers: int) -> Iterator[Finding]:
     yield from privilege_findings(scope, facts)
     yield from sight_findings(scope, facts)
     yield from growth_findings(scope, facts)

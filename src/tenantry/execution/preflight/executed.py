@@ -9,8 +9,8 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from tenantry.execution.preflight.findings import refused, warned
 from tenantry.execution.preflight.scope import Scope
-from tenantry.execution.preflight.verdict import refused, warned
 from tenantry.model.finding import Finding
 from tenantry.model.name import Name, quoted
 from tenantry.planning.executed import relations_named

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tenantry.execution.preflight.findings import refused
 from tenantry.execution.preflight.scope import Scope
-from tenantry.execution.preflight.source import tokens
-from tenantry.execution.preflight.verdict import refused
+from tenantry.execution.preflight.sql_lexer import tokens
 from tenantry.model.finding import Finding
 from tenantry.steps.derivation import ByText
 

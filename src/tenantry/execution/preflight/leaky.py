@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tenantry.execution.preflight.findings import warned
 from tenantry.execution.preflight.scope import Scope
-from tenantry.execution.preflight.verdict import warned
 from tenantry.model.finding import Finding
 from tenantry.model.name import quoted
-from tenantry.postgres.facts import Facts
+from tenantry.postgres.server_state import ServerState
 
 
-def leaky_findings(scope: Scope, facts: Facts) -> Iterator[Finding]:
+def leaky_findings(scope: Scope, facts: ServerState) -> Iterator[Finding]:
     """The policy is asked first where an operator could tell of rows that it hides, and so not by the index."""
     for index in facts.leaky:
         if index.table in scope.guarded:

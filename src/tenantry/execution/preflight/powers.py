@@ -10,12 +10,12 @@ from typing import Any
 
 import psycopg
 
+from tenantry.execution.preflight.findings import noted, refused, warned
 from tenantry.execution.preflight.scope import Scope
-from tenantry.execution.preflight.verdict import noted, refused, warned
 from tenantry.model.finding import Finding, Severity
 from tenantry.model.name import quoted
 from tenantry.postgres.powers import Held, Membership, Powers, Standing, read_powers, read_roles
-from tenantry.steps.catalog import WORKSHOP
+from tenantry.steps.introspection import JOURNAL_SCHEMA
 
 _REPORTS = {Severity.ERROR: refused, Severity.WARNING: warned, Severity.INFO: noted}
 _SEES = "sees what the sessions of others run"
@@ -98,7 +98,7 @@ def power_findings(scope: Scope, connection: psycopg.Connection[Any]) -> Iterato
 
 def schemas(scope: Scope) -> tuple[str, ...]:
     """Where a role that makes objects gets at what others name."""
-    return tuple(dict.fromkeys((*scope.schema.search_path, *sorted(scope.schemas), WORKSHOP)))
+    return tuple(dict.fromkeys((*scope.schema.search_path, *sorted(scope.schemas), JOURNAL_SCHEMA)))
 
 
 def powers_of(

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tenantry.execution.preflight.findings import refused
 from tenantry.execution.preflight.scope import Scope
-from tenantry.execution.preflight.verdict import refused
 from tenantry.model.finding import Finding
 from tenantry.model.name import Name, quoted
-from tenantry.postgres.facts import Facts
-from tenantry.steps.catalog import WORKSHOP
+from tenantry.postgres.server_state import ServerState
+from tenantry.steps.introspection import JOURNAL_SCHEMA
 
 
-def privilege_findings(scope: Scope, facts: Facts) -> Iterator[Finding]:
+def privilege_findings(scope: Scope, facts: ServerState) -> Iterator[Finding]:
     yield from _missing_schemas(scope, facts)
     if facts.server.superuser:
         return
@@ -33,7 +33,7 @@ def _lacking(name: str, message: str, remedy: str, table: Name | None = None) ->
     )
 
 
-def _ownership(scope: Scope, facts: Facts) -> Iterator[Finding]:
+def _ownership(scope: Scope, facts: ServerState) -> Iterator[Finding]:
     user = facts.server.user
     access = {role.name: role for role in facts.roles}
     owned: dict[str, list[Name]] = {role: [] for role in scope.acted_as}
@@ -56,9 +56,9 @@ def _ownership(scope: Scope, facts: Facts) -> Iterator[Finding]:
         )
 
 
-def _missing_schemas(scope: Scope, facts: Facts) -> Iterator[Finding]:
+def _missing_schemas(scope: Scope, facts: ServerState) -> Iterator[Finding]:
     known = {access.name for access in facts.schemas}
-    for name in sorted(scope.schemas - known - {WORKSHOP}):
+    for name in sorted(scope.schemas - known - {JOURNAL_SCHEMA}):
         yield refused(
             name="schema-missing",
             message=f"There is no schema {name}, where the tenant table is to be made",
@@ -67,12 +67,12 @@ def _missing_schemas(scope: Scope, facts: Facts) -> Iterator[Finding]:
         )
 
 
-def _schemas(scope: Scope, facts: Facts) -> Iterator[Finding]:
+def _schemas(scope: Scope, facts: ServerState) -> Iterator[Finding]:
     user = quoted(facts.server.user)
     making = scope.schemas_of("CREATE in the schema")
     opening = scope.schemas_of("to grant USAGE of the schema")
     known = {access.name: access for access in facts.schemas}
-    for name in sorted(scope.schemas - {WORKSHOP}):
+    for name in sorted(scope.schemas - {JOURNAL_SCHEMA}):
         access = known.get(name)
         if access is None:
             continue
@@ -90,7 +90,7 @@ def _schemas(scope: Scope, facts: Facts) -> Iterator[Finding]:
             )
 
 
-def _withheld(scope: Scope, facts: Facts) -> Iterator[Finding]:
+def _withheld(scope: Scope, facts: ServerState) -> Iterator[Finding]:
     """What is everybody's unless it was taken from PUBLIC, and what the owner of a new tenant table needs."""
     user = facts.server.user
     for thing in facts.rights.withheld:
@@ -117,24 +117,24 @@ def _withheld(scope: Scope, facts: Facts) -> Iterator[Finding]:
             )
 
 
-def _workshop(facts: Facts) -> Iterator[Finding]:
+def _workshop(facts: ServerState) -> Iterator[Finding]:
     user, database = quoted(facts.server.user), quoted(facts.server.database)
-    access = next((access for access in facts.schemas if access.name == WORKSHOP), None)
+    access = next((access for access in facts.schemas if access.name == JOURNAL_SCHEMA), None)
     if access is None and not facts.server.can_create_schema:
         yield _lacking(
             "journal",
-            f"{facts.server.user} may not create the schema {WORKSHOP}, which holds the journal",
+            f"{facts.server.user} may not create the schema {JOURNAL_SCHEMA}, which holds the journal",
             f"GRANT CREATE ON DATABASE {database} TO {user}",
         )
     if access is not None and not access.creates:
         yield _lacking(
             "journal",
-            f"{facts.server.user} may not write into the schema {WORKSHOP}, which holds the journal",
+            f"{facts.server.user} may not write into the schema {JOURNAL_SCHEMA}, which holds the journal",
             f"connect as the role that ran tenantry first, or GRANT that role TO {user}",
         )
 
 
-def _application(scope: Scope, facts: Facts) -> Iterator[Finding]:
+def _application(scope: Scope, facts: ServerState) -> Iterator[Finding]:
     role = scope.application
     if role is None or not scope.makes_role or role in scope.schema.roles or facts.server.can_create_role:
         return

@@ -8,11 +8,11 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from tenantry.execution.preflight.findings import refused
 from tenantry.execution.preflight.scope import Scope
-from tenantry.execution.preflight.verdict import refused
 from tenantry.model.finding import Finding
 from tenantry.model.name import Name
-from tenantry.model.plan import Manner
+from tenantry.model.plan import ExecutionMode
 from tenantry.postgres.owner_context import fenced, refusals
 
 
@@ -23,7 +23,7 @@ def proof_findings(scope: Scope, connection: psycopg.Connection[Any]) -> Iterato
     statements: dict[Name, list[sql.Composable]] = {}
     for step in scope.steps:
         statements.setdefault(step.table, []).extend(
-            one.sql for one in step.apply() if one.manner is not Manner.BATCHES
+            one.sql for one in step.apply() if one.manner is not ExecutionMode.BATCHES
         )
     for table, texts in statements.items():
         for message, error in {error.message: error for error in refusals(connection, texts)}.items():

@@ -9,16 +9,16 @@ import psycopg
 from psycopg import sql
 
 from tenantry.errors import Refused
+from tenantry.execution.preflight.findings import refused
 from tenantry.execution.preflight.scope import Scope
-from tenantry.execution.preflight.verdict import refused
 from tenantry.model.finding import Finding, Severity
 from tenantry.model.name import Name
-from tenantry.postgres.facts import Facts
+from tenantry.postgres.server_state import ServerState
 
 _REFUSED = (psycopg.errors.ObjectNotInPrerequisiteState, psycopg.errors.InvalidColumnReference)
 
 
-def growing_publications(scope: Scope, facts: Facts) -> Iterator[Finding]:
+def growing_publications(scope: Scope, facts: ServerState) -> Iterator[Finding]:
     """Tables that are published with a column that their subscribers do not have yet."""
     read = any(slot.here and slot.plugin == "pgoutput" for slot in facts.slots)
     whole = {published.table for published in facts.published if published.every_column}
@@ -34,7 +34,7 @@ def growing_publications(scope: Scope, facts: Facts) -> Iterator[Finding]:
         )
 
 
-def publication_findings(scope: Scope, facts: Facts, connection: psycopg.Connection[Any]) -> Iterator[Finding]:
+def publication_findings(scope: Scope, facts: ServerState, connection: psycopg.Connection[Any]) -> Iterator[Finding]:
     """Tables whose updates a publication refuses: there is no replica identity, the publication filters rows by a
     column beyond it, or lists columns and leaves one of it out. None can be forced.
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
+from tenantry.execution.preflight.findings import noted, refused, warned
 from tenantry.execution.preflight.scope import Scope
-from tenantry.execution.preflight.verdict import noted, refused, warned
 from tenantry.model.finding import Finding
 from tenantry.model.name import Name
 from tenantry.model.schema import Grant, Role
 from tenantry.planning.isolate import WRITES
-from tenantry.postgres.facts import Facts
+from tenantry.postgres.server_state import ServerState
 from tenantry.steps.row_security import Sight
 
 PUBLIC = "PUBLIC"
@@ -22,7 +22,7 @@ SAFE_CREATE_ROLE = 16
 """The first version where CREATEROLE does not mean membership in any role."""
 
 
-def role_findings(scope: Scope, facts: Facts) -> Iterator[Finding]:
+def role_findings(scope: Scope, facts: ServerState) -> Iterator[Finding]:
     """Nothing where no table gets row security."""
     if not scope.securities:
         return
@@ -108,7 +108,7 @@ def _unclassified(scope: Scope, holders: dict[str, dict[Name, set[str]]]) -> Ite
         )
 
 
-def _connected(scope: Scope, facts: Facts, holders: frozenset[str]) -> Iterator[Finding]:
+def _connected(scope: Scope, facts: ServerState, holders: frozenset[str]) -> Iterator[Finding]:
     shut_out: dict[str, Counter[str]] = {}
     operating: dict[str, Counter[str]] = {}
     for session in facts.sessions:

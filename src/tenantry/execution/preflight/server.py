@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tenantry.execution.preflight.findings import refused, warned
 from tenantry.execution.preflight.scope import Scope
-from tenantry.execution.preflight.verdict import refused, warned
 from tenantry.model.finding import Finding
 from tenantry.model.name import Name
 from tenantry.model.schema import Index, Unique
 from tenantry.model.size import readable
-from tenantry.postgres.facts import Facts
+from tenantry.postgres.server_state import ServerState
 
 BESIDE_WORKERS = 3
 """Connections of a run besides the workers': the steps', the lock's, and the watcher's."""
@@ -19,7 +19,7 @@ LAG_SECONDS = 10.0
 SLOT_BYTES = 1024**3
 
 
-def server_findings(scope: Scope, facts: Facts, workers: int) -> Iterator[Finding]:
+def server_findings(scope: Scope, facts: ServerState, workers: int) -> Iterator[Finding]:
     if facts.server.in_recovery:
         yield refused(
             name="server-is-standby",
@@ -33,7 +33,7 @@ def server_findings(scope: Scope, facts: Facts, workers: int) -> Iterator[Findin
     yield from _event_triggers(facts)
 
 
-def _connections(facts: Facts, workers: int) -> Iterator[Finding]:
+def _connections(facts: ServerState, workers: int) -> Iterator[Finding]:
     left, wanted = facts.room.connections_left, workers + BESIDE_WORKERS
     if left < wanted:
         yield refused(
@@ -44,7 +44,7 @@ def _connections(facts: Facts, workers: int) -> Iterator[Finding]:
         )
 
 
-def _replication(facts: Facts) -> Iterator[Finding]:
+def _replication(facts: ServerState) -> Iterator[Finding]:
     for standby in facts.standbys:
         late = standby.seconds is not None and standby.seconds > LAG_SECONDS
         if late or (standby.bytes is not None and standby.bytes > LAG_BYTES):
@@ -86,7 +86,7 @@ def _invalid_indexes(scope: Scope) -> Iterator[Finding]:
                 )
 
 
-def _event_triggers(facts: Facts) -> Iterator[Finding]:
+def _event_triggers(facts: ServerState) -> Iterator[Finding]:
     for trigger in facts.event_triggers:
         yield warned(
             name="event-trigger",

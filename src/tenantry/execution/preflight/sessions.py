@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tenantry.execution.preflight.findings import noted, warned
 from tenantry.execution.preflight.scope import Scope
-from tenantry.execution.preflight.verdict import noted, warned
 from tenantry.model.finding import Finding, Severity
-from tenantry.postgres.facts import Facts, Session
+from tenantry.postgres.server_state import ServerState, Session
 
 LONG = 60.0
 """Seconds: older snapshots hold back CREATE INDEX CONCURRENTLY and the pruning that a fill lives on."""
@@ -15,7 +15,7 @@ IDLE = 5.0
 """Seconds for which a transaction has done nothing."""
 
 
-def session_findings(scope: Scope, facts: Facts, *, long: float = LONG, idle: float = IDLE) -> Iterator[Finding]:
+def session_findings(scope: Scope, facts: ServerState, *, long: float = LONG, idle: float = IDLE) -> Iterator[Finding]:
     """`long` and `idle` in seconds."""
     for session in facts.sessions:
         if session.transaction_age is None:
@@ -56,7 +56,7 @@ def _waiting(session: Session) -> Finding:
     )
 
 
-def _prepared(scope: Scope, facts: Facts) -> Iterator[Finding]:
+def _prepared(scope: Scope, facts: ServerState) -> Iterator[Finding]:
     for prepared in facts.prepared:
         ours = sorted(scope.relations.intersection(prepared.tables))
         since = f"prepared {prepared.age:.0f} s ago by {prepared.owner}"

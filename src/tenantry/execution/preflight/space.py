@@ -6,11 +6,11 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from tenantry.execution.preflight.findings import refused, warned
 from tenantry.execution.preflight.scope import Scope
-from tenantry.execution.preflight.verdict import refused, warned
 from tenantry.model.finding import Finding
 from tenantry.model.size import readable
-from tenantry.postgres.facts import Room
+from tenantry.postgres.server_state import ServerCapacity
 
 GROWTH = 0.35
 """Of a table filled in place, with its indexes: measured at up to 0.3."""
@@ -21,7 +21,7 @@ LOCAL = ("localhost", "127.0.0.1", "::1")
 SAME_START = 5.0
 
 
-def needed_bytes(scope: Scope, room: Room) -> int:
+def needed_bytes(scope: Scope, room: ServerCapacity) -> int:
     """A generous estimate: fills in place, indexes and the largest one's sort, and the WAL of both.
 
     WAL is recycled beyond max_wal_size.
@@ -37,7 +37,7 @@ def needed_bytes(scope: Scope, room: Room) -> int:
     return int(fills + sum(indexes) + max(indexes, default=0) + min(written, room.wal_bytes))
 
 
-def free_bytes(room: Room, host: str) -> int | None:
+def free_bytes(room: ServerCapacity, host: str) -> int | None:
     """Free space where the server's data lie; None where they are not on this machine, or not to be seen."""
     if room.data_directory is None or not (host.startswith("/") or host in LOCAL or host == ""):
         return None
@@ -52,7 +52,7 @@ def free_bytes(room: Room, host: str) -> int | None:
         return None
 
 
-def space_findings(scope: Scope, room: Room, free: int | None) -> Iterator[Finding]:
+def space_findings(scope: Scope, room: ServerCapacity, free: int | None) -> Iterator[Finding]:
     needed = needed_bytes(scope, room)
     if needed == 0:
         return

@@ -8,11 +8,11 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from tenantry.execution.preflight.findings import refused
 from tenantry.execution.preflight.scope import Scope
-from tenantry.execution.preflight.verdict import refused
 from tenantry.model.finding import Finding
 from tenantry.model.name import Name, quoted
-from tenantry.steps.catalog import column_definition
+from tenantry.steps.introspection import column_definition
 
 
 def stray_findings(scope: Scope, connection: psycopg.Connection[Any]) -> Iterator[Finding]:

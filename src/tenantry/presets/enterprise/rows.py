@@ -7,11 +7,11 @@ from datetime import timedelta
 from random import Random
 from uuid import UUID
 
-from tenantry.presets.chains import Chains
+from tenantry.presets.dates import BEGINNING, day, moment
+from tenantry.presets.distributions import lengths, pick
 from tenantry.presets.enterprise.faults import plant
-from tenantry.presets.moments import BEGINNING, day, moment
+from tenantry.presets.movements import Chains
 from tenantry.presets.sample import Row, Table
-from tenantry.presets.skew import lengths, pick
 
 _KINDS = ("receipt", "return", "issue", "waste", "adjustment")
 _STORES = ("storeroom", "cooler", "freezer")

@@ -14,7 +14,7 @@ _EXPIRES = date(2026, 3, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ground:
+class FaultContext:
     """Where faults are planted.
 
     `schools` are of three municipalities; no school keeps the last two of the `products` (a number); `used`
@@ -30,7 +30,7 @@ class Ground:
 class _Garden:
     """Adds rows with the next id of their table, and notes those that are faulty."""
 
-    ground: Ground
+    ground: FaultContext
     planted: Planted = field(default_factory=Planted)
     kind: str = ""
 
@@ -138,7 +138,7 @@ _PLANTS: dict[str, Callable[[_Garden], None]] = {
 FAULTS = tuple(_PLANTS)
 
 
-def plant(ground: Ground, faults: Collection[str]) -> Planted:
+def plant(ground: FaultContext, faults: Collection[str]) -> Planted:
     """The rows of the chosen faults; the order in which they are named does not matter."""
     garden = _Garden(ground=ground)
     for kind in FAULTS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 from uuid import UUID
 
-from tenantry.presets.skew import pick, shares, starts
+from tenantry.presets.distributions import pick, shares, starts
 
 
 class Places:

@@ -6,13 +6,13 @@ from collections.abc import Collection, Iterator
 from datetime import date, timedelta
 from random import Random
 
-from tenantry.presets import portuguese
-from tenantry.presets.chains import Chains
-from tenantry.presets.estoque.faults import Ground, plant
+from tenantry.presets import names_pt as portuguese
+from tenantry.presets.dates import REFERENCE, day, moment
+from tenantry.presets.distributions import lengths, pick
+from tenantry.presets.estoque.faults import FaultContext, plant
 from tenantry.presets.estoque.places import Places
-from tenantry.presets.moments import REFERENCE, day, moment
+from tenantry.presets.movements import Chains
 from tenantry.presets.sample import Row, Table
-from tenantry.presets.skew import lengths, pick
 
 KINDS = ("entrada", "devolucao", "saida", "perda", "ajuste")
 _REASONS = ("recebimento", "devolução da cozinha", None, "embalagem danificada", "contagem física")
@@ -74,10 +74,10 @@ class Estoque:
         for name, rows in generated.items():
             yield Table(name=name, columns=tuple(_COLUMNS[name].split()), rows=self.planted.after(name, rows))
 
-    def _ground(self) -> Ground:
+    def _ground(self) -> FaultContext:
         places = self._places
         firsts = [places.first_school(tenant) for tenant in range(3)]
-        return Ground(
+        return FaultContext(
             schools=(firsts[0], firsts[1], firsts[2]),
             products=self._products,
             used={

@@ -1,0 +1,1 @@
+"""Corrections of what checks have found: planned, applied with their cascades, undone."""

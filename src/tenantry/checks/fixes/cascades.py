@@ -1,0 +1,190 @@
+"""What changes along with rows that are corrected: by foreign keys' ON UPDATE, and by triggers of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from psycopg import sql
+
+from tenantry.checks.base import ROW, CheckContext, column
+from tenantry.checks.fixes.plan import FIXED_ROWS, THESE, Image, Repair, difference, image_of
+from tenantry.model.name import Name
+from tenantry.postgres.fixes import FixJournal
+from tenantry.steps import Step, from_json
+from tenantry.steps.assignment import Adoption
+from tenantry.steps.cascade_trigger import Follower
+from tenantry.steps.derivation import equal
+
+DEEPEST = 8
+"""How far rows are followed that change along with others."""
+KEY, ADOPTS, FOLLOWS = "by a foreign key's ON UPDATE", "parents have their children's tenant", "they derive from these"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Carried:
+    """Rows of `table` that may change along with those that are corrected, and `why`: a condition over `t` finds them
+    by the rows that THESE says."""
+
+    table: Name
+    image: Image
+    rows: sql.Composable
+    why: str
+
+    def before(self) -> sql.Composed:
+        """Lock them, and write down how they are, for the fix $3."""
+        return sql.SQL(
+            'WITH "~carried" AS MATERIALIZED (SELECT {key} AS key, {image} AS before FROM {target} AS t WHERE {rows}'
+            " FOR UPDATE OF t)"
+            ' INSERT INTO {images} (fix, key, before) SELECT $3::bigint, key, before FROM "~carried"'
+        ).format(
+            key=self.image.key, image=self.image.values, target=self.image.target, rows=self.rows,
+            images=FIXED_ROWS.identifier,
+        )  # fmt: skip
+
+    def after(self) -> sql.Composed:
+        """The images of the fix $1 whose rows have changed: their ids, and what was before and is after, as texts."""
+        return sql.SQL(
+            "SELECT seen.id, {before}::text, {after}::text FROM"
+            " (SELECT i.id, i.before AS was, {image} AS is FROM {images} AS i JOIN {target} AS t ON {match}"
+            "  WHERE i.fix = $1::bigint AND i.after IS NULL) AS seen WHERE seen.was <> seen.is"
+        ).format(
+            images=FIXED_ROWS.identifier, image=self.image.values, target=self.image.target,
+            match=self.image.match,
+            before=difference(sql.SQL("seen.was"), sql.SQL("seen.is")),
+            after=difference(sql.SQL("seen.is"), sql.SQL("seen.was")),
+        )  # fmt: skip
+
+
+def completed() -> sql.Composed:
+    """Complete images of the fix $1: ids $2, what was before $3, and what is after $4, as JSON."""
+    return sql.SQL(
+        "UPDATE {} AS i SET before = n.before::jsonb, after = n.after::jsonb"
+        " FROM ROWS FROM"
+        " (pg_catalog.unnest($2::bigint[]), pg_catalog.unnest($3::text[]), pg_catalog.unnest($4::text[]))"
+        " AS n (id, before, after)"
+        " WHERE i.fix = $1::bigint AND i.id OPERATOR(pg_catalog.=) n.id"
+    ).format(FIXED_ROWS.identifier)
+
+
+def unchanged_images() -> sql.Composed:
+    """Forget what was not carried along after all, of the fix $1."""
+    return sql.SQL("DELETE FROM {} AS i WHERE i.fix = $1::bigint AND i.after IS NULL").format(FIXED_ROWS.identifier)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tie:
+    """What leads from a row to rows of `table` that change with it: its columns `here`, theirs `there`. `sets` are the
+    columns of theirs that change, `only` those of them for which it does."""
+
+    table: Name
+    here: tuple[str, ...]
+    there: tuple[str, ...]
+    operators: tuple[tuple[str, str], ...]
+    sets: frozenset[str]
+    why: str
+    parent: bool = False
+    only: sql.Composable = field(default_factory=lambda: sql.SQL("true"), compare=False)
+
+    def meets(self) -> sql.Composed:
+        """That `t` is tied to the row `p`; the parent's columns stand on the left of the operators."""
+        p = sql.Identifier("p")
+        if self.parent:
+            return equal(ROW, self.there, p, self.here, self.operators)
+        return equal(p, self.here, ROW, self.there, self.operators)
+
+
+class UntrackedChangeError(Exception):
+    """A table whose rows would change along has no primary key by which they could be put back."""
+
+
+def carried(ground: CheckContext, journal: FixJournal, repair: Repair) -> list[Carried]:
+    """What may change along with the rows of a repair, however far away. Raises Unforeseeable."""
+    return list(_Walk(ground=ground, journal=journal, repair=repair).from_repair())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Walk:
+    ground: CheckContext
+    journal: FixJournal
+    repair: Repair
+
+    def from_repair(self) -> Iterator[Carried]:
+        given = dict(self.repair.values)
+        changed = frozenset(given) | (frozenset() if self.repair.filling else self._tenant(self.repair.table))
+        yield from self._along(self.repair.table, changed, self.repair.image, THESE, given, ())
+
+    def _along(
+        self, table: Name, changed: frozenset[str], image: Image, rows: sql.Composable,
+        given: Mapping[str, sql.Composable], way: tuple[_Tie, ...],
+    ) -> Iterator[Carried]:  # fmt: skip
+        for tie in self._ties(table, changed, way) if len(way) < DEEPEST else ():
+            if tie.table not in self.ground.live.tables or not image_of(self.ground.live, tie.table).keys:
+                raise UntrackedChangeError(tie.table)
+            below = image_of(self.ground.live, tie.table)
+            found = sql.SQL("{} AND EXISTS (SELECT FROM ({}) AS p WHERE {})").format(
+                tie.only, self._rows(image.target, tie.here, rows, given), tie.meets()
+            )
+            yield Carried(table=tie.table, image=below, rows=found, why=tie.why)
+            yield from self._along(
+                tie.table, tie.sets | self._tenant(tie.table), below, found, {}, (*way, tie)
+            )  # fmt: skip
+
+    @staticmethod
+    def _rows(
+        target: sql.Composable, columns: tuple[str, ...], rows: sql.Composable, given: Mapping[str, sql.Composable]
+    ) -> sql.Composed:
+        """These columns of the rows, as they are, and as the repair makes them."""
+        names = [sql.Identifier(name) for name in columns]
+        was = sql.SQL(", ").join(sql.SQL("t.{}").format(name) for name in names)
+        query = sql.SQL("SELECT {} FROM {} AS t WHERE {}").format(was, target, rows)
+        if given.keys().isdisjoint(columns):
+            return query
+        becomes = sql.SQL(", ").join(
+            sql.SQL("({})").format(given[name]) if name in given else column(name) for name in columns
+        )
+        return sql.SQL("{} UNION ALL SELECT {} FROM {} AS t WHERE {}").format(query, becomes, target, rows)
+
+    def _tenant(self, table: Name) -> frozenset[str]:
+        """The tenant column, which an assignment trigger may set anew when another column changes."""
+        owned = self.ground.ownership.of(table)
+        return frozenset() if owned is None else frozenset({owned.column})
+
+    def _ties(self, table: Name, changed: frozenset[str], way: tuple[_Tie, ...]) -> Iterator[_Tie]:
+        for child, hop in self.journal.cascades(table, sorted(changed)):
+            pairs = zip(hop.columns, hop.parent_columns, strict=True)
+            yield _Tie(
+                table=child, here=hop.parent_columns, there=hop.columns, operators=hop.operators, why=KEY,
+                sets=frozenset(below for below, above in pairs if above in changed),
+            )  # fmt: skip
+        steps = list(self._steps(table))
+        adopting = any(step.adopts for step in steps) or any(one.why == ADOPTS for one in way)
+        for step in steps:
+            # A fill makes no rows follow but those that an adoption moves, which ends the fill's own say.
+            ties = [*self._adoptions(step.adopts)]
+            if adopting or not self.repair.filling:
+                ties += self._followers(step.moves(changed))
+            yield from (tie for tie in ties if tie not in way)
+
+    def _steps(self, table: Name) -> Iterator[Step]:
+        """Those of ours on the table. The others, of which there may be thousands, are not read from their JSON."""
+        here = {"schema": table.schema, "name": table.name}
+        for entry in self.ground.entries.values():
+            if entry.state == "done" and entry.value.get("table") == here:
+                yield from_json(entry.value)
+
+    def _adoptions(self, adoptions: tuple[Adoption, ...]) -> Iterator[_Tie]:
+        for one in adoptions:
+            none = sql.SQL("{} IS NULL").format(column(one.parent_column))
+            yield _Tie(
+                table=one.parent, here=one.columns, there=one.parent_columns, operators=one.operators, why=ADOPTS,
+                sets=frozenset({one.parent_column}), parent=True, only=none if self.repair.filling else sql.SQL("true"),
+            )  # fmt: skip
+
+    @staticmethod
+    def _followers(followers: tuple[Follower, ...]) -> Iterator[_Tie]:
+        for one in followers:
+            yield _Tie(
+                table=one.table, here=one.parent_columns, there=one.columns, operators=one.operators, why=FOLLOWS,
+                sets=frozenset({one.column}),
+            )  # fmt: skip

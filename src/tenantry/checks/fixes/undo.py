@@ -1,0 +1,267 @@
+"""Takes fixes back: every value as it was, last fix first, unless somebody has changed it since."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+from psycopg import errors, sql
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
+
+from tenantry.checks.base import column
+from tenantry.checks.fixes.plan import FIXED_ROWS, matching
+from tenantry.errors import Refused
+from tenantry.execution.backfill.batch import TRANSIENT_ERRORS
+from tenantry.model.name import Name
+from tenantry.postgres.catalog import application_path
+from tenantry.postgres.connect import PIN
+from tenantry.postgres.fixes import FixJournal, FixRecord, Part, RowTrigger
+from tenantry.postgres.owner_context import raw_cursor
+from tenantry.steps.fill import FILLING_NOW
+from tenantry.steps.introspection import JOURNAL_SCHEMA, raw, with_search_path
+
+SIZE = 500
+"""Rows that a transaction puts back at most."""
+SHOWN = 20
+_ENABLE = {"O": sql.SQL("ENABLE"), "A": sql.SQL("ENABLE ALWAYS")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """A row that somebody has changed since its fix, or deleted: its table, its key, and the columns."""
+
+    table: Name
+    key: Mapping[str, str]
+    columns: tuple[str, ...]
+    gone: bool
+
+    def __str__(self) -> str:
+        key = ", ".join(f"{name} = {value}" for name, value in self.key.items())
+        return f"{self.table} ({key}): " + (
+            "deleted since" if self.gone else f"{', '.join(self.columns)} changed since"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UndoMethod:
+    """How rows of one fix are found and put back. `types` are those of the table's columns now; in `search_path` the
+    user's triggers find what they name."""
+
+    record: FixRecord
+    types: Mapping[str, str]
+    only: bool
+    search_path: tuple[str, ...]
+
+    @property
+    def there(self) -> bool:
+        """Whether the table and its key still are."""
+        return all(name in self.types for name in self.record.keys)
+
+    @property
+    def target(self) -> sql.Composed:
+        return sql.SQL("ONLY {}" if self.only else "{}").format(self.record.relation.identifier)
+
+    @property
+    def match(self) -> sql.Composed:
+        return matching({name: self.types[name] for name in self.record.keys})
+
+    def known(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Those of the columns that have not been dropped since."""
+        return tuple(name for name in names if name in self.types)
+
+    def _equals(self, names: Sequence[str], image: str) -> sql.Composed:
+        return sql.SQL(" AND ").join(
+            sql.SQL("{}::text IS NOT DISTINCT FROM i.{} ->> {}").format(
+                column(name), sql.Identifier(image), sql.Literal(name)
+            )
+            for name in self.known(names)
+        )
+
+    def restore(self, names: Sequence[str], *, force: bool) -> sql.Composed:
+        """Put the rows of the images $1 back; returns the images' ids."""
+        unchanged = sql.SQL("") if force else sql.SQL(" AND {}").format(self._equals(names, "after"))
+        values = sql.SQL(", ").join(
+            sql.SQL("{} = CAST(i.before ->> {} AS {})").format(
+                sql.Identifier(name), sql.Literal(name), raw(self.types[name])
+            )
+            for name in self.known(names)
+        )
+        return sql.SQL(
+            "UPDATE {} AS t SET {} FROM {} AS i WHERE i.id = ANY ($1::bigint[]) AND {}{} AND {} RETURNING i.id"
+        ).format(self.target, values, FIXED_ROWS.identifier, self.match, unchanged, with_search_path(self.search_path))
+
+    def back(self, names: Sequence[str]) -> sql.Composed:
+        """The images, of $1, whose rows are as they were before."""
+        return sql.SQL("SELECT i.id FROM {} AS i JOIN {} AS t ON {} WHERE i.id = ANY ($1::bigint[]) AND {}").format(
+            FIXED_ROWS.identifier, self.target, self.match, self._equals(names, "before")
+        )
+
+    def changed(self, names: Sequence[str]) -> sql.Composed:
+        """Keys and columns of the rows of the run $1 that have a value which is in none of its images.
+
+        A row that one run has corrected twice has several images, each of which knows its values.
+        """
+        now = sql.SQL("pg_catalog.jsonb_object(ARRAY[{}]::text[], ARRAY[{}]::text[])").format(
+            sql.SQL(", ").join(map(sql.Literal, names)),
+            sql.SQL(", ").join(sql.SQL("{}::text").format(column(name)) for name in names),
+        )
+        return sql.SQL(
+            "SELECT i.key, pg_catalog.array_agg(i.name ORDER BY i.name), pg_catalog.bool_or(n.image IS NULL) FROM"
+            " (SELECT r.key, e.key AS name,"
+            "         pg_catalog.array_agg(e.value) || pg_catalog.array_agg(r.after ->> e.key) AS known"
+            "  FROM {images} AS r JOIN {fixes} AS f ON f.id = r.fix, pg_catalog.jsonb_each_text(r.before) AS e"
+            "  WHERE f.run = $1 AND f.schema_name = $2 AND f.table_name = $3 AND r.undone_by IS NULL"
+            "  AND e.key = ANY ($4::text[]) GROUP BY r.key, e.key) AS i"
+            " LEFT JOIN LATERAL (SELECT {now} AS image FROM {target} AS t WHERE {match}) AS n ON true"
+            " WHERE n.image IS NULL OR pg_catalog.array_position(i.known, n.image ->> i.name) IS NULL"
+            " GROUP BY i.key"
+        ).format(
+            images=FIXED_ROWS.identifier, fixes=sql.Identifier(JOURNAL_SCHEMA, "fixes"), now=now, target=self.target,
+            match=self.match,
+        )  # fmt: skip
+
+
+@dataclass(slots=True, kw_only=True)
+class Undoing:
+    """Takes back the fixes of the run `undone`, over one connection, which holds the run lock, as the run `run`.
+
+    `timeout` and `patience` in seconds: how long a lock is waited for, and all tries for it together. `force`
+    overwrites what somebody has changed since.
+    """
+
+    connection: psycopg.Connection[Any]
+    run: str
+    undone: str
+    force: bool = False
+    timeout: float = 2.0
+    patience: float = 600.0
+    size: int = SIZE
+    halt: Callable[[], None] = lambda: None
+    tell: Callable[[Name, int], None] = lambda table, rows: None
+    _ways: dict[int, UndoMethod] = field(default_factory=dict)
+    _search_path: tuple[str, ...] | None = None
+
+    @property
+    def journal(self) -> FixJournal:
+        return FixJournal(self.connection)
+
+    @property
+    def search_path(self) -> tuple[str, ...]:
+        if self._search_path is None:
+            self._search_path = application_path(self.connection)
+        return self._search_path
+
+    def ways(self) -> dict[int, UndoMethod]:
+        """How the rows of each fix of the run are put back, by its number."""
+        if not self._ways:
+            for record in self.journal.fixes(self.undone):
+                kind = self.connection.execute(
+                    sql.SQL("SELECT c.relkind <> 'p' FROM pg_catalog.pg_class c WHERE c.oid = {}").format(
+                        record.relation.oid
+                    )
+                ).fetchone()
+                types = self.journal.columns(record.relation) if kind is not None else {}
+                self._ways[record.id] = UndoMethod(
+                    record=record, types=types, only=bool(kind and kind[0]), search_path=self.search_path
+                )
+        return self._ways
+
+    def parts(self) -> list[tuple[UndoMethod, Part]]:
+        """What is left to be put back, last first."""
+        ways = self.ways()
+        return [(ways[part.fix], part) for part in self.journal.parts(self.undone, self.size)]
+
+    def changed(self, parts: Sequence[tuple[UndoMethod, Part]]) -> Iterator[Changed]:
+        """The rows that somebody has changed since, or deleted."""
+        asked: dict[Name, tuple[UndoMethod, dict[str, None]]] = {}
+        for way, part in parts:
+            _, names = asked.setdefault(way.record.relation, (way, {}))
+            names.update(dict.fromkeys(way.known(part.columns)))
+        for table, (way, names) in asked.items():
+            if not (way.there and names):
+                continue
+            cursor = raw_cursor(self.connection)
+            parameters = [self.undone, table.schema, table.name, list(names)]
+            for key, columns, gone in cursor.execute(way.changed(tuple(names)), parameters):
+                yield Changed(table=table, key=key, columns=tuple(columns), gone=gone)
+
+    def statements(self, parts: Sequence[tuple[UndoMethod, Part]]) -> list[str]:
+        """The templates that are run, each once."""
+        texts = [
+            way.restore(part.columns, force=self.force).as_string(None)
+            for way, part in parts
+            if way.there and way.known(part.columns)
+        ]
+        return list(dict.fromkeys(texts))
+
+    def put_back(self, way: UndoMethod, part: Part) -> int:
+        """Put back one part, in one transaction with the note that it is; returns the rows that are as they were.
+
+        What has no table or column any more is noted as well: there is nothing left to be put back.
+        """
+        names = way.known(part.columns)
+        if not (way.there and names):
+            with self.connection.transaction():
+                self.journal.undone(self.run, part.ids)
+            return 0
+        retrying = Retrying(
+            retry=retry_if_exception_type(TRANSIENT_ERRORS), stop=stop_after_delay(self.patience), reraise=True,
+            wait=wait_exponential_jitter(multiplier=0.05, max=2.0, jitter=0.1), before_sleep=lambda _: self.halt(),
+        )  # fmt: skip
+        try:
+            rows: int = retrying(self._once, way, part)
+        except (psycopg.IntegrityError, errors.RaiseException, psycopg.DataError, psycopg.NotSupportedError) as error:
+            said = (error.diag.message_primary or str(error)).splitlines()[0]
+            raise Refused(
+                f"The database refuses to have rows of {way.record.relation} as they were before the fix: {said}",
+                remedy="What keeps them from it came later, or was not in force then; the other rows stay put back.",
+            ) from error
+        self.tell(way.record.relation, rows)
+        return rows
+
+    def _once(self, way: UndoMethod, part: Part) -> int:
+        cursor = raw_cursor(self.connection)
+        with self.connection.transaction():
+            cursor.execute("SELECT pg_catalog.set_config('lock_timeout', $1, true)", [f"{self.timeout * 1000:.0f}ms"])
+            cursor.execute("SET CONSTRAINTS ALL DEFERRED")
+            if way.record.filling:
+                cursor.execute(FILLING_NOW)
+            with self._without(self.journal.triggers(way.record.relation)):
+                returned = cursor.execute(way.restore(part.columns, force=self.force), [list(part.ids)])
+                done = {number for (number,) in returned}
+                cursor.execute(PIN)
+                done |= {number for (number,) in cursor.execute(way.back(part.columns), [list(part.ids)])}
+            self.journal.undone(self.run, part.ids if self.force else sorted(done))
+            self._open_path()
+        return len(done)
+
+    def _open_path(self) -> None:
+        """Triggers of the user's that were put off find the names as in a session of the application."""
+        self.connection.execute(sql.SQL("SELECT {}").format(with_search_path(self.search_path)))
+
+    @contextmanager
+    def _without(self, triggers: Sequence[RowTrigger]) -> Iterator[None]:
+        """In the block, and in this transaction alone, no trigger changes a row: an `updated_at` is put back, too.
+
+        The lock keeps writers waiting until the end of the transaction, so that none of them misses a trigger.
+        """
+        for trigger in triggers:
+            self._alter(trigger, sql.SQL("DISABLE"))
+        yield
+        if triggers:
+            # A table with deferred checks to come cannot be altered.
+            self._open_path()
+            self.connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            self.connection.execute(PIN)
+        for trigger in triggers:
+            self._alter(trigger, _ENABLE[trigger.enabled])
+
+    def _alter(self, trigger: RowTrigger, how: sql.SQL) -> None:
+        self.connection.execute(
+            sql.SQL("ALTER TABLE ONLY {} {} TRIGGER {}").format(
+                trigger.table.identifier, how, sql.Identifier(trigger.name)
+            )
+        )

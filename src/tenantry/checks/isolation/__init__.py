@@ -1,0 +1,1 @@
+"""Whether a tenant can reach another one's rows: the catalog's answer, and attempts."""

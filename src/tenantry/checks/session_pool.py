@@ -1,0 +1,117 @@
+"""A few read-only sessions that share the work of an examination."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import Any, TypeAlias
+
+import psycopg
+from psycopg import sql
+
+from tenantry.checks.base import CheckContext
+from tenantry.errors import Failed, Interrupted
+from tenantry.postgres.connect import PinnedConnection
+
+WORKERS = 2
+SETTINGS = sql.SQL(
+    "SELECT pg_catalog.set_config(name, value, false)"
+    " FROM (VALUES ('work_mem', '64MB'), ('jit', 'off'), ('lock_timeout', '30s')) AS wanted (name, value)"
+)
+"""Hash joins over millions of rows, in few sessions. Who waits to read a table keeps only those waiting who want it
+for themselves."""
+
+
+def search_path(schemas: Sequence[str]) -> sql.Composed:
+    """The spec's own conditions name tables as its application does; what is PostgreSQL's comes first."""
+    path = sql.SQL(", ").join(map(sql.Identifier, ("pg_catalog", *schemas, "pg_temp")))
+    return sql.SQL("SET search_path = {}").format(path)
+
+
+Session: TypeAlias = PinnedConnection
+Work: TypeAlias = Callable[[Session], None]
+
+
+@dataclass(slots=True)
+class Stop:
+    """Asked for once, from any thread: ends the statements of all sessions that were told to it."""
+
+    asked: threading.Event = field(default_factory=threading.Event)
+    _sessions: list[psycopg.Connection[Any]] = field(default_factory=list)
+
+    def also(self, session: psycopg.Connection[Any]) -> None:
+        """Statements of this session are ended, too."""
+        self._sessions.append(session)
+
+    def __call__(self) -> None:
+        self.asked.set()
+        self.cancel()
+
+    def cancel(self) -> None:
+        """End the statements in hand."""
+        for session in tuple(self._sessions):
+            # One that has just been closed has nothing to be ended.
+            with suppress(psycopg.Error):
+                session.cancel_safe(timeout=5.0)
+
+    def halt(self) -> None:
+        """Raises Interrupted where a stop was asked for."""
+        if self.asked.is_set():
+            raise Interrupted("Stopped", remedy="Run the same command again: nothing was changed.")
+
+
+@dataclass(frozen=True, slots=True)
+class Readers:
+    """Sessions that are free, and what ends them all."""
+
+    free: SimpleQueue[Session]
+    count: int
+    stop: Stop
+
+    @classmethod
+    @contextmanager
+    def opened(cls, ground: CheckContext, purpose: str, stop: Stop, *, workers: int = WORKERS) -> Iterator[Readers]:
+        """Sessions for the block."""
+        with ExitStack() as stack:
+            free: SimpleQueue[Session] = SimpleQueue()
+            for number in range(workers):
+                session = stack.enter_context(ground.session(f"{purpose} {number + 1}"))
+                session.execute(SETTINGS)
+                session.settle_path(search_path(ground.spec.schemas))
+                stop.also(session)
+                free.put(session)
+            yield cls(free, workers, stop)
+
+    def all(self, work: Sequence[Work]) -> None:
+        """Do everything, each by whichever session is free; the first that fails ends the rest.
+
+        Raises Interrupted after a stop, and Failed where a table is kept by another session.
+        """
+        given_up = threading.Event()
+        with ThreadPoolExecutor(self.count) as pool:
+            futures = [pool.submit(self._one, one, given_up) for one in work]
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            given_up.set()
+            if any(future.exception() is not None for future in done):
+                self.stop.cancel()
+        self.stop.halt()
+        for future in done:
+            future.result()
+
+    def _one(self, work: Work, given_up: threading.Event) -> None:
+        if self.stop.asked.is_set() or given_up.is_set():
+            return
+        session = self.free.get()
+        try:
+            work(session)
+        except psycopg.errors.LockNotAvailable as error:
+            raise Failed(
+                f"A table cannot be read, another session has kept it to itself for 30 s: {error.diag.message_primary}",
+                remedy="Wait until that session is done, or end it; then run the same command again.",
+            ) from error
+        finally:
+            self.free.put(session)

@@ -1,0 +1,134 @@
+"""What validate and verify have in common on the command line: to look, and to correct with --fix-issues."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from tenantry.cli.annotations import show_annotations
+from tenantry.cli.observed import watched
+from tenantry.cli.progress import watching
+from tenantry.cli.render_plan import show_backup
+from tenantry.cli.runner import target
+from tenantry.cli.terminal import Terminal
+from tenantry.cli.verdict import show_verdict
+from tenantry.commands.backups import BackupOptions
+from tenantry.commands.fixes import Correction, Fixed, FixOptions, fix_issues, preview_fixes
+from tenantry.commands.inspection import Families, InspectionOptions
+from tenantry.commands.watcher import Observer, SilentObserver
+from tenantry.errors import ExitStatus, UsageError
+from tenantry.model.backup import BackupKind
+from tenantry.model.spec import Spec
+from tenantry.model.verdict import Verdict
+from tenantry.postgres.connect import Target, resolve_target
+from tenantry.reports.text import visible
+
+FixIssues = Annotated[
+    bool,
+    typer.Option("--fix-issues", help="Correct what can be corrected safely; `tenantry fixes undo` puts it back."),
+]
+Force = Annotated[
+    bool,
+    typer.Option("--force", help="With --fix-issues: even where triggers of yours run that may write elsewhere."),
+]
+ApplicationDsn = Annotated[
+    str | None,
+    typer.Option(
+        "--application-dsn", metavar="DSN", show_default=False,
+        help="Try as this user of the database what one tenant can do to another; else by SET ROLE.",
+    ),
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a command asks, and whether it is to correct what it finds."""
+
+    command: str
+    families: Families
+    run: Callable[[Target, Spec, InspectionOptions, Observer], Verdict]
+    next_step: str
+    fix: bool
+    dry_run: bool
+    force: bool
+    backup: BackupKind | None = None
+    dump_folder: Path | None = None
+    free_space: int | None = None
+    application: str | None = None
+    """A DSN."""
+
+
+def inspected(
+    terminal: Terminal, asked: Asked, tables: tuple[str, ...], samples: int, *, detailed: bool, ci: bool = False
+) -> ExitStatus:
+    """Look, and correct; show what was found, what was corrected, and what remains; with `ci` in one line each."""
+    for name, given in (
+        ("--dry-run", asked.dry_run), ("--force", asked.force), ("--backup", asked.backup),
+        ("--dump-dir", asked.dump_folder), ("--free-space", asked.free_space),
+    ):  # fmt: skip
+        if given and not asked.fix:
+            raise UsageError(f"{name} belongs to --fix-issues; without that nothing is changed", remedy="Give both.")
+    spec = terminal.settings.spec()
+    with (
+        watched(terminal, SilentObserver() if ci else watching(terminal, brief=True)) as watcher,
+        target(terminal) as database,
+        resolve_target(asked.application) if asked.application else nullcontext() as application,
+    ):
+        options = InspectionOptions(tables=tables, samples=samples, detailed=detailed, application=application)
+        if not asked.fix:
+            verdict, fixed = asked.run(database, spec, options, watcher), None
+        else:
+            fixed = _fix(database, spec, asked, options, watcher)
+            verdict = fixed.verdict
+    if fixed is not None:
+        if asked.dry_run:
+            show_backup(terminal, fixed.backup)
+        show_corrections(terminal, fixed.corrections, dry_run=asked.dry_run)
+    if ci:
+        show_annotations(terminal, verdict)
+    else:
+        show_verdict(terminal, verdict, detailed=detailed)
+    if asked.dry_run:
+        terminal.say("Nothing was changed.")
+        return ExitStatus.DONE
+    return verdict.exit_status
+
+
+def _fix(database: Target, spec: Spec, asked: Asked, options: InspectionOptions, watcher: Observer) -> Fixed:
+    backup = BackupOptions(kind=asked.backup, free_space=asked.free_space).of(spec, asked.dump_folder)
+    fixing = FixOptions(force=asked.force, backup=backup)
+    if asked.dry_run:
+        return preview_fixes(database, spec, asked.families, options, fixing, watcher, command=asked.command)
+    return fix_issues(
+        database, spec, asked.families, options, fixing, watcher, command=asked.command, next_step=asked.next_step
+    )
+
+
+def show_corrections(terminal: Terminal, corrections: Sequence[Correction], *, dry_run: bool) -> None:
+    """What was corrected, or with a dry run what would be, and by which statement."""
+    terminal.answer(dry_run=dry_run, fixes=corrections)
+    if not corrections:
+        terminal.say("There is nothing that can be fixed safely.")
+    for one in corrections:
+        _headline(terminal, one, dry_run=dry_run)
+        if dry_run:
+            terminal.item(" " * 9, visible(" ".join(one.statement.split())), body_style="dim")
+        for refusal in one.refusals:
+            terminal.item(" " * 9, f"not fixed: {visible(refusal)}", body_style="yellow")
+    terminal.say()
+
+
+def _headline(terminal: Terminal, one: Correction, *, dry_run: bool) -> None:
+    rows = f"{one.rows:,} row{'' if one.rows == 1 else 's'}"
+    done = f"{rows} to fix" if dry_run else f"{one.fixed:,} of {rows} fixed"
+    if not one.rows:
+        done = "rows that are wrong once what they derive from is fixed"
+    style = "cyan" if dry_run or one.fixed else "yellow"
+    what = Text.assemble(f"{one.table}: {one.name}, {done}", (f" ({visible(one.why)})", "dim"))
+    terminal.item("fix      ", what, style=style)

@@ -1,0 +1,21 @@
+"""A command that a log, the screen, and the report of the run watch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tenantry.cli.progress import Lines
+from tenantry.cli.terminal import Terminal
+from tenantry.commands.logged import Logged
+from tenantry.commands.watcher import Observer, Observers
+
+
+@contextmanager
+def watched(terminal: Terminal, screen: Observer) -> Iterator[Observer]:
+    """The watcher of all of them; bars are taken away at the end, whatever it was."""
+    try:
+        yield Observers(Logged(terminal.log), *filter(None, (terminal.report,)), screen)
+    finally:
+        if isinstance(screen, Lines):
+            screen.close()

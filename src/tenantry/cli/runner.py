@@ -1,0 +1,128 @@
+"""Around every command: its settings, its log, and what becomes of whatever goes wrong."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+
+from tenantry.cli.settings import Settings
+from tenantry.cli.terminal import Terminal
+from tenantry.commands.reported import Reported
+from tenantry.commands.session import is_lost
+from tenantry.errors import ConnectionFailed, ExitStatus, Failed, Interrupted, TenantryError, UsageError
+from tenantry.model.run import new_run
+from tenantry.postgres.connect import Target, resolve_target
+from tenantry.postgres.dsn import secrets
+from tenantry.postgres.transient_errors import remedy_for
+from tenantry.reports.log import Log
+
+
+def run(name: str, settings: Settings, function: Callable[..., ExitStatus], arguments: dict[str, Any]) -> ExitStatus:
+    """Call a command; whatever it raises becomes one clear message and an exit status."""
+    hidden = _secrets(settings, arguments)
+    log = Log(settings.log_dir, command=name, run=new_run(), secrets=hidden)
+    report = Reported(
+        settings.report_dir, command=name, secrets=hidden, export=settings.export_report,
+        options={"config": settings.config, "preset": settings.preset, **arguments},
+    )  # fmt: skip
+    terminal = Terminal(command=name, settings=settings, log=log, report=report, secrets=hidden)
+    try:
+        status = function(terminal, **arguments)
+        _end_report(terminal, report, status)
+        terminal.finish(status)
+        return status
+    except (Exception, KeyboardInterrupt) as error:
+        failure = _explained(error, terminal)
+        if log.written and failure is error:
+            log.write("failed", level="error", error=failure, exit_status=failure.status)
+        _end_report(terminal, report, failure.status, failure)
+        terminal.finish(failure.status, failure)
+        return failure.status
+    finally:
+        log.close()
+
+
+@contextmanager
+def target(terminal: Terminal) -> Iterator[Target]:
+    """The database of --dsn, DATABASE_URL or the PG* variables."""
+    with resolve_target(terminal.settings.dsn) as found:
+        yield found
+
+
+def _end_report(terminal: Terminal, report: Reported, status: ExitStatus, error: TenantryError | None = None) -> None:
+    """Write the last of the report. What the run has done it has done, even where that fails."""
+    try:
+        report.end(status, error)
+    except Exception as problem:
+        terminal.log.failure(problem)
+        terminal.warn(f"The report could not be written: {problem}")
+
+
+def _secrets(settings: Settings, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+    """Those in the connection strings, of which a command may have further ones, and in the environment."""
+    texts = [settings.dsn, os.environ.get("DATABASE_URL"), *arguments.values()]
+    found = [secret for text in texts if isinstance(text, str) for secret in secrets(text)]
+    found += filter(None, (os.environ.get("PGPASSWORD"),))
+    return tuple(dict.fromkeys(found))
+
+
+def _explained(error: BaseException, terminal: Terminal) -> TenantryError:
+    if isinstance(error, TenantryError):
+        return error
+    if isinstance(error, KeyboardInterrupt):
+        return Interrupted("Interrupted", remedy="Run the same command again: it goes on from where it stopped.")
+    if isinstance(error, psycopg.Error):
+        return _from_the_server(error, terminal)
+    if isinstance(error, UnicodeEncodeError):
+        return _unsendable(f"{error.object[error.start : error.end]!a} is no character that can be sent")
+    if isinstance(error, OSError) and error.filename is not None:
+        return UsageError(f"{error.filename}: {error.strerror}")
+    return _unexpected(error, terminal)
+
+
+def _from_the_server(error: psycopg.Error, terminal: Terminal) -> TenantryError:
+    said = (error.diag.message_primary or str(error)).strip().splitlines() or [type(error).__name__]
+    details = [line for line in (error.diag.message_detail, error.diag.message_hint) if line]
+    terminal.log.failure(error)
+    if isinstance(error, psycopg.errors.UntranslatableCharacter):
+        return UsageError(
+            f"A name cannot be said in the database's encoding: {said[0]}",
+            remedy="Take another one, in the spec or the command.",
+        )
+    if isinstance(error, psycopg.errors.CharacterNotInRepertoire):
+        return UsageError(
+            f"The database has a text that is no UTF-8: {said[0]}",
+            remedy="Dump the database, and restore it into one of the encoding that its texts are written in.",
+        )
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        return ConnectionFailed(
+            f"Too few privileges: {said[0]}",
+            remedy="Connect as the owner of the tables, or as the operator whom `tenantry operator-sql` makes.",
+            details=details,
+        )
+    if error.sqlstate is None and isinstance(error, psycopg.DataError):
+        return _unsendable(said[0])
+    if is_lost(error):
+        return Failed(f"The connection was lost: {said[0]}", remedy="Run the same command again.", details=details)
+    return Failed(f"The server says: {said[0]}", remedy=remedy_for(error), details=details)
+
+
+def _unsendable(said: str) -> TenantryError:
+    """A value that the driver cannot send: the server has seen nothing of it."""
+    return UsageError(
+        f"A value cannot be sent to the database: {said}",
+        remedy="Take another one, in the spec, the file or the command.",
+    )
+
+
+def _unexpected(error: BaseException, terminal: Terminal) -> TenantryError:
+    terminal.log.failure(error)
+    said = next(iter(str(error).splitlines()), "")
+    return Failed(
+        f"Something went wrong that should not have ({type(error).__name__}: {said})",
+        remedy=f"Please report it with {terminal.log.path}. The same command can be run again.",
+    )

@@ -1,0 +1,167 @@
+"""The backups that there are: make one, list, verify and prune them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+
+from tenantry.backups.content import checksum
+from tenantry.backups.tables import JOURNAL_SCHEMA
+from tenantry.backups.verify import verify_dump
+from tenantry.commands.backup_estimate import ForeseenBackup, foreseen
+from tenantry.commands.backups import (
+    BackupOptions,
+    Connection,
+    Making,
+    drop,
+    explained,
+    one_of,
+    refuse_torn,
+    sources,
+    write_backup,
+)
+from tenantry.commands.running import run
+from tenantry.commands.session import Session, open_session
+from tenantry.commands.watcher import Observer, SilentObserver
+from tenantry.errors import Refused, UsageError, nearest
+from tenantry.model.backup import Backup, Reason, TableCopy
+from tenantry.model.name import Name
+from tenantry.model.spec import Spec
+from tenantry.postgres.backups import Backups, set_stable_text_format
+from tenantry.postgres.connect import Target
+from tenantry.postgres.journal import Journal
+from tenantry.postgres.locks import hold_run_lock, run_lock_held
+
+
+def create_backup(
+    target: Target, spec: Spec, options: BackupOptions, *, tables: Sequence[str] = (), watcher: Observer | None = None
+) -> Backup:
+    """Make a backup of the spec's owned tables and tenant table, or of `tables`, named as in SQL.
+
+    Raises UsageError for a table that is not there, Refused and Failed as `before` does.
+    """
+    with run(target, "backups create", purpose="backup", watcher=watcher) as current:
+        connection = current.connection
+        chosen = _chosen(connection, Session.begin(target, connection, spec), tables)
+        if not chosen:
+            raise Refused("There is no table to keep", remedy="Name tables with --table.")
+        current.journal.install()
+        current.begin()
+        making = Making(
+            target=target, connection=connection, run=current.id, options=options, watcher=current.watcher
+        )  # fmt: skip
+        made = write_backup(making, Reason.MANUAL, chosen)
+        current.finish(
+            f"backup {made.id}", f"`tenantry backups verify {made.id}` compares it with what was read.",
+            told=f"backup {made.id} is made",
+        )  # fmt: skip
+    return made
+
+
+def preview_backup(
+    target: Target, spec: Spec, options: BackupOptions, *, tables: Sequence[str] = ()
+) -> ForeseenBackup | None:
+    """The backup that `create_backup` would make; None where there is no table to keep. Raises as it does."""
+    with open_session(target, purpose="plan") as connection:
+        chosen = _chosen(connection, Session.begin(target, connection, spec), tables)
+        return foreseen(connection, [copy.table for copy in chosen], options)
+
+
+def _chosen(connection: Connection, session: Session, tables: Sequence[str]) -> tuple[TableCopy, ...]:
+    if not tables:
+        ownership = session.plan.ownership
+        return sources(connection, [ownership.tenant.name, *(owned.table for owned in ownership.owned)])
+    names = [Name.parse(table, schema=session.spec.schemas[0]) for table in tables]
+    there = {found.table: found for found in sources(connection, names)}
+    for name in names:
+        if name not in there:
+            known = [str(table) for table in session.schema.tables]
+            raise UsageError(f"there is no table {name}, or it is a partition{nearest(str(name), known)}")
+    return tuple(there.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """A backup and its state: whole, running, torn, damaged (as verified), or missing (a dump's folder)."""
+
+    backup: Backup
+    state: str
+
+
+def list_backups(target: Target) -> tuple[Listed, ...]:
+    """All backups, the newest first. Changes nothing."""
+    with open_session(target, purpose="backups") as connection:
+        Journal(connection).installed  # noqa: B018 - refuses where the journal may not be read
+        # Asked before the list is read: a backup that ends in between is whole in it.
+        running = run_lock_held(connection)
+        return tuple(Listed(backup=backup, state=_state(backup, running)) for backup in Backups(connection).all())
+
+
+def _state(backup: Backup, running: bool) -> str:
+    if backup.finished_at is None:
+        return "running" if running else "torn"
+    if backup.problem:
+        return "damaged"
+    return "missing" if backup.folder is not None and not backup.folder.exists() else "whole"
+
+
+def verify_backups(target: Target, ids: Sequence[str] = (), watcher: Observer | None = None) -> tuple[Backup, ...]:
+    """Compare backups with what was counted when they were made, and note the outcome; without `ids` the newest whole
+    one. A dump is read, and none of it carried out. Raises Refused for a torn one, or where there is none."""
+    with run(target, "backups verify", purpose="verify", watcher=watcher, locks=False) as current:
+        connection, backups = current.connection, Backups(current.connection)
+        there = backups.all()
+        chosen = [one_of(there, id) for id in ids] or [one for one in there if one.finished_at is not None][:1]
+        if not chosen:
+            raise Refused("There is no backup to verify", remedy="Make one: `tenantry backups create`.")
+        for backup in chosen:
+            refuse_torn(backup)
+            current.watcher.looking(f"the backup {backup.id}")
+            with explained():
+                problem = verify_dump(target, connection, backup) if backup.folder else damage_of(connection, backup)
+            backups.verified(backup.id, problem)
+        found = tuple(one_of(backups.all(), backup.id) for backup in chosen)
+        damaged = [f"{backup.id}: {backup.problem}" for backup in found if not backup.whole]
+        current.finish("; ".join(damaged) or f"{len(found)} verified", "Make a new backup." if damaged else "")
+    return found
+
+
+def damage_of(connection: Connection, backup: Backup, tables: Iterable[TableCopy] | None = None) -> str:
+    """What is wrong with the copies of a backup, in one sentence; empty where each is what was counted."""
+    for copy in backup.tables if tables is None else tables:
+        name = Name(JOURNAL_SCHEMA, copy.copy)
+        try:
+            with connection.transaction():
+                set_stable_text_format(connection)
+                found = connection.execute(checksum(name.identifier, copy.columns)).fetchone()
+        except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
+            return f"the copy of {copy.table} is not what was made: {error.diag.message_primary}"
+        if found is None or found[0] != copy.rows:
+            return f"the copy of {copy.table} has {found[0] if found else 0} rows, not {copy.rows}"
+        if found[1] != copy.checksum:
+            return f"the copy of {copy.table} has other values than were copied"
+    return ""
+
+
+def prune_backups(
+    target: Target, *, keep: int | None = None, older_than: timedelta | None = None, dry_run: bool = False,
+    watcher: Observer | None = None,
+) -> tuple[Backup, ...]:  # fmt: skip
+    """Take away torn backups, and those that are neither among the `keep` newest nor younger than `older_than`; with
+    neither, torn ones only. What was (in a dry run: would be) taken away, the newest first."""
+    watcher = watcher or SilentObserver()
+    with open_session(target, purpose="prune") as connection, hold_run_lock(connection, target):
+        there = Backups(connection).all()
+        whole = [backup for backup in there if backup.finished_at is not None]
+        chosen = {backup.id for backup in there if backup.finished_at is None}
+        if keep is not None or older_than is not None:
+            youngest = datetime.now(UTC) - (older_than or timedelta())
+            chosen |= {backup.id for backup in whole[keep or 0 :] if backup.started_at <= youngest}
+        gone = tuple(backup for backup in there if backup.id in chosen)
+        for backup in () if dry_run else gone:
+            watcher.looking(f"the backup {backup.id}")
+            drop(connection, backup)
+        return gone

@@ -1,0 +1,147 @@
+"""balances: what takes away: empty and remove."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from tenantry.balances.ledgers import installed
+from tenantry.commands.backup_estimate import ForeseenBackup, foreseen
+from tenantry.commands.backups import Making
+from tenantry.commands.backups import ensure_backup as back_up
+from tenantry.commands.balances import BalancesOptions, installed_subjects, migrating, outline
+from tenantry.commands.migrate import Tally, make_runner, stop
+from tenantry.commands.plan import Outline, Planned
+from tenantry.commands.running import run
+from tenantry.commands.session import Session, interruptible, open_session, read_entries
+from tenantry.commands.watcher import Observer
+from tenantry.errors import ExitStatus, Refused, UsageError, nearest
+from tenantry.execution.renames import known, settle
+from tenantry.execution.rollback.executor import Reverting, backwards
+from tenantry.execution.transaction import LockPolicy, run_in_transaction
+from tenantry.model.backup import Reason
+from tenantry.model.name import Name
+from tenantry.model.plan import Lock, LockMode, Statement
+from tenantry.model.run import Result
+from tenantry.model.spec import Spec
+from tenantry.postgres.connect import Target
+from tenantry.postgres.journal import Entry, Journal
+from tenantry.steps import from_json
+from tenantry.steps.balance_functions import EMPTYING
+
+
+def empty_ledger(target: Target, spec: Spec, options: BalancesOptions, watcher: Observer | None = None) -> Statement:
+    """TRUNCATE a ledger and take its rows out of the balances, in one transaction, once there is a backup of it.
+
+    Raises UsageError where the spec has several and none is named, Refused where the backup takes a decision.
+    """
+    with run(target, "balances empty", purpose="balances", watcher=watcher) as current:
+        connection = current.connection
+        ledger, statement = _truncation(current.journal, spec, options)
+        current.begin(options="--confirm")
+        making = Making(
+            target=target, connection=connection, run=current.id, options=options.backup, watcher=current.watcher
+        )
+        back_up(making, Reason.EMPTYING, [ledger], changes=True)
+        run_in_transaction(
+            connection, [statement], patience=_patience(spec, options), prepare=lambda: _set_emptying(connection)
+        )
+        current.finish("the ledger is empty")
+    return statement
+
+
+def preview_empty(target: Target, spec: Spec, options: BalancesOptions) -> tuple[Statement, ForeseenBackup | None]:
+    """The statement that empty would run, and the backup before it. Changes nothing."""
+    with open_session(target, purpose="plan") as connection:
+        ledger, statement = _truncation(Journal(connection), spec, options)
+        return statement, foreseen(connection, [ledger], options.backup)
+
+
+def _truncation(journal: Journal, spec: Spec, options: BalancesOptions) -> tuple[Name, Statement]:
+    """The ledger, and TRUNCATE with its lock on the table and each partition."""
+    chosen = installed_subjects(journal, spec, options)
+    if len(chosen) != 1:
+        raise UsageError("The spec has several ledgers", remedy="Name the one to be emptied: --ledger TABLE.")
+    ledger = chosen[0].ledger
+    locks = tuple(Lock(name, LockMode.ACCESS_EXCLUSIVE) for name in ledger.relations)
+    return ledger.table, Statement(sql=sql.SQL("TRUNCATE {}").format(ledger.table.identifier), locks=locks)
+
+
+def _set_emptying(connection: psycopg.Connection[Any]) -> None:
+    connection.execute(sql.SQL("SELECT pg_catalog.set_config({}, 'on', true)").format(sql.Literal(EMPTYING)))
+
+
+def remove_balances(
+    target: Target, spec: Spec, options: BalancesOptions | None = None, watcher: Observer | None = None
+) -> Result:
+    """Take away all that install made; needs the spec for the limits of locks only: the journal knows.
+
+    Raises Refused where something of the user's depends on the view, Failed where it stopped part-way.
+    """
+    options = options or BalancesOptions()
+    with run(target, "balances remove", purpose="balances", watcher=watcher) as current:
+        session = Session.begin(target, current.connection, spec)
+        entries = _entries(session.entries, spec, options)
+        _refuse_dependents(current.connection, session.journal, entries)
+        tally = Tally(current.watcher)
+        runner = make_runner(session, current.id, current.watcher, tally, migrating(options))
+        started = time.monotonic()
+        if entries:
+            current.begin(options="--confirm")
+            settle(session.journal, session.known)
+        with interruptible(lambda: stop(runner, current.watcher)):
+            reverted = Reverting(runner=runner, dependents=lambda step: ()).all(entries)
+        outcome = f"{reverted} steps reverted" if reverted else "no balances were there"
+        current.finish(outcome)
+    return Result(
+        command="balances remove", run=current.id, exit_status=ExitStatus.DONE, outcome=outcome, applied=reverted,
+        seconds=time.monotonic() - started, longest_lock=tally.longest_lock, retries=tally.retries,
+    )  # fmt: skip
+
+
+def preview_remove(target: Target, spec: Spec, options: BalancesOptions | None = None) -> Outline:
+    """What remove would do. Changes nothing."""
+    with open_session(target, purpose="plan") as connection:
+        entries = _entries(known(read_entries(Journal(connection))).entries, spec, options or BalancesOptions())
+        planned = []
+        for entry in sorted(entries, key=backwards):
+            step = from_json(entry.value)
+            planned.append(Planned(step=step, in_force=False, statements=step.revert(entry.before)))
+        return outline(connection, "balances remove", tuple(planned))
+
+
+def _entries(entries: Mapping[str, Entry], spec: Spec, options: BalancesOptions) -> list[Entry]:
+    ledgers, wanted = installed(entries), None
+    if options.ledger is not None:
+        wanted = Name.parse(options.ledger, schema=spec.schemas[0])
+        if wanted not in ledgers:
+            raise UsageError(f"there are no balances of {wanted}{nearest(str(wanted), map(str, ledgers))}")
+    return [
+        entry for entry in entries.values()
+        if (ledger := from_json(entry.value).keeps) is not None and wanted in (None, ledger.table)
+    ]  # fmt: skip
+
+
+def _refuse_dependents(connection: psycopg.Connection[Any], journal: Journal, entries: list[Entry]) -> None:
+    """Raises Refused where somebody's view reads the balances: it would have to go first."""
+    views = {ledger.balance for entry in entries if (ledger := from_json(entry.value).keeps) is not None}
+    for view in views:
+        query = sql.SQL(
+            "SELECT DISTINCT r.ev_class::pg_catalog.regclass::text FROM pg_catalog.pg_depend d"
+            " JOIN pg_catalog.pg_rewrite r ON r.oid = d.objid WHERE d.classid = 'pg_rewrite'::pg_catalog.regclass"
+            " AND d.refclassid = 'pg_class'::pg_catalog.regclass AND d.refobjid = {0} AND r.ev_class <> {0} ORDER BY 1"
+        ).format(view.oid)
+        if names := [name for (name,) in connection.execute(query)]:
+            raise Refused(
+                f"{view} is read by {', '.join(names)}", remedy="Drop them first, and make them again from the ledger."
+            )
+
+
+def _patience(spec: Spec, options: BalancesOptions) -> LockPolicy:
+    return LockPolicy(
+        timeout=options.lock_timeout or spec.locks.timeout, budget=options.lock_budget or spec.locks.budget
+    )

@@ -1,0 +1,98 @@
+"""housekeeping: what tenantry itself keeps in a database, and taking it away."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from tenantry.commands.session import open_session
+from tenantry.errors import Refused
+from tenantry.model.name import Name
+from tenantry.postgres.backups import Backups
+from tenantry.postgres.connect import Target
+from tenantry.postgres.fixes import FixJournal
+from tenantry.postgres.journal import Journal
+from tenantry.postgres.locks import hold_run_lock
+from tenantry.postgres.queries import read_queries
+
+_QUERIES = read_queries(Path(__file__).with_name("sql") / "purge.sql")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalUsage:
+    """What the schema tenantry holds. `steps` are those of ours that are in force or kept; `used` names functions
+    and tables there that the database's own tables need; `bytes` is the size of its tables, `backups` the number of
+    backups, of which `dumps` are folders that stay where they are; `fixed` is the number of rows of which it holds what
+    they were before a fix."""
+
+    installed: bool
+    steps: int = 0
+    runs: int = 0
+    bytes: int = 0
+    fixed: int = 0
+    backups: int = 0
+    dumps: tuple[Path, ...] = ()
+    used: tuple[str, ...] = ()
+
+
+def journal_usage(target: Target) -> JournalUsage:
+    """What tenantry keeps in this database. Changes nothing."""
+    with open_session(target, purpose="housekeeping") as connection:
+        return _read(connection)
+
+
+def purge(target: Target, *, force: bool = False, dry_run: bool = False) -> tuple[JournalUsage, tuple[str, ...]]:
+    """Drop the schema tenantry; what it held, and the statements that were (in a dry run: would be) run.
+
+    While steps of ours are in force the journal is what a rollback needs: Refused. With `force` only the journal's own
+    tables go, and the migration is for ever; functions that triggers of the migrated tables call stay.
+    """
+    with open_session(target, purpose="housekeeping") as connection, hold_run_lock(connection, target):
+        held = _read(connection)
+        if held.steps and not force:
+            raise Refused(
+                f"The journal is what a rollback needs: {held.steps} steps of tenantry are in force",
+                remedy="Run `tenantry rollback --confirm` first; --force gives up ever rolling back.",
+            )
+        if held.fixed and not force:
+            raise Refused(
+                f"The journal holds what {held.fixed:,} rows were before --fix-issues corrected them",
+                remedy="`tenantry fixes undo RUN` puts those of a run back; --force gives that up for ever.",
+            )
+        statements = _statements(connection, held)
+        if not dry_run:
+            with connection.transaction():
+                for statement in statements:
+                    connection.execute(statement)
+        return held, tuple(statement.as_string(None) for statement in statements)
+
+
+def _statements(connection: psycopg.Connection[Any], held: JournalUsage) -> tuple[sql.Composed, ...]:
+    if not held.installed:
+        return ()
+    if not (held.steps or held.used):
+        return (sql.Composed([sql.SQL(_QUERIES["drop_schema"].decode())]),)
+    copies = [
+        Name("tenantry", copy.copy) for backup in Backups(connection).all() for copy in backup.tables if copy.copy
+    ]
+    dropped = [sql.SQL("DROP TABLE IF EXISTS {}").format(name.identifier) for name in copies]
+    return (*dropped, sql.Composed([sql.SQL(_QUERIES["drop_journal"].decode())]))
+
+
+def _read(connection: psycopg.Connection[Any]) -> JournalUsage:
+    journal = Journal(connection)
+    if not journal.installed:
+        return JournalUsage(installed=False)
+    row = connection.execute(_QUERIES["holdings"]).fetchone()
+    assert row is not None
+    used = tuple(name for (name,) in connection.execute(_QUERIES["used"]))
+    backups = Backups(connection).all()
+    return JournalUsage(
+        installed=True, steps=row[0], runs=row[1], bytes=row[2], used=used, backups=len(backups),
+        fixed=sum(fix.rows - fix.undone for fix in FixJournal(connection).fixes()),
+        dumps=tuple(backup.folder for backup in backups if backup.folder is not None),
+    )  # fmt: skip

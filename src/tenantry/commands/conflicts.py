@@ -1,0 +1,63 @@
+"""conflicts: rows that lead to several tenants, by the ways that disagree, with what would correct them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tenantry.commands.session import Session, open_session
+from tenantry.discovery.corrections import Correction, corrections
+from tenantry.discovery.profile import SAMPLES, census
+from tenantry.model.evidence import Pair, Sample
+from tenantry.model.name import Name
+from tenantry.model.spec import Spec, TablePart
+from tenantry.postgres.census import run_census
+from tenantry.postgres.connect import Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conflicts:
+    """Those of one table: `rows` that disagree, who leads where, some of the rows, and for each two ways the statements
+    that would make one of them follow the other."""
+
+    table: Name
+    rows: int
+    pairs: tuple[Pair, ...]
+    samples: tuple[Sample, ...] = ()
+    corrections: Mapping[tuple[str, str], tuple[Correction, ...]] = field(default_factory=dict)
+
+
+def conflicts(target: Target, spec: Spec, *, whole: bool = False) -> tuple[Conflicts, ...]:
+    """The tables with rows that disagree, most rows first; with `whole` all of these rows are the samples. Nothing is
+    changed.
+
+    Tables that are undecided are asked, too, along the paths that the spec has for them. Raises UsageError where the
+    spec does not fit the database, ConnectionFailed without a connection or the right to read.
+    """
+    asked = spec.model_copy(update={"table": tuple(_as_decided(part) for part in spec.table)})
+    asked._path = spec.path
+    pairs: dict[Name, Sequence[Pair]] = {}
+    with open_session(target, purpose="conflicts") as connection:
+        session = Session.begin(target, connection, asked)
+        ownership, schema = session.plan.ownership, session.schema
+        evidence = run_census(
+            connection,
+            census(ownership, schema, samples=None if whole else SAMPLES),
+            disputed=pairs.__setitem__,
+        )
+    found = []
+    for table, disputed in pairs.items():
+        owned = ownership.of(table)
+        assert owned is not None
+        found.append(
+            Conflicts(
+                table=table, rows=evidence.tables[table].conflicts, pairs=tuple(disputed),
+                samples=evidence.tables[table].conflict_samples,
+                corrections=corrections([(pair.one, pair.other) for pair in disputed], owned, ownership, schema),
+            )
+        )  # fmt: skip
+    return tuple(sorted(found, key=lambda one: (-one.rows, one.table)))
+
+
+def _as_decided(part: TablePart) -> TablePart:
+    return part.model_copy(update={"undecided": None}) if part.paths or part.children else part

@@ -1,0 +1,77 @@
+"""discover: a proposed spec, from the schema and what the data says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from tenantry.commands.session import open_session, ours, read_entries
+from tenantry.discovery.diagram import diagram
+from tenantry.discovery.proposal import Proposal, Undecided
+from tenantry.discovery.propose import propose
+from tenantry.discovery.spec_file import spec_text
+from tenantry.discovery.update import Update, by_keys, update
+from tenantry.execution.renames import known
+from tenantry.model.schema import Schema
+from tenantry.model.spec import Spec
+from tenantry.planning.ownership import resolve
+from tenantry.postgres.catalog import read_schema
+from tenantry.postgres.census import run_census
+from tenantry.postgres.connect import Target
+from tenantry.postgres.journal import Journal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Discovery:
+    """The proposal, as the text of a tenantry.toml, and as a Mermaid diagram."""
+
+    proposal: Proposal
+    text: str
+    diagram: str
+
+
+def discover(
+    target: Target, *, tenant_table: str | None = None, undecided: Undecided = Undecided.ASK,
+    schemas: tuple[str, ...] = ("*",),
+) -> Discovery:  # fmt: skip
+    """Look at every schema of the user's, and ask the data where paths compete. Changes nothing.
+
+    Raises UsageError where no proposal can be made, ConnectionFailed without a connection or the right to read.
+    """
+    with _looking(target, schemas) as (connection, schema):
+        proposal = propose(
+            schema,
+            ask=lambda census: run_census(connection, census),
+            tenant_table=tenant_table,
+            undecided=undecided,
+        )
+    return Discovery(proposal=proposal, text=spec_text(proposal), diagram=diagram(proposal))
+
+
+def discover_update(target: Target, spec: Spec, text: str, *, undecided: Undecided = Undecided.ASK) -> Update:
+    """What the database has that the spec, whose file has this text, does not name; and what has changed otherwise.
+
+    Nothing is changed. Raises UsageError where nothing can be added, ConnectionFailed as `discover` does.
+    """
+    with _looking(target, spec.schemas) as (connection, schema):
+        ownership = resolve(spec, schema, lenient=True)
+        if ownership.tenant.name not in schema.tables:
+            proposal = by_keys(spec, schema, ownership.tenant.name)
+        else:
+            proposal = propose(
+                schema, ask=lambda census: run_census(connection, census), tenant_table=str(ownership.tenant.name),
+                undecided=undecided, home=spec.schemas[0], tenancy=spec.tenant,
+            )  # fmt: skip
+    return update(text, spec, proposal, gone=tuple(ownership.misfits))
+
+
+@contextmanager
+def _looking(target: Target, schemas: tuple[str, ...]) -> Iterator[tuple[psycopg.Connection[Any], Schema]]:
+    """A connection, and the schema without what is ours."""
+    with open_session(target, purpose="discover") as connection:
+        found = known(read_entries(Journal(connection))).entries
+        yield connection, read_schema(connection, schemas, ours=ours(found))

@@ -1,0 +1,47 @@
+"""export: what migrate has made, as the files of an ORM."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tenantry.commands.session import as_found, open_session, ours, read_entries
+from tenantry.errors import Refused
+from tenantry.execution.renames import known
+from tenantry.exports import Files, Ground, Orm, write
+from tenantry.model.schema import Ours
+from tenantry.model.spec import Spec
+from tenantry.planning.ownership import resolve
+from tenantry.postgres.catalog import read_schemas
+from tenantry.postgres.connect import Target
+from tenantry.postgres.journal import Journal
+
+
+def export(target: Target, spec: Spec, orm: Orm, *, app: str = "tenants", after: str | None = None) -> Files:
+    """The text of each file, by its path: models of all tables of the spec's schemas as they are now, and for Django
+    and Alembic a migration that changes nothing in the database. `app`: the label of Django's application. `after`: the
+    migration or revision that the new one follows. Changes nothing.
+
+    Raises UsageError where the spec does not fit the database, or `after` is no migration's name; Refused where a
+    tenant column is still missing; ConnectionFailed without a connection or privileges.
+    """
+    ground = replace(read_ground(target, spec), app=app, after=after)
+    missing = [
+        owned.table
+        for owned in ground.ownership.owned
+        if (table := ground.live.tables.get(owned.table)) is None or table.column(owned.column) is None
+    ]
+    if missing:
+        raise Refused(
+            f"{missing[0]} has no tenant column yet" + (f", nor have {len(missing) - 1} more" if missing[1:] else ""),
+            remedy="Run `tenantry migrate` first: models are made of what is there.",
+        )
+    return write(orm, ground)
+
+
+def read_ground(target: Target, spec: Spec) -> Ground:
+    """The schema as found, and as it is, of the same moment."""
+    with open_session(target, purpose="export") as connection:
+        entries = known(read_entries(Journal(connection))).entries
+        found, live = read_schemas(connection, spec.schemas, ours=(ours(entries), Ours(named=False)))
+    found = as_found(found, entries)
+    return Ground(found=found, live=live, ownership=resolve(spec, found))

@@ -1,0 +1,96 @@
+"""full: migrate, validate and verify, as one run with one verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tenantry.checks.families import VALIDATION, VERIFICATION
+from tenantry.commands.fixes import Correction, Fixed, FixOptions, fix_issues, preview_fixes
+from tenantry.commands.inspection import Families, InspectionOptions, inspect
+from tenantry.commands.migrate import MigrateOptions, migrate
+from tenantry.commands.running import announced
+from tenantry.commands.validate import NEXT as AFTER_VALIDATE
+from tenantry.commands.verify import NEXT as AFTER_VERIFY
+from tenantry.commands.watcher import Observer, SilentObserver
+from tenantry.errors import ExitStatus
+from tenantry.model.run import Result
+from tenantry.model.spec import Spec
+from tenantry.model.verdict import Verdict
+from tenantry.postgres.connect import Target
+
+RULES: Families = tuple(pair for pair in VERIFICATION if pair not in VALIDATION)
+"""What verify asks beyond validate, which has just asked the rest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FullOptions:
+    """The options of its parts; `fix` None leaves what is found as it is."""
+
+    migrate: MigrateOptions = field(default_factory=MigrateOptions)
+    inspection: InspectionOptions = field(default_factory=InspectionOptions)
+    fix: FixOptions | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Full:
+    """What it has come to, and each part by itself."""
+
+    run: str
+    exit_status: ExitStatus
+    outcome: str
+    next_step: str
+    migration: Result
+    validation: Verdict
+    verification: Verdict
+    corrections: tuple[Correction, ...] = ()
+
+
+def full(target: Target, spec: Spec, options: FullOptions | None = None, watcher: Observer | None = None) -> Full:
+    """Bring the database as far as the options say, then ask all checks and rules of it.
+
+    Raises as `migrate`, `validate` and `verify` do; after each of these the same call goes on where it stopped.
+    """
+    options = options or FullOptions()
+    with announced("full", watcher) as told:
+        migration = migrate(target, spec, options.migrate, told.watcher)
+        validation, corrected = _inspect(target, spec, options, told.watcher, VALIDATION, "validate", AFTER_VALIDATE)
+        verification, more = _inspect(target, spec, options, told.watcher, RULES, "verify", AFTER_VERIFY)
+        done = Full(
+            run=told.id, exit_status=max(migration.exit_status, validation.exit_status, verification.exit_status),
+            outcome=f"{migration.outcome}. validate: {validation.outcome}. verify: {verification.outcome}",
+            next_step=_next(migration, validation, verification), migration=migration, validation=validation,
+            verification=verification, corrections=(*corrected, *more),
+        )  # fmt: skip
+        told.come_to(done.outcome, done.next_step)
+    return done
+
+
+def preview_full(target: Target, spec: Spec, options: FullOptions) -> Fixed:
+    """What the checks find as things stand, and what would be fixed of it. Changes nothing."""
+    return preview_fixes(
+        target, spec, (*VALIDATION, *RULES), options.inspection, options.fix, SilentObserver(), command="full"
+    )  # fmt: skip
+
+
+def _inspect(
+    target: Target,
+    spec: Spec,
+    options: FullOptions,
+    watcher: Observer,
+    families: Families,
+    command: str,
+    next_step: str,
+) -> tuple[Verdict, tuple[Correction, ...]]:
+    if options.fix is None:
+        asked = options.inspection
+        return inspect(target, spec, families, asked, watcher, command=command, next_step=next_step), ()
+    fixed = fix_issues(
+        target, spec, families, options.inspection, options.fix, watcher, command=command, next_step=next_step
+    )
+    return fixed.verdict, fixed.corrections
+
+
+def _next(migration: Result, *verdicts: Verdict) -> str:
+    """Findings come first; what the application is to do can wait for them."""
+    found = [verdict for verdict in verdicts if verdict.exit_status is not ExitStatus.DONE]
+    return found[0].next_step if found else migration.next_step

@@ -1,0 +1,117 @@
+"""balances review: list, accept, reject."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random
+
+from tenantry.balances.reconciliation import RETRIED
+from tenantry.balances.reconciliation_scope import Connection
+from tenantry.balances.reviews import Decided, Review, decide, reviews
+from tenantry.commands.balances import BalancesOptions, Subject, installed_subjects
+from tenantry.commands.running import run
+from tenantry.commands.session import open_session
+from tenantry.commands.watcher import Observer
+from tenantry.errors import Failed, Refused, UsageError
+from tenantry.execution.existing import definitions
+from tenantry.model.spec import Spec
+from tenantry.postgres.connect import Target
+from tenantry.postgres.journal import Journal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What a person, `by`, has decided on reviews: to set the balance to the ledger, or to keep it, and why."""
+
+    accept: bool
+    by: str
+    note: str | None = None
+
+    @property
+    def word(self) -> str:
+        return "accept" if self.accept else "reject"
+
+
+def list_reviews(
+    target: Target, spec: Spec, *, ledger: str | None = None, everything: bool = False
+) -> tuple[Review, ...]:
+    """The differences that a person is to decide on; with `everything` those that were decided as well."""
+    with open_session(target, purpose="reviews") as connection:
+        subjects_by_name = _subjects(Journal(connection), spec, ledger)
+        ledgers = [subject.ledger for subject in subjects_by_name.values()]
+        return reviews(connection, ledgers, everything=everything)
+
+
+def decide_reviews(
+    target: Target, spec: Spec, numbers: Sequence[int], decision: Decision, *, ledger: str | None = None,
+    dry_run: bool = False, watcher: Observer | None = None,
+) -> tuple[Decided, ...]:  # fmt: skip
+    """Decide on reviews, each in a transaction of its own; on all that are open where `numbers` is empty.
+
+    Raises UsageError for a number that there is not, Refused where one cannot be decided on as it stands, Failed where
+    writers do not let go of a balance; those before it are decided then.
+    """
+    decided = []
+    command = f"balances review {decision.word}"
+    with run(target, command, purpose="reviews", watcher=watcher, locks=False) as current:
+        connection, journal = current.connection, current.journal
+        connection.execute("SET TimeZone = 'UTC'")
+        known = _subjects(journal, spec, ledger)
+        ledgers = [subject.ledger for subject in known.values()]
+        found = reviews(connection, ledgers, everything=bool(numbers), ids=numbers or None)
+        _refuse_unfit(connection, known, numbers, found)
+        if not dry_run:
+            current.begin(command="balances review", options=decision.word)
+        for review in sorted(found, key=lambda one: one.id):
+            one = _decide(connection, spec.locks.budget, known[review.ledger], review, decision, dry_run=dry_run)
+            if not dry_run:
+                current.watcher.said(f"Review {one.id}: {one.state}", decided=one, key=review.key, by=decision.by)
+            decided.append(one)
+        current.finish(f"{len(decided)} {'review' if len(decided) == 1 else 'reviews'} {decision.word}ed")
+    return tuple(decided)
+
+
+def _decide(
+    connection: Connection, budget: float, subject: Subject, review: Review, decision: Decision, *, dry_run: bool
+) -> Decided:
+    """Tried again while a writer holds the balance, or another correction is under way."""
+    try:
+        for attempt in Retrying(
+            retry=retry_if_exception_type(RETRIED), stop=stop_after_delay(budget), wait=wait_random(0, 0.2),
+            reraise=True,
+        ):  # fmt: skip
+            with attempt:
+                return decide(
+                    connection, subject.ledger, review.id, accept=decision.accept, by=decision.by,
+                    note=decision.note, dry_run=dry_run,
+                )  # fmt: skip
+    except RETRIED as error:
+        raise Failed(
+            f"The balance of review {review.id} was held by others for {budget:g} s: {error.diag.message_primary}",
+            remedy="Wait for them, or end them, and run it again.",
+        ) from error
+    raise AssertionError("unreachable")
+
+
+def _subjects(journal: Journal, spec: Spec, ledger: str | None) -> Mapping[str, Subject]:
+    chosen = installed_subjects(journal, spec, BalancesOptions(ledger=ledger))
+    return {subject.ledger.called: subject for subject in chosen}
+
+
+def _refuse_unfit(
+    connection: Connection, known: Mapping[str, Subject], numbers: Sequence[int], found: Sequence[Review]
+) -> None:
+    missing = sorted(set(numbers) - {review.id for review in found})
+    if missing:
+        raise UsageError(
+            f"There is no review {', '.join(map(str, missing))}", remedy="`tenantry balances review list` has them."
+        )
+    triggers = [known[name].triggers for name in dict.fromkeys(review.ledger for review in found)]
+    bare = [str(step.table) for step in triggers if definitions(connection, [step])[step.key] is None]
+    if bare:
+        raise Refused(
+            f"Not all triggers are on {', '.join(bare)}: movements are being lost",
+            remedy="Run `tenantry balances install`, then `tenantry balances backfill`.",
+        )

@@ -1,0 +1,215 @@
+"""rollback: revert, in reverse, the steps that are ours."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from tenantry.commands.activity_monitor import lookout
+from tenantry.commands.backups import BackupOptions, Making, owned_names
+from tenantry.commands.backups import ensure_backup as back_up
+from tenantry.commands.migrate import Tally, refuse, stop
+from tenantry.commands.running import run
+from tenantry.commands.session import interruptible, read_entries
+from tenantry.commands.watcher import Observer
+from tenantry.errors import ExitStatus, Refused
+from tenantry.execution.renames import known, settle
+from tenantry.execution.rollback.executor import Reverting
+from tenantry.execution.rollback.preflight import ALTERED, Gone, Obstacle, built_upon, obstacles
+from tenantry.execution.rollback.select import Selection, select
+from tenantry.execution.rollback.verify import Aftermath
+from tenantry.execution.runner import Runner
+from tenantry.execution.transaction import LockPolicy
+from tenantry.model.backup import MAX_SIZE, BackupKind, Reason
+from tenantry.model.finding import Finding
+from tenantry.model.name import Name
+from tenantry.model.run import Result
+from tenantry.postgres.connect import Target
+from tenantry.postgres.journal import Entry, Journal
+from tenantry.steps import Backfill, from_json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollbackOptions:
+    """`preserve_data` keeps the tenant columns with their values; `tables`, named as in SQL, go back by themselves;
+    `force` goes past what refuses, and past steps that cannot be undone; lock times in seconds. `backup` is the kind of
+    the automatic backup, None for copies of tables up to `max_size` bytes; with `preserve_data` and `force`, which are
+    for emergencies and change no value, None is none. Dumps go into `dump_folder`."""
+
+    preserve_data: bool = False
+    tables: tuple[str, ...] = ()
+    force: bool = False
+    backup: BackupKind | None = None
+    max_size: int = MAX_SIZE
+    dump_folder: Path = Path("backups")
+    free_space: int | None = None
+    lock_timeout: float = 2.0
+    lock_budget: float = 600.0
+
+    @property
+    def typed(self) -> str:
+        """As one would type them."""
+        words = ["--preserve-data" if self.preserve_data else "--confirm"]
+        words += [f"--table {table}" for table in self.tables] + ["--force"] * self.force
+        return " ".join(words)
+
+
+def rollback(target: Target, options: RollbackOptions | None = None, watcher: Observer | None = None) -> Result:
+    """Take away what tenantry made, from wherever the database is; needs no spec, the journal knows.
+
+    Raises Refused where something of somebody else's is in the way or values would clash, Failed where it stopped
+    part-way, Interrupted after Ctrl-C. With `force` it goes on past both, and the result names what is left.
+    """
+    options = options or RollbackOptions()
+    with run(target, "rollback", purpose="rollback", watcher=watcher) as current:
+        connection, journal, watcher = current.connection, current.journal, current.watcher
+        settle(journal, known(read_entries(journal)))
+        selection, found = prospect(journal, options)
+        for obstacle in found:
+            watcher.found(obstacle.finding)
+        refuse(tuple(obstacle.finding for obstacle in found), force=options.force)
+        if selection.tables:
+            watcher.said(f"Going back: {', '.join(map(str, selection.tables))}", others=selection.others)
+        tally = Tally(watcher)
+        runner = Runner(
+            connection=connection, journal=journal, run=current.id, backfill=_no_fill, tell=tally.step,
+            patience=LockPolicy(timeout=options.lock_timeout, budget=options.lock_budget),
+            on_retry=watcher.blocked, ran=watcher.statement,
+        )  # fmt: skip
+        if selection.entries:
+            current.begin(options=options.typed, partial=bool(options.tables), takes_back=True)
+        result = _walk(target, runner, selection, options, found, tally)
+        current.finish(result.outcome, result.next_step, exit_status=result.exit_status)
+    return result
+
+
+def prospect(journal: Journal, options: RollbackOptions) -> tuple[Selection, tuple[Obstacle, ...]]:
+    """What these options take back, and what is in the way of it. It only reads.
+
+    Raises UsageError for a table that has no steps of ours, Refused for one that has balances.
+    """
+    ours = known(read_entries(journal)).entries
+    selection = select(
+        (entry for entry in ours.values() if not (options.preserve_data and entry.state == "kept")), options.tables
+    )
+    if not selection.entries:
+        return selection, ()
+    refuse_balances(selection.entries)
+    found = obstacles(
+        journal.connection,
+        selection.entries,
+        journal=ours,
+        keep=options.preserve_data,
+        under_way=journal.taking_back(),
+    )
+    return selection, found
+
+
+def refuse_balances(entries: Sequence[Entry]) -> None:
+    """Raises Refused where one of these tables is a ledger with balances: their key holds the tenant."""
+    kept = (from_json(entry.value).keeps for entry in entries)
+    ledgers = sorted({str(ledger.table) for ledger in kept if ledger is not None})
+    if ledgers:
+        raise Refused(
+            f"{', '.join(ledgers)} {'has' if len(ledgers) == 1 else 'have'} balances installed, by tenant",
+            remedy="Run `tenantry balances remove --confirm` first.",
+        )
+
+
+def _walk(
+    target: Target, runner: Runner, selection: Selection, options: RollbackOptions, found: Sequence[Obstacle],
+    tally: Tally,
+) -> Result:  # fmt: skip
+    connection, watcher, entries = runner.connection, tally.watcher, selection.entries
+    started = time.monotonic()
+    walk = Reverting(
+        runner=runner, dependents=partial(built_upon, connection), keep=options.preserve_data, force=options.force,
+        known={obstacle.step: obstacle.finding.message for obstacle in found if obstacle.step is not None},
+        gone=Gone.of(connection, entries).names,
+    )  # fmt: skip
+    reverted, after = 0, tuple[Finding, ...]()
+    if entries:
+        _back_up(target, runner, selection, options, watcher)
+        aftermath = Aftermath(
+            connection=connection, tables=frozenset(selection.tables) or None,
+            altered=frozenset(o.finding.table for o in found if o.finding.name == ALTERED and o.finding.table),
+        )  # fmt: skip
+        with (
+            interruptible(lambda: stop(runner, watcher)),
+            lookout(target, connection.info.backend_pid, watcher, run=runner.run),
+        ):
+            reverted = walk.all(entries)
+        after = _look_back(connection, walk, selection, aftermath, tally)
+    result = _result(runner.run, options, selection, walk, reverted, after)
+    return _timed(result, tally, time.monotonic() - started)
+
+
+def backup_wanted_back(selection: Selection, options: RollbackOptions) -> tuple[frozenset[Name], BackupOptions]:
+    """The tables of the backup that a rollback begins with, and how it is made: none in an emergency, unless asked
+    for, since no row is changed."""
+    emergency = options.preserve_data and options.force
+    return owned_names(selection.entries), BackupOptions(
+        kind=options.backup or (BackupKind.NONE if emergency else None), max_size=options.max_size,
+        folder=options.dump_folder, free_space=options.free_space, force=options.force,
+    )  # fmt: skip
+
+
+def _back_up(target: Target, runner: Runner, selection: Selection, options: RollbackOptions, watcher: Observer) -> None:
+    names, chosen = backup_wanted_back(selection, options)
+    making = Making(target=target, connection=runner.connection, run=runner.run, options=chosen, watcher=watcher)
+    back_up(making, Reason.ROLLBACK, names, changes=False)
+
+
+def _look_back(
+    connection: psycopg.Connection[Any], walk: Reverting, selection: Selection, aftermath: Aftermath, tally: Tally
+) -> tuple[Finding, ...]:
+    tally.watcher.looking("what is left")
+    gone = {one.step.key for one in walk.left}
+    steps = [step for entry in selection.entries if (step := from_json(entry.value)).key not in gone]
+    reverted = [step for step in steps if not (walk.keep and step.kept)]
+    # Those that an earlier rollback has kept are no part of this one.
+    kept = [from_json(entry.value) for entry in read_entries(Journal(connection)).values() if entry.state == "kept"]
+    findings = aftermath.findings(reverted, kept, walk.left)
+    for finding in findings:
+        tally.watcher.found(finding)
+    if not any(finding.severity.serious for finding in findings):
+        tally.watcher.said("Verified: nothing of ours is left there, the schema is as recorded, no table was rewritten")
+    return findings
+
+
+def _result(
+    run: str, options: RollbackOptions, selection: Selection, walk: Reverting, reverted: int,
+    findings: tuple[Finding, ...],
+) -> Result:  # fmt: skip
+    remaining = any(finding.severity.serious for finding in findings)
+    outcome = f"{reverted} steps reverted" if selection.entries else "nothing of ours was there"
+    if walk.left:
+        outcome += f", {len(walk.left)} could not be"
+    if not selection.entries:
+        following = ""
+    elif walk.left:
+        following = "Remove what is in the way of what is left, and run the same rollback again."
+    elif options.preserve_data:
+        following = "Run `tenantry migrate` to fill what has changed since."
+    elif selection.tables:
+        following = "Run `tenantry migrate` to complete it again; `tenantry status` shows what is missing."
+    else:
+        following = "Only the schema tenantry with the journal is left; `tenantry housekeeping --purge` removes it."
+    return Result(
+        command="rollback", run=run, exit_status=ExitStatus.FINDINGS if remaining else ExitStatus.DONE,
+        outcome=outcome, next_step=following, applied=reverted, findings=findings,
+    )  # fmt: skip
+
+
+def _timed(result: Result, tally: Tally, seconds: float) -> Result:
+    return replace(result, seconds=seconds, longest_lock=tally.longest_lock, retries=tally.retries)
+
+
+def _no_fill(fill: Backfill) -> int:
+    raise AssertionError("a rollback fills nothing")

@@ -1,0 +1,127 @@
+"""What stands around every command: who is told of it, its connection and run lock, and its entry in the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+
+from tenantry.commands.session import open_session
+from tenantry.commands.watcher import Observer, SilentObserver
+from tenantry.errors import ExitStatus, Interrupted, TenantryError
+from tenantry.model.run import new_run
+from tenantry.postgres.connect import Target
+from tenantry.postgres.journal import Journal
+from tenantry.postgres.locks import hold_run_lock
+
+_Unwritable = psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction
+
+
+@dataclass(slots=True, kw_only=True)
+class Announced:
+    """A command of which `watcher` was told that it began, under its run id; and what it has come to."""
+
+    id: str
+    command: str
+    watcher: Observer
+    outcome: str | None = None
+    next_step: str = ""
+
+    def come_to(self, outcome: str, next_step: str = "") -> None:
+        """What the watcher is told once the command is over."""
+        self.outcome, self.next_step = outcome, next_step
+
+
+@contextmanager
+def announced(command: str, watcher: Observer | None) -> Iterator[Announced]:
+    """Tell `watcher` of a command, and at the end of the block what it has come to, unless it was left by an error."""
+    told = Announced(id=new_run(), command=command, watcher=watcher or SilentObserver())
+    told.watcher.began(command, told.id)
+    yield told
+    if told.outcome is not None:
+        told.watcher.concluded(told.outcome, told.next_step)
+
+
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """A command under way on a database, over `connection`."""
+
+    target: Target
+    connection: psycopg.Connection[Any]
+    told: Announced
+    journal: Journal = field(init=False)
+    _noted: bool = False
+    """It stands in the journal, and its end does not."""
+    _lenient: bool = False
+
+    def __post_init__(self) -> None:
+        self.journal = Journal(self.connection)
+
+    @property
+    def id(self) -> str:
+        return self.told.id
+
+    @property
+    def watcher(self) -> Observer:
+        return self.told.watcher
+
+    def begin(
+        self, *, options: str = "", command: str | None = None, partial: bool = False, takes_back: bool = False,
+        lenient: bool = False,
+    ) -> None:  # fmt: skip
+        """Write the run into the journal, which must be installed. Not before it is known that there is something to be
+        done: what is refused leaves no trace. `command` in place of its name; `lenient`: who may not write there goes
+        on all the same, as on a standby; the others as Journal.begin_run has them."""
+        self._lenient = lenient
+        with suppress(*_Unwritable if lenient else ()):
+            self.journal.begin_run(
+                self.id, command or self.told.command, options=options, partial=partial, takes_back=takes_back
+            )
+        self._noted = True
+
+    def finish(
+        self, outcome: str, next_step: str = "", *, exit_status: int = ExitStatus.DONE, told: str | None = None
+    ) -> None:
+        """Write down what the run has come to, if it stands in the journal; the watcher hears it (`told`, where that is
+        more than the journal needs) once the connection is closed."""
+        if self._noted:
+            self._note(exit_status, outcome)
+        self.told.come_to(told or outcome, next_step)
+
+    def _note(self, exit_status: int, outcome: str) -> None:
+        with suppress(*_Unwritable if self._lenient else ()):
+            self.journal.finish_run(self.id, exit_status=exit_status, outcome=outcome)
+        self._noted = False
+
+    def _failed(self, error: BaseException) -> None:
+        """Write into the journal that the run ends by an error, if it stands there and there still is a connection."""
+        if not self._noted:
+            return
+        status = error.status if isinstance(error, TenantryError) else ExitStatus.FAILED
+        if isinstance(error, KeyboardInterrupt):
+            status = Interrupted.status
+        with suppress(psycopg.Error):
+            self._note(status, str(error) or type(error).__name__)
+
+
+@contextmanager
+def run(target: Target, command: str, *, purpose: str, watcher: Observer | None, locks: bool = True) -> Iterator[Run]:
+    """A run of `command`: `watcher` is told that it began, a connection is opened for `purpose`, and with `locks` other
+    runs are kept out of the database. However it ends after `Run.begin`, the journal says how.
+
+    Raises ConnectionFailed, Refused while another run goes on, and Failed where the connection is lost.
+    """
+    with (
+        announced(command, watcher) as told,
+        open_session(target, run=told.id, purpose=purpose, watcher=told.watcher) as connection,
+        hold_run_lock(connection, target) if locks else nullcontext(),
+    ):
+        under_way = Run(target=target, connection=connection, told=told)
+        try:
+            yield under_way
+        except BaseException as error:
+            under_way._failed(error)
+            raise

@@ -1,0 +1,56 @@
+"""status --terminate: end a session, but only one that a run of ours waits for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tenantry.commands.session import open_session
+from tenantry.errors import Refused, UsageError
+from tenantry.postgres.connect import Target
+from tenantry.postgres.stuck import Party, in_the_way, parties, terminate
+
+LOOKING = 20.0
+"""Seconds in which a run is seen to wait for somebody: between two tries for a lock it waits for nobody."""
+BETWEEN = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Termination:
+    """A session that was ended, or was gone before (`ended` is False)."""
+
+    party: Party
+    ended: bool
+
+
+def end_blocker(target: Target, pid: int, *, agreed: Callable[[Party], bool], patience: float = LOOKING) -> Termination:
+    """End the session `pid` once it is seen that a run of ours waits for it, and `agreed` says so.
+
+    Raises UsageError where there is no such session, Refused where no run waits for it within `patience` seconds, it
+    is a run itself, or the answer is no; ConnectionFailed without the right to end it.
+    """
+    with open_session(target, purpose="status") as connection:
+        deadline = time.monotonic() + patience
+        while True:
+            known = parties(connection)
+            party = known.get(pid)
+            if party is None:
+                raise UsageError(
+                    f"There is no session {pid} in this database", remedy="`tenantry status` names those in the way."
+                )
+            if party.run:
+                raise Refused(f"{pid} is a run of tenantry", remedy="Interrupt it with Ctrl-C or SIGTERM.")
+            if pid in in_the_way(known):
+                break
+            going_on = any(one.run for one in known.values())
+            if not going_on or time.monotonic() >= deadline:
+                why = "no run waits for it" if going_on else "no run is going on"
+                raise Refused(
+                    f"The session {pid} of {party.user} keeps nobody of ours waiting: {why}",
+                    remedy=f"Only what blocks a run is ended here; SELECT pg_terminate_backend({pid}) ends any.",
+                )
+            time.sleep(BETWEEN)
+        if not agreed(party):
+            raise Refused("Nothing was ended", remedy="Say yes, or give --force.")
+        return Termination(party=party, ended=terminate(connection, party))

@@ -1,0 +1,173 @@
+"""fixes list and fixes undo: what was corrected, and every value back as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from tenantry.checks.fixes.undo import SHOWN, SIZE, Undoing, UndoMethod
+from tenantry.checks.session_pool import Stop
+from tenantry.commands.backup_estimate import ForeseenBackup, foreseen
+from tenantry.commands.backups import BackupOptions, Making
+from tenantry.commands.backups import ensure_backup as back_up
+from tenantry.commands.running import Run, run
+from tenantry.commands.session import interruptible, open_session
+from tenantry.commands.watcher import Observer
+from tenantry.errors import Refused, UsageError, nearest
+from tenantry.model.backup import Reason
+from tenantry.model.name import Name
+from tenantry.postgres.connect import Target
+from tenantry.postgres.fixes import FixJournal, Part
+from tenantry.postgres.journal import Journal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FixSummary:
+    """What a run has corrected in one table. `undone` of its `rows` were put back, last by the run `undone_by`."""
+
+    run: str
+    made_at: datetime
+    name: str
+    table: Name
+    why: str
+    rows: int
+    undone: int
+    undone_by: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undone:
+    """What `undo` has done, or would do. `rows` are put back, `left` those for which there was something to be done
+    before; `changed` are rows that somebody has changed since, a few of them, `conflicts` how many. A dry run
+    says which `backup` would be made first."""
+
+    run: str
+    undone: str
+    rows: int
+    left: int
+    conflicts: int
+    changed: tuple[str, ...]
+    statements: tuple[str, ...] = ()
+    backup: ForeseenBackup | None = None
+
+
+def list_fixes(target: Target) -> tuple[FixSummary, ...]:
+    """What was fixed in this database, oldest first. Changes nothing."""
+    with open_session(target, purpose="fixes") as connection:
+        if not Journal(connection).installed:
+            return ()
+        return tuple(
+            FixSummary(
+                run=one.run, made_at=one.made_at, name=one.name, table=one.relation, why=one.why, rows=one.rows,
+                undone=one.undone, undone_by=one.undone_by,
+            )
+            for one in FixJournal(connection).fixes()
+            if one.rows
+        )  # fmt: skip
+
+
+def undo_fixes(
+    target: Target, undone: str, *, force: bool = False, dry_run: bool = False, watcher: Observer | None = None,
+    lock_timeout: float = 2.0, patience: float = 600.0, rows: int = SIZE, backup: BackupOptions | None = None,
+) -> Undone:  # fmt: skip
+    """Put every value back that the run `undone` has fixed, `rows` in one transaction, after a `backup` of the tables.
+    Where it stopped half-way, the same call goes on.
+
+    Raises UsageError for a run that has fixed nothing, and Refused where somebody has changed rows since: then nothing
+    is changed, unless `force` overwrites them.
+    """
+    wanted = backup or BackupOptions()
+    with run(target, "fixes undo", purpose="fixes undo", watcher=watcher, locks=not dry_run) as current:
+        undoing = _undoing(
+            target_run=undone,
+            journal=current.journal,
+            run=current.id,
+            force=force,
+            timeout=lock_timeout,
+            patience=patience,
+            size=rows,
+        )
+        told = _looked_at(undoing, current.watcher)
+        if dry_run:
+            return replace(told, backup=foreseen(current.connection, _tables(undoing.parts()), wanted))
+        if told.conflicts and not force:
+            raise Refused(
+                f"{told.conflicts:,} of the rows have been changed since they were fixed; nothing was put back",
+                remedy="Look at them; --force puts back what was there before the fix, over these changes.",
+                details=told.changed,
+            )
+        return replace(told, rows=_put_back(undoing, current, wanted)) if told.left else told
+
+
+def _undoing(
+    *,
+    target_run: str,
+    journal: Journal,
+    run: str,
+    force: bool,
+    timeout: float = 2.0,
+    patience: float = 600.0,
+    size: int = SIZE,
+) -> Undoing:
+    fixes = FixJournal(journal.connection)
+    known = [one.run for one in fixes.fixes()] if journal.installed else []
+    if target_run not in known:
+        raise UsageError(
+            f"No run {target_run} has fixed anything in this database{nearest(target_run, known)}",
+            remedy="`tenantry fixes list` shows those that have.",
+        )
+    return Undoing(
+        connection=journal.connection,
+        run=run,
+        undone=target_run,
+        force=force,
+        timeout=timeout,
+        patience=patience,
+        size=size,
+    )
+
+
+def _looked_at(undoing: Undoing, watcher: Observer) -> Undone:
+    watcher.looking("the rows that were fixed")
+    parts = undoing.parts()
+    changed: list[str] = []
+    conflicts = 0
+    for one in undoing.changed(parts):
+        conflicts += 1
+        if len(changed) < SHOWN:
+            changed.append(str(one))
+    left = sum(len(part.ids) for _, part in parts)
+    return Undone(
+        run=undoing.run, undone=undoing.undone, rows=0, left=left, conflicts=conflicts, changed=tuple(changed),
+        statements=tuple(undoing.statements(parts)),
+    )  # fmt: skip
+
+
+def _tables(parts: Sequence[tuple[UndoMethod, Part]]) -> frozenset[Name]:
+    return frozenset(way.record.relation for way, _ in parts)
+
+
+def _put_back(undoing: Undoing, current: Run, options: BackupOptions) -> int:
+    watcher, stop = current.watcher, Stop()
+    undoing.halt = stop.halt
+    making = Making(
+        target=current.target, connection=current.connection, run=current.id, options=options, watcher=watcher
+    )
+    current.begin(options=undoing.undone)
+    with interruptible(stop):
+        rows, parts = 0, undoing.parts()
+        # The images of the fix remain, whatever happens: so this backup may be left out without --force.
+        back_up(making, Reason.FIX, _tables(parts), changes=False)
+        for way, part in parts:
+            stop.halt()
+            watcher.looking(f"{way.record.relation}: putting back {way.record.name}")
+            rows += undoing.put_back(way, part)
+        rest = sum(len(part.ids) for _, part in undoing.parts())
+        if rest:
+            raise Refused(
+                f"{rest:,} rows were changed while the others were put back",
+                remedy="Run the same command again: it names them.",
+            )
+    current.finish(f"{rows:,} rows are as they were before the run {undoing.undone}")
+    return rows

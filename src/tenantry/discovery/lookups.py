@@ -1,0 +1,182 @@
+"""The ways in which a table's rows come to a tenant, as joins against the shadows at their ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from psycopg import sql
+
+from tenantry.model.evidence import WayKind
+from tenantry.model.name import Name
+from tenantry.model.ownership import Child, Hop, Owned, Ownership, Path
+from tenantry.model.schema import ForeignKey, Kind, Schema
+from tenantry.planning.paths import foreign_keys
+
+
+class Shadows(Protocol):
+    """What a way knows of the shadows: where a table's is, and what its column is called there."""
+
+    def source(self, table: Name) -> sql.Composable:
+        """A relation of relation, address, tenant and the columns asked for."""
+        ...
+
+    def column(self, table: Name, column: str) -> sql.Identifier:
+        """The name under which a shadow keeps a column."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantLookup:
+    """From `columns` of the row to the shadow of `target`, by its columns `theirs`.
+
+    `operators` compare the row with what it meets first. `path` has the hops of a path or reference, and
+    `referenced` is the relation that the last foreign key names, which can be a part of `target`.
+    """
+
+    label: str
+    kind: WayKind
+    columns: tuple[str, ...]
+    target: Name
+    theirs: tuple[str, ...]
+    operators: tuple[tuple[str, str], ...]
+    path: Path | None = None
+    referenced: Name | None = None
+
+    @property
+    def gives(self) -> bool:
+        return self.kind is not WayKind.REFERENCE
+
+    @property
+    def many(self) -> bool:
+        """Whether several rows can be met, which must then agree."""
+        return self.kind is WayKind.CHILD or (self.path is not None and not all(hop.unique for hop in self.path.hops))
+
+    def relation(self, schema: Schema, shadows: Shadows) -> sql.Composed:
+        """Of k0, k1, … and low, and where many rows can be met high: the tenants at the end of the way."""
+        if self.path is None or len(self.path.hops) == 1:
+            keys: list[sql.Composable] = [
+                sql.SQL("x.{}").format(shadows.column(self.target, column)) for column in self.theirs
+            ]
+            joined = sql.SQL("{} AS x").format(shadows.source(self.target))
+        else:
+            keys = [sql.Identifier("h0", column) for column in self.path.hops[0].parent_columns]
+            joined = _chain(self.path.hops, self.target, schema, shadows)
+        conditions: list[sql.Composable] = [sql.SQL("x.tenant IS NOT NULL")]
+        places = restriction(schema, self.referenced, self.target)
+        if places:
+            conditions.append(
+                sql.SQL("x.relation IN ({})").format(sql.SQL(", ").join(place.regclass for place in places))
+            )
+        return sql.SQL("(SELECT {keys}, {tenants} FROM {joined} WHERE {conditions}{group})").format(
+            keys=sql.SQL(", ").join(
+                sql.SQL("{} AS {}").format(key, sql.Identifier(f"k{number}")) for number, key in enumerate(keys)
+            ),
+            tenants=sql.SQL("min(x.tenant) AS low, max(x.tenant) AS high" if self.many else "x.tenant AS low"),
+            joined=joined,
+            conditions=sql.SQL(" AND ").join(conditions),
+            group=sql.SQL(" GROUP BY {}").format(sql.SQL(", ").join(keys)) if self.many else sql.SQL(""),
+        )
+
+    def condition(self, alias: str, row: Sequence[sql.Composable]) -> sql.Composed:
+        """That the row's values, in the order of `columns`, meet the relation called `alias`."""
+        return sql.SQL(" AND ").join(
+            compared(mine, sql.Identifier(alias, f"k{number}"), operator)
+            if self.kind is WayKind.CHILD
+            else compared(sql.Identifier(alias, f"k{number}"), mine, operator)
+            for number, (mine, operator) in enumerate(zip(row, self.operators, strict=True))
+        )
+
+
+def compared(left: sql.Composable, right: sql.Composable, operator: tuple[str, str]) -> sql.Composed:
+    """`left OPERATOR(schema.name) right`: the foreign key's own idea of equality."""
+    schema, name = operator
+    return sql.SQL("{} OPERATOR({}.{}) {}").format(left, sql.Identifier(schema), sql.SQL(name), right)
+
+
+def ways(owned: Owned, ownership: Ownership, schema: Schema) -> Iterator[TenantLookup]:
+    """All ways of a table but its assignment, the one that counts first at the front."""
+    tenant = ownership.tenant
+    if owned.given:
+        yield TenantLookup(
+            label=owned.column, kind=WayKind.GIVEN, columns=(owned.column,), target=tenant.name,
+            theirs=(tenant.key,), operators=(tenant.key_operator,),
+        )  # fmt: skip
+    for path in owned.paths:
+        if not (owned.given and path.target == tenant.name and path.columns == (owned.column,)):
+            yield _along(path, WayKind.PATH, ownership.heirs)
+    for child in owned.children:
+        yield _upwards(child, ownership.heirs)
+    known = {(path.columns, path.hops[0].parent) for path in owned.paths}
+    for key in foreign_keys(schema, schema.tables[owned.table]):
+        given = owned.given and owned.column in key.columns
+        if given or not key.enforced or ownership.crosses(owned.table, key.columns):
+            continue
+        if (key.columns, key.parent) not in known and ownership.of(key.parent) is not None:
+            yield _along(Path(hops=(_hop(key),)), WayKind.REFERENCE, ownership.heirs)
+
+
+def restriction(schema: Schema, referenced: Name | None, shadowed: Name) -> tuple[Name, ...]:
+    """The relations that a foreign key to `referenced` can meet in the shadow of `shadowed`; none means all.
+
+    A key to a partition meets that partition, and one to a table with classic heirs meets the table alone.
+    """
+    if referenced is None or referenced not in schema.tables:
+        return ()
+    if schema.tables[referenced].kind is Kind.PARTITIONED:
+        return tuple(table.name for table in schema.tree(referenced)) if referenced != shadowed else ()
+    alone = referenced == shadowed and next(schema.heirs(referenced), None) is None
+    return () if alone else (referenced,)
+
+
+def _along(path: Path, kind: WayKind, heirs: Mapping[Name, Name]) -> TenantLookup:
+    first, last = path.hops[0], path.hops[-1]
+    return TenantLookup(
+        label=str(path), kind=kind, columns=first.columns, target=heirs.get(path.target, path.target),
+        theirs=last.parent_columns, operators=first.operators, path=path, referenced=path.target,
+    )  # fmt: skip
+
+
+def _upwards(child: Child, heirs: Mapping[Name, Name]) -> TenantLookup:
+    return TenantLookup(
+        label=str(child), kind=WayKind.CHILD, columns=child.own_columns,
+        target=heirs.get(child.table, child.table), theirs=child.columns, operators=child.operators,
+        referenced=child.table if child.table in heirs else None,
+    )  # fmt: skip
+
+
+def _hop(key: ForeignKey) -> Hop:
+    return Hop(columns=key.columns, parent=key.parent, parent_columns=key.parent_columns, operators=key.operators)
+
+
+def _chain(hops: Sequence[Hop], target: Name, schema: Schema, shadows: Shadows) -> sql.Composed:
+    """The tables between the row and the last hop, and the shadow at its end."""
+    places: list[sql.Composable] = [sql.SQL("{} AS h0").format(_plainly(hops[0].parent, schema))]
+    for number, hop in enumerate(hops[1:], start=1):
+        last = number == len(hops) - 1
+        alias = "x" if last else f"h{number}"
+        there = [shadows.column(target, name) if last else sql.Identifier(name) for name in hop.parent_columns]
+        places.append(
+            sql.SQL("{} AS {} ON {}").format(
+                shadows.source(target) if last else _plainly(hop.parent, schema),
+                sql.Identifier(alias),
+                sql.SQL(" AND ").join(
+                    compared(
+                        sql.SQL("{}.{}").format(sql.Identifier(alias), column),
+                        sql.Identifier(f"h{number - 1}", mine),
+                        operator,
+                    )
+                    for column, mine, operator in zip(there, hop.columns, hop.operators, strict=True)
+                ),
+            )
+        )
+    return sql.SQL(" JOIN ").join(places)
+
+
+def _plainly(table: Name, schema: Schema) -> sql.Composable:
+    """A foreign key sees a table without its classic heirs, and a partitioned table with its partitions."""
+    found = schema.tables.get(table)
+    if found is not None and found.kind is Kind.PARTITIONED:
+        return table.identifier
+    return sql.SQL("ONLY {}").format(table.identifier)

@@ -1,0 +1,291 @@
+"""The census: how many rows find a tenant along which way, how many end nowhere, how many are in dispute.
+
+A shadow is a temporary table of a table's rows: where each is, its tenant's number, and the columns by which
+others refer to it. Shadows are made in order of derivation, from the user's own columns alone, so that the
+answer is the same before a migration and half-way through it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+
+from psycopg import sql
+
+from tenantry.discovery.lookups import TenantLookup, ways
+from tenantry.discovery.tenant_map import TenantMap
+from tenantry.discovery.tenants import TENANTS, tenants
+from tenantry.model.evidence import Census, Question, Repeat, TableEvidence, WayKind
+from tenantry.model.name import Name
+from tenantry.model.ownership import Owned, Ownership
+from tenantry.model.schema import Schema
+
+SAMPLES = 20
+NEVER = sql.SQL("false")
+
+
+def census(
+    ownership: Ownership, schema: Schema, *, samples: int | None = SAMPLES, filled: bool = False,
+    earlier: Mapping[Name, sql.Composable] | None = None, known: Mapping[Name, TableEvidence] | None = None,
+) -> Census:  # fmt: skip
+    """What to ask the data about each owned table; `samples` limits the rows shown of each kind, None does not.
+
+    `filled`: since the fill sessions name the tenant of the rows that they write; what has one by now is no orphan.
+    `earlier`: by table, which rows `e` have a tenant from an earlier spec and keep it.
+    `known`: tables whose evidence is there already, and which need not be asked.
+    """
+    drawn, known = _Census.draw(ownership, schema), known or {}
+    asked = [shadow for shadow in drawn.shadows.values() if not shadow.constant and shadow.owned.table not in known]
+    needed = drawn.needed(shadow.owned.table for shadow in asked)
+    work: list[sql.Composed | Repeat] = [*tenants(ownership, schema, drawn.tenant_columns)]
+    for component in ownership.components:
+        members = [drawn.shadows[owned.table] for owned in component if owned.table in needed]
+        work += [statement for shadow in members for statement in shadow.setup()]
+        kept = [shadow for shadow in members if shadow.kept]
+        for shadow in kept:
+            work += shadow.create(schema, drawn)
+        work += _rounds(drawn, kept)
+    return Census(
+        shadows=tuple(work),
+        questions=tuple(
+            _question(drawn, shadow, samples, filled=filled, earlier=(earlier or {}).get(shadow.owned.table, NEVER))
+            for shadow in asked
+        ),
+        known=tuple(
+            TableEvidence(table=name, rows=_estimate(schema, name), policy=shadow.owned.orphans, counted=False)
+            if shadow.constant
+            else known[name]
+            for name, shadow in drawn.shadows.items()
+            if shadow.constant or name in known
+        ),
+        order=tuple(drawn.shadows),
+    )
+
+
+def unchanged(now: Ownership, before: Ownership, schema: Schema) -> frozenset[Name]:
+    """The tables of which a census would find the same as `before`: they have the same ways, and so has every table to
+    which these lead."""
+    drawn, earlier = _Census.draw(now, schema), _Census.draw(before, schema)
+    others = {name for name, shadow in drawn.shadows.items() if not shadow.asks_as(earlier.shadows.get(name))}
+    leading: dict[Name, list[Name]] = {}
+    for name, shadow in drawn.shadows.items():
+        for way in (*shadow.early, *shadow.late):
+            leading.setdefault(way.target, []).append(name)
+    waiting = list(others)
+    while waiting:
+        for name in leading.get(waiting.pop(), ()):
+            if name not in others:
+                others.add(name)
+                waiting.append(name)
+    return frozenset(drawn.shadows.keys() - others)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Census:
+    ownership: Ownership
+    schema: Schema
+    shadows: dict[Name, TenantMap]
+    tenant_columns: tuple[str, ...]
+
+    @classmethod
+    def draw(cls, ownership: Ownership, schema: Schema) -> _Census:
+        """Decide which shadows are kept, and with which columns."""
+        every = {owned.table: tuple(ways(owned, ownership, schema)) for owned in ownership.owned}
+        every = {name: _telling(name, found, ownership) for name, found in every.items()}
+        asked: dict[Name, dict[str, None]] = {}
+        for way in chain.from_iterable(every.values()):
+            asked.setdefault(way.target, {}).update(dict.fromkeys(way.theirs))
+        ready = {ownership.tenant.name}
+        shadows: dict[Name, TenantMap] = {}
+        for component in ownership.components:
+            for owned in component:
+                late = tuple(way for way in every[owned.table] if way.target not in ready)
+                early = tuple(way for way in every[owned.table] if way.target in ready)
+                stored = dict(asked.get(owned.table, {}))
+                stored |= dict.fromkeys(column for way in late for column in way.columns)
+                shadows[owned.table] = TenantMap(
+                    number=len(shadows), owned=owned, early=early, late=late, stored=tuple(stored),
+                    tenant=ownership.tenant, asked=owned.table in asked,
+                )  # fmt: skip
+            ready.update(owned.table for owned in component)
+        return cls(
+            ownership=ownership, schema=schema, shadows=shadows,
+            tenant_columns=tuple(asked.get(ownership.tenant.name, ())),
+        )  # fmt: skip
+
+    def needed(self, tables: Iterable[Name]) -> frozenset[Name]:
+        """These tables, and those to which their ways lead."""
+        found, waiting = set[Name](), list(tables)
+        while waiting:
+            name = waiting.pop()
+            if name in found or name not in self.shadows:
+                continue
+            found.add(name)
+            shadow = self.shadows[name]
+            waiting += [way.target for way in (*shadow.early, *shadow.late)]
+        return frozenset(found)
+
+    def source(self, table: Name) -> sql.Composable:
+        """Where the rows of a table stand with their tenants."""
+        return TENANTS if table == self.ownership.tenant.name else self.shadows[table].source()
+
+    def column(self, table: Name, column: str) -> sql.Identifier:
+        """The name that a shadow has for a column."""
+        columns = self.tenant_columns if table == self.ownership.tenant.name else self.shadows[table].stored
+        return sql.Identifier(f"c{columns.index(column)}")
+
+
+def _telling(table: Name, found: Sequence[TenantLookup], ownership: Ownership) -> tuple[TenantLookup, ...]:
+    """Without the references between two tables whose rows all belong to the same one tenant."""
+    tenant = _constant(ownership.of(table))
+    return tuple(
+        way
+        for way in found
+        if way.kind is not WayKind.REFERENCE or tenant is None or _constant(ownership.of(way.target)) != tenant
+    )
+
+
+def _constant(owned: Owned | None) -> str | None:
+    return owned.assignment.tenant if owned and owned.assignment and not owned.given else None
+
+
+def _rounds(drawn: _Census, members: Sequence[TenantMap]) -> list[sql.Composed | Repeat]:
+    """Rounds over tables that need each other, and again once orphans got a tenant for others to take on."""
+    fills = tuple(shadow.fill(way, drawn.schema, drawn) for shadow in members for way in shadow.late if way.gives)
+    if not fills:
+        return []
+    adopted = [statement for shadow in members for statement in shadow.adopt()]
+    rounds = Repeat(statements=fills)
+    return [rounds, *adopted, rounds] if adopted else [rounds]
+
+
+def _question(
+    drawn: _Census, shadow: TenantMap, samples: int | None, *, filled: bool, earlier: sql.Composable
+) -> Question:
+    owned, orphan, tenant = shadow.owned, sql.SQL("e.orphan").format(), sql.Composed([sql.Identifier("e", "tenant")])
+    if filled and not owned.given:
+        # Sought only for rows that no source brings to a tenant.
+        tenant = sql.SQL(
+            "coalesce(e.tenant, (SELECT t.tenant FROM {} AS r JOIN {} AS t ON t.key = r.{}::text"
+            " WHERE r.ctid = e.address AND r.tableoid = e.relation))"
+        ).format(owned.table.identifier, TENANTS, sql.Identifier(owned.column))
+        orphan = sql.SQL(
+            "(e.orphan AND NOT EXISTS (SELECT FROM {} AS r WHERE r.ctid = e.address AND r.tableoid = e.relation"
+            " AND r.{} IS NOT NULL))"
+        ).format(owned.table.identifier, sql.Identifier(owned.column))
+    numbers = range(len(shadow.labels))
+    lows = [sql.Identifier("e", f"low{number}") for number in numbers]
+    highs = [sql.Identifier("e", f"high{number}") for number in numbers]
+    kinds = [kind for _, kind in shadow.labels]
+    giving = [number for number in numbers if kinds[number] is not WayKind.REFERENCE]
+    referring = [low for low, kind in zip(lows, kinds, strict=True) if kind is WayKind.REFERENCE]
+    conflict = _disagree(tenant, lows, highs)
+    if owned.mixed and referring:
+        # What all see must not lead to what only one may.
+        conflict = sql.SQL("(coalesce({}, false) OR {} IS NULL AND coalesce({}) IS NOT NULL)").format(
+            conflict, tenant, sql.SQL(", ").join(referring)
+        )
+    given = _disagree(tenant, [lows[number] for number in giving], [highs[number] for number in giving])
+    figures: list[sql.Composable] = [
+        sql.SQL(
+            "count(*), count(*) FILTER (WHERE {}), count(*) FILTER (WHERE {}),"
+            " coalesce(min(e.tenant) <> max(e.tenant), false), count(*) FILTER (WHERE {}),"
+            " count(*) FILTER (WHERE {} AND {} IS NOT TRUE)"
+        ).format(orphan, conflict, earlier, conflict, given)
+    ]
+    for low, high, kind in zip(lows, highs, kinds, strict=True):
+        alone = [sql.SQL("NULL")] if kind is WayKind.REFERENCE else [lows[number] for number in giving]
+        figures.append(
+            sql.SQL(
+                "count({low}), count({low}) FILTER (WHERE num_nonnulls({giving}) = 1),"
+                " count(*) FILTER (WHERE {low} <> e.tenant OR {high} <> e.tenant)"
+            ).format(low=low, high=high, giving=sql.SQL(", ").join(alone))
+        )
+    evaluated = shadow.evaluated(drawn.schema, drawn)
+    return Question(
+        table=shadow.owned.table,
+        policy=shadow.owned.orphans,
+        ways=shadow.labels,
+        counts=sql.SQL("SELECT {} FROM ({}) AS e").format(sql.SQL(", ").join(figures), evaluated),
+        orphans=partial(_sample, drawn, shadow, evaluated, orphan, samples),
+        conflicts=partial(_sample, drawn, shadow, evaluated, conflict, samples),
+        pairs=partial(_pairs, shadow, evaluated),
+    )
+
+
+def _disagree(
+    tenant: sql.Composable, lows: Sequence[sql.Composable], highs: Sequence[sql.Composable]
+) -> sql.Composed:  # fmt: skip
+    """NULL where nothing is said."""
+    return sql.SQL("least({}) <> greatest({})").format(*(sql.SQL(", ").join([tenant, *ends]) for ends in (lows, highs)))
+
+
+def _sample(
+    drawn: _Census, shadow: TenantMap, evaluated: sql.Composable, which: sql.Composable, samples: int | None
+) -> sql.Composed:
+    """The first rows of a kind: the key as JSON, and for each way an array of its tenants."""
+    table = drawn.schema.tables[shadow.owned.table]
+    key: sql.Composable = sql.SQL("json_build_object('ctid', r.ctid::text, 'table', r.tableoid::regclass::text)")
+    if table.primary_key:
+        key = sql.SQL("json_build_object({})").format(
+            sql.SQL(", ").join(
+                sql.SQL("{}, {}").format(sql.Literal(column), sql.Identifier("r", column))
+                for column in table.primary_key
+            )
+        )
+    ends = [
+        (sql.Identifier("e", f"low{number}"), sql.Identifier("e", f"high{number}"))
+        for number in range(len(shadow.labels))
+    ]
+    said = [
+        sql.SQL("ARRAY(SELECT t.label FROM {} AS t WHERE t.tenant IN ({}, {}) ORDER BY t.tenant)").format(
+            TENANTS, low, high
+        )
+        for low, high in ends
+    ]
+    # The rows themselves are fetched by their ctid, not by a scan of the table.
+    return sql.SQL(
+        "WITH e AS MATERIALIZED (SELECT * FROM ({evaluated}) AS e WHERE {which}"
+        " ORDER BY e.relation, e.address LIMIT {samples})"
+        " SELECT {shown} FROM e JOIN {table} AS r ON r.ctid = e.address AND r.tableoid = e.relation"
+        " AND r.ctid = ANY (ARRAY(SELECT p.address FROM e AS p)) ORDER BY e.relation, e.address"
+    ).format(
+        shown=sql.SQL(", ").join([key, *said]),
+        evaluated=evaluated,
+        which=which,
+        samples=sql.Literal(samples),
+        table=shadow.owned.table.identifier,
+    )
+
+
+def _pairs(shadow: TenantMap, evaluated: sql.Composable) -> sql.Composed:
+    """Of each two ways that disagree, and of each that disagrees with itself, how many rows which two tenants have."""
+    numbers = range(len(shadow.labels))
+    parts = [
+        sql.SQL(
+            "SELECT {one} AS one, {other} AS other, e.{low} AS mine, e.{high} AS theirs, count(*) AS rows FROM e"
+            " WHERE e.{low} <> e.{high} GROUP BY e.{low}, e.{high}"
+        ).format(
+            one=sql.Literal(one),
+            other=sql.Literal(other),
+            low=sql.Identifier(f"low{one}"),
+            high=sql.Identifier(f"{'high' if one == other else 'low'}{other}"),
+        )
+        for one in numbers
+        for other in numbers
+        if one <= other
+    ]
+    label = sql.SQL("(SELECT t.label FROM {} AS t WHERE t.tenant = p.{})")
+    return sql.SQL(
+        "WITH e AS MATERIALIZED ({evaluated}) SELECT p.one, p.other, {mine}, {theirs}, p.rows FROM ({parts}) AS p"
+        " ORDER BY p.one, p.other, p.rows DESC, 3, 4"
+    ).format(
+        evaluated=evaluated, parts=sql.SQL(" UNION ALL ").join(parts),
+        mine=label.format(TENANTS, sql.Identifier("mine")), theirs=label.format(TENANTS, sql.Identifier("theirs")),
+    )  # fmt: skip
+
+
+def _estimate(schema: Schema, table: Name) -> int:
+    return max(0, round(schema.tables[table].rows))

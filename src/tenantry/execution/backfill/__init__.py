@@ -1,0 +1,1 @@
+"""Filling tenant columns in batches, by several sessions, resumable."""

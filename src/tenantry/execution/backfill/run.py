@@ -1,0 +1,294 @@
+"""Gives every existing row its tenant, in batches by page range, while the application keeps writing."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from tenantry.execution.backfill.batch import RewrittenError, Worker, interrupted
+from tenantry.execution.backfill.checkpoint import QUERIES, divided, extent, open_units
+from tenantry.execution.backfill.pace import Pace
+from tenantry.execution.backfill.probe import Probe
+from tenantry.execution.backfill.progress import Progress
+from tenantry.execution.backfill.stripes import Stripes, stripes_for
+from tenantry.execution.backfill.throttle import Throttle
+from tenantry.execution.backfill.workers import Crew, Pass
+from tenantry.steps.fill import Backfill, RelationFill
+
+Connections = Callable[[str], AbstractContextManager[psycopg.Connection[Any]]]
+LONGEST_PAUSE = 5.0
+# Passes that change rows and yet leave as many as before: a trigger undoes them. A sweep along a long chain
+# of rows that refer to each other can look like it for a while.
+IDLE_PASSES = 3
+IDLE_SWEEPS = 30
+# While the application moves rows between tenants without end, a pass always finds some that moved behind its back.
+# They are followed for so many passes; then a fill is over when no row is left that had been there, as it is, since
+# before the fill began. Who wrote the others has met our triggers, and is followed by the next sweep.
+FOLLOWING = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackfillOptions:
+    """How a fill proceeds; times in seconds, sizes in pages.
+
+    `batch_seconds` is what a batch aims at, besides what the network takes: a writer that meets its locks waits
+    about as long. `first_batch` grows until it takes that: how slow a page is, nobody knows before. `budget` is how
+    long rows or tables that others hold are waited for, before the fill fails. `unit` is what a worker takes
+    at a time, at most: between two stripes of a page the rest of its unit is gone through, long enough for
+    other transactions, our other workers' among them, to end, so that what the stripe left can be pruned;
+    small enough to stay in memory. `lock_timeout` and a batch's time are together less than deadlock_timeout
+    (1 s unless configured): where what a batch sets off waits for the application, and the application for
+    the batch, it is the batch that gives way.
+    """
+
+    batch_seconds: float = 0.05
+    first_batch: int = 1
+    unit: int = 8192
+    stripes: int | None = None
+    """None: as many as suit the width of the rows."""
+    budget: float = 600.0
+    lock_timeout: float = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FillResult:
+    """What this run did; times in seconds."""
+
+    rows: int
+    seconds: float
+    batches: int
+    longest_batch: float
+    retries: int
+
+
+class FillSessions:
+    """Sessions that stay open from one fill to the next, one for each purpose: to open them takes longer than a small
+    table's fill. A block that fails leaves none behind."""
+
+    def __init__(self, connect: Callable[[str], psycopg.Connection[Any]]) -> None:
+        self._connect = connect
+        self._kept: dict[str, psycopg.Connection[Any]] = {}
+
+    @contextmanager
+    def __call__(self, purpose: str) -> Iterator[psycopg.Connection[Any]]:
+        kept = self._kept.pop(purpose, None)
+        connection = kept if kept is not None and _lives(kept) else self._connect(purpose)
+        try:
+            yield connection
+        except BaseException:
+            connection.close()
+            raise
+        self._kept[purpose] = connection
+
+    def close(self) -> None:
+        """End them all."""
+        for connection in self._kept.values():
+            connection.close()
+        self._kept.clear()
+
+
+def _lives(connection: psycopg.Connection[Any]) -> bool:
+    """Whether its server process is still there, which an idle session learns only when it is used."""
+    try:
+        connection.execute("SELECT 1")
+    except psycopg.Error:
+        connection.close()
+        return False
+    return True
+
+
+def backfill(
+    fill: Backfill, *, connections: Connections, workers: int, progress: Progress, stop: threading.Event,
+    throttle: Throttle, options: BackfillOptions,
+) -> FillResult:  # fmt: skip
+    """Run `fill` until no row is left that it can give a tenant; may be killed at any instant and run again.
+
+    `connections` opens a session in autocommit mode for a purpose, for a block; `workers` + 2 of them are used.
+    Setting `stop` ends it after the batch in hand. Raises Failed, also where rows stay locked for longer than
+    the budget or a trigger keeps them from changing, and Interrupted.
+    """
+    begun = time.monotonic()
+    with ExitStack() as stack:
+        sessions = [stack.enter_context(connections(f"fill {n}")) for n in range(1, max(1, workers) + 1)]
+        crew = Crew(
+            workers=[_worker(session, stop, options) for session in sessions],
+            progress=progress,
+            throttle=throttle,
+            stop=stop,
+        )
+        control = _worker(stack.enter_context(connections("fill control")), stop, options)
+        # For what it asks between transactions, such as a relation's size.
+        control.cursor.execute(QUERIES["impatience"], [f"{options.lock_timeout * 1000:.0f}ms"])
+        watch = stack.enter_context(connections("fill watch"))
+        stack.enter_context(_watched(throttle, watch, [worker.pid for worker in crew.workers]))
+        probe = Probe(control=control, step=fill.key, stop=stop, filled=Counter())
+        _Run(fill=fill, crew=crew, probe=probe, options=options).go()
+    everyone = [control, *crew.workers]
+    return FillResult(
+        rows=probe.filled.total(),
+        seconds=time.monotonic() - begun,
+        batches=sum(worker.batches for worker in everyone),
+        longest_batch=max(worker.longest_batch for worker in everyone),
+        retries=sum(worker.retries for worker in everyone),
+    )
+
+
+def _worker(connection: psycopg.Connection[Any], stop: threading.Event, options: BackfillOptions) -> Worker:
+    return Worker(
+        connection=connection,
+        pace=Pace(target=options.batch_seconds, pages=options.first_batch, most=options.unit),
+        budget=options.budget,
+        lock_timeout=options.lock_timeout,
+        stop=stop,
+    )
+
+
+@contextmanager
+def _watched(throttle: Throttle, connection: psycopg.Connection[Any], workers: list[int]) -> Iterator[None]:
+    ended = threading.Event()
+    thread = threading.Thread(target=throttle.watch, args=(connection, workers, ended), name="throttle")
+    thread.start()
+    try:
+        throttle.seen.wait()
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+@dataclass(slots=True, kw_only=True)
+class _Run:
+    fill: Backfill
+    crew: Crew
+    probe: Probe
+    options: BackfillOptions
+    begun: str = ""
+    """The first transaction id that had not been given away when the fill began."""
+
+    def go(self) -> None:
+        """A first pass over each relation that needs one, then more until nothing is left: relations that
+        derive from each other fill each other, and rows that somebody held come free."""
+        self.begun = self.probe.ask(self.fill.table, QUERIES["next_transaction"])
+        for relation_fill in self.fill.fills:
+            self._first_pass(relation_fill)
+        self._complete()
+        self._finish()
+
+    def _first_pass(self, relation_fill: RelationFill) -> None:
+        relation = relation_fill.relation
+        striped = self.fill.purpose == "fill"
+        while True:
+            if not self.probe.ask(relation, relation_fill.pending()):
+                self.crew.tell(partial(self.crew.progress.started, relation, 0))
+                return
+            passing = self._recorded(relation_fill) if striped else self._whole(relation_fill)
+            pages = sum(unit.past - unit.next for unit in passing.units) if striped else 0
+            self.crew.tell(partial(self.crew.progress.started, relation, pages))
+            try:
+                self._pass(passing)
+                return
+            except RewrittenError:
+                self.crew.pause(f"{relation} has been rewritten meanwhile: its fill starts again")
+
+    def _complete(self) -> None:
+        waited, pause, idle, remaining, passes = 0.0, 0.1, 0, -1, 0
+        while left := self._left(passes):
+            passes += 1
+            if sum(self._pass(self._whole(one)) for one in left) > 0:
+                before, remaining = remaining, sum(self._remaining(one) for one in left)
+                idle = idle + 1 if remaining == before else 0
+                if idle >= (IDLE_SWEEPS if any(one.overrides for one in left) else IDLE_PASSES):
+                    self.probe.refuse_taken_back(left, self.begun)
+                    idle = 0
+                waited, pause = 0.0, 0.1
+                continue
+            if any(self.probe.advances(one, self.begun) for one in left):
+                continue
+            if waited >= self.options.budget:
+                raise self.probe.held(left, self.begun, waited, self.crew.workers[0])
+            if waited == 0.0:
+                self.crew.pause(f"{left[0].relation}: the rows that are left are held by others; waiting for them")
+            time_to_wait = min(pause, self.options.budget - waited)
+            if self.crew.stop.wait(time_to_wait):
+                raise interrupted()
+            waited, pause = waited + time_to_wait, min(pause * random.uniform(1.5, 2.5), LONGEST_PAUSE)
+
+    def _left(self, passes: int) -> list[RelationFill]:
+        """The relations that need another pass after so many."""
+        lasting = self.begun if self.fill.purpose == "fill" else None
+        # A sweep comes behind the fill: to derive every row again only to see that it is right is left to that.
+        left = [one for one in self.fill.fills if self.probe.ask(one.relation, one.pending(lasting))]
+        if not left or lasting or passes < FOLLOWING:
+            return left
+        still = [one for one in left if self.probe.ask(one.relation, one.pending(self.begun))]
+        if not still:
+            self._let_go(left)
+        return still
+
+    def _finish(self) -> None:
+        cursor = self.probe.control.cursor
+        for one in self.fill.fills:
+            relation, rows = one.relation, self.probe.filled[one.relation]
+            if rows > 0:
+                # The plans of the steps that follow depend on how many tenants there are. Where somebody else
+                # vacuums or analyzes the table now, that does as well.
+                analyze = sql.SQL("ANALYZE (SKIP_LOCKED) {} ({})").format(
+                    relation.identifier, sql.Identifier(one.column)
+                )
+                with suppress(psycopg.Error):
+                    cursor.execute(analyze)
+            self.crew.tell(partial(self.crew.progress.finished, relation, rows))
+        # The step may be reverted and applied again, and then begins from the first page.
+        self.probe.guarded(lambda: cursor.execute(QUERIES["forget_step"], [self.fill.key]), self.fill.table)
+
+    def _recorded(self, relation_fill: RelationFill) -> Pass:
+        relation, cursor = relation_fill.relation, self.probe.control.cursor
+        units = self.probe.guarded(
+            lambda: open_units(cursor, self.fill.key, relation, workers=len(self.crew.workers), most=self.options.unit),
+            relation,
+        )
+        first = units[0].next if units else 0
+        stripes = self.options.stripes or self.probe.guarded(
+            lambda: stripes_for(cursor, relation, relation_fill.column, first=first), relation
+        )
+        return self._new_pass(relation_fill, units=deque(units), stripes=Stripes(count=stripes), recorded=True)
+
+    def _whole(self, relation_fill: RelationFill) -> Pass:
+        relation, cursor = relation_fill.relation, self.probe.control.cursor
+        now = self.probe.guarded(lambda: extent(cursor, relation), relation)
+        units = deque(divided(now.pages, self.options.unit))
+        return self._new_pass(relation_fill, units=units, stripes=Stripes(count=1), recorded=False)
+
+    def _new_pass(self, relation_fill: RelationFill, *, units: Any, stripes: Stripes, recorded: bool) -> Pass:
+        # So that a unit has several batches in each stripe, whose time lets others' snapshots end.
+        most = self.options.unit // 4 if stripes.count > 1 else self.options.unit
+        for worker in self.crew.workers:
+            worker.pace.most = max(1, most)
+            worker.pace.pages = min(worker.pace.pages, worker.pace.most)
+        return Pass(fill=relation_fill, step=self.fill.key, units=units, stripes=stripes, recorded=recorded)
+
+    def _pass(self, passing: Pass) -> int:
+        try:
+            return self.crew.go(passing)
+        finally:
+            self.probe.filled[passing.relation] += passing.rows
+
+    def _let_go(self, left: list[RelationFill]) -> None:
+        """Leave rows that keep moving to the next sweep. Raises Failed where it is a trigger that takes them back."""
+        self.probe.refuse_taken_back(left, None)
+        moving = ", ".join(str(one.relation) for one in left)
+        self.crew.pause(f"rows of {moving} keep moving between tenants: those are left to the next sweep")
+
+    def _remaining(self, relation_fill: RelationFill) -> int:
+        query = relation_fill.count(self.begun) if relation_fill.overrides else relation_fill.empty()
+        return int(self.probe.ask(relation_fill.relation, query))

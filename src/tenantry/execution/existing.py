@@ -1,0 +1,131 @@
+"""What is in force of steps, asked of the catalog for many at once. What follows from it: tenantry.planning.diff."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from tenantry.planning import Plan, diff
+from tenantry.planning.diff import Comparison
+from tenantry.postgres.journal import Entry
+from tenantry.postgres.owner_context import reads_catalog_only
+from tenantry.steps import Step
+from tenantry.steps.introspection import identifiers, raw
+
+TOGETHER = 50
+"""Different queries that one statement is made of: few round trips, and the planner is not overwhelmed."""
+MISSING = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn)
+
+
+def definitions(connection: psycopg.Connection[Any], steps: Sequence[Step]) -> dict[str, str | None]:
+    """What is in force of each step, by its key, as the catalog says; None where nothing is."""
+    found: dict[str, str | None] = dict.fromkeys(step.key for step in steps)
+    alike = _alike(steps)
+    for first in range(0, len(alike), TOGETHER):
+        for part in _apart(connection, alike[first : first + TOGETHER]):
+            found |= _found(connection, part)
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Alike:
+    """Steps whose definitions are one query but for the texts in it, so that it is planned once for all of them: one of
+    them, the query with columns for its texts, and each step's key and texts."""
+
+    example: Step
+    query: str
+    steps: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
+
+
+def _alike(steps: Sequence[Step]) -> list[_Alike]:
+    alike: dict[str, _Alike] = {}
+    for step in steps:
+        query, texts = _with_texts_apart(step)
+        alike.setdefault(query, _Alike(example=step, query=query)).steps.append((step.key, texts))
+    return list(alike.values())
+
+
+@lru_cache(maxsize=1 << 16)
+def _with_texts_apart(step: Step) -> tuple[str, tuple[str, ...]]:
+    """A step's definition with columns of `asked` in place of its texts, and these; all as SQL writes it. Kept, for a
+    run asks again and again."""
+    texts: list[str] = []
+
+    def parts(query: sql.Composable) -> Iterator[str]:
+        if isinstance(query, sql.Composed):
+            for part in query:
+                yield from parts(part)
+        elif isinstance(query, sql.Literal) and isinstance(query._obj, str):
+            yield f"asked.text{len(texts)}"
+            texts.append(query.as_string(None))
+        else:
+            yield query.as_string(None)
+
+    return "".join(parts(step.definition())), tuple(texts)
+
+
+def _apart(connection: psycopg.Connection[Any], alike: Sequence[_Alike]) -> tuple[Sequence[_Alike], ...]:
+    """Those that ask the catalog alone, and those whose query runs as the owner of the tables that it reads: an owner
+    may not even look for names in schemas of ours, or of others."""
+    if reads_catalog_only(connection, [one.example.definition() for one in alike]):
+        return (alike,)
+    alone = [reads_catalog_only(connection, [one.example.definition()]) for one in alike]
+    parts = ([one for one, reads in zip(alike, alone, strict=True) if reads is ours] for ours in (True, False))
+    return tuple(filter(None, parts))
+
+
+def survey(
+    connection: psycopg.Connection[Any], plan: Plan, entries: Mapping[str, Entry], *, exact: bool = True
+) -> Comparison:
+    """Plan, journal and catalog compared. Fills are looked for row by row where `exact`; otherwise the journal is
+    believed."""
+    orphans = diff.orphaned(plan, entries)
+    found = definitions(connection, diff.asked(plan.steps, entries, orphans, exact=exact))
+    return diff.compare(plan.steps, entries, found, orphans)
+
+
+def in_force(
+    connection: psycopg.Connection[Any], steps: Sequence[Step], entries: Mapping[str, Entry]
+) -> frozenset[str]:
+    """Keys of those steps for which there is nothing to do."""
+    found = definitions(connection, diff.asked(steps, entries, exact=True))
+    return diff.compare(steps, entries, found).in_force
+
+
+def altered(connection: psycopg.Connection[Any], entries: Mapping[str, Entry]) -> tuple[str, ...]:
+    """Keys of the steps of ours whose objects somebody has changed or dropped since."""
+    return diff.altered(entries, definitions(connection, diff.made(entries)))
+
+
+def _found(connection: psycopg.Connection[Any], alike: Sequence[_Alike]) -> dict[str, str | None]:
+    """What is in force of the steps, without those whose query names what is not there."""
+    try:
+        return _ask(connection, alike)
+    except MISSING:
+        parts = list(alike) if len(alike) > 1 else [replace(alike[0], steps=[step]) for step in alike[0].steps]
+        if len(parts) == 1:
+            return {}
+        return {key: text for part in parts for key, text in _found(connection, [part]).items()}
+
+
+def _ask(connection: psycopg.Connection[Any], alike: Sequence[_Alike]) -> dict[str, str | None]:
+    keys = [key for one in alike for key, _ in one.steps]
+    numbers = itertools.count()
+    query = sql.SQL(" UNION ALL ").join(
+        sql.SQL(
+            "SELECT asked.number, (SELECT found.text FROM ({}) AS found(text) LIMIT 1)::text"
+            " FROM (VALUES {}) AS asked ({})"
+        ).format(
+            raw(one.query),
+            sql.SQL(", ").join(raw(f"({', '.join([str(next(numbers)), *texts])})") for _, texts in one.steps),
+            identifiers(("number", *(f"text{place}" for place in range(len(one.steps[0][1]))))),
+        )
+        for one in alike
+    )
+    return {keys[number]: text for number, text in connection.execute(query)}

@@ -1,0 +1,125 @@
+"""What an in-place fill sets off: triggers and rules on UPDATE (hazards 2 and 5)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from tenantry.execution.preflight.findings import noted, refused
+from tenantry.execution.preflight.scope import Scope
+from tenantry.execution.preflight.sql_lexer import acts
+from tenantry.model.finding import Finding
+from tenantry.model.name import Name, quoted
+from tenantry.model.schema import Trigger
+from tenantry.postgres.server_state import NarrowedTrigger, ServerState
+from tenantry.steps.assignment import ASSIGN
+
+FIRES = ("O", "A")
+"""pg_trigger.tgenabled of triggers that fire in an ordinary session."""
+CONSTANT = "where one tenant owns all rows, `assign = { tenant = … }` touches no row"
+_UNCHANGED = re.compile(
+    r"""\(*old\.(?P<column>"(?:[^"]|"")+"|[\w$]+)\)*(?:::[\w ]+(?:\(\d+\))?)?\)*
+        \s+(?:IS\ DISTINCT\ FROM|<>)\s+
+        \(*new\.(?P=column)\)*(?:::[\w ]+(?:\(\d+\))?)?""",
+    re.VERBOSE | re.IGNORECASE,
+)
+
+
+def row_findings(scope: Scope, facts: ServerState) -> Iterator[Finding]:
+    yield from _sorted_last(scope)
+    narrowed = {(trigger.table, trigger.name): trigger for trigger in facts.narrowed}
+    told: set[tuple[Name, str]] = set()
+    for name in sorted(scope.fills):
+        for trigger in scope.schema.tables[name].triggers:
+            origin = _origin(scope, name, trigger)
+            fires = trigger.enabled in FIRES and "UPDATE" in trigger.events
+            if fires and (origin, trigger.name) not in told and not _passed_by(narrowed.get((name, trigger.name))):
+                told.add((origin, trigger.name))
+                yield from _trigger(origin, trigger)
+    yield from _rules(scope, facts)
+
+
+def _origin(scope: Scope, name: Name, trigger: Trigger) -> Name:
+    """The table that the trigger was made on, of which partitions have copies."""
+    found = name
+    for ancestor in scope.schema.lineage(name):
+        table = scope.schema.tables.get(ancestor)
+        if table is None or all(trigger.name != other.name for other in table.triggers):
+            break
+        found = ancestor
+    return found
+
+
+def _passed_by(trigger: NarrowedTrigger | None) -> bool:
+    """True where an UPDATE of the tenant alone does not fire it."""
+    if trigger is None:
+        return False
+    return trigger.on_columns or (trigger.definition is not None and _only_changes(trigger.definition))
+
+
+def _only_changes(definition: str) -> bool:
+    """True where the WHEN asks for nothing but changes of columns, all of which a fill leaves alone."""
+    condition = definition[definition.rfind(" WHEN (") : definition.rfind(" EXECUTE ")].removeprefix(" WHEN ")
+    rest, changes = _UNCHANGED.subn("", condition)
+    return changes > 0 and not set(re.findall(r"[^\s()]+", rest)) - {"AND", "OR"}
+
+
+def _sorted_last(scope: Scope) -> Iterator[Finding]:
+    """Triggers fire in the order of the bytes of their names."""
+    for name in sorted((scope.assigned | set(scope.fills)).intersection(scope.schema.tables)):
+        for trigger in scope.schema.tables[name].triggers:
+            fires = trigger.before and trigger.row and trigger.enabled in FIRES
+            late = trigger.name.encode() > ASSIGN.encode() and {"INSERT", "UPDATE"}.intersection(trigger.events)
+            if fires and late and _origin(scope, name, trigger) == name:
+                yield refused(
+                    name="trigger-sorts-last",
+                    table=name,
+                    forcible=False,
+                    message=f"The trigger {trigger.name} on {name} fires after {ASSIGN}, and can change what"
+                    " the tenant was derived from",
+                    remedy=f"ALTER TRIGGER {quoted(trigger.name)} ON {name} RENAME TO an earlier name",
+                )
+
+
+def _trigger(table: Name, trigger: Trigger) -> Iterator[Finding]:
+    where = f"{trigger.name} on {table}"
+    if not trigger.before:
+        kind = "constraint trigger" if trigger.constraint else "trigger"
+        each = "row" if trigger.row else "batch"
+        yield refused(
+            name="fill-fires-after-trigger",
+            table=table,
+            message=f"The {kind} {where} runs {trigger.function} after UPDATE: for each {each} of the fill",
+            remedy=f"{CONSTANT}; or see that it may run",
+        )
+    elif (act := acts(trigger.source, row=trigger.row)) is not None:
+        yield refused(
+            name="fill-fires-before-trigger",
+            table=table,
+            message=f"The trigger {where} does more than change its row ({act}), and runs for the fill, too",
+            remedy=f"{CONSTANT}; or see that it lets the fill pass",
+        )
+    elif trigger.row:
+        yield noted(
+            name="fill-undoes-before-trigger",
+            table=table,
+            message=f"The trigger {where} runs for the fill, and what it changes is put back",
+        )
+
+
+def _rules(scope: Scope, facts: ServerState) -> Iterator[Finding]:
+    for rule in facts.rules:
+        if rule.table not in scope.fills or rule.event not in ("UPDATE", "INSERT"):
+            continue
+        if rule.event == "INSERT" and not rule.instead:
+            continue
+        update = rule.event == "UPDATE"
+        does = "replaces" if rule.instead else "adds to"
+        what = "the fill's updates" if update else "inserts, whose rows then pass by the assignment"
+        yield refused(
+            name=f"rule-on-{rule.event.lower()}",
+            table=rule.table,
+            forcible=not (update and rule.instead),
+            message=f"The rule {rule.name} on {rule.table} {does} {what}",
+            remedy=f"ALTER TABLE {rule.table} DISABLE RULE {quoted(rule.name)}, or make it a trigger",
+        )

@@ -1,0 +1,182 @@
+"""What leads around the policies, or stops under them: views, functions of owners, COPY FROM, pg_dump.
+
+Hazards 10 and 13.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Container, Iterator
+
+from tenantry.execution.preflight.findings import noted, refused, warned
+from tenantry.execution.preflight.scope import Scope
+from tenantry.execution.preflight.sql_statements import Passage, Relations, passages
+from tenantry.model.finding import Finding
+from tenantry.model.name import Name, quoted
+from tenantry.model.schema import Function, Kind
+from tenantry.postgres.server_state import ServerState
+
+SECURE_VIEWS = 15
+COLUMNS_SET_NULL = 15
+DUMPS = ("pg_dump", "pg_dumpall")
+READABLE = ("sql", "plpgsql")
+"""The languages of functions of which is seen what they read."""
+BUILDING = (
+    "query_to_xml", "query_to_xmlschema", "query_to_xml_and_xmlschema", "table_to_xml", "table_to_xml_and_xmlschema",
+    "schema_to_xml", "schema_to_xml_and_xmlschema", "database_to_xml", "database_to_xml_and_xmlschema", "cursor_to_xml",
+    "ts_stat", "dblink", "dblink_exec", "dblink_open", "dblink_send_query",
+)  # fmt: skip
+"""Functions that are given a statement, or the name of a table, as text."""
+
+
+def around_findings(scope: Scope, facts: ServerState) -> Iterator[Finding]:
+    if scope.securities:
+        yield from view_findings(scope)
+        yield from function_findings(scope)
+        yield from _bulk(scope, facts)
+    yield from _deferred_keys(scope)
+
+
+def _sees_all(scope: Scope, role: str) -> bool:
+    return scope.bypasses(role) or scope.has(role, scope.operators)
+
+
+def view_findings(scope: Scope) -> Iterator[Finding]:
+    """Before PostgreSQL 15 a view reads as its owner; a materialised view holds what was read."""
+    for view in scope.views:
+        others = sorted({grant.grantee for grant in view.grants if not _sees_all(scope, grant.grantee)})
+        if not others:
+            continue
+        names = ", ".join(others)
+        # What everybody may read, the application may.
+        report = refused if "PUBLIC" in others else warned
+        if view.kind is Kind.MATERIALIZED_VIEW:
+            roles = ", ".join("PUBLIC" if role == "PUBLIC" else quoted(role) for role in others)
+            yield report(
+                name="materialized-view-granted",
+                table=view.name,
+                message=f"{names} may read the materialised view {view.name}, of all tenants' rows",
+                remedy=f"REVOKE ALL ON {view.name} FROM {roles}",
+            )
+        elif scope.schema.major < SECURE_VIEWS:
+            yield report(
+                name="view-reads-as-owner",
+                table=view.name,
+                message=f"{names} may read the view {view.name}, which before 15 shows all tenants' rows",
+                remedy="upgrade to PostgreSQL 15, or revoke the privilege",
+            )
+
+
+def function_findings(scope: Scope, reached: Container[str] | None = None) -> Iterator[Finding]:
+    """Functions that show their caller all tenants' rows, or may: only those of the signatures `reached`, if they are
+    given."""
+    reading = _Reading(scope)
+    for function in scope.schema.functions:
+        if not function.security_definer or not _sees_all(scope, function.owner):
+            continue
+        if reached is not None and function.signature not in reached:
+            continue
+        read, unknown = reading.of(function)
+        if not read and not unknown:
+            continue
+        tables = ", ".join(map(str, read))
+        what = (
+            f"sees all tenants' rows of {tables}"
+            if read
+            else f"what it sees of all tenants' rows is not known: {unknown}"
+        )
+        yield warned(
+            name="security-definer-function",
+            table=read[0] if read else None,
+            message=f"The function {function.signature} runs as {function.owner}, and {what}",
+            remedy=f"ALTER ROUTINE {function.signature} SECURITY INVOKER, or let it know the tenant",
+        )
+
+
+class _Reading:
+    """What functions read, by themselves and by others that they call; and why that is not all that can be known."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._relations = Relations.of((*scope.guarded, *(view.name for view in scope.views)))
+        self._named: dict[str, list[Function]] = {}
+        for function in scope.schema.functions:
+            self._named.setdefault(function.name.name, []).append(function)
+
+    def of(self, function: Function) -> tuple[tuple[Name, ...], str]:
+        read: dict[Name, None] = {}
+        unknown, seen, waiting = "", {function.signature}, [function]
+        while waiting:
+            one = waiting.pop()
+            if one.language not in READABLE:
+                unknown = unknown or f"{one.signature} is written in {one.language}"
+                continue
+            for passage in passages("", one.source):
+                read |= dict.fromkeys(self._relations.mentioned(passage))
+                unknown = unknown or self._built(one, passage)
+                for called in self._called(passage):
+                    if called.signature not in seen:
+                        seen.add(called.signature)
+                        waiting.append(called)
+        return tuple(read), unknown
+
+    def _built(self, function: Function, passage: Passage) -> str:
+        """Statements that are put together when it runs."""
+        by_call = next((name for name in BUILDING if any(passage.after(name, "("))), "")
+        if function.language == "plpgsql" and "execute" in passage.words:
+            by_call = "EXECUTE"
+        return f"{function.signature} puts statements together ({by_call})" if by_call else ""
+
+    def _called(self, passage: Passage) -> Iterator[Function]:
+        for position, token in enumerate(passage.tokens):
+            if token.name is not None and passage.word(position + 1) == "(":
+                yield from self._named.get(token.name, ())
+
+
+def _bulk(scope: Scope, facts: ServerState) -> Iterator[Finding]:
+    """COPY FROM is refused under row security, and pg_dump refuses to write a part of a table."""
+    relations = Relations.of(scope.guarded)
+    copies: Counter[str] = Counter()
+    dumps: Counter[str] = Counter()
+    for executed in facts.executed or ():
+        for passage in passages("", executed.text):
+            if passage.word(0) == "copy" and relations.at(passage, 1) and not scope.bypasses(executed.role):
+                if "from" in passage.words:
+                    copies[executed.role] += 1
+                elif passage.words[-2:] == ("to", "stdout"):
+                    dumps[executed.role] += 1
+    dumps.update(
+        session.user for session in facts.sessions if session.application in DUMPS and not scope.bypasses(session.user)
+    )
+    for role, count in sorted(copies.items()):
+        yield warned(
+            name="copy-from-role",
+            count=count,
+            message=f"{role} loads owned tables by COPY FROM, refused from isolate on",
+            remedy="COPY into a table without policies and INSERT … SELECT from there, or use BYPASSRLS",
+        )
+    for role, count in sorted(dumps.items()):
+        yield warned(
+            name="dump-role",
+            count=count,
+            message=f"{role} dumps owned tables, and pg_dump fails for it from isolate on",
+            remedy="dump as a role with BYPASSRLS, or with --enable-row-security",
+        )
+
+
+def _deferred_keys(scope: Scope) -> Iterator[Finding]:
+    """Before PostgreSQL 15 no key sets some of its columns to NULL: ours then waits for the user's own."""
+    if scope.schema.major >= COLUMNS_SET_NULL:
+        return
+    for step in scope.steps:
+        table, ours = scope.schema.tables.get(step.table), step.beside
+        if ours is None or table is None or not ours.deferred:
+            continue
+        setting = [key for key in table.foreign_keys if key.columns == ours.columns and key.on_delete in ("n", "d")]
+        if setting:
+            yield noted(
+                name="key-checked-at-commit",
+                table=step.table,
+                message=f"The key {ours.constraint} of {step.table} waits for COMMIT: {setting[0].name} sets"
+                " a column when its parent is deleted",
+                remedy="PostgreSQL 15 checks it at once",
+            )

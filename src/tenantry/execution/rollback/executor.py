@@ -1,0 +1,123 @@
+"""Walks the journal's steps back, the last first: each with its undo, and never over what somebody else has built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from tenantry.errors import Interrupted, Refused, TenantryError
+from tenantry.execution.message import Aside
+from tenantry.execution.runner import Event, Runner
+from tenantry.execution.transaction import Guard, Outcome
+from tenantry.model.plan import ExecutionMode, Phase, Statement
+from tenantry.postgres.dependents import anything_built, detached
+from tenantry.postgres.journal import Entry
+from tenantry.steps import Step, from_json
+
+
+def backwards(entry: Entry) -> tuple[int, bool, int]:
+    """Sorts those to the front that go back first. By phase before all: a step that another spec has added to an
+    earlier phase is applied late, and what the later phases have made still stands on it. Rows are put back when
+    nothing stands that would refuse them, whenever they were filled; and indexes go when no key needs them, whenever
+    they were built."""
+    step = from_json(entry.value)
+    phase = Phase.BACKFILL if step.filling is not None else Phase(entry.phase)
+    return -phase.position, step.category == "index", -entry.position
+
+
+Dependents = Callable[[Step], tuple[str, ...]]
+"""What others have built on a step's objects, as the catalog describes it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """A step that is still in force, and why."""
+
+    step: Step
+    reason: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Reverting:
+    """With `keep`, steps that hold tenants' values stay. With `force`, a step that cannot be undone is left behind, as
+    are those in `known`, by their keys and with the reason; otherwise the first one ends the walk."""
+
+    runner: Runner
+    dependents: Dependents
+    keep: bool = False
+    force: bool = False
+    known: Mapping[str, str] = field(default_factory=dict)
+    gone: Callable[[Statement], bool] = lambda statement: False
+    """Whether a statement is about a table that others have dropped."""
+    left: list[Left] = field(default_factory=list)
+
+    def all(self, entries: Iterable[Entry]) -> int:
+        """Revert them, the last first; the number reverted or kept. Raises TenantryError."""
+        ordered = sorted(entries, key=backwards)
+        for number, entry in enumerate(ordered, start=1):
+            self.runner.halt()
+            self._one(entry, number, len(ordered))
+        return len(ordered) - len(self.left)
+
+    def _one(self, entry: Entry, number: int, total: int) -> None:
+        step = from_json(entry.value)
+        kept = self.keep and step.kept
+        if self.force and step.key in self.known:
+            self._leave(step, self.known[step.key], number, total)
+            return
+        try:
+            self.runner.guarded(
+                step, "kept" if kept else "reverted", number, total, lambda: self._revert(step, entry, kept)
+            )
+        except Interrupted:
+            raise
+        except TenantryError as error:
+            gone = self.runner.connection.closed or self.runner.connection.broken
+            if not self.force or gone:
+                raise
+            self._leave(step, error.message, number, total)
+
+    def _leave(self, step: Step, reason: str, number: int, total: int) -> None:
+        self.left.append(Left(step=step, reason=reason))
+        self.runner.tell(Event(step=step, action="left", number=number, total=total, message=reason))
+
+    def _revert(self, step: Step, entry: Entry, kept: bool) -> tuple[Outcome, int | None]:
+        statements = self._statements(step, entry, kept)
+        journal = self.runner.journal
+        settled = journal.keeping(step.key) if kept else (journal.forgetting(step.key),)
+        # Looked at once the step has its locks: what is built on a column later has to wait, and then does not find it.
+        looked = step.built if statements and not kept else None
+        if all(statement.manner is not ExecutionMode.CONCURRENT for statement in statements):
+            return self.runner.together(
+                statements,
+                [] if looked is None
+                else [Guard(sql=anything_built(looked), refuse=lambda: self._refuse_dependents(step))],
+                [Aside(sql=text) for text in settled],
+            ), None  # fmt: skip
+        if looked is not None:
+            self._refuse_dependents(step)
+        outcome = self.runner.groups(statements)
+        with self.runner.connection.transaction():
+            if kept:
+                journal.keep(step.key)
+            else:
+                journal.forget(step.key)
+        return outcome, None
+
+    def _statements(self, step: Step, entry: Entry, kept: bool) -> tuple[Statement, ...]:
+        """What undoes it where it is: of a table that is gone nothing, and of a partition that was detached since what
+        it has taken along."""
+        alone = [step.moved_to(name) for name in detached(self.runner.connection, step.table, step.below)]
+        steps = (step, *alone)
+        given = [one.keep(entry.before) if kept else one.revert(entry.before) for one in steps]
+        return tuple(statement for part in given for statement in part if not self.gone(statement))
+
+    def _refuse_dependents(self, step: Step) -> None:
+        """PostgreSQL would refuse for a view, and drop an index of somebody else's without a word."""
+        found = self.dependents(step)
+        if found:
+            raise Refused(
+                f"{step.table}: {step.title}: somebody has built on it: {', '.join(found)}",
+                remedy="Drop what they built, or let them; --force goes on, and leaves this step where it is.",
+                details=found,
+            )

@@ -1,0 +1,134 @@
+"""After a rollback: nothing of ours is left, the schema is as it was recorded, and no table was rewritten."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+
+from tenantry.execution.existing import definitions
+from tenantry.execution.preflight.findings import noted, warned
+from tenantry.execution.rollback.executor import Left
+from tenantry.model.finding import Finding
+from tenantry.model.name import Name
+from tenantry.postgres.dependents import files
+from tenantry.postgres.schema_snapshot import Described, describe, noted_description
+from tenantry.steps import Step
+
+_OURS = re.compile(r"""\A\w+ (?:(?:"(?:[^"]|"")+"|[^ ."]+)\.)?"?~?tenantry_""")
+SAMPLES = 20
+
+
+@dataclass(slots=True, kw_only=True)
+class Aftermath:
+    """What a database looked like before a rollback, for the look afterwards.
+
+    `tables` are those that go back, None where all do. In those where something of ours was `altered` by hand, what is
+    new may be ours under another name.
+    """
+
+    connection: psycopg.Connection[Any]
+    tables: frozenset[Name] | None = None
+    altered: frozenset[Name] = frozenset()
+    before: Mapping[str, Described] = field(init=False)
+    files: Mapping[int, tuple[str, int | None]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.before, self.files = describe(self.connection), files(self.connection)
+
+    def findings(self, reverted: Sequence[Step], kept: Sequence[Step], left: Sequence[Left]) -> tuple[Finding, ...]:
+        """`left` could not be undone. Warnings are what is not as it was; notes are what others have made since."""
+        found = [*self._left(left), *self._in_force(reverted)]
+        found += self._differences(kept, left)
+        found += self._rewritten()
+        return tuple(found)
+
+    def _left(self, left: Sequence[Left]) -> Iterator[Finding]:
+        for one in left:
+            yield warned(
+                name="not-reverted", table=one.step.table,
+                message=f"{one.step.table}: {one.step.title}: still in force. {one.reason}",
+                remedy="Remove what is in its way, and run the same rollback again: it goes on from here.",
+            )  # fmt: skip
+
+    def _in_force(self, reverted: Sequence[Step]) -> Iterator[Finding]:
+        asked = [step for step in reverted if not step.journaled and not step.ends]
+        now = definitions(self.connection, asked)
+        for step in asked:
+            if now[step.key] is None:
+                continue
+            if step.stays:
+                yield noted(
+                    name="kept-in-use", table=step.table, message=f"Something needs {step.stays}: it stays",
+                    remedy="Drop it by hand once nothing needs it any more.",
+                )  # fmt: skip
+            else:
+                yield warned(
+                    name="left-behind", table=step.table, message=f"{step.table}: still there: {step.title}",
+                    remedy="Take it away by hand; the journal no longer knows it.",
+                )  # fmt: skip
+
+    def _differences(self, kept: Sequence[Step], left: Sequence[Left]) -> Iterator[Finding]:
+        recorded, after = noted_description(self.connection), describe(self.connection)
+        if recorded is None:
+            return
+        expected = {f"column {step.table}.{step.tenant_column}" for step in kept if step.tenant_column is not None}
+        made = {str(step.makes) for step in kept if step.makes is not None}
+        known = {one.relation for one in recorded.values()} & {one.relation for one in after.values()}
+        ours: list[str] = []
+        others: list[str] = []
+        for name in sorted(recorded.keys() | after.keys()):
+            one = after.get(name) or recorded[name]
+            if after.get(name) == recorded.get(name) or self._elsewhere(one) or one.relation in made:
+                continue
+            if _is_column(name, expected):
+                continue
+            # Of a table that others have made, dropped or renamed, what is not ours is theirs.
+            touched = one.relation in known and after.get(name) != self.before.get(name)
+            if name not in recorded:
+                # What was there under this name when the rollback began has been named so by others.
+                touched = name not in self.before or bool(_OURS.match(name)) or self._of(one, self.altered)
+            (ours if touched else others).append(f"{name} {_how(recorded.get(name), after.get(name))}")
+        if ours and not left:
+            yield _difference(
+                "schema-differs", ours, warned, "The schema is not as it was recorded before the migration"
+            )
+        if others:
+            yield _difference("changed-since", others, noted, "Others have changed since the migration, which stays")
+
+    def _elsewhere(self, one: Described) -> bool:
+        return self.tables is not None and not self._of(one, self.tables)
+
+    @staticmethod
+    def _of(one: Described, tables: frozenset[Name]) -> bool:
+        return one.relation in {str(name) for name in tables}
+
+    def _rewritten(self) -> Iterator[Finding]:
+        now = files(self.connection)
+        for oid, (name, file) in self.files.items():
+            if oid in now and now[oid][1] != file:
+                yield warned(
+                    name="table-rewritten", message=f"{name} was rewritten or emptied meanwhile, which no step does",
+                    remedy="Somebody's VACUUM FULL, CLUSTER or TRUNCATE does that; compare its rows with a backup.",
+                )  # fmt: skip
+
+
+def _is_column(name: str, expected: set[str]) -> bool:
+    return name.replace('"', "") in {one.replace('"', "") for one in expected}
+
+
+def _how(recorded: Described | None, now: Described | None) -> str:
+    if recorded is None:
+        return "was not there"
+    return "is gone" if now is None else f"was {recorded.definition!r}, is {now.definition!r}"
+
+
+def _difference(name: str, lines: Sequence[str], verdict: Any, message: str) -> Finding:
+    finding: Finding = verdict(
+        name=name, count=len(lines), samples=tuple({"object": line} for line in lines[:SAMPLES]),
+        message=f"{message}: {'; '.join(lines[:3])}" + (f", and {len(lines) - 3} more" if len(lines) > 3 else ""),
+    )  # fmt: skip
+    return finding

@@ -1,0 +1,137 @@
+"""Where a row moves to another tenant, the rows that derive from it follow, before a composite key can see to that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from psycopg import sql
+
+from tenantry.model.name import Name
+from tenantry.model.ownership import Hop
+from tenantry.steps.derivation import ByPath, derived, equal
+from tenantry.steps.introspection import with_search_path
+from tenantry.steps.naming import Work, Written, hops_of, paths_of
+from tenantry.steps.step import Reach
+from tenantry.steps.trigger import (
+    BEGIN_UPDATE,
+    CHANGE,
+    END_UPDATE,
+    IN_FILL,
+    RowTrigger,
+    asked,
+    each,
+    function_name,
+)
+
+FOLLOW = "~tenantry_follow"
+
+
+def follow_function(table: Name, trigger: str) -> Name:
+    return function_name(table, trigger.removeprefix("~tenantry_"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Follower:
+    """A table whose rows find their tenant in the parent, by `columns`; `paths` are all its paths, if it has others."""
+
+    table: Name
+    column: str
+    columns: tuple[str, ...]
+    parent_columns: tuple[str, ...]
+    operators: tuple[tuple[str, str], ...]
+    paths: tuple[ByPath, ...] = ()
+
+    def named(self, names: Written, parent: Name) -> Follower:
+        """The same with the names that others have for everything; `parent` is whom its rows follow."""
+        (hop,) = hops_of(
+            names, self.table,
+            (Hop(columns=self.columns, parent=parent, parent_columns=self.parent_columns, operators=self.operators),),
+        )  # fmt: skip
+        return replace(
+            self, table=names.table(self.table), column=names.column(self.table, self.column), columns=hop.columns,
+            parent_columns=hop.parent_columns, paths=paths_of(names, self.table, self.paths),
+        )  # fmt: skip
+
+    def update(self, names: Written, parent: Name, parent_column: str, search_path: tuple[str, ...]) -> sql.Composed:
+        """It waits for rows that others hold, as a foreign key's cascade does: skipped, they would stay behind. Like a
+        fill it changes nothing but the tenant; the rows' own followers are told to go along. A row of a third tenant,
+        which refers to the parent by mistake, is not the parent's to take."""
+        row, own = sql.Identifier("target"), names.column(parent, parent_column)
+        to, was = (sql.SQL("{}.{}").format(record, sql.Identifier(own)) for record in (names.new, names.old))
+        here = self.named(names, parent)
+        first = sql.SQL(" AND {} = {}").format(derived(here.paths, row), to) if here.paths else sql.SQL("")
+        update = sql.SQL(
+            "UPDATE {table} AS target SET {column} = {to}"
+            " WHERE {match} AND (target.{column} = {was} OR target.{column} IS NULL){first} AND {along}"
+        ).format(
+            table=here.table.identifier, column=sql.Identifier(here.column), to=to, was=was, first=first,
+            match=equal(names.new, here.parent_columns, row, here.columns, here.operators),
+            along=with_search_path(search_path),
+        )  # fmt: skip
+        return sql.SQL("\n  {}{}\n  {}").format(BEGIN_UPDATE, names.do(update, self.table), END_UPDATE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantCascadeTrigger(RowTrigger):
+    """AFTER UPDATE: does what the ON UPDATE CASCADE of the composite keys will, which come in enforce, and in contract
+    where the table's rows may wait for their tenant.
+
+    Without it, whoever writes below a row that has moved fails between the NOT VALID key and the sweep: the new row
+    has the new tenant, and its other parent still the old one. One trigger for each owner of followers, as whom it
+    runs.
+    """
+
+    kind: Literal["follow"] = "follow"
+    name: str
+    column: str
+    followers: tuple[Follower, ...]
+    search_path: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        return f"follow:{self.table}:{self.name}"
+
+    @property
+    def title(self) -> str:
+        return "take along what derives from a row that changes its tenant: " + ", ".join(
+            dict.fromkeys(str(follower.table) for follower in self.followers)
+        )
+
+    @property
+    def trigger(self) -> str:
+        return self.name
+
+    @property
+    def function(self) -> Name:
+        return follow_function(self.table, self.name)
+
+    @property
+    def event(self) -> sql.Composable:
+        return sql.SQL("AFTER UPDATE")
+
+    def renamed(self, names: Written) -> TenantCascadeTrigger:
+        return replace(self, followers=tuple(one.named(names, self.table) for one in self.followers))
+
+    def moves(self, changed: frozenset[str]) -> tuple[Follower, ...]:
+        return self.followers if self.column in changed else ()
+
+    def reaches(self) -> Iterator[Reach]:
+        for follower in self.followers:
+            yield from each(self.owner, follower.table, CHANGE)
+            yield from asked(self.owner, follower.paths)
+
+    @property
+    def manner(self) -> sql.Composable:
+        return sql.SQL("FOR EACH ROW WHEN (NEW.{0} <> OLD.{0})").format(sql.Identifier(self.column))
+
+    def work(self) -> Work:
+        # A fill looks after the rows that derive from those that it fills; an update of our triggers does not.
+        return Work(
+            table=self.table, trigger=self.trigger,
+            first=sql.SQL("\n  IF {} THEN\n    RETURN NULL;\n  END IF;").format(IN_FILL),
+            told=lambda names: sql.Composed(
+                [one.update(names, self.table, self.column, self.search_path) for one in self.followers]
+            ),
+        )  # fmt: skip

@@ -1,0 +1,24 @@
+"""The tenant of a session: the one place where its SQL is made."""
+
+from __future__ import annotations
+
+from psycopg import sql
+
+from tenantry.steps.introspection import raw
+
+
+def context_value(setting: str, type: str) -> sql.Composed:
+    """The setting as a value of the tenant key's type; NULL where it is not set.
+
+    After SET LOCAL has ended the setting is an empty string, hence NULLIF. `type` has no length: an explicit cast to
+    varchar(n) would cut a longer value, and so choose another tenant.
+    """
+    return sql.SQL("NULLIF(pg_catalog.current_setting({}, true), '')::{}").format(sql.Literal(setting), raw(type))
+
+
+def context(setting: str, type: str) -> sql.Composed:
+    """The same as a scalar subquery, which a statement evaluates once and not for each row.
+
+    Citus refuses subqueries in policies; a hand-over to Citus takes `context_value` instead.
+    """
+    return sql.SQL("(SELECT {})").format(context_value(setting, type))
