@@ -8,7 +8,7 @@ from balances.stock import Stock
 from tenantry import ReconcileOptions, ReconcileResult, reconcile_balances
 from tenantry.balances.reconciliation import Reconciled
 
-STORAGE = 'tenantry."balances public.ledger"'
+STORAGE = 'tenantry."balances_public__ledger"'
 _TRIGGERS = [f"TRIGGER tenantry_balances_{event}" for event in ("insert", "update", "delete")]
 
 

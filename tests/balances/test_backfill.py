@@ -21,8 +21,8 @@ from servers import wait_until
 
 pytestmark = pytest.mark.server
 
-STORAGE = 'tenantry."balances public.ledger"'
-CORRECTIONS = 'tenantry."corrections public.ledger"'
+STORAGE = 'tenantry."balances_public__ledger"'
+CORRECTIONS = 'tenantry."corrections_public__ledger"'
 MANY = (
     "INSERT INTO ledger (org, item, location, lot, quantity)"
     " SELECT 1, g % 50, nullif(g % 10, 0), 'L' || g % 60, 1 FROM generate_series(1, 8000) g"

@@ -15,7 +15,7 @@ from tenantry.model.ledger import Ledger
 
 pytestmark = pytest.mark.server
 
-SLOTS = 'SELECT count(*) FROM tenantry."balances public.ledger" WHERE slot > 0'
+SLOTS = 'SELECT count(*) FROM tenantry."balances_public__ledger" WHERE slot > 0'
 MOVE = "INSERT INTO ledger (org, item, quantity) VALUES (1, {}, 1)"
 
 

@@ -88,7 +88,7 @@ def _counts(shop: Stock, statement: str) -> None:
         shop.execute(f"{statement}; {FILL}; {statement}; INSERT INTO ledger SELECT * FROM ledger WHERE id = 1")
         assert shop.false() == []
         assert shop.rows("SELECT sum(version) FROM balances") != before
-    assert shop.rows('SELECT count(*) FROM tenantry."crossings public.ledger"') == [(0,)]
+    assert shop.rows('SELECT count(*) FROM tenantry."crossings_public__ledger"') == [(0,)]
 
 
 @pytest.mark.pg(">= 15")

@@ -75,15 +75,15 @@ def test_stale_after_a_trigger_was_missing(stock: MakeStock, damage: str, line: 
 @pytest.mark.parametrize(
     ("damage", "line"),
     [
-        ("CREATE OR REPLACE FUNCTION tenantry.\"move public.ledger\"() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER"
+        ("CREATE OR REPLACE FUNCTION tenantry.\"move_public__ledger\"() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER"
          " SET search_path = pg_catalog AS 'BEGIN RETURN NULL; END'", ["functions"]),
-        ("GRANT EXECUTE ON FUNCTION tenantry.\"move public.ledger\"() TO PUBLIC", ["functions"]),
-        ("DROP INDEX tenantry.\"key of balances public.ledger\"", ["table", "indexes"]),
-        ("ALTER TABLE tenantry.\"balances public.ledger\" DISABLE ROW LEVEL SECURITY", ["table", "row security"]),
-        ("GRANT UPDATE ON tenantry.\"balances public.ledger\" TO PUBLIC", ["row security"]),
+        ("GRANT EXECUTE ON FUNCTION tenantry.\"move_public__ledger\"() TO PUBLIC", ["functions"]),
+        ("DROP INDEX tenantry.\"balances_public__ledger_key\"", ["table", "indexes"]),
+        ("ALTER TABLE tenantry.\"balances_public__ledger\" DISABLE ROW LEVEL SECURITY", ["table", "row security"]),
+        ("GRANT UPDATE ON tenantry.\"balances_public__ledger\" TO PUBLIC", ["row security"]),
         ("ALTER VIEW balances RESET (security_barrier)", ["view", "row security"]),
         ("DROP VIEW balances", ["view", "row security"]),
-        ("UPDATE tenantry.\"balances public.ledger\" SET quantity = quantity + 1 WHERE item = 3", ["balances"]),
+        ("UPDATE tenantry.\"balances_public__ledger\" SET quantity = quantity + 1 WHERE item = 3", ["balances"]),
     ],
 )  # fmt: skip
 def test_what_was_altered_is_found_and_put_right(stock: MakeStock, damage: str, line: list[str]) -> None:
@@ -95,7 +95,7 @@ def test_what_was_altered_is_found_and_put_right(stock: MakeStock, damage: str, 
     assert shop.failing() == line
     shop.install()
     if "GRANT UPDATE" in damage:
-        shop.execute('REVOKE UPDATE ON tenantry."balances public.ledger" FROM PUBLIC')
+        shop.execute('REVOKE UPDATE ON tenantry."balances_public__ledger" FROM PUBLIC')
     shop.backfill()
     assert shop.failing() == []
 
@@ -460,7 +460,7 @@ def test_stock_below_zero_after_slots(stock: MakeStock) -> None:
         with pytest.raises(Refused, match="spread over slots") as refused:
             migrate(shop.target, positive.spec, options)
         assert "balances compact" in refused.value.message
-    shop.execute("UPDATE tenantry.\"balances public.ledger\" SET last_movement = now() - interval '1 hour'")
+    shop.execute("UPDATE tenantry.\"balances_public__ledger\" SET last_movement = now() - interval '1 hour'")
     compact_balances(shop.target, single.spec)
     migrate(shop.target, positive.spec, options)
     assert positive.failing() == []
@@ -475,14 +475,14 @@ def test_slots_that_leave_the_spec(first: str | None, option: int | None, slots:
     shop = type(silent)(database=silent.database, text=silent.text if first is None else part(hot_keys=first))
     shop.install(slots=option)
     shop.backfill()
-    spread = 'SELECT count(DISTINCT slot) FROM tenantry."balances public.ledger" WHERE slot > 0'
+    spread = 'SELECT count(DISTINCT slot) FROM tenantry."balances_public__ledger" WHERE slot > 0'
     move = "INSERT INTO ledger (org, item, quantity) VALUES (1, 1, 5)"
     shop.execute(move)
     assert shop.rows(spread) == [(1,)]
     assert silent.failing() == (["functions"] if slots == 0 else [])
     options = MigrateOptions(force=True, until=Phase.EXPAND, backup=BackupKind.NONE)
     migrate(silent.target, silent.spec, options)
-    shop.execute('DELETE FROM tenantry."balances public.ledger"')
+    shop.execute('DELETE FROM tenantry."balances_public__ledger"')
     shop.execute(move)
     assert shop.rows(spread) == [(min(slots, 1),)]
     none = type(silent)(database=silent.database, text=part(hot_keys="0"))

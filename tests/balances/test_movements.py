@@ -213,7 +213,7 @@ def test_nobody_else_may_call_or_write(shop: Stock, role: Callable[..., str]) ->
     shop.execute(f"GRANT USAGE ON SCHEMA tenantry TO {clerk}")
     shop.install()
     shop.backfill()
-    storage = 'tenantry."balances public.ledger"'
+    storage = 'tenantry."balances_public__ledger"'
     with shop.connect(user=clerk, autocommit=True) as session:
         session.execute(MOVE.format(3))
         for statement in (
@@ -223,7 +223,7 @@ def test_nobody_else_may_call_or_write(shop: Stock, role: Callable[..., str]) ->
             with pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.errors.ObjectNotInPrerequisiteState)):
                 session.execute(statement)
         with pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.errors.FeatureNotSupported)):
-            session.execute('SELECT tenantry."move public.ledger"()')
+            session.execute('SELECT tenantry."move_public__ledger"()')
     assert shop.false() == []
 
 

@@ -11,7 +11,7 @@ from daily import daily
 pytestmark = pytest.mark.server
 
 ROWS_A_KEY = """
-SELECT max(rows) FROM (SELECT count(*) AS rows FROM tenantry."balances public.ledger"
+SELECT max(rows) FROM (SELECT count(*) AS rows FROM tenantry."balances_public__ledger"
   GROUP BY org, item, location, lot) AS keys
 """
 # The usual way, as guides have it: one row trigger, ON CONFLICT on the key.

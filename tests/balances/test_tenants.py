@@ -139,7 +139,7 @@ def test_another_tenants_stock_cannot_be_moved(kitchens: Kitchens) -> None:
     kitchens.as_tenant(kitchens.south, "UPDATE inventory_ledger SET quantity = 99")
     kitchens.as_tenant(kitchens.south, "DELETE FROM inventory_ledger")
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
-        kitchens.as_tenant(kitchens.south, 'UPDATE tenantry."balances public.inventory_ledger" SET quantity = 0')
+        kitchens.as_tenant(kitchens.south, 'UPDATE tenantry."balances_public__inventory_ledger" SET quantity = 0')
     assert kitchens.rows(ROWS) == before
 
 
@@ -167,7 +167,7 @@ def test_whom_row_security_binds_reconciles_nothing(kitchens: Kitchens, role: Ca
     # A journal that others may write to is believed by nobody else.
     kitchens.execute(
         f"REVOKE ALL ON ALL TABLES IN SCHEMA tenantry FROM {blind};"
-        f'GRANT UPDATE ON tenantry."balances public.inventory_ledger" TO {blind}'
+        f'GRANT UPDATE ON tenantry."balances_public__inventory_ledger" TO {blind}'
     )
     assert kitchens.failing() == ["row security"]
     assert kitchens.rows("SELECT count(*) FROM tenantry.discrepancies") == [(0,)]
@@ -175,7 +175,7 @@ def test_whom_row_security_binds_reconciles_nothing(kitchens: Kitchens, role: Ca
 
 def test_discrepancies_by_tenant(kitchens: Kitchens) -> None:
     """What differs is told by tenant, and each review has its own."""
-    storage = 'tenantry."balances public.inventory_ledger"'
+    storage = 'tenantry."balances_public__inventory_ledger"'
     kitchens.execute(
         f"UPDATE {storage} SET quantity = quantity + 3 WHERE ctid = (SELECT min(ctid) FROM {storage} WHERE movements > 0)"
     )

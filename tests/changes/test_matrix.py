@@ -71,7 +71,7 @@ OURS = f"""
 SELECT p.proname, {SOURCE}, p.proconfig::text, p.proacl::text, pg_get_userbyid(p.proowner) FROM pg_proc p
 WHERE p.pronamespace = 'tenantry'::regnamespace
 UNION ALL SELECT relname, '', '', relacl::text, pg_get_userbyid(relowner) FROM pg_class
-WHERE relnamespace = 'tenantry'::regnamespace AND relname LIKE '% %' AND relkind = 'r'
+WHERE relnamespace = 'tenantry'::regnamespace AND relname LIKE '%\\_\\_%' AND relkind = 'r'
 UNION ALL SELECT key, phase, wanted, state, '' FROM tenantry.steps WHERE key NOT LIKE '%\\_valid:%'
 ORDER BY 1, 2
 """

@@ -36,7 +36,7 @@ SELECT p.proname, {SOURCE}, p.proconfig::text, p.proacl::text
 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = 'tenantry'
 UNION ALL SELECT c.relname, '', '', c.relacl::text
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = 'tenantry' AND c.relname LIKE '% %' AND c.relkind = 'r' ORDER BY 1
+WHERE n.nspname = 'tenantry' AND c.relname LIKE '%\\_\\_%' AND c.relkind = 'r' ORDER BY 1
 """
 
 

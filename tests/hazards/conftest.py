@@ -62,7 +62,7 @@ class Business:
     def replace_trigger(self, table: str, body: str) -> None:
         """Another body for the assignment trigger's function, to show what would go wrong with it."""
         self.execute(
-            f'CREATE OR REPLACE FUNCTION tenantry."assign public.{table}"() RETURNS trigger LANGUAGE plpgsql'
+            f'CREATE OR REPLACE FUNCTION tenantry."assign_public__{table}"() RETURNS trigger LANGUAGE plpgsql'
             f" AS $naive$ {body} $naive$"
         )
 

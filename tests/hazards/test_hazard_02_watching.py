@@ -57,7 +57,7 @@ def test_shows_the_hazard(business: Business) -> None:
     shop.execute("""
         DROP TRIGGER "~tenantry_assign" ON sales;
         CREATE TRIGGER naive BEFORE INSERT OR UPDATE OF store_id ON sales
-          FOR EACH ROW EXECUTE FUNCTION tenantry."assign public.sales"();
+          FOR EACH ROW EXECUTE FUNCTION tenantry."assign_public__sales"();
         UPDATE sales SET note = 'moved' WHERE id = 1
     """)
     assert shop.rows("SELECT tenant_id FROM sales WHERE id = 1") == [(None,)]
@@ -162,9 +162,9 @@ def test_role_that_may_only_insert(business: Business, role: Callable[..., str])
     with shop.connect(user=clerk) as session:
         session.execute("INSERT INTO sales (id, store_id) VALUES (3, 2)")
     assert shop.rows("SELECT tenant_id FROM sales WHERE id = 3") == [(2,)]
-    execute = f"""SELECT has_function_privilege('{clerk}', 'tenantry."assign public.sales"()', 'execute')"""
+    execute = f"""SELECT has_function_privilege('{clerk}', 'tenantry."assign_public__sales"()', 'execute')"""
     assert shop.rows(execute) == [(False,)]
-    shop.execute('ALTER FUNCTION tenantry."assign public.sales"() SECURITY INVOKER')
+    shop.execute('ALTER FUNCTION tenantry."assign_public__sales"() SECURITY INVOKER')
     with shop.connect(user=clerk) as session, pytest.raises(psycopg.errors.InsufficientPrivilege):
         session.execute("INSERT INTO sales (id, store_id) VALUES (4, 2)")
 

@@ -21,7 +21,7 @@ from tenantry.model.ledger import Ledger
 pytestmark = pytest.mark.server
 
 Waits = Callable[..., Future[Any]]
-STORAGE = 'tenantry."balances public.ledger"'
+STORAGE = 'tenantry."balances_public__ledger"'
 MOVE = "INSERT INTO ledger (org, item, quantity) VALUES (1, 1, {})"
 SUM = "(SELECT sum(quantity) FROM ledger WHERE (org, item) = (1, 1) AND location IS NULL AND lot IS NULL)"
 SET = f"UPDATE {STORAGE} SET quantity = {SUM} WHERE (org, item, slot) = (1, 1, 0) AND location IS NULL AND lot IS NULL"

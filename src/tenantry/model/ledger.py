@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tenantry.model.name import Name, shortened
+from tenantry.model.name import Name, object_name, split
 
 JOURNAL_SCHEMA = "tenantry"
 MEASURES = ("quantity", "total_in", "total_out", "movements")
@@ -71,26 +71,26 @@ class Ledger:
     @property
     def storage(self) -> Name:
         """The table of the balances, in schema tenantry."""
-        return Name(JOURNAL_SCHEMA, shortened(f"balances {self.called}"))
+        return Name(JOURNAL_SCHEMA, object_name("balances", *split(self.called)))
 
     @property
     def corrections(self) -> Name:
         """The table of differences that a backfill has found and not yet added; made by a backfill, and gone after."""
-        return Name(JOURNAL_SCHEMA, shortened(f"corrections {self.called}"))
+        return Name(JOURNAL_SCHEMA, object_name("corrections", *split(self.called)))
 
     @property
     def crossings(self) -> Name:
         """The table of the rows that running statements have moved from one partition to another."""
-        return Name(JOURNAL_SCHEMA, shortened(f"crossings {self.called}"))
+        return Name(JOURNAL_SCHEMA, object_name("crossings", *split(self.called)))
 
     @property
     def crossings_index(self) -> Name:
         """By which a statement finds its own."""
-        return Name(JOURNAL_SCHEMA, shortened(f"index of {self.crossings.name}"))
+        return Name(JOURNAL_SCHEMA, object_name("crossings_index", *split(self.called)))
 
     def function(self, purpose: str) -> Name:
         """A trigger function of ours."""
-        return Name(JOURNAL_SCHEMA, shortened(f"{purpose} {self.called}"))
+        return Name(JOURNAL_SCHEMA, object_name(purpose, *split(self.called)))
 
     @property
     def columns(self) -> tuple[str, ...]:

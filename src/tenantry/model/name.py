@@ -80,6 +80,15 @@ class Name:
         return cls(parts[0], parts[1]) if len(parts) == 2 else cls(schema, parts[0])
 
 
+def object_name(purpose: str, *parts: str) -> str:
+    """The name of an object in the schema tenantry that serves what these parts name, such as a schema and a table:
+    lower case and without spaces, so that nobody has to quote it. Where the parts are not so themselves, or could be
+    cut otherwise, a hash keeps the names apart."""
+    name = f"{purpose}_{'__'.join(re.sub('[^a-z0-9_]', '_', part.lower()) for part in parts)}"
+    clear = all(re.fullmatch("[a-z0-9]+(_[a-z0-9]+)*", part) for part in parts)
+    return shortened(name) if clear else hashed(name, repr((purpose, *parts)))
+
+
 def index_name(table: Name, *columns: str, ending: str) -> Name:
     """The name of an index of ours. Two underscores stand before each column, so that group_id of the table user has
     another name than id of the table user_group; where they are part of a name themselves, a hash is added."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 
-from tenantry.model.name import Name, shortened
+from tenantry.model.name import Name, object_name
 from tenantry.model.ownership import Child, Hop, Owned, Ownership, Path
 from tenantry.model.schema import ForeignKey, Kind, Schema, Table
 from tenantry.model.spec import Orphans, Spec
@@ -223,7 +223,7 @@ class PlanContext:
         return owned.column
 
     def assigned(self, owned: Owned) -> Name:
-        return Name(JOURNAL_SCHEMA, shortened(f"assigned {owned.table}"))
+        return Name(JOURNAL_SCHEMA, object_name("assigned", owned.table.schema, owned.table.name))
 
     def fallback(self, owned: Owned) -> str | None:
         """The slug of the tenant for rows that no path reaches."""

@@ -97,7 +97,7 @@ class BalanceTable(BalanceStep):
 
     @property
     def index(self) -> Name:
-        return Name(JOURNAL_SCHEMA, shortened(f"key of {self.ledger.storage.name}"))
+        return Name(JOURNAL_SCHEMA, shortened(f"{self.ledger.storage.name}_key"))
 
     def definition(self) -> sql.Composable:
         return _DEFINITION.format(

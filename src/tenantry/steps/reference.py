@@ -8,7 +8,7 @@ from typing import Literal
 
 from psycopg import sql
 
-from tenantry.model.name import Name, quoted
+from tenantry.model.name import Name
 from tenantry.model.ownership import Hop
 from tenantry.model.plan import ExecutionMode, Lock, LockMode, Statement
 from tenantry.steps.derivation import TenantReference, equal
@@ -93,7 +93,7 @@ class ReferenceTrigger(RowTrigger):
 
     @staticmethod
     def function_of(table: Name, name: str) -> Name:
-        return function_name(table, f"refer by {quoted(name)} from")
+        return function_name(table, "refer", name)
 
     @property
     def event(self) -> sql.Composable:

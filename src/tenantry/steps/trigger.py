@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from psycopg import sql
 
-from tenantry.model.name import Name, quoted, shortened
+from tenantry.model.name import Name, object_name, quoted
 from tenantry.model.plan import Lock, LockMode, Statement
 from tenantry.steps.derivation import ByPath, Source
 from tenantry.steps.introspection import JOURNAL_SCHEMA, body, exists, hand_over, raw, trigger_definition
@@ -87,9 +87,9 @@ def knows_no_tenants(table: sql.Composable, setting: str) -> sql.Composed:
     return sql.SQL("({} IS NULL AND {})").format(named(setting), sees_all(table))
 
 
-def function_name(table: Name, purpose: str) -> Name:
-    """The table as SQL names it, so that no two tables share a function: a.b_c is not a_b.c."""
-    return Name(JOURNAL_SCHEMA, shortened(f"{purpose} {table}"))
+def function_name(table: Name, purpose: str, *parts: str) -> Name:
+    """The function of a trigger of the table, of which the further parts tell one from others of the same purpose."""
+    return Name(JOURNAL_SCHEMA, object_name(purpose, table.schema, table.name, *parts))
 
 
 def make_function(function: Name, owner: str, code: sql.Composable, settings: str) -> tuple[Statement, ...]:
