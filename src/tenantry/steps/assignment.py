@@ -13,7 +13,7 @@ from typing import Literal
 
 from psycopg import sql
 
-from tenantry.model.name import Name
+from tenantry.model.name import Name, quoted
 from tenantry.model.ownership import Hop
 from tenantry.model.plan import Lock, LockMode, Statement
 from tenantry.steps.derivation import ByPath, Source, TenantReference, derived, equal
@@ -140,6 +140,25 @@ class AssignmentTrigger(RowTrigger):
         """A partition that is detached keeps what refuses a row without a tenant, and loses the trigger that gives it
         one: so it has another, which has nothing to do as long as the whole's has."""
         return *RowTrigger.apply(self), *(statement for part in self.tree for statement in self._alone(part))
+
+    @property
+    def subject(self) -> str:
+        parts = f" ({quoted(alone(self.trigger))} on each partition)" if self.tree and not self.guard else ""
+        return f"The trigger {quoted(self.trigger)} on {self.table}{parts} with its function {self.function}"
+
+    def definition(self) -> sql.Composable:
+        """With the partitions that have lost the trigger of their own; a detached one is no part of it any more."""
+        whole = RowTrigger.definition(self)
+        if self.guard or not self.tree:
+            return whole
+        return sql.SQL(
+            "SELECT whole.text || COALESCE((SELECT pg_catalog.string_agg(E'\\nmissing on ' || c.oid::text, '')"
+            " FROM pg_catalog.pg_class c WHERE c.oid IN ({parts}) AND c.relkind = 'r' AND c.relispartition"
+            " AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND t.tgname = {name}"
+            " AND NOT t.tgisinternal AND t.tgenabled = 'A')), '') FROM ({whole}) AS whole(text)"
+        ).format(
+            parts=sql.SQL(", ").join(part.oid for part in self.tree), name=sql.Literal(alone(self.trigger)), whole=whole
+        )  # fmt: skip
 
     def _alone(self, part: Name) -> Iterator[Statement]:
         name, locks = sql.Identifier(alone(self.trigger)), (Lock(part, LockMode.SHARE_ROW_EXCLUSIVE),)
