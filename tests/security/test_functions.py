@@ -98,6 +98,14 @@ WHERE n.nspname <> 'tenantry' ORDER BY 1
 PATHS = re.compile(r"set_config\(\s*'{1,2}search_path'{1,2}\s*,\s*(.*?)\s*,\s*(?:true|false)\s*\)", re.DOTALL)
 
 
+QUOTED = """
+SELECT name FROM (
+  SELECT relname::text, relnamespace FROM pg_class UNION ALL SELECT proname, pronamespace FROM pg_proc
+  UNION ALL SELECT conname, connamespace FROM pg_constraint WHERE contype <> 'n'
+) AS of_ours(name, namespace) WHERE namespace = 'tenantry'::regnamespace AND quote_ident(name) <> name
+"""
+
+
 def prepare(preset: str, database: Database) -> Spec:
     """The roles, whom default privileges give everything that anybody makes; a business; its spec."""
     with database.connect() as connection:
@@ -122,7 +130,7 @@ def faults(functions: list[tuple[Any, ...]]) -> Iterator[str]:
         if not (definer and trigger):
             yield f"{name} is not a trigger function that runs as its owner"
         # What follows a row runs as whose the followers are.
-        if owners is None or (owner not in owners and '"follow' not in name):
+        if owners is None or (owner not in owners and ".follow_" not in name):
             yield f"{name} is {owner}'s, its tables are {owners}'s"
         if "search_path=pg_catalog, pg_temp" not in (settings or ()):
             yield f"{name} has {settings}"
@@ -147,6 +155,7 @@ def test_every_function(preset: str, database: Database, role: Callable[..., str
     assert len(standing) > len(left) >= 3
     assert [*faults(standing), *faults(left)] == []
     assert database.rows(ELSEWHERE) == before
+    assert database.rows(QUOTED) == [], "a name that somebody has to quote"
     assert database.rows("SELECT has_table_privilege('functions_app', 'tenantry.secret', 'SELECT')") == [(False,)]
 
 

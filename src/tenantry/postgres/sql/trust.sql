@@ -7,7 +7,7 @@ WITH trusted AS (
     SELECT n.* FROM pg_catalog.pg_namespace n WHERE n.nspname = 'tenantry'
 ), relation AS (
     SELECT c.*, c.oid::regclass::text AS named, c.relname = ANY (%(journal)s::text[]) AS journal,
-           c.relname ~ '^(balances|corrections|crossings) ' AND c.relkind = 'r' AS balances
+           c.relname ~ '^(balances|corrections|crossings)_' AND c.relkind = 'r' AS balances
     FROM pg_catalog.pg_class c WHERE c.relnamespace = (SELECT oid FROM place) AND c.relkind NOT IN ('i', 'I', 't')
 ), given AS (
     SELECT 'schema tenantry' AS named, 'CREATE' AS privilege, e.grantee
