@@ -103,7 +103,9 @@ SELECT name FROM (
   SELECT relname::text, relnamespace FROM pg_class UNION ALL SELECT proname, pronamespace FROM pg_proc
   UNION ALL SELECT conname, connamespace FROM pg_constraint WHERE contype <> 'n'
 ) AS of_ours(name, namespace) WHERE namespace = 'tenantry'::regnamespace AND quote_ident(name) <> name
+  AND name NOT LIKE 'backup\\_%'
 """
+"""Copies in a backup are called for their tables, whatever these are called."""
 
 
 def prepare(preset: str, database: Database) -> Spec:
