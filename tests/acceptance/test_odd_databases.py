@@ -192,7 +192,7 @@ def test_tables_that_get_another_owner(database: Database, role: Callable[..., s
     written = "INSERT INTO sale VALUES ({0}, 3); INSERT INTO lot VALUES ({0}); INSERT INTO move VALUES ({0}, {0}, 3)"
     migrate(target, made, MigrateOptions(until=Phase.ENFORCE))
     database.execute("".join(f"ALTER TABLE {one} OWNER TO {new};" for one in tables))
-    with database.connect(user=clerk) as session, pytest.raises(psycopg.errors.InsufficientPrivilege):
+    with database.connect(user=clerk) as session, pytest.raises(psycopg.errors.NotNullViolation):
         session.execute(written.format(1))
     migrate(target, made, MigrateOptions(until=Phase.ENFORCE))
     with database.connect(user=clerk) as session:

@@ -98,7 +98,7 @@ def test_updates_of_balances_are_hot(shop: Stock) -> None:
         session.execute("SELECT pg_stat_force_next_flush()" if shop.database.server.major >= 15 else "SELECT 1")
     hot = (
         "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE schemaname = 'tenantry'"
-        " AND relname LIKE 'balances %'"
+        " AND relname LIKE 'balances\\_%'"
     )
     # The session that has ended has told all; before 15, to a collector that takes its time.
     wait_until(lambda: shop.rows(hot)[0][0] >= 50)

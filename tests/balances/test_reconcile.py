@@ -282,7 +282,7 @@ def test_nasty_names(stock: MakeStock) -> None:
     odd.backfill()
     assert reconcile(odd).exit_status == 0
     [(storage,)] = odd.rows(
-        "SELECT oid::regclass::text FROM pg_class WHERE relname LIKE 'balances %' AND relkind = 'r'"
+        "SELECT oid::regclass::text FROM pg_class WHERE relname LIKE 'balances\\_%' AND relkind = 'r'"
     )
     odd.execute(f"UPDATE {storage} SET quantity = quantity + 1")
     assert compared(odd).open == 6

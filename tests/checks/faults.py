@@ -114,8 +114,8 @@ def names_of_checks() -> set[str]:
     rooms = ROOT / "src" / "tenantry"
     preflight = {"application_role_findings", "function_findings", "view_findings", "powers_of", "_predefined",
                  "_attributes", "_owned"}  # fmt: skip
-    found = {name for path in (rooms / "checks").glob("*.py") for name in _named(path, None)}
-    for module in ("around", "roles", "powers"):
+    found = {name for path in (rooms / "checks").rglob("*.py") for name in _named(path, None)}
+    for module in ("rls_bypass", "roles", "powers"):
         found |= set(_named(rooms / "execution" / "preflight" / f"{module}.py", preflight))
     return found | names_of_rules()
 

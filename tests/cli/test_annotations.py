@@ -9,7 +9,7 @@ import pytest
 from conftest import Command
 from servers import Database
 from tenantry.cli.annotations import show_annotations
-from tenantry.cli.options import Settings
+from tenantry.cli.settings import Settings
 from tenantry.cli.terminal import Terminal
 from tenantry.errors import ExitStatus
 from tenantry.model.finding import Finding, Severity

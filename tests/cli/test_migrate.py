@@ -239,7 +239,7 @@ def test_a_lost_connection(shop: Command, estoque: Database) -> None:
 def test_the_unexpected(shop: Command, tmp_path: object) -> None:
     """A mistake of ours: exit 5 with the name of the log, which has the traceback and no secret."""
     program = (
-        "import sys, tenantry.commands\n"
+        "import sys, tenantry.commands.plan\n"
         "def broken(*a, **k): raise ZeroDivisionError('password s3cr3t-one was divided by zero')\n"
         "sys.modules['tenantry.commands.plan'].Session = type('S', (), {'begin': staticmethod(broken)})\n"
         "from tenantry.cli import main\nmain()"

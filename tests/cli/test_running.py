@@ -159,8 +159,8 @@ def test_who_may_only_read_goes_on(noted: Database, role: Callable[..., str]) ->
 @pytest.mark.parametrize("name", ["began", "concluded", "begin_run", "finish_run", "new_run"])
 def test_no_command_does_it_by_itself(name: str) -> None:
     """Run ids, the journal's rows and what the watcher is told of them come from one place."""
-    workflow = ROOT / "src" / "tenantry" / "workflow"
-    for path in sorted(workflow.glob("*.py")):
+    commands = ROOT / "src" / "tenantry" / "commands"
+    for path in sorted(commands.glob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         called = {ast.unparse(node.func).rpartition(".")[2] for node in ast.walk(tree) if isinstance(node, ast.Call)}
         assert name not in called or path.name in ("running.py", "watcher.py"), path

@@ -12,9 +12,9 @@ import pytest
 from rich.console import Console
 
 from tenantry import Outline, Planned
-from tenantry.cli.options import Settings
 from tenantry.cli.progress import Lines
 from tenantry.cli.render_plan import show_steps
+from tenantry.cli.settings import Settings
 from tenantry.cli.status import shown
 from tenantry.cli.terminal import Terminal
 from tenantry.errors import Refused

@@ -196,7 +196,7 @@ import sys
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
-from tenantry.commands import MigrateOptions, migrate
+from tenantry import MigrateOptions, migrate
 migrate(Target(sys.argv[1]), Spec.parse(sys.argv[2]), MigrateOptions(until=Phase.ENFORCE))
 """
 

@@ -100,7 +100,7 @@ def test_other_indexes(nasty: Database) -> None:
     """Indexes that are not unique; exclusion constraints stand among the unique ones."""
     tables = read(nasty).tables
     assert tables[public("order")].indexes == (
-        Index(name="gin_tags", columns=("tags",), method="gin"),
+        Index(name="gin_tags", columns=("tags",), method="gin", rest="tags)"),
         Index(name="mixed", columns=("twice", None, "a.b")),
     )
     apart = Unique(name="apart", columns=("during",), constraint=True, exclusion=True, rest="during)")

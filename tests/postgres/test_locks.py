@@ -23,6 +23,10 @@ def session(database: Database, run: str = "r1") -> psycopg.Connection[Any]:
     return connect(Target(database.dsn), run=run, purpose="test")
 
 
+def at(session: psycopg.Connection[Any]) -> Target:
+    return Target(session.info.dsn)
+
+
 @contextmanager
 def waiting(database: Database, statement: str) -> Iterator[int]:
     """The pid of a session in which `statement` waits for a lock."""
@@ -54,30 +58,30 @@ def order(database: Database) -> Database:
 def test_second_run_is_refused(database: Database) -> None:
     """It says who holds the lock, as what, and since when."""
     with session(database) as first, session(database, "r2") as second:
-        with hold_run_lock(first):
-            with pytest.raises(Refused) as caught, hold_run_lock(second, patience=0):
+        with hold_run_lock(first, at(first)):
+            with pytest.raises(Refused) as caught, hold_run_lock(second, at(second), patience=0):
                 pass
             message = caught.value.message
             assert f"'tenantry r1 test', pid {first.info.backend_pid} as postgres, connected since 20" in message
-        with hold_run_lock(second):
+        with hold_run_lock(second, at(second)):
             pass
 
 
 def test_run_lock_ends_with_its_session(database: Database) -> None:
     """A run that is killed leaves no lock behind, and letting go of a lost session's lock is no error."""
     with session(database, "r2") as second:
-        with session(database) as first, hold_run_lock(first):
+        with session(database) as first, hold_run_lock(first, at(first)):
             second.execute("SELECT pg_terminate_backend(%s)", [first.info.backend_pid])
 
             def free() -> bool:
                 try:
-                    with hold_run_lock(second):
+                    with hold_run_lock(second, at(second)):
                         return True
                 except Refused:
                     return False
 
             wait_until(free)
-        with hold_run_lock(second):
+        with hold_run_lock(second, at(second)):
             pass
 
 
@@ -86,8 +90,8 @@ def test_run_locks_of_databases_are_apart(new_database: Callable[..., Database])
     with (
         session(new_database()) as one,
         session(new_database()) as other,
-        hold_run_lock(one),
-        hold_run_lock(other),
+        hold_run_lock(one, at(one)),
+        hold_run_lock(other, at(other)),
     ):
         pass
 
@@ -98,9 +102,9 @@ def test_holder_that_may_not_be_seen(database: Database, role: Callable[..., str
     with (
         session(database) as first,
         connect(Target(dsn), purpose="x") as second,
-        hold_run_lock(first),
+        hold_run_lock(first, at(first)),
         pytest.raises(Refused, match=f"tenantry r1 test', pid {first.info.backend_pid}"),
-        hold_run_lock(second, patience=0),
+        hold_run_lock(second, at(second), patience=0),
     ):
         pass
 

@@ -97,7 +97,7 @@ COMMANDS: Mapping[str, Command | Group] = {
     "sample": Command("sample.sample", "Load a preset's tables with sample rows into an empty database.", without=SPEC),
     "discover": Command(
         "discover.discover",
-        "Look at the schema and ask the data who owns which rows; write a commented spec. Changes nothing.",
+        "Look at the schema and ask the data who owns which rows; write a commented spec. Changes no database.",
         without=SPEC,
     ),
     "operator-sql": Command(

@@ -64,14 +64,14 @@ def migrate(
 
 def show_preview(terminal: Terminal, preview: Preview, *, detailed: bool) -> ExitStatus:
     """What migrate would do, and why it would not; with the exit status of the run that would be refused."""
-    terminal.answer(
-        dry_run=True, findings=preview.findings, refusal=refusal_document(preview.refusal), backup=preview.backup,
-    )  # fmt: skip
     pending = preview.outline.steps or preview.outline.reverts
     show_steps(
         terminal, "migrate", preview.outline, detailed=detailed, backup=preview.backup, findings=preview.findings,
         refusal=preview.refusal,
         next_step="run it without --dry-run." if pending else "nothing: every step is applied.",
+    )  # fmt: skip
+    terminal.answer(
+        dry_run=True, findings=preview.findings, refusal=refusal_document(preview.refusal), backup=preview.backup,
     )  # fmt: skip
     terminal.say("Nothing was changed.")
     return preview.exit_status

@@ -78,13 +78,13 @@ def rollback(
 
 def _preview(terminal: Terminal, preview: Preview, *, dry_run: bool, detailed: bool) -> ExitStatus:
     outline = preview.outline
-    terminal.answer(
-        dry_run=True, tables=outline.tables, others=outline.others, findings=preview.findings,
-        refusal=refusal_document(preview.refusal), backup=preview.backup,
-    )  # fmt: skip
     show_steps(
         terminal, "rollback", outline, detailed=detailed, backup=preview.backup, findings=preview.findings,
         refusal=preview.refusal, next_step=ASKING if outline.steps else "nothing: no step of ours is there.",
+    )  # fmt: skip
+    terminal.answer(
+        dry_run=True, tables=outline.tables, others=outline.others, findings=preview.findings,
+        refusal=refusal_document(preview.refusal), backup=preview.backup,
     )  # fmt: skip
     if outline.tables:
         terminal.say(f"Going back: {listed(outline.tables)}.")
