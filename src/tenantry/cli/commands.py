@@ -111,7 +111,8 @@ COMMANDS: Mapping[str, Command | Group] = {
     ),
     "plan": Command(
         "plan.plan",
-        "Show all steps of all phases: each statement once, its locks, and the rows that it is expected to touch.",
+        "Show what migrate would do: for each phase, and the tables that take longest, the steps, their "
+        "locks, the rows that they are expected to touch, and how long that may take.",
     ),
     "migrate": Command("migrate.migrate", "Bring the database as far as a phase, from wherever it is.", reports=True),
     "validate": Command(
