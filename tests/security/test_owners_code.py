@@ -319,3 +319,46 @@ def test_rows_of_ours_to_which_theirs_refer(trigger: str, hostile: Hostile, serv
     undone = command("fixes", "undo", run, "--backup", "none", "--force")
     assert (undone.status, hostile.loot()) == (0, []), undone.stderr
     assert hostile.rows(codes) == [("wrong", "wrong")]
+
+
+PARTITIONS = """
+CREATE ROLE {other};
+CREATE SCHEMA theirs;
+CREATE TABLE ran (by text);
+CREATE FUNCTION theirs.note() RETURNS void LANGUAGE sql AS 'INSERT INTO public.ran VALUES (current_user)';
+CREATE FUNCTION theirs.spy(value int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS
+  'BEGIN PERFORM theirs.note(); RETURN value; END';
+CREATE TABLE branches (id int PRIMARY KEY);
+INSERT INTO branches SELECT generate_series(1, 19);
+CREATE TABLE sales (id int, branch int) PARTITION BY RANGE (id);
+CREATE TABLE low (id int, branch int, CHECK (theirs.spy(id) IS NOT NULL));
+CREATE INDEX ON low ((theirs.spy(id)));
+CREATE INDEX ON low (branch) WHERE theirs.spy(id) > 0;
+CREATE TABLE high (id int, branch int) PARTITION BY LIST ((theirs.spy(id)));
+CREATE TABLE high_all PARTITION OF high DEFAULT;
+ALTER TABLE sales ATTACH PARTITION low FOR VALUES FROM (0) TO (10);
+ALTER TABLE sales ATTACH PARTITION high FOR VALUES FROM (10) TO (20);
+ALTER TABLE low ENABLE ROW LEVEL SECURITY;
+CREATE POLICY seen ON low USING (theirs.spy(id) > 0);
+ALTER TABLE low OWNER TO {other};
+ALTER TABLE high OWNER TO {other};
+ALTER TABLE high_all OWNER TO {other};
+INSERT INTO sales SELECT n, n FROM generate_series(1, 19) n;
+"""
+WHOLE = (
+    "ALTER TABLE sales ADD COLUMN tenant int DEFAULT 3", "ALTER TABLE sales ADD CHECK (branch IS NOT NULL) NOT VALID",
+    "ALTER TABLE sales VALIDATE CONSTRAINT sales_branch_check", "ALTER TABLE sales ALTER branch SET NOT NULL",
+    "CREATE INDEX ON sales (branch)", "ALTER TABLE sales ADD FOREIGN KEY (branch) REFERENCES branches",
+)  # fmt: skip
+"""What is proved and added on a partitioned table as a whole, of whichever owner the partitions are."""
+
+
+def test_a_partition_of_theirs(database: Database, role: Callable[..., str]) -> None:
+    """Neither checks nor index expressions, policies and partition keys of another owner's partition run where the
+    whole is proved, indexed or given a column; they do where a row is written."""
+    database.execute(PARTITIONS.format(other=role(create=False, name="other")))
+    assert database.rows("SELECT DISTINCT by FROM ran") == [("postgres",)]
+    for statement in WHOLE:
+        database.execute("TRUNCATE ran")
+        database.execute(statement)
+        assert database.rows("TABLE ran") == [], statement
