@@ -22,7 +22,7 @@ from servers import Database, Server
 from shop import OWNER, SCHEMA, SPEC
 from sqlalchemy_shop import url
 from tenantry import MigrateOptions, export, migrate
-from tenantry.commands.export import read_ground
+from tenantry.commands.export import read_context
 from tenantry.errors import Refused, UsageError
 from tenantry.exports import Orm, write
 from tenantry.model.plan import Phase
@@ -146,7 +146,7 @@ def test_django(preset: tuple[Database, Spec], tmp_path: Path) -> None:
     project = Project(tmp_path, "stock", "", default=dsn, operator=database.dsn)
     written(preset, Orm.DJANGO, tmp_path / "stock", app="stock")
     assert "a new row" in project.execute(COMPARE, "stock", key, model)
-    ground = replace(read_ground(Target(database.dsn), spec), app="stock")
+    ground = replace(read_context(Target(database.dsn), spec), app="stock")
     put(tmp_path / "stock", write(Orm.DJANGO, replace(ground, live=ground.found)))
     written(preset, Orm.DJANGO, tmp_path / "stock", app="stock", after="0001_initial")
     assert (tmp_path / "stock" / "migrations" / "0002_tenants.py").exists()

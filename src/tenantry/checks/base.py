@@ -43,7 +43,7 @@ class Reference:
     """The rows `t` for which `violates` is true beside `p`, the row at the end of `path`: all NULL where there is
     none. What lies on the way is `h1`, `h2` …. All that go along one path are asked in one join.
 
-    Every hop must be `unique`, or rows would be counted more than once: for others there are Offenders.
+    Every hop must be `unique`, or rows would be counted more than once: for others there is QueryCheck.
     """
 
     path: Path
@@ -76,7 +76,7 @@ class Check:
     """`name` in kebab-case is what the check is called everywhere; `subject` tells those of one name and table apart.
 
     In `message`, `{rows}` becomes the count and its noun: `{rows} of public.lots without a tenant`. `shows` are
-    expressions over the question's aliases that samples have beside the row's key; for Offenders a sample is the row.
+    expressions over the question's aliases that samples have beside the row's key; for QueryCheck a sample is the row.
     """
 
     name: str

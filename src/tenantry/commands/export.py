@@ -7,7 +7,7 @@ from dataclasses import replace
 from tenantry.commands.session import as_found, open_session, ours, read_entries
 from tenantry.errors import Refused
 from tenantry.execution.renames import known
-from tenantry.exports import Files, Ground, Orm, write
+from tenantry.exports import ExportContext, Files, Orm, write
 from tenantry.model.schema import Ours
 from tenantry.model.spec import Spec
 from tenantry.planning.ownership import resolve
@@ -24,7 +24,7 @@ def export(target: Target, spec: Spec, orm: Orm, *, app: str = "tenants", after:
     Raises UsageError where the spec does not fit the database, or `after` is no migration's name; Refused where a
     tenant column is still missing; ConnectionFailed without a connection or privileges.
     """
-    ground = replace(read_ground(target, spec), app=app, after=after)
+    ground = replace(read_context(target, spec), app=app, after=after)
     missing = [
         owned.table
         for owned in ground.ownership.owned
@@ -38,10 +38,10 @@ def export(target: Target, spec: Spec, orm: Orm, *, app: str = "tenants", after:
     return write(orm, ground)
 
 
-def read_ground(target: Target, spec: Spec) -> Ground:
+def read_context(target: Target, spec: Spec) -> ExportContext:
     """The schema as found, and as it is, of the same moment."""
     with open_session(target, purpose="export") as connection:
         entries = known(read_entries(Journal(connection))).entries
         found, live = read_schemas(connection, spec.schemas, ours=(ours(entries), Ours(named=False)))
     found = as_found(found, entries)
-    return Ground(found=found, live=live, ownership=resolve(spec, found))
+    return ExportContext(found=found, live=live, ownership=resolve(spec, found))

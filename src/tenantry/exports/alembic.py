@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from tenantry.errors import UsageError
-from tenantry.exports.ground import DEFAULT_SCHEMA, Files, Ground
+from tenantry.exports.context import DEFAULT_SCHEMA, ExportContext, Files
 
 TEXT = '''\
 """The tenant columns, which tenantry has made: this revision looks for them, and changes nothing.
@@ -41,7 +41,7 @@ def downgrade() -> None:
 '''
 
 
-def alembic_files(ground: Ground) -> Files:
+def alembic_files(ground: ExportContext) -> Files:
     """One revision. Its number follows from what it is about. Raises UsageError where `after` is no revision's."""
     columns = [
         (None if table.name.schema == DEFAULT_SCHEMA else table.name.schema, table.name.name, column)

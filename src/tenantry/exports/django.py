@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from tenantry.errors import UsageError
-from tenantry.exports.ground import (
+from tenantry.exports.context import (
     DEFAULT_SCHEMA,
+    ExportContext,
     Files,
-    Ground,
     Type,
     class_names,
     identifiers,
@@ -96,7 +96,7 @@ class Model:
     constraints: dict[str, str] = field(default_factory=dict)
 
 
-def django_files(ground: Ground) -> Files:
+def django_files(ground: ExportContext) -> Files:
     """models.py, and one migration: the first, of all models, or what comes `after` the one that is named.
 
     Raises UsageError where `after` is no migration's name."""
@@ -175,7 +175,7 @@ def _difference(app: str, found: Mapping[str, Model], live: Mapping[str, Model])
 
 @dataclass(frozen=True)
 class _Writer:
-    ground: Ground
+    ground: ExportContext
     tables: tuple[Table, ...]
 
     @cached_property

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from tenantry.exports.definition import read_definition
-from tenantry.exports.ground import (
+from tenantry.exports.context import (
     DEFAULT_SCHEMA,
+    ExportContext,
     Files,
-    Ground,
     Type,
     class_names,
     distinct,
@@ -19,6 +18,7 @@ from tenantry.exports.ground import (
     numbered,
     plain_uniques,
 )
+from tenantry.exports.definition import read_definition
 from tenantry.model.name import Name
 from tenantry.model.schema import Column, ForeignKey, Table
 
@@ -59,7 +59,7 @@ class Relation:
     field: str
 
 
-def prisma_files(ground: Ground) -> Files:
+def prisma_files(ground: ExportContext) -> Files:
     """schema.prisma."""
     writer = _Writer(ground)
     several = ground.schemas not in ((DEFAULT_SCHEMA,), ())
@@ -70,7 +70,7 @@ def prisma_files(ground: Ground) -> Files:
 
 @dataclass(frozen=True)
 class _Writer:
-    ground: Ground
+    ground: ExportContext
 
     @cached_property
     def _classes(self) -> dict[Name, str]:

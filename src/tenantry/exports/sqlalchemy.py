@@ -6,11 +6,10 @@ import re
 import textwrap
 from collections.abc import Iterator
 
-from tenantry.exports.definition import read_definition
-from tenantry.exports.ground import (
+from tenantry.exports.context import (
     DEFAULT_SCHEMA,
+    ExportContext,
     Files,
-    Ground,
     Type,
     class_names,
     identifiers,
@@ -18,6 +17,7 @@ from tenantry.exports.ground import (
     plain_uniques,
     primary_key,
 )
+from tenantry.exports.definition import read_definition
 from tenantry.model.name import Name
 from tenantry.model.schema import Column, ForeignKey, Index, Table, Unique
 
@@ -66,14 +66,14 @@ RESERVED = {"metadata", "registry", "query"}
 ACTIONS = {"r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}
 
 
-def sqlalchemy_files(ground: Ground) -> Files:
+def sqlalchemy_files(ground: ExportContext) -> Files:
     """models.py."""
     classes = class_names(ground.tables, {"Base", "Other", "Any", "Mapped", "DeclarativeBase", "UserDefinedType"})
     models = (_model(ground, table, classes[table.name]) for table in ground.tables)
     return {"models.py": "\n\n".join((HEADER, *models))}
 
 
-def _model(ground: Ground, table: Table, name: str) -> str:
+def _model(ground: ExportContext, table: Table, name: str) -> str:
     attributes = identifiers((column.name for column in table.columns), RESERVED)
     columns = [", ".join(_column(table, column)) for column in table.columns]
     arguments = list(_arguments(ground, table))
@@ -138,7 +138,7 @@ def _type(column: Column) -> str:
     return f"postgresql.ARRAY({found})" if type.array else found
 
 
-def _arguments(ground: Ground, table: Table) -> Iterator[str]:
+def _arguments(ground: ExportContext, table: Table) -> Iterator[str]:
     for key in ground.keys(table):
         yield _foreign_key(key)
     for unique in plain_uniques(table):

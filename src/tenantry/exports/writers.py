@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tenantry.exports.alembic import alembic_files
+from tenantry.exports.context import ExportContext, Files, Orm, Writer
 from tenantry.exports.django import django_files
-from tenantry.exports.ground import Files, Ground, Orm, Writer
 from tenantry.exports.prisma import prisma_files
 from tenantry.exports.sqlalchemy import sqlalchemy_files
 
@@ -18,6 +18,6 @@ WRITERS: Mapping[Orm, Writer] = {
 }
 
 
-def write(orm: Orm, ground: Ground) -> Files:
+def write(orm: Orm, ground: ExportContext) -> Files:
     """The files of an export."""
     return WRITERS[orm](ground)

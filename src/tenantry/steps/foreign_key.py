@@ -18,7 +18,7 @@ _ACTIONS = {"a": "NO ACTION", "r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantForeignKey(Step):
-    """ADD FOREIGN KEY NOT VALID: new rows obey from now on, old ones are proved by ForeignKeyValid.
+    """ADD FOREIGN KEY NOT VALID: new rows obey from now on, old ones are proved by ValidateForeignKey.
 
     A partitioned table takes no NOT VALID before PostgreSQL 18: its partitions get theirs first, and the parent's then
     adopts those without a scan (`whole`).

@@ -32,7 +32,7 @@ class Orm(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ground:
+class ExportContext:
     """`found` is the schema as the user made it, `live` as it is, with what is ours. `app`: Django's label of the
     application. `after`: the revision or migration that the new one follows."""
 
@@ -162,4 +162,4 @@ class Type:
         return cls(text=text, name=match[1] + (match[3] or ""), arguments=arguments, array=text != element)
 
 
-Writer = Callable[[Ground], Files]
+Writer = Callable[[ExportContext], Files]
