@@ -12,6 +12,7 @@ import typer
 
 from conftest import ROOT, Command
 from tenantry.cli import app
+from tenantry.presets import PRESETS
 
 
 def commands(group: Any, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:
@@ -37,6 +38,12 @@ def test_list_of_commands_is_whole(tenantry: Command) -> None:
     """What a command does is said to the end, in a narrow terminal too."""
     shown = tenantry("--help", environment={"COLUMNS": "60"}).stdout
     assert "..." not in shown[shown.index("Commands:") :]
+
+
+def test_presets_are_named() -> None:
+    """--preset names each that there is."""
+    (preset,) = [one for one in ALL[0][1].params if one.name == "preset"]
+    assert all(name in preset.help for name in PRESETS)
 
 
 def test_page() -> None:
