@@ -12,6 +12,7 @@ import typer
 from tenantry import __version__
 from tenantry.cli.commands import CommandGroup
 from tenantry.cli.settings import (
+    NAMES,
     Config,
     Dsn,
     ExportReport,
@@ -92,6 +93,9 @@ def _wrong_usage(error: Exception, arguments: Sequence[str]) -> ExitStatus:
     command = context.command_path if context is not None else "tenantry"
     settings = Settings(json="--json" in arguments, no_color="--no-color" in arguments)
     log = Log(settings.log_dir, command="usage", run=new_run())
+    if getattr(error, "option_name", "").removeprefix("--").replace("-", "_") in NAMES:
+        # What other commands have; the options that look alike here do something else.
+        error.possibilities = None  # type: ignore[attr-defined]
     message = error.format_message().replace("Value error, ", "")  # type: ignore[attr-defined]
     if type(error).__name__ == "NoArgsIsHelpError":
         typer.echo(message)

@@ -128,10 +128,10 @@ def everywhere(
 
 def given(values: dict[str, Any]) -> dict[str, Any]:
     """Those of the options of `everywhere` that were given."""
-    return {name: value for name in _NAMES if (value := values.get(name)) is not None}
+    return {name: value for name in NAMES if (value := values.get(name)) is not None}
 
 
-_NAMES = tuple(inspect.signature(everywhere).parameters)
+NAMES = tuple(inspect.signature(everywhere).parameters)
 
 
 SPEC = ("config", "preset")
