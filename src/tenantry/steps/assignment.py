@@ -43,12 +43,18 @@ _DECLARE = sql.SQL("""
   derived {type};
   changed boolean;
   {declare}""")
-_RESTORE = sql.SQL("""{ask}
-  IF TG_OP = 'UPDATE' AND (ours OR {filling}) THEN
-    derived := NEW.{column};
-    NEW := OLD;
-    NEW.{column} := derived;
-    RETURN NEW;
+# A fill comes here for each row: it is asked for first.
+_RESTORE = sql.SQL("""
+  IF TG_OP = 'UPDATE' THEN
+    ours := {filling};
+    IF ours IS NOT TRUE THEN{ask}
+    END IF;
+    IF ours THEN
+      derived := NEW.{column};
+      NEW := OLD;
+      NEW.{column} := derived;
+      RETURN NEW;
+    END IF;
   END IF;""")
 _WANTED = sql.SQL("""
   IF TG_OP = 'UPDATE' THEN
@@ -285,7 +291,7 @@ class Adoption:
         {begin}{take}
         {end}
       END IF;
-    ELSIF NOT ours AND ({filling}) IS NOT TRUE THEN{other}
+    ELSIF ours IS NOT TRUE AND ({filling}) IS NOT TRUE THEN{other}
       IF yes THEN{moved}
         IF yes THEN
           {begin}{follow}

@@ -285,9 +285,9 @@ class Work:
 #variable_conflict use_column
 DECLARE
   names text[];
-  stands boolean := true;
-  gone boolean := false;
-  denied boolean := false;{declare}
+  stands boolean;
+  gone boolean;
+  denied boolean;{declare}
 BEGIN{first}{static}
   SELECT pg_catalog.array_agg(CASE WHEN known.name IS NOT NULL
       THEN pg_catalog.quote_ident(COALESCE(a.attname, b.attname))
@@ -332,7 +332,8 @@ END
 
     def _static(self, names: ByOid, used: list[tuple[int, Name, str | None]]) -> sql.Composable:
         assert self.told is not None
-        return sql.SQL("""{row}
+        return sql.SQL("""
+  stands := true;{row}
   IF stands THEN{early}{tables}
   END IF;
   IF stands THEN{written}

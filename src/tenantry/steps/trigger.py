@@ -37,7 +37,7 @@ _TOKEN = sql.SQL(
 """The secret as it is used in this transaction: worth nothing in another, should it be seen."""
 BEGIN_UPDATE = sql.SQL("PERFORM pg_catalog.set_config({}, {}, true);").format(sql.Literal(ADOPTING), _TOKEN)
 END_UPDATE = sql.SQL("PERFORM pg_catalog.set_config({}, '', true), {};").format(sql.Literal(ADOPTING), PINNED_AGAIN)
-DECLARE_OURS = sql.SQL("ours boolean := false;")
+DECLARE_OURS = sql.SQL("ours boolean;")
 ASK_OURS = sql.SQL("""
   IF pg_catalog.current_setting({adopting}, true) <> '' THEN
     ours := pg_catalog.current_setting({adopting}, true) = {token};
@@ -52,7 +52,8 @@ _WRITER = sql.SQL(
 FILLING = "tenantry.filling"
 """The setting by which a fill tells the triggers to restore every column but the tenant (hazard 5)."""
 IN_FILL = sql.SQL(
-    "pg_catalog.current_setting({}, true) = 'on' AND pg_catalog.pg_has_role({}, current_user, 'usage')"
+    "pg_catalog.current_setting({0}, true) = 'on'"
+    " AND ({1} = current_user OR pg_catalog.pg_has_role({1}, current_user, 'usage'))"
 ).format(sql.Literal(FILLING), _WRITER)
 """Whether a fill runs: only a session with the rights of the table's owner, as whom the function runs, can say so."""
 
