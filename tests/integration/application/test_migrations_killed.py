@@ -11,6 +11,7 @@ from acceptance.killing import Kill, Killing
 from acceptance.subjects import process as process
 from application.conftest import Businesses
 from application.migrations import GROUPS, Migration
+from tenantry.errors import ExitStatus
 from tenantry.model.plan import Phase
 
 pytestmark = pytest.mark.server
@@ -23,6 +24,8 @@ def killed(businesses: Businesses, process: subprocess.Popen[str], migration: Mi
     business = businesses.migrated(Phase.ENFORCE, migration)
     assert business.spec
     business.alter()
+    if migration.back:
+        assert business.rollback(tables=migration.back).exit_status is ExitStatus.DONE
     killing = Killing(
         driver=process, dsn=business.database.dsn, spec=business.folder / "tenantry.toml", until="isolate"
     )
