@@ -48,7 +48,7 @@ $(VENV)/.example: $(BIN)/python pyproject.toml application/pyproject.toml
 	  --editable '.[embedded]' --editable './application[example]'
 	@touch $@
 
-# EXAMPLE="--port 8080" for another port; the folder .example holds the server.
+# EXAMPLE="--port 8080 --folder kept" for another port, and a folder that stays.
 example: $(VENV)/.example
 	$(BIN)/python examples/enterprise/run.py $(EXAMPLE)
 
