@@ -10,6 +10,7 @@ import typer
 
 from tenantry import private_files
 from tenantry.cli.runner import target
+from tenantry.cli.settings import DEFAULT_SPEC
 from tenantry.cli.terminal import Terminal
 from tenantry.commands.discover import Discovery, discover_update
 from tenantry.commands.discover import discover as run_discover
@@ -48,8 +49,8 @@ def discover(
     ] = False,
     update: Annotated[
         bool,
-        typer.Option("--update", help="Add to the spec that is there (--output, else tenantry.toml) the tables that it"
-                     " does not name, keep every line of it, and say what else has changed."),
+        typer.Option("--update", help="Add to the spec that is there (--output, else --config, else tenantry.toml) the"
+                     " tables that it does not name, keep every line of it, and say what else has changed."),
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
 ) -> ExitStatus:  # fmt: skip
@@ -58,7 +59,9 @@ def discover(
         for name, given in (("--tenant-table", tenant_table), ("--diagram", diagram), ("--force", force)):
             if given:
                 raise UsageError(f"{name} does not go with --update", remedy="Leave one of them out.")
-        return _update(terminal, output or Path("tenantry.toml"), undecided)
+        if terminal.settings.preset is not None and "preset" in terminal.settings.named:
+            raise UsageError("--preset does not go with --update", remedy="Name the spec's file with --config.")
+        return _update(terminal, output, undecided)
     picture = output.with_suffix(".mmd") if output is not None and diagram else None
     for path in (output, picture):
         if path is not None and path.exists() and not force:
@@ -69,8 +72,9 @@ def discover(
     return ExitStatus.DONE
 
 
-def _update(terminal: Terminal, path: Path, undecided: Undecided) -> ExitStatus:
-    spec = Spec.read(path)
+def _update(terminal: Terminal, output: Path | None, undecided: Undecided) -> ExitStatus:
+    path = output or terminal.settings.config or DEFAULT_SPEC
+    spec = Spec.read(path) if output is not None else terminal.spec()
     # With its ends of lines as they are.
     text = path.read_bytes().decode()
     with target(terminal) as database:
