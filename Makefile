@@ -1,5 +1,6 @@
 # make demo     the main job, on a server of its own
 # make check    lint, types, import contracts
+# make unit     the tests that need no server, in seconds
 # make test     every test but those marked `nightly` or `soak`, on PostgreSQL 18
 # make matrix   those that touch how a server behaves (marked `server`): on 14 all of them, and on 15, 16 and 17 those
 #               marked `differs`, whose outcome may differ there
@@ -20,7 +21,7 @@ JOBS ?= 3
 PYTEST ?=
 
 .DEFAULT_GOAL := test
-.PHONY: demo test matrix nightly check soak bench docs system servers clean
+.PHONY: demo unit test matrix nightly check soak bench docs system servers clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("tenantry needs Python 3.11 or newer; this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
@@ -48,6 +49,10 @@ RUN := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 # The distribution that applications install, which has its own pyproject.toml.
 APPLICATION := cd application && ../$(RUN)
 SOAK := $(RUN) --soak --timeout 2400
+
+# In one process: to start others takes as long as the tests.
+unit: $(VENV)/.test
+	$(BIN)/python -m pytest tests/unit $(PYTEST)
 
 # Everything on 18; `make matrix` has the other versions.
 test: servers
@@ -87,7 +92,7 @@ bench: $(VENV)/.test
 	$(BIN)/python -m bench.validation
 	$(BIN)/python -m bench.backups
 	$(BIN)/python -m bench.large
-	PYTHONPATH=tests $(BIN)/python -m bench.application
+	PYTHONPATH=tests:tests/integration $(BIN)/python -m bench.application
 
 $(VENV)/.docs: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'

@@ -187,9 +187,12 @@ def register(
     """Make a function a command of `app`: the options behind its first argument, then those of every command, with what
     it `says` of them in its help. With `reports` each run of it leaves a report.
 
-    `run` calls it. An option may stand before the command as well; behind it, it counts more.
+    `run` calls it. An option may stand before the command as well; behind it, it counts more. One of its own that is
+    written as a common one takes the place of that behind it.
     """
-    own, common = parameters(function)[1:], shared(says if reports else {**NO_REPORT, **says})
+    own = parameters(function)[1:]
+    taken = {spelling for parameter in own for spelling in _spellings(parameter)}
+    common = [one for one in shared(says if reports else {**NO_REPORT, **says}) if taken.isdisjoint(_spellings(one))]
 
     def called(context: typer.Context, **values: Any) -> ExitStatus:
         keep(context, values)
@@ -212,6 +215,14 @@ def declare(called: Callable[..., Any], options: Sequence[inspect.Parameter], *,
 def shared(says: Mapping[str, str] | None = None) -> list[inspect.Parameter]:
     """The options of every command; those in `says` with this help, and without their environment variables."""
     return [_saying(parameter, (says or {}).get(parameter.name)) for parameter in parameters(everywhere)]
+
+
+def _spellings(parameter: inspect.Parameter) -> tuple[str, ...]:
+    """How an option is written on the command line; nothing of an argument."""
+    option = get_args(parameter.annotation)[1]
+    # Within Annotated, Typer takes the first of them for the default until it makes the option.
+    words = (option.default, *(option.param_decls or ()))
+    return tuple(word for word in words if isinstance(word, str) and word.startswith("-"))
 
 
 def _saying(parameter: inspect.Parameter, help: str | None) -> inspect.Parameter:
