@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from application.conftest import Businesses
-from application.migrations import GROUPS, NONE, Migration
+from application.migrations import GROUPS, MIGRATIONS, NONE, Migration
 from daily import daily, nightly
 from tenantry import SilentObserver
 from tenantry.errors import ExitStatus, Failed, Refused
@@ -94,8 +94,14 @@ def meanwhile(businesses: Businesses, migration: Migration, number: int) -> None
     after.write(3000)
 
 
+ATTACHED = next(one for one in MIGRATIONS if one.name == "partition attached")
+"""A partition comes before the indexes of its whole are there, or when those stand already."""
+
+
 @pytest.mark.parametrize(
-    ("migration", "number"), daily([(group, 4 + 9 * n) for n, group in enumerate(GROUPS[1:])][::2]), ids=str
+    ("migration", "number"),
+    daily([(ATTACHED, 1), *((group, 4 + 9 * n) for n, group in list(enumerate(GROUPS[1:]))[::2])], 2),
+    ids=str,
 )
 def test_during_a_run(migration: Migration, number: int, businesses: Businesses) -> None:
     """Whatever the run is doing just then."""

@@ -12,6 +12,7 @@ from acceptance.subjects import process as process
 from application.conftest import Businesses
 from application.migrations import GROUPS, Migration
 from daily import daily
+from tenantry.errors import ExitStatus
 from tenantry.model.plan import Phase
 
 pytestmark = pytest.mark.server
@@ -24,6 +25,8 @@ def killed(businesses: Businesses, process: subprocess.Popen[str], migration: Mi
     business = businesses.migrated(Phase.ENFORCE, migration)
     assert business.spec
     business.alter()
+    if migration.back:
+        assert business.rollback(tables=migration.back).exit_status is ExitStatus.DONE
     killing = Killing(
         driver=process, dsn=business.database.dsn, spec=business.folder / "tenantry.toml", until="isolate"
     )
