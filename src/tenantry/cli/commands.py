@@ -176,6 +176,25 @@ COMMANDS: Mapping[str, Command | Group] = {
             "rename": Command("tenants.rename", "Give a tenant another slug; its key, by which rows name it, stays."),
         },
     ),
+    "keys": Group(
+        "Make, list, revoke and rotate API keys, by which requests say their tenant.",
+        {
+            "create": Command(
+                "keys.create",
+                "Make an API key for a tenant, and show it: it is stored nowhere, and never shown again.",
+            ),
+            "list": Command(
+                "keys.list_",
+                "List the API keys: whose, what for, what they may do, until when, and when they were last used.",
+            ),
+            "revoke": Command("keys.revoke", "End an API key now.", without=SPEC),
+            "rotate": Command(
+                "keys.rotate",
+                "Make a key in place of another, with its tenant, name and scopes, and show it.",
+                without=SPEC,
+            ),
+        },
+    ),
     "balances": Group(
         "Keep balances in step with a ledger.",
         {
