@@ -187,11 +187,11 @@ COMMANDS: Mapping[str, Command | Group] = {
                 "keys.list_",
                 "List the API keys: whose, what for, what they may do, until when, and when they were last used.",
             ),
-            "revoke": Command("keys.revoke", "End an API key now.", without=SPEC),
+            "revoke": Command("keys.revoke", "End an API key now.", says=NO_SPEC),
             "rotate": Command(
                 "keys.rotate",
                 "Make a key in place of another, with its tenant, name and scopes, and show it.",
-                without=SPEC,
+                says=NO_SPEC,
             ),
         },
     ),
