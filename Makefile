@@ -18,6 +18,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Three keep two processors busy: tests often wait, for locks and for servers.
 JOBS ?= 3
+# Bytecode is kept, whatever the environment says: workers, and programs that tests start, would compile all of it anew.
+unexport PYTHONDONTWRITEBYTECODE
 # Further options for pytest, such as PYTEST="-x -k fill".
 PYTEST ?=
 

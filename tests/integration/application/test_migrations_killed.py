@@ -11,6 +11,7 @@ from acceptance.killing import Kill, Killing
 from acceptance.subjects import process as process
 from application.conftest import Businesses
 from application.migrations import GROUPS, Migration
+from daily import daily
 from tenantry.errors import ExitStatus
 from tenantry.model.plan import Phase
 
@@ -41,7 +42,7 @@ def killed(businesses: Businesses, process: subprocess.Popen[str], migration: Mi
     assert business.database.dump() == businesses.expected(migration)
 
 
-@pytest.mark.parametrize("migration", GROUPS[1:4:2], ids=str)
+@pytest.mark.parametrize("migration", daily(GROUPS[1:4:2]), ids=str)
 def test_killed_on_the_way(migration: Migration, businesses: Businesses, process: subprocess.Popen[str]) -> None:
     """At some of the steps; at each one in the soak."""
     killed(businesses, process, migration, 40)
