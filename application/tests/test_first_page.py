@@ -6,7 +6,7 @@ import asyncio
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -155,8 +155,8 @@ def test_django(keys: dict[str, str], environment: dict[str, str], shop: Databas
 
 
 @pytest.fixture
-def looking(shop: Database, keys: dict[str, str]) -> Iterator[tuple[str, str, str]]:
-    yield application(shop), keys["north"], keys["south"]
+def looking(shop: Database, keys: dict[str, str]) -> tuple[str, str, str]:
+    return application(shop), keys["north"], keys["south"]
 
 
 def test_each_driver(shop: Database, looking: tuple[str, str, str]) -> None:

@@ -182,9 +182,8 @@ def pool(conninfo: str = "", **options: Any) -> Any:
     which are the pool's own, say otherwise. Needs psycopg[pool]."""
     from psycopg_pool import ConnectionPool
 
-    return ConnectionPool(
-        conninfo, **{"connection_class": TenantConnection, "configure": check, "open": True} | options
-    )
+    given: dict[str, Any] = {"connection_class": TenantConnection, "configure": check, "open": True}
+    return ConnectionPool(conninfo, **given | options)
 
 
 def async_pool(conninfo: str = "", **options: Any) -> Any:
@@ -192,8 +191,8 @@ def async_pool(conninfo: str = "", **options: Any) -> Any:
     `async with pool`."""
     from psycopg_pool import AsyncConnectionPool
 
-    given = {"connection_class": AsyncTenantConnection, "configure": check_async, "open": False} | options
-    return AsyncConnectionPool(conninfo, **given)
+    given: dict[str, Any] = {"connection_class": AsyncTenantConnection, "configure": check_async, "open": False}
+    return AsyncConnectionPool(conninfo, **given | options)
 
 
 class _Announcing:
