@@ -1,5 +1,7 @@
 # make demo     the main job, on a server of its own
+# make example  a service of three organisations on a server of its own; prints what to ask it
 # make check    lint, types, import contracts
+# make unit     the tests that need no server, in seconds
 # make test     every test but those marked `nightly` or `soak`, on PostgreSQL 18
 # make matrix   those that touch how a server behaves (marked `server`): on 14 all of them, and on 15, 16 and 17 those
 #               marked `differs`, whose outcome may differ there
@@ -16,11 +18,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Three keep two processors busy: tests often wait, for locks and for servers.
 JOBS ?= 3
+# Bytecode is kept, whatever the environment says: workers, and programs that tests start, would compile all of it anew.
+unexport PYTHONDONTWRITEBYTECODE
 # Further options for pytest, such as PYTEST="-x -k fill".
 PYTEST ?=
 
 .DEFAULT_GOAL := test
-.PHONY: demo test matrix nightly check soak bench docs system servers clean
+.PHONY: demo unit test matrix nightly check soak bench docs system servers clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("tenantry needs Python 3.11 or newer; this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
@@ -41,6 +45,15 @@ $(VENV)/.test: $(BIN)/python pyproject.toml application/pyproject.toml
 demo: $(VENV)/.demo
 	$(BIN)/tenantry demo
 
+$(VENV)/.example: $(BIN)/python pyproject.toml application/pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  --editable '.[embedded]' --editable './application[example]'
+	@touch $@
+
+# EXAMPLE="--port 8080 --folder kept" for another port, and a folder that stays.
+example: $(VENV)/.example
+	$(BIN)/python examples/enterprise/run.py $(EXAMPLE)
+
 servers: $(VENV)/.test
 	@$(BIN)/python tests/fetch_servers.py
 
@@ -48,6 +61,10 @@ RUN := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 # The distribution that applications install, which has its own pyproject.toml.
 APPLICATION := cd application && ../$(RUN)
 SOAK := $(RUN) --soak --timeout 2400
+
+# In one process: to start others takes as long as the tests.
+unit: $(VENV)/.test
+	$(BIN)/python -m pytest tests/unit $(PYTEST)
 
 # Everything on 18; `make matrix` has the other versions.
 test: servers
@@ -87,7 +104,7 @@ bench: $(VENV)/.test
 	$(BIN)/python -m bench.validation
 	$(BIN)/python -m bench.backups
 	$(BIN)/python -m bench.large
-	PYTHONPATH=tests $(BIN)/python -m bench.application
+	PYTHONPATH=tests:tests/integration $(BIN)/python -m bench.application
 
 $(VENV)/.docs: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
-from tenantry.model.spec import Assign, Part, Spec, TablePart
+from tenantry.model.spec import Assign, Part, Spec, TablePart, TenantPart, TenantRowPart
 
 HEAD = """# tenantry.toml
 
@@ -25,6 +25,8 @@ def parts() -> Iterator[tuple[str, type[Part]]]:
         yield f"[[{name}]]" if several else f"[{name}]", part
         if part is TablePart:
             yield "assign", Assign
+        if part is TenantPart:
+            yield "[[tenant.rows]]", TenantRowPart
 
 
 def keys(part: type[Part]) -> Iterator[tuple[str, str, str]]:

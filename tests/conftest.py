@@ -210,8 +210,8 @@ def package_seconds(reports: Iterable[Any]) -> dict[str, float]:
     seconds: Counter[str] = Counter()
     for report in reports:
         if isinstance(report, pytest.TestReport):
-            path = PurePosixPath(report.nodeid.partition("::")[0])
-            seconds["/".join(path.parts[:2])] += report.duration
+            parts = PurePosixPath(report.nodeid.partition("::")[0]).parts
+            seconds["/".join(parts[: 2 if len(parts) < 4 else 3])] += report.duration
     return dict(seconds.most_common())
 
 

@@ -208,8 +208,8 @@ def test_run_clears_its_folder() -> None:
 
 def test_seconds_by_package() -> None:
     """What the summary tells: setup, call and teardown together, the slowest package first."""
-    told = [("tests/cli/test_a.py::test_b", 1.0), ("tests/reports/test_c.py::test_d[x::y]", 2.0), ("tests/test_e.py::test_f", 0.5),
-            ("tests/cli/test_g.py::test_h", 1.5)]  # fmt: skip
+    told = [("tests/integration/cli/test_a.py::test_b", 1.0), ("tests/integration/reports/test_c.py::test_d[x::y]", 2.0), ("tests/test_e.py::test_f", 0.5),
+            ("tests/integration/cli/test_g.py::test_h", 1.5)]  # fmt: skip
     reports = [
         pytest.TestReport(
             nodeid=name,
@@ -223,5 +223,5 @@ def test_seconds_by_package() -> None:
         for name, took in told
     ]
     assert list(package_seconds([*reports, object()]).items()) == [
-        ("tests/cli", 2.5), ("tests/reports", 2.0), ("tests/test_e.py", 0.5),
+        ("tests/integration/cli", 2.5), ("tests/integration/reports", 2.0), ("tests/test_e.py", 0.5),
     ]  # fmt: skip

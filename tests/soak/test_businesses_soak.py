@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-tried = importlib.import_module("tests.discovery.test_businesses").tried
+tried = importlib.import_module("tests.integration.discovery.test_businesses").tried
 
 
 @pytest.mark.parametrize("first", range(8, 208, 20))

@@ -11,14 +11,14 @@ import pytest
 
 from acceptance.subjects import process as process
 from acceptance.test_round_trip import checksums
-from changes.conftest import Changes, followed
-from changes.conftest import changes as changes
-from changes.specs import SPECS
-from changes.test_killed import PAIRS, Subject, boundaries
-from changes.test_killed import subject as subject
-from changes.test_matrix import LEDGERED, MORE_LEDGERED, UNTIL, follow
-from changes.test_random import Shop, follow_many
-from changes.test_random import shop as shop
+from spec_changes.conftest import Changes, followed
+from spec_changes.conftest import changes as changes
+from spec_changes.specs import SPECS
+from spec_changes.test_killed import PAIRS, Subject, boundaries
+from spec_changes.test_killed import subject as subject
+from spec_changes.test_matrix import LEDGERED, MORE_LEDGERED, UNTIL, follow
+from spec_changes.test_random import Shop, follow_many
+from spec_changes.test_random import shop as shop
 from tenantry import RollbackOptions, rollback
 from tenantry.errors import Refused
 from tenantry.model.backup import BackupKind
@@ -58,7 +58,7 @@ def test_walks(seed: int, changes: Changes) -> None:
                 walked.pop()
         else:
             walked.append(name)
-    fresh = changes.migrated(walked[-1], until)
+    fresh = changes.fresh(walked[-1], until, database)
     assert database.dump() == fresh.dump(), (until, walked)
     rollback(Target(database.dsn), RollbackOptions(backup=BackupKind.NONE))
     assert database.dump() == original.dump(), (until, walked)

@@ -37,7 +37,7 @@ from tenantry.execution.rollback.preflight import Gone, built_upon, obstacles
 from tenantry.execution.runner import Event, Runner
 from tenantry.execution.transaction import LockPolicy
 from tenantry.model.backup import BackupKind, Reason
-from tenantry.model.evidence import Evidence, TableEvidence
+from tenantry.model.evidence import Evidence, TableEvidence, WayKind
 from tenantry.model.finding import Finding
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
@@ -353,6 +353,8 @@ def _remedies(refused: Sequence[TableEvidence]) -> Iterator[str]:
     """What helps beside correcting rows, by what there is of it."""
     if any(table.unaccepted for table in refused):
         yield '; or say in the spec what orphans are: orphans = "default", "quarantine" or "shared"'
+    if any(table.unaccepted and any(way.kind is WayKind.ASSIGNED for way in table.ways) for table in refused):
+        yield "; where assign names a tenant that is yet to come, add it: [[tenant.rows]] in the spec"
     if any(table.conflicts > table.crossing for table in refused):
         yield "; where paths disagree, name another one"
     if any(table.crossing for table in refused):

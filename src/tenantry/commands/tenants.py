@@ -14,11 +14,10 @@ from tenantry.commands.session import Session, open_session
 from tenantry.errors import ConnectionFailed, Refused, UsageError, nearest
 from tenantry.model.ownership import TenantTable
 from tenantry.model.schema import Column
-from tenantry.model.spec import Spec
+from tenantry.model.spec import Spec, is_slug
+from tenantry.planning.tenant_rows import is_text, name_column, needs_value
 from tenantry.postgres.connect import Target
 from tenantry.steps.introspection import with_search_path
-
-TEXT = ("text", "character varying", "character", "citext")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +71,7 @@ def rename_tenant(target: Target, spec: Spec, slug: str, new: str, *, dry_run: b
 
 
 def _slug(text: str) -> str:
-    if not text.strip() or text != text.strip() or not text.isprintable():
+    if not is_slug(text):
         raise UsageError(f"{text!r} is no slug", remedy="Write a short name without spaces at its ends.")
     return text
 
@@ -100,15 +99,11 @@ class _Table:
             if row is None or not row[0]:
                 raise UsageError(
                     f"There is no tenant table {self.tenant.name} yet",
-                    remedy="Run `tenantry migrate --until expand`, which makes it.",
+                    remedy="Write new tenants into the spec, as [[tenant.rows]]; `tenantry migrate --until expand`"
+                    " makes the table with them.",
                 )
             self.columns = (Column(name="name", type="text", base_type="text", not_null=True),)
-        self.name = self._name_column()
-
-    def _name_column(self) -> str | None:
-        texts = [column.name for column in self.columns if _is_text(column) and column.name != self.tenant.slug]
-        wanted = [column for column in texts if column.lower() in ("name", "nome", "title", "label", "display_name")]
-        return wanted[0] if wanted else None
+        self.name = name_column(self.columns, self.tenant)
 
     def read(self) -> tuple[Tenant, ...]:
         name = sql.Identifier(self.name) if self.name is not None else sql.SQL("''")
@@ -150,11 +145,11 @@ class _Table:
             values[self.name] = sql.Literal(name)
         wanting = []
         for column in self.columns:
-            if column.name in values or not _needs_value(column):
+            if column.name in values or not needs_value(column):
                 continue
             if column.base_type == "uuid" and column.name == self.tenant.key:
                 values[column.name] = sql.SQL("pg_catalog.gen_random_uuid()")
-            elif _is_text(column):
+            elif is_text(column):
                 values[column.name] = sql.Literal(slug if column.name == self.tenant.key else name)
             else:
                 wanting.append(f"{column.name} {column.type}")
@@ -210,11 +205,3 @@ class _Table:
                 details=[error.diag.message_detail or ""],
             ) from error
         return TenantChange(statement=text, tenant=next((one for one in self.read() if one.key == row[0]), None))
-
-
-def _is_text(column: Column) -> bool:
-    return column.base_type.partition("(")[0] in TEXT
-
-
-def _needs_value(column: Column) -> bool:
-    return column.not_null and column.default is None and not column.identity and not column.generated

@@ -20,7 +20,7 @@ from tenantry.model.name import Name
 from tenantry.model.ownership import Owned
 from tenantry.model.plan import ExecutionMode, Phase
 from tenantry.planning import Plan
-from tenantry.planning.diff import Comparison, State
+from tenantry.planning.diff import Comparison, State, too_early
 from tenantry.postgres.journal import Entry
 from tenantry.steps import Backfill, RelationFill, Step, TenantRow, from_json
 from tenantry.steps.derivation import derived
@@ -52,17 +52,13 @@ def leaving(comparison: Comparison, steps: Sequence[Step], entries: Mapping[str,
         # What has taken another step's work away is forgotten before that is done once more.
         early = bool(step.ends) or (not step.carries and bool(step.revert(entry.before)))
         (first if early else last).append(entry)
-    first += [entries[step.key] for step in steps if _early(step, entries.get(step.key), until)]
+    first += [entries[step.key] for step in too_early(steps, entries, until)]
     others = [entries[step.key] for step in comparison.of(steps, State.CHANGED) if not step.in_place]
     alone = [backwards(entry) for entry in others if _alone(entry)]
     if alone:
         known = {entry.key for entry in first}
         first += [entry for entry in others if backwards(entry) <= max(alone) and entry.key not in known]
     return Leaving(first=tuple(sorted(first, key=backwards)), last=tuple(sorted(last, key=backwards)))
-
-
-def _early(step: Step, entry: Entry | None, until: Phase) -> bool:
-    return entry is not None and Phase(entry.phase).position <= until.position < step.phase.position
 
 
 def _alone(entry: Entry) -> bool:
@@ -91,6 +87,8 @@ def contradictions(
                 yield from _in_doubt(connection, step.filling)
         elif step.holds:
             yield from _held(connection, step, owned=owned)
+        elif step.loses:
+            yield from _lost(connection, step)
         elif step.tenant_row is not None:
             yield from _used(connection, plan, step.tenant_row)
 
@@ -133,6 +131,16 @@ def _in_doubt(connection: psycopg.Connection[Any], step: Backfill) -> Iterator[F
             message=f"The spec says otherwise than before which tenant rows of {step.table} get, and {count} rows have"
             f" the earlier one: nothing tells those that got it from others any more ({step.title})",
             remedy=f"Put back what it said; or {_rollback(step)}, then migrate again.",
+        )  # fmt: skip
+
+
+def _lost(connection: psycopg.Connection[Any], step: Step) -> Iterator[Finding]:
+    count = _count(connection, step.values())
+    if count:
+        yield refused(
+            name="values-lost", count=count,
+            message=f"{count} {step.loses} go: the spec no longer asks for them ({step.title})",
+            remedy="Put back what it said; or go on, and they are gone.",
         )  # fmt: skip
 
 

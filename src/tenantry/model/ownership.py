@@ -109,7 +109,9 @@ class TenantTable:
     quarantine: str | None = None
     """Slugs of the tenants that must be there; None where no table needs one."""
     slugs: tuple[str, ...] = ()
-    """Slugs that `assign = { tenant = … }` names."""
+    """Slugs that `assign = { tenant = … }` names, and those of the tenants that the spec declares."""
+    names: tuple[tuple[str, str], ...] = ()
+    """By slug, what declared tenants are called otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -46,6 +46,20 @@ def _like(pattern: str, words: str) -> AfterValidator:
 Setting = Annotated[
     str, _like(r"[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)+", "words with dots: app.tenant_id")
 ]
+
+
+def is_slug(text: str) -> bool:
+    """Whether a text can be the slug of a tenant."""
+    return bool(text.strip()) and text == text.strip() and text.isprintable()
+
+
+def _check_slug(value: str) -> str:
+    if not is_slug(value):
+        raise ValueError("this has to be a short name without spaces at its ends")
+    return value
+
+
+Slug = Annotated[str, AfterValidator(_check_slug)]
 RuleName = Annotated[str, _like(r"[a-z0-9]+(-[a-z0-9]+)*", "in lower case, its words joined by hyphens")]
 _TEXT = {"type": "string"}
 _HOP = WithJsonSchema({"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1}]})
@@ -70,6 +84,23 @@ class Orphans(StrEnum):
     SHARED = "shared"
 
 
+class TenantRowPart(Part):
+    """[[tenant.rows]]: a tenant that is added in expand where the tenant table lacks it, so that assign can name it."""
+
+    slug: Slug
+    """Its slug."""
+    name: str | None = Field(default=None, min_length=1)
+    """What people call it; the slug unless given."""
+    example: ClassVar[str] = """
+        [[tenant.rows]]
+        slug = "north"
+        name = "North Trading"
+
+        [[tenant.rows]]
+        slug = "south"
+    """
+
+
 class TenantPart(Part):
     """[tenant]: the table with one row per tenant, and the column that will name it everywhere."""
 
@@ -89,6 +120,10 @@ class TenantPart(Part):
     """The slug of the tenant for rows of tables with orphans = "quarantine"; no application can choose it."""
     create: bool = False
     """Make the tenant table, with a uuid key, slug, name and status, where there is none."""
+    csv: str | None = None
+    """A file of tenants, as in rows: the columns slug and, where wanted, name; its path is relative to the spec."""
+    rows: tuple[TenantRowPart, ...] = ()
+    """Tenants that are added in expand where the table lacks them."""
     example: ClassVar[str] = """
         [tenant]
         table      = "organizations"
@@ -99,7 +134,18 @@ class TenantPart(Part):
         default    = "head-office"
         quarantine = "quarantine"
         create     = true
+        csv        = "organizations.csv"
+        rows       = [{ slug = "north", name = "North Trading" }, { slug = "south" }]
     """
+
+    @model_validator(mode="after")
+    def _once(self) -> TenantPart:
+        seen: set[str] = set()
+        for row in self.rows:
+            if row.slug in seen:
+                raise ValueError(f"two of the rows have the slug {row.slug!r}")
+            seen.add(row.slug)
+        return self
 
 
 class ApplicationPart(Part):
@@ -109,10 +155,13 @@ class ApplicationPart(Part):
     """The role that serves tenants; it is made where there is none."""
     legacy_roles: tuple[str, ...] = ()
     """Roles that see all rows until contract."""
+    api_keys: bool = False
+    """Keep API keys, which `tenantry keys` makes and the application looks up to know whose a request is."""
     example: ClassVar[str] = """
         [application]
         role         = "shop_web"
         legacy_roles = ["shop_old"]
+        api_keys     = true
     """
 
 

@@ -9,6 +9,7 @@ from tenantry.model.name import Name
 from tenantry.model.ownership import Owned
 from tenantry.model.plan import Phase
 from tenantry.planning.context import OwnedRelation, PlanContext
+from tenantry.planning.tenant_rows import is_text, name_column, needs_value
 from tenantry.steps import (
     AddTenantColumn,
     AssignedRows,
@@ -24,7 +25,6 @@ from tenantry.steps.cascade_trigger import FOLLOW
 from tenantry.steps.derivation import ByPath, Source
 
 PHASE = Phase.EXPAND
-_TEXT = ("text", "character varying", "character", "citext")
 
 
 def expand_steps(ground: PlanContext) -> Iterator[Step]:
@@ -52,25 +52,27 @@ def tenant_steps(ground: PlanContext) -> Iterator[Step]:
         yield CreateTenantTable(
             phase=PHASE, table=tenant.name, key_column=tenant.key, slug=tenant.slug, owner=ground.operator
         )
-    required = _required_columns(ground)
+    names = dict(tenant.names)
     slugs = [tenant.default, tenant.quarantine, *tenant.slugs]
     for slug in dict.fromkeys(slug for slug in slugs if slug is not None):
         yield TenantRow(
-            phase=PHASE, table=tenant.name, tenant=ground.reference, slug=slug, columns=required,
+            phase=PHASE, table=tenant.name, tenant=ground.reference, slug=slug, name=names.get(slug),
+            columns=_required_columns(ground, named=slug in names),
             referenced_by=_given_columns(ground), search_path=ground.schema.search_path,
         )  # fmt: skip
 
 
-def _required_columns(ground: PlanContext) -> tuple[str, ...]:
-    """Columns of the tenant table besides the slug that a new tenant's row must fill, with the slug itself: text."""
+def _required_columns(ground: PlanContext, *, named: bool) -> tuple[str, ...]:
+    """Columns of the tenant table besides the slug that a new tenant's row must fill, with its name: text; the
+    column of the name, where it is `named`."""
     table = ground.schema.tables.get(ground.ownership.tenant.name)
     if table is None:
         return ("name",)
     tenant = ground.ownership.tenant
+    name = name_column(table.columns, tenant) if named else None
     return tuple(
         column.name for column in table.columns
-        if column.not_null and column.default is None and not column.identity and not column.generated
-        and column.name != tenant.slug and column.base_type.partition("(")[0] in _TEXT
+        if column.name == name or (needs_value(column) and column.name != tenant.slug and is_text(column))
     )  # fmt: skip
 
 

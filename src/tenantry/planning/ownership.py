@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from pathlib import Path as File
 from typing import TypeVar
@@ -17,6 +18,7 @@ from tenantry.planning.assignments import read_assignments
 from tenantry.planning.derivation import Derivation
 from tenantry.planning.lookup import Lookup
 from tenantry.planning.paths import Paths, WaitsError, crossing, reference
+from tenantry.planning.tenant_rows import declared_tenants, name_column
 
 Part = TypeVar("Part")
 Value = TypeVar("Value")
@@ -132,7 +134,21 @@ class _Resolver:
         named = [
             table.assign.tenant for table in tables if table.assign is not None and table.assign.tenant is not None
         ]
-        return replace(tenant, default=part.default, quarantine=quarantine, slugs=tuple(dict.fromkeys(named)))
+        base = self.spec.path.parent if self.spec.path is not None else File()
+        read = partial(declared_tenants, folder=base, place=f"{self.lookup.source}: [tenant] csv")
+        declared = next(self._fitting(read, [part]), ())
+        slugs = dict.fromkeys((*named, *(slug for slug, _ in declared)))
+        names = tuple((slug, name) for slug, name in declared if name is not None)
+        self._check_names(tenant, names)
+        return replace(tenant, default=part.default, quarantine=quarantine, slugs=tuple(slugs), names=names)
+
+    def _check_names(self, tenant: TenantTable, names: tuple[tuple[str, str], ...]) -> None:
+        table = self.schema.tables.get(tenant.name)
+        if names and table is not None and name_column(table.columns, tenant) is None:
+            raise self.lookup.error(
+                f"[tenant] rows {names[0][0]!r} name: {tenant.name} has no column for the name of a tenant",
+                remedy="Leave the names out.",
+            )
 
     # --- tables
 

@@ -84,11 +84,13 @@ class CreateTenantTable(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantRow(Step):
-    """A tenant that the spec names and the table lacks. `columns`, such as a name, get the slug as well."""
+    """A tenant that the spec names and the table lacks. `columns` get its name, which is the slug unless there is one;
+    the key, where it is one of them, the slug."""
 
     kind: Literal["tenant_row"] = "tenant_row"
     tenant: TenantReference
     slug: str
+    name: str | None = None
     columns: tuple[str, ...] = ()
     referenced_by: tuple[tuple[Name, str], ...] = ()
     """The user's own columns that point at the tenant table."""
@@ -147,10 +149,11 @@ class TenantRow(Step):
         return self.key
 
     def apply(self) -> tuple[Statement, ...]:
-        names = [self.tenant.slug, *self.columns]
-        values: list[sql.Composable] = [sql.Literal(self.slug) for _ in names]
+        values = {column: self.slug if column == self.tenant.key else self.name or self.slug for column in self.columns}
+        values[self.tenant.slug] = self.slug
         insert = sql.SQL("INSERT INTO {} ({}) SELECT {} WHERE {}").format(
-            self.table.identifier, sql.SQL(", ").join(map(sql.Identifier, names)), sql.SQL(", ").join(values),
+            self.table.identifier, sql.SQL(", ").join(map(sql.Identifier, values)),
+            sql.SQL(", ").join(map(sql.Literal, values.values())),
             with_search_path(self.search_path),
         )  # fmt: skip
         # Else all that looks for the tenant by its slug would find none, and rows would wait for it for ever.

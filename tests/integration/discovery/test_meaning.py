@@ -1,0 +1,192 @@
+"""What the data and the schema really say: who typed a row in, who uses it, and whose tables are nobody's."""
+
+import importlib
+from typing import Any
+
+import pytest
+
+from tenantry.discovery.spec_file import spec_text
+from tenantry.model.spec import Orphans
+
+discovering = importlib.import_module("tests.integration.discovery.discovering")
+discover, part, reasons = discovering.discover, discovering.part, discovering.reasons
+
+TENANTS = """
+    CREATE TABLE tenants (id int PRIMARY KEY, slug text UNIQUE);
+    INSERT INTO tenants VALUES (10, 'north'), (20, 'south');
+    CREATE TABLE users (id int PRIMARY KEY, tenant_id int NOT NULL REFERENCES tenants);
+    INSERT INTO users VALUES (1, 10), (2, 20);
+"""
+
+
+@pytest.mark.parametrize("column", ["created_by", "write_uid", "criado_por", "angelegt_von"])
+def test_who_typed_a_row_in_is_not_who_owns_it(database: Any, column: str) -> None:
+    """Countries that the administrator entered are everybody's, a product for all stays so, and an invoice may be
+    entered by another tenant's user."""
+    database.execute(
+        TENANTS
+        + f"""
+        CREATE TABLE countries (id int PRIMARY KEY, {column} int REFERENCES users);
+        INSERT INTO countries VALUES (1, 1), (2, 1);
+        CREATE TABLE products (id int PRIMARY KEY, tenant_id int REFERENCES tenants, {column} int REFERENCES users);
+        INSERT INTO products VALUES (1, 10, 1), (2, 20, 2), (3, NULL, 1);
+        CREATE TABLE invoices (id int PRIMARY KEY, tenant_id int NOT NULL REFERENCES tenants,
+          country int REFERENCES countries, {column} int REFERENCES users);
+        INSERT INTO invoices VALUES (1, 10, 1, 1), (2, 20, 1, 2), (3, 20, 2, 1);
+        """
+    )
+    proposal = discover(database)
+    assert part(proposal, "countries").shared is True
+    assert part(proposal, "products").paths == ((("tenant_id",),),)
+    assert part(proposal, "products").orphans is Orphans.SHARED
+    assert part(proposal, "invoices").paths == ((("tenant_id",),),)
+    assert not proposal.undecided
+    crossing = {one.child for one in proposal.spec.reference if one.crosses}
+    assert crossing == {f"countries.{column}", f"products.{column}", f"invoices.{column}"}
+    assert "who has written the row" in reasons(proposal, "invoices")
+
+
+def test_writers_are_told_without_their_names(database: Any) -> None:
+    """By the graph and the data: nearly all tables refer to that parent, twice each or against what else they say."""
+    database.execute(
+        TENANTS
+        + "".join(
+            f"""
+            CREATE TABLE t{number} (id int PRIMARY KEY, tenant_id int NOT NULL REFERENCES tenants,
+              alpha int REFERENCES users, beta int REFERENCES users);
+            INSERT INTO t{number} VALUES (1, 10, 1, 2), (2, 20, 1, 2);
+            """
+            for number in range(5)
+        )
+    )
+    proposal = discover(database)
+    assert not proposal.undecided
+    assert {one.child for one in proposal.spec.reference} >= {f"t{number}.alpha" for number in range(5)}
+
+
+def test_a_user_who_owns_is_no_writer(database: Any) -> None:
+    """A key that is never NULL and has no such name is a path, also where most tables have it."""
+    database.execute(
+        TENANTS
+        + "".join(
+            f"""
+            CREATE TABLE t{number} (id int PRIMARY KEY, user_id int NOT NULL REFERENCES users);
+            INSERT INTO t{number} VALUES (1, 1), (2, 2);
+            """
+            for number in range(5)
+        )
+    )
+    proposal = discover(database)
+    assert all(part(proposal, f"t{number}").paths == ((("user_id",),),) for number in range(5))
+    assert not proposal.spec.reference
+
+
+def test_only_the_writer_is_known(database: Any) -> None:
+    """Nothing is decided in silence."""
+    database.execute(
+        TENANTS
+        + """
+        CREATE TABLE notes (id int PRIMARY KEY, created_by int REFERENCES users, updated_by int REFERENCES users);
+        INSERT INTO notes VALUES (1, 1, 1), (2, 2, 2);
+        """
+    )
+    undecided = part(discover(database), "notes").undecided
+    assert undecided is not None
+    assert undecided.startswith("only who has written a row is known")
+
+
+def test_what_leads_to_shared_tables_only(database: Any) -> None:
+    """Empty tables are decided by their keys, however many of them stand between."""
+    database.execute(
+        TENANTS
+        + """
+        CREATE TABLE kinds (id int PRIMARY KEY, tenant_id int REFERENCES tenants);
+        INSERT INTO kinds VALUES (1, NULL);
+        CREATE TABLE templates (id int PRIMARY KEY, kind_id int NOT NULL REFERENCES kinds);
+        CREATE TABLE template_uses (id int PRIMARY KEY, template_id int NOT NULL REFERENCES templates);
+        """
+    )
+    proposal = discover(database)
+    assert [part(proposal, name).shared for name in ("kinds", "templates", "template_uses")] == [True, True, True]
+    assert "decided by its keys" in reasons(proposal, "template_uses")
+
+
+def test_the_bookkeeping_of_tools(database: Any) -> None:
+    """Shared, or shared and written; a namesake with other columns, or one with a tenant, is a table as others."""
+    database.execute(
+        TENANTS
+        + """
+        CREATE TABLE django_migrations (id int PRIMARY KEY, app text, name text, applied timestamptz);
+        CREATE TABLE django_session (session_key text PRIMARY KEY, session_data text, expire_date timestamptz);
+        CREATE TABLE alembic_version (version_num text PRIMARY KEY);
+        CREATE TABLE jobs (id int PRIMARY KEY, tenant_id int NOT NULL REFERENCES tenants, queue text, payload text,
+          attempts int);
+        CREATE TABLE cache (id int PRIMARY KEY, place text);
+        INSERT INTO jobs VALUES (1, 10);
+        """
+    )
+    proposal = discover(database)
+    shared = {name: part(proposal, name).shared for name in ("django_migrations", "django_session", "alembic_version")}
+    assert shared == {"django_migrations": True, "django_session": "write", "alembic_version": True}
+    assert part(proposal, "jobs").paths == ((("tenant_id",),),)
+    assert part(proposal, "cache").undecided == "no path reaches it"
+    database.execute("DROP TABLE jobs, users, tenants")
+    first = discover(database)
+    assert part(first, "django_session").shared == "write"
+    assert part(first, "cache").assign is not None
+
+
+def test_a_reference_that_may_be_meant_to_cross(database: Any) -> None:
+    """The question comes with the line that answers it."""
+    database.execute(
+        TENANTS
+        + """
+        CREATE TABLE visits (id int PRIMARY KEY, tenant_id int NOT NULL REFERENCES tenants,
+          host int NOT NULL REFERENCES users);
+        INSERT INTO visits VALUES (1, 10, 1), (2, 20, 1);
+        """
+    )
+    proposal = discover(database)
+    assert "host disagree in 1 of 2 rows" in (part(proposal, "visits").undecided or "")
+    assert '[[reference]] from = "visits.host" crosses = true' in reasons(proposal, "visits")
+
+
+def test_tenant_columns_that_no_key_declares(database: Any) -> None:
+    """A column of the key's type whose values are tenants is a path; another type, or other values, is a question."""
+    database.execute(
+        """
+        CREATE TABLE tenants (id int PRIMARY KEY, name text);
+        INSERT INTO tenants VALUES (1, 'A'), (2, 'B');
+        CREATE TABLE items (id int PRIMARY KEY, tenant_id int NOT NULL);
+        INSERT INTO items VALUES (1, 1), (2, 2);
+        CREATE TABLE prefs (id int PRIMARY KEY, tenant_id varchar(10) NOT NULL);
+        INSERT INTO prefs VALUES (1, '1');
+        CREATE TABLE rents (id int PRIMARY KEY, tenant_id int NOT NULL);
+        INSERT INTO rents VALUES (1, 77), (2, 78);
+        """
+    )
+    proposal = discover(database)
+    assert part(proposal, "items").paths == ((("tenant_id",),),)
+    assert part(proposal, "prefs").undecided is not None
+    assert part(proposal, "rents").undecided == "tenant_id looks like the tenant's, and holds none in any of 2 rows"
+
+
+@pytest.mark.parametrize(
+    ("tenants", "items", "why"),
+    [
+        ("id int NOT NULL UNIQUE, name text", "tenant_id int REFERENCES tenants (id)", "its primary key is not one column"),
+        ("region text, id int, PRIMARY KEY (region, id)",
+         "region text, tenant_id int, FOREIGN KEY (region, tenant_id) REFERENCES tenants", "is not one column"),
+        ("id numeric(10, 2) PRIMARY KEY", "tenant_id numeric(10, 2) REFERENCES tenants", "a tenant key is uuid"),
+    ],
+)  # fmt: skip
+def test_a_tenant_table_whose_key_cannot_serve(database: Any, tenants: str, items: str, why: str) -> None:
+    """It is named, with the reason; nothing is merged into one new tenant."""
+    database.execute(
+        f"CREATE TABLE tenants ({tenants}); CREATE TABLE items (id int PRIMARY KEY, {items});"
+        "CREATE TABLE units (id int PRIMARY KEY)"
+    )
+    proposal = discover(database)
+    assert len(proposal.undecided) == 3
+    assert all("public.tenants" in (one.part.undecided or "") for one in proposal.undecided)
+    assert why in " ".join(spec_text(proposal).replace("#", "").split())

@@ -1,0 +1,100 @@
+"""kill -9 on the way from one spec to another: run again, or back to the original."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+
+import pytest
+
+from acceptance.killing import DONE, FORGOTTEN, Kill, Killing
+from acceptance.subjects import process as process
+from acceptance.test_round_trip import checksums
+from daily import daily
+from servers import Database
+from spec_changes.conftest import Changes
+from spec_changes.test_matrix import OURS, assert_kept
+from tenantry.model.plan import Phase
+
+pytestmark = pytest.mark.server
+Subject = Callable[[str, str], tuple[Database, Killing]]
+AFTER = "much at once"
+PAIRS = {
+    ("first", AFTER): 12, (AFTER, "first"): 30, ("first + ledger", f"{AFTER} + ledger"): 25,
+    ("first + ledger", "setting + positive"): 5, ("first", "leaf shared"): 4, ("mixed", "quarantine"): 7,
+}  # fmt: skip
+"""From one spec to another, and at which steps the run dies; in the soak at each one."""
+
+
+@pytest.fixture
+def subject(changes: Changes, process: subprocess.Popen[str]) -> Subject:
+    """A database that was migrated for one spec, and who migrates it for another one and dies."""
+
+    def make(before: str, after: str) -> tuple[Database, Killing]:
+        database = changes.migrated(before, Phase.CONTRACT)
+        changes.spec(after)
+        return database, Killing(driver=process, dsn=database.dsn, spec=changes.folder / "tenantry.toml")
+
+    return make
+
+
+def boundaries(changes: Changes, subject: Subject, pair: tuple[str, str], stride: int) -> None:
+    """Killed at each `stride`-th step again and again, it becomes what a fresh one is, its balances in step with their
+    ledger; so it does on the way back."""
+    before, after = pair
+    fresh, original = changes.migrated(after, Phase.CONTRACT), changes.original()
+    database, killing = subject(before, after)
+    spec = changes.spec(after)
+    for command in ("migrate", *["balances remove"] * bool(spec.ledger), "rollback"):
+        while (ended := killing.run(command, Kill(event="started", number=1 + stride))).killed:
+            pass
+        assert ended.status == 0, ended.said
+        if command == "migrate":
+            assert killing.kills
+            assert (database.dump(), checksums(database)) == (fresh.as_made(Database.dump), fresh.as_made(checksums))
+            assert database.rows(OURS) == fresh.rows(OURS)
+            assert_kept(database, spec)
+    assert (database.dump(), checksums(database)) == (original.as_made(Database.dump), original.as_made(checksums))
+
+
+@pytest.mark.parametrize(("pair", "stride"), daily([*PAIRS.items()][:4]), ids=str)
+def test_boundaries(pair: tuple[str, str], stride: int, changes: Changes, subject: Subject) -> None:
+    """At some of the steps; at each one in the soak."""
+    boundaries(changes, subject, pair, stride)
+
+
+@pytest.mark.parametrize(
+    "kill",
+    [Kill(event="started", number=30), Kill(statement=FORGOTTEN, number=3), Kill(statement=DONE, number=20),
+     Kill(statement=DONE, number=60, moment="after"), Kill(statement="POLICY", number=4, moment="inside"),
+     Kill(statement=DONE, number=40, moment="inside"), Kill(statement=FORGOTTEN, number=5, moment="inside")],
+    ids=["a step", "what goes back", "what is taken over", "before a commit", "inside a message",
+         "inside, behind its work", "inside, going back"],
+)  # fmt: skip
+def test_back_from_half_way(kill: Kill, changes: Changes, subject: Subject) -> None:
+    """Half of one spec and half of another goes back to what was there before both."""
+    original = changes.original()
+    database, killing = subject("first", AFTER)
+    assert killing.run("migrate", kill).killed
+    killing.complete("rollback")
+    assert (database.dump(), checksums(database)) == (original.as_made(Database.dump), original.as_made(checksums))
+
+
+def test_policies_outlast_privileges(changes: Changes, process: subprocess.Popen[str]) -> None:
+    """Wherever a run dies in which a table becomes everybody's to read, the application role can write to it only
+    beneath the policies."""
+    database = changes.migrated("first", Phase.ISOLATE)
+    # Without rows in it, so that nothing is lost and nothing has to be forced.
+    database.execute("DELETE FROM lines")
+    changes.spec("leaf shared")
+    killing = Killing(driver=process, dsn=database.dsn, spec=changes.folder / "tenantry.toml", until="isolate")
+    open_to_all = (
+        "SELECT relrowsecurity, has_table_privilege('changes_app', oid, 'INSERT') FROM pg_class"
+        " WHERE oid = 'lines'::regclass"
+    )
+    seen = set()
+    while killing.run("migrate", Kill(event="started", number=2)).killed:
+        seen |= set(database.rows(open_to_all))
+    seen |= set(database.rows(open_to_all))
+    assert (False, True) not in seen
+    assert {(True, True), (False, False)} <= seen
