@@ -45,7 +45,7 @@ def create(
 
     The spec has to ask for keys: api_keys = true under [application].
     """
-    spec = terminal.settings.spec()
+    spec = terminal.spec()
     with watched(terminal, watching(terminal, brief=True)) as watcher, target(terminal) as database:
         made = create_key(
             database, spec, tenant, name, scopes=scope or SCOPES, lifetime=expires, dry_run=dry_run, watcher=watcher
@@ -61,7 +61,7 @@ def list_(
 ) -> ExitStatus:
     """List the API keys: whose, what for, what they may do, until when, and when they were last used."""
     with target(terminal) as database:
-        found = list_keys(database, terminal.settings.spec(), slug=tenant)
+        found = list_keys(database, terminal.spec(), slug=tenant)
     terminal.answer(keys=found)
     table = Table(
         Column("key", no_wrap=True), "tenant", "name", "scopes", "ends", "last used", "", box=None, pad_edge=False

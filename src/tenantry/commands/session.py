@@ -68,6 +68,12 @@ class Session:
                    known=found, live=schemas[-1])  # fmt: skip
 
 
+def check_spec(target: Target, spec: Spec) -> None:
+    """Raises UsageError where the spec does not fit the database, ConnectionFailed without a connection."""
+    with open_session(target, purpose="spec") as connection:
+        Session.begin(target, connection, spec)
+
+
 def read_entries(journal: Journal) -> dict[str, Entry]:
     """The steps that are ours. Raises Refused for a row of the journal that holds no step as we write it."""
     entries = journal.entries()

@@ -21,6 +21,7 @@ from tenantry.model.name import Name
 from tenantry.model.schema import Column, Table
 from tenantry.postgres.owner_context import context
 from tenantry.steps.introspection import identifiers, raw
+from tenantry.steps.row_security import Link
 
 MARK = "let through by every policy"
 TRIPWIRE = sql.SQL("({} || pg_catalog.random())::pg_catalog.int4").format(sql.Literal(MARK + " "))
@@ -72,6 +73,13 @@ class Ways:
     def literal(self, tenant: str) -> sql.Composed:
         return sql.SQL("{}::{}").format(sql.Literal(tenant), raw(self.type))
 
+    @property
+    def rows_by_tenant(self) -> sql.Composed:
+        """Each tenant, as text, with the number of its rows."""
+        return sql.SQL(
+            "SELECT t.{0}::text AS tenant, pg_catalog.count(*) AS rows FROM {1} AS t WHERE t.{0} IS NOT NULL GROUP BY 1"
+        ).format(sql.Identifier(self.key), self._relation)
+
     # --- what one tenant may try on the rows of another
 
     def across(self, actor: str, row: Row) -> Iterator[Attempt]:
@@ -112,8 +120,11 @@ class Ways:
         )
 
     def _delete(self, condition: sql.Composable | None) -> sql.Composed:
-        # The conditions of one query are asked in any order, and the bait is for their rows only.
-        bait = sql.SQL("{} = 0").format(TRIPWIRE)
+        # The conditions of one query are asked in any order, and the bait is for their rows only; and as it says
+        # something of the row, PostgreSQL asks the policies before it, whatever they cost.
+        bait = sql.SQL("({} || pg_catalog.random() || t.ctid::text)::pg_catalog.int4 = 0").format(
+            sql.Literal(MARK + " ")
+        )  # fmt: skip
         where = bait if condition is None else sql.SQL("{0} AND CASE WHEN {0} THEN {1} END").format(condition, bait)
         return _guarded(sql.SQL("DELETE FROM {} AS t WHERE {}").format(self._relation, where))
 
@@ -152,6 +163,40 @@ class Ways:
         able = [column for column in self.table.columns if not column.generated and column.identity != "a"]
         moves = {self.key, *self.table.partition_key}
         return next((column for column in able if column.name not in moves), able[0])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberWays(Ways):
+    """The attempts on a table whose rows belong to the tenants that a link table says. `key` is one of its columns."""
+
+    link: Link
+
+    def belongs(self, tenant: str) -> sql.Composed:
+        """That `t` is a row of the tenant, among others perhaps."""
+        return self.link.leads_to(_ROW, self.literal(tenant))
+
+    @property
+    def rows_by_tenant(self) -> sql.Composed:
+        return sql.SQL(
+            "SELECT m.{0}::text AS tenant, pg_catalog.count(*) AS rows FROM {1} AS m WHERE m.{0} IS NOT NULL GROUP BY 1"
+        ).format(sql.Identifier(self.link.tenant), self.link.table.identifier)
+
+    def not_of(self, actor: str) -> sql.Composed:
+        """A row that does not belong to `actor`: one of its tenants, if there is one, its place and its text."""
+        return sql.SQL(
+            "SELECT (SELECT member.{}::text {} LIMIT 1), t.tableoid::bigint, t.ctid::text, ROW(t.*)::text FROM {} AS t"
+            " WHERE NOT {} LIMIT 1"
+        ).format(
+            sql.Identifier(self.link.tenant), self.link.of(_ROW), self._relation, self.belongs(actor)
+        )  # fmt: skip
+
+    def across(self, actor: str, row: Row) -> Iterator[Attempt]:
+        others = sql.SQL("NOT {}").format(self.belongs(actor))
+        for condition in (others, _at(row)):
+            yield self.read(condition)
+            yield Attempt(what="update", statement=self._update(condition))
+            yield Attempt(what="delete", statement=self._delete(condition))
+        yield self._insert(row)
 
 
 def reading(relation: Name, condition: sql.Composable) -> Attempt:

@@ -63,11 +63,9 @@ def _extremes(ground: CheckContext, ways: Ways) -> list[str]:
     if ways.table.bytes > GROUPED:
         return []
     query = sql.SQL(
-        "WITH counted AS (SELECT t.{0}::text AS tenant, pg_catalog.count(*) AS rows FROM {1} AS t"
-        " WHERE t.{0} IS NOT NULL GROUP BY 1)"
-        " (SELECT tenant FROM counted ORDER BY rows DESC, tenant LIMIT 1)"
+        "WITH counted AS ({}) (SELECT tenant FROM counted ORDER BY rows DESC, tenant LIMIT 1)"
         " UNION ALL (SELECT tenant FROM counted ORDER BY rows, tenant LIMIT 1)"
-    ).format(sql.Identifier(ways.key), ways.table.name.identifier)
+    ).format(ways.rows_by_tenant)
     try:
         with ground.connection.transaction():
             return [tenant for (tenant,) in ground.connection.execute(query)]

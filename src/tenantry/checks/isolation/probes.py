@@ -14,7 +14,7 @@ from psycopg import sql
 
 from tenantry.checks.base import CheckContext
 from tenantry.checks.isolation.actor import NOBODY, Actor, acting
-from tenantry.checks.isolation.attempts import Attempt, Row, Ways, reading
+from tenantry.checks.isolation.attempts import Attempt, MemberWays, Row, Ways, reading
 from tenantry.checks.isolation.own import Own, own_rows
 from tenantry.checks.isolation.views import readable_only_through_owned
 from tenantry.execution.preflight.scope import Scope
@@ -108,10 +108,16 @@ class _Laboratory:
         for name in self._readable(sorted(securities)):
             step = securities[name]
             if self.ground.has(name, step.column) and (self.ground.wants(name) or name == tenant.name):
-                yield Ways(
-                    table=self.ground.live.tables[name], key=step.column, type=step.type,
-                    operator=tenant.key_operator, mixed=step.sight is Sight.MIXED,
-                )  # fmt: skip
+                table, mixed, link = self.ground.live.tables[name], step.sight is Sight.MIXED, step.link
+                if link is None:
+                    yield Ways(
+                        table=table, key=step.column, type=step.type, operator=tenant.key_operator, mixed=mixed
+                    )  # fmt: skip
+                elif self.ground.has(link.table, link.tenant, *link.columns):
+                    yield MemberWays(
+                        table=table, key=step.column, type=step.type, operator=tenant.key_operator, mixed=mixed,
+                        link=link,
+                    )  # fmt: skip
 
     def views(self) -> Iterator[View]:
         """The views over them that it may read, each after those that it reads; a view of what leaks is left out."""
@@ -163,7 +169,8 @@ class _Laboratory:
         """What tenants see of their own: without it, nothing is proved by their not seeing others'."""
         if ways.table.name in self.ground.hidden:
             return
-        tenants = [row.tenant for row, _ in victims if row.tenant != self.quarantine]
+        tenants = [row.tenant for row, _ in victims if row.tenant not in ("", self.quarantine)]
+        tenants += [actor for _, actor in victims if actor is not None and isinstance(ways, MemberWays)]
         looked = own_rows(self.ground, self.actor, ways, tenants, without=self.quarantine)
         for one in looked:
             self.tried[ways.table.name] += 1
@@ -232,6 +239,8 @@ class _Laboratory:
     def _victims(self, ways: Ways) -> list[_Victim]:
         """A row of the first and of the last tenant that has any, by the order of their keys, found by the index; each
         with the tenant that tries to get at it. Of the quarantine tenant that is itself: no application can be it."""
+        if isinstance(ways, MemberWays):
+            return list(self._strangers(ways))
         rows: dict[str, Row] = {}
         key, relation = sql.Identifier(ways.key), ways.table.name.identifier
         for order in ("ASC", "DESC"):
@@ -246,6 +255,16 @@ class _Laboratory:
         return [
             (row, tenant if tenant == self.quarantine else self._other(tenant, actors)) for tenant, row in rows.items()
         ]
+
+    def _strangers(self, ways: MemberWays) -> Iterator[_Victim]:
+        """For the first of some tenants a row that does not belong to it; else for one that there is not."""
+        tried = 0
+        for actor in (*self.tenants, *STRANGERS.get(ways.type, ())):
+            if tried == 2 or actor == self.quarantine:
+                continue
+            for tenant, oid, place, text in self._ask(ways.not_of(actor)):
+                tried += 1
+                yield Row(tenant=tenant or "", relation=oid, place=place, text=text), actor
 
     def _other(self, tenant: str, actors: Sequence[str]) -> str | None:
         return next((actor for actor in actors if actor not in (tenant, self.quarantine)), None)
