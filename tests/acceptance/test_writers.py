@@ -14,8 +14,7 @@ from acceptance.writers import Application, Gate
 from bystander import bystander
 from servers import Database, wait_until
 from tenantry import MigrateOptions, RollbackOptions, migrate, rollback
-from tenantry.commands.watcher import SilentObserver
-from tenantry.execution.runner import Event
+from tenantry.execution.events import Event, StepEvent
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
@@ -31,15 +30,17 @@ NOISE = 1.5
 """Seconds that a machine with two busy cores may add to a statement."""
 
 
-class Policed(SilentObserver):
+class Policed:
     """Tells the writers when COPY FROM is refused (hazard 10)."""
 
     def __init__(self) -> None:
         self.copying = Gate()
 
-    def step(self, event: Event) -> None:
-        if isinstance(event.step, RowSecurity) and event.action == "started":
-            self.copying.shut()
+    def __call__(self, event: Event) -> None:
+        match event:
+            case StepEvent():
+                if isinstance(event.step, RowSecurity) and event.action == "started":
+                    self.copying.shut()
 
 
 def estoque(database: Database, owner: str, plain: str, rows: int, seed: int) -> None:

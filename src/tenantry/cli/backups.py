@@ -59,8 +59,8 @@ def create(
     chosen = BackupOptions(kind=backup, free_space=free_space).of(spec, dump_dir)
     if dry_run:
         return _foresee(terminal, spec, chosen, table)
-    with watched(terminal, watching(terminal, brief=True)) as watcher, target(terminal) as database:
-        made = create_backup(database, spec, chosen, tables=table, watcher=watcher)
+    with watched(terminal, watching(terminal, brief=True)) as observer, target(terminal) as database:
+        made = create_backup(database, spec, chosen, tables=table, observer=observer)
     terminal.answer(backup=_brief(made))
     terminal.log.write("done", backup=_brief(made))
     terminal.show(f"{made.id}: {_holds(made)}.")
@@ -103,8 +103,8 @@ def verify(terminal: Terminal, backup: Ids = NONE) -> ExitStatus:
 
     A dump's files are compared with its manifest, and its rows are read, counted and summed; none of it is carried out.
     """
-    with watched(terminal, watching(terminal, brief=True)) as watcher, target(terminal) as database:
-        found = verify_backups(database, backup, watcher)
+    with watched(terminal, watching(terminal, brief=True)) as observer, target(terminal) as database:
+        found = verify_backups(database, backup, observer)
     terminal.answer(backups=[_brief(one) for one in found])
     for one in found:
         line = f"{one.id}: {_holds(one)}; all as it was written." if one.whole else f"{one.id}: {one.problem}."
@@ -138,8 +138,8 @@ def restore(
         lock_budget=lock_budget or default.lock_budget,
         backup=BackupOptions(kind=kind, force=force, free_space=free_space),
     )  # fmt: skip
-    with watched(terminal, watching(terminal, brief=True)) as watcher, target(terminal) as database:
-        done = run_restore(database, backup, chosen, watcher)
+    with watched(terminal, watching(terminal, brief=True)) as observer, target(terminal) as database:
+        done = run_restore(database, backup, chosen, observer)
     terminal.answer(
         backup=done.backup.id, tables=done.tables, left_out=done.left_out, saved=done.saved, dry_run=dry_run,
         seconds=round(done.seconds, 3), run=done.run,
@@ -187,8 +187,8 @@ def prune(
     dry_run: DryRun = False,
 ) -> ExitStatus:
     """Take away backups that are neither among the newest nor young enough; torn ones always."""
-    with watched(terminal, watching(terminal, brief=True)) as watcher, target(terminal) as database:
-        gone = prune_backups(database, keep=keep, older_than=older_than, dry_run=dry_run, watcher=watcher)
+    with watched(terminal, watching(terminal, brief=True)) as observer, target(terminal) as database:
+        gone = prune_backups(database, keep=keep, older_than=older_than, dry_run=dry_run, observer=observer)
     terminal.answer(backups=[_brief(backup) for backup in gone], dry_run=dry_run)
     terminal.log.write("done", backups=[backup.id for backup in gone], dry_run=dry_run)
     for backup in gone:

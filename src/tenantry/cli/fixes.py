@@ -57,9 +57,9 @@ def undo(
     """
     saved = BackupOptions(kind=backup, free_space=free_space)
     saved = replace(saved, folder=dump_dir or saved.folder)
-    with watched(terminal, watching(terminal, brief=True)) as watcher, target(terminal) as database:
+    with watched(terminal, watching(terminal, brief=True)) as observer, target(terminal) as database:
         found = undo_fixes(
-            database, run, force=force, dry_run=dry_run, watcher=watcher, lock_timeout=lock_timeout or 2.0,
+            database, run, force=force, dry_run=dry_run, observer=observer, lock_timeout=lock_timeout or 2.0,
             patience=lock_budget or 600.0, backup=saved,
         )  # fmt: skip
     terminal.answer(dry_run=dry_run, run=found.run, undone=found)

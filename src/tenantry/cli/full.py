@@ -52,12 +52,12 @@ def full(
         with target(terminal) as database:
             return _show_dry(terminal, database, spec, chosen, detailed=detailed)
     with (
-        watched(terminal, watching(terminal, detailed=detailed)) as watcher,
+        watched(terminal, watching(terminal, detailed=detailed)) as observer,
         target(terminal) as database,
         resolve_target(application_dsn) if application_dsn else nullcontext() as application,
     ):
         chosen = replace(chosen, inspection=replace(looking, application=application))
-        done = run_full(database, spec, chosen, watcher)
+        done = run_full(database, spec, chosen, observer)
     _show(terminal, done, detailed=detailed, fixed=fix_issues)
     return done.exit_status
 

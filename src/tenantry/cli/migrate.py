@@ -56,8 +56,8 @@ def migrate(
     if dry_run:
         with target(terminal) as database:
             return show_preview(terminal, run_preview(database, spec, chosen), detailed=detailed)
-    with watched(terminal, watching(terminal, detailed=detailed)) as watcher, target(terminal) as database:
-        result = run_migrate(database, spec, chosen, watcher)
+    with watched(terminal, watching(terminal, detailed=detailed)) as observer, target(terminal) as database:
+        result = run_migrate(database, spec, chosen, observer)
     show_result(terminal, result)
     return result.exit_status
 

@@ -35,8 +35,8 @@ def reconcile(
     """
     chosen = ReconcileOptions(ledger=ledger, full=full, scrub_days=scrub_days, dry_run=dry_run)
     spec = terminal.settings.spec()
-    with watched(terminal, watching(terminal, brief=True)) as watcher, target(terminal) as database:
-        result = reconcile_balances(database, spec, chosen, watcher)
+    with watched(terminal, watching(terminal, brief=True)) as observer, target(terminal) as database:
+        result = reconcile_balances(database, spec, chosen, observer)
     terminal.answer(
         run=result.run, outcome=result.outcome, next_step=result.next_step, dry_run=dry_run, ledgers=result.ledgers,
         open=sum(one.result.open for one in result.ledgers if one.result is not None),

@@ -92,8 +92,8 @@ def _decide(
     if bool(ids) == everything:
         raise UsageError("Give the numbers of reviews, or --all", remedy="`tenantry balances review list` has them.")
     spec = terminal.settings.spec()
-    with watched(terminal, watching(terminal, brief=True)) as watcher, target(terminal) as database:
-        decided = decide_reviews(database, spec, ids, decision, ledger=ledger, dry_run=dry_run, watcher=watcher)
+    with watched(terminal, watching(terminal, brief=True)) as observer, target(terminal) as database:
+        decided = decide_reviews(database, spec, ids, decision, ledger=ledger, dry_run=dry_run, observer=observer)
     terminal.answer(decided=decided, dry_run=dry_run)
     for one in decided:
         would = "would be " if dry_run else ""

@@ -11,7 +11,6 @@ import psycopg
 
 from tenantry.cli.settings import Settings
 from tenantry.cli.terminal import Terminal
-from tenantry.commands.reported import Reported
 from tenantry.commands.session import is_lost
 from tenantry.errors import ConnectionFailed, ExitStatus, Failed, Interrupted, TenantryError, UsageError
 from tenantry.model.run import new_run
@@ -19,13 +18,14 @@ from tenantry.postgres.connect import Target, resolve_target
 from tenantry.postgres.dsn import secrets
 from tenantry.postgres.transient_errors import remedy_for
 from tenantry.reports.log import Log
+from tenantry.reports.report_observer import ReportObserver
 
 
 def run(name: str, settings: Settings, function: Callable[..., ExitStatus], arguments: dict[str, Any]) -> ExitStatus:
     """Call a command; whatever it raises becomes one clear message and an exit status."""
     hidden = _secrets(settings, arguments)
     log = Log(settings.log_dir, command=name, run=new_run(), secrets=hidden)
-    report = Reported(
+    report = ReportObserver(
         settings.report_dir, command=name, secrets=hidden, export=settings.export_report,
         options={"config": settings.config, "preset": settings.preset, **arguments},
     )  # fmt: skip
@@ -53,7 +53,9 @@ def target(terminal: Terminal) -> Iterator[Target]:
         yield found
 
 
-def _end_report(terminal: Terminal, report: Reported, status: ExitStatus, error: TenantryError | None = None) -> None:
+def _end_report(
+    terminal: Terminal, report: ReportObserver, status: ExitStatus, error: TenantryError | None = None
+) -> None:
     """Write the last of the report. What the run has done it has done, even where that fails."""
     try:
         report.end(status, error)

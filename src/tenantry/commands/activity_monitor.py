@@ -9,8 +9,8 @@ from contextlib import contextmanager, suppress
 import psycopg
 
 from tenantry.commands.session import open_session
-from tenantry.commands.watcher import Observer, SilentObserver
 from tenantry.errors import TenantryError
+from tenantry.execution.events import Observer, SessionActivity, ignore
 from tenantry.postgres.activity import activities
 from tenantry.postgres.connect import Target
 
@@ -18,13 +18,13 @@ INTERVAL = 1.0
 
 
 @contextmanager
-def lookout(target: Target, pid: int, watcher: Observer, *, run: str) -> Iterator[None]:
-    """Within the block `watcher` is told what session `pid` waits for or builds, once a second."""
-    if isinstance(watcher, SilentObserver):
+def lookout(target: Target, pid: int, observer: Observer, *, run: str) -> Iterator[None]:
+    """Within the block `observer` is told what session `pid` waits for or builds, once a second."""
+    if observer is ignore:
         yield
         return
     over = threading.Event()
-    thread = threading.Thread(target=_look, args=(target, pid, watcher, run, over), name="lookout", daemon=True)
+    thread = threading.Thread(target=_look, args=(target, pid, observer, run, over), name="lookout", daemon=True)
     thread.start()
     try:
         yield
@@ -33,7 +33,7 @@ def lookout(target: Target, pid: int, watcher: Observer, *, run: str) -> Iterato
         thread.join(timeout=5)
 
 
-def _look(target: Target, pid: int, watcher: Observer, run: str, over: threading.Event) -> None:
+def _look(target: Target, pid: int, observer: Observer, run: str, over: threading.Event) -> None:
     # Short steps need nobody to watch them, and a run goes on without being seen.
     if over.wait(INTERVAL):
         return
@@ -43,6 +43,6 @@ def _look(target: Target, pid: int, watcher: Observer, run: str, over: threading
             found = next(iter(activities(connection, pid)), None)
             worth = found is not None and bool(found.blockers or found.build or found.behind)
             if worth or told:
-                watcher.activity(found if worth else None)
+                observer(SessionActivity(found if worth else None))
             told = worth
             over.wait(INTERVAL)

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 
 from tenantry.commands.backups import BackupOptions, chosen_kind, measured, refuse_full, refuse_hidden, sources
-from tenantry.commands.watcher import SilentObserver
+from tenantry.execution.events import ignore
 from tenantry.model.backup import BackupKind
 from tenantry.model.name import Name
 
@@ -38,5 +38,5 @@ def foreseen(
         tables = measured(connection, sources(connection))
         size = sum(table.bytes for table in tables)
     refuse_hidden(connection, [table.table for table in tables])
-    refuse_full(connection, options, kind, size, SilentObserver())
+    refuse_full(connection, options, kind, size, ignore)
     return ForeseenBackup(kind=kind, tables=tuple(table.table for table in tables), bytes=size)

@@ -25,8 +25,8 @@ from tenantry.commands.backups import (
 )
 from tenantry.commands.running import run
 from tenantry.commands.session import Session, open_session
-from tenantry.commands.watcher import Observer, SilentObserver
 from tenantry.errors import Refused, UsageError, nearest
+from tenantry.execution.events import Looking, Observer, ignore
 from tenantry.model.backup import Backup, Reason, TableCopy
 from tenantry.model.name import Name
 from tenantry.model.spec import Spec
@@ -37,13 +37,13 @@ from tenantry.postgres.locks import hold_run_lock, run_lock_held
 
 
 def create_backup(
-    target: Target, spec: Spec, options: BackupOptions, *, tables: Sequence[str] = (), watcher: Observer | None = None
+    target: Target, spec: Spec, options: BackupOptions, *, tables: Sequence[str] = (), observer: Observer | None = None
 ) -> Backup:
     """Make a backup of the spec's owned tables and tenant table, or of `tables`, named as in SQL.
 
     Raises UsageError for a table that is not there, Refused and Failed as `before` does.
     """
-    with run(target, "backups create", purpose="backup", watcher=watcher) as current:
+    with run(target, "backups create", purpose="backup", observer=observer) as current:
         connection = current.connection
         chosen = _chosen(connection, Session.begin(target, connection, spec), tables)
         if not chosen:
@@ -51,7 +51,7 @@ def create_backup(
         current.journal.install()
         current.begin()
         making = Making(
-            target=target, connection=connection, run=current.id, options=options, watcher=current.watcher
+            target=target, connection=connection, run=current.id, options=options, observer=current.observer
         )  # fmt: skip
         made = write_backup(making, Reason.MANUAL, chosen)
         current.finish(
@@ -108,10 +108,10 @@ def _state(backup: Backup, running: bool) -> str:
     return "missing" if backup.folder is not None and not backup.folder.exists() else "whole"
 
 
-def verify_backups(target: Target, ids: Sequence[str] = (), watcher: Observer | None = None) -> tuple[Backup, ...]:
+def verify_backups(target: Target, ids: Sequence[str] = (), observer: Observer | None = None) -> tuple[Backup, ...]:
     """Compare backups with what was counted when they were made, and note the outcome; without `ids` the newest whole
     one. A dump is read, and none of it carried out. Raises Refused for a torn one, or where there is none."""
-    with run(target, "backups verify", purpose="verify", watcher=watcher, locks=False) as current:
+    with run(target, "backups verify", purpose="verify", observer=observer, locks=False) as current:
         connection, backups = current.connection, Backups(current.connection)
         there = backups.all()
         chosen = [one_of(there, id) for id in ids] or [one for one in there if one.finished_at is not None][:1]
@@ -119,7 +119,7 @@ def verify_backups(target: Target, ids: Sequence[str] = (), watcher: Observer | 
             raise Refused("There is no backup to verify", remedy="Make one: `tenantry backups create`.")
         for backup in chosen:
             refuse_torn(backup)
-            current.watcher.looking(f"the backup {backup.id}")
+            current.observer(Looking(f"the backup {backup.id}"))
             with explained():
                 problem = verify_dump(target, connection, backup) if backup.folder else damage_of(connection, backup)
             backups.verified(backup.id, problem)
@@ -148,11 +148,11 @@ def damage_of(connection: Connection, backup: Backup, tables: Iterable[TableCopy
 
 def prune_backups(
     target: Target, *, keep: int | None = None, older_than: timedelta | None = None, dry_run: bool = False,
-    watcher: Observer | None = None,
+    observer: Observer | None = None,
 ) -> tuple[Backup, ...]:  # fmt: skip
     """Take away torn backups, and those that are neither among the `keep` newest nor younger than `older_than`; with
     neither, torn ones only. What was (in a dry run: would be) taken away, the newest first."""
-    watcher = watcher or SilentObserver()
+    observer = observer or ignore
     with open_session(target, purpose="prune") as connection, hold_run_lock(connection, target):
         there = Backups(connection).all()
         whole = [backup for backup in there if backup.finished_at is not None]
@@ -162,6 +162,6 @@ def prune_backups(
             chosen |= {backup.id for backup in whole[keep or 0 :] if backup.started_at <= youngest}
         gone = tuple(backup for backup in there if backup.id in chosen)
         for backup in () if dry_run else gone:
-            watcher.looking(f"the backup {backup.id}")
+            observer(Looking(f"the backup {backup.id}"))
             drop(connection, backup)
         return gone

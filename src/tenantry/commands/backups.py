@@ -16,8 +16,8 @@ from tenantry.backups.content import source
 from tenantry.backups.dump import remove, write_dump
 from tenantry.backups.tables import JOURNAL_SCHEMA, copy_all
 from tenantry.commands.session import read_entries
-from tenantry.commands.watcher import Observer
 from tenantry.errors import Failed, Refused, TenantryError, UsageError, nearest
+from tenantry.execution.events import Looking, Observer, Said
 from tenantry.execution.preflight.space import free_bytes
 from tenantry.execution.renames import known
 from tenantry.model.backup import MAX_SIZE, Backup, BackupKind, Reason, TableCopy, copy_name
@@ -62,7 +62,7 @@ class Making:
     connection: Connection
     run: str
     options: BackupOptions
-    watcher: Observer
+    observer: Observer
 
     @property
     def backups(self) -> Backups:
@@ -90,11 +90,11 @@ def ensure_backup(making: Making, reason: Reason, names: Iterable[Name], *, chan
         return None
     known = _earlier(making, reason, tables)
     if known is not None:
-        making.watcher.said(f"This run goes on with the backup {known.id}, made where it began", backup=known.id)
+        making.observer(Said(f"This run goes on with the backup {known.id}, made where it began", {"backup": known.id}))
         return known
     made = write_backup(making, reason, tables)
     size = f"{len(made.tables)} tables, {made.rows:,} rows, {readable(made.bytes)}"
-    making.watcher.said(f"Backup {made.id}: {size}", backup=made.id)
+    making.observer(Said(f"Backup {made.id}: {size}", {"backup": made.id}))
     return made
 
 
@@ -138,7 +138,7 @@ def write_backup(making: Making, reason: Reason, tables: Sequence[TableCopy]) ->
     if kind is BackupKind.DUMP:
         tables = measured(making.connection, sources(making.connection))
     refuse_hidden(making.connection, [table.table for table in tables])
-    refuse_full(making.connection, options, kind, sum(table.bytes for table in tables), making.watcher)
+    refuse_full(making.connection, options, kind, sum(table.bytes for table in tables), making.observer)
     id = backups.name(reason)
     folder = (options.folder / id).absolute() if kind is BackupKind.DUMP else None
     taken: frozenset[str] = frozenset()
@@ -168,7 +168,7 @@ def _copy(making: Making, id: str, tables: Sequence[TableCopy]) -> None:
             stack.callback(session.close)
             sessions.append(session)
         copy_all(
-            sessions, tables, copied=_telling(making.watcher),
+            sessions, tables, copied=_telling(making.observer),
             finish=lambda found: making.backups.finish(id, found, sum(table.bytes for table in found)),
         )  # fmt: skip
 
@@ -182,13 +182,13 @@ def _dump(making: Making, id: str, folder: Path, tables: Sequence[TableCopy]) ->
     ).fetchone()
     write_dump(
         making.target, making.connection, id, folder, tables, workers=making.options.workers,
-        filtered=row is not None and bool(row[0]), copied=_telling(making.watcher),
+        filtered=row is not None and bool(row[0]), copied=_telling(making.observer),
         finish=lambda found, size: making.backups.finish(id, found, size),
     )  # fmt: skip
 
 
-def _telling(watcher: Observer) -> Callable[[TableCopy], None]:
-    return lambda table: watcher.looking(f"the backup: {table.table}, {table.rows:,} rows")
+def _telling(observer: Observer) -> Callable[[TableCopy], None]:
+    return lambda table: observer(Looking(f"the backup: {table.table}, {table.rows:,} rows"))
 
 
 @contextmanager
@@ -228,7 +228,9 @@ def chosen_kind(options: BackupOptions, size: int) -> BackupKind:
     return options.kind or BackupKind.TABLES
 
 
-def refuse_full(connection: Connection, options: BackupOptions, kind: BackupKind, size: int, watcher: Observer) -> None:
+def refuse_full(
+    connection: Connection, options: BackupOptions, kind: BackupKind, size: int, observer: Observer
+) -> None:
     """Raises Refused where a backup of `size` bytes has no room. WAL is recycled beyond max_wal_size."""
     if kind is BackupKind.DUMP:
         there = options.folder.absolute()
@@ -239,7 +241,7 @@ def refuse_full(connection: Connection, options: BackupOptions, kind: BackupKind
         room, known = read_room(connection), options.free_space
         found = known if known is not None else free_bytes(room, connection.info.host)
         if found is None:
-            watcher.said(f"The backup takes {readable(size)}; what is free on the server cannot be seen")
+            observer(Said(f"The backup takes {readable(size)}; what is free on the server cannot be seen"))
             return
         needed, free, place = int(1.1 * size) + min(2 * size, room.wal_bytes), found, "the server"
     if free < needed:
@@ -264,7 +266,7 @@ def clear_torn(making: Making) -> None:
     for backup in making.backups.all():
         if backup.finished_at is None:
             drop(making.connection, backup)
-            making.watcher.said(f"The torn backup {backup.id} is cleared away", backup=backup.id)
+            making.observer(Said(f"The torn backup {backup.id} is cleared away", {"backup": backup.id}))
 
 
 def drop(connection: Connection, backup: Backup) -> None:

@@ -21,8 +21,8 @@ from tenantry.commands.sample import sample
 from tenantry.commands.session import Session, open_session
 from tenantry.commands.status import status
 from tenantry.commands.tenants import add_tenant, list_tenants
-from tenantry.commands.watcher import Observer, SilentObserver
 from tenantry.errors import Refused
+from tenantry.execution.events import Observer, ignore
 from tenantry.model.plan import Phase
 from tenantry.model.run import MigrationState, Result, Status
 from tenantry.model.spec import Spec
@@ -81,7 +81,7 @@ Tell = Callable[[str], None]
 
 
 def demo(
-    target: Target, *, preset: str = "estoque", rows: int = 20_000, watcher: Observer | None = None,
+    target: Target, *, preset: str = "estoque", rows: int = 20_000, observer: Observer | None = None,
     chapter: Tell = lambda title: None, say: Tell = lambda sentence: None,
     claim: Callable[[Claim], None] = lambda claim: None,
 ) -> Demonstration:  # fmt: skip
@@ -91,7 +91,7 @@ def demo(
     `chapter`, `say` and `claim` are told what begins, what was measured, and what was found to hold.
     """
     shown = Demonstration(preset=preset)
-    stage = _Stage(target=target, spec=Spec.read(spec_path(preset)), shown=shown, watcher=watcher or SilentObserver(),
+    stage = _Stage(target=target, spec=Spec.read(spec_path(preset)), shown=shown, observer=observer or ignore,
                    chapter=chapter, say=say, claim=claim)  # fmt: skip
     with stage.timed():
         before = stage.prepare(rows)
@@ -107,7 +107,7 @@ class _Stage:
     target: Target
     spec: Spec
     shown: Demonstration
-    watcher: Observer
+    observer: Observer
     chapter: Tell
     say: Tell
     claim: Callable[[Claim], None]
@@ -125,7 +125,7 @@ class _Stage:
         self.claim(self.shown.claims[-1])
 
     def migrate(self, until: Phase, *, force: bool = False) -> Result:
-        return migrate(self.target, self.spec, MigrateOptions(until=until, force=force), self.watcher)
+        return migrate(self.target, self.spec, MigrateOptions(until=until, force=force), self.observer)
 
     def prepare(self, rows: int) -> str:
         """The sample, the old application's role, and the schema as it is; returns its dump."""
@@ -224,7 +224,7 @@ class _Stage:
         self.chapter("And back: rollback --confirm")
         columns = self._columns()
         values = self._checksums(columns)
-        result = rollback(self.target, None, self.watcher)
+        result = rollback(self.target, None, self.observer)
         self.say(f"{result.applied} steps reverted, {result.seconds:.1f} s.")
         self.holds("pg_dump shows the schema of before, byte for byte", dump_schema(self.target) == before)
         self.holds("no value of the user's has changed on the way back", self._checksums(columns) == values)

@@ -16,11 +16,11 @@ from tenantry.commands.backups import ensure_backup as back_up
 from tenantry.commands.distribution import distributions
 from tenantry.commands.running import run
 from tenantry.commands.session import Session, interruptible
-from tenantry.commands.watcher import Observer
 from tenantry.discovery.profile import census
 from tenantry.errors import ExitStatus, Refused, TenantryError
 from tenantry.execution.backfill.run import BackfillOptions, FillSessions, backfill
 from tenantry.execution.backfill.throttle import Throttle
+from tenantry.execution.events import Distributed, Event, Found, Looking, Observer, Said, StepEvent
 from tenantry.execution.existing import survey
 from tenantry.execution.orphans import (
     Leaving,
@@ -34,14 +34,14 @@ from tenantry.execution.preflight import preflight
 from tenantry.execution.renames import settle
 from tenantry.execution.rollback.executor import Reverting
 from tenantry.execution.rollback.preflight import Gone, built_upon, obstacles
-from tenantry.execution.runner import Event, Runner
+from tenantry.execution.runner import Runner
 from tenantry.execution.transaction import LockPolicy
 from tenantry.model.backup import BackupKind, Reason
 from tenantry.model.evidence import Evidence, TableEvidence, WayKind
 from tenantry.model.finding import Finding
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
-from tenantry.model.run import Result
+from tenantry.model.run import Result, StepAction
 from tenantry.model.spec import Spec
 from tenantry.model.verdict import accepted
 from tenantry.planning.diff import Comparison, State
@@ -75,26 +75,27 @@ NAMED = 10
 class Tally:
     """Counts what the runner tells, and passes it on."""
 
-    watcher: Observer
+    observer: Observer
     applied: int = 0
     found: int = 0
     rows: int = 0
     longest_lock: float = 0.0
     retries: int = 0
 
-    def step(self, event: Event) -> None:
-        if event.action in ("applied", "reverted", "kept"):
-            self.applied += 1
-            self.rows += event.rows or 0
-            self.longest_lock = max(self.longest_lock, event.waited / 1000)
-            self.retries += event.tries - 1
-        elif event.action == "found":
-            self.found += 1
-        self.watcher.step(event)
+    def __call__(self, event: Event) -> None:
+        match event:
+            case StepEvent(action=StepAction.APPLIED | StepAction.REVERTED | StepAction.KEPT):
+                self.applied += 1
+                self.rows += event.rows or 0
+                self.longest_lock = max(self.longest_lock, event.waited / 1000)
+                self.retries += event.tries - 1
+            case StepEvent(action=StepAction.FOUND):
+                self.found += 1
+        self.observer(event)
 
 
 def migrate(
-    target: Target, spec: Spec, options: MigrateOptions | None = None, watcher: Observer | None = None
+    target: Target, spec: Spec, options: MigrateOptions | None = None, observer: Observer | None = None
 ) -> Result:
     """Bring the database as far as `options.until`, from wherever it is.
 
@@ -102,26 +103,26 @@ def migrate(
     these the same call goes on where it stopped.
     """
     options = options or MigrateOptions()
-    with run(target, "migrate", purpose="migrate", watcher=watcher) as current:
-        watcher = current.watcher
-        watcher.looking("the schema and the server")
+    with run(target, "migrate", purpose="migrate", observer=observer) as current:
+        observer = current.observer
+        observer(Looking("the schema and the server"))
         session = Session.begin(target, current.connection, spec)
         prospect = prospects(session, options)
-        tally = Tally(watcher)
-        runner = make_runner(session, current.id, watcher, tally, options)
-        findings, evidence = examine(session, prospect, options, watcher)
+        tally = Tally(observer)
+        runner = make_runner(session, current.id, observer, tally, options)
+        findings, evidence = examine(session, prospect, options, observer)
         session.journal.install()
         note_first_description(current.connection)
         current.begin(options=f"--until {options.until}", takes_back=prospect.takes_back)
         settle(session.journal, session.known)
         if prospect.pending or prospect.takes_back:
-            _back_up(session, current.id, prospect, options, watcher)
-        with filling(runner, session, watcher, options):
+            _back_up(session, current.id, prospect, options, observer)
+        with filling(runner, session, observer, options):
             result = _apply(target, runner, prospect, tally, options, findings, evidence)
         current.finish(result.outcome, result.next_step, exit_status=result.exit_status)
-        watcher.looking("how the rows are spread over the tenants")
+        observer(Looking("how the rows are spread over the tenants"))
         for distribution in distributions(current.connection, session.plan.ownership):
-            watcher.distributed(distribution)
+            observer(Distributed(distribution))
     return result
 
 
@@ -177,9 +178,9 @@ def backup_wanted(
     return names, chosen.of(session.spec, options.dump_folder)
 
 
-def _back_up(session: Session, run: str, prospect: Prospect, options: MigrateOptions, watcher: Observer) -> None:
+def _back_up(session: Session, run: str, prospect: Prospect, options: MigrateOptions, observer: Observer) -> None:
     names, chosen = backup_wanted(session, prospect, options)
-    making = Making(target=session.target, connection=session.connection, run=run, options=chosen, watcher=watcher)
+    making = Making(target=session.target, connection=session.connection, run=run, options=chosen, observer=observer)
     back_up(making, Reason.MIGRATION, names, changes=False)
 
 
@@ -193,8 +194,8 @@ def _apply(
         gone=Gone.of(runner.connection, prospect.leaving.all).names,
     )  # fmt: skip
     with (
-        interruptible(lambda: stop(runner, tally.watcher)),
-        lookout(target, runner.connection.info.backend_pid, tally.watcher, run=runner.run),
+        interruptible(lambda: stop(runner, tally.observer)),
+        lookout(target, runner.connection.info.backend_pid, tally.observer, run=runner.run),
     ):
         reverted = walk.all(prospect.leaving.first)
         applied = runner.apply_all(prospect.steps)
@@ -209,13 +210,13 @@ def _apply(
     )  # fmt: skip
 
 
-def make_runner(session: Session, run: str, watcher: Observer, tally: Tally, options: MigrateOptions) -> Runner:
+def make_runner(session: Session, run: str, observer: Observer, tally: Tally, options: MigrateOptions) -> Runner:
     """A runner over the session's connection, for steps that fill nothing: see `filling`."""
     locks = session.spec.locks
     patience = LockPolicy(timeout=options.lock_timeout or locks.timeout, budget=options.lock_budget or locks.budget)
     return Runner(
         connection=session.connection, journal=session.journal, run=run, patience=patience,
-        backfill=_no_fill, tell=tally.step, on_retry=watcher.blocked, ran=watcher.statement,
+        backfill=_no_fill, observer=tally,
     )  # fmt: skip
 
 
@@ -224,7 +225,7 @@ def _no_fill(fill: Backfill) -> int:
 
 
 @contextmanager
-def filling(runner: Runner, session: Session, watcher: Observer, options: MigrateOptions) -> Iterator[None]:
+def filling(runner: Runner, session: Session, observer: Observer, options: MigrateOptions) -> Iterator[None]:
     """Within the block the runner fills, over connections of its own that are shared by its fills."""
 
     def fill(step: Backfill) -> int:
@@ -232,7 +233,7 @@ def filling(runner: Runner, session: Session, watcher: Observer, options: Migrat
             step,
             connections=sessions,
             workers=options.workers,
-            progress=watcher,
+            observer=observer,
             stop=runner.stop,
             throttle=Throttle(),
             options=BackfillOptions(budget=runner.patience.budget),
@@ -244,9 +245,9 @@ def filling(runner: Runner, session: Session, watcher: Observer, options: Migrat
         yield
 
 
-def stop(runner: Runner, watcher: Observer) -> None:
+def stop(runner: Runner, observer: Observer) -> None:
     """What Ctrl-C does: it lets the batch in hand, or a step that cannot be cut short, come to its end."""
-    watcher.said("Stopping after the batch or step in hand; Ctrl-C again stops at once …")
+    observer(Said("Stopping after the batch or step in hand; Ctrl-C again stops at once …"))
     runner.interrupt()
 
 
@@ -266,7 +267,7 @@ def refuse_undecided(session: Session) -> None:
 
 
 def examine(
-    session: Session, prospect: Prospect, options: MigrateOptions, watcher: Observer
+    session: Session, prospect: Prospect, options: MigrateOptions, observer: Observer
 ) -> tuple[tuple[Finding, ...], Evidence | None]:
     """All that a run, dry or not, asks before anything is changed: what the spec leaves open or contradicts, what is in
     the way of what goes back, the preflight of the steps to be applied, and the census of orphans and conflicts while
@@ -275,23 +276,23 @@ def examine(
     pending = prospect.pending
     findings = risks(session, prospect, options)
     for finding in findings:
-        watcher.found(finding)
+        observer(Found(finding))
     refuse(findings, force=options.force)
     filling = [step for step in pending if step.allotted]
     if not filling and not any(step.proves for step in pending):
         return findings, None
     filled = all(step.phase is Phase.CONTRACT for step in filling)
-    watcher.looking("the rows, and whether each finds its tenant")
+    observer(Looking("the rows, and whether each finds its tenant"))
     earlier = given_earlier(session.connection, session.plan, session.entries)
     evidence = run_census(
         session.connection,
         census(session.plan.ownership, session.schema, filled=filled, earlier=earlier),
-        watch=lambda table: watcher.looking(f"the rows of {table}"),
+        watch=lambda table: observer(Looking(f"the rows of {table}")),
     )
     refuse_rows(evidence)
     kept = tuple(kept_from_earlier(evidence))
     for finding in kept:
-        watcher.found(finding)
+        observer(Found(finding))
     refuse(kept, force=options.force)
     return (*findings, *kept), evidence
 

@@ -18,8 +18,8 @@ from tenantry.commands.migrate import (
 )
 from tenantry.commands.rollback import RollbackOptions, backup_wanted_back, prospect
 from tenantry.commands.session import Session, open_session
-from tenantry.commands.watcher import SilentObserver
 from tenantry.errors import ExitStatus, TenantryError
+from tenantry.execution.events import Event, Found
 from tenantry.execution.rollback.executor import backwards
 from tenantry.model.evidence import Evidence
 from tenantry.model.finding import Finding
@@ -127,18 +127,23 @@ def preview(target: Target, spec: Spec, options: MigrateOptions | None = None) -
 
     The refusal that it would meet is returned, and not raised. Raises UsageError and ConnectionFailed as plan does.
     """
-    options, heard = options or MigrateOptions(), _Listener()
+    options, found = options or MigrateOptions(), list[Finding]()
+
+    def keep(event: Event) -> None:
+        if isinstance(event, Found):
+            found.append(event.finding)
+
     with open_session(target, purpose="plan") as connection:
         session = Session.begin(target, connection, spec)
         prospect = prospects(session, options)
         outline = _outline(session, prospect, prospect.pending, command="migrate")
         try:
-            _, evidence = examine(session, prospect, options, heard)
+            _, evidence = examine(session, prospect, options, keep)
             something = outline.steps or outline.reverts
             backup = foreseen(connection, *backup_wanted(session, prospect, options)) if something else None
         except TenantryError as refusal:
-            return Preview(outline=outline, findings=tuple(heard.findings), refusal=refusal)
-        return Preview(outline=outline, backup=backup, findings=tuple(heard.findings), evidence=evidence)
+            return Preview(outline=outline, findings=tuple(found), refusal=refusal)
+        return Preview(outline=outline, backup=backup, findings=tuple(found), evidence=evidence)
 
 
 def preview_rollback(target: Target, options: RollbackOptions | None = None) -> Preview:
@@ -166,16 +171,6 @@ def preview_rollback(target: Target, options: RollbackOptions | None = None) -> 
         except TenantryError as refusal:
             return Preview(outline=outline, findings=findings, refusal=refusal)
     return Preview(outline=outline, backup=backup, findings=findings)
-
-
-class _Listener(SilentObserver):
-    """Keeps what the preflight found."""
-
-    def __init__(self) -> None:
-        self.findings: list[Finding] = []
-
-    def found(self, finding: Finding) -> None:
-        self.findings.append(finding)
 
 
 def _outline(session: Session, prospect: Prospect, steps: Sequence[Step], *, command: str) -> Outline:

@@ -16,8 +16,8 @@ from tenantry.balances.reconciliation_scope import Connection, Scope
 from tenantry.balances.review_history import history
 from tenantry.commands.balances import BalancesOptions, Subject, installed_subjects
 from tenantry.commands.running import run
-from tenantry.commands.watcher import Observer
 from tenantry.errors import ExitStatus, Refused
+from tenantry.execution.events import Found, Looking, Observer, Said
 from tenantry.execution.existing import definitions
 from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.ledger import Ledger
@@ -68,7 +68,7 @@ class ReconcileResult:
 
 
 def reconcile_balances(
-    target: Target, spec: Spec, options: ReconcileOptions | None = None, watcher: Observer | None = None
+    target: Target, spec: Spec, options: ReconcileOptions | None = None, observer: Observer | None = None
 ) -> ReconcileResult:
     """Compare ledgers and balances while writers go on; beside any other run.
 
@@ -76,37 +76,35 @@ def reconcile_balances(
     Refused where balances are not installed, or row security hides rows of a ledger from this role.
     """
     options = options or ReconcileOptions()
-    with run(target, "balances reconcile", purpose="reconcile", watcher=watcher, locks=False) as current:
-        connection, journal, watcher = current.connection, current.journal, current.watcher
+    with run(target, "balances reconcile", purpose="reconcile", observer=observer, locks=False) as current:
+        connection, journal, observer = current.connection, current.journal, current.observer
         chosen = installed_subjects(journal, spec, BalancesOptions(ledger=options.ledger))
         # Keys are written as JSON, and times in them by the zone of the session.
         connection.execute("SET TimeZone = 'UTC'")
         if not options.dry_run:
             current.begin()
-        found = [_ledger(journal, spec, subject, current.id, options, watcher) for subject in chosen]
+        found = [_ledger(journal, spec, subject, current.id, options, observer) for subject in chosen]
         result = _concluded(current.id, found, options)
         for subject in chosen:
             for finding in history(connection, subject.ledger):
-                watcher.found(finding)
+                observer(Found(finding))
         current.finish(result.outcome, result.next_step, exit_status=result.exit_status)
     return result
 
 
 def _ledger(
-    journal: Journal, spec: Spec, subject: Subject, run: str, options: ReconcileOptions, watcher: Observer
+    journal: Journal, spec: Spec, subject: Subject, run: str, options: ReconcileOptions, observer: Observer
 ) -> LedgerReconciled:
     ledger, connection, started = subject.ledger, journal.connection, time.monotonic()
-    watcher.looking(f"the balances of {ledger.table}")
+    observer(Looking(f"the balances of {ledger.table}"))
     part = ledger_part(spec, ledger)
     scope = Scope.decide(connection, ledger, full=options.full, days=options.scrub_days)
     if problem := _unfit(connection, subject):
         message, remedy = problem
-        watcher.found(
-            Finding(
+        observer(Found(Finding(
                 name="balances-not-compared", severity=Severity.ERROR, family=Family.BUSINESS, table=ledger.table,
                 message=f"The balances of {ledger.table} were not compared: {message}", remedy=remedy,
-            )
-        )  # fmt: skip
+            )))  # fmt: skip
         return LedgerReconciled(table=ledger.table, seconds=time.monotonic() - started, refused=message, remedy=remedy)
     work = Reconciliation(
         ledger=ledger, connection=connection, run=run, threshold=Decimal(str(part.threshold)),
@@ -117,11 +115,11 @@ def _ledger(
     for count, settled in enumerate(work.reconcile(scope), start=1):
         if count <= KEPT:
             samples.append(settled)
-            watcher.said(_line(settled, dry_run=options.dry_run), table=ledger.table, difference=settled)
+            observer(Said(_line(settled, dry_run=options.dry_run), {"table": ledger.table, "difference": settled}))
     if count > KEPT:
-        watcher.said(f"… and {count - KEPT:,} more, all of them in tenantry.discrepancies", table=ledger.table)
+        observer(Said(f"… and {count - KEPT:,} more, all of them in tenantry.discrepancies", {"table": ledger.table}))
     result = work.result(scope)
-    _tell(watcher, ledger, result, samples)
+    _tell(observer, ledger, result, samples)
     return LedgerReconciled(
         table=ledger.table, seconds=time.monotonic() - started, result=result, samples=tuple(samples)
     )
@@ -163,20 +161,18 @@ def _unfit(connection: Connection, subject: Subject) -> tuple[str, str] | None:
     return None
 
 
-def _tell(watcher: Observer, ledger: Ledger, result: Reconciled, samples: Sequence[Settled]) -> None:
+def _tell(observer: Observer, ledger: Ledger, result: Reconciled, samples: Sequence[Settled]) -> None:
     shown = tuple(
         {**one.key, "ledger": one.ledger_quantity, "balance": one.balance_quantity, "difference": one.quantity,
          "movements": one.movements}
         for one in samples if one.verdict == "review"
     )  # fmt: skip
     if result.open:
-        watcher.found(
-            Finding(
+        observer(Found(Finding(
                 name="balances-to-review", severity=Severity.ERROR, family=Family.BUSINESS, table=ledger.table,
                 message=f"{counted(result.open, 'balance')} of {ledger.table} to be reviewed", remedy=REVIEW,
                 count=result.open, samples=shown,
-            )
-        )  # fmt: skip
+            )))  # fmt: skip
 
 
 def _concluded(run: str, found: Sequence[LedgerReconciled], options: ReconcileOptions) -> ReconcileResult:

@@ -31,8 +31,8 @@ from tenantry.commands.backups import (
 )
 from tenantry.commands.running import run
 from tenantry.commands.session import read_entries
-from tenantry.commands.watcher import Observer
 from tenantry.errors import Refused, UsageError, nearest
+from tenantry.execution.events import Looking, Observer
 from tenantry.execution.renames import known
 from tenantry.execution.transaction import LockPolicy, run_in_transaction
 from tenantry.model.backup import Backup, BackupKind, Reason, Restoration, TableCopy, TableRestored, copy_name
@@ -60,7 +60,7 @@ class RestoreOptions:
     lock_budget: float = 600.0
 
 
-def restore(target: Target, id: str, options: RestoreOptions, watcher: Observer | None = None) -> Restoration:
+def restore(target: Target, id: str, options: RestoreOptions, observer: Observer | None = None) -> Restoration:
     """Make the tables of backup `id` what they were, in one transaction; rows that are as they were are not touched.
 
     Raises UsageError where there is no such backup or table, Refused where the backup is not whole, a table cannot
@@ -68,12 +68,12 @@ def restore(target: Target, id: str, options: RestoreOptions, watcher: Observer 
     has been changed.
     """
     started = time.monotonic()
-    with run(target, "backups restore", purpose="restore", watcher=watcher) as current, explained():
+    with run(target, "backups restore", purpose="restore", observer=observer) as current, explained():
         connection = current.connection
         backup = one_of(Backups(connection).all(), id)
         refuse_torn(backup)
         making = Making(
-            target=target, connection=connection, run=current.id, options=options.backup, watcher=current.watcher
+            target=target, connection=connection, run=current.id, options=options.backup, observer=current.observer
         )
         work = _looked_at(making, backup, options)
         tables = tuple(work.preview())
@@ -128,7 +128,7 @@ class _Work:
 
     def preview(self) -> Iterator[TableRestored]:
         for one in self.fits:
-            self.making.watcher.looking(f"what differs in {one.target.table}")
+            self.making.observer(Looking(f"what differs in {one.target.table}"))
             with self.making.connection.transaction():
                 set_stable_text_format(self.making.connection)
                 self._refuse_unsettable(one.target)
@@ -155,7 +155,7 @@ class _Work:
 
         ahead = [_lock(name) for name in (*trees, *self.others)]
         patience = LockPolicy(timeout=self.options.lock_timeout, budget=self.options.lock_budget)
-        self.making.watcher.looking("the tables, which stand still meanwhile")
+        self.making.observer(Looking("the tables, which stand still meanwhile"))
         try:
             run_in_transaction(
                 connection, [*ahead, *quiet(silenced)], patience=patience, prepare=prepare, finish=finish
@@ -231,7 +231,7 @@ def _looked_at(making: Making, backup: Backup, options: RestoreOptions) -> _Work
     """What there is to do, with the backup's rows at hand and known to be what was written. Raises Refused."""
     connection = making.connection
     copies = _wanted(backup, options.tables)
-    making.watcher.looking(f"the backup {backup.id}")
+    making.observer(Looking(f"the backup {backup.id}"))
     problem = backup.problem if backup.folder is not None else damage_of(connection, backup, copies)
     if problem:
         Backups(connection).verified(backup.id, problem)
@@ -265,7 +265,7 @@ def _at_hand(making: Making, backup: Backup, copies: Iterable[TableCopy], schema
     for number, copy in enumerate(copies):
         relation: sql.Composable = Name(JOURNAL_SCHEMA, copy.copy).identifier
         if backup.folder is not None and copy.table in schema.tables:
-            making.watcher.looking(f"{copy.table} in the dump")
+            making.observer(Looking(f"{copy.table} in the dump"))
             relation, copy = load(making.target, making.connection, backup, copy, number), held(copy)
         if copy.table in schema.tables:
             # So that the comparison is planned for the rows that there are.
@@ -299,4 +299,4 @@ def _refuse_unsaved(work: _Work) -> None:
             )
         return
     size = sum(table.bytes for table in measured(making.connection, work.present()))
-    refuse_full(making.connection, options.backup, chosen_kind(options.backup, size), size, making.watcher)
+    refuse_full(making.connection, options.backup, chosen_kind(options.backup, size), size, making.observer)

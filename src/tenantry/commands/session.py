@@ -13,8 +13,8 @@ import psycopg
 from pydantic import ValidationError
 
 from tenantry.balances.ledgers import Ledgers
-from tenantry.commands.watcher import Observer
 from tenantry.errors import Failed, Refused
+from tenantry.execution.events import Connected, Observer
 from tenantry.execution.renames import Known, known, with_indexes
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
@@ -129,13 +129,13 @@ def as_found(schema: Schema, entries: Mapping[str, Entry]) -> Schema:
 
 @contextmanager
 def open_session(
-    target: Target, *, run: str = "", purpose: str, watcher: Observer | None = None
+    target: Target, *, run: str = "", purpose: str, observer: Observer | None = None
 ) -> Iterator[psycopg.Connection[Any]]:
-    """A connection for the block, of which `watcher` is told. Raises Failed where it is lost within."""
+    """A connection for the block, of which `observer` is told. Raises Failed where it is lost within."""
     connection = connect(target, run=run, purpose=purpose)
     try:
-        if watcher is not None:
-            watcher.connected(read_server(connection))
+        if observer is not None:
+            observer(Connected(read_server(connection)))
         yield connection
     except psycopg.OperationalError as error:
         if not (connection.closed or connection.broken or is_lost(error)):

@@ -10,9 +10,8 @@ import pytest
 
 from application.conftest import Businesses
 from application.migrations import GROUPS, NONE, Migration
-from tenantry import SilentObserver
 from tenantry.errors import ExitStatus, Failed, Refused
-from tenantry.execution.runner import Event
+from tenantry.execution.events import Event, StepEvent
 from tenantry.model.plan import Phase
 
 pytestmark = pytest.mark.server
@@ -53,18 +52,20 @@ def test_between_two_phases(migration: Migration, until: Phase, onwards: Phase |
     go(businesses, migration, until, onwards)
 
 
-class Meanwhile(SilentObserver):
+class Meanwhile:
     """Does something when a run has come to a step."""
 
     def __init__(self, number: int, work: Callable[[], None]) -> None:
         self.number, self.work, self.done = number, work, False
 
-    def step(self, event: Event) -> None:
-        if event.action == "applied":
-            self.number -= 1
-        if self.number <= 0 and not self.done:
-            self.done = True
-            self.work()
+    def __call__(self, event: Event) -> None:
+        match event:
+            case StepEvent():
+                if event.action == "applied":
+                    self.number -= 1
+                if self.number <= 0 and not self.done:
+                    self.done = True
+                    self.work()
 
 
 def meanwhile(businesses: Businesses, migration: Migration, number: int) -> None:

@@ -15,6 +15,7 @@ from conftest import Command
 from reports.reporting import HOSTILE, finding, only_report, read_report, read_table, reported
 from servers import Database
 from tenantry.errors import ExitStatus, Failed
+from tenantry.execution.events import Distributed, Found, Looking
 from tenantry.model.distribution import Distribution
 from tenantry.model.finding import Severity
 from tenantry.model.name import Name
@@ -50,9 +51,9 @@ def hostile(tmp_path: Path) -> Path:
     report = reported(tmp_path, export=True, options={"table": [*HOSTILE.values()]})
     for value in (*HOSTILE.values(), LONG):
         name = Name("public", value[:60])
-        report.looking(value)
-        report.found(finding(message=value, remedy=value, table=name, samples=({value: value, "null": None},)))
-        report.distributed(Distribution(table=name, rows=3, without_tenant=1, tenants=1, largest=((value, 2),)))
+        report(Looking(value))
+        report(Found(finding(message=value, remedy=value, table=name, samples=({value: value, "null": None},))))
+        report(Distributed(Distribution(table=name, rows=3, without_tenant=1, tenants=1, largest=((value, 2),))))
     report.end(ExitStatus.FAILED, Failed(HOSTILE["html"], remedy=HOSTILE["ansi"], details=[*HOSTILE.values(), LONG]))
     assert report.path is not None
     return report.path
@@ -140,7 +141,7 @@ def test_ten_thousand_findings(tmp_path: Path) -> None:
     tracemalloc.start()
     for number in range(10_000):
         severity = Severity.ERROR if number % 100 == 99 else Severity.WARNING
-        report.found(finding(severity=severity, message=f"Finding {number}", samples=(sample,) * 25, count=10**12))
+        report(Found(finding(severity=severity, message=f"Finding {number}", samples=(sample,) * 25, count=10**12)))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 60_000_000
@@ -158,7 +159,7 @@ def test_ten_thousand_findings(tmp_path: Path) -> None:
 def test_samples_that_were_asked_for(tmp_path: Path) -> None:
     """--samples says how many."""
     report = reported(tmp_path, options={"samples": 50})
-    report.found(finding(samples=({"a": 1},) * 100))
+    report(Found(finding(samples=({"a": 1},) * 100)))
     report.end(ExitStatus.FINDINGS)
     assert report.path is not None
     assert len(read_report(report.path)["findings"][0]["samples"]) == 50

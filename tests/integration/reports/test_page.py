@@ -13,13 +13,14 @@ import pytest
 from pypdf import PdfReader
 
 from reports.reporting import finding, reported
-from tenantry import Reported
+from tenantry import ReportObserver
 from tenantry.errors import ExitStatus
-from tenantry.execution.runner import Event
+from tenantry.execution.events import CommandEnded, Connected, Distributed, Found, LocksRefused, StepEvent
 from tenantry.model.distribution import Distribution
 from tenantry.model.finding import Severity
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
+from tenantry.model.run import StepAction
 from tenantry.postgres.connect import Server
 from tenantry.steps import SetNotNull
 
@@ -38,30 +39,38 @@ def page(tmp_path: Path) -> Path:
     return report.path.with_suffix(".html")
 
 
-def tell(report: Reported) -> None:
+def tell(report: ReportObserver) -> None:
     """What a run tells, in little."""
-    report.connected(
-        Server(version=180001, version_name="18.1", database="shop", user="owner", superuser=False,
-               bypasses=False, can_create_role=True, can_create_schema=True, in_recovery=False)
-    )  # fmt: skip
+    report(Connected(Server(version=180001, version_name="18.1", database="shop", user="owner", superuser=False,
+               bypasses=False, can_create_role=True, can_create_schema=True, in_recovery=False)))  # fmt: skip
     for number, table in enumerate(TABLES, start=1):
         step = SetNotNull(phase=Phase.ENFORCE, table=Name("public", table), column="tenant_id")
-        report.step(Event(step=step, action="started", number=number, total=4))
+        report(StepEvent(step=step, action=StepAction.STARTED, number=number, total=4))
         if number == 2:
-            report.blocked("no lock within 2 s", ["pid 4711 (clerk), idle in transaction"], 1.5)
-        report.step(
-            Event(step=step, action="applied", number=number, total=4, milliseconds=5, tries=1, rows=number * 1000)
+            report(LocksRefused("no lock within 2 s", ["pid 4711 (clerk), idle in transaction"], 1.5))
+        report(
+            StepEvent(
+                step=step,
+                action=StepAction.APPLIED,
+                number=number,
+                total=4,
+                milliseconds=5,
+                tries=1,
+                rows=number * 1000,
+            )
         )
         shares = tuple(zip(TENANTS, (600, 300, 50), strict=True))
-        report.distributed(
-            Distribution(table=step.table, rows=1000, without_tenant=50, tenants=3, largest=shares, typical=300)
+        report(
+            Distributed(
+                Distribution(table=step.table, rows=1000, without_tenant=50, tenants=3, largest=shares, typical=300)
+            )
         )
     samples = ({"id": 7, "code": "x" * 400}, {"id": 8, "code": None})
-    report.found(
-        finding(message="3 rows of orders without a tenant", remedy="Give them one.", samples=samples, count=3)
+    report(
+        Found(finding(message="3 rows of orders without a tenant", remedy="Give them one.", samples=samples, count=3))
     )
-    report.found(finding(severity=Severity.WARNING, message="An index is never used"))
-    report.concluded("1 error and 1 warning", "Look at the first finding first.")
+    report(Found(finding(severity=Severity.WARNING, message="An index is never used")))
+    report(CommandEnded("1 error and 1 warning", "Look at the first finding first."))
 
 
 def chromium(folder: Path, *arguments: str) -> str:

@@ -13,10 +13,10 @@ from cli.test_migrate import waits_for
 from conftest import ROOT, Command
 from reports.reporting import only_report, read_report, reported
 from servers import Database, wait_until
-from tenantry.commands.logged import Logged
 from tenantry.errors import ExitStatus, UsageError
+from tenantry.execution.events import CommandBegan, CommandEnded, Looking
 from tenantry.reports import charts
-from tenantry.reports.log import Log
+from tenantry.reports.log import Log, LogObserver
 
 
 def test_the_published_schema_is_what_reports_are_written_with() -> None:
@@ -161,12 +161,12 @@ def test_a_report_that_cannot_be_written_meanwhile_stops_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A disk that is full for a while: the run goes on, and the report is whole at its end."""
-    monkeypatch.setattr("tenantry.commands.reported.EVERY", 0.0)
+    monkeypatch.setattr("tenantry.reports.report_observer.EVERY", 0.0)
     report = reported(tmp_path / "reports")
     (tmp_path / "reports").rename(tmp_path / "away")
-    report.looking("the rows")
+    report(Looking("the rows"))
     (tmp_path / "away").rename(tmp_path / "reports")
-    report.looking("more rows")
+    report(Looking("more rows"))
     assert report.path is not None
     assert read_report(report.path)["stopped_at"] == "more rows"
     report.end(ExitStatus.DONE)
@@ -191,10 +191,10 @@ def test_export_without_the_package_that_draws(tmp_path: Path, monkeypatch: pyte
 def test_parts_of_a_run(tmp_path: Path) -> None:
     """What begins within a run is a part of it, in report and log, with its own outcome."""
     report, log = reported(tmp_path), Log(tmp_path, command="full", run="1")
-    for watcher in (Logged(log), report):
-        watcher.began("migrate", "2")
-        watcher.concluded("migrated", "validate")
-        watcher.began("validate", "3")
+    for observer in (LogObserver(log), report):
+        observer(CommandBegan("migrate", "2"))
+        observer(CommandEnded("migrated", "validate"))
+        observer(CommandBegan("validate", "3"))
     log.close()
     report.end(ExitStatus.FAILED)
     assert report.path is not None

@@ -9,7 +9,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import psycopg
@@ -19,10 +18,10 @@ from tenantry.execution.backfill.batch import RewrittenError, Worker, interrupte
 from tenantry.execution.backfill.checkpoint import QUERIES, divided, extent, open_units
 from tenantry.execution.backfill.pace import Pace
 from tenantry.execution.backfill.probe import Probe
-from tenantry.execution.backfill.progress import Progress
 from tenantry.execution.backfill.stripes import Stripes, stripes_for
 from tenantry.execution.backfill.throttle import Throttle
 from tenantry.execution.backfill.workers import Crew, Pass
+from tenantry.execution.events import FillFinished, FillStarted, Observer
 from tenantry.steps.fill import Backfill, RelationFill
 
 Connections = Callable[[str], AbstractContextManager[psycopg.Connection[Any]]]
@@ -108,7 +107,7 @@ def _lives(connection: psycopg.Connection[Any]) -> bool:
 
 
 def backfill(
-    fill: Backfill, *, connections: Connections, workers: int, progress: Progress, stop: threading.Event,
+    fill: Backfill, *, connections: Connections, workers: int, observer: Observer, stop: threading.Event,
     throttle: Throttle, options: BackfillOptions,
 ) -> FillResult:  # fmt: skip
     """Run `fill` until no row is left that it can give a tenant; may be killed at any instant and run again.
@@ -122,7 +121,7 @@ def backfill(
         sessions = [stack.enter_context(connections(f"fill {n}")) for n in range(1, max(1, workers) + 1)]
         crew = Crew(
             workers=[_worker(session, stop, options) for session in sessions],
-            progress=progress,
+            observer=observer,
             throttle=throttle,
             stop=stop,
         )
@@ -189,11 +188,11 @@ class _Run:
         striped = self.fill.purpose == "fill"
         while True:
             if not self.probe.ask(relation, relation_fill.pending()):
-                self.crew.tell(partial(self.crew.progress.started, relation, 0))
+                self.crew.tell(FillStarted(relation, 0))
                 return
             passing = self._recorded(relation_fill) if striped else self._whole(relation_fill)
             pages = sum(unit.past - unit.next for unit in passing.units) if striped else 0
-            self.crew.tell(partial(self.crew.progress.started, relation, pages))
+            self.crew.tell(FillStarted(relation, pages))
             try:
                 self._pass(passing)
                 return
@@ -247,7 +246,7 @@ class _Run:
                 )
                 with suppress(psycopg.Error):
                     cursor.execute(analyze)
-            self.crew.tell(partial(self.crew.progress.finished, relation, rows))
+            self.crew.tell(FillFinished(relation, rows))
         # The step may be reverted and applied again, and then begins from the first page.
         self.probe.guarded(lambda: cursor.execute(QUERIES["forget_step"], [self.fill.key]), self.fill.table)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
@@ -22,9 +21,9 @@ from tenantry.execution.backfill.batch import (
 )
 from tenantry.execution.backfill.checkpoint import PageRange
 from tenantry.execution.backfill.obstacle import locked
-from tenantry.execution.backfill.progress import Progress
 from tenantry.execution.backfill.stripes import Stripes
 from tenantry.execution.backfill.throttle import Throttle
+from tenantry.execution.events import Event, FillAdvanced, FillPaused, Observer
 from tenantry.model.name import Name
 from tenantry.steps.fill import RelationFill
 
@@ -66,7 +65,7 @@ class Crew:
     """Workers that go through the units of a pass together."""
 
     workers: list[Worker]
-    progress: Progress
+    observer: Observer
     throttle: Throttle
     stop: threading.Event
     _telling: threading.Lock = field(default_factory=threading.Lock)
@@ -88,13 +87,13 @@ class Crew:
             raise problems[0]
         return passing.rows
 
-    def tell(self, say: Callable[[], None]) -> None:
-        """Progress is told by one thread at a time."""
+    def tell(self, event: Event) -> None:
+        """Tell the observer, one thread at a time."""
         with self._telling:
-            say()
+            self.observer(event)
 
     def pause(self, reason: str) -> None:
-        self.tell(lambda: self.progress.paused(reason))
+        self.tell(FillPaused(reason))
 
     def _work(self, worker: Worker, passing: Pass) -> None:
         try:
@@ -155,4 +154,4 @@ class Crew:
         begun, ended = (((position - unit.next) + length * stripe) // stripes for position in pages)
         passing.count(rows)
         advanced = ended - begun if passing.recorded else 0
-        self.tell(lambda: self.progress.advanced(passing.relation, advanced, rows))
+        self.tell(FillAdvanced(passing.relation, advanced, rows))

@@ -13,7 +13,7 @@ from tenantry.model.size import readable
 from tenantry.postgres.server_state import ServerState
 
 BESIDE_WORKERS = 3
-"""Connections of a run besides the workers': the steps', the lock's, and the watcher's."""
+"""Connections of a run besides the workers': the steps', the lock's, and the observer's."""
 LAG_BYTES = 64 * 1024**2
 LAG_SECONDS = 10.0
 SLOT_BYTES = 1024**3

@@ -1,4 +1,4 @@
-"""A watcher that keeps the report of a run on disk, from its first moment to its last."""
+"""An observer that keeps the report of a run on disk, from its first moment to its last."""
 
 from __future__ import annotations
 
@@ -10,14 +10,23 @@ from pathlib import Path
 from typing import Any
 
 from tenantry import __version__
-from tenantry.commands.watcher import SilentObserver
 from tenantry.errors import ExitStatus, TenantryError
-from tenantry.execution.runner import Event
-from tenantry.model.distribution import Distribution
-from tenantry.model.finding import Finding
-from tenantry.model.name import Name
+from tenantry.execution.events import (
+    CommandBegan,
+    CommandEnded,
+    Connected,
+    Distributed,
+    Event,
+    FillAdvanced,
+    Found,
+    LocksRefused,
+    Looking,
+    SessionActivity,
+    StatementRan,
+    StepEvent,
+)
 from tenantry.model.plan import Statement
-from tenantry.model.run import Activity
+from tenantry.model.run import Activity, StepAction
 from tenantry.postgres.connect import Server
 from tenantry.reports import files, report
 from tenantry.reports.builder import Doing, Gathering
@@ -27,12 +36,10 @@ from tenantry.steps import Step
 EVERY = 5.0
 """Seconds after which the report of a run in progress is written again: what a kill leaves is not older."""
 SAMPLES = 20
-ACTIONS = {"applied": Action.APPLIED, "reverted": Action.REVERTED, "kept": Action.KEPT, "failed": Action.FAILED,
-           "left": Action.LEFT}  # fmt: skip
 
 
-class Reported(SilentObserver):
-    """Writes the report of a command into `folder`, under the name of the run that `began` tells; with `export` CSV
+class ReportObserver:
+    """Writes the report of a command into `folder`, under the name of the run that has begun; with `export` CSV
     and HTML beside it, at the end."""
 
     def __init__(
@@ -51,7 +58,32 @@ class Reported(SilentObserver):
 
     # --- what a run tells
 
-    def began(self, command: str, run: str) -> None:
+    def __call__(self, event: Event) -> None:
+        match event:
+            case CommandBegan(command, run):
+                self._command_began(command, run)
+            case Connected(server):
+                self._connected(server)
+            case Looking(at):
+                self._begin(Doing(at=self._now(), title=self._text(at)))
+            case StepEvent():
+                self._step_changed(event)
+            case StatementRan(statement, milliseconds):
+                self._statement_ran(statement, milliseconds)
+            case FillAdvanced(rows=rows) if self._doing is not None:
+                self._doing.rows = (self._doing.rows or 0) + rows
+            case SessionActivity(Activity() as activity) if self._doing is not None:
+                self._active(self._doing, activity)
+            case LocksRefused(_, blockers, pause) if self._doing is not None:
+                self._doing.blocked(self._now() + pause * 1000, self._doing.at, blockers, again=True)
+            case Found(finding):
+                self._gathered.found(finding)
+            case Distributed(distribution):
+                self._gathered.distributed(distribution)
+            case CommandEnded(outcome, next_step):
+                self._command_ended(outcome, next_step)
+
+    def _command_began(self, command: str, run: str) -> None:
         if self.path is not None:
             self._close(Action.LOOKED)
             self._commands.append(report.Command(command=command, run=run, at=self._now()))
@@ -62,7 +94,7 @@ class Reported(SilentObserver):
         files.begin(path, self.report(), export=self.export)
         self.path, self._written = path, time.monotonic()
 
-    def connected(self, server: Server) -> None:
+    def _connected(self, server: Server) -> None:
         self._server = report.Server(
             database=self._text(server.database),
             user=self._text(server.user),
@@ -70,52 +102,35 @@ class Reported(SilentObserver):
             version=server.version,
         )
 
-    def looking(self, at: str) -> None:
-        self._begin(Doing(at=self._now(), title=self._text(at)))
-
-    def step(self, event: Event) -> None:
+    def _step_changed(self, event: StepEvent) -> None:
         step = event.step
         match event.action:
-            case "found":
+            case StepAction.FOUND:
                 self._gathered.measures.found += 1
-            case "started":
+            case StepAction.STARTED:
                 self._begin(self._step(step))
             case action:
                 if self._doing is None:
                     self._begin(self._step(step))
                 facts: dict[str, Any] = {"waited": round(event.waited, 1), "held": round(event.held, 1),
                                          "tries": event.tries, "message": self._text(event.message)}  # fmt: skip
-                self._close(ACTIONS[action], facts if event.rows is None else facts | {"rows": event.rows})
+                self._close(Action(action), facts if event.rows is None else facts | {"rows": event.rows})
 
-    def statement(self, statement: Statement, milliseconds: float) -> None:
+    def _statement_ran(self, statement: Statement, milliseconds: float) -> None:
         if self.options.get("detailed") and self._doing is not None:
             self._doing.statements.append(
                 report.Statement(sql=self._gathered.text(statement.text, 5_000), milliseconds=round(milliseconds, 1))
             )
 
-    def advanced(self, relation: Name, pages: int, rows: int) -> None:
-        if self._doing is not None:
-            self._doing.rows = (self._doing.rows or 0) + rows
-
-    def activity(self, activity: Activity | None) -> None:
-        if activity is None or self._doing is None or not (activity.blockers or activity.behind):
+    def _active(self, current: Doing, activity: Activity) -> None:
+        if not (activity.blockers or activity.behind):
             return
         measures, now = self._gathered.measures, self._now()
         measures.peak = max(measures.peak, activity.behind)
         since = now - activity.seconds * 1000 if activity.blockers else now
-        self._doing.blocked(now, since, activity.blockers, behind=activity.behind)
+        current.blocked(now, since, activity.blockers, behind=activity.behind)
 
-    def blocked(self, reason: str, blockers: Sequence[str], pause: float) -> None:
-        if self._doing is not None:
-            self._doing.blocked(self._now() + pause * 1000, self._doing.at, blockers, again=True)
-
-    def found(self, finding: Finding) -> None:
-        self._gathered.found(finding)
-
-    def distributed(self, distribution: Distribution) -> None:
-        self._gathered.distributed(distribution)
-
-    def concluded(self, outcome: str, next_step: str) -> None:
+    def _command_ended(self, outcome: str, next_step: str) -> None:
         self._close(Action.LOOKED)
         self._outcome, self._next = self._text(outcome), self._text(next_step)
         if self._commands and not self._commands[-1].outcome:
