@@ -410,6 +410,15 @@ def test_what_autocommit_cannot_hold(way: Callable[[Any], Any], automatic: Tenan
         way(automatic)
 
 
+@pytest.mark.parametrize("statement", ["COPY orders TO STDOUT", "COPY orders FROM STDIN"])
+def test_copy_by_execute(statement: str, dsn: str) -> None:
+    """psycopg refuses it; here it is sent in a pipeline, where libpq has no end of its answers."""
+    with TenantConnection.connect(dsn, autocommit=True) as connection, tenant(NORTH):
+        with pytest.raises(psycopg.Error):
+            connection.execute(statement)
+        assert connection.closed or connection.execute("SELECT count(*) FROM orders").fetchone() == (ORDERS[NORTH],)
+
+
 def test_server_side_cursors_keep_their_tenant(connection: TenantConnection[Any]) -> None:
     """PostgreSQL looks at the setting when the first row is fetched."""
     with connection.transaction():

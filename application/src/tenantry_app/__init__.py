@@ -16,20 +16,31 @@ from tenantry_app.errors import (
     TenantRequired,
     UnknownTenant,
 )
+from tenantry_app.problems import Problem
+from tenantry_app.resolution import Resolution, Resolved
+from tenantry_app.resolvers import ApiKey, Claim, Header, PathPrefix, Subdomain
 from tenantry_app.roles import check, check_async, check_operator
 from tenantry_app.tenants import CachedDirectory, Directory, FixedDirectory, Key, Tenant
 
 __version__ = "0.1.0"
 __all__ = [
+    "ApiKey",
     "CachedDirectory",
+    "Claim",
     "Directory",
     "FixedDirectory",
+    "Header",
     "InactiveTenant",
     "InvalidKey",
     "Key",
     "OperatorRequired",
+    "PathPrefix",
+    "Problem",
+    "Resolution",
+    "Resolved",
     "RoleRefused",
     "StatementRefused",
+    "Subdomain",
     "Tenant",
     "TenantChanged",
     "TenantError",

@@ -56,6 +56,11 @@ def setting() -> Setting:
     return _configuration.setting
 
 
+def directory() -> Directory | None:
+    """The directory that this process uses; None: each text is a key."""
+    return _configuration.directory
+
+
 class Wanted:
     """What the setting has to be for the statements of a block: one entered block."""
 

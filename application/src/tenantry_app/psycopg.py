@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import generators, sql
+from psycopg._preparing import Prepare
 from psycopg.pq import ExecStatus, Format, TransactionStatus
 from psycopg.rows import Row
 
@@ -41,6 +42,7 @@ _KEEPS = (b"SAVEPOINT", b"RELEASE", b"DEALLOCATE", b"CLOSE", b"FETCH", b"MOVE")
 """How the commands of psycopg's own begin that leave the setting as it is."""
 
 
+_COPY = (ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH)
 _NO_TENANT = (Kind.CONTROL, Kind.EMPTY)
 
 
@@ -51,6 +53,8 @@ class _Tenancy(_Connection):
     """The setting's value in the transaction that is open, and whether that is read-only; None: unknown."""
     _announced: Kind = Kind.UNKNOWN
     _fetching = False
+    _together: Wanted | None = None
+    """The block whose setting goes to the server in one pipeline with the statement that is being executed."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -93,7 +97,10 @@ class _Tenancy(_Connection):
         if block is None:
             self._in_force = None
             return
-        if self._pipeline is not None:
+        if self._together is not None:
+            # After an implicit transaction the setting is gone.
+            self._in_force = None if idle else (block.value, block.read_only)
+        elif self._pipeline is not None:
             yield from self._set(block)
             # What the server's status will be when the statement runs is not known here, but where no pipeline was
             # before.
@@ -110,8 +117,7 @@ class _Tenancy(_Connection):
             self._in_force = None
 
     def _set(self, block: Wanted) -> Generator[Any, Any, None]:
-        in_pipeline = self._pipeline is not None
-        command = block.select if in_pipeline or block.read_only else block.set_local
+        command = block.select if self._pipeline is not None or block.read_only else block.set_local
         yield from super()._exec_command(command.encode())
 
     def _exec_command(self, command: Any, result_format: Format = Format.TEXT) -> Generator[Any, Any, Any]:
@@ -195,33 +201,59 @@ class _Announcing:
 
 
 class _Pipelined(_Announcing):
-    """A cursor that sends a statement and the setting before it in one pipeline, where the setting is not in force."""
+    """A cursor that sends a statement and the setting before it in one pipeline, where the setting is not in force.
+
+    The pipeline is libpq's: psycopg's own object for it, made for many statements, takes longer than such a query.
+    """
 
     def _execute_gen(self, query: Any, params: Any = None, **options: Any) -> Generator[Any, Any, None]:
         """psycopg runs this for each execute(), holding the connection's lock, also while another task waits for it."""
-        execute = super()._execute_gen  # type: ignore[misc]
         connection: Any = self.connection  # type: ignore[attr-defined]
-        if not connection._wants_pipeline(self._kind_of(query)):
-            yield from execute(query, params, **options)
+        together = connection._wants_pipeline(self._kind_of(query))
+        connection._together = wanted() if together else None
+        try:
+            yield from super()._execute_gen(query, params, **options)  # type: ignore[misc]
+        finally:
+            connection._together = None
+
+    def _maybe_prepare_gen(self, query: Any, *, prepare: Any = None, binary: Any = None) -> Generator[Any, Any, None]:
+        """psycopg runs this between conversion of the parameters and results: what is sent, and what comes back."""
+        this: Any = self
+        block, connection, pgconn = this._conn._together, this._conn, this._pgconn
+        if block is None:
+            yield from super()._maybe_prepare_gen(query, prepare=prepare, binary=binary)  # type: ignore[misc]
             return
-        pipeline = connection._pipeline = psycopg.Pipeline(connection)
-        error: Exception | None = None
         ended = False
         try:
-            yield from pipeline._enter_gen()
-            for part in (lambda: execute(query, params, **options), pipeline._exit_gen):
-                try:
-                    yield from part()
-                except Exception as failure:
-                    error = error or failure
-            pipeline._exit(error)
+            pgconn.enter_pipeline_mode()
+            pgconn.send_query_params(block.select.encode(), None)
+            wanted_state, name = this._get_prepared(query, prepare)
+            if wanted_state is Prepare.SHOULD:
+                this._send_prepare(name, query)
+            if wanted_state is Prepare.NO:
+                this._execute_send(query, force_extended=True, binary=binary)
+            else:
+                this._send_query_prepared(name, query, binary=binary)
+            pgconn.pipeline_sync()
+            yield from generators.send(pgconn)
+            answers = []
+            while (answer := (yield from generators.fetch_many(pgconn)))[0].status != ExecStatus.PIPELINE_SYNC:
+                answers.append(answer)
+                if answer[-1].status in _COPY:
+                    raise psycopg.NotSupportedError("COPY by execute(): use copy(), in a transaction block")
+            pgconn.exit_pipeline_mode()
             ended = True
         finally:
-            connection._pipeline = None
             if not ended:  # Results that nobody waits for any more: such a connection is of no use.
-                connection.pgconn.finish()
-        if error is not None:
-            raise error
+                pgconn.finish()
+        for result in (result for answer in answers for result in answer):
+            if result.status == ExecStatus.FATAL_ERROR:
+                raise psycopg.errors.error_from_result(result, encoding=connection.info.encoding)
+        key = connection._prepared.maybe_add_to_cache(query, wanted_state, name)
+        if key is not None:
+            connection._prepared.validate(key, wanted_state, name, answers[-1])
+        this._check_results(answers[-1])
+        this._set_results(answers[-1])
 
 
 class Cursor(_Pipelined, psycopg.Cursor[Row]):
@@ -314,8 +346,13 @@ for _owner, _name in (
     (psycopg.ServerCursor, "_declare_gen"),
     (psycopg.ServerCursor, "_fetch_gen"),
     (psycopg.ServerCursor, "_scroll_gen"),
-    (psycopg.Pipeline, "_enter_gen"),
-    (psycopg.Pipeline, "_exit_gen"),
+    (psycopg.Cursor, "_maybe_prepare_gen"),
+    (psycopg.Cursor, "_get_prepared"),
+    (psycopg.Cursor, "_execute_send"),
+    (psycopg.Cursor, "_send_prepare"),
+    (psycopg.Cursor, "_send_query_prepared"),
+    (psycopg.Cursor, "_check_results"),
+    (psycopg.Cursor, "_set_results"),
 ):
     # These are where psycopg begins a statement; they are not in its documentation, and have been there since 3.1.
     if not hasattr(_owner, _name):

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tenantry import private_files
+from tenantry.cli.rewriting import read_text, rewrite
 from tenantry.cli.runner import target
 from tenantry.cli.terminal import Terminal
 from tenantry.commands.conflicts import Conflicts
@@ -65,15 +66,7 @@ def conflicts(
 def _decide(terminal: Terminal, spec: Spec, path: str) -> ExitStatus:
     if spec.path is None or terminal.settings.preset is not None:
         raise UsageError("A preset's spec is not written to", remedy="Copy it to a file, and name that by --config.")
-    # With its ends of lines as they are.
-    text = spec.path.read_bytes().decode()
-    changed = choose(text, spec, path)
-    try:
-        with spec.path.open("r+", encoding="utf-8", newline="") as file:
-            file.write(changed)
-            file.truncate()
-    except OSError as error:
-        raise UsageError(f"{spec.path} cannot be written: {error.strerror or error}") from error
+    rewrite(spec.path, choose(read_text(spec.path), spec, path))
     terminal.answer(decided=path, output=spec.path)
     terminal.show(f"Decided in {spec.path}: {visible(path)} says whose the rows are.")
     terminal.item("Next: ", "`tenantry conflicts` shows what is left.", style="cyan")

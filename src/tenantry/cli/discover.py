@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 
 from tenantry import private_files
+from tenantry.cli.interview import interview, require_terminal
+from tenantry.cli.rewriting import read_text
 from tenantry.cli.runner import target
 from tenantry.cli.terminal import Terminal
 from tenantry.commands.discover import Discovery, discover_update
@@ -51,28 +53,39 @@ def discover(
         typer.Option("--update", help="Add to the spec that is there (--output, else tenantry.toml) the tables that it"
                      " does not name, keep every line of it, and say what else has changed."),
     ] = False,
+    interactive: Annotated[
+        bool,
+        typer.Option("--interactive", help="Then ask about the tables that are undecided, most rows first; each answer"
+                     " is written into the file at once (--output, else tenantry.toml). A spec that is there is"
+                     " updated first, and asked about as it is."),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
 ) -> ExitStatus:  # fmt: skip
     """Look at the schema and ask the data who owns which rows; write a commented spec. Changes no database."""
+    if interactive:
+        require_terminal(terminal)
+        output = output or Path("tenantry.toml")
+        update = update or (output.exists() and not force)
     if update:
         for name, given in (("--tenant-table", tenant_table), ("--diagram", diagram), ("--force", force)):
             if given:
                 raise UsageError(f"{name} does not go with --update", remedy="Leave one of them out.")
-        return _update(terminal, output or Path("tenantry.toml"), undecided)
+        return _update(terminal, output or Path("tenantry.toml"), undecided, interactive=interactive)
     picture = output.with_suffix(".mmd") if output is not None and diagram else None
     for path in (output, picture):
         if path is not None and path.exists() and not force:
             raise Refused(f"{path} is there already", remedy="Name another file, or --force to write over it.")
     with target(terminal) as database:
         found = run_discover(database, tenant_table=tenant_table, undecided=undecided)
-    _show(terminal, found, output, picture, diagram=diagram)
+    _show(terminal, found, output, picture, diagram=diagram, asks=interactive)
+    if interactive and output is not None:
+        interview(terminal, output, found.background)
     return ExitStatus.DONE
 
 
-def _update(terminal: Terminal, path: Path, undecided: Undecided) -> ExitStatus:
+def _update(terminal: Terminal, path: Path, undecided: Undecided, *, interactive: bool) -> ExitStatus:
     spec = Spec.read(path)
-    # With its ends of lines as they are.
-    text = path.read_bytes().decode()
+    text = read_text(path)
     with target(terminal) as database:
         found = discover_update(database, spec, text, undecided=undecided)
     if found.addition:
@@ -91,11 +104,13 @@ def _update(terminal: Terminal, path: Path, undecided: Undecided) -> ExitStatus:
             {"table": str(one.table), "written": one.written, "proposed": one.proposed} for one in found.differences
         ],
     )  # fmt: skip
-    _show_update(terminal, found, path)
+    _show_update(terminal, found, path, asks=interactive)
+    if interactive:
+        interview(terminal, path, found.background)
     return ExitStatus.DONE
 
 
-def _show_update(terminal: Terminal, found: Update, path: Path) -> None:
+def _show_update(terminal: Terminal, found: Update, path: Path, *, asks: bool) -> None:
     lines: list[tuple[str, str, str]] = []
     lines += [("new", decision.part.name, part_line(decision.part)) for decision in found.added[:LISTED]]
     lines += [("gone", "", one) for one in found.gone[:LISTED]]
@@ -113,12 +128,16 @@ def _show_update(terminal: Terminal, found: Update, path: Path) -> None:
     else:
         tables = "1 table" if len(found.added) == 1 else f"{len(found.added)} tables"
         terminal.show(f"Added {tables} to the end of {path}; every line that was there is as it was.")
+    if asks:
+        return
     todo = f"decide about {len(found.undecided)} of them in {path}, then " if found.undecided else ""
     todo = f"correct what is gone in {path}, then " if found.gone and not todo else todo
     terminal.item("Next: ", f"{todo}`tenantry plan`.", style="cyan")
 
 
-def _show(terminal: Terminal, found: Discovery, output: Path | None, picture: Path | None, *, diagram: bool) -> None:
+def _show(
+    terminal: Terminal, found: Discovery, output: Path | None, picture: Path | None, *, diagram: bool, asks: bool
+) -> None:  # fmt: skip
     undecided = {decision.part.name: decision.part.undecided for decision in found.proposal.undecided}
     terminal.answer(spec=found.text, diagram=found.diagram if diagram else None, output=output, undecided=undecided)
     if output is None:
@@ -129,6 +148,8 @@ def _show(terminal: Terminal, found: Discovery, output: Path | None, picture: Pa
         _write(picture, found.diagram)
     terminal.show(f"Wrote {output}" + (f" and {picture}" if picture is not None else "") + ".")
     terminal.show(f"{totals(found.proposal)}.")
+    if asks:
+        return
     for (cause, answer), decisions in list(found.proposal.questions.items())[:GROUPS]:
         _question(terminal, cause, answer, decisions)
     if len(found.proposal.questions) > GROUPS:

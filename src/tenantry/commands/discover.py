@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
+from psycopg import sql
 
 from tenantry.commands.session import open_session, ours, read_entries
 from tenantry.discovery.diagram import diagram
-from tenantry.discovery.proposal import Proposal, Undecided
+from tenantry.discovery.proposal import Background, Proposal, Undecided
 from tenantry.discovery.propose import propose
 from tenantry.discovery.spec_file import spec_text
 from tenantry.discovery.update import Update, by_keys, update
@@ -27,11 +28,12 @@ from tenantry.postgres.journal import Journal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discovery:
-    """The proposal, as the text of a tenantry.toml, and as a Mermaid diagram."""
+    """The proposal, as the text of a tenantry.toml, and as a Mermaid diagram; and what it was made from."""
 
     proposal: Proposal
     text: str
     diagram: str
+    background: Background
 
 
 def discover(
@@ -49,7 +51,10 @@ def discover(
             tenant_table=tenant_table,
             undecided=undecided,
         )
-    return Discovery(proposal=proposal, text=spec_text(proposal), diagram=diagram(proposal))
+        background = Background(schema=schema, proposal=proposal, tenants=_tenants(connection, schema, proposal))
+    return Discovery(
+        proposal=proposal, text=spec_text(proposal), diagram=diagram(proposal), background=background
+    )  # fmt: skip
 
 
 def discover_update(target: Target, spec: Spec, text: str, *, undecided: Undecided = Undecided.ASK) -> Update:
@@ -66,7 +71,19 @@ def discover_update(target: Target, spec: Spec, text: str, *, undecided: Undecid
                 schema, ask=lambda census: run_census(connection, census), tenant_table=str(ownership.tenant.name),
                 undecided=undecided, home=spec.schemas[0], tenancy=spec.tenant,
             )  # fmt: skip
-    return update(text, spec, proposal, gone=tuple(ownership.misfits))
+        background = Background(schema=schema, proposal=proposal, tenants=_tenants(connection, schema, proposal))
+    return update(text, spec, background, gone=tuple(ownership.misfits))
+
+
+def _tenants(connection: psycopg.Connection[Any], schema: Schema, proposal: Proposal) -> tuple[str, ...]:
+    """The slugs of the tenants; none where the table is yet to be made."""
+    table, part = schema.tables.get(proposal.tenant), proposal.spec.tenant
+    if table is None or table.column(part.slug) is None:
+        return tuple(row.slug for row in part.rows)
+    query = sql.SQL("SELECT tenant.{}::pg_catalog.text FROM {} AS tenant ORDER BY 1").format(
+        sql.Identifier(part.slug), table.name.identifier
+    )
+    return tuple(slug for (slug,) in connection.execute(query) if slug is not None)
 
 
 @contextmanager

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import secrets
+from collections.abc import Mapping
 from typing import Any
 
 import tomlkit
@@ -41,16 +44,83 @@ def choose(text: str, spec: Spec, path: str) -> str:
                 f"{table}: the key {','.join(first)} has several columns, and a [[reference]] one",
                 remedy="Correct the rows, or drop the foreign key.",
             )
-        reference = tomlkit.table()
-        reference["from"] = f"{part.name}.{quoted(first[0])}"
-        reference["crosses"] = True
-        if "reference" not in document:
-            document.append("reference", tomlkit.aot())
-        document["reference"].append(reference)
+        _append_crossing(document, f"{part.name}.{quoted(first[0])}")
     changed = tomlkit.dumps(document)
     # What is written is read once more before anybody relies on it.
     Spec.parse(changed, path=spec.path)
     return changed
+
+
+def write(text: str, spec: Spec, table: Name, keys: Mapping[str, Any], *, default: str | None = None) -> str:
+    """The `text` of the spec, in which the table is undecided no more, with these keys in its part, None for one that
+    goes; `default` is the slug that [tenant] gets.
+
+    Raises UsageError where the spec has no such table.
+    """
+    place, _ = _part(spec, table, spec.schemas[0])
+    document = tomlkit.parse(text)
+    part: Any = document["table"][place]
+    new: dict[str, Any] = {}
+    for key, value in keys.items():
+        if value is None:
+            part.pop(key, None)
+        elif key in part:
+            part[key] = _value(value)
+        else:
+            new[key] = _value(value)
+    # What tomlkit adds to a block comes after the comments that are about the next one. So the new lines are put in the
+    # place of a mark.
+    marks: list[tuple[str, dict[str, Any]]] = []
+    if new and "undecided" in part:
+        marks.append(_marked(part, "undecided", new))
+    else:
+        part.pop("undecided", None)
+        part.update(new)
+    if default is not None:
+        tenant: Any = document["tenant"]
+        marks.append(_marked(tenant, "table", {"default": default, "table": str(tenant["table"])}))
+    changed = tomlkit.dumps(document)
+    newline = "\r\n" if "\r\n" in text else "\n"
+    for mark, values in marks:
+        lines = [tomlkit.dumps({key: value}).strip() for key, value in values.items()]
+        alone = re.search(rf"^[ \t]*[^\s={{,]+\s*=\s*\"{mark}\"", changed, re.MULTILINE) is not None
+        between = (newline if alone else ", ").join(lines)
+        changed = re.sub(rf"[^\s={{,]+\s*=\s*\"{mark}\"", lambda _, between=between: between, changed)  # type: ignore[misc]
+    # What is written is read once more before anybody relies on it.
+    Spec.parse(changed, path=spec.path)
+    return changed
+
+
+def reference_crosses(text: str, column: str) -> str:
+    """The `text` of a spec with a [[reference]] from the column, as table.column, that may lead to another tenant's
+    row."""
+    document = tomlkit.parse(text)
+    _append_crossing(document, column)
+    return tomlkit.dumps(document)
+
+
+def _append_crossing(document: Any, column: str) -> None:
+    reference = tomlkit.table()
+    reference["from"] = column
+    reference["crosses"] = True
+    if "reference" not in document:
+        document.append("reference", tomlkit.aot())
+    document["reference"].append(reference)
+
+
+def _marked(part: Any, key: str, values: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """A mark in the place of a key's value, with what is to stand there."""
+    mark = f"tenantry-{secrets.token_hex(12)}"
+    part[key] = mark
+    return mark, values
+
+
+def _value(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    table = tomlkit.inline_table()
+    table.update(value)
+    return table
 
 
 def _hops(path: tuple[tuple[str, ...], ...]) -> list[str | list[str]]:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from tenantry.discovery.links import Link
 from tenantry.model.evidence import Evidence
 from tenantry.model.name import Name
+from tenantry.model.schema import Schema
 from tenantry.model.spec import Orphans, Spec, TablePart
 
 
@@ -86,3 +87,12 @@ class Proposal:
         for decision in self.undecided:
             found.setdefault((decision.cause, decision.answer), []).append(decision)
         return {key: tuple(several) for key, several in sorted(found.items(), key=lambda one: -len(one[1]))}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Background:
+    """The database as discover has seen it: the schema, what it makes of it now, and the slugs of the tenants."""
+
+    schema: Schema
+    proposal: Proposal
+    tenants: tuple[str, ...]

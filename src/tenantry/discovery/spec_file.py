@@ -65,18 +65,19 @@ def set_apart(sentence: str) -> str:
 
 def part_line(part: TablePart) -> str:
     """What a table's part of the spec says, in one line and without its name."""
-    return ", ".join(tomlkit.dumps({key: value}).strip() for key, value in _written(part).items() if key != "name")
+    return ", ".join(tomlkit.dumps({key: value}).strip() for key, value in written(part).items() if key != "name")
 
 
 def decision_text(decision: Decision) -> str:
     """A table's block of the file: why, what, and what a person may add."""
     table = tomlkit.aot()
-    table.append(tomlkit.item(_written(decision.part)))
+    table.append(tomlkit.item(written(decision.part)))
     notes = (_note(constraint) for constraint in decision.constraints)
     return _lines(decision.reasons) + _toml({"table": table}) + _lines(notes) + _listing(decision)
 
 
-def _written(part: TablePart) -> dict[str, Any]:
+def written(part: TablePart) -> dict[str, Any]:
+    """The keys of a table's part, as they stand in a file."""
     written: dict[str, Any] = {"name": part.name}
     if part.shared:
         written["shared"] = part.shared

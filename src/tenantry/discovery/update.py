@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tenantry.discovery.bookkeeping import kept_by_tool
 from tenantry.discovery.links import Links
-from tenantry.discovery.proposal import Decision, Proposal
+from tenantry.discovery.proposal import Background, Decision, Proposal
 from tenantry.discovery.spec_file import decision_text, part_line, reference_text, set_apart
 from tenantry.discovery.tenant_table import shown
 from tenantry.errors import UsageError
@@ -29,9 +29,10 @@ class Difference:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Update:
     """`addition` goes at the end of the file. `gone` are sentences on what the file names and the database has no
-    more."""
+    more; `background` is what all of it was made from."""
 
     addition: str
+    background: Background
     added: tuple[Decision, ...] = ()
     references: tuple[ReferencePart, ...] = ()
     gone: tuple[str, ...] = ()
@@ -43,12 +44,12 @@ class Update:
         return tuple(decision for decision in self.added if decision.part.undecided is not None)
 
 
-def update(text: str, spec: Spec, proposal: Proposal, *, gone: tuple[str, ...] = ()) -> Update:
+def update(text: str, spec: Spec, background: Background, *, gone: tuple[str, ...] = ()) -> Update:
     """What to add to the `text` of a spec, so that it has all tables of a proposal that was made for it.
 
     Raises UsageError where the tables are written such that none can be added at the end of the file.
     """
-    home = spec.schemas[0]
+    home, proposal = spec.schemas[0], background.proposal
     written = {Name.parse(part.name, schema=home): part for part in spec.table}
     known = {*written, Name.parse(spec.tenant.table, schema=home)}
     added = tuple(decision for name, decision in proposal.decisions.items() if name not in known)
@@ -67,7 +68,7 @@ def update(text: str, spec: Spec, proposal: Proposal, *, gone: tuple[str, ...] =
         addition = "\n".join([*blocks, *map(reference_text, references)])
     _require_valid(text + addition, spec)
     return Update(
-        addition=addition, added=added, references=references, gone=gone,
+        addition=addition, background=background, added=added, references=references, gone=gone,
         differences=tuple(one for one in differences if one is not None),
     )  # fmt: skip
 

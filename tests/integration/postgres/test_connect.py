@@ -18,6 +18,7 @@ from psycopg.conninfo import make_conninfo
 
 from servers import Database, Server, clear, wait_until
 from tenantry.errors import ConnectionFailed, Refused, TenantryError
+from tenantry.postgres import owner_context
 from tenantry.postgres.connect import Target, connect, read_server, resolve_target
 
 
@@ -303,3 +304,20 @@ if shutil.which("pgbouncer"):
             with psycopg.connect(dsn, autocommit=True) as application:
                 row = application.execute("SHOW search_path").fetchone()
         assert row == ('"$user", public',)
+
+
+def scans(plan: dict[str, object], relation: str) -> list[float]:
+    """How often a plan's nodes read a relation."""
+    below: list[dict[str, object]] = plan.get("Plans", [])  # type: ignore[assignment]
+    found = [float(str(plan["Actual Loops"]))] if plan.get("Relation Name") == relation else []
+    return found + [times for one in below for times in scans(one, relation)]
+
+
+def test_the_catalog_is_read_once_however_many_roles_there_are(database: Database, role: Callable[..., str]) -> None:
+    """Each connection asks whose code could run in it: the privileges in the catalog are not read once a role."""
+    for _ in range(5):
+        role()
+    with database.connect() as connection:
+        row = connection.execute(b"EXPLAIN (ANALYZE, FORMAT JSON) " + owner_context._QUERIES["strangers"]).fetchone()
+    assert row is not None
+    assert scans(row[0][0]["Plan"], "pg_attribute") == [1.0]

@@ -7,15 +7,16 @@ WITH strangers AS MATERIALIZED (
     AND pg_catalog.pg_has_role(session_user, r.oid, 'USAGE')
     -- Who stands for the owner of each database has nobody else as a member.
     AND r.oid OPERATOR(pg_catalog.<>) 'pg_database_owner'::pg_catalog.regrole::pg_catalog.oid
-), given (privilege, role) AS (
-    SELECT x.privilege_type, x.grantee
+), given (privilege, role) AS MATERIALIZED (
+    -- Most lists are alike, so each is taken apart once.
+    SELECT DISTINCT x.privilege_type, x.grantee
     FROM (SELECT n.nspacl FROM pg_catalog.pg_namespace n
-          UNION ALL
+          UNION
           SELECT d.datacl FROM pg_catalog.pg_database d
           WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
-          UNION ALL
+          UNION
           SELECT c.relacl FROM pg_catalog.pg_class c
-          UNION ALL
+          UNION
           SELECT a.attacl FROM pg_catalog.pg_attribute a) AS l (acl)
     CROSS JOIN LATERAL pg_catalog.aclexplode(l.acl) AS x
     WHERE l.acl IS NOT NULL

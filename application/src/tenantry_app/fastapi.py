@@ -1,0 +1,73 @@
+"""FastAPI and Starlette: pip install "tenantry-app[fastapi]".
+
+app = FastAPI()
+use_tenants(app, Resolution(ApiKey(keys), directory=directory, open=["/health"]))
+
+@app.get("/orders")
+async def orders(tenant: CurrentTenant): …
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from starlette.applications import Starlette
+from starlette.responses import Response
+
+from tenantry_app.asgi import KEY, TenantMiddleware
+from tenantry_app.context import current
+from tenantry_app.problems import MEDIA_TYPE, Problem
+from tenantry_app.resolution import Resolution, Resolved
+from tenantry_app.tenants import Tenant
+
+PROBLEM = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+    },
+}
+"""The JSON Schema of a problem."""
+
+
+def use_tenants(app: Starlette, resolution: Resolution) -> None:
+    """Serve each request of `app` in its tenant's block (see asgi.TenantMiddleware), and answer a Problem that a route
+    raises as what it is. Middleware that is added later is outside of it, as CORSMiddleware has to be."""
+    app.add_middleware(TenantMiddleware, resolution=resolution)
+    app.add_exception_handler(Problem, _answer)
+
+
+def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """For `responses=`: these statuses are answered with a problem."""
+    return {
+        status: {"description": "A problem (RFC 9457)", "content": {MEDIA_TYPE: {"schema": PROBLEM}}}
+        for status in statuses
+    }
+
+
+async def _tenant() -> Tenant:
+    return current()
+
+
+CurrentTenant = Annotated[Tenant, Depends(_tenant)]
+"""A parameter that is the request's tenant. Raises TenantRequired on a path that is open."""
+
+
+async def _resolved(request: Request) -> Resolved:
+    found: Resolved = request.scope[KEY]
+    return found
+
+
+RequestOf = Annotated[Resolved, Depends(_resolved)]
+"""A parameter that is what was resolved: the tenant, who has asked, and whether it may write."""
+
+
+async def _answer(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    headers: Mapping[str, str] = error.all_headers
+    return Response(error.body, error.status, dict(headers))

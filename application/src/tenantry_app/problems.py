@@ -1,0 +1,100 @@
+"""What a request is refused with: a status and an application/problem+json document (RFC 9457)."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
+
+from tenantry_app.errors import TenantError
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER = 2
+"""Seconds after which a client may ask again while the database is away."""
+
+_LOST = ("08", "57P01", "57P02", "57P03", "53300")
+"""How the SQLSTATEs begin with which a server says that it is not there: no connection, shutting down, too many."""
+_UNREACHABLE = {
+    "psycopg": ("OperationalError", "InterfaceError"),
+    "psycopg_pool": ("PoolTimeout", "PoolClosed", "TooManyRequests"),
+    "asyncpg": ("InterfaceError",),
+    "sqlalchemy.exc": ("TimeoutError",),
+    "django.db.utils": ("InterfaceError",),
+}
+
+
+class Problem(TenantError):
+    """A request is not served. `status`: the HTTP status; `kind`: a short name of the reason, which ends its `type`;
+    `detail`: one sentence for who made the request; `headers`: further ones of the answer."""
+
+    def __init__(self, status: int, kind: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        self.status, self.kind, self.detail = status, kind, detail
+        self.headers = dict(headers or {})
+        super().__init__(detail)
+
+    @property
+    def document(self) -> dict[str, str | int]:
+        """The members of RFC 9457."""
+        return {
+            "type": f"urn:tenantry:problem:{self.kind}",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+        }
+
+    @property
+    def body(self) -> bytes:
+        """The document as JSON, in ASCII."""
+        return json.dumps(self.document).encode()
+
+    @property
+    def all_headers(self) -> dict[str, str]:
+        """The headers of the answer, those of its body included."""
+        return {
+            "content-type": MEDIA_TYPE,
+            "content-length": str(len(self.body)),
+            "cache-control": "no-store",
+            **self.headers,
+        }
+
+
+def unauthenticated(kind: str, detail: str) -> Problem:
+    """401. A credential that was given and is not valid says so in the challenge."""
+    error = "" if kind == "no-credential" else ', error="invalid_token"'
+    return Problem(401, kind, detail, {"www-authenticate": f'Bearer realm="tenants"{error}'})
+
+
+def unavailable() -> Problem:
+    """503: the database is away."""
+    return Problem(
+        503, "database-unavailable", "The database cannot be reached; ask again.", {"retry-after": str(RETRY_AFTER)}
+    )
+
+
+def is_unavailable(error: BaseException) -> bool:
+    """Whether an error of a driver or framework says that the database is away, and not that a statement is wrong:
+    connections refused or lost, a server that starts or stops, or has no connection left."""
+    return any(_is_lost(one) for one in _causes(error))
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    seen = set[int]()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = getattr(error, "orig", None) or error.__cause__
+
+
+def _is_lost(error: BaseException) -> bool:
+    if isinstance(error, ConnectionError):
+        return True
+    state = getattr(error, "sqlstate", None)
+    if isinstance(state, str):
+        return state.startswith(_LOST)
+    # Without a state the driver has not heard from the server.
+    for module, names in _UNREACHABLE.items():
+        kinds = tuple(getattr(sys.modules[module], name) for name in names) if module in sys.modules else ()
+        if isinstance(error, kinds):
+            return True
+    return False

@@ -1,0 +1,152 @@
+"""What a person can answer where discover has left a table open, and what each answer writes into the spec."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tenantry.discovery.choice import choose, reference_crosses, write
+from tenantry.discovery.proposal import Decision, Proposal
+from tenantry.discovery.spec_file import part_line, written
+from tenantry.errors import UsageError
+from tenantry.model.evidence import TableEvidence, WayKind
+from tenantry.model.name import Name, quoted
+from tenantry.model.schema import Schema
+from tenantry.model.spec import Spec, TablePart
+from tenantry.planning.ownership import resolve
+
+NOT_SHARED = ("shared", "paths", "children", "assign", "orphans", "unique", "column")
+"""Keys of a table's part that say how it is owned, or that it is not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """`said` is what it means, the same of all tables that it fits. It writes the keys `written`, None for one that
+    goes, or chooses the path that begins with `path`, or lets `crosses` lead to another tenant's row; `slug` says what
+    a tenant has to be named for: "assign" or "default"."""
+
+    said: str
+    written: Mapping[str, Any] = field(default_factory=dict)
+    path: str = ""
+    crosses: tuple[str, ...] = ()
+    slug: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A table that waits for a person: `why`, what is known of it, and what can be answered. Tables with the same
+    `cause` wait for the same answer. `rows` may be an estimate."""
+
+    table: Name
+    part: TablePart
+    rows: int
+    why: str
+    cause: str
+    reasons: tuple[str, ...]
+    answers: tuple[Answer, ...]
+
+
+def questions(spec: Spec, proposal: Proposal, schema: Schema) -> tuple[Question, ...]:
+    """The tables that the spec leaves undecided, those with most rows first."""
+    found = []
+    for part in spec.table:
+        table = Name.parse(part.name, schema=spec.schemas[0])
+        if part.undecided is None or table not in schema.tables:
+            continue
+        decision = proposal.decisions.get(table)
+        evidence = proposal.evidence.tables.get(table)
+        found.append(
+            Question(
+                table=table, part=part, why=part.undecided, cause=decision.cause if decision is not None else "",
+                rows=evidence.rows if evidence is not None else max(0, round(schema.tables[table].rows)),
+                reasons=decision.reasons if decision is not None else (),
+                answers=tuple(_answers(spec, part, decision, evidence)),
+            )
+        )  # fmt: skip
+    return tuple(sorted(found, key=lambda one: (-one.rows, one.table)))
+
+
+def answered(text: str, spec: Spec, schema: Schema, question: Question, answer: Answer, slug: str = "") -> str:
+    """The `text` of the spec with an answer in it; all else of it stays as it is.
+
+    Raises UsageError where the answer does not fit the database.
+    """
+    if answer.path:
+        changed = choose(text, spec, f"{question.part.name}.{answer.path}")
+    else:
+        new = dict(answer.written)
+        if answer.slug == "assign":
+            new["assign"] = {"tenant": slug}
+        default = slug if answer.slug == "default" else None
+        changed = write(text, spec, question.table, new, default=default)
+        for column in answer.crosses:
+            changed = reference_crosses(changed, f"{question.part.name}.{column}")
+    now = Spec.parse(changed, path=spec.path)
+    before = resolve(spec, schema, lenient=True).misfits
+    for misfit in resolve(now, schema, lenient=True).misfits:
+        if misfit not in before:
+            raise UsageError(misfit, remedy="Choose another answer.")
+    return changed
+
+
+def _answers(
+    spec: Spec, part: TablePart, decision: Decision | None, evidence: TableEvidence | None
+) -> Iterator[Answer]:  # fmt: skip
+    if decision is not None and decision.part.undecided is None:
+        proposed = {name: value for name, value in written(decision.part).items() if name != "name"}
+        away = {name: None for name in NOT_SHARED if name not in proposed}
+        yield Answer(said=f"as discover proposes by now: {part_line(decision.part)}", written=away | proposed)
+    if part.paths or part.children:
+        yield from _owned(spec, part, decision, evidence)
+    away = dict.fromkeys(NOT_SHARED)
+    yield Answer(said="shared: all tenants read it, and none may write it", written=away | {"shared": True})
+    yield Answer(said="shared and written: all tenants read and write it", written=away | {"shared": "write"})
+    yield Answer(said="all rows belong to one tenant", written=away, slug="assign")
+
+
+def _owned(
+    spec: Spec, part: TablePart, decision: Decision | None, evidence: TableEvidence | None
+) -> Iterator[Answer]:  # fmt: skip
+    conflicts = evidence.conflicts if evidence is not None else 0
+    orphans = evidence.orphans if evidence is not None else 0
+    firsts = dict.fromkeys(path[0] for path in part.paths)
+    if conflicts and len(firsts) > 1 and all(len(first) == 1 for first in firsts):
+        for (column,) in firsts:
+            others = ", ".join(other for (other,) in firsts if other != column)
+            yield Answer(
+                said=f"{column} says whose the rows are; {others} may lead to another tenant's row",
+                path=quoted(column),
+            )  # fmt: skip
+    if evidence is not None and (crossing := _crossing(evidence)):
+        yield Answer(
+            said=f"as its paths say; {', '.join(crossing)} may lead to another tenant's row",
+            crosses=tuple(map(quoted, crossing)),
+        )  # fmt: skip
+    links = [link for link in decision.others if not link.itself] if decision is not None else []
+    if links and orphans and not conflicts:
+        paths = [*part.paths, *((link.columns,) for link in links)]
+        columns = ", ".join(dict.fromkeys(",".join(link.columns) for link in links))
+        hops = [[hop[0] if len(hop) == 1 else list(hop) for hop in path] for path in paths]
+        yield Answer(said=f"its tenant's, also where only {columns} says so", written={"paths": hops})
+    if orphans:
+        # What all see may not refer to what only one may, unless it is said to.
+        crosses = tuple(quoted(link.columns[0]) for link in links if link.declared and len(link.columns) == 1)
+        also = f"; {', '.join(crosses)} may lead to a tenant's row" if crosses else ""
+        yield Answer(
+            said=f"rows without a tenant are shared by all tenants{also}", written={"orphans": "shared"},
+            crosses=crosses,
+        )  # fmt: skip
+        ask = "" if spec.tenant.default is not None else "default"
+        yield Answer(
+            said=f"rows without a tenant belong to the default tenant{'' if ask else f' {spec.tenant.default!r}'}",
+            written={"orphans": "default"}, slug=ask,
+        )  # fmt: skip
+        yield Answer(said="rows without a tenant are set aside, in quarantine", written={"orphans": "quarantine"})
+    elif not conflicts:
+        yield Answer(said="its tenant's, as its paths say")
+
+
+def _crossing(evidence: TableEvidence) -> Sequence[str]:
+    columns = [way.label.partition(" > ")[0] for way in evidence.ways if way.kind is WayKind.REFERENCE and way.differs]
+    return columns if columns and evidence.conflicts == evidence.crossing and "," not in "".join(columns) else ()
