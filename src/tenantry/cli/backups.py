@@ -9,15 +9,15 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from tenantry.backups.create import BackupOptions
+from tenantry.backups.restore_plan import RestoreOptions
 from tenantry.cli import options
 from tenantry.cli.observed import watched
 from tenantry.cli.progress import duration, watching
 from tenantry.cli.render_plan import show_backup
 from tenantry.cli.runner import target
 from tenantry.cli.terminal import Terminal
-from tenantry.commands.backup_list import create_backup, list_backups, preview_backup, prune_backups, verify_backups
-from tenantry.commands.backups import BackupOptions
-from tenantry.commands.restore import RestoreOptions
+from tenantry.commands.backups import create_backup, list_backups, preview_backup, prune_backups, verify_backups
 from tenantry.commands.restore import restore as run_restore
 from tenantry.errors import ExitStatus, Refused, UsageError
 from tenantry.model.backup import Backup, BackupKind, Restoration

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from tenantry.backups.create import BackupOptions
 from tenantry.balances.inspection import Line
 from tenantry.cli import options
 from tenantry.cli.observed import watched
@@ -16,7 +17,6 @@ from tenantry.cli.render_plan import show_backup, show_outline
 from tenantry.cli.runner import target
 from tenantry.cli.summary import show_result
 from tenantry.cli.terminal import Terminal
-from tenantry.commands.backups import BackupOptions
 from tenantry.commands.balances import (
     BalancesOptions,
     backfill_balances,

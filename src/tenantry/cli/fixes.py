@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from tenantry.backups.create import BackupOptions
 from tenantry.cli import options
 from tenantry.cli.observed import watched
 from tenantry.cli.progress import watching
 from tenantry.cli.render_plan import show_backup
 from tenantry.cli.runner import target
 from tenantry.cli.terminal import Terminal
-from tenantry.commands.backups import BackupOptions
 from tenantry.commands.undo import Undone, list_fixes, undo_fixes
 from tenantry.errors import ExitStatus
 from tenantry.reports.text import visible

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from tenantry.backups.create import BackupOptions
 from tenantry.cli.annotations import show_annotations
 from tenantry.cli.observed import watched
 from tenantry.cli.progress import watching
@@ -18,7 +19,6 @@ from tenantry.cli.render_plan import show_backup
 from tenantry.cli.runner import target
 from tenantry.cli.terminal import Terminal
 from tenantry.cli.verdict import show_verdict
-from tenantry.commands.backups import BackupOptions
 from tenantry.commands.fixes import Correction, Fixed, FixOptions, fix_issues, preview_fixes
 from tenantry.commands.inspection import Families, InspectionOptions
 from tenantry.errors import ExitStatus, UsageError

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import replace
 
+from tenantry.backups.create import BackupOptions
 from tenantry.cli import options
 from tenantry.cli.fixing import ApplicationDsn, FixIssues, show_corrections
 from tenantry.cli.migrate import Force, Until, Workers, show_preview
@@ -14,14 +15,13 @@ from tenantry.cli.runner import target
 from tenantry.cli.terminal import Terminal
 from tenantry.cli.validate import Detailed, Samples, Tables
 from tenantry.cli.verdict import show_findings
-from tenantry.commands.backups import BackupOptions
 from tenantry.commands.fixes import FixOptions
 from tenantry.commands.full import Full, FullOptions, preview_full
 from tenantry.commands.full import full as run_full
 from tenantry.commands.inspection import SAMPLES, InspectionOptions
-from tenantry.commands.migrate import MigrateOptions
 from tenantry.commands.plan import preview as run_preview
 from tenantry.errors import ExitStatus
+from tenantry.execution.prospect import MigrateOptions
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target, resolve_target

@@ -7,12 +7,13 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from tenantry.balances.reconcile_ledger import SCRUB_DAYS, LedgerReconciled, ReconcileOptions, counted
 from tenantry.cli.balances import Ledger
 from tenantry.cli.observed import watched
 from tenantry.cli.progress import watching
 from tenantry.cli.runner import target
 from tenantry.cli.terminal import Terminal
-from tenantry.commands.reconcile import SCRUB_DAYS, LedgerReconciled, ReconcileOptions, counted, reconcile_balances
+from tenantry.commands.reconcile import reconcile_balances
 from tenantry.errors import ExitStatus
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from rich.text import Text
 
+from tenantry.backups.estimate import BackupEstimate
 from tenantry.cli.page import Page, worst_first
 from tenantry.cli.progress import duration, one_line
 from tenantry.cli.terminal import STYLES, Terminal, severity_word
-from tenantry.commands.backup_estimate import ForeseenBackup
-from tenantry.commands.plan import Outline, Planned
 from tenantry.errors import TenantryError
+from tenantry.execution.outline import Outline, Planned
 from tenantry.model.backup import BackupKind
 from tenantry.model.finding import Finding, Severity
 from tenantry.model.name import Name
@@ -70,7 +70,7 @@ def statement_document(statement: Statement) -> dict[str, Any]:
 
 def show_steps(
     terminal: Terminal, command: str, outline: Outline, *, next_step: str, detailed: bool,
-    backup: ForeseenBackup | None = None, findings: Sequence[Finding] = (), refusal: TenantryError | None = None,
+    backup: BackupEstimate | None = None, findings: Sequence[Finding] = (), refusal: TenantryError | None = None,
 ) -> None:  # fmt: skip
     """What `command` would do, and why it would refuse: a summary, or `detailed` every statement."""
     if detailed:
@@ -87,7 +87,7 @@ def show_steps(
 
 
 def show_summary(
-    terminal: Terminal, outline: Outline, *, next_step: str, backup: ForeseenBackup | None = None,
+    terminal: Terminal, outline: Outline, *, next_step: str, backup: BackupEstimate | None = None,
     findings: Sequence[Finding] = (), refusal: TenantryError | None = None,
 ) -> None:  # fmt: skip
     """What to do next, then totals by phase and table: at most LINES lines, however large the schema is."""
@@ -219,14 +219,14 @@ def show_refusal(
         terminal.explain(refusal, details=details)
 
 
-def show_backup(terminal: Terminal, backup: ForeseenBackup | None, *, alone: bool = False) -> None:
+def show_backup(terminal: Terminal, backup: BackupEstimate | None, *, alone: bool = False) -> None:
     """The backup that a run begins with, if any; `alone`, if the run is that backup."""
     terminal.answer(backup=backup)
     if backup is not None:
         terminal.say(_backup(backup, alone=alone))
 
 
-def _backup(backup: ForeseenBackup, *, alone: bool = False) -> str:
+def _backup(backup: BackupEstimate, *, alone: bool = False) -> str:
     tables = f"{len(backup.tables)} table{'s' if len(backup.tables) > 1 else ''}, {readable(backup.bytes)}"
     how = "copied into schema tenantry" if backup.kind is BackupKind.TABLES else "written by pg_dump"
     what = "A backup" if alone else "Before that a backup"

@@ -9,13 +9,13 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from tenantry.balances.reconcile_ledger import counted, described
 from tenantry.balances.reviews import Review
 from tenantry.cli.balances import Ledger
 from tenantry.cli.observed import watched
 from tenantry.cli.progress import watching
 from tenantry.cli.runner import target
 from tenantry.cli.terminal import Terminal
-from tenantry.commands.reconcile import counted, described
 from tenantry.commands.reviews import Decision, decide_reviews, list_reviews
 from tenantry.errors import ExitStatus, UsageError
 

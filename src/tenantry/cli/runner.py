@@ -11,8 +11,8 @@ import psycopg
 
 from tenantry.cli.settings import Settings
 from tenantry.cli.terminal import Terminal
-from tenantry.commands.session import is_lost
 from tenantry.errors import ConnectionFailed, ExitStatus, Failed, Interrupted, TenantryError, UsageError
+from tenantry.execution.session import is_lost
 from tenantry.model.run import new_run
 from tenantry.postgres.connect import Target, resolve_target
 from tenantry.postgres.dsn import secrets

@@ -10,8 +10,9 @@ from rich.table import Column, Table
 from tenantry.cli import options
 from tenantry.cli.runner import target
 from tenantry.cli.terminal import Terminal
-from tenantry.commands.tenants import Tenant, TenantChange, add_tenant, list_tenants, rename_tenant
+from tenantry.commands.tenants import add_tenant, list_tenants, rename_tenant
 from tenantry.errors import ExitStatus
+from tenantry.execution.tenant_table import Tenant, TenantChange
 
 Slug = Annotated[str, typer.Argument(metavar="SLUG", help="The tenant's short name.", show_default=False)]
 

@@ -10,22 +10,23 @@ from typing import Any
 
 import psycopg
 
+from tenantry.backups.create import BackupOptions
 from tenantry.balances.backfill import AGAIN, Backfill
 from tenantry.balances.compaction import compact
 from tenantry.balances.differences import states
 from tenantry.balances.inspection import Line, inspect
-from tenantry.balances.ledgers import Ledgers, balance_steps
-from tenantry.commands.activity_monitor import lookout
-from tenantry.commands.backups import BackupOptions
-from tenantry.commands.migrate import MigrateOptions, Tally, make_runner, stop
-from tenantry.commands.plan import Outline, Planned, takes_back
-from tenantry.commands.running import Run, run
-from tenantry.commands.session import Session, interruptible, open_session, read_entries
+from tenantry.balances.ledgers import Ledgers, Subject, balance_steps
+from tenantry.commands.running import Run, interruptible, run
 from tenantry.errors import ExitStatus, Interrupted, Refused, UsageError, nearest
+from tenantry.execution.activity_monitor import lookout
 from tenantry.execution.events import Found, Looking, Observer, Said
-from tenantry.execution.existing import definitions, in_force
+from tenantry.execution.existing import definitions, in_force, read_entries
+from tenantry.execution.outline import Outline, Planned, takes_back
+from tenantry.execution.prospect import MigrateOptions
 from tenantry.execution.renames import known, settle
 from tenantry.execution.rollback.executor import Reverting, backwards
+from tenantry.execution.runs import Tally, make_runner, stop
+from tenantry.execution.session import Session, open_session
 from tenantry.model.finding import Finding, Severity
 from tenantry.model.ledger import Ledger
 from tenantry.model.name import Name
@@ -50,18 +51,6 @@ class BalancesOptions:
     lock_timeout: float | None = None
     lock_budget: float | None = None
     backup: BackupOptions = field(default_factory=BackupOptions)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    """A ledger of the spec and the steps that keep its balances."""
-
-    ledger: Ledger
-    steps: tuple[BalanceStep, ...]
-
-    @property
-    def triggers(self) -> BalanceStep:
-        return next(step for step in self.steps if step.fires)
 
 
 def install_balances(

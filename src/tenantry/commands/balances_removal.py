@@ -9,19 +9,20 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from tenantry.backups.create import Making
+from tenantry.backups.create import ensure_backup as back_up
+from tenantry.backups.estimate import BackupEstimate, estimate_backup
 from tenantry.balances.ledgers import installed
-from tenantry.commands.backup_estimate import ForeseenBackup, foreseen
-from tenantry.commands.backups import Making
-from tenantry.commands.backups import ensure_backup as back_up
 from tenantry.commands.balances import BalancesOptions, installed_subjects, migrating, outline
-from tenantry.commands.migrate import Tally, make_runner, stop
-from tenantry.commands.plan import Outline, Planned
-from tenantry.commands.running import run
-from tenantry.commands.session import Session, interruptible, open_session, read_entries
+from tenantry.commands.running import interruptible, run
 from tenantry.errors import ExitStatus, Refused, UsageError, nearest
 from tenantry.execution.events import Observer
+from tenantry.execution.existing import read_entries
+from tenantry.execution.outline import Outline, Planned
 from tenantry.execution.renames import known, settle
 from tenantry.execution.rollback.executor import Reverting, backwards
+from tenantry.execution.runs import Tally, make_runner, stop
+from tenantry.execution.session import Session, open_session
 from tenantry.execution.transaction import LockPolicy, run_in_transaction
 from tenantry.model.backup import Reason
 from tenantry.model.name import Name
@@ -54,11 +55,11 @@ def empty_ledger(target: Target, spec: Spec, options: BalancesOptions, observer:
     return statement
 
 
-def preview_empty(target: Target, spec: Spec, options: BalancesOptions) -> tuple[Statement, ForeseenBackup | None]:
+def preview_empty(target: Target, spec: Spec, options: BalancesOptions) -> tuple[Statement, BackupEstimate | None]:
     """The statement that empty would run, and the backup before it. Changes nothing."""
     with open_session(target, purpose="plan") as connection:
         ledger, statement = _truncation(Journal(connection), spec, options)
-        return statement, foreseen(connection, [ledger], options.backup)
+        return statement, estimate_backup(connection, [ledger], options.backup)
 
 
 def _truncation(journal: Journal, spec: Spec, options: BalancesOptions) -> tuple[Name, Statement]:

@@ -15,14 +15,15 @@ from psycopg import sql
 
 from tenantry.commands.demo_workload import old_application
 from tenantry.commands.discover import discover
-from tenantry.commands.migrate import MigrateOptions, migrate
+from tenantry.commands.migrate import migrate
 from tenantry.commands.rollback import rollback
 from tenantry.commands.sample import sample
-from tenantry.commands.session import Session, open_session
 from tenantry.commands.status import status
 from tenantry.commands.tenants import add_tenant, list_tenants
 from tenantry.errors import Refused
 from tenantry.execution.events import Observer, ignore
+from tenantry.execution.prospect import MigrateOptions
+from tenantry.execution.session import Session, open_session
 from tenantry.model.plan import Phase
 from tenantry.model.run import MigrationState, Result, Status
 from tenantry.model.spec import Spec

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from tenantry.backups.create import BackupOptions, Making
+from tenantry.backups.create import ensure_backup as back_up
+from tenantry.backups.estimate import BackupEstimate, estimate_backup
 from tenantry.checks.base import Check, CheckContext
 from tenantry.checks.fixes.apply import ROWS, Fixer, Repaired
 from tenantry.checks.fixes.cascades import carried
 from tenantry.checks.fixes.plan import FROM_PATHS, Repair, rule_repair, tenant_repairs
 from tenantry.checks.session_pool import Stop
-from tenantry.commands.backup_estimate import ForeseenBackup, foreseen
-from tenantry.commands.backups import BackupOptions, Making
-from tenantry.commands.backups import ensure_backup as back_up
 from tenantry.commands.inspection import Families, InspectionOptions, grounded, verdict_of
-from tenantry.commands.running import announced, run
-from tenantry.commands.session import interruptible
+from tenantry.commands.running import announced, interruptible, run
 from tenantry.errors import ExitStatus, Refused
 from tenantry.execution.events import FillAdvanced, Looking, Observer, Said, ignore
 from tenantry.model.backup import Reason
@@ -66,7 +65,7 @@ class Fixed:
 
     corrections: tuple[Correction, ...]
     verdict: Verdict
-    backup: ForeseenBackup | None = None
+    backup: BackupEstimate | None = None
 
 
 def preview_fixes(
@@ -85,7 +84,7 @@ def preview_fixes(
         wanted = tuple(_wanted(fixer, families, verdict, ahead=True))
         found = tuple(_correction(repair, rows, _held(fixer, repair)) for repair, rows in wanted)
         rows = sum(one.rows for one in found if not one.refusals)
-        backup = foreseen(ground.connection, _changing(fixer, wanted), fixing.backup)
+        backup = estimate_backup(ground.connection, _changing(fixer, wanted), fixing.backup)
         verdict = replace(
             verdict, next_step="The same without --dry-run makes the fixes." if rows else verdict.next_step
         )

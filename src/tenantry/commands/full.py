@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from tenantry.checks.families import VALIDATION, VERIFICATION
 from tenantry.commands.fixes import Correction, Fixed, FixOptions, fix_issues, preview_fixes
 from tenantry.commands.inspection import Families, InspectionOptions, inspect
-from tenantry.commands.migrate import MigrateOptions, migrate
+from tenantry.commands.migrate import migrate
 from tenantry.commands.running import announced
 from tenantry.commands.validate import NEXT as AFTER_VALIDATE
 from tenantry.commands.verify import NEXT as AFTER_VERIFY
 from tenantry.errors import ExitStatus
 from tenantry.execution.events import Observer, ignore
+from tenantry.execution.prospect import MigrateOptions
 from tenantry.model.run import Result
 from tenantry.model.spec import Spec
 from tenantry.model.verdict import Verdict

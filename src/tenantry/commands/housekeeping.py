@@ -8,10 +8,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from tenantry.balances.review_history import forget_discrepancies
-from tenantry.commands.backup_list import list_backups, prune_backups
-from tenantry.commands.session import open_session
+from tenantry.commands.backups import list_backups, prune_backups
 from tenantry.errors import Failed, Refused
 from tenantry.execution.events import Observer, Said, ignore
+from tenantry.execution.session import open_session
 from tenantry.model.spec import HousekeepingPart
 from tenantry.postgres.connect import Target
 from tenantry.postgres.housekeeping import forget, old_runs

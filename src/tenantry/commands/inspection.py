@@ -13,10 +13,10 @@ from tenantry.checks.base import Check, CheckContext, FamilyOf
 from tenantry.checks.completeness import distributions, empty_tenants, slugs, spread
 from tenantry.checks.runner import Examined, examine
 from tenantry.checks.session_pool import Stop
-from tenantry.commands.running import run
-from tenantry.commands.session import Session, interruptible, open_session
+from tenantry.commands.running import interruptible, run
 from tenantry.errors import ExitStatus, UsageError, nearest
 from tenantry.execution.events import Distributed, Found, Looking, Observer, Said
+from tenantry.execution.session import Session, open_session
 from tenantry.model.distribution import Distribution
 from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.name import Name

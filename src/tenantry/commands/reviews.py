@@ -7,15 +7,16 @@ from dataclasses import dataclass
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random
 
+from tenantry.balances.ledgers import Subject
 from tenantry.balances.reconciliation import RETRIED
 from tenantry.balances.reconciliation_scope import Connection
 from tenantry.balances.reviews import Decided, Review, decide, reviews
-from tenantry.commands.balances import BalancesOptions, Subject, installed_subjects
+from tenantry.commands.balances import BalancesOptions, installed_subjects
 from tenantry.commands.running import run
-from tenantry.commands.session import open_session
 from tenantry.errors import Failed, Refused, UsageError
 from tenantry.execution.events import Observer, Said
 from tenantry.execution.existing import definitions
+from tenantry.execution.session import open_session
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
 from tenantry.postgres.journal import Journal

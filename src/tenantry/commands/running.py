@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
 
-from tenantry.commands.session import open_session
 from tenantry.errors import ExitStatus, Interrupted, TenantryError
 from tenantry.execution.events import CommandBegan, CommandEnded, Observer, ignore
+from tenantry.execution.session import open_session
 from tenantry.model.run import new_run
 from tenantry.postgres.connect import Target
 from tenantry.postgres.journal import Journal
@@ -125,3 +127,25 @@ def run(target: Target, command: str, *, purpose: str, observer: Observer | None
         except BaseException as error:
             under_way._failed(error)
             raise
+
+
+@contextmanager
+def interruptible(interrupt: Callable[[], None]) -> Iterator[None]:
+    """Within the block Ctrl-C, or SIGTERM, asks for a stop; a second Ctrl-C is Python's own."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def ask(number: int, frame: object) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        # The handler may interrupt a call into the driver: what cancels must not wait for it.
+        threading.Thread(target=interrupt, daemon=True).start()
+
+    for number in before:
+        signal.signal(number, ask)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

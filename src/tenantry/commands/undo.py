@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from tenantry.backups.create import BackupOptions, Making
+from tenantry.backups.create import ensure_backup as back_up
+from tenantry.backups.estimate import BackupEstimate, estimate_backup
 from tenantry.checks.fixes.undo import SHOWN, SIZE, Undoing, UndoMethod
 from tenantry.checks.session_pool import Stop
-from tenantry.commands.backup_estimate import ForeseenBackup, foreseen
-from tenantry.commands.backups import BackupOptions, Making
-from tenantry.commands.backups import ensure_backup as back_up
-from tenantry.commands.running import Run, run
-from tenantry.commands.session import interruptible, open_session
+from tenantry.commands.running import Run, interruptible, run
 from tenantry.errors import Refused, UsageError, nearest
 from tenantry.execution.events import Looking, Observer
+from tenantry.execution.session import open_session
 from tenantry.model.backup import Reason
 from tenantry.model.name import Name
 from tenantry.postgres.connect import Target
@@ -49,7 +49,7 @@ class Undone:
     conflicts: int
     changed: tuple[str, ...]
     statements: tuple[str, ...] = ()
-    backup: ForeseenBackup | None = None
+    backup: BackupEstimate | None = None
 
 
 def list_fixes(target: Target) -> tuple[FixSummary, ...]:
@@ -90,7 +90,7 @@ def undo_fixes(
         )
         told = _looked_at(undoing, current.observer)
         if dry_run:
-            return replace(told, backup=foreseen(current.connection, _tables(undoing.parts()), wanted))
+            return replace(told, backup=estimate_backup(current.connection, _tables(undoing.parts()), wanted))
         if told.conflicts and not force:
             raise Refused(
                 f"{told.conflicts:,} of the rows have been changed since they were fixed; nothing was put back",

@@ -8,9 +8,9 @@ from contextlib import contextmanager, suppress
 
 import psycopg
 
-from tenantry.commands.session import open_session
 from tenantry.errors import TenantryError
 from tenantry.execution.events import Observer, SessionActivity, ignore
+from tenantry.execution.session import open_session
 from tenantry.postgres.activity import activities
 from tenantry.postgres.connect import Target
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import psycopg
 
-from tenantry.commands.backups import BackupOptions, chosen_kind, measured, refuse_full, refuse_hidden, sources
+from tenantry.backups.create import BackupOptions, chosen_kind, measured, refuse_full, refuse_hidden, sources
 from tenantry.execution.events import ignore
 from tenantry.model.backup import BackupKind
 from tenantry.model.name import Name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ForeseenBackup:
+class BackupEstimate:
     """`bytes` are those of the tables now; a dump holds all tables of the database."""
 
     kind: BackupKind
@@ -23,9 +23,9 @@ class ForeseenBackup:
     bytes: int
 
 
-def foreseen(
+def estimate_backup(
     connection: psycopg.Connection[Any], names: Iterable[Name], options: BackupOptions
-) -> ForeseenBackup | None:
+) -> BackupEstimate | None:
     """None where none is to be made. Raises Refused where a person must choose its kind, or it would find no room."""
     if options.kind is BackupKind.NONE:
         return None
@@ -39,4 +39,4 @@ def foreseen(
         size = sum(table.bytes for table in tables)
     refuse_hidden(connection, [table.table for table in tables])
     refuse_full(connection, options, kind, size, ignore)
-    return ForeseenBackup(kind=kind, tables=tuple(table.table for table in tables), bytes=size)
+    return BackupEstimate(kind=kind, tables=tuple(table.table for table in tables), bytes=size)
