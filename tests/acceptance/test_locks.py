@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -176,9 +176,10 @@ def test_released_in_time(network: Database, spec: Spec) -> None:
     """Somebody who lets go within the budget delays the run, and that is all."""
 
     class Asking(Listener):
-        def blocked(self, reason: str, blockers: Sequence[str], pause: float) -> None:
-            super().blocked(reason, blockers, pause)
-            holder.commit()
+        def __call__(self, event: Event) -> None:
+            super().__call__(event)
+            if isinstance(event, LocksRefused):
+                holder.commit()
 
     with network.connect() as holder:
         holder.execute("SELECT FROM employees LIMIT 1")

@@ -18,7 +18,7 @@ from tenantry.backups.tables import JOURNAL_SCHEMA, copy_all
 from tenantry.errors import Failed, Refused, TenantryError, UsageError, nearest
 from tenantry.execution.events import Looking, Observer, Said
 from tenantry.execution.existing import read_entries
-from tenantry.execution.preflight.space import free_bytes
+from tenantry.execution.preflight.server import free_bytes
 from tenantry.execution.renames import known
 from tenantry.model.backup import MAX_SIZE, Backup, BackupKind, Reason, TableCopy, copy_name
 from tenantry.model.name import Name

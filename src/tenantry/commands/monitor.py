@@ -20,7 +20,7 @@ from tenantry.backups.monitor import (
     watch_room,
     watch_snapshot,
 )
-from tenantry.execution.preflight.space import free_bytes
+from tenantry.execution.preflight.server import free_bytes
 from tenantry.execution.session import open_session
 from tenantry.model.backup import BackupKind
 from tenantry.model.finding import Finding

@@ -11,9 +11,8 @@ import psycopg
 from psycopg import sql
 
 from tenantry.errors import Refused, UsageError
-from tenantry.execution.preflight.executed import handed_on
+from tenantry.execution.preflight.privileges import handed_on, unreachable
 from tenantry.execution.preflight.scope import Scope
-from tenantry.execution.preflight.trigger_privileges import unreachable
 from tenantry.execution.session import Session, open_session
 from tenantry.model.name import Name, shortened
 from tenantry.model.plan import Phase

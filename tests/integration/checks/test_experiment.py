@@ -12,7 +12,7 @@ from acceptance.test_round_trip import checksums
 from checks.apart import ROLE, SPEC, apart, found, ground, serious
 from servers import Database
 from tenantry import MigrateOptions, migrate
-from tenantry.checks.isolation.family import isolation
+from tenantry.checks.isolation.catalog import isolation
 from tenantry.checks.isolation.probes import experiment
 from tenantry.errors import UsageError
 from tenantry.model.finding import Finding

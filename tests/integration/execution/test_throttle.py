@@ -15,9 +15,9 @@ from psycopg import pq
 
 from filling import EVERY_ROW_IS_RIGHT, Watcher, assign, build, run
 from servers import Database, wait_until
-from tenantry.execution.backfill.pace import Pace
-from tenantry.execution.backfill.stripes import TRY_AGAIN_AFTER, Stripes
+from tenantry.execution.backfill.progress import TRY_AGAIN_AFTER, Stripes
 from tenantry.execution.backfill.throttle import Lag, Limits, Throttle
+from tenantry.execution.backfill.workers import BatchSizer
 
 EPOCH_2000 = 946_684_800
 
@@ -167,7 +167,7 @@ def test_limits(size: float, seconds: float, exceeds: bool) -> None:
     assert not lag.exceeds(Limits(lag_bytes=None, lag_seconds=None))
 
 
-def paced(pace: Pace, seconds_a_page: Callable[[int], float], batches: int, *, crowded: bool = False) -> int:
+def paced(pace: BatchSizer, seconds_a_page: Callable[[int], float], batches: int, *, crowded: bool = False) -> int:
     for _ in range(batches):
         pages = pace.ask(crowded=crowded)
         pace.took(pages, pages * seconds_a_page(pages))
@@ -176,7 +176,7 @@ def paced(pace: Pace, seconds_a_page: Callable[[int], float], batches: int, *, c
 
 def test_pace_finds_the_target() -> None:
     """From a few pages a batch grows to the target time, and shrinks at once where pages are slow."""
-    pace = Pace(target=0.25, pages=64, most=8192)
+    pace = BatchSizer(target=0.25, pages=64, most=8192)
     assert paced(pace, lambda pages: 0.0005, 6) == 500
     assert paced(pace, lambda pages: 0.005, 6) == 50
     assert paced(pace, lambda pages: 0.0, 20) == 8192
@@ -184,7 +184,7 @@ def test_pace_finds_the_target() -> None:
 
 def test_pace_gives_way() -> None:
     """While others wait for our locks batches become short; afterwards they recover slowly."""
-    pace = Pace(target=0.25, pages=500, most=8192)
+    pace = BatchSizer(target=0.25, pages=500, most=8192)
     assert paced(pace, lambda pages: 0.0005, 10, crowded=True) <= 40
     assert paced(pace, lambda pages: 0.0005, 3) < 100
     assert paced(pace, lambda pages: 0.0005, 40) == 500
@@ -192,7 +192,7 @@ def test_pace_gives_way() -> None:
 
 def test_last_batch_of_a_unit_says_little() -> None:
     """A batch that was cut short by its unit's end does not make the next one smaller."""
-    pace = Pace(target=0.25, pages=500, most=8192)
+    pace = BatchSizer(target=0.25, pages=500, most=8192)
     pace.took(3, 0.002)
     assert pace.ask(crowded=False) == 500
 

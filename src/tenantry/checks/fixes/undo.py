@@ -14,7 +14,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_e
 from tenantry.checks.base import column
 from tenantry.checks.fixes.plan import FIXED_ROWS, matching
 from tenantry.errors import Refused
-from tenantry.execution.backfill.batch import TRANSIENT_ERRORS
+from tenantry.execution.backfill.workers import TRANSIENT_ERRORS
 from tenantry.model.name import Name
 from tenantry.postgres.catalog import application_path
 from tenantry.postgres.connect import PIN

@@ -13,7 +13,7 @@ from tenantry.execution.existing import altered, definitions
 from tenantry.execution.preflight.findings import noted, refused, warned
 from tenantry.execution.preflight.privileges import privilege_findings
 from tenantry.execution.preflight.scope import Scope
-from tenantry.execution.preflight.sessions import session_findings
+from tenantry.execution.preflight.server import session_findings
 from tenantry.model.finding import Finding
 from tenantry.model.name import Name, quoted
 from tenantry.model.plan import LockMode, Statement

@@ -1,9 +1,8 @@
-"""Constraints that were never proved (NOT VALID), and the rows that break them: no fill can update those that break a
-check, and no key within the tenant can be proved beside one that leads nowhere."""
+"""Constraints that rows break, or that cannot be proved without running a stranger's code as us."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import psycopg
@@ -12,11 +11,13 @@ from psycopg import sql
 from tenantry.execution.preflight.findings import refused
 from tenantry.execution.preflight.scope import Scope
 from tenantry.model.finding import Finding
-from tenantry.model.name import quoted
+from tenantry.model.name import Name, quoted
+from tenantry.model.plan import ExecutionMode
 from tenantry.model.schema import ForeignKey, Table
+from tenantry.postgres.owner_context import fenced, refusals
 from tenantry.postgres.server_state import NotValidConstraint, ServerState
 from tenantry.steps.derivation import equal
-from tenantry.steps.introspection import raw, with_search_path
+from tenantry.steps.introspection import column_definition, raw, with_search_path
 
 
 def unproved_findings(scope: Scope, facts: ServerState, connection: psycopg.Connection[Any]) -> Iterator[Finding]:
@@ -45,10 +46,10 @@ def unproved_findings(scope: Scope, facts: ServerState, connection: psycopg.Conn
             )
 
 
-def _count(connection: psycopg.Connection[Any], query: sql.Composed) -> int:
-    # A transaction, so that the setting that the query changes does not outlive it.
+def _count(connection: psycopg.Connection[Any], query: sql.Composable) -> int:
+    # A transaction, so that a setting that the query changes does not outlive it.
     with connection.transaction():
-        row = connection.execute(query).fetchone()
+        row = connection.execute(sql.Composed([query])).fetchone()
     return 0 if row is None else int(row[0])
 
 
@@ -76,3 +77,49 @@ def _dangling(table: Table, key: ForeignKey) -> sql.Composed:
         table.name.identifier, present, key.parent.identifier,
         equal(parent, key.parent_columns, row, key.columns, key.operators),
     )  # fmt: skip
+
+
+def stray_findings(scope: Scope, connection: psycopg.Connection[Any]) -> Iterator[Finding]:
+    """Of tables whose tenant column is there already. Cannot be forced."""
+    holding = [(step, *step.holds_to_tenants) for step in scope.steps if step.holds_to_tenants is not None]
+    there = _there(connection, tuple(dict.fromkeys((step.table, column) for step, column, _ in holding)))
+    for step, column, query in holding:
+        if (step.table, column) in there and (rows := _count(connection, query)):
+            yield refused(
+                name="tenant-unknown",
+                table=step.table,
+                count=rows,
+                forcible=False,
+                message=f"{rows:,} rows of {step.table} have a tenant in {quoted(column)} that is gone",
+                remedy="give them another one there, delete them, or add the tenant again;"
+                f" `tenantry validate --table {step.table}` shows them",
+            )
+
+
+def _there(
+    connection: psycopg.Connection[Any], columns: Sequence[tuple[Name, str]]
+) -> frozenset[tuple[Name, str]]:  # fmt: skip
+    """Those of the columns that are there by now."""
+    if not columns:
+        return frozenset()
+    query = sql.SQL(" UNION ALL ").join(
+        sql.SQL("SELECT {}::int WHERE EXISTS ({})").format(sql.Literal(number), column_definition(*at))
+        for number, at in enumerate(columns)
+    )
+    return frozenset(columns[number] for (number,) in connection.execute(query).fetchall())
+
+
+def proof_findings(scope: Scope, connection: psycopg.Connection[Any]) -> Iterator[Finding]:
+    """Each is said once, however many of a table's constraints it is about. None can be forced."""
+    if not fenced(connection):
+        return
+    statements: dict[Name, list[sql.Composable]] = {}
+    for step in scope.steps:
+        statements.setdefault(step.table, []).extend(
+            one.sql for one in step.apply() if one.manner is not ExecutionMode.BATCHES
+        )
+    for table, texts in statements.items():
+        for message, error in {error.message: error for error in refusals(connection, texts)}.items():
+            yield refused(
+                name="proof-runs-code", table=table, forcible=False, message=message, remedy=error.remedy.rstrip(".")
+            )
