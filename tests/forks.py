@@ -6,8 +6,10 @@ It has pipes, signals and an exit status like any other. As a program, this is t
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import os
+import pkgutil
 import select
 import signal
 import socket
@@ -162,8 +164,19 @@ def _keep(order: Mapping[str, Any], stdout: int, stderr: int, ended: int) -> Non
     os._exit(0)
 
 
+def _import_all() -> None:
+    """What a command imports when it comes to it: all modules of tenantry, and the packages that they import late."""
+    for module in pkgutil.walk_packages(tenantry.__path__, "tenantry."):
+        if module.name != "tenantry.__main__":
+            importlib.import_module(module.name)
+    for name in ("networkx", "structlog"):
+        importlib.import_module(name)
+
+
 if __name__ == "__main__":
+    import tenantry
     from tenantry.cli.application import main
 
+    _import_all()
     _serve(socket.socket(fileno=int(sys.argv[1])))
     main()

@@ -58,7 +58,7 @@ def test_walks(seed: int, changes: Changes) -> None:
                 walked.pop()
         else:
             walked.append(name)
-    fresh = changes.migrated(walked[-1], until)
+    fresh = changes.fresh(walked[-1], until, database)
     assert database.dump() == fresh.dump(), (until, walked)
     rollback(Target(database.dsn), RollbackOptions(backup=BackupKind.NONE))
     assert database.dump() == original.dump(), (until, walked)

@@ -34,6 +34,7 @@ def structure(ground: CheckContext) -> Iterator[Check | Finding]:
     yield from _missing(ground, comparison.of(steps, State.MISSING))
     yield from _refusals(ground)
     yield from _changed(comparison.of(steps, State.CHANGED))
+    yield from _early(ground, [step for step in comparison.early if ground.wants(step.table)])
     yield from _orphaned(ground, comparison)
     for phase in Phase:
         yield from _pending(ground, phase, steps, comparison.of(steps, State.PENDING))
@@ -130,6 +131,17 @@ def _changed(changed: Sequence[Step]) -> Iterator[Finding]:
             "spec-changed", f"{step.subject} is as an earlier spec wanted it, and this one wants it otherwise",
             "`tenantry migrate` makes it so.", step.table,
         )  # fmt: skip
+
+
+def _early(ground: CheckContext, early: Sequence[Step]) -> Iterator[Finding]:
+    """What tenantry made for an earlier spec in a phase in which this one does not want it yet."""
+    found = definitions(ground.connection, early)
+    for step in early:
+        if found[step.key] is not None:
+            yield _error(
+                "orphaned", f"{step.subject} is in force, and the spec no longer asks for it before {step.phase}",
+                f"`tenantry migrate` takes it back until then; or `tenantry migrate --until {step.phase}`.", step.table,
+            )  # fmt: skip
 
 
 def _orphaned(ground: CheckContext, comparison: Comparison) -> Iterator[Finding]:

@@ -13,13 +13,14 @@ from tenantry.cli.interview import interview, require_terminal
 from tenantry.cli.rewriting import read_text
 from tenantry.cli.runner import target
 from tenantry.cli.terminal import Terminal
-from tenantry.commands.discover import Discovery, discover_update
 from tenantry.commands.discover import discover as run_discover
-from tenantry.discovery.proposal import Decision, Undecided
+from tenantry.commands.discover import discover_update
+from tenantry.discovery.proposal import Decision, Proposal, Undecided
 from tenantry.discovery.spec_file import part_line, totals
 from tenantry.discovery.update import Update
 from tenantry.errors import ExitStatus, Refused, UsageError
 from tenantry.model.spec import Spec
+from tenantry.reports.proposal_page import proposal_html
 from tenantry.reports.text import visible
 
 GROUPS = 12
@@ -59,6 +60,12 @@ def discover(
                      " is written into the file at once (--output, else tenantry.toml). A spec that is there is"
                      " updated first, and asked about as it is."),
     ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option("--export-report", metavar="FILE.html", show_default=False,
+                     help="Beside the spec a page that needs no network: the paths as a picture, the questions, and all"
+                     " tables with their reasons and samples."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
 ) -> ExitStatus:  # fmt: skip
     """Look at the schema and ask the data who owns which rows; write a commented spec. Changes no database."""
@@ -67,19 +74,39 @@ def discover(
         output = output or Path("tenantry.toml")
         update = update or (output.exists() and not force)
     if update:
-        for name, given in (("--tenant-table", tenant_table), ("--diagram", diagram), ("--force", force)):
+        for name, given in (
+            ("--tenant-table", tenant_table),
+            ("--diagram", diagram),
+            ("--force", force),
+            ("--export-report", report),
+        ):
             if given:
                 raise UsageError(f"{name} does not go with --update", remedy="Leave one of them out.")
         return _update(terminal, output or Path("tenantry.toml"), undecided, interactive=interactive)
     picture = output.with_suffix(".mmd") if output is not None and diagram else None
-    for path in (output, picture):
-        if path is not None and path.exists() and not force:
+    files = tuple(path for path in (output, picture, report) if path is not None)
+    for path in files:
+        if path.exists() and not force:
             raise Refused(f"{path} is there already", remedy="Name another file, or --force to write over it.")
     with target(terminal) as database:
         found = run_discover(database, tenant_table=tenant_table, undecided=undecided)
-    _show(terminal, found, output, picture, diagram=diagram, asks=interactive)
-    if interactive and output is not None:
+    if output is not None:
+        _write(output, found.text)
+    if picture is not None:
+        _write(picture, found.diagram)
+    if report is not None:
+        _write(report, proposal_html(found.proposal))
+    terminal.answer(spec=found.text, diagram=found.diagram if diagram else None, output=output, report=report)
+    terminal.answer(undecided={decision.part.name: decision.part.undecided for decision in found.proposal.undecided})
+    if output is None:
+        terminal.write(found.diagram if diagram else found.text)
+        return ExitStatus.DONE
+    terminal.show(f"Wrote {' and '.join(map(str, files))}.")
+    terminal.show(f"{totals(found.proposal)}.")
+    if interactive:
         interview(terminal, output, found.background)
+    else:
+        _show_questions(terminal, found.proposal, output)
     return ExitStatus.DONE
 
 
@@ -135,27 +162,14 @@ def _show_update(terminal: Terminal, found: Update, path: Path, *, asks: bool) -
     terminal.item("Next: ", f"{todo}`tenantry plan`.", style="cyan")
 
 
-def _show(
-    terminal: Terminal, found: Discovery, output: Path | None, picture: Path | None, *, diagram: bool, asks: bool
-) -> None:  # fmt: skip
-    undecided = {decision.part.name: decision.part.undecided for decision in found.proposal.undecided}
-    terminal.answer(spec=found.text, diagram=found.diagram if diagram else None, output=output, undecided=undecided)
-    if output is None:
-        terminal.write(found.diagram if diagram else found.text)
-        return
-    _write(output, found.text)
-    if picture is not None:
-        _write(picture, found.diagram)
-    terminal.show(f"Wrote {output}" + (f" and {picture}" if picture is not None else "") + ".")
-    terminal.show(f"{totals(found.proposal)}.")
-    if asks:
-        return
-    for (cause, answer), decisions in list(found.proposal.questions.items())[:GROUPS]:
+def _show_questions(terminal: Terminal, proposal: Proposal, output: Path) -> None:
+    for (cause, answer), decisions in list(proposal.questions.items())[:GROUPS]:
         _question(terminal, cause, answer, decisions)
-    if len(found.proposal.questions) > GROUPS:
-        terminal.show(f"… and {len(found.proposal.questions) - GROUPS} more questions, in {output}.")
-    tables = "1 table" if len(undecided) == 1 else f"{len(undecided)} tables"
-    todo = f"decide about {tables} in {output}" if undecided else f"read {output}"
+    if len(proposal.questions) > GROUPS:
+        terminal.show(f"… and {len(proposal.questions) - GROUPS} more questions, in {output}.")
+    count = len(proposal.undecided)
+    tables = "1 table" if count == 1 else f"{count} tables"
+    todo = f"decide about {tables} in {output}" if count else f"read {output}"
     terminal.item("Next: ", f"{todo}, then `tenantry plan`.", style="cyan")
 
 

@@ -113,7 +113,10 @@ def shown(status: Status, terminal: Terminal, *, detailed: bool = False) -> Rend
     amiss: list[Text] = []
     for texts, what in (
         ([f"altered  {key}: somebody has changed or dropped it since" for key in status.altered], "altered steps"),
-        ([f"orphaned {key}: the spec no longer asks for it" for key in status.orphaned], "orphaned steps"),
+        (
+            [f"orphaned {key}: the spec no longer asks for it, or only in a later phase" for key in status.orphaned],
+            "orphaned steps",
+        ),
         ([f"refused  {message}" for message in status.refusals], "refusals"),
     ):
         # Whole: a name that is cut may be another's.

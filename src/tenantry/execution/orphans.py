@@ -20,7 +20,7 @@ from tenantry.model.name import Name
 from tenantry.model.ownership import Owned
 from tenantry.model.plan import ExecutionMode, Phase
 from tenantry.planning import Plan
-from tenantry.planning.diff import Comparison, State
+from tenantry.planning.diff import Comparison, State, too_early
 from tenantry.postgres.journal import Entry
 from tenantry.steps import Backfill, RelationFill, Step, TenantRow, from_json
 from tenantry.steps.derivation import derived
@@ -52,17 +52,13 @@ def leaving(comparison: Comparison, steps: Sequence[Step], entries: Mapping[str,
         # What has taken another step's work away is forgotten before that is done once more.
         early = bool(step.ends) or (not step.carries and bool(step.revert(entry.before)))
         (first if early else last).append(entry)
-    first += [entries[step.key] for step in steps if _early(step, entries.get(step.key), until)]
+    first += [entries[step.key] for step in too_early(steps, entries, until)]
     others = [entries[step.key] for step in comparison.of(steps, State.CHANGED) if not step.in_place]
     alone = [backwards(entry) for entry in others if _alone(entry)]
     if alone:
         known = {entry.key for entry in first}
         first += [entry for entry in others if backwards(entry) <= max(alone) and entry.key not in known]
     return Leaving(first=tuple(sorted(first, key=backwards)), last=tuple(sorted(last, key=backwards)))
-
-
-def _early(step: Step, entry: Entry | None, until: Phase) -> bool:
-    return entry is not None and Phase(entry.phase).position <= until.position < step.phase.position
 
 
 def _alone(entry: Entry) -> bool:

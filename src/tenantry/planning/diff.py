@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from tenantry.model.plan import Phase
 from tenantry.planning.plan import Plan
 from tenantry.postgres.journal import Entry
 from tenantry.steps import Backfill, Step, from_json
@@ -37,10 +38,11 @@ class State(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """The states of the plan's steps by key, and what the journal has that the plan has not, in the order in which it
-    was applied."""
+    was applied. `early`: steps in force that the spec by now wants in a later phase than any that was reached."""
 
     states: Mapping[str, State]
     orphans: tuple[Entry, ...] = ()
+    early: tuple[Step, ...] = ()
 
     @property
     def in_force(self) -> frozenset[str]:
@@ -63,7 +65,24 @@ def compare(
         early = any(key in states and not states[key].in_force for key in step.ends)
         if early and states[step.key].in_force and not _done(entries.get(step.key)):
             states[step.key] = State.PENDING
-    return Comparison(states=states, orphans=orphans)
+    return Comparison(states=states, orphans=orphans, early=too_early(steps, entries, reached(entries)))
+
+
+def reached(entries: Mapping[str, Entry]) -> Phase:
+    """The furthest phase of which a step is in force."""
+    phases = (Phase(entry.phase) for entry in entries.values() if _done(entry))
+    return max(phases, key=lambda phase: phase.position, default=Phase.EXPAND)
+
+
+def too_early(steps: Sequence[Step], entries: Mapping[str, Entry], until: Phase) -> tuple[Step, ...]:
+    """Steps that were applied in a phase until `until`, and that the spec by now wants in a later one, before which
+    they would be in somebody's way."""
+    return tuple(
+        step
+        for step in steps
+        if (entry := entries.get(step.key)) is not None
+        and Phase(entry.phase).position <= until.position < step.phase.position
+    )
 
 
 def asked(

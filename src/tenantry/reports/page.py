@@ -35,7 +35,7 @@ def html(report: Report) -> str:
     style = (FOLDER / "report.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     steps = [entry for entry in report.timeline if entry.key is not None]
-    return _environment().get_template("report.html").render(
+    return environment().get_template("report.html").render(
         report=report,
         style=Markup(style),  # our own file
         policy=f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'",
@@ -52,7 +52,8 @@ def html(report: Report) -> str:
     )  # fmt: skip
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Of the templates: what they write is escaped, and made visible."""
     environment = Environment(
         loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, finalize=_finalized,
         trim_blocks=True, lstrip_blocks=True,
