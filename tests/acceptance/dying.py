@@ -160,7 +160,7 @@ def _perform(order: Mapping[str, Any]) -> int:
     watcher = _Reporter(kill)
     counted = _aim(kill, watcher.armed) if kill.get("statement") is not None else {}
     # Small batches, so that a small table has many instants between them.
-    sys.modules["tenantry.commands.migrate"].BackfillOptions = partial(BackfillOptions, **order["batches"])
+    sys.modules["tenantry.execution.runs"].BackfillOptions = partial(BackfillOptions, **order["batches"])
     if order["pause"] is not None:
         transaction.wait_random_exponential = lambda **growing: wait_fixed(order["pause"])
     try:
