@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,7 +10,6 @@ from typing import Any
 import psycopg
 import pytest
 
-from conftest import ROOT
 from servers import Database
 from tenantry.commands.running import Run, run
 from tenantry.errors import ExitStatus, Failed, Interrupted, Refused
@@ -155,13 +153,3 @@ def test_who_may_only_read_goes_on(noted: Database, role: Callable[..., str]) ->
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         attempt(noted, Run.begin, user=reader)
     assert rows(noted) == []
-
-
-@pytest.mark.parametrize("name", ["CommandBegan", "CommandEnded", "begin_run", "finish_run", "new_run"])
-def test_no_command_does_it_by_itself(name: str) -> None:
-    """Run ids, the journal's rows and what the observer is told of them come from one place."""
-    commands = ROOT / "src" / "tenantry" / "commands"
-    for path in sorted(commands.glob("*.py")):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        called = {ast.unparse(node.func).rpartition(".")[2] for node in ast.walk(tree) if isinstance(node, ast.Call)}
-        assert name not in called or path.name in ("running.py",), path
