@@ -19,7 +19,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from postgres.test_connect import pooler
+from postgres.pooler import pooler
 from servers import Database, Server, wait_until
 from tenantry import MigrateOptions, RollbackOptions, migrate, rollback, validate
 from tenantry.errors import ExitStatus, Refused

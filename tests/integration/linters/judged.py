@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psycopg
 
-from acceptance.test_isolation import SCHEMA, SPEC
+from acceptance.isolation_schema import SCHEMA, SPEC
 from discovery.discovering import discover
 from servers import Database
 from tenantry.execution.session import Session

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.test_migrate import waits_for
+from cli.waiting import waits_for
 from conftest import Command
 from reports.reporting import only_report, read_report
 from servers import Database, wait_until

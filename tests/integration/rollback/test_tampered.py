@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from acceptance.test_round_trip import checksums
+from acceptance.round_trip import checksums
 from rollback.conftest import Business
 from tenantry import RollbackOptions, rollback
 from tenantry.errors import ExitStatus, Failed, Refused
