@@ -1,4 +1,5 @@
 # make demo     the main job, on a server of its own
+# make example  a service of three organisations on a server of its own; prints what to ask it
 # make check    lint, types, import contracts
 # make unit     the tests that need no server, in seconds
 # make test     every test but those marked `nightly` or `soak`, on PostgreSQL 18
@@ -17,6 +18,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Three keep two processors busy: tests often wait, for locks and for servers.
 JOBS ?= 3
+# Bytecode is kept, whatever the environment says: workers, and programs that tests start, would compile all of it anew.
+unexport PYTHONDONTWRITEBYTECODE
 # Further options for pytest, such as PYTEST="-x -k fill".
 PYTEST ?=
 
@@ -41,6 +44,15 @@ $(VENV)/.test: $(BIN)/python pyproject.toml application/pyproject.toml
 
 demo: $(VENV)/.demo
 	$(BIN)/tenantry demo
+
+$(VENV)/.example: $(BIN)/python pyproject.toml application/pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  --editable '.[embedded]' --editable './application[example]'
+	@touch $@
+
+# EXAMPLE="--port 8080 --folder kept" for another port, and a folder that stays.
+example: $(VENV)/.example
+	$(BIN)/python examples/enterprise/run.py $(EXAMPLE)
 
 servers: $(VENV)/.test
 	@$(BIN)/python tests/fetch_servers.py

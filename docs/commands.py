@@ -9,18 +9,26 @@ import typer
 
 from tenantry.cli import app
 from tenantry.cli.application import EXITS
-from tenantry.cli.settings import PANEL
+from tenantry.cli.settings import REPORTS
 
 
 def page() -> str:
     """The page: what all commands have, then each command with its own options."""
     root = typer.main.get_command(app)
     lines = ["# Commands", "", "Made by docs/commands.py from the commands' own help; a test holds the two equal.", ""]
-    lines += [EXITS, "", "## Options of every command", "", "Before the command or behind it.", ""]
+    lines += [EXITS, "", "## Options of every command", ""]
+    lines += [
+        "Before the command or behind it, where they count more. The environment variable, if there is one, counts"
+    ]
+    lines += ["where the command line does not give the option.", ""]
     lines += _table([parameter for parameter in root.params if parameter.name not in ("help",)])
     for path, command in commands(root, "tenantry"):
-        own = [one for one in command.params if getattr(one, "rich_help_panel", None) != PANEL and one.name != "help"]
+        known = {one.name: one.help for one in root.params}
+        own = [one for one in command.params if one.name != "help" and known.get(one.name) != one.help]
+        own = [one for one in own if one.name not in REPORTS]
         lines += ["", f"## {path}", "", *_prose(command.help or "")]
+        if any(one.name in REPORTS and known[one.name] == one.help for one in command.params):
+            lines += ["", "Each run leaves a log and a report."]
         if own:
             lines += ["", *_table(own)]
     return "\n".join(lines) + "\n"
@@ -45,6 +53,7 @@ def _table(parameters: list[Any]) -> list[str]:
         names = ", ".join(f"`{name}`" for name in parameter.opts) if parameter.opts[0].startswith("-") else ""
         metavar = (parameter.metavar or "").replace("|", " or ")
         shown = f"{names} {metavar}".strip() if names else f"{metavar or parameter.name}"
+        shown += f"; `{parameter.envvar}`" if parameter.envvar else ""
         rows.append(f"| {shown} | {' '.join((parameter.help or '').split())} |".replace("|…", "…"))
     return rows
 

@@ -12,8 +12,9 @@ import psycopg
 import pytest
 
 from servers import Database
+from tenantry.model import api_key
 from tenantry.steps.tenant_setting import context
-from tenantry_app import Tenant, tenants
+from tenantry_app import Tenant, keys, tenants
 from tenantry_app.setting import Setting
 
 pytestmark = pytest.mark.server
@@ -61,3 +62,14 @@ def test_the_core_imports_nothing_but_python() -> None:
     )
     packages = {name.split(".")[0] for name in done.stdout.split()}
     assert packages - {"tenantry_app"} <= set(sys.stdlib_module_names)
+
+
+def test_the_form_of_keys() -> None:
+    """A key that tenantry makes is one to the application, of which each says the same."""
+    for _ in range(50):
+        key = api_key.new_key()
+        assert keys.lookup_part(key) == api_key.lookup_part(key) == key[3:11]
+        assert keys.hashed(key) == api_key.hashed(key)
+        assert keys.lookup_part(key[:-1] + ("a" if key[-1] != "a" else "b")) is None
+    assert keys.PREFIX == api_key.PREFIX
+    assert len({api_key.new_key() for _ in range(50)}) == 50

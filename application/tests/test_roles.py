@@ -120,3 +120,14 @@ def test_a_hostile_search_path(shop: Database, role: Callable[..., str]) -> None
         f" ALTER DATABASE {shop.name} SET search_path = evil, pg_catalog; GRANT SELECT ON evil.pg_roles TO PUBLIC"
     )
     assert refusal(application(shop), role("BYPASSRLS")) == "it has BYPASSRLS"
+
+
+def test_rows_that_are_mappings(dsn: str) -> None:
+    """A connection's row factory may make anything of rows."""
+    from psycopg.rows import dict_row
+
+    with psycopg.connect(dsn, row_factory=dict_row) as connection:
+        check(connection)
+    with psycopg.connect(dsn.replace("user=shop_app", "user=postgres"), row_factory=dict_row) as connection:
+        with pytest.raises(RoleRefused, match="superuser"):
+            check(connection)

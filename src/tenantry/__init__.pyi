@@ -45,6 +45,11 @@ from .commands.housekeeping import CleanupResult as CleanupResult
 from .commands.housekeeping import run_housekeeping as run_housekeeping
 from .commands.inspection import InspectionOptions as InspectionOptions
 from .commands.inspection import inspect as inspect
+from .commands.keys import NewKey as NewKey
+from .commands.keys import create_key as create_key
+from .commands.keys import list_keys as list_keys
+from .commands.keys import revoke_key as revoke_key
+from .commands.keys import rotate_key as rotate_key
 from .commands.migrate import migrate as migrate
 from .commands.monitor import MonitorOptions as MonitorOptions
 from .commands.monitor import Watched as Watched

@@ -80,6 +80,7 @@ quarantine = "unknown"
 [application]
 role = "{role}"
 legacy_roles = ["{legacy}"]
+api_keys = true
 [[table]]
 name = "managers"
 paths = [["tenant_id"]]

@@ -17,7 +17,7 @@ from tenantry.postgres.connect import Target
 
 pytestmark = [pytest.mark.server, pytest.mark.pg("!= 15, != 16, != 17")]
 
-SMALL, LARGE = 10_000, 1_000_000
+SMALL, LARGE = 10_000, 300_000
 ROUNDS = 3
 NOISE = 500.0
 """Milliseconds that a busy machine may add; to touch the rows takes several times as long."""

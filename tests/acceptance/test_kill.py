@@ -39,7 +39,7 @@ def kinds_of_steps() -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("name", "stride"), daily([("bazaar", 3), ("harbour", 5), ("estoque", 11), ("enterprise", 11)], 2)
+    ("name", "stride"), daily([("bazaar", 3), ("harbour", 5), ("estoque", 11), ("enterprise", 11)])
 )
 def test_step_boundaries(name: str, stride: int, subject: Callable[..., Subject], undisturbed: Undisturbed) -> None:
     """Killed after each `stride`-th step, and after each one in the soak: the same final state; and the same on the way

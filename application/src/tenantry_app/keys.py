@@ -142,8 +142,14 @@ class PoolKeys:
 
     def __call__(self, lookup: str, presented: bytes) -> Stored:
         """See FindKey. Raises the driver's errors."""
-        with without_tenant(), self._pool.connection() as connection:
-            return _stored(connection.execute(QUERY.format("%s", "%s"), (lookup, presented)).fetchone())
+        from psycopg.rows import tuple_row
+
+        with (
+            without_tenant(),
+            self._pool.connection() as connection,
+            connection.cursor(row_factory=tuple_row) as cursor,
+        ):
+            return _stored(cursor.execute(QUERY.format("%s", "%s"), (lookup, presented)).fetchone())
 
 
 class AsyncPoolKeys:
@@ -154,8 +160,11 @@ class AsyncPoolKeys:
 
     async def __call__(self, lookup: str, presented: bytes) -> Stored:
         """See FindKey. Raises the driver's errors."""
+        from psycopg.rows import tuple_row
+
         async with without_tenant(), self._pool.connection() as connection:
-            cursor = await connection.execute(QUERY.format("%s", "%s"), (lookup, presented))
+            cursor = connection.cursor(row_factory=tuple_row)
+            await cursor.execute(QUERY.format("%s", "%s"), (lookup, presented))
             return _stored(await cursor.fetchone())
 
 

@@ -5,7 +5,7 @@ pool = ConnectionPool(dsn, connection_class=TenantConnection, configure=check)
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from typing import Any
 
@@ -51,7 +51,7 @@ def check_operator(connection: Any, column: str = "tenant_id") -> None:
 
     Raises OperatorRequired, which names the role and the tables.
     """
-    rows = [tuple(row) for row in _fetch(connection, _sql("filtered.sql").replace(":column", quoted(column)))]
+    rows = _fetch(connection, _sql("filtered.sql").replace(":column", quoted(column)))
     if rows:
         raise OperatorRequired(rows[0][0], [table for _, table in rows])
 
@@ -70,7 +70,12 @@ def _fetch(connection: Any, query: str) -> list[Any]:
                 cursor.close()
         if opened:
             connection.rollback()
-    return list(rows)
+    return [_as_tuple(row) for row in rows]
+
+
+def _as_tuple(row: Any) -> tuple[Any, ...]:
+    """A row in order, whatever the connection's row factory makes of it."""
+    return tuple(row.values()) if isinstance(row, Mapping) else tuple(row)
 
 
 def _idle(connection: Any) -> bool:
@@ -99,7 +104,7 @@ def unsecured(connection: Any, column: str = "tenant_id") -> list[str]:
 
 
 def _refuse(rows: Iterable[Any]) -> None:
-    found = [tuple(row) for row in rows]
+    found = [_as_tuple(row) for row in rows]
     reasons = [reason for _, reason in found if reason is not None]
     if reasons:
         raise RoleRefused(found[0][0], reasons)

@@ -5,27 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from tenantry import __version__
 from tenantry.cli.commands import CommandGroup
-from tenantry.cli.settings import (
-    NAMES,
-    Config,
-    Dsn,
-    ExportReport,
-    Json,
-    LogDir,
-    NoColor,
-    Preset,
-    Quiet,
-    ReportDir,
-    Settings,
-    Verbose,
-    given,
-)
+from tenantry.cli.settings import Settings, declare, is_set, keep, parameters, shared
 from tenantry.cli.streams import ended, make_ready
 from tenantry.errors import ExitStatus, UsageError
 
@@ -48,20 +34,23 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
-def everything(
-    context: typer.Context, dsn: Dsn = None, config: Config = None, preset: Preset = None, json: Json = None,
-    log_dir: LogDir = None, report_dir: ReportDir = None, export_report: ExportReport = None,
-    verbose: Verbose = None, quiet: Quiet = None, no_color: NoColor = None,
+def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
-) -> None:  # fmt: skip
-    """Turns a live single-tenant PostgreSQL database into a provably isolated multi-tenant one, and back."""
-    context.obj = given(
-        {"dsn": dsn, "config": config, "preset": preset, "json": json, "log_dir": log_dir, "report_dir": report_dir,
-         "export_report": export_report, "verbose": verbose, "quiet": quiet, "no_color": no_color}
-    )  # fmt: skip
+) -> None:
+    """The options that only `tenantry` itself has."""
+
+
+def everything(context: typer.Context, **values: Any) -> None:
+    keep(context, values)
+
+
+declare(
+    everything, [*shared(), *parameters(_options)],
+    help="Turns a live single-tenant PostgreSQL database into a provably isolated multi-tenant one, and back.",
+)  # fmt: skip
+app.callback()(everything)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -91,11 +80,8 @@ def _wrong_usage(error: Exception, arguments: Sequence[str]) -> ExitStatus:
 
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "tenantry"
-    settings = Settings(json="--json" in arguments, no_color="--no-color" in arguments)
+    settings = Settings(json=is_set("json", arguments), no_color=is_set("no_color", arguments))
     log = Log(settings.log_dir, command="usage", run=new_run())
-    if getattr(error, "option_name", "").removeprefix("--").replace("-", "_") in NAMES:
-        # What other commands have; the options that look alike here do something else.
-        error.possibilities = None  # type: ignore[attr-defined]
     message = error.format_message().replace("Value error, ", "")  # type: ignore[attr-defined]
     if type(error).__name__ == "NoArgsIsHelpError":
         typer.echo(message)

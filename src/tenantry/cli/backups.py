@@ -55,7 +55,7 @@ def create(
     """Make a backup of the owned tables and the tenant table, from one snapshot, while writers go on."""
     if backup is BackupKind.NONE:
         raise UsageError("A backup of the kind none is none", remedy="Choose --backup tables or dump.")
-    spec = terminal.settings.spec()
+    spec = terminal.spec()
     chosen = BackupOptions(kind=backup, free_space=free_space).of(spec, dump_dir)
     if dry_run:
         return _foresee(terminal, spec, chosen, table)

@@ -65,7 +65,7 @@ def install(
     What is there is left alone. They are stale until `balances backfill` has added what the ledger held before.
     """
     chosen = BalancesOptions(ledger=ledger, slots=hot_keys, lock_timeout=lock_timeout, lock_budget=lock_budget)
-    spec = terminal.settings.spec()
+    spec = terminal.spec()
     if dry_run:
         with target(terminal) as database:
             show_outline(terminal, preview_install(database, spec, chosen))
@@ -86,7 +86,7 @@ def backfill(
     It can be interrupted, killed and run again at any time; what is in step is left alone.
     """
     chosen = BalancesOptions(ledger=ledger, workers=workers, lock_budget=lock_budget)
-    spec = terminal.settings.spec()
+    spec = terminal.spec()
     with watched(terminal, watching(terminal)) as observer, target(terminal) as database:
         result = backfill_balances(database, spec, chosen, observer)
     show_result(terminal, result)
@@ -95,7 +95,7 @@ def backfill(
 
 def validate(terminal: Terminal, ledger: Ledger = None) -> ExitStatus:
     """Check that all is there and that every balance equals its ledger, compared in one snapshot; exit 1 if not."""
-    spec = terminal.settings.spec()
+    spec = terminal.spec()
     with watched(terminal, watching(terminal, brief=True)) as observer, target(terminal) as database:
         lines = validate_balances(database, spec, BalancesOptions(ledger=ledger), observer)
     failed = [line for line in lines if not line.holds]
@@ -126,7 +126,7 @@ def _show(terminal: Terminal, line: Line) -> None:
 def compact(terminal: Terminal, ledger: Ledger = None) -> ExitStatus:
     """Fold the slots of hot keys that had no movement for a minute into one row a key; for cron, beside writers."""
     with target(terminal) as database:
-        folded = compact_balances(database, terminal.settings.spec(), BalancesOptions(ledger=ledger))
+        folded = compact_balances(database, terminal.spec(), BalancesOptions(ledger=ledger))
     terminal.answer(folded=folded)
     for table, rows in folded.items():
         terminal.show(f"{table}: {rows:,} rows folded.")
@@ -143,7 +143,7 @@ def empty(
     All movements are gone after it, but for the backup that is made first. Without --confirm it shows the statement,
     and exits 4.
     """
-    spec = terminal.settings.spec()
+    spec = terminal.spec()
     saved = BackupOptions(kind=backup, free_space=free_space, force=force).of(spec, dump_dir)
     chosen = BalancesOptions(ledger=ledger, lock_timeout=lock_timeout, lock_budget=lock_budget, backup=saved)
     with target(terminal) as database:
@@ -172,7 +172,7 @@ def remove(
     Without --confirm it shows what it would do, and exits 4.
     """
     chosen = BalancesOptions(ledger=ledger, lock_timeout=lock_timeout, lock_budget=lock_budget)
-    spec = terminal.settings.spec()
+    spec = terminal.spec()
     if dry_run or not confirm:
         with target(terminal) as database:
             outline = preview_remove(database, spec, chosen)

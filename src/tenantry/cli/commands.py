@@ -11,18 +11,18 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from tenantry.cli.settings import SPEC, Settings, register
+from tenantry.cli.settings import NO_SPEC, Settings, declare, keep, register, shared
 from tenantry.errors import ExitStatus
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """`function`, as module.function below tenantry.cli; `help`, its docstring's first paragraph, for lists; options
-    that mean nothing to it; whether each run of it leaves a report."""
+    """`function`, as module.function below tenantry.cli; `help`, its docstring's first paragraph, for lists; what it
+    `says` of options of every command where it means something else by them; whether each run of it leaves a report."""
 
     function: str
     help: str
-    without: tuple[str, ...] = ()
+    says: Mapping[str, str] = field(default_factory=dict)
     reports: bool = False
 
 
@@ -63,9 +63,9 @@ class Imported(Mapping[str, Any]):
 class CommandGroup(TyperGroup):
     """A group whose list of commands imports none of them."""
 
-    def __init__(self, *, entries: Mapping[str, Command | Group] | None = None, **attributes: Any) -> None:
+    def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
-        self.commands = Imported(COMMANDS if entries is None else entries)  # type: ignore[assignment]
+        self.commands = Imported(COMMANDS)  # type: ignore[assignment]
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         return list(self.commands)
@@ -78,27 +78,51 @@ class CommandGroup(TyperGroup):
 
 def _parser(name: str, entry: Command | Group) -> Any:
     if isinstance(entry, Group):
-        return CommandGroup(
-            name=name, entries=entry.commands, help=entry.help, no_args_is_help=True, rich_markup_mode=None
-        )
+        return _group(name, entry)
     module, _, function = entry.function.partition(".")
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
     found = getattr(import_module(f"tenantry.cli.{module}"), function)
-    register(app, name, found, run, without=entry.without, reports=entry.reports)
+    register(app, name, found, run, says=entry.says, reports=entry.reports)
     return typer.main.get_command(app)
 
 
+def _group(name: str, entry: Group) -> Any:
+    def called(context: typer.Context, **values: Any) -> None:
+        keep(context, values)
+
+    declare(called, shared(), help=entry.help)
+    app = typer.Typer(name=name, cls=CommandGroup, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+    app.callback()(called)
+    made: Any = typer.main.get_command(app)
+    made.commands = Imported(entry.commands)
+    return made
+
+
+DEMO = {
+    "dsn": "embedded:FOLDER: the folder of the demo's server, which is kept; a temporary one unless given. No other"
+    " server is used.",
+    "config": "The spec to migrate by; the preset's unless given.",
+    "preset": "Which tables and rows are loaded: estoque unless given, or enterprise.",
+}
+"""The demo heeds the command line alone: what the environment names is no place for a demonstration."""
 COMMANDS: Mapping[str, Command | Group] = {
     "demo": Command(
         "demo.demo",
         "Show the main job on a server of its own: an old application writes while its database is migrated.",
-        without=(*SPEC, "dsn"),
+        says=DEMO,
     ),
-    "sample": Command("sample.sample", "Load a preset's tables with sample rows into an empty database.", without=SPEC),
+    "sample": Command(
+        "sample.sample",
+        "Load a preset's tables with sample rows into an empty database.",
+        says={
+            "config": "A spec that has to fit the tables that are loaded; this command needs none.",
+            "preset": "The argument says it as well.",
+        },
+    ),
     "discover": Command(
         "discover.discover",
         "Look at the schema and ask the data who owns which rows; write a commented spec. Changes no database.",
-        without=SPEC,
+        says={**NO_SPEC, "config": "With --update the spec to add to; else one that has to fit the database."},
     ),
     "operator-sql": Command(
         "operator_sql.operator_sql",
@@ -128,7 +152,7 @@ COMMANDS: Mapping[str, Command | Group] = {
     "rollback": Command(
         "rollback.rollback",
         "Take away what tenantry made, from wherever the database is; it needs no spec, the journal knows.",
-        without=SPEC,
+        says=NO_SPEC,
         reports=True,
     ),
     "status": Command(
@@ -150,6 +174,25 @@ COMMANDS: Mapping[str, Command | Group] = {
             "list": Command("tenants.list_", "List the tenants: slug, name and key."),
             "add": Command("tenants.add", "Add a tenant."),
             "rename": Command("tenants.rename", "Give a tenant another slug; its key, by which rows name it, stays."),
+        },
+    ),
+    "keys": Group(
+        "Make, list, revoke and rotate API keys, by which requests say their tenant.",
+        {
+            "create": Command(
+                "keys.create",
+                "Make an API key for a tenant, and show it: it is stored nowhere, and never shown again.",
+            ),
+            "list": Command(
+                "keys.list_",
+                "List the API keys: whose, what for, what they may do, until when, and when they were last used.",
+            ),
+            "revoke": Command("keys.revoke", "End an API key now.", says=NO_SPEC),
+            "rotate": Command(
+                "keys.rotate",
+                "Make a key in place of another, with its tenant, name and scopes, and show it.",
+                says=NO_SPEC,
+            ),
         },
     ),
     "balances": Group(
@@ -219,12 +262,12 @@ COMMANDS: Mapping[str, Command | Group] = {
         "List what --fix-issues corrected; take it back.",
         {
             "list": Command(
-                "fixes.list_", "List what --fix-issues has corrected, and what of it was put back.", without=SPEC
+                "fixes.list_", "List what --fix-issues has corrected, and what of it was put back.", says=NO_SPEC
             ),
             "undo": Command(
                 "fixes.undo",
                 "Put every value back that a run with --fix-issues has changed.",
-                without=SPEC,
+                says=NO_SPEC,
                 reports=True,
             ),
         },
@@ -240,32 +283,32 @@ COMMANDS: Mapping[str, Command | Group] = {
             "list": Command(
                 "backups.list_",
                 "List the backups, the newest first: kind, when, run, tables, rows, size, and when each was verified.",
-                without=SPEC,
+                says=NO_SPEC,
             ),
             "verify": Command(
                 "backups.verify",
                 "Compare backups with what was counted when they were made: rows, and a checksum of all values.",
-                without=SPEC,
+                says=NO_SPEC,
                 reports=True,
             ),
             "restore": Command(
                 "backups.restore",
                 "Make tables what they were in a backup, in one transaction: rows that differ, "
                 "and no others, are changed.",
-                without=SPEC,
+                says=NO_SPEC,
                 reports=True,
             ),
             "prune": Command(
                 "backups.prune",
                 "Take away backups that are neither among the newest nor young enough; torn ones always.",
-                without=SPEC,
+                says=NO_SPEC,
             ),
             "monitor": Command(
                 "monitor.monitor",
                 "For cron: exit 1, a line for each finding on standard error, and a JSON "
                 "document, where backups are too old, too small, unverified for too long, or "
                 "about to fill the disk.",
-                without=SPEC,
+                says=NO_SPEC,
             ),
         },
     ),

@@ -49,7 +49,7 @@ def conflicts(
     Tables that the spec leaves undecided are looked at along the paths that it has for them. Exit 1 where there are
     any. Changes nothing; with --decide the spec's file.
     """
-    spec = terminal.settings.spec()
+    spec = terminal.spec()
     if decide is not None:
         return _decide(terminal, spec, decide)
     if output is not None and output.exists() and not force:

@@ -16,8 +16,9 @@ from tenantry.cli.progress import Live, watching
 from tenantry.cli.terminal import Terminal
 from tenantry.commands.demo import Claim, Demonstration
 from tenantry.commands.demo import demo as run_demo
-from tenantry.errors import ExitStatus
+from tenantry.errors import ExitStatus, UsageError
 from tenantry.execution.events import notify_all
+from tenantry.model.spec import Spec
 from tenantry.postgres.connect import resolve_target
 from tenantry.presets import PRESETS, spec_path
 from tenantry.reports.log import LogObserver
@@ -25,7 +26,6 @@ from tenantry.reports.log import LogObserver
 
 def demo(
     terminal: Terminal,
-    preset: Annotated[str, typer.Option("--preset", metavar="NAME", help=f"{' or '.join(PRESETS)}.")] = "estoque",
     rows: Annotated[
         int, typer.Option("--rows", min=1, metavar="N", help="Movements; all tables grow with them.")
     ] = 20_000,
@@ -36,13 +36,16 @@ def demo(
     Then that ends, each tenant sees its own rows alone, and a rollback brings the schema back byte for byte. Every
     figure is measured; exit status 1 if anything did not hold.
     """
-    spec_path(preset)
+    settings = terminal.settings
+    preset = (settings.preset if "preset" in settings.named else None) or PRESETS[0]
+    named = settings.config if "config" in settings.named else None
+    spec = Spec.read(named or spec_path(preset))
     screen = watching(terminal, brief=True)
-    with _folder(keep=keep) as folder, resolve_target(f"embedded:{folder}") as database:
+    with _folder(settings.dsn, keep=keep) as folder, resolve_target(f"embedded:{folder}") as database:
         terminal.say(f"A PostgreSQL server of its own in {folder}")
         try:
             shown = run_demo(
-                database, preset=preset, rows=rows, observer=notify_all(LogObserver(terminal.log), screen),
+                database, preset=preset, spec=spec, rows=rows, observer=notify_all(LogObserver(terminal.log), screen),
                 chapter=lambda title: terminal.say(Text(f"\n{title}", style="bold")),
                 say=lambda sentence: terminal.say(f"  {sentence}"),
                 claim=lambda claim: _show_claim(terminal, claim),
@@ -51,7 +54,7 @@ def demo(
             if isinstance(screen, Live):
                 screen.close()
     _finish(terminal, shown)
-    if keep:
+    if keep or settings.dsn is not None:
         terminal.answer(folder=folder)
         terminal.show(f"The server's folder is kept: --dsn embedded:{folder}")
     return ExitStatus.DONE if shown.holds else ExitStatus.FINDINGS
@@ -82,7 +85,17 @@ def _finish(terminal: Terminal, shown: Demonstration) -> None:
 
 
 @contextmanager
-def _folder(*, keep: bool) -> Iterator[Path]:
+def _folder(dsn: str | None, *, keep: bool) -> Iterator[Path]:
+    """The folder that the DSN names, or a new one, which goes unless it is to be kept."""
+    if dsn is not None:
+        place = dsn.removeprefix("embedded:")
+        if place in (dsn, "") or "?" in place:
+            raise UsageError(
+                "The demo makes a server of its own, and changes no other",
+                remedy="Leave --dsn out, or name a folder for that server: --dsn embedded:FOLDER.",
+            )
+        yield Path(place)
+        return
     # Not below the user's own folders: the server may have to run as another account.
     folder = Path(tempfile.mkdtemp(prefix="tenantry-demo-", dir="/tmp"))
     folder.chmod(0o711)

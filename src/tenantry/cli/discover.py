@@ -12,6 +12,7 @@ from tenantry import private_files
 from tenantry.cli.interview import interview, require_terminal
 from tenantry.cli.rewriting import read_text
 from tenantry.cli.runner import target
+from tenantry.cli.settings import DEFAULT_SPEC
 from tenantry.cli.terminal import Terminal
 from tenantry.commands.discover import discover as run_discover
 from tenantry.commands.discover import discover_update
@@ -51,14 +52,14 @@ def discover(
     ] = False,
     update: Annotated[
         bool,
-        typer.Option("--update", help="Add to the spec that is there (--output, else tenantry.toml) the tables that it"
-                     " does not name, keep every line of it, and say what else has changed."),
+        typer.Option("--update", help="Add to the spec that is there (--output, else --config, else tenantry.toml) the"
+                     " tables that it does not name, keep every line of it, and say what else has changed."),
     ] = False,
     interactive: Annotated[
         bool,
         typer.Option("--interactive", help="Then ask about the tables that are undecided, most rows first; each answer"
-                     " is written into the file at once (--output, else tenantry.toml). A spec that is there is"
-                     " updated first, and asked about as it is."),
+                     " is written into the file at once (--output, else --config, else tenantry.toml). A spec that is"
+                     " there is updated first, and asked about as it is."),
     ] = False,
     report: Annotated[
         Path | None,
@@ -71,8 +72,9 @@ def discover(
     """Look at the schema and ask the data who owns which rows; write a commented spec. Changes no database."""
     if interactive:
         require_terminal(terminal)
-        output = output or Path("tenantry.toml")
-        update = update or (output.exists() and not force)
+        file = output or (terminal.settings.config if "config" in terminal.settings.named else None) or DEFAULT_SPEC
+        update = update or (file.exists() and not force)
+        output = output if update else file
     if update:
         for name, given in (
             ("--tenant-table", tenant_table),
@@ -82,7 +84,9 @@ def discover(
         ):
             if given:
                 raise UsageError(f"{name} does not go with --update", remedy="Leave one of them out.")
-        return _update(terminal, output or Path("tenantry.toml"), undecided, interactive=interactive)
+        if terminal.settings.preset is not None and "preset" in terminal.settings.named:
+            raise UsageError("--preset does not go with --update", remedy="Name the spec's file with --config.")
+        return _update(terminal, output, undecided, interactive=interactive)
     picture = output.with_suffix(".mmd") if output is not None and diagram else None
     files = tuple(path for path in (output, picture, report) if path is not None)
     for path in files:
@@ -110,8 +114,9 @@ def discover(
     return ExitStatus.DONE
 
 
-def _update(terminal: Terminal, path: Path, undecided: Undecided, *, interactive: bool) -> ExitStatus:
-    spec = Spec.read(path)
+def _update(terminal: Terminal, output: Path | None, undecided: Undecided, *, interactive: bool) -> ExitStatus:
+    path = output or terminal.settings.config or DEFAULT_SPEC
+    spec = Spec.read(path) if output is not None else terminal.spec()
     text = read_text(path)
     with target(terminal) as database:
         found = discover_update(database, spec, text, undecided=undecided)

@@ -44,7 +44,7 @@ def export(
         raise UsageError(f"--app: {app!r} is no label of an application", remedy="Take letters, digits and _.")
     if after is not None and orm in (Orm.SQLALCHEMY, Orm.PRISMA):
         raise UsageError(f"--after: {orm} has no migrations here", remedy="Leave it out.")
-    spec = terminal.settings.spec()
+    spec = terminal.spec()
     with target(terminal) as database:
         files = run_export(database, spec, orm, app=app, after=after)
     terminal.answer(files=files, output=output)

@@ -74,7 +74,7 @@ def inspected(
     ):  # fmt: skip
         if given and not asked.fix:
             raise UsageError(f"{name} belongs to --fix-issues; without that nothing is changed", remedy="Give both.")
-    spec = terminal.settings.spec()
+    spec = terminal.spec()
     with (
         watched(terminal, ignore if ci else watching(terminal, brief=True)) as observer,
         target(terminal) as database,

@@ -43,7 +43,7 @@ def full(
         until=until, force=force, workers=workers, free_space=free_space, lock_timeout=lock_timeout,
         lock_budget=lock_budget, backup=backup, dump_folder=dump_dir,
     )  # fmt: skip
-    spec = terminal.settings.spec()
+    spec = terminal.spec()
     saved = BackupOptions(kind=backup, free_space=free_space, workers=workers).of(spec, dump_dir)
     fixing = FixOptions(force=force, lock_timeout=lock_timeout, backup=saved) if fix_issues else None
     looking = InspectionOptions(tables=tuple(tables or ()), samples=samples, detailed=detailed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -57,8 +56,7 @@ def housekeeping(
 
 def _keep(terminal: Terminal, *, dry_run: bool) -> ExitStatus:
     settings = terminal.settings
-    given = settings.config is not None or settings.preset is not None or Path("tenantry.toml").exists()
-    ages = settings.spec().housekeeping if given else HousekeepingPart()
+    ages = terminal.spec().housekeeping if settings.has_spec else HousekeepingPart()
     with watched(terminal, ignore) as observer, target(terminal) as database:
         observer(CommandBegan("housekeeping", terminal.log.run))
         chores = run_housekeeping(

@@ -52,7 +52,7 @@ def migrate(
         until=until, force=force, workers=workers, free_space=free_space, lock_timeout=lock_timeout,
         lock_budget=lock_budget, backup=backup, dump_folder=dump_dir,
     )  # fmt: skip
-    spec = terminal.settings.spec()
+    spec = terminal.spec()
     if dry_run:
         with target(terminal) as database:
             return show_preview(terminal, run_preview(database, spec, chosen), detailed=detailed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -26,10 +25,9 @@ def operator_sql(
     The rights are those that every command needs for this spec and database; without a spec, those of discover. Changes
     nothing.
     """
-    settings = terminal.settings
-    given = settings.config is not None or settings.preset is not None or Path("tenantry.toml").exists()
+    spec = terminal.spec() if terminal.settings.has_spec else None
     with target(terminal) as database:
-        found = make_script(database, settings.spec() if given else None, role=role)
+        found = make_script(database, spec, role=role)
     terminal.answer(
         role=found.role,
         database=found.database,

@@ -42,7 +42,7 @@ def plan(
     Behind that stands what migrate would find in their way, as far as it can be told without counting rows: its dry run
     counts them, too. Changes nothing.
     """
-    spec = terminal.settings.spec()
+    spec = terminal.spec()
     with target(terminal) as database:
         outline = run_plan(database, spec)
     if terminal.settings.json:

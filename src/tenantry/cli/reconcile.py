@@ -35,7 +35,7 @@ def reconcile(
     exits with 1 while reviews are open, and where balances could not be compared because they are stale.
     """
     chosen = ReconcileOptions(ledger=ledger, full=full, scrub_days=scrub_days, dry_run=dry_run)
-    spec = terminal.settings.spec()
+    spec = terminal.spec()
     with watched(terminal, watching(terminal, brief=True)) as observer, target(terminal) as database:
         result = reconcile_balances(database, spec, chosen, observer)
     terminal.answer(

@@ -38,7 +38,7 @@ def list_(
     Each with the sums of ledger and balance, the movements since all was well, and who decided.
     """
     with target(terminal) as database:
-        found = list_reviews(database, terminal.settings.spec(), ledger=ledger, everything=everything)
+        found = list_reviews(database, terminal.spec(), ledger=ledger, everything=everything)
     opened = sum(review.state == "open" for review in found)
     terminal.answer(reviews=found, open=opened)
     for review in found:
@@ -91,7 +91,7 @@ def _decide(
 ) -> None:
     if bool(ids) == everything:
         raise UsageError("Give the numbers of reviews, or --all", remedy="`tenantry balances review list` has them.")
-    spec = terminal.settings.spec()
+    spec = terminal.spec()
     with watched(terminal, watching(terminal, brief=True)) as observer, target(terminal) as database:
         decided = decide_reviews(database, spec, ids, decision, ledger=ledger, dry_run=dry_run, observer=observer)
     terminal.answer(decided=decided, dry_run=dry_run)

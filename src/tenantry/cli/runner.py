@@ -9,11 +9,12 @@ from typing import Any
 
 import psycopg
 
-from tenantry.cli.settings import Settings
+from tenantry.cli.settings import REPORTS, Settings
 from tenantry.cli.terminal import Terminal
 from tenantry.errors import ConnectionFailed, ExitStatus, Failed, Interrupted, TenantryError, UsageError
-from tenantry.execution.session import is_lost
+from tenantry.execution.session import check_spec, is_lost
 from tenantry.model.run import new_run
+from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target, resolve_target
 from tenantry.postgres.dsn import secrets
 from tenantry.postgres.transient_errors import remedy_for
@@ -33,6 +34,8 @@ def run(name: str, settings: Settings, function: Callable[..., ExitStatus], argu
     try:
         status = function(terminal, **arguments)
         _end_report(terminal, report, status)
+        for name in sorted(settings.named.intersection(REPORTS) if report.path is None else ()):
+            terminal.warn(f"--{name.replace('_', '-')} had no effect: this command leaves no report.")
         terminal.finish(status)
         return status
     except (Exception, KeyboardInterrupt) as error:
@@ -48,9 +51,27 @@ def run(name: str, settings: Settings, function: Callable[..., ExitStatus], argu
 
 @contextmanager
 def target(terminal: Terminal) -> Iterator[Target]:
-    """The database of --dsn, DATABASE_URL or the PG* variables."""
+    """The database of --dsn, DATABASE_URL or the PG* variables.
+
+    A spec that the command line gives, and that the command has not read, has to fit it: raises UsageError.
+    """
+    spec = terminal.settings.spec() if terminal.settings.names_spec and not terminal.spec_used else None
     with resolve_target(terminal.settings.dsn) as found:
+        if spec is not None:
+            _require_fit(terminal, found, spec)
         yield found
+
+
+def _require_fit(terminal: Terminal, database: Target, spec: Spec) -> None:
+    try:
+        check_spec(database, spec)
+    except UsageError as error:
+        raise UsageError(
+            f"The spec does not fit this database: {error.message}",
+            remedy=f"`{terminal.command}` needs no spec: leave --config and --preset out, or connect to the database"
+            " that the spec was written for.",
+            details=error.details,
+        ) from error
 
 
 def _end_report(

@@ -10,7 +10,8 @@ from rich.table import Table
 from tenantry.cli.runner import target
 from tenantry.cli.terminal import Terminal
 from tenantry.commands.sample import sample as run_sample
-from tenantry.errors import ExitStatus
+from tenantry.errors import ExitStatus, UsageError
+from tenantry.model.spec import Spec
 from tenantry.presets import PRESETS, fault_kinds
 
 KINDS = "; ".join(f"{preset}: {', '.join(fault_kinds(preset))}" for preset in PRESETS)
@@ -18,7 +19,7 @@ KINDS = "; ".join(f"{preset}: {', '.join(fault_kinds(preset))}" for preset in PR
 
 def sample(
     terminal: Terminal,
-    preset: Annotated[str, typer.Argument(metavar="|".join(PRESETS), help="Which tables.", show_default=False)],
+    tables: Annotated[str, typer.Argument(metavar="|".join(PRESETS), help="Which tables.", show_default=False)],
     rows: Annotated[
         int, typer.Option("--rows", min=1, metavar="N", help="Movements; all tables grow with them.")
     ] = 20_000,
@@ -29,9 +30,14 @@ def sample(
     ] = "",
 ) -> ExitStatus:
     """Load a preset's tables with sample rows into an empty database."""
+    settings = terminal.settings
+    if settings.preset is not None and "preset" in settings.named and settings.preset != tables:
+        raise UsageError(f"{tables} and --preset {settings.preset} are two presets", remedy="Leave --preset out.")
+    spec = Spec.read(settings.config) if settings.config and "config" in settings.named else None
+    terminal.spec_used = True
     kinds = [kind.strip() for kind in faults.split(",") if kind.strip()]
     with target(terminal) as database:
-        loaded = run_sample(database, preset, rows=rows, seed=seed, faults=kinds)
+        loaded = run_sample(database, tables, rows=rows, seed=seed, faults=kinds, spec=spec)
     terminal.answer(preset=loaded.preset, seed=loaded.seed, rows=loaded.rows, faults=loaded.faults)
     table = Table("table", "rows", box=None, pad_edge=False)
     table.columns[1].justify = "right"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
 import typer
 
@@ -16,12 +18,16 @@ if TYPE_CHECKING:
     from tenantry.model.spec import Spec
 
 PANEL = "Everywhere"
-REPORTS_PANEL = "Reports"
+SPEC = ("config", "preset")
+"""Options that name a spec."""
+REPORTS = ("export_report", "report_dir")
+"""Options about a report."""
+DEFAULT_SPEC = Path("tenantry.toml")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the options say that stand before or behind any command."""
+    """What the options of every command say: those on the command line, then those of the environment."""
 
     dsn: str | None = None
     config: Path | None = None
@@ -33,17 +39,32 @@ class Settings:
     verbose: bool = False
     quiet: bool = False
     no_color: bool = False
+    named: frozenset[str] = frozenset()
+    """The options that the command line gives."""
+
+    @property
+    def names_spec(self) -> bool:
+        """Whether the command line gives a spec."""
+        return not self.named.isdisjoint(SPEC)
+
+    @property
+    def has_spec(self) -> bool:
+        """Whether there is a spec to read: one that is given, or ./tenantry.toml."""
+        return self.config is not None or self.preset is not None or DEFAULT_SPEC.exists()
 
     def spec(self) -> Spec:
-        """The spec that --config or --preset names. Raises UsageError."""
+        """The spec that --config or --preset names, on the command line or else in the environment, or
+        ./tenantry.toml. Raises UsageError for both, and for a file that is not there or not right."""
         from tenantry.model.spec import Spec
         from tenantry.presets import spec_path
 
-        if self.preset is not None and self.config is not None:
+        given = [name for name in SPEC if getattr(self, name) is not None]
+        given = [name for name in given if name in self.named] or given
+        if len(given) > 1:
             raise UsageError("--config and --preset both name a spec", remedy="Give one of them.")
-        if self.preset is not None:
+        if given == ["preset"] and self.preset is not None:
             return Spec.read(spec_path(self.preset))
-        return Spec.read(self.config or Path("tenantry.toml"))
+        return Spec.read(self.config or DEFAULT_SPEC)
 
 
 Run = Callable[[str, Settings, Callable[..., ExitStatus], dict[str, Any]], ExitStatus]
@@ -60,61 +81,63 @@ Dsn = Annotated[
 Config = Annotated[
     Path | None,
     typer.Option(
-        "--config", metavar="FILE", rich_help_panel=PANEL, show_default=False,
+        "--config", "-c", metavar="FILE", rich_help_panel=PANEL, show_default=False, envvar="TENANTRY_CONFIG",
         help="The spec; ./tenantry.toml unless given.",
     ),
 ]  # fmt: skip
 Preset = Annotated[
     str | None,
     typer.Option(
-        "--preset", metavar="NAME", rich_help_panel=PANEL, show_default=False,
+        "--preset", metavar="NAME", rich_help_panel=PANEL, show_default=False, envvar="TENANTRY_PRESET",
         help="The spec of a preset in its place: estoque or enterprise.",
     ),
 ]  # fmt: skip
 Json = Annotated[
     bool | None,
     typer.Option(
-        "--json",
-        rich_help_panel=PANEL,
+        "--json", rich_help_panel=PANEL, envvar="TENANTRY_JSON",
         help="One JSON document on standard output, errors too; nothing else there.",
     ),
-]
+]  # fmt: skip
 LogDir = Annotated[
     Path | None,
     typer.Option(
-        "--log-dir", metavar="FOLDER", rich_help_panel=PANEL, show_default=False,
+        "--log-dir", metavar="FOLDER", rich_help_panel=PANEL, show_default=False, envvar="TENANTRY_LOG_DIR",
         help="Where logs are written: one file a run, one JSON object a line; ./logs unless given.",
     ),
 ]  # fmt: skip
 ReportDir = Annotated[
     Path | None,
     typer.Option(
-        "--report-dir", metavar="FOLDER", rich_help_panel=REPORTS_PANEL, show_default=False,
+        "--report-dir", metavar="FOLDER", rich_help_panel=PANEL, show_default=False, envvar="TENANTRY_REPORT_DIR",
         help="Where the report of the run is written, as JSON, by commands that leave one; ./reports unless given.",
     ),
 ]  # fmt: skip
 ExportReport = Annotated[
     bool | None,
     typer.Option(
-        "--export-report", rich_help_panel=REPORTS_PANEL,
+        "--export-report", rich_help_panel=PANEL, envvar="TENANTRY_EXPORT_REPORT",
         help="Beside the JSON report its findings as CSV, and all of it as an HTML page that needs no network.",
     ),
 ]  # fmt: skip
 Verbose = Annotated[
     bool | None,
     typer.Option(
-        "--verbose",
-        "-v",
-        rich_help_panel=PANEL,
-        help="Say more: steps that are in force already, all details.",
+        "--verbose", "-v", rich_help_panel=PANEL, envvar="TENANTRY_VERBOSE",
+        help="Show more: steps that are applied already, all findings, all details.",
     ),
-]
+]  # fmt: skip
 Quiet = Annotated[
     bool | None,
-    typer.Option("--quiet", rich_help_panel=PANEL, help="Say nothing but the outcome and errors."),
+    typer.Option(
+        "--quiet", "-q", rich_help_panel=PANEL, envvar="TENANTRY_QUIET", help="Show only the outcome and errors."
+    ),
 ]
 NoColor = Annotated[
-    bool | None, typer.Option("--no-color", rich_help_panel=PANEL, help="No colours; NO_COLOR does the same.")
+    bool | None,
+    typer.Option(
+        "--no-color", rich_help_panel=PANEL, envvar="TENANTRY_NO_COLOR", help="No colours; NO_COLOR does the same."
+    ),
 ]
 
 
@@ -123,52 +146,96 @@ def everywhere(
     report_dir: ReportDir = None, export_report: ExportReport = None, verbose: Verbose = None, quiet: Quiet = None,
     no_color: NoColor = None,
 ) -> None:  # fmt: skip
-    """The options that every command has, those of REPORTS where it writes a report."""
-
-
-def given(values: dict[str, Any]) -> dict[str, Any]:
-    """Those of the options of `everywhere` that were given."""
-    return {name: value for name in NAMES if (value := values.get(name)) is not None}
+    """The options of every command."""
 
 
 NAMES = tuple(inspect.signature(everywhere).parameters)
+NO_SPEC: Mapping[str, str] = {
+    "config": "A spec that has to fit the database; this command needs none.",
+    "preset": "A preset whose spec has to fit the database; this command needs none.",
+}
+"""What a command that has no use for a spec says of the options that name one."""
+NO_REPORT: Mapping[str, str] = {
+    "report_dir": "Where other commands write their reports; this one leaves none.",
+    "export_report": "Of commands that leave a report; this one leaves none, and says so.",
+}
+"""The same, of a report."""
 
 
-SPEC = ("config", "preset")
-"""Options that name a spec, for `without`."""
-REPORTS = ("report_dir", "export_report")
+def keep(context: typer.Context, values: Mapping[str, Any]) -> None:
+    """Keep the options of `everywhere` that were given here. Those further behind count more, and each position of the
+    command line more than the environment."""
+    given = {name: values[name] for name in NAMES if values.get(name) is not None}
+    sources = {name: context.get_parameter_source(name) for name in given}
+    line = {name: value for name, value in given.items() if getattr(sources[name], "name", "") != "ENVIRONMENT"}
+    earlier = context.obj or Settings()
+    named = earlier.named | line.keys()
+    environment = {name: value for name, value in given.items() if name not in named}
+    context.obj = replace(earlier, **environment, **line, named=named)
+
+
+def is_set(name: str, arguments: Sequence[str]) -> bool:
+    """Whether a switch of these arguments, which nobody could parse, or of the environment is on."""
+    value = os.environ.get(f"TENANTRY_{name.upper()}", "").strip().lower()
+    return f"--{name.replace('_', '-')}" in arguments or value in ("1", "true", "t", "yes", "y", "on")
 
 
 def register(
-    app: typer.Typer, name: str, function: Callable[..., ExitStatus], run: Run, *, without: Sequence[str] = (),
+    app: typer.Typer, name: str, function: Callable[..., ExitStatus], run: Run, *, says: Mapping[str, str],
     reports: bool = False,
 ) -> None:  # fmt: skip
-    """Make a function a command of `app`: the options behind its first argument, then those that all have, but for
-    `without`, which mean nothing to it. With `reports` each run of it leaves a report.
+    """Make a function a command of `app`: the options behind its first argument, then those of every command, with what
+    it `says` of them in its help. With `reports` each run of it leaves a report.
 
-    `run` calls it. An option may stand before the command as well; behind it, it counts more.
+    `run` calls it. An option may stand before the command as well; behind it, it counts more. One of its own that is
+    written as a common one takes the place of that behind it.
     """
-    own, without = _parameters(function)[1:], (*without, *(() if reports else REPORTS))
-    common = [parameter for parameter in _parameters(everywhere) if parameter.name not in without]
+    own = parameters(function)[1:]
+    taken = {spelling for parameter in own for spelling in _spellings(parameter)}
+    common = [one for one in shared(says if reports else {**NO_REPORT, **says}) if taken.isdisjoint(_spellings(one))]
 
     def called(context: typer.Context, **values: Any) -> ExitStatus:
-        before: dict[str, Any] = context.obj or {}
-        for meaningless in before.keys() & set(without):
-            raise typer.BadParameter(f"{name} has no option --{meaningless.replace('_', '-')}")
-        behind = {parameter.name: values[parameter.name] for parameter in common}
-        settings = Settings(**{**before, **given(behind)})
+        keep(context, values)
         arguments = {parameter.name: values[parameter.name] for parameter in own}
-        return run(context.command_path.partition(" ")[2], settings, function, arguments)
+        return run(context.command_path.partition(" ")[2], context.obj, function, arguments)
 
-    first = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
-    called.__signature__ = inspect.Signature([first, *own, *common])  # type: ignore[attr-defined]
-    called.__annotations__ = {one.name: one.annotation for one in (first, *own, *common)}
-    called.__doc__ = function.__doc__
+    declare(called, [*own, *common], help=function.__doc__)
     # Whole, where a list of commands would otherwise cut it.
     app.command(name, short_help=(function.__doc__ or "").partition("\n\n")[0])(called)
 
 
-def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+def declare(called: Callable[..., Any], options: Sequence[inspect.Parameter], *, help: str | None) -> None:
+    """Let Typer see these options of a function that takes a context first, and its help."""
+    context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    called.__signature__ = inspect.Signature([context, *options])  # type: ignore[attr-defined]
+    called.__annotations__ = {one.name: one.annotation for one in (context, *options)}
+    called.__doc__ = help
+
+
+def shared(says: Mapping[str, str] | None = None) -> list[inspect.Parameter]:
+    """The options of every command; those in `says` with this help, and without their environment variables."""
+    return [_saying(parameter, (says or {}).get(parameter.name)) for parameter in parameters(everywhere)]
+
+
+def _spellings(parameter: inspect.Parameter) -> tuple[str, ...]:
+    """How an option is written on the command line; nothing of an argument."""
+    option = get_args(parameter.annotation)[1]
+    # Within Annotated, Typer takes the first of them for the default until it makes the option.
+    words = (option.default, *(option.param_decls or ()))
+    return tuple(word for word in words if isinstance(word, str) and word.startswith("-"))
+
+
+def _saying(parameter: inspect.Parameter, help: str | None) -> inspect.Parameter:
+    if help is None:
+        return parameter
+    kind, option = get_args(parameter.annotation)
+    option = copy(option)
+    option.help, option.envvar = help, None
+    return parameter.replace(annotation=Annotated[kind, option])
+
+
+def parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """Those of a function, as Typer reads them."""
     hints = get_type_hints(function, include_extras=True)
     return [
         parameter.replace(annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY)

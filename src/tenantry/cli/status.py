@@ -69,7 +69,7 @@ def status(
         return terminate(terminal, pid, force=force)
     if force:
         raise UsageError("--force goes with --terminate", remedy="Add --terminate PID, or leave it out.")
-    spec = terminal.settings.spec()
+    spec = terminal.spec()
     with target(terminal) as database:
         found = run_status(database, spec)
         if watch and not terminal.settings.json:

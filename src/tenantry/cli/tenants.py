@@ -20,7 +20,7 @@ Slug = Annotated[str, typer.Argument(metavar="SLUG", help="The tenant's short na
 def list_(terminal: Terminal) -> ExitStatus:
     """List the tenants: slug, name and key."""
     with target(terminal) as database:
-        found = list_tenants(database, terminal.settings.spec())
+        found = list_tenants(database, terminal.spec())
     terminal.answer(tenants=found)
     table = Table("slug", "name", Column("key", no_wrap=True), "", box=None, pad_edge=False)
     for tenant in found:
@@ -37,7 +37,7 @@ def add(
 ) -> ExitStatus:  # fmt: skip
     """Add a tenant."""
     with target(terminal) as database:
-        change = add_tenant(database, terminal.settings.spec(), slug, name=name, dry_run=dry_run)
+        change = add_tenant(database, terminal.spec(), slug, name=name, dry_run=dry_run)
     return _changed(terminal, change, "added")
 
 
@@ -48,7 +48,7 @@ def rename(
 ) -> ExitStatus:  # fmt: skip
     """Give a tenant another slug; its key, by which rows name it, stays."""
     with target(terminal) as database:
-        change = rename_tenant(database, terminal.settings.spec(), slug, new, dry_run=dry_run)
+        change = rename_tenant(database, terminal.spec(), slug, new, dry_run=dry_run)
     return _changed(terminal, change, f"was {slug}")
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
@@ -20,6 +20,9 @@ from tenantry.reports.document import plain, to_json
 from tenantry.reports.log import Log, masked_text
 from tenantry.reports.report_observer import ReportObserver
 from tenantry.reports.text import bounded, visible
+
+if TYPE_CHECKING:
+    from tenantry.model.spec import Spec
 
 SHOWN = 10
 """Details that an error shows at most, and findings, unless --verbose."""
@@ -71,10 +74,17 @@ class Terminal:
     out: Console = field(init=False)
     err: Console = field(init=False)
     document: dict[str, Any] = field(default_factory=dict)
+    spec_used: bool = False
+    """Whether the command has read its spec."""
 
     def __post_init__(self) -> None:
         self.out = console(sys.stdout, color=not self.settings.no_color)
         self.err = console(sys.stderr, color=not self.settings.no_color)
+
+    def spec(self) -> Spec:
+        """The spec that the command works by. Raises UsageError, as Settings.spec."""
+        self.spec_used = True
+        return self.settings.spec()
 
     @property
     def talks(self) -> bool:

@@ -82,18 +82,19 @@ Tell = Callable[[str], None]
 
 
 def demo(
-    target: Target, *, preset: str = "estoque", rows: int = 20_000, observer: Observer | None = None,
+    target: Target, *, preset: str = "estoque", spec: Spec | None = None, rows: int = 20_000,
+    observer: Observer | None = None,
     chapter: Tell = lambda title: None, say: Tell = lambda sentence: None,
     claim: Callable[[Claim], None] = lambda claim: None,
 ) -> Demonstration:  # fmt: skip
     """Load a preset into an empty database whose superuser we are, migrate it while an old application writes, show
-    that tenants see their own rows alone, finish, and go all the way back.
+    that tenants see their own rows alone, finish, and go all the way back. `spec` stands in the place of the preset's.
 
     `chapter`, `say` and `claim` are told what begins, what was measured, and what was found to hold.
     """
     shown = Demonstration(preset=preset)
-    stage = _Stage(target=target, spec=Spec.read(spec_path(preset)), shown=shown, observer=observer or ignore,
-                   chapter=chapter, say=say, claim=claim)  # fmt: skip
+    stage = _Stage(target=target, spec=spec or Spec.read(spec_path(preset)), shown=shown,
+                   observer=observer or ignore, chapter=chapter, say=say, claim=claim)  # fmt: skip
     with stage.timed():
         before = stage.prepare(rows)
         stage.migrate_under_load()

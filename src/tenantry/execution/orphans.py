@@ -87,6 +87,8 @@ def contradictions(
                 yield from _in_doubt(connection, step.filling)
         elif step.holds:
             yield from _held(connection, step, owned=owned)
+        elif step.loses:
+            yield from _lost(connection, step)
         elif step.tenant_row is not None:
             yield from _used(connection, plan, step.tenant_row)
 
@@ -129,6 +131,16 @@ def _in_doubt(connection: psycopg.Connection[Any], step: Backfill) -> Iterator[F
             message=f"The spec says otherwise than before which tenant rows of {step.table} get, and {count} rows have"
             f" the earlier one: nothing tells those that got it from others any more ({step.title})",
             remedy=f"Put back what it said; or {_rollback(step)}, then migrate again.",
+        )  # fmt: skip
+
+
+def _lost(connection: psycopg.Connection[Any], step: Step) -> Iterator[Finding]:
+    count = _count(connection, step.values())
+    if count:
+        yield refused(
+            name="values-lost", count=count,
+            message=f"{count} {step.loses} go: the spec no longer asks for them ({step.title})",
+            remedy="Put back what it said; or go on, and they are gone.",
         )  # fmt: skip
 
 

@@ -64,6 +64,12 @@ class Session:
                    known=found, live=schemas[-1])  # fmt: skip
 
 
+def check_spec(target: Target, spec: Spec) -> None:
+    """Raises UsageError where the spec does not fit the database, ConnectionFailed without a connection."""
+    with open_session(target, purpose="spec") as connection:
+        Session.begin(target, connection, spec)
+
+
 @contextmanager
 def open_session(
     target: Target, *, run: str = "", purpose: str, observer: Observer | None = None

@@ -155,10 +155,13 @@ class ApplicationPart(Part):
     """The role that serves tenants; it is made where there is none."""
     legacy_roles: tuple[str, ...] = ()
     """Roles that see all rows until contract."""
+    api_keys: bool = False
+    """Keep API keys, which `tenantry keys` makes and the application looks up to know whose a request is."""
     example: ClassVar[str] = """
         [application]
         role         = "shop_web"
         legacy_roles = ["shop_old"]
+        api_keys     = true
     """
 
 

@@ -11,6 +11,8 @@ from tenantry.model.schema import Executed, Grant, Kind, Table, View
 from tenantry.planning.context import PlanContext
 from tenantry.planning.executed import executed, schemas_named, sequences_named
 from tenantry.steps import (
+    ApiKeyReader,
+    ApiKeys,
     ApplicationGrants,
     ApplicationRole,
     ContextDefault,
@@ -47,6 +49,9 @@ def isolate_steps(ground: PlanContext) -> Iterator[Step]:
     yield from _schema_usage(ground, role)
     yield from _grants(ground, role)
     yield from _views(ground, role)
+    if ground.spec.application.api_keys:
+        yield ApiKeys(phase=PHASE, table=tenant)
+        yield ApiKeyReader(phase=PHASE, table=tenant, role=role)
 
 
 def _schema_usage(ground: PlanContext, role: str) -> Iterator[Step]:

@@ -12,7 +12,7 @@ from tenantry.postgres.queries import read_queries
 
 JOURNAL = (
     "journal", "runs", "steps", "events", "progress", "filled", "described", "backups", "fixes", "fixed_rows",
-    "ledgers", "reconciliations", "discrepancies", "drifts", "secret",
+    "ledgers", "reconciliations", "discrepancies", "drifts", "secret", "api_keys",
 )  # fmt: skip
 """The tables that are read and written as the operator."""
 

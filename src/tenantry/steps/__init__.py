@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter
 
+from tenantry.steps.api_keys import ApiKeyReader, ApiKeys
 from tenantry.steps.assignment import AssignmentTrigger, ParentTenantTrigger
 from tenantry.steps.balance_functions import BalanceFunctions
 from tenantry.steps.balance_leaf import BalanceLeaf
@@ -35,7 +36,7 @@ AnyStep = Annotated[
     | ValidateReferences | TenantChange | ApplicationRole | SchemaUsage | ApplicationGrants | FunctionGrant
     | ContextDefault | RowSecurity | InvokerView | ParentsDeferred | TenantsDeferred | DropGlobalUnique
     | DropLegacyPolicies | DropTrigger | BalanceTable | BalanceFunctions | BalanceTriggers | BalanceView
-    | BalanceReader | BalanceLeaf,
+    | BalanceReader | BalanceLeaf | ApiKeys | ApiKeyReader,
     Field(discriminator="kind"),
 ]  # fmt: skip
 
@@ -54,6 +55,8 @@ def from_json(data: Any) -> Step:
 
 __all__ = [
     "AddTenantColumn",
+    "ApiKeyReader",
+    "ApiKeys",
     "ApplicationGrants",
     "ApplicationRole",
     "AssignedRows",

@@ -111,8 +111,11 @@ class TenantIndex(Step):
         return (self._drop(invalid=False),)
 
     def _drop(self, *, invalid: bool) -> Statement:
+        """One that is attached cannot be dropped by itself, and goes with the whole, which still stands where the
+        partition came later."""
         there = sql.SQL(
             "SELECT FROM pg_catalog.pg_index i WHERE i.indexrelid = {} AND NOT (i.indisvalid AND {})"
+            " AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits h WHERE h.inhrelid = i.indexrelid)"
         ).format(self.index.oid, sql.Literal(invalid))
         drop = sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(self.index.identifier)
         return Statement(

@@ -315,6 +315,11 @@ class Step(ABC):
         return ""
 
     @property
+    def loses(self) -> str:
+        """What people have put into what it makes, in the plural, and what goes with it: `values` counts them."""
+        return ""
+
+    @property
     def supersedes(self) -> bool:
         """Whether it has made all that is still wanted of what it `ends`, which need never be done again."""
         return False

@@ -100,19 +100,21 @@ def make_function(function: Name, owner: str, code: sql.Composable, settings: st
         "CREATE OR REPLACE FUNCTION {}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER"
         " SET search_path = {} {} AS {}"
     ).format(function.identifier, raw(PINNED), raw(settings), body(code))
-    shut = sql.SQL("DO {}").format(
-        body(
-            sql.SQL(
-                "DECLARE role oid; BEGIN FOR role IN SELECT DISTINCT e.grantee FROM pg_catalog.pg_proc p,"
-                " pg_catalog.aclexplode(coalesce(p.proacl, pg_catalog.acldefault('f', p.proowner))) AS e"
-                " WHERE p.oid = pg_catalog.to_regprocedure({0}) AND e.grantee <> p.proowner LOOP"
-                " EXECUTE pg_catalog.format('REVOKE ALL ON FUNCTION %s FROM %s CASCADE', {0},"
-                " CASE role WHEN 0 THEN 'PUBLIC' ELSE role::regrole::text END); END LOOP; END"
-            ).format(sql.Literal(f"{function.identifier.as_string(None)}()"))
-        )
-    )
+    shut = shut_function(f"{function.identifier.as_string(None)}()")
     given = hand_over(sql.SQL("FUNCTION {}()").format(function.identifier), owner)
-    return Statement(sql=create), Statement(sql=shut), *given
+    return Statement(sql=create), shut, *given
+
+
+def shut_function(signature: str) -> Statement:
+    """Take EXECUTE of a function from all but its owner, whatever default privileges have given."""
+    block = sql.SQL(
+        "DECLARE role oid; BEGIN FOR role IN SELECT DISTINCT e.grantee FROM pg_catalog.pg_proc p,"
+        " pg_catalog.aclexplode(coalesce(p.proacl, pg_catalog.acldefault('f', p.proowner))) AS e"
+        " WHERE p.oid = pg_catalog.to_regprocedure({0}) AND e.grantee <> p.proowner LOOP"
+        " EXECUTE pg_catalog.format('REVOKE ALL ON FUNCTION %s FROM %s CASCADE', {0},"
+        " CASE role WHEN 0 THEN 'PUBLIC' ELSE role::regrole::text END); END LOOP; END"
+    ).format(sql.Literal(signature))
+    return Statement(sql=sql.SQL("DO {}").format(body(block)))
 
 
 def create_function(function: Name, owner: str, work: Work) -> tuple[Statement, ...]:

@@ -6,7 +6,8 @@ import pytest
 
 from application.application_migrations import PHASES, go, meanwhile
 from application.conftest import Businesses
-from application.migrations import GROUPS, Migration
+from application.migrations import GROUPS, MIGRATIONS, Migration
+from daily import daily, nightly
 from tenantry.model.plan import Phase
 
 pytestmark = pytest.mark.server
@@ -20,15 +21,25 @@ CASES = [
 """Each kind twice; between any two phases, and by itself, in tests/soak."""
 
 
-@pytest.mark.parametrize(("migration", "until", "onwards"), CASES, ids=str)
+@pytest.mark.parametrize(
+    ("migration", "until", "onwards"),
+    [nightly(case) if number % 3 else case for number, case in enumerate(CASES)],
+    ids=str,
+)
 def test_between_two_phases(migration: Migration, until: Phase, onwards: Phase | None, businesses: Businesses) -> None:
     """The next phase is reached with the names of now; a rollback leaves the original with the application's change, and
     nothing else."""
     go(businesses, migration, until, onwards)
 
 
+ATTACHED = next(one for one in MIGRATIONS if one.name == "partition attached")
+"""A partition comes before the indexes of its whole are there, or when those stand already."""
+
+
 @pytest.mark.parametrize(
-    ("migration", "number"), [(group, 4 + 9 * n) for n, group in enumerate(GROUPS[1:])][::2], ids=str
+    ("migration", "number"),
+    daily([(ATTACHED, 1), *((group, 4 + 9 * n) for n, group in list(enumerate(GROUPS[1:]))[::2])], 2),
+    ids=str,
 )
 def test_during_a_run(migration: Migration, number: int, businesses: Businesses) -> None:
     """Whatever the run is doing just then."""

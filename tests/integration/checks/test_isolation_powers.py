@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 
 import pytest
 from psycopg.conninfo import make_conninfo
 
 from checks.apart import LEGACY, ROLE, SPEC, apart, found, serious
+from daily import nightly
 from preflights import SHOP, check, named
 from servers import Database
 from tenantry.checks.isolation import isolated
@@ -128,15 +130,20 @@ def test_preflight_refuses_what_validate_finds(database: Database, role: Role) -
 # -- Tables and views
 
 
-@pytest.mark.parametrize("grant", ["SELECT ON {0} TO " + ROLE, "SELECT (id) ON {0} TO PUBLIC", "DELETE ON {0} TO {1}"])
+MADE = {
+    "table": "CREATE TABLE {0} (id int)",
+    "partitioned": "CREATE TABLE {0} (id int) PARTITION BY LIST (id)",
+    "heir": "CREATE TABLE {0} () INHERITS (line)",
+}
+GRANTS = ("SELECT ON {0} TO " + ROLE, "SELECT (id) ON {0} TO PUBLIC", "DELETE ON {0} TO {1}")
+
+
 @pytest.mark.parametrize(
-    "made",
+    ("made", "grant"),
     [
-        "CREATE TABLE {0} (id int)",
-        "CREATE TABLE {0} (id int) PARTITION BY LIST (id)",
-        "CREATE TABLE {0} () INHERITS (line)",
+        case if number % 4 == 0 else nightly(case)  # each of both once
+        for number, case in enumerate(product(MADE.values(), GRANTS))
     ],
-    ids=["table", "partitioned", "heir"],
 )
 def test_tables_that_appeared_since(apart: Database, web: str, made: str, grant: str) -> None:
     apart.execute(f"{made.format('later')}; GRANT {grant.format('later', web)}")

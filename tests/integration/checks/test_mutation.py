@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import groupby, islice
 from pathlib import Path
 
 import pytest
 
 from acceptance.scenes import SCENES
 from checks.fleet import SCHEMA, SPEC, fleet, serious, validated
+from daily import daily
 from servers import Database
 from tenantry import InspectionOptions, MigrateOptions, migrate
 from tenantry.checks.base import CheckContext
@@ -120,25 +122,37 @@ def untouched(template: Callable[..., Database]) -> Database:
     return template("fleet before", lambda database: database.execute(SCHEMA))
 
 
+def of_each_kind(mutations: list[Mutation], count: int | None) -> list[Mutation]:
+    """The first `count` of each kind, None for all."""
+    kinds = groupby(mutations, key=lambda mutation: mutation[0])
+    return [mutation for _, alike in kinds for mutation in islice(alike, count)]
+
+
+COUNTS = daily([2, None])
+
+
 @pytest.mark.server
-def test_each_object(fleet: Database, untouched: Database) -> None:
+@pytest.mark.parametrize("count", COUNTS)
+def test_each_object(fleet: Database, untouched: Database, count: int | None) -> None:
     """Of the database with every way to a tenant, migrated until isolate."""
     mutations = made(untouched, fleet)
     kinds = {kind for kind, _, _ in mutations}
     assert kinds >= {"trigger", "trigger off", "function", "policy", "policy changed", "row security", "force", "index",
                      "constraint", "not null", "default", "privilege", "column"}  # fmt: skip
     assert len(mutations) > 150
-    assert not unnoticed(fleet, Spec.parse(SPEC), [one for one in mutations if one[0] not in REREAD])
+    mutations = [one for one in mutations if one[0] not in REREAD]
+    assert not unnoticed(fleet, Spec.parse(SPEC), of_each_kind(mutations, count))
 
 
+@pytest.mark.parametrize("count", COUNTS)
 @pytest.mark.parametrize("kind", REREAD)
 def test_each_object_that_others_need(
-    fleet: Database, untouched: Database, new_database: Callable[..., Database], kind: str
+    fleet: Database, untouched: Database, new_database: Callable[..., Database], kind: str, count: int | None
 ) -> None:
     """A tenant column, with all that stands on it, or a table of ours: the whole of validate says so, and stops at
     nothing."""
     mutations = [one for one in made(untouched, fleet) if one[0] == kind]
-    for _, name, statement in mutations:
+    for _, name, statement in of_each_kind(mutations, count):
         database = new_database(fleet.name)
         database.execute(statement)
         findings = [one for one in validated(database).findings if one.severity is not Severity.INFO]
@@ -146,8 +160,9 @@ def test_each_object_that_others_need(
         assert not [one for one in findings if one.name == "check-failed"]
 
 
+@pytest.mark.parametrize("count", COUNTS)
 def test_after_contract_and_with_tenants_of_our_own(
-    template: Callable[..., Database], tmp_path: Path, role: Callable[..., str]
+    template: Callable[..., Database], tmp_path: Path, role: Callable[..., str], count: int | None
 ) -> None:
     """The same where the tenant table is ours and a file says whose the rows are, after contract."""
     scene = SCENES["bazaar"]
@@ -160,7 +175,7 @@ def test_after_contract_and_with_tenants_of_our_own(
     # The user may do with names and states of tenants as he likes; a primary key goes by the name of its column.
     free = {"tenants_pkey", "tenants_slug_key", "assigned_public__branches_pkey", "name", "status"}
     loose = [one for one in mutations if one[0] in REREAD or one[1] in free or "assigned_" in one[2]]
-    assert not unnoticed(after, spec, [one for one in mutations if one not in loose])
+    assert not unnoticed(after, spec, of_each_kind([one for one in mutations if one not in loose], count))
     for constraint, column in (("tenants_pkey", "id"), ("tenants_slug_key", "slug")):
         statement = f"ALTER TABLE public.tenants DROP CONSTRAINT {constraint} CASCADE"
         assert not unnoticed(after, spec, [("constraint", f"column {column} of the tenant table", statement)])

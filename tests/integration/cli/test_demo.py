@@ -25,12 +25,15 @@ def test_demo(command: Callable[[str], Command], preset: str) -> None:
     assert set(Path("/tmp").glob("tenantry-demo-*")) <= before
 
 
-def test_keep(command: Callable[[str], Command]) -> None:
-    """--keep: the folder stays, and another command can look into it."""
-    outcome = command("")("demo", "--rows", "300", "--keep")
+@pytest.mark.parametrize("named", daily([False, True]))
+def test_keep(command: Callable[[str], Command], named: bool) -> None:
+    """--keep, or a folder of one's own: the folder stays, and another command can look into it."""
+    where = ["--dsn", "embedded:/tmp/tenantry-demo-named"] if named else ["--keep"]
+    outcome = command("")("demo", "--rows", "300", *where)
     assert not {"migrate", "rollback"} & set(outcome.stdout.splitlines()), "chapters have titles of their own"
     folder = outcome.stdout.rsplit("embedded:", 1)[1].strip()
     try:
+        assert not named or folder == "/tmp/tenantry-demo-named"
         status = command("")("status", "--preset", "estoque", "--dsn", f"embedded:{folder}", "--json")
         assert status.json["word"] == "NOT_STARTED"
     finally:

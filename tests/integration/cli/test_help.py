@@ -92,11 +92,3 @@ def test_what_is_not_needed_is_not_imported(arguments: str, without: set[str]) -
     environment = {"PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     assert done.stderr == "[]\n"
-
-
-def test_an_option_of_others_leads_to_none_of_its_own(tenantry: Command) -> None:
-    """`rollback --config` is wrong usage, and nothing suggests --confirm in its place."""
-    wrong = tenantry("rollback", "--config", "x.toml")
-    assert (wrong.status, "--confirm" in wrong.stderr) == (2, False)
-    assert "--config" in wrong.stderr
-    assert "--confirm" in tenantry("rollback", "--confrim").stderr

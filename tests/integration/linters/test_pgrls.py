@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 import tomlkit
 from psycopg import sql
 
+from daily import daily, nightly
 from linters.conftest import Migrated
 from linters.judged import Judged
 from servers import Database
@@ -211,8 +213,13 @@ def judge(judged: Judged, folder: Path) -> Judge:
 # -- the linter
 
 
-@pytest.mark.parametrize("until", [Phase.ISOLATE, Phase.CONTRACT], ids=str)
-@pytest.mark.parametrize("name", ["estoque", "enterprise", "managed"])
+@pytest.mark.parametrize(
+    ("name", "until"),
+    [
+        case if case in (("estoque", Phase.CONTRACT), ("managed", Phase.ISOLATE)) else nightly(case)
+        for case in product(("estoque", "enterprise", "managed"), (Phase.ISOLATE, Phase.CONTRACT))
+    ],
+)
 def test_lint_presets(name: str, until: Phase, migrated: Migrated, tmp_path: Path) -> None:
     """No error and no warning, but for what is in its allowlist with a reason."""
     judged = migrated(name, until)
@@ -220,6 +227,7 @@ def test_lint_presets(name: str, until: Phase, migrated: Migrated, tmp_path: Pat
     assert rows(judged, "SELECT has_schema_privilege(%(role)s, 'tenantry', 'USAGE')") == [(False,)]
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("tenant_table", [None, TERRITORY], ids=["one tenant", "territories"])
 def test_lint_adventureworks(tenant_table: str | None, migrated_real: Migrated, tmp_path: Path) -> None:
     judged = migrated_real("adventureworks", tenant_table=tenant_table)
@@ -293,7 +301,7 @@ def assert_proven(name: str, judged: Judged, copy: Database, folder: Path) -> No
             assert set(run.verdicts(mode, copy).values()) == {"isolated"}
 
 
-@pytest.mark.parametrize("name", ["estoque", "enterprise", "managed", "corners"])
+@pytest.mark.parametrize("name", daily(["managed", "estoque", "enterprise", "corners"]))
 def test_our_schemas_are_proven(
     name: str, migrated: Migrated, new_database: Callable[..., Database], tmp_path: Path
 ) -> None:
@@ -302,6 +310,7 @@ def test_our_schemas_are_proven(
     assert_proven(name, judged, new_database(judged.database.name), tmp_path)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("tenant_table", [None, TERRITORY], ids=["one tenant", "territories"])
 def test_adventureworks_is_proven(
     tenant_table: str | None, migrated_real: Migrated, new_database: Callable[..., Database], tmp_path: Path
@@ -352,13 +361,15 @@ def or_true(text: str) -> str:
 
 @pytest.mark.parametrize(
     ("policies", "more", "modes"),
-    [
-        (("tenantry_application", "tenantry_floor"), "", {"cross-tenant", "write"}),
-        (("tenantry_application",), "", set()),
-        (("tenantry_floor",), "", set()),
-        (("tenantry_floor",), "CREATE POLICY more ON escolas USING (true)", {"anon"}),
-    ],
-    ids=["both", "the floor holds", "the application's holds", "a new policy"],
+    daily(
+        [
+            pytest.param(("tenantry_application", "tenantry_floor"), "", {"cross-tenant", "write"}, id="both"),
+            pytest.param(("tenantry_application",), "", set(), id="the floor holds"),
+            pytest.param(("tenantry_floor",), "", set(), id="the application's holds"),
+            pytest.param(("tenantry_floor",), "CREATE POLICY more ON escolas USING (true)", {"anon"}, id="a new policy"),
+        ],
+        2,
+    ),
 )  # fmt: skip
 def test_leaks_are_found(
     policies: tuple[str, ...], more: str, modes: set[str], migrated: Migrated,

@@ -11,6 +11,7 @@ from psycopg.conninfo import make_conninfo
 
 from acceptance.round_trip import checksums
 from conftest import Command, Outcome
+from daily import daily
 from operating import as_operator, assert_no_superuser, hand_over
 from servers import Database
 from tenantry import MigrateOptions, migrate
@@ -189,7 +190,8 @@ SINCE_16 = ("inherit", "set")
 
 
 @pytest.mark.parametrize(
-    "right", [pytest.param(right, marks=pytest.mark.pg(">= 16") if right in SINCE_16 else ()) for right in TAKEN]
+    "right",
+    daily([pytest.param(right, marks=pytest.mark.pg(">= 16") if right in SINCE_16 else ()) for right in TAKEN], 4),
 )
 def test_each_right_is_missed(place: Callable[..., Place], right: str) -> None:
     """Without it: exit status 3, a sentence that names it, and nothing is changed."""

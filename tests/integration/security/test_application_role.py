@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from daily import daily
+from daily import daily, nightly
 from security.attempts import APPLICATION as ATTEMPTS
 from security.attempts import RISING, Attempt
 from security.market import (
@@ -105,7 +105,7 @@ def one_by_one(database: Database, attempts: Iterable[Attempt], user: str, *, is
     return named
 
 
-@pytest.mark.parametrize("until", [Phase.ISOLATE, Phase.CONTRACT], ids=str)
+@pytest.mark.parametrize("until", daily([Phase.ISOLATE, Phase.CONTRACT]), ids=str)
 def test_nothing_is_reached(until: Phase, template: Callable[..., Database]) -> None:
     """Neither rows of others, nor rights, nor the journal; nor is anything of B's told."""
     build = migrated(until)
@@ -120,7 +120,7 @@ def test_nothing_is_reached(until: Phase, template: Callable[..., Database]) -> 
         )
 
 
-@pytest.mark.parametrize("until", daily([Phase.ENFORCE, Phase.ISOLATE, None, Phase.EXPAND, Phase.BACKFILL], 2), ids=str)
+@pytest.mark.parametrize("until", daily([Phase.ENFORCE, Phase.ISOLATE, None, Phase.EXPAND, Phase.BACKFILL]), ids=str)
 def test_the_application_of_before_rises_to_nothing(until: Phase | None, template: Callable[..., Database]) -> None:
     """It sees all rows until contract; it gets no right by what we add."""
     build = migrated(until)
@@ -133,7 +133,7 @@ def test_the_application_of_before_rises_to_nothing(until: Phase | None, templat
         )
 
 
-@pytest.mark.parametrize("until", [Phase.ISOLATE, Phase.CONTRACT], ids=str)
+@pytest.mark.parametrize("until", daily([Phase.ISOLATE, Phase.CONTRACT]), ids=str)
 def test_who_may_only_connect(until: Phase, template: Callable[..., Database]) -> None:
     """A role of nobody's reads nothing and gets nothing."""
     database = template(f"market {until}", migrated(until))
@@ -257,7 +257,9 @@ COMMANDS: Mapping[str, tuple[Callable[[Database], object], Perform, int]] = {
 """How each command is prepared and run, and how many attempts are made at each of its events."""
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    "command", [name if name in ("contract", "fixes", "restore") else nightly(name) for name in COMMANDS]
+)
 def test_during_a_command(command: str, template: Callable[..., Database]) -> None:
     """Nor while one of our commands is half-way: all that it is told of B's is nothing, and B's rows stay."""
     database = template(f"market {Phase.ISOLATE}", migrated(Phase.ISOLATE))

@@ -20,7 +20,12 @@ def until_of(number: int) -> Phase:
     return UNTIL[number % 4] if number % 3 else Phase.CONTRACT
 
 
-ALWAYS = {*THERE, *LEDGERED[:4]}
+ALWAYS = {
+    *(("first", name) for name in ("partitioned shared", "assign csv", "table added", "much at once", "left out")),
+    ("much at once", "first"), ("first + ledger", "setting + ledger"), ("much at once + ledger", "first + ledger"),
+    ("first + ledger", "leaf mixed + ledger"), ("first + ledger", "leaf shared + ledger"),
+}  # fmt: skip
+"""What test_random has none of, and each way that a change with balances may go."""
 CASES = [(*pair, until_of(number)) for number, pair in enumerate((*THERE, *BACK, *LEDGERED))]
 BETWEEN = [("quarantine", "default", Phase.ENFORCE), ("default", "mixed", Phase.ISOLATE)]
 """One tenant of ours goes as another comes; what the second spec wants in a later phase than the first."""

@@ -9,6 +9,7 @@ import pytest
 
 from acceptance.round_trip import checksums
 from conftest import Command
+from daily import daily
 from servers import Database
 from tenantry import MigrateOptions, RollbackOptions, add_tenant, migrate, rollback
 from tenantry.errors import ExitStatus, Refused
@@ -315,7 +316,7 @@ NAMES = {
 
 
 @pytest.mark.server
-@pytest.mark.parametrize("until", [Phase.BACKFILL, Phase.ISOLATE, Phase.CONTRACT])
+@pytest.mark.parametrize("until", daily([Phase.CONTRACT, Phase.BACKFILL, Phase.ISOLATE]))
 @pytest.mark.parametrize("what", RENAMES)
 def test_renamed_table_takes_its_steps_along(
     what: str, until: Phase, shop: Database, mixed: Callable[..., Spec], new_database: Callable[..., Database]

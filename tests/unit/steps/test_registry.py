@@ -24,7 +24,7 @@ KINDS: tuple[type[Step], ...] = get_args(get_args(AnyStep)[0])
 BARE = {"Backfill", "ValidateReferences"}
 """Kinds that leave no object of their own in the database."""
 ASKED = {"ApplicationGrants", "AssignedRows", "ValidateForeignKey", "FunctionGrant", "DropGlobalUnique",
-         "AttachPartitionIndex", "DropLegacyPolicies", "SetNotNull", "NotNullCheck", "ValidateNotNullCheck", "ValidateReferences", "ApplicationRole",
+         "AttachPartitionIndex", "ApiKeyReader", "DropLegacyPolicies", "SetNotNull", "NotNullCheck", "ValidateNotNullCheck", "ValidateReferences", "ApplicationRole",
          "SchemaUsage", "AddTenantColumn", "TenantRow", "CreateTenantTable", "DropTrigger", "Backfill", "BalanceTable",
          "BalanceFunctions", "BalanceTriggers", "BalanceView", "BalanceReader", "BalanceLeaf"}  # fmt: skip
 """Kinds whose definition says no more than that it is there as it should be, or may become another one without anybody's

@@ -12,6 +12,8 @@ Keys of TENANTRY, all optional:
   alone.
 - `RESOLVER`: a function, or its dotted path, from a request to a key, a slug, a Tenant or None; by default the first
   label of the host's name. It may be async where the application is.
+- `RESOLUTION`: in its place a Resolution, or its dotted path: API keys, claims, headers. Refusals are problems then
+  (RFC 9457), and so is that the database is away: 503.
 - `TENANTS`: a function, or its dotted path, that gives all tenants, for `manage.py for_each_tenant COMMAND`.
 - `COLUMN`: the tenant column, by which the system checks know tables of tenants; "tenant_id".
 
@@ -32,7 +34,8 @@ def options() -> dict[str, Any]:
     from django.conf import settings
 
     defaults: dict[str, Any] = {
-        "DATABASES": ["default"], "RESOLVER": "tenantry_app.django.subdomain", "TENANTS": None, "COLUMN": "tenant_id",
+        "DATABASES": ["default"], "RESOLVER": "tenantry_app.django.subdomain", "RESOLUTION": None,
+        "TENANTS": None, "COLUMN": "tenant_id",
     }  # fmt: skip
     return defaults | getattr(settings, "TENANTRY", {})
 

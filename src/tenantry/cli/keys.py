@@ -1,0 +1,127 @@
+"""tenantry keys create, list, revoke, rotate."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+from rich.table import Column, Table
+
+from tenantry.cli import options
+from tenantry.cli.observed import watched
+from tenantry.cli.progress import watching
+from tenantry.cli.runner import target
+from tenantry.cli.terminal import Terminal
+from tenantry.commands.keys import NewKey, create_key, list_keys, revoke_key, rotate_key
+from tenantry.errors import ExitStatus
+from tenantry.model.api_key import SCOPES, ApiKey
+
+Lookup = Annotated[
+    str, typer.Argument(metavar="KEY", help="Its eight characters, as `keys list` has them.", show_default=False)
+]  # fmt: skip
+Expires = Annotated[
+    timedelta | None,
+    typer.Option("--expires", metavar="TIME", parser=options.span, show_default=False, help="When it ends: 90d."),
+]  # fmt: skip
+Overlap = Annotated[
+    timedelta,
+    typer.Option("--overlap", metavar="TIME", parser=options.span, help="How long the old key is good still."),
+]
+
+
+def create(
+    terminal: Terminal,
+    tenant: Annotated[str, typer.Argument(metavar="TENANT", help="The tenant's slug.", show_default=False)],
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="What the key is for.", show_default=False)],
+    scope: Annotated[
+        list[str] | None,
+        typer.Option("--scope", metavar="SCOPE", help="read or write; both unless given.", show_default=False),
+    ] = None,
+    expires: Expires = None,
+    dry_run: options.DryRun = False,
+) -> ExitStatus:
+    """Make an API key for a tenant, and show it: it is stored nowhere, and never shown again.
+
+    The spec has to ask for keys: api_keys = true under [application].
+    """
+    spec = terminal.spec()
+    with watched(terminal, watching(terminal, brief=True)) as observer, target(terminal) as database:
+        made = create_key(
+            database, spec, tenant, name, scopes=scope or SCOPES, lifetime=expires, dry_run=dry_run, observer=observer
+        )
+    return _shown(terminal, made)
+
+
+def list_(
+    terminal: Terminal,
+    tenant: Annotated[
+        str | None, typer.Option("--tenant", metavar="SLUG", help="Of one tenant only.", show_default=False)
+    ] = None,
+) -> ExitStatus:
+    """List the API keys: whose, what for, what they may do, until when, and when they were last used."""
+    with target(terminal) as database:
+        found = list_keys(database, terminal.spec(), slug=tenant)
+    terminal.answer(keys=found)
+    table = Table(
+        Column("key", no_wrap=True), "tenant", "name", "scopes", "ends", "last used", "", box=None, pad_edge=False
+    )
+    for key in found:
+        table.add_row(
+            f"tk_{key.lookup}", key.slug or f"{key.tenant} (gone)", key.name, " ".join(key.scopes), _time(key.ends_at),
+            _time(key.last_used_at), _state(key),
+        )  # fmt: skip
+    terminal.show(table)
+    active = sum(key.active for key in found)
+    terminal.say(f"{active} active of {len(found)} key{'' if len(found) == 1 else 's'}.", style="dim")
+    return ExitStatus.DONE
+
+
+def revoke(terminal: Terminal, key: Lookup, dry_run: options.DryRun = False) -> ExitStatus:
+    """End an API key now.
+
+    An application that remembers keys serves it until it asks again: 10 seconds by default.
+    """
+    with watched(terminal, watching(terminal, brief=True)) as observer, target(terminal) as database:
+        ended = revoke_key(database, key, dry_run=dry_run, observer=observer)
+    terminal.answer(key=ended, dry_run=dry_run)
+    if dry_run:
+        terminal.show(f"tk_{ended.lookup} {'would be revoked' if ended.active else 'has ended already'}.")
+        terminal.say("Nothing was changed.")
+    else:
+        terminal.show(f"tk_{ended.lookup} ({ended.name}) ended at {_time(ended.ends_at)}.")
+    return ExitStatus.DONE
+
+
+def rotate(
+    terminal: Terminal, key: Lookup, overlap: Overlap = "24h", expires: Expires = None,  # type: ignore[assignment]
+    dry_run: options.DryRun = False,
+) -> ExitStatus:  # fmt: skip
+    """Make a key in place of another, with its tenant, name and scopes, and show it.
+
+    The old one is good until the overlap is over. Without --expires the new one lives as long as the old one was to.
+    """
+    with watched(terminal, watching(terminal, brief=True)) as observer, target(terminal) as database:
+        made = rotate_key(database, key, overlap=overlap, lifetime=expires, dry_run=dry_run, observer=observer)
+    return _shown(terminal, made)
+
+
+def _shown(terminal: Terminal, made: NewKey) -> ExitStatus:
+    terminal.answer(key=made.key, secret=made.secret or None, dry_run=not made.secret)
+    if not made.secret:
+        terminal.show(f"A key for {made.key.slug or made.key.tenant}, to {' and '.join(made.key.scopes)}.")
+        terminal.say("Nothing was changed.")
+        return ExitStatus.DONE
+    terminal.show(made.secret)
+    terminal.say("It is shown this once: only its hash is stored.", style="dim")
+    return ExitStatus.DONE
+
+
+def _time(moment: object) -> str:
+    return f"{moment:%Y-%m-%d %H:%M}" if moment is not None else "never"
+
+
+def _state(key: ApiKey) -> str:
+    if key.replaced_by is not None:
+        return f"replaced by tk_{key.replaced_by}"
+    return "" if key.active else "ended"

@@ -1,0 +1,175 @@
+"""API keys: the table, the one function by which the application looks a key up, and who may call it.
+
+The table is the operator's, and nobody else may read it. The function runs as its owner with a pinned search_path, and
+gives the key whose lookup part it is asked for: who does not know that part sees nothing of it, and nobody sees more
+than its hash. It notes that a key was used, at most once a minute, and only where its hash was presented; it waits for
+no lock, and where the transaction is read-only it notes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from psycopg import sql
+
+from tenantry.model.name import Name, quoted
+from tenantry.model.plan import Statement
+from tenantry.steps.introspection import JOURNAL_SCHEMA, body, shut_out
+from tenantry.steps.step import Before, Step
+from tenantry.steps.trigger import PINNED, shut_function
+
+API_KEYS = Name(JOURNAL_SCHEMA, "api_keys")
+LOOKUP = '"tenantry"."api_key"(text, bytea)'
+
+# No foreign key to the tenant table: it would lock that, and a restore of it would take the keys along.
+_TABLE = sql.SQL("""CREATE TABLE IF NOT EXISTS {} (
+  lookup text PRIMARY KEY,
+  hash bytea NOT NULL,
+  tenant text NOT NULL,
+  name text NOT NULL,
+  scopes text[] NOT NULL,
+  created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+  created_by text NOT NULL DEFAULT session_user,
+  ends_at timestamptz,
+  replaced_by text,
+  last_used_at timestamptz
+)""").format(API_KEYS.identifier)
+_BODY = sql.SQL("""
+BEGIN
+  IF NOT pg_catalog.current_setting('transaction_read_only')::boolean
+    AND pg_catalog.current_setting('transaction_isolation') = 'read committed'
+  THEN
+    UPDATE tenantry.api_keys AS used SET last_used_at = pg_catalog.now()
+    WHERE used.lookup = (
+      SELECT known.lookup FROM tenantry.api_keys AS known
+      WHERE known.lookup = $1 AND known.hash = $2
+        AND (known.ends_at IS NULL OR known.ends_at > pg_catalog.now())
+        AND (known.last_used_at IS NULL OR known.last_used_at < pg_catalog.now() - interval '1 minute')
+      FOR NO KEY UPDATE SKIP LOCKED
+    );
+  END IF;
+  RETURN QUERY SELECT known.hash, known.tenant, known.scopes, known.ends_at
+    FROM tenantry.api_keys AS known WHERE known.lookup = $1;
+END
+""")
+_FUNCTION = sql.SQL("""CREATE OR REPLACE FUNCTION {name}
+  (text, bytea DEFAULT NULL, OUT hash bytea, OUT tenant text, OUT scopes text[], OUT ends_at timestamptz)
+  RETURNS SETOF record ROWS 1 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+  SET search_path = {path} AS {body}""").format(
+    name=sql.Identifier(JOURNAL_SCHEMA, "api_key"), path=sql.SQL(PINNED), body=body(_BODY)
+)
+_DEFINITION = sql.SQL(
+    "SELECT pg_catalog.concat(pg_catalog.pg_get_functiondef(p.oid), pg_catalog.pg_get_userbyid(p.proowner),"
+    " (SELECT pg_catalog.string_agg(pg_catalog.concat(a.attname, ' ', pg_catalog.format_type(a.atttypid, a.atttypmod)),"
+    " ', ' ORDER BY a.attnum) FROM pg_catalog.pg_attribute a"
+    " WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped))"
+    " FROM pg_catalog.pg_proc p, pg_catalog.pg_class c"
+    " WHERE p.oid = pg_catalog.to_regprocedure({function}) AND c.oid = {table} AND c.relrowsecurity"
+).format(function=sql.Literal(LOOKUP), table=API_KEYS.oid)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKeys(Step):
+    """CREATE TABLE for API keys, under row security without a policy, and the function that looks one up. `table` is
+    the tenant table, which is not touched."""
+
+    kind: Literal["api_keys"] = "api_keys"
+    of_table = False
+    compared = True
+    in_place = True
+    kept = True
+    carries = True
+
+    @property
+    def key(self) -> str:
+        return "api_keys"
+
+    @property
+    def title(self) -> str:
+        return f"make the table of API keys, {API_KEYS}, and the function that looks one up"
+
+    @property
+    def subject(self) -> str:
+        return "The API keys"
+
+    @property
+    def loses(self) -> str:
+        return "API keys"
+
+    def values(self) -> sql.Composable:
+        return sql.SQL("SELECT pg_catalog.count(*) FROM {}").format(API_KEYS.identifier)
+
+    def definition(self) -> sql.Composable:
+        return _DEFINITION
+
+    def apply(self) -> tuple[Statement, ...]:
+        secure = sql.SQL("ALTER TABLE {} ENABLE ROW LEVEL SECURITY").format(API_KEYS.identifier)
+        return (
+            Statement(sql=_TABLE),
+            Statement(sql=shut_out(API_KEYS)),
+            Statement(sql=secure),
+            Statement(sql=_FUNCTION),
+            shut_function(LOOKUP),
+        )
+
+    def keep(self, before: Before) -> tuple[Statement, ...]:
+        """The keys stay; the application may not look them up any more."""
+        return ()
+
+    def revert(self, before: Before) -> tuple[Statement, ...]:
+        return (
+            Statement(sql=sql.SQL("DROP FUNCTION IF EXISTS {}").format(sql.SQL(LOOKUP))),
+            Statement(sql=sql.SQL("DROP TABLE IF EXISTS {}").format(API_KEYS.identifier)),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKeyReader(Step):
+    """GRANT EXECUTE on the function that looks a key up to the application role, and USAGE of its schema."""
+
+    kind: Literal["api_key_reader"] = "api_key_reader"
+    role: str
+    of_table = False
+    of_role = True
+
+    @property
+    def key(self) -> str:
+        return f"api_key_reader:{self.role}"
+
+    @property
+    def title(self) -> str:
+        return f"let {self.role} look API keys up, one at a time"
+
+    @property
+    def subject(self) -> str:
+        return f"The right of {quoted(self.role)} to look API keys up"
+
+    @property
+    def application(self) -> str:
+        return self.role
+
+    def definition(self) -> sql.Composable:
+        return sql.SQL(
+            "SELECT 'execute' FROM pg_catalog.pg_roles r, pg_catalog.pg_namespace n"
+            " WHERE r.rolname = {} AND n.nspname = {} AND pg_catalog.has_schema_privilege(r.oid, n.oid, 'usage')"
+            " AND pg_catalog.has_function_privilege(r.oid, pg_catalog.to_regprocedure({}), 'execute')"
+        ).format(sql.Literal(self.role), sql.Literal(JOURNAL_SCHEMA), sql.Literal(LOOKUP))
+
+    def apply(self) -> tuple[Statement, ...]:
+        role, schema = sql.Identifier(self.role), sql.Identifier(JOURNAL_SCHEMA)
+        return (
+            Statement(sql=sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(schema, role)),
+            Statement(sql=sql.SQL("GRANT EXECUTE ON FUNCTION {} TO {}").format(sql.SQL(LOOKUP), role)),
+        )
+
+    def revert(self, before: Before) -> tuple[Statement, ...]:
+        role, schema = sql.Identifier(self.role), sql.Identifier(JOURNAL_SCHEMA)
+        known = sql.SQL("SELECT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = {})").format(
+            sql.Literal(self.role)
+        )
+        there = sql.SQL("{} AND pg_catalog.to_regprocedure({}) IS NOT NULL").format(known, sql.Literal(LOOKUP))
+        return (
+            Statement(sql=sql.SQL("REVOKE EXECUTE ON FUNCTION {} FROM {}").format(sql.SQL(LOOKUP), role), when=there),
+            Statement(sql=sql.SQL("REVOKE USAGE ON SCHEMA {} FROM {}").format(schema, role), when=known),
+        )
