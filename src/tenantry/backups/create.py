@@ -14,14 +14,14 @@ from psycopg import sql
 
 from tenantry.backups.content import source
 from tenantry.backups.dump import remove, write_dump
-from tenantry.backups.tables import JOURNAL_SCHEMA, copy_all
+from tenantry.backups.tables import copy_all
 from tenantry.errors import Failed, Refused, TenantryError, UsageError, nearest
 from tenantry.execution.events import Looking, Observer, Said
 from tenantry.execution.existing import read_entries
 from tenantry.execution.preflight.server import free_bytes
 from tenantry.execution.renames import known
 from tenantry.model.backup import MAX_SIZE, Backup, BackupKind, Reason, TableCopy, copy_name
-from tenantry.model.name import Name
+from tenantry.model.name import JOURNAL_SCHEMA, Name
 from tenantry.model.schema import Kind, Ours
 from tenantry.model.size import readable
 from tenantry.model.spec import Spec

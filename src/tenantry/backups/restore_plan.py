@@ -21,7 +21,7 @@ from tenantry.backups.create import (
 from tenantry.backups.loading import held, load
 from tenantry.backups.restore import Target as Rows
 from tenantry.backups.restore import advance, restore_statement
-from tenantry.backups.tables import JOURNAL_SCHEMA, copy_one
+from tenantry.backups.tables import copy_one
 from tenantry.backups.tenants import Saved, with_tenants
 from tenantry.backups.triggers import loud, quiet
 from tenantry.backups.verify import damage_of
@@ -31,7 +31,7 @@ from tenantry.execution.existing import read_entries
 from tenantry.execution.renames import known
 from tenantry.execution.transaction import LockPolicy, run_in_transaction
 from tenantry.model.backup import Backup, BackupKind, Reason, TableCopy, TableRestored, copy_name
-from tenantry.model.name import Name, quoted
+from tenantry.model.name import JOURNAL_SCHEMA, Name, quoted
 from tenantry.model.plan import Lock, LockMode, Statement
 from tenantry.model.schema import Ours, Schema
 from tenantry.postgres.backups import Backups, firing, set_stable_text_format

@@ -19,10 +19,9 @@ from tenantry.backups.create import (
 )
 from tenantry.backups.dump import damage
 from tenantry.backups.loading import counted, filled
-from tenantry.backups.tables import JOURNAL_SCHEMA
 from tenantry.errors import Failed
 from tenantry.model.backup import Backup, TableCopy
-from tenantry.model.name import Name
+from tenantry.model.name import JOURNAL_SCHEMA, Name
 from tenantry.postgres.backups import set_stable_text_format
 from tenantry.postgres.connect import Target
 from tenantry.postgres.programs import Running, program

@@ -21,6 +21,7 @@ from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.ledger import Ledger
 from tenantry.model.name import Name
 from tenantry.model.spec import LedgerPart, Spec
+from tenantry.model.wording import counted
 from tenantry.postgres.journal import Journal
 from tenantry.steps.balance_view import sees_all
 
@@ -147,7 +148,3 @@ def ledger_part(spec: Spec, ledger: Ledger) -> LedgerPart:
 def described(key: Mapping[str, Any]) -> str:
     """A key as a person would say it."""
     return ", ".join(f"{name} {'NULL' if value is None else value}" for name, value in key.items())
-
-
-def counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")

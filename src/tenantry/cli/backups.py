@@ -23,6 +23,7 @@ from tenantry.errors import ExitStatus, Refused, UsageError
 from tenantry.model.backup import Backup, BackupKind, Restoration
 from tenantry.model.size import readable
 from tenantry.model.spec import Spec
+from tenantry.model.wording import counted
 from tenantry.reports.document import error_document
 
 Tables = Annotated[
@@ -161,7 +162,7 @@ def _show_restoration(terminal: Terminal, done: Restoration, *, dry_run: bool) -
     if dry_run:
         terminal.show("Nothing was changed." if changed else "Nothing differs from the backup.")
         return
-    tables = f"{len(done.tables)} table{'' if len(done.tables) == 1 else 's'}"
+    tables = counted(len(done.tables), "table")
     terminal.show(
         Text.assemble(("Done: ", "bold green"), f"{tables} as in {done.backup.id}, {duration(done.seconds)}.")
     )
@@ -195,7 +196,7 @@ def prune(
         terminal.say(f"{backup.id}: {_holds(backup)}")
     one = len(gone) == 1
     verb = "would be" if dry_run else ("was" if one else "were")
-    terminal.show(f"{len(gone)} backup{'' if one else 's'} {verb} taken away.")
+    terminal.show(f"{counted(len(gone), 'backup')} {verb} taken away.")
     return ExitStatus.DONE
 
 
@@ -214,7 +215,7 @@ def _holds(backup: Backup) -> str:
 
 
 def _rows(backup: Backup) -> str:
-    return f"{len(backup.tables)} table{'' if len(backup.tables) == 1 else 's'}, {backup.rows:,} rows"
+    return f"{counted(len(backup.tables), 'table')}, {backup.rows:,} rows"
 
 
 def _when(time: datetime | None) -> str:

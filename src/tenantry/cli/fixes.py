@@ -17,6 +17,7 @@ from tenantry.cli.runner import target
 from tenantry.cli.terminal import Terminal
 from tenantry.commands.undo import Undone, list_fixes, undo_fixes
 from tenantry.errors import ExitStatus
+from tenantry.model.wording import counted
 from tenantry.reports.text import visible
 
 
@@ -29,7 +30,7 @@ def list_(terminal: Terminal) -> ExitStatus:
         terminal.show("Nothing was fixed in this database.")
         return ExitStatus.DONE
     for one in found:
-        rows = f"{one.rows:,} row{'' if one.rows == 1 else 's'}"
+        rows = counted(one.rows, "row")
         back = f", {'all' if one.undone == one.rows else f'{one.undone:,}'} put back" if one.undone else ""
         terminal.show(Text.assemble((one.run, "bold"), f"  {one.table}: {one.name}, {rows}{back}"))
     terminal.say(

@@ -26,6 +26,7 @@ from tenantry.execution.events import Observer, ignore
 from tenantry.model.backup import BackupKind
 from tenantry.model.spec import Spec
 from tenantry.model.verdict import Verdict
+from tenantry.model.wording import counted
 from tenantry.postgres.connect import Target, resolve_target
 from tenantry.reports.text import visible
 
@@ -125,7 +126,7 @@ def show_corrections(terminal: Terminal, corrections: Sequence[Correction], *, d
 
 
 def _headline(terminal: Terminal, one: Correction, *, dry_run: bool) -> None:
-    rows = f"{one.rows:,} row{'' if one.rows == 1 else 's'}"
+    rows = counted(one.rows, "row")
     done = f"{rows} to fix" if dry_run else f"{one.fixed:,} of {rows} fixed"
     if not one.rows:
         done = "rows that are wrong once what they derive from is fixed"

@@ -16,6 +16,7 @@ from tenantry.cli.terminal import Terminal
 from tenantry.commands.keys import NewKey, create_key, list_keys, revoke_key, rotate_key
 from tenantry.errors import ExitStatus
 from tenantry.model.api_key import SCOPES, ApiKey
+from tenantry.model.wording import counted
 
 Lookup = Annotated[
     str, typer.Argument(metavar="KEY", help="Its eight characters, as `keys list` has them.", show_default=False)
@@ -73,7 +74,7 @@ def list_(
         )  # fmt: skip
     terminal.show(table)
     active = sum(key.active for key in found)
-    terminal.say(f"{active} active of {len(found)} key{'' if len(found) == 1 else 's'}.", style="dim")
+    terminal.say(f"{active} active of {counted(len(found), 'key')}.", style="dim")
     return ExitStatus.DONE
 
 

@@ -34,6 +34,7 @@ from tenantry.model.finding import Finding
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase, Statement
 from tenantry.model.run import Activity, StepAction
+from tenantry.model.wording import counted
 
 FIRST, LAST = 5.0, 600.0
 """Seconds until the first line about the same work where there is no terminal, doubled for each further one up to the
@@ -77,8 +78,8 @@ class PhaseTotal:
             self.action = event.action
 
     def line(self) -> Text:
-        facts = [f"{self.steps:,} step{'s' if self.steps > 1 else ''}"]
-        facts.append(f"{len(self.tables):,} table{'s' if len(self.tables) > 1 else ''}")
+        facts = [counted(self.steps, "step")]
+        facts.append(counted(len(self.tables), "table"))
         if self.rows:
             facts.append(f"{self.rows:,} rows")
         if 0 < self.kept < self.steps:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from tenantry.balances.reconcile_ledger import SCRUB_DAYS, LedgerReconciled, ReconcileOptions, counted
+from tenantry.balances.reconcile_ledger import SCRUB_DAYS, LedgerReconciled, ReconcileOptions
 from tenantry.cli.balances import Ledger
 from tenantry.cli.observed import watched
 from tenantry.cli.progress import watching
@@ -15,6 +15,7 @@ from tenantry.cli.runner import target
 from tenantry.cli.terminal import Terminal
 from tenantry.commands.reconcile import reconcile_balances
 from tenantry.errors import ExitStatus
+from tenantry.model.wording import counted
 
 
 def reconcile(

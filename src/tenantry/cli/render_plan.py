@@ -19,6 +19,7 @@ from tenantry.model.finding import Finding, Severity
 from tenantry.model.name import Name
 from tenantry.model.plan import ExecutionMode, LockMode, Statement
 from tenantry.model.size import readable
+from tenantry.model.wording import counted
 from tenantry.planning.diff import State
 from tenantry.reports.document import error_document
 from tenantry.reports.text import visible
@@ -123,7 +124,7 @@ def show_summary(
 
 def _totals(steps: Sequence[Planned], name: Text, *, back: bool) -> Text:
     pending = [planned for planned in steps if not planned.in_force]
-    facts = [f"{len(steps):,} step{'s' if len(steps) > 1 else ''}"]
+    facts = [counted(len(steps), "step")]
     facts.append(_tables({planned.step.table for planned in steps}))
     if rows := sum(_most_rows(pending).values()):
         facts.append(f"{rows:,} rows")
@@ -147,7 +148,7 @@ def listed(names: Sequence[Name]) -> str:
 
 
 def _tables(tables: Collection[Name]) -> str:
-    return f"{len(tables):,} table{'' if len(tables) == 1 else 's'}"
+    return counted(len(tables), "table")
 
 
 def _blocking(steps: Iterable[Planned]) -> str:
@@ -159,7 +160,7 @@ def _blocking(steps: Iterable[Planned]) -> str:
             strongest[lock.table] = max(known, lock.mode, key=lambda mode: mode.strength)
     counts = Counter(mode for mode in strongest.values() if mode.blocks_writers)
     modes = sorted(counts, key=lambda mode: -mode.strength)
-    return ", ".join(f"{mode} on {counts[mode]:,} table{'s' if counts[mode] > 1 else ''}" for mode in modes)
+    return ", ".join(f"{mode} on {counted(counts[mode], 'table')}" for mode in modes)
 
 
 def _by_table(outline: Outline) -> list[tuple[Name, str]]:
@@ -227,7 +228,7 @@ def show_backup(terminal: Terminal, backup: BackupEstimate | None, *, alone: boo
 
 
 def _backup(backup: BackupEstimate, *, alone: bool = False) -> str:
-    tables = f"{len(backup.tables)} table{'s' if len(backup.tables) > 1 else ''}, {readable(backup.bytes)}"
+    tables = f"{counted(len(backup.tables), 'table')}, {readable(backup.bytes)}"
     how = "copied into schema tenantry" if backup.kind is BackupKind.TABLES else "written by pg_dump"
     what = "A backup" if alone else "Before that a backup"
     return f"{what}: {tables}, {how} from one snapshot, while writers go on."

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from tenantry.balances.reconcile_ledger import counted, described
+from tenantry.balances.reconcile_ledger import described
 from tenantry.balances.reviews import Review
 from tenantry.cli.balances import Ledger
 from tenantry.cli.observed import watched
@@ -18,6 +18,7 @@ from tenantry.cli.runner import target
 from tenantry.cli.terminal import Terminal
 from tenantry.commands.reviews import Decision, decide_reviews, list_reviews
 from tenantry.errors import ExitStatus, UsageError
+from tenantry.model.wording import counted
 
 MOVEMENTS = 5
 Ids = Annotated[list[int] | None, typer.Argument(metavar="ID…", help="The reviews' numbers.", show_default=False)]

@@ -23,6 +23,7 @@ from tenantry.model.name import Name
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.model.verdict import FamilyVerdict, Verdict, accepted, by_severity, serious
+from tenantry.model.wording import counted
 from tenantry.postgres.connect import Target
 from tenantry.postgres.locks import run_lock_held
 from tenantry.postgres.owner_context import set_read_only
@@ -189,10 +190,10 @@ def _outcome(ground: CheckContext, findings: tuple[Finding, ...], bad: tuple[Fin
     where = "" if ground.tables is None else f" in {', '.join(map(str, sorted(ground.tables)))}"
     if not bad:
         accepted_ones = sum(finding.severity is Severity.ACCEPTED for finding in findings)
-        stays = f", and {accepted_ones} accepted finding{'s' if accepted_ones > 1 else ''}" if accepted_ones else ""
+        stays = f", and {counted(accepted_ones, 'accepted finding')}" if accepted_ones else ""
         return f"nothing was found wrong{where}{stays}; {checks} checks asked the rows"
     counts = ((sum(finding.severity is severity for finding in bad), severity) for severity in Severity)
-    return " and ".join(f"{count} {word}{'s' if count > 1 else ''}" for count, word in counts if count) + where
+    return " and ".join(counted(count, word) for count, word in counts if count) + where
 
 
 def _next(bad: tuple[Finding, ...], next_step: str, command: str) -> str:

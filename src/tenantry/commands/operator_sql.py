@@ -14,7 +14,7 @@ from tenantry.errors import Refused, UsageError
 from tenantry.execution.preflight.privileges import handed_on, unreachable
 from tenantry.execution.preflight.scope import Scope
 from tenantry.execution.session import Session, open_session
-from tenantry.model.name import Name, shortened
+from tenantry.model.name import JOURNAL_SCHEMA, Name, shortened
 from tenantry.model.plan import Phase
 from tenantry.model.schema import Schema
 from tenantry.model.spec import Spec
@@ -24,7 +24,7 @@ from tenantry.postgres.connect import Target
 from tenantry.postgres.journal import Journal
 from tenantry.postgres.rights import Rights, read_rights
 from tenantry.postgres.server_state import MissingPrivilege
-from tenantry.steps.introspection import JOURNAL_SCHEMA, body, raw
+from tenantry.steps.introspection import body, raw
 
 ROLE = "tenantry_operator"
 WIDTH = 100

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tenantry.balances.reconcile_ledger import REVIEW, LedgerReconciled, ReconcileOptions, counted, reconcile_ledger
+from tenantry.balances.reconcile_ledger import REVIEW, LedgerReconciled, ReconcileOptions, reconcile_ledger
 from tenantry.balances.review_history import history
 from tenantry.commands.balances import BalancesOptions, installed_subjects
 from tenantry.commands.running import run
 from tenantry.errors import ExitStatus
 from tenantry.execution.events import Found, Observer
 from tenantry.model.spec import Spec
+from tenantry.model.wording import counted
 from tenantry.postgres.connect import Target
 
 

@@ -18,6 +18,7 @@ from tenantry.execution.events import Observer, Said
 from tenantry.execution.existing import definitions
 from tenantry.execution.session import open_session
 from tenantry.model.spec import Spec
+from tenantry.model.wording import counted
 from tenantry.postgres.connect import Target
 from tenantry.postgres.journal import Journal
 
@@ -72,7 +73,7 @@ def decide_reviews(
                     Said(f"Review {one.id}: {one.state}", {"decided": one, "key": review.key, "by": decision.by})
                 )
             decided.append(one)
-        current.finish(f"{len(decided)} {'review' if len(decided) == 1 else 'reviews'} {decision.word}ed")
+        current.finish(f"{counted(len(decided), 'review')} {decision.word}ed")
     return tuple(decided)
 
 

@@ -18,14 +18,14 @@ from tenantry.execution.preflight.rls_bypass import SECURE_VIEWS, function_findi
 from tenantry.execution.preflight.roles import Reach, application_role_findings, powers_of, schemas, unsafe
 from tenantry.execution.preflight.scope import Scope
 from tenantry.model.finding import Family, Finding, Severity
-from tenantry.model.name import Name, quoted
+from tenantry.model.name import JOURNAL_SCHEMA, Name, quoted
 from tenantry.model.plan import Phase
 from tenantry.model.schema import Kind, View
+from tenantry.model.wording import counted
 from tenantry.planning.isolate import UNCHECKED, WRITES
 from tenantry.postgres.powers import Membership, Standing, read_roles
 from tenantry.postgres.queries import read_queries
 from tenantry.steps import from_json
-from tenantry.steps.introspection import JOURNAL_SCHEMA
 
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "isolation.sql")
 error = partial(Finding, family=Family.ISOLATION, severity=Severity.ERROR)
@@ -324,7 +324,7 @@ def _large_objects(catalog: Catalog) -> Iterator[Finding]:
     if count:
         yield warning(
             name="large-objects-open", count=count,
-            message=f"{catalog.role} may read {count:,} large object{'' if count == 1 else 's'}, whichever tenant's"
+            message=f"{catalog.role} may read {counted(count, 'large object')}, whichever tenant's"
             " they are: there are no policies for them",
             remedy="Keep them in a bytea column of an owned table, or outside of the database.",
         )  # fmt: skip

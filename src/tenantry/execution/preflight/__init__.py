@@ -25,12 +25,12 @@ from tenantry.execution.preflight.scope import Scope
 from tenantry.execution.preflight.server import free_bytes, server_findings, session_findings, space_findings
 from tenantry.execution.preflight.slugs import encoding_findings, slug_findings
 from tenantry.model.finding import Finding
+from tenantry.model.name import JOURNAL_SCHEMA
 from tenantry.model.plan import Phase
 from tenantry.model.schema import Schema
 from tenantry.planning import Plan
 from tenantry.postgres.preflight import read_facts
 from tenantry.postgres.server_state import ServerState
-from tenantry.steps.introspection import JOURNAL_SCHEMA
 
 __all__ = ["preflight"]
 

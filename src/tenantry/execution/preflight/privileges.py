@@ -12,11 +12,10 @@ from psycopg import sql
 from tenantry.execution.preflight.findings import refused, warned
 from tenantry.execution.preflight.scope import Scope
 from tenantry.model.finding import Finding
-from tenantry.model.name import Name, quoted
+from tenantry.model.name import JOURNAL_SCHEMA, Name, quoted
 from tenantry.planning.executed import relations_named
 from tenantry.postgres.preflight import read_barred
 from tenantry.postgres.server_state import MissingPrivilege, ServerState
-from tenantry.steps.introspection import JOURNAL_SCHEMA
 
 
 def privilege_findings(scope: Scope, facts: ServerState) -> Iterator[Finding]:

@@ -13,12 +13,12 @@ import psycopg
 from tenantry.execution.preflight.findings import noted, refused, warned
 from tenantry.execution.preflight.scope import Scope
 from tenantry.model.finding import Finding, Severity
-from tenantry.model.name import Name, quoted
+from tenantry.model.name import JOURNAL_SCHEMA, Name, quoted
 from tenantry.model.schema import Grant, Role
+from tenantry.model.wording import counted
 from tenantry.planning.isolate import WRITES
 from tenantry.postgres.powers import Held, Membership, Powers, Standing, read_powers, read_roles
 from tenantry.postgres.server_state import ServerState
-from tenantry.steps.introspection import JOURNAL_SCHEMA
 from tenantry.steps.row_security import Sight
 
 PUBLIC = "PUBLIC"
@@ -147,7 +147,7 @@ def _connected(scope: Scope, facts: ServerState, holders: frozenset[str]) -> Ite
 def _sessions(applications: Counter[str]) -> str:
     names = ", ".join(sorted(name for name in applications if name))
     total = applications.total()
-    return f"{total} session{'s' if total > 1 else ''}" + (f" ({names})" if names else "")
+    return counted(total, "session") + (f" ({names})" if names else "")
 
 
 def _missing_legacy(scope: Scope) -> Iterator[Finding]:
