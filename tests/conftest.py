@@ -59,6 +59,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="also the tests that are marked `nightly`, which `--pg all` runs in any case",
     )
     group.addoption("--soak", action="store_true", help="run the long tests, and only those")
+    group.addoption(
+        "--applications",
+        action="store_true",
+        help="run the suites of real applications, and only those (make applications)",
+    )
 
 
 def chosen(config: pytest.Config) -> list[int]:
@@ -158,7 +163,11 @@ def _is_soak(item: pytest.Item) -> bool:
 
 
 def _is_chosen(item: pytest.Item) -> bool:
-    """Whether a test belongs to what this run is: the soak, the nightly run, or what every change is held to."""
+    """Whether a test belongs to what this run is: the suites of real applications, the soak, the nightly run, or what
+    every change is held to."""
+    applications = item.get_closest_marker("applications") is not None
+    if item.config.getoption("--applications") or applications:
+        return applications and item.config.getoption("--applications")
     if item.config.getoption("--soak"):
         return _is_soak(item)
     nightly = item.config.getoption("--nightly") or "all" in (item.config.getoption("--pg") or ())

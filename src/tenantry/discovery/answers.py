@@ -16,7 +16,7 @@ from tenantry.model.schema import Schema
 from tenantry.model.spec import Spec, TablePart
 from tenantry.planning.ownership import resolve
 
-NOT_SHARED = ("shared", "paths", "children", "assign", "orphans", "unique", "column")
+NOT_SHARED = ("shared", "paths", "children", "assign", "orphans", "unique", "column", "membership", "writable")
 """Keys of a table's part that say how it is owned, or that it is not."""
 
 

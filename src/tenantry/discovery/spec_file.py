@@ -88,6 +88,10 @@ def written(part: TablePart) -> dict[str, Any]:
     if part.assign is not None:
         written["assign"] = tomlkit.inline_table()
         written["assign"].update(part.assign.model_dump(exclude_none=True))
+    if part.membership is not None:
+        written["membership"] = part.membership
+    if part.writable:
+        written["writable"] = part.writable
     if part.column is not None:
         written["column"] = part.column
     if part.orphans is not Orphans.FAIL:

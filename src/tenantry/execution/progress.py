@@ -52,6 +52,7 @@ def table_progress(session: Session, done: frozenset[str]) -> Iterable[TableStat
     owned = {one.table: one for one in ownership.owned}
     kinds = {ownership.tenant.name: "tenant"}
     kinds |= {name: "mixed" if one.mixed else "owned" for name, one in owned.items()}
+    kinds |= {member.table: "membership" for member in ownership.members}
     kinds |= dict.fromkeys(ownership.shared, "shared") | dict.fromkeys(ownership.undecided, "undecided")
     for name, kind in kinds.items():
         yield _table(session, name, kind, owned.get(name), families.get(name, []), done, progress.get(name))

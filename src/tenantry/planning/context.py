@@ -10,7 +10,7 @@ from functools import cached_property
 from itertools import chain
 
 from tenantry.model.name import JOURNAL_SCHEMA, Name, object_name
-from tenantry.model.ownership import Child, Hop, Owned, Ownership, Path
+from tenantry.model.ownership import Child, Hop, Member, Owned, Ownership, Path
 from tenantry.model.schema import ForeignKey, Kind, Schema, Table
 from tenantry.model.spec import Spec
 from tenantry.planning.paths import foreign_keys
@@ -81,6 +81,18 @@ class PlanContext:
         yield OwnedRelation(owned=owned, table=table, tree=self.schema.partitions(table.name))
         for heir in self.schema.heirs(table.name):
             yield OwnedRelation(owned=owned, table=heir, tree=())
+
+    def family(self, name: Name) -> tuple[Table, ...]:
+        """A table, its partitions and its heirs."""
+        return (self.schema.tables[name], *self.schema.partitions(name), *self.schema.heirs(name))
+
+    @cached_property
+    def links(self) -> Mapping[Name, tuple[Member, ...]]:
+        """The tables that say which tenants others' rows belong to, with these."""
+        found: dict[Name, tuple[Member, ...]] = {}
+        for member in self.ownership.members:
+            found[member.link] = (*found.get(member.link, ()), member)
+        return found
 
     def owner(self, name: Name) -> str:
         return self.schema.tables[name].owner

@@ -25,7 +25,7 @@ from tenantry.postgres.owner_context import NoTemporaryObjects, context, fenced
 from tenantry.postgres.preflight import in_recovery
 from tenantry.postgres.queries import read_queries
 from tenantry.steps.introspection import identifiers, raw
-from tenantry.steps.row_security import Sight
+from tenantry.steps.row_security import Link, Sight
 
 MARK = "let through by every policy"
 TRIPWIRE = sql.SQL("({} || pg_catalog.random())::pg_catalog.int4").format(sql.Literal(MARK + " "))
@@ -77,6 +77,13 @@ class Ways:
     def literal(self, tenant: str) -> sql.Composed:
         return sql.SQL("{}::{}").format(sql.Literal(tenant), raw(self.type))
 
+    @property
+    def rows_by_tenant(self) -> sql.Composed:
+        """Each tenant, as text, with the number of its rows."""
+        return sql.SQL(
+            "SELECT t.{0}::text AS tenant, pg_catalog.count(*) AS rows FROM {1} AS t WHERE t.{0} IS NOT NULL GROUP BY 1"
+        ).format(sql.Identifier(self.key), self._relation)
+
     # --- what one tenant may try on the rows of another
 
     def across(self, actor: str, row: Row) -> Iterator[Attempt]:
@@ -117,8 +124,11 @@ class Ways:
         )
 
     def _delete(self, condition: sql.Composable | None) -> sql.Composed:
-        # The conditions of one query are asked in any order, and the bait is for their rows only.
-        bait = sql.SQL("{} = 0").format(TRIPWIRE)
+        # The conditions of one query are asked in any order, and the bait is for their rows only; and as it says
+        # something of the row, PostgreSQL asks the policies before it, whatever they cost.
+        bait = sql.SQL("({} || pg_catalog.random() || t.ctid::text)::pg_catalog.int4 = 0").format(
+            sql.Literal(MARK + " ")
+        )  # fmt: skip
         where = bait if condition is None else sql.SQL("{0} AND CASE WHEN {0} THEN {1} END").format(condition, bait)
         return _guarded(sql.SQL("DELETE FROM {} AS t WHERE {}").format(self._relation, where))
 
@@ -157,6 +167,40 @@ class Ways:
         able = [column for column in self.table.columns if not column.generated and column.identity != "a"]
         moves = {self.key, *self.table.partition_key}
         return next((column for column in able if column.name not in moves), able[0])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberWays(Ways):
+    """The attempts on a table whose rows belong to the tenants that a link table says. `key` is one of its columns."""
+
+    link: Link
+
+    def belongs(self, tenant: str) -> sql.Composed:
+        """That `t` is a row of the tenant, among others perhaps."""
+        return self.link.leads_to(_ROW, self.literal(tenant))
+
+    @property
+    def rows_by_tenant(self) -> sql.Composed:
+        return sql.SQL(
+            "SELECT m.{0}::text AS tenant, pg_catalog.count(*) AS rows FROM {1} AS m WHERE m.{0} IS NOT NULL GROUP BY 1"
+        ).format(sql.Identifier(self.link.tenant), self.link.table.identifier)
+
+    def not_of(self, actor: str) -> sql.Composed:
+        """A row that does not belong to `actor`: one of its tenants, if there is one, its place and its text."""
+        return sql.SQL(
+            "SELECT (SELECT member.{}::text {} LIMIT 1), t.tableoid::bigint, t.ctid::text, ROW(t.*)::text FROM {} AS t"
+            " WHERE NOT {} LIMIT 1"
+        ).format(
+            sql.Identifier(self.link.tenant), self.link.of(_ROW), self._relation, self.belongs(actor)
+        )  # fmt: skip
+
+    def across(self, actor: str, row: Row) -> Iterator[Attempt]:
+        others = sql.SQL("NOT {}").format(self.belongs(actor))
+        for condition in (others, _at(row)):
+            yield self.read(condition)
+            yield Attempt(what="update", statement=self._update(condition))
+            yield Attempt(what="delete", statement=self._delete(condition))
+        yield self._insert(row)
 
 
 def reading(relation: Name, condition: sql.Composable) -> Attempt:
@@ -419,11 +463,9 @@ def _extremes(ground: CheckContext, ways: Ways) -> list[str]:
     if ways.table.bytes > GROUPED:
         return []
     query = sql.SQL(
-        "WITH counted AS (SELECT t.{0}::text AS tenant, pg_catalog.count(*) AS rows FROM {1} AS t"
-        " WHERE t.{0} IS NOT NULL GROUP BY 1)"
-        " (SELECT tenant FROM counted ORDER BY rows DESC, tenant LIMIT 1)"
+        "WITH counted AS ({}) (SELECT tenant FROM counted ORDER BY rows DESC, tenant LIMIT 1)"
         " UNION ALL (SELECT tenant FROM counted ORDER BY rows, tenant LIMIT 1)"
-    ).format(sql.Identifier(ways.key), ways.table.name.identifier)
+    ).format(ways.rows_by_tenant)
     try:
         with ground.connection.transaction():
             return [tenant for (tenant,) in ground.connection.execute(query)]
@@ -527,10 +569,16 @@ class _Laboratory:
         for name in self._readable(sorted(securities)):
             step = securities[name]
             if self.ground.has(name, step.column) and (self.ground.wants(name) or name == tenant.name):
-                yield Ways(
-                    table=self.ground.live.tables[name], key=step.column, type=step.type,
-                    operator=tenant.key_operator, mixed=step.sight is Sight.MIXED,
-                )  # fmt: skip
+                table, mixed, link = self.ground.live.tables[name], step.sight is Sight.MIXED, step.link
+                if link is None:
+                    yield Ways(
+                        table=table, key=step.column, type=step.type, operator=tenant.key_operator, mixed=mixed
+                    )  # fmt: skip
+                elif self.ground.has(link.table, link.tenant, *link.columns):
+                    yield MemberWays(
+                        table=table, key=step.column, type=step.type, operator=tenant.key_operator, mixed=mixed,
+                        link=link,
+                    )  # fmt: skip
 
     def views(self) -> Iterator[View]:
         """The views over them that it may read, each after those that it reads; a view of what leaks is left out."""
@@ -582,7 +630,8 @@ class _Laboratory:
         """What tenants see of their own: without it, nothing is proved by their not seeing others'."""
         if ways.table.name in self.ground.hidden:
             return
-        tenants = [row.tenant for row, _ in victims if row.tenant != self.quarantine]
+        tenants = [row.tenant for row, _ in victims if row.tenant not in ("", self.quarantine)]
+        tenants += [actor for _, actor in victims if actor is not None and isinstance(ways, MemberWays)]
         looked = own_rows(self.ground, self.actor, ways, tenants, without=self.quarantine)
         for one in looked:
             self.tried[ways.table.name] += 1
@@ -651,6 +700,8 @@ class _Laboratory:
     def _victims(self, ways: Ways) -> list[_Victim]:
         """A row of the first and of the last tenant that has any, by the order of their keys, found by the index; each
         with the tenant that tries to get at it. Of the quarantine tenant that is itself: no application can be it."""
+        if isinstance(ways, MemberWays):
+            return list(self._strangers(ways))
         rows: dict[str, Row] = {}
         key, relation = sql.Identifier(ways.key), ways.table.name.identifier
         for order in ("ASC", "DESC"):
@@ -665,6 +716,16 @@ class _Laboratory:
         return [
             (row, tenant if tenant == self.quarantine else self._other(tenant, actors)) for tenant, row in rows.items()
         ]
+
+    def _strangers(self, ways: MemberWays) -> Iterator[_Victim]:
+        """For the first of some tenants a row that does not belong to it; else for one that there is not."""
+        tried = 0
+        for actor in (*self.tenants, *STRANGERS.get(ways.type, ())):
+            if tried == 2 or actor == self.quarantine:
+                continue
+            for tenant, oid, place, text in self._ask(ways.not_of(actor)):
+                tried += 1
+                yield Row(tenant=tenant or "", relation=oid, place=place, text=text), actor
 
     def _other(self, tenant: str, actors: Sequence[str]) -> str | None:
         return next((actor for actor in actors if actor not in (tenant, self.quarantine)), None)

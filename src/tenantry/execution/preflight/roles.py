@@ -44,11 +44,24 @@ def role_findings(scope: Scope, facts: ServerState) -> Iterator[Finding]:
 def _withdrawn(scope: Scope) -> Iterator[Finding]:
     """What an application role that is there already loses. A policy holds back the writing of owned rows, and nothing
     that of rows which are everybody's."""
-    tenants = {security.table for security in scope.securities if security.sight is Sight.READ}
+    sights = {security.table: security.sight for security in scope.securities}
+    tenants = {table for table, sight in sights.items() if sight is Sight.READ}
+    links = {table for table, sight in sights.items() if sight is Sight.LINK}
+    members = {table for table, sight in sights.items() if sight in (Sight.MEMBER, Sight.WRITING_MEMBER)}
     lost = [(step.table, step.withdraws) for step in scope.steps if step.withdraws]
     written = {table: held for table, privileges in lost if (held := _writes(privileges))}
     for several, what, remedy in (
-        (sorted(set(written) - tenants), "which all tenants share", 'say shared = "write" of them in the spec'),
+        (sorted(links.intersection(written)), "which say what belongs to whom", "let the operator's role do it"),
+        (
+            sorted(members.intersection(written)),
+            "whose rows belong to several tenants",
+            "let the operator's role do it, or say writable = true for changing them",
+        ),
+        (
+            sorted(set(written) - set(sights)),
+            "which all tenants share",
+            'say shared = "write" of them in the spec',
+        ),
         (sorted(tenants.intersection(written)), "whose rows are the tenants", "let another role add tenants"),
     ):
         if several:
