@@ -43,6 +43,7 @@ def test_own_rows() -> None:
         'DROP POLICY IF EXISTS "tenantry_floor_insert" ON "public"."sales"',
         'DROP POLICY IF EXISTS "tenantry_floor_update" ON "public"."sales"',
         'DROP POLICY IF EXISTS "tenantry_floor_delete" ON "public"."sales"',
+        'DROP POLICY IF EXISTS "tenantry_floor_member" ON "public"."sales"',
         'DROP POLICY IF EXISTS "tenantry_operator" ON "public"."sales"',
         'DROP POLICY IF EXISTS "tenantry_legacy" ON "public"."sales"',
         'DROP POLICY IF EXISTS "tenantry_quarantine" ON "public"."sales"',
@@ -194,6 +195,7 @@ def test_legacy_policies_end() -> None:
         'DROP POLICY IF EXISTS "tenantry_floor_insert" ON "public"."sales"',
         'DROP POLICY IF EXISTS "tenantry_floor_update" ON "public"."sales"',
         'DROP POLICY IF EXISTS "tenantry_floor_delete" ON "public"."sales"',
+        'DROP POLICY IF EXISTS "tenantry_floor_member" ON "public"."sales"',
         'DROP POLICY IF EXISTS "tenantry_operator" ON "public"."sales"',
         'DROP POLICY IF EXISTS "tenantry_quarantine" ON "public"."sales"',
     )
