@@ -260,14 +260,16 @@ def disk_folder(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture(scope="session")
-def worker_servers(run_folder: Path) -> Iterator[Callable[[int], Server]]:
+def worker_servers(request: pytest.FixtureRequest, run_folder: Path) -> Iterator[Callable[[int], Server]]:
     """The server of a version, started on first use, stopped at the end of the run."""
     started: dict[int, Server] = {}
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    # It would go round all the templates, for tests that are long over before it comes to theirs.
+    settings = {} if request.config.getoption("--soak") else {"autovacuum": "off"}
 
     def get(major: int) -> Server:
         if major not in started:
-            started[major] = make_server(major, run_folder / f"{worker}-{major}", shared=True)
+            started[major] = make_server(major, run_folder / f"{worker}-{major}", settings, shared=True)
         return started[major]
 
     yield get

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
@@ -57,9 +58,11 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shop:
-    """One database, made anew for each example: its schemas are dropped, which is faster than a copy."""
+    """One database, made anew for each example: its schemas are dropped, which is faster than a copy; and a session that
+    knows its catalog."""
 
     database: Database
+    session: psycopg.Connection[Any]
 
     @property
     def target(self) -> Target:
@@ -67,32 +70,28 @@ class Shop:
 
     def make(self, business: Business) -> None:
         """The tables of a business, and nothing else."""
-        self.database.execute(
+        self.session.execute(
             "DROP SCHEMA IF EXISTS tenantry CASCADE; DROP SCHEMA public CASCADE; CREATE SCHEMA public;"
             + business.script
         )
 
     def seen(self) -> Seen:
-        with self.database.connect(autocommit=True) as connection:
-            slugs = dict(connection.execute("SELECT id, slug FROM tenants").fetchall())
-            columns = connection.execute(COLUMNS).fetchall()
-            rows = {}
-            for table, names, _ in columns:
-                keys = {"id"} if table == "tenants" else {"tenant_id", "org"}
-                found = connection.execute(f'SELECT * FROM "{table}"').fetchall()
-                rows[table] = sorted(
-                    repr(
-                        [
-                            slugs.get(value, value) if name in keys else value
-                            for name, value in zip(names, row, strict=True)
-                        ]
-                    )
-                    for row in found
+        slugs = dict(self.session.execute("SELECT id, slug FROM tenants").fetchall())
+        columns = self.session.execute(COLUMNS).fetchall()
+        rows = {}
+        for table, names, _ in columns:
+            keys = {"id"} if table == "tenants" else {"tenant_id", "org"}
+            found = self.session.execute(f'SELECT * FROM "{table}"').fetchall()
+            rows[table] = sorted(
+                repr(
+                    [slugs.get(value, value) if name in keys else value for name, value in zip(names, row, strict=True)]
                 )
-            return Seen(
-                schema=frozenset((name, one.relation, one.definition) for name, one in describe(connection).items()), columns=columns,
-                ours=connection.execute(OURS).fetchall(), rows=rows,
-            )  # fmt: skip
+                for row in found
+            )
+        return Seen(
+            schema=frozenset((name, one.relation, one.definition) for name, one in describe(self.session).items()),
+            columns=columns, ours=self.session.execute(OURS).fetchall(), rows=rows,
+        )  # fmt: skip
 
     def migrate(self, wanted: Wanted, until: plan.Phase) -> Refused | UsageError | None:
         """None, or why not; then nothing has changed, and a dry run says the same."""
@@ -121,10 +120,13 @@ def refused_by(run: Callable[[], object]) -> Refused | UsageError | None:
 
 
 @pytest.fixture
-def shop(server: Server, new_database: Callable[..., Database]) -> Shop:
+def shop(server: Server, new_database: Callable[..., Database]) -> Iterator[Shop]:
     for role in ROLES.values():
         server.execute(f"DO $$ BEGIN IF to_regrole('{role}') IS NULL THEN CREATE ROLE {role} NOLOGIN; END IF; END $$")
-    return Shop(database=new_database())
+    database = new_database()
+    # A statement is planned anew each time: what it names is another table by then.
+    with database.connect(autocommit=True, prepare_threshold=None) as session:
+        yield Shop(database=database, session=session)
 
 
 def follow(shop: Shop, change: Change) -> None:
