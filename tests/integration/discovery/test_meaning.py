@@ -1,15 +1,14 @@
 """What the data and the schema really say: who typed a row in, who uses it, and whose tables are nobody's."""
 
-import importlib
 from typing import Any
 
 import pytest
 
+from discovery import discovering
 from tenantry.discovery.spec_file import spec_text
 from tenantry.model.spec import Orphans, Spec
 from tenantry.planning.ownership import resolve
 
-discovering = importlib.import_module("tests.integration.discovery.discovering")
 discover, part, reasons = discovering.discover, discovering.part, discovering.reasons
 
 TENANTS = """
@@ -63,6 +62,26 @@ def test_writers_are_told_without_their_names(database: Any) -> None:
     proposal = discover(database)
     assert not proposal.undecided
     assert {one.child for one in proposal.spec.reference} >= {f"t{number}.alpha" for number in range(5)}
+
+
+def test_writers_in_few_of_many_tables(database: Any) -> None:
+    """A pair of columns of the same names in some tables of a schema that has many others."""
+    audited = "alpha int REFERENCES users, beta int REFERENCES users"
+    database.execute(
+        TENANTS
+        + f"""
+        CREATE TABLE countries (id int PRIMARY KEY, {audited});
+        CREATE TABLE orders (id int PRIMARY KEY, tenant_id int NOT NULL REFERENCES tenants, {audited});
+        CREATE TABLE items (id int PRIMARY KEY, tenant_id int NOT NULL REFERENCES tenants, {audited});
+        INSERT INTO countries VALUES (1, 1, NULL), (2, 1, 1);
+        INSERT INTO orders SELECT n, 10 + 10 * (n % 2), 1 + n % 2, 1 FROM generate_series(1, 8) n;
+        INSERT INTO items SELECT n, 10 + 10 * (n % 2), 1, 1 + n % 2 FROM generate_series(1, 8) n;
+        """
+        + "".join(f"CREATE TABLE t{number} (id int PRIMARY KEY);" for number in range(20))
+    )
+    proposal = discover(database)
+    assert part(proposal, "countries").shared or part(proposal, "countries").undecided
+    assert part(proposal, "orders").paths == ((("tenant_id",),),)
 
 
 def test_a_user_who_owns_is_no_writer(database: Any) -> None:
