@@ -39,11 +39,16 @@ def go(businesses: Businesses, migration: Migration, until: Phase, onwards: Phas
     business.write(3000)
 
 
+ATTACHED, DETACHED = (
+    next(one for one in MIGRATIONS if one.name == f"partition {what}") for what in ("attached", "detached")
+)
+"""A partition comes before the indexes of its whole are there, or when those stand already; or takes a trigger along."""
+
 CASES = [
     (group, until, onwards)
     for number, group in enumerate(GROUPS)
     for until, onwards in [(PHASES[number % 4], PHASES[number % 4 + 1]), (PHASES[(number + 2) % 5], None)]
-]
+] + [(DETACHED, Phase.ENFORCE, Phase.CONTRACT)]
 """Each kind twice; between any two phases, and by itself, in tests/soak."""
 
 
@@ -92,10 +97,6 @@ def meanwhile(businesses: Businesses, migration: Migration, number: int) -> None
     assert result.exit_status is ExitStatus.DONE, result.findings
     assert after.database.dump() == businesses.expected(migration)
     after.write(3000)
-
-
-ATTACHED = next(one for one in MIGRATIONS if one.name == "partition attached")
-"""A partition comes before the indexes of its whole are there, or when those stand already."""
 
 
 @pytest.mark.parametrize(
