@@ -34,7 +34,8 @@ def totals(proposal: Proposal) -> str:
     """How many tables were decided how."""
     kinds = Counter(decision.kind for decision in proposal.decisions.values())
     counted = ", ".join(f"{kinds[kind]} {kind}" for kind in ("owned", "mixed", "shared", "undecided") if kinds[kind])
-    return f"{len(proposal.decisions)} tables beside the tenant table: {counted}"
+    tables = "1 table" if len(proposal.decisions) == 1 else f"{len(proposal.decisions)} tables"
+    return f"{tables} beside the tenant table: {counted}"
 
 
 def _heading(proposal: Proposal) -> Iterator[str]:

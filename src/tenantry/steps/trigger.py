@@ -14,10 +14,10 @@ from typing import ClassVar
 
 from psycopg import sql
 
-from tenantry.model.name import Name, object_name, quoted
+from tenantry.model.name import JOURNAL_SCHEMA, Name, object_name, quoted
 from tenantry.model.plan import Lock, LockMode, Statement
 from tenantry.steps.derivation import ByPath, Source
-from tenantry.steps.introspection import JOURNAL_SCHEMA, body, exists, hand_over, raw, trigger_definition
+from tenantry.steps.introspection import body, exists, hand_over, raw, trigger_definition
 from tenantry.steps.naming import NAMES, NAMES_COLUMNS, Work, forget
 from tenantry.steps.row_security import FLOOR, LEGACY, OPERATOR
 from tenantry.steps.step import Before, Reach, Step

@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
-from tenantry_app.context import current
+from tenantry_app.context import current, without_tenant
 
 
 def options() -> dict[str, Any]:
@@ -69,3 +69,29 @@ def subdomain(request: Any) -> str | None:
 def cache_key(key: str, key_prefix: str, version: int) -> str:
     """A KEY_FUNCTION for CACHES: each tenant has keys of its own. Raises TenantRequired without a tenant."""
     return f"{quote(current().key, safe='')}:{key_prefix}:{version}:{key}"
+
+
+def find_key(lookup: str, presented: bytes) -> Any:
+    """Looks an API key up (see tenantry_app.keys) on the first of `DATABASES`: for ApiKey, under WSGI and ASGI.
+
+    TENANTRY = {"RESOLUTION": Resolution(ApiKey(CachedKeys(find_key)))}
+    """
+    import asyncio
+
+    from asgiref.sync import sync_to_async
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return _find_key(lookup, presented)
+    return sync_to_async(_find_key)(lookup, presented)
+
+
+def _find_key(lookup: str, presented: bytes) -> Any:
+    from django.db import connections
+
+    from tenantry_app.keys import QUERY, read_row
+
+    with without_tenant(), connections[options()["DATABASES"][0]].cursor() as cursor:
+        cursor.execute(QUERY.format("%s", "%s"), [lookup, presented])
+        return read_row(cursor.fetchone())
