@@ -18,11 +18,11 @@ ATTACHED, DETACHED = (
 )
 """A partition comes before the indexes of its whole are there, or when those stand already; or takes a trigger along."""
 
-CASES = [
+CASES = [(DETACHED, Phase.ENFORCE, Phase.CONTRACT)] + [
     (group, until, onwards)
     for number, group in enumerate(GROUPS)
     for until, onwards in [(PHASES[number % 4], PHASES[number % 4 + 1]), (PHASES[(number + 2) % 5], None)]
-] + [(DETACHED, Phase.ENFORCE, Phase.CONTRACT)]
+]
 """Each kind twice; between any two phases, and by itself, in tests/soak."""
 
 
