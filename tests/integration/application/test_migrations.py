@@ -13,7 +13,12 @@ from tenantry.model.plan import Phase
 pytestmark = pytest.mark.server
 
 
-CASES = [
+ATTACHED, DETACHED = (
+    next(one for one in MIGRATIONS if one.name == f"partition {what}") for what in ("attached", "detached")
+)
+"""A partition comes before the indexes of its whole are there, or when those stand already; or takes a trigger along."""
+
+CASES = [(DETACHED, Phase.ENFORCE, Phase.CONTRACT)] + [
     (group, until, onwards)
     for number, group in enumerate(GROUPS)
     for until, onwards in [(PHASES[number % 4], PHASES[number % 4 + 1]), (PHASES[(number + 2) % 5], None)]
@@ -30,10 +35,6 @@ def test_between_two_phases(migration: Migration, until: Phase, onwards: Phase |
     """The next phase is reached with the names of now; a rollback leaves the original with the application's change, and
     nothing else."""
     go(businesses, migration, until, onwards)
-
-
-ATTACHED = next(one for one in MIGRATIONS if one.name == "partition attached")
-"""A partition comes before the indexes of its whole are there, or when those stand already."""
 
 
 @pytest.mark.parametrize(
