@@ -2,8 +2,8 @@
 
 A balance is looked up over HTTP, in uvicorn, by a few clients at once: `tenantry-app` with the middleware, API keys and
 row security; `by hand` the same handler with the organisation in WHERE, in a transaction of a role that no policy
-holds, and a look into a dict for the key; `sum` adds the ledger up instead. The ways take turns. Writes bench/requests.json,
-prints a table, and writes it between the markers of a page with `--into`.
+holds, and a look into a dict for the key; `sum` adds the ledger up instead. The ways take turns.
+Writes bench/requests.json, prints a table, and writes it between the markers of a page with `--into`.
 """
 
 from __future__ import annotations
