@@ -212,9 +212,7 @@ class _Stage:
         self.chapter("No application is left that knows no tenants: contract")
         result = self.migrate(Phase.CONTRACT, force=True)
         self.shown.status = now = status(self.target, self.spec)
-        self.say(
-            f"{result.applied} steps, {result.seconds:.1f} s; {now.steps[0]} of {now.steps[1]} steps are applied."
-        )
+        self.say(f"{result.applied} steps, {result.seconds:.1f} s; {now.steps[0]} of {now.steps[1]} steps are applied.")
         self.holds(f"status says {now.word}", now.word is MigrationState.COMPLETED and not now.altered)
 
     def go_back(self, before: str) -> None:
