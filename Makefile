@@ -6,8 +6,10 @@
 # make matrix   those that touch how a server behaves (marked `server`): on 14 all of them, and on 15, 16 and 17 those
 #               marked `differs`, whose outcome may differ there
 # make soak     the long tests, on 18: those of tests/soak, and those marked `soak`
+# make applications  the suites of two real applications, Tryton's stock module and django-oscar, before our enforce and after
+#               it, on 18; the tests of django-oscar are in its repository only: OSCAR=… takes them from another one
 # make nightly  every test on each version from 14 to 18, those of acceptance once more as an operator with few rights, on
-#               databases of a hostile owner, and the long ones
+#               databases of a hostile owner, the long ones, and those of real applications
 # make bench    the benchmark tables
 # make docs     the documentation as pages that need no network, in dist/docs
 # make system   Debian's packages for some tests (root)
@@ -24,7 +26,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTEST ?=
 
 .DEFAULT_GOAL := test
-.PHONY: demo unit test matrix nightly check soak bench docs system servers clean
+.PHONY: demo unit test matrix nightly applications check soak bench docs system servers clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("tenantry needs Python 3.11 or newer; this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
@@ -50,7 +52,7 @@ $(VENV)/.example: $(BIN)/python pyproject.toml application/pyproject.toml
 	  --editable '.[embedded]' --editable './application[example]'
 	@touch $@
 
-# EXAMPLE="--port 8080" for another port; the folder .example holds the server.
+# EXAMPLE="--port 8080 --folder kept" for another port, and a folder that stays.
 example: $(VENV)/.example
 	$(BIN)/python examples/enterprise/run.py $(EXAMPLE)
 
@@ -87,6 +89,27 @@ check: $(VENV)/.test
 soak: servers
 	$(SOAK) $(PYTEST)
 
+# What the applications need, each at one version, in an environment of their own.
+APPLICATIONS := .venv-applications
+OSCAR ?= https://github.com/django-oscar/django-oscar.git
+OSCAR_COMMIT := cdbfc4412c87dd9037d62b04755780b76490373c
+
+$(APPLICATIONS)/.installed: tests/applications/requirements.txt
+	$(PYTHON) -m venv --clear $(APPLICATIONS) 2>/dev/null || { \
+	  $(PYTHON) -m venv --clear --without-pip $(APPLICATIONS) && \
+	  $(PYTHON) -m pip --python $(APPLICATIONS)/bin/python install --quiet pip; }
+	$(APPLICATIONS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+# Where it cannot be had, the test of it says so, and the other one runs.
+$(APPLICATIONS)/django-oscar: $(APPLICATIONS)/.installed
+	@rm -rf $@.part $@ && git init --quiet $@.part && cd $@.part && \
+	  git fetch --quiet --depth 1 "$(OSCAR)" $(OSCAR_COMMIT) && git checkout --quiet FETCH_HEAD -- tests && \
+	  mv ../$(notdir $@).part ../$(notdir $@) || rm -rf ../$(notdir $@).part
+
+applications: servers $(APPLICATIONS)/django-oscar
+	$(BIN)/python -m pytest -n 0 --applications --timeout 7200 tests/applications $(PYTEST)
+
 # All parts, whatever becomes of the first.
 nightly: servers
 	@status=0; \
@@ -95,6 +118,7 @@ nightly: servers
 	(export TENANTRY_APP_REQUESTS=10000; $(APPLICATION) --pg 18 --nightly $(PYTEST)) || status=$$?; \
 	$(RUN) --pg all --operator tests/acceptance $(PYTEST) || status=$$?; \
 	$(SOAK) $(PYTEST) || status=$$?; \
+	$(MAKE) applications || status=$$?; \
 	exit $$status
 
 bench: $(VENV)/.test
@@ -120,4 +144,4 @@ system:
 	else apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends pgbouncer chromium; fi
 
 clean:
-	rm -rf $(VENV) .servers .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(APPLICATIONS) .servers .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

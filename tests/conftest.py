@@ -59,6 +59,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="also the tests that are marked `nightly`, which `--pg all` runs in any case",
     )
     group.addoption("--soak", action="store_true", help="run the long tests, and only those")
+    group.addoption(
+        "--applications",
+        action="store_true",
+        help="run the suites of real applications, and only those (make applications)",
+    )
 
 
 def chosen(config: pytest.Config) -> list[int]:
@@ -158,7 +163,11 @@ def _is_soak(item: pytest.Item) -> bool:
 
 
 def _is_chosen(item: pytest.Item) -> bool:
-    """Whether a test belongs to what this run is: the soak, the nightly run, or what every change is held to."""
+    """Whether a test belongs to what this run is: the suites of real applications, the soak, the nightly run, or what
+    every change is held to."""
+    applications = item.get_closest_marker("applications") is not None
+    if item.config.getoption("--applications") or applications:
+        return applications and item.config.getoption("--applications")
     if item.config.getoption("--soak"):
         return _is_soak(item)
     nightly = item.config.getoption("--nightly") or "all" in (item.config.getoption("--pg") or ())
@@ -251,14 +260,16 @@ def disk_folder(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture(scope="session")
-def worker_servers(run_folder: Path) -> Iterator[Callable[[int], Server]]:
+def worker_servers(request: pytest.FixtureRequest, run_folder: Path) -> Iterator[Callable[[int], Server]]:
     """The server of a version, started on first use, stopped at the end of the run."""
     started: dict[int, Server] = {}
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    # It would go round all the templates, for tests that are long over before it comes to theirs.
+    settings = {} if request.config.getoption("--soak") else {"autovacuum": "off"}
 
     def get(major: int) -> Server:
         if major not in started:
-            started[major] = make_server(major, run_folder / f"{worker}-{major}", shared=True)
+            started[major] = make_server(major, run_folder / f"{worker}-{major}", settings, shared=True)
         return started[major]
 
     yield get

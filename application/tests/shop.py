@@ -36,6 +36,7 @@ version = 1
 table = "tenants"
 [application]
 role = "{APPLICATION}"
+api_keys = true
 [[table]]
 name = "customers"
 paths = [["tenant_id"]]

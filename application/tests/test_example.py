@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import importlib.util
 import json
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -352,3 +355,19 @@ def test_all_at_once(service: Service) -> None:
         found = list(pool.map(service.items, who))
     for one, items in zip(who, found, strict=True):
         assert {item["name"][:5] for item in items} == {one}
+
+
+def test_every_answer_is_as_documented(service: Service, tmp_path: Path) -> None:
+    """schemathesis makes requests up from the OpenAPI document, good ones and bad: no 500, and each answer's status,
+    type and body are in the document."""
+    checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+    done = subprocess.run(
+        [
+            Path(sys.executable).with_name("schemathesis"), "run", f"{service.base}/openapi.json", "--checks", checks,
+            "--header", f"X-API-Key: {MADE['keys']['north']}", "--max-examples", "6", "--seed", "1",
+            "--phases", "coverage,fuzzing", "--no-color",
+        ],
+        cwd=tmp_path, capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr
+    assert "6 selected" in done.stdout or "6 tested" in done.stdout, done.stdout[-3000:]

@@ -1,8 +1,8 @@
 """make example: the service on a server of its own, with three organisations; prints what to ask it.
 
-    python run.py [--folder .example] [--port 8000]
+    python run.py [--folder FOLDER] [--port 8000]
 
-What is made stays in the folder: the next start is quick. Removing the folder removes all of it.
+What is made is removed at the end; in a folder that is named it stays, and the next start is quick.
 """
 
 from __future__ import annotations
@@ -10,8 +10,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ sys.path.insert(0, str(HERE))
 
 from prepare import prepare  # noqa: E402
 
+from tenantry.errors import TenantryError  # noqa: E402
 from tenantry.postgres.embedded import served  # noqa: E402
 
 
@@ -44,14 +48,42 @@ def lines(made: dict[str, Any], base: str) -> Iterator[tuple[str, str]]:
 def main() -> None:
     """Prepare where that was not done yet, print, and serve until Ctrl-C."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--folder", type=Path, default=Path(".example"))
+    parser.add_argument("--folder", type=Path)
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--host", default="127.0.0.1")
     options = parser.parse_args()
     os.umask(0o077)
-    options.folder.mkdir(parents=True, exist_ok=True)
-    known = options.folder / "example.json"
-    with served(f"embedded:{options.folder / 'server'}?dbname=enterprise") as dsn:
+    try:
+        with place(options.folder) as folder:
+            run(folder, options.host, options.port)
+    except TenantryError as error:
+        sys.exit(f"{error}\n{error.remedy}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+@contextmanager
+def place(named: Path | None) -> Iterator[Path]:
+    """The folder of the server, which PostgreSQL can enter where it runs as another account than root."""
+    mode = 0o711 if os.geteuid() == 0 else 0o700
+    if named is not None:
+        named.mkdir(mode, parents=True, exist_ok=True)
+        if os.geteuid() == 0:
+            named.chmod(mode)
+        yield named
+        return
+    folder = Path(tempfile.mkdtemp(prefix="tenantry-example-", dir="/tmp"))
+    folder.chmod(mode)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def run(folder: Path, host: str, port: int) -> None:
+    """Prepare, print, serve."""
+    known = folder / "example.json"
+    with served(f"embedded:{folder / 'server'}?dbname=enterprise") as dsn:
         if not known.exists():
             print("Loading, migrating and stocking an inventory of three organisations …", flush=True)
             made = prepare(dsn)
@@ -59,10 +91,10 @@ def main() -> None:
             known.with_suffix(".part").rename(known)
         made = json.loads(known.read_text())
         print(f"\nThe keys are in {known}. Ask, for example:\n")
-        for command, answer in lines(made, f"http://{options.host}:{options.port}"):
+        for command, answer in lines(made, f"http://{host}:{port}"):
             print(f"  {command}\n  #-> {answer}")
-        print(f"\nAll of it: http://{options.host}:{options.port}/docs\n", flush=True)
-        serve(dsn, made, options.host, options.port)
+        print(f"\nAll of it: http://{host}:{port}/docs\n", flush=True)
+        serve(dsn, made, host, port)
 
 
 def serve(dsn: str, made: dict[str, Any], host: str, port: int) -> None:

@@ -9,7 +9,8 @@ async def orders(tenant: CurrentTenant): …
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
@@ -40,6 +41,19 @@ def use_tenants(app: Starlette, resolution: Resolution) -> None:
     raises as what it is. Middleware that is added later is outside of it, as CORSMiddleware has to be."""
     app.add_middleware(TenantMiddleware, resolution=resolution)
     app.add_exception_handler(Problem, _answer)
+
+
+def opened(*pools: Any) -> Callable[[Any], AbstractAsyncContextManager[None]]:
+    """A lifespan: these pools, or whatever else `async with` opens, are open while the application runs."""
+
+    @asynccontextmanager
+    async def lifespan(app: Any) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            for pool in pools:
+                await stack.enter_async_context(pool)
+            yield
+
+    return lifespan
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:

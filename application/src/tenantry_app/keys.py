@@ -127,7 +127,8 @@ class CachedKeys:
         return stored
 
 
-def _stored(row: Iterable[Any] | None) -> Stored:
+def read_row(row: Iterable[Any] | None) -> Stored:
+    """What QUERY has found: a row, in order, or None."""
     if row is None:
         return None
     found, tenant, scopes, ends_at = row
@@ -149,7 +150,7 @@ class PoolKeys:
             self._pool.connection() as connection,
             connection.cursor(row_factory=tuple_row) as cursor,
         ):
-            return _stored(cursor.execute(QUERY.format("%s", "%s"), (lookup, presented)).fetchone())
+            return read_row(cursor.execute(QUERY.format("%s", "%s"), (lookup, presented)).fetchone())
 
 
 class AsyncPoolKeys:
@@ -165,7 +166,7 @@ class AsyncPoolKeys:
         async with without_tenant(), self._pool.connection() as connection:
             cursor = connection.cursor(row_factory=tuple_row)
             await cursor.execute(QUERY.format("%s", "%s"), (lookup, presented))
-            return _stored(await cursor.fetchone())
+            return read_row(await cursor.fetchone())
 
 
 class AsyncpgKeys:
@@ -177,4 +178,4 @@ class AsyncpgKeys:
     async def __call__(self, lookup: str, presented: bytes) -> Stored:
         """See FindKey. Raises the driver's errors."""
         async with without_tenant(), self._pool.acquire() as connection, connection.transaction():
-            return _stored(await connection.fetchrow(QUERY.format("$1", "$2"), lookup, presented))
+            return read_row(await connection.fetchrow(QUERY.format("$1", "$2"), lookup, presented))

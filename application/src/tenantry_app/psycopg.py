@@ -31,6 +31,7 @@ from psycopg.rows import Row
 
 from tenantry_app.context import Wanted, innermost, wanted
 from tenantry_app.errors import StatementRefused, TenantChanged
+from tenantry_app.roles import check, check_async
 from tenantry_app.statements import Kind, kind
 
 if TYPE_CHECKING:
@@ -174,6 +175,24 @@ class AsyncTenantConnection(_Tenancy, psycopg.AsyncConnection[Row]):
 
     def _factories(self) -> tuple[Any, Any]:
         return AsyncCursor, AsyncServerCursor
+
+
+def pool(conninfo: str = "", **options: Any) -> Any:
+    """A psycopg_pool.ConnectionPool of TenantConnections, each of which `check` has looked at; open, unless `options`,
+    which are the pool's own, say otherwise. Needs psycopg[pool]."""
+    from psycopg_pool import ConnectionPool
+
+    given: dict[str, Any] = {"connection_class": TenantConnection, "configure": check, "open": True}
+    return ConnectionPool(conninfo, **given | options)
+
+
+def async_pool(conninfo: str = "", **options: Any) -> Any:
+    """The same for asyncio: an AsyncConnectionPool of AsyncTenantConnections, to be opened where the loop runs, as by
+    `async with pool`."""
+    from psycopg_pool import AsyncConnectionPool
+
+    given: dict[str, Any] = {"connection_class": AsyncTenantConnection, "configure": check_async, "open": False}
+    return AsyncConnectionPool(conninfo, **given | options)
 
 
 class _Announcing:

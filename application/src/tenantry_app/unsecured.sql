@@ -6,6 +6,8 @@ JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) c.oid
   AND a.attname OPERATOR(pg_catalog.=) :column::pg_catalog.name AND NOT a.attisdropped
 WHERE (c.relkind OPERATOR(pg_catalog.=) 'r' OR c.relkind OPERATOR(pg_catalog.=) 'p')
   AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+  -- Backups, and what else the operator keeps: the role may use this schema for the function of API keys.
+  AND n.nspname OPERATOR(pg_catalog.<>) 'tenantry'
   AND NOT (c.relrowsecurity AND c.relforcerowsecurity
     AND EXISTS (SELECT FROM pg_catalog.pg_policy p WHERE p.polrelid OPERATOR(pg_catalog.=) c.oid))
 ORDER BY 1

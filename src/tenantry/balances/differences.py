@@ -72,7 +72,8 @@ def differences(ledger: Ledger, condition: sql.Composable | None = None) -> sql.
         columns, raw(", ".join(f"-{name} AS {name}" for name in SUMS)), ledger.storage.identifier, where
     )
     # Summed by itself, a ledger is read by parallel workers, and its rows are gone before they meet the balances.
-    entries = netted(ledger, sql.SQL("{}{}").format(movements(ledger, ledger.table.identifier), where))
+    moved = sql.SQL("SELECT moved.* FROM ({}) AS moved{}").format(movements(ledger, ledger.table.identifier), where)
+    entries = netted(ledger, moved)
     rows = sql.SQL("{} UNION ALL {}").format(balances, entries)
     unequal = raw(" OR ".join(f"sum(side.{name}) <> 0" for name in SUMS))
     return sql.SQL("SELECT {}, {} FROM ({}) AS side GROUP BY {} HAVING {}").format(

@@ -79,7 +79,7 @@ def _indexes(connection: psycopg.Connection[Any], ledger: Ledger) -> Line:
     if not any(index["unique"] for index in own):
         message = "indexes: the unique index of the balances is not there"
         return Line(table=ledger.table, name="indexes", holds=False, message=message, remedy=INSTALL)
-    sure = {column.name for column in ledger.key if not column.nullable}
+    sure = {column.in_ledger for column in ledger.key if not column.nullable}
     reach = {
         index["name"]: tuple(takewhile(sure.__contains__, index["columns"][: index["keys"]])) for index in theirs
     }  # fmt: skip
@@ -90,7 +90,7 @@ def _indexes(connection: psycopg.Connection[Any], ledger: Ledger) -> Line:
     return Line(
         table=ledger.table, name="indexes", holds=True,
         message=f"indexes: none of {ledger.table} begins with its key, so each reconciliation reads all of it",
-        remedy=f"One on ({', '.join(ledger.columns)}) INCLUDE ({ledger.quantity}) would spare that.",
+        remedy=f"One on ({', '.join(ledger.sources)}) INCLUDE ({ledger.quantity}) would spare that.",
     )  # fmt: skip
 
 

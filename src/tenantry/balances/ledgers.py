@@ -42,8 +42,12 @@ QUERIES = read_queries(Path(__file__).with_name("sql") / "ledgers.sql")
 Row = dict[str, Any]
 
 
+class RenamedColumn(UsageError):
+    """The spec has a column of a ledger under the name that it had before."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Planned:
+class BalancePlan:
     """The steps of balances that are installed, as a spec wants them; and where it wants what cannot be made of those
     that are there, why: then the steps are those that are there."""
 
@@ -105,7 +109,7 @@ class Ledgers:
             )
         return tuple(self.one(part, slots) for part in self._parts().values())
 
-    def planned(self) -> Planned:
+    def planned(self) -> BalancePlan:
         """The balances that are installed. Those of a table that is gone are of no plan any more. Raises UsageError
         where two parts of the spec are of one ledger."""
         assert self.ownership is not None
@@ -125,7 +129,7 @@ class Ledgers:
             except (Refused, UsageError) as error:
                 steps += self._made(table)
                 refusals.append(_refusal(table, error))
-        return Planned(steps=tuple(steps), refusals=tuple(refusals))
+        return BalancePlan(steps=tuple(steps), refusals=tuple(refusals))
 
     def steps(self, ledger: Ledger) -> tuple[BalanceStep, ...]:
         """All steps of a ledger, in the order in which they are applied."""
@@ -161,7 +165,7 @@ class Ledgers:
         ledger = Ledger(
             table=table, called=str(table) if before is None else before.called, owner=relation["owner"],
             balance=Name.parse(part.balance, schema=self.spec.schemas[0]),
-            key=tuple(_key(table, name, columns) for name in _names(part.key)),
+            key=tuple(_as_installed(_key(table, name, columns), before) for name in _names(part.key)),
             quantity=_quantity(table, part.quantity, columns), tree=self._tree(table),
             non_negative=part.non_negative, tenant=tenant, **self._slots(part, slots, before),
         )  # fmt: skip
@@ -258,15 +262,19 @@ class Ledgers:
         return {row["name"]: row for row in self._rows("columns", table)}
 
     def _refuse_renamed(self, table: Name, part: LedgerPart, columns: Mapping[str, Row]) -> None:
-        """Movements are counted whatever the columns are called, but the balances are called after them."""
+        """Movements are counted whatever the columns are called; the spec has the names of now."""
         now = {
             was: one for entry in self.entries.values() if entry.named == table for was, one in entry.columns.items()
         }
         for name in (*_names(part.key), _column(part.quantity)):
             if name in now and name not in columns:
-                became = f"is now {now[name]!r}" if now[name] is not None else "was dropped"
+                if now[name] is not None:
+                    raise RenamedColumn(
+                        f"The column {name!r} of {table} is now {now[name]!r}: change the name in its [[ledger]]",
+                        remedy="Its balances stay, and keep the names that they have.",
+                    )
                 raise Refused(
-                    f"The column {name!r} of {table}, by which its balances were installed, {became}",
+                    f"The column {name!r} of {table}, by which its balances were installed, was dropped",
                     remedy="Run `tenantry balances remove --confirm`, change the spec, then install and backfill them.",
                 )
 
@@ -303,8 +311,13 @@ class Ledgers:
             )
         tenant = self.ownership.tenant
         aside = (tenant.name, tenant.key, tenant.slug, tenant.quarantine) if tenant.quarantine is not None else None
+        called = {one.in_ledger: one.name for one in before.key} if before is not None else {}
         return TenantColumn(
-            name=owned.column, type=tenant.type, setting=self.ownership.setting, mixed=owned.mixed, quarantine=aside
+            name=called.get(owned.column, owned.column),
+            type=tenant.type,
+            setting=self.ownership.setting,
+            mixed=owned.mixed,
+            quarantine=aside,
         )
 
     def _refuse_spread(self, ledger: Ledger, before: Ledger | None) -> None:
@@ -349,8 +362,8 @@ def _refusal(table: Name, error: Refused | UsageError) -> Finding:
     """Why balances that are there can be made neither as the spec wants them, nor be left."""
     return refused(
         name="balances-otherwise", table=table, forcible=False, message=error.message,
-        remedy="Put back what the spec said; or run `tenantry balances remove --confirm` first, and after the migration"
-        " install and backfill the balances again.",
+        remedy=error.remedy if isinstance(error, RenamedColumn) else "Put back what the spec said; or run"
+        " `tenantry balances remove --confirm` first, and after the migration install and backfill the balances again.",
     )  # fmt: skip
 
 
@@ -403,13 +416,21 @@ def _quantity(table: Name, given: str, columns: dict[str, Row]) -> str:
     return str(row["name"])
 
 
+def _as_installed(column: KeyColumn, before: Ledger | None) -> KeyColumn:
+    """The column under the name that balances which are there have for it."""
+    for then in before.key if before is not None else ():
+        if then.in_ledger == column.name:
+            return replace(column, name=then.name, source=then.source)
+    return column
+
+
 def _refuse_names(ledger: Ledger) -> None:
-    names = ledger.columns
+    names = ledger.sources
     if not names:
         raise UsageError(f"[[ledger]] {ledger.table}: the key is empty")
     if len(set(names)) < len(names) or ledger.quantity in names:
         raise UsageError(f"[[ledger]] {ledger.table}: a column stands twice in the key, or is the quantity too")
-    if taken := next((name for name in names if name in READ or name in STORED), None):
+    if taken := next((name for name in ledger.columns if name in READ or name in STORED), None):
         raise UsageError(
             f"[[ledger]] {ledger.table}: the key's column {taken!r} is called as a column of all balances is",
             remedy="Rename it in the ledger, or leave it out of the key.",
@@ -425,14 +446,26 @@ def _settled(ledger: Ledger, before: Ledger | None, columns: Mapping[str, Row]) 
         (column.name, column.collation) for column in before.key
     ] and all(
         # One that was installed earlier has the column's own type.
-        then.type in (now.type, columns[now.name]["type"])
+        then.type in (now.type, columns[now.in_ledger]["type"])
         for now, then in zip(ledger.key, before.key, strict=True)
     )
     looser = any(now.nullable and not then.nullable for now, then in zip(ledger.key, before.key, strict=False))
     if not same or looser or (ledger.balance, ledger.quantity) != (before.balance, before.quantity):
         raise Refused(
             f"The balances of {ledger.table} were installed with another key, quantity or name: {before.balance}, the"
-            f" sums of {before.quantity} by " + ", ".join(f"{column.name} {column.type}" for column in before.key),
+            f" sums of {before.quantity} by " + ", ".join(f"{one.in_ledger} {one.type}" for one in before.key),
             remedy="Run `tenantry balances remove --confirm`, then install and backfill again.",
         )
     return replace(ledger, key=before.key)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """A ledger of the spec and the steps that keep its balances."""
+
+    ledger: Ledger
+    steps: tuple[BalanceStep, ...]
+
+    @property
+    def triggers(self) -> BalanceStep:
+        return next(step for step in self.steps if step.fires)

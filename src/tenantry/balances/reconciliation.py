@@ -276,8 +276,8 @@ def _evidence(ledger: Ledger, scope: Scope, run: str) -> tuple[sql.Composed, sql
         " field) ORDER BY moved.place) FILTER (WHERE moved.place <= {evidence}), '[]') AS evidence"
         " FROM {batch} AS batch LEFT JOIN moved ON moved.key = batch.{key} GROUP BY batch.{key}"
     ).format(
-        number=NUMBER, key=KEY, batch=BATCH, table=ledger.table.identifier, same=same(ledger, "batch", "entry"),
-        since=since, evidence=sql.Literal(EVIDENCE),
+        number=NUMBER, key=KEY, batch=BATCH, table=ledger.table.identifier,
+        same=same(ledger, "batch", "entry", moved=True), since=since, evidence=sql.Literal(EVIDENCE),
     )  # fmt: skip
     beside = sql.SQL(
         "UPDATE tenantry.discrepancies AS review SET recent = told.recent, evidence = told.evidence"

@@ -16,11 +16,12 @@ NUMBER, KEY = sql.Identifier("tenantry number"), sql.Identifier("tenantry key")
 """What tells the keys of a batch apart, and each as JSON; no user's columns are called so."""
 
 
-def numbered(ledger: Ledger, source: str) -> sql.Composed:
-    """The key's columns of `source` under names that no table has, to be matched with."""
+def numbered(ledger: Ledger, source: str, *, moved: bool = False) -> sql.Composed:
+    """The key's columns of `source` under names that no table has, to be matched with; `moved`, of the ledger's rows,
+    whose columns may have other names than those of the balances."""
     return sql.SQL(", ").join(
         sql.SQL("{}.{} AS {}").format(raw(source), sql.Identifier(name), _number(place))
-        for place, name in enumerate(ledger.columns)
+        for place, name in enumerate(ledger.sources if moved else ledger.columns)
     )
 
 
@@ -29,13 +30,15 @@ def among(ledger: Ledger, keys: sql.Composable) -> sql.Composed:
     return sql.SQL("EXISTS (SELECT FROM {} AS chosen WHERE {})").format(keys, same(ledger, "chosen"))
 
 
-def same(ledger: Ledger, chosen: str, other: str = "") -> sql.Composed:
-    """A key of a table made with `numbered` is that of another row. In arrays NULLs are equal; the columns that are
-    never NULL are compared by themselves, so that an index of the ledger can serve."""
+def same(ledger: Ledger, chosen: str, other: str = "", *, moved: bool = False) -> sql.Composed:
+    """A key of a table made with `numbered` is that of another row; `moved`, of the ledger's rows. In arrays NULLs are
+    equal; the columns that are never NULL are compared by themselves, so that an index of the ledger can serve."""
     parts = []
     for place, column in enumerate(ledger.key):
         mine = sql.SQL("{}.{}").format(raw(chosen), _number(place))
-        theirs = sql.SQL("{}{}").format(raw(f"{other}." if other else ""), sql.Identifier(column.name))
+        theirs = sql.SQL("{}{}").format(
+            raw(f"{other}." if other else ""), sql.Identifier(column.in_ledger if moved else column.name)
+        )
         if column.nullable:
             # There is no array of a domain that is equal to one of its base type.
             alike = sql.SQL("ARRAY[{0}::{2}] OPERATOR(pg_catalog.=) ARRAY[{1}::{2}]")
@@ -80,7 +83,7 @@ def both_sums(ledger: Ledger) -> sql.Composed:
     return sql.SQL(
         "SELECT max(side.{number}) AS {number}, {sums} FROM ("
         "SELECT {number}, {numbers}, {zeros}, {zeros} FROM {batch}"
-        " UNION ALL SELECT NULL, {columns}, {moves}, {zeros} FROM ({moved} WHERE {among}) AS moved"
+        " UNION ALL SELECT NULL, {columns}, {moves}, {zeros} FROM ({moved}) AS moved WHERE {among}"
         " UNION ALL SELECT NULL, {columns}, {zeros}, {measures} FROM {storage} WHERE {among}"
         ") AS side ({number}, {columns}, {sides}) GROUP BY {columns} HAVING max(side.{number}) IS NOT NULL"
     ).format(

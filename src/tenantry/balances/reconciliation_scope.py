@@ -174,7 +174,7 @@ def _scrubbed(connection: Connection, ledger: Ledger, scope: Scope, balance: sql
             found.append(sql.SQL("{}{}").format(balance, place.format(raw("balance"), *bounds)))
             continue
         entries = sql.SQL("SELECT {} FROM ONLY {} AS entry WHERE {}").format(
-            numbered(ledger, "entry"), name.identifier, place.format(raw("entry"), *bounds)
+            numbered(ledger, "entry", moved=True), name.identifier, place.format(raw("entry"), *bounds)
         )
         bare = sql.SQL("SELECT entries.* FROM ({}) AS entries WHERE NOT EXISTS (SELECT FROM {} AS balance WHERE {})")
         found.append(bare.format(entries, ledger.storage.identifier, same(ledger, "entries", "balance")))

@@ -16,7 +16,7 @@ from tenantry.model.schema import Schema
 from tenantry.model.spec import Spec, TablePart
 from tenantry.planning.ownership import resolve
 
-NOT_SHARED = ("shared", "paths", "children", "assign", "orphans", "unique", "column")
+NOT_SHARED = ("shared", "paths", "children", "assign", "orphans", "unique", "column", "membership", "writable")
 """Keys of a table's part that say how it is owned, or that it is not."""
 
 
@@ -97,6 +97,10 @@ def _answers(
         proposed = {name: value for name, value in written(decision.part).items() if name != "name"}
         away = {name: None for name in NOT_SHARED if name not in proposed}
         yield Answer(said=f"as discover proposes by now: {part_line(decision.part)}", written=away | proposed)
+    if part.membership is not None:
+        linked = "the tenants' that are linked to it: each of them reads"
+        yield Answer(said=f"{linked} it, and none may write it")
+        yield Answer(said=f"{linked} and changes it", written={"writable": True})
     if part.paths or part.children:
         yield from _owned(spec, part, decision, evidence)
     away = dict.fromkeys(NOT_SHARED)

@@ -38,7 +38,8 @@ def audits(draft: Draft, evidence: Evidence) -> frozenset[Link]:
 
     A name that says so is believed where the schema or the data agree: many tables refer to that parent, or this one
     does so twice, or the row has another way, or that way says another tenant. Without the name it takes a parent to
-    which many tables refer, a key that may be NULL, and another way that disagrees in more rows than could be mistakes.
+    which many tables refer, or several by a column that is called so beside another one to the same parent; a key that
+    may be NULL; and another way that disagrees in more rows than could be mistakes.
     What a column says of the writer in one table it says in all that call it so and refer to the same parent.
     """
     crowd, candidates = _crowd(draft), tuple(_candidates(draft))
@@ -88,4 +89,6 @@ def _says_who_wrote(draft: Draft, evidence: Evidence, link: Link, crowd: frozens
     if _HINT.search(link.columns[0]):
         return link.parent in crowd or len(alike) > 1 or bool(further) or (way is not None and way.differs > 0)
     differs = way is not None and way.differs * MISTAKES > way.found
-    return link.parent in crowd and link.nullable and bool(further) and differs
+    named = [other.table for other in draft.links.down[link.parent] if other.columns == link.columns]
+    common = link.parent in crowd or (len(alike) > 1 and len(named) >= FEW)
+    return common and link.nullable and bool(further) and differs

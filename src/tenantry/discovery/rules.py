@@ -33,6 +33,9 @@ def decided(search: Search, name: Name) -> Decision:
     part = draft.part(name)
     cause, answer = "", ""
     reasons = [_summary(evidence), *_along(draft, name, evidence)]
+    if (pairs := next(_link_tables(draft, name), None)) is not None and name in draft.children:
+        # With one tenant, or before the first row has two, a link table looks like a child that tells the owner.
+        return _membership(search, name, pairs, tuple(reasons))
     if evidence.conflicts:
         part = part.model_copy(update={"undecided": _conflict(draft, name, evidence)})
         cause = f"{_disagreeing(draft, name, evidence)}, so that some rows are in two tenants"
@@ -94,7 +97,10 @@ def shared_by_data(search: Search, name: Name) -> Decision:
             cause=f"{columns} looks like the tenant's, and holds no tenant", answer=_SAY,
         )  # fmt: skip
     part = TablePart(name=search.draft.name(name), shared=True)
-    reason = f"None of the {evidence.rows:,} rows finds a tenant along {columns}: shared by all."
+    rows = (
+        "The only row finds no tenant" if evidence.rows == 1 else f"None of the {evidence.rows:,} rows finds a tenant"
+    )
+    reason = f"{rows} along {columns}: shared by all."
     return Decision(table=name, part=part, reasons=(reason,), others=search.all.ways.get(name, ()))
 
 
@@ -103,6 +109,8 @@ def unreached(search: Search, name: Name, undecided: Undecided, default: str, co
 
     `common` is a link from shared rows or several tenants': what they refer to cannot be one tenant's.
     """
+    if (pairs := next(_link_tables(search.draft, name), None)) is not None:
+        return _membership(search, name, pairs, tuple(_audited(search, name)))
     used = _used_by_all(search, name)
     audited = tuple(_audited(search, name))
     if used:
@@ -129,6 +137,42 @@ def unreached(search: Search, name: Name, undecided: Undecided, default: str, co
             cause = "only who has written a row is known" if audited else "no path reaches them"
             part = TablePart(name=text, undecided=why)
             return Decision(table=name, part=part, reasons=hint, cause=cause, answer=_SAY)
+
+
+_STATES = ("boolean", "date", "timestamp", "time")
+"""Types of columns that a link table has beside its keys: since when, and whether it counts."""
+
+
+def _link_tables(draft: Draft, name: Name) -> Iterator[Link]:
+    """The links to the table from those that pair its rows with tenants, each pair once, and say nothing else."""
+    for link in draft.links.down[name]:
+        table = draft.links.tables[link.table]
+        tenants = [one for one in draft.ways.get(link.table, ()) if draft.is_direct(one)]
+        if link.itself or not link.declared or not tenants:
+            continue
+        pair = {*link.columns, *tenants[0].columns}
+        once = any(set(one.columns) == pair and not one.partial for one in table.uniques)
+        others = [column for column in table.columns if column.name not in {*pair, *table.primary_key}]
+        if once and all(column.base_type.startswith(_STATES) for column in others):
+            yield link
+
+
+def _membership(search: Search, name: Name, link: Link, reasons: tuple[str, ...]) -> Decision:
+    """A question: the data cannot say whether the tenants that a link table names may see the row, or all may."""
+    table = search.draft.name(link.table)
+    evidence = search.refused.get(name) or search.first.tables.get(name)
+    figures = ""
+    if evidence is not None:
+        several = max((way.differs for way in evidence.ways if way.kind is WayKind.CHILD), default=0)
+        figures = f": {_share(evidence.found, evidence.rows)} are linked to a tenant, {several:,} to several"
+    part = TablePart(
+        name=search.draft.name(name), membership=table, undecided=f"{table} pairs its rows with tenants{figures}"
+    )
+    return Decision(
+        table=name, part=part, reasons=reasons, others=(link,), cause="a link table pairs their rows with tenants",
+        answer="nothing, and delete the line undecided: the tenants that are linked to a row read it; or shared = true"
+        " in the place of membership, if all may",
+    )  # fmt: skip
 
 
 def _summary(evidence: TableEvidence) -> str:

@@ -34,7 +34,8 @@ def totals(proposal: Proposal) -> str:
     """How many tables were decided how."""
     kinds = Counter(decision.kind for decision in proposal.decisions.values())
     counted = ", ".join(f"{kinds[kind]} {kind}" for kind in ("owned", "mixed", "shared", "undecided") if kinds[kind])
-    return f"{len(proposal.decisions)} tables beside the tenant table: {counted}"
+    tables = "1 table" if len(proposal.decisions) == 1 else f"{len(proposal.decisions)} tables"
+    return f"{tables} beside the tenant table: {counted}"
 
 
 def _heading(proposal: Proposal) -> Iterator[str]:
@@ -88,6 +89,10 @@ def written(part: TablePart) -> dict[str, Any]:
     if part.assign is not None:
         written["assign"] = tomlkit.inline_table()
         written["assign"].update(part.assign.model_dump(exclude_none=True))
+    if part.membership is not None:
+        written["membership"] = part.membership
+    if part.writable:
+        written["writable"] = part.writable
     if part.column is not None:
         written["column"] = part.column
     if part.orphans is not Orphans.FAIL:

@@ -110,7 +110,9 @@ def _difference(decision: Decision, part: TablePart) -> Difference | None:
 
 def _said(part: TablePart) -> tuple[object, ...]:
     """What a person might decide otherwise; which constraints become per-tenant, discover never says."""
-    return part.shared, part.paths, part.children, part.assign, part.orphans, part.undecided is None
+    return (
+        part.shared, part.paths, part.children, part.assign, part.orphans, part.membership, part.undecided is None
+    )  # fmt: skip
 
 
 def _child(part: ReferencePart, home: str) -> tuple[Name, tuple[str, ...]]:

@@ -59,8 +59,9 @@ def with_indexes(found: Known, plan: Sequence[Step]) -> Known:
     if not found.stored:
         return found
     planned = [(step, name) for step in plan if (name := step.own_index) and step.key not in found.entries]
+    wanted = {step.key for step in plan}
     steps = (from_json(entry.value) for entry in found.entries.values())
-    ours = [(step, name) for step in steps if (name := step.own_index)]
+    ours = [(step, name) for step in steps if (name := step.own_index) and step.key not in wanted]
     names = {was: name for step, name in planned for made, was in ours if same_index(made, step)}
     return replace(_under(found, names), indexes=names) if names else found
 

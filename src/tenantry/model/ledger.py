@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tenantry.model.name import Name, object_name, split
+from tenantry.model.name import JOURNAL_SCHEMA, Name, object_name, split
 
-JOURNAL_SCHEMA = "tenantry"
 MEASURES = ("quantity", "total_in", "total_out", "movements")
 """What is added up for each key: the sum, what came in, what went out, and the number of movements."""
 SPECIALS = ("nans", "infinities", "negative_infinities")
@@ -25,7 +24,8 @@ class KeyColumn:
     """A column of the key. `type` is, as SQL, the type in which balances keep it, wide enough for what the column's own
     may be widened to; `collation` (schema, name) where it is not the type's own; `operator` (schema, name) is the
     equality of the type's default B-tree operator class. `loose`: balances keep it without NOT NULL even where it is
-    not `nullable`, so that writers are not the first to learn that it has become so."""
+    not `nullable`, so that writers are not the first to learn that it has become so. `source` is what the ledger calls
+    the column by now, where that is not the `name` which it had when the balances were installed, and has in them."""
 
     name: str
     type: str
@@ -33,13 +33,19 @@ class KeyColumn:
     operator: tuple[str, str]
     collation: tuple[str, str] | None = None
     loose: bool = False
+    source: str = ""
+
+    @property
+    def in_ledger(self) -> str:
+        """What the ledger calls it."""
+        return self.source or self.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantColumn:
-    """The column of the key by which a session's tenant is told. `setting` and `type` as in the policies; `mixed`: rows
-    without a tenant are everybody's; `quarantine`: (table, key column, slug column, slug) of the tenant that no
-    application may see."""
+    """The column of the key by which a session's tenant is told, as balances call it. `setting` and `type` as in the
+    policies; `mixed`: rows without a tenant are everybody's; `quarantine`: (table, key column, slug column, slug) of
+    the tenant that no application may see."""
 
     name: str
     type: str
@@ -94,8 +100,13 @@ class Ledger:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names of the key's columns."""
+        """The names of the key's columns in balances."""
         return tuple(column.name for column in self.key)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The names of the key's columns in the ledger."""
+        return tuple(column.in_ledger for column in self.key)
 
     def key_column(self, name: str) -> KeyColumn:
         """The key's column of this name."""

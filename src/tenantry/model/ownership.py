@@ -96,6 +96,19 @@ class Owned:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A table whose rows belong to the tenants that a link table says, to several or to none. `columns` of the link
+    refer to `own_columns`; `writable`: a tenant may change the rows that belong to it."""
+
+    table: Name
+    link: Name
+    columns: tuple[str, ...]
+    own_columns: tuple[str, ...]
+    operators: tuple[tuple[str, str], ...]
+    writable: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TenantTable:
     """The table with one row per tenant. `type` is the type of every tenant column (a domain's base type)."""
 
@@ -113,6 +126,16 @@ class TenantTable:
     names: tuple[tuple[str, str], ...] = ()
     """By slug, what declared tenants are called otherwise."""
 
+    def fallback(self, orphans: Orphans) -> str | None:
+        """The slug of the tenant for rows that no path reaches; None where they stay without one."""
+        match orphans:
+            case Orphans.DEFAULT:
+                return self.default
+            case Orphans.QUARANTINE:
+                return self.quarantine
+            case Orphans.FAIL | Orphans.SHARED:
+                return None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ownership:
@@ -127,6 +150,8 @@ class Ownership:
     shared: tuple[Name, ...] = ()
     written: frozenset[Name] = frozenset()
     """Those of the shared tables that all tenants may write."""
+    members: tuple[Member, ...] = ()
+    """The tables whose rows belong to tenants through a link table."""
     undecided: Mapping[Name, str] = field(default_factory=dict)
     heirs: Mapping[Name, Name] = field(default_factory=dict)
     references: tuple[tuple[Name, ForeignKey], ...] = ()

@@ -305,6 +305,11 @@ class TablePart(Part):
     """How rows find their tenant where no foreign key says so: csv, column, sql or tenant."""
     shared: bool | Literal["write"] = False
     """true: all tenants read the table, and none may write it. "write": all tenants read and write it."""
+    membership: str | None = None
+    """The link table, an owned one, that says which tenants a row belongs to: each of them reads it. The operator makes
+    rows and links, and takes them away."""
+    writable: bool = False
+    """With membership: a tenant may also change the rows that belong to it, for all others to which they belong."""
     orphans: Orphans = Orphans.FAIL
     """What becomes of rows that find no tenant: "fail", "default", "quarantine", or "shared": all tenants read them."""
     unique: tuple[str, ...] = ()
@@ -334,6 +339,11 @@ class TablePart(Part):
         shared = true
 
         [[table]]
+        name       = "products"
+        membership = "product_channels"
+        writable   = true
+
+        [[table]]
         name      = "notes"
         undecided = "nobody knows whose they are"
     """
@@ -341,8 +351,16 @@ class TablePart(Part):
     @model_validator(mode="after")
     def _decided(self) -> TablePart:
         ways = (bool(self.paths) or bool(self.children)) + (self.assign is not None) + bool(self.shared)
-        if self.undecided is None and ways == 0:
-            raise ValueError("says nothing: give paths, children, assign, or shared = true")
+        if self.membership is not None and (
+            ways or self.unique or self.column is not None or self.orphans is not Orphans.FAIL
+        ):
+            raise ValueError(
+                "a table with membership has no paths, children, assign, shared, orphans, unique or column"
+            )
+        if self.writable and self.membership is None:
+            raise ValueError("writable goes with membership: the rows of an owned table are their tenant's to write")
+        if self.undecided is None and ways == 0 and self.membership is None:
+            raise ValueError("says nothing: give paths, children, assign, membership, or shared = true")
         if self.shared and (ways > 1 or self.unique or self.orphans is not Orphans.FAIL):
             raise ValueError("a shared table has no paths, children, assign, orphans or unique")
         if self.assign is not None and (self.paths or self.children):

@@ -83,6 +83,14 @@ def _indexes(ground: PlanContext, unit: OwnedRelation) -> Iterator[Step]:
             served.append(key.columns)
             reason = f"{', '.join(key.columns)} within a tenant"
             yield from index_steps(unit, key.columns, PHASE, unique=False, reason=reason)
+    for member in ground.links.get(unit.owned.table, ()):
+        # The policies look for one row by both, and for all of a tenant's.
+        wanted = (unit.owned.column, *member.columns)
+        has = any(one.columns == wanted and not one.partial for one in unit.table.uniques)
+        if not has and not any(columns[: len(member.columns)] == member.columns for columns in served):
+            served.append(member.columns)
+            reason = f"which rows of {member.table} are a tenant's"
+            yield from index_steps(unit, member.columns, PHASE, unique=False, reason=reason)
     if not served:
         yield from index_steps(unit, (), PHASE, unique=False, reason="the rows of a tenant")
 

@@ -25,6 +25,7 @@ def executed(ground: PlanContext, views: Iterator[Name]) -> Iterator[tuple[Name,
     """The functions, with the table that tenants write, or the view, by which each runs."""
     tables = [table for unit in ground.units() for table in unit.all]
     tables += [table for name in sorted(ground.ownership.written) for table in ground.schema.tree(name)]
+    tables += [table for member in ground.ownership.members for table in ground.family(member.table)]
     for table in tables:
         for one in table.executes:
             yield table.name, one

@@ -23,7 +23,7 @@ from tenantry.steps import (
     Step,
 )  # fmt: skip
 from tenantry.steps.derivation import BySlug
-from tenantry.steps.row_security import Sight
+from tenantry.steps.row_security import Link, Sight
 
 PHASE = Phase.ISOLATE
 OWN = ("SELECT", "INSERT", "UPDATE", "DELETE")
@@ -57,6 +57,7 @@ def isolate_steps(ground: PlanContext) -> Iterator[Step]:
 def _schema_usage(ground: PlanContext, role: str) -> Iterator[Step]:
     """The schemas of what the role names, types included, and of what the functions name that run with its rights."""
     tables = [owned.table for owned in ground.ownership.owned]
+    tables += [member.table for member in ground.ownership.members]
     tables += [*ground.ownership.shared, ground.ownership.tenant.name, *(view.name for view in _shown(ground))]
     one_each = {table.schema: table for table in sorted(tables, reverse=True)}
     for name, schema in (*_type_schemas(ground), *_named_schemas(ground)):
@@ -68,6 +69,7 @@ def _schema_usage(ground: PlanContext, role: str) -> Iterator[Step]:
 def _type_schemas(ground: PlanContext) -> Iterator[tuple[Name, str]]:
     """For each table, the schemas of its columns' types, which statements may name."""
     names = [owned.table for owned in ground.ownership.owned]
+    names += [member.table for member in ground.ownership.members]
     for name in (*names, *ground.ownership.shared, ground.ownership.tenant.name):
         for column in ground.schema.tables[name].columns if name in ground.schema.tables else ():
             if column.type_schema not in ("pg_catalog", "information_schema"):
@@ -92,10 +94,13 @@ def _grants(ground: PlanContext, role: str) -> Iterator[Step]:
         if not function.public and function.trigger is None:
             callers.setdefault(function, []).append(name)
     for unit in ground.units():
-        yield _grant(unit.table, unit.name, role, OWN, UNCHECKED)
+        # Who belongs where is not a tenant's to say: it could make any row its own.
+        links = unit.owned.table in ground.links
+        never: tuple[str, ...] = (*WRITES, *UNCHECKED) if links else UNCHECKED
+        yield _grant(unit.table, unit.name, role, READ if links else OWN, never)
         for part in unit.tree:
             if any(grant.grantee == role for grant in part.grants):
-                yield _grant(part, part.name, role, (), UNCHECKED)
+                yield _grant(part, part.name, role, (), never)
         for sequence in {name for table in unit.all for name in table.sequences}:
             users.setdefault(sequence, []).append(unit.name)
     for name in ground.ownership.written:
@@ -112,15 +117,22 @@ def _grants(ground: PlanContext, role: str) -> Iterator[Step]:
             used_by=tuple(dict.fromkeys(tables)),
         )  # fmt: skip
     for name in ground.ownership.shared:
-        grants, never = (OWN, UNCHECKED) if name in ground.ownership.written else (READ, (*WRITES, *UNCHECKED))
-        yield _grant(ground.schema.tables[name], name, role, grants, never)
+        grants, withheld = (OWN, UNCHECKED) if name in ground.ownership.written else (READ, (*WRITES, *UNCHECKED))
+        yield _grant(ground.schema.tables[name], name, role, grants, withheld)
+    for member in ground.ownership.members:
+        writes = ("UPDATE",) if member.writable else ()
+        held = (*(privilege for privilege in WRITES if privilege not in writes), *UNCHECKED)
+        for table in ground.family(member.table):
+            whole = (*READ, *writes) if table.name == member.table else ()
+            if whole or any(grant.grantee == role for grant in table.grants):
+                yield _grant(table, table.name, role, whole, held, link=member.link)
     tenant = ground.ownership.tenant.name
     yield _grant(ground.schema.tables.get(tenant), tenant, role, READ, (*WRITES, *UNCHECKED))
 
 
 def _grant(
     table: Table | View | None, name: Name, role: str, grants: tuple[str, ...], never: tuple[str, ...],
-    left_out: str = "",
+    left_out: str = "", link: Name | None = None,
 ) -> Step:  # fmt: skip
     held: tuple[Grant, ...] = () if table is None else table.grants
     revokes = tuple(
@@ -129,7 +141,7 @@ def _grant(
         )
     )
     return ApplicationGrants(
-        phase=PHASE, table=name, role=role, grants=grants, revokes=revokes, left_out=left_out
+        phase=PHASE, table=name, role=role, grants=grants, revokes=revokes, left_out=left_out, link=link
     )  # fmt: skip
 
 
@@ -141,9 +153,16 @@ def row_securities(ground: PlanContext, *, legacy: tuple[str, ...]) -> Iterator[
     readers = ground.readers
     for unit in ground.units():
         sight = Sight.MIXED if unit.owned.mixed else Sight.OWN
+        sight = Sight.LINK if unit.owned.table in ground.links else sight
         roles = readers.get(unit.owned.table, ())
         for table in unit.all:
             yield _row_security(ground, table.name, unit.owned.column, (table.owner, *roles), sight, legacy)
+    for member in ground.ownership.members:
+        link = Link(table=member.link, columns=member.columns, own_columns=member.own_columns,
+                    operators=member.operators, tenant=ground.column(member.link))  # fmt: skip
+        sight = Sight.WRITING_MEMBER if member.writable else Sight.MEMBER
+        for table in ground.family(member.table):
+            yield _row_security(ground, table.name, member.own_columns[0], (table.owner,), sight, legacy, link)
     tenant = ground.ownership.tenant
     known = ground.schema.tables.get(tenant.name)
     owner = known.owner if known is not None else ground.operator
@@ -153,14 +172,15 @@ def row_securities(ground: PlanContext, *, legacy: tuple[str, ...]) -> Iterator[
 
 
 def _row_security(
-    ground: PlanContext, table: Name, column: str, roles: tuple[str, ...], sight: Sight, legacy: tuple[str, ...]
-) -> RowSecurity:
+    ground: PlanContext, table: Name, column: str, roles: tuple[str, ...], sight: Sight, legacy: tuple[str, ...],
+    link: Link | None = None,
+) -> RowSecurity:  # fmt: skip
     """`roles`: its owner, then those as whom triggers read it."""
     operators = tuple(dict.fromkeys((*ground.operators(roles[0]), *roles[1:])))
     return RowSecurity(
         phase=PHASE, table=table, column=column, type=ground.context_type, setting=ground.ownership.setting,
         sight=sight, role=ground.spec.application.role, operators=operators, filtered=ground.filtered(operators),
-        legacy=legacy, quarantine=_quarantine(ground),
+        legacy=legacy, link=link, quarantine=_quarantine(ground) if link is None else None,
     )  # fmt: skip
 
 
@@ -177,6 +197,8 @@ def _guarded(ground: PlanContext) -> set[Name]:
     guarded = {ground.ownership.tenant.name}
     for unit in ground.units():
         guarded.update(table.name for table in unit.all)
+    for member in ground.ownership.members:
+        guarded.update(table.name for table in ground.family(member.table))
     return guarded
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -11,13 +11,13 @@ from typing import TypeVar
 
 from tenantry.errors import UsageError, nearest
 from tenantry.model.name import Name
-from tenantry.model.ownership import Assignment, Hop, Owned, Ownership, TenantTable
+from tenantry.model.ownership import Assignment, Hop, Member, Owned, Ownership, TenantTable
 from tenantry.model.schema import Kind, Schema, Table
 from tenantry.model.spec import AcceptPart, Orphans, Spec, TablePart
 from tenantry.planning.assignments import read_assignments
 from tenantry.planning.derivation import Derivation
 from tenantry.planning.lookup import Lookup
-from tenantry.planning.paths import Paths, WaitsError, crossing, reference
+from tenantry.planning.paths import EQUALS, Paths, WaitsError, crossing, reference
 from tenantry.planning.tenant_rows import declared_tenants, name_column
 
 Part = TypeVar("Part")
@@ -80,7 +80,7 @@ class _Resolver:
         list(self._fitting(self._accepted, spec.accept))
         self.owned_names = {
             name for name, part in self.parts.items()
-            if not part.shared and part.undecided is None
+            if not part.shared and part.membership is None and part.undecided is None
         }  # fmt: skip
         self.undecided = {
             name: part.undecided for name, part in self.parts.items() if part.undecided is not None
@@ -281,6 +281,7 @@ class _Resolver:
         derivation = Derivation(owned=owned, heirs=self.heirs, tenant=self.tenant.name, schema=self.schema)
         certain = derivation.certain()
         owned = {name: replace(table, late=name not in certain) for name, table in owned.items()}
+        members = tuple(self._members(owned))
         undecided = dict(self.undecided)
         for name, table in self.schema.tables.items():
             if (
@@ -295,9 +296,61 @@ class _Resolver:
             components=replace(derivation, owned=owned).components(),
             shared=tuple(sorted(name for name, part in self.parts.items() if part.shared)),
             written=frozenset(name for name, part in self.parts.items() if part.shared == "write"),
-            undecided=undecided, heirs={name: root for name, root in self.heirs.items() if root in owned},
+            members=members, undecided=undecided,
+            heirs={
+                name: root for name, root in self.heirs.items()
+                if root in owned or any(member.table == root for member in members)
+            },
             references=tuple(self.references), crossing=self.crossing,
             misfits=tuple(_without_source(error, self.lookup.source) for error in self.errors),
+        )  # fmt: skip
+
+    def _members(self, owned: Mapping[Name, Owned]) -> Iterator[Member]:
+        """The tables with a membership; those whose link table is undecided are so, too."""
+        parts = [
+            (name, part) for name, part in self.parts.items() if part.membership is not None and part.undecided is None
+        ]
+        for name, part in parts:
+            try:
+                yield self._member(name, part, owned)
+            except WaitsError as waits:
+                self.undecided[name] = f"{waits.on}, which it needs, is undecided"
+            except UsageError as error:
+                self.errors.append(error)
+                self.undecided[name] = MISFIT
+
+    def _member(self, name: Name, part: TablePart, owned: Mapping[Name, Owned]) -> Member:
+        place = f"[[table]] {part.name!r}"
+        if name in self.heirs:
+            raise self.lookup.error(f"{place}: {name} follows {self.heirs[name]}; name that table only")
+        if self.schema.tables[name].kind is Kind.FOREIGN:
+            raise self.lookup.error(f"{place}: {name} is a foreign table, which can have no policies")
+        if name == self.tenant.name:
+            raise self.lookup.error(f"{place}: this is the tenant table itself; leave it out")
+        link = self.lookup.table(part.membership or "", f"{place} membership")
+        if link.name in self.undecided:
+            raise WaitsError(link.name)
+        if link.name not in owned:
+            raise self.lookup.error(
+                f"{place} membership: {link.name} is not owned, so it cannot say which tenants a row belongs to",
+                remedy=f"Say of {link.name} by which path its rows find their tenant.",
+            )
+        if owned[link.name].mixed:
+            raise self.lookup.error(
+                f"{place} membership: rows of {link.name} without a tenant are shared, and would be nobody's",
+                remedy='Say orphans = "fail" of it, or another way than "shared".',
+            )
+        keys = [key for key in self.paths.keys(link) if self.heirs.get(key.parent, key.parent) == name]
+        if len(keys) != 1:
+            listed = ", ".join(f"({', '.join(key.columns)})" for key in keys) or "none"
+            raise self.lookup.error(
+                f"{place} membership: {link.name} has to have one foreign key to {name}, and has {listed}",
+                remedy="Name the link table that has; one that the database does not know is a [[reference]].",
+            )
+        (key,) = keys
+        return Member(
+            table=name, link=link.name, columns=key.columns, own_columns=key.parent_columns,
+            operators=key.operators or (EQUALS,) * len(key.columns), writable=part.writable,
         )  # fmt: skip
 
     def _all_owned(self) -> dict[Name, Owned]:

@@ -98,7 +98,7 @@ class Paths:
 
     def child(self, table: Table, text: str, place: str) -> Child:
         child, column = self.lookup.table_column(text, place)
-        for key in self._keys(child):
+        for key in self.keys(child):
             if column in key.columns and self._root(key.parent) == table.name:
                 self._tells(child, key.columns, place)
                 if child.name in self.undecided:
@@ -112,7 +112,7 @@ class Paths:
     def _hop(self, table: Table, columns: tuple[str, ...], place: str, *, last: bool) -> tuple[Hop, Table | None]:
         for column in columns:
             self.lookup.stored(table, column, place)
-        keys = [key for key in self._keys(table) if sorted(key.columns) == sorted(columns)]
+        keys = [key for key in self.keys(table) if sorted(key.columns) == sorted(columns)]
         ends = [key for key in keys if self._root(key.parent) in self.owned or key.parent == self.tenant.name]
         candidates = ends if last and ends else keys
         if candidates:
@@ -123,7 +123,7 @@ class Paths:
             hop = Hop(columns=columns, parent=self.tenant.name, parent_columns=(self.tenant.key,),
                       operators=(EQUALS,), nullable=not only.not_null)  # fmt: skip
             return hop, None
-        known = ["(" + ", ".join(key.columns) + ")" for key in self._keys(table)]
+        known = ["(" + ", ".join(key.columns) + ")" for key in self.keys(table)]
         raise self.lookup.error(
             f"{place}: {table.name} has no foreign key on ({', '.join(columns)})"
             + (f"; it has {', '.join(known)}" if known else ""),
@@ -152,7 +152,8 @@ class Paths:
                   unique=unique)  # fmt: skip
         return hop, parent
 
-    def _keys(self, table: Table) -> list[ForeignKey]:
+    def keys(self, table: Table) -> list[ForeignKey]:
+        """The foreign keys of a table, with those of the spec."""
         declared = foreign_keys(self.lookup.schema, table)
         return [*declared, *(key for name, key in self.references if name == table.name)]
 

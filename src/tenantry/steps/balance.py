@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
 from tenantry.model.ledger import Ledger
+from tenantry.steps.naming import Written
 from tenantry.steps.step import Step
 
 
@@ -19,6 +20,16 @@ class BalanceStep(Step):
     ledger: Ledger
     inspected: ClassVar[tuple[str, str, str]]
     in_place = True
+
+    def renamed(self, names: Written) -> Self:
+        """Balances keep the names that their columns had: readers go on with them."""
+        key = tuple(
+            replace(column, source="" if now == column.name else now)
+            for column in self.ledger.key
+            for now in (names.column(self.ledger.table, column.in_ledger),)
+        )
+        quantity = names.column(self.ledger.table, self.ledger.quantity)
+        return replace(self, ledger=replace(self.ledger, key=key, quantity=quantity))
 
     @property
     def keeps(self) -> Ledger:

@@ -89,7 +89,7 @@ def movement(ledger: Ledger, row: sql.Composable, *, back: bool = False, names: 
     def value(column: str) -> sql.Composed:
         return sql.SQL("{}.{}").format(row, sql.Identifier(names.column(ledger.table, column)))
 
-    key = (sql.SQL("{} AS {}").format(value(name), sql.Identifier(name)) for name in ledger.columns)
+    key = (sql.SQL("{} AS {}").format(value(one.in_ledger), sql.Identifier(one.name)) for one in ledger.key)
     return sql.SQL("SELECT {}, {}").format(sql.SQL(", ").join(key), measures(value(ledger.quantity), back=back))
 
 

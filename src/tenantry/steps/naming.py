@@ -10,16 +10,16 @@ name. What is really gone is left out.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from psycopg import sql
 
-from tenantry.model.name import Name
+from tenantry.model.name import JOURNAL_SCHEMA, Name
 from tenantry.model.ownership import Hop
 from tenantry.model.plan import Statement
 from tenantry.steps.derivation import ByChildren, ByPath, ByRows, BySlug, ByText, Source, TenantReference, equal
-from tenantry.steps.introspection import JOURNAL_SCHEMA, body, raw
+from tenantry.steps.introspection import body, raw
 
 NAMES = Name(JOURNAL_SCHEMA, "names")
 """What trigger functions of ours name, by OID: as `regclass`, which a dump writes as a name, so that it is right in the
@@ -332,31 +332,31 @@ END
 
     def _static(self, names: ByOid, used: list[tuple[int, Name, str | None]]) -> sql.Composable:
         assert self.told is not None
+        asked = [self._row(used), self.early(Written()), self._tables(names, used)]
         return sql.SQL("""
-  stands := true;{row}
-  IF stands THEN{early}{tables}
-  END IF;
+  stands := true;{asking}
   IF stands THEN{written}
     RETURN {returns};
   END IF;""").format(
-            row=self._row(used), early=self.early(Written()), tables=self._tables(names, used),
+            asking=_stands(sql.Composed(asked)) if any(part is not NOTHING for part in asked) else NOTHING,
             written=self.told(Written()), returns=raw(self.returns),
         )  # fmt: skip
 
     def _row(self, used: Iterable[tuple[int, Name, str | None]]) -> sql.Composable:
-        """Whether the row has the columns of its table that are named."""
+        """Whether the row has the columns of its table that are named: what reads each of them, and cannot be known
+        without, costs least as an expression."""
         columns = [column for _, table, column in used if column is not None and table == self.table]
         if not columns:
             return NOTHING
         queries = [
-            sql.SQL("\n    {} {} THEN\n      PERFORM {}{};").format(
-                raw("ELSIF" if number else "IF"), raw(when),
-                sql.SQL(", ").join(sql.SQL("{}.{}").format(raw(row), sql.Identifier(column)) for column in columns),
-                raw(f" FROM {relation} AS {row} WHERE false" if relation else ""),
+            sql.SQL("\n    {} {} THEN\n      {};").format(
+                raw("ELSIF" if number else "IF"), raw(when), _read(raw(row), columns, relation)
             )
             for number, (when, row, relation) in enumerate(self.rows)
-        ]  # fmt: skip
-        return _stands(sql.SQL("{}\n    END IF;").format(sql.Composed(queries)))
+        ]
+        if len(queries) == 1:
+            return sql.SQL("\n    {};").format(_read(raw(self.rows[0][1]), columns, self.rows[0][2]))
+        return sql.SQL("{}\n    END IF;").format(sql.Composed(queries))
 
     def _tables(self, names: ByOid, used: list[tuple[int, Name, str | None]]) -> sql.Composable:
         """Whether tables are those of their OIDs, and have the columns, and these the operators: by a query that reads
@@ -390,16 +390,17 @@ END
         mark = {
             table: raw(f"'@tenantry {number}@'::pg_catalog.oid") for number, table, column in used if column is None
         }
-        same = [sql.SQL("{} = {}").format(table.oid, oid) for table, oid in mark.items()]
+        # A name that is a constant is looked up with the plan, which PostgreSQL makes anew when the table, or a schema,
+        # is called otherwise.
+        same = [sql.SQL("{}::pg_catalog.oid = {}").format(table.regclass, oid) for table, oid in mark.items()]
         may = [_may_change(oid) for table, oid in mark.items() if table in names.changed]
-        return _stands(
-            sql.SQL("""
+        if not same:
+            return sql.SQL("\n    PERFORM {};").format(query)
+        return sql.SQL("""
     stands := {};
     IF stands THEN
       PERFORM {};
     END IF;""").format(sql.SQL("COALESCE({}, false)").format(sql.SQL(" AND ").join([*same, *may])), query)
-            if same else sql.SQL("\n    PERFORM {};").format(query)
-        )  # fmt: skip
 
     def remember(self, function: Name) -> tuple[Statement, ...]:
         """Note what the function, just made, names; and put OIDs in the place of the marks in its text."""
@@ -441,9 +442,25 @@ END
         return forget(self.table, self.trigger), Statement(sql=note), Statement(sql=put)
 
 
+ARGUMENTS = 50
+"""So many columns are given to one call; PostgreSQL takes 100."""
+
+
+def _read(row: sql.Composable, columns: Sequence[str], relation: str) -> sql.Composable:
+    """A statement that fails where one of these columns of a row is gone."""
+    read = [sql.SQL("{}.{}").format(row, sql.Identifier(column)) for column in columns]
+    if relation:
+        return sql.SQL("PERFORM {} FROM {} AS {} WHERE false").format(sql.SQL(", ").join(read), raw(relation), row)
+    calls = [
+        sql.SQL("pg_catalog.num_nulls({}) >= 0").format(sql.SQL(", ").join(read[first : first + ARGUMENTS]))
+        for first in range(0, len(read), ARGUMENTS)
+    ]
+    return sql.SQL("stands := {}").format(sql.SQL(" AND ").join(calls))
+
+
 def _stands(asking: sql.Composable) -> sql.Composed:
     """Whether what is asked for is there, and, in a session that has a plan, of the type that it was. No statement of
-    the user's is in it, so nobody's error is caught by mistake."""
+    the user's is in it, so nobody's error is caught by mistake; and one block, since each begins a subtransaction."""
     return sql.SQL("""
   BEGIN{}
   EXCEPTION WHEN {} OR insufficient_privilege OR datatype_mismatch THEN

@@ -8,13 +8,14 @@ from typing import Any
 
 from tenantry.model.name import Name
 from tenantry.steps.derivation import TenantReference
-from tenantry.steps.index import AttachPartitionIndex, PartitionedIndex, TenantIndex
+from tenantry.steps.index import PartitionedIndex, TenantIndex
 from tenantry.steps.naming import Renamed, tenant_of
 from tenantry.steps.step import Step
 
 Names = Mapping[Name, Name]
 """What relations were called, and what they are called now."""
-IndexStep = TenantIndex | PartitionedIndex | AttachPartitionIndex
+IndexStep = TenantIndex | PartitionedIndex
+"""What attaches a partition's index has the names of both."""
 
 
 def renamed(step: Step, names: Names) -> Step:
@@ -84,6 +85,4 @@ def same_index(made: Step, planned: Step) -> bool:
     changes: dict[str, Any] = {"index": planned.index, "root": planned.root, "phase": planned.phase}
     if isinstance(planned, TenantIndex):
         changes["reason"] = planned.reason
-    if isinstance(planned, AttachPartitionIndex):
-        changes["whole"] = planned.whole
     return replace(made, **changes) == planned

@@ -216,6 +216,8 @@ class ApplicationGrants(Step):
     object: Literal["TABLE", "SEQUENCE"] = "TABLE"
     used_by: tuple[Name, ...] = ()
     """Of a sequence: the tables whose columns are filled from it."""
+    link: Name | None = None
+    """The table by which the policies know whose its rows are: without that they go, and so does this."""
     left_out: str = ""
     """What others may do with it, and the application role may not."""
     of_role = True

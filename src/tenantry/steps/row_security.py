@@ -8,9 +8,11 @@ from typing import Literal
 
 from psycopg import sql
 
+from tenantry.model.name import Name
 from tenantry.model.plan import Lock, LockMode, Statement
-from tenantry.steps.derivation import BySlug
+from tenantry.steps.derivation import BySlug, equal
 from tenantry.steps.introspection import body, raw
+from tenantry.steps.naming import Written
 from tenantry.steps.step import Before, Step
 from tenantry.steps.tenant_setting import context
 
@@ -21,7 +23,7 @@ LEGACY = "tenantry_legacy"
 QUARANTINE = "tenantry_quarantine"
 EVERY = (
     *(name + ending for name in (APPLICATION, FLOOR) for ending in ("", "_select", "_insert", "_update", "_delete")),
-    OPERATOR, LEGACY, QUARANTINE,
+    f"{FLOOR}_member", OPERATOR, LEGACY, QUARANTINE,
 )  # fmt: skip
 """The names of all policies that we make, of whichever sight."""
 
@@ -35,6 +37,34 @@ class Sight(StrEnum):
     """Read rows without a tenant as well; write only its own."""
     READ = "read"
     """Read its own row: the tenant table."""
+    LINK = "link"
+    """Read its own rows: they say what else is its."""
+    MEMBER = "member"
+    """Read the rows that a link table says are its."""
+    WRITING_MEMBER = "writing-member"
+    """Change them, too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """The table that says which tenants a row belongs to, each by `tenant`: its `columns` refer to `own_columns`."""
+
+    table: Name
+    columns: tuple[str, ...]
+    own_columns: tuple[str, ...]
+    operators: tuple[tuple[str, str], ...]
+    tenant: str
+
+    def of(self, row: sql.Composable) -> sql.Composed:
+        """The links `member` of a row, as FROM and WHERE."""
+        match = equal(row, self.own_columns, sql.Identifier("member"), self.columns, self.operators)
+        return sql.SQL("FROM {} AS member WHERE {}").format(self.table.identifier, match)
+
+    def leads_to(self, row: sql.Composable, key: sql.Composable) -> sql.Composed:
+        """That `row` belongs to the tenant with this key: by what its reader may see of the links."""
+        return sql.SQL("EXISTS (SELECT {} AND member.{} = {})").format(
+            self.of(row), sql.Identifier(self.tenant), key
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +106,8 @@ class Policies:
     role: str
     exempt: tuple[str, ...]
     """Roles that the floor lets through: operators and, until contract, legacy roles."""
+    table: Name
+    link: Link | None = None
 
     @property
     def _own(self) -> sql.Composed:
@@ -86,6 +118,26 @@ class Policies:
         if self.sight is Sight.MIXED:
             return sql.SQL("{} IS NULL OR {}").format(sql.Identifier(self.column), self._own)
         return self._own
+
+    @property
+    def _member(self) -> sql.Composed:
+        assert self.link is not None
+        return self.link.leads_to(self.table.identifier, context(self.setting, self.type))
+
+    def _members(self, *, floor: bool) -> dict[str, Rule]:
+        """Whose subquery names the link table, on which whoever asks must have rights: so it is for the application
+        alone, and stands where no policy of others can widen it; the floor lets the application through to it."""
+        if not floor:
+            found = {"_select": Rule(command="SELECT", using=EVERYTHING)}
+            if self.sight is Sight.WRITING_MEMBER:
+                found["_update"] = Rule(command="UPDATE", using=EVERYTHING, check=EVERYTHING)
+            return {ending: replace(rule, roles=(self.role,)) for ending, rule in found.items()}
+        member = self._or_exempt(self._member)
+        application = replace(self, exempt=(self.role, *self.exempt))._or_exempt(sql.SQL("false").format())
+        return {
+            "": Rule(command="ALL", using=application, check=application, permissive=False),
+            "_member": Rule(command="ALL", using=member, check=member, permissive=False, roles=(self.role,)),
+        }
 
     def _or_exempt(self, condition: sql.Composed) -> sql.Composed:
         """A scalar subquery for each role, evaluated once, so that the index condition stays usable. A role that has
@@ -100,13 +152,15 @@ class Policies:
 
     def rules(self, *, floor: bool) -> dict[str, Rule]:
         """The policies of the application, or of the floor, by the ending of their name."""
+        if self.link is not None:
+            return self._members(floor=floor)
         own = self._or_exempt(self._own) if floor else self._own
         seen = self._or_exempt(self._seen) if floor else self._seen
         roles = () if floor else (self.role,)
         match self.sight:
-            case Sight.READ if not floor:
+            case Sight.READ | Sight.LINK if not floor:
                 found = {"": Rule(command="SELECT", using=seen)}
-            case Sight.OWN | Sight.READ:
+            case Sight.OWN | Sight.READ | Sight.LINK:
                 found = {"": Rule(command="ALL", using=own, check=own)}
             case Sight.MIXED:
                 found = {
@@ -135,6 +189,8 @@ class RowSecurity(Step):
     filtered: tuple[str, ...] = ()
     """Those operators that row security would filter, as they do not bypass it: they get a policy of their own."""
     legacy: tuple[str, ...] = ()
+    link: Link | None = None
+    """Of a table whose rows belong to tenants through another one."""
     quarantine: BySlug | None = None
     """The reserved tenant, whose rows the application cannot reach even if it names that tenant as its own."""
     compared = True
@@ -150,15 +206,29 @@ class RowSecurity(Step):
     def title(self) -> str:
         return "enable and force row security"
 
+    def renamed(self, names: Written) -> RowSecurity:
+        if self.link is None:
+            return self
+        link = self.link
+        return replace(
+            self,
+            link=replace(
+                link, table=names.table(link.table), columns=names.columns(link.table, link.columns),
+                own_columns=names.columns(self.table, link.own_columns),
+                tenant=names.column(link.table, link.tenant),
+            ),
+        )  # fmt: skip
+
     @property
     def locks(self) -> tuple[Lock, ...]:
-        return (Lock(self.table, LockMode.ACCESS_EXCLUSIVE),)
+        link = (Lock(self.link.table, LockMode.ACCESS_SHARE),) if self.link is not None else ()
+        return (Lock(self.table, LockMode.ACCESS_EXCLUSIVE), *link)
 
     def _policies(self) -> dict[str, sql.Composable]:
         """Each policy's name, and its text behind `CREATE POLICY name ON table`."""
         policies = Policies(
             column=self.column, type=self.type, setting=self.setting, sight=self.sight, role=self.role,
-            exempt=self.operators + self.legacy,
+            exempt=self.operators + self.legacy, table=self.table, link=self.link,
         )  # fmt: skip
         rules = {APPLICATION + ending: rule for ending, rule in policies.rules(floor=False).items()}
         rules |= {FLOOR + ending: rule for ending, rule in policies.rules(floor=True).items()}

@@ -18,7 +18,7 @@ from tenantry.errors import ExitStatus, UsageError
 from tenantry.model.backup import BackupKind
 from tenantry.model.name import quoted
 from tenantry.model.plan import Phase
-from tenantry.model.spec import Spec
+from tenantry.model.spec import Orphans, Spec
 from tenantry.postgres.connect import Target
 
 pytestmark = pytest.mark.server
@@ -36,6 +36,36 @@ def test_the_only_tenant(businesses: Businesses) -> None:
             " DELETE FROM logs; DELETE FROM lots; DELETE FROM shelves; DELETE FROM stores; DELETE FROM tenants WHERE id <> 2")  # fmt: skip
     execute("INSERT INTO goods (id) VALUES (1001)")
     assert rows("SELECT id, tenant_id FROM goods") == [(1001, 2)]
+
+
+@pytest.mark.parametrize("order", ["the spec first", "the drop first"])
+def test_the_only_path_is_dropped(businesses: Businesses, order: str) -> None:
+    """From enforce on a row of nobody knows which of several tenants is refused, and all else goes on; the spec says by
+    what else its owner is found, before the application drops the path (then nothing is refused) or after."""
+    business = businesses.migrated(Phase.ENFORCE, NONE)
+    database, target, before = business.database, business.target, business.spec
+    (goods,) = (one for one in before.table if one.name == "goods")
+    other = goods.model_copy(update={"paths": ((("shelf_id",),),), "orphans": Orphans.DEFAULT})
+    spec = before.model_copy(update={"table": tuple(other if one is goods else one for one in before.table)})
+    options = MigrateOptions(until=Phase.ENFORCE, backup=BackupKind.NONE, force=True)
+    if order == "the spec first":
+        assert migrate(target, spec, options).exit_status is ExitStatus.DONE
+    database.execute("ALTER TABLE goods DROP COLUMN store_id")
+    if order == "the drop first":
+        with pytest.raises(psycopg.errors.NotNullViolation, match='"tenant_id" of relation "goods"'):
+            database.execute("INSERT INTO goods (id, shelf_id) VALUES (1000, 2)")
+        database.execute("UPDATE goods SET id = id + 100; UPDATE goods SET id = id - 100")
+        with pytest.raises(
+            UsageError, match=r"goods was dropped since it was migrated: say in the spec by another path"
+        ):
+            status(target, before)
+        assert migrate(target, spec, options).exit_status is ExitStatus.DONE
+    database.execute("INSERT INTO shelves (id, store_id) VALUES (900, 1), (901, 2)")
+    database.execute("INSERT INTO goods (id, shelf_id) VALUES (1000, 900), (1001, 901), (1002, NULL)")
+    # Whose the last one is may show later still: it waits.
+    written = "SELECT id, tenant_id FROM goods WHERE id >= 1000 ORDER BY id"
+    assert database.rows(written) == [(1000, 2), (1001, 1), (1002, None)]
+    assert business.rollback().exit_status is ExitStatus.DONE
 
 
 def test_dump_and_restore(businesses: Businesses) -> None:

@@ -12,8 +12,8 @@ from checks.apart import LEGACY, ROLE, SPEC, apart, found, serious
 from daily import nightly
 from preflights import SHOP, check, named
 from servers import Database
-from tenantry.checks.isolation.family import isolation
-from tenantry.checks.isolation.isolated import isolated
+from tenantry.checks.isolation import isolated
+from tenantry.checks.isolation.catalog import isolation
 from tenantry.checks.isolation.probes import experiment
 from tenantry.model.finding import Finding, Severity
 from tenantry.model.plan import Phase
@@ -22,7 +22,7 @@ from tenantry.postgres.connect import Target
 pytestmark = [
     pytest.mark.server,
     pytest.mark.differs(
-        "checks/isolation/open.py", "checks/isolation/sql/experiment.sql", "execution/preflight/powers.py",
+        "checks/isolation/catalog.py", "checks/isolation/sql/experiment.sql", "execution/preflight/roles.py",
         "postgres/powers.py", "postgres/sql/powers.sql",
     ),
 ]  # fmt: skip

@@ -103,6 +103,8 @@ class _Maker:
         self.direct(owner)
         self.told_by_others()
         parts = [self.lots, self.stock, self.circle, self.closure, self.logs, self.tools, self.alone, self.empty]
+        # Drawn last, so that a seed has the tables that it had before.
+        parts.append(self.paired)
         for part in parts:
             if self.chance(0.7):
                 part(owner)
@@ -208,6 +210,17 @@ class _Maker:
 
     def alone(self, owner: str) -> None:
         self.table("settings", "undecided", "id int PRIMARY KEY, value text", ["(1, 'x')"])
+
+    def paired(self, owner: str) -> None:
+        """Rows that a link table pairs with tenants, with several or with one each: who may see them nobody can know."""
+        several = self.chance(0.5)
+        self.table(
+            "offers", "undecided", "id int PRIMARY KEY, name text", [f"({row}, 'o')" for row in range(1, ROWS + 1)]
+        )
+        pairs = {(row, self.tenant(row)) for row in range(1, ROWS + 1)}
+        pairs |= {(row, self.tenant(row + 1)) for row in range(1, ROWS // 2)} if several else set()
+        self.table("offers_in", "owned", f"offer int NOT NULL REFERENCES offers, {owner}, PRIMARY KEY (offer, {self.words['tenant']})",
+                   [f"({offer}, {tenant})" for offer, tenant in sorted(pairs)])  # fmt: skip
 
     def empty(self, owner: str) -> None:
         words = self.words

@@ -1,14 +1,14 @@
 """What the data and the schema really say: who typed a row in, who uses it, and whose tables are nobody's."""
 
-import importlib
 from typing import Any
 
 import pytest
 
+from discovery import discovering
 from tenantry.discovery.spec_file import spec_text
-from tenantry.model.spec import Orphans
+from tenantry.model.spec import Orphans, Spec
+from tenantry.planning.ownership import resolve
 
-discovering = importlib.import_module("tests.integration.discovery.discovering")
 discover, part, reasons = discovering.discover, discovering.part, discovering.reasons
 
 TENANTS = """
@@ -62,6 +62,26 @@ def test_writers_are_told_without_their_names(database: Any) -> None:
     proposal = discover(database)
     assert not proposal.undecided
     assert {one.child for one in proposal.spec.reference} >= {f"t{number}.alpha" for number in range(5)}
+
+
+def test_writers_in_few_of_many_tables(database: Any) -> None:
+    """A pair of columns of the same names in some tables of a schema that has many others."""
+    audited = "alpha int REFERENCES users, beta int REFERENCES users"
+    database.execute(
+        TENANTS
+        + f"""
+        CREATE TABLE countries (id int PRIMARY KEY, {audited});
+        CREATE TABLE orders (id int PRIMARY KEY, tenant_id int NOT NULL REFERENCES tenants, {audited});
+        CREATE TABLE items (id int PRIMARY KEY, tenant_id int NOT NULL REFERENCES tenants, {audited});
+        INSERT INTO countries VALUES (1, 1, NULL), (2, 1, 1);
+        INSERT INTO orders SELECT n, 10 + 10 * (n % 2), 1 + n % 2, 1 FROM generate_series(1, 8) n;
+        INSERT INTO items SELECT n, 10 + 10 * (n % 2), 1, 1 + n % 2 FROM generate_series(1, 8) n;
+        """
+        + "".join(f"CREATE TABLE t{number} (id int PRIMARY KEY);" for number in range(20))
+    )
+    proposal = discover(database)
+    assert part(proposal, "countries").shared or part(proposal, "countries").undecided
+    assert part(proposal, "orders").paths == ((("tenant_id",),),)
 
 
 def test_a_user_who_owns_is_no_writer(database: Any) -> None:
@@ -190,3 +210,43 @@ def test_a_tenant_table_whose_key_cannot_serve(database: Any, tenants: str, item
     assert len(proposal.undecided) == 3
     assert all("public.tenants" in (one.part.undecided or "") for one in proposal.undecided)
     assert why in " ".join(spec_text(proposal).replace("#", "").split())
+
+
+@pytest.mark.parametrize(
+    ("links", "figures"),
+    [
+        ("(1, 10), (2, 10), (2, 20), (3, 20)", "3 of 4 rows are linked to a tenant, 1 to several"),
+        ("(1, 10), (2, 10), (3, 20)", "3 of 4 rows are linked to a tenant, 0 to several"),
+        ("(1, 10), (2, 10), (3, 10)", "pairs its rows with tenants"),
+    ],
+    ids=["several", "one each", "one tenant"],
+)
+def test_a_link_table_pairs_rows_with_tenants(database: Any, links: str, figures: str) -> None:
+    """Whether it says who may see them nobody can know from the data: a question, with one tenant as with many, whose answer
+    is to delete a line. A table that has more to say of each pair, such as a stock, is none."""
+    database.execute(
+        TENANTS
+        + f"""
+        CREATE TABLE products (id int PRIMARY KEY, name text);
+        CREATE TABLE listings (id serial PRIMARY KEY, product_id int NOT NULL REFERENCES products,
+          tenant_id int NOT NULL REFERENCES tenants, since timestamptz DEFAULT now(), published boolean,
+          UNIQUE (product_id, tenant_id));
+        CREATE TABLE articles (id int PRIMARY KEY, name text);
+        CREATE TABLE stock (article_id int NOT NULL REFERENCES articles, tenant_id int NOT NULL REFERENCES tenants,
+          quantity numeric, PRIMARY KEY (article_id, tenant_id));
+        INSERT INTO products VALUES (1), (2), (3), (4);
+        INSERT INTO listings (product_id, tenant_id) VALUES {links};
+        INSERT INTO articles VALUES (1), (2);
+        INSERT INTO stock VALUES (1, 10), (1, 20), (2, 10), (2, 20);
+        """
+    )
+    proposal = discover(database)
+    found = part(proposal, "products")
+    assert found.membership == "listings"
+    assert found.undecided is not None
+    assert figures in found.undecided
+    assert part(proposal, "articles").shared is True
+    text = spec_text(proposal)
+    decided = "\n".join(line for line in text.splitlines() if not line.startswith("undecided"))
+    ownership = resolve(Spec.parse(decided), discovering.schema_of(database))
+    assert [member.link.name for member in ownership.members] == ["listings"]

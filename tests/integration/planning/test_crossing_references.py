@@ -67,3 +67,32 @@ def test_a_reference_that_crosses(business: Callable[..., Any]) -> None:
     assert not [finding for finding in result.findings if finding.severity is not Severity.INFO]
     shop.rollback()
     assert shop.database.dump("--schema-only") == before
+
+
+@pytest.mark.parametrize("refers", ["(12, 2, 1)", "(12, NULL, 2)"], ids=["a tenant's row", "a row that all share"])
+def test_refused_before_anything_is_changed(business: Callable[..., Any], refers: str) -> None:
+    """Where the tables' own columns hold the tenant already, and no row of theirs is to be filled: the census asks all the same, and
+    a row that all share may not refer to one tenant's either."""
+    shop = business(
+        f"""
+        CREATE TABLE places (id integer PRIMARY KEY, tenant_id integer REFERENCES tenants);
+        CREATE TABLE lots (id integer PRIMARY KEY, tenant_id integer REFERENCES tenants, place_id integer REFERENCES places);
+        INSERT INTO places VALUES (1, 1), (2, 2), (3, NULL);
+        INSERT INTO lots VALUES (10, 1, 1), (11, 2, 2), {refers};
+        """,
+        """
+        [[table]]
+        name = "places"
+        paths = [["tenant_id"]]
+        orphans = "shared"
+        [[table]]
+        name = "lots"
+        paths = [["tenant_id"]]
+        orphans = "shared"
+        """,
+    )
+    before = shop.database.dump()
+    with pytest.raises(Refused, match=r"public\.lots has 1 reference across tenants"):
+        shop.migrate(Phase.ISOLATE)
+    assert shop.database.dump("--exclude-schema=tenantry") == before
+    assert shop.rows("SELECT to_regclass('tenantry.steps') IS NULL OR NOT EXISTS (SELECT FROM pg_policy)") == [(True,)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from acceptance.test_round_trip import checksums
+from acceptance.round_trip import checksums
 from daily import nightly
 from servers import Database
 from spec_changes.conftest import Changes, followed
@@ -16,7 +16,7 @@ from tenantry import (
     rollback,
     validate_balances,
 )
-from tenantry.errors import ExitStatus, Refused
+from tenantry.errors import ExitStatus, Refused, UsageError
 from tenantry.model.backup import BackupKind
 from tenantry.model.plan import Phase
 from tenantry.model.spec import LedgerPart, Spec
@@ -78,3 +78,33 @@ def test_balances_beside_a_change(after: str, changes: Changes) -> None:
     remove_balances(target, first)
     assert rollback(target, RollbackOptions(backup=BackupKind.NONE)).exit_status is ExitStatus.DONE
     assert (database.dump(), checksums(database)) == (original.as_made(Database.dump), original.as_made(checksums))
+
+
+@pytest.mark.server
+def test_balances_of_renamed_columns(changes: Changes) -> None:
+    """The application renames what both a path and the balances go by, under row security: the balances stay."""
+    original, database = changes.original(), changes.migrated("first", Phase.ISOLATE)
+    target, first = Target(database.dsn), with_ledger(changes.spec("first"))
+    install_balances(target, first)
+    backfill_balances(target, first)
+    database.execute("ALTER TABLE lines RENAME lot_id TO batch; ALTER TABLE lines RENAME quantity TO amount")
+    with pytest.raises(UsageError, match=r"is now 'batch'"):
+        followed(database, first, Phase.ISOLATE, force=True)
+    (part,) = (one for one in first.table if one.name == "lines")
+    tables = tuple(one.model_copy(update={"paths": ((("batch",),),)}) if one is part else one for one in first.table)
+    ledger = LedgerPart(table="lines", balance="stock", key=(first.tenant.column, "batch"), quantity="amount")
+    second = first.model_copy(update={"table": tables, "ledger": (ledger,)})
+    followed(database, second, Phase.ISOLATE, force=True)
+    false = FALSE.format(column=second.tenant.column).replace("lot_id, sum(quantity)", "batch, sum(amount)")
+    for _ in range(2):
+        assert database.rows(false) == []
+        assert [line.name for line in validate_balances(target, second) if not line.holds] == []
+        database.execute("UPDATE lines SET amount = amount + 3, store_id = NULL, batch = 1 + batch % 40 WHERE id <= 9")
+    assert database.rows("SELECT DISTINCT stale FROM stock") == [(False,)]
+    with database.connect() as session:
+        session.execute("SET ROLE changes_app; SET LOCAL app.tenant_id = '1'")
+        assert session.execute("SELECT DISTINCT tenant_id FROM stock").fetchall() == [(1,)]
+    remove_balances(target, second)
+    assert rollback(target, RollbackOptions(backup=BackupKind.NONE)).exit_status is ExitStatus.DONE
+    database.execute("ALTER TABLE lines RENAME batch TO lot_id; ALTER TABLE lines RENAME amount TO quantity")
+    assert database.dump() == original.as_made(Database.dump)

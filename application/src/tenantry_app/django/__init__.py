@@ -12,6 +12,8 @@ Keys of TENANTRY, all optional:
   alone.
 - `RESOLVER`: a function, or its dotted path, from a request to a key, a slug, a Tenant or None; by default the first
   label of the host's name. It may be async where the application is.
+- `RESOLUTION`: in its place a Resolution, or its dotted path: API keys, claims, headers. Refusals are problems then
+  (RFC 9457), and so is that the database is away: 503.
 - `TENANTS`: a function, or its dotted path, that gives all tenants, for `manage.py for_each_tenant COMMAND`.
 - `COLUMN`: the tenant column, by which the system checks know tables of tenants; "tenant_id".
 
@@ -24,7 +26,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
-from tenantry_app.context import current
+from tenantry_app.context import current, without_tenant
 
 
 def options() -> dict[str, Any]:
@@ -32,7 +34,8 @@ def options() -> dict[str, Any]:
     from django.conf import settings
 
     defaults: dict[str, Any] = {
-        "DATABASES": ["default"], "RESOLVER": "tenantry_app.django.subdomain", "TENANTS": None, "COLUMN": "tenant_id",
+        "DATABASES": ["default"], "RESOLVER": "tenantry_app.django.subdomain", "RESOLUTION": None,
+        "TENANTS": None, "COLUMN": "tenant_id",
     }  # fmt: skip
     return defaults | getattr(settings, "TENANTRY", {})
 
@@ -66,3 +69,29 @@ def subdomain(request: Any) -> str | None:
 def cache_key(key: str, key_prefix: str, version: int) -> str:
     """A KEY_FUNCTION for CACHES: each tenant has keys of its own. Raises TenantRequired without a tenant."""
     return f"{quote(current().key, safe='')}:{key_prefix}:{version}:{key}"
+
+
+def find_key(lookup: str, presented: bytes) -> Any:
+    """Looks an API key up (see tenantry_app.keys) on the first of `DATABASES`: for ApiKey, under WSGI and ASGI.
+
+    TENANTRY = {"RESOLUTION": Resolution(ApiKey(CachedKeys(find_key)))}
+    """
+    import asyncio
+
+    from asgiref.sync import sync_to_async
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return _find_key(lookup, presented)
+    return sync_to_async(_find_key)(lookup, presented)
+
+
+def _find_key(lookup: str, presented: bytes) -> Any:
+    from django.db import connections
+
+    from tenantry_app.keys import QUERY, read_row
+
+    with without_tenant(), connections[options()["DATABASES"][0]].cursor() as cursor:
+        cursor.execute(QUERY.format("%s", "%s"), [lookup, presented])
+        return read_row(cursor.fetchone())
