@@ -24,7 +24,7 @@ from psycopg import sql  # noqa: E402
 
 from bench.report import put_into  # noqa: E402
 from bench.run import SETTINGS, memory  # noqa: E402
-from tenantry import InspectionOptions, MigrateOptions, SilentObserver, migrate, validate  # noqa: E402
+from tenantry import InspectionOptions, MigrateOptions, migrate, validate  # noqa: E402
 from tenantry.checks.base import Check, CheckContext, QueryCheck, Reference  # noqa: E402
 from tenantry.checks.completeness import completeness  # noqa: E402
 from tenantry.checks.references import references  # noqa: E402
@@ -33,6 +33,7 @@ from tenantry.checks.scan import condition, plainly, source  # noqa: E402
 from tenantry.checks.session_pool import SETTINGS as SESSION  # noqa: E402
 from tenantry.checks.session_pool import Stop  # noqa: E402
 from tenantry.commands.inspection import grounded  # noqa: E402
+from tenantry.execution.events import ignore  # noqa: E402
 from tenantry.model.backup import BackupKind  # noqa: E402
 from tenantry.model.plan import Phase  # noqa: E402
 from tenantry.model.spec import Spec  # noqa: E402
@@ -83,7 +84,7 @@ def measured(cluster: Cluster, rows: int) -> str:
     migrate(Target(dsn), spec, MigrateOptions(until=Phase.ISOLATE, force=True, backup=BackupKind.NONE))
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("VACUUM ANALYZE")
-    with grounded(Target(dsn), spec, InspectionOptions(), SilentObserver(), Stop(), run="", purpose="bench") as ground:
+    with grounded(Target(dsn), spec, InspectionOptions(), ignore, Stop(), run="", purpose="bench") as ground:
         checks = [one for family in (completeness, references) for one in family(ground) if isinstance(one, Check)]
         ways: list[Callable[[], object]] = [
             lambda: validate(Target(dsn), spec),

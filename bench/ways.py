@@ -11,6 +11,7 @@ import psycopg
 
 from tenantry.execution.backfill.run import BackfillOptions, backfill
 from tenantry.execution.backfill.throttle import Throttle
+from tenantry.execution.events import ignore
 from tenantry.model.name import Name
 from tenantry.model.ownership import Hop
 from tenantry.model.plan import Phase, Statement
@@ -57,15 +58,6 @@ SELECT max(id) FROM updated
 """
 
 
-class Silence:
-    """Progress that nobody watches."""
-
-    def started(self, relation: Name, total_pages: int) -> None: ...
-    def advanced(self, relation: Name, pages: int, rows: int) -> None: ...
-    def paused(self, reason: str) -> None: ...
-    def finished(self, relation: Name, rows: int) -> None: ...
-
-
 def column(constant: str | None = None) -> AddTenantColumn:
     return AddTenantColumn(
         phase=Phase.EXPAND, table=MOVEMENTS, column="tenant_id", type="uuid", constant=constant, tenant=TENANT
@@ -96,7 +88,7 @@ def in_place(workers: int, connection: Connection, dsn: str) -> Timed:
 
     def timed() -> None:
         backfill(
-            fill, connections=connect, workers=workers, progress=Silence(), stop=threading.Event(),
+            fill, connections=connect, workers=workers, observer=ignore, stop=threading.Event(),
             throttle=Throttle(), options=BackfillOptions(),
         )  # fmt: skip
 

@@ -12,6 +12,7 @@ import psycopg
 from servers import Database
 from tenantry.execution.backfill.run import BackfillOptions, FillResult, backfill
 from tenantry.execution.backfill.throttle import Throttle
+from tenantry.execution.events import Event, FillAdvanced, FillFinished, FillPaused, FillStarted
 from tenantry.model.name import Name
 from tenantry.model.ownership import Hop
 from tenantry.model.plan import Phase, Statement
@@ -101,20 +102,19 @@ class Watcher:
     begun: dict[Name, int] = field(default_factory=dict)
     ended: dict[Name, int] = field(default_factory=dict)
 
-    def started(self, relation: Name, total_pages: int) -> None:
-        self.begun[relation] = total_pages
-
-    def advanced(self, relation: Name, pages: int, rows: int) -> None:
-        self.pages += pages
-        self.rows += rows
-        self.batches += 1
-        self.between(self.batches)
-
-    def paused(self, reason: str) -> None:
-        self.reasons.append(reason)
-
-    def finished(self, relation: Name, rows: int) -> None:
-        self.ended[relation] = rows
+    def __call__(self, event: Event) -> None:
+        match event:
+            case FillStarted(relation, total_pages):
+                self.begun[relation] = total_pages
+            case FillAdvanced(_, pages, rows):
+                self.pages += pages
+                self.rows += rows
+                self.batches += 1
+                self.between(self.batches)
+            case FillPaused(reason):
+                self.reasons.append(reason)
+            case FillFinished(relation, rows):
+                self.ended[relation] = rows
 
 
 def run(
@@ -128,7 +128,7 @@ def run(
         return psycopg.connect(dsn, autocommit=True, application_name=purpose, options="-c search_path=pg_catalog")
 
     return backfill(
-        fill or fill_of(), connections=connect, workers=workers, progress=watcher or Watcher(),
+        fill or fill_of(), connections=connect, workers=workers, observer=watcher or Watcher(),
         stop=stop or threading.Event(), throttle=throttle or Throttle(),
         options=BackfillOptions(**({"first_batch": 8, "budget": 10.0} | options)),
     )  # fmt: skip

@@ -165,12 +165,12 @@ def _keep(order: Mapping[str, Any], stdout: int, stderr: int, ended: int) -> Non
 
 
 def _import_all() -> None:
-    """What a command imports when it comes to it: all modules of tenantry, and the packages that they import late."""
+    """What a command imports when it comes to it: all modules of tenantry, and a package that they import late."""
     for module in pkgutil.walk_packages(tenantry.__path__, "tenantry."):
         if module.name != "tenantry.__main__":
             importlib.import_module(module.name)
-    for name in ("networkx", "structlog"):
-        importlib.import_module(name)
+    with suppress(ModuleNotFoundError):
+        importlib.import_module("networkx")
 
 
 if __name__ == "__main__":

@@ -25,10 +25,17 @@ def uvicorn(application: str, folder: Path, *options: str, **environment: str) -
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         env={**os.environ, "PYTHONPATH": PATHS, "PYTHONUNBUFFERED": "1", **environment},
     )  # fmt: skip
+    with ended(process) as reading:
+        yield address(process, reading)
+
+
+@contextmanager
+def ended(process: subprocess.Popen[str]) -> Iterator[list[threading.Thread]]:
+    """End it with the block, and whoever reads what it says."""
     reading: list[threading.Thread] = []
     assert process.stdout is not None
     try:
-        yield address(process, reading)
+        yield reading
     finally:
         process.send_signal(signal.SIGTERM)
         try:

@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,22 @@ import psycopg
 from psycopg.sql import SQL, Composable, Composed
 from tenacity import wait_fixed
 
-from tenantry import MigrateOptions, RollbackOptions, SilentObserver, migrate, remove_balances, rollback
+from tenantry import MigrateOptions, RollbackOptions, migrate, remove_balances, rollback
 from tenantry.errors import TenantryError
 from tenantry.execution import message, transaction
 from tenantry.execution.backfill.run import BackfillOptions
-from tenantry.execution.runner import Event
+from tenantry.execution.events import (
+    CommandBegan,
+    Event,
+    FillAdvanced,
+    FillFinished,
+    FillPaused,
+    FillStarted,
+    LocksRefused,
+    Said,
+    StepEvent,
+)
 from tenantry.model.backup import BackupKind
-from tenantry.model.name import Name
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
@@ -57,7 +66,7 @@ def _kind(step: Any) -> str:
     return str(step.kind)
 
 
-class _Reporter(SilentObserver):
+class _Reporter:
     """The watcher of the child: tells everything, and kills at the event that the order names."""
 
     def __init__(self, kill: Mapping[str, Any]) -> None:
@@ -66,35 +75,30 @@ class _Reporter(SilentObserver):
         self.armed = threading.Event()
         """Set at the first step: statements are counted from there."""
 
-    def step(self, event: Event) -> None:
-        _say(event=event.action, key=event.step.key, kind=_kind(event.step), rows=event.rows)
-        if event.action == "started":
-            self.armed.set()
-        if event.action == self.kill.get("event") and self.kill["kind"] in ("", _kind(event.step)):
-            self.seen += 1
-            if self.seen == self.kill["number"]:
-                _stop(self.kill)
-
-    def began(self, command: str, run: str) -> None:
-        _say(began=command, run=run)
-
-    def blocked(self, reason: str, blockers: Sequence[str], pause: float) -> None:
-        _say(blocked=pause, reason=reason)
-
-    def said(self, message: str, **facts: object) -> None:
-        _say(said=message)
-
-    def started(self, relation: Name, total_pages: int) -> None:
-        _say(started=str(relation), pages=total_pages)
-
-    def advanced(self, relation: Name, pages: int, rows: int) -> None:
-        _say(advanced=str(relation), pages=pages, rows=rows)
-
-    def paused(self, reason: str) -> None:
-        _say(paused=reason)
-
-    def finished(self, relation: Name, rows: int) -> None:
-        _say(finished=str(relation), rows=rows)
+    def __call__(self, event: Event) -> None:
+        match event:
+            case StepEvent():
+                _say(event=event.action, key=event.step.key, kind=_kind(event.step), rows=event.rows)
+                if event.action == "started":
+                    self.armed.set()
+                if event.action == self.kill.get("event") and self.kill["kind"] in ("", _kind(event.step)):
+                    self.seen += 1
+                    if self.seen == self.kill["number"]:
+                        _stop(self.kill)
+            case CommandBegan(command, run):
+                _say(began=command, run=run)
+            case LocksRefused(reason, _, pause):
+                _say(blocked=pause, reason=reason)
+            case Said(message):
+                _say(said=message)
+            case FillStarted(relation, total_pages):
+                _say(started=str(relation), pages=total_pages)
+            case FillAdvanced(relation, pages, rows):
+                _say(advanced=str(relation), pages=pages, rows=rows)
+            case FillPaused(reason):
+                _say(paused=reason)
+            case FillFinished(relation, rows):
+                _say(finished=str(relation), rows=rows)
 
 
 END = SQL("\n  PERFORM pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid());")
@@ -156,7 +160,7 @@ def _perform(order: Mapping[str, Any]) -> int:
     watcher = _Reporter(kill)
     counted = _aim(kill, watcher.armed) if kill.get("statement") is not None else {}
     # Small batches, so that a small table has many instants between them.
-    sys.modules["tenantry.commands.migrate"].BackfillOptions = partial(BackfillOptions, **order["batches"])
+    sys.modules["tenantry.execution.runs"].BackfillOptions = partial(BackfillOptions, **order["batches"])
     if order["pause"] is not None:
         transaction.wait_random_exponential = lambda **growing: wait_fixed(order["pause"])
     try:
@@ -164,7 +168,7 @@ def _perform(order: Mapping[str, Any]) -> int:
             options = MigrateOptions(until=Phase(order["until"]), force=True, workers=order["workers"], backup=backup)
             result = migrate(target, Spec.read(Path(order["spec"])), options, watcher)
         elif order["command"] == "balances remove":
-            result = remove_balances(target, Spec.read(Path(order["spec"])), watcher=watcher)
+            result = remove_balances(target, Spec.read(Path(order["spec"])), observer=watcher)
         else:
             keep = order["command"] == "rollback --preserve-data"
             result = rollback(target, RollbackOptions(preserve_data=keep, backup=backup), watcher)

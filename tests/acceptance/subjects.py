@@ -12,8 +12,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from acceptance.comparing import State, migrated_state
 from acceptance.killing import Ended, Kill, Killing, driver
+from acceptance.round_trip import checksums
 from acceptance.scenes import SCENES
-from acceptance.test_round_trip import checksums
 from operating import Operating, hand_over, operated
 from servers import Database, Server
 from tenantry.model.spec import Spec

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from acceptance.test_round_trip import there_and_back
+from acceptance.round_trip import there_and_back
 from operating import operated
 from servers import Database
 from tenantry import MigrateOptions, migrate

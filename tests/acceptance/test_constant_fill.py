@@ -9,8 +9,8 @@ from statistics import median
 import pytest
 
 from servers import Database
-from tenantry import MigrateOptions, RollbackOptions, SilentObserver, migrate, rollback
-from tenantry.execution.runner import Event
+from tenantry import MigrateOptions, RollbackOptions, migrate, rollback
+from tenantry.execution.events import Event, StepEvent
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
@@ -38,17 +38,19 @@ FILLED = "SELECT count(DISTINCT tenant_id), count(*) FILTER (WHERE tenant_id IS 
 
 
 @dataclass(slots=True)
-class Stopwatch(SilentObserver):
+class Stopwatch:
     """Milliseconds that the steps of the phase expand took on the table."""
 
     milliseconds: float = 0.0
     steps: list[str] = field(default_factory=list)
 
-    def step(self, event: Event) -> None:
-        if event.action == "applied" and event.step.table.name == "reading":
-            assert event.step.phase is Phase.EXPAND
-            self.milliseconds += event.milliseconds
-            self.steps.append(event.step.key)
+    def __call__(self, event: Event) -> None:
+        match event:
+            case StepEvent():
+                if event.action == "applied" and event.step.table.name == "reading":
+                    assert event.step.phase is Phase.EXPAND
+                    self.milliseconds += event.milliseconds
+                    self.steps.append(event.step.key)
 
 
 def fill(database: Database, rows: int) -> None:

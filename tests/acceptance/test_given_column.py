@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from acceptance.test_round_trip import checksums
+from acceptance.round_trip import checksums
 from operating import operated
 from servers import Database
 from tenantry import MigrateOptions, RollbackOptions, migrate, rollback

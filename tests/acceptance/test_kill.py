@@ -9,17 +9,15 @@ from typing import get_args
 
 import pytest
 
-from acceptance.comparing import State, assert_same
+from acceptance.comparing import assert_same
+from acceptance.kill_points import Undisturbed, boundaries, random_instants
 from acceptance.killing import (
     ANY,
     BATCH,
     BEGUN,
-    BUILD,
-    CHECKPOINT,
     DONE,
     EVENT,
     FORGOTTEN,
-    UNBUILD,
     Kill,
 )
 from acceptance.subjects import Subject
@@ -27,7 +25,6 @@ from daily import daily
 from operating import Operating
 from tenantry.steps import AnyStep
 
-Undisturbed = Callable[..., State]
 KINDS = {
     "adoption": "estoque", "function_grant": "workshop", "parents_deferred": "workshop"
 } | dict.fromkeys(("tenant_table", "assigned_rows", "partitioned_index", "index_attached", "view", "schema_usage"), "bazaar")  # fmt: skip
@@ -55,21 +52,6 @@ def test_as_the_owner(name: str, subject: Callable[..., Subject], undisturbed: U
     """The same where the operator is held to the policies that it makes."""
     one = boundaries(subject, undisturbed, name, 5, owned=True)
     assert one.database.rows("SELECT count(*) FROM tenantry.runs WHERE username NOT LIKE 'owner%'") == [(0,)]
-
-
-def boundaries(
-    subject: Callable[..., Subject], undisturbed: Undisturbed, name: str, stride: int, *, owned: bool = False
-) -> Subject:
-    """Migrate and roll back, killed at each `stride`-th step."""
-    expected, one = undisturbed(name, owned=owned), subject(name, owned=owned)
-    kill = Kill(event="started", number=1 + stride)
-    ended = one.chain("migrate", lambda: kill)
-    steps = len([line for line in ended.lines if line.get("event") in ("found", "applied")])
-    assert len(one.killing.kills) >= steps // (2 * stride)
-    assert_same(expected, one.migrated())
-    one.chain("rollback", lambda: kill)
-    one.assert_original()
-    return one
 
 
 @pytest.mark.parametrize(
@@ -164,57 +146,6 @@ def test_rows_that_were_filled(seed: int, subject: Callable[..., Subject]) -> No
     one.killing.run("rollback", Kill(statement="UPDATE ONLY.*SET.*NULL", number=1, moment="after"))
     one.killing.complete("rollback")
     one.assert_original()
-
-
-def random_kill(generator: random.Random, number: int) -> Kill:
-    """The n-th kill of a chain: first inside batches and at their checkpoints, then in index builds, then anywhere."""
-    moment, delay = generator.choice(("before", "during", "during", "after")), generator.uniform(0, 0.004)
-    if number < 6:
-        pattern = generator.choice((BATCH, BATCH, CHECKPOINT))
-        return Kill(
-            statement=pattern,
-            number=generator.randint(1, generator.choice((4, 12, 40))),
-            moment=moment,
-            delay=delay,
-        )
-    if number < 9:
-        return Kill(statement=BUILD, number=generator.randint(1, 3), moment=moment, delay=10 * delay)
-    return Kill(statement=ANY, number=generator.randint(1, 150), moment=moment, delay=delay)
-
-
-MOST_ROUNDS = 5
-
-
-def random_instants(subject: Callable[..., Subject], expected: State, seed: int, kills: int) -> None:
-    """Die `kills` times, then finish; or die on the way back as well, and come to the original."""
-    generator = random.Random(seed)
-    one = subject("big estoque", stripes=2)
-    rounds = 1
-    try:
-        while len(one.killing.kills) < kills:
-            ended = one.killing.run("migrate", random_kill(generator, len(one.killing.kills) * 10 // kills))
-            if not ended.killed:
-                # It got through between two kills, as a quick machine may: once more from the beginning.
-                assert rounds < MOST_ROUNDS, f"it came to its end after {len(one.killing.kills)} kills: {ended.said}"
-                one.killing.complete("rollback")
-                rounds += 1
-        if seed % 2 == 0:
-            one.killing.complete("migrate")
-            assert_same(expected, one.migrated())
-        for _ in range(3):
-            pattern = generator.choice((UNBUILD, FORGOTTEN, ANY))
-            aimed = Kill(
-                statement=pattern,
-                number=generator.randint(1, 20),
-                delay=generator.uniform(0, 0.01),
-                moment="during",
-            )
-            one.killing.run("rollback", aimed)
-        one.killing.complete("rollback")
-        one.assert_original()
-    except AssertionError as error:
-        raise AssertionError(f"seed {seed}, killed at {one.killing.kills}: {error}") from error
-    print(f"seed {seed}, killed at: {one.killing.kills}")
 
 
 @pytest.mark.parametrize("seed", daily(range(4)))

@@ -5,36 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable
 
-import psycopg
 import pytest
 
 from acceptance.comparing import State, assert_same
 from acceptance.killing import VALIDATING, Kill
 from acceptance.subjects import Subject
+from acceptance.waiting_kills import WAITING, holding
 from daily import daily
-from servers import Database, wait_until
+from servers import wait_until
 
 pytestmark = pytest.mark.server
 
-WAITING = """
-SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
-AND application_name LIKE 'tenantry%%' AND wait_event_type = 'Lock' AND query ~ %s
-"""
 OURS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'tenantry%'"
-
-
-@contextmanager
-def holding(database: Database, *statements: str) -> Iterator[psycopg.Connection[Any]]:
-    """A session of somebody else's in the middle of a transaction."""
-    with database.connect() as connection:
-        for statement in statements:
-            connection.execute(statement)
-        yield connection
-        connection.rollback()
 
 
 def killed_waiting(one: Subject, command: str, pattern: str) -> float:

@@ -13,8 +13,8 @@ from bystander import bystander, writing
 from servers import Database, wait_until
 from slow_network import slow_network
 from tenantry import MigrateOptions, RollbackOptions, migrate, rollback
-from tenantry.commands.watcher import SilentObserver
 from tenantry.errors import Failed
+from tenantry.execution.events import Event, LocksRefused
 from tenantry.execution.transaction import LockPolicy, run_in_transaction
 from tenantry.model.backup import BackupKind
 from tenantry.model.name import Name
@@ -133,9 +133,11 @@ def test_a_statement_that_is_slow_by_itself(template: Callable[..., Database], r
     spec = Spec.parse(SPEC.format(role=role(create=False, name="app")))
     heard: list[str] = []
 
-    class Listener(SilentObserver):
-        def blocked(self, reason: str, blockers: Sequence[str], pause: float) -> None:
-            heard.append(reason)
+    class Listener:
+        def __call__(self, event: Event) -> None:
+            match event:
+                case LocksRefused(reason):
+                    heard.append(reason)
 
     # A backup has tables of its own, with which the trigger has no less to do.
     options = MigrateOptions(until=Phase.EXPAND, lock_timeout=0.5, lock_budget=600, backup=BackupKind.NONE)

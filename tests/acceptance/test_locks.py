@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -19,8 +19,8 @@ from bystander import bystander
 from daily import nightly
 from servers import Database, wait_until
 from tenantry import MigrateOptions, RollbackOptions, migrate, rollback
-from tenantry.commands.watcher import SilentObserver
 from tenantry.errors import ExitStatus, Failed, Interrupted, Refused
+from tenantry.execution.events import Event, LocksRefused
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
@@ -37,14 +37,16 @@ COUNT = (
 )
 
 
-class Listener(SilentObserver):
+class Listener:
     """Keeps who was in the way."""
 
     def __init__(self) -> None:
         self.heard: list[str] = []
 
-    def blocked(self, reason: str, blockers: Sequence[str], pause: float) -> None:
-        self.heard += blockers
+    def __call__(self, event: Event) -> None:
+        match event:
+            case LocksRefused(_, blockers):
+                self.heard += blockers
 
 
 @pytest.fixture
@@ -174,9 +176,10 @@ def test_released_in_time(network: Database, spec: Spec) -> None:
     """Somebody who lets go within the budget delays the run, and that is all."""
 
     class Asking(Listener):
-        def blocked(self, reason: str, blockers: Sequence[str], pause: float) -> None:
-            super().blocked(reason, blockers, pause)
-            holder.commit()
+        def __call__(self, event: Event) -> None:
+            super().__call__(event)
+            if isinstance(event, LocksRefused):
+                holder.commit()
 
     with network.connect() as holder:
         holder.execute("SELECT FROM employees LIMIT 1")

@@ -6,26 +6,16 @@ from collections.abc import Callable
 
 import pytest
 
-from acceptance.test_round_trip import there_and_back
+from acceptance.menagerie import spec, table
+from acceptance.round_trip import there_and_back
 from daily import daily
 from operating import operated
 from servers import Database
 from tenantry import MigrateOptions, migrate, validate
 from tenantry.model.plan import Phase
-from tenantry.model.spec import Spec
 from tenantry.model.verdict import serious
 
 pytestmark = [pytest.mark.server, pytest.mark.differs]
-
-HEAD = '[tenant]\ntable = "{tenant}"\n{more}\n[application]\nrole = "{role}"\n'
-
-
-def spec(role: str, tables: str, tenant: str = "tenants", more: str = "", schemas: str = '["public"]') -> Spec:
-    return Spec.parse(f"schemas = {schemas}\n" + HEAD.format(tenant=tenant, role=role, more=more) + tables)
-
-
-def table(name: str, **keys: str) -> str:
-    return f"[[table]]\nname = '{name}'\n" + "".join(f"{key} = {value}\n" for key, value in keys.items())
 
 
 KEYS = {

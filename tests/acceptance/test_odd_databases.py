@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import psycopg
 import pytest
 
-from acceptance.test_menagerie import spec, table
-from acceptance.test_round_trip import checksums
+from acceptance.menagerie import spec, table
+from acceptance.round_trip import checksums
 from servers import Database
 from tenantry import MigrateOptions, RollbackOptions, migrate, rollback, validate
 from tenantry.errors import Refused, UsageError

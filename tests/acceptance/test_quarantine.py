@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from acceptance.test_round_trip import there_and_back
+from acceptance.round_trip import there_and_back
 from operating import operated
 from servers import Database
 from tenantry import MigrateOptions, migrate

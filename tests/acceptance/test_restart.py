@@ -15,7 +15,7 @@ from acceptance.comparing import State, assert_same
 from acceptance.killing import ANY, BATCH, BUILD, VALIDATE, VALIDATING, Ended, Kill
 from acceptance.scenes import SCENES
 from acceptance.subjects import Subject, make_subject
-from acceptance.test_kill_waiting import WAITING, holding
+from acceptance.waiting_kills import WAITING, holding
 from daily import daily
 from servers import Database, Server, wait_until
 

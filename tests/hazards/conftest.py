@@ -13,7 +13,7 @@ from psycopg.conninfo import make_conninfo
 
 from servers import Database
 from tenantry import MigrateOptions, RollbackOptions, migrate, rollback
-from tenantry.commands.watcher import Observer
+from tenantry.execution.events import Observer
 from tenantry.model.plan import Phase
 from tenantry.model.run import Result
 from tenantry.model.spec import Spec

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tenantry.commands.watcher import SilentObserver
-from tenantry.execution.runner import Event
+from tenantry.execution.events import Event, FillAdvanced, FillPaused, StepEvent
 from tenantry.model.name import Name
 
 SHOP = """
@@ -30,7 +29,7 @@ paths = [["store_id"]]
 SALES = Name("public", "sales")
 
 
-class Meanwhile(SilentObserver):
+class Meanwhile:
     """Acts once: when a step begins, or after the first batch of a fill; keeps what is said about pauses."""
 
     def __init__(self, action: Callable[[], None], *, step: str = "", batches_of: Name | None = None) -> None:
@@ -38,16 +37,16 @@ class Meanwhile(SilentObserver):
         self.acted = False
         self.reasons: list[str] = []
 
-    def step(self, event: Event) -> None:
-        if self.key and event.step.key == self.key and event.action == "started":
-            self._act()
-
-    def advanced(self, relation: Name, pages: int, rows: int) -> None:
-        if relation == self.relation:
-            self._act()
-
-    def paused(self, reason: str) -> None:
-        self.reasons.append(reason)
+    def __call__(self, event: Event) -> None:
+        match event:
+            case StepEvent():
+                if self.key and event.step.key == self.key and event.action == "started":
+                    self._act()
+            case FillAdvanced(relation):
+                if relation == self.relation:
+                    self._act()
+            case FillPaused(reason):
+                self.reasons.append(reason)
 
     def _act(self) -> None:
         if not self.acted:

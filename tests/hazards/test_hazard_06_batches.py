@@ -116,7 +116,7 @@ def sweep_beside_a_seller(shop: Any, pool: ThreadPoolExecutor) -> None:
 def persevering(monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch that has to wait does so for longer than the clerk, who gives up before anybody looks for a deadlock."""
     options = partial(BackfillOptions, lock_timeout=30.0)
-    monkeypatch.setattr(sys.modules["tenantry.commands.migrate"], "BackfillOptions", options)
+    monkeypatch.setattr(sys.modules["tenantry.execution.runs"], "BackfillOptions", options)
 
 
 @pytest.mark.usefixtures("persevering")

@@ -10,9 +10,8 @@ import psycopg
 import pytest
 
 from daily import daily
-from tenantry.commands.watcher import SilentObserver
 from tenantry.errors import Refused
-from tenantry.execution.runner import Event
+from tenantry.execution.events import Event, StepEvent
 from tenantry.model.plan import Phase
 
 pytestmark = pytest.mark.server
@@ -87,15 +86,17 @@ def test_application_role(business: Business) -> None:
             session.execute("INSERT INTO sales VALUES (12, 1, 2)")
 
 
-class When(SilentObserver):
+class When:
     """Acts when a step begins."""
 
     def __init__(self, step: str, action: Callable[[], None]) -> None:
         self.key, self.action = step, action
 
-    def step(self, event: Event) -> None:
-        if event.step.key == self.key and event.action == "started":
-            self.action()
+    def __call__(self, event: Event) -> None:
+        match event:
+            case StepEvent():
+                if event.step.key == self.key and event.action == "started":
+                    self.action()
 
 
 def test_rows_that_were_there_before(business: Business) -> None:

@@ -14,10 +14,9 @@ import pytest
 
 from bystander import bystander
 from servers import wait_until
-from tenantry.commands.watcher import SilentObserver
 from tenantry.execution import transaction
+from tenantry.execution.events import Event, StepEvent
 from tenantry.execution.message import Limits, send, taking
-from tenantry.execution.runner import Event
 from tenantry.execution.transaction import DEADLOCK_SAFE_WAIT, INITIAL_WAIT, MIN_WAIT
 from tenantry.model.name import Name
 from tenantry.model.plan import Lock, LockMode, Phase
@@ -174,11 +173,13 @@ def test_attaching_an_index_holds_nothing_that_a_writer_of_the_partition_wants(
     )
     with shop.connect() as writer:
 
-        class Watcher(SilentObserver):
-            def step(self, event: Event) -> None:
-                if event.step.kind == "index_attached" and not begun.is_set():
-                    writer.execute("UPDATE sales SET store = store")
-                    begun.set()
+        class Watcher:
+            def __call__(self, event: Event) -> None:
+                match event:
+                    case StepEvent():
+                        if event.step.kind == "index_attached" and not begun.is_set():
+                            writer.execute("UPDATE sales SET store = store")
+                            begun.set()
 
         migrating = pool.submit(shop.migrate, Phase.ENFORCE, Watcher())
         begun.wait()
@@ -285,7 +286,7 @@ def test_concurrently_waits_and_stops_nobody(business: Business, pool: ThreadPoo
 # --- VALIDATE
 
 
-class Vacuuming(SilentObserver):
+class Vacuuming:
     """Holds the lock that VACUUM takes from the moment at which a step begins, until it was waited for `seconds`."""
 
     def __init__(self, shop: Any, pool: ThreadPoolExecutor, kind: str, seconds: float) -> None:
@@ -295,15 +296,17 @@ class Vacuuming(SilentObserver):
         self.seconds = seconds
         self.tries: list[tuple[int, float]] = []
 
-    def step(self, event: Event) -> None:
-        if getattr(event.step, "kind", "") != self.kind or event.step.table.name != "sales":
-            return
-        if event.action == "started":
-            session = self.shop.connect()
-            session.execute("LOCK TABLE sales IN SHARE UPDATE EXCLUSIVE MODE")
-            self.pool.submit(self._let_go, session)
-        elif event.action == "applied":
-            self.tries.append((event.tries, event.milliseconds / 1000))
+    def __call__(self, event: Event) -> None:
+        match event:
+            case StepEvent():
+                if getattr(event.step, "kind", "") != self.kind or event.step.table.name != "sales":
+                    return
+                if event.action == "started":
+                    session = self.shop.connect()
+                    session.execute("LOCK TABLE sales IN SHARE UPDATE EXCLUSIVE MODE")
+                    self.pool.submit(self._let_go, session)
+                elif event.action == "applied":
+                    self.tries.append((event.tries, event.milliseconds / 1000))
 
     def _let_go(self, session: psycopg.Connection[Any]) -> None:
         waits = "SELECT FROM pg_locks WHERE NOT granted AND mode = 'ShareUpdateExclusiveLock'"

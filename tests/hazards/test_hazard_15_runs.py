@@ -19,12 +19,11 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from postgres.test_connect import pooler
+from postgres.pooler import pooler
 from servers import Database, Server, wait_until
 from tenantry import MigrateOptions, RollbackOptions, migrate, rollback, validate
-from tenantry.commands.watcher import SilentObserver
 from tenantry.errors import ExitStatus, Refused
-from tenantry.execution.runner import Event
+from tenantry.execution.events import CommandBegan, Event, Said, StepEvent
 from tenantry.model.plan import Phase
 from tenantry.postgres.connect import Target
 from tenantry.postgres.locks import RUN_LOCK
@@ -50,29 +49,32 @@ MIGRATING = (
 )
 
 
-class Pausing(SilentObserver):
+class Pausing:
     """Stops a run at its first step until it may go on."""
 
     def __init__(self) -> None:
         self.run = ""
         self.there, self.go_on = threading.Event(), threading.Event()
 
-    def began(self, command: str, run: str) -> None:
-        self.run = run
+    def __call__(self, event: Event) -> None:
+        match event:
+            case CommandBegan(_, run):
+                self.run = run
+            case StepEvent():
+                self.there.set()
+                assert self.go_on.wait(timeout=60)
 
-    def step(self, event: Event) -> None:
-        self.there.set()
-        assert self.go_on.wait(timeout=60)
 
-
-class Hearing(SilentObserver):
+class Hearing:
     """Keeps what is said."""
 
     def __init__(self) -> None:
         self.heard: list[str] = []
 
-    def said(self, message: str, **facts: object) -> None:
-        self.heard.append(message)
+    def __call__(self, event: Event) -> None:
+        match event:
+            case Said(message):
+                self.heard.append(message)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -117,14 +119,14 @@ def test_validate_looks_on_while_a_run_is_going_on(business: Business, pool: Thr
     running = pool.submit(shop.migrate, Phase.ENFORCE, first)
     try:
         assert first.there.wait(timeout=60)
-        verdict = validate(shop.target, shop.spec, watcher=watcher)
+        verdict = validate(shop.target, shop.spec, observer=watcher)
         assert any(line.startswith("Another run is going on") for line in watcher.heard)
         assert verdict.exit_status is ExitStatus.FINDINGS
     finally:
         first.go_on.set()
     assert running.result(timeout=60).applied > 0
     again = Hearing()
-    validate(shop.target, shop.spec, watcher=again)
+    validate(shop.target, shop.spec, observer=again)
     assert not any(line.startswith("Another run") for line in again.heard)
 
 

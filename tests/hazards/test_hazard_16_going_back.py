@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from difflib import unified_diff
+from itertools import islice
 
 import pytest
 
@@ -81,6 +82,14 @@ def shops(database: Database, role: Callable[..., str]) -> Shops:
     return Shops(database, role(create=False, name="app"))
 
 
+STRIDE = pytest.mark.parametrize("stride", daily([3, 1]), ids=["some", "all"])
+"""Every third case; all of them in the nightly run."""
+
+
+def each(cases: Mapping[str, str], stride: int) -> Iterable[tuple[str, str]]:
+    return islice(cases.items(), 0, None, stride)
+
+
 # --- access lists
 
 GRANTS = {
@@ -125,11 +134,12 @@ GRANTS = {
 }  # fmt: skip
 
 
-def test_access_lists(database: Database, role: Callable[..., str]) -> None:
+@STRIDE
+def test_access_lists(database: Database, role: Callable[..., str], stride: int) -> None:
     """A role that was there keeps what it had, each entry from whom it came and at its place."""
     names = {name: role("NOLOGIN", name=name) for name in ("app", "clerk", "other")}
     shops = Shops(database, names["app"])
-    for case, grants in GRANTS.items():
+    for case, grants in each(GRANTS, stride):
         usage = f'GRANT USAGE ON SCHEMA "{case}" TO {names["clerk"]};' if "SET ROLE" in grants else ""
         shops.open(case, usage + grants.format(schema=f'"{case}"', **names))
     shops.there_and_back()
@@ -184,10 +194,11 @@ NEWER_VIEWS = {
 }
 
 
+@STRIDE
 @pytest.mark.differs
-def test_view_options(shops: Shops, server_version: int) -> None:
+def test_view_options(shops: Shops, server_version: int, stride: int) -> None:
     """They come back in their order and in their words; a security_invoker is not lost, whatever it says."""
-    for case, options in (VIEWS | NEWER_VIEWS if server_version >= 15 else VIEWS).items():
+    for case, options in each(VIEWS | NEWER_VIEWS if server_version >= 15 else VIEWS, stride):
         shops.open(case, f"CREATE VIEW totals {options} AS SELECT id, total FROM sales WHERE total > 0")
     shops.there_and_back()
 
@@ -239,10 +250,11 @@ NEWER_UNIQUES = {
 }
 
 
+@STRIDE
 @pytest.mark.differs
-def test_uniques(shops: Shops, server_version: int) -> None:
+def test_uniques(shops: Shops, server_version: int, stride: int) -> None:
     """What becomes per-tenant comes back with all that hung on it."""
-    for case, script in (UNIQUES | NEWER_UNIQUES if server_version >= 15 else UNIQUES).items():
+    for case, script in each(UNIQUES | NEWER_UNIQUES if server_version >= 15 else UNIQUES, stride):
         shops.open(case, script, unique=("u", "a") if "two" in case else ("u",))
     shops.there_and_back()
 
@@ -289,10 +301,11 @@ NEWER_OWN = {
 
 
 @pytest.mark.differs
+@STRIDE
 @pytest.mark.parametrize("until", daily([Phase.CONTRACT, Phase.ENFORCE]))
-def test_what_the_user_had(shops: Shops, until: Phase, server_version: int) -> None:
+def test_what_the_user_had(shops: Shops, until: Phase, server_version: int, stride: int) -> None:
     """Row security that was on stays on, and a tenant column of the user's own keeps what hangs on it."""
-    for case, script in (OWN | NEWER_OWN if server_version >= 18 else OWN).items():
+    for case, script in each(OWN | NEWER_OWN if server_version >= 18 else OWN, stride):
         shops.open(case, script)
     shops.there_and_back(until)
 

@@ -15,7 +15,7 @@ from balances.writers import writing
 from servers import Database, wait_until
 from tenantry.balances.differences import repair
 from tenantry.commands.balances import BalancesOptions, subjects
-from tenantry.commands.session import Session
+from tenantry.execution.session import Session
 from tenantry.model.ledger import Ledger
 
 pytestmark = pytest.mark.server

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from backups.conftest import odd, spec_of, target
-from backups.test_kill import ROOT, TABLES, Driver, copies, driver, killed_making_one, killed_restoring
+from backups.killed_backups import ROOT, TABLES, Driver, copies, driver, killed_making_one, killed_restoring
 from servers import Database, wait_until
 from tenantry import (
     BackupOptions,

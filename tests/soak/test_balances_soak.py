@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from balances.stock import LEDGER, SPEC, TENANTS, Stock
-from balances.test_backfill import wait_for_begin
+from balances.waiting import wait_for_begin
 from balances.writers import oracle, writing
 from servers import Database, wait_until
 

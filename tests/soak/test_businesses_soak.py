@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-tried = importlib.import_module("tests.integration.discovery.test_businesses").tried
+from discovery.drawn_businesses import tried
 
 
 @pytest.mark.parametrize("first", range(8, 208, 20))

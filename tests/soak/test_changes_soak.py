@@ -9,16 +9,16 @@ from itertools import permutations
 
 import pytest
 
+from acceptance.round_trip import checksums
 from acceptance.subjects import process as process
-from acceptance.test_round_trip import checksums
 from spec_changes.conftest import Changes, followed
 from spec_changes.conftest import changes as changes
+from spec_changes.following import LEDGERED, MORE_LEDGERED, UNTIL, follow
+from spec_changes.killed_changes import PAIRS, Subject, boundaries
+from spec_changes.killed_changes import subject as subject
+from spec_changes.random_shops import Shop, follow_many
+from spec_changes.random_shops import shop as shop
 from spec_changes.specs import SPECS
-from spec_changes.test_killed import PAIRS, Subject, boundaries
-from spec_changes.test_killed import subject as subject
-from spec_changes.test_matrix import LEDGERED, MORE_LEDGERED, UNTIL, follow
-from spec_changes.test_random import Shop, follow_many
-from spec_changes.test_random import shop as shop
 from tenantry import RollbackOptions, rollback
 from tenantry.errors import Refused
 from tenantry.model.backup import BackupKind

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from servers import Database
-from tenantry import MigrateOptions, RollbackOptions, SilentObserver, migrate, rollback
+from tenantry import MigrateOptions, RollbackOptions, migrate, rollback
 from tenantry.errors import ExitStatus
-from tenantry.execution.runner import Event
+from tenantry.execution.events import Event, StepEvent
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
 from tenantry.presets import load, spec_path
@@ -21,14 +21,16 @@ GROWTH = 4.0
 """Of the time with few rows, where the machine is busy: indexes of a hundred megabytes are deleted by the file system."""
 
 
-class Stopwatch(SilentObserver):
+class Stopwatch:
     """Knows when the first lock was granted."""
 
     locked: float | None = None
 
-    def step(self, event: Event) -> None:
-        if event.held and self.locked is None:
-            self.locked = time.monotonic() - event.held / 1000
+    def __call__(self, event: Event) -> None:
+        match event:
+            case StepEvent():
+                if event.held and self.locked is None:
+                    self.locked = time.monotonic() - event.held / 1000
 
 
 def emergency(database: Database, spec: Spec, rows: int) -> float:

@@ -8,11 +8,11 @@ from collections.abc import Callable
 import pytest
 
 from acceptance.comparing import State
+from acceptance.kill_points import boundaries, random_instants
 from acceptance.subjects import Subject
 from acceptance.subjects import process as process
 from acceptance.subjects import subject as subject
 from acceptance.subjects import undisturbed as undisturbed
-from acceptance.test_kill import boundaries, random_instants
 from tenantry.presets import PRESETS
 
 SEEDS = int(os.environ.get("TENANTRY_SEEDS") or 8)

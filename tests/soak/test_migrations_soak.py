@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
 from acceptance.subjects import process as process
+from application.application_migrations import PHASES, go, meanwhile
 from application.conftest import Businesses
 from application.conftest import businesses as businesses
+from application.killed_migrations import killed
 from application.migrations import GROUPS, MIGRATIONS, Migration
-from application.test_migrations import PHASES, go, meanwhile
-from application.test_migrations_killed import killed
 from tenantry.model.plan import Phase
 
 BETWEEN = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from acceptance.test_round_trip import checksums
+from acceptance.round_trip import checksums
 from servers import Database
 from tenantry import MigrateOptions, RollbackOptions, migrate, rollback
 from tenantry.model.plan import Phase

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from application.shops import SHOPS
-from application.test_workloads import beside
+from application.side_by_side import beside
 from application.workloads import Catalog, run_many
 from servers import Database, Server
 

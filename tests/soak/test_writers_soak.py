@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from acceptance import estoque_writers, network_writers
-from acceptance.test_writers import Policed, estoque, estoque_spec, network, through
+from acceptance.migrating_under_load import Policed, estoque, estoque_spec, network, through
 from servers import Database
 from tenantry import MigrateOptions, migrate
 from tenantry.model.plan import Phase

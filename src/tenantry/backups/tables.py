@@ -20,12 +20,11 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_r
 from tenantry.backups.content import checksum, rows_of, selected
 from tenantry.errors import Failed
 from tenantry.model.backup import TableCopy
-from tenantry.model.name import Name
+from tenantry.model.name import JOURNAL_SCHEMA, Name
 from tenantry.model.plan import LockMode
 from tenantry.postgres.backups import read_sequences, set_stable_text_format, table_bytes
 from tenantry.postgres.session import holders
 
-JOURNAL_SCHEMA = "tenantry"
 LOCK_SECONDS = 3
 PATIENCE = 60.0
 """Seconds for which all tries to lock the tables may take: only who has a table for himself is waited for."""

@@ -8,14 +8,21 @@ the rights of the role that verifies, which may be a superuser's.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Any
 
 import psycopg
 
+from tenantry.backups.content import checksum
+from tenantry.backups.create import (
+    Connection,
+)
 from tenantry.backups.dump import damage
 from tenantry.backups.loading import counted, filled
 from tenantry.errors import Failed
-from tenantry.model.backup import Backup
+from tenantry.model.backup import Backup, TableCopy
+from tenantry.model.name import JOURNAL_SCHEMA, Name
+from tenantry.postgres.backups import set_stable_text_format
 from tenantry.postgres.connect import Target
 from tenantry.postgres.programs import Running, program
 
@@ -40,4 +47,21 @@ def verify_dump(target: Target, session: psycopg.Connection[Any], backup: Backup
     except (Failed, psycopg.DataError) as error:
         said = error.message if isinstance(error, Failed) else error.diag.message_primary
         return f"it cannot be read: {said}"
+    return ""
+
+
+def damage_of(connection: Connection, backup: Backup, tables: Iterable[TableCopy] | None = None) -> str:
+    """What is wrong with the copies of a backup, in one sentence; empty where each is what was counted."""
+    for copy in backup.tables if tables is None else tables:
+        name = Name(JOURNAL_SCHEMA, copy.copy)
+        try:
+            with connection.transaction():
+                set_stable_text_format(connection)
+                found = connection.execute(checksum(name.identifier, copy.columns)).fetchone()
+        except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
+            return f"the copy of {copy.table} is not what was made: {error.diag.message_primary}"
+        if found is None or found[0] != copy.rows:
+            return f"the copy of {copy.table} has {found[0] if found else 0} rows, not {copy.rows}"
+        if found[1] != copy.checksum:
+            return f"the copy of {copy.table} has other values than were copied"
     return ""

@@ -17,7 +17,7 @@ from psycopg import sql
 from tenantry.balances.differences import differences, hold, share
 from tenantry.balances.ledgers import QUERIES
 from tenantry.errors import Failed, Interrupted, Refused
-from tenantry.execution.backfill.progress import Progress
+from tenantry.execution.events import FillAdvanced, FillFinished, FillStarted, Observer
 from tenantry.execution.existing import definitions
 from tenantry.model.ledger import SUMS, Ledger
 from tenantry.steps import Step
@@ -42,7 +42,7 @@ class Backfill:
     ledger: Ledger
     connection: Connection
     connections: Callable[[str], Connection]
-    progress: Progress
+    observer: Observer
     workers: int = 2
     budget: float = 600.0
     stop: threading.Event = field(default_factory=threading.Event)
@@ -55,10 +55,10 @@ class Backfill:
         """
         self._refuse_missing(triggers)
         keys = self._find()
-        self.progress.started(self.ledger.balance, keys)
+        self.observer(FillStarted(self.ledger.balance, keys))
         corrected = self._add(keys) if keys else 0
         self._settle(triggers)
-        self.progress.finished(self.ledger.balance, corrected)
+        self.observer(FillFinished(self.ledger.balance, corrected))
         return corrected
 
     def _refuse_missing(self, triggers: Step) -> None:
@@ -147,7 +147,7 @@ class Backfill:
                 continue
             deadline = time.monotonic() + self.budget
             size = min(BATCH, size * 2)
-            self.progress.advanced(self.ledger.balance, past - first, corrected)
+            self.observer(FillAdvanced(self.ledger.balance, past - first, corrected))
             yield corrected
 
     def _batch(self, connection: Connection, first: int, past: int) -> int:

@@ -47,7 +47,7 @@ class RenamedColumn(UsageError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Planned:
+class BalancePlan:
     """The steps of balances that are installed, as a spec wants them; and where it wants what cannot be made of those
     that are there, why: then the steps are those that are there."""
 
@@ -109,7 +109,7 @@ class Ledgers:
             )
         return tuple(self.one(part, slots) for part in self._parts().values())
 
-    def planned(self) -> Planned:
+    def planned(self) -> BalancePlan:
         """The balances that are installed. Those of a table that is gone are of no plan any more. Raises UsageError
         where two parts of the spec are of one ledger."""
         assert self.ownership is not None
@@ -129,7 +129,7 @@ class Ledgers:
             except (Refused, UsageError) as error:
                 steps += self._made(table)
                 refusals.append(_refusal(table, error))
-        return Planned(steps=tuple(steps), refusals=tuple(refusals))
+        return BalancePlan(steps=tuple(steps), refusals=tuple(refusals))
 
     def steps(self, ledger: Ledger) -> tuple[BalanceStep, ...]:
         """All steps of a ledger, in the order in which they are applied."""
@@ -457,3 +457,15 @@ def _settled(ledger: Ledger, before: Ledger | None, columns: Mapping[str, Row]) 
             remedy="Run `tenantry balances remove --confirm`, then install and backfill again.",
         )
     return replace(ledger, key=before.key)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """A ledger of the spec and the steps that keep its balances."""
+
+    ledger: Ledger
+    steps: tuple[BalanceStep, ...]
+
+    @property
+    def triggers(self) -> BalanceStep:
+        return next(step for step in self.steps if step.fires)

@@ -16,6 +16,7 @@ from tenantry.model.ownership import Hop, Owned, Ownership, Path
 from tenantry.model.plan import Phase
 from tenantry.model.schema import Schema
 from tenantry.model.spec import Spec
+from tenantry.model.wording import counted
 from tenantry.planning import Plan
 from tenantry.planning.context import PlanContext as PlanningGround
 from tenantry.postgres.connect import PinnedConnection, Target, connect
@@ -100,7 +101,7 @@ class Check:
         self, count: int, samples: tuple[Mapping[str, Any], ...] = (), tenants: Mapping[str, int] | None = None
     ) -> Finding:
         """What to say where `count` rows break the check."""
-        rows = f"{count:,} row" + ("" if count == 1 else "s")
+        rows = counted(count, "row")
         return Finding(
             name=self.name, family=self.family, severity=self.severity, table=self.table, count=count,
             message=self.message.replace("{rows}", rows), remedy=self.remedy, samples=samples, tenants=tenants or {},

@@ -9,7 +9,7 @@ from psycopg import sql
 
 from tenantry.checks.base import ROW, Check, CheckContext, Fix, QueryCheck, Question, Rows, column
 from tenantry.errors import UsageError, nearest
-from tenantry.execution.preflight.sql_lexer import tokens
+from tenantry.execution.preflight.sql_statements import tokens
 from tenantry.model.correction import corrections
 from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.name import Name, quoted

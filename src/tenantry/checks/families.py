@@ -5,7 +5,7 @@ from __future__ import annotations
 from tenantry.checks.base import FamilyOf
 from tenantry.checks.business import business
 from tenantry.checks.completeness import completeness
-from tenantry.checks.isolation.isolated import isolated
+from tenantry.checks.isolation import isolated
 from tenantry.checks.performance import performance
 from tenantry.checks.references import references
 from tenantry.checks.structure import structure

@@ -11,7 +11,7 @@ import psycopg
 from psycopg import sql
 
 from tenantry.checks.base import CheckContext
-from tenantry.checks.isolation.actor import become
+from tenantry.checks.isolation.probes import become
 from tenantry.checks.performance_plans import large_parts, soon
 from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.ownership import Owned

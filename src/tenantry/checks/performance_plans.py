@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 
 from tenantry.checks.base import CheckContext
-from tenantry.checks.isolation.actor import become
+from tenantry.checks.isolation.probes import become
 from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.name import Name
 from tenantry.model.schema import Table

@@ -12,6 +12,7 @@ from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Orphans
+from tenantry.model.wording import counted
 from tenantry.postgres.census import run_census
 
 
@@ -79,7 +80,7 @@ def _troubles(table: TableEvidence) -> Iterator[Finding]:
 
 
 def _rows(count: int) -> str:
-    return f"{count:,} row" + ("" if count == 1 else "s")
+    return counted(count, "row")
 
 
 def _shown(sample: Sample) -> dict[str, str | None]:

@@ -9,20 +9,21 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from tenantry.backups.create import BackupOptions
+from tenantry.backups.restore_plan import RestoreOptions
 from tenantry.cli import options
 from tenantry.cli.observed import watched
 from tenantry.cli.progress import duration, watching
 from tenantry.cli.render_plan import show_backup
 from tenantry.cli.runner import target
 from tenantry.cli.terminal import Terminal
-from tenantry.commands.backup_list import create_backup, list_backups, preview_backup, prune_backups, verify_backups
-from tenantry.commands.backups import BackupOptions
-from tenantry.commands.restore import RestoreOptions
+from tenantry.commands.backups import create_backup, list_backups, preview_backup, prune_backups, verify_backups
 from tenantry.commands.restore import restore as run_restore
 from tenantry.errors import ExitStatus, Refused, UsageError
 from tenantry.model.backup import Backup, BackupKind, Restoration
 from tenantry.model.size import readable
 from tenantry.model.spec import Spec
+from tenantry.model.wording import counted
 from tenantry.reports.document import error_document
 
 Tables = Annotated[
@@ -59,8 +60,8 @@ def create(
     chosen = BackupOptions(kind=backup, free_space=free_space).of(spec, dump_dir)
     if dry_run:
         return _foresee(terminal, spec, chosen, table)
-    with watched(terminal, watching(terminal, brief=True)) as watcher, target(terminal) as database:
-        made = create_backup(database, spec, chosen, tables=table, watcher=watcher)
+    with watched(terminal, watching(terminal, brief=True)) as observer, target(terminal) as database:
+        made = create_backup(database, spec, chosen, tables=table, observer=observer)
     terminal.answer(backup=_brief(made))
     terminal.log.write("done", backup=_brief(made))
     terminal.show(f"{made.id}: {_holds(made)}.")
@@ -103,8 +104,8 @@ def verify(terminal: Terminal, backup: Ids = NONE) -> ExitStatus:
 
     A dump's files are compared with its manifest, and its rows are read, counted and summed; none of it is carried out.
     """
-    with watched(terminal, watching(terminal, brief=True)) as watcher, target(terminal) as database:
-        found = verify_backups(database, backup, watcher)
+    with watched(terminal, watching(terminal, brief=True)) as observer, target(terminal) as database:
+        found = verify_backups(database, backup, observer)
     terminal.answer(backups=[_brief(one) for one in found])
     for one in found:
         line = f"{one.id}: {_holds(one)}; all as it was written." if one.whole else f"{one.id}: {one.problem}."
@@ -138,8 +139,8 @@ def restore(
         lock_budget=lock_budget or default.lock_budget,
         backup=BackupOptions(kind=kind, force=force, free_space=free_space),
     )  # fmt: skip
-    with watched(terminal, watching(terminal, brief=True)) as watcher, target(terminal) as database:
-        done = run_restore(database, backup, chosen, watcher)
+    with watched(terminal, watching(terminal, brief=True)) as observer, target(terminal) as database:
+        done = run_restore(database, backup, chosen, observer)
     terminal.answer(
         backup=done.backup.id, tables=done.tables, left_out=done.left_out, saved=done.saved, dry_run=dry_run,
         seconds=round(done.seconds, 3), run=done.run,
@@ -161,7 +162,7 @@ def _show_restoration(terminal: Terminal, done: Restoration, *, dry_run: bool) -
     if dry_run:
         terminal.show("Nothing was changed." if changed else "Nothing differs from the backup.")
         return
-    tables = f"{len(done.tables)} table{'' if len(done.tables) == 1 else 's'}"
+    tables = counted(len(done.tables), "table")
     terminal.show(
         Text.assemble(("Done: ", "bold green"), f"{tables} as in {done.backup.id}, {duration(done.seconds)}.")
     )
@@ -187,15 +188,15 @@ def prune(
     dry_run: DryRun = False,
 ) -> ExitStatus:
     """Take away backups that are neither among the newest nor young enough; torn ones always."""
-    with watched(terminal, watching(terminal, brief=True)) as watcher, target(terminal) as database:
-        gone = prune_backups(database, keep=keep, older_than=older_than, dry_run=dry_run, watcher=watcher)
+    with watched(terminal, watching(terminal, brief=True)) as observer, target(terminal) as database:
+        gone = prune_backups(database, keep=keep, older_than=older_than, dry_run=dry_run, observer=observer)
     terminal.answer(backups=[_brief(backup) for backup in gone], dry_run=dry_run)
     terminal.log.write("done", backups=[backup.id for backup in gone], dry_run=dry_run)
     for backup in gone:
         terminal.say(f"{backup.id}: {_holds(backup)}")
     one = len(gone) == 1
     verb = "would be" if dry_run else ("was" if one else "were")
-    terminal.show(f"{len(gone)} backup{'' if one else 's'} {verb} taken away.")
+    terminal.show(f"{counted(len(gone), 'backup')} {verb} taken away.")
     return ExitStatus.DONE
 
 
@@ -214,7 +215,7 @@ def _holds(backup: Backup) -> str:
 
 
 def _rows(backup: Backup) -> str:
-    return f"{len(backup.tables)} table{'' if len(backup.tables) == 1 else 's'}, {backup.rows:,} rows"
+    return f"{counted(len(backup.tables), 'table')}, {backup.rows:,} rows"
 
 
 def _when(time: datetime | None) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from tenantry.backups.create import BackupOptions
 from tenantry.balances.inspection import Line
 from tenantry.cli import options
 from tenantry.cli.observed import watched
@@ -16,7 +17,6 @@ from tenantry.cli.render_plan import show_backup, show_outline
 from tenantry.cli.runner import target
 from tenantry.cli.summary import show_result
 from tenantry.cli.terminal import Terminal
-from tenantry.commands.backups import BackupOptions
 from tenantry.commands.balances import (
     BalancesOptions,
     backfill_balances,
@@ -72,8 +72,8 @@ def install(
         terminal.answer(dry_run=True)
         terminal.say("Nothing was changed.")
         return ExitStatus.DONE
-    with watched(terminal, watching(terminal, detailed=detailed)) as watcher, target(terminal) as database:
-        result = install_balances(database, spec, chosen, watcher)
+    with watched(terminal, watching(terminal, detailed=detailed)) as observer, target(terminal) as database:
+        result = install_balances(database, spec, chosen, observer)
     show_result(terminal, result)
     return result.exit_status
 
@@ -87,8 +87,8 @@ def backfill(
     """
     chosen = BalancesOptions(ledger=ledger, workers=workers, lock_budget=lock_budget)
     spec = terminal.spec()
-    with watched(terminal, watching(terminal)) as watcher, target(terminal) as database:
-        result = backfill_balances(database, spec, chosen, watcher)
+    with watched(terminal, watching(terminal)) as observer, target(terminal) as database:
+        result = backfill_balances(database, spec, chosen, observer)
     show_result(terminal, result)
     return result.exit_status
 
@@ -96,8 +96,8 @@ def backfill(
 def validate(terminal: Terminal, ledger: Ledger = None) -> ExitStatus:
     """Check that all is there and that every balance equals its ledger, compared in one snapshot; exit 1 if not."""
     spec = terminal.spec()
-    with watched(terminal, watching(terminal, brief=True)) as watcher, target(terminal) as database:
-        lines = validate_balances(database, spec, BalancesOptions(ledger=ledger), watcher)
+    with watched(terminal, watching(terminal, brief=True)) as observer, target(terminal) as database:
+        lines = validate_balances(database, spec, BalancesOptions(ledger=ledger), observer)
     failed = [line for line in lines if not line.holds]
     terminal.answer(lines=lines, failed=len(failed))
     tables = dict.fromkeys(line.table for line in lines)
@@ -148,8 +148,8 @@ def empty(
     chosen = BalancesOptions(ledger=ledger, lock_timeout=lock_timeout, lock_budget=lock_budget, backup=saved)
     with target(terminal) as database:
         if confirm and not dry_run:
-            with watched(terminal, watching(terminal)) as watcher:
-                statement = empty_ledger(database, spec, chosen, watcher)
+            with watched(terminal, watching(terminal)) as observer:
+                statement = empty_ledger(database, spec, chosen, observer)
         else:
             statement, foreseen = preview_empty(database, spec, chosen)
             show_backup(terminal, foreseen, alone=True)
@@ -182,7 +182,7 @@ def remove(
             terminal.say("Nothing was changed.")
             return ExitStatus.DONE
         raise Refused("Nothing was changed: removing balances has to be asked for", remedy="Run it with --confirm.")
-    with watched(terminal, watching(terminal, detailed=detailed)) as watcher, target(terminal) as database:
-        result = remove_balances(database, spec, chosen, watcher)
+    with watched(terminal, watching(terminal, detailed=detailed)) as observer, target(terminal) as database:
+        result = remove_balances(database, spec, chosen, observer)
     show_result(terminal, result)
     return result.exit_status

@@ -20,6 +20,7 @@ from tenantry.commands.conflicts import conflicts as find_conflicts
 from tenantry.discovery.choice import choose
 from tenantry.errors import ExitStatus, Refused, UsageError
 from tenantry.model.spec import Spec
+from tenantry.model.wording import counted
 from tenantry.reports.text import cell, visible
 
 LISTED = 10
@@ -108,7 +109,7 @@ def _show(terminal: Terminal, found: tuple[Conflicts, ...], output: Path | None)
         return
     rows = sum(one.rows for one in found)
     terminal.item("Next: ", "correct the rows, or decide with --decide TABLE.COLUMN which path counts.", style="cyan")
-    terminal.show(f"{rows:,} rows of {len(found):,} table{'s' if len(found) > 1 else ''} lead to several tenants.")
+    terminal.show(f"{rows:,} rows of {counted(len(found), 'table')} lead to several tenants.")
     for one in found[:LISTED]:
         _table(terminal, one)
     if len(found) > LISTED:

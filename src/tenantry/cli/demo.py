@@ -16,12 +16,12 @@ from tenantry.cli.progress import Live, watching
 from tenantry.cli.terminal import Terminal
 from tenantry.commands.demo import Claim, Demonstration
 from tenantry.commands.demo import demo as run_demo
-from tenantry.commands.logged import Logged
-from tenantry.commands.watcher import Observers
 from tenantry.errors import ExitStatus, UsageError
+from tenantry.execution.events import notify_all
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import resolve_target
 from tenantry.presets import PRESETS, spec_path
+from tenantry.reports.log import LogObserver
 
 
 def demo(
@@ -45,7 +45,7 @@ def demo(
         terminal.say(f"A PostgreSQL server of its own in {folder}")
         try:
             shown = run_demo(
-                database, preset=preset, spec=spec, rows=rows, watcher=Observers(Logged(terminal.log), screen),
+                database, preset=preset, spec=spec, rows=rows, observer=notify_all(LogObserver(terminal.log), screen),
                 chapter=lambda title: terminal.say(Text(f"\n{title}", style="bold")),
                 say=lambda sentence: terminal.say(f"  {sentence}"),
                 claim=lambda claim: _show_claim(terminal, claim),

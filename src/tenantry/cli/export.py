@@ -14,6 +14,7 @@ from tenantry.cli.terminal import Terminal
 from tenantry.commands.export import export as run_export
 from tenantry.errors import ExitStatus, Refused, UsageError
 from tenantry.exports import Orm
+from tenantry.model.wording import counted
 
 
 def export(
@@ -59,7 +60,7 @@ def export(
         )
     for path, text in files.items():
         _write(output / path, text)
-    terminal.show(f"Wrote {len(files)} file{'s' if len(files) > 1 else ''} into {output}.")
+    terminal.show(f"Wrote {counted(len(files), 'file')} into {output}.")
     return ExitStatus.DONE
 
 

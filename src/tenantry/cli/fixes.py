@@ -8,15 +8,16 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from tenantry.backups.create import BackupOptions
 from tenantry.cli import options
 from tenantry.cli.observed import watched
 from tenantry.cli.progress import watching
 from tenantry.cli.render_plan import show_backup
 from tenantry.cli.runner import target
 from tenantry.cli.terminal import Terminal
-from tenantry.commands.backups import BackupOptions
 from tenantry.commands.undo import Undone, list_fixes, undo_fixes
 from tenantry.errors import ExitStatus
+from tenantry.model.wording import counted
 from tenantry.reports.text import visible
 
 
@@ -29,7 +30,7 @@ def list_(terminal: Terminal) -> ExitStatus:
         terminal.show("Nothing was fixed in this database.")
         return ExitStatus.DONE
     for one in found:
-        rows = f"{one.rows:,} row{'' if one.rows == 1 else 's'}"
+        rows = counted(one.rows, "row")
         back = f", {'all' if one.undone == one.rows else f'{one.undone:,}'} put back" if one.undone else ""
         terminal.show(Text.assemble((one.run, "bold"), f"  {one.table}: {one.name}, {rows}{back}"))
     terminal.say(
@@ -57,9 +58,9 @@ def undo(
     """
     saved = BackupOptions(kind=backup, free_space=free_space)
     saved = replace(saved, folder=dump_dir or saved.folder)
-    with watched(terminal, watching(terminal, brief=True)) as watcher, target(terminal) as database:
+    with watched(terminal, watching(terminal, brief=True)) as observer, target(terminal) as database:
         found = undo_fixes(
-            database, run, force=force, dry_run=dry_run, watcher=watcher, lock_timeout=lock_timeout or 2.0,
+            database, run, force=force, dry_run=dry_run, observer=observer, lock_timeout=lock_timeout or 2.0,
             patience=lock_budget or 600.0, backup=saved,
         )  # fmt: skip
     terminal.answer(dry_run=dry_run, run=found.run, undone=found)

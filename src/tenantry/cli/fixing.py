@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from tenantry.backups.create import BackupOptions
 from tenantry.cli.annotations import show_annotations
 from tenantry.cli.observed import watched
 from tenantry.cli.progress import watching
@@ -18,14 +19,14 @@ from tenantry.cli.render_plan import show_backup
 from tenantry.cli.runner import target
 from tenantry.cli.terminal import Terminal
 from tenantry.cli.verdict import show_verdict
-from tenantry.commands.backups import BackupOptions
 from tenantry.commands.fixes import Correction, Fixed, FixOptions, fix_issues, preview_fixes
 from tenantry.commands.inspection import Families, InspectionOptions
-from tenantry.commands.watcher import Observer, SilentObserver
 from tenantry.errors import ExitStatus, UsageError
+from tenantry.execution.events import Observer, ignore
 from tenantry.model.backup import BackupKind
 from tenantry.model.spec import Spec
 from tenantry.model.verdict import Verdict
+from tenantry.model.wording import counted
 from tenantry.postgres.connect import Target, resolve_target
 from tenantry.reports.text import visible
 
@@ -76,15 +77,15 @@ def inspected(
             raise UsageError(f"{name} belongs to --fix-issues; without that nothing is changed", remedy="Give both.")
     spec = terminal.spec()
     with (
-        watched(terminal, SilentObserver() if ci else watching(terminal, brief=True)) as watcher,
+        watched(terminal, ignore if ci else watching(terminal, brief=True)) as observer,
         target(terminal) as database,
         resolve_target(asked.application) if asked.application else nullcontext() as application,
     ):
         options = InspectionOptions(tables=tables, samples=samples, detailed=detailed, application=application)
         if not asked.fix:
-            verdict, fixed = asked.run(database, spec, options, watcher), None
+            verdict, fixed = asked.run(database, spec, options, observer), None
         else:
-            fixed = _fix(database, spec, asked, options, watcher)
+            fixed = _fix(database, spec, asked, options, observer)
             verdict = fixed.verdict
     if fixed is not None:
         if asked.dry_run:
@@ -100,13 +101,13 @@ def inspected(
     return verdict.exit_status
 
 
-def _fix(database: Target, spec: Spec, asked: Asked, options: InspectionOptions, watcher: Observer) -> Fixed:
+def _fix(database: Target, spec: Spec, asked: Asked, options: InspectionOptions, observer: Observer) -> Fixed:
     backup = BackupOptions(kind=asked.backup, free_space=asked.free_space).of(spec, asked.dump_folder)
     fixing = FixOptions(force=asked.force, backup=backup)
     if asked.dry_run:
-        return preview_fixes(database, spec, asked.families, options, fixing, watcher, command=asked.command)
+        return preview_fixes(database, spec, asked.families, options, fixing, observer, command=asked.command)
     return fix_issues(
-        database, spec, asked.families, options, fixing, watcher, command=asked.command, next_step=asked.next_step
+        database, spec, asked.families, options, fixing, observer, command=asked.command, next_step=asked.next_step
     )
 
 
@@ -125,7 +126,7 @@ def show_corrections(terminal: Terminal, corrections: Sequence[Correction], *, d
 
 
 def _headline(terminal: Terminal, one: Correction, *, dry_run: bool) -> None:
-    rows = f"{one.rows:,} row{'' if one.rows == 1 else 's'}"
+    rows = counted(one.rows, "row")
     done = f"{rows} to fix" if dry_run else f"{one.fixed:,} of {rows} fixed"
     if not one.rows:
         done = "rows that are wrong once what they derive from is fixed"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import replace
 
+from tenantry.backups.create import BackupOptions
 from tenantry.cli import options
 from tenantry.cli.fixing import ApplicationDsn, FixIssues, show_corrections
 from tenantry.cli.migrate import Force, Until, Workers, show_preview
@@ -14,14 +15,13 @@ from tenantry.cli.runner import target
 from tenantry.cli.terminal import Terminal
 from tenantry.cli.validate import Detailed, Samples, Tables
 from tenantry.cli.verdict import show_findings
-from tenantry.commands.backups import BackupOptions
 from tenantry.commands.fixes import FixOptions
 from tenantry.commands.full import Full, FullOptions, preview_full
 from tenantry.commands.full import full as run_full
 from tenantry.commands.inspection import SAMPLES, InspectionOptions
-from tenantry.commands.migrate import MigrateOptions
 from tenantry.commands.plan import preview as run_preview
 from tenantry.errors import ExitStatus
+from tenantry.execution.prospect import MigrateOptions
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target, resolve_target
@@ -52,12 +52,12 @@ def full(
         with target(terminal) as database:
             return _show_dry(terminal, database, spec, chosen, detailed=detailed)
     with (
-        watched(terminal, watching(terminal, detailed=detailed)) as watcher,
+        watched(terminal, watching(terminal, detailed=detailed)) as observer,
         target(terminal) as database,
         resolve_target(application_dsn) if application_dsn else nullcontext() as application,
     ):
         chosen = replace(chosen, inspection=replace(looking, application=application))
-        done = run_full(database, spec, chosen, watcher)
+        done = run_full(database, spec, chosen, observer)
     _show(terminal, done, detailed=detailed, fixed=fix_issues)
     return done.exit_status
 

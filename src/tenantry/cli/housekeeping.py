@@ -13,8 +13,8 @@ from tenantry.cli.terminal import Terminal
 from tenantry.commands.cleanup import JournalUsage, journal_usage
 from tenantry.commands.cleanup import purge as run_purge
 from tenantry.commands.housekeeping import CleanupResult, run_housekeeping
-from tenantry.commands.watcher import SilentObserver
 from tenantry.errors import ExitStatus, UsageError
+from tenantry.execution.events import CommandBegan, CommandEnded, ignore
 from tenantry.model.size import readable
 from tenantry.model.spec import HousekeepingPart
 
@@ -57,13 +57,13 @@ def housekeeping(
 def _keep(terminal: Terminal, *, dry_run: bool) -> ExitStatus:
     settings = terminal.settings
     ages = terminal.spec().housekeeping if settings.has_spec else HousekeepingPart()
-    with watched(terminal, SilentObserver()) as watcher, target(terminal) as database:
-        watcher.began("housekeeping", terminal.log.run)
+    with watched(terminal, ignore) as observer, target(terminal) as database:
+        observer(CommandBegan("housekeeping", terminal.log.run))
         chores = run_housekeeping(
-            database, ages, logs=settings.log_dir, reports=settings.report_dir, dry_run=dry_run, watcher=watcher
+            database, ages, logs=settings.log_dir, reports=settings.report_dir, dry_run=dry_run, observer=observer
         )
         held = journal_usage(database)
-        watcher.concluded("; ".join(_chore(chore, dry_run=dry_run) for chore in chores), "")
+        observer(CommandEnded("; ".join(_chore(chore, dry_run=dry_run) for chore in chores), ""))
     terminal.answer(chores=chores, held=held, dry_run=dry_run)
     terminal.show(_holdings(held))
     for chore in chores:

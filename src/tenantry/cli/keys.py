@@ -16,6 +16,7 @@ from tenantry.cli.terminal import Terminal
 from tenantry.commands.keys import NewKey, create_key, list_keys, revoke_key, rotate_key
 from tenantry.errors import ExitStatus
 from tenantry.model.api_key import SCOPES, ApiKey
+from tenantry.model.wording import counted
 
 Lookup = Annotated[
     str, typer.Argument(metavar="KEY", help="Its eight characters, as `keys list` has them.", show_default=False)
@@ -46,9 +47,9 @@ def create(
     The spec has to ask for keys: api_keys = true under [application].
     """
     spec = terminal.spec()
-    with watched(terminal, watching(terminal, brief=True)) as watcher, target(terminal) as database:
+    with watched(terminal, watching(terminal, brief=True)) as observer, target(terminal) as database:
         made = create_key(
-            database, spec, tenant, name, scopes=scope or SCOPES, lifetime=expires, dry_run=dry_run, watcher=watcher
+            database, spec, tenant, name, scopes=scope or SCOPES, lifetime=expires, dry_run=dry_run, observer=observer
         )
     return _shown(terminal, made)
 
@@ -73,7 +74,7 @@ def list_(
         )  # fmt: skip
     terminal.show(table)
     active = sum(key.active for key in found)
-    terminal.say(f"{active} active of {len(found)} key{'' if len(found) == 1 else 's'}.", style="dim")
+    terminal.say(f"{active} active of {counted(len(found), 'key')}.", style="dim")
     return ExitStatus.DONE
 
 
@@ -82,8 +83,8 @@ def revoke(terminal: Terminal, key: Lookup, dry_run: options.DryRun = False) -> 
 
     An application that remembers keys serves it until it asks again: 10 seconds by default.
     """
-    with watched(terminal, watching(terminal, brief=True)) as watcher, target(terminal) as database:
-        ended = revoke_key(database, key, dry_run=dry_run, watcher=watcher)
+    with watched(terminal, watching(terminal, brief=True)) as observer, target(terminal) as database:
+        ended = revoke_key(database, key, dry_run=dry_run, observer=observer)
     terminal.answer(key=ended, dry_run=dry_run)
     if dry_run:
         terminal.show(f"tk_{ended.lookup} {'would be revoked' if ended.active else 'has ended already'}.")
@@ -101,8 +102,8 @@ def rotate(
 
     The old one is good until the overlap is over. Without --expires the new one lives as long as the old one was to.
     """
-    with watched(terminal, watching(terminal, brief=True)) as watcher, target(terminal) as database:
-        made = rotate_key(database, key, overlap=overlap, lifetime=expires, dry_run=dry_run, watcher=watcher)
+    with watched(terminal, watching(terminal, brief=True)) as observer, target(terminal) as database:
+        made = rotate_key(database, key, overlap=overlap, lifetime=expires, dry_run=dry_run, observer=observer)
     return _shown(terminal, made)
 
 

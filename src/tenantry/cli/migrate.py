@@ -13,11 +13,11 @@ from tenantry.cli.render_plan import refusal_document, show_steps
 from tenantry.cli.runner import target
 from tenantry.cli.summary import show_result
 from tenantry.cli.terminal import Terminal
-from tenantry.commands.migrate import MigrateOptions
 from tenantry.commands.migrate import migrate as run_migrate
 from tenantry.commands.plan import Preview
 from tenantry.commands.plan import preview as run_preview
 from tenantry.errors import ExitStatus
+from tenantry.execution.prospect import MigrateOptions
 from tenantry.model.plan import Phase
 
 Until = Annotated[Phase, typer.Option("--until", help="Stop after this phase; contract runs only when asked for.")]
@@ -56,8 +56,8 @@ def migrate(
     if dry_run:
         with target(terminal) as database:
             return show_preview(terminal, run_preview(database, spec, chosen), detailed=detailed)
-    with watched(terminal, watching(terminal, detailed=detailed)) as watcher, target(terminal) as database:
-        result = run_migrate(database, spec, chosen, watcher)
+    with watched(terminal, watching(terminal, detailed=detailed)) as observer, target(terminal) as database:
+        result = run_migrate(database, spec, chosen, observer)
     show_result(terminal, result)
     return result.exit_status
 

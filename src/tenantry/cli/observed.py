@@ -7,15 +7,15 @@ from contextlib import contextmanager
 
 from tenantry.cli.progress import Lines
 from tenantry.cli.terminal import Terminal
-from tenantry.commands.logged import Logged
-from tenantry.commands.watcher import Observer, Observers
+from tenantry.execution.events import Observer, notify_all
+from tenantry.reports.log import LogObserver
 
 
 @contextmanager
 def watched(terminal: Terminal, screen: Observer) -> Iterator[Observer]:
-    """The watcher of all of them; bars are taken away at the end, whatever it was."""
+    """The observer of all of them; bars are taken away at the end, whatever it was."""
     try:
-        yield Observers(Logged(terminal.log), *filter(None, (terminal.report,)), screen)
+        yield notify_all(LogObserver(terminal.log), *filter(None, (terminal.report,)), screen)
     finally:
         if isinstance(screen, Lines):
             screen.close()

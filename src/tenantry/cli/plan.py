@@ -12,9 +12,9 @@ from tenantry.cli import options
 from tenantry.cli.render_plan import outline_document, show_steps
 from tenantry.cli.runner import target
 from tenantry.cli.terminal import Terminal
-from tenantry.commands.plan import Outline, Planned
 from tenantry.commands.plan import plan as run_plan
 from tenantry.errors import ExitStatus
+from tenantry.execution.outline import Outline, Planned
 from tenantry.model.plan import Statement
 from tenantry.reports.document import to_json
 from tenantry.reports.script import script

@@ -4,7 +4,7 @@ what it came to; only what goes wrong, and with --detailed each step, has a line
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from rich.console import Console
@@ -13,26 +13,43 @@ from rich.table import Column
 from rich.text import Text
 
 from tenantry.cli.terminal import SHOWN, Terminal
-from tenantry.commands.watcher import Observer, SilentObserver
-from tenantry.execution.runner import Event
+from tenantry.execution.events import (
+    CommandBegan,
+    Event,
+    FillAdvanced,
+    FillFinished,
+    FillPaused,
+    FillStarted,
+    Found,
+    LocksRefused,
+    Looking,
+    Observer,
+    Said,
+    SessionActivity,
+    StatementRan,
+    StepEvent,
+    ignore,
+)
 from tenantry.model.finding import Finding
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase, Statement
-from tenantry.model.run import Activity
+from tenantry.model.run import Activity, StepAction
+from tenantry.model.wording import counted
 
 FIRST, LAST = 5.0, 600.0
 """Seconds until the first line about the same work where there is no terminal, doubled for each further one up to the
 last: a run of hours is told in some dozens of lines."""
 NARROW = 70
 """Columns below which a bar gives up its rate."""
-DONE = {"applied": "✓", "reverted": "↩", "kept": "=", "failed": "✗", "left": "✗"}
-WRONG = ("failed", "left")
+DONE = {StepAction.APPLIED: "✓", StepAction.REVERTED: "↩", StepAction.KEPT: "=", StepAction.FAILED: "✗",
+        StepAction.LEFT: "✗"}  # fmt: skip
+WRONG = (StepAction.FAILED, StepAction.LEFT)
 
 
 def watching(terminal: Terminal, *, detailed: bool = False, brief: bool = False) -> Observer:
     """Who tells the terminal about a run."""
     if not terminal.talks:
-        return SilentObserver()
+        return ignore
     if terminal.out.is_terminal and not terminal.out.is_dumb_terminal:
         return Live(terminal=terminal, detailed=detailed, brief=brief)
     return Lines(terminal=terminal, detailed=detailed, brief=brief)
@@ -48,21 +65,21 @@ class PhaseTotal:
     milliseconds: float = 0.0
     tables: set[Name] = field(default_factory=set)
     kept: int = 0
-    action: str = "kept"
+    action: StepAction = StepAction.KEPT
 
-    def add(self, event: Event) -> None:
+    def add(self, event: StepEvent) -> None:
         self.steps += 1
         self.rows += event.rows or 0
         self.milliseconds += event.milliseconds
         self.tables.add(event.step.table)
-        if event.action == "kept":
+        if event.action is StepAction.KEPT:
             self.kept += 1
         else:
-            self.action = str(event.action)
+            self.action = event.action
 
     def line(self) -> Text:
-        facts = [f"{self.steps:,} step{'s' if self.steps > 1 else ''}"]
-        facts.append(f"{len(self.tables):,} table{'s' if len(self.tables) > 1 else ''}")
+        facts = [counted(self.steps, "step")]
+        facts.append(counted(len(self.tables), "table"))
         if self.rows:
             facts.append(f"{self.rows:,} rows")
         if 0 < self.kept < self.steps:
@@ -74,7 +91,7 @@ class PhaseTotal:
 
 
 @dataclass(slots=True, kw_only=True)
-class Lines(SilentObserver):
+class Lines:
     """A line a phase, or `detailed` a step, and for what lasts a line now and then."""
 
     terminal: Terminal
@@ -90,21 +107,46 @@ class Lines(SilentObserver):
     """When the last line about something was, and how many seconds lie before the next one."""
     _fills: dict[Name, Fill] = field(default_factory=dict)
 
-    def began(self, command: str, run: str) -> None:
+    def __call__(self, event: Event) -> None:
+        match event:
+            case CommandBegan(command):
+                self.began(command)
+            case StepEvent():
+                self.step(event)
+            case StatementRan(statement, milliseconds):
+                self.statements.append((statement, milliseconds))
+            case Looking(at):
+                self.looking(at)
+            case Found(finding) if not self.brief:
+                self._passed.append(finding)
+            case LocksRefused(reason, _, pause):
+                self.seldom("blocked", lambda: self.say(f"{reason}; trying again in {pause:.1f} s"), at_once=True)
+            case Said(message) | FillPaused(message):
+                self.say(message)
+            case SessionActivity(activity):
+                self.activity(activity)
+            case FillStarted(relation, pages):
+                self.fill_started(relation, pages)
+            case FillAdvanced(relation, pages, rows):
+                self.fill_advanced(relation, pages, rows)
+            case FillFinished(relation):
+                self.fill_finished(relation)
+
+    def began(self, command: str) -> None:
         # The first is the command itself, what begins within it a part of it.
         if self._began and not self.brief:
             self.end_phase()
             self.line(Text(command, style="bold"))
         self._began = True
 
-    def step(self, event: Event) -> None:
+    def step(self, event: StepEvent) -> None:
         self._tell_findings()
-        if event.action == "started":
+        if event.action is StepAction.STARTED:
             self.statements.clear()
             return
         if self.brief:
             return
-        if event.action == "found":
+        if event.action is StepAction.FOUND:
             if self.terminal.settings.verbose:
                 self.line(Text(f"  · {event.step.table}  {event.step.title}  (in force)", style="dim"))
             return
@@ -137,7 +179,9 @@ class Lines(SilentObserver):
         self._passed = [finding for finding in self._passed if not finding.refuses]
         self._tell_findings()
         if self._wrong > SHOWN and not self.detailed:
-            self.line(Text(f"{DONE['left']} … {self._wrong - SHOWN} more, {self._wrong} steps in all", style="red"))
+            self.line(
+                Text(f"{DONE[StepAction.LEFT]} … {self._wrong - SHOWN} more, {self._wrong} steps in all", style="red")
+            )
 
     def _tell_findings(self) -> None:
         self.terminal.findings(self._passed)
@@ -146,41 +190,27 @@ class Lines(SilentObserver):
     def line(self, text: Text) -> None:
         self.terminal.out.print(text, no_wrap=True, overflow="ellipsis")
 
-    def statement(self, statement: Statement, milliseconds: float) -> None:
-        self.statements.append((statement, milliseconds))
-
     def looking(self, at: str) -> None:
         # The steps are done, if there were any.
         self.end_phase()
-        self.seldom("looking", lambda: self.said(f"looking at {at}"))
+        self.seldom("looking", lambda: self.say(f"looking at {at}"))
 
-    def found(self, finding: Finding) -> None:
-        if self.brief:
-            return
-        self._passed.append(finding)
-
-    def blocked(self, reason: str, blockers: Sequence[str], pause: float) -> None:
-        self.seldom("blocked", lambda: self.said(f"{reason}; trying again in {pause:.1f} s"), at_once=True)
-
-    def said(self, message: str, **facts: object) -> None:
+    def say(self, message: str) -> None:
         self.terminal.item("    ", message, body_style="yellow")
-
-    def paused(self, reason: str) -> None:
-        self.said(reason)
 
     def activity(self, activity: Activity | None) -> None:
         if activity is not None:
-            self.seldom("activity", lambda: self.said(doing(activity)))
+            self.seldom("activity", lambda: self.say(doing(activity)))
 
-    def started(self, relation: Name, total_pages: int) -> None:
-        self._fills[relation] = Fill(pages=total_pages)
+    def fill_started(self, relation: Name, pages: int) -> None:
+        self._fills[relation] = Fill(pages=pages)
 
-    def advanced(self, relation: Name, pages: int, rows: int) -> None:
+    def fill_advanced(self, relation: Name, pages: int, rows: int) -> None:
         fill = self._fills.setdefault(relation, Fill(pages=0))
         fill.add(pages, rows)
         self.seldom("fill", lambda: self.line(Text(f"    {relation}: {fill}")))
 
-    def finished(self, relation: Name, rows: int) -> None:
+    def fill_finished(self, relation: Name) -> None:
         self._fills.pop(relation, None)
 
     def seldom(self, what: str, tell: Callable[[], None], *, at_once: bool = False) -> None:
@@ -282,9 +312,9 @@ class Live(Lines):
         self.end_phase()
         self.current(f"looking at {at}")
 
-    def step(self, event: Event) -> None:
+    def step(self, event: StepEvent) -> None:
         Lines.step(self, event)
-        started = event.action == "started"
+        started = event.action is StepAction.STARTED
         self.current(f"{event.number}/{event.total} {event.step.table}: {event.step.title}" if started else "")
 
     def activity(self, activity: Activity | None) -> None:
@@ -300,12 +330,12 @@ class Live(Lines):
         else:
             self.progress.update(self._current, description=f"{self._title}: {doing(activity)}", total=None)
 
-    def started(self, relation: Name, total_pages: int) -> None:
-        self.finished(relation, 0)
+    def fill_started(self, relation: Name, pages: int) -> None:
+        self.fill_finished(relation)
         bars = self.bars()
-        self._tasks[relation] = bars.add_task(str(relation), total=total_pages or None, fill=Fill(pages=total_pages))
+        self._tasks[relation] = bars.add_task(str(relation), total=pages or None, fill=Fill(pages=pages))
 
-    def advanced(self, relation: Name, pages: int, rows: int) -> None:
+    def fill_advanced(self, relation: Name, pages: int, rows: int) -> None:
         bars = self.bars()
         if relation in self._tasks:
             task = self._tasks[relation]
@@ -313,7 +343,7 @@ class Live(Lines):
             fill.add(pages, rows)
             bars.update(task, completed=fill.done)
 
-    def finished(self, relation: Name, rows: int) -> None:
+    def fill_finished(self, relation: Name) -> None:
         task = self._tasks.pop(relation, None)
         if task is not None:
             self.bars().remove_task(task)
@@ -331,7 +361,7 @@ def _bars(console: Console) -> Progress:
     )  # fmt: skip
 
 
-def step_line(event: Event, *, width: int) -> Text:
+def step_line(event: StepEvent, *, width: int) -> Text:
     """One step that is done; in a narrow terminal its title gives way, not what it took."""
     facts = [duration(event.milliseconds / 1000)]
     if event.rows is not None:
@@ -339,7 +369,7 @@ def step_line(event: Event, *, width: int) -> Text:
     if event.tries > 1:
         facts.append(f"{event.tries} tries")
     took = Text(f"  ({', '.join(facts)})", style="dim")
-    mark, table = DONE.get(str(event.action), "·"), str(event.step.table)
+    mark, table = DONE.get(event.action, "·"), str(event.step.table)
     step = Text.assemble((f"  {mark} ", "green"), (table, "cyan"), f"  {event.step.title}")
     step.truncate(max(width - took.cell_len, 1), overflow="ellipsis")
     return step + took

@@ -7,13 +7,15 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from tenantry.balances.reconcile_ledger import SCRUB_DAYS, LedgerReconciled, ReconcileOptions
 from tenantry.cli.balances import Ledger
 from tenantry.cli.observed import watched
 from tenantry.cli.progress import watching
 from tenantry.cli.runner import target
 from tenantry.cli.terminal import Terminal
-from tenantry.commands.reconcile import SCRUB_DAYS, LedgerReconciled, ReconcileOptions, counted, reconcile_balances
+from tenantry.commands.reconcile import reconcile_balances
 from tenantry.errors import ExitStatus
+from tenantry.model.wording import counted
 
 
 def reconcile(
@@ -35,8 +37,8 @@ def reconcile(
     """
     chosen = ReconcileOptions(ledger=ledger, full=full, scrub_days=scrub_days, dry_run=dry_run)
     spec = terminal.spec()
-    with watched(terminal, watching(terminal, brief=True)) as watcher, target(terminal) as database:
-        result = reconcile_balances(database, spec, chosen, watcher)
+    with watched(terminal, watching(terminal, brief=True)) as observer, target(terminal) as database:
+        result = reconcile_balances(database, spec, chosen, observer)
     terminal.answer(
         run=result.run, outcome=result.outcome, next_step=result.next_step, dry_run=dry_run, ledgers=result.ledgers,
         open=sum(one.result.open for one in result.ledgers if one.result is not None),

@@ -8,17 +8,18 @@ from typing import Any
 
 from rich.text import Text
 
+from tenantry.backups.estimate import BackupEstimate
 from tenantry.cli.page import Page, worst_first
 from tenantry.cli.progress import duration, one_line
 from tenantry.cli.terminal import STYLES, Terminal, severity_word
-from tenantry.commands.backup_estimate import ForeseenBackup
-from tenantry.commands.plan import Outline, Planned
 from tenantry.errors import TenantryError
+from tenantry.execution.outline import Outline, Planned
 from tenantry.model.backup import BackupKind
 from tenantry.model.finding import Finding, Severity
 from tenantry.model.name import Name
 from tenantry.model.plan import ExecutionMode, LockMode, Statement
 from tenantry.model.size import readable
+from tenantry.model.wording import counted
 from tenantry.planning.diff import State
 from tenantry.reports.document import error_document
 from tenantry.reports.text import visible
@@ -70,7 +71,7 @@ def statement_document(statement: Statement) -> dict[str, Any]:
 
 def show_steps(
     terminal: Terminal, command: str, outline: Outline, *, next_step: str, detailed: bool,
-    backup: ForeseenBackup | None = None, findings: Sequence[Finding] = (), refusal: TenantryError | None = None,
+    backup: BackupEstimate | None = None, findings: Sequence[Finding] = (), refusal: TenantryError | None = None,
 ) -> None:  # fmt: skip
     """What `command` would do, and why it would refuse: a summary, or `detailed` every statement."""
     if detailed:
@@ -87,7 +88,7 @@ def show_steps(
 
 
 def show_summary(
-    terminal: Terminal, outline: Outline, *, next_step: str, backup: ForeseenBackup | None = None,
+    terminal: Terminal, outline: Outline, *, next_step: str, backup: BackupEstimate | None = None,
     findings: Sequence[Finding] = (), refusal: TenantryError | None = None,
 ) -> None:  # fmt: skip
     """What to do next, then totals by phase and table: at most LINES lines, however large the schema is."""
@@ -123,7 +124,7 @@ def show_summary(
 
 def _totals(steps: Sequence[Planned], name: Text, *, back: bool) -> Text:
     pending = [planned for planned in steps if not planned.in_force]
-    facts = [f"{len(steps):,} step{'s' if len(steps) > 1 else ''}"]
+    facts = [counted(len(steps), "step")]
     facts.append(_tables({planned.step.table for planned in steps}))
     if rows := sum(_most_rows(pending).values()):
         facts.append(f"{rows:,} rows")
@@ -147,7 +148,7 @@ def listed(names: Sequence[Name]) -> str:
 
 
 def _tables(tables: Collection[Name]) -> str:
-    return f"{len(tables):,} table{'' if len(tables) == 1 else 's'}"
+    return counted(len(tables), "table")
 
 
 def _blocking(steps: Iterable[Planned]) -> str:
@@ -159,7 +160,7 @@ def _blocking(steps: Iterable[Planned]) -> str:
             strongest[lock.table] = max(known, lock.mode, key=lambda mode: mode.strength)
     counts = Counter(mode for mode in strongest.values() if mode.blocks_writers)
     modes = sorted(counts, key=lambda mode: -mode.strength)
-    return ", ".join(f"{mode} on {counts[mode]:,} table{'s' if counts[mode] > 1 else ''}" for mode in modes)
+    return ", ".join(f"{mode} on {counted(counts[mode], 'table')}" for mode in modes)
 
 
 def _by_table(outline: Outline) -> list[tuple[Name, str]]:
@@ -219,15 +220,15 @@ def show_refusal(
         terminal.explain(refusal, details=details)
 
 
-def show_backup(terminal: Terminal, backup: ForeseenBackup | None, *, alone: bool = False) -> None:
+def show_backup(terminal: Terminal, backup: BackupEstimate | None, *, alone: bool = False) -> None:
     """The backup that a run begins with, if any; `alone`, if the run is that backup."""
     terminal.answer(backup=backup)
     if backup is not None:
         terminal.say(_backup(backup, alone=alone))
 
 
-def _backup(backup: ForeseenBackup, *, alone: bool = False) -> str:
-    tables = f"{len(backup.tables)} table{'s' if len(backup.tables) > 1 else ''}, {readable(backup.bytes)}"
+def _backup(backup: BackupEstimate, *, alone: bool = False) -> str:
+    tables = f"{counted(len(backup.tables), 'table')}, {readable(backup.bytes)}"
     how = "copied into schema tenantry" if backup.kind is BackupKind.TABLES else "written by pg_dump"
     what = "A backup" if alone else "Before that a backup"
     return f"{what}: {tables}, {how} from one snapshot, while writers go on."

@@ -9,15 +9,16 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from tenantry.balances.reconcile_ledger import described
 from tenantry.balances.reviews import Review
 from tenantry.cli.balances import Ledger
 from tenantry.cli.observed import watched
 from tenantry.cli.progress import watching
 from tenantry.cli.runner import target
 from tenantry.cli.terminal import Terminal
-from tenantry.commands.reconcile import counted, described
 from tenantry.commands.reviews import Decision, decide_reviews, list_reviews
 from tenantry.errors import ExitStatus, UsageError
+from tenantry.model.wording import counted
 
 MOVEMENTS = 5
 Ids = Annotated[list[int] | None, typer.Argument(metavar="ID…", help="The reviews' numbers.", show_default=False)]
@@ -92,8 +93,8 @@ def _decide(
     if bool(ids) == everything:
         raise UsageError("Give the numbers of reviews, or --all", remedy="`tenantry balances review list` has them.")
     spec = terminal.spec()
-    with watched(terminal, watching(terminal, brief=True)) as watcher, target(terminal) as database:
-        decided = decide_reviews(database, spec, ids, decision, ledger=ledger, dry_run=dry_run, watcher=watcher)
+    with watched(terminal, watching(terminal, brief=True)) as observer, target(terminal) as database:
+        decided = decide_reviews(database, spec, ids, decision, ledger=ledger, dry_run=dry_run, observer=observer)
     terminal.answer(decided=decided, dry_run=dry_run)
     for one in decided:
         would = "would be " if dry_run else ""

@@ -70,8 +70,8 @@ def rollback(
     if dry_run or not (confirm or preserve_data):
         with target(terminal) as database:
             return _preview(terminal, preview_rollback(database, chosen), dry_run=dry_run, detailed=detailed)
-    with watched(terminal, watching(terminal, detailed=detailed)) as watcher, target(terminal) as database:
-        result = run_rollback(database, chosen, watcher)
+    with watched(terminal, watching(terminal, detailed=detailed)) as observer, target(terminal) as database:
+        result = run_rollback(database, chosen, observer)
     show_result(terminal, result)
     return result.exit_status
 

@@ -11,22 +11,22 @@ import psycopg
 
 from tenantry.cli.settings import REPORTS, Settings
 from tenantry.cli.terminal import Terminal
-from tenantry.commands.reported import Reported
-from tenantry.commands.session import check_spec, is_lost
 from tenantry.errors import ConnectionFailed, ExitStatus, Failed, Interrupted, TenantryError, UsageError
+from tenantry.execution.session import check_spec, is_lost
 from tenantry.model.run import new_run
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target, resolve_target
 from tenantry.postgres.dsn import secrets
 from tenantry.postgres.transient_errors import remedy_for
 from tenantry.reports.log import Log
+from tenantry.reports.report_observer import ReportObserver
 
 
 def run(name: str, settings: Settings, function: Callable[..., ExitStatus], arguments: dict[str, Any]) -> ExitStatus:
     """Call a command; whatever it raises becomes one clear message and an exit status."""
     hidden = _secrets(settings, arguments)
     log = Log(settings.log_dir, command=name, run=new_run(), secrets=hidden)
-    report = Reported(
+    report = ReportObserver(
         settings.report_dir, command=name, secrets=hidden, export=settings.export_report,
         options={"config": settings.config, "preset": settings.preset, **arguments},
     )  # fmt: skip
@@ -74,7 +74,9 @@ def _require_fit(terminal: Terminal, database: Target, spec: Spec) -> None:
         ) from error
 
 
-def _end_report(terminal: Terminal, report: Reported, status: ExitStatus, error: TenantryError | None = None) -> None:
+def _end_report(
+    terminal: Terminal, report: ReportObserver, status: ExitStatus, error: TenantryError | None = None
+) -> None:
     """Write the last of the report. What the run has done it has done, even where that fails."""
     try:
         report.end(status, error)

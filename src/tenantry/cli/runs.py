@@ -8,6 +8,7 @@ from rich.text import Text
 
 from tenantry.cli.progress import duration
 from tenantry.model.run import RunBefore, RunSummary
+from tenantry.model.wording import counted
 
 ALIKE = 0.05
 """Two times that differ by less than this share of the earlier one are the same."""
@@ -30,7 +31,7 @@ def run_lines(run: RunSummary) -> Iterator[Text]:
 def _took(run: RunSummary) -> str:
     facts = [duration(run.seconds)]
     if run.steps:
-        facts.append(f"{run.steps} step{'s' if run.steps > 1 else ''}")
+        facts.append(counted(run.steps, "step"))
     if run.rows:
         facts.append(f"{run.rows:,} rows")
     if run.steps:
@@ -43,7 +44,7 @@ def _took(run: RunSummary) -> str:
 def _compared(seconds: float, steps: int, before: RunBefore) -> str:
     """A time says something beside another one only where as many steps were done."""
     if steps != before.steps:
-        return f"{before.id} took {duration(before.seconds)} for {before.steps} step{'s' if before.steps != 1 else ''}"
+        return f"{before.id} took {duration(before.seconds)} for {counted(before.steps, 'step')}"
     change = (seconds - before.seconds) / before.seconds if before.seconds > 0 else 0.0
     if abs(change) < ALIKE:
         return f"as long as {before.id}"

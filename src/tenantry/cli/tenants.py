@@ -10,8 +10,10 @@ from rich.table import Column, Table
 from tenantry.cli import options
 from tenantry.cli.runner import target
 from tenantry.cli.terminal import Terminal
-from tenantry.commands.tenants import Tenant, TenantChange, add_tenant, list_tenants, rename_tenant
+from tenantry.commands.tenants import add_tenant, list_tenants, rename_tenant
 from tenantry.errors import ExitStatus
+from tenantry.execution.tenant_table import Tenant, TenantChange
+from tenantry.model.wording import counted
 
 Slug = Annotated[str, typer.Argument(metavar="SLUG", help="The tenant's short name.", show_default=False)]
 
@@ -25,7 +27,7 @@ def list_(terminal: Terminal) -> ExitStatus:
     for tenant in found:
         table.add_row(tenant.slug, tenant.name, tenant.key, _mark(tenant))
     terminal.show(table)
-    terminal.say(f"{len(found)} tenant{'' if len(found) == 1 else 's'}.", style="dim")
+    terminal.say(f"{counted(len(found), 'tenant')}.", style="dim")
     return ExitStatus.DONE
 
 

@@ -14,11 +14,11 @@ from rich.segment import Segment
 from rich.text import Text
 
 from tenantry.cli.settings import Settings
-from tenantry.commands.reported import Reported
 from tenantry.errors import ExitStatus, TenantryError
 from tenantry.model.finding import Finding, Severity
 from tenantry.reports.document import plain, to_json
 from tenantry.reports.log import Log, masked_text
+from tenantry.reports.report_observer import ReportObserver
 from tenantry.reports.text import bounded, visible
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Terminal:
     command: str
     settings: Settings
     log: Log
-    report: Reported | None = None
+    report: ReportObserver | None = None
     """Of a command whose runs leave reports."""
     secrets: Sequence[str] = ()
     out: Console = field(init=False)

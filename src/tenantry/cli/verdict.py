@@ -13,6 +13,7 @@ from tenantry.errors import ExitStatus
 from tenantry.model.distribution import Distribution
 from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.verdict import FamilyVerdict, Verdict
+from tenantry.model.wording import counted
 from tenantry.reports.text import visible
 
 SHOWN = 30
@@ -60,9 +61,9 @@ def _family(family: FamilyVerdict) -> Text:
     if family.waits_for is not None and not family.findings:
         return Text(f"– {family.family:<13}not asked before the phase {family.waits_for} is in force", style="dim")
     mark, style = ("✓", "green") if family.passed else ("✗", "red")
-    found = f"{family.findings} finding{'s' if family.findings > 1 else ''}: " if family.findings else ""
+    found = f"{counted(family.findings, 'finding')}: " if family.findings else ""
     found += f"{family.skipped} checks not asked: " if family.skipped else ""
-    checks = f" ({family.checks} check{'s' if family.checks > 1 else ''} of the rows)" if family.checks else ""
+    checks = f" ({counted(family.checks, 'check')} of the rows)" if family.checks else ""
     return Text.assemble(
         (f"{mark} ", style), f"{family.family:<13}", (found, style), (ASKED[family.family], "dim"), (checks, "dim")
     )
@@ -121,7 +122,7 @@ def _outcome(terminal: Terminal, verdict: Verdict) -> None:
     clean = verdict.exit_status is ExitStatus.DONE
     word, style = ("Clean: ", "bold green") if clean else ("Found: ", "bold red")
     terminal.item(word, verdict.outcome + ".", style=style, always=True)
-    tables = f"{verdict.tables} table{'' if verdict.tables == 1 else 's'}"
+    tables = counted(verdict.tables, "table")
     terminal.item(" " * len(word), f"{verdict.rows:,} rows of {tables}, {duration(verdict.seconds)}.")
     terminal.item("Next:  ", verdict.next_step, style="cyan")
     if terminal.log.written:

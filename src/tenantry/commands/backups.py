@@ -1,295 +1,146 @@
-"""Making backups: before a run changes a database, or because somebody asks."""
+"""The backups that there are: make one, list, verify and prune them."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
-import psycopg
-from psycopg import sql
-
-from tenantry.backups.content import source
-from tenantry.backups.dump import remove, write_dump
-from tenantry.backups.tables import JOURNAL_SCHEMA, copy_all
-from tenantry.commands.session import read_entries
-from tenantry.commands.watcher import Observer
-from tenantry.errors import Failed, Refused, TenantryError, UsageError, nearest
-from tenantry.execution.preflight.space import free_bytes
-from tenantry.execution.renames import known
-from tenantry.model.backup import MAX_SIZE, Backup, BackupKind, Reason, TableCopy, copy_name
+from tenantry.backups.create import (
+    BackupOptions,
+    Connection,
+    Making,
+    drop,
+    explained,
+    one_of,
+    refuse_torn,
+    sources,
+    write_backup,
+)
+from tenantry.backups.estimate import BackupEstimate, estimate_backup
+from tenantry.backups.verify import damage_of, verify_dump
+from tenantry.commands.running import run
+from tenantry.errors import Refused, UsageError, nearest
+from tenantry.execution.events import Looking, Observer, ignore
+from tenantry.execution.session import Session, open_session
+from tenantry.model.backup import Backup, Reason, TableCopy
 from tenantry.model.name import Name
-from tenantry.model.schema import Kind, Ours
-from tenantry.model.size import readable
 from tenantry.model.spec import Spec
-from tenantry.postgres.backups import Backups, table_bytes
-from tenantry.postgres.catalog import EVERY_SCHEMA, read_schema
-from tenantry.postgres.connect import Target, connect
-from tenantry.postgres.journal import Entry, Journal
-from tenantry.postgres.preflight import read_hidden, read_room
-from tenantry.steps import from_json
-
-PARALLEL_FROM = 64 << 20
-"""Bytes from which a second session is worth its while."""
-Connection = psycopg.Connection[Any]
+from tenantry.postgres.backups import Backups
+from tenantry.postgres.connect import Target
+from tenantry.postgres.journal import Journal
+from tenantry.postgres.locks import hold_run_lock, run_lock_held
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BackupOptions:
-    """How a backup is made. Without a `kind` it is one of tables, up to `max_size` bytes. Dumps go into `folder`.
-    `free_space` in bytes, where the server's disk cannot be seen; `force` goes on without a backup."""
+def create_backup(
+    target: Target, spec: Spec, options: BackupOptions, *, tables: Sequence[str] = (), observer: Observer | None = None
+) -> Backup:
+    """Make a backup of the spec's owned tables and tenant table, or of `tables`, named as in SQL.
 
-    kind: BackupKind | None = None
-    max_size: int = MAX_SIZE
-    folder: Path = Path("backups")
-    free_space: int | None = None
-    workers: int = 2
-    force: bool = False
-
-    def of(self, spec: Spec, folder: Path | None) -> BackupOptions:
-        """With what the spec says; a folder that was given counts more."""
-        return replace(self, max_size=spec.backup.max_size, folder=folder or Path(spec.backup.folder))
-
-
-@dataclass(slots=True, kw_only=True)
-class Making:
-    """A run that makes a backup: over its connection, which holds the run lock and is in autocommit mode."""
-
-    target: Target
-    connection: Connection
-    run: str
-    options: BackupOptions
-    watcher: Observer
-
-    @property
-    def backups(self) -> Backups:
-        return Backups(self.connection)
-
-
-def ensure_backup(making: Making, reason: Reason, names: Iterable[Name], *, changes: bool) -> Backup | None:
-    """The automatic backup before a run does its work; None where none was wanted or there is nothing to keep.
-
-    The journal must be installed and the run begun. `changes`: users' values will change, and going without a backup
-    takes `force`. A run that goes on where an earlier one stopped goes on with the backup of that one.
-
-    Raises Refused where a person must decide, Failed where the backup could not be made; then nothing is left of it.
+    Raises UsageError for a table that is not there, Refused and Failed as `before` does.
     """
-    options = making.options
-    if options.kind is BackupKind.NONE:
-        if changes and not options.force:
-            raise Refused(
-                "Users' values will change, and no backup is to be made",
-                remedy="Leave out --backup none, or give --force with it.",
-            )
-        return None
-    tables = sources(making.connection, names)
-    if not tables:
-        return None
-    known = _earlier(making, reason, tables)
-    if known is not None:
-        making.watcher.said(f"This run goes on with the backup {known.id}, made where it began", backup=known.id)
-        return known
-    made = write_backup(making, reason, tables)
-    size = f"{len(made.tables)} tables, {made.rows:,} rows, {readable(made.bytes)}"
-    making.watcher.said(f"Backup {made.id}: {size}", backup=made.id)
+    with run(target, "backups create", purpose="backup", observer=observer) as current:
+        connection = current.connection
+        chosen = _chosen(connection, Session.begin(target, connection, spec), tables)
+        if not chosen:
+            raise Refused("There is no table to keep", remedy="Name tables with --table.")
+        current.journal.install()
+        current.begin()
+        making = Making(
+            target=target, connection=connection, run=current.id, options=options, observer=current.observer
+        )  # fmt: skip
+        made = write_backup(making, Reason.MANUAL, chosen)
+        current.finish(
+            f"backup {made.id}", f"`tenantry backups verify {made.id}` compares it with what was read.",
+            told=f"backup {made.id} is made",
+        )  # fmt: skip
     return made
 
 
-def sources(connection: Connection, names: Iterable[Name] | None = None) -> tuple[TableCopy, ...]:
-    """Those of the names that are tables now, partitions as the table that they are part of, with their heirs; without
-    names, all tables that are the user's."""
-    entries = known(read_entries(Journal(connection))).entries.values()
-    steps = [from_json(entry.value) for entry in entries]
-    columns = {step.table: step.tenant_column for step in steps if step.tenant_column is not None}
-    created = frozenset(step.makes for step in steps if step.makes is not None)
-    schema = read_schema(connection, (EVERY_SCHEMA,), ours=Ours())
-    found: set[Name] = set()
-    for name in schema.tables if names is None else names:
-        table = schema.tables.get(schema.whole(name))
-        if table is not None and table.kind is not Kind.FOREIGN:
-            found |= {table.name, *(heir.name for heir in schema.heirs(table.name))}
-    return tuple(source(schema, name, ours=columns, created=created) for name in sorted(found))
+def preview_backup(
+    target: Target, spec: Spec, options: BackupOptions, *, tables: Sequence[str] = ()
+) -> BackupEstimate | None:
+    """The backup that `create_backup` would make; None where there is no table to keep. Raises as it does."""
+    with open_session(target, purpose="plan") as connection:
+        chosen = _chosen(connection, Session.begin(target, connection, spec), tables)
+        return estimate_backup(connection, [copy.table for copy in chosen], options)
 
 
-def owned_names(entries: Iterable[Entry]) -> frozenset[Name]:
-    """Tables that have tenants, as the journal knows them."""
-    return frozenset(step.table for step in (from_json(entry.value) for entry in entries) if step.of_owned)
+def _chosen(connection: Connection, session: Session, tables: Sequence[str]) -> tuple[TableCopy, ...]:
+    if not tables:
+        ownership = session.plan.ownership
+        return sources(connection, [ownership.tenant.name, *(owned.table for owned in ownership.owned)])
+    names = [Name.parse(table, schema=session.spec.schemas[0]) for table in tables]
+    there = {found.table: found for found in sources(connection, names)}
+    for name in names:
+        if name not in there:
+            known = [str(table) for table in session.schema.tables]
+            raise UsageError(f"there is no table {name}, or it is a partition{nearest(str(name), known)}")
+    return tuple(there.values())
 
 
-def _earlier(making: Making, reason: Reason, tables: Sequence[TableCopy]) -> Backup | None:
-    newest = next((one for one in making.backups.all() if one.reason is reason and one.whole), None)
-    if newest is None or newest.run == making.run or not making.backups.unbroken(newest.run):
-        return None
-    kept = {copy.table for copy in newest.tables}
-    wanted = making.options.kind or BackupKind.TABLES
-    return newest if newest.kind is wanted and kept >= {table.table for table in tables if not table.ours} else None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """A backup and its state: whole, running, torn, damaged (as verified), or missing (a dump's folder)."""
+
+    backup: Backup
+    state: str
 
 
-def write_backup(making: Making, reason: Reason, tables: Sequence[TableCopy]) -> Backup:
-    """Make a backup of tables; the journal must be installed. Raises as `before` does."""
-    backups, options = making.backups, making.options
-    backups.install()
-    clear_torn(making)
-    tables = measured(making.connection, tables)
-    kind = chosen_kind(options, sum(table.bytes for table in tables))
-    if kind is BackupKind.DUMP:
-        tables = measured(making.connection, sources(making.connection))
-    refuse_hidden(making.connection, [table.table for table in tables])
-    refuse_full(making.connection, options, kind, sum(table.bytes for table in tables), making.watcher)
-    id = backups.name(reason)
-    folder = (options.folder / id).absolute() if kind is BackupKind.DUMP else None
-    taken: frozenset[str] = frozenset()
-    if kind is BackupKind.TABLES:
-        for number, table in enumerate(tables):
-            tables[number] = replace(table, copy=copy_name(id, table.table, taken))
-            taken |= {tables[number].copy}
-    backups.begin(id, kind=kind, reason=reason, run=making.run, tables=tables, folder=folder)
-    with explained(), _cleared(making, id):
-        if folder is None:
-            _copy(making, id, tables)
-        else:
-            _dump(making, id, folder, tables)
-    return one_of(backups.all(), id)
+def list_backups(target: Target) -> tuple[Listed, ...]:
+    """All backups, the newest first. Changes nothing."""
+    with open_session(target, purpose="backups") as connection:
+        Journal(connection).installed  # noqa: B018 - refuses where the journal may not be read
+        # Asked before the list is read: a backup that ends in between is whole in it.
+        running = run_lock_held(connection)
+        return tuple(Listed(backup=backup, state=_state(backup, running)) for backup in Backups(connection).all())
 
 
-def measured(connection: Connection, tables: Sequence[TableCopy]) -> list[TableCopy]:
-    return [replace(table, bytes=table_bytes(connection, table.leaves)) for table in tables]
-
-
-def _copy(making: Making, id: str, tables: Sequence[TableCopy]) -> None:
-    large = sum(table.bytes for table in tables) >= PARALLEL_FROM
-    with ExitStack() as stack:
-        sessions = [making.connection]
-        for _ in range(min(making.options.workers, len(tables)) - 1 if large else 0):
-            session = connect(making.target, run=making.run, purpose="backup")
-            stack.callback(session.close)
-            sessions.append(session)
-        copy_all(
-            sessions, tables, copied=_telling(making.watcher),
-            finish=lambda found: making.backups.finish(id, found, sum(table.bytes for table in found)),
-        )  # fmt: skip
-
-
-def _dump(making: Making, id: str, folder: Path, tables: Sequence[TableCopy]) -> None:
-    names = [table.table for table in tables]
-    row = making.connection.execute(
-        "SELECT coalesce(bool_or(pg_catalog.row_security_active(c.oid)), false) FROM pg_catalog.pg_class c"
-        " WHERE c.oid = ANY (SELECT pg_catalog.to_regclass(n)::oid FROM pg_catalog.unnest(%s::text[]) n)",
-        [[name.identifier.as_string(None) for name in names]],
-    ).fetchone()
-    write_dump(
-        making.target, making.connection, id, folder, tables, workers=making.options.workers,
-        filtered=row is not None and bool(row[0]), copied=_telling(making.watcher),
-        finish=lambda found, size: making.backups.finish(id, found, size),
-    )  # fmt: skip
-
-
-def _telling(watcher: Observer) -> Callable[[TableCopy], None]:
-    return lambda table: watcher.looking(f"the backup: {table.table}, {table.rows:,} rows")
-
-
-@contextmanager
-def _cleared(making: Making, id: str) -> Iterator[None]:
-    """Nothing is left of a backup that fails."""
-    try:
-        yield
-    except BaseException:
-        with suppress(psycopg.Error, TenantryError):
-            clear_torn(making)
-        raise
-
-
-@contextmanager
-def explained() -> Iterator[None]:
-    """What the server says about a lack of room or time, as one sentence."""
-    try:
-        yield
-    except psycopg.errors.DiskFull as error:
-        raise Failed(
-            f"The server's disk is full: {error.diag.message_primary}",
-            remedy="Make room, or choose --backup dump or none; then run the same command again. Nothing was changed.",
-        ) from error
-    except psycopg.errors.QueryCanceled as error:
-        raise Failed(
-            f"A statement was cut short: {error.diag.message_primary}",
-            remedy="Run the same command again; nothing was changed.",
-        ) from error
-
-
-def chosen_kind(options: BackupOptions, size: int) -> BackupKind:
-    if options.kind is None and size > options.max_size:
-        raise Refused(
-            f"The tables hold {readable(size)}, more than the {readable(options.max_size)} that are copied unasked",
-            remedy="Choose --backup tables, dump or none, or raise max_size under [backup] in the spec.",
-        )
-    return options.kind or BackupKind.TABLES
-
-
-def refuse_full(connection: Connection, options: BackupOptions, kind: BackupKind, size: int, watcher: Observer) -> None:
-    """Raises Refused where a backup of `size` bytes has no room. WAL is recycled beyond max_wal_size."""
-    if kind is BackupKind.DUMP:
-        there = options.folder.absolute()
-        while not there.exists():
-            there = there.parent
-        needed, free, place = size, shutil.disk_usage(there).free, str(there)
-    else:
-        room, known = read_room(connection), options.free_space
-        found = known if known is not None else free_bytes(room, connection.info.host)
-        if found is None:
-            watcher.said(f"The backup takes {readable(size)}; what is free on the server cannot be seen")
-            return
-        needed, free, place = int(1.1 * size) + min(2 * size, room.wal_bytes), found, "the server"
-    if free < needed:
-        raise Refused(
-            f"The backup takes up to {readable(needed)}, and {readable(free)} are free on {place}",
-            remedy="Make room, choose another --backup, or prune old backups: `tenantry backups prune`.",
-        )
-
-
-def refuse_hidden(connection: Connection, names: Sequence[Name]) -> None:
-    hidden = sorted(set(read_hidden(connection)) & set(names))
-    if hidden:
-        raise Refused(
-            f"Row security of {hidden[0]} may hide rows from this role: a backup would not have them",
-            remedy="Connect as a role with BYPASSRLS, or as the operator of the spec.",
-            details=[f"rows of {name} may be hidden" for name in hidden[1:]],
-        )
-
-
-def clear_torn(making: Making) -> None:
-    """Take away what runs that died have left of their backups; the caller holds the run lock."""
-    for backup in making.backups.all():
-        if backup.finished_at is None:
-            drop(making.connection, backup)
-            making.watcher.said(f"The torn backup {backup.id} is cleared away", backup=backup.id)
-
-
-def drop(connection: Connection, backup: Backup) -> None:
-    """Take a backup away: copies and list entry in one transaction, a dump's folder before."""
-    remove(backup)
-    with connection.transaction():
-        for copy in backup.tables:
-            if copy.copy:
-                name = Name(JOURNAL_SCHEMA, copy.copy)
-                connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(name.identifier))
-        Backups(connection).forget(backup.id)
-
-
-def one_of(backups: Iterable[Backup], id: str) -> Backup:
-    """The backup of that id. Raises UsageError."""
-    known = {backup.id: backup for backup in backups}
-    if id not in known:
-        raise UsageError(f"there is no backup {id!r}{nearest(id, known)}", remedy="See `tenantry backups list`.")
-    return known[id]
-
-
-def refuse_torn(backup: Backup) -> None:
-    """Raises Refused for a backup that is not whole because its run has not come to its end."""
+def _state(backup: Backup, running: bool) -> str:
     if backup.finished_at is None:
-        raise Refused(
-            f"The backup {backup.id} is torn: the run that made it has not come to its end",
-            remedy="Choose another one: `tenantry backups list`. `tenantry backups prune` clears it away.",
-        )
+        return "running" if running else "torn"
+    if backup.problem:
+        return "damaged"
+    return "missing" if backup.folder is not None and not backup.folder.exists() else "whole"
+
+
+def verify_backups(target: Target, ids: Sequence[str] = (), observer: Observer | None = None) -> tuple[Backup, ...]:
+    """Compare backups with what was counted when they were made, and note the outcome; without `ids` the newest whole
+    one. A dump is read, and none of it carried out. Raises Refused for a torn one, or where there is none."""
+    with run(target, "backups verify", purpose="verify", observer=observer, locks=False) as current:
+        connection, backups = current.connection, Backups(current.connection)
+        there = backups.all()
+        chosen = [one_of(there, id) for id in ids] or [one for one in there if one.finished_at is not None][:1]
+        if not chosen:
+            raise Refused("There is no backup to verify", remedy="Make one: `tenantry backups create`.")
+        for backup in chosen:
+            refuse_torn(backup)
+            current.observer(Looking(f"the backup {backup.id}"))
+            with explained():
+                problem = verify_dump(target, connection, backup) if backup.folder else damage_of(connection, backup)
+            backups.verified(backup.id, problem)
+        found = tuple(one_of(backups.all(), backup.id) for backup in chosen)
+        damaged = [f"{backup.id}: {backup.problem}" for backup in found if not backup.whole]
+        current.finish("; ".join(damaged) or f"{len(found)} verified", "Make a new backup." if damaged else "")
+    return found
+
+
+def prune_backups(
+    target: Target, *, keep: int | None = None, older_than: timedelta | None = None, dry_run: bool = False,
+    observer: Observer | None = None,
+) -> tuple[Backup, ...]:  # fmt: skip
+    """Take away torn backups, and those that are neither among the `keep` newest nor younger than `older_than`; with
+    neither, torn ones only. What was (in a dry run: would be) taken away, the newest first."""
+    observer = observer or ignore
+    with open_session(target, purpose="prune") as connection, hold_run_lock(connection, target):
+        there = Backups(connection).all()
+        whole = [backup for backup in there if backup.finished_at is not None]
+        chosen = {backup.id for backup in there if backup.finished_at is None}
+        if keep is not None or older_than is not None:
+            youngest = datetime.now(UTC) - (older_than or timedelta())
+            chosen |= {backup.id for backup in whole[keep or 0 :] if backup.started_at <= youngest}
+        gone = tuple(backup for backup in there if backup.id in chosen)
+        for backup in () if dry_run else gone:
+            observer(Looking(f"the backup {backup.id}"))
+            drop(connection, backup)
+        return gone

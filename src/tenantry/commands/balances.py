@@ -10,22 +10,23 @@ from typing import Any
 
 import psycopg
 
+from tenantry.backups.create import BackupOptions
 from tenantry.balances.backfill import AGAIN, Backfill
 from tenantry.balances.compaction import compact
 from tenantry.balances.differences import states
 from tenantry.balances.inspection import Line, inspect
-from tenantry.balances.ledgers import Ledgers, balance_steps
-from tenantry.commands.activity_monitor import lookout
-from tenantry.commands.backups import BackupOptions
-from tenantry.commands.migrate import MigrateOptions, Tally, make_runner, stop
-from tenantry.commands.plan import Outline, Planned, takes_back
-from tenantry.commands.running import Run, run
-from tenantry.commands.session import Session, interruptible, open_session, read_entries
-from tenantry.commands.watcher import Observer
+from tenantry.balances.ledgers import Ledgers, Subject, balance_steps
+from tenantry.commands.running import Run, interruptible, run
 from tenantry.errors import ExitStatus, Interrupted, Refused, UsageError, nearest
-from tenantry.execution.existing import definitions, in_force
+from tenantry.execution.activity_monitor import lookout
+from tenantry.execution.events import Found, Looking, Observer, Said
+from tenantry.execution.existing import definitions, in_force, read_entries
+from tenantry.execution.outline import Outline, Planned, takes_back
+from tenantry.execution.prospect import MigrateOptions
 from tenantry.execution.renames import known, settle
 from tenantry.execution.rollback.executor import Reverting, backwards
+from tenantry.execution.runs import Tally, make_runner, stop
+from tenantry.execution.session import Session, open_session
 from tenantry.model.finding import Finding, Severity
 from tenantry.model.ledger import Ledger
 from tenantry.model.name import Name
@@ -52,20 +53,8 @@ class BalancesOptions:
     backup: BackupOptions = field(default_factory=BackupOptions)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    """A ledger of the spec and the steps that keep its balances."""
-
-    ledger: Ledger
-    steps: tuple[BalanceStep, ...]
-
-    @property
-    def triggers(self) -> BalanceStep:
-        return next(step for step in self.steps if step.fires)
-
-
 def install_balances(
-    target: Target, spec: Spec, options: BalancesOptions | None = None, watcher: Observer | None = None
+    target: Target, spec: Spec, options: BalancesOptions | None = None, observer: Observer | None = None
 ) -> Result:
     """Make the table, functions, triggers and view of each ledger; what is there already is left alone, and what the
     spec no longer asks for of these ledgers goes.
@@ -74,21 +63,21 @@ def install_balances(
     stopped part-way.
     """
     options = options or BalancesOptions()
-    with run(target, "balances install", purpose="balances", watcher=watcher) as current:
-        connection, watcher = current.connection, current.watcher
+    with run(target, "balances install", purpose="balances", observer=observer) as current:
+        connection, observer = current.connection, current.observer
         session = Session.begin(target, connection, spec)
         chosen = subjects(session, options)
         steps, going = [step for subject in chosen for step in subject.steps], orphans(session, chosen)
-        tally = Tally(watcher)
-        runner = make_runner(session, current.id, watcher, tally, migrating(options))
+        tally = Tally(observer)
+        runner = make_runner(session, current.id, observer, tally, migrating(options))
         session.journal.install()
         note_first_description(connection)
         current.begin()
         started = time.monotonic()
         settle(session.journal, session.known)
         with (
-            interruptible(lambda: stop(runner, current.watcher)),
-            lookout(target, connection.info.backend_pid, watcher, run=current.id),
+            interruptible(lambda: stop(runner, current.observer)),
+            lookout(target, connection.info.backend_pid, observer, run=current.id),
         ):
             Reverting(runner=runner, dependents=lambda step: ()).all(going)
             applied = runner.apply_all(steps)
@@ -120,7 +109,7 @@ def preview_install(target: Target, spec: Spec, options: BalancesOptions | None 
 
 
 def backfill_balances(
-    target: Target, spec: Spec, options: BalancesOptions | None = None, watcher: Observer | None = None
+    target: Target, spec: Spec, options: BalancesOptions | None = None, observer: Observer | None = None
 ) -> Result:
     """Bring the balances in step with their ledgers while writers go on, and fold slots that are left.
 
@@ -128,7 +117,7 @@ def backfill_balances(
     goes on.
     """
     options = options or BalancesOptions()
-    with run(target, "balances backfill", purpose="balances", watcher=watcher) as current:
+    with run(target, "balances backfill", purpose="balances", observer=observer) as current:
         chosen = installed_subjects(current.journal, spec, options)
         current.begin()
         started = time.monotonic()
@@ -147,18 +136,18 @@ def backfill_balances(
 
 def _backfill_all(current: Run, chosen: tuple[Subject, ...], options: BalancesOptions, budget: float) -> int:
     """The number of balances corrected. Raises Interrupted after Ctrl-C, which ends a comparison that is under way."""
-    connection, watcher, halt, corrected = current.connection, current.watcher, threading.Event(), 0
+    connection, observer, halt, corrected = current.connection, current.observer, threading.Event(), 0
 
     def interrupt() -> None:
-        watcher.said("Stopping after the batch in hand; Ctrl-C again stops at once …")
+        observer(Said("Stopping after the batch in hand; Ctrl-C again stops at once …"))
         halt.set()
         connection.cancel_safe(timeout=5.0)
 
     with interruptible(interrupt):
         for subject in chosen:
-            watcher.looking(f"the movements of {subject.ledger.table}")
+            observer(Looking(f"the movements of {subject.ledger.table}"))
             work = Backfill(
-                ledger=subject.ledger, connection=connection, progress=watcher, workers=options.workers,
+                ledger=subject.ledger, connection=connection, observer=observer, workers=options.workers,
                 connections=lambda purpose: connect(current.target, run=current.id, purpose=purpose), stop=halt,
                 budget=budget,
             )  # fmt: skip
@@ -173,19 +162,19 @@ def _backfill_all(current: Run, chosen: tuple[Subject, ...], options: BalancesOp
 
 
 def validate_balances(
-    target: Target, spec: Spec, options: BalancesOptions | None = None, watcher: Observer | None = None
+    target: Target, spec: Spec, options: BalancesOptions | None = None, observer: Observer | None = None
 ) -> tuple[Line, ...]:
     """Whether all is there and the balances equal their ledgers. Changes nothing, takes no lock."""
-    with run(target, "balances validate", purpose="balances", watcher=watcher, locks=False) as current:
-        connection, watcher = current.connection, current.watcher
+    with run(target, "balances validate", purpose="balances", observer=observer, locks=False) as current:
+        connection, observer = current.connection, current.observer
         session = Session.begin(target, connection, spec)
         lines: list[Line] = []
         for subject in subjects(session, options or BalancesOptions()):
-            watcher.looking(f"the balances of {subject.ledger.table}")
+            observer(Looking(f"the balances of {subject.ledger.table}"))
             lines += inspect(connection, subject.ledger, subject.steps)
         failed = [line for line in lines if not line.holds]
         for line in failed:
-            watcher.found(_finding(line))
+            observer(Found(_finding(line)))
         outcome = f"{len(failed)} of {len(lines)} checks failed" if failed else f"all {len(lines)} checks passed"
         current.finish(outcome, failed[0].remedy if failed else "")
     return tuple(lines)

@@ -9,19 +9,20 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from tenantry.backups.create import Making
+from tenantry.backups.create import ensure_backup as back_up
+from tenantry.backups.estimate import BackupEstimate, estimate_backup
 from tenantry.balances.ledgers import installed
-from tenantry.commands.backup_estimate import ForeseenBackup, foreseen
-from tenantry.commands.backups import Making
-from tenantry.commands.backups import ensure_backup as back_up
 from tenantry.commands.balances import BalancesOptions, installed_subjects, migrating, outline
-from tenantry.commands.migrate import Tally, make_runner, stop
-from tenantry.commands.plan import Outline, Planned
-from tenantry.commands.running import run
-from tenantry.commands.session import Session, interruptible, open_session, read_entries
-from tenantry.commands.watcher import Observer
+from tenantry.commands.running import interruptible, run
 from tenantry.errors import ExitStatus, Refused, UsageError, nearest
+from tenantry.execution.events import Observer
+from tenantry.execution.existing import read_entries
+from tenantry.execution.outline import Outline, Planned
 from tenantry.execution.renames import known, settle
 from tenantry.execution.rollback.executor import Reverting, backwards
+from tenantry.execution.runs import Tally, make_runner, stop
+from tenantry.execution.session import Session, open_session
 from tenantry.execution.transaction import LockPolicy, run_in_transaction
 from tenantry.model.backup import Reason
 from tenantry.model.name import Name
@@ -34,17 +35,17 @@ from tenantry.steps import from_json
 from tenantry.steps.balance_functions import EMPTYING
 
 
-def empty_ledger(target: Target, spec: Spec, options: BalancesOptions, watcher: Observer | None = None) -> Statement:
+def empty_ledger(target: Target, spec: Spec, options: BalancesOptions, observer: Observer | None = None) -> Statement:
     """TRUNCATE a ledger and take its rows out of the balances, in one transaction, once there is a backup of it.
 
     Raises UsageError where the spec has several and none is named, Refused where the backup takes a decision.
     """
-    with run(target, "balances empty", purpose="balances", watcher=watcher) as current:
+    with run(target, "balances empty", purpose="balances", observer=observer) as current:
         connection = current.connection
         ledger, statement = _truncation(current.journal, spec, options)
         current.begin(options="--confirm")
         making = Making(
-            target=target, connection=connection, run=current.id, options=options.backup, watcher=current.watcher
+            target=target, connection=connection, run=current.id, options=options.backup, observer=current.observer
         )
         back_up(making, Reason.EMPTYING, [ledger], changes=True)
         run_in_transaction(
@@ -54,11 +55,11 @@ def empty_ledger(target: Target, spec: Spec, options: BalancesOptions, watcher: 
     return statement
 
 
-def preview_empty(target: Target, spec: Spec, options: BalancesOptions) -> tuple[Statement, ForeseenBackup | None]:
+def preview_empty(target: Target, spec: Spec, options: BalancesOptions) -> tuple[Statement, BackupEstimate | None]:
     """The statement that empty would run, and the backup before it. Changes nothing."""
     with open_session(target, purpose="plan") as connection:
         ledger, statement = _truncation(Journal(connection), spec, options)
-        return statement, foreseen(connection, [ledger], options.backup)
+        return statement, estimate_backup(connection, [ledger], options.backup)
 
 
 def _truncation(journal: Journal, spec: Spec, options: BalancesOptions) -> tuple[Name, Statement]:
@@ -76,24 +77,24 @@ def _set_emptying(connection: psycopg.Connection[Any]) -> None:
 
 
 def remove_balances(
-    target: Target, spec: Spec, options: BalancesOptions | None = None, watcher: Observer | None = None
+    target: Target, spec: Spec, options: BalancesOptions | None = None, observer: Observer | None = None
 ) -> Result:
     """Take away all that install made; needs the spec for the limits of locks only: the journal knows.
 
     Raises Refused where something of the user's depends on the view, Failed where it stopped part-way.
     """
     options = options or BalancesOptions()
-    with run(target, "balances remove", purpose="balances", watcher=watcher) as current:
+    with run(target, "balances remove", purpose="balances", observer=observer) as current:
         session = Session.begin(target, current.connection, spec)
         entries = _entries(session.entries, spec, options)
         _refuse_dependents(current.connection, session.journal, entries)
-        tally = Tally(current.watcher)
-        runner = make_runner(session, current.id, current.watcher, tally, migrating(options))
+        tally = Tally(current.observer)
+        runner = make_runner(session, current.id, current.observer, tally, migrating(options))
         started = time.monotonic()
         if entries:
             current.begin(options="--confirm")
             settle(session.journal, session.known)
-        with interruptible(lambda: stop(runner, current.watcher)):
+        with interruptible(lambda: stop(runner, current.observer)):
             reverted = Reverting(runner=runner, dependents=lambda step: ()).all(entries)
         outcome = f"{reverted} steps reverted" if reverted else "no balances were there"
         current.finish(outcome)

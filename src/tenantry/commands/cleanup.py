@@ -9,8 +9,8 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from tenantry.commands.session import open_session
 from tenantry.errors import Refused
+from tenantry.execution.session import open_session
 from tenantry.model.name import Name
 from tenantry.postgres.backups import Backups
 from tenantry.postgres.connect import Target

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tenantry.commands.session import Session, open_session
 from tenantry.discovery.corrections import Correction, corrections
 from tenantry.discovery.profile import SAMPLES, census
+from tenantry.execution.session import Session, open_session
 from tenantry.model.evidence import Pair, Sample
 from tenantry.model.name import Name
 from tenantry.model.spec import Spec, TablePart

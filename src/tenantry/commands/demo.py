@@ -15,14 +15,15 @@ from psycopg import sql
 
 from tenantry.commands.demo_workload import old_application
 from tenantry.commands.discover import discover
-from tenantry.commands.migrate import MigrateOptions, migrate
+from tenantry.commands.migrate import migrate
 from tenantry.commands.rollback import rollback
 from tenantry.commands.sample import sample
-from tenantry.commands.session import Session, open_session
 from tenantry.commands.status import status
 from tenantry.commands.tenants import add_tenant, list_tenants
-from tenantry.commands.watcher import Observer, SilentObserver
 from tenantry.errors import Refused
+from tenantry.execution.events import Observer, ignore
+from tenantry.execution.prospect import MigrateOptions
+from tenantry.execution.session import Session, open_session
 from tenantry.model.plan import Phase
 from tenantry.model.run import MigrationState, Result, Status
 from tenantry.model.spec import Spec
@@ -82,7 +83,7 @@ Tell = Callable[[str], None]
 
 def demo(
     target: Target, *, preset: str = "estoque", spec: Spec | None = None, rows: int = 20_000,
-    watcher: Observer | None = None,
+    observer: Observer | None = None,
     chapter: Tell = lambda title: None, say: Tell = lambda sentence: None,
     claim: Callable[[Claim], None] = lambda claim: None,
 ) -> Demonstration:  # fmt: skip
@@ -93,7 +94,7 @@ def demo(
     """
     shown = Demonstration(preset=preset)
     stage = _Stage(target=target, spec=spec or Spec.read(spec_path(preset)), shown=shown,
-                   watcher=watcher or SilentObserver(), chapter=chapter, say=say, claim=claim)  # fmt: skip
+                   observer=observer or ignore, chapter=chapter, say=say, claim=claim)  # fmt: skip
     with stage.timed():
         before = stage.prepare(rows)
         stage.migrate_under_load()
@@ -108,7 +109,7 @@ class _Stage:
     target: Target
     spec: Spec
     shown: Demonstration
-    watcher: Observer
+    observer: Observer
     chapter: Tell
     say: Tell
     claim: Callable[[Claim], None]
@@ -126,7 +127,7 @@ class _Stage:
         self.claim(self.shown.claims[-1])
 
     def migrate(self, until: Phase, *, force: bool = False) -> Result:
-        return migrate(self.target, self.spec, MigrateOptions(until=until, force=force), self.watcher)
+        return migrate(self.target, self.spec, MigrateOptions(until=until, force=force), self.observer)
 
     def prepare(self, rows: int) -> str:
         """The sample, the old application's role, and the schema as it is; returns its dump."""
@@ -225,7 +226,7 @@ class _Stage:
         self.chapter("And back: rollback --confirm")
         columns = self._columns()
         values = self._checksums(columns)
-        result = rollback(self.target, None, self.watcher)
+        result = rollback(self.target, None, self.observer)
         self.say(f"{result.applied} steps reverted, {result.seconds:.1f} s.")
         self.holds("pg_dump shows the schema of before, byte for byte", dump_schema(self.target) == before)
         self.holds("no value of the user's has changed on the way back", self._checksums(columns) == values)

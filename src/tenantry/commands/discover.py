@@ -10,15 +10,17 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from tenantry.commands.session import open_session, ours, read_entries
 from tenantry.discovery.diagram import diagram
 from tenantry.discovery.proposal import Background, Proposal, Undecided
 from tenantry.discovery.propose import propose
 from tenantry.discovery.spec_file import spec_text
 from tenantry.discovery.update import Update, by_keys, update
+from tenantry.execution.existing import read_entries
 from tenantry.execution.renames import known
+from tenantry.execution.session import open_session
 from tenantry.model.schema import Schema
 from tenantry.model.spec import Spec
+from tenantry.planning.original_schema import managed_objects
 from tenantry.planning.ownership import resolve
 from tenantry.postgres.catalog import read_schema
 from tenantry.postgres.census import run_census
@@ -91,4 +93,4 @@ def _looking(target: Target, schemas: tuple[str, ...]) -> Iterator[tuple[psycopg
     """A connection, and the schema without what is ours."""
     with open_session(target, purpose="discover") as connection:
         found = known(read_entries(Journal(connection))).entries
-        yield connection, read_schema(connection, schemas, ours=ours(found))
+        yield connection, read_schema(connection, schemas, ours=managed_objects(found))

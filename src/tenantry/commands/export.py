@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tenantry.commands.session import as_found, open_session, ours, read_entries
 from tenantry.errors import Refused
+from tenantry.execution.existing import read_entries
 from tenantry.execution.renames import known
+from tenantry.execution.session import open_session
 from tenantry.exports import ExportContext, Files, Orm, write
 from tenantry.model.schema import Ours
 from tenantry.model.spec import Spec
+from tenantry.planning.original_schema import managed_objects, original_schema
 from tenantry.planning.ownership import resolve
 from tenantry.postgres.catalog import read_schemas
 from tenantry.postgres.connect import Target
@@ -42,6 +44,6 @@ def read_context(target: Target, spec: Spec) -> ExportContext:
     """The schema as found, and as it is, of the same moment."""
     with open_session(target, purpose="export") as connection:
         entries = known(read_entries(Journal(connection))).entries
-        found, live = read_schemas(connection, spec.schemas, ours=(ours(entries), Ours(named=False)))
-    found = as_found(found, entries)
+        found, live = read_schemas(connection, spec.schemas, ours=(managed_objects(entries), Ours(named=False)))
+    found = original_schema(found, entries)
     return ExportContext(found=found, live=live, ownership=resolve(spec, found))

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from tenantry.backups.create import BackupOptions, Making
+from tenantry.backups.create import ensure_backup as back_up
+from tenantry.backups.estimate import BackupEstimate, estimate_backup
 from tenantry.checks.base import Check, CheckContext
 from tenantry.checks.fixes.apply import ROWS, Fixer, Repaired
 from tenantry.checks.fixes.cascades import carried
 from tenantry.checks.fixes.plan import FROM_PATHS, Repair, rule_repair, tenant_repairs
 from tenantry.checks.session_pool import Stop
-from tenantry.commands.backup_estimate import ForeseenBackup, foreseen
-from tenantry.commands.backups import BackupOptions, Making
-from tenantry.commands.backups import ensure_backup as back_up
 from tenantry.commands.inspection import Families, InspectionOptions, grounded, verdict_of
-from tenantry.commands.running import announced, run
-from tenantry.commands.session import interruptible
-from tenantry.commands.watcher import Observer, SilentObserver
+from tenantry.commands.running import announced, interruptible, run
 from tenantry.errors import ExitStatus, Refused
+from tenantry.execution.events import FillAdvanced, Looking, Observer, Said, ignore
 from tenantry.model.backup import Reason
 from tenantry.model.finding import Family
 from tenantry.model.name import Name
@@ -66,26 +65,26 @@ class Fixed:
 
     corrections: tuple[Correction, ...]
     verdict: Verdict
-    backup: ForeseenBackup | None = None
+    backup: BackupEstimate | None = None
 
 
 def preview_fixes(
     target: Target, spec: Spec, families: Families, options: InspectionOptions, fixing: FixOptions | None = None,
-    watcher: Observer | None = None, *, command: str,
+    observer: Observer | None = None, *, command: str,
 ) -> Fixed:  # fmt: skip
     """What `fix_issues` would do: each statement, and how many rows it would change. Changes nothing."""
     stop, fixing = Stop(), fixing or FixOptions()
     with (
-        announced(command, watcher) as told,
+        announced(command, observer) as told,
         interruptible(stop),
-        grounded(target, spec, options, told.watcher, stop, run=told.id, purpose=command) as ground,
+        grounded(target, spec, options, told.observer, stop, run=told.id, purpose=command) as ground,
     ):
-        verdict = verdict_of(ground, families, command, "", told.watcher, stop)
+        verdict = verdict_of(ground, families, command, "", told.observer, stop)
         fixer = Fixer(ground=ground, connection=ground.connection, run=told.id, force=fixing.force)
         wanted = tuple(_wanted(fixer, families, verdict, ahead=True))
         found = tuple(_correction(repair, rows, _held(fixer, repair)) for repair, rows in wanted)
         rows = sum(one.rows for one in found if not one.refusals)
-        backup = foreseen(ground.connection, _changing(fixer, wanted), fixing.backup)
+        backup = estimate_backup(ground.connection, _changing(fixer, wanted), fixing.backup)
         verdict = replace(
             verdict, next_step="The same without --dry-run makes the fixes." if rows else verdict.next_step
         )
@@ -95,7 +94,7 @@ def preview_fixes(
 
 def fix_issues(
     target: Target, spec: Spec, families: Families, options: InspectionOptions, fixing: FixOptions | None = None,
-    watcher: Observer | None = None, *, command: str, next_step: str,
+    observer: Observer | None = None, *, command: str, next_step: str,
 ) -> Fixed:  # fmt: skip
     """Correct what can be corrected safely, then ask all checks again: the verdict says what remains.
 
@@ -104,10 +103,10 @@ def fix_issues(
     """
     stop, fixing = Stop(), fixing or FixOptions()
     with (
-        run(target, command, purpose=f"{command} fixes", watcher=watcher) as current,
-        grounded(target, spec, options, current.watcher, stop, run=current.id, purpose=command) as ground,
+        run(target, command, purpose=f"{command} fixes", observer=observer) as current,
+        grounded(target, spec, options, current.observer, stop, run=current.id, purpose=command) as ground,
     ):
-        connection, watcher = current.connection, current.watcher
+        connection, observer = current.connection, current.observer
         if ground.standby:
             raise Refused("This server is a standby, which cannot be written to", remedy="Fix on the primary server.")
         current.journal.install()
@@ -118,7 +117,7 @@ def fix_issues(
             ground=ground, connection=connection, run=current.id, force=fixing.force, patience=fixing.patience,
             rows=fixing.rows,
             timeout=fixing.lock_timeout or spec.locks.timeout,
-            tell=lambda table, rows: current.watcher.advanced(table, 0, rows),
+            tell=lambda table, rows: current.observer(FillAdvanced(table, 0, rows)),
         )  # fmt: skip
 
         def interrupt() -> None:
@@ -126,13 +125,13 @@ def fix_issues(
             stop()
 
         with interruptible(interrupt):
-            first = verdict_of(ground, families, command, next_step, SilentObserver(), stop)
+            first = verdict_of(ground, families, command, next_step, ignore, stop)
             making = Making(
-                target=target, connection=connection, run=current.id, options=fixing.backup, watcher=watcher
+                target=target, connection=connection, run=current.id, options=fixing.backup, observer=observer
             )
             back_up(making, Reason.FIX, _changing(fixer, _wanted(fixer, families, first, ahead=True)), changes=False)
-            found = tuple(_corrected(fixer, repair, watcher) for repair, _ in _wanted(fixer, families, first))
-            verdict = verdict_of(ground, families, command, next_step, watcher, stop)
+            found = tuple(_corrected(fixer, repair, observer) for repair, _ in _wanted(fixer, families, first))
+            verdict = verdict_of(ground, families, command, next_step, observer, stop)
         fixed = sum(one.fixed for one in found)
         verdict = replace(
             verdict, outcome=f"{fixed:,} rows fixed; {verdict.outcome}", next_step=_next(verdict, current.id, fixed)
@@ -186,10 +185,12 @@ def _held(fixer: Fixer, repair: Repair) -> tuple[str, ...]:
     return (problem,) if problem is not None else ()
 
 
-def _corrected(fixer: Fixer, repair: Repair, watcher: Observer) -> Correction:
-    watcher.looking(f"{repair.table}: fixing {repair.name}")
+def _corrected(fixer: Fixer, repair: Repair, observer: Observer) -> Correction:
+    observer(Looking(f"{repair.table}: fixing {repair.name}"))
     made = fixer.make(repair)
-    watcher.said(f"{made.fixed:,} rows of {repair.table} fixed ({repair.name})", fixed=made.fixed, left=made.left)
+    observer(
+        Said(f"{made.fixed:,} rows of {repair.table} fixed ({repair.name})", {"fixed": made.fixed, "left": made.left})
+    )
     return _correction(repair, made.fixed + made.left, made=made)
 
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from tenantry.checks.families import VALIDATION, VERIFICATION
 from tenantry.commands.fixes import Correction, Fixed, FixOptions, fix_issues, preview_fixes
 from tenantry.commands.inspection import Families, InspectionOptions, inspect
-from tenantry.commands.migrate import MigrateOptions, migrate
+from tenantry.commands.migrate import migrate
 from tenantry.commands.running import announced
 from tenantry.commands.validate import NEXT as AFTER_VALIDATE
 from tenantry.commands.verify import NEXT as AFTER_VERIFY
-from tenantry.commands.watcher import Observer, SilentObserver
 from tenantry.errors import ExitStatus
+from tenantry.execution.events import Observer, ignore
+from tenantry.execution.prospect import MigrateOptions
 from tenantry.model.run import Result
 from tenantry.model.spec import Spec
 from tenantry.model.verdict import Verdict
@@ -45,16 +46,16 @@ class Full:
     corrections: tuple[Correction, ...] = ()
 
 
-def full(target: Target, spec: Spec, options: FullOptions | None = None, watcher: Observer | None = None) -> Full:
+def full(target: Target, spec: Spec, options: FullOptions | None = None, observer: Observer | None = None) -> Full:
     """Bring the database as far as the options say, then ask all checks and rules of it.
 
     Raises as `migrate`, `validate` and `verify` do; after each of these the same call goes on where it stopped.
     """
     options = options or FullOptions()
-    with announced("full", watcher) as told:
-        migration = migrate(target, spec, options.migrate, told.watcher)
-        validation, corrected = _inspect(target, spec, options, told.watcher, VALIDATION, "validate", AFTER_VALIDATE)
-        verification, more = _inspect(target, spec, options, told.watcher, RULES, "verify", AFTER_VERIFY)
+    with announced("full", observer) as told:
+        migration = migrate(target, spec, options.migrate, told.observer)
+        validation, corrected = _inspect(target, spec, options, told.observer, VALIDATION, "validate", AFTER_VALIDATE)
+        verification, more = _inspect(target, spec, options, told.observer, RULES, "verify", AFTER_VERIFY)
         done = Full(
             run=told.id, exit_status=max(migration.exit_status, validation.exit_status, verification.exit_status),
             outcome=f"{migration.outcome}. validate: {validation.outcome}. verify: {verification.outcome}",
@@ -68,7 +69,7 @@ def full(target: Target, spec: Spec, options: FullOptions | None = None, watcher
 def preview_full(target: Target, spec: Spec, options: FullOptions) -> Fixed:
     """What the checks find as things stand, and what would be fixed of it. Changes nothing."""
     return preview_fixes(
-        target, spec, (*VALIDATION, *RULES), options.inspection, options.fix, SilentObserver(), command="full"
+        target, spec, (*VALIDATION, *RULES), options.inspection, options.fix, ignore, command="full"
     )  # fmt: skip
 
 
@@ -76,16 +77,16 @@ def _inspect(
     target: Target,
     spec: Spec,
     options: FullOptions,
-    watcher: Observer,
+    observer: Observer,
     families: Families,
     command: str,
     next_step: str,
 ) -> tuple[Verdict, tuple[Correction, ...]]:
     if options.fix is None:
         asked = options.inspection
-        return inspect(target, spec, families, asked, watcher, command=command, next_step=next_step), ()
+        return inspect(target, spec, families, asked, observer, command=command, next_step=next_step), ()
     fixed = fix_issues(
-        target, spec, families, options.inspection, options.fix, watcher, command=command, next_step=next_step
+        target, spec, families, options.inspection, options.fix, observer, command=command, next_step=next_step
     )
     return fixed.verdict, fixed.corrections
 

@@ -8,10 +8,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from tenantry.balances.review_history import forget_discrepancies
-from tenantry.commands.backup_list import list_backups, prune_backups
-from tenantry.commands.session import open_session
-from tenantry.commands.watcher import Observer, SilentObserver
+from tenantry.commands.backups import list_backups, prune_backups
 from tenantry.errors import Failed, Refused
+from tenantry.execution.events import Observer, Said, ignore
+from tenantry.execution.session import open_session
 from tenantry.model.spec import HousekeepingPart
 from tenantry.postgres.connect import Target
 from tenantry.postgres.housekeeping import forget, old_runs
@@ -39,23 +39,27 @@ class CleanupResult:
 
 def run_housekeeping(
     target: Target, ages: HousekeepingPart, *, logs: Path, reports: Path, dry_run: bool = False,
-    watcher: Observer | None = None,
+    observer: Observer | None = None,
 ) -> tuple[CleanupResult, ...]:  # fmt: skip
     """Pack and take away what is past its age; never what a rollback, `fixes undo` or status still needs.
 
     Raises Refused while a run is going on, or where an archive is a link, Failed where a file cannot be packed; what
     was done by then is done.
     """
-    watcher = watcher or SilentObserver()
+    observer = observer or ignore
     chores = [
         *_files("logs", logs, LOGS, ages.logs, ages.archives, dry_run=dry_run),
         *_files("reports", reports, REPORTS, ages.reports, ages.archives, dry_run=dry_run),
-        _backups(target, ages, dry_run=dry_run, watcher=watcher),
+        _backups(target, ages, dry_run=dry_run, observer=observer),
         _discrepancies(target, ages, dry_run=dry_run),
         _journal(target, ages, dry_run=dry_run),
     ]
     for chore in chores:
-        watcher.said(f"{chore.what}: {chore.done} {chore.deed}, {chore.kept} kept", why=chore.why, names=chore.names)
+        observer(
+            Said(
+                f"{chore.what}: {chore.done} {chore.deed}, {chore.kept} kept", {"why": chore.why, "names": chore.names}
+            )
+        )
     return tuple(chores)
 
 
@@ -105,11 +109,11 @@ def _each(paths: Iterable[Path], deal: Callable[[Path], object]) -> None:
             ) from error
 
 
-def _backups(target: Target, ages: HousekeepingPart, *, dry_run: bool, watcher: Observer) -> CleanupResult:
+def _backups(target: Target, ages: HousekeepingPart, *, dry_run: bool, observer: Observer) -> CleanupResult:
     there = list_backups(target)
     gone = (
         prune_backups(target, keep=ages.backups_kept, older_than=timedelta(days=ages.backups), dry_run=dry_run,
-                      watcher=watcher)
+                      observer=observer)
         if there else ()
     )  # fmt: skip
     return CleanupResult(

@@ -13,16 +13,17 @@ from tenantry.checks.base import Check, CheckContext, FamilyOf
 from tenantry.checks.completeness import distributions, empty_tenants, slugs, spread
 from tenantry.checks.runner import Examined, examine
 from tenantry.checks.session_pool import Stop
-from tenantry.commands.running import run
-from tenantry.commands.session import Session, interruptible, open_session
-from tenantry.commands.watcher import Observer
+from tenantry.commands.running import interruptible, run
 from tenantry.errors import ExitStatus, UsageError, nearest
+from tenantry.execution.events import Distributed, Found, Looking, Observer, Said
+from tenantry.execution.session import Session, open_session
 from tenantry.model.distribution import Distribution
 from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.model.verdict import FamilyVerdict, Verdict, accepted, by_severity, serious
+from tenantry.model.wording import counted
 from tenantry.postgres.connect import Target
 from tenantry.postgres.locks import run_lock_held
 from tenantry.postgres.owner_context import set_read_only
@@ -46,7 +47,7 @@ class InspectionOptions:
 
 def inspect(
     target: Target, spec: Spec, families: Families, options: InspectionOptions | None = None,
-    watcher: Observer | None = None, *, command: str, next_step: str,
+    observer: Observer | None = None, *, command: str, next_step: str,
 ) -> Verdict:  # fmt: skip
     """Ask `families` of a database. Changes nothing of the user's; the journal, where there is one, notes the run.
 
@@ -55,28 +56,28 @@ def inspect(
     """
     options, stop = options or InspectionOptions(), Stop()
     # The first connection is for the journal alone: all others are read-only.
-    with run(target, command, purpose=command, watcher=watcher, locks=False) as current:
+    with run(target, command, purpose=command, observer=observer, locks=False) as current:
         if current.journal.installed:
             words = " ".join(f"--table {table}" for table in options.tables)
             # A standby cannot be written to, and who may only read can validate all the same.
             current.begin(options=words, partial=bool(options.tables), lenient=True)
         with (
             interruptible(stop),
-            grounded(target, spec, options, current.watcher, stop, run=current.id, purpose=command) as ground,
+            grounded(target, spec, options, current.observer, stop, run=current.id, purpose=command) as ground,
         ):
             if run_lock_held(current.connection):
-                current.watcher.said("Another run is going on: what it has not come to yet will be missing here.")
-            verdict = verdict_of(ground, families, command, next_step, current.watcher, stop)
+                current.observer(Said("Another run is going on: what it has not come to yet will be missing here."))
+            verdict = verdict_of(ground, families, command, next_step, current.observer, stop)
         current.finish(verdict.outcome, verdict.next_step, exit_status=verdict.exit_status)
     return verdict
 
 
 @contextmanager
 def grounded(
-    target: Target, spec: Spec, options: InspectionOptions, watcher: Observer, stop: Stop, *, run: str, purpose: str
+    target: Target, spec: Spec, options: InspectionOptions, observer: Observer, stop: Stop, *, run: str, purpose: str
 ) -> Iterator[CheckContext]:
     """What checks stand on, with a read-only connection for the block, whose statements `stop` ends."""
-    watcher.looking("the schema and the journal")
+    observer(Looking("the schema and the journal"))
     with open_session(target, run=run, purpose=f"{purpose} catalog") as connection:
         set_read_only(connection)
         set_uncounted(connection)
@@ -86,17 +87,18 @@ def grounded(
             target=target, connection=connection, spec=spec, schema=session.schema, plan=session.plan,
             live=session.live, entries=session.entries, run=run,
             tables=_tables(options, session), samples=options.samples, detailed=options.detailed,
-            looking=_looking(watcher, stop), application=options.application, hidden=frozenset(read_hidden(connection)),
+            looking=_looking(observer, stop), application=options.application,
+            hidden=frozenset(read_hidden(connection)),
             opened=stop.also, standby=in_recovery(connection),
         )  # fmt: skip
 
 
-def _looking(watcher: Observer, stop: Stop) -> Callable[[str], None]:
+def _looking(observer: Observer, stop: Stop) -> Callable[[str], None]:
     """Tells what is looked at, unless a stop was asked for."""
 
     def look(at: str) -> None:
         stop.halt()
-        watcher.looking(at)
+        observer(Looking(at))
 
     return look
 
@@ -115,16 +117,16 @@ def _tables(options: InspectionOptions, session: Session) -> frozenset[Name] | N
 
 
 def verdict_of(
-    ground: CheckContext, families: Families, command: str, next_step: str, watcher: Observer, stop: Stop
+    ground: CheckContext, families: Families, command: str, next_step: str, observer: Observer, stop: Stop
 ) -> Verdict:
-    """Ask all families, tell `watcher` what they find, and come to a verdict. Raises Interrupted after a stop."""
+    """Ask all families, tell `observer` what they find, and come to a verdict. Raises Interrupted after a stop."""
     began = time.monotonic()
     try:
         asked = [(family, list(function(ground))) for family, function in families]
         checks = [
             one for _, found in asked for one in found if isinstance(one, Check) and not one.reads & ground.hidden
         ]
-        watcher.looking("the rows")
+        observer(Looking("the rows"))
         examined = examine(ground, checks, stop)
         known = slugs(ground)
         shares, more = _spread(ground, families, examined, known)
@@ -139,9 +141,9 @@ def verdict_of(
     )
     findings = by_severity(accepted(found, ground.spec))
     for share in shares:
-        watcher.distributed(share)
+        observer(Distributed(share))
     for finding in findings:
-        watcher.found(finding)
+        observer(Found(finding))
     bad = serious(findings)
     rows = sum(sum(counts.values()) for counts in examined.rows.values())
     return Verdict(
@@ -188,10 +190,10 @@ def _outcome(ground: CheckContext, findings: tuple[Finding, ...], bad: tuple[Fin
     where = "" if ground.tables is None else f" in {', '.join(map(str, sorted(ground.tables)))}"
     if not bad:
         accepted_ones = sum(finding.severity is Severity.ACCEPTED for finding in findings)
-        stays = f", and {accepted_ones} accepted finding{'s' if accepted_ones > 1 else ''}" if accepted_ones else ""
+        stays = f", and {counted(accepted_ones, 'accepted finding')}" if accepted_ones else ""
         return f"nothing was found wrong{where}{stays}; {checks} checks asked the rows"
     counts = ((sum(finding.severity is severity for finding in bad), severity) for severity in Severity)
-    return " and ".join(f"{count} {word}{'s' if count > 1 else ''}" for count, word in counts if count) + where
+    return " and ".join(counted(count, word) for count, word in counts if count) + where
 
 
 def _next(bad: tuple[Finding, ...], next_step: str, command: str) -> str:

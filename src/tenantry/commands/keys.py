@@ -12,10 +12,10 @@ import psycopg
 from psycopg.rows import class_row
 
 from tenantry.commands.running import Run, run
-from tenantry.commands.session import open_session
 from tenantry.commands.tenants import list_tenants
-from tenantry.commands.watcher import Observer
 from tenantry.errors import Refused, UsageError, nearest
+from tenantry.execution.events import Observer
+from tenantry.execution.session import open_session
 from tenantry.model.api_key import SCOPES, ApiKey, hashed, lookup_part, new_key
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
@@ -35,7 +35,7 @@ class NewKey:
 
 def create_key(
     target: Target, spec: Spec, slug: str, name: str, *, scopes: Sequence[str] = SCOPES,
-    lifetime: timedelta | None = None, dry_run: bool = False, watcher: Observer | None = None,
+    lifetime: timedelta | None = None, dry_run: bool = False, observer: Observer | None = None,
 ) -> NewKey:  # fmt: skip
     """Make an API key for the tenant with this slug. `name` says what it is for; `lifetime`: it expires after that.
 
@@ -48,7 +48,7 @@ def create_key(
         raise UsageError(f"There is no tenant {slug!r}{nearest(slug, [tenant.slug for tenant in tenants])}")
     if found.quarantine:
         raise Refused(f"{slug!r} is where rows are set aside: no application serves it", remedy="Name another tenant.")
-    with run(target, "keys create", purpose="keys", watcher=watcher, locks=False) as current:
+    with run(target, "keys create", purpose="keys", observer=observer, locks=False) as current:
         _require_table(current.connection)
         values = {"tenant": found.key, "name": name.strip(), "scopes": _ordered(scopes), "lifetime": lifetime}
         made = _make(current, values, dry_run=dry_run)
@@ -69,12 +69,12 @@ def list_keys(target: Target, spec: Spec, *, slug: str | None = None) -> tuple[A
     return tuple(key for key in named if slug in (None, key.slug))
 
 
-def revoke_key(target: Target, lookup: str, *, dry_run: bool = False, watcher: Observer | None = None) -> ApiKey:
+def revoke_key(target: Target, lookup: str, *, dry_run: bool = False, observer: Observer | None = None) -> ApiKey:
     """End an API key now. One that has ended stays as it is.
 
     Raises UsageError where there is no such key.
     """
-    with run(target, "keys revoke", purpose="keys", watcher=watcher, locks=False) as current:
+    with run(target, "keys revoke", purpose="keys", observer=observer, locks=False) as current:
         key = _find(current.connection, lookup)
         if key.active and not dry_run:
             current.begin(options=key.lookup)
@@ -85,7 +85,7 @@ def revoke_key(target: Target, lookup: str, *, dry_run: bool = False, watcher: O
 
 def rotate_key(
     target: Target, lookup: str, *, overlap: timedelta = timedelta(hours=24), lifetime: timedelta | None = None,
-    dry_run: bool = False, watcher: Observer | None = None,
+    dry_run: bool = False, observer: Observer | None = None,
 ) -> NewKey:  # fmt: skip
     """Make a key in place of another, which is good for `overlap` still. It has the other's tenant, name and scopes,
     and expires after `lifetime`, or after as long as the other was made for.
@@ -93,7 +93,7 @@ def rotate_key(
     Raises UsageError where there is no such key, Refused where it has ended or was rotated already.
     """
     _refuse_unfit("-", SCOPES, lifetime)
-    with run(target, "keys rotate", purpose="keys", watcher=watcher, locks=False) as current:
+    with run(target, "keys rotate", purpose="keys", observer=observer, locks=False) as current:
         old = _find(current.connection, lookup)
         if old.replaced_by is not None:
             raise Refused(

@@ -20,8 +20,8 @@ from tenantry.backups.monitor import (
     watch_room,
     watch_snapshot,
 )
-from tenantry.commands.session import open_session
-from tenantry.execution.preflight.space import free_bytes
+from tenantry.execution.preflight.server import free_bytes
+from tenantry.execution.session import open_session
 from tenantry.model.backup import BackupKind
 from tenantry.model.finding import Finding
 from tenantry.postgres.backups import Backups

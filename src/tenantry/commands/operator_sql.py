@@ -10,21 +10,21 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from tenantry.commands.session import Session, open_session, ours
 from tenantry.errors import Refused, UsageError
-from tenantry.execution.preflight.executed import handed_on
+from tenantry.execution.preflight.privileges import handed_on, unreachable
 from tenantry.execution.preflight.scope import Scope
-from tenantry.execution.preflight.trigger_privileges import unreachable
-from tenantry.model.name import Name, shortened
+from tenantry.execution.session import Session, open_session
+from tenantry.model.name import JOURNAL_SCHEMA, Name, shortened
 from tenantry.model.plan import Phase
 from tenantry.model.schema import Schema
 from tenantry.model.spec import Spec
+from tenantry.planning.original_schema import managed_objects
 from tenantry.postgres.catalog import read_schema
 from tenantry.postgres.connect import Target
 from tenantry.postgres.journal import Journal
 from tenantry.postgres.rights import Rights, read_rights
 from tenantry.postgres.server_state import MissingPrivilege
-from tenantry.steps.introspection import JOURNAL_SCHEMA, body, raw
+from tenantry.steps.introspection import body, raw
 
 ROLE = "tenantry_operator"
 WIDTH = 100
@@ -87,7 +87,7 @@ def operator_sql(target: Target, spec: Spec | None, *, role: str | None = None) 
     """
     with open_session(target, purpose="operator-sql") as connection:
         if spec is None:
-            schema = read_schema(connection, ("*",), ours=ours(Journal(connection).entries()))
+            schema = read_schema(connection, ("*",), ours=managed_objects(Journal(connection).entries()))
             name = role or ROLE
             _refuse_role(name, schema)
             rights = _to_discover(name, schema)

@@ -2,57 +2,18 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
-from typing import Any
 
-from psycopg import sql
-
-from tenantry.balances.differences import states
-from tenantry.balances.reconciliation import Reconciled, Reconciliation, Settled
-from tenantry.balances.reconciliation_scope import Connection, Scope
+from tenantry.balances.reconcile_ledger import REVIEW, LedgerReconciled, ReconcileOptions, reconcile_ledger
 from tenantry.balances.review_history import history
-from tenantry.commands.balances import BalancesOptions, Subject, installed_subjects
+from tenantry.commands.balances import BalancesOptions, installed_subjects
 from tenantry.commands.running import run
-from tenantry.commands.watcher import Observer
-from tenantry.errors import ExitStatus, Refused
-from tenantry.execution.existing import definitions
-from tenantry.model.finding import Family, Finding, Severity
-from tenantry.model.ledger import Ledger
-from tenantry.model.name import Name
-from tenantry.model.spec import LedgerPart, Spec
+from tenantry.errors import ExitStatus
+from tenantry.execution.events import Found, Observer
+from tenantry.model.spec import Spec
+from tenantry.model.wording import counted
 from tenantry.postgres.connect import Target
-from tenantry.postgres.journal import Journal
-from tenantry.steps.balance_view import sees_all
-
-KEPT = 20
-"""Keys of each ledger that are said, and that a finding shows."""
-SCRUB_DAYS = 30.0
-REVIEW = "Run `tenantry balances review list`, and accept or reject each."
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReconcileOptions:
-    """`full` compares all keys; otherwise the scrub sees all of them in `scrub_days` days."""
-
-    ledger: str | None = None
-    full: bool = False
-    scrub_days: float = SCRUB_DAYS
-    dry_run: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LedgerReconciled:
-    """What became of one ledger: `result`, or why it was not compared. `samples` are some of the keys that differed."""
-
-    table: Name
-    seconds: float
-    result: Reconciled | None = None
-    refused: str = ""
-    remedy: str = ""
-    samples: tuple[Settled, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +29,7 @@ class ReconcileResult:
 
 
 def reconcile_balances(
-    target: Target, spec: Spec, options: ReconcileOptions | None = None, watcher: Observer | None = None
+    target: Target, spec: Spec, options: ReconcileOptions | None = None, observer: Observer | None = None
 ) -> ReconcileResult:
     """Compare ledgers and balances while writers go on; beside any other run.
 
@@ -76,107 +37,20 @@ def reconcile_balances(
     Refused where balances are not installed, or row security hides rows of a ledger from this role.
     """
     options = options or ReconcileOptions()
-    with run(target, "balances reconcile", purpose="reconcile", watcher=watcher, locks=False) as current:
-        connection, journal, watcher = current.connection, current.journal, current.watcher
+    with run(target, "balances reconcile", purpose="reconcile", observer=observer, locks=False) as current:
+        connection, journal, observer = current.connection, current.journal, current.observer
         chosen = installed_subjects(journal, spec, BalancesOptions(ledger=options.ledger))
         # Keys are written as JSON, and times in them by the zone of the session.
         connection.execute("SET TimeZone = 'UTC'")
         if not options.dry_run:
             current.begin()
-        found = [_ledger(journal, spec, subject, current.id, options, watcher) for subject in chosen]
+        found = [reconcile_ledger(journal, spec, subject, current.id, options, observer) for subject in chosen]
         result = _concluded(current.id, found, options)
         for subject in chosen:
             for finding in history(connection, subject.ledger):
-                watcher.found(finding)
+                observer(Found(finding))
         current.finish(result.outcome, result.next_step, exit_status=result.exit_status)
     return result
-
-
-def _ledger(
-    journal: Journal, spec: Spec, subject: Subject, run: str, options: ReconcileOptions, watcher: Observer
-) -> LedgerReconciled:
-    ledger, connection, started = subject.ledger, journal.connection, time.monotonic()
-    watcher.looking(f"the balances of {ledger.table}")
-    part = ledger_part(spec, ledger)
-    scope = Scope.decide(connection, ledger, full=options.full, days=options.scrub_days)
-    if problem := _unfit(connection, subject):
-        message, remedy = problem
-        watcher.found(
-            Finding(
-                name="balances-not-compared", severity=Severity.ERROR, family=Family.BUSINESS, table=ledger.table,
-                message=f"The balances of {ledger.table} were not compared: {message}", remedy=remedy,
-            )
-        )  # fmt: skip
-        return LedgerReconciled(table=ledger.table, seconds=time.monotonic() - started, refused=message, remedy=remedy)
-    work = Reconciliation(
-        ledger=ledger, connection=connection, run=run, threshold=Decimal(str(part.threshold)),
-        limit=Decimal(str(part.total_limit)), dry_run=options.dry_run, budget=spec.locks.budget,
-    )  # fmt: skip
-    samples: list[Settled] = []
-    count = 0
-    for count, settled in enumerate(work.reconcile(scope), start=1):
-        if count <= KEPT:
-            samples.append(settled)
-            watcher.said(_line(settled, dry_run=options.dry_run), table=ledger.table, difference=settled)
-    if count > KEPT:
-        watcher.said(f"… and {count - KEPT:,} more, all of them in tenantry.discrepancies", table=ledger.table)
-    result = work.result(scope)
-    _tell(watcher, ledger, result, samples)
-    return LedgerReconciled(
-        table=ledger.table, seconds=time.monotonic() - started, result=result, samples=tuple(samples)
-    )
-
-
-def _line(settled: Settled, *, dry_run: bool) -> str:
-    return (
-        f"{described(settled.key)}: ledger {settled.ledger_quantity}, balance {settled.balance_quantity}:"
-        f" {settled.quantity:+} in {settled.movements:+} movements {_became(settled, dry_run=dry_run)}"
-    )
-
-
-def _became(settled: Settled, *, dry_run: bool) -> str:
-    if settled.verdict == "correct":
-        return "would be corrected" if dry_run else "corrected"
-    if not settled.new:
-        return "still under review"
-    why = " (its corrections would pass total_limit)" if settled.reason == "total" else ""
-    return ("would be put" if dry_run else "put") + f" under review{why}"
-
-
-def _unfit(connection: Connection, subject: Subject) -> tuple[str, str] | None:
-    """Why balances cannot be compared with their ledger, and what to do."""
-    ledger = subject.ledger
-    row = connection.execute(sql.SQL("SELECT {}").format(sees_all(ledger))).fetchone()
-    if row != (True,):
-        raise Refused(
-            f"Row security of {ledger.table} may hide rows from this role, and so from every sum",
-            remedy="Connect as the operator, or as a role with BYPASSRLS.",
-        )
-    state = states(connection)[ledger.called]
-    if state.stale:
-        return f"they are stale ({state.reason})", "Run `tenantry balances backfill`."
-    if definitions(connection, [subject.triggers])[subject.triggers.key] is None:
-        return (
-            "not all triggers are in force, so movements are being lost",
-            "Run `tenantry balances install`, then `tenantry balances backfill`.",
-        )
-    return None
-
-
-def _tell(watcher: Observer, ledger: Ledger, result: Reconciled, samples: Sequence[Settled]) -> None:
-    shown = tuple(
-        {**one.key, "ledger": one.ledger_quantity, "balance": one.balance_quantity, "difference": one.quantity,
-         "movements": one.movements}
-        for one in samples if one.verdict == "review"
-    )  # fmt: skip
-    if result.open:
-        watcher.found(
-            Finding(
-                name="balances-to-review", severity=Severity.ERROR, family=Family.BUSINESS, table=ledger.table,
-                message=f"{counted(result.open, 'balance')} of {ledger.table} to be reviewed", remedy=REVIEW,
-                count=result.open, samples=shown,
-            )
-        )  # fmt: skip
 
 
 def _concluded(run: str, found: Sequence[LedgerReconciled], options: ReconcileOptions) -> ReconcileResult:
@@ -196,17 +70,3 @@ def _concluded(run: str, found: Sequence[LedgerReconciled], options: ReconcileOp
         run=run, exit_status=status, outcome=outcome, next_step=next_step, ledgers=tuple(found),
         dry_run=options.dry_run,
     )  # fmt: skip
-
-
-def ledger_part(spec: Spec, ledger: Ledger) -> LedgerPart:
-    """What the spec says of a ledger."""
-    return next(part for part in spec.ledger if Name.parse(part.table, schema=spec.schemas[0]) == ledger.table)
-
-
-def described(key: Mapping[str, Any]) -> str:
-    """A key as a person would say it."""
-    return ", ".join(f"{name} {'NULL' if value is None else value}" for name, value in key.items())
-
-
-def counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")

@@ -3,64 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
 
-import psycopg
-from psycopg import sql
-
-from tenantry.backups.column_mapping import Fit, fit, parents_first, reached
-from tenantry.backups.content import source
-from tenantry.backups.loading import held, load
-from tenantry.backups.restore import Target as Rows
-from tenantry.backups.restore import advance, restore_statement
-from tenantry.backups.tables import JOURNAL_SCHEMA, copy_one
-from tenantry.backups.tenants import Saved, with_tenants
-from tenantry.backups.triggers import loud, quiet
-from tenantry.commands.backup_list import damage_of
-from tenantry.commands.backups import (
-    BackupOptions,
+from tenantry.backups.create import (
     Making,
-    chosen_kind,
     explained,
-    measured,
     one_of,
-    refuse_full,
-    refuse_hidden,
     refuse_torn,
 )
+from tenantry.backups.restore_plan import RestoreOptions, plan_restore, refuse_loss
 from tenantry.commands.running import run
-from tenantry.commands.session import read_entries
-from tenantry.commands.watcher import Observer
-from tenantry.errors import Refused, UsageError, nearest
-from tenantry.execution.renames import known
-from tenantry.execution.transaction import LockPolicy, run_in_transaction
-from tenantry.model.backup import Backup, BackupKind, Reason, Restoration, TableCopy, TableRestored, copy_name
-from tenantry.model.name import Name, quoted
-from tenantry.model.plan import Lock, LockMode, Statement
-from tenantry.model.schema import Ours, Schema
-from tenantry.postgres.backups import Backups, firing, set_stable_text_format
-from tenantry.postgres.catalog import EVERY_SCHEMA, read_schema
+from tenantry.execution.events import Observer
+from tenantry.model.backup import Restoration
+from tenantry.postgres.backups import Backups
 from tenantry.postgres.connect import Target
-from tenantry.postgres.journal import Journal
-from tenantry.steps import from_json
-from tenantry.steps.introspection import with_search_path
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RestoreOptions:
-    """`tables`, named as in SQL, or all of the backup; `force` gives up rows written since. The backup of the present
-    state is one of tables, or with `force` none. Lock times in seconds."""
-
-    tables: tuple[str, ...] = ()
-    force: bool = False
-    dry_run: bool = False
-    backup: BackupOptions = field(default_factory=BackupOptions)
-    lock_timeout: float = 2.0
-    lock_budget: float = 600.0
-
-
-def restore(target: Target, id: str, options: RestoreOptions, watcher: Observer | None = None) -> Restoration:
+def restore(target: Target, id: str, options: RestoreOptions, observer: Observer | None = None) -> Restoration:
     """Make the tables of backup `id` what they were, in one transaction; rows that are as they were are not touched.
 
     Raises UsageError where there is no such backup or table, Refused where the backup is not whole, a table cannot
@@ -68,14 +26,14 @@ def restore(target: Target, id: str, options: RestoreOptions, watcher: Observer 
     has been changed.
     """
     started = time.monotonic()
-    with run(target, "backups restore", purpose="restore", watcher=watcher) as current, explained():
+    with run(target, "backups restore", purpose="restore", observer=observer) as current, explained():
         connection = current.connection
         backup = one_of(Backups(connection).all(), id)
         refuse_torn(backup)
         making = Making(
-            target=target, connection=connection, run=current.id, options=options.backup, watcher=current.watcher
+            target=target, connection=connection, run=current.id, options=options.backup, observer=current.observer
         )
-        work = _looked_at(making, backup, options)
+        work = plan_restore(making, backup, options)
         tables = tuple(work.preview())
         if not options.dry_run:
             refuse_loss(tables, work.others, force=options.force)
@@ -94,209 +52,3 @@ def restore(target: Target, id: str, options: RestoreOptions, watcher: Observer 
         backup=backup, tables=tables, left_out=work.left_out, saved=saved, run=current.id,
         seconds=time.monotonic() - started,
     )  # fmt: skip
-
-
-def refuse_loss(tables: Sequence[TableRestored], others: Sequence[Name], *, force: bool) -> None:
-    """Raises Refused where rows written since the backup would be given up, and nobody said so."""
-    losing_rows = [table for table in tables if table.lost]
-    if not losing_rows or force:
-        return
-    lost = sum(table.lost for table in losing_rows)
-    deleted = any(table.deleted for table in losing_rows)
-    places = str(losing_rows[0].table) if len(losing_rows) == 1 else f"{len(losing_rows)} tables"
-    raise Refused(
-        f"Rows were written since this backup and would be lost: {lost:,} in {places}",
-        remedy="Restore one table by --table, or give them up with --force; the present state is backed up first.",
-        details=[
-            *(f"{table.table}: {table.deleted:,} added, {table.updated:,} changed" for table in losing_rows),
-            *(f"{other}: rows that refer to deleted ones, by their foreign key" for other in others if deleted),
-        ],
-    )
-
-
-@dataclass(slots=True, kw_only=True)
-class _Work:
-    """A restore that has looked at everything and changed nothing. `others` are tables besides those restored, which
-    foreign keys may take along."""
-
-    making: Making
-    options: RestoreOptions
-    schema: Schema
-    fits: tuple[Fit, ...]
-    others: tuple[Name, ...]
-    left_out: tuple[str, ...]
-
-    def preview(self) -> Iterator[TableRestored]:
-        for one in self.fits:
-            self.making.watcher.looking(f"what differs in {one.target.table}")
-            with self.making.connection.transaction():
-                set_stable_text_format(self.making.connection)
-                self._refuse_unsettable(one.target)
-                row = self.making.connection.execute(one.target.counts()).fetchone()
-            assert row is not None
-            yield TableRestored(table=one.target.table, deleted=row[0], updated=row[1], inserted=row[2])
-
-    def carry_out(self) -> tuple[tuple[TableRestored, ...], str | None]:
-        """All of it in one transaction, with the backup of the present state: there is no moment between them."""
-        connection, found, saved = self.making.connection, list[TableRestored](), list[str]()
-        trees = [part.name for one in self.fits for part in self.schema.tree(one.target.table)]
-        silenced = [fires for name in trees for fires in firing(connection, name)]
-
-        def prepare() -> None:
-            # The locks are taken: from here on it takes as long as it takes.
-            connection.execute("SET LOCAL statement_timeout = 0")
-            set_stable_text_format(connection)
-            saved[:] = self._saved()
-
-        def finish() -> None:
-            found[:] = self._put_right()
-            for statement in loud(silenced):
-                connection.execute(sql.Composed([statement.sql]))
-
-        ahead = [_lock(name) for name in (*trees, *self.others)]
-        patience = LockPolicy(timeout=self.options.lock_timeout, budget=self.options.lock_budget)
-        self.making.watcher.looking("the tables, which stand still meanwhile")
-        try:
-            run_in_transaction(
-                connection, [*ahead, *quiet(silenced)], patience=patience, prepare=prepare, finish=finish
-            )
-        except (psycopg.IntegrityError, psycopg.DataError) as error:
-            raise Refused(
-                f"The database does not take the rows: {error.diag.message_primary}",
-                remedy="Restore the tables that belong together, by naming each with --table, or all. "
-                "Nothing was changed.",
-                details=[error.diag.message_detail or ""],
-            ) from error
-        return tuple(found), next(iter(saved), None)
-
-    def present(self) -> tuple[TableCopy, ...]:
-        """The tables whose rows may change, as they are."""
-        ours = {one.copy.table: column.name for one in self.fits for column in one.copy.columns if column.ours}
-        names = (*(one.target.table for one in self.fits), *self.others)
-        return tuple(source(self.schema, name, ours=ours, created=frozenset()) for name in names)
-
-    def _saved(self) -> list[str]:
-        if self.options.backup.kind is BackupKind.NONE:
-            return []
-        backups, taken, named = self.making.backups, frozenset[str](), list[TableCopy]()
-        id = backups.name(Reason.RESTORE)
-        for table in self.present():
-            named.append(replace(table, copy=copy_name(id, table.table, taken)))
-            taken |= {named[-1].copy}
-        backups.begin(id, kind=BackupKind.TABLES, reason=Reason.RESTORE, run=self.making.run, tables=named, folder=None)
-        made = [copy_one(self.making.connection, table) for table in named]
-        backups.finish(id, made, sum(table.bytes for table in made))
-        return [id]
-
-    def _refuse_unsettable(self, target: Rows) -> None:
-        """Raises Refused where rows have got another identity, which nobody may set."""
-        row = self.making.connection.execute(target.unsettable()).fetchone() if target.generated else None
-        if row is not None and row[0]:
-            column = target.generated[0]
-            raise Refused(
-                f"{row[0]:,} rows of {target.table} have another {column} now, which is GENERATED ALWAYS, and a foreign"
-                " key would act on their being replaced",
-                remedy=f"ALTER TABLE {target.table} ALTER {quoted(column)} SET GENERATED BY DEFAULT, restore, and set"
-                " it back.",
-            )
-
-    def _put_right(self) -> list[TableRestored]:
-        connection = self.making.connection
-        # For checks, generated columns and index expressions.
-        connection.execute(sql.SQL("SELECT {}").format(with_search_path(self.schema.search_path)))
-        for one in self.fits:
-            self._refuse_unsettable(one.target)
-        row = connection.execute(restore_statement([one.target for one in self.fits])).fetchone()
-        assert row is not None
-        # What is deferred is checked now, and not at the commit, where it could not be explained.
-        connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        found = [
-            TableRestored(table=one.target.table, deleted=deleted, updated=updated, inserted=inserted)
-            for one, (deleted, updated, inserted) in zip(self.fits, row, strict=True)
-        ]
-        refuse_loss(found, self.others, force=self.options.force)
-        for query in advance([value for one in self.fits for value in one.copy.sequences]):
-            connection.execute(query)
-        return found
-
-
-def _lock(name: Name) -> Statement:
-    return Statement(
-        sql=sql.SQL("LOCK TABLE ONLY {} IN SHARE ROW EXCLUSIVE MODE").format(name.identifier),
-        locks=(Lock(name, LockMode.SHARE_ROW_EXCLUSIVE),),
-    )
-
-
-def _looked_at(making: Making, backup: Backup, options: RestoreOptions) -> _Work:
-    """What there is to do, with the backup's rows at hand and known to be what was written. Raises Refused."""
-    connection = making.connection
-    copies = _wanted(backup, options.tables)
-    making.watcher.looking(f"the backup {backup.id}")
-    problem = backup.problem if backup.folder is not None else damage_of(connection, backup, copies)
-    if problem:
-        Backups(connection).verified(backup.id, problem)
-        raise Refused(
-            f"The backup {backup.id} is damaged: {problem}", remedy="Choose another one: `tenantry backups list`."
-        )
-    schema = read_schema(connection, (EVERY_SCHEMA,), ours=Ours())
-    entries = known(read_entries(Journal(connection))).entries
-    steps = [from_json(entry.value) for entry in entries.values()]
-    fits: list[Fit] = []
-    left_out: list[str] = []
-    for saved in with_tenants(connection, schema, steps, tuple(_at_hand(making, backup, copies, schema))):
-        found = fit(schema, saved.copy, saved.relation, force=options.force)
-        if isinstance(found, Fit):
-            fits.append(found)
-            left_out += found.left_out
-        else:
-            left_out.append(found)
-    names = [one.target.table for one in fits]
-    work = _Work(
-        making=making, options=options, schema=schema, fits=parents_first(schema, fits, steps),
-        left_out=tuple(left_out), others=reached(schema, names),
-    )  # fmt: skip
-    refuse_hidden(connection, names)
-    _refuse_unsaved(work)
-    return work
-
-
-def _at_hand(making: Making, backup: Backup, copies: Iterable[TableCopy], schema: Schema) -> Iterator[Saved]:
-    """The tables with the relations where their rows are; those of a dump are loaded."""
-    for number, copy in enumerate(copies):
-        relation: sql.Composable = Name(JOURNAL_SCHEMA, copy.copy).identifier
-        if backup.folder is not None and copy.table in schema.tables:
-            making.watcher.looking(f"{copy.table} in the dump")
-            relation, copy = load(making.target, making.connection, backup, copy, number), held(copy)
-        if copy.table in schema.tables:
-            # So that the comparison is planned for the rows that there are.
-            making.connection.execute(sql.SQL("ANALYZE {}").format(relation))
-        yield Saved(copy=copy, relation=relation)
-
-
-def _wanted(backup: Backup, tables: Sequence[str]) -> tuple[TableCopy, ...]:
-    """The backup's tables of these names, or all. Raises UsageError."""
-    if not tables:
-        return backup.tables
-    known = {copy.table: copy for copy in backup.tables}
-    found = {}
-    for name in (Name.parse(text, schema="public") for text in tables):
-        if name not in known:
-            raise UsageError(f"the backup {backup.id} has no table {name}{nearest(str(name), map(str, known))}")
-        found[name] = known[name]
-    return tuple(found.values())
-
-
-def _refuse_unsaved(work: _Work) -> None:
-    """Raises Refused where the present state cannot be backed up, or is not to be."""
-    making, options = work.making, work.options
-    if options.dry_run:
-        return
-    if options.backup.kind is BackupKind.NONE:
-        if not options.force:
-            raise Refused(
-                "Users' values will change, and no backup is to be made",
-                remedy="Leave out --backup none, or give --force with it.",
-            )
-        return
-    size = sum(table.bytes for table in measured(making.connection, work.present()))
-    refuse_full(making.connection, options.backup, chosen_kind(options.backup, size), size, making.watcher)

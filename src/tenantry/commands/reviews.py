@@ -7,16 +7,18 @@ from dataclasses import dataclass
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random
 
+from tenantry.balances.ledgers import Subject
 from tenantry.balances.reconciliation import RETRIED
 from tenantry.balances.reconciliation_scope import Connection
 from tenantry.balances.reviews import Decided, Review, decide, reviews
-from tenantry.commands.balances import BalancesOptions, Subject, installed_subjects
+from tenantry.commands.balances import BalancesOptions, installed_subjects
 from tenantry.commands.running import run
-from tenantry.commands.session import open_session
-from tenantry.commands.watcher import Observer
 from tenantry.errors import Failed, Refused, UsageError
+from tenantry.execution.events import Observer, Said
 from tenantry.execution.existing import definitions
+from tenantry.execution.session import open_session
 from tenantry.model.spec import Spec
+from tenantry.model.wording import counted
 from tenantry.postgres.connect import Target
 from tenantry.postgres.journal import Journal
 
@@ -46,7 +48,7 @@ def list_reviews(
 
 def decide_reviews(
     target: Target, spec: Spec, numbers: Sequence[int], decision: Decision, *, ledger: str | None = None,
-    dry_run: bool = False, watcher: Observer | None = None,
+    dry_run: bool = False, observer: Observer | None = None,
 ) -> tuple[Decided, ...]:  # fmt: skip
     """Decide on reviews, each in a transaction of its own; on all that are open where `numbers` is empty.
 
@@ -55,7 +57,7 @@ def decide_reviews(
     """
     decided = []
     command = f"balances review {decision.word}"
-    with run(target, command, purpose="reviews", watcher=watcher, locks=False) as current:
+    with run(target, command, purpose="reviews", observer=observer, locks=False) as current:
         connection, journal = current.connection, current.journal
         connection.execute("SET TimeZone = 'UTC'")
         known = _subjects(journal, spec, ledger)
@@ -67,9 +69,11 @@ def decide_reviews(
         for review in sorted(found, key=lambda one: one.id):
             one = _decide(connection, spec.locks.budget, known[review.ledger], review, decision, dry_run=dry_run)
             if not dry_run:
-                current.watcher.said(f"Review {one.id}: {one.state}", decided=one, key=review.key, by=decision.by)
+                current.observer(
+                    Said(f"Review {one.id}: {one.state}", {"decided": one, "key": review.key, "by": decision.by})
+                )
             decided.append(one)
-        current.finish(f"{len(decided)} {'review' if len(decided) == 1 else 'reviews'} {decision.word}ed")
+        current.finish(f"{counted(len(decided), 'review')} {decision.word}ed")
     return tuple(decided)
 
 

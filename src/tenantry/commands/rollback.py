@@ -7,24 +7,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import psycopg
-
-from tenantry.commands.activity_monitor import lookout
-from tenantry.commands.backups import BackupOptions, Making, owned_names
-from tenantry.commands.backups import ensure_backup as back_up
-from tenantry.commands.migrate import Tally, refuse, stop
-from tenantry.commands.running import run
-from tenantry.commands.session import interruptible, read_entries
-from tenantry.commands.watcher import Observer
+from tenantry.backups.create import BackupOptions, Making, owned_names
+from tenantry.backups.create import ensure_backup as back_up
+from tenantry.commands.running import interruptible, run
 from tenantry.errors import ExitStatus, Refused
+from tenantry.execution.activity_monitor import lookout
+from tenantry.execution.events import Found, Observer, Said
+from tenantry.execution.existing import read_entries
+from tenantry.execution.prospect import refuse
 from tenantry.execution.renames import known, settle
 from tenantry.execution.rollback.executor import Reverting
 from tenantry.execution.rollback.preflight import ALTERED, Gone, Obstacle, built_upon, obstacles
 from tenantry.execution.rollback.select import Selection, select
-from tenantry.execution.rollback.verify import Aftermath
+from tenantry.execution.rollback.verify import Aftermath, look_back
 from tenantry.execution.runner import Runner
+from tenantry.execution.runs import Tally, no_fill, stop
 from tenantry.execution.transaction import LockPolicy
 from tenantry.model.backup import MAX_SIZE, BackupKind, Reason
 from tenantry.model.finding import Finding
@@ -32,7 +30,7 @@ from tenantry.model.name import Name
 from tenantry.model.run import Result
 from tenantry.postgres.connect import Target
 from tenantry.postgres.journal import Entry, Journal
-from tenantry.steps import Backfill, from_json
+from tenantry.steps import from_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,27 +58,26 @@ class RollbackOptions:
         return " ".join(words)
 
 
-def rollback(target: Target, options: RollbackOptions | None = None, watcher: Observer | None = None) -> Result:
+def rollback(target: Target, options: RollbackOptions | None = None, observer: Observer | None = None) -> Result:
     """Take away what tenantry made, from wherever the database is; needs no spec, the journal knows.
 
     Raises Refused where something of somebody else's is in the way or values would clash, Failed where it stopped
     part-way, Interrupted after Ctrl-C. With `force` it goes on past both, and the result names what is left.
     """
     options = options or RollbackOptions()
-    with run(target, "rollback", purpose="rollback", watcher=watcher) as current:
-        connection, journal, watcher = current.connection, current.journal, current.watcher
+    with run(target, "rollback", purpose="rollback", observer=observer) as current:
+        connection, journal, observer = current.connection, current.journal, current.observer
         settle(journal, known(read_entries(journal)))
         selection, found = prospect(journal, options)
         for obstacle in found:
-            watcher.found(obstacle.finding)
+            observer(Found(obstacle.finding))
         refuse(tuple(obstacle.finding for obstacle in found), force=options.force)
         if selection.tables:
-            watcher.said(f"Going back: {', '.join(map(str, selection.tables))}", others=selection.others)
-        tally = Tally(watcher)
+            observer(Said(f"Going back: {', '.join(map(str, selection.tables))}", {"others": selection.others}))
+        tally = Tally(observer)
         runner = Runner(
-            connection=connection, journal=journal, run=current.id, backfill=_no_fill, tell=tally.step,
+            connection=connection, journal=journal, run=current.id, backfill=no_fill, observer=tally,
             patience=LockPolicy(timeout=options.lock_timeout, budget=options.lock_budget),
-            on_retry=watcher.blocked, ran=watcher.statement,
         )  # fmt: skip
         if selection.entries:
             current.begin(options=options.typed, partial=bool(options.tables), takes_back=True)
@@ -126,7 +123,7 @@ def _walk(
     target: Target, runner: Runner, selection: Selection, options: RollbackOptions, found: Sequence[Obstacle],
     tally: Tally,
 ) -> Result:  # fmt: skip
-    connection, watcher, entries = runner.connection, tally.watcher, selection.entries
+    connection, observer, entries = runner.connection, tally.observer, selection.entries
     started = time.monotonic()
     walk = Reverting(
         runner=runner, dependents=partial(built_upon, connection), keep=options.preserve_data, force=options.force,
@@ -135,17 +132,17 @@ def _walk(
     )  # fmt: skip
     reverted, after = 0, tuple[Finding, ...]()
     if entries:
-        _back_up(target, runner, selection, options, watcher)
+        _back_up(target, runner, selection, options, observer)
         aftermath = Aftermath(
             connection=connection, tables=frozenset(selection.tables) or None,
             altered=frozenset(o.finding.table for o in found if o.finding.name == ALTERED and o.finding.table),
         )  # fmt: skip
         with (
-            interruptible(lambda: stop(runner, watcher)),
-            lookout(target, connection.info.backend_pid, watcher, run=runner.run),
+            interruptible(lambda: stop(runner, observer)),
+            lookout(target, connection.info.backend_pid, observer, run=runner.run),
         ):
             reverted = walk.all(entries)
-        after = _look_back(connection, walk, selection, aftermath, tally)
+        after = look_back(connection, walk, selection, aftermath, tally)
     result = _result(runner.run, options, selection, walk, reverted, after)
     return _timed(result, tally, time.monotonic() - started)
 
@@ -160,27 +157,12 @@ def backup_wanted_back(selection: Selection, options: RollbackOptions) -> tuple[
     )  # fmt: skip
 
 
-def _back_up(target: Target, runner: Runner, selection: Selection, options: RollbackOptions, watcher: Observer) -> None:
+def _back_up(
+    target: Target, runner: Runner, selection: Selection, options: RollbackOptions, observer: Observer
+) -> None:
     names, chosen = backup_wanted_back(selection, options)
-    making = Making(target=target, connection=runner.connection, run=runner.run, options=chosen, watcher=watcher)
+    making = Making(target=target, connection=runner.connection, run=runner.run, options=chosen, observer=observer)
     back_up(making, Reason.ROLLBACK, names, changes=False)
-
-
-def _look_back(
-    connection: psycopg.Connection[Any], walk: Reverting, selection: Selection, aftermath: Aftermath, tally: Tally
-) -> tuple[Finding, ...]:
-    tally.watcher.looking("what is left")
-    gone = {one.step.key for one in walk.left}
-    steps = [step for entry in selection.entries if (step := from_json(entry.value)).key not in gone]
-    reverted = [step for step in steps if not (walk.keep and step.kept)]
-    # Those that an earlier rollback has kept are no part of this one.
-    kept = [from_json(entry.value) for entry in read_entries(Journal(connection)).values() if entry.state == "kept"]
-    findings = aftermath.findings(reverted, kept, walk.left)
-    for finding in findings:
-        tally.watcher.found(finding)
-    if not any(finding.severity.serious for finding in findings):
-        tally.watcher.said("Verified: nothing of ours is left there, the schema is as recorded, no table was rewritten")
-    return findings
 
 
 def _result(
@@ -209,7 +191,3 @@ def _result(
 
 def _timed(result: Result, tally: Tally, seconds: float) -> Result:
     return replace(result, seconds=seconds, longest_lock=tally.longest_lock, retries=tally.retries)
-
-
-def _no_fill(fill: Backfill) -> int:
-    raise AssertionError("a rollback fills nothing")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
 
-from tenantry.commands.session import open_session
-from tenantry.commands.watcher import Observer, SilentObserver
 from tenantry.errors import ExitStatus, Interrupted, TenantryError
+from tenantry.execution.events import CommandBegan, CommandEnded, Observer, ignore
+from tenantry.execution.session import open_session
 from tenantry.model.run import new_run
 from tenantry.postgres.connect import Target
 from tenantry.postgres.journal import Journal
@@ -22,27 +24,27 @@ _Unwritable = psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTr
 
 @dataclass(slots=True, kw_only=True)
 class Announced:
-    """A command of which `watcher` was told that it began, under its run id; and what it has come to."""
+    """A command of which `observer` was told that it began, under its run id; and what it has come to."""
 
     id: str
     command: str
-    watcher: Observer
+    observer: Observer
     outcome: str | None = None
     next_step: str = ""
 
     def come_to(self, outcome: str, next_step: str = "") -> None:
-        """What the watcher is told once the command is over."""
+        """What the observer is told once the command is over."""
         self.outcome, self.next_step = outcome, next_step
 
 
 @contextmanager
-def announced(command: str, watcher: Observer | None) -> Iterator[Announced]:
-    """Tell `watcher` of a command, and at the end of the block what it has come to, unless it was left by an error."""
-    told = Announced(id=new_run(), command=command, watcher=watcher or SilentObserver())
-    told.watcher.began(command, told.id)
+def announced(command: str, observer: Observer | None) -> Iterator[Announced]:
+    """Tell `observer` of a command, and at the end of the block what it has come to, unless it was left by an error."""
+    told = Announced(id=new_run(), command=command, observer=observer or ignore)
+    told.observer(CommandBegan(command, told.id))
     yield told
     if told.outcome is not None:
-        told.watcher.concluded(told.outcome, told.next_step)
+        told.observer(CommandEnded(told.outcome, told.next_step))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,8 +67,8 @@ class Run:
         return self.told.id
 
     @property
-    def watcher(self) -> Observer:
-        return self.told.watcher
+    def observer(self) -> Observer:
+        return self.told.observer
 
     def begin(
         self, *, options: str = "", command: str | None = None, partial: bool = False, takes_back: bool = False,
@@ -85,8 +87,8 @@ class Run:
     def finish(
         self, outcome: str, next_step: str = "", *, exit_status: int = ExitStatus.DONE, told: str | None = None
     ) -> None:
-        """Write down what the run has come to, if it stands in the journal; the watcher hears it (`told`, where that is
-        more than the journal needs) once the connection is closed."""
+        """Write down what the run has come to, if it stands in the journal; the observer hears it (`told`, where that
+        is more than the journal needs) once the connection is closed."""
         if self._noted:
             self._note(exit_status, outcome)
         self.told.come_to(told or outcome, next_step)
@@ -108,15 +110,15 @@ class Run:
 
 
 @contextmanager
-def run(target: Target, command: str, *, purpose: str, watcher: Observer | None, locks: bool = True) -> Iterator[Run]:
-    """A run of `command`: `watcher` is told that it began, a connection is opened for `purpose`, and with `locks` other
-    runs are kept out of the database. However it ends after `Run.begin`, the journal says how.
+def run(target: Target, command: str, *, purpose: str, observer: Observer | None, locks: bool = True) -> Iterator[Run]:
+    """A run of `command`: `observer` is told that it began, a connection is opened for `purpose`, and with `locks`
+    other runs are kept out of the database. However it ends after `Run.begin`, the journal says how.
 
     Raises ConnectionFailed, Refused while another run goes on, and Failed where the connection is lost.
     """
     with (
-        announced(command, watcher) as told,
-        open_session(target, run=told.id, purpose=purpose, watcher=told.watcher) as connection,
+        announced(command, observer) as told,
+        open_session(target, run=told.id, purpose=purpose, observer=told.observer) as connection,
         hold_run_lock(connection, target) if locks else nullcontext(),
     ):
         under_way = Run(target=target, connection=connection, told=told)
@@ -125,3 +127,25 @@ def run(target: Target, command: str, *, purpose: str, watcher: Observer | None,
         except BaseException as error:
             under_way._failed(error)
             raise
+
+
+@contextmanager
+def interruptible(interrupt: Callable[[], None]) -> Iterator[None]:
+    """Within the block Ctrl-C, or SIGTERM, asks for a stop; a second Ctrl-C is Python's own."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def ask(number: int, frame: object) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        # The handler may interrupt a call into the driver: what cancels must not wait for it.
+        threading.Thread(target=interrupt, daemon=True).start()
+
+    for number in before:
+        signal.signal(number, ask)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

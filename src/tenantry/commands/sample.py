@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from tenantry.commands.session import Session, open_session
+from tenantry.execution.session import Session, open_session
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
 from tenantry.presets import Loaded, load

@@ -4,39 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
 
-import psycopg
-from psycopg import sql
-
-from tenantry.commands.session import Session, open_session
-from tenantry.errors import ConnectionFailed, Refused, UsageError, nearest
-from tenantry.model.ownership import TenantTable
-from tenantry.model.schema import Column
-from tenantry.model.spec import Spec, is_slug
-from tenantry.planning.tenant_rows import is_text, name_column, needs_value
+from tenantry.errors import UsageError, nearest
+from tenantry.execution.session import Session, open_session
+from tenantry.execution.tenant_table import Tenant, TenantChange, TenantRows, _slug
+from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
-from tenantry.steps.introspection import with_search_path
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tenant:
-    """A row of the tenant table. `name` is empty where the table has no column for one."""
-
-    slug: str
-    key: str
-    name: str = ""
-    default: bool = False
-    quarantine: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TenantChange:
-    """What was, or with a dry run would be, done: the statement, with its values, and the tenant as it is now."""
-
-    statement: str
-    tenant: Tenant | None
 
 
 def list_tenants(target: Target, spec: Spec) -> tuple[Tenant, ...]:
@@ -70,138 +43,8 @@ def rename_tenant(target: Target, spec: Spec, slug: str, new: str, *, dry_run: b
         return table.change(table.rename(slug, _slug(new)), dry_run=dry_run)
 
 
-def _slug(text: str) -> str:
-    if not is_slug(text):
-        raise UsageError(f"{text!r} is no slug", remedy="Write a short name without spaces at its ends.")
-    return text
-
-
 @contextmanager
-def _table(target: Target, spec: Spec) -> Iterator[_Table]:
+def _table(target: Target, spec: Spec) -> Iterator[TenantRows]:
     with open_session(target, purpose="tenants") as connection:
         session = Session.begin(target, connection, spec)
-        yield _Table(session)
-
-
-class _Table:
-    """The tenant table, as the spec and the schema know it."""
-
-    def __init__(self, session: Session) -> None:
-        self.connection: psycopg.Connection[Any] = session.connection
-        self.spec = session.spec
-        self.search_path = session.schema.search_path
-        self.tenant: TenantTable = session.plan.ownership.tenant
-        table = session.schema.tables.get(self.tenant.name)
-        self.columns: tuple[Column, ...] = () if table is None else table.columns
-        if table is None:
-            # One that we made is no part of the schema as found.
-            row = self.connection.execute(sql.SQL("SELECT {} IS NOT NULL").format(self.tenant.name.oid)).fetchone()
-            if row is None or not row[0]:
-                raise UsageError(
-                    f"There is no tenant table {self.tenant.name} yet",
-                    remedy="Write new tenants into the spec, as [[tenant.rows]]; `tenantry migrate --until expand`"
-                    " makes the table with them.",
-                )
-            self.columns = (Column(name="name", type="text", base_type="text", not_null=True),)
-        self.name = name_column(self.columns, self.tenant)
-
-    def read(self) -> tuple[Tenant, ...]:
-        name = sql.Identifier(self.name) if self.name is not None else sql.SQL("''")
-        query = sql.SQL(
-            "SELECT tenant.{}::pg_catalog.text, tenant.{}::pg_catalog.text, coalesce({}::pg_catalog.text, '')"
-            " FROM {} AS tenant ORDER BY 1"
-        ).format(
-            sql.Identifier(self.tenant.slug), sql.Identifier(self.tenant.key), name, self.tenant.name.identifier
-        )  # fmt: skip
-        try:
-            rows = self.connection.execute(query).fetchall()
-        except psycopg.errors.InsufficientPrivilege as error:
-            raise ConnectionFailed(
-                f"The tenants may not be read by this role: {error.diag.message_primary}",
-                remedy="Connect as the owner of the tables.",
-            ) from error
-        return tuple(
-            Tenant(slug=slug, key=key, name=shown, default=slug == self.spec.tenant.default,
-                   quarantine=slug == self.tenant.quarantine)
-            for slug, key, shown in rows
-        )  # fmt: skip
-
-    def refuse_taken(self, slug: str) -> None:
-        if any(tenant.slug == slug for tenant in self.read()):
-            raise Refused(f"There is a tenant {slug!r} already", remedy="Choose another slug.")
-
-    def refuse_named(self, slug: str) -> None:
-        """The spec's own tenants would be made again under the old slug by the next migrate."""
-        if slug in (self.tenant.default, self.tenant.quarantine, *self.tenant.slugs):
-            source = self.spec.path or "the spec"
-            raise Refused(
-                f"The spec names the tenant {slug!r}: migrate would make it again",
-                remedy=f"Rename it in {source} and in the tenant table by hand, both at once.",
-            )
-
-    def insert(self, slug: str, name: str) -> sql.Composed:
-        values: dict[str, sql.Composable] = {self.tenant.slug: sql.Literal(slug)}
-        if self.name is not None:
-            values[self.name] = sql.Literal(name)
-        wanting = []
-        for column in self.columns:
-            if column.name in values or not needs_value(column):
-                continue
-            if column.base_type == "uuid" and column.name == self.tenant.key:
-                values[column.name] = sql.SQL("pg_catalog.gen_random_uuid()")
-            elif is_text(column):
-                values[column.name] = sql.Literal(slug if column.name == self.tenant.key else name)
-            else:
-                wanting.append(f"{column.name} {column.type}")
-        if wanting:
-            raise UsageError(
-                f"{self.tenant.name} wants values for {', '.join(wanting)}, which have no default",
-                remedy=f"INSERT the row into {self.tenant.name} yourself, or give these columns defaults.",
-            )
-        return sql.SQL("INSERT INTO {} AS tenant ({}) VALUES ({})").format(
-            self.tenant.name.identifier, sql.SQL(", ").join(map(sql.Identifier, values)),
-            sql.SQL(", ").join(values.values()),
-        )  # fmt: skip
-
-    def rename(self, slug: str, new: str) -> sql.Composed:
-        return sql.SQL(
-            "UPDATE {} AS tenant SET {} = {} WHERE tenant.{}::pg_catalog.text OPERATOR(pg_catalog.=) {}"
-        ).format(
-            self.tenant.name.identifier, sql.Identifier(self.tenant.slug), sql.Literal(new),
-            sql.Identifier(self.tenant.slug), sql.Literal(slug),
-        )  # fmt: skip
-
-    def change(self, statement: sql.Composed, *, dry_run: bool) -> TenantChange:
-        text = statement.as_string(None)
-        # The table's own triggers may write another slug than the one that was asked for: the key tells the row.
-        told = sql.SQL("{} RETURNING tenant.{}::pg_catalog.text").format(statement, sql.Identifier(self.tenant.key))
-        if dry_run:
-            return TenantChange(statement=text, tenant=None)
-        try:
-            with self.connection.transaction():
-                # For the table's own triggers.
-                self.connection.execute(sql.SQL("SELECT {}").format(with_search_path(self.search_path)))
-                row = self.connection.execute(told).fetchone()
-                if row is None:
-                    raise UsageError(
-                        f"{self.tenant.name} does not take this tenant: a trigger or rule of it drops the row",
-                        remedy="Write the row yourself, as the table wants it.",
-                    )
-        except psycopg.errors.UniqueViolation as error:
-            raise Refused(
-                f"There is such a tenant already: {error.diag.message_detail or error.diag.message_primary}",
-                remedy="Choose other values.",
-            ) from error
-        except psycopg.errors.InsufficientPrivilege as error:
-            raise ConnectionFailed(
-                f"Too few privileges: {error.diag.message_primary}",
-                remedy="Connect as the owner of the tables.",
-            ) from error
-        except psycopg.OperationalError:
-            raise
-        except psycopg.DatabaseError as error:
-            raise UsageError(
-                f"{self.tenant.name} does not take this tenant: {error.diag.message_primary}",
-                details=[error.diag.message_detail or ""],
-            ) from error
-        return TenantChange(statement=text, tenant=next((one for one in self.read() if one.key == row[0]), None))
+        yield TenantRows(session)

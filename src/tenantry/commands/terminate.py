@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tenantry.commands.session import open_session
 from tenantry.errors import Refused, UsageError
+from tenantry.execution.session import open_session
 from tenantry.postgres.connect import Target
 from tenantry.postgres.stuck import Party, in_the_way, parties, terminate
 

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from tenantry.backups.create import BackupOptions, Making
+from tenantry.backups.create import ensure_backup as back_up
+from tenantry.backups.estimate import BackupEstimate, estimate_backup
 from tenantry.checks.fixes.undo import SHOWN, SIZE, Undoing, UndoMethod
 from tenantry.checks.session_pool import Stop
-from tenantry.commands.backup_estimate import ForeseenBackup, foreseen
-from tenantry.commands.backups import BackupOptions, Making
-from tenantry.commands.backups import ensure_backup as back_up
-from tenantry.commands.running import Run, run
-from tenantry.commands.session import interruptible, open_session
-from tenantry.commands.watcher import Observer
+from tenantry.commands.running import Run, interruptible, run
 from tenantry.errors import Refused, UsageError, nearest
+from tenantry.execution.events import Looking, Observer
+from tenantry.execution.session import open_session
 from tenantry.model.backup import Reason
 from tenantry.model.name import Name
 from tenantry.postgres.connect import Target
@@ -49,7 +49,7 @@ class Undone:
     conflicts: int
     changed: tuple[str, ...]
     statements: tuple[str, ...] = ()
-    backup: ForeseenBackup | None = None
+    backup: BackupEstimate | None = None
 
 
 def list_fixes(target: Target) -> tuple[FixSummary, ...]:
@@ -68,7 +68,7 @@ def list_fixes(target: Target) -> tuple[FixSummary, ...]:
 
 
 def undo_fixes(
-    target: Target, undone: str, *, force: bool = False, dry_run: bool = False, watcher: Observer | None = None,
+    target: Target, undone: str, *, force: bool = False, dry_run: bool = False, observer: Observer | None = None,
     lock_timeout: float = 2.0, patience: float = 600.0, rows: int = SIZE, backup: BackupOptions | None = None,
 ) -> Undone:  # fmt: skip
     """Put every value back that the run `undone` has fixed, `rows` in one transaction, after a `backup` of the tables.
@@ -78,7 +78,7 @@ def undo_fixes(
     is changed, unless `force` overwrites them.
     """
     wanted = backup or BackupOptions()
-    with run(target, "fixes undo", purpose="fixes undo", watcher=watcher, locks=not dry_run) as current:
+    with run(target, "fixes undo", purpose="fixes undo", observer=observer, locks=not dry_run) as current:
         undoing = _undoing(
             target_run=undone,
             journal=current.journal,
@@ -88,9 +88,9 @@ def undo_fixes(
             patience=patience,
             size=rows,
         )
-        told = _looked_at(undoing, current.watcher)
+        told = _looked_at(undoing, current.observer)
         if dry_run:
-            return replace(told, backup=foreseen(current.connection, _tables(undoing.parts()), wanted))
+            return replace(told, backup=estimate_backup(current.connection, _tables(undoing.parts()), wanted))
         if told.conflicts and not force:
             raise Refused(
                 f"{told.conflicts:,} of the rows have been changed since they were fixed; nothing was put back",
@@ -128,8 +128,8 @@ def _undoing(
     )
 
 
-def _looked_at(undoing: Undoing, watcher: Observer) -> Undone:
-    watcher.looking("the rows that were fixed")
+def _looked_at(undoing: Undoing, observer: Observer) -> Undone:
+    observer(Looking("the rows that were fixed"))
     parts = undoing.parts()
     changed: list[str] = []
     conflicts = 0
@@ -149,10 +149,10 @@ def _tables(parts: Sequence[tuple[UndoMethod, Part]]) -> frozenset[Name]:
 
 
 def _put_back(undoing: Undoing, current: Run, options: BackupOptions) -> int:
-    watcher, stop = current.watcher, Stop()
+    observer, stop = current.observer, Stop()
     undoing.halt = stop.halt
     making = Making(
-        target=current.target, connection=current.connection, run=current.id, options=options, watcher=watcher
+        target=current.target, connection=current.connection, run=current.id, options=options, observer=observer
     )
     current.begin(options=undoing.undone)
     with interruptible(stop):
@@ -161,7 +161,7 @@ def _put_back(undoing: Undoing, current: Run, options: BackupOptions) -> int:
         back_up(making, Reason.FIX, _tables(parts), changes=False)
         for way, part in parts:
             stop.halt()
-            watcher.looking(f"{way.record.relation}: putting back {way.record.name}")
+            observer(Looking(f"{way.record.relation}: putting back {way.record.name}"))
             rows += undoing.put_back(way, part)
         rest = sum(len(part.ids) for _, part in undoing.parts())
         if rest:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tenantry.checks.families import VALIDATION
 from tenantry.commands.inspection import InspectionOptions, inspect
-from tenantry.commands.watcher import Observer
+from tenantry.execution.events import Observer
 from tenantry.model.spec import Spec
 from tenantry.model.verdict import Verdict
 from tenantry.postgres.connect import Target
@@ -13,11 +13,11 @@ NEXT = "`tenantry verify` asks whether the business still makes sense."
 
 
 def validate(
-    target: Target, spec: Spec, options: InspectionOptions | None = None, watcher: Observer | None = None
+    target: Target, spec: Spec, options: InspectionOptions | None = None, observer: Observer | None = None
 ) -> Verdict:
     """Whether every step is in force as tenantry made it, and every row where it belongs; works on an untouched and on
     a half-migrated database, too.
 
     Changes nothing; where there is a journal, it notes the run. Raises as `inspect` does.
     """
-    return inspect(target, spec, VALIDATION, options, watcher, command="validate", next_step=NEXT)
+    return inspect(target, spec, VALIDATION, options, observer, command="validate", next_step=NEXT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tenantry.checks.families import VERIFICATION
 from tenantry.commands.inspection import InspectionOptions, inspect
-from tenantry.commands.watcher import Observer
+from tenantry.execution.events import Observer
 from tenantry.model.spec import Spec
 from tenantry.model.verdict import Verdict
 from tenantry.postgres.connect import Target
@@ -13,11 +13,11 @@ NEXT = "Nothing: the data keeps to its rules. Run it again whenever you like; it
 
 
 def verify(
-    target: Target, spec: Spec, options: InspectionOptions | None = None, watcher: Observer | None = None
+    target: Target, spec: Spec, options: InspectionOptions | None = None, observer: Observer | None = None
 ) -> Verdict:
     """Whether the rows keep to the rules of the spec, find their tenants, and stay out of other tenants' sight; works
     on an untouched and on a half-migrated database, too.
 
     Changes nothing; where there is a journal, it notes the run. Raises as `inspect` does.
     """
-    return inspect(target, spec, VERIFICATION, options, watcher, command="verify", next_step=NEXT)
+    return inspect(target, spec, VERIFICATION, options, observer, command="verify", next_step=NEXT)

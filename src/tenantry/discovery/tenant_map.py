@@ -12,7 +12,6 @@ from tenantry.discovery.tenants import WORDS, numbered
 from tenantry.model.evidence import WayKind
 from tenantry.model.ownership import Owned, TenantTable
 from tenantry.model.schema import Schema
-from tenantry.model.spec import Orphans
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,13 +143,7 @@ class TenantMap:
 
     @property
     def _fallback(self) -> str | None:
-        match self.owned.orphans:
-            case Orphans.DEFAULT:
-                return self.tenant.default
-            case Orphans.QUARANTINE:
-                return self.tenant.quarantine
-            case Orphans.FAIL | Orphans.SHARED:
-                return None
+        return self.tenant.fallback(self.owned.orphans)
 
     def _said(self, alias: str) -> list[sql.Composable]:
         """What assignment and early ways say, from the derived rows."""

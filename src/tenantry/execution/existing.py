@@ -10,12 +10,15 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
+from pydantic import ValidationError
 
+from tenantry.errors import Refused
+from tenantry.model.plan import Phase
 from tenantry.planning import Plan, diff
 from tenantry.planning.diff import Comparison
-from tenantry.postgres.journal import Entry
+from tenantry.postgres.journal import Entry, Journal
 from tenantry.postgres.owner_context import reads_catalog_only
-from tenantry.steps import Step
+from tenantry.steps import Step, from_json
 from tenantry.steps.introspection import identifiers, raw
 
 TOGETHER = 50
@@ -129,3 +132,32 @@ def _ask(connection: psycopg.Connection[Any], alike: Sequence[_Alike]) -> dict[s
         for one in alike
     )
     return {keys[number]: text for number, text in connection.execute(query)}
+
+
+def read_entries(journal: Journal) -> dict[str, Entry]:
+    """The steps that are ours. Raises Refused for a row of the journal that holds no step as we write it."""
+    entries = journal.entries()
+    for key, entry in entries.items():
+        try:
+            problem = "" if from_json(entry.value).key == key else "is another step's"
+            problem = problem or ("" if isinstance(entry.before, dict) else "has a `before` that is no object")
+            Phase(entry.phase)
+        except ValueError as error:
+            problem = f"cannot be read: {_first_problem(error)}"
+        if problem:
+            raise Refused(
+                f"The row {key!r} of tenantry.steps {problem}",
+                remedy="Somebody has changed the journal: put the row back, from a dump of the schema tenantry.",
+            )
+    return entries
+
+
+def _first_problem(error: ValueError) -> str:
+    """One line; pydantic's own words are many."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        if first["type"] == "union_tag_invalid":
+            return f"there is no kind {first['ctx']['tag']!r}"
+        place = ".".join(map(str, first["loc"]))
+        return f"{place}: {first['msg']}" if place else first["msg"]
+    return str(error).splitlines()[0]

@@ -17,34 +17,20 @@ import psycopg
 from psycopg import sql
 
 from tenantry.errors import ConnectionFailed, Failed, Interrupted, Refused, TenantryError
+from tenantry.execution.events import LocksRefused, Observer, StatementRan, StepEvent, ignore
 from tenantry.execution.existing import MISSING
 from tenantry.execution.message import Aside
 from tenantry.execution.transaction import RETRIED, Asides, LockPolicy, Outcome, run_autocommit, run_in_transaction
 from tenantry.model.plan import ExecutionMode, Statement
+from tenantry.model.run import StepAction
 from tenantry.planning.diff import State, changed, ended, enders, state_of
-from tenantry.postgres.journal import Action, Entry, Journal
+from tenantry.postgres.journal import Entry, Journal
 from tenantry.postgres.owner_context import reads_catalog_only
 from tenantry.postgres.transient_errors import remedy_for
 from tenantry.steps import Backfill, Step, from_json, to_json
 
 RunBackfill = Callable[[Backfill], int]
 """Runs a fill and returns the number of rows that it changed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """What happened to a step, for logs and the screen."""
-
-    step: Step
-    action: Action | str
-    number: int
-    total: int
-    milliseconds: float = 0.0
-    waited: float = 0.0
-    held: float = 0.0
-    tries: int = 1
-    rows: int | None = None
-    message: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,9 +58,7 @@ class Runner:
     run: str
     patience: LockPolicy = field(default_factory=LockPolicy)
     backfill: RunBackfill
-    tell: Callable[[Event], None] = lambda event: None
-    on_retry: Callable[[str, Sequence[str], float], None] = lambda reason, blockers, pause: None
-    ran: Callable[[Statement, float], None] = lambda statement, milliseconds: None
+    observer: Observer = ignore
     stop: threading.Event = field(default_factory=threading.Event)
     cancellable: bool = False
     """True while a statement runs that may take long and can be cut short without harm."""
@@ -108,9 +92,9 @@ class Runner:
                     self.journal.finish(step.key, self.definition(step))
                 if entry is not None and entry.state != "kept" and (entry.phase != step.phase or changed(step, entry)):
                     self.journal.adopt(key=step.key, phase=step.phase, value=to_json(step), wanted=step.wanted)
-                self.tell(Event(step=step, action="found", number=number, total=len(steps)))
+                self.observer(StepEvent(step=step, action=StepAction.FOUND, number=number, total=len(steps)))
                 continue
-            self.guarded(step, "applied", number, len(steps), lambda step=step: self._apply(step, noted))  # type: ignore[misc]
+            self.guarded(step, StepAction.APPLIED, number, len(steps), lambda step=step: self._apply(step, noted))  # type: ignore[misc]
             applied += 1
         return applied
 
@@ -215,7 +199,7 @@ class Runner:
                 continue
             for statement in group:
                 with _Cancellable(self):
-                    run_autocommit(self.connection, statement, patience=self.patience, ran=self.ran)
+                    run_autocommit(self.connection, statement, patience=self.patience, ran=self._ran)
         whole.tries = max(whole.tries, 1)
         return whole
 
@@ -226,18 +210,18 @@ class Runner:
         it, `finish` at its end."""
 
         def retrying(reason: str, blockers: Sequence[str], pause: float) -> None:
-            self.on_retry(reason, blockers, pause)
+            self.observer(LocksRefused(reason, blockers, pause))
             self.halt()
 
         if any(statement.manner is ExecutionMode.VALIDATION for statement in statements):
             with _Cancellable(self):
                 return run_in_transaction(
                     self.connection, statements, patience=self.patience, prepare=prepare, behind=behind, finish=finish,
-                    retrying=retrying, sleep=self._pause, ran=self.ran,
+                    retrying=retrying, sleep=self._pause, ran=self._ran,
                 )  # fmt: skip
         return run_in_transaction(
             self.connection, statements, patience=self.patience, prepare=prepare, behind=behind, finish=finish,
-            retrying=retrying, sleep=self._pause, ran=self.ran,
+            retrying=retrying, sleep=self._pause, ran=self._ran,
         )  # fmt: skip
 
     # --- what goes wrong
@@ -246,6 +230,9 @@ class Runner:
         """Raises Interrupted where a stop was asked for."""
         if self.stop.is_set():
             raise Interrupted("Stopped between two steps", remedy="Run the same command again: it goes on from here.")
+
+    def _ran(self, statement: Statement, milliseconds: float) -> None:
+        self.observer(StatementRan(statement, milliseconds))
 
     def _pause(self, seconds: float) -> None:
         self.stop.wait(seconds)
@@ -258,11 +245,11 @@ class Runner:
             self.connection.cancel_safe(timeout=5.0)
 
     def guarded(
-        self, step: Step, action: Action, number: int, total: int, work: Callable[[], tuple[Outcome, int | None]]
+        self, step: Step, action: StepAction, number: int, total: int, work: Callable[[], tuple[Outcome, int | None]]
     ) -> None:
         """Do a step's work, and tell and note what became of it. Raises TenantryError."""
         started = time.monotonic()
-        self.tell(Event(step=step, action="started", number=number, total=total))
+        self.observer(StepEvent(step=step, action=StepAction.STARTED, number=number, total=total))
         try:
             outcome, rows = work()
         except (psycopg.Error, TenantryError) as error:
@@ -274,20 +261,20 @@ class Runner:
             run=self.run, key=step.key, action=action, milliseconds=milliseconds, waited=outcome.waited,
             tries=outcome.tries, rows=rows,
         )  # fmt: skip
-        self.tell(
-            Event(step=step, action=action, number=number, total=total, milliseconds=milliseconds,
+        self.observer(
+            StepEvent(step=step, action=action, number=number, total=total, milliseconds=milliseconds,
                   waited=outcome.waited, held=outcome.held, tries=outcome.tries, rows=rows)
         )  # fmt: skip
 
     def _note_failure(self, step: Step, started: float, failure: TenantryError, place: tuple[int, int]) -> None:
         milliseconds, (number, total) = (time.monotonic() - started) * 1000, place
         if not isinstance(failure, Interrupted):
-            self.tell(Event(step=step, action="failed", number=number, total=total, milliseconds=milliseconds,
-                            message=failure.message))  # fmt: skip
+            self.observer(StepEvent(step=step, action=StepAction.FAILED, number=number, total=total,
+                                    milliseconds=milliseconds, message=failure.message))  # fmt: skip
         # The server may be gone, which an idle connection learns only now.
         with suppress(psycopg.OperationalError):
             self.journal.event(
-                run=self.run, key=step.key, action="failed", milliseconds=milliseconds, error=failure.message
+                run=self.run, key=step.key, action=StepAction.FAILED, milliseconds=milliseconds, error=failure.message
             )
 
     def _explained(self, step: Step, error: psycopg.Error | TenantryError) -> TenantryError:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tenantry.model.name import Name, object_name, split
+from tenantry.model.name import JOURNAL_SCHEMA, Name, object_name, split
 
-JOURNAL_SCHEMA = "tenantry"
 MEASURES = ("quantity", "total_in", "total_out", "movements")
 """What is added up for each key: the sum, what came in, what went out, and the number of movements."""
 SPECIALS = ("nans", "infinities", "negative_infinities")

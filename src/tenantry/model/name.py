@@ -47,6 +47,10 @@ def hashed(name: str, whole: str = "") -> str:
     return name.encode()[: LONGEST - 9].decode(errors="ignore") + "_" + digest
 
 
+JOURNAL_SCHEMA = "tenantry"
+"""Where everything of ours is in a database that is not on a table of the user's: journal, functions, backups."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Name:
     """A relation's schema and name, as stored in the catalog."""

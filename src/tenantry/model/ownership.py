@@ -126,6 +126,16 @@ class TenantTable:
     names: tuple[tuple[str, str], ...] = ()
     """By slug, what declared tenants are called otherwise."""
 
+    def fallback(self, orphans: Orphans) -> str | None:
+        """The slug of the tenant for rows that no path reaches; None where they stay without one."""
+        match orphans:
+            case Orphans.DEFAULT:
+                return self.default
+            case Orphans.QUARANTINE:
+                return self.quarantine
+            case Orphans.FAIL | Orphans.SHARED:
+                return None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ownership:

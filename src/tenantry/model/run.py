@@ -20,6 +20,19 @@ def new_run() -> str:
     return datetime.now(UTC).strftime("%Y%m%d%H%M%S") + "-" + secrets.token_hex(4)
 
 
+class StepAction(StrEnum):
+    """What became of a step in a run. The journal keeps APPLIED to FAILED; FOUND was in force already, STARTED is under
+    way, LEFT was passed over by force."""
+
+    APPLIED = "applied"
+    REVERTED = "reverted"
+    KEPT = "kept"
+    FAILED = "failed"
+    FOUND = "found"
+    STARTED = "started"
+    LEFT = "left"
+
+
 class MigrationState(StrEnum):
     """How far a migration has come."""
 

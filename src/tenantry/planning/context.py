@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 
-from tenantry.model.name import Name, object_name
+from tenantry.model.name import JOURNAL_SCHEMA, Name, object_name
 from tenantry.model.ownership import Child, Hop, Member, Owned, Ownership, Path
 from tenantry.model.schema import ForeignKey, Kind, Schema, Table
-from tenantry.model.spec import Orphans, Spec
+from tenantry.model.spec import Spec
 from tenantry.planning.paths import foreign_keys
 from tenantry.steps.cascade_trigger import Follower
 from tenantry.steps.derivation import ByChildren, ByPath, ByRows, BySlug, ByText, Source, TenantReference
-from tenantry.steps.introspection import JOURNAL_SCHEMA
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,13 +238,7 @@ class PlanContext:
 
     def fallback(self, owned: Owned) -> str | None:
         """The slug of the tenant for rows that no path reaches."""
-        match owned.orphans:
-            case Orphans.DEFAULT:
-                return self.ownership.tenant.default
-            case Orphans.QUARANTINE:
-                return self.ownership.tenant.quarantine
-            case Orphans.FAIL | Orphans.SHARED:
-                return None
+        return self.ownership.tenant.fallback(owned.orphans)
 
     def keys(self, unit: OwnedRelation) -> tuple[ForeignKey, ...]:
         """The unit's declared foreign keys, those of its partitions included, without any that PostgreSQL does not

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from tenantry.model.name import Name
 from tenantry.model.plan import ExecutionMode, Statement
+from tenantry.model.schema import Schema
 
 SECONDS_A_STEP = 0.01
 """For a change of the catalog with its rows of the journal, on a server nearby."""
@@ -16,3 +18,12 @@ def expected_seconds(statements: Iterable[Statement], rows: int | None) -> float
     """The seconds that the statements of one step may take over so many rows, None where nothing is known of them."""
     manners = {statement.manner for statement in statements} & ROWS_A_SECOND.keys()
     return SECONDS_A_STEP + sum((rows or 0) / ROWS_A_SECOND[manner] for manner in manners)
+
+
+def estimated_rows(schema: Schema, name: Name) -> int | None:
+    """The rows of a table and its partitions, as PostgreSQL estimates them; None where it never looked."""
+    if name not in schema.tables:
+        return None
+    leaves = [table for table in schema.tree(name) if not schema.partitions(table.name)]
+    known = [round(table.rows) for table in leaves if table.rows >= 0]
+    return sum(known) if known else None

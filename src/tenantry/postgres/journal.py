@@ -15,6 +15,7 @@ from psycopg.types.json import Jsonb
 
 from tenantry.errors import ConnectionFailed, Failed, UsageError
 from tenantry.model.name import Name
+from tenantry.model.run import StepAction
 from tenantry.postgres.queries import filled, read_queries
 from tenantry.postgres.trust import require_trusted
 
@@ -22,7 +23,6 @@ VERSION = 1
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "journal.sql")
 
 State = Literal["running", "done", "kept"]
-Action = Literal["applied", "reverted", "kept", "failed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,7 +221,7 @@ class Journal:
         self.connection.execute(_QUERIES["forget_step"], {"key": key})
 
     def event(
-        self, *, run: str, key: str, action: Action, milliseconds: float, waited: float = 0.0, tries: int = 1,
+        self, *, run: str, key: str, action: StepAction, milliseconds: float, waited: float = 0.0, tries: int = 1,
         rows: int | None = None, error: str | None = None,
     ) -> None:  # fmt: skip
         """Note what happened to a step; times in milliseconds."""

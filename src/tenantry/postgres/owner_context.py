@@ -28,6 +28,7 @@ from psycopg import errors, pq, sql
 from psycopg.rows import tuple_row
 
 from tenantry.errors import ConnectionFailed, Refused
+from tenantry.model.name import JOURNAL_SCHEMA
 from tenantry.postgres.queries import Fixed, read_queries
 
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "owner_context.sql")
@@ -35,8 +36,6 @@ OPERATOR_POLICY = "tenantry_operator"
 """The policy by which an owner sees all rows of a table that is isolated (steps/row_security.py)."""
 RENAMES = 5
 """How often a table may come to be another one while we wait for it."""
-JOURNAL = "tenantry"
-"""The schema of what is ours alone."""
 FIRST_OF_USERS = 16384
 """The oid from which on types are none of PostgreSQL's own."""
 DEFERRED_AS_QUEUED = 180000
@@ -141,7 +140,7 @@ def reads_catalog_only(connection: psycopg.Connection[Any], texts: Sequence[sql.
 
 def _ours_alone(text: bytes) -> bool:
     """Whether a DO block names nothing but what is ours."""
-    return _DO.match(text) is not None and all(name.startswith(f'"{JOURNAL}".') for name in _qualified(text))
+    return _DO.match(text) is not None and all(name.startswith(f'"{JOURNAL_SCHEMA}".') for name in _qualified(text))
 
 
 def unsettled(connection: psycopg.Connection[Any], text: sql.Composable) -> sql.Composed | None:
@@ -229,7 +228,7 @@ class _Relation:
     def rights_in(self, text: str) -> list[str]:
         """What has to be granted on it for a statement, and no more: other code may use it meanwhile. In what is ours
         alone nobody else writes, since we believe what stands there."""
-        if self.temporary or self.schema == JOURNAL or not self.writes:
+        if self.temporary or self.schema == JOURNAL_SCHEMA or not self.writes:
             return ["SELECT"]
         rights: set[str] = set()
         begun = 0

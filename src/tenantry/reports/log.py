@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 from tenantry import private_files
 from tenantry.errors import UsageError
+from tenantry.execution.events import (
+    CommandBegan,
+    CommandEnded,
+    Connected,
+    Distributed,
+    Event,
+    FillAdvanced,
+    FillFinished,
+    FillPaused,
+    FillStarted,
+    Found,
+    LocksRefused,
+    Looking,
+    Said,
+    SessionActivity,
+    StatementRan,
+    StepEvent,
+)
+from tenantry.model.name import Name
+from tenantry.model.run import Activity, StepAction
 from tenantry.reports.document import plain, to_json
 from tenantry.reports.text import bounded
-
-if TYPE_CHECKING:
-    from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
 MASK = "****"
 TITLES = {"migrate": "migration", "validate": "validation", "verify": "verification", "backups": "backup"}
@@ -39,7 +57,6 @@ class Log:
         self.run = run
         self.secrets = tuple(secrets)
         self._file: TextIO | None = None
-        self._logger: FilteringBoundLogger | None = None
 
     @property
     def path(self) -> Path:
@@ -57,22 +74,25 @@ class Log:
 
     def write(self, event: str, *, level: str = "info", **facts: Any) -> None:
         """Add a line. Raises UsageError where the file cannot be made."""
-        logger = self._logger or self._open()
-        getattr(logger, level)(event, **{name: plain(value) for name, value in facts.items()})
+        file = self._file or self._open()
+        line = {"run": self.run, "command": self.command} | {name: plain(value) for name, value in facts.items()}
+        # Masked before it is cut, which could leave half of a secret.
+        line = {
+            name: value if name in OURS else bounded(masked_text(value, self.secrets), LONGEST)
+            for name, value in line.items()
+        }
+        # One call a line: several threads write.
+        file.write(to_json(line | {"event": event, "level": level, "time": datetime.now(UTC).isoformat()}) + "\n")
 
     def failure(self, error: BaseException, **facts: Any) -> None:
         """Add a line with the traceback of an error that nobody expected."""
-        logger = self._logger or self._open()
-        trace: tuple[type[BaseException], BaseException, TracebackType | None] = (
-            type(error), error, error.__traceback__,
-        )  # fmt: skip
-        logger.error("unexpected", exc_info=trace, **facts)
+        self.write("unexpected", level="error", **facts, exception="".join(traceback.format_exception(error)).rstrip())
 
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
 
-    def _open(self) -> FilteringBoundLogger:
+    def _open(self) -> TextIO:
         try:
             private_files.make_folder(self.folder)
             # Line by line, so that `tail -f` follows it and a kill loses nothing.
@@ -82,29 +102,71 @@ class Log:
                 f"The log {self.path} cannot be written: {error.strerror or error}",
                 remedy="Name a folder that you can write to: --log-dir PATH.",
             ) from error
-        # Only who writes a log waits for the import.
-        import structlog
+        return self._file
 
-        bound = structlog.wrap_logger(
-            structlog.PrintLogger(self._file),
-            wrapper_class=structlog.make_filtering_bound_logger(0),
-            processors=[
-                structlog.processors.add_log_level,
-                structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
-                structlog.processors.format_exc_info,
-                self._mask,
-                structlog.processors.JSONRenderer(serializer=lambda line, **_: to_json(line)),
-            ],
-        )
-        self._logger = bound.bind(run=self.run, command=self.command)
-        return self._logger
 
-    def _mask(self, logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
-        # Masked before it is cut, which could leave half of a secret.
-        return {
-            name: value if name in OURS else bounded(masked_text(value, self.secrets), LONGEST)
-            for name, value in line.items()
-        }
+class LogObserver:
+    """Writes all that it is told into `log`, which the first command to begin gives the run its name."""
+
+    def __init__(self, log: Log) -> None:
+        self.log = log
+        self._filled: dict[Name, list[int]] = {}
+
+    def __call__(self, event: Event) -> None:
+        write = self.log.write
+        match event:
+            case CommandBegan(command, run) if self.log.written:
+                write("part began", part=command, part_run=run)
+            case CommandBegan(_, run):
+                self.log.name(run)
+                write("began")
+            case Connected(server):
+                write("connected", server=server.version_name, database=server.database, user=server.user)
+            case Looking(at):
+                write("looking", level="debug", at=at)
+            case StepEvent():
+                self._step(event)
+            case Found(finding):
+                write("finding", level="warning" if finding.refuses else "info", finding=finding)
+            case Distributed(distribution):
+                write("distributed", level="debug", distribution=distribution)
+            case StatementRan(statement, milliseconds):
+                write("statement", level="debug", sql=statement.text, milliseconds=round(milliseconds, 1))
+            case SessionActivity(Activity() as activity):
+                write("activity", activity=activity)
+            case LocksRefused(reason, blockers, pause):
+                write("blocked", level="warning", message=reason, blocked_by=list(blockers), pause=round(pause, 3))
+            case Said(message, facts):
+                write("said", message=message, **dict[str, Any](facts))
+            case CommandEnded(outcome, next_step):
+                write("concluded", outcome=outcome, next_step=next_step)
+            case FillStarted(relation, pages):
+                self._filled[relation] = [0, 0]
+                write("fill started", table=relation, pages=pages)
+            case FillAdvanced(relation, pages, rows):
+                done = self._filled.setdefault(relation, [0, 0])
+                done[0] += pages
+                done[1] += rows
+                write("fill advanced", level="debug", table=relation, pages=done[0], rows=done[1])
+            case FillPaused(reason):
+                write("fill paused", reason=reason)
+            case FillFinished(relation, rows):
+                write("fill finished", table=relation, rows=rows)
+
+    def _step(self, event: StepEvent) -> None:
+        step = event.step
+        facts: dict[str, Any] = {
+            "number": event.number, "total": event.total, "table": step.table, "key": step.key, "title": step.title,
+            "phase": step.phase,
+        }  # fmt: skip
+        level = "debug"
+        if event.action not in (StepAction.FOUND, StepAction.STARTED):
+            level = "info"
+            facts |= {"milliseconds": round(event.milliseconds, 1), "waited": round(event.waited, 1),
+                      "tries": event.tries, "rows": event.rows}  # fmt: skip
+        if event.action is StepAction.FAILED:
+            level, facts["message"] = "error", event.message
+        self.log.write(f"step {event.action}", level=level, **facts)
 
 
 def masked_text(value: Any, secrets: Sequence[str]) -> Any:

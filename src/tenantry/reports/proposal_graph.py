@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from tenantry.discovery.links import Link
 from tenantry.discovery.proposal import Decision, Proposal
 from tenantry.model.name import Name
+from tenantry.model.wording import counted
 
 HEIGHT, ROW, GAP, LETTER, MARGIN = 22, 30, 90, 6.7, 18
 """Of a table: its height, its row's, the space between columns, a letter's width, and the space around its name."""
@@ -102,7 +103,7 @@ def _blocks(proposal: Proposal) -> list[tuple[str, list[Name]]]:
         names = [name for name, found in steps.items() if found == step]
         names.sort(key=lambda name: (_parent_place(proposal.decisions[name], places), name))
         places |= {name: place for place, name in enumerate(names)}
-        blocks.append((f"{step} step{'s' if step > 1 else ''} away", names))
+        blocks.append((f"{counted(step, 'step')} away", names))
     rest = [name for name in proposal.decisions if name not in steps]
     for kind, heading in (("owned", "by rule"), ("mixed", "by rule"), ("undecided", "undecided"), ("shared", "shared")):
         names = [name for name in rest if proposal.decisions[name].kind == kind]

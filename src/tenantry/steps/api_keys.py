@@ -13,9 +13,9 @@ from typing import Literal
 
 from psycopg import sql
 
-from tenantry.model.name import Name, quoted
+from tenantry.model.name import JOURNAL_SCHEMA, Name, quoted
 from tenantry.model.plan import Statement
-from tenantry.steps.introspection import JOURNAL_SCHEMA, body, shut_out
+from tenantry.steps.introspection import body, shut_out
 from tenantry.steps.step import Before, Step
 from tenantry.steps.trigger import PINNED, shut_function
 

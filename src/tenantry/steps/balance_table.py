@@ -8,11 +8,11 @@ from typing import Literal
 from psycopg import sql
 
 from tenantry.model.ledger import Ledger
-from tenantry.model.name import Name, shortened
+from tenantry.model.name import JOURNAL_SCHEMA, Name, shortened
 from tenantry.model.plan import Statement
 from tenantry.steps.balance import BalanceStep
 from tenantry.steps.balance_reviews import forget_reviews, review_tables
-from tenantry.steps.introspection import JOURNAL_SCHEMA, body, hand_over, raw, shut_out
+from tenantry.steps.introspection import body, hand_over, raw, shut_out
 from tenantry.steps.movement import unique_columns
 from tenantry.steps.step import Before
 

@@ -8,10 +8,10 @@ from typing import Literal
 
 from psycopg import sql
 
-from tenantry.model.name import Name
+from tenantry.model.name import JOURNAL_SCHEMA, Name
 from tenantry.model.plan import ExecutionMode, Lock, LockMode, Statement
 from tenantry.steps.derivation import ByRows, BySlug, ByText, Source, TenantReference, derived
-from tenantry.steps.introspection import JOURNAL_SCHEMA, exists, shut_out, with_search_path
+from tenantry.steps.introspection import exists, shut_out, with_search_path
 from tenantry.steps.naming import Written, source_of
 from tenantry.steps.step import Before, Step
 

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from psycopg import sql
 
-from tenantry.model.name import Name, quoted
+from tenantry.model.name import JOURNAL_SCHEMA, Name, quoted
 from tenantry.model.plan import Statement
-
-JOURNAL_SCHEMA = "tenantry"
-"""The schema of the journal and of our functions."""
 
 
 def column_definition(table: Name, column: str) -> sql.Composed:

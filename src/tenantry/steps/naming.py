@@ -15,11 +15,11 @@ from dataclasses import dataclass, field, replace
 
 from psycopg import sql
 
-from tenantry.model.name import Name
+from tenantry.model.name import JOURNAL_SCHEMA, Name
 from tenantry.model.ownership import Hop
 from tenantry.model.plan import Statement
 from tenantry.steps.derivation import ByChildren, ByPath, ByRows, BySlug, ByText, Source, TenantReference, equal
-from tenantry.steps.introspection import JOURNAL_SCHEMA, body, raw
+from tenantry.steps.introspection import body, raw
 
 NAMES = Name(JOURNAL_SCHEMA, "names")
 """What trigger functions of ours name, by OID: as `regclass`, which a dump writes as a name, so that it is right in the

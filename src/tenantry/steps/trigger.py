@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from psycopg import sql
 
-from tenantry.model.name import Name, object_name, quoted
+from tenantry.model.name import JOURNAL_SCHEMA, Name, object_name, quoted
 from tenantry.model.plan import Lock, LockMode, Statement
 from tenantry.steps.derivation import ByPath, Source
-from tenantry.steps.introspection import JOURNAL_SCHEMA, body, exists, hand_over, raw, trigger_definition
+from tenantry.steps.introspection import body, exists, hand_over, raw, trigger_definition
 from tenantry.steps.naming import NAMES, NAMES_COLUMNS, Work, forget
 from tenantry.steps.row_security import FLOOR, LEGACY, OPERATOR
 from tenantry.steps.step import Before, Reach, Step
@@ -171,9 +171,22 @@ def _foreign(owner: str) -> sql.Composed:
 
 
 def drop_trigger(table: Name, trigger: str, function: Name, tree: tuple[Name, ...]) -> tuple[Statement, ...]:
-    """Drop a trigger and its function; it may be gone already."""
-    gone = sql.SQL("DROP FUNCTION IF EXISTS {}()").format(function.identifier)
-    return *drop_triggers(table, trigger, tree), Statement(sql=gone), forget(table, trigger)
+    """Drop a trigger and its function; it may be gone already. A partition that was detached since keeps what it has
+    taken along, and the function with that."""
+    unused = sql.SQL(
+        "NOT EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgfoid = pg_catalog.to_regprocedure({}))"
+    ).format(sql.Literal(f"{function.identifier.as_string(None)}()"))
+    gone = Statement(
+        sql=sql.SQL("DROP FUNCTION IF EXISTS {}()").format(function.identifier),
+        when=sql.SQL("SELECT {}").format(unused),
+    )
+    forgotten = forget(table, trigger)
+    return (
+        *drop_triggers(table, trigger, tree),
+        # Before the function goes: as long as it is used, it is told what it names.
+        replace(forgotten, when=sql.SQL("{} AND {}").format(forgotten.when, unused)),
+        gone,
+    )
 
 
 def drop_triggers(table: Name, trigger: str, tree: tuple[Name, ...]) -> tuple[Statement, ...]:

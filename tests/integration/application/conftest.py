@@ -12,7 +12,7 @@ import pytest
 from application.migrations import AGREE, NONE, Migration, make, spec_of
 from servers import Database, Server, client
 from tenantry import MigrateOptions, RollbackOptions, migrate, rollback
-from tenantry.commands.watcher import Observer
+from tenantry.execution.events import Observer
 from tenantry.model.backup import BackupKind
 from tenantry.model.plan import Phase
 from tenantry.model.run import Result

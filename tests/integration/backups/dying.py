@@ -24,7 +24,7 @@ from tenantry import (
     restore,
     rollback,
 )
-from tenantry.commands import backups
+from tenantry.backups import create
 from tenantry.errors import TenantryError
 from tenantry.model.backup import BackupKind
 from tenantry.model.spec import Spec
@@ -34,7 +34,7 @@ from tenantry.postgres.connect import Target
 def _aim(number: int, *, automatic: bool) -> None:
     """Die before statement `number` of this process, counted from 1; transactions' ends count, too. `automatic`: only
     those of the backup that a run begins with are counted."""
-    seen, execute, finish, make = [0], psycopg.Cursor.execute, psycopg.Transaction.__exit__, backups.write_backup
+    seen, execute, finish, make = [0], psycopg.Cursor.execute, psycopg.Transaction.__exit__, create.write_backup
     counting = not automatic
 
     def making(*arguments: Any) -> Any:
@@ -61,7 +61,7 @@ def _aim(number: int, *, automatic: bool) -> None:
     psycopg.Cursor.execute = watched  # type: ignore[method-assign,assignment]
     psycopg.Transaction.__exit__ = ending  # type: ignore[method-assign]
     if automatic:
-        backups.write_backup = making
+        create.write_backup = making
 
 
 def _perform(order: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from acceptance.test_round_trip import checksums, columns
+from acceptance.round_trip import checksums, columns
 from backups.conftest import firing, rows, spec_of, target
 from daily import daily
 from servers import Database

@@ -98,7 +98,7 @@ def test_cut_short(end: str, odd: Database, shop: Command) -> None:
 def test_lost_in_mid_copy(lost: str, odd: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """A session that has copied rows is ended, the run's own or the one beside it: one error says so, what is torn is not
     offered, and the next backup clears it away."""
-    monkeypatch.setattr("tenantry.commands.backups.PARALLEL_FROM", 0)
+    monkeypatch.setattr("tenantry.backups.create.PARALLEL_FROM", 0)
     odd.execute(
         "CREATE FUNCTION hold() RETURNS event_trigger LANGUAGE plpgsql AS"
         " $$ BEGIN PERFORM pg_advisory_xact_lock_shared(7); END $$;"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ import psycopg
 import pytest
 
 from balances.stock import SPEC, MakeStock, Stock
+from balances.waiting import wait_for_begin
 from balances.writers import writing
 from daily import daily
 from servers import wait_until
@@ -130,15 +130,6 @@ def test_killed_at_random_instants(stock: MakeStock, command: Callable[[str], An
         wait_until(lambda: load.committed > before + 20 or load.over.is_set(), seconds=60)
     assert load.wrong == []
     assert shop.false() == []
-
-
-def wait_for_begin(shop: Stock, process: subprocess.Popen[str]) -> None:
-    """Until the run holds its lock, or is over already."""
-    lock = (
-        "SELECT 1 FROM pg_locks WHERE locktype = 'advisory'"
-        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-    )
-    wait_until(lambda: bool(shop.rows(lock)) or process.poll() is not None, seconds=60)
 
 
 def test_what_a_stale_mark_undoes(stock: MakeStock) -> None:

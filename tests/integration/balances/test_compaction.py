@@ -10,7 +10,7 @@ from balances.stock import MakeStock, Stock
 from balances.writers import writing
 from tenantry.balances.compaction import compact
 from tenantry.commands.balances import BalancesOptions, subjects
-from tenantry.commands.session import Session
+from tenantry.execution.session import Session
 from tenantry.model.ledger import Ledger
 
 pytestmark = pytest.mark.server

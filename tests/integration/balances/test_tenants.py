@@ -14,13 +14,13 @@ from servers import Database
 from tenantry import (
     MigrateOptions,
     ReconcileOptions,
-    SilentObserver,
     list_reviews,
     migrate,
     reconcile_balances,
     sample,
 )
 from tenantry.errors import Refused
+from tenantry.execution.events import Event, Found
 from tenantry.model.finding import Finding
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
@@ -180,9 +180,12 @@ def test_discrepancies_by_tenant(kitchens: Kitchens) -> None:
         f"UPDATE {storage} SET quantity = quantity + 3 WHERE ctid = (SELECT min(ctid) FROM {storage} WHERE movements > 0)"
     )
     found: list[Finding] = []
-    watcher = SilentObserver()
-    watcher.found = found.append  # type: ignore[method-assign]
-    result = reconcile_balances(kitchens.target, kitchens.spec, ReconcileOptions(), watcher)
+
+    def keep(event: Event) -> None:
+        if isinstance(event, Found):
+            found.append(event.finding)
+
+    result = reconcile_balances(kitchens.target, kitchens.spec, ReconcileOptions(), keep)
     assert result.exit_status == 1
     [by_tenant] = [finding for finding in found if finding.name == "discrepancies-by-tenant"]
     assert dict(by_tenant.tenants) == {kitchens.north: 1}

@@ -11,7 +11,7 @@ import pytest
 from servers import Database
 from tenantry import MigrateOptions, migrate
 from tenantry.checks.base import CheckContext, FamilyOf
-from tenantry.commands.session import Session, open_session
+from tenantry.execution.session import Session, open_session
 from tenantry.model.finding import Finding, Severity
 from tenantry.model.plan import Phase
 from tenantry.model.schema import Ours

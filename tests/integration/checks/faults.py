@@ -146,7 +146,7 @@ def names_of_checks() -> set[str]:
     preflight = {"application_role_findings", "function_findings", "view_findings", "powers_of", "_predefined",
                  "_attributes", "_owned"}  # fmt: skip
     found = {name for path in (rooms / "checks").rglob("*.py") for name in _named(path, None)}
-    for module in ("rls_bypass", "roles", "powers"):
+    for module in ("rls_bypass", "roles"):
         found |= set(_named(rooms / "execution" / "preflight" / f"{module}.py", preflight))
     return found | names_of_rules()
 

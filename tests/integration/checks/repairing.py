@@ -165,11 +165,11 @@ def contents(database: Database) -> dict[str, list[tuple[Any, ...]]]:
 
 
 def fixed(
-    database: Database, of: Spec | None = None, dsn: str = "", watcher: Observer | None = None, **options: Any
+    database: Database, of: Spec | None = None, dsn: str = "", observer: Observer | None = None, **options: Any
 ) -> Fixed:
     """What --fix-issues comes to."""
     return fix_issues(
-        Target(dsn or database.dsn), of or spec(), VERIFICATION, InspectionOptions(), FixOptions(**options), watcher,
+        Target(dsn or database.dsn), of or spec(), VERIFICATION, InspectionOptions(), FixOptions(**options), observer,
         command="verify", next_step=NEXT,
     )  # fmt: skip
 

@@ -126,23 +126,3 @@ def test_rule_that_cannot_be_asked(template: Callable[..., Database], text: str,
     assert "bad" in bad.message
     assert said in bad.message
     assert database.rows("SELECT count(*) > 0 FROM produtos") == [(True,)]
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ('name = "a b"\ntable = "t"\nviolates = "true"', "name"),
-        ('name = "a"\ntable = "t"', "give violates"),
-        ('name = "a"\ntable = "t"\nquery = "SELECT 1"\nfix = "x = 1"', "looked at again"),
-        ('name = "a"\ntable = "t"\nviolates = "true"\nfix = "x = 1; DROP TABLE t"', "semicolon"),
-        ('name = "a"\ntable = "t"\nviolates = "true"\nfix = "x = (1"', "brackets"),
-        (
-            'name = "a"\ntable = "t"\nviolates = "true"\n[[rule]]\nname = "a"\ntable = "t"\nviolates = "true"',
-            "two rules",
-        ),
-    ],
-)
-def test_rule_that_cannot_be_read(text: str, said: str) -> None:
-    """A rule that says too little or too much is an error of the spec, with the rule's name."""
-    with pytest.raises(Exception, match=said):
-        spec_of("estoque", f"[[rule]]\n{text}")

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from acceptance.test_round_trip import checksums
+from acceptance.round_trip import checksums
 from checks.apart import ROLE, SPEC, apart, found, ground, serious
 from servers import Database
 from tenantry import MigrateOptions, migrate
-from tenantry.checks.isolation.family import isolation
+from tenantry.checks.isolation.catalog import isolation
 from tenantry.checks.isolation.probes import experiment
 from tenantry.errors import UsageError
 from tenantry.model.finding import Finding

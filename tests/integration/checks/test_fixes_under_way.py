@@ -18,11 +18,10 @@ import pytest
 from checks.repairing import WRONG_ROWS, WRONG_TENANTS, built, contents, fixed, quietly, spec
 from conftest import ROOT
 from servers import Database, wait_until
-from tenantry import SilentObserver
 from tenantry.checks.fixes import apply as fixing
 from tenantry.commands.undo import list_fixes, undo_fixes
 from tenantry.errors import ExitStatus, Interrupted, Refused
-from tenantry.model.name import Name
+from tenantry.execution.events import Event, FillAdvanced
 from tenantry.model.plan import Phase
 from tenantry.postgres.connect import Target, connect
 from tenantry.postgres.locks import hold_run_lock
@@ -190,19 +189,21 @@ def test_one_run_at_a_time(wrong: Database) -> None:
     assert contents(wrong) == before
 
 
-class _Impatient(SilentObserver):
+class _Impatient:
     """Presses Ctrl-C once some rows are fixed."""
 
-    def advanced(self, relation: Name, pages: int, rows: int) -> None:
-        if rows and pages == 0:
-            os.kill(os.getpid(), signal.SIGINT)
+    def __call__(self, event: Event) -> None:
+        match event:
+            case FillAdvanced(_, pages, rows):
+                if rows and pages == 0:
+                    os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_interrupted(wrong: Database) -> None:
     """Ctrl-C lets the batch in hand end; what is fixed by then can be taken back, and the next run fixes the rest."""
     before = contents(wrong)
     with pytest.raises(Interrupted):
-        fixed(wrong, watcher=_Impatient(), rows=5)
+        fixed(wrong, observer=_Impatient(), rows=5)
     (run,) = {one.run for one in list_fixes(Target(wrong.dsn))}
     assert wrong.rows("SELECT exit_status FROM tenantry.runs WHERE id = %s", [run]) == [(130,)]
     assert fixed(wrong).verdict.exit_status is ExitStatus.DONE

@@ -9,9 +9,9 @@ import pytest
 
 from checks.apart import LEGACY, ROLE, SPEC, apart, found, serious
 from servers import Database
-from tenantry.checks.isolation.family import isolation
+from tenantry.checks.isolation.catalog import isolation
 
-pytestmark = [pytest.mark.server, pytest.mark.differs("checks/isolation/family.py")]
+pytestmark = [pytest.mark.server, pytest.mark.differs("checks/isolation/catalog.py")]
 __all__ = ["apart"]
 
 DEFINER = "CREATE FUNCTION public.{}() RETURNS {} LANGUAGE {} SECURITY DEFINER AS $${}$$;"

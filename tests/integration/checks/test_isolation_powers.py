@@ -9,11 +9,11 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from checks.apart import LEGACY, ROLE, SPEC, apart, found, serious
-from daily import nightly
+from daily import daily, nightly
 from preflights import SHOP, check, named
 from servers import Database
-from tenantry.checks.isolation.family import isolation
-from tenantry.checks.isolation.isolated import isolated
+from tenantry.checks.isolation import isolated
+from tenantry.checks.isolation.catalog import isolation
 from tenantry.checks.isolation.probes import experiment
 from tenantry.model.finding import Finding, Severity
 from tenantry.model.plan import Phase
@@ -22,7 +22,7 @@ from tenantry.postgres.connect import Target
 pytestmark = [
     pytest.mark.server,
     pytest.mark.differs(
-        "checks/isolation/open.py", "checks/isolation/sql/experiment.sql", "execution/preflight/powers.py",
+        "checks/isolation/catalog.py", "checks/isolation/sql/experiment.sql", "execution/preflight/roles.py",
         "postgres/powers.py", "postgres/sql/powers.sql",
     ),
 ]  # fmt: skip
@@ -258,11 +258,11 @@ def test_rows_of_a_third_tenant(apart: Database) -> None:
 
 @pytest.mark.parametrize(
     "statement",
-    [
-        "SELECT", "ALTER ROLE {0} BYPASSRLS", f"GRANT {LEGACY} TO {{0}}", "GRANT TRUNCATE ON line TO {0}",
-        "GRANT pg_read_server_files TO {0}", "CREATE TABLE later (id int); GRANT SELECT ON later TO {0}",
-        "ALTER TABLE line DISABLE ROW LEVEL SECURITY",
-    ],
+    daily(
+        ["SELECT", "ALTER ROLE {0} BYPASSRLS", "ALTER TABLE line DISABLE ROW LEVEL SECURITY", f"GRANT {LEGACY} TO {{0}}",
+         "GRANT TRUNCATE ON line TO {0}", "GRANT pg_read_server_files TO {0}",
+         "CREATE TABLE later (id int); GRANT SELECT ON later TO {0}"], 3,
+    ),
 )  # fmt: skip
 def test_both_ways_come_to_the_same_verdict(apart: Database, web: str, statement: str) -> None:
     """By SET ROLE, and by the application's own connection."""

@@ -14,11 +14,12 @@ from acceptance.scenes import SCENES
 from checks.fleet import SCHEMA, SPEC, fleet, serious, validated
 from daily import daily
 from servers import Database
-from tenantry import InspectionOptions, MigrateOptions, SilentObserver, migrate
+from tenantry import InspectionOptions, MigrateOptions, migrate
 from tenantry.checks.base import CheckContext
 from tenantry.checks.session_pool import Stop
 from tenantry.checks.structure import structure
 from tenantry.commands.inspection import grounded
+from tenantry.execution.events import ignore
 from tenantry.model.finding import Finding, Severity
 from tenantry.model.plan import Phase
 from tenantry.model.schema import Ours
@@ -88,7 +89,7 @@ def objects(database: Database) -> set[Mutation]:
 @contextmanager
 def standing(database: Database, spec: Spec) -> Iterator[CheckContext]:
     with grounded(
-        Target(database.dsn), spec, InspectionOptions(), SilentObserver(), Stop(), run="", purpose="test"
+        Target(database.dsn), spec, InspectionOptions(), ignore, Stop(), run="", purpose="test"
     ) as ground:  # fmt: skip
         ground.connection.execute("SET default_transaction_read_only = off")
         yield ground

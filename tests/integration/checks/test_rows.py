@@ -10,13 +10,14 @@ from psycopg import sql
 
 from checks.fleet import SPEC, fleet, serious, unmigrated, validated
 from servers import Database, wait_until
-from tenantry import InspectionOptions, MigrateOptions, SilentObserver, migrate
+from tenantry import InspectionOptions, MigrateOptions, migrate
 from tenantry.checks.base import Check, QueryCheck, Rows
 from tenantry.checks.references import references
 from tenantry.checks.runner import examine
 from tenantry.checks.session_pool import Stop
 from tenantry.commands.inspection import grounded
 from tenantry.errors import ExitStatus, Interrupted
+from tenantry.execution.events import ignore
 from tenantry.model.finding import Family, Severity
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
@@ -85,7 +86,7 @@ def test_slices_come_to_the_same(fleet: Database) -> None:
     """A page at a time, over two sessions: the counts are those of one reading, and so are the rows."""
     fleet.execute(f"{UNGUARDED} UPDATE trips SET depot = 999 WHERE id % 50 = 0")
     with grounded(
-        Target(fleet.dsn), Spec.parse(SPEC), InspectionOptions(), SilentObserver(), Stop(), run="", purpose="test"
+        Target(fleet.dsn), Spec.parse(SPEC), InspectionOptions(), ignore, Stop(), run="", purpose="test"
     ) as ground:
         checks = [one for one in references(ground) if isinstance(one, Check)]
         whole, sliced = (examine(ground, checks, Stop(), slice_pages=pages) for pages in (1000, 1))
@@ -124,7 +125,7 @@ def test_a_row_that_moves_between_slices(fleet: Database, free: str, odd: int, c
             question=Rows(violates=sql.SQL("t.odd")),
         )  # fmt: skip
         with grounded(
-            Target(fleet.dsn), Spec.parse(SPEC), InspectionOptions(), SilentObserver(), Stop(), run="", purpose="test"
+            Target(fleet.dsn), Spec.parse(SPEC), InspectionOptions(), ignore, Stop(), run="", purpose="test"
         ) as ground:
             examined = examine(replace(ground, looking=looking), [check], Stop(), slice_pages=1)
         after = connection.execute(place, [odd]).fetchone()
@@ -154,7 +155,7 @@ def test_a_check_that_cannot_be_asked(fleet: Database) -> None:
               question=QueryCheck(query=sql.SQL("SELECT * FROM nowhere"))),
     ]  # fmt: skip
     with grounded(
-        Target(fleet.dsn), Spec.parse(SPEC), InspectionOptions(), SilentObserver(), Stop(), run="", purpose="test"
+        Target(fleet.dsn), Spec.parse(SPEC), InspectionOptions(), ignore, Stop(), run="", purpose="test"
     ) as ground:
         examined = examine(ground, checks, Stop())
     told = [(one.name, one.count, one.message.partition(":")[2].strip()) for one in examined.findings]
@@ -179,7 +180,7 @@ def test_a_check_cannot_write(fleet: Database) -> None:
     )  # fmt: skip
     before = fleet.rows("SELECT last_value, is_called FROM trucks_id_seq")
     with grounded(
-        Target(fleet.dsn), Spec.parse(SPEC), InspectionOptions(), SilentObserver(), Stop(), run="", purpose="test"
+        Target(fleet.dsn), Spec.parse(SPEC), InspectionOptions(), ignore, Stop(), run="", purpose="test"
     ) as ground:
         (finding,) = examine(ground, [check], Stop()).findings
     assert "read-only transaction" in finding.message
@@ -204,7 +205,7 @@ def test_a_stop_ends_what_is_being_asked(fleet: Database) -> None:
         "SELECT count(*)::int FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
     )
     with grounded(
-        Target(fleet.dsn), Spec.parse(SPEC), InspectionOptions(), SilentObserver(), stop, run="", purpose="test"
+        Target(fleet.dsn), Spec.parse(SPEC), InspectionOptions(), ignore, stop, run="", purpose="test"
     ) as ground:
 
         def end() -> None:

@@ -81,7 +81,7 @@ def test_a_list_says_what_the_command_says() -> None:
 @pytest.mark.parametrize(("arguments", "without"), {
     "--help": {"psycopg", "pydantic", "rich.console", "tenantry.commands"},
     "--version": {"psycopg", "pydantic", "rich.console"},
-    "plan --help": {"jinja2", "networkx", "pygments", "structlog", "vl_convert"},
+    "plan --help": {"jinja2", "networkx", "pygments", "vl_convert"},
 }.items())  # fmt: skip
 def test_what_is_not_needed_is_not_imported(arguments: str, without: set[str]) -> None:
     """Imports are nearly all of the time that a command takes to begin."""

@@ -17,6 +17,7 @@ from contextlib import suppress
 
 import pytest
 
+from cli.waiting import waits_for
 from conftest import ROOT, Command
 from servers import Database, wait_until
 from tenantry.model.plan import Phase
@@ -161,11 +162,6 @@ def test_interrupt_while_it_waits(shop: Command, estoque: Database, number: int)
     assert "Run the same command again" in stderr
     assert estoque.rows("SELECT exit_status FROM tenantry.runs") == [(130,)]
     assert shop("migrate", "--quiet").status == 0
-
-
-def waits_for(shop: Command, table: str) -> bool:
-    """Whether the log says that the run could not lock the table."""
-    return any("no lock within" in path.read_text() for path in shop.folder.glob("logs/*.log"))
 
 
 def test_a_lock_of_another(shop: Command, estoque: Database) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,11 +10,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from conftest import ROOT
 from servers import Database
 from tenantry.commands.running import Run, run
-from tenantry.commands.watcher import SilentObserver
 from tenantry.errors import ExitStatus, Failed, Interrupted, Refused
+from tenantry.execution.events import CommandBegan, CommandEnded, Event
 from tenantry.postgres.connect import Target
 from tenantry.postgres.journal import Journal
 from tenantry.postgres.locks import run_lock_held
@@ -24,14 +22,15 @@ pytestmark = pytest.mark.server
 
 
 @dataclass
-class Listener(SilentObserver):
+class Listener:
     told: list[tuple[str, str]] = field(default_factory=list)
 
-    def began(self, command: str, run: str) -> None:
-        self.told.append(("began", command))
-
-    def concluded(self, outcome: str, next_step: str) -> None:
-        self.told.append((outcome, next_step))
+    def __call__(self, event: Event) -> None:
+        match event:
+            case CommandBegan(command):
+                self.told.append(("began", command))
+            case CommandEnded(outcome, next_step):
+                self.told.append((outcome, next_step))
 
 
 @pytest.fixture
@@ -50,7 +49,7 @@ def attempt(
     listener: Listener | None = None,
 ) -> None:  # fmt: skip
     target = Target(psycopg.conninfo.make_conninfo(database.dsn, user=user))
-    with run(target, command, purpose="test", watcher=listener) as current:
+    with run(target, command, purpose="test", observer=listener) as current:
         work(current)
 
 
@@ -95,9 +94,9 @@ def test_its_end_is_noted_whatever_happens(
 
 
 def test_what_it_comes_to(noted: Database) -> None:
-    """The journal and the watcher hear it; a failure after that does not change what the run has done."""
+    """The journal and the observer hear it; a failure after that does not change what the run has done."""
     listener = Listener()
-    with run(Target(noted.dsn), "rollback", purpose="test", watcher=listener) as current:
+    with run(Target(noted.dsn), "rollback", purpose="test", observer=listener) as current:
         current.begin()
         current.finish("3 steps reverted", "Nothing.", exit_status=ExitStatus.FINDINGS)
         assert listener.told == [("began", "rollback")], "not before the connection is closed"
@@ -126,7 +125,7 @@ def test_two_do_not_overlap(noted: Database) -> None:
     entered, leave = threading.Event(), threading.Event()
 
     def first() -> None:
-        with run(Target(noted.dsn), "migrate", purpose="test", watcher=None):
+        with run(Target(noted.dsn), "migrate", purpose="test", observer=None):
             entered.set()
             leave.wait()
 
@@ -134,7 +133,7 @@ def test_two_do_not_overlap(noted: Database) -> None:
     thread.start()
     try:
         assert entered.wait(10)
-        with run(Target(noted.dsn), "validate", purpose="test", watcher=None, locks=False) as current:
+        with run(Target(noted.dsn), "validate", purpose="test", observer=None, locks=False) as current:
             assert run_lock_held(current.connection)
         with pytest.raises(Refused, match="run"):
             attempt(noted, Run.begin)
@@ -148,19 +147,9 @@ def test_who_may_only_read_goes_on(noted: Database, role: Callable[..., str]) ->
     reader = role("LOGIN", name="reader")
     noted.execute(f"GRANT USAGE ON SCHEMA tenantry TO {reader}; GRANT SELECT ON tenantry.runs TO {reader}")
     target = Target(psycopg.conninfo.make_conninfo(noted.dsn, user=reader))
-    with run(target, "validate", purpose="test", watcher=None, locks=False) as current:
+    with run(target, "validate", purpose="test", observer=None, locks=False) as current:
         current.begin(lenient=True)
         current.finish("Clean")
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         attempt(noted, Run.begin, user=reader)
     assert rows(noted) == []
-
-
-@pytest.mark.parametrize("name", ["began", "concluded", "begin_run", "finish_run", "new_run"])
-def test_no_command_does_it_by_itself(name: str) -> None:
-    """Run ids, the journal's rows and what the watcher is told of them come from one place."""
-    commands = ROOT / "src" / "tenantry" / "commands"
-    for path in sorted(commands.glob("*.py")):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        called = {ast.unparse(node.func).rpartition(".")[2] for node in ast.walk(tree) if isinstance(node, ast.Call)}
-        assert name not in called or path.name in ("running.py", "watcher.py"), path

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from acceptance.test_round_trip import checksums
+from acceptance.round_trip import checksums
 from conftest import Command
 from servers import Database, wait_until
 

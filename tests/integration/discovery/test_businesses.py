@@ -2,49 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from discovery import businesses
+from discovery.drawn_businesses import tried
 from tenantry import MigrateOptions, RollbackOptions, discover, migrate, rollback, validate
 from tenantry.model.finding import Severity
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec, TablePart
 from tenantry.postgres.connect import Target
-
-discovering = importlib.import_module("tests.integration.discovery.discovering")
-businesses = importlib.import_module("tests.integration.discovery.businesses")
-
-RIGHT = 0.95
-
-
-def judged(database: Any, seed: int) -> tuple[list[str], list[str], int]:
-    """The tables that are wrong in silence, those that were left open although one could know, and how many there are."""
-    business = businesses.business(seed)
-    database.execute(business.sql)
-    proposal = discovering.discover(database)
-    wrong, left = [], []
-    found = {decision.part.name: decision for decision in proposal.decisions.values()}
-    assert set(found) == set(business.truth)
-    for name, truth in business.truth.items():
-        decision = found[name]
-        if decision.kind == truth:
-            continue
-        said = f"seed {seed}, {name}: {decision.kind}, and is {truth}: {decision.part.undecided or decision.reasons}"
-        (left if decision.kind == "undecided" else wrong).append(said)
-    return wrong, left, len(business.truth)
-
-
-def tried(seeds: range, new_database: Callable[..., Any]) -> None:
-    wrong, left, tables = [], [], 0
-    for seed in seeds:
-        database = new_database()
-        more_wrong, more_left, count = judged(database, seed)
-        wrong, left, tables = wrong + more_wrong, left + more_left, tables + count
-    assert wrong == []
-    assert len(left) <= (1 - RIGHT) * tables, left
 
 
 def test_drawn_businesses(new_database: Callable[..., Any]) -> None:

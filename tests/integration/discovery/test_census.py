@@ -1,11 +1,11 @@
 """The census counts what is there, from the user's own columns alone."""
 
-import importlib
 from typing import Any
 
 import psycopg
 import pytest
 
+import discovery.ownerships as own
 from tenantry.discovery.profile import census
 from tenantry.errors import ConnectionFailed
 from tenantry.model.evidence import Evidence, TableEvidence, WayKind
@@ -15,8 +15,6 @@ from tenantry.model.schema import Ours, Schema
 from tenantry.model.spec import Orphans
 from tenantry.postgres.catalog import read_schema
 from tenantry.postgres.census import run_census
-
-own = importlib.import_module("tests.integration.discovery.ownerships")
 
 pytestmark = pytest.mark.server
 

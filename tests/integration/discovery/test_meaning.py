@@ -1,15 +1,14 @@
 """What the data and the schema really say: who typed a row in, who uses it, and whose tables are nobody's."""
 
-import importlib
 from typing import Any
 
 import pytest
 
+from discovery import discovering
 from tenantry.discovery.spec_file import spec_text
 from tenantry.model.spec import Orphans, Spec
 from tenantry.planning.ownership import resolve
 
-discovering = importlib.import_module("tests.integration.discovery.discovering")
 discover, part, reasons = discovering.discover, discovering.part, discovering.reasons
 
 TENANTS = """

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
+from discovery import discovering
 from tenantry.discovery.proposal import Undecided
 from tenantry.discovery.spec_file import spec_text
 from tenantry.errors import UsageError
 from tenantry.model.spec import Assign, Orphans, Spec
 from tenantry.presets.loading import load
 
-discovering = importlib.import_module("tests.integration.discovery.discovering")
 discover, part, reasons = discovering.discover, discovering.part, discovering.reasons
 
 PRESETS = Path(importlib.import_module("tenantry.presets").__file__ or "").parent

@@ -1,12 +1,10 @@
 """The file that discover writes, and the picture: the same for the same database, whatever its names."""
 
-import importlib
 from typing import Any
 
+from discovery import discovering
 from tenantry.discovery.diagram import diagram
 from tenantry.discovery.spec_file import spec_text
-
-discovering = importlib.import_module("tests.integration.discovery.discovering")
 
 HOSTILE = """
     CREATE TABLE tenants (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), slug text);

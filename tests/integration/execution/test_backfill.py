@@ -25,7 +25,7 @@ from filling import (
     run,
 )
 from servers import Database
-from tenantry.execution.backfill.stripes import stripes_for
+from tenantry.execution.backfill.progress import stripes_for
 from tenantry.model.name import Name
 from tenantry.model.ownership import Hop
 from tenantry.steps.derivation import ByChildren, ByPath, ByRows, BySlug, ByText, Source

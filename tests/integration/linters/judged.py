@@ -9,10 +9,10 @@ from pathlib import Path
 
 import psycopg
 
-from acceptance.test_isolation import SCHEMA, SPEC
+from acceptance.isolation_schema import SCHEMA, SPEC
 from discovery.discovering import discover
 from servers import Database
-from tenantry.commands.session import Session
+from tenantry.execution.session import Session
 from tenantry.model.schema import Kind, Ours
 from tenantry.model.spec import Spec
 from tenantry.postgres.catalog import read_schema

@@ -9,7 +9,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from acceptance.test_round_trip import checksums
+from acceptance.round_trip import checksums
 from conftest import Command, Outcome
 from daily import daily
 from operating import as_operator, assert_no_superuser, hand_over

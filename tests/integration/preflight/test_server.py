@@ -10,9 +10,7 @@ from psycopg import sql
 
 from preflights import SHOP, TABLES, check, named, names, planned, refusals, session
 from tenantry.execution.preflight.scope import Scope
-from tenantry.execution.preflight.server import server_findings
-from tenantry.execution.preflight.sessions import session_findings
-from tenantry.execution.preflight.space import free_bytes, needed_bytes
+from tenantry.execution.preflight.server import free_bytes, needed_bytes, server_findings, session_findings
 from tenantry.model.finding import Finding
 from tenantry.model.plan import Phase
 from tenantry.postgres.preflight import read_facts

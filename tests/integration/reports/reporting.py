@@ -11,7 +11,8 @@ from typing import Any
 
 from jsonschema import Draft202012Validator, FormatChecker
 
-from tenantry import Reported
+from tenantry import ReportObserver
+from tenantry.execution.events import CommandBegan
 from tenantry.model.finding import Finding, Severity
 from tenantry.model.name import Name
 
@@ -67,8 +68,8 @@ def finding(**facts: Any) -> Finding:
     return Finding(**given)
 
 
-def reported(folder: Path, **options: Any) -> Reported:
+def reported(folder: Path, **options: Any) -> ReportObserver:
     """A report that has begun."""
-    made = Reported(folder, command="validate", **options)
-    made.began("validate", "20260101000000-0a0b0c0d")
+    made = ReportObserver(folder, command="validate", **options)
+    made(CommandBegan("validate", "20260101000000-0a0b0c0d"))
     return made

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from conftest import Command
-from reports.test_page import CHROMIUM, asked
+from reports.chromium import CHROMIUM, asked
 from servers import Database
 from tenantry import discover
 from tenantry.postgres.connect import Target

@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import json
-import runpy
 import signal
 from pathlib import Path
 
 import pytest
 
-from cli.test_migrate import waits_for
-from conftest import ROOT, Command
-from reports.reporting import only_report, read_report, reported
+from cli.waiting import waits_for
+from conftest import Command
+from reports.reporting import only_report, read_report
 from servers import Database, wait_until
-from tenantry.commands.logged import Logged
-from tenantry.errors import ExitStatus, UsageError
-from tenantry.reports import charts
-from tenantry.reports.log import Log
-
-
-def test_the_published_schema_is_what_reports_are_written_with() -> None:
-    """In the documentation and in the package alike."""
-    made = runpy.run_path(str(ROOT / "docs" / "schema.py"))
-    assert (ROOT / "docs" / "report.schema.json").read_text() == made["schema"]()
-    assert made["PACKAGED"].read_text() == made["schema"]()
 
 
 @pytest.mark.server
@@ -157,53 +145,11 @@ def test_a_report_that_cannot_be_written_at_the_end_fails_no_run(shop: Command, 
     assert "The report could not be written" in stderr
 
 
-def test_a_report_that_cannot_be_written_meanwhile_stops_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A disk that is full for a while: the run goes on, and the report is whole at its end."""
-    monkeypatch.setattr("tenantry.commands.reported.EVERY", 0.0)
-    report = reported(tmp_path / "reports")
-    (tmp_path / "reports").rename(tmp_path / "away")
-    report.looking("the rows")
-    (tmp_path / "away").rename(tmp_path / "reports")
-    report.looking("more rows")
-    assert report.path is not None
-    assert read_report(report.path)["stopped_at"] == "more rows"
-    report.end(ExitStatus.DONE)
-    assert read_report(report.path)["verdict"] == "done"
-
-
 def test_commands_that_write_none_do_not_take_the_option(shop: Command) -> None:
     """An option that would do nothing is wrong usage."""
     outcome = shop("plan", "--report-dir", "out")
     assert outcome.status == 2
     assert not (shop.folder / "out").exists()
-
-
-def test_export_without_the_package_that_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It says so before anything is done; the JSON report needs nothing."""
-    monkeypatch.setattr(charts, "PACKAGE", "no_such_package")
-    with pytest.raises(UsageError, match="not installed"):
-        reported(tmp_path, export=True)
-    reported(tmp_path).end(ExitStatus.DONE)
-
-
-def test_parts_of_a_run(tmp_path: Path) -> None:
-    """What begins within a run is a part of it, in report and log, with its own outcome."""
-    report, log = reported(tmp_path), Log(tmp_path, command="full", run="1")
-    for watcher in (Logged(log), report):
-        watcher.began("migrate", "2")
-        watcher.concluded("migrated", "validate")
-        watcher.began("validate", "3")
-    log.close()
-    report.end(ExitStatus.FAILED)
-    assert report.path is not None
-    parts = read_report(report.path)["commands"]
-    assert [(part["command"], part["run"], part["outcome"]) for part in parts] == [
-        ("migrate", "2", "migrated"),
-        ("validate", "3", ""),
-    ]
-    assert len(list(tmp_path.glob("*.log"))) == 1
 
 
 def test_other_commands(shop: Command) -> None:

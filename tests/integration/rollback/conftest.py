@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from acceptance.comparing import USER_TABLES
-from acceptance.test_round_trip import checksums
+from acceptance.round_trip import checksums
 from conftest import Command
 from servers import Database
 from tenantry import MigrateOptions, RollbackOptions, migrate, rollback

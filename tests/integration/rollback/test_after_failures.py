@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from acceptance.test_round_trip import checksums
+from acceptance.round_trip import checksums
 from servers import Database
 from tenantry import MigrateOptions, RollbackOptions, migrate, rollback
 from tenantry.errors import ExitStatus, Refused

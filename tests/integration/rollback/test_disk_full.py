@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from acceptance.test_round_trip import checksums, columns
+from acceptance.round_trip import checksums, columns
 from conftest import Command
 from tenantry.presets import load, spec_path
 from tiny_disk import TinyDisk

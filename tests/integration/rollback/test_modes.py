@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from acceptance.test_round_trip import checksums
+from acceptance.round_trip import checksums
 from conftest import Command
 from daily import daily
 from rollback.conftest import Business

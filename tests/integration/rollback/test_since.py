@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from daily import daily
 from rollback.conftest import Business
 from servers import Database
 from tenantry import MigrateOptions, RollbackOptions, migrate, rollback
@@ -35,10 +36,10 @@ def test_rollback_goes_on_after_many_runs(business: Business) -> None:
 
 @pytest.mark.parametrize(
     "given",
-    ["ALTER ROLE {role} SET work_mem = '8MB'", "ALTER ROLE {role} IN DATABASE {database} SET work_mem = '8MB'",
+    daily(["ALTER ROLE {role} SET work_mem = '8MB'", "ALTER ROLE {role} IN DATABASE {database} SET work_mem = '8MB'",
      "GRANT {role} TO {other}", "GRANT {other} TO {role}", "ALTER ROLE {role} CONNECTION LIMIT 3",
      "ALTER ROLE {role} CREATEDB", "COMMENT ON ROLE {role} IS 'serves the shop'", "ALTER ROLE {role} PASSWORD 'x'",
-     "CREATE TABLE theirs (); GRANT SELECT ON theirs TO {role}"],
+     "CREATE TABLE theirs (); GRANT SELECT ON theirs TO {role}"], 3),
 )  # fmt: skip
 def test_role_with_more_than_we_gave(given: str, business: Business, role: Callable[..., str]) -> None:
     """An application role to which others have given something stays after a rollback, with it."""

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from acceptance.test_round_trip import checksums
+from acceptance.round_trip import checksums
 from rollback.conftest import Business
-from tenantry import RollbackOptions, SilentObserver, rollback
+from tenantry import RollbackOptions, rollback
 from tenantry.errors import ExitStatus, Failed, Refused
-from tenantry.execution.runner import Event
+from tenantry.execution.events import Event, Found, StepEvent
 from tenantry.model.finding import Finding, Severity
 from tenantry.model.plan import Phase
 
@@ -198,17 +198,19 @@ def test_rewritten_meanwhile(business: Business, monkeypatch: pytest.MonkeyPatch
     assert checksums(business.database)["usuarios"] == business.rows["usuarios"]
 
 
-class Builder(SilentObserver):
+class Builder:
     """Builds an index on the tenant column once the first step is reverted."""
 
     def __init__(self, business: Business) -> None:
         self.business = business
         self.built = False
 
-    def step(self, event: Event) -> None:
-        if event.action == "reverted" and not self.built:
-            self.built = True
-            self.business.execute("CREATE INDEX theirs ON usuarios (nome, tenant_id)")
+    def __call__(self, event: Event) -> None:
+        match event:
+            case StepEvent():
+                if event.action == "reverted" and not self.built:
+                    self.built = True
+                    self.business.execute("CREATE INDEX theirs ON usuarios (nome, tenant_id)")
 
 
 @pytest.mark.parametrize("force", [False, True])
@@ -244,14 +246,16 @@ def test_half_way_back(business: Business) -> None:
     business.assert_original()
 
 
-class Listener(SilentObserver):
+class Listener:
     """Keeps what was found."""
 
     def __init__(self) -> None:
         self.findings: list[Finding] = []
 
-    def found(self, finding: Finding) -> None:
-        self.findings.append(finding)
+    def __call__(self, event: Event) -> None:
+        match event:
+            case Found(finding):
+                self.findings.append(finding)
 
 
 def test_dropped_tables(business: Business) -> None:

@@ -35,7 +35,6 @@ from tenantry import (
     Observer,
     RestoreOptions,
     RollbackOptions,
-    SilentObserver,
     backfill_balances,
     create_backup,
     fix_issues,
@@ -50,6 +49,7 @@ from tenantry import (
     validate,
 )
 from tenantry.checks.families import VERIFICATION
+from tenantry.execution.events import Event, FillAdvanced, FillFinished, FillStarted, Found, Looking, Said, StepEvent
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
@@ -142,7 +142,7 @@ def test_who_may_only_connect(until: Phase, template: Callable[..., Database]) -
     assert before.broken() == []
 
 
-class Meanwhile(SilentObserver):
+class Meanwhile:
     """At each event of a command some further attempts; what is left of them follows at its end."""
 
     def __init__(self, database: Database, attempts: Iterable[Attempt], user: str, each: int) -> None:
@@ -151,12 +151,12 @@ class Meanwhile(SilentObserver):
         self.leaking: list[str] = []
         self.moments = 0
 
-    def happened(self, *_: object, **__: object) -> None:
+    def __call__(self, event: Event) -> None:
+        if not isinstance(event, StepEvent | FillAdvanced | Looking | Said | FillStarted | FillFinished | Found):
+            return
         now, self.left = self.left[: self.each], self.left[self.each :]
         self.moments += bool(now)
         self.leaking += tried(self.database, now, self.user)
-
-    step = advanced = looking = said = started = finished = found = happened  # type: ignore[assignment]
 
 
 def spread(attempts: Iterable[Attempt]) -> list[Attempt]:
@@ -197,7 +197,7 @@ Perform = Callable[[Target, Spec, Any, Observer], object]
 
 
 def _fix(target: Target, spec: Spec, watcher: Observer | None = None) -> object:
-    return fix_issues(target, spec, VERIFICATION, InspectionOptions(), watcher=watcher, command="verify", next_step="")
+    return fix_issues(target, spec, VERIFICATION, InspectionOptions(), observer=watcher, command="verify", next_step="")
 
 
 def _wrong(database: Database) -> None:
@@ -238,11 +238,11 @@ COMMANDS: Mapping[str, tuple[Callable[[Database], object], Perform, int]] = {
     "validate": (_nothing, lambda target, spec, _, watcher: validate(target, spec, InspectionOptions(), watcher), 12),
     "fixes": (_wrong, lambda target, spec, _, watcher: _fix(target, spec, watcher), 40),
     "fixes undo": (
-        _fixed, lambda target, spec, run, watcher: undo_fixes(target, run, force=True, watcher=watcher), 60,
+        _fixed, lambda target, spec, run, watcher: undo_fixes(target, run, force=True, observer=watcher), 60,
     ),
     "backup": (
         _nothing,
-        lambda target, spec, _, watcher: create_backup(target, spec, BackupOptions(), watcher=watcher),
+        lambda target, spec, _, watcher: create_backup(target, spec, BackupOptions(), observer=watcher),
         12,
     ),
     "restore": (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from acceptance.test_round_trip import checksums
+from acceptance.round_trip import checksums
 from daily import nightly
 from servers import Database
 from spec_changes.conftest import Changes, followed

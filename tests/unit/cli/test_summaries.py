@@ -18,11 +18,11 @@ from tenantry.cli.settings import Settings
 from tenantry.cli.status import shown
 from tenantry.cli.terminal import Terminal
 from tenantry.errors import Refused
-from tenantry.execution.runner import Event
+from tenantry.execution.events import Found, StepEvent
 from tenantry.model.finding import Finding, Severity
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
-from tenantry.model.run import MigrationState, Status, TableStatus
+from tenantry.model.run import MigrationState, Status, StepAction, TableStatus
 from tenantry.model.schema import Column, ForeignKey, Schema, Table, Unique
 from tenantry.model.spec import Spec, TablePart, TenantPart
 from tenantry.planning import Plan, make_plan
@@ -128,11 +128,11 @@ def test_a_run(plan: Plan, screen: tuple[Terminal, Callable[[], str]], columns: 
     terminal, told = screen
     watcher = Lines(terminal=terminal)
     for number in range(40):
-        watcher.found(Finding(name="x", severity=Severity.WARNING, message=f"public.{ALIKE}_{number} is slow"))
+        watcher(Found(Finding(name="x", severity=Severity.WARNING, message=f"public.{ALIKE}_{number} is slow")))
     for number, step in enumerate(plan.steps, start=1):
-        for action in ("started", "applied"):
-            watcher.step(Event(step=step, action=action, number=number, total=len(plan.steps)))
-    watcher.step(Event(step=plan.steps[-1], action="failed", number=1, total=1))
+        for action in (StepAction.STARTED, StepAction.APPLIED):
+            watcher(StepEvent(step=step, action=action, number=number, total=len(plan.steps)))
+    watcher(StepEvent(step=plan.steps[-1], action=StepAction.FAILED, number=1, total=1))
     watcher.close()
     text = told()
     assert_short(text, columns)

@@ -12,7 +12,7 @@ if __name__ == "__main__":
     sys.path[:0] = [str(ROOT / folder) for folder in ("tests", "tests/integration", "src")]
 
 from security.attempts import NOT_HIDDEN, OWNER, READING, RISING, WRITING  # noqa: E402
-from security.test_journal_trust import BROKEN, PLANTS  # noqa: E402
+from security.journal_attacks import BROKEN, PLANTS  # noqa: E402
 
 PAGE = ROOT / "docs" / "threat-model.md"
 BEGIN, END = "<!-- attempts: begin -->", "<!-- attempts: end -->"

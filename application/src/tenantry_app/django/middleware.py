@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from typing import Any, cast
 
 from django.http import Http404, HttpResponse
@@ -81,7 +82,9 @@ def _by_resolution(resolution: Resolution, get_response: Callable[[Any], Any]) -
 
 
 def _head(request: Any) -> Request:
-    return from_environ(request.environ) if hasattr(request, "environ") else from_scope(request.scope)
+    head = from_environ(request.environ) if hasattr(request, "environ") else from_scope(request.scope)
+    # For Claim, of what middleware before this one has found: a session, a user.
+    return replace(head, raw={**head.raw, "django.request": request})
 
 
 def _refused(request: Any, error: Exception) -> HttpResponse | None:

@@ -21,8 +21,8 @@ from tenantry.checks.fixes.cascades import Carried, UntrackedChangeError, carrie
 from tenantry.checks.fixes.plan import Repair, noted
 from tenantry.checks.fixes.touched import Touched, unforeseen
 from tenantry.errors import Interrupted
-from tenantry.execution.backfill.batch import TRANSIENT_ERRORS
-from tenantry.execution.preflight.sql_lexer import acts
+from tenantry.execution.backfill.workers import TRANSIENT_ERRORS
+from tenantry.execution.preflight.sql_statements import acts
 from tenantry.model.name import Name
 from tenantry.postgres.fixes import FixJournal
 from tenantry.postgres.owner_context import raw_cursor

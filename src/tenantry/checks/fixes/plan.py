@@ -9,11 +9,11 @@ from psycopg import sql
 
 from tenantry.checks.base import ROW, Check, CheckContext, Rows, column
 from tenantry.checks.scan import leaves, plainly
-from tenantry.model.name import Name
+from tenantry.model.name import JOURNAL_SCHEMA, Name
 from tenantry.model.ownership import Owned
 from tenantry.model.schema import Schema
 from tenantry.steps.derivation import ByChildren, BySlug, Source, derived, equal
-from tenantry.steps.introspection import JOURNAL_SCHEMA, raw
+from tenantry.steps.introspection import raw
 
 FIXED_ROWS = Name(JOURNAL_SCHEMA, "fixed_rows")
 FROM_PATHS, OF_ORPHANS = "tenant-from-paths", "tenant-of-orphans"

@@ -14,14 +14,14 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_e
 from tenantry.checks.base import column
 from tenantry.checks.fixes.plan import FIXED_ROWS, matching
 from tenantry.errors import Refused
-from tenantry.execution.backfill.batch import TRANSIENT_ERRORS
-from tenantry.model.name import Name
+from tenantry.execution.backfill.workers import TRANSIENT_ERRORS
+from tenantry.model.name import JOURNAL_SCHEMA, Name
 from tenantry.postgres.catalog import application_path
 from tenantry.postgres.connect import PIN
 from tenantry.postgres.fixes import FixJournal, FixRecord, Part, RowTrigger
 from tenantry.postgres.owner_context import raw_cursor
 from tenantry.steps.fill import FILLING_NOW
-from tenantry.steps.introspection import JOURNAL_SCHEMA, raw, with_search_path
+from tenantry.steps.introspection import raw, with_search_path
 
 SIZE = 500
 """Rows that a transaction puts back at most."""

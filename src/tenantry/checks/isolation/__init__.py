@@ -1,1 +1,16 @@
-"""Whether a tenant can reach another one's rows: the catalog's answer, and attempts."""
+"""Whether a tenant can reach another one's rows: by the catalog, then by experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tenantry.checks.base import CheckContext
+from tenantry.checks.isolation.catalog import isolation
+from tenantry.checks.isolation.probes import experiment
+from tenantry.model.finding import Finding
+
+
+def isolated(ground: CheckContext) -> Iterator[Finding]:
+    """Whether each tenant is by itself. Raises UsageError as `experiment` does."""
+    yield from isolation(ground)
+    yield from experiment(ground)

@@ -1,23 +1,31 @@
-"""What is guarded, who is the application, and the questions asked of the catalog about both."""
+"""What leads around the policies, as the catalog shows it: roles, views, functions, and objects beside tables. That the
+policies themselves are in force is a matter of their steps, which `structure` looks at; what a role can do in fact is
+tried in `probes`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from psycopg.rows import dict_row
 
 from tenantry.checks.base import CheckContext
-from tenantry.execution.preflight.powers import Reach
+from tenantry.checks.isolation.probes import application_user
+from tenantry.execution.preflight.rls_bypass import SECURE_VIEWS, function_findings, view_findings
+from tenantry.execution.preflight.roles import Reach, application_role_findings, powers_of, schemas, unsafe
 from tenantry.execution.preflight.scope import Scope
 from tenantry.model.finding import Family, Finding, Severity
-from tenantry.model.name import Name, quoted
+from tenantry.model.name import JOURNAL_SCHEMA, Name, quoted
 from tenantry.model.plan import Phase
+from tenantry.model.schema import Kind, View
+from tenantry.model.wording import counted
+from tenantry.planning.isolate import UNCHECKED, WRITES
 from tenantry.postgres.powers import Membership, Standing, read_roles
 from tenantry.postgres.queries import read_queries
+from tenantry.steps import from_json
 
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "isolation.sql")
 error = partial(Finding, family=Family.ISOLATION, severity=Severity.ERROR)
@@ -142,3 +150,404 @@ def as_check(finding: Finding) -> Finding:
     """A preflight's finding, said of what is there now."""
     remedy = f"{finding.remedy[0].upper()}{finding.remedy[1:]}."
     return replace(finding, family=Family.ISOLATION, refuses=False, forcible=True, remedy=remedy)
+
+
+def open_relations(catalog: Catalog) -> Iterator[Finding]:
+    """In the spec's schemas whatever it does not say to be shared is an error; beyond them it knows nothing."""
+    rows = catalog.ask("open_relations", roles=list(catalog.actors), privileges=["SELECT", *WRITES, "TRUNCATE"])
+    shows = _Shows(catalog)
+    for row in rows:
+        name = Name(row["schema"], row["name"])
+        held = Held(privileges=tuple(row["privileges"]), holders=tuple(row["holders"]))
+        if not _wanted(catalog, name) or name in shows.ours:
+            continue
+        match row["kind"]:
+            case "v" | "m":
+                yield from _view(catalog, shows, name, held)
+            case _:
+                yield from _table(catalog, name, held, row)
+
+
+def _wanted(catalog: Catalog, name: Name) -> bool:
+    """--table of none wants all; a view goes with what it reads."""
+    view = catalog.ground.schema.views.get(name)
+    if catalog.ground.tables is None or view is None:
+        return catalog.wants(name)
+    return any(_wanted(catalog, read) for read in view.reads if read != name)
+
+
+def _table(catalog: Catalog, name: Name, held: Held, row: dict[str, Any]) -> Iterator[Finding]:
+    ground, who = catalog.ground, catalog.holders(held)
+    if name in catalog.scope.guarded:
+        if not row["secured"]:
+            yield error(
+                name="table-open", table=name, count=len(held.privileges),
+                message=f"{who} has {', '.join(held.privileges)} on {name}, whose row security is not enabled",
+                remedy="`tenantry migrate` gives it the policies.",
+            )  # fmt: skip
+        return
+    kept = ground.entries.get(f"row_security:{name}")
+    if row["secured"] and kept is not None and kept.state == "done":
+        return  # Ours are there, although the spec does not ask for them any more.
+    whole = ground.live.whole(name) if name in ground.live.tables else name
+    if {name, whole, ground.ownership.heirs.get(name, name)} & set(ground.ownership.shared):
+        return
+    if row["kind"] == Kind.FOREIGN and name in ground.live.tables:
+        return  # A finding of its own.
+    known = name.schema in (*ground.schema.schemas, JOURNAL_SCHEMA)
+    what = (
+        "which holds what tenantry keeps of all tenants"
+        if name.schema == JOURNAL_SCHEMA
+        else "which has no policies of ours"
+    )
+    say = "" if name.schema == JOURNAL_SCHEMA else "; or give it paths, or shared = true, in the spec"
+    say = say if known else f"; or add {quoted(name.schema)} to the spec's schemas and say there whose its tables are"
+    yield (error if known else warning)(
+        name="table-open", table=name, count=len(held.privileges),
+        message=f"{who} has {', '.join(held.privileges)} on {name}, {what}",
+        remedy=f"REVOKE ALL ON {name} FROM {quoted(who)}, PUBLIC{say}.",
+    )  # fmt: skip
+
+
+class _Shows:
+    """Which views show more than whoever reads them may see."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._views = catalog.ground.schema.views
+        self._stored = {view.name for view in catalog.scope.views if view.kind is Kind.MATERIALIZED_VIEW}
+        done = (from_json(entry.value) for entry in catalog.ground.entries.values())
+        self.ours = frozenset(step.makes for step in done if step.keeps is not None and step.makes is not None)
+        """Views of balances, which look at the tenant themselves."""
+        self.all = cache(self._all)
+
+    def _all(self, name: Name) -> bool:
+        """Whether a relation that is read by somebody's right shows the rows of all."""
+        ground = self._catalog.ground
+        if name in self._stored or name in ground.ownership.undecided:
+            return True
+        view = self._views.get(name)
+        return view is not None and self.by_owner(view) and any(self._read(view, read) for read in view.reads)
+
+    def by_owner(self, view: View) -> bool:
+        """Whether what it reads is read by its owner's right. One that asks for its reader's is as if it stood in the
+        query itself, wherever it is read."""
+        invoker = view.invoker and self._catalog.scope.schema.major >= SECURE_VIEWS
+        return view.kind is Kind.MATERIALIZED_VIEW or not invoker
+
+    def _read(self, view: View, name: Name) -> bool:
+        scope = self._catalog.scope
+        if name in scope.guarded:
+            return scope.bypasses(view.owner) or scope.has(view.owner, scope.operators | scope.legacy)
+        return name != view.name and self.all(name)
+
+
+def _view(catalog: Catalog, shows: _Shows, name: Name, held: Held) -> Iterator[Finding]:
+    view = catalog.ground.schema.views.get(name)
+    if view is None or not shows.all(name) or "SELECT" not in held.privileges:
+        return
+    who = catalog.holders(held)
+    if view.kind is Kind.MATERIALIZED_VIEW:
+        yield error(
+            name="materialized-view-granted", table=name,
+            message=f"{who} may read the materialised view {name}, of rows that no policy holds back any more",
+            remedy=f"REVOKE ALL ON {name} FROM {quoted(who)}, PUBLIC.",
+        )  # fmt: skip
+        return
+    secure = catalog.scope.schema.major >= SECURE_VIEWS
+    again = (
+        f"ALTER VIEW {name} SET (security_invoker = true)"
+        if secure
+        else f"REVOKE ALL ON {name} FROM {quoted(who)}, PUBLIC"
+    )
+    yield error(
+        name="view-reads-as-owner", table=name,
+        message=f"{who} may read the view {name}, which reads {listed(view.reads)} as {view.owner}, past all policies",
+        remedy=f"{again}.",
+    )  # fmt: skip
+
+
+def beside(catalog: Catalog) -> Iterator[Finding]:
+    """Nothing of tables: --table asks for no more than those."""
+    yield from _sequences(catalog)
+    if catalog.ground.tables is None:
+        yield from _creating(catalog)
+        yield from _servers(catalog)
+        yield from _large_objects(catalog)
+        yield from _default_privileges(catalog)
+
+
+def _creating(catalog: Catalog) -> Iterator[Finding]:
+    """What it makes there has no policies, and may be found in the place of what others mean. Before 15 everybody may
+    in schema public: then nobody has given it to the application."""
+    for row in catalog.ask("creating", roles=list(catalog.actors), schemas=list(schemas(catalog.scope))):
+        report = information if row["everybody"] else warning
+        holder = "PUBLIC" if row["everybody"] else quoted(row["holder"])
+        yield report(
+            name="application-creates",
+            message=f"{row['holder']} may make objects in the {row['kind'].lower()} {row['name']}: they have no"
+            " policies, and others may take them for their own",
+            remedy=f"REVOKE CREATE ON {row['kind']} {row['name']} FROM {holder}.",
+        )  # fmt: skip
+
+
+def _sequences(catalog: Catalog) -> Iterator[Finding]:
+    ground = catalog.ground
+    names = {sequence for name in catalog.guarded for sequence in ground.live.tables[name].sequences}
+    found = catalog.ask("settable_sequences", roles=list(catalog.actors), names=texts(sorted(names)))
+    if found:
+        sequences = [Name(row["schema"], row["name"]) for row in found]
+        holders = sorted({holder for row in found for holder in row["holders"]})
+        who = catalog.role if catalog.role in holders else holders[0]
+        yield information(
+            name="sequence-settable", count=len(sequences),
+            samples=tuple({"sequence": str(one)} for one in sequences[: ground.samples]),
+            message=f"{who} may set sequences that all tenants draw from, so that the next row of another fails:"
+            f" {listed(sequences)}",
+            remedy=f"REVOKE UPDATE ON SEQUENCE {', '.join(map(str, sequences[:3]))} FROM {quoted(who)}, PUBLIC.",
+        )  # fmt: skip
+
+
+def _servers(catalog: Catalog) -> Iterator[Finding]:
+    for row in catalog.ask("foreign_servers", roles=list(catalog.actors)):
+        mapped = ", where it is somebody without asking (a user mapping)" if row["mapped"] else ""
+        yield warning(
+            name="foreign-server-usable",
+            message=f"{row['holder']} may use the {row['kind'].lower()} {row['name']}{mapped}: other databases, or this"
+            " one as somebody else, by tables of its own or by dblink",
+            remedy=f"REVOKE USAGE ON {row['kind']} {row['name']} FROM {quoted(row['holder'])}, PUBLIC.",
+        )  # fmt: skip
+
+
+def _large_objects(catalog: Catalog) -> Iterator[Finding]:
+    ((count,),) = [tuple(row.values()) for row in catalog.ask("large_objects", roles=list(catalog.actors))]
+    if count:
+        yield warning(
+            name="large-objects-open", count=count,
+            message=f"{catalog.role} may read {counted(count, 'large object')}, whichever tenant's"
+            " they are: there are no policies for them",
+            remedy="Keep them in a bytea column of an owned table, or outside of the database.",
+        )  # fmt: skip
+
+
+def _default_privileges(catalog: Catalog) -> Iterator[Finding]:
+    rows = catalog.ask("default_privileges", roles=list(catalog.actors), schemas=list(catalog.ground.schema.schemas))
+    for row in rows:
+        within = f" IN SCHEMA {quoted(row['schema'])}" if row["schema"] else ""
+        yield information(
+            name="default-privileges",
+            message=f"Tables that {row['role']} makes are open to {row['holder']} at once, before they have policies",
+            remedy=f"ALTER DEFAULT PRIVILEGES FOR ROLE {quoted(row['role'])}{within} REVOKE ALL ON TABLES FROM"
+            f" {row['holder'] if row['holder'] == 'PUBLIC' else quoted(row['holder'])}.",
+        )  # fmt: skip
+
+
+MAINTAIN = 17
+"""The first version that has the privilege."""
+
+
+def isolation(ground: CheckContext) -> Iterator[Finding]:
+    """Nothing before isolate is reached: until then every role with privileges sees all rows, as it always did."""
+    if not ground.reached(Phase.ISOLATE):
+        return
+    ground.looking("what leads around the policies")
+    catalog = Catalog(ground=ground, user=application_user(ground))
+    yield from _role(catalog)
+    yield from _powers(catalog)
+    yield from _policies(catalog)
+    yield from _privileges(catalog)
+    opened = list(open_relations(catalog))
+    yield from opened
+    yield from _views_and_functions(catalog, {finding.table for finding in opened})
+    yield from beside(catalog)
+    yield from _foreign_tables(catalog)
+    yield from _rules(catalog)
+    yield from _publications(catalog)
+    yield from _tenant_by_default(catalog)
+
+
+def _role(catalog: Catalog) -> Iterator[Finding]:
+    """The application role itself, those whose sight it can take on, and those who log in and are the application."""
+    yield from map(as_check, application_role_findings(catalog.scope))
+    known = catalog.ground.live.roles.get(catalog.role)
+    if known is None:
+        return
+    for principal in catalog.principals if not known.superuser else ():
+        reached = catalog.reach(principal).roles | catalog.reach(principal).having
+        # Those whose privileges it simply has were named above, but for legacy roles.
+        named = known.usage_of if principal == catalog.role else ()
+        others = sorted(
+            name for name in (catalog.seeing & reached) - {principal}
+            if name in catalog.scope.legacy or name not in named
+        )  # fmt: skip
+        if principal != catalog.role:
+            own = list(unsafe(catalog.scope, catalog.ground.live.roles[principal]))
+            own += [f"can act as {listed(others)}"] if others else []
+            if own:
+                report = error if principal == catalog.user else warning
+                yield report(
+                    name="application-member-unsafe",
+                    message=f"Who connects as {principal} can be the application role {catalog.role}, and no policy"
+                    f" holds {principal}: it {' and '.join(own)}",
+                    remedy=f"Take these away from it; or REVOKE {quoted(catalog.role)} FROM {quoted(principal)}, if the"
+                    " application never connects as it.",
+                )  # fmt: skip
+        elif others:
+            yield error(
+                name="application-reaches-role", count=len(others), samples=tuple({"role": name} for name in others),
+                message=f"The application role {catalog.role} can act as {listed(others)}, and then sees all rows",
+                remedy=f"REVOKE {quoted(others[0])} FROM {quoted(catalog.role)}.",
+            )  # fmt: skip
+
+
+def _powers(catalog: Catalog) -> Iterator[Finding]:
+    """What several of them have by the same role is said once."""
+    said = set[str]()
+    for principal in catalog.principals:
+        for finding in powers_of(
+            principal, catalog.standings, catalog.memberships, catalog.ground.connection, catalog.scope
+        ):
+            if finding.remedy not in said:
+                said.add(finding.remedy)
+                yield as_check(finding)
+
+
+def _policies(catalog: Catalog) -> Iterator[Finding]:
+    """PERMISSIVE policies beside ours: the floor alone holds back what they show."""
+    ours = {step.table: step.names for step in catalog.scope.securities}
+    added: dict[Name, list[dict[str, Any]]] = {}
+    for row in catalog.ask("policies", names=texts(catalog.guarded), roles=list(catalog.actors)):
+        table = Name(row.pop("schema"), row.pop("name"))
+        if row["policy"] not in ours[table]:
+            added.setdefault(table, []).append(row)
+    for table, policies in added.items():
+        names = [quoted(policy["policy"]) for policy in policies]
+        yield warning(
+            name="policy-added", table=table, count=len(policies), samples=tuple(policies),
+            message=f"The policy {listed(names)} of {table} is for the application too: the RESTRICTIVE floor alone"
+            " keeps it from showing other tenants' rows",
+            remedy=f"DROP POLICY {names[0]} ON {table}; or make it AS RESTRICTIVE.",
+        )  # fmt: skip
+
+
+def _privileges(catalog: Catalog) -> Iterator[Finding]:
+    """What policies do not cover, and writing what all tenants read."""
+    never = [privilege for privilege in UNCHECKED if privilege != "MAINTAIN" or catalog.scope.schema.major >= MAINTAIN]
+    for name, held in catalog.privileges(catalog.guarded, never).items():
+        if catalog.scope.has(catalog.role, frozenset((catalog.ground.live.tables[name].owner,))):
+            continue  # An owner has them all; that it is one was said above.
+        yield error(
+            name="privilege-past-policies", table=name, count=len(held.privileges),
+            message=f"{catalog.holders(held)} has {', '.join(held.privileges)} on {name}, which no policy holds back",
+            remedy=catalog.revoke(held, name),
+        )  # fmt: skip
+    tenant = catalog.ground.ownership.tenant.name
+    ownership = catalog.ground.ownership
+    read = [name for name in ownership.shared if catalog.wants(name) and name not in ownership.written]
+    writes = {
+        **catalog.privileges(read, (*WRITES, *never)),
+        **catalog.privileges([name for name in ownership.written if catalog.wants(name)], never),
+    }
+    # Of the tenant table the others were asked above.
+    writes = {**writes, **catalog.privileges([tenant] if catalog.wants(tenant) else [], WRITES)}
+    for name, held in writes.items():
+        yield warning(
+            name="shared-table-writable", table=name, count=len(held.privileges),
+            message=f"{catalog.holders(held)} has {', '.join(held.privileges)} on {name}, which all tenants"
+            f" {'share' if name in ownership.written else 'read'}: one of them can change it for all",
+            remedy=catalog.revoke(held, name)
+            + (' Or say shared = "write" of it in the spec.' if name in read else ""),
+        )  # fmt: skip
+
+
+def _views_and_functions(catalog: Catalog, opened: Container[Name | None]) -> Iterator[Finding]:
+    """What the application may read of views that are `opened` was said by then."""
+    scope = catalog.scope
+    yield from (
+        as_check(found) for found in view_findings(scope) if found.table not in opened and _about_wanted(catalog, found)
+    )
+    plain = [view.name for view in scope.views if view.kind is Kind.VIEW]
+    if plain and scope.schema.major < SECURE_VIEWS:
+        yield information(
+            name="views-as-owner", count=len(plain), samples=tuple({"view": str(name)} for name in plain),
+            message=f"Before PostgreSQL 15 no view is held to the policies of whoever reads it: {listed(plain)}",
+            remedy="Let the application read the tables, or upgrade to PostgreSQL 15 and migrate again.",
+        )  # fmt: skip
+    reached = catalog.ask("reached_functions", roles=list(catalog.actors))
+    signatures = frozenset(row["signature"] for row in reached)
+    yield from (as_check(found) for found in function_findings(scope, signatures) if _about_wanted(catalog, found))
+
+
+def _about_wanted(catalog: Catalog, finding: Finding) -> bool:
+    """Of a view, whether it reads a wanted table; --table of none wants all."""
+    if catalog.ground.tables is None or finding.table is None:
+        return True
+    waiting, seen = [finding.table], set[Name]()
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        view = catalog.ground.schema.views.get(name)
+        if view is None and catalog.ground.wants(name):
+            return True
+        waiting.extend(view.reads if view is not None else ())
+    return False
+
+
+def _foreign_tables(catalog: Catalog) -> Iterator[Finding]:
+    shared = catalog.ground.ownership.shared
+    foreign = [
+        name
+        for name, table in sorted(catalog.ground.live.tables.items())
+        if table.kind is Kind.FOREIGN and name not in shared and catalog.ground.wants(name)
+    ]
+    for name, held in catalog.privileges(foreign, ("SELECT", *WRITES)).items():
+        yield error(
+            name="foreign-table-open", table=name, count=len(held.privileges),
+            message=f"{catalog.holders(held)} has {', '.join(held.privileges)} on the foreign table {name}, where there"
+            " are no policies",
+            remedy=f"REVOKE ALL ON {name} FROM {quoted(catalog.holders(held))}, PUBLIC; or say shared = true of it in"
+            " the spec.",
+        )  # fmt: skip
+
+
+def _rules(catalog: Catalog) -> Iterator[Finding]:
+    found: dict[tuple[Name, str, str], list[Name]] = {}
+    for row in catalog.ask("rules", names=texts(catalog.guarded)):
+        key = (Name(row["schema"], row["name"]), row["rule"], row["owner"])
+        found.setdefault(key, []).append(Name(row["read_schema"], row["read_name"]))
+    for (table, rule, owner), reads in found.items():
+        yield warning(
+            name="rule-runs-as-owner", table=table, count=len(reads),
+            message=f"What the rule {quoted(rule)} of {table} does to {listed(reads)}, it does as {owner}, past the"
+            " policies of whoever writes",
+            remedy=f"DROP RULE {quoted(rule)} ON {table}, and make a trigger of it; or see that it touches no more.",
+        )  # fmt: skip
+
+
+def _publications(catalog: Catalog) -> Iterator[Finding]:
+    found: dict[str, list[Name]] = {}
+    for row in catalog.ask("publications", names=texts(catalog.guarded)):
+        found.setdefault(row["publication"], []).append(Name(row["schema"], row["name"]))
+    for publication, tables in found.items():
+        yield information(
+            name="publication", count=len(tables), samples=tuple({"table": str(name)} for name in tables[:20]),
+            message=f"The publication {quoted(publication)} sends rows of all tenants to whoever subscribes:"
+            f" {listed(tables)}",
+            remedy="See that only databases for all tenants subscribe, or give the tables a WHERE (PostgreSQL 15).",
+        )  # fmt: skip
+
+
+def _tenant_by_default(catalog: Catalog) -> Iterator[Finding]:
+    setting = catalog.ground.ownership.setting
+    rows = catalog.ask("tenants_by_default", role=catalog.role, setting=setting)
+    for row in rows:
+        database = row["database"]
+        what = f"ALTER ROLE {quoted(row['role'])}" if row["role"] else "ALTER ROLE ALL"
+        what += f" IN DATABASE {quoted(database)}" if database else ""
+        yield warning(
+            name="tenant-by-default",
+            message=f"{what} SET {setting} gives sessions that name no tenant the rows of one",
+            remedy=f"{what} RESET {setting}.",
+        )

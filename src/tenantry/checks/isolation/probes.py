@@ -3,30 +3,491 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import psycopg
-from psycopg import sql
+from psycopg import pq, sql
 
 from tenantry.checks.base import CheckContext
-from tenantry.checks.isolation.actor import NOBODY, Actor, acting
-from tenantry.checks.isolation.attempts import Attempt, MemberWays, Row, Ways, reading
-from tenantry.checks.isolation.own import Own, own_rows
-from tenantry.checks.isolation.views import readable_only_through_owned
+from tenantry.errors import UsageError
 from tenantry.execution.preflight.scope import Scope
 from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.name import Name, quoted
 from tenantry.model.plan import Phase
-from tenantry.model.schema import Kind, View
-from tenantry.postgres.owner_context import NoTemporaryObjects
+from tenantry.model.schema import Column, Kind, Table, View
+from tenantry.postgres.connect import connect
+from tenantry.postgres.owner_context import NoTemporaryObjects, context, fenced
+from tenantry.postgres.preflight import in_recovery
 from tenantry.postgres.queries import read_queries
-from tenantry.steps.row_security import Sight
+from tenantry.steps.introspection import identifiers, raw
+from tenantry.steps.row_security import Link, Sight
+
+MARK = "let through by every policy"
+TRIPWIRE = sql.SQL("({} || pg_catalog.random())::pg_catalog.int4").format(sql.Literal(MARK + " "))
+"""Fails whenever it is evaluated; volatile, so that it is evaluated for a row and not beforehand."""
+_ROW = sql.Identifier("t")
+_GUARD = sql.SQL("SELECT pg_catalog.set_config('transaction_read_only', 'on', true)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """Something tried on rows, in words that follow "can", and its statement, which `writes` unless it only reads."""
+
+    what: str
+    statement: sql.Composed
+    writes: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A row of a tenant: its place, and the whole of it as text."""
+
+    tenant: str
+    relation: int
+    place: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ways:
+    """The attempts on one table. `key` is the column that says whose a row is, of `type`, compared by `operator`."""
+
+    table: Table
+    key: str
+    type: str
+    operator: tuple[str, str]
+    mixed: bool
+
+    @property
+    def _relation(self) -> sql.Composable:
+        return self.table.name.identifier
+
+    def belongs(self, tenant: str) -> sql.Composed:
+        """That `t` is a row of the tenant."""
+        schema, name = self.operator
+        return sql.SQL("t.{} OPERATOR({}.{}) {}").format(
+            sql.Identifier(self.key), sql.Identifier(schema), raw(name), self.literal(tenant)
+        )
+
+    def literal(self, tenant: str) -> sql.Composed:
+        return sql.SQL("{}::{}").format(sql.Literal(tenant), raw(self.type))
+
+    @property
+    def rows_by_tenant(self) -> sql.Composed:
+        """Each tenant, as text, with the number of its rows."""
+        return sql.SQL(
+            "SELECT t.{0}::text AS tenant, pg_catalog.count(*) AS rows FROM {1} AS t WHERE t.{0} IS NOT NULL GROUP BY 1"
+        ).format(sql.Identifier(self.key), self._relation)
+
+    # --- what one tenant may try on the rows of another
+
+    def across(self, actor: str, row: Row) -> Iterator[Attempt]:
+        """As the tenant `actor`, on the rows of the tenant of `row`."""
+        theirs = self.belongs(row.tenant)
+        yield self.read(theirs)
+        yield self.read(_at(row))
+        yield Attempt(what="update", statement=self._update(theirs))
+        yield Attempt(what="delete", statement=self._delete(theirs))
+        yield self._insert(row)
+        yield self._give_away(actor, row.tenant)
+
+    def shared(self) -> Iterator[Attempt]:
+        """On the rows of a mixed table that all tenants read."""
+        if self.mixed:
+            nobodys = sql.SQL("t.{} IS NULL").format(sql.Identifier(self.key))
+            yield Attempt(what="update shared rows", statement=self._update(nobodys))
+            yield Attempt(what="delete shared rows", statement=self._delete(nobodys))
+
+    def alone(self, row: Row | None) -> Iterator[Attempt]:
+        """Where no tenant is named, or one that may see nothing. Without a condition only the policy of the command
+        itself is asked, and not the one for reading."""
+        yield self.read(sql.SQL("t.{} IS NOT NULL").format(sql.Identifier(self.key)))
+        yield Attempt(what="update", statement=self._update(None))
+        yield Attempt(what="delete", statement=self._delete(None))
+        if row is not None:
+            yield self._insert(row)
+
+    def read(self, condition: sql.Composable) -> Attempt:
+        return reading(self.table.name, condition)
+
+    def _update(self, condition: sql.Composable | None) -> sql.Composed:
+        changed = self._changeable
+        value = sql.SQL("CASE WHEN {} = 0 THEN NULL::{} END").format(TRIPWIRE, raw(changed.type))
+        where = sql.SQL("") if condition is None else sql.SQL(" WHERE {}").format(condition)
+        return _guarded(
+            sql.SQL("UPDATE {} AS t SET {} = {}{}").format(self._relation, sql.Identifier(changed.name), value, where)
+        )
+
+    def _delete(self, condition: sql.Composable | None) -> sql.Composed:
+        # The conditions of one query are asked in any order, and the bait is for their rows only; and as it says
+        # something of the row, PostgreSQL asks the policies before it, whatever they cost.
+        bait = sql.SQL("({} || pg_catalog.random() || t.ctid::text)::pg_catalog.int4 = 0").format(
+            sql.Literal(MARK + " ")
+        )  # fmt: skip
+        where = bait if condition is None else sql.SQL("{0} AND CASE WHEN {0} THEN {1} END").format(condition, bait)
+        return _guarded(sql.SQL("DELETE FROM {} AS t WHERE {}").format(self._relation, where))
+
+    def _insert(self, row: Row) -> Attempt:
+        """A copy of their row; each value is given, so that no default is evaluated."""
+        names = tuple(column.name for column in self.table.columns if not column.generated)
+        columns = identifiers(names)
+        values = identifiers(names, sql.SQL("(copied.whole)"))
+        insert = sql.SQL(
+            "INSERT INTO {0} ({1}) OVERRIDING SYSTEM VALUE"
+            " SELECT {2} FROM (SELECT {3}::{0} AS whole OFFSET 0) AS copied RETURNING {4}"
+        ).format(self._relation, columns, values, sql.Literal(row.text), TRIPWIRE)
+        return Attempt(what="insert", statement=_guarded(insert))
+
+    def _give_away(self, actor: str, tenant: str) -> Attempt:
+        """One of the actor's own rows is made the other's: the first, at which it fails one way or the other. Without a
+        condition the policies for reading are not asked; but a trigger that passes rows by would be met by each of
+        them, so where there is one it is a row that nobody has locked."""
+        only = sql.SQL(
+            " WHERE (t.tableoid, t.ctid) ="
+            " (SELECT t.tableoid, t.ctid FROM {} AS t WHERE {} LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)"
+        ).format(self._relation, self.belongs(actor))
+        update = sql.SQL("UPDATE {} AS t SET {} = {}{} RETURNING {}").format(
+            self._relation, sql.Identifier(self.key), self.literal(tenant), only if self._may_pass_by else sql.SQL(""),
+            TRIPWIRE,
+        )  # fmt: skip
+        return Attempt(what="give its own away", statement=_guarded(update))
+
+    @property
+    def _may_pass_by(self) -> bool:
+        return any(trigger.before and trigger.row and "UPDATE" in trigger.events for trigger in self.table.triggers)
+
+    @property
+    def _changeable(self) -> Column:
+        """A column that an UPDATE may set, better none that says where the row belongs."""
+        able = [column for column in self.table.columns if not column.generated and column.identity != "a"]
+        moves = {self.key, *self.table.partition_key}
+        return next((column for column in able if column.name not in moves), able[0])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberWays(Ways):
+    """The attempts on a table whose rows belong to the tenants that a link table says. `key` is one of its columns."""
+
+    link: Link
+
+    def belongs(self, tenant: str) -> sql.Composed:
+        """That `t` is a row of the tenant, among others perhaps."""
+        return self.link.leads_to(_ROW, self.literal(tenant))
+
+    @property
+    def rows_by_tenant(self) -> sql.Composed:
+        return sql.SQL(
+            "SELECT m.{0}::text AS tenant, pg_catalog.count(*) AS rows FROM {1} AS m WHERE m.{0} IS NOT NULL GROUP BY 1"
+        ).format(sql.Identifier(self.link.tenant), self.link.table.identifier)
+
+    def not_of(self, actor: str) -> sql.Composed:
+        """A row that does not belong to `actor`: one of its tenants, if there is one, its place and its text."""
+        return sql.SQL(
+            "SELECT (SELECT member.{}::text {} LIMIT 1), t.tableoid::bigint, t.ctid::text, ROW(t.*)::text FROM {} AS t"
+            " WHERE NOT {} LIMIT 1"
+        ).format(
+            sql.Identifier(self.link.tenant), self.link.of(_ROW), self._relation, self.belongs(actor)
+        )  # fmt: skip
+
+    def across(self, actor: str, row: Row) -> Iterator[Attempt]:
+        others = sql.SQL("NOT {}").format(self.belongs(actor))
+        for condition in (others, _at(row)):
+            yield self.read(condition)
+            yield Attempt(what="update", statement=self._update(condition))
+            yield Attempt(what="delete", statement=self._delete(condition))
+        yield self._insert(row)
+
+
+def reading(relation: Name, condition: sql.Composable) -> Attempt:
+    """Read the rows `t` of a table or view."""
+    query = sql.SQL("SELECT {} FROM {} AS t WHERE {} LIMIT 1").format(TRIPWIRE, relation.identifier, condition)
+    return Attempt(what="read", statement=query, writes=False)
+
+
+def _guarded(statement: sql.Composable) -> sql.Composed:
+    return sql.SQL("WITH attempt AS ({}) {}").format(statement, _GUARD)
+
+
+def _at(row: Row) -> sql.Composed:
+    return sql.SQL("t.tableoid = {}::pg_catalog.oid AND t.ctid = {}::pg_catalog.tid").format(
+        sql.Literal(row.relation), sql.Literal(row.place)
+    )
+
+
+def got_through(error: psycopg.Error) -> bool | None:
+    """Whether an attempt that failed with `error` had got past the policies; None where that is not known."""
+    diagnosis = error.diag
+    if MARK in (diagnosis.message_primary or ""):
+        return True
+    if context(error) is not None:
+        return None  # Something within failed, such as a trigger.
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        return False
+    # Constraints are asked after policies.
+    return True if isinstance(error, psycopg.errors.IntegrityError) else None
+
 
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "experiment.sql")
+NOBODY = ""
+"""The setting of a session that has named no tenant."""
+
+
+def become(connection: psycopg.Connection[Any], role: str) -> None:
+    """Be the role until the transaction ends, which is to be rolled back: who may, makes itself a member for so long.
+    Since 16 whoever makes a role is not one that can become it. Raises InsufficientPrivilege."""
+    take_on = sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(role))
+    try:
+        with connection.transaction():
+            connection.execute(take_on)
+    except psycopg.errors.InsufficientPrivilege:
+        if in_recovery(connection):
+            raise  # Nothing can be granted there.
+        connection.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(role)))
+        connection.execute(take_on)
+
+
+class _RowSeen(Exception):
+    """COPY gave a row, which is all that is to be known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """A session of the user `name`, who is the application, or that becomes it: by SET ROLE to `role`."""
+
+    connection: psycopg.Connection[Any]
+    name: str
+    role: str | None
+    setting: str
+
+    @contextmanager
+    def trials(self) -> Iterator[None]:
+        """A transaction that is rolled back, and in which we are the application."""
+        with self.connection.transaction(force_rollback=True):
+            self.connection.execute(_QUERIES["settle"])
+            if self.role is not None:
+                become(self.connection, self.role)
+            yield
+
+    @contextmanager
+    def sharing(self, snapshot: str) -> Iterator[None]:
+        """As `trials`, with the eyes of a transaction that has exported its snapshot."""
+        with self.connection.transaction(force_rollback=True):
+            self.connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            self.connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
+            self.connection.execute(_QUERIES["settle"])
+            if self.role is not None:
+                become(self.connection, self.role)
+            yield
+
+    def ask(self, tenant: str, query: sql.Composed) -> tuple[Any, ...] | None:
+        """The first row of what the tenant is answered. Raises psycopg's errors."""
+        with self.connection.transaction():
+            self.connection.execute("SELECT set_config(%s, %s, true)", (self.setting, tenant))
+            return self.connection.execute(query).fetchone()
+
+    def attempt(self, tenant: str, statement: sql.Composed) -> psycopg.Error | bool | None:
+        """What happened when the tenant tried: whether it got through, or the error that leaves it open."""
+        # Thousands are made on a large schema: what is ours goes to the server in one message, past the fence, since it
+        # runs nobody's code.
+        ours = psycopg.Cursor(self.connection)
+        named = sql.SQL("SELECT pg_catalog.set_config({}, {}, true)").format(
+            sql.Literal(self.setting), sql.Literal(tenant)
+        )
+        ours.execute(sql.SQL("SAVEPOINT tenantry_attempt; {}").format(named))
+        try:
+            self.connection.execute(statement)
+            through: bool | None = False
+        except psycopg.Error as error:
+            if self.connection.closed:
+                raise
+            through = got_through(error)
+            if through is None:
+                return error
+        finally:
+            if self.connection.info.transaction_status in (pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR):
+                ours.execute("ROLLBACK TO SAVEPOINT tenantry_attempt; RELEASE SAVEPOINT tenantry_attempt")
+        return through
+
+    def copies_out(self, table: Name) -> psycopg.Error | bool:
+        """Whether COPY gives a row to a session without a tenant. It is left at the first."""
+        copy = sql.SQL("COPY {} TO STDOUT").format(table.identifier)
+        try:
+            with self.connection.transaction(force_rollback=True), self.connection.cursor() as cursor:
+                cursor.execute("SELECT set_config(%s, %s, true)", (self.setting, NOBODY))
+                if fenced(self.connection):
+                    # COPY cannot be run as somebody else's; where there are policies it is this query.
+                    query = sql.SQL("SELECT true FROM {} LIMIT 1").format(table.identifier)
+                    return cursor.execute(query).fetchone() is not None
+                with cursor.copy(copy) as rows:
+                    for _ in rows:
+                        raise _RowSeen  # By which the driver ends the command on the server.
+                return False
+        except _RowSeen:
+            return True
+        except psycopg.Error as error:
+            if self.connection.closed:
+                raise
+            refused = isinstance(error, psycopg.errors.InsufficientPrivilege | psycopg.errors.WrongObjectType)
+            return False if refused else error
+
+
+def application_user(ground: CheckContext) -> str | None:
+    """Who the application is by its own connection, None where none is given. Raises ConnectionFailed."""
+    if ground.application is None:
+        return None
+    connection = connect(ground.application, run=ground.run, purpose="experiment", operator=False)
+    try:
+        row = connection.execute(_QUERIES["user"]).fetchone()
+    finally:
+        connection.close()
+    return str(row[0]) if row is not None else None
+
+
+@contextmanager
+def acting(ground: CheckContext) -> Iterator[Actor]:
+    """The application, by its own connection where one is given. Raises UsageError where that is not one of it."""
+    setting, role = ground.ownership.setting, ground.spec.application.role
+    if ground.application is None:
+        with ground.session("experiment", read_only=False) as connection:
+            yield Actor(connection=connection, name=role, role=role, setting=setting)
+        return
+    connection = connect(ground.application, run=ground.run, purpose="experiment", operator=False)
+    try:
+        here = ground.connection.execute(_QUERIES["database"]).fetchone()
+        if connection.execute(_QUERIES["database"]).fetchone() != here:
+            raise UsageError("--application-dsn is of another database", remedy="Name the one that is validated.")
+        user, stands, becomes = connection.execute(_QUERIES["stands_for"], {"role": role}).fetchone() or (
+            "",
+            False,
+            False,
+        )
+        if not stands and not becomes:
+            raise UsageError(
+                f"--application-dsn connects as {user}, which has not the privileges of {role}",
+                remedy=f"Name the user that the application connects as, or GRANT {quoted(role)} TO {quoted(user)}.",
+            )
+        # Who has not its privileges without asking takes them on, as its application must.
+        yield Actor(connection=connection, name=user, role=None if stands else role, setting=setting)
+    finally:
+        connection.close()
+
+
+_BESIDE = ("InitPlan", "SubPlan")
+"""What is computed beside the rows: without a row, it shows nothing."""
+_ALWAYS_ONE = "Plain"
+"""The strategy of an aggregate without groups, which gives a row even of nothing."""
+
+
+def readable_only_through_owned(connection: psycopg.Connection[Any], ground: CheckContext, view: Name) -> bool:
+    """True where every row of the view comes from rows of owned tables that are not mixed.
+
+    False where the plan is not such, or is not to be had.
+    """
+    query = sql.SQL("EXPLAIN (VERBOSE, FORMAT JSON) SELECT * FROM {}").format(view.identifier)
+    try:
+        with connection.transaction(force_rollback=True):
+            row = connection.execute(query).fetchone()
+    except psycopg.Error:
+        if connection.closed:
+            raise
+        return False
+    assert row is not None
+    return all(_only_owned(node, ground) for node in _leaves(row[0][0]["Plan"]))
+
+
+def _leaves(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Where rows come from."""
+    children = [child for child in node.get("Plans", ()) if child.get("Parent Relationship") not in _BESIDE]
+    if not children or (node["Node Type"] == "Aggregate" and node.get("Strategy") == _ALWAYS_ONE):
+        yield node
+        return
+    for child in children:
+        yield from _leaves(child)
+
+
+def _only_owned(node: Mapping[str, Any], ground: CheckContext) -> bool:
+    if "Relation Name" not in node:
+        return False
+    owned = ground.ownership.of(Name(node["Schema"], node["Relation Name"]))
+    return owned is not None and not owned.mixed
+
+
+GROUPED = 2**30
+"""In bytes: of what is larger, the rows of each tenant are not counted to find the largest and the smallest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Own:
+    """A tenant has `rows` that it may see, shared ones included, sees `seen` of them, and `others` besides."""
+
+    tenant: str
+    rows: int
+    seen: int
+    others: int
+
+
+Unknown: TypeAlias = tuple[str, str]
+"""A tenant whose rows could not be counted, and why."""
+
+
+def own_rows(
+    ground: CheckContext, actor: Actor, ways: Ways, tenants: Sequence[str], *, without: str | None
+) -> Iterator[Own | Unknown]:
+    """Of these tenants, and of those with most and with fewest rows, `without` one. Counting takes a few seconds at
+    most, and waits for nobody."""
+    operator = ground.connection
+    with operator.transaction():
+        operator.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        operator.execute(_QUERIES["bounded"])
+        (snapshot,) = operator.execute("SELECT pg_catalog.pg_export_snapshot()").fetchone() or ("",)
+        asked = dict.fromkeys((*tenants, *_extremes(ground, ways)))
+        asked.pop(without or "", None)
+        with actor.sharing(snapshot):
+            for tenant in asked:
+                try:
+                    yield _counted(operator, actor, ways, tenant)
+                except psycopg.Error as error:
+                    if operator.closed or actor.connection.closed:
+                        raise
+                    ground.looking(f"what a tenant sees of {ways.table.name}")  # Unless it was stopped.
+                    yield tenant, error.diag.message_primary or type(error).__name__
+
+
+def _extremes(ground: CheckContext, ways: Ways) -> list[str]:
+    """The tenants with most and with fewest rows; none where that takes too long."""
+    if ways.table.bytes > GROUPED:
+        return []
+    query = sql.SQL(
+        "WITH counted AS ({}) (SELECT tenant FROM counted ORDER BY rows DESC, tenant LIMIT 1)"
+        " UNION ALL (SELECT tenant FROM counted ORDER BY rows, tenant LIMIT 1)"
+    ).format(ways.rows_by_tenant)
+    try:
+        with ground.connection.transaction():
+            return [tenant for (tenant,) in ground.connection.execute(query)]
+    except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable):
+        ground.looking(f"what tenants see of {ways.table.name}")
+        return []
+
+
+def _counted(operator: psycopg.Connection[Any], actor: Actor, ways: Ways, tenant: str) -> Own:
+    may = ways.belongs(tenant)
+    if ways.mixed:
+        may = sql.SQL("({} OR t.{} IS NULL)").format(may, sql.Identifier(ways.key))
+    count = sql.SQL("SELECT pg_catalog.count(*) FROM {} AS t WHERE {}").format(ways.table.name.identifier, may)
+    seen = sql.SQL("SELECT pg_catalog.count(*) FILTER (WHERE {1}), pg_catalog.count(*) FROM {0} AS t").format(
+        ways.table.name.identifier, may
+    )
+    with operator.transaction():
+        (rows,) = operator.execute(count).fetchone() or (0,)
+    own, whole = actor.ask(tenant, seen) or (0, 0)
+    return Own(tenant=tenant, rows=rows, seen=own, others=whole - own)
+
+
 STRANGERS = {
     "uuid": ["ffffffff-ffff-4fff-bfff-ffffffffffff"], "text": ["a stranger"], "character varying": ["a stranger"],
     "smallint": ["32767"], "integer": ["2147483647"], "bigint": ["9223372036854775807"],

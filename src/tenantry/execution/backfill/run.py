@@ -6,7 +6,7 @@ import random
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -15,15 +15,111 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from tenantry.execution.backfill.batch import RewrittenError, Worker, interrupted
-from tenantry.execution.backfill.checkpoint import QUERIES, divided, extent, open_units
-from tenantry.execution.backfill.pace import Pace
-from tenantry.execution.backfill.probe import Probe
-from tenantry.execution.backfill.progress import Progress
-from tenantry.execution.backfill.stripes import Stripes, stripes_for
+from tenantry.errors import Failed
+from tenantry.execution.backfill.progress import QUERIES, Stripes, divided, extent, open_units, stripes_for
 from tenantry.execution.backfill.throttle import Throttle
-from tenantry.execution.backfill.workers import Crew, Pass
+from tenantry.execution.backfill.workers import (
+    AGAIN,
+    TRANSIENT_ERRORS,
+    BackfillPass,
+    BatchSizer,
+    RewrittenError,
+    Worker,
+    WorkerPool,
+    failure,
+    interrupted,
+    locked,
+    names_of_holders,
+    refuse_guarded,
+)
+from tenantry.execution.events import FillFinished, FillStarted, Observer
+from tenantry.model.name import Name
 from tenantry.steps.fill import Backfill, RelationFill
+
+
+@dataclass(slots=True, kw_only=True)
+class Probe:
+    """`step` is the fill's key. All methods raise Failed where the server fails, and Interrupted once `stop` is set."""
+
+    control: Worker
+    step: str
+    stop: threading.Event
+    filled: Counter[Name]
+    """The fill's rows by relation, those included that are filled here."""
+
+    def ask(self, relation: Name, query: sql.Composed | bytes) -> Any:
+        """The first value of a query; `relation` is what it is about."""
+
+        def once() -> Any:
+            with self.control.connection.transaction():
+                self.control.begin()
+                row = self.control.cursor.execute(query, prepare=False).fetchone()
+                return None if row is None else row[0]
+
+        return self.guarded(once, relation)
+
+    def guarded(self, action: Callable[[], Any], relation: Name) -> Any:
+        """`action`, tried again after what passes."""
+        if self.stop.is_set():
+            raise interrupted()
+        try:
+            return self.control.patiently(action)
+        except TRANSIENT_ERRORS as error:
+            raise locked(self.control, relation, error) from error
+        except psycopg.Error as error:
+            raise failure(relation, error, self.control.connection) from error
+
+    def advances(self, relation_fill: RelationFill, since: str | None) -> bool:
+        """Fill a page that has a row which nobody holds, if there is one. Raises Failed if no row changes."""
+
+        def once() -> bool:
+            with self.control.connection.transaction():
+                rows = self._page(relation_fill, since)
+                if rows == 0:
+                    refuse_guarded(self.control, relation_fill)
+            self.filled[relation_fill.relation] += rows or 0
+            return rows is not None
+
+        return bool(self.guarded(once, relation_fill.relation))
+
+    def refuse_taken_back(self, left: Sequence[RelationFill], since: str | None) -> None:
+        """Raises Failed where a trigger takes back what we change in rows that nobody holds. It is tried three times: a
+        row may have moved between its change and the look at it."""
+
+        def taken_back(relation_fill: RelationFill) -> bool:
+            with self.control.connection.transaction():
+                changed = self._page(relation_fill, since)
+                row = self.control.cursor.execute(relation_fill.undone()).fetchone() if changed else None
+            self.filled[relation_fill.relation] += changed or 0
+            return changed == 0 or (row is not None and bool(row[0]))
+
+        for one in left:
+            if all(self.guarded(partial(taken_back, one), one.relation) for _ in range(3)):
+                self.guarded(partial(refuse_guarded, self.control, one), one.relation)
+
+    def held(self, left: Sequence[RelationFill], since: str, waited: float, worker: Worker) -> Failed:
+        """Rows that others have held for `waited` seconds; `worker` waits for one of them, to learn whose it is."""
+        names = [name for one in left for name in names_of_holders(self.control, worker, one)]
+        count = sum(int(self.ask(one.relation, one.count(since))) for one in left)
+        return Failed(
+            f"{count} rows of {', '.join(str(one.relation) for one in left)} were held by others"
+            f" for {waited:.0f} s" + (f": {'; '.join(names)}" if names else ""),
+            remedy=f"wait until those transactions end, or end them, then {AGAIN}",
+            details=names,
+        )
+
+    def _page(self, relation_fill: RelationFill, since: str | None) -> int | None:
+        """Fill the page of a row that nobody holds; how many rows that changed, None where there is no such row."""
+        cursor = self.control.cursor
+        self.control.begin()
+        row = cursor.execute(relation_fill.free(since)).fetchone()
+        if row is None:
+            return None
+        page = int(row[0].strip("()").split(",")[0])
+        statement = sql.Composed([relation_fill.batch(self.step).sql])
+        cursor.execute(statement, [f"({page},0)", f"({page + 1},0)", 1, 0])
+        return cursor.rowcount
+
 
 Connections = Callable[[str], AbstractContextManager[psycopg.Connection[Any]]]
 LONGEST_PAUSE = 5.0
@@ -108,7 +204,7 @@ def _lives(connection: psycopg.Connection[Any]) -> bool:
 
 
 def backfill(
-    fill: Backfill, *, connections: Connections, workers: int, progress: Progress, stop: threading.Event,
+    fill: Backfill, *, connections: Connections, workers: int, observer: Observer, stop: threading.Event,
     throttle: Throttle, options: BackfillOptions,
 ) -> FillResult:  # fmt: skip
     """Run `fill` until no row is left that it can give a tenant; may be killed at any instant and run again.
@@ -120,9 +216,9 @@ def backfill(
     begun = time.monotonic()
     with ExitStack() as stack:
         sessions = [stack.enter_context(connections(f"fill {n}")) for n in range(1, max(1, workers) + 1)]
-        crew = Crew(
+        crew = WorkerPool(
             workers=[_worker(session, stop, options) for session in sessions],
-            progress=progress,
+            observer=observer,
             throttle=throttle,
             stop=stop,
         )
@@ -146,7 +242,7 @@ def backfill(
 def _worker(connection: psycopg.Connection[Any], stop: threading.Event, options: BackfillOptions) -> Worker:
     return Worker(
         connection=connection,
-        pace=Pace(target=options.batch_seconds, pages=options.first_batch, most=options.unit),
+        pace=BatchSizer(target=options.batch_seconds, pages=options.first_batch, most=options.unit),
         budget=options.budget,
         lock_timeout=options.lock_timeout,
         stop=stop,
@@ -169,7 +265,7 @@ def _watched(throttle: Throttle, connection: psycopg.Connection[Any], workers: l
 @dataclass(slots=True, kw_only=True)
 class _Run:
     fill: Backfill
-    crew: Crew
+    crew: WorkerPool
     probe: Probe
     options: BackfillOptions
     begun: str = ""
@@ -189,11 +285,11 @@ class _Run:
         striped = self.fill.purpose == "fill"
         while True:
             if not self.probe.ask(relation, relation_fill.pending()):
-                self.crew.tell(partial(self.crew.progress.started, relation, 0))
+                self.crew.tell(FillStarted(relation, 0))
                 return
             passing = self._recorded(relation_fill) if striped else self._whole(relation_fill)
             pages = sum(unit.past - unit.next for unit in passing.units) if striped else 0
-            self.crew.tell(partial(self.crew.progress.started, relation, pages))
+            self.crew.tell(FillStarted(relation, pages))
             try:
                 self._pass(passing)
                 return
@@ -247,11 +343,11 @@ class _Run:
                 )
                 with suppress(psycopg.Error):
                     cursor.execute(analyze)
-            self.crew.tell(partial(self.crew.progress.finished, relation, rows))
+            self.crew.tell(FillFinished(relation, rows))
         # The step may be reverted and applied again, and then begins from the first page.
         self.probe.guarded(lambda: cursor.execute(QUERIES["forget_step"], [self.fill.key]), self.fill.table)
 
-    def _recorded(self, relation_fill: RelationFill) -> Pass:
+    def _recorded(self, relation_fill: RelationFill) -> BackfillPass:
         relation, cursor = relation_fill.relation, self.probe.control.cursor
         units = self.probe.guarded(
             lambda: open_units(cursor, self.fill.key, relation, workers=len(self.crew.workers), most=self.options.unit),
@@ -263,21 +359,21 @@ class _Run:
         )
         return self._new_pass(relation_fill, units=deque(units), stripes=Stripes(count=stripes), recorded=True)
 
-    def _whole(self, relation_fill: RelationFill) -> Pass:
+    def _whole(self, relation_fill: RelationFill) -> BackfillPass:
         relation, cursor = relation_fill.relation, self.probe.control.cursor
         now = self.probe.guarded(lambda: extent(cursor, relation), relation)
         units = deque(divided(now.pages, self.options.unit))
         return self._new_pass(relation_fill, units=units, stripes=Stripes(count=1), recorded=False)
 
-    def _new_pass(self, relation_fill: RelationFill, *, units: Any, stripes: Stripes, recorded: bool) -> Pass:
+    def _new_pass(self, relation_fill: RelationFill, *, units: Any, stripes: Stripes, recorded: bool) -> BackfillPass:
         # So that a unit has several batches in each stripe, whose time lets others' snapshots end.
         most = self.options.unit // 4 if stripes.count > 1 else self.options.unit
         for worker in self.crew.workers:
             worker.pace.most = max(1, most)
             worker.pace.pages = min(worker.pace.pages, worker.pace.most)
-        return Pass(fill=relation_fill, step=self.fill.key, units=units, stripes=stripes, recorded=recorded)
+        return BackfillPass(fill=relation_fill, step=self.fill.key, units=units, stripes=stripes, recorded=recorded)
 
-    def _pass(self, passing: Pass) -> int:
+    def _pass(self, passing: BackfillPass) -> int:
         try:
             return self.crew.go(passing)
         finally:

@@ -1,32 +1,280 @@
-"""The workers of a fill and one pass of theirs over a relation."""
+"""The sessions that fill: a batch, its pages, why rows stay without a tenant, and a pass of all of them."""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any, NoReturn, TypeVar
 
 import psycopg
-from psycopg import sql
-
-from tenantry.execution.backfill.batch import (
-    TRANSIENT_ERRORS,
-    Done,
-    RewrittenError,
-    Worker,
-    checkpointed,
-    failure,
-    interrupted,
+from psycopg import errors, pq, sql
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    stop_after_delay,
+    stop_when_event_set,
+    wait_exponential_jitter,
 )
-from tenantry.execution.backfill.checkpoint import PageRange
-from tenantry.execution.backfill.obstacle import locked
-from tenantry.execution.backfill.progress import Progress
-from tenantry.execution.backfill.stripes import Stripes
+from tenacity.nap import sleep_using_event
+
+from tenantry.errors import Failed, Interrupted
+from tenantry.execution.backfill.progress import QUERIES, PageRange, Stripes, regclass
 from tenantry.execution.backfill.throttle import Throttle
+from tenantry.execution.events import Event, FillAdvanced, FillPaused, Observer
 from tenantry.model.name import Name
+from tenantry.postgres.connect import PinnedConnection
+from tenantry.postgres.locks import blockers, exclusive
+from tenantry.postgres.owner_context import context, raw_cursor
+from tenantry.postgres.queries import filled
 from tenantry.steps.fill import RelationFill
+
+TRANSIENT_ERRORS = (errors.DeadlockDetected, errors.SerializationFailure, errors.LockNotAvailable)
+AGAIN = "run the same command again"
+
+MOVING_TRIES = 6
+"""A parent that moves to another tenant while a batch derives from it makes the batch break its key: once, or twice."""
+
+Result = TypeVar("Result")
+
+
+class RewrittenError(Exception):
+    """The relation's rows are in another file than when its fill began."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """What a batch did; `hot` of its session's `updates` lately were HOT. `rewritten`: what it filled stays so, but the
+    relation's rows are in another file than when its fill began, so that no checkpoint is worth anything."""
+
+    rows: int
+    hot: int = 0
+    updates: int = 0
+    rewritten: bool = False
+
+
+Checkpoint = Callable[[int], sql.Composed]
+"""The statement that records a batch of so many rows; returns the counters of Done, or no row."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Worker:
+    """A session, and what it has done so far. It is used by one thread at a time."""
+
+    connection: psycopg.Connection[Any]
+    pace: BatchSizer
+    budget: float
+    lock_timeout: float
+    stop: threading.Event
+    batches: int = 0
+    retries: int = 0
+    longest_batch: float = 0.0
+    overhead: float | None = None
+    """Seconds that a batch takes for the network and the like, however few its pages; None before the first one."""
+    cursor: psycopg.RawCursor[Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.cursor = raw_cursor(self.connection)
+
+    @property
+    def pid(self) -> int:
+        return self.connection.info.backend_pid
+
+    def begin(self) -> None:
+        """The settings of a transaction that fills."""
+        psycopg.Cursor(self.connection).execute(self._settings)
+
+    @property
+    def _settings(self) -> sql.Composed:
+        return filled(QUERIES["settings"], lock_timeout=sql.Literal(f"{self.lock_timeout * 1000:.0f}ms"))
+
+    def fill(
+        self, statement: sql.Composed, pages: tuple[int, int], stripes: int, stripe: int,
+        checkpoint: Checkpoint | None,
+    ) -> Done:  # fmt: skip
+        """One batch and its checkpoint, in one transaction. Raises psycopg.Error and Interrupted."""
+        if self.overhead is None:
+            _, self.overhead = self.patiently(lambda: self._run(statement, (0, 0), 1, 0, None))
+        done, seconds = self.patiently(lambda: self._run(statement, pages, stripes, stripe, checkpoint))
+        self.overhead = min(self.overhead, seconds)
+        self.pace.took(pages[1] - pages[0], seconds - self.overhead)
+        self.longest_batch = max(self.longest_batch, seconds)
+        self.batches += 1
+        return done
+
+    def _run(
+        self, statement: sql.Composed, pages: tuple[int, int], stripes: int, stripe: int, checkpoint: Checkpoint | None
+    ) -> tuple[Done, float]:
+        """What a try did, and the seconds that it took."""
+        begun = time.monotonic()
+        parameters = [f"({pages[0]},0)", f"({pages[1]},0)", stripes, stripe]
+        # What goes to the server with BEGIN and COMMIT names nothing of the user's, and needs no fence.
+        ours = psycopg.Cursor(self.connection)
+        try:
+            ours.execute(sql.SQL("BEGIN; {}").format(self._settings))
+            # Never prepared: a plan made for any range of pages knows nothing of this one's size.
+            self.cursor.execute(statement, parameters, prepare=False)
+            rows = self.cursor.rowcount
+            # Rows are held meanwhile: so the network is crossed once.
+            ours.execute(sql.SQL("COMMIT") if checkpoint is None else sql.SQL("{}; COMMIT").format(checkpoint(rows)))
+        except BaseException:
+            if self.connection.info.transaction_status in (pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR):
+                self.connection.rollback()
+            raise
+        if isinstance(self.connection, PinnedConnection):
+            # A trigger of the user's may have set the search_path for the rest of the session.
+            self.connection.pin()
+        row = (0, 0) if checkpoint is None else ours.fetchone()
+        hot, updates = row or (0, 0)
+        return Done(rows=rows, hot=hot, updates=updates, rewritten=row is None), time.monotonic() - begun
+
+    def patiently(self, action: Callable[[], Result]) -> Result:
+        """Try again after a deadlock, or a lock that was not to be had, with growing pauses."""
+
+        def count(_: RetryCallState) -> None:
+            self.retries += 1
+
+        retrying = Retrying(
+            retry=_passes,
+            wait=wait_exponential_jitter(multiplier=0.05, max=5.0, jitter=0.1),
+            stop=stop_after_delay(self.budget) | stop_when_event_set(self.stop),
+            sleep=sleep_using_event(self.stop),
+            before_sleep=count,
+            reraise=True,
+        )
+        try:
+            return retrying(action)
+        except TRANSIENT_ERRORS:
+            if self.stop.is_set():
+                raise interrupted() from None
+            raise
+
+
+def _passes(state: RetryCallState) -> bool:
+    error = state.outcome.exception() if state.outcome is not None else None
+    moved = isinstance(error, errors.ForeignKeyViolation) and state.attempt_number < MOVING_TRIES
+    return moved or isinstance(error, TRANSIENT_ERRORS)
+
+
+def checkpointed(step: str, relation: Name, unit: PageRange, position: int) -> Checkpoint:
+    """Record that the unit is done until before page `position`."""
+
+    def record(rows: int) -> sql.Composed:
+        values = {
+            "step": step, "relation": str(relation), "first": unit.first, "position": position, "rows": rows,
+            "table": regclass(relation),
+        }  # fmt: skip
+        return filled(QUERIES["checkpoint"], **{name: sql.Literal(value) for name, value in values.items()})
+
+    return record
+
+
+def interrupted() -> Interrupted:
+    return Interrupted("Stopped after the batch in hand", remedy=f"{AGAIN}: it goes on from there")
+
+
+def failure(relation: Name, error: psycopg.Error, connection: psycopg.Connection[Any]) -> Failed:
+    """What an error of the server in the fill of `relation` means for the user."""
+    said = (error.diag.message_primary or str(error).strip() or type(error).__name__).splitlines()[0]
+    if connection.closed:
+        return Failed(f"The connection was lost while {relation} was being filled: {said}", remedy=AGAIN)
+    details = [error.diag.message_detail or "", *(context(error) or "").splitlines()]
+    return Failed(
+        f"{relation} cannot be filled: {said}",
+        remedy=f"put this right, then {AGAIN}",
+        details=list(filter(None, details)),
+    )
+
+
+# A batch's size is at most doubled from one to the next: pages differ, and a first batch says little.
+STEEPEST = 2.0
+SHORTEST_TARGET = 0.02
+RECOVERY = 1.1
+
+
+@dataclass(slots=True, kw_only=True)
+class BatchSizer:
+    """One worker's; `target` in seconds. It halves while others wait for our locks, then recovers slowly."""
+
+    target: float
+    pages: int
+    most: int
+    _aim: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._aim = self.target
+
+    def ask(self, *, crowded: bool) -> int:
+        """The pages of the next batch."""
+        if crowded:
+            self._aim = max(self._aim / 2, min(SHORTEST_TARGET, self.target))
+            self.pages = max(1, self.pages // 2)
+        else:
+            self._aim = min(self._aim * RECOVERY, self.target)
+        return self.pages
+
+    def took(self, pages: int, seconds: float) -> None:
+        """Learn from a batch; one that was cut short, by the end of its unit, says only what is too slow."""
+        if pages < self.pages and seconds < self._aim:
+            return
+        factor = min(max(self._aim / max(seconds, 1e-4), 1 / STEEPEST), STEEPEST)
+        self.pages = min(max(1, round(pages * factor)), self.most)
+
+
+LOOK_SECONDS = 0.5
+
+
+def refuse_guarded(control: Worker, relation_fill: RelationFill) -> NoReturn:
+    """Raises Failed: rows that nobody holds do not change, by a trigger or rule that is named."""
+    row = control.cursor.execute(relation_fill.count()).fetchone()
+    count = row[0] if row is not None else 0
+    found = control.cursor.execute(QUERIES["guards"], [regclass(relation_fill.relation)]).fetchall()
+    guards = [name for (name,) in found]
+    raise Failed(
+        f"{count} rows of {relation_fill.relation} stay without their tenant:"
+        " something keeps them from changing" + (f", probably {', '.join(guards)}" if guards else ""),
+        remedy=f"let rows of this table be updated while the fill runs, then {AGAIN}",
+        details=guards,
+    )
+
+
+def locked(worker: Worker, relation: Name, error: psycopg.Error) -> Failed:
+    """No lock on the whole table was to be had within the budget, or every try ended in a deadlock."""
+    names: list[str] = []
+    with suppress(psycopg.Error):
+        names = [str(one) for one in exclusive(worker.connection) if one.relation == relation]
+    return Failed(
+        f"{relation} was locked for longer than {worker.budget:g} s: {error.diag.message_primary}"
+        + (f" ({'; '.join(names)})" if names else ""),
+        remedy=f"wait for who holds it, or end it, then {AGAIN}",
+        details=names,
+    )
+
+
+def names_of_holders(control: Worker, worker: Worker, relation_fill: RelationFill) -> list[str]:
+    """Those who hold a row that is left: `worker` waits for it a moment, so that the server tells who."""
+
+    def wait() -> None:
+        with suppress(psycopg.Error), worker.connection.transaction(force_rollback=True):
+            worker.begin()
+            worker.cursor.execute(
+                sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(f"{LOOK_SECONDS * 1000:.0f}ms"))
+            )
+            worker.cursor.execute(relation_fill.wait())
+
+    waiting = threading.Thread(target=wait, name="look for holders")
+    waiting.start()
+    found: list[str] = []
+    while waiting.is_alive() and not found:
+        found = [str(blocker) for blocker in blockers(control.connection, worker.pid)]
+        time.sleep(0.02)
+    waiting.join()
+    return found
+
 
 FUTILE = (
     "{}: old row versions cannot be removed while an older transaction is open; the table grows as after an"
@@ -35,7 +283,7 @@ FUTILE = (
 
 
 @dataclass(slots=True, kw_only=True)
-class Pass:
+class BackfillPass:
     """Every page of a relation once. `recorded`: with checkpoints in the journal."""
 
     fill: RelationFill
@@ -62,16 +310,16 @@ class Pass:
 
 
 @dataclass(slots=True, kw_only=True)
-class Crew:
+class WorkerPool:
     """Workers that go through the units of a pass together."""
 
     workers: list[Worker]
-    progress: Progress
+    observer: Observer
     throttle: Throttle
     stop: threading.Event
     _telling: threading.Lock = field(default_factory=threading.Lock)
 
-    def go(self, passing: Pass) -> int:
+    def go(self, passing: BackfillPass) -> int:
         """The rows that were filled. Raises Failed, Interrupted and RewrittenError."""
         most = max(1, min(len(self.workers), len(passing.units)))
         with ThreadPoolExecutor(max_workers=most, thread_name_prefix="fill") as pool:
@@ -88,15 +336,15 @@ class Crew:
             raise problems[0]
         return passing.rows
 
-    def tell(self, say: Callable[[], None]) -> None:
-        """Progress is told by one thread at a time."""
+    def tell(self, event: Event) -> None:
+        """Tell the observer, one thread at a time."""
         with self._telling:
-            say()
+            self.observer(event)
 
     def pause(self, reason: str) -> None:
-        self.tell(lambda: self.progress.paused(reason))
+        self.tell(FillPaused(reason))
 
-    def _work(self, worker: Worker, passing: Pass) -> None:
+    def _work(self, worker: Worker, passing: BackfillPass) -> None:
         try:
             while (unit := passing.take()) is not None:
                 self._go_through(worker, passing, unit)
@@ -110,7 +358,7 @@ class Crew:
             passing.halted.set()
             raise
 
-    def _go_through(self, worker: Worker, passing: Pass, unit: PageRange) -> None:
+    def _go_through(self, worker: Worker, passing: BackfillPass, unit: PageRange) -> None:
         stripes = passing.stripes.next()
         hot = updates = 0
         before = Done(rows=0)
@@ -140,7 +388,7 @@ class Crew:
         return worker.pace.ask(crowded=crowded)
 
     def _batch(
-        self, worker: Worker, passing: Pass, unit: PageRange, pages: tuple[int, int], stripes: int, stripe: int
+        self, worker: Worker, passing: BackfillPass, unit: PageRange, pages: tuple[int, int], stripes: int, stripe: int
     ) -> Done:
         # Until its last stripe nothing of a unit is done for good: it is begun again after a crash.
         position = pages[1] if stripe == stripes - 1 else unit.next
@@ -148,11 +396,11 @@ class Crew:
         return worker.fill(sql.Composed([passing.fill.batch(passing.step).sql]), pages, stripes, stripe, checkpoint)
 
     def _advance(
-        self, passing: Pass, unit: PageRange, pages: tuple[int, int], stripes: int, stripe: int, rows: int
+        self, passing: BackfillPass, unit: PageRange, pages: tuple[int, int], stripes: int, stripe: int, rows: int
     ) -> None:
         """A unit's pages are done by as much as its stripes are."""
         length = unit.past - unit.next
         begun, ended = (((position - unit.next) + length * stripe) // stripes for position in pages)
         passing.count(rows)
         advanced = ended - begun if passing.recorded else 0
-        self.tell(lambda: self.progress.advanced(passing.relation, advanced, rows))
+        self.tell(FillAdvanced(passing.relation, advanced, rows))

@@ -9,33 +9,28 @@ from typing import Any
 import psycopg
 
 from tenantry.execution.preflight.backfill_side_effects import row_findings
-from tenantry.execution.preflight.column_limits import growth_findings
-from tenantry.execution.preflight.executed import executed_findings, handing_findings
-from tenantry.execution.preflight.generated import generated_findings
-from tenantry.execution.preflight.leaky import leaky_findings
-from tenantry.execution.preflight.not_valid import unproved_findings
-from tenantry.execution.preflight.powers import power_findings
-from tenantry.execution.preflight.privileges import privilege_findings
-from tenantry.execution.preflight.proofs import proof_findings
+from tenantry.execution.preflight.column_limits import generated_findings, growth_findings
+from tenantry.execution.preflight.constraints import proof_findings, stray_findings, unproved_findings
+from tenantry.execution.preflight.privileges import (
+    executed_findings,
+    handing_findings,
+    privilege_findings,
+    reach_findings,
+)
 from tenantry.execution.preflight.publications import growing_publications, publication_findings
 from tenantry.execution.preflight.query_compatibility import application_findings
-from tenantry.execution.preflight.rls_bypass import around_findings
-from tenantry.execution.preflight.rls_visibility import sight_findings
-from tenantry.execution.preflight.roles import role_findings
+from tenantry.execution.preflight.rls_bypass import around_findings, leaky_findings, sight_findings
+from tenantry.execution.preflight.roles import power_findings, role_findings
 from tenantry.execution.preflight.scope import Scope
-from tenantry.execution.preflight.server import server_findings
-from tenantry.execution.preflight.sessions import session_findings
+from tenantry.execution.preflight.server import free_bytes, server_findings, session_findings, space_findings
 from tenantry.execution.preflight.slugs import encoding_findings, slug_findings
-from tenantry.execution.preflight.space import free_bytes, space_findings
-from tenantry.execution.preflight.strays import stray_findings
-from tenantry.execution.preflight.trigger_privileges import reach_findings
 from tenantry.model.finding import Finding
+from tenantry.model.name import JOURNAL_SCHEMA
 from tenantry.model.plan import Phase
 from tenantry.model.schema import Schema
 from tenantry.planning import Plan
 from tenantry.postgres.preflight import read_facts
 from tenantry.postgres.server_state import ServerState
-from tenantry.steps.introspection import JOURNAL_SCHEMA
 
 __all__ = ["preflight"]
 

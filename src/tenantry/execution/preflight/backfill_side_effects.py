@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from tenantry.execution.preflight.findings import noted, refused
 from tenantry.execution.preflight.scope import Scope
-from tenantry.execution.preflight.sql_lexer import acts
+from tenantry.execution.preflight.sql_statements import acts
 from tenantry.model.finding import Finding
 from tenantry.model.name import Name, quoted
 from tenantry.model.schema import Trigger

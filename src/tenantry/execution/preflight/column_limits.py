@@ -1,4 +1,4 @@
-"""Tables that cannot get the tenant column, or what belongs to it."""
+"""Tables that cannot get the tenant column, and columns that a trigger sees without a value."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 from tenantry.execution.preflight.findings import refused
 from tenantry.execution.preflight.scope import Scope
+from tenantry.execution.preflight.sql_statements import tokens
 from tenantry.model.finding import Finding
 from tenantry.model.schema import Kind
 from tenantry.postgres.server_state import ServerState
+from tenantry.steps.derivation import ByText
 
 
 def growth_findings(scope: Scope, facts: ServerState) -> Iterator[Finding]:
@@ -52,4 +54,27 @@ def _periods(scope: Scope) -> Iterator[Finding]:
                     message=f"The foreign key {key.name} of {name} is over a period: no key within the tenant can stand"
                     " beside it",
                     remedy="drop it, and let a trigger of yours look after it",
+                )
+
+
+def generated_findings(scope: Scope) -> Iterator[Finding]:
+    """None can be forced: new rows would have no tenant, or that of orphans."""
+    texts = {
+        (name, source.text)
+        for step in scope.steps
+        for name, sources in step.derives
+        for source in sources
+        if isinstance(source, ByText) and source.text is not None and name in scope.schema.tables
+    }
+    for name, text in sorted(texts):
+        named = {token.name for token in tokens(text)}
+        for column in scope.schema.tables[name].columns:
+            if column.generated and column.name in named:
+                yield refused(
+                    name="assign-reads-generated",
+                    table=name,
+                    forcible=False,
+                    message=f"The expression that assigns rows of {name} names {column.name}, a generated column, of"
+                    " which the trigger that gives a new row its tenant sees no value",
+                    remedy="name the columns that it is computed from instead",
                 )

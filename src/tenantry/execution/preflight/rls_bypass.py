@@ -1,7 +1,4 @@
-"""What leads around the policies, or stops under them: views, functions of owners, COPY FROM, pg_dump.
-
-Hazards 10 and 13.
-"""
+"""What leads around the policies, or stops under them, and rows that our role may not see (hazards 13 and 28)."""
 
 from __future__ import annotations
 
@@ -179,4 +176,34 @@ def _deferred_keys(scope: Scope) -> Iterator[Finding]:
                 message=f"The key {ours.constraint} of {step.table} waits for COMMIT: {setting[0].name} sets"
                 " a column when its parent is deleted",
                 remedy="PostgreSQL 15 checks it at once",
+            )
+
+
+def sight_findings(scope: Scope, facts: ServerState) -> Iterator[Finding]:
+    """What is counted there could not be believed. A role that bypasses row security needs none of this: its
+    sessions raise where a policy would hide rows."""
+    user = facts.server.user
+    for name in facts.hidden:
+        if name in scope.read:
+            yield refused(
+                name="rows-hidden",
+                table=name,
+                forcible=False,
+                message=f"Row security of {name} may hide rows from {user}, and so from every count and proof",
+                remedy=f"connect as a role with BYPASSRLS, or CREATE POLICY … ON {name} TO {quoted(user)} USING (true),"
+                " and let no restrictive policy hold for this role",
+            )
+
+
+def leaky_findings(scope: Scope, facts: ServerState) -> Iterator[Finding]:
+    """The policy is asked first where an operator could tell of rows that it hides, and so not by the index."""
+    for index in facts.leaky:
+        if index.table in scope.guarded:
+            alter = "; ".join(f"ALTER FUNCTION {function} LEAKPROOF" for function in index.functions)
+            yield warned(
+                name="index-behind-policies",
+                table=index.table,
+                message=f"The index {quoted(index.name)} of {index.table} serves only operators that are not leakproof:"
+                " once row security is on, queries of the application read all rows of their tenant instead",
+                remedy=f"where these may be trusted to tell nothing of their arguments, as a superuser: {alter}",
             )

@@ -1,19 +1,21 @@
-"""The server: connections left, replication, invalid indexes, event triggers."""
+"""The server: connections, replication, long transactions, and disk space."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
-from tenantry.execution.preflight.findings import refused, warned
+from tenantry.execution.preflight.findings import noted, refused, warned
 from tenantry.execution.preflight.scope import Scope
-from tenantry.model.finding import Finding
+from tenantry.model.finding import Finding, Severity
 from tenantry.model.name import Name
 from tenantry.model.schema import Index, Unique
 from tenantry.model.size import readable
-from tenantry.postgres.server_state import ServerState
+from tenantry.postgres.server_state import ServerCapacity, ServerState, Session
 
 BESIDE_WORKERS = 3
-"""Connections of a run besides the workers': the steps', the lock's, and the watcher's."""
+"""Connections of a run besides the workers': the steps', the lock's, and the observer's."""
 LAG_BYTES = 64 * 1024**2
 LAG_SECONDS = 10.0
 SLOT_BYTES = 1024**3
@@ -94,4 +96,125 @@ def _event_triggers(facts: ServerState) -> Iterator[Finding]:
             + (f" of {', '.join(trigger.tags)}" if trigger.tags else ", whatever the command")
             + ", and so on the statements of the run",
             remedy="see that it lets them pass, or disable it meanwhile",
+        )
+
+
+LONG = 60.0
+"""Seconds: older snapshots hold back CREATE INDEX CONCURRENTLY and the pruning that a fill lives on."""
+IDLE = 5.0
+"""Seconds for which a transaction has done nothing."""
+
+
+def session_findings(scope: Scope, facts: ServerState, *, long: float = LONG, idle: float = IDLE) -> Iterator[Finding]:
+    """`long` and `idle` in seconds."""
+    for session in facts.sessions:
+        if session.transaction_age is None:
+            continue
+        if session.state.startswith("idle in transaction") and (session.state_age or 0.0) >= idle:
+            yield _waiting(session)
+        elif session.transaction_age >= long:
+            yield _long(session)
+    hidden = sum(session.hidden for session in facts.sessions)
+    if hidden:
+        yield noted(
+            name="sessions-hidden",
+            count=hidden,
+            message=f"What {hidden} sessions of other roles do is hidden from {facts.server.user}",
+            remedy=f"GRANT pg_read_all_stats TO {facts.server.user}",
+        )
+    yield from _prepared(scope, facts)
+
+
+def _who(session: Session) -> str:
+    application = f", {session.application}" if session.application else ""
+    return f"pid {session.pid} ({session.user}{application})"
+
+
+def _long(session: Session) -> Finding:
+    return warned(
+        name="long-transaction",
+        message=f"The transaction of {_who(session)} is {session.transaction_age:.0f} s old",
+        remedy=f"wait for it, as index builds have to, or SELECT pg_terminate_backend({session.pid})",
+    )
+
+
+def _waiting(session: Session) -> Finding:
+    return warned(
+        name="idle-in-transaction",
+        message=f"The transaction of {_who(session)} has been idle for {session.state_age:.0f} s",
+        remedy=f"let it commit, or SELECT pg_terminate_backend({session.pid})",
+    )
+
+
+def _prepared(scope: Scope, facts: ServerState) -> Iterator[Finding]:
+    for prepared in facts.prepared:
+        ours = sorted(scope.relations.intersection(prepared.tables))
+        since = f"prepared {prepared.age:.0f} s ago by {prepared.owner}"
+        held = f"holds locks on {', '.join(map(str, ours))}" if ours else "holds back index builds and pruning"
+        literal = prepared.name.replace("'", "''")
+        yield Finding(
+            name="prepared-transaction",
+            severity=Severity.ERROR if ours else Severity.WARNING,
+            table=ours[0] if ours else None,
+            refuses=bool(ours),
+            message=f"The transaction {prepared.name!r}, {since}, {held}",
+            remedy=f"COMMIT PREPARED '{literal}' or ROLLBACK PREPARED '{literal}'",
+        )
+
+
+GROWTH = 0.35
+"""Of a table filled in place, with its indexes: measured at up to 0.3."""
+ENTRY_BYTES = 40
+COLUMN_BYTES = 12
+"""An index entry with its tenant, for a page that is nine tenths full; and each further column of it."""
+LOCAL = ("localhost", "127.0.0.1", "::1")
+SAME_START = 5.0
+
+
+def needed_bytes(scope: Scope, room: ServerCapacity) -> int:
+    """A generous estimate: fills in place, indexes and the largest one's sort, and the WAL of both.
+
+    WAL is recycled beyond max_wal_size.
+    """
+    tables = scope.schema.tables
+    fills = sum(GROWTH * tables[name].bytes for name in scope.fills)
+    indexes = [
+        tables[step.table].rows * (ENTRY_BYTES + COLUMN_BYTES * len(step.indexed))
+        for step in scope.steps
+        if step.indexed is not None and step.table in tables
+    ]
+    written = sum(2.0 * tables[name].bytes for name in scope.fills) + sum(indexes)
+    return int(fills + sum(indexes) + max(indexes, default=0) + min(written, room.wal_bytes))
+
+
+def free_bytes(room: ServerCapacity, host: str) -> int | None:
+    """Free space where the server's data lie; None where they are not on this machine, or not to be seen."""
+    if room.data_directory is None or not (host.startswith("/") or host in LOCAL or host == ""):
+        return None
+    data = Path(room.data_directory)
+    try:
+        # Another server may have a folder of the same name, in a container.
+        started = float((data / "postmaster.pid").read_text().splitlines()[2])
+        if abs(started - room.started) > SAME_START:
+            return None
+        return shutil.disk_usage(data).free
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def space_findings(scope: Scope, room: ServerCapacity, free: int | None) -> Iterator[Finding]:
+    needed = needed_bytes(scope, room)
+    if needed == 0:
+        return
+    if free is None:
+        yield warned(
+            name="disk-space-unknown",
+            message=f"The run takes up to {readable(needed)} of disk, and SQL cannot tell what is free",
+            remedy="look at the server, and say how much is free with --free-space",
+        )
+    elif free < needed:
+        yield refused(
+            name="disk-space",
+            message=f"The run takes up to {readable(needed)} of disk, and {readable(free)} are free",
+            remedy="make room first",
         )

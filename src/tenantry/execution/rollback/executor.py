@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from tenantry.errors import Interrupted, Refused, TenantryError
+from tenantry.execution.events import StepEvent
 from tenantry.execution.message import Aside
-from tenantry.execution.runner import Event, Runner
+from tenantry.execution.runner import Runner
 from tenantry.execution.transaction import Guard, Outcome
 from tenantry.model.plan import ExecutionMode, Phase, Statement
+from tenantry.model.run import StepAction
 from tenantry.postgres.dependents import anything_built, detached
 from tenantry.postgres.journal import Entry
 from tenantry.steps import Step, from_json
@@ -67,7 +69,11 @@ class Reverting:
             return
         try:
             self.runner.guarded(
-                step, "kept" if kept else "reverted", number, total, lambda: self._revert(step, entry, kept)
+                step,
+                StepAction.KEPT if kept else StepAction.REVERTED,
+                number,
+                total,
+                lambda: self._revert(step, entry, kept),
             )
         except Interrupted:
             raise
@@ -79,7 +85,7 @@ class Reverting:
 
     def _leave(self, step: Step, reason: str, number: int, total: int) -> None:
         self.left.append(Left(step=step, reason=reason))
-        self.runner.tell(Event(step=step, action="left", number=number, total=total, message=reason))
+        self.runner.observer(StepEvent(step=step, action=StepAction.LEFT, number=number, total=total, message=reason))
 
     def _revert(self, step: Step, entry: Entry, kept: bool) -> tuple[Outcome, int | None]:
         statements = self._statements(step, entry, kept)

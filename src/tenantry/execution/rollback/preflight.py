@@ -13,9 +13,9 @@ from tenantry.execution.existing import altered, definitions
 from tenantry.execution.preflight.findings import noted, refused, warned
 from tenantry.execution.preflight.privileges import privilege_findings
 from tenantry.execution.preflight.scope import Scope
-from tenantry.execution.preflight.sessions import session_findings
+from tenantry.execution.preflight.server import session_findings
 from tenantry.model.finding import Finding
-from tenantry.model.name import Name, quoted
+from tenantry.model.name import JOURNAL_SCHEMA, Name, quoted
 from tenantry.model.plan import LockMode, Statement
 from tenantry.model.schema import Ours
 from tenantry.postgres.catalog import read_schema
@@ -24,7 +24,6 @@ from tenantry.postgres.journal import Entry
 from tenantry.postgres.preflight import read_facts
 from tenantry.postgres.session import holders
 from tenantry.steps import Step, from_json
-from tenantry.steps.introspection import JOURNAL_SCHEMA
 from tenantry.steps.renaming import named_in, words_in
 
 ALTERED = "altered-step"

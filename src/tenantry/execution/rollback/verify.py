@@ -9,14 +9,18 @@ from typing import Any
 
 import psycopg
 
-from tenantry.execution.existing import definitions
+from tenantry.execution.events import Found, Looking, Said
+from tenantry.execution.existing import definitions, read_entries
 from tenantry.execution.preflight.findings import noted, warned
-from tenantry.execution.rollback.executor import Left
+from tenantry.execution.rollback.executor import Left, Reverting
+from tenantry.execution.rollback.select import Selection
+from tenantry.execution.runs import Tally
 from tenantry.model.finding import Finding
 from tenantry.model.name import Name
 from tenantry.postgres.dependents import files
+from tenantry.postgres.journal import Journal
 from tenantry.postgres.schema_snapshot import Described, describe, noted_description
-from tenantry.steps import Step
+from tenantry.steps import Step, from_json
 
 _OURS = re.compile(r"""\A\w+ (?:(?:"(?:[^"]|"")+"|[^ ."]+)\.)?"?~?tenantry_""")
 SAMPLES = 20
@@ -132,3 +136,22 @@ def _difference(name: str, lines: Sequence[str], verdict: Any, message: str) -> 
         message=f"{message}: {'; '.join(lines[:3])}" + (f", and {len(lines) - 3} more" if len(lines) > 3 else ""),
     )  # fmt: skip
     return finding
+
+
+def look_back(
+    connection: psycopg.Connection[Any], walk: Reverting, selection: Selection, aftermath: Aftermath, tally: Tally
+) -> tuple[Finding, ...]:
+    tally.observer(Looking("what is left"))
+    gone = {one.step.key for one in walk.left}
+    steps = [step for entry in selection.entries if (step := from_json(entry.value)).key not in gone]
+    reverted = [step for step in steps if not (walk.keep and step.kept)]
+    # Those that an earlier rollback has kept are no part of this one.
+    kept = [from_json(entry.value) for entry in read_entries(Journal(connection)).values() if entry.state == "kept"]
+    findings = aftermath.findings(reverted, kept, walk.left)
+    for finding in findings:
+        tally.observer(Found(finding))
+    if not any(finding.severity.serious for finding in findings):
+        tally.observer(
+            Said("Verified: nothing of ours is left there, the schema is as recorded, no table was rewritten")
+        )
+    return findings

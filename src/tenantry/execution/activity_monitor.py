@@ -1,0 +1,48 @@
+"""A second session that sees what the first one is doing while it cannot tell: waiting, or building an index."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import psycopg
+
+from tenantry.errors import TenantryError
+from tenantry.execution.events import Observer, SessionActivity, ignore
+from tenantry.execution.session import open_session
+from tenantry.postgres.activity import activities
+from tenantry.postgres.connect import Target
+
+INTERVAL = 1.0
+
+
+@contextmanager
+def lookout(target: Target, pid: int, observer: Observer, *, run: str) -> Iterator[None]:
+    """Within the block `observer` is told what session `pid` waits for or builds, once a second."""
+    if observer is ignore:
+        yield
+        return
+    over = threading.Event()
+    thread = threading.Thread(target=_look, args=(target, pid, observer, run, over), name="lookout", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(timeout=5)
+
+
+def _look(target: Target, pid: int, observer: Observer, run: str, over: threading.Event) -> None:
+    # Short steps need nobody to watch them, and a run goes on without being seen.
+    if over.wait(INTERVAL):
+        return
+    with suppress(psycopg.Error, TenantryError), open_session(target, run=run, purpose="watch") as connection:
+        told = False
+        while not over.is_set():
+            found = next(iter(activities(connection, pid)), None)
+            worth = found is not None and bool(found.blockers or found.build or found.behind)
+            if worth or told:
+                observer(SessionActivity(found if worth else None))
+            told = worth
+            over.wait(INTERVAL)

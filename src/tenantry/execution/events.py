@@ -1,0 +1,169 @@
+"""What a command tells while it runs: each event is a value, and an observer is any callable that takes it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from tenantry.model.distribution import Distribution
+from tenantry.model.finding import Finding
+from tenantry.model.name import Name
+from tenantry.model.plan import Statement
+from tenantry.model.run import Activity, StepAction
+from tenantry.postgres.connect import Server
+from tenantry.steps import Step
+
+
+class Event:
+    """Something that happened in a run."""
+
+    __slots__ = ()
+
+
+class Observer(Protocol):
+    """Is called with each event of a run; maybe from several threads, but one call at a time."""
+
+    def __call__(self, event: Event, /) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class CommandBegan(Event):
+    """A run begins, or a further part of one that has begun."""
+
+    command: str
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class Connected(Event):
+    """There is a connection, to this server."""
+
+    server: Server
+
+
+@dataclass(frozen=True, slots=True)
+class Looking(Event):
+    """Something is read that may take a while, such as "the rows of orders"."""
+
+    at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepEvent(Event):
+    """A step was begun, applied, reverted, or found in force; `milliseconds` in all, of which it `waited` for locks and
+    `held` them."""
+
+    step: Step
+    action: StepAction
+    number: int
+    total: int
+    milliseconds: float = 0.0
+    waited: float = 0.0
+    held: float = 0.0
+    tries: int = 1
+    rows: int | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Found(Event):
+    """A preflight or a check found something."""
+
+    finding: Finding
+
+
+@dataclass(frozen=True, slots=True)
+class Distributed(Event):
+    """The rows of a table were counted by tenant."""
+
+    distribution: Distribution
+
+
+@dataclass(frozen=True, slots=True)
+class StatementRan(Event):
+    """A statement of a step was run; batches of fills are not told one by one."""
+
+    statement: Statement
+    milliseconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class SessionActivity(Event):
+    """What the run's session is doing now, every second or so: it waits, or builds an index. None: no longer."""
+
+    activity: Activity | None
+
+
+@dataclass(frozen=True, slots=True)
+class LocksRefused(Event):
+    """A try for locks has failed, for `blockers` have them; the next one comes after `pause` seconds."""
+
+    reason: str
+    blockers: Sequence[str]
+    pause: float
+
+
+@dataclass(frozen=True, slots=True)
+class Said(Event):
+    """Anything else worth a line, with the facts that the log keeps beside it."""
+
+    message: str
+    facts: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CommandEnded(Event):
+    """A run, or a part of it, has come to its end: what it has come to, and what to do next."""
+
+    outcome: str
+    next_step: str
+
+
+@dataclass(frozen=True, slots=True)
+class FillStarted(Event):
+    """A relation's fill begins; `pages` are to be gone through, without those of an earlier run."""
+
+    relation: Name
+    pages: int
+
+
+@dataclass(frozen=True, slots=True)
+class FillAdvanced(Event):
+    """`pages` more are done, `rows` more have their tenant; in a relation's later passes `pages` is 0."""
+
+    relation: Name
+    pages: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class FillPaused(Event):
+    """A fill waits, or goes on more slowly; `reason` is a sentence for people."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FillFinished(Event):
+    """No row of the relation is left; `rows` were given their tenant in this run."""
+
+    relation: Name
+    rows: int
+
+
+def ignore(event: Event) -> None:
+    """The observer of a run that nobody watches."""
+
+
+def notify_all(*observers: Observer) -> Observer:
+    """An observer that tells each of these, in their order, one event at a time."""
+    lock = threading.RLock()
+
+    def tell(event: Event) -> None:
+        with lock:
+            for observer in observers:
+                observer(event)
+
+    return tell

@@ -1,0 +1,115 @@
+"""What a command would do to a database, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from tenantry.errors import TenantryError
+from tenantry.execution.prospect import Prospect
+from tenantry.execution.session import Session
+from tenantry.model.finding import Finding
+from tenantry.model.name import Name
+from tenantry.model.plan import ExecutionMode, Phase, Statement
+from tenantry.model.schema import Schema
+from tenantry.planning.diff import State
+from tenantry.planning.expected import estimated_rows, expected_seconds
+from tenantry.postgres.journal import Entry
+from tenantry.steps import Step, from_json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """A step and the statements that put it in force or take it back; of a changed one, both. `rows` is PostgreSQL's
+    estimate of the rows that it reads or changes, None where it touches none, or nothing is known."""
+
+    step: Step
+    in_force: bool
+    statements: tuple[Statement, ...]
+    rows: int | None = None
+    state: State = State.PENDING
+    last: bool = False
+    """Of what goes back: after all that is applied, and not before it."""
+
+    @property
+    def seconds(self) -> float:
+        """What it may be expected to take, roughly; nothing where it is in force."""
+        return 0.0 if self.in_force else expected_seconds(self.statements, self.rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outline:
+    """What a command would do to a database, step by step; `undecided` are tables that the spec leaves open."""
+
+    command: str
+    database: str
+    server: str
+    steps: tuple[Planned, ...]
+    undecided: Mapping[Name, str]
+    reverts: tuple[Planned, ...] = ()
+    """What the spec no longer asks for and goes, in the order in which it goes."""
+    tables: tuple[Name, ...] = ()
+    """Of a rollback of some tables: those that go back whole, and those that lose a part of what is theirs."""
+    others: tuple[Name, ...] = ()
+    refusal: TenantryError | None = None
+    """Of a plan: why migrate would refuse it, as far as can be told without the census of the rows."""
+    findings: tuple[Finding, ...] = ()
+    """Of a plan: what a preflight of it finds, whether it refuses or not."""
+
+    @property
+    def back(self) -> bool:
+        """The steps would be undone."""
+        return self.command in ("rollback", "balances remove")
+
+    def by_phase(self) -> Iterator[tuple[Phase, tuple[Planned, ...]]]:
+        """The phases that have steps, with them, in the order in which the command goes through them."""
+        for phase in reversed(Phase) if self.back else Phase:
+            steps = tuple(planned for planned in self.steps if planned.step.phase is phase)
+            if steps:
+                yield phase, steps
+
+
+def outline_of(session: Session, prospect: Prospect, steps: Sequence[Step], *, command: str) -> Outline:
+    """These steps; and, of a prospect, what goes back."""
+    going = {entry.key for entry in prospect.leaving.all}
+    return Outline(
+        command=command, database=session.schema.database, server=_server(session.schema.version),
+        undecided=session.plan.ownership.undecided,
+        steps=tuple(_planned(session, prospect, step, going) for step in steps),
+        reverts=(*takes_back(prospect.leaving.first), *takes_back(prospect.leaving.last, last=True)),
+    )  # fmt: skip
+
+
+def takes_back(entries: Iterable[Entry], *, last: bool = False) -> tuple[Planned, ...]:
+    """What the spec no longer asks for, as it goes."""
+    planned = []
+    for entry in entries:
+        step = from_json(entry.value)
+        statements = step.revert(entry.before)
+        if statements:
+            planned.append(Planned(step=step, in_force=False, statements=statements, state=State.ORPHANED, last=last))
+    return tuple(planned)
+
+
+def _planned(session: Session, prospect: Prospect, step: Step, going: Collection[str]) -> Planned:
+    state, statements = prospect.comparison.states[step.key], step.apply()
+    rows = _rows(step, statements, session.schema)
+    if state is State.CHANGED and not step.in_place and step.key not in going:
+        entry = session.entries[step.key]
+        statements = (*from_json(entry.value).revert(entry.before), *statements)
+    return Planned(step=step, in_force=state.in_force, statements=statements, rows=rows, state=state)
+
+
+def _server(version: int) -> str:
+    return f"PostgreSQL {version // 10000}.{version % 10000}"
+
+
+def _rows(step: Step, statements: Iterable[Statement], schema: Schema) -> int | None:
+    if step.filling is not None:
+        estimates = [estimated_rows(schema, relation) for relation in step.filled]
+    elif any(statement.manner is not ExecutionMode.TRANSACTION for statement in statements):
+        estimates = [estimated_rows(schema, step.table)]
+    else:
+        return None
+    known = [rows for rows in estimates if rows is not None]
+    return sum(known) if known else None

@@ -1,0 +1,225 @@
+"""What a migration is to do, and what is asked of the database and its rows before it may."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tenantry.balances.ledgers import without_tenant
+from tenantry.discovery.profile import census
+from tenantry.errors import ExitStatus, Refused, TenantryError
+from tenantry.execution.events import Found, Looking, Observer
+from tenantry.execution.existing import survey
+from tenantry.execution.orphans import (
+    Leaving,
+    contradictions,
+    given_earlier,
+    kept_from_earlier,
+    leaving,
+)
+from tenantry.execution.preflight import preflight
+from tenantry.execution.rollback.preflight import obstacles
+from tenantry.execution.session import Session
+from tenantry.model.backup import BackupKind
+from tenantry.model.evidence import Evidence, TableEvidence, WayKind
+from tenantry.model.finding import Finding
+from tenantry.model.plan import Phase
+from tenantry.model.verdict import accepted
+from tenantry.planning.diff import Comparison, State
+from tenantry.postgres.census import run_census
+from tenantry.steps import Step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MigrateOptions:
+    """`workers` fill in parallel; `free_space` in bytes where the server's disk cannot be seen; lock times in seconds,
+    None for the spec's. `backup` is the kind of the automatic backup, None for copies of tables up to the spec's size;
+    dumps go into `dump_folder`, None for the spec's."""
+
+    until: Phase = Phase.ISOLATE
+    force: bool = False
+    workers: int = 2
+    free_space: int | None = None
+    backup: BackupKind | None = None
+    dump_folder: Path | None = None
+    lock_timeout: float | None = None
+    lock_budget: float | None = None
+
+
+NAMED = 10
+"""Tables with orphans or conflicts that a refusal names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prospect:
+    """What a migration is to do: `steps` of the plan are walked, of which `pending` are not in force; `leaving` goes
+    back."""
+
+    comparison: Comparison
+    plan: tuple[Step, ...]
+    steps: tuple[Step, ...]
+    leaving: Leaving
+
+    @property
+    def takes_back(self) -> bool:
+        """Something of an earlier spec goes, for good or to be made otherwise."""
+        return bool(self.leaving.all or self.comparison.of(self.steps, State.CHANGED))
+
+    def complete(self, until: Phase) -> Phase:
+        """The last phase of which all steps are in force, once those until this one are."""
+        for phase in Phase:
+            steps = [step for step in self.plan if step.phase is phase and phase.position > until.position]
+            if not all(self.comparison.states[step.key].in_force for step in steps):
+                break
+            until = phase if steps else until
+        return until
+
+    @property
+    def pending(self) -> tuple[Step, ...]:
+        return tuple(step for step in self.steps if not self.comparison.states[step.key].in_force)
+
+
+def prospects(session: Session, options: MigrateOptions, *, exact: bool = True) -> Prospect:
+    """Plan, journal and catalog compared, for a run until this phase; `exact` as in execution.survey."""
+    comparison = survey(session.connection, session.plan, session.entries, exact=exact)
+    plan, entries = session.plan.steps, session.entries
+    return Prospect(
+        comparison=comparison, plan=plan, steps=session.plan.until(options.until),
+        leaving=leaving(comparison, plan, entries, options.until),
+    )  # fmt: skip
+
+
+def refuse_undecided(session: Session) -> None:
+    """Raises Refused while the spec leaves a table undecided."""
+    undecided = session.plan.ownership.undecided
+    if not undecided:
+        return
+    source = session.spec.path or "the spec"
+    lines = [f"{name}: {reason}" for name, reason in sorted(undecided.items())]
+    first = min(undecided)
+    raise Refused(
+        f"{len(undecided)} table{'s are' if len(undecided) > 1 else ' is'} undecided, the first is {first}",
+        remedy=f"Edit {source}: give each of them paths, children, assign, or shared = true.",
+        details=lines,
+    )
+
+
+def examine(
+    session: Session, prospect: Prospect, options: MigrateOptions, observer: Observer
+) -> tuple[tuple[Finding, ...], Evidence | None]:
+    """All that a run, dry or not, asks before anything is changed: what the spec leaves open or contradicts, what is in
+    the way of what goes back, the preflight of the steps to be applied, and the census of orphans and conflicts while
+    rows are still to get their tenant, or to be proved to refer to none of another. Raises Refused."""
+    refuse_undecided(session)
+    pending = prospect.pending
+    findings = risks(session, prospect, options)
+    for finding in findings:
+        observer(Found(finding))
+    refuse(findings, force=options.force)
+    filling = [step for step in pending if step.allotted]
+    if not filling and not any(step.proves for step in pending):
+        return findings, None
+    filled = all(step.phase is Phase.CONTRACT for step in filling)
+    observer(Looking("the rows, and whether each finds its tenant"))
+    earlier = given_earlier(session.connection, session.plan, session.entries)
+    evidence = run_census(
+        session.connection,
+        census(session.plan.ownership, session.schema, filled=filled, earlier=earlier),
+        watch=lambda table: observer(Looking(f"the rows of {table}")),
+    )
+    refuse_rows(evidence)
+    kept = tuple(kept_from_earlier(evidence))
+    for finding in kept:
+        observer(Found(finding))
+    refuse(kept, force=options.force)
+    return (*findings, *kept), evidence
+
+
+def risks(session: Session, prospect: Prospect, options: MigrateOptions) -> tuple[Finding, ...]:
+    """What is found without counting the rows of all tables: contradictions, and the preflight of what is pending."""
+    findings = contradicted(session, prospect, options.until)
+    findings += preflight(
+        session.connection, schema=session.schema, plan=replace(session.plan, steps=prospect.pending),
+        until=options.until, free_space=options.free_space, workers=options.workers,
+    )  # fmt: skip
+    return tuple(accepted(findings, session.spec))
+
+
+def contradicted(session: Session, prospect: Prospect, until: Phase) -> tuple[Finding, ...]:
+    """What the spec contradicts of that which an earlier one has made, and what is in the way of what goes back."""
+    findings = tuple(contradictions(session.connection, session.plan, session.entries, prospect.comparison, until))
+    back = prospect.leaving.all
+    findings += (*session.plan.refusals, *without_tenant(session.entries, back))
+    if back:
+        in_the_way = obstacles(session.connection, back, journal=session.entries, keep=False, under_way=True)
+        # Nothing of anybody else's is dropped, and a step that stayed behind would not be what the spec asks for.
+        findings += tuple(
+            replace(one.finding, forcible=one.finding.forcible and one.step is None) for one in in_the_way
+        )
+    return findings
+
+
+def refuse_rows(evidence: Evidence) -> None:
+    """Raises Refused where rows have no tenant that the spec accepts, or several."""
+    refused = evidence.refused
+    if not refused:
+        return
+    listed = "; ".join(f"{table.table} has {_troubles(table)}" for table in refused[:NAMED])
+    more = f"; and {len(refused) - NAMED} more tables, {len(refused)} in all" if len(refused) > NAMED else ""
+    conflicts = any(table.conflicts for table in refused)
+    raise Refused(
+        listed + more,
+        remedy=f"Correct the rows named below{''.join(_remedies(refused))}. The first table is {refused[0].table}."
+        + (" `tenantry conflicts` has all that disagree, by paths and tenants." if conflicts else ""),
+        details=[
+            f"{table.table}: {kind}, {sample}"
+            for table in refused
+            for kind, samples in (("orphan", table.orphan_samples), ("conflict", table.conflict_samples))
+            for sample in samples
+        ],
+    )
+
+
+def _troubles(table: TableEvidence) -> str:
+    counts = (
+        (table.unaccepted, "orphan{}"), (table.conflicts - table.crossing, "conflict{}"),
+        (table.crossing, "reference{} across tenants"),
+    )  # fmt: skip
+    return " and ".join(f"{count} {words.format('s' if count > 1 else '')}" for count, words in counts if count)
+
+
+def _remedies(refused: Sequence[TableEvidence]) -> Iterator[str]:
+    """What helps beside correcting rows, by what there is of it."""
+    if any(table.unaccepted for table in refused):
+        yield '; or say in the spec what orphans are: orphans = "default", "quarantine" or "shared"'
+    if any(table.unaccepted and any(way.kind is WayKind.ASSIGNED for way in table.ways) for table in refused):
+        yield "; where assign names a tenant that is yet to come, add it: [[tenant.rows]] in the spec"
+    if any(table.conflicts > table.crossing for table in refused):
+        yield "; where paths disagree, name another one"
+    if any(table.crossing for table in refused):
+        yield (
+            '; where a row may refer to another tenant\'s, let the spec say so: [[reference]] from = "TABLE.COLUMN"'
+            " crosses = true; or let the table that it refers to be shared (shared = true)"
+        )
+
+
+def refuse(findings: tuple[Finding, ...], *, force: bool) -> None:
+    """Raises Refused, or ConnectionFailed for missing privileges, where a finding stops the run."""
+    stopping = [finding for finding in findings if finding.refuses and not (force and finding.forcible)]
+    if not stopping:
+        return
+    stopping.sort(key=lambda finding: not finding.name.startswith("privilege-"))
+    first = stopping[0]
+    privileges = first.name.startswith("privilege-")
+    error: Callable[..., TenantryError] = _TooFewPrivileges if privileges else Refused
+    forcible = all(finding.forcible for finding in stopping)
+    raise error(
+        first.message + (f" (and {len(stopping) - 1} more)" if len(stopping) > 1 else ""),
+        remedy=first.remedy + (" --force goes on all the same." if forcible else ""),
+        details=[f"{finding.name}: {finding.message}. {finding.remedy}".strip() for finding in stopping[1:]],
+    )
+
+
+class _TooFewPrivileges(TenantryError):
+    status = ExitStatus.CONNECTION

@@ -1,0 +1,82 @@
+"""The runner of a command: what it counts, how its fills are run, and how it is stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+
+from tenantry.execution.backfill.run import BackfillOptions, FillSessions, backfill
+from tenantry.execution.backfill.throttle import Throttle
+from tenantry.execution.events import Event, Observer, Said, StepEvent
+from tenantry.execution.prospect import MigrateOptions
+from tenantry.execution.runner import Runner
+from tenantry.execution.session import Session
+from tenantry.execution.transaction import LockPolicy
+from tenantry.model.run import StepAction
+from tenantry.postgres.connect import connect
+from tenantry.steps import Backfill
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts what the runner tells, and passes it on."""
+
+    observer: Observer
+    applied: int = 0
+    found: int = 0
+    rows: int = 0
+    longest_lock: float = 0.0
+    retries: int = 0
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case StepEvent(action=StepAction.APPLIED | StepAction.REVERTED | StepAction.KEPT):
+                self.applied += 1
+                self.rows += event.rows or 0
+                self.longest_lock = max(self.longest_lock, event.waited / 1000)
+                self.retries += event.tries - 1
+            case StepEvent(action=StepAction.FOUND):
+                self.found += 1
+        self.observer(event)
+
+
+def make_runner(session: Session, run: str, observer: Observer, tally: Tally, options: MigrateOptions) -> Runner:
+    """A runner over the session's connection, for steps that fill nothing: see `filling`."""
+    locks = session.spec.locks
+    patience = LockPolicy(timeout=options.lock_timeout or locks.timeout, budget=options.lock_budget or locks.budget)
+    return Runner(
+        connection=session.connection, journal=session.journal, run=run, patience=patience,
+        backfill=no_fill, observer=tally,
+    )  # fmt: skip
+
+
+def no_fill(fill: Backfill) -> int:
+    raise AssertionError("these steps fill nothing")
+
+
+@contextmanager
+def filling(runner: Runner, session: Session, observer: Observer, options: MigrateOptions) -> Iterator[None]:
+    """Within the block the runner fills, over connections of its own that are shared by its fills."""
+
+    def fill(step: Backfill) -> int:
+        result = backfill(
+            step,
+            connections=sessions,
+            workers=options.workers,
+            observer=observer,
+            stop=runner.stop,
+            throttle=Throttle(),
+            options=BackfillOptions(budget=runner.patience.budget),
+        )
+        return result.rows
+
+    with closing(FillSessions(lambda purpose: connect(session.target, run=runner.run, purpose=purpose))) as sessions:
+        runner.backfill = fill
+        yield
+
+
+def stop(runner: Runner, observer: Observer) -> None:
+    """What Ctrl-C does: it lets the batch in hand, or a step that cannot be cut short, come to its end."""
+    observer(Said("Stopping after the batch or step in hand; Ctrl-C again stops at once …"))
+    runner.interrupt()

@@ -1,0 +1,102 @@
+"""What every command that reads or changes the database begins with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import psycopg
+
+from tenantry.balances.ledgers import Ledgers
+from tenantry.errors import Failed
+from tenantry.execution.events import Connected, Observer
+from tenantry.execution.existing import read_entries
+from tenantry.execution.renames import Known, known, with_indexes
+from tenantry.model.schema import Ours, Schema
+from tenantry.model.spec import Spec
+from tenantry.planning import Plan, make_plan
+from tenantry.planning.original_schema import managed_objects, original_schema
+from tenantry.postgres.catalog import read_schemas
+from tenantry.postgres.connect import Target, connect, read_server
+from tenantry.postgres.journal import Entry, Journal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A connection, its journal, and the plan for the database as the user made it."""
+
+    target: Target
+    connection: psycopg.Connection[Any]
+    journal: Journal
+    spec: Spec
+    schema: Schema
+    plan: Plan
+    known: Known
+    live: Schema
+    """The schema as it is, with what is ours; without, unless it was asked for."""
+
+    @property
+    def entries(self) -> Mapping[str, Entry]:
+        """The journal's steps, under the names that their tables have now."""
+        return self.known.entries
+
+    @classmethod
+    def begin(
+        cls, target: Target, connection: psycopg.Connection[Any], spec: Spec, *, lenient: bool = False,
+        live: bool = False,
+    ) -> Session:  # fmt: skip
+        """Read the journal and the schema without what is ours, and make the plan, of which balances that are installed
+        are a part. Raises UsageError where the spec does not fit the database, unless `lenient`: then the plan is
+        without what does not. `live`: the schema with what is ours is read as well, as of the same moment."""
+        journal = Journal(connection)
+        found = known(read_entries(journal))
+        asked = (managed_objects(found.entries), Ours()) if live else (managed_objects(found.entries),)
+        schemas = read_schemas(connection, spec.schemas, ours=asked)
+        schema = original_schema(schemas[0], found.entries)
+        schema = replace(schema, earlier=found.tables, earlier_columns=found.columns)
+        plan = make_plan(spec, schema, lenient=lenient)
+        balances = Ledgers(connection, spec, found.entries, plan.ownership).planned()
+        plan = plan.along(balances.steps, balances.refusals)
+        found = with_indexes(found, plan.steps)
+        return cls(target=target, connection=connection, journal=journal, spec=spec, schema=schema, plan=plan,
+                   known=found, live=schemas[-1])  # fmt: skip
+
+
+def check_spec(target: Target, spec: Spec) -> None:
+    """Raises UsageError where the spec does not fit the database, ConnectionFailed without a connection."""
+    with open_session(target, purpose="spec") as connection:
+        Session.begin(target, connection, spec)
+
+
+@contextmanager
+def open_session(
+    target: Target, *, run: str = "", purpose: str, observer: Observer | None = None
+) -> Iterator[psycopg.Connection[Any]]:
+    """A connection for the block, of which `observer` is told. Raises Failed where it is lost within."""
+    connection = connect(target, run=run, purpose=purpose)
+    try:
+        if observer is not None:
+            observer(Connected(read_server(connection)))
+        yield connection
+    except psycopg.OperationalError as error:
+        if not (connection.closed or connection.broken or is_lost(error)):
+            raise
+        raise Failed(
+            "The connection to the server was lost",
+            remedy="Run the same command again once the server can be reached: it goes on where it stopped.",
+            details=str(error).splitlines(),
+        ) from error
+    finally:
+        connection.close()
+
+
+def is_lost(error: psycopg.Error) -> bool:
+    """Whether it says that there is no connection any more; a full disk is an OperationalError, too.
+
+    Without a SQLSTATE it was raised here: a value that cannot be sent says nothing about the connection.
+    """
+    if error.sqlstate is None:
+        return isinstance(error, psycopg.OperationalError)
+    return error.sqlstate.startswith(("08", "57P"))

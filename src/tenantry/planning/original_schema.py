@@ -1,0 +1,41 @@
+"""The user's schema as it was before tenantry changed it, by what the journal keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from tenantry.model.name import Name
+from tenantry.model.schema import Ours, Schema
+from tenantry.postgres.journal import Entry
+from tenantry.steps import from_json
+
+
+def managed_objects(entries: Mapping[str, Entry]) -> Ours:
+    """What the journal says that we made, to be left out of the schema as found."""
+    columns: dict[Name, str] = {}
+    live: set[Name] = set()
+    kept: set[Name] = set()
+    created: set[Name] = set()
+    for entry in entries.values():
+        step = from_json(entry.value)
+        if step.makes is not None:
+            created.add(step.makes)
+        if step.tenant_column is not None:
+            columns[step.table] = step.tenant_column
+            (kept if entry.state == "kept" else live).add(step.table)
+    return Ours(tables=frozenset(live), columns=columns, created=frozenset(created), kept=frozenset(kept))
+
+
+def original_schema(schema: Schema, entries: Mapping[str, Entry]) -> Schema:
+    """The schema with what our steps have changed of the user's own objects put back: the unique indexes that contract
+    has dropped, the NULLs that the user's own tenant columns allowed, and what the application role might do."""
+    tables, views = dict(schema.tables), dict(schema.views)
+    for entry in entries.values():
+        step, before = from_json(entry.value), entry.before
+        if (table := tables.get(step.table)) is not None:
+            table = step.as_found(table, before)
+            tables[step.table] = replace(table, grants=step.grants_as_found(table.grants, before))
+        elif (view := views.get(step.table)) is not None:
+            views[step.table] = replace(view, grants=step.grants_as_found(view.grants, before))
+    return replace(schema, tables=tables, views=views)

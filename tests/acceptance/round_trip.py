@@ -1,0 +1,68 @@
+"""A migration there and back, and what is compared: the dump, and each table's rows."""
+
+from __future__ import annotations
+
+from psycopg import sql
+
+from operating import Operating, assert_no_superuser, operated
+from servers import Database
+from tenantry import MigrateOptions, RollbackOptions, migrate, rollback, validate
+from tenantry.errors import ExitStatus
+from tenantry.model.name import Name
+from tenantry.model.plan import Phase
+from tenantry.model.spec import Spec
+
+
+def checksums(database: Database, columns: dict[str, list[str]] | None = None) -> dict[str, tuple[int, str]]:
+    """Per table the number of rows and a checksum of the user's columns, whatever the order of the rows."""
+    found = {}
+    with database.connect() as connection:
+        tables = connection.execute(
+            "SELECT c.oid::regclass::text, array_agg(a.attname::text ORDER BY a.attnum) FROM pg_class c"
+            " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
+            " WHERE c.relkind IN ('r', 'p') AND c.relnamespace::regnamespace::text"
+            " NOT IN ('pg_catalog', 'information_schema', 'tenantry') GROUP BY 1"
+        ).fetchall()
+        for table, names in tables:
+            row = sql.SQL("ROW({})::text").format(
+                sql.SQL(", ").join(map(sql.Identifier, (columns or {}).get(table, names)))
+            )
+            query = sql.SQL(
+                "SELECT count(*), coalesce(sum(('x' || substr(md5({}), 1, 15))::bit(60)::bigint), 0)::text FROM {}"
+            ).format(row, sql.SQL(table))
+            found[table] = connection.execute(query).fetchone()
+    return found
+
+
+def columns(database: Database) -> dict[str, list[str]]:
+    return dict(
+        database.rows(
+            "SELECT c.oid::regclass::text, array_agg(a.attname::text ORDER BY a.attnum) FROM pg_class c"
+            " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
+            " WHERE c.relkind IN ('r', 'p') AND c.relnamespace::regnamespace::text"
+            " NOT IN ('pg_catalog', 'information_schema', 'tenantry') GROUP BY 1"
+        )
+    )
+
+
+def there_and_back(
+    database: Database, spec: Spec, until: Phase = Phase.CONTRACT, *, force: bool = False, valid: bool = False
+) -> None:
+    """Migrate, migrate again, validate if it is to be `valid`, and roll back."""
+    target = operated(database, spec)
+    dump, names, rows = database.dump(), columns(database), checksums(database)
+    migrate(target, spec, MigrateOptions(until=until, force=force))
+    again = migrate(target, spec, MigrateOptions(until=until, force=force))
+    assert again.applied == 0, "a second run finds everything in force"
+    if valid:
+        assert validate(target, spec).exit_status is ExitStatus.DONE
+    there = checksums(database, names)
+    tenants = Name.parse(spec.tenant.table, schema=spec.schemas[0]).name
+    assert {table: there[table] for table in rows if tenants not in table} == {
+        table: row for table, row in rows.items() if tenants not in table
+    }
+    rollback(target, RollbackOptions())
+    assert database.dump() == dump
+    assert checksums(database) == rows
+    if Operating.wanted:
+        assert_no_superuser(database)

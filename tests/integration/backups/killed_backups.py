@@ -1,0 +1,131 @@
+"""Backups and restores that are killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backups.conftest import rows, spec_of, target
+from servers import Database
+from tenantry import (
+    BackupOptions,
+    RestoreOptions,
+    create_backup,
+    list_backups,
+    restore,
+    verify_backups,
+)
+from tenantry.errors import Refused
+
+ROOT = Path(__file__).parents[3]
+
+
+TABLES = ("keyless", "typed", "watched")
+
+
+SPEC = '[tenant]\ntable = "shops"\n' + "".join(
+    f'[[table]]\nname = "{name}"\nassign = {{ tenant = "one" }}\n' for name in TABLES
+)
+
+
+KILLED = -signal.SIGKILL
+
+
+class Driver:
+    """Gives orders to tests/integration/backups/dying.py."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+
+    def __call__(self, database: Database, command: str, number: int, **more: Any) -> tuple[int, str]:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        order = {"dsn": database.dsn, "command": command, "number": number, "spec": SPEC, **more}
+        self.process.stdin.write(json.dumps(order) + "\n")
+        self.process.stdin.flush()
+        answer = json.loads(self.process.stdout.readline())
+        return answer["ended"], answer["said"]
+
+
+@pytest.fixture
+def driver() -> Iterator[Driver]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    process = subprocess.Popen(
+        [sys.executable, Path(__file__).with_name("dying.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env=environment | {"PYTHONPATH": str(ROOT / "src")}, start_new_session=True,
+    )  # fmt: skip
+    yield Driver(process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    for stream in (process.stdin, process.stdout):
+        assert stream is not None
+        stream.close()
+
+
+def copies(database: Database) -> set[str]:
+    return {
+        name
+        for (name,) in database.rows(
+            "SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace('tenantry') AND relname ~ '^backup_'"
+        )
+    }
+
+
+def killed_making_one(odd: Database, driver: Driver, tmp_path: Path, kind: str, stride: int) -> None:
+    """Killed at each `stride`-th statement, until one comes to its end."""
+    killed = torn = 0
+    for number in range(1, 2000, stride):
+        ended, said = driver(odd, "create", number, kind=kind, folder=str(tmp_path))
+        for one in list_backups(target(odd)):
+            if one.backup.finished_at is None:
+                torn += 1
+                with pytest.raises(Refused, match="torn"):
+                    restore(target(odd), one.backup.id, RestoreOptions())
+        if ended != KILLED:
+            assert ended == 0, said
+            break
+        killed += 1
+    there = [one.backup for one in list_backups(target(odd))]
+    assert said in [one.id for one in there], "the last one came to its end"
+    assert all(one.finished_at for one in there), "what was torn is cleared away by the next"
+    # A kill behind the last commit is a backup that is whole.
+    assert all(backup.problem == "" for backup in verify_backups(target(odd), [one.id for one in there]))
+    assert copies(odd) == {copy.copy for one in there for copy in one.tables if copy.copy}
+    assert {path.name for path in tmp_path.iterdir()} == {one.id for one in there if one.folder}
+    assert killed > 20 // stride
+    assert torn > 0
+
+
+def killed_restoring(odd: Database, driver: Driver, stride: int) -> None:
+    """Killed at each `stride`-th statement, until one comes to its end."""
+    made = create_backup(target(odd), spec_of(*TABLES), BackupOptions())
+    before = rows(odd)
+    odd.execute("DELETE FROM typed WHERE id % 2 = 0; UPDATE watched SET value = 'x'; DELETE FROM keyless WHERE a = 1")
+    harmed, killed, whole = rows(odd), 0, 0
+    noise = {"noise"}
+    for number in range(1, 2000, stride):
+        ended, said = driver(odd, "restore", number, backup=made.id)
+        now = rows(odd)
+        assert ended in (KILLED, 0), said
+        if ended == KILLED:
+            killed += 1
+        saved = [one.backup for one in list_backups(target(odd)) if one.backup.reason == "restore"]
+        assert all(one.finished_at for one in saved)
+        if {name: now[name] for name in now.keys() - noise} == {name: before[name] for name in now.keys() - noise}:
+            whole += 1
+            assert len(saved) == 1, "restored, with what was there before"
+            break
+        assert now == harmed
+        assert saved == []
+        assert copies(odd) == {copy.copy for copy in made.tables}
+    assert killed > 30 // stride
+    assert whole == 1
+    assert restore(target(odd), made.id, RestoreOptions()).saved is None

@@ -1,0 +1,37 @@
+"""Tests stand by themselves: what two of them share is in a module of its own."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT
+
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The modules that a file imports, by whatever name."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        match node:
+            case ast.ImportFrom(module=str(module), names=names):
+                yield module
+                yield from (f"{module}.{one.name}" for one in names)
+            case ast.Import(names=names):
+                yield from (one.name for one in names)
+            case ast.Call(func=ast.Name(id="import_module") | ast.Attribute(attr="import_module"), args=[first, *_]):
+                if isinstance(first, ast.Constant):
+                    yield str(first.value)
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in TESTS}), ids=lambda path: path.name)
+def test_no_test_imports_from_a_test(folder: Path) -> None:
+    found = {
+        f"{path.name}: {module}"
+        for path in TESTS if path.parent == folder
+        for module in imported(path) if module.rpartition(".")[2].startswith("test_")
+    }  # fmt: skip
+    assert found == set()
