@@ -112,7 +112,7 @@ def snapshot(
     except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
         blockers = [str(blocker) for blocker in holders(sessions[0], names, LockMode.ACCESS_SHARE)]
         raise Failed(
-            f"The tables cannot be read for a backup: for {patience:g} s somebody has kept one to himself",
+            f"The tables could not be locked for a backup within {patience:g} s: another session holds one of them",
             remedy="End or wait for them, then run the same command again; nothing was changed.",
             details=blockers,
         ) from error

@@ -32,7 +32,7 @@ LOCK_WAIT = 0.25
 """Seconds for which a batch waits for a row that a writer holds: below deadlock_timeout, 1 s unless configured, so that
 in a deadlock with a writer it is always the batch that gives up. It is halved then; a batch of one key holds nothing
 that a writer could wait for, and so gets through."""
-AGAIN = "Run `tenantry balances backfill` again: it goes on where it stopped."
+AGAIN = "Run `tenantry balances backfill` again: it continues where it stopped."
 
 
 @dataclass(slots=True, kw_only=True)

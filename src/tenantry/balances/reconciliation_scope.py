@@ -111,7 +111,7 @@ def require_readable(connection: Connection, ledger: Ledger) -> None:
         _, relation, found = row
         raise Refused(
             f"The row {found} of tenantry.{relation} cannot be read",
-            remedy="Somebody has changed the journal: put the row back, from a dump of the schema tenantry.",
+            remedy="The journal was changed outside tenantry: restore the row from a dump of the schema tenantry.",
         )
 
 

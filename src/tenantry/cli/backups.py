@@ -37,7 +37,9 @@ Ids = Annotated[
         metavar="[BACKUP]...", help="As `backups list` names them; the newest unless given.", show_default=False
     ),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Give up rows that were written since the backup.")]
+Force = Annotated[
+    bool, typer.Option("--force", help="Restore even though rows that were written since the backup are lost.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be changed, and change nothing.")]
 NONE: list[str] = []
 
@@ -55,7 +57,7 @@ def create(
 ) -> ExitStatus:
     """Make a backup of the owned tables and the tenant table, from one snapshot, while writers go on."""
     if backup is BackupKind.NONE:
-        raise UsageError("A backup of the kind none is none", remedy="Choose --backup tables or dump.")
+        raise UsageError("--backup none makes no backup", remedy="Choose --backup tables or dump.")
     spec = terminal.spec()
     chosen = BackupOptions(kind=backup, free_space=free_space).of(spec, dump_dir)
     if dry_run:
@@ -187,7 +189,7 @@ def prune(
     ] = None,
     dry_run: DryRun = False,
 ) -> ExitStatus:
-    """Take away backups that are neither among the newest nor young enough; torn ones always."""
+    """Remove backups that are neither among the newest nor young enough; incomplete ones always."""
     with watched(terminal, watching(terminal, brief=True)) as observer, target(terminal) as database:
         gone = prune_backups(database, keep=keep, older_than=older_than, dry_run=dry_run, observer=observer)
     terminal.answer(backups=[_brief(backup) for backup in gone], dry_run=dry_run)

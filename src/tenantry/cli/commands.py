@@ -138,20 +138,21 @@ COMMANDS: Mapping[str, Command | Group] = {
         "Show what migrate would do: for each phase, and the tables that take longest, the steps, their "
         "locks, the rows that they are expected to touch, and how long that may take.",
     ),
-    "migrate": Command("migrate.migrate", "Bring the database as far as a phase, from wherever it is.", reports=True),
+    "migrate": Command(
+        "migrate.migrate", "Migrate the database up to a phase, from any state that it is in.", reports=True
+    ),
     "validate": Command(
-        "validate.validate", "Say whether the migration is in force and every row is in its tenant.", reports=True
+        "validate.validate", "Check that every step is applied and every row is in its tenant.", reports=True
     ),
     "verify": Command(
         "verify.verify",
-        "Say whether the business still makes sense, for each tenant by itself: the rules of the "
-        "spec, and that no row is in sight of another tenant.",
+        "Check the business rules of the spec for each tenant, and that no row is visible to another tenant.",
         reports=True,
     ),
     "full": Command("full.full", "Migrate, validate and verify: one run, one report, one verdict.", reports=True),
     "rollback": Command(
         "rollback.rollback",
-        "Take away what tenantry made, from wherever the database is; it needs no spec, the journal knows.",
+        "Undo what tenantry has applied, from any state of the database; it needs no spec, only the journal.",
         says=NO_SPEC,
         reports=True,
     ),
@@ -262,7 +263,7 @@ COMMANDS: Mapping[str, Command | Group] = {
         "List what --fix-issues corrected; take it back.",
         {
             "list": Command(
-                "fixes.list_", "List what --fix-issues has corrected, and what of it was put back.", says=NO_SPEC
+                "fixes.list_", "List what --fix-issues has corrected, and how much of it was undone.", says=NO_SPEC
             ),
             "undo": Command(
                 "fixes.undo",
@@ -300,7 +301,7 @@ COMMANDS: Mapping[str, Command | Group] = {
             ),
             "prune": Command(
                 "backups.prune",
-                "Take away backups that are neither among the newest nor young enough; torn ones always.",
+                "Remove backups that are neither among the newest nor young enough; incomplete ones always.",
                 says=NO_SPEC,
             ),
             "monitor": Command(

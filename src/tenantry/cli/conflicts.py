@@ -54,7 +54,7 @@ def conflicts(
     if decide is not None:
         return _decide(terminal, spec, decide)
     if output is not None and output.exists() and not force:
-        raise Refused(f"{output} is there already", remedy="Name another file, or --force to write over it.")
+        raise Refused(f"{output} is there already", remedy="Name another file, or give --force to overwrite it.")
     with target(terminal) as database:
         found = find_conflicts(database, spec, whole=output is not None)
     terminal.answer(conflicts=[_document(one) for one in found], output=output)

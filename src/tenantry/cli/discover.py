@@ -67,7 +67,7 @@ def discover(
                      help="Beside the spec a page that needs no network: the paths as a picture, the questions, and all"
                      " tables with their reasons and samples."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> ExitStatus:  # fmt: skip
     """Look at the schema and ask the data who owns which rows; write a commented spec. Changes no database."""
     if interactive:
@@ -91,7 +91,7 @@ def discover(
     files = tuple(path for path in (output, picture, report) if path is not None)
     for path in files:
         if path.exists() and not force:
-            raise Refused(f"{path} is there already", remedy="Name another file, or --force to write over it.")
+            raise Refused(f"{path} is there already", remedy="Name another file, or give --force to overwrite it.")
     with target(terminal) as database:
         found = run_discover(database, tenant_table=tenant_table, undecided=undecided)
     if output is not None:

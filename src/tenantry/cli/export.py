@@ -34,7 +34,7 @@ def export(
         typer.Option("--after", metavar="NAME", show_default=False,
                      help="The migration (Django) or revision (Alembic) that the new one follows."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write over files that are there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
 ) -> ExitStatus:  # fmt: skip
     """Write what migrate has made as the files of an ORM: models of all tables with their tenant column and keys.
 
@@ -56,7 +56,7 @@ def export(
     there = [path for path in files if (output / path).exists()]
     if there and not force:
         raise Refused(
-            f"{output / there[0]} is there already", remedy="Name another folder, or --force to write over it."
+            f"{output / there[0]} is there already", remedy="Name another folder, or give --force to overwrite it."
         )
     for path, text in files.items():
         _write(output / path, text)

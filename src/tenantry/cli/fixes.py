@@ -22,7 +22,7 @@ from tenantry.reports.text import visible
 
 
 def list_(terminal: Terminal) -> ExitStatus:
-    """List what --fix-issues has corrected, and what of it was put back."""
+    """List what --fix-issues has corrected, and how much of it was undone."""
     with target(terminal) as database:
         found = list_fixes(database)
     terminal.answer(fixes=found)
@@ -41,10 +41,10 @@ def list_(terminal: Terminal) -> ExitStatus:
 
 def undo(
     terminal: Terminal,
-    run: Annotated[str, typer.Argument(metavar="RUN", help="The run whose fixes are to be taken back.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The run whose fixes are undone.")],
     dry_run: options.DryRun = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Overwrite what somebody has changed in these rows since.")
+        bool, typer.Option("--force", help="Overwrite changes that were made to these rows since.")
     ] = False,
     backup: options.Backup = None,
     dump_dir: options.DumpDir = None,
@@ -67,7 +67,7 @@ def undo(
     if dry_run:
         _preview(terminal, found)
     elif found.left == 0:
-        terminal.show(f"The fixes of {found.undone} have been taken back already.")
+        terminal.show(f"The fixes of {found.undone} have been undone already.")
     else:
         terminal.show(f"{found.rows:,} rows are as they were before {found.undone}.")
         for line in found.changed:

@@ -24,7 +24,7 @@ Until = Annotated[Phase, typer.Option("--until", help="Stop after this phase; co
 Force = Annotated[
     bool,
     typer.Option(
-        "--force", help="Go on past refusals that name it; never past undecided tables, orphans or conflicts."
+        "--force", help="Continue past refusals that offer --force; never past undecided tables, orphans or conflicts."
     ),
 ]
 Workers = Annotated[int, typer.Option("--workers", min=1, max=64, metavar="N", help="Sessions that fill a table.")]
@@ -43,9 +43,9 @@ def migrate(
     lock_budget: options.LockBudget = None,
     detailed: options.Detailed = False,
 ) -> ExitStatus:
-    """Bring the database as far as a phase, from wherever it is.
+    """Migrate the database up to a phase, from any state that it is in.
 
-    What is in force is left alone, so an interrupted run is simply run again. Phases: expand, backfill, enforce,
+    Steps that are applied are skipped, so an interrupted run is simply run again. Phases: expand, backfill, enforce,
     isolate, contract. A dry run exits as the run would, 4 where that is refused.
     """
     chosen = MigrateOptions(

@@ -148,7 +148,7 @@ class Lines:
             return
         if event.action is StepAction.FOUND:
             if self.terminal.settings.verbose:
-                self.line(Text(f"  · {event.step.table}  {event.step.title}  (in force)", style="dim"))
+                self.line(Text(f"  · {event.step.table}  {event.step.title}  (applied already)", style="dim"))
             return
         if self.phase is None or self.phase.phase is not event.step.phase:
             self.end_phase()

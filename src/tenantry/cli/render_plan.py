@@ -187,7 +187,7 @@ def show_outline(terminal: Terminal, outline: Outline) -> None:
         done = sum(planned.in_force for planned in steps)
         terminal.show("")
         terminal.show(
-            Text.assemble((str(phase), "bold"), f"  {len(steps)} steps" + (f", {done} in force" if done else ""))
+            Text.assemble((str(phase), "bold"), f"  {len(steps)} steps" + (f", {done} applied" if done else ""))
         )
         for planned in steps:
             _show_step(terminal, planned, back=outline.back)
@@ -238,7 +238,7 @@ def _count(outline: Outline) -> str:
     if not outline.steps:
         return "there is nothing to do" if not outline.reverts else f"{len(outline.reverts)} steps go back"
     done = sum(planned.in_force for planned in outline.steps)
-    return f"{len(outline.steps)} steps" + (f", {done} of them in force" if done else "")
+    return f"{len(outline.steps)} steps" + (f", {done} of them applied" if done else "")
 
 
 def _show_step(terminal: Terminal, planned: Planned, *, back: bool) -> None:

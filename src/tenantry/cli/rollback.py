@@ -18,18 +18,18 @@ from tenantry.commands.rollback import RollbackOptions
 from tenantry.commands.rollback import rollback as run_rollback
 from tenantry.errors import ExitStatus, Refused, UsageError
 
-ASKING = "Run it with --confirm to take all of this away, or with --preserve-data to keep the tenant columns."
+ASKING = "Run it with --confirm to undo all of this, or with --preserve-data to keep the tenant columns."
 
 
 def rollback(
     terminal: Terminal,
     confirm: Annotated[
         bool,
-        typer.Option("--confirm", help="Take everything away that tenantry made: the schema is what it was."),
+        typer.Option("--confirm", help="Undo everything: the schema is what it was before."),
     ] = False,
     preserve_data: Annotated[
         bool,
-        typer.Option("--preserve-data", help="Keep the tenant columns with their values; take the rest away."),
+        typer.Option("--preserve-data", help="Keep the tenant columns with their values; undo the rest."),
     ] = False,
     table: Annotated[
         list[str],
@@ -43,7 +43,7 @@ def rollback(
     force: Annotated[
         bool,
         typer.Option(
-            "--force", help="Go on past what refuses, and past steps that cannot be undone; exit 1 names what is left."
+            "--force", help="Continue past refusals, and past steps that cannot be undone; exit 1 names what is left."
         ),
     ] = False,
     backup: options.Backup = None,
@@ -54,13 +54,13 @@ def rollback(
     lock_budget: options.LockBudget = None,
     detailed: options.Detailed = False,
 ) -> ExitStatus:
-    """Take away what tenantry made, from wherever the database is; it needs no spec, the journal knows.
+    """Undo what tenantry has applied, from any state of the database; it needs no spec, only the journal.
 
     Without --confirm or --preserve-data it shows what it would do, and exits 4. What others have built on it, or
     changed of it, is named and refused; nothing of theirs is ever dropped.
     """
     if confirm and preserve_data:
-        raise UsageError("--confirm and --preserve-data are two ways back", remedy="Give one of them.")
+        raise UsageError("--confirm and --preserve-data exclude each other", remedy="Give one of them.")
     default = RollbackOptions()
     chosen = RollbackOptions(
         preserve_data=preserve_data, tables=tuple(table), force=force,
@@ -80,20 +80,20 @@ def _preview(terminal: Terminal, preview: Preview, *, dry_run: bool, detailed: b
     outline = preview.outline
     show_steps(
         terminal, "rollback", outline, detailed=detailed, backup=preview.backup, findings=preview.findings,
-        refusal=preview.refusal, next_step=ASKING if outline.steps else "nothing: no step of ours is there.",
+        refusal=preview.refusal, next_step=ASKING if outline.steps else "nothing: tenantry has applied no step here.",
     )  # fmt: skip
     terminal.answer(
         dry_run=True, tables=outline.tables, others=outline.others, findings=preview.findings,
         refusal=refusal_document(preview.refusal), backup=preview.backup,
     )  # fmt: skip
     if outline.tables:
-        terminal.say(f"Going back: {listed(outline.tables)}.")
+        terminal.say(f"Tables that are rolled back: {listed(outline.tables)}.")
     if outline.others:
-        terminal.say(f"Losing what leads there: {listed(outline.others)}.")
+        terminal.say(f"Tables that lose their references to them: {listed(outline.others)}.")
     if not outline.steps or dry_run:
         terminal.say("Nothing was changed.")
         return preview.exit_status
     raise Refused(
-        "Nothing was changed: a rollback has to be asked for",
+        "Nothing was changed: a rollback needs --confirm or --preserve-data",
         remedy=ASKING,
     )

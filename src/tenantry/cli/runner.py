@@ -97,7 +97,7 @@ def _explained(error: BaseException, terminal: Terminal) -> TenantryError:
     if isinstance(error, TenantryError):
         return error
     if isinstance(error, KeyboardInterrupt):
-        return Interrupted("Interrupted", remedy="Run the same command again: it goes on from where it stopped.")
+        return Interrupted("Interrupted", remedy="Run the same command again: it continues where it stopped.")
     if isinstance(error, psycopg.Error):
         return _from_the_server(error, terminal)
     if isinstance(error, UnicodeEncodeError):
@@ -113,8 +113,8 @@ def _from_the_server(error: psycopg.Error, terminal: Terminal) -> TenantryError:
     terminal.log.failure(error)
     if isinstance(error, psycopg.errors.UntranslatableCharacter):
         return UsageError(
-            f"A name cannot be said in the database's encoding: {said[0]}",
-            remedy="Take another one, in the spec or the command.",
+            f"A name cannot be represented in the database's encoding: {said[0]}",
+            remedy="Choose another name, in the spec or on the command line.",
         )
     if isinstance(error, psycopg.errors.CharacterNotInRepertoire):
         return UsageError(
@@ -146,6 +146,6 @@ def _unexpected(error: BaseException, terminal: Terminal) -> TenantryError:
     terminal.log.failure(error)
     said = next(iter(str(error).splitlines()), "")
     return Failed(
-        f"Something went wrong that should not have ({type(error).__name__}: {said})",
+        f"Unexpected error ({type(error).__name__}: {said})",
         remedy=f"Please report it with {terminal.log.path}. The same command can be run again.",
     )

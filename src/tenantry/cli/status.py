@@ -113,7 +113,7 @@ def shown(status: Status, terminal: Terminal, *, detailed: bool = False) -> Rend
         line.no_wrap, line.overflow = True, "ellipsis"
     amiss: list[Text] = []
     for texts, what in (
-        ([f"altered  {key}: somebody has changed or dropped it since" for key in status.altered], "altered steps"),
+        ([f"altered  {key}: it was changed or dropped outside tenantry" for key in status.altered], "altered steps"),
         (
             [f"orphaned {key}: the spec no longer asks for it, or only in a later phase" for key in status.orphaned],
             "orphaned steps",

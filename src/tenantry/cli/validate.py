@@ -40,7 +40,7 @@ def validate(
     backup: options.Backup = None, dump_dir: options.DumpDir = None, free_space: options.FreeSpace = None,
     application_dsn: ApplicationDsn = None, ci: Ci = False,
 ) -> ExitStatus:  # fmt: skip
-    """Say whether the migration is in force and every row is in its tenant.
+    """Check that every step is applied and every row is in its tenant.
 
     Works on an untouched or half-migrated database, too: what is missing is a finding. Reads only, unless --fix-issues
     corrects what can be corrected safely.

@@ -22,7 +22,7 @@ EXAMPLES = 3
 """Samples of each, unless --detailed."""
 INDENT = " " * 9
 ASKED = {
-    Family.STRUCTURE: "every step in force, as it was made",
+    Family.STRUCTURE: "every step is applied and unaltered",
     Family.COMPLETENESS: "every row finds a tenant that exists",
     Family.REFERENCES: "every reference leads to a row, and to one of its tenant",
     Family.ISOLATION: "no way past the policies",
@@ -59,7 +59,7 @@ def _line(terminal: Terminal, text: Text) -> None:
 
 def _family(family: FamilyVerdict) -> Text:
     if family.waits_for is not None and not family.findings:
-        return Text(f"– {family.family:<13}not asked before the phase {family.waits_for} is in force", style="dim")
+        return Text(f"– {family.family:<13}not checked before the phase {family.waits_for} is applied", style="dim")
     mark, style = ("✓", "green") if family.passed else ("✗", "red")
     found = f"{counted(family.findings, 'finding')}: " if family.findings else ""
     found += f"{family.skipped} checks not asked: " if family.skipped else ""

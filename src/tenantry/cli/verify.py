@@ -19,8 +19,7 @@ def verify(
     backup: options.Backup = None, dump_dir: options.DumpDir = None, free_space: options.FreeSpace = None,
     application_dsn: ApplicationDsn = None,
 ) -> ExitStatus:  # fmt: skip
-    """Say whether the business still makes sense, for each tenant by itself: the rules of the spec, and that no row is
-    in sight of another tenant.
+    """Check the business rules of the spec for each tenant, and that no row is visible to another tenant.
 
     Works before a migration, too. Reads only, unless --fix-issues corrects what can be corrected safely.
     """

@@ -102,7 +102,10 @@ def _apply(
         reverted += walk.all(prospect.leaving.last)
     back = f"{reverted} taken back, " if reverted else ""
     complete = prospect.complete(options.until)
-    outcome = f"{applied} steps applied, {back}{tally.found} were in force; the database is migrated until {complete}"
+    outcome = (
+        f"{applied} steps applied, {back}{tally.found} were applied already;"
+        f" the database is migrated through {complete}"
+    )
     return Result(
         command="migrate", run=runner.run, exit_status=ExitStatus.DONE, outcome=outcome, next_step=_next(complete),
         applied=applied + reverted, found=tally.found, rows=tally.rows, seconds=time.monotonic() - started,

@@ -73,7 +73,12 @@ def rollback(target: Target, options: RollbackOptions | None = None, observer: O
             observer(Found(obstacle.finding))
         refuse(tuple(obstacle.finding for obstacle in found), force=options.force)
         if selection.tables:
-            observer(Said(f"Going back: {', '.join(map(str, selection.tables))}", {"others": selection.others}))
+            observer(
+                Said(
+                    f"Tables that are rolled back: {', '.join(map(str, selection.tables))}",
+                    {"others": selection.others},
+                )
+            )
         tally = Tally(observer)
         runner = Runner(
             connection=connection, journal=journal, run=current.id, backfill=no_fill, observer=tally,
@@ -170,13 +175,13 @@ def _result(
     findings: tuple[Finding, ...],
 ) -> Result:  # fmt: skip
     remaining = any(finding.severity.serious for finding in findings)
-    outcome = f"{reverted} steps reverted" if selection.entries else "nothing of ours was there"
+    outcome = f"{reverted} steps reverted" if selection.entries else "tenantry had applied nothing"
     if walk.left:
         outcome += f", {len(walk.left)} could not be"
     if not selection.entries:
         following = ""
     elif walk.left:
-        following = "Remove what is in the way of what is left, and run the same rollback again."
+        following = "Remove what blocks the remaining steps, and run the same rollback again."
     elif options.preserve_data:
         following = "Run `tenantry migrate` to fill what has changed since."
     elif selection.tables:

@@ -37,7 +37,8 @@ def end_blocker(target: Target, pid: int, *, agreed: Callable[[Party], bool], pa
             party = known.get(pid)
             if party is None:
                 raise UsageError(
-                    f"There is no session {pid} in this database", remedy="`tenantry status` names those in the way."
+                    f"There is no session {pid} in this database",
+                    remedy="`tenantry status` lists the sessions that block a run.",
                 )
             if party.run:
                 raise Refused(f"{pid} is a run of tenantry", remedy="Interrupt it with Ctrl-C or SIGTERM.")
@@ -47,7 +48,7 @@ def end_blocker(target: Target, pid: int, *, agreed: Callable[[Party], bool], pa
             if not going_on or time.monotonic() >= deadline:
                 why = "no run waits for it" if going_on else "no run is going on"
                 raise Refused(
-                    f"The session {pid} of {party.user} keeps nobody of ours waiting: {why}",
+                    f"The session {pid} of {party.user} does not block any tenantry run: {why}",
                     remedy=f"Only what blocks a run is ended here; SELECT pg_terminate_backend({pid}) ends any.",
                 )
             time.sleep(BETWEEN)

@@ -147,7 +147,7 @@ def read_entries(journal: Journal) -> dict[str, Entry]:
         if problem:
             raise Refused(
                 f"The row {key!r} of tenantry.steps {problem}",
-                remedy="Somebody has changed the journal: put the row back, from a dump of the schema tenantry.",
+                remedy="The journal was changed outside tenantry: restore the row from a dump of the schema tenantry.",
             )
     return entries
 

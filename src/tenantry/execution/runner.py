@@ -280,7 +280,7 @@ class Runner:
     def _explained(self, step: Step, error: psycopg.Error | TenantryError) -> TenantryError:
         """One sentence for what a step ran into."""
         what = f"{step.table}: {step.title}"
-        again = "Run the same command again: it goes on where it stopped."
+        again = "Run the same command again: it continues where it stopped."
         if isinstance(error, ConnectionFailed) and self._lost():
             return Failed(f"The connection was lost at: {what}", remedy=again, details=[error.message])
         if self.stop.is_set() and isinstance(error.__cause__, RETRIED):

@@ -85,7 +85,7 @@ def open_session(
             raise
         raise Failed(
             "The connection to the server was lost",
-            remedy="Run the same command again once the server can be reached: it goes on where it stopped.",
+            remedy="Run the same command again once the server can be reached: it continues where it stopped.",
             details=str(error).splitlines(),
         ) from error
     finally:

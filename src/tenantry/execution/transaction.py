@@ -289,7 +289,7 @@ class _Transaction:
         for one in self.work:
             if isinstance(one, Guard):
                 one.refuse()
-        raise Failed("Somebody has changed what this is about meanwhile", remedy="Run the same command again.")
+        raise Failed("Another session has changed the object meanwhile", remedy="Run the same command again.")
 
     def _run(self) -> None:
         first = b""

@@ -125,7 +125,7 @@ class Journal:
                 shut_out(self.connection)
         except psycopg.errors.DuplicateSchema as error:
             raise Failed(
-                "Somebody else has just made the schema tenantry", remedy="Run the same command again."
+                "Another session has just created the schema tenantry", remedy="Run the same command again."
             ) from error
         except psycopg.errors.InsufficientPrivilege as error:
             there = self.connection.execute(_QUERIES["place"]).fetchone() is not None

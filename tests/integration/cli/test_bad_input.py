@@ -225,7 +225,7 @@ def test_errors_as_json(shop: Command) -> None:
         (("migrate", "--workers", "0"), "workers"),
         (("migrate", "--lock-timeout", "-1"), "-1"),
         (("migrate", "--free-space", "much"), "500MB"),
-        (("rollback", "--confirm", "--preserve-data"), "two ways"),
+        (("rollback", "--confirm", "--preserve-data"), "exclude each other"),
         (("serve",), "serve"),
         (("migrate", "--backup", "copies"), "tables"),
         (("validate", "--samples", "-1"), "samples"),

@@ -45,9 +45,9 @@ def test_there_and_back(shop: Command, estoque: Database) -> None:
         assert (status["word"], status["altered"]) == (word, [])
         assert status["runs"][0]["command"] == f"migrate --until {phase}"
         again = shop("migrate", "--until", phase, "--json").json
-        assert (again["applied"], again["outcome"].endswith(f"migrated until {phase}")) == (0, True)
+        assert (again["applied"], again["outcome"].endswith(f"migrated through {phase}")) == (0, True)
     early = shop("migrate", "--until", "expand", "--json").json
-    assert early["outcome"].endswith("migrated until contract")
+    assert early["outcome"].endswith("migrated through contract")
     assert early["next_step"] == "Nothing: the migration is complete."
     assert shop("rollback", "--confirm", "--json").json["exit_status"] == 0
     assert estoque.dump() == before
@@ -144,7 +144,7 @@ def test_nothing_to_roll_back(shop: Command) -> None:
     assert shop("rollback").status == 0
     outcome = shop("rollback", "--confirm")
     assert outcome.status == 0
-    assert "nothing of ours was there" in outcome.stdout
+    assert "tenantry had applied nothing" in outcome.stdout
     assert "Next" not in outcome.stdout
 
 

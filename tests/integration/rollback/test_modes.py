@@ -50,7 +50,10 @@ def test_what_depends_goes_along(business: Business, shop: Command) -> None:
     assert dry["tables"] == ["public.estoque_alertas", "public.estoque_lotes", "public.estoque_movimentacoes"]
     outcome = shop("rollback", "--table", "estoque_movimentacoes", "--confirm")
     assert outcome.status == 0, outcome.stdout + outcome.stderr
-    assert "Going back: public.estoque_alertas, public.estoque_lotes, public.estoque_movimentacoes" in outcome.stdout
+    assert (
+        "Tables that are rolled back: public.estoque_alertas, public.estoque_lotes, public.estoque_movimentacoes"
+        in outcome.stdout
+    )
     for table in ("estoque_movimentacoes", "estoque_lotes", "estoque_alertas"):
         assert "tenant_id" not in business.columns(table)
         business.execute(f"UPDATE {table} SET id = id")

@@ -60,7 +60,7 @@ def test_only_who_blocks_a_run(business: Business) -> None:
     ):
         pid = holder.info.backend_pid
         wait_until(lambda: (one := seen(business, pid)) is not None and one.blocks_run, seconds=60)
-        with pytest.raises(Refused, match="keeps nobody of ours waiting"):
+        with pytest.raises(Refused, match="does not block any tenantry run"):
             end_blocker(business.target, bystander.info.backend_pid, agreed=lambda party: True, patience=1)
         with business.database.connect(autocommit=True) as connection:
             (run,) = {one.pid for one in stuck(connection) if one.run} or {0}
