@@ -129,6 +129,7 @@ bench: $(VENV)/.test
 	$(BIN)/python -m bench.backups
 	$(BIN)/python -m bench.large
 	PYTHONPATH=tests:tests/integration $(BIN)/python -m bench.application
+	$(BIN)/python -m bench.requests
 
 $(VENV)/.docs: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'

@@ -140,6 +140,14 @@ def make_app(dsn: str, seen: list[Any]) -> FastAPI:
             await connection.rollback()
         return "written"
 
+    @app.get("/sleep")
+    async def sleep() -> int:
+        async with pool.connection() as connection:
+            seen.append("asleep")
+            row = await (await connection.execute("SELECT count(*) FROM orders, pg_sleep(30)")).fetchone()
+        assert row is not None
+        return int(row[0])
+
     @app.get("/problem")
     async def problem() -> None:
         raise Problem(409, "conflict", "Not now.", {"x-more": "1"})
@@ -306,6 +314,37 @@ def test_without_a_server(dsn: str) -> None:
     assert (lost.status_code, int(lost.headers["retry-after"]) > 0) == (503, True)
     assert in_process(dsn, seen, "GET", "/wrong", NORTH).status_code == 500
     assert in_process(dsn, seen, "GET", "/none", NORTH).status_code == 404
+
+
+def test_a_request_that_is_cancelled(dsn: str) -> None:
+    """In the middle of its statement: its connections go back to the pool without its tenant, and the server works on for
+    nobody."""
+    seen: list[Any] = []
+    app = make_app(dsn, seen)
+
+    async def main() -> list[Any]:
+        transport = httpx.ASGITransport(app)
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://x") as client,
+        ):
+            tasks = [asyncio.create_task(client.get("/sleep", headers=headers(NORTH))) for _ in range(2)]
+            while len(seen) < 2:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
+            for task in tasks:
+                task.cancel()
+            assert all(
+                isinstance(one, asyncio.CancelledError) for one in await asyncio.gather(*tasks, return_exceptions=True)
+            )
+            return [
+                (await client.get("/plain", headers=headers(tenant))).json()["count"]
+                for tenant in (SOUTH, NORTH, SOUTH)
+            ]
+
+    begun = time.monotonic()
+    assert asyncio.run(main()) == [2, 3, 2]
+    assert time.monotonic() - begun < 25
 
 
 def test_who_may_only_read_cannot_write(dsn: str) -> None:

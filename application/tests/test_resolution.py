@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from requesting import WAYS, Answer, Counting, make_key, stored
-from tenantry_app import ApiKey, Claim, Header, PathPrefix, Problem, Resolution, Subdomain, Tenant, configure
+from tenantry_app import ApiKey, Claim, Header, PathPrefix, Problem, Resolution, Subdomain, Tenant, configure, current
+from tenantry_app.requests import from_scope
 from tenantry_app.resolvers import Resolver
 
 TENANTS = (
@@ -362,3 +363,20 @@ def test_a_resolver_of_ones_own(ask: Ask) -> None:
 
     answer = ask([Refusing()])
     assert (answer.status, answer.kind) == (451, "not-here")
+
+
+def test_where_a_tenants_rows_are(directory: Counting) -> None:
+    """The directory says it, and the request's tenant has it: which pool to take."""
+    placed = Counting((Tenant("1", "acme", location="east"), Tenant("2", "blue", location="west")), KEYS)
+    seen = []
+
+    class Placed:
+        def read(self, request: Any) -> None:
+            return None
+
+    resolution = Resolution(Placed(), ApiKey(placed.find_key), directory=placed)
+    for key in (ACME, BLUE):
+        request = from_scope({"type": "http", "method": "GET", "path": "/", "headers": [(b"x-api-key", key.encode())]})
+        with resolution.resolve(request).block():
+            seen.append(current().location)
+    assert seen == ["east", "west"]

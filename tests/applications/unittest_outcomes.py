@@ -6,24 +6,27 @@ python unittest_outcomes.py OUTCOMES.json MODULE…
 import json
 import sys
 import unittest
+from collections import Counter
 from pathlib import Path
 
-outcomes = {}
+outcomes, seen = {}, Counter()
 
 
 class Outcomes(unittest.TextTestResult):
-    """Keeps how each test ended, by its name."""
+    """Keeps how each test ended, by its name, and by its number where several have one name."""
+
+    def told(self):
+        return {how: len(getattr(self, how)) for how in ("failures", "errors", "skipped")}
 
     def startTest(self, test):  # noqa: N802, as unittest calls it
-        outcomes[test.id()] = "passed"
+        seen[test.id()] += 1
+        self.before = self.told()
         super().startTest(test)
 
     def stopTest(self, test):  # noqa: N802
         super().stopTest(test)
-        for how in ("failures", "errors", "skipped"):
-            # A subtest's id begins with its test's.
-            if any(one.id().startswith(test.id()) for one, _ in getattr(self, how)):
-                outcomes[test.id()] = how
+        ended = [how for how, count in self.told().items() if count > self.before[how]]
+        outcomes[f"{test.id()} {seen[test.id()]}"] = ", ".join(ended) or "passed"
 
 
 target, *modules = sys.argv[1:]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from conftest import ROOT
+from tenantry.steps import AnyStep
 
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
@@ -25,6 +27,14 @@ def imported(path: Path) -> Iterator[str]:
             case ast.Call(func=ast.Name(id="import_module") | ast.Attribute(attr="import_module"), args=[first, *_]):
                 if isinstance(first, ast.Constant):
                     yield str(first.value)
+
+
+def test_each_kind_of_step_has_its_statements_written_down() -> None:
+    """A module with kinds of steps has a file of unit tests of the same name."""
+    kinds = get_args(get_args(AnyStep)[0])
+    modules = {kind.__module__.rpartition(".")[2] for kind in kinds}
+    there = {path.stem.removeprefix("test_") for path in (ROOT / "tests" / "unit" / "steps").glob("test_*.py")}
+    assert modules - there == set()
 
 
 @pytest.mark.parametrize("folder", sorted({path.parent for path in TESTS}), ids=lambda path: path.name)

@@ -15,13 +15,8 @@ RETRY_AFTER = 2
 
 _LOST = ("08", "57P01", "57P02", "57P03", "53300")
 """How the SQLSTATEs begin with which a server says that it is not there: no connection, shutting down, too many."""
-_UNREACHABLE = {
-    "psycopg": ("OperationalError", "InterfaceError"),
-    "psycopg_pool": ("PoolTimeout", "PoolClosed", "TooManyRequests"),
-    "asyncpg": ("InterfaceError",),
-    "sqlalchemy.exc": ("TimeoutError",),
-    "django.db.utils": ("InterfaceError",),
-}
+_UNREACHABLE = {"psycopg": "OperationalError", "psycopg2": "OperationalError", "sqlalchemy.exc": "TimeoutError"}
+"""What drivers and pools raise without a SQLSTATE where they have not heard from the server."""
 
 
 class Problem(TenantError):
@@ -92,9 +87,9 @@ def _is_lost(error: BaseException) -> bool:
     state = getattr(error, "sqlstate", None)
     if isinstance(state, str):
         return state.startswith(_LOST)
-    # Without a state the driver has not heard from the server.
-    for module, names in _UNREACHABLE.items():
-        kinds = tuple(getattr(sys.modules[module], name) for name in names) if module in sys.modules else ()
-        if isinstance(error, kinds):
+    for module, name in _UNREACHABLE.items():
+        if module in sys.modules and isinstance(error, getattr(sys.modules[module], name)):
             return True
-    return False
+    # asyncpg has one error for all that is used wrongly, and for connections and pools that are closed.
+    asyncpg = sys.modules.get("asyncpg")
+    return asyncpg is not None and type(error) is asyncpg.InterfaceError and "clos" in str(error)

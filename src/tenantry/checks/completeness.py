@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from psycopg import sql
 
-from tenantry.checks.base import Check, CheckContext, Rows, column
+from tenantry.checks.base import ROW, Check, CheckContext, QueryCheck, Rows, column
 from tenantry.checks.unfilled import unfilled, unfilled_tables
 from tenantry.model.distribution import Distribution
 from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.name import Name, quoted
 from tenantry.model.plan import Phase
 from tenantry.planning.context import OwnedRelation
+from tenantry.steps.derivation import equal
 
 
 def completeness(ground: CheckContext) -> Iterator[Check | Finding]:
@@ -26,6 +27,31 @@ def completeness(ground: CheckContext) -> Iterator[Check | Finding]:
                 waiting = unit.owned.late and unit.owned.table not in empty and not ground.reached(Phase.CONTRACT)
                 yield _without(unit, waiting=waiting)
             yield from _unknown(ground, unit)
+    yield from _without_members(ground)
+
+
+def _without_members(ground: CheckContext) -> Iterator[Check]:
+    """Rows that no tenant sees, since no link leads from one to them."""
+    for member in ground.ownership.members:
+        tenant = ground.planning.column(member.link)
+        if not (ground.wants(member.table) and ground.has(member.link, tenant, *member.columns)):
+            continue
+        key = ground.schema.tables[member.table].primary_key or member.own_columns
+        match = equal(ROW, member.own_columns, sql.Identifier("member"), member.columns, member.operators)
+        yield Check(
+            name="rows-without-member", family=Family.COMPLETENESS, table=member.table, severity=Severity.INFO,
+            message=f"{{rows}} of {member.table} that {member.link} links to no tenant: none sees them",
+            remedy=f"Nothing, if they are for nobody yet; else add rows to {member.link}.",
+            question=QueryCheck(
+                query=sql.SQL(
+                    "SELECT {} FROM {} AS t"
+                    " WHERE NOT EXISTS (SELECT FROM {} AS member WHERE {} AND member.{} IS NOT NULL)"
+                ).format(
+                    sql.SQL(", ").join(column(name) for name in key), member.table.identifier,
+                    member.link.identifier, match, sql.Identifier(tenant),
+                )
+            ),
+        )  # fmt: skip
 
 
 def _tenant_table(ground: CheckContext) -> Iterator[Finding]:

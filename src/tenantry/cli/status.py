@@ -69,13 +69,14 @@ def status(
         return terminate(terminal, pid, force=force)
     if force:
         raise UsageError("--force goes with --terminate", remedy="Add --terminate PID, or leave it out.")
-    spec = terminal.spec()
+    # The file that is missing is said of, and no reason to say nothing; one that is named has to be there.
+    spec = terminal.spec() if terminal.settings.has_spec else None
     with target(terminal) as database:
         found = run_status(database, spec)
         if watch and not terminal.settings.json:
             _follow(terminal, found, lambda: run_status(database, spec), detailed=detailed)
             return ExitStatus.DONE
-    terminal.answer(**plain(found))
+    terminal.answer(**plain(found), spec=None if spec is None else str(spec.path))
     terminal.show(shown(found, terminal, detailed=detailed))
     return ExitStatus.DONE
 
@@ -118,17 +119,32 @@ def shown(status: Status, terminal: Terminal, *, detailed: bool = False) -> Rend
             "orphaned steps",
         ),
         ([f"refused  {message}" for message in status.refusals], "refusals"),
+        ([f"misfit   {message}" for message in status.misfits], "entries that do not fit"),
     ):
         # Whole: a name that is cut may be another's.
         amiss += first([Text(text, style="red") for text in texts], None if detailed else AMISS, what)
     heading = Text.assemble(
-        (status.database, "bold"), "  ", (str(status.word), STYLES[status.word]),
-        f"  {status.steps[0]} of {status.steps[1]} steps in force",
+        (status.database, "bold"), "  ", *_how_far(status),
     )  # fmt: skip
     many = not detailed and len(status.tables) > TABLES
     body = _summary(status, terminal) if many else [_tables(status.tables, status, width=terminal.out.width)]
+    body = body if status.tables else []
     follows = wrapped(terminal.out, Text("Next: ", style="cyan"), Text(_next(status)))
     return Group(follows, heading, *amiss, *body, *lines)
+
+
+def _how_far(status: Status) -> Iterator[str | tuple[str, str]]:
+    done, steps = status.steps
+    if status.word is not None:
+        yield (str(status.word), STYLES[status.word])
+    if steps is not None:
+        yield f"{'  ' if status.word else ''}{done} of {steps} steps applied"
+        if status.misfits:
+            yield " of those that fit the database"
+    elif done or status.word is None:
+        yield f"{done} steps applied; without a spec that fits it is not known how many are to come"
+    else:
+        yield "  there is no spec that fits"
 
 
 def first(lines: Sequence[Text], most: int | None, what: str) -> list[Text]:
@@ -143,12 +159,18 @@ def _next(status: Status) -> str:
     undecided = sum(one.kind == "undecided" for one in status.tables)
     if status.running:
         return "wait for the run in progress; `tenantry status --watch` follows it."
+    if status.misfits:
+        return "correct the entries of the spec that do not fit the database, then `tenantry plan`."
+    if status.steps[1] is None:
+        return "name the spec with --config, or write one: `tenantry discover --output tenantry.toml`."
     if undecided:
         return f"decide about {undecided:,} undecided tables in the spec, then `tenantry plan`."
     if status.refusals:
         return "change what is refused below in the spec, then `tenantry plan`."
     if status.altered or status.orphaned:
         return "`tenantry validate` says what was altered; `tenantry migrate` follows the spec."
+    if status.found:
+        return "correct what the last `tenantry validate` found, then run it again."
     match status.word:
         case MigrationState.NOT_STARTED:
             return "`tenantry plan`, then `tenantry migrate`."
@@ -156,7 +178,7 @@ def _next(status: Status) -> str:
             return "`tenantry migrate` goes on."
         case MigrationState.SECURITY_ENABLED:
             return "`tenantry validate`."
-        case MigrationState.COMPLETED:
+        case MigrationState.COMPLETED | None:
             return "nothing: the migration is complete."
     assert_never(status.word)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from tenantry.commands.rollback import rollback
 from tenantry.commands.sample import sample
 from tenantry.commands.status import status
 from tenantry.commands.tenants import add_tenant, list_tenants
+from tenantry.discovery.spec_file import totals
 from tenantry.errors import Refused
 from tenantry.execution.events import Observer, ignore
 from tenantry.execution.prospect import MigrateOptions
@@ -140,11 +140,7 @@ class _Stage:
             " and an application with an ordinary role."
         )
         found = discover(self.target).proposal
-        kinds = Counter(
-            "undecided" if part.undecided else "shared" if part.shared else "owned" for part in found.spec.table
-        )
-        counted = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-        self.say(f"discover proposes, from the foreign keys and what the rows say: {counted} tables.")
+        self.say(f"discover proposes, from the foreign keys and what the rows say: {totals(found)}.")
         return dump_schema(self.target)
 
     def migrate_under_load(self) -> None:
@@ -217,9 +213,7 @@ class _Stage:
         self.chapter("No application is left that knows no tenants: contract")
         result = self.migrate(Phase.CONTRACT, force=True)
         self.shown.status = now = status(self.target, self.spec)
-        self.say(
-            f"{result.applied} steps, {result.seconds:.1f} s; {now.steps[0]} of {now.steps[1]} steps are in force."
-        )
+        self.say(f"{result.applied} steps, {result.seconds:.1f} s; {now.steps[0]} of {now.steps[1]} steps are applied.")
         self.holds(f"status says {now.word}", now.word is MigrationState.COMPLETED and not now.altered)
 
     def go_back(self, before: str) -> None:

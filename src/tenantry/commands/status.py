@@ -2,46 +2,81 @@
 
 from __future__ import annotations
 
-from tenantry.execution.existing import altered, survey
-from tenantry.execution.progress import migration_state, table_progress, validated
+from dataclasses import replace
+from typing import Any
+
+import psycopg
+
+from tenantry.errors import ExitStatus, UsageError
+from tenantry.execution.existing import altered, read_entries, survey
+from tenantry.execution.progress import last_verdict, migration_state, table_progress
+from tenantry.execution.renames import known
 from tenantry.execution.session import Session, open_session
 from tenantry.model.run import MigrationState, RunBefore, RunSummary, Status
 from tenantry.model.spec import Spec
 from tenantry.postgres.activity import activities
 from tenantry.postgres.connect import Target
-from tenantry.postgres.journal import RunRecord
+from tenantry.postgres.journal import Journal, RunRecord
 from tenantry.postgres.locks import run_lock_held
 from tenantry.postgres.stuck import stuck
 
 
-def status(target: Target, spec: Spec, *, runs: int = 5) -> Status:
+def status(target: Target, spec: Spec | None, *, runs: int = 5) -> Status:
     """How far the database has come, and the last `runs` runs. Changes nothing, and needs no journal.
 
-    Raises UsageError where the spec does not fit the database, ConnectionFailed without a connection.
+    Without a spec, or with one whose tenant table does not fit, it tells what the journal and the server say; of one
+    that does not fit otherwise, all but those entries. Raises ConnectionFailed without a connection.
     """
     with open_session(target, purpose="status") as connection:
         # First, for what follows may have to wait for the same lock as the run, until that gives up for a moment.
         busy, held_up, running = activities(connection), stuck(connection), run_lock_held(connection)
-        session = Session.begin(target, connection, spec)
+        journal = Journal(connection)
+        recorded = Status(
+            database=connection.info.dbname, word=None, tables=(), steps=(0, None), activity=busy, running=running,
+            stuck=held_up, runs=tuple(_summary(record) for record in journal.runs(runs)),
+        )  # fmt: skip
+        try:
+            session = None if spec is None else Session.begin(target, connection, spec, lenient=True)
+        except UsageError as error:
+            session, misfits = None, (error.message, *error.details)
+        else:
+            misfits = () if session is None else session.plan.ownership.misfits
+        if session is None:
+            return _without_plan(recorded, connection, journal, misfits)
         comparison = survey(connection, session.plan, session.entries, exact=False)
         done = comparison.in_force
+        verdict = last_verdict(session)
         # A step that nobody made, such as a role that was there before, is no beginning.
         begun = any(entry.state in ("done", "running") for entry in session.entries.values())
-        return Status(
-            database=session.schema.database,
-            word=migration_state(session.plan.steps, done, validated=validated(session))
-            if begun
-            else MigrationState.NOT_STARTED,
+        return replace(
+            recorded,
+            word=MigrationState.NOT_STARTED
+            if not begun
+            # What does not fit may be what is missing.
+            else None
+            if misfits
+            else migration_state(session.plan.steps, done, validated=verdict),
+            found=begun and verdict is ExitStatus.FINDINGS,
             tables=tuple(table_progress(session, done)),
             steps=(sum(step.key in done for step in session.plan.steps), len(session.plan.steps)),
-            runs=tuple(_summary(record) for record in session.journal.runs(runs)),
-            activity=busy,
             altered=altered(connection, session.entries),
             orphaned=(*(entry.key for entry in comparison.orphans), *(step.key for step in comparison.early)),
             refusals=tuple(finding.message for finding in session.plan.refusals),
-            running=running,
-            stuck=held_up,
+            misfits=misfits,
         )
+
+
+def _without_plan(
+    recorded: Status, connection: psycopg.Connection[Any], journal: Journal, misfits: tuple[str, ...]
+) -> Status:
+    """What the journal says of a database for which there is no plan."""
+    entries = known(read_entries(journal)).entries
+    done = sum(entry.state == "done" for entry in entries.values())
+    begun = any(entry.state in ("done", "running") for entry in entries.values())
+    return replace(
+        recorded, word=None if begun else MigrationState.NOT_STARTED, steps=(done, None), misfits=misfits,
+        altered=altered(connection, entries),
+    )  # fmt: skip
 
 
 def _summary(record: RunRecord) -> RunSummary:

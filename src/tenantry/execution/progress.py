@@ -8,6 +8,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from tenantry.errors import ExitStatus
 from tenantry.execution.session import Session
 from tenantry.model.name import Name
 from tenantry.model.ownership import Owned
@@ -25,22 +26,24 @@ COUNTING_SECONDS = 2.0
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "progress.sql")
 
 
-def migration_state(steps: Iterable[Step], done: frozenset[str], *, validated: bool) -> MigrationState:
-    """The status word for a migration that has begun; `validated`: without findings, since anything was changed."""
+def migration_state(steps: Iterable[Step], done: frozenset[str], *, validated: ExitStatus | None) -> MigrationState:
+    """The status word for a migration that has begun; `validated` is what `last_verdict` says."""
     pending = {step.phase for step in steps if step.key not in done}
     first = min((phase.position for phase in pending), default=len(Phase))
-    if first > Phase.CONTRACT.position:
-        return MigrationState.COMPLETED
     if first > Phase.ISOLATE.position:
-        return MigrationState.COMPLETED if validated else MigrationState.SECURITY_ENABLED
+        contracted = first > Phase.CONTRACT.position and validated is None
+        return (
+            MigrationState.COMPLETED if contracted or validated is ExitStatus.DONE else MigrationState.SECURITY_ENABLED
+        )
     return MigrationState.DATA_MIGRATED if first > Phase.BACKFILL.position else MigrationState.IN_PROGRESS
 
 
-def validated(session: Session) -> bool:
+def last_verdict(session: Session) -> ExitStatus | None:
+    """The exit status of the last validate; None without one since anything was changed."""
     if not session.entries:
-        return False
+        return None
     row = session.connection.execute(_QUERIES["validated"]).fetchone()
-    return row is not None and bool(row[0])
+    return None if row is None or row[0] is None else ExitStatus(row[0])
 
 
 def table_progress(session: Session, done: frozenset[str]) -> Iterable[TableStatus]:

@@ -172,12 +172,13 @@ class RunSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """What `status` shows. `steps` is (in force, in all)."""
+    """What `status` shows. `steps` is (applied, in all); without a plan nobody knows how many there are in all. Once a
+    migration has begun there is no `word` without a spec that fits."""
 
     database: str
-    word: MigrationState
+    word: MigrationState | None
     tables: tuple[TableStatus, ...]
-    steps: tuple[int, int]
+    steps: tuple[int, int | None]
     runs: tuple[RunSummary, ...] = ()
     activity: tuple[Activity, ...] = ()
     altered: tuple[str, ...] = ()
@@ -186,5 +187,9 @@ class Status:
     """Keys of steps of ours that the spec no longer asks for: the next migrate takes them back."""
     refusals: tuple[str, ...] = ()
     """Why the next migrate would not follow the spec: a sentence each."""
+    misfits: tuple[str, ...] = ()
+    """What of the spec does not fit the database: a sentence each."""
+    found: bool = False
+    """The last validate found something, and nothing was migrated since."""
     running: bool = False
     stuck: tuple[Stuck, ...] = ()

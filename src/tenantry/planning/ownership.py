@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -27,17 +27,45 @@ KEY_TYPES = ("uuid", "smallint", "integer", "bigint", "text", "character varying
 
 
 def resolve(spec: Spec, schema: Schema, *, lenient: bool = False) -> Ownership:
-    """Who owns which rows of this database. Raises UsageError where the spec does not fit it; `lenient`: what does not
-    fit is left out, and the ownership says why."""
-    return _Resolver(spec, schema, lenient=lenient).ownership()
+    """Who owns which rows of this database. Raises UsageError, which names all that does not fit it; `lenient`: what
+    does not fit is left out, and the ownership says why, but for a tenant table that cannot be one."""
+    errors: list[UsageError] = []
+    try:
+        ownership = _Resolver(spec, schema, errors, lenient=lenient).ownership()
+    except UsageError as error:
+        # Without a tenant table nothing more can be told.
+        if not errors:
+            raise
+        raise _all_of([*errors, error]) from error
+    if errors and not lenient:
+        raise _all_of(errors)
+    return ownership
+
+
+def _all_of(errors: Sequence[UsageError]) -> UsageError:
+    if len(errors) == 1:
+        return errors[0]
+    source, _, _ = errors[0].message.partition(": ")
+    found = [f"{_without_source(error, source)}. {error.remedy}".removesuffix(" ") for error in errors]
+    return UsageError(
+        f"{source}: {len(errors)} entries do not fit the database",
+        remedy="Correct all of them, then run the same command again.",
+        details=found,
+    )
+
+
+def _without_source(error: UsageError, source: str) -> str:
+    return error.message.removeprefix(f"{source}: ")
 
 
 class _Resolver:
-    def __init__(self, spec: Spec, schema: Schema, *, lenient: bool) -> None:
+    """Reads the parts of a spec; those that do not fit are left out, and added to `errors`."""
+
+    def __init__(self, spec: Spec, schema: Schema, errors: list[UsageError], *, lenient: bool) -> None:
         self.spec = spec
         self.schema = schema
         self.lenient = lenient
-        self.misfits: list[str] = []
+        self.errors = errors
         self.lookup = Lookup(source=str(spec.path or "the spec"), home=spec.schemas[0], schema=schema)
         self.heirs = self._heirs()
         whole = (part for part in spec.reference if part.parent is not None)
@@ -63,17 +91,12 @@ class _Resolver:
         )  # fmt: skip
 
     def _fitting(self, read: Callable[[Part], Value], parts: Iterable[Part]) -> Iterator[Value]:
-        """What each part of the spec means; where lenient, of those that fit."""
+        """What each part of the spec means, of those that fit."""
         for part in parts:
             try:
                 yield read(part)
             except UsageError as error:
-                self._misfit(error)
-
-    def _misfit(self, error: UsageError) -> None:
-        if not self.lenient:
-            raise error
-        self.misfits.append(error.message.removeprefix(f"{self.lookup.source}: "))
+                self.errors.append(error)
 
     def _part(self, part: TablePart) -> tuple[Name, TablePart]:
         place = f"[[table]] {part.name!r}"
@@ -278,7 +301,8 @@ class _Resolver:
                 name: root for name, root in self.heirs.items()
                 if root in owned or any(member.table == root for member in members)
             },
-            references=tuple(self.references), crossing=self.crossing, misfits=tuple(self.misfits),
+            references=tuple(self.references), crossing=self.crossing,
+            misfits=tuple(_without_source(error, self.lookup.source) for error in self.errors),
         )  # fmt: skip
 
     def _members(self, owned: Mapping[Name, Owned]) -> Iterator[Member]:
@@ -292,7 +316,7 @@ class _Resolver:
             except WaitsError as waits:
                 self.undecided[name] = f"{waits.on}, which it needs, is undecided"
             except UsageError as error:
-                self._misfit(error)
+                self.errors.append(error)
                 self.undecided[name] = MISFIT
 
     def _member(self, name: Name, part: TablePart, owned: Mapping[Name, Owned]) -> Member:
@@ -343,7 +367,7 @@ class _Resolver:
                     self.undecided[name] = f"{waits.on}, which it needs, is undecided"
                 except UsageError as error:
                     gone.add(name)
-                    self._misfit(error)
+                    self.errors.append(error)
                     self.undecided[name] = MISFIT
                 if name in gone:
                     self.owned_names.discard(name)

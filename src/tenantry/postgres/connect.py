@@ -17,7 +17,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow, class_row
 
 from tenantry.errors import ConnectionFailed, Refused, TenantryError
-from tenantry.postgres.dsn import connection_options, masked, without_secrets
+from tenantry.postgres.dsn import connection_options, masked, secrets, without_secrets
 from tenantry.postgres.embedded import is_embedded, served
 from tenantry.postgres.owner_context import fence
 from tenantry.postgres.queries import read_queries
@@ -151,7 +151,7 @@ def connect(
     except (psycopg.Error, TenantryError) as error:
         if connection is not None:
             connection.close()
-        failure = error if isinstance(error, TenantryError) else _explained(error, options)
+        failure = error if isinstance(error, TenantryError) else _explained(error, options, target.conninfo)
     # Outside the handler, so that no traceback leads back to the driver's error, which may quote the DSN.
     raise failure
 
@@ -230,14 +230,17 @@ _REMEDIES = {
 _PREFIXES = re.compile(r"(connection (failed|is bad): |connection to .*? failed: |(FATAL|ERROR): +)+")
 
 
-def _explained(error: psycopg.Error, options: Mapping[str, Any]) -> ConnectionFailed:
-    """One sentence and a remedy; a server that speaks another language is quoted without one."""
+def _explained(error: psycopg.Error, options: Mapping[str, Any], conninfo: str) -> ConnectionFailed:
+    """One sentence and a remedy; a server that speaks another language is quoted without one.
+
+    Of a password with a / in it libpq takes the pieces for port and database: they are masked too."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     remedy = next((text for pattern, text in _REMEDIES.items() if re.search(pattern, " ".join(lines))), "")
     shown = {name: options[name] for name in ("host", "port", "user", "dbname") if options.get(name)}
     place = make_conninfo("", **shown) or "the server that the PG* variables name"
+    hidden = secrets(conninfo)
     return ConnectionFailed(
-        without_secrets(f"No connection to {place}: {_PREFIXES.sub('', lines[0], count=1)}", options),
+        without_secrets(f"No connection to {place}: {_PREFIXES.sub('', lines[0], count=1)}", hidden),
         remedy=remedy,
-        details=[without_secrets(line, options) for line in lines[1:]],
+        details=[without_secrets(line, hidden) for line in lines[1:]],
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -42,16 +42,16 @@ def connection_options(conninfo: str) -> dict[str, Any]:
     )
 
 
-def without_secrets(text: str, options: Mapping[str, Any]) -> str:
-    """`text` with a mask wherever it holds one of the secrets in `options`."""
-    for secret in filter(None, (options.get(name) for name in SECRETS)):
-        text = text.replace(str(secret), MASK)
+def without_secrets(text: str, hidden: Iterable[str]) -> str:
+    """`text` with a mask wherever it holds one of these secrets."""
+    for secret in hidden:
+        text = text.replace(secret, MASK)
     return text
 
 
 def secrets(dsn: str) -> tuple[str, ...]:
     """The secrets in `dsn`, longest first, as they stand there too; also of one that cannot be read."""
-    found = set(re.findall(r"://[^:@/]*:(.+)@", dsn))
+    found = set(re.findall(r"(?s)://[^:@/]*:(.+)@", dsn))
     # libpq takes a password with a sign of its own syntax in it apart, and quotes the pieces.
     found.update(piece for secret in tuple(found) for piece in re.split(r"[/?#@\[\]]", secret))
     found.update(re.findall(r"(?i)(?:password|secret|key)=('[^']*'|[^\s&']+)", dsn))
@@ -71,5 +71,6 @@ def _malformed(message: str) -> str:
     """libpq's reason without what it quotes; an unknown option is compared with those that there are."""
     quoted = re.search(r'(?:option|parameter:) "(\w+)"$', message)
     known = [option.keyword.decode() for option in Conninfo.get_defaults()]
-    reason = re.sub(r'^(missing "=" after |[^"]*)".*"', r"\1a part of it", message)
+    # What is quoted is a piece of the string, whatever signs and ends of lines are in it.
+    reason = re.sub(r'(?s)^(missing "=" after |[^"]*)".*"', r"\1a part of it", message)
     return reason + (nearest(quoted.group(1), known) if quoted else "")

@@ -8,7 +8,6 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-from tenantry.errors import UsageError
 from tenantry.model.plan import Phase
 from tenantry.reports.report import Entry, TableRows, Wait
 from tenantry.reports.text import bounded, visible
@@ -28,13 +27,9 @@ COLOURS = {
 TENANTS = ("#4c78a8", "#f58518", "#54a24b", "#b279a2", "#72b7b2", "#eeca3b", "#ff9da6", "#9d755d")
 
 
-def require() -> None:
-    """Raises UsageError where charts cannot be drawn."""
-    if find_spec(PACKAGE) is None:
-        raise UsageError(
-            "--export-report draws charts, and the package that draws them is not installed",
-            remedy="pip install 'tenantry[reports]', or leave --export-report out: the JSON report needs nothing.",
-        )
+def can_draw() -> bool:
+    """Whether the package that draws is installed: the extra `reports`."""
+    return find_spec(PACKAGE) is not None
 
 
 def timeline(entries: Sequence[Entry]) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tenantry import private_files
 from tenantry.errors import UsageError
-from tenantry.reports import charts, table
+from tenantry.reports import table
 from tenantry.reports.document import to_json
 from tenantry.reports.log import title
 from tenantry.reports.report import Report
@@ -17,10 +17,8 @@ def report_path(folder: Path, command: str, run: str) -> Path:
     return folder / f"{title(command)}-report-{run}.json"
 
 
-def begin(path: Path, report: Report, *, export: bool) -> None:
-    """Write the report of a run that begins. Raises UsageError where that cannot be, or cannot be exported."""
-    if export:
-        charts.require()
+def begin(path: Path, report: Report) -> None:
+    """Write the report of a run that begins. Raises UsageError where that cannot be."""
     try:
         private_files.make_folder(path.parent)
         write(path, report)

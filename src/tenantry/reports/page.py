@@ -35,15 +35,19 @@ def html(report: Report) -> str:
     style = (FOLDER / "report.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     steps = [entry for entry in report.timeline if entry.key is not None]
+    draws, counted = charts.can_draw(), [table for table in report.distribution if table.rows]
     return environment().get_template("report.html").render(
         report=report,
         style=Markup(style),  # our own file
         policy=f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'",
         word=WORDS[report.verdict],
         tone=_tone(report.verdict),
-        timeline=_chart(charts.timeline(report.timeline)) if report.timeline else None,
-        distribution=_chart(charts.distribution(report.distribution)) if report.distribution else None,
-        waits=_chart(charts.waits(report.waits)) if report.waits else None,
+        draws=draws,
+        timeline=_chart(charts.timeline(report.timeline)) if draws and report.timeline else None,
+        distribution=_chart(charts.distribution(counted)) if draws and counted else None,
+        waits=_chart(charts.waits(report.waits)) if draws and report.waits else None,
+        counted=counted,
+        empty=[table for table in report.distribution if not table.rows],
         steps=steps[:STEPS],
         more_steps=max(0, len(steps) - STEPS) + report.timeline_left_out,
         slowest=sorted(steps, key=lambda entry: -entry.milliseconds)[:SLOWEST],

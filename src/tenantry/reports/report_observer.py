@@ -91,7 +91,7 @@ class ReportObserver:
         self._run, self._begun, self._started = run, time.monotonic(), datetime.now(UTC)
         self._doing = Doing(at=0.0, title="the connection to the server")
         path = files.report_path(self.folder, self.command, run)
-        files.begin(path, self.report(), export=self.export)
+        files.begin(path, self.report())
         self.path, self._written = path, time.monotonic()
 
     def _connected(self, server: Server) -> None:

@@ -72,6 +72,36 @@ assign = { tenant = "zero" }
 """
 
 
+def members(database: Database) -> None:
+    """Rows that belong to tenants through a link table."""
+    database.execute(
+        """
+        CREATE TABLE tenants (id int PRIMARY KEY, slug text UNIQUE);
+        CREATE TABLE products (id int PRIMARY KEY);
+        CREATE TABLE links (product_id int REFERENCES products, tenant_id int REFERENCES tenants,
+                            PRIMARY KEY (tenant_id, product_id));
+        INSERT INTO tenants VALUES (1, 'a'), (2, 'b');
+        INSERT INTO products VALUES (1), (2), (3);
+        INSERT INTO links VALUES (1, 1), (2, 1), (2, 2), (3, 2);
+        """
+    )
+    migrate(Target(database.dsn), Spec.parse(MEMBERS), MigrateOptions(until=Phase.ISOLATE, backup=BackupKind.NONE))
+
+
+MEMBERS = """
+[tenant]
+table = "tenants"
+[application]
+role = "members_app"
+[[table]]
+name = "products"
+membership = "links"
+[[table]]
+name = "links"
+paths = [["tenant_id"]]
+"""
+
+
 def expanded(database: Database) -> None:
     database.execute(fleet.SCHEMA)
     migrate(Target(database.dsn), Spec.parse(fleet.SPEC), MigrateOptions(until=Phase.EXPAND, force=True))
@@ -84,6 +114,7 @@ SCENES: Mapping[str, tuple[Callable[[Database], None], str]] = {
     "apart": (apart.build, apart.SPEC),
     "wide": (wide.build, wide.SPEC),
     "made": (made, MADE),
+    "members": (members, MEMBERS),
     **{
         f"rules {preset}{state}": (build(preset), presets.text_of(preset))
         for preset in ("estoque", "enterprise")

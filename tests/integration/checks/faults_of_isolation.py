@@ -11,6 +11,17 @@ from checks.faults import Fault, fault
 DEFINER = "CREATE FUNCTION public.{}() RETURNS {} LANGUAGE {} SECURITY DEFINER AS $${}$$;"
 
 FAULTS: Mapping[str, Fault] = {
+    "a membership that is not asked": fault(
+        "members",
+        "ALTER POLICY tenantry_floor_member ON products USING (true)",
+        ("tenants-not-apart", "public.products", 6),
+        inherent={("altered", "public.products", None): "the policy is not as it was made"},
+    ),
+    "a policy beside the membership's": fault(
+        "members",
+        "CREATE POLICY open ON products USING (true)",
+        ("policy-added", "public.products", 1),
+    ),
     "a policy for everybody": fault(
         "apart",
         'CREATE POLICY open ON "Order" USING (true)',

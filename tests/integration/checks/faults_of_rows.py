@@ -16,6 +16,11 @@ UNGUARDED = "SET session_replication_role = replica;"
 """Foreign keys do not look, as where somebody has restored a dump carelessly."""
 
 FAULTS: Mapping[str, Fault] = {
+    "rows that belong to nobody": fault(
+        "members",
+        "INSERT INTO products VALUES (4), (5); DELETE FROM links WHERE product_id = 1",
+        ("rows-without-member", "public.products", 3),
+    ),
     "rows in another tenant": fault(
         "fleet",
         f"""{UNGUARDED} UPDATE "Pit ""Stop" SET firm = '{BEE}' WHERE firm = '{ANT}' AND "From" < 5""",

@@ -15,7 +15,7 @@ from psycopg.conninfo import make_conninfo
 from conftest import ROOT, Command, Outcome
 from servers import Database, Server
 
-COMMANDS = (("migrate",), ("status",), ("plan",), ("migrate", "--dry-run"))
+COMMANDS = (("migrate",), ("conflicts",), ("plan",), ("migrate", "--dry-run"))
 
 
 def assert_refused(outcome: Outcome, status: int, *words: str) -> None:
@@ -135,7 +135,7 @@ def test_words_that_do_not_fit(shop: Command, old: str, new: str, words: tuple[s
 def test_missing_spec(shop: Command) -> None:
     """Exit 2, and how to come to one."""
     (shop.folder / "tenantry.toml").unlink()
-    assert_refused(shop("status"), 2, "tenantry.toml", "tenantry discover")
+    assert_refused(shop("plan"), 2, "tenantry.toml", "tenantry discover")
 
 
 def test_unknown_preset(shop: Command) -> None:
@@ -226,8 +226,6 @@ def test_errors_as_json(shop: Command) -> None:
         (("migrate", "--lock-timeout", "-1"), "-1"),
         (("migrate", "--free-space", "much"), "500MB"),
         (("rollback", "--confirm", "--preserve-data"), "two ways"),
-        (("rollback", "--preset", "estoque"), "--preset"),
-        (("--preset", "estoque", "rollback"), "--preset"),
         (("serve",), "serve"),
         (("migrate", "--backup", "copies"), "tables"),
         (("validate", "--samples", "-1"), "samples"),

@@ -56,6 +56,7 @@ def test_nothing_wrong(shop: Command, estoque: Database) -> None:
     assert shop("validate", "--table", "estoque_movimentacoes", "--quiet").status == 1
     words.append(shop("status", "--json").json["word"])
     assert words == ["COMPLETED", "COMPLETED", "COMPLETED", "SECURITY_ENABLED"]
+    assert "correct what the last `tenantry validate` found" in shop("status").stdout
     assert [run["command"] for run in shop("status", "--json").json["runs"]][:2] == [
         "validate --table estoque_movimentacoes", "validate --table produtos",
     ]  # fmt: skip

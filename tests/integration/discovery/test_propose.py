@@ -317,6 +317,24 @@ def test_what_no_path_reaches(database: Any, undecided: Undecided) -> None:
     assert proposal.spec.tenant.default == ("default" if undecided is Undecided.DEFAULT else None)
 
 
+def test_a_chain_below_rows_of_nobody(database: Any) -> None:
+    """All rows that there are lead nowhere, and the tables below them are empty: the proposal is whole, and says the same
+    of all of them."""
+    database.execute("""
+        CREATE TABLE companies (id int PRIMARY KEY, name text); INSERT INTO companies VALUES (1, 'us'), (2, 'them');
+        CREATE TABLE users (id int PRIMARY KEY, company_id int REFERENCES companies); INSERT INTO users VALUES (1, NULL);
+        CREATE TABLE exports (id int PRIMARY KEY, user_id int NOT NULL REFERENCES users);
+        CREATE TABLE export_lines (id int PRIMARY KEY, export_id int NOT NULL REFERENCES exports);
+    """)
+    proposal = discover(database)
+    assert proposal.undecided == ()
+    assert {one.name: one.shared for one in proposal.spec.table} == {
+        "users": True,
+        "exports": True,
+        "export_lines": True,
+    }
+
+
 def test_what_several_tenants_refer_to_is_not_the_default_tenants(database: Any) -> None:
     """Their rows could not point at it: it is shared, and with it what it refers to."""
     database.execute(

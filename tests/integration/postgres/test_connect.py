@@ -155,6 +155,13 @@ def refused(dsn: str) -> TenantryError:
     return caught.value
 
 
+def test_pieces_of_a_password() -> None:
+    """A password with a / in it: libpq takes half of it for the port, half for the name of the database."""
+    told = refused("postgresql://127.0.0.1:hunter2/hunter2half@host.invalid/shop")
+    assert "half" not in told.message
+    assert "****" in told.message
+
+
 def test_unreachable_hosts() -> None:
     """One sentence names the place, and the remedy where to look."""
     with socket.socket() as free:

@@ -2,6 +2,9 @@
 
 from itertools import pairwise
 
+import pytest
+
+from tenantry.errors import UsageError
 from tenantry.model.name import Name
 from tenantry.model.schema import Column, ForeignKey, Schema, Table, Unique
 from tenantry.model.spec import Spec, TablePart, TenantPart
@@ -67,3 +70,24 @@ def test_a_table_that_comes_first_by_name_learns_of_it_too() -> None:
     assert [owned.table.name for owned in found.owned] == ["b"]
     assert found.undecided[Name("public", "a")] == "public.x, which it needs, is undecided"
     assert {name.name for name in found.undecided} == {"a", "x", "y", "z"}
+
+
+def test_all_that_does_not_fit_is_named() -> None:
+    """Each entry of the spec, with what to do about it; of one alone, its own sentence."""
+    tables = (table("tenants"), table("a", "tenants"), table("b", "tenants"))
+    wrong = TablePart(name="b", paths=(("tenant_id",),))
+    with pytest.raises(UsageError) as several:
+        resolve(spec(part("a", "tenants"), part("aa", "tenants"), wrong), schema(*tables))
+    assert several.value.message == "the spec: 2 entries do not fit the database"
+    assert ["'aa'" in line or "'b'" in line for line in several.value.details] == [True, True]
+    with pytest.raises(UsageError, match=r"there is no table public\.aa") as one:
+        resolve(spec(part("a", "tenants"), part("aa", "tenants")), schema(*tables))
+    assert not one.value.details
+
+
+def test_a_wrong_tenant_table_beside_other_errors() -> None:
+    """What was found before is named with it."""
+    with pytest.raises(UsageError) as found:
+        resolve(spec(part("aa", "tenants")), schema(table("a")))
+    assert len(found.value.details) == 2
+    assert "there is no table public.tenants" in found.value.details[1]

@@ -42,6 +42,7 @@ def test_what_is_no_secret_is_shown() -> None:
         (f'host=a {SECRET}"', 'missing "=" after a part of it'),
         (f"postgresql://me:{SECRET} x@host/shop", "unexpected spaces"),
         (f"postgresql://me:{SECRET}%00@host", "forbidden value"),
+        (f"postgresql://me:%zz{SECRET}\n{SECRET}@host", "invalid percent-encoded token: a part of it"),
         (f"hots=a password={SECRET}", 'did you mean "host"'),
         (f"postgresql://me:{SECRET}@host/shop?ssl_mode=require", 'did you mean "sslmode"'),
         ("shop", 'missing "=" after a part of it in'),
@@ -58,7 +59,7 @@ def test_malformed_dsn(dsn: str, says: str) -> None:
 
 def test_secrets_in_other_text() -> None:
     """What the server says back is masked too."""
-    assert without_secrets(f"no such user {SECRET}", {"password": SECRET}) == "no such user ****"
+    assert without_secrets(f"no such user {SECRET}", [SECRET]) == "no such user ****"
 
 
 def test_order_of_targets() -> None:

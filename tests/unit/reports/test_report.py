@@ -9,8 +9,10 @@ import pytest
 
 from conftest import ROOT
 from reports.reporting import read_report, reported
-from tenantry.errors import ExitStatus, UsageError
-from tenantry.execution.events import CommandBegan, CommandEnded, Looking
+from tenantry.errors import ExitStatus
+from tenantry.execution.events import CommandBegan, CommandEnded, Distributed, Looking
+from tenantry.model.distribution import Distribution
+from tenantry.model.name import Name
 from tenantry.reports import charts
 from tenantry.reports.log import Log, LogObserver
 
@@ -38,12 +40,35 @@ def test_a_report_that_cannot_be_written_meanwhile_stops_nothing(
     assert read_report(report.path)["verdict"] == "done"
 
 
+def counted(table: str, rows: int) -> Distributed:
+    return Distributed(Distribution(table=Name("public", table), rows=rows))
+
+
 def test_export_without_the_package_that_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It says so before anything is done; the JSON report needs nothing."""
+    """CSV and page are written all the same; the page says what its charts need."""
     monkeypatch.setattr(charts, "PACKAGE", "no_such_package")
-    with pytest.raises(UsageError, match="not installed"):
-        reported(tmp_path, export=True)
-    reported(tmp_path).end(ExitStatus.DONE)
+    report = reported(tmp_path, export=True)
+    report(counted("orders", 3))
+    report.end(ExitStatus.FAILED)
+    rows, page = report.exports
+    assert rows.read_bytes()
+    text = page.read_text()
+    assert "tenantry[reports]" in text
+    assert "<svg" not in text
+    assert "orders" in text
+
+
+def test_what_matters_comes_first(tmp_path: Path) -> None:
+    """Findings stand before the timeline; tables without rows are folded away."""
+    report = reported(tmp_path, export=True)
+    for table, rows in (("orders", 3), ("nothing_here", 0)):
+        report(counted(table, rows))
+    report.end(ExitStatus.DONE)
+    text = report.exports[1].read_text()
+    assert text.index("<h2>Findings</h2>") < text.index("<h2>Timeline</h2>") < text.index("<h2>Rows by tenant</h2>")
+    folded = text[text.index("1 table without rows") :]
+    assert "nothing_here" in folded
+    assert "nothing_here" not in text.removesuffix(folded)
 
 
 def test_parts_of_a_run(tmp_path: Path) -> None:

@@ -40,8 +40,8 @@ def test_by_path() -> None:
     assert_statements(
         step.revert({}),
         'DROP TRIGGER IF EXISTS "~tenantry_assign" ON "public"."sales"',
-        'DROP FUNCTION IF EXISTS "tenantry"."assign_public__sales"()',
         """DELETE FROM "tenantry"."names" AS known WHERE known.own = pg_catalog.to_regclass('"public"."sales"') AND known.trigger = '~tenantry_assign'""",
+        'DROP FUNCTION IF EXISTS "tenantry"."assign_public__sales"()',
     )
 
 
@@ -118,6 +118,6 @@ def test_a_parent_of_its_child() -> None:
     assert_statements(
         step.revert({}),
         'DROP TRIGGER IF EXISTS "~tenantry_adopt" ON "public"."sales"',
-        'DROP FUNCTION IF EXISTS "tenantry"."adopt_public__sales"()',
         """DELETE FROM "tenantry"."names" AS known WHERE known.own = pg_catalog.to_regclass('"public"."sales"') AND known.trigger = '~tenantry_adopt'""",
+        'DROP FUNCTION IF EXISTS "tenantry"."adopt_public__sales"()',
     )

@@ -39,6 +39,6 @@ def test_followers() -> None:
     assert_statements(
         step.revert({}),
         'DROP TRIGGER IF EXISTS "~tenantry_follow" ON "public"."stores"',
-        'DROP FUNCTION IF EXISTS "tenantry"."follow_public__stores"()',
         """DELETE FROM "tenantry"."names" AS known WHERE known.own = pg_catalog.to_regclass('"public"."stores"') AND known.trigger = '~tenantry_follow'""",
+        'DROP FUNCTION IF EXISTS "tenantry"."follow_public__stores"()',
     )

@@ -30,8 +30,8 @@ def test_of_parents() -> None:
     assert_statements(
         step.revert({}),
         'DROP TRIGGER IF EXISTS "~tenantry_defer" ON "public"."sales"',
-        'DROP FUNCTION IF EXISTS "tenantry"."defer_public__sales"()',
         """DELETE FROM "tenantry"."names" AS known WHERE known.own = pg_catalog.to_regclass('"public"."sales"') AND known.trigger = '~tenantry_defer'""",
+        'DROP FUNCTION IF EXISTS "tenantry"."defer_public__sales"()',
     )
 
 
@@ -63,6 +63,6 @@ def test_of_tenants() -> None:
     assert_statements(
         step.revert({}),
         'DROP TRIGGER IF EXISTS "~tenantry_defer" ON "public"."tenants"',
-        'DROP FUNCTION IF EXISTS "tenantry"."defer_public__tenants"()',
         """DELETE FROM "tenantry"."names" AS known WHERE known.own = pg_catalog.to_regclass('"public"."tenants"') AND known.trigger = '~tenantry_defer'""",
+        'DROP FUNCTION IF EXISTS "tenantry"."defer_public__tenants"()',
     )

@@ -19,6 +19,6 @@ def test_a_trigger() -> None:
     assert_statements(
         step.apply(),
         'DROP TRIGGER IF EXISTS "~tenantry_assign" ON "public"."sales"',
-        'DROP FUNCTION IF EXISTS "tenantry"."assign_public__sales"()',
         """DELETE FROM "tenantry"."names" AS known WHERE known.own = pg_catalog.to_regclass('"public"."sales"') AND known.trigger = '~tenantry_assign'""",
+        'DROP FUNCTION IF EXISTS "tenantry"."assign_public__sales"()',
     )

@@ -40,8 +40,8 @@ def test_the_trigger() -> None:
     assert_statements(
         step.revert({}),
         'DROP TRIGGER IF EXISTS "~tenantry_refers" ON "public"."sales"',
-        'DROP FUNCTION IF EXISTS "tenantry"."refer_public__sales___tenantry_refers_e5ff1766"()',
         """DELETE FROM "tenantry"."names" AS known WHERE known.own = pg_catalog.to_regclass('"public"."sales"') AND known.trigger = '~tenantry_refers'""",
+        'DROP FUNCTION IF EXISTS "tenantry"."refer_public__sales___tenantry_refers_e5ff1766"()',
     )
 
 
@@ -94,6 +94,6 @@ def test_a_product_that_changes_hands() -> None:
     assert_statements(
         step.revert({}),
         'DROP TRIGGER IF EXISTS "tenantry_tenant_change" ON "public"."products"',
-        'DROP FUNCTION IF EXISTS "tenantry"."change_public__products"()',
         """DELETE FROM "tenantry"."names" AS known WHERE known.own = pg_catalog.to_regclass('"public"."products"') AND known.trigger = 'tenantry_tenant_change'""",
+        'DROP FUNCTION IF EXISTS "tenantry"."change_public__products"()',
     )
