@@ -23,7 +23,7 @@ EXITS = (
     " too few privileges · 4 refused, a person must decide · 5 failed part-way, run again · 130 interrupted, run again."
 )
 app = typer.Typer(
-    name="tenantry", cls=CommandGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    name="tenantry", cls=CommandGroup, no_args_is_help=True, pretty_exceptions_enable=False,
     rich_markup_mode=None, epilog=EXITS, context_settings={"help_option_names": ["--help", "-h"]},
 )  # fmt: skip
 

@@ -20,7 +20,7 @@ from tenantry.model.wording import counted
 def export(
     terminal: Terminal,
     orm: Annotated[
-        Orm, typer.Argument(metavar="|".join(Orm), help="The ORM whose files are written.", show_default=False)
+        Orm, typer.Argument(metavar="ORM", help=f"Whose files are written: {', '.join(Orm)}.", show_default=False)
     ],
     output: Annotated[
         Path | None,

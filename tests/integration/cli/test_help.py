@@ -92,3 +92,31 @@ def test_what_is_not_needed_is_not_imported(arguments: str, without: set[str]) -
     environment = {"PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     assert done.stderr == "[]\n"
+
+
+@pytest.mark.parametrize(("path", "command"), ALL, ids=[" ".join(path) or "tenantry" for path, _ in ALL])
+def test_help_in_a_narrow_terminal(path: tuple[str, ...], command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 60 columns no line is longer, and all of each option's help is there."""
+    monkeypatch.setenv("COLUMNS", "60")
+    with command.make_context(" ".join(("tenantry", *path)), [], resilient_parsing=True) as context:
+        shown = command.get_help(context)
+    assert [line for line in shown.splitlines() if len(line) > 60] == []
+    words = "".join(shown.split())
+    for parameter in command.params:
+        assert "".join(parameter.help.split()) in words, parameter.name
+
+
+def test_completion(command: Callable[[str], Command]) -> None:
+    """A shell that completes is told the commands, their options and the values of these."""
+    tenantry = command("")
+    for words, expected in {
+        "tenantry mig": ["migrate"],
+        "tenantry backups re": ["restore"],
+        "tenantry migrate --unt": ["--until"],
+        "tenantry migrate --until ex": ["expand"],
+    }.items():
+        environment = {
+            "_TENANTRY_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" ")),
+        }  # fmt: skip
+        assert tenantry(environment=environment).stdout.split() == expected
+    assert "_TENANTRY_COMPLETE" in tenantry("--show-completion", "bash").stdout

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tenantry.model.name import Name
 from tenantry.steps.derivation import BySlug
-from tenantry.steps.row_security import DropLegacyPolicies, RowSecurity, Sight
-from unit.steps.examples import CONTRACT, ISOLATE, SALES, TENANT, TENANTS, assert_statements
+from tenantry.steps.row_security import DropLegacyPolicies, Link, RowSecurity, Sight
+from unit.steps.examples import CONTRACT, EQUAL, ISOLATE, PRODUCTS, SALES, TENANT, TENANTS, assert_statements
 
 
 def test_own_rows() -> None:
@@ -202,3 +202,37 @@ def test_legacy_policies_end() -> None:
     assert_statements(
         step.revert({}),
     )
+
+
+def test_rows_of_members() -> None:
+    """The link table stands in policies for the application alone, and in a RESTRICTIVE one, which no other widens."""
+    link = Link(
+        table=Name("public", "links"), columns=("product_id",), own_columns=("id",), operators=EQUAL, tenant="tenant_id"
+    )
+    step = RowSecurity(
+        phase=ISOLATE,
+        table=PRODUCTS,
+        column="id",
+        type="uuid",
+        setting="app.tenant_id",
+        sight=Sight.WRITING_MEMBER,
+        role="app",
+        operators=("ops",),
+        link=link,
+    )
+    member = """EXISTS (SELECT FROM "public"."links" AS member WHERE "public"."products"."id" OPERATOR("pg_catalog".=) "member"."product_id" AND member."tenant_id" = (SELECT NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid)) OR (SELECT pg_catalog.pg_has_role(pg_catalog.to_regrole('"ops"'), 'usage'))"""
+    let_in = """false OR (SELECT pg_catalog.pg_has_role(pg_catalog.to_regrole('"app"'), 'usage')) OR (SELECT pg_catalog.pg_has_role(pg_catalog.to_regrole('"ops"'), 'usage'))"""
+    assert_statements(
+        step.apply(),
+        'DROP POLICY IF EXISTS "tenantry_application_select" ON "public"."products"',
+        'CREATE POLICY "tenantry_application_select" ON "public"."products" AS PERMISSIVE FOR SELECT TO "app" USING (true)',
+        'DROP POLICY IF EXISTS "tenantry_application_update" ON "public"."products"',
+        'CREATE POLICY "tenantry_application_update" ON "public"."products" AS PERMISSIVE FOR UPDATE TO "app" USING (true) WITH CHECK (true)',
+        'DROP POLICY IF EXISTS "tenantry_floor" ON "public"."products"',
+        f'CREATE POLICY "tenantry_floor" ON "public"."products" AS RESTRICTIVE FOR ALL TO PUBLIC USING ({let_in}) WITH CHECK ({let_in})',
+        'DROP POLICY IF EXISTS "tenantry_floor_member" ON "public"."products"',
+        f'CREATE POLICY "tenantry_floor_member" ON "public"."products" AS RESTRICTIVE FOR ALL TO "app" USING ({member}) WITH CHECK ({member})',
+        'ALTER TABLE "public"."products" ENABLE ROW LEVEL SECURITY',
+        'ALTER TABLE "public"."products" FORCE ROW LEVEL SECURITY',
+    )
+    assert [str(lock.table) for lock in step.locks] == ["public.products", "public.links"]
