@@ -19,11 +19,11 @@ import psycopg
 import pytest
 from packaging.specifiers import SpecifierSet
 
-from forks import Forks, Running
-from operating import Operating
+from forked_command import Forks, Running
+from operator_runs import Operating
 from servers import Database, Run, Server, clear, installed, make_server, own_roles, sweep, version_name, wait_until
+from small_disk import TinyDisk, tiny_disk
 from tenantry.postgres.locks import hold_run_lock
-from tiny_disk import TinyDisk, tiny_disk
 
 ROOT = Path(__file__).parents[1]
 REAL_DATABASES = Path(os.environ.get("TENANTRY_REALDB") or ROOT.parent / "shared" / "realdb")

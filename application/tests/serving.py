@@ -1,7 +1,8 @@
-"""The service of examples/enterprise, as a process."""
+"""The service of examples/enterprise: its database, made once for all tests, and itself as a process."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import signal
@@ -10,11 +11,33 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from typing import Any
+
+from servers import Database
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "enterprise"
 PATHS = os.pathsep.join(str(ROOT / path) for path in ("application/src", "src", "examples/enterprise"))
+
+ROLE = "example_app"
+MADE: dict[str, Any] = {}
+"""What was made with the template: keys, and the organisations."""
+
+
+@cache
+def prepare() -> Any:
+    spec = importlib.util.spec_from_file_location("example_prepare", EXAMPLE / "prepare.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def build(database: Database) -> None:
+    MADE.update(prepare().prepare(database.dsn, role=ROLE, rows=60))
 
 
 @contextmanager

@@ -14,8 +14,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from servers import Database, Server
-from serving import EXAMPLE, PATHS, address, ended
-from test_example import MADE, ROLE, build
+from serving import EXAMPLE, MADE, PATHS, ROLE, address, build, ended
 
 
 @pytest.fixture(scope="module")

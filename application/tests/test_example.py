@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import importlib.util
 import json
 import subprocess
 import sys
@@ -13,7 +12,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,27 +21,9 @@ import pytest
 
 from requesting import make_key
 from servers import Database, Server
-from serving import EXAMPLE, uvicorn
+from serving import EXAMPLE, MADE, ROLE, build, uvicorn
 from tenantry import revoke_key, rotate_key
 from tenantry.postgres.connect import Target
-
-ROLE = "example_app"
-MADE: dict[str, Any] = {}
-"""What was made with the template: keys, and the organisations."""
-
-
-@cache
-def prepare() -> Any:
-    spec = importlib.util.spec_from_file_location("example_prepare", EXAMPLE / "prepare.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def build(database: Database) -> None:
-    MADE.update(prepare().prepare(database.dsn, role=ROLE, rows=60))
 
 
 @dataclass

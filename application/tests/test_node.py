@@ -15,8 +15,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from requesting import make_key
 from servers import Database, Server
-from serving import EXAMPLE, address, ended
-from test_example import MADE, ROLE, build
+from serving import EXAMPLE, MADE, ROLE, address, build, ended
 
 pytestmark = [
     pytest.mark.nightly,

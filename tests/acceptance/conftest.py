@@ -1,5 +1,5 @@
 """Fixtures of the tests that kill."""
 
-from acceptance.subjects import process, subject, undisturbed
+from acceptance.kill_targets import process, subject, undisturbed
 
 __all__ = ["process", "subject", "undisturbed"]

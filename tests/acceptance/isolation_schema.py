@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from checks.apart import BESIDE, TABLES
+from checks.isolated_tenants import BESIDE, TABLES
 
 SCHEMA = f"""
 CREATE TABLE tenants (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), slug text NOT NULL UNIQUE, name text NOT NULL);

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 
 from acceptance.comparing import State, assert_same
+from acceptance.kill_targets import Subject
 from acceptance.killing import (
     ANY,
     BATCH,
@@ -15,7 +16,6 @@ from acceptance.killing import (
     UNBUILD,
     Kill,
 )
-from acceptance.subjects import Subject
 
 Undisturbed = Callable[..., State]
 

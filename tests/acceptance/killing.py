@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-DRIVER = Path(__file__).with_name("dying.py")
+DRIVER = Path(__file__).with_name("killed_process.py")
 
 # What a statement is, by its text: where a kill can be aimed at.
 BATCH = r"WITH batch AS|WITH changed AS"

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from acceptance import network_writers
 from acceptance.writers import Application, Gate
-from bystander import bystander
+from latency import bystander
 from servers import Database, wait_until
 from tenantry import MigrateOptions, RollbackOptions, migrate, rollback
 from tenantry.execution.events import Event, StepEvent

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from psycopg import sql
 
-from operating import Operating, assert_no_superuser, operated
+from operator_runs import Operating, assert_no_superuser, operated
 from servers import Database
 from tenantry import MigrateOptions, RollbackOptions, migrate, rollback, validate
 from tenantry.errors import ExitStatus

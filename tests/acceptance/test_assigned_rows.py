@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from acceptance.round_trip import there_and_back
-from operating import operated
+from operator_runs import operated
 from servers import Database
 from tenantry import MigrateOptions, migrate
 from tenantry.errors import UsageError

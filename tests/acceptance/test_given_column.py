@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from acceptance.round_trip import checksums
-from operating import operated
+from operator_runs import operated
 from servers import Database
 from tenantry import MigrateOptions, RollbackOptions, migrate, rollback
 from tenantry.model.plan import Phase

@@ -11,7 +11,7 @@ import pytest
 from psycopg import sql
 
 from acceptance.isolation_schema import SCHEMA, SPEC
-from operating import operated
+from operator_runs import operated
 from servers import Database
 from tenantry import MigrateOptions, migrate
 from tenantry.model.plan import Phase

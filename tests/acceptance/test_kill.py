@@ -11,6 +11,7 @@ import pytest
 
 from acceptance.comparing import assert_same
 from acceptance.kill_points import Undisturbed, boundaries, random_instants
+from acceptance.kill_targets import Subject
 from acceptance.killing import (
     ANY,
     BATCH,
@@ -20,9 +21,8 @@ from acceptance.killing import (
     FORGOTTEN,
     Kill,
 )
-from acceptance.subjects import Subject
 from daily import daily
-from operating import Operating
+from operator_runs import Operating
 from tenantry.steps import AnyStep
 
 KINDS = {

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import pytest
 
 from acceptance.comparing import State, assert_same
+from acceptance.kill_targets import Subject
 from acceptance.killing import VALIDATING, Kill
-from acceptance.subjects import Subject
 from acceptance.waiting_kills import WAITING, holding
 from daily import daily
 from servers import wait_until

@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 from psycopg import sql
 
-from bystander import bystander, writing
+from latency import bystander, writing
 from servers import Database, wait_until
 from slow_network import slow_network
 from tenantry import MigrateOptions, RollbackOptions, migrate, rollback

@@ -15,8 +15,8 @@ import psycopg
 import pytest
 
 from acceptance import network_writers
-from bystander import bystander
 from daily import nightly
+from latency import bystander
 from servers import Database, wait_until
 from tenantry import MigrateOptions, RollbackOptions, migrate, rollback
 from tenantry.errors import ExitStatus, Failed, Interrupted, Refused

@@ -9,7 +9,7 @@ import pytest
 from acceptance.menagerie import spec, table
 from acceptance.round_trip import there_and_back
 from daily import daily
-from operating import operated
+from operator_runs import operated
 from servers import Database
 from tenantry import MigrateOptions, migrate, validate
 from tenantry.model.plan import Phase

@@ -9,7 +9,7 @@ import pytest
 from psycopg import sql
 
 from acceptance.round_trip import there_and_back
-from operating import operated
+from operator_runs import operated
 from servers import Database
 from tenantry import MigrateOptions, migrate
 from tenantry.model.plan import Phase

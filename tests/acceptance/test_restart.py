@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from acceptance.comparing import State, assert_same
+from acceptance.kill_scenarios import SCENES
+from acceptance.kill_targets import Subject, make_subject
 from acceptance.killing import ANY, BATCH, BUILD, VALIDATE, VALIDATING, Ended, Kill
-from acceptance.scenes import SCENES
-from acceptance.subjects import Subject, make_subject
 from acceptance.waiting_kills import WAITING, holding
 from daily import daily
 from servers import Database, Server, wait_until

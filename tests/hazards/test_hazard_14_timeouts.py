@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from bystander import bystander
+from latency import bystander
 from servers import wait_until
 from tenantry.execution import transaction
 from tenantry.execution.events import Event, StepEvent

@@ -9,8 +9,8 @@ from itertools import permutations
 
 import pytest
 
+from acceptance.kill_targets import process as process
 from acceptance.round_trip import checksums
-from acceptance.subjects import process as process
 from spec_changes.conftest import Changes, followed
 from spec_changes.conftest import changes as changes
 from spec_changes.following import LEDGERED, MORE_LEDGERED, UNTIL, follow

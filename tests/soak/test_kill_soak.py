@@ -9,10 +9,10 @@ import pytest
 
 from acceptance.comparing import State
 from acceptance.kill_points import boundaries, random_instants
-from acceptance.subjects import Subject
-from acceptance.subjects import process as process
-from acceptance.subjects import subject as subject
-from acceptance.subjects import undisturbed as undisturbed
+from acceptance.kill_targets import Subject
+from acceptance.kill_targets import process as process
+from acceptance.kill_targets import subject as subject
+from acceptance.kill_targets import undisturbed as undisturbed
 from tenantry.presets import PRESETS
 
 SEEDS = int(os.environ.get("TENANTRY_SEEDS") or 8)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
-from acceptance.subjects import process as process
+from acceptance.kill_targets import process as process
 from application.application_migrations import PHASES, go, meanwhile
 from application.conftest import Businesses
 from application.conftest import businesses as businesses

@@ -23,7 +23,7 @@ from tenantry.backups.restore import Target as Rows
 from tenantry.backups.restore import advance, restore_statement
 from tenantry.backups.tables import copy_one
 from tenantry.backups.tenants import Saved, with_tenants
-from tenantry.backups.triggers import loud, quiet
+from tenantry.backups.triggers import disable_triggers, enable_triggers
 from tenantry.backups.verify import damage_of
 from tenantry.errors import Refused, UsageError, nearest
 from tenantry.execution.events import Looking
@@ -108,7 +108,7 @@ class RestorePlan:
 
         def finish() -> None:
             found[:] = self._put_right()
-            for statement in loud(silenced):
+            for statement in enable_triggers(silenced):
                 connection.execute(sql.Composed([statement.sql]))
 
         ahead = [_lock(name) for name in (*trees, *self.others)]
@@ -116,7 +116,7 @@ class RestorePlan:
         self.making.observer(Looking("the tables, which stand still meanwhile"))
         try:
             run_in_transaction(
-                connection, [*ahead, *quiet(silenced)], patience=patience, prepare=prepare, finish=finish
+                connection, [*ahead, *disable_triggers(silenced)], patience=patience, prepare=prepare, finish=finish
             )
         except (psycopg.IntegrityError, psycopg.DataError) as error:
             raise Refused(

@@ -13,13 +13,13 @@ ENABLE = {"O": sql.SQL("ENABLE"), "R": sql.SQL("ENABLE REPLICA"), "A": sql.SQL("
 """By pg_trigger's and pg_rewrite's letters."""
 
 
-def quiet(firing: Iterable[Fires]) -> Iterator[Statement]:
+def disable_triggers(firing: Iterable[Fires]) -> Iterator[Statement]:
     """The statements that silence them, each on its own relation."""
     for fires in firing:
         yield _statement(fires, sql.SQL("DISABLE"))
 
 
-def loud(firing: Iterable[Fires]) -> Iterator[Statement]:
+def enable_triggers(firing: Iterable[Fires]) -> Iterator[Statement]:
     """The statements that put each back to what it was."""
     for fires in firing:
         yield _statement(fires, ENABLE[fires.state])

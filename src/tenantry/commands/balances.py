@@ -18,7 +18,7 @@ from tenantry.balances.inspection import Line, inspect
 from tenantry.balances.ledgers import Ledgers, Subject, balance_steps
 from tenantry.commands.running import Run, interruptible, run
 from tenantry.errors import ExitStatus, Interrupted, Refused, UsageError, nearest
-from tenantry.execution.activity_monitor import lookout
+from tenantry.execution.activity_monitor import monitor_activity
 from tenantry.execution.events import Found, Looking, Observer, Said
 from tenantry.execution.existing import definitions, in_force, read_entries
 from tenantry.execution.outline import Outline, Planned, takes_back
@@ -77,7 +77,7 @@ def install_balances(
         settle(session.journal, session.known)
         with (
             interruptible(lambda: stop(runner, current.observer)),
-            lookout(target, connection.info.backend_pid, observer, run=current.id),
+            monitor_activity(target, connection.info.backend_pid, observer, run=current.id),
         ):
             Reverting(runner=runner, dependents=lambda step: ()).all(going)
             applied = runner.apply_all(steps)

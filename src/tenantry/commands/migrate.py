@@ -10,7 +10,7 @@ from tenantry.backups.create import ensure_backup as back_up
 from tenantry.commands.distribution import distributions
 from tenantry.commands.running import interruptible, run
 from tenantry.errors import ExitStatus
-from tenantry.execution.activity_monitor import lookout
+from tenantry.execution.activity_monitor import monitor_activity
 from tenantry.execution.events import Distributed, Looking, Observer
 from tenantry.execution.orphans import (
     columns_going,
@@ -95,7 +95,7 @@ def _apply(
     )  # fmt: skip
     with (
         interruptible(lambda: stop(runner, tally.observer)),
-        lookout(target, runner.connection.info.backend_pid, tally.observer, run=runner.run),
+        monitor_activity(target, runner.connection.info.backend_pid, tally.observer, run=runner.run),
     ):
         reverted = walk.all(prospect.leaving.first)
         applied = runner.apply_all(prospect.steps)

@@ -12,7 +12,7 @@ from tenantry.backups.create import BackupOptions, Making, owned_names
 from tenantry.backups.create import ensure_backup as back_up
 from tenantry.commands.running import interruptible, run
 from tenantry.errors import ExitStatus, Refused
-from tenantry.execution.activity_monitor import lookout
+from tenantry.execution.activity_monitor import monitor_activity
 from tenantry.execution.events import Found, Observer, Said
 from tenantry.execution.existing import read_entries
 from tenantry.execution.prospect import refuse
@@ -144,7 +144,7 @@ def _walk(
         )  # fmt: skip
         with (
             interruptible(lambda: stop(runner, observer)),
-            lookout(target, connection.info.backend_pid, observer, run=runner.run),
+            monitor_activity(target, connection.info.backend_pid, observer, run=runner.run),
         ):
             reverted = walk.all(entries)
         after = look_back(connection, walk, selection, aftermath, tally)

@@ -1,4 +1,4 @@
-"""A second session that sees what the first one is doing while it cannot tell: waiting, or building an index."""
+"""Polls pg_stat_activity for what the run's session waits on, or which index it builds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ INTERVAL = 1.0
 
 
 @contextmanager
-def lookout(target: Target, pid: int, observer: Observer, *, run: str) -> Iterator[None]:
+def monitor_activity(target: Target, pid: int, observer: Observer, *, run: str) -> Iterator[None]:
     """Within the block `observer` is told what session `pid` waits for or builds, once a second."""
     if observer is ignore:
         yield

@@ -139,8 +139,8 @@ def _lost(connection: psycopg.Connection[Any], step: Step) -> Iterator[Finding]:
     if count:
         yield refused(
             name="values-lost", count=count,
-            message=f"{count} {step.loses} go: the spec no longer asks for them ({step.title})",
-            remedy="Put back what it said; or go on, and they are gone.",
+            message=f"The spec no longer asks for {step.loses}: {count} would be dropped ({step.title})",
+            remedy="Put back what the spec said; or go on with --force, and they are gone.",
         )  # fmt: skip
 
 

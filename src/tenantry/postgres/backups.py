@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from tenantry.errors import Refused
 from tenantry.model.backup import Backup, BackupKind, Reason, SequenceValue, TableCopy
 from tenantry.model.name import Name
-from tenantry.postgres.journal import shut_out
+from tenantry.postgres.journal import revoke_default_privileges
 from tenantry.postgres.queries import read_queries
 from tenantry.postgres.trust import require_trusted
 
@@ -40,7 +40,7 @@ class Backups:
         """Make the table; the journal must be there. Does nothing where it is there."""
         with self.connection.transaction():
             self.connection.execute(_QUERIES["schema"])
-            shut_out(self.connection)
+            revoke_default_privileges(self.connection)
 
     def all(self) -> tuple[Backup, ...]:
         """All backups, the newest first, torn ones included. Raises Refused where the list cannot be trusted."""

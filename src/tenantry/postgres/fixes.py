@@ -14,7 +14,7 @@ from psycopg.rows import class_row, dict_row
 from tenantry.errors import Refused
 from tenantry.model.name import Name
 from tenantry.model.ownership import Hop
-from tenantry.postgres.journal import shut_out
+from tenantry.postgres.journal import revoke_default_privileges
 from tenantry.postgres.queries import read_queries
 
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "fixes.sql")
@@ -71,7 +71,7 @@ class FixJournal:
         """Make the tables, in the journal's schema, which is there."""
         with self.connection.transaction():
             self.connection.execute(_QUERIES["schema"])
-            shut_out(self.connection)
+            revoke_default_privileges(self.connection)
 
     @property
     def installed(self) -> bool:

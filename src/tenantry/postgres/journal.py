@@ -76,7 +76,7 @@ class RunRecord:
     previous_steps: int
 
 
-def shut_out(connection: psycopg.Connection[Any]) -> None:
+def revoke_default_privileges(connection: psycopg.Connection[Any]) -> None:
     """Take from others what default privileges have given them on what this transaction has made in the schema."""
     connection.execute(_QUERIES["shut_out"])
 
@@ -122,7 +122,7 @@ class Journal:
                     # Fails where somebody has just made it.
                     self.connection.execute("CREATE SCHEMA tenantry")
                 self.connection.execute(_QUERIES["schema"])
-                shut_out(self.connection)
+                revoke_default_privileges(self.connection)
         except psycopg.errors.DuplicateSchema as error:
             raise Failed(
                 "Another session has just created the schema tenantry", remedy="Run the same command again."

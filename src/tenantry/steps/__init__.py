@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import marshal
+from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter
@@ -49,8 +51,18 @@ def to_json(step: Step) -> Any:
 
 
 def from_json(data: Any) -> Step:
-    """The step that `to_json` wrote."""
-    return _adapter.validate_python(data)
+    """The step that `to_json` wrote. Raises ValueError where it is none."""
+    try:
+        text = marshal.dumps(data, 2)
+    except ValueError:  # no JSON
+        return _adapter.validate_python(data)
+    return _read(text)
+
+
+@lru_cache(maxsize=1 << 16)
+def _read(text: bytes) -> Step:
+    """Kept, for a run reads each step of the journal again and again."""
+    return _adapter.validate_python(marshal.loads(text))
 
 
 __all__ = [

@@ -15,7 +15,7 @@ from psycopg import sql
 
 from tenantry.model.name import JOURNAL_SCHEMA, Name, quoted
 from tenantry.model.plan import Statement
-from tenantry.steps.introspection import body, shut_out
+from tenantry.steps.introspection import body, revoke_default_privileges
 from tenantry.steps.step import Before, Step
 from tenantry.steps.trigger import PINNED, shut_function
 
@@ -107,7 +107,7 @@ class ApiKeys(Step):
         secure = sql.SQL("ALTER TABLE {} ENABLE ROW LEVEL SECURITY").format(API_KEYS.identifier)
         return (
             Statement(sql=_TABLE),
-            Statement(sql=shut_out(API_KEYS)),
+            Statement(sql=revoke_default_privileges(API_KEYS)),
             Statement(sql=secure),
             Statement(sql=_FUNCTION),
             shut_function(LOOKUP),

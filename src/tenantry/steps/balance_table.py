@@ -12,7 +12,7 @@ from tenantry.model.name import JOURNAL_SCHEMA, Name, shortened
 from tenantry.model.plan import Statement
 from tenantry.steps.balance import BalanceStep
 from tenantry.steps.balance_reviews import forget_reviews, review_tables
-from tenantry.steps.introspection import body, hand_over, raw, shut_out
+from tenantry.steps.introspection import body, hand_over, raw, revoke_default_privileges
 from tenantry.steps.movement import unique_columns
 from tenantry.steps.step import Before
 
@@ -115,7 +115,7 @@ class BalanceTable(BalanceStep):
         return (
             Statement(sql=_STATE),
             *review_tables(),
-            *(Statement(sql=shut_out(Name(JOURNAL_SCHEMA, name))) for name in STATE_TABLES),
+            *(Statement(sql=revoke_default_privileges(Name(JOURNAL_SCHEMA, name))) for name in STATE_TABLES),
             Statement(sql=use, when=foreign),
             Statement(sql=sql.SQL("GRANT SELECT ON tenantry.ledgers TO {}").format(owner), when=foreign),
             Statement(sql=stale(self.ledger, "not backfilled yet"), when=absent),

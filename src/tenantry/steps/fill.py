@@ -11,7 +11,7 @@ from psycopg import sql
 from tenantry.model.name import JOURNAL_SCHEMA, Name
 from tenantry.model.plan import ExecutionMode, Lock, LockMode, Statement
 from tenantry.steps.derivation import ByRows, BySlug, ByText, Source, TenantReference, derived
-from tenantry.steps.introspection import exists, shut_out, with_search_path
+from tenantry.steps.introspection import exists, revoke_default_privileges, with_search_path
 from tenantry.steps.naming import Written, source_of
 from tenantry.steps.step import Before, Step
 
@@ -336,7 +336,7 @@ class AssignedRows(Step):
         # The table's triggers look into it as the table's owner.
         grant = sql.SQL("GRANT SELECT ON {} TO {}").format(self.name.identifier, sql.Identifier(self.owner))
         empty = Statement(sql=sql.SQL("DELETE FROM {}").format(self.name.identifier))
-        shut = Statement(sql=shut_out(self.name))
+        shut = Statement(sql=revoke_default_privileges(self.name))
         return (
             Statement(sql=create),
             shut,

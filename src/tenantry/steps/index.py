@@ -31,22 +31,14 @@ def _or_of_root(own: sql.Composable, table: Name, root: Name | None) -> sql.Comp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TenantIndex(Step):
-    """CREATE INDEX CONCURRENTLY on one relation. An invalid left-over of a build that died is dropped and rebuilt.
+class BuiltIndex(Step):
+    """What steps that build an index have in common: its columns behind `column`, or the `rest` of its text."""
 
-    `rest` is the text of a user's unique index behind its opening parenthesis, which the tenant column is put before;
-    otherwise `columns` are indexed behind `column`.
-    """
-
-    kind: Literal["index"] = "index"
     index: Name
     column: str
     columns: tuple[str, ...] = ()
     unique: bool = False
     rest: str = ""
-    only_shared: str = ""
-    """The tenant column, where only rows without a tenant are indexed."""
-    reason: str = ""
     root: Name | None = None
     compared = True
     carries = True
@@ -61,17 +53,31 @@ class TenantIndex(Step):
         return replace(self, columns=names.columns(self.table, self.columns))
 
     @property
-    def title(self) -> str:
-        what = "unique index" if self.unique else "index"
-        return f"build the {what} {self.index.name}" + (f" ({self.reason})" if self.reason else "")
-
-    @property
     def subject(self) -> str:
         return f"The index {self.index} on {self.table}"
 
     @property
     def own_index(self) -> Name:
         return self.index
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantIndex(BuiltIndex):
+    """CREATE INDEX CONCURRENTLY on one relation. An invalid left-over of a build that died is dropped and rebuilt.
+
+    `rest` is the text of a user's unique index behind its opening parenthesis, which the tenant column is put before;
+    otherwise `columns` are indexed behind `column`.
+    """
+
+    kind: Literal["index"] = "index"
+    only_shared: str = ""
+    """The tenant column, where only rows without a tenant are indexed."""
+    reason: str = ""
+
+    @property
+    def title(self) -> str:
+        what = "unique index" if self.unique else "index"
+        return f"build the {what} {self.index.name}" + (f" ({self.reason})" if self.reason else "")
 
     @property
     def built(self) -> tuple[Name, str | None]:
@@ -127,43 +133,18 @@ class TenantIndex(Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PartitionedIndex(Step):
+class PartitionedIndex(BuiltIndex):
     """The index of a partitioned table: an empty shell, to which the indexes of its partitions are attached.
 
     `rest` is as in TenantIndex. Dropping it drops those of the `parts`, the direct partitions, too.
     """
 
     kind: Literal["partitioned_index"] = "partitioned_index"
-    index: Name
-    column: str
-    columns: tuple[str, ...] = ()
-    unique: bool = False
-    rest: str = ""
     parts: tuple[Name, ...] = ()
-    root: Name | None = None
-    compared = True
-    carries = True
-    category = "index"
-    needs = "CREATE in the schema"
-
-    @property
-    def key(self) -> str:
-        return f"index:{self.index}"
-
-    def renamed(self, names: Written) -> Self:
-        return replace(self, columns=names.columns(self.table, self.columns))
 
     @property
     def title(self) -> str:
         return f"make {self.index.name}, to which the partitions' indexes are attached"
-
-    @property
-    def subject(self) -> str:
-        return f"The index {self.index} on {self.table}"
-
-    @property
-    def own_index(self) -> Name:
-        return self.index
 
     @property
     def built(self) -> tuple[Name, str | None]:

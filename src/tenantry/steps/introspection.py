@@ -87,7 +87,7 @@ def hand_over(what: sql.Composable, owner: str) -> tuple[Statement, ...]:
     )
 
 
-def shut_out(table: Name) -> sql.Composed:
+def revoke_default_privileges(table: Name) -> sql.Composed:
     """Take from all but the owner what default privileges have given on a table that this transaction has made, and on
     the sequences of its columns."""
     return sql.SQL("DO {}").format(

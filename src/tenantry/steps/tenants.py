@@ -10,7 +10,7 @@ from psycopg import sql
 from tenantry.model.name import Name
 from tenantry.model.plan import Lock, LockMode, Statement
 from tenantry.steps.derivation import TenantReference
-from tenantry.steps.introspection import body, column_definition, shut_out, with_search_path
+from tenantry.steps.introspection import body, column_definition, revoke_default_privileges, with_search_path
 from tenantry.steps.naming import Written
 from tenantry.steps.step import Before, Step
 
@@ -75,7 +75,11 @@ class CreateTenantTable(Step):
         ).format(table=self.table.identifier, key=sql.Identifier(self.key_column), slug=sql.Identifier(self.slug))
         owner = sql.SQL("ALTER TABLE {} OWNER TO {}").format(self.table.identifier, sql.Identifier(self.owner))
         foreign = sql.SQL("SELECT current_user <> {}").format(sql.Literal(self.owner))
-        return Statement(sql=create), Statement(sql=shut_out(self.table)), Statement(sql=owner, when=foreign)
+        return (
+            Statement(sql=create),
+            Statement(sql=revoke_default_privileges(self.table)),
+            Statement(sql=owner, when=foreign),
+        )
 
     def revert(self, before: Before) -> tuple[Statement, ...]:
         drop = sql.SQL("DROP TABLE IF EXISTS {}").format(self.table.identifier)

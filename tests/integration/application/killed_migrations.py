@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 import subprocess
 
+from acceptance.kill_targets import process as process
 from acceptance.killing import Kill, Killing
-from acceptance.subjects import process as process
 from application.conftest import Businesses
 from application.migrations import Migration
 from tenantry.model.plan import Phase

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from acceptance.subjects import process as process
+from acceptance.kill_targets import process as process
 from application.conftest import Businesses
 from application.killed_migrations import killed
 from application.migrations import GROUPS, Migration

@@ -40,7 +40,7 @@ KILLED = -signal.SIGKILL
 
 
 class Driver:
-    """Gives orders to tests/integration/backups/dying.py."""
+    """Gives orders to tests/integration/backups/killed_process.py."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
@@ -59,7 +59,7 @@ class Driver:
 def driver() -> Iterator[Driver]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     process = subprocess.Popen(
-        [sys.executable, Path(__file__).with_name("dying.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        [sys.executable, Path(__file__).with_name("killed_process.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         env=environment | {"PYTHONPATH": str(ROOT / "src")}, start_new_session=True,
     )  # fmt: skip
     yield Driver(process)

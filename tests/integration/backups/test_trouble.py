@@ -15,6 +15,7 @@ from psycopg import sql
 from backups.conftest import rows, spec_of, target
 from conftest import Command
 from servers import Database, wait_until
+from small_disk import TinyDisk
 from tenantry import BackupOptions, create_backup, list_backups
 from tenantry.backups.content import source
 from tenantry.backups.tables import copy_all
@@ -24,7 +25,6 @@ from tenantry.model.name import Name
 from tenantry.model.schema import Ours
 from tenantry.postgres.catalog import read_schema
 from tenantry.postgres.connect import connect
-from tiny_disk import TinyDisk
 
 SPEC = '[tenant]\ntable = "shops"\n[[table]]\nname = "keyless"\nassign = { tenant = "one" }\n'
 

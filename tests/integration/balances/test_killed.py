@@ -30,7 +30,7 @@ def process() -> Iterator[subprocess.Popen[str]]:
     """The process that forks for each order."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     with subprocess.Popen(
-        [sys.executable, Path(__file__).with_name("dying.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        [sys.executable, Path(__file__).with_name("killed_process.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         text=True, env=environment | {"PYTHONPATH": str(ROOT / "src")},
     ) as running:  # fmt: skip
         yield running

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from checks import apart, fleet, presets, wide
+from checks import haulage, isolated_tenants, large_tables, presets
 from conftest import ROOT
 from servers import Database
 from tenantry import InspectionOptions, MigrateOptions, inspect, migrate
@@ -103,16 +103,16 @@ paths = [["tenant_id"]]
 
 
 def expanded(database: Database) -> None:
-    database.execute(fleet.SCHEMA)
-    migrate(Target(database.dsn), Spec.parse(fleet.SPEC), MigrateOptions(until=Phase.EXPAND, force=True))
+    database.execute(haulage.SCHEMA)
+    migrate(Target(database.dsn), Spec.parse(haulage.SPEC), MigrateOptions(until=Phase.EXPAND, force=True))
 
 
 SCENES: Mapping[str, tuple[Callable[[Database], None], str]] = {
-    "fleet": (fleet.build, fleet.SPEC),
-    "fleet before": (lambda database: database.execute(fleet.SCHEMA), fleet.SPEC),
-    "fleet expanded": (expanded, fleet.SPEC),
-    "apart": (apart.build, apart.SPEC),
-    "wide": (wide.build, wide.SPEC),
+    "fleet": (haulage.build, haulage.SPEC),
+    "fleet before": (lambda database: database.execute(haulage.SCHEMA), haulage.SPEC),
+    "fleet expanded": (expanded, haulage.SPEC),
+    "apart": (isolated_tenants.build, isolated_tenants.SPEC),
+    "wide": (large_tables.build, large_tables.SPEC),
     "made": (made, MADE),
     "members": (members, MEMBERS),
     **{

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from checks import wide
-from checks.apart import LEGACY, ROLE
+from checks import large_tables
 from checks.faults import Fault, fault
+from checks.isolated_tenants import LEGACY, ROLE
 
 DEFINER = "CREATE FUNCTION public.{}() RETURNS {} LANGUAGE {} SECURITY DEFINER AS $${}$$;"
 
@@ -217,7 +217,7 @@ FAULTS: Mapping[str, Fault] = {
         "wide",
         f"""CREATE FUNCTION slow(text) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
         BEGIN FOR i IN 1..100 LOOP PERFORM md5($1); END LOOP; RETURN true; END $$;
-        CREATE POLICY slow ON sales AS RESTRICTIVE TO {wide.ROLE} USING (slow(note))""",
+        CREATE POLICY slow ON sales AS RESTRICTIVE TO {large_tables.ROLE} USING (slow(note))""",
         ("policy-cost", "public.sales", None),
     ),
     "an index on the tenant that is gone": fault(
@@ -238,7 +238,7 @@ FAULTS: Mapping[str, Fault] = {
     ),
     "a view before 15": fault(
         "wide",
-        f"CREATE VIEW v AS SELECT * FROM sales; GRANT SELECT ON v TO {wide.ROLE}, PUBLIC",
+        f"CREATE VIEW v AS SELECT * FROM sales; GRANT SELECT ON v TO {large_tables.ROLE}, PUBLIC",
         ("view-reads-as-owner", "public.v", None),
         ("views-as-owner", "", 1),
         inherent={

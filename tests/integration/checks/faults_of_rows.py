@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from checks.faults import Fault, fault
-from checks.fleet import ROLE
+from checks.haulage import ROLE
 
 ANT, BEE, NOBODY = (f"00000000-0000-0000-0000-00000000000{letter}" for letter in "abf")
 PIT = 'public."Pit ""Stop"'

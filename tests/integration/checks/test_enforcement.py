@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from checks.fleet import fleet, validated
+from checks.haulage import fleet, validated
 from servers import Database, wait_until
 from tenantry.errors import ExitStatus
 from tenantry.model.finding import Finding, Severity

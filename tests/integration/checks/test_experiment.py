@@ -9,7 +9,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from acceptance.round_trip import checksums
-from checks.apart import ROLE, SPEC, apart, found, ground, serious
+from checks.isolated_tenants import ROLE, SPEC, apart, found, ground, serious
 from servers import Database
 from tenantry import MigrateOptions, migrate
 from tenantry.checks.isolation.catalog import isolation

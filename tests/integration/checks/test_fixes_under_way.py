@@ -140,7 +140,7 @@ def test_writers_lose_nothing(wrong: Database) -> None:
 def _dying(database: Database, **order: object) -> None:
     """Run the command in a process that kills itself."""
     done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("dying_fixes.py")), json.dumps({"dsn": database.dsn, **order})],
+        [sys.executable, str(Path(__file__).with_name("killed_fixes.py")), json.dumps({"dsn": database.dsn, **order})],
         env={"PYTHONPATH": f"{ROOT / 'src'}:{ROOT / 'tests'}:{ROOT / 'tests' / 'integration'}"}, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == -signal.SIGKILL, done.stderr

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from checks.apart import LEGACY, ROLE, SPEC, apart, found, serious
+from checks.isolated_tenants import LEGACY, ROLE, SPEC, apart, found, serious
 from servers import Database
 from tenantry.checks.isolation.catalog import isolation
 
@@ -133,7 +133,7 @@ def test_only_wanted_tables_are_looked_at(apart: Database) -> None:
 
 
 def _names(database: Database) -> Any:
-    from checks.apart import ground
+    from checks.isolated_tenants import ground
 
     with ground(database) as standing:
         return tuple(standing.live.tables)

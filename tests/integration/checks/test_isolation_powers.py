@@ -8,7 +8,7 @@ from itertools import product
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from checks.apart import LEGACY, ROLE, SPEC, apart, found, serious
+from checks.isolated_tenants import LEGACY, ROLE, SPEC, apart, found, serious
 from daily import daily, nightly
 from preflights import SHOP, check, named
 from servers import Database

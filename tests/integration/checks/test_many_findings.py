@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from checks.fleet import SPEC, fleet
+from checks.haulage import SPEC, fleet
 from conftest import ROOT
 from servers import Database
 

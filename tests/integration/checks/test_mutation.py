@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from acceptance.scenes import SCENES
-from checks.fleet import SCHEMA, SPEC, fleet, serious, validated
+from acceptance.kill_scenarios import SCENES
+from checks.haulage import SCHEMA, SPEC, fleet, serious, validated
 from daily import daily
 from servers import Database
 from tenantry import InspectionOptions, MigrateOptions, migrate

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from checks.apart import found, ground, serious
-from checks.wide import AT_ONCE, ROLE, SCHEMA, SPEC, drop_tenant_indexes, wide
+from checks.isolated_tenants import found, ground, serious
+from checks.large_tables import AT_ONCE, ROLE, SCHEMA, SPEC, drop_tenant_indexes, wide
 from servers import Database, wait_until
 from tenantry import validate
 from tenantry.checks.performance import performance

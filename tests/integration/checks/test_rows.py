@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from psycopg import sql
 
-from checks.fleet import SPEC, fleet, serious, unmigrated, validated
+from checks.haulage import SPEC, fleet, serious, unmigrated, validated
 from servers import Database, wait_until
 from tenantry import InspectionOptions, MigrateOptions, migrate
 from tenantry.checks.base import Check, QueryCheck, Rows

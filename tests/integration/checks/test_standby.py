@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from checks import apart, fleet
+from checks import haulage, isolated_tenants
 from conftest import Command
 from servers import Server, clear, make_server
 from tenantry import MigrateOptions, migrate
@@ -29,10 +29,12 @@ def standby(server_version: int, run_folder: Path) -> Iterator[Server]:
     folder.mkdir()
     primary = make_server(server_version, folder / "primary")
     primary.create("apart").execute(
-        f"{apart.SCHEMA}; CREATE ROLE apart_reader LOGIN BYPASSRLS IN ROLE pg_read_all_data"
+        f"{isolated_tenants.SCHEMA}; CREATE ROLE apart_reader LOGIN BYPASSRLS IN ROLE pg_read_all_data"
     )
-    migrate(Target(primary.dsn("apart")), Spec.parse(apart.SPEC), MigrateOptions(until=Phase.ISOLATE, force=True))
-    primary.create("fleet").execute(fleet.SCHEMA)
+    migrate(
+        Target(primary.dsn("apart")), Spec.parse(isolated_tenants.SPEC), MigrateOptions(until=Phase.ISOLATE, force=True)
+    )
+    primary.create("fleet").execute(haulage.SCHEMA)
     copy = Cluster(programs=primary.programs, folder=folder / "copy", settings=primary.cluster.settings)
     copy.folder.mkdir()
     command = [bin_directory() / "pg_basebackup", "-D", copy.data, "-d", primary.dsn(), "-c", "fast", "--no-sync"]
@@ -51,8 +53,8 @@ def test_on_a_standby(standby: Server, command: Callable[[str], Command]) -> Non
     """An isolated database passes, with a word on what was not tried; an untouched one fails by what it lacks, and no
     command stops at what cannot be written."""
     isolated, untouched = command(standby.dsn("apart")), command(standby.dsn("fleet"))
-    (isolated.folder / "apart.toml").write_text(apart.SPEC, encoding="utf-8")
-    (isolated.folder / "fleet.toml").write_text(fleet.SPEC, encoding="utf-8")
+    (isolated.folder / "apart.toml").write_text(isolated_tenants.SPEC, encoding="utf-8")
+    (isolated.folder / "fleet.toml").write_text(haulage.SPEC, encoding="utf-8")
     for name in ("validate", "verify"):
         done = isolated(name, "--config", "apart.toml", "--verbose")
         assert done.status == 0, done

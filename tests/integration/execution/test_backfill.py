@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from psycopg import RawCursor
 
-from filling import (
+from backfill_business import (
     BY_STORE,
     EQUAL,
     EVERY_ROW_IS_RIGHT,

@@ -14,9 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from conftest import ROOT
-from daily import daily
-from filling import (
+from backfill_business import (
     BY_STORE,
     EQUAL,
     EVERY_ROW_IS_RIGHT,
@@ -29,6 +27,8 @@ from filling import (
     relation_fill,
     run,
 )
+from conftest import ROOT
+from daily import daily
 from servers import Database, Server, wait_until
 from tenantry.errors import Failed, Interrupted
 from tenantry.steps.derivation import ByChildren
@@ -388,7 +388,7 @@ def test_lost_connection(business: Database) -> None:
 
 KILLED = """
 import os, signal, sys
-from filling import Watcher, run
+from backfill_business import Watcher, run
 def die(batch):
     if batch == {batch}:
         os.kill(os.getpid(), signal.SIGKILL)

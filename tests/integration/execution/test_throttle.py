@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from psycopg import pq
 
-from filling import EVERY_ROW_IS_RIGHT, Watcher, assign, build, run
+from backfill_business import EVERY_ROW_IS_RIGHT, Watcher, assign, build, run
 from servers import Database, wait_until
 from tenantry.execution.backfill.throttle import Limits, Throttle
 

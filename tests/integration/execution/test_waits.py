@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bystander import bystander, writing
-from filling import EVERY_ROW_IS_RIGHT, assign, build, run
+from backfill_business import EVERY_ROW_IS_RIGHT, assign, build, run
+from latency import bystander, writing
 from servers import Database
 from slow_network import slow_network
 from tenantry.execution.backfill.run import BackfillOptions

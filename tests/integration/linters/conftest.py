@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from linters.judged import Judged, catalogued, corners, everything_default, lone_table, of_role, preset
+from linters.linted_databases import Judged, catalogued, corners, everything_default, lone_table, of_role, preset
 from servers import Database, Server
 from tenantry import MigrateOptions, migrate
 from tenantry.model.plan import Phase

@@ -18,7 +18,7 @@ from psycopg import sql
 
 from daily import daily, nightly
 from linters.conftest import Migrated
-from linters.judged import Judged
+from linters.linted_databases import Judged
 from servers import Database
 from tenantry.model.name import Name
 from tenantry.model.ownership import Ownership

@@ -17,7 +17,7 @@ import pytest
 from psycopg import sql
 
 from linters.conftest import Migrated
-from linters.judged import Judged
+from linters.linted_databases import Judged
 from tenantry.execution.transaction import VALIDATION_LOCK_TIMEOUT, LockPolicy
 from tenantry.model.plan import ExecutionMode, Phase, Statement
 from tenantry.steps import (

@@ -12,7 +12,7 @@ from psycopg.conninfo import make_conninfo
 from acceptance.round_trip import checksums
 from conftest import Command, Outcome
 from daily import daily
-from operating import as_operator, assert_no_superuser, hand_over
+from operator_runs import as_operator, assert_no_superuser, hand_over
 from servers import Database
 from tenantry import MigrateOptions, migrate
 from tenantry.model.plan import Phase

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from conftest import Command
-from operating import operated
+from operator_runs import operated
 from servers import Database, Server
 from tenantry import MigrateOptions, migrate, rollback
 from tenantry.errors import Refused

@@ -11,8 +11,8 @@ import pytest
 
 from acceptance.round_trip import checksums, columns
 from conftest import Command
+from small_disk import TinyDisk
 from tenantry.presets import load, spec_path
-from tiny_disk import TinyDisk
 
 ROWS = 20_000
 LEFT = 64 << 10

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from forks import Forks
+from forked_command import Forks
 
 
 def simple(command: str) -> bool:

@@ -21,7 +21,7 @@ import psycopg
 import pytest
 
 from conftest import ROOT
-from forks import Forks
+from forked_command import Forks
 from runbook.reading import run
 from servers import Database
 from tenantry import MigrateOptions, migrate

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
+from acceptance.kill_targets import process as process
 from acceptance.killing import Kill, Killing
 from acceptance.round_trip import checksums
-from acceptance.subjects import process as process
 from servers import Database
 from spec_changes.conftest import Changes
 from spec_changes.following import OURS, assert_kept

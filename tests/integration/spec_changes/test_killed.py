@@ -6,9 +6,9 @@ import subprocess
 
 import pytest
 
+from acceptance.kill_targets import process as process
 from acceptance.killing import DONE, FORGOTTEN, Kill, Killing
 from acceptance.round_trip import checksums
-from acceptance.subjects import process as process
 from daily import daily
 from servers import Database
 from spec_changes.conftest import Changes

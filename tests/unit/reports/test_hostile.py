@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
+from reports.parsed_page import Page
 from reports.reporting import HOSTILE, finding, read_report, read_table, reported
 from tenantry.errors import ExitStatus, Failed
 from tenantry.execution.events import Distributed, Found, Looking
@@ -15,28 +15,6 @@ from tenantry.model.distribution import Distribution
 from tenantry.model.name import Name
 
 LONG = "=" + "é" * 1_000_000
-
-
-class Page(HTMLParser):
-    """The elements and the text of a page."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.elements: set[str] = set()
-        self.addresses: set[str] = set()
-        self.handlers: set[str] = set()
-        self.text = self.policy = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.add(tag)
-        self.addresses |= {value or "" for name, value in attrs if name in ("src", "href", "action", "xlink:href")}
-        if ("http-equiv", "Content-Security-Policy") in attrs:
-            self.policy = dict(attrs)["content"] or ""
-        self.handlers |= {name for name, _ in attrs if name.startswith("on")}
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
 
 
 @pytest.fixture

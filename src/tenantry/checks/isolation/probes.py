@@ -124,12 +124,14 @@ class Ways:
         )
 
     def _delete(self, condition: sql.Composable | None) -> sql.Composed:
+        if condition is None:
+            return _guarded(sql.SQL("DELETE FROM {} AS t WHERE {} = 0").format(self._relation, TRIPWIRE))
         # The conditions of one query are asked in any order, and the bait is for their rows only; and as it says
         # something of the row, PostgreSQL asks the policies before it, whatever they cost.
         bait = sql.SQL("({} || pg_catalog.random() || t.ctid::text)::pg_catalog.int4 = 0").format(
             sql.Literal(MARK + " ")
         )  # fmt: skip
-        where = bait if condition is None else sql.SQL("{0} AND CASE WHEN {0} THEN {1} END").format(condition, bait)
+        where = sql.SQL("{0} AND CASE WHEN {0} THEN {1} END").format(condition, bait)
         return _guarded(sql.SQL("DELETE FROM {} AS t WHERE {}").format(self._relation, where))
 
     def _insert(self, row: Row) -> Attempt:
@@ -184,6 +186,10 @@ class MemberWays(Ways):
         return sql.SQL(
             "SELECT m.{0}::text AS tenant, pg_catalog.count(*) AS rows FROM {1} AS m WHERE m.{0} IS NOT NULL GROUP BY 1"
         ).format(sql.Identifier(self.link.tenant), self.link.table.identifier)
+
+    def _delete(self, condition: sql.Composable | None) -> sql.Composed:
+        # The policy looks at another table, which costs more than a bait that says nothing of the row.
+        return Ways._delete(self, condition if condition is not None else sql.SQL("true"))
 
     def not_of(self, actor: str) -> sql.Composed:
         """A row that does not belong to `actor`: one of its tenants, if there is one, its place and its text."""

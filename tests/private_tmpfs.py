@@ -1,4 +1,4 @@
-"""`python own_disk.py FOLDER SIZE COMMAND…` becomes that command, the user the same, for whom alone FOLDER is a tmpfs."""
+"""`python private_tmpfs.py FOLDER SIZE COMMAND…` becomes that command, the user the same, for whom alone FOLDER is a tmpfs."""
 
 from __future__ import annotations
 

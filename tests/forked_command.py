@@ -5,6 +5,7 @@ It has pipes, signals and an exit status like any other. As a program, this is t
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import json
@@ -173,10 +174,27 @@ def _import_all() -> None:
         importlib.import_module("networkx")
 
 
+def _end(status: int) -> None:
+    """As the interpreter ends, but for taking apart all that was imported, which takes longer than many a command."""
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        status = status or 120
+    os._exit(status)
+
+
 if __name__ == "__main__":
     import tenantry
     from tenantry.cli.application import main
 
     _import_all()
     _serve(socket.socket(fileno=int(sys.argv[1])))
-    main()
+    try:
+        main()
+    except SystemExit as ended:
+        if not isinstance(ended.code, int):
+            raise
+        _end(ended.code)

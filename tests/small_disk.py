@@ -25,7 +25,7 @@ from tenantry.postgres.embedded import bin_directory
 
 SIZE = 96 << 20
 TABLESPACE = "tiny"
-ENTER = Path(__file__).with_name("own_disk.py")
+ENTER = Path(__file__).with_name("private_tmpfs.py")
 Way = Literal["mount", "namespace", "limit"]
 
 

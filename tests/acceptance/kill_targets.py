@@ -11,10 +11,10 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from acceptance.comparing import State, migrated_state
+from acceptance.kill_scenarios import SCENES
 from acceptance.killing import Ended, Kill, Killing, driver
 from acceptance.round_trip import checksums
-from acceptance.scenes import SCENES
-from operating import Operating, hand_over, operated
+from operator_runs import Operating, hand_over, operated
 from servers import Database, Server
 from tenantry.model.spec import Spec
 
