@@ -110,7 +110,7 @@ $(APPLICATIONS)/django-oscar: $(APPLICATIONS)/.installed
 applications: servers $(APPLICATIONS)/django-oscar
 	$(BIN)/python -m pytest -n 0 --applications --timeout 7200 tests/applications $(PYTEST)
 
-# All parts, whatever becomes of the first.
+# All parts, whatever becomes of the first. The last one is no $(MAKE): `make -n` would run all of the line.
 nightly: servers
 	@status=0; \
 	$(RUN) --pg all $(PYTEST) || status=$$?; \
@@ -118,7 +118,7 @@ nightly: servers
 	(export TENANTRY_APP_REQUESTS=10000; $(APPLICATION) --pg 18 --nightly $(PYTEST)) || status=$$?; \
 	$(RUN) --pg all --operator tests/acceptance $(PYTEST) || status=$$?; \
 	$(SOAK) $(PYTEST) || status=$$?; \
-	$(MAKE) applications || status=$$?; \
+	make applications || status=$$?; \
 	exit $$status
 
 bench: $(VENV)/.test
