@@ -14,7 +14,7 @@ from application.conftest import Business, Businesses
 from application.migrations import BY_NAME, NONE
 from servers import Database
 from tenantry import MigrateOptions, RollbackOptions, migrate, rollback, status, validate
-from tenantry.errors import ExitStatus, UsageError
+from tenantry.errors import ExitStatus
 from tenantry.model.backup import BackupKind
 from tenantry.model.name import quoted
 from tenantry.model.plan import Phase
@@ -55,10 +55,10 @@ def test_the_only_path_is_dropped(businesses: Businesses, order: str) -> None:
         with pytest.raises(psycopg.errors.NotNullViolation, match='"tenant_id" of relation "goods"'):
             database.execute("INSERT INTO goods (id, shelf_id) VALUES (1000, 2)")
         database.execute("UPDATE goods SET id = id + 100; UPDATE goods SET id = id - 100")
-        with pytest.raises(
-            UsageError, match=r"goods was dropped since it was migrated: say in the spec by another path"
-        ):
-            status(target, before)
+        assert any(
+            "goods was dropped since it was migrated: say in the spec by another path" in one
+            for one in status(target, before).misfits
+        )
         assert migrate(target, spec, options).exit_status is ExitStatus.DONE
     database.execute("INSERT INTO shelves (id, store_id) VALUES (900, 1), (901, 2)")
     database.execute("INSERT INTO goods (id, shelf_id) VALUES (1000, 900), (1001, 901), (1002, NULL)")
@@ -94,8 +94,9 @@ def test_says_what_was_renamed_or_dropped(businesses: Businesses) -> None:
         "the column 'store_id' of public.lots is now 'store': change the name in the spec" in one for one in said
     )
     assert any("shop.returns was dropped since it was migrated: take it out of the spec" in one for one in said)
-    with pytest.raises(UsageError, match=r"change the name in the spec|take it out of the spec"):
-        status(business.target, business.spec)
+    misfits = status(business.target, business.spec).misfits
+    for words in ("change the name in the spec", "take it out of the spec"):
+        assert any(words in one for one in misfits)
     result = business.rollback()
     assert result.exit_status is ExitStatus.DONE, result.findings
 

@@ -54,7 +54,7 @@ def test_a_day(shop: Command, odd: Database) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        (["create", "--backup", "none"], 2, "is none"),
+        (["create", "--backup", "none"], 2, "makes no backup"),
         (["create", "--table", "keyles"], 2, 'did you mean "public.keyless"'),
         (["restore", "nothing"], 2, "there is no backup 'nothing'"),
         (["restore", "nothing", "--backup", "dump"], 2, "one of tables"),

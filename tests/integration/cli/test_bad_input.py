@@ -270,7 +270,7 @@ def test_a_name_that_the_database_cannot_say(server: Server, command: Callable[[
             encoding="utf-8",
         )
         for words in ("validate", "migrate"):
-            assert_refused(shop(words), 2, "encoding", "another one")
+            assert_refused(shop(words), 2, "encoding", "another name")
         assert latin.rows("SELECT count(*) FROM information_schema.columns WHERE table_name = 'note'") == [(1,)]
     finally:
         server.execute(f"DROP DATABASE {latin.name} WITH (FORCE)")
