@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import json
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
@@ -16,8 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import jwt
 import psycopg
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from requesting import make_key
 from servers import Database, Server
@@ -54,11 +58,36 @@ class Service:
         return {"item_id": first["item_id"], "location_id": first["location_id"]}
 
 
+LOGIN, STRANGER = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
+PUBLIC = LOGIN.public_key().public_bytes(
+    serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+)  # fmt: skip
+
+
+def token(key: Any = LOGIN, algorithm: str | None = "RS256", **claims: Any) -> str:
+    """What the login of people gives out, or somebody else."""
+    organization = MADE["organizations"]["north"]
+    known = {"aud": "enterprise-inventory", "exp": time.time() + 600, "sub": "somebody", "org": organization}
+    whole = {name: value for name, value in {**known, "scope": "read", **claims}.items() if value is not None}
+    return jwt.encode(whole, key, algorithm)
+
+
+def signed_with_what_everybody_has() -> str:
+    """HS256, with the public key for the secret."""
+    parts = [{"alg": "HS256", "typ": "JWT"}, jwt.decode(token(), options={"verify_signature": False})]
+    said = b".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in parts)
+    mac = base64.urlsafe_b64encode(hmac.new(PUBLIC, said, "sha256").digest()).rstrip(b"=")
+    return f"{said.decode()}.{mac.decode()}"
+
+
 @pytest.fixture(scope="module")
-def service(server: Server) -> Iterator[Service]:
+def service(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One for all tests here: those that write say what is their own."""
+    key = tmp_path_factory.mktemp("login") / "public.pem"
+    key.write_bytes(PUBLIC)
     database = server.create(f"example_{uuid.uuid4().hex[:8]}", server.template("example", build))
-    with uvicorn("app:app", EXAMPLE, DATABASE_URL=application(database), POOL_SIZE="3", DRIFT_SECONDS="0") as base:
+    settings = {"POOL_SIZE": "3", "DRIFT_SECONDS": "0", "TOKEN_KEY": str(key)}
+    with uvicorn("app:app", EXAMPLE, DATABASE_URL=application(database), **settings) as base:
         yield Service(base, database)
     server.drop(database)
 
@@ -278,6 +307,41 @@ def test_headers_against_the_key(service: Service) -> None:
     assert httpx.get(service.base + "/api/balances", headers=both).status_code == 400
     twice = [("X-API-Key", MADE["keys"]["north"]), ("X-Org-Id", "north"), ("X-Org-Id", "south")]
     assert httpx.get(service.base + "/api/balances", headers=twice).status_code == 400
+
+
+@pytest.mark.usefixtures("unchanged")
+def test_tokens_of_the_login(service: Service) -> None:
+    """A token is its organisation's, and what its scope says; another's header or key beside it is refused."""
+    bearer = {"Authorization": f"Bearer {token()}"}
+    found = service.ask("/api/items-enterprise", None, headers=bearer)
+    assert [item["name"] for item in found.json()["items"]] == [item["name"] for item in service.items()]
+    assert service.ask("/api/movements", None, "POST", json={}, headers=bearer).status_code == 403
+    south = MADE["organizations"]["south"]
+    for headers in ({**bearer, "X-Org-Id": south}, {**bearer, "X-API-Key": MADE["keys"]["south"]}):
+        refused = service.ask("/api/items-enterprise", None, headers=headers)
+        assert (refused.status_code, kind(refused)) == (403, "tenants-disagree")
+
+
+@pytest.mark.usefixtures("unchanged")
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda: token(STRANGER),
+        lambda: token(exp=time.time() - 5),
+        lambda: token(nbf=time.time() + 600),
+        lambda: token(aud="another"),
+        lambda: token(aud=None),
+        lambda: token(None, "none"),
+        signed_with_what_everybody_has,
+        lambda: token()[:-4] + "AAAA",
+    ],
+    ids=["forged", "expired", "not yet", "for another", "for nobody", "none", "by the public key", "changed"],
+)  # fmt: skip
+def test_bad_tokens(service: Service, made: Callable[[], str]) -> None:
+    """None of them is believed, whichever organisation it names; a header beside it changes nothing."""
+    for more in ({}, {"X-Org-Id": MADE["organizations"]["north"]}):
+        refused = service.ask("/api/items-enterprise", None, headers={"Authorization": f"Bearer {made()}", **more})
+        assert refused.status_code == 401
 
 
 @pytest.mark.usefixtures("unchanged")

@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from enum import StrEnum
+from pathlib import Path as FilePath
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Header, Path, Query, Request, Response
@@ -29,7 +30,7 @@ from psycopg_pool import AsyncConnectionPool
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 import tenantry_app
-from tenantry_app import ApiKey, CachedDirectory, Problem, Resolution, Tenant, check_async
+from tenantry_app import ApiKey, CachedDirectory, Claim, Problem, Resolution, Tenant, check_async
 from tenantry_app import Header as TenantHeader
 from tenantry_app.fastapi import CurrentTenant, problem_responses, use_tenants
 from tenantry_app.keys import AsyncPoolKeys, CachedKeys
@@ -62,8 +63,22 @@ async def find_key(lookup: str, presented: bytes) -> Any:
 
 organizations = CachedDirectory(find_organization, seconds=10)
 keys = CachedKeys(find_key, seconds=5)
+AUDIENCE = "enterprise-inventory"
+
+
+def people() -> list[Claim]:
+    """Those who have logged in elsewhere: by JSON Web Tokens, where TOKEN_KEY names the file with the public key."""
+    key = os.environ.get("TOKEN_KEY")
+    if key is None:
+        return []
+    from tenantry_app.jwt import Tokens
+
+    tokens = Tokens(audience=AUDIENCE, algorithms=["RS256"], key=FilePath(key).read_text(encoding="ascii"))
+    return [Claim(tokens, "org", scopes="scope")]
+
+
 resolution = Resolution(
-    ApiKey(keys), TenantHeader("X-Org-Id"), directory=organizations,
+    ApiKey(keys), *people(), TenantHeader("X-Org-Id"), directory=organizations,
     open=["/health/live", "/health/ready", "/openapi.json", "/docs"],
 )  # fmt: skip
 
