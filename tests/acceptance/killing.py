@@ -22,8 +22,9 @@ CHECKPOINT = r"UPDATE tenantry\.progress"
 BUILD = r"CREATE (UNIQUE )?INDEX CONCURRENTLY"
 UNBUILD = r"DROP INDEX CONCURRENTLY"
 VALIDATE = r"VALIDATE CONSTRAINT"
-VALIDATING = rf'{VALIDATE}|FROM "pg_temp"\."tenantry_'
-"""The same as other sessions see it: an operator has it run within a function, as the table's owner."""
+VALIDATING = rf'{VALIDATE}|FROM "pg_temp"\."tenantry_|LOCK TABLE .* IN SHARE UPDATE EXCLUSIVE MODE'
+"""The same as other sessions see it: an operator has it run within a function, as the table's owner, and takes its lock
+before that."""
 BEGUN = r"INSERT INTO tenantry\.steps"
 DONE = r"UPDATE tenantry\.steps SET state = '+done'"
 FORGOTTEN = r"DELETE FROM tenantry\.steps"
