@@ -38,11 +38,13 @@ def expand_steps(ground: PlanContext) -> Iterator[Step]:
     for owned in ground.ownership.owned:
         if not owned.given:
             yield _column(ground, owned)
+    # First what takes rows along, and then what gives them their tenant: a row that got one in between would stay
+    # behind where its parent moves.
+    yield from _follows(ground)
     for unit in ground.units():
         if has_assignment(unit):
             yield assignment(ground, unit)
     yield from _adoptions(ground)
-    yield from _follows(ground)
 
 
 def tenant_steps(ground: PlanContext) -> Iterator[Step]:
@@ -160,10 +162,12 @@ def _adoptions(ground: PlanContext) -> Iterator[Step]:
 
 
 def _follows(ground: PlanContext) -> Iterator[Step]:
+    assigned = {unit.name for unit in ground.units() if has_assignment(unit)}
     for unit in ground.units():
         for number, (owner, followers) in enumerate(ground.followers(unit.owned).items(), start=1):
             yield TenantCascadeTrigger(
-                phase=PHASE, table=unit.name, name=follow_name(number), column=unit.owned.column, followers=followers,
+                phase=PHASE, table=unit.name, name=follow_name(number), column=unit.owned.column,
+                followers=tuple(replace(one, assigned=one.table in assigned) for one in followers),
                 owner=owner, search_path=ground.schema.search_path, tree=unit.tree_names,
             )  # fmt: skip
 

@@ -10,6 +10,7 @@ from psycopg import sql
 
 from tenantry.model.name import Name
 from tenantry.model.ownership import Hop
+from tenantry.steps.assignment import ASSIGN
 from tenantry.steps.derivation import ByPath, derived, equal
 from tenantry.steps.introspection import with_search_path
 from tenantry.steps.naming import Work, Written, hops_of, paths_of
@@ -42,6 +43,8 @@ class Follower:
     parent_columns: tuple[str, ...]
     operators: tuple[tuple[str, str], ...]
     paths: tuple[ByPath, ...] = ()
+    assigned: bool = False
+    """Its rows get their tenant from the assignment trigger: until that is there, none of them has one to follow."""
 
     def named(self, names: Written, parent: Name) -> Follower:
         """The same with the names that others have for everything; `parent` is whom its rows follow."""
@@ -62,10 +65,14 @@ class Follower:
         to, was = (sql.SQL("{}.{}").format(record, sql.Identifier(own)) for record in (names.new, names.old))
         here = self.named(names, parent)
         first = sql.SQL(" AND {} = {}").format(derived(here.paths, row), to) if here.paths else sql.SQL("")
+        begun = sql.SQL(
+            " AND EXISTS (SELECT FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid = {} AND t.tgname = {})"
+        ).format(here.table.oid, sql.Literal(ASSIGN))
         update = sql.SQL(
             "UPDATE {table} AS target SET {column} = {to}"
-            " WHERE {match} AND (target.{column} = {was} OR target.{column} IS NULL){first} AND {along}"
+            " WHERE {match} AND (target.{column} = {was} OR target.{column} IS NULL){first}{begun} AND {along}"
         ).format(
+            begun=begun if self.assigned else sql.SQL(""),
             table=here.table.identifier, column=sql.Identifier(here.column), to=to, was=was, first=first,
             match=equal(names.new, here.parent_columns, row, here.columns, here.operators),
             along=with_search_path(search_path),
