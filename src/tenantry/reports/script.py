@@ -90,6 +90,7 @@ def _fill(statements: Sequence[Statement]) -> Iterator[str]:
         named = ", ".join(f"${number} {name}" for number, name in enumerate(statement.parameters, start=1))
         yield "BEGIN;"
         yield "SET LOCAL tenantry.filling = 'on';"
+        yield "SET LOCAL tenantry.sweeping = 'on';"
         yield from _conditions(statement)
         yield f"-- In batches by page range, again and again until no row is left; parameters: {named}."
         yield f"PREPARE fill (tid, tid, int, int) AS {statement.text.strip()};"

@@ -20,6 +20,7 @@ from tenantry.steps.trigger import (
     CHANGE,
     END_UPDATE,
     IN_FILL,
+    SWEEPING,
     RowTrigger,
     asked,
     each,
@@ -134,10 +135,15 @@ class TenantCascadeTrigger(RowTrigger):
         return sql.SQL("FOR EACH ROW WHEN (NEW.{0} <> OLD.{0})").format(sql.Identifier(self.column))
 
     def work(self) -> Work:
-        # A fill looks after the rows that derive from those that it fills; an update of our triggers does not.
+        # A fix corrects each row by itself. A sweep takes rows along: left to the next one, they would stay behind where
+        # the application moves their parent meanwhile, since that looks for the tenant before, and does not see what
+        # the sweep is writing.
+        fix = sql.SQL("{} AND pg_catalog.current_setting({}, true) IS DISTINCT FROM 'on'")
         return Work(
             table=self.table, trigger=self.trigger,
-            first=sql.SQL("\n  IF {} THEN\n    RETURN NULL;\n  END IF;").format(IN_FILL),
+            first=sql.SQL("\n  IF {} THEN\n    RETURN NULL;\n  END IF;").format(
+                fix.format(IN_FILL, sql.Literal(SWEEPING))
+            ),
             told=lambda names: sql.Composed(
                 [one.update(names, self.table, self.column, self.search_path) for one in self.followers]
             ),

@@ -51,6 +51,8 @@ _WRITER = sql.SQL(
 """The role of the session, whichever function's owner runs inside it."""
 FILLING = "tenantry.filling"
 """The setting by which a fill tells the triggers to restore every column but the tenant (hazard 5)."""
+SWEEPING = "tenantry.sweeping"
+"""The setting by which a backfill, which derives all tables one after the other, is told from a fix of single rows."""
 IN_FILL = sql.SQL(
     "pg_catalog.current_setting({0}, true) = 'on'"
     " AND ({1} = current_user OR pg_catalog.pg_has_role({1}, current_user, 'usage'))"

@@ -27,6 +27,7 @@ SELECT pg_catalog.set_config('lock_timeout', $1, false)
 SELECT pg_catalog.set_config('synchronous_commit', 'off', true),
        pg_catalog.set_config('lock_timeout', %(lock_timeout)s, true),
        pg_catalog.set_config('jit', 'off', true), pg_catalog.set_config('tenantry.filling', 'on', true),
+       pg_catalog.set_config('tenantry.sweeping', 'on', true),
        pg_catalog.set_config('TimeZone', 'UTC', true), pg_catalog.set_config('extra_float_digits', '3', true),
        pg_catalog.set_config('lc_monetary', 'C', true)
 
