@@ -135,9 +135,9 @@ class TenantCascadeTrigger(RowTrigger):
         return sql.SQL("FOR EACH ROW WHEN (NEW.{0} <> OLD.{0})").format(sql.Identifier(self.column))
 
     def work(self) -> Work:
-        # A fix corrects each row by itself. A sweep takes rows along: left to the next one, they would stay behind where
-        # the application moves their parent meanwhile, since that looks for the tenant before, and does not see what
-        # the sweep is writing.
+        # A fix corrects each row by itself. A sweep takes rows along: left to the next one, they would stay behind
+        # where the application moves their parent meanwhile, since that looks for the tenant before, and does not see
+        # what the sweep is writing.
         fix = sql.SQL("{} AND pg_catalog.current_setting({}, true) IS DISTINCT FROM 'on'")
         return Work(
             table=self.table, trigger=self.trigger,
