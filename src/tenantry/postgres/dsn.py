@@ -16,6 +16,8 @@ from tenantry.postgres.embedded import is_embedded
 
 SECRETS = ("password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")
 MASK = "****"
+SHORT = 4
+"""Secrets, and pieces of them, with fewer characters are found in other words by accident."""
 
 
 def masked(dsn: str) -> str:
@@ -43,9 +45,14 @@ def connection_options(conninfo: str) -> dict[str, Any]:
 
 
 def without_secrets(text: str, hidden: Iterable[str]) -> str:
-    """`text` with a mask wherever it holds one of these secrets."""
+    """`text` with a mask wherever it holds one of these secrets; a short one only as a word of its own, since masks in
+    the middle of other words would tell it."""
     for secret in hidden:
-        text = text.replace(secret, MASK)
+        text = (
+            re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", MASK, text)
+            if len(secret) < SHORT
+            else text.replace(secret, MASK)
+        )
     return text
 
 

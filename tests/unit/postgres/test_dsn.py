@@ -71,3 +71,9 @@ def test_order_of_targets() -> None:
         assert target.conninfo == "postgresql://host/url"
     with resolve_target(None, environment={}) as target:
         assert target.conninfo == ""
+
+
+def test_a_short_password_is_not_told_by_its_masks() -> None:
+    """ "port" with a mask in it would say that the password is p."""
+    said = without_secrets('Check host and port; password "p" of p@host', ["p"])
+    assert said == 'Check host and port; password "****" of ****@host'
