@@ -182,6 +182,26 @@ FAULTS: Mapping[str, Fault] = {
         "CREATE POLICY none ON line AS RESTRICTIVE USING (false)",
         ("own-rows-hidden", "public.line", 2),
     ),
+    "rows that one tenant in the middle does not see": fault(
+        "apart",
+        """INSERT INTO tenants VALUES ('00000000-0000-0000-0000-000000000004', 'four', 'Four');
+        INSERT INTO "Order" (org, code) SELECT t.id, 'more ' || t.slug || n FROM tenants t, generate_series(1, 7) n
+          WHERE t.slug = 'four' AND n < 3 OR t.slug = 'three' AND n < 4;
+        ALTER POLICY tenantry_application ON "Order" USING (org <> '00000000-0000-0000-0000-000000000003'
+          AND org = (SELECT NULLIF(current_setting('app.tenant_id', true), '')::uuid))""",
+        ("own-rows-hidden", 'public."Order"', 1),
+        inherent={("altered", 'public."Order"', None): "the policy is not as it was made"},
+    ),
+    "rows of a tenant that there is not": fault(
+        "apart",
+        """SET session_replication_role = replica;
+        UPDATE line SET tenant_id = '00000000-0000-0000-0000-000000000009' WHERE id IN (1, 2)""",
+        ("tenants-do-not-add-up", "public.line", 2),
+        inherent={
+            ("tenant-unknown", "public.line", 2): "their tenant is not in the tenant table",
+            ("tenant-differs", "public.line", 2): "it is not the tenant that its order leads to",
+        },
+    ),
     "a tenant by default": fault(
         "apart",
         "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET app.tenant_id = %L', current_database(), '1'); END $$",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -20,6 +21,7 @@ from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.name import Name, quoted
 from tenantry.model.plan import Phase
 from tenantry.model.schema import Column, Kind, Table, View
+from tenantry.model.wording import counted
 from tenantry.postgres.connect import connect
 from tenantry.postgres.owner_context import NoTemporaryObjects, context, fenced
 from tenantry.postgres.preflight import in_recovery
@@ -424,74 +426,104 @@ def _only_owned(node: Mapping[str, Any], ground: CheckContext) -> bool:
 
 
 GROUPED = 2**30
-"""In bytes: of what is larger, the rows of each tenant are not counted to find the largest and the smallest."""
+"""In bytes: of what is larger, the rows of each tenant are not counted."""
+COUNTED = 5.0
+"""Seconds after which no more tenants of a table are counted than those with which the counting begins."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Own:
-    """A tenant has `rows` that it may see, shared ones included, sees `seen` of them, and `others` besides."""
+    """A tenant has `rows` that it may see, shared ones included, sees `seen` of them, and `others` besides. `belonging`
+    are those of the rows seen that are its own."""
 
     tenant: str
     rows: int
     seen: int
     others: int
+    belonging: int = 0
 
 
 Unknown: TypeAlias = tuple[str, str]
 """A tenant whose rows could not be counted, and why."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Together:
+    """All tenants were counted: they have `rows`, those included whose tenant there is not, and see `seen` of them."""
+
+    rows: int
+    seen: int
+
+
 def own_rows(
-    ground: CheckContext, actor: Actor, ways: Ways, tenants: Sequence[str], *, without: str | None
-) -> Iterator[Own | Unknown]:
-    """Of these tenants, and of those with most and with fewest rows, `without` one. Counting takes a few seconds at
-    most, and waits for nobody."""
+    ground: CheckContext, actor: Actor, ways: Ways, tenants: Sequence[str], *, known: Collection[str],
+    barred: Collection[str],
+) -> Iterator[Own | Unknown | Together]:  # fmt: skip
+    """Of these tenants, and of all others, those with most and with fewest rows first, as far as that takes a few
+    seconds; and of those that are `barred`, which see no tenant's row. Waits for nobody.
+
+    `known` are the tenants that there are, none where that is not to be had. What they have together is said last,
+    where each of them was counted.
+    """
     operator = ground.connection
     with operator.transaction():
         operator.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         operator.execute(_QUERIES["bounded"])
         (snapshot,) = operator.execute("SELECT pg_catalog.pg_export_snapshot()").fetchone() or ("",)
-        asked = dict.fromkeys((*tenants, *_extremes(ground, ways)))
-        asked.pop(without or "", None)
+        having = _having(ground, ways)
+        first = dict.fromkeys((*barred, *tenants, *list(having)[:1], *list(having)[-1:]))
+        deadline, counted = time.monotonic() + COUNTED, dict[str, Own]()
         with actor.sharing(snapshot):
-            for tenant in asked:
+            for tenant in dict.fromkeys((*first, *(tenant for tenant in having if tenant in known))):
+                if tenant not in first and time.monotonic() > deadline:
+                    return
                 try:
-                    yield _counted(operator, actor, ways, tenant)
+                    counted[tenant] = _counted(operator, actor, ways, tenant, barred)
+                    yield counted[tenant]
                 except psycopg.Error as error:
                     if operator.closed or actor.connection.closed:
                         raise
                     ground.looking(f"what a tenant sees of {ways.table.name}")  # Unless it was stopped.
                     yield tenant, error.diag.message_primary or type(error).__name__
+        # A row with a membership may belong to several tenants.
+        whole = bool(known) and not isinstance(ways, MemberWays)
+        if having and whole and all(tenant in counted for tenant in having if tenant in known):
+            yield Together(
+                rows=sum(rows for tenant, rows in having.items() if tenant not in barred),
+                seen=sum(one.belonging for tenant, one in counted.items() if tenant in known),
+            )  # fmt: skip
 
 
-def _extremes(ground: CheckContext, ways: Ways) -> list[str]:
-    """The tenants with most and with fewest rows; none where that takes too long."""
+def _having(ground: CheckContext, ways: Ways) -> Mapping[str, int]:
+    """Each tenant's rows, most first; nothing where counting them takes too long."""
     if ways.table.bytes > GROUPED:
-        return []
-    query = sql.SQL(
-        "WITH counted AS ({}) (SELECT tenant FROM counted ORDER BY rows DESC, tenant LIMIT 1)"
-        " UNION ALL (SELECT tenant FROM counted ORDER BY rows, tenant LIMIT 1)"
-    ).format(ways.rows_by_tenant)
+        return {}
+    query = sql.SQL("SELECT tenant, rows FROM ({}) AS counted ORDER BY rows DESC, tenant").format(ways.rows_by_tenant)
     try:
         with ground.connection.transaction():
-            return [tenant for (tenant,) in ground.connection.execute(query)]
+            return dict(ground.connection.execute(query).fetchall())
     except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable):
         ground.looking(f"what tenants see of {ways.table.name}")
-        return []
+        return {}
 
 
-def _counted(operator: psycopg.Connection[Any], actor: Actor, ways: Ways, tenant: str) -> Own:
-    may = ways.belongs(tenant)
+def _counted(
+    operator: psycopg.Connection[Any], actor: Actor, ways: Ways, tenant: str, barred: Collection[str]
+) -> Own:  # fmt: skip
+    nothing = tenant in barred
+    may = own = sql.SQL("false").format() if nothing else ways.belongs(tenant)
     if ways.mixed:
-        may = sql.SQL("({} OR t.{} IS NULL)").format(may, sql.Identifier(ways.key))
-    count = sql.SQL("SELECT pg_catalog.count(*) FROM {} AS t WHERE {}").format(ways.table.name.identifier, may)
-    seen = sql.SQL("SELECT pg_catalog.count(*) FILTER (WHERE {1}), pg_catalog.count(*) FROM {0} AS t").format(
-        ways.table.name.identifier, may
-    )
+        may = sql.SQL("({} OR t.{} IS NULL)").format(own, sql.Identifier(ways.key))
+    relation = ways.table.name.identifier
+    count = sql.SQL("SELECT pg_catalog.count(*) FROM {} AS t WHERE {}").format(relation, may)
+    seen = sql.SQL(
+        "SELECT pg_catalog.count(*) FILTER (WHERE {}), pg_catalog.count(*) FILTER (WHERE {}), pg_catalog.count(*)"
+        " FROM {} AS t"
+    ).format(own, may, relation)
     with operator.transaction():
-        (rows,) = operator.execute(count).fetchone() or (0,)
-    own, whole = actor.ask(tenant, seen) or (0, 0)
-    return Own(tenant=tenant, rows=rows, seen=own, others=whole - own)
+        (rows,) = (0,) if nothing else operator.execute(count).fetchone() or (0,)
+    belonging, allowed, whole = actor.ask(tenant, seen) or (0, 0, 0)
+    return Own(tenant=tenant, rows=rows, belonging=belonging, seen=allowed, others=whole - allowed)
 
 
 STRANGERS = {
@@ -553,13 +585,14 @@ _Victim: TypeAlias = tuple[Row, str | None]
 
 @dataclass(frozen=True, kw_only=True)
 class _Laboratory:
-    """`tried` counts attempts by relation; `leaking` are relations where one got through; `open` are those that
-    nothing can be said of, with the reason."""
+    """`tried` counts attempts by relation; `leaking` are relations where one got through; `together` those of which
+    each tenant's rows were counted; `open` are those that nothing can be said of, with the reason."""
 
     ground: CheckContext
     actor: Actor
     tried: Counter[Name] = field(default_factory=Counter)
     leaking: set[Name] = field(default_factory=set)
+    together: set[Name] = field(default_factory=set)
     open: list[dict[str, str]] = field(default_factory=list)
 
     @cached_property
@@ -621,30 +654,50 @@ class _Laboratory:
         with self.actor.trials():
             through = [trial for trial in self._trials(ways, victims) if self._got_through(ways.table.name, trial)]
             copied = self.actor.copies_out(ways.table.name) if victims and not ways.mixed else False
-        own = list(self._own(ways, victims))
-        if not any(trial.attempt.what == "read" and trial.actor != NOBODY for trial in through):
-            # Rows of other tenants than those that were tried on.
-            everything = ways.read(sql.SQL("true"))
-            through += [_Trial(attempt=everything, actor=one.tenant, tenant="others") for one in own if one.others]
+        own, together = [], None
+        for one in self._own(ways, victims):
+            if isinstance(one, Own):
+                own.append(one)
+            else:
+                together = one
+        for alone in (False, True):
+            if not any(trial.attempt.what == "read" and (trial.actor == NOBODY) is alone for trial in through):
+                # Rows of other tenants than those that were tried on.
+                everything = ways.read(sql.SQL("true"))
+                through += [
+                    _Trial(attempt=everything, actor=one.tenant, tenant="others")
+                    for one in own if one.others and (one.tenant == NOBODY) is alone
+                ]  # fmt: skip
         if copied is True:
             copy = sql.SQL("COPY {} TO STDOUT").format(ways.table.name.identifier)
             through.append(_Trial(attempt=Attempt(what="copy out", statement=copy), actor=NOBODY, tenant="all"))
         yield from self._said(ways.table.name, through)
-        yield from self._hidden(ways, [one for one in own if one.seen < one.rows])
+        hidden = [one for one in own if one.seen < one.rows]
+        yield from self._hidden(ways, hidden)
+        if together is not None:
+            self.together.add(ways.table.name)
+            if not hidden and not any(one.others for one in own):
+                yield from self._together(ways.table.name, together)
 
-    def _own(self, ways: Ways, victims: Sequence[_Victim]) -> Iterator[Own]:
+    def _own(self, ways: Ways, victims: Sequence[_Victim]) -> Iterator[Own | Together]:
         """What tenants see of their own: without it, nothing is proved by their not seeing others'."""
         if ways.table.name in self.ground.hidden:
             return
         tenants = [row.tenant for row, _ in victims if row.tenant not in ("", self.quarantine)]
         tenants += [actor for _, actor in victims if actor is not None and isinstance(ways, MemberWays)]
-        looked = own_rows(self.ground, self.actor, ways, tenants, without=self.quarantine)
+        barred = list(dict.fromkeys((NOBODY, *STRANGERS.get(ways.type, ())[:1], *filter(None, [self.quarantine]))))
+        looked = own_rows(self.ground, self.actor, ways, tenants, known=self.known, barred=barred)
         for one in looked:
+            if isinstance(one, Together):
+                yield one
+                continue
             self.tried[ways.table.name] += 1
             if isinstance(one, Own):
                 yield one
                 continue
             tenant, reason = one
+            if tenant in barred:
+                continue  # Reading as it is one of the trials.
             trial = _Trial(attempt=ways.read(ways.belongs(tenant)), actor=tenant, tenant=tenant)
             with self.actor.trials():
                 outcome = self.actor.attempt(tenant, trial.attempt.statement)
@@ -674,6 +727,16 @@ class _Laboratory:
                 {"tenant": one.tenant, "rows": one.rows, "seen": one.seen} for one in hidden[: self.ground.samples]
             ),
         )  # fmt: skip
+
+    def _together(self, name: Name, together: Together) -> Iterator[Finding]:
+        if together.seen != together.rows:
+            yield _found(
+                name="tenants-do-not-add-up", severity=Severity.ERROR, table=name,
+                count=abs(together.rows - together.seen),
+                message=f"Of the {together.rows:,} rows of {name} that have a tenant, all tenants together see"
+                f" {together.seen:,}",
+                remedy="`tenant-unknown` names rows of tenants that there are not; else see the policies.",
+            )  # fmt: skip
 
     def _trials(self, ways: Ways, victims: Sequence[_Victim]) -> Iterator[_Trial]:
         for row, actor in victims:
@@ -748,6 +811,15 @@ class _Laboratory:
         return [key for (key,) in self._ask(query)]
 
     @cached_property
+    def known(self) -> frozenset[str]:
+        """The keys of all tenants; none where they cannot be seen."""
+        tenant = self.ground.ownership.tenant
+        if not self.ground.has(tenant.name, tenant.key) or tenant.name in self.ground.hidden:
+            return frozenset()
+        query = sql.SQL("SELECT t.{}::text FROM {} AS t").format(sql.Identifier(tenant.key), tenant.name.identifier)
+        return frozenset(key for (key,) in self._ask(query))
+
+    @cached_property
     def quarantine(self) -> str | None:
         """The key of the quarantine tenant, where there is one."""
         tenant = self.ground.ownership.tenant
@@ -809,7 +881,8 @@ class _Laboratory:
         yield _found(
             name="tenants-tried", severity=Severity.INFO, count=self.tried.total(),
             message=f"As {self.actor.name}, {self.tried.total():,} attempts to get at other tenants'"
-            f" rows were made on {len(self.tried)} tables and views, and got through on {len(self.leaking)}",
+            f" rows were made on {len(self.tried)} tables and views, and got through on {len(self.leaking)}; on"
+            f" {counted(len(self.together), 'table')} what each tenant sees was added up",
         )  # fmt: skip
         if self.ground.standby:
             yield _found(
