@@ -19,6 +19,11 @@ class ExitStatus(IntEnum):
     INTERRUPTED = 130
 
 
+CONTINUES = "Run the same command again: it continues where it stopped."
+END_HOLDERS = "Wait until those sessions are done, or end them"
+"""Remedies that several errors share."""
+
+
 class TenantryError(Exception):
     """A sentence that says what is wrong; `remedy` says what to do next."""
 

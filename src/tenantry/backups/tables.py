@@ -18,7 +18,7 @@ from psycopg import sql
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random
 
 from tenantry.backups.content import checksum, rows_of, selected
-from tenantry.errors import Failed
+from tenantry.errors import END_HOLDERS, Failed
 from tenantry.model.backup import TableCopy
 from tenantry.model.name import JOURNAL_SCHEMA, Name
 from tenantry.model.plan import LockMode
@@ -113,7 +113,7 @@ def snapshot(
         blockers = [str(blocker) for blocker in holders(sessions[0], names, LockMode.ACCESS_SHARE)]
         raise Failed(
             f"The tables could not be locked for a backup within {patience:g} s: another session holds one of them",
-            remedy="End or wait for them, then run the same command again; nothing was changed.",
+            remedy=f"{END_HOLDERS}, then run the same command again: nothing was changed.",
             details=blockers,
         ) from error
     with taken:

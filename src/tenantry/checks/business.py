@@ -52,8 +52,8 @@ def _asked(ground: CheckContext, rule: RulePart, table: Name) -> Check | Finding
     if isinstance(problem, psycopg.errors.UndefinedColumn) and _awaited(ground, problem):
         return Finding(
             name=rule.name, family=Family.BUSINESS, severity=Severity.INFO, table=table,
-            message=f"The rule {rule.name} was not asked: it needs tenant columns that are not there yet",
-            remedy=f"Run `tenantry migrate --until {Phase.EXPAND}` first, and verify again.",
+            message=f"The rule {rule.name} was not checked: it needs tenant columns that do not exist yet",
+            remedy=f"Run `tenantry migrate --until {Phase.EXPAND}`, then `tenantry verify` again.",
         )  # fmt: skip
     return _invalid(rule, table, problem if isinstance(problem, str) else _words(problem))
 
@@ -67,7 +67,7 @@ def _problem(ground: CheckContext, rule: RulePart, table: Name) -> psycopg.Error
         if found is None:
             return f"there is no column {name}{nearest(name, [one.name for one in known.columns])}"
         if found.generated or found.identity or name in known.primary_key:
-            return f"its fix cannot set the column {name}, which is generated or part of the primary key"
+            return f"its fix sets the column {name}, which is generated or part of the primary key"
         asked.append(
             sql.SQL("SELECT CAST(({}) AS {}) FROM {} AS {} WHERE true").format(
                 expression, raw(found.type), table.identifier, ROW
@@ -115,7 +115,7 @@ def _check(ground: CheckContext, rule: RulePart, table: Name) -> Check:
         )
     return Check(
         name=rule.name, family=Family.BUSINESS, severity=Severity(rule.severity), table=table, subject=rule.name,
-        message=f"{{rows}} of {table} against the rule {rule.name}", remedy=remedy, question=question,
+        message=f"{{rows}} of {table} violating the rule {rule.name}", remedy=remedy, question=question,
         shows=tuple((name, column(name)) for name in _named(ground, rule, table)),
         fix=Fix(values=values, why="the spec gives this rule a fix") if values else None,
     )  # fmt: skip
@@ -140,6 +140,6 @@ def _words(error: psycopg.Error) -> str:
 def _invalid(rule: RulePart, table: Name | None, problem: str) -> Finding:
     return Finding(
         name=rule.name, family=Family.BUSINESS, severity=Severity.ERROR, table=table,
-        message=f"The rule {rule.name} cannot be asked: {problem}",
-        remedy="Correct it in the spec; tables are named as the application names them, and the row is t.",
+        message=f"The rule {rule.name} cannot be checked: {problem}",
+        remedy="Correct the rule in the spec: it names tables as the application does, and the row is called t.",
     )  # fmt: skip

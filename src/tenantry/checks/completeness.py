@@ -40,8 +40,8 @@ def _without_members(ground: CheckContext) -> Iterator[Check]:
         match = equal(ROW, member.own_columns, sql.Identifier("member"), member.columns, member.operators)
         yield Check(
             name="rows-without-member", family=Family.COMPLETENESS, table=member.table, severity=Severity.INFO,
-            message=f"{{rows}} of {member.table} that {member.link} links to no tenant: none sees them",
-            remedy=f"Nothing, if they are for nobody yet; else add rows to {member.link}.",
+            message=f"{{rows}} of {member.table} not linked to any tenant by {member.link}: no tenant sees them",
+            remedy=f"Add rows to {member.link}, unless no tenant is to see these yet.",
             question=QueryCheck(
                 query=sql.SQL(
                     "SELECT {} FROM {} AS t"
@@ -59,8 +59,8 @@ def _tenant_table(ground: CheckContext) -> Iterator[Finding]:
     if not ground.has(tenant.name) and not tenant.create:
         yield Finding(
             name="tenant-table-missing", family=Family.COMPLETENESS, severity=Severity.ERROR, table=tenant.name,
-            message=f"There is no tenant table {tenant.name}",
-            remedy="Name it in the spec, or set create = true to have it made.",
+            message=f"The tenant table {tenant.name} does not exist",
+            remedy="Correct its name in the spec, or set create = true to have it created.",
         )  # fmt: skip
 
 
@@ -71,10 +71,10 @@ def _without(unit: OwnedRelation, *, waiting: bool) -> Check:
         name="rows-without-tenant", family=Family.COMPLETENESS, table=unit.name,
         severity=Severity.WARNING if waiting else Severity.ERROR,
         message=f"{{rows}} of {unit.name} without a tenant",
-        remedy="They get one with the first row that refers to them."
+        remedy="Nothing to do: each gets its tenant with the first row that refers to it."
         if waiting
-        else "`tenantry migrate` gives each the tenant that its paths lead to; what none reaches needs `orphans` in the"
-        " spec.",
+        else "Run `tenantry migrate`: each row gets the tenant that its paths lead to. For rows that no path leads to a"
+        " tenant, set `orphans` in the spec.",
         question=Rows(violates=sql.SQL("{} IS NULL").format(column(unit.owned.column)), by_tenant=True),
     )  # fmt: skip
 
@@ -87,8 +87,8 @@ def _unknown(ground: CheckContext, unit: OwnedRelation) -> Iterator[Check]:
     own = column(unit.owned.column)
     yield Check(
         name="tenant-unknown", family=Family.COMPLETENESS, table=unit.name,
-        message=f"{{rows}} of {unit.name} with a tenant that is not in {tenant.name}",
-        remedy=f"Add the tenant, or give the rows another one in {quoted(unit.owned.column)}.",
+        message=f"{{rows}} of {unit.name} with a tenant that does not exist in {tenant.name}",
+        remedy=f"Insert the tenant into {tenant.name}, or correct {quoted(unit.owned.column)} in these rows.",
         shows=((unit.owned.column, own),),
         question=Rows(
             violates=known.format(own=own, key=sql.Identifier(tenant.key), table=tenant.name.identifier), by_tenant=True
@@ -133,7 +133,7 @@ def spread(ground: CheckContext, found: Sequence[Distribution], known: Mapping[s
                 name="largest-share", family=Family.COMPLETENESS, table=one.table,
                 severity=Severity.WARNING if chosen else Severity.INFO,
                 message=f"{one.share:.0%} of the rows of {one.table} belong to one tenant, {one.largest[0][0]!r}",
-                remedy="Nothing, if it is so; [limits] largest_share says what is too much.",
+                remedy="Nothing to do if that is right; [limits] largest_share in the spec sets the limit.",
                 samples=tuple({"tenant": slug, "rows": count} for slug, count in one.largest[: ground.samples]),
             )  # fmt: skip
 
@@ -153,6 +153,6 @@ def empty_tenants(
             name="empty-tenants", family=Family.COMPLETENESS, severity=Severity.INFO, count=len(empty),
             table=ground.ownership.tenant.name,
             message=f"{len(empty)} of {len(known)} tenants have no row in any table",
-            remedy="Nothing, if they are new.",
+            remedy="Nothing to do if they are new.",
             samples=tuple({"tenant": slug} for slug in empty[: ground.samples]),
         )  # fmt: skip

@@ -13,6 +13,7 @@ from psycopg.rows import dict_row
 from tenantry.checks.base import CheckContext
 from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.name import Name, quoted
+from tenantry.model.wording import listed
 from tenantry.postgres.catalog import OUR_PREFIXES
 from tenantry.postgres.queries import read_queries
 
@@ -24,7 +25,7 @@ _warning = partial(Finding, family=Family.REFERENCES, severity=Severity.WARNING)
 
 def enforcement(ground: CheckContext) -> Iterator[Finding]:
     """The rows that were written meanwhile are for the other checks to count."""
-    ground.looking("whether keys and triggers are enforced")
+    ground.looking("whether foreign keys and triggers are enforced")
     yield from _silent_keys(ground)
     yield from _keys_not_enforced(ground)
     yield from _silent_triggers(ground)
@@ -60,8 +61,8 @@ def _silent_keys(ground: CheckContext) -> Iterator[Finding]:
         ]
         yield _error(
             name="foreign-key-disabled", table=table, count=len(row["triggers"]),
-            message=f"The foreign key {quoted(row['constraint'])} of {table} to {parent} lets wrong rows in: its"
-            f" triggers on {', '.join(map(str, silent))} do not fire",
+            message=f"The foreign key {quoted(row['constraint'])} of {table} to {parent} is not enforced: its triggers"
+            f" on {', '.join(map(str, silent))} are disabled",
             remedy=f"As a superuser: {'; '.join(statements)}.",
             samples=tuple(
                 {"relation": str(Name(schema, relation)), "trigger": trigger}
@@ -91,7 +92,7 @@ def _silent_triggers(ground: CheckContext) -> Iterator[Finding]:
         if ground.wants(ground.live.whole(table)):
             yield _error(
                 name="trigger-disabled", table=table, count=len(triggers),
-                message=f"On the partition {table} triggers of tenantry do not always fire: {', '.join(triggers)}",
+                message=f"Triggers of tenantry on the partition {table} do not always fire: {', '.join(triggers)}",
                 remedy=f"ALTER TABLE {table} {', '.join(f'ENABLE ALWAYS TRIGGER {name}' for name in triggers)}.",
                 samples=tuple({"trigger": name} for name in triggers[: ground.samples]),
             )  # fmt: skip
@@ -108,14 +109,14 @@ def _settings(ground: CheckContext) -> Iterator[Finding]:
         ways.append((f"{what} SET {SETTING} = replica", f"{what} RESET {SETTING}"))
     if _yes(ground, "replica_server") or (_yes(ground, "sees_files") and _yes(ground, "replica_files")):
         again = f"ALTER SYSTEM RESET {SETTING}, take it out of postgresql.conf, and SELECT pg_reload_conf()"
-        ways.append((f"The server's configuration with {SETTING} = replica", again))
+        ways.append((f"{SETTING} = replica in the server's configuration", again))
     for row in _ask(ground, "replica_functions"):
         function = f"ALTER FUNCTION {row['signature']}"
         ways.append((f"{function} SET {SETTING} = replica", f"{function} RESET {SETTING}"))
     for way, remedy in ways:
         yield _error(
             name="triggers-switched-off",
-            message=f"{way} switches off foreign keys and triggers, whatever is written then", remedy=f"{remedy}.",
+            message=f"{way} disables foreign keys and triggers for all that is written then", remedy=f"{remedy}.",
         )  # fmt: skip
 
 
@@ -126,11 +127,10 @@ def _subscriptions(ground: CheckContext) -> Iterator[Finding]:
         if ground.wants(ground.live.whole(name)) and ground.ownership.of(ground.live.whole(name)) is not None:
             found.setdefault(row["subscription"], []).append(name)
     for subscription, tables in found.items():
-        listed = ", ".join(map(str, tables[:3])) + (f" and {len(tables) - 3} more" if len(tables) > 3 else "")
         yield _warning(
             name="subscription", table=tables[0], count=len(tables),
-            message=f"By the subscription {quoted(subscription)} rows come into {listed} without a look at policies and"
-            " foreign keys",
-            remedy="Let the publisher keep to the same keys, or replicate into tables of their own.",
+            message=f"The subscription {quoted(subscription)} writes to {listed(tables)}, and neither policies nor"
+            " foreign keys apply to what it writes",
+            remedy="Make sure that the publisher has the same foreign keys, or replicate into separate tables.",
             samples=tuple({"table": str(name)} for name in tables[: ground.samples]),
         )  # fmt: skip

@@ -47,7 +47,7 @@ def _idle_indexes(ground: CheckContext) -> Iterator[Finding]:
         if days >= limit:
             yield _information(
                 name="index-unused", table=Name(schema, table),
-                message=f"Nothing has used the index {index} ({size / 2**20:,.1f} MB) for {days:,.0f} days or more",
-                remedy=f"DROP INDEX CONCURRENTLY {index}, if no standby uses it and it serves no foreign key.",
+                message=f"The index {index} ({size / 2**20:,.1f} MB) has not been used for at least {days:,.0f} days",
+                remedy=f"DROP INDEX CONCURRENTLY {index}, if no standby and no foreign key uses it.",
                 samples=({"index": str(index), "bytes": size, "days": round(days, 1)},),
             )  # fmt: skip

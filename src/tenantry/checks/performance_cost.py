@@ -49,10 +49,10 @@ def costs(ground: CheckContext) -> Iterator[Finding]:
             if all(measure.exceeds(limit) for _ in range(LOOKS)):
                 yield _warning(
                     name="policy-cost", table=owned.table,
-                    message=f"A tenant's rows of {owned.table} take {measure.under:,.0f} ms under the policies, and"
-                    f" {measure.without:,.0f} ms without them: more than {limit:g} times as long",
-                    remedy="See EXPLAIN (ANALYZE) as the application role: a policy's function may be called for each"
-                    " row, or keep an index from being used.",
+                    message=f"Reading a tenant's rows of {owned.table} takes {measure.under:,.0f} ms with the"
+                    f" policies, and {measure.without:,.0f} ms without them: more than {limit:g} times as long",
+                    remedy="Run EXPLAIN (ANALYZE) as the application role: a policy may call a function for each row,"
+                    " or prevent the use of an index.",
                 )  # fmt: skip
 
 

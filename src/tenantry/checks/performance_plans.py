@@ -51,10 +51,10 @@ def plans(ground: CheckContext) -> Iterator[Finding]:
                 pages = sum(large.values()) // 8192
                 yield _warning(
                     name="query-without-index", table=table.name, count=len(unserved),
-                    message=f"No index serves one tenant's rows of {table.name} {', '.join(unserved)}:"
+                    message=f"No index supports reading one tenant's rows of {table.name} {', '.join(unserved)}:"
                     f" all its {pages:,} pages are read",
-                    remedy="`tenantry migrate` builds the indexes that begin with the tenant again; what a query needs"
-                    " besides, CREATE INDEX CONCURRENTLY.",
+                    remedy="Run `tenantry migrate`, which creates missing indexes on the tenant column; for other"
+                    " columns, CREATE INDEX CONCURRENTLY.",
                     samples=tuple({"query": what} for what in unserved),
                 )  # fmt: skip
 

@@ -54,7 +54,7 @@ def _all_paths(ground: CheckContext) -> Iterator[tuple[Name, Path, str]]:
                 yield table.name, Path(hops=(_hop(key),)), f"the foreign key {quoted(key.name)}"
     for name, key in ground.ownership.references:
         path = Path(hops=(_hop(key),))
-        yield name, replace(path, hops=(replace(path.hops[0], unique=_unique(ground, key)),)), "the spec's reference"
+        yield name, replace(path, hops=(replace(path.hops[0], unique=_unique(ground, key)),)), "reference of the spec"
     for unit in ground.planning.units():
         for path in unit.owned.paths:
             if not (unit.owned.given and path.columns == (unit.owned.column,) and len(path.hops) == 1):
@@ -92,8 +92,8 @@ def _joined(ground: CheckContext, table: Name, path: Path, label: str, waiting: 
     if len(path.hops) == 1 and not names_tenant:
         yield Check(
             name="dangling-reference", family=Family.REFERENCES, table=table, subject=str(path),
-            message=f"{{rows}} of {table} whose ({columns}) is not in {path.target} ({label})",
-            remedy="Correct the reference, or add the row that it names.",
+            message=f"{{rows}} of {table} whose ({columns}) does not exist in {path.target} ({label})",
+            remedy="Correct the reference, or insert the missing row.",
             shows=tuple((name, column(name)) for name in path.columns),
             question=Reference(path=path, violates=_dangling(path.hops[0])),
         )  # fmt: skip
@@ -115,9 +115,9 @@ def _agreement(ground: CheckContext, table: Name, path: Path, label: str, waitin
     own, there = column(owned.column), column(theirs, PARENT)
     yield Check(
         name="tenant-differs", family=Family.REFERENCES, table=table, subject=str(path),
-        message=f"{{rows}} of {table} in another tenant than the row of {path.target} that {label}"
-        f" ({' > '.join(', '.join(hop.columns) for hop in path.hops)}) leads to",
-        remedy="`tenantry validate --fix-issues` gives a row the tenant that its paths agree on; else correct the"
+        message=f"{{rows}} of {table} with another tenant than the row of {path.target} that they refer to"
+        f" ({label}: {' > '.join(', '.join(hop.columns) for hop in path.hops)})",
+        remedy="Run `tenantry validate --fix-issues`, which sets the tenant where all paths agree; else correct the"
         " reference.",
         shows=(
             *((name, column(name)) for name in path.columns),
@@ -158,9 +158,9 @@ def _searched(ground: CheckContext, table: Name, path: Path, label: str) -> Iter
     shown = dict.fromkeys((*ground.schema.tables[table].primary_key, *path.columns))
     yield Check(
         name="dangling-reference", family=Family.REFERENCES, table=table, subject=str(path),
-        message=f"{{rows}} of {table} whose ({', '.join(map(quoted, path.columns))}) is not in {path.target}"
+        message=f"{{rows}} of {table} whose ({', '.join(map(quoted, path.columns))}) does not exist in {path.target}"
         + (", or only in another tenant" if agree.as_string(None) else "") + f" ({label})",
-        remedy="Correct the reference, or add the row that it names.",
+        remedy="Correct the reference, or insert the missing row.",
         question=QueryCheck(
             query=sql.SQL("SELECT {} FROM {} AS t WHERE {} AND NOT EXISTS (SELECT {}{})").format(
                 sql.SQL(", ").join(column(name) for name in shown), plainly(table, ground.live),
@@ -190,7 +190,7 @@ def _not_valid(table: Table) -> Iterator[Finding]:
         if key.enforced and not key.validated:
             yield Finding(
                 name="foreign-key-not-valid", family=Family.REFERENCES, severity=Severity.WARNING, table=table.name,
-                message=f"The foreign key {quoted(key.name)} of {table.name} to {key.parent} has not been validated",
+                message=f"The foreign key {quoted(key.name)} of {table.name} to {key.parent} is not validated",
                 remedy=f"ALTER TABLE {table.name} VALIDATE CONSTRAINT {quoted(key.name)}.",
             )  # fmt: skip
 
@@ -205,9 +205,9 @@ def _cycles(ground: CheckContext, table: Table) -> Iterator[Check]:
         if key.parent == table.name and ground.has(table.name, *key.columns, *key.parent_columns):
             yield Check(
                 name="reference-cycle", family=Family.REFERENCES, table=table.name, subject=key.name,
-                message=f"{{rows}} of {table.name} whose ({', '.join(map(quoted, key.columns))}) lead back to the row"
-                " itself, one for each circle",
-                remedy="Set one reference of the circle to NULL, or to another row.",
+                message=f"{{rows}} of {table.name} whose ({', '.join(map(quoted, key.columns))}) form circles, counting"
+                " one row of each circle",
+                remedy="Set one reference of each circle to NULL, or to another row.",
                 question=QueryCheck(query=_circling(ground, table, key)),
             )  # fmt: skip
 
@@ -256,6 +256,6 @@ def _circles(ground: CheckContext) -> Iterator[Finding]:
             names = sorted(circle)
             yield Finding(
                 name="circular-foreign-keys", family=Family.REFERENCES, severity=Severity.INFO, table=names[0],
-                message=f"Foreign keys go in a circle between {', '.join(map(str, names))}",
-                remedy="Nothing, if it is meant; deferrable keys let such rows be written in any order.",
+                message=f"Foreign keys form a circle between {', '.join(map(str, names))}",
+                remedy="Nothing to do if that is intended; deferrable keys allow inserting such rows in any order.",
             )  # fmt: skip

@@ -127,7 +127,7 @@ class _Asking:
 
     def _read(self, scan: Scan, session: Session, tally: _Tally, pages: int, since: str | None = None) -> None:
         """All slices, or of them what was written since a transaction began."""
-        again = ", what has been written meanwhile" if since is not None else ""
+        again = ", rows written meanwhile" if since is not None else ""
         for part in slices(pages, self.slice_pages):
             self.ground.looking(scan.title + again + ("" if part is None else f", {100 * part[0] // pages} %"))
             tally.add(part, session.execute(scan.counts(part, since)).fetchall())
@@ -207,8 +207,8 @@ class _Asking:
         if answer.problem:
             return Finding(
                 name="check-failed", family=check.family, severity=Severity.ERROR, table=check.table,
-                message=f"The check {check.name} of {check.table} cannot be asked: {answer.problem}",
-                remedy="Correct the condition in the spec, or run the command again if the table has just changed.",
+                message=f"The check {check.name} of {check.table} failed: {answer.problem}",
+                remedy="Correct the condition in the spec; if the table has just changed, run the command again.",
             )  # fmt: skip
         count = answer.counts.total()
         if not count:

@@ -110,8 +110,10 @@ class Readers:
             work(session)
         except psycopg.errors.LockNotAvailable as error:
             raise Failed(
-                f"A table cannot be read, another session has kept it to itself for 30 s: {error.diag.message_primary}",
-                remedy="Wait until that session is done, or end it; then run the same command again.",
+                f"A table could not be read: another session has held a lock on it for 30 s:"
+                f" {error.diag.message_primary}",
+                remedy="Wait until that session has ended its transaction, or terminate it; then run the command"
+                " again.",
             ) from error
         finally:
             self.free.put(session)

@@ -17,13 +17,13 @@ from tenantry.postgres.queries import read_queries
 from tenantry.steps import Step, from_json
 
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "structure.sql")
-_AGAIN = "`tenantry migrate` makes it again."
+_AGAIN = "Run `tenantry migrate`: it creates it again."
 
 
 def structure(ground: CheckContext) -> Iterator[Check | Finding]:
     """Each object of ours that is not there, or not as we made it, by its name; each phase that is not complete; what
     the spec says that does not fit the database."""
-    ground.looking("the steps that are in force")
+    ground.looking("which steps are applied")
     steps = [step for step in ground.plan.steps if ground.wants(step.table)]
     comparison = survey(ground.connection, ground.plan, ground.entries, exact=False)
     yield from _misfits(ground)
@@ -50,7 +50,7 @@ def _misfits(ground: CheckContext) -> Iterator[Finding]:
         yield Finding(
             name="spec-does-not-fit", family=Family.STRUCTURE, severity=Severity.ERROR,
             message=f"The spec does not fit the database: {message}",
-            remedy="Put back what is missing, or correct the spec.",
+            remedy="Restore what is missing, or correct the spec.",
         )  # fmt: skip
 
 
@@ -70,8 +70,8 @@ def _hidden(ground: CheckContext) -> Iterator[Finding]:
         if table in ground.schema.tables and ground.wants(table):
             yield _error(
                 "rows-hidden",
-                f"Row security of {table} may hide rows from {ground.schema.user}, so its rows were not looked at",
-                "Connect as the operator, or as a role that bypasses row security.",
+                f"Row-level security of {table} may hide rows from {ground.schema.user}, so its rows were not checked",
+                "Connect as the operator, or as a role with BYPASSRLS.",
                 table,
             )
 
@@ -85,8 +85,8 @@ def _types(ground: CheckContext) -> Iterator[Finding]:
             if column is not None and column.base_type != wanted:
                 yield _error(
                     "tenant-column-type",
-                    f"{table.name}.{column.name} is of type {column.type}, the tenant key of type {wanted}",
-                    "Give it the type of the tenant key again.",
+                    f"{table.name}.{column.name} is of type {column.type}, but the tenant key of type {wanted}",
+                    "Change the column's type back to that of the tenant key.",
                     table.name,
                 )
 
@@ -103,7 +103,7 @@ def _tenants(ground: CheckContext) -> Iterator[Finding]:
         if (name,) not in unique or column is None or not column.not_null:
             yield _error(
                 "tenant-not-unique",
-                f"The column {quoted(name)} of the tenant table {tenant.name} can be NULL, or the same for two tenants",
+                f"The column {quoted(name)} of the tenant table {tenant.name} does not forbid NULL and duplicates",
                 f"ALTER TABLE {tenant.name} ALTER {quoted(name)} SET NOT NULL, ADD UNIQUE ({quoted(name)}).",
                 tenant.name,
             )
@@ -111,7 +111,7 @@ def _tenants(ground: CheckContext) -> Iterator[Finding]:
     if key is not None and key.default is None:
         yield _error(
             "tenant-key-default",
-            f"The key {quoted(tenant.key)} of the tenant table {tenant.name} has no default any more",
+            f"The key {quoted(tenant.key)} of the tenant table {tenant.name} no longer has a default",
             f"ALTER TABLE {tenant.name} ALTER {quoted(tenant.key)} SET DEFAULT gen_random_uuid().",
             tenant.name,
         )
@@ -128,8 +128,9 @@ def _changed(changed: Sequence[Step]) -> Iterator[Finding]:
     """What tenantry made for another spec than this one."""
     for step in changed:
         yield _error(
-            "spec-changed", f"{step.subject} is as an earlier spec wanted it, and this one wants it otherwise",
-            "`tenantry migrate` makes it so.", step.table,
+            "spec-changed", f"{step.subject} was made for an earlier spec, and the spec now asks for another"
+            " definition",
+            "Run `tenantry migrate`: it replaces it.", step.table,
         )  # fmt: skip
 
 
@@ -139,8 +140,9 @@ def _early(ground: CheckContext, early: Sequence[Step]) -> Iterator[Finding]:
     for step in early:
         if found[step.key] is not None:
             yield _error(
-                "orphaned", f"{step.subject} is in force, and the spec no longer asks for it before {step.phase}",
-                f"`tenantry migrate` takes it back until then; or `tenantry migrate --until {step.phase}`.", step.table,
+                "orphaned", f"{step.subject} is applied, and the spec no longer asks for it before {step.phase}",
+                f"Run `tenantry migrate`, which removes it until then; or `tenantry migrate --until {step.phase}`.",
+                step.table,
             )  # fmt: skip
 
 
@@ -152,8 +154,8 @@ def _orphaned(ground: CheckContext, comparison: Comparison) -> Iterator[Finding]
     for step in there:
         if found[step.key] is not None:
             yield _error(
-                "orphaned", f"{step.subject} is in force, and the spec no longer asks for it",
-                "`tenantry migrate` takes it back; or put into the spec what asked for it.", step.table,
+                "orphaned", f"{step.subject} is applied, and the spec no longer asks for it",
+                "Run `tenantry migrate`, which removes it; or put back into the spec what asked for it.", step.table,
             )  # fmt: skip
 
 
@@ -166,17 +168,17 @@ def _missing(ground: CheckContext, missing: Sequence[Step]) -> Iterator[Finding]
         if step.tenant_row is not None:
             if step.table in ground.hidden:
                 continue
-            yield _error("tenant-gone", f"{step.subject} is gone", _AGAIN, step.table, Family.COMPLETENESS)
+            yield _error("tenant-gone", f"{step.subject} no longer exists", _AGAIN, step.table, Family.COMPLETENESS)
             continue
         detail = _security(ground, step) if step.policies else ""
-        yield _error("not-in-force", f"{step.subject} is not in force{detail}", _AGAIN, step.table)
+        yield _error("not-in-force", f"{step.subject} is missing{detail}", _AGAIN, step.table)
 
 
 def _security(ground: CheckContext, step: Step) -> str:
     """What is wrong with a table's row security, by name."""
     row = ground.connection.execute(_QUERIES["security"], {"table": step.table.identifier.as_string(None)}).fetchone()
     if row is None:
-        return ": there is no such table"
+        return ": the table does not exist"
     enabled, forced, policies = row
     wrong = [*([] if enabled else ["it is disabled"]), *([] if forced else ["it is not forced"])]
     wrong += [f"the policy {name} is missing" for name in step.policies if name not in policies]
@@ -196,9 +198,9 @@ def _pending(ground: CheckContext, phase: Phase, steps: Sequence[Step], missing:
         severity = Severity.WARNING if ground.reached(Phase.EXPAND) else Severity.ERROR
     yield Finding(
         name="phase-pending", family=Family.STRUCTURE, severity=severity, count=len(pending),
-        message=f"The phase {phase} is not {'complete' if begun else 'in force'}:"
-        f" {len(pending)} of its {len(whole)} steps have not been applied",
-        remedy=f"`tenantry migrate --until {phase}` applies them.",
+        message=f"The phase {phase} is not {'complete' if begun else 'applied'}:"
+        f" {len(pending)} of its {len(whole)} steps are pending",
+        remedy=f"Run `tenantry migrate --until {phase}`.",
         samples=tuple({"table": str(step.table), "step": step.title} for step in pending[: ground.samples]),
     )  # fmt: skip
 
@@ -213,8 +215,8 @@ def _altered(ground: CheckContext, comparison: Comparison) -> Iterator[Finding]:
         was, found = ground.entries[step.key].definition or "", now[step.key] or ""
         yield Finding(
             name="altered", family=Family.STRUCTURE, severity=Severity.ERROR, table=step.table,
-            message=f"{step.subject} is not as tenantry made it{_difference(was, found)}",
-            remedy="Put it back, or drop it, and `tenantry migrate` makes it again.",
+            message=f"{step.subject} was changed since tenantry made it{_difference(was, found)}",
+            remedy="Restore it; or drop it, and run `tenantry migrate`, which creates it again.",
             samples=({"made": was[:1000], "found": found[:1000]},) if ground.samples else (),
         )  # fmt: skip
 

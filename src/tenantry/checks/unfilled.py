@@ -24,9 +24,9 @@ def unfilled(ground: CheckContext) -> Iterator[Finding]:
     if ground.standby:
         yield Finding(
             name="census-not-made", family=Family.COMPLETENESS, severity=Severity.INFO,
-            message="Whether each row finds a tenant was not looked at: that takes temporary tables, which a standby"
-            " cannot have",
-            remedy="Ask the primary server.",
+            message="Whether each row finds a tenant was not checked: that needs temporary tables, which a standby"
+            " does not allow",
+            remedy="Run the command on the primary server.",
         )  # fmt: skip
         return
     ground.looking("the rows, and whether each finds its tenant")
@@ -37,7 +37,7 @@ def unfilled(ground: CheckContext) -> Iterator[Finding]:
     except TenantryError as error:
         yield Finding(
             name="census-not-made", family=Family.COMPLETENESS, severity=Severity.WARNING,
-            message=f"Whether each row finds a tenant was not looked at: {error}",
+            message=f"Whether each row finds a tenant was not checked: {error}",
             remedy=error.remedy,
         )  # fmt: skip
         return
@@ -66,8 +66,8 @@ def _troubles(table: TableEvidence) -> Iterator[Finding]:
             name="orphans", family=Family.COMPLETENESS, table=table.table, count=table.orphans,
             severity=Severity.ERROR if refused else Severity.INFO,
             message=f"{_rows(table.orphans)} of {table.table} will find no tenant",
-            remedy='Correct them, or decide in the spec: orphans = "default", "quarantine" or "shared".' if refused
-            else f"Nothing: the spec says orphans = {table.policy.value!r}.",
+            remedy='Correct them, or set orphans = "default", "quarantine" or "shared" in the spec.' if refused
+            else f"Nothing to do: the spec sets orphans = {table.policy.value!r}.",
             samples=tuple(map(_shown, table.orphan_samples)),
         )  # fmt: skip
     if table.conflicts:

@@ -11,7 +11,7 @@ import psycopg
 
 from tenantry.cli.settings import REPORTS, Settings
 from tenantry.cli.terminal import Terminal
-from tenantry.errors import ConnectionFailed, ExitStatus, Failed, Interrupted, TenantryError, UsageError
+from tenantry.errors import CONTINUES, ConnectionFailed, ExitStatus, Failed, Interrupted, TenantryError, UsageError
 from tenantry.execution.session import check_spec, is_lost
 from tenantry.model.run import new_run
 from tenantry.model.spec import Spec
@@ -97,7 +97,7 @@ def _explained(error: BaseException, terminal: Terminal) -> TenantryError:
     if isinstance(error, TenantryError):
         return error
     if isinstance(error, KeyboardInterrupt):
-        return Interrupted("Interrupted", remedy="Run the same command again: it continues where it stopped.")
+        return Interrupted("Interrupted", remedy=CONTINUES)
     if isinstance(error, psycopg.Error):
         return _from_the_server(error, terminal)
     if isinstance(error, UnicodeEncodeError):

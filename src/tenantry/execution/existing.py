@@ -139,8 +139,8 @@ def read_entries(journal: Journal) -> dict[str, Entry]:
     entries = journal.entries()
     for key, entry in entries.items():
         try:
-            problem = "" if from_json(entry.value).key == key else "is another step's"
-            problem = problem or ("" if isinstance(entry.before, dict) else "has a `before` that is no object")
+            problem = "" if from_json(entry.value).key == key else "contains another step"
+            problem = problem or ("" if isinstance(entry.before, dict) else "has a `before` that is not a JSON object")
             Phase(entry.phase)
         except ValueError as error:
             problem = f"cannot be read: {_first_problem(error)}"
@@ -157,7 +157,7 @@ def _first_problem(error: ValueError) -> str:
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False)[0]
         if first["type"] == "union_tag_invalid":
-            return f"there is no kind {first['ctx']['tag']!r}"
+            return f"the kind of step {first['ctx']['tag']!r} is unknown"
         place = ".".join(map(str, first["loc"]))
         return f"{place}: {first['msg']}" if place else first["msg"]
     return str(error).splitlines()[0]

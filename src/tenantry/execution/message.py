@@ -93,12 +93,12 @@ _PART = sql.SQL("""
 _UNSETTLED = sql.SQL("""
     EXECUTE {query} INTO needed;
     IF needed THEN
-      RAISE EXCEPTION USING ERRCODE = {unsettled}, MESSAGE = 'a table has become another one';
+      RAISE EXCEPTION USING ERRCODE = {unsettled}, MESSAGE = 'the name now belongs to another table';
     END IF;""")
 _GUARD = sql.SQL("""
   EXECUTE {query} INTO needed;
   IF needed THEN
-    RAISE EXCEPTION USING ERRCODE = {forbidden}, MESSAGE = 'what has to go is used';
+    RAISE EXCEPTION USING ERRCODE = {forbidden}, MESSAGE = 'another object depends on what would be dropped';
   END IF;""")
 _TOLD = sql.SQL(
     "SELECT pg_catalog.current_setting('tenantry.waited', true), {clock} OPERATOR(pg_catalog.-) pg_catalog.substring("

@@ -104,22 +104,22 @@ def _beyond(
     if furthest.position > until.position:
         yield firm(
             name="beyond", count=len(others),
-            message=f"The spec has changed, and the phase {furthest} is in force: a run until {until} would leave that"
-            " phase as the earlier spec wanted it",
+            message=f"The spec has changed, and the phase {furthest} is applied: a run until {until} would leave that"
+            " phase as the earlier spec defined it",
             remedy=f"Run `tenantry migrate --until {furthest}`.",
         )  # fmt: skip
 
 
 def _held_otherwise(step: Step) -> Finding:
-    message = f"{step.table}: the spec wants otherwise than before what rows have their values in: {step.title}"
+    message = f"{step.table}: the spec now defines {step.title} differently, and rows contain values of the earlier one"
     if step.tenant_column is not None:
         message = (
-            f"The spec says otherwise than before which one tenant rows of {step.table} get, and those that have it are"
-            " not known from others any more"
+            f"The spec now assigns {step.table} to another tenant, and the rows that were assigned before can no longer"
+            " be told from others"
         )
     return firm(
         name="values-kept-otherwise", table=step.table, message=message,
-        remedy=f"Put back what it said; or {_rollback(step)}, then migrate again.",
+        remedy=f"Restore the earlier entry in the spec; or run {_rollback(step)}, then migrate again.",
     )  # fmt: skip
 
 
@@ -128,9 +128,9 @@ def _in_doubt(connection: psycopg.Connection[Any], step: Backfill) -> Iterator[F
     if count:
         yield firm(
             name="values-in-doubt", table=step.table, count=count,
-            message=f"The spec says otherwise than before which tenant rows of {step.table} get, and {count} rows have"
-            f" the earlier one: nothing tells those that got it from others any more ({step.title})",
-            remedy=f"Put back what it said; or {_rollback(step)}, then migrate again.",
+            message=f"The spec now assigns tenants to {step.table} differently, and {count} rows have a tenant from"
+            f" before: which of them were assigned by the earlier spec is no longer known ({step.title})",
+            remedy=f"Restore the earlier entry in the spec; or run {_rollback(step)}, then migrate again.",
         )  # fmt: skip
 
 
@@ -140,7 +140,7 @@ def _lost(connection: psycopg.Connection[Any], step: Step) -> Iterator[Finding]:
         yield refused(
             name="values-lost", count=count,
             message=f"The spec no longer asks for {step.loses}: {count} would be dropped ({step.title})",
-            remedy="Put back what the spec said; or go on with --force, and they are gone.",
+            remedy="Restore the earlier entry in the spec; or go on with --force, which deletes them.",
         )  # fmt: skip
 
 
@@ -149,23 +149,24 @@ def _held(connection: psycopg.Connection[Any], step: Step, *, owned: Owned | Non
     if owned is not None and step.tenant_column is not None:
         yield firm(
             name="another-column", table=step.table, count=count,
-            message=f"The spec wants the tenant column {owned.column} in {step.table}, which has been given"
+            message=f"The spec names the tenant column of {step.table} {owned.column}, but tenantry has added it as"
             f" {step.tenant_column}",
-            remedy=f'Put back column = "{step.tenant_column}"; or `tenantry rollback --confirm`, then migrate again.',
+            remedy=f'Set column = "{step.tenant_column}" again; or `tenantry rollback --confirm`, then migrate again.',
         )  # fmt: skip
     elif count and step.tenant_column is None:
         yield firm(
             name="values-elsewhere", table=step.table, count=count,
-            message=f"{count} rows of {step.table} have their values in what the spec now has under another name:"
+            message=f"{count} rows of {step.table} have their tenant under a name that the spec has changed:"
             f" {step.title}",
-            remedy=f"Put the name back; or {_rollback(step)}, then migrate again.",
+            remedy=f"Restore the earlier name in the spec; or run {_rollback(step)}, then migrate again.",
         )  # fmt: skip
     elif count:
         yield refused(
             name="values-lost", table=step.table, count=count,
-            message=f"{count} rows of {step.table} have a tenant, which goes: the spec no longer gives them one",
-            remedy="Let the table be owned again; or go on: the backup that the run begins with has the table"
-            f" {step.table} with it, unless --backup none leaves that out.",
+            message=f"The spec no longer makes {step.table} an owned table: the tenants of {count} rows would be"
+            " dropped",
+            remedy="Make the table owned again; or go on with --force: the backup at the beginning of the run contains"
+            f" {step.table} with its tenants, unless --backup none is given.",
         )  # fmt: skip
 
 
@@ -229,10 +230,10 @@ def kept_from_earlier(evidence: Evidence) -> Iterator[Finding]:
         if table.earlier:
             yield firm(
                 name="values-in-doubt", table=table.table, count=table.earlier,
-                message=f"{table.earlier} rows of {table.table} have a tenant from an earlier spec, and would keep it"
-                " although this one does not give it to them",
-                remedy=f"Put back what it said; or `tenantry rollback --confirm --table {table.table}`, then migrate"
-                " again.",
+                message=f"{table.earlier} rows of {table.table} have a tenant from an earlier spec that this spec would"
+                " not assign to them",
+                remedy="Restore the earlier entry in the spec; or run"
+                f" `tenantry rollback --confirm --table {table.table}`, then migrate again.",
             )  # fmt: skip
 
 
@@ -250,9 +251,9 @@ def _used(connection: psycopg.Connection[Any], plan: Plan, step: TenantRow) -> I
         total = sum(count for _, count in tables)
         yield firm(
             name="tenant-used", table=step.table, count=total,
-            message=f"The spec no longer names the tenant {step.slug!r}, which tenantry has added, and {total} rows"
+            message=f"The spec no longer lists the tenant {step.slug!r}, which tenantry has added, and {total} rows"
             f" belong to it: {', '.join(f'{count} of {table}' for table, count in tables)}",
-            remedy="Name it again, or give these rows to another tenant.",
+            remedy="Add it to [[tenant.rows]] again, or assign these rows to another tenant.",
         )  # fmt: skip
 
 
@@ -268,7 +269,7 @@ def _count(connection: psycopg.Connection[Any], query: sql.Composable | None) ->
 
 
 def _rollback(step: Step) -> str:
-    whole = "" if step.of_table else ", which takes all back"
+    whole = "" if step.of_table else ", which rolls back everything"
     table = f" --table {step.table}" if not whole else ""
     return f"`tenantry rollback --confirm{table}`{whole}"
 

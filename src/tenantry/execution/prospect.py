@@ -26,6 +26,7 @@ from tenantry.model.evidence import Evidence, TableEvidence, WayKind
 from tenantry.model.finding import Finding
 from tenantry.model.plan import Phase
 from tenantry.model.verdict import accepted
+from tenantry.model.wording import counted
 from tenantry.planning.diff import Comparison, State
 from tenantry.postgres.census import run_census
 from tenantry.steps import Step
@@ -99,7 +100,7 @@ def refuse_undecided(session: Session) -> None:
     lines = [f"{name}: {reason}" for name, reason in sorted(undecided.items())]
     first = min(undecided)
     raise Refused(
-        f"{len(undecided)} table{'s are' if len(undecided) > 1 else ' is'} undecided, the first is {first}",
+        f"{counted(len(undecided), 'table is', 'tables are')} undecided, the first is {first}",
         remedy=f"Edit {source}: give each of them paths, children, assign, or shared = true.",
         details=lines,
     )
@@ -170,8 +171,8 @@ def refuse_rows(evidence: Evidence) -> None:
     conflicts = any(table.conflicts for table in refused)
     raise Refused(
         listed + more,
-        remedy=f"Correct the rows named below{''.join(_remedies(refused))}. The first table is {refused[0].table}."
-        + (" `tenantry conflicts` has all that disagree, by paths and tenants." if conflicts else ""),
+        remedy=f"Correct the rows listed below{''.join(_remedies(refused))}. The first table is {refused[0].table}."
+        + (" `tenantry conflicts` lists all conflicts, by paths and tenants." if conflicts else ""),
         details=[
             f"{table.table}: {kind}, {sample}"
             for table in refused
@@ -192,15 +193,15 @@ def _troubles(table: TableEvidence) -> str:
 def _remedies(refused: Sequence[TableEvidence]) -> Iterator[str]:
     """What helps beside correcting rows, by what there is of it."""
     if any(table.unaccepted for table in refused):
-        yield '; or say in the spec what orphans are: orphans = "default", "quarantine" or "shared"'
+        yield '; or set orphans = "default", "quarantine" or "shared" in the spec'
     if any(table.unaccepted and any(way.kind is WayKind.ASSIGNED for way in table.ways) for table in refused):
-        yield "; where assign names a tenant that is yet to come, add it: [[tenant.rows]] in the spec"
+        yield "; if assign refers to a tenant that does not exist yet, add it to [[tenant.rows]] in the spec"
     if any(table.conflicts > table.crossing for table in refused):
-        yield "; where paths disagree, name another one"
+        yield "; if paths disagree, choose another path"
     if any(table.crossing for table in refused):
         yield (
-            '; where a row may refer to another tenant\'s, let the spec say so: [[reference]] from = "TABLE.COLUMN"'
-            " crosses = true; or let the table that it refers to be shared (shared = true)"
+            '; if rows may refer to rows of other tenants, declare it in the spec: [[reference]] from = "TABLE.COLUMN"'
+            " crosses = true; or make the table that they refer to shared (shared = true)"
         )
 
 
@@ -216,7 +217,7 @@ def refuse(findings: tuple[Finding, ...], *, force: bool) -> None:
     forcible = all(finding.forcible for finding in stopping)
     raise error(
         first.message + (f" (and {len(stopping) - 1} more)" if len(stopping) > 1 else ""),
-        remedy=first.remedy + (" --force goes on all the same." if forcible else ""),
+        remedy=first.remedy + (" To go on nevertheless, use --force." if forcible else ""),
         details=[f"{finding.name}: {finding.message}. {finding.remedy}".strip() for finding in stopping[1:]],
     )
 

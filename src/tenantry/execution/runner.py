@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from tenantry.errors import ConnectionFailed, Failed, Interrupted, Refused, TenantryError
+from tenantry.errors import CONTINUES, ConnectionFailed, Failed, Interrupted, Refused, TenantryError
 from tenantry.execution.events import LocksRefused, Observer, StatementRan, StepEvent, ignore
 from tenantry.execution.existing import MISSING
 from tenantry.execution.message import Aside
@@ -154,9 +154,9 @@ class Runner:
         left = {relation: self._value(query) for relation, query in step.left_over()}
         counts = {str(relation): count for relation, count in left.items() if count}
         return Refused(
-            "Rows without a tenant are left: " + ", ".join(f"{count} in {name}" for name, count in counts.items()),
-            remedy='Give them one, or decide in the spec with orphans = "default", "quarantine" or "shared"; then run '
-            "the same command again.",
+            "Rows still have no tenant: " + ", ".join(f"{count} in {name}" for name, count in counts.items()),
+            remedy='Give them one, or set orphans = "default", "quarantine" or "shared" in the spec; then run the same'
+            " command again.",
             details=[f"rows of {relation} where {column} IS NULL" for relation, column in step.complete],
         )
 
@@ -239,7 +239,7 @@ class Runner:
     def halt(self) -> None:
         """Raises Interrupted where a stop was asked for."""
         if self.stop.is_set():
-            raise Interrupted("Stopped between two steps", remedy="Run the same command again: it goes on from here.")
+            raise Interrupted("Stopped between two steps", remedy=CONTINUES)
 
     def _ran(self, statement: Statement, milliseconds: float) -> None:
         self.observer(StatementRan(statement, milliseconds))
@@ -290,28 +290,28 @@ class Runner:
     def _explained(self, step: Step, error: psycopg.Error | TenantryError) -> TenantryError:
         """One sentence for what a step ran into."""
         what = f"{step.table}: {step.title}"
-        again = "Run the same command again: it continues where it stopped."
+        again = CONTINUES
         if isinstance(error, ConnectionFailed) and self._lost():
-            return Failed(f"The connection was lost at: {what}", remedy=again, details=[error.message])
+            return Failed(f"The connection was lost during: {what}", remedy=again, details=[error.message])
         if self.stop.is_set() and isinstance(error.__cause__, RETRIED):
             # Cancelled, or out of patience meanwhile: who asked for the stop knows why.
-            return Interrupted(f"Stopped in: {what}", remedy=again)
+            return Interrupted(f"Stopped during: {what}", remedy=again)
         if isinstance(error, TenantryError):
             return error
         said = (error.diag.message_primary or str(error)).splitlines()[0]
         if self.connection.closed or self.connection.broken:
-            return Failed(f"The connection was lost at: {what}", remedy=again, details=[said])
+            return Failed(f"The connection was lost during: {what}", remedy=again, details=[said])
         if isinstance(error, psycopg.errors.QueryCanceled) and self.stop.is_set():
-            return Interrupted(f"Stopped in: {what}", remedy=again)
+            return Interrupted(f"Stopped during: {what}", remedy=again)
         if isinstance(error, psycopg.errors.InsufficientPrivilege):
             return ConnectionFailed(
-                f"Too few privileges for: {what}: {said}",
-                remedy="Run as the owner of the tables, or have the privilege granted; then run it again.",
+                f"Missing privileges for: {what}: {said}",
+                remedy="Run as the owner of the tables, or get the privilege granted; then run the same command again.",
             )
         if isinstance(error, psycopg.errors.IntegrityError) or (isinstance(error, psycopg.DataError) and step.remedy):
             return Refused(
                 f"The data does not allow: {what}: {said}",
-                remedy=step.remedy or "Look at the rows named below, put them right, then run the same command again.",
+                remedy=step.remedy or "Correct the rows listed below, then run the same command again.",
                 details=[error.diag.message_detail or ""],
             )
         return Failed(f"{what}: {said}", remedy=remedy_for(error, again), details=[error.diag.message_detail or ""])

@@ -78,5 +78,5 @@ def filling(runner: Runner, session: Session, observer: Observer, options: Migra
 
 def stop(runner: Runner, observer: Observer) -> None:
     """What Ctrl-C does: it lets the batch in hand, or a step that cannot be cut short, come to its end."""
-    observer(Said("Stopping after the batch or step in hand; Ctrl-C again stops at once …"))
+    observer(Said("Stopping after the current batch or step; press Ctrl-C again to stop at once …"))
     runner.interrupt()

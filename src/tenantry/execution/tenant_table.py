@@ -38,7 +38,7 @@ class TenantChange:
 
 def _slug(text: str) -> str:
     if not is_slug(text):
-        raise UsageError(f"{text!r} is no slug", remedy="Write a short name without spaces at its ends.")
+        raise UsageError(f"{text!r} is not a valid slug", remedy="Use a short name without spaces at its ends.")
     return text
 
 
@@ -57,9 +57,9 @@ class TenantRows:
             row = self.connection.execute(sql.SQL("SELECT {} IS NOT NULL").format(self.tenant.name.oid)).fetchone()
             if row is None or not row[0]:
                 raise UsageError(
-                    f"There is no tenant table {self.tenant.name} yet",
-                    remedy="Write new tenants into the spec, as [[tenant.rows]]; `tenantry migrate --until expand`"
-                    " makes the table with them.",
+                    f"The tenant table {self.tenant.name} does not exist yet",
+                    remedy="Add new tenants to [[tenant.rows]] in the spec; `tenantry migrate --until expand` creates"
+                    " the table with them.",
                 )
             self.columns = (Column(name="name", type="text", base_type="text", not_null=True),)
         self.name = name_column(self.columns, self.tenant)
@@ -76,7 +76,7 @@ class TenantRows:
             rows = self.connection.execute(query).fetchall()
         except psycopg.errors.InsufficientPrivilege as error:
             raise ConnectionFailed(
-                f"The tenants may not be read by this role: {error.diag.message_primary}",
+                f"The tenants cannot be read: {error.diag.message_primary}",
                 remedy="Connect as the owner of the tables.",
             ) from error
         return tuple(
@@ -87,15 +87,15 @@ class TenantRows:
 
     def refuse_taken(self, slug: str) -> None:
         if any(tenant.slug == slug for tenant in self.read()):
-            raise Refused(f"There is a tenant {slug!r} already", remedy="Choose another slug.")
+            raise Refused(f"The tenant {slug!r} already exists", remedy="Choose another slug.")
 
     def refuse_named(self, slug: str) -> None:
         """The spec's own tenants would be made again under the old slug by the next migrate."""
         if slug in (self.tenant.default, self.tenant.quarantine, *self.tenant.slugs):
             source = self.spec.path or "the spec"
             raise Refused(
-                f"The spec names the tenant {slug!r}: migrate would make it again",
-                remedy=f"Rename it in {source} and in the tenant table by hand, both at once.",
+                f"The spec lists the tenant {slug!r}: migrate would create it again",
+                remedy=f"Rename it in {source} and in the tenant table by hand.",
             )
 
     def insert(self, slug: str, name: str) -> sql.Composed:
@@ -114,7 +114,7 @@ class TenantRows:
                 wanting.append(f"{column.name} {column.type}")
         if wanting:
             raise UsageError(
-                f"{self.tenant.name} wants values for {', '.join(wanting)}, which have no default",
+                f"{self.tenant.name} requires values for {', '.join(wanting)}, which have no default",
                 remedy=f"INSERT the row into {self.tenant.name} yourself, or give these columns defaults.",
             )
         return sql.SQL("INSERT INTO {} AS tenant ({}) VALUES ({})").format(
@@ -143,24 +143,24 @@ class TenantRows:
                 row = self.connection.execute(told).fetchone()
                 if row is None:
                     raise UsageError(
-                        f"{self.tenant.name} does not take this tenant: a trigger or rule of it drops the row",
-                        remedy="Write the row yourself, as the table wants it.",
+                        f"{self.tenant.name} did not store the tenant: a trigger or rule on it discards the row",
+                        remedy=f"INSERT the row into {self.tenant.name} yourself, in the way that the table allows.",
                     )
         except psycopg.errors.UniqueViolation as error:
             raise Refused(
-                f"There is such a tenant already: {error.diag.message_detail or error.diag.message_primary}",
+                f"Such a tenant already exists: {error.diag.message_detail or error.diag.message_primary}",
                 remedy="Choose other values.",
             ) from error
         except psycopg.errors.InsufficientPrivilege as error:
             raise ConnectionFailed(
-                f"Too few privileges: {error.diag.message_primary}",
+                f"Missing privileges: {error.diag.message_primary}",
                 remedy="Connect as the owner of the tables.",
             ) from error
         except psycopg.OperationalError:
             raise
         except psycopg.DatabaseError as error:
             raise UsageError(
-                f"{self.tenant.name} does not take this tenant: {error.diag.message_primary}",
+                f"{self.tenant.name} does not accept the tenant: {error.diag.message_primary}",
                 details=[error.diag.message_detail or ""],
             ) from error
         return TenantChange(statement=text, tenant=next((one for one in self.read() if one.key == row[0]), None))

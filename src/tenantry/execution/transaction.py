@@ -30,7 +30,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from tenantry.errors import Failed
+from tenantry.errors import END_HOLDERS, Failed
 from tenantry.execution.message import FORBIDDEN, LOCKING, UNSETTLED, Aside, Limits, doing, held_until, send, taking
 from tenantry.model.plan import ExecutionMode, Lock, LockMode, Statement
 from tenantry.postgres.connect import PIN
@@ -60,7 +60,7 @@ class _TooSlow(Exception):
     """A statement was slower than it may be, and not for a lock, for which it waits less long."""
 
     def __init__(self, error: psycopg.Error, statement: str, seconds: float) -> None:
-        super().__init__(f"slower than {seconds:.1f} s without waiting for a lock: {statement}")
+        super().__init__(f"took more than {seconds:.1f} s without waiting for a lock: {statement}")
         self.error = error
         self.statement = statement
 
@@ -153,7 +153,7 @@ def run_in_transaction(
             return
         outcome.blocked_by = holders(connection, *_wanted(statements))
         blockers = [str(blocker) for blocker in outcome.blocked_by]
-        names = "; ".join(blockers) or "nobody is seen now"
+        names = "; ".join(blockers) or "the holder is no longer there"
         retrying(f"no lock within {patience.timeout:g} s ({names})", blockers, pause)
 
     try:
@@ -165,19 +165,19 @@ def run_in_transaction(
                 transaction.attempt()
     except _TooSlow as slow:
         raise Failed(
-            f"A statement with writers waiting behind it was {slow}",
-            remedy="See what takes its time, such as an event trigger, or allow for it with --lock-timeout; then run"
-            " the same command again: nothing is half-done.",
+            f"A statement that blocks writers {slow}",
+            remedy="Find out what takes the time, such as an event trigger, or allow it more with --lock-timeout; then"
+            " run the same command again: nothing is half-done.",
             details=_within(slow.error, slow.statement),
         ) from slow.error
     except _Renamed as error:
-        raise Failed("A table has been renamed meanwhile", remedy="Run the same command again.") from error
+        raise Failed("A table was renamed meanwhile", remedy="Run the same command again.") from error
     except _NO_LOCK as error:
         outcome.blocked_by = holders(connection, *_wanted(statements)) or outcome.blocked_by
         tables = ", ".join(dict.fromkeys(str(lock.table) for lock in _locks(statements)))
         raise Failed(
-            f"No lock on {tables} within {patience.budget:g} s, in {outcome.tries} tries: {_first_line(error)}",
-            remedy="End or wait for those who hold it, then run the same command again; nothing is half-done.",
+            f"Could not lock {tables} within {patience.budget:g} s, in {outcome.tries} tries: {_first_line(error)}",
+            remedy=f"{END_HOLDERS}, then run the same command again: nothing is half-done.",
             details=[str(blocker) for blocker in outcome.blocked_by],
         ) from error
     outcome.milliseconds = (time.monotonic() - started) * 1000
@@ -201,7 +201,7 @@ def run_autocommit(
         raise Failed(
             f"Transactions on {', '.join(map(str, tables))} did not end within {patience.budget:g} s"
             + (f": {'; '.join(blockers)}" if blockers else ""),
-            remedy="End or wait for them, then run the same command again; what is half-built is built again.",
+            remedy=f"{END_HOLDERS}, then run the same command again: what is incomplete is built again.",
             details=blockers,
         ) from error
     finally:
@@ -278,7 +278,7 @@ class _Transaction:
             if error.sqlstate == UNSETTLED:
                 # What goes to the server by itself is looked at once more, under its locks.
                 self.apart = frozenset(place for place, one in enumerate(self.work) if not isinstance(one, Aside))
-                raise _Renamed("a table has come to be another one meanwhile") from error
+                raise _Renamed("a table was replaced by another one meanwhile") from error
             raise
         finally:
             if outcome.held_since is not None:
@@ -289,7 +289,7 @@ class _Transaction:
         for one in self.work:
             if isinstance(one, Guard):
                 one.refuse()
-        raise Failed("Another session has changed the object meanwhile", remedy="Run the same command again.")
+        raise Failed("Another session changed the object meanwhile", remedy="Run the same command again.")
 
     def _run(self) -> None:
         first = b""

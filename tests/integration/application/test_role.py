@@ -144,7 +144,7 @@ def test_what_is_left_out_is_named(library: Library) -> None:
     dry = preview(Target(library.database.dsn), library.spec, options)
     found = [finding for finding in dry.findings if finding.name == "application-lacks-privilege"]
     assert [finding.message for finding in found] == [
-        "tools.counting(), which the trigger counting on public.books runs, acts with the rights of"
+        "tools.counting(), called by the trigger counting on public.books, runs with the privileges of"
         f" {library.role}, and seems to need UPDATE on public.counted, which {library.role} does not get"
     ]
     library.migrate()

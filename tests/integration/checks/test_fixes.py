@@ -135,7 +135,7 @@ def test_the_database_may_refuse_to_go_back(isolated: Database) -> None:
     assert outcome.verdict.exit_status is ExitStatus.DONE, outcome
     assert {one.table.name for one in list_fixes(Target(isolated.dsn))} >= {"Item", "part", "event", "lost"}
     after = contents(isolated)
-    with pytest.raises(Refused, match="refuses to have rows"):
+    with pytest.raises(Refused, match="refuses to restore rows"):
         undo_fixes(Target(isolated.dsn), outcome.verdict.run)
     assert contents(isolated) == after
 
@@ -217,7 +217,7 @@ def test_fix_that_does_not_help(filled: Database) -> None:
     before = contents(filled)
     outcome = fixed(filled, spec(rules=rule.format("less", "t.line2 - 1") + rule.format("same", "t.line2")), patience=1)
     assert {one.name: (one.fixed, one.left) for one in outcome.corrections} == {"less": (0, 200), "same": (0, 200)}
-    assert all("breaks the rule as before" in one.refusals[0] for one in outcome.corrections)
+    assert all("violates the rule after the fix" in one.refusals[0] for one in outcome.corrections)
     assert contents(filled) == before
     assert list_fixes(Target(filled.dsn)) == ()
 

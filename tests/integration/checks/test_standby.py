@@ -58,10 +58,10 @@ def test_on_a_standby(standby: Server, command: Callable[[str], Command]) -> Non
     for name in ("validate", "verify"):
         done = isolated(name, "--config", "apart.toml", "--verbose")
         assert done.status == 0, done
-        assert "This server is a standby" in done.stdout
+        assert "this server is a standby" in done.stdout
     before = untouched("validate", "--config", "fleet.toml", "--verbose")
     assert before.status == 1, before
-    assert "which a standby cannot have" in before.stdout
+    assert "which a standby does not allow" in before.stdout
     assert "Traceback" not in before.stdout + before.stderr
     for words in (["discover"], ["backups", "create", "--config", "apart.toml"]):
         refused = isolated(*words)

@@ -76,7 +76,7 @@ def test_tenant_table_that_is_yet_to_be_made(shop: Command, estoque: Database) -
     assert (only["slug"], only["default"], only["quarantine"]) == ("principal", True, False)
     assert shop("tenants", "add", "outra", "--name", "Outra").status == 0
     named = shop("tenants", "rename", "principal", "x")
-    assert (named.status, "migrate would make it again" in named.stderr) == (4, True)
+    assert (named.status, "migrate would create it again" in named.stderr) == (4, True)
 
 
 def test_purge_is_refused_while_in_force(shop: Command, estoque: Database) -> None:

@@ -69,7 +69,7 @@ def test_rewritten_table_starts_again(business: Database) -> None:
 
     watcher = Watcher(between=rewrite)
     assert run(business, watcher=watcher, stripes=1).rows == 2_999
-    assert watcher.reasons == ["public.sales has been rewritten meanwhile: its fill starts again"]
+    assert watcher.reasons == ["public.sales was rewritten meanwhile: its backfill starts again"]
     assert everything_is_right(business)
 
 
@@ -212,7 +212,7 @@ def test_trigger_that_raises_is_told(business: Database) -> None:
           'BEGIN RAISE EXCEPTION ''sales are append-only''; END';
         CREATE TRIGGER guard BEFORE UPDATE ON sales FOR EACH ROW EXECUTE FUNCTION guard()
     """)
-    with pytest.raises(Failed, match=r"public\.sales cannot be filled: sales are append-only") as caught:
+    with pytest.raises(Failed, match=r"public\.sales cannot be backfilled: sales are append-only") as caught:
         run(business)
     assert "guard()" in caught.value.details[0]
 
@@ -240,7 +240,7 @@ def test_who_holds_rows_for_too_long_is_named(business: Database) -> None:
     """After the budget the fill fails, and names the session."""
     with business.connect(application_name="slow report") as holder:
         holder.execute("SELECT FROM sales WHERE id IN (17, 18) FOR UPDATE")
-        with pytest.raises(Failed, match=r"^2 rows of public.sales were held by others for 1 s") as caught:
+        with pytest.raises(Failed, match=r"^2 rows of public.sales were locked by other sessions for 1 s") as caught:
             run(business, budget=1.0)
         assert f"pid {holder.info.backend_pid} " in caught.value.details[0]
         assert "slow report" in caught.value.details[0]
@@ -379,7 +379,7 @@ def test_lost_connection(business: Database) -> None:
         if batch == 3:
             business.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'fill 1'")
 
-    with pytest.raises(Failed, match=r"connection was lost while public.sales") as caught:
+    with pytest.raises(Failed, match=r"connection was lost during the backfill of public.sales") as caught:
         run(business, watcher=Watcher(between=end))
     assert caught.value.remedy == "run the same command again"
     run(business)

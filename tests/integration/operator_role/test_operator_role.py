@@ -171,20 +171,20 @@ def test_what_the_script_grants_is_enough(place: Callable[..., Place]) -> None:
 
 
 TAKEN = {
-    "membership": ("REVOKE {owner} FROM {operator}", "nor a member of it with its privileges"),
+    "membership": ("REVOKE {owner} FROM {operator}", "that inherits its privileges"),
     "connect": ("REVOKE CONNECT ON DATABASE {database} FROM {operator}", "GRANT CONNECT ON DATABASE"),
     "temporary": ("REVOKE TEMPORARY ON DATABASE {database} FROM {operator}, {owner}", "GRANT TEMPORARY ON DATABASE"),
     "journal": ("REVOKE CREATE ON DATABASE {database} FROM {operator}", "may not create the schema tenantry"),
     "schema": ("REVOKE USAGE ON SCHEMA public FROM {operator}, {owner} CASCADE", "permission denied for schema public"),
     "create": (
         "REVOKE CREATE ON SCHEMA public FROM {operator}",
-        "may not make tables and indexes in the schema public",
+        "may not create tables and indexes in the schema public",
     ),
     "usage": ("REVOKE GRANT OPTION FOR USAGE ON SCHEMA public FROM {operator}", "use the schema public"),
     "language": ("REVOKE USAGE ON LANGUAGE plpgsql FROM {operator}", "may not use the language plpgsql"),
     "application": ("DROP ROLE {application}", "may not create the application role"),
-    "inherit": ("REVOKE INHERIT OPTION FOR {owner} FROM {operator}", "nor a member of it with its privileges"),
-    "set": ("REVOKE SET OPTION FOR {owner} FROM {operator}", "nor a member of it with its privileges"),
+    "inherit": ("REVOKE INHERIT OPTION FOR {owner} FROM {operator}", "that inherits its privileges"),
+    "set": ("REVOKE SET OPTION FOR {owner} FROM {operator}", "that inherits its privileges"),
 }
 SINCE_16 = ("inherit", "set")
 

@@ -280,7 +280,7 @@ def test_an_application_that_writes_links(business: Callable[..., Any]) -> None:
     """What it loses is said beforehand, and what to do."""
     shop = business(SCHEMA, TABLES % "")
     shop.execute(f"CREATE ROLE {shop.application}; GRANT INSERT ON product_channels, products TO {shop.application}")
-    with pytest.raises(Refused, match="which say what belongs to whom") as refusal:
+    with pytest.raises(Refused, match="which link rows to tenants") as refusal:
         shop.migrate(Phase.ISOLATE)
     assert "whose rows belong to several tenants" in str(refusal.value.details)
 

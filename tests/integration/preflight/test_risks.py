@@ -62,7 +62,7 @@ def test_it_is_printed(business: Business, command: Callable[[str], Command]) ->
     (run.folder / "tenantry.toml").write_text(text)
     said = run("plan")
     assert said.status == 0
-    assert "every UPDATE of it fails" in said.stdout + said.stderr
+    assert "makes every UPDATE fail" in said.stdout + said.stderr
     assert "migrate would refuse" in said.stdout + said.stderr
     document, alone = run("plan", "--json").json, json.loads(run("plan", "--format", "json").stdout)
     assert document["findings"] == alone["findings"]

@@ -18,7 +18,8 @@ PLANTS = {
               "the table tenantry.events uses the function public.same(text)", "DROP INDEX tenantry.x"),
     "generated column": ("ALTER TABLE tenantry.runs ADD g text GENERATED ALWAYS AS (public.same(id)) STORED",
                          "the table tenantry.runs uses the function public.same(text)", "ALTER TABLE tenantry.runs DROP g"),
-    "domain": ("CREATE DOMAIN public.d AS text CHECK (public.same(VALUE) <> ''); ALTER TABLE tenantry.runs ADD d public.d",
+    "domain": ("CREATE DOMAIN public.d AS text CHECK (public.same(VALUE) <> ''); ALTER TABLE tenantry.runs ADD d"
+    " public.d",
                "the table tenantry.runs uses the type public.d", "ALTER TABLE tenantry.runs DROP d; DROP DOMAIN public.d"),
     "statistics": ("CREATE STATISTICS tenantry.s ON (public.same(run)), key FROM tenantry.events",
                    "the table tenantry.events uses the function public.same(text)", "DROP STATISTICS tenantry.s"),
@@ -60,7 +61,7 @@ BROKEN = {
     "another type": ("UPDATE tenantry.steps SET value = value || '{\"phase\": 7}'", "of tenantry.steps cannot be read"),
     "another table": ("UPDATE tenantry.steps SET value = jsonb_set(value, '{table}', '[\"public\", \"x\"]')"
                       " WHERE jsonb_typeof(value -> 'table') = 'array' OR true", "of tenantry.steps"),
-    "another key": ("UPDATE tenantry.steps SET key = key || 'x'", "of tenantry.steps is another step's"),
+    "another key": ("UPDATE tenantry.steps SET key = key || 'x'", "of tenantry.steps contains another step"),
     "no such phase": ("UPDATE tenantry.steps SET phase = 'x'", "of tenantry.steps cannot be read: 'x' is not a valid Phase"),
     "nothing recorded": ("UPDATE tenantry.steps SET before = '7'", "of tenantry.steps has a `before` that is no object"),
     "backup's tables": ("UPDATE tenantry.backups SET tables = '7'", "of tenantry.backups cannot be read: tables"),

@@ -87,7 +87,7 @@ class Fixer:
         journal = FixJournal(self.connection)
         along = carried(self.ground, journal, repair)
         noted = [(repair.name, repair.table, repair.image, repair.why)]
-        noted += [(f"{repair.name}, carried along", one.table, one.image, one.why) for one in along]
+        noted += [(f"{repair.name}, cascaded", one.table, one.image, one.why) for one in along]
         fixes = [
             journal.add(run=self.run, name=name, table=table, keys=image.keys, filling=repair.filling, why=why)
             for name, table, image, why in noted
@@ -105,19 +105,19 @@ class Fixer:
     def problem(self, repair: Repair) -> str | None:
         """Why the repair is not safe: what an undo could not take back."""
         if not repair.image.keys:
-            return "the table has no primary key by which a row could be put back"
+            return "the table has no primary key, so an undo could not find the rows again"
         try:
             carried(self.ground, FixJournal(self.connection), repair)
         except UntrackedChangeError as table:
-            return f"rows of {table} would change along, which has no primary key by which they could be put back"
+            return f"rows of {table} would change too; it has no primary key, so an undo could not find them again"
         for name in () if self.force else dict.fromkeys((repair.table, *repair.relations)):
             known = self.ground.schema.tables.get(name)
             for trigger in known.triggers if known is not None else ():
                 if trigger.enabled == "D" or "UPDATE" not in trigger.events:
                     continue
                 if not trigger.before or acts(trigger.source, row=trigger.row) is not None:
-                    does = "does more than change its row"
-                    return f"the trigger {trigger.name} on {name} would run, and {does} (--force lets it)"
+                    effects = "may change more than its own row"
+                    return f"the trigger {trigger.name} on {name} would fire, and {effects} (allow it with --force)"
         return None
 
     def count(self, repair: Repair) -> int:
@@ -156,7 +156,8 @@ class Fixer:
         """Raises Interrupted where a stop was asked for."""
         if self.stop.is_set():
             raise Interrupted(
-                "Stopped between two batches", remedy="Run the same command again: it fixes what is left."
+                "Stopped between two batches",
+                remedy="Run the same command again: it corrects the remaining rows.",
             )
 
 
@@ -272,7 +273,7 @@ def _columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
 
 def _words(error: Exception) -> str:
     if isinstance(error, psycopg.Error):
-        return f"the database refuses: {(error.diag.message_primary or str(error)).splitlines()[0]}"
+        return f"PostgreSQL refuses the change: {(error.diag.message_primary or str(error)).splitlines()[0]}"
     if isinstance(error, UnforeseenError):
-        return f"a trigger would change rows of {error} along with it, which could not be put back (--force lets it)"
-    return "what the fix sets, or a trigger makes of it, breaks the rule as before"
+        return f"a trigger would change rows of {error} too, which an undo could not restore (allow it with --force)"
+    return "the row violates the rule after the fix, too: the fix is wrong, or a trigger changes the value"

@@ -18,7 +18,11 @@ from tenantry.steps.derivation import equal
 
 DEEPEST = 8
 """How far rows are followed that change along with others."""
-KEY, ADOPTS, FOLLOWS = "by a foreign key's ON UPDATE", "parents have their children's tenant", "they derive from these"
+KEY, ADOPTS, FOLLOWS = (
+    "changed by a foreign key's ON UPDATE",
+    "parents get their children's tenant",
+    "children get their parent's tenant",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

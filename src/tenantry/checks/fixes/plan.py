@@ -216,7 +216,7 @@ def _owned_repairs(ground: CheckContext, owned: Owned) -> Iterator[Repair]:
                 name=OF_ORPHANS, table=unit.name, relations=relations, image=image, filling=True,
                 values=((owned.column, BySlug(tenant=planning.reference, slug=slug).expression(ROW)),),
                 violates=sql.SQL("{} IS NULL AND {} IS NULL").format(own, nowhere),
-                why=f"no path reaches these rows, and the spec gives them to {slug!r}",
+                why=f"no path leads these rows to a tenant, and the spec assigns such rows to {slug!r}",
             )  # fmt: skip
 
 

@@ -216,8 +216,8 @@ class Undoing:
         except (psycopg.IntegrityError, errors.RaiseException, psycopg.DataError, psycopg.NotSupportedError) as error:
             said = (error.diag.message_primary or str(error)).splitlines()[0]
             raise Refused(
-                f"The database refuses to have rows of {way.record.relation} as they were before the fix: {said}",
-                remedy="What keeps them from it came later, or was not in force then; the other rows stay put back.",
+                f"PostgreSQL refuses to restore rows of {way.record.relation} to their values before the fix: {said}",
+                remedy="Drop or change the constraint or trigger that was added since; the other rows are restored.",
             ) from error
         self.tell(way.record.relation, rows)
         return rows

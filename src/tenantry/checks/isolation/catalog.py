@@ -21,7 +21,7 @@ from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.name import JOURNAL_SCHEMA, Name, quoted
 from tenantry.model.plan import Phase
 from tenantry.model.schema import Kind, View
-from tenantry.model.wording import counted
+from tenantry.model.wording import counted, listed
 from tenantry.planning.isolate import UNCHECKED, WRITES
 from tenantry.postgres.powers import Membership, Standing, read_roles
 from tenantry.postgres.queries import read_queries
@@ -141,11 +141,6 @@ def texts(names: Iterable[Name]) -> list[str]:
     return [name.identifier.as_string(None) for name in names]
 
 
-def listed(names: Sequence[Any]) -> str:
-    """The first three, and how many more."""
-    return ", ".join(map(str, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
 def as_check(finding: Finding) -> Finding:
     """A preflight's finding, said of what is there now."""
     remedy = f"{finding.remedy[0].upper()}{finding.remedy[1:]}."
@@ -182,8 +177,8 @@ def _table(catalog: Catalog, name: Name, held: Held, row: dict[str, Any]) -> Ite
         if not row["secured"]:
             yield error(
                 name="table-open", table=name, count=len(held.privileges),
-                message=f"{who} has {', '.join(held.privileges)} on {name}, whose row security is not enabled",
-                remedy="`tenantry migrate` gives it the policies.",
+                message=f"{who} has {', '.join(held.privileges)} on {name}, whose row-level security is not enabled",
+                remedy="Run `tenantry migrate`: it creates the policies.",
             )  # fmt: skip
         return
     kept = ground.entries.get(f"row_security:{name}")
@@ -196,12 +191,12 @@ def _table(catalog: Catalog, name: Name, held: Held, row: dict[str, Any]) -> Ite
         return  # A finding of its own.
     known = name.schema in (*ground.schema.schemas, JOURNAL_SCHEMA)
     what = (
-        "which holds what tenantry keeps of all tenants"
+        "which contains tenantry's records of all tenants"
         if name.schema == JOURNAL_SCHEMA
-        else "which has no policies of ours"
+        else "which has no policies of tenantry"
     )
     say = "" if name.schema == JOURNAL_SCHEMA else "; or give it paths, or shared = true, in the spec"
-    say = say if known else f"; or add {quoted(name.schema)} to the spec's schemas and say there whose its tables are"
+    say = say if known else f"; or add {quoted(name.schema)} to the spec's schemas, and its tables to the spec"
     yield (error if known else warning)(
         name="table-open", table=name, count=len(held.privileges),
         message=f"{who} has {', '.join(held.privileges)} on {name}, {what}",
@@ -250,7 +245,7 @@ def _view(catalog: Catalog, shows: _Shows, name: Name, held: Held) -> Iterator[F
     if view.kind is Kind.MATERIALIZED_VIEW:
         yield error(
             name="materialized-view-granted", table=name,
-            message=f"{who} may read the materialised view {name}, of rows that no policy holds back any more",
+            message=f"{who} may read the materialized view {name}, which contains rows of all tenants without policies",
             remedy=f"REVOKE ALL ON {name} FROM {quoted(who)}, PUBLIC.",
         )  # fmt: skip
         return
@@ -262,7 +257,7 @@ def _view(catalog: Catalog, shows: _Shows, name: Name, held: Held) -> Iterator[F
     )
     yield error(
         name="view-reads-as-owner", table=name,
-        message=f"{who} may read the view {name}, which reads {listed(view.reads)} as {view.owner}, past all policies",
+        message=f"{who} may read the view {name}, which reads {listed(view.reads)} as {view.owner}: no policy applies",
         remedy=f"{again}.",
     )  # fmt: skip
 
@@ -285,8 +280,8 @@ def _creating(catalog: Catalog) -> Iterator[Finding]:
         holder = "PUBLIC" if row["everybody"] else quoted(row["holder"])
         yield report(
             name="application-creates",
-            message=f"{row['holder']} may make objects in the {row['kind'].lower()} {row['name']}: they have no"
-            " policies, and others may take them for their own",
+            message=f"{row['holder']} may create objects in the {row['kind'].lower()} {row['name']}: they have no"
+            " policies, and others may use them by mistake for objects of the same name",
             remedy=f"REVOKE CREATE ON {row['kind']} {row['name']} FROM {holder}.",
         )  # fmt: skip
 
@@ -302,7 +297,7 @@ def _sequences(catalog: Catalog) -> Iterator[Finding]:
         yield information(
             name="sequence-settable", count=len(sequences),
             samples=tuple({"sequence": str(one)} for one in sequences[: ground.samples]),
-            message=f"{who} may set sequences that all tenants draw from, so that the next row of another fails:"
+            message=f"{who} may set sequences that all tenants use, and so make inserts of other tenants fail:"
             f" {listed(sequences)}",
             remedy=f"REVOKE UPDATE ON SEQUENCE {', '.join(map(str, sequences[:3]))} FROM {quoted(who)}, PUBLIC.",
         )  # fmt: skip
@@ -310,11 +305,11 @@ def _sequences(catalog: Catalog) -> Iterator[Finding]:
 
 def _servers(catalog: Catalog) -> Iterator[Finding]:
     for row in catalog.ask("foreign_servers", roles=list(catalog.actors)):
-        mapped = ", where it is somebody without asking (a user mapping)" if row["mapped"] else ""
+        mapped = " (a user mapping gives it a login there)" if row["mapped"] else ""
         yield warning(
             name="foreign-server-usable",
-            message=f"{row['holder']} may use the {row['kind'].lower()} {row['name']}{mapped}: other databases, or this"
-            " one as somebody else, by tables of its own or by dblink",
+            message=f"{row['holder']} may use the {row['kind'].lower()} {row['name']}{mapped}: by foreign tables or"
+            " dblink it can reach other databases, or this one as another role",
             remedy=f"REVOKE USAGE ON {row['kind']} {row['name']} FROM {quoted(row['holder'])}, PUBLIC.",
         )  # fmt: skip
 
@@ -324,9 +319,9 @@ def _large_objects(catalog: Catalog) -> Iterator[Finding]:
     if count:
         yield warning(
             name="large-objects-open", count=count,
-            message=f"{catalog.role} may read {counted(count, 'large object')}, whichever tenant's"
-            " they are: there are no policies for them",
-            remedy="Keep them in a bytea column of an owned table, or outside of the database.",
+            message=f"{catalog.role} may read {counted(count, 'large object')} of any tenant: policies do not apply to"
+            " large objects",
+            remedy="Store them in a bytea column of an owned table, or outside the database.",
         )  # fmt: skip
 
 
@@ -336,7 +331,7 @@ def _default_privileges(catalog: Catalog) -> Iterator[Finding]:
         within = f" IN SCHEMA {quoted(row['schema'])}" if row["schema"] else ""
         yield information(
             name="default-privileges",
-            message=f"Tables that {row['role']} makes are open to {row['holder']} at once, before they have policies",
+            message=f"Tables that {row['role']} creates are open to {row['holder']} before they have policies",
             remedy=f"ALTER DEFAULT PRIVILEGES FOR ROLE {quoted(row['role'])}{within} REVOKE ALL ON TABLES FROM"
             f" {row['holder'] if row['holder'] == 'PUBLIC' else quoted(row['holder'])}.",
         )  # fmt: skip
@@ -350,7 +345,7 @@ def isolation(ground: CheckContext) -> Iterator[Finding]:
     """Nothing before isolate is reached: until then every role with privileges sees all rows, as it always did."""
     if not ground.reached(Phase.ISOLATE):
         return
-    ground.looking("what leads around the policies")
+    ground.looking("what bypasses the policies")
     catalog = Catalog(ground=ground, user=application_user(ground))
     yield from _role(catalog)
     yield from _powers(catalog)
@@ -387,15 +382,15 @@ def _role(catalog: Catalog) -> Iterator[Finding]:
                 report = error if principal == catalog.user else warning
                 yield report(
                     name="application-member-unsafe",
-                    message=f"Who connects as {principal} can be the application role {catalog.role}, and no policy"
-                    f" holds {principal}: it {' and '.join(own)}",
+                    message=f"{principal} is a member of the application role {catalog.role}, and policies do not apply"
+                    f" to {principal}: it {' and '.join(own)}",
                     remedy=f"Take these away from it; or REVOKE {quoted(catalog.role)} FROM {quoted(principal)}, if the"
                     " application never connects as it.",
                 )  # fmt: skip
         elif others:
             yield error(
                 name="application-reaches-role", count=len(others), samples=tuple({"role": name} for name in others),
-                message=f"The application role {catalog.role} can act as {listed(others)}, and then sees all rows",
+                message=f"The application role {catalog.role} can act as {listed(others)}, and so see all rows",
                 remedy=f"REVOKE {quoted(others[0])} FROM {quoted(catalog.role)}.",
             )  # fmt: skip
 
@@ -424,9 +419,9 @@ def _policies(catalog: Catalog) -> Iterator[Finding]:
         names = [quoted(policy["policy"]) for policy in policies]
         yield warning(
             name="policy-added", table=table, count=len(policies), samples=tuple(policies),
-            message=f"The policy {listed(names)} of {table} is for the application too: the RESTRICTIVE floor alone"
-            " keeps it from showing other tenants' rows",
-            remedy=f"DROP POLICY {names[0]} ON {table}; or make it AS RESTRICTIVE.",
+            message=f"{listed(names)} on {table}, not a policy of tenantry, applies to the application role, too:"
+            " only the RESTRICTIVE floor keeps it from showing rows of other tenants",
+            remedy=f"DROP POLICY {names[0]} ON {table}; or create it again AS RESTRICTIVE.",
         )  # fmt: skip
 
 
@@ -438,7 +433,7 @@ def _privileges(catalog: Catalog) -> Iterator[Finding]:
             continue  # An owner has them all; that it is one was said above.
         yield error(
             name="privilege-past-policies", table=name, count=len(held.privileges),
-            message=f"{catalog.holders(held)} has {', '.join(held.privileges)} on {name}, which no policy holds back",
+            message=f"{catalog.holders(held)} has {', '.join(held.privileges)} on {name}: policies do not apply to it",
             remedy=catalog.revoke(held, name),
         )  # fmt: skip
     tenant = catalog.ground.ownership.tenant.name
@@ -454,9 +449,9 @@ def _privileges(catalog: Catalog) -> Iterator[Finding]:
         yield warning(
             name="shared-table-writable", table=name, count=len(held.privileges),
             message=f"{catalog.holders(held)} has {', '.join(held.privileges)} on {name}, which all tenants"
-            f" {'share' if name in ownership.written else 'read'}: one of them can change it for all",
+            f" {'share' if name in ownership.written else 'read'}: one tenant can change it for all",
             remedy=catalog.revoke(held, name)
-            + (' Or say shared = "write" of it in the spec.' if name in read else ""),
+            + (' Or set shared = "write" for it in the spec.' if name in read else ""),
         )  # fmt: skip
 
 
@@ -470,8 +465,8 @@ def _views_and_functions(catalog: Catalog, opened: Container[Name | None]) -> It
     if plain and scope.schema.major < SECURE_VIEWS:
         yield information(
             name="views-as-owner", count=len(plain), samples=tuple({"view": str(name)} for name in plain),
-            message=f"Before PostgreSQL 15 no view is held to the policies of whoever reads it: {listed(plain)}",
-            remedy="Let the application read the tables, or upgrade to PostgreSQL 15 and migrate again.",
+            message=f"Before PostgreSQL 15, a view is read as its owner, so that no policy applies: {listed(plain)}",
+            remedy="Let the application read the tables; or upgrade to PostgreSQL 15, and run `tenantry migrate`.",
         )  # fmt: skip
     reached = catalog.ask("reached_functions", roles=list(catalog.actors))
     signatures = frozenset(row["signature"] for row in reached)
@@ -505,8 +500,8 @@ def _foreign_tables(catalog: Catalog) -> Iterator[Finding]:
     for name, held in catalog.privileges(foreign, ("SELECT", *WRITES)).items():
         yield error(
             name="foreign-table-open", table=name, count=len(held.privileges),
-            message=f"{catalog.holders(held)} has {', '.join(held.privileges)} on the foreign table {name}, where there"
-            " are no policies",
+            message=f"{catalog.holders(held)} has {', '.join(held.privileges)} on the foreign table {name}: policies do"
+            " not apply to foreign tables",
             remedy=f"REVOKE ALL ON {name} FROM {quoted(catalog.holders(held))}, PUBLIC; or say shared = true of it in"
             " the spec.",
         )  # fmt: skip
@@ -520,9 +515,10 @@ def _rules(catalog: Catalog) -> Iterator[Finding]:
     for (table, rule, owner), reads in found.items():
         yield warning(
             name="rule-runs-as-owner", table=table, count=len(reads),
-            message=f"What the rule {quoted(rule)} of {table} does to {listed(reads)}, it does as {owner}, past the"
-            " policies of whoever writes",
-            remedy=f"DROP RULE {quoted(rule)} ON {table}, and make a trigger of it; or see that it touches no more.",
+            message=f"The rule {quoted(rule)} of {table} accesses {listed(reads)} as {owner}, so that no policy"
+            " applies to the role that writes",
+            remedy=f"DROP RULE {quoted(rule)} ON {table}, and use a trigger; or check that it shows no other tenant's"
+            " rows.",
         )  # fmt: skip
 
 
@@ -533,7 +529,7 @@ def _publications(catalog: Catalog) -> Iterator[Finding]:
     for publication, tables in found.items():
         yield information(
             name="publication", count=len(tables), samples=tuple({"table": str(name)} for name in tables[:20]),
-            message=f"The publication {quoted(publication)} sends rows of all tenants to whoever subscribes:"
+            message=f"The publication {quoted(publication)} sends rows of all tenants to its subscribers:"
             f" {listed(tables)}",
             remedy="See that only databases for all tenants subscribe, or give the tables a WHERE (PostgreSQL 15).",
         )  # fmt: skip
@@ -548,6 +544,6 @@ def _tenant_by_default(catalog: Catalog) -> Iterator[Finding]:
         what += f" IN DATABASE {quoted(database)}" if database else ""
         yield warning(
             name="tenant-by-default",
-            message=f"{what} SET {setting} gives sessions that name no tenant the rows of one",
+            message=f"{what} SET {setting} gives sessions that set no tenant the rows of that one",
             remedy=f"{what} RESET {setting}.",
         )

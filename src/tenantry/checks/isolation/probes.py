@@ -21,7 +21,7 @@ from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.name import Name, quoted
 from tenantry.model.plan import Phase
 from tenantry.model.schema import Column, Kind, Table, View
-from tenantry.model.wording import counted
+from tenantry.model.wording import counted, listed
 from tenantry.postgres.connect import connect
 from tenantry.postgres.owner_context import NoTemporaryObjects, context, fenced
 from tenantry.postgres.preflight import in_recovery
@@ -159,7 +159,7 @@ class Ways:
             self._relation, sql.Identifier(self.key), self.literal(tenant), only if self._may_pass_by else sql.SQL(""),
             TRIPWIRE,
         )  # fmt: skip
-        return Attempt(what="give its own away", statement=_guarded(update))
+        return Attempt(what="give its own rows to another tenant", statement=_guarded(update))
 
     @property
     def _may_pass_by(self) -> bool:
@@ -368,7 +368,10 @@ def acting(ground: CheckContext) -> Iterator[Actor]:
     try:
         here = ground.connection.execute(_QUERIES["database"]).fetchone()
         if connection.execute(_QUERIES["database"]).fetchone() != here:
-            raise UsageError("--application-dsn is of another database", remedy="Name the one that is validated.")
+            raise UsageError(
+                "--application-dsn connects to another database",
+                remedy="Give a connection string of the database that is validated.",
+            )
         user, stands, becomes = connection.execute(_QUERIES["stands_for"], {"role": role}).fetchone() or (
             "",
             False,
@@ -376,8 +379,8 @@ def acting(ground: CheckContext) -> Iterator[Actor]:
         )
         if not stands and not becomes:
             raise UsageError(
-                f"--application-dsn connects as {user}, which has not the privileges of {role}",
-                remedy=f"Name the user that the application connects as, or GRANT {quoted(role)} TO {quoted(user)}.",
+                f"--application-dsn connects as {user}, which does not have the privileges of {role}",
+                remedy=f"Connect as the user of the application, or GRANT {quoted(role)} TO {quoted(user)}.",
             )
         # Who has not its privileges without asking takes them on, as its application must.
         yield Actor(connection=connection, name=user, role=None if stands else role, setting=setting)
@@ -555,14 +558,14 @@ def experiment(ground: CheckContext) -> Iterator[Finding]:
     except psycopg.errors.InsufficientPrivilege as error:
         yield _found(
             name="experiment-not-tried", severity=Severity.WARNING,
-            message=f"What {role} can do was not tried: {error.diag.message_primary}",
-            remedy=f"GRANT {quoted(role)} TO {quoted(ground.live.user)}; or give --application-dsn.",
+            message=f"What {role} can access was not tested: {error.diag.message_primary}",
+            remedy=f"GRANT {quoted(role)} TO {quoted(ground.live.user)}; or set --application-dsn.",
         )  # fmt: skip
     except NoTemporaryObjects as error:
         yield _found(
             name="experiment-not-tried", severity=Severity.WARNING,
-            message=f"What {role} can do was not tried: {error.message}",
-            remedy=f"{error.remedy}; or give --application-dsn.",
+            message=f"What {role} can access was not tested: {error.message}",
+            remedy=f"{error.remedy}; or set --application-dsn.",
         )  # fmt: skip
 
 
@@ -704,7 +707,7 @@ class _Laboratory:
             if outcome is False:
                 yield Own(tenant=tenant, rows=1, seen=0, others=0)
             else:
-                self._leave_open(ways.table.name, trial, f"not all of its own rows were counted: {reason}")
+                self._leave_open(ways.table.name, trial, f"its own rows could not all be counted: {reason}")
 
     def _hidden(self, ways: Ways, hidden: Sequence[Own]) -> Iterator[Finding]:
         """Somebody's own RESTRICTIVE policy may be meant to hide some rows, but hardly all."""
@@ -717,12 +720,12 @@ class _Laboratory:
             if not policy.permissive and policy.name not in ours and policy.command in ("ALL", "SELECT")
         ]  # fmt: skip
         meant = bool(narrowing) and all(one.seen for one in hidden)
-        by = f"; its policy {', '.join(narrowing)} narrows what is seen" if narrowing else ""
+        by = f"; the policy {', '.join(narrowing)} hides some" if narrowing else ""
         yield _found(
             name="own-rows-hidden", severity=Severity.WARNING if meant else Severity.ERROR, table=name,
             count=len(hidden),
-            message=f"{len(hidden)} of the tenants that were looked at do not see all of their own rows of {name}{by}",
-            remedy="See its policies for the application role and PUBLIC; `tenantry migrate` makes ours again.",
+            message=f"{len(hidden)} of the tenants that were tested do not see all of their own rows of {name}{by}",
+            remedy="Check its policies for the application role and PUBLIC; `tenantry migrate` restores its own.",
             samples=tuple(
                 {"tenant": one.tenant, "rows": one.rows, "seen": one.seen} for one in hidden[: self.ground.samples]
             ),
@@ -870,9 +873,9 @@ class _Laboratory:
         listed = "; ".join(f"{who} it can {what}" for who, what in ways.items() if what)
         yield _found(
             name="tenants-not-apart", severity=Severity.ERROR, table=table, count=len(through),
-            message=f"{self.actor.name} gets at tenants' rows of {table}: {listed}",
-            remedy="`tenantry migrate` makes our policies again; drop those that let it, and see that"
-            f" {self.actor.name} is no superuser, has no BYPASSRLS and owns no table.",
+            message=f"{self.actor.name} gets access to tenants' rows of {table}: {listed}",
+            remedy="Run `tenantry migrate`, which restores its policies; drop policies that allow this; and make sure"
+            f" that {self.actor.name} is no superuser, has no BYPASSRLS and owns no table.",
             samples=tuple(trial.sample for trial in different[: self.ground.samples]),
         )  # fmt: skip
 
@@ -880,23 +883,21 @@ class _Laboratory:
         """How much was tried; and what a standby, a trigger, a rule or a lock kept from being decided."""
         yield _found(
             name="tenants-tried", severity=Severity.INFO, count=self.tried.total(),
-            message=f"As {self.actor.name}, {self.tried.total():,} attempts to get at other tenants'"
-            f" rows were made on {len(self.tried)} tables and views, and got through on {len(self.leaking)}; on"
-            f" {counted(len(self.together), 'table')} what each tenant sees was added up",
+            message=f"{self.actor.name} made {self.tried.total():,} attempts to access rows of other tenants, on"
+            f" {len(self.tried)} tables and views: it succeeded on {len(self.leaking)}; on"
+            f" {counted(len(self.together), 'table')} the rows that all tenants see were added up",
         )  # fmt: skip
         if self.ground.standby:
             yield _found(
                 name="writes-not-tried", severity=Severity.INFO,
-                message=f"This server is a standby, which takes no writes: what {self.actor.name} can write was not"
-                " tried",
-                remedy="Ask the primary server.",
+                message=f"Writes by {self.actor.name} were not tested: this server is a standby, which is read-only",
+                remedy="Run the command on the primary server.",
             )  # fmt: skip
         if self.open:
             tables = sorted({sample["table"] for sample in self.open})
-            listed = ", ".join(tables[:3]) + (f" and {len(tables) - 3} more" if len(tables) > 3 else "")
             yield _found(
                 name="experiment-undecided", severity=Severity.INFO, count=len(self.open),
-                message=f"Some of what a tenant could try was not decided by trying, on {listed}",
-                remedy="See the reasons. A trigger that writes or draws from a sequence is stopped before it can.",
+                message=f"Some attempts of a tenant gave no result, on {listed(tables)}",
+                remedy="See the reasons. A trigger that writes or uses a sequence is stopped before it can do so.",
                 samples=tuple(self.open[: self.ground.samples]),
             )  # fmt: skip

@@ -44,7 +44,7 @@ def extent(cursor: psycopg.RawCursor[Any], relation: Name) -> Extent:
     """Raises Failed where the relation is gone."""
     row = cursor.execute(QUERIES["extent"], [regclass(relation)]).fetchone()
     if row is None:
-        raise Failed(f"{relation} is no longer there", remedy="run the same command again")
+        raise Failed(f"{relation} no longer exists", remedy="run the same command again")
     return Extent(pages=row[0], filenode=row[1])
 
 

@@ -102,7 +102,7 @@ class Probe:
         names = [name for one in left for name in names_of_holders(self.control, worker, one)]
         count = sum(int(self.ask(one.relation, one.count(since))) for one in left)
         return Failed(
-            f"{count} rows of {', '.join(str(one.relation) for one in left)} were held by others"
+            f"{count} rows of {', '.join(str(one.relation) for one in left)} were locked by other sessions"
             f" for {waited:.0f} s" + (f": {'; '.join(names)}" if names else ""),
             remedy=f"wait until those transactions end, or end them, then {AGAIN}",
             details=names,
@@ -294,7 +294,7 @@ class _Run:
                 self._pass(passing)
                 return
             except RewrittenError:
-                self.crew.pause(f"{relation} has been rewritten meanwhile: its fill starts again")
+                self.crew.pause(f"{relation} was rewritten meanwhile: its backfill starts again")
 
     def _complete(self) -> None:
         waited, pause, idle, remaining, passes = 0.0, 0.1, 0, -1, 0
@@ -313,7 +313,9 @@ class _Run:
             if waited >= self.options.budget:
                 raise self.probe.held(left, self.begun, waited, self.crew.workers[0])
             if waited == 0.0:
-                self.crew.pause(f"{left[0].relation}: the rows that are left are held by others; waiting for them")
+                self.crew.pause(
+                    f"{left[0].relation}: the remaining rows are locked by other sessions; waiting for them"
+                )
             time_to_wait = min(pause, self.options.budget - waited)
             if self.crew.stop.wait(time_to_wait):
                 raise interrupted()
@@ -383,7 +385,7 @@ class _Run:
         """Leave rows that keep moving to the next sweep. Raises Failed where it is a trigger that takes them back."""
         self.probe.refuse_taken_back(left, None)
         moving = ", ".join(str(one.relation) for one in left)
-        self.crew.pause(f"rows of {moving} keep moving between tenants: those are left to the next sweep")
+        self.crew.pause(f"rows of {moving} keep moving between tenants: the next sweep corrects those")
 
     def _remaining(self, relation_fill: RelationFill) -> int:
         query = relation_fill.count(self.begun) if relation_fill.overrides else relation_fill.empty()

@@ -174,18 +174,18 @@ def checkpointed(step: str, relation: Name, unit: PageRange, position: int) -> C
 
 
 def interrupted() -> Interrupted:
-    return Interrupted("Stopped after the batch in hand", remedy=f"{AGAIN}: it goes on from there")
+    return Interrupted("Stopped after the current batch", remedy=f"{AGAIN}: it continues from there")
 
 
 def failure(relation: Name, error: psycopg.Error, connection: psycopg.Connection[Any]) -> Failed:
     """What an error of the server in the fill of `relation` means for the user."""
     said = (error.diag.message_primary or str(error).strip() or type(error).__name__).splitlines()[0]
     if connection.closed:
-        return Failed(f"The connection was lost while {relation} was being filled: {said}", remedy=AGAIN)
+        return Failed(f"The connection was lost during the backfill of {relation}: {said}", remedy=AGAIN)
     details = [error.diag.message_detail or "", *(context(error) or "").splitlines()]
     return Failed(
-        f"{relation} cannot be filled: {said}",
-        remedy=f"put this right, then {AGAIN}",
+        f"{relation} cannot be backfilled: {said}",
+        remedy=f"correct this, then {AGAIN}",
         details=list(filter(None, details)),
     )
 
@@ -235,9 +235,9 @@ def refuse_guarded(control: Worker, relation_fill: RelationFill) -> NoReturn:
     found = control.cursor.execute(QUERIES["guards"], [regclass(relation_fill.relation)]).fetchall()
     guards = [name for (name,) in found]
     raise Failed(
-        f"{count} rows of {relation_fill.relation} stay without their tenant:"
-        " something keeps them from changing" + (f", probably {', '.join(guards)}" if guards else ""),
-        remedy=f"let rows of this table be updated while the fill runs, then {AGAIN}",
+        f"{count} rows of {relation_fill.relation} still have no tenant:"
+        " something prevents their update" + (f", probably {', '.join(guards)}" if guards else ""),
+        remedy=f"allow updates of this table while the backfill runs, then {AGAIN}",
         details=guards,
     )
 
@@ -250,7 +250,7 @@ def locked(worker: Worker, relation: Name, error: psycopg.Error) -> Failed:
     return Failed(
         f"{relation} was locked for longer than {worker.budget:g} s: {error.diag.message_primary}"
         + (f" ({'; '.join(names)})" if names else ""),
-        remedy=f"wait for who holds it, or end it, then {AGAIN}",
+        remedy=f"wait until that session ends, or terminate it, then {AGAIN}",
         details=names,
     )
 

@@ -16,7 +16,7 @@ from tenantry.steps.assignment import ASSIGN
 
 FIRES = ("O", "A")
 """pg_trigger.tgenabled of triggers that fire in an ordinary session."""
-CONSTANT = "where one tenant owns all rows, `assign = { tenant = … }` touches no row"
+CONSTANT = "if one tenant owns all rows, set `assign = { tenant = … }`, which updates no row"
 _UNCHANGED = re.compile(
     r"""\(*old\.(?P<column>"(?:[^"]|"")+"|[\w$]+)\)*(?:::[\w ]+(?:\(\d+\))?)?\)*
         \s+(?:IS\ DISTINCT\ FROM|<>)\s+
@@ -75,9 +75,10 @@ def _sorted_last(scope: Scope) -> Iterator[Finding]:
                     name="trigger-sorts-last",
                     table=name,
                     forcible=False,
-                    message=f"The trigger {trigger.name} on {name} fires after {ASSIGN}, and can change what"
-                    " the tenant was derived from",
-                    remedy=f"ALTER TRIGGER {quoted(trigger.name)} ON {name} RENAME TO an earlier name",
+                    message=f"The trigger {trigger.name} on {name} fires after {ASSIGN}, and could change the columns"
+                    " that the tenant was derived from",
+                    remedy=f"ALTER TRIGGER {quoted(trigger.name)} ON {name} RENAME TO a name that sorts before"
+                    f" {ASSIGN}",
                 )
 
 
@@ -89,21 +90,21 @@ def _trigger(table: Name, trigger: Trigger) -> Iterator[Finding]:
         yield refused(
             name="fill-fires-after-trigger",
             table=table,
-            message=f"The {kind} {where} runs {trigger.function} after UPDATE: for each {each} of the fill",
-            remedy=f"{CONSTANT}; or see that it may run",
+            message=f"The {kind} {where} calls {trigger.function} after UPDATE, and so for each {each} of the backfill",
+            remedy=f"{CONSTANT}; or check that the trigger may fire for all rows",
         )
     elif (act := acts(trigger.source, row=trigger.row)) is not None:
         yield refused(
             name="fill-fires-before-trigger",
             table=table,
-            message=f"The trigger {where} does more than change its row ({act}), and runs for the fill, too",
-            remedy=f"{CONSTANT}; or see that it lets the fill pass",
+            message=f"The trigger {where} does more than change its row ({act}), and fires for the backfill, too",
+            remedy=f"{CONSTANT}; or check that the trigger allows the backfill's updates",
         )
     elif trigger.row:
         yield noted(
             name="fill-undoes-before-trigger",
             table=table,
-            message=f"The trigger {where} runs for the fill, and what it changes is put back",
+            message=f"The trigger {where} fires for the backfill, which then restores the columns that it changes",
         )
 
 
@@ -115,11 +116,11 @@ def _rules(scope: Scope, facts: ServerState) -> Iterator[Finding]:
             continue
         update = rule.event == "UPDATE"
         does = "replaces" if rule.instead else "adds to"
-        what = "the fill's updates" if update else "inserts, whose rows then pass by the assignment"
+        what = "the backfill's updates" if update else "inserts, whose rows then get no tenant from the trigger"
         yield refused(
             name=f"rule-on-{rule.event.lower()}",
             table=rule.table,
             forcible=not (update and rule.instead),
             message=f"The rule {rule.name} on {rule.table} {does} {what}",
-            remedy=f"ALTER TABLE {rule.table} DISABLE RULE {quoted(rule.name)}, or make it a trigger",
+            remedy=f"ALTER TABLE {rule.table} DISABLE RULE {quoted(rule.name)}, or replace it by a trigger",
         )

@@ -23,8 +23,8 @@ def growth_findings(scope: Scope, facts: ServerState) -> Iterator[Finding]:
             name="no-room-for-column",
             table=cramped.table,
             forcible=False,
-            message=f"{cramped.table} can have no column more: "
-            + (f"it is a table of the type {cramped.of_type}" if typed else "it has had 1600, dropped ones included"),
+            message=f"{cramped.table} cannot get another column: "
+            + (f"it is a table of the type {cramped.of_type}" if typed else "it has had 1600, counting dropped ones"),
             remedy=f"ALTER TABLE {cramped.table} NOT OF" if typed else "copy it into a new table, or split it first",
         )
     for name in sorted(scope.growing):
@@ -34,8 +34,9 @@ def growth_findings(scope: Scope, facts: ServerState) -> Iterator[Finding]:
                 name="foreign-part",
                 table=name,
                 forcible=False,
-                message=f"{name} is a foreign table and part of an owned one: row security cannot guard it",
-                remedy="detach it first, or keep its rows in this database",
+                message=f"{name} is a foreign table and a partition of an owned one: row-level security cannot"
+                " protect it",
+                remedy="detach it first, or store its rows in this database",
             )
     yield from _periods(scope)
 
@@ -51,9 +52,9 @@ def _periods(scope: Scope) -> Iterator[Finding]:
                     name="key-over-period",
                     table=name,
                     forcible=False,
-                    message=f"The foreign key {key.name} of {name} is over a period: no key within the tenant can stand"
-                    " beside it",
-                    remedy="drop it, and let a trigger of yours look after it",
+                    message=f"The foreign key {key.name} of {name} is over a period: there can be no such key within"
+                    " the tenant",
+                    remedy="drop it, and check the references in a trigger of your own",
                 )
 
 
@@ -74,7 +75,7 @@ def generated_findings(scope: Scope) -> Iterator[Finding]:
                     name="assign-reads-generated",
                     table=name,
                     forcible=False,
-                    message=f"The expression that assigns rows of {name} names {column.name}, a generated column, of"
-                    " which the trigger that gives a new row its tenant sees no value",
-                    remedy="name the columns that it is computed from instead",
+                    message=f"The expression that assigns rows of {name} uses {column.name}, a generated column, which"
+                    " has no value yet when the trigger assigns a new row",
+                    remedy="use the columns that it is computed from instead",
                 )

@@ -14,6 +14,7 @@ from tenantry.model.finding import Finding
 from tenantry.model.name import Name, quoted
 from tenantry.model.plan import ExecutionMode
 from tenantry.model.schema import ForeignKey, Table
+from tenantry.model.wording import counted
 from tenantry.postgres.owner_context import fenced, refusals
 from tenantry.postgres.server_state import NotValidConstraint, ServerState
 from tenantry.steps.derivation import equal
@@ -29,9 +30,9 @@ def unproved_findings(scope: Scope, facts: ServerState, connection: psycopg.Conn
                 table=check.table,
                 count=rows,
                 forcible=False,
-                message=f"{rows:,} rows of {check.table} break the check {check.name}, which is NOT VALID: no update of"
-                " them is allowed, and so none that fills their tenant",
-                remedy=f"correct them: they are not ({check.condition}); or drop the check for as long",
+                message=f"{counted(rows, 'row')} of {check.table} violating the check {check.name}, which is NOT"
+                " VALID: they cannot be updated, and so cannot get a tenant",
+                remedy=f"correct them so that ({check.condition}); or drop the check until the migration is finished",
             )
     for table, key in _unproved_keys(scope):
         if rows := _count(connection, _dangling(table, key)):
@@ -40,8 +41,8 @@ def unproved_findings(scope: Scope, facts: ServerState, connection: psycopg.Conn
                 table=table.name,
                 count=rows,
                 forcible=False,
-                message=f"{rows:,} rows of {table.name} refer to no row of {key.parent}: the foreign key {key.name} was"
-                " never validated, and none within the tenant can be proved beside it",
+                message=f"{counted(rows, 'row')} of {table.name} without a row of {key.parent} to refer to: the"
+                f" foreign key {key.name} was never validated, and the key within the tenant could not be validated",
                 remedy=f"correct them, then ALTER TABLE {table.name} VALIDATE CONSTRAINT {quoted(key.name)}",
             )
 
@@ -90,8 +91,8 @@ def stray_findings(scope: Scope, connection: psycopg.Connection[Any]) -> Iterato
                 table=step.table,
                 count=rows,
                 forcible=False,
-                message=f"{rows:,} rows of {step.table} have a tenant in {quoted(column)} that is gone",
-                remedy="give them another one there, delete them, or add the tenant again;"
+                message=f"{counted(rows, 'row')} of {step.table} with a tenant in {quoted(column)} that does not exist",
+                remedy="correct the tenant, delete these rows, or insert the tenant again;"
                 f" `tenantry validate --table {step.table}` shows them",
             )
 

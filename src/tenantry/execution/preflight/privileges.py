@@ -13,6 +13,7 @@ from tenantry.execution.preflight.findings import refused, warned
 from tenantry.execution.preflight.scope import Scope
 from tenantry.model.finding import Finding
 from tenantry.model.name import JOURNAL_SCHEMA, Name, quoted
+from tenantry.model.wording import listed
 from tenantry.planning.executed import relations_named
 from tenantry.postgres.preflight import read_barred
 from tenantry.postgres.server_state import MissingPrivilege, ServerState
@@ -51,12 +52,11 @@ def _ownership(scope: Scope, facts: ServerState) -> Iterator[Finding]:
         # Functions and tables of ours are given to the owner, which takes more than its privileges since 16.
         if role == user or (known is not None and known.usage and known.settable):
             continue
-        things = ", ".join(map(str, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-        what = f"which owns {things}" if names else "which has to be acted as"
+        what = f"which owns {listed(names)}" if names else "as which statements have to run"
         options = " WITH INHERIT TRUE, SET TRUE" if scope.schema.major >= 16 else ""
         yield _lacking(
             "owner",
-            f"{user} is neither {role}, {what}, nor a member of it with its privileges",
+            f"{user} is not {role}, {what}, and is not a member of {role} that inherits its privileges",
             f"connect as {role}, or GRANT {quoted(role)} TO {quoted(user)}{options}",
             names[0] if names else None,
         )
@@ -67,7 +67,7 @@ def _missing_schemas(scope: Scope, facts: ServerState) -> Iterator[Finding]:
     for name in sorted(scope.schemas - known - {JOURNAL_SCHEMA}):
         yield refused(
             name="schema-missing",
-            message=f"There is no schema {name}, where the tenant table is to be made",
+            message=f"The schema {name}, in which the tenant table is to be created, does not exist",
             remedy=f"CREATE SCHEMA {quoted(name)}",
             forcible=False,
         )
@@ -85,13 +85,13 @@ def _schemas(scope: Scope, facts: ServerState) -> Iterator[Finding]:
         if name in making and not access.creates:
             yield _lacking(
                 "create",
-                f"{facts.server.user} may not make tables and indexes in the schema {name}",
+                f"{facts.server.user} may not create tables and indexes in the schema {name}",
                 f"GRANT CREATE ON SCHEMA {quoted(name)} TO {user}",
             )
         if name in opening and not access.open_to_application and not access.grants_usage:
             yield _lacking(
                 "usage",
-                f"{facts.server.user} may not let {scope.application} use the schema {name}",
+                f"{facts.server.user} may not grant USAGE on the schema {name} to {scope.application}",
                 f"GRANT USAGE ON SCHEMA {quoted(name)} TO {user} WITH GRANT OPTION",
             )
 
@@ -117,7 +117,7 @@ def _withheld(scope: Scope, facts: ServerState) -> Iterator[Finding]:
         if (owner, step.table.schema) not in facts.rights.makers:
             yield _lacking(
                 "owner-create",
-                f"{owner}, who is to own {step.table}, may not make tables in the schema {step.table.schema}",
+                f"{owner}, the future owner of {step.table}, may not create tables in the schema {step.table.schema}",
                 f"GRANT CREATE ON SCHEMA {quoted(step.table.schema)} TO {quoted(owner)}",
                 step.table,
             )
@@ -135,8 +135,8 @@ def _workshop(facts: ServerState) -> Iterator[Finding]:
     if access is not None and not access.creates:
         yield _lacking(
             "journal",
-            f"{facts.server.user} may not write into the schema {JOURNAL_SCHEMA}, which holds the journal",
-            f"connect as the role that ran tenantry first, or GRANT that role TO {user}",
+            f"{facts.server.user} may not create objects in the schema {JOURNAL_SCHEMA}, which holds the journal",
+            f"connect as the role that ran tenantry before, or GRANT that role TO {user}",
         )
 
 
@@ -147,7 +147,7 @@ def _application(scope: Scope, facts: ServerState) -> Iterator[Finding]:
     yield _lacking(
         "create-role",
         f"{facts.server.user} may not create the application role {role}",
-        f"CREATE ROLE {quoted(role)} NOLOGIN as a role that may, or give {facts.server.user} CREATEROLE",
+        f"CREATE ROLE {quoted(role)} NOLOGIN as another role, or ALTER ROLE {quoted(facts.server.user)} CREATEROLE",
     )
 
 
@@ -174,7 +174,7 @@ def _lacking_right(role: str, table: Name, what: str, grant: str) -> Finding:
         name="owner-lacks-privilege",
         table=table,
         forcible=False,
-        message=f"{role}, as whom triggers run that find tenants in {table}, may not {what}",
+        message=f"{role}, as which triggers run that find tenants in {table}, may not {what}",
         remedy=f"GRANT {grant} TO {quoted(role)}",
     )
 
@@ -225,7 +225,7 @@ def handing_findings(scope: Scope, connection: psycopg.Connection[Any]) -> Itera
                 name="privilege-grant",
                 table=one.table,
                 forcible=False,
-                message=f"{user} may not grant {one.what} to the application role: it is {one.owner}'s to give",
+                message=f"{user} may not grant {one.what} to the application role: its owner is {one.owner}",
                 remedy=f"GRANT {one.what} TO {quoted(user)} WITH GRANT OPTION, or connect as {one.owner}",
             )
 
@@ -249,13 +249,11 @@ def executed_findings(scope: Scope) -> Iterator[Finding]:
                 )
                 if not granted and (one.signature, privilege, relation) not in told:
                     told.add((one.signature, privilege, relation))
-                    by = (
-                        f", which the trigger {one.trigger} on {name} runs," if one.trigger else f", which {name} uses,"
-                    )
+                    by = f", called by the trigger {one.trigger} on {name}," if one.trigger else f", used by {name},"
                     yield warned(
                         name="application-lacks-privilege",
                         table=name,
-                        message=f"{one.signature}{by} acts with the rights of {role}, and seems to need {privilege} on"
-                        f" {relation}, which {role} does not get",
+                        message=f"{one.signature}{by} runs with the privileges of {role}, and seems to need {privilege}"
+                        f" on {relation}, which {role} does not get",
                         remedy=f"GRANT {privilege} ON {relation} TO {quoted(role)}, or make it SECURITY DEFINER",
                     )

@@ -29,8 +29,8 @@ def growing_publications(scope: Scope, facts: ServerState) -> Iterator[Finding]:
             table=name,
             refuses=read,
             message=f"{name} is published with all columns, and subscribers lack {scope.growing[name]}:"
-            " their replication stops at the first change",
-            remedy=f"add {scope.growing[name]} to the subscribers' tables first, or publish columns by name",
+            " replication stops at the first change",
+            remedy=f"add {scope.growing[name]} to the subscribers' tables first, or publish a list of columns",
         )
 
 
@@ -46,9 +46,10 @@ def publication_findings(scope: Scope, facts: ServerState, connection: psycopg.C
                 name="publication-refuses-updates",
                 table=name,
                 forcible=False,
-                message=f"{name} is published such that every UPDATE of it fails, and so would the fill's: {said}",
-                remedy=f"ALTER TABLE {name} REPLICA IDENTITY FULL, or USING INDEX one with all columns by which the"
-                " publication filters rows; where it lists columns, let it list those of the identity, too",
+                message=f"{name} is published in a way that makes every UPDATE fail, those of the backfill, too:"
+                f" {said}",
+                remedy=f"ALTER TABLE {name} REPLICA IDENTITY FULL, or USING INDEX one that has all columns of the"
+                " publication's row filter; if the publication lists columns, it must list those of the identity, too",
             )
 
 

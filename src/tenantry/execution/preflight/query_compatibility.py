@@ -15,6 +15,7 @@ from tenantry.execution.preflight.sql_statements import Passage, Relations, pass
 from tenantry.model.finding import Finding
 from tenantry.model.name import Name
 from tenantry.model.schema import Function
+from tenantry.model.wording import listed
 from tenantry.postgres.server_state import ServerState
 
 LONGEST = 200
@@ -42,53 +43,54 @@ class Kind:
 NAME_COLUMNS = "name the columns"
 KINDS: Mapping[str, Kind] = {
     "insert-select-star": Kind(
-        says="INSERT … SELECT * takes one column more from {table} than its target has",
+        says="INSERT … SELECT * takes one more column from {table} than its target has",
         remedy=NAME_COLUMNS,
         fails=True,
     ),
     "archive-select-star": Kind(
-        says="INSERT … SELECT * copies {table} to one that gets {column}, too, and fails between the changes",
+        says="INSERT … SELECT * copies {table} to a table that gets {column}, too: it fails while only one has it",
         remedy=NAME_COLUMNS,
         fails=False,
     ),
     "row-inserted": Kind(
-        says="a whole row of {table} is inserted into another table, which has one column less",
+        says="a whole row of {table} is inserted into another table, which has one column fewer",
         remedy=NAME_COLUMNS,
         fails=True,
     ),
     "copy-without-columns": Kind(
-        says="COPY {table} FROM without a list of columns finds too few in its data",
+        says="COPY {table} FROM without a list of columns: the data has one column fewer",
         remedy="COPY {table} (its columns) FROM",
         fails=True,
     ),
     "copy-to-without-columns": Kind(
-        says="COPY {table} TO without a list of columns writes one more",
+        says="COPY {table} TO without a list of columns writes one more column",
         remedy="COPY {table} (its columns) TO",
         fails=False,
     ),
     "natural-join": Kind(
-        says="NATURAL JOIN compares {column} of {table} and its neighbour, too, and loses rows in silence",
+        says="NATURAL JOIN of {table} joins by {column}, too, where the other table has it, and silently loses rows",
         remedy="JOIN … USING (its columns)",
         fails=True,
     ),
     "function-lists-columns": Kind(
-        says="a function returns rows of {table} and lists their columns, one too few",
+        says="a function returns rows of {table} and lists their columns, one fewer than the table gets",
         remedy="return SELECT *, or RETURNS TABLE (…)",
         fails=True,
     ),
     "function-returns-star": Kind(
-        says="a function returns SELECT * of {table} as columns of its own, one too many",
+        says="a function returns SELECT * of {table} as a list of columns, one fewer than the table gets",
         remedy=NAME_COLUMNS,
         fails=True,
     ),
     "select-star": Kind(
-        says="a prepared SELECT * of {table} fails until its session prepares it anew: its plan has fewer columns",
-        remedy="name the columns, or DEALLOCATE ALL or reconnect once it is there",
+        says="a prepared SELECT * of {table} fails until its session prepares it again: its result has one more column",
+        remedy="name the columns; or run DEALLOCATE ALL or reconnect once the column exists",
         fails=False,
     ),
     "returning-star": Kind(
-        says="a prepared RETURNING * of {table} fails until its session prepares it anew: its plan has fewer columns",
-        remedy="name the columns, or DEALLOCATE ALL or reconnect once it is there",
+        says="a prepared RETURNING * of {table} fails until its session prepares it again: its result has one more"
+        " column",
+        remedy="name the columns; or run DEALLOCATE ALL or reconnect once the column exists",
         fails=False,
     ),
 }
@@ -110,13 +112,13 @@ def application_findings(scope: Scope, facts: ServerState) -> Iterator[Finding]:
             yield warned(
                 name="row-type-column",
                 table=name,
-                message=f"The column {user} holds rows of {name}, which get one column more",
-                remedy=f"see that nothing casts ROW(…) to {name} or reads its text by position",
+                message=f"The column {user} contains rows of {name}, which get one more column",
+                remedy=f"check that nothing casts ROW(…) to {name} or reads its text by position",
             )
     if facts.executed is None:
         yield noted(
             name="statements-unknown",
-            message="What the application runs is not known: pg_stat_statements is missing or hidden",
+            message="The application's statements are not known: pg_stat_statements is not installed or not readable",
             remedy="CREATE EXTENSION pg_stat_statements some days before, or search the code for SELECT *",
         )
 
@@ -124,7 +126,6 @@ def application_findings(scope: Scope, facts: ServerState) -> Iterator[Finding]:
 def _finding(kind: str, table: Name, column: str, places: list[Passage]) -> Finding:
     said = KINDS[kind]
     names = list(dict.fromkeys(passage.place for passage in places))
-    where = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     samples = tuple({"place": passage.place, "text": " ".join(passage.words)[:LONGEST]} for passage in places[:SAMPLES])
     make = refused if said.fails else warned
     return make(
@@ -132,7 +133,7 @@ def _finding(kind: str, table: Name, column: str, places: list[Passage]) -> Find
         table=table,
         count=len(places),
         samples=samples,
-        message=f"In {where}: {said.says.format(table=table, column=column)}",
+        message=f"In {listed(names)}: {said.says.format(table=table, column=column)}",
         remedy=said.remedy.format(table=table, column=column),
     )
 

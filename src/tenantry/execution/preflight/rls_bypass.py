@@ -52,14 +52,14 @@ def view_findings(scope: Scope) -> Iterator[Finding]:
             yield report(
                 name="materialized-view-granted",
                 table=view.name,
-                message=f"{names} may read the materialised view {view.name}, of all tenants' rows",
+                message=f"{names} may read the materialized view {view.name}, which contains rows of all tenants",
                 remedy=f"REVOKE ALL ON {view.name} FROM {roles}",
             )
         elif scope.schema.major < SECURE_VIEWS:
             yield report(
                 name="view-reads-as-owner",
                 table=view.name,
-                message=f"{names} may read the view {view.name}, which before 15 shows all tenants' rows",
+                message=f"{names} may read the view {view.name}, which before PostgreSQL 15 shows rows of all tenants",
                 remedy="upgrade to PostgreSQL 15, or revoke the privilege",
             )
 
@@ -78,9 +78,9 @@ def function_findings(scope: Scope, reached: Container[str] | None = None) -> It
             continue
         tables = ", ".join(map(str, read))
         what = (
-            f"sees all tenants' rows of {tables}"
+            f"sees rows of all tenants in {tables}"
             if read
-            else f"what it sees of all tenants' rows is not known: {unknown}"
+            else f"whether it sees rows of all tenants is not known: {unknown}"
         )
         yield warned(
             name="security-definer-function",

@@ -15,7 +15,7 @@ from tenantry.execution.preflight.scope import Scope
 from tenantry.model.finding import Finding, Severity
 from tenantry.model.name import JOURNAL_SCHEMA, Name, quoted
 from tenantry.model.schema import Grant, Role
-from tenantry.model.wording import counted
+from tenantry.model.wording import counted, listed
 from tenantry.planning.isolate import WRITES
 from tenantry.postgres.powers import Held, Membership, Powers, Standing, read_powers, read_roles
 from tenantry.postgres.server_state import ServerState
@@ -23,7 +23,7 @@ from tenantry.steps.row_security import Sight
 
 PUBLIC = "PUBLIC"
 EVERYTHING = frozenset(("pg_read_all_data", "pg_write_all_data"))
-CLASSIFY = "list it in [application] legacy_roles, grant it the application role, or revoke its privileges"
+CLASSIFY = "list it in [application] legacy_roles, grant the application role to it, or revoke its privileges"
 CLASSIFY_PUBLIC = "REVOKE the privileges FROM PUBLIC, and grant them to roles that have a class"
 SAFE_CREATE_ROLE = 16
 """The first version where CREATEROLE does not mean membership in any role."""
@@ -51,26 +51,26 @@ def _withdrawn(scope: Scope) -> Iterator[Finding]:
     lost = [(step.table, step.withdraws) for step in scope.steps if step.withdraws]
     written = {table: held for table, privileges in lost if (held := _writes(privileges))}
     for several, what, remedy in (
-        (sorted(links.intersection(written)), "which say what belongs to whom", "let the operator's role do it"),
+        (sorted(links.intersection(written)), "which link rows to tenants", "let the operator's role write them"),
         (
             sorted(members.intersection(written)),
             "whose rows belong to several tenants",
-            "let the operator's role do it, or say writable = true for changing them",
+            "let the operator's role write them, or set writable = true in the spec to allow changes",
         ),
         (
             sorted(set(written) - set(sights)),
             "which all tenants share",
-            'say shared = "write" of them in the spec',
+            'set shared = "write" for them in the spec',
         ),
-        (sorted(tenants.intersection(written)), "whose rows are the tenants", "let another role add tenants"),
+        (sorted(tenants.intersection(written)), "the tenant table", "let another role add tenants"),
     ):
         if several:
             yield refused(
                 name="application-loses-writes",
                 table=several[0] if len(several) == 1 else None,
                 count=len(several),
-                message=f"{scope.application} may write {_tables(several)}, {what}, and may only read from isolate on",
-                remedy=f"{remedy}; or revoke these privileges yourself, once the application needs them no more",
+                message=f"{scope.application} may write {listed(several)}, {what}, and can only read from isolate on",
+                remedy=f"{remedy}; or revoke these privileges once the application no longer needs them",
                 samples=tuple({"relation": str(table), "privileges": list(written[table])} for table in several[:20]),
             )
     others = sorted({table for table, privileges in lost if len(privileges) > len(_writes(privileges))})
@@ -79,17 +79,14 @@ def _withdrawn(scope: Scope) -> Iterator[Finding]:
         yield noted(
             name="application-loses-privileges",
             count=len(others),
-            message=f"{scope.application} loses {', '.join(privileges)} on {_tables(others)}: no policy holds those",
-            remedy="let the operator do what needs them",
+            message=f"{scope.application} loses {', '.join(privileges)} on {listed(others)}: policies do not apply"
+            " to them",
+            remedy="let the operator's role do what needs them",
         )
 
 
 def _writes(privileges: Iterable[str]) -> tuple[str, ...]:
     return tuple(privilege for privilege in privileges if privilege in WRITES)
-
-
-def _tables(names: Sequence[Name]) -> str:
-    return ", ".join(map(str, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _classified(scope: Scope, role: str) -> bool:
@@ -118,11 +115,11 @@ def _holders(scope: Scope) -> dict[str, dict[Name, set[str]]]:
 def _unclassified(scope: Scope, holders: dict[str, dict[Name, set[str]]]) -> Iterator[Finding]:
     for role, held in holders.items():
         names = sorted(held)
-        tables = _tables(names)
+        tables = listed(names)
         yield refused(
             name="role-unclassified",
             count=len(names) or None,
-            message=f"{role} may use {tables or 'all tables'}, and sees no owned row from isolate on",
+            message=f"{role} may use {tables or 'all tables'}, and will see no row of an owned table from isolate on",
             remedy=CLASSIFY_PUBLIC if role == PUBLIC else CLASSIFY,
             samples=tuple({"relation": str(name), "privileges": sorted(held[name])} for name in names[:20]),
         )
@@ -145,14 +142,14 @@ def _connected(scope: Scope, facts: ServerState, holders: frozenset[str]) -> Ite
         yield refused(
             name="role-connected",
             count=applications.total(),
-            message=f"{_sessions(applications)} of {role} see no owned row from isolate on",
+            message=f"{_sessions(applications)} of {role} will see no row of an owned table from isolate on",
             remedy=f"end the applications that connect as {role}, or {CLASSIFY}",
         )
     for role, applications in sorted(operating.items()):
         yield warned(
             name="operator-connected",
             count=applications.total(),
-            message=f"{_sessions(applications)} of {role}, whom no policy holds, see all tenants' rows",
+            message=f"{_sessions(applications)} of {role}, to which policies do not apply, see rows of all tenants",
             remedy=f"let applications connect as a member of {scope.application}",
         )
 
@@ -168,8 +165,8 @@ def _missing_legacy(scope: Scope) -> Iterator[Finding]:
         yield refused(
             name="legacy-role-missing",
             forcible=False,
-            message=f"There is no role {role}, which [application] legacy_roles names",
-            remedy="correct the name, or leave it out",
+            message=f"The role {role}, listed in [application] legacy_roles, does not exist",
+            remedy="correct the name, or remove it from the list",
         )
 
 
@@ -181,8 +178,8 @@ def application_role_findings(scope: Scope) -> Iterator[Finding]:
         yield refused(
             name="application-role-unsafe",
             forcible=False,
-            message=f"No policy holds the application role {role.name}: it {' and '.join(reasons)}",
-            remedy="name another role in [application] role, or take these away from it",
+            message=f"Policies do not apply to the application role {role.name}: it {' and '.join(reasons)}",
+            remedy="choose another [application] role, or take these rights away from it",
         )
 
 
@@ -194,7 +191,7 @@ def unsafe(scope: Scope, role: Role) -> Iterator[str]:
     if role.bypasses:
         yield "has BYPASSRLS"
     if role.create_role and scope.schema.major < SAFE_CREATE_ROLE:
-        yield "has CREATEROLE, with which it can join any role"
+        yield "has CREATEROLE, with which it can become a member of any role"
     owned = [
         name
         for name in sorted(scope.guarded)
@@ -211,22 +208,22 @@ def unsafe(scope: Scope, role: Role) -> Iterator[str]:
 
 
 _REPORTS = {Severity.ERROR: refused, Severity.WARNING: warned, Severity.INFO: noted}
-_SEES = "sees what the sessions of others run"
+_SEES = "sees statements of other sessions"
 PREDEFINED: Mapping[str, tuple[Severity, str]] = {
     "pg_execute_server_program": (Severity.ERROR, "runs programs on the server"),
-    "pg_read_server_files": (Severity.ERROR, "reads every file of the server, those of the tables too"),
+    "pg_read_server_files": (Severity.ERROR, "reads every file of the server, also those of the tables"),
     "pg_write_server_files": (Severity.ERROR, "writes every file of the server"),
-    "pg_read_all_data": (Severity.ERROR, "reads whatever has no policies"),
-    "pg_write_all_data": (Severity.ERROR, "writes whatever has no policies, and what all tenants read"),
+    "pg_read_all_data": (Severity.ERROR, "reads every relation without policies"),
+    "pg_write_all_data": (Severity.ERROR, "writes to every relation without policies, also to shared tables"),
     "pg_maintain": (Severity.ERROR, "locks and rewrites every table"),
     "pg_create_subscription": (Severity.ERROR, "lets another server write rows here"),
     "pg_monitor": (Severity.WARNING, _SEES),
     "pg_read_all_stats": (Severity.WARNING, _SEES),
-    "pg_signal_backend": (Severity.WARNING, "ends the sessions of others"),
+    "pg_signal_backend": (Severity.WARNING, "terminates sessions of other roles"),
     "pg_checkpoint": (Severity.WARNING, "slows down the server for all"),
 }
 """What whoever has a predefined role does; of those not named here, somebody has to know."""
-UNKNOWN = (Severity.WARNING, "has what PostgreSQL keeps for administrators")
+UNKNOWN = (Severity.WARNING, "has privileges that PostgreSQL reserves for administrators")
 SUPERUSERS_SETTING = "session_replication_role"
 """Who may set it, switches off foreign keys and triggers."""
 
@@ -312,7 +309,7 @@ def powers_of(
         yield refused(
             name="application-power",
             count=len(names),
-            message=f"{reach.role} may call {_listed(names)}, which PostgreSQL keeps from all but superusers",
+            message=f"{reach.role} may call {listed(names)}, by default reserved for superusers",
             remedy=f"REVOKE EXECUTE ON FUNCTION {', '.join(names)} FROM {_whom(given[0])}",
             samples=tuple({"function": name} for name in names[:20]),
         )
@@ -321,14 +318,10 @@ def powers_of(
         setting, _, privilege = one.name.partition(" ")
         yield (refused if grave else warned)(
             name="application-power",
-            message=f"{reach.role} may change {setting}, which PostgreSQL keeps for superusers",
+            message=f"{reach.role} may change {setting}, by default reserved for superusers",
             remedy=f"REVOKE {privilege.strip('()')} ON PARAMETER {setting} FROM {_whom(one)}",
         )
     yield from _owned(reach, powers, scope)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _whom(held: Held) -> str:

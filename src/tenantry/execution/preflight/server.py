@@ -25,7 +25,7 @@ def server_findings(scope: Scope, facts: ServerState, workers: int) -> Iterator[
     if facts.server.in_recovery:
         yield refused(
             name="server-is-standby",
-            message="This server is a standby, which only reads",
+            message="This server is a standby, which is read-only",
             remedy="connect to its primary",
             forcible=False,
         )
@@ -41,7 +41,7 @@ def _connections(facts: ServerState, workers: int) -> Iterator[Finding]:
         yield refused(
             name="connections-left",
             count=max(left, 0),
-            message=f"{max(left, 0)} connections are left for {facts.server.user}, the run takes {wanted}",
+            message=f"{max(left, 0)} connections are available to {facts.server.user}, and the run needs {wanted}",
             remedy="end idle sessions, raise the limit, or use fewer workers",
         )
 
@@ -55,13 +55,13 @@ def _replication(facts: ServerState) -> Iterator[Finding]:
             yield warned(
                 name="replication-lag",
                 message=f"The standby {standby.name!r} ({standby.state}) is {' and '.join(ages)} behind",
-                remedy="let it catch up first: a fill waits for it",
+                remedy="wait until it has caught up: the backfill waits for it",
             )
     for slot in facts.slots:
         if not slot.active and ((slot.bytes or 0) > SLOT_BYTES or slot.holds_rows):
             yield warned(
                 name="replication-slot-inactive",
-                message=f"Nobody reads the replication slot {slot.name!r}, which keeps"
+                message=f"The replication slot {slot.name!r} is inactive, and retains"
                 f" {readable(slot.bytes or 0)} of WAL" + (" and dead rows" if slot.holds_rows else ""),
                 remedy=f"let its reader connect, or SELECT pg_drop_replication_slot({_literal(slot.name)})",
             )
@@ -83,7 +83,7 @@ def _invalid_indexes(scope: Scope) -> Iterator[Finding]:
                 yield warned(
                     name="invalid-index",
                     table=name,
-                    message=f"The index {full} of {name} is invalid: writes pay for it, and no query uses it",
+                    message=f"The index {full} of {name} is invalid: writes maintain it, and no query uses it",
                     remedy=f"REINDEX INDEX CONCURRENTLY {full}, or DROP INDEX CONCURRENTLY {full}",
                 )
 
@@ -92,10 +92,10 @@ def _event_triggers(facts: ServerState) -> Iterator[Finding]:
     for trigger in facts.event_triggers:
         yield warned(
             name="event-trigger",
-            message=f"The event trigger {trigger.name} runs on {trigger.event}"
+            message=f"The event trigger {trigger.name} fires on {trigger.event}"
             + (f" of {', '.join(trigger.tags)}" if trigger.tags else ", whatever the command")
-            + ", and so on the statements of the run",
-            remedy="see that it lets them pass, or disable it meanwhile",
+            + ", and so for statements of the run",
+            remedy="check that it allows them, or disable it for the run",
         )
 
 
@@ -119,7 +119,7 @@ def session_findings(scope: Scope, facts: ServerState, *, long: float = LONG, id
         yield noted(
             name="sessions-hidden",
             count=hidden,
-            message=f"What {hidden} sessions of other roles do is hidden from {facts.server.user}",
+            message=f"The state of {hidden} sessions of other roles is hidden from {facts.server.user}",
             remedy=f"GRANT pg_read_all_stats TO {facts.server.user}",
         )
     yield from _prepared(scope, facts)
@@ -150,7 +150,7 @@ def _prepared(scope: Scope, facts: ServerState) -> Iterator[Finding]:
     for prepared in facts.prepared:
         ours = sorted(scope.relations.intersection(prepared.tables))
         since = f"prepared {prepared.age:.0f} s ago by {prepared.owner}"
-        held = f"holds locks on {', '.join(map(str, ours))}" if ours else "holds back index builds and pruning"
+        held = f"holds locks on {', '.join(map(str, ours))}" if ours else "delays index builds and vacuum"
         literal = prepared.name.replace("'", "''")
         yield Finding(
             name="prepared-transaction",
@@ -209,12 +209,12 @@ def space_findings(scope: Scope, room: ServerCapacity, free: int | None) -> Iter
     if free is None:
         yield warned(
             name="disk-space-unknown",
-            message=f"The run takes up to {readable(needed)} of disk, and SQL cannot tell what is free",
-            remedy="look at the server, and say how much is free with --free-space",
+            message=f"The run needs up to {readable(needed)} of disk space, and the free space is not known to SQL",
+            remedy="look it up on the server, and pass it with --free-space",
         )
     elif free < needed:
         yield refused(
             name="disk-space",
-            message=f"The run takes up to {readable(needed)} of disk, and {readable(free)} are free",
-            remedy="make room first",
+            message=f"The run needs up to {readable(needed)} of disk space, and {readable(free)} is free",
+            remedy="free disk space first",
         )

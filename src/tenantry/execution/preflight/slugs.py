@@ -28,8 +28,9 @@ def slug_findings(scope: Scope, connection: psycopg.Connection[Any]) -> Iterator
                 table=tenant.table,
                 count=count,
                 forcible=False,
-                message=f"{count} tenants in {tenant.table} share the {tenant.slug} {shared!r}, which names them",
-                remedy="give each its own, or name a column that tells them apart as `slug` in [tenant]",
+                message=f"{count} tenants in {tenant.table} have the same {tenant.slug} {shared!r}, which must be"
+                " unique",
+                remedy="give each its own value, or set `slug` in [tenant] to a column whose values differ",
             )
 
 
@@ -56,7 +57,7 @@ def encoding_findings(
             name="slug-unreadable",
             table=tenant.name,
             forcible=False,
-            message=f"The database has the encoding SQL_ASCII, and {tenant.name} a {tenant.slug} or {tenant.key} that"
-            f" is no UTF-8: {error.diag.message_primary}",
-            remedy="dump the database, and restore it into one of the encoding that its texts are written in",
+            message=f"The database has the encoding SQL_ASCII, and a {tenant.slug} or {tenant.key} in {tenant.name}"
+            f" is not valid UTF-8: {error.diag.message_primary}",
+            remedy="dump the database, and restore it into one with the encoding in which its texts are written",
         )

@@ -123,7 +123,7 @@ class Reverting:
         found = self.dependents(step)
         if found:
             raise Refused(
-                f"{step.table}: {step.title}: somebody has built on it: {', '.join(found)}",
-                remedy="Drop what they built, or let them; --force goes on, and leaves this step where it is.",
+                f"{step.table}: {step.title}: other objects depend on it: {', '.join(found)}",
+                remedy="Drop these objects; or go on with --force, which leaves this step applied.",
                 details=found,
             )

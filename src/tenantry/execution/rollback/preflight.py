@@ -86,8 +86,9 @@ def _around(connection: psycopg.Connection[Any], steps: Sequence[Step]) -> Itera
         if holder.age is not None and holder.age >= HELD:
             yield Obstacle(
                 finding=warned(
-                    name="table-held", table=holder.relation, message=f"{holder.relation} is held: {holder}",
-                    remedy=f"Rollback waits for it and tries again; SELECT pg_terminate_backend({holder.pid}) ends it.",
+                    name="table-held", table=holder.relation, message=f"{holder.relation} is locked: {holder}",
+                    remedy="Nothing to do: rollback waits and tries again. To end that session: SELECT"
+                    f" pg_terminate_backend({holder.pid}).",
                 )
             )  # fmt: skip
 
@@ -105,8 +106,8 @@ def _altered(
             finding=noted(
                 name="went-along", always=True, count=len(along),
                 samples=tuple({"step": step.title} for step in along[:20]),
-                message=f"{len(along)} objects of tenantry went with {gone}, which others have dropped or detached:"
-                " nothing is left of them to be taken back",
+                message=f"{len(along)} objects of tenantry were dropped together with {gone}, which others have dropped"
+                " or detached: there is nothing to roll back for them",
             )
         )  # fmt: skip
     for step in (step for step in steps.values() if step not in along):
@@ -116,8 +117,9 @@ def _altered(
         yield Obstacle(
             finding=verdict(
                 name=ALTERED, table=step.table,
-                message=f"{step.table}: somebody has {verb} what a step made: {step.title}",
-                remedy="Put it back (`tenantry migrate` does where it is gone), or see that nothing else was changed.",
+                message=f"{step.table}: an object that tenantry made was {verb}: {step.title}",
+                remedy="Restore it (`tenantry migrate` does where it was dropped), or make sure that nothing else was"
+                " changed.",
             )
         )  # fmt: skip
 
@@ -187,8 +189,9 @@ def _built_upon(
                 step=step.key,
                 finding=refused(
                     name="built-upon", table=step.table, count=len(built),
-                    message=f"{step.table}: somebody has built on what goes ({step.title}): {', '.join(built)}",
-                    remedy="Drop it first, or keep what it is built on: nothing of anybody else's is dropped here.",
+                    message=f"{step.table}: {step.title}: rollback would drop what other objects depend on:"
+                    f" {', '.join(built)}",
+                    remedy="Drop these objects first, or keep the migration: tenantry drops no object of others.",
                     samples=tuple({"object": one} for one in built),
                 ),
             )  # fmt: skip
@@ -205,8 +208,8 @@ def _clashes(connection: psycopg.Connection[Any], steps: Sequence[Step]) -> Iter
                 step=step.key,
                 finding=refused(
                     name="value-clash", table=step.table, count=row[0],
-                    message=f"{what} of {step.table} cannot be global again, as two tenants use the same"
-                    f" value: {row[0]} values are used by more than one row, such as {row[1]}",
+                    message=f"{what} of {step.table} cannot be unique across tenants again: {row[0]} values occur in"
+                    f" more than one row, such as {row[1]}",
                     remedy="Change these values, or keep the migration.", samples=({"value": row[1]},),
                 ),
             )  # fmt: skip
@@ -228,7 +231,8 @@ def _tenants(connection: psycopg.Connection[Any], steps: Sequence[Step]) -> Iter
                     step=step.key,
                     finding=refused(
                         name="tenant-used", table=step.table,
-                        message=f"Rows of {key.table} refer to the tenant {step.slug!r}, which goes, by {key.key}",
+                        message=f"Rows of {key.table} refer by {key.key} to the tenant {step.slug!r}, which rollback"
+                        " would delete",
                         remedy="Let them refer to another tenant, or drop that key.",
                     ),
                 )  # fmt: skip

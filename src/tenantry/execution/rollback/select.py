@@ -56,14 +56,14 @@ def _refuse(wanted: Sequence[Name], steps: Iterable[Step], known: set[Name], roo
     for name in wanted:
         if name in tenants:
             raise Refused(
-                f"All tables find their tenant in {name}: it cannot go back by itself",
-                remedy="Leave --table out to roll everything back.",
+                f"{name} is the tenant table, which all owned tables need: it cannot be rolled back by itself",
+                remedy="Omit --table to roll everything back.",
             )
         if name in roots:
-            raise UsageError(f"{name} is a part of {roots[name]}", remedy=f"Name the whole: --table {roots[name]}.")
+            raise UsageError(f"{name} is a part of {roots[name]}", remedy=f"Use --table {roots[name]}.")
         if name not in known:
             hint = nearest(str(name), map(str, known))
-            raise UsageError(f"No step of ours is on {name}{hint}", remedy="`tenantry status` lists the tables.")
+            raise UsageError(f"{name} has no step of tenantry{hint}", remedy="`tenantry status` lists the tables.")
 
 
 def _derivations(steps: Iterable[Step], roots: Mapping[Name, Name]) -> Mapping[Name, set[Name]]:

@@ -54,8 +54,8 @@ class Aftermath:
         for one in left:
             yield warned(
                 name="not-reverted", table=one.step.table,
-                message=f"{one.step.table}: {one.step.title}: still in force. {one.reason}",
-                remedy="Remove what is in its way, and run the same rollback again: it goes on from here.",
+                message=f"{one.step.table}: {one.step.title}: still applied. {one.reason}",
+                remedy="Remove the obstacle, and run the same rollback again: it continues from here.",
             )  # fmt: skip
 
     def _in_force(self, reverted: Sequence[Step]) -> Iterator[Finding]:
@@ -66,13 +66,13 @@ class Aftermath:
                 continue
             if step.stays:
                 yield noted(
-                    name="kept-in-use", table=step.table, message=f"Something needs {step.stays}: it stays",
-                    remedy="Drop it by hand once nothing needs it any more.",
+                    name="kept-in-use", table=step.table, message=f"{step.stays} is still in use, and was kept",
+                    remedy="Drop it by hand once nothing depends on it.",
                 )  # fmt: skip
             else:
                 yield warned(
-                    name="left-behind", table=step.table, message=f"{step.table}: still there: {step.title}",
-                    remedy="Take it away by hand; the journal no longer knows it.",
+                    name="left-behind", table=step.table, message=f"{step.table}: still exists: {step.title}",
+                    remedy="Drop it by hand; it is no longer in the journal.",
                 )  # fmt: skip
 
     def _differences(self, kept: Sequence[Step], left: Sequence[Left]) -> Iterator[Finding]:
@@ -98,10 +98,10 @@ class Aftermath:
             (ours if touched else others).append(f"{name} {_how(recorded.get(name), after.get(name))}")
         if ours and not left:
             yield _difference(
-                "schema-differs", ours, warned, "The schema is not as it was recorded before the migration"
+                "schema-differs", ours, warned, "The schema differs from the one recorded before the migration"
             )
         if others:
-            yield _difference("changed-since", others, noted, "Others have changed since the migration, which stays")
+            yield _difference("changed-since", others, noted, "Changed by others since the migration, and kept")
 
     def _elsewhere(self, one: Described) -> bool:
         return self.tables is not None and not self._of(one, self.tables)
@@ -115,8 +115,8 @@ class Aftermath:
         for oid, (name, file) in self.files.items():
             if oid in now and now[oid][1] != file:
                 yield warned(
-                    name="table-rewritten", message=f"{name} was rewritten or emptied meanwhile, which no step does",
-                    remedy="Somebody's VACUUM FULL, CLUSTER or TRUNCATE does that; compare its rows with a backup.",
+                    name="table-rewritten", message=f"{name} was rewritten or emptied during the rollback, not by it",
+                    remedy="VACUUM FULL, CLUSTER and TRUNCATE do that; compare its rows with a backup.",
                 )  # fmt: skip
 
 
@@ -126,7 +126,7 @@ def _is_column(name: str, expected: set[str]) -> bool:
 
 def _how(recorded: Described | None, now: Described | None) -> str:
     if recorded is None:
-        return "was not there"
+        return "did not exist"
     return "is gone" if now is None else f"was {recorded.definition!r}, is {now.definition!r}"
 
 
@@ -141,7 +141,7 @@ def _difference(name: str, lines: Sequence[str], verdict: Any, message: str) -> 
 def look_back(
     connection: psycopg.Connection[Any], walk: Reverting, selection: Selection, aftermath: Aftermath, tally: Tally
 ) -> tuple[Finding, ...]:
-    tally.observer(Looking("what is left"))
+    tally.observer(Looking("what is left after the rollback"))
     gone = {one.step.key for one in walk.left}
     steps = [step for entry in selection.entries if (step := from_json(entry.value)).key not in gone]
     reverted = [step for step in steps if not (walk.keep and step.kept)]
@@ -152,6 +152,6 @@ def look_back(
         tally.observer(Found(finding))
     if not any(finding.severity.serious for finding in findings):
         tally.observer(
-            Said("Verified: nothing of ours is left there, the schema is as recorded, no table was rewritten")
+            Said("Verified: no object of tenantry is left, the schema is as recorded, no table was rewritten")
         )
     return findings
