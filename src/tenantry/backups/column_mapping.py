@@ -36,18 +36,18 @@ def fit(schema: Schema, copy: TableCopy, relation: sql.Composable, *, force: boo
     table = schema.tables.get(copy.table)
     if table is None:
         if copy.ours:
-            return f"{copy.table}: tenantry made it, and it went with the rollback"
+            return f"{copy.table}: tenantry made it, and the rollback dropped it"
         raise Refused(
-            f"The table {copy.table} is gone",
-            remedy=f"Create it as it was, or restore others by --table; its rows are in {_place(copy)}.",
+            f"The table {copy.table} no longer exists",
+            remedy=f"Create it as it was, or restore other tables with --table; its rows are in {_place(copy)}.",
         )
     present = source(schema, copy.table, ours={}, created=frozenset())
     there = {column.name: column for column in table.columns if not column.generated}
     lost = [column.name for column in copy.columns if column.name not in there and not column.ours]
     if lost and not force:
         raise Refused(
-            f"{copy.table} has lost columns since: {', '.join(lost)}",
-            remedy="Add them again, or restore the others with --force.",
+            f"{copy.table} has lost columns since the backup: {', '.join(lost)}",
+            remedy="Add them again, or restore the other columns with --force.",
         )
     left_out = [column.name for column in copy.columns if column.name not in there]
     shared = [column for column in copy.columns if column.name in there]
@@ -66,7 +66,7 @@ def fit(schema: Schema, copy: TableCopy, relation: sql.Composable, *, force: boo
     )  # fmt: skip
     return Fit(
         target=target, copy=copy,
-        left_out=(f"{copy.table}: its column {', '.join(left_out)}, which is no more",) if left_out else (),
+        left_out=(f"{copy.table}: its column {', '.join(left_out)}, which no longer exists",) if left_out else (),
     )  # fmt: skip
 
 

@@ -20,10 +20,10 @@ def source(schema: Schema, name: Name, *, ours: Mapping[Name, str], created: fro
     """
     table = schema.tables.get(name)
     if table is None or table.kind is Kind.FOREIGN:
-        raise UsageError(f"there is no table {name}{nearest(str(name), map(str, schema.tables))}")
+        raise UsageError(f"the table {name} does not exist{nearest(str(name), map(str, schema.tables))}")
     if table.partition_of is not None:
         whole = schema.whole(name)
-        raise UsageError(f"{name} is a partition", remedy=f"Name the table that it is a part of: {whole}.")
+        raise UsageError(f"{name} is a partition", remedy=f"Use the partitioned table: {whole}.")
     leaves = tuple(part.name for part in schema.tree(name) if part.kind is not Kind.PARTITIONED)
     columns = tuple(
         CopiedColumn(name=column.name, type=column.base_type, ours=ours.get(name) == column.name)

@@ -81,8 +81,8 @@ def ensure_backup(making: Making, reason: Reason, names: Iterable[Name], *, chan
     if options.kind is BackupKind.NONE:
         if changes and not options.force:
             raise Refused(
-                "Users' values will change, and no backup is to be made",
-                remedy="Leave out --backup none, or give --force with it.",
+                "This run changes values of users, and --backup none leaves them without a backup",
+                remedy="Remove --backup none, or add --force.",
             )
         return None
     tables = sources(making.connection, names)
@@ -90,7 +90,7 @@ def ensure_backup(making: Making, reason: Reason, names: Iterable[Name], *, chan
         return None
     known = _earlier(making, reason, tables)
     if known is not None:
-        making.observer(Said(f"This run goes on with the backup {known.id}, made where it began", {"backup": known.id}))
+        making.observer(Said(f"This run continues with the backup {known.id} of its first start", {"backup": known.id}))
         return known
     made = write_backup(making, reason, tables)
     size = f"{len(made.tables)} tables, {made.rows:,} rows, {readable(made.bytes)}"
@@ -210,11 +210,11 @@ def explained() -> Iterator[None]:
     except psycopg.errors.DiskFull as error:
         raise Failed(
             f"The server's disk is full: {error.diag.message_primary}",
-            remedy="Make room, or choose --backup dump or none; then run the same command again. Nothing was changed.",
+            remedy="Free space, or choose --backup dump or none; then run the same command again. Nothing was changed.",
         ) from error
     except psycopg.errors.QueryCanceled as error:
         raise Failed(
-            f"A statement was cut short: {error.diag.message_primary}",
+            f"A statement was cancelled: {error.diag.message_primary}",
             remedy="Run the same command again; nothing was changed.",
         ) from error
 
@@ -222,8 +222,8 @@ def explained() -> Iterator[None]:
 def chosen_kind(options: BackupOptions, size: int) -> BackupKind:
     if options.kind is None and size > options.max_size:
         raise Refused(
-            f"The tables hold {readable(size)}, more than the {readable(options.max_size)} that are copied unasked",
-            remedy="Choose --backup tables, dump or none, or raise max_size under [backup] in the spec.",
+            f"The tables have {readable(size)}, more than the {readable(options.max_size)} that are copied by default",
+            remedy="Choose --backup tables, dump or none, or raise max_size in [backup] of the spec.",
         )
     return options.kind or BackupKind.TABLES
 
@@ -241,13 +241,13 @@ def refuse_full(
         room, known = read_room(connection), options.free_space
         found = known if known is not None else free_bytes(room, connection.info.host)
         if found is None:
-            observer(Said(f"The backup takes {readable(size)}; what is free on the server cannot be seen"))
+            observer(Said(f"The backup needs {readable(size)}; the server's free space is not known"))
             return
         needed, free, place = int(1.1 * size) + min(2 * size, room.wal_bytes), found, "the server"
     if free < needed:
         raise Refused(
-            f"The backup takes up to {readable(needed)}, and {readable(free)} are free on {place}",
-            remedy="Make room, choose another --backup, or prune old backups: `tenantry backups prune`.",
+            f"The backup needs up to {readable(needed)}, and {readable(free)} is free on {place}",
+            remedy="Free space, choose another --backup, or delete old backups with `tenantry backups prune`.",
         )
 
 
@@ -255,7 +255,7 @@ def refuse_hidden(connection: Connection, names: Sequence[Name]) -> None:
     hidden = sorted(set(read_hidden(connection)) & set(names))
     if hidden:
         raise Refused(
-            f"Row security of {hidden[0]} may hide rows from this role: a backup would not have them",
+            f"Row-level security of {hidden[0]} may hide rows from this role, and a backup would lack them",
             remedy="Connect as a role with BYPASSRLS, or as the operator of the spec.",
             details=[f"rows of {name} may be hidden" for name in hidden[1:]],
         )
@@ -266,7 +266,7 @@ def clear_torn(making: Making) -> None:
     for backup in making.backups.all():
         if backup.finished_at is None:
             drop(making.connection, backup)
-            making.observer(Said(f"The torn backup {backup.id} is cleared away", {"backup": backup.id}))
+            making.observer(Said(f"The incomplete backup {backup.id} was removed", {"backup": backup.id}))
 
 
 def drop(connection: Connection, backup: Backup) -> None:
@@ -284,7 +284,7 @@ def one_of(backups: Iterable[Backup], id: str) -> Backup:
     """The backup of that id. Raises UsageError."""
     known = {backup.id: backup for backup in backups}
     if id not in known:
-        raise UsageError(f"there is no backup {id!r}{nearest(id, known)}", remedy="See `tenantry backups list`.")
+        raise UsageError(f"the backup {id} does not exist{nearest(id, known)}", remedy="See `tenantry backups list`.")
     return known[id]
 
 
@@ -292,6 +292,6 @@ def refuse_torn(backup: Backup) -> None:
     """Raises Refused for a backup that is not whole because its run has not come to its end."""
     if backup.finished_at is None:
         raise Refused(
-            f"The backup {backup.id} is torn: the run that made it has not come to its end",
-            remedy="Choose another one: `tenantry backups list`. `tenantry backups prune` clears it away.",
+            f"The backup {backup.id} is incomplete: the run that made it did not finish",
+            remedy="Choose another one: `tenantry backups list`. `tenantry backups prune` removes it.",
         )

@@ -61,7 +61,7 @@ def write_dump(
     except OSError as error:
         raise UsageError(
             f"The dump cannot be written to {folder}: {error.strerror}",
-            remedy="Name a folder that you can write to: --dump-dir PATH.",
+            remedy="Choose a folder that you can write to: --dump-dir PATH.",
         ) from error
     with snapshot([session], tables) as exported:
         security = ["--enable-row-security"] if filtered else []
@@ -123,13 +123,13 @@ def damage(backup: Backup) -> str:
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"the manifest {manifest} cannot be read: {error}"
     if document.get("backup") != backup.id:
-        return f"{backup.folder} holds another backup, {document.get('backup')}"
+            return f"{backup.folder} contains another backup, {document.get('backup')}"
     for file in listed:
         path = backup.folder / file.name
         if not path.is_file():
             return f"the file {path} is missing"
         if path.stat().st_size != file.bytes or _digest(path) != file.sha256:
-            return f"the file {path} is not what was written"
+            return f"the file {path} differs from what was written"
     return ""
 
 
@@ -140,12 +140,12 @@ def remove(backup: Backup) -> None:
         return
     # The list of backups is in the database, whose owner may have written any folder there.
     if folder.name != backup.id or not _IS_ID.fullmatch(backup.id) or folder.is_symlink():
-        raise Failed(f"{folder} is not the folder of {backup.id}", remedy="Look at it, and remove it by hand.")
+        raise Failed(f"{folder} is not the folder of {backup.id}", remedy="Check it, and remove it by hand.")
     strange = [path.name for path in folder.iterdir() if path.name not in ("data", MANIFEST)
                and not path.name.startswith(f".{MANIFEST}.")]  # fmt: skip
     if strange:
         raise Failed(
-            f"{folder} holds what is no dump of ours: {strange[0]}", remedy="Look at it, and remove it by hand."
+            f"{folder} contains a file that is not of a dump: {strange[0]}", remedy="Check it, and remove it by hand."
         )
     try:
         shutil.rmtree(folder)

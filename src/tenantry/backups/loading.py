@@ -68,7 +68,7 @@ def load(
     rows, sum = counted(session, temporary, table)
     if (rows, sum) != (table.rows, table.checksum):
         raise Refused(
-            f"The dump's {table.table} is not what was written: {rows} rows, not {table.rows}",
+            f"{table.table} in the dump differs from what was written: {rows} rows, not {table.rows}",
             remedy="Restore another backup: `tenantry backups list`.",
         )
     return temporary

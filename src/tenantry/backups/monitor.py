@@ -56,9 +56,9 @@ class Forecast:
     days: float | None
 
     def __str__(self) -> str:
-        room = f"room for {self.backups} more backups" if self.backups < MOST else f"room for {MOST:,} backups and more"
-        when = "" if self.days is None else f", full in {span(timedelta(days=self.days))} at the pace of the last ones"
-        return f"{readable(self.free)} are free on {self.place}: {room}{when}"
+        room = f"for {self.backups} more backups" if self.backups < MOST else f"for {MOST:,} backups or more"
+        when = "" if self.days is None else f"; full in {span(timedelta(days=self.days))} at the present rate"
+        return f"{readable(self.free)} is free on {self.place}, {room}{when}"
 
 
 def forecast(place: str, free: int, seen: Sequence[Seen]) -> Forecast:
@@ -89,14 +89,14 @@ def watch_own(backups: Sequence[Backup], *, running: bool, now: datetime, limits
     whole = _regular(backups)
     for backup in backups:
         if backup.finished_at is None and not running:
-            yield _finding("backup-torn", f"The backup {backup.id} is torn", "`tenantry backups prune` clears it away")
+            yield _finding("backup-torn", f"The backup {backup.id} is incomplete", "Run `tenantry backups prune`")
         if backup.problem:
             yield _finding(
-                "backup-damaged", f"The backup {backup.id} is damaged: {backup.problem}", "Make another one", bad=True
+                "backup-damaged", f"The backup {backup.id} is damaged: {backup.problem}", "Make a new one", bad=True
             )
         if backup.finished_at is not None and backup.folder is not None and not backup.folder.exists():
             yield _finding(
-                "backup-missing", f"The dump of {backup.id} is not at {backup.folder}", "Look for it; or prune it"
+                "backup-missing", f"The dump {backup.folder} of {backup.id} does not exist", "Look for it, or prune it"
             )
     sound = [_seen(backup) for backup in whole if not backup.problem]
     yield from _age("tenantry's backups", sound, now, limits, "Run `tenantry backups create`")
@@ -112,7 +112,7 @@ def watch_room(found: Forecast, limits: Limits) -> Iterator[Finding]:
         yield _finding(
             "disk-full-soon",
             f"{found}; each is {readable(found.growth)} larger than the one before" if found.growth else str(found),
-            "Make room, or prune backups: `tenantry backups prune --keep N`", bad=True,
+            "Free space, or delete backups with `tenantry backups prune --keep N`", bad=True,
         )  # fmt: skip
 
 
@@ -121,17 +121,17 @@ def watch_folder(folder: Path, *, now: datetime, limits: Limits, seen: Sequence[
     place = f"the dumps in {folder}"
     if seen is None:
         yield _finding(
-            "dumps-unreadable", f"The folder {folder} cannot be read", "Name the folder with dumps", bad=True
+            "dumps-unreadable", f"The folder {folder} cannot be read", "Correct the name of the folder", bad=True
         )
         return
-    yield from _age(place, seen, now, limits, "See why the job that makes them does not")
+    yield from _age(place, seen, now, limits, "Find out why the job that makes them does not run")
     yield from _size(place, seen, limits)
 
 
 def watch_snapshot(last: datetime, *, now: datetime, limits: Limits) -> Iterator[Finding]:
     """About the provider's own snapshots, of which the time of the last is known."""
     yield from _age(
-        "the provider's snapshots", [Seen(name="snapshot", at=last, bytes=0)], now, limits, "See what the provider says"
+        "the provider's snapshots", [Seen(name="snapshot", at=last, bytes=0)], now, limits, "Ask the provider"
     )
 
 
@@ -167,11 +167,11 @@ def _tables(backup: Backup) -> frozenset[str]:
 
 def _age(what: str, seen: Sequence[Seen], now: datetime, limits: Limits, remedy: str) -> Iterator[Finding]:
     if not seen:
-        yield _finding("backup-none", f"There is none of {what}", remedy, bad=True)
+        yield _finding("backup-none", f"There is no backup among {what}", remedy, bad=True)
     elif now - seen[0].at > limits.max_age:
         age = span(now - seen[0].at)
         yield _finding(
-            "backup-old", f"The newest of {what}, {seen[0].name}, is {age} old; {span(limits.max_age)} are allowed",
+            "backup-old", f"The newest of {what}, {seen[0].name}, is {age} old; the limit is {span(limits.max_age)}",
             remedy, bad=True,
         )  # fmt: skip
 
@@ -183,8 +183,8 @@ def _size(what: str, seen: Sequence[Seen], limits: Limits) -> Iterator[Finding]:
     if seen and (seen[0].bytes < limits.smallest * usual or seen[0].bytes == 0):
         yield _finding(
             "backup-small",
-            f"The newest of {what}, {seen[0].name}, has {readable(seen[0].bytes)}; its forerunners {readable(usual)}",
-            "See what is missing in it", bad=True,
+            f"The newest of {what}, {seen[0].name}, has {readable(seen[0].bytes)}; earlier ones have {readable(usual)}",
+            "Find out what is missing in it", bad=True,
         )  # fmt: skip
 
 
@@ -194,7 +194,7 @@ def _verified(whole: Sequence[Backup], now: datetime, limits: Limits) -> Iterato
     if now - since > limits.max_unverified:
         said = f"for {span(now - since)}" if times else "ever"
         yield _finding(
-            "backup-unverified", f"None of tenantry's backups has been verified {said}", "Run `tenantry backups verify`"
+            "backup-unverified", f"No backup of tenantry has been verified {said}", "Run `tenantry backups verify`"
         )
 
 

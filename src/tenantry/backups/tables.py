@@ -112,7 +112,7 @@ def snapshot(
     except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
         blockers = [str(blocker) for blocker in holders(sessions[0], names, LockMode.ACCESS_SHARE)]
         raise Failed(
-            f"The tables could not be locked for a backup within {patience:g} s: another session holds one of them",
+            f"The tables could not be locked for a backup within {patience:g} s: another session has a lock on one",
             remedy=f"{END_HOLDERS}, then run the same command again: nothing was changed.",
             details=blockers,
         ) from error

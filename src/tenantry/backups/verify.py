@@ -43,7 +43,7 @@ def verify_dump(target: Target, session: psycopg.Connection[Any], backup: Backup
             if rows != table.rows:
                 return f"{table.table} has {rows} rows, not {table.rows}"
             if checksum != table.checksum:
-                return f"{table.table} has other values than were dumped"
+                return f"{table.table} has other values than when it was dumped"
     except (Failed, psycopg.DataError) as error:
         said = error.message if isinstance(error, Failed) else error.diag.message_primary
         return f"it cannot be read: {said}"
@@ -59,9 +59,9 @@ def damage_of(connection: Connection, backup: Backup, tables: Iterable[TableCopy
                 set_stable_text_format(connection)
                 found = connection.execute(checksum(name.identifier, copy.columns)).fetchone()
         except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
-            return f"the copy of {copy.table} is not what was made: {error.diag.message_primary}"
+            return f"the copy of {copy.table} differs from what was made: {error.diag.message_primary}"
         if found is None or found[0] != copy.rows:
             return f"the copy of {copy.table} has {found[0] if found else 0} rows, not {copy.rows}"
         if found[1] != copy.checksum:
-            return f"the copy of {copy.table} has other values than were copied"
+            return f"the copy of {copy.table} has other values than when it was copied"
     return ""

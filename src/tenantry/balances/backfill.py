@@ -16,7 +16,7 @@ from psycopg import sql
 
 from tenantry.balances.differences import differences, hold, share
 from tenantry.balances.ledgers import QUERIES
-from tenantry.errors import Failed, Interrupted, Refused
+from tenantry.errors import END_HOLDERS, Failed, Interrupted, Refused
 from tenantry.execution.events import FillAdvanced, FillFinished, FillStarted, Observer
 from tenantry.execution.existing import definitions
 from tenantry.model.ledger import SUMS, Ledger
@@ -64,7 +64,7 @@ class Backfill:
     def _refuse_missing(self, triggers: Step) -> None:
         if definitions(self.connection, [triggers])[triggers.key] is None:
             raise Refused(
-                f"Not all triggers are on {self.ledger.table}: movements would be lost meanwhile",
+                f"Some triggers on {self.ledger.table} are missing: movements would not be counted meanwhile",
                 remedy="Run `tenantry balances install` first.",
             )
 
@@ -159,7 +159,7 @@ class Backfill:
         found = sql.SQL("SELECT {}, {} {}").format(identifiers(ledger.columns), raw(", ".join(SUMS)), these)
         with connection.transaction():
             if not share(connection, ledger):
-                raise Refused(f"The balances of {ledger.table} have been marked stale meanwhile", remedy=AGAIN)
+                raise Refused(f"The balances of {ledger.table} were marked stale meanwhile", remedy=AGAIN)
             connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(f"{LOCK_WAIT * 1000:.0f}ms")))
             corrected = connection.execute(correct(ledger, found)).rowcount
             connection.execute(sql.SQL("DELETE {}").format(these))
@@ -172,7 +172,7 @@ class Backfill:
             generation, waiting = hold(self.connection, self.ledger)
             self._refuse_missing(triggers)
             if waiting != generation or self._last():
-                raise Refused(f"The balances of {self.ledger.table} have been marked stale meanwhile", remedy=AGAIN)
+                raise Refused(f"The balances of {self.ledger.table} were marked stale meanwhile", remedy=AGAIN)
             self.connection.execute(sql.SQL("DROP TABLE {}").format(corrections))
             self.connection.execute(QUERIES["settled"], {"ledger": self.ledger.called})
 
@@ -182,6 +182,7 @@ class Backfill:
 
     def _held(self, error: psycopg.Error) -> Failed:
         return Failed(
-            f"A balance of {self.ledger.table} was held by writers for {self.budget:g} s: {error.diag.message_primary}",
-            remedy=f"Wait for them, or end them. {AGAIN}",
+            f"A balance of {self.ledger.table} was locked by writers for {self.budget:g} s:"
+            f" {error.diag.message_primary}",
+            remedy=f"{END_HOLDERS}. {AGAIN}",
         )

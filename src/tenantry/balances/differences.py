@@ -102,7 +102,7 @@ def hold(connection: Connection, ledger: Ledger) -> tuple[int, int | None]:
     The generation, and that of the corrections that wait. Raises Refused where the balances are not installed."""
     row = connection.execute(QUERIES["hold"], {"ledger": ledger.called}).fetchone()
     if row is None:
-        raise Refused(f"There are no balances of {ledger.table}", remedy="Run `tenantry balances install`.")
+        raise Refused(f"{ledger.table} has no balances", remedy="Run `tenantry balances install`.")
     return int(row[0]), row[1]
 
 

@@ -77,7 +77,7 @@ def _indexes(connection: psycopg.Connection[Any], ledger: Ledger) -> Line:
         names = [relation.identifier.as_string(None) for relation in (ledger.storage, ledger.table)]
         own, theirs = (cursor.execute(QUERIES["indexes"], {"table": name}).fetchall() for name in names)
     if not any(index["unique"] for index in own):
-        message = "indexes: the unique index of the balances is not there"
+        message = "indexes: the unique index of the balances is missing"
         return Line(table=ledger.table, name="indexes", holds=False, message=message, remedy=INSTALL)
     sure = {column.in_ledger for column in ledger.key if not column.nullable}
     reach = {
@@ -89,8 +89,9 @@ def _indexes(connection: psycopg.Connection[Any], ledger: Ledger) -> Line:
         return Line(table=ledger.table, name="indexes", holds=True, message=message)
     return Line(
         table=ledger.table, name="indexes", holds=True,
-        message=f"indexes: none of {ledger.table} begins with its key, so each reconciliation reads all of it",
-        remedy=f"One on ({', '.join(ledger.sources)}) INCLUDE ({ledger.quantity}) would spare that.",
+        message=f"indexes: no index of {ledger.table} begins with its key, so each reconciliation reads the whole"
+        " table",
+        remedy=f"Create one on ({', '.join(ledger.sources)}) INCLUDE ({ledger.quantity}).",
     )  # fmt: skip
 
 
@@ -106,11 +107,11 @@ def _row_security(connection: psycopg.Connection[Any], ledger: Ledger) -> Line:
     row = connection.execute(query).fetchone()
     secured, granted, barrier, ledger_secured = row if row is not None else (False, False, False, False)
     holds = secured and not granted and barrier
-    reach = "a tenant sees its own" if ledger_secured else "follows the ledger, which has none yet"
-    fault = "somebody may write to the table" if granted else "row security is off, or the view no barrier"
+    reach = "a tenant sees its own balances" if ledger_secured else "as on the ledger, which has none yet"
+    fault = "other roles may write to the table" if granted else "it is disabled, or the view is not a security barrier"
     return Line(
         table=ledger.table, name="row security", holds=holds, message=f"row security: {reach if holds else fault}",
-        remedy="" if holds else f"{INSTALL} REVOKE ALL ON {ledger.storage} from whoever else has rights on it."
+        remedy="" if holds else f"{INSTALL} REVOKE ALL ON {ledger.storage} FROM all other roles with privileges on it."
         if granted else INSTALL,
     )  # fmt: skip
 
@@ -138,8 +139,8 @@ def _equal(connection: psycopg.Connection[Any], ledger: Ledger) -> Line:
     kept = connection.execute(QUERIES["kept"], {"ledger": ledger.called}).fetchone()
     message = f"{count:,} {'key differs' if count == 1 else 'keys differ'} from the ledger"
     if kept is not None and kept[0]:
-        message += f"; of {kept[0]:,} the difference was rejected in a review, and kept"
+        message += f"; {kept[0]:,} of them were rejected in a review, and kept"
     return Line(
         table=ledger.table, name="balances", holds=False, count=count, differences=samples, message=message,
-        remedy=f"{BACKFILL} `tenantry balances reconcile` says which, and puts what is large before you.",
+        remedy=f"{BACKFILL} `tenantry balances reconcile` lists them, and puts large ones under review.",
     )  # fmt: skip

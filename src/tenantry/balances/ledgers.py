@@ -75,7 +75,7 @@ def without_tenant(entries: Mapping[str, Entry], going: Iterable[Entry]) -> Iter
         if table in tables and ledger.tenant is not None and not ledger.key_column(ledger.tenant.name).nullable:
             yield _refusal(
                 table,
-                Refused(f"The spec lets rows of {table} be without a tenant, and its balances cannot count such rows"),
+                Refused(f"The spec allows rows of {table} without a tenant, which its balances cannot count"),
             )
 
 
@@ -105,7 +105,7 @@ class Ledgers:
         if not self.spec.ledger:
             source = self.spec.path or "the spec"
             raise UsageError(
-                f"{source} names no ledger", remedy="Add a [[ledger]] with table, balance, key and quantity."
+                f"{source} has no [[ledger]]", remedy="Add a [[ledger]] with table, balance, key and quantity."
             )
         return tuple(self.one(part, slots) for part in self._parts().values())
 
@@ -125,7 +125,7 @@ class Ledgers:
                 elif table in parts:
                     steps += self.steps(self.one(parts[table]))
                 else:
-                    raise Refused(f"{table} has balances, and the spec has no [[ledger]] of it any more")
+                    raise Refused(f"{table} has balances, and the spec no longer has a [[ledger]] for it")
             except (Refused, UsageError) as error:
                 steps += self._made(table)
                 refusals.append(_refusal(table, error))
@@ -172,8 +172,9 @@ class Ledgers:
         _refuse_names(ledger)
         if ledger.slots and ledger.non_negative:
             raise UsageError(
-                f"[[ledger]] {table}: non_negative needs one row a key, and hot_keys spreads it over {ledger.slots}",
-                remedy="Decide for one of them.",
+                f"[[ledger]] {table}: non_negative needs one row for each key, and hot_keys spreads it over"
+                f" {ledger.slots}",
+                remedy="Set only one of the two.",
             )
         self._refuse_spread(ledger, before)
         ledger = _settled(ledger, before, columns)
@@ -230,7 +231,7 @@ class Ledgers:
             " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p')"
         )
         raise UsageError(
-            f"[[ledger]] table {part.table!r}: there is no table {table}"
+            f"[[ledger]] table {part.table!r}: the table {table} does not exist"
             + nearest(str(table), [str(Name(*row)) for row in rows])
         )
 
@@ -240,11 +241,11 @@ class Ledgers:
         if relation["persistence"] == "t":
             raise UsageError(f"[[ledger]] {table} is a temporary table")
         if relation["is_partition"]:
-            raise UsageError(f"[[ledger]] {table} is a partition", remedy="Name the partitioned table.")
+            raise UsageError(f"[[ledger]] {table} is a partition", remedy="Use the partitioned table.")
         if relation["inherits"]:
             raise Refused(
-                f"{table} takes part in table inheritance, where rows come and go past the ledger's triggers",
-                remedy="Make it a partitioned table, or take the inheritance away (ALTER TABLE … NO INHERIT).",
+                f"{table} takes part in table inheritance, where rows can change without the ledger's triggers",
+                remedy="Make it a partitioned table, or end the inheritance (ALTER TABLE … NO INHERIT).",
             )
 
     def _tree(self, table: Name) -> tuple[Name, ...]:
@@ -252,9 +253,9 @@ class Ledgers:
         for row in rows:
             if row["kind"] == "f":
                 raise Refused(
-                    f"{table} has the foreign table {Name(row['schema'], row['name'])} as a partition, whose movements"
-                    " no trigger sees",
-                    remedy="Detach it, or keep its movements in a table of this database.",
+                    f"{table} has the foreign table {Name(row['schema'], row['name'])} as a partition, for whose"
+                    " movements no trigger fires",
+                    remedy="Detach it, or store its movements in a table of this database.",
                 )
         return tuple(Name(row["schema"], row["name"]) for row in rows)
 
@@ -270,8 +271,9 @@ class Ledgers:
             if name in now and name not in columns:
                 if now[name] is not None:
                     raise RenamedColumn(
-                        f"The column {name!r} of {table} is now {now[name]!r}: change the name in its [[ledger]]",
-                        remedy="Its balances stay, and keep the names that they have.",
+                        f"The column {name!r} of {table} was renamed to {now[name]!r}: change the name in its"
+                        " [[ledger]]",
+                        remedy="The balances are kept, and keep their column names.",
                     )
                 raise Refused(
                     f"The column {name!r} of {table}, by which its balances were installed, was dropped",
@@ -290,24 +292,24 @@ class Ledgers:
             if going := ours.intersection(_names(part.key)):
                 raise Refused(
                     f"The balances of {table} are by tenant, and the spec no longer gives its rows one: the column"
-                    f" {going.pop()} goes",
-                    remedy="Leave it out of the key, or let the table be owned again.",
+                    f" {going.pop()} would be dropped",
+                    remedy="Remove it from the key, or make the table owned again.",
                 )
             if row_security and not any(step.secures for step in made):
                 raise Refused(
-                    f"{table} is under row security, and the spec does not say which tenant owns its rows",
-                    remedy="Give the table a [[table]] part, so that its balances can be kept apart as well.",
+                    f"{table} has row-level security, and the spec does not make it an owned table",
+                    remedy="Add a [[table]] for it, so that its balances get policies, too.",
                 )
             return None
         if owned.column not in columns:
             raise Refused(
-                f"{table} has no column {owned.column} yet, by which its balances would be kept apart",
+                f"{table} has no column {owned.column} yet, by which its balances are to be isolated",
                 remedy="Run `tenantry migrate --until backfill` first.",
             )
         if owned.column not in _names(part.key):
             raise UsageError(
-                f"[[ledger]] {table}: the key has no {owned.column}, so a balance would be of several tenants",
-                remedy=f'Put "{owned.column}" in front of the key.',
+                f"[[ledger]] {table}: the key has no {owned.column}, so one balance would sum several tenants",
+                remedy=f'Put "{owned.column}" first in the key.',
             )
         tenant = self.ownership.tenant
         aside = (tenant.name, tenant.key, tenant.slug, tenant.quarantine) if tenant.quarantine is not None else None
@@ -330,24 +332,24 @@ class Ledgers:
             return
         if before.slots or self.connection.execute(spread).fetchone() == (True,):
             raise Refused(
-                f"The balances of {ledger.table} are spread over slots, and non_negative needs one row a key: it has to"
-                " wait until hot_keys = 0 is in force and, a minute later, `tenantry balances compact` has folded them",
-                remedy="Leave non_negative out until then.",
+                f"The balances of {ledger.table} are spread over slots, and non_negative needs one row for each key."
+                " First apply hot_keys = 0, and a minute later run `tenantry balances compact`",
+                remedy="Set non_negative after that.",
             )
 
     def _refuse_taken(self, ledger: Ledger, before: Ledger | None) -> None:
         for other in self.installed.values():
             if before is None and other.called == ledger.called:
                 raise Refused(
-                    f"The balances of {other.table} were installed when that was called {ledger.table}, and are called"
-                    " after it",
+                    f"The balances of {other.table} were installed when that table had the name {ledger.table}, and"
+                    " their objects are named after it",
                     remedy=f"Run `tenantry balances remove --confirm --ledger {other.table}` first, and install both"
                     " again.",
                 )
         if before is None and self._rows("relation", ledger.balance):
             raise Refused(
-                f"{ledger.balance} is there already, and is not ours",
-                remedy="Name another `balance` in the spec, or rename or drop what is there.",
+                f"{ledger.balance} exists already, and was not made by tenantry",
+                remedy="Choose another `balance` in the spec, or rename or drop the existing one.",
             )
 
     def _rows(self, query: str, table: Name) -> list[Row]:
@@ -362,8 +364,8 @@ def _refusal(table: Name, error: Refused | UsageError) -> Finding:
     """Why balances that are there can be made neither as the spec wants them, nor be left."""
     return refused(
         name="balances-otherwise", table=table, forcible=False, message=error.message,
-        remedy=error.remedy if isinstance(error, RenamedColumn) else "Put back what the spec said; or run"
-        " `tenantry balances remove --confirm` first, and after the migration install and backfill the balances again.",
+        remedy=error.remedy if isinstance(error, RenamedColumn) else "Restore the earlier entry in the spec; or run"
+        " `tenantry balances remove --confirm` first, and install and backfill the balances after the migration.",
     )  # fmt: skip
 
 
@@ -375,7 +377,7 @@ def _names(names: Sequence[str]) -> tuple[str, ...]:
 def _column(name: str) -> str:
     parts = split(name)
     if len(parts) != 1:
-        raise UsageError(f"[[ledger]]: {name!r} is not a column's name")
+        raise UsageError(f"[[ledger]]: {name!r} is not a column name")
     return parts[0]
 
 
@@ -384,8 +386,8 @@ def _found(table: Name, given: str, columns: dict[str, Row]) -> Row:
         raise UsageError(f"[[ledger]] {table} has no column {given!r}{nearest(given, columns)}")
     if columns[given]["virtual"]:
         raise UsageError(
-            f"[[ledger]] {table}: {given} is a virtual generated column, of which triggers see no value",
-            remedy="Make it one that is STORED, or name another column.",
+            f"[[ledger]] {table}: {given} is a virtual generated column, whose value triggers cannot read",
+            remedy="Make it STORED, or use another column.",
         )
     return columns[given]
 
@@ -395,13 +397,14 @@ def _key(table: Name, given: str, columns: dict[str, Row]) -> KeyColumn:
     if row["operator"] is None:
         raise UsageError(
             f"[[ledger]] {table}: {given} is of type {row['type']}, whose values cannot be compared",
-            remedy="Take another column into the key.",
+            remedy="Use another column in the key.",
         )
     collation = row["collation"]
     if row["array"] and row["nullable"]:
         raise UsageError(
-            f"[[ledger]] {table}: {given} is an array that may be NULL, which no unique index tells from an empty one",
-            remedy=f"ALTER TABLE {table} ALTER COLUMN {quoted(given)} SET NOT NULL; or take another column.",
+            f"[[ledger]] {table}: {given} is an array that can be NULL, which its unique index would equate with an"
+            " empty one",
+            remedy=f"ALTER TABLE {table} ALTER COLUMN {quoted(given)} SET NOT NULL; or use another column.",
         )
     return KeyColumn(
         name=given, type=row["stored"], nullable=row["nullable"], operator=tuple(row["operator"]),
@@ -412,7 +415,7 @@ def _key(table: Name, given: str, columns: dict[str, Row]) -> KeyColumn:
 def _quantity(table: Name, given: str, columns: dict[str, Row]) -> str:
     row = _found(table, _column(given), columns)
     if not row["numeric"]:
-        raise UsageError(f"[[ledger]] {table}: {given} is of type {row['type']}, and not a number")
+        raise UsageError(f"[[ledger]] {table}: {given} is of type {row['type']}, which is not a number type")
     return str(row["name"])
 
 
@@ -429,11 +432,11 @@ def _refuse_names(ledger: Ledger) -> None:
     if not names:
         raise UsageError(f"[[ledger]] {ledger.table}: the key is empty")
     if len(set(names)) < len(names) or ledger.quantity in names:
-        raise UsageError(f"[[ledger]] {ledger.table}: a column stands twice in the key, or is the quantity too")
+        raise UsageError(f"[[ledger]] {ledger.table}: a column is twice in the key, or is also the quantity")
     if taken := next((name for name in ledger.columns if name in READ or name in STORED), None):
         raise UsageError(
-            f"[[ledger]] {ledger.table}: the key's column {taken!r} is called as a column of all balances is",
-            remedy="Rename it in the ledger, or leave it out of the key.",
+            f"[[ledger]] {ledger.table}: the key's column {taken!r} has the name of a column of every balance",
+            remedy="Rename it in the ledger, or remove it from the key.",
         )
 
 

@@ -102,7 +102,7 @@ def _became(settled: Settled, *, dry_run: bool) -> str:
         return "would be corrected" if dry_run else "corrected"
     if not settled.new:
         return "still under review"
-    why = " (its corrections would pass total_limit)" if settled.reason == "total" else ""
+    why = " (correcting it would exceed total_limit)" if settled.reason == "total" else ""
     return ("would be put" if dry_run else "put") + f" under review{why}"
 
 
@@ -112,7 +112,7 @@ def _unfit(connection: Connection, subject: Subject) -> tuple[str, str] | None:
     row = connection.execute(sql.SQL("SELECT {}").format(sees_all(ledger))).fetchone()
     if row != (True,):
         raise Refused(
-            f"Row security of {ledger.table} may hide rows from this role, and so from every sum",
+            f"Row-level security of {ledger.table} may hide rows from this role, so its sums could be wrong",
             remedy="Connect as the operator, or as a role with BYPASSRLS.",
         )
     state = states(connection)[ledger.called]
@@ -120,7 +120,7 @@ def _unfit(connection: Connection, subject: Subject) -> tuple[str, str] | None:
         return f"they are stale ({state.reason})", "Run `tenantry balances backfill`."
     if definitions(connection, [subject.triggers])[subject.triggers.key] is None:
         return (
-            "not all triggers are in force, so movements are being lost",
+            "some triggers are missing or disabled, so movements are not counted",
             "Run `tenantry balances install`, then `tenantry balances backfill`.",
         )
     return None

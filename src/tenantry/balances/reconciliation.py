@@ -35,7 +35,7 @@ from tenantry.balances.reconciliation_keys import (
     same,
 )
 from tenantry.balances.reconciliation_scope import QUERIES, Connection, Scope, choose, written_since
-from tenantry.errors import Failed, Refused
+from tenantry.errors import END_HOLDERS, Failed, Refused
 from tenantry.model.ledger import SUMS, Ledger
 from tenantry.steps.introspection import identifiers, raw
 from tenantry.steps.movement import correct, shown
@@ -150,9 +150,9 @@ class Reconciliation:
             except RETRIED as error:
                 if time.monotonic() > deadline:
                     raise Failed(
-                        f"A balance of {self.ledger.table} was held by others for {self.budget:g} s:"
+                        f"A balance of {self.ledger.table} was locked by other sessions for {self.budget:g} s:"
                         f" {error.diag.message_primary}",
-                        remedy="Wait for them, or end them, and run it again.",
+                        remedy=f"{END_HOLDERS}, then run the same command again.",
                     ) from error
                 middle = (first + past) // 2
                 waiting += [(first, past)] if past - first == 1 else [(middle, past), (first, middle)]
@@ -236,8 +236,8 @@ def take(connection: Connection, ledger: Ledger, *, generation: int | None = Non
     ).fetchone()
     if row == (True,) or generation not in (None, found):
         raise Refused(
-            f"The balances of {ledger.table} have been marked stale meanwhile",
-            remedy="Run `tenantry balances backfill`, then this again.",
+            f"The balances of {ledger.table} were marked stale meanwhile",
+            remedy="Run `tenantry balances backfill`, then the same command again.",
         )
 
 

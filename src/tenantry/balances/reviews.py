@@ -98,11 +98,12 @@ def decide(
         require_readable(connection, ledger)
         review = cursor.execute(QUERIES["decide"], {"id": number}).fetchone()
         if review is None:
-            raise UsageError(f"there is no review {number}", remedy="`tenantry balances review list` has them.")
+            raise UsageError(f"the review {number} does not exist", remedy="`tenantry balances review list` lists"
+            " them.")
         if review["state"] != "open":
             by_whom = f" by {review['decided_by']}" if review["decided_by"] else ""
             raise Refused(
-                f"Review {number} is {review['state']} already{by_whom}", remedy="Nothing is left to be done."
+                f"Review {number} is {review['state']} already{by_whom}", remedy="There is nothing to do."
             )
         choose_batch(
             connection, ledger,
@@ -127,8 +128,8 @@ def decide(
 def _refuse(number: int, review: Mapping[str, Any], found: Mapping[str, Any]) -> None:
     if not found["same"]:
         raise Refused(
-            f"The difference of review {number} is another one now: {found['quantity']} in {found['movements']}"
-            f" movements are missing, and it was {review['quantity']} in {review['movements']}",
+            f"The difference of review {number} has changed: {found['quantity']} in {found['movements']}"
+            f" movements are missing now, and {review['quantity']} in {review['movements']} were before",
             remedy=LOOK,
         )
 

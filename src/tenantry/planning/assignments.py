@@ -16,7 +16,7 @@ def read_assignments(path: Path, table: Table, place: str) -> tuple[tuple[str, .
     `place` is where the spec names the file. Raises UsageError where it cannot be read or does not fit the table.
     """
     if not table.primary_key:
-        raise UsageError(f"{place}: {table.name} has no primary key to name its rows by")
+        raise UsageError(f"{place}: {table.name} has no primary key, which a CSV file of its rows needs")
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             return tuple(_rows(csv.DictReader(file, strict=True), (*table.primary_key, "tenant"), path, place))

@@ -89,10 +89,10 @@ def _indexes(ground: PlanContext, unit: OwnedRelation) -> Iterator[Step]:
         has = any(one.columns == wanted and not one.partial for one in unit.table.uniques)
         if not has and not any(columns[: len(member.columns)] == member.columns for columns in served):
             served.append(member.columns)
-            reason = f"which rows of {member.table} are a tenant's"
+            reason = f"to find a tenant's rows of {member.table}"
             yield from index_steps(unit, member.columns, PHASE, unique=False, reason=reason)
     if not served:
-        yield from index_steps(unit, (), PHASE, unique=False, reason="the rows of a tenant")
+        yield from index_steps(unit, (), PHASE, unique=False, reason="to find the rows of a tenant")
 
 
 def _key_sets(ground: PlanContext, unit: OwnedRelation) -> tuple[tuple[str, ...], ...]:
@@ -108,7 +108,7 @@ def unique_indexes(ground: PlanContext, unit: OwnedRelation, phase: Phase) -> It
     owned, table = unit.owned, unit.table
     for columns in _key_sets(ground, unit):
         if any(set(unique.columns) == set(columns) and not unique.partial for unique in table.uniques):
-            yield from index_steps(unit, columns, phase, unique=True, reason="the composite keys' target")
+            yield from index_steps(unit, columns, phase, unique=True, reason="for composite foreign keys to refer to")
     for name in owned.unique:
         found = next(unique for unique in table.uniques if unique.name == name)
         yield from index_steps(

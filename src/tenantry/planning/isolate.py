@@ -257,4 +257,4 @@ def _left_out(view: View, role: str, writes: tuple[str, ...]) -> str:
         if grant.grantee not in (view.owner, role) and grant.privilege in WRITES and grant.privilege not in writes
     }
     given = ", ".join(privilege for privilege in WRITES if privilege in others)
-    return f"others may {given} there: {role} may not, unless you grant it" if given else ""
+    return f"other roles may {given} there; {role} may not, unless you grant it" if given else ""

@@ -34,14 +34,14 @@ class Lookup:
         if table is None and name in self.schema.earlier:
             now = self.schema.earlier[name]
             raise self.error(
-                f"{place}: {name} is now {now}: change the name in the spec" if now is not None
-                else f"{place}: {name} was dropped since it was migrated: take it out of the spec"
+                f"{place}: {name} was renamed to {now}: change the name in the spec" if now is not None
+                else f"{place}: {name} was dropped since it was migrated: remove it from the spec"
             )  # fmt: skip
         if table is None:
             valid = [str(known) for known in self.schema.tables]
             short = [known.name for known in self.schema.tables if known.schema == self.home]
             raise self.error(
-                f"{place}: there is no table {name}{nearest(str(name), valid) or nearest(name.name, short)}"
+                f"{place}: the table {name} does not exist{nearest(str(name), valid) or nearest(name.name, short)}"
             )
         return table
 
@@ -50,10 +50,10 @@ class Lookup:
         if table.column(name) is None and (table.name, name) in earlier:
             now = earlier[table.name, name]
             raise self.error(
-                f"{place}: the column {name!r} of {table.name} is now {now!r}: change the name in the spec"
+                f"{place}: the column {name!r} of {table.name} was renamed to {now!r}: change the name in the spec"
                 if now is not None
-                else f"{place}: the column {name!r} of {table.name} was dropped since it was migrated: say in the spec"
-                " by another path whose its rows are"
+                else f"{place}: the column {name!r} of {table.name} was dropped since it was migrated: choose another"
+                " path in the spec"
             )  # fmt: skip
         if table.column(name) is None:
             hint = nearest(name, [column.name for column in table.columns])
@@ -65,8 +65,8 @@ class Lookup:
         column = table.column(self.column(table, name, place))
         if column is not None and column.generated == "v":
             raise self.error(
-                f"{place}: {table.name}.{name} is a virtual generated column, of which triggers see no value",
-                remedy="Make it one that is STORED, or name the columns that it is computed from.",
+                f"{place}: {table.name}.{name} is a virtual generated column, whose value triggers cannot read",
+                remedy="Make it STORED, or use the columns that it is computed from.",
             )
         return name
 

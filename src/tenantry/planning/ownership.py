@@ -22,7 +22,7 @@ from tenantry.planning.tenant_rows import declared_tenants, name_column
 
 Part = TypeVar("Part")
 Value = TypeVar("Value")
-MISFIT = "what the spec says of it does not fit the database"
+MISFIT = "its entry in the spec does not fit the database"
 KEY_TYPES = ("uuid", "smallint", "integer", "bigint", "text", "character varying", "character")
 
 
@@ -102,7 +102,7 @@ class _Resolver:
         place = f"[[table]] {part.name!r}"
         name = self.lookup.table(part.name, place).name
         if name in self.parts:
-            raise self.lookup.error(f"{place}: {name} is there twice", remedy="Say in one place what it is.")
+            raise self.lookup.error(f"{place}: {name} has two entries", remedy="Keep one of them.")
         return name, part
 
     def _accepted(self, part: AcceptPart) -> None:
@@ -130,9 +130,9 @@ class _Resolver:
         if table is None:
             if not part.create and not self.lenient:
                 raise self.lookup.error(
-                    f"[tenant] table: there is no table {name}"
+                    f"[tenant] table: the table {name} does not exist"
                     + nearest(str(name), [str(known) for known in self.schema.tables]),
-                    remedy="Name the tenant table, or set create = true to have one made.",
+                    remedy="Correct the name of the tenant table, or set create = true to have it created.",
                 )
             return self._with_slugs(
                 TenantTable(name=name, key=part.key, slug=part.slug, type="uuid", create=part.create)
@@ -169,8 +169,8 @@ class _Resolver:
         table = self.schema.tables.get(tenant.name)
         if names and table is not None and name_column(table.columns, tenant) is None:
             raise self.lookup.error(
-                f"[tenant] rows {names[0][0]!r} name: {tenant.name} has no column for the name of a tenant",
-                remedy="Leave the names out.",
+                f"[tenant] rows {names[0][0]!r} name: {tenant.name} has no column for a tenant's name",
+                remedy="Remove the names.",
             )
 
     # --- tables
@@ -179,11 +179,11 @@ class _Resolver:
         place = f"[[table]] {part.name!r}"
         table = self.schema.tables[name]
         if name in self.heirs:
-            raise self.lookup.error(f"{place}: {name} follows {self.heirs[name]}; name that table only")
+            raise self.lookup.error(f"{place}: {name} is part of {self.heirs[name]}; list that table only")
         if table.kind is Kind.FOREIGN:
             raise self.lookup.error(f"{place}: {name} is a foreign table, which cannot be owned", "Set shared = true.")
         if name == self.tenant.name:
-            raise self.lookup.error(f"{place}: this is the tenant table itself; leave it out")
+            raise self.lookup.error(f"{place}: this is the tenant table itself; remove the entry")
         paths = tuple(self.paths.path(table, path, f"{place} paths") for path in part.paths)
         children = tuple(self.paths.child(table, child, f"{place} children") for child in part.children)
         direct = paths[0] if paths and len(paths[0].hops) == 1 and self._is_tenant_key(paths[0].hops[0]) else None
@@ -211,7 +211,8 @@ class _Resolver:
                 continue
             if column.base_type != self.tenant.type:
                 raise self.lookup.error(
-                    f"{place}: {part.name}.{name} is of type {column.type}, the tenant key of type {self.tenant.type}",
+                    f"{place}: {part.name}.{name} is of type {column.type}, but the tenant key of type"
+                    f" {self.tenant.type}",
                     remedy="Change the column's type, or choose another name with [tenant] column"
                     f" or column = … in {place}.",
                 )
@@ -219,7 +220,7 @@ class _Resolver:
                 # An heir's own column would be merged with ours, and keep its values (hazard 7).
                 raise self.lookup.error(
                     f"{place}: {part.name} already has a column {name!r}",
-                    remedy=f'Write paths = [["{name}"]] if it holds the tenant, or choose another name'
+                    remedy=f'If it contains the tenant, set paths = [["{name}"]]; else choose another name'
                     " with column = ….",
                 )
 
@@ -229,8 +230,8 @@ class _Resolver:
         sole = len(part.paths) == 1 and not part.children and part.orphans in (Orphans.FAIL, Orphans.SHARED)
         if column is not None and column.generated and not sole:
             raise self.lookup.error(
-                f"{place}: {table.name}.{name} is a generated column: its expression alone gives rows their tenant",
-                remedy="Name no other path, no children, and for orphans nothing but fail or shared.",
+                f"{place}: {table.name}.{name} is a generated column, so only its expression can give rows a tenant",
+                remedy='Remove other paths and children, and set orphans to "fail" or "shared".',
             )
 
     def _check_heirs(self, table: Table, place: str) -> None:
@@ -239,7 +240,7 @@ class _Resolver:
             for other in sorted(self.owned_names - {table.name}):
                 if any(one.name == heir.name for one in self.schema.heirs(other)):
                     raise self.lookup.error(
-                        f"{place}: {heir.name} inherits from it and from {other}, which is owned as well",
+                        f"{place}: {heir.name} inherits from it and from {other}, which is also an owned table",
                         remedy=f"ALTER TABLE {heir.name} NO INHERIT one of them first.",
                     )
 
@@ -253,7 +254,7 @@ class _Resolver:
         if found.referenced:
             raise self.lookup.error(
                 f"{place} unique: a foreign key depends on {name}, so it must stay global",
-                remedy="Take it out of the list, or change that foreign key first.",
+                    remedy="Remove it from the list, or change that foreign key first.",
             )
 
     def _assignment(self, table: Table, part: TablePart, place: str) -> Assignment | None:
@@ -264,9 +265,9 @@ class _Resolver:
             self.lookup.column(table, assign.column, f"{place} assign")
             if (column := table.column(assign.column)) is not None and column.generated:
                 raise self.lookup.error(
-                    f"{place} assign: {table.name}.{assign.column} is a generated column, of which the trigger that"
-                    " gives a new row its tenant sees no value",
-                    remedy="Say by sql = … how the tenant follows from the columns that it is computed from.",
+                    f"{place} assign: {table.name}.{assign.column} is a generated column, which has no value yet when"
+                    " the trigger assigns a new row",
+                    remedy="Use sql = … with the columns that it is computed from.",
                 )
         rows = None
         if assign.csv is not None:
@@ -290,7 +291,7 @@ class _Resolver:
                 and name not in self.heirs
                 and table.kind is not Kind.FOREIGN
             ):
-                undecided[name] = "the spec does not name it"
+                undecided[name] = "the spec has no entry for it"
         return Ownership(
             tenant=_with_assigned(self.tenant, owned.values()), setting=self.spec.tenant.setting,
             components=replace(derivation, owned=owned).components(),
@@ -322,30 +323,30 @@ class _Resolver:
     def _member(self, name: Name, part: TablePart, owned: Mapping[Name, Owned]) -> Member:
         place = f"[[table]] {part.name!r}"
         if name in self.heirs:
-            raise self.lookup.error(f"{place}: {name} follows {self.heirs[name]}; name that table only")
+            raise self.lookup.error(f"{place}: {name} is part of {self.heirs[name]}; list that table only")
         if self.schema.tables[name].kind is Kind.FOREIGN:
-            raise self.lookup.error(f"{place}: {name} is a foreign table, which can have no policies")
+            raise self.lookup.error(f"{place}: {name} is a foreign table, which cannot have policies")
         if name == self.tenant.name:
-            raise self.lookup.error(f"{place}: this is the tenant table itself; leave it out")
+            raise self.lookup.error(f"{place}: this is the tenant table itself; remove the entry")
         link = self.lookup.table(part.membership or "", f"{place} membership")
         if link.name in self.undecided:
             raise WaitsError(link.name)
         if link.name not in owned:
             raise self.lookup.error(
-                f"{place} membership: {link.name} is not owned, so it cannot say which tenants a row belongs to",
-                remedy=f"Say of {link.name} by which path its rows find their tenant.",
+                f"{place} membership: {link.name} is not an owned table, so it does not link rows to tenants",
+                remedy=f"Give {link.name} a path to its tenant.",
             )
         if owned[link.name].mixed:
             raise self.lookup.error(
-                f"{place} membership: rows of {link.name} without a tenant are shared, and would be nobody's",
-                remedy='Say orphans = "fail" of it, or another way than "shared".',
+                f"{place} membership: rows of {link.name} without a tenant are shared, and would link to no tenant",
+                remedy='Set orphans = "fail", or another value than "shared", for it.',
             )
         keys = [key for key in self.paths.keys(link) if self.heirs.get(key.parent, key.parent) == name]
         if len(keys) != 1:
             listed = ", ".join(f"({', '.join(key.columns)})" for key in keys) or "none"
             raise self.lookup.error(
-                f"{place} membership: {link.name} has to have one foreign key to {name}, and has {listed}",
-                remedy="Name the link table that has; one that the database does not know is a [[reference]].",
+                f"{place} membership: {link.name} must have exactly one foreign key to {name}, and has {listed}",
+                remedy="Use a link table that has one; if the database does not declare it, add a [[reference]].",
             )
         (key,) = keys
         return Member(

@@ -48,7 +48,7 @@ def crossing(part: ReferencePart, lookup: Lookup) -> Iterator[tuple[Name, tuple[
     elif not keys:
         raise lookup.error(
             f"[[reference]] from {part.child}: {child.name} has no foreign key on ({column})",
-            remedy='Name the column of one, or say with to = "table.column" what it refers to.',
+            remedy='Use the column of a foreign key, or set to = "table.column" to what it refers to.',
         )
     for columns in exact or keys:
         yield child.name, columns
@@ -83,7 +83,7 @@ class Paths:
         steps = list(columns)
         for number, names in enumerate(steps, start=1):
             if at is None:
-                raise self.lookup.error(f"{place}: the path goes on behind the tenant table")
+                raise self.lookup.error(f"{place}: the path continues after the tenant table")
             hop, at = self._hop(at, names, place, last=number == len(steps))
             hops.append(hop)
             if hop.parent == self.tenant.name or self._root(hop.parent) in self.owned:
@@ -91,8 +91,8 @@ class Paths:
         if hops and self._root(hops[-1].parent) in self.undecided:
             raise WaitsError(self._root(hops[-1].parent))
         raise self.lookup.error(
-            f"{place}: the path ends in {hops[-1].parent if hops else table.name},"
-            " which is neither owned nor the tenant table",
+            f"{place}: the path ends at {hops[-1].parent if hops else table.name},"
+            " which is neither an owned table nor the tenant table",
             remedy="Add hops until it reaches an owned table or the tenant table.",
         )
 
@@ -104,10 +104,10 @@ class Paths:
                 if child.name in self.undecided:
                     raise WaitsError(child.name)
                 if child.name not in self.owned:
-                    raise self.lookup.error(f"{place}: {child.name} is not owned, so it cannot tell an owner")
+                    raise self.lookup.error(f"{place}: {child.name} is not an owned table, so it has no tenant to give")
                 return Child(table=child.name, columns=key.columns, own_columns=key.parent_columns,
                              operators=_operators(key), deferrable=key.deferrable)  # fmt: skip
-        raise self.lookup.error(f"{place}: {child.name}.{column} is no foreign key to {table.name}")
+        raise self.lookup.error(f"{place}: {child.name}.{column} is not a foreign key to {table.name}")
 
     def _hop(self, table: Table, columns: tuple[str, ...], place: str, *, last: bool) -> tuple[Hop, Table | None]:
         for column in columns:
@@ -127,14 +127,15 @@ class Paths:
         raise self.lookup.error(
             f"{place}: {table.name} has no foreign key on ({', '.join(columns)})"
             + (f"; it has {', '.join(known)}" if known else ""),
-            remedy="Name the columns of a foreign key, or declare a [[reference]].",
+            remedy="Use the columns of a foreign key, or declare a [[reference]].",
         )
 
     def _tells(self, table: Table, columns: tuple[str, ...], place: str) -> None:
         if (table.name, columns) in self.crossing:
             raise self.lookup.error(
-                f"{place}: {table.name} ({', '.join(columns)}) may refer to another tenant's row: it tells no tenant",
-                remedy="Take it out here, or delete crosses = true at its [[reference]].",
+                f"{place}: {table.name} ({', '.join(columns)}) may refer to rows of other tenants, so it tells no"
+                " tenant",
+                remedy="Remove it here, or remove crosses = true from its [[reference]].",
             )
 
     def _along(self, table: Table, key: ForeignKey) -> tuple[Hop, Table | None]:

@@ -48,7 +48,7 @@ def make_plan(spec: Spec, schema: Schema, *, lenient: bool = False) -> Plan:
     steps = tuple(_steps(PlanContext(spec=spec, schema=schema, ownership=ownership)))
     for key, count in Counter(step.key for step in steps).items():
         if count > 1:
-            raise UsageError(f"two steps have the same name {key!r}", remedy="Report this with your schema.")
+            raise UsageError(f"two steps have the same key {key!r}", remedy="Report this with your schema.")
     return Plan(ownership=ownership, steps=steps)
 
 

@@ -131,10 +131,10 @@ def _letting(ground: PlanContext, owned: Owned, path: Path, known: Mapping[Name,
         keys = foreign_keys(ground.schema, ground.schema.tables[at])
         key = next((key for key in keys if key.columns == hop.columns and key.parent == hop.parent), None)
         if key is None:
-            return f"{at} ({', '.join(hop.columns)}) is no foreign key of the database"
+            return f"{at} ({', '.join(hop.columns)}) is not a foreign key of the database"
         if key.on_delete in LETS_GO:
             return f"{quoted(key.name)} of {at} is ON DELETE {LETS_GO[key.on_delete]}"
         if hop.nullable:
             return f"{quoted(key.name)} of {at} can be NULL"
         at = _root(ground, hop.parent)
-    return "" if at == ground.ownership.tenant.name else known.get(at, f"{owned.table} and {at} tell each other")
+    return "" if at == ground.ownership.tenant.name else known.get(at, f"{owned.table} and {at} refer to each other")

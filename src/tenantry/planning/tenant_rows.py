@@ -46,9 +46,9 @@ def declared_tenants(part: TenantPart, folder: Path, place: str) -> tuple[tuple[
             with path.open(newline="", encoding="utf-8-sig") as file:
                 for line, slug, name in _read(csv.DictReader(file, strict=True), path, place):
                     if not is_slug(slug):
-                        raise UsageError(f"{place}: line {line} of {path}: {slug!r} is no slug")
+                        raise UsageError(f"{place}: line {line} of {path}: {slug!r} is not a valid slug")
                     if slug in found:
-                        raise UsageError(f"{place}: line {line} of {path}: the slug {slug!r} is there already")
+                        raise UsageError(f"{place}: line {line} of {path}: the slug {slug!r} occurs twice")
                     found[slug] = name or None
         except OSError as error:
             raise UsageError(f"{place}: cannot read {path}: {error.strerror}") from error
@@ -62,5 +62,5 @@ def _read(reader: csv.DictReader[str], path: Path, place: str) -> Iterator[tuple
         raise UsageError(f"{place}: the header of {path} must be slug, or slug and name")
     for row in reader:
         if any(value is None for value in row.values()) or None in row:
-            raise UsageError(f"{place}: line {reader.line_num} of {path} has not as many values as the header")
+            raise UsageError(f"{place}: line {reader.line_num} of {path} has fewer values than the header")
         yield reader.line_num, row["slug"], row.get("name", "")

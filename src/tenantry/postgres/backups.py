@@ -91,7 +91,7 @@ def _backup(row: Mapping[str, Any]) -> Backup:
         raise Refused(
             f"The row {row['id']!r} of tenantry.backups cannot be read:"
             f" {'.'.join(map(str, first['loc']))}: {first['msg']}",
-            remedy="Somebody has changed the journal: put the row back as it was, or DELETE it.",
+            remedy="The journal was changed outside tenantry: restore the row, or DELETE it.",
         ) from None
 
 

@@ -73,7 +73,7 @@ def read_schemas(
         return _fenced(connection, _read_in_snapshot(connection, schemas, ours))
     except psycopg.errors.LockNotAvailable as error:
         raise Failed(
-            f"The schema cannot be read: for {LONGEST_WAIT} s another session has kept a table to itself",
+            f"The schema cannot be read: another session has held a lock on a table for {LONGEST_WAIT} s",
             remedy="wait until that session is done, or end it",
             details=[str(blocker) for blocker in exclusive(connection)],
         ) from error
@@ -233,7 +233,7 @@ def _chosen(wanted: Sequence[str], existing: list[str]) -> list[str]:
         return existing
     for name in wanted:
         if name not in existing:
-            raise UsageError(f'There is no schema "{name}" in the database{nearest(name, existing)}')
+            raise UsageError(f'The schema "{name}" does not exist{nearest(name, existing)}')
     return list(dict.fromkeys(wanted))
 
 

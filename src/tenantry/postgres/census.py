@@ -54,8 +54,9 @@ def run_census(
     except (psycopg.errors.CharacterNotInRepertoire, psycopg.errors.UntranslatableCharacter) as error:
         encoding = connection.info.parameter_status("server_encoding")
         raise UsageError(
-            f"The database has the encoding {encoding}, and a text that is no UTF-8: {error.diag.message_primary}",
-            remedy="Dump the database, and restore it into one of the encoding that its texts are written in.",
+            f"The database has the encoding {encoding}, and a text that is not valid UTF-8:"
+            f" {error.diag.message_primary}",
+            remedy="Dump the database, and restore it into one with the encoding in which its texts are written.",
         ) from error
     except (psycopg.DataError, *_UNFIT) as error:
         raise UsageError(
@@ -90,7 +91,7 @@ def _remedy(connection: psycopg.Connection[Any], error: psycopg.Error) -> str:
         grant = sql.SQL("GRANT TEMPORARY ON DATABASE {} TO {}").format(
             sql.Identifier(connection.info.dbname), sql.Identifier(connection.info.user)
         )
-        return f"Counting needs temporary tables: {grant.as_string(None)}"
+        return f"Counting needs the privilege to create temporary tables: {grant.as_string(None)}"
     if "row-level security" in message:
-        return "Connect as a role that sees all rows: the tables' owner, or one with BYPASSRLS."
-    return "Connect as the tables' owner, or as a role that may read them."
+        return "Connect as a role that sees all rows: the owner of the tables, or a role with BYPASSRLS."
+    return "Connect as the owner of the tables, or as a role that may read them."

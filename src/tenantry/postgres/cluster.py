@@ -99,7 +99,7 @@ class Cluster:
             self._launch(programs, account, arguments)
         except subprocess.CalledProcessError as error:
             raise ConnectionFailed(
-                f"The server in {self.folder} does not start",
+                f"The embedded server in {self.folder} does not start",
                 remedy=f"see {self.log}",
                 details=[*_lines(error), *self.log_lines()],
             ) from error
@@ -111,7 +111,9 @@ class Cluster:
             self._control(_reachable(self.programs, account), account, "stop", "-m", mode)
         except subprocess.CalledProcessError as error:
             if self.is_ready():
-                raise ConnectionFailed(f"The server in {self.folder} does not stop", details=_lines(error)) from error
+                raise ConnectionFailed(
+                    f"The embedded server in {self.folder} does not stop", details=_lines(error)
+                ) from error
         if self._socket.is_symlink():
             shutil.rmtree(self.socket_folder, ignore_errors=True)
             self._socket.unlink(missing_ok=True)
@@ -175,8 +177,8 @@ class Cluster:
                 accounts.append(pwd.getpwnam(name))
         if not accounts:
             raise ConnectionFailed(
-                "PostgreSQL does not run as root, and there is no other account for it",
-                remedy="run the command as an ordinary user, or add an account named postgres",
+                "PostgreSQL does not run as root, and no other account was found",
+                remedy="run the command as an ordinary user, or create an account named postgres",
             )
         if not (self.data / "PG_VERSION").exists():
             return accounts[0]
@@ -185,8 +187,8 @@ class Cluster:
         if account is None:
             name = private_files.user_name(owner)
             raise Refused(
-                f"The data in {self.data} belong to {name}, who rules what the server does",
-                remedy=f"Run the command as {name}, or name another folder: embedded:PATH.",
+                f"The folder {self.data} belongs to {name}, who can change what the server runs",
+                remedy=f"Run the command as {name}, or choose another folder: embedded:PATH.",
             )
         return account
 
@@ -233,8 +235,8 @@ class Cluster:
 
     def _unusable(self, error: OSError) -> ConnectionFailed:
         return ConnectionFailed(
-            f"No server can be kept in {self.folder}: {error}",
-            remedy="name a folder that you can write to: embedded:PATH",
+            f"The folder {self.folder} cannot be used for a server: {error}",
+            remedy="choose a folder that you can write to: embedded:PATH",
         )
 
     def _create(self, programs: Path, account: pwd.struct_passwd | None) -> None:
@@ -254,7 +256,9 @@ class Cluster:
             try:  # not every system has that locale
                 _run([*command, "--locale=C"], account=account)
             except subprocess.CalledProcessError as error:
-                raise ConnectionFailed(f"The server in {self.folder} cannot be made", details=_lines(error)) from error
+                raise ConnectionFailed(
+                    f"The embedded server in {self.folder} cannot be created", details=_lines(error)
+                ) from error
 
 
 def _run(
@@ -305,8 +309,8 @@ def _require_reachable(folder: Path, account: pwd.struct_passwd) -> None:
             _run(["/bin/sh", "-c", 'cd "$1"', "sh", ancestor], account=account)
         except subprocess.CalledProcessError as error:
             raise ConnectionFailed(
-                f"The server in {folder} would run as {account.pw_name}, who may not enter {ancestor}",
-                remedy=f"name another folder, below /var or /tmp say, or chmod o+x {ancestor}",
+                f"The server in {folder} would run as {account.pw_name}, who may not access {ancestor}",
+                remedy=f"choose another folder, such as one below /var or /tmp, or chmod o+x {ancestor}",
             ) from error
 
 
@@ -318,7 +322,7 @@ def _reachable(programs: Path, account: pwd.struct_passwd | None) -> Path:
     except PermissionError:
         pass
     except (OSError, subprocess.CalledProcessError) as error:
-        raise ConnectionFailed(f"{programs / 'postgres'} does not run here: {error}") from error
+        raise ConnectionFailed(f"{programs / 'postgres'} cannot run on this system: {error}") from error
     return _copied(programs)
 
 

@@ -172,7 +172,7 @@ def refuse_pooler(connection: psycopg.Connection[Any]) -> None:
     row = connection.execute(_QUERIES["backend"]).fetchone()
     if row is None or row[0] != connection.info.backend_pid:
         raise Refused(
-            "The connection goes through a pooler, where a lock does not stay with the run that took it",
+            "The connection goes through a pooler, which does not keep a lock with the session that took it",
             remedy="connect to the server itself: its own host and port, not the pooler's",
         )
 
@@ -185,8 +185,8 @@ def _refuse_other_role(connection: psycopg.Connection[Any]) -> None:
     row = connection.execute(_QUERIES["set_role"], {"user": connection.info.user}).fetchone()
     if row is not None:
         raise Refused(
-            f"The database has {row[0]} set to {row[1]} for all who connect; its owner's code could become"
-            f" {connection.info.user} again",
+            f"The database sets {row[0]} to {row[1]} for all sessions: code of the tables' owners could become"
+            f" {connection.info.user} by RESET",
             remedy=f"ALTER DATABASE … RESET {row[0]}, or connect as {row[1]}",
         )
 
@@ -196,7 +196,7 @@ def _settle(connection: psycopg.Connection[TupleRow], application_name: str, ope
         connection.execute(_QUERIES["settle"], {"application_name": application_name, "operator": operator})
     except psycopg.errors.InsufficientPrivilege as error:
         raise Refused(
-            "Sessions of this role have session_replication_role set: no foreign key and no trigger holds in them",
+            "The connection has session_replication_role = replica: foreign keys and triggers would not be enforced",
             remedy="ALTER ROLE … (or DATABASE …) RESET session_replication_role, as a superuser",
         ) from error
     # Servers on some systems cannot check for lost clients and refuse the setting.
@@ -219,12 +219,12 @@ _REMEDIES = {
     r"database .* does not exist": "check the name of the database",
     r"role .* (does not exist|is not permitted to log in)": "check the name of the user",
     r"too many (connections|clients)|connection slots": "end idle sessions, or try again later",
-    r"no pg_hba\.conf entry": "let this user and host in (pg_hba.conf), or try another sslmode",
+    r"no pg_hba\.conf entry": "allow this user and host in pg_hba.conf, or try another sslmode",
     r"SSL|TLS|certificate|GSSAPI": "check sslmode and the certificates",
     r"starting up|shutting down|recovery mode": "try again in a moment",
     r"permission denied for database": "GRANT CONNECT ON DATABASE … to this user",
     r"refused|resolve|timeout|timed out|No such file|No route|unreachable|Permission denied": (
-        "check host and port, and that the server runs and can be reached from here"
+        "check host and port, and that the server is running and can be reached from here"
     ),
 }
 _PREFIXES = re.compile(r"(connection (failed|is bad): |connection to .*? failed: |(FATAL|ERROR): +)+")
@@ -237,10 +237,10 @@ def _explained(error: psycopg.Error, options: Mapping[str, Any], conninfo: str) 
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     remedy = next((text for pattern, text in _REMEDIES.items() if re.search(pattern, " ".join(lines))), "")
     shown = {name: options[name] for name in ("host", "port", "user", "dbname") if options.get(name)}
-    place = make_conninfo("", **shown) or "the server that the PG* variables name"
+    place = make_conninfo("", **shown) or "the server that the PG* environment variables give"
     hidden = secrets(conninfo)
     return ConnectionFailed(
-        without_secrets(f"No connection to {place}: {_PREFIXES.sub('', lines[0], count=1)}", hidden),
+        without_secrets(f"Cannot connect to {place}: {_PREFIXES.sub('', lines[0], count=1)}", hidden),
         remedy=remedy,
         details=[without_secrets(line, hidden) for line in lines[1:]],
     )

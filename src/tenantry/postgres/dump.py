@@ -28,5 +28,5 @@ def dump_schema(target: Target) -> str:
     environment = {**os.environ, "PGCONNECT_TIMEOUT": "10"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode != 0:
-        raise Failed(f"pg_dump ended with {done.returncode}", details=done.stderr.splitlines())
+        raise Failed(f"pg_dump failed with exit status {done.returncode}", details=done.stderr.splitlines())
     return "".join(line for line in done.stdout.splitlines(keepends=True) if not line.startswith(VOLATILE))

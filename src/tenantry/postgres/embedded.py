@@ -33,7 +33,7 @@ def bin_directory() -> Path:
     if package is None or package.origin is None:
         raise ConnectionFailed(
             "The embedded server is not installed",
-            remedy="pip install 'tenantry[embedded]', or name a server by --dsn",
+            remedy="pip install 'tenantry[embedded]', or connect to another server with --dsn",
         )
     return Path(package.origin).parent / "pginstall" / "bin"
 
@@ -51,7 +51,7 @@ def served(dsn: str) -> Iterator[str]:
         return
     place, _, database = dsn.removeprefix(PREFIX).partition("?dbname=")
     if not place:
-        raise UsageError("The DSN embedded: names no folder", remedy="write embedded:PATH, such as embedded:./data")
+        raise UsageError("The DSN embedded: has no folder", remedy="write embedded:PATH, such as embedded:./data")
     cluster = Cluster(programs=bin_directory(), folder=Path(place).expanduser().absolute())
     with _in_use(cluster):
         if database:
@@ -94,8 +94,8 @@ def _lock_file(cluster: Cluster, name: str) -> int:
         return private_files.open_lock(cluster.folder / name)
     except OSError as error:
         raise ConnectionFailed(
-            f"No server can be kept in {cluster.folder}: {error}",
-            remedy="name a folder that you can write to: embedded:PATH",
+            f"The folder {cluster.folder} cannot be used for a server: {error}",
+            remedy="choose a folder that you can write to: embedded:PATH",
         ) from error
 
 

@@ -105,8 +105,8 @@ class FixJournal:
         broken = self.connection.execute(_QUERIES["broken"], {"run": run}).fetchone()
         if broken is not None:
             raise Refused(
-                f"The row {broken[0]} of tenantry.fixed_rows cannot be read: an image of it is no object",
-                remedy="Somebody has changed the journal: put the row back as it was, or DELETE it.",
+                f"The row {broken[0]} of tenantry.fixed_rows cannot be read: an image in it is not a JSON object",
+                remedy="The journal was changed outside tenantry: restore the row, or DELETE it.",
             )
         for fix, columns, ids in self.connection.execute(_QUERIES["parts"], {"run": run}).fetchall():
             for first in range(0, len(ids), size):

@@ -102,14 +102,14 @@ class Journal:
         usable = self.connection.execute(_QUERIES["usable"]).fetchone()
         if usable is None or not usable[0]:
             raise ConnectionFailed(
-                "The journal in the schema tenantry may not be read by this role",
+                "This role has no privileges on the journal in the schema tenantry",
                 remedy="Connect as the role that ran tenantry before.",
             )
         version = self.connection.execute(_QUERIES["version"]).fetchone()
         if version is not None and version[0] is not None and version[0] > VERSION:
             raise UsageError(
-                f"The journal is of version {version[0]}, and this tenantry knows {VERSION}",
-                remedy="Use the newer tenantry that made it.",
+                f"The journal has version {version[0]}, and this tenantry supports versions up to {VERSION}",
+                remedy="Use the newer tenantry that made the journal.",
             )
         return True
 

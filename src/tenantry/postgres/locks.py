@@ -138,6 +138,6 @@ def _refusal(connection: psycopg.Connection[Any]) -> Refused:
     since = f", connected since {holder['since']:%Y-%m-%d %H:%M:%S %Z}" if holder["since"] else ""
     application = f"{holder['application']!r}, " if holder["application"] else ""
     return Refused(
-        f"Another run is going on here: {application}pid {holder['pid']} as {holder['user']}{since}",
-        remedy="wait until it ends, or end it; the same command can then be run again",
+        f"Another run is active on this database: {application}pid {holder['pid']} as {holder['user']}{since}",
+        remedy="wait until it ends, or end it; then run the same command again",
     )

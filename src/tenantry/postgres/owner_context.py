@@ -313,8 +313,8 @@ class _Fence:
             self.plain.execute(sql.SQL("; ").join([_role("none"), *lending, making]))
         except errors.ReadOnlySqlTransaction as error:
             raise Refused(
-                f"{self.role}'s code would run as {self.connection.info.user}, and on a standby nothing prevents it",
-                remedy=f"Connect as {self.role}, or as a role that is no more powerful.",
+                f"Code of {self.role} would run as {self.connection.info.user}, which a standby cannot prevent",
+                remedy=f"Connect as {self.role}, or as a role that has no more rights.",
             ) from error
         except errors.InsufficientPrivilege as error:
             if "pg_temp" not in (error.diag.message_primary or ""):
@@ -323,7 +323,7 @@ class _Fence:
                 sql.Identifier(self.connection.info.dbname), sql.Identifier(self.role)
             )
             raise NoTemporaryObjects(
-                f"{self.role} may not have temporary objects, and what sets off its code is to run as that role",
+                f"{self.role} may not create temporary objects, which running its code as that role requires",
                 remedy=grant.as_string(None),
             ) from error
         heads = [name for name, _, _ in columns] if columns is not None else ["count"]
@@ -422,7 +422,7 @@ class _Fence:
         except (errors.ObjectInUse, errors.InsufficientPrivilege) as error:
             raise Refused(
                 f"A trigger of {self.role} would run at the end of the transaction, as {self.connection.info.user}",
-                remedy="Look at what the functions of deferred triggers do: before PostgreSQL 18, none may defer more.",
+                remedy="Check the functions of deferred triggers: before PostgreSQL 18, none may defer another one.",
                 details=[(error.diag.message_primary or str(error)).splitlines()[0]],
             ) from error
 
@@ -674,7 +674,7 @@ def _settled(connection: psycopg.Connection[Any], reached: _Reached | None) -> I
         return
     if reached.trigger is not None:
         raise Refused(
-            f"The trigger {reached.trigger} belongs to {reached.owner}, and through a foreign key would run as"
+            f"The trigger {reached.trigger} belongs to {reached.owner}, and a foreign key would make it run as"
             f" {connection.info.user}",
             remedy=f"Make {reached.owner} the owner of both tables of the key, or disable the trigger meanwhile.",
         )
@@ -728,8 +728,8 @@ def _hold(cursor: psycopg.RawCursor[Any], names: Callable[[], Sequence[str]]) ->
         lock = "LOCK TABLE {} IN SHARE UPDATE EXCLUSIVE MODE"
         cursor.execute(sql.SQL(lock).format(sql.SQL(", ").join(map(sql.SQL, loose))))
     raise Refused(
-        f"{', '.join(loose)}: tables are renamed all the while",
-        remedy="See who does that, and run the same command again.",
+        f"{', '.join(loose)}: tables are being renamed all the time",
+        remedy="Find out who renames them, and run the same command again.",
     )
 
 
@@ -757,10 +757,10 @@ def _refuse_planned(cursor: psycopg.RawCursor[Any], what: str, tables: Sequence[
     if row is not None:
         table, owner = row
         raise Refused(
-            f"To prove {what} would run functions of {owner}'s: {table} has them in its indexes, statistics, checks or"
+            f"Validating {what} would run functions of {owner}: {table} uses them in its indexes, statistics, checks or"
             " partition key",
-            remedy=f"ALTER TABLE … OWNER TO {owner} for the table that refers to {table}, so that it is proved as that"
-            " role.",
+            remedy=f"ALTER TABLE … OWNER TO {owner} for the table that refers to {table}, so that validation runs as"
+            " that role.",
         )
 
 
@@ -773,7 +773,7 @@ def _mixed(cursor: psycopg.RawCursor[Any], rows: Sequence[tuple[Any, ...]], role
     mixed, constraint = cursor.execute(_QUERIES["mixed"], [names, role]).fetchone() or (False, None)
     if mixed and constraint is not None:
         raise Refused(
-            f"The constraint {constraint} runs functions of somebody else's, and {role} owns only part of the table",
+            f"The constraint {constraint} calls functions of other roles, and {role} owns only part of the table",
             remedy=f"ALTER TABLE … OWNER TO {role} for the table's partitions, so that it can be altered as that role.",
         )
     return bool(mixed)

@@ -35,7 +35,7 @@ def program(name: str, *, major: int) -> Path:
             seen[path] = version
     older = ", ".join(f"{path} is of version {version}" for path, version in seen.items())
     raise Refused(
-        f"A dump of PostgreSQL {major} takes a {name} of that version or newer, and there is none here"
+        f"A dump of PostgreSQL {major} requires {name} of that version or newer, and none was found"
         + (f" ({older})" if older else ""),
         remedy=f"Install postgresql-client-{major} or pip install 'tenantry[embedded]', or choose --backup tables.",
     )
@@ -101,8 +101,8 @@ class Running:
         if status != 0:
             first = next((line for line in said if "error:" in line), said[0] if said else "")
             raise Failed(
-                f"{self.name} ended with {status}: {first.partition('error: ')[2] or first}",
-                remedy="Put it right, then run the same command again.",
+                f"{self.name} failed with exit status {status}: {first.partition('error: ')[2] or first}",
+                remedy="Correct this, then run the same command again.",
                 details=said,
             )
 

@@ -99,7 +99,7 @@ def terminate(connection: psycopg.Connection[Any], party: Party) -> bool:
         row = connection.execute(_QUERIES["terminate"], {"pid": party.pid, "since": party.since}).fetchone()
     except psycopg.errors.InsufficientPrivilege as error:
         raise ConnectionFailed(
-            f"{connection.info.user} may not end the session {party.pid} of {party.user}",
+            f"{connection.info.user} may not terminate the session {party.pid} of {party.user}",
             remedy="Connect as that role or as a superuser, or GRANT pg_signal_backend.",
         ) from error
     return row is not None and bool(row[0])

@@ -9,11 +9,11 @@ _CLASSES = ("08", "40", "53", "57", "58", "XX")
 _STATES = ("55006", "55P03")
 """What is in use, or locked."""
 _REMEDIES = {
-    "53100": "Make room on the server's disk, then run the same command again.",
+    "53100": "Free space on the server's disk, then run the same command again.",
     "25006": "Connect to the primary server, where default_transaction_read_only is off.",
 }
 """By SQLSTATE: a full disk, and a server or session that takes no writes."""
-PUT_RIGHT = "Put right what the server says, then run the same command again."
+PUT_RIGHT = "Correct what the server reports, then run the same command again."
 
 
 def passes(error: psycopg.Error) -> bool:

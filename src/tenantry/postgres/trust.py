@@ -29,7 +29,7 @@ def require_trusted(connection: psycopg.Connection[Any]) -> None:
     if found:
         _, problem, remedy = found[0]
         raise Refused(
-            f"The journal cannot be trusted, for {problem}",
+            f"The journal cannot be trusted: {problem}",
             remedy=remedy,
             details=[f"{problem}: {remedy}" for _, problem, remedy in found[1:]],
         )
