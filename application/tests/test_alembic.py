@@ -93,7 +93,7 @@ def test_revisions(shop: Database, tmp_path: Path) -> None:
     ):
         command.upgrade(history.config(application(shop)), "head")
     shop.execute("DROP POLICY tenantry_operator ON orders")
-    with pytest.raises(OperatorRequired, match=f"role {OWNER} is not shown all tenants' rows of public.orders"):
+    with pytest.raises(OperatorRequired, match=f"role {OWNER} does not see all tenants' rows of public.orders"):
         command.upgrade(history.config(owner), "head")
     assert shop.rows("SELECT count(*) FROM orders WHERE note = 'filled'") == [(0,)]
     command.upgrade(history.config(shop.dsn), "head")

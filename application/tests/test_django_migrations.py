@@ -55,8 +55,8 @@ def test_migrations(shop: Database, tmp_path: Path) -> None:
     project.databases["other"] = project.databases["default"]
     said = project.run("migrate shop", "migrate shop --database other", "migrate shop --database operator")
     by_default, as_application, elsewhere = said.split("refused:")[1:]
-    assert "Migrations run as the operator" in by_default
-    assert f"role {APPLICATION} is not shown all tenants' rows of public.customers, public.orders" in as_application
+    assert "Run migrations as the operator" in by_default
+    assert f"role {APPLICATION} does not see all tenants' rows of public.customers, public.orders" in as_application
     assert "TenantRequired no tenant is set here" in elsewhere
     assert shop.rows("SELECT count(*) FROM orders WHERE note = 'filled'") == [(0,)]
     migration.write_text(NOTES.format(alias="editor.connection.alias"))

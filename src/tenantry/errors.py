@@ -8,15 +8,22 @@ from enum import IntEnum
 
 
 class ExitStatus(IntEnum):
-    """The exit status of every command."""
+    """The exit status of every command, and its meaning as the help and the reports tell it."""
 
-    DONE = 0
-    FINDINGS = 1
-    USAGE = 2
-    CONNECTION = 3
-    REFUSED = 4
-    FAILED = 5
-    INTERRUPTED = 130
+    DONE = 0, "done"
+    FINDINGS = 1, "done, with findings"
+    USAGE = 2, "wrong usage, or the spec does not fit"
+    CONNECTION = 3, "no connection, or missing privileges"
+    REFUSED = 4, "refused, a person must decide"
+    FAILED = 5, "failed part-way, run again"
+    INTERRUPTED = 130, "interrupted, run again"
+
+    meaning: str
+
+    def __new__(cls, value: int, meaning: str = "") -> ExitStatus:
+        status = int.__new__(cls, value)
+        status._value_, status.meaning = value, meaning
+        return status
 
 
 CONTINUES = "Run the same command again: it continues where it stopped."

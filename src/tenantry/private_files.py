@@ -90,7 +90,7 @@ def _refuse_no_file(path: Path) -> None:
         return
     if not stat.S_ISREG(found.st_mode):
         kind = "a link" if stat.S_ISLNK(found.st_mode) else "no file"
-        raise FileExistsError(errno.EEXIST, f"there is {kind} of that name", str(path))
+        raise FileExistsError(errno.EEXIST, f"{kind} of that name exists", str(path))
 
 
 def write_text(path: Path, text: str) -> None:
@@ -124,7 +124,7 @@ def open_lock(path: Path) -> int:
 def _require_file(descriptor: int, path: Path, owners: Collection[int] | None) -> None:
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode):
-        raise FileExistsError(errno.EEXIST, "there is no file of that name, but something else", str(path))
+        raise FileExistsError(errno.EEXIST, "that name is not a regular file", str(path))
     if owners is not None and found.st_uid not in owners:
         raise PermissionError(errno.EPERM, f"it belongs to {user_name(found.st_uid)}", str(path))
 
@@ -141,13 +141,13 @@ def require_trusted(path: Path, *, owner: int | None = None) -> None:
     for place, found, last in _way(path.absolute()):
         if found.st_uid not in trusted | ({owner} if last and owner is not None else set()):
             raise Refused(
-                f"{path} is not safe from others: {place} belongs to {user_name(found.st_uid)}",
-                remedy="Name a folder below one that is yours, or run the command as that user.",
+                f"{path} is not safe from other users: {place} belongs to {user_name(found.st_uid)}",
+                remedy="Choose a folder below one that is yours, or run the command as that user.",
             )
         if not stat.S_ISLNK(found.st_mode) and _others_write(found) and (last or not found.st_mode & stat.S_ISVTX):
             raise Refused(
-                f"{path} is not safe from others: they may write to {place}",
-                remedy=f"chmod go-w {place}, or name another folder.",
+                f"{path} is not safe from other users: they may write to {place}",
+                remedy=f"chmod go-w {place}, or choose another folder.",
             )
 
 

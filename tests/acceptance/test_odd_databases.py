@@ -239,7 +239,7 @@ def test_heir_of_two_owned_tables(database: Database) -> None:
         "CREATE TABLE c () INHERITS (a, b)"
     )
     made = spec("app", table("a", assign="{ tenant = 'x' }") + table("b", assign="{ tenant = 'x' }"))
-    with pytest.raises(UsageError, match=r"public.c inherits from it and from public.b, which is owned as well"):
+    with pytest.raises(UsageError, match=r"public.c inherits from it and from public.b, which is also an owned table"):
         migrate(Target(database.dsn), made)
 
 

@@ -51,7 +51,7 @@ def test_batch_waits_for_nobody(business: Business, pool: ThreadPoolExecutor) ->
 
         watcher = Meanwhile(want_early, batches_of=SALES)
         filling = pool.submit(shop.migrate, Phase.BACKFILL, watcher)
-        wait_until(lambda: any("held by others" in reason for reason in watcher.reasons))
+        wait_until(lambda: any("locked by other sessions" in reason for reason in watcher.reasons))
         assert 1 <= shop.rows(UNFILLED)[0][0] <= 2
         writer.commit()
     filling.result(timeout=60)

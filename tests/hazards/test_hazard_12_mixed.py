@@ -200,7 +200,7 @@ def test_change_at_a_stricter_level_is_refused(business: Business, level: str) -
     shop = shop_of(business)
     with shop.connect() as mover:
         mover.execute(f"SET TRANSACTION ISOLATION LEVEL {level}")
-        with pytest.raises(psycopg.errors.FeatureNotSupported, match="READ COMMITTED only"):
+        with pytest.raises(psycopg.errors.FeatureNotSupported, match="only change under READ COMMITTED"):
             mover.execute("UPDATE products SET store_id = 2 WHERE id = 9")
         mover.rollback()
         mover.execute(f"SET TRANSACTION ISOLATION LEVEL {level}")

@@ -120,7 +120,7 @@ def test_validate_looks_on_while_a_run_is_going_on(business: Business, pool: Thr
     try:
         assert first.there.wait(timeout=60)
         verdict = validate(shop.target, shop.spec, observer=watcher)
-        assert any(line.startswith("Another run is going on") for line in watcher.heard)
+        assert any(line.startswith("Another run is active") for line in watcher.heard)
         assert verdict.exit_status is ExitStatus.FINDINGS
     finally:
         first.go_on.set()

@@ -30,4 +30,4 @@ def incoming(headers: Mapping[str, Any] | None) -> tenant | Refusal:
     Entering raises UnknownTenant or InactiveTenant where its tenant is no more. A message without a header has no
     tenant, never that of the message before: in its block statements raise TenantRequired."""
     key = (headers or {}).get(HEADER)
-    return tenant(str(key)) if key else Refusal(TenantRequired("The message has none."))
+    return tenant(str(key)) if key else Refusal(TenantRequired("The message contains no tenant."))

@@ -138,8 +138,8 @@ def _hint() -> str:
         if block.owner is not None and not block.ended:
             code = block.owner.f_code
             return (
-                f"A block that the generator {code.co_qualname} ({code.co_filename}:{block.owner.f_lineno}) has entered"
-                " counts only while it runs; contextlib.contextmanager makes it count for the caller"
+                f"A tenant block that the generator {code.co_qualname} ({code.co_filename}:{block.owner.f_lineno}) has"
+                " entered is active only while it runs; contextlib.contextmanager makes it active for the caller"
             )
     return ""
 

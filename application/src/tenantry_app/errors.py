@@ -17,7 +17,7 @@ class TenantRequired(TenantError):
     """No tenant is set in the running task, and something needs one. Nothing has been sent to the server."""
 
     def __init__(self, hint: str = "") -> None:
-        text = 'no tenant is set here: use "with tenant(…):", or "with without_tenant():" for tables that tenants share'
+        text = 'no tenant is set: use "with tenant(…):", or "with without_tenant():" for tables that tenants share'
         super().__init__(f"{text}. {hint}" if hint else text)
 
 
@@ -27,7 +27,7 @@ class UnknownTenant(TenantError):
     def __init__(self, name: str) -> None:
         self.name = name
         """The key or slug that was looked for."""
-        super().__init__(f"there is no tenant {name!r}")
+        super().__init__(f"the tenant {name!r} does not exist")
 
 
 class InactiveTenant(TenantError):
@@ -48,7 +48,7 @@ class TenantChanged(TenantError):
     def __init__(self, what: str, begun: str, now: str, remedy: str) -> None:
         self.begun, self.now = begun, now
         """The keys of the two tenants; empty: without a tenant."""
-        super().__init__(f"{what} was begun for {_named(begun)}, and is used for {_named(now)}: {remedy}")
+        super().__init__(f"{what} was opened for {_named(begun)}, and is used for {_named(now)}: {remedy}")
 
 
 class StatementRefused(TenantError):
@@ -75,7 +75,7 @@ class OperatorRequired(TenantError):
         self.tables = tuple(tables)
         """Those of which row security hides rows from it."""
         super().__init__(
-            f"role {role} is not shown all tenants' rows of {', '.join(self.tables)}: migrations run as the operator"
+            f"role {role} does not see all tenants' rows of {', '.join(self.tables)}: run migrations as the operator"
         )
 
 

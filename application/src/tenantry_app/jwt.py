@@ -43,10 +43,10 @@ class Tokens:
         if not audience or isinstance(algorithms, str) or not algorithms or not set(algorithms) <= known:
             raise ValueError(f"Tokens needs an audience and a list of algorithms among {', '.join(sorted(known))}")
         if (key is None) == (jwks is None):
-            raise ValueError("Tokens needs a key or a key set, and not both")
+            raise ValueError("Tokens needs either a key or a key set")
         if _SYMMETRIC & set(algorithms) and (jwks is not None or not set(algorithms) <= _SYMMETRIC):
             # A public key would be taken for the secret with which anybody can sign.
-            raise ValueError("algorithms with a secret (HS…) are not accepted beside those with public keys")
+            raise ValueError("algorithms with a secret (HS…) cannot be combined with those that use public keys")
         self._audience, self._algorithms = audience, list(algorithms)
         self._key, self._issuer, self._leeway = key, issuer, leeway
         self._keys = KeySet(jwks) if isinstance(jwks, str) else jwks
@@ -93,7 +93,7 @@ class Tokens:
         except jwt.ExpiredSignatureError as error:
             raise _invalid("it has expired") from error
         except (jwt.PyJWTError, ValueError, TypeError) as error:
-            raise _invalid("it was not made for this service, or not by whom it says") from error
+            raise _invalid("it was made for another service, or by another issuer") from error
         return claims
 
 
@@ -111,7 +111,7 @@ class KeySet:
         fetch: Callable[[], Mapping[str, Any]] | None = None,
     ) -> None:  # fmt: skip
         if fetch is None and not address.startswith(("https://", "http://localhost", "http://127.0.0.1")):
-            raise ValueError(f"a key set is fetched by https, and not from {address!r}")
+            raise ValueError(f"a key set is fetched by https only, and not from {address!r}")
         self._address, self._timeout = address, timeout
         self._seconds, self._pause = seconds, pause
         self._fetch = fetch or self._fetch_address
@@ -135,7 +135,7 @@ class KeySet:
                     if not self._keys:
                         self._again = 0.0
                         raise Problem(
-                            503, "key-set-unavailable", "The keys that verify tokens cannot be fetched; ask again.",
+                            503, "key-set-unavailable", "The keys that verify tokens cannot be fetched; try again.",
                             {"retry-after": str(RETRY_AFTER)},
                         ) from error  # fmt: skip
                 else:

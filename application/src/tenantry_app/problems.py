@@ -63,7 +63,7 @@ def unauthenticated(kind: str, detail: str) -> Problem:
 def unavailable() -> Problem:
     """503: the database is away."""
     return Problem(
-        503, "database-unavailable", "The database cannot be reached; ask again.", {"retry-after": str(RETRY_AFTER)}
+        503, "database-unavailable", "The database cannot be reached; try again.", {"retry-after": str(RETRY_AFTER)}
     )
 
 

@@ -329,7 +329,7 @@ class _Fetching(_Announcing):
         """Raises TenantRequired, TenantChanged. What it yields sets the tenant where that is not in force."""
         block = wanted()
         if self._begun is None:
-            raise StatementRefused("a server-side cursor is fetched from by the object that has executed its query")
+            raise StatementRefused("rows of a server-side cursor are fetched from the object that executed its query")
         if block.value != self._begun:
             raise TenantChanged(
                 "the server-side cursor", self._begun, block.value, "fetch its rows in the block of the first"

@@ -57,7 +57,9 @@ def tenantry_isolation(request: pytest.FixtureRequest) -> None:
             pytest.fail(str(refused), pytrace=False)
         tables = unsecured(connection, request.config.getini("tenantry_column"))
     if tables:
-        pytest.fail(f"no row security, forced and with a policy, on {', '.join(tables)}", pytrace=False)
+        pytest.fail(
+            f"row-level security is not enabled and forced, with a policy, on {', '.join(tables)}", pytrace=False
+        )
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ class Request:
         if len(values) > 1 or "," in values[0]:
             raise Problem(400, "two-values", f"The header {name} has more than one value.")
         if not values[0] or not values[0].isascii() or not values[0].isprintable():
-            raise Problem(400, "bad-header", f"The header {name} has no value that could be read.")
+            raise Problem(400, "bad-header", f"The header {name} has no readable value.")
         return values[0]
 
     def bearer(self) -> str | None:

@@ -105,7 +105,7 @@ class Resolution:
                 said.append(reading)
         deciders = [one for one in said if one.authenticates] or [one for one in said if one.selects]
         if not deciders:
-            raise unauthenticated("no-credential", "The request has no credential that says whose it is.")
+            raise unauthenticated("no-credential", "The request has no credential that identifies its tenant.")
         decider = deciders[0]
         scopes = _scopes(deciders)
         _require_scope(request, scopes)
@@ -122,7 +122,7 @@ class Resolution:
         if len(decider.names) == 1:
             decided: Found = yield from self._find(decider.names[0])
             if decided is None:
-                raise Problem(404, "unknown-tenant", "There is no such tenant.")
+                raise Problem(404, "unknown-tenant", "The tenant does not exist.")
         else:
             decided = yield from self._selected(decider, others)
         for other in others:
@@ -133,7 +133,7 @@ class Resolution:
     def _selected(self, decider: Said, others: list[Said]) -> Generator[Any, Any, Tenant]:
         """Of a credential that is good for several tenants, the one that another resolver says."""
         if not others:
-            raise Problem(400, "tenant-not-selected", f"Say which tenant: {decider.by} is good for several.")
+            raise Problem(400, "tenant-not-selected", f"Choose a tenant: {decider.by} is valid for several.")
         selected: Found = None
         if len(others[0].names) == 1:
             selected = yield from self._find(others[0].names[0])
@@ -173,14 +173,14 @@ def _require_scope(request: Request, scopes: frozenset[str]) -> None:
     needed = "write" if request.writes else "read"
     if needed not in scopes:
         raise Problem(
-            403, "insufficient-scope", f"The credential's scopes do not let it {needed}.",
+            403, "insufficient-scope", f"The credential's scopes do not allow it to {needed}.",
             {"www-authenticate": f'Bearer realm="tenants", error="insufficient_scope", scope="{needed}"'},
         )  # fmt: skip
 
 
 def _disagreement(decider: Said, other: Said) -> Problem:
     # The same whether the other tenant exists or not.
-    return Problem(403, "tenants-disagree", f"{_upper(decider.by)} and {other.by} do not say the same tenant.")
+    return Problem(403, "tenants-disagree", f"{_upper(decider.by)} and {other.by} identify different tenants.")
 
 
 def _upper(text: str) -> str:

@@ -125,7 +125,7 @@ class Claim:
         if not names or not all(
             isinstance(one, str | int) and one != "" and not isinstance(one, bool) for one in names
         ):
-            raise Problem(403, "no-tenant-claim", f"The credential names no tenant in its claim {self.name}.")
+            raise Problem(403, "no-tenant-claim", f"The credential has no tenant in its claim {self.name}.")
         subject = claims.get("sub")
         return Said(
             names=tuple(map(str, names)), by=f"the claim {self.name}", authenticates=True, scopes=self._scopes(claims),
@@ -204,7 +204,7 @@ class Subdomain:
             if host.endswith("." + domain):
                 label = host[: -len(domain) - 1]
                 if "." in label:
-                    raise Problem(404, "unknown-tenant", "No tenant is served under this host.")
+                    raise Problem(404, "unknown-tenant", "This host serves no tenant.")
                 if label in self.reserved:
                     return None
                 return Said(names=(_unicode(label),), by="the host", authenticates=False, selects=self.public)
@@ -258,7 +258,7 @@ def _is_address(text: str) -> bool:
 
 
 def _bad_host() -> Problem:
-    return Problem(400, "bad-host", "The header host is not the name of a host.")
+    return Problem(400, "bad-host", "The header host is not a valid host name.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +282,7 @@ class PathPrefix:
             return None
         name = request.path[len(self.prefix) + 1 :].partition("/")[0]
         if not name or not name.isprintable():
-            raise Problem(404, "unknown-tenant", "No tenant is served under this path.")
+            raise Problem(404, "unknown-tenant", "This path serves no tenant.")
         return Said(
             names=(name,), by="the path", authenticates=False, selects=self.public, mount=f"{self.prefix}/{name}"
         )

@@ -118,7 +118,7 @@ def _forget(connection: Connection) -> None:
 
 
 def _refuse_twophase(connection: Connection, xid: object) -> None:
-    raise StatementRefused("two phases: drivers begin them by themselves, so that the tenant cannot be set first")
+    raise StatementRefused("two-phase transactions: drivers begin them, so that the tenant cannot be set first")
 
 
 def _send(connection: Connection, value: str, *, read_only: bool = False) -> None:
@@ -148,7 +148,7 @@ def _check(
         raise StatementRefused("the transaction could not begin: close this connection")
     transaction: _Transaction = connection.info[_INFO]
     if transaction.automatic:
-        raise StatementRefused("AUTOCOMMIT: the tenant is set for a transaction, so there must be one")
+        raise StatementRefused("AUTOCOMMIT: the tenant is set for a transaction, so one is needed")
     if block.value != transaction.value:
         raise TenantChanged(
             "the transaction",

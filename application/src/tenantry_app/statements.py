@@ -51,7 +51,7 @@ def _kind(text: str, name: str) -> Kind:
             "DECLARE, FETCH and MOVE as text: use a cursor object of the driver, which knows its tenant"
         )
     if name in text.lower() and _SETS.search(text):
-        raise StatementRefused(f"a statement that sets {name}: the tenant is set by blocks of tenant() alone")
+        raise StatementRefused(f"a statement that sets {name}: only tenant() blocks may set the tenant")
     if ";" in text:
         parts = [part for part in _QUOTED.sub(" ", text).split(";") if part.strip()]
         if len(parts) > 1:

@@ -123,7 +123,7 @@ def damage(backup: Backup) -> str:
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"the manifest {manifest} cannot be read: {error}"
     if document.get("backup") != backup.id:
-            return f"{backup.folder} contains another backup, {document.get('backup')}"
+        return f"{backup.folder} contains another backup, {document.get('backup')}"
     for file in listed:
         path = backup.folder / file.name
         if not path.is_file():

@@ -33,8 +33,8 @@ from tenantry.execution.transaction import LockPolicy, run_in_transaction
 from tenantry.model.backup import Backup, BackupKind, Reason, TableCopy, TableRestored, copy_name
 from tenantry.model.name import JOURNAL_SCHEMA, Name, quoted
 from tenantry.model.plan import Lock, LockMode, Statement
-from tenantry.model.wording import counted
 from tenantry.model.schema import Ours, Schema
+from tenantry.model.wording import counted
 from tenantry.postgres.backups import Backups, firing, set_stable_text_format
 from tenantry.postgres.catalog import EVERY_SCHEMA, read_schema
 from tenantry.postgres.journal import Journal
@@ -65,8 +65,8 @@ def refuse_loss(tables: Sequence[TableRestored], others: Sequence[Name], *, forc
     places = str(losing_rows[0].table) if len(losing_rows) == 1 else f"{len(losing_rows)} tables"
     raise Refused(
         f"Rows were written since this backup and would be lost: {lost:,} in {places}",
-            remedy="Restore single tables with --table, or delete these rows with --force; the current state is"
-            " backed up first.",
+        remedy="Restore single tables with --table, or delete these rows with --force; the current state is"
+        " backed up first.",
         details=[
             *(f"{table.table}: {table.deleted:,} added, {table.updated:,} changed" for table in losing_rows),
             *(f"{other}: rows with a foreign key to deleted ones" for other in others if deleted),

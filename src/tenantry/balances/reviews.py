@@ -98,13 +98,12 @@ def decide(
         require_readable(connection, ledger)
         review = cursor.execute(QUERIES["decide"], {"id": number}).fetchone()
         if review is None:
-            raise UsageError(f"the review {number} does not exist", remedy="`tenantry balances review list` lists"
-            " them.")
+            raise UsageError(
+                f"the review {number} does not exist", remedy="`tenantry balances review list` lists them."
+            )
         if review["state"] != "open":
             by_whom = f" by {review['decided_by']}" if review["decided_by"] else ""
-            raise Refused(
-                f"Review {number} is {review['state']} already{by_whom}", remedy="There is nothing to do."
-            )
+            raise Refused(f"Review {number} is {review['state']} already{by_whom}", remedy="There is nothing to do.")
         choose_batch(
             connection, ledger,
             sql.SQL("SELECT 1::bigint AS number, key FROM tenantry.discrepancies WHERE id = {}").format(

@@ -42,7 +42,7 @@ def _table(ground: CheckContext, rule: RulePart) -> Name | Finding:
     if ground.has(name):
         return name
     known = [str(table) for table in ground.live.tables]
-    return _invalid(rule, None, f"there is no table {name}{nearest(str(name), known)}")
+    return _invalid(rule, None, f"the table {name} does not exist{nearest(str(name), known)}")
 
 
 def _asked(ground: CheckContext, rule: RulePart, table: Name) -> Check | Finding:
@@ -65,7 +65,7 @@ def _problem(ground: CheckContext, rule: RulePart, table: Name) -> psycopg.Error
     for name, expression in _values(rule):
         found = known.column(name)
         if found is None:
-            return f"there is no column {name}{nearest(name, [one.name for one in known.columns])}"
+            return f"the column {name} does not exist{nearest(name, [one.name for one in known.columns])}"
         if found.generated or found.identity or name in known.primary_key:
             return f"its fix sets the column {name}, which is generated or part of the primary key"
         asked.append(

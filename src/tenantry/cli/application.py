@@ -18,10 +18,7 @@ from tenantry.errors import ExitStatus, UsageError
 # What the parser raises for wrong usage; the module that it lives in depends on typer's version.
 ParserError: type[Exception] = typer.BadParameter.__mro__[2]
 
-EXITS = (
-    "Exit status: 0 done · 1 done, findings remain · 2 wrong usage, or a spec that does not fit · 3 no connection or"
-    " too few privileges · 4 refused, a person must decide · 5 failed part-way, run again · 130 interrupted, run again."
-)
+EXITS = "Exit status: " + " · ".join(f"{status:d} {status.meaning}" for status in ExitStatus) + "."
 app = typer.Typer(
     name="tenantry", cls=CommandGroup, no_args_is_help=True, pretty_exceptions_enable=False,
     rich_markup_mode=None, epilog=EXITS, context_settings={"help_option_names": ["--help", "-h"]},
@@ -64,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ParserError as error:
         status = _wrong_usage(error, given_arguments)
     except UnicodeEncodeError:
-        typer.echo("tenantry: An argument, or DATABASE_URL, is not text in UTF-8.", err=True)
+        typer.echo("tenantry: An argument, or DATABASE_URL, is not valid UTF-8.", err=True)
         status = ExitStatus.USAGE
     except typer.Abort:
         status = ExitStatus.INTERRUPTED

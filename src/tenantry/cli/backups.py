@@ -30,15 +30,15 @@ Tables = Annotated[
     list[str],
     typer.Option("--table", metavar="TABLE", show_default=False, help="This table only; may be repeated."),
 ]
-Id = Annotated[str, typer.Argument(metavar="BACKUP", help="As `backups list` names it.", show_default=False)]
+Id = Annotated[str, typer.Argument(metavar="BACKUP", help="The id that `backups list` shows.", show_default=False)]
 Ids = Annotated[
     list[str],
     typer.Argument(
-        metavar="[BACKUP]...", help="As `backups list` names them; the newest unless given.", show_default=False
+        metavar="[BACKUP]...", help="The ids that `backups list` shows; by default the newest.", show_default=False
     ),
 ]
 Force = Annotated[
-    bool, typer.Option("--force", help="Restore even though rows that were written since the backup are lost.")
+    bool, typer.Option("--force", help="Restore although rows that were written since the backup are lost.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be changed, and change nothing.")]
 NONE: list[str] = []
@@ -78,7 +78,7 @@ def _foresee(terminal: Terminal, spec: Spec, chosen: BackupOptions, tables: list
             show_backup(terminal, preview_backup(database, spec, chosen, tables=tables), alone=True)
     except Refused as refusal:
         terminal.answer(refusal=error_document(refusal))
-        terminal.say("As things stand, it would refuse:", style="bold yellow")
+        terminal.say("At present, it would refuse:", style="bold yellow")
         terminal.explain(refusal)
     terminal.answer(dry_run=True)
     terminal.say("Nothing was changed.")
@@ -110,7 +110,7 @@ def verify(terminal: Terminal, backup: Ids = NONE) -> ExitStatus:
         found = verify_backups(database, backup, observer)
     terminal.answer(backups=[_brief(one) for one in found])
     for one in found:
-        line = f"{one.id}: {_holds(one)}; all as it was written." if one.whole else f"{one.id}: {one.problem}."
+        line = f"{one.id}: {_holds(one)}; unchanged since it was made." if one.whole else f"{one.id}: {one.problem}."
         terminal.show(line, style="" if one.whole else "red")
     return ExitStatus.DONE if all(one.whole for one in found) else ExitStatus.FINDINGS
 
@@ -120,7 +120,7 @@ def restore(
     backup: Id,
     table: Tables = NONE,
     kind: Annotated[
-        BackupKind, typer.Option("--backup", help="The backup of the present state that is made first: tables or none.")
+        BackupKind, typer.Option("--backup", help="The backup of the current state that is made first: tables or none.")
     ] = BackupKind.TABLES,
     force: Force = False,
     dry_run: DryRun = False,
@@ -134,7 +134,7 @@ def restore(
     state is backed up first. Writers of the tables wait meanwhile; readers do not.
     """
     if kind is BackupKind.DUMP:
-        raise UsageError("The backup before a restore is one of tables", remedy="Choose --backup tables or none.")
+        raise UsageError("A restore needs a backup of tables before it", remedy="Choose --backup tables or none.")
     default = RestoreOptions()
     chosen = RestoreOptions(
         tables=tuple(table), force=force, dry_run=dry_run, lock_timeout=lock_timeout or default.lock_timeout,
@@ -160,7 +160,7 @@ def _show_restoration(terminal: Terminal, done: Restoration, *, dry_run: bool) -
             table.add_row(str(one.table), f"{one.deleted:,}", f"{one.updated:,}", f"{one.inserted:,}")
         terminal.say(table)
     for line in done.left_out:
-        terminal.say(f"Left out: {line}.", style="yellow")
+        terminal.say(f"Not restored: {line}.", style="yellow")
     if dry_run:
         terminal.show("Nothing was changed." if changed else "Nothing differs from the backup.")
         return
@@ -169,7 +169,7 @@ def _show_restoration(terminal: Terminal, done: Restoration, *, dry_run: bool) -
         Text.assemble(("Done: ", "bold green"), f"{tables} as in {done.backup.id}, {duration(done.seconds)}.")
     )
     if done.saved is not None:
-        terminal.say(f"What was there before is in the backup {done.saved}.")
+        terminal.say(f"The state before the restore is in the backup {done.saved}.")
 
 
 def prune(
@@ -184,7 +184,7 @@ def prune(
             metavar="TIME",
             parser=options.span,
             show_default=False,
-            help="Only older ones, such as 30d.",
+            help="Remove only older ones, such as 30d.",
         ),
     ] = None,
     dry_run: DryRun = False,
@@ -198,7 +198,7 @@ def prune(
         terminal.say(f"{backup.id}: {_holds(backup)}")
     one = len(gone) == 1
     verb = "would be" if dry_run else ("was" if one else "were")
-    terminal.show(f"{counted(len(gone), 'backup')} {verb} taken away.")
+    terminal.show(f"{counted(len(gone), 'backup')} {verb} removed.")
     return ExitStatus.DONE
 
 

@@ -31,14 +31,14 @@ from tenantry.errors import ExitStatus, Refused
 SAMPLES = 5
 Ledger = Annotated[
     str | None,
-    typer.Option("--ledger", metavar="TABLE", show_default=False, help="One of the spec's ledgers; all unless given."),
+    typer.Option("--ledger", metavar="TABLE", show_default=False, help="One of the spec's ledgers; by default all."),
 ]
 
 
 def _slots(text: str) -> int:
     match = re.fullmatch(r"(?:slots=)?(\d{1,4})", text.strip())
     if match is None or int(match.group(1)) > 1000:
-        raise typer.BadParameter(f"{text!r} is no number of slots from 0 to 1000; write slots=8")
+        raise typer.BadParameter(f"{text!r} is not a number of slots from 0 to 1000; write slots=8")
     return int(match.group(1))
 
 
@@ -46,13 +46,13 @@ HotKeys = Annotated[
     int | None,
     typer.Option(
         "--hot-keys", metavar="slots=N", parser=_slots, show_default=False,
-        help="Spread the writers of a key over N rows, which the view adds up; 0 for one row a key. The spec's"
-        " hot_keys unless given.",
+        help="Spread each key over N rows, which the view adds up, so that writers do not wait for each other; 0 for"
+        " one row for each key. By default the spec's hot_keys.",
     ),
 ]  # fmt: skip
 Workers = Annotated[int, typer.Option("--workers", min=1, max=64, metavar="N", help="Sessions that correct balances.")]
-Force = Annotated[bool, typer.Option("--force", help="Go without a backup, where --backup none says so.")]
-Confirm = Annotated[bool, typer.Option("--confirm", help="Do it; otherwise it is only shown.")]
+Force = Annotated[bool, typer.Option("--force", help="Go on without a backup, with --backup none.")]
+Confirm = Annotated[bool, typer.Option("--confirm", help="Do it; without this option it is only shown.")]
 
 
 def install(
@@ -158,7 +158,7 @@ def empty(
     if dry_run:
         terminal.say("Nothing was changed.")
     elif not confirm:
-        raise Refused("Nothing was changed: emptying a ledger has to be asked for", remedy="Run it with --confirm.")
+        raise Refused("Nothing was changed: emptying a ledger needs --confirm", remedy="Run it with --confirm.")
     return ExitStatus.DONE
 
 
@@ -181,7 +181,7 @@ def remove(
         if dry_run or not outline.steps:
             terminal.say("Nothing was changed.")
             return ExitStatus.DONE
-        raise Refused("Nothing was changed: removing balances has to be asked for", remedy="Run it with --confirm.")
+        raise Refused("Nothing was changed: removing balances needs --confirm", remedy="Run it with --confirm.")
     with watched(terminal, watching(terminal, detailed=detailed)) as observer, target(terminal) as database:
         result = remove_balances(database, spec, chosen, observer)
     show_result(terminal, result)

@@ -99,10 +99,10 @@ def _group(name: str, entry: Group) -> Any:
 
 
 DEMO = {
-    "dsn": "embedded:FOLDER: the folder of the demo's server, which is kept; a temporary one unless given. No other"
+    "dsn": "embedded:FOLDER: the folder for the demo's server, which is kept; by default a temporary one. No other"
     " server is used.",
-    "config": "The spec to migrate by; the preset's unless given.",
-    "preset": "Which tables and rows are loaded: estoque unless given, or enterprise.",
+    "config": "The spec to migrate by; by default the preset's.",
+    "preset": "The tables and rows to load: estoque (the default) or enterprise.",
 }
 """The demo heeds the command line alone: what the environment names is no place for a demonstration."""
 COMMANDS: Mapping[str, Command | Group] = {
@@ -115,14 +115,14 @@ COMMANDS: Mapping[str, Command | Group] = {
         "sample.sample",
         "Load a preset's tables with sample rows into an empty database.",
         says={
-            "config": "A spec that has to fit the tables that are loaded; this command needs none.",
-            "preset": "The argument says it as well.",
+            "config": "A spec to check against the loaded tables; this command does not need one.",
+            "preset": "The same as the argument.",
         },
     ),
     "discover": Command(
         "discover.discover",
         "Look at the schema and ask the data who owns which rows; write a commented spec. Changes no database.",
-        says={**NO_SPEC, "config": "With --update the spec to add to; else one that has to fit the database."},
+        says={**NO_SPEC, "config": "With --update, the spec to add to; else a spec to check against the database."},
     ),
     "operator-sql": Command(
         "operator_sql.operator_sql",

@@ -32,17 +32,17 @@ def conflicts(
     terminal: Terminal,
     output: Annotated[
         Path | None,
-        typer.Option("--output", metavar="FILE", show_default=False, help="Write all rows that disagree, as CSV."),
+        typer.Option("--output", metavar="FILE", show_default=False, help="Write all conflicting rows, as CSV."),
     ] = None,
     decide: Annotated[
         str | None,
         typer.Option(
             "--decide", metavar="TABLE.COLUMN", show_default=False,
-            help="Write into the spec that the path from this column alone says whose the rows are, and that the"
-            " table's other paths may lead to another tenant's row.",
+            help="Write into the spec that the path from this column alone decides the tenant of a row, and that the"
+            " table's other paths may lead to another tenant.",
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="With --output: write over a file that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="With --output: overwrite an existing file.")] = False,
 ) -> ExitStatus:  # fmt: skip
     """Show the rows that lead to several tenants: which ways disagree, over how many rows of which two tenants, and the
     statement that would correct them either way.
@@ -54,7 +54,7 @@ def conflicts(
     if decide is not None:
         return _decide(terminal, spec, decide)
     if output is not None and output.exists() and not force:
-        raise Refused(f"{output} is there already", remedy="Name another file, or give --force to overwrite it.")
+        raise Refused(f"{output} exists already", remedy="Choose another file, or add --force to overwrite it.")
     with target(terminal) as database:
         found = find_conflicts(database, spec, whole=output is not None)
     terminal.answer(conflicts=[_document(one) for one in found], output=output)
@@ -66,11 +66,13 @@ def conflicts(
 
 def _decide(terminal: Terminal, spec: Spec, path: str) -> ExitStatus:
     if spec.path is None or terminal.settings.preset is not None:
-        raise UsageError("A preset's spec is not written to", remedy="Copy it to a file, and name that by --config.")
+        raise UsageError(
+            "The spec of a preset cannot be changed", remedy="Copy it to a file, and use that with --config."
+        )
     rewrite(spec.path, choose(read_text(spec.path), spec, path))
     terminal.answer(decided=path, output=spec.path)
-    terminal.show(f"Decided in {spec.path}: {visible(path)} says whose the rows are.")
-    terminal.item("Next: ", "`tenantry conflicts` shows what is left.", style="cyan")
+    terminal.show(f"Decided in {spec.path}: {visible(path)} gives rows their tenant.")
+    terminal.item("Next: ", "`tenantry conflicts` shows the remaining ones.", style="cyan")
     return ExitStatus.DONE
 
 
@@ -115,7 +117,7 @@ def _show(terminal: Terminal, found: tuple[Conflicts, ...], output: Path | None)
     if len(found) > LISTED:
         terminal.show(f"… {len(found) - LISTED} more, {len(found)} tables in all (--json has them)")
     if output is not None:
-        terminal.show(f"Wrote {output}: every row, and where each of its paths leads.")
+        terminal.show(f"Wrote {output}: every conflicting row, and the tenant that each of its paths leads to.")
 
 
 def _table(terminal: Terminal, one: Conflicts) -> None:

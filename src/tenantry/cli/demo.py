@@ -27,9 +27,9 @@ from tenantry.reports.log import LogObserver
 def demo(
     terminal: Terminal,
     rows: Annotated[
-        int, typer.Option("--rows", min=1, metavar="N", help="Movements; all tables grow with them.")
+        int, typer.Option("--rows", min=1, metavar="N", help="Rows of the largest table; all tables grow with it.")
     ] = 20_000,
-    keep: Annotated[bool, typer.Option("--keep", help="Keep the server's folder, and say where it is.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the server's folder, and show its path.")] = False,
 ) -> ExitStatus:
     """Show the main job on a server of its own: an old application writes while its database is migrated.
 
@@ -42,7 +42,7 @@ def demo(
     spec = Spec.read(named or spec_path(preset))
     screen = watching(terminal, brief=True)
     with _folder(settings.dsn, keep=keep) as folder, resolve_target(f"embedded:{folder}") as database:
-        terminal.say(f"A PostgreSQL server of its own in {folder}")
+        terminal.say(f"A PostgreSQL server for the demo, in {folder}")
         try:
             shown = run_demo(
                 database, preset=preset, spec=spec, rows=rows, observer=notify_all(LogObserver(terminal.log), screen),
@@ -91,8 +91,8 @@ def _folder(dsn: str | None, *, keep: bool) -> Iterator[Path]:
         place = dsn.removeprefix("embedded:")
         if place in (dsn, "") or "?" in place:
             raise UsageError(
-                "The demo makes a server of its own, and changes no other",
-                remedy="Leave --dsn out, or name a folder for that server: --dsn embedded:FOLDER.",
+                "The demo uses a server of its own, and changes no other",
+                remedy="Omit --dsn, or choose a folder for that server: --dsn embedded:FOLDER.",
             )
         yield Path(place)
         return

@@ -37,35 +37,36 @@ def discover(
     tenant_table: Annotated[
         str | None,
         typer.Option("--tenant-table", metavar="TABLE", show_default=False,
-                     help="The table with one row per tenant; recognised by its name unless given."),
+                     help="The table with one row per tenant; by default it is recognized by its name."),
     ] = None,
     undecided: Annotated[
         Undecided,
-        typer.Option("--undecided", help="Tables that no path reaches: ask a person, shared, or the default tenant's."),
+        typer.Option("--undecided", help="What to propose for tables that no path reaches."),
     ] = Undecided.ASK,
     output: Annotated[
         Path | None,
-        typer.Option("--output", metavar="FILE", show_default=False, help="The spec's file; else it is printed."),
+        typer.Option("--output", metavar="FILE", show_default=False, help="Write the spec to FILE instead of printing"
+        " it."),
     ] = None,
     diagram: Annotated[
-        bool, typer.Option("--diagram", help="A Mermaid picture of the paths, in the spec's place or beside its file.")
+        bool, typer.Option("--diagram", help="A Mermaid diagram of the paths, instead of the spec or next to its file.")
     ] = False,
     update: Annotated[
         bool,
-        typer.Option("--update", help="Add to the spec that is there (--output, else --config, else tenantry.toml) the"
-                     " tables that it does not name, keep every line of it, and say what else has changed."),
+        typer.Option("--update", help="Add tables that the existing spec (--output, else --config, else tenantry.toml)"
+                     " does not list, keep each of its lines, and report what else has changed."),
     ] = False,
     interactive: Annotated[
         bool,
-        typer.Option("--interactive", help="Then ask about the tables that are undecided, most rows first; each answer"
-                     " is written into the file at once (--output, else --config, else tenantry.toml). A spec that is"
-                     " there is updated first, and asked about as it is."),
+        typer.Option("--interactive", help="Then ask about undecided tables, those with most rows first; each answer is"
+                     " written to the file at once (--output, else --config, else tenantry.toml). An existing spec is"
+                     " updated first."),
     ] = False,
     report: Annotated[
         Path | None,
         typer.Option("--export-report", metavar="FILE.html", show_default=False,
-                     help="Beside the spec a page that needs no network: the paths as a picture, the questions, and all"
-                     " tables with their reasons and samples."),
+                     help="Next to the spec, an HTML page that needs no network: a diagram of the paths, the questions,"
+                     " and all tables with reasons and samples."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> ExitStatus:  # fmt: skip
@@ -83,15 +84,15 @@ def discover(
             ("--export-report", report),
         ):
             if given:
-                raise UsageError(f"{name} does not go with --update", remedy="Leave one of them out.")
+                raise UsageError(f"{name} cannot be combined with --update", remedy="Omit one of them.")
         if terminal.settings.preset is not None and "preset" in terminal.settings.named:
-            raise UsageError("--preset does not go with --update", remedy="Name the spec's file with --config.")
+            raise UsageError("--preset cannot be combined with --update", remedy="Give the spec's file with --config.")
         return _update(terminal, output, undecided, interactive=interactive)
     picture = output.with_suffix(".mmd") if output is not None and diagram else None
     files = tuple(path for path in (output, picture, report) if path is not None)
     for path in files:
         if path.exists() and not force:
-            raise Refused(f"{path} is there already", remedy="Name another file, or give --force to overwrite it.")
+            raise Refused(f"{path} exists already", remedy="Choose another file, or add --force to overwrite it.")
     with target(terminal) as database:
         found = run_discover(database, tenant_table=tenant_table, undecided=undecided)
     if output is not None:
@@ -156,14 +157,14 @@ def _show_update(terminal: Terminal, found: Update, path: Path, *, asks: bool) -
         if count > LISTED:
             terminal.show(f"{word:<8} … {count - LISTED} more, {count} in all (--json has them)")
     if not found.addition:
-        terminal.show(f"{path} names every table; it is as it was.")
+        terminal.show(f"{path} lists every table; it was not changed.")
     else:
         tables = "1 table" if len(found.added) == 1 else f"{len(found.added)} tables"
-        terminal.show(f"Added {tables} to the end of {path}; every line that was there is as it was.")
+        terminal.show(f"Added {tables} to the end of {path}; the existing lines were not changed.")
     if asks:
         return
     todo = f"decide about {len(found.undecided)} of them in {path}, then " if found.undecided else ""
-    todo = f"correct what is gone in {path}, then " if found.gone and not todo else todo
+    todo = f"correct what no longer exists in {path}, then " if found.gone and not todo else todo
     terminal.item("Next: ", f"{todo}`tenantry plan`.", style="cyan")
 
 

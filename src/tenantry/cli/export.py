@@ -20,11 +20,12 @@ from tenantry.model.wording import counted
 def export(
     terminal: Terminal,
     orm: Annotated[
-        Orm, typer.Argument(metavar="ORM", help=f"Whose files are written: {', '.join(Orm)}.", show_default=False)
+        Orm, typer.Argument(metavar="ORM", help=f"The ORM to write files for: {', '.join(Orm)}.", show_default=False)
     ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", metavar="FOLDER", show_default=False, help="Where they go; else they are printed."),
+        typer.Option("--output", metavar="FOLDER", show_default=False, help="The folder for the files; by default they"
+                     " are printed."),
     ] = None,
     app: Annotated[
         str, typer.Option("--app", metavar="LABEL", help="Django: the label of the application.")
@@ -42,9 +43,9 @@ def export(
     database. Changes nothing.
     """
     if not app.isidentifier() or keyword.iskeyword(app):
-        raise UsageError(f"--app: {app!r} is no label of an application", remedy="Take letters, digits and _.")
+        raise UsageError(f"--app: {app!r} is not an application label", remedy="Use letters, digits and _.")
     if after is not None and orm in (Orm.SQLALCHEMY, Orm.PRISMA):
-        raise UsageError(f"--after: {orm} has no migrations here", remedy="Leave it out.")
+        raise UsageError(f"--after: {orm} has no migrations here", remedy="Omit --after.")
     spec = terminal.spec()
     with target(terminal) as database:
         files = run_export(database, spec, orm, app=app, after=after)
@@ -56,7 +57,7 @@ def export(
     there = [path for path in files if (output / path).exists()]
     if there and not force:
         raise Refused(
-            f"{output / there[0]} is there already", remedy="Name another folder, or give --force to overwrite it."
+            f"{output / there[0]} exists already", remedy="Choose another folder, or add --force to overwrite it."
         )
     for path, text in files.items():
         _write(output / path, text)

@@ -34,7 +34,7 @@ def list_(terminal: Terminal) -> ExitStatus:
         back = f", {'all' if one.undone == one.rows else f'{one.undone:,}'} put back" if one.undone else ""
         terminal.show(Text.assemble((one.run, "bold"), f"  {one.table}: {one.name}, {rows}{back}"))
     terminal.say(
-        Text.assemble(("Next: ", "cyan"), "`tenantry fixes undo RUN` puts the rows of a run back as they were.")
+        Text.assemble(("Next: ", "cyan"), "`tenantry fixes undo RUN` restores the rows of a run."),
     )
     return ExitStatus.DONE
 
@@ -69,7 +69,7 @@ def undo(
     elif found.left == 0:
         terminal.show(f"The fixes of {found.undone} have been undone already.")
     else:
-        terminal.show(f"{found.rows:,} rows are as they were before {found.undone}.")
+        terminal.show(f"{counted(found.rows, 'row')} restored to before {found.undone}.")
         for line in found.changed:
             terminal.say(Text(f"  overwritten: {visible(line)}", style="yellow"))
     return ExitStatus.DONE
@@ -79,7 +79,7 @@ def _preview(terminal: Terminal, found: Undone) -> None:
     show_backup(terminal, found.backup)
     for statement in found.statements:
         terminal.show(f"{statement};")
-    terminal.show(f"{found.left:,} rows to put back, {found.conflicts:,} of them changed since.")
+    terminal.show(f"{counted(found.left, 'row')} to restore, {found.conflicts:,} of them changed since.")
     for line in found.changed:
         terminal.say(Text(f"  {visible(line)}", style="yellow"))
     terminal.say("Nothing was changed.")

@@ -32,17 +32,17 @@ from tenantry.reports.text import visible
 
 FixIssues = Annotated[
     bool,
-    typer.Option("--fix-issues", help="Correct what can be corrected safely; `tenantry fixes undo` puts it back."),
+    typer.Option("--fix-issues", help="Correct what can be corrected safely; `tenantry fixes undo` restores it."),
 ]
 Force = Annotated[
     bool,
-    typer.Option("--force", help="With --fix-issues: even where triggers of yours run that may write elsewhere."),
+    typer.Option("--force", help="With --fix-issues: also where your own triggers fire, which may write elsewhere."),
 ]
 ApplicationDsn = Annotated[
     str | None,
     typer.Option(
         "--application-dsn", metavar="DSN", show_default=False,
-        help="Try as this user of the database what one tenant can do to another; else by SET ROLE.",
+        help="Connect as this user to test what a tenant can do to others; by default SET ROLE is used.",
     ),
 ]  # fmt: skip
 
@@ -74,7 +74,7 @@ def inspected(
         ("--dump-dir", asked.dump_folder), ("--free-space", asked.free_space),
     ):  # fmt: skip
         if given and not asked.fix:
-            raise UsageError(f"{name} belongs to --fix-issues; without that nothing is changed", remedy="Give both.")
+            raise UsageError(f"{name} needs --fix-issues", remedy="Add --fix-issues.")
     spec = terminal.spec()
     with (
         watched(terminal, ignore if ci else watching(terminal, brief=True)) as observer,
@@ -115,7 +115,7 @@ def show_corrections(terminal: Terminal, corrections: Sequence[Correction], *, d
     """What was corrected, or with a dry run what would be, and by which statement."""
     terminal.answer(dry_run=dry_run, fixes=corrections)
     if not corrections:
-        terminal.say("There is nothing that can be fixed safely.")
+        terminal.say("Nothing can be fixed safely.")
     for one in corrections:
         _headline(terminal, one, dry_run=dry_run)
         if dry_run:
@@ -129,7 +129,7 @@ def _headline(terminal: Terminal, one: Correction, *, dry_run: bool) -> None:
     rows = counted(one.rows, "row")
     done = f"{rows} to fix" if dry_run else f"{one.fixed:,} of {rows} fixed"
     if not one.rows:
-        done = "rows that are wrong once what they derive from is fixed"
+        done = "rows that are wrong once the rows that they get their tenant from are fixed"
     style = "cyan" if dry_run or one.fixed else "yellow"
     what = Text.assemble(f"{one.table}: {one.name}, {done}", (f" ({visible(one.why)})", "dim"))
     terminal.item("fix      ", what, style=style)

@@ -65,7 +65,7 @@ def full(
 def _show_dry(terminal: Terminal, database: Target, spec: Spec, chosen: FullOptions, *, detailed: bool) -> ExitStatus:
     status = show_preview(terminal, run_preview(database, spec, chosen.migrate), detailed=detailed)
     if chosen.fix is not None:
-        terminal.say("Of what the checks find as things stand:", style="bold")
+        terminal.say("Of the findings at present:", style="bold")
         show_corrections(terminal, preview_full(database, spec, chosen).corrections, dry_run=True)
     return status
 
@@ -86,7 +86,7 @@ def _show(terminal: Terminal, done: Full, *, detailed: bool, fixed: bool) -> Non
         mark, style = ("✓", "green") if part.exit_status is ExitStatus.DONE else ("✗", "red")
         terminal.item(f"{mark} {name}  ", f"{part.outcome} ({duration(part.seconds)}).", style=style, always=True)
     word, style = ("Done: ", "bold green") if clean else ("Found: ", "bold red")
-    summary = "migrated, and nothing was found wrong" if clean else "migrated, and findings remain"
+    summary = "migrated, and nothing was found wrong" if clean else "migrated, with findings"
     terminal.item(word, summary + ".", style=style, always=True)
     terminal.item("Next: ", done.next_step, style="cyan")
     if terminal.log.written:

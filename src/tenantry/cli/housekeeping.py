@@ -26,7 +26,7 @@ def housekeeping(
         bool,
         typer.Option(
             "--force",
-            help="With --purge: even where the migration is in force, which then can never be rolled back.",
+            help="With --purge: also while steps are applied, which can then never be rolled back.",
         ),
     ] = False,
     dry_run: options.DryRun = False,
@@ -38,15 +38,17 @@ def housekeeping(
     """
     if not purge:
         if force:
-            raise UsageError("--force goes with --purge", remedy="Leave it out, or add --purge.")
+            raise UsageError("--force needs --purge", remedy="Omit it, or add --purge.")
         return _keep(terminal, dry_run=dry_run)
     with target(terminal) as database:
         held, statements = run_purge(database, force=force, dry_run=dry_run)
     terminal.answer(held=held, purged=not dry_run, statements=statements)
     if not dry_run:
-        terminal.show("The schema tenantry is gone." if not held.steps else "The journal is gone; the migration stays.")
+        terminal.show(
+            "The schema tenantry was dropped." if not held.steps else "The journal was dropped; the migration stays."
+        )
         for folder in held.dumps:
-            terminal.show(f"A dump stays in {folder}.")
+            terminal.show(f"A dump remains in {folder}.")
         return ExitStatus.DONE
     terminal.show(_holdings(held))
     for statement in statements:
@@ -89,6 +91,4 @@ def _holdings(held: JournalUsage) -> str:
         return "tenantry keeps nothing in this database."
     size = f"{held.bytes / (1 << 20):.1f} MB"
     used = f"{len(held.used)} functions in use"
-    return (
-        f"The schema tenantry: {held.steps} steps in force, {held.runs} runs, {held.backups} backups, {size}, {used}."
-    )
+    return f"The schema tenantry: {held.steps} steps applied, {held.runs} runs, {held.backups} backups, {size}, {used}."

@@ -25,11 +25,11 @@ KEYS = "s skip · u undo · q quit"
 def require_terminal(terminal: Terminal) -> None:
     """Raises UsageError where nobody could be asked."""
     if terminal.settings.json or terminal.settings.quiet:
-        raise UsageError("--interactive asks in a terminal", remedy="Leave out --json and --quiet.")
+        raise UsageError("--interactive needs a terminal", remedy="Omit --json and --quiet.")
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError(
-            "--interactive asks in a terminal, and this is none",
-            remedy="Run it in one; or without --interactive, and answer in the file.",
+            "--interactive needs a terminal, and standard input is not one",
+            remedy="Run it in a terminal; or omit --interactive, and edit the file.",
         )
 
 
@@ -47,11 +47,11 @@ def interview(terminal: Terminal, path: Path, background: Background) -> None:
         terminal.show("")
         raise Interrupted(
             f"Interrupted: {_tables(asked.count)} answered in {path}",
-            remedy=f"Run it again with --output {path}: it asks what is left.",
+            remedy=f"Run it again with --output {path}: it asks the remaining questions.",
         ) from error
     left = asked.open()
     terminal.show(f"Answered {_tables(asked.count)} in {path}; {len(left) or 'none'} left.")
-    todo = "the same command asks what is left" if left else "`tenantry plan`"
+    todo = "the same command asks the remaining questions" if left else "`tenantry plan`"
     terminal.item("Next: ", f"{todo}.", style="cyan")
 
 
@@ -154,11 +154,11 @@ class _Interview:
             return
         before, after, count = last
         if read_text(self.path) != after:
-            self.terminal.show(f"{self.path} has been changed by somebody else since: undo it there.", style="yellow")
+            self.terminal.show(f"{self.path} was changed by another program since: undo it there.", style="yellow")
             return
         rewrite(self.path, before)
         self.past.pop()
-        self.terminal.show(f"Taken back: {_tables(count)}.")
+        self.terminal.show(f"Undone: {_tables(count)}.")
 
     def _slug(self, answer: Answer) -> str:
         """The slug of a tenant; of one that is not there only where it is said twice. Raises UsageError."""
@@ -166,10 +166,10 @@ class _Interview:
         shown = ", ".join(known[:TENANTS]) + (f" and {len(known) - TENANTS} more" if len(known) > TENANTS else "")
         slug = self._read(visible(f"Which tenant (its slug{f': {shown}' if known else ''})? "))
         if not is_slug(slug):
-            raise UsageError(f"{slug!r} is no slug", remedy="Answer again.")
+            raise UsageError(f"{slug!r} is not a valid slug", remedy="Answer again.")
         if slug not in known:
             near = nearest(slug, list(known))
-            again = self._read(visible(f"There is no tenant {slug!r}{near}: migrate would add it. Say it once more: "))
+            again = self._read(visible(f"The tenant {slug!r} does not exist{near}; migrate would add it. Repeat it: "))
             if again != slug:
                 raise UsageError(f"{again!r} is not {slug!r}: nothing was written", remedy="Answer again.")
         return slug

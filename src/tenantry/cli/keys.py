@@ -19,25 +19,25 @@ from tenantry.model.api_key import SCOPES, ApiKey
 from tenantry.model.wording import counted
 
 Lookup = Annotated[
-    str, typer.Argument(metavar="KEY", help="Its eight characters, as `keys list` has them.", show_default=False)
+    str, typer.Argument(metavar="KEY", help="Its eight characters, as `keys list` shows them.", show_default=False)
 ]  # fmt: skip
 Expires = Annotated[
     timedelta | None,
-    typer.Option("--expires", metavar="TIME", parser=options.span, show_default=False, help="When it ends: 90d."),
+    typer.Option("--expires", metavar="TIME", parser=options.span, show_default=False, help="Its lifetime: 90d."),
 ]  # fmt: skip
 Overlap = Annotated[
     timedelta,
-    typer.Option("--overlap", metavar="TIME", parser=options.span, help="How long the old key is good still."),
+    typer.Option("--overlap", metavar="TIME", parser=options.span, help="How long the old key stays valid."),
 ]
 
 
 def create(
     terminal: Terminal,
     tenant: Annotated[str, typer.Argument(metavar="TENANT", help="The tenant's slug.", show_default=False)],
-    name: Annotated[str, typer.Option("--name", metavar="NAME", help="What the key is for.", show_default=False)],
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="Its purpose.", show_default=False)],
     scope: Annotated[
         list[str] | None,
-        typer.Option("--scope", metavar="SCOPE", help="read or write; both unless given.", show_default=False),
+        typer.Option("--scope", metavar="SCOPE", help="read or write; by default both.", show_default=False),
     ] = None,
     expires: Expires = None,
     dry_run: options.DryRun = False,
@@ -87,7 +87,9 @@ def revoke(terminal: Terminal, key: Lookup, dry_run: options.DryRun = False) -> 
         ended = revoke_key(database, key, dry_run=dry_run, observer=observer)
     terminal.answer(key=ended, dry_run=dry_run)
     if dry_run:
-        terminal.show(f"tk_{ended.lookup} {'would be revoked' if ended.active else 'has ended already'}.")
+        terminal.show(
+            f"tk_{ended.lookup} {'would be revoked' if ended.active else 'has expired or was revoked already'}."
+        )
         terminal.say("Nothing was changed.")
     else:
         terminal.show(f"tk_{ended.lookup} ({ended.name}) ended at {_time(ended.ends_at)}.")
@@ -114,7 +116,7 @@ def _shown(terminal: Terminal, made: NewKey) -> ExitStatus:
         terminal.say("Nothing was changed.")
         return ExitStatus.DONE
     terminal.show(made.secret)
-    terminal.say("It is shown this once: only its hash is stored.", style="dim")
+    terminal.say("It is not shown again: only its hash is stored.", style="dim")
     return ExitStatus.DONE
 
 

@@ -20,7 +20,7 @@ from tenantry.errors import ExitStatus
 from tenantry.execution.prospect import MigrateOptions
 from tenantry.model.plan import Phase
 
-Until = Annotated[Phase, typer.Option("--until", help="Stop after this phase; contract runs only when asked for.")]
+Until = Annotated[Phase, typer.Option("--until", help="Stop after this phase; contract only runs if it is given here.")]
 Force = Annotated[
     bool,
     typer.Option(

@@ -26,25 +26,25 @@ def monitor(
     max_unverified: Annotated[
         timedelta,
         typer.Option(
-            "--max-unverified", metavar="TIME", parser=options.span, help="How long none may have been verified."
+            "--max-unverified", metavar="TIME", parser=options.span, help="At least one must have been verified since."
         ),
     ] = "7d",  # type: ignore[assignment]
     smallest: Annotated[
-        float, typer.Option("--smallest", min=0, max=1, help="Of the size of its forerunners, the newest must have.")
+        float, typer.Option("--smallest", min=0, max=1, help="The newest must have this share of the usual size.")
     ] = Limits().smallest,
     full_within: Annotated[
         timedelta,
         typer.Option(
             "--full-within", metavar="TIME", parser=options.span,
-            help="The disk may not be full in this time, if backups go on as they did and none is pruned; room for two"
-            " more there has to be in any case.",
+            help="Report a disk that would be full in this time at the present rate without pruning; there must be room"
+            " for two more backups in any case.",
         ),
     ] = "0s",  # type: ignore[assignment]
     dump_dir: Annotated[
         list[Path],
         typer.Option(
             "--dump-dir", metavar="FOLDER", show_default=False,
-            help="Watch the dumps in this folder, made elsewhere; may be repeated.",
+            help="Also check the dumps of another tool in this folder; may be repeated.",
         ),
     ] = [],  # noqa: B006  (Typer's way to say that there may be none)
     last_snapshot: Annotated[

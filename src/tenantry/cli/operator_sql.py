@@ -17,7 +17,7 @@ def operator_sql(
     role: Annotated[
         str | None,
         typer.Option("--role", metavar="NAME", show_default=False,
-                     help="The operator's name; else the spec's [operator], else tenantry_operator."),
+                     help="The operator's name; by default the spec's [operator], else tenantry_operator."),
     ] = None,
 ) -> ExitStatus:  # fmt: skip
     """Print a script for psql that makes the role which runs tenantry, with the rights that it needs and why.

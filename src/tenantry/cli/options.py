@@ -28,7 +28,7 @@ def span(text: str) -> timedelta:
     """A time from `90s`, `45m`, `26h`, `30d` or `2w`. Raises typer.BadParameter."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|m|min|h|d|w)\s*", text)
     if match is None:
-        raise typer.BadParameter(f"{text!r} is no length of time; write 90s, 45m, 26h, 30d or 2w")
+        raise typer.BadParameter(f"{text!r} is not a duration; write 90s, 45m, 26h, 30d or 2w")
     try:
         return timedelta(seconds=float(match.group(1)) * SPANS[match.group(2)])
     except OverflowError as error:
@@ -40,10 +40,10 @@ def moment(text: str) -> datetime:
     try:
         found = datetime.fromisoformat(text)
     except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is no time; write 2026-01-31T04:00:00Z") from error
+        raise typer.BadParameter(f"{text!r} is not a time; write 2026-01-31T04:00:00Z") from error
     found = found if found.tzinfo is not None else found.replace(tzinfo=UTC)
     if found > datetime.now(UTC) + timedelta(minutes=5):
-        raise typer.BadParameter(f"{text!r} has yet to come")
+        raise typer.BadParameter(f"{text!r} is in the future")
     return found
 
 
@@ -59,21 +59,21 @@ LockTimeout = Annotated[
     float | None,
     typer.Option(
         "--lock-timeout", metavar="SECONDS", callback=positive, show_default=False,
-        help="How long a statement may wait for a lock, with writers waiting behind it; the spec's unless given (2).",
+        help="How many seconds a statement may wait for a lock while it blocks writers; by default the spec's (2).",
     ),
 ]  # fmt: skip
 LockBudget = Annotated[
     float | None,
     typer.Option(
         "--lock-budget", metavar="SECONDS", callback=positive, show_default=False,
-        help="How long all tries for a lock together may take; the spec's unless given (600).",
+        help="How many seconds all tries for a lock may take; by default the spec's (600).",
     ),
 ]  # fmt: skip
 Backup = Annotated[
     BackupKind | None,
     typer.Option(
         "--backup", show_default=False,
-        help="The automatic backup: copies of the owned tables, a dump by pg_dump, or none. Copies unless given, up to"
+        help="The automatic backup: copies of the owned tables, a dump by pg_dump, or none. By default copies, up to"
         " the spec's max_size.",
     ),
 ]  # fmt: skip
@@ -81,7 +81,7 @@ DumpDir = Annotated[
     Path | None,
     typer.Option(
         "--dump-dir", metavar="FOLDER", show_default=False,
-        help="Where dumps are put; the spec's folder unless given (backups).",
+        help="The folder for dumps; by default the spec's (backups).",
     ),
 ]  # fmt: skip
 FreeSpace = Annotated[
@@ -91,7 +91,7 @@ FreeSpace = Annotated[
         metavar="SIZE",
         parser=size,
         show_default=False,
-        help="Free disk space of the server, such as 500MB or 20GB, where it cannot be seen.",
+        help="Free disk space of the server, such as 500MB or 20GB, for servers that do not report it.",
     ),
 ]
 Detailed = Annotated[bool, typer.Option("--detailed", help="Each step, and each statement with its time.")]

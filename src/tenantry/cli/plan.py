@@ -31,9 +31,7 @@ class Format(StrEnum):
 
 def plan(
     terminal: Terminal,
-    format: Annotated[
-        Format, typer.Option("--format", help="text for people, json for programs, sql as a script for psql.")
-    ] = Format.TEXT,
+    format: Annotated[Format, typer.Option("--format", help="text, json, or sql: a script for psql.")] = Format.TEXT,
     detailed: options.DetailedSteps = False,
 ) -> ExitStatus:
     """Show what migrate would do: for each phase, and the tables that take longest, the steps, their locks, the rows
@@ -63,7 +61,7 @@ def plan(
 
 def _show(terminal: Terminal, outline: Outline, *, detailed: bool) -> None:
     pending = outline.reverts or not all(planned.in_force for planned in outline.steps)
-    todo = "`tenantry migrate --dry-run`, which counts the rows as well; then `tenantry migrate`."
+    todo = "`tenantry migrate --dry-run`, which also counts rows; then `tenantry migrate`."
     show_steps(
         terminal, "migrate", outline, next_step=todo if pending else "nothing: every step is applied.",
         detailed=detailed, findings=outline.findings, refusal=outline.refusal,

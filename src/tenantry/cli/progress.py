@@ -193,7 +193,7 @@ class Lines:
     def looking(self, at: str) -> None:
         # The steps are done, if there were any.
         self.end_phase()
-        self.seldom("looking", lambda: self.say(f"looking at {at}"))
+        self.seldom("looking", lambda: self.say(f"checking {at}"))
 
     def say(self, message: str) -> None:
         self.terminal.item("    ", message, body_style="yellow")
@@ -310,7 +310,7 @@ class Live(Lines):
 
     def looking(self, at: str) -> None:
         self.end_phase()
-        self.current(f"looking at {at}")
+        self.current(f"checking {at}")
 
     def step(self, event: StepEvent) -> None:
         Lines.step(self, event)

@@ -25,10 +25,10 @@ def reconcile(
         float,
         typer.Option(
             "--scrub-days", metavar="DAYS", min=0.01,
-            help="Besides what was touched, each run compares a part of the rest, so that all is seen in so many days.",
+            help="Also compare a part of the other keys in each run, so that all are compared within this many days.",
         ),
     ] = SCRUB_DAYS,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Compare, say what differs, and change nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Compare, show differences, and change nothing.")] = False,
 ) -> ExitStatus:  # fmt: skip
     """Compare ledgers and balances in one snapshot, exactly, while the application goes on writing; for cron.
 
@@ -57,7 +57,7 @@ def _show(terminal: Terminal, one: LedgerReconciled, *, dry_run: bool) -> None:
         terminal.show(Text.assemble((f"{one.table}: ", "bold"), (f"not compared: {one.refused}", "yellow")))
         return
     found = one.result
-    what = f"all of them ({found.reason})" if found.reason else "those touched since, and the scrub's"
+    what = f"all ({found.reason})" if found.reason else "those touched since, and the scrub's part"
     style, would = "red" if found.open else "green", "to be " if dry_run else ""
     terminal.show(
         Text.assemble(

@@ -31,7 +31,7 @@ REFUSAL_LINES, REFUSAL_DETAILS = 16, 2
 FINDINGS, UNDECIDED, TABLES, NAMES = 10, 5, 10, 10
 """Entries of the lists at most."""
 MANNERS = {
-    ExecutionMode.TRANSACTION: "", ExecutionMode.VALIDATION: "reads every row, stops nobody",
+    ExecutionMode.TRANSACTION: "", ExecutionMode.VALIDATION: "reads every row, does not block writers",
     ExecutionMode.CONCURRENT: "by itself, outside a transaction", ExecutionMode.BATCHES: "in batches",
 }  # fmt: skip
 
@@ -82,7 +82,7 @@ def show_steps(
         show_refusal(terminal, command, refusal)
         return
     if refusal is not None:
-        next_step = f"put right what {command} would refuse, which stands below; then look again."
+        next_step = f"correct what {command} would refuse (below); then run this again."
     show_summary(terminal, outline, next_step=next_step, backup=backup, findings=findings, refusal=refusal)
     show_refusal(terminal, command, refusal, details=REFUSAL_DETAILS)
 
@@ -98,7 +98,7 @@ def show_summary(
     page.item("", Text.assemble((outline.database, "bold"), f" on {outline.server}: {_count(outline)}"))
     for when, last in (("first", False), ("last", True)):
         if reverts := [planned for planned in outline.reverts if planned.last is last]:
-            page.item("", _totals(reverts, Text(f"no longer in the spec, goes {when}", style="bold"), back=True))
+            page.item("", _totals(reverts, Text(f"no longer in the spec, removed {when}", style="bold"), back=True))
     for phase, steps in outline.by_phase():
         done = sum(planned.in_force for planned in steps)
         said = f" ({done:,} applied)" if done else ""
@@ -216,7 +216,7 @@ def show_refusal(
     """Why the command would be refused, in the sentence in which it would say so, with at most so many details; on
     standard error."""
     if refusal is not None:
-        terminal.say(f"As things stand, {command} would refuse:", style="bold yellow")
+        terminal.say(f"At present, {command} would refuse:", style="bold yellow")
         terminal.explain(refusal, details=details)
 
 
@@ -231,12 +231,12 @@ def _backup(backup: BackupEstimate, *, alone: bool = False) -> str:
     tables = f"{counted(len(backup.tables), 'table')}, {readable(backup.bytes)}"
     how = "copied into schema tenantry" if backup.kind is BackupKind.TABLES else "written by pg_dump"
     what = "A backup" if alone else "Before that a backup"
-    return f"{what}: {tables}, {how} from one snapshot, while writers go on."
+    return f"{what}: {tables}, {how} from one snapshot, without blocking writers."
 
 
 def _count(outline: Outline) -> str:
     if not outline.steps:
-        return "there is nothing to do" if not outline.reverts else f"{len(outline.reverts)} steps go back"
+        return "there is nothing to do" if not outline.reverts else f"{len(outline.reverts)} steps are reverted"
     done = sum(planned.in_force for planned in outline.steps)
     return f"{len(outline.steps)} steps" + (f", {done} of them applied" if done else "")
 
@@ -246,7 +246,7 @@ def _show_step(terminal: Terminal, planned: Planned, *, back: bool) -> None:
     step = planned.step
     mark = "✓" if planned.in_force else "·"
     facts = f"  ({planned.rows:,} rows expected)" if planned.rows is not None else ""
-    facts += "  (the spec wants it otherwise than before)" if planned.state is State.CHANGED else ""
+    facts += "  (the spec now defines it differently)" if planned.state is State.CHANGED else ""
     terminal.show(Text.assemble((f"  {mark} ", "green"), (str(step.table), "cyan"), f"  {step.title}", (facts, "dim")))
     if step.note and not back:
         terminal.show(Text(f"      note: {step.note}", style="yellow"))
@@ -271,7 +271,7 @@ def statement_lines(statement: Statement) -> Iterable[Text]:
     if facts:
         yield Text(f"        -- {'; '.join(facts)}", style="dim")
     if statement.when is not None:
-        yield Text(f"        -- only where: {one_line(statement.when.as_string(None))}", style="dim")
+        yield Text(f"        -- only if: {one_line(statement.when.as_string(None))}", style="dim")
 
 
 def _locks(statement: Statement) -> str:

@@ -21,18 +21,18 @@ from tenantry.errors import ExitStatus, UsageError
 from tenantry.model.wording import counted
 
 MOVEMENTS = 5
-Ids = Annotated[list[int] | None, typer.Argument(metavar="ID…", help="The reviews' numbers.", show_default=False)]
-All = Annotated[bool, typer.Option("--all", help="All that are open.")]
+Ids = Annotated[list[int] | None, typer.Argument(metavar="ID…", help="Numbers of reviews.", show_default=False)]
+All = Annotated[bool, typer.Option("--all", help="All open reviews.")]
 By = Annotated[
     str | None,
-    typer.Option("--by", metavar="NAME", show_default=False, help="Who decides; the name of the account unless given."),
+    typer.Option("--by", metavar="NAME", show_default=False, help="Who decides; by default the account's name."),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what it would do, and change nothing.")]
 
 
 def list_(
     terminal: Terminal, ledger: Ledger = None,
-    everything: Annotated[bool, typer.Option("--all", help="Those that were decided as well.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Also those that were decided.")] = False,
 ) -> ExitStatus:  # fmt: skip
     """List the differences that are too large to be corrected without asking; exits with 1 while some are open.
 
@@ -82,7 +82,7 @@ def reject(
     every balance to its ledger.
     """
     if not note.strip():
-        raise UsageError("--note is empty", remedy="Say why the balance is to stay as it is.")
+        raise UsageError("--note is empty", remedy="Say why the balance is kept.")
     _decide(terminal, ids or [], everything, ledger, Decision(accept=False, by=_name(by), note=note), dry_run)
     return ExitStatus.DONE
 
@@ -91,7 +91,9 @@ def _decide(
     terminal: Terminal, ids: list[int], everything: bool, ledger: str | None, decision: Decision, dry_run: bool
 ) -> None:
     if bool(ids) == everything:
-        raise UsageError("Give the numbers of reviews, or --all", remedy="`tenantry balances review list` has them.")
+        raise UsageError(
+            "No review was given", remedy="Give numbers that `tenantry balances review list` lists, or --all."
+        )
     spec = terminal.spec()
     with watched(terminal, watching(terminal, brief=True)) as observer, target(terminal) as database:
         decided = decide_reviews(database, spec, ids, decision, ledger=ledger, dry_run=dry_run, observer=observer)
@@ -118,9 +120,9 @@ def _lines(review: Review) -> Iterator[tuple[str, Text]]:
             f" {review.movements:+} movements"
         ),
     )
-    why = ", for its corrections would pass total_limit" if review.reason == "total" else ""
+    why = ", because its correction would exceed total_limit" if review.reason == "total" else ""
     yield "  ", Text(f"found {review.found_at:%Y-%m-%d %H:%M} by run {review.run}{why}")
-    since = f"since {review.since:%Y-%m-%d %H:%M}, when all was well" if review.since else "of this key in all"
+    since = f"since {review.since:%Y-%m-%d %H:%M}, when both were equal" if review.since else "of all time for this key"
     yield "  ", Text(f"{counted(review.recent or 0, 'movement')} {since}")
     for one in review.evidence[:MOVEMENTS]:
         yield "    ", Text(described(one), style="dim")

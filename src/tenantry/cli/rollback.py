@@ -25,7 +25,7 @@ def rollback(
     terminal: Terminal,
     confirm: Annotated[
         bool,
-        typer.Option("--confirm", help="Undo everything: the schema is what it was before."),
+        typer.Option("--confirm", help="Undo everything: the schema is as before the migration."),
     ] = False,
     preserve_data: Annotated[
         bool,
@@ -37,13 +37,13 @@ def rollback(
             "--table",
             metavar="TABLE",
             show_default=False,
-            help="Only this table and what depends on it, which is said beforehand; may be repeated.",
+            help="Only this table and what depends on it, which is listed first; may be repeated.",
         ),
     ] = [],  # noqa: B006  (Typer's way to say that there may be none)
     force: Annotated[
         bool,
         typer.Option(
-            "--force", help="Continue past refusals, and past steps that cannot be undone; exit 1 names what is left."
+            "--force", help="Continue past refusals, and past steps that cannot be undone; exit 1 lists those."
         ),
     ] = False,
     backup: options.Backup = None,
@@ -60,7 +60,7 @@ def rollback(
     changed of it, is named and refused; nothing of theirs is ever dropped.
     """
     if confirm and preserve_data:
-        raise UsageError("--confirm and --preserve-data exclude each other", remedy="Give one of them.")
+        raise UsageError("--confirm and --preserve-data exclude each other", remedy="Omit one of them.")
     default = RollbackOptions()
     chosen = RollbackOptions(
         preserve_data=preserve_data, tables=tuple(table), force=force,

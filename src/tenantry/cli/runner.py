@@ -68,7 +68,7 @@ def _require_fit(terminal: Terminal, database: Target, spec: Spec) -> None:
     except UsageError as error:
         raise UsageError(
             f"The spec does not fit this database: {error.message}",
-            remedy=f"`{terminal.command}` needs no spec: leave --config and --preset out, or connect to the database"
+            remedy=f"`{terminal.command}` needs no spec: omit --config and --preset, or connect to the database"
             " that the spec was written for.",
             details=error.details,
         ) from error
@@ -101,7 +101,7 @@ def _explained(error: BaseException, terminal: Terminal) -> TenantryError:
     if isinstance(error, psycopg.Error):
         return _from_the_server(error, terminal)
     if isinstance(error, UnicodeEncodeError):
-        return _unsendable(f"{error.object[error.start : error.end]!a} is no character that can be sent")
+        return _unsendable(f"{error.object[error.start : error.end]!a} is not a valid character")
     if isinstance(error, OSError) and error.filename is not None:
         return UsageError(f"{error.filename}: {error.strerror}")
     return _unexpected(error, terminal)
@@ -118,27 +118,27 @@ def _from_the_server(error: psycopg.Error, terminal: Terminal) -> TenantryError:
         )
     if isinstance(error, psycopg.errors.CharacterNotInRepertoire):
         return UsageError(
-            f"The database has a text that is no UTF-8: {said[0]}",
-            remedy="Dump the database, and restore it into one of the encoding that its texts are written in.",
+            f"The database contains a text that is not valid UTF-8: {said[0]}",
+            remedy="Dump the database, and restore it into one with the encoding in which its texts are written.",
         )
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
         return ConnectionFailed(
-            f"Too few privileges: {said[0]}",
-            remedy="Connect as the owner of the tables, or as the operator whom `tenantry operator-sql` makes.",
+            f"Missing privileges: {said[0]}",
+            remedy="Connect as the owner of the tables, or as the operator that `tenantry operator-sql` creates.",
             details=details,
         )
     if error.sqlstate is None and isinstance(error, psycopg.DataError):
         return _unsendable(said[0])
     if is_lost(error):
         return Failed(f"The connection was lost: {said[0]}", remedy="Run the same command again.", details=details)
-    return Failed(f"The server says: {said[0]}", remedy=remedy_for(error), details=details)
+    return Failed(f"PostgreSQL reports: {said[0]}", remedy=remedy_for(error), details=details)
 
 
 def _unsendable(said: str) -> TenantryError:
     """A value that the driver cannot send: the server has seen nothing of it."""
     return UsageError(
         f"A value cannot be sent to the database: {said}",
-        remedy="Take another one, in the spec, the file or the command.",
+        remedy="Change it in the spec, the file or the command.",
     )
 
 

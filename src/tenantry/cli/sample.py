@@ -21,7 +21,7 @@ def sample(
     terminal: Terminal,
     tables: Annotated[str, typer.Argument(metavar="|".join(PRESETS), help="Which tables.", show_default=False)],
     rows: Annotated[
-        int, typer.Option("--rows", min=1, metavar="N", help="Movements; all tables grow with them.")
+        int, typer.Option("--rows", min=1, metavar="N", help="Rows of the largest table; all tables grow with it.")
     ] = 20_000,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="The same seed gives the same rows.")] = 1,
     faults: Annotated[
@@ -32,7 +32,7 @@ def sample(
     """Load a preset's tables with sample rows into an empty database."""
     settings = terminal.settings
     if settings.preset is not None and "preset" in settings.named and settings.preset != tables:
-        raise UsageError(f"{tables} and --preset {settings.preset} are two presets", remedy="Leave --preset out.")
+        raise UsageError(f"{tables} and --preset {settings.preset} are two presets", remedy="Omit --preset.")
     spec = Spec.read(settings.config) if settings.config and "config" in settings.named else None
     terminal.spec_used = True
     kinds = [kind.strip() for kind in faults.split(",") if kind.strip()]

@@ -61,7 +61,7 @@ class Settings:
         given = [name for name in SPEC if getattr(self, name) is not None]
         given = [name for name in given if name in self.named] or given
         if len(given) > 1:
-            raise UsageError("--config and --preset both name a spec", remedy="Give one of them.")
+            raise UsageError("--config and --preset both give a spec", remedy="Omit one of them.")
         if given == ["preset"] and self.preset is not None:
             return Spec.read(spec_path(self.preset))
         return Spec.read(self.config or DEFAULT_SPEC)
@@ -74,50 +74,50 @@ Dsn = Annotated[
     str | None,
     typer.Option(
         "--dsn", metavar="DSN", rich_help_panel=PANEL, show_default=False,
-        help="The database: postgresql://user@host/name, key=value pairs, or embedded:FOLDER for a server of our own"
-        " there. Without it DATABASE_URL, then the PG* variables.",
+        help="The database: postgresql://user@host/name, key=value pairs, or embedded:FOLDER for a private server in a"
+        " folder. By default DATABASE_URL, then the PG* variables.",
     ),
 ]  # fmt: skip
 Config = Annotated[
     Path | None,
     typer.Option(
         "--config", "-c", metavar="FILE", rich_help_panel=PANEL, show_default=False, envvar="TENANTRY_CONFIG",
-        help="The spec; ./tenantry.toml unless given.",
+        help="The spec; by default ./tenantry.toml.",
     ),
 ]  # fmt: skip
 Preset = Annotated[
     str | None,
     typer.Option(
         "--preset", metavar="NAME", rich_help_panel=PANEL, show_default=False, envvar="TENANTRY_PRESET",
-        help="The spec of a preset in its place: estoque or enterprise.",
+        help="Use the spec of a preset instead: estoque or enterprise.",
     ),
 ]  # fmt: skip
 Json = Annotated[
     bool | None,
     typer.Option(
         "--json", rich_help_panel=PANEL, envvar="TENANTRY_JSON",
-        help="One JSON document on standard output, errors too; nothing else there.",
+        help="Print one JSON document on standard output, errors included, and nothing else.",
     ),
 ]  # fmt: skip
 LogDir = Annotated[
     Path | None,
     typer.Option(
         "--log-dir", metavar="FOLDER", rich_help_panel=PANEL, show_default=False, envvar="TENANTRY_LOG_DIR",
-        help="Where logs are written: one file a run, one JSON object a line; ./logs unless given.",
+        help="The folder for logs, one file for each run, one JSON object for each line; by default ./logs.",
     ),
 ]  # fmt: skip
 ReportDir = Annotated[
     Path | None,
     typer.Option(
         "--report-dir", metavar="FOLDER", rich_help_panel=PANEL, show_default=False, envvar="TENANTRY_REPORT_DIR",
-        help="Where the report of the run is written, as JSON, by commands that leave one; ./reports unless given.",
+        help="The folder for reports of runs, as JSON; by default ./reports.",
     ),
 ]  # fmt: skip
 ExportReport = Annotated[
     bool | None,
     typer.Option(
         "--export-report", rich_help_panel=PANEL, envvar="TENANTRY_EXPORT_REPORT",
-        help="Beside the JSON report its findings as CSV, and all of it as an HTML page that needs no network.",
+        help="Besides the JSON report, write its findings as CSV, and all of it as an HTML page that needs no network.",
     ),
 ]  # fmt: skip
 Verbose = Annotated[
@@ -151,13 +151,13 @@ def everywhere(
 
 NAMES = tuple(inspect.signature(everywhere).parameters)
 NO_SPEC: Mapping[str, str] = {
-    "config": "A spec that has to fit the database; this command needs none.",
-    "preset": "A preset whose spec has to fit the database; this command needs none.",
+    "config": "A spec to check against the database; this command does not need one.",
+    "preset": "A preset whose spec to check against the database; this command does not need one.",
 }
 """What a command that has no use for a spec says of the options that name one."""
 NO_REPORT: Mapping[str, str] = {
-    "report_dir": "Where other commands write their reports; this one leaves none.",
-    "export_report": "Of commands that leave a report; this one leaves none, and says so.",
+    "report_dir": "The folder for reports of other commands; this one writes none.",
+    "export_report": "For commands that write a report; this one writes none, and warns.",
 }
 """The same, of a report."""
 

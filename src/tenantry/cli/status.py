@@ -42,7 +42,7 @@ def status(
     terminal: Terminal,
     watch: Annotated[
         bool,
-        typer.Option("--watch", help="Look again every two seconds, until Ctrl-C or the end of the run."),
+        typer.Option("--watch", help="Show it again every two seconds, until Ctrl-C or the end of the run."),
     ] = False,
     pid: Annotated[
         int | None,
@@ -51,12 +51,12 @@ def status(
             metavar="PID",
             min=1,
             show_default=False,
-            help="End this session, if a run waits for it; asks first.",
+            help="Terminate this session if it blocks a run; asks first.",
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="With --terminate: do not ask.")] = False,
     detailed: Annotated[
-        bool, typer.Option("--detailed", help="Every table, and all that was altered, also where there are many.")
+        bool, typer.Option("--detailed", help="List every table, and all that was altered, however many there are.")
     ] = False,
 ) -> ExitStatus:
     """Show how far each table has come, what the run in progress is doing, and what is stuck. Changes nothing.
@@ -65,10 +65,10 @@ def status(
     """
     if pid is not None:
         if watch:
-            raise UsageError("--watch and --terminate are two commands", remedy="Give one of them.")
+            raise UsageError("--watch and --terminate exclude each other", remedy="Omit one of them.")
         return terminate(terminal, pid, force=force)
     if force:
-        raise UsageError("--force goes with --terminate", remedy="Add --terminate PID, or leave it out.")
+        raise UsageError("--force needs --terminate", remedy="Add --terminate PID, or omit it.")
     # The file that is missing is said of, and no reason to say nothing; one that is named has to be there.
     spec = terminal.spec() if terminal.settings.has_spec else None
     with target(terminal) as database:
@@ -142,9 +142,9 @@ def _how_far(status: Status) -> Iterator[str | tuple[str, str]]:
         if status.misfits:
             yield " of those that fit the database"
     elif done or status.word is None:
-        yield f"{done} steps applied; without a spec that fits it is not known how many are to come"
+        yield f"{done} steps applied; how many are to come is not known without a spec that fits"
     else:
-        yield "  there is no spec that fits"
+        yield "  no spec that fits"
 
 
 def first(lines: Sequence[Text], most: int | None, what: str) -> list[Text]:
@@ -162,20 +162,20 @@ def _next(status: Status) -> str:
     if status.misfits:
         return "correct the entries of the spec that do not fit the database, then `tenantry plan`."
     if status.steps[1] is None:
-        return "name the spec with --config, or write one: `tenantry discover --output tenantry.toml`."
+        return "give the spec with --config, or write one: `tenantry discover --output tenantry.toml`."
     if undecided:
         return f"decide about {undecided:,} undecided tables in the spec, then `tenantry plan`."
     if status.refusals:
-        return "change what is refused below in the spec, then `tenantry plan`."
+        return "correct in the spec what is refused below, then `tenantry plan`."
     if status.altered or status.orphaned:
-        return "`tenantry validate` says what was altered; `tenantry migrate` follows the spec."
+        return "`tenantry validate` lists what was altered; `tenantry migrate` applies the spec."
     if status.found:
         return "correct what the last `tenantry validate` found, then run it again."
     match status.word:
         case MigrationState.NOT_STARTED:
             return "`tenantry plan`, then `tenantry migrate`."
         case MigrationState.IN_PROGRESS | MigrationState.DATA_MIGRATED:
-            return "`tenantry migrate` goes on."
+            return "`tenantry migrate` continues."
         case MigrationState.SECURITY_ENABLED:
             return "`tenantry validate`."
         case MigrationState.COMPLETED | None:
@@ -226,7 +226,7 @@ def _activity(status: Status) -> Iterator[Text]:
             (f"  {duration(activity.seconds)}  {query}", "dim"),
         )  # fmt: skip
     if status.running and not busy:
-        yield Text("now  a run is going on", style="cyan")
+        yield Text("now  a run is active", style="cyan")
 
 
 def _tables(tables: Sequence[TableStatus], status: Status, *, width: int) -> Table:

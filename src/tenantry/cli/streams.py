@@ -59,5 +59,8 @@ def ended(status: ExitStatus) -> ExitStatus:
     problem = getattr(sys.stdout, "problem", None)
     if problem is None or status not in (ExitStatus.DONE, ExitStatus.FINDINGS):
         return status
-    print(f"tenantry: standard output cannot be written: {problem.strerror}. What was asked is done.", file=sys.stderr)
+    print(
+        f"tenantry: standard output cannot be written: {problem.strerror}. The command itself was executed.",
+        file=sys.stderr,
+    )
     return ExitStatus.FAILED

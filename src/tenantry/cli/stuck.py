@@ -36,10 +36,12 @@ def stuck_lines(found: Iterable[Stuck]) -> Iterator[Text]:
             (f"  {' '.join(one.query.split())}", "dim"),
         )  # fmt: skip
         if one.run:
-            yield Text("       a run of ours: Ctrl-C or SIGTERM stops it after the batch or step in hand", style="dim")
+            yield Text(
+                "       a run of tenantry: Ctrl-C or SIGTERM stops it after the current batch or step", style="dim"
+            )
             continue
         also = f"  or: tenantry status --terminate {one.pid}" if one.blocks_run and one.pid else ""
-        yield Text(f"       ends it: {one.ending};{also}", style="dim")
+        yield Text(f"       to terminate it: {one.ending};{also}", style="dim")
 
 
 def _pids(pids: Iterable[int]) -> str:
@@ -53,14 +55,16 @@ def terminate(terminal: Terminal, pid: int, *, force: bool) -> ExitStatus:
         if force:
             return True
         if not sys.stdin.isatty() or terminal.settings.json:
-            raise Refused(
-                f"Ending the session {pid} of {party.user} has to be confirmed", remedy="Give --force to go ahead."
-            )
+            raise Refused(f"Terminating the session {pid} of {party.user} needs a confirmation", remedy="Add --force.")
         query = terminal.masked(" ".join(party.query.split()))
-        return typer.confirm(f"End the session {pid} of {party.user} ({party.application}), {party.state}: {query}?")
+        return typer.confirm(
+            f"Terminate the session {pid} of {party.user} ({party.application}), {party.state}: {query}?"
+        )
 
     with target(terminal) as database:
         done = end_blocker(database, pid, agreed=agreed)
     terminal.answer(pid=pid, user=done.party.user, application=done.party.application, ended=done.ended)
-    terminal.show(f"The session {pid} of {done.party.user} " + ("was ended." if done.ended else "had ended already."))
+    terminal.show(
+        f"The session {pid} of {done.party.user} " + ("was terminated." if done.ended else "had ended already.")
+    )
     return ExitStatus.DONE

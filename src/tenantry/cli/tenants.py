@@ -33,7 +33,7 @@ def list_(terminal: Terminal) -> ExitStatus:
 
 def add(
     terminal: Terminal, slug: Slug,
-    name: Annotated[str, typer.Option("--name", metavar="NAME", help="Its name; the slug unless given.")] = "",
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="Its name; by default the slug.")] = "",
     dry_run: options.DryRun = False,
 ) -> ExitStatus:  # fmt: skip
     """Add a tenant."""
@@ -56,7 +56,7 @@ def rename(
 def _mark(tenant: Tenant) -> str:
     marks = ["default"] if tenant.default else []
     if tenant.quarantine:
-        marks.append("quarantine: rows set aside, for no application to choose")
+        marks.append("quarantine: for rows without a tenant, not visible to applications")
     return ", ".join(marks)
 
 

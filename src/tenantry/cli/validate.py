@@ -19,17 +19,13 @@ Tables = Annotated[
     list[str] | None,
     typer.Option("--table", metavar="TABLE", show_default=False, help="Only this table; may be repeated."),
 ]
-Samples = Annotated[
-    int, typer.Option("--samples", min=0, max=1000, metavar="N", help="Rows that a finding shows at most.")
-]
-Detailed = Annotated[
-    bool, typer.Option("--detailed", help="All samples, what each tenant has of a finding, and of each table.")
-]
+Samples = Annotated[int, typer.Option("--samples", min=0, max=1000, metavar="N", help="Rows to show for each finding.")]
+Detailed = Annotated[bool, typer.Option("--detailed", help="Show all samples, and the counts for each tenant.")]
 
 Ci = Annotated[
     bool,
     typer.Option(
-        "--ci", help="For a build server: one line a finding, as annotations in GitHub Actions; exit 1 if any."
+        "--ci", help="For CI: one line for each finding, as annotations in GitHub Actions; exit 1 if there are any."
     ),
 ]
 
@@ -50,5 +46,5 @@ def validate(
         force=force, backup=backup, dump_folder=dump_dir, free_space=free_space, application=application_dsn,
     )  # fmt: skip
     if ci and fix_issues:
-        raise UsageError("--ci only looks, and --fix-issues corrects", remedy="Give one of them.")
+        raise UsageError("--ci and --fix-issues exclude each other", remedy="Omit one of them.")
     return inspected(terminal, asked, tuple(tables or ()), samples, detailed=detailed, ci=ci)

@@ -24,9 +24,9 @@ INDENT = " " * 9
 ASKED = {
     Family.STRUCTURE: "every step is applied and unaltered",
     Family.COMPLETENESS: "every row finds a tenant that exists",
-    Family.REFERENCES: "every reference leads to a row, and to one of its tenant",
-    Family.ISOLATION: "no way past the policies",
-    Family.PERFORMANCE: "tenants' indexes are there, and used",
+    Family.REFERENCES: "every reference leads to an existing row of the same tenant",
+    Family.ISOLATION: "nothing bypasses the policies",
+    Family.PERFORMANCE: "indexes by tenant exist, and are used",
     Family.BUSINESS: "the rules of the spec",
 }
 
@@ -62,7 +62,7 @@ def _family(family: FamilyVerdict) -> Text:
         return Text(f"– {family.family:<13}not checked before the phase {family.waits_for} is applied", style="dim")
     mark, style = ("✓", "green") if family.passed else ("✗", "red")
     found = f"{counted(family.findings, 'finding')}: " if family.findings else ""
-    found += f"{family.skipped} checks not asked: " if family.skipped else ""
+    found += f"{family.skipped} checks not made: " if family.skipped else ""
     checks = f" ({counted(family.checks, 'check')} of the rows)" if family.checks else ""
     return Text.assemble(
         (f"{mark} ", style), f"{family.family:<13}", (found, style), (ASKED[family.family], "dim"), (checks, "dim")

@@ -43,7 +43,7 @@ def create_backup(
         connection = current.connection
         chosen = _chosen(connection, Session.begin(target, connection, spec), tables)
         if not chosen:
-            raise Refused("There is no table to keep", remedy="Name tables with --table.")
+            raise Refused("There is no table to back up", remedy="Choose tables with --table.")
         current.journal.install()
         current.begin()
         making = Making(
@@ -52,7 +52,7 @@ def create_backup(
         made = write_backup(making, Reason.MANUAL, chosen)
         current.finish(
             f"backup {made.id}", f"`tenantry backups verify {made.id}` compares it with what was read.",
-            told=f"backup {made.id} is made",
+            told=f"backup {made.id} was made",
         )  # fmt: skip
     return made
 
@@ -75,7 +75,7 @@ def _chosen(connection: Connection, session: Session, tables: Sequence[str]) -> 
     for name in names:
         if name not in there:
             known = [str(table) for table in session.schema.tables]
-            raise UsageError(f"there is no table {name}, or it is a partition{nearest(str(name), known)}")
+            raise UsageError(f"the table {name} does not exist, or is a partition{nearest(str(name), known)}")
     return tuple(there.values())
 
 
@@ -112,7 +112,7 @@ def verify_backups(target: Target, ids: Sequence[str] = (), observer: Observer |
         there = backups.all()
         chosen = [one_of(there, id) for id in ids] or [one for one in there if one.finished_at is not None][:1]
         if not chosen:
-            raise Refused("There is no backup to verify", remedy="Make one: `tenantry backups create`.")
+            raise Refused("There is no backup to verify", remedy="Make one with `tenantry backups create`.")
         for backup in chosen:
             refuse_torn(backup)
             current.observer(Looking(f"the backup {backup.id}"))

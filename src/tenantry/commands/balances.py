@@ -82,10 +82,10 @@ def install_balances(
             Reverting(runner=runner, dependents=lambda step: ()).all(going)
             applied = runner.apply_all(steps)
         stale = [state.ledger for state in states(connection).values() if state.stale]
-        outcome = f"{applied} steps applied, {tally.found} were in force"
-        following = "Nothing: the balances are kept in step."
+        outcome = f"{applied} steps applied, {tally.found} were applied already"
+        following = "Nothing: the balances are kept up to date."
         if stale:
-            following = f"Stale until a backfill is done: {', '.join(stale)}. Run `tenantry balances backfill`."
+            following = f"Stale until they are backfilled: {', '.join(stale)}. Run `tenantry balances backfill`."
         current.finish(outcome, following)
     return Result(
         command="balances install", run=current.id, exit_status=ExitStatus.DONE, outcome=outcome, applied=applied,
@@ -139,7 +139,7 @@ def _backfill_all(current: Run, chosen: tuple[Subject, ...], options: BalancesOp
     connection, observer, halt, corrected = current.connection, current.observer, threading.Event(), 0
 
     def interrupt() -> None:
-        observer(Said("Stopping after the batch in hand; Ctrl-C again stops at once …"))
+        observer(Said("Stopping after the current batch; press Ctrl-C again to stop at once …"))
         halt.set()
         connection.cancel_safe(timeout=5.0)
 
@@ -156,7 +156,7 @@ def _backfill_all(current: Run, chosen: tuple[Subject, ...], options: BalancesOp
             except psycopg.errors.QueryCanceled as error:
                 if not halt.is_set():
                     raise
-                raise Interrupted("Stopped before all was compared", remedy=AGAIN) from error
+                raise Interrupted("Stopped before everything was compared", remedy=AGAIN) from error
             compact(connection, subject.ledger, stop=halt)
     return corrected
 

@@ -51,7 +51,7 @@ def empty_ledger(target: Target, spec: Spec, options: BalancesOptions, observer:
         run_in_transaction(
             connection, [statement], patience=_patience(spec, options), prepare=lambda: _set_emptying(connection)
         )
-        current.finish("the ledger is empty")
+        current.finish("the ledger was emptied")
     return statement
 
 
@@ -66,7 +66,7 @@ def _truncation(journal: Journal, spec: Spec, options: BalancesOptions) -> tuple
     """The ledger, and TRUNCATE with its lock on the table and each partition."""
     chosen = installed_subjects(journal, spec, options)
     if len(chosen) != 1:
-        raise UsageError("The spec has several ledgers", remedy="Name the one to be emptied: --ledger TABLE.")
+        raise UsageError("The spec has several ledgers", remedy="Choose the one to empty: --ledger TABLE.")
     ledger = chosen[0].ledger
     locks = tuple(Lock(name, LockMode.ACCESS_EXCLUSIVE) for name in ledger.relations)
     return ledger.table, Statement(sql=sql.SQL("TRUNCATE {}").format(ledger.table.identifier), locks=locks)
@@ -96,7 +96,7 @@ def remove_balances(
             settle(session.journal, session.known)
         with interruptible(lambda: stop(runner, current.observer)):
             reverted = Reverting(runner=runner, dependents=lambda step: ()).all(entries)
-        outcome = f"{reverted} steps reverted" if reverted else "no balances were there"
+        outcome = f"{reverted} steps reverted" if reverted else "there were no balances"
         current.finish(outcome)
     return Result(
         command="balances remove", run=current.id, exit_status=ExitStatus.DONE, outcome=outcome, applied=reverted,
@@ -120,7 +120,7 @@ def _entries(entries: Mapping[str, Entry], spec: Spec, options: BalancesOptions)
     if options.ledger is not None:
         wanted = Name.parse(options.ledger, schema=spec.schemas[0])
         if wanted not in ledgers:
-            raise UsageError(f"there are no balances of {wanted}{nearest(str(wanted), map(str, ledgers))}")
+            raise UsageError(f"{wanted} has no balances{nearest(str(wanted), map(str, ledgers))}")
     return [
         entry for entry in entries.values()
         if (ledger := from_json(entry.value).keeps) is not None and wanted in (None, ledger.table)
@@ -138,7 +138,8 @@ def _refuse_dependents(connection: psycopg.Connection[Any], journal: Journal, en
         ).format(view.oid)
         if names := [name for (name,) in connection.execute(query)]:
             raise Refused(
-                f"{view} is read by {', '.join(names)}", remedy="Drop them first, and make them again from the ledger."
+                f"{', '.join(names)} read{'s' if len(names) == 1 else ''} from {view}",
+                remedy="Drop them first, and create them again to read from the ledger.",
             )
 
 

@@ -55,13 +55,13 @@ def purge(target: Target, *, force: bool = False, dry_run: bool = False) -> tupl
         held = _read(connection)
         if held.steps and not force:
             raise Refused(
-                f"The journal is what a rollback needs: {held.steps} steps of tenantry are in force",
-                remedy="Run `tenantry rollback --confirm` first; --force gives up ever rolling back.",
+                f"{held.steps} steps of tenantry are applied, and without the journal they cannot be rolled back",
+                remedy="Run `tenantry rollback --confirm` first; or --force, after which there can be no rollback.",
             )
         if held.fixed and not force:
             raise Refused(
-                f"The journal holds what {held.fixed:,} rows were before --fix-issues corrected them",
-                remedy="`tenantry fixes undo RUN` puts those of a run back; --force gives that up for ever.",
+                f"The journal contains the values of {held.fixed:,} rows from before --fix-issues corrected them",
+                remedy="`tenantry fixes undo RUN` restores those of a run; --force deletes them for ever.",
             )
         statements = _statements(connection, held)
         if not dry_run:

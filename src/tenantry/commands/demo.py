@@ -131,7 +131,7 @@ class _Stage:
 
     def prepare(self, rows: int) -> str:
         """The sample, the old application's role, and the schema as it is; returns its dump."""
-        self.chapter(f"A database that knows no tenants: the preset {self.shown.preset}")
+        self.chapter(f"A database for one customer: the preset {self.shown.preset}")
         self.shown.loaded = loaded = sample(self.target, self.shown.preset, rows=rows)
         with open_session(self.target, purpose="demo") as connection:
             connection.execute(_QUERIES["old_role"])
@@ -140,7 +140,7 @@ class _Stage:
             " and an application with an ordinary role."
         )
         found = discover(self.target).proposal
-        self.say(f"discover proposes, from the foreign keys and what the rows say: {totals(found)}.")
+        self.say(f"discover proposes, from the foreign keys and the rows: {totals(found)}.")
         return dump_schema(self.target)
 
     def migrate_under_load(self) -> None:
@@ -165,11 +165,11 @@ class _Stage:
             self.say(f"  {error}")
         allowed = self.spec.locks.timeout + self.shown.longest_before
         self.holds(
-            f"none took longer than the lock timeout of {self.spec.locks.timeout:g} s and its own time",
+            f"none took longer than the lock timeout of {self.spec.locks.timeout:g} s in addition to its own time",
             self.shown.longest_during < allowed,
         )
         self.holds(
-            "every row, those written meanwhile included, has the tenant that its own keys say",
+            "every row, also those written meanwhile, has the tenant that its own foreign keys lead to",
             self._strays() == 0,
         )
 
@@ -192,7 +192,7 @@ class _Stage:
     def isolate(self) -> None:
         self.chapter("The old application has ended: isolate")
         result = self.migrate(Phase.ISOLATE, force=True)
-        self.say(f"{result.applied} steps, {result.seconds:.1f} s. Row security is enabled and forced.")
+        self.say(f"{result.applied} steps, {result.seconds:.1f} s. Row-level security is enabled and forced.")
         add_tenant(self.target, self.spec, NEWCOMER, name="A new tenant")
         with open_session(self.target, purpose="demo") as connection:
             sights = _Sights(Session.begin(self.target, connection, self.spec))
@@ -203,14 +203,14 @@ class _Stage:
         for slug, rows in sorted(found.items(), key=lambda item: -item[1])[:3]:
             self.say(f"As {self.spec.application.role}, {slug} sees {rows:,} of {self.shown.owned_rows:,} owned rows.")
         self.holds("without a tenant the application sees no owned row", nobody == 0)
-        self.holds(f"the tenant {NEWCOMER!r}, added just now, sees no row of the others", found[NEWCOMER] == 0)
+        self.holds(f"the tenant {NEWCOMER!r}, just added, sees no row of the others", found[NEWCOMER] == 0)
         self.holds(
             "what each tenant sees adds up to all owned rows",
             sum(found.values()) == self.shown.owned_rows > 0,
         )
 
     def contract(self) -> None:
-        self.chapter("No application is left that knows no tenants: contract")
+        self.chapter("The old application is no longer needed: contract")
         result = self.migrate(Phase.CONTRACT, force=True)
         self.shown.status = now = status(self.target, self.spec)
         self.say(f"{result.applied} steps, {result.seconds:.1f} s; {now.steps[0]} of {now.steps[1]} steps are applied.")
@@ -222,8 +222,8 @@ class _Stage:
         values = self._checksums(columns)
         result = rollback(self.target, None, self.observer)
         self.say(f"{result.applied} steps reverted, {result.seconds:.1f} s.")
-        self.holds("pg_dump shows the schema of before, byte for byte", dump_schema(self.target) == before)
-        self.holds("no value of the user's has changed on the way back", self._checksums(columns) == values)
+        self.holds("pg_dump shows the same schema as before, byte for byte", dump_schema(self.target) == before)
+        self.holds("no value of the user's columns has changed", self._checksums(columns) == values)
 
     def _columns(self) -> Mapping[str, list[str]]:
         """The user's columns of each table."""

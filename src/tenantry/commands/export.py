@@ -35,7 +35,7 @@ def export(target: Target, spec: Spec, orm: Orm, *, app: str = "tenants", after:
     if missing:
         raise Refused(
             f"{missing[0]} has no tenant column yet" + (f", nor have {len(missing) - 1} more" if missing[1:] else ""),
-            remedy="Run `tenantry migrate` first: models are made of what is there.",
+            remedy="Run `tenantry migrate` first: models are written for the migrated tables.",
         )
     return write(orm, ground)
 

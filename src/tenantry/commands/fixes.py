@@ -85,9 +85,7 @@ def preview_fixes(
         found = tuple(_correction(repair, rows, _held(fixer, repair)) for repair, rows in wanted)
         rows = sum(one.rows for one in found if not one.refusals)
         backup = estimate_backup(ground.connection, _changing(fixer, wanted), fixing.backup)
-        verdict = replace(
-            verdict, next_step="The same without --dry-run makes the fixes." if rows else verdict.next_step
-        )
+        verdict = replace(verdict, next_step="Run the same command without --dry-run." if rows else verdict.next_step)
         told.come_to(verdict.outcome, verdict.next_step)
     return Fixed(corrections=found, verdict=verdict, backup=backup)
 
@@ -108,7 +106,7 @@ def fix_issues(
     ):
         connection, observer = current.connection, current.observer
         if ground.standby:
-            raise Refused("This server is a standby, which cannot be written to", remedy="Fix on the primary server.")
+            raise Refused("This server is a standby, which is read-only", remedy="Run it on the primary server.")
         current.journal.install()
         FixJournal(connection).install()
         words = ("--fix-issues", *(f"--table {table}" for table in options.tables))
@@ -197,7 +195,7 @@ def _corrected(fixer: Fixer, repair: Repair, observer: Observer) -> Correction:
 def _correction(repair: Repair, rows: int, refusals: Sequence[str] = (), made: Repaired | None = None) -> Correction:
     told = refusals if made is None else tuple(made.refusals)
     if made is not None and made.left and not told:
-        told = ("other sessions hold these rows, or keep changing them",)
+        told = ("other sessions have locks on these rows, or keep changing them",)
     return Correction(
         name=repair.name, table=repair.table, statement=repair.statement.as_string(None), why=repair.why, rows=rows,
         fixed=made.fixed if made is not None else 0, left=made.left if made is not None else 0, refusals=tuple(told),
@@ -205,7 +203,7 @@ def _correction(repair: Repair, rows: int, refusals: Sequence[str] = (), made: R
 
 
 def _next(verdict: Verdict, run: str, fixed: int) -> str:
-    undo = f" `tenantry fixes undo {run}` puts the rows back as they were." if fixed else ""
+    undo = f" `tenantry fixes undo {run}` restores these rows." if fixed else ""
     if verdict.exit_status is ExitStatus.DONE:
-        return f"Nothing is left to be fixed.{undo}"
-    return f"What remains has no safe fix: follow what stands below each finding.{undo}"
+        return f"Nothing is left to fix.{undo}"
+    return f"The rest has no safe fix: follow the remedy of each finding.{undo}"

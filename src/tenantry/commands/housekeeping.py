@@ -71,8 +71,8 @@ def _files(
     archive = folder / FOLDER
     if archive.is_symlink():
         raise Refused(
-            f"{archive} is a link, and files of another folder would be taken away",
-            remedy="Put a folder in its place, or name another one for what is to be packed.",
+            f"{archive} is a link, and files in another folder would be removed",
+            remedy="Replace it by a folder, or choose another --log-dir and --report-dir.",
         )
     endings = tuple(pattern + ENDING for pattern in patterns)
     packed = list(older(archive, endings, timedelta(0)))
@@ -104,8 +104,8 @@ def _each(paths: Iterable[Path], deal: Callable[[Path], object]) -> None:
             continue
         except OSError as error:
             raise Failed(
-                f"{path} cannot be put away: {error.strerror or error}",
-                remedy="See that its folder can be written and has room, and run the same command again.",
+                f"{path} cannot be archived: {error.strerror or error}",
+                remedy="Make sure that its folder is writable and has free space, and run the same command again.",
             ) from error
 
 
@@ -138,8 +138,8 @@ def _discrepancies(target: Target, ages: HousekeepingPart, *, dry_run: bool) -> 
 
 def _journal(target: Target, ages: HousekeepingPart, *, dry_run: bool) -> CleanupResult:
     why = (
-        f"the last ones, those of the last {ages.journal} days, and those that steps in force, fixes and backups belong"
-        " to: rollback and `fixes undo` need them"
+        f"the last ones, those of the last {ages.journal} days, and those that applied steps, fixes and backups"
+        " belong to: rollback and `fixes undo` need them"
     )
     with open_session(target, purpose="housekeeping") as connection, hold_run_lock(connection, target):
         if not Journal(connection).installed:

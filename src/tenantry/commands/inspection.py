@@ -66,7 +66,9 @@ def inspect(
             grounded(target, spec, options, current.observer, stop, run=current.id, purpose=command) as ground,
         ):
             if run_lock_held(current.connection):
-                current.observer(Said("Another run is going on: what it has not come to yet will be missing here."))
+                current.observer(
+                    Said("Another run is active: what it has not applied yet is reported as missing here.")
+                )
             verdict = verdict_of(ground, families, command, next_step, current.observer, stop)
         current.finish(verdict.outcome, verdict.next_step, exit_status=verdict.exit_status)
     return verdict
@@ -111,7 +113,7 @@ def _tables(options: InspectionOptions, session: Session) -> frozenset[Name] | N
     for text in options.tables:
         name = Name.parse(text, schema=session.spec.schemas[0])
         if name not in known and name != tenant:
-            raise UsageError(f"--table: there is no table {name}{nearest(str(name), map(str, known))}")
+            raise UsageError(f"--table: the table {name} does not exist{nearest(str(name), map(str, known))}")
         found.add(name)
     return frozenset(found)
 
@@ -191,7 +193,7 @@ def _outcome(ground: CheckContext, findings: tuple[Finding, ...], bad: tuple[Fin
     if not bad:
         accepted_ones = sum(finding.severity is Severity.ACCEPTED for finding in findings)
         stays = f", and {counted(accepted_ones, 'accepted finding')}" if accepted_ones else ""
-        return f"nothing was found wrong{where}{stays}; {checks} checks asked the rows"
+        return f"nothing was found wrong{where}{stays}; {checks} checks of the rows"
     counts = ((sum(finding.severity is severity for finding in bad), severity) for severity in Severity)
     return " and ".join(counted(count, word) for count, word in counts if count) + where
 
@@ -199,4 +201,4 @@ def _outcome(ground: CheckContext, findings: tuple[Finding, ...], bad: tuple[Fin
 def _next(bad: tuple[Finding, ...], next_step: str, command: str) -> str:
     if not bad:
         return next_step
-    return f"Follow what stands below each finding, the first one first; then `tenantry {command}` again."
+    return f"Follow the remedy of each finding, from the first one on; then run `tenantry {command}` again."

@@ -45,9 +45,11 @@ def create_key(
     tenants = list_tenants(target, spec)
     found = next((tenant for tenant in tenants if tenant.slug == slug), None)
     if found is None:
-        raise UsageError(f"There is no tenant {slug!r}{nearest(slug, [tenant.slug for tenant in tenants])}")
+        raise UsageError(f"The tenant {slug!r} does not exist{nearest(slug, [tenant.slug for tenant in tenants])}")
     if found.quarantine:
-        raise Refused(f"{slug!r} is where rows are set aside: no application serves it", remedy="Name another tenant.")
+        raise Refused(
+            f"{slug!r} is the quarantine tenant, which no application serves", remedy="Choose another tenant."
+        )
     with run(target, "keys create", purpose="keys", observer=observer, locks=False) as current:
         _require_table(current.connection)
         values = {"tenant": found.key, "name": name.strip(), "scopes": _ordered(scopes), "lifetime": lifetime}
@@ -61,7 +63,7 @@ def list_keys(target: Target, spec: Spec, *, slug: str | None = None) -> tuple[A
     is no such tenant."""
     slugs = {tenant.key: tenant.slug for tenant in list_tenants(target, spec)}
     if slug is not None and slug not in slugs.values():
-        raise UsageError(f"There is no tenant {slug!r}{nearest(slug, list(slugs.values()))}")
+        raise UsageError(f"The tenant {slug!r} does not exist{nearest(slug, list(slugs.values()))}")
     with open_session(target, purpose="keys") as connection:
         _require_table(connection)
         keys = _read(connection)
@@ -97,10 +99,10 @@ def rotate_key(
         old = _find(current.connection, lookup)
         if old.replaced_by is not None:
             raise Refused(
-                f"The key {old.lookup} was rotated to {old.replaced_by} already", remedy="Rotate that one."
+                f"The key {old.lookup} was already rotated to {old.replaced_by}", remedy="Rotate that one."
             )  # fmt: skip
         if not old.active:
-            raise Refused(f"The key {old.lookup} has ended", remedy="Make another one: `tenantry keys create`.")
+            raise Refused(f"The key {old.lookup} has expired or was revoked", remedy="Run `tenantry keys create`.")
         values = {
             "tenant": old.tenant, "name": old.name, "scopes": list(old.scopes), "lifetime": lifetime or old.lifetime
         }  # fmt: skip
@@ -111,12 +113,12 @@ def rotate_key(
 
 def _refuse_unfit(name: str, scopes: Sequence[str], lifetime: timedelta | None) -> None:
     if not name.strip() or not name.isprintable():
-        raise UsageError("The key has no name", remedy="Say what it is for, such as --name 'till in the shop'.")
+        raise UsageError("The key has no name", remedy="Give its purpose, such as --name 'till in the shop'.")
     strange = [scope for scope in scopes if scope not in SCOPES]
     if strange or not scopes:
-        raise UsageError(f"{strange[0] if strange else 'Nothing'!r} is no scope", remedy="Scopes are read and write.")
+        raise UsageError(f"{strange[0] if strange else ''!r} is not a scope", remedy="The scopes are read and write.")
     if lifetime is not None and not timedelta(0) < lifetime <= timedelta(days=36_500):
-        raise UsageError("A key expires after more than no time, and within a hundred years")
+        raise UsageError("The lifetime of a key is more than zero and at most a hundred years")
 
 
 def _ordered(scopes: Sequence[str]) -> list[str]:
@@ -129,8 +131,8 @@ def _require_table(connection: psycopg.Connection[Any]) -> None:
     row = connection.execute(_QUERIES["there"]).fetchone() if there else None
     if row is None or not row[0]:
         raise UsageError(
-            "The database keeps no API keys",
-            remedy="Write api_keys = true under [application] into the spec, and run `tenantry migrate`.",
+            "This database has no API keys",
+            remedy="Set api_keys = true in [application] of the spec, and run `tenantry migrate`.",
         )
 
 
@@ -143,11 +145,13 @@ def _find(connection: psycopg.Connection[Any], text: str) -> ApiKey:
     try:
         lookup = lookup_part(text)
     except ValueError as error:
-        raise UsageError(str(error), remedy="`tenantry keys list` has them.") from error
+        raise UsageError(str(error), remedy="`tenantry keys list` lists them.") from error
     _require_table(connection)
     known = _read(connection)
     if lookup not in known:
-        raise UsageError(f"There is no key {lookup}{nearest(lookup, list(known))}", remedy="`tenantry keys list`.")
+        raise UsageError(
+            f"The key {lookup} does not exist{nearest(lookup, list(known))}", remedy="`tenantry keys list`."
+        )
     return known[lookup]
 
 

@@ -100,7 +100,7 @@ def _apply(
         reverted = walk.all(prospect.leaving.first)
         applied = runner.apply_all(prospect.steps)
         reverted += walk.all(prospect.leaving.last)
-    back = f"{reverted} taken back, " if reverted else ""
+    back = f"{reverted} removed, " if reverted else ""
     complete = prospect.complete(options.until)
     outcome = (
         f"{applied} steps applied, {back}{tally.found} were applied already;"
@@ -116,9 +116,9 @@ def _apply(
 def _next(until: Phase) -> str:
     match until:
         case Phase.EXPAND:
-            return "Run `tenantry migrate --until backfill`, which gives the rows that are there their tenant."
+            return "Run `tenantry migrate --until backfill`, which gives the existing rows their tenant."
         case Phase.BACKFILL:
-            return "Run `tenantry migrate --until enforce`, which adds the constraints that keep rows in their tenant."
+            return "Run `tenantry migrate --until enforce`, which adds the constraints within each tenant."
         case Phase.ENFORCE:
             return (
                 "Deploy the application that sets its tenant in each transaction, then run `tenantry migrate`, which"

@@ -40,7 +40,7 @@ SET LOCAL search_path = pg_catalog, pg_temp;
 FOOTER = """\
 COMMIT;
 
--- Then give it a password, or let it in by pg_hba.conf:  \\password {role}
+-- Then give it a password, or allow it in pg_hba.conf:  \\password {role}
 """
 
 
@@ -102,11 +102,11 @@ def operator_sql(target: Target, spec: Spec | None, *, role: str | None = None) 
 def _refuse_role(role: str, schema: Schema, spec: Spec | None = None) -> None:
     known = schema.roles.get(role)
     if known is not None and known.superuser:
-        raise UsageError(f"{role} is a superuser, who needs no rights", remedy="Name another one: --role NAME.")
+        raise UsageError(f"{role} is a superuser, which needs no grants", remedy="Choose another one: --role NAME.")
     if spec is not None and role in (spec.application.role, *spec.application.legacy_roles):
         raise UsageError(
-            f"{role} serves the application, and an operator sees every tenant's rows",
-            remedy="Name another one: --role NAME.",
+            f"{role} is a role of the application, and an operator sees rows of all tenants",
+            remedy="Choose another one: --role NAME.",
         )
 
 
@@ -121,7 +121,7 @@ def _to_discover(role: str, schema: Schema) -> Iterator[Right]:
             "GRANT SELECT ON ALL TABLES IN SCHEMA {} TO {}",
             name,
             role,
-            why="It counts rows where paths compete. Tables that are made later are not included.",
+            why="discover counts rows where paths compete. Tables that are created later are not included.",
         )
 
 
@@ -139,7 +139,7 @@ def _to_migrate(role: str, session: Session, connection: psycopg.Connection[Any]
             "GRANT CREATE ON DATABASE {} TO {}",
             schema.database,
             role,
-            why="The first run makes the schema tenantry: the journal, backups, functions of ours.",
+            why="The first run creates the schema tenantry: the journal, backups, functions.",
         )
     yield from _schemas(role, scope, rights)
     for thing in rights.withheld:
@@ -147,11 +147,11 @@ def _to_migrate(role: str, session: Session, connection: psycopg.Connection[Any]
             grant = sql.SQL("GRANT USAGE ON {} {} TO {}").format(
                 raw(thing.kind), sql.Identifier(*thing.names), sql.Identifier(role)
             )
-            yield Right(statement=grant, why="It was taken from PUBLIC, and tables or functions of ours use it.")
+            yield Right(statement=grant, why="It was revoked from PUBLIC, and tables or functions of tenantry use it.")
     for one in handed_on(scope, connection):
         if one.owner not in (*owners, role):
             grant = raw("GRANT {} TO {} WITH GRANT OPTION").format(raw(one.what), sql.Identifier(role))
-            yield Right(statement=grant, why="The application role gets it, as what its tables run needs it.")
+            yield Right(statement=grant, why="The application role gets it, because its tables use it.")
     yield from _application(role, application, scope, schema)
     yield from _of_owners(unreachable(scope, connection), scope, rights)
     yield from _watching(role)
@@ -161,14 +161,14 @@ def _connecting(role: str, schema: Schema) -> Iterator[Right]:
     yield _made(
         role,
         "LOGIN INHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS",
-        "The operator. It passes over no policy, and can neither make roles nor databases; one that is there is left"
-        " as it is.",
+        "The operator. Policies apply to it, and it can create neither roles nor databases; an existing role is not"
+        " changed.",
     )
     yield _right(
         "GRANT CONNECT, TEMPORARY ON DATABASE {} TO {}",
         schema.database,
         role,
-        why="Rows are counted, and a dump's tables restored, through temporary tables.",
+        why="Counting rows, and restoring tables of a dump, uses temporary tables.",
     )
 
 
@@ -176,21 +176,19 @@ def _memberships(role: str, owners: Sequence[str], schema: Schema) -> Iterator[R
     how = " WITH INHERIT TRUE, SET TRUE" if schema.major >= 16 else ""
     for owner in owners:
         known = schema.roles.get(owner)
-        also = (
-            " It bypasses row security, and who becomes it does, too." if known is not None and known.bypasses else ""
-        )
+        also = " It bypasses row-level security, and so do its members." if known is not None and known.bypasses else ""
         yield _right(
             "GRANT {} TO {}" + how,
             owner,
             role,
-            why="Only the owner of a table can alter it, put triggers and policies on it, and grant it on;"
-            " what is made for it is given to the owner." + also,
+            why="Only the owner of a table can alter it, create triggers and policies on it, and grant privileges on"
+            " it; what is created for it gets the same owner." + also,
         )
         yield _right(
             "GRANT TEMPORARY ON DATABASE {} TO {}",
             schema.database,
             owner,
-            why="What sets off this owner's code runs as that role, in a temporary function made for one call.",
+            why="Code of this owner that a statement calls runs as that role, in a temporary function.",
         )
 
 
@@ -203,7 +201,7 @@ def _schemas(role: str, scope: Scope, rights: Rights) -> Iterator[Right]:
                 "GRANT USAGE ON SCHEMA {} TO {} WITH GRANT OPTION",
                 access.name,
                 role,
-                why="isolate lets the application role use the schema.",
+                why="isolate grants USAGE of the schema to the application role.",
             )
         elif not access.uses:
             yield _right("GRANT USAGE ON SCHEMA {} TO {}", access.name, role, why="Tables in it are changed.")
@@ -212,7 +210,7 @@ def _schemas(role: str, scope: Scope, rights: Rights) -> Iterator[Right]:
                 "GRANT CREATE ON SCHEMA {} TO {}",
                 access.name,
                 role,
-                why="Indexes, and a tenant table to be made, take more than the table's owner may.",
+                why="Indexes, and a new tenant table, need more than ownership of the tables.",
             )
 
 
@@ -222,10 +220,10 @@ def _application(role: str, application: str, scope: Scope, schema: Schema) -> I
     yield _made(
         application,
         "NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS",
-        "The application role. migrate would make it, which takes CREATEROLE; made here, the operator needs none.",
+        "The application role. If migrate creates it, the operator needs CREATEROLE; created here, it does not.",
     )
     trying = (
-        "validate becomes the application by SET ROLE, and tries what one tenant can do to another. Without it give"
+        "validate becomes the application by SET ROLE, and tests what a tenant can do to others. Without it, use"
         " --application-dsn."
     )
     if schema.major >= 16:
@@ -236,7 +234,8 @@ def _application(role: str, application: str, scope: Scope, schema: Schema) -> I
     yield _made(
         between,
         "NOLOGIN NOINHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS",
-        f"{trying} The role between, which does not inherit, keeps the application's policies from the operator.",
+        f"{trying} The role in between does not inherit, so that the application's policies do not apply to the"
+        " operator.",
     )
     yield _right("GRANT {} TO {}", application, between, why="See above.")
     yield _right("GRANT {} TO {}", between, role, why="See above.")
@@ -244,7 +243,7 @@ def _application(role: str, application: str, scope: Scope, schema: Schema) -> I
 
 def _of_owners(barred: Iterable[MissingPrivilege], scope: Scope, rights: Rights) -> Iterator[Right]:
     """What is needed by those as whom our triggers run, and who are given a table."""
-    why = "Triggers of ours run as the owner of their table, and find the tenant there."
+    why = "Triggers of tenantry run as the owner of their table, and look up the tenant there."
     barred = tuple(barred)
     for role, schema in sorted({(one.role, one.table.schema) for one in barred if not one.usage}):
         yield _right("GRANT USAGE ON SCHEMA {} TO {}", schema, role, why=why)
@@ -260,7 +259,7 @@ def _of_owners(barred: Iterable[MissingPrivilege], scope: Scope, rights: Rights)
                 "GRANT CREATE ON SCHEMA {} TO {}",
                 step.table.schema,
                 step.given_to,
-                why="The tenant table is made there and given to it.",
+                why="The tenant table is created there, with this owner.",
             )
 
 
@@ -268,22 +267,22 @@ def _watching(role: str) -> Iterator[Right]:
     yield _right(
         "GRANT pg_read_all_stats TO {}",
         role,
-        why="What other sessions and statements do, and how far replicas lag. Without it the run goes all the"
-        " same: long transactions are not foreseen, who blocks is shown without its query, a fill does not"
-        " wait for replicas, and statements that a new column breaks are not found.",
+        why="To see what other sessions and statements do, and how far replicas lag. A run works without it, but then"
+        " long transactions are not found beforehand, blocking sessions are shown without their query, a backfill does"
+        " not wait for replicas, and statements that a new column breaks are not found.",
     )
     yield _right(
         "GRANT pg_signal_backend TO {}",
         role,
         optional=True,
-        why="Only for `status --terminate` to end sessions of other roles than the tables' owners.",
+        why="Only for `status --terminate`, to terminate sessions of other roles than the tables' owners.",
     )
     yield _right(
         "ALTER ROLE {} BYPASSRLS",
         role,
         optional=True,
-        why="Only for backups by pg_dump once the tables are isolated, and where policies of yours hide"
-        " rows from the tables' owner. Copies of tables, the default, need it not.",
+        why="Only for backups by pg_dump once the tables are isolated, and where your own policies hide"
+        " rows from the tables' owner. Copies of tables, the default, do not need it.",
     )
 
 
@@ -310,11 +309,13 @@ def _refuse_superusers(owners: Iterable[str], scope: Scope) -> None:
             if (scope.schema.tables.get(name) or scope.schema.views[name]).owner == owner
         )
         what = (
-            f"owns {names[0]}" + (f" and {len(names) - 1} more" if len(names) > 1 else "") if names else "is acted as"
+            f"owns {names[0]}" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+            if names
+            else "must run statements"
         )
         raise Refused(
             f"{owner} {what}, and is a superuser: its members can do everything",
-            remedy="ALTER TABLE … OWNER TO a role that is no superuser, then print the script again.",
+            remedy="ALTER TABLE … OWNER TO a role that is not a superuser, then print the script again.",
             details=[str(name) for name in names],
         )
 

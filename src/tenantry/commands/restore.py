@@ -14,6 +14,7 @@ from tenantry.backups.restore_plan import RestoreOptions, plan_restore, refuse_l
 from tenantry.commands.running import run
 from tenantry.execution.events import Observer
 from tenantry.model.backup import Restoration
+from tenantry.model.wording import counted
 from tenantry.postgres.backups import Backups
 from tenantry.postgres.connect import Target
 
@@ -43,8 +44,8 @@ def restore(target: Target, id: str, options: RestoreOptions, observer: Observer
             tables, saved = work.carry_out()
         would = "would be" if options.dry_run else "are"
         current.finish(
-            f"{len(tables)} tables are what they were",
-            told=f"{len(tables)} tables {would} what they were in {backup.id}",
+            f"{counted(len(tables), 'table')} restored",
+            told=f"{counted(len(tables), 'table')} {would} as in {backup.id}",
         )
         # Not left to the end of the session, which others see for a moment longer.
         connection.execute("DISCARD TEMP")

@@ -13,7 +13,7 @@ from tenantry.balances.reconciliation_scope import Connection
 from tenantry.balances.reviews import Decided, Review, decide, reviews
 from tenantry.commands.balances import BalancesOptions, installed_subjects
 from tenantry.commands.running import run
-from tenantry.errors import Failed, Refused, UsageError
+from tenantry.errors import END_HOLDERS, Failed, Refused, UsageError
 from tenantry.execution.events import Observer, Said
 from tenantry.execution.existing import definitions
 from tenantry.execution.session import open_session
@@ -93,8 +93,9 @@ def _decide(
                 )  # fmt: skip
     except RETRIED as error:
         raise Failed(
-            f"The balance of review {review.id} was held by others for {budget:g} s: {error.diag.message_primary}",
-            remedy="Wait for them, or end them, and run it again.",
+            f"The balance of review {review.id} was locked by other sessions for {budget:g} s:"
+            f" {error.diag.message_primary}",
+            remedy=f"{END_HOLDERS}, then run the same command again.",
         ) from error
     raise AssertionError("unreachable")
 
@@ -110,12 +111,13 @@ def _refuse_unfit(
     missing = sorted(set(numbers) - {review.id for review in found})
     if missing:
         raise UsageError(
-            f"There is no review {', '.join(map(str, missing))}", remedy="`tenantry balances review list` has them."
+            f"The review {', '.join(map(str, missing))} does not exist",
+            remedy="`tenantry balances review list` lists them.",
         )
     triggers = [known[name].triggers for name in dict.fromkeys(review.ledger for review in found)]
     bare = [str(step.table) for step in triggers if definitions(connection, [step])[step.key] is None]
     if bare:
         raise Refused(
-            f"Not all triggers are on {', '.join(bare)}: movements are being lost",
+            f"Some triggers on {', '.join(bare)} are missing or disabled: movements are not counted",
             remedy="Run `tenantry balances install`, then `tenantry balances backfill`.",
         )

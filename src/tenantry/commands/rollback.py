@@ -119,7 +119,7 @@ def refuse_balances(entries: Sequence[Entry]) -> None:
     ledgers = sorted({str(ledger.table) for ledger in kept if ledger is not None})
     if ledgers:
         raise Refused(
-            f"{', '.join(ledgers)} {'has' if len(ledgers) == 1 else 'have'} balances installed, by tenant",
+            f"{', '.join(ledgers)} {'has' if len(ledgers) == 1 else 'have'} balances by tenant",
             remedy="Run `tenantry balances remove --confirm` first.",
         )
 
@@ -177,13 +177,13 @@ def _result(
     remaining = any(finding.severity.serious for finding in findings)
     outcome = f"{reverted} steps reverted" if selection.entries else "tenantry had applied nothing"
     if walk.left:
-        outcome += f", {len(walk.left)} could not be"
+        outcome += f", {len(walk.left)} could not be reverted"
     if not selection.entries:
         following = ""
     elif walk.left:
         following = "Remove what blocks the remaining steps, and run the same rollback again."
     elif options.preserve_data:
-        following = "Run `tenantry migrate` to fill what has changed since."
+        following = "Run `tenantry migrate` to fill what was written since."
     elif selection.tables:
         following = "Run `tenantry migrate` to complete it again; `tenantry status` shows what is missing."
     else:

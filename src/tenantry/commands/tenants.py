@@ -37,7 +37,7 @@ def rename_tenant(target: Target, spec: Spec, slug: str, new: str, *, dry_run: b
     with _table(target, spec) as table:
         known = table.read()
         if all(tenant.slug != slug for tenant in known):
-            raise UsageError(f"there is no tenant {slug!r}{nearest(slug, [tenant.slug for tenant in known])}")
+            raise UsageError(f"the tenant {slug!r} does not exist{nearest(slug, [tenant.slug for tenant in known])}")
         table.refuse_named(slug)
         table.refuse_taken(new)
         return table.change(table.rename(slug, _slug(new)), dry_run=dry_run)

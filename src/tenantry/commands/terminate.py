@@ -37,7 +37,7 @@ def end_blocker(target: Target, pid: int, *, agreed: Callable[[Party], bool], pa
             party = known.get(pid)
             if party is None:
                 raise UsageError(
-                    f"There is no session {pid} in this database",
+                    f"The session {pid} does not exist in this database",
                     remedy="`tenantry status` lists the sessions that block a run.",
                 )
             if party.run:
@@ -46,12 +46,12 @@ def end_blocker(target: Target, pid: int, *, agreed: Callable[[Party], bool], pa
                 break
             going_on = any(one.run for one in known.values())
             if not going_on or time.monotonic() >= deadline:
-                why = "no run waits for it" if going_on else "no run is going on"
+                why = "no run waits for it" if going_on else "no run is active"
                 raise Refused(
                     f"The session {pid} of {party.user} does not block any tenantry run: {why}",
                     remedy=f"Only what blocks a run is ended here; SELECT pg_terminate_backend({pid}) ends any.",
                 )
             time.sleep(BETWEEN)
         if not agreed(party):
-            raise Refused("Nothing was ended", remedy="Say yes, or give --force.")
+            raise Refused("The session was not terminated", remedy="Answer yes, or add --force.")
         return Termination(party=party, ended=terminate(connection, party))

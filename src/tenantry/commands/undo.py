@@ -17,6 +17,7 @@ from tenantry.execution.events import Looking, Observer
 from tenantry.execution.session import open_session
 from tenantry.model.backup import Reason
 from tenantry.model.name import Name
+from tenantry.model.wording import counted
 from tenantry.postgres.connect import Target
 from tenantry.postgres.fixes import FixJournal, Part
 from tenantry.postgres.journal import Journal
@@ -93,8 +94,8 @@ def undo_fixes(
             return replace(told, backup=estimate_backup(current.connection, _tables(undoing.parts()), wanted))
         if told.conflicts and not force:
             raise Refused(
-                f"{told.conflicts:,} of the rows have been changed since they were fixed; nothing was put back",
-                remedy="Look at them; --force puts back what was there before the fix, over these changes.",
+                f"{told.conflicts:,} of the rows were changed since they were fixed; nothing was restored",
+                remedy="Check them; --force overwrites these changes with the values from before the fix.",
                 details=told.changed,
             )
         return replace(told, rows=_put_back(undoing, current, wanted)) if told.left else told
@@ -114,8 +115,8 @@ def _undoing(
     known = [one.run for one in fixes.fixes()] if journal.installed else []
     if target_run not in known:
         raise UsageError(
-            f"No run {target_run} has fixed anything in this database{nearest(target_run, known)}",
-            remedy="`tenantry fixes list` shows those that have.",
+            f"The run {target_run} has fixed nothing in this database{nearest(target_run, known)}",
+            remedy="`tenantry fixes list` lists the runs that have.",
         )
     return Undoing(
         connection=journal.connection,
@@ -161,13 +162,13 @@ def _put_back(undoing: Undoing, current: Run, options: BackupOptions) -> int:
         back_up(making, Reason.FIX, _tables(parts), changes=False)
         for way, part in parts:
             stop.halt()
-            observer(Looking(f"{way.record.relation}: putting back {way.record.name}"))
+            observer(Looking(f"{way.record.relation}: restoring {way.record.name}"))
             rows += undoing.put_back(way, part)
         rest = sum(len(part.ids) for _, part in undoing.parts())
         if rest:
             raise Refused(
-                f"{rest:,} rows were changed while the others were put back",
-                remedy="Run the same command again: it names them.",
+                f"{rest:,} rows were changed while the others were restored",
+                remedy="Run the same command again: it lists them.",
             )
-    current.finish(f"{rows:,} rows are as they were before the run {undoing.undone}")
+    current.finish(f"{counted(rows, 'row')} restored to before the run {undoing.undone}")
     return rows

@@ -9,7 +9,7 @@ from tenantry.model.spec import Spec
 from tenantry.model.verdict import Verdict
 from tenantry.postgres.connect import Target
 
-NEXT = "`tenantry verify` asks whether the business still makes sense."
+NEXT = "Run `tenantry verify`, which checks the business rules."
 
 
 def validate(

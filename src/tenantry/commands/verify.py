@@ -9,7 +9,7 @@ from tenantry.model.spec import Spec
 from tenantry.model.verdict import Verdict
 from tenantry.postgres.connect import Target
 
-NEXT = "Nothing: the data keeps to its rules. Run it again whenever you like; it reads only."
+NEXT = "Nothing: the rows meet the business rules. verify only reads, and can be run at any time."
 
 
 def verify(

@@ -96,16 +96,16 @@ def _answers(
     if decision is not None and decision.part.undecided is None:
         proposed = {name: value for name, value in written(decision.part).items() if name != "name"}
         away = {name: None for name in NOT_SHARED if name not in proposed}
-        yield Answer(said=f"as discover proposes by now: {part_line(decision.part)}", written=away | proposed)
+        yield Answer(said=f"as discover now proposes: {part_line(decision.part)}", written=away | proposed)
     if part.membership is not None:
-        linked = "the tenants' that are linked to it: each of them reads"
-        yield Answer(said=f"{linked} it, and none may write it")
-        yield Answer(said=f"{linked} and changes it", written={"writable": True})
+        linked = "its rows belong to the tenants that are linked to them: each of these reads"
+        yield Answer(said=f"{linked} them, and none may write them")
+        yield Answer(said=f"{linked} and changes them", written={"writable": True})
     if part.paths or part.children:
         yield from _owned(spec, part, decision, evidence)
     away = dict.fromkeys(NOT_SHARED)
-    yield Answer(said="shared: all tenants read it, and none may write it", written=away | {"shared": True})
-    yield Answer(said="shared and written: all tenants read and write it", written=away | {"shared": "write"})
+    yield Answer(said="shared: all tenants read it, and none may write to it", written=away | {"shared": True})
+    yield Answer(said="shared and writable: all tenants read it and write to it", written=away | {"shared": "write"})
     yield Answer(said="all rows belong to one tenant", written=away, slug="assign")
 
 
@@ -119,12 +119,12 @@ def _owned(
         for (column,) in firsts:
             others = ", ".join(other for (other,) in firsts if other != column)
             yield Answer(
-                said=f"{column} says whose the rows are; {others} may lead to another tenant's row",
+                said=f"{column} decides the tenant of a row; {others} may lead to another tenant",
                 path=quoted(column),
             )  # fmt: skip
     if evidence is not None and (crossing := _crossing(evidence)):
         yield Answer(
-            said=f"as its paths say; {', '.join(crossing)} may lead to another tenant's row",
+            said=f"its paths decide; {', '.join(crossing)} may lead to another tenant",
             crosses=tuple(map(quoted, crossing)),
         )  # fmt: skip
     links = [link for link in decision.others if not link.itself] if decision is not None else []
@@ -132,11 +132,11 @@ def _owned(
         paths = [*part.paths, *((link.columns,) for link in links)]
         columns = ", ".join(dict.fromkeys(",".join(link.columns) for link in links))
         hops = [[hop[0] if len(hop) == 1 else list(hop) for hop in path] for path in paths]
-        yield Answer(said=f"its tenant's, also where only {columns} says so", written={"paths": hops})
+        yield Answer(said=f"its paths decide, also where only {columns} leads to a tenant", written={"paths": hops})
     if orphans:
         # What all see may not refer to what only one may, unless it is said to.
         crosses = tuple(quoted(link.columns[0]) for link in links if link.declared and len(link.columns) == 1)
-        also = f"; {', '.join(crosses)} may lead to a tenant's row" if crosses else ""
+        also = f"; {', '.join(crosses)} may lead to a tenant" if crosses else ""
         yield Answer(
             said=f"rows without a tenant are shared by all tenants{also}", written={"orphans": "shared"},
             crosses=crosses,
@@ -146,9 +146,9 @@ def _owned(
             said=f"rows without a tenant belong to the default tenant{'' if ask else f' {spec.tenant.default!r}'}",
             written={"orphans": "default"}, slug=ask,
         )  # fmt: skip
-        yield Answer(said="rows without a tenant are set aside, in quarantine", written={"orphans": "quarantine"})
+        yield Answer(said="rows without a tenant belong to the quarantine tenant", written={"orphans": "quarantine"})
     elif not conflicts:
-        yield Answer(said="its tenant's, as its paths say")
+        yield Answer(said="its paths decide the tenant of a row")
 
 
 def _crossing(evidence: TableEvidence) -> Sequence[str]:

@@ -41,7 +41,7 @@ def choose(text: str, spec: Spec, path: str) -> str:
             continue
         if len(first) > 1:
             raise UsageError(
-                f"{table}: the key {','.join(first)} has several columns, and a [[reference]] one",
+                f"{table}: the key {','.join(first)} has several columns, and a [[reference]] can have only one",
                 remedy="Correct the rows, or drop the foreign key.",
             )
         _append_crossing(document, f"{part.name}.{quoted(first[0])}")
@@ -132,7 +132,7 @@ def _parsed(path: str, home: str) -> tuple[Name, tuple[str, ...]]:
     first, *others = path.split(",")
     *name, column = split(first)
     if len(name) not in (1, 2):
-        raise UsageError(f"{path!r} is not table.column", remedy="Write it as the list of conflicts does.")
+        raise UsageError(f"{path!r} is not table.column", remedy="Write it as `tenantry conflicts` shows it.")
     return Name(*name) if len(name) == 2 else Name(home, name[0]), (column, *(split(one)[0] for one in others))
 
 
@@ -140,4 +140,6 @@ def _part(spec: Spec, table: Name, home: str) -> tuple[int, TablePart]:
     for place, part in enumerate(spec.table):
         if Name.parse(part.name, schema=home) == table:
             return place, part
-    raise UsageError(f"{spec.path or 'The spec'} has no [[table]] of {table}", remedy="`tenantry discover --update`.")
+    raise UsageError(
+        f"{spec.path or 'The spec'} has no [[table]] for {table}", remedy="Run `tenantry discover --update`."
+    )

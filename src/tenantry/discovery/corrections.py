@@ -43,9 +43,9 @@ def correction(
 def _statement(wrong: TenantLookup, right: TenantLookup, owned: Owned, ownership: Ownership, schema: Schema) -> str:
     table = schema.tables[owned.table]
     if not table.primary_key:
-        raise _Unknown(f"{owned.table} has no primary key by which its rows could be named")
+        raise _Unknown(f"{owned.table} has no primary key to identify its rows by")
     if wrong.kind is WayKind.CHILD or right.kind is WayKind.CHILD:
-        raise _Unknown("its children would have to refer to another row, or be another row's")
+        raise _Unknown("its children would have to refer to another row, or belong to another one")
     told, said = _Ends(ownership, schema, "a"), _Ends(ownership, schema, "b")
     other, mine = told.key(right, "r"), said.key(wrong, "r")
     if _is_key(wrong, ownership):
@@ -54,7 +54,7 @@ def _statement(wrong: TenantLookup, right: TenantLookup, owned: Owned, ownership
     elif wrong.path is not None and wrong.path.hops[0].nullable:
         changes = sql.SQL(", ").join(sql.SQL("{} = NULL").format(sql.Identifier(one)) for one in wrong.columns)
     else:
-        raise _Unknown(f"{', '.join(wrong.columns)} has to refer to another row, and which one only a person can tell")
+        raise _Unknown(f"{', '.join(wrong.columns)} must refer to another row, and only a person can tell which")
     keys = table.primary_key
     return (
         sql.SQL("UPDATE {} AS t SET {} FROM (SELECT {}, {} AS tenant FROM {} AS r{} WHERE {}) AS s WHERE {}")
@@ -92,13 +92,13 @@ class _Ends:
         if _is_key(way, self.ownership):
             return sql.Identifier(alias, way.columns[0])
         if way.path is None:
-            raise _Unknown(f"{way.label} is told by other rows")
+            raise _Unknown(f"{way.label} depends on other rows")
         end = self._along(way.path, alias)
         if way.target == self.ownership.tenant.name:
             return sql.Identifier(end, self.ownership.tenant.key)
         owner = self.ownership.of(way.target)
         if owner is None or way.target in self.passed:
-            raise _Unknown(f"{way.target} finds its own tenant by way of itself")
+            raise _Unknown(f"{way.target} gets its own tenant from this table")
         self.passed.add(way.target)
         return self.key(_first(ways(owner, self.ownership, self.schema), way.target, owner), end)
 
@@ -122,7 +122,7 @@ def _first(found: Iterator[TenantLookup], table: Name, owner: Owned) -> TenantLo
     for way in found:
         if way.gives and way.kind is not WayKind.CHILD and owner.assignment is None:
             return way
-    raise _Unknown(f"{table} does not have its tenants from its own columns")
+    raise _Unknown(f"{table} does not get its tenants from its own columns")
 
 
 def corrections(

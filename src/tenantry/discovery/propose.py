@@ -41,7 +41,9 @@ def propose(
     """
     links = Links(schema)
     if not links.tables:
-        raise UsageError(f"There is no table in {', '.join(schema.schemas)}", remedy="Load the application's schema.")
+        raise UsageError(
+            f"The schema {', '.join(schema.schemas)} contains no table", remedy="Load the application's schema."
+        )
     home = home or ("public" if "public" in schema.schemas else schema.schemas[0])
     name = recognise(schema, links, home, tenant_table)
     tenant = tenancy or tenant_part(schema, links, name, home)
@@ -77,20 +79,20 @@ def _take_up(links: Links, name: Name, tenant: TenantPart) -> None:
 def _no_tenant(draft: Draft, unfit: Sequence[Candidate]) -> Proposal:
     """What could be the tenant table cannot serve: nothing is merged into one new tenant."""
     names = ", ".join(str(one.table) for one in unfit)
-    why = f"{names} could be the tenant table, and cannot serve"
+    why = f"{names} could be the tenant table, but cannot be used"
     decisions = {
         name: Decision(
             table=name,
             part=TablePart(name=draft.name(name), undecided=why),
             cause=why,
-            answer="give it a primary key of one column, and discover again",
+            answer="give it a primary key of one column, and run discover again",
         )
         for name in draft.others
     }
     reasons = (
         *(one.evidence for one in unfit),
-        "Give it a primary key of one column (uuid, an integer or text), and discover again; or name another table with"
-        " --tenant-table.",
+        "Give it a primary key of one column (uuid, an integer or text), and run discover again; or choose another"
+        " table with --tenant-table.",
     )
     return _proposal(draft, decisions, Evidence(), reasons=reasons, default=None)
 
@@ -106,11 +108,11 @@ def _one_tenant(draft: Draft, kept: Mapping[Name, Kept], *, found: bool) -> Prop
     """Nothing points at a tenant: the business that is there becomes the first one."""
     reasons = [
         f"No table {f'refers to {draft.table}' if found else 'has the name of a tenant table'}: the business"
-        f" that is here becomes the first tenant, {DEFAULT!r}, and owns every row.",
-        "Where all tenants are to see the same reference data, write shared = true instead of assign.",
+        f" in this database becomes the first tenant, {DEFAULT!r}, which owns every row.",
+        "If all tenants are to see the same reference data, set shared = true instead of assign.",
     ]
     if not found:
-        reasons.append("If there is a tenant table, name it: tenantry discover --tenant-table TABLE.")
+        reasons.append("If there is a tenant table, run: tenantry discover --tenant-table TABLE.")
     decisions = {
         name: kept_for_a_tool(draft, name, kept[name]) if name in kept else assigned(draft, name, DEFAULT)
         for name in draft.others
@@ -136,7 +138,7 @@ def _several_tenants(found: Search, undecided: Undecided, kept: Mapping[Name, Ke
         else:
             decisions[name] = unreached(found, name, undecided, DEFAULT, common.get(name))
     default = DEFAULT if undecided is Undecided.DEFAULT else None
-    reason = f"The tenants are the rows of {found.draft.table}; of {len(known)} tables, rows belong to them."
+    reason = f"The tenants are the rows of {found.draft.table}; {len(known)} tables contain rows of tenants."
     return _proposal(found.draft, decisions, found.evidence, reasons=(reason,), default=default)
 
 

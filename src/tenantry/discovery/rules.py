@@ -38,13 +38,13 @@ def decided(search: Search, name: Name) -> Decision:
         return _membership(search, name, pairs, tuple(reasons))
     if evidence.conflicts:
         part = part.model_copy(update={"undecided": _conflict(draft, name, evidence)})
-        cause = f"{_disagreeing(draft, name, evidence)}, so that some rows are in two tenants"
+        cause = f"{_disagreeing(draft, name, evidence)}, so that some rows have two tenants"
         answer = '[[reference]] from = "TABLE.COLUMN" crosses = true, or correct the rows'
         reasons += _crossing(draft, name, evidence)
     elif question := _filled_by_others(search, name):
         part = part.model_copy(update={"undecided": question})
-        cause = "the tenant's column is NULL in some rows, and other ways lead from these to a tenant"
-        answer = 'orphans = "shared", or the other ways in paths'
+        cause = "the tenant's column is NULL in some rows, and other paths lead from these to a tenant"
+        answer = 'orphans = "shared", or the other paths in paths'
         reasons += _mixed_or_owned(search, name)
     elif evidence.rows == 0:
         reasons += _empty(followed)
@@ -57,7 +57,7 @@ def decided(search: Search, name: Name) -> Decision:
     elif evidence.orphans:
         part = part.model_copy(update={"orphans": Orphans.SHARED})
         reasons.append(f"Rows without a tenant are shared by all{_examples(evidence)}.")
-        reasons.append('If they are mistakes, set orphans = "fail" and correct them, or give them to "default".')
+        reasons.append('If they are errors, set orphans = "fail" and correct them, or set orphans = "default".')
     others = tuple(link for link in search.all.ways.get(name, ()) if link not in followed)
     reasons += _not_followed(search, name, others)
     reasons += _audited(search, name)
@@ -70,7 +70,7 @@ def decided(search: Search, name: Name) -> Decision:
 
 def kept_for_a_tool(draft: Draft, name: Name, kept: Kept) -> Decision:
     """Bookkeeping of a framework or a migration tool."""
-    what = "which the application writes for all tenants" if kept.shared == "write" else "nobody's rows"
+    what = "which the application writes for all tenants" if kept.shared == "write" else "no tenant's rows"
     return Decision(
         table=name, part=TablePart(name=draft.name(name), shared=kept.shared),
         reasons=(f"Kept by {kept.tool}: {what}.",),
@@ -81,7 +81,7 @@ def shared_by_keys(search: Search, name: Name) -> Decision:
     """An empty table that leads to shared tables only."""
     columns = ", ".join(_columns(link) for link in search.all.ways.get(name, ()))
     part = TablePart(name=search.draft.name(name), shared=True)
-    reason = f"The table is empty, and decided by its keys: {columns} leads to shared tables only."
+    reason = f"The table is empty, and was decided by its foreign keys: {columns} leads to shared tables only."
     return Decision(table=name, part=part, reasons=(reason,), others=search.all.ways.get(name, ()))
 
 
@@ -91,10 +91,10 @@ def shared_by_data(search: Search, name: Name) -> Decision:
     ways = search.all.ways.get(name, ())
     columns = ", ".join(_columns(link) for link in ways)
     if any(not link.declared and not link.nullable for link in ways):
-        why = f"{columns} looks like the tenant's, and holds none in any of {evidence.rows:,} rows"
+        why = f"{columns} looks like a tenant's key, but contains no tenant in any of {evidence.rows:,} rows"
         return Decision(
             table=name, part=TablePart(name=search.draft.name(name), undecided=why), others=ways,
-            cause=f"{columns} looks like the tenant's, and holds no tenant", answer=_SAY,
+            cause=f"{columns} looks like a tenant's key, but contains no tenant", answer=_SAY,
         )  # fmt: skip
     part = TablePart(name=search.draft.name(name), shared=True)
     rows = (
@@ -118,7 +118,7 @@ def unreached(search: Search, name: Name, undecided: Undecided, default: str, co
         return Decision(table=name, part=part, reasons=(f"{used}: shared by all.", *audited))
     why = f"no path reaches it{_childless(search, name)}"
     if audited:
-        why = f"only who has written a row is known, and not whose it is{_childless(search, name)}"
+        why = f"its columns only tell who wrote a row{_childless(search, name)}"
     reasons: tuple[str, ...] = (why[0].upper() + why[1:] + ".", *audited)
     hint: tuple[str, ...] = audited
     if common is not None:
@@ -129,12 +129,12 @@ def unreached(search: Search, name: Name, undecided: Undecided, default: str, co
         case Undecided.SHARED:
             return Decision(table=name, part=TablePart(name=text, shared=True), reasons=reasons)
         case Undecided.DEFAULT if common is not None:
-            reasons = (*reasons, *hint, "So it cannot be the default tenant's: shared by all.")
+            reasons = (*reasons, *hint, "So it cannot belong to the default tenant: shared by all.")
             return Decision(table=name, part=TablePart(name=text, shared=True), reasons=reasons)
         case Undecided.DEFAULT:
             return replace(assigned(search.draft, name, default), reasons=reasons)
         case Undecided.ASK:
-            cause = "only who has written a row is known" if audited else "no path reaches them"
+            cause = "their columns only tell who wrote a row" if audited else "no path reaches them"
             part = TablePart(name=text, undecided=why)
             return Decision(table=name, part=part, reasons=hint, cause=cause, answer=_SAY)
 
@@ -170,8 +170,8 @@ def _membership(search: Search, name: Name, link: Link, reasons: tuple[str, ...]
     )
     return Decision(
         table=name, part=part, reasons=reasons, others=(link,), cause="a link table pairs their rows with tenants",
-        answer="nothing, and delete the line undecided: the tenants that are linked to a row read it; or shared = true"
-        " in the place of membership, if all may",
+        answer="delete the line undecided, if the tenants that are linked to a row may read it; or set shared = true"
+        " instead of membership, if all may",
     )  # fmt: skip
 
 
@@ -192,7 +192,7 @@ def _along(draft: Draft, name: Name, evidence: TableEvidence) -> Iterator[str]:
             if way is None or evidence.rows == 0:
                 continue
             words = [f"{way.found:,}"]
-            words += [f"{way.alone:,} by it alone"] if way.alone and several else []
+            words += [f"{way.alone:,} by this path only"] if way.alone and several else []
             words += [f"{way.differs:,} to another tenant"] if way.differs else []
             told = f"children {link.table}.{_columns(link)}" if child else _columns(link)
             yield f"{told}{' (never NULL)' if not link.nullable and not child else ''}: {', '.join(words)}."
@@ -200,7 +200,7 @@ def _along(draft: Draft, name: Name, evidence: TableEvidence) -> Iterator[str]:
 
 def _empty(followed: tuple[Link, ...]) -> Iterator[str]:
     if all(link.nullable for link in followed):
-        yield "So the data cannot say whether a row may have no tenant: one without will be refused."
+        yield "So the rows do not show whether a row may have no tenant: one without will be refused."
         yield 'If such rows are shared by all, set orphans = "shared".'
 
 
@@ -228,7 +228,7 @@ def _filled_by_others(search: Search, name: Name) -> str:
     more = first.found - way.found
     return (
         f"{_columns(direct)} is NULL in {_share(first.rows - way.found, first.rows)}, and of"
-        f" {'one of these' if more == 1 else f'{more:,} of these'} {', '.join(map(_columns, others))} names a tenant"
+        f" {'one of these' if more == 1 else f'{more:,} of these'} {', '.join(map(_columns, others))} leads to a tenant"
     )
 
 
@@ -237,8 +237,8 @@ def _mixed_or_owned(search: Search, name: Name) -> Iterator[str]:
     paths = [list(link.columns) for link in search.all.ways.get(name, ()) if not link.itself]
     listed = ", ".join(json.dumps([path[0] if len(path) == 1 else path]) for path in paths)
     if direct is not None:
-        yield 'If all tenants share those rows, write orphans = "shared" in the place of undecided.'
-        yield f"If they belong to the tenant that is named there, write paths = [{listed}]."
+        yield 'If all tenants share those rows, set orphans = "shared" instead of undecided.'
+        yield f"If they belong to the tenant that these columns lead to, set paths = [{listed}]."
 
 
 def _crossing(draft: Draft, name: Name, evidence: TableEvidence) -> Iterator[str]:
@@ -247,7 +247,7 @@ def _crossing(draft: Draft, name: Name, evidence: TableEvidence) -> Iterator[str
         column = way.label.partition(" > ")[0]
         if way.kind is WayKind.REFERENCE and way.differs and "," not in column:
             yield (
-                f"If a row may refer to another tenant's by {column}, add"
+                f"If {column} of a row may refer to another tenant's row, add"
                 f' [[reference]] from = "{draft.name(name)}.{quoted(column)}" crosses = true.'
             )
 
@@ -256,7 +256,7 @@ def _audited(search: Search, name: Name) -> Iterator[str]:
     """The references that say who has written a row."""
     columns = sorted({_columns(link) for link in search.draft.audits_of(name)})
     if columns:
-        yield f"{', '.join(columns)}: who has written the row, and not whose it is; may be another tenant's."
+        yield f"{', '.join(columns)}: tells who wrote the row, not who owns it; may be of another tenant."
 
 
 def _used_by_all(search: Search, name: Name) -> str:
@@ -287,7 +287,7 @@ def _disagreeing(draft: Draft, name: Name, evidence: TableEvidence) -> str:
             told.append(f"{draft.name(link.table)}.{_columns(link)}" if child else _columns(link))
     crossing = [way for way in evidence.ways if way.kind is WayKind.REFERENCE and way.differs]
     told += [way.label.partition(" > ")[0] for way in crossing]
-    return f"{' and '.join(told)} {'disagree' if len(told) > 1 else 'tells two tenants'}"
+    return f"{' and '.join(told)} {'disagree' if len(told) > 1 else 'leads to two tenants'}"
 
 
 def _childless(search: Search, name: Name) -> str:
@@ -298,8 +298,8 @@ def _childless(search: Search, name: Name) -> str:
     if disputes:
         return f", and {_share(disputes, evidence.rows)} have children of two tenants"
     if evidence.found:
-        return f", and all children that know their tenant ({evidence.found:,} rows have some) know the same one"
-    return ", and no row has children that know their tenant"
+        return f", and all children with a tenant ({evidence.found:,} rows have some) have the same one"
+    return ", and no row has children with a tenant"
 
 
 def _examples(evidence: TableEvidence) -> str:

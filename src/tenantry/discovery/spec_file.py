@@ -39,12 +39,12 @@ def totals(proposal: Proposal) -> str:
 
 
 def _heading(proposal: Proposal) -> Iterator[str]:
-    yield "Proposed by `tenantry discover`, from the foreign keys and what the rows said."
+    yield "Proposed by `tenantry discover`, from the foreign keys and the rows."
     yield f"{totals(proposal)}."
     if proposal.undecided:
-        yield "A person must decide before anything is migrated. Delete the line `undecided` at these tables"
+        yield "A person must decide before anything is migrated. For these tables delete the line `undecided`"
         yield from (f"  {decision.part.name}" for decision in proposal.undecided)
-        yield "and, where there are no paths or children yet, write one of"
+        yield "and, if they have no paths or children yet, add one of"
         yield "  shared = true                  # reference data, the same for all tenants"
         yield '  assign = { tenant = "SLUG" }   # all rows belong to one tenant'
         yield '  assign = { column = "NAME" }   # or sql or csv: each row has a slug or key'

@@ -58,7 +58,7 @@ class Candidate:
         """What there is for it and against it, in a sentence."""
         rows = f", about {self.rows:,} rows" if self.rows else ""
         said = f"{self.table}: {len(self.reached)} tables lead to it, {self.direct} of them directly{rows}"
-        return f"{said}; it cannot serve: {self.problem}" if self.problem else said
+        return f"{said}; it cannot be used: {self.problem}" if self.problem else said
 
 
 def candidates(schema: Schema, links: Links) -> tuple[Candidate, ...]:
@@ -131,7 +131,7 @@ def _wanted(schema: Schema, home: str, wanted: str) -> Name:
     table = schema.tables.get(name)
     if table is None:
         known = [shown(known, home) for known in schema.tables]
-        raise UsageError(f"There is no table {name}{nearest(wanted, known)}", remedy="Name another one.")
+        raise UsageError(f"The table {name} does not exist{nearest(wanted, known)}", remedy="Choose another one.")
     problem = _problem(table)
     if problem is not None:
         raise UsageError(f"{name} cannot be the tenant table: {problem}")
@@ -140,12 +140,12 @@ def _wanted(schema: Schema, home: str, wanted: str) -> Name:
 
 def _problem(table: Table) -> str | None:
     if table.kind is not Kind.TABLE or table.partition_of is not None or table.inherits:
-        return "it is no ordinary table"
+        return "it is not an ordinary table"
     if len(table.primary_key) != 1:
-        return "its primary key is not one column"
+        return "its primary key does not have exactly one column"
     key = table.column(table.primary_key[0])
     if key is None or key.base_type.partition("(")[0] not in KEY_TYPES:
-        return "a tenant key is uuid, an integer or text"
+        return "its key is not a uuid, an integer or text"
     return None
 
 
@@ -165,7 +165,7 @@ def _clearest(found: list[Candidate]) -> Name:
     if rivals and (first.reached or any(one.reached for one in rivals)):
         raise UsageError(
             "Several tables could be the tenant table",
-            remedy="Name one with --tenant-table.",
+            remedy="Choose one with --tenant-table.",
             details=[one.evidence for one in (first, *rivals)],
         )
     return first.table

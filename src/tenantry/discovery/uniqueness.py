@@ -34,7 +34,7 @@ def constraints(table: Table, telling: tuple[Link, ...]) -> Iterator[Constraint]
 
 
 def _choice(table: Table, unique: Unique) -> Constraint:
-    proposed, reason = True, "may two tenants use the same value? It stays global unless it is listed"
+    proposed, reason = True, "may two tenants use the same value? It stays unique for all unless it is listed"
     worldwide = any(
         _WORLDWIDE.search(name.lower()) or ((found := table.column(name)) and found.base_type == "uuid")
         for name in unique.columns
@@ -47,8 +47,8 @@ def _choice(table: Table, unique: Unique) -> Constraint:
         proposed, reason = (
             False,
             (
-                "list it if the same value may be used in two tenants (two accounts of one person);"
-                " leave it out if it finds the row before the tenant is known (a login)"
+                "list it if two tenants may use the same value (two accounts of one person);"
+                " do not list it if the row is looked up before the tenant is known (a login)"
             ),
         )
     return Constraint(name=unique.name, columns=unique.columns, proposed=proposed, reason=reason)

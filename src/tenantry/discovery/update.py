@@ -83,7 +83,7 @@ def by_keys(spec: Spec, schema: Schema, tenant: Name) -> Proposal:
         paths = dict.fromkeys((link.columns,) for link in links.up[name] if link.parent in owned - {name})
         why, answer = "no path reaches it", "shared = true"
         if paths:
-            why, answer = "it is new, and its rows were not asked whether they belong to their parents' tenants", ""
+            why, answer = "it is new, and whether its rows belong to their parents' tenants was not checked", ""
         part, kept = (
             TablePart(name=shown(name, home), paths=tuple(paths), undecided=why),
             kept_by_tool(table),
@@ -91,7 +91,7 @@ def by_keys(spec: Spec, schema: Schema, tenant: Name) -> Proposal:
         if kept is not None:
             part = TablePart(name=part.name, shared=kept.shared)
         decisions[name] = Decision(
-            table=name, part=part, cause=why, answer=answer or "nothing, and delete the line undecided"
+            table=name, part=part, cause=why, answer=answer or "delete the line undecided, if that is right"
         )
     return Proposal(spec=spec, tenant=tenant, decisions=decisions)
 
@@ -134,5 +134,5 @@ def _require_valid(text: str, spec: Spec) -> None:
     except UsageError as error:
         raise UsageError(
             f"New tables cannot be added to {spec.path or 'the spec'}: {error.message}",
-            remedy="Write each table as a block of its own, [[table]], and run it again.",
+            remedy="Write each table as a block of its own, [[table]], and run the command again.",
         ) from error

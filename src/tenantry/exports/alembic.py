@@ -8,7 +8,7 @@ from tenantry.errors import UsageError
 from tenantry.exports.context import DEFAULT_SCHEMA, ExportContext, Files
 
 TEXT = '''\
-"""The tenant columns, which tenantry has made: this revision looks for them, and changes nothing.
+"""The tenant columns, which tenantry has added: this revision checks that they exist, and changes nothing.
 
 Revision ID: {revision}
 Revises: {after}
@@ -37,7 +37,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """To take the columns away: `tenantry rollback`."""
+    """Changes nothing: `tenantry rollback` drops the columns."""
 '''
 
 
@@ -51,6 +51,6 @@ def alembic_files(ground: ExportContext) -> Files:
     lines = "".join(f"    {column!r},\n" for column in columns)
     revision = hashlib.sha256(repr((ground.after, columns)).encode()).hexdigest()[:12]
     if ground.after is not None and not ground.after.isidentifier() and not ground.after.isalnum():
-        raise UsageError(f"--after: {ground.after!r} is no revision", remedy="`alembic heads` has it.")
+        raise UsageError(f"--after: {ground.after!r} is not a revision", remedy="`alembic heads` shows it.")
     text = TEXT.format(revision=revision, after=ground.after or "", down=ground.after, columns=f"(\n{lines})")
     return {f"versions/{revision}_tenants.py": text}

@@ -50,7 +50,7 @@ class Other(models.Field):
 
 {models}'''
 MIGRATION = '''\
-"""What tenantry has made, for Django's state: nothing is changed in the database."""
+"""What tenantry has added, for Django's state: the database is not changed."""
 
 from django.db import migrations, models
 
@@ -107,7 +107,9 @@ def django_files(ground: ExportContext) -> Files:
     else:
         match = NUMBER.match(ground.after)
         if match is None:
-            raise UsageError(f"--after: {ground.after!r} is no migration's name", remedy="Write it as 0007_name.")
+            raise UsageError(
+                f"--after: {ground.after!r} is not the name of a migration", remedy="Write it as 0007_name."
+            )
         number = f"{int(match[1]) + 1:04}_tenants"
         found = _Writer(ground, tuple(ground.tables_found.values())).models
         operations = list(_difference(ground.app, found, live))

@@ -23,9 +23,9 @@ from tenantry.model.name import Name
 from tenantry.model.schema import Column, ForeignKey, Table
 
 HEADER = """\
-// The tables as they are after the migration: `tenantry export prisma`. Row security, triggers, checks, and indexes
-// over expressions or some rows are the database's: Prisma has no words for them. Before Prisma 7 the datasource also
-// has a line `url = env("DATABASE_URL")`.
+// The tables as they are after the migration: `tenantry export prisma`. Row-level security, triggers, checks, and
+// indexes over expressions or some rows are not part of it: Prisma cannot express them. Before Prisma 7 the datasource
+// also needs a line `url = env("DATABASE_URL")`.
 generator client {{
   provider = "prisma-client-js"
 }}

@@ -70,7 +70,7 @@ def lookup_part(text: str) -> str:
     Raises ValueError."""
     part = text.removeprefix(PREFIX).partition("_")[0]
     if len(part) != LOOKUP_LENGTH or not set(part) <= set(DIGITS):
-        raise ValueError(f"{text[: len(PREFIX) + LOOKUP_LENGTH]!r} names no key: write its {LOOKUP_LENGTH} characters")
+        raise ValueError(f"{text[: len(PREFIX) + LOOKUP_LENGTH]!r} is not a key: write its {LOOKUP_LENGTH} characters")
     return part
 
 

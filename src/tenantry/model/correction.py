@@ -20,7 +20,7 @@ def corrections(text: str) -> tuple[tuple[str, str], ...]:
     for part in _parts(text):
         match = _CORRECTION.match(part)
         if match is None:
-            raise ValueError(f"a fix reads `column = expression, …`, and {part.strip()!r} does not")
+            raise ValueError(f"a fix has the form `column = expression, …`, and {part.strip()!r} does not")
         (column,) = split(match.group(1))
         if column in found:
             raise ValueError(f"the fix sets {column} twice")
@@ -33,7 +33,7 @@ def _parts(text: str) -> list[str]:
     parts, depth = [""], 0
     for match in _TOKEN.finditer(text):
         if match["end"]:
-            raise ValueError("a fix is one statement's: it has no semicolon")
+            raise ValueError("a fix has no semicolon: it is part of one statement")
         depth += bool(match["open"]) - bool(match["close"])
         if depth < 0:
             break

@@ -48,7 +48,7 @@ class Sample:
     def __str__(self) -> str:
         key = ", ".join(f"{column} {value}" for column, value in self.key.items())
         said = "; ".join(f"{way} says {' and '.join(tenants)}" for way, tenants in self.tenants.items())
-        return f"{key}: {said or 'nothing says whose it is'}"
+        return f"{key}: {said or 'no path leads to a tenant'}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,7 @@ def split(text: str) -> tuple[str, ...]:
     while True:
         match = _PART.match(text, position)
         if match is None or match.group(0) == "":
-            raise UsageError(f"{text!r} is not a name", remedy='Write schema.table, "Quoted" where SQL needs it.')
+            raise UsageError(f"{text!r} is not a name", remedy='Write schema.table, "Quoted" where SQL requires it.')
         parts.append(match.group(1).replace('""', '"') if match.group(1) else match.group(2).lower())
         position = match.end()
         if match.group(3) == "":
@@ -80,7 +80,7 @@ class Name:
         """Read `table` (of `schema`) or `schema.table`. Raises UsageError."""
         parts = split(text)
         if len(parts) > 2:
-            raise UsageError(f"{text!r} has more than a schema and a table")
+            raise UsageError(f"{text!r} has more parts than a schema and a table")
         return cls(parts[0], parts[1]) if len(parts) == 2 else cls(schema, parts[0])
 
 

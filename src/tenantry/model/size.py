@@ -11,7 +11,7 @@ def parse_size(text: str) -> int:
     """Bytes from `500MB`, `1GB`, `1.5 GiB` or a plain number. Raises ValueError."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", text, re.IGNORECASE)
     if match is None:
-        raise ValueError(f"{text!r} is no size; write 500MB or 1GB")
+        raise ValueError(f"{text!r} is not a size; write 500MB or 1GB")
     return int(float(match.group(1)) * UNITS[match.group(2).upper()])
 
 

@@ -37,7 +37,7 @@ def _hop(value: Any) -> Any:
 def _like(pattern: str, words: str) -> AfterValidator:
     def check(value: str) -> str:
         if re.fullmatch(pattern, value) is None:
-            raise ValueError(f"this has to be {words}")
+            raise ValueError(f"this must be {words}")
         return value
 
     return AfterValidator(check)
@@ -55,7 +55,7 @@ def is_slug(text: str) -> bool:
 
 def _check_slug(value: str) -> str:
     if not is_slug(value):
-        raise ValueError("this has to be a short name without spaces at its ends")
+        raise ValueError("this must be a short name without spaces at its ends")
     return value
 
 
@@ -358,13 +358,13 @@ class TablePart(Part):
                 "a table with membership has no paths, children, assign, shared, orphans, unique or column"
             )
         if self.writable and self.membership is None:
-            raise ValueError("writable goes with membership: the rows of an owned table are their tenant's to write")
+            raise ValueError("writable needs membership: every tenant may write the rows of an owned table anyway")
         if self.undecided is None and ways == 0 and self.membership is None:
-            raise ValueError("says nothing: give paths, children, assign, membership, or shared = true")
+            raise ValueError("is empty: set paths, children, assign, membership, or shared = true")
         if self.shared and (ways > 1 or self.unique or self.orphans is not Orphans.FAIL):
             raise ValueError("a shared table has no paths, children, assign, orphans or unique")
         if self.assign is not None and (self.paths or self.children):
-            raise ValueError("give paths and children, or assign, not both")
+            raise ValueError("set paths and children, or assign, not both")
         return self
 
 
@@ -394,7 +394,7 @@ class ReferencePart(Part):
     @model_validator(mode="after")
     def _ends(self) -> ReferencePart:
         if self.parent is None and not self.crosses:
-            raise ValueError("give to, the table.column that it refers to, or crosses = true for a key that is there")
+            raise ValueError("set to, the table.column that it refers to; or crosses = true for a declared foreign key")
         return self
 
 
@@ -433,10 +433,10 @@ class RulePart(Part):
     @model_validator(mode="after")
     def _one(self) -> RulePart:
         if (self.violates is None) == (self.query is None):
-            raise ValueError("give violates, a condition over the row, or query, which selects the rows that break it")
+            raise ValueError("set violates, a condition over the row, or query, which selects the rows that violate it")
         if self.fix is not None:
             if self.violates is None:
-                raise ValueError("only a rule with violates can have a fix: each row is looked at again before it")
+                raise ValueError("only a rule with violates can have a fix, which checks each row again before it")
             corrections(self.fix)
         return self
 
@@ -493,7 +493,7 @@ class LedgerPart(Part):
     @model_validator(mode="after")
     def _exact(self) -> LedgerPart:
         if self.non_negative and self.hot_keys:
-            raise ValueError("non_negative needs one row a key, so hot_keys has to be 0")
+            raise ValueError("non_negative needs one row for each key: set hot_keys = 0")
         return self
 
 
@@ -544,7 +544,7 @@ class Spec(Part):
         except OSError as error:
             raise UsageError(
                 f"cannot read the spec {path}: {error.strerror or error}",
-                remedy="Run `tenantry discover --output tenantry.toml`, or name a spec with --config or --preset.",
+                remedy="Run `tenantry discover --output tenantry.toml`, or give a spec with --config or --preset.",
             ) from error
         except UnicodeDecodeError as error:
             raise UsageError(f"{path} is not UTF-8 text: {error}") from error
@@ -563,7 +563,7 @@ class Spec(Part):
         except ValidationError as error:
             details = tuple(sentences(error, document, cls))
             raise UsageError(
-                f"{source}: {details[0]}", details=details[1:], remedy="Correct it and run again."
+                f"{source}: {details[0]}", details=details[1:], remedy="Correct the spec, and run the command again."
             ) from error
         spec._path = path
         return spec

@@ -17,7 +17,7 @@ def sentences(error: ValidationError, document: dict[str, Any], root: type[BaseM
         message = problem["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list, in [ ]")
         if problem["type"] == "extra_forbidden":
             key = str(problem["loc"][-1])
-            yield f"{place}: there is no key {key!r}{nearest(key, model)}"
+            yield f"{place}: the key {key!r} is unknown{nearest(key, model)}"
         elif problem["type"] == "missing":
             yield f"{place}: this key is missing"
         else:

@@ -254,7 +254,7 @@ class _Resolver:
         if found.referenced:
             raise self.lookup.error(
                 f"{place} unique: a foreign key depends on {name}, so it must stay global",
-                    remedy="Remove it from the list, or change that foreign key first.",
+                remedy="Remove it from the list, or change that foreign key first.",
             )
 
     def _assignment(self, table: Table, part: TablePart, place: str) -> Assignment | None:

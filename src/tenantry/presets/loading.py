@@ -95,7 +95,7 @@ def _folder(preset: str) -> Path:
 def _check(preset: str) -> None:
     if preset not in PRESETS:
         raise UsageError(
-            f"there is no preset {preset!r}{nearest(preset, PRESETS)}",
+            f"the preset {preset!r} does not exist{nearest(preset, PRESETS)}",
             remedy=f"Presets: {', '.join(PRESETS)}.",
         )
 
@@ -119,8 +119,8 @@ def _create(connection: psycopg.Connection[Any], preset: str, statements: str) -
         connection.execute(statements)
     except taken as error:
         raise Refused(
-            f"the sample {preset} does not fit beside what is there: {error.diag.message_primary}",
-            remedy="Load sample data into an empty database.",
+            f"the sample {preset} cannot be loaded into this database: {error.diag.message_primary}",
+            remedy="Load it into an empty database.",
         ) from error
 
 

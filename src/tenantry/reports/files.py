@@ -25,7 +25,7 @@ def begin(path: Path, report: Report) -> None:
     except OSError as error:
         raise UsageError(
             f"The report {path} cannot be written: {error.strerror or error}",
-            remedy="Name a folder that you can write to: --report-dir PATH.",
+            remedy="Choose a folder that you can write to: --report-dir PATH.",
         ) from error
 
 

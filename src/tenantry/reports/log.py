@@ -100,7 +100,7 @@ class Log:
         except OSError as error:
             raise UsageError(
                 f"The log {self.path} cannot be written: {error.strerror or error}",
-                remedy="Name a folder that you can write to: --log-dir PATH.",
+                remedy="Choose a folder that you can write to: --log-dir PATH.",
             ) from error
         return self._file
 

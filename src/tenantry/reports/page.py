@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from tenantry.errors import ExitStatus
 from tenantry.reports import charts
 from tenantry.reports.report import Action, Report, ReportedFinding, Verdict
 from tenantry.reports.text import visible
@@ -19,13 +20,7 @@ SLOWEST, STEPS, FINDINGS, COLUMNS = 15, 1_000, 300, 12
 """What the page shows of each; the JSON report has all of it."""
 WORDS = {
     Verdict.RUNNING: "Still running, or killed",
-    Verdict.DONE: "Done, all is well",
-    Verdict.FINDINGS: "Done, and findings remain",
-    Verdict.USAGE: "Wrong usage, or a spec that does not fit",
-    Verdict.CONNECTION: "No connection, or too few privileges",
-    Verdict.REFUSED: "Refused: a person must decide",
-    Verdict.FAILED: "Failed part-way; it can be run again",
-    Verdict.INTERRUPTED: "Interrupted; it can be run again",
+    **{Verdict.of(status): status.meaning[0].upper() + status.meaning[1:] for status in ExitStatus},
 }
 DONE = (Action.APPLIED, Action.REVERTED, Action.KEPT)
 

@@ -23,8 +23,8 @@ FOLDER = Path(__file__).with_name("templates")
 SAMPLES = 10
 """Rows of a table that are shown."""
 KINDS = {
-    "undecided": "Undecided: a person must say",
-    "owned": "Owned: each row is one tenant's",
+    "undecided": "Undecided: a person must decide",
+    "owned": "Owned: each row belongs to one tenant",
     "mixed": "Mixed: rows without a tenant are shared",
     "shared": "Shared: the same rows for all tenants",
 }

@@ -45,8 +45,8 @@ class Server(Part):
 
     database: str
     user: str
-    server: str = Field(description="The server's own name of its version.")
-    version: int = Field(description="As server_version_num has it, such as 180001.")
+    server: str = Field(description="The version that the server reports.")
+    version: int = Field(description="Its server_version_num, such as 180001.")
 
 
 class Error(Part):
@@ -95,16 +95,16 @@ class Entry(Part):
     milliseconds: float
     action: Action
     title: str
-    key: str | None = Field(default=None, description="The step's; null where something was looked at.")
+    key: str | None = Field(default=None, description="The key of the step; null for a check of something.")
     phase: str | None = None
     table: str | None = None
     waited: float = Field(default=0.0, description="Its longest wait for a lock.")
-    held: float = Field(default=0.0, description="For how long it held locks that stop writers.")
+    held: float = Field(default=0.0, description="How long it held locks that block writers.")
     tries: int = 1
-    rows: int | None = Field(default=None, description="Rows that were filled; rows read, where it was looked at.")
+    rows: int | None = Field(default=None, description="Rows that were filled, or for a check, rows that were read.")
     rows_per_second: float | None = None
     statements: list[Statement] = []
-    message: str = Field(default="", description="What it ran into.")
+    message: str = Field(default="", description="The error.")
 
 
 class Wait(Part):
@@ -115,8 +115,8 @@ class Wait(Part):
     table: str | None
     title: str
     tries: int = 1
-    blocked_by: list[str] = Field(description="Who stood in the way: process, role, transaction, statement.")
-    behind: int = Field(default=0, description="The most sessions that were seen waiting behind the run meanwhile.")
+    blocked_by: list[str] = Field(description="What blocked it: process, role, transaction, statement.")
+    behind: int = Field(default=0, description="The largest number of sessions that were seen waiting for the run.")
 
 
 class Share(Part):
@@ -133,7 +133,7 @@ class TableRows(Part):
     rows: int
     without_tenant: int
     tenants: int = Field(description="Tenants that have rows here.")
-    empty: int | None = Field(description="Tenants that have none; null where that was not asked.")
+    empty: int | None = Field(description="Tenants that have none; null where that was not checked.")
     typical: float = Field(description="The rows of a typical tenant that has some: the median.")
     largest: list[Share]
 
@@ -143,7 +143,7 @@ class ReportedFinding(Part):
 
     name: str
     severity: Severity
-    family: str | None = Field(description="Null for what was found before anything was changed.")
+    family: str | None = Field(description="Null for findings from before anything was changed.")
     message: str
     remedy: str
     table: str | None
@@ -176,14 +176,14 @@ class Metrics(Part):
 
     seconds: float
     steps: int = Field(description="Steps that were applied or reverted.")
-    found: int = Field(description="Steps that were in force already.")
+    found: int = Field(description="Steps that were applied already.")
     rows: int = Field(description="Rows that fills have changed.")
     rows_per_second: float | None = Field(description="Over the time that the fills took.")
     longest_lock_wait: float
     longest_lock_held: float = Field(
-        description="The longest time for which a transaction held locks that stop writers."
+        description="The longest time for which a transaction held locks that block writers."
     )
-    peak_waiting: int = Field(description="The most sessions that were seen waiting behind the run at once.")
+    peak_waiting: int = Field(description="The largest number of sessions that were seen waiting for the run at once.")
     retries: int
     phases: list[PhaseTotal]
 
@@ -201,9 +201,9 @@ class Report(Part):
     finished_at: datetime | None = Field(description="Null while it runs, and where it was killed.")
     verdict: Verdict
     exit_status: int | None
-    outcome: str = Field(description="What it has come to, in a sentence.")
-    next_step: str = Field(description="What to do now.")
-    stopped_at: str | None = Field(description="Where it stopped, if that was before its end.")
+    outcome: str = Field(description="The result, in a sentence.")
+    next_step: str = Field(description="What to do next.")
+    stopped_at: str | None = Field(description="Where it stopped, if it did not finish.")
     error: Error | None
     commands: list[Command]
     timeline: list[Entry]

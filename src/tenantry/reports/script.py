@@ -81,7 +81,7 @@ def _conditions(statement: Statement) -> Iterator[str]:
     for lock in statement.locks:
         yield f"-- locks {_comment(str(lock.table))}: {lock.mode}"
     if statement.when is not None:
-        yield f"-- only where: {_comment(statement.when.as_string(None))}"
+        yield f"-- only if: {_comment(statement.when.as_string(None))}"
 
 
 def _fill(statements: Sequence[Statement]) -> Iterator[str]:
@@ -92,7 +92,7 @@ def _fill(statements: Sequence[Statement]) -> Iterator[str]:
         yield "SET LOCAL tenantry.filling = 'on';"
         yield "SET LOCAL tenantry.sweeping = 'on';"
         yield from _conditions(statement)
-        yield f"-- In batches by page range, again and again until no row is left; parameters: {named}."
+        yield f"-- In batches by page range, repeated until no row is left; parameters: {named}."
         yield f"PREPARE fill (tid, tid, int, int) AS {statement.text.strip()};"
         yield "EXECUTE fill ('(0,0)', '(4294967294,0)', 1, 0);"
         yield "DEALLOCATE fill;"

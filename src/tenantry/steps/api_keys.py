@@ -87,7 +87,7 @@ class ApiKeys(Step):
 
     @property
     def title(self) -> str:
-        return f"make the table of API keys, {API_KEYS}, and the function that looks one up"
+        return f"create the table of API keys, {API_KEYS}, and the function that looks one up"
 
     @property
     def subject(self) -> str:

@@ -109,7 +109,9 @@ class AssignmentTrigger(RowTrigger):
     @property
     def title(self) -> str:
         return (
-            "keep a fill from changing more than the tenant" if self.guard else "give new and changed rows their tenant"
+            "keep a backfill from changing more than the tenant"
+            if self.guard
+            else "give new and changed rows their tenant"
         )
 
     @property

@@ -104,7 +104,7 @@ class BalanceFunctions(BalanceStep):
     search_path. Replacing one loses no movement: the old and the new one add the same."""
 
     kind: Literal["balance_functions"] = "balance_functions"
-    inspected = ("functions", "the trigger functions, as the spec wants them", "are missing or were altered")
+    inspected = ("functions", "the trigger functions, as the spec defines them", "are missing or were altered")
 
     @property
     def key(self) -> str:
@@ -113,9 +113,9 @@ class BalanceFunctions(BalanceStep):
     @property
     def title(self) -> str:
         ledger = self.ledger
-        how = f", writers spread over {ledger.slots} slots a key" if ledger.slots else ""
-        return f"make the functions that add movements to balances{how}" + (
-            ", and refuse what would go below zero" if ledger.non_negative else ""
+        how = f", with writers spread over {ledger.slots} slots for each key" if ledger.slots else ""
+        return f"create the functions that add movements to balances{how}" + (
+            ", and refuse movements that would go below zero" if ledger.non_negative else ""
         )
 
     @property

@@ -45,7 +45,7 @@ class BalanceLeaf(BalanceStep):
     role: str
     revokes: tuple[tuple[str, str], ...]
     inspected = (
-        "rights", "the application writes to the ledger, and not to its partitions", "it may, all the same",
+        "rights", "the application writes to the ledger, and not to its partitions", "it may write to its partitions",
     )  # fmt: skip
     in_place = False
     of_role = True
@@ -56,11 +56,11 @@ class BalanceLeaf(BalanceStep):
 
     @property
     def title(self) -> str:
-        return f"let {self.role} write to {self.table} by {self.ledger.table} alone"
+        return f"let {self.role} write to {self.table} only through {self.ledger.table}"
 
     @property
     def subject(self) -> str:
-        return f"What keeps {self.role} from writing to {self.table} past {self.ledger.table}"
+        return f"The revoked right of {self.role} to write to {self.table} directly"
 
     @property
     def place(self) -> str:

@@ -77,7 +77,7 @@ class BalanceTable(BalanceStep):
     it by mistake still sees no row. Readers query the view."""
 
     kind: Literal["balance_table"] = "balance_table"
-    inspected = ("table", "the table of the balances and its unique index", "is not there, or was altered")
+    inspected = ("table", "the table of the balances and its unique index", "is missing, or was altered")
 
     @property
     def key(self) -> str:
@@ -85,7 +85,7 @@ class BalanceTable(BalanceStep):
 
     @property
     def title(self) -> str:
-        return f"make the table of the balances, {self.ledger.storage}, one row a key"
+        return f"create the table of the balances, {self.ledger.storage}, with one row for each key"
 
     @property
     def subject(self) -> str:

@@ -47,11 +47,11 @@ class BalanceTriggers(BalanceStep):
 
     @property
     def title(self) -> str:
-        return "let each movement, from now on, change its balance; stale until `balances backfill`"
+        return "from now on, add each movement to its balance; stale until `balances backfill`"
 
     @property
     def subject(self) -> str:
-        return f"The set of triggers on {self.table} that keeps its balances"
+        return f"The set of triggers on {self.table} that maintains its balances"
 
     @property
     def note(self) -> str:

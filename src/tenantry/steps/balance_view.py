@@ -71,7 +71,7 @@ class BalanceView(BalanceStep):
 
     @property
     def title(self) -> str:
-        return f"make the view {self.ledger.balance}, which readers query"
+        return f"create the view {self.ledger.balance}, which readers query"
 
     @property
     def subject(self) -> str:
@@ -111,7 +111,7 @@ class BalanceView(BalanceStep):
     def comment(self) -> str:
         """What recognises the view, as it is to be."""
         digest = hashlib.sha256(self.view().as_string(None).encode()).hexdigest()[:12]
-        return f"Balances of {self.ledger.table}, kept in step by tenantry ({digest})"
+        return f"Balances of {self.ledger.table}, maintained by tenantry ({digest})"
 
     def definition(self) -> sql.Composable:
         return sql.SQL(
@@ -152,7 +152,7 @@ class BalanceReader(BalanceStep):
     kind: Literal["balance_reader"] = "balance_reader"
     role: str
     """Empty for PUBLIC."""
-    inspected = ("reader", "who may read the ledger may read the view", "this one may not")
+    inspected = ("reader", "who may read the ledger may read the view", "this role may not")
     in_place = False
     of_role = True
 
@@ -162,7 +162,7 @@ class BalanceReader(BalanceStep):
 
     @property
     def title(self) -> str:
-        return f"let {self._called} read {self.ledger.balance}, as it may read the ledger"
+        return f"let {self._called} read {self.ledger.balance}, because it may read the ledger"
 
     @property
     def subject(self) -> str:

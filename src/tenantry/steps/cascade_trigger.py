@@ -103,7 +103,7 @@ class TenantCascadeTrigger(RowTrigger):
 
     @property
     def title(self) -> str:
-        return "take along what derives from a row that changes its tenant: " + ", ".join(
+        return "when a row changes its tenant, change that of the rows below it: " + ", ".join(
             dict.fromkeys(str(follower.table) for follower in self.followers)
         )
 

@@ -137,7 +137,7 @@ class ContextDefault(Step):
 
     @property
     def title(self) -> str:
-        return f"the default of {self.column} is the setting {self.setting}"
+        return f"set the default of {self.column} to the setting {self.setting}"
 
     @property
     def locks(self) -> tuple[Lock, ...]:

@@ -68,7 +68,7 @@ class ParentsDeferred(_Deferring):
 
     @property
     def title(self) -> str:
-        return "check at COMMIT that the parents of a row that changes its tenant have come along"
+        return "when a row changes its tenant, check at COMMIT that its parents have changed, too"
 
     @property
     def event(self) -> sql.Composable:
@@ -97,7 +97,7 @@ class TenantsDeferred(_Deferring):
 
     @property
     def title(self) -> str:
-        return "check at COMMIT that no row is left of a tenant that goes"
+        return "when a tenant is deleted, check at COMMIT that it has no rows left"
 
     @property
     def event(self) -> sql.Composable:

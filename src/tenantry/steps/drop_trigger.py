@@ -42,7 +42,7 @@ class DropTrigger(Step):
 
     @property
     def subject(self) -> str:
-        return f"The end of the trigger {quoted(self.trigger)} on {self.table}"
+        return f"The removal of the trigger {quoted(self.trigger)} on {self.table}"
 
     def definition(self) -> sql.Composable:
         return sql.SQL(

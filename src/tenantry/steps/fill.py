@@ -200,11 +200,11 @@ class Backfill(Step):
             case "fill":
                 return f"fill the tenant of every row of {tables}"
             case "default":
-                return f"give the rows of {tables} that no path reaches their tenant"
+                return f"give a tenant to the rows of {tables} that no path reaches"
             case "sweep":
-                return f"repair what was written meanwhile in {tables}"
+                return f"correct what was written meanwhile in {tables}"
             case "rest":
-                return f"fill what was left of {tables}"
+                return f"fill the remaining rows of {tables}"
 
     @property
     def filling(self) -> Backfill:
@@ -316,7 +316,7 @@ class AssignedRows(Step):
 
     @property
     def subject(self) -> str:
-        return f"The table {self.name}, which says whose the rows of {self.table} are,"
+        return f"The table {self.name}, which assigns tenants to the rows of {self.table},"
 
     def definition(self) -> sql.Composable:
         return sql.SQL("SELECT 'loaded' WHERE {} IS NOT NULL").format(self.name.oid)

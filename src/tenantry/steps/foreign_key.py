@@ -138,11 +138,11 @@ class ValidateForeignKey(Step):
 
     @property
     def title(self) -> str:
-        return f"prove the foreign key {self.constraint} to {self.parent}"
+        return f"validate the foreign key {self.constraint} to {self.parent}"
 
     @property
     def subject(self) -> str:
-        return f"The proof of the foreign key {quoted(self.constraint)} of {self.table}"
+        return f"The validation of the foreign key {quoted(self.constraint)} of {self.table}"
 
     def definition(self) -> sql.Composable:
         return constraint_definition(self.table, self.constraint, validated=True)

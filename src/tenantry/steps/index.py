@@ -144,7 +144,7 @@ class PartitionedIndex(BuiltIndex):
 
     @property
     def title(self) -> str:
-        return f"make {self.index.name}, to which the partitions' indexes are attached"
+        return f"create {self.index.name}, to which the partitions' indexes are attached"
 
     @property
     def built(self) -> tuple[Name, str | None]:

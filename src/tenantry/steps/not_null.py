@@ -73,7 +73,7 @@ class ValidateNotNullCheck(Step):
 
     @property
     def title(self) -> str:
-        return f"prove that no row is without {self.column}"
+        return f"validate that no row has NULL in {self.column}"
 
     @property
     def subject(self) -> str:

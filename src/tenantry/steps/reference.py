@@ -36,10 +36,10 @@ def unproved(table: Name, setting: str) -> sql.Composed:
     return sql.SQL("""
     IF denied AND NOT {} THEN
       RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = {},
-        HINT = 'tenantry migrate has the triggers run as the new owner.';
+        HINT = 'tenantry migrate makes the triggers run as the new owner.';
     END IF;""").format(
         knows_no_tenants(raw("TG_RELID"), setting),
-        sql.Literal(f"{table} has another owner, and whose its rows are cannot be asked"),
+        sql.Literal(f"{table} has another owner, so the tenant of its rows cannot be read"),
     )
 
 
@@ -172,7 +172,7 @@ class ValidateReferences(Step):
 
     @property
     def title(self) -> str:
-        return f"prove that no row refers to another tenant's row of {self.hop.parent}"
+        return f"validate that no row refers to another tenant's row of {self.hop.parent}"
 
     def renamed(self, names: Written) -> ValidateReferences:
         (hop,) = hops_of(names, self.table, (self.hop,))
@@ -240,7 +240,7 @@ class Reference:
         return sql.SQL("""{lock}{others}
   IF yes THEN
     RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation', MESSAGE = {message},
-      HINT = 'Let these rows change their tenant or refer to another row first.';
+      HINT = 'First change the tenant of these rows, or let them refer to another row.';
   END IF;""").format(lock=names.ask("yes", lock), others=names.ask("yes", others), message=message)
 
 
@@ -266,7 +266,7 @@ class TenantChange(RowTrigger):
 
     @property
     def title(self) -> str:
-        return "give a row to a tenant only while no row of another refers to it"
+        return "refuse to give a row to a tenant while rows of other tenants refer to it"
 
     @property
     def trigger(self) -> str:
@@ -295,7 +295,7 @@ class TenantChange(RowTrigger):
 
     def work(self) -> Work:
         message = sql.Literal(f"rows of other tenants refer to this row of {self.table}: its tenant cannot change")
-        level = sql.Literal(f"the tenant of a row of {self.table} changes under READ COMMITTED only")
+        level = sql.Literal(f"the tenant of a row of {self.table} can only change under READ COMMITTED")
 
         def told(names: Written) -> sql.Composable:
             checks = [one.check(names, self.table, self.column, message) for one in self.references]

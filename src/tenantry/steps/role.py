@@ -167,7 +167,7 @@ class FunctionGrant(Step):
 
     @property
     def note(self) -> str:
-        return f"{', '.join(map(str, self.used_by))} cannot be written or read without it"
+        return f"{', '.join(map(str, self.used_by))} cannot be read or written without it"
 
     @property
     def hands_on(self) -> tuple[Literal["ROUTINE", "SEQUENCE"], str, str]:

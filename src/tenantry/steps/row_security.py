@@ -204,7 +204,7 @@ class RowSecurity(Step):
 
     @property
     def title(self) -> str:
-        return "enable and force row security"
+        return "enable and force row-level security"
 
     def renamed(self, names: Written) -> RowSecurity:
         if self.link is None:
@@ -271,7 +271,7 @@ class RowSecurity(Step):
 
     @property
     def subject(self) -> str:
-        return f"The row security of {self.table}"
+        return f"The row-level security of {self.table}"
 
     def definition(self) -> sql.Composable:
         names = sorted(self.names)
@@ -333,7 +333,7 @@ class DropLegacyPolicies(Step):
 
     @property
     def title(self) -> str:
-        return "end the legacy roles' sight of all rows"
+        return "drop the policies by which legacy roles see all rows"
 
     @property
     def ends(self) -> tuple[str, ...]:
@@ -341,7 +341,7 @@ class DropLegacyPolicies(Step):
 
     @property
     def subject(self) -> str:
-        return f"The row security of {self.table}"
+        return f"The row-level security of {self.table}"
 
     @property
     def policies(self) -> tuple[str, ...]:

@@ -116,7 +116,7 @@ class TenantRow(Step):
 
     @property
     def remedy(self) -> str:
-        return f"Add this row to {self.table} by hand, or name in the spec a tenant that is there."
+        return f"Add this row to {self.table} by hand, or list an existing tenant in the spec."
 
     @property
     def subject(self) -> str:
@@ -166,7 +166,7 @@ class TenantRow(Step):
                 sql.SQL(
                     "BEGIN IF NOT EXISTS ({}) THEN RAISE EXCEPTION USING ERRCODE = 'check_violation', MESSAGE = {};"
                     " END IF; END"
-                ).format(self.definition(), sql.Literal(f"a trigger of {self.table} changes the slug on its way in"))
+                ).format(self.definition(), sql.Literal(f"a trigger of {self.table} changes the slug of the new row"))
             )
         )
         return Statement(sql=insert, locks=(Lock(self.table, LockMode.ROW_EXCLUSIVE),)), Statement(sql=kept)

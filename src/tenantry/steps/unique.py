@@ -36,7 +36,7 @@ class DropGlobalUnique(Step):
 
     @property
     def title(self) -> str:
-        return f"drop {self.index.name}, which {self.replaced_by.name} replaces for each tenant"
+        return f"drop {self.index.name}, which {self.replaced_by.name} replaces within each tenant"
 
     @property
     def locks(self) -> tuple[Lock, ...]:

@@ -24,7 +24,7 @@ class InvokerView(Step):
 
     @property
     def title(self) -> str:
-        return "make the view run as whoever asks"
+        return "let the view read its tables as the role that queries it"
 
     @property
     def subject(self) -> str:

@@ -56,7 +56,7 @@ def test_the_only_path_is_dropped(businesses: Businesses, order: str) -> None:
             database.execute("INSERT INTO goods (id, shelf_id) VALUES (1000, 2)")
         database.execute("UPDATE goods SET id = id + 100; UPDATE goods SET id = id - 100")
         assert any(
-            "goods was dropped since it was migrated: say in the spec by another path" in one
+            "goods was dropped since it was migrated: choose another path in the spec" in one
             for one in status(target, before).misfits
         )
         assert migrate(target, spec, options).exit_status is ExitStatus.DONE
@@ -72,7 +72,8 @@ def test_dump_and_restore(businesses: Businesses) -> None:
     """OIDs and the numbers of columns are others in the restored database: it goes on all the same, and back."""
     business = businesses.migrated(Phase.ENFORCE, NONE)
     business.database.execute(
-        "ALTER TABLE lines ADD a int, ADD b int; ALTER TABLE lines DROP a; ALTER TABLE lots ADD a int; ALTER TABLE lots DROP a"
+        "ALTER TABLE lines ADD a int, ADD b int; ALTER TABLE lines DROP a; ALTER TABLE lots ADD a int; ALTER TABLE"
+        " lots DROP a"
     )
     restored = replace(business, database=businesses.restored(business.database))
     restored.write(1000)
@@ -93,9 +94,9 @@ def test_says_what_was_renamed_or_dropped(businesses: Businesses) -> None:
     assert any(
         "the column 'store_id' of public.lots is now 'store': change the name in the spec" in one for one in said
     )
-    assert any("shop.returns was dropped since it was migrated: take it out of the spec" in one for one in said)
+    assert any("shop.returns was dropped since it was migrated: remove it from the spec" in one for one in said)
     misfits = status(business.target, business.spec).misfits
-    for words in ("change the name in the spec", "take it out of the spec"):
+    for words in ("change the name in the spec", "remove it from the spec"):
         assert any(words in one for one in misfits)
     result = business.rollback()
     assert result.exit_status is ExitStatus.DONE, result.findings

@@ -39,7 +39,7 @@ def test_a_day(shop: Command, odd: Database) -> None:
     assert str(shop.folder / "backups") in dumped.stdout
     listed = shop("backups", "list", environment={"COLUMNS": "60"})
     assert created["id"] in listed.stdout, "an id is never broken"
-    assert shop("backups", "verify", created["id"]).stdout.endswith("all as it was written.\n")
+    assert shop("backups", "verify", created["id"]).stdout.endswith("unchanged since it was made.\n")
     odd.execute("INSERT INTO keyless VALUES (77, 'since')")
     refused = shop("backups", "restore", created["id"])
     assert refused.status == 4
@@ -56,10 +56,10 @@ def test_a_day(shop: Command, odd: Database) -> None:
     [
         (["create", "--backup", "none"], 2, "makes no backup"),
         (["create", "--table", "keyles"], 2, 'did you mean "public.keyless"'),
-        (["restore", "nothing"], 2, "there is no backup 'nothing'"),
-        (["restore", "nothing", "--backup", "dump"], 2, "one of tables"),
-        (["prune", "--older-than", "30 weeks ago"], 2, "no length of time"),
-        (["monitor", "--last-snapshot", "2999-01-01"], 2, "yet to come"),
+        (["restore", "nothing"], 2, "the backup 'nothing' does not exist"),
+        (["restore", "nothing", "--backup", "dump"], 2, "needs a backup of tables"),
+        (["prune", "--older-than", "30 weeks ago"], 2, "not a duration"),
+        (["monitor", "--last-snapshot", "2999-01-01"], 2, "in the future"),
         (["create", "--backup", "dump", "--dump-dir", "tenantry.toml/below"], 2, "cannot be written"),
     ],
 )
@@ -89,8 +89,8 @@ def test_for_cron(shop: Command, odd: Database) -> None:
     (dumps / "tuesday.dump").write_bytes(b"x" * 900)
     good = shop("backups", "monitor", "--dump-dir", "nightly")
     assert good.stdout.startswith("Backups are in order")
-    assert "are free on the server: room for" in good.stdout
-    assert "are free on nightly: room for" in good.stdout
+    assert "is free on the server, for" in good.stdout
+    assert "is free on nightly, for" in good.stdout
     full = shop("backups", "monitor", "--free-space", "1kB", "--json")
     assert (full.status, full.json["monitor"]["rooms"][0]["backups"]) == (1, 0)
-    assert "1 kB are free on the server: room for 0 more" in full.stderr
+    assert "1 kB is free on the server, for 0 more" in full.stderr

@@ -165,7 +165,7 @@ def test_back_to_before_the_rollback(preset: Preset) -> None:
     (backup,) = made(database, "rollback")
     database.execute("DELETE FROM estoque_movimentacoes WHERE id % 3 = 0")
     done = restore(target(database), backup.id, RestoreOptions())
-    assert "public.estoque_movimentacoes: its column tenant_id, which is no more" in done.left_out
+    assert "public.estoque_movimentacoes: its column tenant_id, which no longer exists" in done.left_out
     assert checksums(database) == before
 
 

@@ -102,7 +102,7 @@ def test_a_row_that_is_held_for_ever(wrong: Database) -> None:
         outcome = fixed(wrong, patience=0.3)
         (told,) = (one for one in outcome.corrections if one.name == "negative")
         assert (told.fixed, told.left) == (49, 1)
-        assert "other sessions hold" in told.refusals[0]
+        assert "other sessions have locks" in told.refusals[0]
         assert outcome.verdict.exit_status is ExitStatus.FINDINGS
         writer.commit()
     assert fixed(wrong).verdict.exit_status is ExitStatus.DONE

@@ -46,14 +46,14 @@ def test_unreachable_server(shop: Command, arguments: tuple[str, ...]) -> None:
         held.bind(("127.0.0.1", 0))
         dsn = f"postgresql://maria:s3cr3t@127.0.0.1:{held.getsockname()[1]}/shop"
         outcome = shop(*arguments, "--dsn", dsn)
-    assert_refused(outcome, 3, "No connection", "127.0.0.1", "What to do")
+    assert_refused(outcome, 3, "Cannot connect", "127.0.0.1", "What to do")
     assert "s3cr3t" not in outcome.stderr + "".join(path.read_text() for path in shop.folder.rglob("*.log"))
 
 
 def test_unresolvable_host(shop: Command) -> None:
     """A host that there is not: exit 3."""
     outcome = shop("status", dsn="postgresql://nobody.invalid/shop", environment={"PGCONNECT_TIMEOUT": "3"})
-    assert_refused(outcome, 3, "No connection", "nobody.invalid")
+    assert_refused(outcome, 3, "Cannot connect", "nobody.invalid")
 
 
 def test_wrong_password(
@@ -175,7 +175,7 @@ def test_postgresql_13(shop: Command, server_13: Server) -> None:
 
 def test_empty_database(shop: Command, database: Database) -> None:
     """Exit 2: nothing that the spec names is there."""
-    assert_refused(shop("migrate", dsn=database.dsn), 2, "there is no table")
+    assert_refused(shop("migrate", dsn=database.dsn), 2, "does not exist")
     assert_refused(shop("discover", dsn=database.dsn), 2, "There is no table")
     assert database.rows("SELECT to_regnamespace('tenantry')") == [(None,)]
 
@@ -183,7 +183,7 @@ def test_empty_database(shop: Command, database: Database) -> None:
 def test_spec_for_another_database(shop: Command, unchanged: Callable[[], None]) -> None:
     """Exit 2: the tables that it names are not here."""
     for arguments in COMMANDS:
-        assert_refused(shop(*arguments, "--preset", "enterprise"), 2, "there is no table public.users")
+        assert_refused(shop(*arguments, "--preset", "enterprise"), 2, "the table public.users does not exist")
     unchanged()
 
 

@@ -197,7 +197,7 @@ def test_a_second_run(shop: Command, estoque: Database) -> None:
         for second in [shop.start("migrate"), shop.start("housekeeping", "--purge")]:
             _, stderr = second.communicate()
             assert second.returncode == 4
-            assert "Another run is going on" in stderr
+            assert "Another run is active" in stderr
     process.communicate()
     assert process.returncode == 0
 
@@ -336,4 +336,4 @@ def test_without_an_environment(command: Callable[[str], Command]) -> None:
     bare = command("")
     outcome = bare("status", "--preset", "estoque", environment={"PGHOST": str(bare.folder), "PGPORT": "1"})
     assert outcome.status == 3
-    assert "No connection" in outcome.stderr
+    assert "Cannot connect" in outcome.stderr

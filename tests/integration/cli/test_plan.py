@@ -19,7 +19,7 @@ def test_text(shop: Command, estoque: Database) -> None:
     for words in (
         "expand  ", "contract  ", 'ALTER TABLE "public"."usuarios" ADD COLUMN "tenant_id" uuid',
         "-- locks ACCESS EXCLUSIVE on public.usuarios", "parameters $1 first, $2 past", "rows expected",
-        "-- only where: ",
+        "-- only if: ",
         "by itself, outside a transaction",
     ):  # fmt: skip
         assert words in outcome.stdout

@@ -38,7 +38,7 @@ def test_full(shop: Command, words: str, unbuffered: str) -> None:
     outcome = redirected(shop, f"{words} > /dev/full", PYTHONUNBUFFERED=unbuffered)
     assert outcome.status == 5, outcome.stderr
     assert outcome.stderr == (
-        "tenantry: standard output cannot be written: No space left on device. What was asked is done.\n"
+        "tenantry: standard output cannot be written: No space left on device. The command itself was executed.\n"
     )
 
 

@@ -136,7 +136,7 @@ def test_interrupted(shop: Command, estoque: Database) -> None:
         (["--table", "estoque_lote"], 2, 'did you mean "public.estoque_lotes"?'),
         (["--samples", "-1"], 2, "--samples"),
         (["--nonsense"], 2, "--nonsense"),
-        (["--dsn", "host=/nowhere dbname=x"], 3, "No connection"),
+        (["--dsn", "host=/nowhere dbname=x"], 3, "Cannot connect"),
     ],
 )
 def test_bad_usage(shop: Command, arguments: list[str], status: int, said: str) -> None:

@@ -66,7 +66,7 @@ def test_fix_issues_and_the_way_back(shop: Command, estoque: Database) -> None:
     assert (undone.status, "overwritten:" in undone.stdout) == (0, True)
     assert estoque.rows(LOTS) == before
     again = shop("fixes", "undo", run, "--dry-run")
-    assert (again.status, "0 rows to put back, 0 of them changed since" in again.stdout) == (0, True)
+    assert (again.status, "0 rows to restore, 0 of them changed since" in again.stdout) == (0, True)
     assert run in shop("fixes", "list").stdout
     assert shop("housekeeping", "--purge").status == 0
 

@@ -161,7 +161,7 @@ def test_a_tenant_is_named(shop: Command) -> None:
         os.write(talk.terminal, f"{one}\n".encode())
         assert "a, b" in talk.until("? ")
         os.write(talk.terminal, b"bb\n")
-        assert "no tenant 'bb'" in talk.until("once more: ")
+        assert "no tenant 'bb'" in talk.until("Repeat it: ")
         said = talk.answers("b")
         assert "nothing was written" in said
         assert "notes" in undecided(shop)
@@ -195,7 +195,7 @@ def test_somebody_else_writes(shop: Command) -> None:
         assert edited.count("shared = true\n#") == 1
         path.write_text(edited)
         said = talk.answers("u")
-        assert "changed by somebody else" in said
+        assert "changed by another program" in said
         assert path.read_text() == edited
         assert "rates" in said
         assert "letters" not in said
@@ -209,5 +209,5 @@ def test_no_terminal(shop: Command) -> None:
     for extra in ((), ("--json",)):
         outcome = shop("discover", "--interactive", *extra)
         assert outcome.status == 2
-        assert "asks in a terminal" in outcome.stderr + outcome.stdout
+        assert "needs a terminal" in outcome.stderr + outcome.stdout
     assert not (shop.folder / "tenantry.toml").exists()

@@ -43,7 +43,7 @@ def test_who_typed_a_row_in_is_not_who_owns_it(database: Any, column: str) -> No
     assert not proposal.undecided
     crossing = {one.child for one in proposal.spec.reference if one.crosses}
     assert crossing == {f"countries.{column}", f"products.{column}", f"invoices.{column}"}
-    assert "who has written the row" in reasons(proposal, "invoices")
+    assert "who wrote the row" in reasons(proposal, "invoices")
 
 
 def test_writers_are_told_without_their_names(database: Any) -> None:
@@ -112,7 +112,7 @@ def test_only_the_writer_is_known(database: Any) -> None:
     )
     undecided = part(discover(database), "notes").undecided
     assert undecided is not None
-    assert undecided.startswith("only who has written a row is known")
+    assert undecided.startswith("its columns only tell who wrote a row")
 
 
 def test_what_leads_to_shared_tables_only(database: Any) -> None:
@@ -128,7 +128,7 @@ def test_what_leads_to_shared_tables_only(database: Any) -> None:
     )
     proposal = discover(database)
     assert [part(proposal, name).shared for name in ("kinds", "templates", "template_uses")] == [True, True, True]
-    assert "decided by its keys" in reasons(proposal, "template_uses")
+    assert "decided by its foreign keys" in reasons(proposal, "template_uses")
 
 
 def test_the_bookkeeping_of_tools(database: Any) -> None:
@@ -188,16 +188,19 @@ def test_tenant_columns_that_no_key_declares(database: Any) -> None:
     proposal = discover(database)
     assert part(proposal, "items").paths == ((("tenant_id",),),)
     assert part(proposal, "prefs").undecided is not None
-    assert part(proposal, "rents").undecided == "tenant_id looks like the tenant's, and holds none in any of 2 rows"
+    assert part(proposal, "rents").undecided == "tenant_id looks like a tenant's key, but contains no tenant in any"
+    " of 2 rows"
 
 
 @pytest.mark.parametrize(
     ("tenants", "items", "why"),
     [
-        ("id int NOT NULL UNIQUE, name text", "tenant_id int REFERENCES tenants (id)", "its primary key is not one column"),
+        ("id int NOT NULL UNIQUE, name text", "tenant_id int REFERENCES tenants (id)", "its primary key does not have"
+        " exactly one column"),
         ("region text, id int, PRIMARY KEY (region, id)",
-         "region text, tenant_id int, FOREIGN KEY (region, tenant_id) REFERENCES tenants", "is not one column"),
-        ("id numeric(10, 2) PRIMARY KEY", "tenant_id numeric(10, 2) REFERENCES tenants", "a tenant key is uuid"),
+         "region text, tenant_id int, FOREIGN KEY (region, tenant_id) REFERENCES tenants", "not have exactly one"
+         " column"),
+        ("id numeric(10, 2) PRIMARY KEY", "tenant_id numeric(10, 2) REFERENCES tenants", "its key is not a uuid"),
     ],
 )  # fmt: skip
 def test_a_tenant_table_whose_key_cannot_serve(database: Any, tenants: str, items: str, why: str) -> None:

@@ -43,7 +43,7 @@ def test_existing_columns_become_the_tenant_column(database: Any) -> None:
     assert part(proposal, "other").paths == ((("account",),),)
     (logs,) = proposal.undecided
     assert logs.part.undecided == "tenant_id is NULL in 1 of 2 rows, and of one of these store names a tenant"
-    assert 'write paths = [["tenant_id"], ["store"]]' in reasons(proposal, "logs")
+    assert 'set paths = [["tenant_id"], ["store"]]' in reasons(proposal, "logs")
     database.execute("UPDATE logs SET store = NULL WHERE tenant_id IS NULL")
     assert (part(discover(database), "logs").undecided or "").startswith("1 of 2 rows find no tenant")
 
@@ -116,7 +116,7 @@ def test_paths_that_compete(database: Any) -> None:
     )
     proposal = discover(database)
     assert part(proposal, "good").paths == ((("store",),), (("by",),))
-    assert "store: 2, 1 by it alone." in reasons(proposal, "good")
+    assert "store: 2, 1 by this path only." in reasons(proposal, "good")
     undecided = part(proposal, "bad").undecided
     assert undecided == "store and by disagree in 1 of 2 rows, such as id 2 (north, south)"
     assert "disagree in 1 of 2 rows" in (part(proposal, "trade").undecided or "")
@@ -222,7 +222,7 @@ def test_a_few_mistakes_among_children_are_shown(database: Any) -> None:
     )
     lots = part(discover(database), "lots")
     assert lots.children == ("moves.lot",)
-    assert lots.undecided == "moves.lot tells two tenants in 1 of 40 rows, such as id 7 (north, south)"
+    assert lots.undecided == "moves.lot leads to two tenants in 1 of 40 rows, such as id 7 (north, south)"
 
 
 def test_children_of_one_tenant_tell_nothing(database: Any) -> None:
@@ -288,7 +288,7 @@ def test_the_tenant_table_is_recognised_or_named(database: Any) -> None:
     assert discover(database, tenant_table="organizations").spec.tenant.table == "organizations"
     with pytest.raises(UsageError, match='did you mean "organizations"'):
         discover(database, tenant_table="organisations")
-    with pytest.raises(UsageError, match="primary key is not one column"):
+    with pytest.raises(UsageError, match="primary key does not have exactly one column"):
         discover(database, tenant_table="a")
 
 

@@ -93,7 +93,7 @@ def test_what_is_new_is_added(
     assert parts['"Odd ""Name"'].paths == ((("tenant_id",),),)
     assert parts["notes"].undecided is not None
     assert parts["users"].shared is True
-    assert "there is no table public.drafts" in outcome.stdout
+    assert "the table public.drafts does not exist" in outcome.stdout
     assert "public.users: shared = true; discover would write paths" in outcome.stdout
     assert "Added 3 tables" in outcome.stdout
     assert "decide about 1 of them" in outcome.stdout

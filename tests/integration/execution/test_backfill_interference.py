@@ -227,7 +227,7 @@ def test_held_rows_are_come_back_for(business: Database) -> None:
     watcher = Watcher()
     with ThreadPoolExecutor() as pool:
         filling = pool.submit(run, business, watcher=watcher)
-        wait_until(lambda: any("held by others" in reason for reason in watcher.reasons))
+        wait_until(lambda: any("locked by other sessions" in reason for reason in watcher.reasons))
         left = business.rows("SELECT count(*) FROM sales WHERE tenant_id IS NULL")
         holder.rollback()
         filling.result()
@@ -366,7 +366,7 @@ def test_stop_while_rows_are_held(business: Database) -> None:
         holder.execute("SELECT FROM sales WHERE id = 5 FOR UPDATE")
         watcher = Watcher()
         filling = pool.submit(run, business, watcher=watcher, stop=stop, budget=300.0)
-        wait_until(lambda: any("held by others" in reason for reason in watcher.reasons))
+        wait_until(lambda: any("locked by other sessions" in reason for reason in watcher.reasons))
         stop.set()
         with pytest.raises(Interrupted):
             filling.result(timeout=60)

@@ -132,5 +132,5 @@ def test_folder_that_cannot_be_written(shop: Command, tmp_path: Path) -> None:
     (tmp_path / "logs" / "archive").write_text("in the way")
     failed = shop("housekeeping")
     assert failed.status == 5, failed.stderr
-    assert "cannot be put away" in failed.stderr
+    assert "cannot be archived" in failed.stderr
     assert old.read_text() == "{}"

@@ -64,7 +64,8 @@ class Place:
         """With the names of those concerned in the text's braces."""
         names = {name: getattr(self, name) for name in ("owner", "operator", "application")}
         statement = sql.SQL(text).format(
-            database=sql.Identifier(self.database.name), between=sql.Identifier(f"{self.operator} as {self.application}"),
+            database=sql.Identifier(self.database.name), between=sql.Identifier(f"{self.operator} as"
+            f" {self.application}"),
             **{name: sql.Identifier(role) for name, role in names.items()},
         )  # fmt: skip
         self.database.execute(statement.as_string())
@@ -157,7 +158,7 @@ def test_what_the_script_grants_is_enough(place: Callable[..., Place]) -> None:
     assert there.script().stdout == text
     there("migrate", "--until", "contract")
     # What the application can do is tried in a function of its own, which an application seldom needs.
-    assert "may not have temporary objects" in there("validate", status=1).stdout
+    assert "may not create temporary objects" in there("validate", status=1).stdout
     there.execute("GRANT TEMPORARY ON DATABASE {database} TO {application}")
     there("validate")
     there.execute("REVOKE TEMPORARY ON DATABASE {database} FROM {application}")
@@ -256,7 +257,7 @@ def test_names_stay_names(place: Callable[..., Place]) -> None:
 def test_no_operator_is_made_of_a_superuser(place: Callable[..., Place]) -> None:
     """Nor of the application; and not where it would be a member of a superuser."""
     there = place("estoque")
-    for name, sentence in (("postgres", "is a superuser"), (there.application, "serves the application")):
+    for name, sentence in (("postgres", "is a superuser"), (there.application, "is a role of the application")):
         there.operator = name
         refused = there.script()
         assert (refused.status, refused.stdout) == (2, "")

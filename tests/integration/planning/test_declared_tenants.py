@@ -96,12 +96,12 @@ def test_in_a_tenant_table_that_is_there(business: Callable[..., Any]) -> None:
 @pytest.mark.parametrize(
     ("rows", "text", "message"),
     [
-        ('[[tenant.rows]]\nslug = " north"', "", r"tenant\] rows number 1 slug: this has to be a short name"),
+        ('[[tenant.rows]]\nslug = " north"', "", r"tenant\] rows number 1 slug: this must be a short name"),
         (ROWS + '[[tenant.rows]]\nslug = "south"', "", "two of the rows have the slug 'south'"),
         ('csv = "none.csv"', "", r"cannot read .*none.csv"),
         ('csv = "firms.csv"', "slug,nome\nnorth,x\n", "the header of .* must be slug, or slug and name"),
-        ('csv = "firms.csv"', "slug\nnorth\nnorth\n", "line 3 of .*: the slug 'north' is there already"),
-        ('csv = "firms.csv"', "slug,name\nnorth\n", "line 2 of .* has not as many values"),
+        ('csv = "firms.csv"', "slug\nnorth\nnorth\n", "line 3 of .*: the slug 'north' occurs twice"),
+        ('csv = "firms.csv"', "slug,name\nnorth\n", "line 2 of .* has fewer values"),
         ('csv = "firms.csv"', "slug\n north\n", "line 2 of .*: ' north' is no slug"),
         ('csv = "firms.csv"', "slug\n\0\n", "is no slug|is not CSV"),
     ],
@@ -117,5 +117,5 @@ def test_what_cannot_be_read(database: Database, tmp_path: Path, rows: str, text
 
 def test_a_name_with_no_column_for_it(business: Callable[..., Any]) -> None:
     shop = business(SITES, ASSIGN, head=ROWS)
-    with pytest.raises(UsageError, match="has no column for the name of a tenant"):
+    with pytest.raises(UsageError, match="has no column for a tenant's name"):
         shop.migrate(Phase.EXPAND)

@@ -249,16 +249,17 @@ def test_names_and_parts(business: Callable[..., Any]) -> None:
 @pytest.mark.parametrize(
     ("tables", "message"),
     [
-        ('[[table]]\nname = "products"\nmembership = "orders2"', "there is no table public.orders2; did you mean"),
+        ('[[table]]\nname = "products"\nmembership = "orders2"', "the table public.orders2 does not exist; did you"
+        " mean"),
         ('[[table]]\nname = "products"\nmembership = "products"', "public.products is not owned"),
         ('[[table]]\nname = "products"\nmembership = "orders"\npaths = [["id"]]', "has no paths"),
-        ('[[table]]\nname = "products"\nshared = true\nwritable = true', "writable goes with membership"),
+        ('[[table]]\nname = "products"\nshared = true\nwritable = true', "writable needs membership"),
         ('[[table]]\nname = "products"\nmembership = "product_channels"\n[[table]]\nname = "product_channels"\nshared = true',
          "product_channels is not owned"),
         ('[[table]]\nname = "products"\nmembership = "orders"\n[[table]]\nname = "orders"\npaths = [["tenant_id"]]\norphans = "shared"',
-         "would be nobody's"),
+         "would link to no tenant"),
         ('[[table]]\nname = "product_channels"\nmembership = "orders"\n[[table]]\nname = "orders"\npaths = [["tenant_id"]]',
-         "has to have one foreign key to public.product_channels, and has none"),
+         "must have exactly one foreign key to public.product_channels, and has none"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit(business: Callable[..., Any], tables: str, message: str) -> None:

@@ -354,7 +354,7 @@ def test_role_without_privileges_reads_all(nasty: Database, role: Callable[..., 
 def test_unknown_schema(database: Database) -> None:
     """An unknown schema is wrong usage, and the nearest is named; the server's and ours are none."""
     database.execute("CREATE SCHEMA warehouse; CREATE SCHEMA tenantry")
-    with pytest.raises(UsageError, match='"wharehouse" in the database; did you mean "warehouse"'):
+    with pytest.raises(UsageError, match='"wharehouse" does not exist; did you mean "warehouse"'):
         read(database, ["public", "wharehouse"])
     for name in ("pg_catalog", "information_schema", "tenantry"):
         with pytest.raises(UsageError):

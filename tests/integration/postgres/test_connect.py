@@ -75,7 +75,7 @@ def test_replication_role_of_others(database: Database, server: Server, role: Ca
     )
     with opened(database.dsn) as connection:
         assert connection.execute("SHOW session_replication_role").fetchone() == ("origin",)
-    with pytest.raises(Refused, match="no foreign key and no trigger holds"):
+    with pytest.raises(Refused, match="foreign keys and triggers would not be enforced"):
         opened(make_conninfo(database.dsn, user=role()))
 
 
@@ -168,7 +168,7 @@ def test_unreachable_hosts() -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
         error = refused(f"postgresql://me:hunter2@127.0.0.1:{port}/shop")
-    assert error.message.startswith("No connection to host=127.0.0.1 port=")
+    assert error.message.startswith("Cannot connect to host=127.0.0.1 port=")
     assert error.message.endswith("user=me dbname=shop: Connection refused")
     assert "host and port" in error.remedy
     assert "host and port" in refused("host=nowhere.invalid password=hunter2").remedy

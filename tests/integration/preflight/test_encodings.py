@@ -74,7 +74,7 @@ def test_slugs_that_cannot(ascii: Database, role: Callable[..., str], command: C
     for arguments in (["migrate"], ["migrate", "--dry-run"], ["tenants", "list"]):
         said = run(*arguments)
         assert said.status in (2, 4)
-        assert "no UTF-8" in said.stderr
+        assert "not valid UTF-8" in said.stderr
         assert "same command" not in said.stderr
     ascii.execute("UPDATE tenants SET slug = 'cafe' WHERE id = 2")
     assert run("migrate", "--until", "contract").status == 0
@@ -91,5 +91,5 @@ def test_names_of_tables_that_cannot_be_read(
     (run.folder / "tenantry.toml").write_text("version = 1\n" + SPEC.format(role=role(create=False)))
     said = run("migrate")
     assert said.status == 2
-    assert "no UTF-8" in said.stderr
+    assert "not valid UTF-8" in said.stderr
     assert "same command" not in said.stderr

@@ -81,7 +81,7 @@ def test_a_role_that_may_only_look(business: Business, role: Callable[..., str])
 
 @pytest.mark.parametrize(
     ("raised", "remedy"),
-    [("feature_not_supported", "Put right what the server says"), ("insufficient_resources", "Run the same command")],
+    [("feature_not_supported", "Correct what the server reports"), ("insufficient_resources", "Run the same command")],
 )
 def test_to_run_it_again_is_said_where_it_may_help(business: Business, raised: str, remedy: str) -> None:
     """What the server refuses for good is refused again."""

@@ -61,7 +61,7 @@ def test_spec_names_every_table_and_constraint(database: Database, preset: str) 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"preset": "estoke"}, "there is no preset 'estoke'; did you mean \"estoque\"?"),
+        ({"preset": "estoke"}, "the preset 'estoke' does not exist; did you mean \"estoque\"?"),
         ({"faults": ["orphan"]}, "the preset estoque has no fault 'orphan'; did you mean \"orphans\"?"),
         (
             {"preset": "enterprise", "faults": ["negativ-stock"]},

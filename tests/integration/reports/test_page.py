@@ -22,7 +22,7 @@ if CHROMIUM:
         sheets = " ".join(sheet.extract_text() for sheet in PdfReader(printed).pages)
         # A font may have one sign for f and i.
         text = " ".join(unicodedata.normalize("NFKC", sheets).split())
-        order = ["Done, and findings remain", "1 error and 1 warning", "Findings ERROR", "Timeline",
+        order = ["Done, with findings", "1 error and 1 warning", "Findings ERROR", "Timeline",
                  "The steps that took longest", "Rows by tenant", "Locks and waits"]  # fmt: skip
         places = [text.find(words) for words in order]
         assert -1 not in places, text

@@ -69,7 +69,7 @@ def test_only_who_blocks_a_run(business: Business) -> None:
                 end_blocker(business.target, run, agreed=lambda party: True)
         with pytest.raises(UsageError, match="no session 2147483"):
             end_blocker(business.target, 2147483, agreed=lambda party: True)
-        with pytest.raises(Refused, match="Nothing was ended"):
+        with pytest.raises(Refused, match="The session was not terminated"):
             end_blocker(business.target, pid, agreed=lambda party: False, patience=60)
         assert holder.execute("SELECT 1").fetchone() == (1,)
         bystander.execute("SELECT 1")
@@ -116,14 +116,14 @@ def test_asks_first(business: Business, shop: Command) -> None:
         wait_until(lambda: (one := seen(business, pid)) is not None and one.blocks_run, seconds=60)
         refused = shop("status", "--terminate", str(pid))
         assert refused.status == 4
-        assert "has to be confirmed" in refused.stderr
+        assert "needs a confirmation" in refused.stderr
         status, said = answered(shop, "n\n", "status", "--terminate", str(pid))
-        assert f"End the session {pid}" in said
+        assert f"Terminate the session {pid}" in said
         assert status == 4, said
         assert holder.execute("SELECT 1").fetchone() == (1,)
         status, said = answered(shop, "y\n", "status", "--terminate", str(pid))
         assert status == 0, said
-        assert "was ended" in said
+        assert "was terminated" in said
 
 
 def answered(shop: Command, answer: str, *arguments: str) -> tuple[int, str]:

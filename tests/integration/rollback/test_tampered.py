@@ -26,7 +26,8 @@ BUILT = {
               "DROP INDEX theirs"),
     "check": ("ALTER TABLE usuarios ADD CONSTRAINT theirs CHECK (tenant_id IS NOT NULL OR nome <> '')",
               "constraint theirs on table public.usuarios",
-              "(SELECT oid FROM pg_constraint WHERE conname = 'theirs')", "ALTER TABLE usuarios DROP CONSTRAINT theirs"),
+              "(SELECT oid FROM pg_constraint WHERE conname = 'theirs')", "ALTER TABLE usuarios DROP CONSTRAINT"
+              " theirs"),
     "foreign key": ("CREATE TABLE theirs (tenant_id uuid, escola_id int, FOREIGN KEY (tenant_id, escola_id)"
                     " REFERENCES escolas (tenant_id, id))", "constraint theirs_tenant_id_escola_id_fkey on table",
                     "(SELECT oid FROM pg_constraint WHERE conrelid = 'theirs'::regclass AND contype = 'f')",

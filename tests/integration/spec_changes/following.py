@@ -155,7 +155,7 @@ def follow(changes: Changes, before: str, after: str, until: Phase) -> None:
     if first.ledger:
         assert after in SOMETIMES or (dry.refusal is not None) == (after in REFUSED)
         there = (database.dump(), checksums(database))
-        with pytest.raises(Refused, match="balances installed"):
+        with pytest.raises(Refused, match="balances by tenant"):
             rollback(Target(database.dsn), RollbackOptions(backup=BackupKind.NONE))
         assert (database.dump(), checksums(database)) == there
         remove_balances(Target(database.dsn), spec)

@@ -110,7 +110,7 @@ def test_a_run_that_would_stop_too_early(shop: Database, mixed: Callable[..., Sp
     spec = mixed()
     tenant = spec.tenant.model_copy(update={"setting": "app.other"})
     other = spec.model_copy(update={"tenant": tenant})
-    with pytest.raises(Refused, match="the phase isolate is in force") as caught:
+    with pytest.raises(Refused, match="the phase isolate is applied") as caught:
         followed(shop, other, Phase.ENFORCE)
     assert "--until isolate" in caught.value.remedy
     assert shop.dump() == there

@@ -11,8 +11,8 @@ from checks.presets import spec_of
     ("text", "said"),
     [
         ('name = "a b"\ntable = "t"\nviolates = "true"', "name"),
-        ('name = "a"\ntable = "t"', "give violates"),
-        ('name = "a"\ntable = "t"\nquery = "SELECT 1"\nfix = "x = 1"', "looked at again"),
+        ('name = "a"\ntable = "t"', "set violates"),
+        ('name = "a"\ntable = "t"\nquery = "SELECT 1"\nfix = "x = 1"', "checks each row again"),
         ('name = "a"\ntable = "t"\nviolates = "true"\nfix = "x = 1; DROP TABLE t"', "semicolon"),
         ('name = "a"\ntable = "t"\nviolates = "true"\nfix = "x = (1"', "brackets"),
         (

@@ -80,7 +80,7 @@ def test_all_that_does_not_fit_is_named() -> None:
         resolve(spec(part("a", "tenants"), part("aa", "tenants"), wrong), schema(*tables))
     assert several.value.message == "the spec: 2 entries do not fit the database"
     assert ["'aa'" in line or "'b'" in line for line in several.value.details] == [True, True]
-    with pytest.raises(UsageError, match=r"there is no table public\.aa") as one:
+    with pytest.raises(UsageError, match=r"the table public\.aa does not exist") as one:
         resolve(spec(part("a", "tenants"), part("aa", "tenants")), schema(*tables))
     assert not one.value.details
 
@@ -90,4 +90,4 @@ def test_a_wrong_tenant_table_beside_other_errors() -> None:
     with pytest.raises(UsageError) as found:
         resolve(spec(part("aa", "tenants")), schema(table("a")))
     assert len(found.value.details) == 2
-    assert "there is no table public.tenants" in found.value.details[1]
+    assert "the table public.tenants does not exist" in found.value.details[1]

@@ -12,7 +12,7 @@ def test_the_view() -> None:
         step.apply(),
         """CREATE OR REPLACE VIEW "public"."stock" WITH (security_barrier) AS SELECT row."tenant_id", row."product_id", C…pg_catalog.current_setting('app.tenant_id', true)…G sum(row.movements) <> 0""",
         'ALTER VIEW "public"."stock" OWNER TO "owner"',
-        """COMMENT ON VIEW "public"."stock" IS 'Balances of public.movements, kept in step by tenantry (23e3373402d2)'""",
+        """COMMENT ON VIEW "public"."stock" IS 'Balances of public.movements, maintained by tenantry (23e3373402d2)'""",
     )
     assert_statements(
         step.revert({}),

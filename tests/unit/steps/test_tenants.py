@@ -12,7 +12,8 @@ def test_the_table() -> None:
     assert_statements(
         step.apply(),
         """CREATE TABLE "public"."tenants" ("id" uuid DEFAULT gen_random_uuid() PRIMARY KEY, "slug" text NOT NULL UNIQUE, name text NOT NULL, status text NOT NULL DEFAULT 'active')""",
-        "DO $tenantry$DECLARE one record; BEGIN FOR one IN SELECT DISTINCT c.oid::regclass AS named, c.relkind, e.grant…REVOKE ALL ON %s %s FROM %s…; END LOOP; END$tenantry$",
+        "DO $tenantry$DECLARE one record; BEGIN FOR one IN SELECT DISTINCT c.oid::regclass AS named, c.relkind,"
+        " e.grant…REVOKE ALL ON %s %s FROM %s…; END LOOP; END$tenantry$",
         'ALTER TABLE "public"."tenants" OWNER TO "owner"',
     )
     assert_statements(
@@ -27,7 +28,7 @@ def test_a_row() -> None:
     assert_statements(
         step.apply(),
         """INSERT INTO "public"."tenants" ("slug", "name") SELECT 'north', 'North' WHERE (SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)) IS NOT NULL""",
-        """DO $tenantry$BEGIN IF NOT EXISTS (SELECT tenant."id"::pg_catalog.text FROM "public"."tenants" AS tenant WHERE tenant."slug"::pg_catalog.text OPERATOR(pg_catalog.=) 'north') THEN RAISE EXCEPTION USING ERRCODE = 'check_violation', MESSAGE = 'a trigger of public.tenants changes the slug on its way in'; END IF; END$tenantry$""",
+        """DO $tenantry$BEGIN IF NOT EXISTS (SELECT tenant."id"::pg_catalog.text FROM "public"."tenants" AS tenant WHERE tenant."slug"::pg_catalog.text OPERATOR(pg_catalog.=) 'north') THEN RAISE EXCEPTION USING ERRCODE = 'check_violation', MESSAGE = 'a trigger of public.tenants changes the slug of the new row'; END IF; END$tenantry$""",
     )
     assert_statements(
         step.revert({}),

@@ -152,6 +152,6 @@ def look_back(
         tally.observer(Found(finding))
     if not any(finding.severity.serious for finding in findings):
         tally.observer(
-            Said("Verified: no object of tenantry is left, the schema is as recorded, no table was rewritten")
+            Said("Verified: all objects of tenantry are gone, the schema is as recorded, no table was rewritten")
         )
     return findings

@@ -30,7 +30,7 @@ class Command(BaseCommand):
                 with tenant(one) as found:
                     call_command(name, *arguments, stdout=self.stdout, stderr=self.stderr)
             except InactiveTenant as inactive:
-                self.stderr.write(f"{inactive}: passed over")
+                self.stderr.write(f"{inactive}: skipped")
             except Exception as error:
                 self.stderr.write(f"{found}: {error}")
                 failed.append(str(found))

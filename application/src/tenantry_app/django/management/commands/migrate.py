@@ -19,7 +19,7 @@ class Command(migrate.Command):
         if (alias := options["database"]) in (served := tenantry()["DATABASES"]):
             raise CommandError(
                 f"The database {alias!r} serves tenants, and its role may neither change tables nor see all rows."
-                f" Migrations run as the operator: manage.py migrate --database ALIAS, another one than"
+                f" Run migrations as the operator: manage.py migrate --database ALIAS, with another one than"
                 f" {', '.join(served)}."
             )
         super().handle(*args, **options)
