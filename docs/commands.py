@@ -18,9 +18,9 @@ def page() -> str:
     lines = ["# Commands", "", "Made by docs/commands.py from the commands' own help; a test holds the two equal.", ""]
     lines += [EXITS, "", "## Options of every command", ""]
     lines += [
-        "Before the command or behind it, where they count more. The environment variable, if there is one, counts"
+        "They stand before the command or after it; those after it override those before it. If the command line does"
     ]
-    lines += ["where the command line does not give the option.", ""]
+    lines += ["not give an option, its environment variable is used.", ""]
     lines += _table([parameter for parameter in root.params if parameter.name not in ("help",)])
     for path, command in commands(root, "tenantry"):
         known = {one.name: one.help for one in root.params}

@@ -132,7 +132,7 @@ def write_backup(making: Making, reason: Reason, tables: Sequence[TableCopy]) ->
     """Make a backup of tables; the journal must be installed. Raises as `before` does."""
     backups, options = making.backups, making.options
     backups.install()
-    clear_torn(making)
+    remove_incomplete(making)
     tables = measured(making.connection, tables)
     kind = chosen_kind(options, sum(table.bytes for table in tables))
     if kind is BackupKind.DUMP:
@@ -198,7 +198,7 @@ def _cleared(making: Making, id: str) -> Iterator[None]:
         yield
     except BaseException:
         with suppress(psycopg.Error, TenantryError):
-            clear_torn(making)
+            remove_incomplete(making)
         raise
 
 
@@ -261,7 +261,7 @@ def refuse_hidden(connection: Connection, names: Sequence[Name]) -> None:
         )
 
 
-def clear_torn(making: Making) -> None:
+def remove_incomplete(making: Making) -> None:
     """Take away what runs that died have left of their backups; the caller holds the run lock."""
     for backup in making.backups.all():
         if backup.finished_at is None:
@@ -288,7 +288,7 @@ def one_of(backups: Iterable[Backup], id: str) -> Backup:
     return known[id]
 
 
-def refuse_torn(backup: Backup) -> None:
+def refuse_incomplete(backup: Backup) -> None:
     """Raises Refused for a backup that is not whole because its run has not come to its end."""
     if backup.finished_at is None:
         raise Refused(

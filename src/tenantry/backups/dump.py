@@ -1,6 +1,6 @@
 """Backups of the kind `dump`: pg_dump's directory format, written in parallel from our snapshot, with a manifest.
 
-The manifest is written last, under another name first: a folder without one is torn.
+The manifest is written last, first under another name: a folder without one is incomplete.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ def watch_own(backups: Sequence[Backup], *, running: bool, now: datetime, limits
     whole = _regular(backups)
     for backup in backups:
         if backup.finished_at is None and not running:
-            yield _finding("backup-torn", f"The backup {backup.id} is incomplete", "Run `tenantry backups prune`")
+            yield _finding("backup-incomplete", f"The backup {backup.id} is incomplete", "Run `tenantry backups prune`")
         if backup.problem:
             yield _finding(
                 "backup-damaged", f"The backup {backup.id} is damaged: {backup.problem}", "Make a new one", bad=True

@@ -1,4 +1,4 @@
-"""The command line: it adds nothing but words to tenantry.commands."""
+"""The command line: options, screens and exit statuses around tenantry.commands."""
 
 from tenantry.cli.application import app, main
 

@@ -1,4 +1,4 @@
-"""Findings for a build server: one line each, as annotations where that is GitHub's."""
+"""Findings for CI: one line each, as annotations in GitHub Actions."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tenantry.reports.text import visible
 
 
 def show_annotations(terminal: Terminal, verdict: Verdict, *, environment: Mapping[str, str] = os.environ) -> None:
-    """Every finding that is more than information, and the outcome. With GITHUB_ACTIONS in the environment each finding
-    is a workflow command, which names the spec's file if one was given."""
+    """Every error and warning, and the outcome. With GITHUB_ACTIONS in the environment each finding is a workflow
+    command, which names the spec's file if one was given."""
     terminal.answer(
         run=verdict.run, outcome=verdict.outcome, next_step=verdict.next_step, families=verdict.families,
         findings=verdict.findings, distributions=verdict.distributions, tables=verdict.tables, rows=verdict.rows,
@@ -37,7 +37,7 @@ def _annotation(finding: Finding) -> str:
 
 
 def _said(finding: Finding) -> str:
-    """In one line, whatever is in the names of the database."""
+    """The text in one line, whatever the names in it contain."""
     remedy = f" {finding.remedy}" if finding.remedy else ""
     message = finding.message if finding.message.endswith((".", "!", "?")) else f"{finding.message}."
     return visible(" ".join(f"{message}{remedy}".split()))

@@ -15,7 +15,7 @@ from tenantry.cli.settings import Settings, declare, is_set, keep, parameters, s
 from tenantry.cli.streams import ended, make_ready
 from tenantry.errors import ExitStatus, UsageError
 
-# What the parser raises for wrong usage; the module that it lives in depends on typer's version.
+# The parser's exception for wrong usage; the module that it is in depends on typer's version.
 ParserError: type[Exception] = typer.BadParameter.__mro__[2]
 
 EXITS = "Exit status: " + " · ".join(f"{status:d} {status.meaning}" for status in ExitStatus) + "."

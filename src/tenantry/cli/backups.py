@@ -55,7 +55,7 @@ def create(
     free_space: options.FreeSpace = None,
     dry_run: DryRun = False,
 ) -> ExitStatus:
-    """Make a backup of the owned tables and the tenant table, from one snapshot, while writers go on."""
+    """Back up the owned tables and the tenant table, from one snapshot, without blocking writers."""
     if backup is BackupKind.NONE:
         raise UsageError("--backup none makes no backup", remedy="Choose --backup tables or dump.")
     spec = terminal.spec()
@@ -104,7 +104,8 @@ def list_(terminal: Terminal) -> ExitStatus:
 def verify(terminal: Terminal, backup: Ids = NONE) -> ExitStatus:
     """Compare backups with what was counted when they were made: rows, and a checksum of all values.
 
-    A dump's files are compared with its manifest, and its rows are read, counted and summed; none of it is carried out.
+    The files of a dump are compared with its manifest, and its rows are read, counted and summed; nothing in it is
+    executed.
     """
     with watched(terminal, watching(terminal, brief=True)) as observer, target(terminal) as database:
         found = verify_backups(database, backup, observer)
@@ -128,10 +129,10 @@ def restore(
     lock_budget: options.LockBudget = None,
     free_space: options.FreeSpace = None,
 ) -> ExitStatus:
-    """Make tables what they were in a backup, in one transaction: rows that differ, and no others, are changed.
+    """Restore tables from a backup, in one transaction: only rows that differ are changed.
 
-    Rows that were written since would be lost: then it says how many, and exits 4 unless --force is given. The present
-    state is backed up first. Writers of the tables wait meanwhile; readers do not.
+    If rows that were written since would be lost, it reports how many, and exits 4 unless --force is given. The current
+    state is backed up first. The tables are locked meanwhile: writers wait, readers do not.
     """
     if kind is BackupKind.DUMP:
         raise UsageError("A restore needs a backup of tables before it", remedy="Choose --backup tables or none.")

@@ -60,9 +60,9 @@ def install(
     lock_timeout: options.LockTimeout = None, lock_budget: options.LockBudget = None,
     detailed: options.Detailed = False,
 ) -> ExitStatus:  # fmt: skip
-    """Keep balances for the spec's ledgers from now on: table, functions, triggers, and the view that readers query.
+    """Install balances for the spec's ledgers: tables, functions, triggers, and the views that readers query.
 
-    What is there is left alone. They are stale until `balances backfill` has added what the ledger held before.
+    What exists already is kept. The balances are stale until `balances backfill` has added the earlier movements.
     """
     chosen = BalancesOptions(ledger=ledger, slots=hot_keys, lock_timeout=lock_timeout, lock_budget=lock_budget)
     spec = terminal.spec()
@@ -81,9 +81,9 @@ def install(
 def backfill(
     terminal: Terminal, ledger: Ledger = None, workers: Workers = 2, lock_budget: options.LockBudget = None
 ) -> ExitStatus:
-    """Bring the balances in step with their ledgers, exactly, while the application goes on writing.
+    """Set the balances to the exact sums of their ledgers, while the application goes on writing.
 
-    It can be interrupted, killed and run again at any time; what is in step is left alone.
+    It can be interrupted, killed and run again at any time; balances that are right are not changed.
     """
     chosen = BalancesOptions(ledger=ledger, workers=workers, lock_budget=lock_budget)
     spec = terminal.spec()
@@ -94,7 +94,7 @@ def backfill(
 
 
 def validate(terminal: Terminal, ledger: Ledger = None) -> ExitStatus:
-    """Check that all is there and that every balance equals its ledger, compared in one snapshot; exit 1 if not."""
+    """Check that all objects exist and that every balance equals its ledger, in one snapshot; exit 1 if not."""
     spec = terminal.spec()
     with watched(terminal, watching(terminal, brief=True)) as observer, target(terminal) as database:
         lines = validate_balances(database, spec, BalancesOptions(ledger=ledger), observer)
@@ -124,7 +124,7 @@ def _show(terminal: Terminal, line: Line) -> None:
 
 
 def compact(terminal: Terminal, ledger: Ledger = None) -> ExitStatus:
-    """Fold the slots of hot keys that had no movement for a minute into one row a key; for cron, beside writers."""
+    """Merge the slots of hot keys without movements in the last minute into one row for each key; for cron."""
     with target(terminal) as database:
         folded = compact_balances(database, terminal.spec(), BalancesOptions(ledger=ledger))
     terminal.answer(folded=folded)
@@ -140,8 +140,7 @@ def empty(
 ) -> ExitStatus:  # fmt: skip
     """TRUNCATE a ledger together with its balances, which the triggers otherwise refuse.
 
-    All movements are gone after it, but for the backup that is made first. Without --confirm it shows the statement,
-    and exits 4.
+    All movements are deleted; a backup is made first. Without --confirm it shows the statement, and exits 4.
     """
     spec = terminal.spec()
     saved = BackupOptions(kind=backup, free_space=free_space, force=force).of(spec, dump_dir)
@@ -167,7 +166,7 @@ def remove(
     lock_timeout: options.LockTimeout = None, lock_budget: options.LockBudget = None,
     detailed: options.Detailed = False,
 ) -> ExitStatus:  # fmt: skip
-    """Take the balances away: triggers, functions, view and table; the ledger stays as it is.
+    """Remove the balances: triggers, functions, views and tables; the ledgers are not changed.
 
     Without --confirm it shows what it would do, and exits 4.
     """

@@ -1,5 +1,5 @@
-"""The commands by name. The module of one is imported when it is called, or asked for its own help: a list of all
-of them is quick."""
+"""The commands by name. The module of a command is imported when it is called or asked for its help, so that the list
+of commands is fast."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from tenantry.errors import ExitStatus
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """`function`, as module.function below tenantry.cli; `help`, its docstring's first paragraph, for lists; what it
-    `says` of options of every command where it means something else by them; whether each run of it leaves a report."""
+    """`function` is module.function below tenantry.cli; `help` is the first paragraph of its docstring, for lists;
+    `says` replaces the help of shared options that have another meaning here; `reports`: each run of it writes a
+    report."""
 
     function: str
     help: str
@@ -28,21 +29,21 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Commands below one name."""
+    """A group of commands under one name."""
 
     help: str
     commands: Mapping[str, Command | Group] = field(default_factory=dict)
 
 
 def run(name: str, settings: Settings, function: Callable[..., ExitStatus], arguments: dict[str, Any]) -> ExitStatus:
-    """As tenantry.cli.runner.run, which is imported by a command only."""
+    """As tenantry.cli.runner.run, which only a command imports."""
     from tenantry.cli.runner import run as run_command
 
     return run_command(name, settings, function, arguments)
 
 
 class Imported(Mapping[str, Any]):
-    """The parsers of commands, each made when it is asked for."""
+    """The parsers of commands, each made on first use."""
 
     def __init__(self, entries: Mapping[str, Command | Group]) -> None:
         self.entries = entries
@@ -61,7 +62,7 @@ class Imported(Mapping[str, Any]):
 
 
 class CommandGroup(TyperGroup):
-    """A group whose list of commands imports none of them."""
+    """A group that lists its commands without importing them."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
@@ -104,11 +105,11 @@ DEMO = {
     "config": "The spec to migrate by; by default the preset's.",
     "preset": "The tables and rows to load: estoque (the default) or enterprise.",
 }
-"""The demo heeds the command line alone: what the environment names is no place for a demonstration."""
+"""The demo uses command-line options only: it must never run on the database that the environment names."""
 COMMANDS: Mapping[str, Command | Group] = {
     "demo": Command(
         "demo.demo",
-        "Show the main job on a server of its own: an old application writes while its database is migrated.",
+        "Migrate a sample database on a temporary server, while an old application writes to it.",
         says=DEMO,
     ),
     "sample": Command(
@@ -121,25 +122,24 @@ COMMANDS: Mapping[str, Command | Group] = {
     ),
     "discover": Command(
         "discover.discover",
-        "Look at the schema and ask the data who owns which rows; write a commented spec. Changes no database.",
+        "Propose a spec from the schema and the rows: which tables belong to tenants. Changes no database.",
         says={**NO_SPEC, "config": "With --update, the spec to add to; else a spec to check against the database."},
     ),
     "operator-sql": Command(
         "operator_sql.operator_sql",
-        "Print a script for psql that makes the role which runs tenantry, with the rights that it needs and why.",
+        "Print a psql script that creates the role that runs tenantry, with its privileges and the reason for each.",
     ),
     "conflicts": Command(
         "conflicts.conflicts",
-        "Show the rows that lead to several tenants: which ways disagree, over how many rows of which "
-        "two tenants, and the statement that would correct them either way.",
+        "Show the rows that lead to several tenants: which paths disagree, in how many rows of which two tenants,"
+        " and the statement that would correct them either way.",
     ),
     "plan": Command(
         "plan.plan",
-        "Show what migrate would do: for each phase, and the tables that take longest, the steps, their "
-        "locks, the rows that they are expected to touch, and how long that may take.",
+        "Show what migrate would do: phases, slowest tables, steps, locks, expected rows and times.",
     ),
     "migrate": Command(
-        "migrate.migrate", "Migrate the database up to a phase, from any state that it is in.", reports=True
+        "migrate.migrate", "Migrate the database up to a phase, from whatever state it is in.", reports=True
     ),
     "validate": Command(
         "validate.validate", "Check that every step is applied and every row is in its tenant.", reports=True
@@ -152,21 +152,21 @@ COMMANDS: Mapping[str, Command | Group] = {
     "full": Command("full.full", "Migrate, validate and verify: one run, one report, one verdict.", reports=True),
     "rollback": Command(
         "rollback.rollback",
-        "Undo what tenantry has applied, from any state of the database; it needs no spec, only the journal.",
+        "Undo what tenantry has applied, from whatever state the database is in.",
         says=NO_SPEC,
         reports=True,
     ),
     "status": Command(
         "status.status",
-        "Show how far each table has come, what the run in progress is doing, and what is stuck. Changes nothing.",
+        "Show how far each table has come, what the current run does, and which sessions block. Changes nothing.",
     ),
     "export": Command(
         "export.export",
-        "Write what migrate has made as the files of an ORM: models of all tables with their tenant column and keys.",
+        "Write models of the migrated tables for an ORM, with their tenant columns and keys.",
     ),
     "housekeeping": Command(
         "housekeeping.housekeeping",
-        "Pack logs and reports past their age, take away old backups and old rows of the journal, and say what stays.",
+        "Archive old logs and reports, remove old backups and old rows of the journal, and list what is kept.",
         reports=True,
     ),
     "tenants": Group(
@@ -174,58 +174,59 @@ COMMANDS: Mapping[str, Command | Group] = {
         {
             "list": Command("tenants.list_", "List the tenants: slug, name and key."),
             "add": Command("tenants.add", "Add a tenant."),
-            "rename": Command("tenants.rename", "Give a tenant another slug; its key, by which rows name it, stays."),
+            "rename": Command(
+                "tenants.rename", "Change the slug of a tenant; its key, which rows contain, does not change."
+            ),
         },
     ),
     "keys": Group(
-        "Make, list, revoke and rotate API keys, by which requests say their tenant.",
+        "Create, list, revoke and rotate API keys, which tell the tenant of a request.",
         {
             "create": Command(
                 "keys.create",
-                "Make an API key for a tenant, and show it: it is stored nowhere, and never shown again.",
+                "Create an API key for a tenant, and show it: it is not stored, and never shown again.",
             ),
             "list": Command(
                 "keys.list_",
-                "List the API keys: whose, what for, what they may do, until when, and when they were last used.",
+                "List the API keys: tenant, name, scopes, expiry, and last use.",
             ),
-            "revoke": Command("keys.revoke", "End an API key now.", says=NO_SPEC),
+            "revoke": Command("keys.revoke", "Revoke an API key now.", says=NO_SPEC),
             "rotate": Command(
                 "keys.rotate",
-                "Make a key in place of another, with its tenant, name and scopes, and show it.",
+                "Create a key that replaces another, with its tenant, name and scopes, and show it.",
                 says=NO_SPEC,
             ),
         },
     ),
     "balances": Group(
-        "Keep balances in step with a ledger.",
+        "Maintain balances of ledgers.",
         {
             "install": Command(
                 "balances.install",
-                "Keep balances for the spec's ledgers from now on: table, functions, triggers, "
-                "and the view that readers query.",
+                "Install balances for the spec's ledgers: tables, functions, triggers, and the views that readers"
+                " query.",
                 reports=True,
             ),
             "backfill": Command(
                 "balances.backfill",
-                "Bring the balances in step with their ledgers, exactly, while the application goes on writing.",
+                "Set the balances to the exact sums of their ledgers, while the application goes on writing.",
                 reports=True,
             ),
             "validate": Command(
                 "balances.validate",
-                "Check that all is there and that every balance equals its ledger, compared in "
-                "one snapshot; exit 1 if not.",
+                "Check that all objects exist and that every balance equals its ledger, in one snapshot; exit 1 "
+                "if not.",
                 reports=True,
             ),
             "reconcile": Command(
                 "reconcile.reconcile",
-                "Compare ledgers and balances in one snapshot, exactly, while the application "
-                "goes on writing; for cron.",
+                "Compare ledgers and balances exactly, in one snapshot, while the application goes on writing; "
+                "for cron.",
                 reports=True,
             ),
             "compact": Command(
                 "balances.compact",
-                "Fold the slots of hot keys that had no movement for a minute into one row a key;"
-                " for cron, beside writers.",
+                "Merge the slots of hot keys without movements in the last minute into one row for each key; for cron.",
             ),
             "empty": Command(
                 "balances.empty",
@@ -234,25 +235,26 @@ COMMANDS: Mapping[str, Command | Group] = {
             ),
             "remove": Command(
                 "balances.remove",
-                "Take the balances away: triggers, functions, view and table; the ledger stays as it is.",
+                "Remove the balances: triggers, functions, views and tables; the ledgers are not changed.",
                 reports=True,
             ),
             "review": Group(
-                "Decide on what differs too much.",
+                "Decide on large differences between ledger and balance.",
                 {
                     "list": Command(
                         "review.list_",
-                        "List the differences that are too large to be corrected without asking; "
-                        "exits with 1 while some are open.",
+                        "List the differences that are too large to be corrected automatically; exits 1 while "
+                        "some are open.",
                     ),
                     "accept": Command(
                         "review.accept",
-                        "Set the balance to what the ledger says, exactly, while the application goes on writing.",
+                        "Accept the ledger's sum: set the balance to it, exactly, while the application goes on "
+                        "writing.",
                         reports=True,
                     ),
                     "reject": Command(
                         "review.reject",
-                        "Keep the balance as it is, and remember its difference from the ledger as meant.",
+                        "Reject the ledger's sum: keep the balance, and remember the difference as intended.",
                         reports=True,
                     ),
                 },
@@ -260,25 +262,25 @@ COMMANDS: Mapping[str, Command | Group] = {
         },
     ),
     "fixes": Group(
-        "List what --fix-issues corrected; take it back.",
+        "List and undo the corrections of --fix-issues.",
         {
             "list": Command(
                 "fixes.list_", "List what --fix-issues has corrected, and how much of it was undone.", says=NO_SPEC
             ),
             "undo": Command(
                 "fixes.undo",
-                "Put every value back that a run with --fix-issues has changed.",
+                "Restore every value that a run with --fix-issues has changed.",
                 says=NO_SPEC,
                 reports=True,
             ),
         },
     ),
     "backups": Group(
-        "Make, verify, restore and watch backups.",
+        "Create, verify, restore and monitor backups.",
         {
             "create": Command(
                 "backups.create",
-                "Make a backup of the owned tables and the tenant table, from one snapshot, while writers go on.",
+                "Back up the owned tables and the tenant table, from one snapshot, without blocking writers.",
                 reports=True,
             ),
             "list": Command(
@@ -294,8 +296,7 @@ COMMANDS: Mapping[str, Command | Group] = {
             ),
             "restore": Command(
                 "backups.restore",
-                "Make tables what they were in a backup, in one transaction: rows that differ, "
-                "and no others, are changed.",
+                "Restore tables from a backup, in one transaction: only rows that differ are changed.",
                 says=NO_SPEC,
                 reports=True,
             ),
@@ -306,9 +307,8 @@ COMMANDS: Mapping[str, Command | Group] = {
             ),
             "monitor": Command(
                 "monitor.monitor",
-                "For cron: exit 1, a line for each finding on standard error, and a JSON "
-                "document, where backups are too old, too small, unverified for too long, or "
-                "about to fill the disk.",
+                "Report backups that are too old, too small, unverified for too long, or about to fill the disk; "
+                "for cron.",
                 says=NO_SPEC,
             ),
         },

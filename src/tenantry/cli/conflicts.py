@@ -24,7 +24,7 @@ from tenantry.model.wording import counted
 from tenantry.reports.text import cell, visible
 
 LISTED = 10
-"""Tables, pairs of tenants of two ways, and rows, that are shown."""
+"""The largest number of tables, of pairs of tenants, and of rows that are shown."""
 INDENT = "    "
 
 
@@ -44,11 +44,11 @@ def conflicts(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="With --output: overwrite an existing file.")] = False,
 ) -> ExitStatus:  # fmt: skip
-    """Show the rows that lead to several tenants: which ways disagree, over how many rows of which two tenants, and the
+    """Show the rows that lead to several tenants: which paths disagree, in how many rows of which two tenants, and the
     statement that would correct them either way.
 
-    Tables that the spec leaves undecided are looked at along the paths that it has for them. Exit 1 where there are
-    any. Changes nothing; with --decide the spec's file.
+    Tables that the spec leaves undecided are checked along the paths that it has for them. Exits 1 if there are any.
+    Changes nothing; --decide changes the spec's file.
     """
     spec = terminal.spec()
     if decide is not None:
@@ -89,7 +89,7 @@ def _document(one: Conflicts) -> dict[str, Any]:
 
 
 def _write(path: Path, found: tuple[Conflicts, ...]) -> None:
-    """A line for each way of each row. A cell that a spreadsheet would take for a formula is quoted for it."""
+    """One line for each path of each row. A cell that a spreadsheet would execute as a formula is quoted."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(["table", "row", "path", "tenants"])

@@ -31,10 +31,10 @@ def demo(
     ] = 20_000,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the server's folder, and show its path.")] = False,
 ) -> ExitStatus:
-    """Show the main job on a server of its own: an old application writes while its database is migrated.
+    """Migrate a sample database on a temporary server, while an old application writes to it.
 
-    Then that ends, each tenant sees its own rows alone, and a rollback brings the schema back byte for byte. Every
-    figure is measured; exit status 1 if anything did not hold.
+    Then the application ends, each tenant sees only its own rows, and a rollback restores the schema byte for byte.
+    Every figure is measured; exits 1 if a check failed.
     """
     settings = terminal.settings
     preset = (settings.preset if "preset" in settings.named else None) or PRESETS[0]
@@ -86,7 +86,7 @@ def _finish(terminal: Terminal, shown: Demonstration) -> None:
 
 @contextmanager
 def _folder(dsn: str | None, *, keep: bool) -> Iterator[Path]:
-    """The folder that the DSN names, or a new one, which goes unless it is to be kept."""
+    """The folder that the DSN names, or a new one, which is removed unless it is to be kept."""
     if dsn is not None:
         place = dsn.removeprefix("embedded:")
         if place in (dsn, "") or "?" in place:
@@ -96,7 +96,7 @@ def _folder(dsn: str | None, *, keep: bool) -> Iterator[Path]:
             )
         yield Path(place)
         return
-    # Not below the user's own folders: the server may have to run as another account.
+    # Not below the user's home: the server may have to run as another account.
     folder = Path(tempfile.mkdtemp(prefix="tenantry-demo-", dir="/tmp"))
     folder.chmod(0o711)
     try:

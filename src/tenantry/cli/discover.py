@@ -25,11 +25,11 @@ from tenantry.reports.proposal_page import proposal_html
 from tenantry.reports.text import visible
 
 GROUPS = 12
-"""Questions that are shown; all of them stand in the file."""
+"""The largest number of questions that are shown; the file has all of them."""
 NAMES = 6
-"""Tables of a question that are named."""
+"""The largest number of tables that are listed for a question."""
 LISTED = 10
-"""Of each kind of change."""
+"""The largest number of changes of each kind that are shown."""
 
 
 def discover(
@@ -70,7 +70,7 @@ def discover(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> ExitStatus:  # fmt: skip
-    """Look at the schema and ask the data who owns which rows; write a commented spec. Changes no database."""
+    """Propose a spec from the schema and the rows: which tables belong to tenants. Changes no database."""
     if interactive:
         require_terminal(terminal)
         file = output or (terminal.settings.config if "config" in terminal.settings.named else None) or DEFAULT_SPEC
@@ -125,7 +125,7 @@ def _update(terminal: Terminal, output: Path | None, undecided: Undecided, *, in
         newline = "\r\n" if "\r\n" in text else "\n"
         gap = newline if text.endswith("\n") or not text else newline * 2
         try:
-            # At its end, so that the file keeps its mode, its links, and whatever is done to it meanwhile.
+            # It is appended, so that the file keeps its mode, its links, and concurrent changes.
             with path.open("a", encoding="utf-8", newline=newline) as file:
                 file.write(gap.replace("\r\n", "\n") + found.addition)
         except OSError as error:
@@ -180,7 +180,7 @@ def _show_questions(terminal: Terminal, proposal: Proposal, output: Path) -> Non
 
 
 def _question(terminal: Terminal, cause: str, answer: str, decisions: Sequence[Decision]) -> None:
-    """Tables that wait for the same answer; of one alone all that is known."""
+    """Tables that wait for the same answer; for a single table, all that is known."""
     first = decisions[0]
     count = f"{len(decisions)} tables"
     said = f"{first.part.name}: {first.part.undecided}" if len(decisions) == 1 else f"{count}: {cause}"

@@ -37,10 +37,9 @@ def export(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
 ) -> ExitStatus:  # fmt: skip
-    """Write what migrate has made as the files of an ORM: models of all tables with their tenant column and keys.
+    """Write models of the migrated tables for an ORM, with their tenant columns and keys.
 
-    For Django and Alembic a migration comes with them, which tells their history of it and changes nothing in the
-    database. Changes nothing.
+    For Django and Alembic also a migration that records them in their history. Changes nothing in the database.
     """
     if not app.isidentifier() or keyword.iskeyword(app):
         raise UsageError(f"--app: {app!r} is not an application label", remedy="Use letters, digits and _.")

@@ -52,9 +52,9 @@ def undo(
     lock_timeout: options.LockTimeout = None,
     lock_budget: options.LockBudget = None,
 ) -> ExitStatus:
-    """Put every value back that a run with --fix-issues has changed.
+    """Restore every value that a run with --fix-issues has changed.
 
-    Rows that somebody has changed since are not overwritten: they are named, nothing is changed, exit status 4.
+    If rows were changed since, they are listed, nothing is restored, and it exits 4.
     """
     saved = BackupOptions(kind=backup, free_space=free_space)
     saved = replace(saved, folder=dump_dir or saved.folder)

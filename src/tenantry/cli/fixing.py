@@ -1,4 +1,4 @@
-"""What validate and verify have in common on the command line: to look, and to correct with --fix-issues."""
+"""The options and the output that validate and verify share: to check, and to correct with --fix-issues."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ ApplicationDsn = Annotated[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What a command asks, and whether it is to correct what it finds."""
+    """What to check, and whether to correct what is found."""
 
     command: str
     families: Families
@@ -62,13 +62,13 @@ class Asked:
     dump_folder: Path | None = None
     free_space: int | None = None
     application: str | None = None
-    """A DSN."""
+    """Parses a DSN. Raises typer.BadParameter."""
 
 
 def inspected(
     terminal: Terminal, asked: Asked, tables: tuple[str, ...], samples: int, *, detailed: bool, ci: bool = False
 ) -> ExitStatus:
-    """Look, and correct; show what was found, what was corrected, and what remains; with `ci` in one line each."""
+    """Check, and correct; show what was found, what was corrected, and what remains; with `ci` one line each."""
     for name, given in (
         ("--dry-run", asked.dry_run), ("--force", asked.force), ("--backup", asked.backup),
         ("--dump-dir", asked.dump_folder), ("--free-space", asked.free_space),
@@ -112,7 +112,7 @@ def _fix(database: Target, spec: Spec, asked: Asked, options: InspectionOptions,
 
 
 def show_corrections(terminal: Terminal, corrections: Sequence[Correction], *, dry_run: bool) -> None:
-    """What was corrected, or with a dry run what would be, and by which statement."""
+    """What was corrected, or would be in a dry run, and by which statement."""
     terminal.answer(dry_run=dry_run, fixes=corrections)
     if not corrections:
         terminal.say("Nothing can be fixed safely.")

@@ -36,8 +36,8 @@ def full(
 ) -> ExitStatus:  # fmt: skip
     """Migrate, validate and verify: one run, one report, one verdict.
 
-    Interrupted or failed, it is simply run again. --table and --samples are about the checks; what of the migration is
-    in force is left alone.
+    After an interruption or a failure, run it again. --table and --samples apply to the checks. Steps that are applied
+    are skipped.
     """
     migrating = MigrateOptions(
         until=until, force=force, workers=workers, free_space=free_space, lock_timeout=lock_timeout,

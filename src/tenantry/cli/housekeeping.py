@@ -31,10 +31,9 @@ def housekeeping(
     ] = False,
     dry_run: options.DryRun = False,
 ) -> ExitStatus:
-    """Pack logs and reports past their age, take away old backups and old rows of the journal, and say what stays.
+    """Archive old logs and reports, remove old backups and old rows of the journal, and list what is kept.
 
-    The ages are those of [housekeeping] in the spec, if there is one. What a rollback or `fixes undo` needs is never
-    taken away, but by --purge.
+    The ages are set in [housekeeping] of the spec. What a rollback or `fixes undo` needs is only removed by --purge.
     """
     if not purge:
         if force:

@@ -1,4 +1,4 @@
-"""The open questions of a spec, asked in a terminal one after the other; each answer stands in the file at once."""
+"""Asks the open questions of a spec in a terminal, one after the other; each answer is written to the file at once."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tenantry.model.spec import Spec, is_slug
 from tenantry.reports.text import visible
 
 REASONS = 6
-"""Of a table, that are shown."""
+"""The largest number of samples of a table that are shown."""
 TENANTS = 12
-"""Tenants that are named."""
+"""The largest number of tenants that are listed."""
 KEYS = "s skip · u undo · q quit"
 
 
 def require_terminal(terminal: Terminal) -> None:
-    """Raises UsageError where nobody could be asked."""
+    """Raises UsageError without a terminal to ask in."""
     if terminal.settings.json or terminal.settings.quiet:
         raise UsageError("--interactive needs a terminal", remedy="Omit --json and --quiet.")
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
@@ -34,9 +34,9 @@ def require_terminal(terminal: Terminal) -> None:
 
 
 def interview(terminal: Terminal, path: Path, background: Background) -> None:
-    """Ask about each table that the spec leaves undecided, until none is left or the person has had enough.
+    """Ask about each table that the spec leaves undecided, until none is left or the person stops.
 
-    Raises Interrupted on Ctrl-C; what was answered by then stands in the file.
+    Raises Interrupted on Ctrl-C; the answers given by then are in the file.
     """
     asked = _Interview(terminal, path, background)
     try:
@@ -66,8 +66,8 @@ class _Interview:
     background: Background
     skipped: list[Name] = field(default_factory=list)
     past: list[tuple[str, str, int] | None] = field(default_factory=list)
-    """What undo takes back: the file's text before and after an answer, and how many tables it was for; None where a
-    table was skipped."""
+    """What undo restores: the file's text before and after an answer, and how many tables it was for; None for a table
+    that was skipped."""
 
     @property
     def count(self) -> int:
@@ -75,7 +75,7 @@ class _Interview:
         return sum(one[2] for one in self.past if one is not None)
 
     def open(self) -> tuple[Question, ...]:
-        """What the file leaves undecided now, whoever has written there."""
+        """The tables that the file leaves undecided now, whoever has changed it."""
         spec = Spec.parse(read_text(self.path), path=self.path)
         return questions(spec, self.background.proposal, self.background.schema)
 
@@ -102,7 +102,7 @@ class _Interview:
         terminal.item("      ", several + KEYS, body_style="dim")
 
     def _ask(self, question: Question, same: list[Question]) -> bool:
-        """Whether to go on."""
+        """Returns whether to go on."""
         while True:
             said = self._read("Answer: ")
             match said.lower():
@@ -161,7 +161,7 @@ class _Interview:
         self.terminal.show(f"Undone: {_tables(count)}.")
 
     def _slug(self, answer: Answer) -> str:
-        """The slug of a tenant; of one that is not there only where it is said twice. Raises UsageError."""
+        """Asks for the slug of a tenant, and twice for one that does not exist. Raises UsageError."""
         known = self.background.tenants
         shown = ", ".join(known[:TENANTS]) + (f" and {len(known) - TENANTS} more" if len(known) > TENANTS else "")
         slug = self._read(visible(f"Which tenant (its slug{f': {shown}' if known else ''})? "))

@@ -42,9 +42,9 @@ def create(
     expires: Expires = None,
     dry_run: options.DryRun = False,
 ) -> ExitStatus:
-    """Make an API key for a tenant, and show it: it is stored nowhere, and never shown again.
+    """Create an API key for a tenant, and show it: it is not stored, and never shown again.
 
-    The spec has to ask for keys: api_keys = true under [application].
+    The spec must enable keys: api_keys = true in [application].
     """
     spec = terminal.spec()
     with watched(terminal, watching(terminal, brief=True)) as observer, target(terminal) as database:
@@ -60,7 +60,7 @@ def list_(
         str | None, typer.Option("--tenant", metavar="SLUG", help="Of one tenant only.", show_default=False)
     ] = None,
 ) -> ExitStatus:
-    """List the API keys: whose, what for, what they may do, until when, and when they were last used."""
+    """List the API keys: tenant, name, scopes, expiry, and last use."""
     with target(terminal) as database:
         found = list_keys(database, terminal.spec(), slug=tenant)
     terminal.answer(keys=found)
@@ -79,9 +79,9 @@ def list_(
 
 
 def revoke(terminal: Terminal, key: Lookup, dry_run: options.DryRun = False) -> ExitStatus:
-    """End an API key now.
+    """Revoke an API key now.
 
-    An application that remembers keys serves it until it asks again: 10 seconds by default.
+    Applications cache keys, and accept it until they look it up again: by default for 10 seconds.
     """
     with watched(terminal, watching(terminal, brief=True)) as observer, target(terminal) as database:
         ended = revoke_key(database, key, dry_run=dry_run, observer=observer)
@@ -100,9 +100,9 @@ def rotate(
     terminal: Terminal, key: Lookup, overlap: Overlap = "24h", expires: Expires = None,  # type: ignore[assignment]
     dry_run: options.DryRun = False,
 ) -> ExitStatus:  # fmt: skip
-    """Make a key in place of another, with its tenant, name and scopes, and show it.
+    """Create a key that replaces another, with its tenant, name and scopes, and show it.
 
-    The old one is good until the overlap is over. Without --expires the new one lives as long as the old one was to.
+    The old one stays valid for --overlap. Without --expires the new one gets the lifetime of the old one.
     """
     with watched(terminal, watching(terminal, brief=True)) as observer, target(terminal) as database:
         made = rotate_key(database, key, overlap=overlap, lifetime=expires, dry_run=dry_run, observer=observer)

@@ -43,10 +43,10 @@ def migrate(
     lock_budget: options.LockBudget = None,
     detailed: options.Detailed = False,
 ) -> ExitStatus:
-    """Migrate the database up to a phase, from any state that it is in.
+    """Migrate the database up to a phase, from whatever state it is in.
 
-    Steps that are applied are skipped, so an interrupted run is simply run again. Phases: expand, backfill, enforce,
-    isolate, contract. A dry run exits as the run would, 4 where that is refused.
+    Steps that are applied are skipped, so an interrupted run is continued by the same command. Phases: expand,
+    backfill, enforce, isolate, contract. A dry run exits as the run would, with 4 if that would be refused.
     """
     chosen = MigrateOptions(
         until=until, force=force, workers=workers, free_space=free_space, lock_timeout=lock_timeout,
@@ -63,7 +63,7 @@ def migrate(
 
 
 def show_preview(terminal: Terminal, preview: Preview, *, detailed: bool) -> ExitStatus:
-    """What migrate would do, and why it would not; with the exit status of the run that would be refused."""
+    """Show what migrate would do, and why it would be refused; returns the exit status of the run."""
     pending = preview.outline.steps or preview.outline.reverts
     show_steps(
         terminal, "migrate", preview.outline, detailed=detailed, backup=preview.backup, findings=preview.findings,

@@ -56,8 +56,10 @@ def monitor(
     ] = None,
     free_space: options.FreeSpace = None,
 ) -> ExitStatus:  # fmt: skip
-    """For cron: exit 1, a line for each finding on standard error, and a JSON document, where backups are too old, too
-    small, unverified for too long, or about to fill the disk."""
+    """Report backups that are too old, too small, unverified for too long, or about to fill the disk; for cron.
+
+    If there are any, it writes a line for each on standard error, and a JSON document on standard output, and exits 1.
+    """
     chosen = MonitorOptions(
         limits=Limits(
             max_age=max_age, max_unverified=max_unverified, smallest=smallest, full_within=full_within
@@ -74,6 +76,6 @@ def monitor(
         return ExitStatus.DONE
     for finding in seen.findings:
         terminal.warn(f"{finding.message}. {finding.remedy}")
-    # Whoever reads cron's mail gets both.
+    # cron mails both streams.
     terminal.settings = replace(terminal.settings, json=True)
     return ExitStatus.FINDINGS

@@ -1,4 +1,4 @@
-"""A command that a log, the screen, and the report of the run watch."""
+"""The log, the screen and the report as one observer of a command."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tenantry.reports.log import LogObserver
 
 @contextmanager
 def watched(terminal: Terminal, screen: Observer) -> Iterator[Observer]:
-    """The observer of all of them; bars are taken away at the end, whatever it was."""
+    """The observer for all of them; the progress bars are removed at the end, also after an error."""
     try:
         yield notify_all(LogObserver(terminal.log), *filter(None, (terminal.report,)), screen)
     finally:

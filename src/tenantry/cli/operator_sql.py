@@ -20,10 +20,10 @@ def operator_sql(
                      help="The operator's name; by default the spec's [operator], else tenantry_operator."),
     ] = None,
 ) -> ExitStatus:  # fmt: skip
-    """Print a script for psql that makes the role which runs tenantry, with the rights that it needs and why.
+    """Print a psql script that creates the role that runs tenantry, with its privileges and the reason for each.
 
-    The rights are those that every command needs for this spec and database; without a spec, those of discover. Changes
-    nothing.
+    The privileges are those that every command needs for this spec and database; without a spec, those of discover.
+    Changes nothing.
     """
     spec = terminal.spec() if terminal.settings.has_spec else None
     with target(terminal) as database:

@@ -1,4 +1,4 @@
-"""Options that several commands have."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def moment(text: str) -> datetime:
 
 
 def positive(number: float | None) -> float | None:
-    """A callback for seconds and counts. Raises typer.BadParameter."""
+    """A callback that checks seconds and counts. Raises typer.BadParameter."""
     if number is not None and number <= 0:
         raise typer.BadParameter(f"{number:g} is not more than 0")
     return number

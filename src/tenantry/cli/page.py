@@ -1,4 +1,4 @@
-"""A text for a terminal that has a bound on its lines, whatever the size of what it tells of."""
+"""Output with a limited number of lines, however large the database is."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from tenantry.cli.terminal import Terminal, wrapped
 from tenantry.model.finding import Finding, Severity
 
 LONGEST = 3
-"""Lines that an entry of a list has at most."""
+"""The largest number of lines for one entry of a list."""
 
 Entry = tuple[Text, Text]
-"""With what the first line of an entry begins, and what it says."""
+"""An entry: the start of its first line, and its text."""
 
 
 @dataclass(slots=True)
 class Page:
-    """Shows texts, and counts the `lines` that are left."""
+    """Shows texts, and counts the `lines` that remain."""
 
     terminal: Terminal
     lines: int
@@ -33,8 +33,8 @@ class Page:
         self._put(wrapped(self.terminal.out, Text(head, style=style), text))
 
     def list(self, entries: Sequence[Entry], what: str, *, most: int, heading: str = "", spare: int = 2) -> None:
-        """As many of the entries as there is room for, `most` of them at most, and how many there are in all; `spare`
-        lines stay free."""
+        """Show as many of the entries as there is room for, at most `most`, and how many there are in all; `spare`
+        lines are left free."""
         if not entries:
             return
         if heading:
@@ -55,7 +55,7 @@ class Page:
 
 
 def worst_first(findings: Iterable[Finding]) -> list[Finding]:
-    """Those that refuse, then by severity."""
+    """Findings in the order in which they are shown: those that refuse, then by severity."""
     return sorted(findings, key=lambda finding: (not finding.refuses, list(Severity).index(finding.severity)))
 
 

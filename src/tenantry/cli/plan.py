@@ -22,7 +22,7 @@ from tenantry.steps import Step
 
 
 class Format(StrEnum):
-    """How a plan is written."""
+    """The formats of a plan."""
 
     TEXT = "text"
     JSON = "json"
@@ -34,11 +34,10 @@ def plan(
     format: Annotated[Format, typer.Option("--format", help="text, json, or sql: a script for psql.")] = Format.TEXT,
     detailed: options.DetailedSteps = False,
 ) -> ExitStatus:
-    """Show what migrate would do: for each phase, and the tables that take longest, the steps, their locks, the rows
-    that they are expected to touch, and how long that may take.
+    """Show what migrate would do: phases, slowest tables, steps, locks, expected rows and times.
 
-    Behind that stands what migrate would find in their way, as far as it can be told without counting rows: its dry run
-    counts them, too. Changes nothing.
+    Also what preflight finds, except for what needs counting rows: `migrate --dry-run` shows that, too. Changes
+    nothing.
     """
     spec = terminal.spec()
     with target(terminal) as database:
@@ -53,7 +52,7 @@ def plan(
         terminal.write(_script(outline))
     else:
         _show(terminal, outline, detailed=detailed)
-    # The plan is there all the same. A document says it itself, and a script is to be nothing but that.
+    # A refusal does not prevent the plan. A JSON document contains it, and a script must contain nothing else.
     if not terminal.settings.json and format is Format.SQL and outline.refusal is not None:
         terminal.explain(outline.refusal)
     return ExitStatus.DONE

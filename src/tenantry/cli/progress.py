@@ -1,5 +1,5 @@
-"""What migrate and rollback show while they go: live bars on a terminal, plain lines elsewhere. Both say of each phase
-what it came to; only what goes wrong, and with --detailed each step, has a line of its own."""
+"""What migrate and rollback show during the run: progress bars on a terminal, plain lines elsewhere. Each phase has one
+line; only errors, and with --detailed each step, have lines of their own."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ from tenantry.model.run import Activity, StepAction
 from tenantry.model.wording import counted
 
 FIRST, LAST = 5.0, 600.0
-"""Seconds until the first line about the same work where there is no terminal, doubled for each further one up to the
-last: a run of hours is told in some dozens of lines."""
+"""Seconds until the first line about the same work without a terminal, doubled for each further one up to the limit, so
+that hours of work are reported in some dozens of lines."""
 NARROW = 70
-"""Columns below which a bar gives up its rate."""
+"""Below this number of columns a bar does not show its rate."""
 DONE = {StepAction.APPLIED: "✓", StepAction.REVERTED: "↩", StepAction.KEPT: "=", StepAction.FAILED: "✗",
         StepAction.LEFT: "✗"}  # fmt: skip
 WRONG = (StepAction.FAILED, StepAction.LEFT)
 
 
 def watching(terminal: Terminal, *, detailed: bool = False, brief: bool = False) -> Observer:
-    """Who tells the terminal about a run."""
+    """An observer that writes to the terminal."""
     if not terminal.talks:
         return ignore
     if terminal.out.is_terminal and not terminal.out.is_dumb_terminal:
@@ -57,7 +57,7 @@ def watching(terminal: Terminal, *, detailed: bool = False, brief: bool = False)
 
 @dataclass(slots=True, kw_only=True)
 class PhaseTotal:
-    """What the steps of one phase came to."""
+    """The results of one phase."""
 
     phase: Phase
     steps: int = 0
@@ -92,19 +92,19 @@ class PhaseTotal:
 
 @dataclass(slots=True, kw_only=True)
 class Lines:
-    """A line a phase, or `detailed` a step, and for what lasts a line now and then."""
+    """One line for each phase, or with `detailed` for each step, and now and then one for what takes long."""
 
     terminal: Terminal
     detailed: bool = False
     brief: bool = False
-    """Only what is under way: no line for what is done."""
+    """Only what is in progress: no line for finished steps."""
     phase: PhaseTotal | None = None
     statements: list[tuple[Statement, float]] = field(default_factory=list)
     _began: bool = False
     _passed: list[Finding] = field(default_factory=list)
     _wrong: int = 0
     _said: dict[str, tuple[float, float]] = field(default_factory=dict)
-    """When the last line about something was, and how many seconds lie before the next one."""
+    """When the last line about something was written, and how many seconds to wait before the next one."""
     _fills: dict[Name, Fill] = field(default_factory=dict)
 
     def __call__(self, event: Event) -> None:
@@ -133,7 +133,7 @@ class Lines:
                 self.fill_finished(relation)
 
     def began(self, command: str) -> None:
-        # The first is the command itself, what begins within it a part of it.
+        # The first event is the command itself; what begins during it is a part of it.
         if self._began and not self.brief:
             self.end_phase()
             self.line(Text(command, style="bold"))
@@ -168,13 +168,13 @@ class Lines:
             self.line(Text(f"      {milliseconds:8.1f} ms  {one_line(statement.text)}", style="dim"))
 
     def end_phase(self) -> None:
-        """Say what the phase has come to."""
+        """Write the line of the phase."""
         if self.phase is not None and self.phase.steps and not self.detailed:
             self.line(self.phase.line())
         self.phase = None
 
     def close(self) -> None:
-        """Nothing more comes. Findings that refuse are part of the error, if no step came after them."""
+        """The end of all output. Findings that refuse are part of the error, if no step came after them."""
         self.end_phase()
         self._passed = [finding for finding in self._passed if not finding.refuses]
         self._tell_findings()
@@ -214,7 +214,7 @@ class Lines:
         self._fills.pop(relation, None)
 
     def seldom(self, what: str, tell: Callable[[], None], *, at_once: bool = False) -> None:
-        """Tell now and then; the first time only `at_once` where it says so, for most of it is over soon."""
+        """Write a line now and then; the first one at once only with `at_once`, since most work is over soon."""
         now = time.monotonic()
         if what not in self._said:
             self._said[what] = now, FIRST
@@ -229,7 +229,7 @@ class Lines:
 
 @dataclass(slots=True, kw_only=True)
 class Fill:
-    """How far the fill of one relation has come."""
+    """The progress of the backfill of one relation."""
 
     pages: int
     done: int = 0
@@ -242,12 +242,12 @@ class Fill:
 
     @property
     def rate(self) -> float:
-        """Rows a second."""
+        """Rows per second."""
         return self.rows / max(time.monotonic() - self.began, 0.001)
 
     @property
     def left(self) -> float | None:
-        """Seconds, by the pages; None while nothing can be said."""
+        """Seconds, estimated by the pages; None while nothing can be estimated."""
         if not 0 < self.done < self.pages:
             return None
         return (time.monotonic() - self.began) * (self.pages - self.done) / self.done
@@ -259,7 +259,7 @@ class Fill:
 
 
 class _Rate(ProgressColumn):
-    """Rows a second and the time left of a fill; the time that any other step has taken so far."""
+    """Rows per second and the time left for a backfill; the time so far for any other step."""
 
     def __init__(self, *, narrow: bool) -> None:
         super().__init__(table_column=Column(no_wrap=True))
@@ -277,7 +277,7 @@ class _Rate(ProgressColumn):
 
 @dataclass(slots=True, kw_only=True)
 class Live(Lines):
-    """Bars that move below the lines of what is done."""
+    """Progress bars below the lines of finished work."""
 
     progress: Progress | None = None
     _tasks: dict[Name, TaskID] = field(default_factory=dict)
@@ -285,21 +285,21 @@ class Live(Lines):
     _title: str = ""
 
     def bars(self) -> Progress:
-        """Shown from the first step on, so that errors before it stand alone."""
+        """Shown from the first step on, so that an error before it is all that is shown."""
         if self.progress is None:
             self.progress = _bars(self.terminal.out)
             self.progress.start()
         return self.progress
 
     def close(self) -> None:
-        """Take the bars away."""
+        """Remove the bars."""
         if self.progress is not None:
             self.progress.stop()
             self.progress = None
         Lines.close(self)
 
     def current(self, title: str) -> None:
-        """The one thing that is being done now; nothing, where the title is empty."""
+        """Show the current activity; nothing if the title is empty."""
         bars = self.bars()
         if self._current is not None:
             bars.remove_task(self._current)
@@ -362,7 +362,7 @@ def _bars(console: Console) -> Progress:
 
 
 def step_line(event: StepEvent, *, width: int) -> Text:
-    """One step that is done; in a narrow terminal its title gives way, not what it took."""
+    """A finished step; a narrow terminal cuts the title, not the time."""
     facts = [duration(event.milliseconds / 1000)]
     if event.rows is not None:
         facts.append(f"{event.rows:,} rows")
@@ -376,7 +376,7 @@ def step_line(event: StepEvent, *, width: int) -> Text:
 
 
 def doing(activity: Activity) -> str:
-    """What a session does, or who keeps it waiting."""
+    """What a session does, or what blocks it."""
     if activity.blockers:
         return "waiting for " + "; ".join(activity.blockers)
     if activity.build is not None:

@@ -30,10 +30,10 @@ def reconcile(
     ] = SCRUB_DAYS,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Compare, show differences, and change nothing.")] = False,
 ) -> ExitStatus:  # fmt: skip
-    """Compare ledgers and balances in one snapshot, exactly, while the application goes on writing; for cron.
+    """Compare ledgers and balances exactly, in one snapshot, while the application goes on writing; for cron.
 
-    Differences below the spec's threshold are corrected, up to its total_limit a key; others are put under review. It
-    exits with 1 while reviews are open, and where balances could not be compared because they are stale.
+    Differences below the spec's threshold are corrected, up to total_limit for each key; others are put under review.
+    Exits 1 while reviews are open, and if balances could not be compared because they are stale.
     """
     chosen = ReconcileOptions(ledger=ledger, full=full, scrub_days=scrub_days, dry_run=dry_run)
     spec = terminal.spec()

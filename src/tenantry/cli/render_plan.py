@@ -1,4 +1,4 @@
-"""Steps that have not been run: a summary for people, all of them as text, or as JSON."""
+"""Renders steps that have not been run: a summary, all of them as text, or as JSON."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from tenantry.reports.document import error_document
 from tenantry.reports.text import visible
 
 LINES = 54
-"""Of a summary; with what a command says below it 60."""
+"""Lines of a summary; with what the command prints below it, 60."""
 REFUSAL_LINES, REFUSAL_DETAILS = 16, 2
-"""What is left for the refusal, and its details that are shown."""
+"""Lines that are kept free for the refusal, and the number of its details that are shown."""
 FINDINGS, UNDECIDED, TABLES, NAMES = 10, 5, 10, 10
-"""Entries of the lists at most."""
+"""The largest number of entries in a list."""
 MANNERS = {
     ExecutionMode.TRANSACTION: "", ExecutionMode.VALIDATION: "reads every row, does not block writers",
     ExecutionMode.CONCURRENT: "by itself, outside a transaction", ExecutionMode.BATCHES: "in batches",
@@ -73,7 +73,7 @@ def show_steps(
     terminal: Terminal, command: str, outline: Outline, *, next_step: str, detailed: bool,
     backup: BackupEstimate | None = None, findings: Sequence[Finding] = (), refusal: TenantryError | None = None,
 ) -> None:  # fmt: skip
-    """What `command` would do, and why it would refuse: a summary, or `detailed` every statement."""
+    """Show what `command` would do, and why it would be refused: a summary, or with `detailed` every statement."""
     if detailed:
         show_outline(terminal, outline)
         if backup is not None:
@@ -134,7 +134,7 @@ def _totals(steps: Sequence[Planned], name: Text, *, back: bool) -> Text:
 
 
 def _most_rows(steps: Iterable[Planned]) -> dict[Name, int]:
-    """By table: its rows are read or changed by several steps, and counted once."""
+    """Counted by table: several steps read or change the same rows."""
     found: dict[Name, int] = {}
     for planned in steps:
         found[planned.step.table] = max(found.get(planned.step.table, 0), planned.rows or 0)
@@ -152,7 +152,7 @@ def _tables(tables: Collection[Name]) -> str:
 
 
 def _blocking(steps: Iterable[Planned]) -> str:
-    """The locks that block writers, with the number of tables on which each is the strongest."""
+    """The locks that block writers, with the number of tables for which each is the strongest."""
     strongest: dict[Name, LockMode] = {}
     for planned in steps:
         for lock in (lock for statement in planned.statements for lock in statement.locks if not planned.in_force):
@@ -164,7 +164,7 @@ def _blocking(steps: Iterable[Planned]) -> str:
 
 
 def _by_table(outline: Outline) -> list[tuple[Name, str]]:
-    """The tables for which something is to do, those first that are expected to take longest."""
+    """The tables with steps to run, those first that are expected to take longest."""
     steps: dict[Name, list[Planned]] = {}
     for planned in (*outline.reverts, *outline.steps):
         if not planned.in_force:
@@ -206,22 +206,21 @@ def _show_reverts(terminal: Terminal, when: str, reverts: Sequence[Planned]) -> 
 
 
 def refusal_document(refusal: TenantryError | None) -> dict[str, Any] | None:
-    """Why the run would be refused, as plain data."""
+    """The refusal of the run, as plain data."""
     return None if refusal is None else {**error_document(refusal), "exit_status": int(refusal.status)}
 
 
 def show_refusal(
     terminal: Terminal, command: str, refusal: TenantryError | None, *, details: int | None = None
 ) -> None:
-    """Why the command would be refused, in the sentence in which it would say so, with at most so many details; on
-    standard error."""
+    """The refusal of the command, in its own words, with at most so many details; on standard error."""
     if refusal is not None:
         terminal.say(f"At present, {command} would refuse:", style="bold yellow")
         terminal.explain(refusal, details=details)
 
 
 def show_backup(terminal: Terminal, backup: BackupEstimate | None, *, alone: bool = False) -> None:
-    """The backup that a run begins with, if any; `alone`, if the run is that backup."""
+    """The backup at the beginning of a run, if any; `alone` if the run is only that backup."""
     terminal.answer(backup=backup)
     if backup is not None:
         terminal.say(_backup(backup, alone=alone))
@@ -242,7 +241,7 @@ def _count(outline: Outline) -> str:
 
 
 def _show_step(terminal: Terminal, planned: Planned, *, back: bool) -> None:
-    """A note is about what a step brings, and so not shown of one that goes `back`."""
+    """A note is about what a step adds, so it is not shown for one that is reverted (`back`)."""
     step = planned.step
     mark = "✓" if planned.in_force else "·"
     facts = f"  ({planned.rows:,} rows expected)" if planned.rows is not None else ""
@@ -258,7 +257,7 @@ def _show_step(terminal: Terminal, planned: Planned, *, back: bool) -> None:
 
 
 def statement_lines(statement: Statement) -> Iterable[Text]:
-    """The statement, and under it what it locks, when it is needed, and what its parameters are."""
+    """The statement, and below it its locks, its condition, and its parameters."""
     yield from (Text(f"      {line}") for line in statement.text.strip().splitlines())
     facts = [f"locks {_locks(statement)}"] if statement.locks else []
     if MANNERS[statement.manner]:

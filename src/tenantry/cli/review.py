@@ -34,9 +34,9 @@ def list_(
     terminal: Terminal, ledger: Ledger = None,
     everything: Annotated[bool, typer.Option("--all", help="Also those that were decided.")] = False,
 ) -> ExitStatus:  # fmt: skip
-    """List the differences that are too large to be corrected without asking; exits with 1 while some are open.
+    """List the differences that are too large to be corrected automatically; exits 1 while some are open.
 
-    Each with the sums of ledger and balance, the movements since all was well, and who decided.
+    For each, the sums of ledger and balance, the movements since both were equal, and who decided.
     """
     with target(terminal) as database:
         found = list_reviews(database, terminal.spec(), ledger=ledger, everything=everything)
@@ -62,10 +62,9 @@ def accept(
     note: Annotated[str | None, typer.Option("--note", metavar="TEXT", help="Why.", show_default=False)] = None,
     by: By = None, dry_run: DryRun = False,
 ) -> ExitStatus:  # fmt: skip
-    """Set the balance to what the ledger says, exactly, while the application goes on writing.
+    """Accept the ledger's sum: set the balance to it, exactly, while the application goes on writing.
 
-    It is refused, exit status 4, where the difference has become another one since it was found: it has to be looked at
-    again then.
+    Refused with exit status 4 if the difference has changed since it was found: it must be checked again.
     """
     _decide(terminal, ids or [], everything, ledger, Decision(accept=True, by=_name(by), note=note), dry_run)
     return ExitStatus.DONE
@@ -76,10 +75,10 @@ def reject(
     note: Annotated[str, typer.Option("--note", metavar="TEXT", help="Why the balance is kept.", show_default=False)],
     ids: Ids = None, everything: All = False, ledger: Ledger = None, by: By = None, dry_run: DryRun = False,
 ) -> ExitStatus:  # fmt: skip
-    """Keep the balance as it is, and remember its difference from the ledger as meant.
+    """Reject the ledger's sum: keep the balance, and remember the difference as intended.
 
-    Later reconciliations report the key again only where another difference comes on top. A backfill ends it: it sets
-    every balance to its ledger.
+    Later reconciliations report the key again only if its difference changes. A backfill ends this: it sets every
+    balance to the sum of its ledger.
     """
     if not note.strip():
         raise UsageError("--note is empty", remedy="Say why the balance is kept.")
@@ -109,7 +108,7 @@ def _decide(
 
 
 def _lines(review: Review) -> Iterator[tuple[str, Text]]:
-    """Each with what it is indented by."""
+    """The lines of a review, each with its indentation."""
     style = "bold yellow" if review.state == "open" else "bold"
     yield "", Text.assemble((f"#{review.id} {review.state}", style), f" {review.ledger}: {described(review.key)}")
     yield (

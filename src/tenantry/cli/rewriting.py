@@ -1,4 +1,4 @@
-"""A file of the user's whose text is replaced, and which stays what it is otherwise."""
+"""Replaces the text of a user's file, and keeps everything else about it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tenantry.errors import UsageError
 
 
 def read_text(path: Path) -> str:
-    """The text of a file, with its ends of lines as they are. Raises UsageError."""
+    """The text of a file, with its line ends. Raises UsageError."""
     try:
         return path.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
@@ -16,7 +16,7 @@ def read_text(path: Path) -> str:
 
 
 def rewrite(path: Path, text: str) -> None:
-    """Give a file that is there another text; it keeps its mode, its links and its owner. Raises UsageError."""
+    """Replace the text of an existing file, which keeps its mode, links and owner. Raises UsageError."""
     try:
         with path.open("r+", encoding="utf-8", newline="") as file:
             file.write(text)

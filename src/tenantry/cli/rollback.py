@@ -54,10 +54,11 @@ def rollback(
     lock_budget: options.LockBudget = None,
     detailed: options.Detailed = False,
 ) -> ExitStatus:
-    """Undo what tenantry has applied, from any state of the database; it needs no spec, only the journal.
+    """Undo what tenantry has applied, from whatever state the database is in.
 
-    Without --confirm or --preserve-data it shows what it would do, and exits 4. What others have built on it, or
-    changed of it, is named and refused; nothing of theirs is ever dropped.
+    Without --confirm or --preserve-data it shows what it would do, and exits 4. It reads the journal, and needs no
+    spec. What others have built on tenantry's objects, or changed in them, is listed and refused; no object of others
+    is ever dropped.
     """
     if confirm and preserve_data:
         raise UsageError("--confirm and --preserve-data exclude each other", remedy="Omit one of them.")

@@ -1,4 +1,4 @@
-"""Around every command: its settings, its log, and what becomes of whatever goes wrong."""
+"""Runs every command: its settings, its log, and the conversion of errors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tenantry.reports.report_observer import ReportObserver
 
 
 def run(name: str, settings: Settings, function: Callable[..., ExitStatus], arguments: dict[str, Any]) -> ExitStatus:
-    """Call a command; whatever it raises becomes one clear message and an exit status."""
+    """Call a command; whatever it raises becomes one message and an exit status."""
     hidden = _secrets(settings, arguments)
     log = Log(settings.log_dir, command=name, run=new_run(), secrets=hidden)
     report = ReportObserver(
@@ -53,7 +53,7 @@ def run(name: str, settings: Settings, function: Callable[..., ExitStatus], argu
 def target(terminal: Terminal) -> Iterator[Target]:
     """The database of --dsn, DATABASE_URL or the PG* variables.
 
-    A spec that the command line gives, and that the command has not read, has to fit it: raises UsageError.
+    A spec that was given, and that the command did not read, must fit the database: else raises UsageError.
     """
     spec = terminal.settings.spec() if terminal.settings.names_spec and not terminal.spec_used else None
     with resolve_target(terminal.settings.dsn) as found:
@@ -77,7 +77,7 @@ def _require_fit(terminal: Terminal, database: Target, spec: Spec) -> None:
 def _end_report(
     terminal: Terminal, report: ReportObserver, status: ExitStatus, error: TenantryError | None = None
 ) -> None:
-    """Write the last of the report. What the run has done it has done, even where that fails."""
+    """Complete the report. If that fails, the outcome of the run is still the same."""
     try:
         report.end(status, error)
     except Exception as problem:
@@ -86,7 +86,7 @@ def _end_report(
 
 
 def _secrets(settings: Settings, arguments: Mapping[str, Any]) -> tuple[str, ...]:
-    """Those in the connection strings, of which a command may have further ones, and in the environment."""
+    """The passwords in the connection strings, of which a command may have further ones, and in the environment."""
     texts = [settings.dsn, os.environ.get("DATABASE_URL"), *arguments.values()]
     found = [secret for text in texts if isinstance(text, str) for secret in secrets(text)]
     found += filter(None, (os.environ.get("PGPASSWORD"),))
@@ -135,7 +135,7 @@ def _from_the_server(error: psycopg.Error, terminal: Terminal) -> TenantryError:
 
 
 def _unsendable(said: str) -> TenantryError:
-    """A value that the driver cannot send: the server has seen nothing of it."""
+    """A value that the driver cannot send; nothing has reached the server."""
     return UsageError(
         f"A value cannot be sent to the database: {said}",
         remedy="Change it in the spec, the file or the command.",

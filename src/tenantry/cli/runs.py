@@ -1,4 +1,4 @@
-"""The last runs, and how long each took beside the one before it."""
+"""The last runs, and how long each took compared with the one before it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from tenantry.model.run import RunBefore, RunSummary
 from tenantry.model.wording import counted
 
 ALIKE = 0.05
-"""Two times that differ by less than this share of the earlier one are the same."""
+"""Two times that differ by less than this share of the earlier one count as equal."""
 
 
 def run_lines(run: RunSummary) -> Iterator[Text]:
-    """How it ended; below it, what it took, and whether that was more or less than the time before."""
+    """How a run ended; below it, its times, and whether they were longer or shorter than those of the run before."""
     if run.exit_status is None:
         end, style = "not finished", "yellow"
     else:
@@ -42,7 +42,7 @@ def _took(run: RunSummary) -> str:
 
 
 def _compared(seconds: float, steps: int, before: RunBefore) -> str:
-    """A time says something beside another one only where as many steps were done."""
+    """Times are compared only if both runs applied the same number of steps."""
     if steps != before.steps:
         return f"{before.id} took {duration(before.seconds)} for {counted(before.steps, 'step')}"
     change = (seconds - before.seconds) / before.seconds if before.seconds > 0 else 0.0

@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 PANEL = "Everywhere"
 SPEC = ("config", "preset")
-"""Options that name a spec."""
+"""Options that choose a spec."""
 REPORTS = ("export_report", "report_dir")
-"""Options about a report."""
+"""Options for reports."""
 DEFAULT_SPEC = Path("tenantry.toml")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the options of every command say: those on the command line, then those of the environment."""
+    """The values of the shared options: from the command line, else from the environment."""
 
     dsn: str | None = None
     config: Path | None = None
@@ -40,7 +40,7 @@ class Settings:
     quiet: bool = False
     no_color: bool = False
     named: frozenset[str] = frozenset()
-    """The options that the command line gives."""
+    """The options given on the command line."""
 
     @property
     def names_spec(self) -> bool:
@@ -49,12 +49,12 @@ class Settings:
 
     @property
     def has_spec(self) -> bool:
-        """Whether there is a spec to read: one that is given, or ./tenantry.toml."""
+        """Whether there is a spec to read: a given one, or ./tenantry.toml."""
         return self.config is not None or self.preset is not None or DEFAULT_SPEC.exists()
 
     def spec(self) -> Spec:
-        """The spec that --config or --preset names, on the command line or else in the environment, or
-        ./tenantry.toml. Raises UsageError for both, and for a file that is not there or not right."""
+        """The spec that --config or --preset gives, on the command line or else in the environment, or ./tenantry.toml.
+        Raises UsageError if both are given, and for a file that does not exist or is not valid."""
         from tenantry.model.spec import Spec
         from tenantry.presets import spec_path
 
@@ -68,7 +68,7 @@ class Settings:
 
 
 Run = Callable[[str, Settings, Callable[..., ExitStatus], dict[str, Any]], ExitStatus]
-"""Calls a command by its name, with what all commands have, and its own arguments."""
+"""Calls a command by its name, with the shared options and its own arguments."""
 
 Dsn = Annotated[
     str | None,
@@ -146,7 +146,7 @@ def everywhere(
     report_dir: ReportDir = None, export_report: ExportReport = None, verbose: Verbose = None, quiet: Quiet = None,
     no_color: NoColor = None,
 ) -> None:  # fmt: skip
-    """The options of every command."""
+    """The options that every command has."""
 
 
 NAMES = tuple(inspect.signature(everywhere).parameters)
@@ -154,17 +154,17 @@ NO_SPEC: Mapping[str, str] = {
     "config": "A spec to check against the database; this command does not need one.",
     "preset": "A preset whose spec to check against the database; this command does not need one.",
 }
-"""What a command that has no use for a spec says of the options that name one."""
+"""The help of the spec's options in commands that need no spec."""
 NO_REPORT: Mapping[str, str] = {
     "report_dir": "The folder for reports of other commands; this one writes none.",
     "export_report": "For commands that write a report; this one writes none, and warns.",
 }
-"""The same, of a report."""
+"""The help of the report's options in commands that write no report."""
 
 
 def keep(context: typer.Context, values: Mapping[str, Any]) -> None:
-    """Keep the options of `everywhere` that were given here. Those further behind count more, and each position of the
-    command line more than the environment."""
+    """Keep the shared options that were given here. Later positions on the command line override earlier ones, and each
+    of them the environment."""
     given = {name: values[name] for name in NAMES if values.get(name) is not None}
     sources = {name: context.get_parameter_source(name) for name in given}
     line = {name: value for name, value in given.items() if getattr(sources[name], "name", "") != "ENVIRONMENT"}
@@ -175,7 +175,7 @@ def keep(context: typer.Context, values: Mapping[str, Any]) -> None:
 
 
 def is_set(name: str, arguments: Sequence[str]) -> bool:
-    """Whether a switch of these arguments, which nobody could parse, or of the environment is on."""
+    """Whether a switch is set in these arguments, which could not be parsed, or in the environment."""
     value = os.environ.get(f"TENANTRY_{name.upper()}", "").strip().lower()
     return f"--{name.replace('_', '-')}" in arguments or value in ("1", "true", "t", "yes", "y", "on")
 
@@ -184,11 +184,11 @@ def register(
     app: typer.Typer, name: str, function: Callable[..., ExitStatus], run: Run, *, says: Mapping[str, str],
     reports: bool = False,
 ) -> None:  # fmt: skip
-    """Make a function a command of `app`: the options behind its first argument, then those of every command, with what
-    it `says` of them in its help. With `reports` each run of it leaves a report.
+    """Make a function a command of `app`: the options after its first argument, then the shared ones, with the help
+    texts of `says`. With `reports` each run of it writes a report.
 
-    `run` calls it. An option may stand before the command as well; behind it, it counts more. One of its own that is
-    written as a common one takes the place of that behind it.
+    `run` calls it. Options may also be given before the command; those after it override them. An option of the
+    function replaces a shared one of the same name.
     """
     own = parameters(function)[1:]
     taken = {spelling for parameter in own for spelling in _spellings(parameter)}
@@ -200,12 +200,12 @@ def register(
         return run(context.command_path.partition(" ")[2], context.obj, function, arguments)
 
     declare(called, [*own, *common], help=function.__doc__)
-    # Whole, where a list of commands would otherwise cut it.
+    # The whole help, which a list of commands would otherwise cut.
     app.command(name, short_help=(function.__doc__ or "").partition("\n\n")[0])(called)
 
 
 def declare(called: Callable[..., Any], options: Sequence[inspect.Parameter], *, help: str | None) -> None:
-    """Let Typer see these options of a function that takes a context first, and its help."""
+    """Show Typer these options and this help for a function that takes a context first."""
     context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
     called.__signature__ = inspect.Signature([context, *options])  # type: ignore[attr-defined]
     called.__annotations__ = {one.name: one.annotation for one in (context, *options)}
@@ -213,14 +213,14 @@ def declare(called: Callable[..., Any], options: Sequence[inspect.Parameter], *,
 
 
 def shared(says: Mapping[str, str] | None = None) -> list[inspect.Parameter]:
-    """The options of every command; those in `says` with this help, and without their environment variables."""
+    """The shared options; those in `says` with that help, and without their environment variables."""
     return [_saying(parameter, (says or {}).get(parameter.name)) for parameter in parameters(everywhere)]
 
 
 def _spellings(parameter: inspect.Parameter) -> tuple[str, ...]:
-    """How an option is written on the command line; nothing of an argument."""
+    """How an option is written on the command line; nothing for an argument."""
     option = get_args(parameter.annotation)[1]
-    # Within Annotated, Typer takes the first of them for the default until it makes the option.
+    # In Annotated, Typer takes the first of them for the default until it makes the option.
     words = (option.default, *(option.param_decls or ()))
     return tuple(word for word in words if isinstance(word, str) and word.startswith("-"))
 
@@ -235,7 +235,7 @@ def _saying(parameter: inspect.Parameter, help: str | None) -> inspect.Parameter
 
 
 def parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    """Those of a function, as Typer reads them."""
+    """The parameters of a function, as Typer reads them."""
     hints = get_type_hints(function, include_extras=True)
     return [
         parameter.replace(annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY)

@@ -28,7 +28,8 @@ from tenantry.reports.document import plain
 
 INTERVAL = 2.0
 TABLES, LISTED, AMISS, RUNS, STUCK = 25, 10, 3, 2, 8
-"""Tables that are all shown; of more so many, and of what is amiss; the last runs then, and lines about sessions."""
+"""How many tables are shown in full; how many rows of a longer list; how many runs; and how many lines about
+sessions."""
 NARROW, NARROWEST = 105, 75
 WIDE = ("table", "", "column", "filled", "NOT NULL", "constraints", "indexes", "row security")
 SHORT = ("table", "", "column", "filled", "nn", "con", "idx", "rls")
@@ -59,9 +60,9 @@ def status(
         bool, typer.Option("--detailed", help="List every table, and all that was altered, however many there are.")
     ] = False,
 ) -> ExitStatus:
-    """Show how far each table has come, what the run in progress is doing, and what is stuck. Changes nothing.
+    """Show how far each table has come, what the current run does, and which sessions block. Changes nothing.
 
-    For each session that waits, keeps others waiting, or has a long transaction, the statement that would end it.
+    For each session that waits, blocks others, or has a long transaction, it shows the statement that would end it.
     """
     if pid is not None:
         if watch:
@@ -69,7 +70,7 @@ def status(
         return terminate(terminal, pid, force=force)
     if force:
         raise UsageError("--force needs --terminate", remedy="Add --terminate PID, or omit it.")
-    # The file that is missing is said of, and no reason to say nothing; one that is named has to be there.
+    # A missing default file is reported, and the rest is shown; a file that was given must exist.
     spec = terminal.spec() if terminal.settings.has_spec else None
     with target(terminal) as database:
         found = run_status(database, spec)
@@ -101,7 +102,7 @@ def _follow(terminal: Terminal, found: Status, look: Callable[[], Status], *, de
 
 
 def shown(status: Status, terminal: Terminal, *, detailed: bool = False) -> RenderableType:
-    """The status for people: what to do next, how far the phases and tables are, and what is amiss. At most 60 lines,
+    """The status as text: what to do next, how far the phases and tables are, and what is wrong. At most 60 lines,
     unless `detailed`."""
     lines = [*_activity(status)]
     lines += (
@@ -121,7 +122,7 @@ def shown(status: Status, terminal: Terminal, *, detailed: bool = False) -> Rend
         ([f"refused  {message}" for message in status.refusals], "refusals"),
         ([f"misfit   {message}" for message in status.misfits], "entries that do not fit"),
     ):
-        # Whole: a name that is cut may be another's.
+        # Not cut: a cut name might be that of another table.
         amiss += first([Text(text, style="red") for text in texts], None if detailed else AMISS, what)
     heading = Text.assemble(
         (status.database, "bold"), "  ", *_how_far(status),
@@ -148,14 +149,14 @@ def _how_far(status: Status) -> Iterator[str | tuple[str, str]]:
 
 
 def first(lines: Sequence[Text], most: int | None, what: str) -> list[Text]:
-    """The first `most` lines, and how many there are."""
+    """The first `most` lines, and how many there are in all."""
     if most is None or len(lines) <= most:
         return list(lines)
     return [*lines[:most], Text(f"… {len(lines) - most:,} more, {len(lines):,} {what} in all", style="dim")]
 
 
 def _next(status: Status) -> str:
-    """What to do, as the words of the status suggest."""
+    """What to do next, by the state of the migration."""
     undecided = sum(one.kind == "undecided" for one in status.tables)
     if status.running:
         return "wait for the run in progress; `tenantry status --watch` follows it."
@@ -184,7 +185,7 @@ def _next(status: Status) -> str:
 
 
 def _summary(status: Status, terminal: Terminal) -> Iterator[RenderableType]:
-    """Phases and kinds of table counted, then the tables that are undecided, or behind most others."""
+    """Counts by phase and kind of table, then the tables that are undecided, or behind most others."""
     reached: list[Phase] = []
     for phase in Phase:
         pairs = [pair for one in status.tables if (pair := one.phases.get(phase, (0, 0)))[1]]
@@ -244,7 +245,7 @@ def _tables(tables: Sequence[TableStatus], status: Status, *, width: int) -> Tab
     room = max(10, width - sum(widths[number] for number in shown if number))
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
     for number in shown:
-        # Names go on below, whole; what is said of them stands in one line.
+        # Names may use several lines; the text beside them uses one.
         table.add_column(headings[number], no_wrap=number > 0, overflow="fold", max_width=room if number == 0 else None)
     for row in rows[1:]:
         table.add_row(*(row[number] for number in shown))

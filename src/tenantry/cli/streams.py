@@ -1,4 +1,4 @@
-"""Standard output and standard error, whatever they are: closed, full, or of an old encoding."""
+"""Standard output and standard error, also when they are closed, full, or of an old encoding."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tenantry.errors import ExitStatus
 
 
 class Output(io.TextIOWrapper):
-    """A stream that tells all that keeps it from being written, such as a full disk, as it tells a reader that has gone
-    away: by BrokenPipeError. The run goes on then; `problem` is what a reader's going away is not."""
+    """A stream that reports every write error, such as a full disk, as a BrokenPipeError. The run goes on then;
+    `problem` is the error, unless the reader has just gone away."""
 
     problem: OSError | None = None
 
@@ -32,7 +32,7 @@ class Output(io.TextIOWrapper):
     def _lost(self, error: OSError) -> NoReturn:
         if not isinstance(error, BrokenPipeError):
             self.problem = error
-        # What is in the buffer still would be tried again when the process ends.
+        # Otherwise the buffer's rest would be written again at exit.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self.fileno())
         os.close(nowhere)
@@ -40,11 +40,12 @@ class Output(io.TextIOWrapper):
 
 
 def make_ready() -> None:
-    """Have both streams, as UTF-8 but on a terminal, and such that no character is too much for them."""
+    """Open both streams if they are closed; make them UTF-8, except on a terminal, and let them replace characters that
+    they cannot encode."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
-            # Takes the lowest number that is free: the stream's own, which no file or connection can have then.
+            # Uses the lowest free descriptor: the stream's own, which no file or connection can get then.
             stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 (open until the process ends)
         if isinstance(stream, io.TextIOWrapper):
             encoding, lines = stream.encoding if stream.isatty() else "utf-8", stream.line_buffering
@@ -53,7 +54,7 @@ def make_ready() -> None:
 
 
 def ended(status: ExitStatus) -> ExitStatus:
-    """The exit status, given that not all of standard output may have been written."""
+    """The exit status, considering that standard output may be incomplete."""
     with suppress(BrokenPipeError):
         sys.stdout.flush()
     problem = getattr(sys.stdout, "problem", None)

@@ -1,4 +1,4 @@
-"""What is stuck, and ending it."""
+"""Shows blocking sessions, and terminates one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tenantry.postgres.stuck import Party
 
 
 def stuck_lines(found: Iterable[Stuck]) -> Iterator[Text]:
-    """Two lines each: who it is and what it does, then what would end it."""
+    """Two lines for each: the session and what it does, then how to end it."""
     for one in found:
         who = f"pid {one.pid} ({', '.join(filter(None, (one.user, one.application)))})" if one.pid else one.state
         parts = [one.state] if one.pid and one.state else []
@@ -49,7 +49,7 @@ def _pids(pids: Iterable[int]) -> str:
 
 
 def terminate(terminal: Terminal, pid: int, *, force: bool) -> ExitStatus:
-    """End a session that a run waits for; asks first, unless `force`."""
+    """Terminate a session that a run waits for; asks first, unless `force`."""
 
     def agreed(party: Party) -> bool:
         if force:

@@ -1,4 +1,4 @@
-"""What a run has come to, in words."""
+"""The result of a run, as text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tenantry.model.run import Result
 
 
 def show_result(terminal: Terminal, result: Result) -> None:
-    """The outcome, what it took, and what to do next."""
+    """The outcome, its figures, and what to do next."""
     terminal.answer(
         run=result.run, outcome=result.outcome, next_step=result.next_step, applied=result.applied,
         found=result.found, rows=result.rows, seconds=round(result.seconds, 3),

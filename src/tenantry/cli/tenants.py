@@ -47,7 +47,7 @@ def rename(
     new: Annotated[str, typer.Argument(metavar="NEW", help="Its new short name.", show_default=False)],
     dry_run: options.DryRun = False,
 ) -> ExitStatus:  # fmt: skip
-    """Give a tenant another slug; its key, by which rows name it, stays."""
+    """Change the slug of a tenant; its key, which rows contain, does not change."""
     with target(terminal) as database:
         change = rename_tenant(database, terminal.spec(), slug, new, dry_run=dry_run)
     return _changed(terminal, change, f"was {slug}")

@@ -1,4 +1,4 @@
-"""Standard output and standard error, as a command sees them."""
+"""Standard output and standard error of a command."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
     from tenantry.model.spec import Spec
 
 SHOWN = 10
-"""Details that an error shows at most, and findings, unless --verbose."""
+"""The largest number of details of an error, and of findings, without --verbose."""
 LONGEST_LINE = 2_000
-"""Characters of an error, or of a detail, that a terminal is shown."""
+"""The largest number of characters of an error, or of a detail, on a terminal."""
 ITEM = 20
-"""Columns that the body of an item has at least."""
+"""The smallest number of columns for the body of an item."""
 NO_TERMINAL = 10_000
-"""Columns of a pipe or file: nothing is wrapped there."""
+"""Columns of a pipe or file, where nothing is wrapped."""
 STYLES = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "dim", Severity.ACCEPTED: "dim"}
-"""Of findings, by severity."""
+"""Colours of findings, by severity."""
 
 
 class Screen(Console):
-    """A console whose reader may go away: what is said then is said to nobody, and the run goes on.
+    """A console whose reader may go away: further output is then discarded, and the run goes on.
 
-    What comes from a database moves no cursor and changes no colour here: such characters are shown as signs.
+    Control characters from the database are shown as symbols, so that they cannot move the cursor or change colours.
     """
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
@@ -53,7 +53,7 @@ class Screen(Console):
 
 
 def console(stream: IO[str], *, color: bool) -> Screen:
-    """A console that does not take names in brackets for markup, nor colours numbers."""
+    """A console that does not read names in brackets as markup, and does not colour numbers."""
     width = None if stream.isatty() or "COLUMNS" in os.environ else NO_TERMINAL
     return Screen(
         file=stream, markup=False, highlight=False, emoji=False, soft_wrap=False, width=width,
@@ -63,13 +63,13 @@ def console(stream: IO[str], *, color: bool) -> Screen:
 
 @dataclass(slots=True, kw_only=True)
 class Terminal:
-    """What a command writes to: words on `out`, or with --json one document at its end."""
+    """The output of a command: text on `out`, or with --json one document at its end."""
 
     command: str
     settings: Settings
     log: Log
     report: ReportObserver | None = None
-    """Of a command whose runs leave reports."""
+    """Commands whose runs write reports."""
     secrets: Sequence[str] = ()
     out: Console = field(init=False)
     err: Console = field(init=False)
@@ -82,39 +82,39 @@ class Terminal:
         self.err = console(sys.stderr, color=not self.settings.no_color)
 
     def spec(self) -> Spec:
-        """The spec that the command works by. Raises UsageError, as Settings.spec."""
+        """The spec of the command. Raises UsageError, as Settings.spec."""
         self.spec_used = True
         return self.settings.spec()
 
     @property
     def talks(self) -> bool:
-        """Whether anything but the outcome is to be said."""
+        """Whether anything besides the outcome is shown."""
         return not (self.settings.json or self.settings.quiet)
 
     def say(self, what: RenderableType = "", *, style: str = "") -> None:
-        """A line, or a table; not with --json or --quiet."""
+        """Show a line or a table; not with --json or --quiet."""
         if self.talks:
             self.show(what, style=style)
 
     def show(self, what: RenderableType, *, style: str = "") -> None:
-        """The same with --quiet too: what the command is for."""
+        """Show it also with --quiet: the result that the command is for."""
         if not self.settings.json:
             self.out.print(Text(what, style=style) if isinstance(what, str) else what)
 
     def item(self, head: str, body: str | Text, *, style: str = "", body_style: str = "", always: bool = False) -> None:
-        """A line that begins with `head`; what does not fit is below the beginning of `body`. With --quiet only
+        """A line that starts with `head`; further lines are indented to the start of `body`. With --quiet only if
         `always`."""
         text = Text(body, style=body_style) if isinstance(body, str) else body
         tell = self.show if always else self.say
         tell(wrapped(self.out, Text(head, style=style), text))
 
     def files(self) -> None:
-        """Where the log and the report are. As `say`."""
+        """The paths of the log and the report. As `say`."""
         if self.talks:
             self._files(self.out)
 
     def write(self, text: str) -> None:
-        """Text as it is, for other programs: no wrapping, no colour."""
+        """Write text for other programs: no wrapping, no colour."""
         if not self.settings.json:
             self.out.print(Text(text), soft_wrap=True, end="")
 
@@ -138,7 +138,7 @@ class Terminal:
             self.explain(error)
 
     def explain(self, error: TenantryError, *, details: int | None = None) -> None:
-        """An error for people: what is wrong, what to do, and so many `details`, SHOWN unless given."""
+        """Show an error: what is wrong, what to do, and so many `details`, by default SHOWN."""
         lines = [
             wrapped(self.err, Text("tenantry: ", style="bold red"), Text(self.masked(error.message), style="bold"))
         ]
@@ -155,17 +155,17 @@ class Terminal:
         self._files(self.err)
 
     def warn(self, text: str) -> None:
-        """A line on standard error, about something that is no reason to fail."""
+        """A warning on standard error that does not fail the command."""
         self.err.print(Text.assemble(("tenantry: ", "bold yellow"), self.masked(text)))
 
     def reports(self) -> tuple[Path, ...]:
-        """The files of the run's report, those that are written or will be."""
+        """The files of the run's report, written already or at its end."""
         if self.report is None or self.report.path is None:
             return ()
         return (self.report.path, *self.report.exports)
 
     def _files(self, console: Console) -> None:
-        # Not wrapped: a path is to be copied in one piece.
+        # Not wrapped: a path must be copyable in one piece.
         if self.log.written:
             console.print(Text(f"Log: {self.log.path}", style="dim"), soft_wrap=True)
         for path in self.reports():
@@ -175,7 +175,7 @@ class Terminal:
         return str(bounded(masked_text(text, self.secrets), LONGEST_LINE))
 
     def findings(self, findings: Sequence[Finding]) -> None:
-        """Findings with their remedies, SHOWN of them; with --verbose all, and mere information too."""
+        """Findings with their remedies, at most SHOWN; with --verbose all, information included."""
         told = [one for one in findings if self.settings.verbose or one.always or one.severity is not Severity.INFO]
         shown = told if self.settings.verbose else told[:SHOWN]
         for finding in shown:
@@ -189,7 +189,7 @@ class Terminal:
 
 
 def wrapped(console: Console, head: Text, body: Text, *, most: int | None = None) -> Text:
-    """`body` behind `head`, and what does not fit below the beginning of `body`: `most` lines of it at most."""
+    """`body` after `head`, with further lines indented to the start of `body`; at most `most` lines of it."""
     lines = body.wrap(console, max(console.width - head.cell_len, ITEM))
     for line in lines:
         line.rstrip()
@@ -200,7 +200,7 @@ def wrapped(console: Console, head: Text, body: Text, *, most: int | None = None
 
 
 def severity_word(finding: Finding) -> str:
-    """What stands before a finding, as wide for each."""
+    """The severity before a finding, padded to the same width."""
     return f"{'refuses' if finding.refuses else finding.severity:<8} "
 
 

@@ -38,7 +38,7 @@ def validate(
 ) -> ExitStatus:  # fmt: skip
     """Check that every step is applied and every row is in its tenant.
 
-    Works on an untouched or half-migrated database, too: what is missing is a finding. Reads only, unless --fix-issues
+    Also works on an untouched or half-migrated database: what is missing is a finding. Only reads, unless --fix-issues
     corrects what can be corrected safely.
     """
     asked = Asked(

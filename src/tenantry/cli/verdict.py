@@ -1,4 +1,4 @@
-"""What validate and verify have found, for people and for programs."""
+"""Shows what validate and verify have found."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from tenantry.model.wording import counted
 from tenantry.reports.text import visible
 
 SHOWN = 30
-"""Findings of each severity that are shown, unless --verbose."""
+"""The largest number of findings of each severity, without --verbose."""
 EXAMPLES = 3
-"""Samples of each, unless --detailed."""
+"""The largest number of samples for each finding, without --detailed."""
 INDENT = " " * 9
 ASKED = {
     Family.STRUCTURE: "every step is applied and unaltered",
@@ -32,7 +32,7 @@ ASKED = {
 
 
 def show_verdict(terminal: Terminal, verdict: Verdict, *, detailed: bool = False) -> None:
-    """Family by family, finding by finding, the worst first; then the outcome and what to do next."""
+    """Families and their findings, the worst first; then the outcome and what to do next."""
     terminal.answer(
         run=verdict.run, outcome=verdict.outcome, next_step=verdict.next_step, families=verdict.families,
         findings=verdict.findings, distributions=verdict.distributions, tables=verdict.tables, rows=verdict.rows,
@@ -43,7 +43,7 @@ def show_verdict(terminal: Terminal, verdict: Verdict, *, detailed: bool = False
 
 
 def show_findings(terminal: Terminal, verdict: Verdict, *, detailed: bool) -> None:
-    """Family by family, finding by finding."""
+    """Families and their findings."""
     for family in verdict.families:
         _line(terminal, _family(family))
     if detailed:

@@ -21,7 +21,7 @@ def verify(
 ) -> ExitStatus:  # fmt: skip
     """Check the business rules of the spec for each tenant, and that no row is visible to another tenant.
 
-    Works before a migration, too. Reads only, unless --fix-issues corrects what can be corrected safely.
+    Also works before a migration. Only reads, unless --fix-issues corrects what can be corrected safely.
     """
     asked = Asked(
         command="verify", families=VERIFICATION, run=run_verify, next_step=NEXT, fix=fix_issues, dry_run=dry_run,

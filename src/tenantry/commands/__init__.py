@@ -1,1 +1,1 @@
-"""The commands, a function each."""
+"""The commands, one function each."""

@@ -1,4 +1,4 @@
-"""The backups that there are: make one, list, verify and prune them."""
+"""backups: create, list, verify, prune."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tenantry.backups.create import (
     drop,
     explained,
     one_of,
-    refuse_torn,
+    refuse_incomplete,
     sources,
     write_backup,
 )
@@ -35,9 +35,9 @@ from tenantry.postgres.locks import hold_run_lock, run_lock_held
 def create_backup(
     target: Target, spec: Spec, options: BackupOptions, *, tables: Sequence[str] = (), observer: Observer | None = None
 ) -> Backup:
-    """Make a backup of the spec's owned tables and tenant table, or of `tables`, named as in SQL.
+    """Back up the spec's owned tables and tenant table, or `tables`, named as in SQL.
 
-    Raises UsageError for a table that is not there, Refused and Failed as `before` does.
+    Raises UsageError for a table that does not exist, Refused and Failed as `ensure_backup` does.
     """
     with run(target, "backups create", purpose="backup", observer=observer) as current:
         connection = current.connection
@@ -60,7 +60,7 @@ def create_backup(
 def preview_backup(
     target: Target, spec: Spec, options: BackupOptions, *, tables: Sequence[str] = ()
 ) -> BackupEstimate | None:
-    """The backup that `create_backup` would make; None where there is no table to keep. Raises as it does."""
+    """The backup that `create_backup` would make; None if there is no table to back up. Raises as it does."""
     with open_session(target, purpose="plan") as connection:
         chosen = _chosen(connection, Session.begin(target, connection, spec), tables)
         return estimate_backup(connection, [copy.table for copy in chosen], options)
@@ -81,7 +81,7 @@ def _chosen(connection: Connection, session: Session, tables: Sequence[str]) -> 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
-    """A backup and its state: whole, running, torn, damaged (as verified), or missing (a dump's folder)."""
+    """A backup and its state: complete, running, incomplete, damaged (as verified), or missing (a dump's folder)."""
 
     backup: Backup
     state: str
@@ -91,22 +91,23 @@ def list_backups(target: Target) -> tuple[Listed, ...]:
     """All backups, the newest first. Changes nothing."""
     with open_session(target, purpose="backups") as connection:
         Journal(connection).installed  # noqa: B018 - refuses where the journal may not be read
-        # Asked before the list is read: a backup that ends in between is whole in it.
+        # Checked before the list is read: a backup that ends in between is complete in it.
         running = run_lock_held(connection)
         return tuple(Listed(backup=backup, state=_state(backup, running)) for backup in Backups(connection).all())
 
 
 def _state(backup: Backup, running: bool) -> str:
     if backup.finished_at is None:
-        return "running" if running else "torn"
+        return "running" if running else "incomplete"
     if backup.problem:
         return "damaged"
-    return "missing" if backup.folder is not None and not backup.folder.exists() else "whole"
+    return "missing" if backup.folder is not None and not backup.folder.exists() else "complete"
 
 
 def verify_backups(target: Target, ids: Sequence[str] = (), observer: Observer | None = None) -> tuple[Backup, ...]:
-    """Compare backups with what was counted when they were made, and note the outcome; without `ids` the newest whole
-    one. A dump is read, and none of it carried out. Raises Refused for a torn one, or where there is none."""
+    """Compare backups with what was counted when they were made, and record the result; without `ids` the newest
+    complete one. A dump is read, and nothing in it is executed. Raises Refused for an incomplete one, or if there is
+    none."""
     with run(target, "backups verify", purpose="verify", observer=observer, locks=False) as current:
         connection, backups = current.connection, Backups(current.connection)
         there = backups.all()
@@ -114,7 +115,7 @@ def verify_backups(target: Target, ids: Sequence[str] = (), observer: Observer |
         if not chosen:
             raise Refused("There is no backup to verify", remedy="Make one with `tenantry backups create`.")
         for backup in chosen:
-            refuse_torn(backup)
+            refuse_incomplete(backup)
             current.observer(Looking(f"the backup {backup.id}"))
             with explained():
                 problem = verify_dump(target, connection, backup) if backup.folder else damage_of(connection, backup)
@@ -129,8 +130,8 @@ def prune_backups(
     target: Target, *, keep: int | None = None, older_than: timedelta | None = None, dry_run: bool = False,
     observer: Observer | None = None,
 ) -> tuple[Backup, ...]:  # fmt: skip
-    """Take away torn backups, and those that are neither among the `keep` newest nor younger than `older_than`; with
-    neither, torn ones only. What was (in a dry run: would be) taken away, the newest first."""
+    """Remove incomplete backups, and those that are neither among the `keep` newest nor younger than `older_than`; with
+    neither, incomplete ones only. Returns what was (in a dry run: would be) removed, the newest first."""
     observer = observer or ignore
     with open_session(target, purpose="prune") as connection, hold_run_lock(connection, target):
         there = Backups(connection).all()

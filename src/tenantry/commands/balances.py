@@ -42,7 +42,7 @@ from tenantry.steps.balance import BalanceStep
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BalancesOptions:
-    """`ledger` is one of the spec's, None for all; `slots` in place of the spec's hot_keys; `backup` comes before a
+    """`ledger` is one of the spec's, None for all; `slots` overrides the spec's hot_keys; `backup` is made before a
     ledger is emptied; lock times in seconds, None for the spec's."""
 
     ledger: str | None = None
@@ -56,8 +56,8 @@ class BalancesOptions:
 def install_balances(
     target: Target, spec: Spec, options: BalancesOptions | None = None, observer: Observer | None = None
 ) -> Result:
-    """Make the table, functions, triggers and view of each ledger; what is there already is left alone, and what the
-    spec no longer asks for of these ledgers goes.
+    """Create the table, functions, triggers and view of each ledger; existing ones are kept, and objects that the spec
+    no longer asks for are removed.
 
     Raises UsageError where the spec does not fit the database, Refused where a person must decide, Failed where it
     stopped part-way.
@@ -111,10 +111,10 @@ def preview_install(target: Target, spec: Spec, options: BalancesOptions | None 
 def backfill_balances(
     target: Target, spec: Spec, options: BalancesOptions | None = None, observer: Observer | None = None
 ) -> Result:
-    """Bring the balances in step with their ledgers while writers go on, and fold slots that are left.
+    """Set the balances to the sums of their ledgers while writers go on, and merge slots that are left over.
 
     Raises Refused where they are not installed, Failed or Interrupted where it stopped part-way; the same call then
-    goes on.
+    continues.
     """
     options = options or BalancesOptions()
     with run(target, "balances backfill", purpose="balances", observer=observer) as current:
@@ -135,7 +135,7 @@ def backfill_balances(
 
 
 def _backfill_all(current: Run, chosen: tuple[Subject, ...], options: BalancesOptions, budget: float) -> int:
-    """The number of balances corrected. Raises Interrupted after Ctrl-C, which ends a comparison that is under way."""
+    """Returns the number of balances corrected. Raises Interrupted after Ctrl-C, which cancels a running comparison."""
     connection, observer, halt, corrected = current.connection, current.observer, threading.Event(), 0
 
     def interrupt() -> None:
@@ -164,7 +164,7 @@ def _backfill_all(current: Run, chosen: tuple[Subject, ...], options: BalancesOp
 def validate_balances(
     target: Target, spec: Spec, options: BalancesOptions | None = None, observer: Observer | None = None
 ) -> tuple[Line, ...]:
-    """Whether all is there and the balances equal their ledgers. Changes nothing, takes no lock."""
+    """Check that all objects exist and the balances equal their ledgers. Changes nothing, takes no lock."""
     with run(target, "balances validate", purpose="balances", observer=observer, locks=False) as current:
         connection, observer = current.connection, current.observer
         session = Session.begin(target, connection, spec)
@@ -189,17 +189,18 @@ def _finding(line: Line) -> Finding:
 
 
 def compact_balances(target: Target, spec: Spec, options: BalancesOptions | None = None) -> dict[Name, int]:
-    """Fold the slots that writers have left; how many rows are gone, by ledger. Beside any other run."""
+    """Merge the slots that writers have left; returns how many rows were removed, by ledger. Other runs may be
+    active."""
     with open_session(target, purpose="balances") as connection:
         chosen = installed_subjects(Journal(connection), spec, options or BalancesOptions())
         return {subject.ledger.table: compact(connection, subject.ledger) for subject in chosen}
 
 
-# --- what all of them begin with
+# --- what all of them have in common
 
 
 def subjects(session: Session, options: BalancesOptions) -> tuple[Subject, ...]:
-    """The ledgers that are meant, with their steps as the spec wants them. Raises UsageError, Refused."""
+    """The chosen ledgers, with their steps as the spec defines them. Raises UsageError, Refused."""
     resolver = Ledgers(session.connection, session.spec, session.entries, session.plan.ownership)
     return tuple(Subject(ledger=ledger, steps=_wanted(resolver, ledger)) for ledger in _meant(resolver, options))
 
@@ -211,7 +212,7 @@ def _wanted(resolver: Ledgers, ledger: Ledger) -> tuple[BalanceStep, ...]:
 
 
 def orphans(session: Session, chosen: Sequence[Subject]) -> list[Entry]:
-    """What the journal has of these ledgers, and the spec wants no more."""
+    """The steps of these ledgers that are in the journal, and no longer in the spec."""
     wanted = {step.key for subject in chosen for step in subject.steps}
     tables = {subject.ledger.table for subject in chosen}
     return [
@@ -221,8 +222,8 @@ def orphans(session: Session, chosen: Sequence[Subject]) -> list[Entry]:
 
 
 def installed_subjects(journal: Journal, spec: Spec, options: BalancesOptions) -> tuple[Subject, ...]:
-    """The ledgers that are meant, whose balances are there. Nothing is looked at but these: on a large schema that is
-    most of the time that a reconciliation takes. Raises UsageError, Refused where one has no balances."""
+    """The chosen ledgers, which must have balances. Only their tables are read: on a large schema, reading all would be
+    most of the time of a reconciliation. Raises UsageError, Refused where one has no balances."""
     entries = known(read_entries(journal)).entries
     resolver = Ledgers(journal.connection, spec, entries)
     chosen = tuple(Subject(ledger=ledger, steps=balance_steps(ledger)) for ledger in _meant(resolver, options))

@@ -1,4 +1,4 @@
-"""balances: what takes away: empty and remove."""
+"""balances: empty and remove."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ from tenantry.steps.balance_functions import EMPTYING
 
 
 def empty_ledger(target: Target, spec: Spec, options: BalancesOptions, observer: Observer | None = None) -> Statement:
-    """TRUNCATE a ledger and take its rows out of the balances, in one transaction, once there is a backup of it.
+    """TRUNCATE a ledger and delete its rows from the balances, in one transaction, after a backup of it.
 
-    Raises UsageError where the spec has several and none is named, Refused where the backup takes a decision.
+    Raises UsageError where the spec has several and none is chosen, Refused where the backup needs a decision.
     """
     with run(target, "balances empty", purpose="balances", observer=observer) as current:
         connection = current.connection
@@ -79,9 +79,9 @@ def _set_emptying(connection: psycopg.Connection[Any]) -> None:
 def remove_balances(
     target: Target, spec: Spec, options: BalancesOptions | None = None, observer: Observer | None = None
 ) -> Result:
-    """Take away all that install made; needs the spec for the limits of locks only: the journal knows.
+    """Remove all that install created; uses the spec for the limits of locks only, and the journal for the rest.
 
-    Raises Refused where something of the user's depends on the view, Failed where it stopped part-way.
+    Raises Refused where objects of others depend on the view, Failed where it stopped part-way.
     """
     options = options or BalancesOptions()
     with run(target, "balances remove", purpose="balances", observer=observer) as current:
@@ -128,7 +128,7 @@ def _entries(entries: Mapping[str, Entry], spec: Spec, options: BalancesOptions)
 
 
 def _refuse_dependents(connection: psycopg.Connection[Any], journal: Journal, entries: list[Entry]) -> None:
-    """Raises Refused where somebody's view reads the balances: it would have to go first."""
+    """Raises Refused where a view of others reads the balances: it would have to be dropped first."""
     views = {ledger.balance for entry in entries if (ledger := from_json(entry.value).keeps) is not None}
     for view in views:
         query = sql.SQL(

@@ -1,4 +1,4 @@
-"""housekeeping: what tenantry itself keeps in a database, and taking it away."""
+"""housekeeping: what tenantry keeps in a database, and how to remove it."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _QUERIES = read_queries(Path(__file__).with_name("sql") / "purge.sql")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalUsage:
-    """What the schema tenantry holds. `steps` are those of ours that are in force or kept; `used` names functions
-    and tables there that the database's own tables need; `bytes` is the size of its tables, `backups` the number of
-    backups, of which `dumps` are folders that stay where they are; `fixed` is the number of rows of which it holds what
-    they were before a fix."""
+    """The contents of the schema tenantry. `steps` counts those that are applied or kept; `used` lists functions and
+    tables there that the database's own tables need; `bytes` is the size of its tables, `backups` the number of
+    backups, of which `dumps` are folders that are not removed; `fixed` is the number of rows whose values from before a
+    fix it contains."""
 
     installed: bool
     steps: int = 0
@@ -40,16 +40,16 @@ class JournalUsage:
 
 
 def journal_usage(target: Target) -> JournalUsage:
-    """What tenantry keeps in this database. Changes nothing."""
+    """Read what tenantry keeps in this database. Changes nothing."""
     with open_session(target, purpose="housekeeping") as connection:
         return _read(connection)
 
 
 def purge(target: Target, *, force: bool = False, dry_run: bool = False) -> tuple[JournalUsage, tuple[str, ...]]:
-    """Drop the schema tenantry; what it held, and the statements that were (in a dry run: would be) run.
+    """Drop the schema tenantry; returns its contents, and the statements that were (in a dry run: would be) run.
 
-    While steps of ours are in force the journal is what a rollback needs: Refused. With `force` only the journal's own
-    tables go, and the migration is for ever; functions that triggers of the migrated tables call stay.
+    While steps are applied, a rollback needs the journal: raises Refused. With `force` only the journal's own tables
+    are dropped, and the migration becomes permanent; functions that triggers of the migrated tables call are kept.
     """
     with open_session(target, purpose="housekeeping") as connection, hold_run_lock(connection, target):
         held = _read(connection)

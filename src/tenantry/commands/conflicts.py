@@ -1,4 +1,5 @@
-"""conflicts: rows that lead to several tenants, by the ways that disagree, with what would correct them."""
+"""conflicts: rows that lead to several tenants, by the paths that disagree, with the statements that would correct
+them."""
 
 from __future__ import annotations
 
@@ -17,8 +18,8 @@ from tenantry.postgres.connect import Target
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conflicts:
-    """Those of one table: `rows` that disagree, who leads where, some of the rows, and for each two ways the statements
-    that would make one of them follow the other."""
+    """The conflicts of one table: `rows` that disagree, which tenants the paths lead to, some of the rows, and for each
+    pair of paths the statements that would make one of them follow the other."""
 
     table: Name
     rows: int
@@ -28,11 +29,11 @@ class Conflicts:
 
 
 def conflicts(target: Target, spec: Spec, *, whole: bool = False) -> tuple[Conflicts, ...]:
-    """The tables with rows that disagree, most rows first; with `whole` all of these rows are the samples. Nothing is
-    changed.
+    """The tables with rows that disagree, most rows first; with `whole` the samples are all of these rows. Changes
+    nothing.
 
-    Tables that are undecided are asked, too, along the paths that the spec has for them. Raises UsageError where the
-    spec does not fit the database, ConnectionFailed without a connection or the right to read.
+    Undecided tables are checked along the paths that the spec has for them. Raises UsageError where the spec does not
+    fit the database, ConnectionFailed without a connection or the privilege to read.
     """
     asked = spec.model_copy(update={"table": tuple(_as_decided(part) for part in spec.table)})
     asked._path = spec.path

@@ -1,4 +1,4 @@
-"""demo: the main job from end to end, while an old application writes; every figure is measured."""
+"""demo: a migration and its rollback, while an old application writes; every figure is measured."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ from tenantry.presets import Loaded, spec_path, strays_query
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "demo.sql")
 BEFORE, DURING = "before", "during"
 WARMING = 2.0
-"""Seconds that the old application has to itself, to know what its waits are anyway."""
+"""Seconds for which the old application runs alone, to measure its usual waits."""
 NEWCOMER = "newcomer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """Something that is to hold, and whether it did."""
+    """A claim that is checked, and whether it held."""
 
     sentence: str
     holds: bool
@@ -57,7 +57,7 @@ class Sight:
 
 @dataclass(slots=True, kw_only=True)
 class Demonstration:
-    """What happened, chapter by chapter; times in seconds."""
+    """What happened, step by step; times in seconds."""
 
     preset: str
     loaded: Loaded | None = None
@@ -87,10 +87,10 @@ def demo(
     chapter: Tell = lambda title: None, say: Tell = lambda sentence: None,
     claim: Callable[[Claim], None] = lambda claim: None,
 ) -> Demonstration:  # fmt: skip
-    """Load a preset into an empty database whose superuser we are, migrate it while an old application writes, show
-    that tenants see their own rows alone, finish, and go all the way back. `spec` stands in the place of the preset's.
+    """Load a preset into an empty database as its superuser, migrate it while an old application writes, show that
+    tenants see only their own rows, complete the migration, and roll it back. `spec` replaces the preset's.
 
-    `chapter`, `say` and `claim` are told what begins, what was measured, and what was found to hold.
+    `chapter`, `say` and `claim` are told what begins, what was measured, and what was checked.
     """
     shown = Demonstration(preset=preset)
     stage = _Stage(target=target, spec=spec or Spec.read(spec_path(preset)), shown=shown,
@@ -174,7 +174,7 @@ class _Stage:
         )
 
     def _refused_beside_it(self) -> None:
-        """Isolate would shut the old application out: it is refused as long as that is connected."""
+        """isolate would make owned rows invisible to the old application: it is refused while that is connected."""
         try:
             self.migrate(Phase.ISOLATE)
         except Refused as refusal:
@@ -237,7 +237,7 @@ class _Stage:
 
 
 def _checksum(connection: psycopg.Connection[Any], table: str, columns: list[str]) -> tuple[Any, ...] | None:
-    """The number of rows, and a sum over them that no order changes."""
+    """The number of rows, and a checksum that does not depend on their order."""
     row = sql.SQL("ROW({})::text").format(sql.SQL(", ").join(map(sql.Identifier, columns)))
     query = sql.SQL("SELECT count(*), sum(('x' || substr(md5({}), 1, 15))::bit(60)::bigint)::text FROM {}").format(
         row, sql.Identifier("public", table)
@@ -246,7 +246,7 @@ def _checksum(connection: psycopg.Connection[Any], table: str, columns: list[str
 
 
 class _Sights:
-    """Owned rows as the application role sees them; rows that are everybody's do not count."""
+    """The owned rows that the application role sees; shared rows are not counted."""
 
     def __init__(self, session: Session) -> None:
         self.connection = session.connection

@@ -1,4 +1,4 @@
-"""An application that knows no tenants, for the demo: it writes in threads, and notes whatever it notices."""
+"""An application without tenants, for the demo: it writes in threads, and records its errors and times."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from tenantry.presets import transactions
 
 ROLE = "old_application"
 PAUSE = 0.005
-"""Seconds between two transactions of a thread: it is a busy shop, and not a load test."""
+"""Seconds between two transactions of a thread: an ordinary load, not a load test."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Tally:
-    """What the application did and noticed so far; times in seconds."""
+    """What the application did and measured so far; times in seconds."""
 
     statements: int = 0
     errors: list[str] = field(default_factory=list)
     longest: float = 0.0
     longest_of: dict[str, float] = field(default_factory=dict)
-    """The longest statement of each chapter of its life."""
+    """The longest statement of each part of the demo."""
     chapter: str = ""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -48,7 +48,7 @@ class Tally:
 
 @contextmanager
 def old_application(target: Target, preset: str, *, threads: int = 4, seed: int = 1) -> Iterator[Tally]:
-    """Within the block it reads and writes as an ordinary role; afterwards it has disconnected."""
+    """Reads and writes as an ordinary role during the block, and disconnects after it."""
     as_role = Target(make_conninfo(target.conninfo, user=ROLE))
     tally, over = Tally(), threading.Event()
     workers = [
@@ -78,7 +78,7 @@ def _work(
         tally.errors.append(str(error))
         return
     with connection:
-        # As an application's own session would be: its name, and its schema.
+        # As in an application's own session: its name, and its schema.
         connection.path = sql.SQL("SET search_path = public")
         connection.execute(sql.SQL("SET application_name = 'shop'; SET search_path = public"))
         choices, numbers = transactions(preset), itertools.count(1)

@@ -1,4 +1,4 @@
-"""discover: a proposed spec, from the schema and what the data says."""
+"""discover: a proposed spec, from the schema and the rows."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def discover(
     target: Target, *, tenant_table: str | None = None, undecided: Undecided = Undecided.ASK,
     schemas: tuple[str, ...] = ("*",),
 ) -> Discovery:  # fmt: skip
-    """Look at every schema of the user's, and ask the data where paths compete. Changes nothing.
+    """Read every schema of the user's, and count rows where paths compete. Changes nothing.
 
-    Raises UsageError where no proposal can be made, ConnectionFailed without a connection or the right to read.
+    Raises UsageError where no proposal can be made, ConnectionFailed without a connection or the privilege to read.
     """
     with _looking(target, schemas) as (connection, schema):
         proposal = propose(
@@ -60,9 +60,9 @@ def discover(
 
 
 def discover_update(target: Target, spec: Spec, text: str, *, undecided: Undecided = Undecided.ASK) -> Update:
-    """What the database has that the spec, whose file has this text, does not name; and what has changed otherwise.
+    """Tables that the spec, whose file has this text, does not list; and other changes since it was written.
 
-    Nothing is changed. Raises UsageError where nothing can be added, ConnectionFailed as `discover` does.
+    Changes nothing. Raises UsageError where nothing can be added, ConnectionFailed as `discover` does.
     """
     with _looking(target, spec.schemas) as (connection, schema):
         ownership = resolve(spec, schema, lenient=True)
@@ -78,7 +78,7 @@ def discover_update(target: Target, spec: Spec, text: str, *, undecided: Undecid
 
 
 def _tenants(connection: psycopg.Connection[Any], schema: Schema, proposal: Proposal) -> tuple[str, ...]:
-    """The slugs of the tenants; none where the table is yet to be made."""
+    """The slugs of the tenants; none if the table does not exist yet."""
     table, part = schema.tables.get(proposal.tenant), proposal.spec.tenant
     if table is None or table.column(part.slug) is None:
         return tuple(row.slug for row in part.rows)
@@ -90,7 +90,7 @@ def _tenants(connection: psycopg.Connection[Any], schema: Schema, proposal: Prop
 
 @contextmanager
 def _looking(target: Target, schemas: tuple[str, ...]) -> Iterator[tuple[psycopg.Connection[Any], Schema]]:
-    """A connection, and the schema without what is ours."""
+    """A connection, and the schema without tenantry's objects."""
     with open_session(target, purpose="discover") as connection:
         found = known(read_entries(Journal(connection))).entries
         yield connection, read_schema(connection, schemas, ours=managed_objects(found))

@@ -1,4 +1,4 @@
-"""How the rows are spread over the tenants, counted at the end of a run, as far as that takes no time."""
+"""How the rows are spread over the tenants, counted at the end of a run if that is fast."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tenantry.model.distribution import Distribution
 from tenantry.model.ownership import Owned, Ownership, TenantTable
 
 EACH, ALL = 2.0, 10.0
-"""Seconds that a table may take, and all of them together."""
+"""Seconds for one table, and for all of them together."""
 _LEFT_OUT = (
     psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable, psycopg.errors.InsufficientPrivilege,
     psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedTable,
@@ -21,7 +21,7 @@ _LEFT_OUT = (
 
 
 def distributions(connection: psycopg.Connection[Any], ownership: Ownership) -> Iterator[Distribution]:
-    """Of each owned table that has its tenant column; one that would take too long is left out."""
+    """The distribution of each owned table that has its tenant column; tables that would take too long are left out."""
     deadline = time.monotonic() + ALL
     slugs = _counted(connection, _slugs(ownership.tenant), deadline)
     for owned in ownership.owned:

@@ -1,4 +1,4 @@
-"""export: what migrate has made, as the files of an ORM."""
+"""export: the migrated tables, as files for an ORM."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tenantry.postgres.journal import Journal
 
 
 def export(target: Target, spec: Spec, orm: Orm, *, app: str = "tenants", after: str | None = None) -> Files:
-    """The text of each file, by its path: models of all tables of the spec's schemas as they are now, and for Django
-    and Alembic a migration that changes nothing in the database. `app`: the label of Django's application. `after`: the
-    migration or revision that the new one follows. Changes nothing.
+    """The text of each file, by its path: models of all tables of the spec's schemas, and for Django and Alembic a
+    migration that changes nothing in the database. `app`: the label of Django's application. `after`: the migration or
+    revision that the new one follows. Changes nothing.
 
-    Raises UsageError where the spec does not fit the database, or `after` is no migration's name; Refused where a
-    tenant column is still missing; ConnectionFailed without a connection or privileges.
+    Raises UsageError where the spec does not fit the database, or `after` is not the name of a migration; Refused where
+    a tenant column is still missing; ConnectionFailed without a connection or privileges.
     """
     ground = replace(read_context(target, spec), app=app, after=after)
     missing = [
@@ -41,7 +41,7 @@ def export(target: Target, spec: Spec, orm: Orm, *, app: str = "tenants", after:
 
 
 def read_context(target: Target, spec: Spec) -> ExportContext:
-    """The schema as found, and as it is, of the same moment."""
+    """The original schema and the current one, read in one snapshot."""
     with open_session(target, purpose="export") as connection:
         entries = known(read_entries(Journal(connection))).entries
         found, live = read_schemas(connection, spec.schemas, ours=(managed_objects(entries), Ours(named=False)))

@@ -1,4 +1,4 @@
-"""--fix-issues: corrections that are safe, each with the image of every row that it touches."""
+"""--fix-issues: safe corrections, each with an image of every row that it changes."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from tenantry.postgres.connect import Target
 from tenantry.postgres.fixes import FixJournal
 
 TENANT_CHECKS = ("rows-without-tenant", "tenant-differs")
-"""What is found wrong with a row's tenant, and can be set right by its paths or by the spec's `orphans`."""
+"""The checks of a row's tenant that can be corrected by its paths or by the spec's `orphans`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FixOptions:
-    """`force` goes on where triggers of the user's would run; `lock_timeout` and `patience` in seconds: how long a lock
-    is waited for, and how long rows that others hold are come back for. `rows` are corrected in one transaction. The
-    `backup` is of the tables that change; it may be left out without `force`, since the images of the rows are kept in
-    any case."""
+    """`force` goes on where triggers of the user's would fire; `lock_timeout` and `patience` in seconds: how long to
+    wait for a lock, and how long to come back for rows that other sessions have locked. `rows` are corrected in one
+    transaction. The `backup` is of the tables that change; it may be omitted without `force`, since the images of the
+    rows are kept in any case."""
 
     force: bool = False
     rows: int = ROWS
@@ -46,7 +46,7 @@ class FixOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Correction:
-    """What was corrected in one table, or would be: `statement` is what it comes to, `rows` how many broke the check,
+    """What was corrected in one table, or would be: `statement` is the correction, `rows` how many violated the check,
     `fixed` and `left` how many of them were corrected and were not, and `refusals` why not."""
 
     name: str
@@ -61,7 +61,7 @@ class Correction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fixed:
-    """The corrections, and what remains after them; after a dry run, what there is, and the backup to be made."""
+    """The corrections, and what remains after them; after a dry run, what was found, and the backup to be made."""
 
     corrections: tuple[Correction, ...]
     verdict: Verdict
@@ -94,9 +94,9 @@ def fix_issues(
     target: Target, spec: Spec, families: Families, options: InspectionOptions, fixing: FixOptions | None = None,
     observer: Observer | None = None, *, command: str, next_step: str,
 ) -> Fixed:  # fmt: skip
-    """Correct what can be corrected safely, then ask all checks again: the verdict says what remains.
+    """Correct what can be corrected safely, then run all checks again: the verdict has what remains.
 
-    Raises Refused while another run goes on, on a standby, and where the backup takes a decision; Interrupted after
+    Raises Refused while another run is active, on a standby, and where the backup needs a decision; Interrupted after
     Ctrl-C: what is fixed by then stays, and can be undone.
     """
     stop, fixing = Stop(), fixing or FixOptions()
@@ -139,9 +139,10 @@ def fix_issues(
 
 
 def _wanted(fixer: Fixer, families: Families, verdict: Verdict, *, ahead: bool = False) -> Iterator[tuple[Repair, int]]:
-    """The repairs of what was found, one by one, each with the rows that it is for as things stand by then.
+    """The repairs of the findings, one by one, each with the number of its rows at that moment.
 
-    `ahead`: those as well of a table's tenants that will have rows only once what they derive from is repaired.
+    `ahead`: also repairs of a table that will only have rows once the tables that it gets its tenants from are
+    repaired.
     """
     wrong = {finding.table for finding in verdict.findings if finding.name == "tenant-differs"}
     for repair in _repairs(fixer.ground, families, verdict):
@@ -163,7 +164,7 @@ def _repairs(ground: CheckContext, families: Families, verdict: Verdict) -> Iter
 
 
 def _changing(fixer: Fixer, wanted: Iterable[tuple[Repair, int]]) -> frozenset[Name]:
-    """The tables in which the repairs may change rows, those included whose rows may change along."""
+    """The tables in which the repairs may change rows, also by cascades."""
     tables: set[Name] = set()
     for repair, _ in wanted:
         if fixer.problem(repair) is None:
@@ -173,7 +174,7 @@ def _changing(fixer: Fixer, wanted: Iterable[tuple[Repair, int]]) -> frozenset[N
 
 
 def _filled(ground: CheckContext) -> bool:
-    """Whether the backfill has been done: until then rows without a tenant are its work, which keeps no images."""
+    """Whether the backfill has been done: until then rows without a tenant are left to it."""
     fills = [step for step in ground.plan.steps if step.filling is not None and step.phase is Phase.BACKFILL]
     return all(step.key in ground.entries and ground.entries[step.key].state == "done" for step in fills)
 

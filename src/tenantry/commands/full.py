@@ -20,12 +20,12 @@ from tenantry.model.verdict import Verdict
 from tenantry.postgres.connect import Target
 
 RULES: Families = tuple(pair for pair in VERIFICATION if pair not in VALIDATION)
-"""What verify asks beyond validate, which has just asked the rest."""
+"""The families that verify checks and validate does not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FullOptions:
-    """The options of its parts; `fix` None leaves what is found as it is."""
+    """The options of its parts; with `fix` None nothing is corrected."""
 
     migrate: MigrateOptions = field(default_factory=MigrateOptions)
     inspection: InspectionOptions = field(default_factory=InspectionOptions)
@@ -34,7 +34,7 @@ class FullOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Full:
-    """What it has come to, and each part by itself."""
+    """The result, and that of each part."""
 
     run: str
     exit_status: ExitStatus
@@ -47,9 +47,9 @@ class Full:
 
 
 def full(target: Target, spec: Spec, options: FullOptions | None = None, observer: Observer | None = None) -> Full:
-    """Bring the database as far as the options say, then ask all checks and rules of it.
+    """Migrate the database as far as the options say, then run all checks and rules.
 
-    Raises as `migrate`, `validate` and `verify` do; after each of these the same call goes on where it stopped.
+    Raises as `migrate`, `validate` and `verify` do; after each of these the same call continues.
     """
     options = options or FullOptions()
     with announced("full", observer) as told:
@@ -67,7 +67,7 @@ def full(target: Target, spec: Spec, options: FullOptions | None = None, observe
 
 
 def preview_full(target: Target, spec: Spec, options: FullOptions) -> Fixed:
-    """What the checks find as things stand, and what would be fixed of it. Changes nothing."""
+    """What the checks find at present, and what would be corrected of it. Changes nothing."""
     return preview_fixes(
         target, spec, (*VALIDATION, *RULES), options.inspection, options.fix, ignore, command="full"
     )  # fmt: skip
@@ -92,6 +92,6 @@ def _inspect(
 
 
 def _next(migration: Result, *verdicts: Verdict) -> str:
-    """Findings come first; what the application is to do can wait for them."""
+    """Findings come first, then what the application has to do."""
     found = [verdict for verdict in verdicts if verdict.exit_status is not ExitStatus.DONE]
     return found[0].next_step if found else migration.next_step

@@ -1,4 +1,4 @@
-"""housekeeping: logs and reports are packed, old backups and old rows of the journal go; what is needed stays."""
+"""housekeeping: archives logs and reports, removes old backups and old rows of the journal; keeps what is needed."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ REPORTS = ("*-report-*.json", "*-report-*.csv", "*-report-*.html")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CleanupResult:
-    """What became (in a dry run: would become) of one sort of things: how many were `done` with, and how many stay,
-    and why. `bytes` is the size of the files before."""
+    """What became (in a dry run: would become) of one kind of things: how many were `done` with, how many are kept, and
+    why. `bytes` is the size of the files before."""
 
     what: str
     deed: str
@@ -41,9 +41,9 @@ def run_housekeeping(
     target: Target, ages: HousekeepingPart, *, logs: Path, reports: Path, dry_run: bool = False,
     observer: Observer | None = None,
 ) -> tuple[CleanupResult, ...]:  # fmt: skip
-    """Pack and take away what is past its age; never what a rollback, `fixes undo` or status still needs.
+    """Archive and remove what is older than its age; never what a rollback, `fixes undo` or status still needs.
 
-    Raises Refused while a run is going on, or where an archive is a link, Failed where a file cannot be packed; what
+    Raises Refused while a run is active, or where an archive is a link, Failed where a file cannot be archived; what
     was done by then is done.
     """
     observer = observer or ignore
@@ -100,7 +100,7 @@ def _each(paths: Iterable[Path], deal: Callable[[Path], object]) -> None:
         try:
             deal(path)
         except FileNotFoundError:
-            # Another housekeeping was there first.
+            # Another housekeeping has already removed it.
             continue
         except OSError as error:
             raise Failed(

@@ -1,4 +1,4 @@
-"""What validate and verify have in common: families are asked, the rows are read, the answers become a verdict."""
+"""What validate and verify share: families yield checks, the checks read the rows, the findings become a verdict."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ Families = Sequence[tuple[Family, FamilyOf]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InspectionOptions:
-    """`tables` as in SQL, empty for all; `samples` of the rows that break a check; `detailed` for figures by tenant.
-    `application` is where the application connects to, None for its role taken on over our own connection."""
+    """`tables` as in SQL, empty for all; `samples` of the rows that violate a check; `detailed` for figures by tenant.
+    `application` is where the application connects to; with None its role is used over tenantry's own connection."""
 
     tables: tuple[str, ...] = ()
     samples: int = SAMPLES
@@ -49,9 +49,9 @@ def inspect(
     target: Target, spec: Spec, families: Families, options: InspectionOptions | None = None,
     observer: Observer | None = None, *, command: str, next_step: str,
 ) -> Verdict:  # fmt: skip
-    """Ask `families` of a database. Changes nothing of the user's; the journal, where there is one, notes the run.
+    """Run the checks of `families`. Changes nothing of the user's; the journal, if there is one, records the run.
 
-    Raises UsageError where the spec does not fit the database or a table is not there, ConnectionFailed without a
+    Raises UsageError where the spec does not fit the database or a table does not exist, ConnectionFailed without a
     connection or privileges, Interrupted after Ctrl-C.
     """
     options, stop = options or InspectionOptions(), Stop()
@@ -59,7 +59,7 @@ def inspect(
     with run(target, command, purpose=command, observer=observer, locks=False) as current:
         if current.journal.installed:
             words = " ".join(f"--table {table}" for table in options.tables)
-            # A standby cannot be written to, and who may only read can validate all the same.
+            # A standby cannot be written to, and a role that can only read can validate all the same.
             current.begin(options=words, partial=bool(options.tables), lenient=True)
         with (
             interruptible(stop),
@@ -78,7 +78,7 @@ def inspect(
 def grounded(
     target: Target, spec: Spec, options: InspectionOptions, observer: Observer, stop: Stop, *, run: str, purpose: str
 ) -> Iterator[CheckContext]:
-    """What checks stand on, with a read-only connection for the block, whose statements `stop` ends."""
+    """The context of the checks, with a read-only connection for the block, whose statements `stop` cancels."""
     observer(Looking("the schema and the journal"))
     with open_session(target, run=run, purpose=f"{purpose} catalog") as connection:
         set_read_only(connection)
@@ -96,7 +96,7 @@ def grounded(
 
 
 def _looking(observer: Observer, stop: Stop) -> Callable[[str], None]:
-    """Tells what is looked at, unless a stop was asked for."""
+    """Reports the current check, unless a stop was asked for."""
 
     def look(at: str) -> None:
         stop.halt()
@@ -121,7 +121,7 @@ def _tables(options: InspectionOptions, session: Session) -> frozenset[Name] | N
 def verdict_of(
     ground: CheckContext, families: Families, command: str, next_step: str, observer: Observer, stop: Stop
 ) -> Verdict:
-    """Ask all families, tell `observer` what they find, and come to a verdict. Raises Interrupted after a stop."""
+    """Run all families, report findings to `observer`, and return a verdict. Raises Interrupted after a stop."""
     began = time.monotonic()
     try:
         asked = [(family, list(function(ground))) for family, function in families]
@@ -174,7 +174,7 @@ def _waits_for(ground: CheckContext, family: Family) -> Phase | None:
 
 
 def _named(finding: Finding, known: Mapping[str, str]) -> Finding:
-    """With its tenants by their slugs."""
+    """The finding with the slugs of its tenants."""
     return replace(finding, tenants={known.get(key, key): rows for key, rows in finding.tenants.items()})
 
 

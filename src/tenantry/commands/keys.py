@@ -27,7 +27,7 @@ _QUERIES = read_queries(Path(__file__).with_name("sql") / "keys.sql")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewKey:
-    """A key that was made. `secret` is the whole key, which is stored nowhere; empty in a dry run."""
+    """A key that was created. `secret` is the whole key, which is not stored; empty in a dry run."""
 
     key: ApiKey
     secret: str
@@ -37,9 +37,9 @@ def create_key(
     target: Target, spec: Spec, slug: str, name: str, *, scopes: Sequence[str] = SCOPES,
     lifetime: timedelta | None = None, dry_run: bool = False, observer: Observer | None = None,
 ) -> NewKey:  # fmt: skip
-    """Make an API key for the tenant with this slug. `name` says what it is for; `lifetime`: it expires after that.
+    """Create an API key for the tenant with this slug. `name` is its purpose; it expires after `lifetime`.
 
-    Raises UsageError where there is no such tenant, no name or no scope, or the database keeps no API keys.
+    Raises UsageError where the tenant, the name or the scope is missing, or the database has no API keys.
     """
     _refuse_unfit(name, scopes, lifetime)
     tenants = list_tenants(target, spec)
@@ -59,8 +59,8 @@ def create_key(
 
 
 def list_keys(target: Target, spec: Spec, *, slug: str | None = None) -> tuple[ApiKey, ...]:
-    """The API keys, of one tenant or of all: the newest last. Raises UsageError where the database keeps none, or there
-    is no such tenant."""
+    """The API keys, of one tenant or of all: the newest last. Raises UsageError where the database has none, or the
+    tenant does not exist."""
     slugs = {tenant.key: tenant.slug for tenant in list_tenants(target, spec)}
     if slug is not None and slug not in slugs.values():
         raise UsageError(f"The tenant {slug!r} does not exist{nearest(slug, list(slugs.values()))}")
@@ -72,9 +72,9 @@ def list_keys(target: Target, spec: Spec, *, slug: str | None = None) -> tuple[A
 
 
 def revoke_key(target: Target, lookup: str, *, dry_run: bool = False, observer: Observer | None = None) -> ApiKey:
-    """End an API key now. One that has ended stays as it is.
+    """Revoke an API key now. One that has ended is not changed.
 
-    Raises UsageError where there is no such key.
+    Raises UsageError where the key does not exist.
     """
     with run(target, "keys revoke", purpose="keys", observer=observer, locks=False) as current:
         key = _find(current.connection, lookup)
@@ -89,10 +89,10 @@ def rotate_key(
     target: Target, lookup: str, *, overlap: timedelta = timedelta(hours=24), lifetime: timedelta | None = None,
     dry_run: bool = False, observer: Observer | None = None,
 ) -> NewKey:  # fmt: skip
-    """Make a key in place of another, which is good for `overlap` still. It has the other's tenant, name and scopes,
-    and expires after `lifetime`, or after as long as the other was made for.
+    """Create a key that replaces another, which stays valid for `overlap`. It has the other's tenant, name and scopes,
+    and expires after `lifetime`, or after the lifetime of the other.
 
-    Raises UsageError where there is no such key, Refused where it has ended or was rotated already.
+    Raises UsageError where the key does not exist, Refused where it has ended or was rotated already.
     """
     _refuse_unfit("-", SCOPES, lifetime)
     with run(target, "keys rotate", purpose="keys", observer=observer, locks=False) as current:
@@ -159,7 +159,7 @@ def _make(
     current: Run, values: Mapping[str, Any], *, dry_run: bool, replaces: ApiKey | None = None,
     overlap: timedelta | None = None,
 ) -> NewKey:  # fmt: skip
-    """Make a key, and end the one that it replaces, in one transaction."""
+    """Create a key, and end the one that it replaces, in one transaction."""
     connection, secret = current.connection, new_key()
     lookup = lookup_part(secret)
     if not dry_run:

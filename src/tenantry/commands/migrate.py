@@ -1,4 +1,4 @@
-"""migrate: apply the steps that are not in force."""
+"""migrate: apply the steps that are not applied."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ from tenantry.postgres.schema_snapshot import note_first_description
 def migrate(
     target: Target, spec: Spec, options: MigrateOptions | None = None, observer: Observer | None = None
 ) -> Result:
-    """Bring the database as far as `options.until`, from wherever it is.
+    """Migrate the database to `options.until`, from whatever state it is in.
 
     Raises Refused where a person must decide, Failed where it stopped part-way, Interrupted after Ctrl-C; after each of
-    these the same call goes on where it stopped.
+    these the same call continues.
     """
     options = options or MigrateOptions()
     with run(target, "migrate", purpose="migrate", observer=observer) as current:
@@ -68,7 +68,7 @@ def migrate(
 def backup_wanted(
     session: Session, prospect: Prospect, options: MigrateOptions
 ) -> tuple[tuple[Name, ...], BackupOptions]:
-    """The tables of the backup that a migration begins with, and how it is made."""
+    """The tables of the backup at the beginning of a migration, and how it is made."""
     chosen = BackupOptions(
         kind=options.backup, free_space=options.free_space, workers=options.workers, force=options.force
     )

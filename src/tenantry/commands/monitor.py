@@ -1,4 +1,4 @@
-"""monitor: whether there are backups, young, large, verified, and with room for more."""
+"""monitor: whether there are recent, large, verified backups, with room for more."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ from tenantry.postgres.preflight import read_room
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonitorOptions:
-    """`dump_folders` hold dumps made elsewhere, each a file or a folder; `last_snapshot` is when the provider made its
-    last one; `free_space` in bytes, where the server's disk cannot be seen."""
+    """`dump_folders` contain dumps of other tools, each a file or a folder; `last_snapshot` is when the provider made
+    its last one; `free_space` in bytes, for servers that do not report it."""
 
     limits: Limits = field(default_factory=Limits)
     dump_folders: tuple[Path, ...] = ()
@@ -44,8 +44,8 @@ class MonitorOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
-    """What the monitor saw at `at`. `newest` names the newest backup of ours, `bytes` its size; `rooms` are the disks
-    that backups are on."""
+    """What the monitor saw at `at`. `newest` is the newest backup of tenantry, `bytes` its size; `rooms` are the disks
+    that contain backups."""
 
     at: datetime
     findings: tuple[Finding, ...]
@@ -57,7 +57,7 @@ class Watched:
 
 
 def monitor(target: Target, options: MonitorOptions, *, now: datetime | None = None) -> Watched:
-    """Look at our backups and at those made elsewhere. Changes nothing."""
+    """Check tenantry's backups and those of other tools. Changes nothing."""
     now = now or datetime.now(UTC)
     with open_session(target, purpose="monitor") as connection:
         Journal(connection).installed  # noqa: B018 - refuses where the journal may not be read
@@ -91,7 +91,7 @@ def monitor(target: Target, options: MonitorOptions, *, now: datetime | None = N
 
 
 def _rooms(places: Sequence[tuple[str, int | None, Sequence[Seen] | None]]) -> Iterator[Forecast]:
-    """The places whose free space is known, and that have backups."""
+    """The places with backups whose free space is known."""
     for place, free, seen in places:
         if free is not None and seen:
             yield forecast(place, free, seen)

@@ -1,4 +1,5 @@
-"""operator-sql: the script that makes the role which runs tenantry, with the rights that it needs and no others."""
+"""operator-sql: the script that creates the role that runs tenantry, with the privileges that it needs and no
+others."""
 
 from __future__ import annotations
 
@@ -46,7 +47,7 @@ COMMIT;
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Right:
-    """A statement of the script, and why it is there. An `optional` one is printed as a comment."""
+    """A statement of the script, and the reason for it. An `optional` one is printed as a comment."""
 
     statement: sql.Composed
     why: str
@@ -54,7 +55,7 @@ class Right:
 
     @property
     def text(self) -> str:
-        """The statement behind its reason; all of it comment where it is optional."""
+        """The statement after its reason; if it is optional, all of it as a comment."""
         statement = self.statement.as_string(None) + ";"
         if self.optional:
             statement = "\n".join(f"-- {line}" for line in statement.splitlines())
@@ -63,7 +64,7 @@ class Right:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorScript:
-    """The role, and the rights that make it the operator of a database."""
+    """The role, and the grants that make it the operator of a database."""
 
     role: str
     database: str
@@ -74,14 +75,14 @@ class OperatorScript:
         """The script."""
         needed = [right.text + "\n" for right in self.rights if not right.optional]
         optional = [right.text + "\n" for right in self.rights if right.optional]
-        # A comment ends with its line, which a name may hold.
+        # A comment ends at the end of its line, which a name may contain.
         footer = FOOTER.format(role=" ".join(sql.Identifier(self.role).as_string(None).split()))
         return "\n".join((HEADER, *needed, footer, *optional))
 
 
 def operator_sql(target: Target, spec: Spec | None, *, role: str | None = None) -> OperatorScript:
     """The script for this database and spec; without a spec, for discover. `role` is the operator's name, else the
-    spec's [operator], else `tenantry_operator`. Changes nothing, and is the same before and after it was run.
+    spec's [operator], else `tenantry_operator`. Changes nothing; its output is the same before and after it was run.
 
     Raises Refused where a superuser owns a table of the plan, and UsageError for a role that cannot be the operator.
     """
@@ -110,7 +111,7 @@ def _refuse_role(role: str, schema: Schema, spec: Spec | None = None) -> None:
         )
 
 
-# --- the rights
+# --- the grants
 
 
 def _to_discover(role: str, schema: Schema) -> Iterator[Right]:
@@ -229,7 +230,7 @@ def _application(role: str, application: str, scope: Scope, schema: Schema) -> I
     if schema.major >= 16:
         yield _right("GRANT {} TO {} WITH INHERIT FALSE, SET TRUE", application, role, why=trying)
         return
-    # A membership is inherited as a whole before 16, and with it the policy that hides the quarantine tenant.
+    # Before 16 a membership is inherited as a whole, and with it the policy that hides the quarantine tenant.
     between = shortened(f"{role} as {application}")
     yield _made(
         between,
@@ -242,7 +243,7 @@ def _application(role: str, application: str, scope: Scope, schema: Schema) -> I
 
 
 def _of_owners(barred: Iterable[MissingPrivilege], scope: Scope, rights: Rights) -> Iterator[Right]:
-    """What is needed by those as whom our triggers run, and who are given a table."""
+    """The privileges that roles need that triggers run as, or that will own a table."""
     why = "Triggers of tenantry run as the owner of their table, and look up the tenant there."
     barred = tuple(barred)
     for role, schema in sorted({(one.role, one.table.schema) for one in barred if not one.usage}):
@@ -328,7 +329,7 @@ def _right(template: str, *names: str, why: str, optional: bool = False) -> Righ
 
 
 def _made(role: str, options: str, why: str) -> Right:
-    """CREATE ROLE, unless it is there."""
+    """CREATE ROLE, unless it exists."""
     create = sql.SQL(
         "BEGIN IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) {})"
         " THEN CREATE ROLE {} {}; END IF; END"

@@ -1,4 +1,4 @@
-"""plan, and the dry runs of migrate and rollback: what would be done, and nothing of it."""
+"""plan, and the dry runs of migrate and rollback: what would be done, without doing it."""
 
 from __future__ import annotations
 
@@ -24,8 +24,7 @@ from tenantry.steps import from_json
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """A dry run: the steps that would be applied or reverted, the backup before them, what was found, and what would
-    stop it."""
+    """A dry run: the steps that would be applied or reverted, the backup before them, the findings, and the refusal."""
 
     outline: Outline
     backup: BackupEstimate | None = None
@@ -35,13 +34,13 @@ class Preview:
 
     @property
     def exit_status(self) -> ExitStatus:
-        """That of the run, were it refused."""
+        """The exit status of the run, if it would be refused."""
         return ExitStatus.DONE if self.refusal is None else self.refusal.status
 
 
 def plan(target: Target, spec: Spec, *, until: Phase = Phase.CONTRACT) -> Outline:
-    """All steps for this database and spec, each with whether it is in force, and what migrate would find in their way
-    but for the census of the rows, which its dry run takes as well. Changes nothing.
+    """All steps for this database and spec, each with whether it is applied, and what preflight finds, except for the
+    census of the rows, which the dry run of migrate makes. Changes nothing.
 
     Raises UsageError where the spec does not fit the database, ConnectionFailed without a connection.
     """
@@ -60,9 +59,9 @@ def plan(target: Target, spec: Spec, *, until: Phase = Phase.CONTRACT) -> Outlin
 
 
 def preview(target: Target, spec: Spec, options: MigrateOptions | None = None) -> Preview:
-    """What migrate would do with these options, were it run now. Changes nothing.
+    """What migrate would do now with these options. Changes nothing.
 
-    The refusal that it would meet is returned, and not raised. Raises UsageError and ConnectionFailed as plan does.
+    Its refusal is returned, not raised. Raises UsageError and ConnectionFailed as plan does.
     """
     options, found = options or MigrateOptions(), list[Finding]()
 
@@ -84,9 +83,9 @@ def preview(target: Target, spec: Spec, options: MigrateOptions | None = None) -
 
 
 def preview_rollback(target: Target, options: RollbackOptions | None = None) -> Preview:
-    """What rollback would do with these options, and the refusal that it would meet. Changes nothing.
+    """What rollback would do with these options, and its refusal. Changes nothing.
 
-    Raises UsageError for a table without steps of ours.
+    Raises UsageError for a table without steps of tenantry.
     """
     options = options or RollbackOptions()
     with open_session(target, purpose="plan") as connection:

@@ -1,4 +1,4 @@
-"""balances reconcile: compare, correct what is small, put the rest before a person."""
+"""balances reconcile: compare, correct small differences, put others under review."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tenantry.postgres.connect import Target
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconcileResult:
-    """What a run has come to."""
+    """The result of a run."""
 
     run: str
     exit_status: ExitStatus
@@ -31,16 +31,16 @@ class ReconcileResult:
 def reconcile_balances(
     target: Target, spec: Spec, options: ReconcileOptions | None = None, observer: Observer | None = None
 ) -> ReconcileResult:
-    """Compare ledgers and balances while writers go on; beside any other run.
+    """Compare ledgers and balances while writers go on; other runs may be active.
 
-    Differences below the spec's threshold are corrected, up to its total_limit a key; others become reviews. Raises
-    Refused where balances are not installed, or row security hides rows of a ledger from this role.
+    Differences below the spec's threshold are corrected, up to its total_limit for each key; others become reviews.
+    Raises Refused where balances are not installed, or row-level security hides rows of a ledger from this role.
     """
     options = options or ReconcileOptions()
     with run(target, "balances reconcile", purpose="reconcile", observer=observer, locks=False) as current:
         connection, journal, observer = current.connection, current.journal, current.observer
         chosen = installed_subjects(journal, spec, BalancesOptions(ledger=options.ledger))
-        # Keys are written as JSON, and times in them by the zone of the session.
+        # Keys are written as JSON, with times in the time zone of the session.
         connection.execute("SET TimeZone = 'UTC'")
         if not options.dry_run:
             current.begin()

@@ -1,4 +1,4 @@
-"""restore: make tables again what they were in a backup."""
+"""restore: restores tables from a backup."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tenantry.backups.create import (
     Making,
     explained,
     one_of,
-    refuse_torn,
+    refuse_incomplete,
 )
 from tenantry.backups.restore_plan import RestoreOptions, plan_restore, refuse_loss
 from tenantry.commands.running import run
@@ -20,17 +20,17 @@ from tenantry.postgres.connect import Target
 
 
 def restore(target: Target, id: str, options: RestoreOptions, observer: Observer | None = None) -> Restoration:
-    """Make the tables of backup `id` what they were, in one transaction; rows that are as they were are not touched.
+    """Restore the tables of backup `id`, in one transaction; rows that have not changed are not written.
 
-    Raises UsageError where there is no such backup or table, Refused where the backup is not whole, a table cannot
-    take its rows, or, without `force`, rows written since would be lost; Failed where it got no locks. Then nothing
-    has been changed.
+    Raises UsageError where the backup or the table does not exist, Refused where the backup is incomplete, a table
+    cannot take its rows, or, without `force`, rows written since would be lost; Failed where it got no locks. Then
+    nothing has been changed.
     """
     started = time.monotonic()
     with run(target, "backups restore", purpose="restore", observer=observer) as current, explained():
         connection = current.connection
         backup = one_of(Backups(connection).all(), id)
-        refuse_torn(backup)
+        refuse_incomplete(backup)
         making = Making(
             target=target, connection=connection, run=current.id, options=options.backup, observer=current.observer
         )

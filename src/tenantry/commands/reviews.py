@@ -39,7 +39,7 @@ class Decision:
 def list_reviews(
     target: Target, spec: Spec, *, ledger: str | None = None, everything: bool = False
 ) -> tuple[Review, ...]:
-    """The differences that a person is to decide on; with `everything` those that were decided as well."""
+    """The open reviews; with `everything` also those that were decided."""
     with open_session(target, purpose="reviews") as connection:
         subjects_by_name = _subjects(Journal(connection), spec, ledger)
         ledgers = [subject.ledger for subject in subjects_by_name.values()]
@@ -50,10 +50,10 @@ def decide_reviews(
     target: Target, spec: Spec, numbers: Sequence[int], decision: Decision, *, ledger: str | None = None,
     dry_run: bool = False, observer: Observer | None = None,
 ) -> tuple[Decided, ...]:  # fmt: skip
-    """Decide on reviews, each in a transaction of its own; on all that are open where `numbers` is empty.
+    """Decide on reviews, each in a transaction of its own; on all open ones if `numbers` is empty.
 
-    Raises UsageError for a number that there is not, Refused where one cannot be decided on as it stands, Failed where
-    writers do not let go of a balance; those before it are decided then.
+    Raises UsageError for a number that does not exist, Refused where one cannot be decided in its present state, Failed
+    where writers keep a balance locked; those before it are decided then.
     """
     decided = []
     command = f"balances review {decision.word}"
@@ -80,7 +80,7 @@ def decide_reviews(
 def _decide(
     connection: Connection, budget: float, subject: Subject, review: Review, decision: Decision, *, dry_run: bool
 ) -> Decided:
-    """Tried again while a writer holds the balance, or another correction is under way."""
+    """Tried again while a writer has the balance locked, or another correction is running."""
     try:
         for attempt in Retrying(
             retry=retry_if_exception_type(RETRIED), stop=stop_after_delay(budget), wait=wait_random(0, 0.2),

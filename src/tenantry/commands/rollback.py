@@ -1,4 +1,4 @@
-"""rollback: revert, in reverse, the steps that are ours."""
+"""rollback: reverts the steps that tenantry has applied, in reverse order."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ from tenantry.steps import from_json
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RollbackOptions:
-    """`preserve_data` keeps the tenant columns with their values; `tables`, named as in SQL, go back by themselves;
-    `force` goes past what refuses, and past steps that cannot be undone; lock times in seconds. `backup` is the kind of
-    the automatic backup, None for copies of tables up to `max_size` bytes; with `preserve_data` and `force`, which are
-    for emergencies and change no value, None is none. Dumps go into `dump_folder`."""
+    """`preserve_data` keeps the tenant columns with their values; `tables`, named as in SQL, are rolled back by
+    themselves; `force` goes past refusals, and past steps that cannot be undone; lock times in seconds. `backup` is the
+    kind of the automatic backup, None for copies of tables up to `max_size` bytes; with `preserve_data` and `force`,
+    which are for emergencies and change no value, None is none. Dumps go into `dump_folder`."""
 
     preserve_data: bool = False
     tables: tuple[str, ...] = ()
@@ -52,17 +52,18 @@ class RollbackOptions:
 
     @property
     def typed(self) -> str:
-        """As one would type them."""
+        """The options as on the command line."""
         words = ["--preserve-data" if self.preserve_data else "--confirm"]
         words += [f"--table {table}" for table in self.tables] + ["--force"] * self.force
         return " ".join(words)
 
 
 def rollback(target: Target, options: RollbackOptions | None = None, observer: Observer | None = None) -> Result:
-    """Take away what tenantry made, from wherever the database is; needs no spec, the journal knows.
+    """Roll back what tenantry has applied, from whatever state the database is in; it reads the journal, and needs no
+    spec.
 
-    Raises Refused where something of somebody else's is in the way or values would clash, Failed where it stopped
-    part-way, Interrupted after Ctrl-C. With `force` it goes on past both, and the result names what is left.
+    Raises Refused where objects of others depend on it or values would clash, Failed where it stopped part-way,
+    Interrupted after Ctrl-C. With `force` it goes past both, and the result lists what is left.
     """
     options = options or RollbackOptions()
     with run(target, "rollback", purpose="rollback", observer=observer) as current:
@@ -92,9 +93,9 @@ def rollback(target: Target, options: RollbackOptions | None = None, observer: O
 
 
 def prospect(journal: Journal, options: RollbackOptions) -> tuple[Selection, tuple[Obstacle, ...]]:
-    """What these options take back, and what is in the way of it. It only reads.
+    """What these options would roll back, and what prevents it. Only reads.
 
-    Raises UsageError for a table that has no steps of ours, Refused for one that has balances.
+    Raises UsageError for a table that has no steps of tenantry, Refused for one that has balances.
     """
     ours = known(read_entries(journal)).entries
     selection = select(
@@ -114,7 +115,7 @@ def prospect(journal: Journal, options: RollbackOptions) -> tuple[Selection, tup
 
 
 def refuse_balances(entries: Sequence[Entry]) -> None:
-    """Raises Refused where one of these tables is a ledger with balances: their key holds the tenant."""
+    """Raises Refused where one of these tables is a ledger with balances: their key contains the tenant."""
     kept = (from_json(entry.value).keeps for entry in entries)
     ledgers = sorted({str(ledger.table) for ledger in kept if ledger is not None})
     if ledgers:
@@ -153,7 +154,7 @@ def _walk(
 
 
 def backup_wanted_back(selection: Selection, options: RollbackOptions) -> tuple[frozenset[Name], BackupOptions]:
-    """The tables of the backup that a rollback begins with, and how it is made: none in an emergency, unless asked
+    """The tables of the backup at the beginning of a rollback, and how it is made: none in an emergency, unless asked
     for, since no row is changed."""
     emergency = options.preserve_data and options.force
     return owned_names(selection.entries), BackupOptions(

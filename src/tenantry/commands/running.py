@@ -1,4 +1,4 @@
-"""What stands around every command: who is told of it, its connection and run lock, and its entry in the journal."""
+"""What surrounds every command: its observer, its connection and run lock, and its entry in the journal."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _Unwritable = psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTr
 
 @dataclass(slots=True, kw_only=True)
 class Announced:
-    """A command of which `observer` was told that it began, under its run id; and what it has come to."""
+    """A command that was reported to `observer` under its run id, and its result."""
 
     id: str
     command: str
@@ -33,13 +33,13 @@ class Announced:
     next_step: str = ""
 
     def come_to(self, outcome: str, next_step: str = "") -> None:
-        """What the observer is told once the command is over."""
+        """What the observer is told at the end of the command."""
         self.outcome, self.next_step = outcome, next_step
 
 
 @contextmanager
 def announced(command: str, observer: Observer | None) -> Iterator[Announced]:
-    """Tell `observer` of a command, and at the end of the block what it has come to, unless it was left by an error."""
+    """Report a command to `observer`, and at the end of the block its result, unless it ended with an error."""
     told = Announced(id=new_run(), command=command, observer=observer or ignore)
     told.observer(CommandBegan(command, told.id))
     yield told
@@ -49,14 +49,14 @@ def announced(command: str, observer: Observer | None) -> Iterator[Announced]:
 
 @dataclass(slots=True, kw_only=True)
 class Run:
-    """A command under way on a database, over `connection`."""
+    """A running command on a database, over `connection`."""
 
     target: Target
     connection: psycopg.Connection[Any]
     told: Announced
     journal: Journal = field(init=False)
     _noted: bool = False
-    """It stands in the journal, and its end does not."""
+    """Whether its beginning is in the journal, and its end is not."""
     _lenient: bool = False
 
     def __post_init__(self) -> None:
@@ -74,9 +74,9 @@ class Run:
         self, *, options: str = "", command: str | None = None, partial: bool = False, takes_back: bool = False,
         lenient: bool = False,
     ) -> None:  # fmt: skip
-        """Write the run into the journal, which must be installed. Not before it is known that there is something to be
-        done: what is refused leaves no trace. `command` in place of its name; `lenient`: who may not write there goes
-        on all the same, as on a standby; the others as Journal.begin_run has them."""
+        """Write the run into the journal, which must be installed. Called only once there is something to do: a refused
+        command leaves no trace. `command` replaces its name; `lenient`: without the privilege to write there, or on a
+        standby, it goes on; the others are those of Journal.begin_run."""
         self._lenient = lenient
         with suppress(*_Unwritable if lenient else ()):
             self.journal.begin_run(
@@ -87,8 +87,8 @@ class Run:
     def finish(
         self, outcome: str, next_step: str = "", *, exit_status: int = ExitStatus.DONE, told: str | None = None
     ) -> None:
-        """Write down what the run has come to, if it stands in the journal; the observer hears it (`told`, where that
-        is more than the journal needs) once the connection is closed."""
+        """Write the result of the run into the journal, if the run is in it; the observer is told (`told`, if that is
+        more than the journal needs) once the connection is closed."""
         if self._noted:
             self._note(exit_status, outcome)
         self.told.come_to(told or outcome, next_step)
@@ -99,7 +99,7 @@ class Run:
         self._noted = False
 
     def _failed(self, error: BaseException) -> None:
-        """Write into the journal that the run ends by an error, if it stands there and there still is a connection."""
+        """Write into the journal that the run ends with an error, if it is in it and the connection still works."""
         if not self._noted:
             return
         status = error.status if isinstance(error, TenantryError) else ExitStatus.FAILED
@@ -111,10 +111,10 @@ class Run:
 
 @contextmanager
 def run(target: Target, command: str, *, purpose: str, observer: Observer | None, locks: bool = True) -> Iterator[Run]:
-    """A run of `command`: `observer` is told that it began, a connection is opened for `purpose`, and with `locks`
-    other runs are kept out of the database. However it ends after `Run.begin`, the journal says how.
+    """A run of `command`: reported to `observer`, with a connection that is opened for `purpose`; with `locks` other
+    runs are kept out of the database. However it ends after `Run.begin`, the journal has its end.
 
-    Raises ConnectionFailed, Refused while another run goes on, and Failed where the connection is lost.
+    Raises ConnectionFailed, Refused while another run is active, and Failed where the connection is lost.
     """
     with (
         announced(command, observer) as told,
@@ -131,7 +131,7 @@ def run(target: Target, command: str, *, purpose: str, observer: Observer | None
 
 @contextmanager
 def interruptible(interrupt: Callable[[], None]) -> Iterator[None]:
-    """Within the block Ctrl-C, or SIGTERM, asks for a stop; a second Ctrl-C is Python's own."""
+    """During the block Ctrl-C, or SIGTERM, asks for a stop; a second Ctrl-C raises KeyboardInterrupt."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -139,7 +139,7 @@ def interruptible(interrupt: Callable[[], None]) -> Iterator[None]:
 
     def ask(number: int, frame: object) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        # The handler may interrupt a call into the driver: what cancels must not wait for it.
+        # The handler may interrupt a call into the driver: cancelling must not wait for it.
         threading.Thread(target=interrupt, daemon=True).start()
 
     for number in before:

@@ -21,7 +21,8 @@ def sample(
     faults: Collection[str] = (),
     spec: Spec | None = None,
 ) -> Loaded:
-    """Load a preset into the schema public; `rows` is the number of movements, with which all tables grow.
+    """Load a preset into the schema public; `rows` is the number of rows of its largest table, with which all tables
+    grow.
 
     Raises UsageError for an unknown preset or fault, and where `spec` does not fit the preset; Refused where one of its
     names is taken. Nothing is loaded then.

@@ -1,4 +1,4 @@
-"""status: how far each table has come, and what the run in progress is doing."""
+"""status: how far each table has come, and what the current run does."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from tenantry.postgres.stuck import stuck
 def status(target: Target, spec: Spec | None, *, runs: int = 5) -> Status:
     """How far the database has come, and the last `runs` runs. Changes nothing, and needs no journal.
 
-    Without a spec, or with one whose tenant table does not fit, it tells what the journal and the server say; of one
-    that does not fit otherwise, all but those entries. Raises ConnectionFailed without a connection.
+    Without a spec, or with one whose tenant table does not fit, it shows what the journal and the server tell; if other
+    entries do not fit, all but those. Raises ConnectionFailed without a connection.
     """
     with open_session(target, purpose="status") as connection:
-        # First, for what follows may have to wait for the same lock as the run, until that gives up for a moment.
+        # First, because what follows may have to wait for the same lock as the run, until that gives up for a moment.
         busy, held_up, running = activities(connection), stuck(connection), run_lock_held(connection)
         journal = Journal(connection)
         recorded = Status(
@@ -46,13 +46,13 @@ def status(target: Target, spec: Spec | None, *, runs: int = 5) -> Status:
         comparison = survey(connection, session.plan, session.entries, exact=False)
         done = comparison.in_force
         verdict = last_verdict(session)
-        # A step that nobody made, such as a role that was there before, is no beginning.
+        # A step that was not applied by a run, such as a role that existed before, is no beginning.
         begun = any(entry.state in ("done", "running") for entry in session.entries.values())
         return replace(
             recorded,
             word=MigrationState.NOT_STARTED
             if not begun
-            # What does not fit may be what is missing.
+            # An entry that does not fit may be the missing one.
             else None
             if misfits
             else migration_state(session.plan.steps, done, validated=verdict),
@@ -69,7 +69,7 @@ def status(target: Target, spec: Spec | None, *, runs: int = 5) -> Status:
 def _without_plan(
     recorded: Status, connection: psycopg.Connection[Any], journal: Journal, misfits: tuple[str, ...]
 ) -> Status:
-    """What the journal says of a database for which there is no plan."""
+    """What the journal tells about a database for which there is no plan."""
     entries = known(read_entries(journal)).entries
     done = sum(entry.state == "done" for entry in entries.values())
     begun = any(entry.state in ("done", "running") for entry in entries.values())

@@ -13,15 +13,15 @@ from tenantry.postgres.connect import Target
 
 
 def list_tenants(target: Target, spec: Spec) -> tuple[Tenant, ...]:
-    """All tenants, by their slugs. Raises UsageError where the spec does not fit or the table is yet to be made."""
+    """All tenants, by their slugs. Raises UsageError where the spec does not fit or the table does not exist yet."""
     with _table(target, spec) as table:
         return table.read()
 
 
 def add_tenant(target: Target, spec: Spec, slug: str, *, name: str = "", dry_run: bool = False) -> TenantChange:
-    """Add a tenant; without a `name`, the slug is its name.
+    """Add a tenant; by default, the slug is its name.
 
-    Raises Refused where there is a tenant of that slug, UsageError where the table wants what nobody can guess.
+    Raises Refused where a tenant has that slug, UsageError where the table requires values that are not known.
     """
     with _table(target, spec) as table:
         table.refuse_taken(slug)
@@ -30,9 +30,9 @@ def add_tenant(target: Target, spec: Spec, slug: str, *, name: str = "", dry_run
 
 
 def rename_tenant(target: Target, spec: Spec, slug: str, new: str, *, dry_run: bool = False) -> TenantChange:
-    """Give a tenant another slug; its key, by which rows name it, stays.
+    """Change the slug of a tenant; its key, which rows contain, does not change.
 
-    Raises UsageError where there is no such tenant or the spec names it, Refused where the new slug is taken.
+    Raises UsageError where the tenant does not exist or the spec lists it, Refused where the new slug is taken.
     """
     with _table(target, spec) as table:
         known = table.read()

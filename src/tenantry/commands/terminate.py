@@ -1,4 +1,4 @@
-"""status --terminate: end a session, but only one that a run of ours waits for."""
+"""status --terminate: terminates a session, but only one that a run of tenantry waits for."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from tenantry.postgres.connect import Target
 from tenantry.postgres.stuck import Party, in_the_way, parties, terminate
 
 LOOKING = 20.0
-"""Seconds in which a run is seen to wait for somebody: between two tries for a lock it waits for nobody."""
+"""Seconds for which a run is watched: between two tries for a lock it waits for no session."""
 BETWEEN = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Termination:
-    """A session that was ended, or was gone before (`ended` is False)."""
+    """A session that was terminated, or had ended before (`ended` is False)."""
 
     party: Party
     ended: bool
 
 
 def end_blocker(target: Target, pid: int, *, agreed: Callable[[Party], bool], patience: float = LOOKING) -> Termination:
-    """End the session `pid` once it is seen that a run of ours waits for it, and `agreed` says so.
+    """Terminate the session `pid` once a run of tenantry is seen to wait for it, and `agreed` returns true.
 
-    Raises UsageError where there is no such session, Refused where no run waits for it within `patience` seconds, it
-    is a run itself, or the answer is no; ConnectionFailed without the right to end it.
+    Raises UsageError where the session does not exist, Refused where no run waits for it within `patience` seconds, it
+    is a run itself, or the answer is no; ConnectionFailed without the privilege to terminate it.
     """
     with open_session(target, purpose="status") as connection:
         deadline = time.monotonic() + patience

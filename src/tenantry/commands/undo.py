@@ -1,4 +1,4 @@
-"""fixes list and fixes undo: what was corrected, and every value back as it was."""
+"""fixes list and fixes undo: what was corrected, and how to restore every value."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tenantry.postgres.journal import Journal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FixSummary:
-    """What a run has corrected in one table. `undone` of its `rows` were put back, last by the run `undone_by`."""
+    """What a run has corrected in one table. `undone` of its `rows` were restored, last by the run `undone_by`."""
 
     run: str
     made_at: datetime
@@ -39,9 +39,9 @@ class FixSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Undone:
-    """What `undo` has done, or would do. `rows` are put back, `left` those for which there was something to be done
-    before; `changed` are rows that somebody has changed since, a few of them, `conflicts` how many. A dry run
-    says which `backup` would be made first."""
+    """What `undo` has done, or would do. `rows` were restored, `left` counts those to restore before it; `changed` are
+    rows that were changed since, a few of them, `conflicts` how many. A dry run has the `backup` that would be made
+    first."""
 
     run: str
     undone: str
@@ -72,11 +72,11 @@ def undo_fixes(
     target: Target, undone: str, *, force: bool = False, dry_run: bool = False, observer: Observer | None = None,
     lock_timeout: float = 2.0, patience: float = 600.0, rows: int = SIZE, backup: BackupOptions | None = None,
 ) -> Undone:  # fmt: skip
-    """Put every value back that the run `undone` has fixed, `rows` in one transaction, after a `backup` of the tables.
-    Where it stopped half-way, the same call goes on.
+    """Restore every value that the run `undone` has fixed, `rows` in one transaction, after a `backup` of the tables.
+    If it stopped half-way, the same call continues.
 
-    Raises UsageError for a run that has fixed nothing, and Refused where somebody has changed rows since: then nothing
-    is changed, unless `force` overwrites them.
+    Raises UsageError for a run that has fixed nothing, and Refused where rows were changed since: then nothing is
+    changed, unless `force` overwrites them.
     """
     wanted = backup or BackupOptions()
     with run(target, "fixes undo", purpose="fixes undo", observer=observer, locks=not dry_run) as current:
@@ -158,7 +158,7 @@ def _put_back(undoing: Undoing, current: Run, options: BackupOptions) -> int:
     current.begin(options=undoing.undone)
     with interruptible(stop):
         rows, parts = 0, undoing.parts()
-        # The images of the fix remain, whatever happens: so this backup may be left out without --force.
+        # The images of the fix are kept in any case: so this backup may be omitted without --force.
         back_up(making, Reason.FIX, _tables(parts), changes=False)
         for way, part in parts:
             stop.halt()

@@ -1,4 +1,4 @@
-"""validate: is the migration in force, and is every row in its tenant?"""
+"""validate: is every step applied, and is every row in its tenant?"""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ NEXT = "Run `tenantry verify`, which checks the business rules."
 def validate(
     target: Target, spec: Spec, options: InspectionOptions | None = None, observer: Observer | None = None
 ) -> Verdict:
-    """Whether every step is in force as tenantry made it, and every row where it belongs; works on an untouched and on
-    a half-migrated database, too.
+    """Check that every step is applied as tenantry made it, and every row is in its tenant; also on an untouched or
+    half-migrated database.
 
-    Changes nothing; where there is a journal, it notes the run. Raises as `inspect` does.
+    Changes nothing; if there is a journal, it records the run. Raises as `inspect` does.
     """
     return inspect(target, spec, VALIDATION, options, observer, command="validate", next_step=NEXT)

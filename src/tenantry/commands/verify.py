@@ -1,4 +1,4 @@
-"""verify: does the business still make sense, for each tenant by itself?"""
+"""verify: do the rows meet the business rules, in each tenant by itself?"""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ NEXT = "Nothing: the rows meet the business rules. verify only reads, and can be
 def verify(
     target: Target, spec: Spec, options: InspectionOptions | None = None, observer: Observer | None = None
 ) -> Verdict:
-    """Whether the rows keep to the rules of the spec, find their tenants, and stay out of other tenants' sight; works
-    on an untouched and on a half-migrated database, too.
+    """Check that the rows meet the rules of the spec, have their tenants, and are not visible to other tenants; also on
+    an untouched or half-migrated database.
 
-    Changes nothing; where there is a journal, it notes the run. Raises as `inspect` does.
+    Changes nothing; if there is a journal, it records the run. Raises as `inspect` does.
     """
     return inspect(target, spec, VERIFICATION, options, observer, command="verify", next_step=NEXT)

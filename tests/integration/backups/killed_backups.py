@@ -87,7 +87,7 @@ def killed_making_one(odd: Database, driver: Driver, tmp_path: Path, kind: str, 
         for one in list_backups(target(odd)):
             if one.backup.finished_at is None:
                 torn += 1
-                with pytest.raises(Refused, match="torn"):
+                with pytest.raises(Refused, match="incomplete"):
                     restore(target(odd), one.backup.id, RestoreOptions())
         if ended != KILLED:
             assert ended == 0, said
@@ -95,7 +95,7 @@ def killed_making_one(odd: Database, driver: Driver, tmp_path: Path, kind: str, 
         killed += 1
     there = [one.backup for one in list_backups(target(odd))]
     assert said in [one.id for one in there], "the last one came to its end"
-    assert all(one.finished_at for one in there), "what was torn is cleared away by the next"
+    assert all(one.finished_at for one in there), "what was incomplete is removed by the next"
     # A kill behind the last commit is a backup that is whole.
     assert all(backup.problem == "" for backup in verify_backups(target(odd), [one.id for one in there]))
     assert copies(odd) == {copy.copy for one in there for copy in one.tables if copy.copy}

@@ -91,7 +91,7 @@ def test_cut_short(end: str, odd: Database, shop: Command) -> None:
     assert "Traceback" not in stderr
     assert stderr.count("tenantry: ") == 1
     assert shop("backups", "create").status == 0
-    assert [one.state for one in list_backups(target(odd))] == ["whole"]
+    assert [one.state for one in list_backups(target(odd))] == ["complete"]
 
 
 @pytest.mark.parametrize("lost", ["first", "second"])
@@ -120,10 +120,10 @@ def test_lost_in_mid_copy(lost: str, odd: Database, monkeypatch: pytest.MonkeyPa
                 making.result(timeout=60)
         finally:
             holder.execute("SELECT pg_advisory_unlock(7)")
-    assert [one.state for one in list_backups(target(odd))] == (["torn"] if lost == "first" else [])
+    assert [one.state for one in list_backups(target(odd))] == (["incomplete"] if lost == "first" else [])
     odd.execute("DROP EVENT TRIGGER hold; DROP FUNCTION hold()")
     assert create_backup(target(odd), spec_of("keyless", "typed"), BackupOptions()).whole
-    assert [one.state for one in list_backups(target(odd))] == ["whole"]
+    assert [one.state for one in list_backups(target(odd))] == ["complete"]
     assert rows(odd) == before
 
 

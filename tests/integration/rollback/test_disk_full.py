@@ -44,7 +44,7 @@ def test_disk_full(disk: TinyDisk, command: Callable[[str], Command]) -> None:
         with pytest.raises(psycopg.Error, match="could not extend file"):
             database.execute("UPDATE estoque_movimentacoes SET quantidade = quantidade")
     listed = shop("backups", "list", "--json").json["backups"]
-    assert [one for one in listed if one["state"] != "whole"] == []
+    assert [one for one in listed if one["state"] != "complete"] == []
     ((done,),) = database.rows("SELECT coalesce(sum(rows), 0)::int FROM tenantry.progress")
     again = shop("migrate", "--backup", "none", "--json")
     assert again.status == 0, again.stdout

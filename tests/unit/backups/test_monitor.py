@@ -50,7 +50,7 @@ WEEK = [a_backup(day) for day in range(1, 8)]
         ([replace(one, verified_at=None) for one in [*WEEK, a_backup(8)]], ["backup-unverified"]),
         ([a_backup(0, verified_at=NOW - timedelta(days=9))], ["backup-unverified"]),
         ([a_backup(0, problem="rotten"), *WEEK], ["backup-damaged"]),
-        ([a_backup(0, finished_at=None), *WEEK], ["backup-torn"]),
+        ([a_backup(0, finished_at=None), *WEEK], ["backup-incomplete"]),
         ([a_backup(0, reason=Reason.RESTORE), *WEEK[2:]], ["backup-old"]),
         ([a_backup(0, folder=Path("/nowhere/at/all"))], ["backup-missing"]),
         ([], ["backup-none"]),
