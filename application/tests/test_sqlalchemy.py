@@ -263,8 +263,7 @@ def test_tasks_that_are_cancelled(driver: str, shop: Database) -> None:
                 else:
                     assert not isinstance(result, BaseException), result
                     assert result[1] == ORDERS[result[0]]
-        query = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'shop_app' AND datname = current_database()"
-        " AND state <> 'idle'"
+        query = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'shop_app' AND datname = current_database() AND state <> 'idle'"
         assert shop.rows(query) == [(0,)]
         await engine.dispose()
         return cancelled

@@ -48,8 +48,7 @@ paths = [["store"]]
 def build(database: Database, parts: int) -> None:
     database.execute(
         "CREATE TABLE tenants (id int PRIMARY KEY, slug text NOT NULL UNIQUE); INSERT INTO tenants VALUES (1, 'north');"
-        "CREATE TABLE stores (id int PRIMARY KEY, owner int NOT NULL REFERENCES tenants); INSERT INTO stores VALUES"
-        " (1, 1);"
+        "CREATE TABLE stores (id int PRIMARY KEY, owner int NOT NULL REFERENCES tenants); INSERT INTO stores VALUES (1, 1);"
         "CREATE TABLE sales (id int PRIMARY KEY, store int NOT NULL REFERENCES stores) PARTITION BY RANGE (id)"
     )
     with database.connect() as session:

@@ -106,8 +106,7 @@ ODD = {
         " UPDATE shop SET tenant = 2 WHERE id = 6;"
         # In the same transaction the writer's own path is as it was.
         " DO $$ BEGIN IF current_setting('search_path') ~ 'pg_' THEN RAISE 'changed'; END IF; END $$",
-        wrong="SELECT count(*) FROM move m JOIN lot l ON l.id = lot JOIN shop s ON s.id = shop LEFT JOIN sale ON"
-        " sale.id = s.id WHERE l.tenant_id IS DISTINCT FROM tenant OR m.tenant_id IS DISTINCT FROM tenant OR"
+        wrong="SELECT count(*) FROM move m JOIN lot l ON l.id = lot JOIN shop s ON s.id = shop LEFT JOIN sale ON sale.id = s.id WHERE l.tenant_id IS DISTINCT FROM tenant OR m.tenant_id IS DISTINCT FROM tenant OR"
         " sale.tenant_id <> tenant",
         more='default = "new"',
     ),

@@ -190,8 +190,7 @@ def test_is_named(business: Business) -> None:
         " public.gifts is ON DELETE SET NULL",
         "public.thanks": "a tenant can no longer be deleted while it has rows in public.thanks: gift_store of"
         " public.gifts is ON DELETE SET NULL",
-        "public.news": "a tenant can no longer be deleted while it has rows in public.news: no foreign key leads from"
-        " them to it",
+        "public.news": "a tenant can no longer be deleted while it has rows in public.news: no foreign key leads from them to it",
     }
 
 

@@ -284,7 +284,7 @@ def one_of(backups: Iterable[Backup], id: str) -> Backup:
     """The backup of that id. Raises UsageError."""
     known = {backup.id: backup for backup in backups}
     if id not in known:
-        raise UsageError(f"the backup {id} does not exist{nearest(id, known)}", remedy="See `tenantry backups list`.")
+        raise UsageError(f"the backup {id!r} does not exist{nearest(id, known)}", remedy="See `tenantry backups list`.")
     return known[id]
 
 

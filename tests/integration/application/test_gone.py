@@ -72,8 +72,7 @@ def test_dump_and_restore(businesses: Businesses) -> None:
     """OIDs and the numbers of columns are others in the restored database: it goes on all the same, and back."""
     business = businesses.migrated(Phase.ENFORCE, NONE)
     business.database.execute(
-        "ALTER TABLE lines ADD a int, ADD b int; ALTER TABLE lines DROP a; ALTER TABLE lots ADD a int; ALTER TABLE"
-        " lots DROP a"
+        "ALTER TABLE lines ADD a int, ADD b int; ALTER TABLE lines DROP a; ALTER TABLE lots ADD a int; ALTER TABLE lots DROP a"
     )
     restored = replace(business, database=businesses.restored(business.database))
     restored.write(1000)
@@ -92,7 +91,8 @@ def test_says_what_was_renamed_or_dropped(businesses: Businesses) -> None:
     business.database.execute("ALTER TABLE lots RENAME store_id TO store; DROP TABLE shop.returns")
     said = {finding.message for finding in validate(business.target, business.spec).findings}
     assert any(
-        "the column 'store_id' of public.lots is now 'store': change the name in the spec" in one for one in said
+        "the column 'store_id' of public.lots was renamed to 'store': change the name in the spec" in one
+        for one in said
     )
     assert any("shop.returns was dropped since it was migrated: remove it from the spec" in one for one in said)
     misfits = status(business.target, business.spec).misfits

@@ -30,7 +30,7 @@ def test_a_day(shop: Command, odd: Database) -> None:
     dry = shop("backups", "create", "--dry-run", "--json")
     assert (dry.status, dry.json["backup"]["tables"]) == (0, ["public.keyless", "public.shops"])
     refused = shop("backups", "create", "--dry-run", "--free-space", "1kB")
-    assert (refused.status, "it would refuse" in refused.stdout, "1 kB are free" in refused.stderr) == (0, True, True)
+    assert (refused.status, "it would refuse" in refused.stdout, "1 kB is free" in refused.stderr) == (0, True, True)
     assert (odd.dump(), list_backups(target(odd))) == (there, ())
     created = shop("backups", "create", "--json").json["backup"]
     assert created["tables"] == {"public.keyless": 60, "public.shops": 2}

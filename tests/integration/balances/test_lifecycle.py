@@ -76,8 +76,7 @@ def test_stale_after_a_trigger_was_missing(stock: MakeStock, damage: str, line: 
 @pytest.mark.parametrize(
     ("damage", "line"),
     [
-        ("CREATE OR REPLACE FUNCTION tenantry.\"move_public__ledger\"() RETURNS trigger LANGUAGE plpgsql SECURITY"
-        " DEFINER"
+        ("CREATE OR REPLACE FUNCTION tenantry.\"move_public__ledger\"() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER"
          " SET search_path = pg_catalog AS 'BEGIN RETURN NULL; END'", ["functions"]),
         ("GRANT EXECUTE ON FUNCTION tenantry.\"move_public__ledger\"() TO PUBLIC", ["functions"]),
         ("DROP INDEX tenantry.\"balances_public__ledger_key\"", ["table", "indexes"]),
@@ -319,7 +318,7 @@ def test_bad_options(tenantry: Command, shop_spec: Path) -> None:
     shop_spec.write_text(SPEC + "non_negative = true\nhot_keys = 2\n")
     both = tenantry("balances", "install")
     assert both.status == 2
-    assert "one row a key" in both.stderr
+    assert "one row for each key" in both.stderr
 
 
 def test_balances_before_the_first_migrate(stock: MakeStock) -> None:
@@ -384,14 +383,13 @@ def test_movements_count_whatever_columns_are_called(stock: MakeStock, *, positi
         "UPDATE ledger SET item = 5, batch = NULL WHERE item = 2",
         "INSERT INTO ledger_low (org, item, batch, amount) VALUES (2, 2, 'd', 1)",
         "DELETE FROM ledger WHERE item = 3",
-        f"SET session_replication_role = replica; {insert} VALUES (1, 1, 'b', 3); UPDATE ledger SET amount = 9 WHERE"
-        " item = 4",
+        f"SET session_replication_role = replica; {insert} VALUES (1, 1, 'b', 3); UPDATE ledger SET amount = 9 WHERE item = 4",
         "SET tenantry.emptying = on; TRUNCATE ledger_low",
     ):
         shop.execute(statement)
         assert shop.rows(FALSE_BALANCES.replace("FROM ledger", f"FROM {old}")) == [], statement
     assert shop.rows("SELECT DISTINCT stale FROM balances") == [(False,)]
-    with pytest.raises(UsageError, match=r"The column 'lot' of public.ledger is now 'batch'"):
+    with pytest.raises(UsageError, match=r"The column 'lot' of public.ledger was renamed to 'batch'"):
         shop.validate()
     if positive:
         with pytest.raises(psycopg.errors.CheckViolation, match="below zero"):
@@ -475,8 +473,7 @@ def test_what_the_application_may_do_with_partitions(stock: MakeStock, role: Cal
     first, other = role(name="first"), role(name="other")
     text = OWNED.replace('["org", "item", "lot"]', '["org", "item"]')
     shop = stock(
-        "CREATE TABLE ledger (org integer NOT NULL REFERENCES tenants, item integer NOT NULL, quantity integer NOT"
-        " NULL) PARTITION BY RANGE (item); CREATE TABLE low PARTITION OF ledger FOR VALUES FROM (0) TO (9);"
+        "CREATE TABLE ledger (org integer NOT NULL REFERENCES tenants, item integer NOT NULL, quantity integer NOT NULL) PARTITION BY RANGE (item); CREATE TABLE low PARTITION OF ledger FOR VALUES FROM (0) TO (9);"
         f"GRANT INSERT, SELECT ON low TO {first}; GRANT UPDATE ON low TO {other}; INSERT INTO tenants VALUES (1, 'a');"
         f"GRANT SELECT ON ledger TO {other}",
         text.format(first),
@@ -486,8 +483,7 @@ def test_what_the_application_may_do_with_partitions(stock: MakeStock, role: Cal
     shop.install()
     shop.backfill()
     may = f"SELECT has_table_privilege('{first}', 'low', 'INSERT'), has_table_privilege('{other}', 'low', 'UPDATE')"
-    reads = f"SELECT has_table_privilege('{first}', 'balances', 'SELECT'), has_table_privilege('{other}', 'balances',"
-    " 'SELECT')"
+    reads = f"SELECT has_table_privilege('{first}', 'balances', 'SELECT'), has_table_privilege('{other}', 'balances', 'SELECT')"
     assert (shop.rows(may), shop.rows(reads)) == ([(False, True)], [(True, True)])
     assert migrate(shop.target, shop.spec, MigrateOptions(force=True, backup=BackupKind.NONE)).applied == 0
     second = type(shop)(database=shop.database, text=text.format(other))

@@ -78,8 +78,7 @@ def test_a_difference_that_has_changed_is_looked_at_again(shop: Stock) -> None:
     assert list_reviews(shop.target, shop.spec)[0].quantity == 905
     shop.execute(
         past(
-            "DELETE FROM ledger WHERE quantity IN (900, 5) AND org = 1 AND item = 1 AND location IS NULL AND lot IS"
-            " NULL"
+            "DELETE FROM ledger WHERE quantity IN (900, 5) AND org = 1 AND item = 1 AND location IS NULL AND lot IS NULL"
         )
     )
     assert compared(shop).open == 0
@@ -180,8 +179,7 @@ def test_forgotten_after_their_age(shop: Stock) -> None:
     number = min(review.id for review in list_reviews(shop.target, shop.spec))
     decide(shop, REJECT, number)
     shop.execute(
-        "UPDATE tenantry.discrepancies SET seen_at = seen_at - interval '100 days', decided_at = decided_at -"
-        " interval '100 days'"
+        "UPDATE tenantry.discrepancies SET seen_at = seen_at - interval '100 days', decided_at = decided_at - interval '100 days'"
     )
     shop.execute("UPDATE tenantry.reconciliations SET at = at - interval '100 days'")
     with shop.connect(autocommit=True) as session:

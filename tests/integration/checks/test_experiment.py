@@ -290,8 +290,7 @@ def test_an_operator_who_made_the_role(database: Database, role: Callable[..., s
     dsn = make_conninfo(database.dsn, user=owner)
     database.execute(
         "CREATE TABLE tenants (id int PRIMARY KEY, slug text UNIQUE); INSERT INTO tenants VALUES (1, 'a'), (2, 'b');"
-        "CREATE TABLE notes (id int PRIMARY KEY, owner int REFERENCES tenants); INSERT INTO notes VALUES (1, 1), (2,"
-        " 2);"
+        "CREATE TABLE notes (id int PRIMARY KEY, owner int REFERENCES tenants); INSERT INTO notes VALUES (1, 1), (2, 2);"
         f"ALTER TABLE tenants OWNER TO {owner}; ALTER TABLE notes OWNER TO {owner};"
         f"GRANT CREATE ON DATABASE {database.name} TO {owner}; ALTER SCHEMA public OWNER TO {owner}"
     )

@@ -203,8 +203,7 @@ def test_the_application_looks_one_up(keyed: Database) -> None:
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(statement)
     assert keyed.rows(
-        "SELECT prosecdef, proconfig, (SELECT bool_or(grantee = 0) FROM aclexplode(proacl)) FROM pg_proc WHERE"
-        " proname = 'api_key'"
+        "SELECT prosecdef, proconfig, (SELECT bool_or(grantee = 0) FROM aclexplode(proacl)) FROM pg_proc WHERE proname = 'api_key'"
     ) == [(True, ["search_path=pg_catalog, pg_temp"], False)]
 
 

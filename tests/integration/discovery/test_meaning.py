@@ -188,15 +188,16 @@ def test_tenant_columns_that_no_key_declares(database: Any) -> None:
     proposal = discover(database)
     assert part(proposal, "items").paths == ((("tenant_id",),),)
     assert part(proposal, "prefs").undecided is not None
-    assert part(proposal, "rents").undecided == "tenant_id looks like a tenant's key, but contains no tenant in any"
-    " of 2 rows"
+    assert (
+        part(proposal, "rents").undecided
+        == "tenant_id looks like a tenant's key, but contains no tenant in any of 2 rows"
+    )
 
 
 @pytest.mark.parametrize(
     ("tenants", "items", "why"),
     [
-        ("id int NOT NULL UNIQUE, name text", "tenant_id int REFERENCES tenants (id)", "its primary key does not have"
-        " exactly one column"),
+        ("id int NOT NULL UNIQUE, name text", "tenant_id int REFERENCES tenants (id)", "its primary key does not have exactly one column"),
         ("region text, id int, PRIMARY KEY (region, id)",
          "region text, tenant_id int, FOREIGN KEY (region, tenant_id) REFERENCES tenants", "not have exactly one"
          " column"),

@@ -64,8 +64,7 @@ class Place:
         """With the names of those concerned in the text's braces."""
         names = {name: getattr(self, name) for name in ("owner", "operator", "application")}
         statement = sql.SQL(text).format(
-            database=sql.Identifier(self.database.name), between=sql.Identifier(f"{self.operator} as"
-            f" {self.application}"),
+            database=sql.Identifier(self.database.name), between=sql.Identifier(f"{self.operator} as {self.application}"),
             **{name: sql.Identifier(role) for name, role in names.items()},
         )  # fmt: skip
         self.database.execute(statement.as_string())

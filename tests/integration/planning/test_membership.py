@@ -249,8 +249,7 @@ def test_names_and_parts(business: Callable[..., Any]) -> None:
 @pytest.mark.parametrize(
     ("tables", "message"),
     [
-        ('[[table]]\nname = "products"\nmembership = "orders2"', "the table public.orders2 does not exist; did you"
-        " mean"),
+        ('[[table]]\nname = "products"\nmembership = "orders2"', "the table public.orders2 does not exist; did you mean"),
         ('[[table]]\nname = "products"\nmembership = "products"', "public.products is not owned"),
         ('[[table]]\nname = "products"\nmembership = "orders"\npaths = [["id"]]', "has no paths"),
         ('[[table]]\nname = "products"\nshared = true\nwritable = true', "writable needs membership"),

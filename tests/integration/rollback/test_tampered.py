@@ -26,14 +26,12 @@ BUILT = {
               "DROP INDEX theirs"),
     "check": ("ALTER TABLE usuarios ADD CONSTRAINT theirs CHECK (tenant_id IS NOT NULL OR nome <> '')",
               "constraint theirs on table public.usuarios",
-              "(SELECT oid FROM pg_constraint WHERE conname = 'theirs')", "ALTER TABLE usuarios DROP CONSTRAINT"
-              " theirs"),
+              "(SELECT oid FROM pg_constraint WHERE conname = 'theirs')", "ALTER TABLE usuarios DROP CONSTRAINT theirs"),
     "foreign key": ("CREATE TABLE theirs (tenant_id uuid, escola_id int, FOREIGN KEY (tenant_id, escola_id)"
                     " REFERENCES escolas (tenant_id, id))", "constraint theirs_tenant_id_escola_id_fkey on table",
                     "(SELECT oid FROM pg_constraint WHERE conrelid = 'theirs'::regclass AND contype = 'f')",
                     "DROP TABLE theirs"),
-    "policy": ("CREATE POLICY theirs ON usuarios USING (tenant_id IS NOT NULL)", "policy theirs on table"
-    " public.usuarios",
+    "policy": ("CREATE POLICY theirs ON usuarios USING (tenant_id IS NOT NULL)", "policy theirs on table public.usuarios",
                "(SELECT oid FROM pg_policy WHERE polname = 'theirs')", "DROP POLICY theirs ON usuarios"),
     "statistics": ("CREATE STATISTICS theirs ON nome, tenant_id FROM usuarios", "statistics object public.theirs",
                    "(SELECT oid FROM pg_statistic_ext WHERE stxname = 'theirs')", "DROP STATISTICS theirs"),
@@ -91,8 +89,7 @@ def test_published_column(business: Business) -> None:
 
 CHANGED = {
     # What they do, and the step that the refusal names.
-    "DROP POLICY tenantry_floor ON usuarios": "public.usuarios: an object that tenantry made was dropped: enable and"
-    " force",
+    "DROP POLICY tenantry_floor ON usuarios": "public.usuarios: an object that tenantry made was dropped: enable and force",
     "ALTER TABLE estoque_lotes DISABLE ROW LEVEL SECURITY": "public.estoque_lotes: an object that tenantry made was"
     " dropped",
     "ALTER POLICY tenantry_application ON escolas USING (true)": "public.escolas: an object that tenantry made was"
@@ -101,10 +98,8 @@ CHANGED = {
     'ALTER TABLE estoque_lotes DISABLE TRIGGER "~tenantry_assign"': "public.estoque_lotes: an object that tenantry made"
     " was dropped: give new and changed rows their tenant",
     "ALTER TABLE estoque_escolas ALTER tenant_id DROP NOT NULL": "set tenant_id NOT NULL",
-    "ALTER TABLE estoque_alertas DROP tenant_id CASCADE": "public.estoque_alertas: an object that tenantry made was"
-    " dropped: add the column tenant_id",
-    "ALTER TABLE estoque_escolas DROP CONSTRAINT tenantry_estoque_escolas_escola_id_fkey": "public.estoque_escolas: an"
-    " object that tenantry made was dropped: foreign key (escola_id, tenant_id)",
+    "ALTER TABLE estoque_alertas DROP tenant_id CASCADE": "public.estoque_alertas: an object that tenantry made was dropped: add the column tenant_id",
+    "ALTER TABLE estoque_escolas DROP CONSTRAINT tenantry_estoque_escolas_escola_id_fkey": "public.estoque_escolas: an object that tenantry made was dropped: foreign key (escola_id, tenant_id)",
 }
 
 
@@ -127,8 +122,7 @@ def test_values_of_two_tenants(business: Business) -> None:
     business.execute(
         "INSERT INTO usuarios SELECT (jsonb_populate_record(u, jsonb_build_object('id', 90001, 'escola_id',"
         " (SELECT id FROM escolas e WHERE e.tenant_id <> u.tenant_id LIMIT 1), 'tenant_id',"
-        " (SELECT tenant_id FROM escolas e WHERE e.tenant_id <> u.tenant_id ORDER BY id LIMIT 1)))).* FROM usuarios u"
-        " LIMIT 1"
+        " (SELECT tenant_id FROM escolas e WHERE e.tenant_id <> u.tenant_id ORDER BY id LIMIT 1)))).* FROM usuarios u LIMIT 1"
     )
     refusal = business.refused()
     assert "usuarios_email_key" in "\n".join([refusal.message, *refusal.details])

@@ -39,8 +39,7 @@ pytestmark = [pytest.mark.server, pytest.mark.differs("postgres/owner_context.py
         "-- with a remark\nINSERT INTO evil.keys (id, word) VALUES (9, 'one') RETURNING 1::evil.key, word",
         "DELETE FROM evil.keys AS k WHERE id = 1 RETURNING COALESCE(k.id, k.id), k.word",
         'WITH one AS (SELECT id FROM evil.keys WHERE id = 1), "SELECT (" AS (UPDATE evil.keys AS k SET word = k.word'
-        " FROM one WHERE k.id = one.id AND 'SELECT' <> ')' RETURNING k.*) SELECT id, word FROM \"SELECT (\" ORDER BY"
-        " id",
+        " FROM one WHERE k.id = one.id AND 'SELECT' <> ')' RETURNING k.*) SELECT id, word FROM \"SELECT (\" ORDER BY id",
         "WITH one AS (SELECT id FROM evil.keys WHERE id = 1)"
         " UPDATE evil.keys AS k SET word = k.word FROM one WHERE k.id = one.id RETURNING k.id, k.word",
         "VALUES ((SELECT id FROM evil.keys WHERE id = 1), (SELECT word FROM evil.keys WHERE id = 1))",

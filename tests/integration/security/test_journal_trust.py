@@ -108,8 +108,7 @@ def test_default_privileges_let_nobody_in(shop: Command, server: Server, role: C
     """Neither on the journal, nor on what is added later; and the tables' owner creates nothing there."""
     other, owner = role(name="other"), role(name="owner")
     database = Database(server=server, name=shop.dsn.split("dbname=")[1].split()[0])
-    database.execute(f"ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO {other}; ALTER DEFAULT PRIVILEGES GRANT ALL ON"
-    " SCHEMAS"
+    database.execute(f"ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO {other}; ALTER DEFAULT PRIVILEGES GRANT ALL ON SCHEMAS"
                      f" TO {other}; ALTER DEFAULT PRIVILEGES GRANT ALL ON SEQUENCES TO {other};"
                      f" ALTER TABLE public.tenants OWNER TO {owner}; ALTER TABLE public.stores OWNER TO {owner};"
                      f" ALTER TABLE public.lots OWNER TO {owner}")  # fmt: skip
@@ -148,8 +147,7 @@ def test_broken_rows(shop: Command, server: Server) -> None:
                 assert said in done.stderr, (what, done.stderr)
                 assert len(done.stderr.splitlines()) <= 4, done.stderr
             connection.execute(
-                "DELETE FROM tenantry.steps; INSERT INTO tenantry.steps OVERRIDING SYSTEM VALUE SELECT * FROM"
-                " public.kept; DELETE FROM tenantry.backups; INSERT INTO tenantry.backups SELECT * FROM"
+                "DELETE FROM tenantry.steps; INSERT INTO tenantry.steps OVERRIDING SYSTEM VALUE SELECT * FROM public.kept; DELETE FROM tenantry.backups; INSERT INTO tenantry.backups SELECT * FROM"
                 " public.kept_backups; DROP TABLE public.kept, public.kept_backups"
             )
     assert shop("status").status == 0

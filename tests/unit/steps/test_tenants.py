@@ -12,8 +12,7 @@ def test_the_table() -> None:
     assert_statements(
         step.apply(),
         """CREATE TABLE "public"."tenants" ("id" uuid DEFAULT gen_random_uuid() PRIMARY KEY, "slug" text NOT NULL UNIQUE, name text NOT NULL, status text NOT NULL DEFAULT 'active')""",
-        "DO $tenantry$DECLARE one record; BEGIN FOR one IN SELECT DISTINCT c.oid::regclass AS named, c.relkind,"
-        " e.grant…REVOKE ALL ON %s %s FROM %s…; END LOOP; END$tenantry$",
+        "DO $tenantry$DECLARE one record; BEGIN FOR one IN SELECT DISTINCT c.oid::regclass AS named, c.relkind, e.grant…REVOKE ALL ON %s %s FROM %s…; END LOOP; END$tenantry$",
         'ALTER TABLE "public"."tenants" OWNER TO "owner"',
     )
     assert_statements(
