@@ -68,7 +68,7 @@ def test_the_disk_is_full(disk: TinyDisk, command: Callable[[str], Command]) -> 
 def test_room_is_looked_for_first(odd: Database) -> None:
     """What would not fit is refused before anything is written, and the remedy names the ways."""
     odd.execute("INSERT INTO keyless SELECT n, repeat('x', 200) FROM generate_series(1, 5000) n")
-    with pytest.raises(Refused, match="2 kB are free") as refused:
+    with pytest.raises(Refused, match="2 kB is free") as refused:
         create_backup(target(odd), spec_of("keyless"), BackupOptions(free_space=2000))
     assert "prune" in refused.value.remedy
     assert list_backups(target(odd)) == ()

@@ -88,7 +88,7 @@ def test_balances_of_renamed_columns(changes: Changes) -> None:
     install_balances(target, first)
     backfill_balances(target, first)
     database.execute("ALTER TABLE lines RENAME lot_id TO batch; ALTER TABLE lines RENAME quantity TO amount")
-    with pytest.raises(UsageError, match=r"is now 'batch'"):
+    with pytest.raises(UsageError, match=r"was renamed to 'batch'"):
         followed(database, first, Phase.ISOLATE, force=True)
     (part,) = (one for one in first.table if one.name == "lines")
     tables = tuple(one.model_copy(update={"paths": ((("batch",),),)}) if one is part else one for one in first.table)
