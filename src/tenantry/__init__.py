@@ -5,5 +5,5 @@ The commands are functions here: `from tenantry import migrate`. Each is importe
 
 import lazy_loader  # type: ignore[import-untyped]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
