@@ -357,8 +357,8 @@ class Step(ABC):
         return ()
 
     def record(self) -> sql.Composable | None:
-        """A query of one JSON object (`jsonb_build_object`), run before `apply` in the same transaction; `revert` gets it
-        as `before`."""
+        """A query of one JSON object (`jsonb_build_object`), run before `apply` in the same transaction; `revert` is
+        given it."""
         return None
 
 
