@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from tenantry.model.plan import Phase
-from tenantry.model.schema import Index, Kind
+from tenantry.model.schema import Index, Kind, Table
 from tenantry.planning.backfill import backfill_steps
 from tenantry.steps import Backfill
 from tenantry.steps.derivation import BySlug
@@ -61,10 +63,30 @@ def test_children_are_found_by_an_index() -> None:
         (replace(bare, indexes=(replace(index, partial=True),)), True),
         (replace(bare, indexes=(replace(index, method="hash"),)), True),
         (replace(bare, indexes=(replace(index, columns=("store_id", "box_id")),)), True),
+        (replace(bare, uniques=(unique("box_id", "id"),)), False),
+        (replace(bare, uniques=(unique("box_id", partial=True),)), True),
     ):
         found = list(backfill_steps(context(said, STORES, sales, boxes)))
         assert ("index:tenantry_sales__box_id_child" in keys(found)) == built
         assert all(step.phase is Phase.BACKFILL for step in found)
+
+
+@pytest.mark.parametrize(
+    ("sales", "said", "overrides"),
+    [
+        (SALES, 'paths = [["store_id"]]', True),
+        (table("sales", "code text"), 'assign = { column = "code" }', False),
+        (table("sales", "tenant_id? > tenants", "store_id > stores"), 'paths = [["tenant_id"], ["store_id"]]', False),
+    ],
+)
+def test_what_a_fill_may_overwrite(sales: Table, said: str, *, overrides: bool) -> None:
+    """A tenant that the trigger gave a row may be corrected along foreign keys; the user's own column, and what a text
+    says, stay as they are. The user's own column is filled with what its undo can put back by the key."""
+    found = context(spec(STORES_PART, f"sales {said}"), STORES, sales)
+    (step,) = (one for one in backfill_steps(found) if isinstance(one, Backfill))
+    assert [fill.overrides for fill in step.fills] == [overrides]
+    given = sales.column("tenant_id") is not None
+    assert [fill.identity for fill in step.fills] == [("id",) if given else ()]
 
 
 def test_one_tenant_is_no_fill() -> None:

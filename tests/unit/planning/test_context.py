@@ -151,4 +151,5 @@ def test_the_action_before_15() -> None:
     """SET NULL of the tenant too would be wrong: ours waits, and does nothing."""
     (key,) = with_key(SALES, on_delete="n", delete_columns=()).foreign_keys
     assert shop().action(key) == ("n", ("store_id",), False)
-    assert shop(version=140000).action(key) == ("a", (), True)
+    assert shop(version=150000).action(key) == ("n", ("store_id",), False)
+    assert shop(version=140012).action(key) == ("a", (), True)
