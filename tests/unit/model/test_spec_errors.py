@@ -26,7 +26,7 @@ def said(text: str) -> list[str]:
         ('[[table]]\nname = "a"\nunique = "k"', "[table] 'a' unique: Input should be a list, in [ ] (it is 'k')"),
         ('[[table]]\nname = "a"\nassign = { colum = "x" }', "[table] 'a' assign colum: there is no key 'colum'"),
         ('[[reference]]\nform = "a.b"', "[reference] number 1 from: this key is missing"),
-        ("[lock]\ntimeout = 1", "there is no key 'lock'; did you mean \"locks\"?"),
+        ("[lock]\ntimeout = 1", "[lock]: there is no key 'lock'; did you mean \"locks\"?"),
     ],
 )
 def test_places(text: str, sentence: str) -> None:
