@@ -75,6 +75,11 @@ def test_relations(source: str, names: list[tuple[str, Name]]) -> None:
     assert list(relations_named(FOUND, text(source))) == names
 
 
+def test_the_first_on_the_search_path_is_meant() -> None:
+    both = replace(FOUND, sequences=frozenset({name("n"), Name("seq", "n")}), search_path=("seq", "public"))
+    assert list(sequences_named(both, text("SELECT nextval('n')"))) == [Name("seq", "n")]
+
+
 def test_what_is_run() -> None:
     """What the tables that tenants write run, and the views that they read; not what shared tables do."""
 
