@@ -137,7 +137,7 @@ def test_an_answer_that_does_not_fit() -> None:
     asked = Asked(PEOPLE, GOODS, given=CONFLICT)
     now = schema(TENANTS, STORES, PEOPLE, table("goods", "person_id? > people"))
     text = f'{asked.text}\n[[table]]\nname = "nowhere"\nshared = true\n'
-    for words, fits in (("store_id says whose", False), ("person_id says whose", True)):
+    for words, fits in (("store_id says whose", False), ("shared: all tenants read it", True)):
         (answer,) = (one for one in asked.question("goods").answers if words in one.said)
         with nullcontext() if fits else pytest.raises(UsageError, match="has no column 'store_id'"):
             answered(text, Spec.parse(text), now, asked.question("goods"), answer)
