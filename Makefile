@@ -142,7 +142,7 @@ docs: $(VENV)/.docs
 system:
 	@if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
 	  echo "make system: needs root and Debian's apt-get; nothing done"; \
-	else apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends pgbouncer chromium; fi
+	else apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends pgbouncer redis-server chromium; fi
 
 clean:
 	rm -rf $(VENV) $(APPLICATIONS) .servers .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
