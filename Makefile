@@ -121,14 +121,24 @@ nightly: servers
 	make applications || status=$$?; \
 	exit $$status
 
-bench: $(VENV)/.test
+# What tenantry-app races against, each at one version, in an environment of its own.
+BENCH := .venv-bench
+$(BENCH)/.installed: bench/requirements.txt pyproject.toml application/pyproject.toml
+	$(PYTHON) -m venv --clear $(BENCH) 2>/dev/null || { \
+	  $(PYTHON) -m venv --clear --without-pip $(BENCH) && \
+	  $(PYTHON) -m pip --python $(BENCH)/bin/python install --quiet pip; }
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --editable '.[embedded]' --editable './application[dev]' --requirement $<
+	@touch $@
+
+bench: $(VENV)/.test $(BENCH)/.installed
 	$(BIN)/python -m bench
 	$(BIN)/python -m bench.balances
 	$(BIN)/python -m bench.reconciliation
 	$(BIN)/python -m bench.validation
 	$(BIN)/python -m bench.backups
 	$(BIN)/python -m bench.large
-	PYTHONPATH=tests:tests/integration $(BIN)/python -m bench.application
+	PYTHONPATH=.:tests:tests/integration $(BENCH)/bin/python -m bench.application
 	$(BIN)/python -m bench.requests
 
 $(VENV)/.docs: $(BIN)/python pyproject.toml
@@ -145,4 +155,4 @@ system:
 	else apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends pgbouncer redis-server chromium; fi
 
 clean:
-	rm -rf $(VENV) $(APPLICATIONS) .servers .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(APPLICATIONS) $(BENCH) .servers .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
