@@ -5,7 +5,7 @@
 # make test     every test but those marked `nightly` or `soak`, on PostgreSQL 18
 # make matrix   those that touch how a server behaves (marked `server`): on 14 all of them, and on 15, 16 and 17 those
 #               marked `differs`, whose outcome may differ there
-# make soak     the long tests, on 18: those of tests/soak, and those marked `soak`
+# make soak     the long tests, on 18: those of tests/soak, and those marked `soak`; those marked `server`, too, on 14 to 17
 # make applications  the suites of two real applications, Tryton's stock module and django-oscar, before our enforce and after
 #               it, on 18; the tests of django-oscar are in its repository only: OSCAR=… takes them from another one
 # make nightly  every test on each version from 14 to 18, those of acceptance once more as an operator with few rights, on
@@ -62,7 +62,7 @@ servers: $(VENV)/.test
 RUN := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 # The distribution that applications install, which has its own pyproject.toml.
 APPLICATION := cd application && ../$(RUN)
-SOAK := $(RUN) --soak --timeout 2400
+SOAK := $(RUN) --soak --timeout 2400 $(patsubst %,--pg %,14 15 16 17 18)
 
 # In one process: to start others takes as long as the tests.
 unit: $(VENV)/.test
