@@ -5,7 +5,7 @@
 # make test     every test but those marked `nightly` or `soak`, on PostgreSQL 18
 # make matrix   those that touch how a server behaves (marked `server`): on 14 all of them, and on 15, 16 and 17 those
 #               marked `differs`, whose outcome may differ there
-# make soak     the long tests, on 18: those of tests/soak, and those marked `soak`
+# make soak     the long tests, on 18: those of tests/soak, and those marked `soak`; those marked `server`, too, on 14 to 17
 # make applications  the suites of two real applications, Tryton's stock module and django-oscar, before our enforce and after
 #               it, on 18; the tests of django-oscar are in its repository only: OSCAR=… takes them from another one
 # make nightly  every test on each version from 14 to 18, those of acceptance once more as an operator with few rights, on
@@ -62,7 +62,7 @@ servers: $(VENV)/.test
 RUN := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 # The distribution that applications install, which has its own pyproject.toml.
 APPLICATION := cd application && ../$(RUN)
-SOAK := $(RUN) --soak --timeout 2400
+SOAK := $(RUN) --soak --timeout 2400 $(patsubst %,--pg %,14 15 16 17 18)
 
 # In one process: to start others takes as long as the tests.
 unit: $(VENV)/.test
@@ -121,14 +121,24 @@ nightly: servers
 	make applications || status=$$?; \
 	exit $$status
 
-bench: $(VENV)/.test
+# What tenantry-app races against, each at one version, in an environment of its own.
+BENCH := .venv-bench
+$(BENCH)/.installed: bench/requirements.txt pyproject.toml application/pyproject.toml
+	$(PYTHON) -m venv --clear $(BENCH) 2>/dev/null || { \
+	  $(PYTHON) -m venv --clear --without-pip $(BENCH) && \
+	  $(PYTHON) -m pip --python $(BENCH)/bin/python install --quiet pip; }
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --editable '.[embedded]' --editable './application[dev]' --requirement $<
+	@touch $@
+
+bench: $(VENV)/.test $(BENCH)/.installed
 	$(BIN)/python -m bench
 	$(BIN)/python -m bench.balances
 	$(BIN)/python -m bench.reconciliation
 	$(BIN)/python -m bench.validation
 	$(BIN)/python -m bench.backups
 	$(BIN)/python -m bench.large
-	PYTHONPATH=tests:tests/integration $(BIN)/python -m bench.application
+	PYTHONPATH=.:tests:tests/integration $(BENCH)/bin/python -m bench.application
 	$(BIN)/python -m bench.requests
 
 $(VENV)/.docs: $(BIN)/python pyproject.toml
@@ -142,7 +152,7 @@ docs: $(VENV)/.docs
 system:
 	@if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
 	  echo "make system: needs root and Debian's apt-get; nothing done"; \
-	else apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends pgbouncer chromium; fi
+	else apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends pgbouncer redis-server chromium; fi
 
 clean:
-	rm -rf $(VENV) $(APPLICATIONS) .servers .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(APPLICATIONS) $(BENCH) .servers .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from servers import Database, Run, Server, make_server, sweep
 from shop import build
 
 RUN = pytest.StashKey[Run]()
+REDIS = shutil.which("redis-server") is not None
 _numbers = itertools.count(1)
 
 
@@ -31,11 +33,15 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[RUN] = Run(memory=True)
 
 
+def pytest_report_header() -> str | None:
+    return None if REDIS else "left out: the tests that need redis-server, which `make system` installs"
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.getoption("--nightly"):
-        left_out = [item for item in items if item.get_closest_marker("nightly")]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
+    marks = {"nightly": config.getoption("--nightly"), "redis": REDIS}
+    left_out = [item for item in items if any(item.get_closest_marker(name) and not on for name, on in marks.items())]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,8 @@ import pytest
 from celery import Celery, chain, chord, group
 from celery.contrib.testing.worker import start_worker
 
+from daily import nightly
+from servers import wait_until
 from tenantry_app import FixedDirectory, Tenant, TenantError, TenantRequired, configure, current, tenant
 from tenantry_app.carrier import HEADER, incoming, outgoing
 from tenantry_app.celery import FOR_EACH, use_tenants
@@ -150,61 +155,130 @@ def test_a_carrier_for_others() -> None:
 
 
 WORKER = """
-import sys
 from celery import Celery
-from tenantry_app import TenantError, current
+from tenantry_app import FixedDirectory, Tenant, TenantError, configure, current
 from tenantry_app.celery import use_tenants
 
-folder = sys.argv.pop() if len(sys.argv) > 1 and sys.argv[-1].startswith("/") else FOLDER
-app = Celery("shop", broker="filesystem://", backend="file://" + folder + "/results")
-app.conf.broker_transport_options = {"data_folder_in": folder + "/q", "data_folder_out": folder + "/q", "control_folder": folder + "/c"}
+app = Celery("shop", broker=BROKER, backend=BACKEND)
+app.conf.update(broker_transport_options=OPTIONS, worker_prefetch_multiplier=1)
 use_tenants(app)
+configure(directory=FixedDirectory(Tenant("a"), Tenant("b"), Tenant("c", status="deleted")))
 
-@app.task(name="whose")
-def whose():
+@app.task
+def whose(*_):
     try:
         return current().key
     except TenantError as error:
         return type(error).__name__
+
+@app.task
+def all_of(results):
+    return [*results, whose()]
+
+@app.task(bind=True, max_retries=3)
+def retried(self):
+    if self.request.retries < 2:
+        raise self.retry(countdown=0)
+    return whose()
+
+@app.task
+def failing():
+    raise ZeroDivisionError(whose())
 """
+OLD = """
+import sys
+from celery import Celery
+
+app = Celery("shop", broker=sys.argv[1], backend=sys.argv[2])
+app.conf.broker_transport_options = eval(sys.argv[3])
+print(app.send_task("shop_worker.whose").id)
+"""
+"""What the application was before it knew of tenants."""
 
 
-def test_processes(tmp_path: Path) -> None:
-    """A worker of processes, by messages on a disk."""
-    for name in ("q", "c", "results"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "shop_worker.py").write_text(WORKER.replace("FOLDER", repr(str(tmp_path))))
-    source = str(Path(__file__).parents[1] / "src")
-    command = [
-        sys.executable,
-        "-m",
-        "celery",
-        "-A",
-        "shop_worker",
-        "worker",
-        "--pool",
-        "prefork",
-        "-c",
-        "2",
-        "-l",
-        "error",
-    ]
-    process = subprocess.Popen(
-        [*command, "--without-mingle", "--without-gossip", "--without-heartbeat"],
-        cwd=tmp_path, env={"PYTHONPATH": f"{tmp_path}:{source}", "PATH": "/usr/bin:/bin", "C_FORCE_ROOT": "1"},
-    )  # fmt: skip
-    client: dict[str, Any] = {}
-    try:
-        exec(WORKER.replace("FOLDER", repr(str(tmp_path))), client)
-        sent = []
-        for name in ("a", "b", None) * 3:
-            if name is None:
-                sent.append(("TenantRequired", client["whose"].delay()))
-            else:
-                with tenant(name):
-                    sent.append((name, client["whose"].delay()))
-        for expected, result in sent:
-            assert result.get(timeout=60) == expected
-    finally:
-        process.terminate()
-        process.wait(30)
+@dataclass(frozen=True)
+class Broker:
+    url: str
+    backend: str
+    options: dict[str, str]
+
+
+@contextmanager
+def files() -> Iterator[Broker]:
+    """Messages on a disk."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("queue", "control", "results"):
+            Path(folder, name).mkdir()
+        options = {"data_folder_in": "queue", "data_folder_out": "queue", "control_folder": "control"}
+        yield Broker(
+            "filesystem://", f"file://{folder}/results", {key: f"{folder}/{name}" for key, name in options.items()}
+        )
+
+
+@contextmanager
+def redis() -> Iterator[Broker]:
+    with tempfile.TemporaryDirectory() as folder:
+        socket = Path(folder, "redis")
+        process = subprocess.Popen(
+            ["redis-server", "--port", "0", "--unixsocket", socket, "--save", "", "--dir", folder],
+            stdout=subprocess.DEVNULL,
+        )
+        try:
+            wait_until(socket.exists)
+            yield Broker(f"redis+socket://{socket}", f"redis+socket://{socket}", {})
+        finally:
+            process.terminate()
+            process.wait()
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+@pytest.mark.parametrize("broker", [pytest.param(redis, marks=pytest.mark.redis), nightly(files)])
+def test_processes(broker: Callable[[], AbstractContextManager[Broker]], pool: str, tmp_path: Path) -> None:
+    """A worker that is a process of its own: retries, chains, chords, messages from before there were tenants."""
+    with broker() as place:
+        source = WORKER.replace("BROKER", repr(place.url)).replace("BACKEND", repr(place.backend))
+        (tmp_path / "shop_worker.py").write_text(source.replace("OPTIONS", repr(place.options)))
+        command = [
+            sys.executable,
+            "-m",
+            "celery",
+            "-A",
+            "shop_worker",
+            "worker",
+            "--pool",
+            pool,
+            "-c",
+            "2",
+            "-l",
+            "error",
+        ]
+        environment = {
+            "PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[1] / 'src'}", "PATH": "/usr/bin:/bin", "C_FORCE_ROOT": "1",
+        }  # fmt: skip
+        process = subprocess.Popen(
+            [*command, "--without-mingle", "--without-gossip", "--without-heartbeat"], cwd=tmp_path, env=environment
+        )
+        client: dict[str, Any] = {"__name__": "shop_worker"}
+        try:
+            exec((tmp_path / "shop_worker.py").read_text(), client)
+            whose, all_of, retried, failing = (client[name] for name in ("whose", "all_of", "retried", "failing"))
+            old = subprocess.run(
+                [sys.executable, "-c", OLD, place.url, place.backend, repr(place.options)],
+                check=True, capture_output=True, text=True, env=environment,
+            ).stdout.strip()  # fmt: skip
+            sent: list[tuple[Any, Any]] = [("TenantRequired", client["app"].AsyncResult(old))]
+            for name in ("a", "b", None) * 3:
+                with tenant(name) if name else nullcontext():
+                    key = name or "TenantRequired"
+                    failing.delay()
+                    sent += [(key, whose.delay()), (key, retried.delay()), (key, chain(whose.s(), whose.s()).delay())]
+                    sent.append(([key] * 3, chord([whose.s(), whose.s()], all_of.s()).delay()))
+            sent += [
+                ("InactiveTenant", whose.apply_async(headers={HEADER: "c"})),
+                ("UnknownTenant", whose.apply_async(headers={HEADER: "d"})),
+            ]
+            for expected, result in sent:
+                assert result.get(timeout=60) == expected
+        finally:
+            process.terminate()
+            process.wait(30)

@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import psycopg
@@ -310,6 +310,31 @@ def test_an_error_in_the_middle(statement: str, connection: TenantConnection[Any
         assert rows(connection) == 2
 
 
+def test_the_setting_is_prepared_as_a_statement_is(automatic: TenantConnection[Any]) -> None:
+    with tenant(NORTH):
+        statement = "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE %s"
+        found = [automatic.execute(statement, ["%set_config($1%"]).fetchone() for _ in range(8)]
+        assert (found[0], found[-1]) == ((0,), (1,))
+    for key in (SOUTH, "4é", NORTH, EAST) * 2:
+        with tenant(key) if key in ORDERS else without_tenant():
+            assert rows(automatic) == ORDERS.get(key, 0)
+    with tenant(NORTH):
+        automatic.execute("DEALLOCATE ALL")
+        assert [rows(automatic) for _ in range(7)] == [3] * 7
+
+
+def test_statements_that_fail_leave_none_prepared(automatic: TenantConnection[Any]) -> None:
+    with tenant(NORTH):
+        for divisor in [1] * 5 + [0] * 10:
+            with suppress(psycopg.errors.DivisionByZero):
+                automatic.execute("SELECT 1 / %s::int", [divisor])
+        for _ in range(10):
+            with suppress(psycopg.errors.UndefinedTable):
+                automatic.execute("SELECT %s FROM nowhere", [1], prepare=True)
+        found = automatic.execute("SELECT statement FROM pg_prepared_statements WHERE statement ~ 'SELECT (1 /|.1 F)'")
+        assert len(found.fetchall()) == 1
+
+
 def test_a_pipeline_with_an_error(automatic: TenantConnection[Any]) -> None:
     with tenant(NORTH), pytest.raises(psycopg.errors.DivisionByZero), automatic.pipeline():
         automatic.execute(COUNT, [0])
@@ -363,8 +388,10 @@ def test_hostile_keys(shop: Database) -> None:
     keys = ["o'neil", "\\", "\\'; DROP TABLE seen; --", "'; RESET ROLE; --", "é¥\U0001f600", '"', "a;b", "%s", "$1"]
     for setting in ("on", "off"):
         options = f"-c standard_conforming_strings={setting} -c escape_string_warning=off"
-        for encoding in ("UTF8", "SJIS"):
-            with TenantConnection.connect(application(shop), options=options, client_encoding=encoding) as connection:
+        for encoding, threshold in (("UTF8", 0), ("SJIS", 0), ("UTF8", None), ("SJIS", None)):
+            with TenantConnection.connect(
+                application(shop), options=options, client_encoding=encoding, prepare_threshold=threshold
+            ) as connection:
                 for key in keys:
                     with tenant(key):
                         query = "SELECT current_setting('app.tenant_id') = convert_from(%b, 'UTF8')"
@@ -486,15 +513,20 @@ def user_pipeline(connection: psycopg.Connection[Any]) -> None:
 
 @pytest.mark.parametrize("way", [one, three_in_transaction, commit_by_hand, insert_many, user_pipeline])
 def test_no_round_trip_more(way: Callable[[psycopg.Connection[Any]], None], network: Wire) -> None:
+    """Not by statements that are prepared, either, beside a connection that prepares none."""
     counted = []
-    for kind in (psycopg.Connection, TenantConnection):
+    for kind, threshold in ((psycopg.Connection, None), (TenantConnection, None), (TenantConnection, 0)):
         for autocommit in (True, False):
-            with tenant(NORTH), kind.connect(network.dsn, autocommit=autocommit, prepare_threshold=None) as connection:
-                network.reset()
-                way(connection)
+            with (
+                tenant(NORTH),
+                kind.connect(network.dsn, autocommit=autocommit, prepare_threshold=threshold) as connection,
+            ):
+                for _ in range(2):
+                    network.reset()
+                    way(connection)
                 counted.append(network.round_trips)
                 connection.rollback()
-    assert counted[2:] == counted[:2]
+    assert counted == counted[:2] * 3
 
 
 def test_a_change_of_tenant_is_no_round_trip(network: Wire) -> None:

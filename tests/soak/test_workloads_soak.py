@@ -1,4 +1,4 @@
-"""5,000 random workloads of old applications, before contract and after a rollback."""
+"""5,000 random workloads of old applications on each version, before contract and after a rollback."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from application.shops import SHOPS
 from application.side_by_side import beside
 from application.workloads import Catalog, run_many
 from servers import Database, Server
+
+pytestmark = pytest.mark.server
 
 EXAMPLES = 5_000 // len(SHOPS) + 1
 

@@ -22,7 +22,7 @@ from tenantry_app.resolvers import ApiKey, Claim, Header, PathPrefix, Subdomain
 from tenantry_app.roles import check, check_async, check_operator
 from tenantry_app.tenants import CachedDirectory, Directory, FixedDirectory, Key, Tenant
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "ApiKey",
     "CachedDirectory",

@@ -11,6 +11,7 @@ left on the connection."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import asyncpg
@@ -39,9 +40,8 @@ class _Protocol:
         return self._guarded(found) if name in _SENDING else found
 
     def _guarded(self, method: Any) -> Any:
-        async def call(*args: Any, **kwargs: Any) -> Any:
-            await self._ensure(wanted())
-            return await method(*args, **kwargs)
+        def call(*args: Any, **kwargs: Any) -> Awaitable[Any]:
+            return self._as(wanted(), method, *args, **kwargs)
 
         return call
 
@@ -69,36 +69,50 @@ class _Protocol:
             self._in_force = None
         return await self._protocol.query(text, timeout)
 
-    async def bind(self, state: Any, args: Any, portal_name: str, *rest: Any, **named: Any) -> Any:
+    def bind(self, state: Any, args: Any, portal_name: str, *rest: Any, **named: Any) -> Awaitable[Any]:
         """Open a cursor."""
         block = wanted()
-        await self._ensure(block)
         self._portals[portal_name] = block.value
-        return await self._protocol.bind(state, args, portal_name, *rest, **named)
+        return self._as(block, self._protocol.bind, state, args, portal_name, *rest, **named)
 
-    async def bind_execute(self, state: Any, args: Any, portal_name: str, *rest: Any, **named: Any) -> Any:
+    def bind_execute(self, state: Any, args: Any, portal_name: str, *rest: Any, **named: Any) -> Awaitable[Any]:
         """A statement with its arguments, or a cursor's first rows."""
         block = wanted()
-        await self._ensure(block)
         if portal_name:
             self._portals[portal_name] = block.value
-        return await self._protocol.bind_execute(state, args, portal_name, *rest, **named)
+        return self._as(block, self._protocol.bind_execute, state, args, portal_name, *rest, **named)
 
-    async def execute(self, state: Any, portal_name: str, *rest: Any, **named: Any) -> Any:
+    def execute(self, state: Any, portal_name: str, *rest: Any, **named: Any) -> Awaitable[Any]:
         """The next rows of a cursor, which PostgreSQL reads as the tenant of now."""
         block = wanted()
         begun = self._portals.get(portal_name, block.value)
         if begun != block.value:
             raise TenantChanged("the cursor", begun, block.value, "fetch its rows in the block of the first")
-        await self._ensure(block)
-        return await self._protocol.execute(state, portal_name, *rest, **named)
+        return self._as(block, self._protocol.execute, state, portal_name, *rest, **named)
 
-    async def _ensure(self, block: Wanted) -> None:
-        """Set the tenant where it is not in force."""
+    def _as(self, block: Wanted, method: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Awaitable[Any]:
+        """Call a method of asyncpg's protocol when the tenant is in force."""
+        if self._is_in_force(block):
+            return method(*args, **kwargs)
+        return self._after_setting(block, method, *args, **kwargs)
+
+    async def _after_setting(
+        self, block: Wanted, method: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any
+    ) -> Any:
+        await self._ensure(block)
+        return await method(*args, **kwargs)
+
+    def _is_in_force(self, block: Wanted) -> bool:
+        """Raises StatementRefused outside of a transaction."""
         if not self._protocol.is_in_transaction():
             self._in_force = None
             raise StatementRefused("outside of a transaction: the setting needs one, so use connection.transaction()")
-        while self._in_force is None or self._in_force[0] != block.value or block.read_only > self._in_force[1]:
+        force = self._in_force
+        return force is not None and force[0] == block.value and force[1] >= block.read_only
+
+    async def _ensure(self, block: Wanted) -> None:
+        """Set the tenant where it is not in force."""
+        while not self._is_in_force(block):
             self._in_force = None
             await self._protocol.query(block.set_local, None)
             self._in_force = (block.value, block.read_only)

@@ -28,6 +28,7 @@ from tenantry_app.setting import Setting
 from tenantry_app.tenants import ACTIVE, Directory, Found, Name, Tenant, key_text
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+_GENERATOR = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 _BORROWED = frozenset({"contextlib", "_pytest.fixtures", "pytest_asyncio.plugin", "anyio.pytest_plugin"})
 """The modules that run a generator up to its `yield` so that what it has entered counts for the code that follows."""
 
@@ -64,7 +65,7 @@ def directory() -> Directory | None:
 class Wanted:
     """What the setting has to be for the statements of a block: one entered block."""
 
-    __slots__ = ("block", "ended", "owner", "read_only", "refusal", "select", "set_local", "tenant", "value")
+    __slots__ = ("block", "ended", "owner", "read_only", "refusal", "setting", "tenant", "value")
 
     def __init__(self, block: _Block, tenant: Tenant | None, read_only: bool, owner: FrameType | None) -> None:
         self.block = block
@@ -76,8 +77,17 @@ class Wanted:
         self.owner = owner
         """The generator that has entered the block, where it is one's own."""
         self.ended = False
-        self.set_local = setting().set_local(self.value, read_only=read_only)
-        self.select = setting().select(self.value, read_only=read_only)
+        self.setting = _configuration.setting
+
+    @property
+    def set_local(self) -> str:
+        """The setting for a transaction block."""
+        return self.setting.set_local(self.value, read_only=self.read_only)
+
+    @property
+    def select(self) -> str:
+        """The setting for the transaction that the statement is part of."""
+        return self.setting.select(self.value, read_only=self.read_only)
 
     @property
     def applies(self) -> bool:
@@ -148,7 +158,7 @@ def _owner(frame: FrameType | None) -> FrameType | None:
     """The generator that enters a block in `frame`, or None where a function does."""
     while frame is not None and frame.f_globals.get("__name__") == "contextlib":
         frame = frame.f_back
-    if frame is None or not frame.f_code.co_flags & (inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR):
+    if frame is None or not frame.f_code.co_flags & _GENERATOR:
         return None
     driver = frame.f_back
     if driver is not None and driver.f_globals.get("__name__") in _BORROWED:
@@ -178,19 +188,22 @@ class _Block:
         block = Wanted(self, tenant, self._read_only, _owner(frame) if self._owned else None)
         entered = _entered.get()
         # Outside of those whose generators are suspended now: when one goes on, it is in its own block.
-        place = max((number for number, one in enumerate(entered, 1) if one.applies), default=0)
+        place = len(entered)
+        while place and not entered[place - 1].applies:
+            place -= 1
         self._open.append(block)
         _entered.set((*entered[:place], block, *entered[place:]))
 
     def _leave(self) -> None:
         entered = _entered.get()
-        block = next((one for one in reversed(entered) if one.block is self and not one.ended), None)
-        if block is None:  # another Context than the one in which it was entered
-            if self._open:
-                self._open.pop().ended = True
-            return
-        self._open.remove(block)
-        _entered.set(tuple(one for one in entered if one is not block))
+        for number in range(len(entered) - 1, -1, -1):
+            block = entered[number]
+            if block.block is self and not block.ended:
+                self._open.remove(block)
+                _entered.set(entered[:number] + entered[number + 1 :])
+                return
+        if self._open:  # another Context than the one in which it was entered
+            self._open.pop().ended = True
 
     def __enter__(self) -> Tenant | None:
         tenant = self._find()
@@ -321,7 +334,7 @@ class tenant(_Block):  # noqa: N801 - it reads as a verb: with tenant("acme")
 
     def _find(self) -> Tenant:
         found = self._found()
-        if inspect.isawaitable(found):
+        if not isinstance(found, Tenant) and inspect.isawaitable(found):
             if inspect.iscoroutine(found):
                 found.close()
             raise TenantError("the directory is asynchronous: use async with tenant(…)")

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
 from psycopg import generators, sql
@@ -43,6 +43,25 @@ _KEEPS = (b"SAVEPOINT", b"RELEASE", b"DEALLOCATE", b"CLOSE", b"FETCH", b"MOVE")
 """How the commands of psycopg's own begin that leave the setting as it is."""
 
 
+class _Statement(NamedTuple):
+    """A statement as psycopg's list of prepared ones has it."""
+
+    query: bytes
+    types: tuple[int, ...]
+
+
+_TEXT = 25
+"""The type's OID."""
+_SETTING = {
+    read_only: _Statement(f"SELECT pg_catalog.set_config($1, $2, true) IS NULL{more}".encode(), (_TEXT, _TEXT))
+    for read_only, more in (
+        (False, ""),
+        (True, ", pg_catalog.set_config('transaction_read_only', 'on', true) IS NULL"),
+    )
+}
+"""What Setting.select says, for all names and values, which psycopg prepares as it does any other statement."""
+# Members of an enumeration, looked up once.
+_NO, _SHOULD, _SYNC, _FAILED = Prepare.NO, Prepare.SHOULD, ExecStatus.PIPELINE_SYNC, ExecStatus.FATAL_ERROR
 _COPY = (ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH)
 _NO_TENANT = (Kind.CONTROL, Kind.EMPTY)
 
@@ -74,34 +93,35 @@ class _Tenancy(_Connection):
             and self.pgconn.transaction_status == TransactionStatus.INTRANS
         )
 
-    def _wants_pipeline(self, kind: Kind) -> bool:
-        """Whether a statement has to be sent with the setting before it, and can be. Raises TenantRequired."""
+    def _needed_before(self, kind: Kind) -> Wanted | None:
+        """The block whose setting has to be sent before a statement, and can be in one pipeline with it. Raises
+        TenantRequired."""
         if kind in _NO_TENANT or self._pipeline is not None:
-            return False
+            return None
         block = wanted()
-        match self.pgconn.transaction_status:
-            case TransactionStatus.IDLE:
-                return bool(self._autocommit) and kind is not Kind.SEVERAL
-            case TransactionStatus.INTRANS:
-                return kind is not Kind.SEVERAL and not self._is_in_force(block)
-            case _:
-                return False
+        if kind is Kind.SEVERAL:
+            return None
+        status = self.pgconn.transaction_status
+        if status == TransactionStatus.IDLE:
+            return block if self._autocommit else None
+        return block if status == TransactionStatus.INTRANS and not self._is_in_force(block) else None
 
     def _start_query(self) -> Generator[Any, Any, None]:
         """psycopg runs this before each statement of whatever cursor, holding the connection's lock."""
         kind, self._announced = self._announced, Kind.UNKNOWN
-        block = None if kind in _NO_TENANT else wanted()
         idle = self.pgconn.transaction_status == TransactionStatus.IDLE
+        if (together := self._together) is not None:
+            # After an implicit transaction the setting is gone.
+            self._in_force = None if idle or kind is not Kind.PLAIN else (together.value, together.read_only)
+            return
+        block = None if kind in _NO_TENANT else wanted()
         if idle:
             self._in_force = None
         yield from super()._start_query()
         if block is None:
             self._in_force = None
             return
-        if self._together is not None:
-            # After an implicit transaction the setting is gone.
-            self._in_force = None if idle else (block.value, block.read_only)
-        elif self._pipeline is not None:
+        if self._pipeline is not None:
             yield from self._set(block)
             # What the server's status will be when the statement runs is not known here, but where no pipeline was
             # before.
@@ -198,21 +218,27 @@ def async_pool(conninfo: str = "", **options: Any) -> Any:
 class _Announcing:
     """A cursor that says to its connection what it is about to send."""
 
+    def _tenancy(self) -> _Tenancy:
+        connection: Any = self._conn  # type: ignore[attr-defined]
+        if not isinstance(connection, _Tenancy):
+            raise StatementRefused("cursors of tenantry_app.psycopg belong to its connections")
+        return connection
+
     def _kind_of(self, query: Any) -> Kind:
+        if isinstance(query, str):
+            return kind(query)
         if isinstance(query, bytes):
-            query = query.decode("ascii", "replace")
-        elif isinstance(query, sql.Composable):
-            query = query.as_string(self.connection)  # type: ignore[attr-defined]
-        elif not isinstance(query, str):  # a template string, whose interpolations may hold whatever
-            found = kind(" ".join(query.strings))
-            return Kind.MAY_SET if found is Kind.PLAIN else found
-        return kind(query)
+            return kind(query.decode("ascii", "replace"))
+        if isinstance(query, sql.Composable):
+            return kind(query.as_string(self._conn))  # type: ignore[attr-defined]
+        # A template string, whose interpolations may hold whatever.
+        found = kind(" ".join(query.strings))
+        return Kind.MAY_SET if found is Kind.PLAIN else found
 
     def _start_query(self, query: Any = None) -> Generator[Any, Any, None]:
-        if not isinstance(self.connection, _Tenancy):  # type: ignore[attr-defined]
-            raise StatementRefused("cursors of tenantry_app.psycopg belong to its connections")
-        connection: _Tenancy = self.connection  # type: ignore[attr-defined]
-        connection._announced = Kind.MAY_SET if query is None else self._kind_of(query)
+        connection = self._tenancy()
+        if connection._together is None:
+            connection._announced = Kind.MAY_SET if query is None else self._kind_of(query)
         try:
             yield from super()._start_query(query)  # type: ignore[misc]
         finally:
@@ -227,9 +253,9 @@ class _Pipelined(_Announcing):
 
     def _execute_gen(self, query: Any, params: Any = None, **options: Any) -> Generator[Any, Any, None]:
         """psycopg runs this for each execute(), holding the connection's lock, also while another task waits for it."""
-        connection: Any = self.connection  # type: ignore[attr-defined]
-        together = connection._wants_pipeline(self._kind_of(query))
-        connection._together = wanted() if together else None
+        connection = self._tenancy()
+        kind = self._kind_of(query)
+        connection._together, connection._announced = connection._needed_before(kind), kind
         try:
             yield from super()._execute_gen(query, params, **options)  # type: ignore[misc]
         finally:
@@ -238,25 +264,34 @@ class _Pipelined(_Announcing):
     def _maybe_prepare_gen(self, query: Any, *, prepare: Any = None, binary: Any = None) -> Generator[Any, Any, None]:
         """psycopg runs this between conversion of the parameters and results: what is sent, and what comes back."""
         this: Any = self
-        block, connection, pgconn = this._conn._together, this._conn, this._pgconn
+        connection, pgconn = this._conn, this._pgconn
+        block: Wanted | None = connection._together
         if block is None:
             yield from super()._maybe_prepare_gen(query, prepare=prepare, binary=binary)  # type: ignore[misc]
             return
-        ended = False
+        prepared, ended = connection._prepared, False
+        setting = _SETTING[block.read_only]
         try:
             pgconn.enter_pipeline_mode()
-            pgconn.send_query_params(block.select.encode(), None)
-            wanted_state, name = this._get_prepared(query, prepare)
-            if wanted_state is Prepare.SHOULD:
-                this._send_prepare(name, query)
-            if wanted_state is Prepare.NO:
+            # A value that is not in ASCII might have no equivalent in the client's encoding.
+            how, name = prepared.get(setting, None if block.value.isascii() else False)
+            if how is _SHOULD:
+                pgconn.send_prepare(name, setting.query, setting.types)
+            if how is _NO:
+                pgconn.send_query_params(block.select.encode(), None)
+            else:
+                pgconn.send_query_prepared(name, (block.setting.name.encode(), block.value.encode()))
+            its_how, its_name = this._get_prepared(query, prepare)
+            if its_how is _SHOULD:
+                this._send_prepare(its_name, query)
+            if its_how is _NO:
                 this._execute_send(query, force_extended=True, binary=binary)
             else:
-                this._send_query_prepared(name, query, binary=binary)
+                this._send_query_prepared(its_name, query, binary=binary)
             pgconn.pipeline_sync()
             yield from generators.send(pgconn)
             answers = []
-            while (answer := (yield from generators.fetch_many(pgconn)))[0].status != ExecStatus.PIPELINE_SYNC:
+            while (answer := (yield from generators.fetch_many(pgconn)))[0].status != _SYNC:
                 answers.append(answer)
                 if answer[-1].status in _COPY:
                     raise psycopg.NotSupportedError("COPY by execute(): use copy(), in a transaction block")
@@ -265,14 +300,25 @@ class _Pipelined(_Announcing):
         finally:
             if not ended:  # Results that nobody waits for any more: such a connection is of no use.
                 pgconn.finish()
-        for result in (result for answer in answers for result in answer):
-            if result.status == ExecStatus.FATAL_ERROR:
-                raise psycopg.errors.error_from_result(result, encoding=connection.info.encoding)
-        key = connection._prepared.maybe_add_to_cache(query, wanted_state, name)
-        if key is not None:
-            connection._prepared.validate(key, wanted_state, name, answers[-1])
+        remaining = iter(answers)
+        _note(prepared, setting, how, name, remaining)
+        _note(prepared, query, its_how, its_name, remaining)
+        for answer in answers:
+            if answer[0].status == _FAILED:
+                raise psycopg.errors.error_from_result(answer[0], encoding=connection.info.encoding)
         this._check_results(answers[-1])
         this._set_results(answers[-1])
+
+
+def _note(prepared: Any, statement: Any, how: Prepare, name: bytes, answers: Iterator[list[Any]]) -> None:
+    """Let psycopg count a statement, and know it as prepared, where the server has done that."""
+    if how is _SHOULD and next(answers)[0].status != ExecStatus.COMMAND_OK:
+        next(answers)
+        return
+    answer = next(answers)
+    key = prepared.maybe_add_to_cache(statement, how, name)
+    if key is not None:
+        prepared.validate(key, how, name, answer)
 
 
 class Cursor(_Pipelined, psycopg.Cursor[Row]):

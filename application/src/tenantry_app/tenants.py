@@ -46,7 +46,8 @@ class Tenant:
     """Where the tenant's rows are, such as the name of a database; for the application's own use."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "key", key_text(self.key))
+        if (text := key_text(self.key)) is not self.key:
+            object.__setattr__(self, "key", text)
 
     def __str__(self) -> str:
         return self.key if self.slug is None else f"{self.slug} ({self.key})"

@@ -15,7 +15,7 @@ from psycopg import sql
 from tenantry.backups.content import source
 from tenantry.backups.dump import remove, write_dump
 from tenantry.backups.tables import copy_all
-from tenantry.errors import Failed, Refused, TenantryError, UsageError, nearest
+from tenantry.errors import Refused, TenantryError, UsageError, nearest
 from tenantry.execution.events import Looking, Observer, Said
 from tenantry.execution.existing import read_entries
 from tenantry.execution.preflight.server import free_bytes
@@ -30,6 +30,7 @@ from tenantry.postgres.catalog import EVERY_SCHEMA, read_schema
 from tenantry.postgres.connect import Target, connect
 from tenantry.postgres.journal import Entry, Journal
 from tenantry.postgres.preflight import read_hidden, read_room
+from tenantry.postgres.transient_errors import failed
 from tenantry.steps import from_json
 
 PARALLEL_FROM = 64 << 20
@@ -204,19 +205,11 @@ def _cleared(making: Making, id: str) -> Iterator[None]:
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """What the server says about a lack of room or time, as one sentence."""
+    """What the server says about a lack of room or time, as one sentence. Nothing is left of what was begun."""
     try:
         yield
-    except psycopg.errors.DiskFull as error:
-        raise Failed(
-            f"The server's disk is full: {error.diag.message_primary}",
-            remedy="Free space, or choose --backup dump or none; then run the same command again. Nothing was changed.",
-        ) from error
-    except psycopg.errors.QueryCanceled as error:
-        raise Failed(
-            f"A statement was cancelled: {error.diag.message_primary}",
-            remedy="Run the same command again; nothing was changed.",
-        ) from error
+    except (psycopg.errors.DiskFull, psycopg.errors.QueryCanceled) as error:
+        raise failed(error, "Nothing was changed. PostgreSQL reports") from error
 
 
 def chosen_kind(options: BackupOptions, size: int) -> BackupKind:

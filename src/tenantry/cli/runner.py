@@ -17,7 +17,7 @@ from tenantry.model.run import new_run
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target, resolve_target
 from tenantry.postgres.dsn import secrets
-from tenantry.postgres.transient_errors import remedy_for
+from tenantry.postgres.transient_errors import failed
 from tenantry.reports.log import Log
 from tenantry.reports.report_observer import ReportObserver
 
@@ -131,7 +131,7 @@ def _from_the_server(error: psycopg.Error, terminal: Terminal) -> TenantryError:
         return _unsendable(said[0])
     if is_lost(error):
         return Failed(f"The connection was lost: {said[0]}", remedy="Run the same command again.", details=details)
-    return Failed(f"PostgreSQL reports: {said[0]}", remedy=remedy_for(error), details=details)
+    return failed(error)
 
 
 def _unsendable(said: str) -> TenantryError:

@@ -16,8 +16,9 @@ from rich.text import Text
 from tenantry.cli.settings import Settings
 from tenantry.errors import ExitStatus, TenantryError
 from tenantry.model.finding import Finding, Severity
+from tenantry.postgres.dsn import masked_value
 from tenantry.reports.document import plain, to_json
-from tenantry.reports.log import Log, masked_text
+from tenantry.reports.log import Log
 from tenantry.reports.report_observer import ReportObserver
 from tenantry.reports.text import bounded, visible
 
@@ -132,7 +133,7 @@ class Terminal:
                 document["log"] = str(self.log.path)
             if self.report is not None and self.report.path is not None:
                 document["report"] = str(self.report.path)
-            document = masked_text(document, self.secrets)
+            document = masked_value(document, self.secrets)
             self.out.print(Text(to_json(document, indent=2)), soft_wrap=True)
         elif error is not None:
             self.explain(error)
@@ -172,7 +173,7 @@ class Terminal:
             console.print(Text(f"Report: {path}", style="dim"), soft_wrap=True)
 
     def masked(self, text: str) -> str:
-        return str(bounded(masked_text(text, self.secrets), LONGEST_LINE))
+        return str(bounded(masked_value(text, self.secrets), LONGEST_LINE))
 
     def findings(self, findings: Sequence[Finding]) -> None:
         """Findings with their remedies, at most SHOWN; with --verbose all, information included."""

@@ -26,7 +26,7 @@ from tenantry.model.run import StepAction
 from tenantry.planning.diff import State, changed, ended, enders, state_of
 from tenantry.postgres.journal import Entry, Journal
 from tenantry.postgres.owner_context import reads_catalog_only
-from tenantry.postgres.transient_errors import remedy_for
+from tenantry.postgres.transient_errors import failed
 from tenantry.steps import Backfill, Step, from_json, to_json
 
 RunBackfill = Callable[[Backfill], int]
@@ -314,7 +314,7 @@ class Runner:
                 remedy=step.remedy or "Correct the rows listed below, then run the same command again.",
                 details=[error.diag.message_detail or ""],
             )
-        return Failed(f"{what}: {said}", remedy=remedy_for(error, again), details=[error.diag.message_detail or ""])
+        return failed(error, what, again)
 
     def _lost(self) -> bool:
         """Whether the server is gone, which an idle connection learns only when it is used."""

@@ -78,16 +78,21 @@ class Paths:
     undecided: Mapping[Name, str]
 
     def path(self, table: Table, columns: Iterable[tuple[str, ...]], place: str) -> Path:
+        """The hops until the first owned table, or the tenant table; what is named behind it has to be there, too."""
         hops: list[Hop] = []
         at: Table | None = table
-        steps = list(columns)
+        steps, end = list(columns), 0
         for number, names in enumerate(steps, start=1):
-            if at is None:
+            if hops and hops[-1].parent == self.tenant.name:
                 raise self.lookup.error(f"{place}: the path continues after the tenant table")
+            if at is None:
+                raise self.lookup.error(f"{place}: {hops[-1].parent} is in no schema of the spec")
             hop, at = self._hop(at, names, place, last=number == len(steps))
             hops.append(hop)
-            if hop.parent == self.tenant.name or self._root(hop.parent) in self.owned:
-                return Path(hops=tuple(hops))
+            if not end and (hop.parent == self.tenant.name or self._root(hop.parent) in self.owned):
+                end = number
+        if end:
+            return Path(hops=tuple(hops[:end]))
         if hops and self._root(hops[-1].parent) in self.undecided:
             raise WaitsError(self._root(hops[-1].parent))
         raise self.lookup.error(

@@ -56,6 +56,19 @@ def without_secrets(text: str, hidden: Iterable[str]) -> str:
     return text
 
 
+def masked_value(value: Any, hidden: Iterable[str]) -> Any:
+    """A value of JSON in whose texts the secrets are masked."""
+    match value:
+        case str():
+            return without_secrets(value, hidden)
+        case dict():
+            return {name: masked_value(item, hidden) for name, item in value.items()}
+        case list():
+            return [masked_value(item, hidden) for item in value]
+        case _:
+            return value
+
+
 def secrets(dsn: str) -> tuple[str, ...]:
     """The secrets in `dsn`, longest first, as they stand there too; also of one that cannot be read."""
     found = set(re.findall(r"(?s)://[^:@/]*:(.+)@", dsn))

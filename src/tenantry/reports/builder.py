@@ -10,8 +10,8 @@ from typing import Any
 from tenantry.errors import TenantryError
 from tenantry.model.distribution import Distribution
 from tenantry.model.finding import Finding, Severity
+from tenantry.postgres.dsn import masked_value
 from tenantry.reports.document import plain
-from tenantry.reports.log import masked_text
 from tenantry.reports.measures import Measures
 from tenantry.reports.report import (
     Action,
@@ -90,7 +90,7 @@ class Gathering:
     def value(self, value: Any, longest: int = LONGEST) -> Any:
         """The same of any value."""
         # Masked before it is cut, which could leave half of a secret.
-        return bounded(masked_text(plain(value), self.secrets), longest)
+        return bounded(masked_value(plain(value), self.secrets), longest)
 
     def add(self, doing: Doing, action: Action, now: float, facts: Mapping[str, Any]) -> None:
         """What was under way has ended; `facts` are those fields of an entry that the runner knows."""

@@ -30,14 +30,14 @@ from tenantry.execution.events import (
 )
 from tenantry.model.name import Name
 from tenantry.model.run import Activity, StepAction
+from tenantry.postgres.dsn import masked_value
 from tenantry.reports.document import plain, to_json
 from tenantry.reports.text import bounded
 
-MASK = "****"
 TITLES = {"migrate": "migration", "validate": "validation", "verify": "verification", "backups": "backup"}
 """What the files of a command are called, where they are not called like the command."""
 OURS = ("time", "level", "event", "run", "command")
-"""What no outside text comes into, and a short password would only make unreadable."""
+"""What no outside text comes into, and a password that is a word would only make unreadable."""
 LONGEST = 10_000
 """Characters of one value that a line of the log holds."""
 
@@ -78,7 +78,7 @@ class Log:
         line = {"run": self.run, "command": self.command} | {name: plain(value) for name, value in facts.items()}
         # Masked before it is cut, which could leave half of a secret.
         line = {
-            name: value if name in OURS else bounded(masked_text(value, self.secrets), LONGEST)
+            name: value if name in OURS else bounded(masked_value(value, self.secrets), LONGEST)
             for name, value in line.items()
         }
         # One call a line: several threads write.
@@ -167,16 +167,3 @@ class LogObserver:
         if event.action is StepAction.FAILED:
             level, facts["message"] = "error", event.message
         self.log.write(f"step {event.action}", level=level, **facts)
-
-
-def masked_text(value: Any, secrets: Sequence[str]) -> Any:
-    """A plain value with a mask wherever its texts hold a secret."""
-    if isinstance(value, str):
-        for secret in secrets:
-            value = value.replace(secret, MASK)
-        return value
-    if isinstance(value, dict):
-        return {name: masked_text(item, secrets) for name, item in value.items()}
-    if isinstance(value, list):
-        return [masked_text(item, secrets) for item in value]
-    return value

@@ -110,7 +110,8 @@ class ReportObserver:
             case StepAction.STARTED:
                 self._begin(self._step(step))
             case action:
-                if self._doing is None:
+                # Who is passed over was not begun.
+                if self._doing is None or self._doing.key != self._text(step.key):
                     self._begin(self._step(step))
                 facts: dict[str, Any] = {"waited": round(event.waited, 1), "held": round(event.held, 1),
                                          "tries": event.tries, "message": self._text(event.message)}  # fmt: skip

@@ -30,7 +30,7 @@ Need = Literal["CREATE in the schema", "to grant USAGE of the schema", "CREATERO
 Reach = tuple[str, Name, str]
 """A role, a table, and the privilege that the role needs there; an empty one where the table's name is enough."""
 Before = Mapping[str, Any]
-"""What `record` found before the step was applied, as JSON; empty for steps that record nothing."""
+"""The JSON object that `record` selected before the step was applied; empty for steps that record nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -357,7 +357,8 @@ class Step(ABC):
         return ()
 
     def record(self) -> sql.Composable | None:
-        """A query of one JSON value, run before `apply` in the same transaction."""
+        """A query of one JSON object (`jsonb_build_object`), run before `apply` in the same transaction; `revert` is
+        given it."""
         return None
 
 

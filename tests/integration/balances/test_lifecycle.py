@@ -286,6 +286,14 @@ def test_the_command(tenantry: Command, shop_spec: Path, database: Database) -> 
     assert stale.status == 1
     assert "✗ stale since" in stale.stdout
     assert tenantry("balances", "backfill").status == 0
+    for _ in range(8):
+        database.execute("INSERT INTO ledger (org, item, quantity) VALUES (1, 1, 0)")
+    database.execute("UPDATE tenantry.\"balances_public__ledger\" SET last_movement = now() - interval '1 hour'")
+    folded = tenantry("balances", "compact", "--json")
+    assert folded.status == 0
+    assert folded.json["folded"]["public.ledger"] >= 1
+    assert tenantry("balances", "compact").stdout == "public.ledger: 0 rows folded.\n"
+    database.execute("DELETE FROM ledger WHERE quantity = 0")
     shown = tenantry("balances", "empty")
     assert shown.status == 4
     assert "TRUNCATE" in shown.stdout

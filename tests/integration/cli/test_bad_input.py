@@ -176,7 +176,7 @@ def test_postgresql_13(shop: Command, server_13: Server) -> None:
 def test_empty_database(shop: Command, database: Database) -> None:
     """Exit 2: nothing that the spec names is there."""
     assert_refused(shop("migrate", dsn=database.dsn), 2, "does not exist")
-    assert_refused(shop("discover", dsn=database.dsn), 2, "There is no table")
+    assert_refused(shop("discover", dsn=database.dsn), 2, "contains no table")
     assert database.rows("SELECT to_regnamespace('tenantry')") == [(None,)]
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import runpy
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from conftest import Command
+from conftest import ROOT, Command
 from daily import daily
 from tenantry.presets import PRESETS
+
+README = runpy.run_path(str(ROOT / "docs" / "demo.py"))
 
 
 @pytest.mark.parametrize("preset", daily(PRESETS))
@@ -27,10 +30,13 @@ def test_demo(command: Callable[[str], Command], preset: str) -> None:
 
 @pytest.mark.parametrize("named", daily([False, True]))
 def test_keep(command: Callable[[str], Command], named: bool) -> None:
-    """--keep, or a folder of one's own: the folder stays, and another command can look into it."""
+    """--keep, or a folder of one's own: the folder stays, and another command can look into it. What is printed is
+    what README.md shows."""
     where = ["--dsn", "embedded:/tmp/tenantry-demo-named"] if named else ["--keep"]
     outcome = command("")("demo", "--rows", "300", *where)
     assert not {"migrate", "rollback"} & set(outcome.stdout.splitlines()), "chapters have titles of their own"
+    printed = README["shown"](outcome.stdout.partition("The server's folder is kept")[0])
+    assert README["masked"](README["in_readme"]()) == README["masked"](printed), "run: python docs/demo.py"
     folder = outcome.stdout.rsplit("embedded:", 1)[1].strip()
     try:
         assert not named or folder == "/tmp/tenantry-demo-named"

@@ -10,9 +10,6 @@ import pytest
 from conftest import Command
 from servers import Database
 from tenantry import conflicts
-from tenantry.discovery.choice import choose, write
-from tenantry.errors import UsageError
-from tenantry.model.name import Name
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
 
@@ -142,58 +139,3 @@ def test_decide(template: Callable[..., Database], command: Callable[[str], Comm
     outcome = made("conflicts")
     assert outcome.status == 0, outcome.stdout
     assert made("migrate", "--dry-run", "--until", "enforce").status == 0
-
-
-@pytest.mark.parametrize(
-    ("path", "said"),
-    [("visits.gast_id", 'did you mean "guest_id"'), ("nothing.id", "has no"), ("visits", "not table.column")],
-)
-def test_a_choice_that_there_is_not(path: str, said: str) -> None:
-    """A misspelt path is refused, with the nearest there is."""
-    with pytest.raises(UsageError, match=said):
-        choose(SPEC, Spec.parse(SPEC), path)
-
-
-def test_lines_end_as_they_did() -> None:
-    """A file of another system keeps its ends of lines."""
-    text = SPEC.replace("\n", "\r\n")
-    changed = choose(text, Spec.parse(text), "visits.host_id")
-    assert Spec.parse(changed).reference[0].child == "visits.guest_id"
-    assert 'name = "orders"  # the heart of it\r\n' in changed
-
-
-WRITTEN = """# Head.
-[tenant]
-table = "tenants" # customers
-
-[[table]]
-name = "notes" # keep
-# asked twice
-undecided = "no path" # who knows?
-
-# About orders.
-[[table]]
-name = "orders"
-paths = [["user_id"]] # long since
-undecided = "some rows find no tenant"
-"""
-
-
-@pytest.mark.parametrize("newline", ["\n", "\r\n"])
-def test_what_is_written_stands_in_its_block(newline: str) -> None:
-    """New keys take the place of the line that goes, and no comment of the next block is cut off from it."""
-    text = WRITTEN.replace("\n", newline)
-    spec = Spec.parse(text)
-    changed = write(text, spec, Name("public", "notes"), {"paths": None, "shared": True})
-    changed = write(changed, Spec.parse(changed), Name("public", "orders"), {"orphans": "default"}, default="it\\1's")
-    expected = WRITTEN.replace('undecided = "no path" #', "shared = true #")
-    expected = expected.replace('undecided = "some rows find no tenant"', 'orphans = "default"')
-    expected = expected.replace('table = "tenants" #', 'default = "it\\\\1\'s"\ntable = "tenants" #')
-    assert changed == expected.replace("\n", newline)
-
-
-def test_what_is_written_in_a_list() -> None:
-    text = 'table = [{ name = "notes", undecided = "x" }, { name = "units", shared = true }]\n[tenant]\ntable = "t"\n'
-    changed = write(text, Spec.parse(text), Name("public", "notes"), {"assign": {"tenant": "a"}, "column": "c"})
-    part = Spec.parse(changed).table[0]
-    assert (part.assign.tenant, part.column, part.undecided) == ("a", "c", None)  # type: ignore[union-attr]

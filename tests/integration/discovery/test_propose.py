@@ -294,7 +294,7 @@ def test_the_tenant_table_is_recognised_or_named(database: Any) -> None:
 
 def test_without_a_tenant_all_rows_become_the_first_ones(database: Any) -> None:
     """The tenant table is made, and every table belongs to the default tenant."""
-    with pytest.raises(UsageError, match="There is no table"):
+    with pytest.raises(UsageError, match="contains no table"):
         discover(database)
     database.execute("CREATE TABLE a (id int PRIMARY KEY, tenant_id int); CREATE TABLE b (a int REFERENCES a)")
     proposal = discover(database)

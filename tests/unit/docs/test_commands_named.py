@@ -1,4 +1,4 @@
-"""The pages name commands and options that there are, and sections that there are."""
+"""The pages name commands and options, sections, and files of the repository that there are."""
 
 from __future__ import annotations
 
@@ -60,3 +60,16 @@ def test_links(page: str) -> None:
             headings = re.findall(r"^#+ (.*)$", there.read_text(encoding="utf-8"), re.MULTILINE)
             slugs = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
             assert anchor in slugs, target
+
+
+_FILE = re.compile(r"`((?:tests|bench|docs|examples|application|[a-z]+)/[a-z0-9_/]*(?:\.[a-z]+)?)(?:::\w+)?`")
+SOURCES = ROOT / "src" / "tenantry"
+PACKAGES = {path.name for path in SOURCES.iterdir() if path.is_dir()}
+
+
+@pytest.mark.parametrize("page", [*PAGES, "../CONTRIBUTING.md", "../SECURITY.md"])
+def test_files(page: str) -> None:
+    """A path below the repository, or below the package, leads to a file or folder."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    named = {name for name in _FILE.findall(text) if name.partition("/")[0] in PACKAGES | {"tests", "bench"}}
+    assert [name for name in sorted(named) if not ((ROOT / name).exists() or (SOURCES / name).exists())] == []

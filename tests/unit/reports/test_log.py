@@ -42,9 +42,19 @@ def test_no_secret_in_any_form(tmp_path: Path, password: str, form: str) -> None
 
 
 def test_a_short_password_leaves_the_log_readable(tmp_path: Path) -> None:
-    """What is not from outside stays as it is."""
+    """It is masked where it stands as a word of its own; in the middle of other words a mask would tell it."""
     log = Log(tmp_path, command="migrate", run="20260101000000-0a0b0c0d", secrets=("0",))
-    log.write("step applied", title="10 rows")
+    log.write("step applied", title="10 rows", url="postgresql://maria:0@shop", found=["0"])
     log.close()
     (line,) = lines(tmp_path)
-    assert (line["run"], line["event"], line["title"]) == ("20260101000000-0a0b0c0d", "step applied", "1**** rows")
+    assert (line["run"], line["event"], line["title"]) == ("20260101000000-0a0b0c0d", "step applied", "10 rows")
+    assert (line["url"], line["found"]) == ("postgresql://maria:****@shop", ["****"])
+
+
+def test_a_password_that_is_a_word_of_ours(tmp_path: Path) -> None:
+    """What no outside text comes into stays as it is."""
+    log = Log(tmp_path, command="migrate", run="1", secrets=("migrate", "info", "applied"))
+    log.write("applied", said="migrate", level="info")
+    log.close()
+    (line,) = lines(tmp_path)
+    assert [line[name] for name in ("command", "event", "level", "said")] == ["migrate", "applied", "info", "****"]

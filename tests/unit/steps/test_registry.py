@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import pytest
+from psycopg import sql
 
 from conftest import ROOT
 from tenantry.model.name import Name
@@ -243,6 +244,14 @@ def test_every_statement_is_known() -> None:
     """Each of these patterns is met by some step, or it would hold nothing."""
     texts = [" ".join(s.text.split()) for kind in KINDS for step in everything(kind) for s in step.apply()]
     assert [pattern for pattern in SAID if not any(re.match(pattern, text) for text in texts)] == []
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_records_an_object(kind: type[Step]) -> None:
+    """What a step records is a JSON object: the journal refuses to be read with anything else in it."""
+    for step in everything(kind):
+        record = step.record()
+        assert record is None or "jsonb_build_object(" in sql.Composed([record]).as_string()
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)

@@ -1,0 +1,24 @@
+"""Phases and locks, in order."""
+
+from __future__ import annotations
+
+import pytest
+
+from tenantry.model.plan import LockMode, Phase
+
+WRITERS_GO_ON = ("ACCESS SHARE", "ROW SHARE", "ROW EXCLUSIVE", "SHARE UPDATE EXCLUSIVE")
+"""https://www.postgresql.org/docs/current/explicit-locking.html: what does not conflict with ROW EXCLUSIVE."""
+
+
+def test_phases() -> None:
+    assert sorted(Phase, key=lambda phase: phase.position) == ["expand", "backfill", "enforce", "isolate", "contract"]
+
+
+@pytest.mark.parametrize("mode", LockMode)
+def test_what_writers_wait_for(mode: LockMode) -> None:
+    assert mode.blocks_writers == (mode not in WRITERS_GO_ON)
+
+
+def test_the_strongest_lock() -> None:
+    assert max(LockMode, key=lambda mode: mode.strength) is LockMode.ACCESS_EXCLUSIVE
+    assert min(LockMode, key=lambda mode: mode.strength) is LockMode.ACCESS_SHARE

@@ -1,0 +1,66 @@
+"""The schema as the user made it, given what the journal says that we did."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tenantry.model.plan import Phase
+from tenantry.model.schema import Column, Grant, Kind, View
+from tenantry.planning.original_schema import managed_objects, original_schema
+from tenantry.steps import AddTenantColumn, ApplicationGrants, CreateTenantTable, DropGlobalUnique, SetNotNull
+from unit.planning.entries import entry, journal
+from unit.planning.shop import SALES, STORES
+from unit.schemas import name, schema, unique
+from unit.steps.examples import TENANT
+
+COLUMN = AddTenantColumn(phase=Phase.EXPAND, table=SALES.name, column="tenant_id", type="uuid", tenant=TENANT)
+KEPT = replace(COLUMN, table=STORES.name)
+MADE = CreateTenantTable(phase=Phase.EXPAND, table=name("tenants"), key_column="id", slug="slug", owner="owner")
+
+
+def test_what_is_ours() -> None:
+    """Tenant columns by table, those of an earlier migration that stayed apart, and the tables that we made."""
+    ours = managed_objects(journal(entry(COLUMN), entry(KEPT, state="kept"), entry(MADE)))
+    assert ours.tables == {SALES.name}
+    assert ours.kept == {STORES.name}
+    assert ours.columns == {SALES.name: "tenant_id", STORES.name: "tenant_id"}
+    assert ours.created == {MADE.table}
+
+
+def test_what_is_put_back() -> None:
+    """The NULLs of the user's own column, a unique index that was replaced, and the rights of the application role."""
+    own = Column(name="tenant_id", type="integer", base_type="integer", not_null=True)
+    stores = replace(STORES, columns=(STORES.columns[0], own))
+    sku = unique("sku")
+    gone = DropGlobalUnique(
+        phase=Phase.CONTRACT, table=STORES.name, unique=sku, replaced_by=name("tenantry_stores__sku_key")
+    )
+    flag = SetNotNull(phase=Phase.ENFORCE, table=STORES.name, column="tenant_id")
+    found = original_schema(schema(stores), journal(entry(flag), entry(gone))).tables[STORES.name]
+    assert found.column("tenant_id") == replace(own, not_null=False)
+    assert sku in found.uniques
+    assert original_schema(schema(stores), {}) == schema(stores)
+
+
+def test_rights() -> None:
+    """What we granted is left out, what we revoked is there again; of tables and views alike. A table that is gone
+    is no reason to fail."""
+    given, had = (Grant(grantor="owner", grantee="app", privilege=one) for one in ("SELECT", "TRUNCATE"))
+    others = Grant(grantor="owner", grantee="clerk", privilege="SELECT")
+    step = ApplicationGrants(
+        phase=Phase.ISOLATE, table=STORES.name, role="app", grants=("SELECT",), revokes=(("TRUNCATE", "owner"),)
+    )
+    before = {
+        "entries": [
+            {"grantor": "owner", "grantee": "app", "privilege": "TRUNCATE", "grantable": False, "on_column": None}
+        ]
+    }
+    seen = View(name=name("seen"), kind=Kind.VIEW, owner="owner", grants=(given, others))
+    entries = journal(
+        entry(step, before=before), entry(replace(step, table=seen.name, revokes=())),
+        entry(replace(step, table=name("gone"))),
+    )  # fmt: skip
+    start = schema(replace(STORES, grants=(given, others)), views={seen.name: seen})
+    found = original_schema(start, entries)
+    assert set(found.tables[STORES.name].grants) == {had, others}
+    assert found.views[seen.name].grants == (others,)
