@@ -150,7 +150,7 @@ def test_a_carrier_for_others() -> None:
             with incoming(nothing), pytest.raises(TenantRequired):
                 current()
     configure(directory=FixedDirectory())
-    with pytest.raises(TenantError, match="no tenant 'a'"), incoming(headers):
+    with pytest.raises(TenantError, match="the tenant 'a' does not exist"), incoming(headers):
         pass
 
 

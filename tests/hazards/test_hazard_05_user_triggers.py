@@ -77,7 +77,7 @@ def test_fill_changes_the_tenant_only(business: Business) -> None:
 
 
 @pytest.mark.parametrize(("trap", "finding"), [
-    (AUDIT, "runs public.audit after UPDATE"), (GUARD, "more than change its row"), (RULE, "rule frozen"),
+    (AUDIT, "calls public.audit after UPDATE"), (GUARD, "more than change its row"), (RULE, "rule frozen"),
     (PUBLISHED, "replica identity"),
 ])  # fmt: skip
 def test_what_a_fill_would_set_off_is_refused(business: Business, trap: str, finding: str) -> None:

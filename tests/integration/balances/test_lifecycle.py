@@ -140,7 +140,7 @@ def test_a_view_of_the_users_is_not_dropped(stock: MakeStock) -> None:
     shop = stock(rows=10)
     shop.install()
     shop.execute("CREATE VIEW report AS SELECT item, quantity FROM balances")
-    with pytest.raises(Refused, match=r"read by public\.report"):
+    with pytest.raises(Refused, match=r"public\.report reads from public\.balances"):
         shop.remove()
     shop.backfill()
     assert shop.failing() == []

@@ -125,7 +125,7 @@ def test_dry_run_and_numbers_that_there_are_not(shop: Stock) -> None:
     number = list_reviews(shop.target, shop.spec)[0].id
     wrong = shop.false()
     assert decide(shop, ACCEPT, number, dry_run=True)[0].state == "accepted"
-    with pytest.raises(UsageError, match="no review 99"):
+    with pytest.raises(UsageError, match="review 99 does not exist"):
         decide(shop, ACCEPT, number, 99)
     assert shop.false() == wrong
     assert list_reviews(shop.target, shop.spec)[0].state == "open"

@@ -122,7 +122,7 @@ def test_table_that_is_there_twice(shop: Command, unchanged: Callable[[], None])
         ('table   = "tenants"', 'table = "tenants; --"', ("[tenant] table", "'tenants; --'", "Quoted")),
         ('name   = "usuarios"', "name = 'usu\"arios'", ("[[table]]", 'usu"arios', "Quoted")),
         ('schemas = ["public"]', 'schemas = "public"', ("[schemas]", "a list")),
-        ("version = 1", 'version = 1\npath = "elsewhere"', ("no key 'path'",)),
+        ("version = 1", 'version = 1\npath = "elsewhere"', ("the key 'path' is unknown",)),
         ("[application]", '[[rule]]\nname = "Bad Name"\ntable = "x"\nviolates = "true"\n[application]', ("hyphens",)),
     ],
 )

@@ -174,7 +174,7 @@ def test_bad_input(keyed: Database) -> None:
         (lambda: revoke_key(database, "x"), "is not a key"),
         (lambda: revoke_key(database, "zzzzzzzz"), "The key zzzzzzzz does not exist"),
         (lambda: rotate_key(database, "tk_zzzzzzzz"), "The key zzzzzzzz does not exist"),
-        (lambda: list_keys(database, WITH_KEYS, slug="nobody"), "no tenant 'nobody'"),
+        (lambda: list_keys(database, WITH_KEYS, slug="nobody"), "The tenant 'nobody' does not exist"),
     ):
         with pytest.raises(UsageError) as raised:
             call()  # type: ignore[no-untyped-call]

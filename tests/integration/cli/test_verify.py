@@ -12,7 +12,7 @@ LOTS = "SELECT md5(string_agg(l::text, ',' ORDER BY id)) FROM estoque_lotes l"
 def test_verify_before_a_migration(shop: Command, estoque: Database) -> None:
     """Clean is 0; a broken rule is 1, with samples, what to do, a log and a report under their names; nothing changes."""
     clean = shop("verify", "--verbose")
-    assert (clean.status, "Clean:" in clean.stdout, "lot-twice was not asked" in clean.stdout) == (0, True, True)
+    assert (clean.status, "Clean:" in clean.stdout, "lot-twice was not checked" in clean.stdout) == (0, True, True)
     estoque.execute(ACTIVE + "; UPDATE estoque_escolas SET quantidade_atual = quantidade_atual + 1 WHERE id < 3")
     rows = estoque.rows(LOTS)
     found = shop("verify", "--samples", "2", "--json")

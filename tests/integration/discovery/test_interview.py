@@ -130,7 +130,7 @@ def test_answers_stand_in_the_file_at_once(shop: Command) -> None:
         os.write(talk.terminal, b"x\n")
         assert "Type 1 to" in talk.until("Answer: ")
         assert path.read_bytes() == written
-        said = talk.answers(number(first, "host_id says whose"))
+        said = talk.answers(number(first, "host_id decides"))
         assert parts(shop)["visits"].paths == ((("host_id",),),)
         assert [part.child for part in Spec.read(path).reference] == ["visits.guest_id"]
         assert "items, 20 rows" in said
@@ -148,7 +148,7 @@ def test_answers_stand_in_the_file_at_once(shop: Command) -> None:
     assert {found[name].shared for name in ("notes", "letters", "rates")} == {"write"}
     with talking(shop) as talk:
         assert "visits, 30 rows (1 left)" in talk.first
-        assert talk.ends(number(talk.first, "guest_id says whose")) == 0
+        assert talk.ends(number(talk.first, "guest_id decides")) == 0
     assert undecided(shop) == set()
     assert shop("migrate", "--until", "expand", "--dry-run").status == 0
 
@@ -161,7 +161,7 @@ def test_a_tenant_is_named(shop: Command) -> None:
         os.write(talk.terminal, f"{one}\n".encode())
         assert "a, b" in talk.until("? ")
         os.write(talk.terminal, b"bb\n")
-        assert "no tenant 'bb'" in talk.until("Repeat it: ")
+        assert "The tenant 'bb' does not exist" in talk.until("Repeat it: ")
         said = talk.answers("b")
         assert "nothing was written" in said
         assert "notes" in undecided(shop)

@@ -138,7 +138,7 @@ def test_trigger_that_takes_a_repair_back_is_named(business: Database) -> None:
           'BEGIN NEW.tenant_id := OLD.tenant_id; RETURN NEW; END';
         CREATE TRIGGER "Keep it" BEFORE UPDATE ON sales FOR EACH ROW EXECUTE FUNCTION keep()
     """)
-    with pytest.raises(Failed, match=r'^10 rows of public.sales stay without .* probably trigger "Keep it"$'):
+    with pytest.raises(Failed, match=r'^10 rows of public.sales still have no tenant: .* probably trigger "Keep it"$'):
         run(business, fill_of(relation_fill(overrides=True), purpose="sweep"))
 
 
@@ -194,7 +194,7 @@ def test_trigger_that_keeps_rows_is_named(business: Database, answer: str) -> No
           'BEGIN IF NEW.id > 4990 THEN RETURN {answer}; END IF; RETURN NEW; END';
         CREATE TRIGGER "Keep it" BEFORE UPDATE ON sales FOR EACH ROW EXECUTE FUNCTION keep()
     """)
-    with pytest.raises(Failed, match=r'^10 rows of public.sales stay without .* probably trigger "Keep it"$'):
+    with pytest.raises(Failed, match=r'^10 rows of public.sales still have no tenant: .* probably trigger "Keep it"$'):
         run(business)
 
 

@@ -79,7 +79,7 @@ def test_wrong_wishes_are_named(database: Database, options: dict[str, Any], mes
 
 @pytest.mark.parametrize("ask", [fault_kinds, schema, spec_path])
 def test_unknown_preset_is_named_everywhere(ask: Any) -> None:
-    with pytest.raises(UsageError, match="no preset 'estoke'"):
+    with pytest.raises(UsageError, match="the preset 'estoke' does not exist"):
         ask("estoke")
 
 

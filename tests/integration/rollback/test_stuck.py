@@ -67,7 +67,7 @@ def test_only_who_blocks_a_run(business: Business) -> None:
         if run:
             with pytest.raises(Refused, match="is a run of tenantry"):
                 end_blocker(business.target, run, agreed=lambda party: True)
-        with pytest.raises(UsageError, match="no session 2147483"):
+        with pytest.raises(UsageError, match="The session 2147483 does not exist"):
             end_blocker(business.target, 2147483, agreed=lambda party: True)
         with pytest.raises(Refused, match="The session was not terminated"):
             end_blocker(business.target, pid, agreed=lambda party: False, patience=60)
