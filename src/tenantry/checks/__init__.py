@@ -1,1 +1,1 @@
-"""Checks: values that say what must hold, and the reader that asks the database about many of them at once."""
+"""Checks: values that describe faulty rows, and the runner that counts these for many checks at once."""

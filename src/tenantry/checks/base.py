@@ -1,4 +1,4 @@
-"""A check is a value: what must hold of a table's rows, as the condition of those that break it."""
+"""A check as a value: a condition that the faulty rows of a table fulfil."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from tenantry.postgres.owner_context import set_read_only
 from tenantry.postgres.session import set_uncounted
 
 ROW, PARENT = sql.Identifier("t"), sql.Identifier("p")
-"""The row that a check is about, and the row that a reference of it ends at."""
+"""The aliases of the checked row, and of the row that its reference leads to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """The rows `t` of the check's table for which `violates` is true. All of a table are asked in one scan.
+    """The rows `t` of the check's table for which `violates` is true. All such checks of a table share one scan.
 
-    `by_tenant`: it depends on the row's tenant column alone, so it is asked once for each tenant.
+    `by_tenant`: the condition depends only on the row's tenant column, so it is evaluated once for each tenant.
     """
 
     violates: sql.Composable
@@ -41,10 +41,10 @@ class Rows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """The rows `t` for which `violates` is true beside `p`, the row at the end of `path`: all NULL where there is
-    none. What lies on the way is `h1`, `h2` …. All that go along one path are asked in one join.
+    """The rows `t` for which `violates` is true together with `p`, the row at the end of `path`, whose columns are NULL
+    if it does not exist. The rows in between are `h1`, `h2` …. All such checks along one path share one join.
 
-    Every hop must be `unique`, or rows would be counted more than once: for others there is QueryCheck.
+    Every hop must be `unique`, or rows would be counted several times: for others use QueryCheck.
     """
 
     path: Path
@@ -53,7 +53,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueryCheck:
-    """The rows of a query, a whole SELECT, which are counted and sampled: for windows and groups."""
+    """The rows of a query, a complete SELECT, which are counted and sampled: for windows and groups."""
 
     query: sql.Composable
 
@@ -63,9 +63,9 @@ Question: TypeAlias = Rows | Reference | QueryCheck
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fix:
-    """A safe correction of the rows that break a check: each column gets its expression over `t`.
+    """A safe correction of the rows that violate a check: each column gets the value of an expression over `t`.
 
-    `why` says why no information is lost, for people.
+    `why` tells users why no information is lost.
     """
 
     values: tuple[tuple[str, sql.Composable], ...]
@@ -74,10 +74,11 @@ class Fix:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """`name` in kebab-case is what the check is called everywhere; `subject` tells those of one name and table apart.
+    """`name` in kebab-case identifies the check everywhere; `subject` distinguishes checks of one name and table.
 
-    In `message`, `{rows}` becomes the count and its noun: `{rows} of public.lots without a tenant`. `shows` are
-    expressions over the question's aliases that samples have beside the row's key; for QueryCheck a sample is the row.
+    In `message`, `{rows}` is replaced by the count with its noun: `{rows} of public.lots without a tenant`. `shows` are
+    expressions over the question's aliases that samples have in addition to the row's key; for QueryCheck a sample is
+    the row.
     """
 
     name: str
@@ -100,7 +101,7 @@ class Check:
     def finding(
         self, count: int, samples: tuple[Mapping[str, Any], ...] = (), tenants: Mapping[str, int] | None = None
     ) -> Finding:
-        """What to say where `count` rows break the check."""
+        """The finding for `count` rows that violate the check."""
         rows = counted(count, "row")
         return Finding(
             name=self.name, family=self.family, severity=self.severity, table=self.table, count=count,
@@ -110,13 +111,13 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckContext:
-    """What families stand on. `connection` is read-only and in autocommit mode.
+    """What families of checks use. `connection` is read-only and in autocommit mode.
 
-    `schema` is the database as the user made it, `live` the same as it is now, with all that is ours. `tables` limits
-    the checks to these, None to none; `samples` is how many rows a finding shows at most. `run` names the run.
-    `application` is where the application connects to; None: its role is taken on over our own connection. `hidden`
-    are tables whose rows row security may hide from our role: their rows are not asked, for no count could be believed.
-    `standby`: the server takes no write, not even one that is rolled back.
+    `schema` is the original schema, `live` the current one, with tenantry's objects. `tables` limits the checks to
+    these, None to none; `samples` is the largest number of rows that a finding shows. `run` is the run's id.
+    `application` is where the application connects to; with None its role is used over tenantry's own connection.
+    `hidden` are tables whose rows row-level security may hide from tenantry's role: they are not counted, since the
+    counts could be wrong. `standby`: the server is read-only.
     """
 
     target: Target
@@ -135,7 +136,7 @@ class CheckContext:
     standby: bool = False
     looking: Callable[[str], None] = lambda at: None
     opened: Callable[[psycopg.Connection[Any]], None] = lambda session: None
-    """Told of every further session, so that a stop can end its statements."""
+    """Called with every further session, so that a stop can cancel its statements."""
 
     @property
     def ownership(self) -> Ownership:
@@ -143,28 +144,28 @@ class CheckContext:
 
     @property
     def planning(self) -> PlanningGround:
-        """The questions that planning asks of spec, schema and ownership."""
+        """The queries of planning over spec, schema and ownership."""
         return PlanningGround(spec=self.spec, schema=self.schema, ownership=self.ownership)
 
     def wants(self, table: Name) -> bool:
-        """Whether --table leaves it in; a partition or heir goes with its table."""
+        """Whether --table includes it; partitions and child tables belong to their table."""
         return self.tables is None or not self.tables.isdisjoint({table, self.ownership.heirs.get(table, table)})
 
     def owned(self) -> Iterator[Owned]:
-        """The owned and mixed tables that are wanted and there."""
+        """The owned and mixed tables that are included and exist."""
         return (owned for owned in self.ownership.owned if self.wants(owned.table) and self.has(owned.table))
 
     def reached(self, phase: Phase) -> bool:
-        """Whether tenantry has put a step of this phase in force."""
+        """Whether a step of this phase is applied."""
         return any(entry.phase == phase and entry.state == "done" for entry in self.entries.values())
 
     def has(self, table: Name, *columns: str) -> bool:
-        """Whether the database has the table now, with these columns."""
+        """Whether the table exists, with these columns."""
         found = self.live.tables.get(table)
         return found is not None and all(found.column(column) is not None for column in columns)
 
     def tenanted(self, owned: Owned) -> bool:
-        """Whether the tenant column is there."""
+        """Whether the tenant column exists."""
         return self.has(owned.table, owned.column)
 
     @contextmanager
@@ -182,7 +183,7 @@ class CheckContext:
 
 
 FamilyOf: TypeAlias = Callable[[CheckContext], Iterator[Check | Finding]]
-"""A family: the checks to be asked of the rows, and what it found in the catalog itself."""
+"""A family: yields checks of rows, and findings from the catalog."""
 
 
 def column(name: str, alias: sql.Composable = ROW) -> sql.Composed:
@@ -191,5 +192,5 @@ def column(name: str, alias: sql.Composable = ROW) -> sql.Composed:
 
 
 def missing(hop: Hop) -> sql.Composed:
-    """That there is no `p`: what an equality found is not NULL."""
+    """The condition that `p` does not exist: the join's columns are never NULL in an existing row."""
     return sql.SQL("{} IS NULL").format(column(hop.parent_columns[0], PARENT))

@@ -1,4 +1,4 @@
-"""Business rules: what the spec says that must hold of rows, or that no row may be in."""
+"""Business rules: conditions of the spec that rows must meet, or must not meet."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tenantry.steps.introspection import raw
 
 
 def business(ground: CheckContext) -> Iterator[Check | Finding]:
-    """The rules of the spec. One that the database cannot be asked is a finding of its own."""
+    """The checks of the spec's rules. A rule that the database cannot evaluate becomes a finding."""
     for rule in ground.spec.rule:
         table = _table(ground, rule)
         if isinstance(table, Finding):
@@ -30,7 +30,7 @@ def business(ground: CheckContext) -> Iterator[Check | Finding]:
 
 
 def said_by(text: str) -> sql.Composed:
-    """The user's own SQL; a remark at its end swallows nothing of ours."""
+    """The user's own SQL; the newline keeps a comment at its end from hiding what follows."""
     return sql.SQL("{}\n").format(raw(text))
 
 
@@ -59,7 +59,7 @@ def _asked(ground: CheckContext, rule: RulePart, table: Name) -> Check | Finding
 
 
 def _problem(ground: CheckContext, rule: RulePart, table: Name) -> psycopg.Error | str | None:
-    """Why the rule cannot be asked or its fix be made, as the server says without running it."""
+    """Why the rule cannot be checked or its fix be made, from EXPLAIN, without running it."""
     asked: list[sql.Composable] = [_question(rule, table)]
     known = ground.live.tables[table]
     for name, expression in _values(rule):
@@ -78,7 +78,7 @@ def _problem(ground: CheckContext, rule: RulePart, table: Name) -> psycopg.Error
             ground.connection.execute(search_path(ground.spec.schemas))
             cursor = raw_cursor(ground.connection)
             for query in asked:
-                # With a parameter the server takes a single statement only.
+                # With a parameter the server accepts a single statement only.
                 cursor.execute(sql.SQL("EXPLAIN {} AND $1::boolean").format(query), [True])
     except psycopg.errors.OperationalError:
         raise
@@ -122,13 +122,13 @@ def _check(ground: CheckContext, rule: RulePart, table: Name) -> Check:
 
 
 def _named(ground: CheckContext, rule: RulePart, table: Name) -> tuple[str, ...]:
-    """The columns that a condition names, as samples are to show them."""
+    """The columns in a condition, which samples show."""
     named = {token.name for token in tokens(rule.violates or "")}
     return tuple(one.name for one in ground.live.tables[table].columns if one.name in named)
 
 
 def _awaited(ground: CheckContext, error: psycopg.Error) -> bool:
-    """Whether what is missing is a tenant column that migrate will make."""
+    """Whether the missing column is a tenant column that migrate will add."""
     missing = {owned.column for owned in ground.ownership.owned if not ground.has(owned.table, owned.column)}
     return any(name in (error.diag.message_primary or "") for name in missing)
 

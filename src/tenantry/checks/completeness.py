@@ -1,4 +1,4 @@
-"""Completeness: has every row a tenant that exists, and how are the rows spread over the tenants?"""
+"""Completeness: does every row have an existing tenant, and how are the rows spread over the tenants?"""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tenantry.steps.derivation import equal
 
 
 def completeness(ground: CheckContext) -> Iterator[Check | Finding]:
-    """Rows without a tenant, and rows whose tenant there is not; before the rows are filled, what stands in the way."""
+    """Rows without a tenant, and rows whose tenant does not exist; before the backfill, rows that would prevent it."""
     yield from _tenant_table(ground)
     yield from unfilled(ground)
     empty = unfilled_tables(ground)
@@ -31,7 +31,7 @@ def completeness(ground: CheckContext) -> Iterator[Check | Finding]:
 
 
 def _without_members(ground: CheckContext) -> Iterator[Check]:
-    """Rows that no tenant sees, since no link leads from one to them."""
+    """Rows that no tenant sees, because no link leads from one to them."""
     for member in ground.ownership.members:
         tenant = ground.planning.column(member.link)
         if not (ground.wants(member.table) and ground.has(member.link, tenant, *member.columns)):
@@ -65,8 +65,8 @@ def _tenant_table(ground: CheckContext) -> Iterator[Finding]:
 
 
 def _without(unit: OwnedRelation, *, waiting: bool) -> Check:
-    """`waiting`: from the fill until contract, a parent whose owner shows only in its children may wait for the first
-    of them."""
+    """`waiting`: from the backfill until contract, a parent that gets its tenant from its children may wait for the
+    first of them."""
     return Check(
         name="rows-without-tenant", family=Family.COMPLETENESS, table=unit.name,
         severity=Severity.WARNING if waiting else Severity.ERROR,
@@ -96,11 +96,11 @@ def _unknown(ground: CheckContext, unit: OwnedRelation) -> Iterator[Check]:
     )  # fmt: skip
 
 
-# --- the spread
+# --- the distribution
 
 
 def slugs(ground: CheckContext) -> Mapping[str, str]:
-    """The slug of every tenant by its key as text; the key itself where there is no slug."""
+    """The slug of every tenant by its key as text; the key itself where it has no slug."""
     tenant = ground.ownership.tenant
     if not ground.has(tenant.name, tenant.key):
         return {}
@@ -114,7 +114,7 @@ def slugs(ground: CheckContext) -> Mapping[str, str]:
 def distributions(
     ground: CheckContext, rows: Mapping[Name, Mapping[str | None, int]], known: Mapping[str, str]
 ) -> tuple[Distribution, ...]:
-    """Of every unit of an owned table that has its tenant column."""
+    """The distribution of every relation of an owned table that has its tenant column."""
     return tuple(
         Distribution.of(unit.name, rows[unit.name], known)
         for unit in ground.planning.units()
@@ -123,7 +123,7 @@ def distributions(
 
 
 def spread(ground: CheckContext, found: Sequence[Distribution], known: Mapping[str, str]) -> Iterator[Finding]:
-    """Tables that belong nearly whole to one of several tenants, and tenants that have no row anywhere."""
+    """Tables of which nearly all rows belong to one of several tenants, and tenants without any row."""
     limit = ground.spec.limits.largest_share
     chosen = "largest_share" in ground.spec.limits.model_fields_set
     several = len(known) > 1

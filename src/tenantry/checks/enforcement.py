@@ -1,5 +1,6 @@
-"""Whether the database enforces what its catalog shows: foreign keys whose triggers do not fire, triggers of ours that
-are off, and sessions in which none fires. While they are, every write may break what the other checks count."""
+"""Whether the database enforces what its catalog shows: foreign keys whose triggers are disabled, disabled triggers of
+tenantry, and settings that disable all triggers. While they are disabled, every write may add rows that other checks
+then find."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ _warning = partial(Finding, family=Family.REFERENCES, severity=Severity.WARNING)
 
 
 def enforcement(ground: CheckContext) -> Iterator[Finding]:
-    """The rows that were written meanwhile are for the other checks to count."""
+    """Rows that were written meanwhile are counted by other checks."""
     ground.looking("whether foreign keys and triggers are enforced")
     yield from _silent_keys(ground)
     yield from _keys_not_enforced(ground)
@@ -54,7 +55,8 @@ def _silent_keys(ground: CheckContext) -> Iterator[Finding]:
         silent: dict[Name, list[str]] = {}
         for schema, relation, trigger in row["triggers"]:
             silent.setdefault(Name(schema, relation), []).append(trigger)
-        # By their names: ENABLE TRIGGER ALL would turn on what others have turned off, and take ALWAYS from ours.
+        # By name: ENABLE TRIGGER ALL would also enable triggers that others have disabled, and end ENABLE ALWAYS of
+        # tenantry's.
         statements = [
             f"ALTER TABLE {relation} " + ", ".join(f"ENABLE TRIGGER {quoted(name)}" for name in names)
             for relation, names in silent.items()
@@ -72,7 +74,7 @@ def _silent_keys(ground: CheckContext) -> Iterator[Finding]:
 
 
 def _keys_not_enforced(ground: CheckContext) -> Iterator[Finding]:
-    """One of the user's own may be meant so."""
+    """A key of the user's own may be NOT ENFORCED on purpose."""
     for row in _of_tables(ground, "keys_not_enforced"):
         table, constraint = Name(row["schema"], row["name"]), row["constraint"]
         if ground.wants(table):
@@ -99,7 +101,7 @@ def _silent_triggers(ground: CheckContext) -> Iterator[Finding]:
 
 
 def _settings(ground: CheckContext) -> Iterator[Finding]:
-    """Where no trigger fires but those that always do, no foreign key is looked at."""
+    """With session_replication_role = replica, only ENABLE ALWAYS triggers fire, and foreign keys are not checked."""
     ways: list[tuple[str, str]] = []
     for row in _ask(ground, "replica_settings"):
         what = f"ALTER ROLE {quoted(row['role'])}" if row["role"] else "ALTER ROLE ALL"

@@ -1,4 +1,4 @@
-"""Which families a command asks. One family, one file; a new one is one line here."""
+"""The families of checks of each command. Each family has its own module, and its line here."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ VALIDATION: tuple[tuple[Family, FamilyOf], ...] = (
     (Family.ISOLATION, isolated),
     (Family.PERFORMANCE, performance),
 )
-"""Is the migration in force, and is every row in its tenant?"""
+"""Is the migration applied, and is every row in its tenant?"""
 
 VERIFICATION: tuple[tuple[Family, FamilyOf], ...] = (
     *(pair for pair in VALIDATION if pair[0] is not Family.STRUCTURE),
     (Family.BUSINESS, business),
 )
-"""Does the business still make sense, for each tenant by itself, and does no tenant see another?"""
+"""Do the rows meet the business rules, in each tenant by itself, and does no tenant see another one?"""

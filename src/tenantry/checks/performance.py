@@ -1,4 +1,4 @@
-"""The family performance: what isolation costs, and whether the indexes carry it."""
+"""Performance: what isolation costs, and whether indexes support it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _information = partial(Finding, family=Family.PERFORMANCE, severity=Severity.INF
 
 
 def performance(ground: CheckContext) -> Iterator[Finding]:
-    """Plans and costs of the policies need these; indexes that nothing uses are told of at any time."""
+    """Plans and costs need the policies; unused indexes are reported at any time."""
     yield from _idle_indexes(ground)
     if not ground.reached(Phase.ISOLATE) or ground.spec.application.role not in ground.live.roles:
         return
@@ -29,11 +29,11 @@ def performance(ground: CheckContext) -> Iterator[Finding]:
         yield from plans(ground)
         yield from costs(ground)
     except psycopg.errors.InsufficientPrivilege:
-        return  # Who may not become the application was told so by the experiment.
+        return  # The attempts have reported that the role cannot become the application.
 
 
 def _idle_indexes(ground: CheckContext) -> Iterator[Finding]:
-    """An index of ours counts from when it was made. Standbys have counters of their own."""
+    """An index of tenantry counts from its creation. Standbys have counters of their own."""
     ground.looking("how indexes are used")
     limit = ground.spec.limits.unused_index_days
     names = [name.identifier.as_string(None) for name in sorted(ground.live.tables) if ground.wants(name)]

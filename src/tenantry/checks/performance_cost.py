@@ -1,4 +1,4 @@
-"""What the policies cost: a query under them, beside the same query without."""
+"""What the policies cost: the times of a query with them and without them."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from tenantry.steps.tenant_setting import context
 
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "performance.sql")
 WORTH = 2 * 2**20
-"""In bytes: what is smaller is read too fast for its time to say anything."""
+"""In bytes: smaller tables are read too fast for a useful time."""
 ROWS = 50_000
 SAMPLE = 2 * 2**20
 REPEATS, LOOKS = 7, 3
 SETTLED = 3
-"""Times by turns after which what is far below the limit is believed to be so."""
+"""The number of alternating times after which a time far below the limit is accepted."""
 PATIENCE = 3000.0
-"""In milliseconds, as the query `bounded` has it: what takes longer took so long."""
+"""In milliseconds, for the query `bounded`: a longer one counts as this."""
 LEAST = 5.0
-"""In milliseconds: a difference that somebody could notice."""
+"""In milliseconds: a difference that users could notice."""
 _warning = partial(Finding, family=Family.PERFORMANCE, severity=Severity.WARNING)
 
 
@@ -45,7 +45,7 @@ def costs(ground: CheckContext) -> Iterator[Finding]:
                 continue
             ground.looking(f"what the policies of {owned.table} cost")
             measure = _Measure(connection, ground, owned, sum(large.values()))
-            # Looked at again, before a moment's load is taken for it.
+            # Measured again, so that a short load is not mistaken for it.
             if all(measure.exceeds(limit) for _ in range(LOOKS)):
                 yield _warning(
                     name="policy-cost", table=owned.table,
@@ -57,9 +57,9 @@ def costs(ground: CheckContext) -> Iterator[Finding]:
 
 
 class _Measure:
-    """The least of all times in milliseconds, of the same query by turns under the policies and without them: whatever
-    else goes on adds to the others. So neither is ever forgotten, from one look to the next either: a moment's load can
-    make neither a policy slow nor the query without it."""
+    """The smallest of all times in milliseconds, of the same query with and without the policies in turn, since other
+    load only adds to a time. Neither is ever forgotten, so that a short load cannot make the policies look slow, nor
+    the query without them."""
 
     def __init__(self, connection: psycopg.Connection[Any], ground: CheckContext, owned: Owned, size: int) -> None:
         self.connection, self.ground, self.owned = connection, ground, owned
@@ -67,8 +67,9 @@ class _Measure:
         self.tenant = self._largest_tenant(size)
 
     def exceeds(self, limit: float) -> bool:
-        """Whether it is worth a word; not where the query without policies does not end in time. What is far below
-        the limit is so at the first look, but not at the first time: load may have been on the query without."""
+        """Whether it is reported; not if the query without policies does not end in time. A time far below the limit is
+        accepted after the first measurement, but not after its first time, when there may have been load on the query
+        without."""
         if self.tenant is None:
             return False
         for turn in range(1, REPEATS + 1):
@@ -81,7 +82,7 @@ class _Measure:
         return self.without < PATIENCE and self.under > max(limit * self.without, self.without + LEAST)
 
     def _largest_tenant(self, size: int) -> str | None:
-        """By a sample of about SAMPLE bytes; where that has no tenant, any."""
+        """A tenant from a sample of about SAMPLE bytes; if that has none, any."""
         sample = sql.SQL(
             "SELECT t.{0}::text FROM {1} AS t TABLESAMPLE SYSTEM ({2}) REPEATABLE (1) WHERE t.{0} IS NOT NULL"
             " GROUP BY 1 ORDER BY pg_catalog.count(*) DESC LIMIT 1"
@@ -115,7 +116,7 @@ class _Measure:
         return float(row[0][0]["Execution Time"])
 
     def _condition(self) -> sql.Composed:
-        """What the policies ask, as a query's own condition."""
+        """The conditions of the policies, as the query's own."""
         schema, name = self.ground.ownership.tenant.key_operator
         column = sql.SQL("t.{}").format(sql.Identifier(self.owned.column))
         shared = sql.SQL(" OR {} IS NULL").format(column) if self.owned.mixed else sql.SQL("")

@@ -1,4 +1,4 @@
-"""Whether an index serves what the application asks, by PostgreSQL's plans under the policies."""
+"""Whether an index supports the application's queries, by PostgreSQL's plans with the policies."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from tenantry.steps.introspection import raw
 
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "performance.sql")
 LARGE = 512 * 1024
-"""In bytes: what is smaller is read whole as fast as by an index."""
+"""In bytes: a sequential scan of smaller tables is as fast as an index."""
 TIMES = ("timestamp", "date")
 _warning = partial(Finding, family=Family.PERFORMANCE, severity=Severity.WARNING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Question:
-    """What a table invites to ask, with the types of the parameters. It is served if one of the `queries` is."""
+    """A typical query of a table, with the types of its parameters. It is supported if one of the `queries` is."""
 
     what: str
     queries: tuple[sql.Composed, ...]
@@ -36,12 +36,12 @@ class _Question:
 
 
 def plans(ground: CheckContext) -> Iterator[Finding]:
-    """Large tables of which all pages would be read for a few rows of one tenant. Whether PostgreSQL then prefers an
-    index that is there is its own affair: it knows how many rows a tenant has."""
+    """Large tables of which all pages would be read for a few rows of one tenant. Whether PostgreSQL then uses an
+    existing index is its own decision: it knows how many rows a tenant has."""
     with ground.session("plans") as connection:
         for owned in ground.owned():
             table = ground.live.tables[owned.table]
-            large = large_parts(ground, owned.table)  # Nothing where somebody keeps the table to himself.
+            large = large_parts(ground, owned.table)  # Nothing where another session has locked the table.
             if not large or not ground.tenanted(owned):
                 continue
             ground.looking(f"the plans for {table.name}")
@@ -60,7 +60,7 @@ def plans(ground: CheckContext) -> Iterator[Finding]:
 
 
 def soon(ground: CheckContext, query: bytes | sql.Composed, **parameters: Any) -> list[tuple[Any, ...]]:
-    """What the operator is answered; nothing where a lock is to be waited for longer than a second."""
+    """The result of the operator's query; empty where a lock would take longer than a second."""
     try:
         with ground.connection.transaction():
             ground.connection.execute(_QUERIES["patience"])
@@ -70,7 +70,7 @@ def soon(ground: CheckContext, query: bytes | sql.Composed, **parameters: Any) -
 
 
 def large_parts(ground: CheckContext, name: Name, *, least: int = LARGE) -> Mapping[Name, int]:
-    """The relations that hold the table's rows and have at least so many bytes, with how many."""
+    """The relations with the table's rows that have at least so many bytes, with their sizes."""
     names = [table.name.identifier.as_string(None) for table in ground.live.tree(name)]
     names += [heir.name.identifier.as_string(None) for heir in ground.live.heirs(name)]
     rows = soon(ground, _QUERIES["sizes"], names=names)
@@ -84,7 +84,7 @@ def _questions(table: Table) -> Iterator[_Question]:
     if newest is None:
         yield _Question(what="all together", queries=(whole,))
     else:
-        # PostgreSQL may rather read an index on the time backwards, and pass other tenants by.
+        # PostgreSQL may prefer to read an index on the time backwards, and to skip other tenants.
         ordered = sql.SQL("{} ORDER BY {} DESC LIMIT 20").format(whole, sql.Identifier(newest))
         yield _Question(what="newest first", queries=(ordered, whole))
     if table.primary_key:
@@ -94,7 +94,7 @@ def _questions(table: Table) -> Iterator[_Question]:
 
 
 def _newest(table: Table) -> str | None:
-    """The first column that holds a time, or else a key that grows."""
+    """The first column with a time, or else a growing key."""
     times = [column.name for column in table.columns if column.base_type.startswith(TIMES)]
     return next(iter((*times, *table.primary_key[:1])), None)
 
@@ -110,14 +110,14 @@ def _by(table: Table, columns: Sequence[str], what: str) -> _Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Asked:
-    """Asks for plans as the application role."""
+    """Reads plans as the application role."""
 
     connection: psycopg.Connection[Any]
     role: str
     large: Mapping[Name, int]
 
     def served(self, question: _Question) -> bool:
-        """Whether each large part is read by an index. Where nothing is known, it is said to be."""
+        """Whether an index is used for each large part. Where that is not known, it counts as used."""
         return any(self._served(query, question.types) for query in question.queries)
 
     def _served(self, query: sql.Composed, types: Sequence[str]) -> bool:
@@ -125,7 +125,7 @@ class _Asked:
         return nodes is None or all(_by_index(node) for node in nodes)
 
     def _scans(self, query: sql.Composed, types: Sequence[str]) -> list[Mapping[str, Any]] | None:
-        """The nodes that read large parts, with sequential scans out of favour; None where the query is refused."""
+        """The nodes that read large parts, with enable_seqscan off; None where the query is refused."""
         listed = sql.SQL("({})").format(raw(", ".join(types))) if types else sql.SQL("")
         values = sql.SQL("({})").format(sql.SQL(", ").join([sql.NULL] * len(types))) if types else sql.SQL("")
         prepare = sql.SQL("PREPARE tenantry_question{} AS {}").format(listed, query)

@@ -1,4 +1,4 @@
-"""References: does every row point at a row that is there, and at one of its own tenant, along every path?"""
+"""References: does every row refer to an existing row of its own tenant, along every path?"""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def references(ground: CheckContext) -> Iterator[Check | Finding]:
 
 
 def _paths(ground: CheckContext) -> Iterator[tuple[Name, Path, str]]:
-    """What can be followed from a table, each once: where from, along which columns, and what it is called."""
+    """All that can be followed from a table, each once: its table, its columns, and its label."""
     found: dict[tuple[Name, tuple[tuple[tuple[str, ...], Name], ...]], tuple[Name, Path, str]] = {}
     for table, path, label in _all_paths(ground):
         steps = tuple((hop.columns, hop.parent) for hop in path.hops)
@@ -128,13 +128,13 @@ def _agreement(ground: CheckContext, table: Name, path: Path, label: str, waitin
 
 
 def _differs(own: sql.Composable, there: sql.Composable, *, shared: bool) -> sql.Composed:
-    """A row without a tenant is a matter of completeness, but where that makes it `shared`: all see it then."""
+    """A row without a tenant is a matter of completeness, except that it would be `shared`: then all see it."""
     operator = "{there} IS NOT NULL AND {own} IS DISTINCT FROM {there}" if shared else "{own} <> {there}"
     return sql.SQL(operator).format(own=own, there=there)
 
 
 def _tenant_at_end(ground: CheckContext, path: Path) -> str | None:
-    """The column that holds the tenant in the last table; None where it has none, or none yet."""
+    """The tenant column of the last table; None where it has none, or none yet."""
     tenant, parent = ground.ownership.tenant, ground.ownership.of(path.target)
     if path.target == tenant.name:
         return tenant.key if ground.has(tenant.name, tenant.key) else None
@@ -142,7 +142,7 @@ def _tenant_at_end(ground: CheckContext, path: Path) -> str | None:
 
 
 def _searched(ground: CheckContext, table: Name, path: Path, label: str) -> Iterator[Check]:
-    """Of the several rows that it can meet, one must be of the row's own tenant, or shared."""
+    """Of the several rows that it may refer to, one must be of its own tenant, or shared."""
     if any(hop.parent in ground.hidden for hop in path.hops):
         return
     owned, theirs = ground.ownership.of(table), _tenant_at_end(ground, path)
@@ -185,7 +185,7 @@ def _chain(ground: CheckContext, path: Path) -> sql.Composed:
 
 
 def _not_valid(table: Table) -> Iterator[Finding]:
-    """What is not enforced cannot be validated."""
+    """A key that is NOT ENFORCED cannot be validated."""
     for key in table.foreign_keys:
         if key.enforced and not key.validated:
             yield Finding(
@@ -199,7 +199,7 @@ def _not_valid(table: Table) -> Iterator[Finding]:
 
 
 def _cycles(ground: CheckContext, table: Table) -> Iterator[Check]:
-    """Rows of a table that refers to itself: who follows the references must not come back."""
+    """Rows of a table that refers to itself: following the references must not lead back."""
     keys = [*table.foreign_keys, *(key for name, key in ground.ownership.references if name == table.name)]
     for key in keys:
         if key.parent == table.name and ground.has(table.name, *key.columns, *key.parent_columns):
@@ -213,8 +213,8 @@ def _cycles(ground: CheckContext, table: Table) -> Iterator[Check]:
 
 
 def _circling(ground: CheckContext, table: Table, key: ForeignKey) -> sql.Composed:
-    """A circle is found from its least row: whose reference goes up, and from where the walk never goes below it. So
-    references that all go down, as those of numbered rows do, cost one scan."""
+    """A circle is found from its smallest row: its reference leads to a larger one, and the walk never visits smaller
+    ones. So if all references lead to smaller rows, as in numbered rows, it takes one scan."""
     source, shown = plainly(table.name, ground.live), table.primary_key or key.parent_columns
     plain = all(schema == "pg_catalog" for schema, _ in key.operators)
 
@@ -245,7 +245,8 @@ def _circling(ground: CheckContext, table: Table, key: ForeignKey) -> sql.Compos
 
 
 def _circles(ground: CheckContext) -> Iterator[Finding]:
-    """Tables that refer to each other in a circle: no fault, but rows of them cannot be written one after the other."""
+    """Tables that refer to each other in a circle: not an error, but their rows cannot be inserted one after the
+    other."""
     import networkx as nx
 
     graph: nx.DiGraph[Name] = nx.DiGraph()

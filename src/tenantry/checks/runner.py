@@ -1,4 +1,4 @@
-"""Asks the database all checks: fused, in slices; then samples of what failed."""
+"""Runs all checks: combined, in slices; then reads samples of the violations."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from tenantry.model.finding import Finding, Severity
 from tenantry.model.name import Name
 
 SLICE = 131_072
-"""Pages, 1 GB: what one statement reads at most, so that no snapshot is held for long."""
+"""Pages (1 GB): the most that one statement reads, so that no snapshot is kept for long."""
 WRONG_QUESTION = (psycopg.DataError, psycopg.ProgrammingError, psycopg.NotSupportedError, psycopg.InternalError)
-"""What is wrong with a check, or has gone since its table was looked at; not with the server."""
+"""Errors of a check, or of a table that has changed meanwhile; not of the server."""
 
 
 @dataclass(slots=True)
 class Answer:
-    """What is known of a check: the rows that break it by tenant, where they were found, some of them, or why it
-    could not be asked. `moving`: rows may have moved from one slice to another while they were counted."""
+    """The result of a check: the rows that violate it by tenant, where they were found, samples, or why it could not be
+    run. `moving`: rows may have moved from one slice to another during the count."""
 
     counts: Counter[str | None] = field(default_factory=Counter)
     places: list[tuple[Scan, Slice | None]] = field(default_factory=list)
@@ -48,11 +48,11 @@ class Examined:
 
 
 def examine(ground: CheckContext, checks: Sequence[Check], stop: Stop, *, slice_pages: int = SLICE) -> Examined:
-    """Ask everything; counts are exact, each as of the moment in which its slice was read. What others write while
-    slices are read is looked at again, so that nothing is missed.
+    """Run all checks; counts are exact, each for the moment in which its slice was read. Rows that others write
+    meanwhile are checked again, so that nothing is missed.
 
     Raises Interrupted after a stop, ConnectionFailed without connections, Failed where another session keeps a table
-    to itself, and psycopg's InsufficientPrivilege for a table that may not be read.
+    locked, and psycopg's InsufficientPrivilege for a table that may not be read.
     """
     with Readers.opened(ground, "validate", stop) as readers:
         asking = _Asking(ground=ground, checks=checks, slice_pages=slice_pages)
@@ -62,8 +62,8 @@ def examine(ground: CheckContext, checks: Sequence[Check], stop: Stop, *, slice_
 
 
 class _Tally:
-    """What the slices of one scan have come to: the rows by tenant, and for each of its checks, by number, those that
-    break it and the slices that hold some."""
+    """The results of the slices of one scan: the rows by tenant, and for each of its checks, by number, the violations
+    and the slices that contain some."""
 
     def __init__(self) -> None:
         self.rows: Counter[str | None] = Counter()
@@ -71,7 +71,7 @@ class _Tally:
         self.parts: defaultdict[int, list[Slice | None]] = defaultdict(list)
 
     def add(self, part: Slice | None, lines: Sequence[Sequence[Any]]) -> None:
-        """One slice: lines of the tenant, its rows, and how many of them break each check."""
+        """One slice: for each tenant, its rows, and how many of them violate each check."""
         for tenant, rows, *figures in lines:
             self.rows[tenant] += rows
             for number, count in enumerate(figures):
@@ -83,7 +83,7 @@ class _Tally:
 
 
 class _Asking:
-    """The answers as they come in, from several threads."""
+    """Collects the results of several threads."""
 
     def __init__(self, *, ground: CheckContext, checks: Sequence[Check], slice_pages: int) -> None:
         self.ground = ground
@@ -95,14 +95,14 @@ class _Asking:
         self._one = threading.Lock()
 
     def work(self) -> list[Any]:
-        """The largest relations first, so that none of them is left alone at the end."""
+        """The largest relations first, so that no thread is left with one at the end."""
         own = [check for check in self.checks if isinstance(check.question, QueryCheck)]
         return [partial(self.query, check) for check in own] + [partial(self.scan, scan) for scan in self.scans]
 
     # --- counting
 
     def scan(self, scan: Scan, session: Session) -> None:
-        """Read a relation slice by slice, and add up what was found once all of it is read."""
+        """Read a relation slice by slice, and add up the results once all of it is read."""
         pages, tally, late = self._pages(scan, session), _Tally(), _Tally()
         sliced = pages > self.slice_pages
         oldest, before = self._transactions(session) if sliced else ("", "")
@@ -118,7 +118,8 @@ class _Asking:
             if not scan.joined:
                 self.rows[scan.table] += tally.rows
             for number, check in enumerate(scan.checks):
-                # Who was read before it moved is in both; who moved to where it was not read, in the second alone.
+                # A row read before it moved is in both results; one that moved to a slice read before is in the second
+                # only.
                 seen = tally if tally.counts[number].total() >= late.counts[number].total() else late
                 answer = self.answers[id(check)]
                 answer.counts += seen.counts[number]
@@ -126,14 +127,14 @@ class _Asking:
                 answer.moving |= moving
 
     def _read(self, scan: Scan, session: Session, tally: _Tally, pages: int, since: str | None = None) -> None:
-        """All slices, or of them what was written since a transaction began."""
+        """All slices, or only the rows in them that were written since a transaction began."""
         again = ", rows written meanwhile" if since is not None else ""
         for part in slices(pages, self.slice_pages):
             self.ground.looking(scan.title + again + ("" if part is None else f", {100 * part[0] // pages} %"))
             tally.add(part, session.execute(scan.counts(part, since)).fetchall())
 
     def _transactions(self, session: Session) -> tuple[str, str]:
-        """The oldest transaction that goes on, and the snapshot: where it stays the same, nobody has written."""
+        """The oldest active transaction, and the snapshot: while it stays the same, nothing has been written."""
         query = "SELECT pg_snapshot_xmin(s)::xid::text, s::text FROM pg_current_snapshot() AS s"
         oldest, snapshot = session.execute(query).fetchone() or ("", "")
         return oldest, snapshot
@@ -144,7 +145,7 @@ class _Asking:
         return int(row[0]) if row is not None and row[0] is not None else 0
 
     def _singly(self, scan: Scan, session: Session, error: psycopg.Error) -> None:
-        """One of several checks cannot be asked: each by itself, so that the others are."""
+        """One of several checks fails: each is run by itself, so that the others give results."""
         if isinstance(error, psycopg.errors.InsufficientPrivilege):
             raise error
         if len(scan.checks) == 1 and scan.joined:
@@ -172,8 +173,8 @@ class _Asking:
     # --- samples
 
     def sample(self, check: Check, session: Session) -> None:
-        """Some of the rows that break a check, from where they were found; fewer, where they have changed so much since
-        that they cannot be asked for."""
+        """Some of the rows that violate a check, from where they were found; fewer, if they have changed so much since
+        that they cannot be read."""
         if self.ground.samples > 0:
             with suppress(*WRONG_QUESTION):
                 self._sample(check, session)
@@ -194,7 +195,7 @@ class _Asking:
                 break
         answer.samples = list(found.values())[:wanted]
         if answer.moving and len(answer.samples) < answer.counts.total() <= wanted:
-            # All that there are now are here; the rest was seen twice, or is gone.
+            # The sample has all present violations; the others were counted twice, or no longer exist.
             answer.counts = Counter({None: len(answer.samples)})
 
     # --- findings

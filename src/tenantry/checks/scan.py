@@ -1,4 +1,4 @@
-"""Fuses checks: all row checks of a relation become one scan, all that go along one path one join."""
+"""Combines checks: all row checks of a relation in one scan, all along one path in one join."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from tenantry.model.schema import Kind, Schema, Table
 from tenantry.steps.derivation import equal
 
 LONGEST_VALUE = 200
-"""Characters of a value that a sample shows."""
+"""The largest number of characters of a value in a sample."""
 
 Slice = tuple[int, int | None]
-"""Pages of a relation: the first, and the first that is no longer in it; None for its end, wherever that is."""
+"""Pages of a relation: the first, and the first after the slice; None for the end of the relation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scan:
-    """One reading of a relation that holds rows of `table`, for all of `checks`.
+    """One scan of a relation with rows of `table`, for all of `checks`.
 
-    With a `path` it is joined to the rows at its end. `tenant` is the column by which rows are told apart, if any.
+    With a `path` it is joined to the rows at its end. `tenant` is the column that rows are grouped by, if any.
     """
 
     table: Name
@@ -36,16 +36,16 @@ class Scan:
 
     @property
     def title(self) -> str:
-        """What is read, for people."""
+        """What is read, for users."""
         first = self.checks[0].question if self.checks else None
         along = f" along ({first.path})" if isinstance(first, Reference) else ""
         return f"the rows of {self.relation}{along}"
 
     def counts(self, part: Slice | None = None, since: str | None = None) -> sql.Composed:
-        """For each tenant: the tenant as text, the number of rows, and for each check how many break it. A join gives
-        the rows that break some check only, so that the others need not be counted.
+        """For each tenant: the tenant as text, the number of rows, and for each check the number of violations. A join
+        only reads rows that violate some check.
 
-        `since` is a transaction: then only rows that it or a later one has written.
+        `since` is a transaction: then only rows written by it or later ones.
         """
         column = sql.Identifier("t", self.tenant) if self.tenant is not None else None
         figures = [sql.SQL("count(*)"), *map(self._figure, self.checks)]
@@ -69,7 +69,7 @@ class Scan:
         return sql.SQL("count(*) FILTER (WHERE {})").format(condition(check))
 
     def samples(self, check: Check, key: tuple[str, ...], part: Slice | None, limit: int) -> sql.Composed:
-        """Some of the rows that break a check: their keys and what the check shows, as texts."""
+        """Some of the rows that violate a check: their keys and what the check shows, as texts."""
         shown: dict[str, sql.Composable] = {name: sql.Identifier("t", name) for name in key}
         if not key:
             shown = {"table": sql.SQL("t.tableoid::regclass"), "ctid": sql.SQL("t.ctid")}
@@ -84,16 +84,16 @@ class Scan:
 
 
 def condition(check: Check) -> sql.Composed:
-    """That a row breaks the check, over the aliases of `source`."""
+    """The condition that a row violates the check, over the aliases of `source`."""
     question = check.question
     assert not isinstance(question, QueryCheck), check.name
     return sql.SQL("({})").format(question.violates)
 
 
 def source(check: Check, schema: Schema, relation: Name | None = None) -> sql.Composed:
-    """The FROM clause of a check: the row `t`, and along a Reference what lies on its path, `p` at the end.
+    """The FROM clause of a check: the row `t`, and for a Reference the rows along its path, with `p` at the end.
 
-    `relation` is the partition that is read, else the whole table; `schema` that of now.
+    `relation` is the partition that is read, else the partitioned table; `schema` is the current one.
     """
     at = ROW
     found = sql.SQL("FROM {} AS t").format(plainly(relation or check.table, schema))
@@ -109,7 +109,7 @@ def source(check: Check, schema: Schema, relation: Name | None = None) -> sql.Co
 
 
 def plainly(table: Name, schema: Schema) -> sql.Composable:
-    """A table as foreign keys see it: without its classic heirs, but with its partitions."""
+    """A table as foreign keys see it: without its inheritance children, but with its partitions."""
     known = schema.tables.get(table)
     if known is not None and known.kind is Kind.PARTITIONED:
         return table.identifier
@@ -117,7 +117,7 @@ def plainly(table: Name, schema: Schema) -> sql.Composable:
 
 
 def fused(ground: CheckContext, checks: Iterable[Check]) -> Iterator[Scan]:
-    """The scans that ask all of these checks, and count the rows of every wanted owned table by tenant."""
+    """The scans that run all of these checks, and count the rows of every included owned table by tenant."""
     groups: dict[tuple[Name, Path | None], list[Check]] = {}
     for unit in ground.planning.units():
         if ground.wants(unit.name) and ground.has(unit.name) and unit.name not in ground.hidden:
@@ -143,7 +143,7 @@ def _scan(ground: CheckContext, relation: Table, table: Name, checks: list[Check
         table=table, relation=relation.name, checks=tuple(checks), joined=joined,
         source=source(first, ground.live, relation.name) if first is not None
         else sql.SQL("FROM {} AS t").format(plainly(relation.name, ground.live)),
-        # What a join finds is told apart only where somebody wants to see it.
+        # The results of a join are grouped only if they are to be shown by tenant.
         tenant=tenant if not joined or ground.detailed else None,
     )  # fmt: skip
 
@@ -159,7 +159,7 @@ def leaves(schema: Schema, table: Name) -> tuple[Table, ...]:
 
 
 def slices(pages: int, size: int) -> Iterator[Slice | None]:
-    """Parts of `size` pages; a relation of no more than that is read in one go, which can run in parallel."""
+    """Slices of `size` pages; a smaller relation is read at once, which can run in parallel."""
     if pages <= size:
         yield None
         return
@@ -168,7 +168,7 @@ def slices(pages: int, size: int) -> Iterator[Slice | None]:
 
 
 def _within(part: Slice) -> sql.Composed:
-    """A range of pages, which is read by itself (TID Range Scan)."""
+    """A range of pages, read by a TID Range Scan."""
     first, past = part
     found = sql.SQL("t.ctid >= {}::tid").format(sql.Literal(f"({first},0)"))
     if past is not None:
@@ -183,7 +183,7 @@ def _text(value: sql.Composable, name: str) -> sql.Composed:
 
 
 def offenders(check: Check, question: QueryCheck, limit: int) -> tuple[sql.Composed, sql.Composed]:
-    """Two queries: how many rows break the check, and some of them, whose values are cut on the way."""
+    """Two queries: the number of rows that violate the check, and some of them, with their values cut in the query."""
     count = sql.SQL("SELECT count(*) FROM ({}) AS found").format(question.query)
     cut = sql.SQL(
         "SELECT (SELECT pg_catalog.json_object_agg(each.key, pg_catalog.left(each.value, {longest}))"

@@ -1,4 +1,4 @@
-"""A few read-only sessions that share the work of an examination."""
+"""A few read-only sessions that share the work of the checks."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ SETTINGS = sql.SQL(
     "SELECT pg_catalog.set_config(name, value, false)"
     " FROM (VALUES ('work_mem', '64MB'), ('jit', 'off'), ('lock_timeout', '30s')) AS wanted (name, value)"
 )
-"""Hash joins over millions of rows, in few sessions. Who waits to read a table keeps only those waiting who want it
-for themselves."""
+"""Settings for hash joins over millions of rows in few sessions. A session that waits to read a table only blocks
+others that want to lock it exclusively."""
 
 
 def search_path(schemas: Sequence[str]) -> sql.Composed:
-    """The spec's own conditions name tables as its application does; what is PostgreSQL's comes first."""
+    """The search path of the application, for the spec's own conditions; pg_catalog comes first."""
     path = sql.SQL(", ").join(map(sql.Identifier, ("pg_catalog", *schemas, "pg_temp")))
     return sql.SQL("SET search_path = {}").format(path)
 
@@ -38,13 +38,13 @@ Work: TypeAlias = Callable[[Session], None]
 
 @dataclass(slots=True)
 class Stop:
-    """Asked for once, from any thread: ends the statements of all sessions that were told to it."""
+    """A request to stop, from any thread: cancels the statements of all registered sessions."""
 
     asked: threading.Event = field(default_factory=threading.Event)
     _sessions: list[psycopg.Connection[Any]] = field(default_factory=list)
 
     def also(self, session: psycopg.Connection[Any]) -> None:
-        """Statements of this session are ended, too."""
+        """Also cancel statements of this session."""
         self._sessions.append(session)
 
     def __call__(self) -> None:
@@ -52,9 +52,9 @@ class Stop:
         self.cancel()
 
     def cancel(self) -> None:
-        """End the statements in hand."""
+        """Cancel the running statements."""
         for session in tuple(self._sessions):
-            # One that has just been closed has nothing to be ended.
+            # A session that was just closed has nothing to cancel.
             with suppress(psycopg.Error):
                 session.cancel_safe(timeout=5.0)
 
@@ -66,7 +66,7 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Readers:
-    """Sessions that are free, and what ends them all."""
+    """Free sessions, and the request that stops them all."""
 
     free: SimpleQueue[Session]
     count: int
@@ -75,7 +75,7 @@ class Readers:
     @classmethod
     @contextmanager
     def opened(cls, ground: CheckContext, purpose: str, stop: Stop, *, workers: int = WORKERS) -> Iterator[Readers]:
-        """Sessions for the block."""
+        """Opens the sessions for the block."""
         with ExitStack() as stack:
             free: SimpleQueue[Session] = SimpleQueue()
             for number in range(workers):
@@ -87,9 +87,9 @@ class Readers:
             yield cls(free, workers, stop)
 
     def all(self, work: Sequence[Work]) -> None:
-        """Do everything, each by whichever session is free; the first that fails ends the rest.
+        """Run all work, each piece in a free session; the first one that fails stops the rest.
 
-        Raises Interrupted after a stop, and Failed where a table is kept by another session.
+        Raises Interrupted after a stop, and Failed where another session keeps a table locked.
         """
         given_up = threading.Event()
         with ThreadPoolExecutor(self.count) as pool:

@@ -1,4 +1,4 @@
-"""Structure: is every step of the plan in force, as tenantry made it?"""
+"""Structure: is every step of the plan applied, as tenantry made it?"""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _AGAIN = "Run `tenantry migrate`: it creates it again."
 
 
 def structure(ground: CheckContext) -> Iterator[Check | Finding]:
-    """Each object of ours that is not there, or not as we made it, by its name; each phase that is not complete; what
-    the spec says that does not fit the database."""
+    """Missing and altered objects of tenantry by name; incomplete phases; entries of the spec that do not fit the
+    database."""
     ground.looking("which steps are applied")
     steps = [step for step in ground.plan.steps if ground.wants(step.table)]
     comparison = survey(ground.connection, ground.plan, ground.entries, exact=False)
@@ -65,7 +65,7 @@ def _undecided(ground: CheckContext) -> Iterator[Finding]:
 
 
 def _hidden(ground: CheckContext) -> Iterator[Finding]:
-    """What is counted there could not be believed, so it is not counted."""
+    """A count could be wrong, so the rows are not counted."""
     for table in sorted(ground.hidden):
         if table in ground.schema.tables and ground.wants(table):
             yield _error(
@@ -92,7 +92,7 @@ def _types(ground: CheckContext) -> Iterator[Finding]:
 
 
 def _tenants(ground: CheckContext) -> Iterator[Finding]:
-    """In the tenant table that we made, key and slug each name one tenant, and a new one gets a key."""
+    """In a tenant table that tenantry made, key and slug are unique and NOT NULL, and the key has a default."""
     tenant = ground.ownership.tenant
     known = ground.live.tables.get(tenant.name)
     if not tenant.create or known is None or not ground.wants(tenant.name):
@@ -118,14 +118,14 @@ def _tenants(ground: CheckContext) -> Iterator[Finding]:
 
 
 def _refusals(ground: CheckContext) -> Iterator[Finding]:
-    """What keeps `tenantry migrate` from following the spec."""
+    """What keeps `tenantry migrate` from applying the spec."""
     for finding in ground.plan.refusals:
         if finding.table is None or ground.wants(finding.table):
             yield replace(finding, family=Family.STRUCTURE)
 
 
 def _changed(changed: Sequence[Step]) -> Iterator[Finding]:
-    """What tenantry made for another spec than this one."""
+    """Objects that tenantry made for another spec than this one."""
     for step in changed:
         yield _error(
             "spec-changed", f"{step.subject} was made for an earlier spec, and the spec now asks for another"
@@ -135,7 +135,7 @@ def _changed(changed: Sequence[Step]) -> Iterator[Finding]:
 
 
 def _early(ground: CheckContext, early: Sequence[Step]) -> Iterator[Finding]:
-    """What tenantry made for an earlier spec in a phase in which this one does not want it yet."""
+    """Objects that tenantry made for an earlier spec in a phase in which this one does not ask for them yet."""
     found = definitions(ground.connection, early)
     for step in early:
         if found[step.key] is not None:
@@ -147,7 +147,7 @@ def _early(ground: CheckContext, early: Sequence[Step]) -> Iterator[Finding]:
 
 
 def _orphaned(ground: CheckContext, comparison: Comparison) -> Iterator[Finding]:
-    """What tenantry made, what is there, and what the spec does not ask for any more."""
+    """Existing objects that tenantry made, and that the spec no longer asks for."""
     orphans = [(from_json(entry.value), entry) for entry in comparison.orphans]
     there = [step for step, entry in orphans if ground.wants(step.table) and step.revert(entry.before)]
     found = definitions(ground.connection, there)
@@ -160,7 +160,8 @@ def _orphaned(ground: CheckContext, comparison: Comparison) -> Iterator[Finding]
 
 
 def _missing(ground: CheckContext, missing: Sequence[Step]) -> Iterator[Finding]:
-    """What tenantry made and is gone. Where a tenant column is gone, so is all that stood on it."""
+    """Objects that tenantry made, and that no longer exist. Where a tenant column is missing, all that depended on it
+    is, too."""
     bare = {step.table for step in missing if step.tenant_column is not None}
     for step in missing:
         if step.table in bare and step.tenant_column is None:
@@ -175,7 +176,7 @@ def _missing(ground: CheckContext, missing: Sequence[Step]) -> Iterator[Finding]
 
 
 def _security(ground: CheckContext, step: Step) -> str:
-    """What is wrong with a table's row security, by name."""
+    """What is wrong with a table's row-level security, by name."""
     row = ground.connection.execute(_QUERIES["security"], {"table": step.table.identifier.as_string(None)}).fetchone()
     if row is None:
         return ": the table does not exist"
@@ -206,7 +207,7 @@ def _pending(ground: CheckContext, phase: Phase, steps: Sequence[Step], missing:
 
 
 def _altered(ground: CheckContext, comparison: Comparison) -> Iterator[Finding]:
-    """Objects of ours that somebody has changed: those of the journal, whatever the spec says by now."""
+    """Objects of tenantry that were changed since: those in the journal, whatever the spec says now."""
     changed = [from_json(ground.entries[key].value) for key in altered(ground.connection, ground.entries)]
     ours = comparison.in_force
     changed = [step for step in changed if step.key in ours and ground.wants(step.table)]
@@ -222,7 +223,7 @@ def _altered(ground: CheckContext, comparison: Comparison) -> Iterator[Finding]:
 
 
 def _difference(was: str, found: str) -> str:
-    """The first word of each line that differs: a policy's name, where there are several."""
+    """The first word of each line that differs: the names of policies, if there are several."""
     lines = [line for line in found.splitlines() if line not in was.splitlines()]
     names = list(dict.fromkeys(line.split(" ")[0] for line in lines if line.startswith("tenantry_")))
     return f": {', '.join(names)}" if names else ""

@@ -1,4 +1,4 @@
-"""Before the rows have their tenants: which of them find none, and which find two, by the census that migrate makes."""
+"""Before the backfill: rows that find no tenant or several, by the same census that migrate makes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tenantry.postgres.census import run_census
 
 
 def unfilled(ground: CheckContext) -> Iterator[Finding]:
-    """Orphans and conflicts of the tables that are not filled yet. Once they are, the columns themselves are asked."""
+    """Orphans and conflicts of the tables that are not filled yet. After that, the columns themselves are checked."""
     wanted = unfilled_tables(ground)
     if not wanted or not ground.has(ground.ownership.tenant.name) or ground.hidden:
         return
@@ -31,7 +31,7 @@ def unfilled(ground: CheckContext) -> Iterator[Finding]:
         return
     ground.looking("the rows, and whether each finds its tenant")
     try:
-        # Temporary tables, in a transaction that is rolled back: not a row is changed.
+        # Temporary tables, in a transaction that is rolled back: no row is changed.
         with ground.session("census", read_only=False) as connection:
             evidence = run_census(connection, census(ground.ownership, ground.schema, samples=ground.samples))
     except TenantryError as error:
@@ -47,7 +47,7 @@ def unfilled(ground: CheckContext) -> Iterator[Finding]:
 
 
 def unfilled_tables(ground: CheckContext) -> frozenset[Name]:
-    """Owned tables that are wanted and whose rows have not all got their tenant."""
+    """Included owned tables with rows that have no tenant yet."""
     made = {key for key, entry in ground.entries.items() if entry.state == "done"}
     heirs = ground.ownership.heirs
     tables = {

@@ -1,1 +1,1 @@
-"""Corrections of what checks have found: planned, applied with their cascades, undone."""
+"""Corrections of findings: planned, applied with their cascades, undone."""

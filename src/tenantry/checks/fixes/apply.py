@@ -1,4 +1,4 @@
-"""Makes repairs: batch by batch, under lock, with the images of every row in the same transaction."""
+"""Applies repairs: in batches, with row locks, and with an image of every row in the same transaction."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from tenantry.postgres.owner_context import raw_cursor
 from tenantry.steps.fill import FILLING_NOW
 
 ROWS = 1000
-"""Rows that a transaction corrects at most."""
+"""The largest number of rows that one transaction corrects."""
 PAGES = 1024
-"""Pages in which a statement looks for them."""
+"""The number of pages in which one statement looks for them."""
 REFUSALS = 20
-"""Rows that the database may refuse to have corrected before a repair is given up."""
+"""The number of rows whose correction the database may refuse before a repair is given up."""
 REFUSED_ROW = (psycopg.IntegrityError, psycopg.DataError, psycopg.ProgrammingError, psycopg.NotSupportedError,
                psycopg.InternalError, errors.RaiseException)  # fmt: skip
 
@@ -41,16 +41,16 @@ Result = TypeVar("Result")
 
 
 class IneffectiveFixError(Exception):
-    """A row is as wrong after its correction as it was before."""
+    """A row violates its check after the correction, too."""
 
 
 class UnforeseenError(Exception):
-    """Rows were changed that are written down nowhere: those of `tables`."""
+    """Rows without an image were changed: those of `tables`."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Repaired:
-    """What a repair has come to: rows corrected, `left` still wrong, and why the database or we refused some."""
+    """The result of a repair: rows corrected, `left` still wrong, and why some were refused."""
 
     repair: Repair
     fixed: int = 0
@@ -60,10 +60,10 @@ class Repaired:
 
 @dataclass(slots=True, kw_only=True)
 class Fixer:
-    """Makes repairs over one connection, which holds the run lock.
+    """Applies repairs over one connection, which holds the run lock.
 
-    `timeout` and `patience` in seconds: how long a lock is waited for, and how long rows that others hold are come back
-    for. `force` goes on where triggers of the user's would run whose work a later undo could not take back.
+    `timeout` and `patience` in seconds: how long to wait for a lock, and how long to come back for rows that other
+    sessions have locked. `force` allows triggers of the user's whose effects an undo could not revert.
     """
 
     ground: CheckContext
@@ -77,7 +77,8 @@ class Fixer:
     tell: Callable[[Name, int], None] = lambda table, rows: None
 
     def make(self, repair: Repair) -> Repaired:
-        """Correct all rows that can be. Raises Interrupted after a stop: what is done stays, with its images."""
+        """Correct all rows that can be corrected. Raises Interrupted after a stop: corrected rows stay, with their
+        images."""
         done = Repaired(repair=repair)
         problem = self.problem(repair)
         if problem is not None:
@@ -103,7 +104,7 @@ class Fixer:
         return done
 
     def problem(self, repair: Repair) -> str | None:
-        """Why the repair is not safe: what an undo could not take back."""
+        """Why the repair is not safe: an undo could not revert it."""
         if not repair.image.keys:
             return "the table has no primary key, so an undo could not find the rows again"
         try:
@@ -121,15 +122,15 @@ class Fixer:
         return None
 
     def count(self, repair: Repair) -> int:
-        """The rows that are still to be repaired."""
+        """The number of rows that are still to be repaired."""
         with self.transaction(repair) as cursor:
             row = cursor.execute(repair.count()).fetchone()
         return int(row[0]) if row is not None else 0
 
     @contextmanager
     def transaction(self, repair: Repair) -> Iterator[psycopg.RawCursor[Any]]:
-        """A transaction with the settings that a repair needs: the names as the application's triggers know them, and
-        keys looked at when all rows are as they are to be."""
+        """A transaction with the settings of a repair: the application's search path, for its triggers, and constraints
+        deferred until all rows are corrected."""
         with self.connection.transaction():
             cursor = raw_cursor(self.connection)
             cursor.execute(search_path(self.ground.spec.schemas))
@@ -140,7 +141,7 @@ class Fixer:
             yield cursor
 
     def patiently(self, action: Callable[[], Result]) -> Result:
-        """Try again after a deadlock, or a lock that was not to be had, with growing pauses. Raises Interrupted."""
+        """Try again after a deadlock or a lock timeout, with growing pauses. Raises Interrupted."""
 
         def halt(_: RetryCallState) -> None:
             self.halt()
@@ -172,7 +173,8 @@ class _Batches:
     done: Repaired
 
     def all(self) -> None:
-        """Pass over the table until nothing is left that can be corrected; come back for rows that others hold."""
+        """Pass over the table until no row is left that can be corrected; come back for rows that others have
+        locked."""
         deadline, pause = time.monotonic() + self.fixer.patience, 0.1
         while True:
             self.done.refusals.clear()
@@ -206,8 +208,8 @@ class _Batches:
                 more = found >= self.fixer.rows and fixed > 0
 
     def _batch(self, relation: Name, lock: sql.Composed, parameters: list[Any]) -> tuple[int, int]:
-        """One transaction; returns how many rows it has found and how many corrected. Where the database refuses it,
-        its halves are tried, so that one row does not keep the others."""
+        """One transaction; returns how many rows it has found and how many it has corrected. If the database refuses
+        it, each half is tried, so that one row does not prevent the others."""
         addresses: list[str] = []
 
         def once() -> int:
@@ -230,13 +232,13 @@ class _Batches:
         for fix, one in self.carried:
             cursor.execute(one.before(), [list(addresses), named, fix])
         changed = cursor.execute(self.repair.change(), [list(addresses), named]).fetchall()
-        # A trigger may have set another.
+        # A trigger may have changed the search path.
         cursor.execute(search_path(self.fixer.ground.spec.schemas))
         (wrong,) = cursor.execute(self.repair.wrong(), [[address for address, *_ in changed], named]).fetchone() or (
             True,
         )
         if wrong:
-            # Or it would be corrected again and again.
+            # Otherwise it would be corrected again and again.
             raise IneffectiveFixError
         images = [image for _, *image in changed if image[0] is not None]
         cursor.execute(noted(), [self.fix, *_columns(images)])
@@ -249,7 +251,7 @@ class _Batches:
         return len(images)
 
     def _foreseen(self, cursor: psycopg.RawCursor[Any], before: Touched) -> None:
-        """Raises UnforeseenError where more rows were written than were written down."""
+        """Raises UnforeseenError where rows without an image were written."""
         fixes = {self.repair.table: [self.fix]}
         for fix, one in self.carried:
             fixes.setdefault(one.table, []).append(fix)

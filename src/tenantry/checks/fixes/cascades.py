@@ -1,4 +1,5 @@
-"""What changes along with rows that are corrected: by foreign keys' ON UPDATE, and by triggers of ours."""
+"""Cascades of corrections: rows that change with corrected ones, by foreign keys' ON UPDATE and by tenantry's
+triggers."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from tenantry.steps.cascade_trigger import Follower
 from tenantry.steps.derivation import equal
 
 DEEPEST = 8
-"""How far rows are followed that change along with others."""
+"""The depth to which cascades are followed."""
 KEY, ADOPTS, FOLLOWS = (
     "changed by a foreign key's ON UPDATE",
     "parents get their children's tenant",
@@ -27,8 +28,8 @@ KEY, ADOPTS, FOLLOWS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Carried:
-    """Rows of `table` that may change along with those that are corrected, and `why`: a condition over `t` finds them
-    by the rows that THESE says."""
+    """Rows of `table` that may change with corrected ones, and `why`: a condition over `t` finds them from the rows
+    that THESE selects."""
 
     table: Name
     image: Image
@@ -36,7 +37,7 @@ class Carried:
     why: str
 
     def before(self) -> sql.Composed:
-        """Lock them, and write down how they are, for the fix $3."""
+        """Lock them, and store their present values for the fix $3."""
         return sql.SQL(
             'WITH "~carried" AS MATERIALIZED (SELECT {key} AS key, {image} AS before FROM {target} AS t WHERE {rows}'
             " FOR UPDATE OF t)"
@@ -47,7 +48,7 @@ class Carried:
         )  # fmt: skip
 
     def after(self) -> sql.Composed:
-        """The images of the fix $1 whose rows have changed: their ids, and what was before and is after, as texts."""
+        """The images of the fix $1 whose rows have changed: their ids, and the values before and after, as texts."""
         return sql.SQL(
             "SELECT seen.id, {before}::text, {after}::text FROM"
             " (SELECT i.id, i.before AS was, {image} AS is FROM {images} AS i JOIN {target} AS t ON {match}"
@@ -61,7 +62,7 @@ class Carried:
 
 
 def completed() -> sql.Composed:
-    """Complete images of the fix $1: ids $2, what was before $3, and what is after $4, as JSON."""
+    """Complete images of the fix $1: ids $2, values before $3, and after $4, as JSON."""
     return sql.SQL(
         "UPDATE {} AS i SET before = n.before::jsonb, after = n.after::jsonb"
         " FROM ROWS FROM"
@@ -72,14 +73,14 @@ def completed() -> sql.Composed:
 
 
 def unchanged_images() -> sql.Composed:
-    """Forget what was not carried along after all, of the fix $1."""
+    """Delete the images of the fix $1 whose rows have not changed."""
     return sql.SQL("DELETE FROM {} AS i WHERE i.fix = $1::bigint AND i.after IS NULL").format(FIXED_ROWS.identifier)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Tie:
-    """What leads from a row to rows of `table` that change with it: its columns `here`, theirs `there`. `sets` are the
-    columns of theirs that change, `only` those of them for which it does."""
+    """A link from a row to rows of `table` that change with it: by its columns `here` and their columns `there`. `sets`
+    are their columns that change, `only` the columns of the row that cause it."""
 
     table: Name
     here: tuple[str, ...]
@@ -91,7 +92,7 @@ class _Tie:
     only: sql.Composable = field(default_factory=lambda: sql.SQL("true"), compare=False)
 
     def meets(self) -> sql.Composed:
-        """That `t` is tied to the row `p`; the parent's columns stand on the left of the operators."""
+        """The condition that `t` is linked to the row `p`; the parent's columns are the left operands."""
         p = sql.Identifier("p")
         if self.parent:
             return equal(ROW, self.there, p, self.here, self.operators)
@@ -99,11 +100,11 @@ class _Tie:
 
 
 class UntrackedChangeError(Exception):
-    """A table whose rows would change along has no primary key by which they could be put back."""
+    """A table that a cascade would change has no primary key, so that an undo could not find its rows."""
 
 
 def carried(ground: CheckContext, journal: FixJournal, repair: Repair) -> list[Carried]:
-    """What may change along with the rows of a repair, however far away. Raises Unforeseeable."""
+    """All that may change with the rows of a repair, at any depth. Raises UntrackedChangeError."""
     return list(_Walk(ground=ground, journal=journal, repair=repair).from_repair())
 
 
@@ -138,7 +139,7 @@ class _Walk:
     def _rows(
         target: sql.Composable, columns: tuple[str, ...], rows: sql.Composable, given: Mapping[str, sql.Composable]
     ) -> sql.Composed:
-        """These columns of the rows, as they are, and as the repair makes them."""
+        """These columns of the rows, before and after the repair."""
         names = [sql.Identifier(name) for name in columns]
         was = sql.SQL(", ").join(sql.SQL("t.{}").format(name) for name in names)
         query = sql.SQL("SELECT {} FROM {} AS t WHERE {}").format(was, target, rows)
@@ -150,7 +151,7 @@ class _Walk:
         return sql.SQL("{} UNION ALL SELECT {} FROM {} AS t WHERE {}").format(query, becomes, target, rows)
 
     def _tenant(self, table: Name) -> frozenset[str]:
-        """The tenant column, which an assignment trigger may set anew when another column changes."""
+        """The tenant column, which an assignment trigger may set when another column changes."""
         owned = self.ground.ownership.of(table)
         return frozenset() if owned is None else frozenset({owned.column})
 
@@ -164,14 +165,15 @@ class _Walk:
         steps = list(self._steps(table))
         adopting = any(step.adopts for step in steps) or any(one.why == ADOPTS for one in way)
         for step in steps:
-            # A fill makes no rows follow but those that an adoption moves, which ends the fill's own say.
+            # A backfill cascades only to rows that a ParentTenantTrigger changes, where the backfill's own setting
+            # ends.
             ties = [*self._adoptions(step.adopts)]
             if adopting or not self.repair.filling:
                 ties += self._followers(step.moves(changed))
             yield from (tie for tie in ties if tie not in way)
 
     def _steps(self, table: Name) -> Iterator[Step]:
-        """Those of ours on the table. The others, of which there may be thousands, are not read from their JSON."""
+        """Steps of tenantry on the table. The others, of which there may be thousands, are not parsed."""
         here = {"schema": table.schema, "name": table.name}
         for entry in self.ground.entries.values():
             if entry.state == "done" and entry.value.get("table") == here:

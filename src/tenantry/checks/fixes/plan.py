@@ -1,4 +1,4 @@
-"""A repair is a value: which rows of a table are corrected, how, and what is written down of them before."""
+"""A repair as a value: which rows of a table are corrected, how, and what is stored of them before."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ THESE = sql.SQL("t.tableoid = $2::text::pg_catalog.regclass AND t.ctid = ANY ($1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """What is kept of a table's rows: all values as text, but for generated ones, and the primary key apart."""
+    """The stored values of a table's rows: all as text, except for generated ones, and the primary key by itself."""
 
     target: sql.Composable
     keys: tuple[str, ...]
@@ -36,7 +36,7 @@ class Image:
 
     @property
     def match(self) -> sql.Composed:
-        """That `t` is the row of an image `i`, so that the primary key's index can find it."""
+        """The condition that `t` is the row of an image `i`, in a form that uses the primary key's index."""
         return matching(dict(zip(self.keys, self.key_types, strict=True)))
 
     @property
@@ -45,7 +45,7 @@ class Image:
 
 
 def matching(types: Mapping[str, str]) -> sql.Composed:
-    """That the row `t` has the key of the image `i`, whose columns have these types."""
+    """The condition that the row `t` has the key of the image `i`, whose columns have these types."""
     return sql.SQL(" AND ").join(
         sql.SQL("{} = CAST(i.key ->> {} AS {})").format(column(name), sql.Literal(name), raw(kind))
         for name, kind in types.items()
@@ -53,7 +53,7 @@ def matching(types: Mapping[str, str]) -> sql.Composed:
 
 
 def _texts(names: tuple[str, ...]) -> sql.Composed:
-    """A JSON object of the row's values; through arrays, as no function takes more than a hundred arguments."""
+    """A JSON object of the row's values; built from arrays, because a function takes at most a hundred arguments."""
     return sql.SQL("pg_catalog.jsonb_object(ARRAY[{}]::text[], ARRAY[{}]::text[])").format(
         sql.SQL(", ").join(map(sql.Literal, names)),
         sql.SQL(", ").join(sql.SQL("{}::text").format(column(name)) for name in names),
@@ -61,7 +61,7 @@ def _texts(names: tuple[str, ...]) -> sql.Composed:
 
 
 def difference(one: sql.Composable, other: sql.Composable) -> sql.Composed:
-    """Of one image, what differs from the other."""
+    """The part of one image that differs from the other."""
     return sql.SQL(
         "(SELECT pg_catalog.jsonb_object_agg(each.key, each.value) FROM pg_catalog.jsonb_each({one}) AS each"
         " WHERE each.value IS DISTINCT FROM {other} -> each.key)"
@@ -72,8 +72,8 @@ def difference(one: sql.Composable, other: sql.Composable) -> sql.Composed:
 class Repair:
     """The rows `t` of `table` for which `violates` is true get `values`, column by column.
 
-    `name` is the check's. `relations` hold the rows; `through` is where they are updated, so that a row may go from one
-    partition to another. `filling`: the tenant is set and nothing else, whatever the user's triggers do.
+    `name` is the check's. `relations` contain the rows; `through` is the relation that is updated, so that rows can
+    move between partitions. `filling`: only the tenant is set, whatever the user's triggers do.
     """
 
     name: str
@@ -93,18 +93,18 @@ class Repair:
 
     @property
     def statement(self) -> sql.Composed:
-        """What the repair comes to, as one statement."""
+        """The repair as one statement, for users."""
         return sql.SQL("UPDATE {} AS t SET {} WHERE ({})").format(self.image.target, self._set, self.violates)
 
     def count(self) -> sql.Composed:
-        """How many rows there are to be repaired."""
+        """The number of rows to repair."""
         return sql.SQL("SELECT pg_catalog.count(*) FROM {} AS t WHERE ({})").format(self.image.target, self.violates)
 
     def lock(self, relation: Name) -> sql.Composed:
-        """Lock the rows of a range of pages, $1 and $2, at most $3, that nobody holds; returns their addresses.
+        """Lock unlocked rows in the pages from $1 to $2, at most $3; returns their addresses.
 
-        FOR UPDATE, since the columns may be part of a key; SKIP LOCKED, so that the application never waits in a
-        circle with us: what is skipped is come back for.
+        FOR UPDATE, since the columns may be part of a key; SKIP LOCKED, so that there can be no deadlock with the
+        application: skipped rows are come back for.
         """
         return sql.SQL(
             "SELECT t.ctid::text FROM ONLY {} AS t WHERE t.ctid >= $1::tid AND t.ctid < $2::tid AND ({})"
@@ -120,8 +120,8 @@ class Repair:
     def change(self) -> sql.Composed:
         """Correct locked rows, at the addresses $1 of the relation $2.
 
-        A statement of its own, so that it sees what was committed until the lock was had; the rows are looked at again.
-        Returns their new addresses, and, where they have changed at all, their images as texts: key, before and after.
+        A separate statement, so that it sees what was committed before the lock; the condition is checked again.
+        Returns the new addresses, and, for changed rows, their images as texts: key, before and after.
         """
         return sql.SQL(
             'WITH "~before" AS MATERIALIZED ('
@@ -139,16 +139,17 @@ class Repair:
         )  # fmt: skip
 
     def wrong(self) -> sql.Composed:
-        """Whether any of the rows at the addresses $1 of the relation $2 is as wrong as it was."""
+        """Whether any of the rows at the addresses $1 of the relation $2 still violates the check."""
         return sql.SQL("SELECT EXISTS (SELECT FROM {} AS t WHERE {} AND ({}))").format(
             self.image.target, THESE, self.violates
         )
 
 
 def noted() -> sql.Composed:
-    """Write down images for the fix $1: keys $2, what was before $3, and what is after $4, as JSON.
+    """Store images for the fix $1: keys $2, values before $3, and after $4, as JSON.
 
-    Not in the statement that changes the rows: what their owner's code writes beside it is none of our images."""
+    Not in the statement that changes the rows: code of their owner could add images of its own.
+    """
     return sql.SQL(
         "INSERT INTO {} (fix, key, before, after) SELECT $1::bigint, n.key::jsonb, n.before::jsonb, n.after::jsonb"
         " FROM ROWS FROM (pg_catalog.unnest($2::text[]), pg_catalog.unnest($3::text[]), pg_catalog.unnest($4::text[]))"
@@ -157,7 +158,7 @@ def noted() -> sql.Composed:
 
 
 def image_of(schema: Schema, table: Name) -> Image:
-    """What is kept of the rows of a table that is there; without `keys` they could not be found again."""
+    """The image of an existing table's rows; without `keys` they could not be found again."""
     known = schema.tables[table]
     types = {one.name: one.type for one in known.columns}
     return Image(
@@ -179,9 +180,10 @@ def rule_repair(ground: CheckContext, check: Check) -> Repair | None:
 
 
 def tenant_repairs(ground: CheckContext) -> Iterator[Repair]:
-    """Rows whose tenant is not what all their paths say, then rows that no path reaches, in order of derivation.
+    """Repairs of rows whose tenant differs from all their paths, then of rows that no path reaches, in order of
+    derivation.
 
-    A table whose owner shows in its children comes before them: they know theirs by themselves.
+    A table that gets its tenants from its children comes before them.
     """
     for component in ground.ownership.components:
         for owned in sorted(component, key=lambda one: not one.children):
@@ -202,7 +204,7 @@ def _owned_repairs(ground: CheckContext, owned: Owned) -> Iterator[Repair]:
             value = derived(sources, ROW)
             overrides = not owned.given and all(source.kind in ("path", "children") for source in sources)
             wrong = sql.SQL("{} IS DISTINCT FROM d.tenant" if overrides else "{} IS NULL").format(own)
-            # OFFSET 0 keeps the derivation from being evaluated once for each use.
+            # OFFSET 0 keeps PostgreSQL from evaluating the derivation several times.
             violates = sql.SQL(
                 "(SELECT d.tenant IS NOT NULL AND {} AND {} FROM (SELECT {} AS tenant OFFSET 0) AS d)"
             ).format(wrong, agreeing(sources), value)
@@ -221,7 +223,7 @@ def _owned_repairs(ground: CheckContext, owned: Owned) -> Iterator[Repair]:
 
 
 def agreeing(sources: tuple[Source, ...]) -> sql.Composable:
-    """That every source that ends in a tenant ends in `d.tenant`, the one that came first."""
+    """The condition that every source that leads to a tenant leads to `d.tenant`, the first one's."""
     agree: list[sql.Composable] = []
     for source in sources:
         if isinstance(source, ByChildren):

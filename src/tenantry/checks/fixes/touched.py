@@ -1,4 +1,4 @@
-"""Whether a transaction has written rows of which nothing was written down."""
+"""Whether a transaction has written rows that have no image."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ _QUERIES = read_queries(Path(__file__).with_name("sql") / "fixing.sql")
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """How many rows a session has written, by table, as its server counts them: none where it counts nothing."""
+    """The number of rows that a session has written, by table, as the server counts them; empty if it does not
+    count."""
 
     rows: Mapping[Name, int]
 
@@ -33,11 +34,10 @@ class Touched:
 def unforeseen(
     cursor: psycopg.RawCursor[Any], schema: Schema, before: Touched, fixes: Mapping[Name, Sequence[int]]
 ) -> list[Name]:
-    """The tables of the user's with rows that this transaction has written since `before`, and of which the fixes have
-    no image.
+    """The user's tables with rows that this transaction has written since `before`, and that have no image.
 
-    Mostly the counts tell. Where more was written than images have changed (one row twice, or from one partition to
-    another), the table is looked through.
+    Usually the counts suffice. Where more was written than images have changed (one row twice, or a row that moved to
+    another partition), the table is scanned.
     """
     written = {
         name: rows - before.rows.get(name, 0)

@@ -1,4 +1,4 @@
-"""Takes fixes back: every value as it was, last fix first, unless somebody has changed it since."""
+"""Undoes fixes: restores every value, last fix first, unless it was changed since."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from tenantry.steps.fill import FILLING_NOW
 from tenantry.steps.introspection import raw, with_search_path
 
 SIZE = 500
-"""Rows that a transaction puts back at most."""
+"""The largest number of rows that one transaction restores."""
 SHOWN = 20
 _ENABLE = {"O": sql.SQL("ENABLE"), "A": sql.SQL("ENABLE ALWAYS")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changed:
-    """A row that somebody has changed since its fix, or deleted: its table, its key, and the columns."""
+    """A row that was changed or deleted since its fix: its table, its key, and the columns."""
 
     table: Name
     key: Mapping[str, str]
@@ -47,8 +47,8 @@ class Changed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UndoMethod:
-    """How rows of one fix are found and put back. `types` are those of the table's columns now; in `search_path` the
-    user's triggers find what they name."""
+    """How the rows of one fix are found and restored. `types` are those of the table's present columns; `search_path`
+    is for the user's triggers."""
 
     record: FixRecord
     types: Mapping[str, str]
@@ -57,7 +57,7 @@ class UndoMethod:
 
     @property
     def there(self) -> bool:
-        """Whether the table and its key still are."""
+        """Whether the table and its key still exist."""
         return all(name in self.types for name in self.record.keys)
 
     @property
@@ -69,7 +69,7 @@ class UndoMethod:
         return matching({name: self.types[name] for name in self.record.keys})
 
     def known(self, names: Sequence[str]) -> tuple[str, ...]:
-        """Those of the columns that have not been dropped since."""
+        """The columns that still exist."""
         return tuple(name for name in names if name in self.types)
 
     def _equals(self, names: Sequence[str], image: str) -> sql.Composed:
@@ -81,7 +81,7 @@ class UndoMethod:
         )
 
     def restore(self, names: Sequence[str], *, force: bool) -> sql.Composed:
-        """Put the rows of the images $1 back; returns the images' ids."""
+        """Restore the rows of the images $1; returns the images' ids."""
         unchanged = sql.SQL("") if force else sql.SQL(" AND {}").format(self._equals(names, "after"))
         values = sql.SQL(", ").join(
             sql.SQL("{} = CAST(i.before ->> {} AS {})").format(
@@ -94,15 +94,15 @@ class UndoMethod:
         ).format(self.target, values, FIXED_ROWS.identifier, self.match, unchanged, with_search_path(self.search_path))
 
     def back(self, names: Sequence[str]) -> sql.Composed:
-        """The images, of $1, whose rows are as they were before."""
+        """The images, of $1, whose rows have their values from before the fix."""
         return sql.SQL("SELECT i.id FROM {} AS i JOIN {} AS t ON {} WHERE i.id = ANY ($1::bigint[]) AND {}").format(
             FIXED_ROWS.identifier, self.target, self.match, self._equals(names, "before")
         )
 
     def changed(self, names: Sequence[str]) -> sql.Composed:
-        """Keys and columns of the rows of the run $1 that have a value which is in none of its images.
+        """Keys and columns of the rows of the run $1 with a value that none of their images has.
 
-        A row that one run has corrected twice has several images, each of which knows its values.
+        A row that one run has corrected several times has several images.
         """
         now = sql.SQL("pg_catalog.jsonb_object(ARRAY[{}]::text[], ARRAY[{}]::text[])").format(
             sql.SQL(", ").join(map(sql.Literal, names)),
@@ -126,10 +126,10 @@ class UndoMethod:
 
 @dataclass(slots=True, kw_only=True)
 class Undoing:
-    """Takes back the fixes of the run `undone`, over one connection, which holds the run lock, as the run `run`.
+    """Undoes the fixes of the run `undone`, over one connection, which holds the run lock, as the run `run`.
 
-    `timeout` and `patience` in seconds: how long a lock is waited for, and all tries for it together. `force`
-    overwrites what somebody has changed since.
+    `timeout` and `patience` in seconds: how long to wait for a lock, and for all tries together. `force` overwrites
+    later changes.
     """
 
     connection: psycopg.Connection[Any]
@@ -155,7 +155,7 @@ class Undoing:
         return self._search_path
 
     def ways(self) -> dict[int, UndoMethod]:
-        """How the rows of each fix of the run are put back, by its number."""
+        """How the rows of each fix of the run are restored, by its number."""
         if not self._ways:
             for record in self.journal.fixes(self.undone):
                 kind = self.connection.execute(
@@ -170,12 +170,12 @@ class Undoing:
         return self._ways
 
     def parts(self) -> list[tuple[UndoMethod, Part]]:
-        """What is left to be put back, last first."""
+        """What is still to be restored, last first."""
         ways = self.ways()
         return [(ways[part.fix], part) for part in self.journal.parts(self.undone, self.size)]
 
     def changed(self, parts: Sequence[tuple[UndoMethod, Part]]) -> Iterator[Changed]:
-        """The rows that somebody has changed since, or deleted."""
+        """The rows that were changed or deleted since."""
         asked: dict[Name, tuple[UndoMethod, dict[str, None]]] = {}
         for way, part in parts:
             _, names = asked.setdefault(way.record.relation, (way, {}))
@@ -189,7 +189,7 @@ class Undoing:
                 yield Changed(table=table, key=key, columns=tuple(columns), gone=gone)
 
     def statements(self, parts: Sequence[tuple[UndoMethod, Part]]) -> list[str]:
-        """The templates that are run, each once."""
+        """The templates of the statements, each once."""
         texts = [
             way.restore(part.columns, force=self.force).as_string(None)
             for way, part in parts
@@ -198,9 +198,10 @@ class Undoing:
         return list(dict.fromkeys(texts))
 
     def put_back(self, way: UndoMethod, part: Part) -> int:
-        """Put back one part, in one transaction with the note that it is; returns the rows that are as they were.
+        """Restore one part, in one transaction with its entry in the journal; returns the rows that have their values
+        from before.
 
-        What has no table or column any more is noted as well: there is nothing left to be put back.
+        Parts whose table or column no longer exists are recorded as done, too.
         """
         names = way.known(part.columns)
         if not (way.there and names):
@@ -239,20 +240,20 @@ class Undoing:
         return len(done)
 
     def _open_path(self) -> None:
-        """Triggers of the user's that were put off find the names as in a session of the application."""
+        """Deferred triggers of the user's run with the search path of an application session."""
         self.connection.execute(sql.SQL("SELECT {}").format(with_search_path(self.search_path)))
 
     @contextmanager
     def _without(self, triggers: Sequence[RowTrigger]) -> Iterator[None]:
-        """In the block, and in this transaction alone, no trigger changes a row: an `updated_at` is put back, too.
+        """During the block, and in this transaction only, no trigger changes a row: an `updated_at` is restored, too.
 
-        The lock keeps writers waiting until the end of the transaction, so that none of them misses a trigger.
+        The lock blocks writers until the end of the transaction, so that each of their triggers fires.
         """
         for trigger in triggers:
             self._alter(trigger, sql.SQL("DISABLE"))
         yield
         if triggers:
-            # A table with deferred checks to come cannot be altered.
+            # A table with pending deferred checks cannot be altered.
             self._open_path()
             self.connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
             self.connection.execute(PIN)

@@ -1,4 +1,4 @@
-"""Whether a tenant can reach another one's rows: by the catalog, then by experiment."""
+"""Whether a tenant can access rows of another one: from the catalog, then by attempts."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ from tenantry.model.finding import Finding
 
 
 def isolated(ground: CheckContext) -> Iterator[Finding]:
-    """Whether each tenant is by itself. Raises UsageError as `experiment` does."""
+    """Whether tenants are isolated. Raises UsageError as `experiment` does."""
     yield from isolation(ground)
     yield from experiment(ground)

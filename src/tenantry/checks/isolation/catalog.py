@@ -1,6 +1,5 @@
-"""What leads around the policies, as the catalog shows it: roles, views, functions, and objects beside tables. That the
-policies themselves are in force is a matter of their steps, which `structure` looks at; what a role can do in fact is
-tried in `probes`."""
+"""Ways to bypass the policies that the catalog shows: roles, views, functions, and objects other than tables. Whether
+the policies are applied is checked in `structure`, and what a role can actually do in `probes`."""
 
 from __future__ import annotations
 
@@ -35,7 +34,7 @@ information = partial(Finding, family=Family.ISOLATION, severity=Severity.INFO)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """What the application has on a relation, and which of its roles has it."""
+    """The privileges of the application on a relation, and which of its roles has them."""
 
     privileges: tuple[str, ...]
     holders: tuple[str, ...]
@@ -43,7 +42,7 @@ class Held:
 
 @dataclass(frozen=True, kw_only=True)
 class Catalog:
-    """`user` is the application's own, where a connection of it was given."""
+    """`user` is the application's login, where a connection of it was given."""
 
     ground: CheckContext
     user: str | None = None
@@ -58,7 +57,7 @@ class Catalog:
 
     @cached_property
     def guarded(self) -> tuple[Name, ...]:
-        """The relations that have policies of ours, and are wanted."""
+        """The relations with policies of tenantry that are included."""
         return tuple(sorted(name for name in self.scope.guarded if self.wants(name) and self.ground.has(name)))
 
     def wants(self, name: Name) -> bool:
@@ -84,15 +83,15 @@ class Catalog:
 
     @cached_property
     def seeing(self) -> frozenset[str]:
-        """Whom no policy holds."""
+        """The roles that policies do not apply to."""
         return self.scope.operators | self.scope.legacy | {
             one.name for one in self.standings if one.superuser or one.bypasses
         }  # fmt: skip
 
     @cached_property
     def principals(self) -> tuple[str, ...]:
-        """The application role, and those who log in and can be it: as one of them the application connects. Operators
-        can be it, too, to try what it can do. None where there is no such role."""
+        """The application role, and its members that can log in: the application connects as one of them. Operators can
+        be members, too, to test what it can do. None where the role does not exist."""
         known = {one.name: one for one in self.standings}
         if self.role not in known:
             return ()
@@ -107,18 +106,18 @@ class Catalog:
 
     @cached_property
     def actors(self) -> tuple[str, ...]:
-        """Whoever the application can be and policies hold: what they have, it has."""
+        """The roles that the application can be and that policies apply to: their privileges are the application's."""
         found = {role for principal in self.principals for role in self.reach(principal).roles}
         return (*self.principals[:1], *sorted(found - self.seeing - set(self.principals[:1])))
 
-    # --- questions
+    # --- queries
 
     def ask(self, query: str, **parameters: Any) -> list[dict[str, Any]]:
         with self.ground.connection.cursor(row_factory=dict_row) as cursor:
             return cursor.execute(_QUERIES[query], parameters).fetchall()
 
     def privileges(self, names: Iterable[Name], privileges: Sequence[str]) -> Mapping[Name, Held]:
-        """Those of `privileges` that the application has on each relation, in whatever way."""
+        """Those of `privileges` that the application has on each relation, directly or by membership."""
         rows = self.ask("privileges", roles=list(self.actors), names=texts(names), privileges=list(privileges))
         return {
             Name(row["schema"], row["name"]): Held(privileges=tuple(row["privileges"]), holders=tuple(row["holders"]))
@@ -126,11 +125,11 @@ class Catalog:
         }
 
     def holders(self, held: Held) -> str:
-        """The role that has it: the application's own where that is one of them."""
+        """The role that has the privilege: the application's own if it is one of them."""
         return self.role if self.role in held.holders else held.holders[0]
 
     def revoke(self, held: Held, name: Name) -> str:
-        """The statement that takes privileges away."""
+        """The statement that revokes the privileges."""
         return (
             f"REVOKE {', '.join(held.privileges)} ON {name} FROM {quoted(self.holders(held))}; where it has them"
             " through others, FROM PUBLIC or the roles that it is a member of."
@@ -142,13 +141,13 @@ def texts(names: Iterable[Name]) -> list[str]:
 
 
 def as_check(finding: Finding) -> Finding:
-    """A preflight's finding, said of what is there now."""
+    """A finding of preflight, as a finding about the present state."""
     remedy = f"{finding.remedy[0].upper()}{finding.remedy[1:]}."
     return replace(finding, family=Family.ISOLATION, refuses=False, forcible=True, remedy=remedy)
 
 
 def open_relations(catalog: Catalog) -> Iterator[Finding]:
-    """In the spec's schemas whatever it does not say to be shared is an error; beyond them it knows nothing."""
+    """In the spec's schemas every table that is not shared is an error; other schemas are not known to the spec."""
     rows = catalog.ask("open_relations", roles=list(catalog.actors), privileges=["SELECT", *WRITES, "TRUNCATE"])
     shows = _Shows(catalog)
     for row in rows:
@@ -164,7 +163,7 @@ def open_relations(catalog: Catalog) -> Iterator[Finding]:
 
 
 def _wanted(catalog: Catalog, name: Name) -> bool:
-    """--table of none wants all; a view goes with what it reads."""
+    """With --table of none all are included; a view is included with the tables that it reads."""
     view = catalog.ground.schema.views.get(name)
     if catalog.ground.tables is None or view is None:
         return catalog.wants(name)
@@ -183,12 +182,12 @@ def _table(catalog: Catalog, name: Name, held: Held, row: dict[str, Any]) -> Ite
         return
     kept = ground.entries.get(f"row_security:{name}")
     if row["secured"] and kept is not None and kept.state == "done":
-        return  # Ours are there, although the spec does not ask for them any more.
+        return  # Made by tenantry, although the spec no longer asks for it.
     whole = ground.live.whole(name) if name in ground.live.tables else name
     if {name, whole, ground.ownership.heirs.get(name, name)} & set(ground.ownership.shared):
         return
     if row["kind"] == Kind.FOREIGN and name in ground.live.tables:
-        return  # A finding of its own.
+        return  # Another check reports it.
     known = name.schema in (*ground.schema.schemas, JOURNAL_SCHEMA)
     what = (
         "which contains tenantry's records of all tenants"
@@ -205,7 +204,7 @@ def _table(catalog: Catalog, name: Name, held: Held, row: dict[str, Any]) -> Ite
 
 
 class _Shows:
-    """Which views show more than whoever reads them may see."""
+    """Which views show more rows than their reader may see."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
@@ -213,11 +212,11 @@ class _Shows:
         self._stored = {view.name for view in catalog.scope.views if view.kind is Kind.MATERIALIZED_VIEW}
         done = (from_json(entry.value) for entry in catalog.ground.entries.values())
         self.ours = frozenset(step.makes for step in done if step.keeps is not None and step.makes is not None)
-        """Views of balances, which look at the tenant themselves."""
+        """Views of balances, which check the tenant themselves."""
         self.all = cache(self._all)
 
     def _all(self, name: Name) -> bool:
-        """Whether a relation that is read by somebody's right shows the rows of all."""
+        """Whether a relation shows the rows of all tenants when it is read as another role."""
         ground = self._catalog.ground
         if name in self._stored or name in ground.ownership.undecided:
             return True
@@ -225,8 +224,8 @@ class _Shows:
         return view is not None and self.by_owner(view) and any(self._read(view, read) for read in view.reads)
 
     def by_owner(self, view: View) -> bool:
-        """Whether what it reads is read by its owner's right. One that asks for its reader's is as if it stood in the
-        query itself, wherever it is read."""
+        """Whether the view reads its tables as its owner. A security_invoker view behaves as if its query stood in the
+        reader's own, wherever it is used."""
         invoker = view.invoker and self._catalog.scope.schema.major >= SECURE_VIEWS
         return view.kind is Kind.MATERIALIZED_VIEW or not invoker
 
@@ -263,7 +262,7 @@ def _view(catalog: Catalog, shows: _Shows, name: Name, held: Held) -> Iterator[F
 
 
 def beside(catalog: Catalog) -> Iterator[Finding]:
-    """Nothing of tables: --table asks for no more than those."""
+    """Not about tables: skipped with --table."""
     yield from _sequences(catalog)
     if catalog.ground.tables is None:
         yield from _creating(catalog)
@@ -273,8 +272,8 @@ def beside(catalog: Catalog) -> Iterator[Finding]:
 
 
 def _creating(catalog: Catalog) -> Iterator[Finding]:
-    """What it makes there has no policies, and may be found in the place of what others mean. Before 15 everybody may
-    in schema public: then nobody has given it to the application."""
+    """Objects that it creates have no policies, and may be mistaken for others of the same name. Before 15 every role
+    may create in schema public: then it was not granted to the application."""
     for row in catalog.ask("creating", roles=list(catalog.actors), schemas=list(schemas(catalog.scope))):
         report = information if row["everybody"] else warning
         holder = "PUBLIC" if row["everybody"] else quoted(row["holder"])
@@ -342,7 +341,7 @@ MAINTAIN = 17
 
 
 def isolation(ground: CheckContext) -> Iterator[Finding]:
-    """Nothing before isolate is reached: until then every role with privileges sees all rows, as it always did."""
+    """Nothing before isolate is reached: until then every role with privileges sees all rows."""
     if not ground.reached(Phase.ISOLATE):
         return
     ground.looking("what bypasses the policies")
@@ -362,14 +361,14 @@ def isolation(ground: CheckContext) -> Iterator[Finding]:
 
 
 def _role(catalog: Catalog) -> Iterator[Finding]:
-    """The application role itself, those whose sight it can take on, and those who log in and are the application."""
+    """The application role itself, roles that it can become, and logins that are members of it."""
     yield from map(as_check, application_role_findings(catalog.scope))
     known = catalog.ground.live.roles.get(catalog.role)
     if known is None:
         return
     for principal in catalog.principals if not known.superuser else ():
         reached = catalog.reach(principal).roles | catalog.reach(principal).having
-        # Those whose privileges it simply has were named above, but for legacy roles.
+        # Roles whose privileges it inherits are reported above, except for legacy roles.
         named = known.usage_of if principal == catalog.role else ()
         others = sorted(
             name for name in (catalog.seeing & reached) - {principal}
@@ -396,7 +395,7 @@ def _role(catalog: Catalog) -> Iterator[Finding]:
 
 
 def _powers(catalog: Catalog) -> Iterator[Finding]:
-    """What several of them have by the same role is said once."""
+    """Privileges that several of them have by the same role are reported once."""
     said = set[str]()
     for principal in catalog.principals:
         for finding in powers_of(
@@ -408,7 +407,7 @@ def _powers(catalog: Catalog) -> Iterator[Finding]:
 
 
 def _policies(catalog: Catalog) -> Iterator[Finding]:
-    """PERMISSIVE policies beside ours: the floor alone holds back what they show."""
+    """PERMISSIVE policies of others: only the floor restricts what they show."""
     ours = {step.table: step.names for step in catalog.scope.securities}
     added: dict[Name, list[dict[str, Any]]] = {}
     for row in catalog.ask("policies", names=texts(catalog.guarded), roles=list(catalog.actors)):
@@ -426,11 +425,11 @@ def _policies(catalog: Catalog) -> Iterator[Finding]:
 
 
 def _privileges(catalog: Catalog) -> Iterator[Finding]:
-    """What policies do not cover, and writing what all tenants read."""
+    """Privileges that policies do not cover, and writing to shared tables."""
     never = [privilege for privilege in UNCHECKED if privilege != "MAINTAIN" or catalog.scope.schema.major >= MAINTAIN]
     for name, held in catalog.privileges(catalog.guarded, never).items():
         if catalog.scope.has(catalog.role, frozenset((catalog.ground.live.tables[name].owner,))):
-            continue  # An owner has them all; that it is one was said above.
+            continue  # An owner has all privileges; that it is the owner is reported above.
         yield error(
             name="privilege-past-policies", table=name, count=len(held.privileges),
             message=f"{catalog.holders(held)} has {', '.join(held.privileges)} on {name}: policies do not apply to it",
@@ -443,7 +442,7 @@ def _privileges(catalog: Catalog) -> Iterator[Finding]:
         **catalog.privileges(read, (*WRITES, *never)),
         **catalog.privileges([name for name in ownership.written if catalog.wants(name)], never),
     }
-    # Of the tenant table the others were asked above.
+    # For the tenant table the other privileges are checked above.
     writes = {**writes, **catalog.privileges([tenant] if catalog.wants(tenant) else [], WRITES)}
     for name, held in writes.items():
         yield warning(
@@ -456,7 +455,7 @@ def _privileges(catalog: Catalog) -> Iterator[Finding]:
 
 
 def _views_and_functions(catalog: Catalog, opened: Container[Name | None]) -> Iterator[Finding]:
-    """What the application may read of views that are `opened` was said by then."""
+    """Views that are `opened` are reported by then."""
     scope = catalog.scope
     yield from (
         as_check(found) for found in view_findings(scope) if found.table not in opened and _about_wanted(catalog, found)
@@ -474,7 +473,7 @@ def _views_and_functions(catalog: Catalog, opened: Container[Name | None]) -> It
 
 
 def _about_wanted(catalog: Catalog, finding: Finding) -> bool:
-    """Of a view, whether it reads a wanted table; --table of none wants all."""
+    """Whether a view reads an included table; with --table of none all are included."""
     if catalog.ground.tables is None or finding.table is None:
         return True
     waiting, seen = [finding.table], set[Name]()

@@ -1,4 +1,4 @@
-"""Isolation by experiment: what the application role can do, as one tenant, to the rows of another."""
+"""Isolation by attempts: what the application role can do, as one tenant, to the rows of another."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from tenantry.steps.row_security import Link, Sight
 
 MARK = "let through by every policy"
 TRIPWIRE = sql.SQL("({} || pg_catalog.random())::pg_catalog.int4").format(sql.Literal(MARK + " "))
-"""Fails whenever it is evaluated; volatile, so that it is evaluated for a row and not beforehand."""
+"""An expression that fails whenever it is evaluated; volatile, so that it is evaluated for each row."""
 _ROW = sql.Identifier("t")
 _GUARD = sql.SQL("SELECT pg_catalog.set_config('transaction_read_only', 'on', true)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """Something tried on rows, in words that follow "can", and its statement, which `writes` unless it only reads."""
+    """An attempt, in words that follow "can", and its statement, which `writes` unless it only reads."""
 
     what: str
     statement: sql.Composed
@@ -47,7 +47,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A row of a tenant: its place, and the whole of it as text."""
+    """A row of a tenant: its address, and its text."""
 
     tenant: str
     relation: int
@@ -57,7 +57,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ways:
-    """The attempts on one table. `key` is the column that says whose a row is, of `type`, compared by `operator`."""
+    """The attempts on one table. `key` is its tenant column, of `type`, compared by `operator`."""
 
     table: Table
     key: str
@@ -70,7 +70,7 @@ class Ways:
         return self.table.name.identifier
 
     def belongs(self, tenant: str) -> sql.Composed:
-        """That `t` is a row of the tenant."""
+        """The condition that `t` is a row of the tenant."""
         schema, name = self.operator
         return sql.SQL("t.{} OPERATOR({}.{}) {}").format(
             sql.Identifier(self.key), sql.Identifier(schema), raw(name), self.literal(tenant)
@@ -99,15 +99,15 @@ class Ways:
         yield self._give_away(actor, row.tenant)
 
     def shared(self) -> Iterator[Attempt]:
-        """On the rows of a mixed table that all tenants read."""
+        """On the shared rows of a mixed table."""
         if self.mixed:
             nobodys = sql.SQL("t.{} IS NULL").format(sql.Identifier(self.key))
             yield Attempt(what="update shared rows", statement=self._update(nobodys))
             yield Attempt(what="delete shared rows", statement=self._delete(nobodys))
 
     def alone(self, row: Row | None) -> Iterator[Attempt]:
-        """Where no tenant is named, or one that may see nothing. Without a condition only the policy of the command
-        itself is asked, and not the one for reading."""
+        """Without a tenant, or as one that may see nothing. Without a condition only the policy of the command itself
+        applies, and not that for SELECT."""
         yield self.read(sql.SQL("t.{} IS NOT NULL").format(sql.Identifier(self.key)))
         yield Attempt(what="update", statement=self._update(None))
         yield Attempt(what="delete", statement=self._delete(None))
@@ -128,8 +128,9 @@ class Ways:
     def _delete(self, condition: sql.Composable | None) -> sql.Composed:
         if condition is None:
             return _guarded(sql.SQL("DELETE FROM {} AS t WHERE {} = 0").format(self._relation, TRIPWIRE))
-        # The conditions of one query are asked in any order, and the bait is for their rows only; and as it says
-        # something of the row, PostgreSQL asks the policies before it, whatever they cost.
+        # PostgreSQL may evaluate the conditions of a query in any order, and the failing expression must be evaluated
+        # for the other tenant's rows only. As it uses the row, PostgreSQL evaluates the policies before it, whatever
+        # they cost.
         bait = sql.SQL("({} || pg_catalog.random() || t.ctid::text)::pg_catalog.int4 = 0").format(
             sql.Literal(MARK + " ")
         )  # fmt: skip
@@ -137,7 +138,7 @@ class Ways:
         return _guarded(sql.SQL("DELETE FROM {} AS t WHERE {}").format(self._relation, where))
 
     def _insert(self, row: Row) -> Attempt:
-        """A copy of their row; each value is given, so that no default is evaluated."""
+        """A copy of the other tenant's row; each value is given, so that no default is evaluated."""
         names = tuple(column.name for column in self.table.columns if not column.generated)
         columns = identifiers(names)
         values = identifiers(names, sql.SQL("(copied.whole)"))
@@ -148,9 +149,9 @@ class Ways:
         return Attempt(what="insert", statement=_guarded(insert))
 
     def _give_away(self, actor: str, tenant: str) -> Attempt:
-        """One of the actor's own rows is made the other's: the first, at which it fails one way or the other. Without a
-        condition the policies for reading are not asked; but a trigger that passes rows by would be met by each of
-        them, so where there is one it is a row that nobody has locked."""
+        """Give one of the actor's own rows to the other tenant: the first row decides the result. Without a condition
+        the policies for SELECT do not apply; but a trigger that discards rows would fire for each of them, so where
+        there is one, a single unlocked row is used."""
         only = sql.SQL(
             " WHERE (t.tableoid, t.ctid) ="
             " (SELECT t.tableoid, t.ctid FROM {} AS t WHERE {} LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)"
@@ -167,7 +168,7 @@ class Ways:
 
     @property
     def _changeable(self) -> Column:
-        """A column that an UPDATE may set, better none that says where the row belongs."""
+        """A column that an UPDATE may set, preferably not one that decides the tenant."""
         able = [column for column in self.table.columns if not column.generated and column.identity != "a"]
         moves = {self.key, *self.table.partition_key}
         return next((column for column in able if column.name not in moves), able[0])
@@ -175,12 +176,12 @@ class Ways:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemberWays(Ways):
-    """The attempts on a table whose rows belong to the tenants that a link table says. `key` is one of its columns."""
+    """The attempts on a table whose rows belong to the tenants that a link table gives. `key` is one of its columns."""
 
     link: Link
 
     def belongs(self, tenant: str) -> sql.Composed:
-        """That `t` is a row of the tenant, among others perhaps."""
+        """The condition that `t` belongs to the tenant, perhaps among others."""
         return self.link.leads_to(_ROW, self.literal(tenant))
 
     @property
@@ -190,11 +191,11 @@ class MemberWays(Ways):
         ).format(sql.Identifier(self.link.tenant), self.link.table.identifier)
 
     def _delete(self, condition: sql.Composable | None) -> sql.Composed:
-        # The policy looks at another table, which costs more than a bait that says nothing of the row.
+        # The policy reads another table, which costs more than an expression that does not use the row.
         return Ways._delete(self, condition if condition is not None else sql.SQL("true"))
 
     def not_of(self, actor: str) -> sql.Composed:
-        """A row that does not belong to `actor`: one of its tenants, if there is one, its place and its text."""
+        """A row that does not belong to `actor`: one of its tenants, if any, its address and its text."""
         return sql.SQL(
             "SELECT (SELECT member.{}::text {} LIMIT 1), t.tableoid::bigint, t.ctid::text, ROW(t.*)::text FROM {} AS t"
             " WHERE NOT {} LIMIT 1"
@@ -228,44 +229,44 @@ def _at(row: Row) -> sql.Composed:
 
 
 def got_through(error: psycopg.Error) -> bool | None:
-    """Whether an attempt that failed with `error` had got past the policies; None where that is not known."""
+    """Whether an attempt that failed with `error` had passed the policies; None if that is not known."""
     diagnosis = error.diag
     if MARK in (diagnosis.message_primary or ""):
         return True
     if context(error) is not None:
-        return None  # Something within failed, such as a trigger.
+        return None  # Something else failed, such as a trigger.
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
         return False
-    # Constraints are asked after policies.
+    # Constraints are checked after policies.
     return True if isinstance(error, psycopg.errors.IntegrityError) else None
 
 
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "experiment.sql")
 NOBODY = ""
-"""The setting of a session that has named no tenant."""
+"""The setting of a session without a tenant."""
 
 
 def become(connection: psycopg.Connection[Any], role: str) -> None:
-    """Be the role until the transaction ends, which is to be rolled back: who may, makes itself a member for so long.
-    Since 16 whoever makes a role is not one that can become it. Raises InsufficientPrivilege."""
+    """Become the role until the transaction is rolled back; a role that may do so grants itself the membership. Since
+    16 the creator of a role is not automatically able to become it. Raises InsufficientPrivilege."""
     take_on = sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(role))
     try:
         with connection.transaction():
             connection.execute(take_on)
     except psycopg.errors.InsufficientPrivilege:
         if in_recovery(connection):
-            raise  # Nothing can be granted there.
+            raise  # A standby allows no grant.
         connection.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(role)))
         connection.execute(take_on)
 
 
 class _RowSeen(Exception):
-    """COPY gave a row, which is all that is to be known."""
+    """COPY returned a row, which is all that has to be known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """A session of the user `name`, who is the application, or that becomes it: by SET ROLE to `role`."""
+    """A session of the application's login `name`, or one that becomes the application by SET ROLE to `role`."""
 
     connection: psycopg.Connection[Any]
     name: str
@@ -274,7 +275,7 @@ class Actor:
 
     @contextmanager
     def trials(self) -> Iterator[None]:
-        """A transaction that is rolled back, and in which we are the application."""
+        """A transaction as the application, which is rolled back."""
         with self.connection.transaction(force_rollback=True):
             self.connection.execute(_QUERIES["settle"])
             if self.role is not None:
@@ -283,7 +284,7 @@ class Actor:
 
     @contextmanager
     def sharing(self, snapshot: str) -> Iterator[None]:
-        """As `trials`, with the eyes of a transaction that has exported its snapshot."""
+        """As `trials`, with the snapshot that another transaction has exported."""
         with self.connection.transaction(force_rollback=True):
             self.connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             self.connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
@@ -293,15 +294,15 @@ class Actor:
             yield
 
     def ask(self, tenant: str, query: sql.Composed) -> tuple[Any, ...] | None:
-        """The first row of what the tenant is answered. Raises psycopg's errors."""
+        """The first row of the query's result, as the tenant. Raises psycopg's errors."""
         with self.connection.transaction():
             self.connection.execute("SELECT set_config(%s, %s, true)", (self.setting, tenant))
             return self.connection.execute(query).fetchone()
 
     def attempt(self, tenant: str, statement: sql.Composed) -> psycopg.Error | bool | None:
-        """What happened when the tenant tried: whether it got through, or the error that leaves it open."""
-        # Thousands are made on a large schema: what is ours goes to the server in one message, past the fence, since it
-        # runs nobody's code.
+        """The result of an attempt as the tenant: whether it succeeded, or the error that leaves it undecided."""
+        # There are thousands of attempts on a large schema. They run no code of other owners, so they are sent in one
+        # message and without the owner context.
         ours = psycopg.Cursor(self.connection)
         named = sql.SQL("SELECT pg_catalog.set_config({}, {}, true)").format(
             sql.Literal(self.setting), sql.Literal(tenant)
@@ -322,18 +323,18 @@ class Actor:
         return through
 
     def copies_out(self, table: Name) -> psycopg.Error | bool:
-        """Whether COPY gives a row to a session without a tenant. It is left at the first."""
+        """Whether COPY returns a row to a session without a tenant. It is cancelled at the first row."""
         copy = sql.SQL("COPY {} TO STDOUT").format(table.identifier)
         try:
             with self.connection.transaction(force_rollback=True), self.connection.cursor() as cursor:
                 cursor.execute("SELECT set_config(%s, %s, true)", (self.setting, NOBODY))
                 if fenced(self.connection):
-                    # COPY cannot be run as somebody else's; where there are policies it is this query.
+                    # COPY cannot run in a function of another role; with policies it becomes this query.
                     query = sql.SQL("SELECT true FROM {} LIMIT 1").format(table.identifier)
                     return cursor.execute(query).fetchone() is not None
                 with cursor.copy(copy) as rows:
                     for _ in rows:
-                        raise _RowSeen  # By which the driver ends the command on the server.
+                        raise _RowSeen  # Makes the driver cancel the command on the server.
                 return False
         except _RowSeen:
             return True
@@ -345,7 +346,7 @@ class Actor:
 
 
 def application_user(ground: CheckContext) -> str | None:
-    """Who the application is by its own connection, None where none is given. Raises ConnectionFailed."""
+    """The role of the application's own connection, None where none is given. Raises ConnectionFailed."""
     if ground.application is None:
         return None
     connection = connect(ground.application, run=ground.run, purpose="experiment", operator=False)
@@ -358,7 +359,7 @@ def application_user(ground: CheckContext) -> str | None:
 
 @contextmanager
 def acting(ground: CheckContext) -> Iterator[Actor]:
-    """The application, by its own connection where one is given. Raises UsageError where that is not one of it."""
+    """The application, by its own connection where one is given. Raises UsageError if that is another role."""
     setting, role = ground.ownership.setting, ground.spec.application.role
     if ground.application is None:
         with ground.session("experiment", read_only=False) as connection:
@@ -382,22 +383,22 @@ def acting(ground: CheckContext) -> Iterator[Actor]:
                 f"--application-dsn connects as {user}, which does not have the privileges of {role}",
                 remedy=f"Connect as the user of the application, or GRANT {quoted(role)} TO {quoted(user)}.",
             )
-        # Who has not its privileges without asking takes them on, as its application must.
+        # A login that does not inherit the privileges uses SET ROLE, as its application must.
         yield Actor(connection=connection, name=user, role=None if stands else role, setting=setting)
     finally:
         connection.close()
 
 
 _BESIDE = ("InitPlan", "SubPlan")
-"""What is computed beside the rows: without a row, it shows nothing."""
+"""Plan nodes that return no row without an input row."""
 _ALWAYS_ONE = "Plain"
-"""The strategy of an aggregate without groups, which gives a row even of nothing."""
+"""The strategy of an aggregate without groups, which returns a row even for no input."""
 
 
 def readable_only_through_owned(connection: psycopg.Connection[Any], ground: CheckContext, view: Name) -> bool:
     """True where every row of the view comes from rows of owned tables that are not mixed.
 
-    False where the plan is not such, or is not to be had.
+    False where the plan shows something else, or cannot be read.
     """
     query = sql.SQL("EXPLAIN (VERBOSE, FORMAT JSON) SELECT * FROM {}").format(view.identifier)
     try:
@@ -412,7 +413,7 @@ def readable_only_through_owned(connection: psycopg.Connection[Any], ground: Che
 
 
 def _leaves(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Where rows come from."""
+    """The plan nodes that rows come from."""
     children = [child for child in node.get("Plans", ()) if child.get("Parent Relationship") not in _BESIDE]
     if not children or (node["Node Type"] == "Aggregate" and node.get("Strategy") == _ALWAYS_ONE):
         yield node
@@ -429,15 +430,15 @@ def _only_owned(node: Mapping[str, Any], ground: CheckContext) -> bool:
 
 
 GROUPED = 2**30
-"""In bytes: of what is larger, the rows of each tenant are not counted."""
+"""In bytes: for larger tables, the rows of each tenant are not counted."""
 COUNTED = 5.0
-"""Seconds after which no more tenants of a table are counted than those with which the counting begins."""
+"""Seconds after which only the tenants that counting begins with are counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Own:
-    """A tenant has `rows` that it may see, shared ones included, sees `seen` of them, and `others` besides. `belonging`
-    are those of the rows seen that are its own."""
+    """A tenant has `rows` that it may see, shared ones included; it sees `seen` of them, and `others` in addition.
+    `belonging` are its own among the rows seen."""
 
     tenant: str
     rows: int
@@ -452,7 +453,8 @@ Unknown: TypeAlias = tuple[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Together:
-    """All tenants were counted: they have `rows`, those included whose tenant there is not, and see `seen` of them."""
+    """All tenants were counted: the tables have `rows`, also of tenants that do not exist, and the tenants see `seen`
+    of them."""
 
     rows: int
     seen: int
@@ -462,11 +464,11 @@ def own_rows(
     ground: CheckContext, actor: Actor, ways: Ways, tenants: Sequence[str], *, known: Collection[str],
     barred: Collection[str],
 ) -> Iterator[Own | Unknown | Together]:  # fmt: skip
-    """Of these tenants, and of all others, those with most and with fewest rows first, as far as that takes a few
-    seconds; and of those that are `barred`, which see no tenant's row. Waits for nobody.
+    """Counts of these tenants, and of all others, those with most and with fewest rows first, within a few seconds; and
+    of those that are `barred`, which must see no tenant's row. Waits for no lock.
 
-    `known` are the tenants that there are, none where that is not to be had. What they have together is said last,
-    where each of them was counted.
+    `known` are the existing tenants, none where they cannot be read. The sum of all tenants comes last, if each of them
+    was counted.
     """
     operator = ground.connection
     with operator.transaction():
@@ -498,7 +500,7 @@ def own_rows(
 
 
 def _having(ground: CheckContext, ways: Ways) -> Mapping[str, int]:
-    """Each tenant's rows, most first; nothing where counting them takes too long."""
+    """The rows of each tenant, most first; empty where counting takes too long."""
     if ways.table.bytes > GROUPED:
         return {}
     query = sql.SQL("SELECT tenant, rows FROM ({}) AS counted ORDER BY rows DESC, tenant").format(ways.rows_by_tenant)
@@ -533,14 +535,14 @@ STRANGERS = {
     "uuid": ["ffffffff-ffff-4fff-bfff-ffffffffffff"], "text": ["a stranger"], "character varying": ["a stranger"],
     "smallint": ["32767"], "integer": ["2147483647"], "bigint": ["9223372036854775807"],
 }  # fmt: skip
-"""Tenants that no database has, by the type of the key."""
+"""Keys of tenants that do not exist, by the type of the key."""
 _found = partial(Finding, family=Family.ISOLATION)
 
 
 def experiment(ground: CheckContext) -> Iterator[Finding]:
-    """Nothing before isolate is reached, nor where the application role is gone.
+    """Nothing before isolate is reached, nor where the application role does not exist.
 
-    Raises UsageError where the connection that was given for the application is not one of it.
+    Raises UsageError where the connection that was given for the application is another role's.
     """
     role = ground.spec.application.role
     if not ground.reached(Phase.ISOLATE) or role not in ground.live.roles:
@@ -583,13 +585,13 @@ class _Trial:
 
 
 _Victim: TypeAlias = tuple[Row, str | None]
-"""A row, and the tenant that tries to get at it."""
+"""A row, and the tenant that tries to access it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Laboratory:
-    """`tried` counts attempts by relation; `leaking` are relations where one got through; `together` those of which
-    each tenant's rows were counted; `open` are those that nothing can be said of, with the reason."""
+    """`tried` counts attempts by relation; `leaking` are relations where one succeeded; `together` those of which each
+    tenant's rows were counted; `open` are undecided attempts, with the reason."""
 
     ground: CheckContext
     actor: Actor
@@ -602,7 +604,7 @@ class _Laboratory:
     def scope(self) -> Scope:
         return Scope.of(self.ground.schema, self.ground.plan, Phase.CONTRACT)
 
-    # --- what is tried on
+    # --- the relations
 
     def tables(self) -> Iterator[Ways]:
         """The relations with policies that the application has privileges on."""
@@ -623,7 +625,8 @@ class _Laboratory:
                     )  # fmt: skip
 
     def views(self) -> Iterator[View]:
-        """The views over them that it may read, each after those that it reads; a view of what leaks is left out."""
+        """The views over them that it may read, each after those that it reads; a view of a leaking relation is
+        skipped."""
         readable = self._readable([view.name for view in self.scope.views if view.kind is Kind.VIEW])
         for view in self.scope.views:
             if not self.leaking.isdisjoint(view.reads):
@@ -641,7 +644,7 @@ class _Laboratory:
         found = {Name(schema, name) for schema, name in rows}
         return [name for name in names if name in found]
 
-    # --- the trials
+    # --- the attempts
 
     def table(self, ways: Ways) -> Iterator[Finding]:
         try:
@@ -665,7 +668,7 @@ class _Laboratory:
                 together = one
         for alone in (False, True):
             if not any(trial.attempt.what == "read" and (trial.actor == NOBODY) is alone for trial in through):
-                # Rows of other tenants than those that were tried on.
+                # Rows of other tenants than those of the attempts.
                 everything = ways.read(sql.SQL("true"))
                 through += [
                     _Trial(attempt=everything, actor=one.tenant, tenant="others")
@@ -683,7 +686,7 @@ class _Laboratory:
                 yield from self._together(ways.table.name, together)
 
     def _own(self, ways: Ways, victims: Sequence[_Victim]) -> Iterator[Own | Together]:
-        """What tenants see of their own: without it, nothing is proved by their not seeing others'."""
+        """What tenants see of their own rows: else not seeing rows of others would prove nothing."""
         if ways.table.name in self.ground.hidden:
             return
         tenants = [row.tenant for row, _ in victims if row.tenant not in ("", self.quarantine)]
@@ -700,7 +703,7 @@ class _Laboratory:
                 continue
             tenant, reason = one
             if tenant in barred:
-                continue  # Reading as it is one of the trials.
+                continue  # Reading as it is one of the attempts.
             trial = _Trial(attempt=ways.read(ways.belongs(tenant)), actor=tenant, tenant=tenant)
             with self.actor.trials():
                 outcome = self.actor.attempt(tenant, trial.attempt.statement)
@@ -710,7 +713,7 @@ class _Laboratory:
                 self._leave_open(ways.table.name, trial, f"its own rows could not all be counted: {reason}")
 
     def _hidden(self, ways: Ways, hidden: Sequence[Own]) -> Iterator[Finding]:
-        """Somebody's own RESTRICTIVE policy may be meant to hide some rows, but hardly all."""
+        """A RESTRICTIVE policy of others may hide some rows on purpose, but hardly all."""
         if not hidden:
             return
         name = ways.table.name
@@ -770,8 +773,8 @@ class _Laboratory:
     # --- rows and tenants, as the operator sees them
 
     def _victims(self, ways: Ways) -> list[_Victim]:
-        """A row of the first and of the last tenant that has any, by the order of their keys, found by the index; each
-        with the tenant that tries to get at it. Of the quarantine tenant that is itself: no application can be it."""
+        """A row of the first and of the last tenant by key, found by the index; each with the tenant that tries to
+        access it. For the quarantine tenant that is itself: no application can be it."""
         if isinstance(ways, MemberWays):
             return list(self._strangers(ways))
         rows: dict[str, Row] = {}
@@ -783,14 +786,14 @@ class _Laboratory:
             ).format(key, relation, sql.SQL(order))
             for tenant, oid, place, text in self._ask(query):
                 rows[tenant] = Row(tenant=tenant, relation=oid, place=place, text=text)
-        # Better a tenant that has rows here, too, than any other; and that than one that there is not.
+        # Preferably a tenant with rows in this table, then any other, then one that does not exist.
         actors = [*reversed(rows), *self.tenants, *STRANGERS.get(ways.type, ())]
         return [
             (row, tenant if tenant == self.quarantine else self._other(tenant, actors)) for tenant, row in rows.items()
         ]
 
     def _strangers(self, ways: MemberWays) -> Iterator[_Victim]:
-        """For the first of some tenants a row that does not belong to it; else for one that there is not."""
+        """For the first tenants, a row that does not belong to each; else for one that does not exist."""
         tried = 0
         for actor in (*self.tenants, *STRANGERS.get(ways.type, ())):
             if tried == 2 or actor == self.quarantine:
@@ -815,7 +818,7 @@ class _Laboratory:
 
     @cached_property
     def known(self) -> frozenset[str]:
-        """The keys of all tenants; none where they cannot be seen."""
+        """The keys of all tenants; empty where they cannot be read."""
         tenant = self.ground.ownership.tenant
         if not self.ground.has(tenant.name, tenant.key) or tenant.name in self.ground.hidden:
             return frozenset()
@@ -824,7 +827,7 @@ class _Laboratory:
 
     @cached_property
     def quarantine(self) -> str | None:
-        """The key of the quarantine tenant, where there is one."""
+        """The key of the quarantine tenant, if there is one."""
         tenant = self.ground.ownership.tenant
         if tenant.quarantine is None or not self.ground.has(tenant.name, tenant.key, tenant.slug):
             return None
@@ -835,7 +838,7 @@ class _Laboratory:
         return next((key for (key,) in self._ask(query)), None)
 
     def _ask(self, query: sql.Composed) -> list[tuple[Any, ...]]:
-        """Raises LockNotAvailable rather than wait for long."""
+        """Raises LockNotAvailable rather than waiting for a lock."""
         with self.ground.connection.transaction():
             self.ground.connection.execute(_QUERIES["patience"])
             return self.ground.connection.execute(query).fetchall()
@@ -843,8 +846,8 @@ class _Laboratory:
     # --- views
 
     def view(self, view: View) -> Iterator[Finding]:
-        """Where a view shows whose a row is, others' rows; where it does not, any row for a session without a tenant,
-        if only owned rows can be what it shows."""
+        """If a view shows the tenant column, rows of others; if not, any row for a session without a tenant, provided
+        that it only shows owned rows."""
         column = self.ground.spec.tenant.column
         parameters = {"name": view.name.identifier.as_string(None), "column": column}
         (shows,) = self.ground.connection.execute(_QUERIES["has_column"], parameters).fetchone() or (False,)
@@ -859,7 +862,7 @@ class _Laboratory:
             through = [trial] if self._got_through(view.name, trial) else []
         yield from self._said(view.name, through)
 
-    # --- what is said
+    # --- the findings
 
     def _said(self, table: Name, through: Sequence[_Trial]) -> Iterator[Finding]:
         if not through:
@@ -880,7 +883,7 @@ class _Laboratory:
         )  # fmt: skip
 
     def conclusion(self) -> Iterator[Finding]:
-        """How much was tried; and what a standby, a trigger, a rule or a lock kept from being decided."""
+        """How much was tried, and what could not be decided because of a standby, a trigger, a rule or a lock."""
         yield _found(
             name="tenants-tried", severity=Severity.INFO, count=self.tried.total(),
             message=f"{self.actor.name} made {self.tried.total():,} attempts to access rows of other tenants, on"

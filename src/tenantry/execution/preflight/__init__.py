@@ -1,4 +1,5 @@
-"""Preflight: what stands in the way of a run, found before anything is changed. One family, one file."""
+"""Preflight: what would prevent a run or break the application, found before anything is changed. Each family has its
+own module."""
 
 from __future__ import annotations
 
@@ -46,12 +47,12 @@ def preflight(
     free_space: int | None,
     workers: int = WORKERS,
 ) -> tuple[Finding, ...]:
-    """What is found about applying the plan's steps up to `until`, those that refuse the run first.
+    """The findings about applying the plan's steps up to `until`, those that refuse the run first.
 
-    `plan` should have the steps that are not in force yet: findings are about its steps only. `free_space` is
-    in bytes, None where nobody has said. `connection` is one of tenantry.postgres.connect; it only reads.
+    `plan` should have the steps that are not applied yet: findings are about its steps only. `free_space` is in bytes,
+    None if it was not given. `connection` is one of tenantry.postgres.connect; it is only read from.
 
-    A finding named `privilege-…` says that our role may not do what a step does.
+    A finding named `privilege-…` tells that tenantry's role lacks a privilege for a step.
     """
     scope = Scope.of(schema, plan, until)
     facts = read_facts(
@@ -67,7 +68,7 @@ def preflight(
     found += handing_findings(scope, connection)
     found += proof_findings(scope, connection)
     if not any(finding.name.startswith("privilege-") for finding in found):
-        # These look at rows, or ask for an update of them.
+        # These read rows, or ask PostgreSQL about an update of them.
         found += publication_findings(scope, facts, connection)
         found += unproved_findings(scope, facts, connection)
         found += slug_findings(scope, connection)
@@ -77,7 +78,7 @@ def preflight(
 
 
 def _told(finding: Finding) -> Finding:
-    """With a whole sentence for its remedy, as others may follow it."""
+    """The remedy as a complete sentence, as others may follow it."""
     remedy = finding.remedy
     return replace(finding, remedy=f"{remedy[0].upper()}{remedy[1:]}.") if remedy else finding
 

@@ -1,4 +1,4 @@
-"""What an in-place fill sets off: triggers and rules on UPDATE (hazards 2 and 5)."""
+"""Side effects of an in-place backfill: triggers and rules on UPDATE (hazards 2 and 5)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def row_findings(scope: Scope, facts: ServerState) -> Iterator[Finding]:
 
 
 def _origin(scope: Scope, name: Name, trigger: Trigger) -> Name:
-    """The table that the trigger was made on, of which partitions have copies."""
+    """The table that the trigger was created on; its partitions have copies of the trigger."""
     found = name
     for ancestor in scope.schema.lineage(name):
         table = scope.schema.tables.get(ancestor)
@@ -51,21 +51,21 @@ def _origin(scope: Scope, name: Name, trigger: Trigger) -> Name:
 
 
 def _passed_by(trigger: NarrowedTrigger | None) -> bool:
-    """True where an UPDATE of the tenant alone does not fire it."""
+    """True if an UPDATE of the tenant alone does not fire it."""
     if trigger is None:
         return False
     return trigger.on_columns or (trigger.definition is not None and _only_changes(trigger.definition))
 
 
 def _only_changes(definition: str) -> bool:
-    """True where the WHEN asks for nothing but changes of columns, all of which a fill leaves alone."""
+    """True if its WHEN only compares columns that a backfill does not change."""
     condition = definition[definition.rfind(" WHEN (") : definition.rfind(" EXECUTE ")].removeprefix(" WHEN ")
     rest, changes = _UNCHANGED.subn("", condition)
     return changes > 0 and not set(re.findall(r"[^\s()]+", rest)) - {"AND", "OR"}
 
 
 def _sorted_last(scope: Scope) -> Iterator[Finding]:
-    """Triggers fire in the order of the bytes of their names."""
+    """Triggers fire in the byte order of their names."""
     for name in sorted((scope.assigned | set(scope.fills)).intersection(scope.schema.tables)):
         for trigger in scope.schema.tables[name].triggers:
             fires = trigger.before and trigger.row and trigger.enabled in FIRES

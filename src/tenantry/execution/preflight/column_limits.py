@@ -1,4 +1,4 @@
-"""Tables that cannot get the tenant column, and columns that a trigger sees without a value."""
+"""Tables that cannot get the tenant column, and columns that have no value yet in a trigger."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tenantry.steps.derivation import ByText
 
 
 def growth_findings(scope: Scope, facts: ServerState) -> Iterator[Finding]:
-    """None can be forced: ADD COLUMN would fail, or what comes after it."""
+    """None can be forced: ADD COLUMN would fail, or a later step."""
     for cramped in facts.cramped:
         if cramped.table not in scope.growing:
             continue
@@ -42,7 +42,7 @@ def growth_findings(scope: Scope, facts: ServerState) -> Iterator[Finding]:
 
 
 def _periods(scope: Scope) -> Iterator[Finding]:
-    """Keys over a period (since 18) compare it by another operator than equality; one that does not refuses rows."""
+    """Keys over a period (since 18) use another operator than equality; a copy without it would refuse rows."""
     ours = {(step.table, one.columns, one.parent) for step in scope.steps if (one := step.beside) is not None}
     for name, columns, parent in sorted(ours):
         table = scope.schema.tables.get(name)

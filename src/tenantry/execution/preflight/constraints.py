@@ -1,4 +1,5 @@
-"""Constraints that rows break, or that cannot be proved without running a stranger's code as us."""
+"""Constraints that rows violate, or that cannot be validated without running code of other owners as tenantry's
+role."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ from tenantry.steps.introspection import column_definition, raw, with_search_pat
 
 
 def unproved_findings(scope: Scope, facts: ServerState, connection: psycopg.Connection[Any]) -> Iterator[Finding]:
-    """Rows are counted, of the tables alone that have such a constraint. None can be forced."""
+    """Counts the rows of tables that have such a constraint. None can be forced."""
     for check in facts.unproved:
         if check.table in scope.fills and (rows := _count(connection, _breaking(check, scope))):
             yield refused(
@@ -61,7 +62,7 @@ def _breaking(check: NotValidConstraint, scope: Scope) -> sql.Composed:
 
 
 def _unproved_keys(scope: Scope) -> Iterator[tuple[Table, ForeignKey]]:
-    """The user's keys beside which the run would put one of ours."""
+    """The user's foreign keys next to which the run would add one of its own."""
     ours = {(step.table, one.columns, one.parent) for step in scope.steps if (one := step.beside) is not None}
     for table in sorted(scope.schema.tables.values(), key=lambda table: table.name):
         for key in table.foreign_keys:
@@ -81,7 +82,7 @@ def _dangling(table: Table, key: ForeignKey) -> sql.Composed:
 
 
 def stray_findings(scope: Scope, connection: psycopg.Connection[Any]) -> Iterator[Finding]:
-    """Of tables whose tenant column is there already. Cannot be forced."""
+    """For tables that have their tenant column already. Cannot be forced."""
     holding = [(step, *step.holds_to_tenants) for step in scope.steps if step.holds_to_tenants is not None]
     there = _there(connection, tuple(dict.fromkeys((step.table, column) for step, column, _ in holding)))
     for step, column, query in holding:
@@ -100,7 +101,7 @@ def stray_findings(scope: Scope, connection: psycopg.Connection[Any]) -> Iterato
 def _there(
     connection: psycopg.Connection[Any], columns: Sequence[tuple[Name, str]]
 ) -> frozenset[tuple[Name, str]]:  # fmt: skip
-    """Those of the columns that are there by now."""
+    """The columns that exist already."""
     if not columns:
         return frozenset()
     query = sql.SQL(" UNION ALL ").join(
@@ -111,7 +112,7 @@ def _there(
 
 
 def proof_findings(scope: Scope, connection: psycopg.Connection[Any]) -> Iterator[Finding]:
-    """Each is said once, however many of a table's constraints it is about. None can be forced."""
+    """Each is reported once, however many constraints of a table it is about. None can be forced."""
     if not fenced(connection):
         return
     statements: dict[Name, list[sql.Composable]] = {}

@@ -1,4 +1,4 @@
-"""The three kinds of finding that a preflight makes."""
+"""The three kinds of finding of a preflight."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from functools import partial
 from tenantry.model.finding import Finding, Severity
 
 refused = partial(Finding, severity=Severity.ERROR, refuses=True)
-"""The run stops here, unless the finding is `forcible` and --force is given."""
+"""The run is refused, unless the finding is `forcible` and --force is given."""
 warned = partial(Finding, severity=Severity.WARNING)
-"""The run goes on; somebody should know."""
+"""The run continues, with a warning."""
 noted = partial(Finding, severity=Severity.INFO)
 """Nothing needs to be done."""

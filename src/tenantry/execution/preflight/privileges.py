@@ -1,4 +1,4 @@
-"""Privileges that are lacking: ours, those of the owners of triggers, and those of the application role."""
+"""Missing privileges: of tenantry's role, of the owners of triggers, and of the application role."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ def _ownership(scope: Scope, facts: ServerState) -> Iterator[Finding]:
         owned[found.owner].append(name)
     for role, names in sorted(owned.items()):
         known = access.get(role)
-        # Functions and tables of ours are given to the owner, which takes more than its privileges since 16.
+        # Functions and tables of tenantry are given to the owner, which since 16 needs SET in addition to its
+        # privileges.
         if role == user or (known is not None and known.usage and known.settable):
             continue
         what = f"which owns {listed(names)}" if names else "as which statements have to run"
@@ -97,7 +98,8 @@ def _schemas(scope: Scope, facts: ServerState) -> Iterator[Finding]:
 
 
 def _withheld(scope: Scope, facts: ServerState) -> Iterator[Finding]:
-    """What is everybody's unless it was taken from PUBLIC, and what the owner of a new tenant table needs."""
+    """Privileges that everybody has unless they were revoked from PUBLIC, and those that the owner of a new tenant
+    table needs."""
     user = facts.server.user
     for thing in facts.rights.withheld:
         if thing.table is not None and thing.table not in scope.relations:
@@ -152,7 +154,7 @@ def _application(scope: Scope, facts: ServerState) -> Iterator[Finding]:
 
 
 def reach_findings(scope: Scope, connection: psycopg.Connection[Any]) -> Iterator[Finding]:
-    """Schemas and tables that a trigger needs and its role may not use. None can be forced."""
+    """Schemas and tables that a trigger uses and its role may not use. None can be forced."""
     barred = unreachable(scope, connection)
     closed = {(reach.role, reach.table.schema): reach.table for reach in reversed(barred) if not reach.usage}
     for (role, schema), table in sorted(closed.items()):
@@ -165,7 +167,7 @@ def reach_findings(scope: Scope, connection: psycopg.Connection[Any]) -> Iterato
 
 
 def unreachable(scope: Scope, connection: psycopg.Connection[Any]) -> tuple[MissingPrivilege, ...]:
-    """What the owners of tables may not do there that our triggers do as them."""
+    """Privileges on a table that its trigger functions' owner lacks."""
     return read_barred(connection, sorted({reach for step in scope.steps for reach in step.reaches()}))
 
 
@@ -198,7 +200,7 @@ _HELD = {
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandedOn:
     """A privilege that the application role gets on an object of `owner`, such as `USAGE ON SEQUENCE s`, for a table;
-    `may`: our role can give it."""
+    `may`: tenantry's role can grant it."""
 
     what: str
     table: Name
@@ -207,7 +209,7 @@ class HandedOn:
 
 
 def handed_on(scope: Scope, connection: psycopg.Connection[Any]) -> Iterator[HandedOn]:
-    """What the application role gets besides rights on tables and views."""
+    """The privileges that the application role gets, except those on tables and views."""
     for kind, query in _HELD.items():
         asked = {step.hands_on[1]: step for step in scope.steps if step.hands_on and step.hands_on[0] == kind}
         for name, owner, may in connection.execute(query.format(sql.Literal([*asked]))).fetchall() if asked else ():
@@ -217,7 +219,7 @@ def handed_on(scope: Scope, connection: psycopg.Connection[Any]) -> Iterator[Han
 
 
 def handing_findings(scope: Scope, connection: psycopg.Connection[Any]) -> Iterator[Finding]:
-    """What our role may not give the application. Cannot be forced: the step would fail."""
+    """Privileges that tenantry's role may not grant to the application. Cannot be forced: the step would fail."""
     user = connection.info.user
     for one in handed_on(scope, connection):
         if not one.may:
@@ -231,7 +233,7 @@ def handing_findings(scope: Scope, connection: psycopg.Connection[Any]) -> Itera
 
 
 def executed_findings(scope: Scope) -> Iterator[Finding]:
-    """Told from their texts, for the tables that the run lets the application write, and the views."""
+    """Found in the functions' texts, for the tables that the application may write to, and for views."""
     role = scope.application
     if role is None:
         return

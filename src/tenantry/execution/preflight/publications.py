@@ -1,4 +1,4 @@
-"""Publications: updates that they refuse, and columns that their subscribers lack (hazard 5)."""
+"""Publications: updates that fail because of them, and columns that their subscribers lack (hazard 5)."""
 
 from __future__ import annotations
 
@@ -35,10 +35,11 @@ def growing_publications(scope: Scope, facts: ServerState) -> Iterator[Finding]:
 
 
 def publication_findings(scope: Scope, facts: ServerState, connection: psycopg.Connection[Any]) -> Iterator[Finding]:
-    """Tables whose updates a publication refuses: there is no replica identity, the publication filters rows by a
-    column beyond it, or lists columns and leaves one of it out. None can be forced.
+    """Tables whose updates fail because of a publication: there is no replica identity, the row filter uses a column
+    outside it, or the list of columns lacks one of it. None can be forced.
 
-    The server itself is asked, which looks at that before it plans an update, and not once it carries it out."""
+    PostgreSQL itself is asked: it checks this when it plans an update, before it executes one.
+    """
     updates = {published.table for published in facts.published if published.updates}
     for name in sorted(scope.fills):
         if updates.intersection(scope.schema.lineage(name)) and (said := _refusal(scope, connection, name)):
@@ -54,16 +55,16 @@ def publication_findings(scope: Scope, facts: ServerState, connection: psycopg.C
 
 
 def _refusal(scope: Scope, connection: psycopg.Connection[Any], name: Name) -> str | None:
-    """What the server says against an update; None where nothing, or where it cannot be asked."""
+    """PostgreSQL's objection to an update; None if there is none, or if it cannot be asked."""
     table = scope.schema.tables[name]
     unique = {column for one in table.uniques for column in one.columns}
     able = [one.name for one in table.columns if not one.generated and one.identity != "a"]
-    # The fill sets no key; an update that does could set off what belongs to others.
+    # The backfill sets no key column; an update that does could have effects on other tables.
     column = next(iter(sorted(able, key=lambda name: name in unique)), None)
     if column is None:
         return None
     try:
-        # A transaction, so that what fails here leaves that of a caller as it is.
+        # A transaction, so that an error here does not abort that of the caller.
         with connection.transaction():
             connection.execute(
                 sql.SQL("EXPLAIN UPDATE ONLY {} SET {column} = {column}").format(

@@ -1,7 +1,7 @@
-"""What ADD COLUMN alone breaks, in functions and in statements that the server remembers (hazard 8).
+"""What ADD COLUMN breaks, in functions and in statements that the server has recorded (hazard 8).
 
-Views with `*` are not among it: their columns were written down when they were made. Nor is INSERT without a
-list of columns: the new one comes last, and is left out.
+Views with `*` are not affected: their columns were fixed when they were created. Nor is INSERT without a list of
+columns: the new one comes last, and is omitted.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SAMPLES = 20
 
 @dataclass(frozen=True, slots=True)
 class Breakage:
-    """Something that a new column of `table` breaks in a passage."""
+    """A passage that a new column of `table` breaks."""
 
     kind: str
     table: Name
@@ -33,7 +33,7 @@ class Breakage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """What is said of a breakage; `{table}` and `{column}` are filled in. `fails`: it refuses the run."""
+    """The message for a kind of breakage, with `{table}` and `{column}`. `fails`: it refuses the run."""
 
     says: str
     remedy: str
@@ -153,7 +153,7 @@ def _breakages(scope: Scope, facts: ServerState) -> Iterator[Breakage]:
 
 
 def _statement(scope: Scope, relations: Relations, passage: Passage) -> Iterator[Breakage]:
-    """What fails wherever it stands."""
+    """Statements that fail wherever they occur."""
     for position in passage.after("insert", "into"):
         targets = relations.at(passage, position)
         sources = relations.mentioned(passage)
@@ -176,20 +176,20 @@ def _statement(scope: Scope, relations: Relations, passage: Passage) -> Iterator
 
 
 def _selects(passage: Passage, position: int) -> bool:
-    """SELECT * and not RETURNING * or a row: the star of a query behind INSERT INTO."""
+    """SELECT *, but not RETURNING * or a row: the star of the query in INSERT INTO … SELECT."""
     words = passage.words
     returning = words.index("returning", position) if "returning" in words[position:] else len(words)
     return any("select" in words[position:star] and star < returning for star in passage.stars() if star > position)
 
 
 def _has_column(scope: Scope, passage: Passage, column: str) -> int:
-    """How many mentioned tables have a column of that name already."""
+    """How many of the mentioned tables have a column of that name already."""
     having = (name for name, table in scope.schema.tables.items() if table.column(column) and name not in scope.growing)
     return len(Relations.of(having).mentioned(passage))
 
 
 def _prepared(relations: Relations, passage: Passage) -> Iterator[Breakage]:
-    """Statements of clients, whose result is what the new column changes."""
+    """Prepared statements of clients, whose result the new column changes."""
     words, depth = passage.words, 0
     if "insert" in words and "returning" not in words:
         return
@@ -204,7 +204,7 @@ def _prepared(relations: Relations, passage: Passage) -> Iterator[Breakage]:
 def _row_insertions(
     scope: Scope, relations: Relations, function: Function, read: tuple[Passage, ...]
 ) -> Iterator[Breakage]:
-    """OLD.*, NEW.*, and variables of a table's row type, behind INSERT INTO a table that does not grow."""
+    """OLD.*, NEW.*, and variables of a table's row type, inserted into a table that gets no column."""
     triggering = [
         name
         for name in scope.growing
@@ -229,7 +229,7 @@ def _row_insertions(
 
 
 def _results(scope: Scope, relations: Relations, function: Function, read: tuple[Passage, ...]) -> Iterator[Breakage]:
-    """Functions whose result has the columns of a table on one side only."""
+    """Functions whose result has the columns of a table in its definition or in its body only."""
     table = function.returns_table
     grows = table is not None and table in scope.growing
     for number, passage in enumerate(read):
@@ -248,12 +248,12 @@ def _results(scope: Scope, relations: Relations, function: Function, read: tuple
 
 
 def _whole_row(passage: Passage) -> bool:
-    """SELECT alias FROM …, a row as one column."""
+    """SELECT alias FROM …, which returns a row as one column."""
     return any(passage.word(position + 1) == "from" for position in passage.after("select"))
 
 
 def _outermost(passage: Passage) -> bool:
-    """A star that is in no parentheses."""
+    """A star outside parentheses."""
     depth, stars = 0, set(passage.stars())
     for position, word in enumerate(passage.words):
         depth += (word == "(") - (word == ")")

@@ -1,4 +1,4 @@
-"""What leads around the policies, or stops under them, and rows that our role may not see (hazards 13 and 28)."""
+"""What bypasses the policies, or fails with them, and rows that tenantry's role may not see (hazards 13 and 28)."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ SECURE_VIEWS = 15
 COLUMNS_SET_NULL = 15
 DUMPS = ("pg_dump", "pg_dumpall")
 READABLE = ("sql", "plpgsql")
-"""The languages of functions of which is seen what they read."""
+"""The languages in which a function's text shows what it reads."""
 BUILDING = (
     "query_to_xml", "query_to_xmlschema", "query_to_xml_and_xmlschema", "table_to_xml", "table_to_xml_and_xmlschema",
     "schema_to_xml", "schema_to_xml_and_xmlschema", "database_to_xml", "database_to_xml_and_xmlschema", "cursor_to_xml",
     "ts_stat", "dblink", "dblink_exec", "dblink_open", "dblink_send_query",
 )  # fmt: skip
-"""Functions that are given a statement, or the name of a table, as text."""
+"""Functions that take a statement, or the name of a table, as text."""
 
 
 def around_findings(scope: Scope, facts: ServerState) -> Iterator[Finding]:
@@ -39,13 +39,13 @@ def _sees_all(scope: Scope, role: str) -> bool:
 
 
 def view_findings(scope: Scope) -> Iterator[Finding]:
-    """Before PostgreSQL 15 a view reads as its owner; a materialised view holds what was read."""
+    """Before PostgreSQL 15 a view reads as its owner; a materialized view contains what was read."""
     for view in scope.views:
         others = sorted({grant.grantee for grant in view.grants if not _sees_all(scope, grant.grantee)})
         if not others:
             continue
         names = ", ".join(others)
-        # What everybody may read, the application may.
+        # The application may read what PUBLIC may read.
         report = refused if "PUBLIC" in others else warned
         if view.kind is Kind.MATERIALIZED_VIEW:
             roles = ", ".join("PUBLIC" if role == "PUBLIC" else quoted(role) for role in others)
@@ -65,7 +65,7 @@ def view_findings(scope: Scope) -> Iterator[Finding]:
 
 
 def function_findings(scope: Scope, reached: Container[str] | None = None) -> Iterator[Finding]:
-    """Functions that show their caller all tenants' rows, or may: only those of the signatures `reached`, if they are
+    """Functions that show, or may show, rows of all tenants to their caller: only those of the signatures `reached`, if
     given."""
     reading = _Reading(scope)
     for function in scope.schema.functions:
@@ -91,7 +91,7 @@ def function_findings(scope: Scope, reached: Container[str] | None = None) -> It
 
 
 class _Reading:
-    """What functions read, by themselves and by others that they call; and why that is not all that can be known."""
+    """What functions read, directly and through functions that they call; and why that may be incomplete."""
 
     def __init__(self, scope: Scope) -> None:
         self._relations = Relations.of((*scope.guarded, *(view.name for view in scope.views)))
@@ -117,7 +117,7 @@ class _Reading:
         return tuple(read), unknown
 
     def _built(self, function: Function, passage: Passage) -> str:
-        """Statements that are put together when it runs."""
+        """Statements that are put together at run time."""
         by_call = next((name for name in BUILDING if any(passage.after(name, "("))), "")
         if function.language == "plpgsql" and "execute" in passage.words:
             by_call = "EXECUTE"
@@ -130,7 +130,7 @@ class _Reading:
 
 
 def _bulk(scope: Scope, facts: ServerState) -> Iterator[Finding]:
-    """COPY FROM is refused under row security, and pg_dump refuses to write a part of a table."""
+    """COPY FROM fails with row-level security, and pg_dump refuses to write a part of a table."""
     relations = Relations.of(scope.guarded)
     copies: Counter[str] = Counter()
     dumps: Counter[str] = Counter()
@@ -161,7 +161,8 @@ def _bulk(scope: Scope, facts: ServerState) -> Iterator[Finding]:
 
 
 def _deferred_keys(scope: Scope) -> Iterator[Finding]:
-    """Before PostgreSQL 15 no key sets some of its columns to NULL: ours then waits for the user's own."""
+    """Before PostgreSQL 15 a key cannot set single columns to NULL: tenantry's is then deferred until the user's own
+    has."""
     if scope.schema.major >= COLUMNS_SET_NULL:
         return
     for step in scope.steps:
@@ -180,8 +181,8 @@ def _deferred_keys(scope: Scope) -> Iterator[Finding]:
 
 
 def sight_findings(scope: Scope, facts: ServerState) -> Iterator[Finding]:
-    """What is counted there could not be believed. A role that bypasses row security needs none of this: its
-    sessions raise where a policy would hide rows."""
+    """A count there could be wrong. A role that bypasses row-level security is not affected: its sessions raise where a
+    policy would hide rows."""
     user = facts.server.user
     for name in facts.hidden:
         if name in scope.read:
@@ -196,7 +197,8 @@ def sight_findings(scope: Scope, facts: ServerState) -> Iterator[Finding]:
 
 
 def leaky_findings(scope: Scope, facts: ServerState) -> Iterator[Finding]:
-    """The policy is asked first where an operator could tell of rows that it hides, and so not by the index."""
+    """PostgreSQL evaluates the policy before an operator that could reveal hidden rows, and then does not use the
+    index."""
     for index in facts.leaky:
         if index.table in scope.guarded:
             alter = "; ".join(f"ALTER FUNCTION {function} LEAKPROOF" for function in index.functions)

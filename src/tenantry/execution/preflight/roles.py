@@ -1,4 +1,5 @@
-"""Who is shut out by isolate, who is not although it should be (hazard 10), and what the application role can be."""
+"""Roles that isolate would hide rows from, roles that it would not (hazard 10), and what the application role can
+become."""
 
 from __future__ import annotations
 
@@ -26,11 +27,11 @@ EVERYTHING = frozenset(("pg_read_all_data", "pg_write_all_data"))
 CLASSIFY = "list it in [application] legacy_roles, grant the application role to it, or revoke its privileges"
 CLASSIFY_PUBLIC = "REVOKE the privileges FROM PUBLIC, and grant them to roles that have a class"
 SAFE_CREATE_ROLE = 16
-"""The first version where CREATEROLE does not mean membership in any role."""
+"""The first version where CREATEROLE does not allow membership in any role."""
 
 
 def role_findings(scope: Scope, facts: ServerState) -> Iterator[Finding]:
-    """Nothing where no table gets row security."""
+    """Nothing where no table gets row-level security."""
     if not scope.securities:
         return
     holders = _holders(scope)
@@ -42,8 +43,7 @@ def role_findings(scope: Scope, facts: ServerState) -> Iterator[Finding]:
 
 
 def _withdrawn(scope: Scope) -> Iterator[Finding]:
-    """What an application role that is there already loses. A policy holds back the writing of owned rows, and nothing
-    that of rows which are everybody's."""
+    """Privileges that an existing application role loses: writing to rows that are not a tenant's own."""
     sights = {security.table: security.sight for security in scope.securities}
     tenants = {table for table, sight in sights.items() if sight is Sight.READ}
     links = {table for table, sight in sights.items() if sight is Sight.LINK}
@@ -90,13 +90,13 @@ def _writes(privileges: Iterable[str]) -> tuple[str, ...]:
 
 
 def _classified(scope: Scope, role: str) -> bool:
-    """Application, legacy, operator, a member of one with its privileges, or one that bypasses policies."""
+    """Application, legacy or operator role, a role that inherits one's privileges, or one that bypasses policies."""
     classes = scope.operators | scope.legacy | frozenset((scope.application or "",))
     return scope.bypasses(role) or scope.has(role, classes)
 
 
 def _holders(scope: Scope) -> dict[str, dict[Name, set[str]]]:
-    """Roles in no class with privileges on guarded relations or their views: which, on what."""
+    """Roles in no class with privileges on protected relations or their views: which, on what."""
     granted: list[tuple[Name, Iterable[Grant]]] = [
         (name, scope.schema.tables[name].grants) for name in sorted(scope.guarded) if name in scope.schema.tables
     ]
@@ -171,7 +171,7 @@ def _missing_legacy(scope: Scope) -> Iterator[Finding]:
 
 
 def application_role_findings(scope: Scope) -> Iterator[Finding]:
-    """Why no policy would hold the application role, where that is so."""
+    """Why policies would not apply to the application role, if so."""
     role = scope.schema.roles.get(scope.application or "")
     reasons = tuple(unsafe(scope, role)) if role is not None else ()
     if role is not None and reasons:
@@ -184,7 +184,7 @@ def application_role_findings(scope: Scope) -> Iterator[Finding]:
 
 
 def unsafe(scope: Scope, role: Role) -> Iterator[str]:
-    """Why no policy holds a role, in words that follow its name."""
+    """Why policies do not apply to a role, in words that follow its name."""
     if role.superuser:
         yield "is a superuser"
         return
@@ -222,15 +222,15 @@ PREDEFINED: Mapping[str, tuple[Severity, str]] = {
     "pg_signal_backend": (Severity.WARNING, "terminates sessions of other roles"),
     "pg_checkpoint": (Severity.WARNING, "slows down the server for all"),
 }
-"""What whoever has a predefined role does; of those not named here, somebody has to know."""
+"""What a predefined role allows; those not listed here are reported, too."""
 UNKNOWN = (Severity.WARNING, "has privileges that PostgreSQL reserves for administrators")
 SUPERUSERS_SETTING = "session_replication_role"
-"""Who may set it, switches off foreign keys and triggers."""
+"""A role that may set it can disable foreign keys and triggers."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reach:
-    """Whom a role can be, by whatever options of its memberships, however many lie between."""
+    """The roles that a role can become, through any number of memberships and their options."""
 
     role: str
     standings: Mapping[str, Standing]
@@ -242,7 +242,7 @@ class Reach:
 
     @cached_property
     def roles(self) -> frozenset[str]:
-        """Those that it can be: itself, whom it can SET ROLE to, and whom it can grant to itself first."""
+        """The roles that it can be: itself, by SET ROLE, and by granting itself a membership first."""
         found, before = {self.role} & self.standings.keys(), set[str]()
         while found != before:
             before = set(found)
@@ -253,7 +253,7 @@ class Reach:
 
     @cached_property
     def having(self) -> frozenset[str]:
-        """Those whose privileges it has then."""
+        """The roles whose privileges it then has."""
         return frozenset(self._inheriting(self.roles))
 
     def _inheriting(self, roles: Collection[str]) -> set[str]:
@@ -279,14 +279,14 @@ class Reach:
 
 
 def power_findings(scope: Scope, connection: psycopg.Connection[Any]) -> Iterator[Finding]:
-    """Of the application role as it is now. Nothing where no table gets row security."""
+    """The present application role. Nothing where no table gets row-level security."""
     if not scope.securities or scope.application not in scope.schema.roles:
         return
     yield from powers_of(scope.application or "", *read_roles(connection), connection, scope)
 
 
 def schemas(scope: Scope) -> tuple[str, ...]:
-    """Where a role that makes objects gets at what others name."""
+    """The schemas where a role that creates objects could replace those that others use."""
     return tuple(dict.fromkeys((*scope.schema.search_path, *sorted(scope.schemas), JOURNAL_SCHEMA)))
 
 
@@ -294,8 +294,7 @@ def powers_of(
     role: str, standings: Iterable[Standing], memberships: Sequence[Membership], connection: psycopg.Connection[Any],
     scope: Scope,
 ) -> Iterator[Finding]:  # fmt: skip
-    """Nothing of a superuser, whom nothing can make worse; nor what is an operator's: that it can be one is another
-    finding."""
+    """Nothing for a superuser; nor for what an operator has: that a role can be an operator is another finding."""
     seeing = scope.operators | {one.name for one in standings if one.superuser or one.bypasses}
     reach = Reach.of(role, standings, [one for one in memberships if one.of not in seeing])
     if reach.superuser:
@@ -331,7 +330,7 @@ def _whom(held: Held) -> str:
 def _predefined(reach: Reach) -> Iterator[Finding]:
     for role in sorted(reach.having - {reach.role}):
         way = reach.way(role)
-        # What one predefined role brings along goes with it.
+        # Roles that a predefined role includes are revoked with it.
         if not reach.standings[role].predefined or way is None or reach.standings[way.member].predefined:
             continue
         severity, does = PREDEFINED.get(role, UNKNOWN)
@@ -344,7 +343,7 @@ def _predefined(reach: Reach) -> Iterator[Finding]:
 
 
 def _attributes(reach: Reach, scope: Scope) -> Iterator[Finding]:
-    """They are not inherited, but whoever can be a role has them."""
+    """They are not inherited, but a role that can become their role has them."""
     for role in sorted(reach.roles):
         standing = reach.standings[role]
         listed = (
@@ -366,7 +365,7 @@ def _attributes(reach: Reach, scope: Scope) -> Iterator[Finding]:
 
 
 def _owned(reach: Reach, powers: Powers, scope: Scope) -> Iterator[Finding]:
-    """An operator owns what it maintains; that the application is one is said elsewhere."""
+    """An operator owns what it maintains; another finding reports that the application is an operator."""
     for one in powers.owned:
         if one.holder not in scope.operators:
             by = "" if one.holder == reach.role else f" as {one.holder}"

@@ -1,4 +1,4 @@
-"""What a run is about to touch, read off the steps that it is about to apply."""
+"""What a run will touch, from the steps that it will apply."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tenantry.steps.step import Need
 
 @dataclass(frozen=True, kw_only=True)
 class Scope:
-    """The schema, and the steps up to the end of the phase that the run goes to."""
+    """The schema, and the steps up to the end of the last phase of the run."""
 
     schema: Schema
     steps: tuple[Step, ...]
@@ -35,7 +35,7 @@ class Scope:
 
     @cached_property
     def acted_as(self) -> frozenset[str]:
-        """Roles whose objects are changed, that get objects of ours, or that are acted as."""
+        """Roles that own changed objects, that will own objects of tenantry, or as which statements run."""
         owners = {
             found.owner
             for name in self.relations
@@ -49,7 +49,7 @@ class Scope:
 
     @cached_property
     def fills(self) -> Mapping[Name, RelationFill]:
-        """Relations whose rows are updated in place; a user's own NOT NULL column has nothing to fill."""
+        """Relations whose rows are updated in place; a user's own NOT NULL column needs no backfill."""
         return {
             fill.relation: fill
             for step in self.steps
@@ -64,7 +64,7 @@ class Scope:
 
     @cached_property
     def read(self) -> frozenset[Name]:
-        """Tables whose rows are counted, changed or asked for their tenant."""
+        """Tables whose rows are counted, changed or read for their tenant."""
         parents = {
             hop.parent
             for fill in self.fills.values()
@@ -77,7 +77,7 @@ class Scope:
 
     @cached_property
     def growing(self) -> Mapping[Name, str]:
-        """Tables that get a column, partitions and heirs included, with its name."""
+        """Tables that get a column, partitions and children included, with its name."""
         return {
             name: step.tenant_column for step in self.steps if step.tenant_column is not None for name in step.growing
         }
@@ -87,7 +87,7 @@ class Scope:
         """Tables that get the assignment trigger, partitions included."""
         return frozenset(name for step in self.steps for name in step.shields)
 
-    # --- what our role needs
+    # --- privileges of tenantry's role
 
     def schemas_of(self, need: Need) -> frozenset[str]:
         """Of the steps that need it."""
@@ -95,7 +95,7 @@ class Scope:
 
     @cached_property
     def makes_role(self) -> bool:
-        """The application role is made."""
+        """Whether the application role is created."""
         return any(step.needs == "CREATEROLE" for step in self.steps)
 
     # --- isolate
@@ -106,7 +106,7 @@ class Scope:
 
     @cached_property
     def guarded(self) -> frozenset[Name]:
-        """Relations that get row security."""
+        """Relations that get row-level security."""
         return frozenset(step.table for step in self.securities)
 
     @cached_property
@@ -124,7 +124,7 @@ class Scope:
 
     @cached_property
     def views(self) -> tuple[View, ...]:
-        """Views that read a guarded relation, through other views too."""
+        """Views that read a protected relation, also through other views."""
         return tuple(self._readers())
 
     def _readers(self) -> Iterator[View]:
@@ -147,13 +147,13 @@ class Scope:
         return known is not None and (known.superuser or known.bypasses)
 
     def has(self, role: str, privileges_of: frozenset[str]) -> bool:
-        """Whether `role` is one of those roles or has the privileges of one."""
+        """Whether `role` is one of those roles or inherits the privileges of one."""
         known = self.schema.roles.get(role)
         return role in privileges_of or (known is not None and not privileges_of.isdisjoint(known.usage_of))
 
     @cached_property
     def stored(self) -> frozenset[Name]:
-        """Those of the relations that hold rows."""
+        """The relations that store rows."""
         return frozenset(
             name
             for name in self.relations

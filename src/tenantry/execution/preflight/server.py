@@ -15,7 +15,7 @@ from tenantry.model.size import readable
 from tenantry.postgres.server_state import ServerCapacity, ServerState, Session
 
 BESIDE_WORKERS = 3
-"""Connections of a run besides the workers': the steps', the lock's, and the observer's."""
+"""Connections of a run besides the workers': for the steps, the lock, and the observer."""
 LAG_BYTES = 64 * 1024**2
 LAG_SECONDS = 10.0
 SLOT_BYTES = 1024**3
@@ -100,9 +100,9 @@ def _event_triggers(facts: ServerState) -> Iterator[Finding]:
 
 
 LONG = 60.0
-"""Seconds: older snapshots hold back CREATE INDEX CONCURRENTLY and the pruning that a fill lives on."""
+"""Seconds: older snapshots delay CREATE INDEX CONCURRENTLY and the pruning that a backfill relies on."""
 IDLE = 5.0
-"""Seconds for which a transaction has done nothing."""
+"""Seconds for which a transaction has been idle."""
 
 
 def session_findings(scope: Scope, facts: ServerState, *, long: float = LONG, idle: float = IDLE) -> Iterator[Finding]:
@@ -163,16 +163,16 @@ def _prepared(scope: Scope, facts: ServerState) -> Iterator[Finding]:
 
 
 GROWTH = 0.35
-"""Of a table filled in place, with its indexes: measured at up to 0.3."""
+"""The share of a table filled in place, with its indexes: measured at up to 0.3."""
 ENTRY_BYTES = 40
 COLUMN_BYTES = 12
-"""An index entry with its tenant, for a page that is nine tenths full; and each further column of it."""
+"""Bytes of an index entry with its tenant, for a page that is nine tenths full; and of each further column."""
 LOCAL = ("localhost", "127.0.0.1", "::1")
 SAME_START = 5.0
 
 
 def needed_bytes(scope: Scope, room: ServerCapacity) -> int:
-    """A generous estimate: fills in place, indexes and the largest one's sort, and the WAL of both.
+    """A generous estimate: backfills in place, indexes and the largest one's sort, and the WAL of both.
 
     WAL is recycled beyond max_wal_size.
     """
@@ -188,12 +188,12 @@ def needed_bytes(scope: Scope, room: ServerCapacity) -> int:
 
 
 def free_bytes(room: ServerCapacity, host: str) -> int | None:
-    """Free space where the server's data lie; None where they are not on this machine, or not to be seen."""
+    """Free space on the disk with the server's data; None if that is not on this machine, or not readable."""
     if room.data_directory is None or not (host.startswith("/") or host in LOCAL or host == ""):
         return None
     data = Path(room.data_directory)
     try:
-        # Another server may have a folder of the same name, in a container.
+        # Another server, in a container, may have a folder of the same name.
         started = float((data / "postmaster.pid").read_text().splitlines()[2])
         if abs(started - room.started) > SAME_START:
             return None

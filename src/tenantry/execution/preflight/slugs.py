@@ -1,4 +1,4 @@
-"""Tenants that the slug cannot name: those that share one, and those whose slug cannot be read."""
+"""Tenants that their slug does not identify: slugs that several have, and slugs that cannot be read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tenantry.model.ownership import TenantTable
 
 
 def slug_findings(scope: Scope, connection: psycopg.Connection[Any]) -> Iterator[Finding]:
-    """Cannot be forced: a row would be any one's of them, and a trigger would fail for every writer."""
+    """Cannot be forced: a row could belong to either, and a trigger would fail for every writer."""
     for tenant in dict.fromkeys(tenant for step in scope.steps for tenant in step.slugs):
         if tenant.table not in scope.schema.tables:
             continue
@@ -37,8 +37,8 @@ def slug_findings(scope: Scope, connection: psycopg.Connection[Any]) -> Iterator
 def encoding_findings(
     tenant: TenantTable, scope: Scope, connection: psycopg.Connection[Any]
 ) -> Iterator[Finding]:  # fmt: skip
-    """Only a database of the encoding SQL_ASCII has texts that nobody has looked at. Cannot be forced: the run would
-    fail once it counts the rows of each tenant."""
+    """Only databases with the encoding SQL_ASCII have unchecked texts. Cannot be forced: the run would fail when it
+    counts the rows of each tenant."""
     ascii = connection.info.parameter_status("server_encoding") == "SQL_ASCII"
     if not ascii or not scope.steps or tenant.name not in scope.schema.tables:
         return
@@ -49,7 +49,7 @@ def encoding_findings(
         for column in (tenant.key, tenant.slug)
     )
     try:
-        # A transaction, so that what fails here leaves that of a caller as it is.
+        # A transaction, so that an error here does not abort that of the caller.
         with connection.transaction():
             connection.execute(sql.SQL("SELECT {} FROM {} AS tenant").format(read, tenant.name.identifier))
     except psycopg.errors.CharacterNotInRepertoire as error:

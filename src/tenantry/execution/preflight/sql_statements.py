@@ -1,4 +1,4 @@
-"""SQL and PL/pgSQL text: its tokens, and its statements, read for what depends on a table's columns."""
+"""Reads SQL and PL/pgSQL text: tokens, and statements that depend on a table's columns."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ _COMMENT = re.compile(r"/\*|\*/")
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A word in lower case, a quoted identifier, or a sign; `name` is what it names, `string` its text."""
+    """A word in lower case, a quoted identifier, or a symbol; `name` is the name that it stands for, `string` its
+    text."""
 
     text: str
     name: str | None = None
@@ -70,10 +71,10 @@ _LOCKING = {"for", "key"}
 
 
 def acts(source: str, *, row: bool) -> str | None:
-    """The first word with which a BEFORE trigger's function does more than change its row; None if none.
+    """The first word by which a BEFORE trigger's function does more than change its row; None if there is none.
 
-    It raises, writes, calls, or drops the row (`row` triggers only). What is done by functions that an
-    expression calls is not seen.
+    It raises, writes, calls, or discards the row (`row` triggers only). What functions called in expressions do is not
+    seen.
     """
     words = [token.text for token in tokens(source)]
     for before, word, after in zip(["", *words], words, [*words[1:], ""], strict=False):
@@ -93,7 +94,7 @@ _VERBS = {"insert", "select", "with", "copy", "update", "delete", "merge"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passage:
-    """`place` says where it stands: a function, or the role that ran it."""
+    """`place` is where it was found: a function, or the role that ran it."""
 
     place: str
     tokens: tuple[Token, ...]
@@ -103,7 +104,7 @@ class Passage:
         return tuple(token.text for token in self.tokens)
 
     def after(self, *words: str) -> Iterator[int]:
-        """The positions behind each occurrence of `words`."""
+        """The positions after each occurrence of `words`."""
         found = self.words
         for position in range(len(found) - len(words) + 1):
             if found[position : position + len(words)] == words:
@@ -125,7 +126,7 @@ class Passage:
         return None, name, position + 1
 
     def stars(self) -> Iterator[int]:
-        """Where `*` stands for the columns of something: not in count(*), a product, or EXISTS (SELECT *)."""
+        """Where `*` stands for columns: not in count(*), a product, or EXISTS (SELECT *)."""
         for position, token in enumerate(self.tokens):
             before = self.word(position - 1)
             harmless = before == "select" and self.word(position - 2) == "(" and self.word(position - 3) == "exists"
@@ -135,7 +136,7 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Relations:
-    """Tables to be found by name; without a schema, a name means those of every schema."""
+    """Tables that are looked for by name; a name without a schema means those of every schema."""
 
     names: Mapping[str, tuple[Name, ...]]
 
@@ -164,7 +165,7 @@ class Relations:
 
 
 def passages(place: str, source: str) -> Iterator[Passage]:
-    """The statements of a text, and those in its strings, as EXECUTE takes them."""
+    """The statements of a text, and those in its strings, as for EXECUTE."""
     statement: list[Token] = []
     for token in tokens(source):
         if token.string is not None and (token.string.split() or [""])[0].lower() in _VERBS:
