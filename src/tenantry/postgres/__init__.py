@@ -1,1 +1,1 @@
-"""The only door to the database: connections, catalog, journal, embedded server."""
+"""All access to the database: connections, catalog, journal, embedded server."""

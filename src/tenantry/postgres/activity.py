@@ -1,4 +1,4 @@
-"""What runs are doing at the moment, seen from another session."""
+"""What runs do at the moment, seen from another session."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _QUERIES = read_queries(Path(__file__).with_name("sql") / "activity.sql")
 
 
 def activities(connection: psycopg.Connection[Any], pid: int | None = None) -> tuple[Activity, ...]:
-    """The sessions of runs in this database, or the one with `pid`: what they do and who keeps them waiting."""
+    """The sessions of runs in this database, or the one with `pid`: what they do and what blocks them."""
     with connection.cursor(row_factory=dict_row) as cursor:
         sessions = cursor.execute(_QUERIES["sessions"], {"pid": pid}).fetchall()
     builds = index_builds(connection, pid)
@@ -33,7 +33,7 @@ def activities(connection: psycopg.Connection[Any], pid: int | None = None) -> t
 
 
 def index_builds(connection: psycopg.Connection[Any], pid: int | None = None) -> dict[int, IndexBuild]:
-    """Index builds under way in this database by their sessions' pids, or the one of `pid`."""
+    """Index builds in progress in this database by their sessions' pids, or the one of `pid`."""
     with connection.cursor(row_factory=dict_row) as cursor:
         return {row["pid"]: _build(row) for row in cursor.execute(_QUERIES["index_builds"], {"pid": pid})}
 

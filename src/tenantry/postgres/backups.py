@@ -1,4 +1,4 @@
-"""The journal of backups, and what is asked of the catalog to make and restore one."""
+"""The list of backups in the journal, and queries of the catalog for making and restoring one."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ def to_json(tables: Sequence[TableCopy]) -> Any:
 
 
 class Backups:
-    """Reads and writes the list of backups over one connection; writes take part in whatever transaction is open."""
+    """Reads and writes the list of backups over one connection; writes are part of the open transaction, if any."""
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self.connection = connection
 
     def install(self) -> None:
-        """Make the table; the journal must be there. Does nothing where it is there."""
+        """Create the table if it does not exist; the journal must exist."""
         with self.connection.transaction():
             self.connection.execute(_QUERIES["schema"])
             revoke_default_privileges(self.connection)
 
     def all(self) -> tuple[Backup, ...]:
-        """All backups, the newest first, torn ones included. Raises Refused where the list cannot be trusted."""
+        """All backups, the newest first, incomplete ones included. Raises Refused where the list cannot be trusted."""
         require_trusted(self.connection)
         row = self.connection.execute(_QUERIES["installed"]).fetchone()
         if row is None or not row[0]:
@@ -60,7 +60,7 @@ class Backups:
     def begin(
         self, id: str, *, kind: BackupKind, reason: Reason, run: str, tables: Sequence[TableCopy], folder: Path | None
     ) -> None:
-        """Note that a backup is begun, with the copies that it is going to make."""
+        """Record the beginning of a backup, with the copies that it is going to make."""
         self.connection.execute(
             _QUERIES["insert"],
             {"id": id, "kind": kind, "reason": reason, "run": run, "tables": Jsonb(to_json(tables)),
@@ -68,7 +68,7 @@ class Backups:
         )  # fmt: skip
 
     def finish(self, id: str, tables: Sequence[TableCopy], size: int) -> None:
-        """Note that a backup is whole; `size` in bytes."""
+        """Record that a backup is complete; `size` in bytes."""
         self.connection.execute(_QUERIES["finish"], {"id": id, "tables": Jsonb(to_json(tables)), "bytes": size})
 
     def verified(self, id: str, problem: str) -> None:
@@ -78,7 +78,7 @@ class Backups:
         self.connection.execute(_QUERIES["forget"], {"id": id})
 
     def unbroken(self, run: str) -> bool:
-        """Whether no run has come to its end since `run` began."""
+        """Whether no run has ended since `run` began."""
         row = self.connection.execute(_QUERIES["unbroken"], {"run": run}).fetchone()
         return row is not None and bool(row[0])
 
@@ -97,7 +97,7 @@ def _backup(row: Mapping[str, Any]) -> Backup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fires:
-    """A trigger or rule of the user's that is not disabled; `state` is the catalog's letter: O, R or A."""
+    """A trigger or rule of the user's that is not disabled; `state` is the letter in the catalog: O, R or A."""
 
     relation: Name
     name: str
@@ -118,7 +118,7 @@ def firing(connection: psycopg.Connection[Any], relation: Name) -> tuple[Fires, 
 
 
 def set_stable_text_format(connection: psycopg.Connection[Any]) -> None:
-    """Values are written as text in one way, until the transaction ends."""
+    """Set the format of values as text, until the transaction ends."""
     connection.execute(_QUERIES["steady"])
 
 
@@ -130,7 +130,7 @@ def table_bytes(connection: psycopg.Connection[Any], relations: Sequence[Name]) 
 
 
 def read_sequences(connection: psycopg.Connection[Any], table: Name) -> tuple[SequenceValue, ...]:
-    """Where the sequences stand that a table's columns are filled from."""
+    """The state of the sequences that a table's columns use."""
     with connection.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(_QUERIES["sequences"], {"table": table.identifier.as_string(None)}).fetchall()
     found = []

@@ -47,7 +47,7 @@ Part = Callable[..., Value]
 
 
 def read_schema(connection: psycopg.Connection[TupleRow], schemas: Sequence[str], *, ours: Ours) -> Schema:
-    """The one of read_schemas, where there is one."""
+    """The first schema that read_schemas returns, if any."""
     return read_schemas(connection, schemas, ours=(ours,))[0]
 
 
@@ -55,17 +55,16 @@ def read_schemas(
     connection: psycopg.Connection[TupleRow], schemas: Sequence[str], *, ours: Sequence[Ours]
 ) -> tuple[Schema, ...]:
     """The user's own objects in `schemas` (`("*",)` for all), without what tenantry made; once for each of `ours`, all
-    as of one moment.
+    in one snapshot.
 
-    That is what `ours` says, and schema tenantry, in which nothing is the user's.
+    `ours` tells what tenantry made; everything in the schema tenantry is left out, too.
 
-    The connection is one of tenantry.postgres.connect: names are qualified by its search_path. Partitions,
-    heirs and the views that read a table come along whatever their schema; functions and roles are those of
-    the database. In a transaction of the caller it waits for locks as long as that one does, else for
-    LONGEST_WAIT seconds each.
+    The connection is one of tenantry.postgres.connect: names are qualified by its search_path. Partitions, inheritance
+    children and views that read a table are included whatever their schema; functions and roles are those of the
+    database. In a transaction of the caller it waits for locks as long as that does, else for LONGEST_WAIT seconds
+    each.
 
-    Raises UsageError for a schema that does not exist, and Failed where another session keeps a table to
-    itself.
+    Raises UsageError for a schema that does not exist, and Failed where another session keeps a table locked.
     """
     if connection.info.transaction_status is not TransactionStatus.IDLE:
         return _fenced(connection, _read(connection, schemas, ours))
@@ -80,18 +79,18 @@ def read_schemas(
 
 
 def _fenced(connection: psycopg.Connection[TupleRow], schemas: tuple[Schema, ...]) -> tuple[Schema, ...]:
-    """What they name may be of an owner who had nothing here yet when the session was opened."""
+    """They may refer to objects of an owner who had none when the session was opened."""
     fence(connection)
     return schemas
 
 
 def application_path(connection: psycopg.Connection[Any]) -> tuple[str, ...]:
-    """The schemas in which a session of this role with no settings of its own looks for names."""
+    """The search_path of a session of this role without settings of its own."""
     row = connection.execute(_QUERIES["search_path"]).fetchone()
     return tuple(row[1]) if row is not None else ()
 
 
-# A table dropped while its definition is being put together; the next attempt does not see it.
+# A table was dropped while its definition was being built; the next attempt does not see it.
 @retry(
     retry=retry_if_exception_type((psycopg.errors.InternalError_, psycopg.errors.UndefinedTable)),
     stop=stop_after_attempt(3),
@@ -102,8 +101,8 @@ def _read_in_snapshot(
 ) -> tuple[Schema, ...]:
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        # PostgreSQL locks a table to write its definition, and would wait for a VACUUM FULL without a word,
-        # with locks on what it has read, behind which the application's statements could queue.
+        # PostgreSQL locks a table to build its definition, and would wait for a VACUUM FULL, with locks on what it has
+        # read, behind which the application's statements could queue.
         connection.execute("SELECT set_config('lock_timeout', %s, true)", [f"{LONGEST_WAIT}s"])
         return _read(connection, schemas, ours)
 
@@ -114,8 +113,8 @@ def _read(connection: psycopg.Connection[TupleRow], schemas: Sequence[str], ours
 
 
 class _Reader:
-    """One reading of the catalog; values are grouped by the oid of their table. What was asked before is in `answers`,
-    by the query and its parameters."""
+    """One reading of the catalog; values are grouped by the oid of their table. `answers` caches results, by the query
+    and its parameters."""
 
     def __init__(
         self, connection: psycopg.Connection[TupleRow], ours: Ours, answers: dict[tuple[str, str], list[Row]]
@@ -180,7 +179,7 @@ class _Reader:
         return _with_totals(tables)
 
     def _columns(self, rows: list[Row]) -> dict[int, tuple[Column, ...]]:
-        """The columns of each table, without a tenant column of ours, which partitions and heirs have too."""
+        """The columns of each table, without a tenant column of tenantry, which partitions and children have, too."""
         names = {_name(row): row for row in rows}
 
         def hidden(row: Row, inherited: bool) -> set[str]:
@@ -271,7 +270,7 @@ def _table(row: Row, **parts: Any) -> Table:
 
 
 def _with_totals(tables: dict[Name, Table]) -> dict[Name, Table]:
-    """Partitioned tables with the rows of their leaves, and published where one of them is."""
+    """Partitioned tables with the row counts of their leaves, and as published where one of them is."""
     leaves: dict[Name, list[Table]] = {}
     for table in tables.values():
         ancestor = table.partition_of
@@ -314,7 +313,8 @@ def _index(index: Row) -> Index:
 
 
 def _rest(index: Row) -> str:
-    """An index's definition behind its opening parenthesis. Better none than a text that no index can be made of."""
+    """An index's definition from its opening parenthesis on; None rather than a text from which no index can be
+    created."""
     definition, prefix = index["definition"], index["prefix"]
     return str(definition.removeprefix(prefix)) if definition.startswith(prefix) else ""
 

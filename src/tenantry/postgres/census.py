@@ -1,4 +1,4 @@
-"""Runs the census: one snapshot, temporary tables that vanish with it, and not a row changed."""
+"""Runs the census: in one snapshot, with temporary tables that are rolled back, without changing a row."""
 
 from __future__ import annotations
 
@@ -14,31 +14,32 @@ from tenantry.errors import ConnectionFailed, UsageError
 from tenantry.model.evidence import Census, Evidence, Pair, Question, Repeat, TableEvidence
 from tenantry.model.name import Name
 
-# Hash joins over millions of rows, in one session, once.
+# Hash joins over millions of rows, once in one session.
 WORK_MEM = "64MB"
 _UNFIT = (
     psycopg.errors.SyntaxError, psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedFunction,
     psycopg.errors.AmbiguousColumn,
 )  # fmt: skip
-"""What an expression of the spec can meet before a row is looked at."""
+"""Errors that an expression of the spec can raise before a row is read."""
 
 
 def run_census(
     connection: psycopg.Connection[Any], census: Census, *, watch: Callable[[Name], None] = lambda table: None,
     disputed: Callable[[Name, Sequence[Pair]], None] | None = None,
 ) -> Evidence:  # fmt: skip
-    """Ask the data everything the census asks; `watch` is told each table before it is counted, and `disputed`, where
-    anybody wants to know, which ways of a table with conflicts disagree over how many rows.
+    """Run all queries of the census; `watch` is told each table before it is counted, and `disputed` which paths of a
+    table with conflicts disagree in how many rows.
 
-    The connection must not be in a transaction. Raises ConnectionFailed where a privilege is missing, and
-    UsageError where an assignment of the spec does not fit the data.
+    The connection must not be in a transaction. Raises ConnectionFailed where a privilege is missing, and UsageError
+    where an assignment of the spec does not fit the data.
     """
     answers = []
     try:
         with connection.transaction(force_rollback=True):
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             connection.execute(sql.SQL("SET LOCAL work_mem = {}").format(sql.Literal(WORK_MEM)))
-            # The rounds outdate the shadows' statistics, and a nested loop would then take squared time.
+            # Each round makes the temporary tables' statistics outdated, and a nested loop would then take quadratic
+            # time.
             connection.execute("SET LOCAL enable_nestloop = off")
             for work in census.shadows:
                 _perform(connection, work)

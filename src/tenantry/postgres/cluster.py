@@ -1,4 +1,4 @@
-"""A PostgreSQL server in a folder: made, started and stopped with the programs of one installation."""
+"""A PostgreSQL server in a folder: created, started and stopped with the programs of one installation."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixe
 from tenantry import private_files
 from tenantry.errors import ConnectionFailed, Refused
 
-# PostgreSQL refuses to run as root. No account is made for it: one of these is there on every system.
+# PostgreSQL refuses to run as root. One of these accounts exists on every system.
 ACCOUNTS = ("postgres", "nobody")
 SOCKET_NAME = ".s.PGSQL.5432"
 LONGEST_SOCKET_PATH = 107
 START_SECONDS = 60
 INHERITED = ("PATH", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-"""What the programs see of our environment, which may hold passwords: they may run as another user."""
+"""The environment variables that the programs get: others may contain passwords, and they may run as another user."""
 
 
 class _StillDying(subprocess.CalledProcessError):
-    """The server before this one has not quite ended."""
+    """The previous server has not quite ended yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
-    """Where a server keeps its data and its socket; it listens nowhere else, and its superuser is `postgres`.
+    """A server's data and socket; it listens only there, and its superuser is `postgres`.
 
     `programs` is the folder with initdb, pg_ctl and postgres; `settings` are the server's.
     """
@@ -58,13 +58,13 @@ class Cluster:
 
     @property
     def socket_folder(self) -> Path:
-        """Beside the data. Where that path cannot be a socket's, since it is too long or a list to libpq, a link stands
-        there, to a folder in /tmp whose name nobody could foresee."""
+        """The socket's folder, next to the data. If that path is too long for a socket, or a list for libpq, a link
+        there leads to a folder in /tmp with an unpredictable name."""
         if self._keeps_socket:
             return self._socket
         try:
             return self._socket.readlink()
-        except OSError:  # not made yet
+        except OSError:  # not created yet
             return self._socket
 
     @property
@@ -80,7 +80,7 @@ class Cluster:
         return make_conninfo(host=str(self.socket_folder), port=5432, user="postgres", dbname=database)
 
     def start(self) -> None:
-        """Make the data folder if there is none, and start the server unless it runs.
+        """Create the data folder if needed, and start the server unless it is running.
 
         Raises ConnectionFailed when the server cannot be started, Refused as make_folder() does.
         """
@@ -105,7 +105,7 @@ class Cluster:
             ) from error
 
     def stop(self, mode: str = "fast") -> None:
-        """Stop the server, if it runs; `mode` is smart, fast or immediate."""
+        """Stop the server if it is running; `mode` is smart, fast or immediate."""
         account = self._account()
         try:
             self._control(_reachable(self.programs, account), account, "stop", "-m", mode)
@@ -128,7 +128,7 @@ class Cluster:
             except psycopg.errors.CannotConnectNow:
                 pass
             except psycopg.OperationalError as error:
-                # The driver raises the class of the state only where the server sent one before it refused.
+                # The driver raises the class of the SQLSTATE only where the server sent one before it refused.
                 if not any(word in str(error) for word in ("starting up", "shutting down", "recovery mode")):
                     return False
             if time.monotonic() > deadline:
@@ -139,7 +139,7 @@ class Cluster:
     def log_lines(self, count: int = 5) -> list[str]:
         """The last lines that the server wrote."""
         try:
-            # It is the server's user who has made it, and who could have put a link to a file of root's there.
+            # The server's user has made it, and could have put a link to a file of root's there.
             with private_files.open_existing(self.log, owners={os.geteuid(), self.data.lstat().st_uid}) as file:
                 return file.read().decode(errors="replace").splitlines()[-count:]
         except OSError:
@@ -162,13 +162,13 @@ class Cluster:
             raise
 
     def _control(self, programs: Path, account: pwd.struct_passwd | None, *arguments: str) -> None:
-        # pg_ctl hands -D and -l to a shell in double quotes, where a folder's name may have a meaning; the
-        # environment and the working folder have none.
+        # pg_ctl passes -D and -l to a shell in double quotes, where special characters have a meaning; so they go by
+        # the environment and the working folder.
         command: list[Path | str] = [programs / "pg_ctl", *arguments, "-s", "-w"]
         _run(command, account=account, folder=self.data, environment={"PGDATA": str(self.data)})
 
     def _account(self) -> pwd.struct_passwd | None:
-        """As whom the programs run; None for the user of this process, unless that is root."""
+        """The account that the programs run as; None for the user of this process, unless that is root."""
         if os.geteuid() != 0:
             return None
         accounts = []
@@ -193,11 +193,11 @@ class Cluster:
         return account
 
     def make_folder(self) -> None:
-        """Make the folder if there is none: nobody else may write there, or above it.
+        """Create the folder if needed: no other user may write there, or above it.
 
-        Raises Refused where somebody could put other data, or another server's socket, in the place of ours.
+        Raises Refused where another user could replace the data or the socket.
         """
-        # Others pass through root's, to the server that runs as one of them, and can list nothing.
+        # The account that the server runs as must pass through root's folder; it cannot list it.
         mode = 0o711 if os.geteuid() == 0 else 0o700
         try:
             private_files.require_trusted(self.folder)
@@ -209,7 +209,7 @@ class Cluster:
     def _prepare_folders(self, account: pwd.struct_passwd | None) -> None:
         try:
             if account is not None:
-                # The folder is the server's own; what stands above it is not, and is left as it is.
+                # The folder belongs to the server; those above it do not, and are not changed.
                 with private_files.folder_descriptor(self.folder.resolve()) as folder:
                     os.fchmod(folder, stat.S_IMODE(os.fstat(folder).st_mode) | 0o011)
                 _require_reachable(self.folder, account)
@@ -221,8 +221,8 @@ class Cluster:
             raise self._unusable(error) from error
 
     def _link_socket(self, account: pwd.struct_passwd | None) -> None:
-        """A folder in /tmp for the socket, found again by a link in ours; a lost one, which anybody may have made anew
-        since, is not taken for it."""
+        """A folder in /tmp for the socket, found again by a link in the server's folder; if it was lost, another user
+        may have created one of that name, so it is not used."""
         owner = None if account is None else account.pw_uid
         if self._socket.is_symlink() and os.path.lexists(self.socket_folder):
             with suppress(Refused):
@@ -269,7 +269,7 @@ def _run(
     environment: Mapping[str, str] | None = None,
 ) -> None:
     inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
-    # Without extra_groups the programs would keep root's.
+    # Without extra_groups the programs would keep root's groups.
     identity = {} if account is None else {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
     subprocess.run(
         [str(part) for part in command],
@@ -289,7 +289,8 @@ def _lines(error: subprocess.CalledProcessError) -> list[str]:
 
 
 def _hand_over(folder: Path, account: pwd.struct_passwd | None, *, private: bool = False) -> None:
-    """Make a folder of the server's, or take one that is its user's or ours; a link in its place is not followed."""
+    """Create a folder of the server's, or use one that belongs to its user or to us; a link in its place is not
+    followed."""
     with suppress(FileExistsError):
         folder.mkdir(mode=0o700)
     with private_files.folder_descriptor(folder) as descriptor:
@@ -315,7 +316,7 @@ def _require_reachable(folder: Path, account: pwd.struct_passwd) -> None:
 
 
 def _reachable(programs: Path, account: pwd.struct_passwd | None) -> Path:
-    """`programs`, or a copy where a private folder (such as /root) keeps the account from running them."""
+    """`programs`, or a copy if a private folder (such as /root) keeps the account from running them."""
     try:
         _run([programs / "postgres", "--version"], account=account)
         return programs
@@ -332,7 +333,7 @@ def _copied(programs: Path) -> Path:
     copy = Path(tempfile.gettempdir()) / f"tenantry-programs-{hashlib.sha256(stamp.encode()).hexdigest()[:16]}"
     if not os.path.lexists(copy):
         unfinished = Path(tempfile.mkdtemp(dir=copy.parent, prefix="tenantry-programs-new-"))
-        # A wheel keeps the libraries that it brings beside its package, and its programs look for them there.
+        # A wheel has its libraries next to its package, where its programs look for them.
         package = installation.parent
         for part in (installation, package.with_name(package.name + ".libs")):
             if part.exists():
@@ -342,6 +343,6 @@ def _copied(programs: Path) -> Path:
             unfinished.rename(copy)
         except OSError:  # another process was faster
             shutil.rmtree(unfinished)
-    # It may have stood there already: what runs from it must be what we have put there.
+    # It may have existed already: what is run from it must be what was copied there.
     private_files.require_trusted(copy)
     return copy / programs.relative_to(installation.parent.parent)

@@ -1,4 +1,4 @@
-"""Connections: where to, with which settings, and what is said when there is none."""
+"""Connections: their target, their settings, and the message when there is none."""
 
 from __future__ import annotations
 
@@ -32,29 +32,29 @@ KEEPALIVES = {
 }
 
 PIN = b"SET search_path = pg_catalog, pg_temp"
-"""With pg_temp last: unnamed, it would come first."""
+"""With pg_temp last: unless it is listed, it comes first."""
 
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "connect.sql")
 
 
 class PinnedConnection(psycopg.Connection[TupleRow]):
-    """A session whose search_path is ours whenever no transaction is open.
+    """A session whose search_path is tenantry's whenever no transaction is open.
 
-    Code of the user's that a transaction sets off, such as a trigger, may set the path for the rest of the session.
+    Code of the user's that a transaction runs, such as a trigger, may set the path for the rest of the session.
     """
 
     path: bytes | sql.SQL | sql.Composed = PIN
     """Sets the path."""
     _pinned: str | None = None
-    """The path that it has set, as the server tells it."""
+    """The path as the server reports it after that."""
 
     def settle_path(self, path: sql.SQL | sql.Composed) -> None:
-        """Another path for the session from now on; `path` is the statement that sets it."""
+        """Use another path for the session from now on; `path` is the statement that sets it."""
         self.path, self._pinned = path, None
         self.pin()
 
     def pin(self) -> None:
-        """Set the path anew. Since PostgreSQL 18 the server tells whenever it has changed."""
+        """Set the path again. Since PostgreSQL 18 the server reports its changes."""
         shown = self.info.parameter_status("search_path")
         if shown is None or shown != self._pinned:
             self.execute(self.path)
@@ -74,7 +74,7 @@ class PinnedConnection(psycopg.Connection[TupleRow]):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A database that can be connected to; as text it has no password."""
+    """A database that can be connected to; its text has no password."""
 
     conninfo: str = field(repr=False)
 
@@ -84,7 +84,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """What the server is and what the connected role may do there. `bypasses` is true of a superuser too."""
+    """The server's version, and what the connected role may do there. `bypasses` is also true for a superuser."""
 
     version: int
     version_name: str
@@ -103,17 +103,17 @@ class Server:
 
 @contextmanager
 def resolve_target(dsn: str | None = None, *, environment: Mapping[str, str] = os.environ) -> Iterator[Target]:
-    """The database that `dsn` names, else DATABASE_URL, else the PG* variables.
+    """The database of `dsn`, else of DATABASE_URL, else of the PG* variables.
 
-    A server of ours (`embedded:PATH`) runs as long as the block. Raises UsageError for a DSN that cannot be
-    read, and ConnectionFailed where a server of ours cannot be started.
+    An embedded server (`embedded:PATH`) runs during the block. Raises UsageError for a DSN that cannot be read, and
+    ConnectionFailed where an embedded server cannot be started.
     """
     named = dsn or environment.get("DATABASE_URL") or ""
     if is_embedded(named):
         with served(named) as conninfo:
             yield Target(conninfo)
     else:
-        # As web frameworks write it: postgresql+psycopg://…
+        # The form that web frameworks use: postgresql+psycopg://…
         conninfo = re.sub(r"\A(postgres(?:ql)?)\+\w+://", r"\1://", named)
         connection_options(conninfo)
         yield Target(conninfo)
@@ -122,13 +122,13 @@ def resolve_target(dsn: str | None = None, *, environment: Mapping[str, str] = o
 def connect(
     target: Target, *, purpose: str, run: str = "", autocommit: bool = True, operator: bool = True
 ) -> PinnedConnection:
-    """A session with settings of its own, whatever the defaults of server, database and role.
+    """A session with tenantry's settings, whatever the defaults of server, database and role.
 
-    pg_stat_activity shows it as `tenantry RUN PURPOSE`. No timeout is set: who needs one sets it locally. As
-    `operator`, a role that bypasses row security gets an error where a policy would hide rows.
+    pg_stat_activity shows it as `tenantry RUN PURPOSE`. No timeout is set: callers set them locally. As `operator`, a
+    role that bypasses row-level security gets an error where a policy would hide rows.
 
-    Raises ConnectionFailed where there is no connection or the server is older than PostgreSQL 14, and
-    Refused where the connection goes through a pooler, or the database makes its sessions another role's.
+    Raises ConnectionFailed where there is no connection or the server is older than PostgreSQL 14, and Refused where
+    the connection goes through a pooler, or the database makes its sessions another role's.
     """
     options = {**KEEPALIVES, **connection_options(target.conninfo)}
     if "PGCONNECT_TIMEOUT" not in os.environ:
@@ -137,10 +137,10 @@ def connect(
     try:
         connection = PinnedConnection.connect("", autocommit=True, prepare_threshold=None, **options)
         _require_supported(connection)
-        # Before anything is set: in a pooled session it would stay for the application, search_path first.
+        # Before anything is set: in a pooled session it would stay for the application, above all search_path.
         refuse_pooler(connection)
-        # The database's owner chooses the path until here: the query before is qualified, and this one names nothing.
-        # Not as a startup option, which poolers refuse, and which would hide the application's own path from us.
+        # Until here the database's owner decides the path: the query above is qualified, and this one uses no name. Not
+        # set as a startup option, which poolers refuse, and which would hide the application's own path from tenantry.
         connection.execute(PIN)
         _refuse_other_role(connection)
         _settle(connection, " ".join(filter(None, ("tenantry", run, purpose))), operator)
@@ -152,7 +152,7 @@ def connect(
         if connection is not None:
             connection.close()
         failure = error if isinstance(error, TenantryError) else _explained(error, options, target.conninfo)
-    # Outside the handler, so that no traceback leads back to the driver's error, which may quote the DSN.
+    # Outside the handler, so that no traceback leads back to the driver's error, which may contain the DSN.
     raise failure
 
 
@@ -165,9 +165,9 @@ def read_server(connection: psycopg.Connection[Any]) -> Server:
 
 
 def refuse_pooler(connection: psycopg.Connection[Any]) -> None:
-    """Raises Refused where a pooler stands between us and the server.
+    """Raises Refused if the connection goes through a pooler.
 
-    Locks and settings would be those of whoever comes next. A pooler greets with a process number of its own.
+    Locks and settings would stay with a session that others use next. A pooler reports a process number of its own.
     """
     row = connection.execute(_QUERIES["backend"]).fetchone()
     if row is None or row[0] != connection.info.backend_pid:
@@ -178,9 +178,9 @@ def refuse_pooler(connection: psycopg.Connection[Any]) -> None:
 
 
 def _refuse_other_role(connection: psycopg.Connection[Any]) -> None:
-    """Raises Refused where the database, and so its owner, makes every session another role's.
+    """Raises Refused if the database makes every session another role's.
 
-    Code of that role could come back to the one that has connected, and to all its rights.
+    Code of that role could return to the connected role, with all its privileges.
     """
     row = connection.execute(_QUERIES["set_role"], {"user": connection.info.user}).fetchone()
     if row is not None:
@@ -213,7 +213,7 @@ def _require_supported(connection: psycopg.Connection[TupleRow]) -> None:
         )
 
 
-# The driver gives no SQLSTATE for a refused connection, only the server's words.
+# The driver gives no SQLSTATE for a refused connection, only the server's message.
 _REMEDIES = {
     r"authentication failed|no password supplied": "check the user and the password",
     r"database .* does not exist": "check the name of the database",
@@ -231,9 +231,10 @@ _PREFIXES = re.compile(r"(connection (failed|is bad): |connection to .*? failed:
 
 
 def _explained(error: psycopg.Error, options: Mapping[str, Any], conninfo: str) -> ConnectionFailed:
-    """One sentence and a remedy; a server that speaks another language is quoted without one.
+    """One sentence and a remedy; a message in another language gets no remedy.
 
-    Of a password with a / in it libpq takes the pieces for port and database: they are masked too."""
+    If a password contains a /, libpq takes its parts for port and database: they are masked, too.
+    """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     remedy = next((text for pattern, text in _REMEDIES.items() if re.search(pattern, " ".join(lines))), "")
     shown = {name: options[name] for name in ("host", "port", "user", "dbname") if options.get(name)}

@@ -1,4 +1,4 @@
-"""What others have built on objects of ours, and the files that tables are in."""
+"""Objects of others that depend on tenantry's, and the files of tables."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class KeyTo:
 def dependents(
     connection: psycopg.Connection[Any], objects: Sequence[tuple[Name, str | None]]
 ) -> list[tuple[str, ...]]:
-    """For each relation or index, or column of a table and its heirs, what others have built on it; nothing where it
-    is gone."""
+    """For each relation or index, or column of a table and its children, the objects of others that depend on it; empty
+    where it does not exist."""
     found: list[list[str]] = [[] for _ in objects]
     parameters = {
         "relations": [name.identifier.as_string(None) for name, _ in objects],
@@ -49,7 +49,7 @@ def dependents(
 
 
 def anything_built(built: tuple[Name, str | None]) -> sql.Composed:
-    """The same as a query of one boolean: whether others have built anything on it."""
+    """The same as a boolean query: whether objects of others depend on it."""
     name, column = built
     query = filled(
         _QUERIES["dependents"], relations=sql.Literal([name.identifier.as_string(None)]), columns=sql.Literal([column])
@@ -64,7 +64,7 @@ def keys_to(connection: psycopg.Connection[Any], table: Name) -> tuple[KeyTo, ..
 
 
 def detached(connection: psycopg.Connection[Any], table: Name, below: Sequence[Name]) -> tuple[Name, ...]:
-    """Those of the tables that are there, and no partitions or heirs of `table` any more."""
+    """Those of the tables that exist, and are no longer partitions or children of `table`."""
     if not below:
         return ()
     parameters = {
@@ -74,7 +74,7 @@ def detached(connection: psycopg.Connection[Any], table: Name, below: Sequence[N
 
 
 def existing(connection: psycopg.Connection[Any], schemas: Sequence[str]) -> list[str]:
-    """Those of the schemas that are still there."""
+    """Those of the schemas that still exist."""
     return [name for (name,) in connection.execute(_QUERIES["existing"], {"schemas": list(schemas)})]
 
 

@@ -1,4 +1,4 @@
-"""Connection strings: read without telling anybody the secrets in them."""
+"""Connection strings: parsed without revealing their secrets."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tenantry.postgres.embedded import is_embedded
 SECRETS = ("password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")
 MASK = "****"
 SHORT = 4
-"""Secrets, and pieces of them, with fewer characters are found in other words by accident."""
+"""Secrets, and parts of them, with fewer characters occur in other words by accident."""
 
 
 def masked(dsn: str) -> str:
-    """`dsn` without its secrets; one that cannot be read is not shown at all."""
+    """`dsn` without its secrets; one that cannot be parsed is not shown at all."""
     if is_embedded(dsn):
         return dsn
     try:
@@ -32,12 +32,12 @@ def masked(dsn: str) -> str:
 
 
 def connection_options(conninfo: str) -> dict[str, Any]:
-    """The options of a connection string by their names. Raises UsageError where it cannot be read."""
+    """The options of a connection string by their names. Raises UsageError where it cannot be parsed."""
     try:
         return dict(conninfo_to_dict(conninfo))
     except psycopg.Error as error:
         reason = _malformed(str(error).strip())
-    # Outside the handler: the driver's error quotes pieces of the DSN, the password among them.
+    # Outside the handler: the driver's error contains parts of the DSN, also of the password.
     raise UsageError(
         f"The connection string cannot be read: {reason}",
         remedy="write postgresql://user:password@host:port/database, with %40 for an @ in the password",
@@ -45,8 +45,8 @@ def connection_options(conninfo: str) -> dict[str, Any]:
 
 
 def without_secrets(text: str, hidden: Iterable[str]) -> str:
-    """`text` with a mask wherever it holds one of these secrets; a short one only as a word of its own, since masks in
-    the middle of other words would tell it."""
+    """`text` with a mask for each of these secrets; a short one is masked only as a word of its own, since masks inside
+    other words would reveal it."""
     for secret in hidden:
         text = (
             re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", MASK, text)
@@ -57,7 +57,7 @@ def without_secrets(text: str, hidden: Iterable[str]) -> str:
 
 
 def masked_value(value: Any, hidden: Iterable[str]) -> Any:
-    """A value of JSON in whose texts the secrets are masked."""
+    """A JSON value with the secrets in its texts masked."""
     match value:
         case str():
             return without_secrets(value, hidden)
@@ -70,9 +70,9 @@ def masked_value(value: Any, hidden: Iterable[str]) -> Any:
 
 
 def secrets(dsn: str) -> tuple[str, ...]:
-    """The secrets in `dsn`, longest first, as they stand there too; also of one that cannot be read."""
+    """The secrets in `dsn`, longest first, in every form in which they occur; also of one that cannot be parsed."""
     found = set(re.findall(r"(?s)://[^:@/]*:(.+)@", dsn))
-    # libpq takes a password with a sign of its own syntax in it apart, and quotes the pieces.
+    # libpq splits a password that contains a character of its syntax, and quotes the parts.
     found.update(piece for secret in tuple(found) for piece in re.split(r"[/?#@\[\]]", secret))
     found.update(re.findall(r"(?i)(?:password|secret|key)=('[^']*'|[^\s&']+)", dsn))
     try:
@@ -80,7 +80,7 @@ def secrets(dsn: str) -> tuple[str, ...]:
     except psycopg.Error:
         options = {}
     found.update(str(options[name]) for name in SECRETS if options.get(name))
-    # As they are written in a URL, between quotes, and in a traceback.
+    # As they occur in a URL, in quotes, and in a traceback.
     for secret in tuple(found):
         quoted = secret.replace("\\", "\\\\").replace("'", "\\'")
         found |= {quote(secret), quote(secret, safe=""), quote_plus(secret), quoted, repr(secret)[1:-1]}
@@ -88,9 +88,9 @@ def secrets(dsn: str) -> tuple[str, ...]:
 
 
 def _malformed(message: str) -> str:
-    """libpq's reason without what it quotes; an unknown option is compared with those that there are."""
+    """libpq's reason without what it quotes; for an unknown option with the nearest valid one."""
     quoted = re.search(r'(?:option|parameter:) "(\w+)"$', message)
     known = [option.keyword.decode() for option in Conninfo.get_defaults()]
-    # What is quoted is a piece of the string, whatever signs and ends of lines are in it.
+    # What is quoted is a part of the string, whatever characters and line ends are in it.
     reason = re.sub(r'(?s)^(missing "=" after |[^"]*)".*"', r"\1a part of it", message)
     return reason + (nearest(quoted.group(1), known) if quoted else "")

@@ -10,11 +10,11 @@ from tenantry.postgres.connect import Target
 from tenantry.postgres.embedded import bin_directory
 
 VOLATILE = ("\\restrict", "\\unrestrict", "-- Dumped from", "-- Dumped by")
-"""Beginnings of lines that change from dump to dump, or with the version."""
+"""Starts of lines that differ between dumps, or between versions."""
 
 
 def dump_schema(target: Target) -> str:
-    """The definitions of everything but schema tenantry, without the lines that change from dump to dump.
+    """The definitions of everything but the schema tenantry, without the lines that differ between dumps.
 
     Raises Failed where pg_dump does, ConnectionFailed where it is not installed.
     """

@@ -1,4 +1,4 @@
-"""A server of ours in a folder, for as long as somebody uses it: the DSN `embedded:PATH[?dbname=NAME]`."""
+"""A private server in a folder, for as long as it is used: the DSN `embedded:PATH[?dbname=NAME]`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PREFIX = "embedded:"
 
 
 def is_embedded(dsn: str) -> bool:
-    """Whether `dsn` names a folder of ours instead of a server that runs."""
+    """Whether `dsn` is a folder for a private server instead of a running server."""
     return dsn.startswith(PREFIX)
 
 
@@ -40,11 +40,11 @@ def bin_directory() -> Path:
 
 @contextmanager
 def served(dsn: str) -> Iterator[str]:
-    """A connection string for `dsn`, good inside the block.
+    """A connection string for `dsn`, valid during the block.
 
-    For `embedded:PATH` the server in that folder is started, and made if there is none, and stopped by the
-    last of the processes that use it; database `postgres` is opened, or with `?dbname=NAME` another, which is
-    created if absent. Any other DSN is handed through. Raises ConnectionFailed and UsageError.
+    For `embedded:PATH` the server in that folder is started, and created if needed, and stopped by the last of the
+    processes that use it; it opens the database `postgres`, or with `?dbname=NAME` another one, which is created if
+    needed. Any other DSN is returned as it is. Raises ConnectionFailed and UsageError.
     """
     if not is_embedded(dsn):
         yield dsn
@@ -62,7 +62,7 @@ def served(dsn: str) -> Iterator[str]:
 @contextmanager
 def _in_use(cluster: Cluster) -> Iterator[None]:
     cluster.make_folder()
-    # The kernel drops a shared lock with its process, so that kill -9 leaves no user behind.
+    # The kernel releases a shared lock with its process, so that kill -9 leaves no user behind.
     users = _lock_file(cluster, "users")
     try:
         with _alone(cluster):
@@ -80,7 +80,7 @@ def _in_use(cluster: Cluster) -> Iterator[None]:
 
 @contextmanager
 def _alone(cluster: Cluster) -> Iterator[None]:
-    """Nobody else starts or stops this server meanwhile."""
+    """No other process starts or stops this server meanwhile."""
     gate = _lock_file(cluster, "lock")
     try:
         fcntl.flock(gate, fcntl.LOCK_EX)

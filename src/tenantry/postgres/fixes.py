@@ -1,4 +1,4 @@
-"""The journal's part about fixes: what was corrected, and each row as it was before and after."""
+"""The journal of fixes: what was corrected, and each row before and after."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _QUERIES = read_queries(Path(__file__).with_name("sql") / "fixes.sql")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FixRecord:
-    """What a run has corrected in one table. `filling`: the tenant and nothing else was set, past the user's triggers.
-    `rows` counts the rows, `undone` those that were put back, last by the run `undone_by`."""
+    """The corrections of a run in one table. `filling`: only the tenant was set, bypassing the user's triggers. `rows`
+    counts the rows, `undone` those that were restored, last by the run `undone_by`."""
 
     id: int
     run: str
@@ -54,7 +54,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowTrigger:
-    """A trigger that changes a row before it is written, or others with it. `enabled` is pg_trigger's letter."""
+    """A trigger that changes a row before it is written, or other rows. `enabled` is pg_trigger's letter."""
 
     table: Name
     name: str
@@ -62,13 +62,13 @@ class RowTrigger:
 
 
 class FixJournal:
-    """Reads and writes over one connection; the writes take part in whatever transaction is open."""
+    """Reads and writes over one connection; writes are part of the open transaction, if any."""
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self.connection = connection
 
     def install(self) -> None:
-        """Make the tables, in the journal's schema, which is there."""
+        """Create the tables, in the journal's schema, which must exist."""
         with self.connection.transaction():
             self.connection.execute(_QUERIES["schema"])
             revoke_default_privileges(self.connection)
@@ -79,7 +79,7 @@ class FixJournal:
         return bool(row is not None and row[0])
 
     def add(self, *, run: str, name: str, table: Name, keys: Sequence[str], filling: bool, why: str) -> int:
-        """Note a fix; returns its id."""
+        """Record a fix; returns its id."""
         row = self.connection.execute(
             _QUERIES["add"],
             {"run": run, "name": name, "schema": table.schema, "table": table.name, "keys": list(keys),
@@ -89,7 +89,7 @@ class FixJournal:
         return int(row[0])
 
     def forget_empty(self, fix: int) -> None:
-        """Forget a fix that has changed no row."""
+        """Delete a fix that has changed no row."""
         self.connection.execute(_QUERIES["forget_empty"], {"id": fix})
 
     def fixes(self, run: str | None = None) -> list[FixRecord]:
@@ -100,8 +100,8 @@ class FixJournal:
             return cursor.execute(_QUERIES["list"], {"run": run}).fetchall()
 
     def parts(self, run: str, size: int) -> Iterator[Part]:
-        """What is left of a run to be undone, last first, in parts of at most `size` rows. Raises Refused for a row
-        whose image is none of ours."""
+        """What is still to be undone of a run, last first, in parts of at most `size` rows. Raises Refused for a row
+        whose image is not valid."""
         broken = self.connection.execute(_QUERIES["broken"], {"run": run}).fetchone()
         if broken is not None:
             raise Refused(
@@ -113,11 +113,12 @@ class FixJournal:
                 yield Part(fix=fix, columns=tuple(columns), ids=tuple(ids[first : first + size]))
 
     def undone(self, run: str, ids: Sequence[int]) -> None:
-        """Note that these rows were put back by a run."""
+        """Record that these rows were restored by a run."""
         self.connection.execute(_QUERIES["undone"], {"run": run, "ids": list(ids)})
 
     def triggers(self, table: Name) -> list[RowTrigger]:
-        """The triggers that could change a row on its way back, the user's and ours, or others with it, ours."""
+        """The triggers that could change a row that is restored (the user's and tenantry's), or other rows
+        (tenantry's)."""
         with self.connection.cursor(row_factory=dict_row) as cursor:
             rows = cursor.execute(_QUERIES["triggers"], {"table": table.identifier.as_string(None)}).fetchall()
         return [
@@ -131,7 +132,7 @@ class FixJournal:
         return dict(rows.fetchall())
 
     def cascades(self, table: Name, columns: Sequence[str]) -> list[tuple[Name, Hop]]:
-        """The tables whose rows change along with these columns of `table`, with their foreign keys."""
+        """The tables whose rows change with these columns of `table`, with their foreign keys."""
         with self.connection.cursor(row_factory=dict_row) as cursor:
             parameters = {"table": table.identifier.as_string(None), "columns": list(columns)}
             rows = cursor.execute(_QUERIES["cascades"], parameters).fetchall()

@@ -1,4 +1,4 @@
-"""Rows of the journal past their age."""
+"""Rows of the journal that are older than their age."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ _QUERIES = read_queries(Path(__file__).with_name("sql") / "housekeeping.sql")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OldRuns:
-    """Runs past their age that nothing refers to, and the number of their events; `runs` and `steps` are how many
-    there are in all."""
+    """Old runs that nothing refers to, and the number of their events; `runs` and `steps` count all."""
 
     ids: tuple[str, ...]
     events: int
@@ -26,8 +25,8 @@ class OldRuns:
 
 
 def old_runs(connection: psycopg.Connection[Any], days: int) -> OldRuns:
-    """Runs that began more than `days` ago, but for those that steps, fixes, backups and reviews belong to, and the
-    last ones. The journal must be there."""
+    """Runs that began more than `days` ago, except those that steps, fixes, backups and reviews belong to, and the last
+    ones. The journal must exist."""
     kept = {id for (id,) in connection.execute(_QUERIES["newest"])}
     tables = [table for (table,) in connection.execute(_QUERIES["referring"])]
     for table in tables:
@@ -42,7 +41,7 @@ def old_runs(connection: psycopg.Connection[Any], days: int) -> OldRuns:
 
 
 def forget(connection: psycopg.Connection[Any], old: OldRuns) -> None:
-    """Drop these runs and their events, together."""
+    """Delete these runs and their events together."""
     with connection.transaction():
         connection.execute(_QUERIES["forget_events"], {"runs": list(old.ids)})
         connection.execute(_QUERIES["forget_runs"], {"runs": list(old.ids)})

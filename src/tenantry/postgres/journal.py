@@ -41,15 +41,15 @@ class Entry:
     definition: str | None
     state: State
     named: Name | None = None
-    """What the table that the step is on is called now; None where it is gone, or never was a table."""
+    """The present name of the step's table; None where it no longer exists, or never was a table."""
     of_relation: bool = False
-    """It was one when the step was applied."""
+    """Whether it was a table when the step was applied."""
     columns: Mapping[str, str | None] = field(default_factory=dict)
-    """What those of its columns that have lost their names since are called now; None where they are gone."""
+    """The present names of its columns that were renamed since; None where they no longer exist."""
 
     @property
     def gone(self) -> bool:
-        """The table is dropped."""
+        """Whether the table was dropped."""
         return self.of_relation and self.named is None
 
 
@@ -77,7 +77,8 @@ class RunRecord:
 
 
 def revoke_default_privileges(connection: psycopg.Connection[Any]) -> None:
-    """Take from others what default privileges have given them on what this transaction has made in the schema."""
+    """Revoke from others what default privileges have granted on objects that this transaction has created in the
+    schema."""
     connection.execute(_QUERIES["shut_out"])
 
 
@@ -86,15 +87,15 @@ def _entry(*, named: list[str] | None, **columns: Any) -> Entry:
 
 
 class Journal:
-    """Reads and writes the journal over one connection; the writes take part in whatever transaction is open."""
+    """Reads and writes the journal over one connection; writes are part of the open transaction, if any."""
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self.connection = connection
 
     @property
     def installed(self) -> bool:
-        """The schema is there. Raises Refused where it cannot be trusted, ConnectionFailed where it may not be read,
-        UsageError where it is of a newer version."""
+        """Whether the schema exists. Raises Refused where it cannot be trusted, ConnectionFailed where it may not be
+        read, UsageError where it has a newer version."""
         require_trusted(self.connection)
         row = self.connection.execute(_QUERIES["installed"]).fetchone()
         if row is None or not row[0]:
@@ -114,12 +115,12 @@ class Journal:
         return True
 
     def install(self) -> None:
-        """Make the schema; does nothing where it is there. Raises ConnectionFailed without the privilege."""
+        """Create the schema if it does not exist. Raises ConnectionFailed without the privilege."""
         try:
             with self.connection.transaction():
                 require_trusted(self.connection)
                 if self.connection.execute(_QUERIES["place"]).fetchone() is None:
-                    # Fails where somebody has just made it.
+                    # Fails where another session has just created it.
                     self.connection.execute("CREATE SCHEMA tenantry")
                 self.connection.execute(_QUERIES["schema"])
                 revoke_default_privileges(self.connection)
@@ -141,7 +142,7 @@ class Journal:
         self.connection.execute(_QUERIES["purge"])
 
     def entries(self) -> dict[str, Entry]:
-        """The steps that are ours by key, in the order in which they were applied; empty without a journal."""
+        """The steps that tenantry has applied, by key, in the order of application; empty without a journal."""
         if not self.installed:
             return {}
         with self.connection.cursor(row_factory=kwargs_row(_entry)) as cursor:
@@ -151,8 +152,8 @@ class Journal:
         self, *, key: str, run: str, phase: str, value: Mapping[str, Any], wanted: str, table: Name,
         before: Mapping[str, Any], state: State = "running", anew: bool = False,
     ) -> None:  # fmt: skip
-        """Note that a step is begun. The `before` of an earlier try is not overwritten, unless what was there then has
-        been put back: `anew`."""
+        """Record that a step was begun. The `before` of an earlier try is kept, unless the original state was restored
+        since: `anew`."""
         self.connection.execute(
             _QUERIES["begin_step"],
             {"key": key, "run": run, "phase": phase, "value": Jsonb(value), "wanted": wanted, "before": Jsonb(before),
@@ -163,7 +164,7 @@ class Journal:
         self, *, key: str, run: str, phase: str, value: Mapping[str, Any], wanted: str, table: Name,
         record: sql.Composable | None, anew: bool = False,
     ) -> sql.Composed:  # fmt: skip
-        """The statement of `begin`, with what the query `record` then finds as `before`."""
+        """The statement of `begin`, with the result of the query `record` as `before`."""
         found = sql.SQL("SELECT NULL") if record is None else record
         before = sql.SQL("COALESCE((SELECT found.value FROM ({}) AS found (value) LIMIT 1)::jsonb, '{{}}')").format(
             found
@@ -175,7 +176,7 @@ class Journal:
         )  # fmt: skip
 
     def finishing(self, key: str, definition: sql.Composable) -> sql.Composed:
-        """The statement of `finish`, with what the query `definition` then finds."""
+        """The statement of `finish`, with the result of the query `definition`."""
         found = sql.SQL("(SELECT found.text FROM ({}) AS found (text) LIMIT 1)::text").format(definition)
         return filled(_QUERIES["finish_step"], key=sql.Literal(key), definition=found)
 
@@ -191,7 +192,7 @@ class Journal:
         self.connection.execute(_QUERIES["finish_step"], {"key": key, "definition": definition})
 
     def rename(self, entries: Mapping[str, Entry]) -> None:
-        """Write these, of tables that are called otherwise by now, in the place of those of the keys."""
+        """Write these, of tables that were renamed since, in place of those of the keys."""
         values = [
             {"was": was, "key": one.key, "value": one.value, "wanted": one.wanted, "definition": one.definition,
              "before": one.before}
@@ -202,29 +203,29 @@ class Journal:
         self.connection.execute(_QUERIES["rename_columns"])
 
     def adopt(self, *, key: str, phase: str, value: Mapping[str, Any], wanted: str) -> None:
-        """What is in force of the step is what is wanted now: in another phase, or by what has ended its own work."""
+        """The step's present object is what is wanted now: in another phase, or through what has ended its own work."""
         self.connection.execute(
             _QUERIES["adopt_step"], {"key": key, "phase": phase, "value": Jsonb(value), "wanted": wanted}
         )
 
     def restart(self, key: str) -> None:
-        """How far the step has come says nothing any more."""
+        """Reset how far the step has come."""
         self.connection.execute(_QUERIES["forget_progress"], {"key": key})
 
     def keep(self, key: str) -> None:
-        """The step stays in the database, but is no longer in force."""
+        """Record that the step stays in the database, but is no longer applied."""
         self.connection.execute(_QUERIES["keep_step"], {"key": key})
         self.restart(key)
 
     def forget(self, key: str) -> None:
-        """The step is reverted."""
+        """Record that the step was reverted."""
         self.connection.execute(_QUERIES["forget_step"], {"key": key})
 
     def event(
         self, *, run: str, key: str, action: StepAction, milliseconds: float, waited: float = 0.0, tries: int = 1,
         rows: int | None = None, error: str | None = None,
     ) -> None:  # fmt: skip
-        """Note what happened to a step; times in milliseconds."""
+        """Record what happened to a step; times in milliseconds."""
         self.connection.execute(
             _QUERIES["event"],
             {"run": run, "key": key, "action": action, "milliseconds": milliseconds, "waited": waited, "tries": tries,
@@ -234,15 +235,15 @@ class Journal:
     def begin_run(
         self, run: str, command: str, *, options: str = "", partial: bool = False, takes_back: bool = False
     ) -> None:
-        """Note that a run of `command` begins, with these `options`, for people to read; `partial`: of some tables.
-        `takes_back`: it reverts steps, so that what stood on them is missing until it has come to its end."""
+        """Record the beginning of a run of `command`, with its `options` for users to read; `partial`: of some tables.
+        `takes_back`: it reverts steps, so that objects that depended on them are missing until its end."""
         self.connection.execute(
             _QUERIES["begin_run"],
             {"id": run, "command": command, "options": options, "partial": partial, "takes_back": takes_back},
         )
 
     def taking_back(self) -> bool:
-        """Whether the last run that walked steps was to take some back, and did not come to its end."""
+        """Whether the last run that applied or reverted steps was to revert some, and did not finish."""
         return self.connection.execute(_QUERIES["taking_back"]).fetchone() == (True,)
 
     def finish_run(self, run: str, *, exit_status: int, outcome: str) -> None:
@@ -251,7 +252,7 @@ class Journal:
         )
 
     def _written(self, text: str) -> str:
-        """Our words in characters that the database has: not each encoding has them all."""
+        """Text in characters that every encoding has."""
         encoding = (self.connection.info.parameter_status("server_encoding") or "UTF8").replace("WIN", "cp")
         try:
             return text.encode(encoding, "replace").decode(encoding)

@@ -1,4 +1,4 @@
-"""Who holds what: the lock that keeps two runs apart, and those who keep a session waiting."""
+"""Locks: the lock that keeps two runs apart, and the sessions that block another one."""
 
 from __future__ import annotations
 
@@ -19,23 +19,22 @@ from tenantry.postgres.owner_context import fenced
 from tenantry.postgres.queries import read_queries
 
 RUN_LOCK = int.from_bytes(b"tenantry", "big")
-"""The key of the advisory lock; such locks are kept apart by database."""
+"""The key of the advisory lock; advisory locks are separate for each database."""
 
 ORPHAN_SECONDS = 5.0
-"""How long a run that was killed may still hold the lock: its server process looks for its client once a second
-(client_connection_check_interval), and then undoes what it was at."""
+"""How long a killed run may still hold the lock: its server process checks for its client once a second
+(client_connection_check_interval), and then rolls back."""
 
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "locks.sql")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blocker:
-    """A session that another one waits for; `pid` is 0 for a prepared transaction, whose name is then the
-    `query`.
+    """A session that blocks another one; `pid` is 0 for a prepared transaction, whose name is then the `query`.
 
-    `age` is that of its transaction in seconds, None where it has none or our role may not see it. `relation`
-    and `mode` are known where the wait is for a table or a row; `granted` is False where the blocker waits
-    too, ahead.
+    `age` is that of its transaction in seconds, None where it has none or tenantry's role may not see it. `relation`
+    and `mode` are known where the wait is for a table or a row; `granted` is False where the blocker waits, too, ahead
+    in the queue.
     """
 
     pid: int
@@ -64,12 +63,12 @@ class Blocker:
 def hold_run_lock(
     connection: psycopg.Connection[Any], target: Target, *, patience: float = ORPHAN_SECONDS
 ) -> Iterator[None]:
-    """Keep other runs out of the database for the block; `connection`, to `target`, must be in autocommit mode and
-    direct. Where it may run a stranger's code, which can give away what the session holds, another session that runs
-    nothing at all holds the lock, too.
+    """Keep other runs out of the database during the block; `connection`, to `target`, must be in autocommit mode and
+    direct. Where it may run code of other owners, which could release its locks, a second session, which runs nothing
+    else, also holds the lock.
 
-    Raises Refused, naming the holder, where another run has the lock and keeps it for `patience` seconds, and
-    ConnectionFailed where there is no other session.
+    Raises Refused, with the holder, where another run keeps the lock for `patience` seconds, and ConnectionFailed where
+    the second session cannot be opened.
     """
     deadline = time.monotonic() + patience
     while not _taken(connection):
@@ -95,18 +94,18 @@ def _keeper(connection: psycopg.Connection[Any], target: Target) -> Iterator[Non
         try:
             yield
         finally:
-            # A session that is closed gives its locks back a moment later.
+            # A closed session releases its locks a moment later.
             _release(keeper)
 
 
 def _release(connection: psycopg.Connection[Any]) -> None:
-    # One that is lost has given them back.
+    # A lost session has released them.
     with suppress(psycopg.Error):
         connection.execute(_QUERIES["release_run_lock"], {"key": RUN_LOCK})
 
 
 def run_lock_held(connection: psycopg.Connection[Any]) -> bool:
-    """Whether a run is going on in this database, one that may have lost its client included."""
+    """Whether a run is active in this database, also one that has lost its client."""
     return connection.execute(_QUERIES["run_lock_holder"], {"key": RUN_LOCK}).fetchone() is not None
 
 
@@ -115,13 +114,13 @@ def _taken(connection: psycopg.Connection[Any]) -> bool:
 
 
 def blockers(connection: psycopg.Connection[Any], pid: int) -> list[Blocker]:
-    """Those whom session `pid` waits for, the oldest transaction first."""
+    """The sessions that session `pid` waits for, the oldest transaction first."""
     with connection.cursor(row_factory=kwargs_row(_blocker)) as cursor:
         return cursor.execute(_QUERIES["blockers"], {"pid": pid}).fetchall()
 
 
 def exclusive(connection: psycopg.Connection[Any]) -> list[Blocker]:
-    """Sessions that hold or want a table for themselves (ACCESS EXCLUSIVE), each with the table."""
+    """Sessions that hold or want ACCESS EXCLUSIVE on a table, each with the table."""
     with connection.cursor(row_factory=kwargs_row(_blocker)) as cursor:
         return cursor.execute(_QUERIES["exclusive"]).fetchall()
 

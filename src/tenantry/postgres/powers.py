@@ -1,4 +1,4 @@
-"""What roles are, whom they can become, and what they were given beside tables."""
+"""Roles, what they can become, and what was granted to them other than on tables."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Membership:
-    """`member` in `of`: whether it has its privileges without asking, can SET ROLE to it, and can grant it."""
+    """`member` in `of`: whether it inherits the privileges, can SET ROLE, and can grant the membership."""
 
     member: str
     of: str
@@ -48,7 +48,7 @@ class Membership:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """Something that `holder`, a role or PUBLIC, has; `kind` as in ALTER … OWNER TO where it owns it."""
+    """Something that `holder`, a role or PUBLIC, has; `kind` as in ALTER … OWNER TO if it owns it."""
 
     name: str
     holder: str
@@ -57,7 +57,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Powers:
-    """What was given to roles, or to PUBLIC: functions that came closed, settings; and what they own."""
+    """Grants to roles or PUBLIC: functions that are restricted by default, and settings; and what they own."""
 
     functions: tuple[Held, ...]
     parameters: tuple[Held, ...]
@@ -65,7 +65,7 @@ class Powers:
 
 
 def read_roles(connection: psycopg.Connection[Any]) -> tuple[tuple[Standing, ...], tuple[Membership, ...]]:
-    """All roles of the server, and who is a member of whom."""
+    """All roles of the server, and their memberships."""
     with connection.cursor(row_factory=class_row(Standing)) as cursor:
         standings = tuple(cursor.execute(_QUERIES["standings"]))
     with connection.cursor(row_factory=class_row(Membership)) as cursor:
@@ -75,7 +75,7 @@ def read_roles(connection: psycopg.Connection[Any]) -> tuple[tuple[Standing, ...
 def read_powers(
     connection: psycopg.Connection[Any], roles: Collection[str], *, schemas: Sequence[str], tables: Collection[Name]
 ) -> Powers:
-    """What these roles have themselves, or PUBLIC has; the schemas and the triggers of the tables that they own."""
+    """What these roles themselves, or PUBLIC, have; the schemas and the triggers of the tables that they own."""
     parameters = {
         "roles": sorted(roles), "schemas": list(schemas),
         "names": [table.identifier.as_string(None) for table in sorted(tables)],

@@ -1,4 +1,4 @@
-"""What a preflight asks of the server: sessions, privileges, replication, and how triggers and rules fire."""
+"""The preflight's queries about the server: sessions, privileges, replication, and how triggers and rules fire."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ Value = TypeVar("Value")
 def read_facts(
     connection: psycopg.Connection[Any], *, roles: Sequence[str], schemas: Sequence[str], application: str
 ) -> ServerState:
-    """Ask the server, in a fixed number of queries, about `roles`, `schemas` and the application role's name.
+    """Query the server, with a fixed number of queries, about `roles`, `schemas` and the application role's name.
 
-    The connection is one of tenantry.postgres.connect. It only reads.
+    The connection is one of tenantry.postgres.connect. It is only read from.
     """
 
     def read(value: Callable[..., Value], query: str, **parameters: Any) -> tuple[Value, ...]:
@@ -85,7 +85,7 @@ def read_facts(
 def read_barred(
     connection: psycopg.Connection[Any], wanted: Sequence[tuple[str, Name, str]]
 ) -> tuple[MissingPrivilege, ...]:
-    """What is lacking of these: a role, a table, and a privilege on it, empty for nothing but the use of its schema."""
+    """What is missing of these: a role, a table, and a privilege on it; an empty one means USAGE of its schema only."""
     parameters = {
         "roles": [role for role, _, _ in wanted],
         "schemas": [table.schema for _, table, _ in wanted],
@@ -97,7 +97,7 @@ def read_barred(
 
 
 def read_room(connection: psycopg.Connection[Any]) -> ServerCapacity:
-    """Places for connections, and where the data are."""
+    """The number of connections, and the folder of the data."""
     with connection.cursor(row_factory=class_row(ServerCapacity)) as cursor:
         room = cursor.execute(_QUERIES["room"]).fetchone()
     assert room is not None
@@ -105,13 +105,13 @@ def read_room(connection: psycopg.Connection[Any]) -> ServerCapacity:
 
 
 def read_hidden(connection: psycopg.Connection[Any]) -> tuple[Name, ...]:
-    """Tables whose rows policies may hide from our role: what is counted there cannot be believed."""
+    """Tables whose rows policies may hide from tenantry's role: counts there could be wrong."""
     with connection.cursor(row_factory=dict_row) as cursor:
         return tuple(_hidden(**row) for row in cursor.execute(_QUERIES["hidden"]))
 
 
 def in_recovery(connection: psycopg.Connection[Any]) -> bool:
-    """Whether the server is a standby, which takes no write, not even one that is rolled back."""
+    """Whether the server is a standby, which is read-only."""
     return connection.execute("SELECT pg_catalog.pg_is_in_recovery()").fetchone() == (True,)
 
 

@@ -1,4 +1,4 @@
-"""PostgreSQL's client programs: where they are, and running them without a password on their command line."""
+"""PostgreSQL's client programs: where they are, and how to run them without a password on their command line."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ PLACES = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/po
 
 
 def program(name: str, *, major: int) -> Path:
-    """A client program of version `major` or newer: of the PATH, of the system's packages, or of the extra `embedded`.
+    """A client program of version `major` or newer: in the PATH, in the system's packages, or in the extra `embedded`.
 
-    Raises Refused where there is none; a pg_dump that is older than the server does not dump it.
+    Raises Refused where there is none; a pg_dump that is older than the server cannot dump it.
     """
     seen: dict[Path, int] = {}
     for folder in _folders():
@@ -71,7 +71,7 @@ def _started(target: Target, path: Path, arguments: Sequence[str | Path], stdout
     environment |= {"PGOPTIONS": "-c statement_timeout=0 -c TimeZone=UTC -c lc_monetary=C", "PGAPPNAME": "tenantry"}
     conninfo = make_conninfo("", **options)
     command = [path, *(argument if argument != "{database}" else conninfo for argument in arguments)]
-    # In a session of its own: Ctrl-C is for us, and we end it.
+    # In a session of its own: tenantry handles Ctrl-C, and ends it.
     return subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE, env=environment,
         start_new_session=True, umask=0o077,
@@ -79,7 +79,7 @@ def _started(target: Target, path: Path, arguments: Sequence[str | Path], stdout
 
 
 class Running:
-    """A client program at work; on leaving the block it has ended, by force where the block failed.
+    """A running client program; at the end of the block it has ended, by force if the block failed.
 
     In arguments `{database}` stands for the connection string, without the password. `output` is what it writes.
     """
@@ -94,7 +94,7 @@ class Running:
         return self._process.stdout
 
     def wait(self) -> None:
-        """Raises Failed, with what it said, where it ends with an error."""
+        """Raises Failed, with its message, where it ends with an error."""
         assert self._process.stderr is not None
         said = self._process.stderr.read().decode(errors="replace").splitlines()
         status = self._process.wait()

@@ -1,4 +1,4 @@
-"""Named queries: SQL that never changes, read from .sql files."""
+"""Named queries: constant SQL, read from .sql files."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _PARAMETER = re.compile(r"%\((\w+)\)s")
 
 
 class Fixed(bytes):
-    """A query of ours that never changes: it names no table of a user's.
+    """A constant query: it contains no name of a user's table.
 
-    Bytes, because the driver takes text that is no literal of the program in this form only.
+    Bytes, because the driver accepts text that is not a literal of the program only in this form.
     """
 
 
@@ -32,8 +32,8 @@ def read_queries(path: Path) -> Mapping[str, Fixed]:
 
 
 def filled(query: Fixed, **values: sql.Composable) -> sql.Composed:
-    """The query with values in the place of its parameters, for where it is one of several in a message."""
-    # In turn what stands between the parameters, and their names.
+    """The query with values instead of its parameters, for a message with several statements."""
+    # In turn the text between the parameters, and their names.
     parts = _PARAMETER.split(query.decode().rstrip("; \n"))
     texts = [sql.SQL(part.replace("%%", "%")) for part in parts[::2]]
     composed = [one for text, name in zip(texts, parts[1::2], strict=False) for one in (text, values[name])]
