@@ -88,8 +88,9 @@ def import_tenant(
         )  # fmt: skip
         importing.prepare()
         silenced = tuple(f"{fires.name} on {fires.relation}" for fires in importing.silenced())
-        rows = export.rows
-        if not dry_run:
+        if dry_run:
+            rows = importing.new_rows()
+        else:
             current.begin(options=wanted)
             rows = importing.insert()
         would = "would be imported" if dry_run else "imported"
@@ -136,8 +137,8 @@ class RemovalPreview:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantRemoved:
-    """What a removal has come to. `rows` are gone in all, `exported` of them were exported into `folder` before;
-    `ended_keys` API keys were ended. `backups` are those that still hold rows of the tables."""
+    """What a removal has come to. `rows` are gone in all; of rows that go, `exported` were in the export in
+    `folder`. `ended_keys` API keys were ended. `backups` are those that still hold rows of the tables."""
 
     tenant: Tenant
     rows: int
@@ -252,7 +253,7 @@ def _begin(removing: TenantRemoval, spec: Spec, options: RemoveOptions, removals
     if options.backup is RemovalBackup.EXPORT:
         folder = _folder(spec, tenant.slug, options).absolute()
         export = TenantExporter(scope=scope, tenant=tenant).write(folder)
-        exported = export.rows
+        exported = export.rows - removing.staying()
         scope.observer(Said(f"Exported {export.rows:,} rows into {folder}", {"folder": str(folder)}))
     return removals.begin(run=scope.run, tenant=tenant.key, slug=tenant.slug, folder=folder, exported=exported)
 

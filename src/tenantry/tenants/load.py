@@ -147,6 +147,18 @@ class TenantImport:
             ) from error
         return sum(inserted)
 
+    def new_rows(self) -> int:
+        """How many rows there are to insert: all but those that are there since others have them, too."""
+        found = 0
+        for one in self.loaded:
+            if one.exported.holding in ALSO_OF_OTHERS:
+                query = sql.SQL("SELECT pg_catalog.count(*) FROM ({}) AS n").format(one.new)
+                row = self.scope.connection.execute(query).fetchone()
+                found += 0 if row is None else row[0]
+            else:
+                found += one.exported.rows
+        return found
+
     def silenced(self) -> list[Fires]:
         """The user's triggers and rules that will not fire."""
         leaves = {leaf for one in self.loaded for leaf in (*one.table.leaves, one.table.name)}

@@ -75,6 +75,15 @@ class TenantRemoval:
                 found[table.name] = self.scope.count(table, table.goes(self.tenant.key))
         return found
 
+    def staying(self) -> int:
+        """How many of the tenant's rows stay, since they belong to others, too."""
+        key = self.tenant.key
+        return sum(
+            self.scope.count(table, sql.SQL("{} AND {}").format(table.belongs(key), table.belongs_to_others(key)))
+            for table in self.scope.selection.tables.values()
+            if table.member is not None
+        )
+
     def blockers(self) -> tuple[Blocker, ...]:
         """What is in the way."""
         return tuple(self._blockers(self.scope.selection.leading_in()))

@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pytest
 from psycopg import sql
 
 from servers import Database
-from tenantry import MigrateOptions, migrate
+from tenantry import (
+    BalancesOptions,
+    MigrateOptions,
+    RemovalBackup,
+    RemoveOptions,
+    TenantImported,
+    TenantRemoved,
+    backfill_balances,
+    export_tenant,
+    import_tenant,
+    install_balances,
+    migrate,
+    remove_tenant,
+)
 from tenantry.model.backup import BackupKind
 from tenantry.model.spec import Spec
+from tenantry.model.tenant_export import TenantExport
 from tenantry.postgres.connect import Target
 from tenantry.presets import load, spec_path
 
@@ -35,25 +52,71 @@ def content(database: Database) -> dict[str, list[str]]:
 
 
 def sequences(database: Database) -> list[tuple[str, int]]:
-    return database.rows("SELECT schemaname || '.' || sequencename, last_value FROM pg_sequences ORDER BY 1")
+    return database.rows(
+        "SELECT schemaname || '.' || sequencename, last_value FROM pg_sequences WHERE schemaname <> 'tenantry' ORDER BY 1"
+    )
+
+
+APPLICATION = "tenant_rows_app"
+"""The application role of all copies of a template, which stays as long as that does."""
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Isolated:
+    """A database with the tenants `one`, `two`, `three`, or those of a preset; and its spec."""
+
+    database: Database
+    spec: Spec
+
+    @property
+    def target(self) -> Target:
+        return target(self.database)
+
+    def export(self, slug: str, folder: Path) -> TenantExport:
+        return export_tenant(self.target, self.spec, slug, folder)
+
+    def load(self, folder: Path, **more: Any) -> TenantImported:
+        return import_tenant(self.target, self.spec, folder, **more)
+
+    def remove(self, slug: str, folder: Path | None = None, **more: Any) -> TenantRemoved:
+        kept = RemovalBackup.NONE if folder is None else RemovalBackup.EXPORT
+        options = RemoveOptions(folder=folder, backup=kept, force=folder is None, **more)
+        return remove_tenant(self.target, self.spec, slug, options)
 
 
 @pytest.fixture
-def migrated(template: Callable[..., Database], role: Callable[..., str]) -> Callable[..., tuple[Database, Spec]]:
-    """`migrated("estoque")`: a copy of that preset's database, isolated, with its spec."""
+def isolated(template: Callable[..., Database]) -> Callable[[str], Isolated]:
+    """`isolated("estoque")`: a copy of that preset, or of the warehouse, after contract and with its balances."""
 
-    def make(name: str) -> tuple[Database, Spec]:
-        spec = Spec.read(spec_path(name))
-        # One role for all copies of the template.
-        application = spec.application.model_copy(update={"role": role(create=False, name="app")})
-        spec = spec.model_copy(update={"application": application})
+    def make(name: str) -> Isolated:
+        spec = spec_of(name)
 
         def build(database: Database) -> None:
-            with database.connect() as connection:
-                load(connection, preset=name, rows=1000, seed=1)
+            if name == "warehouse":
+                database.load(HERE / "warehouse.sql")
+            else:
+                with database.connect() as connection:
+                    load(connection, preset=name, rows=1000, seed=1)
+            migrate(target(database), spec, MigrateOptions(force=True, backup=BackupKind.NONE))
+            if spec.ledger:
+                install_balances(target(database), spec, BalancesOptions())
+                backfill_balances(target(database), spec)
 
-        database = template(f"tenants {name}", build)
-        migrate(target(database), spec, MigrateOptions(force=True, backup=BackupKind.NONE))
-        return database, spec
+        return Isolated(template(f"tenants {name}", build), spec)
 
     return make
+
+
+@pytest.fixture
+def warehouse(isolated: Callable[[str], Isolated]) -> Isolated:
+    """The odd database."""
+    return isolated("warehouse")
+
+
+def spec_of(name: str) -> Spec:
+    if name == "warehouse":
+        return Spec.parse((HERE / "warehouse.toml").read_text().replace("ROLE", APPLICATION))
+    spec = Spec.read(spec_path(name))
+    application = spec.application.model_copy(update={"role": APPLICATION})
+    return spec.model_copy(update={"application": application})
