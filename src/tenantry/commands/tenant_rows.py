@@ -24,7 +24,7 @@ from tenantry.postgres.backups import Backups
 from tenantry.postgres.connect import Target
 from tenantry.postgres.removals import Removal, Removals
 from tenantry.tenants.export import TenantExporter
-from tenantry.tenants.folder import read_manifest
+from tenantry.tenants.folder import read_manifest, refuse_folder
 from tenantry.tenants.load import TenantImport
 from tenantry.tenants.removal import TenantRemoval
 from tenantry.tenants.scope import TenantScope
@@ -42,6 +42,7 @@ def export_tenant(
         session = Session.begin(target, current.connection, spec)
         scope = TenantScope.of(session, run=current.id, observer=current.observer)
         exporter = TenantExporter(scope=scope, tenant=scope.tenant(slug))
+        refuse_folder(folder)
         current.begin(options=slug)
         export = exporter.write(folder)
         current.finish(f"{export.rows:,} rows of {slug} exported", told=f"{export.rows:,} rows of {slug} in {folder}")
@@ -196,10 +197,13 @@ def remove_tenant(
                 remedy="Leave out --backup none, or give --force with it.",
             )
         removals = Removals(current.connection)
+        begun, folder = removals.unfinished(removing.tenant.key), _folder(spec, slug, options)
+        if begun is None and options.backup is RemovalBackup.EXPORT:
+            refuse_folder(folder)
         current.begin(options=slug)
         removals.install()
         with interruptible(removing.stop.set):
-            removal = removals.unfinished(removing.tenant.key) or _begin(removing, spec, options, removals)
+            removal = begun or _begin(removing, options, folder, removals)
             if removal.run != current.id:
                 kept = f" with the export in {removal.folder}" if removal.folder is not None else ""
                 told = f"This run goes on where the run {removal.run} stopped,{kept or ' without an export'}"
@@ -246,16 +250,16 @@ def _removing(scope: TenantScope, slug: str, options: RemoveOptions) -> TenantRe
     return TenantRemoval(scope=scope, tenant=tenant, policy=policy, stop=threading.Event())
 
 
-def _begin(removing: TenantRemoval, spec: Spec, options: RemoveOptions, removals: Removals) -> Removal:
-    """Export the tenant, and note that its removal begins."""
+def _begin(removing: TenantRemoval, options: RemoveOptions, folder: Path, removals: Removals) -> Removal:
+    """Export the tenant into the folder, if it is to be exported, and note that its removal begins."""
     scope, tenant = removing.scope, removing.tenant
-    folder, exported = None, 0
+    kept, exported = None, 0
     if options.backup is RemovalBackup.EXPORT:
-        folder = _folder(spec, tenant.slug, options).absolute()
-        export = TenantExporter(scope=scope, tenant=tenant).write(folder)
+        kept = folder.absolute()
+        export = TenantExporter(scope=scope, tenant=tenant).write(kept)
         exported = export.rows - removing.staying()
-        scope.observer(Said(f"Exported {export.rows:,} rows into {folder}", {"folder": str(folder)}))
-    return removals.begin(run=scope.run, tenant=tenant.key, slug=tenant.slug, folder=folder, exported=exported)
+        scope.observer(Said(f"Exported {export.rows:,} rows into {kept}", {"folder": str(kept)}))
+    return removals.begin(run=scope.run, tenant=tenant.key, slug=tenant.slug, folder=kept, exported=exported)
 
 
 def _folder(spec: Spec, slug: str, options: RemoveOptions) -> Path:

@@ -136,8 +136,8 @@ class TenantExporter:
             ).fetchone()
             if row is not None and row[0]:
                 self.left_out.append(
-                    f"{counted(row[0], 'large object')} that {table.name}.{column.name} names: the export has their"
-                    " numbers, and not what is in them"
+                    f"{counted(row[0], 'large object')} that {table.name}.{column.name} names: the export has the"
+                    " number, not what is in it"
                 )
 
     def _reference(self, folder: Path, number: int, reference: Reference) -> ExportedReference | None:

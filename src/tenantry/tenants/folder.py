@@ -24,26 +24,37 @@ CHUNK = 1 << 18
 _EXPORT: TypeAdapter[TenantExport] = TypeAdapter(TenantExport)
 
 
-@contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
-    """A folder to be written, which is not there yet or empty; what was written is taken away where the block fails.
+def refuse_folder(folder: Path) -> None:
+    """Raises Refused where something is in a folder that is to be written, or others could exchange it, and UsageError
+    where it is none."""
+    with _explained(folder):
+        private_files.require_trusted(folder.absolute())
+        there = next(folder.iterdir(), None) if folder.exists() else None
+    if there is not None:
+        raise Refused(f"{folder} is not empty: it has {there.name}", remedy="Name a new folder: --output PATH.")
 
-    Raises UsageError where it cannot be made, Refused where something is in it, or others could exchange it.
-    """
-    folder = folder.absolute()
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
     try:
-        private_files.require_trusted(folder)
-        private_files.make_folder(folder)
-        private_files.require_trusted(folder)
-        there = next(folder.iterdir(), None)
+        yield
     except OSError as error:
         raise UsageError(
             f"The export cannot be written to {folder}: {error.strerror}",
             remedy="Name a folder that you can write to: --output PATH.",
         ) from error
-    if there is not None:
-        raise Refused(f"{folder} is not empty: it has {there.name}", remedy="Name a new folder: --output PATH.")
-    folder.chmod(0o700)
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A folder to be written, which is not there yet or empty; what was written is taken away where the block fails.
+    Raises as `refuse_folder` does."""
+    folder = folder.absolute()
+    refuse_folder(folder)
+    with _explained(folder):
+        private_files.make_folder(folder)
+        private_files.require_trusted(folder)
+        folder.chmod(0o700)
     try:
         yield folder
     except BaseException:

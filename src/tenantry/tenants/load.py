@@ -27,6 +27,7 @@ from tenantry.model.backup import CopiedColumn, TableCopy
 from tenantry.model.name import quoted
 from tenantry.model.schema import Kind
 from tenantry.model.tenant_export import ExportedReference, ExportedTable, Holding, TenantExport
+from tenantry.model.wording import counted
 from tenantry.planning.tenant_selection import SelectedTable
 from tenantry.postgres.backups import Fires, firing, read_sequences, set_stable_text_format
 from tenantry.steps.introspection import with_search_path
@@ -86,7 +87,10 @@ class TenantImport:
         for number, table in enumerate(self.export.tables):
             self.scope.observer(Looking(f"the file of {table.table}"))
             self.loaded.append(self._load(number, table))
-        problems = [*self._tenant_problems(), *self._there(), *self._collisions()]
+        problems = [*self._tenant_problems(), *self._differing()]
+        there = list(self._there())
+        # The tenant's own rows would collide with each other.
+        problems += there or self._collisions()
         for number, reference in enumerate(self.export.references):
             self.scope.observer(Looking(f"what {reference.child} refers to"))
             problems += self._unmet(number, reference)
@@ -263,22 +267,23 @@ class TenantImport:
 
     def _there(self) -> Iterator[str]:
         for one in self.loaded:
-            if one.exported.holding in ALSO_OF_OTHERS:
-                yield from self._differing(one)
-                continue
-            rows = self.scope.count(one.table, one.table.belongs(self.export.key))
+            known = one.exported.holding in ALSO_OF_OTHERS
+            rows = 0 if known else self.scope.count(one.table, one.table.belongs(self.export.key))
             if rows:
-                yield f"{one.table.name} has {rows:,} rows of this tenant already"
+                yield f"{one.table.name} has {counted(rows, 'row')} of this tenant already"
 
-    def _differing(self, one: Loaded) -> Iterator[str]:
-        """Rows that are there already, and are not the same."""
+    def _differing(self) -> Iterator[str]:
+        """Rows that others have, too, that are there already, and are not the same."""
+        for one in self.loaded:
+            if one.exported.holding in ALSO_OF_OTHERS and one.rows.key:
+                yield from self._otherwise(one)
+
+    def _otherwise(self, one: Loaded) -> Iterator[str]:
         rows = one.rows
-        if not rows.key:
-            return
         query = sql.SQL("SELECT {}, pg_catalog.count(*) OVER () FROM {} JOIN {} AS b ON {} WHERE {} LIMIT {}").format(
             key_text(rows.key, "b"), rows.rows, rows.saved, rows.same, rows.changed, sql.Literal(SHOWN)
         )
-        yield from self._named(query, f"{one.table.name}: {{}} that are here otherwise than in the export")
+        yield from self._named(query, f"{one.table.name}: {{}} here with other values than in the export")
 
     def _collisions(self) -> Iterator[str]:
         """Rows of others that have a unique value of the tenant's rows."""
@@ -296,7 +301,9 @@ class TenantImport:
                     key_text(names, "b"), rows.rows, rows.saved, rows.same, sql.Literal(SHOWN)
                 )
                 called = ", ".join(map(quoted, names))
-                yield from self._named(query, f"{one.table.name}: {{}} whose {called} another row has")
+                yield from self._named(
+                    query, f"{one.table.name}: {{}} with a value of {called} that another row here has"
+                )
 
     def _named(self, query: sql.Composed, sentence: str) -> Iterator[str]:
         with self.scope.connection.transaction():
@@ -304,8 +311,7 @@ class TenantImport:
             found = self.scope.connection.execute(query).fetchall()
         if found:
             shown = "; ".join(text for text, _ in found) + (" …" if found[0][1] > len(found) else "")
-            count = found[0][1]
-            yield f"{sentence.format(f'{count:,} rows' if count != 1 else '1 row')} ({shown})"
+            yield f"{sentence.format(counted(found[0][1], 'row'))} ({shown})"
 
     def _unmet(self, number: int, reference: ExportedReference) -> Iterator[str]:
         """Rows that the tenant's rows refer to, and that are not there or not the same."""
@@ -327,7 +333,7 @@ class TenantImport:
             key_text(reference.parent_columns, "b"), join, first, sql.Literal(SHOWN)
         )
         yield from self._named(
-            missing, f"{reference.child} refers to {{}} of {reference.parent} that are not here"
+            missing, f"{reference.child} refers to {{}} of {reference.parent} missing here"
         )  # fmt: skip
         names = compared(parent)
         differing = sql.SQL(
@@ -338,7 +344,7 @@ class TenantImport:
             sql.Identifier(DIGEST), sql.Literal(SHOWN),
         )  # fmt: skip
         yield from self._named(
-            differing, f"{reference.child} refers to {{}} of {reference.parent} that are otherwise here"
+            differing, f"{reference.child} refers to {{}} of {reference.parent} with other values here"
         )
 
     # --- afterwards

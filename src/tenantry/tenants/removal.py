@@ -23,6 +23,7 @@ from tenantry.execution.tenant_table import Tenant
 from tenantry.execution.transaction import LockPolicy, run_in_transaction
 from tenantry.model.name import Name
 from tenantry.model.tenant_export import Holding
+from tenantry.model.wording import counted
 from tenantry.planning.tenant_selection import Reference, SelectedTable
 from tenantry.postgres.backups import firing
 from tenantry.postgres.removals import Removal, Removals
@@ -48,10 +49,10 @@ class Blocker:
     shown: tuple[str, ...]
 
     def __str__(self) -> str:
-        rows = "1 row" if self.rows == 1 else f"{self.rows:,} rows"
         more = " …" if self.rows > len(self.shown) else ""
+        columns = ", ".join(self.reference.key.columns)
         return (
-            f"{rows} of {self.reference.child} by {', '.join(self.reference.key.columns)} to {self.reference.parent}:"
+            f"{counted(self.rows, 'row')} of {self.reference.child} by {columns} to {self.reference.parent}:"
             f" {'; '.join(self.shown)}{more}"
         )
 

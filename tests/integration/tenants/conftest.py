@@ -60,6 +60,20 @@ def sequences(database: Database) -> list[tuple[str, int]]:
 APPLICATION = "tenant_rows_app"
 """The application role of all copies of a template, which stays as long as that does."""
 HERE = Path(__file__).parent
+HANDED_OVER = """
+INSERT INTO organizations (slug, name) VALUES ('second', 'Second');
+DO $$
+DECLARE found regclass;
+BEGIN
+  SET LOCAL session_replication_role = replica;
+  FOR found IN SELECT attrelid FROM pg_attribute WHERE attname = 'org_id' AND attrelid::regclass IN (
+    'users', 'items', 'locations', 'lots', 'inventory_ledger', 'count_sheets', 'count_lines', 'audit_logs', 'feature_flags')
+  LOOP
+    EXECUTE format('UPDATE %s SET org_id = (SELECT id FROM organizations WHERE slug = ''second'')', found);
+  END LOOP;
+END $$
+"""
+"""All rows of the business are the second organization's: the first one is the default, and has to stay."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,23 +11,9 @@ import pytest
 
 from tenantry import list_tenants, validate
 from tenantry.tenants.folder import read_manifest
-from tenants.conftest import Isolated, content, sequences
+from tenants.conftest import HANDED_OVER, Isolated, content, sequences
 
 BALANCES = "SELECT {}, quantity, total_in, total_out, movements FROM {} WHERE movements > 0 ORDER BY 1, 2, 3"
-HANDED_OVER = """
-INSERT INTO organizations (slug, name) VALUES ('second', 'Second');
-DO $$
-DECLARE found regclass;
-BEGIN
-  SET LOCAL session_replication_role = replica;
-  FOR found IN SELECT attrelid FROM pg_attribute WHERE attname = 'org_id' AND attrelid::regclass IN (
-    'users', 'items', 'locations', 'lots', 'inventory_ledger', 'count_sheets', 'count_lines', 'audit_logs', 'feature_flags')
-  LOOP
-    EXECUTE format('UPDATE %s SET org_id = (SELECT id FROM organizations WHERE slug = ''second'')', found);
-  END LOOP;
-END $$
-"""
-"""All rows of the business are the second organization's: the first one is the default, and has to stay."""
 
 
 def findings(one: Isolated) -> list[tuple[str, str]]:
