@@ -13,8 +13,8 @@ from tenantry.model.spec import Assign, Part, Spec, TablePart, TenantPart, Tenan
 HEAD = """# The spec: tenantry.toml
 
 All sections and keys of a spec. `tenantry discover --output tenantry.toml` writes a first one, with its reasons as
-comments. [spec.schema.json](spec.schema.json) is a JSON Schema for editors. Names of tables and columns are written as in
-SQL, with quotes where SQL needs them. An unknown key is an error, which names the nearest known key.
+comments. [spec.schema.json](spec.schema.json) is a JSON Schema for editors. Names of tables and columns are written as
+in SQL, with quotes where SQL needs them. An unknown key is an error, which names the nearest known key.
 """
 
 
