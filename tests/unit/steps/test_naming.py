@@ -70,9 +70,10 @@ def test_the_work_is_told_twice() -> None:
         (STORES, None), (SALES, "store_id"), (STORES, "id"), (STORES, "tenant_id"),
     }  # fmt: skip
     assert sorted(number for number, *_ in known) == [1, 2, 3, 4]
-    noted = texts(WORK.remember(Name("tenantry", "f")))
-    assert 'INSERT INTO "tenantry"."names"' in noted[0]
-    assert '\'"public"."stores"\'' in noted[0]
+    cleared, noted, *_ = texts(WORK.remember(Name("tenantry", "f")))
+    assert cleared == texts([forget(SALES, "~t")])[0]
+    assert 'INSERT INTO "tenantry"."names"' in noted
+    assert '\'"public"."stores"\'' in noted
 
 
 def test_work_that_names_nothing() -> None:
