@@ -1,4 +1,4 @@
-"""How numbers are said in messages."""
+"""How numbers and times are said in messages."""
 
 from __future__ import annotations
 
@@ -6,3 +6,15 @@ from __future__ import annotations
 def counted(count: int, noun: str, plural: str = "") -> str:
     """A number with its noun: `1 row`, `2,000 rows`; `plural` where that is not the noun with an s."""
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def duration(seconds: float | None) -> str:
+    """Such as 12 ms, 3.4 s, 5 min 20 s, 2 h 05 min; nothing where it is not known."""
+    if seconds is None:
+        return ""
+    if round(seconds * 1000) < 1000:
+        return f"{seconds * 1000:.0f} ms"
+    if round(seconds, 1) < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
