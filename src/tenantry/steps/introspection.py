@@ -123,7 +123,7 @@ def body(text: sql.Composable) -> sql.Composable:
     inside = text.as_string(None)
     tags = chain(["$tenantry$"], (f"$tenantry_{number}$" for number in count(1)))
     tag = next(tag for tag in tags if tag not in inside)
-    return sql.Composed([raw(tag), text, raw(tag)])
+    return raw(f"{tag}{inside}{tag}")
 
 
 def identifiers(names: tuple[str, ...], qualifier: sql.Composable | None = None) -> sql.Composed:

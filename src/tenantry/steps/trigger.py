@@ -126,13 +126,14 @@ def create_function(function: Name, owner: str, work: Work) -> tuple[Statement, 
     who may not, would get an error in place of the rows that its policy shows it (hazard 13).
     """
     read = sql.SQL("GRANT SELECT ON {} TO {}").format(SECRET.identifier, sql.Identifier(owner))
-    create, *rest = make_function(function, owner, work.compose()[0], "SET row_security = on")
+    text, known = work.compose()
+    create, *rest = make_function(function, owner, text, "SET row_security = on")
     return (
         _MAKE_SECRET,
         *names_table(owner),
         Statement(sql=read, when=_foreign(owner)),
         create,
-        *work.remember(function),
+        *work.remember(function, known),
         *rest,
     )
 

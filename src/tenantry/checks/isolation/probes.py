@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -241,18 +241,32 @@ def got_through(error: psycopg.Error) -> bool | None:
 
 
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "experiment.sql")
+REPEATABLE_READ = sql.SQL("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 NOBODY = ""
 """The setting of a session that has named no tenant."""
 
 
-def become(connection: psycopg.Connection[Any], role: str) -> None:
-    """Be the role until the transaction ends, which is to be rolled back: who may, makes itself a member for so long.
-    Since 16 whoever makes a role is not one that can become it. Raises InsufficientPrivilege."""
+_SAVEPOINT = sql.SQL("SAVEPOINT tenantry_attempt")
+_KEEP = sql.SQL("RELEASE SAVEPOINT tenantry_attempt")
+_TAKE_BACK = sql.SQL("ROLLBACK TO SAVEPOINT tenantry_attempt; RELEASE SAVEPOINT tenantry_attempt")
+
+
+def in_one_message(connection: psycopg.Connection[Any], *statements: sql.Composable | bytes) -> psycopg.Cursor[Any]:
+    """Send statements of ours in one message, past the fence, since they run nobody's code; the cursor is at the rows
+    of the first."""
+    texts = [one if isinstance(one, bytes) else one.as_bytes(connection) for one in statements]
+    return psycopg.Cursor(connection).execute(b"; ".join(texts))
+
+
+def become(connection: psycopg.Connection[Any], role: str, *settings: sql.Composable | bytes) -> None:
+    """Be the role until the transaction ends, which is to be rolled back, once `settings` are made: who may, makes
+    itself a member for so long. Since 16 whoever makes a role is not one that can become it. Raises
+    InsufficientPrivilege."""
     take_on = sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(role))
     try:
-        with connection.transaction():
-            connection.execute(take_on)
+        in_one_message(connection, *settings, _SAVEPOINT, take_on, _KEEP)
     except psycopg.errors.InsufficientPrivilege:
+        in_one_message(connection, _TAKE_BACK)
         if in_recovery(connection):
             raise  # Nothing can be granted there.
         connection.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(role)))
@@ -261,6 +275,29 @@ def become(connection: psycopg.Connection[Any], role: str) -> None:
 
 class _RowSeen(Exception):
     """COPY gave a row, which is all that is to be known."""
+
+
+def by_itself(
+    connection: psycopg.Connection[Any], statement: sql.Composed, *settings: sql.Composable, end: sql.Composable = _KEEP
+) -> list[tuple[Any, ...]]:
+    """The rows of a statement that leaves the transaction as it was when it fails; otherwise `end` says what is left.
+    Thousands are sent on a large schema, so all of it is one message, unless the fence has to look at the statement.
+    Raises psycopg's errors."""
+    try:
+        if fenced(connection):
+            in_one_message(connection, _SAVEPOINT, *settings)
+            cursor = connection.execute(statement)
+            rows = cursor.fetchall() if cursor.description is not None else []
+            in_one_message(connection, end)
+            return rows
+        cursor = in_one_message(connection, _SAVEPOINT, *settings, statement, end)
+        for _ in range(1 + len(settings)):
+            cursor.nextset()
+        return cursor.fetchall() if cursor.description is not None else []
+    except psycopg.Error:
+        if connection.info.transaction_status is pq.TransactionStatus.INERROR:
+            in_one_message(connection, _TAKE_BACK)
+        raise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,53 +310,38 @@ class Actor:
     setting: str
 
     @contextmanager
-    def trials(self) -> Iterator[None]:
-        """A transaction that is rolled back, and in which we are the application."""
+    def trials(self, *first: sql.Composable) -> Iterator[None]:
+        """A transaction that is rolled back, and in which we are the application; `first` is what it begins with."""
         with self.connection.transaction(force_rollback=True):
-            self.connection.execute(_QUERIES["settle"])
-            if self.role is not None:
-                become(self.connection, self.role)
+            if self.role is None:
+                in_one_message(self.connection, *first, _QUERIES["settle"])
+            else:
+                become(self.connection, self.role, *first, _QUERIES["settle"])
             yield
 
-    @contextmanager
-    def sharing(self, snapshot: str) -> Iterator[None]:
+    def sharing(self, snapshot: str) -> AbstractContextManager[None]:
         """As `trials`, with the eyes of a transaction that has exported its snapshot."""
-        with self.connection.transaction(force_rollback=True):
-            self.connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            self.connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
-            self.connection.execute(_QUERIES["settle"])
-            if self.role is not None:
-                become(self.connection, self.role)
-            yield
+        return self.trials(REPEATABLE_READ, sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
 
     def ask(self, tenant: str, query: sql.Composed) -> tuple[Any, ...] | None:
         """The first row of what the tenant is answered. Raises psycopg's errors."""
-        with self.connection.transaction():
-            self.connection.execute("SELECT set_config(%s, %s, true)", (self.setting, tenant))
-            return self.connection.execute(query).fetchone()
+        return next(iter(by_itself(self.connection, query, self._named(tenant))), None)
 
     def attempt(self, tenant: str, statement: sql.Composed) -> psycopg.Error | bool | None:
         """What happened when the tenant tried: whether it got through, or the error that leaves it open."""
-        # Thousands are made on a large schema: what is ours goes to the server in one message, past the fence, since it
-        # runs nobody's code.
-        ours = psycopg.Cursor(self.connection)
-        named = sql.SQL("SELECT pg_catalog.set_config({}, {}, true)").format(
-            sql.Literal(self.setting), sql.Literal(tenant)
-        )
-        ours.execute(sql.SQL("SAVEPOINT tenantry_attempt; {}").format(named))
         try:
-            self.connection.execute(statement)
-            through: bool | None = False
+            by_itself(self.connection, statement, self._named(tenant), end=_TAKE_BACK)
         except psycopg.Error as error:
             if self.connection.closed:
                 raise
             through = got_through(error)
-            if through is None:
-                return error
-        finally:
-            if self.connection.info.transaction_status in (pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR):
-                ours.execute("ROLLBACK TO SAVEPOINT tenantry_attempt; RELEASE SAVEPOINT tenantry_attempt")
-        return through
+            return error if through is None else through
+        return False
+
+    def _named(self, tenant: str) -> sql.Composed:
+        return sql.SQL("SELECT pg_catalog.set_config({}, {}, true)").format(
+            sql.Literal(self.setting), sql.Literal(tenant)
+        )
 
     def copies_out(self, table: Name) -> psycopg.Error | bool:
         """Whether COPY gives a row to a session without a tenant. It is left at the first."""
@@ -467,9 +489,11 @@ def own_rows(
     """
     operator = ground.connection
     with operator.transaction():
-        operator.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        operator.execute(_QUERIES["bounded"])
-        (snapshot,) = operator.execute("SELECT pg_catalog.pg_export_snapshot()").fetchone() or ("",)
+        exported = in_one_message(
+            operator, REPEATABLE_READ, sql.SQL("SELECT pg_catalog.pg_export_snapshot()"), _QUERIES["bounded"]
+        )
+        exported.nextset()
+        (snapshot,) = exported.fetchone() or ("",)
         having = _having(ground, ways)
         first = dict.fromkeys((*barred, *tenants, *list(having)[:1], *list(having)[-1:]))
         deadline, counted = time.monotonic() + COUNTED, dict[str, Own]()
@@ -500,8 +524,7 @@ def _having(ground: CheckContext, ways: Ways) -> Mapping[str, int]:
         return {}
     query = sql.SQL("SELECT tenant, rows FROM ({}) AS counted ORDER BY rows DESC, tenant").format(ways.rows_by_tenant)
     try:
-        with ground.connection.transaction():
-            return dict(ground.connection.execute(query).fetchall())
+        return dict(by_itself(ground.connection, query))
     except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable):
         ground.looking(f"what tenants see of {ways.table.name}")
         return {}
@@ -520,8 +543,7 @@ def _counted(
         "SELECT pg_catalog.count(*) FILTER (WHERE {}), pg_catalog.count(*) FILTER (WHERE {}), pg_catalog.count(*)"
         " FROM {} AS t"
     ).format(own, may, relation)
-    with operator.transaction():
-        (rows,) = (0,) if nothing else operator.execute(count).fetchone() or (0,)
+    ((rows,),) = [(0,)] if nothing else by_itself(operator, count)
     belonging, allowed, whole = actor.ask(tenant, seen) or (0, 0, 0)
     return Own(tenant=tenant, rows=rows, belonging=belonging, seen=allowed, others=whole - allowed)
 
@@ -773,13 +795,15 @@ class _Laboratory:
             return list(self._strangers(ways))
         rows: dict[str, Row] = {}
         key, relation = sql.Identifier(ways.key), ways.table.name.identifier
-        for order in ("ASC", "DESC"):
-            query = sql.SQL(
-                "SELECT t.{0}::text, t.tableoid::bigint, t.ctid::text, ROW(t.*)::text FROM {1} AS t"
-                " WHERE t.{0} IS NOT NULL ORDER BY t.{0} {2} LIMIT 1"
+        ends = [
+            sql.SQL(
+                "(SELECT t.{0}::text, t.tableoid::bigint, t.ctid::text, ROW(t.*)::text FROM {1} AS t"
+                " WHERE t.{0} IS NOT NULL ORDER BY t.{0} {2} LIMIT 1)"
             ).format(key, relation, sql.SQL(order))
-            for tenant, oid, place, text in self._ask(query):
-                rows[tenant] = Row(tenant=tenant, relation=oid, place=place, text=text)
+            for order in ("ASC", "DESC")
+        ]
+        for tenant, oid, place, text in self._ask(sql.SQL(" UNION ALL ").join(ends)):
+            rows[tenant] = Row(tenant=tenant, relation=oid, place=place, text=text)
         # Better a tenant that has rows here, too, than any other; and that than one that there is not.
         actors = [*reversed(rows), *self.tenants, *STRANGERS.get(ways.type, ())]
         return [
@@ -834,8 +858,7 @@ class _Laboratory:
     def _ask(self, query: sql.Composed) -> list[tuple[Any, ...]]:
         """Raises LockNotAvailable rather than wait for long."""
         with self.ground.connection.transaction():
-            self.ground.connection.execute(_QUERIES["patience"])
-            return self.ground.connection.execute(query).fetchall()
+            return by_itself(self.ground.connection, query, sql.SQL(_QUERIES["patience"].decode()))
 
     # --- views
 
