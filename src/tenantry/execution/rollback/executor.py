@@ -56,9 +56,10 @@ class Reverting:
     def all(self, entries: Iterable[Entry]) -> int:
         """Revert them, the last first; the number reverted or kept. Raises TenantryError."""
         ordered = sorted(entries, key=backwards)
-        for number, entry in enumerate(ordered, start=1):
-            self.runner.halt()
-            self._one(entry, number, len(ordered))
+        with self.runner.flushing_late():
+            for number, entry in enumerate(ordered, start=1):
+                self.runner.halt()
+                self._one(entry, number, len(ordered))
         return len(ordered) - len(self.left)
 
     def _one(self, entry: Entry, number: int, total: int) -> None:
