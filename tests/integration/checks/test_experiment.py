@@ -192,9 +192,10 @@ def test_two_tables_at_a_time_give_the_same_findings(apart: Database, monkeypatc
         CREATE TRIGGER refuses BEFORE INSERT OR UPDATE ON line FOR EACH ROW EXECUTE FUNCTION refuses();
     """)
     one = found(apart, experiment)
-    assert serious(one) and undecided(one)
+    assert serious(one)
+    assert undecided(one)
     monkeypatch.setattr(probes, "MANY", 1)
-    sessions = []
+    sessions: list[Any] = []
     assert found(apart, experiment, opened=sessions.append) == one
     # Each time our own and the application's: two beside those that one at a time has, of which one is the context's.
     assert len(sessions) == 3
