@@ -65,7 +65,7 @@ def discover(
         Path | None,
         typer.Option("--export-report", metavar="FILE.html", show_default=False,
                      help="Beside the spec a page that needs no network: the paths as a picture, the questions, and all"
-                     " tables with their reasons and samples."),
+                     " tables with their reasons and samples; with --update, as the spec then says."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> ExitStatus:  # fmt: skip
@@ -79,19 +79,16 @@ def discover(
         for name, given in (
             ("--tenant-table", tenant_table),
             ("--diagram", diagram),
-            ("--force", force),
-            ("--export-report", report),
+            ("--force", force and report is None),
         ):
             if given:
                 raise UsageError(f"{name} does not go with --update", remedy="Leave one of them out.")
         if terminal.settings.preset is not None and "preset" in terminal.settings.named:
             raise UsageError("--preset does not go with --update", remedy="Name the spec's file with --config.")
-        return _update(terminal, output, undecided, interactive=interactive)
+        return _update(terminal, output, undecided, interactive=interactive, report=report, force=force)
     picture = output.with_suffix(".mmd") if output is not None and diagram else None
     files = tuple(path for path in (output, picture, report) if path is not None)
-    for path in files:
-        if path.exists() and not force:
-            raise Refused(f"{path} is there already", remedy="Name another file, or give --force to overwrite it.")
+    _require_new(files, force)
     with target(terminal) as database:
         found = run_discover(database, tenant_table=tenant_table, undecided=undecided)
     if output is not None:
@@ -114,7 +111,18 @@ def discover(
     return ExitStatus.DONE
 
 
-def _update(terminal: Terminal, output: Path | None, undecided: Undecided, *, interactive: bool) -> ExitStatus:
+def _require_new(files: Sequence[Path], force: bool) -> None:
+    for path in files:
+        if path.exists() and not force:
+            raise Refused(f"{path} is there already", remedy="Name another file, or give --force to overwrite it.")
+
+
+def _update(
+    terminal: Terminal, output: Path | None, undecided: Undecided, *, interactive: bool, report: Path | None,
+    force: bool,
+) -> ExitStatus:  # fmt: skip
+    if report is not None:
+        _require_new([report], force)
     path = output or terminal.settings.config or DEFAULT_SPEC
     spec = Spec.read(path) if output is not None else terminal.spec()
     text = read_text(path)
@@ -129,20 +137,22 @@ def _update(terminal: Terminal, output: Path | None, undecided: Undecided, *, in
                 file.write(gap.replace("\r\n", "\n") + found.addition)
         except OSError as error:
             raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error
+    if report is not None:
+        _write(report, proposal_html(found.standing))
     terminal.answer(
-        output=path, added=[decision.part.name for decision in found.added], gone=found.gone,
+        output=path, report=report, added=[decision.part.name for decision in found.added], gone=found.gone,
         undecided={decision.part.name: decision.part.undecided for decision in found.undecided},
         differences=[
             {"table": str(one.table), "written": one.written, "proposed": one.proposed} for one in found.differences
         ],
     )  # fmt: skip
-    _show_update(terminal, found, path, asks=interactive)
+    _show_update(terminal, found, path, report, asks=interactive)
     if interactive:
         interview(terminal, path, found.background)
     return ExitStatus.DONE
 
 
-def _show_update(terminal: Terminal, found: Update, path: Path, *, asks: bool) -> None:
+def _show_update(terminal: Terminal, found: Update, path: Path, report: Path | None, *, asks: bool) -> None:
     lines: list[tuple[str, str, str]] = []
     lines += [("new", decision.part.name, part_line(decision.part)) for decision in found.added[:LISTED]]
     lines += [("gone", "", one) for one in found.gone[:LISTED]]
@@ -160,6 +170,8 @@ def _show_update(terminal: Terminal, found: Update, path: Path, *, asks: bool) -
     else:
         tables = "1 table" if len(found.added) == 1 else f"{len(found.added)} tables"
         terminal.show(f"Added {tables} to the end of {path}; every line that was there is as it was.")
+    if report is not None:
+        terminal.show(f"Wrote {report}.")
     if asks:
         return
     todo = f"decide about {len(found.undecided)} of them in {path}, then " if found.undecided else ""
