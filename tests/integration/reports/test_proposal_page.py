@@ -86,7 +86,7 @@ def test_of_an_update(shop: Database, command: Callable[[str], Command]) -> None
     text = html.unescape((made.folder / "page.html").read_text())
     for words in (
         'paths = [["host_id"]]', "discover would ask: ", "The spec says so; discover would write paths = [[\"tenant_id\"]]",
-        ">parcels</b>", "There is no table tree",
+        ">parcels</b>", "there is no table public.tree",
     ):  # fmt: skip
         assert words in text, words
     assert len(re.findall('<path class="path" data-from="[0-9]+" data-to="[0-9]+" d="[^"]*"><title>host_id', text)) == 1
