@@ -70,7 +70,7 @@ def test_the_work_is_told_twice() -> None:
         (STORES, None), (SALES, "store_id"), (STORES, "id"), (STORES, "tenant_id"),
     }  # fmt: skip
     assert sorted(number for number, *_ in known) == [1, 2, 3, 4]
-    cleared, noted, *_ = texts(WORK.remember(Name("tenantry", "f")))
+    cleared, noted, *_ = texts(WORK.remember(Name("tenantry", "f"), known))
     assert cleared == texts([forget(SALES, "~t")])[0]
     assert 'INSERT INTO "tenantry"."names"' in noted
     assert '\'"public"."stores"\'' in noted
@@ -80,6 +80,6 @@ def test_work_that_names_nothing() -> None:
     simple = Work(table=SALES, trigger="~t", told=None)
     text, known = simple.compose()
     assert known == ()
-    assert simple.remember(Name("tenantry", "f")) == ()
+    assert simple.remember(Name("tenantry", "f"), known) == ()
     assert "names" not in text.as_string(None)
     assert "'~t'" in texts([forget(TENANTS, "~t")])[0]
