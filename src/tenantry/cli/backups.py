@@ -13,7 +13,7 @@ from tenantry.backups.create import BackupOptions
 from tenantry.backups.restore_plan import RestoreOptions
 from tenantry.cli import options
 from tenantry.cli.observed import watched
-from tenantry.cli.progress import duration, watching
+from tenantry.cli.progress import watching
 from tenantry.cli.render_plan import show_backup
 from tenantry.cli.runner import target
 from tenantry.cli.terminal import Terminal
@@ -23,7 +23,7 @@ from tenantry.errors import ExitStatus, Refused, UsageError
 from tenantry.model.backup import Backup, BackupKind, Restoration
 from tenantry.model.size import readable
 from tenantry.model.spec import Spec
-from tenantry.model.wording import counted
+from tenantry.model.wording import counted, duration
 from tenantry.reports.document import error_document
 
 Tables = Annotated[

@@ -170,12 +170,29 @@ COMMANDS: Mapping[str, Command | Group] = {
         reports=True,
     ),
     "tenants": Group(
-        "List, add and rename tenants.",
+        "List, add and rename tenants; export, import and remove their rows.",
         {
             "list": Command("tenants.list_", "List the tenants: slug, name and key."),
             "add": Command("tenants.add", "Add a tenant."),
             "rename": Command(
                 "tenants.rename", "Change the slug of a tenant; its key, which rows contain, does not change."
+            ),
+            "export": Command(
+                "tenants.export",
+                "Write a tenant's rows as CSV files with a manifest, all from one snapshot, while writers go on.",
+                reports=True,
+            ),
+            "import": Command(
+                "tenants.import_",
+                "Put an exported tenant's rows into a database that was migrated by the same spec: all of them, or"
+                " none.",
+                reports=True,
+            ),
+            "remove": Command(
+                "tenants.remove",
+                "Delete a tenant's rows in batches, children before their parents, and the tenant, after an export of"
+                " them.",
+                reports=True,
             ),
         },
     ),

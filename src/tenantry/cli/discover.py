@@ -66,7 +66,7 @@ def discover(
         Path | None,
         typer.Option("--export-report", metavar="FILE.html", show_default=False,
                      help="Next to the spec, an HTML page that needs no network: a diagram of the paths, the questions,"
-                     " and all tables with reasons and samples."),
+                     " and all tables with reasons and samples; with --update, by the updated spec."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> ExitStatus:  # fmt: skip
@@ -80,19 +80,16 @@ def discover(
         for name, given in (
             ("--tenant-table", tenant_table),
             ("--diagram", diagram),
-            ("--force", force),
-            ("--export-report", report),
+            ("--force", force and report is None),
         ):
             if given:
                 raise UsageError(f"{name} cannot be combined with --update", remedy="Omit one of them.")
         if terminal.settings.preset is not None and "preset" in terminal.settings.named:
             raise UsageError("--preset cannot be combined with --update", remedy="Give the spec's file with --config.")
-        return _update(terminal, output, undecided, interactive=interactive)
+        return _update(terminal, output, undecided, interactive=interactive, report=report, force=force)
     picture = output.with_suffix(".mmd") if output is not None and diagram else None
     files = tuple(path for path in (output, picture, report) if path is not None)
-    for path in files:
-        if path.exists() and not force:
-            raise Refused(f"{path} exists already", remedy="Choose another file, or add --force to overwrite it.")
+    _require_new(files, force)
     with target(terminal) as database:
         found = run_discover(database, tenant_table=tenant_table, undecided=undecided)
     if output is not None:
@@ -115,7 +112,18 @@ def discover(
     return ExitStatus.DONE
 
 
-def _update(terminal: Terminal, output: Path | None, undecided: Undecided, *, interactive: bool) -> ExitStatus:
+def _require_new(files: Sequence[Path], force: bool) -> None:
+    for path in files:
+        if path.exists() and not force:
+            raise Refused(f"{path} exists already", remedy="Choose another file, or add --force to overwrite it.")
+
+
+def _update(
+    terminal: Terminal, output: Path | None, undecided: Undecided, *, interactive: bool, report: Path | None,
+    force: bool,
+) -> ExitStatus:  # fmt: skip
+    if report is not None:
+        _require_new([report], force)
     path = output or terminal.settings.config or DEFAULT_SPEC
     spec = Spec.read(path) if output is not None else terminal.spec()
     text = read_text(path)
@@ -130,20 +138,22 @@ def _update(terminal: Terminal, output: Path | None, undecided: Undecided, *, in
                 file.write(gap.replace("\r\n", "\n") + found.addition)
         except OSError as error:
             raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error
+    if report is not None:
+        _write(report, proposal_html(found.standing))
     terminal.answer(
-        output=path, added=[decision.part.name for decision in found.added], gone=found.gone,
+        output=path, report=report, added=[decision.part.name for decision in found.added], gone=found.gone,
         undecided={decision.part.name: decision.part.undecided for decision in found.undecided},
         differences=[
             {"table": str(one.table), "written": one.written, "proposed": one.proposed} for one in found.differences
         ],
     )  # fmt: skip
-    _show_update(terminal, found, path, asks=interactive)
+    _show_update(terminal, found, path, report, asks=interactive)
     if interactive:
         interview(terminal, path, found.background)
     return ExitStatus.DONE
 
 
-def _show_update(terminal: Terminal, found: Update, path: Path, *, asks: bool) -> None:
+def _show_update(terminal: Terminal, found: Update, path: Path, report: Path | None, *, asks: bool) -> None:
     lines: list[tuple[str, str, str]] = []
     lines += [("new", decision.part.name, part_line(decision.part)) for decision in found.added[:LISTED]]
     lines += [("gone", "", one) for one in found.gone[:LISTED]]
@@ -161,6 +171,8 @@ def _show_update(terminal: Terminal, found: Update, path: Path, *, asks: bool) -
     else:
         tables = "1 table" if len(found.added) == 1 else f"{len(found.added)} tables"
         terminal.show(f"Added {tables} to the end of {path}; the existing lines were not changed.")
+    if report is not None:
+        terminal.show(f"Wrote {report}.")
     if asks:
         return
     todo = f"decide about {len(found.undecided)} of them in {path}, then " if found.undecided else ""

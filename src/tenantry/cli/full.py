@@ -10,7 +10,7 @@ from tenantry.cli import options
 from tenantry.cli.fixing import ApplicationDsn, FixIssues, show_corrections
 from tenantry.cli.migrate import Force, Until, Workers, show_preview
 from tenantry.cli.observed import watched
-from tenantry.cli.progress import duration, watching
+from tenantry.cli.progress import watching
 from tenantry.cli.runner import target
 from tenantry.cli.terminal import Terminal
 from tenantry.cli.validate import Detailed, Samples, Tables
@@ -24,6 +24,7 @@ from tenantry.errors import ExitStatus
 from tenantry.execution.prospect import MigrateOptions
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
+from tenantry.model.wording import duration
 from tenantry.postgres.connect import Target, resolve_target
 
 

@@ -34,7 +34,7 @@ from tenantry.model.finding import Finding
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase, Statement
 from tenantry.model.run import Activity, StepAction
-from tenantry.model.wording import counted
+from tenantry.model.wording import counted, duration
 
 FIRST, LAST = 5.0, 600.0
 """Seconds until the first line about the same work without a terminal, doubled for each further one up to the limit, so
@@ -384,18 +384,6 @@ def doing(activity: Activity) -> str:
         share = f", {100 * build.done / build.total:.0f} %" if build.total else ""
         return f"index on {build.table}: {build.phase}{share}"
     return f"waiting ({activity.waiting})" if activity.waiting else activity.state
-
-
-def duration(seconds: float | None) -> str:
-    """Such as 12 ms, 3.4 s, 5 min 20 s, 2 h 05 min."""
-    if seconds is None:
-        return ""
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def one_line(text: str) -> str:

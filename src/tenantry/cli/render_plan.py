@@ -10,7 +10,7 @@ from rich.text import Text
 
 from tenantry.backups.estimate import BackupEstimate
 from tenantry.cli.page import Page, worst_first
-from tenantry.cli.progress import duration, one_line
+from tenantry.cli.progress import one_line
 from tenantry.cli.terminal import STYLES, Terminal, severity_word
 from tenantry.errors import TenantryError
 from tenantry.execution.outline import Outline, Planned
@@ -19,7 +19,7 @@ from tenantry.model.finding import Finding, Severity
 from tenantry.model.name import Name
 from tenantry.model.plan import ExecutionMode, LockMode, Statement
 from tenantry.model.size import readable
-from tenantry.model.wording import counted
+from tenantry.model.wording import counted, duration
 from tenantry.planning.diff import State
 from tenantry.reports.document import error_document
 from tenantry.reports.text import visible

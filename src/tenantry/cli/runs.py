@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
-from tenantry.cli.progress import duration
 from tenantry.model.run import RunBefore, RunSummary
-from tenantry.model.wording import counted
+from tenantry.model.wording import counted, duration
 
 ALIKE = 0.05
 """Two times that differ by less than this share of the earlier one count as equal."""

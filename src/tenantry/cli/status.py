@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from tenantry.cli.progress import doing, duration
+from tenantry.cli.progress import doing
 from tenantry.cli.runner import target
 from tenantry.cli.runs import run_lines
 from tenantry.cli.stuck import stuck_lines, terminate
@@ -24,6 +24,7 @@ from tenantry.errors import ExitStatus, UsageError
 from tenantry.model.name import quoted
 from tenantry.model.plan import Phase
 from tenantry.model.run import MigrationState, Status, TableStatus
+from tenantry.model.wording import duration
 from tenantry.reports.document import plain
 
 INTERVAL = 2.0

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator
 import typer
 from rich.text import Text
 
-from tenantry.cli.progress import duration
 from tenantry.cli.runner import target
 from tenantry.cli.terminal import Terminal
 from tenantry.commands.terminate import end_blocker
 from tenantry.errors import ExitStatus, Refused
 from tenantry.model.run import Stuck
+from tenantry.model.wording import duration
 from tenantry.postgres.stuck import Party
 
 

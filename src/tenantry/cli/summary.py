@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tenantry.cli.progress import duration
 from tenantry.cli.terminal import Terminal
 from tenantry.model.run import Result
+from tenantry.model.wording import duration
 
 
 def show_result(terminal: Terminal, result: Result) -> None:

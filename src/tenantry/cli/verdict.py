@@ -7,13 +7,12 @@ from typing import Any
 
 from rich.text import Text
 
-from tenantry.cli.progress import duration
 from tenantry.cli.terminal import STYLES, Terminal
 from tenantry.errors import ExitStatus
 from tenantry.model.distribution import Distribution
 from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.verdict import FamilyVerdict, Verdict
-from tenantry.model.wording import counted
+from tenantry.model.wording import counted, duration
 from tenantry.reports.text import visible
 
 SHOWN = 30

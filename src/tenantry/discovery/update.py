@@ -4,7 +4,7 @@ changed."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tenantry.discovery.bookkeeping import kept_by_tool
 from tenantry.discovery.links import Links
@@ -29,10 +29,12 @@ class Difference:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Update:
     """`addition` goes at the end of the file. `gone` are sentences on what the file names and the database has no
-    more; `background` is what all of it was made from."""
+    more; `background` is what all of it was made from. `standing` is what the file, with the addition, says of each
+    table that there is, as a proposal."""
 
     addition: str
     background: Background
+    standing: Proposal
     added: tuple[Decision, ...] = ()
     references: tuple[ReferencePart, ...] = ()
     gone: tuple[str, ...] = ()
@@ -67,8 +69,13 @@ def update(text: str, spec: Spec, background: Background, *, gone: tuple[str, ..
         blocks = [set_apart("Added by `tenantry discover --update`."), *map(decision_text, added)]
         addition = "\n".join([*blocks, *map(reference_text, references)])
     _require_valid(text + addition, spec)
+    decisions = {
+        name: decision if name not in written else _as_written(decision, written[name], home)
+        for name, decision in proposal.decisions.items()
+    }
+    standing = replace(proposal, decisions=decisions, reasons=(*proposal.reasons, *gone))
     return Update(
-        addition=addition, background=background, added=added, references=references, gone=gone,
+        addition=addition, background=background, standing=standing, added=added, references=references, gone=gone,
         differences=tuple(one for one in differences if one is not None),
     )  # fmt: skip
 
@@ -108,6 +115,24 @@ def _difference(decision: Decision, part: TablePart) -> Difference | None:
     return Difference(table=decision.table, written=part_line(part), proposed=part_line(decision.part))
 
 
+def _as_written(decision: Decision, part: TablePart, home: str) -> Decision:
+    """What the file says of a table, as a decision, with what discover would write as a reason where it is not that."""
+    followed = {(decision.table, tuple(path[0])) for path in part.paths}
+    followed |= {_column(child, home) for child in part.children}
+    ways = dict.fromkeys((*decision.links, *decision.others))
+    links = tuple(link for link in ways if (link.table, link.columns) in followed)
+    others = tuple(link for link in ways if link not in links and link.table == decision.table)
+    reasons, found = decision.reasons, _difference(decision, part)
+    if found is not None:
+        reasons = (f"The spec says so; discover would write {found.proposed}", *reasons)
+    elif decision.part.undecided is not None and part.undecided is None:
+        reasons = (f"The spec says so; discover would ask: {decision.part.undecided}", *reasons)
+    if part.undecided is None or decision.part.undecided is None:
+        answer = part_line(decision.part) if part.undecided is not None else ""
+        decision = replace(decision, cause=part.undecided or "", answer=answer)
+    return replace(decision, part=part, links=links, others=others, reasons=reasons)
+
+
 def _said(part: TablePart) -> tuple[object, ...]:
     """What a person might decide otherwise; which constraints become per-tenant, discover never says."""
     return (
@@ -117,7 +142,11 @@ def _said(part: TablePart) -> tuple[object, ...]:
 
 def _child(part: ReferencePart, home: str) -> tuple[Name, tuple[str, ...]]:
     """The table and the columns of a reference."""
-    *name, column = split(part.child)
+    return _column(part.child, home)
+
+
+def _column(text: str, home: str) -> tuple[Name, tuple[str, ...]]:
+    *name, column = split(text)
     return Name(*name) if len(name) == 2 else Name(home, name[0]), (column,)
 
 

@@ -41,8 +41,15 @@ DECLARE
   waited pg_catalog.float8 := 0;
   rest pg_catalog.float8;
   one pg_catalog.text;
+  -- LOCK TABLE on a view locks the tables under it as well, and a table yet to be made cannot be locked.
+  locks CONSTANT pg_catalog.text[] := ARRAY(
+    SELECT given.lock
+    FROM ROWS FROM (pg_catalog.unnest(ARRAY[{names}]::pg_catalog.text[]),
+      pg_catalog.unnest(ARRAY[{locks}]::pg_catalog.text[])) WITH ORDINALITY AS given (name, lock, place)
+    JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(given.name)::pg_catalog.oid
+    WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{{r,p}}'::pg_catalog."char"[]) ORDER BY given.place);
 BEGIN
-  FOREACH one IN ARRAY ARRAY[{locks}]::pg_catalog.text[] LOOP
+  FOREACH one IN ARRAY locks LOOP
     asked := {clock};
     rest := {timeout} OPERATOR(pg_catalog.-) (asked OPERATOR(pg_catalog.-) begun);
     IF since IS NOT NULL THEN
@@ -139,12 +146,14 @@ class Told:
 
 
 def taking(locks: Sequence[Lock], limits: Limits, connection: psycopg.Connection[Any]) -> bytes:
-    """Takes the locks in order; what follows in the transaction has the time that is left."""
+    """Takes the locks, in order, on those of the tables that are there; what follows in the transaction has the time
+    that is left."""
     texts = [
         sql.SQL("{} {} IN {} MODE").format(sql.SQL(LOCKING), lock.table.identifier, _mode(lock.mode)) for lock in locks
     ]
     block = _TAKE.format(
-        clock=_CLOCK, locks=sql.SQL(", ").join(_quoted(text, connection) for text in texts),
+        clock=_CLOCK, names=sql.SQL(", ").join(_quoted(lock.table.identifier, connection) for lock in locks),
+        locks=sql.SQL(", ").join(_quoted(text, connection) for text in texts),
         timeout=_milliseconds(limits.timeout), half=_milliseconds(limits.timeout / 2),
         look=_milliseconds(limits.look), unnoticed=_milliseconds(limits.unnoticed),
         glance=_milliseconds(limits.glance), least=_milliseconds(limits.least),

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -84,8 +84,24 @@ class Runner:
 
     # --- applying
 
+    @contextmanager
+    def flushing_late(self) -> Iterator[None]:
+        """Within the block no commit waits for the disk; the next one after it flushes all, such as that of the run's
+        end. The log is written in order: what a crash of the server may lose is the last steps together with what the
+        journal says of them, as if the run had been killed before."""
+        self.connection.execute("SET synchronous_commit = off")
+        try:
+            yield
+        finally:
+            with suppress(psycopg.OperationalError):  # The connection may be lost.
+                self.connection.execute("RESET synchronous_commit")
+
     def apply_all(self, steps: Sequence[Step]) -> int:
         """Apply, in order, what is not in force; the number of steps that were applied."""
+        with self.flushing_late():
+            return self._apply_all(steps)
+
+    def _apply_all(self, steps: Sequence[Step]) -> int:
         entries, applied = self.journal.entries(), 0
         over, noted = ended(entries, steps), Noted.of(entries)
         for number, step in enumerate(steps, start=1):

@@ -36,7 +36,7 @@ from tenantry.model.plan import ExecutionMode, Lock, LockMode, Statement
 from tenantry.postgres.connect import PIN
 from tenantry.postgres.locks import Blocker
 from tenantry.postgres.owner_context import reads_catalog_only
-from tenantry.postgres.session import holders, relation_kinds
+from tenantry.postgres.session import holders
 
 DEADLOCK_SAFE_WAIT = 0.7
 """Seconds in which a writer that began to wait when we did looks for no deadlock: below deadlock_timeout, 1 s unless
@@ -341,9 +341,7 @@ class _Transaction:
         if self.outcome.tries % 2 == 0:
             # Whoever crosses us in one order may not in the other.
             locks = locks[::-1]
-        kinds = relation_kinds(self.connection, [lock.table for lock in locks])
-        # LOCK TABLE on a view locks the tables under it as well, and a table yet to be made cannot be locked.
-        locks = [lock for lock in locks if lock.mode.blocks_writers and kinds.get(lock.table) in ("r", "p")]
+        locks = [lock for lock in locks if lock.mode.blocks_writers]
         limits = Limits(
             timeout=self.patience.timeout, look=INITIAL_WAIT * self.outcome.tries, unnoticed=DEADLOCK_SAFE_WAIT,
             glance=MIN_WAIT, least=LEAST,

@@ -85,12 +85,12 @@ class Orphans(StrEnum):
 
 
 class TenantRowPart(Part):
-    """[[tenant.rows]]: a tenant that is added in expand where the tenant table lacks it, so that assign can name it."""
+    """[[tenant.rows]]: a tenant that expand adds to the tenant table if it is missing, so that assign can name it."""
 
     slug: Slug
     """Its slug."""
     name: str | None = Field(default=None, min_length=1)
-    """What people call it; the slug unless given."""
+    """Its display name; by default the slug."""
     example: ClassVar[str] = """
         [[tenant.rows]]
         slug = "north"
@@ -102,28 +102,28 @@ class TenantRowPart(Part):
 
 
 class TenantPart(Part):
-    """[tenant]: the table with one row per tenant, and the column that will name it everywhere."""
+    """[tenant]: the table with one row per tenant, and the column that every owned table gets."""
 
     table: str
     """The tenant table, named as in SQL."""
     key: str = "id"
-    """Its column that names a tenant everywhere: unique, and a uuid, an integer or text."""
+    """The column of the tenant table that identifies a tenant: unique, and of type uuid, integer or text."""
     slug: str = "slug"
-    """Its column by which people name a tenant."""
+    """The column of the tenant table with the short name by which people name a tenant."""
     column: str = "tenant_id"
-    """The tenant column that owned tables get."""
+    """The name of the tenant column in owned tables."""
     setting: Setting = "app.tenant_id"
-    """The setting by which an application says in a transaction whom it serves."""
+    """The setting in which the application names the tenant of a transaction."""
     default: str | None = None
-    """The slug of the tenant for rows that no path reaches; it is made where there is none."""
+    """The slug of the tenant for rows that no path reaches; it is created if it does not exist."""
     quarantine: str = "quarantine"
-    """The slug of the tenant for rows of tables with orphans = "quarantine"; no application can choose it."""
+    """The slug of the tenant for the orphans of tables with orphans = "quarantine"; no application can choose it."""
     create: bool = False
-    """Make the tenant table, with a uuid key, slug, name and status, where there is none."""
+    """Create the tenant table, with a uuid key, slug, name and status, if it does not exist."""
     csv: str | None = None
-    """A file of tenants, as in rows: the columns slug and, where wanted, name; its path is relative to the spec."""
+    """A CSV file of tenants to add, with the column slug and optionally name; its path is relative to the spec."""
     rows: tuple[TenantRowPart, ...] = ()
-    """Tenants that are added in expand where the table lacks them."""
+    """Tenants that expand adds if they are missing."""
     example: ClassVar[str] = """
         [tenant]
         table      = "organizations"
@@ -149,14 +149,14 @@ class TenantPart(Part):
 
 
 class ApplicationPart(Part):
-    """[application]: the role that serves tenants, and the roles that keep their sight until contract."""
+    """[application]: the role of the new application, and the roles that see all rows until contract."""
 
     role: str = "tenantry_app"
-    """The role that serves tenants; it is made where there is none."""
+    """The role of the new application; it is created if it does not exist."""
     legacy_roles: tuple[str, ...] = ()
-    """Roles that see all rows until contract."""
+    """Roles of the old application, which see all rows until contract."""
     api_keys: bool = False
-    """Keep API keys, which `tenantry keys` makes and the application looks up to know whose a request is."""
+    """Keep API keys. `tenantry keys` creates them, and the application finds the tenant of a request by them."""
     example: ClassVar[str] = """
         [application]
         role         = "shop_web"
@@ -166,10 +166,10 @@ class ApplicationPart(Part):
 
 
 class OperatorPart(Part):
-    """[operator]: the role that migrates and maintains; the owner of the tables unless set."""
+    """[operator]: the role that runs tenantry; by default the owner of the tables."""
 
     role: str | None = None
-    """The role that migrates and maintains; unset, the owner of most owned tables."""
+    """The role that runs tenantry; by default the owner of most owned tables."""
     example: ClassVar[str] = """
         [operator]
         role = "shop_owner"
@@ -177,14 +177,14 @@ class OperatorPart(Part):
 
 
 class LimitsPart(Part):
-    """[limits]: what validate and verify call unreasonable."""
+    """[limits]: thresholds of validate and verify."""
 
     largest_share: float = Field(default=0.9, gt=0, le=1)
-    """The share of a table's rows that one tenant may have."""
+    """The largest share of a table's rows that one tenant may have."""
     policy_cost: float = Field(default=1.5, gt=0)
-    """How many times the time of a query without policies it may take under them."""
+    """How many times longer a query may take with policies than without."""
     unused_index_days: int = Field(default=30, ge=0)
-    """After how many days without use an index is named."""
+    """After how many days without use an index is reported."""
     example: ClassVar[str] = """
         [limits]
         largest_share     = 0.5
@@ -194,12 +194,12 @@ class LimitsPart(Part):
 
 
 class LocksPart(Part):
-    """[locks]: seconds that a statement may wait for a lock, and that all its tries together may take."""
+    """[locks]: how long a statement may wait for locks."""
 
     timeout: float = Field(default=2.0, gt=0)
-    """Seconds that a statement may wait for a lock, with writers behind it."""
+    """Seconds that one attempt may wait for its locks, because writers wait behind it."""
     budget: float = Field(default=600.0, gt=0)
-    """Seconds that all its tries together may take."""
+    """Seconds that all attempts together may take."""
     example: ClassVar[str] = """
         [locks]
         timeout = 0.5
@@ -215,12 +215,12 @@ _SIZE = WithJsonSchema({"anyOf": [{"type": "integer", "exclusiveMinimum": 0}, _T
 
 
 class BackupPart(Part):
-    """[backup]: up to which size, such as "10GB", a backup is made without asking, and where dumps are put."""
+    """[backup]: the backups that commands make by themselves."""
 
     max_size: Annotated[int, BeforeValidator(_size), _SIZE] = Field(default=MAX_SIZE, gt=0)
-    """Up to which size, such as "10GB", a backup is made without asking."""
+    """The size, such as "10GB", up to which tables are copied without asking."""
     folder: str = "backups"
-    """Where dumps are put."""
+    """The folder for dumps."""
     example: ClassVar[str] = """
         [backup]
         max_size = "50GB"
@@ -229,21 +229,21 @@ class BackupPart(Part):
 
 
 class HousekeepingPart(Part):
-    """[housekeeping]: after how many days logs and reports are packed, what is packed is removed, and rows of the
-    journal go; the newest `backups_kept` backups, and those younger than `backups` days, stay."""
+    """[housekeeping]: after how many days files are compressed or deleted; the newest `backups_kept` backups, and those
+    younger than `backups` days, are kept."""
 
     logs: int = Field(default=30, ge=0)
-    """Days after which logs are packed."""
+    """Days after which logs are compressed."""
     reports: int = Field(default=30, ge=0)
-    """Days after which reports are packed."""
+    """Days after which reports are compressed."""
     archives: int = Field(default=365, ge=0)
-    """Days after which what is packed is removed."""
+    """Days after which compressed files are deleted."""
     backups: int = Field(default=30, ge=0)
-    """Days for which a backup stays."""
+    """Days after which a backup is deleted."""
     backups_kept: int = Field(default=3, ge=1)
-    """The newest backups, which stay whatever their age."""
+    """The number of newest backups that are kept whatever their age."""
     journal: int = Field(default=365, ge=1)
-    """Days for which the journal keeps its rows."""
+    """Days after which runs and their events are deleted from the journal."""
     example: ClassVar[str] = """
         [housekeeping]
         logs         = 14
@@ -256,14 +256,14 @@ class HousekeepingPart(Part):
 
 
 class Assign(Part):
-    """Where ownership is not in the foreign keys: exactly one way."""
+    """How rows get their tenant if no foreign key leads to it: exactly one of these keys."""
 
     csv: str | None = None
-    """A file with the columns of the primary key and `tenant`, a slug or a key; its path is relative to the spec."""
+    """A CSV file with the columns of the primary key and `tenant`, a slug or key; its path is relative to the spec."""
     column: str | None = None
-    """A column that holds a slug or a key."""
+    """A column of the table that contains a slug or key."""
     sql: str | None = None
-    """An expression over the row that gives a slug or a key."""
+    """An SQL expression over the row that gives a slug or key."""
     tenant: str | None = None
     """The slug of the tenant of all rows."""
     example: ClassVar[str] = """
@@ -295,29 +295,31 @@ class TablePart(Part):
     """[[table]]: how one table's rows find their tenant."""
 
     name: str
-    """The table, named as in SQL; without a schema, in the first of `schemas`."""
+    """The table, named as in SQL; without a schema it is in the first of `schemas`."""
     paths: tuple[Path_, ...] = ()
-    """The ways to the tenant: foreign-key columns, hop by hop, to an owned table or the tenant table; a hop of two
-    columns is a list. Of several, the first that ends in a tenant gives it, and all that do must agree."""
+    """Paths to the tenant. Each is a list of foreign-key columns, hop by hop, that ends at an owned table or the tenant
+    table; a hop of two columns is a list of its own. The first path that leads to a tenant determines it, and all that
+    lead to one must agree."""
     children: tuple[str, ...] = ()
-    """Foreign keys of children, as table.column, whose rows tell the owner; all of them must agree."""
+    """Foreign keys of child tables, as table.column: a row has the tenant of its children, which must all agree."""
     assign: Assign | None = None
-    """How rows find their tenant where no foreign key says so: csv, column, sql or tenant."""
+    """How rows get their tenant if no foreign key leads to it: csv, column, sql or tenant."""
     shared: bool | Literal["write"] = False
-    """true: all tenants read the table, and none may write it. "write": all tenants read and write it."""
+    """true: all tenants read the table and none may write it. "write": all tenants read and write it."""
     membership: str | None = None
-    """The link table, an owned one, that says which tenants a row belongs to: each of them reads it. The operator makes
-    rows and links, and takes them away."""
+    """The link table, an owned table, that names the tenants of a row; each of them reads it. Only the operator adds
+    and deletes rows and links."""
     writable: bool = False
-    """With membership: a tenant may also change the rows that belong to it, for all others to which they belong."""
+    """With membership: a tenant may also change its rows, for all tenants to which they belong."""
     orphans: Orphans = Orphans.FAIL
-    """What becomes of rows that find no tenant: "fail", "default", "quarantine", or "shared": all tenants read them."""
+    """What happens to rows without a tenant: "fail" (the run is refused), "default" or "quarantine" (they get that
+    tenant), "shared" (all tenants read them)."""
     unique: tuple[str, ...] = ()
-    """Unique constraints and indexes that hold within a tenant from contract on; others stay global."""
+    """Unique constraints and indexes that become per-tenant in contract; others stay global."""
     column: str | None = None
-    """Another name for the tenant column of this table."""
+    """The name of this table's tenant column, if it differs from [tenant] column."""
     undecided: str | None = None
-    """Why nobody has decided yet; migrate waits until the line is gone."""
+    """Why this table is not decided yet; migrate refuses until the line is replaced by a decision."""
     example: ClassVar[str] = """
         [[table]]
         name    = "sales.orders"
@@ -369,18 +371,18 @@ class TablePart(Part):
 
 
 class ReferencePart(Part):
-    """[[reference]]: a foreign key that the database does not know, or, with `crosses`, one along which a row may refer
-    to another tenant's row; columns as `table.column`. `to` may be left out where the database knows the key."""
+    """[[reference]]: a reference without a foreign key in the database, or, with `crosses`, a foreign key by which a
+    row may refer to another tenant's row. Columns are given as `table.column`."""
 
     model_config = ConfigDict(populate_by_name=True)
 
     child: str = Field(alias="from")
-    """The column that refers, as table.column."""
+    """The referring column, as table.column."""
     parent: str | None = Field(default=None, alias="to")
-    """The column that it refers to, where the database does not know the key."""
+    """The column that it refers to; required if the database has no foreign key for it."""
     crosses: bool = False
-    """Rows may refer to another tenant's row: the key tells no tenant and is held by none of our constraints. The
-    application of the row's tenant sees nothing of the row that it refers to."""
+    """Rows may refer to another tenant's row: the key determines no tenant, and no constraint keeps it within one. The
+    referring tenant does not see the row that it refers to."""
     example: ClassVar[str] = """
         [[reference]]
         from = "movements.item_code"
@@ -399,22 +401,22 @@ class ReferencePart(Part):
 
 
 class RulePart(Part):
-    """[[rule]]: a business rule, as what breaks it: a condition over the row `t`, or a query of the offending rows."""
+    """[[rule]]: a business rule, given by a condition on the rows that break it, or by a query that selects them."""
 
     name: RuleName
-    """What findings of it are called."""
+    """The name of its findings."""
     table: str
-    """The table that it is about."""
+    """The table that it applies to."""
     violates: str | None = None
-    """A condition over the row `t` that is true of rows that break the rule."""
+    """A condition on the row `t` that is true for rows that break the rule."""
     query: str | None = None
-    """A query of the rows that break the rule."""
+    """A query that selects the rows that break the rule."""
     severity: Literal["error", "warning", "info"] = "error"
-    """How bad it is."""
+    """The severity of its findings: error, warning or info."""
     remedy: str = ""
-    """What to do, in a sentence."""
+    """What to do about a finding, as a sentence."""
     fix: str | None = None
-    """Assignments that correct a row; `verify --fix-issues` makes them."""
+    """Assignments that correct a row, for `verify --fix-issues`."""
     example: ClassVar[str] = """
         [[rule]]
         name     = "no-negative-stock"
@@ -442,14 +444,14 @@ class RulePart(Part):
 
 
 class AcceptPart(Part):
-    """[[accept]]: a finding that somebody has looked at and that stays; without `table` those of all tables."""
+    """[[accept]]: a finding that is accepted: it is shown, and does not count; without `table` for all tables."""
 
     check: str
-    """The finding's name, as validate and verify write it."""
+    """The name of the finding, as validate and verify print it."""
     table: str | None = None
-    """The table that it is about."""
+    """The table that it applies to."""
     reason: str = Field(min_length=1)
-    """Why it stays, as reports show it."""
+    """Why it is accepted; reports show it."""
     example: ClassVar[str] = """
         [[accept]]
         check  = "reference-cycle"
@@ -459,25 +461,24 @@ class AcceptPart(Part):
 
 
 class LedgerPart(Part):
-    """[[ledger]]: a ledger and the balances that follow it; `hot_keys` is the number of slots among which the writers
-    of a key are spread, 0 for one row a key."""
+    """[[ledger]]: a ledger and the balances that are kept of it."""
 
     table: str
-    """The ledger: one row a movement."""
+    """The ledger table, with one row per movement."""
     balance: str
-    """What readers query: one row a key."""
+    """The view that readers query, with one row per key."""
     key: tuple[str, ...] = Field(min_length=1)
-    """The columns of the ledger by which it is summed."""
+    """The columns of the ledger that form the key of a balance."""
     quantity: str = "quantity"
-    """The column that is summed."""
+    """The column of the ledger that is summed."""
     threshold: float = Field(default=0.01, ge=0)
-    """Differences up to this one are corrected by reconcile, larger ones go to review."""
+    """Differences below this are corrected by reconcile; others go to review."""
     total_limit: float = Field(default=0.1, ge=0)
-    """How much of a key may be corrected in all without review."""
+    """How much of a key may be corrected in total without a review."""
     non_negative: bool = False
-    """Refuse movements that would bring a balance below zero."""
+    """Refuse statements that would bring a balance below zero."""
     hot_keys: int = Field(default=0, ge=0, le=1000)
-    """The slots among which the writers of a key are spread; 0 for one row a key."""
+    """The number of rows among which the writers of a key are distributed; 0 for one row per key."""
     example: ClassVar[str] = """
         [[ledger]]
         table        = "movements"
@@ -501,9 +502,9 @@ class Spec(Part):
     """The whole of tenantry.toml."""
 
     version: Literal[1] = 1
-    """Of the format."""
+    """The version of the format."""
     schemas: tuple[str, ...] = Field(default=("public",), min_length=1)
-    """The schemas that the spec is about; tables without a schema are in the first."""
+    """The schemas of the spec; a table named without a schema is in the first one."""
     example: ClassVar[str] = """
         version = 1
         schemas = ["public", "sales"]

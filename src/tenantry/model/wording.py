@@ -1,4 +1,4 @@
-"""Numbers and lists in messages."""
+"""Numbers, times and lists in messages."""
 
 from __future__ import annotations
 
@@ -14,3 +14,15 @@ def listed(names: Sequence[object], most: int = 3) -> str:
     """The first names, and how many more there are: `a, b, c and 4 more`."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(map(str, names[:most])) + more
+
+
+def duration(seconds: float | None) -> str:
+    """Such as 12 ms, 3.4 s, 5 min 20 s, 2 h 05 min; empty where it is not known."""
+    if seconds is None:
+        return ""
+    if round(seconds * 1000) < 1000:
+        return f"{seconds * 1000:.0f} ms"
+    if round(seconds, 1) < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

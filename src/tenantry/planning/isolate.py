@@ -13,6 +13,7 @@ from tenantry.planning.executed import executed, schemas_named, sequences_named
 from tenantry.steps import (
     ApiKeyReader,
     ApiKeys,
+    ApiKeyTenants,
     ApplicationGrants,
     ApplicationRole,
     ContextDefault,
@@ -51,6 +52,7 @@ def isolate_steps(ground: PlanContext) -> Iterator[Step]:
     yield from _views(ground, role)
     if ground.spec.application.api_keys:
         yield ApiKeys(phase=PHASE, table=tenant)
+        yield ApiKeyTenants(phase=PHASE, table=tenant, column=ground.ownership.tenant.key)
         yield ApiKeyReader(phase=PHASE, table=tenant, role=role)
 
 

@@ -105,12 +105,14 @@ class Fires:
     rule: bool
 
 
-def firing(connection: psycopg.Connection[Any], relation: Name) -> tuple[Fires, ...]:
-    """The user's triggers and rules that fire on a relation; tenantry's own are left out."""
+def firing(connection: psycopg.Connection[Any], relation: Name, event: str | None = None) -> tuple[Fires, ...]:
+    """The user's triggers and rules that fire on a relation, on INSERT, UPDATE or DELETE or, without an `event`, on
+    whatever; tenantry's own are left out."""
     found = []
     with connection.cursor(row_factory=dict_row) as cursor:
         for query in ("triggers", "rules"):
-            rows = cursor.execute(_QUERIES[query], {"relation": relation.identifier.as_string(None)}).fetchall()
+            asked = {"relation": relation.identifier.as_string(None), "event": event}
+            rows = cursor.execute(_QUERIES[query], asked).fetchall()
             found += [
                 Fires(relation=relation, name=row["name"], state=row["state"], rule=query == "rules") for row in rows
             ]

@@ -86,6 +86,10 @@ def _entry(*, named: list[str] | None, **columns: Any) -> Entry:
     return Entry(named=None if named is None else Name(*named), **columns)
 
 
+def _forget(plain: bool) -> str:
+    return "forget_plain_step" if plain else "forget_step"
+
+
 class Journal:
     """Reads and writes the journal over one connection; writes are part of the open transaction, if any."""
 
@@ -180,9 +184,9 @@ class Journal:
         found = sql.SQL("(SELECT found.text FROM ({}) AS found (text) LIMIT 1)::text").format(definition)
         return filled(_QUERIES["finish_step"], key=sql.Literal(key), definition=found)
 
-    def forgetting(self, key: str) -> sql.Composed:
+    def forgetting(self, key: str, *, plain: bool = False) -> sql.Composed:
         """The statement of `forget`."""
-        return filled(_QUERIES["forget_step"], key=sql.Literal(key))
+        return filled(_QUERIES[_forget(plain)], key=sql.Literal(key))
 
     def keeping(self, key: str) -> tuple[sql.Composed, ...]:
         """The statements of `keep`."""
@@ -217,9 +221,9 @@ class Journal:
         self.connection.execute(_QUERIES["keep_step"], {"key": key})
         self.restart(key)
 
-    def forget(self, key: str) -> None:
-        """Record that the step was reverted."""
-        self.connection.execute(_QUERIES["forget_step"], {"key": key})
+    def forget(self, key: str, *, plain: bool = False) -> None:
+        """Record that the step was reverted. `plain`: the journal has nothing else of it (Step.noted_besides)."""
+        self.connection.execute(_QUERIES[_forget(plain)], {"key": key})
 
     def event(
         self, *, run: str, key: str, action: StepAction, milliseconds: float, waited: float = 0.0, tries: int = 1,

@@ -37,13 +37,6 @@ def _texts(names: Sequence[Name]) -> list[str]:
     return [name.identifier.as_string(None) for name in names]
 
 
-def relation_kinds(connection: psycopg.Connection[Any], names: Sequence[Name]) -> dict[Name, str]:
-    """pg_class.relkind of those relations that exist."""
-    with connection.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute(_QUERIES["relations"], {"names": _texts(names)})
-        return {Name(row["schema"], row["name"]): row["kind"] for row in rows}
-
-
 def holders(connection: psycopg.Connection[Any], names: Sequence[Name], mode: LockMode) -> list[Blocker]:
     """Sessions that hold a lock on one of the tables that conflicts with `mode`."""
     modes = [conflicting.title().replace(" ", "") + "Lock" for conflicting in _CONFLICTS[mode]]

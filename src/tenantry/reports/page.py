@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from tenantry.errors import ExitStatus
+from tenantry.model.wording import duration
 from tenantry.reports import charts
 from tenantry.reports.report import Action, Report, ReportedFinding, Verdict
 from tenantry.reports.text import visible
@@ -80,11 +81,8 @@ def _chart(svg: str) -> Markup:
 
 
 def time(milliseconds: float) -> str:
-    """Such as 12 ms, 3.4 s, 5 min 20 s."""
-    if milliseconds < 1000:
-        return f"{milliseconds:.0f} ms"
-    seconds = milliseconds / 1000
-    return f"{seconds:.1f} s" if seconds < 60 else f"{seconds // 60:.0f} min {seconds % 60:02.0f} s"
+    """As people are told of it everywhere."""
+    return duration(milliseconds / 1000)
 
 
 def number(value: float | None) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter
 
-from tenantry.steps.api_keys import ApiKeyReader, ApiKeys
+from tenantry.steps.api_keys import ApiKeyReader, ApiKeys, ApiKeyTenants
 from tenantry.steps.assignment import AssignmentTrigger, ParentTenantTrigger
 from tenantry.steps.balance_functions import BalanceFunctions
 from tenantry.steps.balance_leaf import BalanceLeaf
@@ -38,7 +38,7 @@ AnyStep = Annotated[
     | ValidateReferences | TenantChange | ApplicationRole | SchemaUsage | ApplicationGrants | FunctionGrant
     | ContextDefault | RowSecurity | InvokerView | ParentsDeferred | TenantsDeferred | DropGlobalUnique
     | DropLegacyPolicies | DropTrigger | BalanceTable | BalanceFunctions | BalanceTriggers | BalanceView
-    | BalanceReader | BalanceLeaf | ApiKeys | ApiKeyReader,
+    | BalanceReader | BalanceLeaf | ApiKeys | ApiKeyTenants | ApiKeyReader,
     Field(discriminator="kind"),
 ]  # fmt: skip
 
@@ -68,6 +68,7 @@ def _read(text: bytes) -> Step:
 __all__ = [
     "AddTenantColumn",
     "ApiKeyReader",
+    "ApiKeyTenants",
     "ApiKeys",
     "ApplicationGrants",
     "ApplicationRole",

@@ -1,5 +1,7 @@
 """API keys: the table, the one function by which the application looks a key up, and who may call it.
 
+Keys end with their tenant: were they still good, a later tenant of the same key would be served to whoever has them.
+
 The table is the operator's, and nobody else may read it. The function runs as its owner with a pinned search_path, and
 gives the key whose lookup part it is asked for: who does not know that part sees nothing of it, and nobody sees more
 than its hash. It notes that a key was used, at most once a minute, and only where its hash was presented; it waits for
@@ -14,15 +16,15 @@ from typing import Literal
 from psycopg import sql
 
 from tenantry.model.name import JOURNAL_SCHEMA, Name, quoted
-from tenantry.model.plan import Statement
-from tenantry.steps.introspection import body, revoke_default_privileges
+from tenantry.model.plan import Lock, LockMode, Statement
+from tenantry.steps.introspection import body, revoke_default_privileges, trigger_definition
 from tenantry.steps.step import Before, Step
-from tenantry.steps.trigger import PINNED, shut_function
+from tenantry.steps.trigger import PINNED, drop_triggers, shut_function
 
 API_KEYS = Name(JOURNAL_SCHEMA, "api_keys")
 LOOKUP = '"tenantry"."api_key"(text, bytea)'
 
-# No foreign key to the tenant table: it would lock that, and a restore of it would take the keys along.
+# No foreign key to the tenant table: a key that has ended stays, for the list of them, when its tenant has gone.
 _TABLE = sql.SQL("""CREATE TABLE IF NOT EXISTS {} (
   lookup text PRIMARY KEY,
   hash bytea NOT NULL,
@@ -122,6 +124,87 @@ class ApiKeys(Step):
             Statement(sql=sql.SQL("DROP FUNCTION IF EXISTS {}").format(sql.SQL(LOOKUP))),
             Statement(sql=sql.SQL("DROP TABLE IF EXISTS {}").format(API_KEYS.identifier)),
         )
+
+
+TENANTS_TRIGGER = "~tenantry_keys"
+_TENANTS_FUNCTION = Name(JOURNAL_SCHEMA, "api_key_tenants")
+# It names no table and no column of the user's: the column that holds the tenant's key is the one that the trigger is
+# for, which PostgreSQL knows whatever it is called by now. Whoever owns the tenant table may give that column another
+# type: format() asks the type's output function, which a superuser has made, and no cast of the owner's.
+_TENANTS_BODY = sql.SQL("""
+DECLARE
+  written text;
+  was text;
+  is_now text;
+BEGIN
+  SELECT pg_catalog.format('SELECT pg_catalog.format(''%%s'', ($1).%I)', a.attname) INTO STRICT written
+    FROM pg_catalog.pg_trigger AS t
+    JOIN pg_catalog.pg_attribute AS a ON a.attrelid = t.tgrelid AND a.attnum = t.tgattr[0]
+    WHERE t.tgrelid = TG_RELID AND t.tgname = TG_NAME;
+  EXECUTE written INTO was USING OLD;
+  IF TG_OP = 'UPDATE' THEN
+    EXECUTE written INTO is_now USING NEW;
+  END IF;
+  UPDATE tenantry.api_keys AS known SET ends_at = pg_catalog.now()
+  WHERE known.tenant = was AND is_now IS DISTINCT FROM was
+    AND (known.ends_at IS NULL OR known.ends_at > pg_catalog.now());
+  RETURN NULL;
+END
+""")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKeyTenants(Step):
+    """AFTER DELETE OR UPDATE on the tenant table: its API keys end with a tenant, and where its key changes.
+
+    The function runs as who owns the keys, whoever deletes the tenant, and reads no table of the user's.
+    """
+
+    kind: Literal["api_key_tenants"] = "api_key_tenants"
+    column: str
+
+    compared = True
+
+    @property
+    def key(self) -> str:
+        return "api_key_tenants"
+
+    @property
+    def title(self) -> str:
+        return f"end the API keys of a tenant that is deleted from {self.table}, or whose key changes there"
+
+    @property
+    def subject(self) -> str:
+        return f"The trigger {quoted(TENANTS_TRIGGER)} on {self.table} with its function {_TENANTS_FUNCTION}"
+
+    @property
+    def trigger_function(self) -> Name:
+        return _TENANTS_FUNCTION
+
+    def definition(self) -> sql.Composable:
+        return trigger_definition(self.table, TENANTS_TRIGGER)
+
+    def apply(self) -> tuple[Statement, ...]:
+        locks = (Lock(self.table, LockMode.SHARE_ROW_EXCLUSIVE),)
+        name, table = sql.Identifier(TENANTS_TRIGGER), self.table.identifier
+        function = sql.SQL(
+            "CREATE OR REPLACE FUNCTION {}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER"
+            " SET search_path = {} AS {}"
+        ).format(_TENANTS_FUNCTION.identifier, sql.SQL(PINNED), body(_TENANTS_BODY))
+        create = sql.SQL(
+            "CREATE TRIGGER {} AFTER DELETE OR UPDATE OF {} ON {} FOR EACH ROW EXECUTE FUNCTION {}()"
+        ).format(name, sql.Identifier(self.column), table, _TENANTS_FUNCTION.identifier)
+        return (
+            Statement(sql=function),
+            shut_function(f"{_TENANTS_FUNCTION.identifier.as_string(None)}()"),
+            *drop_triggers(self.table, TENANTS_TRIGGER, ()),
+            Statement(sql=create, locks=locks),
+            Statement(sql=sql.SQL("ALTER TABLE ONLY {} ENABLE ALWAYS TRIGGER {}").format(table, name), locks=locks),
+        )
+
+    def revert(self, before: Before) -> tuple[Statement, ...]:
+        drop = sql.SQL("DROP FUNCTION IF EXISTS {}()").format(_TENANTS_FUNCTION.identifier)
+        return (*drop_triggers(self.table, TENANTS_TRIGGER, ()), Statement(sql=drop))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

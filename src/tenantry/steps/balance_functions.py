@@ -278,7 +278,7 @@ class BalanceFunctions(BalanceStep):
             # Called by every statement, and it reads nothing: no more settings than it needs.
             own = "" if name == self.ledger.function(BEGIN) else own
             statements += make_function(name, self.ledger.owner, code, own)
-            statements += remembered[name].remember(name) if name in remembered else ()
+            statements += remembered[name].remember(name, remembered[name].compose()[1]) if name in remembered else ()
         return tuple(statements)
 
     def revert(self, before: Before) -> tuple[Statement, ...]:

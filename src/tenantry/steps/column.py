@@ -33,6 +33,7 @@ class AddTenantColumn(Step):
     carries = True
     holds = True
     of_owned = True
+    noted_besides = True
 
     @property
     def key(self) -> str:

@@ -188,6 +188,7 @@ class Backfill(Step):
     journaled = True
     in_place = True
     of_owned = True
+    noted_besides = True
 
     @property
     def key(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain, count
+
 from psycopg import sql
 
 from tenantry.model.name import JOURNAL_SCHEMA, Name, quoted
@@ -119,10 +121,9 @@ def raw(text: str) -> sql.SQL:
 def body(text: sql.Composable) -> sql.Composable:
     """A function's body between dollar quotes that the body does not contain."""
     inside = text.as_string(None)
-    tag = "$tenantry$"
-    while tag in inside:
-        tag = f"$tenantry_{len(tag)}$"
-    return sql.Composed([raw(tag), text, raw(tag)])
+    tags = chain(["$tenantry$"], (f"$tenantry_{number}$" for number in count(1)))
+    tag = next(tag for tag in tags if tag not in inside)
+    return raw(f"{tag}{inside}{tag}")
 
 
 def identifiers(names: tuple[str, ...], qualifier: sql.Composable | None = None) -> sql.Composed:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 from psycopg import sql
 
@@ -247,6 +248,9 @@ def source_of(names: Written, table: Name, source: Source) -> Source:
 
 # --- the function
 
+Known: TypeAlias = tuple[tuple[int, Name, str | None], ...]
+"""What a function names, numbered: tables, and columns of theirs."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
@@ -268,7 +272,7 @@ class Work:
     that cannot be told beforehand: then all is dynamic."""
     returns: str = "NULL"
 
-    def compose(self) -> tuple[sql.Composed, tuple[tuple[int, Name, str | None], ...]]:
+    def compose(self) -> tuple[sql.Composed, Known]:
         """The function's body, with marks in the place of OIDs, and what it names, numbered."""
         if self.told is None:
             simple = sql.SQL("\nDECLARE{}\nBEGIN{}\n  RETURN {};\nEND\n")
@@ -402,9 +406,8 @@ END
       PERFORM {};
     END IF;""").format(sql.SQL("COALESCE({}, false)").format(sql.SQL(" AND ").join([*same, *may])), query)
 
-    def remember(self, function: Name) -> tuple[Statement, ...]:
+    def remember(self, function: Name, known: Known) -> tuple[Statement, ...]:
         """Note what the function, just made, names; and put OIDs in the place of the marks in its text."""
-        _, known = self.compose()
         if not known:
             return ()
         values = sql.SQL(", ").join(

@@ -76,6 +76,9 @@ class Step(ABC):
     """True where no row of its table is without a tenant once it is in force."""
     proves: ClassVar[bool] = False
     """True where rows that are there already may be in its way."""
+    noted_besides: ClassVar[bool] = False
+    """True where the journal has more of it than its own row: how far a fill has come and what it has filled, or what a
+    column is called."""
     needs: ClassVar[Need | None] = None
     """What making it takes of our role besides owning its table, and taking it away does not."""
 

@@ -126,13 +126,14 @@ def create_function(function: Name, owner: str, work: Work) -> tuple[Statement, 
     who may not, would get an error in place of the rows that its policy shows it (hazard 13).
     """
     read = sql.SQL("GRANT SELECT ON {} TO {}").format(SECRET.identifier, sql.Identifier(owner))
-    create, *rest = make_function(function, owner, work.compose()[0], "SET row_security = on")
+    text, known = work.compose()
+    create, *rest = make_function(function, owner, text, "SET row_security = on")
     return (
         _MAKE_SECRET,
         *names_table(owner),
         Statement(sql=read, when=_foreign(owner)),
         create,
-        *work.remember(function),
+        *work.remember(function, known),
         *rest,
     )
 
@@ -175,8 +176,11 @@ def _foreign(owner: str) -> sql.Composed:
 def drop_trigger(table: Name, trigger: str, function: Name, tree: tuple[Name, ...]) -> tuple[Statement, ...]:
     """Drop a trigger and its function; it may be gone already. A partition that was detached since keeps what it has
     taken along, and the function with that."""
+    # By an index: pg_trigger has none on the function, and each foreign key has four triggers.
     unused = sql.SQL(
-        "NOT EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgfoid = pg_catalog.to_regprocedure({}))"
+        "NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass"
+        " AND d.refobjid = pg_catalog.to_regprocedure({})::pg_catalog.oid"
+        " AND d.classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass)"
     ).format(sql.Literal(f"{function.identifier.as_string(None)}()"))
     gone = Statement(
         sql=sql.SQL("DROP FUNCTION IF EXISTS {}()").format(function.identifier),

@@ -12,6 +12,7 @@ from acceptance.round_trip import checksums
 from checks.isolated_tenants import ROLE, SPEC, apart, found, ground, serious
 from servers import Database
 from tenantry import MigrateOptions, migrate
+from tenantry.checks.isolation import probes
 from tenantry.checks.isolation.catalog import isolation
 from tenantry.checks.isolation.probes import experiment
 from tenantry.errors import UsageError
@@ -182,6 +183,22 @@ def test_what_a_trigger_says_is_not_taken_for_an_answer(apart: Database) -> None
     assert {(sample["table"], sample["attempt"]) for sample in undecided(findings)} == {
         (LINE, "insert"), (LINE, "give its own rows to another tenant"),
     }  # fmt: skip
+
+
+def test_two_tables_at_a_time_give_the_same_findings(apart: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    apart.execute("""
+        ALTER TABLE "Order" DISABLE ROW LEVEL SECURITY;
+        CREATE FUNCTION refuses() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE insufficient_privilege; END $$;
+        CREATE TRIGGER refuses BEFORE INSERT OR UPDATE ON line FOR EACH ROW EXECUTE FUNCTION refuses();
+    """)
+    one = found(apart, experiment)
+    assert serious(one)
+    assert undecided(one)
+    monkeypatch.setattr(probes, "MANY", 1)
+    sessions: list[Any] = []
+    assert found(apart, experiment, opened=sessions.append) == one
+    # Each time our own and the application's: two beside those that one at a time has, of which one is the context's.
+    assert len(sessions) == 3
 
 
 def test_a_table_that_cannot_be_read_is_left_open(apart: Database) -> None:

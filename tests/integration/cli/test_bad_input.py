@@ -93,19 +93,6 @@ def test_unknown_table(shop: Command, unchanged: Callable[[], None]) -> None:
     unchanged()
 
 
-def test_misspelt_key(shop: Command, unchanged: Callable[[], None]) -> None:
-    """A key that there is not: exit 2, with its place and the nearest name."""
-    edit(shop, "setting =", "seting =")
-    assert_refused(shop("migrate"), 2, "[tenant]", "seting", 'did you mean "setting"')
-    unchanged()
-
-
-def test_spec_that_is_no_toml(shop: Command) -> None:
-    """Exit 2, with the line."""
-    edit(shop, "[tenant]", "[tenant")
-    assert_refused(shop("plan"), 2, "is not TOML", "line")
-
-
 def test_table_that_is_there_twice(shop: Command, unchanged: Callable[[], None]) -> None:
     """Two parts about one table, however it is written: exit 2, not the last of them taken; validate names it."""
     with (shop.folder / "tenantry.toml").open("a") as spec:
@@ -114,38 +101,6 @@ def test_table_that_is_there_twice(shop: Command, unchanged: Callable[[], None])
     found = shop("validate", "--json").json["findings"]
     assert [one["name"] for one in found if "twice" in one["message"]] == ["spec-does-not-fit"]
     unchanged()
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "words"),
-    [
-        ('table   = "tenants"', 'table = "tenants; --"', ("[tenant] table", "'tenants; --'", "Quoted")),
-        ('name   = "usuarios"', "name = 'usu\"arios'", ("[[table]]", 'usu"arios', "Quoted")),
-        ('schemas = ["public"]', 'schemas = "public"', ("[schemas]", "a list")),
-        ("version = 1", 'version = 1\npath = "elsewhere"', ("the key 'path' is unknown",)),
-        ("[application]", '[[rule]]\nname = "Bad Name"\ntable = "x"\nviolates = "true"\n[application]', ("hyphens",)),
-    ],
-)
-def test_words_that_do_not_fit(shop: Command, old: str, new: str, words: tuple[str, ...]) -> None:
-    """Exit 2, with the file, the key, and what would be right."""
-    edit(shop, old, new)
-    assert_refused(shop("plan"), 2, "tenantry.toml", *words)
-
-
-def test_missing_spec(shop: Command) -> None:
-    """Exit 2, and how to come to one."""
-    (shop.folder / "tenantry.toml").unlink()
-    assert_refused(shop("plan"), 2, "tenantry.toml", "tenantry discover")
-
-
-def test_unknown_preset(shop: Command) -> None:
-    """Exit 2, with the nearest name."""
-    assert_refused(shop("plan", "--preset", "estoqe"), 2, 'did you mean "estoque"')
-
-
-def test_config_and_preset(shop: Command) -> None:
-    """Two specs are one too many: exit 2."""
-    assert_refused(shop("plan", "--preset", "estoque", "--config", "tenantry.toml"), 2, "--config and --preset")
 
 
 def test_role_without_the_right_to_alter(
@@ -219,16 +174,7 @@ def test_errors_as_json(shop: Command) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("migrat",), "migrate"),
-        (("migrate", "--untl", "expand"), "--until"),
         (("migrate", "--until", "nowhere"), "'--until': 'nowhere' is not one of 'expand'"),
-        (("migrate", "--workers", "0"), "workers"),
-        (("migrate", "--lock-timeout", "-1"), "-1"),
-        (("migrate", "--free-space", "much"), "500MB"),
-        (("rollback", "--confirm", "--preserve-data"), "exclude each other"),
-        (("serve",), "serve"),
-        (("migrate", "--backup", "copies"), "tables"),
-        (("validate", "--samples", "-1"), "samples"),
         (("validate", "--table", "escola"), 'did you mean "public.escolas"'),
         (("rollback", "--table", "escola"), "status"),
         (("sample", "estoqe"), 'did you mean "estoque"'),

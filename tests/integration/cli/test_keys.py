@@ -145,6 +145,44 @@ def test_life_of_a_key(keyed: Database) -> None:
     assert active == {lookup: False, reader: True, other: True}
 
 
+def test_none_is_good_for_a_later_tenant(keyed: Database) -> None:
+    """A tenant's keys end with it, and where its key changes, whatever its table and key are called by then."""
+    theirs, lookup = make(keyed)
+    _, other = make(keyed, "south")
+    keyed.execute("UPDATE tenants SET id = id, slug = slug || '!'")
+    assert looked_up(keyed, lookup)[0][3] is None
+    keyed.execute("ALTER TABLE tenants RENAME id TO number; ALTER TABLE tenants RENAME TO firms")
+    keyed.execute("DELETE FROM orders; UPDATE firms SET number = 3, slug = 'moved' WHERE number = 2")
+    keyed.execute("DELETE FROM firms WHERE number = 1")
+    keyed.execute("INSERT INTO firms VALUES (1, 'another'), (2, 'a third')")
+    found = keyed.rows("SELECT lookup, tenant, ends_at <= now() FROM tenantry.api_keys ORDER BY created_at")
+    assert found == [(lookup, "1", True), (other, "2", True)]
+    ((_, _, _, ended),) = looked_up(keyed, lookup, hashed(theirs))
+    assert ended is not None
+
+
+def test_the_owner_of_tenants_lends_itself_no_rights(keyed: Database) -> None:
+    """Whoever owns the tenant table gives its key a type with a cast of their own; what deletes a tenant runs none."""
+    _, lookup = make(keyed)
+    keyed.execute("""
+        DELETE FROM orders; ALTER TABLE orders DROP CONSTRAINT orders_tenant_id_fkey CASCADE;
+        CREATE TYPE number AS ENUM ('1', '2');
+        CREATE FUNCTION seen(number) RETURNS text LANGUAGE plpgsql AS $$BEGIN RAISE 'run as %', current_user; END$$;
+        CREATE CAST (number AS text) WITH FUNCTION seen(number);
+    """)
+    drop = keyed.rows(
+        "SELECT format('DROP POLICY %I ON tenants', polname) FROM pg_policy WHERE polrelid = 'tenants'::regclass"
+    )
+    keyed.execute("; ".join(text for (text,) in drop) + '; DROP TRIGGER "~tenantry_keys" ON tenants')
+    keyed.execute("""
+        ALTER TABLE tenants ALTER id TYPE number USING format('%s', id)::number;
+        CREATE TRIGGER "~tenantry_keys" AFTER DELETE OR UPDATE OF id ON tenants
+          FOR EACH ROW EXECUTE FUNCTION tenantry.api_key_tenants();
+        DELETE FROM tenants WHERE slug = 'north'
+    """)
+    assert looked_up(keyed, lookup)[0][3] is not None
+
+
 def test_rotation(keyed: Database) -> None:
     """The new one has what the old one had, and that is good until the overlap is over, never longer than before."""
     _, old = make(keyed, scopes=["read"], lifetime=timedelta(hours=2))

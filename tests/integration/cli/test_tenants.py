@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from conftest import Command
@@ -156,3 +158,37 @@ def test_discover(shop: Command, estoque: Database) -> None:
     assert estoque.dump() == before
     assert shop("plan", "--config", "found.toml", "--json").json["undecided"] == {}
     assert shop("discover", "--output", "no/such/folder.toml").status == 2
+
+
+def test_a_tenant_is_exported_removed_and_imported(shop: Command, estoque: Database) -> None:
+    """Each with a dry run that changes nothing; a removal without --confirm shows what it would do, and exits 4."""
+    assert shop("migrate", "--quiet").status == 0
+    slug = shop("tenants", "list", "--json").json["tenants"][0]["slug"]
+    rows = estoque.rows("SELECT count(*), sum(hashtext(t::text)) FROM estoque_movimentacoes t")
+    dry = shop("tenants", "export", slug, "--output", "there", "--dry-run", "--json").json
+    assert (dry["dry_run"], (shop.folder / "there").exists()) == (True, False)
+    assert dry["export"]["tables"]["public.estoque_movimentacoes"] > 0
+    missing = shop("tenants", "export", "nobody", "--output", "there")
+    assert (missing.status, "there is no tenant 'nobody'" in missing.stderr) == (2, True)
+    exported = shop("tenants", "export", slug, "--output", "there", "--json").json["export"]
+    assert exported["tables"] == dry["export"]["tables"]
+    again = shop("tenants", "export", slug, "--output", "there")
+    assert (again.status, "is not empty" in again.stderr) == (4, True)
+    asked = shop("tenants", "remove", slug)
+    assert (asked.status, "takes --confirm" in asked.stderr) == (4, True)
+    assert "would be exported first" in asked.stdout
+    assert shop("tenants", "remove", slug, "--dry-run").status == 0
+    assert estoque.rows("SELECT count(*), sum(hashtext(t::text)) FROM estoque_movimentacoes t") == rows
+    removed = shop("tenants", "remove", slug, "--confirm", "--backup", "none")
+    assert (removed.status, "--force" in removed.stderr) == (4, True)
+    removed = shop("tenants", "remove", slug, "--confirm", "--json").json
+    assert removed["rows"] == removed["exported"] == exported["rows"]
+    assert removed["folder"].startswith(str(shop.folder / "backups" / f"tenant_{slug}_"))
+    imported = shop("tenants", "import", removed["folder"], "--json").json
+    assert (imported["rows"], imported["tenant"]) == (exported["rows"], slug)
+    assert estoque.rows("SELECT count(*), sum(hashtext(t::text)) FROM estoque_movimentacoes t") == rows
+    there = shop("tenants", "import", removed["folder"])
+    assert (there.status, "of this tenant already" in there.stderr) == (4, True)
+    reports = [json.loads(path.read_text()) for path in (shop.folder / "reports").glob("*-report-*.json")]
+    ends = {(one["command"], one["exit_status"]) for one in reports}
+    assert ends >= {("tenants export", 0), ("tenants remove", 0), ("tenants import", 0), ("tenants import", 4)}

@@ -161,6 +161,10 @@ def test_what_the_script_grants_is_enough(place: Callable[..., Place]) -> None:
     there.execute("GRANT TEMPORARY ON DATABASE {database} TO {application}")
     there("validate")
     there.execute("REVOKE TEMPORARY ON DATABASE {database} FROM {application}")
+    migrated, slug = checksums(there.database), there("tenants", "list", "--json").json["tenants"][0]["slug"]
+    there("tenants", "remove", slug, "--confirm", "--output", "kept")
+    there("tenants", "import", "kept")
+    assert checksums(there.database) == migrated
     there("rollback", "--confirm")
     assert there.database.dump() == dump
     assert checksums(there.database) == rows

@@ -63,7 +63,37 @@ def test_it_is_written(shop: Database, command: Callable[[str], Command]) -> Non
     assert not (made.folder / "other.toml").exists()
     assert made("discover", "--output", "other.toml", "--export-report", "page.html", "--force").status == 0
     assert path.read_text() == text
-    assert made("discover", "--update", "--output", "spec.toml", "--export-report", "new.html").status == 2
+
+
+def test_of_an_update(shop: Database, command: Callable[[str], Command]) -> None:
+    """The page says what the file says of each table, and what discover would write instead; what is new stands in it."""
+    made = command(shop.dsn)
+    assert made("discover", "--output", "spec.toml").status == 0
+    spec = made.folder / "spec.toml"
+    part = '[[table]]\nname = "visits"\n'
+    assert part in spec.read_text()
+    before, after = spec.read_text().split(part)
+    rest = after.split("[[table]]", 1)
+    left = f"[[table]]{rest[1]}" if len(rest) == 2 else ""
+    written = f'{before}{part}paths = [["host_id"]]\n\n{left}'.replace(
+        'name = "orders"\npaths = [["tenant_id"]]', 'name = "orders"\nshared = true'
+    )
+    spec.write_text(written)
+    shop.execute("CREATE TABLE parcels (id int PRIMARY KEY, order_id int NOT NULL REFERENCES orders); DROP TABLE tree")
+    update = ("discover", "--update", "--output", "spec.toml", "--export-report", "page.html")
+    assert made(*update).status == 0
+    assert spec.read_text().startswith(written)
+    text = html.unescape((made.folder / "page.html").read_text())
+    for words in (
+        'paths = [["host_id"]]', "discover would ask: ", "The spec says so; discover would write paths = [[\"tenant_id\"]]",
+        ">parcels</b>", "the table public.tree does not exist",
+    ):  # fmt: skip
+        assert words in text, words
+    assert len(re.findall('<path class="path" data-from="[0-9]+" data-to="[0-9]+" d="[^"]*"><title>host_id', text)) == 1
+    again = made(*update)
+    assert (again.status, "page.html exists already" in again.stderr) == (4, True)
+    assert made(*update, "--force").status == 0
+    assert made("discover", "--update", "--output", "spec.toml", "--force").status == 2
 
 
 def test_what_stands_in_it(page: Path) -> None:

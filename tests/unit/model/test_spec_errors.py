@@ -25,6 +25,7 @@ def said(text: str) -> list[str]:
         ),
         ('[[table]]\nname = "a"\nunique = "k"', "[table] 'a' unique: Input should be a list, in [ ] (it is 'k')"),
         ('[[table]]\nname = "a"\nassign = { colum = "x" }', "[table] 'a' assign colum: the key 'colum' is unknown"),
+        ('[backup]\nfolder = ["a"]', "[backup] folder: Input should be a valid string"),
         ('[[reference]]\nform = "a.b"', "[reference] number 1 from: this key is missing"),
         ("[lock]\ntimeout = 1", "[lock]: the key 'lock' is unknown; did you mean \"locks\"?"),
     ],
@@ -36,3 +37,8 @@ def test_places(text: str, sentence: str) -> None:
 
 def test_each_problem_is_a_sentence() -> None:
     assert len(said("colum = 1\nslog = 2\n[[table]]\nname = 'a'")) == 3
+
+
+def test_a_text_where_a_list_belongs() -> None:
+    with pytest.raises(UsageError, match=r"\[schemas\]: Input should be a list, in \[ \]"):
+        Spec.parse('schemas = "public"\n[tenant]\ntable = "tenants"')

@@ -1,10 +1,10 @@
-"""How numbers are said."""
+"""How numbers and times are said."""
 
 from __future__ import annotations
 
 import pytest
 
-from tenantry.model.wording import counted
+from tenantry.model.wording import counted, duration
 
 
 @pytest.mark.parametrize(
@@ -13,3 +13,13 @@ from tenantry.model.wording import counted
 )
 def test_counted(count: int, plural: str, text: str) -> None:
     assert counted(count, "row", plural) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, ""), (0, "0 ms"), (0.0123, "12 ms"), (0.9996, "1.0 s"), (3.44, "3.4 s"), (59.94, "59.9 s"), (59.96, "1 min 00 s"),
+     (320, "5 min 20 s"), (3599.6, "1 h 00 min"), (7500, "2 h 05 min")],
+)  # fmt: skip
+def test_durations(seconds: float | None, text: str) -> None:
+    """The next unit begins where the number would be one of it once it is rounded."""
+    assert duration(seconds) == text

@@ -15,19 +15,9 @@ from tenantry.reports.builder import Gathering
 from tenantry.reports.report import Verdict
 
 
-@pytest.mark.parametrize(
-    ("milliseconds", "text"),
-    [
-        (0.4, "0 ms"),
-        (999, "999 ms"),
-        (1000, "1.0 s"),
-        (59_900, "59.9 s"),
-        (320_000, "5 min 20 s"),
-        (3_600_000, "60 min 00 s"),
-    ],
-)
-def test_times(milliseconds: float, text: str) -> None:
-    assert page.time(milliseconds) == text
+def test_times() -> None:
+    """The report has milliseconds."""
+    assert [page.time(milliseconds) for milliseconds in (0.4, 1000, 320_000)] == ["0 ms", "1.0 s", "5 min 20 s"]
 
 
 def test_values() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tenantry.steps.api_keys import ApiKeyReader, ApiKeys
+from tenantry.steps.api_keys import ApiKeyReader, ApiKeys, ApiKeyTenants
 from unit.steps.examples import ISOLATE, TENANTS, assert_statements
 
 
@@ -20,6 +20,23 @@ def test_the_table_and_its_function() -> None:
         step.revert({}),
         'DROP FUNCTION IF EXISTS "tenantry"."api_key"(text, bytea)',
         'DROP TABLE IF EXISTS "tenantry"."api_keys"',
+    )
+
+
+def test_they_end_with_their_tenant() -> None:
+    step = ApiKeyTenants(phase=ISOLATE, table=TENANTS, column="id")
+    assert_statements(
+        step.apply(),
+        'CREATE OR REPLACE FUNCTION "tenantry"."api_key_tenants"() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS…ends_at = pg_catalog.now()…END $tenantry$',
+        "DO $tenantry$DECLARE role oid; BEGIN FOR role IN SELECT DISTINCT e.grantee FROM pg_catalog.pg_proc p, pg_catal…; END LOOP; END$tenantry$",
+        'DROP TRIGGER IF EXISTS "~tenantry_keys" ON "public"."tenants"',
+        'CREATE TRIGGER "~tenantry_keys" AFTER DELETE OR UPDATE OF "id" ON "public"."tenants" FOR EACH ROW EXECUTE FUNCTION "tenantry"."api_key_tenants"()',
+        'ALTER TABLE ONLY "public"."tenants" ENABLE ALWAYS TRIGGER "~tenantry_keys"',
+    )
+    assert_statements(
+        step.revert({}),
+        'DROP TRIGGER IF EXISTS "~tenantry_keys" ON "public"."tenants"',
+        'DROP FUNCTION IF EXISTS "tenantry"."api_key_tenants"()',
     )
 
 

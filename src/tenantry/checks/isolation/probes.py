@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from operator import itemgetter
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, TypeAlias
 
 import psycopg
@@ -242,18 +245,31 @@ def got_through(error: psycopg.Error) -> bool | None:
 
 
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "experiment.sql")
+REPEATABLE_READ = sql.SQL("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 NOBODY = ""
 """The setting of a session without a tenant."""
 
 
-def become(connection: psycopg.Connection[Any], role: str) -> None:
-    """Become the role until the transaction is rolled back; a role that may do so grants itself the membership. Since
-    16 the creator of a role is not automatically able to become it. Raises InsufficientPrivilege."""
+_SAVEPOINT = sql.SQL("SAVEPOINT tenantry_attempt")
+_KEEP = sql.SQL("RELEASE SAVEPOINT tenantry_attempt")
+_TAKE_BACK = sql.SQL("ROLLBACK TO SAVEPOINT tenantry_attempt; RELEASE SAVEPOINT tenantry_attempt")
+
+
+def in_one_message(connection: psycopg.Connection[Any], *statements: sql.Composable | bytes) -> psycopg.Cursor[Any]:
+    """Send statements that run no code of other owners in one message, without the owner context; the cursor is at the
+    rows of the first."""
+    texts = [one if isinstance(one, bytes) else one.as_bytes(connection) for one in statements]
+    return psycopg.Cursor(connection).execute(b"; ".join(texts))
+
+
+def become(connection: psycopg.Connection[Any], role: str, *settings: sql.Composable | bytes) -> None:
+    """Become the role until the transaction is rolled back, after `settings`; a role that may do so grants itself the
+    membership. Since 16 the creator of a role is not automatically able to become it. Raises InsufficientPrivilege."""
     take_on = sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(role))
     try:
-        with connection.transaction():
-            connection.execute(take_on)
+        in_one_message(connection, *settings, _SAVEPOINT, take_on, _KEEP)
     except psycopg.errors.InsufficientPrivilege:
+        in_one_message(connection, _TAKE_BACK)
         if in_recovery(connection):
             raise  # A standby allows no grant.
         connection.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(role)))
@@ -262,6 +278,29 @@ def become(connection: psycopg.Connection[Any], role: str) -> None:
 
 class _RowSeen(Exception):
     """COPY returned a row, which is all that has to be known."""
+
+
+def by_itself(
+    connection: psycopg.Connection[Any], statement: sql.Composed, *settings: sql.Composable, end: sql.Composable = _KEEP
+) -> list[tuple[Any, ...]]:
+    """The rows of a statement in a savepoint; if it succeeds, `end` ends the savepoint. There are thousands of them on
+    a large schema, so all is sent in one message, unless the statement needs the owner context. Raises psycopg's
+    errors."""
+    try:
+        if fenced(connection):
+            in_one_message(connection, _SAVEPOINT, *settings)
+            cursor = connection.execute(statement)
+            rows = cursor.fetchall() if cursor.description is not None else []
+            in_one_message(connection, end)
+            return rows
+        cursor = in_one_message(connection, _SAVEPOINT, *settings, statement, end)
+        for _ in range(1 + len(settings)):
+            cursor.nextset()
+        return cursor.fetchall() if cursor.description is not None else []
+    except psycopg.Error:
+        if connection.info.transaction_status is pq.TransactionStatus.INERROR:
+            in_one_message(connection, _TAKE_BACK)
+        raise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,53 +313,38 @@ class Actor:
     setting: str
 
     @contextmanager
-    def trials(self) -> Iterator[None]:
-        """A transaction as the application, which is rolled back."""
+    def trials(self, *first: sql.Composable) -> Iterator[None]:
+        """A transaction as the application, which is rolled back; `first` are its first statements."""
         with self.connection.transaction(force_rollback=True):
-            self.connection.execute(_QUERIES["settle"])
-            if self.role is not None:
-                become(self.connection, self.role)
+            if self.role is None:
+                in_one_message(self.connection, *first, _QUERIES["settle"])
+            else:
+                become(self.connection, self.role, *first, _QUERIES["settle"])
             yield
 
-    @contextmanager
-    def sharing(self, snapshot: str) -> Iterator[None]:
+    def sharing(self, snapshot: str) -> AbstractContextManager[None]:
         """As `trials`, with the snapshot that another transaction has exported."""
-        with self.connection.transaction(force_rollback=True):
-            self.connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            self.connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
-            self.connection.execute(_QUERIES["settle"])
-            if self.role is not None:
-                become(self.connection, self.role)
-            yield
+        return self.trials(REPEATABLE_READ, sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
 
     def ask(self, tenant: str, query: sql.Composed) -> tuple[Any, ...] | None:
         """The first row of the query's result, as the tenant. Raises psycopg's errors."""
-        with self.connection.transaction():
-            self.connection.execute("SELECT set_config(%s, %s, true)", (self.setting, tenant))
-            return self.connection.execute(query).fetchone()
+        return next(iter(by_itself(self.connection, query, self._named(tenant))), None)
 
     def attempt(self, tenant: str, statement: sql.Composed) -> psycopg.Error | bool | None:
         """The result of an attempt as the tenant: whether it succeeded, or the error that leaves it undecided."""
-        # There are thousands of attempts on a large schema. They run no code of other owners, so they are sent in one
-        # message and without the owner context.
-        ours = psycopg.Cursor(self.connection)
-        named = sql.SQL("SELECT pg_catalog.set_config({}, {}, true)").format(
-            sql.Literal(self.setting), sql.Literal(tenant)
-        )
-        ours.execute(sql.SQL("SAVEPOINT tenantry_attempt; {}").format(named))
         try:
-            self.connection.execute(statement)
-            through: bool | None = False
+            by_itself(self.connection, statement, self._named(tenant), end=_TAKE_BACK)
         except psycopg.Error as error:
             if self.connection.closed:
                 raise
             through = got_through(error)
-            if through is None:
-                return error
-        finally:
-            if self.connection.info.transaction_status in (pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR):
-                ours.execute("ROLLBACK TO SAVEPOINT tenantry_attempt; RELEASE SAVEPOINT tenantry_attempt")
-        return through
+            return error if through is None else through
+        return False
+
+    def _named(self, tenant: str) -> sql.Composed:
+        return sql.SQL("SELECT pg_catalog.set_config({}, {}, true)").format(
+            sql.Literal(self.setting), sql.Literal(tenant)
+        )
 
     def copies_out(self, table: Name) -> psycopg.Error | bool:
         """Whether COPY returns a row to a session without a tenant. It is cancelled at the first row."""
@@ -472,9 +496,11 @@ def own_rows(
     """
     operator = ground.connection
     with operator.transaction():
-        operator.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        operator.execute(_QUERIES["bounded"])
-        (snapshot,) = operator.execute("SELECT pg_catalog.pg_export_snapshot()").fetchone() or ("",)
+        exported = in_one_message(
+            operator, REPEATABLE_READ, sql.SQL("SELECT pg_catalog.pg_export_snapshot()"), _QUERIES["bounded"]
+        )
+        exported.nextset()
+        (snapshot,) = exported.fetchone() or ("",)
         having = _having(ground, ways)
         first = dict.fromkeys((*barred, *tenants, *list(having)[:1], *list(having)[-1:]))
         deadline, counted = time.monotonic() + COUNTED, dict[str, Own]()
@@ -505,8 +531,7 @@ def _having(ground: CheckContext, ways: Ways) -> Mapping[str, int]:
         return {}
     query = sql.SQL("SELECT tenant, rows FROM ({}) AS counted ORDER BY rows DESC, tenant").format(ways.rows_by_tenant)
     try:
-        with ground.connection.transaction():
-            return dict(ground.connection.execute(query).fetchall())
+        return dict(by_itself(ground.connection, query))
     except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable):
         ground.looking(f"what tenants see of {ways.table.name}")
         return {}
@@ -525,8 +550,7 @@ def _counted(
         "SELECT pg_catalog.count(*) FILTER (WHERE {}), pg_catalog.count(*) FILTER (WHERE {}), pg_catalog.count(*)"
         " FROM {} AS t"
     ).format(own, may, relation)
-    with operator.transaction():
-        (rows,) = (0,) if nothing else operator.execute(count).fetchone() or (0,)
+    ((rows,),) = [(0,)] if nothing else by_itself(operator, count)
     belonging, allowed, whole = actor.ask(tenant, seen) or (0, 0, 0)
     return Own(tenant=tenant, rows=rows, belonging=belonging, seen=allowed, others=whole - allowed)
 
@@ -550,9 +574,10 @@ def experiment(ground: CheckContext) -> Iterator[Finding]:
     try:
         with acting(ground) as actor:
             laboratory = _Laboratory(ground=ground, actor=actor)
-            for ways in laboratory.tables():
-                ground.looking(f"what {role} can do to {ways.table.name}")
-                yield from laboratory.table(ways)
+            tables = list(laboratory.tables())
+            with _several(laboratory, len(tables)) as laboratories:
+                for found in laboratories(tables):
+                    yield from found
             for view in laboratory.views():
                 ground.looking(f"what {role} sees in {view.name}")
                 yield from laboratory.view(view)
@@ -569,6 +594,33 @@ def experiment(ground: CheckContext) -> Iterator[Finding]:
             message=f"What {role} can access was not tested: {error.message}",
             remedy=f"{error.remedy}; or set --application-dsn.",
         )  # fmt: skip
+
+
+MANY = 50
+"""Of so many tables, two are tried at a time: while one waits for the server, the other says what to try next."""
+_Trying: TypeAlias = Callable[[Sequence[Ways]], Iterator[list[Finding]]]
+
+
+@contextmanager
+def _several(laboratory: _Laboratory, tables: int) -> Iterator[_Trying]:
+    """What tries tables in one laboratory, or in two; the findings come in the order of the tables."""
+    with ExitStack() as stack:
+        free: SimpleQueue[_Laboratory] = SimpleQueue()
+        free.put(laboratory)
+        # A role that is only lent is lent to one transaction at a time.
+        if tables >= MANY and not laboratory.borrows:
+            free.put(laboratory.another(stack))
+
+        def one(ways: Ways) -> list[Finding]:
+            here = free.get()
+            try:
+                here.ground.looking(f"what {here.ground.spec.application.role} can do to {ways.table.name}")
+                return list(here.table(ways))
+            finally:
+                free.put(here)
+
+        pool = stack.enter_context(ThreadPoolExecutor(free.qsize()))
+        yield lambda ways: pool.map(one, ways)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -603,6 +655,20 @@ class _Laboratory:
     @cached_property
     def scope(self) -> Scope:
         return Scope.of(self.ground.schema, self.ground.plan, Phase.CONTRACT)
+
+    @property
+    def borrows(self) -> bool:
+        """Whether the application role must be granted to tenantry's role before it can become it."""
+        if self.ground.application is not None:
+            return False
+        asked = self.ground.connection.execute(_QUERIES["stands_for"], {"role": self.actor.role}).fetchone()
+        return asked is None or not asked[2]
+
+    def another(self, stack: ExitStack) -> _Laboratory:
+        """The same with sessions of its own, as long as the stack lasts."""
+        operator = stack.enter_context(self.ground.session("experiment as operator"))
+        ground = replace(self.ground, connection=operator)
+        return replace(self, ground=ground, actor=stack.enter_context(acting(ground)))
 
     # --- the relations
 
@@ -779,13 +845,15 @@ class _Laboratory:
             return list(self._strangers(ways))
         rows: dict[str, Row] = {}
         key, relation = sql.Identifier(ways.key), ways.table.name.identifier
-        for order in ("ASC", "DESC"):
-            query = sql.SQL(
-                "SELECT t.{0}::text, t.tableoid::bigint, t.ctid::text, ROW(t.*)::text FROM {1} AS t"
-                " WHERE t.{0} IS NOT NULL ORDER BY t.{0} {2} LIMIT 1"
+        ends = [
+            sql.SQL(
+                "(SELECT t.{0}::text, t.tableoid::bigint, t.ctid::text, ROW(t.*)::text FROM {1} AS t"
+                " WHERE t.{0} IS NOT NULL ORDER BY t.{0} {2} LIMIT 1)"
             ).format(key, relation, sql.SQL(order))
-            for tenant, oid, place, text in self._ask(query):
-                rows[tenant] = Row(tenant=tenant, relation=oid, place=place, text=text)
+            for order in ("ASC", "DESC")
+        ]
+        for tenant, oid, place, text in self._ask(sql.SQL(" UNION ALL ").join(ends)):
+            rows[tenant] = Row(tenant=tenant, relation=oid, place=place, text=text)
         # Preferably a tenant with rows in this table, then any other, then one that does not exist.
         actors = [*reversed(rows), *self.tenants, *STRANGERS.get(ways.type, ())]
         return [
@@ -840,8 +908,7 @@ class _Laboratory:
     def _ask(self, query: sql.Composed) -> list[tuple[Any, ...]]:
         """Raises LockNotAvailable rather than waiting for a lock."""
         with self.ground.connection.transaction():
-            self.ground.connection.execute(_QUERIES["patience"])
-            return self.ground.connection.execute(query).fetchall()
+            return by_itself(self.ground.connection, query, sql.SQL(_QUERIES["patience"].decode()))
 
     # --- views
 
@@ -897,10 +964,11 @@ class _Laboratory:
                 remedy="Run the command on the primary server.",
             )  # fmt: skip
         if self.open:
-            tables = sorted({sample["table"] for sample in self.open})
+            undecided = sorted(self.open, key=itemgetter("table"))
+            tables = list(dict.fromkeys(sample["table"] for sample in undecided))
             yield _found(
                 name="experiment-undecided", severity=Severity.INFO, count=len(self.open),
                 message=f"Some attempts of a tenant gave no result, on {listed(tables)}",
                 remedy="See the reasons. A trigger that writes or uses a sequence is stopped before it can do so.",
-                samples=tuple(self.open[: self.ground.samples]),
+                samples=tuple(undecided[: self.ground.samples]),
             )  # fmt: skip

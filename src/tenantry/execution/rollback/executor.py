@@ -56,9 +56,10 @@ class Reverting:
     def all(self, entries: Iterable[Entry]) -> int:
         """Revert them, the last first; the number reverted or kept. Raises TenantryError."""
         ordered = sorted(entries, key=backwards)
-        for number, entry in enumerate(ordered, start=1):
-            self.runner.halt()
-            self._one(entry, number, len(ordered))
+        with self.runner.flushing_late():
+            for number, entry in enumerate(ordered, start=1):
+                self.runner.halt()
+                self._one(entry, number, len(ordered))
         return len(ordered) - len(self.left)
 
     def _one(self, entry: Entry, number: int, total: int) -> None:
@@ -90,7 +91,7 @@ class Reverting:
     def _revert(self, step: Step, entry: Entry, kept: bool) -> tuple[Outcome, int | None]:
         statements = self._statements(step, entry, kept)
         journal = self.runner.journal
-        settled = journal.keeping(step.key) if kept else (journal.forgetting(step.key),)
+        settled = journal.keeping(step.key) if kept else (journal.forgetting(step.key, plain=not step.noted_besides),)
         # Looked at once the step has its locks: what is built on a column later has to wait, and then does not find it.
         looked = step.built if statements and not kept else None
         if all(statement.manner is not ExecutionMode.CONCURRENT for statement in statements):
@@ -107,7 +108,7 @@ class Reverting:
             if kept:
                 journal.keep(step.key)
             else:
-                journal.forget(step.key)
+                journal.forget(step.key, plain=not step.noted_besides)
         return outcome, None
 
     def _statements(self, step: Step, entry: Entry, kept: bool) -> tuple[Statement, ...]:

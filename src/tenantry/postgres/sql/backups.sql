@@ -76,7 +76,10 @@ ORDER BY 1, 2;
 SELECT t.tgrelid::bigint AS relation, t.tgname::text AS name, t.tgenabled::text AS state
 FROM pg_catalog.pg_trigger t
 JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid
-WHERE t.tgrelid = %(relation)s::regclass AND t.tgenabled <> 'D' AND p.pronamespace <> 'tenantry'::regnamespace
+WHERE t.tgrelid = %(relation)s::regclass AND t.tgenabled <> 'D'
+  AND (%(event)s::text IS NULL
+       OR t.tgtype & CASE %(event)s::text WHEN 'INSERT' THEN 4 WHEN 'DELETE' THEN 8 WHEN 'UPDATE' THEN 16 END <> 0)
+  AND p.pronamespace <> 'tenantry'::regnamespace
   AND (NOT t.tgisinternal
        OR t.tgparentid <> 0 AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint c
                                             WHERE c.oid = t.tgconstraint AND c.contype <> 't'))
@@ -86,4 +89,6 @@ ORDER BY t.tgname;
 SELECT ev_class::bigint AS relation, rulename::text AS name, ev_enabled::text AS state
 FROM pg_catalog.pg_rewrite
 WHERE ev_class = %(relation)s::regclass AND rulename <> '_RETURN' AND ev_enabled <> 'D'
+  AND (%(event)s::text IS NULL
+       OR ev_type = CASE %(event)s::text WHEN 'UPDATE' THEN '2' WHEN 'INSERT' THEN '3' WHEN 'DELETE' THEN '4' END::"char")
 ORDER BY rulename;

@@ -182,12 +182,15 @@ UPDATE tenantry.steps SET phase = %(phase)s, value = %(value)s, wanted = %(wante
 UPDATE tenantry.steps SET state = 'kept' WHERE key = %(key)s;
 
 -- name: forget_step
--- A column that goes with its step was dropped by nobody else.
+-- With what else is noted of it. A column that goes with its step was dropped by nobody else.
 WITH progress AS (DELETE FROM tenantry.progress WHERE step = %(key)s),
      columns AS (DELETE FROM tenantry.columns AS k USING tenantry.steps AS s
                  WHERE s.key = %(key)s AND k.relation = s.relation AND k.name = s.value ->> 'column'
                    AND s.value ->> 'kind' = 'column'),
      filled AS (DELETE FROM tenantry.filled WHERE step = %(key)s)
+DELETE FROM tenantry.steps WHERE key = %(key)s;
+
+-- name: forget_plain_step
 DELETE FROM tenantry.steps WHERE key = %(key)s;
 
 -- name: forget_progress

@@ -1,8 +1,3 @@
--- name: relations
-SELECT n.nspname AS schema, c.relname AS name, c.relkind::text AS kind
-FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE c.oid = ANY (SELECT pg_catalog.to_regclass(given) FROM pg_catalog.unnest(%(names)s::text[]) AS given);
-
 -- name: holders
 SELECT DISTINCT ON (a.pid) a.pid, COALESCE(a.usename::text, '') AS user, COALESCE(a.application_name, '') AS application,
   COALESCE(a.state, '') AS state, pg_catalog.left(COALESCE(a.query, ''), 200) AS query,

@@ -23,10 +23,10 @@ from tenantry.model.finding import Finding, Severity
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
 from tenantry.model.run import MigrationState, Status, StepAction, TableStatus
-from tenantry.model.schema import Column, ForeignKey, Schema, Table, Unique
 from tenantry.model.spec import Spec, TablePart, TenantPart
 from tenantry.planning import Plan, make_plan
 from tenantry.reports.log import Log
+from unit.schemas import TENANTS, schema, table
 
 MOST = 60
 TABLES = 100
@@ -34,31 +34,13 @@ ALIKE = "stock_warehouse_orderpoint_of_a_long_name"
 """With what the name of each table begins."""
 
 
-def table(name: str) -> Table:
-    key = Unique(name=f"{name}_pkey", columns=("id",), constraint=True, primary=True)
-    owner = ForeignKey(
-        name=f"{name}_owner", columns=("owner",), parent=Name("public", "tenants"), parent_columns=("id",)
-    )
-    columns = ("id", "slug") if name == "tenants" else ("id", "owner")
-    return Table(
-        name=Name("public", name),
-        columns=tuple(Column(name=one, type="integer", base_type="integer", not_null=True) for one in columns),
-        primary_key=("id",), uniques=(key,), foreign_keys=() if name == "tenants" else (owner,), rows=1000,
-    )  # fmt: skip
-
-
 @pytest.fixture(scope="module")
 def plan() -> Plan:
     """Of many tables whose names differ in their ends alone."""
     names = [f"{ALIKE}_{number:03}" for number in range(TABLES)]
-    tables = [table(name) for name in ("tenants", *names)]
-    schema = Schema(
-        version=180000, database="shop", user="owner", schemas=("public",), tables={one.name: one for one in tables}
-    )
-    tenant = TenantPart(table="tenants", slug="slug", column="tenant_id")
-    return make_plan(
-        Spec(tenant=tenant, table=tuple(TablePart(name=name, paths=(("owner",),)) for name in names)), schema
-    )
+    tables = (table(name, "owner > tenants") for name in names)
+    parts = tuple(TablePart(name=name, paths=(("owner",),)) for name in names)
+    return make_plan(Spec(tenant=TenantPart(table="tenants"), table=parts), schema(TENANTS, *tables))
 
 
 @pytest.fixture(params=[80, 60])

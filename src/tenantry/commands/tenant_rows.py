@@ -1,0 +1,273 @@
+"""tenants: export, import and remove one tenant's rows."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+
+from tenantry.commands.running import interruptible, run
+from tenantry.errors import Refused
+from tenantry.execution.events import Observer, Said, ignore
+from tenantry.execution.session import Session, open_session
+from tenantry.execution.tenant_table import Tenant
+from tenantry.execution.transaction import LockPolicy
+from tenantry.model.backup import Backup
+from tenantry.model.name import Name
+from tenantry.model.spec import Spec
+from tenantry.model.tenant_export import TenantExport
+from tenantry.postgres.backups import Backups
+from tenantry.postgres.connect import Target
+from tenantry.postgres.removals import Removal, Removals
+from tenantry.tenants.export import TenantExporter
+from tenantry.tenants.folder import read_manifest, refuse_folder
+from tenantry.tenants.load import TenantImport
+from tenantry.tenants.removal import TenantRemoval
+from tenantry.tenants.scope import TenantScope
+
+
+def export_tenant(
+    target: Target, spec: Spec, slug: str, folder: Path, *, observer: Observer | None = None
+) -> TenantExport:
+    """Write the rows of the tenant with this slug into a new folder, all from one snapshot.
+
+    Raises UsageError where there is no such tenant or the folder cannot be written, Refused where the database is not
+    isolated or the folder is not empty; then nothing is written.
+    """
+    with run(target, "tenants export", purpose="export", observer=observer) as current:
+        session = Session.begin(target, current.connection, spec)
+        scope = TenantScope.of(session, run=current.id, observer=current.observer)
+        exporter = TenantExporter(scope=scope, tenant=scope.tenant(slug))
+        refuse_folder(folder)
+        current.begin(options=slug)
+        export = exporter.write(folder)
+        current.finish(f"{export.rows:,} rows of {slug} exported", told=f"{export.rows:,} rows of {slug} in {folder}")
+    return export
+
+
+def preview_export(target: Target, spec: Spec, slug: str, *, observer: Observer | None = None) -> TenantExport:
+    """What `export_tenant` would write: the tables and their rows. Writes nothing, and raises as it does."""
+    with open_session(target, purpose="export") as connection:
+        scope = TenantScope.of(Session.begin(target, connection, spec), run="", observer=observer or ignore)
+        return TenantExporter(scope=scope, tenant=scope.tenant(slug)).preview()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantImported:
+    """What an import has come to. `rows` were inserted, in a dry run would be; `silenced` are triggers and rules of the
+    user's that did not fire, `spec_differs` says that the export was made by another spec."""
+
+    export: TenantExport
+    slug: str
+    rows: int
+    silenced: tuple[str, ...] = ()
+    spec_differs: bool = False
+
+
+def import_tenant(
+    target: Target, spec: Spec, folder: Path, *, slug: str | None = None, dry_run: bool = False,
+    lock_timeout: float | None = None, lock_budget: float | None = None, observer: Observer | None = None,
+) -> TenantImported:  # fmt: skip
+    """Put the rows of an export into a database, in one transaction; the tenant gets the `slug` in place of its own.
+
+    Raises UsageError where the folder holds no export, Refused, with a list, where its files or tables do not fit, the
+    tenant is there already, rows of others have its keys, or rows that it refers to are missing or not the same. Then
+    nothing is changed; nor where the rows that were inserted are not those that were exported: Failed.
+    """
+    export = read_manifest(folder)
+    wanted = slug if slug is not None else export.tenant
+    with run(target, "tenants import", purpose="import", observer=observer) as current:
+        session = Session.begin(target, current.connection, spec)
+        scope = TenantScope.of(session, run=current.id, observer=current.observer)
+        importing = TenantImport(
+            scope=scope, folder=folder.absolute(), export=export, slug=wanted,
+            policy=_policy(spec, lock_timeout, lock_budget),
+        )  # fmt: skip
+        importing.prepare()
+        silenced = tuple(f"{fires.name} on {fires.relation}" for fires in importing.silenced())
+        if dry_run:
+            rows = importing.new_rows()
+        else:
+            current.begin(options=wanted)
+            rows = importing.insert()
+        would = "would be imported" if dry_run else "imported"
+        current.finish(f"{rows:,} rows of {wanted} {would}")
+        # Not left to the end of the session, which others see for a moment longer.
+        current.connection.execute("DISCARD TEMP")
+    return TenantImported(
+        export=export, slug=wanted, rows=rows, silenced=silenced, spec_differs=export.spec != scope.fingerprint
+    )
+
+
+class RemovalBackup(StrEnum):
+    """What is kept of a tenant before it is removed."""
+
+    EXPORT = "export"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveOptions:
+    """How a tenant is removed. `folder` is where the export goes, a new one in the spec's folder of dumps unless given;
+    `force` goes without one. Lock times in seconds; the spec's unless given."""
+
+    backup: RemovalBackup = RemovalBackup.EXPORT
+    folder: Path | None = None
+    force: bool = False
+    lock_timeout: float | None = None
+    lock_budget: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemovalPreview:
+    """What removing a tenant would delete, by table, children first. `folder` is where it would be exported to first,
+    `unfinished` a removal that would be gone on with, `blockers` rows of others that refer to these: then it is
+    refused. `silenced` are the user's triggers and rules that would not fire."""
+
+    tenant: Tenant
+    rows: Mapping[Name, int]
+    blockers: tuple[str, ...]
+    silenced: tuple[str, ...]
+    folder: Path | None
+    unfinished: Removal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantRemoved:
+    """What a removal has come to. `rows` are gone in all; of rows that go, `exported` were in the export in
+    `folder`. `ended_keys` API keys were ended. `backups` are those that still hold rows of the tables."""
+
+    tenant: Tenant
+    rows: int
+    exported: int
+    folder: Path | None
+    ended_keys: int
+    backups: tuple[str, ...] = field(default=())
+
+    @property
+    def unexported(self) -> int:
+        """Rows that were written after the snapshot of the export, and are gone."""
+        return max(0, self.rows - self.exported) if self.folder is not None else 0
+
+
+def preview_removal(
+    target: Target, spec: Spec, slug: str, options: RemoveOptions, *, observer: Observer | None = None
+) -> RemovalPreview:
+    """What `remove_tenant` would delete. Changes nothing. Raises UsageError where there is no such tenant, Refused
+    where it is one that has to stay."""
+    with open_session(target, purpose="removal") as connection:
+        scope = TenantScope.of(Session.begin(target, connection, spec), run="", observer=observer or ignore)
+        removing = _removing(scope, slug, options)
+        unfinished = Removals(connection).unfinished(removing.tenant.key)
+        exports = options.backup is RemovalBackup.EXPORT and unfinished is None
+        return RemovalPreview(
+            tenant=removing.tenant, rows=removing.rows(), blockers=tuple(map(str, removing.blockers())),
+            silenced=tuple(removing.silenced()), folder=_folder(spec, slug, options) if exports else None,
+            unfinished=unfinished,
+        )  # fmt: skip
+
+
+def remove_tenant(
+    target: Target, spec: Spec, slug: str, options: RemoveOptions, *, observer: Observer | None = None
+) -> TenantRemoved:
+    """Delete a tenant's rows in batches, children before their parents, after an export of them. Where a run has
+    stopped part-way, the same call goes on, with that run's export.
+
+    Raises UsageError where there is no such tenant; Refused where it is one that has to stay, or rows of others refer
+    to its rows, before anything is changed; Interrupted between two batches, and Failed where a lock is not to be had.
+    """
+    with run(target, "tenants remove", purpose="removal", observer=observer) as current:
+        session = Session.begin(target, current.connection, spec)
+        scope = TenantScope.of(session, run=current.id, observer=current.observer)
+        removing = _removing(scope, slug, options)
+        blockers = removing.blockers()
+        if blockers:
+            raise Refused(
+                f"Rows that are not the tenant's refer to rows of {slug!r}: {blockers[0]}",
+                remedy="Change or delete them first; they are not ours to take along. Nothing was changed.",
+                details=[str(one) for one in blockers[1:]],
+            )
+        if options.backup is RemovalBackup.NONE and not options.force:
+            raise Refused(
+                "Rows will be deleted, and no export of them is to be made",
+                remedy="Leave out --backup none, or give --force with it.",
+            )
+        removals = Removals(current.connection)
+        begun, folder = removals.unfinished(removing.tenant.key), _folder(spec, slug, options)
+        if begun is None and options.backup is RemovalBackup.EXPORT:
+            refuse_folder(folder)
+        current.begin(options=slug)
+        removals.install()
+        with interruptible(removing.stop.set):
+            removal = begun or _begin(removing, options, folder, removals)
+            if removal.run != current.id:
+                kept = f" with the export in {removal.folder}" if removal.folder is not None else ""
+                told = f"This run goes on where the run {removal.run} stopped,{kept or ' without an export'}"
+                current.observer(Said(told, {"removal": removal.run, "folder": removal.folder}))
+            # First, so that no application goes on in the tenant's name.
+            ended = removals.end_keys(removing.tenant.key)
+            removing.remove(removal)
+            rows = removing.conclude(removal)
+        backups = tuple(one.id for one in Backups(current.connection).all() if _holds(one, scope))
+        outcome = f"{slug} removed: {rows:,} rows"
+        current.finish(outcome, f"The export is in {removal.folder}." if removal.folder else "")
+    return TenantRemoved(
+        tenant=removing.tenant, rows=rows, exported=removal.exported, ended_keys=ended, backups=backups,
+        folder=None if removal.folder is None else Path(removal.folder),
+    )  # fmt: skip
+
+
+def _policy(spec: Spec, timeout: float | None, budget: float | None) -> LockPolicy:
+    return LockPolicy(timeout=timeout or spec.locks.timeout, budget=budget or spec.locks.budget)
+
+
+def _removing(scope: TenantScope, slug: str, options: RemoveOptions) -> TenantRemoval:
+    """Raises Refused for a tenant that has to stay."""
+    begun = Removals(scope.connection).unfinished_of(slug)
+    # Its own row may have gone by the last batch of a run that then stopped.
+    tenant = scope.find(slug) or (Tenant(slug=slug, key=begun.tenant) if begun is not None else scope.tenant(slug))
+    if tenant.default:
+        raise Refused(
+            f"{slug!r} is the default tenant: rows that nothing else gives to a tenant become its",
+            remedy="Name another `default` in the spec, and migrate; then it can be removed.",
+        )
+    if tenant.quarantine:
+        raise Refused(
+            f"{slug!r} is the quarantine tenant: rows are set aside there until a person has found whose they are",
+            remedy="`tenantry conflicts` and `tenantry validate` name them; give them their tenants.",
+        )
+    table = scope.selection.ownership.tenant
+    if slug in table.slugs:
+        raise Refused(
+            f"The spec names the tenant {slug!r}: the next migrate would make it again",
+            remedy=f"Take it out of {scope.session.spec.path or 'the spec'}, and migrate; then it can be removed.",
+        )
+    policy = _policy(scope.session.spec, options.lock_timeout, options.lock_budget)
+    return TenantRemoval(scope=scope, tenant=tenant, policy=policy, stop=threading.Event())
+
+
+def _begin(removing: TenantRemoval, options: RemoveOptions, folder: Path, removals: Removals) -> Removal:
+    """Export the tenant into the folder, if it is to be exported, and note that its removal begins."""
+    scope, tenant = removing.scope, removing.tenant
+    kept, exported = None, 0
+    if options.backup is RemovalBackup.EXPORT:
+        kept = folder.absolute()
+        export = TenantExporter(scope=scope, tenant=tenant).write(kept)
+        exported = export.rows - removing.staying()
+        scope.observer(Said(f"Exported {export.rows:,} rows into {kept}", {"folder": str(kept)}))
+    return removals.begin(run=scope.run, tenant=tenant.key, slug=tenant.slug, folder=kept, exported=exported)
+
+
+def _folder(spec: Spec, slug: str, options: RemoveOptions) -> Path:
+    if options.folder is not None:
+        return options.folder
+    plain = re.sub(r"[^A-Za-z0-9_-]", "_", slug)[:60]
+    return Path(spec.backup.folder) / f"tenant_{plain}_{datetime.now(UTC):%Y%m%d%H%M%S}"
+
+
+def _holds(backup: Backup, scope: TenantScope) -> bool:
+    return any(copy.table in scope.selection.tables for copy in backup.tables)

@@ -1,0 +1,85 @@
+"""The journal's part about tenants that are removed: what was exported before, and how far it has come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.rows import class_row
+
+from tenantry.postgres.journal import revoke_default_privileges
+from tenantry.postgres.queries import read_queries
+
+_QUERIES = read_queries(Path(__file__).with_name("sql") / "removals.sql")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removal:
+    """A tenant, by its key as text, whose rows are being removed. `folder` has the export that was made before, of
+    `exported` rows, None where none was to be made; `removed` rows are gone."""
+
+    id: int
+    run: str
+    tenant: str
+    slug: str
+    folder: str | None
+    exported: int
+    removed: int
+
+
+class Removals:
+    """Reads and writes over one connection; the writes take part in whatever transaction is open."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self.connection = connection
+
+    def install(self) -> None:
+        """Make the table, in the journal's schema, which is there."""
+        with self.connection.transaction():
+            self.connection.execute(_QUERIES["schema"])
+            revoke_default_privileges(self.connection)
+
+    def unfinished(self, tenant: str) -> Removal | None:
+        """The removal of this tenant that has not come to its end."""
+        row = self.connection.execute(_QUERIES["installed"]).fetchone()
+        if row is None or not row[0]:
+            return None
+        return self._one("open", tenant=tenant)
+
+    def unfinished_of(self, slug: str) -> Removal | None:
+        """The same, by the slug that the tenant had then."""
+        row = self.connection.execute(_QUERIES["installed"]).fetchone()
+        if row is None or not row[0]:
+            return None
+        return self._one("open_of", slug=slug)
+
+    def begin(self, *, run: str, tenant: str, slug: str, folder: Path | None, exported: int) -> Removal:
+        made = self._one(
+            "begin", run=run, tenant=tenant, slug=slug, folder=None if folder is None else str(folder),
+            exported=exported,
+        )  # fmt: skip
+        assert made is not None
+        return made
+
+    def count(self, removal: Removal, rows: int) -> None:
+        """Note that as many more rows are gone."""
+        self.connection.execute(_QUERIES["count"], {"id": removal.id, "rows": rows})
+
+    def finish(self, removal: Removal) -> int:
+        """Note that nothing is left; the rows that are gone in all."""
+        row = self.connection.execute(_QUERIES["finish"], {"id": removal.id}).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def end_keys(self, tenant: str) -> int:
+        """End the tenant's API keys now, where the database keeps any; how many."""
+        row = self.connection.execute(_QUERIES["keys"]).fetchone()
+        if row is None or not row[0]:
+            return 0
+        return self.connection.execute(_QUERIES["end_keys"], {"tenant": tenant}).rowcount
+
+    def _one(self, query: str, **values: object) -> Removal | None:
+        with self.connection.cursor(row_factory=class_row(Removal)) as cursor:
+            return cursor.execute(_QUERIES[query], values).fetchone()

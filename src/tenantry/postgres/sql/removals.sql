@@ -1,0 +1,42 @@
+-- name: schema
+-- One row a tenant that is being, or was, removed: what was exported before, and how far it has come.
+CREATE TABLE IF NOT EXISTS tenantry.removals (
+  id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  run text NOT NULL,
+  tenant text NOT NULL,
+  slug text NOT NULL,
+  folder text,
+  exported bigint NOT NULL,
+  removed bigint NOT NULL DEFAULT 0,
+  started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  finished_at timestamptz
+);
+
+-- name: installed
+SELECT pg_catalog.to_regclass('tenantry.removals') IS NOT NULL
+
+-- name: open
+SELECT id, run, tenant, slug, folder, exported, removed FROM tenantry.removals
+WHERE tenant = %(tenant)s AND finished_at IS NULL ORDER BY id DESC LIMIT 1
+
+-- name: open_of
+SELECT id, run, tenant, slug, folder, exported, removed FROM tenantry.removals
+WHERE slug = %(slug)s AND finished_at IS NULL ORDER BY id DESC LIMIT 1
+
+-- name: begin
+INSERT INTO tenantry.removals (run, tenant, slug, folder, exported)
+VALUES (%(run)s, %(tenant)s, %(slug)s, %(folder)s, %(exported)s)
+RETURNING id, run, tenant, slug, folder, exported, removed
+
+-- name: count
+UPDATE tenantry.removals SET removed = removed + %(rows)s WHERE id = %(id)s
+
+-- name: finish
+UPDATE tenantry.removals SET finished_at = clock_timestamp() WHERE id = %(id)s RETURNING removed
+
+-- name: keys
+SELECT pg_catalog.to_regclass('tenantry.api_keys') IS NOT NULL
+
+-- name: end_keys
+UPDATE tenantry.api_keys SET ends_at = least(ends_at, pg_catalog.now())
+WHERE tenant = %(tenant)s AND (ends_at IS NULL OR ends_at > pg_catalog.now())

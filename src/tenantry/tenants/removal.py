@@ -1,0 +1,311 @@
+"""Deleting a tenant's rows: in batches, children before their parents, each batch a transaction of its own.
+
+A batch locks the rows that it deletes, and they are the tenant's alone: other tenants wait for none of them. Triggers
+and rules of the user's on DELETE do not fire; where a table has any, a batch has the table's writers wait while it
+lasts, and so aims at a twentieth of a second. Tables that refer to each other in a circle are emptied from the rows
+to which none refers, and what is left of them, which may be a circle of rows, by one statement.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import psycopg
+from psycopg import sql
+
+from tenantry.backups.triggers import disable_triggers, enable_triggers
+from tenantry.errors import Failed, Interrupted, Refused
+from tenantry.execution.events import LocksRefused, Looking
+from tenantry.execution.tenant_table import Tenant
+from tenantry.execution.transaction import LockPolicy, run_in_transaction
+from tenantry.model.name import Name
+from tenantry.model.tenant_export import Holding
+from tenantry.model.wording import counted
+from tenantry.planning.tenant_selection import Reference, SelectedTable
+from tenantry.postgres.backups import firing
+from tenantry.postgres.removals import Removal, Removals
+from tenantry.steps.introspection import with_search_path
+from tenantry.tenants.scope import TenantScope, key_text, write_lock
+
+FIRST, LEAST, MOST = 250, 10, 10_000
+"""Rows of the first batch, and the fewest and most of one."""
+QUICK, SLOW = 0.025, 0.1
+"""Seconds: a batch that takes less is followed by one of twice as many rows, one that takes more by one of half."""
+SHOWN = 3
+"""Rows that a refusal names for each foreign key."""
+ACTS = ("c", "n", "d")
+"""ON DELETE, as the catalog says it, that would change the rows that refer to a deleted one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blocker:
+    """Rows that are not the tenant's, and that refer to rows of the tenant's: a few of them, and how many."""
+
+    reference: Reference
+    rows: int
+    shown: tuple[str, ...]
+
+    def __str__(self) -> str:
+        more = " …" if self.rows > len(self.shown) else ""
+        columns = ", ".join(self.reference.key.columns)
+        return (
+            f"{counted(self.rows, 'row')} of {self.reference.child} by {columns} to {self.reference.parent}:"
+            f" {'; '.join(self.shown)}{more}"
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class TenantRemoval:
+    """Removes a tenant over the scope's connection, which must be in autocommit mode."""
+
+    scope: TenantScope
+    tenant: Tenant
+    policy: LockPolicy
+    stop: threading.Event = field(default_factory=threading.Event)
+    _size: int = FIRST
+
+    def rows(self) -> dict[Name, int]:
+        """How many rows of each table go, children first."""
+        found = {}
+        for component in self.scope.selection.removed_together:
+            for table in component:
+                self.scope.observer(Looking(f"the rows of {table.name}"))
+                found[table.name] = self.scope.count(table, table.goes(self.tenant.key))
+        return found
+
+    def staying(self) -> int:
+        """How many of the tenant's rows stay, since they belong to others, too."""
+        key = self.tenant.key
+        return sum(
+            self.scope.count(table, sql.SQL("{} AND {}").format(table.belongs(key), table.belongs_to_others(key)))
+            for table in self.scope.selection.tables.values()
+            if table.member is not None
+        )
+
+    def blockers(self) -> tuple[Blocker, ...]:
+        """What is in the way."""
+        return tuple(self._blockers(self.scope.selection.leading_in()))
+
+    def silenced(self) -> list[str]:
+        """The user's triggers and rules that will not fire, each with its table."""
+        return [
+            f"{fires.name} on {fires.relation}"
+            for table in self.scope.selection.tables.values()
+            for leaf in sorted({table.name, *table.leaves})
+            for fires in firing(self.scope.connection, leaf, "DELETE")
+        ]
+
+    def remove(self, removal: Removal) -> int:
+        """Delete the rows that go, the tenant's own last; how many this run has deleted. What an earlier run has
+        deleted is gone; the rest goes now.
+
+        Raises Interrupted between two batches after a stop, Refused where rows of others have come to refer to one
+        that goes, and Failed where a lock is not to be had: what is gone stays gone.
+        """
+        done = 0
+        for component in self.scope.selection.removed_together:
+            circle = self.scope.selection.within(component)
+            if len(component) > 1 or circle:
+                done += self._circle(component, circle, removal)
+            else:
+                done += self._table(component[0], (), removal)
+        return done
+
+    def conclude(self, removal: Removal) -> int:
+        """Note that the removal has come to its end; how many rows are gone in all. Raises Failed where rows have come
+        since."""
+        left = {name: rows for name, rows in self.rows().items() if rows}
+        if left:
+            raise Failed(
+                f"{sum(left.values()):,} rows of the tenant have come while the others were deleted",
+                remedy="Stop the tenant's application, and run the same command again: it goes on where it stopped.",
+                details=[f"{name}: {rows:,}" for name, rows in left.items()],
+            )
+        return Removals(self.scope.connection).finish(removal)
+
+    # --- one table after the other
+
+    def _circle(self, component: tuple[SelectedTable, ...], circle: Sequence[Reference], removal: Removal) -> int:
+        done = 0
+        # Rows that belong by membership go together with their links, which say whose they are.
+        few = all(table.member is None for table in component)
+        while few:
+            # The tenant's own row goes with the last of its rows.
+            peeled = (table for table in component if table.holding is not Holding.TENANT)
+            found = sum(self._table(table, circle, removal) for table in peeled)
+            done += found
+            few = found >= FIRST
+        deleted = self._transaction(component, lambda: self._delete_all(component), removal)
+        return done + deleted
+
+    def _table(self, table: SelectedTable, circle: Sequence[Reference], removal: Removal) -> int:
+        """Delete the rows of a table; with a `circle` those to which no row refers along it."""
+        done = 0
+        for condition in self._passes(table):
+            free = sql.SQL(" AND ").join([condition, *self._free(table, circle)])
+            for leaf in table.leaves:
+                while True:
+                    size, begun = self._size, time.monotonic()
+                    batch = self._batch(table, leaf, free, size)
+                    deleted = self._transaction((table,), batch, removal, leaf)
+                    done += deleted
+                    took = time.monotonic() - begun
+                    if deleted == size and took < QUICK:
+                        self._size = min(size * 2, MOST)
+                    elif took > SLOW:
+                        self._size = max(size // 2, LEAST)
+                    if deleted:
+                        self.scope.observer(Looking(f"{table.name}: {done:,} rows removed"))
+                    if deleted < size:
+                        break
+        return done
+
+    def _passes(self, table: SelectedTable) -> Iterator[sql.Composable]:
+        """Of a ledger whose balances may not go below zero, what takes out goes before what came in."""
+        for step in self.scope.session.plan.steps:
+            ledger = step.keeps
+            if ledger is not None and ledger.non_negative and ledger.table == table.name:
+                yield sql.SQL("t.{} < 0").format(sql.Identifier(ledger.quantity))
+                break
+        yield sql.SQL("true")
+
+    def _free(self, table: SelectedTable, circle: Sequence[Reference]) -> Iterator[sql.Composable]:
+        for number, reference in enumerate(one for one in circle if one.of_parent == table):
+            child = f"~child{number}"
+            assert reference.of_child is not None
+            yield sql.SQL("NOT EXISTS (SELECT FROM {} AS {} WHERE {})").format(
+                reference.of_child.rows, sql.Identifier(child), reference.joined(child, "t")
+            )
+
+    def _batch(self, table: SelectedTable, leaf: Name, free: sql.Composable, size: int) -> Callable[[], int]:
+        """Deletes up to `size` rows of one relation; how many it has deleted."""
+        connection = self.scope.connection
+        rows = sql.SQL("ONLY {} AS t").format(leaf.identifier)
+        look = sql.SQL("SELECT t.ctid::text FROM {} WHERE {} AND {} LIMIT {} FOR UPDATE OF t").format(
+            rows, table.goes(self.tenant.key), free, sql.Literal(size)
+        )
+        acting = [one for one in self._acting() if one.of_parent == table]
+
+        def delete() -> int:
+            found = [address for (address,) in connection.execute(look).fetchall()]
+            if not found:
+                return 0
+            these = sql.SQL("t.ctid = ANY ({}::pg_catalog.tid[])").format(sql.Literal(found))
+            # The rows are locked: who refers to one from now on waits for us, and is refused.
+            self._refuse_acting(acting, leaf, these)
+            deleted = connection.execute(sql.SQL("DELETE FROM {} WHERE {}").format(rows, these)).rowcount
+            if deleted < len(found):
+                raise Failed(
+                    f"{leaf} keeps {len(found) - deleted:,} rows that were to be deleted",
+                    remedy="See what keeps them, such as a trigger or rule that fires always; then run it again.",
+                )
+            return deleted
+
+        return delete
+
+    def _delete_all(self, component: tuple[SelectedTable, ...]) -> int:
+        """Delete what is left of tables that refer to each other, by one statement: foreign keys are checked when all
+        of it is gone."""
+        parts, counts = [], []
+        for number, table in enumerate(component):
+            name = sql.Identifier(f"deleted {number}")
+            parts.append(
+                sql.SQL("{} AS (DELETE FROM {} AS t WHERE {} RETURNING true)").format(
+                    name, table.rows, table.goes(self.tenant.key)
+                )
+            )
+            counts.append(sql.SQL("(SELECT pg_catalog.count(*) FROM {})").format(name))
+            self._refuse_acting(
+                [one for one in self._acting() if one.of_parent == table], table.name, table.goes(self.tenant.key)
+            )
+        query = sql.SQL("WITH {} SELECT {}").format(sql.SQL(", ").join(parts), sql.SQL(" + ").join(counts))
+        row = self.scope.connection.execute(query).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def _transaction(
+        self, tables: Sequence[SelectedTable], delete: Callable[[], int], removal: Removal, leaf: Name | None = None
+    ) -> int:
+        """Delete in one transaction, with the journal's count, and with the user's triggers and rules off."""
+        if self.stop.is_set():
+            raise Interrupted(
+                f"Stopped between two batches: a part of the tenant's rows is gone (run {removal.run})",
+                remedy="Run the same command again: it goes on where it stopped.",
+            )
+        connection = self.scope.connection
+        relations = [leaf] if leaf is not None else [name for one in tables for name in (one.name, *one.leaves)]
+        silenced = [fires for name in dict.fromkeys(relations) for fires in firing(connection, name, "DELETE")]
+        deleted: list[int] = []
+
+        def work() -> None:
+            deleted.clear()
+            # The locks are taken; a row is waited for as long as --lock-timeout allows.
+            connection.execute("SET LOCAL statement_timeout = 0")
+            path = with_search_path(self.scope.selection.schema.search_path)
+            connection.execute(sql.SQL("SELECT {}").format(path))
+            deleted.append(delete())
+            # What is deferred is checked now, and before the triggers are enabled again.
+            connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            for statement in enable_triggers(silenced):
+                connection.execute(sql.Composed([statement.sql]))
+            if deleted[0]:
+                Removals(connection).count(removal, deleted[0])
+
+        statements = [*(write_lock(name) for name in dict.fromkeys(relations)), *disable_triggers(silenced)]
+        try:
+            run_in_transaction(
+                connection, statements, patience=self.policy, finish=work,
+                retrying=lambda reason, blockers, pause: self.scope.observer(LocksRefused(reason, blockers, pause)),
+            )  # fmt: skip
+        except psycopg.IntegrityError as error:
+            raise Failed(
+                f"The database does not let the rows go: {error.diag.message_primary}",
+                remedy="See what refers to them, and run the same command again: it goes on where it stopped.",
+                details=[error.diag.message_detail or ""],
+            ) from error
+        return deleted[0]
+
+    # --- rows of others
+
+    def _acting(self) -> list[Reference]:
+        """Those along which deleting would change rows of others."""
+        return [one for one in self.scope.selection.leading_in() if one.key.on_delete in ACTS]
+
+    def _refuse_acting(self, references: Sequence[Reference], relation: Name, these: sql.Composable) -> None:
+        for blocker in self._blockers(references, relation, these):
+            raise Refused(
+                f"Rows that are not the tenant's have come to refer to rows that go: {blocker}",
+                remedy="Change them, and run the same command again: it goes on where it stopped.",
+            )
+
+    def _blockers(
+        self, references: Sequence[Reference] | Iterator[Reference], relation: Name | None = None,
+        these: sql.Composable | None = None,
+    ) -> Iterator[Blocker]:  # fmt: skip
+        key = self.tenant.key
+        for reference in references:
+            parent, child = reference.of_parent, reference.of_child
+            assert parent is not None
+            if relation is None:
+                self.scope.observer(Looking(f"who refers to {parent.name}: {reference.columns}"))
+            table = self.scope.selection.schema.tables[reference.child]
+            others = sql.SQL("true") if child is None else sql.SQL("({}) IS NOT TRUE").format(child.goes(key, "c"))
+            rows = (
+                parent.rows
+                if relation is None or relation == parent.name
+                else sql.SQL("ONLY {}").format(relation.identifier)
+            )
+            names = table.primary_key or reference.key.columns
+            query = sql.SQL(
+                "SELECT {}, pg_catalog.count(*) OVER () FROM {} AS t JOIN {} AS c ON {} WHERE {} AND {} LIMIT {}"
+            ).format(
+                key_text(names, "c"), rows,
+                sql.SQL("{}").format(reference.child.identifier) if child is None else child.rows,
+                reference.joined("c", "t"), these if these is not None else parent.goes(key), others,
+                sql.Literal(SHOWN),
+            )  # fmt: skip
+            found = self.scope.connection.execute(query).fetchall()
+            if found:
+                yield Blocker(reference=reference, rows=found[0][1], shown=tuple(text for text, _ in found))

@@ -1,0 +1,107 @@
+"""What every command about one tenant's rows begins with: an isolated database, and the rows that are the tenant's."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from tenantry.backups.content import source
+from tenantry.backups.create import refuse_hidden
+from tenantry.errors import Refused, UsageError, nearest
+from tenantry.execution.events import Observer
+from tenantry.execution.existing import survey
+from tenantry.execution.session import Session
+from tenantry.execution.tenant_table import Tenant, TenantRows
+from tenantry.model.backup import CopiedColumn, TableCopy
+from tenantry.model.name import Name
+from tenantry.model.plan import Lock, LockMode, Phase, Statement
+from tenantry.model.schema import Ours
+from tenantry.planning.tenant_selection import SelectedTable, TenantSelection
+from tenantry.postgres.catalog import EVERY_SCHEMA, read_schema
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantScope:
+    """A database that is isolated, with the tables that have tenants' rows."""
+
+    session: Session
+    selection: TenantSelection
+    run: str
+    observer: Observer
+
+    @property
+    def connection(self) -> psycopg.Connection[Any]:
+        return self.session.connection
+
+    @property
+    def tenant_rows(self) -> TenantRows:
+        return TenantRows(self.session)
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of what the spec says."""
+        text = json.dumps(self.session.spec.model_dump(mode="json"), sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @classmethod
+    def of(cls, session: Session, *, run: str, observer: Observer) -> TenantScope:
+        """Raises Refused where not every step until isolate is applied, or where a policy may hide rows from us."""
+        comparison = survey(session.connection, session.plan, session.entries, exact=False)
+        missing = [step for step in session.plan.until(Phase.ISOLATE) if step.key not in comparison.in_force]
+        if missing:
+            raise Refused(
+                f"The database is not isolated: {len(missing)} steps are not applied, the first of them"
+                f" {missing[0].key}",
+                remedy="Run `tenantry migrate --until isolate` first: until then it is not certain whose a row is.",
+            )
+        schema = read_schema(session.connection, (EVERY_SCHEMA,), ours=Ours())
+        selection = TenantSelection(ownership=session.plan.ownership, schema=schema)
+        refuse_hidden(session.connection, list(selection.tables))
+        return cls(session=session, selection=selection, run=run, observer=observer)
+
+    def find(self, slug: str) -> Tenant | None:
+        """The tenant with this slug."""
+        return next((tenant for tenant in self.tenant_rows.read() if tenant.slug == slug), None)
+
+    def tenant(self, slug: str) -> Tenant:
+        """The same. Raises UsageError where there is none."""
+        found = self.find(slug)
+        if found is None:
+            known = self.tenant_rows.read()
+            raise UsageError(
+                f"there is no tenant {slug!r}{nearest(slug, [tenant.slug for tenant in known])}",
+                remedy="`tenantry tenants list` has them.",
+            )
+        return found
+
+    def copy(self, name: Name) -> TableCopy:
+        """The columns of a table that are exported: all but those that are generated."""
+        return source(self.selection.schema, name, ours={}, created=frozenset())
+
+    def count(self, table: SelectedTable, condition: sql.Composable) -> int:
+        """The rows `t` of a table for which a condition holds."""
+        query = sql.SQL("SELECT pg_catalog.count(*) FROM {} AS t WHERE {}").format(table.rows, condition)
+        row = self.connection.execute(query).fetchone()
+        return 0 if row is None else int(row[0])
+
+
+def write_lock(name: Name) -> Statement:
+    """The lock of every INSERT and DELETE, asked for by itself: so that who has the table to himself is named."""
+    return Statement(
+        sql=sql.SQL("LOCK TABLE ONLY {} IN ROW EXCLUSIVE MODE").format(name.identifier),
+        locks=(Lock(name, LockMode.ROW_EXCLUSIVE),),
+    )
+
+
+def key_text(columns: Iterable[CopiedColumn | str], alias: str) -> sql.Composed:
+    """A row's values in these columns, as one text for people."""
+    names = [column if isinstance(column, str) else column.name for column in columns]
+    return sql.SQL("pg_catalog.concat_ws(', ', {})").format(
+        sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(alias, name)) for name in names)
+    )

@@ -1,0 +1,44 @@
+"""What to do next, as the words of a status suggest; and what status refuses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tenantry.cli.status import _next
+from tenantry.model.run import MigrationState, Status, TableStatus
+from unit.cli.calling import CommandLine
+from unit.schemas import name
+
+STATUS = Status(database="shop", word=MigrationState.NOT_STARTED, tables=(), steps=(0, 9))
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({}, "`tenantry plan`, then `tenantry migrate`"),
+        ({"word": MigrationState.IN_PROGRESS}, "tenantry migrate"),
+        ({"running": True, "misfits": ("x",)}, "wait for the run"),
+        ({"misfits": ("x",)}, "do not fit the database"),
+        ({"steps": (0, None)}, "--config"),
+        ({"tables": (TableStatus(table=name("a"), kind="undecided"),)}, "decide about 1 undecided"),
+        ({"refusals": ("x",)}, "refused below"),
+        ({"altered": ("x",)}, "what was altered"),
+        ({"found": True}, "tenantry validate"),
+    ],
+)
+def test_what_to_do_next(facts: dict[str, Any], words: str) -> None:
+    assert words in _next(replace(STATUS, **facts))
+
+
+def test_options(line: CommandLine) -> None:
+    (spec,) = line("status.run_status", "status").positional
+    assert spec is not None
+    called = line("stuck.end_blocker", "status --terminate 7 --force")
+    assert called.positional == (7,)
+    assert called.named["agreed"](None) is True
+    assert "exclude each other" in line.refused("status --watch --terminate 7")
+    assert "--force needs --terminate" in line.refused("status --force")
+    assert "--terminate" in line.refused("status --terminate 0")

@@ -1,0 +1,12 @@
+"""The tenant that a session names: the same text in policies, defaults and triggers."""
+
+from __future__ import annotations
+
+from tenantry.steps.tenant_setting import context, context_value
+
+
+def test_the_setting() -> None:
+    """An empty one is none; a policy asks once a statement, and not once a row."""
+    value = context_value("app.it's", "uuid").as_string(None)
+    assert value == "NULLIF(pg_catalog.current_setting('app.it''s', true), '')::uuid"
+    assert context("app.it's", "uuid").as_string(None) == f"(SELECT {value})"
