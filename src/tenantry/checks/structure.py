@@ -140,7 +140,7 @@ def _early(ground: CheckContext, early: Sequence[Step]) -> Iterator[Finding]:
         if found[step.key] is not None:
             yield _error(
                 "orphaned", f"{step.subject} is in force, and the spec no longer asks for it before {step.phase}",
-                f"`tenantry migrate` takes it back until then; or `tenantry migrate --until {step.phase}`.", step.table,
+                f"`tenantry migrate` takes it back until then; or `tenantry migrate {step.phase.option}`.", step.table,
             )  # fmt: skip
 
 
@@ -190,7 +190,7 @@ def _pending(ground: CheckContext, phase: Phase, steps: Sequence[Step], missing:
     if not pending:
         return
     begun = ground.reached(phase)
-    if phase is Phase.CONTRACT and not begun:
+    if phase.position >= Phase.CONTRACT.position and not begun:
         severity = Severity.INFO
     else:
         severity = Severity.WARNING if ground.reached(Phase.EXPAND) else Severity.ERROR
@@ -198,7 +198,7 @@ def _pending(ground: CheckContext, phase: Phase, steps: Sequence[Step], missing:
         name="phase-pending", family=Family.STRUCTURE, severity=severity, count=len(pending),
         message=f"The phase {phase} is not {'complete' if begun else 'in force'}:"
         f" {len(pending)} of its {len(whole)} steps have not been applied",
-        remedy=f"`tenantry migrate --until {phase}` applies them.",
+        remedy=f"`tenantry migrate {phase.option}` applies them.",
         samples=tuple({"table": str(step.table), "step": step.title} for step in pending[: ground.samples]),
     )  # fmt: skip
 

@@ -15,7 +15,7 @@ from tenantry.cli.terminal import Terminal
 from tenantry.commands.plan import plan as run_plan
 from tenantry.errors import ExitStatus
 from tenantry.execution.outline import Outline, Planned
-from tenantry.model.plan import Statement
+from tenantry.model.plan import Phase, Statement
 from tenantry.reports.document import to_json
 from tenantry.reports.script import script
 from tenantry.steps import Step
@@ -34,6 +34,9 @@ def plan(
     format: Annotated[
         Format, typer.Option("--format", help="text for people, json for programs, sql as a script for psql.")
     ] = Format.TEXT,
+    until: Annotated[
+        Phase, typer.Option("--until", help="Show the phases up to this one; distribute only when asked for.")
+    ] = Phase.CONTRACT,
     detailed: options.DetailedSteps = False,
 ) -> ExitStatus:
     """Show what migrate would do: for each phase, and the tables that take longest, the steps, their locks, the rows
@@ -44,7 +47,7 @@ def plan(
     """
     spec = terminal.spec()
     with target(terminal) as database:
-        outline = run_plan(database, spec)
+        outline = run_plan(database, spec, until=until)
     if terminal.settings.json:
         terminal.answer(**_document(outline))
         if format is Format.SQL:

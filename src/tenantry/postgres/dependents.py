@@ -33,14 +33,15 @@ class KeyTo:
 
 
 def dependents(
-    connection: psycopg.Connection[Any], objects: Sequence[tuple[Name, str | None]]
+    connection: psycopg.Connection[Any], objects: Sequence[tuple[Name, str | None]], spared: Sequence[Name] = ()
 ) -> list[tuple[str, ...]]:
     """For each relation or index, or column of a table and its heirs, what others have built on it; nothing where it
-    is gone."""
+    is gone. `spared` are indexes of the user's in whose place we have put others."""
     found: list[list[str]] = [[] for _ in objects]
     parameters = {
         "relations": [name.identifier.as_string(None) for name, _ in objects],
         "columns": [column for _, column in objects],
+        "spared": [name.identifier.as_string(None) for name in spared],
     }
     if objects:
         for number, description in connection.execute(_QUERIES["dependents"], parameters):
@@ -52,8 +53,9 @@ def anything_built(built: tuple[Name, str | None]) -> sql.Composed:
     """The same as a query of one boolean: whether others have built anything on it."""
     name, column = built
     query = filled(
-        _QUERIES["dependents"], relations=sql.Literal([name.identifier.as_string(None)]), columns=sql.Literal([column])
-    )
+        _QUERIES["dependents"], relations=sql.Literal([name.identifier.as_string(None)]), columns=sql.Literal([column]),
+        spared=sql.Literal([]),
+    )  # fmt: skip
     return sql.SQL("SELECT EXISTS ({})").format(query)
 
 

@@ -26,6 +26,7 @@ from tenantry.planning.isolate import UNCHECKED, WRITES
 from tenantry.postgres.powers import Membership, Standing, read_roles
 from tenantry.postgres.queries import read_queries
 from tenantry.steps import from_json
+from tenantry.steps.row_security import FLOOR
 
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "isolation.sql")
 error = partial(Finding, family=Family.ISOLATION, severity=Severity.ERROR)
@@ -422,11 +423,15 @@ def _policies(catalog: Catalog) -> Iterator[Finding]:
             added.setdefault(table, []).append(row)
     for table, policies in added.items():
         names = [quoted(policy["policy"]) for policy in policies]
-        yield warning(
+        floor = any(policy.name.startswith(FLOOR) for policy in catalog.ground.live.tables[table].policies)
+        report, held = warning, "the RESTRICTIVE floor alone keeps it from showing other tenants' rows"
+        remedy = f"DROP POLICY {names[0]} ON {table}; or make it AS RESTRICTIVE."
+        if not floor:
+            report, held = error, "without the floor, which the phase distribute has dropped, it shows all it says"
+            remedy = f"DROP POLICY {names[0]} ON {table}."
+        yield report(
             name="policy-added", table=table, count=len(policies), samples=tuple(policies),
-            message=f"The policy {listed(names)} of {table} is for the application too: the RESTRICTIVE floor alone"
-            " keeps it from showing other tenants' rows",
-            remedy=f"DROP POLICY {names[0]} ON {table}; or make it AS RESTRICTIVE.",
+            message=f"The policy {listed(names)} of {table} is for the application too: {held}", remedy=remedy,
         )  # fmt: skip
 
 
