@@ -19,7 +19,8 @@ from tenantry.model.run import StepAction
 from tenantry.postgres.queries import filled, read_queries
 from tenantry.postgres.trust import require_trusted
 
-VERSION = 1
+VERSION = 2
+"""Of the tables. Those of version 1 are of tenantry 0.1.0: its backups can be read, its steps and runs cannot."""
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "journal.sql")
 
 State = Literal["running", "done", "kept"]
@@ -117,14 +118,27 @@ class Journal:
             )
         return True
 
+    def _require_current(self) -> None:
+        """Raises UsageError where the tables are of an earlier version."""
+        version = self.connection.execute(_QUERIES["version"]).fetchone()
+        if version is not None and version[0] is not None and version[0] < VERSION:
+            raise UsageError(
+                "The journal in the schema tenantry was made by tenantry 0.1.0, and this version cannot read its steps",
+                remedy="Run `tenantry rollback --confirm` and `tenantry housekeeping --purge` with tenantry 0.1.0, then"
+                " migrate with this version, which can only list and verify the backups of 0.1.0.",
+            )
+
     def install(self) -> None:
-        """Make the schema; does nothing where it is there. Raises ConnectionFailed without the privilege."""
+        """Make the schema; does nothing where it is there. Raises ConnectionFailed without the privilege, UsageError
+        where it is of an earlier version."""
         try:
             with self.connection.transaction():
                 require_trusted(self.connection)
                 if self.connection.execute(_QUERIES["place"]).fetchone() is None:
                     # Fails where somebody has just made it.
                     self.connection.execute("CREATE SCHEMA tenantry")
+                elif self.connection.execute(_QUERIES["installed"]).fetchone() == (True,):
+                    self._require_current()
                 self.connection.execute(_QUERIES["schema"])
                 revoke_default_privileges(self.connection)
         except psycopg.errors.DuplicateSchema as error:
@@ -148,6 +162,7 @@ class Journal:
         """The steps that are ours by key, in the order in which they were applied; empty without a journal."""
         if not self.installed:
             return {}
+        self._require_current()
         with self.connection.cursor(row_factory=kwargs_row(_entry)) as cursor:
             return {entry.key: entry for entry in cursor.execute(_QUERIES["entries"])}
 
@@ -240,6 +255,7 @@ class Journal:
     ) -> None:
         """Note that a run of `command` begins, with these `options`, for people to read; `partial`: of some tables.
         `takes_back`: it reverts steps, so that what stood on them is missing until it has come to its end."""
+        self._require_current()
         self.connection.execute(
             _QUERIES["begin_run"],
             {"id": run, "command": command, "options": options, "partial": partial, "takes_back": takes_back},
@@ -266,5 +282,6 @@ class Journal:
         """The last runs, newest first."""
         if not self.installed:
             return []
+        self._require_current()
         with self.connection.cursor(row_factory=class_row(RunRecord)) as cursor:
             return cursor.execute(_QUERIES["runs"], {"limit": limit}).fetchall()
