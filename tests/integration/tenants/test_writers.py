@@ -15,13 +15,14 @@ import pytest
 from tenants.conftest import Isolated
 
 LARGE = """
-INSERT INTO ledger (person, item, quantity) SELECT 1 + 3 * (n % 10), n % 4, 1 FROM generate_series(1, 30000) n;
+INSERT INTO ledger (person, item, quantity) SELECT 1 + 3 * (n % 10), n % 4, CASE WHEN n > 16000 THEN -1 ELSE 1 END
+  FROM generate_series(1, 30000) n;
 INSERT INTO keyless SELECT 'n', 1 + 3 * (n % 10) FROM generate_series(1, 30000) n;
 ALTER TABLE orders DISABLE TRIGGER everywhere;
 INSERT INTO orders SELECT n, date '2024-11-01' + n % 100, 1 + 3 * (n % 10), 'EUR', 'o' FROM generate_series(1000, 20000) n;
 ALTER TABLE orders ENABLE TRIGGER everywhere;
 """
-"""Of tenant two."""
+"""Of tenant two; what was taken out of the ledger stands behind what came in, and balances may not go below zero."""
 WRITES = (
     "INSERT INTO ledger (person, item, quantity) VALUES (2, 1, 1), (3, 2, 5)",
     "INSERT INTO keyless VALUES ('w', 2), ('w', 3)",
