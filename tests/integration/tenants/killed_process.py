@@ -44,8 +44,7 @@ def _perform(order: dict[str, Any]) -> str:
     target, spec, folder = Target(order["dsn"]), Spec.parse(order["spec"]), Path(order["folder"])
     if order["command"] == "import":
         return str(import_tenant(target, spec, folder).rows)
-    done = remove_tenant(target, spec, order["slug"], RemoveOptions(folder=folder))
-    return json.dumps({"rows": done.rows, "exported": done.exported, "folder": str(done.folder)})
+    return str(remove_tenant(target, spec, order["slug"], RemoveOptions(folder=folder)).rows)
 
 
 def main() -> None:
