@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from django.core.checks import run_checks
@@ -18,8 +18,10 @@ from django.core.files.base import ContentFile
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connections, transaction
 from django.http import Http404, HttpResponse, StreamingHttpResponse
-from django.test import AsyncRequestFactory, RequestFactory
+from django.test import AsyncRequestFactory, Client, RequestFactory, override_settings
+from django.urls import path
 
+from conftest import application
 from django_shop import ALIASES, Customer, Order, Unit, close, point
 from servers import Database
 from shop import EAST, NORTH, SOUTH
@@ -285,6 +287,36 @@ def test_requests(default: None, directory: None) -> None:
     streamed = tenant_middleware(streams)(factory.get("/", headers={"host": "north.shop.test"}))
     with tenant(SOUTH):
         assert b"".join(streamed) == b"n1 n2 n3 "
+
+
+def adds(request: Any) -> HttpResponse:
+    Order.objects.create(customer_id=1, note=str(connections["default"].in_atomic_block))
+    if "fail" in request.GET:
+        raise ZeroDivisionError
+    return counts(request)
+
+
+class Urls:
+    urlpatterns: ClassVar = [path("add", adds)]
+
+
+@pytest.mark.parametrize("atomic", [True, False])
+def test_atomic_requests(atomic: bool, shop: Database, directory: None) -> None:
+    """Through Django's own handler: a request that fails leaves nothing, or what it has done until then."""
+    point("default", application(shop))
+    connections["default"].settings_dict["ATOMIC_REQUESTS"] = atomic
+    middleware = ["tenantry_app.django.middleware.tenant_middleware"]
+    try:
+        with override_settings(ROOT_URLCONF=Urls, MIDDLEWARE=middleware, ALLOWED_HOSTS=["*"]):
+            client = Client(raise_request_exception=False, headers={"host": "north.shop.test"})
+            assert client.get("/add").content == b"north 4"
+            assert client.get("/add?fail").status_code == 500
+            assert client.get("/add").content == (b"north 5" if atomic else b"north 6")
+    finally:
+        connections["default"].settings_dict["ATOMIC_REQUESTS"] = False
+        close()
+    notes = shop.rows("SELECT tenant_id, note FROM orders WHERE id > 5")
+    assert notes == [(1, str(atomic))] * (2 if atomic else 3)
 
 
 def test_asynchronous_requests(default: None, directory: None) -> None:

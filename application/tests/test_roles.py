@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import asyncpg
 import psycopg
 import pytest
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 from psycopg_pool import ConnectionPool
+from sqlalchemy import create_engine
 
 from conftest import application
 from servers import Database, Server
 from shop import APPLICATION, OWNER
-from tenantry_app import RoleRefused, check, check_async
+from sqlalchemy_shop import url
+from tenantry_app import OperatorRequired, RoleRefused, as_operator, check, check_async
 from tenantry_app.psycopg import AsyncTenantConnection, TenantConnection
 
 pytestmark = pytest.mark.server
@@ -131,3 +136,49 @@ def test_rows_that_are_mappings(dsn: str) -> None:
     with psycopg.connect(dsn.replace("user=shop_app", "user=postgres"), row_factory=dict_row) as connection:
         with pytest.raises(RoleRefused, match="superuser"):
             check(connection)
+
+
+# -- The operator
+
+
+def test_each_use_of_the_operator_is_logged(shop: Database, caplog: pytest.LogCaptureFixture) -> None:
+    """By whichever driver it connects; the application's role is none, and without a reason nobody works."""
+    caplog.set_level(logging.INFO, "tenantry_app.operator")
+    count = "SELECT count(*) FROM orders"
+
+    async def asynchronously(user: str) -> None:
+        async with await psycopg.AsyncConnection.connect(user) as connection, as_operator(connection, "by psycopg"):
+            assert await (await connection.execute(count)).fetchone() == (5,)
+        options = conninfo_to_dict(user)
+        connection = await asyncpg.connect(
+            host=options["host"], port=int(options.get("port") or 5432), user=options["user"],
+            database=options["dbname"], ssl=False,
+        )  # fmt: skip
+        try:
+            async with as_operator(connection, "by asyncpg"):
+                assert await connection.fetchval(count) == 5
+        finally:
+            await connection.close()
+
+    with psycopg.connect(shop.dsn) as connection, as_operator(connection, "close the month") as same:
+        assert same is connection
+        assert connection.info.transaction_status == TransactionStatus.IDLE
+        assert connection.execute(count).fetchone() == (5,)
+    engine = create_engine(url(shop.dsn, "psycopg"))
+    with engine.connect() as orm, as_operator(orm, "by SQLAlchemy"):
+        assert orm.exec_driver_sql(count).scalar() == 5
+    engine.dispose()
+    asyncio.run(asynchronously(shop.dsn))
+    reasons = ["close the month", "by SQLAlchemy", "by psycopg", "by asyncpg"]
+    assert caplog.messages == [f"postgres works on the rows of all tenants: {reason}" for reason in reasons]
+    assert [record.__dict__["reason"] for record in caplog.records] == reasons
+    caplog.clear()
+    with pytest.raises(OperatorRequired):
+        asyncio.run(asynchronously(application(shop)))
+    with psycopg.connect(application(shop)) as connection:
+        with pytest.raises(OperatorRequired), as_operator(connection, "as the application"):
+            pass
+        for none in ("", " ", "two\nlines"):
+            with pytest.raises(ValueError, match="one line"):
+                as_operator(connection, none)
+    assert not caplog.messages

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from acceptance import depot
 from servers import Database
 from tenantry.presets import PRESETS, load, spec_path
 
@@ -143,6 +144,7 @@ class Scene:
     build: Callable[[Database], None]
     spec: str
     tenant_table: str
+    until: str = "contract"
 
     def write_spec(self, folder: Path, role: str, legacy: str) -> Path:
         """The spec file in `folder`, with what it refers to."""
@@ -167,5 +169,8 @@ SCENES = {preset: preset_scene(preset, 1000) for preset in PRESETS} | {
     "big estoque": preset_scene("estoque", BIG),
     "bazaar": Scene(build=lambda database: database.execute(BAZAAR), spec=BAZAAR_SPEC, tenant_table="tenants"),
     "workshop": Scene(build=lambda database: database.execute(WORKSHOP), spec=WORKSHOP_SPEC, tenant_table="firms"),
+    "depot": Scene(
+        build=lambda database: database.execute(depot.SCHEMA), spec=depot.SPEC, tenant_table="firms", until="distribute"
+    ),
     "harbour": Scene(build=lambda database: database.execute(HARBOUR), spec=HARBOUR_SPEC, tenant_table="companies"),
 }

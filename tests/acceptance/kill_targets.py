@@ -90,6 +90,7 @@ def make_subject(
         driver=process,
         dsn=make_conninfo(database.dsn, user=user),
         spec=spec,
+        until=scene.until,
         batches={"first_batch": 2, "unit": 16, "batch_seconds": 0.001} | batches,
     )
     return Subject(

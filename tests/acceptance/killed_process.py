@@ -165,7 +165,10 @@ def _perform(order: Mapping[str, Any]) -> int:
         transaction.wait_random_exponential = lambda **growing: wait_fixed(order["pause"])
     try:
         if order["command"] == "migrate":
-            options = MigrateOptions(until=Phase(order["until"]), force=True, workers=order["workers"], backup=backup)
+            until = Phase(order["until"])
+            options = MigrateOptions(
+                until=until, prepare=until is Phase.DISTRIBUTE, force=True, workers=order["workers"], backup=backup
+            )  # fmt: skip
             result = migrate(target, Spec.read(Path(order["spec"])), options, watcher)
         elif order["command"] == "balances remove":
             result = remove_balances(target, Spec.read(Path(order["spec"])), observer=watcher)

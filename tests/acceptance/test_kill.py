@@ -21,13 +21,18 @@ from acceptance.killing import (
     FORGOTTEN,
     Kill,
 )
-from daily import daily
+from daily import daily, nightly
 from operator_runs import Operating
 from tenantry.steps import AnyStep
 
+DISTRIBUTED = (
+    "direct_policies", "foreign_key_dropped", "colocated_foreign_key", "colocated_foreign_key_valid", "widened_key",
+    "user_trigger_dropped",
+)  # fmt: skip
+"""Kinds of the phase distribute."""
 KINDS = {
     "adoption": "estoque", "function_grant": "workshop", "parents_deferred": "workshop"
-} | dict.fromkeys(("tenant_table", "assigned_rows", "partitioned_index", "index_attached", "view", "schema_usage"), "bazaar")  # fmt: skip
+} | dict.fromkeys(("tenant_table", "assigned_rows", "partitioned_index", "index_attached", "view", "schema_usage"), "bazaar") | dict.fromkeys(DISTRIBUTED, "depot")  # fmt: skip
 OTHERWISE = "harbour"
 
 
@@ -39,7 +44,7 @@ def kinds_of_steps() -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("name", "stride"), daily([("bazaar", 3), ("harbour", 5), ("estoque", 11), ("enterprise", 11)])
+    ("name", "stride"), daily([("bazaar", 3), ("harbour", 5), ("estoque", 11), ("enterprise", 11), ("depot", 7)])
 )
 def test_step_boundaries(name: str, stride: int, subject: Callable[..., Subject], undisturbed: Undisturbed) -> None:
     """Killed after each `stride`-th step, and after each one in the soak: the same final state; and the same on the way
@@ -58,7 +63,11 @@ def test_as_the_owner(name: str, subject: Callable[..., Subject], undisturbed: U
     "kind",
     # Views that run as whoever asks came with PostgreSQL 15. The operator's script has made the application role.
     [
-        pytest.param(kind, marks=pytest.mark.pg(">= 15")) if kind == "view" else kind
+        pytest.param(kind, marks=pytest.mark.pg(">= 15"))
+        if kind == "view"
+        else nightly(kind)
+        if kind in DISTRIBUTED and kind != "widened_key"
+        else kind
         for kind in kinds_of_steps()
         if not (kind == "role" and Operating.wanted)
     ],

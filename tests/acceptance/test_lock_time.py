@@ -109,7 +109,7 @@ def test_each_phase(parts: int, stranger: bool, template: Callable[..., Database
     with slow_network(database.dsn, DELAY, holding_only=True) as far:
         back = RollbackOptions(lock_timeout=TIMEOUT)
         longest = 2 * DELAY * (CROSSINGS if stranger else 1) + SLACK + (TIMEOUT / 2 if parts > 100 else 0)
-        ways = [(phase.value, migrating(phase)) for phase in Phase]
+        ways = [(phase.value, migrating(phase)) for phase in list(Phase)[:-1]]
         for name, way in (*ways, ("rollback", lambda dsn: rollback(Target(dsn), back))):
             with writing(database, WRITE) as took, bystander(database) as noise:
                 way(far)

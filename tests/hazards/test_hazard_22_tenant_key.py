@@ -139,6 +139,44 @@ def test_written_and_altered(business: Business) -> None:
     assert shop.database.dump() == original
 
 
+def test_everything_deferred(business: Business) -> None:
+    """An application that defers all constraints, and none of whose own keys can be deferred, may empty and alter what
+    it has written: no key of ours waits for COMMIT by that, until contract."""
+    shop = shop_of(business, Phase.ENFORCE)
+    shop.execute(
+        "BEGIN; SET CONSTRAINTS ALL DEFERRED; UPDATE stores SET id = id + 10; UPDATE sales SET store_id = 11 WHERE store_id = 11;"
+        "ALTER TABLE sales ADD COLUMN extra integer; TRUNCATE sales; ROLLBACK"
+    )
+
+
+@pytest.mark.parametrize("mixed", daily([False, True]))
+@pytest.mark.parametrize("first", ["stores", "sales"])
+@pytest.mark.parametrize("until", daily([Phase.ENFORCE, Phase.CONTRACT]))
+def test_own_keys_of_parent_and_child(business: Business, until: Phase, first: str, mixed: bool) -> None:
+    """Where parent and child both refer to the tenant, a change of its key takes along first the one whose key is older:
+    the statement ends with both, and is looked at then."""
+    keys = [
+        f"ALTER TABLE {table} ADD FOREIGN KEY (owner) REFERENCES tenants {CASCADE}" for table in ("stores", "sales")
+    ]
+    shop = business(
+        f"CREATE TABLE stores (id integer PRIMARY KEY, owner integer {'' if mixed else 'NOT NULL'});"
+        "CREATE TABLE sales (id integer PRIMARY KEY, owner integer NOT NULL, store_id integer NOT NULL REFERENCES stores);"
+        "INSERT INTO stores VALUES (1, 1), (2, 2); INSERT INTO sales VALUES (1, 1, 1), (2, 2, 2);"
+        + ";".join(keys if first == "stores" else reversed(keys)),
+        '[[table]]\nname = "stores"\npaths = [["owner"]]\n'
+        + 'orphans = "shared"\n' * mixed
+        + '[[table]]\nname = "sales"\npaths = [["owner"]]\n',
+    )
+    migrated(shop, until)
+    shop.execute("UPDATE tenants SET id = 3 WHERE id = 1")
+    assert shop.rows("SELECT s.owner, t.owner FROM sales s JOIN stores t ON t.id = store_id ORDER BY s.id") == [
+        (3, 3), (2, 2)
+    ]  # fmt: skip
+    shop.refuses("UPDATE sales SET owner = 3 WHERE id = 2", VIOLATION)
+    shop.execute("DELETE FROM tenants WHERE id = 3")
+    assert shop.rows("SELECT count(*) FROM sales") == [(1,)]
+
+
 @pytest.mark.parametrize(("store", "sale"), [
     ("ON DELETE SET NULL", "ON DELETE CASCADE"),
     (CASCADE, "ON DELETE SET NULL"),

@@ -16,6 +16,7 @@ from tenantry_app.errors import (
     TenantRequired,
     UnknownTenant,
 )
+from tenantry_app.operator import as_operator
 from tenantry_app.problems import Problem
 from tenantry_app.resolution import Resolution, Resolved
 from tenantry_app.resolvers import ApiKey, Claim, Header, PathPrefix, Subdomain
@@ -46,6 +47,7 @@ __all__ = [
     "TenantError",
     "TenantRequired",
     "UnknownTenant",
+    "as_operator",
     "check",
     "check_async",
     "check_operator",

@@ -5,13 +5,15 @@ pool = ConnectionPool(dsn, connection_class=TenantConnection, configure=check)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
 from tenantry_app.context import setting, without_tenant
 from tenantry_app.errors import OperatorRequired, RoleRefused
 from tenantry_app.setting import quoted
+
+_ROLE = "SELECT current_user::text"
 
 
 def check(connection: Any) -> None:
@@ -29,18 +31,7 @@ def check(connection: Any) -> None:
 
 async def check_async(connection: Any) -> None:
     """As check, for psycopg's AsyncConnection, asyncpg's connections and SQLAlchemy's AsyncConnection."""
-    opened = _idle(connection)
-    async with without_tenant():
-        if hasattr(connection, "exec_driver_sql"):
-            rows = (await connection.exec_driver_sql(_query())).fetchall()
-        elif hasattr(connection, "is_in_transaction"):
-            async with connection.transaction():
-                rows = await connection.fetch(_query())
-        else:
-            rows = await (await connection.execute(_query())).fetchall()
-        if opened:
-            await connection.rollback()
-    _refuse(rows)
+    _refuse(await _fetch_async(connection, _query()))
 
 
 def check_operator(connection: Any, column: str = "tenant_id") -> None:
@@ -51,7 +42,29 @@ def check_operator(connection: Any, column: str = "tenant_id") -> None:
 
     Raises OperatorRequired, which names the role and the tables.
     """
-    rows = _fetch(connection, _sql("filtered.sql").replace(":column", quoted(column)))
+    _refuse_filtered(_fetch(connection, _filtered(column)))
+
+
+async def check_operator_async(connection: Any, column: str = "tenant_id") -> None:
+    """As check_operator, for the connections of check_async."""
+    _refuse_filtered(await _fetch_async(connection, _filtered(column)))
+
+
+def role_of(connection: Any) -> str:
+    """The role as which its statements run."""
+    return str(_fetch(connection, _ROLE)[0][0])
+
+
+async def role_of_async(connection: Any) -> str:
+    """As role_of, for the connections of check_async."""
+    return str((await _fetch_async(connection, _ROLE))[0][0])
+
+
+def _filtered(column: str) -> str:
+    return _sql("filtered.sql").replace(":column", quoted(column))
+
+
+def _refuse_filtered(rows: list[Any]) -> None:
     if rows:
         raise OperatorRequired(rows[0][0], [table for _, table in rows])
 
@@ -70,6 +83,21 @@ def _fetch(connection: Any, query: str) -> list[Any]:
                 cursor.close()
         if opened:
             connection.rollback()
+    return [_as_tuple(row) for row in rows]
+
+
+async def _fetch_async(connection: Any, query: str) -> list[Any]:
+    opened = _idle(connection)
+    async with without_tenant():
+        if hasattr(connection, "exec_driver_sql"):
+            rows = (await connection.exec_driver_sql(query)).fetchall()
+        elif hasattr(connection, "is_in_transaction"):
+            async with connection.transaction():
+                rows = await connection.fetch(query)
+        else:
+            rows = await (await connection.execute(query)).fetchall()
+        if opened:
+            await connection.rollback()
     return [_as_tuple(row) for row in rows]
 
 
@@ -103,8 +131,7 @@ def unsecured(connection: Any, column: str = "tenant_id") -> list[str]:
     return [row[0] for row in _fetch(connection, _sql("unsecured.sql").replace(":column", quoted(column)))]
 
 
-def _refuse(rows: Iterable[Any]) -> None:
-    found = [_as_tuple(row) for row in rows]
+def _refuse(found: list[Any]) -> None:
     reasons = [reason for _, reason in found if reason is not None]
     if reasons:
         raise RoleRefused(found[0][0], reasons)

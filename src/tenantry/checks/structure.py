@@ -141,7 +141,7 @@ def _early(ground: CheckContext, early: Sequence[Step]) -> Iterator[Finding]:
         if found[step.key] is not None:
             yield _error(
                 "orphaned", f"{step.subject} is applied, and the spec no longer asks for it before {step.phase}",
-                f"Run `tenantry migrate`, which removes it until then; or `tenantry migrate --until {step.phase}`.",
+                f"Run `tenantry migrate`, which removes it until then; or `tenantry migrate {step.phase.option}`.",
                 step.table,
             )  # fmt: skip
 
@@ -193,7 +193,7 @@ def _pending(ground: CheckContext, phase: Phase, steps: Sequence[Step], missing:
     if not pending:
         return
     begun = ground.reached(phase)
-    if phase is Phase.CONTRACT and not begun:
+    if phase.position >= Phase.CONTRACT.position and not begun:
         severity = Severity.INFO
     else:
         severity = Severity.WARNING if ground.reached(Phase.EXPAND) else Severity.ERROR
@@ -201,7 +201,7 @@ def _pending(ground: CheckContext, phase: Phase, steps: Sequence[Step], missing:
         name="phase-pending", family=Family.STRUCTURE, severity=severity, count=len(pending),
         message=f"The phase {phase} is not {'complete' if begun else 'applied'}:"
         f" {len(pending)} of its {len(whole)} steps are pending",
-        remedy=f"Run `tenantry migrate --until {phase}`.",
+        remedy=f"Run `tenantry migrate {phase.option}`.",
         samples=tuple({"table": str(step.table), "step": step.title} for step in pending[: ground.samples]),
     )  # fmt: skip
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from tenantry.backups.create import BackupOptions
 from tenantry.cli import options
 from tenantry.cli.fixing import ApplicationDsn, FixIssues, show_corrections
-from tenantry.cli.migrate import Force, Until, Workers, show_preview
+from tenantry.cli.migrate import Force, Prepare, Until, Workers, prepared, show_preview
 from tenantry.cli.observed import watched
 from tenantry.cli.progress import watching
 from tenantry.cli.runner import target
@@ -29,8 +29,8 @@ from tenantry.postgres.connect import Target, resolve_target
 
 
 def full(
-    terminal: Terminal, until: Until = Phase.ISOLATE, dry_run: options.DryRun = False, force: Force = False,
-    workers: Workers = 2, backup: options.Backup = None, dump_dir: options.DumpDir = None,
+    terminal: Terminal, until: Until = Phase.ISOLATE, prepare: Prepare = False, dry_run: options.DryRun = False,
+    force: Force = False, workers: Workers = 2, backup: options.Backup = None, dump_dir: options.DumpDir = None,
     free_space: options.FreeSpace = None, lock_timeout: options.LockTimeout = None,
     lock_budget: options.LockBudget = None, tables: Tables = None, samples: Samples = SAMPLES,
     detailed: Detailed = False, fix_issues: FixIssues = False, application_dsn: ApplicationDsn = None,
@@ -41,8 +41,8 @@ def full(
     are skipped.
     """
     migrating = MigrateOptions(
-        until=until, force=force, workers=workers, free_space=free_space, lock_timeout=lock_timeout,
-        lock_budget=lock_budget, backup=backup, dump_folder=dump_dir,
+        until=until, prepare=prepared(until, prepare), force=force, workers=workers, free_space=free_space,
+        lock_timeout=lock_timeout, lock_budget=lock_budget, backup=backup, dump_folder=dump_dir,
     )  # fmt: skip
     spec = terminal.spec()
     saved = BackupOptions(kind=backup, free_space=free_space, workers=workers).of(spec, dump_dir)

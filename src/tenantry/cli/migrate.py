@@ -16,11 +16,19 @@ from tenantry.cli.terminal import Terminal
 from tenantry.commands.migrate import migrate as run_migrate
 from tenantry.commands.plan import Preview
 from tenantry.commands.plan import preview as run_preview
-from tenantry.errors import ExitStatus
+from tenantry.errors import ExitStatus, UsageError
 from tenantry.execution.prospect import MigrateOptions
 from tenantry.model.plan import Phase
 
-Until = Annotated[Phase, typer.Option("--until", help="Stop after this phase; contract only runs if it is given here.")]
+Until = Annotated[
+    Phase, typer.Option("--until", help="Stop after this phase; contract and distribute only run if given here.")
+]
+Prepare = Annotated[
+    bool,
+    typer.Option(
+        "--prepare", help="With --until distribute: only the steps that plain PostgreSQL can do, none of the engine."
+    ),
+]
 Force = Annotated[
     bool,
     typer.Option(
@@ -33,6 +41,7 @@ Workers = Annotated[int, typer.Option("--workers", min=1, max=64, metavar="N", h
 def migrate(
     terminal: Terminal,
     until: Until = Phase.ISOLATE,
+    prepare: Prepare = False,
     dry_run: options.DryRun = False,
     force: Force = False,
     workers: Workers = 2,
@@ -46,11 +55,11 @@ def migrate(
     """Migrate the database up to a phase, from whatever state it is in.
 
     Steps that are applied are skipped, so an interrupted run is continued by the same command. Phases: expand,
-    backfill, enforce, isolate, contract. A dry run exits as the run would, with 4 if that would be refused.
+    backfill, enforce, isolate, contract, distribute. A dry run exits as the run would, with 4 if that would be refused.
     """
     chosen = MigrateOptions(
-        until=until, force=force, workers=workers, free_space=free_space, lock_timeout=lock_timeout,
-        lock_budget=lock_budget, backup=backup, dump_folder=dump_dir,
+        until=until, prepare=prepared(until, prepare), force=force, workers=workers, free_space=free_space,
+        lock_timeout=lock_timeout, lock_budget=lock_budget, backup=backup, dump_folder=dump_dir,
     )  # fmt: skip
     spec = terminal.spec()
     if dry_run:
@@ -60,6 +69,14 @@ def migrate(
         result = run_migrate(database, spec, chosen, observer)
     show_result(terminal, result)
     return result.exit_status
+
+
+def prepared(until: Phase, prepare: bool) -> bool:
+    """Raises UsageError for --prepare where there is nothing to prepare."""
+    if prepare and until is not Phase.DISTRIBUTE:
+        raise UsageError(f"--prepare is about the phase distribute, and the run ends after {until}",
+                         remedy="Say --until distribute --prepare, or leave --prepare out.")  # fmt: skip
+    return prepare
 
 
 def show_preview(terminal: Terminal, preview: Preview, *, detailed: bool) -> ExitStatus:

@@ -15,7 +15,7 @@ from tenantry.cli.terminal import Terminal
 from tenantry.commands.plan import plan as run_plan
 from tenantry.errors import ExitStatus
 from tenantry.execution.outline import Outline, Planned
-from tenantry.model.plan import Statement
+from tenantry.model.plan import Phase, Statement
 from tenantry.reports.document import to_json
 from tenantry.reports.script import script
 from tenantry.steps import Step
@@ -32,6 +32,9 @@ class Format(StrEnum):
 def plan(
     terminal: Terminal,
     format: Annotated[Format, typer.Option("--format", help="text, json, or sql: a script for psql.")] = Format.TEXT,
+    until: Annotated[
+        Phase, typer.Option("--until", help="Show the phases up to this one; distribute only if given here.")
+    ] = Phase.CONTRACT,
     detailed: options.DetailedSteps = False,
 ) -> ExitStatus:
     """Show what migrate would do: phases, slowest tables, steps, locks, expected rows and times.
@@ -41,7 +44,7 @@ def plan(
     """
     spec = terminal.spec()
     with target(terminal) as database:
-        outline = run_plan(database, spec)
+        outline = run_plan(database, spec, until=until)
     if terminal.settings.json:
         terminal.answer(**_document(outline))
         if format is Format.SQL:

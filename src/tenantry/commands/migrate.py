@@ -45,7 +45,7 @@ def migrate(
     with run(target, "migrate", purpose="migrate", observer=observer) as current:
         observer = current.observer
         observer(Looking("the schema and the server"))
-        session = Session.begin(target, current.connection, spec)
+        session = Session.begin(target, current.connection, spec, distribute=options.distribute)
         prospect = prospects(session, options)
         tally = Tally(observer)
         runner = make_runner(session, current.id, observer, tally, options)
@@ -131,3 +131,5 @@ def _next(until: Phase) -> str:
             )
         case Phase.CONTRACT:
             return "Nothing: the migration is complete."
+        case Phase.DISTRIBUTE:
+            return "Nothing: the tables are as a distributed engine takes them."

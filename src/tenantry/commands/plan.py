@@ -45,8 +45,8 @@ def plan(target: Target, spec: Spec, *, until: Phase = Phase.CONTRACT) -> Outlin
     Raises UsageError where the spec does not fit the database, ConnectionFailed without a connection.
     """
     with open_session(target, purpose="plan") as connection:
-        session = Session.begin(target, connection, spec)
-        options = MigrateOptions(until=until)
+        options = MigrateOptions(until=until, prepare=True)
+        session = Session.begin(target, connection, spec, distribute=options.distribute)
         prospect = prospects(session, options, exact=False)
         outline = outline_of(session, prospect, prospect.steps, command="plan")
         try:
@@ -70,7 +70,7 @@ def preview(target: Target, spec: Spec, options: MigrateOptions | None = None) -
             found.append(event.finding)
 
     with open_session(target, purpose="plan") as connection:
-        session = Session.begin(target, connection, spec)
+        session = Session.begin(target, connection, spec, distribute=options.distribute)
         prospect = prospects(session, options)
         outline = outline_of(session, prospect, prospect.pending, command="migrate")
         try:

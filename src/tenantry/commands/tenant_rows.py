@@ -11,14 +11,14 @@ from enum import StrEnum
 from pathlib import Path
 
 from tenantry.commands.running import interruptible, run
-from tenantry.errors import Refused
+from tenantry.errors import Refused, UsageError
 from tenantry.execution.events import Observer, Said, ignore
 from tenantry.execution.session import Session, open_session
 from tenantry.execution.tenant_table import Tenant
 from tenantry.execution.transaction import LockPolicy
 from tenantry.model.backup import Backup
 from tenantry.model.name import Name
-from tenantry.model.spec import Spec
+from tenantry.model.spec import Spec, is_slug
 from tenantry.model.tenant_export import TenantExport
 from tenantry.postgres.backups import Backups
 from tenantry.postgres.connect import Target
@@ -78,6 +78,8 @@ def import_tenant(
     tenant is there already, rows of others have its keys, or rows that it refers to are missing or not the same. Then
     nothing is changed; nor where the rows that were inserted are not those that were exported: Failed.
     """
+    if slug is not None and not is_slug(slug):
+        raise UsageError(f"{slug!r} is no slug", remedy="Write a short name without spaces at its ends.")
     export = read_manifest(folder)
     wanted = slug if slug is not None else export.tenant
     with run(target, "tenants import", purpose="import", observer=observer) as current:

@@ -106,7 +106,7 @@ def _beyond(
             name="beyond", count=len(others),
             message=f"The spec has changed, and the phase {furthest} is applied: a run until {until} would leave that"
             " phase as the earlier spec defined it",
-            remedy=f"Run `tenantry migrate --until {furthest}`.",
+            remedy=f"Run `tenantry migrate {furthest.option}`.",
         )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from tenantry.execution.orphans import (
     leaving,
 )
 from tenantry.execution.preflight import preflight
+from tenantry.execution.preflight.distribution import distribution_findings
 from tenantry.execution.rollback.preflight import obstacles
 from tenantry.execution.session import Session
 from tenantry.model.backup import BackupKind
@@ -36,9 +37,11 @@ from tenantry.steps import Step
 class MigrateOptions:
     """`workers` fill in parallel; `free_space` in bytes where the server's disk cannot be seen; lock times in seconds,
     None for the spec's. `backup` is the kind of the automatic backup, None for copies of tables up to the spec's size;
-    dumps go into `dump_folder`, None for the spec's."""
+    dumps go into `dump_folder`, None for the spec's. `prepare`: of the phase distribute, what plain PostgreSQL can do.
+    """
 
     until: Phase = Phase.ISOLATE
+    prepare: bool = False
     force: bool = False
     workers: int = 2
     free_space: int | None = None
@@ -46,6 +49,11 @@ class MigrateOptions:
     dump_folder: Path | None = None
     lock_timeout: float | None = None
     lock_budget: float | None = None
+
+    @property
+    def distribute(self) -> bool:
+        """The run goes as far as the phase distribute, which a plan has only where it is asked for."""
+        return self.until is Phase.DISTRIBUTE
 
 
 NAMED = 10
@@ -144,6 +152,11 @@ def risks(session: Session, prospect: Prospect, options: MigrateOptions) -> tupl
         session.connection, schema=session.schema, plan=replace(session.plan, steps=prospect.pending),
         until=options.until, free_space=options.free_space, workers=options.workers,
     )  # fmt: skip
+    if options.distribute:
+        findings += distribution_findings(
+            session.connection, schema=session.schema, plan=session.plan, pending=prospect.pending,
+            prepare=options.prepare,
+        )  # fmt: skip
     return tuple(accepted(findings, session.spec))
 
 

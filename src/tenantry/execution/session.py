@@ -14,6 +14,7 @@ from tenantry.errors import Failed
 from tenantry.execution.events import Connected, Observer
 from tenantry.execution.existing import read_entries
 from tenantry.execution.renames import Known, known, with_indexes
+from tenantry.model.plan import Phase
 from tenantry.model.schema import Ours, Schema
 from tenantry.model.spec import Spec
 from tenantry.planning import Plan, make_plan
@@ -45,18 +46,20 @@ class Session:
     @classmethod
     def begin(
         cls, target: Target, connection: psycopg.Connection[Any], spec: Spec, *, lenient: bool = False,
-        live: bool = False,
+        live: bool = False, distribute: bool = False,
     ) -> Session:  # fmt: skip
         """Read the journal and the schema without what is ours, and make the plan, of which balances that are installed
         are a part. Raises UsageError where the spec does not fit the database, unless `lenient`: then the plan is
-        without what does not. `live`: the schema with what is ours is read as well, as of the same moment."""
+        without what does not. `live`: the schema with what is ours is read as well, as of the same moment.
+        `distribute`: the plan has that phase, which it has in any case once a step of it was applied."""
         journal = Journal(connection)
         found = known(read_entries(journal))
         asked = (managed_objects(found.entries), Ours()) if live else (managed_objects(found.entries),)
         schemas = read_schemas(connection, spec.schemas, ours=asked)
         schema = original_schema(schemas[0], found.entries)
         schema = replace(schema, earlier=found.tables, earlier_columns=found.columns)
-        plan = make_plan(spec, schema, lenient=lenient)
+        distribute = distribute or any(entry.phase == Phase.DISTRIBUTE for entry in found.entries.values())
+        plan = make_plan(spec, schema, lenient=lenient, distribute=distribute)
         balances = Ledgers(connection, spec, found.entries, plan.ownership).planned()
         plan = plan.along(balances.steps, balances.refusals)
         found = with_indexes(found, plan.steps)

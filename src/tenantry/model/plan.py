@@ -11,17 +11,23 @@ from tenantry.model.name import Name
 
 
 class Phase(StrEnum):
-    """In the order in which migrate goes through them."""
+    """In the order in which migrate goes through them. Contract and distribute run only when they are asked for."""
 
     EXPAND = "expand"
     BACKFILL = "backfill"
     ENFORCE = "enforce"
     ISOLATE = "isolate"
     CONTRACT = "contract"
+    DISTRIBUTE = "distribute"
 
     @property
     def position(self) -> int:
         return list(Phase).index(self)
+
+    @property
+    def option(self) -> str:
+        """How migrate is told to go as far as this."""
+        return f"--until {self}" + (" --prepare" if self is Phase.DISTRIBUTE else "")
 
 
 class LockMode(StrEnum):

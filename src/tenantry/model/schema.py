@@ -52,6 +52,7 @@ class Unique:
     primary: bool = False
     partial: bool = False
     deferrable: bool = False
+    deferred: bool = False
     valid: bool = True
     rest: str = ""
     exclusion: bool = False

@@ -199,8 +199,10 @@ def _composite(
     """Beside the user's key: the same columns, then the tenant's, since Django's inspectdb takes a key's first pair for
     the whole (a key may name its index's columns in any order); the same action on delete, and ON UPDATE CASCADE, so
     that children follow a parent that moves to another tenant; a generated column cannot follow. Where the user's key
-    can be deferred, ours is: who defers the one by its name knows nothing of the other (hazard 11)."""
+    can be deferred, ours is: who defers the one by its name knows nothing of the other (hazard 11). Otherwise it cannot
+    be deferred by whoever defers all constraints, but where a trigger does it for a row of several parents."""
     on_delete, delete_columns, deferred = ground.action(key)
+    deferred |= key.deferrable
     changes, on_update = "", "c"
     if ground.generated(unit, key):
         # Whoever moves the parent to another tenant has until COMMIT to move its children as well.
@@ -216,17 +218,21 @@ def _composite(
         phase=phase, table=table.name, constraint=_composite_name(key),
         columns=(*key.columns, unit.owned.column), parent=key.parent,
         parent_columns=(*key.parent_columns, parent.column), on_delete=on_delete, on_update=on_update,
-        delete_columns=delete_columns, deferrable=True,
-        deferred=key.deferrable or deferred, whole=whole, changes=changes,
+        delete_columns=delete_columns, deferrable=deferred or len(_composite_names(ground, unit)) > 1,
+        deferred=deferred, whole=whole, changes=changes,
         tree=unit.tree_names if whole else (),
         parent_tree=tuple(part.name for part in ground.schema.partitions(key.parent)),
     )  # fmt: skip
 
 
+def _composite_names(ground: PlanContext, unit: OwnedRelation) -> tuple[Name, ...]:
+    return tuple(Name(unit.name.schema, _composite_name(key)) for key, _ in ground.composite(unit))
+
+
 def _deferral(ground: PlanContext, unit: OwnedRelation) -> Iterator[Step]:
     """A row with two parents that move to another tenant together follows one of them first: its keys are checked at
     COMMIT then, and an old application, which sets no constraints deferred, can move them."""
-    keys = tuple(Name(unit.name.schema, _composite_name(key)) for key, _ in ground.composite(unit))
+    keys = _composite_names(ground, unit)
     if len(keys) > 1:
         yield ParentsDeferred(
             phase=PHASE, table=unit.name, column=unit.owned.column, constraints=keys, owner=unit.table.owner,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from tenantry.model.name import Name
-from tenantry.model.schema import Ours, Schema
+from tenantry.model.schema import ForeignKey, Ours, Schema, Table
 from tenantry.postgres.journal import Entry
 from tenantry.steps import from_json
 
@@ -29,7 +29,8 @@ def managed_objects(entries: Mapping[str, Entry]) -> Ours:
 
 def original_schema(schema: Schema, entries: Mapping[str, Entry]) -> Schema:
     """The schema with what our steps have changed of the user's own objects put back: the unique indexes that contract
-    has dropped, the NULLs that the user's own tenant columns allowed, and what the application role might do."""
+    has dropped, the NULLs that the user's own tenant columns allowed, what the application role might do, and the keys
+    and triggers that distribute has taken."""
     tables, views = dict(schema.tables), dict(schema.views)
     for entry in entries.values():
         step, before = from_json(entry.value), entry.before
@@ -38,4 +39,24 @@ def original_schema(schema: Schema, entries: Mapping[str, Entry]) -> Schema:
             tables[step.table] = replace(table, grants=step.grants_as_found(table.grants, before))
         elif (view := views.get(step.table)) is not None:
             views[step.table] = replace(view, grants=step.grants_as_found(view.grants, before))
+    _refer(tables, (key for name, table in schema.tables.items() for key in _put_back(table, tables[name])))
     return replace(schema, tables=tables, views=views)
+
+
+def _put_back(table: Table, original: Table) -> Iterator[ForeignKey]:
+    """The foreign keys that the table has only in the picture."""
+    there = {key.name for key in table.foreign_keys}
+    yield from (key for key in original.foreign_keys if key.name not in there)
+
+
+def _refer(tables: dict[Name, Table], keys: Iterable[ForeignKey]) -> None:
+    """The unique keys of `tables` that these foreign keys need are referred to, in the picture."""
+    for key in keys:
+        if (parent := tables.get(key.parent)) is not None:
+            tables[key.parent] = replace(
+                parent,
+                uniques=tuple(
+                    replace(one, referenced=True) if set(one.columns) == set(key.parent_columns) else one
+                    for one in parent.uniques
+                ),
+            )

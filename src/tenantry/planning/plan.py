@@ -15,6 +15,7 @@ from tenantry.model.spec import Spec
 from tenantry.planning.backfill import backfill_steps
 from tenantry.planning.context import PlanContext
 from tenantry.planning.contract import contract_steps
+from tenantry.planning.distribute import distribute_steps
 from tenantry.planning.enforce import enforce_steps
 from tenantry.planning.expand import expand_steps
 from tenantry.planning.isolate import isolate_steps
@@ -41,11 +42,14 @@ class Plan:
         return tuple(step for step in self.steps if step.phase.position <= phase.position)
 
 
-def make_plan(spec: Spec, schema: Schema, *, lenient: bool = False) -> Plan:
-    """All steps of all phases. Raises UsageError where the spec does not fit the schema; `lenient`: what does not fit
-    is left out, and named by the ownership."""
+def make_plan(spec: Spec, schema: Schema, *, lenient: bool = False, distribute: bool = False) -> Plan:
+    """All steps of all phases; of the phase distribute only where it is asked for. Raises UsageError where the spec
+    does not fit the schema; `lenient`: what does not fit is left out, and named by the ownership."""
     ownership = resolve(spec, schema, lenient=lenient)
-    steps = tuple(_steps(PlanContext(spec=spec, schema=schema, ownership=ownership)))
+    ground = PlanContext(spec=spec, schema=schema, ownership=ownership)
+    steps = tuple(_steps(ground))
+    if distribute:
+        steps = (*steps, *distribute_steps(ground, steps))
     for key, count in Counter(step.key for step in steps).items():
         if count > 1:
             raise UsageError(f"two steps have the same key {key!r}", remedy="Report this with your schema.")

@@ -298,6 +298,7 @@ def _unique(index: Row) -> Unique:
         primary=index["is_primary"],
         partial=index["partial"],
         deferrable=index["deferrable"],
+        deferred=index["deferred"],
         valid=index["valid"],
         rest=_rest(index),
         exclusion=index["exclusion"],

@@ -33,14 +33,15 @@ class KeyTo:
 
 
 def dependents(
-    connection: psycopg.Connection[Any], objects: Sequence[tuple[Name, str | None]]
+    connection: psycopg.Connection[Any], objects: Sequence[tuple[Name, str | None]], spared: Sequence[Name] = ()
 ) -> list[tuple[str, ...]]:
-    """For each relation or index, or column of a table and its children, the objects of others that depend on it; empty
-    where it does not exist."""
+    """For each relation or index, or column of a table and its children, the objects of others that depend on it;
+    empty where it does not exist. `spared` are indexes of the user's that tenantry has replaced."""
     found: list[list[str]] = [[] for _ in objects]
     parameters = {
         "relations": [name.identifier.as_string(None) for name, _ in objects],
         "columns": [column for _, column in objects],
+        "spared": [name.identifier.as_string(None) for name in spared],
     }
     if objects:
         for number, description in connection.execute(_QUERIES["dependents"], parameters):
@@ -52,8 +53,9 @@ def anything_built(built: tuple[Name, str | None]) -> sql.Composed:
     """The same as a boolean query: whether objects of others depend on it."""
     name, column = built
     query = filled(
-        _QUERIES["dependents"], relations=sql.Literal([name.identifier.as_string(None)]), columns=sql.Literal([column])
-    )
+        _QUERIES["dependents"], relations=sql.Literal([name.identifier.as_string(None)]), columns=sql.Literal([column]),
+        spared=sql.Literal([]),
+    )  # fmt: skip
     return sql.SQL("SELECT EXISTS ({})").format(query)
 
 

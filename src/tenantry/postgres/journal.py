@@ -19,7 +19,8 @@ from tenantry.model.run import StepAction
 from tenantry.postgres.queries import filled, read_queries
 from tenantry.postgres.trust import require_trusted
 
-VERSION = 1
+VERSION = 2
+"""Of the tables. Those of version 1 are of tenantry 0.1.0: its backups can be read, its steps and runs cannot."""
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "journal.sql")
 
 State = Literal["running", "done", "kept"]
@@ -118,14 +119,27 @@ class Journal:
             )
         return True
 
+    def _require_current(self) -> None:
+        """Raises UsageError where the tables are of an earlier version."""
+        version = self.connection.execute(_QUERIES["version"]).fetchone()
+        if version is not None and version[0] is not None and version[0] < VERSION:
+            raise UsageError(
+                "The journal in the schema tenantry was made by tenantry 0.1.0, and this version cannot read its steps",
+                remedy="Run `tenantry rollback --confirm` and `tenantry housekeeping --purge` with tenantry 0.1.0, then"
+                " migrate with this version, which can only list and verify the backups of 0.1.0.",
+            )
+
     def install(self) -> None:
-        """Create the schema if it does not exist. Raises ConnectionFailed without the privilege."""
+        """Create the schema if it does not exist. Raises ConnectionFailed without the privilege, UsageError where it
+        has an earlier version."""
         try:
             with self.connection.transaction():
                 require_trusted(self.connection)
                 if self.connection.execute(_QUERIES["place"]).fetchone() is None:
                     # Fails where another session has just created it.
                     self.connection.execute("CREATE SCHEMA tenantry")
+                elif self.connection.execute(_QUERIES["installed"]).fetchone() == (True,):
+                    self._require_current()
                 self.connection.execute(_QUERIES["schema"])
                 revoke_default_privileges(self.connection)
         except psycopg.errors.DuplicateSchema as error:
@@ -149,6 +163,7 @@ class Journal:
         """The steps that tenantry has applied, by key, in the order of application; empty without a journal."""
         if not self.installed:
             return {}
+        self._require_current()
         with self.connection.cursor(row_factory=kwargs_row(_entry)) as cursor:
             return {entry.key: entry for entry in cursor.execute(_QUERIES["entries"])}
 
@@ -241,6 +256,7 @@ class Journal:
     ) -> None:
         """Record the beginning of a run of `command`, with its `options` for users to read; `partial`: of some tables.
         `takes_back`: it reverts steps, so that objects that depended on them are missing until its end."""
+        self._require_current()
         self.connection.execute(
             _QUERIES["begin_run"],
             {"id": run, "command": command, "options": options, "partial": partial, "takes_back": takes_back},
@@ -267,5 +283,6 @@ class Journal:
         """The last runs, newest first."""
         if not self.installed:
             return []
+        self._require_current()
         with self.connection.cursor(row_factory=class_row(RunRecord)) as cursor:
             return cursor.execute(_QUERIES["runs"], {"limit": limit}).fetchall()

@@ -39,10 +39,12 @@ _STATEMENTS = sql.SQL(
     "SELECT pg_catalog.pg_get_userbyid(s.userid)::text AS role, s.query AS text"
     " FROM {}.pg_stat_statements s"
     " WHERE s.dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())"
-    r" AND s.query ~* '\*|\mcopy\M|\minsert\M|\mnatural\M'"
+    " AND s.query ~* {}"
     " ORDER BY s.calls DESC LIMIT 5000"
 )
 
+WITH_COLUMNS = r"\*|\mcopy\M|\minsert\M|\mnatural\M"
+"""Statements of which some depend on the columns of a table."""
 Value = TypeVar("Value")
 
 
@@ -78,7 +80,7 @@ def read_facts(
         unproved=read(_unproved, "unproved"),
         cramped=read(_cramped, "cramped"),
         leaky=read(_leaky, "leaky_indexes"),
-        executed=_executed(connection),
+        executed=read_statements(connection, WITH_COLUMNS),
     )
 
 
@@ -115,14 +117,16 @@ def in_recovery(connection: psycopg.Connection[Any]) -> bool:
     return connection.execute("SELECT pg_catalog.pg_is_in_recovery()").fetchone() == (True,)
 
 
-def _executed(connection: psycopg.Connection[Any]) -> tuple[StatementStat, ...] | None:
+def read_statements(connection: psycopg.Connection[Any], matching: str) -> tuple[StatementStat, ...] | None:
+    """The statements of this database that match a regular expression, the most frequent first; None where
+    pg_stat_statements is not there or cannot be read."""
     found = connection.execute(_QUERIES["statements_schema"]).fetchone()
     if found is None:
         return None
     try:
         # A transaction, or a savepoint of the caller's: the view fails where its library is not loaded.
         with connection.transaction(), connection.cursor(row_factory=dict_row) as cursor:
-            rows = cursor.execute(_STATEMENTS.format(sql.Identifier(found[0]))).fetchall()
+            rows = cursor.execute(_STATEMENTS.format(sql.Identifier(found[0]), sql.Literal(matching))).fetchall()
     except (psycopg.errors.ObjectNotInPrerequisiteState, psycopg.errors.InsufficientPrivilege):
         return None
     return tuple(StatementStat(**row) for row in rows)

@@ -68,7 +68,7 @@ class Removals:
         self.connection.execute(_QUERIES["count"], {"id": removal.id, "rows": rows})
 
     def finish(self, removal: Removal) -> int:
-        """Note that nothing is left; the rows that are gone in all."""
+        """Forget it, for nothing is left; the rows that are gone in all."""
         row = self.connection.execute(_QUERIES["finish"], {"id": removal.id}).fetchone()
         assert row is not None
         return int(row[0])

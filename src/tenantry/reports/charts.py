@@ -22,7 +22,7 @@ OTHERS, WITHOUT = "all others", "without a tenant"
 LOOKING, REST = "looking", "other tables"
 COLOURS = {
     LOOKING: "#9aa0a6", Phase.EXPAND: "#4c78a8", Phase.BACKFILL: "#f58518", Phase.ENFORCE: "#54a24b",
-    Phase.ISOLATE: "#b279a2", Phase.CONTRACT: "#9d755d",
+    Phase.ISOLATE: "#b279a2", Phase.CONTRACT: "#9d755d", Phase.DISTRIBUTE: "#72b7b2",
 }  # fmt: skip
 TENANTS = ("#4c78a8", "#f58518", "#54a24b", "#b279a2", "#72b7b2", "#eeca3b", "#ff9da6", "#9d755d")
 

@@ -16,19 +16,20 @@ from tenantry.steps.balance_table import BalanceTable
 from tenantry.steps.balance_triggers import BalanceTriggers
 from tenantry.steps.balance_view import BalanceReader, BalanceView
 from tenantry.steps.cascade_trigger import TenantCascadeTrigger
+from tenantry.steps.colocated_key import ColocatedForeignKey, DropForeignKey, ValidateColocatedKey
 from tenantry.steps.column import AddTenantColumn, ContextDefault
 from tenantry.steps.defer import ParentsDeferred, TenantsDeferred
-from tenantry.steps.drop_trigger import DropTrigger
+from tenantry.steps.drop_trigger import DropTrigger, DropUserTrigger
 from tenantry.steps.fill import AssignedRows, Backfill, RelationFill
 from tenantry.steps.foreign_key import TenantForeignKey, ValidateForeignKey
 from tenantry.steps.index import AttachPartitionIndex, PartitionedIndex, TenantIndex
 from tenantry.steps.not_null import NotNullCheck, SetNotNull, ValidateNotNullCheck
 from tenantry.steps.reference import ReferenceTrigger, TenantChange, ValidateReferences
 from tenantry.steps.role import ApplicationGrants, ApplicationRole, FunctionGrant, SchemaUsage
-from tenantry.steps.row_security import DropLegacyPolicies, RowSecurity
+from tenantry.steps.row_security import DirectPolicies, DropLegacyPolicies, RowSecurity
 from tenantry.steps.step import Before, Step
 from tenantry.steps.tenants import CreateTenantTable, TenantRow
-from tenantry.steps.unique import DropGlobalUnique
+from tenantry.steps.unique import DropGlobalUnique, WidenKey
 from tenantry.steps.view import InvokerView
 
 AnyStep = Annotated[
@@ -38,7 +39,8 @@ AnyStep = Annotated[
     | ValidateReferences | TenantChange | ApplicationRole | SchemaUsage | ApplicationGrants | FunctionGrant
     | ContextDefault | RowSecurity | InvokerView | ParentsDeferred | TenantsDeferred | DropGlobalUnique
     | DropLegacyPolicies | DropTrigger | BalanceTable | BalanceFunctions | BalanceTriggers | BalanceView
-    | BalanceReader | BalanceLeaf | ApiKeys | ApiKeyTenants | ApiKeyReader,
+    | BalanceReader | BalanceLeaf | ApiKeys | ApiKeyTenants | ApiKeyReader | DirectPolicies | DropForeignKey
+    | ColocatedForeignKey | ValidateColocatedKey | WidenKey | DropUserTrigger,
     Field(discriminator="kind"),
 ]  # fmt: skip
 
@@ -83,11 +85,15 @@ __all__ = [
     "BalanceTriggers",
     "BalanceView",
     "Before",
+    "ColocatedForeignKey",
     "ContextDefault",
     "CreateTenantTable",
+    "DirectPolicies",
+    "DropForeignKey",
     "DropGlobalUnique",
     "DropLegacyPolicies",
     "DropTrigger",
+    "DropUserTrigger",
     "FunctionGrant",
     "InvokerView",
     "NotNullCheck",
@@ -106,9 +112,11 @@ __all__ = [
     "TenantIndex",
     "TenantRow",
     "TenantsDeferred",
+    "ValidateColocatedKey",
     "ValidateForeignKey",
     "ValidateNotNullCheck",
     "ValidateReferences",
+    "WidenKey",
     "from_json",
     "to_json",
 ]  # fmt: skip

@@ -1,15 +1,19 @@
-"""Once no application is left that knows no tenants, the triggers that served it go."""
+"""Once no application is left that knows no tenants, the triggers that served it go; before tables are distributed all
+others, too."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from psycopg import sql
 
 from tenantry.model.name import Name, quoted
-from tenantry.model.plan import Statement
+from tenantry.model.plan import Lock, LockMode, Statement
+from tenantry.model.schema import Table
+from tenantry.model.schema import Trigger as UserTrigger
 from tenantry.steps.assignment import AssignmentTrigger
+from tenantry.steps.introspection import raw
 from tenantry.steps.step import Before, Step
 from tenantry.steps.trigger import drop_trigger
 
@@ -55,3 +59,81 @@ class DropTrigger(Step):
 
     def revert(self, before: Before) -> tuple[Statement, ...]:
         return self.guard.apply() if self.guard is not None else ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropUserTrigger(Step):
+    """A trigger of the user's goes, since a distributed table can have none; its undo makes it as it was."""
+
+    kind: Literal["user_trigger_dropped"] = "user_trigger_dropped"
+    trigger: UserTrigger
+
+    @property
+    def key(self) -> str:
+        return f"user_trigger_dropped:{self.table}:{self.trigger.name}"
+
+    @property
+    def title(self) -> str:
+        return f"drop the trigger {self.trigger.name}, which calls {self.trigger.function}"
+
+    @property
+    def gives_up(self) -> tuple[str, str]:
+        return (
+            f"The trigger {quoted(self.trigger.name)} of {self.table} goes: no table that is distributed or copied to"
+            " each node can have one",
+            f"Let the application do what {self.trigger.function} does, and say so with --force, or in the spec:"
+            ' [[accept]] check = "distribute-loses".',
+        )
+
+    @property
+    def subject(self) -> str:
+        return f"The end of the trigger {quoted(self.trigger.name)} on {self.table}"
+
+    @property
+    def _there(self) -> sql.Composed:
+        return sql.SQL("SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = {} AND t.tgname = {}").format(
+            self.table.oid, sql.Literal(self.trigger.name)
+        )
+
+    def as_found(self, table: Table, before: Before) -> Table:
+        kept = [one for one in table.triggers if one.name != self.trigger.name]
+        return replace(table, triggers=tuple(sorted((*kept, self.trigger), key=lambda one: one.name)))
+
+    def definition(self) -> sql.Composable:
+        return sql.SQL("SELECT 'gone' WHERE {} IS NOT NULL AND NOT EXISTS ({})").format(self.table.oid, self._there)
+
+    def record(self) -> sql.Composable:
+        return sql.SQL(
+            "SELECT pg_catalog.jsonb_build_object('trigger', pg_catalog.pg_get_triggerdef(t.oid), 'table',"
+            " (SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c"
+            " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = t.tgrelid),"
+            " 'enabled', t.tgenabled, 'comment', pg_catalog.obj_description(t.oid, 'pg_trigger'))"
+            " FROM pg_catalog.pg_trigger t WHERE t.tgrelid = {} AND t.tgname = {} AND NOT t.tgisinternal"
+        ).format(self.table.oid, sql.Literal(self.trigger.name))
+
+    def apply(self) -> tuple[Statement, ...]:
+        drop = sql.SQL("DROP TRIGGER {} ON {}").format(sql.Identifier(self.trigger.name), self.table.identifier)
+        return (Statement(sql=drop, locks=(Lock(self.table, LockMode.ACCESS_EXCLUSIVE),)),)
+
+    def revert(self, before: Before) -> tuple[Statement, ...]:
+        if not before.get("trigger"):
+            return ()
+        table, name = self.table.identifier, sql.Identifier(self.trigger.name)
+        missing = sql.SQL("SELECT {} IS NOT NULL AND NOT EXISTS ({})").format(self.table.oid, self._there)
+        there = sql.SQL("SELECT EXISTS ({})").format(self._there)
+        # The text of then, on the table under the name that it has now.
+        head, on, rest = before["trigger"].partition(f" ON {before['table']} ")
+        text = f"{head} ON {self.table} {rest}" if on else before["trigger"]
+        found: list[tuple[sql.Composable, sql.Composable]] = [(raw(text), missing)]
+        mode = _FIRING[before.get("enabled", "O")]
+        if mode:
+            found.append((sql.SQL("ALTER TABLE {} {} TRIGGER {}").format(table, raw(mode), name), there))
+        if before.get("comment") is not None:
+            comment = sql.SQL("COMMENT ON TRIGGER {} ON {} IS {}").format(name, table, sql.Literal(before["comment"]))
+            found.append((comment, there))
+        locks = (Lock(self.table, LockMode.SHARE_ROW_EXCLUSIVE),)
+        return tuple(Statement(sql=statement, locks=locks, when=when) for statement, when in found)
+
+
+_FIRING = {"O": "", "A": "ENABLE ALWAYS", "R": "ENABLE REPLICA", "D": "DISABLE"}
+"""pg_trigger.tgenabled, as ALTER TABLE says it."""

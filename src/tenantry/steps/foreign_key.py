@@ -35,6 +35,8 @@ class TenantForeignKey(Step):
     deferrable: bool = False
     deferred: bool = False
     whole: bool = False
+    full: bool = False
+    """MATCH FULL."""
     tree: tuple[Name, ...] = ()
     parent_tree: tuple[Name, ...] = ()
     changes: str = ""
@@ -93,20 +95,25 @@ class TenantForeignKey(Step):
         names = dict.fromkeys((self.table, *self.tree, self.parent, *self.parent_tree))
         return tuple(Lock(name, mode) for name in names)
 
-    def apply(self) -> tuple[Statement, ...]:
+    @property
+    def clause(self) -> sql.Composed:
+        """The text behind ALTER TABLE."""
         on_delete = sql.SQL(_ACTIONS[self.on_delete])
         if self.delete_columns:
             on_delete = sql.SQL("{} ({})").format(on_delete, identifiers(self.delete_columns))  # type: ignore[assignment]
         timing = sql.SQL("")
         if self.deferrable:
             timing = sql.SQL(" DEFERRABLE INITIALLY DEFERRED" if self.deferred else " DEFERRABLE INITIALLY IMMEDIATE")
-        add = sql.SQL(
-            "ALTER TABLE {} ADD CONSTRAINT {} FOREIGN KEY ({}) REFERENCES {} ({}) ON UPDATE {} ON DELETE {}{}{}"
+        return sql.SQL(
+            "ADD CONSTRAINT {} FOREIGN KEY ({}) REFERENCES {} ({}){} ON UPDATE {} ON DELETE {}{}{}"
         ).format(
-            self.table.identifier, sql.Identifier(self.constraint), identifiers(self.columns),
-            self.parent.identifier, identifiers(self.parent_columns),
+            sql.Identifier(self.constraint), identifiers(self.columns), self.parent.identifier,
+            identifiers(self.parent_columns), sql.SQL(" MATCH FULL" if self.full else ""),
             sql.SQL(_ACTIONS[self.on_update]), on_delete, timing, sql.SQL("" if self.whole else " NOT VALID"),
         )  # fmt: skip
+
+    def apply(self) -> tuple[Statement, ...]:
+        add = sql.SQL("ALTER TABLE {} {}").format(self.table.identifier, self.clause)
         locks = self._locks(LockMode.SHARE_ROW_EXCLUSIVE)
         if self.whole:
             # Adopting the partitions' keys drops their triggers on the parent.

@@ -101,9 +101,8 @@ class ReferenceTrigger(RowTrigger):
 
     @property
     def manner(self) -> sql.Composable:
-        return sql.SQL("DEFERRABLE INITIALLY {} FOR EACH ROW").format(
-            sql.SQL("DEFERRED" if self.hop.deferrable else "IMMEDIATE")
-        )
+        timing = "DEFERRABLE INITIALLY DEFERRED" if self.hop.deferrable else "NOT DEFERRABLE"
+        return sql.SQL("{} FOR EACH ROW").format(sql.SQL(timing))
 
     def work(self) -> Work:
         return Work(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal
@@ -14,7 +15,7 @@ from tenantry.steps.derivation import BySlug, equal
 from tenantry.steps.introspection import body, raw
 from tenantry.steps.naming import Written
 from tenantry.steps.step import Before, Step
-from tenantry.steps.tenant_setting import context
+from tenantry.steps.tenant_setting import context, context_value
 
 APPLICATION = "tenantry_application"
 FLOOR = "tenantry_floor"
@@ -108,10 +109,13 @@ class Policies:
     """Roles that the floor lets through: operators and, until contract, legacy roles."""
     table: Name
     link: Link | None = None
+    direct: bool = False
+    """Without a subquery, for an engine that refuses subqueries in policies."""
 
     @property
     def _own(self) -> sql.Composed:
-        return sql.SQL("{} = {}").format(sql.Identifier(self.column), context(self.setting, self.type))
+        value = context_value if self.direct else context
+        return sql.SQL("{} = {}").format(sql.Identifier(self.column), value(self.setting, self.type))
 
     @property
     def _seen(self) -> sql.Composed:
@@ -172,6 +176,20 @@ class Policies:
         return {ending: replace(rule, permissive=not floor, roles=roles) for ending, rule in found.items()}
 
 
+def policies_definition(table: Name, names: Sequence[str]) -> sql.Composed:
+    """The policies of these names, where all of them are there and row security is enabled and forced."""
+    return sql.SQL(
+        "SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', p.polname, p.polpermissive, p.polcmd,"
+        " (SELECT pg_catalog.array_agg(r.rolname ORDER BY r.rolname) FROM pg_catalog.pg_roles r"
+        " WHERE r.oid = ANY (p.polroles)),"
+        " pg_catalog.pg_get_expr(p.polqual, p.polrelid), pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid)),"
+        " E'\\n' ORDER BY p.polname)"
+        " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_policy p ON p.polrelid = c.oid"
+        " WHERE c.oid = {} AND c.relrowsecurity AND c.relforcerowsecurity AND p.polname = ANY ({}::text[])"
+        " HAVING pg_catalog.count(*) = {}"
+    ).format(table.oid, sql.Literal(sorted(names)), sql.Literal(len(names)))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowSecurity(Step):
     """The policies of the application (PERMISSIVE, which the indexes serve), the floor (RESTRICTIVE, for PUBLIC), and
@@ -224,12 +242,16 @@ class RowSecurity(Step):
         link = (Lock(self.link.table, LockMode.ACCESS_SHARE),) if self.link is not None else ()
         return (Lock(self.table, LockMode.ACCESS_EXCLUSIVE), *link)
 
+    def rules(self, *, direct: bool = False) -> Policies:
+        """The policies of the application and the floor; `direct`: without a subquery."""
+        return Policies(
+            column=self.column, type=self.type, setting=self.setting, sight=self.sight, role=self.role,
+            exempt=self.operators + self.legacy, table=self.table, link=self.link, direct=direct,
+        )  # fmt: skip
+
     def _policies(self) -> dict[str, sql.Composable]:
         """Each policy's name, and its text behind `CREATE POLICY name ON table`."""
-        policies = Policies(
-            column=self.column, type=self.type, setting=self.setting, sight=self.sight, role=self.role,
-            exempt=self.operators + self.legacy, table=self.table, link=self.link,
-        )  # fmt: skip
+        policies = self.rules()
         rules = {APPLICATION + ending: rule for ending, rule in policies.rules(floor=False).items()}
         rules |= {FLOOR + ending: rule for ending, rule in policies.rules(floor=True).items()}
         if self.filtered:
@@ -274,17 +296,7 @@ class RowSecurity(Step):
         return f"The row-level security of {self.table}"
 
     def definition(self) -> sql.Composable:
-        names = sorted(self.names)
-        return sql.SQL(
-            "SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', p.polname, p.polpermissive, p.polcmd,"
-            " (SELECT pg_catalog.array_agg(r.rolname ORDER BY r.rolname) FROM pg_catalog.pg_roles r"
-            " WHERE r.oid = ANY (p.polroles)),"
-            " pg_catalog.pg_get_expr(p.polqual, p.polrelid), pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid)),"
-            " E'\\n' ORDER BY p.polname)"
-            " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_policy p ON p.polrelid = c.oid"
-            " WHERE c.oid = {} AND c.relrowsecurity AND c.relforcerowsecurity AND p.polname = ANY ({}::text[])"
-            " HAVING pg_catalog.count(*) = {}"
-        ).format(self.table.oid, sql.Literal(names), sql.Literal(len(names)))
+        return policies_definition(self.table, self.names)
 
     def record(self) -> sql.Composable:
         return sql.SQL(
@@ -369,4 +381,101 @@ class DropLegacyPolicies(Step):
         return (*self.security.apply(), *(Statement(sql=drop, locks=self.security.locks) for drop in drops))
 
     def revert(self, before: Before) -> tuple[Statement, ...]:
+        return ()
+
+
+_KEY = sql.SQL("\0")
+"""Where the quarantine tenant's key is to stand: in no name and no value there can be this character."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectPolicies(Step):
+    """The policies in the form that Citus takes: without subqueries, with the quarantine tenant kept out by the
+    application's own policies, and without the floor. Citus makes RESTRICTIVE policies PERMISSIVE on its shards, where
+    the floor, which lets operators through, would open what it is to close."""
+
+    kind: Literal["direct_policies"] = "direct_policies"
+    security: RowSecurity
+    """The row security that stood until now."""
+    legacy: bool = False
+    """Whether contract has made it once more, without the legacy roles."""
+    compared = True
+    category = "row security"
+
+    @property
+    def key(self) -> str:
+        return f"direct_policies:{self.table}"
+
+    @property
+    def title(self) -> str:
+        return "make the policies without subqueries, and drop the floor, which Citus would make permissive"
+
+    @property
+    def ends(self) -> tuple[str, ...]:
+        return (self.security.key, *((f"legacy_sight:{self.table}",) if self.legacy else ()))
+
+    @property
+    def supersedes(self) -> bool:
+        return True
+
+    @property
+    def subject(self) -> str:
+        return f"The policies of {self.table} for a distributed engine"
+
+    def renamed(self, names: Written) -> DirectPolicies:
+        security = replace(self.security, column=names.column(self.table, self.security.column))
+        return replace(self, security=security.renamed(names))
+
+    @property
+    def policies(self) -> tuple[str, ...]:
+        return tuple(self._rules())
+
+    def definition(self) -> sql.Composable:
+        there = sql.SQL("SELECT FROM pg_catalog.pg_policy p WHERE p.polrelid = {} AND p.polname = ANY ({}::text[])")
+        others = [name for name in EVERY if name not in self.policies]
+        return sql.SQL("SELECT found.* FROM ({}) AS found WHERE NOT EXISTS ({})").format(
+            policies_definition(self.table, self.policies),
+            there.format(self.table.oid, sql.Literal(others)),
+        )  # fmt: skip
+
+    def _rules(self) -> dict[str, Rule]:
+        policies = self.security.rules(direct=True)
+        found = {APPLICATION + end: self._barring(rule) for end, rule in policies.rules(floor=False).items()}
+        if self.security.filtered:
+            found[OPERATOR] = Rule(command="ALL", using=EVERYTHING, check=EVERYTHING, roles=self.security.filtered)
+        return found
+
+    def _barring(self, rule: Rule) -> Rule:
+        """With the quarantine tenant kept out."""
+        return replace(rule, using=self._barred(rule.using), check=self._barred(rule.check))
+
+    def _barred(self, condition: sql.Composable | None) -> sql.Composable | None:
+        if condition is None or self.security.quarantine is None:
+            return condition
+        column = sql.Identifier(self.security.column)
+        return sql.SQL("({}) AND {} IS DISTINCT FROM {}").format(condition, column, _KEY)
+
+    def apply(self) -> tuple[Statement, ...]:
+        table = self.table.identifier
+        statements: list[sql.Composable] = [
+            sql.SQL("DROP POLICY IF EXISTS {} ON {}").format(sql.Identifier(name), table) for name in EVERY
+        ]
+        for name, rule in self._rules().items():
+            create = sql.SQL("CREATE POLICY {} ON {} {}").format(sql.Identifier(name), table, rule.sql)
+            statements.append(self._with_key(create))
+        return tuple(Statement(sql=statement, locks=self.security.locks) for statement in statements)
+
+    def _with_key(self, create: sql.Composed) -> sql.Composable:
+        """A policy takes no subquery, so the quarantine tenant's key is looked up when it is made."""
+        quarantine, text = self.security.quarantine, create.as_string(None)
+        if quarantine is None or "\0" not in text:
+            return create
+        template = sql.Literal(text.replace("%", "%%").replace("\0", "%1$L"))
+        key = quarantine.expression(sql.SQL("row"))
+        return sql.SQL("DO {}").format(
+            body(sql.SQL("BEGIN EXECUTE pg_catalog.format({}, {}); END").format(template, key))
+        )
+
+    def revert(self, before: Before) -> tuple[Statement, ...]:
+        """The row security that stands goes with the step that has made it first."""
         return ()

@@ -313,6 +313,11 @@ class Step(ABC):
         return None
 
     @property
+    def widened(self) -> Name | None:
+        """The index of the user's that it has put the tenant column into."""
+        return None
+
+    @property
     def stays(self) -> str:
         """What it has made, where that outlasts a rollback if anybody needs it: an object of a sentence."""
         return ""
@@ -321,6 +326,11 @@ class Step(ABC):
     def loses(self) -> str:
         """What people have put into what it makes, in the plural, and what goes with it: `values` counts them."""
         return ""
+
+    @property
+    def gives_up(self) -> tuple[str, str] | None:
+        """What of the user's it takes away and nothing replaces, as a sentence; and what can be done about it."""
+        return None
 
     @property
     def supersedes(self) -> bool:

@@ -1,34 +1,112 @@
-"""The global unique constraint or index that a per-tenant one has replaced goes, in contract."""
+"""Unique constraints and indexes of the user's: in contract the global one that a per-tenant one has replaced goes; in
+distribute each becomes one of the tenant's."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Self
 
 from psycopg import sql
 
-from tenantry.model.name import Name
+from tenantry.model.name import Name, quoted, shortened
 from tenantry.model.plan import ExecutionMode, Lock, LockMode, Statement
 from tenantry.model.schema import Table, Unique
+from tenantry.steps.foreign_key import TenantForeignKey
 from tenantry.steps.introspection import identifiers, raw
+from tenantry.steps.naming import Written
 from tenantry.steps.step import Before, Step
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DropGlobalUnique(Step):
-    """Drops the index, and the constraint of the same name if there is one; everything that pg_dump shows of
-    it is recorded, and put back without stopping writers: the index CONCURRENTLY, then the constraint upon it."""
+def _only_columns(columns: tuple[str, ...]) -> str:
+    """The text behind the opening parenthesis of an index of these columns and nothing else."""
+    return ", ".join(quoted(column) for column in columns) + ")"
 
-    kind: Literal["global_unique"] = "global_unique"
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplacedUnique(Step):
+    """What steps have in common that take away a primary key, a unique constraint or a unique index of the user's."""
+
     unique: Unique
     """The index as it was found: it is part of the user's schema even after it was dropped."""
-    replaced_by: Name
-    mixed: bool = False
-    """Whether rows of the table may have no tenant."""
 
     @property
     def index(self) -> Name:
         return Name(self.table.schema, self.unique.name)
+
+    @property
+    def locks(self) -> tuple[Lock, ...]:
+        return (Lock(self.table, LockMode.ACCESS_EXCLUSIVE),)
+
+    def renamed(self, names: Written) -> Self:
+        """Of an index with more in its text than names of columns the text stays as it was found."""
+        unique, columns = self.unique, names.columns(self.table, self.unique.columns)
+        rest = _only_columns(columns) if unique.rest == _only_columns(unique.columns) else unique.rest
+        return replace(self, unique=replace(unique, columns=columns, rest=rest))
+
+    def record(self) -> sql.Composable:
+        return sql.SQL(
+            "SELECT pg_catalog.jsonb_build_object("
+            "'index', pg_catalog.pg_get_indexdef(i.indexrelid), 'constraint', pg_catalog.pg_get_constraintdef(c.oid),"
+            "'deferrable', c.condeferrable, 'deferred', c.condeferred,"
+            "'index_comment', pg_catalog.obj_description(i.indexrelid, 'pg_class'),"
+            "'constraint_comment', pg_catalog.obj_description(c.oid, 'pg_constraint'),"
+            "'clustered', i.indisclustered, 'identity', i.indisreplident,"
+            "'statistics', (SELECT pg_catalog.jsonb_object_agg(a.attnum, a.attstattarget)"
+            " FROM pg_catalog.pg_attribute a"
+            " WHERE a.attrelid = i.indexrelid AND a.attstattarget >= 0))"
+            " FROM pg_catalog.pg_index i LEFT JOIN pg_catalog.pg_constraint c"
+            " ON c.conindid = i.indexrelid AND c.conrelid = i.indrelid AND c.contype IN ('p', 'u', 'x')"
+            " WHERE i.indexrelid = {}"
+        ).format(self.index.oid)
+
+    def clashes(self) -> tuple[str, sql.Composable] | None:
+        """Values that more than one row has; none are known where the index is not over columns, or over some rows."""
+        if not self.unique.columns or self.unique.partial:
+            return None
+        columns = identifiers(self.unique.columns)
+        present = sql.SQL(" AND ").join(
+            sql.SQL("{} IS NOT NULL").format(sql.Identifier(name)) for name in self.unique.columns
+        )
+        return self.index.name, sql.SQL(
+            "SELECT pg_catalog.count(*), pg_catalog.min(found.value) FROM (SELECT ROW({0})::text AS value FROM {1}"
+            " WHERE {2} GROUP BY {0} HAVING pg_catalog.count(*) > 1) AS found"
+        ).format(columns, self.table.identifier, present)
+
+    def _ornaments(self, before: Before) -> tuple[Statement, ...]:
+        table, index = self.table.identifier, sql.Identifier(self.index.name)
+        found: list[sql.Composable] = []
+        if before.get("index_comment") is not None:
+            found.append(
+                sql.SQL("COMMENT ON INDEX {} IS {}").format(self.index.identifier, sql.Literal(before["index_comment"]))
+            )
+        if before.get("constraint_comment") is not None:
+            found.append(
+                sql.SQL("COMMENT ON CONSTRAINT {} ON {} IS {}").format(
+                    index, table, sql.Literal(before["constraint_comment"])
+                )
+            )
+        if before.get("clustered"):
+            found.append(sql.SQL("ALTER TABLE {} CLUSTER ON {}").format(table, index))
+        if before.get("identity"):
+            found.append(sql.SQL("ALTER TABLE {} REPLICA IDENTITY USING INDEX {}").format(table, index))
+        for number, target in (before.get("statistics") or {}).items():
+            found.append(
+                sql.SQL("ALTER INDEX {} ALTER COLUMN {} SET STATISTICS {}").format(
+                    self.index.identifier, sql.Literal(int(number)), sql.Literal(int(target))
+                )
+            )
+        return tuple(Statement(sql=statement, locks=self.locks) for statement in found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropGlobalUnique(ReplacedUnique):
+    """Drops the index, and the constraint of the same name if there is one; everything that pg_dump shows of
+    it is recorded, and put back without stopping writers: the index CONCURRENTLY, then the constraint upon it."""
+
+    kind: Literal["global_unique"] = "global_unique"
+    replaced_by: Name
+    mixed: bool = False
+    """Whether rows of the table may have no tenant."""
 
     @property
     def key(self) -> str:
@@ -37,10 +115,6 @@ class DropGlobalUnique(Step):
     @property
     def title(self) -> str:
         return f"drop {self.index.name}, which {self.replaced_by.name} replaces within each tenant"
-
-    @property
-    def locks(self) -> tuple[Lock, ...]:
-        return (Lock(self.table, LockMode.ACCESS_EXCLUSIVE),)
 
     @property
     def subject(self) -> str:
@@ -56,37 +130,8 @@ class DropGlobalUnique(Step):
             self.index.oid, self.replaced_by.oid
         )
 
-    def record(self) -> sql.Composable:
-        return sql.SQL(
-            "SELECT pg_catalog.jsonb_build_object("
-            "'index', pg_catalog.pg_get_indexdef(i.indexrelid), 'constraint', pg_catalog.pg_get_constraintdef(c.oid),"
-            "'deferrable', c.condeferrable, 'deferred', c.condeferred,"
-            "'index_comment', pg_catalog.obj_description(i.indexrelid, 'pg_class'),"
-            "'constraint_comment', pg_catalog.obj_description(c.oid, 'pg_constraint'),"
-            "'clustered', i.indisclustered, 'identity', i.indisreplident,"
-            "'statistics', (SELECT pg_catalog.jsonb_object_agg(a.attnum, a.attstattarget)"
-            " FROM pg_catalog.pg_attribute a"
-            " WHERE a.attrelid = i.indexrelid AND a.attstattarget >= 0))"
-            " FROM pg_catalog.pg_index i LEFT JOIN pg_catalog.pg_constraint c"
-            " ON c.conindid = i.indexrelid AND c.conrelid = i.indrelid AND c.contype IN ('u', 'x')"
-            " WHERE i.indexrelid = {}"
-        ).format(self.index.oid)
-
     def stood_in(self, before: Before) -> Name | None:
         return self.replaced_by if before.get("identity") else None
-
-    def clashes(self) -> tuple[str, sql.Composable] | None:
-        """Values that more than one row has; none are known where the index is not over columns, or over some rows."""
-        if not self.unique.columns or self.unique.partial:
-            return None
-        columns = identifiers(self.unique.columns)
-        present = sql.SQL(" AND ").join(
-            sql.SQL("{} IS NOT NULL").format(sql.Identifier(name)) for name in self.unique.columns
-        )
-        return self.index.name, sql.SQL(
-            "SELECT pg_catalog.count(*), pg_catalog.min(found.value) FROM (SELECT ROW({0})::text AS value FROM {1}"
-            " WHERE {2} GROUP BY {0} HAVING pg_catalog.count(*) > 1) AS found"
-        ).format(columns, self.table.identifier, present)
 
     def apply(self) -> tuple[Statement, ...]:
         if not self.unique.identity:
@@ -138,27 +183,149 @@ class DropGlobalUnique(Step):
             statements.append(Statement(sql=attach, locks=self.locks, when=alone))
         return (*statements, *self._ornaments(before))
 
-    def _ornaments(self, before: Before) -> tuple[Statement, ...]:
-        table, index = self.table.identifier, sql.Identifier(self.index.name)
-        found: list[sql.Composable] = []
-        if before.get("index_comment") is not None:
-            found.append(
-                sql.SQL("COMMENT ON INDEX {} IS {}").format(self.index.identifier, sql.Literal(before["index_comment"]))
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WidenKey(ReplacedUnique):
+    """Puts the tenant column in front of a primary key, a unique constraint or a unique index, by an index that stands
+    already and gets its name: a change of the catalog alone, and the composite keys keep that index.
+
+    The way back builds both indexes CONCURRENTLY, and points the composite keys at the one that stays, so that rows
+    refer to rows of their own tenant at every moment.
+    """
+
+    kind: Literal["widened_key"] = "widened_key"
+    column: str
+    """The tenant column."""
+    by: Name
+    """The index that takes its place."""
+    columns: tuple[str, ...] = ()
+    """Those of that index behind the tenant column, where composite keys are held by it."""
+    referred: tuple[TenantForeignKey, ...] = ()
+    """The composite keys that are held by that index."""
+    needed_by: tuple[Name, ...] = ()
+    """The tables with foreign keys of the user's that need the key of before: what brings those back brings it back."""
+    compared = True
+    category = "constraint"
+
+    @property
+    def key(self) -> str:
+        return f"widened_key:{self.index}"
+
+    @property
+    def title(self) -> str:
+        what = (
+            "primary key" if self.unique.primary else "unique constraint" if self.unique.constraint else "unique index"
+        )
+        return f"make the {what} {self.index.name} one of each tenant"
+
+    @property
+    def subject(self) -> str:
+        return f"The tenant in front of {self.index} of {self.table}"
+
+    @property
+    def note(self) -> str:
+        names = ", ".join(self.unique.columns) or "what it is over"
+        return f"two tenants may use the same {names}: name {self.column} in ON CONFLICT, and join by it as well"
+
+    @property
+    def ends(self) -> tuple[str, ...]:
+        return (f"index:{self.by}",)
+
+    @property
+    def supersedes(self) -> bool:
+        return True
+
+    @property
+    def widened(self) -> Name:
+        return self.index
+
+    def renamed(self, names: Written) -> WidenKey:
+        step = ReplacedUnique.renamed(self, names)
+        referred = tuple(key.renamed(names) for key in self.referred)
+        return replace(step, columns=names.columns(self.table, self.columns), referred=referred)
+
+    def as_found(self, table: Table, before: Before) -> Table:
+        kept = [one for one in table.uniques if one.name != self.unique.name]
+        uniques = tuple(sorted((*kept, self.unique), key=lambda one: one.name))
+        key = self.unique.columns if self.unique.primary else table.primary_key
+        return replace(table, uniques=uniques, primary_key=key)
+
+    def definition(self) -> sql.Composable:
+        return sql.SQL(
+            "SELECT pg_catalog.pg_get_indexdef(i.indexrelid) FROM pg_catalog.pg_index i"
+            " JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]"
+            " WHERE i.indexrelid = {} AND i.indisvalid AND a.attname = {} AND i.indrelid = {}"
+        ).format(self.index.oid, sql.Literal(self.column), self.table.oid)
+
+    def apply(self) -> tuple[Statement, ...]:
+        swap = self._swap(self.by)
+        if self.unique.identity:
+            swap = (*swap, self._identity)
+        return tuple(Statement(sql=statement, locks=self.locks) for statement in swap)
+
+    @property
+    def _identity(self) -> sql.Composed:
+        return sql.SQL("ALTER TABLE {} REPLICA IDENTITY USING INDEX {}").format(
+            self.table.identifier, sql.Identifier(self.index.name)
+        )
+
+    def _swap(self, by: Name) -> tuple[sql.Composed, ...]:
+        """The index `by` in place of the one that has the name now."""
+        name = sql.Identifier(self.index.name)
+        if not self.unique.constraint:
+            return (
+                sql.SQL("DROP INDEX {}").format(self.index.identifier),
+                sql.SQL("ALTER INDEX {} RENAME TO {}").format(by.identifier, name),
             )
-        if before.get("constraint_comment") is not None:
-            found.append(
-                sql.SQL("COMMENT ON CONSTRAINT {} ON {} IS {}").format(
-                    index, table, sql.Literal(before["constraint_comment"])
-                )
+        timing = ""
+        if self.unique.deferrable:
+            timing = " DEFERRABLE INITIALLY DEFERRED" if self.unique.deferred else " DEFERRABLE"
+        what = sql.SQL("PRIMARY KEY" if self.unique.primary else "UNIQUE")
+        return (
+            sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}, ADD CONSTRAINT {} {} USING INDEX {}{}").format(
+                self.table.identifier, name, name, what, sql.Identifier(by.name), raw(timing)
+            ),
+        )
+
+    def revert(self, before: Before) -> tuple[Statement, ...]:
+        if not before.get("index"):
+            return ()
+        back = Name(self.table.schema, shortened(f"tenantry_back_{self.unique.name}"))
+        wide = sql.SQL("SELECT EXISTS ({})").format(self.definition())
+        inside = raw(self.unique.rest) if self.unique.rest else sql.SQL("{})").format(identifiers(self.unique.columns))
+        built = [*self._build(back, inside, wide)]
+        if self.referred:
+            built += self._build(self.by, sql.SQL("{})").format(identifiers((self.column, *self.columns))), wide)
+        locks = (*self.locks, *(Lock(one.table, LockMode.ACCESS_EXCLUSIVE) for one in self.referred))
+        swap: list[tuple[sql.Composable, sql.Composable]] = []
+        for one in self.referred:
+            drop = sql.SQL("ALTER TABLE {} DROP CONSTRAINT IF EXISTS {}").format(
+                one.table.identifier, sql.Identifier(one.constraint)
             )
-        if before.get("clustered"):
-            found.append(sql.SQL("ALTER TABLE {} CLUSTER ON {}").format(table, index))
-        if before.get("identity"):
-            found.append(sql.SQL("ALTER TABLE {} REPLICA IDENTITY USING INDEX {}").format(table, index))
-        for number, target in (before.get("statistics") or {}).items():
-            found.append(
-                sql.SQL("ALTER INDEX {} ALTER COLUMN {} SET STATISTICS {}").format(
-                    self.index.identifier, sql.Literal(int(number)), sql.Literal(int(target))
-                )
-            )
-        return tuple(Statement(sql=statement, locks=self.locks) for statement in found)
+            swap.append((drop, wide))
+        # Each statement asks anew, and with the first of these it is wide no more: the index that is to go in stands.
+        stands = sql.SQL("SELECT {} IS NOT NULL").format(back.oid)
+        swap += [(statement, stands) for statement in self._swap(back)]
+        for one in self.referred:
+            gone = sql.SQL("SELECT {} IS NOT NULL AND NOT EXISTS ({})").format(one.table.oid, one.definition())
+            swap.append((sql.SQL("ALTER TABLE {} {}").format(one.table.identifier, one.clause), gone))
+        return (
+            *built,
+            *(Statement(sql=statement, locks=locks, when=when) for statement, when in swap),
+            *self._ornaments(before),
+        )
+
+    def _build(self, index: Name, inside: sql.Composable, wide: sql.Composable) -> tuple[Statement, ...]:
+        locks = (Lock(self.table, LockMode.SHARE_UPDATE_EXCLUSIVE),)
+        invalid = sql.SQL(
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indexrelid = {} AND NOT i.indisvalid)"
+        ).format(index.oid)
+        missing = sql.SQL("SELECT {} IS NULL AND ({})").format(index.oid, wide)
+        create = sql.SQL("CREATE UNIQUE INDEX CONCURRENTLY {} ON {} USING btree ({}").format(
+            sql.Identifier(index.name), self.table.identifier, inside
+        )
+        drop = sql.SQL("DROP INDEX CONCURRENTLY {}").format(index.identifier)
+        return (
+            Statement(sql=drop, manner=ExecutionMode.CONCURRENT, locks=locks, when=invalid),
+            Statement(sql=create, manner=ExecutionMode.CONCURRENT, locks=locks, when=missing),
+        )

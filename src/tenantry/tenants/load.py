@@ -240,9 +240,12 @@ class TenantImport:
         names = sql.SQL(", ").join(sql.Identifier(column.name) for column in columns)
         statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv, HEADER true)").format(relation, names)
         try:
-            with connection.cursor().copy(statement) as copy:
-                for piece in read_file(self.folder, exported.file):
-                    copy.write(piece)
+            # As it was written, which for some types is a matter of settings.
+            with connection.transaction():
+                set_stable_text_format(connection)
+                with connection.cursor().copy(statement) as copy:
+                    for piece in read_file(self.folder, exported.file):
+                        copy.write(piece)
         except (psycopg.DataError, OSError) as error:
             said = error.diag.message_primary if isinstance(error, psycopg.DataError) else error.strerror
             raise Refused(f"The file {file} cannot be loaded: {said}", remedy="Export the tenant again.") from error

@@ -115,7 +115,7 @@ class TenantRemoval:
         return done
 
     def conclude(self, removal: Removal) -> int:
-        """Note that the removal has come to its end; how many rows are gone in all. Raises Failed where rows have come
+        """The removal has come to its end: how many rows are gone in all. Raises Failed where rows have come
         since."""
         left = {name: rows for name, rows in self.rows().items() if rows}
         if left:

@@ -62,7 +62,8 @@ class TenantScope:
             )
         schema = read_schema(session.connection, (EVERY_SCHEMA,), ours=Ours())
         selection = TenantSelection(ownership=session.plan.ownership, schema=schema)
-        refuse_hidden(session.connection, list(selection.tables))
+        around = {name for one in selection.references for name in (one.child, one.parent)}
+        refuse_hidden(session.connection, sorted(around | selection.tables.keys()))
         return cls(session=session, selection=selection, run=run, observer=observer)
 
     def find(self, slug: str) -> Tenant | None:

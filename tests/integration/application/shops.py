@@ -112,6 +112,15 @@ class Shop:
         return False
 
     @property
+    def several(self) -> bool:
+        """Whether rows have two parents: when they move to another tenant, or all constraints are deferred, our keys wait
+        for COMMIT (hazard 22)."""
+        return any(
+            sum(key.to != TENANTS and not self.by_name[key.to].shared for key in table.keys) > 1
+            for table in self.tables
+        )
+
+    @property
     def spec(self) -> str:
         parts = [f'[[table]]\nname = "{table.name}"\n{table.spec}' for table in self.tables]
         head = f'[tenant]\ntable = "{TENANTS}"\ndefault = "a"\n[application]\nrole = "{APPLICATION}"'

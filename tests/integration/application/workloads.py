@@ -305,6 +305,7 @@ class Beside:
                 self.succeeded += 1
                 self.kinds.add(statement.text.split()[0])
                 moved = moved or statement.moves or self.shop.adopts
+                pends = pends or (self.shop.several and (moved or statement.text.endswith("DEFERRED")))
                 for side in tuple(sides):
                     found = side.run(statement)
                     if (moved and isinstance(found, LOCKED)) or (pends and isinstance(found, PENDING)):

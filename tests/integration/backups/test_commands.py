@@ -47,7 +47,7 @@ def test_a_day(shop: Command, odd: Database) -> None:
     assert shop("backups", "restore", created["id"], "--dry-run", "--json").json["tables"][0]["deleted"] == 1
     assert shop("backups", "restore", created["id"], "--force", "--backup", "none").status == 0
     assert odd.rows("SELECT count(*) FROM keyless") == [(60,)]
-    assert shop("backups", "prune", "--keep", "0", "--older-than", "0s").stdout.endswith("2 backups were taken away.\n")
+    assert shop("backups", "prune", "--keep", "0", "--older-than", "0s").stdout.endswith("2 backups were removed.\n")
     assert list_backups(target(odd)) == ()
 
 

@@ -240,20 +240,20 @@ def test_before_the_migration(unmigrated: Database) -> None:
         ("conflicts", "public.loads", 1),
         ("reference-cycle", "public.depots", 1),
     }
-    assert [one.message.split()[2] for one in verdict.findings if one.name == "phase-pending"] == list(Phase)
+    assert [one.message.split()[2] for one in verdict.findings if one.name == "phase-pending"] == list(Phase)[:-1]
     assert unmigrated.rows("SELECT to_regnamespace('tenantry')") == [(None,)]
 
 
 @pytest.mark.server
 def test_half_way(unmigrated: Database) -> None:
     """After each phase, what is left is a warning and no more; before the backfill rows have no tenant."""
-    for phase in list(Phase)[:-1]:
+    for phase in list(Phase)[:-2]:
         migrate(Target(unmigrated.dsn), Spec.parse(SPEC), MigrateOptions(until=phase, force=True))
         verdict = validated(unmigrated)
         names = {finding.name for finding in verdict.findings if finding.severity is Severity.ERROR}
         assert names == ({"rows-without-tenant"} if phase is Phase.EXPAND else set())
         pending = [one.message.split()[2] for one in verdict.findings if one.name == "phase-pending"]
-        assert set(pending) == set(list(Phase)[phase.position + 1 :])
+        assert set(pending) == set(list(Phase)[phase.position + 1 : -1])
 
 
 def test_what_the_tenants_stand_on(unmigrated: Database) -> None:

@@ -177,7 +177,9 @@ def test_a_tenant_is_exported_removed_and_imported(shop: Command, estoque: Datab
     asked = shop("tenants", "remove", slug)
     assert (asked.status, "takes --confirm" in asked.stderr) == (4, True)
     assert "would be exported first" in asked.stdout
-    assert shop("tenants", "remove", slug, "--dry-run").status == 0
+    dry = shop("tenants", "remove", slug, "--dry-run", "--json").json
+    assert (dry["tables"], dry["blockers"], dry["unfinished"]) == (exported["tables"], [], None)
+    assert shop("tenants", "import", "there", "--as", " x").status == 2
     assert estoque.rows("SELECT count(*), sum(hashtext(t::text)) FROM estoque_movimentacoes t") == rows
     removed = shop("tenants", "remove", slug, "--confirm", "--backup", "none")
     assert (removed.status, "--force" in removed.stderr) == (4, True)

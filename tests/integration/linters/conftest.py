@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from acceptance import depot
 from linters.linted_databases import Judged, catalogued, corners, everything_default, lone_table, of_role, preset
 from servers import Database, Server
 from tenantry import MigrateOptions, migrate
@@ -49,6 +50,10 @@ def migrated(server: Server, tmp_path: Path) -> Migrated:
                     spec = corners(database, legacy=LEGACY)
                 case "lone table":
                     spec = lone_table(database, tmp_path)
+                case "depot":
+                    ensure_role(database, LEGACY, "NOLOGIN")
+                    database.execute(depot.SCHEMA)
+                    spec, until = Spec.parse(depot.SPEC.format(role="app", legacy=LEGACY)), Phase.DISTRIBUTE
                 case _:
                     spec = preset(name, dsn)
             _made[key] = finish(database, Target(dsn), spec, until)
@@ -78,5 +83,5 @@ def migrated_real(server: Server, realdb: Callable[[str], Database]) -> Migrated
 def finish(database: Database, target: Target, spec: Spec, until: Phase) -> Judged:
     # A role of its own, so that its being made is among the steps.
     spec = of_role(spec, f"{database.name} application")
-    migrate(target, spec, MigrateOptions(until=until, force=True))
+    migrate(target, spec, MigrateOptions(until=until, prepare=until is Phase.DISTRIBUTE, force=True))
     return Judged(database=database, spec=spec)

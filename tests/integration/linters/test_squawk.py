@@ -31,7 +31,7 @@ from tenantry.steps import (
     to_json,
 )
 
-OURS = ("estoque", "enterprise", "corners", "lone table")
+OURS = ("estoque", "enterprise", "corners", "lone table", "depot")
 REAL = ("northwind", "chinook", "adventureworks")
 OLDEST = "14"
 
@@ -252,5 +252,5 @@ def test_what_squawk_would_refuse(
 
 
 def test_every_phase_has_its_scripts(migrated: Migrated) -> None:
-    phases = {script.step.phase for script in all_scripts(migrated("estoque"))}
+    phases = {script.step.phase for name in ("estoque", "depot") for script in all_scripts(migrated(name))}
     assert phases == set(Phase)

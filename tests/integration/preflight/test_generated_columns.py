@@ -106,7 +106,7 @@ def test_the_expression_gives_the_tenant(business: Business, null: str) -> None:
     """It needs no default, neither trigger nor fill; what refers to it follows when it changes."""
     shop = business(PARCELS.format(null), PARCELS_TABLES)
     dump = shop.database.dump()
-    for until in Phase:
+    for until in list(Phase)[:-1]:
         shop.migrate(until)
         shop.execute(f"INSERT INTO parcels (id, code) VALUES ({100 + until.position}, '2-new')")
         shop.execute("UPDATE parcels SET code = CASE owner WHEN 1 THEN '2-x' ELSE '1-x' END WHERE id = 7")

@@ -53,7 +53,7 @@ def test_a_reference_that_may_lead_nowhere(business: Business, mixed: str) -> No
     shop = business(schema if mixed else NOTES, BESIDE.replace('[["owner"]]', f'[["owner"]]\n{mixed}', 1))
     shop.execute("UPDATE notes SET box = 999 WHERE id = 1; UPDATE notes SET box = 3 - owner WHERE id = 2")
     dump = shop.database.dump()
-    for until in Phase:
+    for until in list(Phase)[:-1]:
         shop.migrate(until)
         shop.execute(f"UPDATE notes SET box = 900 + {until.position}; UPDATE notes SET box = 2 - id % 2")
         shop.execute(f"INSERT INTO notes VALUES ({100 + until.position}, 1, 5000), ({200 + until.position}, 1, 1)")
@@ -66,7 +66,7 @@ def test_a_path_along_it(business: Business) -> None:
     """Rows whose box is not there are shared, as the spec says of those that no path reaches."""
     shop = business(NOTES, PATH)
     shop.execute("UPDATE notes SET box = 999 WHERE id = 1")
-    for until in Phase:
+    for until in list(Phase)[:-1]:
         shop.migrate(until)
         if until.position < Phase.ISOLATE.position:
             shop.execute(f"INSERT INTO notes VALUES ({100 + until.position}, 1, 5000), ({200 + until.position}, 1, 2)")

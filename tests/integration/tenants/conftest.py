@@ -42,7 +42,7 @@ def content(database: Database) -> dict[str, list[str]]:
     with database.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         tables = connection.execute(
-            "SELECT c.oid::regclass::text FROM pg_class c WHERE c.relkind = 'r'"
+            "SELECT c.oid::regclass::text FROM pg_class c WHERE c.relkind = 'r' AND c.relpersistence = 'p'"
             " AND c.relnamespace::regnamespace::text NOT IN ('pg_catalog', 'information_schema', 'tenantry')"
         ).fetchall()
         for (table,) in tables:

@@ -11,7 +11,10 @@ WRITERS_GO_ON = ("ACCESS SHARE", "ROW SHARE", "ROW EXCLUSIVE", "SHARE UPDATE EXC
 
 
 def test_phases() -> None:
-    assert sorted(Phase, key=lambda phase: phase.position) == ["expand", "backfill", "enforce", "isolate", "contract"]
+    ordered = sorted(Phase, key=lambda phase: phase.position)
+    assert ordered == ["expand", "backfill", "enforce", "isolate", "contract", "distribute"]
+    assert Phase.CONTRACT.option == "--until contract"
+    assert Phase.DISTRIBUTE.option == "--until distribute --prepare"
 
 
 @pytest.mark.parametrize("mode", LockMode)

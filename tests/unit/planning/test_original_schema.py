@@ -5,9 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tenantry.model.plan import Phase
-from tenantry.model.schema import Column, Grant, Kind, View
+from tenantry.model.schema import Column, Grant, Kind, Trigger, View
 from tenantry.planning.original_schema import managed_objects, original_schema
-from tenantry.steps import AddTenantColumn, ApplicationGrants, CreateTenantTable, DropGlobalUnique, SetNotNull
+from tenantry.steps import (
+    AddTenantColumn,
+    ApplicationGrants,
+    CreateTenantTable,
+    DropForeignKey,
+    DropGlobalUnique,
+    DropUserTrigger,
+    SetNotNull,
+    WidenKey,
+)
 from unit.planning.entries import entry, journal
 from unit.planning.shop import SALES, STORES
 from unit.schemas import name, schema, unique
@@ -64,3 +73,29 @@ def test_rights() -> None:
     found = original_schema(start, entries)
     assert set(found.tables[STORES.name].grants) == {had, others}
     assert found.views[seen.name].grants == (others,)
+
+
+def test_what_distribute_has_taken() -> None:
+    """A foreign key and a trigger are in the picture again, the key of before is the primary key, and it is referred
+    to, as it was: a plan made half-way is the plan made at the start."""
+    touch = Trigger(name="touch", before=True, row=True, events=("UPDATE",), enabled="O", function=name("touch"))
+    key = unique("id", primary=True, referenced=True)
+    wide = unique("tenant_id", "id", name=key.name, primary=True)
+    start = schema(replace(STORES, uniques=(key,)), replace(SALES, triggers=(touch,)))
+    (sold,) = SALES.foreign_keys
+    live = schema(
+        replace(STORES, uniques=(wide,), primary_key=("tenant_id", "id")), replace(SALES, foreign_keys=())
+    )  # fmt: skip
+    entries = journal(
+        entry(DropUserTrigger(phase=Phase.DISTRIBUTE, table=SALES.name, trigger=touch)),
+        entry(DropForeignKey(phase=Phase.DISTRIBUTE, table=SALES.name, foreign_key=sold)),
+        entry(WidenKey(
+            phase=Phase.DISTRIBUTE, table=STORES.name, unique=key, column="tenant_id", by=name("by"), columns=("id",)
+        )),
+    )  # fmt: skip
+    assert original_schema(live, entries) == start
+    half_way = {one: entries[one] for one in list(entries)[:2]}
+    narrow = schema(
+        replace(STORES, uniques=(replace(key, referenced=False),)), replace(SALES, foreign_keys=())
+    )  # fmt: skip
+    assert original_schema(narrow, half_way) == start

@@ -15,12 +15,14 @@ TABLES = (TENANTS, STORES, SALES, LINES, PRODUCTS)
 
 
 def test_phases_in_order() -> None:
-    """Whatever the order in which the catalog has the tables."""
-    plan = make_plan(shop_spec(), schema(*TABLES))
+    """Whatever the order in which the catalog has the tables; distribute where it is asked for."""
+    plan = make_plan(shop_spec(), schema(*TABLES), distribute=True)
     positions = [step.phase.position for step in plan.steps]
     assert positions == sorted(positions)
     assert set(positions) == {phase.position for phase in Phase}
-    assert make_plan(shop_spec(), schema(*reversed(TABLES))).steps == plan.steps
+    assert make_plan(shop_spec(), schema(*reversed(TABLES)), distribute=True).steps == plan.steps
+    without = make_plan(shop_spec(), schema(*TABLES)).steps
+    assert without == plan.until(Phase.CONTRACT)
 
 
 def test_until_a_phase() -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tenantry.model.name import Name
-from tenantry.steps.drop_trigger import DropTrigger
+from tenantry.model.plan import Phase
+from tenantry.model.schema import Trigger
+from tenantry.steps.drop_trigger import DropTrigger, DropUserTrigger
 from unit.steps.examples import CONTRACT, SALES, assert_statements
 
 
@@ -22,3 +26,23 @@ def test_a_trigger() -> None:
         """DELETE FROM "tenantry"."names" AS known WHERE known.own = pg_catalog.to_regclass('"public"."sales"') AND known.trigger = '~tenantry_assign'""",
         'DROP FUNCTION IF EXISTS "tenantry"."assign_public__sales"()',
     )
+
+
+def test_a_trigger_of_the_users() -> None:
+    """It comes back as it was: how it fires, and its comment."""
+    trigger = Trigger(
+        name="sales_touch", before=True, row=True, events=("UPDATE",), enabled="D", function=Name("public", "touch")
+    )  # fmt: skip
+    step = DropUserTrigger(phase=Phase.DISTRIBUTE, table=SALES, trigger=trigger)
+    assert_statements(step.apply(), 'DROP TRIGGER "sales_touch" ON "public"."sales"')
+    text = "CREATE TRIGGER sales_touch BEFORE UPDATE ON public.sales FOR EACH ROW EXECUTE FUNCTION touch()"
+    told = {"trigger": text, "table": "public.sales"}
+    assert_statements(
+        step.revert({**told, "enabled": "D", "comment": "counts"}),
+        text,
+        'ALTER TABLE "public"."sales" DISABLE TRIGGER "sales_touch"',
+        """COMMENT ON TRIGGER "sales_touch" ON "public"."sales" IS 'counts'""",
+    )
+    renamed = replace(step, table=Name("public", "Sold")).revert({**told, "enabled": "O", "comment": None})
+    assert_statements(renamed, text.replace("public.sales", 'public."Sold"'))
+    assert step.revert({}) == ()

@@ -34,7 +34,7 @@ def test_the_trigger() -> None:
         'ALTER FUNCTION "tenantry"."refer_public__sales___tenantry_refers_e5ff1766"() OWNER TO "owner"',
         'REVOKE CREATE ON SCHEMA "tenantry" FROM "owner"',
         'DROP TRIGGER IF EXISTS "~tenantry_refers" ON "public"."sales"',
-        'CREATE CONSTRAINT TRIGGER "~tenantry_refers" AFTER INSERT OR UPDATE ON "public"."sales" DEFERRABLE INITIALLY IMMEDIATE FOR EACH ROW EXECUTE FUNCTION "tenantry"."refer_public__sales___tenantry_refers_e5ff1766"()',
+        'CREATE CONSTRAINT TRIGGER "~tenantry_refers" AFTER INSERT OR UPDATE ON "public"."sales" NOT DEFERRABLE FOR EACH ROW EXECUTE FUNCTION "tenantry"."refer_public__sales___tenantry_refers_e5ff1766"()',
         'ALTER TABLE ONLY "public"."sales" ENABLE ALWAYS TRIGGER "~tenantry_refers"',
     )
     assert_statements(

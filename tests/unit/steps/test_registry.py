@@ -27,7 +27,8 @@ BARE = {"Backfill", "ValidateReferences"}
 ASKED = {"ApplicationGrants", "AssignedRows", "ValidateForeignKey", "FunctionGrant", "DropGlobalUnique",
          "AttachPartitionIndex", "ApiKeyReader", "DropLegacyPolicies", "SetNotNull", "NotNullCheck", "ValidateNotNullCheck", "ValidateReferences", "ApplicationRole",
          "SchemaUsage", "AddTenantColumn", "TenantRow", "CreateTenantTable", "DropTrigger", "Backfill", "BalanceTable",
-         "BalanceFunctions", "BalanceTriggers", "BalanceView", "BalanceReader", "BalanceLeaf"}  # fmt: skip
+         "BalanceFunctions", "BalanceTriggers", "BalanceView", "BalanceReader", "BalanceLeaf", "DropForeignKey",
+         "ValidateColocatedKey", "DropUserTrigger"}  # fmt: skip
 """Kinds whose definition says no more than that it is there as it should be, or may become another one without anybody's
 doing."""
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from tenantry.model.name import Name
+from tenantry.model.plan import Phase
 from tenantry.steps.derivation import BySlug
-from tenantry.steps.row_security import DropLegacyPolicies, Link, RowSecurity, Sight
-from unit.steps.examples import CONTRACT, EQUAL, ISOLATE, PRODUCTS, SALES, TENANT, TENANTS, assert_statements
+from tenantry.steps.row_security import EVERY, DirectPolicies, DropLegacyPolicies, Link, RowSecurity, Sight
+from unit.steps.examples import CONTRACT, EQUAL, ISOLATE, PRODUCTS, SALES, TENANT, TENANTS, assert_statements, texts
 
 
 def test_own_rows() -> None:
@@ -236,3 +237,37 @@ def test_rows_of_members() -> None:
         'ALTER TABLE "public"."products" FORCE ROW LEVEL SECURITY',
     )
     assert [str(lock.table) for lock in step.locks] == ["public.products", "public.links"]
+
+
+def test_direct_policies() -> None:
+    """Without a subquery and without the floor; the quarantine tenant is kept out by the application's own policy, whose
+    text is put together by the server, which looks its key up."""
+    security = RowSecurity(
+        phase=ISOLATE, table=SALES, column="100% tenant", type="uuid", setting="app.tenant_id", sight=Sight.OWN, role="app",
+        operators=("ops",), filtered=("ops",), quarantine=BySlug(tenant=TENANT, slug="unknown"),
+    )  # fmt: skip
+    step = DirectPolicies(phase=Phase.DISTRIBUTE, table=SALES, security=security, legacy=True)
+    found = texts(step.apply())
+    assert found[: len(EVERY)] == [f'DROP POLICY IF EXISTS "{name}" ON "public"."sales"' for name in EVERY]
+    value = "NULLIF(pg_catalog.current_setting(''app.tenant_id'', true), '''')::uuid"
+    own = f'("100%% tenant" = {value}) AND "100%% tenant" IS DISTINCT FROM %1$L'
+    assert_statements(
+        step.apply()[len(EVERY) :],
+        f"""DO $tenantry$BEGIN EXECUTE pg_catalog.format('CREATE POLICY "tenantry_application" ON "public"."sales" AS PERMISSIVE FOR ALL TO "app" USING ({own}) WITH CHECK ({own})', (SELECT …'unknown'…)); END$tenantry$""",
+        'CREATE POLICY "tenantry_operator" ON "public"."sales" AS PERMISSIVE FOR ALL TO "ops" USING (true) WITH CHECK (true)',
+    )
+    assert step.ends == ("row_security:public.sales", "legacy_sight:public.sales")
+    assert step.policies == ("tenantry_application", "tenantry_operator")
+    assert step.revert({}) == ()
+
+
+def test_direct_policies_without_a_quarantine() -> None:
+    security = RowSecurity(
+        phase=ISOLATE, table=TENANTS, column="id", type="uuid", setting="app.tenant_id", sight=Sight.READ, role="app",
+        operators=("ops",),
+    )  # fmt: skip
+    step = DirectPolicies(phase=Phase.DISTRIBUTE, table=TENANTS, security=security)
+    assert texts(step.apply())[len(EVERY) :] == [
+        'CREATE POLICY "tenantry_application" ON "public"."tenants" AS PERMISSIVE FOR SELECT TO "app" USING ("id" ='
+        " NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid)"
+    ]

@@ -25,6 +25,7 @@ from tenantry.planning.isolate import UNCHECKED, WRITES
 from tenantry.postgres.powers import Membership, Standing, read_roles
 from tenantry.postgres.queries import read_queries
 from tenantry.steps import from_json
+from tenantry.steps.row_security import FLOOR
 
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "isolation.sql")
 error = partial(Finding, family=Family.ISOLATION, severity=Severity.ERROR)
@@ -416,11 +417,17 @@ def _policies(catalog: Catalog) -> Iterator[Finding]:
             added.setdefault(table, []).append(row)
     for table, policies in added.items():
         names = [quoted(policy["policy"]) for policy in policies]
-        yield warning(
+        floor = any(policy.name.startswith(FLOOR) for policy in catalog.ground.live.tables[table].policies)
+        report, held = warning, "only the RESTRICTIVE floor keeps it from showing rows of other tenants"
+        remedy = f"DROP POLICY {names[0]} ON {table}; or create it again AS RESTRICTIVE."
+        if not floor:
+            report, held = error, "the phase distribute has dropped the floor, so it shows rows of other tenants"
+            remedy = f"DROP POLICY {names[0]} ON {table}."
+        yield report(
             name="policy-added", table=table, count=len(policies), samples=tuple(policies),
             message=f"{listed(names)} on {table}, not a policy of tenantry, applies to the application role, too:"
-            " only the RESTRICTIVE floor keeps it from showing rows of other tenants",
-            remedy=f"DROP POLICY {names[0]} ON {table}; or create it again AS RESTRICTIVE.",
+            f" {held}",
+            remedy=remedy,
         )  # fmt: skip
 
 

@@ -181,7 +181,9 @@ def _built_upon(
 ) -> Iterator[Obstacle]:
     """`identities` are indexes of ours that are replica identities by our own doing."""
     made = [(step, found) for step in steps if (found := step.built) is not None]
-    for (step, (name, _)), built in zip(made, dependents(connection, [found for _, found in made]), strict=True):
+    spared = [step.widened for step in steps if step.widened is not None]
+    upon = dependents(connection, [one for _, one in made], spared)
+    for (step, (name, _)), built in zip(made, upon, strict=True):
         if name in identities:
             built = tuple(one for one in built if not one.startswith(IDENTITY))
         if built:

@@ -80,6 +80,7 @@ SELECT i.indrelid::bigint AS relation, x.relname::text AS name, m.amname::text A
        i.indisunique AS is_unique, i.indisprimary AS is_primary, i.indisexclusion AS exclusion,
        i.indisvalid AND i.indisready AS valid, i.indpred IS NOT NULL AS partial, x.relispartition AS inherited,
        i.indisreplident AS identity, c.oid IS NOT NULL AS is_constraint, coalesce(c.condeferrable, false) AS deferrable,
+       coalesce(c.condeferred, false) AS deferred,
        ARRAY(SELECT a.attname::text
              FROM unnest(i.indkey::int2[]) WITH ORDINALITY k(number, position)
              LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number AND k.number <> 0

@@ -1,8 +1,11 @@
 -- name: dependents
 -- What others have built on columns, relations and indexes of ours. Ours are told apart by their names; parts of
 -- partitioned tables are left out, since whole they are seen on the table itself. DROP COLUMN takes an index or a check
--- of somebody else's along without a word (deptype a), and refuses for a view (deptype n).
-WITH RECURSIVE given AS (
+-- of somebody else's along without a word (deptype a), and refuses for a view (deptype n). `spared` are indexes of the
+-- user's in whose place we have put others, which go before.
+WITH RECURSIVE spared AS (
+    SELECT to_regclass(s.name)::oid AS index FROM unnest(%(spared)s::text[]) AS s(name)
+), given AS (
     SELECT g.number::int AS number, to_regclass(g.relation)::oid AS relation, g.name
     FROM unnest(%(relations)s::text[], %(columns)s::text[]) WITH ORDINALITY AS g(relation, name, number)
 ), tree AS (
@@ -37,10 +40,12 @@ WITH RECURSIVE given AS (
     WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k
                       WHERE f.classid = 'pg_constraint'::regclass AND k.oid = f.objid
                         AND (k.conname ~ '^~?tenantry_' OR k.contype = 'n' OR k.conparentid <> 0
-                             OR f.whole AND k.contype IN ('p', 'u', 'c') AND k.conrelid = f.relation) OFFSET 0)
+                             OR f.whole AND k.contype IN ('p', 'u', 'c') AND k.conrelid = f.relation
+                             OR k.contype IN ('p', 'u') AND k.conindid = ANY(SELECT s.index FROM spared s)) OFFSET 0)
       AND NOT EXISTS (SELECT FROM pg_catalog.pg_class x
                       WHERE f.classid = 'pg_class'::regclass AND x.oid = f.objid
-                        AND (x.relname ~ '^~?tenantry_' OR x.relispartition) OFFSET 0)
+                        AND (x.relname ~ '^~?tenantry_' OR x.relispartition
+                             OR x.oid = ANY(SELECT s.index FROM spared s)) OFFSET 0)
       AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger g
                       WHERE f.classid = 'pg_trigger'::regclass AND g.oid = f.objid
                         AND (g.tgname ~ '^~?tenantry_' OR g.tgisinternal OR g.tgparentid <> 0) OFFSET 0)

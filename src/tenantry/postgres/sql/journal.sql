@@ -3,7 +3,7 @@ CREATE TABLE IF NOT EXISTS tenantry.journal (
   version integer PRIMARY KEY,
   made_at timestamptz NOT NULL DEFAULT now()
 );
-INSERT INTO tenantry.journal (version) VALUES (1) ON CONFLICT DO NOTHING;
+INSERT INTO tenantry.journal (version) VALUES (2) ON CONFLICT DO NOTHING;
 
 CREATE TABLE IF NOT EXISTS tenantry.runs (
   id text PRIMARY KEY,

@@ -1,5 +1,6 @@
 -- name: schema
--- One row a tenant that is being, or was, removed: what was exported before, and how far it has come.
+-- One row a tenant that is being removed: what was exported before, and how far it has come. It goes with the last of
+-- the tenant's rows.
 CREATE TABLE IF NOT EXISTS tenantry.removals (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   run text NOT NULL,
@@ -8,8 +9,7 @@ CREATE TABLE IF NOT EXISTS tenantry.removals (
   folder text,
   exported bigint NOT NULL,
   removed bigint NOT NULL DEFAULT 0,
-  started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-  finished_at timestamptz
+  started_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
 -- name: installed
@@ -17,11 +17,11 @@ SELECT pg_catalog.to_regclass('tenantry.removals') IS NOT NULL
 
 -- name: open
 SELECT id, run, tenant, slug, folder, exported, removed FROM tenantry.removals
-WHERE tenant = %(tenant)s AND finished_at IS NULL ORDER BY id DESC LIMIT 1
+WHERE tenant = %(tenant)s ORDER BY id DESC LIMIT 1
 
 -- name: open_of
 SELECT id, run, tenant, slug, folder, exported, removed FROM tenantry.removals
-WHERE slug = %(slug)s AND finished_at IS NULL ORDER BY id DESC LIMIT 1
+WHERE slug = %(slug)s ORDER BY id DESC LIMIT 1
 
 -- name: begin
 INSERT INTO tenantry.removals (run, tenant, slug, folder, exported)
@@ -32,7 +32,7 @@ RETURNING id, run, tenant, slug, folder, exported, removed
 UPDATE tenantry.removals SET removed = removed + %(rows)s WHERE id = %(id)s
 
 -- name: finish
-UPDATE tenantry.removals SET finished_at = clock_timestamp() WHERE id = %(id)s RETURNING removed
+DELETE FROM tenantry.removals WHERE id = %(id)s RETURNING removed
 
 -- name: keys
 SELECT pg_catalog.to_regclass('tenantry.api_keys') IS NOT NULL

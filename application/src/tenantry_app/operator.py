@@ -1,0 +1,50 @@
+"""Work on the rows of all tenants: on a connection of the operator's, which has a role and a DSN of its own.
+
+    with psycopg.connect(OPERATOR_DSN) as connection, as_operator(connection, "close the month"):
+        connection.execute("UPDATE orders SET …")
+
+Each use is logged with its reason, by the logger "tenantry_app.operator".
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from tenantry_app.roles import check_operator, check_operator_async, role_of, role_of_async
+
+_LOG = logging.getLogger("tenantry_app.operator")
+
+
+class as_operator:  # noqa: N801 - it reads as a verb
+    """A block that works on the rows of all tenants; `async with` for connections that are asynchronous.
+
+    `connection`: as for check and check_async. `reason`: one line that the log has, with the role. `column`: the tenant
+    column. Entering gives the connection; it raises OperatorRequired where the role is not shown the rows of all
+    tenants, ValueError where there is no reason.
+    """
+
+    def __init__(self, connection: Any, reason: str, *, column: str = "tenant_id") -> None:
+        if not reason.strip() or not reason.isprintable():
+            raise ValueError("the operator's reason is one line of text, which the log has")
+        self._connection, self._reason, self._column = connection, reason, column
+
+    def __enter__(self) -> Any:
+        check_operator(self._connection, self._column)
+        self._log(role_of(self._connection))
+        return self._connection
+
+    async def __aenter__(self) -> Any:
+        await check_operator_async(self._connection, self._column)
+        self._log(await role_of_async(self._connection))
+        return self._connection
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    async def __aexit__(self, *error: object) -> None:
+        pass
+
+    def _log(self, role: str) -> None:
+        more = {"role": role, "reason": self._reason}
+        _LOG.info("%s works on the rows of all tenants: %s", role, self._reason, extra=more)

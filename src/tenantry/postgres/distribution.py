@@ -1,0 +1,94 @@
+"""What distributing tables by tenant would meet, asked of the catalog and of pg_stat_statements."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.rows import dict_row
+
+from tenantry.model.name import Name
+from tenantry.postgres.preflight import read_statements
+from tenantry.postgres.queries import read_queries
+from tenantry.postgres.server_state import StatementStat
+
+_QUERIES = read_queries(Path(__file__).with_name("sql") / "distribution.sql")
+CHANGING = r"\mmerge\M|\mcopy\M|\mon\s+conflict\M|\mfor\s+(no\s+key\s+update|update|key\s+share|share)\M|\mnextval\M"
+"""Statements of which some mean something else once tables are distributed, or are refused."""
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtherPolicy:
+    """A policy that is not ours; `subquery`: its expressions have one."""
+
+    table: Name
+    policy: str
+    permissive: bool
+    subquery: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnKey:
+    """A view that PostgreSQL keeps from being without the `key` of a table."""
+
+    table: Name
+    key: str
+    view: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NarrowSequence:
+    """A column of fewer than eight bytes that is filled from a sequence."""
+
+    table: Name
+    column: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyInto:
+    """A foreign key of any table to one of those that are asked about."""
+
+    table: Name
+    key: str
+    parent: Name
+
+
+def _key_into(*, parent_schema: str, parent_name: str, **row: Any) -> KeyInto:
+    return KeyInto(parent=Name(parent_schema, parent_name), **row)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DistributionFacts:
+    """`extension`: the database has Citus. `executed` is None where pg_stat_statements is missing or cannot be read."""
+
+    extension: bool
+    policies: tuple[OtherPolicy, ...]
+    on_keys: tuple[OnKey, ...]
+    narrow: tuple[NarrowSequence, ...]
+    keys_to: tuple[KeyInto, ...]
+    executed: tuple[StatementStat, ...] | None
+
+
+def read_distribution(connection: psycopg.Connection[Any], tables: Sequence[Name]) -> DistributionFacts:
+    """About these tables. It only reads."""
+    names = [name.identifier.as_string(None) for name in tables]
+
+    def read(value: Callable[..., Value], query: str) -> tuple[Value, ...]:
+        with connection.cursor(row_factory=dict_row) as cursor:
+            rows = cursor.execute(_QUERIES[query], {"names": names}).fetchall()
+        return tuple(value(table=Name(row.pop("schema"), row.pop("name")), **row) for row in rows)
+
+    return DistributionFacts(
+        extension=has_citus(connection), policies=read(OtherPolicy, "policies"),
+        on_keys=read(OnKey, "standing_on_keys"), narrow=read(NarrowSequence, "narrow_sequences"),
+        keys_to=read(_key_into, "keys_to"), executed=read_statements(connection, CHANGING),
+    )  # fmt: skip
+
+
+def has_citus(connection: psycopg.Connection[Any]) -> bool:
+    """Whether the database has the extension."""
+    return connection.execute(_QUERIES["extension"]).fetchone() == (True,)
