@@ -9,9 +9,7 @@ import pytest
 from unit.cli.calling import CommandLine
 
 
-@pytest.mark.parametrize(
-    "option", ["--tenant-table a", "--diagram", "--force", "--export-report p.html", "--preset estoque"]
-)
+@pytest.mark.parametrize("option", ["--tenant-table a", "--diagram", "--force", "--preset estoque"])
 def test_an_update_changes_what_is_there(line: CommandLine, option: str) -> None:
     assert f"{option.split()[0]} does not go with --update" in line.refused(f"discover --update {option}")
 
@@ -30,6 +28,10 @@ def test_no_file_is_written_over(line: CommandLine) -> None:
         assert line.run("discover --output spec.toml --diagram --export-report page.html") == 4
         assert f"{name} is there already" in line.capsys.readouterr().err
         Path(name).unlink()
+    Path("page.html").write_text("mine")
+    assert line.run("discover --update --export-report page.html") == 4
+    assert "page.html is there already" in line.capsys.readouterr().err
+    Path("page.html").unlink()
     Path("spec.toml").write_text("mine")
     line("discover.run_discover", "discover --output spec.toml --force")
 
