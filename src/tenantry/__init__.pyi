@@ -54,7 +54,6 @@ from .commands.migrate import migrate as migrate
 from .commands.monitor import MonitorOptions as MonitorOptions
 from .commands.monitor import Watched as Watched
 from .commands.monitor import monitor as monitor
-from .commands.operator_sql import OperatorScript as OperatorScript
 from .commands.operator_sql import operator_sql as operator_sql
 from .commands.plan import Preview as Preview
 from .commands.plan import plan as plan
@@ -118,4 +117,5 @@ from .execution.tenant_table import TenantChange as TenantChange
 from .model.backup import Restoration as Restoration
 from .model.backup import TableRestored as TableRestored
 from .reports.log import LogObserver as LogObserver
+from .reports.operator_script import OperatorScript as OperatorScript
 from .reports.report_observer import ReportObserver as ReportObserver

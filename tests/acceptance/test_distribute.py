@@ -23,11 +23,16 @@ from servers import Database
 from tenantry import (
     BackupOptions,
     MigrateOptions,
+    RemovalBackup,
+    RemoveOptions,
     RestoreOptions,
     RollbackOptions,
     create_backup,
+    export_tenant,
+    import_tenant,
     migrate,
     plan,
+    remove_tenant,
     restore,
     rollback,
     status,
@@ -335,6 +340,19 @@ def test_writers_go_on_and_no_row_refers_to_another_tenants(there: Depot) -> Non
 
 
 # --- what other commands make of it
+
+
+def test_a_tenant_leaves_and_comes_back(there: Depot, tmp_path: Path) -> None:
+    """Its rows alone, along keys that the user's foreign keys hold no more."""
+    there.distribute()
+    rows = checksums(there.database)
+    export_tenant(there.target, there.spec, "south", tmp_path / "south")
+    gone = remove_tenant(there.target, there.spec, "south", RemoveOptions(backup=RemovalBackup.NONE, force=True))
+    assert gone.rows > 0
+    assert there.database.rows("SELECT count(*) FROM moves WHERE firm_id = 'the south'") == [(0,)]
+    import_tenant(there.target, there.spec, tmp_path / "south")
+    assert checksums(there.database) == rows
+    assert_sound(there, there.spec)
 
 
 def assert_sound(there: Depot, spec: Spec) -> None:

@@ -37,7 +37,11 @@ class _Protocol:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._protocol, name)
-        return self._guarded(found) if name in _SENDING else found
+        if name in _SENDING:
+            found = self._guarded(found)
+        if callable(found):
+            self.__dict__[name] = found  # looked up once
+        return found
 
     def _guarded(self, method: Any) -> Any:
         def call(*args: Any, **kwargs: Any) -> Awaitable[Any]:
@@ -45,29 +49,36 @@ class _Protocol:
 
         return call
 
-    async def query(self, text: str, timeout: float | None) -> Any:
+    def query(self, text: str, timeout: float | None) -> Awaitable[Any]:
         """A text without arguments, by the simple protocol, which takes several statements."""
+        send: Callable[[str, float | None], Awaitable[Any]] = self._protocol.query
         if text == self._connection.get_reset_query():
-            return await self._protocol.query(text, timeout)
+            return send(text, timeout)
         found, inside = kind(text), self._protocol.is_in_transaction()
         if found is Kind.EMPTY:
-            return await self._protocol.query(text, timeout)
+            return send(text, timeout)
         if found is Kind.CONTROL:
             self._in_force = None
             block = innermost()
             if inside or block is None or block.refusal is not None:
-                return await self._protocol.query(text, timeout)
-            result = await self._protocol.query(f"{text.rstrip().rstrip(';')}; {block.set_local}", timeout)
-            self._portals.clear()
-            self._in_force = (block.value, block.read_only)
-            return result
+                return send(text, timeout)
+            return self._begin(text, block, timeout)
         block = wanted()
         if not inside:
-            return await self._protocol.query(f"{block.select}; {text}", timeout)
-        await self._ensure(block)
+            return send(f"{block.select}; {text}", timeout)
+        return self._as(block, self._query, found, text, timeout)
+
+    async def _begin(self, text: str, block: Wanted, timeout: float | None) -> Any:
+        result = await self._protocol.query(f"{text.rstrip().rstrip(';')}; {block.set_local}", timeout)
+        self._portals.clear()
+        self._in_force = (block.value, block.read_only)
+        return result
+
+    def _query(self, found: Kind, text: str, timeout: float | None) -> Awaitable[Any]:
         if found is not Kind.PLAIN:
             self._in_force = None
-        return await self._protocol.query(text, timeout)
+        query: Awaitable[Any] = self._protocol.query(text, timeout)
+        return query
 
     def bind(self, state: Any, args: Any, portal_name: str, *rest: Any, **named: Any) -> Awaitable[Any]:
         """Open a cursor."""

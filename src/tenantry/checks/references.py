@@ -203,11 +203,13 @@ def _cycles(ground: CheckContext, table: Table) -> Iterator[Check]:
     keys = [*table.foreign_keys, *(key for name, key in ground.ownership.references if name == table.name)]
     for key in keys:
         if key.parent == table.name and ground.has(table.name, *key.columns, *key.parent_columns):
+            required = all((found := table.column(name)) is not None and found.not_null for name in key.columns)
             yield Check(
                 name="reference-cycle", family=Family.REFERENCES, table=table.name, subject=key.name,
                 message=f"{{rows}} of {table.name} whose ({', '.join(map(quoted, key.columns))}) form circles, counting"
                 " one row of each circle",
-                remedy="Set one reference of each circle to NULL, or to another row.",
+                remedy=f"Set one reference of the circle to {'' if required else 'NULL, or to '}another row; if such"
+                ' rows are intended, accept the finding in the spec: [[accept]] check = "reference-cycle".',
                 question=QueryCheck(query=_circling(ground, table, key)),
             )  # fmt: skip
 

@@ -172,7 +172,7 @@ def _by_table(outline: Outline) -> list[tuple[Name, str]]:
     seconds = {name: sum(planned.seconds for planned in ours) for name, ours in steps.items()}
     rows = _most_rows(planned for ours in steps.values() for planned in ours)
     return [
-        (name, f"{len(steps[name])} steps, " + (f"{rows[name]:,} rows, " if rows[name] else "")
+        (name, f"{counted(len(steps[name]), 'step')}, " + (f"{rows[name]:,} rows, " if rows[name] else "")
          + f"about {duration(seconds[name])}")
         for name in sorted(steps, key=lambda name: (-seconds[name], name))
     ]  # fmt: skip
@@ -187,7 +187,9 @@ def show_outline(terminal: Terminal, outline: Outline) -> None:
         done = sum(planned.in_force for planned in steps)
         terminal.show("")
         terminal.show(
-            Text.assemble((str(phase), "bold"), f"  {len(steps)} steps" + (f", {done} applied" if done else ""))
+            Text.assemble(
+                (str(phase), "bold"), f"  {counted(len(steps), 'step')}" + (f", {done} applied" if done else "")
+            )
         )
         for planned in steps:
             _show_step(terminal, planned, back=outline.back)
@@ -200,7 +202,7 @@ def _show_reverts(terminal: Terminal, when: str, reverts: Sequence[Planned]) -> 
     if not reverts:
         return
     terminal.show("")
-    terminal.show(Text.assemble(("no longer in the spec", "bold"), f"  {len(reverts)} steps: this {when}"))
+    terminal.show(Text.assemble(("no longer in the spec", "bold"), f"  {counted(len(reverts), 'step')}: this {when}"))
     for planned in reverts:
         _show_step(terminal, planned, back=True)
 
@@ -237,7 +239,7 @@ def _count(outline: Outline) -> str:
     if not outline.steps:
         return "there is nothing to do" if not outline.reverts else f"{len(outline.reverts)} steps are reverted"
     done = sum(planned.in_force for planned in outline.steps)
-    return f"{len(outline.steps)} steps" + (f", {done} of them applied" if done else "")
+    return counted(len(outline.steps), "step") + (f", {done} of them applied" if done else "")
 
 
 def _show_step(terminal: Terminal, planned: Planned, *, back: bool) -> None:

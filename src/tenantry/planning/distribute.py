@@ -124,7 +124,7 @@ class Distributing:
     def _made_again(self) -> Iterator[tuple[Step, Step]]:
         made = {step.key: step for step in self.earlier if isinstance(step, TenantForeignKey)}
         for wanted in self._ours:
-            changes = _set_by(wanted.table, wanted.parent) if made[wanted.key].on_delete in SETS else ""
+            changes = _set_by(wanted) if made[wanted.key].on_delete in SETS else ""
             yield self._again(wanted, None, changes)
 
     def _users_made_again(self) -> Iterator[tuple[Step, Step]]:
@@ -136,7 +136,7 @@ class Distributing:
                         as_it_was(PHASE, table.name, key), on_update="a", deferrable=False, deferred=False,
                         on_delete="a" if sets else key.on_delete, delete_columns=() if sets else key.delete_columns,
                     )  # fmt: skip
-                    yield self._again(wanted, key, _set_by(table.name, key.parent) if sets else "")
+                    yield self._again(wanted, key, _set_by(wanted) if sets else "")
 
     @staticmethod
     def _again(wanted: TenantForeignKey, key: ForeignKey | None, changes: str) -> tuple[Step, Step]:
@@ -230,5 +230,8 @@ def needs_tenant(owned: Owned, unique: Unique) -> bool:
     return owned.column not in unique.columns
 
 
-def _set_by(table: Name, parent: Name) -> str:
-    return f"a row of {parent} can no longer be deleted while rows of {table} refer to it: there is no SET NULL"
+def _set_by(key: TenantForeignKey) -> str:
+    return (
+        f"a row of {key.parent} can no longer be deleted while {', '.join(key.columns)} of {key.table} refers to it:"
+        " there is no SET NULL"
+    )

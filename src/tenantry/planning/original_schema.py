@@ -60,3 +60,12 @@ def _refer(tables: dict[Name, Table], keys: Iterable[ForeignKey]) -> None:
                     for one in parent.uniques
                 ),
             )
+
+
+def with_dropped_keys(schema: Schema, original: Schema) -> Schema:
+    """A schema as it is, with the foreign keys of the user's that we have dropped: rows still refer along them."""
+    tables = dict(schema.tables)
+    for name, table in original.tables.items():
+        if (live := tables.get(name)) is not None:
+            tables[name] = replace(live, foreign_keys=(*live.foreign_keys, *_put_back(live, table)))
+    return replace(schema, tables=tables)

@@ -132,8 +132,7 @@ class DropForeignKey(ReplacedForeignKey):
         return (
             f"The foreign key {quoted(self.constraint)} of {self.table} to {self.parent} goes, and no composite key"
             " holds what it held",
-            "Let the application see to it, and say so with --force, or in the spec: [[accept]] check ="
-            ' "distribute-loses".',
+            "Let the application see that its rows refer to rows that there are.",
         )
 
     @property

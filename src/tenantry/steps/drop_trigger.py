@@ -81,8 +81,7 @@ class DropUserTrigger(Step):
         return (
             f"The trigger {quoted(self.trigger.name)} of {self.table} goes: no table that is distributed or copied to"
             " each node can have one",
-            f"Let the application do what {self.trigger.function} does, and say so with --force, or in the spec:"
-            ' [[accept]] check = "distribute-loses".',
+            f"Let the application do what {self.trigger.function} does.",
         )
 
     @property

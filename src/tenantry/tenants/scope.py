@@ -22,6 +22,7 @@ from tenantry.model.backup import CopiedColumn, TableCopy
 from tenantry.model.name import Name
 from tenantry.model.plan import Lock, LockMode, Phase, Statement
 from tenantry.model.schema import Ours
+from tenantry.planning.original_schema import with_dropped_keys
 from tenantry.planning.tenant_selection import SelectedTable, TenantSelection
 from tenantry.postgres.catalog import EVERY_SCHEMA, read_schema
 
@@ -61,6 +62,7 @@ class TenantScope:
                 remedy="Run `tenantry migrate --until isolate` first: until then it is not certain whose a row is.",
             )
         schema = read_schema(session.connection, (EVERY_SCHEMA,), ours=Ours())
+        schema = with_dropped_keys(schema, session.schema)
         selection = TenantSelection(ownership=session.plan.ownership, schema=schema)
         around = {name for one in selection.references for name in (one.child, one.parent)}
         refuse_hidden(session.connection, sorted(around | selection.tables.keys()))

@@ -87,7 +87,7 @@ def place(
     return make
 
 
-@pytest.mark.differs("commands/operator_sql.py")
+@pytest.mark.differs("execution/operator_rights.py")
 def test_a_whole_cycle(place: Callable[..., Place]) -> None:
     """There, proved, and back, byte for byte; nothing that the owner laid out was run by a superuser."""
     there = place("estoque")

@@ -46,6 +46,8 @@ def test_an_accepted_finding(business: Callable[..., Any]) -> None:
     assert {(one.name, one.table.name) for one in verdict.findings if one.severity.serious and one.table} == {
         ("reference-cycle", "partners"), ("reference-cycle", "groups"),
     }  # fmt: skip
+    # Their key is NOT NULL.
+    assert not any("NULL" in one.remedy for one in verdict.findings if one.name == "reference-cycle")
     one = validate(
         shop.target, accepting(shop, AcceptPart(check="reference-cycle", table="partners", reason=REASON)).spec
     )

@@ -28,6 +28,10 @@ def test_no_file_is_written_over(line: CommandLine) -> None:
         assert line.run("discover --output spec.toml --diagram --export-report page.html") == 4
         assert f"{name} exists already" in line.capsys.readouterr().err
         Path(name).unlink()
+    Path("page.html").write_text("mine")
+    assert line.run("discover --update --export-report page.html") == 4
+    assert "page.html is there already" in line.capsys.readouterr().err
+    Path("page.html").unlink()
     Path("spec.toml").write_text("mine")
     line("discover.run_discover", "discover --output spec.toml --force")
 

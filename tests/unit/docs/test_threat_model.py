@@ -30,13 +30,13 @@ def parts() -> Iterator[tuple[str, list[str]]]:
     """Who tries, and what."""
     yield "The application role reads", [attempt.what for attempt in READING]
     yield "The application role writes", [attempt.what for attempt in WRITING]
-    yield "The application role, and that of before, rise", [attempt.what for attempt in RISING]
-    yield "The owner of the tables and of the database", list(OWNER)
+    yield "The application role, or a legacy role, tries to gain privileges", [attempt.what for attempt in RISING]
+    yield "The owner of the tables, or of the database", list(OWNER)
     yield (
-        "The owner of the database, in schema tenantry",
-        [f"plants there: {name}" for name in PLANTS] + [f"breaks a row of the journal: {name}" for name in BROKEN],
+        "The owner of the database, in the schema tenantry",
+        [f"adds there: {name}" for name in PLANTS] + [f"changes a row of the journal: {name}" for name in BROKEN],
     )
-    yield "Other users of the machine: what holds against them", list(_said_by_tests("test_files.py"))
+    yield "Other users of the machine: what protects against them", list(_said_by_tests("test_files.py"))
     yield "What gets through", [attempt.what for attempt in NOT_HIDDEN]
 
 

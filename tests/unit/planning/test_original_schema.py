@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tenantry.model.plan import Phase
 from tenantry.model.schema import Column, Grant, Kind, Trigger, View
-from tenantry.planning.original_schema import managed_objects, original_schema
+from tenantry.planning.original_schema import managed_objects, original_schema, with_dropped_keys
 from tenantry.steps import (
     AddTenantColumn,
     ApplicationGrants,
@@ -99,3 +99,12 @@ def test_what_distribute_has_taken() -> None:
         replace(STORES, uniques=(replace(key, referenced=False),)), replace(SALES, foreign_keys=())
     )  # fmt: skip
     assert original_schema(narrow, half_way) == start
+
+
+def test_rows_refer_along_keys_that_were_dropped() -> None:
+    """What looks at the tables as they are still goes from children to parents; nothing else is put back."""
+    live = schema(replace(STORES, primary_key=("tenant_id", "id")), replace(SALES, foreign_keys=()))
+    found = with_dropped_keys(live, schema(STORES, SALES))
+    assert found.tables[SALES.name] == SALES
+    assert found.tables[STORES.name] == live.tables[STORES.name]
+    assert with_dropped_keys(schema(STORES, SALES), schema(STORES, SALES)) == schema(STORES, SALES)

@@ -190,7 +190,7 @@ class _Looking:
     # --- lost
 
     def losses(self) -> Iterator[Finding]:
-        """What the phase takes away and nothing replaces: --force, or [[accept]] in the spec, says that it is known."""
+        """What the phase takes away and nothing replaces: --force says that it is known."""
         for step in self.steps:
             if step.gives_up is not None:
                 message, remedy = step.gives_up
