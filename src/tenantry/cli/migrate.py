@@ -21,7 +21,10 @@ from tenantry.execution.prospect import MigrateOptions
 from tenantry.model.plan import Phase
 
 Until = Annotated[
-    Phase, typer.Option("--until", help="Stop after this phase; contract and distribute only run if given here.")
+    Phase,
+    typer.Option(
+        "--until", metavar="PHASE", help="Stop after this phase; contract and distribute only run if given here."
+    ),
 ]
 Prepare = Annotated[
     bool,

@@ -33,7 +33,8 @@ def plan(
     terminal: Terminal,
     format: Annotated[Format, typer.Option("--format", help="text, json, or sql: a script for psql.")] = Format.TEXT,
     until: Annotated[
-        Phase, typer.Option("--until", help="Show the phases up to this one; distribute only if given here.")
+        Phase,
+        typer.Option("--until", metavar="PHASE", help="Show the phases up to this one; distribute only if given here."),
     ] = Phase.CONTRACT,
     detailed: options.DetailedSteps = False,
 ) -> ExitStatus:

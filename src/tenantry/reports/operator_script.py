@@ -23,7 +23,7 @@ SET LOCAL search_path = pg_catalog, pg_temp;
 FOOTER = """\
 COMMIT;
 
--- Then give it a password, or let it in by pg_hba.conf:  \\password {role}
+-- Then give it a password, or allow it in pg_hba.conf:  \\password {role}
 """
 
 

@@ -30,7 +30,7 @@ def test_no_file_is_written_over(line: CommandLine) -> None:
         Path(name).unlink()
     Path("page.html").write_text("mine")
     assert line.run("discover --update --export-report page.html") == 4
-    assert "page.html is there already" in line.capsys.readouterr().err
+    assert "page.html exists already" in line.capsys.readouterr().err
     Path("page.html").unlink()
     Path("spec.toml").write_text("mine")
     line("discover.run_discover", "discover --output spec.toml --force")

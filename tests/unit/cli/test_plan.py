@@ -20,7 +20,7 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> None:
         command="plan", database="shop", server="PostgreSQL 18.0", tables=(), undecided={},
         steps=tuple(Planned(step=step, in_force=False, statements=step.apply(), rows=1000) for step in steps),
     )  # fmt: skip
-    monkeypatch.setattr("tenantry.cli.plan.run_plan", lambda *_: outline)
+    monkeypatch.setattr("tenantry.cli.plan.run_plan", lambda *_, **__: outline)
 
 
 @pytest.mark.usefixtures("planned")
