@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import json
+import re
 import textwrap
 import tomllib
 from pathlib import Path
@@ -46,6 +48,15 @@ def test_each_key_is_explained_and_shown(heading: str, part: type[Part]) -> None
     assert Spec.parse(spec)
     jsonschema.validate(tomllib.loads(spec), json.loads(MAKER.schema()))
     assert [name for name, _, _ in keys if name not in text] == []
+
+
+@pytest.mark.parametrize(("heading", "part"), PARTS, ids=[heading for heading, _ in PARTS])
+def test_each_key_is_read(heading: str, part: type[Part]) -> None:
+    """Something outside the spec asks for it: no key is accepted and ignored."""
+    spec = Path(inspect.getfile(Spec))
+    sources = [path.read_text() for path in spec.parents[1].rglob("*.py") if path != spec]
+    fields = [name for name in part.model_fields if not (part is Spec and name == "version")]
+    assert [name for name in fields if not any(re.search(rf"\.{name}\b", text) for text in sources)] == []
 
 
 @pytest.mark.parametrize("preset", ["estoque", "enterprise"])
