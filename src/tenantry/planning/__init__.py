@@ -1,4 +1,4 @@
-"""Spec and schema become a plan. Pure: no connection."""
+"""Turns spec and schema into a plan. Pure: no connection."""
 
 from tenantry.planning.ownership import resolve
 from tenantry.planning.plan import Plan, make_plan

@@ -26,7 +26,7 @@ def backfill_steps(ground: PlanContext) -> Iterator[Step]:
 
 
 def fill_steps(ground: PlanContext, component: tuple[Owned, ...], phase: Phase, purpose: Purpose) -> Iterator[Step]:
-    """One fill for tables that derive from each other, by their sources."""
+    """One backfill for tables that derive from each other, by their sources."""
     fills = [fill for owned in component for fill in _fills(ground, owned, ground.sources(owned), phase)]
     if fills:
         complete = tuple(
@@ -41,7 +41,7 @@ def fill_steps(ground: PlanContext, component: tuple[Owned, ...], phase: Phase, 
 
 
 def default_steps(ground: PlanContext, component: tuple[Owned, ...], phase: Phase) -> Iterator[Step]:
-    """The default or quarantine tenant for rows that no source has reached."""
+    """The default or quarantine tenant for rows that no source leads to a tenant."""
     for owned in component:
         slug = ground.fallback(owned)
         if slug is None:
@@ -68,7 +68,7 @@ def _fills(ground: PlanContext, owned: Owned, sources: tuple[Source, ...], phase
 
 
 def _child_indexes(ground: PlanContext) -> Iterator[Step]:
-    """A table filled from its children looks them up row by row: they need an index to be found by."""
+    """A table that is filled from its children looks them up row by row, which needs an index."""
     for owned in ground.ownership.owned:
         for child in owned.children:
             for unit in ground.units():

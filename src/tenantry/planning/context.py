@@ -1,4 +1,4 @@
-"""What every phase of planning stands on: spec, schema and ownership, and the questions asked of them together."""
+"""Spec, schema and ownership, with cached lookups that the phases of planning share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tenantry.steps.derivation import ByChildren, ByPath, ByRows, BySlug, ByText
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnedRelation:
-    """A table that triggers and keys are put on: an owned table, or an inheritance child of one."""
+    """A table that gets triggers and keys: an owned table, or an inheritance child of one."""
 
     owned: Owned
     table: Table
@@ -37,7 +37,7 @@ class OwnedRelation:
 
     @property
     def relations(self) -> tuple[Table, ...]:
-        """The relations that hold its rows."""
+        """The relations that store its rows."""
         if self.table.kind is not Kind.PARTITIONED:
             return (self.table,)
         return tuple(part for part in self.tree if part.kind is Kind.TABLE)
@@ -49,7 +49,7 @@ class OwnedRelation:
 
 @dataclass(frozen=True, kw_only=True)
 class PlanContext:
-    """Spec, schema and ownership. What is asked for each table is looked up, not looked for: schemas can be large."""
+    """Spec, schema and ownership. Lookups for each table are cached, not searched: schemas can be large."""
 
     spec: Spec
     schema: Schema
@@ -83,7 +83,7 @@ class PlanContext:
             yield OwnedRelation(owned=owned, table=heir, tree=())
 
     def family(self, name: Name) -> tuple[Table, ...]:
-        """A table, its partitions and its heirs."""
+        """A table, its partitions and its inheritance children."""
         return (self.schema.tables[name], *self.schema.partitions(name), *self.schema.heirs(name))
 
     @cached_property
@@ -99,7 +99,7 @@ class PlanContext:
 
     @cached_property
     def operator(self) -> str:
-        """The role that maintains: as the spec says, else who owns most of the owned tables."""
+        """The operator's role: from the spec, else the role that owns most of the owned tables."""
         if self.spec.operator.role is not None:
             return self.spec.operator.role
         owners = Counter(self.owner(owned.table) for owned in self.ownership.owned)
@@ -110,8 +110,8 @@ class PlanContext:
 
     @cached_property
     def readers(self) -> Mapping[Name, tuple[str, ...]]:
-        """For each table that is no heir, the owners of those whose triggers, which run as them, look at rows of it or
-        change them."""
+        """For each table that is no child, the owners of the tables whose triggers, which run as them, read or change
+        its rows."""
         found: dict[Name, dict[str, None]] = {}
         for unit in self.units():
             for name in self._neighbours(unit):
@@ -119,7 +119,7 @@ class PlanContext:
         return {root: tuple(owners) for root, owners in found.items()}
 
     def _neighbours(self, unit: OwnedRelation) -> set[Name]:
-        """Tables that a unit's tenants come from or go to."""
+        """Tables that a unit gets its tenants from, or gives tenants to."""
         owned = unit.owned
         found = {hop.parent for path in owned.paths for hop in path.hops}
         found |= {key.parent for key, _ in self.references(unit)}
@@ -129,7 +129,7 @@ class PlanContext:
 
     @cached_property
     def _deriving(self) -> Mapping[Name, set[Name]]:
-        """For each table at the end of a path, and each child that tells, the owned tables that ask it."""
+        """For each table at the end of a path, and each child that gives its tenant, the owned tables that use it."""
         found: dict[Name, set[Name]] = {}
         for owned in self.ownership.owned:
             for source in (*(path.target for path in owned.paths), *(child.table for child in owned.children)):
@@ -138,7 +138,7 @@ class PlanContext:
 
     @cached_property
     def _referring(self) -> Mapping[Name, set[Name]]:
-        """For each table, the owned ones with a foreign key to it."""
+        """For each table, the owned tables with a foreign key to it."""
         found: dict[Name, set[Name]] = {}
         for unit in self.units():
             for key, _ in self.references(unit):
@@ -149,12 +149,12 @@ class PlanContext:
         return self.ownership.heirs.get(name, name)
 
     def filtered(self, roles: tuple[str, ...]) -> tuple[str, ...]:
-        """Those of `roles` that row security would filter."""
+        """Those of `roles` that row-level security applies to."""
         known = self.schema.roles
         return tuple(role for role in roles if role not in known or not (known[role].superuser or known[role].bypasses))
 
     def sources(self, owned: Owned, *, slug: bool = True) -> tuple[Source, ...]:
-        """How the rows of a table find their tenant; a given column's own path is left out."""
+        """How the rows of a table find their tenant; the path of a given column is left out."""
         assignment = owned.assignment
         if assignment is not None:
             if assignment.tenant is not None:
@@ -176,7 +176,7 @@ class PlanContext:
         return tuple(found)
 
     def told(self, child: Child) -> tuple[ByPath, ...]:
-        """The paths by which a child knows its tenant without the parent that asks; none where it has other ways."""
+        """The paths by which a child finds its tenant without this parent; none where it has other ways."""
         owned = self.ownership.of(child.table)
         assert owned is not None, child.table
         if owned.given or owned.assignment is not None or owned.children:
@@ -184,12 +184,12 @@ class PlanContext:
         return self.by_paths(owned, without=child.columns)
 
     def by_paths(self, owned: Owned, *, without: tuple[str, ...] = ()) -> tuple[ByPath, ...]:
-        """A table's paths, but for the one that starts from the columns `without`."""
+        """A table's paths, except the one that starts from the columns `without`."""
         paths = (path for path in owned.paths if path.columns != without)
         return tuple(ByPath(hops=path.hops, column=self._path_column(path.hops[-1])) for path in paths)
 
     def parents_of(self, child: Name) -> tuple[Owned, ...]:
-        """The tables whose owner shows in this one."""
+        """The tables that get their tenants from this one, their child."""
         return tuple(self._parents.get(child, ()))
 
     @cached_property
@@ -222,7 +222,7 @@ class PlanContext:
         )  # fmt: skip
 
     def _path_column(self, last: Hop) -> str | None:
-        """The column that holds the tenant where a path ends; None where the path's own last column is the key."""
+        """The tenant column where a path ends; None where the path's own last column is the key."""
         tenant = self.ownership.tenant
         if last.parent != tenant.name:
             return self.column(last.parent)
@@ -241,13 +241,13 @@ class PlanContext:
         return self.ownership.tenant.fallback(owned.orphans)
 
     def keys(self, unit: OwnedRelation) -> tuple[ForeignKey, ...]:
-        """The unit's declared foreign keys, those of its partitions included, without any that PostgreSQL does not
-        enforce: beside one of these there is to be none that it does."""
+        """The unit's declared foreign keys, those of its partitions included, except those that are NOT ENFORCED: no
+        enforced key is added for one of these."""
         return tuple(key for key in foreign_keys(self.schema, unit.table) if key.enforced)
 
     def references(self, unit: OwnedRelation) -> Iterator[tuple[ForeignKey, Owned]]:
-        """The foreign keys that point at owned tables, with these, and must stay within a tenant; the tenant column's
-        own is none of them."""
+        """The foreign keys to owned tables, with these tables, that must stay within a tenant; without that of the
+        tenant column."""
         for key in self.keys(unit):
             parent = self.ownership.of(key.parent)
             if self.ownership.crosses(unit.name, key.columns):
@@ -256,22 +256,22 @@ class PlanContext:
                 yield key, parent
 
     def composite(self, unit: OwnedRelation) -> Iterator[tuple[ForeignKey, Owned]]:
-        """Those that get a composite key beside them: a mixed parent cannot be held by one."""
+        """Those that get a composite key: a mixed parent cannot have one."""
         for key, parent in self.references(unit):
             if not parent.mixed and parent.column not in key.parent_columns:
                 yield key, parent
 
     def waits(self, unit: OwnedRelation, key: ForeignKey, parent: Owned) -> bool:
-        """Whether the composite key beside `key` waits for contract: where the parent's tenant may show late, and where
-        a column is generated, so that neither a trigger nor a cascade can have the row follow its parent."""
+        """Whether the composite key for `key` waits for contract: where the parent may get its tenant late, and where a
+        column is generated, so that neither a trigger nor a cascade can make the row follow its parent."""
         return parent.late or self.generated(unit, key)
 
     def generated(self, unit: OwnedRelation, key: ForeignKey) -> bool:
-        """Whether a column of the composite key beside `key` is generated: no action of a foreign key may set it."""
+        """Whether a column of the composite key for `key` is generated: no action of a foreign key can set it."""
         return any(self._is_generated(unit, name) for name in (unit.owned.column, *key.columns))
 
     def generated_tenant(self, unit: OwnedRelation) -> bool:
-        """Whether the user's own tenant column is generated: its expression alone gives a row its tenant."""
+        """Whether the user's own tenant column is generated: only its expression gives a row its tenant."""
         return self._is_generated(unit, unit.owned.column)
 
     @staticmethod
@@ -280,7 +280,7 @@ class PlanContext:
         return column is not None and bool(column.generated)
 
     def composite_targets(self, owned: Owned) -> tuple[tuple[str, ...], ...]:
-        """The sets of columns of an owned table that composite keys will point at, behind the tenant column."""
+        """The sets of columns of an owned table that composite keys refer to, after the tenant column."""
         return tuple(self._composite_targets.get(owned.table, ()))
 
     @cached_property
@@ -292,12 +292,12 @@ class PlanContext:
         return found
 
     def action(self, key: ForeignKey) -> tuple[str, tuple[str, ...], bool]:
-        """ON DELETE of the composite key beside `key`: its letter, the columns that it sets, and whether it must wait
-        for the end of the transaction.
+        """ON DELETE of the composite key for `key`: its letter, the columns that it sets, and whether it is deferred to
+        the end of the transaction.
 
-        It copies the simple key's, so that whichever fires first does the same (hazard 11). Before PostgreSQL 15 there
-        is no SET NULL of some columns only: the composite key then looks when the transaction ends, after the simple
-        one has done its work.
+        It copies that of the simple key, so that whichever fires first has the same effect (hazard 11). Before
+        PostgreSQL 15, SET NULL cannot be limited to some columns: the composite key is then checked at the end of the
+        transaction, after the simple one has set its columns.
         """
         if key.on_delete not in ("n", "d"):
             return key.on_delete, (), False

@@ -1,4 +1,4 @@
-"""Contract: what had to wait for the last application that knows no tenants, and what served it goes."""
+"""Contract: steps that the old application would not allow, and the removal of what served it."""
 
 from __future__ import annotations
 

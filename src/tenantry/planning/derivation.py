@@ -1,4 +1,4 @@
-"""Which tables derive from which, and in which of them every new row gets its tenant at once."""
+"""The order in which tables get their tenants, and the tables in which every new row gets its tenant at once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Derivation:
 
     def components(self) -> tuple[tuple[Owned, ...], ...]:
         """Tables in order of derivation; those that need each other together."""
-        # Only who plans waits for the import.
+        # Imported only where a plan is made.
         import networkx as nx
 
         graph: nx.DiGraph[Name] = nx.DiGraph()
@@ -36,7 +36,7 @@ class Derivation:
         return tuple(tuple(self.owned[name] for name in sorted(members[node]["members"])) for node in order)
 
     def certain(self) -> set[Name]:
-        """Tables in which every new row gets its tenant at once, whatever an old application does."""
+        """Tables in which every new row gets its tenant at once, whatever the old application does."""
         certain = {name for name, table in self.owned.items() if self._fixed(table)}
         while True:
             more = {
@@ -61,11 +61,11 @@ class Derivation:
         return falls_back and all(self._settled(path, certain) for path in table.paths)
 
     def _sure(self, path: Path, certain: set[Name]) -> bool:
-        """The path brings every new row to a tenant."""
+        """The path leads every new row to a tenant."""
         return not any(hop.nullable or hop.deferrable for hop in path.hops) and self._known(path, certain)
 
     def _settled(self, path: Path, certain: set[Name]) -> bool:
-        """Where the path brings a row, it does so when the row is written and not later."""
+        """If the path leads a row to a tenant, it does so when the row is written, and not later."""
         return not any(hop.deferrable for hop in path.hops) and self._known(path, certain)
 
     def _known(self, path: Path, certain: set[Name]) -> bool:

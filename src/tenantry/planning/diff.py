@@ -1,4 +1,4 @@
-"""Plan, journal and catalog compared: the one place that says of a step what state it is in."""
+"""Compares plan, journal and catalog: the state of every step."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from tenantry.postgres.journal import Entry
 from tenantry.steps import Backfill, Step, from_json
 
 Found = Mapping[str, str | None]
-"""By key, a step's definition as the catalog has it, None where there is none. What is not in it is believed."""
+"""By key, a step's definition in the catalog, None where it does not exist. A key that is missing counts as applied."""
 
 
 class State(StrEnum):
-    """What has become of a step."""
+    """The state of a step."""
 
     APPLIED = "applied"
     PENDING = "pending"
     CHANGED = "changed"
-    """Applied, and the spec wants it otherwise by now."""
+    """Applied, and the spec now defines it differently."""
     MISSING = "missing"
-    """Applied, and gone since."""
+    """Applied, and missing since."""
     ALTERED = "altered"
-    """Applied, and no longer as we made it."""
+    """Applied, and altered since."""
     ORPHANED = "orphaned"
     """Applied, and no longer in the plan."""
 
     @property
     def in_force(self) -> bool:
-        """There is nothing to do for it. What somebody has altered is left as it is: a person decides."""
+        """There is nothing to do for it. An altered object is not changed: a person decides."""
         return self in (State.APPLIED, State.ALTERED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """The states of the plan's steps by key, and what the journal has that the plan has not, in the order in which it
-    was applied. `early`: steps in force that the spec by now wants in a later phase than any that was reached."""
+    """The states of the plan's steps by key, and the journal's steps that are not in the plan, in the order of
+    application. `early`: applied steps that the spec now asks for only in a later phase than any that was reached."""
 
     states: Mapping[str, State]
     orphans: tuple[Entry, ...] = ()
@@ -61,7 +61,7 @@ def compare(
     over = ended(entries, steps, orphans)
     states = {step.key: state_of(step, entries.get(step.key), found, over) for step in steps}
     for step in steps:
-        # What takes away a step's work is not done before that step: there is nothing yet to be missing.
+        # A step that removes another one's object is not applied before that one: nothing can be missing yet.
         early = any(key in states and not states[key].in_force for key in step.ends)
         if early and states[step.key].in_force and not _done(entries.get(step.key)):
             states[step.key] = State.PENDING
@@ -69,14 +69,14 @@ def compare(
 
 
 def reached(entries: Mapping[str, Entry]) -> Phase:
-    """The furthest phase of which a step is in force."""
+    """The furthest phase of which a step is applied."""
     phases = (Phase(entry.phase) for entry in entries.values() if _done(entry))
     return max(phases, key=lambda phase: phase.position, default=Phase.EXPAND)
 
 
 def too_early(steps: Sequence[Step], entries: Mapping[str, Entry], until: Phase) -> tuple[Step, ...]:
-    """Steps that were applied in a phase until `until`, and that the spec by now wants in a later one, before which
-    they would be in somebody's way."""
+    """Steps that were applied in a phase until `until`, and that the spec now asks for only in a later one: before that
+    they could break the old application."""
     return tuple(
         step
         for step in steps
@@ -88,7 +88,7 @@ def too_early(steps: Sequence[Step], entries: Mapping[str, Entry], until: Phase)
 def asked(
     steps: Sequence[Step], entries: Mapping[str, Entry], orphans: tuple[Entry, ...] = (), *, exact: bool
 ) -> tuple[Step, ...]:
-    """Those of the steps whose definition has to be looked for; a fill's, row by row, only where `exact`."""
+    """The steps whose definition must be read; a backfill's, row by row, only if `exact`."""
     over = ended(entries, steps, orphans)
     return tuple(
         step
@@ -100,7 +100,7 @@ def asked(
 
 
 def state_of(step: Step, entry: Entry | None, found: Found, over: Collection[str]) -> State:
-    """The state of a step of the plan; `over` are the keys of those whose work a later one has ended."""
+    """The state of a step of the plan; `over` are the keys of those whose work a later step has ended."""
     if step.key in over:
         return State.APPLIED
     if changed(step, entry):
@@ -112,7 +112,7 @@ def state_of(step: Step, entry: Entry | None, found: Found, over: Collection[str
 
 
 def changed(step: Step, entry: Entry | None) -> bool:
-    """Whether the journal has a step of this key that wants something else."""
+    """Whether the journal has a step of this key with another definition."""
     return entry is not None and entry.state != "kept" and entry.wanted != step.wanted
 
 
@@ -126,22 +126,22 @@ def _as_made(step: Step, entry: Entry | None, found: Found) -> State:
 
 
 def made(entries: Mapping[str, Entry]) -> tuple[Step, ...]:
-    """What the journal alone says is in force and can be found: without what a later step of ours has ended."""
+    """What is applied by the journal alone and can be found: without what a later step has ended."""
     over = ended(entries)
     steps = (from_json(entry.value) for entry in entries.values() if _done(entry))
     return tuple(step for step in steps if not step.journaled and step.key not in over)
 
 
 def altered(entries: Mapping[str, Entry], found: Found) -> tuple[str, ...]:
-    """Keys of those of `made` that somebody has changed or taken away since, whatever the spec says by now."""
+    """Keys of those of `made` that were altered or dropped since, whatever the spec says now."""
     return tuple(
         step.key for step in made(entries) if _as_made(step, entries[step.key], found) is not State.APPLIED
     )  # fmt: skip
 
 
 def orphaned(plan: Plan, entries: Mapping[str, Entry]) -> tuple[Entry, ...]:
-    """What we have made and the plan has no more, in the order in which it was applied. Of tables on which the spec
-    has not decided, or which it does not fit, nothing is known."""
+    """Applied steps that the plan no longer has, in the order of application. For undecided tables, and those that the
+    spec does not fit, that is not known."""
     if plan.ownership.misfits:
         return ()
     planned = {step.key for step in plan.steps}
@@ -182,7 +182,7 @@ def ended(entries: Mapping[str, Entry], steps: Sequence[Step] = (), orphans: tup
 
 
 def enders(entries: Mapping[str, Entry]) -> dict[str, tuple[str, ...]]:
-    """By the key of a step whose work was ended, the keys of the steps of ours that have ended it."""
+    """By the key of a step whose work was ended, the keys of the steps that have ended it."""
     found: dict[str, tuple[str, ...]] = {}
     for ender, key in _enders(entries):
         found[key] = (*found.get(key, ()), ender)

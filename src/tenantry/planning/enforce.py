@@ -1,7 +1,8 @@
-"""Enforce: indexes, then all constraints NOT VALID, then one sweep, then the proof. The database refuses a wrong row.
+"""Enforce: indexes, then all constraints as NOT VALID, then one sweep, then validation. After that the database refuses
+wrong rows.
 
-The order matters (hazard 4): rows that were in flight while the backfill looked are repaired by the sweep, which
-begins when every constraint already stands for new rows; only then is anything validated.
+The order matters (hazard 4): rows that were being written during the backfill are corrected by the sweep, which begins
+when every constraint already applies to new rows; only then are they validated.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def enforce_steps(ground: PlanContext) -> Iterator[Step]:
 
 
 def not_null(unit: OwnedRelation, phase: Phase) -> Iterator[Step]:
-    """The proof of the check, and the flag."""
+    """The validation of the check, and NOT NULL."""
     column = unit.owned.column
     yield ValidateNotNullCheck(phase=phase, table=unit.name, column=column)
     yield SetNotNull(phase=phase, table=unit.name, column=column, tree=unit.tree_names)
@@ -71,8 +72,9 @@ def not_null(unit: OwnedRelation, phase: Phase) -> Iterator[Step]:
 
 
 def _indexes(ground: PlanContext, unit: OwnedRelation) -> Iterator[Step]:
-    """The tenant column in a unique index is part of a key: whoever changes it waits for all who insert children. So
-    where tenants are still to be found, the unique ones wait for contract, as the keys do that need them (hazard 3)."""
+    """The tenant column in a unique index is part of a key: changing it waits for all sessions that insert children. So
+    where tenants are still to be found, the unique indexes wait for contract, like the keys that need them (hazard
+    3)."""
     served = list(_key_sets(ground, unit))
     if unit.owned.late:
         served = []
@@ -84,7 +86,7 @@ def _indexes(ground: PlanContext, unit: OwnedRelation) -> Iterator[Step]:
             reason = f"{', '.join(key.columns)} within a tenant"
             yield from index_steps(unit, key.columns, PHASE, unique=False, reason=reason)
     for member in ground.links.get(unit.owned.table, ()):
-        # The policies look for one row by both, and for all of a tenant's.
+        # The policies look up one row by both columns, and all rows of a tenant.
         wanted = (unit.owned.column, *member.columns)
         has = any(one.columns == wanted and not one.partial for one in unit.table.uniques)
         if not has and not any(columns[: len(member.columns)] == member.columns for columns in served):
@@ -96,7 +98,7 @@ def _indexes(ground: PlanContext, unit: OwnedRelation) -> Iterator[Step]:
 
 
 def _key_sets(ground: PlanContext, unit: OwnedRelation) -> tuple[tuple[str, ...], ...]:
-    """What is unique behind the tenant column: targets of composite keys, and the primary key."""
+    """The unique columns after the tenant column: targets of composite keys, and the primary key."""
     found = dict.fromkeys(ground.composite_targets(unit.owned))
     if unit.table.primary_key and unit.owned.column not in unit.table.primary_key:
         found[unit.table.primary_key] = None
@@ -119,7 +121,7 @@ def unique_indexes(ground: PlanContext, unit: OwnedRelation, phase: Phase) -> It
 
 
 def per_tenant_name(unit: OwnedRelation, name: str) -> Name:
-    """The index that is to a tenant what the unique index `name` is to all."""
+    """The index that is to one tenant what the unique index `name` is to all."""
     return index_name(unit.name, name, ending="key")
 
 
@@ -133,7 +135,8 @@ def index_steps(
     rest: str = "",
     label: str = "",
 ) -> Iterator[Step]:
-    """An index on a plain table; on a partitioned one an index on each partition, deepest first, and the whole."""
+    """An index on a plain table; for a partitioned one, an index on each partition, deepest first, and then on the
+    table itself."""
     labels = (label,) if label else columns
     ending = "key" if unique else "idx"
     whole = index_name(unit.name, *labels, ending=ending)
@@ -157,7 +160,7 @@ def index_steps(
 
 
 def _shared_unique(unit: OwnedRelation, unique: Unique, phase: Phase) -> Iterator[Step]:
-    """UNIQUE (tenant, name) admits equal rows without a tenant: those get a unique index of their own (hazard 12)."""
+    """UNIQUE (tenant, name) allows equal rows without a tenant: these get a unique index of their own (hazard 12)."""
     name = index_name(unit.name, unique.name, ending="shared")
     if unique.columns and not unique.partial:
         yield TenantIndex(
@@ -230,8 +233,8 @@ def _composite_names(ground: PlanContext, unit: OwnedRelation) -> tuple[Name, ..
 
 
 def _deferral(ground: PlanContext, unit: OwnedRelation) -> Iterator[Step]:
-    """A row with two parents that move to another tenant together follows one of them first: its keys are checked at
-    COMMIT then, and an old application, which sets no constraints deferred, can move them."""
+    """A row with two parents that change their tenant together follows one of them first: its keys are then checked at
+    COMMIT, so that an old application, which does not defer constraints, can do so."""
     keys = _composite_names(ground, unit)
     if len(keys) > 1:
         yield ParentsDeferred(

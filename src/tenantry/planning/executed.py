@@ -1,5 +1,5 @@
-"""What the application role runs by writing and reading its tables: functions of defaults, checks, index expressions,
-policies, views and triggers, which run with its rights, and what their texts name."""
+"""What the application role executes by reading and writing its tables: functions of defaults, checks, index
+expressions, policies, views and triggers, which run with its privileges, and what their texts refer to."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def executed(ground: PlanContext, views: Iterator[Name]) -> Iterator[tuple[Name,
 
 
 def sequences_named(schema: Schema, one: Executed) -> Iterator[Name]:
-    """The sequences that a function's text takes numbers from, as far as it names them."""
+    """The sequences that a function's text uses, as far as it names them."""
     for text in _SEQUENCE.findall(_COMMENT.sub("", one.source)):
         yield from _found(text.replace("''", "'"), schema, schema.sequences)
 
 
 def schemas_named(schema: Schema, one: Executed) -> Iterator[str]:
-    """The schemas in which a function's text says to look, where there is something of the user's."""
+    """The schemas in which a function's text looks up names, if the user has objects there."""
     known = {name.schema for name in (*schema.sequences, *schema.tables, *schema.views)}
     known |= {function.name.schema for function in schema.functions}
     for quoted, word in _QUALIFIED.findall(_COMMENT.sub("", one.source)):
@@ -51,7 +51,7 @@ def schemas_named(schema: Schema, one: Executed) -> Iterator[str]:
 
 
 def relations_named(schema: Schema, one: Executed) -> Iterator[tuple[str, Name]]:
-    """The tables and views that a function's text names behind a keyword, with the privilege that this takes."""
+    """The tables and views after a keyword in a function's text, with the privilege that this needs."""
     known = {*schema.tables, *schema.views}
     for words, text in _RELATION.findall(_COMMENT.sub("", one.source)):
         keyword = words.split()[0].upper()
@@ -60,7 +60,7 @@ def relations_named(schema: Schema, one: Executed) -> Iterator[tuple[str, Name]]
 
 
 def _found(text: str, schema: Schema, known: frozenset[Name] | set[Name]) -> Iterator[Name]:
-    """What a name in a text means along the user's search_path."""
+    """The object that a name in a text refers to, by the user's search_path."""
     try:
         name = Name.parse(text, schema="")
     except (UsageError, ValueError):

@@ -1,4 +1,4 @@
-"""Expand: tenants, columns, and the triggers that give new rows their tenant. The old application works on."""
+"""Expand: tenants, columns, and the triggers that give new rows their tenant. The old application goes on."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def expand_steps(ground: PlanContext) -> Iterator[Step]:
     for owned in ground.ownership.owned:
         if not owned.given:
             yield _column(ground, owned)
-    # First what takes rows along, and then what gives them their tenant: a row that got one in between would stay
-    # behind where its parent moves.
+    # First the cascade triggers, then the assignment triggers: a row that got a tenant in between would not follow its
+    # parent.
     yield from _follows(ground)
     for unit in ground.units():
         if has_assignment(unit):
@@ -48,7 +48,7 @@ def expand_steps(ground: PlanContext) -> Iterator[Step]:
 
 
 def tenant_steps(ground: PlanContext) -> Iterator[Step]:
-    """The tenant table if it is to be made, and the tenants that the spec names."""
+    """The tenant table if it is to be created, and the tenants that the spec lists."""
     tenant = ground.ownership.tenant
     if tenant.create:
         yield CreateTenantTable(
@@ -91,7 +91,7 @@ def _given_columns(ground: PlanContext) -> tuple[tuple[Name, str], ...]:
 
 
 def constant(ground: PlanContext, owned: Owned) -> str | None:
-    """The slug with which the column can be added for all rows at once, without touching one (hazard 7)."""
+    """The slug with which the column can be added for all rows at once, without updating any (hazard 7)."""
     if owned.assignment is None or owned.assignment.tenant is None or owned.table in ground.schema.kept:
         return None
     family = [unit.table for unit in ground.units_of(owned)]
@@ -110,13 +110,13 @@ def _column(ground: PlanContext, owned: Owned) -> Step:
 
 
 def has_assignment(unit: OwnedRelation) -> bool:
-    """A given column needs the trigger only where a fill may set its NULLs."""
+    """A user's own column needs the trigger only where a backfill may set its NULLs."""
     column = unit.table.column(unit.owned.column)
     return not unit.owned.given or column is None or not (column.not_null or column.generated)
 
 
 def assignment(ground: PlanContext, unit: OwnedRelation) -> AssignmentTrigger:
-    """What gives a table's new rows their tenant, or guards the user's own column in a fill."""
+    """The trigger that gives a table's new rows their tenant, or protects the user's own column during a backfill."""
     owned = unit.owned
     if owned.given:
         return AssignmentTrigger(
@@ -126,7 +126,7 @@ def assignment(ground: PlanContext, unit: OwnedRelation) -> AssignmentTrigger:
     watched = dict.fromkeys(column for path in owned.paths for column in path.columns)
     fallback = ground.fallback(owned)
     if owned.late and owned.paths:
-        # The tenant may still show later, in a child or a parent yet to come.
+        # The tenant may be found later, from a child or a parent that does not exist yet.
         fallback = None
     return AssignmentTrigger(
         phase=PHASE, table=unit.name, column=owned.column, type=ground.ownership.tenant.type,
@@ -144,7 +144,7 @@ def _of_new_row(owned: Owned, source: Source) -> Source:
 
 
 def _adoptions(ground: PlanContext) -> Iterator[Step]:
-    """One trigger on each table whose rows tell the tenant of a parent."""
+    """One trigger on each table whose rows give a parent its tenant."""
     for unit in ground.units():
         adoptions = tuple(
             Adoption(parent=parent.table, parent_column=parent.column, columns=child.columns,
@@ -173,5 +173,5 @@ def _follows(ground: PlanContext) -> Iterator[Step]:
 
 
 def follow_name(number: int) -> str:
-    """The trigger for the followers of one owner, counted from 1."""
+    """The trigger for the children of one owner, counted from 1."""
     return FOLLOW if number == 1 else f"{FOLLOW}_{number}"

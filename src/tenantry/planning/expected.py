@@ -1,4 +1,4 @@
-"""How long steps may be expected to take: an order of magnitude, assumed but for the rate of a fill."""
+"""The expected duration of steps: an order of magnitude, assumed except for the rate of a backfill."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from tenantry.model.plan import ExecutionMode, Statement
 from tenantry.model.schema import Schema
 
 SECONDS_A_STEP = 0.01
-"""For a change of the catalog with its rows of the journal, on a server nearby."""
+"""For a change of the catalog with its rows in the journal, on a nearby server."""
 ROWS_A_SECOND = {ExecutionMode.BATCHES: 30_000, ExecutionMode.CONCURRENT: 500_000, ExecutionMode.VALIDATION: 1_000_000}
-"""Filled beside a writer by one worker, somewhat less than `make bench` measures; indexed, and read."""
+"""Rates: filled next to a writer by one worker, somewhat less than `make bench` measures; indexed; and read."""
 
 
 def expected_seconds(statements: Iterable[Statement], rows: int | None) -> float:
-    """The seconds that the statements of one step may take over so many rows, None where nothing is known of them."""
+    """The seconds that the statements of one step may take for so many rows, None where nothing is known about them."""
     manners = {statement.manner for statement in statements} & ROWS_A_SECOND.keys()
     return SECONDS_A_STEP + sum((rows or 0) / ROWS_A_SECOND[manner] for manner in manners)
 
 
 def estimated_rows(schema: Schema, name: Name) -> int | None:
-    """The rows of a table and its partitions, as PostgreSQL estimates them; None where it never looked."""
+    """The rows of a table and its partitions, as PostgreSQL estimates them; None where it was never analyzed."""
     if name not in schema.tables:
         return None
     leaves = [table for table in schema.tree(name) if not schema.partitions(table.name)]

@@ -1,5 +1,5 @@
-"""Isolate: the application role, its grants, the default from the setting, row security, views. A tenant sees only
-itself, and the time of the old application ends."""
+"""Isolate: the application role, its grants, the default from the setting, row-level security, views. From then on a
+tenant sees only its own rows."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PHASE = Phase.ISOLATE
 OWN = ("SELECT", "INSERT", "UPDATE", "DELETE")
 READ = ("SELECT",)
 UNCHECKED = ("TRUNCATE", "REFERENCES", "TRIGGER", "MAINTAIN")
-"""Privileges that policies do not cover."""
+"""Privileges that policies do not apply to."""
 WRITES = ("INSERT", "UPDATE", "DELETE")
 
 
@@ -39,14 +39,14 @@ def isolate_steps(ground: PlanContext) -> Iterator[Step]:
     tenant = ground.ownership.tenant.name
     yield ApplicationRole(phase=PHASE, table=tenant, role=role)
     for unit in ground.units():
-        # What the expression of a generated column gives needs no default, and can have none.
+        # A column that a generated column's expression fills needs no default, and cannot have one.
         for table in unit.all if not ground.generated_tenant(unit) else ():
             yield ContextDefault(
                 phase=PHASE, table=table.name, column=unit.owned.column, type=ground.context_type,
                 setting=ground.ownership.setting,
             )  # fmt: skip
     yield from row_securities(ground, legacy=ground.spec.application.legacy_roles)
-    # Behind the policies, so that the role may read nothing without them: neither now, nor half-way back.
+    # After the policies, so that the role can never read without them, also not during a rollback.
     yield from _schema_usage(ground, role)
     yield from _grants(ground, role)
     yield from _views(ground, role)
@@ -57,7 +57,8 @@ def isolate_steps(ground: PlanContext) -> Iterator[Step]:
 
 
 def _schema_usage(ground: PlanContext, role: str) -> Iterator[Step]:
-    """The schemas of what the role names, types included, and of what the functions name that run with its rights."""
+    """The schemas of the objects that the role uses, types included, and of those that functions running with its
+    privileges use."""
     tables = [owned.table for owned in ground.ownership.owned]
     tables += [member.table for member in ground.ownership.members]
     tables += [*ground.ownership.shared, ground.ownership.tenant.name, *(view.name for view in _shown(ground))]
@@ -69,7 +70,7 @@ def _schema_usage(ground: PlanContext, role: str) -> Iterator[Step]:
 
 
 def _type_schemas(ground: PlanContext) -> Iterator[tuple[Name, str]]:
-    """For each table, the schemas of its columns' types, which statements may name."""
+    """For each table, the schemas of its columns' types, which statements may use."""
     names = [owned.table for owned in ground.ownership.owned]
     names += [member.table for member in ground.ownership.members]
     for name in (*names, *ground.ownership.shared, ground.ownership.tenant.name):
@@ -96,7 +97,7 @@ def _grants(ground: PlanContext, role: str) -> Iterator[Step]:
         if not function.public and function.trigger is None:
             callers.setdefault(function, []).append(name)
     for unit in ground.units():
-        # Who belongs where is not a tenant's to say: it could make any row its own.
+        # A tenant may not write links: it could make any row its own.
         links = unit.owned.table in ground.links
         never: tuple[str, ...] = (*WRITES, *UNCHECKED) if links else UNCHECKED
         yield _grant(unit.table, unit.name, role, READ if links else OWN, never)
@@ -151,7 +152,7 @@ def _grant(
 
 
 def row_securities(ground: PlanContext, *, legacy: tuple[str, ...]) -> Iterator[RowSecurity]:
-    """The row security of every relation that holds or shows owned rows; partitions and heirs get it, too."""
+    """The row-level security of every relation that contains or shows owned rows, partitions and children included."""
     readers = ground.readers
     for unit in ground.units():
         sight = Sight.MIXED if unit.owned.mixed else Sight.OWN
@@ -177,7 +178,7 @@ def _row_security(
     ground: PlanContext, table: Name, column: str, roles: tuple[str, ...], sight: Sight, legacy: tuple[str, ...],
     link: Link | None = None,
 ) -> RowSecurity:  # fmt: skip
-    """`roles`: its owner, then those as whom triggers read it."""
+    """`roles`: its owner, then the roles as which triggers read it."""
     operators = tuple(dict.fromkeys((*ground.operators(roles[0]), *roles[1:])))
     return RowSecurity(
         phase=PHASE, table=table, column=column, type=ground.context_type, setting=ground.ownership.setting,
@@ -218,8 +219,8 @@ def _reads_guarded(ground: PlanContext, view: View, guarded: set[Name], seen: fr
 
 
 def _shown(ground: PlanContext) -> Iterator[View]:
-    """The views of the spec's schemas that the application may read: before PostgreSQL 15, and for materialised views
-    at any time, nothing holds those over owned tables to the policies."""
+    """The views of the spec's schemas that the application may read: before PostgreSQL 15, and for materialized views
+    always, policies do not apply to those over owned tables."""
     guarded = _guarded(ground)
     for view in sorted(ground.schema.views.values(), key=lambda view: view.name):
         if view.name.schema in ground.schema.schemas and (
@@ -237,8 +238,8 @@ def _executed(ground: PlanContext) -> Iterator[tuple[Name, Executed]]:
 
 
 def _views(ground: PlanContext, role: str) -> Iterator[Step]:
-    """Views over owned tables run as whoever asks. The application may read them, and write through those whose writes
-    PostgreSQL itself passes on to the table, where the policies are; not through triggers and rules of others."""
+    """Views over owned tables run as the role that queries them. The application may read them, and write through those
+    that PostgreSQL can update itself, where the policies apply; not through triggers and rules of others."""
     guarded = _guarded(ground)
     shown = {view.name for view in _shown(ground)}
     for view in sorted(ground.schema.views.values(), key=lambda view: view.name):

@@ -1,4 +1,4 @@
-"""The words of a spec, looked up in a schema: what is not there is refused with the nearest name that is."""
+"""Looks up the names of a spec in a schema; a missing one is refused with the nearest existing name."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from tenantry.model.schema import Schema, Table
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lookup:
-    """`source` names the spec in errors, `home` is the schema of tables that it names without one.
+    """`source` is the spec's name in errors, `home` the schema of tables that are named without one.
 
-    `place`, of each method, is where in the spec the word stands. All raise UsageError."""
+    `place`, in each method, is where the name is in the spec. All raise UsageError.
+    """
 
     source: str
     home: str
@@ -61,7 +62,7 @@ class Lookup:
         return name
 
     def stored(self, table: Table, name: str, place: str) -> str:
-        """A column that indexes, foreign keys and triggers can have to do with: not one that is VIRTUAL (since 18)."""
+        """A column that indexes, foreign keys and triggers can use: not a VIRTUAL one (since 18)."""
         column = table.column(self.column(table, name, place))
         if column is not None and column.generated == "v":
             raise self.error(
@@ -71,7 +72,7 @@ class Lookup:
         return name
 
     def table_column(self, text: str, place: str) -> tuple[Table, str]:
-        """What `table.column` or `schema.table.column` names, which is to be part of a key."""
+        """The column that `table.column` or `schema.table.column` names, which is to be part of a key."""
         parts = split(text)
         if len(parts) < 2:
             raise self.error(f"{place}: {text!r} is not table.column")

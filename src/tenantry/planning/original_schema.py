@@ -12,7 +12,7 @@ from tenantry.steps import from_json
 
 
 def managed_objects(entries: Mapping[str, Entry]) -> Ours:
-    """What the journal says that we made, to be left out of the schema as found."""
+    """What tenantry made according to the journal, to be left out of the original schema."""
     columns: dict[Name, str] = {}
     live: set[Name] = set()
     kept: set[Name] = set()

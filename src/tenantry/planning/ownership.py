@@ -27,13 +27,13 @@ KEY_TYPES = ("uuid", "smallint", "integer", "bigint", "text", "character varying
 
 
 def resolve(spec: Spec, schema: Schema, *, lenient: bool = False) -> Ownership:
-    """Who owns which rows of this database. Raises UsageError, which names all that does not fit it; `lenient`: what
-    does not fit is left out, and the ownership says why, but for a tenant table that cannot be one."""
+    """Which rows of this database belong to whom. Raises UsageError with everything that does not fit; `lenient`:
+    entries that do not fit are left out, with the reason, except for a tenant table that cannot be one."""
     errors: list[UsageError] = []
     try:
         ownership = _Resolver(spec, schema, errors, lenient=lenient).ownership()
     except UsageError as error:
-        # Without a tenant table nothing more can be told.
+        # Without a tenant table nothing else can be resolved.
         if not errors:
             raise
         raise _all_of([*errors, error]) from error
@@ -59,7 +59,7 @@ def _without_source(error: UsageError, source: str) -> str:
 
 
 class _Resolver:
-    """Reads the parts of a spec; those that do not fit are left out, and added to `errors`."""
+    """Resolves the entries of a spec; those that do not fit are left out, and added to `errors`."""
 
     def __init__(self, spec: Spec, schema: Schema, errors: list[UsageError], *, lenient: bool) -> None:
         self.spec = spec
@@ -106,7 +106,7 @@ class _Resolver:
         return name, part
 
     def _accepted(self, part: AcceptPart) -> None:
-        """A table that is not there is a slip of the pen; ours is not there yet."""
+        """A table that does not exist is a typing error; tenantry's own may not exist yet."""
         place = f"[[accept]] {part.check!r} table"
         if part.table is not None and self.lookup.name(part.table, place) != self.tenant.name:
             self.lookup.table(part.table, place)
@@ -217,7 +217,7 @@ class _Resolver:
                     f" or column = … in {place}.",
                 )
             if not given and table.name not in self.schema.kept:
-                # An heir's own column would be merged with ours, and keep its values (hazard 7).
+                # A child's own column would be merged with tenantry's, and keep its values (hazard 7).
                 raise self.lookup.error(
                     f"{place}: {part.name} already has a column {name!r}",
                     remedy=f'If it contains the tenant, set paths = [["{name}"]]; else choose another name'
@@ -225,7 +225,7 @@ class _Resolver:
                 )
 
     def _check_generated(self, table: Table, name: str, part: TablePart, place: str) -> None:
-        """No fill can give a row another tenant than the expression of a generated column does."""
+        """A backfill cannot give a row another tenant than the expression of a generated column does."""
         column = table.column(name)
         sole = len(part.paths) == 1 and not part.children and part.orphans in (Orphans.FAIL, Orphans.SHARED)
         if column is not None and column.generated and not sole:
@@ -235,7 +235,7 @@ class _Resolver:
             )
 
     def _check_heirs(self, table: Table, place: str) -> None:
-        """A table has the tenant column and the triggers of one owned table, and cannot serve two."""
+        """A table has the tenant column and the triggers of one owned table, and cannot belong to two."""
         for heir in self.schema.heirs(table.name):
             for other in sorted(self.owned_names - {table.name}):
                 if any(one.name == heir.name for one in self.schema.heirs(other)):
@@ -307,7 +307,7 @@ class _Resolver:
         )  # fmt: skip
 
     def _members(self, owned: Mapping[Name, Owned]) -> Iterator[Member]:
-        """The tables with a membership; those whose link table is undecided are so, too."""
+        """The tables with a membership; those whose link table is undecided are undecided, too."""
         parts = [
             (name, part) for name, part in self.parts.items() if part.membership is not None and part.undecided is None
         ]
@@ -383,7 +383,7 @@ class _Resolver:
 
 
 def _with_assigned(tenant: TenantTable, owned: Iterable[Owned]) -> TenantTable:
-    """A tenant table that is yet to be made gets the tenants that CSV files name: nobody could have added them."""
+    """A tenant table that does not exist yet gets the tenants in CSV files: nobody could have added them."""
     if not tenant.create:
         return tenant
     named = [row[-1] for table in owned if table.assignment is not None for row in table.assignment.rows or ()]

@@ -38,8 +38,8 @@ def reference(part: ReferencePart, lookup: Lookup) -> tuple[Name, ForeignKey]:
 
 
 def crossing(part: ReferencePart, lookup: Lookup) -> Iterator[tuple[Name, tuple[str, ...]]]:
-    """The tables and columns of the keys that a [[reference]] with crosses = true names: of a key that the database
-    knows, all its columns. Raises UsageError."""
+    """The tables and columns of the keys that a [[reference]] with crosses = true names: for a declared key, all its
+    columns. Raises UsageError."""
     child, column = lookup.table_column(part.child, "[[reference]]")
     keys = [key.columns for key in foreign_keys(lookup.schema, child) if column in key.columns]
     exact = [columns for columns in keys if columns == (column,)]
@@ -55,7 +55,7 @@ def crossing(part: ReferencePart, lookup: Lookup) -> Iterator[tuple[Name, tuple[
 
 
 class WaitsError(Exception):
-    """A table's way ends at one that is undecided: so is the table."""
+    """A table's path ends at an undecided table: so it is undecided, too."""
 
     def __init__(self, on: Name) -> None:
         super().__init__(on)

@@ -25,8 +25,8 @@ from tenantry.steps import Step
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The steps, and the ownership that they were made from; `refusals` are findings, each of which is in the way of
-    following the spec as a whole."""
+    """The steps, and the ownership that they were made from; `refusals` are findings that prevent the spec from being
+    applied."""
 
     ownership: Ownership
     steps: tuple[Step, ...]

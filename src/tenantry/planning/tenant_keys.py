@@ -46,7 +46,7 @@ def tenant_keys(ground: PlanContext) -> Iterator[Step]:
 
 
 def tenant_keys_valid(ground: PlanContext) -> Iterator[Step]:
-    """Their proof."""
+    """Their validation."""
     for unit, wanted in _wanted(ground):
         for table, whole in bearers(unit):
             if whole:
@@ -57,7 +57,7 @@ def tenant_keys_valid(ground: PlanContext) -> Iterator[Step]:
 
 
 def _wanted(ground: PlanContext) -> Iterator[tuple[OwnedRelation, TenantForeignKey]]:
-    """The units whose tenant column has no foreign key of the user's to the tenant table, each with ours."""
+    """The units whose tenant column has no foreign key of the user's to the tenant table, each with tenantry's key."""
     tenant, led, staying, deferred = ground.ownership.tenant, _led(ground), _staying(ground), _deferred(ground)
     for unit in ground.units():
         own, reason = (unit.owned.column,), staying[unit.owned.table]
@@ -84,7 +84,7 @@ def _deferral(ground: PlanContext) -> Iterator[Step]:
 
 
 def _deferred(ground: PlanContext) -> Set[Name]:
-    """The tables from which a key that can be deferred leads on to the tenant: their rows may come before it."""
+    """The tables from which a deferrable key leads to the tenant: their rows may be inserted before it."""
     found = set[Name]()
     for owned in ground.ownership.owned:
         for path in owned.paths:
@@ -115,7 +115,7 @@ def _root(ground: PlanContext, table: Name) -> Name:
 
 
 def _staying(ground: PlanContext) -> Mapping[Name, str]:
-    """By table, what lets rows stay when their tenant is deleted; empty where the user's keys delete them along, or
+    """By table, the reason why rows stay when their tenant is deleted; empty where the user's keys delete them, or
     refuse."""
     found: dict[Name, str] = {}
     for owned in ground.ownership.owned:
@@ -125,7 +125,7 @@ def _staying(ground: PlanContext) -> Mapping[Name, str]:
 
 
 def _letting(ground: PlanContext, owned: Owned, path: Path, known: Mapping[Name, str]) -> str:
-    """The same of one path; of tables that tell each other's tenants it is not known."""
+    """The same for one path; for tables that give each other their tenants it is not known."""
     at = owned.table
     for hop in path.hops:
         keys = foreign_keys(ground.schema, ground.schema.tables[at])

@@ -13,21 +13,21 @@ from tenantry.model.spec import TenantPart, is_slug
 
 TEXT = ("text", "character varying", "character", "citext")
 NAMES = ("name", "nome", "title", "label", "display_name")
-"""What a column is called that has the name by which people know a tenant."""
+"""Names of a column with the name of a tenant."""
 
 
 def is_text(column: Column) -> bool:
-    """Whether a slug or a name can stand in it."""
+    """Whether it can contain a slug or a name."""
     return column.base_type.partition("(")[0] in TEXT
 
 
 def needs_value(column: Column) -> bool:
-    """Whether a row that leaves it out is refused."""
+    """Whether a row without a value for it is refused."""
     return column.not_null and column.default is None and not column.identity and not column.generated
 
 
 def name_column(columns: Iterable[Column], tenant: TenantTable) -> str | None:
-    """The column of the tenant table that has its name, where there is one beside the slug."""
+    """The column of the tenant table with its name, if there is one besides the slug."""
     texts = [column.name for column in columns if is_text(column) and column.name != tenant.slug]
     return next((column for column in texts if column.lower() in NAMES), None)
 
