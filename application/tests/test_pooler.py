@@ -10,9 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
+import asyncpg
 import psycopg
 import pytest
 from django.db import connections, transaction
+from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
@@ -27,6 +29,7 @@ from servers import Server
 from shop import build
 from sqlalchemy_shop import COUNT, url
 from tenantry_app import tenant
+from tenantry_app.asyncpg import TenantConnection as AsyncpgConnection
 from tenantry_app.psycopg import AsyncTenantConnection, TenantConnection
 from tenantry_app.sqlalchemy import use_tenants
 
@@ -105,6 +108,29 @@ async def cancelled_at_random(request: Any, jobs: list[tuple[str, int, float]]) 
         tasks[0].cancel()
         for result in await asyncio.gather(*tasks, return_exceptions=True):
             assert result is None or isinstance(result, asyncio.CancelledError), result
+
+
+def test_asyncpg_cancelled(pooled: str) -> None:
+    options = conninfo_to_dict(pooled)
+    place: dict[str, Any] = {
+        "host": options["host"], "port": int(str(options["port"])), "user": options["user"],
+        "database": options["dbname"], "ssl": False, "statement_cache_size": 0,
+    }  # fmt: skip
+
+    async def request(key: str, orders: int, chance: float) -> None:
+        connection = await asyncpg.connect(**place, connection_class=AsyncpgConnection)
+        try:
+            async with tenant(key):
+                with suppress(asyncpg.DivisionByZeroError):
+                    async with connection.transaction():
+                        assert await connection.fetchval("SELECT count(*) FROM orders WHERE id > $1", 0) == orders
+                        if chance < 0.3:
+                            await connection.execute("SELECT 1 / 0")
+                assert await connection.execute("SELECT FROM orders") == f"SELECT {orders}"
+        finally:
+            await connection.close(timeout=30)
+
+    asyncio.run(cancelled_at_random(request, requests(6)))
 
 
 def test_sqlalchemy(pooled: str) -> None:
