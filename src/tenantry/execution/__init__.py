@@ -1,1 +1,1 @@
-"""Walking the list of steps: the runner, and the fill of tenant columns in batches."""
+"""Runs the steps of a plan: the runner, and the backfill of tenant columns in batches."""

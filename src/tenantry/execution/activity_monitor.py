@@ -19,7 +19,7 @@ INTERVAL = 1.0
 
 @contextmanager
 def monitor_activity(target: Target, pid: int, observer: Observer, *, run: str) -> Iterator[None]:
-    """Within the block `observer` is told what session `pid` waits for or builds, once a second."""
+    """During the block `observer` is told once a second what session `pid` waits for or builds."""
     if observer is ignore:
         yield
         return
@@ -34,7 +34,7 @@ def monitor_activity(target: Target, pid: int, observer: Observer, *, run: str) 
 
 
 def _look(target: Target, pid: int, observer: Observer, run: str, over: threading.Event) -> None:
-    # Short steps need nobody to watch them, and a run goes on without being seen.
+    # Short steps need no monitor, and a run continues without one.
     if over.wait(INTERVAL):
         return
     with suppress(psycopg.Error, TenantryError), open_session(target, run=run, purpose="watch") as connection:

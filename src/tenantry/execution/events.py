@@ -1,4 +1,4 @@
-"""What a command tells while it runs: each event is a value, and an observer is any callable that takes it."""
+"""The events of a command: each is a value, and an observer is any callable that takes it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Observer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CommandBegan(Event):
-    """A run begins, or a further part of one that has begun."""
+    """A run begins, or a further part of it."""
 
     command: str
     run: str
@@ -38,7 +38,7 @@ class CommandBegan(Event):
 
 @dataclass(frozen=True, slots=True)
 class Connected(Event):
-    """There is a connection, to this server."""
+    """The connection to this server is open."""
 
     server: Server
 
@@ -52,7 +52,7 @@ class Looking(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepEvent(Event):
-    """A step was begun, applied, reverted, or found in force; `milliseconds` in all, of which it `waited` for locks and
+    """A step was begun, applied, reverted, or found applied; `milliseconds` in all, of which it `waited` for locks and
     `held` them."""
 
     step: Step
@@ -83,7 +83,7 @@ class Distributed(Event):
 
 @dataclass(frozen=True, slots=True)
 class StatementRan(Event):
-    """A statement of a step was run; batches of fills are not told one by one."""
+    """A statement of a step was run; batches of backfills have no events of their own."""
 
     statement: Statement
     milliseconds: float
@@ -91,14 +91,14 @@ class StatementRan(Event):
 
 @dataclass(frozen=True, slots=True)
 class SessionActivity(Event):
-    """What the run's session is doing now, every second or so: it waits, or builds an index. None: no longer."""
+    """What the run's session is doing, about once a second: it waits, or builds an index. None: it no longer does."""
 
     activity: Activity | None
 
 
 @dataclass(frozen=True, slots=True)
 class LocksRefused(Event):
-    """A try for locks has failed, for `blockers` have them; the next one comes after `pause` seconds."""
+    """A try for locks has failed because of `blockers`; the next one follows after `pause` seconds."""
 
     reason: str
     blockers: Sequence[str]
@@ -107,7 +107,7 @@ class LocksRefused(Event):
 
 @dataclass(frozen=True, slots=True)
 class Said(Event):
-    """Anything else worth a line, with the facts that the log keeps beside it."""
+    """Any other message, with the facts that the log keeps."""
 
     message: str
     facts: Mapping[str, object] = field(default_factory=dict)
@@ -115,7 +115,7 @@ class Said(Event):
 
 @dataclass(frozen=True, slots=True)
 class CommandEnded(Event):
-    """A run, or a part of it, has come to its end: what it has come to, and what to do next."""
+    """The end of a run, or of a part of it: its result, and what to do next."""
 
     outcome: str
     next_step: str
@@ -123,7 +123,7 @@ class CommandEnded(Event):
 
 @dataclass(frozen=True, slots=True)
 class FillStarted(Event):
-    """A relation's fill begins; `pages` are to be gone through, without those of an earlier run."""
+    """A relation's backfill begins; `pages` are to be processed, without those of an earlier run."""
 
     relation: Name
     pages: int
@@ -131,7 +131,7 @@ class FillStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class FillAdvanced(Event):
-    """`pages` more are done, `rows` more have their tenant; in a relation's later passes `pages` is 0."""
+    """`pages` more were processed, `rows` more have their tenant; in a relation's later passes `pages` is 0."""
 
     relation: Name
     pages: int
@@ -140,25 +140,25 @@ class FillAdvanced(Event):
 
 @dataclass(frozen=True, slots=True)
 class FillPaused(Event):
-    """A fill waits, or goes on more slowly; `reason` is a sentence for people."""
+    """A backfill waits, or slows down; `reason` is a sentence for users."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class FillFinished(Event):
-    """No row of the relation is left; `rows` were given their tenant in this run."""
+    """All rows of the relation are filled; `rows` were filled in this run."""
 
     relation: Name
     rows: int
 
 
 def ignore(event: Event) -> None:
-    """The observer of a run that nobody watches."""
+    """The observer that ignores every event."""
 
 
 def notify_all(*observers: Observer) -> Observer:
-    """An observer that tells each of these, in their order, one event at a time."""
+    """An observer that passes each event to all of these, in their order, one at a time."""
     lock = threading.RLock()
 
     def tell(event: Event) -> None:

@@ -1,4 +1,4 @@
-"""What is in force of steps, asked of the catalog for many at once. What follows from it: tenantry.planning.diff."""
+"""Which steps are applied, read from the catalog for many steps at once. Their states: tenantry.planning.diff."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from tenantry.steps import Step, from_json
 from tenantry.steps.introspection import identifiers, raw
 
 TOGETHER = 50
-"""Different queries that one statement is made of: few round trips, and the planner is not overwhelmed."""
+"""The number of different queries in one statement: few round trips, at a size that the planner can handle."""
 MISSING = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn)
 
 
 def definitions(connection: psycopg.Connection[Any], steps: Sequence[Step]) -> dict[str, str | None]:
-    """What is in force of each step, by its key, as the catalog says; None where nothing is."""
+    """The definition of each step's object in the catalog, by the step's key; None where it does not exist."""
     found: dict[str, str | None] = dict.fromkeys(step.key for step in steps)
     alike = _alike(steps)
     for first in range(0, len(alike), TOGETHER):
@@ -86,8 +86,7 @@ def _apart(connection: psycopg.Connection[Any], alike: Sequence[_Alike]) -> tupl
 def survey(
     connection: psycopg.Connection[Any], plan: Plan, entries: Mapping[str, Entry], *, exact: bool = True
 ) -> Comparison:
-    """Plan, journal and catalog compared. Fills are looked for row by row where `exact`; otherwise the journal is
-    believed."""
+    """Compares plan, journal and catalog. Backfills are checked row by row if `exact`; otherwise the journal counts."""
     orphans = diff.orphaned(plan, entries)
     found = definitions(connection, diff.asked(plan.steps, entries, orphans, exact=exact))
     return diff.compare(plan.steps, entries, found, orphans)
@@ -96,18 +95,18 @@ def survey(
 def in_force(
     connection: psycopg.Connection[Any], steps: Sequence[Step], entries: Mapping[str, Entry]
 ) -> frozenset[str]:
-    """Keys of those steps for which there is nothing to do."""
+    """Keys of the steps for which there is nothing to do."""
     found = definitions(connection, diff.asked(steps, entries, exact=True))
     return diff.compare(steps, entries, found).in_force
 
 
 def altered(connection: psycopg.Connection[Any], entries: Mapping[str, Entry]) -> tuple[str, ...]:
-    """Keys of the steps of ours whose objects somebody has changed or dropped since."""
+    """Keys of the applied steps whose objects were changed or dropped since."""
     return diff.altered(entries, definitions(connection, diff.made(entries)))
 
 
 def _found(connection: psycopg.Connection[Any], alike: Sequence[_Alike]) -> dict[str, str | None]:
-    """What is in force of the steps, without those whose query names what is not there."""
+    """The definitions, except for steps whose query refers to objects that do not exist."""
     try:
         return _ask(connection, alike)
     except MISSING:
@@ -135,7 +134,7 @@ def _ask(connection: psycopg.Connection[Any], alike: Sequence[_Alike]) -> dict[s
 
 
 def read_entries(journal: Journal) -> dict[str, Entry]:
-    """The steps that are ours. Raises Refused for a row of the journal that holds no step as we write it."""
+    """The steps that tenantry has applied. Raises Refused for a row of the journal that is not a valid step."""
     entries = journal.entries()
     for key, entry in entries.items():
         try:
@@ -153,7 +152,7 @@ def read_entries(journal: Journal) -> dict[str, Entry]:
 
 
 def _first_problem(error: ValueError) -> str:
-    """One line; pydantic's own words are many."""
+    """One line; pydantic's own message has several."""
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False)[0]
         if first["type"] == "union_tag_invalid":

@@ -1,4 +1,4 @@
-"""What a changed spec takes back: in which order it goes, and what stands in the way of that."""
+"""Steps that a changed spec removes: their order, and what prevents their removal."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tenantry.steps import Backfill, RelationFill, Step, TenantRow, from_json
 from tenantry.steps.derivation import derived
 
 firm = partial(refused, forcible=False)
-"""Whatever is forced: going on would lose what nobody could put back, or leave what nobody asked for."""
+"""A refusal that --force does not override: going on would lose values for good, or leave a mixture of two specs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +70,8 @@ def _alone(entry: Entry) -> bool:
 def contradictions(
     connection: psycopg.Connection[Any], plan: Plan, entries: Mapping[str, Entry], comparison: Comparison, until: Phase
 ) -> Iterator[Finding]:
-    """Where the spec would have tenants lost that rows have got, or rows keep those that it gives them no more; and
-    where a run that ends after `until` would leave what is beyond it as an earlier spec wanted it."""
+    """Tenants that rows have and that would be lost, or that rows would keep although the spec no longer gives them;
+    and a run until `until` that would leave later phases as an earlier spec defined them."""
     yield from _beyond(connection, plan, entries, comparison, until)
     for step in comparison.of(plan.steps, State.CHANGED):
         earlier = from_json(entries[step.key].value)
@@ -225,7 +225,7 @@ def _keeping(connection: psycopg.Connection[Any], fill: RelationFill, *, circula
 
 
 def kept_from_earlier(evidence: Evidence) -> Iterator[Finding]:
-    """The rows that the census has found to keep a tenant that a fresh migration would not give them."""
+    """The rows that, according to the census, keep a tenant that a fresh migration would not give them."""
     for table in evidence.tables.values():
         if table.earlier:
             yield firm(
@@ -238,7 +238,7 @@ def kept_from_earlier(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _used(connection: psycopg.Connection[Any], plan: Plan, step: TenantRow) -> Iterator[Finding]:
-    """Rows that belong to a tenant which we have added and the spec names no more."""
+    """Rows that belong to a tenant that tenantry has added and the spec no longer lists."""
     tables = []
     for owned in plan.ownership.owned:
         rows = sql.SQL("SELECT pg_catalog.count(*) FROM {} AS row WHERE row.{} = {}").format(
@@ -258,7 +258,7 @@ def _used(connection: psycopg.Connection[Any], plan: Plan, step: TenantRow) -> I
 
 
 def _count(connection: psycopg.Connection[Any], query: sql.Composable | None) -> int:
-    """0 where the table or column is gone by now."""
+    """0 where the table or column no longer exists."""
     if query is None:
         return 0
     try:
@@ -275,6 +275,6 @@ def _rollback(step: Step) -> str:
 
 
 def columns_going(entries: Sequence[Entry]) -> frozenset[Name]:
-    """The tables whose tenant columns go."""
+    """The tables whose tenant columns are removed."""
     steps = (from_json(entry.value) for entry in entries)
     return frozenset(step.table for step in steps if step.tenant_column is not None)

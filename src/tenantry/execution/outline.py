@@ -20,8 +20,8 @@ from tenantry.steps import Step, from_json
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """A step and the statements that put it in force or take it back; of a changed one, both. `rows` is PostgreSQL's
-    estimate of the rows that it reads or changes, None where it touches none, or nothing is known."""
+    """A step and the statements that apply or revert it; for a changed one, both. `rows` is PostgreSQL's estimate of
+    the rows that it reads or changes, None where it touches none, or nothing is known."""
 
     step: Step
     in_force: bool
@@ -29,11 +29,11 @@ class Planned:
     rows: int | None = None
     state: State = State.PENDING
     last: bool = False
-    """Of what goes back: after all that is applied, and not before it."""
+    """For a removal: after everything that is applied, not before it."""
 
     @property
     def seconds(self) -> float:
-        """What it may be expected to take, roughly; nothing where it is in force."""
+        """Its expected duration; None where it is applied."""
         return 0.0 if self.in_force else expected_seconds(self.statements, self.rows)
 
 
@@ -47,18 +47,18 @@ class Outline:
     steps: tuple[Planned, ...]
     undecided: Mapping[Name, str]
     reverts: tuple[Planned, ...] = ()
-    """What the spec no longer asks for and goes, in the order in which it goes."""
+    """The steps that the spec no longer asks for, in the order of their removal."""
     tables: tuple[Name, ...] = ()
     """Of a rollback of some tables: those that go back whole, and those that lose a part of what is theirs."""
     others: tuple[Name, ...] = ()
     refusal: TenantryError | None = None
-    """Of a plan: why migrate would refuse it, as far as can be told without the census of the rows."""
+    """For a plan: why migrate would refuse it, as far as is known without the census of the rows."""
     findings: tuple[Finding, ...] = ()
-    """Of a plan: what a preflight of it finds, whether it refuses or not."""
+    """For a plan: the findings of its preflight, whether they refuse or not."""
 
     @property
     def back(self) -> bool:
-        """The steps would be undone."""
+        """Whether the steps would be reverted."""
         return self.command in ("rollback", "balances remove")
 
     def by_phase(self) -> Iterator[tuple[Phase, tuple[Planned, ...]]]:
@@ -81,7 +81,7 @@ def outline_of(session: Session, prospect: Prospect, steps: Sequence[Step], *, c
 
 
 def takes_back(entries: Iterable[Entry], *, last: bool = False) -> tuple[Planned, ...]:
-    """What the spec no longer asks for, as it goes."""
+    """The removals of steps that the spec no longer asks for."""
     planned = []
     for entry in entries:
         step = from_json(entry.value)

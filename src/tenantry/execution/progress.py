@@ -20,14 +20,14 @@ from tenantry.steps import Step
 from tenantry.steps.step import Category
 
 COUNTING_SECONDS = 2.0
-"""How long a table may be counted for rows without a tenant."""
+"""How long to count a table's rows without a tenant."""
 
 
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "progress.sql")
 
 
 def migration_state(steps: Iterable[Step], done: frozenset[str], *, validated: ExitStatus | None) -> MigrationState:
-    """The status word for a migration that has begun; `validated` is what `last_verdict` says."""
+    """The status word of a migration that has begun; `validated` is the result of `last_verdict`."""
     pending = {step.phase for step in steps if step.key not in done}
     first = min((phase.position for phase in pending), default=len(Phase))
     if first > Phase.ISOLATE.position:
@@ -39,7 +39,7 @@ def migration_state(steps: Iterable[Step], done: frozenset[str], *, validated: E
 
 
 def last_verdict(session: Session) -> ExitStatus | None:
-    """The exit status of the last validate; None without one since anything was changed."""
+    """The exit status of the last validate; None if there was none since the last change."""
     if not session.entries:
         return None
     row = session.connection.execute(_QUERIES["validated"]).fetchone()
@@ -94,7 +94,7 @@ def _column(session: Session, owned: Owned | None, steps: list[Step], done: froz
 
 
 def _without_tenant(session: Session, name: Name, column: str | None) -> int | None:
-    """Rows without a tenant; None where there is no column, or counting takes too long or may not be done."""
+    """Rows without a tenant; None where the column does not exist, or counting takes too long or is not allowed."""
     if column is None:
         return None
     query = sql.SQL("SELECT pg_catalog.count(*) FROM {} AS row WHERE row.{} IS NULL").format(
@@ -117,7 +117,7 @@ def _without_tenant(session: Session, name: Name, column: str | None) -> int | N
 
 
 def _progress(session: Session) -> dict[Name, float]:
-    """The share of a table's pages that a fill under way has gone through."""
+    """The share of a table's pages that a running backfill has processed."""
     if not session.entries:
         return {}
     running = {key for key, entry in session.entries.items() if entry.state == "running"}

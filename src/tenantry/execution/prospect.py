@@ -1,4 +1,4 @@
-"""What a migration is to do, and what is asked of the database and its rows before it may."""
+"""What a migration will do, and the checks of the database and its rows before it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class MigrateOptions:
 
 
 NAMED = 10
-"""Tables with orphans or conflicts that a refusal names."""
+"""The largest number of tables with orphans or conflicts that a refusal lists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,11 +72,11 @@ class Prospect:
 
     @property
     def takes_back(self) -> bool:
-        """Something of an earlier spec goes, for good or to be made otherwise."""
+        """Whether steps of an earlier spec are removed or replaced."""
         return bool(self.leaving.all or self.comparison.of(self.steps, State.CHANGED))
 
     def complete(self, until: Phase) -> Phase:
-        """The last phase of which all steps are in force, once those until this one are."""
+        """The last phase of which all steps are applied, once those until this one are."""
         for phase in Phase:
             steps = [step for step in self.plan if step.phase is phase and phase.position > until.position]
             if not all(self.comparison.states[step.key].in_force for step in steps):
@@ -90,7 +90,7 @@ class Prospect:
 
 
 def prospects(session: Session, options: MigrateOptions, *, exact: bool = True) -> Prospect:
-    """Plan, journal and catalog compared, for a run until this phase; `exact` as in execution.survey."""
+    """Compares plan, journal and catalog, for a run until this phase; `exact` as in execution.existing.survey."""
     comparison = survey(session.connection, session.plan, session.entries, exact=exact)
     plan, entries = session.plan.steps, session.entries
     return Prospect(
@@ -117,9 +117,9 @@ def refuse_undecided(session: Session) -> None:
 def examine(
     session: Session, prospect: Prospect, options: MigrateOptions, observer: Observer
 ) -> tuple[tuple[Finding, ...], Evidence | None]:
-    """All that a run, dry or not, asks before anything is changed: what the spec leaves open or contradicts, what is in
-    the way of what goes back, the preflight of the steps to be applied, and the census of orphans and conflicts while
-    rows are still to get their tenant, or to be proved to refer to none of another. Raises Refused."""
+    """All checks before anything is changed, for a run and its dry run: undecided tables and contradictions of the
+    spec, objects that prevent a removal, the preflight of the steps to be applied, and the census of orphans and
+    conflicts while rows are still to get their tenant, or references still to be validated. Raises Refused."""
     refuse_undecided(session)
     pending = prospect.pending
     findings = risks(session, prospect, options)
@@ -146,7 +146,7 @@ def examine(
 
 
 def risks(session: Session, prospect: Prospect, options: MigrateOptions) -> tuple[Finding, ...]:
-    """What is found without counting the rows of all tables: contradictions, and the preflight of what is pending."""
+    """What is found without counting the rows of all tables: contradictions, and the preflight of pending steps."""
     findings = contradicted(session, prospect, options.until)
     findings += preflight(
         session.connection, schema=session.schema, plan=replace(session.plan, steps=prospect.pending),
@@ -161,13 +161,13 @@ def risks(session: Session, prospect: Prospect, options: MigrateOptions) -> tupl
 
 
 def contradicted(session: Session, prospect: Prospect, until: Phase) -> tuple[Finding, ...]:
-    """What the spec contradicts of that which an earlier one has made, and what is in the way of what goes back."""
+    """Contradictions between the spec and what an earlier one has made, and objects that prevent a removal."""
     findings = tuple(contradictions(session.connection, session.plan, session.entries, prospect.comparison, until))
     back = prospect.leaving.all
     findings += (*session.plan.refusals, *without_tenant(session.entries, back))
     if back:
         in_the_way = obstacles(session.connection, back, journal=session.entries, keep=False, under_way=True)
-        # Nothing of anybody else's is dropped, and a step that stayed behind would not be what the spec asks for.
+        # No object of others is dropped, and a step that stayed would not be what the spec asks for.
         findings += tuple(
             replace(one.finding, forcible=one.finding.forcible and one.step is None) for one in in_the_way
         )
@@ -204,7 +204,7 @@ def _troubles(table: TableEvidence) -> str:
 
 
 def _remedies(refused: Sequence[TableEvidence]) -> Iterator[str]:
-    """What helps beside correcting rows, by what there is of it."""
+    """Remedies other than correcting rows, for the kinds of trouble found."""
     if any(table.unaccepted for table in refused):
         yield '; or set orphans = "default", "quarantine" or "shared" in the spec'
     if any(table.unaccepted and any(way.kind is WayKind.ASSIGNED for way in table.ways) for table in refused):

@@ -30,11 +30,11 @@ from tenantry.postgres.transient_errors import failed
 from tenantry.steps import Backfill, Step, from_json, to_json
 
 RunBackfill = Callable[[Backfill], int]
-"""Runs a fill and returns the number of rows that it changed."""
+"""Runs a backfill and returns the number of rows that it changed."""
 
 
 LATE = 10
-"""How often a fill goes on for rows whose tenant shows only after its last look."""
+"""How often a backfill goes on for rows whose tenant is found only after its last pass."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ class Noted:
 
 @dataclass(slots=True, kw_only=True)
 class Runner:
-    """Walks a list of steps over one connection, which must be direct and in autocommit mode."""
+    """Runs a list of steps over one connection, which must be direct and in autocommit mode."""
 
     connection: psycopg.Connection[Any]
     journal: Journal
@@ -65,12 +65,12 @@ class Runner:
     observer: Observer = ignore
     stop: threading.Event = field(default_factory=threading.Event)
     cancellable: bool = False
-    """True while a statement runs that may take long and can be cut short without harm."""
+    """True while a statement runs that may take long and can be cancelled safely."""
 
-    # --- recognising
+    # --- states
 
     def definition(self, step: Step) -> str | None:
-        """What is in force of a step, as the catalog says."""
+        """The definition of a step's object in the catalog."""
         value = self._value(step.definition())
         return None if value is None else str(value)
 
@@ -97,7 +97,7 @@ class Runner:
                 self.connection.execute("RESET synchronous_commit")
 
     def apply_all(self, steps: Sequence[Step]) -> int:
-        """Apply, in order, what is not in force; the number of steps that were applied."""
+        """Apply, in order, the steps that are not applied; returns their number."""
         with self.flushing_late():
             return self._apply_all(steps)
 
@@ -159,14 +159,14 @@ class Runner:
                 if self.definition(step) is not None:
                     self._finish(step)
                     break
-                # Rows that were written behind the fill's last look, such as a child before its parent.
+                # Rows that were written after the backfill's last pass, such as a child before its parent.
                 pending = any(self._value(fill.pending()) for fill in step.fills)
                 if last or (not pending and self.definition(step) is None):
                     raise self._left_over(step)
         return Outcome(tries=1), rows
 
     def _left_over(self, step: Backfill) -> Refused:
-        """Rows without a tenant are left, which no path reaches: written since the census, or hidden from it."""
+        """Rows without a tenant remain, which no path leads to one: written since the census, or hidden from it."""
         left = {relation: self._value(query) for relation, query in step.left_over()}
         counts = {str(relation): count for relation, count in left.items() if count}
         return Refused(
@@ -250,7 +250,7 @@ class Runner:
             retrying=retrying, sleep=self._pause, ran=self._ran,
         )  # fmt: skip
 
-    # --- what goes wrong
+    # --- errors
 
     def halt(self) -> None:
         """Raises Interrupted where a stop was asked for."""
@@ -265,7 +265,7 @@ class Runner:
         self.halt()
 
     def interrupt(self) -> None:
-        """Stop after the step or batch in hand; a long statement that can be cut short is."""
+        """Stop after the current step or batch; a long statement that can be cancelled is."""
         self.stop.set()
         if self.cancellable:
             self.connection.cancel_safe(timeout=5.0)
@@ -273,7 +273,7 @@ class Runner:
     def guarded(
         self, step: Step, action: StepAction, number: int, total: int, work: Callable[[], tuple[Outcome, int | None]]
     ) -> None:
-        """Do a step's work, and tell and note what became of it. Raises TenantryError."""
+        """Run a step, and report and record the result. Raises TenantryError."""
         started = time.monotonic()
         self.observer(StepEvent(step=step, action=StepAction.STARTED, number=number, total=total))
         try:
@@ -304,7 +304,7 @@ class Runner:
             )
 
     def _explained(self, step: Step, error: psycopg.Error | TenantryError) -> TenantryError:
-        """One sentence for what a step ran into."""
+        """The error of a step, as one sentence."""
         what = f"{step.table}: {step.title}"
         again = CONTINUES
         if isinstance(error, ConnectionFailed) and self._lost():
@@ -340,7 +340,7 @@ class Runner:
 
 
 class _Cancellable:
-    """Marks the time in which a long statement may be cut short."""
+    """Marks the time in which a long statement may be cancelled."""
 
     def __init__(self, runner: Runner) -> None:
         self.runner = runner

@@ -1,4 +1,4 @@
-"""The runner of a command: what it counts, how its fills are run, and how it is stopped."""
+"""The runner of a command: its counts, how its backfills run, and how it is stopped."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tenantry.steps import Backfill
 
 @dataclass(slots=True)
 class Tally:
-    """Counts what the runner tells, and passes it on."""
+    """Counts the runner's events, and passes them on."""
 
     observer: Observer
     applied: int = 0
@@ -42,7 +42,7 @@ class Tally:
 
 
 def make_runner(session: Session, run: str, observer: Observer, tally: Tally, options: MigrateOptions) -> Runner:
-    """A runner over the session's connection, for steps that fill nothing: see `filling`."""
+    """A runner over the session's connection, for steps without a backfill: see `filling`."""
     locks = session.spec.locks
     patience = LockPolicy(timeout=options.lock_timeout or locks.timeout, budget=options.lock_budget or locks.budget)
     return Runner(
@@ -77,6 +77,6 @@ def filling(runner: Runner, session: Session, observer: Observer, options: Migra
 
 
 def stop(runner: Runner, observer: Observer) -> None:
-    """What Ctrl-C does: it lets the batch in hand, or a step that cannot be cut short, come to its end."""
+    """The effect of Ctrl-C: the current batch, or a step that cannot be cancelled, is finished."""
     observer(Said("Stopping after the current batch or step; press Ctrl-C again to stop at once …"))
     runner.interrupt()

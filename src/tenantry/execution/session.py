@@ -1,4 +1,4 @@
-"""What every command that reads or changes the database begins with."""
+"""The beginning of every command that reads or changes the database."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tenantry.postgres.journal import Entry, Journal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """A connection, its journal, and the plan for the database as the user made it."""
+    """A connection, its journal, and the plan for the original schema."""
 
     target: Target
     connection: psycopg.Connection[Any]
@@ -36,11 +36,11 @@ class Session:
     plan: Plan
     known: Known
     live: Schema
-    """The schema as it is, with what is ours; without, unless it was asked for."""
+    """The present schema with tenantry's objects; without them, unless it was asked for."""
 
     @property
     def entries(self) -> Mapping[str, Entry]:
-        """The journal's steps, under the names that their tables have now."""
+        """The journal's steps, under the present names of their tables."""
         return self.known.entries
 
     @classmethod
@@ -77,7 +77,7 @@ def check_spec(target: Target, spec: Spec) -> None:
 def open_session(
     target: Target, *, run: str = "", purpose: str, observer: Observer | None = None
 ) -> Iterator[psycopg.Connection[Any]]:
-    """A connection for the block, of which `observer` is told. Raises Failed where it is lost within."""
+    """A connection for the block, which `observer` is told about. Raises Failed where it is lost during the block."""
     connection = connect(target, run=run, purpose=purpose)
     try:
         if observer is not None:
@@ -96,9 +96,9 @@ def open_session(
 
 
 def is_lost(error: psycopg.Error) -> bool:
-    """Whether it says that there is no connection any more; a full disk is an OperationalError, too.
+    """Whether the error means that the connection is lost; a full disk is an OperationalError, too.
 
-    Without a SQLSTATE it was raised here: a value that cannot be sent says nothing about the connection.
+    Without a SQLSTATE the driver raised it: a value that cannot be sent tells nothing about the connection.
     """
     if error.sqlstate is None:
         return isinstance(error, psycopg.OperationalError)

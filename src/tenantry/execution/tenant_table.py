@@ -30,7 +30,7 @@ class Tenant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantChange:
-    """What was, or with a dry run would be, done: the statement, with its values, and the tenant as it is now."""
+    """What was done, or would be in a dry run: the statement, with its values, and the tenant after it."""
 
     statement: str
     tenant: Tenant | None
@@ -43,7 +43,7 @@ def _slug(text: str) -> str:
 
 
 class TenantRows:
-    """The tenant table, as the spec and the schema know it."""
+    """The tenant table, from the spec and the schema."""
 
     def __init__(self, session: Session) -> None:
         self.connection: psycopg.Connection[Any] = session.connection
@@ -53,7 +53,7 @@ class TenantRows:
         table = session.schema.tables.get(self.tenant.name)
         self.columns: tuple[Column, ...] = () if table is None else table.columns
         if table is None:
-            # One that we made is no part of the schema as found.
+            # One that tenantry made is not part of the original schema.
             row = self.connection.execute(sql.SQL("SELECT {} IS NOT NULL").format(self.tenant.name.oid)).fetchone()
             if row is None or not row[0]:
                 raise UsageError(
@@ -90,7 +90,7 @@ class TenantRows:
             raise Refused(f"The tenant {slug!r} already exists", remedy="Choose another slug.")
 
     def refuse_named(self, slug: str) -> None:
-        """The spec's own tenants would be made again under the old slug by the next migrate."""
+        """The next migrate would create the spec's own tenants again under the old slug."""
         if slug in (self.tenant.default, self.tenant.quarantine, *self.tenant.slugs):
             source = self.spec.path or "the spec"
             raise Refused(
@@ -132,7 +132,7 @@ class TenantRows:
 
     def change(self, statement: sql.Composed, *, dry_run: bool) -> TenantChange:
         text = statement.as_string(None)
-        # The table's own triggers may write another slug than the one that was asked for: the key tells the row.
+        # A trigger of the table may write another slug than the given one: the key identifies the row.
         told = sql.SQL("{} RETURNING tenant.{}::pg_catalog.text").format(statement, sql.Identifier(self.tenant.key))
         if dry_run:
             return TenantChange(statement=text, tenant=None)
