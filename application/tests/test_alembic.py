@@ -89,7 +89,7 @@ def test_revisions(shop: Database, tmp_path: Path) -> None:
     )
     owner = f"{shop.dsn} user={OWNER}".replace("user=postgres ", "")
     with pytest.raises(
-        OperatorRequired, match=f"role {APPLICATION} is not shown .* of public.customers, public.orders"
+        OperatorRequired, match=f"role {APPLICATION} does not see .* of public.customers, public.orders"
     ):
         command.upgrade(history.config(application(shop)), "head")
     shop.execute("DROP POLICY tenantry_operator ON orders")

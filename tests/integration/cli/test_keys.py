@@ -191,7 +191,7 @@ def test_rotation(keyed: Database) -> None:
     assert (new.tenant, new.name, new.scopes, new.lifetime) == ("1", "till", ["read"], timedelta(hours=2))
     ends = "SELECT replaced_by, ends_at - now() < interval {} FROM tenantry.api_keys WHERE lookup = {}"
     assert keyed.rows(ends.format("'30 minutes'", f"'{old}'")) == [(new.lookup, True)]
-    with pytest.raises(Refused, match=f"rotated to {new.lookup} already"):
+    with pytest.raises(Refused, match=f"already rotated to {new.lookup}"):
         rotate_key(target(keyed), old)
     newest = rotate_key(target(keyed), new.lookup).key
     assert keyed.rows(ends.format("'2 hours'", f"'{new.lookup}'")) == [(newest.lookup, True)]
