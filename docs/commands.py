@@ -15,10 +15,10 @@ from tenantry.cli.settings import REPORTS
 def page() -> str:
     """The page: what all commands have, then each command with its own options."""
     root = typer.main.get_command(app)
-    lines = ["# Commands", "", "Made by docs/commands.py from the commands' own help; a test holds the two equal.", ""]
+    lines = ["# Commands", "", "`docs/commands.py` generates this page from the help of the commands.", ""]
     lines += [EXITS, "", "## Options of every command", ""]
     lines += [
-        "They stand before the command or after it; those after it override those before it. If the command line does"
+        "Give them before the command or after it; one after it overrides one before it. If the command line does"
     ]
     lines += ["not give an option, its environment variable is used.", ""]
     lines += _table([parameter for parameter in root.params if parameter.name not in ("help",)])

@@ -320,6 +320,8 @@ def test_the_setting_is_prepared_as_a_statement_is(automatic: TenantConnection[A
             assert rows(automatic) == ORDERS.get(key, 0)
     with tenant(NORTH):
         automatic.execute("DEALLOCATE ALL")
+        with suppress(psycopg.errors.InvalidSqlStatementName):  # psycopg before 3.3
+            rows(automatic)
         assert [rows(automatic) for _ in range(7)] == [3] * 7
 
 

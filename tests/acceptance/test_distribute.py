@@ -28,6 +28,7 @@ from tenantry import (
     RestoreOptions,
     RollbackOptions,
     create_backup,
+    discover,
     export_tenant,
     import_tenant,
     migrate,
@@ -39,6 +40,7 @@ from tenantry import (
     validate,
     verify,
 )
+from tenantry.discovery.proposal import Undecided
 from tenantry.errors import ExitStatus, Refused
 from tenantry.model.backup import BackupKind
 from tenantry.model.plan import Phase
@@ -113,6 +115,17 @@ def test_keys_of_all_sorts(there: Depot) -> None:
 @pytest.mark.parametrize("preset", PRESETS)
 def test_presets(preset: str, template: Callable[..., Database], role: Callable[..., str]) -> None:
     there_and_back(*business(preset, template, role))
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", ["northwind", "chinook", "adventureworks"])
+def test_real_databases(name: str, realdb: Callable[[str], Database], role: Callable[..., str]) -> None:
+    """As discover proposes them."""
+    database = realdb(name)
+    found = discover(Target(database.dsn), undecided=Undecided.DEFAULT)
+    spec = Spec.parse(found.text)
+    application = spec.application.model_copy(update={"role": role(create=False, name="app")})
+    there_and_back(database, spec.model_copy(update={"application": application}))
 
 
 # --- what Citus refuses is not there any more

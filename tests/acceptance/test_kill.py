@@ -52,7 +52,7 @@ def test_step_boundaries(name: str, stride: int, subject: Callable[..., Subject]
     boundaries(subject, undisturbed, name, stride)
 
 
-@pytest.mark.parametrize("name", daily(["bazaar", "harbour"]))
+@pytest.mark.parametrize("name", daily(["bazaar", "harbour", "depot"]))
 def test_as_the_owner(name: str, subject: Callable[..., Subject], undisturbed: Undisturbed) -> None:
     """The same where the operator is held to the policies that it makes."""
     one = boundaries(subject, undisturbed, name, 5, owned=True)

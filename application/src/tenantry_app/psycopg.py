@@ -276,11 +276,11 @@ class _Pipelined(_Announcing):
             # A value that is not in ASCII might have no equivalent in the client's encoding.
             how, name = prepared.get(setting, None if block.value.isascii() else False)
             if how is _SHOULD:
-                pgconn.send_prepare(name, setting.query, setting.types)
+                pgconn.send_prepare(name, setting.query, list(setting.types))
             if how is _NO:
                 pgconn.send_query_params(block.select.encode(), None)
             else:
-                pgconn.send_query_prepared(name, (block.setting.name.encode(), block.value.encode()))
+                pgconn.send_query_prepared(name, [block.setting.name.encode(), block.value.encode()])
             its_how, its_name = this._get_prepared(query, prepare)
             if its_how is _SHOULD:
                 this._send_prepare(its_name, query)
@@ -305,7 +305,11 @@ class _Pipelined(_Announcing):
         _note(prepared, query, its_how, its_name, remaining)
         for answer in answers:
             if answer[0].status == _FAILED:
-                raise psycopg.errors.error_from_result(answer[0], encoding=connection.info.encoding)
+                error = psycopg.errors.error_from_result(answer[0], encoding=connection.info.encoding)
+                if isinstance(error, psycopg.errors.InvalidSqlStatementName):
+                    # By a DEALLOCATE ALL that psycopg before 3.3 has not seen: they are prepared anew.
+                    prepared.clear()
+                raise error
         this._check_results(answers[-1])
         this._set_results(answers[-1])
 

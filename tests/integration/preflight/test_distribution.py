@@ -26,7 +26,7 @@ CREATE TABLE tags (id integer PRIMARY KEY, owner integer REFERENCES tenants);
 CREATE TABLE goods (id integer PRIMARY KEY);
 CREATE TABLE goods_of (good integer REFERENCES goods, owner integer REFERENCES tenants, PRIMARY KEY (owner, good));
 CREATE TABLE papers (id integer, owner integer NOT NULL REFERENCES tenants);
-CREATE TABLE letters (stamp text) INHERITS (papers);
+CREATE TABLE letters (box integer REFERENCES boxes) INHERITS (papers);
 CREATE TABLE events (id integer, at date, owner integer NOT NULL REFERENCES tenants, PRIMARY KEY (id, at))
   PARTITION BY RANGE (at);
 CREATE TABLE events_all PARTITION OF events DEFAULT;

@@ -26,6 +26,7 @@ from tenantry import (
     remove_tenant,
 )
 from tenantry.model.backup import BackupKind
+from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.model.tenant_export import TenantExport
 from tenantry.postgres.connect import Target
@@ -100,10 +101,10 @@ class Isolated:
 
 
 @pytest.fixture
-def isolated(template: Callable[..., Database]) -> Callable[[str], Isolated]:
-    """`isolated("estoque")`: a copy of that preset, or of the warehouse, after contract and with its balances."""
+def isolated(template: Callable[..., Database]) -> Callable[..., Isolated]:
+    """`isolated("estoque")`: a copy of that preset, or of the warehouse, after contract or another phase, and with its balances."""
 
-    def make(name: str) -> Isolated:
+    def make(name: str, until: Phase = Phase.CONTRACT) -> Isolated:
         spec = spec_of(name)
 
         def build(database: Database) -> None:
@@ -112,12 +113,14 @@ def isolated(template: Callable[..., Database]) -> Callable[[str], Isolated]:
             else:
                 with database.connect() as connection:
                     load(connection, preset=name, rows=1000, seed=1)
-            migrate(target(database), spec, MigrateOptions(force=True, backup=BackupKind.NONE))
-            if spec.ledger:
+            prepare = until is Phase.DISTRIBUTE
+            options = MigrateOptions(until=until, prepare=prepare, force=True, backup=BackupKind.NONE)
+            migrate(target(database), spec, options)
+            if spec.ledger and until is not Phase.DISTRIBUTE:
                 install_balances(target(database), spec, BalancesOptions())
                 backfill_balances(target(database), spec)
 
-        return Isolated(template(f"tenants {name}", build), spec)
+        return Isolated(template(f"tenants {name} {until}", build), spec)
 
     return make
 

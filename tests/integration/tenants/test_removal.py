@@ -67,7 +67,7 @@ def test_rows_that_come_after_the_export(warehouse: Isolated, tmp_path: Path) ->
     """They go along where their table is still to come, and it says how many; where it has been passed, the foreign key
     refuses, and the next run takes them."""
     one = warehouse
-    write = f"INSERT INTO keyless VALUES ('late', {PERSON})"
+    write = f"INSERT INTO keyless (note, person, owner_id) VALUES ('late', {PERSON}, 2)"
     options = RemoveOptions(folder=tmp_path / "kept")
     passed = once("public.people: ", lambda: one.database.execute(write))
     with pytest.raises(Failed, match="does not let the rows go"):

@@ -15,23 +15,24 @@ import pytest
 from tenants.conftest import Isolated
 
 LARGE = """
-INSERT INTO ledger (person, item, quantity) SELECT 1 + 3 * (n % 10), n % 4, CASE WHEN n > 16000 THEN -1 ELSE 1 END
+INSERT INTO ledger (person, item, quantity, owner_id)
+  SELECT 1 + 3 * (n % 10), n % 4, CASE WHEN n > 16000 THEN -1 ELSE 1 END, 2
   FROM generate_series(1, 30000) n;
-INSERT INTO keyless SELECT 'n', 1 + 3 * (n % 10) FROM generate_series(1, 30000) n;
+INSERT INTO keyless (note, person, owner_id) SELECT 'n', 1 + 3 * (n % 10), 2 FROM generate_series(1, 30000) n;
 ALTER TABLE orders DISABLE TRIGGER everywhere;
-INSERT INTO orders SELECT n, date '2024-11-01' + n % 100, 1 + 3 * (n % 10), 'EUR', 'o' FROM generate_series(1000, 20000) n;
+INSERT INTO orders SELECT n, date '2024-11-01' + n % 100, 1 + 3 * (n % 10), 'EUR', 'o', 2 FROM generate_series(1000, 20000) n;
 ALTER TABLE orders ENABLE TRIGGER everywhere;
 """
 """Of tenant two; what was taken out of the ledger stands behind what came in, and balances may not go below zero."""
 WRITES = (
-    "INSERT INTO ledger (person, item, quantity) VALUES (2, 1, 1), (3, 2, 5)",
-    "INSERT INTO keyless VALUES ('w', 2), ('w', 3)",
+    "INSERT INTO ledger (person, item, quantity, owner_id) VALUES (2, 1, 1, 3), (3, 2, 5, 1)",
+    "INSERT INTO keyless (note, person, owner_id) VALUES ('w', 2, 3), ('w', 3, 1)",
     "UPDATE people SET invited_by = 2 WHERE id = 5",
     "INSERT INTO shops VALUES (%s, 1, 'w')",
     "UPDATE currencies SET name = name WHERE code = 'JPY'",
 )
 OF_TRIGGERS = (
-    "INSERT INTO orders VALUES (%s, '2024-12-01', 2, 'USD', 'w')",
+    "INSERT INTO orders VALUES (%s, '2024-12-01', 2, 'USD', 'w', 3)",
     "DELETE FROM orders WHERE id = -1",
 )
 """On a table with triggers of its own, on INSERT and DELETE."""

@@ -110,7 +110,9 @@ class _Looking:
                     )  # fmt: skip
         known = {*self.owned, *self.copied}
         for into in facts.keys_to:
-            if into.parent in self.owned and into.table not in known:
+            # A partition or heir is a part of its table, which is refused as a whole.
+            apart = into.table not in known and self.ownership.of(into.table) is None
+            if into.parent in self.owned and apart:
                 yield firm(
                     name="distribute-refuses-outside-reference", table=into.table,
                     message=f"{into.table}, which the spec says nothing of, refers by {quoted(into.key)} to"
