@@ -260,7 +260,7 @@ def test_statements(preset: str, template: Callable[..., Database], role: Callab
     which Citus forgets."""
     database, spec = business(preset, template, role)
     found = "".join(
-        f"-- {planned.step.table}: {planned.step.title}\n" + "".join(f"{one.text};\n" for one in planned.statements)
+        f"-- {planned.step.table}\n" + "".join(f"{one.text};\n" for one in planned.statements)
         for planned in plan(Target(database.dsn), spec, until=Phase.DISTRIBUTE).steps
         if planned.step.phase is Phase.DISTRIBUTE
     ).replace(spec.application.role, "tenantry_app")  # fmt: skip

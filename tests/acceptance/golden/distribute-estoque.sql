@@ -1,22 +1,22 @@
--- public.estoque_escolas: drop the trigger ~tenantry_defer
+-- public.estoque_escolas
 DROP TRIGGER IF EXISTS "~tenantry_defer" ON "public"."estoque_escolas";
 DELETE FROM "tenantry"."names" AS known WHERE known.own = pg_catalog.to_regclass('"public"."estoque_escolas"') AND known.trigger = '~tenantry_defer';
 DROP FUNCTION IF EXISTS "tenantry"."defer_public__estoque_escolas"();
--- public.estoque_escolas_historico: drop the trigger ~tenantry_defer
+-- public.estoque_escolas_historico
 DROP TRIGGER IF EXISTS "~tenantry_defer" ON "public"."estoque_escolas_historico";
 DELETE FROM "tenantry"."names" AS known WHERE known.own = pg_catalog.to_regclass('"public"."estoque_escolas_historico"') AND known.trigger = '~tenantry_defer';
 DROP FUNCTION IF EXISTS "tenantry"."defer_public__estoque_escolas_historico"();
--- public.estoque_movimentacoes: drop the trigger ~tenantry_defer
+-- public.estoque_movimentacoes
 DROP TRIGGER IF EXISTS "~tenantry_defer" ON "public"."estoque_movimentacoes";
 DELETE FROM "tenantry"."names" AS known WHERE known.own = pg_catalog.to_regclass('"public"."estoque_movimentacoes"') AND known.trigger = '~tenantry_defer';
 DROP FUNCTION IF EXISTS "tenantry"."defer_public__estoque_movimentacoes"();
--- public.tenants: drop the trigger ~tenantry_defer
+-- public.tenants
 DROP TRIGGER IF EXISTS "~tenantry_defer" ON "public"."tenants";
 DELETE FROM "tenantry"."names" AS known WHERE known.own = pg_catalog.to_regclass('"public"."tenants"') AND known.trigger = '~tenantry_defer';
 DROP FUNCTION IF EXISTS "tenantry"."defer_public__tenants"();
--- public.estoque_escolas: drop the trigger estoque_escolas_ultima_atualizacao, which calls public.marca_ultima_atualizacao
+-- public.estoque_escolas
 DROP TRIGGER "estoque_escolas_ultima_atualizacao" ON "public"."estoque_escolas";
--- public.escolas: make the policies without subqueries, and drop the floor, which Citus would make permissive
+-- public.escolas
 DROP POLICY IF EXISTS "tenantry_application" ON "public"."escolas";
 DROP POLICY IF EXISTS "tenantry_application_select" ON "public"."escolas";
 DROP POLICY IF EXISTS "tenantry_application_insert" ON "public"."escolas";
@@ -32,7 +32,7 @@ DROP POLICY IF EXISTS "tenantry_operator" ON "public"."escolas";
 DROP POLICY IF EXISTS "tenantry_legacy" ON "public"."escolas";
 DROP POLICY IF EXISTS "tenantry_quarantine" ON "public"."escolas";
 CREATE POLICY "tenantry_application" ON "public"."escolas" AS PERMISSIVE FOR ALL TO "tenantry_app" USING ("tenant_id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid) WITH CHECK ("tenant_id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid);
--- public.estoque_escolas: make the policies without subqueries, and drop the floor, which Citus would make permissive
+-- public.estoque_escolas
 DROP POLICY IF EXISTS "tenantry_application" ON "public"."estoque_escolas";
 DROP POLICY IF EXISTS "tenantry_application_select" ON "public"."estoque_escolas";
 DROP POLICY IF EXISTS "tenantry_application_insert" ON "public"."estoque_escolas";
@@ -48,7 +48,7 @@ DROP POLICY IF EXISTS "tenantry_operator" ON "public"."estoque_escolas";
 DROP POLICY IF EXISTS "tenantry_legacy" ON "public"."estoque_escolas";
 DROP POLICY IF EXISTS "tenantry_quarantine" ON "public"."estoque_escolas";
 CREATE POLICY "tenantry_application" ON "public"."estoque_escolas" AS PERMISSIVE FOR ALL TO "tenantry_app" USING ("tenant_id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid) WITH CHECK ("tenant_id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid);
--- public.estoque_escolas_historico: make the policies without subqueries, and drop the floor, which Citus would make permissive
+-- public.estoque_escolas_historico
 DROP POLICY IF EXISTS "tenantry_application" ON "public"."estoque_escolas_historico";
 DROP POLICY IF EXISTS "tenantry_application_select" ON "public"."estoque_escolas_historico";
 DROP POLICY IF EXISTS "tenantry_application_insert" ON "public"."estoque_escolas_historico";
@@ -64,7 +64,7 @@ DROP POLICY IF EXISTS "tenantry_operator" ON "public"."estoque_escolas_historico
 DROP POLICY IF EXISTS "tenantry_legacy" ON "public"."estoque_escolas_historico";
 DROP POLICY IF EXISTS "tenantry_quarantine" ON "public"."estoque_escolas_historico";
 CREATE POLICY "tenantry_application" ON "public"."estoque_escolas_historico" AS PERMISSIVE FOR ALL TO "tenantry_app" USING ("tenant_id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid) WITH CHECK ("tenant_id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid);
--- public.estoque_lotes: make the policies without subqueries, and drop the floor, which Citus would make permissive
+-- public.estoque_lotes
 DROP POLICY IF EXISTS "tenantry_application" ON "public"."estoque_lotes";
 DROP POLICY IF EXISTS "tenantry_application_select" ON "public"."estoque_lotes";
 DROP POLICY IF EXISTS "tenantry_application_insert" ON "public"."estoque_lotes";
@@ -80,7 +80,7 @@ DROP POLICY IF EXISTS "tenantry_operator" ON "public"."estoque_lotes";
 DROP POLICY IF EXISTS "tenantry_legacy" ON "public"."estoque_lotes";
 DROP POLICY IF EXISTS "tenantry_quarantine" ON "public"."estoque_lotes";
 CREATE POLICY "tenantry_application" ON "public"."estoque_lotes" AS PERMISSIVE FOR ALL TO "tenantry_app" USING ("tenant_id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid) WITH CHECK ("tenant_id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid);
--- public.estoque_movimentacoes: make the policies without subqueries, and drop the floor, which Citus would make permissive
+-- public.estoque_movimentacoes
 DROP POLICY IF EXISTS "tenantry_application" ON "public"."estoque_movimentacoes";
 DROP POLICY IF EXISTS "tenantry_application_select" ON "public"."estoque_movimentacoes";
 DROP POLICY IF EXISTS "tenantry_application_insert" ON "public"."estoque_movimentacoes";
@@ -96,7 +96,7 @@ DROP POLICY IF EXISTS "tenantry_operator" ON "public"."estoque_movimentacoes";
 DROP POLICY IF EXISTS "tenantry_legacy" ON "public"."estoque_movimentacoes";
 DROP POLICY IF EXISTS "tenantry_quarantine" ON "public"."estoque_movimentacoes";
 CREATE POLICY "tenantry_application" ON "public"."estoque_movimentacoes" AS PERMISSIVE FOR ALL TO "tenantry_app" USING ("tenant_id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid) WITH CHECK ("tenant_id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid);
--- public.estoque_alertas: make the policies without subqueries, and drop the floor, which Citus would make permissive
+-- public.estoque_alertas
 DROP POLICY IF EXISTS "tenantry_application" ON "public"."estoque_alertas";
 DROP POLICY IF EXISTS "tenantry_application_select" ON "public"."estoque_alertas";
 DROP POLICY IF EXISTS "tenantry_application_insert" ON "public"."estoque_alertas";
@@ -112,7 +112,7 @@ DROP POLICY IF EXISTS "tenantry_operator" ON "public"."estoque_alertas";
 DROP POLICY IF EXISTS "tenantry_legacy" ON "public"."estoque_alertas";
 DROP POLICY IF EXISTS "tenantry_quarantine" ON "public"."estoque_alertas";
 CREATE POLICY "tenantry_application" ON "public"."estoque_alertas" AS PERMISSIVE FOR ALL TO "tenantry_app" USING ("tenant_id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid) WITH CHECK ("tenant_id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid);
--- public.usuarios: make the policies without subqueries, and drop the floor, which Citus would make permissive
+-- public.usuarios
 DROP POLICY IF EXISTS "tenantry_application" ON "public"."usuarios";
 DROP POLICY IF EXISTS "tenantry_application_select" ON "public"."usuarios";
 DROP POLICY IF EXISTS "tenantry_application_insert" ON "public"."usuarios";
@@ -128,7 +128,7 @@ DROP POLICY IF EXISTS "tenantry_operator" ON "public"."usuarios";
 DROP POLICY IF EXISTS "tenantry_legacy" ON "public"."usuarios";
 DROP POLICY IF EXISTS "tenantry_quarantine" ON "public"."usuarios";
 CREATE POLICY "tenantry_application" ON "public"."usuarios" AS PERMISSIVE FOR ALL TO "tenantry_app" USING ("tenant_id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid) WITH CHECK ("tenant_id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid);
--- public.tenants: make the policies without subqueries, and drop the floor, which Citus would make permissive
+-- public.tenants
 DROP POLICY IF EXISTS "tenantry_application" ON "public"."tenants";
 DROP POLICY IF EXISTS "tenantry_application_select" ON "public"."tenants";
 DROP POLICY IF EXISTS "tenantry_application_insert" ON "public"."tenants";
@@ -144,106 +144,106 @@ DROP POLICY IF EXISTS "tenantry_operator" ON "public"."tenants";
 DROP POLICY IF EXISTS "tenantry_legacy" ON "public"."tenants";
 DROP POLICY IF EXISTS "tenantry_quarantine" ON "public"."tenants";
 CREATE POLICY "tenantry_application" ON "public"."tenants" AS PERMISSIVE FOR SELECT TO "tenantry_app" USING ("id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid);
--- public.estoque_escolas: make the foreign key tenantry_estoque_escolas_escola_id_fkey to public.escolas one that can be distributed
+-- public.estoque_escolas
 ALTER TABLE "public"."estoque_escolas" DROP CONSTRAINT IF EXISTS "tenantry_estoque_escolas_escola_id_fkey", ADD CONSTRAINT "tenantry_estoque_escolas_escola_id_fkey" FOREIGN KEY ("escola_id", "tenant_id") REFERENCES "public"."escolas" ("id", "tenant_id") ON UPDATE NO ACTION ON DELETE CASCADE NOT VALID;
--- public.estoque_escolas_historico: make the foreign key tenantry_estoque_escolas_historico_escola_id_fkey to public.escolas one that can be distributed
+-- public.estoque_escolas_historico
 ALTER TABLE "public"."estoque_escolas_historico" DROP CONSTRAINT IF EXISTS "tenantry_estoque_escolas_historico_escola_id_fkey", ADD CONSTRAINT "tenantry_estoque_escolas_historico_escola_id_fkey" FOREIGN KEY ("escola_id", "tenant_id") REFERENCES "public"."escolas" ("id", "tenant_id") ON UPDATE NO ACTION ON DELETE CASCADE NOT VALID;
--- public.estoque_escolas_historico: make the foreign key tenantry_estoque_escolas_historico_estoque_escola_id_fkey to public.estoque_escolas one that can be distributed
+-- public.estoque_escolas_historico
 ALTER TABLE "public"."estoque_escolas_historico" DROP CONSTRAINT IF EXISTS "tenantry_estoque_escolas_historico_estoque_escola_id_fkey", ADD CONSTRAINT "tenantry_estoque_escolas_historico_estoque_escola_id_fkey" FOREIGN KEY ("estoque_escola_id", "tenant_id") REFERENCES "public"."estoque_escolas" ("id", "tenant_id") ON UPDATE NO ACTION ON DELETE CASCADE NOT VALID;
--- public.estoque_movimentacoes: make the foreign key tenantry_estoque_movimentacoes_escola_id_fkey to public.escolas one that can be distributed
+-- public.estoque_movimentacoes
 ALTER TABLE "public"."estoque_movimentacoes" DROP CONSTRAINT IF EXISTS "tenantry_estoque_movimentacoes_escola_id_fkey", ADD CONSTRAINT "tenantry_estoque_movimentacoes_escola_id_fkey" FOREIGN KEY ("escola_id", "tenant_id") REFERENCES "public"."escolas" ("id", "tenant_id") ON UPDATE NO ACTION ON DELETE NO ACTION NOT VALID;
--- public.usuarios: make the foreign key tenantry_usuarios_escola_id_fkey to public.escolas one that can be distributed
+-- public.usuarios
 ALTER TABLE "public"."usuarios" DROP CONSTRAINT IF EXISTS "tenantry_usuarios_escola_id_fkey", ADD CONSTRAINT "tenantry_usuarios_escola_id_fkey" FOREIGN KEY ("escola_id", "tenant_id") REFERENCES "public"."escolas" ("id", "tenant_id") ON UPDATE NO ACTION ON DELETE NO ACTION NOT VALID;
--- public.estoque_escolas: make the foreign key tenantry_estoque_escolas_usuario_ultima_atualizacao_fkey to public.usuarios one that can be distributed
+-- public.estoque_escolas
 ALTER TABLE "public"."estoque_escolas" DROP CONSTRAINT IF EXISTS "tenantry_estoque_escolas_usuario_ultima_atualizacao_fkey", ADD CONSTRAINT "tenantry_estoque_escolas_usuario_ultima_atualizacao_fkey" FOREIGN KEY ("usuario_ultima_atualizacao", "tenant_id") REFERENCES "public"."usuarios" ("id", "tenant_id") ON UPDATE NO ACTION ON DELETE NO ACTION NOT VALID;
--- public.estoque_escolas_historico: make the foreign key tenantry_estoque_escolas_historico_usuario_id_fkey to public.usuarios one that can be distributed
+-- public.estoque_escolas_historico
 ALTER TABLE "public"."estoque_escolas_historico" DROP CONSTRAINT IF EXISTS "tenantry_estoque_escolas_historico_usuario_id_fkey", ADD CONSTRAINT "tenantry_estoque_escolas_historico_usuario_id_fkey" FOREIGN KEY ("usuario_id", "tenant_id") REFERENCES "public"."usuarios" ("id", "tenant_id") ON UPDATE NO ACTION ON DELETE NO ACTION NOT VALID;
--- public.estoque_movimentacoes: make the foreign key tenantry_estoque_movimentacoes_lote_id_fkey to public.estoque_lotes one that can be distributed
+-- public.estoque_movimentacoes
 ALTER TABLE "public"."estoque_movimentacoes" DROP CONSTRAINT IF EXISTS "tenantry_estoque_movimentacoes_lote_id_fkey", ADD CONSTRAINT "tenantry_estoque_movimentacoes_lote_id_fkey" FOREIGN KEY ("lote_id", "tenant_id") REFERENCES "public"."estoque_lotes" ("id", "tenant_id") ON UPDATE NO ACTION ON DELETE CASCADE NOT VALID;
--- public.estoque_movimentacoes: make the foreign key tenantry_estoque_movimentacoes_usuario_id_fkey to public.usuarios one that can be distributed
+-- public.estoque_movimentacoes
 ALTER TABLE "public"."estoque_movimentacoes" DROP CONSTRAINT IF EXISTS "tenantry_estoque_movimentacoes_usuario_id_fkey", ADD CONSTRAINT "tenantry_estoque_movimentacoes_usuario_id_fkey" FOREIGN KEY ("usuario_id", "tenant_id") REFERENCES "public"."usuarios" ("id", "tenant_id") ON UPDATE NO ACTION ON DELETE NO ACTION NOT VALID;
--- public.estoque_alertas: make the foreign key tenantry_estoque_alertas_lote_id_fkey to public.estoque_lotes one that can be distributed
+-- public.estoque_alertas
 ALTER TABLE "public"."estoque_alertas" DROP CONSTRAINT IF EXISTS "tenantry_estoque_alertas_lote_id_fkey", ADD CONSTRAINT "tenantry_estoque_alertas_lote_id_fkey" FOREIGN KEY ("lote_id", "tenant_id") REFERENCES "public"."estoque_lotes" ("id", "tenant_id") ON UPDATE NO ACTION ON DELETE CASCADE NOT VALID;
--- public.estoque_escolas: make the foreign key tenantry_tenant_fkey to public.tenants one that can be distributed
+-- public.estoque_escolas
 ALTER TABLE "public"."estoque_escolas" DROP CONSTRAINT IF EXISTS "tenantry_tenant_fkey", ADD CONSTRAINT "tenantry_tenant_fkey" FOREIGN KEY ("tenant_id") REFERENCES "public"."tenants" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION NOT VALID;
--- public.estoque_escolas_historico: make the foreign key tenantry_tenant_fkey to public.tenants one that can be distributed
+-- public.estoque_escolas_historico
 ALTER TABLE "public"."estoque_escolas_historico" DROP CONSTRAINT IF EXISTS "tenantry_tenant_fkey", ADD CONSTRAINT "tenantry_tenant_fkey" FOREIGN KEY ("tenant_id") REFERENCES "public"."tenants" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION NOT VALID;
--- public.estoque_lotes: make the foreign key tenantry_tenant_fkey to public.tenants one that can be distributed
+-- public.estoque_lotes
 ALTER TABLE "public"."estoque_lotes" DROP CONSTRAINT IF EXISTS "tenantry_tenant_fkey", ADD CONSTRAINT "tenantry_tenant_fkey" FOREIGN KEY ("tenant_id") REFERENCES "public"."tenants" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION NOT VALID;
--- public.estoque_movimentacoes: make the foreign key tenantry_tenant_fkey to public.tenants one that can be distributed
+-- public.estoque_movimentacoes
 ALTER TABLE "public"."estoque_movimentacoes" DROP CONSTRAINT IF EXISTS "tenantry_tenant_fkey", ADD CONSTRAINT "tenantry_tenant_fkey" FOREIGN KEY ("tenant_id") REFERENCES "public"."tenants" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION NOT VALID;
--- public.estoque_alertas: make the foreign key tenantry_tenant_fkey to public.tenants one that can be distributed
+-- public.estoque_alertas
 ALTER TABLE "public"."estoque_alertas" DROP CONSTRAINT IF EXISTS "tenantry_tenant_fkey", ADD CONSTRAINT "tenantry_tenant_fkey" FOREIGN KEY ("tenant_id") REFERENCES "public"."tenants" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION NOT VALID;
--- public.usuarios: make the foreign key tenantry_tenant_fkey to public.tenants one that can be distributed
+-- public.usuarios
 ALTER TABLE "public"."usuarios" DROP CONSTRAINT IF EXISTS "tenantry_tenant_fkey", ADD CONSTRAINT "tenantry_tenant_fkey" FOREIGN KEY ("tenant_id") REFERENCES "public"."tenants" ("id") ON UPDATE NO ACTION ON DELETE NO ACTION NOT VALID;
--- public.estoque_escolas: prove the foreign key tenantry_estoque_escolas_escola_id_fkey to public.escolas
+-- public.estoque_escolas
 ALTER TABLE "public"."estoque_escolas" VALIDATE CONSTRAINT "tenantry_estoque_escolas_escola_id_fkey";
--- public.estoque_escolas_historico: prove the foreign key tenantry_estoque_escolas_historico_escola_id_fkey to public.escolas
+-- public.estoque_escolas_historico
 ALTER TABLE "public"."estoque_escolas_historico" VALIDATE CONSTRAINT "tenantry_estoque_escolas_historico_escola_id_fkey";
--- public.estoque_escolas_historico: prove the foreign key tenantry_estoque_escolas_historico_estoque_escola_id_fkey to public.estoque_escolas
+-- public.estoque_escolas_historico
 ALTER TABLE "public"."estoque_escolas_historico" VALIDATE CONSTRAINT "tenantry_estoque_escolas_historico_estoque_escola_id_fkey";
--- public.estoque_movimentacoes: prove the foreign key tenantry_estoque_movimentacoes_escola_id_fkey to public.escolas
+-- public.estoque_movimentacoes
 ALTER TABLE "public"."estoque_movimentacoes" VALIDATE CONSTRAINT "tenantry_estoque_movimentacoes_escola_id_fkey";
--- public.usuarios: prove the foreign key tenantry_usuarios_escola_id_fkey to public.escolas
+-- public.usuarios
 ALTER TABLE "public"."usuarios" VALIDATE CONSTRAINT "tenantry_usuarios_escola_id_fkey";
--- public.estoque_escolas: prove the foreign key tenantry_estoque_escolas_usuario_ultima_atualizacao_fkey to public.usuarios
+-- public.estoque_escolas
 ALTER TABLE "public"."estoque_escolas" VALIDATE CONSTRAINT "tenantry_estoque_escolas_usuario_ultima_atualizacao_fkey";
--- public.estoque_escolas_historico: prove the foreign key tenantry_estoque_escolas_historico_usuario_id_fkey to public.usuarios
+-- public.estoque_escolas_historico
 ALTER TABLE "public"."estoque_escolas_historico" VALIDATE CONSTRAINT "tenantry_estoque_escolas_historico_usuario_id_fkey";
--- public.estoque_movimentacoes: prove the foreign key tenantry_estoque_movimentacoes_lote_id_fkey to public.estoque_lotes
+-- public.estoque_movimentacoes
 ALTER TABLE "public"."estoque_movimentacoes" VALIDATE CONSTRAINT "tenantry_estoque_movimentacoes_lote_id_fkey";
--- public.estoque_movimentacoes: prove the foreign key tenantry_estoque_movimentacoes_usuario_id_fkey to public.usuarios
+-- public.estoque_movimentacoes
 ALTER TABLE "public"."estoque_movimentacoes" VALIDATE CONSTRAINT "tenantry_estoque_movimentacoes_usuario_id_fkey";
--- public.estoque_alertas: prove the foreign key tenantry_estoque_alertas_lote_id_fkey to public.estoque_lotes
+-- public.estoque_alertas
 ALTER TABLE "public"."estoque_alertas" VALIDATE CONSTRAINT "tenantry_estoque_alertas_lote_id_fkey";
--- public.estoque_escolas: prove the foreign key tenantry_tenant_fkey to public.tenants
+-- public.estoque_escolas
 ALTER TABLE "public"."estoque_escolas" VALIDATE CONSTRAINT "tenantry_tenant_fkey";
--- public.estoque_escolas_historico: prove the foreign key tenantry_tenant_fkey to public.tenants
+-- public.estoque_escolas_historico
 ALTER TABLE "public"."estoque_escolas_historico" VALIDATE CONSTRAINT "tenantry_tenant_fkey";
--- public.estoque_lotes: prove the foreign key tenantry_tenant_fkey to public.tenants
+-- public.estoque_lotes
 ALTER TABLE "public"."estoque_lotes" VALIDATE CONSTRAINT "tenantry_tenant_fkey";
--- public.estoque_movimentacoes: prove the foreign key tenantry_tenant_fkey to public.tenants
+-- public.estoque_movimentacoes
 ALTER TABLE "public"."estoque_movimentacoes" VALIDATE CONSTRAINT "tenantry_tenant_fkey";
--- public.estoque_alertas: prove the foreign key tenantry_tenant_fkey to public.tenants
+-- public.estoque_alertas
 ALTER TABLE "public"."estoque_alertas" VALIDATE CONSTRAINT "tenantry_tenant_fkey";
--- public.usuarios: prove the foreign key tenantry_tenant_fkey to public.tenants
+-- public.usuarios
 ALTER TABLE "public"."usuarios" VALIDATE CONSTRAINT "tenantry_tenant_fkey";
--- public.estoque_escolas: drop the foreign key estoque_escolas_escola_id_fkey to public.escolas, which tenantry_estoque_escolas_escola_id_fkey holds within a tenant
+-- public.estoque_escolas
 ALTER TABLE "public"."estoque_escolas" DROP CONSTRAINT "estoque_escolas_escola_id_fkey";
--- public.estoque_escolas: drop the foreign key estoque_escolas_usuario_ultima_atualizacao_fkey to public.usuarios, which tenantry_estoque_escolas_usuario_ultima_atualizacao_fkey holds within a tenant
+-- public.estoque_escolas
 ALTER TABLE "public"."estoque_escolas" DROP CONSTRAINT "estoque_escolas_usuario_ultima_atualizacao_fkey";
--- public.estoque_escolas_historico: drop the foreign key estoque_escolas_historico_escola_id_fkey to public.escolas, which tenantry_estoque_escolas_historico_escola_id_fkey holds within a tenant
+-- public.estoque_escolas_historico
 ALTER TABLE "public"."estoque_escolas_historico" DROP CONSTRAINT "estoque_escolas_historico_escola_id_fkey";
--- public.estoque_escolas_historico: drop the foreign key estoque_escolas_historico_estoque_escola_id_fkey to public.estoque_escolas, which tenantry_estoque_escolas_historico_estoque_escola_id_fkey holds within a tenant
+-- public.estoque_escolas_historico
 ALTER TABLE "public"."estoque_escolas_historico" DROP CONSTRAINT "estoque_escolas_historico_estoque_escola_id_fkey";
--- public.estoque_escolas_historico: drop the foreign key estoque_escolas_historico_usuario_id_fkey to public.usuarios, which tenantry_estoque_escolas_historico_usuario_id_fkey holds within a tenant
+-- public.estoque_escolas_historico
 ALTER TABLE "public"."estoque_escolas_historico" DROP CONSTRAINT "estoque_escolas_historico_usuario_id_fkey";
--- public.estoque_movimentacoes: drop the foreign key estoque_movimentacoes_escola_id_fkey to public.escolas, which tenantry_estoque_movimentacoes_escola_id_fkey holds within a tenant
+-- public.estoque_movimentacoes
 ALTER TABLE "public"."estoque_movimentacoes" DROP CONSTRAINT "estoque_movimentacoes_escola_id_fkey";
--- public.estoque_movimentacoes: drop the foreign key estoque_movimentacoes_lote_id_fkey to public.estoque_lotes, which tenantry_estoque_movimentacoes_lote_id_fkey holds within a tenant
+-- public.estoque_movimentacoes
 ALTER TABLE "public"."estoque_movimentacoes" DROP CONSTRAINT "estoque_movimentacoes_lote_id_fkey";
--- public.estoque_movimentacoes: drop the foreign key estoque_movimentacoes_usuario_id_fkey to public.usuarios, which tenantry_estoque_movimentacoes_usuario_id_fkey holds within a tenant
+-- public.estoque_movimentacoes
 ALTER TABLE "public"."estoque_movimentacoes" DROP CONSTRAINT "estoque_movimentacoes_usuario_id_fkey";
--- public.estoque_alertas: drop the foreign key estoque_alertas_lote_id_fkey to public.estoque_lotes, which tenantry_estoque_alertas_lote_id_fkey holds within a tenant
+-- public.estoque_alertas
 ALTER TABLE "public"."estoque_alertas" DROP CONSTRAINT "estoque_alertas_lote_id_fkey";
--- public.usuarios: drop the foreign key usuarios_escola_id_fkey to public.escolas, which tenantry_usuarios_escola_id_fkey holds within a tenant
+-- public.usuarios
 ALTER TABLE "public"."usuarios" DROP CONSTRAINT "usuarios_escola_id_fkey";
--- public.estoque_escolas: build the unique index tenantry_estoque_escolas__estoque_escolas_escola_id_pr_6647df91 (estoque_escolas_escola_id_produto_id_key within a tenant)
+-- public.estoque_escolas
 DROP INDEX CONCURRENTLY IF EXISTS "public"."tenantry_estoque_escolas__estoque_escolas_escola_id_pr_6647df91";
 CREATE UNIQUE INDEX CONCURRENTLY "tenantry_estoque_escolas__estoque_escolas_escola_id_pr_6647df91" ON "public"."estoque_escolas" USING btree ("tenant_id", escola_id, produto_id);
--- public.escolas: make the primary key escolas_pkey one of each tenant
+-- public.escolas
 ALTER TABLE "public"."escolas" DROP CONSTRAINT "escolas_pkey", ADD CONSTRAINT "escolas_pkey" PRIMARY KEY USING INDEX "tenantry_escolas__id_key";
--- public.estoque_escolas: make the unique constraint estoque_escolas_escola_id_produto_id_key one of each tenant
+-- public.estoque_escolas
 ALTER TABLE "public"."estoque_escolas" DROP CONSTRAINT "estoque_escolas_escola_id_produto_id_key", ADD CONSTRAINT "estoque_escolas_escola_id_produto_id_key" UNIQUE USING INDEX "tenantry_estoque_escolas__estoque_escolas_escola_id_pr_6647df91";
--- public.estoque_escolas: make the primary key estoque_escolas_pkey one of each tenant
+-- public.estoque_escolas
 ALTER TABLE "public"."estoque_escolas" DROP CONSTRAINT "estoque_escolas_pkey", ADD CONSTRAINT "estoque_escolas_pkey" PRIMARY KEY USING INDEX "tenantry_estoque_escolas__id_key";
--- public.estoque_escolas_historico: make the primary key estoque_escolas_historico_pkey one of each tenant
+-- public.estoque_escolas_historico
 ALTER TABLE "public"."estoque_escolas_historico" DROP CONSTRAINT "estoque_escolas_historico_pkey", ADD CONSTRAINT "estoque_escolas_historico_pkey" PRIMARY KEY USING INDEX "tenantry_estoque_escolas_historico__id_key";
--- public.estoque_lotes: make the primary key estoque_lotes_pkey one of each tenant
+-- public.estoque_lotes
 ALTER TABLE "public"."estoque_lotes" DROP CONSTRAINT "estoque_lotes_pkey", ADD CONSTRAINT "estoque_lotes_pkey" PRIMARY KEY USING INDEX "tenantry_estoque_lotes__id_key";
--- public.estoque_movimentacoes: make the primary key estoque_movimentacoes_pkey one of each tenant
+-- public.estoque_movimentacoes
 ALTER TABLE "public"."estoque_movimentacoes" DROP CONSTRAINT "estoque_movimentacoes_pkey", ADD CONSTRAINT "estoque_movimentacoes_pkey" PRIMARY KEY USING INDEX "tenantry_estoque_movimentacoes__id_key";
--- public.estoque_alertas: make the primary key estoque_alertas_pkey one of each tenant
+-- public.estoque_alertas
 ALTER TABLE "public"."estoque_alertas" DROP CONSTRAINT "estoque_alertas_pkey", ADD CONSTRAINT "estoque_alertas_pkey" PRIMARY KEY USING INDEX "tenantry_estoque_alertas__id_key";
--- public.usuarios: make the primary key usuarios_pkey one of each tenant
+-- public.usuarios
 ALTER TABLE "public"."usuarios" DROP CONSTRAINT "usuarios_pkey", ADD CONSTRAINT "usuarios_pkey" PRIMARY KEY USING INDEX "tenantry_usuarios__id_key";
