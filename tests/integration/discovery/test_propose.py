@@ -42,7 +42,7 @@ def test_existing_columns_become_the_tenant_column(database: Any) -> None:
     assert part(proposal, "logs").paths == ((("tenant_id",),),)
     assert part(proposal, "other").paths == ((("account",),),)
     (logs,) = proposal.undecided
-    assert logs.part.undecided == "tenant_id is NULL in 1 of 2 rows, and of one of these store names a tenant"
+    assert logs.part.undecided == "tenant_id is NULL in 1 of 2 rows, and of one of these store leads to a tenant"
     assert 'set paths = [["tenant_id"], ["store"]]' in reasons(proposal, "logs")
     database.execute("UPDATE logs SET store = NULL WHERE tenant_id IS NULL")
     assert (part(discover(database), "logs").undecided or "").startswith("1 of 2 rows find no tenant")

@@ -175,7 +175,7 @@ def test_what_the_script_grants_is_enough(place: Callable[..., Place]) -> None:
 
 
 TAKEN = {
-    "membership": ("REVOKE {owner} FROM {operator}", "that inherits its privileges"),
+    "membership": ("REVOKE {owner} FROM {operator}", "and is not a member of"),
     "connect": ("REVOKE CONNECT ON DATABASE {database} FROM {operator}", "GRANT CONNECT ON DATABASE"),
     "temporary": ("REVOKE TEMPORARY ON DATABASE {database} FROM {operator}, {owner}", "GRANT TEMPORARY ON DATABASE"),
     "journal": ("REVOKE CREATE ON DATABASE {database} FROM {operator}", "may not create the schema tenantry"),
@@ -187,8 +187,8 @@ TAKEN = {
     "usage": ("REVOKE GRANT OPTION FOR USAGE ON SCHEMA public FROM {operator}", "use the schema public"),
     "language": ("REVOKE USAGE ON LANGUAGE plpgsql FROM {operator}", "may not use the language plpgsql"),
     "application": ("DROP ROLE {application}", "may not create the application role"),
-    "inherit": ("REVOKE INHERIT OPTION FOR {owner} FROM {operator}", "that inherits its privileges"),
-    "set": ("REVOKE SET OPTION FOR {owner} FROM {operator}", "that inherits its privileges"),
+    "inherit": ("REVOKE INHERIT OPTION FOR {owner} FROM {operator}", "and is not a member of"),
+    "set": ("REVOKE SET OPTION FOR {owner} FROM {operator}", "and is not a member of"),
 }
 SINCE_16 = ("inherit", "set")
 

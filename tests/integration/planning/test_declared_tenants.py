@@ -102,8 +102,8 @@ def test_in_a_tenant_table_that_is_there(business: Callable[..., Any]) -> None:
         ('csv = "firms.csv"', "slug,nome\nnorth,x\n", "the header of .* must be slug, or slug and name"),
         ('csv = "firms.csv"', "slug\nnorth\nnorth\n", "line 3 of .*: the slug 'north' occurs twice"),
         ('csv = "firms.csv"', "slug,name\nnorth\n", "line 2 of .* has fewer values"),
-        ('csv = "firms.csv"', "slug\n north\n", "line 2 of .*: ' north' is no slug"),
-        ('csv = "firms.csv"', "slug\n\0\n", "is no slug|is not CSV"),
+        ('csv = "firms.csv"', "slug\n north\n", "line 2 of .*: ' north' is not a valid slug"),
+        ('csv = "firms.csv"', "slug\n\0\n", "is not a valid slug|is not CSV"),
     ],
 )
 def test_what_cannot_be_read(database: Database, tmp_path: Path, rows: str, text: str, message: str) -> None:

@@ -250,11 +250,11 @@ def test_names_and_parts(business: Callable[..., Any]) -> None:
     ("tables", "message"),
     [
         ('[[table]]\nname = "products"\nmembership = "orders2"', "the table public.orders2 does not exist; did you mean"),
-        ('[[table]]\nname = "products"\nmembership = "products"', "public.products is not owned"),
+        ('[[table]]\nname = "products"\nmembership = "products"', "public.products is not an owned table"),
         ('[[table]]\nname = "products"\nmembership = "orders"\npaths = [["id"]]', "has no paths"),
         ('[[table]]\nname = "products"\nshared = true\nwritable = true', "writable needs membership"),
         ('[[table]]\nname = "products"\nmembership = "product_channels"\n[[table]]\nname = "product_channels"\nshared = true',
-         "product_channels is not owned"),
+         "product_channels is not an owned table"),
         ('[[table]]\nname = "products"\nmembership = "orders"\n[[table]]\nname = "orders"\npaths = [["tenant_id"]]\norphans = "shared"',
          "would link to no tenant"),
         ('[[table]]\nname = "product_channels"\nmembership = "orders"\n[[table]]\nname = "orders"\npaths = [["tenant_id"]]',
