@@ -71,9 +71,14 @@ def _again(draft: Draft, before: Draft, evidence: Evidence, ask: Ask) -> Evidenc
 
 
 def _asked(draft: Draft, evidence: Evidence, refused: dict[Name, TableEvidence]) -> dict[Name, tuple[Link, ...]]:
-    """The tables that nothing reaches, with their links from tables that know their tenants."""
+    """The tables that nothing reaches, with their links from tables that know their tenants. One that says who has
+    written a row may lead to another tenant's, so it tells nothing of its parent."""
     children = {
-        name: tuple(link for link in draft.links.down[name] if tells(evidence, link.table) and not link.itself)
+        name: tuple(
+            link
+            for link in draft.links.down[name]
+            if tells(evidence, link.table) and not link.itself and link not in draft.audits
+        )
         for name in draft.others
         if name not in draft.ways and name not in draft.children and name not in refused
     }

@@ -159,7 +159,9 @@ _MAKE_SECRET = _table_of_ours(
         " INSERT INTO {} VALUES (pg_catalog.concat(pg_catalog.gen_random_uuid(), pg_catalog.gen_random_uuid()));"
     ).format(SECRET.identifier),
 )  # fmt: skip
-_MAKE_NAMES = _table_of_ours(NAMES, f"{NAMES_COLUMNS}, PRIMARY KEY (made, number)", sql.SQL(""))
+_MAKE_NAMES = _table_of_ours(
+    NAMES, f"{NAMES_COLUMNS}, PRIMARY KEY (made, number), UNIQUE (own, trigger, number)", sql.SQL("")
+)
 
 
 def names_table(owner: str) -> tuple[Statement, ...]:

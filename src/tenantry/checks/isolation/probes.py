@@ -509,7 +509,9 @@ def own_rows(
                 if tenant not in first and time.monotonic() > deadline:
                     return
                 try:
-                    counted[tenant] = _counted(operator, actor, ways, tenant, barred)
+                    # Those of each tenant are known already, unless others are to be seen as well.
+                    rows = None if ways.mixed or isinstance(ways, MemberWays) else having.get(tenant)
+                    counted[tenant] = _counted(operator, actor, ways, tenant, barred, rows)
                     yield counted[tenant]
                 except psycopg.Error as error:
                     if operator.closed or actor.connection.closed:
@@ -538,7 +540,7 @@ def _having(ground: CheckContext, ways: Ways) -> Mapping[str, int]:
 
 
 def _counted(
-    operator: psycopg.Connection[Any], actor: Actor, ways: Ways, tenant: str, barred: Collection[str]
+    operator: psycopg.Connection[Any], actor: Actor, ways: Ways, tenant: str, barred: Collection[str], rows: int | None
 ) -> Own:  # fmt: skip
     nothing = tenant in barred
     may = own = sql.SQL("false").format() if nothing else ways.belongs(tenant)
@@ -550,7 +552,10 @@ def _counted(
         "SELECT pg_catalog.count(*) FILTER (WHERE {}), pg_catalog.count(*) FILTER (WHERE {}), pg_catalog.count(*)"
         " FROM {} AS t"
     ).format(own, may, relation)
-    ((rows,),) = [(0,)] if nothing else by_itself(operator, count)
+    if nothing:
+        rows = 0
+    elif rows is None:
+        ((rows,),) = by_itself(operator, count)
     belonging, allowed, whole = actor.ask(tenant, seen) or (0, 0, 0)
     return Own(tenant=tenant, rows=rows, belonging=belonging, seen=allowed, others=whole - allowed)
 
