@@ -69,14 +69,15 @@ class ExportedReference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantExport:
-    """What the manifest says. `key` is the tenant's, as text; `spec` a digest of the spec by which rows were chosen;
-    `exported_at` the time of the snapshot; `left_out` names what of the tenant's is not in it."""
+    """What the manifest says. `key` is the tenant's, as text; `postgresql` and `tenantry` are versions, `spec` is a
+    digest of the spec by which rows were chosen; `exported_at` the time of the snapshot; `left_out` names what of the
+    tenant's is not in it."""
 
     tenant: str
     key: str
     run: str
     database: str
-    server_version: str
+    postgresql: str
     tenantry: str
     spec: str
     exported_at: datetime

@@ -66,7 +66,7 @@ class TenantExporter:
             info = scope.connection.info
             export = TenantExport(
                 tenant=self.tenant.slug, key=self.tenant.key, run=scope.run, database=info.dbname,
-                server_version=info.parameter_status("server_version") or "", tenantry=__version__,
+                postgresql=info.parameter_status("server_version") or "", tenantry=__version__,
                 spec=scope.fingerprint, exported_at=taken, tables=tables,
                 references=tuple(one for one in found if one is not None),
                 left_out=(*self.left_out, *_said(one for one in found if one is not None)),
@@ -90,7 +90,7 @@ class TenantExporter:
         info = scope.connection.info
         return TenantExport(
             tenant=self.tenant.slug, key=self.tenant.key, run=scope.run, database=info.dbname,
-            server_version=info.parameter_status("server_version") or "", tenantry=__version__,
+            postgresql=info.parameter_status("server_version") or "", tenantry=__version__,
             spec=scope.fingerprint, exported_at=datetime.now().astimezone(), tables=tuple(tables),
         )  # fmt: skip
 
