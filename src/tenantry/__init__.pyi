@@ -5,6 +5,7 @@ from .backups.estimate import BackupEstimate as BackupEstimate
 from .backups.restore_plan import RestoreOptions as RestoreOptions
 from .balances.reconcile_ledger import LedgerReconciled as LedgerReconciled
 from .balances.reconcile_ledger import ReconcileOptions as ReconcileOptions
+from .checks.fixes.corrections import Correction as Correction
 from .commands.backups import Listed as Listed
 from .commands.backups import create_backup as create_backup
 from .commands.backups import list_backups as list_backups
@@ -33,7 +34,6 @@ from .commands.discover import Discovery as Discovery
 from .commands.discover import discover as discover
 from .commands.discover import discover_update as discover_update
 from .commands.export import export as export
-from .commands.fixes import Correction as Correction
 from .commands.fixes import Fixed as Fixed
 from .commands.fixes import FixOptions as FixOptions
 from .commands.fixes import fix_issues as fix_issues

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from tenantry.model.spec import Spec
+from unit.sources import tree
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,7 +29,7 @@ def test_neither_imports_the_other() -> None:
         files = list(folder.rglob("*.py"))
         assert files
         for file in files:
-            for node in ast.walk(ast.parse(file.read_text())):
+            for node in ast.walk(tree(file)):
                 names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
                 names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
                 assert not [name for name in names if name.split(".")[0] == other], file

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from conftest import ROOT
+from unit.sources import tree
 
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
 
 def imported(path: Path) -> Iterator[str]:
     """The modules that a file imports, by whatever name."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree(path)):
         match node:
             case ast.ImportFrom(module=str(module), names=names):
                 yield module

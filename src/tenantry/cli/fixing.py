@@ -12,6 +12,8 @@ import typer
 from rich.text import Text
 
 from tenantry.backups.create import BackupOptions
+from tenantry.checks.fixes.corrections import Correction
+from tenantry.checks.verdict import Families
 from tenantry.cli.annotations import show_annotations
 from tenantry.cli.observed import watched
 from tenantry.cli.progress import watching
@@ -19,8 +21,8 @@ from tenantry.cli.render_plan import show_backup
 from tenantry.cli.runner import target
 from tenantry.cli.terminal import Terminal
 from tenantry.cli.verdict import show_verdict
-from tenantry.commands.fixes import Correction, Fixed, FixOptions, fix_issues, preview_fixes
-from tenantry.commands.inspection import Families, InspectionOptions
+from tenantry.commands.fixes import Fixed, FixOptions, fix_issues, preview_fixes
+from tenantry.commands.inspection import InspectionOptions
 from tenantry.errors import ExitStatus, UsageError
 from tenantry.execution.events import Observer, ignore
 from tenantry.model.backup import BackupKind

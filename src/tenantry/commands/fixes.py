@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from tenantry.backups.create import BackupOptions, Making
 from tenantry.backups.create import ensure_backup as back_up
 from tenantry.backups.estimate import BackupEstimate, estimate_backup
-from tenantry.checks.base import Check, CheckContext
-from tenantry.checks.fixes.apply import ROWS, Fixer, Repaired
-from tenantry.checks.fixes.cascades import carried
-from tenantry.checks.fixes.plan import FROM_PATHS, Repair, rule_repair, tenant_repairs
+from tenantry.checks.fixes.apply import ROWS, Fixer
+from tenantry.checks.fixes.corrections import Correction, changed_tables, corrected, foreseen, wanted
 from tenantry.checks.session_pool import Stop
-from tenantry.commands.inspection import Families, InspectionOptions, grounded, verdict_of
+from tenantry.checks.verdict import Families, verdict_of
+from tenantry.commands.inspection import InspectionOptions, grounded
 from tenantry.commands.running import announced, interruptible, run
 from tenantry.errors import ExitStatus, Refused
-from tenantry.execution.events import FillAdvanced, Looking, Observer, Said, ignore
+from tenantry.execution.events import FillAdvanced, Observer, ignore
 from tenantry.model.backup import Reason
-from tenantry.model.finding import Family
-from tenantry.model.name import Name
-from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.model.verdict import Verdict
 from tenantry.postgres.connect import Target
 from tenantry.postgres.fixes import FixJournal
-
-TENANT_CHECKS = ("rows-without-tenant", "tenant-differs")
-"""The checks of a row's tenant that can be corrected by its paths or by the spec's `orphans`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,21 +34,6 @@ class FixOptions:
     lock_timeout: float | None = None
     patience: float = 20.0
     backup: BackupOptions = field(default_factory=BackupOptions)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Correction:
-    """What was corrected in one table, or would be: `statement` is the correction, `rows` how many violated the check,
-    `fixed` and `left` how many of them were corrected and were not, and `refusals` why not."""
-
-    name: str
-    table: Name
-    statement: str
-    why: str
-    rows: int
-    fixed: int = 0
-    left: int = 0
-    refusals: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,10 +58,10 @@ def preview_fixes(
     ):
         verdict = verdict_of(ground, families, command, "", told.observer, stop)
         fixer = Fixer(ground=ground, connection=ground.connection, run=told.id, force=fixing.force)
-        wanted = tuple(_wanted(fixer, families, verdict, ahead=True))
-        found = tuple(_correction(repair, rows, _held(fixer, repair)) for repair, rows in wanted)
+        repairs = tuple(wanted(fixer, families, verdict, ahead=True))
+        found = tuple(foreseen(fixer, repair, rows) for repair, rows in repairs)
         rows = sum(one.rows for one in found if not one.refusals)
-        backup = estimate_backup(ground.connection, _changing(fixer, wanted), fixing.backup)
+        backup = estimate_backup(ground.connection, changed_tables(fixer, repairs), fixing.backup)
         verdict = replace(verdict, next_step="Run the same command without --dry-run." if rows else verdict.next_step)
         told.come_to(verdict.outcome, verdict.next_step)
     return Fixed(corrections=found, verdict=verdict, backup=backup)
@@ -127,8 +104,10 @@ def fix_issues(
             making = Making(
                 target=target, connection=connection, run=current.id, options=fixing.backup, observer=observer
             )
-            back_up(making, Reason.FIX, _changing(fixer, _wanted(fixer, families, first, ahead=True)), changes=False)
-            found = tuple(_corrected(fixer, repair, observer) for repair, _ in _wanted(fixer, families, first))
+            back_up(
+                making, Reason.FIX, changed_tables(fixer, wanted(fixer, families, first, ahead=True)), changes=False
+            )
+            found = tuple(corrected(fixer, repair, observer) for repair, _ in wanted(fixer, families, first))
             verdict = verdict_of(ground, families, command, next_step, observer, stop)
         fixed = sum(one.fixed for one in found)
         verdict = replace(
@@ -136,71 +115,6 @@ def fix_issues(
         )
         current.finish(verdict.outcome, verdict.next_step, exit_status=verdict.exit_status)
     return Fixed(corrections=found, verdict=verdict)
-
-
-def _wanted(fixer: Fixer, families: Families, verdict: Verdict, *, ahead: bool = False) -> Iterator[tuple[Repair, int]]:
-    """The repairs of the findings, one by one, each with the number of its rows at that moment.
-
-    `ahead`: also repairs of a table that will only have rows once the tables that it gets its tenants from are
-    repaired.
-    """
-    wrong = {finding.table for finding in verdict.findings if finding.name == "tenant-differs"}
-    for repair in _repairs(fixer.ground, families, verdict):
-        rows = fixer.count(repair)
-        if rows or (ahead and repair.name == FROM_PATHS and repair.table in wrong):
-            yield repair, rows
-
-
-def _repairs(ground: CheckContext, families: Families, verdict: Verdict) -> Iterator[Repair]:
-    broken = {(finding.name, finding.table) for finding in verdict.findings}
-    if any(name in TENANT_CHECKS for name, _ in broken) and _filled(ground):
-        yield from tenant_repairs(ground)
-    rules = dict(families).get(Family.BUSINESS)
-    for check in rules(ground) if rules is not None else ():
-        if isinstance(check, Check) and check.fix is not None and (check.name, check.table) in broken:
-            repair = rule_repair(ground, check)
-            if repair is not None:
-                yield repair
-
-
-def _changing(fixer: Fixer, wanted: Iterable[tuple[Repair, int]]) -> frozenset[Name]:
-    """The tables in which the repairs may change rows, also by cascades."""
-    tables: set[Name] = set()
-    for repair, _ in wanted:
-        if fixer.problem(repair) is None:
-            along = carried(fixer.ground, FixJournal(fixer.connection), repair)
-            tables |= {repair.table, *(one.table for one in along)}
-    return frozenset(tables)
-
-
-def _filled(ground: CheckContext) -> bool:
-    """Whether the backfill has been done: until then rows without a tenant are left to it."""
-    fills = [step for step in ground.plan.steps if step.filling is not None and step.phase is Phase.BACKFILL]
-    return all(step.key in ground.entries and ground.entries[step.key].state == "done" for step in fills)
-
-
-def _held(fixer: Fixer, repair: Repair) -> tuple[str, ...]:
-    problem = fixer.problem(repair)
-    return (problem,) if problem is not None else ()
-
-
-def _corrected(fixer: Fixer, repair: Repair, observer: Observer) -> Correction:
-    observer(Looking(f"{repair.table}: fixing {repair.name}"))
-    made = fixer.make(repair)
-    observer(
-        Said(f"{made.fixed:,} rows of {repair.table} fixed ({repair.name})", {"fixed": made.fixed, "left": made.left})
-    )
-    return _correction(repair, made.fixed + made.left, made=made)
-
-
-def _correction(repair: Repair, rows: int, refusals: Sequence[str] = (), made: Repaired | None = None) -> Correction:
-    told = refusals if made is None else tuple(made.refusals)
-    if made is not None and made.left and not told:
-        told = ("other sessions have locks on these rows, or keep changing them",)
-    return Correction(
-        name=repair.name, table=repair.table, statement=repair.statement.as_string(None), why=repair.why, rows=rows,
-        fixed=made.fixed if made is not None else 0, left=made.left if made is not None else 0, refusals=tuple(told),
-    )  # fmt: skip
 
 
 def _next(verdict: Verdict, run: str, fixed: int) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tenantry.checks.families import VALIDATION, VERIFICATION
-from tenantry.commands.fixes import Correction, Fixed, FixOptions, fix_issues, preview_fixes
-from tenantry.commands.inspection import Families, InspectionOptions, inspect
+from tenantry.checks.fixes.corrections import Correction
+from tenantry.checks.verdict import Families
+from tenantry.commands.fixes import Fixed, FixOptions, fix_issues, preview_fixes
+from tenantry.commands.inspection import InspectionOptions, inspect
 from tenantry.commands.migrate import migrate
 from tenantry.commands.running import announced
 from tenantry.commands.validate import NEXT as AFTER_VALIDATE

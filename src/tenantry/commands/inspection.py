@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import psycopg
-
-from tenantry.checks.base import Check, CheckContext, FamilyOf
-from tenantry.checks.completeness import distributions, empty_tenants, slugs, spread
-from tenantry.checks.runner import Examined, examine
+from tenantry.checks.base import CheckContext
 from tenantry.checks.session_pool import Stop
+from tenantry.checks.verdict import Families, verdict_of
 from tenantry.commands.running import interruptible, run
-from tenantry.errors import ExitStatus, UsageError, nearest
-from tenantry.execution.events import Distributed, Found, Looking, Observer, Said
+from tenantry.errors import UsageError, nearest
+from tenantry.execution.events import Looking, Observer, Said
 from tenantry.execution.session import Session, open_session
-from tenantry.model.distribution import Distribution
-from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.name import Name
-from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
-from tenantry.model.verdict import FamilyVerdict, Verdict, accepted, by_severity, serious
-from tenantry.model.wording import counted
+from tenantry.model.verdict import Verdict
 from tenantry.postgres.connect import Target
 from tenantry.postgres.locks import run_lock_held
 from tenantry.postgres.owner_context import set_read_only
@@ -31,7 +23,6 @@ from tenantry.postgres.preflight import in_recovery, read_hidden
 from tenantry.postgres.session import set_uncounted
 
 SAMPLES = 20
-Families = Sequence[tuple[Family, FamilyOf]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,89 +107,3 @@ def _tables(options: InspectionOptions, session: Session) -> frozenset[Name] | N
             raise UsageError(f"--table: the table {name} does not exist{nearest(str(name), map(str, known))}")
         found.add(name)
     return frozenset(found)
-
-
-def verdict_of(
-    ground: CheckContext, families: Families, command: str, next_step: str, observer: Observer, stop: Stop
-) -> Verdict:
-    """Run all families, report findings to `observer`, and return a verdict. Raises Interrupted after a stop."""
-    began = time.monotonic()
-    try:
-        asked = [(family, list(function(ground))) for family, function in families]
-        checks = [
-            one for _, found in asked for one in found if isinstance(one, Check) and not one.reads & ground.hidden
-        ]
-        observer(Looking("the rows"))
-        examined = examine(ground, checks, stop)
-        known = slugs(ground)
-        shares, more = _spread(ground, families, examined, known)
-    except psycopg.errors.QueryCanceled as error:
-        stop.halt()
-        raise error
-    stop.halt()
-    found = (
-        *(one for _, several in asked for one in several if isinstance(one, Finding)),
-        *(_named(finding, known) for finding in examined.findings),
-        *more,
-    )
-    findings = by_severity(accepted(found, ground.spec))
-    for share in shares:
-        observer(Distributed(share))
-    for finding in findings:
-        observer(Found(finding))
-    bad = serious(findings)
-    rows = sum(sum(counts.values()) for counts in examined.rows.values())
-    return Verdict(
-        command=command, run=ground.run, exit_status=ExitStatus.FINDINGS if bad else ExitStatus.DONE,
-        outcome=_outcome(ground, findings, bad, len(checks)), next_step=_next(bad, next_step, command),
-        families=tuple(_of_family(ground, *one, checks, bad) for one in asked),
-        findings=findings, distributions=shares, tables=len(examined.rows), rows=rows,
-        seconds=time.monotonic() - began,
-    )  # fmt: skip
-
-
-def _of_family(
-    ground: CheckContext, family: Family, found: list[Check | Finding], checks: list[Check], bad: tuple[Finding, ...]
-) -> FamilyVerdict:
-    return FamilyVerdict(
-        family=family, findings=sum(finding.family is family for finding in bad),
-        checks=sum(check.family is family for check in checks),
-        skipped=sum(isinstance(one, Check) and bool(one.reads & ground.hidden) for one in found),
-        waits_for=_waits_for(ground, family),
-    )  # fmt: skip
-
-
-def _waits_for(ground: CheckContext, family: Family) -> Phase | None:
-    of_policies = family in (Family.ISOLATION, Family.PERFORMANCE)
-    return Phase.ISOLATE if of_policies and not ground.reached(Phase.ISOLATE) else None
-
-
-def _named(finding: Finding, known: Mapping[str, str]) -> Finding:
-    """The finding with the slugs of its tenants."""
-    return replace(finding, tenants={known.get(key, key): rows for key, rows in finding.tenants.items()})
-
-
-def _spread(
-    ground: CheckContext, families: Families, examined: Examined, known: Mapping[str, str]
-) -> tuple[tuple[Distribution, ...], tuple[Finding, ...]]:
-    """The distribution of the rows, which belongs to completeness."""
-    shares = distributions(ground, examined.rows, known)
-    if Family.COMPLETENESS not in dict(families):
-        return shares, ()
-    return shares, (*spread(ground, shares, known), *empty_tenants(ground, examined.rows, known))
-
-
-def _outcome(ground: CheckContext, findings: tuple[Finding, ...], bad: tuple[Finding, ...], checks: int) -> str:
-    where = "" if ground.tables is None else f" in {', '.join(map(str, sorted(ground.tables)))}"
-    if not bad:
-        accepted_ones = sum(finding.severity is Severity.ACCEPTED for finding in findings)
-        stays = f", and {counted(accepted_ones, 'accepted finding')}" if accepted_ones else ""
-        return f"nothing was found wrong{where}{stays}; {checks} checks of the rows"
-    counts = ((sum(finding.severity is severity for finding in bad), severity) for severity in Severity)
-    return " and ".join(counted(count, word) for count, word in counts if count) + where
-
-
-def _next(bad: tuple[Finding, ...], next_step: str, command: str) -> str:
-    if not bad:
-        return next_step
-    return f"Follow the remedy of each finding, from the first one on; then run `tenantry {command}` again."

@@ -7,6 +7,7 @@ import ast
 import pytest
 
 from conftest import ROOT
+from unit.sources import tree
 
 
 @pytest.mark.parametrize("name", ["CommandBegan", "CommandEnded", "begin_run", "finish_run", "new_run"])
@@ -14,6 +15,6 @@ def test_no_command_does_it_by_itself(name: str) -> None:
     """Run ids, the journal's rows and what the observer is told of them come from one place."""
     commands = ROOT / "src" / "tenantry" / "commands"
     for path in sorted(commands.glob("*.py")):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        called = {ast.unparse(node.func).rpartition(".")[2] for node in ast.walk(tree) if isinstance(node, ast.Call)}
+        calls = [node.func for node in ast.walk(tree(path)) if isinstance(node, ast.Call)]
+        called = {ast.unparse(called).rpartition(".")[2] for called in calls}
         assert name not in called or path.name in ("running.py",), path

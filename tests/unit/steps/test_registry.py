@@ -20,6 +20,7 @@ from tenantry.model.plan import Phase
 from tenantry.steps import AnyStep, Step, from_json, to_json
 from tenantry.steps.balance import BalanceStep
 from tenantry.steps.trigger import RowTrigger
+from unit.sources import tree
 
 KINDS: tuple[type[Step], ...] = get_args(get_args(AnyStep)[0])
 BARE = {"Backfill", "ValidateReferences"}
@@ -63,10 +64,10 @@ def test_no_comparison_by_hand() -> None:
         "steps/step.py",
     }
     for path in sources.rglob("*.py"):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        names = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+        nodes = [*ast.walk(tree(path))]
+        names = {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
         assert not names & {"revises", "contradicts"}, path
-        looked = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        looked = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
         assert "wanted" not in looked or str(path.relative_to(sources)) in compare, path
 
 
@@ -78,14 +79,14 @@ OUTSIDE = [
 ]  # fmt: skip
 
 
-def steps_named(tree: ast.Module) -> set[str]:
+def steps_named(module: ast.Module) -> set[str]:
     """The names under which a module has kinds of steps, or unions and tuples of them."""
     found = set()
-    for node in ast.walk(tree):
+    for node in ast.walk(module):
         if isinstance(node, ast.ImportFrom) and node.module is not None and node.module.startswith("tenantry"):
-            module = import_module(node.module)
+            found_in = import_module(node.module)
             for name in node.names:
-                if of_steps(getattr(module, name.name, None)):
+                if of_steps(getattr(found_in, name.name, None)):
                     found.add(name.asname or name.name)
     return found
 
@@ -97,9 +98,9 @@ def of_steps(value: Any) -> bool:
     return any(map(of_steps, among))
 
 
-def asks_kind(tree: ast.Module, named: set[str]) -> Iterator[int]:
+def asks_kind(module: ast.Module, named: set[str]) -> Iterator[int]:
     """Lines where one of these names, or any step's class, decides."""
-    for node in ast.walk(tree):
+    for node in ast.walk(module):
         match node:
             case ast.Call(
                 func=ast.Name(id="isinstance" | "issubclass" | "type" | "getattr" | "hasattr"), args=arguments
@@ -129,8 +130,8 @@ def asks_kind(tree: ast.Module, named: set[str]) -> Iterator[int]:
 @pytest.mark.parametrize("path", OUTSIDE, ids=lambda path: str(path.relative_to(ROOT / "src" / "tenantry")))
 def test_no_switch_on_kinds(path: Any) -> None:
     """What one wants to know of a step, the step says: a new kind is a file of its own, and changes no other."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    assert list(asks_kind(tree, steps_named(tree))) == []
+    module = tree(path)
+    assert list(asks_kind(module, steps_named(module))) == []
 
 
 @pytest.mark.parametrize(
@@ -149,8 +150,8 @@ def test_no_switch_on_kinds(path: Any) -> None:
 )
 def test_a_switch_is_seen(code: str) -> None:
     """Each way to ask a step of which kind it is."""
-    tree = ast.parse(f"from tenantry.steps import Backfill, SetNotNull\n{code}")
-    assert list(asks_kind(tree, steps_named(tree)))
+    module = ast.parse(f"from tenantry.steps import Backfill, SetNotNull\n{code}")
+    assert list(asks_kind(module, steps_named(module)))
 
 
 # --- what a step does is what it says
