@@ -14,6 +14,7 @@ from psycopg.rows import dict_row
 from tenantry.balances.differences import Difference, compare, states
 from tenantry.balances.ledgers import QUERIES
 from tenantry.execution.existing import definitions
+from tenantry.model.finding import Finding, Severity
 from tenantry.model.ledger import Ledger
 from tenantry.model.name import Name
 from tenantry.steps.balance import BalanceStep
@@ -33,6 +34,15 @@ class Line:
     remedy: str = ""
     count: int | None = None
     differences: tuple[Difference, ...] = ()
+
+    @property
+    def finding(self) -> Finding:
+        """What does not hold, as reports have it."""
+        samples = ({**one.key, "quantity": one.quantity, "movements": one.movements} for one in self.differences)
+        return Finding(
+            name=f"balance-{self.name}", severity=Severity.ERROR, table=self.table, message=self.message,
+            remedy=self.remedy, count=self.count, samples=tuple(samples),
+        )  # fmt: skip
 
 
 def inspect(connection: psycopg.Connection[Any], ledger: Ledger, steps: Sequence[BalanceStep]) -> Iterator[Line]:

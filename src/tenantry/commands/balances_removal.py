@@ -13,7 +13,8 @@ from tenantry.backups.create import Making
 from tenantry.backups.create import ensure_backup as back_up
 from tenantry.backups.estimate import BackupEstimate, estimate_backup
 from tenantry.balances.ledgers import installed
-from tenantry.commands.balances import BalancesOptions, installed_subjects, migrating, outline
+from tenantry.balances.selection import installed_subjects
+from tenantry.commands.balances import BalancesOptions, migrating, outline
 from tenantry.commands.running import interruptible, run
 from tenantry.errors import ExitStatus, Refused, UsageError, nearest
 from tenantry.execution.events import Observer
@@ -64,7 +65,7 @@ def preview_empty(target: Target, spec: Spec, options: BalancesOptions) -> tuple
 
 def _truncation(journal: Journal, spec: Spec, options: BalancesOptions) -> tuple[Name, Statement]:
     """The ledger, and TRUNCATE with its lock on the table and each partition."""
-    chosen = installed_subjects(journal, spec, options)
+    chosen = installed_subjects(journal, spec, options.ledger, options.slots)
     if len(chosen) != 1:
         raise UsageError("The spec has several ledgers", remedy="Choose the one to empty: --ledger TABLE.")
     ledger = chosen[0].ledger

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tenantry.balances.reconcile_ledger import REVIEW, LedgerReconciled, ReconcileOptions, reconcile_ledger
 from tenantry.balances.review_history import history
-from tenantry.commands.balances import BalancesOptions, installed_subjects
+from tenantry.balances.selection import installed_subjects
 from tenantry.commands.running import run
 from tenantry.errors import ExitStatus
 from tenantry.execution.events import Found, Observer
@@ -39,7 +39,7 @@ def reconcile_balances(
     options = options or ReconcileOptions()
     with run(target, "balances reconcile", purpose="reconcile", observer=observer, locks=False) as current:
         connection, journal, observer = current.connection, current.journal, current.observer
-        chosen = installed_subjects(journal, spec, BalancesOptions(ledger=options.ledger))
+        chosen = installed_subjects(journal, spec, options.ledger)
         # Keys are written as JSON, with times in the time zone of the session.
         connection.execute("SET TimeZone = 'UTC'")
         if not options.dry_run:

@@ -11,7 +11,7 @@ from tenantry.balances.ledgers import Subject
 from tenantry.balances.reconciliation import RETRIED
 from tenantry.balances.reconciliation_scope import Connection
 from tenantry.balances.reviews import Decided, Review, decide, reviews
-from tenantry.commands.balances import BalancesOptions, installed_subjects
+from tenantry.balances.selection import installed_subjects
 from tenantry.commands.running import run
 from tenantry.errors import END_HOLDERS, Failed, Refused, UsageError
 from tenantry.execution.events import Observer, Said
@@ -101,7 +101,7 @@ def _decide(
 
 
 def _subjects(journal: Journal, spec: Spec, ledger: str | None) -> Mapping[str, Subject]:
-    chosen = installed_subjects(journal, spec, BalancesOptions(ledger=ledger))
+    chosen = installed_subjects(journal, spec, ledger)
     return {subject.ledger.called: subject for subject in chosen}
 
 

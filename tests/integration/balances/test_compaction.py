@@ -9,7 +9,7 @@ import pytest
 from balances.stock import MakeStock, Stock
 from balances.writers import writing
 from tenantry.balances.compaction import compact
-from tenantry.commands.balances import BalancesOptions, subjects
+from tenantry.balances.selection import subjects
 from tenantry.execution.session import Session
 from tenantry.model.ledger import Ledger
 
@@ -31,7 +31,7 @@ def shop(stock: MakeStock) -> Stock:
 def ledger(shop: Stock) -> Ledger:
     """The ledger, as the commands see it."""
     with closing(shop.connect(autocommit=True)) as session:
-        return subjects(Session.begin(shop.target, session, shop.spec), BalancesOptions())[0].ledger
+        return subjects(Session.begin(shop.target, session, shop.spec))[0].ledger
 
 
 def test_what_a_writer_holds_is_skipped(shop: Stock) -> None:

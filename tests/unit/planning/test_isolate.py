@@ -52,6 +52,17 @@ def test_what_is_taken_from_it(privilege: str) -> None:
     assert found["products"].revokes == (((privilege, "owner"),) if privilege != "SELECT" else ())
 
 
+def test_partitions_are_read_through_the_whole() -> None:
+    """A partition gets no grant; what the role has there that policies do not cover goes."""
+    whole = replace(SALES, kind=Kind.PARTITIONED)
+    bare = replace(SALES, name=name("sales_1"), partition_of=SALES.name)
+    held = (Grant(grantor="owner", grantee=ROLE, privilege="TRUNCATE"),)
+    granted = replace(bare, name=name("sales_2"), grants=held)
+    found = grants(isolate_steps(context(spec(STORES_PART, SALES_PART), STORES, whole, bare, granted)))
+    assert "sales_1" not in found
+    assert (found["sales_2"].grants, found["sales_2"].revokes) == ((), (("TRUNCATE", "owner"),))
+
+
 def member_ground(*, writable: bool = False) -> PlanContext:
     """Products that a link table pairs with tenants."""
     link = table("listings", "tenant_id > tenants", "product_id > products")

@@ -77,6 +77,8 @@ def test_partitions() -> None:
     unit = next(one for one in ground.units() if one.name == SALES.name)
     assert [(table.name.name, taken) for table, taken in bearers(unit)] == [("sales_1", False), ("sales", True)]
     assert keys(tenant_keys(ground))[1:] == [f"foreign_key:sales_1:{TENANT_KEY}"]
+    taking = [one for one in tenant_keys_valid(ground) if isinstance(one, TenantForeignKey)]
+    assert [(one.whole, one.tree) for one in taking] == [(True, (leaf.name,))]
     assert keys(tenant_keys_valid(ground)) == [
         f"foreign_key_valid:sales_1:{TENANT_KEY}", f"foreign_key:sales:{TENANT_KEY}",
     ]  # fmt: skip
