@@ -58,7 +58,7 @@ def test_sums() -> None:
         file=ExportFile(name="c", bytes=10),
     )  # fmt: skip
     whole = TenantExport(
-        tenant="north", key="1", run="1", database="shop", server_version="18", tenantry="0", spec="x",
+        tenant="north", key="1", run="1", database="shop", postgresql="18", tenantry="0", spec="x",
         exported_at=datetime(2026, 1, 1, tzinfo=UTC), tables=tables, references=(reference,),
     )  # fmt: skip
     assert (whole.rows, whole.bytes, [file.name for file in whole.files]) == (5, 15, ["a", "b", "c"])
