@@ -77,7 +77,7 @@ def install_balances(
             Reverting(runner=runner, dependents=lambda step: ()).all(going)
             applied = runner.apply_all(steps)
         stale = [state.ledger for state in states(connection).values() if state.stale]
-        outcome = f"{applied} steps applied, {tally.found} were applied already"
+        outcome = f"{applied} steps applied, {tally.found} already in place"
         following = "Nothing: the balances are kept up to date."
         if stale:
             following = f"Stale until they are backfilled: {', '.join(stale)}. Run `tenantry balances backfill`."

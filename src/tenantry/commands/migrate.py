@@ -103,8 +103,7 @@ def _apply(
     back = f"{reverted} removed, " if reverted else ""
     complete = prospect.complete(options.until)
     outcome = (
-        f"{applied} steps applied, {back}{tally.found} were applied already;"
-        f" the database is migrated through {complete}"
+        f"{applied} steps applied, {back}{tally.found} already in place; the database is migrated through {complete}"
     )
     return Result(
         command="migrate", run=runner.run, exit_status=ExitStatus.DONE, outcome=outcome, next_step=_next(complete),

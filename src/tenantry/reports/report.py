@@ -176,7 +176,7 @@ class Metrics(Part):
 
     seconds: float
     steps: int = Field(description="Steps that were applied or reverted.")
-    found: int = Field(description="Steps that were applied already.")
+    found: int = Field(description="Steps that were in place already.")
     rows: int = Field(description="Rows that fills have changed.")
     rows_per_second: float | None = Field(description="Over the time that the fills took.")
     longest_lock_wait: float
