@@ -1,4 +1,4 @@
-"""Steps: one kind, one file. A plan is a list of them; each is a value, which the journal holds as JSON."""
+"""Steps, one kind in each file. A plan is a list of steps; each step is a value that the journal stores as JSON."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def to_json(step: Step) -> Any:
 
 
 def from_json(data: Any) -> Step:
-    """The step that `to_json` wrote. Raises ValueError where it is none."""
+    """The step that `to_json` wrote. Raises ValueError if the data describes no step."""
     try:
         text = marshal.dumps(data, 2)
     except ValueError:  # no JSON
@@ -63,7 +63,7 @@ def from_json(data: Any) -> Step:
 
 @lru_cache(maxsize=1 << 16)
 def _read(text: bytes) -> Step:
-    """Kept, for a run reads each step of the journal again and again."""
+    """Cached, because a run reads each step of the journal many times."""
     return _adapter.validate_python(marshal.loads(text))
 
 

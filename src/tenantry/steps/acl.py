@@ -1,4 +1,4 @@
-"""Access lists: read whole, and put back entry by entry, each from its grantor and at its place (hazard 16)."""
+"""Access lists: recorded completely and restored entry by entry, each from its grantor and in its place (hazard 16)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tenantry.steps.introspection import body
 
 
 def entries(relation: Name) -> sql.Composed:
-    """A query of the privileges on a relation and its columns, in their order; no grantee is PUBLIC."""
+    """A query of the privileges on a relation and its columns, in their order; an empty grantee means PUBLIC."""
     return sql.SQL(
         "SELECT a.name AS on_column,"
         " (SELECT g.rolname::text FROM pg_catalog.pg_roles g WHERE g.oid = e.grantee) AS grantee,"
@@ -102,8 +102,9 @@ _ROWS = sql.SQL(
 def restore(
     relation: Name, kind: str, role: str, *, before: list[Any], ours: list[str], revoked: list[str]
 ) -> sql.Composed:
-    """A DO block that takes `ours` from `role` and gives back the `revoked` privileges that it had, or had handed on,
-    when the access list was `before`; what others have granted or revoked since stays as it is.
+    """A DO block that restores the privileges of `role` on a relation. It revokes the privileges `ours`, which tenantry
+    granted, and grants again the `revoked` privileges that the role had, or had granted to others, when the access list
+    was `before`. Privileges that others have granted or revoked since are not changed.
 
     `kind` is TABLE or SEQUENCE; `before` is the JSON of the rows of `entries`.
     """

@@ -1,11 +1,11 @@
-"""API keys: the table, the one function by which the application looks a key up, and who may call it.
+"""API keys: the table, the only function with which the application looks a key up, and who may call it.
 
-Keys end with their tenant: were they still good, a later tenant of the same key would be served to whoever has them.
+Keys end with their tenant. If they stayed valid, whoever has one would be served as a later tenant with the same key.
 
-The table is the operator's, and nobody else may read it. The function runs as its owner with a pinned search_path, and
-gives the key whose lookup part it is asked for: who does not know that part sees nothing of it, and nobody sees more
-than its hash. It notes that a key was used, at most once a minute, and only where its hash was presented; it waits for
-no lock, and where the transaction is read-only it notes nothing.
+The table belongs to the operator, and no other role may read it. The function runs as its owner with a pinned
+search_path and returns the key with the given lookup part. A caller that does not know the lookup part gets no row, and
+nobody gets more than the hash of a key. The function records that a key was used, at most once a minute, and only if
+its hash was presented. It does not wait for a lock, and records nothing in a read-only transaction.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tenantry.steps.trigger import PINNED, drop_triggers, shut_function
 API_KEYS = Name(JOURNAL_SCHEMA, "api_keys")
 LOOKUP = '"tenantry"."api_key"(text, bytea)'
 
-# No foreign key to the tenant table: a key that has ended stays, for the list of them, when its tenant has gone.
+# No foreign key to the tenant table: a key that has ended stays in the list of keys when its tenant is deleted.
 _TABLE = sql.SQL("""CREATE TABLE IF NOT EXISTS {} (
   lookup text PRIMARY KEY,
   hash bytea NOT NULL,
@@ -116,7 +116,7 @@ class ApiKeys(Step):
         )
 
     def keep(self, before: Before) -> tuple[Statement, ...]:
-        """The keys stay; the application may not look them up any more."""
+        """The keys stay, but the application may no longer look them up."""
         return ()
 
     def revert(self, before: Before) -> tuple[Statement, ...]:
@@ -155,9 +155,9 @@ END
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKeyTenants(Step):
-    """AFTER DELETE OR UPDATE on the tenant table: its API keys end with a tenant, and where its key changes.
+    """AFTER DELETE OR UPDATE on the tenant table: the API keys of a tenant end when it is deleted or its key changes.
 
-    The function runs as who owns the keys, whoever deletes the tenant, and reads no table of the user's.
+    The function runs as the owner of the keys, whoever deletes the tenant, and reads no table of the user.
     """
 
     kind: Literal["api_key_tenants"] = "api_key_tenants"
@@ -209,7 +209,7 @@ class ApiKeyTenants(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKeyReader(Step):
-    """GRANT EXECUTE on the function that looks a key up to the application role, and USAGE of its schema."""
+    """GRANT EXECUTE on the function that looks a key up to the application role, and USAGE on its schema."""
 
     kind: Literal["api_key_reader"] = "api_key_reader"
     role: str

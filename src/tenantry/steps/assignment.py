@@ -1,8 +1,9 @@
-"""The assignment trigger: rows that an application writes without knowing of tenants get theirs.
+"""The assignment trigger: it sets the tenant of rows that an application writes without naming one.
 
-What hazards 1 to 3 ask for: it derives on UPDATE only where a path column changed or the tenant is NULL, never
-overrides a changed tenant, never replaces a tenant by NULL; BEFORE without a column list, ENABLE ALWAYS, a name that
-sorts last, SECURITY DEFINER as the table's owner with a pinned search_path; it locks nothing.
+As hazards 1 to 3 require, it derives a tenant on UPDATE only if a path column changed or the tenant is NULL, never
+overrides a tenant that the statement changes, and never replaces a tenant by NULL. It is a BEFORE trigger without a
+column list, ENABLE ALWAYS, with a name that sorts last, SECURITY DEFINER as the table's owner with a pinned
+search_path, and takes no lock.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ _DECLARE = sql.SQL("""
   derived {type};
   changed boolean;
   {declare}""")
-# A fill comes here for each row: it is asked for first.
+# A fill fires this for each row, so the fill is checked first.
 _RESTORE = sql.SQL("""
   IF TG_OP = 'UPDATE' THEN
     ours := {filling};
@@ -78,7 +79,7 @@ _ASSIGN = sql.SQL("""{value}
   ELSIF NEW.{column} IS NULL THEN{default}
     NEW.{column} := derived;
   END IF;""")
-# A row has to belong to somebody, and where there is one tenant only there is nobody else.
+# Every row needs a tenant, and if there is only one tenant, it is that one.
 _ONLY = sql.SQL("""
     IF NEW.{column} IS NULL THEN{ask}
       NEW.{column} := derived;
@@ -98,7 +99,7 @@ class AssignmentTrigger(RowTrigger):
     fallback: str | None = None
     """Slug of the tenant for rows that no source reaches."""
     guard: bool = False
-    """The column is the user's own: the trigger derives nothing, and only restores rows in a fill."""
+    """The column is the user's own: the trigger derives nothing, and only restores the other columns during a fill."""
     tenant: TenantReference
     of_owned = True
 
@@ -145,8 +146,9 @@ class AssignmentTrigger(RowTrigger):
         return sql.SQL("BEFORE UPDATE" if self.guard else "BEFORE INSERT OR UPDATE")
 
     def apply(self) -> tuple[Statement, ...]:
-        """A partition that is detached keeps what refuses a row without a tenant, and loses the trigger that gives it
-        one: so it has another, which has nothing to do as long as the whole's has."""
+        """A detached partition keeps the constraint that refuses a row without a tenant but loses the trigger that sets
+        the tenant. So each partition has a second trigger, which does nothing while the one of the partitioned table
+        exists."""
         return *RowTrigger.apply(self), *(statement for part in self.tree for statement in self._alone(part))
 
     @property
@@ -155,7 +157,7 @@ class AssignmentTrigger(RowTrigger):
         return f"The trigger {quoted(self.trigger)} on {self.table}{parts} with its function {self.function}"
 
     def definition(self) -> sql.Composable:
-        """With the partitions that have lost the trigger of their own; a detached one is no part of it any more."""
+        """Includes the partitions that have lost their own trigger; a detached partition no longer counts."""
         whole = RowTrigger.definition(self)
         if self.guard or not self.tree:
             return whole
@@ -181,8 +183,8 @@ class AssignmentTrigger(RowTrigger):
             yield from (Statement(sql=one, locks=locks, when=leaf) for one in (create, always))
 
     def work(self) -> Work:
-        """An UPDATE in a fill restores the row; one that changes neither a path column nor finds the tenant NULL
-        returns at once."""
+        """An UPDATE in a fill restores the row; one that changes no path column and finds the tenant set returns at
+        once."""
         column = sql.Identifier(self.column)
         return Work(
             table=self.table, trigger=self.trigger, always=(self.column,), returns="NEW",
@@ -220,10 +222,10 @@ class AssignmentTrigger(RowTrigger):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adoption:
-    """A parent whose tenant shows only in this child: where to find it, and what to set.
+    """A parent row whose tenant is known only from this child: how to find it and what to set.
 
-    `told` are the child's paths that do not lead over this parent, `ways` the parent's own, which come first.
-    `shared`: a parent without a tenant is everybody's, and not waiting for its own.
+    `told` are the paths of the child that do not lead through this parent, `ways` are the parent's own paths, which
+    take precedence. `shared`: a parent without a tenant belongs to all tenants and does not wait for one.
     """
 
     parent: Name
@@ -237,7 +239,7 @@ class Adoption:
     shared: bool = False
 
     def named(self, names: Written) -> Adoption:
-        """The same with the names that a trigger function has for everything."""
+        """The same with the names that `names` uses."""
         back = Hop(columns=self.columns, parent=self.parent, parent_columns=self.parent_columns,
                    operators=self.operators)  # fmt: skip
         (hop,) = hops_of(names, self.child, (back,))
@@ -248,18 +250,19 @@ class Adoption:
         )  # fmt: skip
 
     def update(self, names: Written, child_column: str, setting: str, search_path: tuple[str, ...]) -> sql.Composed:
-        """A parent without a tenant takes the child's. SKIP LOCKED, so that it waits for nobody: a parent that somebody
-        holds gets its tenant from the next child, or from the sweep.
+        """The parent without a tenant gets the child's tenant. SKIP LOCKED, so that it never waits: a parent that
+        another session has locked gets its tenant from the next child or from the sweep.
 
-        A parent of another tenant follows once all children that know theirs by themselves have moved; it waits, as a
-        foreign key's cascade does.
+        A parent of another tenant follows once all children with a tenant of their own have moved. This update waits
+        for locks, as a foreign key's cascade does.
 
-        Whose parent it is, is asked here, before the update, since what would refuse the child may be deferred: a
-        session that names a tenant takes nothing that has one, and what has none for that tenant alone.
+        Whether the session may change this parent is checked here, before the update, since the constraint that would
+        refuse the child may be deferred: a session that names a tenant changes no parent that has a tenant, and gives
+        one that has none only to that tenant.
         """
         here, parent, new, child = self.named(names), sql.SQL("parent"), names.new, sql.SQL("child")
         column, table = sql.Identifier(here.parent_column), here.parent.identifier
-        # The tenant of the child's row: of ours, under its name of always.
+        # The tenant of the child's row: a column of tenantry's, which keeps its name.
         siblings = sql.SQL("{}.{}").format(child, sql.Identifier(names.column(self.child, child_column)))
         own = sql.SQL("{}.{}").format(new, sql.Identifier(names.column(self.child, child_column)))
         ways = sql.SQL(" AND {} IS NULL").format(derived(here.ways, parent)) if here.ways else sql.SQL("")
@@ -311,9 +314,10 @@ class Adoption:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParentTenantTrigger(RowTrigger):
-    """AFTER INSERT OR UPDATE on a child: a parent without a tenant takes its first child's, and moves with its last.
+    """AFTER INSERT OR UPDATE on a child: a parent without a tenant takes that of its first child, and changes tenant
+    with its last child.
 
-    AFTER, so that a row that ON CONFLICT DO NOTHING drops tells nothing.
+    AFTER, so that a row that ON CONFLICT DO NOTHING drops has no effect.
     """
 
     kind: Literal["adoption"] = "adoption"

@@ -1,4 +1,4 @@
-"""What the steps of `balances install` share: the ledger whose balances they keep."""
+"""The part that all steps of `balances install` share: the ledger whose balances they maintain."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from tenantry.steps.step import Step
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BalanceStep(Step):
-    """`balances install` puts it in force for the first time, and `balances remove` takes it away; in between it is a
-    part of the plan. `inspected` is how `balances validate` calls it, what it says where it is in force, and what is
-    wrong where it is not."""
+    """A step of a ledger's balances. `balances install` applies it for the first time and `balances remove` reverts it;
+    in between it is part of the plan. `inspected` is its name in the output of `balances validate`, with the texts for
+    when it is applied and when it is not."""
 
     ledger: Ledger
     inspected: ClassVar[tuple[str, str, str]]
     in_place = True
 
     def renamed(self, names: Written) -> Self:
-        """Balances keep the names that their columns had: readers go on with them."""
+        """Balances keep the names that the columns had at first, so that readers of the view go on working."""
         key = tuple(
             replace(column, source="" if now == column.name else now)
             for column in self.ledger.key
@@ -41,10 +41,10 @@ class BalanceStep(Step):
 
     @property
     def place(self) -> str:
-        """Of several that are called the same: which one it is."""
+        """Which one it is, among several steps with the same name."""
         return ""
 
     @property
     def fires(self) -> Mapping[str, str]:
-        """Of the triggers that it puts on each of the ledger's relations: how each fires, by its name."""
+        """How each trigger that it creates on the relations of the ledger fires, by trigger name."""
         return {}

@@ -1,19 +1,19 @@
 """Rows that a statement moves from one partition of a ledger to another.
 
 UPDATE has such a row in its transition tables. MERGE has it in those of DELETE and INSERT (PostgreSQL 15 to 18), and
-who reads them is fired only where the MERGE has such an action: with WHEN MATCHED THEN UPDATE alone the row is told to
-no statement trigger. Row triggers are told: the partition that it leaves fires DELETE, the other one INSERT. They
+the triggers that read them fire only if the MERGE has such an action: with WHEN MATCHED THEN UPDATE alone no statement
+trigger sees the row. Row triggers do see it: the partition that it leaves fires DELETE, the other one INSERT. They
 cannot tell MERGE from UPDATE, so each side of a statement is counted in one of two ways.
 
-- Another part of the same statement (an action of the MERGE, a part of WITH) inserts into the ledger: whatever arrives
-  is in one of the transition tables. Likewise what leaves, where another one deletes.
-- Otherwise each row that fires INSERT was moved, and is counted by rows; and those rows of UPDATE's transition tables
-  that were moved, whose values belong to another partition than before, are not counted.
+- If another part of the same statement (an action of the MERGE, a part of WITH) inserts into the ledger, every row that
+  arrives is in one of the transition tables. The same holds for rows that leave, if another part deletes.
+- Otherwise each row that fires INSERT was moved and is counted by the row triggers; those rows of UPDATE's transition
+  tables that were moved, whose values belong to another partition than before, are not counted.
 
-The triggers BEFORE a statement note what runs, and at what depth of triggers, since a trigger of the application may
-write to the ledger in the middle of another statement. What is not kept apart is a statement on the same ledger within
-a function that an INSERT, UPDATE or DELETE of it calls itself. The row triggers' condition is false but for UPDATE and
-MERGE, and short, since the server reads it anew for each statement.
+The BEFORE statement triggers record which statement runs and at what trigger depth, since a trigger of the application
+may write to the ledger in the middle of another statement. One case is not told apart: a statement on the same ledger
+within a function that an INSERT, UPDATE or DELETE of it calls itself. The condition of the row triggers is false except
+for UPDATE and MERGE, and short, since the server parses it again for each statement.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ INSERTING, DELETING = "inserting", "deleting"
 ARRIVING, LEAVING = "arriving", "leaving"
 """The depths of UPDATE and MERGE, the innermost first; `-` where another node counts that side."""
 CROSSED = "crossed"
-"""The depth at which row triggers have noted a row last."""
+"""The depth at which row triggers recorded a row last."""
 
-# The key's columns are the user's: no name of ours beside them may be one of theirs.
+# The columns of the key are the user's: the names of tenantry's columns beside them must differ from all of them.
 _TABLE = sql.SQL("""CREATE UNLOGGED TABLE IF NOT EXISTS {table} AS SELECT {columns},
   NULL::xid8 AS "tenantry transaction", NULL::integer AS "tenantry level", NULL::oid AS "tenantry partition",
   NULL::boolean AS "tenantry arrives" FROM {storage} LIMIT 0""")
@@ -81,7 +81,7 @@ DECLARED = sql.SQL("""
   "tenantry belongs" text;
   "tenantry crossed" bigint[];""")
 """The variables of the function that reads the transition tables."""
-# Whatever a detached partition's triggers do besides, what they have noted is forgotten.
+# Whatever else the triggers of a detached partition do, what they have recorded is discarded.
 _ENDED = sql.SQL("""
   IF TG_OP = 'INSERT' THEN
     PERFORM pg_catalog.set_config({inserting}, {inserting_rest}, true);
@@ -94,8 +94,8 @@ _ENDED = sql.SQL("""
     PERFORM pg_catalog.set_config({arriving}, {arriving_rest}, true);
     PERFORM pg_catalog.set_config({leaving}, {leaving_rest}, true);
   END IF;""")
-# A row that a BEFORE trigger of the application throws away on its way has left, and does not arrive: then UPDATE's two
-# tables are no pairs, and have all of it. MERGE never fills them so.
+# A row that a BEFORE trigger of the application discards while it moves has left and does not arrive. Then the two
+# transition tables of UPDATE do not correspond row by row, and contain all rows. MERGE never fills them so.
 _CROSSING = sql.SQL("""IF pg_catalog.current_setting({crossed}, true) = "tenantry depth"::text THEN
       IF (SELECT count(*) FROM moved_out) <> (SELECT count(*) FROM moved_in) THEN
         "tenantry in" := false;
@@ -114,7 +114,7 @@ _CROSSING = sql.SQL("""IF pg_catalog.current_setting({crossed}, true) = "tenantr
     ELSE
       {otherwise}
     END IF;""")
-# In the order in which both were filled: two rows of one place are one row before and after.
+# In the order in which both were filled: two rows with the same number are one row before and after.
 _NUMBERED = sql.SQL('(SELECT pg_catalog.row_number() OVER () AS "tenantry number", one.* FROM {} AS one)')
 DECIDED = ('"tenantry in"', '"tenantry out"')
 """The variables that say whether what arrives, and what leaves, is counted by rows."""
@@ -126,7 +126,7 @@ _NOTED = sql.SQL(
 
 
 def setting(ledger: Ledger, name: str) -> str:
-    """A setting of ours for one ledger; of the transaction, so that what is rolled back is undone."""
+    """Sets a setting of tenantry for one ledger, local to the transaction, so that a rollback undoes it."""
     return f"tenantry.{name}_{hashlib.sha256(ledger.called.encode()).hexdigest()[:12]}"
 
 
@@ -137,13 +137,13 @@ def crosses(ledger: Ledger, event: str) -> str:
 
 
 def ended(ledger: Ledger) -> sql.Composed:
-    """What that function does first: the statement is over."""
+    """What that function does first: it removes the statement from the settings."""
     return _ENDED.format(**_parts(ledger, INSERTING, DELETING, ARRIVING, LEAVING))
 
 
 def crossing(ledger: Ledger, added: sql.Composable, otherwise: sql.Composable) -> sql.Composed:
-    """What it does for UPDATE and MERGE: `added` where rows of the statement were moved, which adds `crossed_rows`, and
-    `otherwise`."""
+    """The part for UPDATE and MERGE: `added`, which adds `crossed_rows`, if rows of the statement were moved, and
+    `otherwise` if not."""
     return _CROSSING.format(
         table=ledger.crossings.identifier, crossed=sql.Literal(setting(ledger, CROSSED)), mine=_MINE, added=added,
         otherwise=otherwise,
@@ -191,7 +191,7 @@ def crossings_work(ledger: Ledger, purpose: str) -> Work:
 
 
 def crossings_table(ledger: Ledger) -> tuple[sql.Composed, sql.Composed]:
-    """The statements that make the table of the rows of running statements: for others it is as good as empty."""
+    """The statements that create the table of the rows of running statements. Other sessions see no row in it."""
     table = ledger.crossings.identifier
     columns = sql.SQL(", ").join([identifiers(ledger.columns), *(raw(f"NULL::numeric AS {name}") for name in MOVED)])
     made = _TABLE.format(table=table, columns=columns, storage=ledger.storage.identifier)

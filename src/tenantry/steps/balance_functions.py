@@ -29,11 +29,11 @@ from tenantry.steps.step import Before
 from tenantry.steps.trigger import make_function, names_table
 
 EMPTYING = "tenantry.emptying"
-"""The setting by which our command tells the TRUNCATE trigger to take the rows out of the balances."""
+"""The setting with which tenantry's command tells the TRUNCATE trigger to subtract the rows from the balances."""
 MOVE, REPLICATE, TRUNCATE, CROSS, BEGIN = "move", "replicate", "truncate", "cross", "begin"
-"""What the functions are for; the last two are for ledgers in partitions."""
+"""The purposes of the functions; the last two are for partitioned ledgers."""
 
-# A partition that was detached keeps its triggers; its rows are the ledger's no more.
+# A detached partition keeps its triggers, but its rows no longer belong to the ledger.
 _DETACHED = sql.SQL("""
   IF TG_NARGS > 0 AND NOT EXISTS (SELECT FROM pg_trigger t
       WHERE t.tgrelid = pg_partition_root(TG_RELID) AND t.tgname = TG_NAME AND t.tgnargs = 0) THEN
@@ -49,17 +49,17 @@ _STATEMENT = sql.SQL("""
   END IF;""")
 _TABLES = (("TG_OP = 'DELETE'", "entry", "moved_out"), ("true", "entry", "moved_in"))
 """Where the statement triggers have the ledger's columns."""
-# An application moves one row at a time, as a rule, and setting up a sort and a sum for it would cost more than adding
-# it does. Whether there is a second row is the cheapest that can be asked.
+# An application usually moves one row at a time, and setting up a sort and a sum for it would cost more than adding it.
+# Checking whether there is a second row is the cheapest test.
 _ONE_OR_MORE = sql.SQL("""PERFORM FROM {moved} OFFSET 1;
     IF FOUND THEN
     {several}
     ELSE
     {one}
     END IF;""")
-# Our own row lock keeps the key's sum from changing between its update and the check, so the refusal is exact; it is
-# told whether a movement lowers the key, since a key may stand below zero already. While the balances are stale the
-# sums say nothing.
+# The row lock that the update takes keeps the key's sum from changing between the update and the check, so the refusal
+# is exact. The check also gets whether a movement lowers the key, since a key may be below zero already. While the
+# balances are stale, the sums are not checked.
 _CHECKED = sql.SQL("""WITH delta AS MATERIALIZED ({sums}), moved AS (
       {add}
       RETURNING {returned}, {kept} AS quantity)
@@ -72,8 +72,9 @@ _REFUSED = sql.SQL("""
       RAISE EXCEPTION USING ERRCODE = 'check_violation', MESSAGE = {refusal} || offender,
         SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME;
     END IF;""")
-# AFTER ROW, in replica mode only: it refuses nothing, for the publisher has accepted the movement. ENABLE TRIGGER ALL
-# would have it fire beside the statement triggers, so it looks for itself. BEFORE is the trigger that never fires.
+# AFTER ROW, in replica mode only: it refuses nothing, since the publisher has accepted the movement. ENABLE TRIGGER ALL
+# would make it fire in addition to the statement triggers, so it checks the mode itself. BEFORE is the trigger that
+# never fires.
 _REPLICATED = sql.SQL("""
   IF TG_WHEN = 'BEFORE' THEN
     RETURN NEW;
@@ -81,8 +82,8 @@ _REPLICATED = sql.SQL("""
   IF pg_catalog.current_setting('session_replication_role') <> 'replica' THEN
     RETURN NULL;
   END IF;""")
-# TRUNCATE holds ACCESS EXCLUSIVE by now, and fires this for each partition, so what ONLY this relation holds goes out.
-# It takes rows away that a snapshot older than the lock cannot see, hence READ COMMITTED.
+# TRUNCATE already holds ACCESS EXCLUSIVE and fires this for each partition, so only the rows of ONLY this relation are
+# subtracted. It removes rows that a snapshot older than the lock cannot see, hence READ COMMITTED.
 _TRUNCATE = sql.SQL("""{detached}
   IF NOT replicated AND pg_catalog.current_setting({emptying}, true) IS DISTINCT FROM 'on' THEN
     RAISE EXCEPTION 'TRUNCATE of % would leave its balances behind', TG_RELID::pg_catalog.regclass
@@ -128,7 +129,7 @@ class BalanceFunctions(BalanceStep):
 
     @property
     def functions(self) -> dict[Name, sql.Composed]:
-        """Each function's body by its name, with marks for what is only known once it is made."""
+        """Each function's body by its name, with placeholders for what is known only after it is created."""
         found = {self.ledger.function(work.trigger): work.compose()[0] for work in self._works}
         if self.ledger.tree:
             found[self.ledger.function(BEGIN)] = begins_body(self.ledger)
@@ -255,7 +256,7 @@ class BalanceFunctions(BalanceStep):
         )  # fmt: skip
 
     def _there(self) -> sql.Composable:
-        """A condition: the function for partitions has its table, with all columns."""
+        """A condition: the table of the function for partitions exists, with all columns."""
         if not self.ledger.tree:
             return sql.SQL("true")
         return sql.SQL(
@@ -271,11 +272,11 @@ class BalanceFunctions(BalanceStep):
         statements += names_table(self.ledger.owner)
         remembered = {self.ledger.function(work.trigger): work for work in self._works}
         for name, code in self.functions.items():
-            # Only TRUNCATE reads the ledger, whose owner row security may be forced upon. What a bulk load nets is
-            # hashed in memory, and not sorted on disk.
+            # Only TRUNCATE reads the ledger, and row-level security may be forced on the ledger's owner. The sums of a
+            # bulk load are computed with a hash in memory and not by a sort on disk.
             truncate = name == self.ledger.function(TRUNCATE)
             own = "SET row_security = on" if truncate else "SET work_mem = '32MB'"
-            # Called by every statement, and it reads nothing: no more settings than it needs.
+            # Called by every statement, and reads no table: no more settings than it needs.
             own = "" if name == self.ledger.function(BEGIN) else own
             statements += make_function(name, self.ledger.owner, code, own)
             statements += remembered[name].remember(name, remembered[name].compose()[1]) if name in remembered else ()

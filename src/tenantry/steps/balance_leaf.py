@@ -1,4 +1,4 @@
-"""The application role moves stock by the ledger itself, and not by a partition of it (hazard 19)."""
+"""The application role writes to the ledger itself, and not to a partition of it directly (hazard 19)."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ WHERE e.privilege_type = ANY ({writes}::text[]) ORDER BY 1, 2, 3""")
 
 
 def rights_on(leaves: Sequence[Name], role: str) -> sql.Composed:
-    """A query of what a role was given to write to partitions or their columns: (place in `leaves`, privilege,
-    grantor)."""
+    """A query of the privileges to write to partitions or their columns that a role was granted: (place in `leaves`,
+    privilege, grantor)."""
     oids = sql.SQL(", ").join(leaf.oid for leaf in leaves)
     return _RIGHTS.format(leaves=oids, role=sql.Literal(role), writes=sql.Literal(list(WRITES)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BalanceLeaf(BalanceStep):
-    """REVOKE what the application role was given to write to one partition. What others write there counts, since the
-    partition has triggers; but a role with such rights would write past the balances to a partition that is made and
-    has none yet. Its table is the partition; `revokes` are (privilege, grantor)."""
+    """REVOKE the application role's privileges to write to one partition directly. Writes of other roles there are
+    counted, since the partition has triggers; but a role with such privileges could write, without being counted, to a
+    new partition that has no triggers yet. `table` is the partition; `revokes` are (privilege, grantor)."""
 
     kind: Literal["balance_leaf"] = "balance_leaf"
     role: str
@@ -83,7 +83,7 @@ class BalanceLeaf(BalanceStep):
         return ApplicationGrants(phase=self.phase, table=self.table, role=self.role, grants=(), revokes=self.revokes)
 
     def wants(self) -> str:
-        """That the role may not: which rights it has had at some time is no part of it."""
+        """That the role has no such privilege: which ones it has had before is not part of it."""
         return f"{self.key}:{self.role}"
 
     def grants_as_found(self, grants: tuple[Grant, ...], before: Before) -> tuple[Grant, ...]:

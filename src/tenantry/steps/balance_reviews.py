@@ -1,7 +1,8 @@
-"""What reconciliations leave behind: when all was well, what differed, who decided, and how much each key has drifted.
+"""The records of reconciliations: the last time without differences, the differences, decisions, and how much each key
+has drifted.
 
-All by `ledger`, Ledger.called, and `key`, the key's columns as a JSON object. Whoever writes here holds the
-ledger's row of tenantry.ledgers.
+Rows are found by `ledger` (Ledger.called) and `key` (the key's columns as a JSON object). Whoever writes here holds a
+lock on the ledger's row of tenantry.ledgers.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from psycopg import sql
 from tenantry.model.ledger import Ledger
 from tenantry.model.plan import Statement
 
-# `snapshot`: whatever it does not show was looked at by no reconciliation yet. `watched`: what the triggers were then.
-# The scrub: how far, from 0 to 1, it has come in the pages that there were when it began.
+# `snapshot`: rows that it does not show have not been checked by a reconciliation yet. `watched`: the triggers at that
+# time. The scrub: the share, from 0 to 1, of the pages that there were when it began.
 _RECONCILIATIONS = sql.SQL("""CREATE TABLE IF NOT EXISTS tenantry.reconciliations (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   ledger text NOT NULL,
@@ -28,8 +29,8 @@ _RECONCILIATIONS = sql.SQL("""CREATE TABLE IF NOT EXISTS tenantry.reconciliation
   corrected bigint NOT NULL,
   reviews bigint NOT NULL
 )""")
-# `quantity` to `movements`: what was missing from the balance, less what a person has decided to keep. `recent` counts
-# the movements since the last good point, `evidence` has the newest of them.
+# `quantity` to `movements`: the difference of the balance, less what a person has decided to keep. `recent` counts the
+# movements since the last good point, `evidence` has the newest of them.
 _DISCREPANCIES = sql.SQL("""CREATE TABLE IF NOT EXISTS tenantry.discrepancies (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   ledger text NOT NULL,
@@ -74,12 +75,12 @@ _DRIFT = sql.SQL("CREATE UNIQUE INDEX IF NOT EXISTS drifts_key ON tenantry.drift
 
 
 def review_tables() -> tuple[Statement, ...]:
-    """Make them where they are not there yet."""
+    """The statements that create the tables where they do not exist yet."""
     return tuple(Statement(sql=one) for one in (_RECONCILIATIONS, _DISCREPANCIES, _OPEN, _DRIFTS, _DRIFT))
 
 
 def forget_reviews(ledger: Ledger) -> tuple[Statement, ...]:
-    """Take away what they hold of a ledger."""
+    """The statements that delete a ledger's records."""
     return tuple(
         Statement(
             sql=sql.SQL("DELETE FROM {} WHERE ledger = {}").format(table, sql.Literal(ledger.called)),

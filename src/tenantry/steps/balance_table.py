@@ -1,4 +1,4 @@
-"""The table behind the balances: a row for each key, or, with hot keys, for each key and slot."""
+"""The table that holds the balances: a row for each key, or, with hot keys, for each key and slot."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from tenantry.steps.introspection import body, hand_over, raw, revoke_default_pr
 from tenantry.steps.movement import unique_columns
 from tenantry.steps.step import Before
 
-# The sums are finite, since nothing brings back one that is not.
-# Only columns that no index mentions ever change, and a third of each page is kept free, so updates are HOT.
+# The sums are finite, since adding to one that is not would never make it finite again.
 _TABLE = sql.SQL("""CREATE TABLE {table} (
   {columns},
   slot smallint NOT NULL,
@@ -47,7 +46,7 @@ ON CONFLICT (ledger) DO UPDATE SET stale = true, stale_since = coalesce(known.st
   reason = CASE WHEN known.stale THEN known.reason ELSE excluded.reason END,
   generation = known.generation + 1, corrections = NULL""")
 STATE_TABLES = ("ledgers", "reconciliations", "discrepancies", "drifts")
-# ALTER DEFAULT PRIVILEGES may have given the new table to somebody.
+# ALTER DEFAULT PRIVILEGES may have granted privileges on the new table.
 _NOBODY = sql.SQL("""
 DECLARE
   grantee text;
@@ -73,8 +72,8 @@ _DEFINITION = sql.SQL(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BalanceTable(BalanceStep):
-    """CREATE TABLE with one unique index, the ledger's owner's, under row security without a policy: whoever is granted
-    it by mistake still sees no row. Readers query the view."""
+    """CREATE TABLE with one unique index, owned by the ledger's owner, under row-level security without a policy: a
+    role that is granted privileges on it by mistake still sees no row. Readers query the view."""
 
     kind: Literal["balance_table"] = "balance_table"
     inspected = ("table", "the table of the balances and its unique index", "is missing, or was altered")
@@ -146,7 +145,7 @@ class BalanceTable(BalanceStep):
 
 
 def private(ledger: Ledger, table: Name) -> tuple[Statement, ...]:
-    """Make a table of ours the ledger's owner's, and nobody else's."""
+    """Make a table of tenantry's the property of the ledger's owner, without privileges for anyone else."""
     revoke = sql.Literal(f"REVOKE ALL ON {table.identifier.as_string(None)} FROM ")
     return (
         *hand_over(sql.SQL("TABLE {}").format(table.identifier), ledger.owner),
@@ -156,6 +155,6 @@ def private(ledger: Ledger, table: Name) -> tuple[Statement, ...]:
 
 
 def stale(ledger: Ledger, reason: str) -> sql.Composed:
-    """Mark the balances as not to be believed until the next backfill. A new `generation` undoes whatever an older
-    backfill has found and not yet added."""
+    """Mark the balances as stale until the next backfill. A new `generation` invalidates what an older backfill has
+    counted and not yet added."""
     return _STALE.format(ledger=sql.Literal(ledger.called), reason=sql.Literal(reason))

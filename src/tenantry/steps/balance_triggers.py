@@ -1,8 +1,8 @@
-"""The triggers that keep balances in step with their ledger.
+"""The triggers that keep balances up to date with their ledger.
 
-What hazards 17 to 19 and an ordinary row trigger's faults ask for: transition tables, netted by key and added in the
-order of the key; a row trigger ENABLE REPLICA for what fires no statement trigger, logical replication's apply; each
-partition has triggers of its own, for statements aimed at it directly; TRUNCATE is refused.
+As hazards 17 to 19 require, they use transition tables, summed by key and added in the order of the key; a row trigger
+ENABLE REPLICA for writes that fire no statement trigger (the apply worker of logical replication); triggers on each
+partition for statements that name it directly; and they refuse TRUNCATE.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from tenantry.steps.step import Before
 
 PREFIX = "tenantry_balances_"
 MERGE = "merge"
-"""A BEFORE INSERT row trigger on partitioned ledgers, disabled: it has to be there, and never fires. Without one, a
-MERGE that inserts into a partition and then updates has the inserted row, in place of the updated one, in the
-transition table (PostgreSQL 15 to 18: the executor keeps it where the partition has no such trigger)."""
+"""A BEFORE INSERT row trigger on partitioned ledgers, disabled: it must exist but never fires. Without one, a MERGE
+that inserts into a partition and then updates has the inserted row, in place of the updated one, in the transition
+table (PostgreSQL 15 to 18: the executor keeps it if the partition has no such trigger)."""
 BEGINS = "begins_"
-"""How the names of the triggers BEFORE a statement on partitioned ledgers begin: see balance_crossings."""
+"""The prefix of the names of BEFORE statement triggers on partitioned ledgers: see balance_crossings."""
 PART = "part"
-"""The argument of a partition's triggers, which stay behind where the partition is detached."""
+"""The argument of the triggers on a partition, which stay on it when it is detached."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BalanceTriggers(BalanceStep):
     """Statement triggers on the ledger and on each partition, the row trigger for replicas, and the one that refuses
-    TRUNCATE. Their lock, held for milliseconds, waits out all writers: whoever comes later is counted. Whatever was
-    written while they were not all there was not, so the balances are stale."""
+    TRUNCATE. Creating them takes a lock, held for milliseconds, that waits for all writers: rows written later are
+    counted. Rows written while a trigger was missing were not counted, so the balances are marked stale."""
 
     kind: Literal["balance_triggers"] = "balance_triggers"
     inspected = ("triggers", "all triggers, on the table and each partition", "are missing or disabled")
@@ -58,8 +58,8 @@ class BalanceTriggers(BalanceStep):
         return "TRUNCATE of the ledger fails from now on; DELETE does not"
 
     def _events(self) -> dict[str, tuple[str, str, str]]:
-        """Statement triggers by the ending of the name: what stands between the name and ON, what behind the table, and
-        how it fires."""
+        """Statement triggers by the suffix of their name: the text between the name and ON, the text after the table,
+        and how the trigger fires."""
         came, went = "NEW TABLE AS moved_in", "OLD TABLE AS moved_out"
         found = {
             "insert": ("AFTER INSERT", f"REFERENCING {came} FOR EACH STATEMENT", "O"),
@@ -73,7 +73,7 @@ class BalanceTriggers(BalanceStep):
         return found
 
     def _rows(self) -> dict[str, tuple[str, str, str, str]]:
-        """Row triggers likewise: what stands before ON, the condition, how it fires, and whose function it calls."""
+        """Row triggers likewise: the text before ON, the condition, how it fires, and which function it calls."""
         found = {"replica": ("AFTER INSERT OR UPDATE OR DELETE", "", "R", REPLICATE)}
         if self.ledger.tree:
             found[MERGE] = ("BEFORE INSERT", "", "D", REPLICATE)
@@ -88,7 +88,8 @@ class BalanceTriggers(BalanceStep):
         return statements | {PREFIX + ending: how for ending, (_, _, how, _) in self._rows().items()}
 
     def wants(self) -> str:
-        """The same on each partition, as its definition asks: a partition less leaves no balance behind."""
+        """The same on each partition, as its definition requires: the balance has no rows left of a partition that is
+        gone."""
         alone = replace(self, ledger=replace(self.ledger, tree=()))
         return ";\n".join(statement.text for statement in alone.apply())
 
@@ -120,7 +121,7 @@ class BalanceTriggers(BalanceStep):
         return (*found, Statement(sql=stale(self.ledger, "written to without all of its triggers")))
 
     def _row_trigger(self, ending: str) -> list[Statement]:
-        """On the table, of which partitions take copies; how it fires has to be said for each."""
+        """On the partitioned table, whose partitions get copies; how it fires must be set for each copy."""
         ledger, (when, condition, fires, purpose) = self.ledger, self._rows()[ending]
         how = {"R": "ENABLE REPLICA", "D": "DISABLE", "O": "ENABLE"}[fires]
         create = sql.SQL("CREATE OR REPLACE TRIGGER {} {} ON {} FOR EACH ROW {} EXECUTE FUNCTION {}()").format(
@@ -147,7 +148,7 @@ class BalanceTriggers(BalanceStep):
         locks = tuple(Lock(name, LockMode.ACCESS_EXCLUSIVE) for name in self.ledger.relations)
         found = []
         for name in self.ledger.relations:
-            # A partition's copies of the row triggers go with those of the table.
+            # The copies of the row triggers on partitions are dropped with those of the table.
             own = (*self._rows(), *self._events()) if name == self.table else tuple(self._events())
             for ending in own:
                 trigger = PREFIX + ending

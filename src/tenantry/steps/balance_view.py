@@ -1,4 +1,4 @@
-"""What readers query: a view over the table of the balances, and who may."""
+"""The view with which readers query balances, and the privileges on it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from tenantry.steps.row_security import LEGACY, OPERATOR
 from tenantry.steps.step import Before
 from tenantry.steps.tenant_setting import context
 
-# A tenant's branch and the others': apart, so that the tenant's own condition is an index condition. The one that does
-# not apply is a one-time filter. security_barrier: a reader's own cheap function sees no row of another tenant.
+# One branch for the tenant and one for roles that see all rows: separate, so that the tenant's condition is an index
+# condition. The branch that does not apply is removed by a one-time filter. security_barrier: a cheap function of the
+# reader sees no row of another tenant.
 _VIEW = sql.SQL("""CREATE OR REPLACE VIEW {view} WITH (security_barrier) AS
 SELECT {key}, {quantity} AS quantity, {total_in} AS total_in, {total_out} AS total_out,
   sum(row.movements)::bigint AS movements, max(row.last_movement) AS last_movement,
@@ -32,13 +33,14 @@ FROM (
 ) AS row
 GROUP BY {key}
 HAVING sum(row.movements) <> 0""")
-# Where a column is gone, by which its triggers count a movement, they leave movements out.
+# If a column by which the triggers count a movement is gone, they leave movements out.
 _LOST = sql.SQL(
     "EXISTS (SELECT FROM {names} AS known LEFT JOIN pg_catalog.pg_attribute AS a"
     " ON a.attrelid = known.relation::pg_catalog.oid AND a.attnum = known.attnum AND NOT a.attisdropped"
     " WHERE known.own = {table} AND known.trigger = {purpose} AND known.name IS NOT NULL AND a.attnum IS NULL)"
 )
-# Whoever row security does not filter on the ledger, or whom a policy of ours shows all its rows, sees all balances.
+# A role that row-level security does not filter on the ledger, or to which a policy of tenantry's shows all rows, sees
+# all balances.
 _FREE = sql.SQL(
     "NOT pg_catalog.row_security_active({ledger}) OR EXISTS (SELECT FROM pg_catalog.pg_policy AS policy"
     " CROSS JOIN LATERAL pg_catalog.unnest(policy.polroles) AS named(role)"
@@ -48,18 +50,18 @@ _FREE = sql.SQL(
 
 
 def sees_all(ledger: Ledger) -> sql.Composed:
-    """A condition: row security hides no row of the ledger from who asks."""
+    """A condition: row-level security hides no row of the ledger from the current role."""
     names = sql.SQL(", ").join(map(sql.Literal, (OPERATOR, LEGACY)))
     return _FREE.format(ledger=ledger.table.regclass, names=names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BalanceView(BalanceStep):
-    """CREATE VIEW: slots summed, keys without movements left out, a tenant's own rows only.
+    """CREATE VIEW: sums over the slots, without keys that have no movements, and only a tenant's own rows.
 
-    It runs with its owner's rights, since nobody else has any on the table, and asks for the reader's itself: who is
-    under row security on the ledger is so here. Before PostgreSQL 15 there is no security_invoker; this is one way for
-    all versions, and follows the ledger when it is isolated later.
+    It runs with the rights of its owner, since no other role has any on the table, and checks the reader's itself: a
+    reader who is under row-level security on the ledger is so here. Before PostgreSQL 15 there is no security_invoker;
+    this way works in all versions and follows the ledger if it is isolated later.
     """
 
     kind: Literal["balance_view"] = "balance_view"
@@ -82,7 +84,7 @@ class BalanceView(BalanceStep):
         return self.ledger.balance
 
     def view(self) -> sql.Composed:
-        """The statement that makes it."""
+        """The statement that creates the view."""
         ledger, free = self.ledger, sees_all(self.ledger)
         return _VIEW.format(
             quantity=shown("quantity", "sum(row.{})"), total_in=shown("total_in", "sum(row.{})"),
@@ -109,7 +111,7 @@ class BalanceView(BalanceStep):
 
     @property
     def comment(self) -> str:
-        """What recognises the view, as it is to be."""
+        """The comment by which the view is recognised as the wanted one."""
         digest = hashlib.sha256(self.view().as_string(None).encode()).hexdigest()[:12]
         return f"Balances of {self.ledger.table}, maintained by tenantry ({digest})"
 
@@ -197,7 +199,7 @@ class BalanceReader(BalanceStep):
         return (Statement(sql=sql.SQL("GRANT SELECT ON {} TO {}").format(view, self._grantee)),)
 
     def revert(self, before: Before) -> tuple[Statement, ...]:
-        """Who may read the ledger no more does not go on reading its balances."""
+        """A role that may no longer read the ledger must not read its balances either."""
         view = self.ledger.balance
         role = exists(sql.SQL("SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = {}").format(sql.Literal(self.role)))
         there = sql.SQL("SELECT {} IS NOT NULL AND ({} OR ({}))").format(view.oid, sql.Literal(not self.role), role)

@@ -1,4 +1,5 @@
-"""Where a row moves to another tenant, the rows that derive from it follow, before a composite key can see to that."""
+"""If a row moves to another tenant, the rows that derive their tenant from it follow, before composite keys can do
+that."""
 
 from __future__ import annotations
 
@@ -36,7 +37,8 @@ def follow_function(table: Name, trigger: str) -> Name:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Follower:
-    """A table whose rows find their tenant in the parent, by `columns`; `paths` are all its paths, if it has others."""
+    """A table whose rows get their tenant from the parent through `columns`; `paths` are all its paths, if it has
+    others."""
 
     table: Name
     column: str
@@ -45,10 +47,10 @@ class Follower:
     operators: tuple[tuple[str, str], ...]
     paths: tuple[ByPath, ...] = ()
     assigned: bool = False
-    """Its rows get their tenant from the assignment trigger: until that is there, none of them has one to follow."""
+    """Its rows get their tenant from the assignment trigger: before that exists, no row has a tenant to change."""
 
     def named(self, names: Written, parent: Name) -> Follower:
-        """The same with the names that others have for everything; `parent` is whom its rows follow."""
+        """The same with the names that `names` uses; `parent` is the table that its rows follow."""
         (hop,) = hops_of(
             names, self.table,
             (Hop(columns=self.columns, parent=parent, parent_columns=self.parent_columns, operators=self.operators),),
@@ -59,9 +61,9 @@ class Follower:
         )  # fmt: skip
 
     def update(self, names: Written, parent: Name, parent_column: str, search_path: tuple[str, ...]) -> sql.Composed:
-        """It waits for rows that others hold, as a foreign key's cascade does: skipped, they would stay behind. Like a
-        fill it changes nothing but the tenant; the rows' own followers are told to go along. A row of a third tenant,
-        which refers to the parent by mistake, is not the parent's to take."""
+        """It waits for rows that other sessions have locked, as a foreign key's cascade does; rows that were skipped
+        would keep the old tenant. Like a fill it changes only the tenant, and the rows' own followers are told to
+        follow. A row of a third tenant, which refers to the parent by mistake, is not changed."""
         row, own = sql.Identifier("target"), names.column(parent, parent_column)
         to, was = (sql.SQL("{}.{}").format(record, sql.Identifier(own)) for record in (names.new, names.old))
         here = self.named(names, parent)
@@ -83,12 +85,12 @@ class Follower:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantCascadeTrigger(RowTrigger):
-    """AFTER UPDATE: does what the ON UPDATE CASCADE of the composite keys will, which come in enforce, and in contract
-    where the table's rows may wait for their tenant.
+    """AFTER UPDATE: does what the ON UPDATE CASCADE of the composite keys will do. Those come in enforce, and in
+    contract if rows of the table may wait for their tenant.
 
-    Without it, whoever writes below a row that has moved fails between the NOT VALID key and the sweep: the new row
-    has the new tenant, and its other parent still the old one. One trigger for each owner of followers, as whom it
-    runs.
+    Without it, a session that writes to a child of a row that has moved would fail between the NOT VALID key and the
+    sweep: the new row has the new tenant, and its other parent still the old one. There is one trigger for each owner
+    of followers, and it runs as that owner.
     """
 
     kind: Literal["follow"] = "follow"
@@ -135,9 +137,9 @@ class TenantCascadeTrigger(RowTrigger):
         return sql.SQL("FOR EACH ROW WHEN (NEW.{0} <> OLD.{0})").format(sql.Identifier(self.column))
 
     def work(self) -> Work:
-        # A fix corrects each row by itself. A sweep takes rows along: left to the next one, they would stay behind
-        # where the application moves their parent meanwhile, since that looks for the tenant before, and does not see
-        # what the sweep is writing.
+        # A fix corrects each row separately. A sweep takes rows along: if they were left to the next sweep, they would
+        # keep the old tenant if the application moves their parent meanwhile, since that statement looks for the tenant
+        # before and does not see what the sweep is writing.
         fix = sql.SQL("{} AND pg_catalog.current_setting({}, true) IS DISTINCT FROM 'on'")
         return Work(
             table=self.table, trigger=self.trigger,

@@ -1,4 +1,4 @@
-"""Foreign keys in the form that a distributed engine takes: over the tenant column where they lead to owned tables,
+"""Foreign keys in the form that a distributed engine accepts: with the tenant column if they refer to owned tables,
 never deferred, and without an action that would change the tenant column."""
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tenantry.steps.step import Before, Step
 
 
 def as_it_was(phase: Phase, table: Name, key: ForeignKey) -> TenantForeignKey:
-    """A foreign key of the user's in the form in which it was found."""
+    """A foreign key of the user's in its original form."""
     return TenantForeignKey(
         phase=phase, table=table, constraint=key.name, columns=key.columns, parent=key.parent,
         parent_columns=key.parent_columns, on_delete=key.on_delete, on_update=key.on_update,
@@ -29,11 +29,11 @@ def as_it_was(phase: Phase, table: Name, key: ForeignKey) -> TenantForeignKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplacedForeignKey(Step):
-    """What steps have in common that take away a foreign key of the user's, which goes back as it was: enforced for new
-    rows at once, then proved."""
+    """The common part of steps that drop or replace a foreign key of the user's. The way back restores the original:
+    enforced for new rows at once, then validated."""
 
     foreign_key: ForeignKey | None
-    """The key as it was found; None where it is one of ours."""
+    """The original key; None if it is one of tenantry's."""
 
     @property
     def constraint(self) -> str:
@@ -79,12 +79,12 @@ class ReplacedForeignKey(Step):
         )
 
     def _put_back(self, before: Before, *, drop: bool) -> tuple[Statement, ...]:
-        """`drop`: another one of that name stands in its place."""
+        """`drop`: another key with that name exists in its place."""
         if self.foreign_key is None or "valid" not in before:
             return ()
         table, name = self.table.identifier, sql.Identifier(self.constraint)
         valid = bool(before["valid"])
-        # By its columns, and not by the text of then: they may have other names by now.
+        # By its columns and not by the original text: they may have other names by now.
         add = sql.SQL("ALTER TABLE {} {}{}{}").format(
             table, sql.SQL("DROP CONSTRAINT IF EXISTS {}, ").format(name) if drop else sql.SQL(""),
             as_it_was(self.phase, self.table, self.foreign_key).clause,
@@ -98,7 +98,7 @@ class ReplacedForeignKey(Step):
             text = sql.SQL("COMMENT ON CONSTRAINT {} ON {} IS {}").format(name, table, sql.Literal(before["comment"]))
             found.append(Statement(sql=text, locks=(Lock(self.table, LockMode.SHARE_UPDATE_EXCLUSIVE),), when=here))
         if valid:
-            # By itself: it reads both tables, and the locks of what is before it are gone by then.
+            # On its own: it reads both tables, and the locks of the statements before it are released by then.
             unproved = sql.SQL("SELECT EXISTS ({} AND NOT c.convalidated)").format(self._there)
             validate = sql.SQL("ALTER TABLE {} VALIDATE CONSTRAINT {}").format(table, name)
             locks = (Lock(self.parent, LockMode.ROW_SHARE), Lock(self.table, LockMode.SHARE_UPDATE_EXCLUSIVE))
@@ -108,12 +108,12 @@ class ReplacedForeignKey(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DropForeignKey(ReplacedForeignKey):
-    """The user's foreign key to an owned table goes: it needs a unique key without the tenant column, which is to have
-    it. The composite key beside it, where there is one, holds the same rows."""
+    """Drops the user's foreign key to an owned table: it depends on a unique key without the tenant column, which is to
+    include it. If there is a composite key beside it, that keeps the same rows consistent."""
 
     kind: Literal["foreign_key_dropped"] = "foreign_key_dropped"
     twin: str = ""
-    """The composite key that holds what this one held; empty where there is none."""
+    """The composite key that checks the same rows; empty if there is none."""
     category = "constraint"
 
     @property
@@ -143,7 +143,7 @@ class DropForeignKey(ReplacedForeignKey):
         return sql.SQL("SELECT 'gone' WHERE {} IS NOT NULL AND NOT EXISTS ({})").format(self.table.oid, self._there)
 
     def clashes(self) -> tuple[str, sql.Composable] | None:
-        """Rows without a parent, where no composite key has held them to one."""
+        """Rows without a parent, if no composite key has checked them."""
         if self.twin or self.foreign_key is None:
             return None
         key = self.foreign_key
@@ -180,13 +180,13 @@ def _colocated(table: Name, constraint: str, on_delete: str, *, validated: bool)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColocatedForeignKey(ReplacedForeignKey):
-    """A foreign key is made again under its name: NOT DEFERRABLE, without ON UPDATE, and without SET NULL where the
-    tenant column is a part of it. One statement drops and adds it, so that no row is ever written without it."""
+    """Replaces a foreign key by one of the same name: NOT DEFERRABLE, without ON UPDATE, and without SET NULL if the
+    tenant column is part of it. One statement drops and adds it, so that no row is ever written without it."""
 
     kind: Literal["colocated_foreign_key"] = "colocated_foreign_key"
     foreign_key: ForeignKey | None = None
     wanted_key: TenantForeignKey
-    """The key as it is to be."""
+    """The wanted key."""
     changes: str = ""
     """What it changes for the user's application, if anything."""
     compared = True
@@ -241,13 +241,13 @@ class ColocatedForeignKey(ReplacedForeignKey):
         return (Statement(sql=again, locks=self._locks(LockMode.ACCESS_EXCLUSIVE)),)
 
     def revert(self, before: Before) -> tuple[Statement, ...]:
-        """One of ours goes with the step that has made it first."""
+        """A key of tenantry's is reverted with the step that created it."""
         return self._put_back(before, drop=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValidateColocatedKey(ValidateForeignKey):
-    """VALIDATE a foreign key that was made again. No row can be in its way: it has stood all the time."""
+    """VALIDATE a foreign key that was replaced. No row can violate it, since it has been enforced all the time."""
 
     kind: Literal["colocated_foreign_key_valid"] = "colocated_foreign_key_valid"  # type: ignore[assignment]
     on_delete: str = "a"

@@ -19,8 +19,9 @@ from tenantry.steps.tenant_setting import context_value
 class AddTenantColumn(Step):
     """ADD COLUMN, a catalog change: no row is touched, with or without the constant.
 
-    `tree` are the partitions and heirs that get the column by recursion. The constant's key is looked up by its slug
-    when the statement runs, hence the DO block: a DEFAULT takes no subquery, and must be a constant to be free.
+    `tree` are the partitions and inheritance children that get the column by recursion. The key of the constant's
+    tenant is looked up by its slug when the statement runs, hence the DO block: a DEFAULT takes no subquery, and only a
+    constant avoids a rewrite of the table.
     """
 
     kind: Literal["column"] = "column"
@@ -84,7 +85,8 @@ class AddTenantColumn(Step):
         return column_definition(self.table, self.column)
 
     def wants(self) -> str:
-        """Its type, and the tenant of all its rows: not the words, since it cannot be made again for other words."""
+        """Its type and the tenant of all its rows, not the exact text: a change of the text alone is no reason to make
+        it again."""
         return f"{self.type} {self.constant}"
 
     def values(self) -> sql.Composable:
@@ -121,9 +123,10 @@ class AddTenantColumn(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContextDefault(Step):
-    """SET DEFAULT from the setting, so that an application that names no tenant writes into its own.
+    """SET DEFAULT from the setting, so that rows of an application that names no tenant column belong to the session's
+    tenant.
 
-    A catalog change. What the default was before is recorded and put back.
+    A catalog change. The default that was there before is recorded and restored.
     """
 
     kind: Literal["context_default"] = "context_default"

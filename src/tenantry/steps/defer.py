@@ -1,6 +1,7 @@
-"""Triggers that defer keys of ours once something happens for which the user's own keys need until COMMIT.
+"""Triggers that defer foreign keys of tenantry's when an event occurs in which the user's own keys need time until
+COMMIT.
 
-The keys are not deferred from the start: a table with checks that wait for COMMIT cannot be altered or emptied by the
+The keys are not deferred from the start: a table with checks that wait for COMMIT cannot be altered or truncated by the
 transaction that has inserted rows into it (hazard 22).
 """
 
@@ -23,7 +24,7 @@ DEFER = "~tenantry_defer"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Deferring(RowTrigger):
-    """`column` holds the tenant, or is its key; `constraints` are schemas and names of foreign keys."""
+    """`column` holds the tenant, or is the tenant's key; `constraints` are the schemas and names of foreign keys."""
 
     column: str
     constraints: tuple[Name, ...]
@@ -43,10 +44,10 @@ class _Deferring(RowTrigger):
     @property
     @abstractmethod
     def returns(self) -> str:
-        """What its function returns."""
+        """What its trigger function returns."""
 
     def work(self) -> Work:
-        # One that is not there yet, or has another name by now, is checked with each statement.
+        # A key that does not exist yet, or has another name by now, is checked with each statement.
         each = (
             sql.SQL(
                 "\n  BEGIN\n    SET CONSTRAINTS {} DEFERRED;"
@@ -61,8 +62,8 @@ class _Deferring(RowTrigger):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParentsDeferred(_Deferring):
-    """BEFORE UPDATE, behind the assignment trigger: a row of two parents that changes its tenant follows one of them
-    first, and the other one has until COMMIT to come along."""
+    """BEFORE UPDATE, after the assignment trigger: a row of two parents that changes its tenant follows one of them
+    first, and the other parent has until COMMIT to follow."""
 
     kind: Literal["parents_deferred"] = "parents_deferred"
 
@@ -88,7 +89,7 @@ class ParentsDeferred(_Deferring):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantsDeferred(_Deferring):
-    """BEFORE a tenant is deleted or its key is changed: the user's keys have until COMMIT to take its rows along.
+    """BEFORE a tenant is deleted or its key is changed: the user's keys have until COMMIT to update or delete its rows.
     `tables` has one of the tables with such a key in each schema."""
 
     kind: Literal["tenants_deferred"] = "tenants_deferred"

@@ -28,7 +28,7 @@ def equal(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantReference:
-    """The tenant table, as far as an expression needs it."""
+    """The tenant table, with what an expression needs of it."""
 
     table: Name
     key: str
@@ -52,12 +52,13 @@ class TenantReference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ByPath:
-    """Along foreign keys; `column` holds the tenant in the last table, None where the row's own column is the key.
+    """The tenant found along foreign keys; `column` holds the tenant in the last table, None if the row's own column is
+    the key.
 
-    `certain`: of a new row, whose foreign key is checked with each statement and demands a parent. One whose parent is
-    not there gets some tenant: its own key refuses it, as it did before, and not the NOT NULL of ours; or ON CONFLICT
-    drops it, and nobody ever sees whose it would have been. Where foreign keys are not checked, in a replica's
-    sessions, it gets none.
+    `certain`: used for a new row whose foreign key is checked with each statement and requires a parent. A row whose
+    parent does not exist gets some tenant: then its own key refuses it, as before, and not the NOT NULL of tenantry's;
+    or ON CONFLICT drops it, and its tenant is never seen. If foreign keys are not checked, in a session in replica
+    mode, it gets none.
     """
 
     kind: Literal["path"] = "path"
@@ -100,10 +101,10 @@ class ByPath:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ByChildren:
-    """From a child that knows its tenant; all that know one agree, or the census has refused.
+    """The tenant of a child that has one; all children that have one agree, or the census has refused.
 
-    `told`: how a child knows it without this parent. A child's tenant may have come from the parent itself, whose
-    tenant has changed since. Empty where the child has no other path: then its column says.
+    `told`: how a child gets its tenant without this parent. The child's tenant may have come from the parent itself,
+    whose tenant has changed since. Empty if the child has no other path: then its column is used.
     """
 
     kind: Literal["children"] = "children"
@@ -141,7 +142,7 @@ class BySlug:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ByText:
-    """The user's own expression over the row (its alias is the table's name), or one of its columns."""
+    """An expression of the user's over the row (its alias is the table's name), or one of its columns."""
 
     kind: Literal["text"] = "text"
     tenant: TenantReference
@@ -160,14 +161,15 @@ class ByText:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ByRows:
-    """From a table of ours that holds the CSV file: the primary key's columns as text, then the slug."""
+    """The tenant from a table of tenantry's that holds the CSV file: the columns of the primary key as text, then the
+    slug."""
 
     kind: Literal["rows"] = "rows"
     tenant: TenantReference
     assigned: Name
     columns: tuple[str, ...]
     digest: str = ""
-    """Of the file's rows: others give other tenants."""
+    """A digest of the file's rows: other rows give other tenants."""
 
     def expression(self, row: sql.Composable) -> sql.Composed:
         match = sql.SQL(" AND ").join(
@@ -183,7 +185,7 @@ Source = Annotated[ByPath | ByChildren | BySlug | ByText | ByRows, Field(discrim
 
 
 def derived(sources: tuple[Source, ...], row: sql.Composable) -> sql.Composable:
-    """The first source that ends in a tenant gives it."""
+    """The first source that finds a tenant determines it."""
     expressions = [source.expression(row) for source in sources]
     if len(expressions) == 1:
         return expressions[0]

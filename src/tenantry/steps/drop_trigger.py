@@ -1,5 +1,5 @@
-"""Once no application is left that knows no tenants, the triggers that served it go; before tables are distributed all
-others, too."""
+"""The end of triggers: those that served an application that names no tenant are dropped in contract, all others before
+tables are distributed."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from tenantry.steps.trigger import drop_trigger
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DropTrigger(Step):
-    """Drops a trigger of ours. Its undo is nothing, since going back takes the trigger away as well, but for the guard
-    of the user's own column, whose NULLs are put back under it."""
+    """Drops a trigger of tenantry's. Reverting it does nothing, since a rollback drops the trigger as well. The
+    exception is the guard of the user's own column, under which the column's NULLs are restored."""
 
     kind: Literal["trigger_ended"] = "trigger_ended"
     trigger: str
     function: Name
     made_by: str
-    """How the key of the step that made it begins, and with `detail` ends: the table stands in between."""
+    """How the key of the step that created it begins and, with `detail`, ends: the table stands in between."""
     detail: str = ""
     guard: AssignmentTrigger | None = None
     tree: tuple[Name, ...] = ()
@@ -63,7 +63,8 @@ class DropTrigger(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DropUserTrigger(Step):
-    """A trigger of the user's goes, since a distributed table can have none; its undo makes it as it was."""
+    """Drops a trigger of the user's, since a distributed table can have none; its revert creates the trigger as it
+    was."""
 
     kind: Literal["user_trigger_dropped"] = "user_trigger_dropped"
     trigger: UserTrigger
@@ -120,7 +121,7 @@ class DropUserTrigger(Step):
         table, name = self.table.identifier, sql.Identifier(self.trigger.name)
         missing = sql.SQL("SELECT {} IS NOT NULL AND NOT EXISTS ({})").format(self.table.oid, self._there)
         there = sql.SQL("SELECT EXISTS ({})").format(self._there)
-        # The text of then, on the table under the name that it has now.
+        # The original text, on the table under its present name.
         head, on, rest = before["trigger"].partition(f" ON {before['table']} ")
         text = f"{head} ON {self.table} {rest}" if on else before["trigger"]
         found: list[tuple[sql.Composable, sql.Composable]] = [(raw(text), missing)]
@@ -135,4 +136,4 @@ class DropUserTrigger(Step):
 
 
 _FIRING = {"O": "", "A": "ENABLE ALWAYS", "R": "ENABLE REPLICA", "D": "DISABLE"}
-"""pg_trigger.tgenabled, as ALTER TABLE says it."""
+"""pg_trigger.tgenabled, in the words of ALTER TABLE."""

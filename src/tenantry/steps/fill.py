@@ -1,4 +1,4 @@
-"""The tenant of every existing row, in batches by page range; and the same once more as a sweep."""
+"""The tenant of every existing row, set in batches by page range, and later once more as a sweep."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ PARAMETERS = ("first", "past", "stripes", "stripe")
 IMAGES = Name(JOURNAL_SCHEMA, "filled")
 FILLING_NOW = sql.SQL("SET LOCAL tenantry.filling = 'on'")
 STEADY = sql.SQL("SET LOCAL TimeZone = 'UTC'; SET LOCAL extra_float_digits = 3; SET LOCAL lc_monetary = 'C'")
-"""A key as text is the same in the fill that notes it and in the rollback that looks for it."""
+"""The text of a key is the same in the fill that records it and in the rollback that looks for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelationFill:
     """The fill of one relation that holds rows: a plain table, a partition, or the ONLY part of an inheritance parent.
 
-    `overrides`: a tenant that differs from the derived one is set right; otherwise only NULLs are filled.
-    `identity` is the primary key where the column is the user's own, whose NULLs must be put back by a rollback.
-    `keyed`: the column is part of a unique index, so that changing it waits for all who have inserted a child.
+    `overrides`: a tenant that differs from the derived one is corrected; otherwise only NULLs are filled. `identity` is
+    the primary key if the column is the user's own: a rollback has to restore its NULLs. `keyed`: the column is part of
+    a unique index, so that changing it waits for all sessions that have inserted a child.
     """
 
     relation: Name
@@ -41,21 +41,22 @@ class RelationFill:
 
     @property
     def wants(self) -> str:
-        """The column, and the tenant that a row gets in it: by which expression, over the rows of which file."""
+        """The column, and the tenant that a row gets in it: by which expression, from the rows of which file."""
         tenant = derived(self.sources, sql.Identifier("row"))
         text = sql.SQL("{} = {}").format(sql.Identifier(self.column), tenant).as_string(None)
         return " ".join((text, *(source.digest for source in self.sources if isinstance(source, ByRows))))
 
     @property
     def lock(self) -> sql.SQL:
-        """As strong as the update's own, so that what the lock does not pass over, the update does not wait for."""
+        """As strong as the lock of the update, so that the update does not wait for a row that this lock does not
+        skip."""
         return sql.SQL("FOR UPDATE" if self.keyed else "FOR NO KEY UPDATE")
 
     def _pending(self, *, batch: bool, since: str | None = None) -> sql.Composed:
-        """Rows whose tenant is to be set, with the tenant that they are to get; without those that have one and were
+        """Rows whose tenant has to be set, with the tenant that they get; without rows that have a tenant and were
         written by transaction `since` or a later one.
 
-        OFFSET 0 keeps the derivation from being evaluated twice.
+        OFFSET 0 prevents the derivation from being evaluated twice.
         """
         row, column = sql.Identifier("row"), sql.Identifier(self.column)
         wanting = (
@@ -81,14 +82,14 @@ class RelationFill:
         ).format(self.relation.identifier, derived(self.sources, row), wanting, narrower)
 
     def batch(self, step: str) -> Statement:
-        """Fill the rows of one page range that nobody holds; parameters $1 to $4 as in PARAMETERS.
+        """Fill the rows of one page range that no other session has locked; parameters $1 to $4 as in PARAMETERS.
 
-        SKIP LOCKED: rows that somebody holds are left for the next pass, so the application never deadlocks with us.
+        SKIP LOCKED: locked rows are left for the next pass, so a fill never causes a deadlock with the application.
         """
         update = sql.SQL(
             "WITH batch AS MATERIALIZED ({} {} OF row SKIP LOCKED)"
             " UPDATE ONLY {} AS row SET {} = batch.tenant FROM batch WHERE row.ctid = batch.address"
-            # Where the planner prefers a hash join, it is to read these pages, and not the whole table.
+            # Even if the planner prefers a hash join, it must read these pages and not the entire table.
             " AND row.ctid >= $1::tid AND row.ctid < $2::tid AND {}"
         ).format(
             self._pending(batch=True), self.lock, self.relation.identifier, sql.Identifier(self.column),
@@ -110,24 +111,24 @@ class RelationFill:
         )
 
     def pending(self, since: str | None = None) -> sql.Composed:
-        """True where rows are left to be filled; with `since`, a transaction id, as for `count`."""
+        """True if rows have yet to be filled; with `since`, a transaction id, as for `count`."""
         return exists(self._pending(batch=False, since=since))
 
     def count(self, since: str | None = None) -> sql.Composed:
-        """How many rows are left to be filled; with `since`, a transaction id, those that have no tenant or that nobody
-        has written from that transaction on."""
+        """How many rows have yet to be filled; with `since`, a transaction id, those that have no tenant or that no
+        transaction has written from that one on."""
         return sql.SQL("SELECT pg_catalog.count(*) FROM ({}) AS left_over").format(
             self._pending(batch=False, since=since)
         )
 
     def empty(self) -> sql.Composed:
-        """How many rows have no tenant, whether or not one can be derived: one less with each that is filled."""
+        """How many rows have no tenant, whether or not one can be derived: each row that is filled lowers it by one."""
         return sql.SQL("SELECT pg_catalog.count(*) FROM ONLY {} AS row WHERE row.{} IS NULL").format(
             self.relation.identifier, sql.Identifier(self.column)
         )
 
     def given(self) -> sql.Composed:
-        """How many rows have the tenant that its sources end in."""
+        """How many rows have the tenant that its sources give."""
         row = sql.Identifier("row")
         return sql.SQL("SELECT pg_catalog.count(*) FROM ONLY {} AS row WHERE row.{} = {}").format(
             self.relation.identifier, sql.Identifier(self.column), derived(self.sources, row)
@@ -140,24 +141,26 @@ class RelationFill:
         )
 
     def undone(self) -> sql.Composed:
-        """True where a row that this transaction has filled is still to be filled."""
+        """True if a row that this transaction has filled still has to be filled."""
         ours = sql.SQL("{} AND row.xmin = pg_catalog.pg_current_xact_id()::xid").format(self._pending(batch=False))
         return exists(ours)
 
     def free(self, since: str | None = None) -> sql.Composed:
-        """Lock one row of those that `count` counts, which nobody holds; returns its address as text, or no row."""
+        """Lock one of the rows that `count` counts, if no other session has locked it; returns its address as text, or
+        no row."""
         return sql.SQL(
             "WITH free AS MATERIALIZED ({} LIMIT 1 {} OF row SKIP LOCKED) SELECT free.address::text FROM free"
         ).format(self._pending(batch=False, since=since), self.lock)
 
     def wait(self) -> sql.Composed:
-        """Lock one row that is left, waiting for who holds it: so that the server tells who that is."""
+        """Lock one of the rows, waiting for the session that holds it, so that the server reports which session that
+        is."""
         return sql.SQL("WITH held AS MATERIALIZED ({} LIMIT 1 {} OF row) SELECT held.address::text FROM held").format(
             self._pending(batch=False), self.lock
         )
 
     def restore(self, step: str) -> Statement:
-        """Put back the NULLs of the user's own column, in rows that still have the tenant we gave them."""
+        """Restore the NULLs of the user's own column, in rows that still have the tenant that the fill set."""
         match = sql.SQL(" AND ").join(
             sql.SQL("row.{0}::text = (image.key ->> {1})").format(sql.Identifier(name), sql.Literal(name))
             for name in self.identity
@@ -176,14 +179,14 @@ class RelationFill:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backfill(Step):
-    """Fills of tables that derive from each other, repeated until a round fills nothing; most have one table, and one
-    round. `purpose`: fill, then default for what no path reaches, then sweep after the constraints stand."""
+    """Fills of tables that derive from each other, repeated until a round fills nothing; most have one table and one
+    round. `purpose`: "fill", then "default" for rows that no path reaches, then "sweep" after the constraints exist."""
 
     kind: Literal["fill"] = "fill"
     purpose: Literal["fill", "default", "sweep", "rest"] = "fill"
     fills: tuple[RelationFill, ...]
     complete: tuple[tuple[Name, str], ...] = ()
-    """Relations and columns that hold no NULL once it is done."""
+    """Relations and columns that hold no NULL when it is done."""
     kept = True
     journaled = True
     in_place = True
@@ -238,7 +241,7 @@ class Backfill(Step):
     def definition(self) -> sql.Composable:
         checks: list[sql.Composable] = [sql.SQL("true")]
         for relation, column in self.complete:
-            # A column that is NOT NULL needs no look at its rows.
+            # A column that is NOT NULL needs no query of its rows.
             checks.append(
                 sql.SQL(
                     "((SELECT a.attnotnull FROM pg_catalog.pg_attribute a WHERE a.attrelid = {} AND a.attname = {})"
@@ -248,12 +251,13 @@ class Backfill(Step):
         return sql.SQL("SELECT 'filled' WHERE {}").format(sql.SQL(" AND ").join(checks))
 
     def wants(self) -> str:
-        """The tenants that the rows get, not how they get them: a partition more is filled by its own rows' trigger."""
+        """The tenants that the rows get, not how they get them: the rows of an added partition are filled by its
+        trigger."""
         return ";\n".join(sorted({fill.wants for fill in self.fills}))
 
     def over(self, earlier: Iterable[Backfill], under_way: Backfill | None = None) -> Backfill:
-        """The same, for rows that the `earlier` ones have filled from other sources, as does the one that is
-        `under_way`; a user's own column stays."""
+        """The same, for rows that the `earlier` fills, or the one that is `under_way`, have filled from other sources;
+        a column of the user's is not changed again."""
         if self.purpose == "default":
             return self
         others = {
@@ -268,8 +272,8 @@ class Backfill(Step):
         return replace(self, fills=tuple(fills))
 
     def values(self) -> sql.Composable | None:
-        """Of the default tenant, and of those that the user's own column was given: nothing tells the rows that got it
-        from those that had it."""
+        """Rows with the default tenant, and values that the user's own column was given: nothing tells them from rows
+        that had the same value before."""
         counts = [fill.images(self.key) for fill in self.fills if fill.identity][:1]
         if self.purpose == "default":
             counts = [fill.given() for fill in self.fills]
@@ -278,7 +282,7 @@ class Backfill(Step):
         return sql.SQL("SELECT {}").format(sql.SQL(" + ").join(sql.SQL("({})").format(count) for count in counts))
 
     def left_over(self) -> tuple[tuple[Name, sql.Composed], ...]:
-        """For each relation that is to hold no NULL, a query that counts those it does hold."""
+        """For each relation that must hold no NULL, a query that counts the NULLs in it."""
         return tuple(
             (
                 relation,
@@ -299,7 +303,7 @@ class Backfill(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssignedRows(Step):
-    """The CSV file of a table whose owners are not in the foreign keys, as a table of ours."""
+    """The CSV file of a table whose owners cannot be found by foreign keys, as a table of tenantry's."""
 
     kind: Literal["assigned_rows"] = "assigned_rows"
     name: Name
@@ -334,7 +338,7 @@ class AssignedRows(Step):
             sql.SQL("({})").format(sql.SQL(", ").join(map(sql.Literal, row))) for row in self.rows
         )
         insert = sql.SQL("INSERT INTO {} VALUES {}").format(self.name.identifier, rows)
-        # The table's triggers look into it as the table's owner.
+        # The table's triggers read it as the table's owner.
         grant = sql.SQL("GRANT SELECT ON {} TO {}").format(self.name.identifier, sql.Identifier(self.owner))
         empty = Statement(sql=sql.SQL("DELETE FROM {}").format(self.name.identifier))
         shut = Statement(sql=revoke_default_privileges(self.name))

@@ -1,4 +1,5 @@
-"""Foreign keys of the tenant column: to the tenant table, and beside each of the user's own a composite one."""
+"""Foreign keys of the tenant column: one to the tenant table, and a composite key beside each foreign key of the
+user's."""
 
 from __future__ import annotations
 
@@ -18,10 +19,10 @@ _ACTIONS = {"a": "NO ACTION", "r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantForeignKey(Step):
-    """ADD FOREIGN KEY NOT VALID: new rows obey from now on, old ones are proved by ValidateForeignKey.
+    """ADD FOREIGN KEY NOT VALID: checks new rows at once; ValidateForeignKey checks the old ones.
 
-    A partitioned table takes no NOT VALID before PostgreSQL 18: its partitions get theirs first, and the parent's then
-    adopts those without a scan (`whole`).
+    A partitioned table takes no NOT VALID before PostgreSQL 18: its partitions get their keys first, and the key of the
+    parent then adopts those without a scan (`whole`).
     """
 
     kind: Literal["foreign_key"] = "foreign_key"
@@ -90,14 +91,15 @@ class TenantForeignKey(Step):
         return constraint_definition(self.table, self.constraint, validated=False)
 
     def _locks(self, mode: LockMode) -> tuple[Lock, ...]:
-        # As writers of children take them: theirs, then by the key's check the parent's. The other way round we would
-        # hold the parent that they want while they hold the child that we want, and give up in nearly every try.
+        # Locks in the order in which writers of children take them: the child's, then through the check of the key the
+        # parent's. In the other order this transaction would hold the parent that a writer wants while it waits for the
+        # child that the writer holds, and would give up in nearly every try.
         names = dict.fromkeys((self.table, *self.tree, self.parent, *self.parent_tree))
         return tuple(Lock(name, mode) for name in names)
 
     @property
     def clause(self) -> sql.Composed:
-        """The text behind ALTER TABLE."""
+        """The text after ALTER TABLE."""
         on_delete = sql.SQL(_ACTIONS[self.on_delete])
         if self.delete_columns:
             on_delete = sql.SQL("{} ({})").format(on_delete, identifiers(self.delete_columns))  # type: ignore[assignment]
@@ -116,7 +118,7 @@ class TenantForeignKey(Step):
         add = sql.SQL("ALTER TABLE {} {}").format(self.table.identifier, self.clause)
         locks = self._locks(LockMode.SHARE_ROW_EXCLUSIVE)
         if self.whole:
-            # Adopting the partitions' keys drops their triggers on the parent.
+            # Adopting the keys of the partitions drops their triggers on the parent.
             alone = {self.parent, *self.parent_tree}
             locks = tuple(Lock(x.table, LockMode.ACCESS_EXCLUSIVE) if x.table in alone else x for x in locks)
         return (Statement(sql=add, locks=locks),)
@@ -125,13 +127,13 @@ class TenantForeignKey(Step):
         drop = sql.SQL("ALTER TABLE {} DROP CONSTRAINT IF EXISTS {}").format(
             self.table.identifier, sql.Identifier(self.constraint)
         )
-        # A partition's key that its parent's has adopted goes with the parent's.
+        # A partition's key that was adopted is dropped with the key of the partitioned table.
         return (Statement(sql=drop, locks=self._locks(LockMode.ACCESS_EXCLUSIVE), when=exists(self.definition())),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValidateForeignKey(Step):
-    """VALIDATE a foreign key: reads both tables, stops nobody."""
+    """VALIDATE a foreign key: reads both tables and blocks no reader or writer."""
 
     kind: Literal["foreign_key_valid"] = "foreign_key_valid"
     constraint: str

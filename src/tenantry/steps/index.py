@@ -1,8 +1,8 @@
-"""Indexes that begin with the tenant: built CONCURRENTLY, on each partition by itself, then attached one by one.
+"""Indexes that begin with the tenant: built CONCURRENTLY, on each partition separately, then attached one by one.
 
-ATTACH PARTITION takes ACCESS EXCLUSIVE on the partition's index, which no LOCK TABLE can take ahead, and which a
-transaction that has read or updated the partition keeps. In a transaction of its own the attachment holds nothing that
-such a writer could want meanwhile.
+ATTACH PARTITION takes ACCESS EXCLUSIVE on the partition's index. No LOCK TABLE can take that lock ahead, and a
+transaction that has read or updated the partition holds a conflicting lock on the index until it ends. In its own
+transaction the attachment holds nothing that such a writer could be waiting for.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from tenantry.steps.step import Before, Step
 
 
 def _or_of_root(own: sql.Composable, table: Name, root: Name | None) -> sql.Composable:
-    """The definition `own`, or that of the index that PostgreSQL itself has made on a partition which was added when
-    the index of the `root` of all partitions stood already. It has a name of its own."""
+    """The definition `own`, or that of the index that PostgreSQL itself created on a partition that was added after the
+    index of the `root` of all partitions existed. That index has another name."""
     if root is None:
         return own
     return sql.SQL(
@@ -32,7 +32,7 @@ def _or_of_root(own: sql.Composable, table: Name, root: Name | None) -> sql.Comp
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuiltIndex(Step):
-    """What steps that build an index have in common: its columns behind `column`, or the `rest` of its text."""
+    """The common part of steps that build an index: its columns after `column`, or the `rest` of its text."""
 
     index: Name
     column: str
@@ -63,15 +63,15 @@ class BuiltIndex(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantIndex(BuiltIndex):
-    """CREATE INDEX CONCURRENTLY on one relation. An invalid left-over of a build that died is dropped and rebuilt.
+    """CREATE INDEX CONCURRENTLY on one relation. An invalid index left by a build that died is dropped and built again.
 
-    `rest` is the text of a user's unique index behind its opening parenthesis, which the tenant column is put before;
-    otherwise `columns` are indexed behind `column`.
+    `rest` is the text of a user's unique index after its opening parenthesis, before which the tenant column is put;
+    otherwise `columns` are indexed after `column`.
     """
 
     kind: Literal["index"] = "index"
     only_shared: str = ""
-    """The tenant column, where only rows without a tenant are indexed."""
+    """The tenant column, if only rows without a tenant are indexed."""
     reason: str = ""
 
     @property
@@ -117,8 +117,8 @@ class TenantIndex(BuiltIndex):
         return (self._drop(invalid=False),)
 
     def _drop(self, *, invalid: bool) -> Statement:
-        """One that is attached cannot be dropped by itself, and goes with the whole, which still stands where the
-        partition came later."""
+        """An attached index cannot be dropped alone, and is dropped with that of the partitioned table, which still
+        exists if the partition came later."""
         there = sql.SQL(
             "SELECT FROM pg_catalog.pg_index i WHERE i.indexrelid = {} AND NOT (i.indisvalid AND {})"
             " AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits h WHERE h.inhrelid = i.indexrelid)"
@@ -179,7 +179,7 @@ class PartitionedIndex(BuiltIndex):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttachPartitionIndex(Step):
-    """A partition's index becomes a part of `whole`, the partitioned table's. `table` is the partition."""
+    """A partition's index becomes a part of `whole`, the index of the partitioned table. `table` is the partition."""
 
     kind: Literal["index_attached"] = "index_attached"
     index: Name
@@ -215,5 +215,5 @@ class AttachPartitionIndex(Step):
         return (Statement(sql=attach, locks=locks),)
 
     def revert(self, before: Before) -> tuple[Statement, ...]:
-        """Goes with the whole."""
+        """Nothing: it is detached when the index of the partitioned table is dropped."""
         return ()

@@ -1,4 +1,4 @@
-"""Queries by which steps recognise themselves in the catalog."""
+"""Queries of the catalog by which steps recognise what they have made."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tenantry.model.plan import Statement
 
 
 def column_definition(table: Name, column: str) -> sql.Composed:
-    """The type of a column that is there."""
+    """The type of a column, no row if it does not exist."""
     return sql.SQL(
         "SELECT pg_catalog.format_type(a.atttypid, a.atttypmod) FROM pg_catalog.pg_attribute a"
         " WHERE a.attrelid = {} AND a.attname = {} AND NOT a.attisdropped"
@@ -19,7 +19,7 @@ def column_definition(table: Name, column: str) -> sql.Composed:
 
 
 def not_null_definition(table: Name, column: str) -> sql.Composed:
-    """A word where the column is NOT NULL."""
+    """A constant text if the column is NOT NULL."""
     return sql.SQL(
         "SELECT 'not null' FROM pg_catalog.pg_attribute a"
         " WHERE a.attrelid = {} AND a.attname = {} AND a.attnotnull AND NOT a.attisdropped"
@@ -27,7 +27,7 @@ def not_null_definition(table: Name, column: str) -> sql.Composed:
 
 
 def constraint_definition(table: Name, name: str, *, validated: bool) -> sql.Composed:
-    """A constraint's definition without NOT VALID; with `validated`, only where it is valid."""
+    """A constraint's definition without NOT VALID; with `validated`, only if it is valid."""
     return sql.SQL(
         "SELECT pg_catalog.regexp_replace(pg_catalog.pg_get_constraintdef(c.oid), ' NOT VALID$', '')"
         " FROM pg_catalog.pg_constraint c WHERE c.conrelid = {} AND c.conname = {} AND (c.convalidated OR NOT {})"
@@ -43,8 +43,8 @@ def index_definition(index: Name) -> sql.Composed:
 
 
 def trigger_definition(table: Name, name: str) -> sql.Composed:
-    """A trigger that always fires, and the whole of its function; without their names and the table's, and those of
-    the columns in its condition, which others may change."""
+    """The definition of a trigger that always fires, with the complete text of its function. It leaves out the names of
+    both, the table's, and those of the columns in the condition, which others may change."""
     return sql.SQL(
         "SELECT pg_catalog.concat_ws(E'\\n', t.tgtype, t.tgattr::text, t.tgqual IS NULL, t.tgdeferrable,"
         " t.tginitdeferred, t.tgnargs, t.tgoldtable, t.tgnewtable, t.tgenabled, p.prosrc, p.prosecdef,"
@@ -64,12 +64,12 @@ def default_definition(table: Name, column: str) -> sql.Composed:
 
 
 def with_search_path(search_path: tuple[str, ...]) -> sql.Composed:
-    """A condition that is true, and from whose evaluation on the user's triggers, checks and index expressions find
+    """A condition that is always true. From its evaluation on, the user's triggers, checks and index expressions find
     what they name without a schema, as they do in the application.
 
-    The statement that it is part of has been parsed by then, with nothing but pg_catalog to find its operators in.
-    pg_temp stands at the end: left out, it would stand first, and a temporary table of the writer's before the user's
-    own. What stands for another schema in each session ("$user") has no place in it.
+    The statement that it is part of was parsed before, with only pg_catalog to find its operators in. pg_temp is put at
+    the end: if it were left out, it would come first, and a temporary table of the writer's would hide the user's own.
+    `"$user"`, which means another schema in each session, is left out.
     """
     known = [schema for schema in search_path if schema != "$user" and not schema.startswith("pg_temp")]
     first = () if "pg_catalog" in known else ("pg_catalog",)
@@ -78,8 +78,8 @@ def with_search_path(search_path: tuple[str, ...]) -> sql.Composed:
 
 
 def hand_over(what: sql.Composable, owner: str) -> tuple[Statement, ...]:
-    """Make an object of ours in our schema `owner`'s, who may create there only for that moment: whoever may could
-    make what runs as us."""
+    """Make `owner` the owner of an object in tenantry's schema. The role may create objects there only for that moment:
+    a role that kept the privilege could create objects that run with the rights of tenantry."""
     foreign = sql.SQL("SELECT current_user <> {}").format(sql.Literal(owner))
     schema, role = sql.Identifier(JOURNAL_SCHEMA), sql.Identifier(owner)
     return (
@@ -90,8 +90,8 @@ def hand_over(what: sql.Composable, owner: str) -> tuple[Statement, ...]:
 
 
 def revoke_default_privileges(table: Name) -> sql.Composed:
-    """Take from all but the owner what default privileges have given on a table that this transaction has made, and on
-    the sequences of its columns."""
+    """Revoke from all but the owner what default privileges have granted on a table that this transaction has created,
+    and on the sequences of its columns."""
     return sql.SQL("DO {}").format(
         body(
             sql.SQL(
@@ -114,12 +114,13 @@ def exists(query: sql.Composable) -> sql.Composed:
 
 
 def raw(text: str) -> sql.SQL:
-    """Text that we or the server made (a tag, pg_get_indexdef) as SQL; names and values only once they are quoted."""
+    """Text that tenantry or the server made (a tag, pg_get_indexdef) as SQL; names and values only after they are
+    quoted."""
     return sql.SQL(text)
 
 
 def body(text: sql.Composable) -> sql.Composable:
-    """A function's body between dollar quotes that the body does not contain."""
+    """A function's body between dollar quotes that do not occur in the body."""
     inside = text.as_string(None)
     tags = chain(["$tenantry$"], (f"$tenantry_{number}$" for number in count(1)))
     tag = next(tag for tag in tags if tag not in inside)
@@ -127,15 +128,15 @@ def body(text: sql.Composable) -> sql.Composable:
 
 
 def identifiers(names: tuple[str, ...], qualifier: sql.Composable | None = None) -> sql.Composed:
-    """Column names with commas between; each behind `qualifier.` if there is one."""
+    """Column names separated by commas; each after `qualifier.` if one is given."""
     if qualifier is None:
         return sql.SQL(", ").join(sql.Identifier(name) for name in names)
     return sql.SQL(", ").join(sql.SQL("{}.{}").format(qualifier, sql.Identifier(name)) for name in names)
 
 
 def unchanged(names: tuple[str, ...], new: sql.Composable, old: sql.Composable) -> sql.Composed:
-    """In a trigger: the new row has the same bytes in these columns as the old one. Not every type has an `=` in the
-    pinned path."""
+    """A condition in a trigger: the new row has the same bytes in these columns as the old one. Not every type has an
+    `=` in the pinned search_path."""
     return sql.SQL("ROW({})::record OPERATOR(pg_catalog.*=) ROW({})::record").format(
         identifiers(names, new), identifiers(names, old)
     )

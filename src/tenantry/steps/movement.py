@@ -1,8 +1,9 @@
 """Movements added to balances: the SQL that all triggers and corrections share.
 
-A movement is a row with the key's columns, quantity, what of it came in, and the number one; taking one back is the
-same row with its signs turned. What went out is what came in less the quantity, so it is told once a key and not once a
-row. Movements commute, so whoever adds one needs to know nothing of the others.
+A movement is a row with the columns of the key, the quantity, the quantity that came in, and the count one; to take a
+movement back, the same row is added with its signs reversed. The quantity that went out is what came in less the
+quantity, so it is computed once a key and not once a row. Movements commute, so adding one requires no knowledge of the
+others.
 """
 
 from __future__ import annotations
@@ -30,24 +31,26 @@ _ALONE = sql.SQL(
     " {specials} FROM ({movements}) AS moved"
 )
 MOVED = ("quantity", "total_in", "movements", *SPECIALS)
-"""The columns of a movement behind those of the key."""
+"""The columns of a movement after those of the key."""
 
 
 def indexed(column: KeyColumn) -> sql.Composable:
-    """A key column as the unique index has it. In arrays NULLs are equal, whatever the type: one index for all
-    versions, with no sentinel that a value could meet (UNIQUE NULLS NOT DISTINCT is of PostgreSQL 15)."""
+    """A key column as the unique index has it. NULLs in arrays are equal for every type: one index works in all
+    versions, without a special value that real data could contain (UNIQUE NULLS NOT DISTINCT exists since PostgreSQL
+    15)."""
     name = sql.Identifier(column.name)
     return sql.SQL("(ARRAY[{}])").format(name) if column.nullable else name
 
 
 def unique_columns(ledger: Ledger) -> sql.Composed:
-    """The columns of the unique index: those that are never NULL first, since readers can find by them."""
+    """The columns of the unique index, those that are never NULL first, since readers can use them in an index
+    condition."""
     ordered = sorted(ledger.key, key=lambda column: column.nullable)
     return sql.SQL(", ").join([*(indexed(column) for column in ordered), sql.SQL("slot")])
 
 
 def measures(quantity: sql.Composable, *, back: bool = False) -> sql.Composed:
-    """One movement without its key; with `back`, taking it back. One without a quantity counts as one of zero, and so
+    """One movement without its key; with `back`, the same taken back. One without a quantity counts as zero, and so
     does the sum of one whose quantity is not finite. NaN is greater than any number."""
     return sql.SQL(
         "{sign}{finite} AS quantity, {sign}greatest({finite}, 0) AS total_in, {sign}1 AS movements,"
@@ -62,8 +65,8 @@ def measures(quantity: sql.Composable, *, back: bool = False) -> sql.Composed:
 
 
 def shown(name: str, column: str = "{}") -> sql.SQL:
-    """A measure as readers see it: what PostgreSQL's sum over all movements is. `column` makes of a name of the table's
-    sums what stands for it."""
+    """A measure as readers see it, equal to what PostgreSQL's sum over all movements gives. `column` makes an SQL
+    expression from the name of a column of sums."""
     nans, above, below = (column.format(special) for special in SPECIALS)
     not_finite = {
         "quantity": f"WHEN {nans} <> 0 OR {above} <> 0 AND {below} <> 0 THEN 'NaN'::numeric"
@@ -94,7 +97,7 @@ def movement(ledger: Ledger, row: sql.Composable, *, back: bool = False, names: 
 
 
 def netted(ledger: Ledger, rows: sql.Composable) -> sql.Composed:
-    """Movements summed for each key, without those keys for which nothing changes. GROUP BY takes NULLs as equal."""
+    """Movements summed for each key, without keys for which nothing changes. GROUP BY treats NULLs as equal."""
     return _NETTED.format(
         columns=identifiers(ledger.columns), movements=rows, specials=_specials("sum(moved.{0}) AS {0}"),
         changed=_specials("sum(moved.{0}) <> 0", " OR "),
@@ -102,7 +105,7 @@ def netted(ledger: Ledger, rows: sql.Composable) -> sql.Composed:
 
 
 def alone(ledger: Ledger, rows: sql.Composable) -> sql.Composed:
-    """What `netted` says of a single movement, at half the cost: neither GROUP BY nor an order has to be set up."""
+    """The same as `netted` for a single movement, at half the cost: neither GROUP BY nor a sort has to be set up."""
     return _ALONE.format(
         columns=identifiers(ledger.columns, sql.SQL("moved")), movements=rows, specials=_specials("moved.{}")
     )
@@ -115,9 +118,9 @@ def _specials(each: str, between: str = ", ") -> sql.SQL:
 def add(
     ledger: Ledger, sums: sql.Composable, slot: sql.Composable, *, moved: str = "pg_catalog.now()", single: bool = False
 ) -> sql.Composed:
-    """INSERT … ON CONFLICT of netted movements, or of a `single` one. In the order of the key, so that two statements
-    that move the same keys wait for each other and never in a circle. `moved` is the time of the last movement as SQL:
-    a correction is none, and leaves it as it is."""
+    """INSERT … ON CONFLICT of netted movements, or of a `single` one. Rows are added in the order of the key, so that
+    two statements that move the same keys cannot deadlock. `moved` is the time of the last movement as SQL: a
+    correction is no movement, and does not change it."""
     columns = identifiers(ledger.columns)
     rows = sql.SQL("SELECT {columns}, {slot}, {measures}, {moved} FROM ({sums}) AS netted{order}").format(
         columns=columns, slot=slot, measures=raw(", ".join(SUMS)), sums=sums, moved=raw(moved),
@@ -130,7 +133,7 @@ def add(
 
 
 def correct(ledger: Ledger, sums: sql.Composable) -> sql.Composed:
-    """Add differences, in the slot that no writer has where writers are spread."""
+    """Add differences, in the slot that no writer uses if writers are spread over slots."""
     return add(ledger, sums, sql.SQL("0"), moved="NULL::timestamptz")
 
 

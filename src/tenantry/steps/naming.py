@@ -1,10 +1,10 @@
-"""How the function of a trigger names what is the user's, so that it goes on when others rename or drop it.
+"""How trigger functions refer to objects of the user's, so that they go on working when those are renamed or dropped.
 
-Its text has the names of the day on which it was made, since a text whose plan is kept is the fastest. Before it uses
-one, it asks whether the tables are still those that it knows by their OIDs, and whether their columns are still there:
-by a query that reads no row, in a block that catches what is missing. Where a name does not stand any more, the same
-work is done in dynamic SQL, with the names of now: by the OID of a table, and the number of a column that has lost its
-name. What is really gone is left out.
+The text of a function contains the names that were valid when it was created, since static statements with cached plans
+are the fastest. Before it uses a name, the function checks, by a query that reads no row and in a block that catches
+missing objects, that the tables still have the OIDs that were recorded and that their columns exist. If a name is no
+longer valid, the same work is done in dynamic SQL with the present names: by the OID of a table, and by the number of a
+column that was renamed. Objects that were dropped are left out.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from tenantry.steps.derivation import ByChildren, ByPath, ByRows, BySlug, ByText
 from tenantry.steps.introspection import body, raw
 
 NAMES = Name(JOURNAL_SCHEMA, "names")
-"""What trigger functions of ours name, by OID: as `regclass`, which a dump writes as a name, so that it is right in the
-database into which the dump is restored."""
+"""The table of what tenantry's trigger functions name, by OID: as `regclass`, which a dump writes as a name, so that it
+is right in the database into which the dump is restored."""
 NAMES_COLUMNS = """made uuid NOT NULL, number int NOT NULL, own regclass NOT NULL, trigger text NOT NULL,
   relation regclass, attnum smallint, name text"""
 MISSING = raw("undefined_table OR undefined_column OR undefined_function OR undefined_object OR invalid_schema_name")
-"""What PostgreSQL says of a name that does not stand."""
+"""The errors that PostgreSQL raises for a name that does not exist."""
 _TABLE = re.compile(r"'\"\x01(\d+)\x01\"\.\"\x01\"'|\"\x01(\d+)\x01\"(?:\.\"\x01\")?")
 NOTHING = sql.Composed([])
 _KEY = "@tenantry key@"
 MADE, UNMADE = "known\\.made = '[0-9a-f-]{36}'", f"known.made = '{_KEY}'"
-"""What a function has in it that is of its own making, and the mark in its place."""
+"""The parts of a function that are its own, and the placeholder for each."""
 
 
 class Written:
-    """Names as they were when the function was made."""
+    """Names as they were when the function was created."""
 
     new: sql.Composable = sql.SQL("NEW")
     old: sql.Composable = sql.SQL("OLD")
@@ -49,10 +49,10 @@ class Written:
         return column
 
     def compare(self, table: Name, hop: Hop) -> None:
-        """Columns of the table are compared with those of its parent."""
+        """Compares columns of the table with those of its parent."""
 
     def whole(self, expression: Callable[[sql.Composable], sql.Composable]) -> None:
-        """What has names in it that only PostgreSQL can find, over a row."""
+        """A query over a row with names that only PostgreSQL can resolve."""
 
     def columns(self, table: Name, columns: Iterable[str]) -> tuple[str, ...]:
         return tuple(self.column(table, column) for column in columns)
@@ -65,14 +65,14 @@ class Written:
         return sql.SQL("\n  {} := {};").format(raw(variable), first)
 
     def changes(self, table: Name) -> None:
-        """Rows of the table are changed or locked, which takes more than to read them."""
+        """Declares that rows of the table are changed or locked, which needs more privileges than reading them."""
 
     def do(self, statement: sql.Composable, table: Name) -> sql.Composable:
         """A statement that changes rows of the table."""
         return sql.SQL("\n  {};").format(statement)
 
     def run(self, statement: Callable[[sql.Composable], sql.Composable], into: str = "") -> sql.Composable:
-        """A statement on tables of ours, told where its result goes: into a variable of the function."""
+        """A statement on tables of tenantry's, with its result stored in a variable of the function."""
         return sql.SQL("\n  {};").format(statement(raw(f" INTO {into}") if into else NOTHING))
 
     def variable(self, name: str) -> sql.Composable:
@@ -80,14 +80,15 @@ class Written:
         return raw(name)
 
     def planned_anew(self, statement: sql.Composable, using: sql.Composable) -> sql.Composable:
-        """The same in dynamic SQL in any case, with parameters."""
+        """The same, always in dynamic SQL, with parameters."""
         text = sql.Literal(statement.as_string(None))
         return sql.SQL("\n  EXECUTE {} USING {};").format(text, using)
 
 
 @dataclass(slots=True)
 class ByOid(Written):
-    """Names of now, in dynamic SQL; the rows of the trigger are its parameters. It numbers what it is asked for."""
+    """Present names, in dynamic SQL; the rows of the trigger are its parameters. It numbers the names that it is asked
+    for."""
 
     own: Name
     """The table of the trigger."""
@@ -96,7 +97,7 @@ class ByOid(Written):
     compared: list[tuple[Name, Hop]] = field(default_factory=list)
     changed: set[Name] = field(default_factory=set)
     parameters: list[str] = field(default_factory=list)
-    """Variables of the function, behind its rows."""
+    """Variables of the function, after its rows."""
     wholes: list[Callable[[sql.Composable], sql.Composable]] = field(default_factory=list)
     new = sql.SQL("($1)")
     old = sql.SQL("($2)")
@@ -120,7 +121,7 @@ class ByOid(Written):
         parts = []
         for number, expression in enumerate(expressions):
             asked = self._execute(sql.SQL("SELECT {}").format(expression), sql.SQL(" INTO {}").format(raw(variable)))
-            # What user's words are about may be gone without our knowing its names.
+            # An expression of the user's may name objects that were dropped, and its names are not known here.
             caught = sql.SQL("""
   BEGIN{}
   EXCEPTION WHEN {} THEN
@@ -153,7 +154,7 @@ class ByOid(Written):
         return self._execute(statement, using=using)
 
     def over(self, statement: sql.Composable, mark: str) -> sql.Composable:
-        """A statement over the table that the trigger has fired on, of which it has the mark as the name."""
+        """A statement over the table for which the trigger fired, whose name is a placeholder in it."""
         here = "pg_catalog.concat(pg_catalog.quote_ident(TG_TABLE_SCHEMA), '.', pg_catalog.quote_ident(TG_TABLE_NAME))"
         named = sql.Literal(sql.Identifier(mark).as_string(None))
         over = sql.SQL("pg_catalog.replace({}, {}, pg_catalog.replace({}, '%', '%%'))")
@@ -185,7 +186,7 @@ class ByOid(Written):
 
 @dataclass(slots=True)
 class Renamed(Written):
-    """Names of now, for steps that were made with others: by table and column."""
+    """Present names, for steps that were made with others: by table and column."""
 
     names: Mapping[tuple[Name, str], str]
 
@@ -193,7 +194,7 @@ class Renamed(Written):
         return self.names.get((table, column), column)
 
 
-# --- what is named, where
+# --- what is named
 
 
 def hops_of(names: Written, table: Name, hops: tuple[Hop, ...]) -> tuple[Hop, ...]:
@@ -249,14 +250,15 @@ def source_of(names: Written, table: Name, source: Source) -> Source:
 # --- the function
 
 Known: TypeAlias = tuple[tuple[int, Name, str | None], ...]
-"""What a function names, numbered: tables, and columns of theirs."""
+"""The names in a function, numbered: tables, and their columns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What a trigger does, told once for each way of naming: `told` composes its statements, and `early` those before
-    them that look at nothing but the row, so that no table is locked for a row that needs nothing. `always` are columns
-    of its table by which it names them in any case, since they are ours; `declare` and `first` are of its own."""
+    """The work of a trigger, written once for every way of naming: `told` composes its statements, and `early` those
+    before them that look only at the row, so that no table is locked for a row that needs nothing. `always` are columns
+    of its table that it uses under their recorded names in any case, since they are tenantry's; `declare` and `first`
+    are further declarations and first statements."""
 
     table: Name
     trigger: str
@@ -266,21 +268,21 @@ class Work:
     declare: sql.Composable = field(default_factory=lambda: NOTHING)
     first: sql.Composable = field(default_factory=lambda: NOTHING)
     missed: Callable[[Written], sql.Composable] | None = None
-    """What is done last where something that it names is gone."""
+    """Statements that run last if an object that it names is gone."""
     rows: tuple[tuple[str, str, str], ...] = (("true", "NEW", ""),)
-    """Where the columns of its table are: when, the row's name, and the relation that it is from, if any. Empty where
-    that cannot be told beforehand: then all is dynamic."""
+    """Where the columns of its table are: a condition, the row's name, and the relation that it comes from, if any.
+    Empty if that is not known in advance: then everything is dynamic."""
     returns: str = "NULL"
 
     def compose(self) -> tuple[sql.Composed, Known]:
-        """The function's body, with marks in the place of OIDs, and what it names, numbered."""
+        """The function's body, with placeholders for the OIDs, and the names in it, numbered."""
         if self.told is None:
             simple = sql.SQL("\nDECLARE{}\nBEGIN{}\n  RETURN {};\nEND\n")
             return simple.format(self.declare, self.first, raw(self.returns)), ()
         names = ByOid(self.table)
         own = {names.known.setdefault((self.table, column), len(names.known) + 1) for column in self.always}
         dynamic = self.early(names) + self.told(names)
-        # What is asked for only where something is gone need not stand.
+        # Names that are used only if something is gone need not exist.
         asked = own | names.used
         used = [(number, table, column) for (table, column), number in names.known.items() if number in asked]
         missed = self.missed(names) if self.missed is not None else NOTHING
@@ -331,7 +333,7 @@ END
             ),
             dynamic=dynamic, missed=missed, setting=raw("pg_catalog.concat('tenantry.noted_', TG_RELID)"),
         )  # fmt: skip
-        # An array has no gaps: what is known is told whole, used or not.
+        # An array has no gaps: all recorded names are listed, used or not.
         return text, tuple(known)
 
     def _static(self, names: ByOid, used: list[tuple[int, Name, str | None]]) -> sql.Composable:
@@ -347,8 +349,8 @@ END
         )  # fmt: skip
 
     def _row(self, used: Iterable[tuple[int, Name, str | None]]) -> sql.Composable:
-        """Whether the row has the columns of its table that are named: what reads each of them, and cannot be known
-        without, costs least as an expression."""
+        """An expression that tells whether the row has the columns of its table that are named. Reading each of them in
+        an expression is the cheapest check."""
         columns = [column for _, table, column in used if column is not None and table == self.table]
         if not columns:
             return NOTHING
@@ -363,8 +365,8 @@ END
         return sql.SQL("{}\n    END IF;").format(sql.Composed(queries))
 
     def _tables(self, names: ByOid, used: list[tuple[int, Name, str | None]]) -> sql.Composable:
-        """Whether tables are those of their OIDs, and have the columns, and these the operators: by a query that reads
-        no row."""
+        """An expression that tells whether the tables still have their OIDs, the columns, and these the operators: a
+        query that reads no row."""
         alias = {table: sql.Identifier(f"t{number}") for number, table, column in used if column is None}
         new = sql.SQL("NEW")
 
@@ -394,8 +396,8 @@ END
         mark = {
             table: raw(f"'@tenantry {number}@'::pg_catalog.oid") for number, table, column in used if column is None
         }
-        # A name that is a constant is looked up with the plan, which PostgreSQL makes anew when the table, or a schema,
-        # is called otherwise.
+        # A constant name is looked up when the statement is planned, and PostgreSQL plans it again if the table or a
+        # schema is renamed.
         same = [sql.SQL("{}::pg_catalog.oid = {}").format(table.regclass, oid) for table, oid in mark.items()]
         may = [_may_change(oid) for table, oid in mark.items() if table in names.changed]
         if not same:
@@ -407,7 +409,8 @@ END
     END IF;""").format(sql.SQL("COALESCE({}, false)").format(sql.SQL(" AND ").join([*same, *may])), query)
 
     def remember(self, function: Name, known: Known) -> tuple[Statement, ...]:
-        """Note what the function, just made, names; and put OIDs in the place of the marks in its text."""
+        """Record the names in the function, which was just created, and put OIDs in the place of the placeholders in
+        its text."""
         if not known:
             return ()
         values = sql.SQL(", ").join(
@@ -446,11 +449,11 @@ END
 
 
 ARGUMENTS = 50
-"""So many columns are given to one call; PostgreSQL takes 100."""
+"""The number of columns that are given to one call; PostgreSQL takes 100."""
 
 
 def _read(row: sql.Composable, columns: Sequence[str], relation: str) -> sql.Composable:
-    """A statement that fails where one of these columns of a row is gone."""
+    """A statement that fails if one of these columns of a row is gone."""
     read = [sql.SQL("{}.{}").format(row, sql.Identifier(column)) for column in columns]
     if relation:
         return sql.SQL("PERFORM {} FROM {} AS {} WHERE false").format(sql.SQL(", ").join(read), raw(relation), row)
@@ -462,8 +465,9 @@ def _read(row: sql.Composable, columns: Sequence[str], relation: str) -> sql.Com
 
 
 def _stands(asking: sql.Composable) -> sql.Composed:
-    """Whether what is asked for is there, and, in a session that has a plan, of the type that it was. No statement of
-    the user's is in it, so nobody's error is caught by mistake; and one block, since each begins a subtransaction."""
+    """A block that tests whether what is named exists and, in a session with a cached plan, has the same type as
+    before. It contains no statement of the user's, so no error of theirs is caught by mistake. It is one block, since
+    each begins a subtransaction."""
     return sql.SQL("""
   BEGIN{}
   EXCEPTION WHEN {} OR insufficient_privilege OR datatype_mismatch THEN
@@ -476,17 +480,17 @@ def _may_change(table: sql.Composable) -> sql.Composed:
 
 
 def _own(table: Name, *, spaced: bool = False) -> sql.Composed:
-    """The table of a trigger. `spaced`, it is not taken for one whose rows the statement reads."""
+    """The table of a trigger. With `spaced`, it is not mistaken for one whose rows the statement reads."""
     name = table.identifier.as_string(None)
     return sql.SQL("pg_catalog.to_regclass({})").format(sql.Literal(name.replace('"."', '" ."') if spaced else name))
 
 
 def _of(table: Name, trigger: str, *, spaced: bool = False) -> sql.Composed:
-    """A condition on what is `known`: the function of this trigger names it."""
+    """A condition on the rows of `known` that the function of this trigger uses."""
     return sql.SQL("known.own = {} AND known.trigger = {}").format(_own(table, spaced=spaced), sql.Literal(trigger))
 
 
 def forget(table: Name, trigger: str) -> Statement:
-    """What the function of a trigger names is not needed any more."""
+    """Delete the recorded names of a trigger's function."""
     gone = sql.SQL("DELETE FROM {} AS known WHERE {}").format(NAMES.identifier, _of(table, trigger))
     return Statement(sql=gone, when=sql.SQL("SELECT {} IS NOT NULL").format(NAMES.oid))

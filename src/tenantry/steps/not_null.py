@@ -1,6 +1,7 @@
-"""NOT NULL without a scan under a lock that stops writers: a check NOT VALID, validated, then the flag.
+"""NOT NULL without a scan under a lock that blocks writers: a CHECK that is NOT VALID, its validation, then the flag.
 
-PostgreSQL 18 can add NOT NULL itself NOT VALID; the way by a check is the same on 14 to 18, and one way is enough.
+PostgreSQL 18 can add NOT NULL itself as NOT VALID; the CHECK works in the same way on 14 to 18, so that it alone is
+used.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ CHECK = "tenantry_tenant_not_null"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotNullCheck(Step):
-    """ADD CHECK (tenant IS NOT NULL) NOT VALID: new rows obey from now on."""
+    """ADD CHECK (tenant IS NOT NULL) NOT VALID: checks new rows from now on."""
 
     kind: Literal["not_null_check"] = "not_null_check"
     column: str
@@ -62,7 +63,7 @@ class NotNullCheck(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValidateNotNullCheck(Step):
-    """VALIDATE the check: reads every row, stops nobody."""
+    """VALIDATE the check: reads every row and blocks no reader or writer."""
 
     kind: Literal["not_null_check_valid"] = "not_null_check_valid"
     column: str
@@ -93,7 +94,7 @@ class ValidateNotNullCheck(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetNotNull(Step):
-    """SET NOT NULL, for which the valid check spares the scan, and the check goes."""
+    """SET NOT NULL, which needs no scan thanks to the valid check; then the check is dropped."""
 
     kind: Literal["not_null"] = "not_null"
     column: str
@@ -143,5 +144,5 @@ class SetNotNull(Step):
 
 
 def _either(check: sql.Composable, table: Name, column: str) -> sql.Composed:
-    """The check, or the NOT NULL that took its place."""
+    """The definition of the check, or of the NOT NULL that replaced it."""
     return sql.SQL("{} UNION ALL {} LIMIT 1").format(check, not_null_definition(table, column))

@@ -1,4 +1,4 @@
-"""References that no composite key can hold: into mixed tables, and into tables whose rows may wait for a tenant."""
+"""References that no composite key can check: to mixed tables, and to tables whose rows may wait for a tenant."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ TENANT_CHANGE = "tenantry_tenant_change"
 
 
 def unproved(table: Name, setting: str) -> sql.Composed:
-    """Where the function's owner may not look any more, since others have given a table to somebody else, a tenant's
-    session is refused; an application that knows no tenants goes on."""
+    """If the function's owner may no longer read a table, since its owner or privileges were changed, a tenant's
+    session is refused; an application that names no tenant goes on."""
     return sql.SQL("""
     IF denied AND NOT {} THEN
       RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = {},
@@ -45,14 +45,17 @@ def unproved(table: Name, setting: str) -> sql.Composed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceTrigger(RowTrigger):
-    """A constraint trigger: the parent's tenant is the row's own, or the parent has none.
+    """A constraint trigger: the parent's tenant is that of the row, or the parent has none.
 
-    It locks the parent as the user's own foreign key has done, FOR KEY SHARE, for which TenantChange waits, and which
-    waits for it, to see then what was committed (hazard 12). A stricter level sees the row of the transaction's
-    beginning: there FOR SHARE fails, to be tried again, if the row has changed since. SECURITY DEFINER, as the
-    application role does not see the rows of others.
-    `only_tenants`: until contract, an old application, and nobody else, may write the parent first. Whether it is one,
-    its role has to say as well: a tenant's session could name none by the time that this is asked.
+    It locks the parent with FOR KEY SHARE, as the user's own foreign key has done. TenantChange waits for that lock,
+    and this trigger waits for TenantChange and then sees what was committed (hazard 12). A stricter isolation level
+    sees the row as it was when the transaction began: there FOR SHARE fails with a serialization error if the row has
+    changed since, and the application tries again. SECURITY DEFINER, as the application role does not see the rows of
+    other tenants.
+
+    `only_tenants`: until contract, an old application, and nobody else, may write the parent first. The session's role
+    must be that of an old application as well: a tenant's session could have reset the setting by the time of the
+    check.
     """
 
     kind: Literal["reference"] = "reference"
@@ -155,7 +158,7 @@ class ReferenceTrigger(RowTrigger):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValidateReferences(Step):
-    """Rows that were there before the trigger refer to no other tenant's, either."""
+    """Validates that rows from before the trigger do not refer to another tenant's rows either."""
 
     kind: Literal["reference_proof"] = "reference_proof"
     name: str
@@ -178,7 +181,7 @@ class ValidateReferences(Step):
         return replace(self, hop=hop, parent_column=names.column(self.hop.parent, self.parent_column))
 
     def definition(self) -> sql.Composable:
-        # The trigger holds what the journal says was proved once.
+        # The trigger keeps true what the journal records as validated once.
         return trigger_definition(self.table, self.name)
 
     def apply(self) -> tuple[Statement, ...]:
@@ -211,14 +214,15 @@ END
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """Rows of `table` that point at a mixed table by `hop`; `column` holds their tenant."""
+    """Rows of `table` that refer to a mixed table by `hop`; `column` holds their tenant."""
 
     table: Name
     column: str
     hop: Hop
 
     def check(self, names: Written, parent: Name, parent_column: str, message: sql.Composable) -> sql.Composed:
-        """The lock waits for those who insert a reference, and they for it; then what they committed is looked at."""
+        """The lock makes it and sessions that insert a reference wait for each other; then what they committed is
+        checked."""
         names.changes(parent)
         (hop,) = hops_of(names, self.table, (self.hop,))
         columns, operators = hop.parent_columns, hop.operators
@@ -245,17 +249,17 @@ class Reference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantChange(RowTrigger):
-    """A row of a mixed table becomes a tenant's only while no row of another tenant refers to it.
+    """A row of a mixed table can become a tenant's only while no row of another tenant refers to it.
 
-    Under READ COMMITTED alone: at the stricter levels the trigger would look with the eyes of the transaction's
-    beginning, and not see who has come to refer to the row since (hazard 12).
+    It accepts READ COMMITTED only: at the stricter levels the trigger would use the snapshot from the beginning of the
+    transaction, and not see which rows have come to refer to this one since (hazard 12).
     """
 
     kind: Literal["tenant_change"] = "tenant_change"
     column: str
     references: tuple[Reference, ...]
     tenant: TenantReference
-    """Where the key of a tenant changes, its rows change hands one after the other."""
+    """If the key of a tenant changes, its rows change their tenant one after the other."""
     setting: str = ""
     category = "constraint"
 

@@ -1,4 +1,4 @@
-"""Steps on tables that their owner has renamed since: the same steps, with the names of now."""
+"""Steps on tables that were renamed since: the same steps with the present names."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tenantry.steps.naming import Renamed, tenant_of
 from tenantry.steps.step import Step
 
 Names = Mapping[Name, Name]
-"""What relations were called, and what they are called now."""
+"""Earlier names of relations, and their present ones."""
 IndexStep = TenantIndex | PartitionedIndex
-"""What attaches a partition's index has the names of both."""
+"""A step that attaches a partition's index has the names of both tables."""
 
 
 def renamed(step: Step, names: Names) -> Step:
-    """The step with the names of now in the place of the others, wherever in it they stand."""
+    """The step with the present names in the place of the earlier ones, wherever they occur in it."""
     found: Step = _renamed(step, names)
     return found
 
@@ -36,8 +36,8 @@ def _renamed(value: Any, names: Names) -> Any:
 
 
 def with_columns(step: Step, names: Renamed) -> Step:
-    """The step in other names of columns: its own, those of the tenant table, and those behind a table's name. The rest
-    the step says."""
+    """The step with other names of columns: its own, those of the tenant table, and those that follow a table's name.
+    The step itself replaces all others."""
     changes: dict[str, Any] = {}
     for one in fields(step):
         value = getattr(step, one.name)
@@ -67,7 +67,7 @@ def named_in(value: Any) -> Iterator[Name]:
 
 
 def words_in(value: Any) -> Iterator[str]:
-    """Every text in a value that is no part of a relation's name."""
+    """Every text in a value that is not part of a relation's name."""
     if isinstance(value, str):
         yield value
     elif is_dataclass(value) and not isinstance(value, Name):
@@ -79,7 +79,7 @@ def words_in(value: Any) -> Iterator[str]:
 
 
 def same_index(made: Step, planned: Step) -> bool:
-    """Whether an index of ours is the planned one but for its name, which comes from its table's."""
+    """Whether an index of tenantry's is the planned one except for its name, which comes from its table's."""
     if not isinstance(made, IndexStep) or type(made) is not type(planned) or not isinstance(planned, IndexStep):
         return False
     changes: dict[str, Any] = {"index": planned.index, "root": planned.root, "phase": planned.phase}

@@ -14,7 +14,7 @@ from tenantry.steps.acl import entries, restore
 from tenantry.steps.introspection import body, raw
 from tenantry.steps.step import Before, Step
 
-# Only superusers may ask whether it has a password; whoever else was given the right to make roles cannot tell.
+# Only superusers may query whether it has a password; a role that was only granted CREATEROLE cannot.
 _DROP = sql.SQL("""
 BEGIN
   IF pg_catalog.has_table_privilege('pg_catalog.pg_authid', 'SELECT') THEN
@@ -71,7 +71,8 @@ class ApplicationRole(Step):
         return (Statement(sql=create),)
 
     def revert(self, before: Before) -> tuple[Statement, ...]:
-        # Roles belong to the whole cluster: one that others depend on, or have given anything to since, stays.
+        # Roles belong to the entire cluster: a role that other objects depend on, or that was granted anything since,
+        # stays.
         unused = sql.SQL(
             "SELECT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = {0}"
             " AND NOT (r.rolcanlogin OR r.rolsuper OR r.rolcreatedb OR r.rolcreaterole OR r.rolreplication"
@@ -85,7 +86,7 @@ class ApplicationRole(Step):
             " WHERE d.classoid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND d.objoid = r.oid)"
             " AND NOT EXISTS (SELECT FROM pg_catalog.pg_shseclabel l"
             " WHERE l.classoid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND l.objoid = r.oid)"
-            # Since PostgreSQL 16 who makes a role is a member of it.
+            # Since PostgreSQL 16 a role that creates another is a member of it.
             " AND NOT EXISTS (SELECT FROM pg_catalog.pg_auth_members m WHERE m.member = r.oid OR m.roleid = r.oid"
             " AND m.member <> (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = current_user)))"
         ).format(sql.Literal(self.role))
@@ -95,7 +96,7 @@ class ApplicationRole(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchemaUsage(Step):
-    """GRANT USAGE on a schema, where the application role does not have it already. `table` is in that schema."""
+    """GRANT USAGE on a schema if the application role does not have it already. `table` is in that schema."""
 
     kind: Literal["schema_usage"] = "schema_usage"
     role: str
@@ -144,8 +145,8 @@ class SchemaUsage(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FunctionGrant(Step):
-    """GRANT EXECUTE on a function that the application role runs by writing or reading a table, where not everybody may
-    call it. `table` is the first of those in `used_by`; `signature` its oid::regprocedure."""
+    """GRANT EXECUTE on a function that the application role runs by writing or reading a table, if PUBLIC may not call
+    it. `table` is the first of those in `used_by`; `signature` its oid::regprocedure."""
 
     kind: Literal["function_grant"] = "function_grant"
     role: str
@@ -178,7 +179,7 @@ class FunctionGrant(Step):
         return self.used_by
 
     def wants(self) -> str:
-        """Who uses it comes and goes without a change of what is granted."""
+        """The tables that use it come and go without a change of what is granted."""
         return self.signature
 
     def definition(self) -> sql.Composable:
@@ -202,11 +203,11 @@ class FunctionGrant(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApplicationGrants(Step):
-    """What the application role may do with one relation, and what it may not.
+    """What the application role may and may not do with one relation.
 
-    Grants come before revokes, and are taken back after what was revoked is granted again, so that an entry of the
+    Grants come before revokes, and are reverted after the revoked privileges are granted again, so that an entry of the
     access list never vanishes in between and keeps its place (hazard 16). `revokes` are (privilege, grantor), on the
-    relation or its columns: only the grantor can take back what it gave.
+    relation or its columns: only the grantor can revoke what it granted.
     """
 
     kind: Literal["grants"] = "grants"
@@ -217,9 +218,10 @@ class ApplicationGrants(Step):
     used_by: tuple[Name, ...] = ()
     """Of a sequence: the tables whose columns are filled from it."""
     link: Name | None = None
-    """The table by which the policies know whose its rows are: without that they go, and so does this."""
+    """The table by which the policies determine whose rows these are: if it is no longer needed, the policies and this
+    step go."""
     left_out: str = ""
-    """What others may do with it, and the application role may not."""
+    """What other roles may do with it and the application role may not."""
     of_role = True
     journaled = True
 
@@ -265,13 +267,13 @@ class ApplicationGrants(Step):
         )
 
     def wants(self) -> str:
-        """What it grants. What it has to revoke for that is what others have granted, whenever they did."""
+        """What it grants. The revoked privileges are not part of it: others may grant them at any time."""
         return f"{self.object} {', '.join(self.grants)}"
 
     def definition(self) -> sql.Composable:
-        # The session that plans this made sure that the role is in its access list itself, not through another role.
-        # What it has revoked once is others' affair from then on: a privilege that somebody grants again stays, and is
-        # a finding of validate.
+        # The role must be in the access list itself and not only through another role: the plan of this step has made
+        # sure of that. Privileges that it has revoked once are no longer its concern: one that is granted again stays,
+        # and is a finding of validate.
         return sql.SQL(
             "WITH held AS (SELECT * FROM ({entries}) AS e WHERE e.grantee = {role})"
             " SELECT coalesce("
@@ -281,7 +283,7 @@ class ApplicationGrants(Step):
         ).format(entries=entries(self.table), role=sql.Literal(self.role), grants=sql.Literal(list(self.grants)))
 
     def grants_as_found(self, grants: tuple[Grant, ...], before: Before) -> tuple[Grant, ...]:
-        """Without what this step has given, and with what it has taken of what was there `before`."""
+        """Without what this step has granted, and with what it has revoked of the privileges `before`."""
         listed = before.get("entries") or []
         had = tuple(
             Grant(grantor=one["grantor"], grantee=one["grantee"] or "PUBLIC", privilege=one["privilege"],
@@ -298,7 +300,7 @@ class ApplicationGrants(Step):
         return tuple(dict.fromkeys((*others, *(one for one in had if one.privilege in taken))))
 
     def record(self) -> sql.Composable:
-        """The whole access list, where the role is in it: what is revoked for a while loses its place."""
+        """The complete access list, if the role is in it: an entry that is revoked for a time loses its place."""
         return sql.SQL(
             "SELECT pg_catalog.jsonb_build_object('revoked', pg_catalog.to_jsonb({revokes}::text[]), 'owner',"
             " (SELECT pg_catalog.pg_get_userbyid(c.relowner) FROM pg_catalog.pg_class c WHERE c.oid = {oid}),"
@@ -315,7 +317,7 @@ class ApplicationGrants(Step):
         if self.grants:
             statements.append(self._statement("GRANT {} ON {} {} TO {}", self.grants))
         for privilege, grantor in self.revokes:
-            # CASCADE: what the role has handed on goes, too; it is on record.
+            # CASCADE: what the role has granted to others goes, too; it is recorded.
             revoke = "REVOKE {} ON {} {} FROM {} CASCADE"
             statements.append(self._statement(revoke, (privilege,), acting_as=grantor))
         return tuple(statements)

@@ -1,4 +1,4 @@
-"""Row-level security: enabled, forced, and the policies, in one transaction a table."""
+"""Row-level security: enabled, forced, and with its policies, in one transaction for each table."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EVERY = (
     *(name + ending for name in (APPLICATION, FLOOR) for ending in ("", "_select", "_insert", "_update", "_delete")),
     f"{FLOOR}_member", OPERATOR, LEGACY, QUARANTINE,
 )  # fmt: skip
-"""The names of all policies that we make, of whichever sight."""
+"""The names of all policies that tenantry makes, of whichever sight."""
 
 
 class Sight(StrEnum):
@@ -39,16 +39,16 @@ class Sight(StrEnum):
     READ = "read"
     """Read its own row: the tenant table."""
     LINK = "link"
-    """Read its own rows: they say what else is its."""
+    """Read its own rows, which determine what other rows are its own."""
     MEMBER = "member"
-    """Read the rows that a link table says are its."""
+    """Read the rows that a link table assigns to it."""
     WRITING_MEMBER = "writing-member"
-    """Change them, too."""
+    """Change those rows, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """The table that says which tenants a row belongs to, each by `tenant`: its `columns` refer to `own_columns`."""
+    """The table that assigns a row to tenants, each by `tenant`: its `columns` refer to `own_columns`."""
 
     table: Name
     columns: tuple[str, ...]
@@ -62,7 +62,7 @@ class Link:
         return sql.SQL("FROM {} AS member WHERE {}").format(self.table.identifier, match)
 
     def leads_to(self, row: sql.Composable, key: sql.Composable) -> sql.Composed:
-        """That `row` belongs to the tenant with this key: by what its reader may see of the links."""
+        """A condition: `row` belongs to the tenant with this key, by the links that the reader may see."""
         return sql.SQL("EXISTS (SELECT {} AND member.{} = {})").format(
             self.of(row), sql.Identifier(self.tenant), key
         )  # fmt: skip
@@ -70,7 +70,8 @@ class Link:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One policy: for whom, for which command, which rows it shows, and which it lets in. No `roles` means PUBLIC."""
+    """One policy: for which roles and command, which rows it shows (USING), and which it accepts (WITH CHECK). No
+    `roles` means PUBLIC."""
 
     command: str
     using: sql.Composable | None = None
@@ -80,7 +81,7 @@ class Rule:
 
     @property
     def sql(self) -> sql.Composed:
-        """The text behind `CREATE POLICY name ON table`."""
+        """The text after `CREATE POLICY name ON table`."""
         roles = sql.SQL(", ").join(map(sql.Identifier, self.roles)) if self.roles else sql.SQL("PUBLIC")
         parts = [
             sql.SQL("AS PERMISSIVE" if self.permissive else "AS RESTRICTIVE"),
@@ -98,7 +99,7 @@ EVERYTHING = sql.SQL("true")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policies:
-    """The policies of one table, made from who may see what."""
+    """The policies of one table, made from what each role may see."""
 
     column: str
     type: str
@@ -106,7 +107,7 @@ class Policies:
     sight: Sight
     role: str
     exempt: tuple[str, ...]
-    """Roles that the floor lets through: operators and, until contract, legacy roles."""
+    """Roles to which the floor does not apply: operators and, until contract, legacy roles."""
     table: Name
     link: Link | None = None
     direct: bool = False
@@ -129,8 +130,9 @@ class Policies:
         return self.link.leads_to(self.table.identifier, context(self.setting, self.type))
 
     def _members(self, *, floor: bool) -> dict[str, Rule]:
-        """Whose subquery names the link table, on which whoever asks must have rights: so it is for the application
-        alone, and stands where no policy of others can widen it; the floor lets the application through to it."""
+        """The subquery of these policies names the link table, so whoever queries the table needs rights on that as
+        well. So they are for the application role alone, and RESTRICTIVE, so that no policy of others can widen them;
+        the floor does not filter the application for them."""
         if not floor:
             found = {"_select": Rule(command="SELECT", using=EVERYTHING)}
             if self.sight is Sight.WRITING_MEMBER:
@@ -144,8 +146,8 @@ class Policies:
         }
 
     def _or_exempt(self, condition: sql.Composed) -> sql.Composed:
-        """A scalar subquery for each role, evaluated once, so that the index condition stays usable. A role that has
-        been dropped or renamed since exempts nobody; by its name alone it would be an error in everybody's queries."""
+        """A scalar subquery for each role, evaluated once, so that the index condition stays usable. It refers to roles
+        by OID: a role that was dropped or renamed exempts nobody, but its name alone would make every query fail."""
         usage = [
             sql.SQL("(SELECT pg_catalog.pg_has_role(pg_catalog.to_regrole({}), 'usage'))").format(
                 sql.Literal(sql.Identifier(role).as_string(None))
@@ -155,7 +157,7 @@ class Policies:
         return sql.SQL(" OR ").join([condition, *usage])
 
     def rules(self, *, floor: bool) -> dict[str, Rule]:
-        """The policies of the application, or of the floor, by the ending of their name."""
+        """The policies of the application, or of the floor, by the suffix of their name."""
         if self.link is not None:
             return self._members(floor=floor)
         own = self._or_exempt(self._own) if floor else self._own
@@ -177,7 +179,8 @@ class Policies:
 
 
 def policies_definition(table: Name, names: Sequence[str]) -> sql.Composed:
-    """The policies of these names, where all of them are there and row security is enabled and forced."""
+    """The definition of the policies with these names, if all of them exist and row-level security is enabled and
+    forced."""
     return sql.SQL(
         "SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', p.polname, p.polpermissive, p.polcmd,"
         " (SELECT pg_catalog.array_agg(r.rolname ORDER BY r.rolname) FROM pg_catalog.pg_roles r"
@@ -192,9 +195,9 @@ def policies_definition(table: Name, names: Sequence[str]) -> sql.Composed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowSecurity(Step):
-    """The policies of the application (PERMISSIVE, which the indexes serve), the floor (RESTRICTIVE, for PUBLIC), and
-    those of operators and legacy roles, which see all rows; then ENABLE and FORCE, in the same transaction, so that
-    no forced owner is ever without its policy (hazard 13)."""
+    """The policies of the application (PERMISSIVE, for which the indexes are made), the floor (RESTRICTIVE, for
+    PUBLIC), and those of operators and legacy roles, which see all rows; then ENABLE and FORCE in the same transaction,
+    so that an owner to whom they apply is never without its policy (hazard 13)."""
 
     kind: Literal["row_security"] = "row_security"
     column: str
@@ -203,14 +206,14 @@ class RowSecurity(Step):
     sight: Sight
     role: str
     operators: tuple[str, ...]
-    """Roles that own or maintain: exempt from the floor."""
+    """Roles that own or maintain tables: exempt from the floor."""
     filtered: tuple[str, ...] = ()
-    """Those operators that row security would filter, as they do not bypass it: they get a policy of their own."""
+    """Those operators to which row-level security applies, as they have no BYPASSRLS: they get a policy."""
     legacy: tuple[str, ...] = ()
     link: Link | None = None
-    """Of a table whose rows belong to tenants through another one."""
+    """For a table whose rows belong to tenants through another table."""
     quarantine: BySlug | None = None
-    """The reserved tenant, whose rows the application cannot reach even if it names that tenant as its own."""
+    """The reserved tenant, whose rows the application cannot read even if it names that tenant as its own."""
     compared = True
     carries = True
     category = "row security"
@@ -243,14 +246,14 @@ class RowSecurity(Step):
         return (Lock(self.table, LockMode.ACCESS_EXCLUSIVE), *link)
 
     def rules(self, *, direct: bool = False) -> Policies:
-        """The policies of the application and the floor; `direct`: without a subquery."""
+        """The policies of the application and the floor; with `direct`, without a subquery."""
         return Policies(
             column=self.column, type=self.type, setting=self.setting, sight=self.sight, role=self.role,
             exempt=self.operators + self.legacy, table=self.table, link=self.link, direct=direct,
         )  # fmt: skip
 
     def _policies(self) -> dict[str, sql.Composable]:
-        """Each policy's name, and its text behind `CREATE POLICY name ON table`."""
+        """Each policy's name, and its text after `CREATE POLICY name ON table`."""
         policies = self.rules()
         rules = {APPLICATION + ending: rule for ending, rule in policies.rules(floor=False).items()}
         rules |= {FLOOR + ending: rule for ending, rule in policies.rules(floor=True).items()}
@@ -278,8 +281,8 @@ class RowSecurity(Step):
         return (*self._policies(), *((QUARANTINE,) if self.quarantine is not None else ()))
 
     def _barred(self, quarantine: BySlug) -> sql.Composed:
-        """The policy that keeps the application from the quarantine tenant. A policy takes no subquery without asking
-        for rights on its tables, so the key is looked up when the policy is made: hence the DO block."""
+        """The policy that hides the quarantine tenant from the application. A subquery in a policy needs rights on its
+        tables, so the key is looked up when the policy is created: hence the DO block."""
         policy = sql.SQL("CREATE POLICY {} ON {} AS RESTRICTIVE FOR ALL TO {} USING ({} IS DISTINCT FROM ").format(
             sql.Identifier(QUARANTINE), self.table.identifier, sql.Identifier(self.role), sql.Identifier(self.column)
         )
@@ -332,11 +335,11 @@ class RowSecurity(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DropLegacyPolicies(Step):
-    """In contract, legacy roles are no longer exempt: their policy goes, and the floor is made without them."""
+    """In contract, legacy roles are no longer exempt: their policy is dropped, and the floor is made without them."""
 
     kind: Literal["legacy_sight"] = "legacy_sight"
     security: RowSecurity
-    """The row security as it is to be from now on."""
+    """The wanted row-level security from now on."""
     category = "row security"
 
     @property
@@ -372,7 +375,8 @@ class DropLegacyPolicies(Step):
         )
 
     def apply(self) -> tuple[Statement, ...]:
-        # Policies of another sight, too, where the spec has changed since the security that this one ends was made.
+        # Policies of another sight, too: the spec may have changed since the row-level security that this step replaces
+        # was made.
         others = [name for name in EVERY if name not in self.security.names]
         drops = (
             sql.SQL("DROP POLICY IF EXISTS {} ON {}").format(sql.Identifier(name), self.table.identifier)
@@ -385,20 +389,20 @@ class DropLegacyPolicies(Step):
 
 
 _KEY = sql.SQL("\0")
-"""Where the quarantine tenant's key is to stand: in no name and no value there can be this character."""
+"""The placeholder for the quarantine tenant's key: a character that no name and no value can contain."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DirectPolicies(Step):
-    """The policies in the form that Citus takes: without subqueries, with the quarantine tenant kept out by the
+    """The policies in the form that Citus accepts: without subqueries, with the quarantine tenant excluded by the
     application's own policies, and without the floor. Citus makes RESTRICTIVE policies PERMISSIVE on its shards, where
-    the floor, which lets operators through, would open what it is to close."""
+    the floor, which exempts operators, would grant what it is to refuse."""
 
     kind: Literal["direct_policies"] = "direct_policies"
     security: RowSecurity
-    """The row security that stood until now."""
+    """The row-level security until now."""
     legacy: bool = False
-    """Whether contract has made it once more, without the legacy roles."""
+    """Whether contract has replaced it once, without the legacy roles."""
     compared = True
     category = "row security"
 
@@ -446,7 +450,7 @@ class DirectPolicies(Step):
         return found
 
     def _barring(self, rule: Rule) -> Rule:
-        """With the quarantine tenant kept out."""
+        """With the quarantine tenant excluded."""
         return replace(rule, using=self._barred(rule.using), check=self._barred(rule.check))
 
     def _barred(self, condition: sql.Composable | None) -> sql.Composable | None:
@@ -466,7 +470,8 @@ class DirectPolicies(Step):
         return tuple(Statement(sql=statement, locks=self.security.locks) for statement in statements)
 
     def _with_key(self, create: sql.Composed) -> sql.Composable:
-        """A policy takes no subquery, so the quarantine tenant's key is looked up when it is made."""
+        """A policy with a subquery needs rights on its tables, so the quarantine tenant's key is looked up when it is
+        created."""
         quarantine, text = self.security.quarantine, create.as_string(None)
         if quarantine is None or "\0" not in text:
             return create
@@ -477,5 +482,5 @@ class DirectPolicies(Step):
         )
 
     def revert(self, before: Before) -> tuple[Statement, ...]:
-        """The row security that stands goes with the step that has made it first."""
+        """The row-level security is removed with the step that created it."""
         return ()

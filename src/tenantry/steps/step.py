@@ -1,4 +1,4 @@
-"""What every step is: a value that says what it does, how it is undone, and how it is recognised."""
+"""The base class of steps: a value that holds what it changes, how that is undone, and how it is recognised."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ Before = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beside:
-    """The user's foreign key beside which one of ours stands: its columns and its parent; how ours is called, and
-    whether it waits for COMMIT."""
+    """A foreign key of the user's with a composite key of tenantry's beside it: its columns and its parent, the name of
+    the composite key, and whether that waits for COMMIT."""
 
     columns: tuple[str, ...]
     parent: Name
@@ -46,55 +46,57 @@ class Beside:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step(ABC):
-    """One change to one table. Its subclasses are plain data, so that the journal can hold them."""
+    """One change to one table. Its subclasses are plain data, so that the journal can store them."""
 
     phase: Phase
     table: Name
 
     kept: ClassVar[bool] = False
-    """True where `rollback --preserve-data` leaves it."""
+    """True if `rollback --preserve-data` does not revert it."""
     journaled: ClassVar[bool] = False
-    """True where the catalog alone cannot tell: in force only if the journal says so, too."""
+    """True if the catalog alone cannot tell its state: it is applied only if the journal records it, too."""
     compared: ClassVar[bool] = False
-    """True where its definition stays what it was once it is in force, so that another one is somebody's doing."""
+    """True if its definition cannot change by itself once it is applied, so that another definition means that someone
+    has altered it."""
     in_place: ClassVar[bool] = False
-    """True where applying it leaves nothing of an earlier one of the same key, which need not go back first."""
+    """True if applying it replaces an earlier step of the same key completely, so that the earlier one need not be
+    reverted first."""
     carries: ClassVar[bool] = False
-    """True where others of ours stand on what it makes, or are shut in by it: where the plan has it no more, it goes
-    after all others."""
+    """True if other steps depend on what it makes or are restricted by it: if it is no longer part of the plan, it is
+    reverted after all others."""
     of_table: ClassVar[bool] = True
-    """False where it serves all tables, whichever one it names."""
+    """False if it serves all tables, whichever one it names."""
     of_role: ClassVar[bool] = False
-    """True where it says what a role may do, which is for others to change as well."""
+    """True if it changes privileges of a role, which others may change as well."""
     category: ClassVar[Category | None] = None
-    """Under what `status` counts it."""
+    """The kind under which `status` counts it."""
     holds: ClassVar[bool] = False
-    """True where rows have their values in what it makes: it cannot be made otherwise without losing them."""
+    """True if rows have values in what it makes: replacing it would lose them."""
     of_owned: ClassVar[bool] = False
-    """True where only tables have it whose rows belong to tenants, or the tenant table."""
+    """True if only the tenant table and tables whose rows belong to tenants have it."""
     refuses_null: ClassVar[bool] = False
-    """True where no row of its table is without a tenant once it is in force."""
+    """True if no row of its table can be without a tenant once it is applied."""
     proves: ClassVar[bool] = False
-    """True where rows that are there already may be in its way."""
+    """True if existing rows may violate it."""
     noted_besides: ClassVar[bool] = False
-    """True where the journal has more of it than its own row: how far a fill has come and what it has filled, or what a
-    column is called."""
+    """True if the journal stores more for it than its own row: the progress of a fill and what it has filled, or the
+    name of a column."""
     needs: ClassVar[Need | None] = None
-    """What making it takes of our role besides owning its table, and taking it away does not."""
+    """The privileges that applying it needs besides owning its table, and reverting it does not."""
 
     @property
     @abstractmethod
     def key(self) -> str:
-        """Names the step among all steps of a database, for ever."""
+        """Identifies the step among all steps of a database, permanently."""
 
     @property
     @abstractmethod
     def title(self) -> str:
-        """What it does, for people."""
+        """What it does, in words for people."""
 
     @property
     def subject(self) -> str:
-        """What it makes, by the name under which a person finds it in the database: the subject of a sentence."""
+        """What it makes, by the name that it has in the database: the subject of a sentence."""
         return f"On {self.table}: {self.title}"
 
     @property
@@ -104,74 +106,75 @@ class Step(ABC):
 
     @property
     def remedy(self) -> str:
-        """What a person can do where the database refuses it; empty where there is nothing special to say."""
+        """What a person can do if the database refuses it; empty if there is nothing special."""
         return ""
 
     @property
     def ends(self) -> tuple[str, ...]:
-        """Keys of the earlier steps whose work this one takes away: once it is in force, they count as done."""
+        """Keys of the earlier steps whose work this one reverts: once it is applied, they count as done."""
         return ()
 
     @property
     def below(self) -> tuple[Name, ...]:
-        """The partitions and heirs of its table that it changes together with it."""
+        """The partitions and inheritance children of its table that it changes together with it."""
         tree: tuple[Name, ...] = getattr(self, "tree", ())
         return tree
 
     @property
     def built(self) -> tuple[Name, str | None] | None:
-        """What it has made that somebody could build upon: a relation or index, or a column of it."""
+        """What it has made that other objects could depend on: a relation or index, or a column of it."""
         return None
 
     @property
     def trigger_function(self) -> Name | None:
-        """The trigger function of ours in whose text, which follows no rename, it names tables."""
+        """The trigger function of tenantry's in whose text, which does not follow a rename, it names tables."""
         return None
 
     @property
     def own_index(self) -> Name | None:
-        """The index of ours that it is about, which goes with its table into another schema."""
+        """The index of tenantry's that it is about, which follows its table into another schema."""
         return None
 
     @property
     def indexed(self) -> tuple[str, ...] | None:
-        """The columns behind the tenant of an index that it builds over a table's rows; None where it builds none."""
+        """The columns after the tenant of an index that it builds over a table's rows; None if it builds none."""
         return None
 
     @property
     def beside(self) -> Beside | None:
-        """The user's foreign key beside which it puts one of ours."""
+        """The foreign key of the user's beside which it puts one of tenantry's."""
         return None
 
     @property
     def withdraws(self) -> tuple[str, ...]:
-        """The privileges on its table that it takes from the application role."""
+        """The privileges on its table that it revokes from the application role."""
         return ()
 
     def moved_to(self, table: Name) -> Step:
-        """The same on one of those `below` it, for itself."""
+        """The same step on one of the relations in `below`."""
         return replace(self, table=table, tree=())  # type: ignore[call-arg]
 
     def renamed(self, names: Written) -> Step:
-        """The same in other names of columns, but for what each step has of them: see renaming.with_columns."""
+        """The same with other names of columns, for those that only the step itself can replace: see
+        renaming.with_columns."""
         return self
 
     # --- tenants
 
     @property
     def holds_to_tenants(self) -> tuple[str, sql.Composable] | None:
-        """The column of its table in which it refuses what is no tenant's key, and a query of the number of rows that
-        have such a value."""
+        """The column of its table in which it refuses values that are no tenant's key, and a query of the number of
+        rows that have such a value."""
         return None
 
     @property
     def tenant_table(self) -> Name | None:
-        """The tenant table, where it makes it, or adds something to it or that refers to it."""
+        """The tenant table, if the step makes it, or adds something to it or that refers to it."""
         return None
 
     @property
     def tenant_row(self) -> TenantRow | None:
-        """Itself, where it adds a tenant, to which rows may come to belong."""
+        """Itself, if it adds a tenant to which rows may come to belong."""
         return None
 
     @property
@@ -196,120 +199,121 @@ class Step(ABC):
 
     @property
     def filling(self) -> Backfill | None:
-        """Itself, where it is not applied statement by statement but in batches, beside the running load."""
+        """Itself, if it is not applied statement by statement but in batches while applications go on."""
         return None
 
     @property
     def filled(self) -> tuple[Name, ...]:
-        """The relations whose rows it gives their tenants."""
+        """The relations whose rows it gives a tenant."""
         return ()
 
     @property
     def allotted(self) -> tuple[Name, ...]:
-        """The relations whose rows have to find their tenants for it: those that it fills, or gives a column."""
+        """The relations for whose rows a tenant must be found: those that it fills, or gives a column."""
         return self.filled
 
     @property
     def derives(self) -> tuple[tuple[Name, tuple[Source, ...]], ...]:
-        """The relations whose rows get their tenants from it, and from where they have them."""
+        """The relations whose rows get their tenant from it, and the sources of that."""
         return ()
 
     @property
     def adopts(self) -> tuple[Adoption, ...]:
-        """The parents of its table that it gives the tenant of their children."""
+        """The parents of its table to which it gives the tenant of their children."""
         return ()
 
     def moves(self, changed: frozenset[str]) -> tuple[Follower, ...]:
-        """The tables whose rows it changes along with a row of its own in which these columns change."""
+        """The tables whose rows it changes together with a row of its own in which these columns change."""
         return ()
 
     @property
     def shields(self) -> tuple[Name, ...]:
-        """The relations in which it keeps a fill from changing more than the tenant."""
+        """The relations in which it keeps a fill from changing anything but the tenant."""
         return ()
 
     # --- roles
 
     @property
     def application(self) -> str | None:
-        """The application role that it prepares, or lets see its tenant's rows."""
+        """The application role that it prepares, or to which it shows the rows of its tenant."""
         return None
 
     @property
     def gives(self) -> tuple[str, ...] | None:
-        """The privileges on its table, view or sequence that the application role has by it."""
+        """The privileges on its table, view or sequence that it grants to the application role."""
         return None
 
     @property
     def hands_on(self) -> tuple[Literal["ROUTINE", "SEQUENCE"], str, str] | None:
-        """The kind of an object that is no table or view, its name as SQL, and the privilege on it that the application
-        role gets: which only its owner can give, or who has the grant option."""
+        """An object that is no table or view: its kind, its name as SQL, and the privilege on it that the application
+        role gets, which only its owner or a role with the grant option can grant."""
         return None
 
     @property
     def given_to(self) -> str | None:
-        """The role that is to own the table that it makes."""
+        """The role that is to own the table that it creates."""
         return None
 
     @property
     def acts_as(self) -> tuple[str, ...]:
-        """Other roles than the owner of its table as which it acts, or that get something of ours."""
+        """Roles other than the owner of its table as which it acts, or to which it gives an object of tenantry's."""
         return () if self.given_to is None else (self.given_to,)
 
     @property
     def of_tables(self) -> tuple[Name, ...]:
-        """The tables that it is there for, where its own is none, but a sequence that they are filled from."""
+        """The tables that it serves, if its own object is not a table but a sequence that fills their columns."""
         return ()
 
     def reaches(self) -> Iterable[Reach]:
-        """What those may do, or must, as whom its triggers run."""
+        """The privileges that the roles need, or must have, as which its triggers run."""
         return ()
 
     @property
     def secures(self) -> RowSecurity | None:
-        """Itself, where it puts its table under row security."""
+        """Itself, if it puts its table under row-level security."""
         return None
 
     @property
     def policies(self) -> tuple[str, ...]:
-        """The names of the policies that its table has once it is in force."""
+        """The names of the policies that its table has once it is applied."""
         return ()
 
     # --- balances
 
     @property
     def keeps(self) -> Ledger | None:
-        """The ledger whose balances it helps to keep."""
+        """The ledger whose balances it helps to maintain."""
         return None
 
     @property
     def installs(self) -> Ledger | None:
-        """The ledger, as its balances stand, where the sums and what adds to them are made."""
+        """The ledger, with the state of its balances, if it makes the sums and what adds to them."""
         return None
 
-    # --- what becomes of others' objects, and of ours
+    # --- objects of users, and tenantry's own
 
     @property
     def makes(self) -> Name | None:
-        """The table or view that it makes among the user's own: none of the schema as found."""
+        """The table or view that it creates among the user's own, which is not part of the original schema."""
         return None
 
     def as_found(self, table: Table, before: Before) -> Table:
-        """Its table with what it has changed of the user's own put back, given what `record` found."""
+        """The original form of its table: what it has changed of the user's own restored, given what `record`
+        selected."""
         return table
 
     def grants_as_found(self, grants: tuple[Grant, ...], before: Before) -> tuple[Grant, ...]:
-        """The privileges of its table or view, had it never been."""
+        """The privileges on its table or view as if it had never been applied."""
         return grants
 
     def clashes(self) -> tuple[str, sql.Composable] | None:
-        """What of the user's cannot be had back while values stand in its way, and a query of their number, and one of
+        """What cannot be restored of the user's schema while values violate it, and a query of their number, and one of
         them."""
         return None
 
     def stood_in(self, before: Before) -> Name | None:
-        """The index of ours that has been the table's replica identity in place of one that comes back with its revert,
-        given what `record` found."""
+        """The index of tenantry's that became the table's replica identity in place of one that its revert restores,
+        given what `record` selected."""
         return None
 
     @property
@@ -319,31 +323,33 @@ class Step(ABC):
 
     @property
     def stays(self) -> str:
-        """What it has made, where that outlasts a rollback if anybody needs it: an object of a sentence."""
+        """What it has made, if a rollback keeps it when others need it: the object of a sentence."""
         return ""
 
     @property
     def loses(self) -> str:
-        """What people have put into what it makes, in the plural, and what goes with it: `values` counts them."""
+        """What people have stored in what it makes, in the plural, and what is lost with it: `values` counts them."""
         return ""
 
     @property
     def gives_up(self) -> tuple[str, str] | None:
-        """What of the user's it takes away and nothing replaces, as a sentence; and what can be done about it."""
+        """What it takes away from the user without a replacement, as a sentence; and what can be done about it."""
         return None
 
     @property
     def supersedes(self) -> bool:
-        """Whether it has made all that is still wanted of what it `ends`, which need never be done again."""
+        """Whether it has made everything that is still wanted of the steps that it `ends`, so that they need never be
+        applied again."""
         return False
 
     @abstractmethod
     def definition(self) -> sql.Composable:
-        """A query whose single text says what is in force; no row, or NULL, where the step is not."""
+        """A query whose single text describes what is applied; no row, or NULL, if the step is not applied."""
 
     def wants(self) -> str:
-        """All that it wants of the database, as one text: where the texts of two steps of one key differ, the spec has
-        changed. Partitions come and go without a change of what is wanted of the whole: `tree` is no part of it."""
+        """Everything that it wants of the database, as one text: if the texts of two steps with one key differ, the
+        spec has changed. Partitions come and go without a change of what is wanted of the partitioned table: `tree` is
+        not part of it."""
         whole = replace(self, tree=()) if self.below else self  # type: ignore[call-arg]
         return ";\n".join(statement.text for statement in whole.apply())
 
@@ -353,29 +359,29 @@ class Step(ABC):
         return _digest(self)
 
     def values(self) -> sql.Composable | None:
-        """A query of the number of rows that have a value in what it makes, or have one from it that nothing tells from
-        others; None where there are none to count."""
+        """A query of the number of rows that have a value in what it makes, or have one from it that cannot be told
+        from others; None if there are none to count."""
         return None
 
     @abstractmethod
     def apply(self) -> tuple[Statement, ...]:
-        """The statements that put it in force."""
+        """The statements that apply it."""
 
     @abstractmethod
     def revert(self, before: Before) -> tuple[Statement, ...]:
-        """The statements that take it away, given what `record` found; they may run twice."""
+        """The statements that revert it, given what `record` selected; they may run twice."""
 
     def keep(self, before: Before) -> tuple[Statement, ...]:
-        """What `rollback --preserve-data` does to a kept step."""
+        """The statements of `rollback --preserve-data` for a step that stays."""
         return ()
 
     def record(self) -> sql.Composable | None:
-        """A query of one JSON object (`jsonb_build_object`), run before `apply` in the same transaction; `revert` is
-        given it."""
+        """A query of one JSON object (`jsonb_build_object`), run before `apply` in the same transaction and given to
+        `revert`."""
         return None
 
 
 @lru_cache(maxsize=1 << 16)
 def _digest(step: Step) -> str:
-    """Kept, for a large schema has many steps, and each is compared more than once."""
+    """Cached, since a large schema has many steps, and each is compared more than once."""
     return hashlib.sha256(step.wants().encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""The tenant of a session: the one place where its SQL is made."""
+"""The tenant of a session: the only place that makes its SQL."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from tenantry.steps.introspection import raw
 
 
 def context_value(setting: str, type: str) -> sql.Composed:
-    """The setting as a value of the tenant key's type; NULL where it is not set.
+    """The setting as a value of the tenant key's type; NULL if it is not set.
 
     After SET LOCAL has ended the setting is an empty string, hence NULLIF. `type` has no length: an explicit cast to
-    varchar(n) would cut a longer value, and so choose another tenant.
+    varchar(n) would truncate a longer value, and so choose another tenant.
     """
     return sql.SQL("NULLIF(pg_catalog.current_setting({}, true), '')::{}").format(sql.Literal(setting), raw(type))
 
@@ -19,6 +19,6 @@ def context_value(setting: str, type: str) -> sql.Composed:
 def context(setting: str, type: str) -> sql.Composed:
     """The same as a scalar subquery, which a statement evaluates once and not for each row.
 
-    Citus refuses subqueries in policies; a hand-over to Citus takes `context_value` instead.
+    Citus refuses subqueries in policies: there `context_value` is used instead.
     """
     return sql.SQL("(SELECT {})").format(context_value(setting, type))

@@ -1,4 +1,4 @@
-"""The tenant table where the database has none, and the tenants that the spec names."""
+"""The tenant table, if the database has none, and the tenants that the spec names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tenantry.steps.step import Before, Step
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateTenantTable(Step):
-    """CREATE TABLE for tenants: uuid key, slug, name, status. Touches no table of the user's."""
+    """CREATE TABLE for tenants: uuid key, slug, name, status. Changes no table of the user's."""
 
     kind: Literal["tenant_table"] = "tenant_table"
     key_column: str
@@ -62,7 +62,7 @@ class CreateTenantTable(Step):
         return column_definition(self.table, self.key_column)
 
     def wants(self) -> str:
-        """Its key and slug: who is to own it follows from the owned tables, and is no reason to make it again."""
+        """Its key and slug: its owner follows from the owned tables, and is no reason to make it again."""
         return f"{self.key_column} {self.slug}"
 
     def values(self) -> sql.Composable:
@@ -88,8 +88,8 @@ class CreateTenantTable(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantRow(Step):
-    """A tenant that the spec names and the table lacks. `columns` get its name, which is the slug unless there is one;
-    the key, where it is one of them, the slug."""
+    """A tenant that the spec names and the table lacks. `columns` get its name, which is the slug if no name is given;
+    the key, if it is one of them, gets the slug."""
 
     kind: Literal["tenant_row"] = "tenant_row"
     tenant: TenantReference
@@ -139,7 +139,7 @@ class TenantRow(Step):
         return f"the tenant {self.slug!r}"
 
     def definition(self) -> sql.Composable:
-        # Asked behind the user's own triggers as well, where his path is set.
+        # Also queried after the user's own triggers, in which the user's search_path is set.
         return sql.SQL(
             "SELECT tenant.{}::pg_catalog.text FROM {} AS tenant"
             " WHERE tenant.{}::pg_catalog.text OPERATOR(pg_catalog.=) {}"
@@ -149,7 +149,7 @@ class TenantRow(Step):
         )  # fmt: skip
 
     def wants(self) -> str:
-        """The tenant itself: what its columns got is the user's own, once it is there."""
+        """The tenant itself: the values of its columns are the user's own once it exists."""
         return self.key
 
     def apply(self) -> tuple[Statement, ...]:
@@ -160,7 +160,7 @@ class TenantRow(Step):
             sql.SQL(", ").join(map(sql.Literal, values.values())),
             with_search_path(self.search_path),
         )  # fmt: skip
-        # Else all that looks for the tenant by its slug would find none, and rows would wait for it for ever.
+        # Otherwise nothing that looks for the tenant by its slug would find it, and rows would wait for it for ever.
         kept = sql.SQL("DO {}").format(
             body(
                 sql.SQL(

@@ -1,8 +1,9 @@
-"""What the triggers of ours share: a function that runs as the table's owner, whom it trusts, and how it is made.
+"""What tenantry's triggers share: a function that runs as the table's owner, which roles that owner trusts, and how it
+is created.
 
-A trigger function of ours sees all rows, whoever writes. So whatever it does for a writer it asks for itself: by the
-rows, by the tenant that the session names, and by the role, but never by a setting alone, which any session may change,
-in the middle of a statement too.
+A trigger function of tenantry's sees all rows, whichever role writes. So it checks itself what the writer may do: by
+the rows, by the tenant that the session names, and by the role, but never by a setting alone, which any session may
+change, even in the middle of a statement.
 """
 
 from __future__ import annotations
@@ -23,18 +24,19 @@ from tenantry.steps.row_security import FLOOR, LEGACY, OPERATOR
 from tenantry.steps.step import Before, Reach, Step
 
 PINNED = "pg_catalog, pg_temp"
-"""The search_path of our functions, but for what they set off in the user's."""
+"""The search_path of tenantry's functions, except for the work that they trigger in functions of the user's."""
 PINNED_AGAIN = sql.SQL("pg_catalog.set_config('search_path', {}, true)").format(sql.Literal(PINNED))
 
 SECRET = Name(JOURNAL_SCHEMA, "secret")
-"""A table with one random text, which nobody reads but the owners of our functions."""
+"""A table with one random text that only the owners of tenantry's functions can read."""
 ADOPTING = "tenantry.adopting"
-"""The setting by which a trigger of ours tells those that its update fires that it is ours: by a token."""
+"""The setting by which a trigger of tenantry's shows the triggers that its update fires that the update is tenantry's:
+a token."""
 _TOKEN = sql.SQL(
     "(SELECT pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to("
     "pg_catalog.concat(secret.value, pg_catalog.pg_current_xact_id()), 'UTF8')), 'hex') FROM {} AS secret)"
 ).format(SECRET.identifier)
-"""The secret as it is used in this transaction: worth nothing in another, should it be seen."""
+"""The secret as used in this transaction, worthless in another one if somebody reads it."""
 BEGIN_UPDATE = sql.SQL("PERFORM pg_catalog.set_config({}, {}, true);").format(sql.Literal(ADOPTING), _TOKEN)
 END_UPDATE = sql.SQL("PERFORM pg_catalog.set_config({}, '', true), {};").format(sql.Literal(ADOPTING), PINNED_AGAIN)
 DECLARE_OURS = sql.SQL("ours boolean;")
@@ -42,22 +44,23 @@ ASK_OURS = sql.SQL("""
   IF pg_catalog.current_setting({adopting}, true) <> '' THEN
     ours := pg_catalog.current_setting({adopting}, true) = {token};
   END IF;""").format(adopting=sql.Literal(ADOPTING), token=_TOKEN)
-"""Whether the update that fires this trigger is ours, into the variable `ours`."""
+"""Sets the variable `ours` to whether the update that fires this trigger is tenantry's."""
 
 _WRITER = sql.SQL(
     "CASE pg_catalog.current_setting('role') WHEN 'none' THEN session_user"
     " ELSE pg_catalog.current_setting('role')::name END"
 )
-"""The role of the session, whichever function's owner runs inside it."""
+"""The role of the session, whatever function's owner runs inside it."""
 FILLING = "tenantry.filling"
-"""The setting by which a fill tells the triggers to restore every column but the tenant (hazard 5)."""
+"""The setting by which a fill makes the triggers restore every column but the tenant (hazard 5)."""
 SWEEPING = "tenantry.sweeping"
-"""The setting by which a backfill, which derives all tables one after the other, is told from a fix of single rows."""
+"""The setting that tells a backfill, which derives all tables one after the other, from a fix of single rows."""
 IN_FILL = sql.SQL(
     "pg_catalog.current_setting({0}, true) = 'on'"
     " AND ({1} = current_user OR pg_catalog.pg_has_role({1}, current_user, 'usage'))"
 ).format(sql.Literal(FILLING), _WRITER)
-"""Whether a fill runs: only a session with the rights of the table's owner, as whom the function runs, can say so."""
+"""Whether a fill runs: only a session with the rights of the table's owner, as which the function runs, can set
+this."""
 
 
 def named(setting: str) -> sql.Composed:
@@ -66,9 +69,10 @@ def named(setting: str) -> sql.Composed:
 
 
 def sees_all(table: sql.Composable) -> sql.Composed:
-    """Whether the session may see all rows of a table: row security of ours is not there yet, or lets its role through.
+    """Whether the session may see all rows of a table: tenantry's row-level security is not there yet, or lets its role
+    through.
 
-    The policies say to whom they show everything, so that what contract takes away counts here, too.
+    The policies themselves tell to which roles they show all rows, so that what contract removes counts here, too.
     """
     return sql.SQL(
         "(SELECT r.rolsuper OR r.rolbypassrls"
@@ -85,19 +89,19 @@ def sees_all(table: sql.Composable) -> sql.Composed:
 
 
 def knows_no_tenants(table: sql.Composable, setting: str) -> sql.Composed:
-    """Whether the session is an old application's, or the operator's: it names no tenant, and may see all rows of the
-    table with this OID."""
+    """Whether the session is that of an old application or of the operator: it names no tenant, and may see all rows of
+    the table with this OID."""
     return sql.SQL("({} IS NULL AND {})").format(named(setting), sees_all(table))
 
 
 def function_name(table: Name, purpose: str, *parts: str) -> Name:
-    """The function of a trigger of the table, of which the further parts tell one from others of the same purpose."""
+    """The name of the function of a trigger on the table. The further parts tell it from others of the same purpose."""
     return Name(JOURNAL_SCHEMA, object_name(purpose, table.schema, table.name, *parts))
 
 
 def make_function(function: Name, owner: str, code: sql.Composable, settings: str) -> tuple[Statement, ...]:
-    """A trigger function that runs as `owner` with a pinned search_path, and that nobody else can call or put on a
-    table of their own, whatever default privileges say."""
+    """Create a trigger function that runs as `owner` with a pinned search_path, and that no other role can call or use
+    in a trigger on its own table, whatever default privileges grant."""
     create = sql.SQL(
         "CREATE OR REPLACE FUNCTION {}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER"
         " SET search_path = {} {} AS {}"
@@ -108,7 +112,7 @@ def make_function(function: Name, owner: str, code: sql.Composable, settings: st
 
 
 def shut_function(signature: str) -> Statement:
-    """Take EXECUTE of a function from all but its owner, whatever default privileges have given."""
+    """Revoke EXECUTE on a function from all but its owner, whatever default privileges have granted."""
     block = sql.SQL(
         "DECLARE role oid; BEGIN FOR role IN SELECT DISTINCT e.grantee FROM pg_catalog.pg_proc p,"
         " pg_catalog.aclexplode(coalesce(p.proacl, pg_catalog.acldefault('f', p.proowner))) AS e"
@@ -120,10 +124,11 @@ def shut_function(signature: str) -> Statement:
 
 
 def create_function(function: Name, owner: str, work: Work) -> tuple[Statement, ...]:
-    """The function of a trigger, and what it needs: the schema, the secret, and what it names by OID.
+    """The function of a trigger, and what it needs: the schema, the secret, and the OIDs of what it names.
 
-    Row security is on in it, whatever the session says: a session that may bypass it turns it off, and then the owner,
-    who may not, would get an error in place of the rows that its policy shows it (hazard 13).
+    It runs with row_security on, whatever the session has set: a session that may bypass row-level security can turn
+    the setting off, and then the owner, who may not, would get an error in place of the rows that its policy shows it
+    (hazard 13).
     """
     read = sql.SQL("GRANT SELECT ON {} TO {}").format(SECRET.identifier, sql.Identifier(owner))
     text, known = work.compose()
@@ -139,7 +144,7 @@ def create_function(function: Name, owner: str, work: Work) -> tuple[Statement, 
 
 
 def _table_of_ours(table: Name, columns: str, then: sql.Composable) -> Statement:
-    """A table that only the owners of our functions read, with what stands in it; nothing where it is there."""
+    """A table that only the owners of tenantry's functions read, with its contents; nothing if it exists already."""
     block = sql.SQL(
         "DECLARE role oid; BEGIN IF {oid} IS NULL THEN CREATE TABLE {table} ({columns});"
         " FOR role IN SELECT DISTINCT e.grantee FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) AS e"
@@ -165,7 +170,7 @@ _MAKE_NAMES = _table_of_ours(
 
 
 def names_table(owner: str) -> tuple[Statement, ...]:
-    """The table of what functions of ours name, and that their owner reads it."""
+    """Create the table of what tenantry's functions name, and let the owner of one read it."""
     use = sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(sql.Identifier(JOURNAL_SCHEMA), sql.Identifier(owner))
     read = sql.SQL("GRANT SELECT ON {} TO {}").format(NAMES.identifier, sql.Identifier(owner))
     return _MAKE_NAMES, Statement(sql=use, when=_foreign(owner)), Statement(sql=read, when=_foreign(owner))
@@ -176,8 +181,8 @@ def _foreign(owner: str) -> sql.Composed:
 
 
 def drop_trigger(table: Name, trigger: str, function: Name, tree: tuple[Name, ...]) -> tuple[Statement, ...]:
-    """Drop a trigger and its function; it may be gone already. A partition that was detached since keeps what it has
-    taken along, and the function with that."""
+    """Drop a trigger and its function, either of which may be gone already. A partition that was detached since keeps
+    the trigger that it has, and the function with it."""
     # By an index: pg_trigger has none on the function, and each foreign key has four triggers.
     unused = sql.SQL(
         "NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass"
@@ -191,14 +196,14 @@ def drop_trigger(table: Name, trigger: str, function: Name, tree: tuple[Name, ..
     forgotten = forget(table, trigger)
     return (
         *drop_triggers(table, trigger, tree),
-        # Before the function goes: as long as it is used, it is told what it names.
+        # Before the function is dropped: as long as it is used, it needs the recorded names.
         replace(forgotten, when=sql.SQL("{} AND {}").format(forgotten.when, unused)),
         gone,
     )
 
 
 def drop_triggers(table: Name, trigger: str, tree: tuple[Name, ...]) -> tuple[Statement, ...]:
-    """Drop a trigger, and those that partitions have for themselves."""
+    """Drop a trigger, and the separate ones of partitions."""
     locks = tuple(Lock(name, LockMode.ACCESS_EXCLUSIVE) for name in (table, *tree))
     return tuple(
         Statement(
@@ -215,26 +220,26 @@ def drop_triggers(table: Name, trigger: str, tree: tuple[Name, ...]) -> tuple[St
 
 
 def alone(trigger: str) -> str:
-    """The trigger that a partition has for itself, should it be detached: it loses those of the whole."""
+    """The separate trigger of a partition, for when it is detached: then it loses that of the partitioned table."""
     return f"{trigger}_alone"
 
 
 READ = ("SELECT",)
-# Who locks a row needs the right to change it, too.
+# Locking a row also needs the privilege to change it.
 CHANGE = ("SELECT", "UPDATE")
 
 
 def each(role: str, table: Name, privileges: tuple[str, ...]) -> Iterator[Reach]:
-    """That the role needs each of these privileges there."""
+    """The role needs each of these privileges there."""
     for privilege in privileges:
         yield role, table, privilege
 
 
 def asked(role: str, sources: Iterable[Source]) -> Iterator[Reach]:
-    """That the role reads the tables along the paths."""
+    """The role reads the tables along the paths."""
     for source in sources:
         if isinstance(source, ByPath):
-            # A path that ends in the row's own column does not look at the last table.
+            # A path that ends in the row's own column does not read the last table.
             for hop in source.hops if source.column is not None else source.hops[:-1]:
                 yield from each(role, hop.parent, READ)
 
@@ -293,7 +298,7 @@ class RowTrigger(Step):
             sql.SQL("CONSTRAINT TRIGGER" if self.constraint else "TRIGGER"), name, self.event, self.table.identifier,
             self.manner, self.function.identifier,
         )  # fmt: skip
-        # A partition's copy of a trigger is enabled by itself.
+        # A partition's copy of a trigger has to be enabled separately.
         always = tuple(
             Statement(
                 sql=sql.SQL("ALTER TABLE ONLY {} ENABLE ALWAYS TRIGGER {}").format(relation.identifier, name),

@@ -1,5 +1,5 @@
-"""Unique constraints and indexes of the user's: in contract the global one that a per-tenant one has replaced goes; in
-distribute each becomes one of the tenant's."""
+"""Unique constraints and indexes of the user's: contract drops the global one that a per-tenant one has replaced;
+distribute makes each unique within its tenant."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from tenantry.steps.step import Before, Step
 
 
 def _only_columns(columns: tuple[str, ...]) -> str:
-    """The text behind the opening parenthesis of an index of these columns and nothing else."""
+    """The text after the opening parenthesis of an index of these columns and nothing else."""
     return ", ".join(quoted(column) for column in columns) + ")"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplacedUnique(Step):
-    """What steps have in common that take away a primary key, a unique constraint or a unique index of the user's."""
+    """The common part of steps that drop or replace a primary key, a unique constraint or a unique index of the
+    user's."""
 
     unique: Unique
-    """The index as it was found: it is part of the user's schema even after it was dropped."""
+    """The original index: it is part of the user's schema even after it was dropped."""
 
     @property
     def index(self) -> Name:
@@ -38,7 +39,7 @@ class ReplacedUnique(Step):
         return (Lock(self.table, LockMode.ACCESS_EXCLUSIVE),)
 
     def renamed(self, names: Written) -> Self:
-        """Of an index with more in its text than names of columns the text stays as it was found."""
+        """For an index that has more in its text than names of columns, the original text is kept."""
         unique, columns = self.unique, names.columns(self.table, self.unique.columns)
         rest = _only_columns(columns) if unique.rest == _only_columns(unique.columns) else unique.rest
         return replace(self, unique=replace(unique, columns=columns, rest=rest))
@@ -60,7 +61,7 @@ class ReplacedUnique(Step):
         ).format(self.index.oid)
 
     def clashes(self) -> tuple[str, sql.Composable] | None:
-        """Values that more than one row has; none are known where the index is not over columns, or over some rows."""
+        """Values that more than one row has; None if the index is not over plain columns, or covers only some rows."""
         if not self.unique.columns or self.unique.partial:
             return None
         columns = identifiers(self.unique.columns)
@@ -100,8 +101,8 @@ class ReplacedUnique(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DropGlobalUnique(ReplacedUnique):
-    """Drops the index, and the constraint of the same name if there is one; everything that pg_dump shows of
-    it is recorded, and put back without stopping writers: the index CONCURRENTLY, then the constraint upon it."""
+    """Drops the index, and the constraint of the same name if there is one. Everything that pg_dump shows of it is
+    recorded, and restored without blocking writers: the index CONCURRENTLY, then the constraint on it."""
 
     kind: Literal["global_unique"] = "global_unique"
     replaced_by: Name
@@ -136,7 +137,8 @@ class DropGlobalUnique(ReplacedUnique):
     def apply(self) -> tuple[Statement, ...]:
         if not self.unique.identity:
             return (self._drop,)
-        # Every update of a published table would fail without it. Where the tenant may be NULL, no index can be it.
+        # Every update of a published table would fail without it. If the tenant may be NULL, no index can be the
+        # replica identity.
         form = (
             sql.SQL("FULL") if self.mixed else sql.SQL("USING INDEX {}").format(sql.Identifier(self.replaced_by.name))
         )
@@ -186,10 +188,10 @@ class DropGlobalUnique(ReplacedUnique):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WidenKey(ReplacedUnique):
-    """Puts the tenant column in front of a primary key, a unique constraint or a unique index, by an index that stands
-    already and gets its name: a change of the catalog alone, and the composite keys keep that index.
+    """Puts the tenant column in front of a primary key, a unique constraint or a unique index, with an index that
+    exists already and gets its name: a change of the catalog alone. The composite keys keep that index.
 
-    The way back builds both indexes CONCURRENTLY, and points the composite keys at the one that stays, so that rows
+    The way back builds both indexes CONCURRENTLY, and moves the composite keys to the one that stays, so that rows
     refer to rows of their own tenant at every moment.
     """
 
@@ -197,13 +199,14 @@ class WidenKey(ReplacedUnique):
     column: str
     """The tenant column."""
     by: Name
-    """The index that takes its place."""
+    """The index that replaces it."""
     columns: tuple[str, ...] = ()
-    """Those of that index behind the tenant column, where composite keys are held by it."""
+    """The columns of that index after the tenant column, if composite keys depend on it."""
     referred: tuple[TenantForeignKey, ...] = ()
-    """The composite keys that are held by that index."""
+    """The composite keys that depend on that index."""
     needed_by: tuple[Name, ...] = ()
-    """The tables with foreign keys of the user's that need the key of before: what brings those back brings it back."""
+    """The tables with foreign keys of the user's that need the original key: the steps that restore those restore
+    it."""
     compared = True
     category = "constraint"
 
@@ -270,7 +273,7 @@ class WidenKey(ReplacedUnique):
         )
 
     def _swap(self, by: Name) -> tuple[sql.Composed, ...]:
-        """The index `by` in place of the one that has the name now."""
+        """Replaces the index that has the name now by the index `by`."""
         name = sql.Identifier(self.index.name)
         if not self.unique.constraint:
             return (
@@ -303,7 +306,8 @@ class WidenKey(ReplacedUnique):
                 one.table.identifier, sql.Identifier(one.constraint)
             )
             swap.append((drop, wide))
-        # Each statement asks anew, and with the first of these it is wide no more: the index that is to go in stands.
+        # Each statement checks again, and after the first of these the index is no longer wide: the index that replaces
+        # it exists.
         stands = sql.SQL("SELECT {} IS NOT NULL").format(back.oid)
         swap += [(statement, stands) for statement in self._swap(back)]
         for one in self.referred:

@@ -1,4 +1,4 @@
-"""Views run as whoever asks, not as their owner."""
+"""Views that run with the rights of the caller, not of their owner."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tenantry.steps.step import Before, Step
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvokerView(Step):
-    """SET (security_invoker = true), from PostgreSQL 15 on; the options that were there are put back in their order."""
+    """SET (security_invoker = true), from PostgreSQL 15 on; the earlier options are restored in their order."""
 
     kind: Literal["view"] = "view"
     compared = True
