@@ -1,1 +1,1 @@
-"""Backups: copies in schema tenantry or dumps, made from one snapshot; verified, restored, watched."""
+"""Backups: copies in schema tenantry or dumps, made from one snapshot; verified, restored, monitored."""

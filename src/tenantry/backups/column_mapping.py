@@ -1,4 +1,4 @@
-"""How a table of a backup fits the table as it now is: columns may have come and gone, and keys have changed."""
+"""How the columns of a table in a backup map to the table as it is now: columns and keys may have changed since."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ NO_ACTION = "a"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fit:
-    """`copy` with the columns that it shares with the table; `target` restores them. `left_out` is said to the user."""
+    """`copy` with the columns that it shares with the table; `target` restores them. `left_out` is shown to the
+    user."""
 
     target: Target
     copy: TableCopy
@@ -29,9 +30,9 @@ class Fit:
 
 
 def fit(schema: Schema, copy: TableCopy, relation: sql.Composable, *, force: bool) -> Fit | str:
-    """How the backup's rows, in `relation`, are restored; or why there is nothing to restore.
+    """How the rows of the backup, in `relation`, are restored; or why there is nothing to restore.
 
-    Raises Refused where the table or one of its columns is gone; with `force` such a column is left out.
+    Raises Refused if the table or one of its columns is gone; with `force` such a column is left out.
     """
     table = schema.tables.get(copy.table)
     if table is None:
@@ -75,7 +76,7 @@ def _place(copy: TableCopy) -> str:
 
 
 def _key(table: Table, columns: set[str]) -> tuple[str, ...]:
-    """Columns that tell rows apart, now and in the backup; none where there are no such."""
+    """Columns that identify a row, now and in the backup; empty if there are none."""
     never_null = {column.name for column in table.columns if column.not_null}
     if table.primary_key and columns >= set(table.primary_key):
         return table.primary_key
@@ -89,8 +90,8 @@ def _key(table: Table, columns: set[str]) -> tuple[str, ...]:
 def _replaced(
     schema: Schema, table: Table, columns: Sequence[CopiedColumn], key: tuple[str, ...]
 ) -> tuple[str, ...]:  # fmt: skip
-    """Columns whose change makes a row be deleted and inserted: of a further unique constraint that is checked row by
-    row, and an identity that is always generated. Not where a foreign key would act on the deletion."""
+    """Columns whose change requires that a row is deleted and inserted: those of a further unique constraint that is
+    checked row by row, and an identity that is GENERATED ALWAYS. Empty if a foreign key would act on the deletion."""
     if any(reference.on_delete != NO_ACTION for _, reference in _references(schema, table.name)):
         return ()
     wanted = {name for unique in table.uniques if not unique.deferrable for name in unique.columns}
@@ -104,12 +105,12 @@ def _references(schema: Schema, parent: Name) -> Iterator[tuple[Name, ForeignKey
 
 
 def parents_first(schema: Schema, fits: Iterable[Fit], steps: Iterable[Step]) -> tuple[Fit, ...]:
-    """In the order in which rows are put right: a row whose parent changes, too, may ask it for its tenant, and must
-    find what the parent is to be. Where tables refer to each other in a circle, any order is as good."""
+    """The order in which rows are restored: the trigger of a row whose parent changes, too, may read the parent's
+    tenant, and must find the restored one. If tables refer to each other in a circle, the order does not matter."""
     known = {one.target.table: one for one in fits}
     above = {name: {key.parent for key in schema.tables[name].foreign_keys} for name in known}
     for step in steps:
-        # What a trigger asks when a row is written; a fill asks nothing then.
+        # What a trigger reads when a row is written; a fill reads nothing then.
         for relation, sources in step.derives if step.filling is None else ():
             paths = [source for source in sources if isinstance(source, ByPath)] if relation in above else []
             above.get(relation, set()).update(hop.parent for path in paths for hop in path.hops)
@@ -127,7 +128,7 @@ def parents_first(schema: Schema, fits: Iterable[Fit], steps: Iterable[Step]) ->
 
 
 def reached(schema: Schema, tables: Iterable[Name]) -> tuple[Name, ...]:
-    """Tables besides these whose rows a foreign key would delete or change, where rows of these go or change."""
+    """Other tables whose rows a foreign key would delete or change when rows of these are deleted or changed."""
     chosen = set(tables)
     found: set[Name] = set()
     waiting = list(chosen)

@@ -1,4 +1,4 @@
-"""What a table holds: which of its columns are copied, and a sum that tables with the same rows have in common."""
+"""The contents of a table: which of its columns are copied, and a checksum that tables with the same rows share."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from tenantry.model.schema import Kind, Schema
 
 
 def source(schema: Schema, name: Name, *, ours: Mapping[Name, str], created: frozenset[Name]) -> TableCopy:
-    """What a backup of the table as it now is will hold; rows and checksum are yet to be read.
+    """The contents of a backup of the table as it is now, without the number of rows and the checksum, which are yet to
+    be read.
 
-    `ours` has the tenant column that tenantry made of each table, `created` the tables that it made. Raises UsageError
-    where the name is no table's, or a partition's.
+    `ours` has the tenant column that tenantry added to each table, `created` the tables that it created. Raises
+    UsageError if the name is not that of a table, or is that of a partition.
     """
     table = schema.tables.get(name)
     if table is None or table.kind is Kind.FOREIGN:
@@ -34,12 +35,13 @@ def source(schema: Schema, name: Name, *, ours: Mapping[Name, str], created: fro
 
 
 def rows_of(table: TableCopy) -> sql.Composable:
-    """The table as FROM names it: with its partitions, without its heirs, which have copies of their own."""
+    """The table as FROM names it: with its partitions, without its inheritance children, which are copied
+    separately."""
     return (sql.SQL("ONLY {}") if table.leaves == (table.table,) else sql.SQL("{}")).format(table.table.identifier)
 
 
 def selected(columns: Sequence[CopiedColumn]) -> sql.Composable:
-    """The columns in their base types: a domain that is changed later shall not have to reckon with a backup."""
+    """The columns in their base types, so that a later change of a domain is not affected by a backup."""
     return sql.SQL(", ").join(
         sql.SQL("{}::{} AS {}").format(sql.Identifier("t", column.name), sql.SQL(column.type),
                                        sql.Identifier(column.name))
@@ -48,7 +50,7 @@ def selected(columns: Sequence[CopiedColumn]) -> sql.Composable:
 
 
 def row_text(alias: str, columns: Sequence[CopiedColumn]) -> sql.Composable:
-    """A row as one text that equal rows share. A bytea goes in as its hash: as text it could pass the gigabyte."""
+    """A row as one text that equal rows share. A bytea is replaced by its hash: its text could exceed one gigabyte."""
     values = [
         (sql.SQL("pg_catalog.md5({})") if column.type == "bytea" else sql.SQL("{}")).format(
             sql.Identifier(alias, column.name)
@@ -59,7 +61,7 @@ def row_text(alias: str, columns: Sequence[CopiedColumn]) -> sql.Composable:
 
 
 def checksum(relation: sql.Composable, columns: Sequence[CopiedColumn]) -> sql.Composed:
-    """A query of the number of rows and of their sum, which does not depend on their order; it is one scan.
+    """A query of the number of rows and of their checksum, which does not depend on their order; it takes one scan.
 
     To be run in a transaction with postgres.backups.steady.
     """

@@ -1,4 +1,4 @@
-"""Making backups: before a run changes a database, or because somebody asks."""
+"""Making backups: before a run changes a database, or on request."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ from tenantry.postgres.transient_errors import failed
 from tenantry.steps import from_json
 
 PARALLEL_FROM = 64 << 20
-"""Bytes from which a second session is worth its while."""
+"""Size in bytes from which a second session is used."""
 Connection = psycopg.Connection[Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupOptions:
     """How a backup is made. Without a `kind` it is one of tables, up to `max_size` bytes. Dumps go into `folder`.
-    `free_space` in bytes, where the server's disk cannot be seen; `force` goes on without a backup."""
+    `free_space` in bytes, if the server's disk cannot be measured; `force` goes on without a backup."""
 
     kind: BackupKind | None = None
     max_size: int = MAX_SIZE
@@ -51,13 +51,13 @@ class BackupOptions:
     force: bool = False
 
     def of(self, spec: Spec, folder: Path | None) -> BackupOptions:
-        """With what the spec says; a folder that was given counts more."""
+        """The options of the spec; a folder given here takes precedence."""
         return replace(self, max_size=spec.backup.max_size, folder=folder or Path(spec.backup.folder))
 
 
 @dataclass(slots=True, kw_only=True)
 class Making:
-    """A run that makes a backup: over its connection, which holds the run lock and is in autocommit mode."""
+    """A run that makes a backup with its connection, which holds the run lock and is in autocommit mode."""
 
     target: Target
     connection: Connection
@@ -71,12 +71,13 @@ class Making:
 
 
 def ensure_backup(making: Making, reason: Reason, names: Iterable[Name], *, changes: bool) -> Backup | None:
-    """The automatic backup before a run does its work; None where none was wanted or there is nothing to keep.
+    """The automatic backup before a run starts its work; None if none is wanted or there is nothing to back up.
 
-    The journal must be installed and the run begun. `changes`: users' values will change, and going without a backup
-    takes `force`. A run that goes on where an earlier one stopped goes on with the backup of that one.
+    The journal must be installed and the run recorded. `changes`: values of users will change, and a run without a
+    backup requires `force`. A run that continues an earlier one uses the backup of that one.
 
-    Raises Refused where a person must decide, Failed where the backup could not be made; then nothing is left of it.
+    Raises Refused if a person must decide, Failed if the backup could not be made; an unfinished backup is removed
+    then.
     """
     options = making.options
     if options.kind is BackupKind.NONE:
@@ -100,8 +101,8 @@ def ensure_backup(making: Making, reason: Reason, names: Iterable[Name], *, chan
 
 
 def sources(connection: Connection, names: Iterable[Name] | None = None) -> tuple[TableCopy, ...]:
-    """Those of the names that are tables now, partitions as the table that they are part of, with their heirs; without
-    names, all tables that are the user's."""
+    """Those of the names that are tables now, partitions replaced by their partitioned table, with their inheritance
+    children; without names, all tables of the user's."""
     entries = known(read_entries(Journal(connection))).entries.values()
     steps = [from_json(entry.value) for entry in entries]
     columns = {step.table: step.tenant_column for step in steps if step.tenant_column is not None}
@@ -116,7 +117,7 @@ def sources(connection: Connection, names: Iterable[Name] | None = None) -> tupl
 
 
 def owned_names(entries: Iterable[Entry]) -> frozenset[Name]:
-    """Tables that have tenants, as the journal knows them."""
+    """Tables that have tenants, according to the journal."""
     return frozenset(step.table for step in (from_json(entry.value) for entry in entries) if step.of_owned)
 
 
@@ -130,7 +131,7 @@ def _earlier(making: Making, reason: Reason, tables: Sequence[TableCopy]) -> Bac
 
 
 def write_backup(making: Making, reason: Reason, tables: Sequence[TableCopy]) -> Backup:
-    """Make a backup of tables; the journal must be installed. Raises as `before` does."""
+    """Make a backup of tables; the journal must be installed. Raises as `ensure_backup` does."""
     backups, options = making.backups, making.options
     backups.install()
     remove_incomplete(making)
@@ -194,7 +195,7 @@ def _telling(observer: Observer) -> Callable[[TableCopy], None]:
 
 @contextmanager
 def _cleared(making: Making, id: str) -> Iterator[None]:
-    """Nothing is left of a backup that fails."""
+    """Removes an unfinished backup if the block fails."""
     try:
         yield
     except BaseException:
@@ -205,7 +206,7 @@ def _cleared(making: Making, id: str) -> Iterator[None]:
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """What the server says about a lack of room or time, as one sentence. Nothing is left of what was begun."""
+    """Turns an error of the server about lack of space or time into one sentence. The unfinished backup is removed."""
     try:
         yield
     except (psycopg.errors.DiskFull, psycopg.errors.QueryCanceled) as error:
@@ -224,7 +225,7 @@ def chosen_kind(options: BackupOptions, size: int) -> BackupKind:
 def refuse_full(
     connection: Connection, options: BackupOptions, kind: BackupKind, size: int, observer: Observer
 ) -> None:
-    """Raises Refused where a backup of `size` bytes has no room. WAL is recycled beyond max_wal_size."""
+    """Raises Refused if there is no room for a backup of `size` bytes. WAL is recycled beyond max_wal_size."""
     if kind is BackupKind.DUMP:
         there = options.folder.absolute()
         while not there.exists():
@@ -255,7 +256,7 @@ def refuse_hidden(connection: Connection, names: Sequence[Name]) -> None:
 
 
 def remove_incomplete(making: Making) -> None:
-    """Take away what runs that died have left of their backups; the caller holds the run lock."""
+    """Remove unfinished backups of runs that died; the caller holds the run lock."""
     for backup in making.backups.all():
         if backup.finished_at is None:
             drop(making.connection, backup)
@@ -263,7 +264,7 @@ def remove_incomplete(making: Making) -> None:
 
 
 def drop(connection: Connection, backup: Backup) -> None:
-    """Take a backup away: copies and list entry in one transaction, a dump's folder before."""
+    """Remove a backup: copies and list entry in one transaction, a dump's folder before."""
     remove(backup)
     with connection.transaction():
         for copy in backup.tables:
@@ -274,7 +275,7 @@ def drop(connection: Connection, backup: Backup) -> None:
 
 
 def one_of(backups: Iterable[Backup], id: str) -> Backup:
-    """The backup of that id. Raises UsageError."""
+    """The backup with that id. Raises UsageError if there is none."""
     known = {backup.id: backup for backup in backups}
     if id not in known:
         raise UsageError(f"the backup {id!r} does not exist{nearest(id, known)}", remedy="See `tenantry backups list`.")
@@ -282,7 +283,7 @@ def one_of(backups: Iterable[Backup], id: str) -> Backup:
 
 
 def refuse_incomplete(backup: Backup) -> None:
-    """Raises Refused for a backup that is not whole because its run has not come to its end."""
+    """Raises Refused for a backup that is incomplete because its run did not finish."""
     if backup.finished_at is None:
         raise Refused(
             f"The backup {backup.id} is incomplete: the run that made it did not finish",

@@ -1,4 +1,5 @@
-"""Backups of the kind `dump`: pg_dump's directory format, written in parallel from our snapshot, with a manifest.
+"""Backups of the kind `dump`: pg_dump's directory format, written in parallel from tenantry's snapshot, with a
+manifest.
 
 The manifest is written last, first under another name: a folder without one is incomplete.
 """
@@ -44,16 +45,18 @@ def write_dump(
     workers: int, filtered: bool, finish: Callable[[tuple[TableCopy, ...], int], None],
     copied: Callable[[TableCopy], None] = lambda table: None,
 ) -> None:  # fmt: skip
-    """Dump the whole database but for other backups into `folder`, and count the tables in the same snapshot.
+    """Dump the entire database except for other backups into `folder`, and count the rows of tables in the same
+    snapshot.
 
-    `filtered`: row security is in force for our role, whose policies show it every row. `finish` is told the tables
-    and the size in bytes, and writes over the session. Raises Failed, Refused where there is no pg_dump, or where
-    others could exchange the folder.
+    `filtered`: row-level security applies to tenantry's role, whose policies show it every row. `finish` is called with
+    the tables and the size in bytes, and writes with the session. Raises Failed; Refused if pg_dump is missing or if
+    other users could replace the folder.
     """
     major = session.info.server_version // 10000
     pg_dump = program("pg_dump", major=major)
     try:
-        # pg_dump finds the folder by its name, which others must not give to one of theirs.
+        # pg_dump opens the folder by its name, so other users must not be able to give that name to a folder of their
+        # own.
         private_files.require_trusted(folder)
         private_files.make_folder(folder.parent)
         folder.mkdir(mode=0o700)
@@ -111,11 +114,11 @@ def _write_manifest(
 
 
 def damage(backup: Backup) -> str:
-    """What is wrong with the files of a dump, in one sentence; empty where each is what the manifest says."""
+    """What is wrong with the files of a dump, in one sentence; empty if each is as the manifest lists it."""
     assert backup.folder is not None
     manifest = backup.folder / MANIFEST
     try:
-        # What is restored from there runs in the database.
+        # The contents are run as SQL in the database when they are restored.
         private_files.require_trusted(backup.folder)
         with private_files.open_existing(manifest) as written:
             document = json.load(written)
@@ -134,11 +137,11 @@ def damage(backup: Backup) -> str:
 
 
 def remove(backup: Backup) -> None:
-    """Remove a dump's folder, torn or whole; a folder that holds anything else is left. Raises Failed."""
+    """Remove the folder of a dump, complete or not; a folder that holds anything else is kept. Raises Failed."""
     folder = backup.folder
     if folder is None or not folder.exists():
         return
-    # The list of backups is in the database, whose owner may have written any folder there.
+    # The list of backups is in the database, whose owner may have entered any folder there.
     if folder.name != backup.id or not _IS_ID.fullmatch(backup.id) or folder.is_symlink():
         raise Failed(f"{folder} is not the folder of {backup.id}", remedy="Check it, and remove it by hand.")
     strange = [path.name for path in folder.iterdir() if path.name not in ("data", MANIFEST)

@@ -1,4 +1,4 @@
-"""The backup that a run would begin with, for its dry run."""
+"""The backup that a run would make first, for its dry run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tenantry.model.name import Name
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupEstimate:
-    """`bytes` are those of the tables now; a dump holds all tables of the database."""
+    """`bytes` is the size of the tables now; a dump contains all tables of the database."""
 
     kind: BackupKind
     tables: tuple[Name, ...]
@@ -26,7 +26,8 @@ class BackupEstimate:
 def estimate_backup(
     connection: psycopg.Connection[Any], names: Iterable[Name], options: BackupOptions
 ) -> BackupEstimate | None:
-    """None where none is to be made. Raises Refused where a person must choose its kind, or it would find no room."""
+    """None if no backup is to be made. Raises Refused if a person must choose its kind, or if there is no room for
+    it."""
     if options.kind is BackupKind.NONE:
         return None
     tables = measured(connection, sources(connection, names))

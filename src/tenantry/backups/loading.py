@@ -1,4 +1,5 @@
-"""The tables of a dump, loaded into temporary tables of a session, to be compared and restored as copies are."""
+"""The tables of a dump, loaded into temporary tables of a session, to be compared and restored in the same way as
+copies."""
 
 from __future__ import annotations
 
@@ -24,8 +25,8 @@ _COLUMN = re.compile(r'"((?:[^"]|"")+)"|([^\s,"]+)')
 
 
 def held(table: TableCopy) -> TableCopy:
-    """The table as it is loaded: what is of a type that users have made, as text. To read a value of such a type may
-    run code of theirs, the checks of a domain within it; as text it is the same in a checksum."""
+    """The table as it is loaded: values of types that users have created as text. Reading a value of such a type may
+    run code of theirs, such as the checks of a domain; as text it has the same checksum."""
     columns = tuple(replace(column, type="text") if "." in column.type else column for column in table.columns)
     return replace(table, columns=columns)
 
@@ -33,7 +34,7 @@ def held(table: TableCopy) -> TableCopy:
 def filled(
     target: Target, session: psycopg.Connection[Any], backup: Backup, table: TableCopy, number: int
 ) -> sql.Composable:
-    """The name of a temporary table with the dump's rows of a table. Raises Failed where pg_restore fails."""
+    """The name of a temporary table with the dump's rows of a table. Raises Failed if pg_restore fails."""
     assert backup.folder is not None
     private_files.require_trusted(backup.folder)
     temporary = sql.Identifier("pg_temp", f"restored_{number}")
@@ -51,7 +52,7 @@ def filled(
 
 
 def counted(session: psycopg.Connection[Any], temporary: sql.Composable, table: TableCopy) -> tuple[int, str]:
-    """The rows of a table that is loaded, and their checksum."""
+    """The number of rows of a loaded table, and their checksum."""
     with session.transaction():
         set_stable_text_format(session)
         found = session.execute(checksum(temporary, held(table).columns)).fetchone()
@@ -62,8 +63,8 @@ def counted(session: psycopg.Connection[Any], temporary: sql.Composable, table: 
 def load(
     target: Target, session: psycopg.Connection[Any], backup: Backup, table: TableCopy, number: int
 ) -> sql.Composable:
-    """Load a table into a temporary one and return its name. Raises Refused where it is not what the manifest says,
-    Failed where pg_restore fails."""
+    """Load a table into a temporary one and return its name. Raises Refused if it is not as in the manifest, Failed if
+    pg_restore fails."""
     temporary = filled(target, session, backup, table, number)
     rows, sum = counted(session, temporary, table)
     if (rows, sum) != (table.rows, table.checksum):
@@ -75,7 +76,7 @@ def load(
 
 
 def _copy(session: psycopg.Connection[Any], temporary: sql.Composable, script: IO[bytes], leaf: Name) -> None:
-    """Feed the data of the script's COPY, whose columns need not be in the table's order."""
+    """Feed the data of the script's COPY, whose columns may be in another order than the table's."""
     for line in script:
         found = _COPY.match(line.rstrip(b"\n"))
         if found is None:

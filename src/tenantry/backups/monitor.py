@@ -1,4 +1,5 @@
-"""Are there backups, and are they what they should be? For ours, for dumps made elsewhere, and for a provider's."""
+"""Checks that recent and complete backups exist: tenantry's own, dumps made by other tools, and snapshots of a
+provider."""
 
 from __future__ import annotations
 
@@ -14,18 +15,18 @@ from tenantry.model.finding import Finding, Severity
 from tenantry.model.size import readable
 
 FORERUNNERS = 5
-"""Backups that the newest one is compared with, at most."""
+"""The maximum number of backups that the newest one is compared with."""
 MOST = 1000
-"""Backups that a forecast looks ahead."""
-TRANSIENT_ERRORS = (Reason.RESTORE, Reason.EMPTYING, Reason.FIX)
-"""Backups of the few tables that something was about to change."""
+"""The number of backups that a forecast looks ahead."""
+OF_FEW_TABLES = (Reason.RESTORE, Reason.EMPTYING, Reason.FIX)
+"""Reasons for which only the few tables that are about to change are backed up."""
 UNFINISHED = (".partial", ".tmp", ".part")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What is too old, too long unverified, too small a share of the forerunners' median, how many more backups there
-    has to be room for, and for how long."""
+    """Limits: the age of a backup, the time since it was verified, the share of the median size of the backups before
+    it, how many more backups must have room, and for how long."""
 
     max_age: timedelta = timedelta(hours=26)
     max_unverified: timedelta = timedelta(days=7)
@@ -36,7 +37,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """A backup that was made at some time; bytes."""
+    """A backup with its time and its size in bytes."""
 
     name: str
     at: datetime
@@ -45,9 +46,9 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """When the disk at `place` will be full, if nothing is pruned and backups go on to come as often, and to grow, as
-    the last ones did: after how many more, and in how many `days`, None where one backup does not tell. `growth` of a
-    backup over the one before it, and `free` space in bytes."""
+    """When the disk at `place` will be full if nothing is pruned and backups go on to be made as often, and to grow, as
+    the last ones: after how many more backups, and in how many `days` (None if there is only one backup). `growth` of a
+    backup over the one before it, and `free` space, in bytes."""
 
     place: str
     free: int
@@ -75,7 +76,7 @@ def forecast(place: str, free: int, seen: Sequence[Seen]) -> Forecast:
 
 
 def own_by_kind(backups: Sequence[Backup]) -> Mapping[BackupKind, tuple[Seen, ...]]:
-    """Our own whole backups by their kind, the newest first: it, and those of the same tables."""
+    """tenantry's own complete backups by their kind, the newest first: the newest, and those of the same tables."""
     found = {}
     for kind in BackupKind:
         whole = [one for one in _regular(backups) if one.kind is kind]
@@ -85,7 +86,8 @@ def own_by_kind(backups: Sequence[Backup]) -> Mapping[BackupKind, tuple[Seen, ..
 
 
 def watch_own(backups: Sequence[Backup], *, running: bool, now: datetime, limits: Limits) -> Iterator[Finding]:
-    """About our own backups, the newest first. `running`: a run is going on, to which an unfinished one may belong."""
+    """Checks of tenantry's own backups, the newest first. `running`: a run is active, to which an unfinished one may
+    belong."""
     whole = _regular(backups)
     for backup in backups:
         if backup.finished_at is None and not running:
@@ -106,7 +108,7 @@ def watch_own(backups: Sequence[Backup], *, running: bool, now: datetime, limits
 
 
 def watch_room(found: Forecast, limits: Limits) -> Iterator[Finding]:
-    """Whether the disk will be full before anybody has had the time to look."""
+    """Whether the disk will be full before anybody has had time to react."""
     soon = found.days is not None and timedelta(days=found.days) <= limits.full_within
     if found.backups < limits.spare or soon:
         yield _finding(
@@ -117,7 +119,7 @@ def watch_room(found: Forecast, limits: Limits) -> Iterator[Finding]:
 
 
 def watch_folder(folder: Path, *, now: datetime, limits: Limits, seen: Sequence[Seen] | None) -> Iterator[Finding]:
-    """About the dumps in a folder, the newest first; None where the folder cannot be read."""
+    """Checks of the dumps in a folder, the newest first; None if the folder cannot be read."""
     place = f"the dumps in {folder}"
     if seen is None:
         yield _finding(
@@ -129,15 +131,15 @@ def watch_folder(folder: Path, *, now: datetime, limits: Limits, seen: Sequence[
 
 
 def watch_snapshot(last: datetime, *, now: datetime, limits: Limits) -> Iterator[Finding]:
-    """About the provider's own snapshots, of which the time of the last is known."""
+    """Checks of the provider's own snapshots, of which the time of the last is given."""
     yield from _age(
         "the provider's snapshots", [Seen(name="snapshot", at=last, bytes=0)], now, limits, "Ask the provider"
     )
 
 
 def dumps_in(folder: Path, zone: datetime) -> tuple[Seen, ...] | None:
-    """The files and folders in a folder, each a dump, the newest first; None where it cannot be read. Of a folder the
-    newest file counts. What is still being written (.partial, .tmp) does not."""
+    """The files and folders in a folder, each a dump, the newest first; None if it cannot be read. The time of a folder
+    is that of its newest file. Files that are still being written (.partial, .tmp) are left out."""
     found = []
     try:
         for entry in folder.iterdir():
@@ -154,7 +156,7 @@ def dumps_in(folder: Path, zone: datetime) -> tuple[Seen, ...] | None:
 
 
 def _regular(backups: Sequence[Backup]) -> list[Backup]:
-    return [one for one in backups if one.finished_at is not None and one.reason not in TRANSIENT_ERRORS]
+    return [one for one in backups if one.finished_at is not None and one.reason not in OF_FEW_TABLES]
 
 
 def _seen(backup: Backup) -> Seen:
@@ -204,7 +206,7 @@ def _finding(name: str, message: str, remedy: str, *, bad: bool = False) -> Find
 
 
 def span(time: timedelta) -> str:
-    """Such as 90 s, 26 h, 30 days."""
+    """A duration, such as 90 s, 26 h, 30 days."""
     seconds = time.total_seconds()
     for size, word in ((86400, "days"), (3600, "h"), (60, "min")):
         if seconds >= 2 * size:

@@ -1,8 +1,8 @@
-"""Restoring is a difference: rows that are in the backup alone are inserted, those that are in the table alone deleted,
-and those that differ updated. A row that is as it was is not touched.
+"""A restore applies a difference: rows that only the backup has are inserted, rows that only the table has are deleted,
+and rows that differ are updated. Unchanged rows are not touched.
 
-All tables are put right by one statement. So foreign keys are checked, and their actions taken, when every table has
-its rows: keys in a circle, to the own table, or from a row that is kept to one that goes, need no order.
+All tables are restored by one statement. So foreign keys are checked, and their actions run, when every table has its
+rows: keys in a circle, to the same table, or from a row that stays to one that is deleted, need no order.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _MODIFIER = re.compile(r"\(\d+(?:,-?\d+)?\)")
 class Target:
     """A table to be restored from the rows of `source`.
 
-    `columns` are in both, in the types that they have in the table, a domain by its own name; `casts` those that the
-    backup has in another type. `key` tells the rows apart; without one, rows are equal or they are not. A row whose
-    value in one of `replaced` differs is deleted and inserted, for an UPDATE could meet the value in another row
-    that is still to be updated, or may not set it. Where that would set off a foreign key's ON DELETE, an UPDATE has to
-    leave the identities alone that are always `generated`.
+    `columns` are in both, in the types that they have in the table, a domain by its own name; `casts` are those that
+    have another type in the backup. `key` identifies the rows; without one, rows are compared as a whole. A row whose
+    value in one of `replaced` differs is deleted and inserted, since an UPDATE could conflict with the value of another
+    row that is yet to be updated, or may not set the column. If the deletion would fire a foreign key's ON DELETE, an
+    UPDATE is used and leaves the identities alone that are always `generated`.
     """
 
     table: Name
@@ -62,7 +62,7 @@ class Target:
 
     @property
     def same(self) -> sql.Composable:
-        """t and b are the same row. Types of extensions may have their operators in any schema."""
+        """A condition: t and b are the same row. Types of extensions may have their operators in any schema."""
         types = {column.name: column.type for column in self.columns}
         return sql.SQL(" AND ").join(
             sql.SQL("{}::text = {}::text" if '"' in types[name] or "." in types[name] else "{} = {}").format(
@@ -72,7 +72,7 @@ class Target:
         )
 
     def _differs(self, names: Sequence[str]) -> sql.Composable:
-        """Compared byte by byte: any type can be, and 1.0 is not 1.00."""
+        """Compared byte by byte: this works for any type, and 1.0 is not 1.00."""
         if not names:
             return sql.SQL("false")
         sides = [
@@ -91,7 +91,7 @@ class Target:
 
     @property
     def gone(self) -> sql.Composable:
-        """Where the rows are that the backup does not have, or has otherwise where they are to be replaced."""
+        """The addresses of the rows that the backup does not have, or that must be replaced."""
         if self.key:
             return sql.SQL(
                 "SELECT t.tableoid AS place, t.ctid AS line, b.{first} IS NOT NULL AS kept"
@@ -133,13 +133,13 @@ class Target:
         return sql.SQL(", ").join(sql.Identifier(alias, column.name) for column in self.columns)
 
     def unsettable(self) -> sql.Composed:
-        """A query of how many rows have another identity now that no UPDATE may set."""
+        """A query of the number of rows that have another identity now, which no UPDATE may set."""
         return sql.SQL("SELECT pg_catalog.count(*) FROM {} JOIN {} AS b ON {} WHERE {}").format(
             self.rows, self.saved, self.same, self._differs(self.generated)
         )
 
     def counts(self) -> sql.Composed:
-        """A query of three numbers: rows that would be deleted, updated, inserted."""
+        """A query of three numbers: the rows that would be deleted, updated, inserted."""
         updated: sql.Composable = sql.SQL("0::bigint")
         replaced = sql.SQL("(SELECT pg_catalog.count(*) FROM ({}) AS g WHERE g.kept)").format(self.gone)
         if self.key:
@@ -153,11 +153,11 @@ class Target:
 
 
 def restore_statement(targets: Sequence[Target]) -> sql.Composed:
-    """The statement that makes all targets what their sources are. Its row has, a target each: rows deleted and not
-    inserted again, rows updated or replaced, rows inserted.
+    """The statement that gives all targets the rows of their sources. Its result is one row with, for each target: rows
+    deleted and not inserted again, rows updated or replaced, rows inserted.
 
-    Its parts read what was there before; each waits for the one before it, whose rows it counts. Deleting comes first,
-    so that a unique value is free when another row takes it.
+    Its parts read the rows as they were before the statement; each part waits for the one before it, whose rows it
+    counts. Deletions come first, so that a unique value is free when another row takes it.
     """
     parts: list[sql.Composable] = []
     names: list[str] = []
@@ -212,8 +212,8 @@ def _update(target: Target, after: sql.Composable) -> sql.Composable | None:
 
 
 def _insert(target: Target, after: sql.Composable) -> sql.Composable:
-    # OVERRIDING SYSTEM VALUE, for identity columns that are generated always. In the order of the key, in which parents
-    # mostly came before their children: the assignment trigger looks for them.
+    # OVERRIDING SYSTEM VALUE for identity columns that are GENERATED ALWAYS. In the order of the key, in which parents
+    # mostly come before their children: the assignment trigger looks for them.
     order = sql.SQL(" ORDER BY {}").format(sql.SQL(", ").join(map(sql.Identifier, target.key or ())))
     return sql.SQL(
         "INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT * FROM ({}) AS m WHERE {}{} RETURNING true"
@@ -221,7 +221,8 @@ def _insert(target: Target, after: sql.Composable) -> sql.Composable:
 
 
 def advance(sequences: Sequence[SequenceValue]) -> Iterator[sql.Composed]:
-    """Queries that set sequences to where they stood, unless they are past it: what was handed out since is in use."""
+    """Queries that set sequences to the recorded position, unless they are past it: numbers handed out since are in
+    use."""
     for value in sequences:
         yield sql.SQL(
             "SELECT pg_catalog.setval(q.seqrelid, {saved}, {called}) FROM {sequence} AS s, pg_catalog.pg_sequence AS q"
@@ -235,7 +236,7 @@ def advance(sequences: Sequence[SequenceValue]) -> Iterator[sql.Composed]:
 
 
 def _bare(type: str) -> sql.Composable:
-    """A type without its length, which is for the column to hold: a cast would cut the value to it."""
+    """A type without its length, which the column itself enforces: a cast would truncate the value."""
     bare = _MODIFIER.sub("", type)
     return sql.SQL("pg_catalog.bpchar" if bare == "character" else bare)
 

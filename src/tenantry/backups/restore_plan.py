@@ -1,4 +1,4 @@
-"""What a restore is to do, and its doing in one transaction."""
+"""The plan of a restore, and its execution in one transaction."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ from tenantry.steps.introspection import with_search_path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreOptions:
-    """`tables`, named as in SQL, or all of the backup; `force` gives up rows written since. The backup of the present
-    state is one of tables, or with `force` none. Lock times in seconds."""
+    """`tables`, named as in SQL, or all of the backup; `force` accepts the loss of rows written since. The backup of
+    the present state is one of tables, or none with `force`. Lock times in seconds."""
 
     tables: tuple[str, ...] = ()
     force: bool = False
@@ -56,7 +56,7 @@ class RestoreOptions:
 
 
 def refuse_loss(tables: Sequence[TableRestored], others: Sequence[Name], *, force: bool) -> None:
-    """Raises Refused where rows written since the backup would be given up, and nobody said so."""
+    """Raises Refused if rows written since the backup would be lost and `force` was not given."""
     losing_rows = [table for table in tables if table.lost]
     if not losing_rows or force:
         return
@@ -76,8 +76,8 @@ def refuse_loss(tables: Sequence[TableRestored], others: Sequence[Name], *, forc
 
 @dataclass(slots=True, kw_only=True)
 class RestorePlan:
-    """A restore that has looked at everything and changed nothing. `others` are tables besides those restored, which
-    foreign keys may take along."""
+    """A restore that has been planned and has changed nothing yet. `others` are tables besides those restored whose
+    rows foreign keys may delete or change."""
 
     making: Making
     options: RestoreOptions
@@ -97,13 +97,14 @@ class RestorePlan:
             yield TableRestored(table=one.target.table, deleted=row[0], updated=row[1], inserted=row[2])
 
     def carry_out(self) -> tuple[tuple[TableRestored, ...], str | None]:
-        """All of it in one transaction, with the backup of the present state: there is no moment between them."""
+        """Run the restore in one transaction that includes the backup of the present state, so that nothing can change
+        in between."""
         connection, found, saved = self.making.connection, list[TableRestored](), list[str]()
         trees = [part.name for one in self.fits for part in self.schema.tree(one.target.table)]
         silenced = [fires for name in trees for fires in firing(connection, name)]
 
         def prepare() -> None:
-            # The locks are taken: from here on it takes as long as it takes.
+            # The locks are held: from here on no time limit applies.
             connection.execute("SET LOCAL statement_timeout = 0")
             set_stable_text_format(connection)
             saved[:] = self._saved()
@@ -130,7 +131,7 @@ class RestorePlan:
         return tuple(found), next(iter(saved), None)
 
     def present(self) -> tuple[TableCopy, ...]:
-        """The tables whose rows may change, as they are."""
+        """The tables whose rows may change, with their present contents."""
         ours = {one.copy.table: column.name for one in self.fits for column in one.copy.columns if column.ours}
         names = (*(one.target.table for one in self.fits), *self.others)
         return tuple(source(self.schema, name, ours=ours, created=frozenset()) for name in names)
@@ -149,7 +150,7 @@ class RestorePlan:
         return [id]
 
     def _refuse_unsettable(self, target: Rows) -> None:
-        """Raises Refused where rows have got another identity, which nobody may set."""
+        """Raises Refused if rows have another identity now, which cannot be set."""
         row = self.making.connection.execute(target.unsettable()).fetchone() if target.generated else None
         if row is not None and row[0]:
             column = target.generated[0]
@@ -168,7 +169,7 @@ class RestorePlan:
             self._refuse_unsettable(one.target)
         row = connection.execute(restore_statement([one.target for one in self.fits])).fetchone()
         assert row is not None
-        # What is deferred is checked now, and not at the commit, where it could not be explained.
+        # Deferred constraints are checked now, and not at COMMIT, where a violation could not be explained.
         connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
         found = [
             TableRestored(table=one.target.table, deleted=deleted, updated=updated, inserted=inserted)
@@ -188,7 +189,8 @@ def _lock(name: Name) -> Statement:
 
 
 def plan_restore(making: Making, backup: Backup, options: RestoreOptions) -> RestorePlan:
-    """What there is to do, with the backup's rows at hand and known to be what was written. Raises Refused."""
+    """Plan a restore, after loading the backup's rows and checking that they are those that were written. Raises
+    Refused."""
     connection = making.connection
     copies = _wanted(backup, options.tables)
     making.observer(Looking(f"the backup {backup.id}"))
@@ -221,20 +223,20 @@ def plan_restore(making: Making, backup: Backup, options: RestoreOptions) -> Res
 
 
 def _at_hand(making: Making, backup: Backup, copies: Iterable[TableCopy], schema: Schema) -> Iterator[Saved]:
-    """The tables with the relations where their rows are; those of a dump are loaded."""
+    """The tables with the relations that hold their rows; those of a dump are loaded."""
     for number, copy in enumerate(copies):
         relation: sql.Composable = Name(JOURNAL_SCHEMA, copy.copy).identifier
         if backup.folder is not None and copy.table in schema.tables:
             making.observer(Looking(f"{copy.table} in the dump"))
             relation, copy = load(making.target, making.connection, backup, copy, number), held(copy)
         if copy.table in schema.tables:
-            # So that the comparison is planned for the rows that there are.
+            # So that the planner knows how many rows there are.
             making.connection.execute(sql.SQL("ANALYZE {}").format(relation))
         yield Saved(copy=copy, relation=relation)
 
 
 def _wanted(backup: Backup, tables: Sequence[str]) -> tuple[TableCopy, ...]:
-    """The backup's tables of these names, or all. Raises UsageError."""
+    """The backup's tables with these names, or all. Raises UsageError."""
     if not tables:
         return backup.tables
     known = {copy.table: copy for copy in backup.tables}
@@ -247,7 +249,7 @@ def _wanted(backup: Backup, tables: Sequence[str]) -> tuple[TableCopy, ...]:
 
 
 def _refuse_unsaved(work: RestorePlan) -> None:
-    """Raises Refused where the present state cannot be backed up, or is not to be."""
+    """Raises Refused if the present state cannot be backed up, or is not to be."""
     making, options = work.making, work.options
     if options.dry_run:
         return

@@ -1,6 +1,6 @@
-"""Backups of the kind `tables`: copies in schema tenantry, all from one snapshot, while writers go on.
+"""Backups of the kind `tables`: copies in schema tenantry, all from one snapshot, while applications go on writing.
 
-Every session locks all tables, ACCESS SHARE, before the snapshot is taken: no TRUNCATE and no ALTER TABLE can then come
+Every session locks all tables, ACCESS SHARE, before the snapshot is taken: so no TRUNCATE and no ALTER TABLE can come
 between the snapshot and the copying, and no session waits for a lock while another one holds some.
 """
 
@@ -27,7 +27,7 @@ from tenantry.postgres.session import holders
 
 LOCK_SECONDS = 3
 PATIENCE = 60.0
-"""Seconds for which all tries to lock the tables may take: only who has a table for himself is waited for."""
+"""Seconds for all attempts to lock the tables together: only a session with an exclusive lock is waited for."""
 
 Connection = psycopg.Connection[Any]
 
@@ -42,8 +42,8 @@ def copy_all(
 ) -> tuple[TableCopy, ...]:
     """Copy the tables, each into its `copy`; the result has rows, checksums, sizes and sequences.
 
-    `sessions` work in parallel and must be in autocommit mode. The first one's copies are committed together with what
-    `finish` writes over it, when all others are. Raises Failed where a table stays locked.
+    `sessions` work in parallel and must be in autocommit mode. The first session commits its copies, together with what
+    `finish` writes with it, after all others have committed. Raises Failed if a table stays locked.
     """
     done: list[TableCopy] = []
     one = threading.Lock()
@@ -60,7 +60,7 @@ def copy_all(
                 done.append(found)
                 copied(found)
 
-    # Left behind last to first: what `finish` writes is committed when all copies are.
+    # Closed in reverse order: what `finish` writes is committed after all copies.
     with snapshot(sessions, tables, patience=patience):
         _in_parallel(sessions, work)
         order = {table.table: number for number, table in enumerate(tables)}
@@ -77,13 +77,13 @@ def copy_one(session: Connection, table: TableCopy) -> TableCopy:
             target.identifier, selected(table.columns), rows_of(table)
         )
     )
-    # Whom default privileges have let in, or who may use the schema for its functions, sees nothing here.
+    # A role that default privileges include, or that may use the schema for its functions, can read nothing here.
     session.execute(sql.SQL("ALTER TABLE {} ENABLE ROW LEVEL SECURITY").format(target.identifier))
     return replace(counted(session, table), bytes=table_bytes(session, [target]))
 
 
 def counted(session: Connection, table: TableCopy) -> TableCopy:
-    """With the rows, the checksum and the sequences of the source, in the session's snapshot."""
+    """With the number of rows, the checksum and the sequences of the source, in the session's snapshot."""
     row = session.execute(checksum(rows_of(table), table.columns)).fetchone()
     assert row is not None
     return replace(table, rows=row[0], checksum=row[1], sequences=read_sequences(session, table.table))
@@ -93,9 +93,9 @@ def counted(session: Connection, table: TableCopy) -> TableCopy:
 def snapshot(
     sessions: Sequence[Connection], tables: Sequence[TableCopy], *, patience: float = PATIENCE
 ) -> Iterator[str]:
-    """Within the block all sessions are in a transaction that holds the tables and sees them at one instant; the value
-    is the snapshot's name for others. At its end the transactions are committed, the first session's last.
-    Raises Failed."""
+    """Within the block all sessions are in a transaction that has locked the tables and uses the same snapshot; the
+    value is the name of the snapshot for others. At its end the transactions are committed, that of the first session
+    last. Raises Failed."""
     names = [table.table for table in tables]
     try:
         for attempt in Retrying(
@@ -124,7 +124,7 @@ def _begin(sessions: Sequence[Connection], names: Sequence[Name], taken: ExitSta
     for session in sessions:
         taken.enter_context(session.transaction())
         session.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        # LOCK TABLE takes no snapshot, so that the first query below does.
+        # LOCK TABLE takes no snapshot: the first query below does.
         session.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(f"{LOCK_SECONDS}s")))
         if names:
             tables = sql.SQL(", ").join(name.identifier for name in names)
@@ -140,7 +140,7 @@ def _begin(sessions: Sequence[Connection], names: Sequence[Name], taken: ExitSta
 
 
 def _in_parallel(sessions: Sequence[Connection], work: Callable[[Connection], None]) -> None:
-    """Run `work` on each session at once; where one fails, the others are cut short."""
+    """Run `work` on each session at once; if one fails, the queries of the others are cancelled."""
     if len(sessions) == 1:
         work(sessions[0])
         return

@@ -1,7 +1,7 @@
-"""A backup that was made before the migration knows no tenants; restored after it, every row must have one.
+"""A backup from before the migration has no tenants; when it is restored after the migration, every row needs one.
 
-The backup's rows are laid beside the tenants that the rows have now, and the migration's own fills are run over them:
-the paths lead through the rows of the backup, not through those that are about to be replaced.
+The backup's rows are put in temporary tables together with the tenants that the rows have now, and the migration's own
+fills run over these: the paths lead through the rows of the backup, not through those that are about to be replaced.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TEMPORARY = "pg_temp"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saved:
-    """A table of a backup, and the relation where its rows are."""
+    """A table of a backup, and the relation that holds its rows."""
 
     copy: TableCopy
     relation: sql.Composable
@@ -35,7 +35,7 @@ class Saved:
 def with_tenants(
     session: psycopg.Connection[Any], schema: Schema, steps: Iterable[Step], saved: Sequence[Saved]
 ) -> tuple[Saved, ...]:
-    """The same tables, those that tenantry has filled with the tenant of each row, in temporary tables."""
+    """The same tables; those that tenantry has filled in temporary tables, with the tenant of each row."""
     steps = tuple(steps)
     fills = [fill for step in steps if (fill := step.filling) is not None and fill.purpose in PURPOSES]
     roots = {fill.relation: schema.whole(fill.relation) for step in fills for fill in step.fills}
@@ -68,7 +68,7 @@ def with_tenants(
 
 
 def _lacks(copy: TableCopy, columns: Mapping[Name, str]) -> bool:
-    """Whether the table has a tenant that the backup knows nothing of."""
+    """Whether the table has a tenant column that the backup lacks."""
     return copy.table in columns and all(column.name != columns[copy.table] for column in copy.columns)
 
 
@@ -83,8 +83,8 @@ def _beside(
     session: psycopg.Connection[Any], saved: Saved, name: Name, tenant: CopiedColumn, key: tuple[str, ...],
     constant: sql.Composable | None,
 ) -> Saved:  # fmt: skip
-    """A temporary table with the backup's rows, their tenant being the backup's, or else the one that they have now,
-    or else the one that all rows got."""
+    """A temporary table with the backup's rows. Their tenant is that of the backup, or else the one that they have now,
+    or else the constant that all rows got."""
     others = [column for column in saved.copy.columns if column.name != tenant.name]
     values: list[sql.Composable] = [sql.SQL("NULL")]
     if len(others) < len(saved.copy.columns):
@@ -110,7 +110,7 @@ def _beside(
 
 
 def _renamed(step: Step, names: Mapping[Name, Name]) -> Step:
-    """The step over other relations. What a user's expression calls its table stays."""
+    """The step over other relations. An expression of the user's still finds its table under the same name."""
 
     def renamed(value: Any) -> Any:
         if isinstance(value, list):
@@ -126,7 +126,7 @@ def _renamed(step: Step, names: Mapping[Name, Name]) -> Step:
 
 
 def _looked_up(steps: Iterable[Backfill], relations: frozenset[Name]) -> Iterator[tuple[Name, tuple[str, ...]]]:
-    """By which columns the fills look for rows in these relations."""
+    """The columns by which the fills look for rows in these relations."""
     waiting: list[Source] = [source for step in steps for fill in step.fills for source in fill.sources]
     while waiting:
         source = waiting.pop()
@@ -143,7 +143,7 @@ def _index(name: Name, columns: tuple[str, ...]) -> sql.Composed:
 
 
 def _fill(session: psycopg.Connection[Any], fills: Mapping[Name, RelationFill]) -> None:
-    """Tables that derive from each other take rounds, until none fills anything."""
+    """Tables that derive from each other take several rounds, until none fills anything."""
     for _ in range(MOST_ROUNDS if len(fills) > 1 else 1):
         if not sum(session.execute(_statement(fill)).rowcount for fill in fills.values()):
             return

@@ -1,4 +1,5 @@
-"""The user's triggers and rules are silent while rows are restored, and afterwards what they were, to the letter."""
+"""Disables the user's triggers and rules while rows are restored, and puts each back into its earlier mode
+afterwards."""
 
 from __future__ import annotations
 
@@ -10,23 +11,23 @@ from tenantry.model.plan import Lock, LockMode, Statement
 from tenantry.postgres.backups import Fires
 
 ENABLE = {"O": sql.SQL("ENABLE"), "R": sql.SQL("ENABLE REPLICA"), "A": sql.SQL("ENABLE ALWAYS")}
-"""By pg_trigger's and pg_rewrite's letters."""
+"""The letters of pg_trigger.tgenabled and pg_rewrite.ev_enabled, as ALTER TABLE writes them."""
 
 
 def disable_triggers(firing: Iterable[Fires]) -> Iterator[Statement]:
-    """The statements that silence them, each on its own relation."""
+    """The statements that disable them, each on its own relation."""
     for fires in firing:
         yield _statement(fires, sql.SQL("DISABLE"))
 
 
 def enable_triggers(firing: Iterable[Fires]) -> Iterator[Statement]:
-    """The statements that put each back to what it was."""
+    """The statements that put each back into its earlier mode."""
     for fires in firing:
         yield _statement(fires, ENABLE[fires.state])
 
 
 def _statement(fires: Fires, state: sql.SQL) -> Statement:
-    # A rule takes the table from its readers, too.
+    # Changing a rule takes a lock that conflicts with readers, too.
     mode = LockMode.ACCESS_EXCLUSIVE if fires.rule else LockMode.SHARE_ROW_EXCLUSIVE
     return Statement(
         sql=sql.SQL("ALTER TABLE ONLY {} {} {} {}").format(

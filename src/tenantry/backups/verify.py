@@ -1,8 +1,8 @@
 """Verifying a dump: its files are compared with the manifest, it is read from end to end, and its rows are counted.
 
-Nothing of it is carried out. To restore it would run its owner's code: checks and index expressions, functions of
+Nothing in it is executed. Restoring it would run code of its owner: checks and index expressions, functions of
 materialised views, and CHECK constraints when a partition is attached; even in a scratch database that would be with
-the rights of the role that verifies, which may be a superuser's.
+the rights of the role that verifies, which may be a superuser.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tenantry.postgres.programs import Running, program
 
 
 def verify_dump(target: Target, session: psycopg.Connection[Any], backup: Backup) -> str:
-    """What is wrong with a dump, in one sentence; empty where its files and its rows are what they were."""
+    """What is wrong with a dump, in one sentence; empty if its files and its rows are as recorded."""
     problem = damage(backup)
     if problem:
         return problem
@@ -51,7 +51,7 @@ def verify_dump(target: Target, session: psycopg.Connection[Any], backup: Backup
 
 
 def damage_of(connection: Connection, backup: Backup, tables: Iterable[TableCopy] | None = None) -> str:
-    """What is wrong with the copies of a backup, in one sentence; empty where each is what was counted."""
+    """What is wrong with the copies of a backup, in one sentence; empty if the rows of each are as recorded."""
     for copy in backup.tables if tables is None else tables:
         name = Name(JOURNAL_SCHEMA, copy.copy)
         try:

@@ -1,1 +1,1 @@
-"""Balances: one exact sum for each key of a ledger, found, compared, corrected."""
+"""Balances: one exact sum for each key of a ledger, computed, compared, corrected."""

@@ -1,4 +1,4 @@
-"""Bring balances in step with a ledger that is written to meanwhile. Why that is exact: see differences."""
+"""Bring balances into step with a ledger while applications write to it. differences.py explains why this is exact."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from tenantry.steps.movement import correct
 Connection = psycopg.Connection[Any]
 RETRIED = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
 BATCH = 1000
-"""Keys that are corrected in one transaction at first."""
+"""The number of keys that are corrected in one transaction at first."""
 LOCK_WAIT = 0.25
-"""Seconds for which a batch waits for a row that a writer holds: below deadlock_timeout, 1 s unless configured, so that
-in a deadlock with a writer it is always the batch that gives up. It is halved then; a batch of one key holds nothing
-that a writer could wait for, and so gets through."""
+"""Seconds for which a batch waits for a row that a writer has locked: below deadlock_timeout, 1 s unless configured, so
+that in a deadlock with a writer it is always the batch that gives up. The batch is halved then; a batch of one key
+holds nothing that a writer could wait for, and so succeeds."""
 AGAIN = "Run `tenantry balances backfill` again: it continues where it stopped."
 
 
@@ -48,10 +48,10 @@ class Backfill:
     stop: threading.Event = field(default_factory=threading.Event)
 
     def run(self, triggers: Step) -> int:
-        """Correct all keys that differ, and mark the balances as in step; how many were corrected by this run.
+        """Correct all keys that differ, and mark the balances as in step. Returns how many keys this run has corrected.
 
-        Raises Refused where not all triggers are there, Failed where rows could not be had within the budget,
-        Interrupted where a stop was asked for.
+        Raises Refused if not all triggers exist, Failed if rows could not be locked within the budget, Interrupted if a
+        stop was requested.
         """
         self._refuse_missing(triggers)
         keys = self._find()
@@ -69,9 +69,10 @@ class Backfill:
             )
 
     def _find(self) -> int:
-        """Find what is missing, or what an earlier run has found and not added; the number of corrections.
+        """Find the differences, or those that an earlier run has found and not added; returns the number of
+        corrections.
 
-        CREATE TABLE AS, since that alone may read with parallel workers. One statement, one snapshot, no lock on the
+        CREATE TABLE AS, since only that may read with parallel workers. One statement, one snapshot, no lock on the
         ledger: writers go on.
         """
         corrections = self.ledger.corrections.identifier
@@ -151,7 +152,7 @@ class Backfill:
             yield corrected
 
     def _batch(self, connection: Connection, first: int, past: int) -> int:
-        """Add what was found for some keys, and forget it, in one transaction."""
+        """Add the differences of some keys and delete their records, in one transaction."""
         ledger = self.ledger
         these = sql.SQL('FROM {} WHERE "tenantry number" >= {} AND "tenantry number" < {}').format(
             ledger.corrections.identifier, sql.Literal(first), sql.Literal(past)
@@ -166,7 +167,7 @@ class Backfill:
         return corrected
 
     def _settle(self, triggers: Step) -> None:
-        """All is added: the balances are in step from here on."""
+        """All differences are added: the balances are in step from here on."""
         corrections = self.ledger.corrections.identifier
         with self.connection.transaction():
             generation, waiting = hold(self.connection, self.ledger)

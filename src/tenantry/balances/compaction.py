@@ -1,4 +1,4 @@
-"""Slots that writers have left are folded into one row a key, so that readers add up fewer rows."""
+"""Slots that writers no longer use are merged into one row for each key, so that readers add up fewer rows."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from tenantry.steps.movement import add
 
 BATCH = 1000
 LEFT = 60
-"""Seconds after which a slot without a movement is taken for left."""
+"""Seconds without a movement after which a slot counts as unused."""
 
 
 def compact(
     connection: psycopg.Connection[Any], ledger: Ledger, *, left: float = LEFT, stop: threading.Event | None = None
 ) -> int:
-    """Fold the slots that had no movement for `left` seconds into slot 0; the rows that are gone.
+    """Merge the slots that had no movement for `left` seconds into slot 0; returns the number of rows that were
+    removed.
 
-    A batch is one statement, which takes the rows out and adds their sums: killed at any instant, it has done both or
-    nothing. What a writer holds is skipped, and slot 0 is no writer's where there are slots, so nobody waits.
+    A batch is one statement, which deletes the rows and adds their sums: if it is killed, it has done both or nothing.
+    Rows that a writer has locked are skipped, and no writer uses slot 0 if there are slots, so nobody waits.
     """
     folded = 0
     while not (stop is not None and stop.is_set()):

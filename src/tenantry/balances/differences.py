@@ -1,22 +1,23 @@
-"""Ledger and balances compared in one snapshot, and the differences added: what backfill and every repair are made of.
+"""Ledger and balances compared in one snapshot, and the differences added: backfill and every repair consist of this.
 
 Why adding is exact while writers go on. Let L be the sum of a key's rows in the ledger and B its balance, both as one
-snapshot shows them. Whoever moves the key changes L and B by the same amount in one transaction, so D = L - B is the
-same in every snapshot, however many movements were committed between two of them, are under way, or will be rolled
-back. D changes in two ways only: by a write that no trigger saw, and by a correction. So D may be found at one instant,
-over the whole ledger by one statement without any lock, and added to the balance at a later one, where it makes D zero
-at that later instant too. It holds for one row a key and for slots alike, since additions commute (hazard 17: what
-*sets* a balance needs its row's lock and is wrong with slots; what reads ledger and balance by two statements is wrong
-in between).
+snapshot shows them. A transaction that moves the key changes L and B by the same amount, so D = L - B is the same in
+every snapshot, however many movements were committed between two of them, are in progress, or will be rolled back. D
+changes in two ways only: by a write that no trigger saw, and by a correction. So D may be found at one instant, over
+the entire ledger by one statement without any lock, and added to the balance at a later one, where it makes D zero at
+that later instant too. This holds for one row a key and for slots alike, since additions commute (hazard 17: a
+statement that *sets* a balance needs a lock on its row and is wrong with slots; reading ledger and balance with two
+statements is wrong if a movement is committed in between).
 
-What has to be kept out is that a difference is added twice, or found while another one is being added:
+What has to be prevented is that a difference is added twice, or found while another one is being added:
 
-- who finds differences holds the ledger's row of tenantry.ledgers FOR UPDATE, and finds them in the next statement,
-  whose snapshot is taken under that lock (READ COMMITTED);
-- who adds holds that row FOR SHARE, takes the difference out of the table of corrections in the transaction that adds
-  it, and adds nothing that was found under another generation: the balances have been marked stale since.
+- a session that finds differences locks the ledger's row of tenantry.ledgers FOR UPDATE, and finds them in the next
+  statement, whose snapshot is taken under that lock (READ COMMITTED);
+- a session that adds them locks that row FOR SHARE, deletes the difference from the table of corrections in the
+  transaction that adds it, and adds nothing that was found under another generation: the balances have been marked
+  stale since.
 
-So a killed run leaves corrections that are added, once, by the next one, and those that it had added are gone.
+So a killed run leaves corrections that the next one adds, once, and those that it had added are already deleted.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ Connection = psycopg.Connection[Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """What tenantry.ledgers says. `corrections` is the generation under which those that wait were found."""
+    """The state of a ledger in tenantry.ledgers. `corrections` is the generation under which pending corrections were
+    found."""
 
     ledger: str
     stale: bool
@@ -62,16 +64,17 @@ def states(connection: Connection) -> Mapping[str, State]:
 
 
 def differences(ledger: Ledger, condition: sql.Composable | None = None) -> sql.Composed:
-    """A query of the keys whose balance is not what the ledger says, with what is missing from each measure.
+    """A query of the keys whose balance differs from the ledger, with the difference of each measure.
 
-    One statement, so one snapshot. `condition` is over the key's columns by their bare names, and narrows both sides.
+    One statement, so one snapshot. `condition` is over the key's columns by their bare names, and filters both sides.
     """
     columns = identifiers(ledger.columns)
     where = sql.SQL("") if condition is None else sql.SQL(" WHERE {}").format(condition)
     balances = sql.SQL("SELECT {}, {} FROM {}{}").format(
         columns, raw(", ".join(f"-{name} AS {name}" for name in SUMS)), ledger.storage.identifier, where
     )
-    # Summed by itself, a ledger is read by parallel workers, and its rows are gone before they meet the balances.
+    # Summed in a subquery of its own, a ledger is read by parallel workers, and its rows are aggregated before the
+    # join.
     moved = sql.SQL("SELECT moved.* FROM ({}) AS moved{}").format(movements(ledger, ledger.table.identifier), where)
     entries = netted(ledger, moved)
     rows = sql.SQL("{} UNION ALL {}").format(balances, entries)
@@ -82,10 +85,11 @@ def differences(ledger: Ledger, condition: sql.Composable | None = None) -> sql.
 
 
 def repair(connection: Connection, ledger: Ledger, condition: sql.Composable | None = None) -> int:
-    """Find the differences of the keys that `condition` names, and add them, in one transaction; the keys corrected.
+    """Find the differences of the keys that `condition` selects, and add them, in one transaction; returns the
+    corrected keys.
 
-    Raises Refused while the balances are stale: then a backfill is what they need. May wait for writers of these keys,
-    and may be the victim of a deadlock with them: for few keys, or one.
+    Raises Refused while the balances are stale: then they need a backfill. May wait for writers of these keys, and may
+    be ended by a deadlock with them: to be used for few keys, or one.
     """
     with connection.transaction():
         hold(connection, ledger)
@@ -98,8 +102,9 @@ def repair(connection: Connection, ledger: Ledger, condition: sql.Composable | N
 
 
 def hold(connection: Connection, ledger: Ledger) -> tuple[int, int | None]:
-    """Keep others from finding or adding differences until the transaction ends: its next statement may find them.
-    The generation, and that of the corrections that wait. Raises Refused where the balances are not installed."""
+    """Keep other sessions from finding or adding differences until the transaction ends: the next statement may find
+    them. Returns the generation, and that of the pending corrections. Raises Refused if the balances are not
+    installed."""
     row = connection.execute(QUERIES["hold"], {"ledger": ledger.called}).fetchone()
     if row is None:
         raise Refused(f"{ledger.table} has no balances", remedy="Run `tenantry balances install`.")
@@ -107,13 +112,13 @@ def hold(connection: Connection, ledger: Ledger) -> tuple[int, int | None]:
 
 
 def share(connection: Connection, ledger: Ledger) -> bool:
-    """The other side of `hold`: True where the corrections that wait may be added until the transaction ends."""
+    """The counterpart of `hold`: True if the pending corrections may be added until the transaction ends."""
     return connection.execute(QUERIES["share"], {"ledger": ledger.called}).fetchone() is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """What is missing from a key's balance: the ledger's sums less the balance's."""
+    """The difference of a key: the ledger's sums less those of the balance."""
 
     key: Mapping[str, Any]
     quantity: Decimal

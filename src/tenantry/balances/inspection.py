@@ -1,4 +1,4 @@
-"""What `balances validate` looks at, a line each."""
+"""The checks of `balances validate`, one line of output each."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BACKFILL = "Run `tenantry balances backfill`."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One thing that holds, or does not. `differences` are samples of keys that differ, `count` all of them."""
+    """One check that holds or does not. `differences` are samples of keys that differ, `count` the number of all."""
 
     table: Name
     name: str
@@ -37,7 +37,7 @@ class Line:
 
     @property
     def finding(self) -> Finding:
-        """What does not hold, as reports have it."""
+        """A failed check as a finding of a report."""
         samples = ({**one.key, "quantity": one.quantity, "movements": one.movements} for one in self.differences)
         return Finding(
             name=f"balance-{self.name}", severity=Severity.ERROR, table=self.table, message=self.message,
@@ -63,7 +63,7 @@ def inspect(connection: psycopg.Connection[Any], ledger: Ledger, steps: Sequence
 
 
 def _bare(connection: psycopg.Connection[Any], step: BalanceStep) -> str:
-    """The relations on which not all triggers are, or the application has rights."""
+    """The relations on which triggers are missing, or on which the application has privileges."""
     if step.place:
         return f" ({step.place})"
     if not step.fires or not step.ledger.tree:
@@ -81,8 +81,8 @@ def _bare(connection: psycopg.Connection[Any], step: BalanceStep) -> str:
 
 
 def _indexes(connection: psycopg.Connection[Any], ledger: Ledger) -> Line:
-    """The balances' own index, and that of the ledger by which a reconciliation finds what was touched, if there is
-    one. Without it nothing is wrong: each reconciliation reads the ledger as a whole."""
+    """The index of the balances, and the index of the ledger with which a reconciliation finds the changed rows, if
+    there is one. Without that one each reconciliation reads the entire ledger, which is no fault."""
     with connection.cursor(row_factory=dict_row) as cursor:
         names = [relation.identifier.as_string(None) for relation in (ledger.storage, ledger.table)]
         own, theirs = (cursor.execute(QUERIES["indexes"], {"table": name}).fetchall() for name in names)
@@ -106,7 +106,7 @@ def _indexes(connection: psycopg.Connection[Any], ledger: Ledger) -> Line:
 
 
 def _row_security(connection: psycopg.Connection[Any], ledger: Ledger) -> Line:
-    """Nobody but the owner has a right on the table behind the view, and the view asks for the reader's tenant."""
+    """Only the owner has a privilege on the table of the balances, and the view filters by the reader's tenant."""
     query = sql.SQL(
         "SELECT c.relrowsecurity, EXISTS (SELECT FROM pg_catalog.aclexplode(c.relacl) AS e"
         " WHERE e.grantee <> c.relowner), EXISTS (SELECT FROM pg_catalog.pg_class v WHERE v.oid = {}"

@@ -1,4 +1,4 @@
-"""The ledgers of a spec, found in the catalog."""
+"""The ledgers of a spec, resolved in the catalog."""
 
 from __future__ import annotations
 
@@ -43,33 +43,33 @@ Row = dict[str, Any]
 
 
 class RenamedColumn(UsageError):
-    """The spec has a column of a ledger under the name that it had before."""
+    """The spec has a column of a ledger under its earlier name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BalancePlan:
-    """The steps of balances that are installed, as a spec wants them; and where it wants what cannot be made of those
-    that are there, why: then the steps are those that are there."""
+    """The steps of installed balances as a spec wants them; and, if they cannot be changed to that, the reason: then
+    the steps are those that are installed."""
 
     steps: tuple[Step, ...] = ()
     refusals: tuple[Finding, ...] = ()
 
 
 def balance_steps(ledger: Ledger) -> tuple[BalanceStep, ...]:
-    """What keeps the balances of a ledger, in the order in which it is made."""
+    """The steps that maintain the balances of a ledger, in the order in which they are applied."""
     common: dict[str, Any] = {"phase": Phase.EXPAND, "table": ledger.table, "ledger": ledger}
     return BalanceTable(**common), BalanceFunctions(**common), BalanceTriggers(**common), BalanceView(**common)
 
 
 def installed(entries: Mapping[str, Entry]) -> dict[Name, Ledger]:
-    """The ledgers whose balances the journal knows, as they were installed."""
+    """The ledgers whose balances the journal has, as they were installed."""
     steps = (from_json(entry.value) for entry in entries.values())
     return {step.table: ledger for step in steps if (ledger := step.installs) is not None}
 
 
 def without_tenant(entries: Mapping[str, Entry], going: Iterable[Entry]) -> Iterator[Finding]:
-    """Balances that were installed with a tenant in each key, where with what is `going` rows may come without one,
-    which could not be counted."""
+    """Balances that were installed with a tenant in each key, if the spec no longer gives each row one after the
+    changes in `going`: such rows could not be counted."""
     tables = {step.table for entry in going if (step := from_json(entry.value)).refuses_null}
     for table, ledger in installed(entries).items():
         if table in tables and ledger.tenant is not None and not ledger.key_column(ledger.tenant.name).nullable:
@@ -80,8 +80,9 @@ def without_tenant(entries: Mapping[str, Entry], going: Iterable[Entry]) -> Iter
 
 
 class Ledgers:
-    """Resolves the [[ledger]] parts of a spec against a database. Without `ownership`, whose tenants they are is what
-    it was when they were installed: for what goes on with balances that are there, and need not read the schema."""
+    """Resolves the [[ledger]] parts of a spec against a database. Without `ownership`, the tenants of their rows are as
+    they were when the balances were installed: for commands on installed balances, which need not read the entire
+    schema."""
 
     def __init__(
         self, connection: psycopg.Connection[Any], spec: Spec, entries: Mapping[str, Entry],
@@ -92,7 +93,7 @@ class Ledgers:
 
     @cached_property
     def _on(self) -> Mapping[Name, list[tuple[Step, Before]]]:
-        """By table, the journal's steps on it, and what they found."""
+        """By table, the journal's steps on it, and what they recorded."""
         found: dict[Name, list[tuple[Step, Before]]] = {}
         for entry in self.entries.values():
             step = from_json(entry.value)
@@ -100,8 +101,8 @@ class Ledgers:
         return found
 
     def read(self, *, slots: int | None = None) -> tuple[Ledger, ...]:
-        """All of them; `slots` in place of the spec's `hot_keys`. Raises UsageError where one does not fit the
-        database, Refused where a person must decide."""
+        """All of them; `slots` in place of the spec's `hot_keys`. Raises UsageError if one does not fit the database,
+        Refused if a person must decide."""
         if not self.spec.ledger:
             source = self.spec.path or "the spec"
             raise UsageError(
@@ -110,8 +111,8 @@ class Ledgers:
         return tuple(self.one(part, slots) for part in self._parts().values())
 
     def planned(self) -> BalancePlan:
-        """The balances that are installed. Those of a table that is gone are of no plan any more. Raises UsageError
-        where two parts of the spec are of one ledger."""
+        """The installed balances. Those of a table that was dropped are no longer part of a plan. Raises UsageError if
+        two parts of the spec are for one ledger."""
         assert self.ownership is not None
         steps: list[Step] = []
         refusals: list[Finding] = []
@@ -136,7 +137,7 @@ class Ledgers:
         return (*balance_steps(ledger), *self._readers(ledger), *self._leaves(ledger))
 
     def isolated(self, table: Name) -> bool:
-        """Whether the application role has been given a table, from when on it may also read its balances."""
+        """Whether the application role has been granted a table: from then on it may also read the balances."""
         grants = ApplicationGrants(phase=Phase.ISOLATE, table=table, role=self.spec.application.role, grants=())
         return grants.key in self.entries
 
@@ -149,7 +150,7 @@ class Ledgers:
         return {Name.parse(part.table, schema=schema): part for part in self.spec.ledger}
 
     def _made(self, table: Name) -> list[Step]:
-        """The steps of a ledger as the journal has them."""
+        """The steps of a ledger in the journal."""
         steps = (from_json(entry.value) for entry in self.entries.values())
         return [step for step in steps if step.keeps is not None and step.keeps.table == table]
 
@@ -160,7 +161,7 @@ class Ledgers:
         self._refuse_renamed(table, part, columns)
         self._refuse_kind(table, relation)
         before = self.installed.get(table)
-        # Before the key: a tenant column that is still to come is not a mistake in the key.
+        # Before the key: a tenant column that is yet to be added is not a mistake in the key.
         tenant = self._tenant(table, part, relation["row_security"], columns, before)
         ledger = Ledger(
             table=table, called=str(table) if before is None else before.called, owner=relation["owner"],
@@ -182,7 +183,7 @@ class Ledgers:
         return ledger
 
     def _readers(self, ledger: Ledger) -> list[BalanceReader]:
-        """Who may read the ledger without us, and the application once it may."""
+        """The roles that may read the ledger apart from tenantry's grants, and the application role once it may."""
         rows = self._rows("readers", ledger.table)
         grants = tuple(Grant(grantor=row["grantor"], grantee=row["role"], privilege="SELECT") for row in rows)
         found = [grant for grant in self._as_found(ledger.table, grants) if grant.column is None]
@@ -195,7 +196,7 @@ class Ledgers:
         ]
 
     def _leaves(self, ledger: Ledger) -> list[BalanceLeaf]:
-        """The partitions that the application was given to write to without us."""
+        """The partitions that the application may write to directly by grants that are not tenantry's."""
         role, live = self.spec.application.role, dict[Name, list[Grant]]()
         for place, privilege, grantor in self.connection.execute(rights_on(ledger.tree, role)):
             grant = Grant(grantor=grantor, grantee=role, privilege=privilege)
@@ -215,7 +216,7 @@ class Ledgers:
             grants = step.grants_as_found(grants, before)
         return grants
 
-    # --- what is looked at
+    # --- checks of a ledger
 
     @staticmethod
     def _slots(part: LedgerPart, slots: int | None, before: Ledger | None) -> dict[str, Any]:
@@ -263,7 +264,7 @@ class Ledgers:
         return {row["name"]: row for row in self._rows("columns", table)}
 
     def _refuse_renamed(self, table: Name, part: LedgerPart, columns: Mapping[str, Row]) -> None:
-        """Movements are counted whatever the columns are called; the spec has the names of now."""
+        """Movements are counted whatever the columns are called; the spec must have the present names."""
         now = {
             was: one for entry in self.entries.values() if entry.named == table for was, one in entry.columns.items()
         }
@@ -287,7 +288,7 @@ class Ledgers:
             return None if before is None else before.tenant
         owned, made = self.ownership.of(table), [step for step, _ in self._on.get(table, ())]
         if owned is None:
-            # What is ours goes, where the spec gives the rows no tenants any more.
+            # tenantry's column is dropped if the spec no longer gives the rows a tenant.
             ours = {step.tenant_column for step in made} - {None}
             if going := ours.intersection(_names(part.key)):
                 raise Refused(
@@ -323,7 +324,8 @@ class Ledgers:
         )
 
     def _refuse_spread(self, ledger: Ledger, before: Ledger | None) -> None:
-        """What would go below zero is told from one row a key, and there may be several from the time with slots."""
+        """Whether a balance would fall below zero can be checked in one row a key only, and there may be several from
+        the time with slots."""
         if not ledger.non_negative or before is None or before.non_negative:
             return
         spread = sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE slot > 0)").format(before.storage.identifier)
@@ -361,7 +363,7 @@ class Ledgers:
 
 
 def _refusal(table: Name, error: Refused | UsageError) -> Finding:
-    """Why balances that are there can be made neither as the spec wants them, nor be left."""
+    """Why installed balances can neither be changed to what the spec wants nor be kept."""
     return refused(
         name="balances-otherwise", table=table, forcible=False, message=error.message,
         remedy=error.remedy if isinstance(error, RenamedColumn) else "Restore the earlier entry in the spec; or run"
@@ -420,7 +422,7 @@ def _quantity(table: Name, given: str, columns: dict[str, Row]) -> str:
 
 
 def _as_installed(column: KeyColumn, before: Ledger | None) -> KeyColumn:
-    """The column under the name that balances which are there have for it."""
+    """The column under the name that the installed balances have for it."""
     for then in before.key if before is not None else ():
         if then.in_ledger == column.name:
             return replace(column, name=then.name, source=then.source)
@@ -441,14 +443,14 @@ def _refuse_names(ledger: Ledger) -> None:
 
 
 def _settled(ledger: Ledger, before: Ledger | None, columns: Mapping[str, Row]) -> Ledger:
-    """The ledger with the key as it was installed, on which its unique index rests. Raises Refused where the table of
-    the balances no longer fits."""
+    """The ledger with the key as it was installed, over which its unique index is. Raises Refused if the table of the
+    balances no longer fits."""
     if before is None:
         return ledger
     same = [(column.name, column.collation) for column in ledger.key] == [
         (column.name, column.collation) for column in before.key
     ] and all(
-        # One that was installed earlier has the column's own type.
+        # Balances that were installed earlier have the column's own type.
         then.type in (now.type, columns[now.in_ledger]["type"])
         for now, then in zip(ledger.key, before.key, strict=True)
     )
@@ -464,7 +466,7 @@ def _settled(ledger: Ledger, before: Ledger | None, columns: Mapping[str, Row]) 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """A ledger of the spec and the steps that keep its balances."""
+    """A ledger of the spec and the steps that maintain its balances."""
 
     ledger: Ledger
     steps: tuple[BalanceStep, ...]

@@ -1,4 +1,4 @@
-"""Reconciles one ledger for the command: whether it can be compared, what became of each key, in words."""
+"""Reconciles one ledger for the command: whether it can be compared, and the outcome for each key, in words."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tenantry.postgres.journal import Journal
 from tenantry.steps.balance_view import sees_all
 
 KEPT = 20
-"""Keys of each ledger that are said, and that a finding shows."""
+"""The number of keys of each ledger that are printed and that a finding shows."""
 
 
 SCRUB_DAYS = 30.0
@@ -37,7 +37,7 @@ REVIEW = "Run `tenantry balances review list`, and accept or reject each."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconcileOptions:
-    """`full` compares all keys; otherwise the scrub sees all of them in `scrub_days` days."""
+    """`full` compares all keys; otherwise the scrub checks all of them in the course of `scrub_days` days."""
 
     ledger: str | None = None
     full: bool = False
@@ -47,7 +47,8 @@ class ReconcileOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerReconciled:
-    """What became of one ledger: `result`, or why it was not compared. `samples` are some of the keys that differed."""
+    """The outcome for one ledger: `result`, or why it was not compared. `samples` are some of the keys that
+    differed."""
 
     table: Name
     seconds: float
@@ -141,10 +142,10 @@ def _tell(observer: Observer, ledger: Ledger, result: Reconciled, samples: Seque
 
 
 def ledger_part(spec: Spec, ledger: Ledger) -> LedgerPart:
-    """What the spec says of a ledger."""
+    """The part of the spec for a ledger."""
     return next(part for part in spec.ledger if Name.parse(part.table, schema=spec.schemas[0]) == ledger.table)
 
 
 def described(key: Mapping[str, Any]) -> str:
-    """A key as a person would say it."""
+    """A key in words."""
     return ", ".join(f"{name} {'NULL' if value is None else value}" for name, value in key.items())

@@ -1,10 +1,10 @@
-"""Compare ledger and balances while both are written to; correct what is small, and put the rest before a person.
+"""Compare ledger and balances while both are written to; correct small differences, and make reviews of the others.
 
 Why no difference is false: the difference of a key is the same in every snapshot (see differences), and each comparison
 here is one statement. Keys are found first, without any lock. Then, some at a time, they are compared once more under
-the lock that keeps other corrections out, and what that comparison says is added, or becomes a review, in its
-transaction. A run that is killed has done so for some keys; the next one looks from where the last one looked that came
-to its end, finds those in step, or their reviews open, and goes on.
+the lock that excludes other corrections, and the result is added, or becomes a review, in the same transaction. A run
+that is killed has done so for some keys; the next one begins from the last run that finished, finds those keys in step,
+or their reviews open, and goes on.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ from tenantry.steps.movement import correct, shown
 
 RETRIED = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 BATCHED = 500
-"""Keys that are settled in one transaction at first."""
+"""The number of keys that are settled in one transaction at first."""
 LOCK_WAIT = 0.25
-"""Seconds for which it waits for a balance that a writer holds: below deadlock_timeout, so that it is never a writer
-who is ended by a deadlock. With less keys there is less to wait for; one by one they always get through."""
+"""Seconds for which it waits for a balance that a writer has locked: below deadlock_timeout, so that a deadlock never
+ends the writer. With fewer keys there is less to wait for; single keys always succeed."""
 EVIDENCE = 20
-"""Movements that a review shows."""
+"""The number of movements that a review shows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """A key that differed: `quantity` and `movements` were missing from its balance, and `verdict` is what became of
-    it: correct, review. `reason`: threshold, or total, the limit of what is corrected of a key in all."""
+    """A key that differed: `quantity` and `movements` were missing from its balance; `verdict` is the outcome: correct,
+    review. `reason`: threshold, or total, the limit for the sum of all corrections of a key."""
 
     key: Mapping[str, Any]
     verdict: str
@@ -71,7 +71,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reconciled:
-    """One ledger's reconciliation. `reason` says why all keys were compared, None where only `compared` were."""
+    """The result for one ledger. `reason` is why all keys were compared, None if only `compared` were."""
 
     reason: str | None
     compared: int
@@ -82,8 +82,8 @@ class Reconciled:
 
 @dataclass(slots=True, kw_only=True)
 class Reconciliation:
-    """Reconciles one ledger. `budget`: seconds for which it waits for others at most. With `dry_run` it changes
-    nothing, and tells what it would do."""
+    """Reconciles one ledger. `budget`: the maximum number of seconds for which it waits for other sessions. With
+    `dry_run` it changes nothing, and returns what it would do."""
 
     ledger: Ledger
     connection: Connection
@@ -95,7 +95,7 @@ class Reconciliation:
     counts: dict[str, int] = field(default_factory=lambda: {"compared": 0, "correct": 0, "review": 0})
 
     def reconcile(self, scope: Scope) -> Iterator[Settled]:
-        """Compare the keys of the scope, settle those that differ, and note that all was seen."""
+        """Compare the keys of the scope, settle those that differ, and record the run as complete."""
         self._forget_keys()
         compared = self._all() if scope.reason else choose(self.connection, self.ledger, scope)
         for first, past in self._work(scope):
@@ -103,7 +103,7 @@ class Reconciliation:
         self._note(scope, compared)
 
     def result(self, scope: Scope) -> Reconciled:
-        """What the last reconcile has come to."""
+        """The result of the last call of reconcile."""
         names = {"ledger": self.ledger.called}
         opened = self.connection.execute(QUERIES["open"], names).fetchone()
         assert opened is not None
@@ -112,7 +112,7 @@ class Reconciliation:
             reviews=self.counts["review"], open=opened[0],
         )  # fmt: skip
 
-    # --- what differs
+    # --- finding differences
 
     def _forget_keys(self) -> None:
         for name in ("chosen", "differing", "work"):
@@ -139,7 +139,7 @@ class Reconciliation:
     def _fixed(self, name: str) -> sql.Composed:
         return fixed(name, self.ledger, self.threshold, self.limit)
 
-    # --- what becomes of it
+    # --- settling them
 
     def _settle(self, first: int, past: int, scope: Scope) -> Iterator[Settled]:
         deadline, waiting = time.monotonic() + self.budget, [(first, past)]
@@ -200,7 +200,7 @@ class Reconciliation:
         }  # fmt: skip
 
     def _note(self, scope: Scope, compared: int) -> None:
-        """From here on the next one looks."""
+        """The next run starts from here."""
         self.counts["compared"] = compared
         if self.dry_run:
             return
@@ -218,7 +218,7 @@ class Reconciliation:
 
 
 def fixed(name: str, ledger: Ledger, threshold: Decimal, limit: Decimal) -> sql.Composed:
-    """A query that makes a table, and so takes no parameters."""
+    """A query that creates a table, and so takes no parameters."""
     return raw(QUERIES[name].decode()).format(
         ledger=sql.Literal(ledger.called), threshold=sql.Literal(threshold), limit=sql.Literal(limit),
         ledger_shown=shown("quantity", "s.ledger_{}"), balance_shown=shown("quantity", "s.balance_{}"),
@@ -227,8 +227,8 @@ def fixed(name: str, ledger: Ledger, threshold: Decimal, limit: Decimal) -> sql.
 
 
 def take(connection: Connection, ledger: Ledger, *, generation: int | None = None) -> None:
-    """Keep all others from correcting until the transaction ends, and bound its waits. Raises Refused where the
-    balances have been marked stale, or installed anew since `generation`."""
+    """Exclude all other corrections until the transaction ends, and limit its waits. Raises Refused if the balances
+    have been marked stale, or installed again since `generation`."""
     connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(f"{LOCK_WAIT * 1000:.0f}ms")))
     found, _ = hold(connection, ledger)
     row = connection.execute(
@@ -242,7 +242,7 @@ def take(connection: Connection, ledger: Ledger, *, generation: int | None = Non
 
 
 def choose_batch(connection: Connection, ledger: Ledger, keys: sql.Composable) -> None:
-    """Compare the keys of a query of (number, key as JSON): afterwards the sums of both sides stand beside them."""
+    """Compare the keys of a query of (number, key as JSON): afterwards each has the sums of both sides beside it."""
     connection.execute(
         sql.SQL(
             "CREATE TEMPORARY TABLE tenantry_batch ON COMMIT DROP AS"
@@ -254,7 +254,7 @@ def choose_batch(connection: Connection, ledger: Ledger, keys: sql.Composable) -
 
 
 def add_settled(connection: Connection, ledger: Ledger, condition: str) -> None:
-    """Add what is missing to the balances of those keys for which the condition, our own text, holds."""
+    """Add the differences to the balances of those keys for which the condition, a text of tenantry's, holds."""
     missing = sql.SQL("SELECT {}, {} FROM pg_temp.tenantry_settled AS settled, {} WHERE {}").format(
         identifiers(ledger.columns, raw("known")), raw(", ".join(f"settled.{name}" for name in SUMS)),
         from_json(ledger, "settled"), raw(condition),
@@ -263,8 +263,8 @@ def add_settled(connection: Connection, ledger: Ledger, condition: str) -> None:
 
 
 def _evidence(ledger: Ledger, scope: Scope, run: str) -> tuple[sql.Composed, sql.Composed]:
-    """Put the movements since the last good point beside this run's reviews; values shortened, newest first. What runs
-    code of the ledger's owner is a statement by itself, with no reviews in it."""
+    """Store the movements since the last good point with this run's reviews; values shortened, newest first. The part
+    that runs code of the ledger's owner is a statement of its own, without access to reviews."""
     since = raw("true") if scope.good is None else written_since("entry", scope.good)
     told = sql.SQL(
         "CREATE TEMPORARY TABLE tenantry_told ON COMMIT DROP AS"

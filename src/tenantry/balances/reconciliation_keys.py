@@ -13,12 +13,12 @@ from tenantry.steps.movement import movements
 
 CHOSEN, BATCH = raw("pg_temp.tenantry_chosen"), raw("pg_temp.tenantry_batch")
 NUMBER, KEY = sql.Identifier("tenantry number"), sql.Identifier("tenantry key")
-"""What tells the keys of a batch apart, and each as JSON; no user's columns are called so."""
+"""The columns for the number of a key in a batch and for the key as JSON; no column of a user's has such a name."""
 
 
 def numbered(ledger: Ledger, source: str, *, moved: bool = False) -> sql.Composed:
-    """The key's columns of `source` under names that no table has, to be matched with; `moved`, of the ledger's rows,
-    whose columns may have other names than those of the balances."""
+    """The key's columns of `source` under names that no table has, for a join; `moved`: of the ledger's rows, whose
+    columns may have other names than those of the balances."""
     return sql.SQL(", ").join(
         sql.SQL("{}.{} AS {}").format(raw(source), sql.Identifier(name), _number(place))
         for place, name in enumerate(ledger.sources if moved else ledger.columns)
@@ -31,8 +31,9 @@ def among(ledger: Ledger, keys: sql.Composable) -> sql.Composed:
 
 
 def same(ledger: Ledger, chosen: str, other: str = "", *, moved: bool = False) -> sql.Composed:
-    """A key of a table made with `numbered` is that of another row; `moved`, of the ledger's rows. In arrays NULLs are
-    equal; the columns that are never NULL are compared by themselves, so that an index of the ledger can serve."""
+    """A condition: a key of a table made with `numbered` equals that of another row; `moved`: of the ledger's rows.
+    NULLs in arrays are equal; columns that are never NULL are compared separately, so that an index of the ledger can
+    be used."""
     parts = []
     for place, column in enumerate(ledger.key):
         mine = sql.SQL("{}.{}").format(raw(chosen), _number(place))
@@ -40,7 +41,7 @@ def same(ledger: Ledger, chosen: str, other: str = "", *, moved: bool = False) -
             raw(f"{other}." if other else ""), sql.Identifier(column.in_ledger if moved else column.name)
         )
         if column.nullable:
-            # There is no array of a domain that is equal to one of its base type.
+            # No array type exists for comparing a domain with its base type.
             alike = sql.SQL("ARRAY[{0}::{2}] OPERATOR(pg_catalog.=) ARRAY[{1}::{2}]")
             parts.append(alike.format(mine, theirs, raw(column.type)))
         else:
@@ -60,10 +61,10 @@ def as_json(ledger: Ledger, source: str) -> sql.Composed:
 
 
 def from_json(ledger: Ledger, source: str) -> sql.Composed:
-    """The other way round, as an item of FROM: `known` has the key's columns of `source`.key.
+    """The reverse, as an item of FROM: `known` has the key's columns of `source`.key.
 
-    The table is read, if no row of it, so that its owner is known to be asked: the types of its columns may be theirs,
-    and reading a value runs the checks of a domain.
+    The table is part of the query, though no row of it is read, so that the permission checks include it: the types of
+    its columns may be those of its owner, and reading a value runs the checks of a domain.
     """
     return sql.SQL(
         "LATERAL pg_catalog.jsonb_populate_record((SELECT {0} FROM {1} AS {0} LIMIT 0), {2}.key) AS known"
@@ -71,7 +72,7 @@ def from_json(ledger: Ledger, source: str) -> sql.Composed:
 
 
 def ordered(ledger: Ledger, key: Mapping[str, Any]) -> dict[str, Any]:
-    """A key as jsonb has it, in the order of its columns."""
+    """A key from jsonb, in the order of its columns."""
     return {name: key[name] for name in ledger.columns}
 
 

@@ -1,19 +1,19 @@
 """Which keys a reconciliation compares.
 
-All of them, or those that may differ now and did not when the last one looked. A balance and its ledger come apart by
-what no trigger saw, and that leaves a trace:
+All of them, or those that may differ now and did not at the last reconciliation. A balance can differ from its ledger
+only by a change that no trigger saw, and such a change can be detected:
 
-- a trigger was disabled, dropped or made again, a partition attached or detached, the table written anew: some catalog
-  row has another xmin, or another number, than it had. `watched` is a digest of them. Then all keys are compared, for a
-  row that was deleted meanwhile is nowhere.
-- a balance was written to directly, or by a correction, or by movements: its row has a new xmin. It is compared with
-  the oldest transaction that the last reconciliation's snapshot may not have shown, so one that began before that
-  snapshot and was committed after it is not missed; times are asked nowhere. Freezing a row leaves its xmin as it was.
-  Ages are good for two thousand million transactions; where more have passed all keys are compared.
+- A trigger was disabled, dropped or created again, a partition attached or detached, the table rewritten: a catalog row
+  has another xmin, or another number, than before. `watched` is a digest of them. Then all keys are compared, since a
+  row that was deleted meanwhile can no longer be found.
+- A balance was written to directly, by a correction, or by movements: its row has a new xmin. It is compared with the
+  oldest transaction that the last reconciliation's snapshot may not have shown, so that a transaction that began before
+  that snapshot and was committed after it is not missed; no timestamps are used. Freezing a row leaves its xmin as it
+  was. Transaction ages are valid for two thousand million transactions; if more have passed, all keys are compared.
 
-What leaves no trace, a balance's row that was deleted by hand or a page that a disk has spoiled, the scrub finds: each
-run looks at so many pages of ledger and balances that all that were there when it began are seen once in so many days.
-A row that moves to another page has been written to.
+Changes that cannot be detected, such as a balance's row that was deleted by hand or a page that a disk has corrupted,
+are found by the scrub: each run reads so many pages of ledger and balances that all pages that existed when the scrub
+began are read once within the given number of days. A row that moves to another page has been written to.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ from tenantry.steps.introspection import raw
 Connection = psycopg.Connection[Any]
 QUERIES = read_queries(Path(__file__).with_name("sql") / "reconciliation.sql")
 FARTHEST = 2_000_000_000
-"""Transactions over which ages can be told, of the 2^31 that there are."""
+"""The number of transactions over which ages can be compared, of the 2^31 that exist."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconciliationContext:
-    """The instant at which a reconciliation begins: what it will have seen is all that `snapshot` shows. `pages` by
-    the number of each relation."""
+    """The instant at which a reconciliation begins: it covers all that `snapshot` shows. `pages` by the number of each
+    relation."""
 
     snapshot: str
     at: datetime
@@ -55,7 +55,7 @@ class ReconciliationContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Last:
-    """An earlier reconciliation; `distance` in transactions, `elapsed` days since its scrub began."""
+    """An earlier reconciliation; `distance` in transactions, `elapsed` in days since its scrub began."""
 
     snapshot: str
     at: datetime
@@ -69,8 +69,8 @@ class Last:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """What is compared: all keys for a `reason`, or those touched since `last` and the scrub's part from `scrubbed`
-    to `scrub_to`."""
+    """What is compared: all keys for a `reason`, or those changed since `last` and the scrub's part from `scrubbed` to
+    `scrub_to`."""
 
     ground: ReconciliationContext
     reason: str | None
@@ -79,7 +79,7 @@ class Scope:
 
     @classmethod
     def decide(cls, connection: Connection, ledger: Ledger, *, full: bool, days: float) -> Scope:
-        """Look at the database as it is now. Raises Refused where what is remembered cannot be read."""
+        """Read the present state of the database. Raises Refused if the recorded state cannot be read."""
         require_readable(connection, ledger)
         names = {"ledger": ledger.called, "table": ledger.table.identifier.as_string(None),
                  "storage": ledger.storage.identifier.as_string(None)}  # fmt: skip
@@ -94,17 +94,17 @@ class Scope:
 
     @property
     def began_anew(self) -> bool:
-        """The scrub has come around, or all was seen at once: the next one begins."""
+        """The scrub is complete, or everything was compared at once: the next scrub begins."""
         return self.scrub_to >= 1.0
 
     @property
     def good(self) -> Last | None:
-        """The last good point, where it can be told what was written since."""
+        """The last good point, if it can be told what was written since."""
         return self.last if self.last is not None and 0 <= self.last.distance < FARTHEST else None
 
 
 def require_readable(connection: Connection, ledger: Ledger) -> None:
-    """Raises Refused where somebody has changed what we remember of a ledger into what we never write."""
+    """Raises Refused if what tenantry has recorded of a ledger was changed into something that it never writes."""
     names = {"ledger": ledger.called, "columns": list(ledger.columns)}
     row = connection.execute(QUERIES["broken"], names).fetchone()
     if row is not None:
@@ -126,7 +126,7 @@ def _reason(ground: ReconciliationContext, last: Last | None) -> str | None:
 
 
 def choose(connection: Connection, ledger: Ledger, scope: Scope) -> int:
-    """Put the keys to be compared into a temporary table; how many there are."""
+    """Put the keys to be compared into a temporary table; returns their number."""
     assert scope.last is not None
     balance = sql.SQL("SELECT {} FROM {} AS balance WHERE ").format(
         numbered(ledger, "balance"), ledger.storage.identifier
@@ -149,14 +149,14 @@ def choose(connection: Connection, ledger: Ledger, scope: Scope) -> int:
 
 
 def written_since(alias: str, point: Last) -> sql.Composed:
-    """A condition: the row was written by a transaction that the point's snapshot may not have shown."""
+    """A condition: the row was written by a transaction that the snapshot of that point may not have shown."""
     return sql.SQL(
         "pg_catalog.age({}.xmin) <= pg_catalog.age(pg_catalog.pg_snapshot_xmin({}::pg_catalog.pg_snapshot)::xid)"
     ).format(raw(alias), sql.Literal(point.snapshot))
 
 
 def _scrubbed(connection: Connection, ledger: Ledger, scope: Scope, balance: sql.Composed) -> list[sql.Composed]:
-    """The keys of the scrub's balances, and those of its ledger pages that have no balance at all."""
+    """The keys of the balances in the scrub's part, and those of its ledger pages that have no balance at all."""
     assert scope.last is not None
     pages = scope.last.scrub_pages
     rows = connection.execute(QUERIES["relations"], {"oids": list(pages)}).fetchall()

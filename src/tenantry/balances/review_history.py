@@ -1,4 +1,4 @@
-"""Discrepancies looked back on: over time, by tenant, by size."""
+"""The history of discrepancies: over time, by tenant, by size."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ QUERIES = read_queries(Path(__file__).with_name("sql") / "discrepancies.sql")
 
 
 def history(connection: Connection, ledger: Ledger) -> Iterator[Finding]:
-    """The discrepancies of a ledger, those of earlier runs as well, as findings for a report; none where there were
+    """The discrepancies of a ledger, including those of earlier runs, as findings for a report; none if there were
     none."""
     names = {"ledger": ledger.called}
     with connection.cursor(row_factory=dict_row) as cursor:
@@ -38,8 +38,8 @@ def history(connection: Connection, ledger: Ledger) -> Iterator[Finding]:
 
 
 def forget_discrepancies(connection: Connection, days: int) -> tuple[int, int]:
-    """Drop reconciliations, and discrepancies that were decided or corrected, more than `days` ago; how many rows are
-    gone, and how many stay. What is open or was rejected stays, and so do the totals of each key."""
+    """Delete reconciliations, and discrepancies that were decided or corrected more than `days` ago; returns how many
+    rows were deleted, and how many stay. Open and rejected ones stay, and so do the totals of each key."""
     if connection.execute(QUERIES["there"]).fetchone() != (True,):
         return 0, 0
     gone = connection.execute(QUERIES["forget"], {"days": days}).fetchone()

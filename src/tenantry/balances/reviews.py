@@ -1,8 +1,9 @@
-"""What reconciliations have put before a person: listed, accepted, rejected.
+"""Differences that reconciliations have left for a person to decide: listed, accepted, rejected.
 
-Accept: the balance is set to what the ledger says at that instant; exactly, beside writers. Reject: the balance stays
-as it is, and the difference is remembered as meant: later reconciliations compare the key as if it were none, and
-report it again only where another one comes on top. Either way the total of what was corrected of this key begins anew.
+Accept: the balance is set to the sum of the ledger at that instant, exactly, while writers go on. Reject: the balance
+stays as it is, and the difference is recorded as intended: later reconciliations treat the key as if there were none,
+and report it again only if it differs by another amount. In both cases the total of corrections of this key starts
+again from zero.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ LOOK = "Run `tenantry balances reconcile`, and look at it again."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Review:
-    """A difference that a person is to decide on, or has. `quantity` to `movements` are missing from the balance;
-    `reason`: threshold, or total, the limit of what is corrected of a key without asking. `recent` counts the movements
-    since the last good point, `since`, and `evidence` has the newest of them. `state`: open, accepted, rejected, or
-    gone, where the difference went away by itself."""
+    """A difference that a person is to decide, or has decided. `quantity` to `movements` are missing from the balance;
+    `reason`: threshold, or total, the limit for the sum of corrections of a key without a decision. `recent` counts the
+    movements since the last good point, `since`, and `evidence` has the newest of them. `state`: open, accepted,
+    rejected, or gone, if the difference has disappeared by itself."""
 
     id: int
     ledger: str
@@ -64,7 +65,7 @@ class Review:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decided:
-    """What a decision has done: the balance was `before`, and is what it says `after`."""
+    """The result of a decision: the balance `before` and `after` it."""
 
     id: int
     state: str
@@ -75,8 +76,8 @@ class Decided:
 def reviews(
     connection: Connection, ledgers: Sequence[Ledger], *, everything: bool = False, ids: Sequence[int] | None = None
 ) -> tuple[Review, ...]:
-    """Those that are open, newest first; with `everything` those that were decided too. Raises Refused where one of
-    them cannot be read."""
+    """The open ones, newest first; with `everything` also those that were decided. Raises Refused if one of them cannot
+    be read."""
     for ledger in ledgers:
         require_readable(connection, ledger)
     by_name = {ledger.called: ledger for ledger in ledgers}
@@ -90,10 +91,10 @@ def decide(
     connection: Connection, ledger: Ledger, number: int, *, accept: bool, by: str, note: str | None,
     dry_run: bool = False,
 ) -> Decided:  # fmt: skip
-    """Accept or reject an open review. Raises UsageError where there is none, Refused where it was decided already, its
-    difference has become another one, or the balances are stale."""
+    """Accept or reject an open review. Raises UsageError if there is none, Refused if it was decided already, its
+    difference has changed, or the balances are stale."""
     with connection.transaction(force_rollback=dry_run), connection.cursor(row_factory=dict_row) as cursor:
-        # In the order of reconcile: first what keeps others from correcting, then the review.
+        # In the same order as reconcile: first the lock that excludes other corrections, then the review.
         take(connection, ledger)
         require_readable(connection, ledger)
         review = cursor.execute(QUERIES["decide"], {"id": number}).fetchone()
@@ -134,7 +135,7 @@ def _refuse(number: int, review: Mapping[str, Any], found: Mapping[str, Any]) ->
 
 
 def _set_to_ledger(connection: Connection, ledger: Ledger) -> None:
-    """What is kept besides is given up: the whole difference is added."""
+    """An earlier difference that was kept is given up: the full difference is added."""
     missing = ", ".join(f"{name} = ledger_{name} - balance_{name}" for name in SUMS)
     connection.execute(sql.SQL("UPDATE pg_temp.tenantry_settled SET {}").format(raw(missing)))
     add_settled(connection, ledger, "true")

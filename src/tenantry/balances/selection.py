@@ -1,4 +1,4 @@
-"""Which ledgers of a spec a command is about, and what of them is there."""
+"""Which ledgers of a spec a command is for, and which of their balances are installed."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ def subjects(session: Session, ledger: str | None = None, slots: int | None = No
 
 
 def _wanted(resolver: Ledgers, ledger: Ledger) -> tuple[BalanceStep, ...]:
-    """The steps of a ledger, as far as the migration of its table has come: isolate lets the application read it."""
+    """The steps of a ledger, up to the phase that the migration of its table has reached: isolate lets the application
+    read it."""
     isolated = resolver.isolated(ledger.table)
     return tuple(step for step in resolver.steps(ledger) if isolated or step.phase is not Phase.ISOLATE)
 
 
 def orphans(session: Session, chosen: Sequence[Subject]) -> list[Entry]:
-    """The steps of these ledgers that are in the journal, and no longer in the spec."""
+    """The steps of these ledgers that are in the journal and no longer in the spec."""
     wanted = {step.key for subject in chosen for step in subject.steps}
     tables = {subject.ledger.table for subject in chosen}
     return [
@@ -44,8 +45,8 @@ def orphans(session: Session, chosen: Sequence[Subject]) -> list[Entry]:
 def installed_subjects(
     journal: Journal, spec: Spec, ledger: str | None = None, slots: int | None = None
 ) -> tuple[Subject, ...]:
-    """The chosen ledgers, which must have balances. Only their tables are read: on a large schema, reading all would be
-    most of the time of a reconciliation. Raises UsageError, Refused where one has no balances."""
+    """The chosen ledgers, which must have balances. Only their tables are read: for a large schema, reading all tables
+    would take most of the time of a reconciliation. Raises UsageError; Refused if one has no balances."""
     entries = known(read_entries(journal)).entries
     resolver = Ledgers(journal.connection, spec, entries)
     chosen = tuple(Subject(ledger=one, steps=balance_steps(one)) for one in _meant(resolver, ledger, slots))

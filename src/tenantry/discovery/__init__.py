@@ -1,1 +1,1 @@
-"""From a schema to a proposed spec: pure, with the census as its only evidence."""
+"""From a schema to a proposed spec, without side effects; the census is the only evidence of the data."""

@@ -1,4 +1,5 @@
-"""What a person can answer where discover has left a table open, and what each answer writes into the spec."""
+"""The answers that a person can give for a table that discover has left undecided, and what each answer writes into the
+spec."""
 
 from __future__ import annotations
 
@@ -17,14 +18,14 @@ from tenantry.model.spec import Spec, TablePart
 from tenantry.planning.ownership import resolve
 
 NOT_SHARED = ("shared", "paths", "children", "assign", "orphans", "unique", "column", "membership", "writable")
-"""Keys of a table's part that say how it is owned, or that it is not."""
+"""Keys of a table's part that state how it is owned, or that it is not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """`said` is what it means, the same of all tables that it fits. It writes the keys `written`, None for one that
-    goes, or chooses the path that begins with `path`, or lets `crosses` lead to another tenant's row; `slug` says what
-    a tenant has to be named for: "assign" or "default"."""
+    """`said` is its meaning in words, the same for all tables that it fits. It writes the keys `written` (None removes
+    a key), or chooses the path that begins with `path`, or lets `crosses` refer to another tenant's row. `slug` is set
+    if the slug of a tenant must be given, and for which key: "assign" or "default"."""
 
     said: str
     written: Mapping[str, Any] = field(default_factory=dict)
@@ -35,8 +36,8 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """A table that waits for a person: `why`, what is known of it, and what can be answered. Tables with the same
-    `cause` wait for the same answer. `rows` may be an estimate."""
+    """A table that waits for a decision: `why`, the known facts, and the possible answers. Tables with the same `cause`
+    wait for the same answer. `rows` may be an estimate."""
 
     table: Name
     part: TablePart
@@ -68,9 +69,9 @@ def questions(spec: Spec, proposal: Proposal, schema: Schema) -> tuple[Question,
 
 
 def answered(text: str, spec: Spec, schema: Schema, question: Question, answer: Answer, slug: str = "") -> str:
-    """The `text` of the spec with an answer in it; all else of it stays as it is.
+    """The `text` of the spec with an answer written into it; the rest of it is unchanged.
 
-    Raises UsageError where the answer does not fit the database.
+    Raises UsageError if the answer does not fit the database.
     """
     if answer.path:
         changed = choose(text, spec, f"{question.part.name}.{answer.path}")
@@ -134,7 +135,7 @@ def _owned(
         hops = [[hop[0] if len(hop) == 1 else list(hop) for hop in path] for path in paths]
         yield Answer(said=f"its paths decide, also where only {columns} leads to a tenant", written={"paths": hops})
     if orphans:
-        # What all see may not refer to what only one may, unless it is said to.
+        # A shared row may not refer to a tenant's row, unless the spec allows it.
         crosses = tuple(quoted(link.columns[0]) for link in links if link.declared and len(link.columns) == 1)
         also = f"; {', '.join(crosses)} may lead to a tenant" if crosses else ""
         yield Answer(

@@ -1,4 +1,4 @@
-"""Who typed a row in is not who owns it: references that say the one are told from those that say the other."""
+"""The user who entered a row is not its owner: tells references to the writer of a row from references to its owner."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tenantry.model.evidence import Evidence
 from tenantry.model.name import Name
 
 CROWD = 0.25
-"""The share of all tables from which references lead to a parent that knows their writers."""
+"""The share of all tables whose references must lead to a parent for it to count as the table of users."""
 FEW = 3
-"""Fewer tables are no crowd."""
+"""Fewer tables than this are not enough to tell."""
 MISTAKES = 20
-"""Fewer than one in so many rows that disagree are mistakes."""
+"""Rows that disagree count as mistakes if they are fewer than one in this many."""
 _DONE = (
     r"creat|updat|modif|chang|edit|enter|insert|approv|confirm|delet|cancel|post|issu|sign|clos|open|assign|record"
     r"|writ|wrote|author|valid|review|lock|publish|check|print|upload|import|register|last"
@@ -30,17 +30,17 @@ _HINT = re.compile(
     rf"|^(?:by|por|von|par)_|_(?:criacao|alteracao|creacion|modificacion|cadastro)(?:_id)?$",
     re.IGNORECASE,
 )
-"""What such columns are called in English, Portuguese, Spanish, German and French: a hint, never a proof."""
+"""The names of such columns in English, Portuguese, Spanish, German and French: a hint, not a proof."""
 
 
 def audits(draft: Draft, evidence: Evidence) -> frozenset[Link]:
-    """The links that say who has written a row.
+    """The links that name the writer of a row.
 
-    A name that says so is believed where the schema or the data agree: many tables refer to that parent, or this one
-    does so twice, or the row has another way, or that way says another tenant. Without the name it takes a parent to
-    which many tables refer, or several by a column that is called so beside another one to the same parent; a key that
-    may be NULL; and another way that disagrees in more rows than could be mistakes.
-    What a column says of the writer in one table it says in all that call it so and refer to the same parent.
+    A column name of this kind is believed if the schema or the data agree: many tables refer to that parent, or this
+    one does so twice, or the row has another path, or that path leads to another tenant. Without such a name all of
+    these are needed: a parent to which many tables refer, or several by a column of that name beside another one to the
+    same parent; a key that may be NULL; and another path that disagrees in more rows than could be mistakes. A column
+    that names the writer in one table does so in all tables that have a column of that name to the same parent.
     """
     crowd, candidates = _crowd(draft), tuple(_candidates(draft))
     found = {link for link in candidates if _says_who_wrote(draft, evidence, link, crowd)}
@@ -50,13 +50,13 @@ def audits(draft: Draft, evidence: Evidence) -> frozenset[Link]:
 
 
 def _alike(candidates: Sequence[Link], found: Set[Link]) -> set[Link]:
-    """Those that are called as one that was found, and lead to the same parent."""
+    """Links with the same column name as one that was found, to the same parent."""
     known = {(link.parent, link.columns) for link in found}
     return {link for link in candidates if link.nullable and (link.parent, link.columns) in known}
 
 
 def _is_beside(draft: Draft, link: Link, found: Set[Link]) -> bool:
-    """Beside one that was found, in a table that leads nowhere else than to that parent: it cannot own the rows."""
+    """Beside a link that was found, in a table that refers to no other parent: that link cannot own the rows."""
     ways = draft.ways[link.table]
     return (
         link.nullable

@@ -1,4 +1,5 @@
-"""Tables that frameworks and migration tools keep for themselves: nobody's rows, whatever refers to them."""
+"""Tables that frameworks and migration tools keep for themselves: their rows belong to no tenant, whatever refers to
+them."""
 
 from __future__ import annotations
 
@@ -11,8 +12,8 @@ from tenantry.model.schema import Table
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """A table of a tool's: whose it is, the columns, one set or another, by which it is told from a namesake, and
-    whether the application itself writes it while it serves tenants."""
+    """A table of a tool: which tool, the columns (one set or another) that distinguish it from a table of the same
+    name, and whether the application itself writes to it while it serves tenants."""
 
     tool: str
     columns: tuple[frozenset[str], ...]
@@ -72,11 +73,11 @@ _TABLES: Mapping[str, Kept] = {
     "celery_tasksetmeta": _kept("Celery", "taskset_id result", written=True),
     "spatial_ref_sys": _kept("PostGIS", "srid auth_name srtext"),
 }
-"""By name, in lower case. A name alone is no proof: the columns have to be there, too."""
+"""By name, in lower case. A name alone is no proof: the columns must exist, too."""
 
 
 def kept_by_tool(table: Table) -> Kept | None:
-    """Whose bookkeeping a table is; None where it is a table as others."""
+    """The tool that keeps the table; None for an ordinary table."""
     known = _TABLES.get(table.name.name.lower())
     columns = {column.name.lower() for column in table.columns}
     if known is None or not any(some <= columns for some in known.columns):

@@ -1,4 +1,4 @@
-"""Writes a person's choice between two ways of a table into their spec, and leaves all else of the file as it was."""
+"""Writes a person's choice between two paths of a table into the spec, and leaves the rest of the file unchanged."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from tenantry.model.spec import Spec, TablePart
 
 
 def choose(text: str, spec: Spec, path: str) -> str:
-    """The `text` of the spec, in which `path`, as table.column, alone says whose the table's rows are: its other paths
-    become references that may lead to another tenant's row.
+    """The `text` of the spec in which `path`, as table.column, alone determines the owner of the table's rows: its
+    other paths become references that may lead to another tenant's row.
 
-    Several columns of one key are joined by commas. Raises UsageError where the spec has no such table or path.
+    The columns of a key of several columns are joined by commas. Raises UsageError if the spec has no such table or
+    path.
     """
     home = spec.schemas[0]
     table, columns = _parsed(path, home)
@@ -46,16 +47,16 @@ def choose(text: str, spec: Spec, path: str) -> str:
             )
         _append_crossing(document, f"{part.name}.{quoted(first[0])}")
     changed = tomlkit.dumps(document)
-    # What is written is read once more before anybody relies on it.
+    # The result is parsed once more before it is used.
     Spec.parse(changed, path=spec.path)
     return changed
 
 
 def write(text: str, spec: Spec, table: Name, keys: Mapping[str, Any], *, default: str | None = None) -> str:
-    """The `text` of the spec, in which the table is undecided no more, with these keys in its part, None for one that
-    goes; `default` is the slug that [tenant] gets.
+    """The `text` of the spec in which the table is no longer undecided, with these keys in its part (None removes a
+    key); `default` is the slug that [tenant] gets.
 
-    Raises UsageError where the spec has no such table.
+    Raises UsageError if the spec has no such table.
     """
     place, _ = _part(spec, table, spec.schemas[0])
     document = tomlkit.parse(text)
@@ -68,8 +69,7 @@ def write(text: str, spec: Spec, table: Name, keys: Mapping[str, Any], *, defaul
             part[key] = _value(value)
         else:
             new[key] = _value(value)
-    # What tomlkit adds to a block comes after the comments that are about the next one. So the new lines are put in the
-    # place of a mark.
+    # tomlkit adds to a block after the comments that belong to the next one. So the new lines replace a placeholder.
     marks: list[tuple[str, dict[str, Any]]] = []
     if new and "undecided" in part:
         marks.append(_marked(part, "undecided", new))
@@ -86,7 +86,7 @@ def write(text: str, spec: Spec, table: Name, keys: Mapping[str, Any], *, defaul
         alone = re.search(rf"^[ \t]*[^\s={{,]+\s*=\s*\"{mark}\"", changed, re.MULTILINE) is not None
         between = (newline if alone else ", ").join(lines)
         changed = re.sub(rf"[^\s={{,]+\s*=\s*\"{mark}\"", lambda _, between=between: between, changed)  # type: ignore[misc]
-    # What is written is read once more before anybody relies on it.
+    # The result is parsed once more before it is used.
     Spec.parse(changed, path=spec.path)
     return changed
 
@@ -109,7 +109,7 @@ def _append_crossing(document: Any, column: str) -> None:
 
 
 def _marked(part: Any, key: str, values: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """A mark in the place of a key's value, with what is to stand there."""
+    """A placeholder in the place of a key's value, with the text that is to replace it."""
     mark = f"tenantry-{secrets.token_hex(12)}"
     part[key] = mark
     return mark, values

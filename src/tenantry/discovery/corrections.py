@@ -1,4 +1,5 @@
-"""Statements that would end a conflict: rows whose two ways lead to two tenants are made to agree with one of them."""
+"""Statements that would resolve a conflict: rows whose two paths lead to two tenants are changed to agree with one of
+them."""
 
 from __future__ import annotations
 
@@ -16,8 +17,8 @@ from tenantry.model.schema import Schema
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Correction:
-    """How the rows that disagree would come to follow `right` in place of `wrong`, both by their labels. `statement` is
-    None where only a person can tell, and `reason` then says why."""
+    """How the rows that disagree would be changed to follow `right` in place of `wrong`, both given by their labels.
+    `statement` is None if only a person can decide, and `reason` gives the cause."""
 
     wrong: str
     right: str
@@ -26,13 +27,14 @@ class Correction:
 
 
 class _Unknown(Exception):
-    """That a way's tenant cannot be said by joins alone, and why."""
+    """The tenant of a path cannot be found by joins alone, and why."""
 
 
 def correction(
     wrong: TenantLookup, right: TenantLookup, owned: Owned, ownership: Ownership, schema: Schema
 ) -> Correction:
-    """The statement that takes the rows along `wrong` to where `right` leads. It is of the user's columns alone."""
+    """The statement that changes the rows on the path `wrong` to the tenant of `right`. It sets only columns of the
+    user's."""
     try:
         statement, reason = _statement(wrong, right, owned, ownership, schema), ""
     except _Unknown as unknown:
@@ -72,14 +74,14 @@ def _statement(wrong: TenantLookup, right: TenantLookup, owned: Owned, ownership
 
 
 def _is_key(way: TenantLookup, ownership: Ownership) -> bool:
-    """Whether the way's column holds the tenant's key itself."""
+    """Whether the column of the path holds the tenant's key itself."""
     hops = () if way.path is None else way.path.hops
     return way.target == ownership.tenant.name and len(hops) <= 1 and way.theirs == (ownership.tenant.key,)
 
 
 @dataclass(slots=True)
 class _Ends:
-    """The joins by which a way's tenant is said, with aliases of their own."""
+    """The joins by which the tenant of a path is found, with aliases of their own."""
 
     ownership: Ownership
     schema: Schema
@@ -88,7 +90,7 @@ class _Ends:
     passed: set[Name] = field(default_factory=set)
 
     def key(self, way: TenantLookup, alias: str) -> sql.Composable:
-        """The tenant's key to which the way leads from the row `alias`."""
+        """The tenant's key to which the path leads from the row `alias`."""
         if _is_key(way, self.ownership):
             return sql.Identifier(alias, way.columns[0])
         if way.path is None:
@@ -128,7 +130,7 @@ def _first(found: Iterator[TenantLookup], table: Name, owner: Owned) -> TenantLo
 def corrections(
     pairs: Sequence[tuple[str, str]], owned: Owned, ownership: Ownership, schema: Schema
 ) -> dict[tuple[str, str], tuple[Correction, ...]]:
-    """For each pair of labels both corrections, each of which follows the other way; none where a way disagrees with
+    """For each pair of labels both corrections, each of which follows the other path; none if a path disagrees with
     itself, or is the spec's assignment."""
     known = {way.label: way for way in ways(owned, ownership, schema)}
     return {

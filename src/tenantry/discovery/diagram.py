@@ -48,5 +48,5 @@ def _arrow(link: Link, kind: str, numbers: dict[Name, str], start: Name, end: Na
 
 
 def _escaped(text: str) -> str:
-    """Mermaid reads #number; as a character; whatever could end a label is written so."""
+    """Mermaid reads #number; as a character; every character that could end a label is written in that form."""
     return "".join(letter if letter.isalnum() or letter in " _.,-" else f"#{ord(letter)};" for letter in text)

@@ -1,4 +1,4 @@
-"""A draft: the ways that every table could take, of which a spec can be made so that the data may answer."""
+"""A draft: the paths that every table could take, from which a spec is made for the census to test."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tenantry.model.spec import ReferencePart, Spec, TablePart, TenantPart
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """The ways of each table; one that has none is reached by nothing.
+    """The paths of each table; a table without one is not reached.
 
-    `ways` are the links that a table's rows can follow, best first; `children` the links that lead to it from
-    tables that know their tenant; `audits` say who has written a row, and not whose it is.
+    `ways` are the links that a table's rows can follow, best first; `children` the links that lead to it from tables
+    with a known tenant; `audits` name the writer of a row, and not its owner.
     """
 
     links: Links
@@ -28,7 +28,7 @@ class Draft:
     audits: frozenset[Link] = frozenset()
 
     def audits_of(self, name: Name) -> tuple[Link, ...]:
-        """The table's references that say who has written a row."""
+        """The table's references that name the writer of a row."""
         return tuple(link for link in self.links.up[name] if link in self.audits)
 
     @property
@@ -38,14 +38,14 @@ class Draft:
         return tuple(sorted(names, key=lambda name: (name.schema != self.home, name)))
 
     def followed(self) -> Draft:
-        """With every link of every table that leads to the tenant or to a table that its children know."""
+        """With every link of every table that leads to the tenant or to a table whose children have a tenant."""
         known = self.links.reached(self.table, *self.children, without=self.audits)
         ends = {self.table, *self.children, *known}
         ways = {name: self._ranked(name, ends, known) for name in (*known, *self.children) if name != self.table}
         return replace(self, ways={name: found for name, found in ways.items() if found})
 
     def asking(self, children: dict[Name, tuple[Link, ...]]) -> Draft:
-        """With further tables that their children may know."""
+        """With further tables whose children may have a tenant."""
         return replace(self, children=self.children | children)
 
     def name(self, table: Name) -> str:
@@ -53,7 +53,7 @@ class Draft:
         return shown(table, self.home)
 
     def column(self, name: Name) -> str | None:
-        """Another name for the tenant column, where the table has something else of that name."""
+        """Another name for the tenant column, if the table has a different column of that name."""
         table, first = self.links.tables[name], self.ways.get(name, ())[:1]
         tenants = self.links.tables.get(self.table)
         key = tenants.column(self.tenant.key) if tenants is not None else None
@@ -65,7 +65,7 @@ class Draft:
         return self.tenant.column if given is not None else None
 
     def part(self, name: Name) -> TablePart:
-        """The table's part of the spec, as far as its ways tell."""
+        """The table's part of the spec, as far as its paths determine it."""
         return TablePart(
             name=shown(name, self.home),
             paths=tuple((link.columns,) for link in self.ways.get(name, ())),
@@ -76,13 +76,13 @@ class Draft:
         )
 
     def spec(self) -> Spec:
-        """A spec of the tables that something reaches, for the census."""
+        """A spec of the tables that are reached, for the census."""
         schemas = (self.home, *(name for name in self.links.schema.schemas if name != self.home))
         parts = [self.part(name) for name in self.others if name in self.ways or name in self.children]
         return Spec(schemas=schemas, tenant=self.tenant, table=tuple(parts), reference=self.crossing())
 
     def crossing(self) -> tuple[ReferencePart, ...]:
-        """The audit references, as those along which a row may refer to another tenant's."""
+        """The audit references, as references that may lead to another tenant's row."""
         columns = dict.fromkeys(
             f"{self.name(link.table)}.{quoted(link.columns[0])}"
             for link in sorted(self.audits, key=lambda link: (link.table, link.columns))
@@ -90,7 +90,7 @@ class Draft:
         return tuple(ReferencePart(child=column, crosses=True) for column in columns)
 
     def common(self, shared: set[Name]) -> dict[Name, Link]:
-        """Tables that nothing reaches, to which shared rows or several tenants' refer by this link."""
+        """Tables that are not reached, and to which shared rows or rows of several tenants refer by this link."""
         found: dict[Name, Link] = {}
         waiting = [*self.ways, *self.children, *sorted(shared)]
         owned = {self.table, *waiting}
@@ -113,7 +113,8 @@ class Draft:
         return tuple(found.values())
 
     def _rank(self, link: Link, distances: dict[Name, int]) -> tuple[bool, bool, bool, bool, bool, int]:
-        """Direct ways first, over children and to itself last; then what is never NULL, then the near."""
+        """Direct paths first, those over children and to the table itself last; then those that are never NULL, then
+        the shortest."""
         return (
             link.itself, link.parent in self.children, not self.is_direct(link),
             link.columns != (self.tenant.column,), link.nullable, distances.get(link.parent, 0),
@@ -121,7 +122,7 @@ class Draft:
 
 
 def evidence_of(link: Link, evidence: TableEvidence, *, child: bool = False) -> WayEvidence | None:
-    """What the census said of a link."""
+    """The result of the census for a link."""
     columns = ",".join(link.columns)
     for way in evidence.ways:
         if child and way.kind is WayKind.CHILD and way.label == f"{link.table}.{columns}":
@@ -135,11 +136,11 @@ def evidence_of(link: Link, evidence: TableEvidence, *, child: bool = False) -> 
 
 
 def disputed(evidence: TableEvidence) -> int:
-    """Rows whose ways disagree, at least; references are no ways."""
+    """The number of rows whose paths disagree, at least; references are no paths."""
     return max((way.differs for way in evidence.ways if way.kind is not WayKind.REFERENCE), default=0)
 
 
 def tells(evidence: Evidence, name: Name) -> bool:
-    """Whether the rows of a table know tenants, and more than one, so that agreement means something."""
+    """Whether the rows of a table have tenants, and more than one, so that agreement is evidence."""
     found = evidence.tables.get(name)
     return found is not None and found.found > 0 and found.several

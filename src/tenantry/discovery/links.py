@@ -14,7 +14,7 @@ from tenantry.planning.paths import foreign_keys
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """One foreign key. `parent` is the whole table, also where the key names a partition of it.
+    """One foreign key. `parent` is the partitioned table, even if the key names a partition of it.
 
     `declared` is False for a column that looks like the tenant's and has no foreign key.
     """
@@ -33,7 +33,8 @@ class Link:
 
 
 class Links:
-    """All links of a schema, and the tables they connect: partitions and heirs follow their table."""
+    """All links of a schema, and the tables that they connect: partitions and inheritance children count as their
+    parent."""
 
     def __init__(self, schema: Schema) -> None:
         self.schema = schema
@@ -53,12 +54,12 @@ class Links:
             yield from links
 
     def add(self, link: Link) -> None:
-        """Take up a link that no foreign key declares."""
+        """Add a link that no foreign key declares."""
         self.up[link.table] = (*self.up[link.table], link)
         self.down[link.parent] = (*self.down[link.parent], link)
 
     def leave_out(self, names: AbstractSet[Name]) -> None:
-        """Follow no link from these tables any more, and none to them."""
+        """Ignore all links from and to these tables."""
         self.up = {
             name: tuple(link for link in links if name not in names and link.parent not in names)
             for name, links in self.up.items()
@@ -74,7 +75,7 @@ class Links:
 
     def reached(self, *sources: Name, without: AbstractSet[Link] = frozenset()) -> dict[Name, int]:
         """The tables that lead to one of `sources` by other links than those in `without`, with the number of links on
-        their shortest way."""
+        their shortest path."""
         distances = dict.fromkeys(sources, 0)
         waiting = deque(sources)
         while waiting:

@@ -1,4 +1,4 @@
-"""The ways in which a table's rows come to a tenant, as joins against the shadows at their ends."""
+"""The ways in which a tenant is found for a table's rows, as joins with the tenant maps of other tables."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from tenantry.planning.paths import foreign_keys
 
 
 class Shadows(Protocol):
-    """What a way knows of the shadows: where a table's is, and what its column is called there."""
+    """What a lookup needs of the tenant maps: the relation of a table's, and the names of its columns."""
 
     def source(self, table: Name) -> sql.Composable:
-        """A relation of relation, address, tenant and the columns asked for."""
+        """A query with relation, address, tenant and the requested columns."""
         ...
 
     def column(self, table: Name, column: str) -> sql.Identifier:
-        """The name under which a shadow keeps a column."""
+        """The name of a column in a tenant map."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantLookup:
-    """From `columns` of the row to the shadow of `target`, by its columns `theirs`.
+    """From `columns` of the row to the tenant map of `target`, by its columns `theirs`.
 
-    `operators` compare the row with what it meets first. `path` has the hops of a path or reference, and
+    `operators` compare the row with the first table on the path. `path` has the hops of a path or reference, and
     `referenced` is the relation that the last foreign key names, which can be a part of `target`.
     """
 
@@ -50,11 +50,11 @@ class TenantLookup:
 
     @property
     def many(self) -> bool:
-        """Whether several rows can be met, which must then agree."""
+        """Whether several rows can match, which must then agree."""
         return self.kind is WayKind.CHILD or (self.path is not None and not all(hop.unique for hop in self.path.hops))
 
     def relation(self, schema: Schema, shadows: Shadows) -> sql.Composed:
-        """Of k0, k1, … and low, and where many rows can be met high: the tenants at the end of the way."""
+        """A query with k0, k1, … and low, and high if several rows can match: the tenants at the end of the path."""
         if self.path is None or len(self.path.hops) == 1:
             keys: list[sql.Composable] = [
                 sql.SQL("x.{}").format(shadows.column(self.target, column)) for column in self.theirs
@@ -80,7 +80,7 @@ class TenantLookup:
         )
 
     def condition(self, alias: str, row: Sequence[sql.Composable]) -> sql.Composed:
-        """That the row's values, in the order of `columns`, meet the relation called `alias`."""
+        """A condition: the row's values, in the order of `columns`, match the relation called `alias`."""
         return sql.SQL(" AND ").join(
             compared(mine, sql.Identifier(alias, f"k{number}"), operator)
             if self.kind is WayKind.CHILD
@@ -90,13 +90,13 @@ class TenantLookup:
 
 
 def compared(left: sql.Composable, right: sql.Composable, operator: tuple[str, str]) -> sql.Composed:
-    """`left OPERATOR(schema.name) right`: the foreign key's own idea of equality."""
+    """`left OPERATOR(schema.name) right`: the equality operator of the foreign key."""
     schema, name = operator
     return sql.SQL("{} OPERATOR({}.{}) {}").format(left, sql.Identifier(schema), sql.SQL(name), right)
 
 
 def ways(owned: Owned, ownership: Ownership, schema: Schema) -> Iterator[TenantLookup]:
-    """All ways of a table but its assignment, the one that counts first at the front."""
+    """All lookups of a table except its assignment, the one with precedence first."""
     tenant = ownership.tenant
     if owned.given:
         yield TenantLookup(
@@ -118,9 +118,9 @@ def ways(owned: Owned, ownership: Ownership, schema: Schema) -> Iterator[TenantL
 
 
 def restriction(schema: Schema, referenced: Name | None, shadowed: Name) -> tuple[Name, ...]:
-    """The relations that a foreign key to `referenced` can meet in the shadow of `shadowed`; none means all.
+    """The relations that a foreign key to `referenced` can match in the tenant map of `shadowed`; none means all.
 
-    A key to a partition meets that partition, and one to a table with classic heirs meets the table alone.
+    A key to a partition matches that partition, and one to a table with inheritance children matches the table alone.
     """
     if referenced is None or referenced not in schema.tables:
         return ()
@@ -151,7 +151,7 @@ def _hop(key: ForeignKey) -> Hop:
 
 
 def _chain(hops: Sequence[Hop], target: Name, schema: Schema, shadows: Shadows) -> sql.Composed:
-    """The tables between the row and the last hop, and the shadow at its end."""
+    """The tables between the row and the last hop, and the tenant map at its end."""
     places: list[sql.Composable] = [sql.SQL("{} AS h0").format(_plainly(hops[0].parent, schema))]
     for number, hop in enumerate(hops[1:], start=1):
         last = number == len(hops) - 1
@@ -175,7 +175,7 @@ def _chain(hops: Sequence[Hop], target: Name, schema: Schema, shadows: Shadows) 
 
 
 def _plainly(table: Name, schema: Schema) -> sql.Composable:
-    """A foreign key sees a table without its classic heirs, and a partitioned table with its partitions."""
+    """A foreign key sees a table without its inheritance children, and a partitioned table with its partitions."""
     found = schema.tables.get(table)
     if found is not None and found.kind is Kind.PARTITIONED:
         return table.identifier

@@ -1,8 +1,8 @@
-"""The census: how many rows find a tenant along which way, how many end nowhere, how many are in dispute.
+"""The census: how many rows find a tenant along which path, how many find none, and how many find several.
 
-A shadow is a temporary table of a table's rows: where each is, its tenant's number, and the columns by which
-others refer to it. Shadows are made in order of derivation, from the user's own columns alone, so that the
-answer is the same before a migration and half-way through it.
+A tenant map is a temporary table of a table's rows: the address of each, its tenant's number, and the columns by which
+others refer to it. Tenant maps are made in the order of derivation, from the user's own columns alone, so that the
+result is the same before a migration and in the middle of it.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ def census(
     ownership: Ownership, schema: Schema, *, samples: int | None = SAMPLES, filled: bool = False,
     earlier: Mapping[Name, sql.Composable] | None = None, known: Mapping[Name, TableEvidence] | None = None,
 ) -> Census:  # fmt: skip
-    """What to ask the data about each owned table; `samples` limits the rows shown of each kind, None does not.
+    """The queries of the census about each owned table; `samples` limits the rows shown of each kind, None does not.
 
-    `filled`: since the fill sessions name the tenant of the rows that they write; what has one by now is no orphan.
-    `earlier`: by table, which rows `e` have a tenant from an earlier spec and keep it.
-    `known`: tables whose evidence is there already, and which need not be asked.
+    `filled`: since the fill, sessions name the tenant of the rows that they write; a row that has one by now is no
+    orphan. `earlier`: by table, which rows `e` have a tenant from an earlier spec and keep it. `known`: tables whose
+    evidence exists already and which are not queried.
     """
     drawn, known = _Census.draw(ownership, schema), known or {}
     asked = [shadow for shadow in drawn.shadows.values() if not shadow.constant and shadow.owned.table not in known]
@@ -65,7 +65,7 @@ def census(
 
 
 def unchanged(now: Ownership, before: Ownership, schema: Schema) -> frozenset[Name]:
-    """The tables of which a census would find the same as `before`: they have the same ways, and so has every table to
+    """The tables of which a census would find the same as `before`: they have the same paths, and so has every table to
     which these lead."""
     drawn, earlier = _Census.draw(now, schema), _Census.draw(before, schema)
     others = {name for name, shadow in drawn.shadows.items() if not shadow.asks_as(earlier.shadows.get(name))}
@@ -91,7 +91,7 @@ class _Census:
 
     @classmethod
     def draw(cls, ownership: Ownership, schema: Schema) -> _Census:
-        """Decide which shadows are kept, and with which columns."""
+        """Decide which tenant maps are stored, and with which columns."""
         every = {owned.table: tuple(ways(owned, ownership, schema)) for owned in ownership.owned}
         every = {name: _telling(name, found, ownership) for name, found in every.items()}
         asked: dict[Name, dict[str, None]] = {}
@@ -116,7 +116,7 @@ class _Census:
         )  # fmt: skip
 
     def needed(self, tables: Iterable[Name]) -> frozenset[Name]:
-        """These tables, and those to which their ways lead."""
+        """These tables, and those to which their paths lead."""
         found, waiting = set[Name](), list(tables)
         while waiting:
             name = waiting.pop()
@@ -128,17 +128,17 @@ class _Census:
         return frozenset(found)
 
     def source(self, table: Name) -> sql.Composable:
-        """Where the rows of a table stand with their tenants."""
+        """The relation that holds the rows of a table with their tenants."""
         return TENANTS if table == self.ownership.tenant.name else self.shadows[table].source()
 
     def column(self, table: Name, column: str) -> sql.Identifier:
-        """The name that a shadow has for a column."""
+        """The name of a column in a tenant map."""
         columns = self.tenant_columns if table == self.ownership.tenant.name else self.shadows[table].stored
         return sql.Identifier(f"c{columns.index(column)}")
 
 
 def _telling(table: Name, found: Sequence[TenantLookup], ownership: Ownership) -> tuple[TenantLookup, ...]:
-    """Without the references between two tables whose rows all belong to the same one tenant."""
+    """Without the references between two tables whose rows all belong to the same single tenant."""
     tenant = _constant(ownership.of(table))
     return tuple(
         way
@@ -152,7 +152,7 @@ def _constant(owned: Owned | None) -> str | None:
 
 
 def _rounds(drawn: _Census, members: Sequence[TenantMap]) -> list[sql.Composed | Repeat]:
-    """Rounds over tables that need each other, and again once orphans got a tenant for others to take on."""
+    """Rounds over tables that depend on each other, and again after orphans got a tenant that other rows can derive."""
     fills = tuple(shadow.fill(way, drawn.schema, drawn) for shadow in members for way in shadow.late if way.gives)
     if not fills:
         return []
@@ -166,7 +166,7 @@ def _question(
 ) -> Question:
     owned, orphan, tenant = shadow.owned, sql.SQL("e.orphan").format(), sql.Composed([sql.Identifier("e", "tenant")])
     if filled and not owned.given:
-        # Sought only for rows that no source brings to a tenant.
+        # Only looked for if no source gives a row its tenant.
         tenant = sql.SQL(
             "coalesce(e.tenant, (SELECT t.tenant FROM {} AS r JOIN {} AS t ON t.key = r.{}::text"
             " WHERE r.ctid = e.address AND r.tableoid = e.relation))"
@@ -183,7 +183,7 @@ def _question(
     referring = [low for low, kind in zip(lows, kinds, strict=True) if kind is WayKind.REFERENCE]
     conflict = _disagree(tenant, lows, highs)
     if owned.mixed and referring:
-        # What all see must not lead to what only one may.
+        # A shared row must not refer to a row of one tenant.
         conflict = sql.SQL("(coalesce({}, false) OR {} IS NULL AND coalesce({}) IS NOT NULL)").format(
             conflict, tenant, sql.SQL(", ").join(referring)
         )
@@ -218,14 +218,14 @@ def _question(
 def _disagree(
     tenant: sql.Composable, lows: Sequence[sql.Composable], highs: Sequence[sql.Composable]
 ) -> sql.Composed:  # fmt: skip
-    """NULL where nothing is said."""
+    """NULL if a path gives no tenant."""
     return sql.SQL("least({}) <> greatest({})").format(*(sql.SQL(", ").join([tenant, *ends]) for ends in (lows, highs)))
 
 
 def _sample(
     drawn: _Census, shadow: TenantMap, evaluated: sql.Composable, which: sql.Composable, samples: int | None
 ) -> sql.Composed:
-    """The first rows of a kind: the key as JSON, and for each way an array of its tenants."""
+    """The first rows of a kind: the key as JSON, and for each path an array of its tenants."""
     table = drawn.schema.tables[shadow.owned.table]
     key: sql.Composable = sql.SQL("json_build_object('ctid', r.ctid::text, 'table', r.tableoid::regclass::text)")
     if table.primary_key:
@@ -261,7 +261,7 @@ def _sample(
 
 
 def _pairs(shadow: TenantMap, evaluated: sql.Composable) -> sql.Composed:
-    """Of each two ways that disagree, and of each that disagrees with itself, how many rows which two tenants have."""
+    """For each two paths that disagree, and each that disagrees with itself, how many rows have which two tenants."""
     numbers = range(len(shadow.labels))
     parts = [
         sql.SQL(

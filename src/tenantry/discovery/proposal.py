@@ -1,4 +1,4 @@
-"""What discovery proposes: a spec, and beside each decision why it was made."""
+"""The result of discovery: a spec, and the reasons for each decision."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tenantry.model.spec import Orphans, Spec, TablePart
 
 
 class Undecided(StrEnum):
-    """What becomes of tables that no path reaches: ask a person, shared, or the default tenant's."""
+    """What is proposed for tables that no path reaches: a question, shared, or the default tenant's."""
 
     ASK = "ask"
     SHARED = "shared"
@@ -23,9 +23,9 @@ class Undecided(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Constraint:
-    """A unique constraint or index that would tie tenants together, and what to think of it.
+    """A unique constraint or index across tenants, and an assessment of it.
 
-    Whether it becomes per-tenant is left to a person; `proposed`: nothing speaks against it.
+    A person decides whether it becomes per-tenant; `proposed`: nothing is known that contradicts it.
     """
 
     name: str
@@ -38,8 +38,8 @@ class Constraint:
 class Decision:
     """One table's part of the spec, with its reasons, a sentence each.
 
-    `links` are those that the part follows, the children's included, `others` those that it could follow. Of an
-    undecided table, `cause` is what it shares with others that wait for the same answer, and `answer` a line of the
+    `links` are those that the part follows, including the children's, `others` those that it could follow. For an
+    undecided table, `cause` is the same for all tables that wait for the same answer, and `answer` is a line of the
     spec that would give it.
     """
 
@@ -54,7 +54,7 @@ class Decision:
 
     @property
     def kind(self) -> str:
-        """What was decided: undecided, shared, mixed or owned."""
+        """The decision: undecided, shared, mixed or owned."""
         if self.part.undecided is not None:
             return "undecided"
         if self.part.shared:
@@ -66,7 +66,7 @@ class Decision:
 class Proposal:
     """The spec, its reasons, and the evidence for it.
 
-    `tenant` is the tenant table, which migrate makes where `create` says so.
+    `tenant` is the tenant table, which migrate creates if `create` is set.
     """
 
     spec: Spec
@@ -82,7 +82,7 @@ class Proposal:
 
     @property
     def questions(self) -> Mapping[tuple[str, str], tuple[Decision, ...]]:
-        """The undecided tables by their cause and the line that answers it, those of most tables first."""
+        """The undecided tables by their cause and the line that answers it, causes with the most tables first."""
         found: dict[tuple[str, str], list[Decision]] = {}
         for decision in self.undecided:
             found.setdefault((decision.cause, decision.answer), []).append(decision)
@@ -91,7 +91,7 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Background:
-    """The database as discover has seen it: the schema, what it makes of it now, and the slugs of the tenants."""
+    """The database as discover has read it: the schema, the resulting decisions, and the slugs of the tenants."""
 
     schema: Schema
     proposal: Proposal

@@ -1,4 +1,4 @@
-"""From a schema and the answers of its data to a proposed spec."""
+"""From a schema and the census of its data to a proposed spec."""
 
 from __future__ import annotations
 
@@ -31,13 +31,14 @@ def propose(
     schema: Schema, *, ask: Ask, tenant_table: str | None = None, undecided: Undecided = Undecided.ASK,
     home: str | None = None, tenancy: TenantPart | None = None,
 ) -> Proposal:  # fmt: skip
-    """What `discover` writes; `ask` is called a few times, each time about more tables.
+    """The proposal that `discover` writes; `ask` takes the census and is called a few times, each time about more
+    tables.
 
     `tenant_table` is named as in SQL; without it the table is recognised by its name. `home` is the schema of tables
-    that are named without one, public unless given, and `tenancy` what a spec says of the tenants already.
+    that are named without one, public unless given, and `tenancy` what a spec contains of the tenants already.
 
-    Raises UsageError where the named table cannot be the tenant table, where several could be, and where there is
-    nothing to migrate.
+    Raises UsageError if the named table cannot be the tenant table, if several could be, and if there is nothing to
+    migrate.
     """
     links = Links(schema)
     if not links.tables:
@@ -61,7 +62,8 @@ def propose(
 
 
 def _take_up(links: Links, name: Name, tenant: TenantPart) -> None:
-    """Columns with the tenant column's name and type belong to the tenant table, foreign key or not."""
+    """Columns with the tenant column's name and type count as references to the tenant table, with or without a foreign
+    key."""
     key = links.tables[name].column(tenant.key)
     for table in links.tables.values():
         column = table.column(tenant.column)
@@ -77,7 +79,7 @@ def _take_up(links: Links, name: Name, tenant: TenantPart) -> None:
 
 
 def _no_tenant(draft: Draft, unfit: Sequence[Candidate]) -> Proposal:
-    """What could be the tenant table cannot serve: nothing is merged into one new tenant."""
+    """No candidate can serve as the tenant table: the data of several tenants is not merged into one new tenant."""
     names = ", ".join(str(one.table) for one in unfit)
     why = f"{names} could be the tenant table, but cannot be used"
     decisions = {
@@ -98,14 +100,14 @@ def _no_tenant(draft: Draft, unfit: Sequence[Candidate]) -> Proposal:
 
 
 def _kept(links: Links, tenant: Name | None, part: TenantPart) -> dict[Name, Kept]:
-    """The tables of frameworks and migration tools; not those with a column for the tenant."""
+    """The tables of frameworks and migration tools, except those with a tenant column."""
     direct = {link.table for link in links.direct(tenant, part.key)} if tenant is not None else set()
     found = {name: kept_by_tool(table) for name, table in links.tables.items() if name not in {tenant, *direct}}
     return {name: kept for name, kept in found.items() if kept is not None}
 
 
 def _one_tenant(draft: Draft, kept: Mapping[Name, Kept], *, found: bool) -> Proposal:
-    """Nothing points at a tenant: the business that is there becomes the first one."""
+    """Nothing refers to a tenant: the existing business becomes the first one."""
     reasons = [
         f"No table {f'refers to {draft.table}' if found else 'has the name of a tenant table'}: the business"
         f" in this database becomes the first tenant, {DEFAULT!r}, which owns every row.",

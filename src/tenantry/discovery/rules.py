@@ -1,4 +1,4 @@
-"""From what the data said of a table to its part of the spec, with the reasons."""
+"""From the census of a table to its part of the spec, with the reasons."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def assigned(draft: Draft, name: Name, slug: str) -> Decision:
 
 
 def decided(search: Search, name: Name) -> Decision:
-    """What the census says of a table that something reaches."""
+    """The decision for a table that is reached, by its census."""
     draft, evidence = search.draft, search.evidence.tables[name]
     followed = (*draft.ways.get(name, ()), *draft.children.get(name, ()))
     part = draft.part(name)
     cause, answer = "", ""
     reasons = [_summary(evidence), *_along(draft, name, evidence)]
     if (pairs := next(_link_tables(draft, name), None)) is not None and name in draft.children:
-        # With one tenant, or before the first row has two, a link table looks like a child that tells the owner.
+        # With one tenant, or before the first row has two, a link table looks like a child that determines the owner.
         return _membership(search, name, pairs, tuple(reasons))
     if evidence.conflicts:
         part = part.model_copy(update={"undecided": _conflict(draft, name, evidence)})
@@ -78,7 +78,7 @@ def kept_for_a_tool(draft: Draft, name: Name, kept: Kept) -> Decision:
 
 
 def shared_by_keys(search: Search, name: Name) -> Decision:
-    """An empty table that leads to shared tables only."""
+    """An empty table that refers to shared tables only."""
     columns = ", ".join(_columns(link) for link in search.all.ways.get(name, ()))
     part = TablePart(name=search.draft.name(name), shared=True)
     reason = f"The table is empty, and was decided by its foreign keys: {columns} leads to shared tables only."
@@ -86,7 +86,7 @@ def shared_by_keys(search: Search, name: Name) -> Decision:
 
 
 def shared_by_data(search: Search, name: Name) -> Decision:
-    """There are ways to a tenant, and no row takes one."""
+    """There are paths to a tenant, and no row follows one."""
     evidence = search.first.tables[name]
     ways = search.all.ways.get(name, ())
     columns = ", ".join(_columns(link) for link in ways)
@@ -105,9 +105,9 @@ def shared_by_data(search: Search, name: Name) -> Decision:
 
 
 def unreached(search: Search, name: Name, undecided: Undecided, default: str, common: Link | None) -> Decision:
-    """No path leads from the table to a tenant, and its children do not tell.
+    """No path leads from the table to a tenant, and its children do not determine one.
 
-    `common` is a link from shared rows or several tenants': what they refer to cannot be one tenant's.
+    `common` is a link from shared rows or rows of several tenants: what they refer to cannot belong to one tenant.
     """
     if (pairs := next(_link_tables(search.draft, name), None)) is not None:
         return _membership(search, name, pairs, tuple(_audited(search, name)))
@@ -140,11 +140,11 @@ def unreached(search: Search, name: Name, undecided: Undecided, default: str, co
 
 
 _STATES = ("boolean", "date", "timestamp", "time")
-"""Types of columns that a link table has beside its keys: since when, and whether it counts."""
+"""Types of columns that a link table has beside its keys: a date, and a flag."""
 
 
 def _link_tables(draft: Draft, name: Name) -> Iterator[Link]:
-    """The links to the table from those that pair its rows with tenants, each pair once, and say nothing else."""
+    """The links to the table from tables that pair its rows with tenants, each pair once, and have no other data."""
     for link in draft.links.down[name]:
         table = draft.links.tables[link.table]
         tenants = [one for one in draft.ways.get(link.table, ()) if draft.is_direct(one)]
@@ -158,7 +158,7 @@ def _link_tables(draft: Draft, name: Name) -> Iterator[Link]:
 
 
 def _membership(search: Search, name: Name, link: Link, reasons: tuple[str, ...]) -> Decision:
-    """A question: the data cannot say whether the tenants that a link table names may see the row, or all may."""
+    """A question: the data cannot tell whether only the tenants in the link table may see the row, or all may."""
     table = search.draft.name(link.table)
     evidence = search.refused.get(name) or search.first.tables.get(name)
     figures = ""
@@ -184,7 +184,7 @@ def _summary(evidence: TableEvidence) -> str:
 
 
 def _along(draft: Draft, name: Name, evidence: TableEvidence) -> Iterator[str]:
-    """The figures of each way, where there are several or the one is not sure."""
+    """The figures of each path, if there are several or the one is not sure."""
     several = len(draft.ways.get(name, ())) + len(draft.children.get(name, ())) > 1
     for child, links in ((False, draft.ways.get(name, ())), (True, draft.children.get(name, ()))):
         for link in links:
@@ -213,13 +213,14 @@ def _not_followed(search: Search, name: Name, others: tuple[Link, ...]) -> Itera
 
 
 def _direct(draft: Draft, name: Name) -> Link | None:
-    """The link of a column that holds the tenant itself, where the table follows one alone."""
+    """The link of a column that holds the tenant itself, if the table follows only that one."""
     ways = draft.ways.get(name, ())
     return ways[0] if len(ways) == 1 and draft.is_direct(ways[0]) and not draft.children.get(name) else None
 
 
 def _filled_by_others(search: Search, name: Name) -> str:
-    """The question that rows without a tenant of their own raise where other ways lead to one; empty where none do."""
+    """The question about rows without a tenant of their own for which other paths lead to one; empty if there are
+    none."""
     direct, first = _direct(search.draft, name), search.first.tables.get(name)
     way = evidence_of(direct, first) if direct is not None and first is not None else None
     if direct is None or first is None or way is None or first.found <= way.found:
@@ -242,7 +243,7 @@ def _mixed_or_owned(search: Search, name: Name) -> Iterator[str]:
 
 
 def _crossing(draft: Draft, name: Name, evidence: TableEvidence) -> Iterator[str]:
-    """The word for a reference that is meant to cross tenants."""
+    """The value for a reference that is meant to cross tenants."""
     for way in evidence.ways:
         column = way.label.partition(" > ")[0]
         if way.kind is WayKind.REFERENCE and way.differs and "," not in column:
@@ -253,26 +254,26 @@ def _crossing(draft: Draft, name: Name, evidence: TableEvidence) -> Iterator[str
 
 
 def _audited(search: Search, name: Name) -> Iterator[str]:
-    """The references that say who has written a row."""
+    """The references that name the writer of a row."""
     columns = sorted({_columns(link) for link in search.draft.audits_of(name)})
     if columns:
         yield f"{', '.join(columns)}: tells who wrote the row, not who owns it; may be of another tenant."
 
 
 def _used_by_all(search: Search, name: Name) -> str:
-    """That most rows to which children refer have children of several tenants."""
+    """Whether most rows with children have children of several tenants."""
     evidence = search.refused.get(name)
     if evidence is None or evidence.found == 0:
         return ""
     disputes = max(way.differs for way in evidence.ways if way.kind is WayKind.CHILD)
-    # Where all that is known besides is who has written the rows, half of them are enough.
+    # If the only other fact is who has written the rows, half of them are enough.
     if disputes * 2 + bool(search.draft.audits_of(name)) <= evidence.found:
         return ""
     return f"{disputes:,} of {evidence.found:,} rows with children have children of two tenants"
 
 
 def _conflict(draft: Draft, name: Name, evidence: TableEvidence) -> str:
-    """The way that counts first and those that contradict it, with the number of rows and some of them."""
+    """The path with precedence and those that contradict it, with the number of rows and some of them."""
     told = _disagreeing(draft, name, evidence)
     return f"{told} in {_share(evidence.conflicts, evidence.rows)}{_examples(evidence)}"
 
@@ -322,7 +323,7 @@ def _columns(link: Link) -> str:
 
 
 def _onward(draft: Draft, name: Name, owned: set[Name]) -> tuple[Link, ...]:
-    """The links by which a row's values imply its tenant."""
+    """The links by which a row's values determine its tenant."""
     ends = {draft.table, *owned}
     return tuple(link for link in draft.links.up[name] if link.parent in ends and not link.itself)
 

@@ -1,4 +1,4 @@
-"""Which tables find the tenant, and along which ways: asked of the data in a few rounds."""
+"""Which tables have a tenant, and along which paths: found by a few rounds of queries of the data."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from tenantry.model.ownership import Ownership
 from tenantry.planning.ownership import resolve
 
 Ask = Callable[[Census], Evidence]
-"""Takes the census: run_census with a connection."""
+"""A function that takes the census: run_census with a connection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """The draft that the data bears out, with what it said.
+    """The draft that the data confirms, with the evidence.
 
-    `all` has every way that was asked about, and `first` the answers; `refused` are the tables whose children
-    were asked in vain.
+    `all` has every path that was tested, and `first` the first results; `refused` are the tables whose children do not
+    determine a tenant.
     """
 
     draft: Draft
@@ -34,7 +34,7 @@ class Search:
 
 
 def search(draft: Draft, ask: Ask) -> Search:
-    """Follow every path; ask the children of what none reaches, until nothing new is found; prune."""
+    """Follow every path; test the children of tables that are not reached, until nothing new is found; prune."""
     draft = draft.followed()
     evidence = ask(_census(draft))
     found = audits(draft, evidence)
@@ -43,7 +43,7 @@ def search(draft: Draft, ask: Ask) -> Search:
         evidence = _again(draft, before, evidence, ask)
     refused: dict[Name, TableEvidence] = {}
     while children := _asked(draft, evidence, refused):
-        # Whether children agree is asked before anything is derived from them.
+        # Whether children agree is tested before anything is derived from them.
         answers = ask(_census(draft.asking(children), evidence.tables))
         refused |= {name: answers.tables[name] for name in children if not _agree(answers.tables[name])}
         accepted = {name: links for name, links in children.items() if name not in refused}
@@ -64,15 +64,15 @@ def _census(draft: Draft, known: Mapping[Name, TableEvidence] | None = None) -> 
 
 
 def _again(draft: Draft, before: Draft, evidence: Evidence, ask: Ask) -> Evidence:
-    """The evidence of a draft, given that of another one: only what is different is asked."""
+    """The evidence of a draft, given that of another one: only the differences are queried."""
     schema, now = draft.links.schema, _ownership(draft)
     same = unchanged(now, _ownership(before), schema)
     return ask(census(now, schema, known={name: evidence.tables[name] for name in same}))
 
 
 def _asked(draft: Draft, evidence: Evidence, refused: dict[Name, TableEvidence]) -> dict[Name, tuple[Link, ...]]:
-    """The tables that nothing reaches, with their links from tables that know their tenants. One that says who has
-    written a row may lead to another tenant's, so it tells nothing of its parent."""
+    """The tables that are not reached, with their links from tables that have tenants. A link that names the writer of
+    a row may lead to another tenant's, so it does not determine the tenant of its parent."""
     children = {
         name: tuple(
             link
@@ -86,13 +86,13 @@ def _asked(draft: Draft, evidence: Evidence, refused: dict[Name, TableEvidence])
 
 
 def _agree(evidence: TableEvidence) -> bool:
-    """Whether children tell their parents' tenants, but for a few mistakes, which are then shown."""
+    """Whether children determine their parents' tenants, except for a few mistakes, which are then shown."""
     return evidence.found > 0 and evidence.several and disputed(evidence) * MISTAKES <= evidence.found
 
 
 def _pruned(draft: Draft, evidence: Evidence) -> Draft:
-    """Without the ways that lead to shared tables, and those that a sure way, or a column that holds the tenant itself,
-    makes needless."""
+    """Without the paths that lead to shared tables, and those that are redundant beside a sure path or a column that
+    holds the tenant itself."""
     shared = {name for name, one in evidence.tables.items() if one.rows > 0 and one.found == 0}
     ways = {}
     for name, links in draft.ways.items():
@@ -109,11 +109,11 @@ def _pruned(draft: Draft, evidence: Evidence) -> Draft:
 
 
 def _leading(draft: Draft, ways: dict[Name, tuple[Link, ...]]) -> dict[Name, tuple[Link, ...]]:
-    """Without the ways to tables that have lost all of theirs."""
+    """Without the paths to tables that have lost all of theirs."""
     while True:
         ends = {draft.table, *draft.children, *(name for name, links in ways.items() if links)}
         kept = {name: tuple(link for link in links if link.parent in ends) for name, links in ways.items()}
-        # A table that leads to itself alone leads nowhere.
+        # A table that refers only to itself leads nowhere.
         kept = {name: links for name, links in kept.items() if any(not link.itself for link in links)}
         if kept == ways:
             return kept
@@ -121,7 +121,7 @@ def _leading(draft: Draft, ways: dict[Name, tuple[Link, ...]]) -> dict[Name, tup
 
 
 def _is_sure(link: Link, evidence: TableEvidence) -> bool:
-    """Every row, also a future one, finds its tenant along the link."""
+    """Every row, including future ones, finds its tenant along the link."""
     way = evidence_of(link, evidence)
     return not link.nullable and way is not None and way.found == evidence.rows
 

@@ -1,4 +1,4 @@
-"""tenantry.toml as discover writes it: the spec, why each choice was made, and what is left for a person."""
+"""tenantry.toml as discover writes it: the spec, the reason for each choice, and the questions for a person."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WIDTH = 100
 
 
 def spec_text(proposal: Proposal) -> str:
-    """The commented file, which Spec.parse reads back; the same database gives the same text."""
+    """The commented file, which Spec.parse can read; the same database gives the same text."""
     blocks = [
         _lines(_heading(proposal)),
         _toml({"version": proposal.spec.version, "schemas": list(proposal.spec.schemas)}),
@@ -25,13 +25,13 @@ def spec_text(proposal: Proposal) -> str:
         *(reference_text(part) for part in proposal.spec.reference),
     ]
     text = "\n".join(blocks)
-    # What is written is read once more before anybody relies on it.
+    # The text is parsed once more before it is used.
     assert Spec.parse(text) == proposal.spec
     return text
 
 
 def totals(proposal: Proposal) -> str:
-    """How many tables were decided how."""
+    """The number of tables for each kind of decision."""
     kinds = Counter(decision.kind for decision in proposal.decisions.values())
     counted = ", ".join(f"{kinds[kind]} {kind}" for kind in ("owned", "mixed", "shared", "undecided") if kinds[kind])
     tables = "1 table" if len(proposal.decisions) == 1 else f"{len(proposal.decisions)} tables"
@@ -65,12 +65,12 @@ def set_apart(sentence: str) -> str:
 
 
 def part_line(part: TablePart) -> str:
-    """What a table's part of the spec says, in one line and without its name."""
+    """A table's part of the spec, in one line and without its name."""
     return ", ".join(tomlkit.dumps({key: value}).strip() for key, value in written(part).items() if key != "name")
 
 
 def decision_text(decision: Decision) -> str:
-    """A table's block of the file: why, what, and what a person may add."""
+    """A table's block of the file: reasons, keys, and what a person may add."""
     table = tomlkit.aot()
     table.append(tomlkit.item(written(decision.part)))
     notes = (_note(constraint) for constraint in decision.constraints)
@@ -78,7 +78,7 @@ def decision_text(decision: Decision) -> str:
 
 
 def written(part: TablePart) -> dict[str, Any]:
-    """The keys of a table's part, as they stand in a file."""
+    """The keys of a table's part, as they are written in a file."""
     written: dict[str, Any] = {"name": part.name}
     if part.shared:
         written["shared"] = part.shared
@@ -105,7 +105,7 @@ def written(part: TablePart) -> dict[str, Any]:
 
 
 def _listing(decision: Decision) -> str:
-    """The line that lists the constraints that may become per-tenant, for whoever takes the # away."""
+    """The commented line that lists the constraints that may become per-tenant, for a person to uncomment."""
     names = [constraint.name for constraint in decision.constraints if constraint.proposed]
     if not names or decision.part.undecided is not None:
         return ""

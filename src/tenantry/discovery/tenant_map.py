@@ -1,4 +1,4 @@
-"""A shadow: an owned table's rows with the tenants that its ways say, in a temporary table or in passing."""
+"""A tenant map: the rows of an owned table with the tenants that its paths give, in a temporary table or a subquery."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tenantry.model.schema import Schema
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantMap:
-    """`early` ways lead to shadows made before it, `late` ones to itself, its component or later tables.
+    """`early` lookups lead to tenant maps made before it, `late` ones to itself, its component or later tables.
 
-    `stored` columns are kept for the late ways and for those who refer to this table, as `asked` says.
-    Alternatives (the assignment, early ways, late ways) are numbered: what one says is lowN and, where it can
-    meet several rows, highN, so that all of them agree where the least is the greatest.
+    `stored` columns are kept for the late lookups and for the tables that refer to this one, as `asked` states.
+    Alternatives (the assignment, early lookups, late lookups) are numbered: the tenant that one gives is lowN and, if
+    it can match several rows, highN, so that all of them agree if the least equals the greatest.
     """
 
     number: int
@@ -38,12 +38,12 @@ class TenantMap:
 
     @property
     def constant(self) -> bool:
-        """Nothing can contradict the one tenant of all rows: they need not be looked at."""
+        """Nothing can contradict the single tenant of all rows: they need not be read."""
         return self.slug is not None and not self.early and not self.late
 
     @property
     def kept(self) -> bool:
-        """Whether it is a temporary table; a table that nobody refers to is counted in passing."""
+        """Whether it is a temporary table; a table to which none refers is counted without one."""
         return not self.constant and (self.asked or bool(self.late))
 
     @property
@@ -69,13 +69,13 @@ class TenantMap:
         return frozenset(number for number, way in (*self._early, *self._late) if way.many)
 
     def asks_as(self, other: TenantMap | None) -> bool:
-        """Whether both ask the same of their table, as far as it is not for those who refer to it."""
+        """Whether both query the same of their table, apart from what is stored for tables that refer to it."""
         return other is not None and (self.owned, {*self.early, *self.late}) == (
             other.owned, {*other.early, *other.late}
         )  # fmt: skip
 
     def source(self) -> sql.Composed:
-        """A relation of relation, address, tenant and the stored columns."""
+        """A query with relation, address, tenant and the stored columns."""
         if not self.constant or self.slug is None:
             return sql.SQL("{}").format(sql.Identifier("pg_temp", f"tenantry_shadow_{self.number}"))
         return sql.SQL("(SELECT {} FROM {} AS t)").format(
@@ -102,7 +102,7 @@ class TenantMap:
         )
 
     def create(self, schema: Schema, shadows: Shadows) -> Iterator[sql.Composed]:
-        """Make the shadow and its statistics, without which the planner would guess at its joins."""
+        """Create the tenant map and its statistics, without which the planner would guess the sizes of joins."""
         name = f"tenantry_shadow_{self.number}"
         yield sql.SQL("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS {}").format(
             sql.Identifier(name), self._derived(schema, shadows)
@@ -110,13 +110,13 @@ class TenantMap:
         yield sql.SQL("ANALYZE {}").format(sql.Identifier("pg_temp", name))
 
     def fill(self, way: TenantLookup, schema: Schema, shadows: Shadows) -> sql.Composed:
-        """Give rows without a tenant that of a late way, as far as it is known by now."""
+        """Give rows without a tenant that of a late lookup, as far as it is known by now."""
         return sql.SQL("UPDATE {} AS s SET tenant = w.low FROM {} AS w WHERE s.tenant IS NULL AND {}").format(
             self.source(), way.relation(schema, shadows), way.condition("w", self._kept_columns(way))
         )
 
     def adopt(self) -> Iterator[sql.Composed]:
-        """Give the orphans that the rounds left to the tenant that the spec names for them."""
+        """Give the orphans of the rounds the tenant that the spec names for them."""
         if self._fallback is not None and any(way.gives for way in self.late):
             yield sql.SQL("UPDATE {} SET tenant = {}, orphan = true WHERE tenant IS NULL").format(
                 self.source(), numbered(self._fallback)
@@ -146,7 +146,7 @@ class TenantMap:
         return self.tenant.fallback(self.owned.orphans)
 
     def _said(self, alias: str) -> list[sql.Composable]:
-        """What assignment and early ways say, from the derived rows."""
+        """The tenants from assignment and early lookups, of the derived rows."""
         said: list[sql.Composable] = []
         for number in range(self._assigned + len(self.early)):
             said.append(sql.Identifier(alias, f"low{number}"))
@@ -158,7 +158,7 @@ class TenantMap:
         return [sql.Identifier("s", f"c{self.stored.index(column)}") for column in way.columns]
 
     def _derived(self, schema: Schema, shadows: Shadows) -> sql.Composed:
-        """Every row, joined to the assignment and to the ends of the early ways."""
+        """Every row, joined to the assignment and to the ends of the early lookups."""
         read = {name: sql.Identifier("r", f"u{at}") for at, name in enumerate(self._read(schema))}
         shown: list[sql.Composable] = [sql.SQL("r.relation, r.address")]
         shown += [_named(read[name], f"c{at}") for at, name in enumerate(self.stored)]
@@ -177,7 +177,7 @@ class TenantMap:
             shown.append(_named(low, "low0"))
             joined += join
             lows.append(low)
-        # A late way may still bring an orphan to its tenant: no fallback yet.
+        # A late lookup may still find a tenant for an orphan: no fallback yet.
         waits = any(way.gives for way in self.late)
         fallback = None if waits else self._fallback
         found = sql.SQL("coalesce({})").format(sql.SQL(", ").join([*lows, sql.SQL("NULL::integer")]))
@@ -187,7 +187,7 @@ class TenantMap:
         return sql.SQL("SELECT {} FROM {}").format(sql.SQL(", ").join(shown), sql.SQL(" ").join(joined))
 
     def _read(self, schema: Schema) -> dict[str, None]:
-        """The columns that are looked at, each once."""
+        """The columns that are read, each once."""
         read = dict.fromkeys(self.stored)
         read |= dict.fromkeys(column for way in self.early for column in way.columns)
         assignment = self.owned.assignment
@@ -198,7 +198,7 @@ class TenantMap:
         return read
 
     def _rows(self, read: tuple[str, ...]) -> sql.Composed:
-        """The table's rows by themselves, so that an assignment's SQL sees only its own table's names."""
+        """The table's rows in a subquery, so that an assignment's SQL sees only the names of its own table."""
         shown: list[sql.Composable] = [sql.SQL("tableoid AS relation, ctid AS address")]
         shown += [_named(sql.Identifier(name), f"u{at}") for at, name in enumerate(read)]
         if self.owned.assignment is not None and self.owned.assignment.expression is not None:
@@ -208,7 +208,7 @@ class TenantMap:
     def _assignment(
         self, schema: Schema, read: dict[str, sql.Identifier]
     ) -> tuple[sql.Composable, list[sql.Composable]]:
-        """What the assignment says, and the join it needs."""
+        """The tenant from the assignment, and the join that it needs."""
         assignment = self.owned.assignment
         assert assignment is not None
         if assignment.tenant is not None:

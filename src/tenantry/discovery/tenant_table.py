@@ -13,7 +13,7 @@ from tenantry.model.schema import Kind, Schema, Table
 from tenantry.model.spec import TenantPart
 from tenantry.planning.ownership import KEY_TYPES
 
-# From words that mean nothing else to words that often do. The first tier that is there decides.
+# From words with a single meaning to words that often mean something else. The first tier with a match decides.
 _TIERS = (
     frozenset({"tenant", "inquilino", "mandant"}),
     frozenset({"organization", "organisation", "organizacao", "org", "company", "empresa", "workspace"}),
@@ -43,8 +43,8 @@ _TEXT = ("text", "character varying", "character", "citext")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A table that could be the tenant table by its name: how much the word says, what speaks against it (empty where
-    nothing does), how many tables lead to it and how many of them directly, and its rows as PostgreSQL estimates."""
+    """A table whose name is that of a tenant table: how clear the word is, what contradicts it (empty if nothing does),
+    how many tables lead to it and how many of them directly, and its rows as PostgreSQL estimates them."""
 
     table: Name
     tier: int
@@ -55,7 +55,7 @@ class Candidate:
 
     @property
     def evidence(self) -> str:
-        """What there is for it and against it, in a sentence."""
+        """The evidence for it and against it, in a sentence."""
         rows = f", about {self.rows:,} rows" if self.rows else ""
         said = f"{self.table}: {len(self.reached)} tables lead to it, {self.direct} of them directly{rows}"
         return f"{said}; it cannot be used: {self.problem}" if self.problem else said
@@ -85,19 +85,19 @@ def candidates(schema: Schema, links: Links) -> tuple[Candidate, ...]:
 
 
 def recognise(schema: Schema, links: Links, home: str, wanted: str | None) -> Name | None:
-    """The tenant table: `wanted`, or the one whose name says so; None where no name does.
+    """The tenant table: `wanted`, or the one with a matching name; None if no name matches.
 
-    Raises UsageError where the wanted table is not there or cannot be one, and where several could be.
+    Raises UsageError if the wanted table does not exist or cannot be one, and if several could be.
     """
     if wanted is not None:
         return _wanted(schema, home, wanted)
-    # A store that nothing refers to is no tenant; an organization can be one that is yet to get rows.
+    # A store to which nothing refers is no tenant; an organization can be one that has no rows yet.
     found = [one for one in candidates(schema, links) if not one.problem and (one.tier < 2 or one.reached)]
     return _clearest(found) if found else None
 
 
 def tenant_part(schema: Schema, links: Links, name: Name | None, home: str) -> TenantPart:
-    """[tenant] for the table, or for one still to be made, with the column that most tables have for it."""
+    """[tenant] for the table, or for one still to be created, with the column that most tables have for it."""
     if name is None:
         taken = Name(home, "tenants") in schema.tables or Name(home, "tenants") in schema.views
         return TenantPart(table="tenancies" if taken else "tenants", create=True, column=_column(schema, []))
@@ -109,7 +109,7 @@ def tenant_part(schema: Schema, links: Links, name: Name | None, home: str) -> T
 
 
 def _undeclared(schema: Schema, tenant: Table) -> list[str]:
-    """The columns called after the tenant table, of its key's type, that no foreign key declares."""
+    """The columns named after the tenant table, of its key's type, that no foreign key declares."""
     key = tenant.column(tenant.primary_key[0])
     names = {f"{_word(tenant.name.name)}_{tenant.primary_key[0]}", f"{_word(tenant.name.name)}_id", "tenant_id"}
     return [
@@ -122,7 +122,7 @@ def _undeclared(schema: Schema, tenant: Table) -> list[str]:
 
 
 def shown(name: Name, home: str) -> str:
-    """The name as the spec writes it: without the schema where that is the first."""
+    """The name as the spec writes it: without the schema if that is the first."""
     return str(name).removeprefix(str(Name(home, "x")).removesuffix("x")) if name.schema == home else str(name)
 
 
@@ -150,18 +150,18 @@ def _problem(table: Table) -> str | None:
 
 
 def _is_subtype(table: Table) -> bool:
-    """Its key is another table's: a store that is a kind of partner."""
+    """Its key refers to another table's key: a store that is a kind of partner."""
     return any(set(key.columns) == set(table.primary_key) for key in table.foreign_keys)
 
 
 def _clearest(found: list[Candidate]) -> Name:
-    """The first, where no other comes near it: one that itself leads to the first belongs to its tenants, and one that
-    less than half as many tables lead to is something else."""
+    """The first candidate, if no other is close: one that itself leads to the first belongs to its tenants, and one to
+    which fewer than half as many tables lead is something else."""
     first, *others = found
     rivals = [
         one for one in others if one.table not in first.reached and 2 * max(len(one.reached), 1) > len(first.reached)
     ]
-    # A clear word that nothing refers to yet, and no other one in sight.
+    # A clear word to which nothing refers yet, without another candidate.
     if rivals and (first.reached or any(one.reached for one in rivals)):
         raise UsageError(
             "Several tables could be the tenant table",
@@ -172,7 +172,7 @@ def _clearest(found: list[Candidate]) -> Name:
 
 
 def _word(name: str) -> str:
-    """The last word of a name, in the singular: res_companies is about a company."""
+    """The last word of a name, in the singular: res_companies gives company."""
     parts = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).replace("-", "_")
     word = [part for part in parts.split("_") if part][-1:] or [""]
     for ending, singular in (("ies", "y"), ("sses", "ss"), ("s", "")):

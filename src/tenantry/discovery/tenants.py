@@ -14,10 +14,10 @@ WORDS = sql.Identifier("pg_temp", "tenantry_words")
 
 
 def tenants(ownership: Ownership, schema: Schema, columns: Sequence[str]) -> Iterator[sql.Composed]:
-    """Statements that make TENANTS: those in the tenant table and those that the spec will create.
+    """Statements that create TENANTS: the tenants in the tenant table and those that the spec will create.
 
-    `columns` of the tenant table are kept for the joins. WORDS maps each slug and each key, as text, to its
-    tenant; a word that is both is the slug.
+    `columns` of the tenant table are kept for the joins. WORDS maps each slug and each key, as text, to its tenant; a
+    word that is both is the slug.
     """
     tenant = ownership.tenant
     reserved = dict.fromkeys(slug for slug in (tenant.default, tenant.quarantine, *tenant.slugs) if slug is not None)
@@ -47,7 +47,7 @@ def numbered(slug: str) -> sql.Composed:
 
 
 def key_of(number: sql.Composable) -> sql.Composed:
-    """The key, as text, of the tenant with that number; NULL where it is yet to be created."""
+    """The key, as text, of the tenant with that number; NULL if it is yet to be created."""
     return sql.SQL("(SELECT t.key FROM {} AS t WHERE t.tenant = {})").format(TENANTS, number)
 
 

@@ -1,4 +1,4 @@
-"""Unique constraints that would tie tenants together: the second cannot use a value that the first has."""
+"""Unique constraints across tenants: the second tenant could not use a value that the first has."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from tenantry.discovery.links import Link
 from tenantry.discovery.proposal import Constraint
 from tenantry.model.schema import Table, Unique
 
-# Values that are mostly meant to be unique in the world: whoever logs in has no tenant yet.
+# Values that are usually meant to be unique everywhere: someone who logs in has no tenant yet.
 _TEXT = ("text", "character varying", "character", "citext")
 _WORLDWIDE = re.compile(r"e_?mail|login|user_?name|token|uuid|guid|api_?key|session|secret|subdomain|domain|host")
 
 
 def constraints(table: Table, telling: tuple[Link, ...]) -> Iterator[Constraint]:
-    """Those of an owned table; `telling` are its links to owned tables or the tenant: with their columns, a
-    constraint can hold rows of one tenant only, and needs no change."""
+    """Those of an owned table; `telling` are its links to owned tables or the tenant: a constraint that includes their
+    columns can only hold rows of one tenant, and needs no change."""
     for unique in table.uniques:
         columns = set(unique.columns)
         if unique.exclusion or not unique.valid:

@@ -1,5 +1,5 @@
-"""A spec that a person has written, beside what the database has by now: what is new is added, and nothing of theirs is
-changed."""
+"""Compares a spec that a person has edited with the database as it is now: new tables are added, and nothing of the
+file is changed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tenantry.model.spec import ReferencePart, Spec, TablePart
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """A table on which the file and what discover would propose now do not say the same, each as a line of a spec."""
+    """A table for which the file and a new proposal differ, each as a line of a spec."""
 
     table: Name
     written: str
@@ -28,9 +28,9 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Update:
-    """`addition` goes at the end of the file. `gone` are sentences on what the file names and the database has no
-    more; `background` is what all of it was made from. `standing` is what the file, with the addition, says of each
-    table that there is, as a proposal."""
+    """`addition` goes at the end of the file. `gone` are sentences on what the file names and the database no longer
+    has; `background` is what all of it was made from. `standing` is the decision of the file, with the addition, for
+    each existing table, as a proposal."""
 
     addition: str
     background: Background
@@ -42,14 +42,14 @@ class Update:
 
     @property
     def undecided(self) -> tuple[Decision, ...]:
-        """The new tables on which a person must decide."""
+        """The new tables for which a person must decide."""
         return tuple(decision for decision in self.added if decision.part.undecided is not None)
 
 
 def update(text: str, spec: Spec, background: Background, *, gone: tuple[str, ...] = ()) -> Update:
     """What to add to the `text` of a spec, so that it has all tables of a proposal that was made for it.
 
-    Raises UsageError where the tables are written such that none can be added at the end of the file.
+    Raises UsageError if the tables are written such that none can be added at the end of the file.
     """
     home, proposal = spec.schemas[0], background.proposal
     written = {Name.parse(part.name, schema=home): part for part in spec.table}
@@ -81,8 +81,8 @@ def update(text: str, spec: Spec, background: Background, *, gone: tuple[str, ..
 
 
 def by_keys(spec: Spec, schema: Schema, tenant: Name) -> Proposal:
-    """The proposal for a tenant table that migrate makes: nothing points at it yet, so a new table's keys to the owned
-    tables of the spec are all that is known."""
+    """The proposal for a tenant table that migrate creates: nothing refers to it yet, so a new table's keys to the
+    owned tables of the spec are the only evidence."""
     links, home = Links(schema), spec.schemas[0]
     owned = {Name.parse(part.name, schema=home) for part in spec.table if not part.shared and part.undecided is None}
     decisions = {}
@@ -109,14 +109,14 @@ def one_line(block: str) -> str:
 
 
 def _difference(decision: Decision, part: TablePart) -> Difference | None:
-    """None where both say the same, or where a person has answered what discover leaves open."""
+    """None if both agree, or if a person has answered what discover leaves open."""
     if decision.part.undecided is not None or _said(decision.part) == _said(part):
         return None
     return Difference(table=decision.table, written=part_line(part), proposed=part_line(decision.part))
 
 
 def _as_written(decision: Decision, part: TablePart, home: str) -> Decision:
-    """What the file says of a table, as a decision, with what discover would write as a reason where it is not that."""
+    """The decision in the file for a table, with the part that discover would write as a reason if it differs."""
     followed = {(decision.table, tuple(path[0])) for path in part.paths}
     followed |= {_column(child, home) for child in part.children}
     ways = dict.fromkeys((*decision.links, *decision.others))
@@ -134,7 +134,7 @@ def _as_written(decision: Decision, part: TablePart, home: str) -> Decision:
 
 
 def _said(part: TablePart) -> tuple[object, ...]:
-    """What a person might decide otherwise; which constraints become per-tenant, discover never says."""
+    """The keys that a person might decide differently; discover never decides which constraints become per-tenant."""
     return (
         part.shared, part.paths, part.children, part.assign, part.orphans, part.membership, part.undecided is None
     )  # fmt: skip
@@ -151,7 +151,7 @@ def _column(text: str, home: str) -> tuple[Name, tuple[str, ...]]:
 
 
 def _columns_named(spec: Spec, home: str) -> Iterator[tuple[Name, tuple[str, ...]]]:
-    """The keys of which the spec says something already: references, and the first hop of each path."""
+    """The keys that the spec mentions already: references, and the first hop of each path."""
     yield from (_child(part, home) for part in spec.reference)
     for part in spec.table:
         yield from ((Name.parse(part.name, schema=home), tuple(path[0])) for path in part.paths)
