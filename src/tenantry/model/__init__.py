@@ -1,1 +1,1 @@
-"""Frozen values that every layer speaks in."""
+"""Immutable values that all layers exchange."""

@@ -1,4 +1,4 @@
-"""API keys: how a new one is made, and what is known of one. docs/contract.md says what it looks like."""
+"""API keys: how a new one is made, and what is stored of one. docs/contract.md describes their form."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKey:
-    """What is known of a key. `tenant` is the tenant's key, `lookup` the eight characters that name the API key."""
+    """The stored data of a key. `tenant` is the tenant's key, `lookup` the eight characters that name the API key."""
 
     lookup: str
     tenant: str
@@ -36,23 +36,23 @@ class ApiKey:
     last_used_at: datetime | None = None
     """To the minute."""
     slug: str = ""
-    """The tenant's slug; empty where there is no such tenant any more."""
+    """The tenant's slug; empty if the tenant no longer exists."""
     active: bool = True
 
     @property
     def lifetime(self) -> timedelta | None:
-        """For how long it was made; None: for ever."""
+        """The duration for which it was created; None: without end."""
         return None if self.ends_at is None else self.ends_at - self.created_at
 
 
 def new_key() -> str:
-    """A key that nobody has: 8 characters by which it is looked up, 40 that are secret (238 bits), and a checksum."""
+    """A new random key: 8 characters by which it is looked up, 40 that are secret (238 bits), and a checksum."""
     text = f"{PREFIX}{_characters(LOOKUP_LENGTH)}_{_characters(SECRET_LENGTH)}"
     return text + checksum(text)
 
 
 def checksum(text: str) -> str:
-    """CRC-32 in six digits of base 62, by which typing errors, and keys in files, are told without asking anybody."""
+    """CRC-32 in six digits of base 62. It detects typing errors, and keys in files, without a query."""
     number, digits = zlib.crc32(text.encode()), ""
     for _ in range(CHECKSUM_LENGTH):
         number, digit = divmod(number, len(DIGITS))
@@ -61,12 +61,12 @@ def checksum(text: str) -> str:
 
 
 def hashed(key: str) -> bytes:
-    """SHA-256, which is all that is stored of a key."""
+    """SHA-256, the only form in which a key is stored."""
     return hashlib.sha256(key.encode()).digest()
 
 
 def lookup_part(text: str) -> str:
-    """The lookup part of what a person gives to name a key: that part, with or without `tk_`, or the whole key.
+    """The lookup part of what a person enters to name a key: that part, with or without `tk_`, or the entire key.
     Raises ValueError."""
     part = text.removeprefix(PREFIX).partition("_")[0]
     if len(part) != LOOKUP_LENGTH or not set(part) <= set(DIGITS):

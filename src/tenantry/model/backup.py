@@ -1,4 +1,4 @@
-"""A backup: what was copied from one snapshot, and what it should hold."""
+"""A backup: what was copied from one snapshot, and its expected contents."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from tenantry.model.name import Name, shortened
 
 PREFIX = "backup_"
 MAX_SIZE = 10 * (1 << 30)
-"""Bytes up to which a backup is made without asking, unless the spec says otherwise."""
+"""Bytes up to which a backup is made without asking, unless the spec sets another limit."""
 
 
 class BackupKind(StrEnum):
-    """How rows are kept. `none` is what a command may be told instead; no backup is of that kind."""
+    """How rows are stored. `none` is only an option of commands; no backup is of that kind."""
 
     TABLES = "tables"
     DUMP = "dump"
@@ -23,7 +23,7 @@ class BackupKind(StrEnum):
 
 
 class Reason(StrEnum):
-    """What a backup was made before; `manual` ones were asked for."""
+    """The operation before which a backup was made; `manual` ones were requested."""
 
     MIGRATION = "migration"
     ROLLBACK = "rollback"
@@ -35,7 +35,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopiedColumn:
-    """A column whose values are in the backup. `ours`: a tenant column that tenantry made; `type` has no domain."""
+    """A column whose values are in the backup. `ours`: a tenant column that tenantry added; `type` has no domain."""
 
     name: str
     type: str
@@ -44,7 +44,7 @@ class CopiedColumn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SequenceValue:
-    """Where a sequence stood, not before the snapshot."""
+    """The position of a sequence, not earlier than the snapshot."""
 
     sequence: Name
     last_value: int
@@ -54,8 +54,8 @@ class SequenceValue:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableCopy:
     """One table in a backup. `copy` is its copy's name in schema tenantry, empty in a dump; `leaves` are the relations
-    whose rows are its own: itself, or the partitions; `bytes` without indexes. `checksum` is that of the source, in
-    the snapshot. `ours`: a tenant table that tenantry made."""
+    that hold its rows: itself, or the partitions; `bytes` without indexes. `checksum` is that of the source, in the
+    snapshot. `ours`: a tenant table that tenantry created."""
 
     table: Name
     columns: tuple[CopiedColumn, ...]
@@ -70,8 +70,9 @@ class TableCopy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backup:
-    """A backup as the journal has it. `bytes` is what it takes up, `folder` where a dump is. One that is not
-    `finished_at` is being made, or torn by a run that died. `problem` says what the last verification found."""
+    """A backup as stored in the journal. `bytes` is the space that it occupies, `folder` the place of a dump. One
+    without `finished_at` is being made, or is incomplete because its run died. `problem` is the result of the last
+    verification."""
 
     id: str
     kind: BackupKind
@@ -88,7 +89,7 @@ class Backup:
 
     @property
     def whole(self) -> bool:
-        """True where it can be restored, as far as is known."""
+        """True if it can be restored, as far as is known."""
         return self.finished_at is not None and not self.problem
 
     @property
@@ -98,7 +99,7 @@ class Backup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableRestored:
-    """Rows that were, or in a dry run would be, deleted, updated and inserted, so that the table is what it was."""
+    """Rows that were, or in a dry run would be, deleted, updated and inserted to restore the table."""
 
     table: Name
     deleted: int
@@ -107,14 +108,15 @@ class TableRestored:
 
     @property
     def lost(self) -> int:
-        """Rows written since the backup that are given up."""
+        """Rows written since the backup that are lost."""
         return self.deleted + self.updated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restoration:
-    """What a restore has come to. `left_out`: what of the backup has no place any more, and why; `saved` is the
-    backup of the state before, None in a dry run, where nothing differed, or where none was to be made."""
+    """The result of a restore. `left_out`: what the backup contains and the database no longer has a place for, and
+    why; `saved` is the backup of the state before, None in a dry run, if nothing differed, or if none was to be
+    made."""
 
     backup: Backup
     tables: tuple[TableRestored, ...]
@@ -125,7 +127,7 @@ class Restoration:
 
 
 def copy_name(backup: str, table: Name, taken: frozenset[str]) -> str:
-    """The name of a table's copy in schema tenantry: 63 bytes at most, and none of `taken`."""
+    """The name of a table's copy in schema tenantry: 63 bytes at most, and different from all of `taken`."""
     name = shortened(f"{PREFIX}{backup}_{table.name}")
     if name not in taken:
         return name

@@ -1,4 +1,4 @@
-"""Corrections of rows, as an UPDATE says them: `column = expression, …`."""
+"""Corrections of rows in the form of an UPDATE: `column = expression, …`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CORRECTION = re.compile(r'\s*("(?:[^"]|"")+"|[^\s"=().,]+)\s*=(?!=)\s*(\S.*)\Z'
 
 
 def corrections(text: str) -> tuple[tuple[str, str], ...]:
-    """Each column, as the catalog has it, with the expression that it gets. Raises ValueError."""
+    """Each column, as the catalog has it, with its expression. Raises ValueError."""
     found: dict[str, str] = {}
     for part in _parts(text):
         match = _CORRECTION.match(part)
@@ -29,7 +29,7 @@ def corrections(text: str) -> tuple[tuple[str, str], ...]:
 
 
 def _parts(text: str) -> list[str]:
-    """The text between commas that stand in no brackets and no quotes, without its remarks."""
+    """The text between commas outside brackets and quotes, without comments."""
     parts, depth = [""], 0
     for match in _TOKEN.finditer(text):
         if match["end"]:

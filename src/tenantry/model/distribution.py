@@ -9,7 +9,7 @@ from statistics import median
 from tenantry.model.name import Name
 
 LARGEST = 20
-"""Tenants that are named, those with the most rows."""
+"""The number of tenants that are named, those with the most rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,8 +17,8 @@ class Distribution:
     """The rows of one table, by tenant.
 
     `rows` counts all of them, `without_tenant` those without one. `tenants` counts the tenants that have rows, `empty`
-    those that have none, None where that was not asked. `largest` are the tenants with the most rows, by slug or key;
-    `typical` is how many rows a tenant that has some has, the median.
+    those that have none, None if those were not counted. `largest` are the tenants with the most rows, by slug or key;
+    `typical` is the median number of rows of the tenants that have some.
     """
 
     table: Name
@@ -31,7 +31,8 @@ class Distribution:
 
     @classmethod
     def of(cls, table: Name, counts: Mapping[str | None, int], slugs: Mapping[str, str]) -> Distribution:
-        """From the number of rows by the tenant's key as text, None for rows without one; `slugs` are all tenants'."""
+        """From the number of rows by the tenant's key as text, None for rows without one; `slugs` maps the keys of all
+        tenants."""
         told = {key: count for key, count in counts.items() if key is not None}
         largest = sorted(told.items(), key=lambda item: (-item[1], item[0]))[:LARGEST]
         return cls(
@@ -42,6 +43,6 @@ class Distribution:
 
     @property
     def share(self) -> float:
-        """Of the rows that have a tenant, those of the one with the most."""
+        """The share of the largest tenant in the rows that have a tenant."""
         owned = self.rows - self.without_tenant
         return self.largest[0][1] / owned if owned else 0.0

@@ -1,4 +1,4 @@
-"""The census: what is asked of the data before anything is changed, and what the data answered."""
+"""The census: the queries of the data before anything is changed, and their results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tenantry.model.spec import Orphans
 
 
 class WayKind(StrEnum):
-    """How a row can come to a tenant; a REFERENCE gives none, but must not point into another tenant."""
+    """How a tenant can be found for a row; a REFERENCE gives none, but must not lead to another tenant's row."""
 
     GIVEN = "given"
     PATH = "path"
@@ -25,10 +25,10 @@ class WayKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WayEvidence:
-    """What one way does for a table's rows. `label` is the path, the child or the column, for people.
+    """The result of one path for a table's rows. `label` is the path, the child or the column, for people.
 
-    It brings `found` rows to a tenant, `alone` of them where no other way does; `differs` counts the rows
-    whose tenant is another than it says.
+    It gives `found` rows a tenant, `alone` of them without any other path that does; `differs` counts the rows whose
+    tenant is another than it gives.
     """
 
     label: str
@@ -40,7 +40,7 @@ class WayEvidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """A row, by its primary key (by its place where it has none), and the tenants that each way says."""
+    """A row, by its primary key (by its address if it has none), and the tenants that each path gives."""
 
     key: Mapping[str, Any]
     tenants: Mapping[str, tuple[str, ...]]
@@ -53,8 +53,8 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """Two ways of a table, by their labels, that bring `rows` of it to two tenants, by their slugs; one way, where it
-    meets several rows that disagree."""
+    """Two paths of a table, by their labels, that give `rows` of it two different tenants, by their slugs; or one path
+    that matches several rows that disagree."""
 
     one: str
     other: str
@@ -66,10 +66,10 @@ class Pair:
 class TableEvidence:
     """The rows of one owned table.
 
-    `orphans` found no tenant, whatever `policy` makes of them; `conflicts` have ways that disagree. `counted`
-    is False where all rows get one tenant and `rows` is PostgreSQL's estimate. `several`: rows are not all of
-    one tenant. `crossing` are those of the conflicts in which only references, that give no tenant, lead to another's
-    row. `earlier` have a tenant from an earlier spec, which no source gives them, or takes from them, any more.
+    `orphans` found no tenant, whatever `policy` is applied to them; `conflicts` have paths that disagree. `counted` is
+    False if all rows get one tenant and `rows` is PostgreSQL's estimate. `several`: the rows belong to more than one
+    tenant. `crossing` are those of the conflicts in which only references, which give no tenant, lead to another
+    tenant's row. `earlier` have a tenant from an earlier spec, which no source gives them, or contradicts, any more.
     """
 
     table: Name
@@ -87,23 +87,23 @@ class TableEvidence:
 
     @property
     def found(self) -> int:
-        """Rows that a way brings to a tenant."""
+        """Rows for which a path gives a tenant."""
         return self.rows - self.orphans
 
     @property
     def unaccepted(self) -> int:
-        """The orphans that the spec has no tenant for."""
+        """The orphans for which the spec has no tenant."""
         return self.orphans if self.policy is Orphans.FAIL else 0
 
     @property
     def refused(self) -> bool:
-        """Whether the table cannot be migrated as the spec stands."""
+        """Whether the table cannot be migrated with this spec."""
         return self.conflicts > 0 or self.unaccepted > 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What the census found, table by table, in order of derivation."""
+    """The result of the census, table by table, in order of derivation."""
 
     tables: Mapping[Name, TableEvidence] = field(default_factory=dict)
 
@@ -115,17 +115,17 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repeat:
-    """Statements that are run in turn, again and again, until a whole round changes no row."""
+    """Statements that are run one after the other, repeatedly, until a complete round changes no row."""
 
     statements: tuple[sql.Composed, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What is asked about one table: `counts` gives one row, for `read`.
+    """The queries for one table: `counts` gives one row, for `read`.
 
-    `orphans` and `conflicts` make the queries of samples, worth asking for only where the counts say that there are
-    some: of most tables they are never written.
+    `orphans` and `conflicts` make the queries of samples, which are only run if the counts are not zero: for most
+    tables they are never composed.
     """
 
     table: Name
@@ -135,7 +135,8 @@ class Question:
     orphans: Callable[[], sql.Composed]
     conflicts: Callable[[], sql.Composed]
     pairs: Callable[[], sql.Composed]
-    """Makes the query of what `Pair` has, most rows first: the numbers of both ways, their tenants, and the rows."""
+    """Makes the query of the data of `Pair`, most rows first: the numbers of both paths, their tenants, and the
+    rows."""
 
     def read(self, row: Sequence[int]) -> TableEvidence:
         """The table's evidence, without samples."""
@@ -160,7 +161,7 @@ class Question:
         )
 
     def samples(self, rows: Sequence[Sequence[Any]]) -> tuple[Sample, ...]:
-        """Read the rows of `orphans` or `conflicts`: the key, then the list of tenants of each way."""
+        """Read the rows of `orphans` or `conflicts`: the key, then the list of tenants of each path."""
         return tuple(
             Sample(
                 key=key,
@@ -172,7 +173,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Census:
-    """To be run in one snapshot: `shadows` in order, then the questions; `known` needs no question."""
+    """To be run in one snapshot: `shadows` in order, then the questions; tables in `known` need no question."""
 
     shadows: tuple[sql.Composed | Repeat, ...]
     questions: tuple[Question, ...]

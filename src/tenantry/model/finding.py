@@ -1,4 +1,4 @@
-"""What a check or a preflight found: one sentence, one remedy, samples."""
+"""The result of a check or a preflight: one sentence, one remedy, samples."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ class Severity(StrEnum):
     WARNING = "warning"
     INFO = "info"
     ACCEPTED = "accepted"
-    """The spec says that it was looked at and stays."""
+    """The spec accepts it, with a reason."""
 
     @property
     def serious(self) -> bool:
-        """Whether something should be done."""
+        """Whether it requires action."""
         return self in (Severity.ERROR, Severity.WARNING)
 
 
 class Family(StrEnum):
-    """What a check is about, in the order in which families are shown."""
+    """The subject of a check, in the order in which families are shown."""
 
     STRUCTURE = "structure"
     COMPLETENESS = "completeness"
@@ -38,12 +38,12 @@ class Family(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that is not as it should be.
+    """One problem that was found.
 
-    `name` is the check's, in kebab-case; a preflight's has no family. `count` is exact, and `samples` are some of the
-    rows that it counts. `tenants` says how many of them each tenant has, where that was asked for. `refuses`: a run
-    stops here, exit 4, unless `forcible` and --force is given. `always`: people see it without --verbose, though it is
-    mere information.
+    `name` is the check's, in kebab-case; one of a preflight has no family. `count` is exact, and `samples` are some of
+    the rows that it counts. `tenants` is how many of them each tenant has, if those were counted. `refuses`: a run
+    stops here with exit status 4, unless the finding is `forcible` and --force is given. `always`: it is shown without
+    --verbose, although it is only information.
     """
 
     name: str

@@ -7,25 +7,26 @@ from dataclasses import dataclass
 from tenantry.model.name import JOURNAL_SCHEMA, Name, object_name, split
 
 MEASURES = ("quantity", "total_in", "total_out", "movements")
-"""What is added up for each key: the sum, what came in, what went out, and the number of movements."""
+"""The sums for each key: the total, what came in, what went out, and the number of movements."""
 SPECIALS = ("nans", "infinities", "negative_infinities")
-"""How many movements of each key are of no finite quantity. They are counted, and not added up: no sum comes back from
-NaN, nor from an infinity, when the movement is taken back."""
+"""The number of movements of each key with a quantity that is not finite. They are counted and not summed: a sum that
+is NaN or infinite would stay so when the movement is taken back."""
 SUMS = (*MEASURES, *SPECIALS)
-"""What is added up in the table: the measures, of finite quantities, and the numbers of the others."""
+"""What the table holds: the measures, of finite quantities, and the numbers of the others."""
 READ = (*MEASURES, "last_movement", "version", "stale")
-"""The columns of what readers query, behind those of the key."""
+"""The columns of the view that readers query, after those of the key."""
 STORED = ("slot", *SUMS, "last_movement", "version")
-"""The columns of the table behind it, behind those of the key."""
+"""The columns of the table of balances, after those of the key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyColumn:
-    """A column of the key. `type` is, as SQL, the type in which balances keep it, wide enough for what the column's own
-    may be widened to; `collation` (schema, name) where it is not the type's own; `operator` (schema, name) is the
-    equality of the type's default B-tree operator class. `loose`: balances keep it without NOT NULL even where it is
-    not `nullable`, so that writers are not the first to learn that it has become so. `source` is what the ledger calls
-    the column by now, where that is not the `name` which it had when the balances were installed, and has in them."""
+    """A column of the key. `type` is, as SQL, the type in which balances store it, wide enough for any type to which
+    the ledger's column may be widened; `collation` (schema, name) if it is not that of the type; `operator` (schema,
+    name) is the equality of the type's default B-tree operator class. `loose`: balances store it without NOT NULL even
+    if it is not `nullable`, so that writers do not fail when it becomes nullable. `source` is the present name of the
+    column in the ledger, if that is no longer the `name` that it had when the balances were installed, and still has in
+    them."""
 
     name: str
     type: str
@@ -37,15 +38,15 @@ class KeyColumn:
 
     @property
     def in_ledger(self) -> str:
-        """What the ledger calls it."""
+        """Its present name in the ledger."""
         return self.source or self.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantColumn:
-    """The column of the key by which a session's tenant is told, as balances call it. `setting` and `type` as in the
-    policies; `mixed`: rows without a tenant are everybody's; `quarantine`: (table, key column, slug column, slug) of
-    the tenant that no application may see."""
+    """The column of the key that holds the tenant, by its name in the balances. `setting` and `type` as in the
+    policies; `mixed`: rows without a tenant belong to all tenants; `quarantine`: (table, key column, slug column, slug)
+    of the tenant that no application may see."""
 
     name: str
     type: str
@@ -56,10 +57,10 @@ class TenantColumn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ledger:
-    """A ledger and its balances. `called` is the table's name from the time when they were installed, after which what
-    keeps them is called; it tells any two ledgers apart, and stays whatever the table is renamed to. `balance` is the
-    view that readers query, `tree` all partitions of the table, and `slots` the number of rows a key among which
-    writers are spread; 0 where all share one; they are `chosen` where a person said so at the installation, and the
+    """A ledger and its balances. `called` is the table's name at the time when they were installed, from which the
+    names of the objects that maintain them are made; it is unique and stays when the table is renamed. `balance` is the
+    view that readers query, `tree` all partitions of the table, and `slots` the number of rows for a key over which
+    writers are spread; 0 if all share one; they are `chosen` if a person gave the number at the installation and the
     spec does not."""
 
     table: Name
@@ -81,7 +82,8 @@ class Ledger:
 
     @property
     def corrections(self) -> Name:
-        """The table of differences that a backfill has found and not yet added; made by a backfill, and gone after."""
+        """The table of differences that a backfill has found and not yet added; a backfill creates it and drops it at
+        its end."""
         return Name(JOURNAL_SCHEMA, object_name("corrections", *split(self.called)))
 
     @property
@@ -91,11 +93,11 @@ class Ledger:
 
     @property
     def crossings_index(self) -> Name:
-        """By which a statement finds its own."""
+        """The index with which a statement finds its own rows."""
         return Name(JOURNAL_SCHEMA, object_name("crossings_index", *split(self.called)))
 
     def function(self, purpose: str) -> Name:
-        """A trigger function of ours."""
+        """A trigger function of tenantry's."""
         return Name(JOURNAL_SCHEMA, object_name(purpose, *split(self.called)))
 
     @property

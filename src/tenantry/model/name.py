@@ -16,14 +16,14 @@ _PART = re.compile(r'\s*(?:"((?:[^"]|"")+)"|([^\s."]+))\s*(\.|\Z)')
 
 
 def quoted(identifier: str) -> str:
-    """`identifier` as SQL text, in quotes only where it is not plain lower case."""
+    """`identifier` as SQL text, quoted only if it is not plain lower case."""
     return identifier if _PLAIN.match(identifier) else '"' + identifier.replace('"', '""') + '"'
 
 
 def split(text: str) -> tuple[str, ...]:
     """The parts of a dotted SQL name; unquoted parts are folded to lower case.
 
-    Raises UsageError where the text is no name.
+    Raises UsageError if the text is not a name.
     """
     parts, position = [], 0
     while True:
@@ -37,23 +37,23 @@ def split(text: str) -> tuple[str, ...]:
 
 
 def shortened(name: str) -> str:
-    """`name` cut to PostgreSQL's 63 bytes; a hash of the whole keeps shortened names apart."""
+    """`name` cut to PostgreSQL's 63 bytes; a hash of the full name keeps shortened names distinct."""
     return name if len(name.encode()) <= LONGEST else hashed(name)
 
 
 def hashed(name: str, whole: str = "") -> str:
-    """`name` with a hash behind it, of itself or of the `whole` that it stands for, cut to 63 bytes."""
+    """`name` followed by a hash of itself, or of the `whole` that it stands for, cut to 63 bytes."""
     digest = hashlib.sha256((whole or name).encode()).hexdigest()[:8]
     return name.encode()[: LONGEST - 9].decode(errors="ignore") + "_" + digest
 
 
 JOURNAL_SCHEMA = "tenantry"
-"""Where everything of ours is in a database that is not on a table of the user's: journal, functions, backups."""
+"""The schema of all objects of tenantry's that are not on a table of the user's: journal, functions, backups."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Name:
-    """A relation's schema and name, as stored in the catalog."""
+    """The schema and name of a relation, as stored in the catalog."""
 
     schema: str
     name: str
@@ -86,16 +86,16 @@ class Name:
 
 def object_name(purpose: str, *parts: str) -> str:
     """The name of an object in the schema tenantry that serves what these parts name, such as a schema and a table:
-    lower case and without spaces, so that nobody has to quote it. Where the parts are not so themselves, or could be
-    cut otherwise, a hash keeps the names apart."""
+    lower case and without spaces, so that it needs no quotes. If the parts are not like that, or another division of
+    them would give the same name, a hash is added."""
     name = f"{purpose}_{'__'.join(re.sub('[^a-z0-9_]', '_', part.lower()) for part in parts)}"
     clear = all(re.fullmatch("[a-z0-9]+(_[a-z0-9]+)*", part) for part in parts)
     return shortened(name) if clear else hashed(name, repr((purpose, *parts)))
 
 
 def index_name(table: Name, *columns: str, ending: str) -> Name:
-    """The name of an index of ours. Two underscores stand before each column, so that group_id of the table user has
-    another name than id of the table user_group; where they are part of a name themselves, a hash is added."""
+    """The name of an index of tenantry's. Two underscores precede each column, so that group_id of the table user gives
+    another name than id of the table user_group; if these occur in a name itself, a hash is added."""
     parts = (table.name, *columns)
     name = f"tenantry_{'__'.join(parts)}_{ending}"
     clear = not any("__" in part or part.startswith("_") or part.endswith("_") for part in parts)

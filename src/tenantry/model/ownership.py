@@ -1,4 +1,4 @@
-"""Who owns which rows: the spec, resolved against a schema. Plans, the census and checks are made from it."""
+"""Which tenant owns which rows: the spec, resolved against a schema. Plans, the census and checks are made from it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tenantry.model.spec import Orphans
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hop:
-    """One foreign key on the way to the tenant: columns here, columns there, and the operators that compare them.
+    """One foreign key on the path to the tenant: columns here, columns there, and the operators that compare them.
 
-    `operators` has a (schema, name) for each column, the parent's column standing on the left.
-    `nullable` says that a column here may be NULL; `unique` that at most one parent row can match.
+    `operators` has a (schema, name) for each column, with the parent's column as the left operand. `nullable`: a column
+    here may be NULL; `unique`: at most one parent row can match.
     """
 
     columns: tuple[str, ...]
@@ -49,7 +49,7 @@ class Path:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Child:
-    """A table whose rows tell the tenant of the parent that they point at.
+    """A table whose rows determine the tenant of the parent to which they refer.
 
     `columns` are the child's, `own_columns` the parent's.
     """
@@ -66,10 +66,10 @@ class Child:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """Ownership that foreign keys do not hold: exactly one of the fields is set.
+    """Ownership that does not follow from foreign keys: exactly one of the fields is set.
 
-    `tenant` is a slug; `column` and `expression` give a slug or a key as text, row by row; `rows` are a CSV file's:
-    the primary key's values as text, then the slug.
+    `tenant` is a slug; `column` and `expression` give a slug or a key as text, row by row; `rows` are those of a CSV
+    file: the primary key's values as text, then the slug.
     """
 
     tenant: str | None = None
@@ -97,7 +97,7 @@ class Owned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """A table whose rows belong to the tenants that a link table says, to several or to none. `columns` of the link
+    """A table whose rows belong to the tenants that a link table names: to several, one or none. `columns` of the link
     refer to `own_columns`; `writable`: a tenant may change the rows that belong to it."""
 
     table: Name
@@ -120,14 +120,14 @@ class TenantTable:
     create: bool = False
     default: str | None = None
     quarantine: str | None = None
-    """Slugs of the tenants that must be there; None where no table needs one."""
+    """Slugs of the tenants that must exist; None if no table needs one."""
     slugs: tuple[str, ...] = ()
     """Slugs that `assign = { tenant = … }` names, and those of the tenants that the spec declares."""
     names: tuple[tuple[str, str], ...] = ()
-    """By slug, what declared tenants are called otherwise."""
+    """By slug, the other names of declared tenants."""
 
     def fallback(self, orphans: Orphans) -> str | None:
-        """The slug of the tenant for rows that no path reaches; None where they stay without one."""
+        """The slug of the tenant for rows that no path reaches; None if they stay without one."""
         match orphans:
             case Orphans.DEFAULT:
                 return self.default
@@ -139,9 +139,9 @@ class TenantTable:
 
 @dataclass(frozen=True, kw_only=True)
 class Ownership:
-    """`components` are the owned tables in order of derivation; tables that need each other share a component.
+    """`components` are the owned tables in order of derivation; tables that depend on each other are in one component.
 
-    `heirs` maps a partition or an inheritance child to the owned table whose decision it shares.
+    `heirs` maps a partition or an inheritance child to the owned table whose decision applies to it.
     """
 
     tenant: TenantTable
@@ -149,17 +149,18 @@ class Ownership:
     components: tuple[tuple[Owned, ...], ...] = ()
     shared: tuple[Name, ...] = ()
     written: frozenset[Name] = frozenset()
-    """Those of the shared tables that all tenants may write."""
+    """Those of the shared tables to which all tenants may write."""
     members: tuple[Member, ...] = ()
     """The tables whose rows belong to tenants through a link table."""
     undecided: Mapping[Name, str] = field(default_factory=dict)
     heirs: Mapping[Name, Name] = field(default_factory=dict)
     references: tuple[tuple[Name, ForeignKey], ...] = ()
-    """The spec's own references: where from, and the key that the database does not declare."""
+    """The spec's own references: the referring column, and the key that the database does not declare."""
     crossing: frozenset[tuple[Name, tuple[str, ...]]] = frozenset()
-    """Foreign keys, by table and columns, along which a row may refer to another tenant's row: they tell no tenant."""
+    """Foreign keys, by table and columns, by which a row may refer to another tenant's row: they determine no
+    tenant."""
     misfits: tuple[str, ...] = ()
-    """What the spec says that does not fit the database, where it was resolved all the same."""
+    """Entries of the spec that do not fit the database, if it was resolved nevertheless."""
 
     @property
     def owned(self) -> Iterator[Owned]:
@@ -167,7 +168,7 @@ class Ownership:
             yield from component
 
     def of(self, table: Name) -> Owned | None:
-        """The ownership of a table, or of the table whose partition or heir it is."""
+        """The ownership of a table, or of the table of which it is a partition or an inheritance child."""
         return self._by_table.get(self.heirs.get(table, table))
 
     def crosses(self, table: Name, columns: tuple[str, ...]) -> bool:

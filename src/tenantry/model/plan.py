@@ -1,4 +1,4 @@
-"""What a plan is made of: phases, locks, statements. The steps themselves are in tenantry.steps."""
+"""The parts of a plan: phases, locks, statements. The steps themselves are in tenantry.steps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tenantry.model.name import Name
 
 
 class Phase(StrEnum):
-    """In the order in which migrate goes through them. Contract and distribute run only when they are asked for."""
+    """In the order in which migrate applies them. Contract and distribute run only on request."""
 
     EXPAND = "expand"
     BACKFILL = "backfill"
@@ -26,7 +26,7 @@ class Phase(StrEnum):
 
     @property
     def option(self) -> str:
-        """How migrate is told to go as far as this."""
+        """The option of migrate that selects this phase as the last."""
         return f"--until {self}" + (" --prepare" if self is Phase.DISTRIBUTE else "")
 
 
@@ -68,7 +68,7 @@ class ExecutionMode(StrEnum):
     VALIDATION = "validation"
     """One transaction that reads much and blocks no writer; a long lock_timeout, no statement_timeout."""
     CONCURRENT = "concurrent"
-    """By itself, outside a transaction, without timeouts."""
+    """Separately, outside a transaction, without timeouts."""
     BATCHES = "batches"
     """A template that the backfill runs once for each range of pages."""
 
@@ -77,8 +77,8 @@ class ExecutionMode(StrEnum):
 class Statement:
     """A statement, the locks it takes, how it is run, and the condition under which it is needed.
 
-    `when` is a query of one boolean; None means always. `acting_as` is the role that must run it, None for our own.
-    `parameters` name $1, $2, … of a template. Consecutive statements of a step that are run in the manner of a
+    `when` is a query of one boolean; None means always. `acting_as` is the role that must run it, None for the
+    operator's own. `parameters` name $1, $2, … of a template. Consecutive statements of a step that are run in a
     transaction share one.
     """
 

@@ -1,4 +1,4 @@
-"""What a command has come to."""
+"""The results of commands."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tenantry.model.plan import Phase
 
 
 def new_run() -> str:
-    """A run id: the time in UTC, and eight letters that keep two runs of one second apart."""
+    """A run id: the time in UTC, and eight letters that distinguish two runs of the same second."""
     return datetime.now(UTC).strftime("%Y%m%d%H%M%S") + "-" + secrets.token_hex(4)
 
 
 class StepAction(StrEnum):
-    """What became of a step in a run. The journal keeps APPLIED to FAILED; FOUND was in force already, STARTED is under
-    way, LEFT was passed over by force."""
+    """The outcome of a step in a run. The journal stores APPLIED to FAILED; FOUND was applied already, STARTED is in
+    progress, LEFT was skipped because of --force."""
 
     APPLIED = "applied"
     REVERTED = "reverted"
@@ -34,7 +34,7 @@ class StepAction(StrEnum):
 
 
 class MigrationState(StrEnum):
-    """How far a migration has come."""
+    """How far a migration has progressed."""
 
     NOT_STARTED = "NOT_STARTED"
     IN_PROGRESS = "IN_PROGRESS"
@@ -45,8 +45,8 @@ class MigrationState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """The outcome of migrate or rollback. `applied` counts steps that were applied or reverted, `found` those that
-    were in force already; `rows` those that a fill changed; times in seconds."""
+    """The outcome of migrate or rollback. `applied` counts steps that were applied or reverted, `found` those that were
+    applied already; `rows` those that a fill changed; times in seconds."""
 
     command: str
     run: str
@@ -65,11 +65,11 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableStatus:
-    """How far one table has come, its partitions and heirs included.
+    """How far one table has progressed, including its partitions and inheritance children.
 
-    `kind` is owned, mixed, shared, tenant or undecided. Pairs are (steps in force, steps in all). `rows` is
-    PostgreSQL's estimate, None where there is none; `without_tenant` None where counting would have taken too long.
-    `missing` are the keys of the steps that are not in force.
+    `kind` is owned, mixed, shared, tenant or undecided. Pairs are (steps applied, steps in total). `rows` is
+    PostgreSQL's estimate, None if there is none; `without_tenant` is None if counting would have taken too long.
+    `missing` are the keys of the steps that are not applied.
     """
 
     table: Name
@@ -79,7 +79,7 @@ class TableStatus:
     rows: int | None = None
     without_tenant: int | None = None
     filling: float | None = None
-    """The share of its pages that a fill has gone through, while one is under way."""
+    """The share of its pages that a fill has processed, while one is in progress."""
     not_null: bool = False
     constraints: tuple[int, int] = (0, 0)
     indexes: tuple[int, int] = (0, 0)
@@ -89,7 +89,7 @@ class TableStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexBuild:
-    """An index build under way; `done` and `total` are pages or rows, as its `phase` counts."""
+    """An index build in progress; `done` and `total` are pages or rows, depending on its `phase`."""
 
     table: Name
     phase: str
@@ -99,8 +99,8 @@ class IndexBuild:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activity:
-    """A session of a run: what it does, for how many seconds, what it waits for, who keeps it waiting, and how many
-    sessions wait behind it."""
+    """A session of a run: what it does, for how many seconds, what it waits for, which sessions block it, and how many
+    sessions it blocks."""
 
     pid: int
     application: str
@@ -115,12 +115,13 @@ class Activity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stuck:
-    """A session that waits, keeps others waiting or lasts long; or a prepared transaction, whose pid is 0 and whose
-    name is the `query`.
+    """A session that waits, blocks others or lasts long; or a prepared transaction, whose pid is 0 and whose name is
+    the `query`.
 
-    `age` is that of its transaction and `lasts` that of its state, in seconds, None where we may not see it.
-    `waits_for` are those who keep it waiting, `blocks` those who wait for it; `run`: it is a run of ours, and
-    `blocks_run`: one of ours waits for it, by others maybe. `ending` is the statement that would end it.
+    `age` is that of its transaction and `lasts` that of its state, in seconds, None if the operator may not see it.
+    `waits_for` are the sessions that block it, `blocks` those that wait for it; `run`: it belongs to a run of tenantry,
+    and `blocks_run`: a run of tenantry waits for it, directly or through others. `ending` is the statement that would
+    end it.
     """
 
     pid: int
@@ -140,7 +141,7 @@ class Stuck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunBefore:
-    """The run of the same command before another one, if both came to their end."""
+    """The previous run of the same command, if both finished."""
 
     id: str
     seconds: float
@@ -149,10 +150,10 @@ class RunBefore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
-    """A run as the journal has it. `exit_status` and `seconds` are None while it goes on, or where it was killed.
+    """A run as stored in the journal. `exit_status` and `seconds` are None while it is active, or if it was killed.
 
     `steps` were applied or reverted, `rows` filled; `longest_lock` is the longest wait for a lock, in seconds. `before`
-    is the run of the same command that it can be compared with.
+    is the run of the same command with which it can be compared.
     """
 
     id: str
@@ -172,8 +173,8 @@ class RunSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """What `status` shows. `steps` is (applied, in all); without a plan nobody knows how many there are in all. Once a
-    migration has begun there is no `word` without a spec that fits."""
+    """The data that `status` shows. `steps` is (applied, total); without a plan the total is not known. After a
+    migration has begun, `word` is None without a spec that fits."""
 
     database: str
     word: MigrationState | None
@@ -182,14 +183,14 @@ class Status:
     runs: tuple[RunSummary, ...] = ()
     activity: tuple[Activity, ...] = ()
     altered: tuple[str, ...] = ()
-    """Keys of steps of ours whose objects somebody has changed or dropped since."""
+    """Keys of applied steps whose objects were changed or dropped since."""
     orphaned: tuple[str, ...] = ()
-    """Keys of steps of ours that the spec no longer asks for: the next migrate takes them back."""
+    """Keys of applied steps that the spec no longer asks for: the next migrate reverts them."""
     refusals: tuple[str, ...] = ()
-    """Why the next migrate would not follow the spec: a sentence each."""
+    """Why the next migrate could not follow the spec: a sentence each."""
     misfits: tuple[str, ...] = ()
-    """What of the spec does not fit the database: a sentence each."""
+    """Entries of the spec that do not fit the database: a sentence each."""
     found: bool = False
-    """The last validate found something, and nothing was migrated since."""
+    """The last validate reported findings, and nothing was migrated since."""
     running: bool = False
     stuck: tuple[Stuck, ...] = ()

@@ -1,4 +1,4 @@
-"""The schema of a database as found: the user's own objects, without those that tenantry made."""
+"""The original schema of a database: the user's own objects, without those that tenantry made."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tenantry.model.name import Name
 
 
 class Kind(StrEnum):
-    """pg_class.relkind of what we look at."""
+    """The values of pg_class.relkind that tenantry reads."""
 
     TABLE = "r"
     PARTITIONED = "p"
@@ -22,8 +22,8 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """`type` is what format_type says; `base_type` the same with every domain unwrapped; `type_schema` where the type
-    itself is."""
+    """`type` is the text of format_type; `base_type` the same with every domain replaced by its base type;
+    `type_schema` the schema of the type itself."""
 
     name: str
     type: str
@@ -41,7 +41,7 @@ class Column:
 class Unique:
     """A primary key, a unique constraint or a unique index, by the name of its index.
 
-    `columns` is empty where an expression takes part. `rest` is pg_get_indexdef's text after `USING method (`.
+    `columns` is empty if the index has an expression. `rest` is pg_get_indexdef's text after `USING method (`.
     `referenced`: a user's foreign key depends on it. `inherited`: it is a partition's part of its parent's index.
     `identity`: it is the table's replica identity.
     """
@@ -76,9 +76,9 @@ class Index:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForeignKey:
-    """A declared foreign key. Actions are pg_constraint's letters: a no action, r restrict, c cascade, n set null,
-    d set default. `operators` compares (schema, name), parent on the left, one per column. `declared` is False for
-    a reference that only the spec knows, `enforced` for one that is NOT ENFORCED (since PostgreSQL 18)."""
+    """A declared foreign key. Actions are pg_constraint's letters: a no action, r restrict, c cascade, n set null, d
+    set default. `operators` compares (schema, name), parent on the left, one per column. `declared` is False for a
+    reference that is only in the spec, `enforced` for one that is NOT ENFORCED (since PostgreSQL 18)."""
 
     name: str
     columns: tuple[str, ...]
@@ -135,9 +135,10 @@ class Grant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Executed:
-    """A function that runs with the rights of whoever reads or writes a relation; `signature` is its
-    oid::regprocedure. `trigger`: that trigger runs it, which asks for no right to call it. `public`: everybody may.
-    `source` is empty where its text needs no rights, or they are known: SECURITY DEFINER, and SQL that was parsed."""
+    """A function that runs with the rights of the role that reads or writes a relation; `signature` is its
+    oid::regprocedure. `trigger`: it is run by that trigger, for which no privilege to call it is needed. `public`:
+    PUBLIC may call it. `source` is empty if its text needs no privileges, or they are known: SECURITY DEFINER, and SQL
+    that was parsed."""
 
     signature: str
     trigger: str | None = None
@@ -181,8 +182,8 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """A view or materialised view; `reads` are the relations its rule names directly; `writable` the statements that
-    PostgreSQL itself turns into those of its table."""
+    """A view or materialised view; `reads` are the relations that its rule names directly; `writable` the statements on
+    it that PostgreSQL itself turns into those on its table."""
 
     name: Name
     kind: Kind
@@ -215,9 +216,10 @@ class Function:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Role:
-    """`usage_of`: the roles whose privileges it has without asking, predefined ones such as pg_read_all_data too.
+    """`usage_of`: the roles whose privileges it inherits, including predefined ones such as pg_read_all_data.
 
-    For superusers, who have them all, and for predefined roles, which Schema.roles leaves out, it is not listed."""
+    Not listed for superusers, who have all privileges, and for predefined roles, which Schema.roles leaves out.
+    """
 
     name: str
     superuser: bool = False
@@ -229,7 +231,7 @@ class Role:
 
 @dataclass(frozen=True, kw_only=True)
 class Schema:
-    """What a plan is made from, together with the spec."""
+    """The input of a plan, together with the spec."""
 
     version: int
     database: str
@@ -242,13 +244,14 @@ class Schema:
     """Every sequence of the database."""
     roles: Mapping[str, Role] = field(default_factory=dict)
     kept: frozenset[Name] = frozenset()
-    """Tables whose tenant column of ours stayed after `rollback --preserve-data`."""
+    """Tables whose tenant column stayed after `rollback --preserve-data`."""
     earlier: Mapping[Name, Name | None] = field(default_factory=dict)
     earlier_columns: Mapping[tuple[Name, str], str | None] = field(default_factory=dict)
-    """What tables with steps of ours, and their columns, were called when these were applied, with their names of now;
-    None where others have dropped them."""
+    """The names that tables with steps of tenantry's, and their columns, had when these were applied, with their
+    present names; None if they were dropped."""
     search_path: tuple[str, ...] = ()
-    """Where the user's own functions find what they name without a schema: our role's default, and `schemas`."""
+    """The search_path with which the user's own functions find what they name without a schema: the default of
+    tenantry's role, and `schemas`."""
 
     @property
     def major(self) -> int:
@@ -267,7 +270,7 @@ class Schema:
         return (self.tables[name], *self.partitions(name))
 
     def lineage(self, name: Name) -> Iterator[Name]:
-        """A table, and where it is a partition those that it is a part of, the whole last."""
+        """A table and, if it is a partition, the partitioned tables above it, the topmost last."""
         current: Name | None = name
         while current is not None:
             yield current
@@ -275,11 +278,12 @@ class Schema:
             current = table.partition_of if table is not None else None
 
     def whole(self, name: Name) -> Name:
-        """The table that a partition is a part of in the end; any other is its own."""
+        """The topmost partitioned table of which the table is a partition; otherwise the table itself."""
         return list(self.lineage(name))[-1]
 
     def heirs(self, name: Name) -> Iterator[Table]:
-        """Tables that inherit from `name` the classic way, at any depth; each once, by however many ways."""
+        """Tables that inherit from `name` by INHERITS, at any depth; each once, even if there are several paths to
+        it."""
         found: dict[Name, Table] = {}
         for table in self._heirs.get(name, ()):
             found |= {heir.name: heir for heir in (table, *self.heirs(table.name))}
@@ -306,11 +310,11 @@ class Schema:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ours:
-    """What the journal says that tenantry made, so that a schema can be read without it.
+    """The objects that tenantry made, according to the journal, so that a schema can be read without them.
 
-    `columns` has the name of each tenant column of ours; it is live, and left out of the schema, for `tables` and
-    what hangs below them. `created` are whole tables and views of ours. `kept` see Schema.kept. `named`: what has a
-    name of ours is left out as well.
+    `columns` has the name of each tenant column that tenantry added; for `tables`, their partitions and inheritance
+    children it is present and left out of the schema. `created` are tables and views that tenantry created. `kept` see
+    Schema.kept. `named`: objects with a name of tenantry's are left out as well.
     """
 
     tables: frozenset[Name] = frozenset()

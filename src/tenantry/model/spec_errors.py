@@ -1,4 +1,4 @@
-"""What is wrong with a spec file, in its own words: the key's place, what is valid there, and its value."""
+"""The errors in a spec file, in its own terms: the key's place, what is valid there, and its value."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def sentences(error: ValidationError, document: dict[str, Any], root: type[BaseM
 
 
 def _place(location: tuple[int | str, ...], document: Any, root: type[BaseModel]) -> tuple[str, list[str], Any]:
-    """The key's place as a person would say it, the keys that are valid there, and its value."""
+    """The place of the key in words, the keys that are valid there, and its value."""
     words: list[str] = []
     model: type[BaseModel] | None = root
     valid: list[str] = []
@@ -46,7 +46,7 @@ def _place(location: tuple[int | str, ...], document: Any, root: type[BaseModel]
 
 
 def _part(annotation: Any) -> type[BaseModel] | None:
-    """The model of a field: its type, or what a list or an option of it holds."""
+    """The model of a field: its type, or the type of the elements of a list or of an option."""
     models = (
         one for one in (annotation, *get_args(annotation)) if isinstance(one, type) and issubclass(one, BaseModel)
     )

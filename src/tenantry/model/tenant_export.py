@@ -1,4 +1,4 @@
-"""An export of one tenant: its rows as CSV files in a folder, and the manifest that says what they are."""
+"""An export of one tenant: its rows as CSV files in a folder, and the manifest that describes them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tenantry.model.backup import CopiedColumn, SequenceValue
 from tenantry.model.name import Name
 
 FORMAT = 1
-"""The version of what the manifest says."""
+"""The version of the manifest's format."""
 MANIFEST = "manifest.json"
 
 
@@ -37,7 +37,7 @@ class ExportFile:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportedTable:
     """The tenant's rows of one table. `checksum` does not depend on their order (tenantry.backups.content), `sequences`
-    are those that the table's columns are filled from, as they stood."""
+    are those that fill the table's columns, with their positions."""
 
     table: Name
     holding: Holding
@@ -52,9 +52,9 @@ class ExportedTable:
 class ExportedReference:
     """Rows that are not in the export, and that rows of `child` refer to by `columns`.
 
-    The file has the `parent_columns` of each such row, of these `types`, and a digest of the row where all tenants see
-    it: where the export is imported, an equal one has to be there. `rows` counts them, `crossing` those of them that
-    belong to other tenants, of which the file says nothing but that they were there.
+    The file has the `parent_columns` of each such row, of these `types`, and a digest of the row if all tenants see it:
+    an equal row must exist in the database into which the export is imported. `rows` counts them, `crossing` those of
+    them that belong to other tenants, of which the file has only the key columns.
     """
 
     child: Name
@@ -69,9 +69,9 @@ class ExportedReference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantExport:
-    """What the manifest says. `key` is the tenant's, as text; `postgresql` and `tenantry` are versions, `spec` is a
-    digest of the spec by which rows were chosen; `exported_at` the time of the snapshot; `left_out` names what of the
-    tenant's is not in it."""
+    """The contents of the manifest. `key` is the tenant's, as text; `postgresql` and `tenantry` are versions, `spec` is
+    a digest of the spec by which rows were chosen; `exported_at` the time of the snapshot; `left_out` names data of the
+    tenant that is not in it."""
 
     tenant: str
     key: str
@@ -100,11 +100,11 @@ class TenantExport:
 
 
 def file_name(number: int, kind: str, table: Name) -> str:
-    """The name of a file about a table, whatever the table is called."""
+    """The name of a file about a table, valid for any table name."""
     plain = re.sub(r"[^A-Za-z0-9_]", "_", f"{table.schema}_{table.name}")
     return f"{kind}_{number:03}_{plain[:80]}.csv"
 
 
 def is_file_name(name: str) -> bool:
-    """Whether it can be the name of an export's file: none that leads out of the folder."""
+    """Whether it can be the name of an export's file: not one that leads out of the folder."""
     return re.fullmatch(r"(?:table|reference)_\d{3,}_[A-Za-z0-9_]{1,80}\.csv", name) is not None

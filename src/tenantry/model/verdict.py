@@ -1,4 +1,4 @@
-"""What validate and verify have come to."""
+"""The results of validate and verify."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from tenantry.model.spec import Spec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FamilyVerdict:
-    """One family: how many of its checks asked the rows, how many could not, as the rows may be hidden from us, and
-    how many things it found, mere information apart. `waits_for` is the phase before which it has nothing to ask."""
+    """The result of one family: how many of its checks read the rows, how many could not, as the rows may be hidden
+    from the operator, and how many findings there are, without those of severity info. `waits_for` is the phase before
+    which its checks do not apply."""
 
     family: Family
     checks: int
@@ -55,12 +56,13 @@ def by_severity(findings: Iterator[Finding] | tuple[Finding, ...]) -> tuple[Find
 
 
 def serious(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
-    """Those that are more than information, and not accepted."""
+    """Those that are more than information and not accepted."""
     return tuple(finding for finding in findings if finding.severity.serious)
 
 
 def accepted(findings: Iterable[Finding], spec: Spec) -> Iterator[Finding]:
-    """The findings; those that the spec accepts as such, with its reason. What stops a run cannot be accepted."""
+    """The findings, with those that the spec accepts marked as accepted, with the reason. A finding that stops a run
+    cannot be accepted."""
     parts: dict[tuple[str, Name | None], str] = {}
     for part in spec.accept:
         table = None if part.table is None else Name.parse(part.table, schema=spec.schemas[0])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:
-    """A number with its noun: `1 row`, `2,000 rows`; `plural` where that is not the noun with an s."""
+    """A number with its noun: `1 row`, `2,000 rows`; `plural` if the noun does not end in s."""
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 

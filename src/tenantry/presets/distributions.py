@@ -7,7 +7,7 @@ from random import Random
 
 
 def pick(random: Random, count: int) -> int:
-    """A number from 0 up to, and without, `count`."""
+    """A number from 0 to `count` - 1."""
     # Only Random.random() is promised to draw the same numbers in every version of Python.
     return int(random.random() * count)
 
@@ -22,7 +22,7 @@ def shares(total: int, parts: int) -> list[int]:
 
 
 def starts(sizes: list[int]) -> list[int]:
-    """Where each part begins when the parts lie side by side, and where the last one ends."""
+    """The start of each part when the parts are placed one after the other, and the end of the last."""
     return list(accumulate(sizes, initial=0))
 
 

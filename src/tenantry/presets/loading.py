@@ -1,4 +1,4 @@
-"""Loads a preset's schema and sample rows through a connection that the caller opened."""
+"""Loads a preset's schema and sample rows with a connection that the caller has opened."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def load(
 ) -> Loaded:
     """Create a preset's tables in an empty database and fill them, in one transaction.
 
-    `rows` is the number of movements (at least 1), with which the other tables grow; the same `rows` and
-    `seed` give the same rows, on any day and any server. `faults` names the kinds to plant (see
-    `fault_kinds`), or is "all"; planted rows are added to the others, which they leave as they are.
+    `rows` is the number of movements (at least 1), with which the other tables grow; the same `rows` and `seed` give
+    the same rows, on any day and any server. `faults` names the kinds to plant (see `fault_kinds`), or is "all";
+    planted rows are added to the others, which they do not change.
 
-    Raises UsageError for an unknown preset or fault, and Refused where one of its names is already taken.
+    Raises UsageError for an unknown preset or fault, and Refused if one of its names is already taken.
     """
     _check(preset)
     if rows < 1:
@@ -70,10 +70,9 @@ def spec_path(preset: str) -> Path:
 
 
 def transactions(preset: str) -> tuple[tuple[bytes, ...], ...]:
-    """What an application does that knows no tenants, each as the statements of one transaction.
+    """What an application does that names no tenants, each entry as the statements of one transaction.
 
-    They take the parameters `pick` and `other`, from 0 to 1, and `name`, a text that nobody else uses. Raises
-    UsageError.
+    They take the parameters `pick` and `other`, from 0 to 1, and `name`, a unique text. Raises UsageError.
     """
     _check(preset)
     found: dict[str, list[bytes]] = {}
@@ -83,7 +82,7 @@ def transactions(preset: str) -> tuple[tuple[bytes, ...], ...]:
 
 
 def strays_query(preset: str) -> bytes:
-    """A query of the number of rows whose tenant is not what the user's own columns say. Raises UsageError."""
+    """A query of the number of rows whose tenant differs from what the user's own columns give. Raises UsageError."""
     _check(preset)
     return bytes(read_queries(_folder(preset) / "tenancy.sql")["strays"])
 

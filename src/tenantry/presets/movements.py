@@ -1,4 +1,4 @@
-"""Chains of stock movements: each starts at the quantity where the last one of its chain ended."""
+"""Chains of stock movements: each movement starts at the quantity where the previous one of its chain ended."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ RECEIVED, RETURNED, ISSUED, LOST, ADJUSTED = range(5)
 
 
 class Movement(NamedTuple):
-    """One movement; `quantity` is positive, but for an adjustment, which carries its sign."""
+    """One movement; `quantity` is positive, except for an adjustment, which carries its sign."""
 
     chain: int
     kind: int
@@ -21,9 +21,9 @@ class Movement(NamedTuple):
 
 
 class Chains:
-    """Chains that run side by side: a new one opens as an old one ends, as lots come and go in a store.
+    """Chains that run in parallel: a new one opens when an old one ends, as lots come and go in a store.
 
-    `lengths` is the number of movements of each chain, `opening` the quantity it starts with. `levels` (the
+    `lengths` is the number of movements of each chain, `opening` the quantity with which it starts. `levels` (the
     quantity now) and `left` (movements still to come) change as movements are drawn.
     """
 
@@ -56,7 +56,7 @@ class Chains:
 
     def _next(self, before: float) -> tuple[int, float]:
         choice = self._random.random()
-        # Quarters: floats hold them exactly, so sums are right to the last digit.
+        # Quarters: floats represent them exactly, so sums are exact.
         quantity = (1 + int(self._random.random() * 79)) / 4
         if before < quantity or choice < 0.12:
             return RECEIVED, quantity * 4

@@ -1,4 +1,4 @@
-"""Portuguese names of towns, schools, people and food: made up from parts, each different from all others."""
+"""Portuguese names of towns, schools, people and food: composed from parts, each different from all others."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _PACKS = (1.0, 5.0)
 
 
 class Food(NamedTuple):
-    """A food of the catalogue: `life` is how many days it keeps, `pack` its weight in kg."""
+    """A food of the catalogue: `life` is its shelf life in days, `pack` its weight in kg."""
 
     name: str
     category: str
@@ -64,11 +64,11 @@ _FOODS = (
 )  # fmt: skip
 
 FOODS = len(_FOODS) * len(_VARIANTS) * len(_PACKS)
-"""How many different foods there are."""
+"""The number of different foods."""
 
 
 def school(number: int) -> str:
-    """The name of school `number` (from 0); no two are alike."""
+    """The name of school `number` (from 0); all are different."""
     kind, first, middle, last = _mixed(number, _SCHOOLS, _FIRST, _LAST, _LAST)
     return f"{kind} {first} {middle} {last}"
 
@@ -80,7 +80,7 @@ def person(number: int) -> str:
 
 
 def food(number: int) -> Food:
-    """Food `number` (from 0, below FOODS); no two are alike."""
+    """Food `number` (from 0, below FOODS); all are different."""
     kind, rest = number % len(_FOODS), number // len(_FOODS)
     name, category, life = _FOODS[kind]
     pack = _PACKS[rest % len(_PACKS)]
@@ -89,16 +89,16 @@ def food(number: int) -> Food:
 
 
 def slug(name: str) -> str:
-    """A name in plain small letters with hyphens."""
+    """A name in lower-case ASCII letters with hyphens."""
     plain = normalize("NFKD", name).encode("ascii", "ignore").decode()
     return "-".join("".join(letter if letter.isalnum() else " " for letter in plain.lower()).split())
 
 
 def _mixed(number: int, *parts: Sequence[str]) -> list[str]:
-    """One combination per number, neighbours far apart.
+    """One combination per number, with neighbouring numbers far apart.
 
-    A stride that has no factor in common with the number of combinations visits each of them once; numbers
-    beyond them get a counted last part.
+    A stride that has no factor in common with the number of combinations visits each of them once; higher numbers get a
+    numbered last part.
     """
     total = prod(map(len, parts))
     stride = _stride(total)

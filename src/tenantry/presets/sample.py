@@ -1,4 +1,4 @@
-"""What sample data consists of, and what loading it reports."""
+"""The types of sample data, and of the result of loading it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any, Protocol
 Row = tuple[Any, ...]
 
 PLANTED = 3
-"""How many of each kind of faulty row are planted."""
+"""The number of rows that are planted of each kind of fault."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
     """One faulty row, planted on request.
 
-    `kind` is a name such as "conflicts", `table` and `key` (its `id`) say which row, `detail` what is wrong.
+    `kind` is a name such as "conflicts"; `table` and `key` (its `id`) identify the row; `detail` describes the fault.
     """
 
     kind: str
@@ -46,13 +46,13 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planted:
-    """The faults, and the rows that hold them, which come after the table's others."""
+    """The faults, and the rows that contain them, which come after the table's others."""
 
     faults: list[Fault] = field(default_factory=list)
     rows: dict[str, list[Row]] = field(default_factory=dict)
 
     def add(self, table: str, row: Row) -> int:
-        """Add a row, whose first value is its `id`; returns that."""
+        """Add a row, whose first value is its `id`; returns the id."""
         self.rows.setdefault(table, []).append(row)
         return int(row[0])
 

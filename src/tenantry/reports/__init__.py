@@ -1,1 +1,1 @@
-"""What is written beside the database: the log, plans as scripts, values as JSON."""
+"""Files beside the database: the log, reports, plans as scripts, and values as JSON."""

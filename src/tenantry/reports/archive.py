@@ -1,4 +1,4 @@
-"""Files that have had their time: packed into a folder beside them, and taken from there in the end."""
+"""Old files: compressed into a folder beside them, and deleted from there later."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ def older(folder: Path, patterns: Sequence[str], age: timedelta) -> Iterator[Pat
 
 
 def pack(path: Path) -> Path:
-    """Put a file into the archive beside it, whole or not at all, and keep its time. Raises OSError."""
+    """Compress a file into the archive folder beside it, completely or not at all, and keep its time. Raises
+    OSError."""
     archived = path.parent / FOLDER / (path.name + ENDING)
     private_files.make_folder(archived.parent)
     with private_files.open_existing(path) as source, private_files.replacing(archived) as packed:

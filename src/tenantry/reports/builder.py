@@ -1,4 +1,5 @@
-"""What a report lists, gathered while the run goes on: bounded, without secrets, all that is left out counted."""
+"""The lists of a report, collected during the run: limited in length, without secrets, with a count of what is left
+out."""
 
 from __future__ import annotations
 
@@ -27,14 +28,14 @@ from tenantry.reports.report import (
 from tenantry.reports.text import LONGEST, bounded
 
 ENTRIES, WAITS, FINDINGS, DETAILS, TENANTS = 5_000, 1_000, 500, 100, 50
-"""How many of each a report lists at most, findings of each severity."""
+"""The maximum number of entries in each list of a report, and of findings of each severity."""
 WORTH = 100.0
-"""Milliseconds from which on a wait for a lock is one of the report's."""
+"""Milliseconds from which on a wait for a lock is listed in the report."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Waiting:
-    """A wait within what is under way."""
+    """A wait of the action in progress."""
 
     at: float
     last: float
@@ -45,7 +46,7 @@ class Waiting:
 
 @dataclass(slots=True, kw_only=True)
 class Doing:
-    """What is under way; `at` in milliseconds since the run began."""
+    """The action in progress; `at` in milliseconds since the run began."""
 
     at: float
     title: str
@@ -62,7 +63,7 @@ class Doing:
     def blocked(
         self, now: float, since: float, blockers: Iterable[str], *, behind: int = 0, again: bool = False
     ) -> None:
-        """It waits for `blockers`, or others for it; `again` after a try that has failed."""
+        """It waits for `blockers`, or others wait for it; `again` after an attempt that has failed."""
         waiting = self.waiting = self.waiting or Waiting(at=max(self.at, min(since, now)), last=now)
         waiting.last = max(waiting.last, now)
         waiting.tries += again
@@ -84,16 +85,16 @@ class Gathering:
         self._counted: Counter[Severity] = Counter()
 
     def text(self, value: object, longest: int = LONGEST) -> str:
-        """Text for a report: without secrets, and not too long."""
+        """Text for a report: without secrets, and limited in length."""
         return str(self.value(str(value), longest))
 
     def value(self, value: Any, longest: int = LONGEST) -> Any:
-        """The same of any value."""
-        # Masked before it is cut, which could leave half of a secret.
+        """The same for any value."""
+        # Masked before it is cut: the cut could leave half of a secret.
         return bounded(masked_value(plain(value), self.secrets), longest)
 
     def add(self, doing: Doing, action: Action, now: float, facts: Mapping[str, Any]) -> None:
-        """What was under way has ended; `facts` are those fields of an entry that the runner knows."""
+        """An action has ended; `facts` are those fields of an entry that the runner supplies."""
         took = now - doing.at
         rows = facts.get("rows", doing.rows)
         entry = Entry(
@@ -127,7 +128,7 @@ class Gathering:
         )  # fmt: skip
 
     def found(self, finding: Finding) -> None:
-        """A finding more."""
+        """Adds a finding."""
         self._counted[finding.severity] += 1
         kept = self._findings[finding.severity]
         if len(kept) >= FINDINGS:
@@ -145,7 +146,7 @@ class Gathering:
         )  # fmt: skip
 
     def distributed(self, distribution: Distribution) -> None:
-        """A table's rows were counted by tenant; what was known of it counts no more."""
+        """A table's rows were counted by tenant; this replaces an earlier count."""
         table = self.text(distribution.table)
         self.tables[table] = TableRows(
             table=table, rows=distribution.rows, without_tenant=distribution.without_tenant,
@@ -154,7 +155,7 @@ class Gathering:
         )  # fmt: skip
 
     def findings(self) -> dict[str, Any]:
-        """The fields of a report that are about findings; errors first."""
+        """The fields of a report for findings; errors first."""
         listed = [finding for severity in Severity for finding in self._findings[severity]]
         return {
             "findings": listed,

@@ -1,4 +1,4 @@
-"""The charts of a page, as SVG: Vega-Lite describes them, vl-convert draws them without browser or network."""
+"""The charts of a page, as SVG: described in Vega-Lite, drawn by vl-convert without browser or network."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from tenantry.reports.text import bounded, visible
 PACKAGE = "vl_convert"
 VEGA_LITE = "5.21"
 LANES, BARS, SLICES, TABLES, WAITS, TICKS = 25, 1_000, 8, 40, 20, 7
-"""What a chart has room for: tables of the timeline, its longest bars, tenants told apart, tables, waits, numbers."""
+"""The limits of a chart: tables of the timeline, its longest bars, distinct tenants, tables, waits, numbers."""
 NUMBERS = {"tickCount": TICKS, "labelSeparation": 10}
-"""Of an axis: so far apart that a reader's wider font brings none upon another."""
+"""The distance of labels on an axis, so that they do not overlap in a wider font."""
 OTHERS, WITHOUT = "all others", "without a tenant"
 LOOKING, REST = "looking", "other tables"
 COLOURS = {
@@ -28,12 +28,12 @@ TENANTS = ("#4c78a8", "#f58518", "#54a24b", "#b279a2", "#72b7b2", "#eeca3b", "#f
 
 
 def can_draw() -> bool:
-    """Whether the package that draws is installed: the extra `reports`."""
+    """Whether the package that draws charts is installed: the extra `reports`."""
     return find_spec(PACKAGE) is not None
 
 
 def timeline(entries: Sequence[Entry]) -> str:
-    """What was done when: a lane a table, in the order of their first step."""
+    """What was done when: a lane for each table, in the order of their first step."""
     spent: Counter[str] = Counter()
     for entry in entries:
         spent[entry.table or LOOKING] += max(1, round(entry.milliseconds))
@@ -89,7 +89,7 @@ def distribution(tables: Sequence[TableRows]) -> str:
 
 
 def waits(found: Sequence[Wait]) -> str:
-    """The longest waits, in the order in which they came."""
+    """The longest waits, in the order in which they occurred."""
     longest = sorted(sorted(found, key=lambda wait: -wait.milliseconds)[:WAITS], key=lambda wait: wait.at)
     bars = [
         {"wait": f"{number}. {_text(wait.table or wait.title)}", "seconds": wait.milliseconds / 1000}
@@ -134,7 +134,7 @@ def _legend(field: str, values: Sequence[str], colours: Sequence[str], *, column
 
 
 def _draw(values: list[dict[str, Any]], mark: dict[str, Any], **encoding: Any) -> str:
-    """Names come in as data, which no expression is made of, and out escaped."""
+    """Names are passed as data, which is never evaluated as an expression, and are escaped in the output."""
     grey = {"labelColor": "currentColor", "titleColor": "currentColor"}
     config = {
         "background": "transparent", "font": "sans-serif", "view": {"stroke": None},
@@ -147,5 +147,5 @@ def _draw(values: list[dict[str, Any]], mark: dict[str, Any], **encoding: Any) -
         "data": {"values": values}, "mark": mark, "encoding": encoding, "width": 560, "height": {"step": 24},
         "padding": padding, "config": config,
     }  # fmt: skip
-    # Imported here: it brings a JavaScript engine, for this alone.
+    # Imported here: it loads a JavaScript engine, which nothing else needs.
     return str(import_module(PACKAGE).vegalite_to_svg(chart, vl_version=VEGA_LITE))

@@ -1,4 +1,4 @@
-"""Values as JSON: what --json prints, and what logs and reports hold."""
+"""Values as JSON: the output of --json, and the contents of logs and reports."""
 
 from __future__ import annotations
 
@@ -19,25 +19,26 @@ from tenantry.errors import TenantryError
 from tenantry.model.name import Name
 
 _OBEYED = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-"""What terminals obey and json leaves as it is."""
+"""Characters that terminals interpret and json does not escape."""
 
 
 def to_json(value: Any, *, indent: int | None = None) -> str:
-    """The value as JSON that a terminal can be shown: nothing in it moves the cursor or turns the writing around."""
+    """The value as JSON that is safe for a terminal: nothing in it moves the cursor or changes the direction of
+    writing."""
     text = json.dumps(plain(value), ensure_ascii=False, indent=indent, allow_nan=False)
-    # Such characters stand in texts only, where JSON can write them as escapes.
+    # Such characters occur in strings only, where JSON can write them as escapes.
     return _OBEYED.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def plain(value: Any) -> Any:
-    """The value as what JSON has: names as SQL writes them, seconds as numbers, everything unknown as text."""
+    """The value in the types of JSON: names as SQL writes them, durations as seconds, everything unknown as text."""
     match value:
         case Enum():
             return plain(value.value)
         case None | bool() | int():
             return value
         case str():
-            # Arguments that are no UTF-8 come with surrogates, which no file takes.
+            # Command-line arguments that are not UTF-8 contain surrogates, which cannot be written to a file.
             return str(value).encode("utf-8", "backslashreplace").decode()
         case float():
             return value if math.isfinite(value) else str(value)

@@ -1,4 +1,4 @@
-"""Reports as files, each of them whole or not there."""
+"""Reports as files, each of them written completely or not at all."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tenantry.reports.report import Report
 
 
 def report_path(folder: Path, command: str, run: str) -> Path:
-    """Where the JSON report of a run is; the others are beside it."""
+    """The path of a run's JSON report; the other files are beside it."""
     return folder / f"{title(command)}-report-{run}.json"
 
 
 def begin(path: Path, report: Report) -> None:
-    """Write the report of a run that begins. Raises UsageError where that cannot be."""
+    """Write the report of a run that begins. Raises UsageError if that is not possible."""
     try:
         private_files.make_folder(path.parent)
         write(path, report)
@@ -30,7 +30,7 @@ def begin(path: Path, report: Report) -> None:
 
 
 def write(path: Path, report: Report) -> None:
-    """Write the JSON report over the one that is there. Raises OSError."""
+    """Replace the JSON report. Raises OSError."""
     private_files.write_text(path, to_json(report.model_dump(mode="json"), indent=2) + "\n")
 
 
@@ -40,13 +40,13 @@ def exports(path: Path) -> tuple[Path, ...]:
 
 
 def export(path: Path) -> None:
-    """Write CSV and HTML beside the JSON report `path`, from what it says. Raises OSError."""
+    """Write CSV and HTML beside the JSON report `path`, from its contents. Raises OSError."""
     with private_files.open_existing(path) as file:
         report = Report.model_validate_json(file.read())
     rows, whole = exports(path)
-    # A byte order mark, without which Excel takes UTF-8 for something else.
+    # A byte order mark, without which Excel does not read the file as UTF-8.
     private_files.write_text(rows, "\ufeff" + table.csv(report))
-    # Only who exports waits for the import of what fills templates.
+    # Imported here, because the template engine is needed for an export only.
     from tenantry.reports import page
 
     private_files.write_text(whole, page.html(report))

@@ -1,4 +1,4 @@
-"""The log of a run: one JSON object a line, flushed at once, without secrets."""
+"""The log of a run: one JSON object for each line, flushed at once, without secrets."""
 
 from __future__ import annotations
 
@@ -35,21 +35,22 @@ from tenantry.reports.document import plain, to_json
 from tenantry.reports.text import bounded
 
 TITLES = {"migrate": "migration", "validate": "validation", "verify": "verification", "backups": "backup"}
-"""What the files of a command are called, where they are not called like the command."""
+"""The names of the files of a command, if they differ from the command."""
 OURS = ("time", "level", "event", "run", "command")
-"""What no outside text comes into, and a password that is a word would only make unreadable."""
+"""Fields that contain no text from outside. Masking a password that is a common word would only make them
+unreadable."""
 LONGEST = 10_000
-"""Characters of one value that a line of the log holds."""
+"""The maximum number of characters of one value in a line of the log."""
 
 
 def title(command: str) -> str:
-    """What the log and the reports of a command are called: `migration` of `migrate`."""
+    """The name of the log and the reports of a command: `migration` for `migrate`."""
     first = command.split()[0]
     return TITLES.get(first, first)
 
 
 class Log:
-    """A log file that is made with its first line: `FOLDER/migration-RUN.log`."""
+    """A log file that is created with its first line: `FOLDER/migration-RUN.log`."""
 
     def __init__(self, folder: Path, *, command: str, run: str, secrets: Sequence[str] = ()) -> None:
         self.folder = folder
@@ -63,7 +64,7 @@ class Log:
         return self.folder / f"{title(self.command)}-{self.run}.log"
 
     def name(self, run: str) -> None:
-        """Call the file by the id of a run; one that has a line already keeps its name."""
+        """Name the file by the id of a run; a file that has a line already keeps its name."""
         if not self.written:
             self.run = run
 
@@ -73,19 +74,19 @@ class Log:
         return self._file is not None
 
     def write(self, event: str, *, level: str = "info", **facts: Any) -> None:
-        """Add a line. Raises UsageError where the file cannot be made."""
+        """Add a line. Raises UsageError if the file cannot be created."""
         file = self._file or self._open()
         line = {"run": self.run, "command": self.command} | {name: plain(value) for name, value in facts.items()}
-        # Masked before it is cut, which could leave half of a secret.
+        # Masked before it is cut: the cut could leave half of a secret.
         line = {
             name: value if name in OURS else bounded(masked_value(value, self.secrets), LONGEST)
             for name, value in line.items()
         }
-        # One call a line: several threads write.
+        # One call for each line: several threads write.
         file.write(to_json(line | {"event": event, "level": level, "time": datetime.now(UTC).isoformat()}) + "\n")
 
     def failure(self, error: BaseException, **facts: Any) -> None:
-        """Add a line with the traceback of an error that nobody expected."""
+        """Add a line with the traceback of an unexpected error."""
         self.write("unexpected", level="error", **facts, exception="".join(traceback.format_exception(error)).rstrip())
 
     def close(self) -> None:
@@ -106,7 +107,7 @@ class Log:
 
 
 class LogObserver:
-    """Writes all that it is told into `log`, which the first command to begin gives the run its name."""
+    """Writes all events into `log`, which is named by the first run that begins."""
 
     def __init__(self, log: Log) -> None:
         self.log = log

@@ -1,4 +1,4 @@
-"""A run in numbers."""
+"""The metrics of a run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ DONE = (Action.APPLIED, Action.REVERTED, Action.KEPT)
 
 
 class Measures:
-    """Sums up entries one by one, those too that no list has room for."""
+    """Sums up entries one by one, including those that are left out of the lists."""
 
     def __init__(self) -> None:
         self.found = self.steps = self.rows = self.retries = self.peak = 0
@@ -16,11 +16,11 @@ class Measures:
         self._phases: dict[str, PhaseTotal] = {}
 
     def add(self, entry: Entry) -> None:
-        """An entry has come to its end."""
+        """Adds an entry that has ended."""
         self.longest_wait = max(self.longest_wait, entry.waited)
         self.longest_held = max(self.longest_held, entry.held)
         self.retries += entry.tries - 1
-        # What was only looked at has rows, too: those that were read.
+        # Actions that only read have rows, too: the number that they read.
         if entry.rows is not None and entry.key is not None:
             self.rows += entry.rows
             self._filling += entry.milliseconds
@@ -37,7 +37,7 @@ class Measures:
         )  # fmt: skip
 
     def metrics(self, seconds: float) -> Metrics:
-        """What it comes to after so many seconds."""
+        """The metrics after this number of seconds."""
         return Metrics(
             seconds=round(seconds, 3), steps=self.steps, found=self.found, rows=self.rows,
             rows_per_second=round(self.rows / self._filling * 1000, 1) if self.rows and self._filling else None,

@@ -1,4 +1,4 @@
-"""The script for psql that makes the operator: each statement behind the reason why it is there."""
+"""The script for psql that creates the operator: each statement follows a comment with its reason."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Right:
 
     @property
     def text(self) -> str:
-        """The statement behind its reason; all of it comment where it is optional."""
+        """The text: the reason as a comment, then the statement, which is a comment, too, if it is optional."""
         statement = self.statement.as_string(None) + ";"
         if self.optional:
             statement = "\n".join(f"-- {line}" for line in statement.splitlines())
@@ -46,7 +46,7 @@ class Right:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorScript:
-    """The role, and the rights that make it the operator of a database."""
+    """The role, and the privileges that make it the operator of a database."""
 
     role: str
     database: str
@@ -57,7 +57,7 @@ class OperatorScript:
         """The script."""
         needed = [right.text + "\n" for right in self.rights if not right.optional]
         optional = [right.text + "\n" for right in self.rights if right.optional]
-        # A comment ends with its line, which a name may hold.
+        # A comment ends with its line, and a name may contain a line break.
         footer = FOOTER.format(role=" ".join(sql.Identifier(self.role).as_string(None).split()))
         return "\n".join((HEADER, *needed, footer, *optional))
 
@@ -68,7 +68,7 @@ def right(template: str, *names: str, why: str, optional: bool = False) -> Right
 
 
 def make_role(role: str, options: str, why: str) -> Right:
-    """CREATE ROLE, unless it is there."""
+    """CREATE ROLE, unless it exists."""
     create = sql.SQL(
         "BEGIN IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) {})"
         " THEN CREATE ROLE {} {}; END IF; END"

@@ -1,4 +1,4 @@
-"""A report as one HTML page that asks nobody for anything: no script, no font, no picture from elsewhere."""
+"""A report as one HTML page without scripts, fonts or pictures from elsewhere: it makes no request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tenantry.reports.text import visible
 
 FOLDER = Path(__file__).with_name("templates")
 SLOWEST, STEPS, FINDINGS, COLUMNS = 15, 1_000, 300, 12
-"""What the page shows of each; the JSON report has all of it."""
+"""The maximum number of entries that the page shows of each list; the JSON report has all of them."""
 WORDS = {
     Verdict.RUNNING: "Still running, or killed",
     **{Verdict.of(status): status.meaning[0].upper() + status.meaning[1:] for status in ExitStatus},
@@ -53,7 +53,7 @@ def html(report: Report) -> str:
 
 
 def environment() -> Environment:
-    """Of the templates: what they write is escaped, and made visible."""
+    """The environment of the templates: what they write is escaped, and control characters are made visible."""
     environment = Environment(
         loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, finalize=_finalized,
         trim_blocks=True, lstrip_blocks=True,
@@ -63,7 +63,7 @@ def environment() -> Environment:
 
 
 def _finalized(value: Any) -> Any:
-    """Every text that the template writes, but for what is markup already."""
+    """Applied to every text that the template writes, except for what is markup already."""
     if isinstance(value, Markup) or not isinstance(value, str):
         return value
     return visible(value)
@@ -76,22 +76,22 @@ def _tone(verdict: Verdict) -> str:
 
 
 def _chart(svg: str) -> Markup:
-    # Drawn from data alone, and escaped by those who drew it.
+    # Made from data alone, and escaped by the code that drew it.
     return Markup(svg)
 
 
 def time(milliseconds: float) -> str:
-    """As people are told of it everywhere."""
+    """A time, in the format used for people everywhere."""
     return duration(milliseconds / 1000)
 
 
 def number(value: float | None) -> str:
-    """With commas; nothing where there is none."""
+    """With thousands separators; empty if there is none."""
     return "" if value is None else f"{value:,.0f}"
 
 
 def columns(finding: ReportedFinding) -> list[str]:
-    """The names of what a finding's samples show, in their order."""
+    """The names of the fields in a finding's samples, in their order."""
     names = dict.fromkeys(name for sample in finding.samples for name in sample)
     return list(names)[:COLUMNS]
 

@@ -1,5 +1,5 @@
-"""Where each table of a proposal stands in the picture of its paths: the tenant table on the left, then the tables that
-are one step away from it, and so on; what no path reaches on the right."""
+"""The layout of a proposal's tables in the picture of its paths: the tenant table on the left, then the tables that are
+one step away from it, and so on; tables that no path reaches on the right."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from tenantry.model.name import Name
 from tenantry.model.wording import counted
 
 HEIGHT, ROW, GAP, LETTER, MARGIN = 22, 30, 90, 6.7, 18
-"""Of a table: its height, its row's, the space between columns, a letter's width, and the space around its name."""
+"""In pixels: a table's height, its row's height, the space between columns, a letter's width, and the space around a
+name."""
 LONGEST = 48
-"""Letters of a name that are shown; the whole stands in its tooltip."""
+"""The number of letters of a name that are shown; the full name is in its tooltip."""
 SHAPE = 1.7
-"""Width by height that the picture is to have about."""
+"""The approximate ratio of width to height of the picture."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """A table, by its number, and its place."""
+    """A table, by its number, and its position."""
 
     number: int
     name: str
@@ -35,8 +36,8 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edge:
-    """A link of a table to where it leads, by their numbers. `manner`: path, child (the other end's rows tell the
-    owner), or other: a way that the spec does not follow."""
+    """A link from a table to another, by their numbers. `manner`: path, child (the rows at the other end determine the
+    owner), or other: a path that the spec does not follow."""
 
     start: int
     end: int
@@ -57,7 +58,7 @@ class Graph:
 
 
 def graph(proposal: Proposal) -> Graph:
-    """The picture of a proposal; the same proposal gives the same."""
+    """The picture of a proposal; the same proposal gives the same picture."""
     numbers = {name: number for number, name in enumerate((proposal.tenant, *proposal.decisions))}
     blocks = _blocks(proposal)
     longest = max(len(_shown(_written(proposal, name))) for name in numbers)
@@ -95,7 +96,7 @@ def _shown(text: str) -> str:
 
 
 def _blocks(proposal: Proposal) -> list[tuple[str, list[Name]]]:
-    """The columns' tables with their headings; those that lead to the same parents beside each other."""
+    """The tables of each column with their headings; those that lead to the same parents are next to each other."""
     steps = _steps(proposal)
     blocks: list[tuple[str, list[Name]]] = [("tenants", [proposal.tenant])]
     places: dict[Name, int] = {proposal.tenant: 0}
@@ -118,12 +119,12 @@ def _parent_place(decision: Decision, places: Mapping[Name, int]) -> int:
 
 
 def _end(decision: Decision, link: Link) -> Name:
-    """Where a link leads from the table: to a parent, or to a child whose rows tell the owner."""
+    """The other end of a link: a parent, or a child whose rows determine the owner."""
     return link.parent if link.table == decision.table else link.table
 
 
 def _steps(proposal: Proposal) -> dict[Name, int]:
-    """How many links each table is away from the tenant table, along those that the spec follows."""
+    """The number of links between each table and the tenant table, along those that the spec follows."""
     towards: dict[Name, list[Name]] = {}
     for decision in proposal.decisions.values():
         for link in decision.links:
@@ -141,7 +142,7 @@ def _steps(proposal: Proposal) -> dict[Name, int]:
 
 
 def _rows(counts: Sequence[int], width: float) -> int:
-    """The rows of a column, so that the whole has about the SHAPE with columns of such a width."""
+    """The number of rows in a column, so that the picture has about the ratio SHAPE with columns of such a width."""
 
     def off(rows: int) -> float:
         columns = sum(-(-count // rows) for count in counts)
@@ -162,12 +163,12 @@ def _edges(decision: Decision, nodes: Mapping[Name, Node]) -> list[Edge]:
 
 
 def _edge(start: Node, end: Node, link: Link, manner: str) -> Edge:
-    """A curve from one side of a table to the side of the other that is nearer."""
+    """A curve from one side of a table to the nearer side of the other."""
     top = start.y + HEIGHT / 2, end.y + HEIGHT / 2
     if start is end or abs(start.x - end.x) < 1:
         one = other = start.x
         bends = start.x - GAP / 2, start.x - GAP / 2
-        # Of a table to itself a loop.
+        # For a link of a table to itself a loop.
         top = (top[0] - 6, top[1] + 6) if start is end else top
     else:
         forward = start.x > end.x

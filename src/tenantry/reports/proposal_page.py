@@ -1,5 +1,5 @@
-"""What discover proposes, as one HTML page that asks nobody for anything: the picture of the paths, the questions, and
-each table with its reasons and samples."""
+"""A proposal of discover as one HTML page that makes no request: the picture of the paths, the questions, and each
+table with its reasons and samples."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tenantry.reports.text import bounded
 
 FOLDER = Path(__file__).with_name("templates")
 SAMPLES = 10
-"""Rows of a table that are shown."""
+"""The number of rows of a table that are shown."""
 KINDS = {
     "undecided": "Undecided: a person must decide",
     "owned": "Owned: each row belongs to one tenant",
@@ -42,7 +42,7 @@ class Samples:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A table as the page lists it; `rows` is None where nobody has counted them."""
+    """A table as the page lists it; `rows` is None if they were not counted."""
 
     number: int
     decision: Decision

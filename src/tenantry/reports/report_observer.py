@@ -1,4 +1,4 @@
-"""An observer that keeps the report of a run on disk, from its first moment to its last."""
+"""An observer that keeps the report of a run on disk up to date from beginning to end."""
 
 from __future__ import annotations
 
@@ -34,13 +34,14 @@ from tenantry.reports.report import Action, Report, Verdict
 from tenantry.steps import Step
 
 EVERY = 5.0
-"""Seconds after which the report of a run in progress is written again: what a kill leaves is not older."""
+"""Seconds after which the report of an active run is written again: the maximum age of the file if the run is
+killed."""
 SAMPLES = 20
 
 
 class ReportObserver:
-    """Writes the report of a command into `folder`, under the name of the run that has begun; with `export` CSV
-    and HTML beside it, at the end."""
+    """Writes the report of a command into `folder`, named by the run that has begun; with `export` also CSV and HTML at
+    the end."""
 
     def __init__(
         self, folder: Path, *, command: str, options: Mapping[str, Any] | None = None, secrets: Sequence[str] = (),
@@ -56,7 +57,7 @@ class ReportObserver:
         self._doing: Doing | None = None
         self._gathered = Gathering(secrets=secrets, samples=int(self.options.get("samples") or SAMPLES))
 
-    # --- what a run tells
+    # --- events of a run
 
     def __call__(self, event: Event) -> None:
         match event:
@@ -110,7 +111,7 @@ class ReportObserver:
             case StepAction.STARTED:
                 self._begin(self._step(step))
             case action:
-                # Who is passed over was not begun.
+                # An action that was skipped was not begun.
                 if self._doing is None or self._doing.key != self._text(step.key):
                     self._begin(self._step(step))
                 facts: dict[str, Any] = {"waited": round(event.waited, 1), "held": round(event.held, 1),
@@ -138,7 +139,7 @@ class ReportObserver:
             told = {"outcome": self._outcome, "next_step": self._next}
             self._commands[-1] = self._commands[-1].model_copy(update=told)
 
-    # --- its end
+    # --- the end of a run
 
     def end(self, status: ExitStatus, error: TenantryError | None = None) -> None:
         """Write the report of a run that has ended, if it began. Raises OSError."""
@@ -155,7 +156,7 @@ class ReportObserver:
         return files.exports(self.path) if self.export and self.path is not None else ()
 
     def report(self, status: ExitStatus | None = None, error: TenantryError | None = None) -> Report:
-        """The report as things stand; without `status` the run goes on."""
+        """The report at this moment; without `status` the run is active."""
         gathered = self._gathered
         return Report(
             tenantry=__version__, run=self._run, command=self.command, options=gathered.value(self.options),
@@ -171,12 +172,12 @@ class ReportObserver:
         )  # fmt: skip
 
     def _stopped_at(self, status: ExitStatus | None, error: TenantryError | None) -> str | None:
-        """Where a run is that has not ended, or where one has been when it was stopped."""
+        """The action at which an active run is, or at which a run was stopped."""
         if status is None:
             return None if self._doing is None else str(self._doing)
         return None if error is None else self._last
 
-    # --- what is under way
+    # --- the action in progress
 
     def _step(self, step: Step) -> Doing:
         return Doing(
@@ -188,7 +189,7 @@ class ReportObserver:
         self._close(Action.LOOKED)
         self._doing = doing
         if self.path is not None and time.monotonic() - self._written >= EVERY:
-            # It is written again at the end, which says so where that fails; a run is not stopped for it.
+            # It is written again at the end, where a failure is reported; a run is not stopped for it.
             with suppress(OSError):
                 files.write(self.path, self.report())
             self._written = time.monotonic()

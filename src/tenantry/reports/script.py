@@ -1,4 +1,4 @@
-"""A plan as a script for psql: to be read, reviewed and linted; `migrate` itself is what runs it safely."""
+"""A plan as a script for psql: to be read, reviewed and linted; only `migrate` itself runs it safely."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ CREATE SCHEMA IF NOT EXISTS tenantry;
 
 
 Part = tuple[Step, Sequence[Statement]]
-"""A step, and the statements that put it in force or take it back."""
+"""A step, and the statements that apply or revert it."""
 
 
 def script(
     database: str, server: str, steps: Sequence[Part], *, first: Sequence[Part] = (), last: Sequence[Part] = ()
 ) -> str:
-    """All steps in their order, between what the spec no longer asks for and goes `first` and `last`. Each statement
-    stands once; conditions are comments, for on the way forward every statement may run whether or not it is needed."""
+    """All steps in their order, between the steps that the spec no longer asks for, which are reverted `first` and
+    `last`. Each statement occurs once; conditions are comments, since when applying, every statement may run even if it
+    is not needed."""
     lines = [HEADER.format(database=_comment(database), server=server, count=len(steps))]
     lines += _back(first)
     for phase in Phase:
@@ -85,7 +86,7 @@ def _conditions(statement: Statement) -> Iterator[str]:
 
 
 def _fill(statements: Sequence[Statement]) -> Iterator[str]:
-    """A template, and its execution for all pages at once, in the place of many batches."""
+    """A template, and its execution for all pages at once, instead of many batches."""
     for statement in statements:
         named = ", ".join(f"${number} {name}" for number, name in enumerate(statement.parameters, start=1))
         yield "BEGIN;"

@@ -1,4 +1,4 @@
-"""The findings of a report as CSV, one a row."""
+"""The findings of a report as CSV, one in each row."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from tenantry.reports.report import Report, ReportedFinding
 from tenantry.reports.text import bounded, cell
 
 LONGEST_CELL = 30_000
-"""Characters; a spreadsheet takes 32,767 at most."""
+"""In characters; a spreadsheet cell takes 32,767 at most."""
 COLUMNS = ("run", "command", "severity", "family", "check", "table", "count", "message", "remedy", "samples")
 
 
 def csv(report: Report) -> str:
-    """A line of names, then a line a finding; what a spreadsheet would take for a formula begins with a quote."""
+    """A header line, then a line for each finding; values that a spreadsheet would take for a formula begin with a
+    quote."""
     text = io.StringIO()
     out = writer.writer(text, quoting=writer.QUOTE_ALL, lineterminator="\r\n")
     out.writerow(COLUMNS)

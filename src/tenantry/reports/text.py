@@ -1,4 +1,4 @@
-"""Texts from a database, made harmless for whoever reads them: terminals, spreadsheets, browsers, JSON."""
+"""Texts from a database, made safe for terminals, spreadsheets, browsers and JSON."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import re
 from typing import Any
 
 LONGEST = 500
-"""Characters of one value that a report shows."""
+"""The maximum number of characters of one value in a report."""
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]")
-"""What moves cursors, turns the direction of writing around, or cannot be seen."""
+"""Characters that move cursors, change the direction of writing, or are invisible."""
 _FORMULA = re.compile(r"[\s'\"]*[=+\-@|%＝＋－＠]")
 
 
 def visible(text: str, *, but: str = "") -> str:
-    """The text with a sign for each character that a terminal would obey or hide, except those in `but`.
+    """The text with a visible sign for each character that a terminal would interpret or hide, except those in `but`.
 
-    Each sign is as wide as a letter, so that a table stays in shape.
+    Each sign is as wide as a letter, so that a table stays aligned.
     """
     return _UNSEEN.sub(lambda match: match[0] if match[0] in but else _sign(match[0]), text)
 
@@ -28,7 +28,7 @@ def _sign(character: str) -> str:
 
 
 def bounded(value: Any, longest: int = LONGEST) -> Any:
-    """A plain value whose texts are cut to `longest` characters, and then say how many they were."""
+    """A plain value whose texts are cut to `longest` characters, with their original length added."""
     match value:
         case str() if len(value) > longest:
             return f"{value[:longest]}… ({len(value):,} characters)"
@@ -43,7 +43,7 @@ def bounded(value: Any, longest: int = LONGEST) -> Any:
 def cell(value: object) -> str:
     """The value as a cell of CSV that no spreadsheet takes for a formula, on one line."""
     text = "" if value is None else str(value)
-    # Numbers are ours, all else may come from outside.
+    # Numbers are made by tenantry, all other values may come from outside.
     if isinstance(value, int | float):
         return text
     return ("'" if _FORMULA.match(text) or (text[:1] in "\t\r\n" and text) else "") + visible(text)

@@ -1,8 +1,8 @@
 """Writing a tenant's rows into a folder, all from one snapshot, while writers go on.
 
-Each table's rows are first put into a temporary table of ours, as for a backup, and then copied from there: so that
-what the owners of the tables have attached to reading them runs as them, and what is written is written by COPY, piece
-by piece. Neither side ever holds a table in memory.
+Each table's rows are first put into a temporary table of tenantry's, as for a backup, and then copied from there. So
+code that the owners of the tables have attached to reading them runs as those owners, and the files are written by
+COPY, piece by piece. Neither client nor server ever holds a table in memory.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _PLACE = sql.Identifier("tenant_export")
 
 @dataclass(slots=True, kw_only=True)
 class TenantExporter:
-    """Exports a tenant over the scope's connection, which must be in autocommit mode."""
+    """Exports a tenant with the scope's connection, which must be in autocommit mode."""
 
     scope: TenantScope
     tenant: Tenant
@@ -51,7 +51,7 @@ class TenantExporter:
 
     def write(self, folder: Path) -> TenantExport:
         """Write the tenant's rows into a new folder. Raises Refused and UsageError before anything is written, and
-        Failed where a table stays locked or a file cannot be written; then nothing is left of it."""
+        Failed if a table stays locked or a file cannot be written; then the folder is removed again."""
         scope = self.scope
         references = list(scope.selection.leading_out())
         parents = {scope.selection.schema.whole(one.parent) for one in references} - scope.selection.tables.keys()
@@ -75,7 +75,7 @@ class TenantExporter:
         return export
 
     def preview(self) -> TenantExport:
-        """What `write` would write, with the number of rows; nothing is written, and nothing summed."""
+        """What `write` would write, with the number of rows; nothing is written, and no checksum is computed."""
         scope = self.scope
         tables = []
         for number, table in enumerate(scope.selection.tables.values()):
@@ -141,7 +141,7 @@ class TenantExporter:
                 )
 
     def _reference(self, folder: Path, number: int, reference: Reference) -> ExportedReference | None:
-        """What the tenant's rows refer to that is not the tenant's; None where there is nothing."""
+        """The rows to which the tenant's rows refer and which are not the tenant's; None if there are none."""
         scope, key = self.scope, reference.key
         assert reference.of_child is not None
         scope.observer(Looking(f"what {reference.columns} refers to"))
@@ -191,7 +191,7 @@ class TenantExporter:
 
 
 def compared(table: Table) -> tuple[CopiedColumn, ...]:
-    """The columns by which rows that all tenants see are compared: all but those that are generated."""
+    """The columns by which rows that all tenants see are compared: all except generated ones."""
     return tuple(CopiedColumn(name=one.name, type=one.base_type) for one in table.columns if not one.generated)
 
 

@@ -1,6 +1,6 @@
-"""The folder of an export: CSV files that its owner alone may read, and a manifest that is written last.
+"""The folder of an export: CSV files that only its owner may read, and a manifest that is written last.
 
-A folder without a manifest is incomplete. Nobody but its owner may put something into it: what is imported from there
+A folder without a manifest is incomplete. Only its owner may be able to write into it: what is imported from there
 becomes rows of the database.
 """
 
@@ -25,8 +25,8 @@ _EXPORT: TypeAdapter[TenantExport] = TypeAdapter(TenantExport)
 
 
 def refuse_folder(folder: Path) -> None:
-    """Raises Refused where something is in a folder that is to be written, or others could exchange it, and UsageError
-    where it is none."""
+    """Raises Refused if a folder that is to be written is not empty, or if other users could replace it, and UsageError
+    if it is not a folder."""
     with _explained(folder):
         private_files.require_trusted(folder.absolute())
         there = next(folder.iterdir(), None) if folder.exists() else None
@@ -47,8 +47,8 @@ def _explained(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """A folder to be written, which is not there yet or empty; what was written is taken away where the block fails.
-    Raises as `refuse_folder` does."""
+    """A folder to be written, which does not exist yet or is empty; its contents are removed if the block fails. Raises
+    as `refuse_folder` does."""
     folder = folder.absolute()
     refuse_folder(folder)
     with _explained(folder):
@@ -64,7 +64,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
 
 def write_file(folder: Path, name: str, data: Iterable[Any]) -> ExportFile:
-    """Write a file piece by piece. Raises Failed where it cannot be written."""
+    """Write a file piece by piece. Raises Failed if it cannot be written."""
     digest, size = hashlib.sha256(), 0
     try:
         with private_files.replacing(folder / name) as file:
@@ -88,10 +88,10 @@ def write_manifest(folder: Path, export: TenantExport) -> None:
 
 
 def read_manifest(folder: Path) -> TenantExport:
-    """What the folder's manifest says, with every file as it was written.
+    """The contents of the folder's manifest, after checking that every file is as it was written.
 
-    Raises UsageError where there is no such folder or manifest, Refused where a file is not what was written, or others
-    could have exchanged it.
+    Raises UsageError if there is no such folder or manifest, Refused if a file is not as it was written, or other users
+    could have replaced it.
     """
     folder = folder.absolute()
     path = folder / MANIFEST
@@ -141,7 +141,7 @@ def _refuse_damaged(folder: Path, file: ExportFile) -> None:
 
 
 def read_file(folder: Path, file: ExportFile) -> Iterator[bytes]:
-    """A file of the export, piece by piece. Raises Refused for a name that is none of ours, OSError."""
+    """A file of the export, piece by piece. Raises Refused for a name that an export cannot have, OSError."""
     if not is_file_name(file.name):
         raise Refused(f"The manifest names a file that no export has: {file.name!r}", remedy="Export the tenant again.")
     with private_files.open_existing(folder / file.name) as read:

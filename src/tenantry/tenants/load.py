@@ -1,8 +1,8 @@
 """Putting an export's rows into a database: all of it in one transaction, or nothing.
 
-The files are loaded into temporary tables first, which locks nothing, and everything that can be refused is looked at
-there. The transaction then inserts table by table, parents first, compares what is there with what was exported, and
-moves the sequences on. What it takes from others: see TenantImport.insert.
+The files are loaded into temporary tables first, which locks nothing, and everything that can be refused is checked
+there. The transaction then inserts table by table, parents first, compares the result with what was exported, and
+advances the sequences. For its locks see TenantImport.insert.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from tenantry.tenants.folder import read_file
 from tenantry.tenants.scope import TenantScope, key_text, write_lock
 
 SHOWN = 3
-"""Rows that a refusal names of each kind."""
+"""The number of rows of each kind that a refusal names."""
 ALSO_OF_OTHERS = (Holding.TENANT, Holding.MEMBERSHIP)
-"""Tables of which a row may be there already: then it has to be the same."""
+"""Tables of which a row may exist already: then it has to be the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +66,7 @@ class Loaded:
 
 @dataclass(slots=True, kw_only=True)
 class TenantImport:
-    """An import over the scope's connection, which must be in autocommit mode."""
+    """An import with the scope's connection, which must be in autocommit mode."""
 
     scope: TenantScope
     folder: Path
@@ -76,7 +76,7 @@ class TenantImport:
     loaded: list[Loaded] = field(default_factory=list)
 
     def prepare(self) -> None:
-        """Load the files, and look at everything. Raises Refused, with the list of what is in the way."""
+        """Load the files, and check everything. Raises Refused, with the list of obstacles."""
         problems = list(self._misfits())
         if problems:
             raise Refused(
@@ -89,7 +89,7 @@ class TenantImport:
             self.loaded.append(self._load(number, table))
         problems = [*self._tenant_problems(), *self._differing()]
         there = list(self._there())
-        # The tenant's own rows would collide with each other.
+        # The tenant's own rows would conflict with each other.
         problems += there or self._collisions()
         for number, reference in enumerate(self.export.references):
             self.scope.observer(Looking(f"what {reference.child} refers to"))
@@ -102,11 +102,11 @@ class TenantImport:
             )
 
     def insert(self) -> int:
-        """Insert the rows; how many there were that were not there before.
+        """Insert the rows; returns the number of those that did not exist before.
 
-        Writers wait only where a table has a trigger or rule of the user's on INSERT, which is off meanwhile: until the
-        end of the transaction (SHARE ROW EXCLUSIVE; with a rule readers, too). The rows referred to are locked FOR KEY
-        SHARE: nobody may delete them or change their keys. Raises Refused where the database does not take the rows.
+        Writers wait only if a table has a trigger or rule of the user's on INSERT, which is disabled meanwhile: until
+        the end of the transaction (SHARE ROW EXCLUSIVE; with a rule readers, too). The rows referred to are locked FOR
+        KEY SHARE: nobody may delete them or change their keys. Raises Refused if the database rejects the rows.
         """
         connection = self.scope.connection
         silenced = self.silenced()
@@ -114,7 +114,7 @@ class TenantImport:
 
         def work() -> None:
             inserted.clear()
-            # The locks are taken: from here on it takes as long as it takes.
+            # The locks are held: from here on no time limit applies.
             connection.execute("SET LOCAL statement_timeout = 0")
             set_stable_text_format(connection)
             # For checks, generated columns and index expressions.
@@ -126,7 +126,7 @@ class TenantImport:
                 self.scope.observer(Looking(f"inserting into {', '.join(str(table.name) for table in component)}"))
                 row = connection.execute(_insert(together)).fetchone()
                 inserted.extend(row or ())
-            # What is deferred is checked now, and not at the commit, where it could not be explained.
+            # Deferred constraints are checked now, and not at COMMIT, where a violation could not be explained.
             connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
             for one in self.loaded:
                 self._compare(one)
@@ -152,7 +152,7 @@ class TenantImport:
         return sum(inserted)
 
     def new_rows(self) -> int:
-        """How many rows there are to insert: all but those that are there since others have them, too."""
+        """The number of rows to insert: all except those that exist already because other tenants have them, too."""
         found = 0
         for one in self.loaded:
             if one.exported.holding in ALSO_OF_OTHERS:
@@ -168,7 +168,7 @@ class TenantImport:
         leaves = {leaf for one in self.loaded for leaf in (*one.table.leaves, one.table.name)}
         return [fires for name in sorted(leaves) for fires in firing(self.scope.connection, name, "INSERT")]
 
-    # --- what does not fit
+    # --- what does not fit the database
 
     def _misfits(self) -> Iterator[str]:
         here, there = self.scope.selection.tables, {one.table: one for one in self.export.tables}
@@ -202,7 +202,7 @@ class TenantImport:
     # --- loading
 
     def _load(self, number: int, exported: ExportedTable) -> Loaded:
-        """Raises Refused where the file does not hold what the manifest says."""
+        """Raises Refused if the file does not contain what the manifest lists."""
         connection, table = self.scope.connection, self.scope.selection.tables[exported.table]
         copy = TableCopy(table=table.name, columns=exported.columns, leaves=table.leaves)
         as_held = held(copy)
@@ -220,7 +220,7 @@ class TenantImport:
                 sql.SQL("UPDATE {} SET {} = {}").format(relation, sql.Identifier(slug), sql.Literal(self.slug))
             )
             _, total = self._sum(relation, as_held.columns)
-        # So that what follows is planned for the rows that there are.
+        # So that the planner knows the number of rows for what follows.
         connection.execute(sql.SQL("ANALYZE {}").format(relation))
         fitted = fit(self.scope.selection.schema, as_held, relation, force=False)
         assert not isinstance(fitted, str)
@@ -240,7 +240,7 @@ class TenantImport:
         names = sql.SQL(", ").join(sql.Identifier(column.name) for column in columns)
         statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv, HEADER true)").format(relation, names)
         try:
-            # As it was written, which for some types is a matter of settings.
+            # With the settings with which it was written: the text of some types depends on them.
             with connection.transaction():
                 set_stable_text_format(connection)
                 with connection.cursor().copy(statement) as copy:
@@ -257,7 +257,7 @@ class TenantImport:
         assert row is not None
         return row[0], row[1]
 
-    # --- what is in the way
+    # --- obstacles
 
     def _tenant_problems(self) -> Iterator[str]:
         known = self.scope.tenant_rows.read()
@@ -276,7 +276,7 @@ class TenantImport:
                 yield f"{one.table.name} has {counted(rows, 'row')} of this tenant already"
 
     def _differing(self) -> Iterator[str]:
-        """Rows that others have, too, that are there already, and are not the same."""
+        """Rows that other tenants have, too, that exist already and are not the same."""
         for one in self.loaded:
             if one.exported.holding in ALSO_OF_OTHERS and one.rows.key:
                 yield from self._otherwise(one)
@@ -317,7 +317,7 @@ class TenantImport:
             yield f"{sentence.format(counted(found[0][1], 'row'))} ({shown})"
 
     def _unmet(self, number: int, reference: ExportedReference) -> Iterator[str]:
-        """Rows that the tenant's rows refer to, and that are not there or not the same."""
+        """Rows to which the tenant's rows refer, and that do not exist or are not the same."""
         parent = self.scope.selection.schema.tables[reference.parent]
         columns = tuple(
             CopiedColumn(name=name, type=type)
@@ -350,10 +350,10 @@ class TenantImport:
             differing, f"{reference.child} refers to {{}} of {reference.parent} with other values here"
         )
 
-    # --- afterwards
+    # --- after the insertion
 
     def _compare(self, one: Loaded) -> None:
-        """Raises Failed where what is there is not what was exported: then nothing of it is kept."""
+        """Raises Failed if the result differs from what was exported: then nothing of it is kept."""
         self.scope.observer(Looking(f"comparing {one.table.name} with the export"))
         there = sql.SQL("(SELECT {} FROM {} AS t WHERE {})").format(
             selected(one.copy.columns), one.table.rows, one.table.belongs(self.export.key)
@@ -370,12 +370,12 @@ class TenantImport:
 
 
 def _insert(together: list[Loaded]) -> sql.Composed:
-    """One statement that inserts into tables that belong together, so that foreign keys between them are checked when
-    all have their rows. Its row has the number of each."""
+    """One statement that inserts into tables that refer to each other, so that foreign keys between them are checked
+    after all have their rows. Its row has the number for each."""
     parts, counts = [], []
     for number, one in enumerate(together):
         parts.append(
-            # OVERRIDING SYSTEM VALUE, for identity columns that are generated always.
+            # OVERRIDING SYSTEM VALUE for identity columns that are GENERATED ALWAYS.
             sql.SQL(
                 "{} AS (INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT * FROM ({}) AS m RETURNING true)"
             ).format(

@@ -1,9 +1,9 @@
-"""Deleting a tenant's rows: in batches, children before their parents, each batch a transaction of its own.
+"""Deleting a tenant's rows: in batches, children before their parents, each batch in its own transaction.
 
-A batch locks the rows that it deletes, and they are the tenant's alone: other tenants wait for none of them. Triggers
-and rules of the user's on DELETE do not fire; where a table has any, a batch has the table's writers wait while it
-lasts, and so aims at a twentieth of a second. Tables that refer to each other in a circle are emptied from the rows
-to which none refers, and what is left of them, which may be a circle of rows, by one statement.
+A batch locks the rows that it deletes, which are the tenant's alone: other tenants wait for none of them. Triggers and
+rules of the user's on DELETE do not fire; if a table has any, a batch blocks the table's writers while it lasts, and so
+aims at a twentieth of a second. Of tables that refer to each other in a circle, rows to which none refers are deleted
+first; the remaining rows, which may refer to each other in a circle, are deleted by one statement.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from tenantry.tenants.scope import TenantScope, key_text, write_lock
 FIRST, LEAST, MOST = 250, 10, 10_000
 """Rows of the first batch, and the fewest and most of one."""
 QUICK, SLOW = 0.025, 0.1
-"""Seconds: a batch that takes less is followed by one of twice as many rows, one that takes more by one of half."""
+"""Seconds: after a batch that takes less, the next has twice as many rows, after one that takes more, half."""
 SHOWN = 3
-"""Rows that a refusal names for each foreign key."""
+"""The number of rows that a refusal names for each foreign key."""
 ACTS = ("c", "n", "d")
-"""ON DELETE, as the catalog says it, that would change the rows that refer to a deleted one."""
+"""Actions ON DELETE, as the catalog stores them, that would change the rows that refer to a deleted one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blocker:
-    """Rows that are not the tenant's, and that refer to rows of the tenant's: a few of them, and how many."""
+    """Rows that are not the tenant's and refer to rows of the tenant's: a few of them, and their number."""
 
     reference: Reference
     rows: int
@@ -59,7 +59,7 @@ class Blocker:
 
 @dataclass(slots=True, kw_only=True)
 class TenantRemoval:
-    """Removes a tenant over the scope's connection, which must be in autocommit mode."""
+    """Removes a tenant with the scope's connection, which must be in autocommit mode."""
 
     scope: TenantScope
     tenant: Tenant
@@ -68,7 +68,7 @@ class TenantRemoval:
     _size: int = FIRST
 
     def rows(self) -> dict[Name, int]:
-        """How many rows of each table go, children first."""
+        """The number of rows of each table that will be deleted, children first."""
         found = {}
         for component in self.scope.selection.removed_together:
             for table in component:
@@ -77,7 +77,7 @@ class TenantRemoval:
         return found
 
     def staying(self) -> int:
-        """How many of the tenant's rows stay, since they belong to others, too."""
+        """The number of the tenant's rows that stay, since they belong to other tenants, too."""
         key = self.tenant.key
         return sum(
             self.scope.count(table, sql.SQL("{} AND {}").format(table.belongs(key), table.belongs_to_others(key)))
@@ -86,7 +86,7 @@ class TenantRemoval:
         )
 
     def blockers(self) -> tuple[Blocker, ...]:
-        """What is in the way."""
+        """The rows that prevent the removal."""
         return tuple(self._blockers(self.scope.selection.leading_in()))
 
     def silenced(self) -> list[str]:
@@ -99,11 +99,11 @@ class TenantRemoval:
         ]
 
     def remove(self, removal: Removal) -> int:
-        """Delete the rows that go, the tenant's own last; how many this run has deleted. What an earlier run has
-        deleted is gone; the rest goes now.
+        """Delete the rows, the tenant's own last; returns how many this run has deleted. Rows that an earlier run has
+        deleted are not counted.
 
-        Raises Interrupted between two batches after a stop, Refused where rows of others have come to refer to one
-        that goes, and Failed where a lock is not to be had: what is gone stays gone.
+        Raises Interrupted between two batches after a stop, Refused if rows of others have come to refer to one that is
+        to be deleted, and Failed if a lock could not be taken: rows that were deleted stay deleted.
         """
         done = 0
         for component in self.scope.selection.removed_together:
@@ -115,7 +115,7 @@ class TenantRemoval:
         return done
 
     def conclude(self, removal: Removal) -> int:
-        """The removal has come to its end: how many rows are gone in all. Raises Failed where rows have come
+        """End the removal: returns how many rows were deleted in total. Raises Failed if new rows have been written
         since."""
         left = {name: rows for name, rows in self.rows().items() if rows}
         if left:
@@ -130,10 +130,10 @@ class TenantRemoval:
 
     def _circle(self, component: tuple[SelectedTable, ...], circle: Sequence[Reference], removal: Removal) -> int:
         done = 0
-        # Rows that belong by membership go together with their links, which say whose they are.
+        # Rows that belong by membership are deleted together with their links, which name their tenants.
         few = all(table.member is None for table in component)
         while few:
-            # The tenant's own row goes with the last of its rows.
+            # The tenant's own row is deleted with the last of its rows.
             peeled = (table for table in component if table.holding is not Holding.TENANT)
             found = sum(self._table(table, circle, removal) for table in peeled)
             done += found
@@ -142,7 +142,7 @@ class TenantRemoval:
         return done + deleted
 
     def _table(self, table: SelectedTable, circle: Sequence[Reference], removal: Removal) -> int:
-        """Delete the rows of a table; with a `circle` those to which no row refers along it."""
+        """Delete the rows of a table; with a `circle` those to which no row of it refers."""
         done = 0
         for condition in self._passes(table):
             free = sql.SQL(" AND ").join([condition, *self._free(table, circle)])
@@ -164,7 +164,8 @@ class TenantRemoval:
         return done
 
     def _passes(self, table: SelectedTable) -> Iterator[sql.Composable]:
-        """Of a ledger whose balances may not go below zero, what takes out goes before what came in."""
+        """In a ledger whose balances may not go below zero, rows that take out are deleted before those that came
+        in."""
         for step in self.scope.session.plan.steps:
             ledger = step.keeps
             if ledger is not None and ledger.non_negative and ledger.table == table.name:
@@ -181,7 +182,7 @@ class TenantRemoval:
             )
 
     def _batch(self, table: SelectedTable, leaf: Name, free: sql.Composable, size: int) -> Callable[[], int]:
-        """Deletes up to `size` rows of one relation; how many it has deleted."""
+        """Deletes up to `size` rows of one relation; returns how many it has deleted."""
         connection = self.scope.connection
         rows = sql.SQL("ONLY {} AS t").format(leaf.identifier)
         look = sql.SQL("SELECT t.ctid::text FROM {} WHERE {} AND {} LIMIT {} FOR UPDATE OF t").format(
@@ -194,7 +195,7 @@ class TenantRemoval:
             if not found:
                 return 0
             these = sql.SQL("t.ctid = ANY ({}::pg_catalog.tid[])").format(sql.Literal(found))
-            # The rows are locked: who refers to one from now on waits for us, and is refused.
+            # The rows are locked: a session that refers to one from now on waits for this transaction, and is refused.
             self._refuse_acting(acting, leaf, these)
             deleted = connection.execute(sql.SQL("DELETE FROM {} WHERE {}").format(rows, these)).rowcount
             if deleted < len(found):
@@ -207,8 +208,8 @@ class TenantRemoval:
         return delete
 
     def _delete_all(self, component: tuple[SelectedTable, ...]) -> int:
-        """Delete what is left of tables that refer to each other, by one statement: foreign keys are checked when all
-        of it is gone."""
+        """Delete the remaining rows of tables that refer to each other by one statement: foreign keys are checked when
+        all of them are deleted."""
         parts, counts = [], []
         for number, table in enumerate(component):
             name = sql.Identifier(f"deleted {number}")
@@ -228,7 +229,7 @@ class TenantRemoval:
     def _transaction(
         self, tables: Sequence[SelectedTable], delete: Callable[[], int], removal: Removal, leaf: Name | None = None
     ) -> int:
-        """Delete in one transaction, with the journal's count, and with the user's triggers and rules off."""
+        """Delete in one transaction, with the journal's count, and with the user's triggers and rules disabled."""
         if self.stop.is_set():
             raise Interrupted(
                 f"Stopped between two batches: a part of the tenant's rows is gone (run {removal.run})",
@@ -241,12 +242,12 @@ class TenantRemoval:
 
         def work() -> None:
             deleted.clear()
-            # The locks are taken; a row is waited for as long as --lock-timeout allows.
+            # The locks are held; the wait for a row is limited by --lock-timeout.
             connection.execute("SET LOCAL statement_timeout = 0")
             path = with_search_path(self.scope.selection.schema.search_path)
             connection.execute(sql.SQL("SELECT {}").format(path))
             deleted.append(delete())
-            # What is deferred is checked now, and before the triggers are enabled again.
+            # Deferred constraints are checked now, and before the triggers are enabled again.
             connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
             for statement in enable_triggers(silenced):
                 connection.execute(sql.Composed([statement.sql]))
@@ -270,7 +271,7 @@ class TenantRemoval:
     # --- rows of others
 
     def _acting(self) -> list[Reference]:
-        """Those along which deleting would change rows of others."""
+        """Foreign keys along which deleting would change rows of others."""
         return [one for one in self.scope.selection.leading_in() if one.key.on_delete in ACTS]
 
     def _refuse_acting(self, references: Sequence[Reference], relation: Name, these: sql.Composable) -> None:

@@ -1,4 +1,4 @@
-"""What every command about one tenant's rows begins with: an isolated database, and the rows that are the tenant's."""
+"""The start of every command about one tenant's rows: an isolated database, and the rows that are the tenant's."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ class TenantScope:
 
     @property
     def fingerprint(self) -> str:
-        """A digest of what the spec says."""
+        """A digest of the spec."""
         text = json.dumps(self.session.spec.model_dump(mode="json"), sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()
 
     @classmethod
     def of(cls, session: Session, *, run: str, observer: Observer) -> TenantScope:
-        """Raises Refused where not every step until isolate is applied, or where a policy may hide rows from us."""
+        """Raises Refused if not every step until isolate is applied, or if a policy may hide rows from the operator."""
         comparison = survey(session.connection, session.plan, session.entries, exact=False)
         missing = [step for step in session.plan.until(Phase.ISOLATE) if step.key not in comparison.in_force]
         if missing:
@@ -73,7 +73,7 @@ class TenantScope:
         return next((tenant for tenant in self.tenant_rows.read() if tenant.slug == slug), None)
 
     def tenant(self, slug: str) -> Tenant:
-        """The same. Raises UsageError where there is none."""
+        """The same. Raises UsageError if there is none."""
         found = self.find(slug)
         if found is None:
             known = self.tenant_rows.read()
@@ -84,7 +84,7 @@ class TenantScope:
         return found
 
     def copy(self, name: Name) -> TableCopy:
-        """The columns of a table that are exported: all but those that are generated."""
+        """The columns of a table that are exported: all except generated ones."""
         return source(self.selection.schema, name, ours={}, created=frozenset())
 
     def count(self, table: SelectedTable, condition: sql.Composable) -> int:
@@ -95,7 +95,7 @@ class TenantScope:
 
 
 def write_lock(name: Name) -> Statement:
-    """The lock of every INSERT and DELETE, asked for by itself: so that who has the table to himself is named."""
+    """The lock of every INSERT and DELETE, requested separately: so that a session with an exclusive lock is named."""
     return Statement(
         sql=sql.SQL("LOCK TABLE ONLY {} IN ROW EXCLUSIVE MODE").format(name.identifier),
         locks=(Lock(name, LockMode.ROW_EXCLUSIVE),),

@@ -1,7 +1,7 @@
 """The faults that can be planted in the preset enterprise.
 
-Where all rows are of one organization there are no orphans and no conflicts, and its ledger keeps no running
-quantity whose chain could break.
+As all rows belong to one organization there are no orphans and no conflicts, and its ledger stores no running quantity
+whose chain could break.
 """
 
 from __future__ import annotations

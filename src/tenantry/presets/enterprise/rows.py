@@ -59,7 +59,8 @@ class Enterprise:
         self.planted = plant({"lots": lots, "inventory_ledger": rows}, faults)
 
     def tables(self) -> Iterator[Table]:
-        """The ledger comes before lots and count lines: only it knows when a lot came and what is left."""
+        """The ledger comes before lots and count lines: only its rows determine when a lot came and what remains of
+        it."""
         generated = {
             "organizations": iter([(self._organization, "Central Kitchens", "default", "active", BEGINNING)]),
             "users": self._user_rows(),
@@ -80,7 +81,7 @@ class Enterprise:
         return max(4, self._rows // 2000)
 
     def _keys(self, stocks: int) -> Iterator[tuple[int, int, int | None]]:
-        """(item, location, lot): of three stocks, one has no lot, and the others are a lot in two places."""
+        """(item, location, lot): of three stocks, one has no lot, and the others are a lot in two locations."""
         lot, item = 0, 1
         for number in range(stocks):
             if number % 3 == 0:
@@ -93,7 +94,7 @@ class Enterprise:
                 yield item, self._store(lot + 1), lot
 
     def _store(self, number: int) -> int:
-        """The location of a store; location 1, 5, 9 … is the site that the three after it belong to."""
+        """The location of a store; location 1, 5, 9 … is the site to which the three after it belong."""
         number %= self._sites * 3
         return number // 3 * 4 + number % 3 + 2
 
@@ -134,7 +135,7 @@ class Enterprise:
 
     def _lot_rows(self) -> Iterator[Row]:
         for lot, (item, stock) in self._item_of_lot.items():
-            # In both places, of which `stock` is the second.
+            # In both locations, of which `stock` is the second.
             came = min(self._first[place] for place in (stock - 1, stock) if self._stocks[place][2] == lot)
             made = day(came, self._rows) - timedelta(days=60 + pick(self._random, 40))
             expires = made + timedelta(days=90 + pick(self._random, 400))

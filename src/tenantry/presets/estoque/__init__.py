@@ -1,4 +1,4 @@
-"""School-food stock of many municipalities; the owner of a lot shows only in its movements."""
+"""School-food stock of many municipalities; the owner of a lot can be found only from its movements."""
 
 from tenantry.presets.estoque.faults import FAULTS
 from tenantry.presets.estoque.rows import Estoque

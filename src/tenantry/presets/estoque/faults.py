@@ -1,4 +1,4 @@
-"""The faults that can be planted in the preset estoque; each row is new, so that the others stay."""
+"""The faults that can be planted in the preset estoque; each is a new row, so that the other rows are unchanged."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _EXPIRES = date(2026, 3, 1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultContext:
-    """Where faults are planted.
+    """The rows among which faults are planted.
 
-    `schools` are of three municipalities; no school keeps the last two of the `products` (a number); `used`
-    is the highest id of each table.
+    `schools` are of three municipalities; no school stores the last two of the `products` (a number); `used` is the
+    highest id of each table.
     """
 
     schools: tuple[int, int, int]
@@ -28,7 +28,7 @@ class FaultContext:
 
 @dataclass(slots=True, kw_only=True)
 class _Garden:
-    """Adds rows with the next id of their table, and notes those that are faulty."""
+    """Adds rows with the next id of their table, and records those that are faulty."""
 
     ground: FaultContext
     planted: Planted = field(default_factory=Planted)
@@ -76,7 +76,7 @@ class _Garden:
 
 
 def _orphans(garden: _Garden) -> None:
-    """People without a school, and lots none of whose movements has a school."""
+    """People without a school, and lots without a movement that has a school."""
     for number in range(PLANTED):
         user = garden.next("usuarios")
         email = f"sem.escola.{number + 1}@nenhuma.example"
@@ -102,7 +102,7 @@ def _conflicts(garden: _Garden) -> None:
 
 
 def _negative_stock(garden: _Garden) -> None:
-    """Lots and stocks from which more was taken than there was; their chains are right."""
+    """Lots and stocks from which more was taken than there was; their chains are correct."""
     for school in garden.ground.schools:
         lot, _ = garden.lot("NEGATIVO", 10, [(10, 14.5, -4.5, school)])
         garden.fault("estoque_lotes", lot, "quantidade_atual is -4.5")
@@ -119,7 +119,7 @@ def _expired_before_made(garden: _Garden) -> None:
 
 
 def _broken_chain(garden: _Garden) -> None:
-    """Movements that do not start where the one before ended, and movements whose sum is wrong."""
+    """Movements that do not start with the quantity at which the one before ended, and movements whose sum is wrong."""
     for school in garden.ground.schools:
         _, movements = garden.lot("LACUNA", 40, [(40, 10, 30, school), (26, 6, 20, school)])
         garden.fault("estoque_movimentacoes", movements[1], "starts at 26 where the one before ended at 30")

@@ -39,7 +39,7 @@ class Places:
         return self._school_starts[tenant] + 1
 
     def school(self, tenant: int) -> int:
-        """Some school of a municipality; the first ones more often, as large schools move more stock."""
+        """A random school of a municipality; the first ones more often, as large schools move more stock."""
         return self.first_school(tenant) + int(self.sizes[tenant] * self._random.random() ** 2)
 
     def staff(self, school: int) -> range:
@@ -47,7 +47,7 @@ class Places:
         return range(self._user_starts[school - 1] + 1, self._user_starts[school] + 1)
 
     def user(self, school: int) -> int | None:
-        """Someone of a school, or nobody, as for the rows of an import."""
+        """A random person of a school, or None, as for the rows of an import."""
         first, end = self._user_starts[school - 1], self._user_starts[school]
         choice = self._random.random() * 1.05
         return first + 1 + int(choice * (end - first)) if choice < 1 else None

@@ -43,7 +43,7 @@ class Estoque:
         self._random = random = Random(seed)
         self._rows = rows
         self._places = Places(random, rows)
-        # The last two foods of the catalogue are in no school's stock: planted stock has its place there.
+        # No school stores the last two foods of the catalogue: planted stock is put there.
         self._products = min(portuguese.FOODS, max(12, rows // 100))
         sizes = lengths(random, rows, 20)
         self._lots = Chains(random, sizes, [(40 + pick(random, 2000)) / 4 for _ in sizes])
@@ -59,7 +59,7 @@ class Estoque:
         self.planted = plant(self._ground(), faults)
 
     def tables(self) -> Iterator[Table]:
-        """Movements come before lots and history before stock: only they know what is left at the end."""
+        """Movements come before lots and history before stock: only their rows determine the quantities at the end."""
         generated = {
             "tenants": self._tenant_rows(),
             "produtos": self._product_rows(),
@@ -91,12 +91,12 @@ class Estoque:
         )
 
     def _tenants_of_lots(self, lots: int) -> list[int]:
-        """As uneven as the schools are; drawn, so that lots of all municipalities come in side by side."""
+        """As uneven as the numbers of schools; drawn at random, so that lots of all municipalities are mixed."""
         tickets = self._places.tenant_of
         return [tickets[pick(self._random, len(tickets))] for _ in range(lots)]
 
     def _shelf_places(self) -> Iterator[tuple[int, int]]:
-        """(school, product): each school keeps a run of neighbouring products of the catalogue."""
+        """(school, product): each school stores a series of neighbouring products of the catalogue."""
         kept = self._products - 2
         for school in range(1, self._places.schools + 1):
             first = pick(self._random, kept)
@@ -147,7 +147,7 @@ class Estoque:
                 self._lot_start[lot] = number
             school = places.school(self._lot_tenant[lot])
             user = places.user(school)
-            # One in seven is the central store's; a lot's last one never is, so that each lot has an owner.
+            # One in seven is in the central store; a lot's last one never is, so that each lot has an owner.
             named = school if not left[lot] or draw() < 0.85 else None
             movement = (KINDS[kind], quantity, before, after, _REASONS[kind], user, named)
             yield number + 1, lot + 1, self._lot_product[lot], *movement, moment(number, self._rows)
