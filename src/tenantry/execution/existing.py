@@ -38,8 +38,8 @@ def definitions(connection: psycopg.Connection[Any], steps: Sequence[Step]) -> d
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Alike:
-    """Steps whose definitions are one query but for the texts in it, so that it is planned once for all of them: one of
-    them, the query with columns for its texts, and each step's key and texts."""
+    """Steps whose definitions are one query except for the texts in it, so that it is planned once for all of them: one
+    of the steps, the query with columns for its texts, and each step's key and texts."""
 
     example: Step
     query: str
@@ -56,8 +56,8 @@ def _alike(steps: Sequence[Step]) -> list[_Alike]:
 
 @lru_cache(maxsize=1 << 16)
 def _with_texts_apart(step: Step) -> tuple[str, tuple[str, ...]]:
-    """A step's definition with columns of `asked` in place of its texts, and these; all as SQL writes it. Kept, for a
-    run asks again and again."""
+    """A step's definition with columns of `asked` in place of its texts, and these; all as SQL writes it. Cached,
+    because a run needs it many times."""
     texts: list[str] = []
 
     def parts(query: sql.Composable) -> Iterator[str]:
@@ -74,8 +74,8 @@ def _with_texts_apart(step: Step) -> tuple[str, tuple[str, ...]]:
 
 
 def _apart(connection: psycopg.Connection[Any], alike: Sequence[_Alike]) -> tuple[Sequence[_Alike], ...]:
-    """Those that ask the catalog alone, and those whose query runs as the owner of the tables that it reads: an owner
-    may not even look for names in schemas of ours, or of others."""
+    """Those that only query the catalog, and those whose query runs as the owner of the tables that it reads: an owner
+    may not even look names up in tenantry's schema, or in those of others."""
     if reads_catalog_only(connection, [one.example.definition() for one in alike]):
         return (alike,)
     alone = [reads_catalog_only(connection, [one.example.definition()]) for one in alike]

@@ -1,8 +1,8 @@
-"""Locks, and what is done under them, as SQL for one message to the server.
+"""Locks, and the statements under them, as SQL for one message to the server.
 
-Two anonymous blocks: the first takes the locks, each within what is left of one deadline, and the second does the work
-and takes the time. A block returns nothing, so what they have to tell they leave in settings of the transaction. Code
-of the user's that runs in between may set any search_path: every name is qualified.
+Two anonymous blocks: the first takes the locks, each within the rest of one deadline, and the second runs the
+statements and measures the time. A block returns nothing, so they leave their results in settings of the transaction.
+Code of the user's that runs in between may set any search_path: every name is qualified.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from tenantry.postgres.owner_context import unsettled
 from tenantry.steps.introspection import body, raw
 
 FORBIDDEN = "TY001"
-"""The SQLSTATE of what a guard has found."""
+"""The SQLSTATE that a guard raises."""
 UNSETTLED = "TY002"
-"""That of a definition that could run somebody else's code."""
+"""The SQLSTATE for a definition that could run somebody else's code."""
 LOCKING = "LOCK TABLE ONLY"
-"""With what a statement that takes a lock begins."""
+"""How a statement that takes a lock begins."""
 _HELD = re.compile(r"\Atenantry (\d+(?:\.\d+)?)\Z")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _PLACED = re.compile(r"(\d+)=(\d+(?:\.\d+)?)")
@@ -116,8 +116,8 @@ _TOLD = sql.SQL(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Seconds: all locks together, a further one, what a writer may wait behind us unnoticed by its search for a
-    deadlock, and the least that a wait has, with a lock held and without."""
+    """In seconds: for all locks together, for a further one, for which a writer may wait behind this session without
+    checking for a deadlock, and the minimum of a wait, with a lock held and without."""
 
     timeout: float
     look: float
@@ -128,8 +128,8 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aside:
-    """SQL of ours besides a step's statements, which runs nobody else's code. One that is a `guard` is a query of one
-    boolean; where that is true, nothing is done."""
+    """SQL of tenantry's in addition to a step's statements, which runs nobody else's code. A `guard` is a query of one
+    boolean; if that is true, nothing is done."""
 
     sql: sql.Composable
     guard: bool = False
@@ -137,8 +137,8 @@ class Aside:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """Milliseconds: the longest wait for a lock, how long the first one is held by now, and what each part took, by its
-    place."""
+    """Results, in milliseconds: the longest wait for a lock, how long the first one has been held, and the time of each
+    part, by its position."""
 
     waited: float
     held: float | None
@@ -146,8 +146,8 @@ class Told:
 
 
 def taking(locks: Sequence[Lock], limits: Limits, connection: psycopg.Connection[Any]) -> bytes:
-    """Takes the locks, in order, on those of the tables that are there; what follows in the transaction has the time
-    that is left."""
+    """Takes the locks, in order, on those of the tables that exist; what follows in the transaction may use the rest of
+    the time."""
     texts = [
         sql.SQL("{} {} IN {} MODE").format(sql.SQL(LOCKING), lock.table.identifier, _mode(lock.mode)) for lock in locks
     ]
@@ -158,26 +158,26 @@ def taking(locks: Sequence[Lock], limits: Limits, connection: psycopg.Connection
         look=_milliseconds(limits.look), unnoticed=_milliseconds(limits.unnoticed),
         glance=_milliseconds(limits.glance), least=_milliseconds(limits.least),
     )  # fmt: skip
-    # The locks have timeouts of their own; this one is for a server that does not come to look at them.
+    # The locks have timeouts of their own; this one is for a server that does not get to checking them.
     whole = sql.SQL("SET LOCAL statement_timeout = {}").format(sql.Literal(int((limits.timeout + 1) * 1000)))
     return b"; ".join((whole.as_bytes(connection), _block(block, connection)))
 
 
 def doing(parts: Sequence[Statement | Aside], connection: psycopg.Connection[Any]) -> bytes:
-    """Runs them in order, each under its condition and as its role."""
+    """Runs the statements in order, each under its condition and as its role."""
     return _block(
         _DO.format(parts=sql.SQL("").join(_part(place, one, connection) for place, one in enumerate(parts))), connection
     )
 
 
 def send(connection: psycopg.Connection[Any], *texts: bytes) -> Told:
-    """Run them by one message, within the transaction that is open."""
+    """Send both blocks in one message, within the open transaction."""
     cursor = psycopg.Cursor(connection)
     cursor.execute(b"; ".join((*filter(None, texts), _TOLD.as_bytes(connection))))
     while cursor.nextset():
         pass
     waited, held, took = cursor.fetchone() or ("", None, "")
-    # Code of the user's may have written anything into the settings: then nothing is told.
+    # Code of the user's may have written anything into the settings: then there is no result.
     return Told(
         waited=float(waited) if _NUMBER.fullmatch(waited or "") else 0.0, held=held,
         took={int(place): float(milliseconds) for place, milliseconds in _PLACED.findall(took or "")},
@@ -185,7 +185,7 @@ def send(connection: psycopg.Connection[Any], *texts: bytes) -> Told:
 
 
 def held_until(error: psycopg.Error) -> float | None:
-    """For how many milliseconds `taking` had a lock, when it did not get a further one; None where it had none."""
+    """For how many milliseconds `taking` had a lock when it did not get a further one; None if it had none."""
     said = _HELD.match(error.diag.message_detail or "")
     return None if said is None else float(said[1])
 

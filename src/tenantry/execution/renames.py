@@ -1,5 +1,5 @@
-"""Tables that their owner has renamed since they were migrated: the journal knows them by their oids, and steps that
-are ours go along. PostgreSQL follows a rename in all but the texts of functions: those are made anew."""
+"""Tables that were renamed since they were migrated: the journal finds them by their OIDs, and the steps on them are
+renamed. PostgreSQL follows a rename everywhere except in the texts of functions: those are created again."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tenantry.steps.renaming import Names, named_in, renamed, same_index, with_c
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """The journal's `entries` under the names that tables have now, each with the key that it is stored under; and what
-    of ours is to be renamed for that: `functions`, and `indexes` that the plan calls otherwise."""
+    """The journal's `entries` under the present names of tables, each with the key under which it is stored; and the
+    objects of tenantry's to be renamed accordingly: `functions`, and `indexes` that have another name in the plan."""
 
     entries: Mapping[str, Entry]
     stored: Mapping[str, str] = field(default_factory=dict)
@@ -30,18 +30,18 @@ class Known:
     indexes: Names = field(default_factory=dict)
     tables: Mapping[Name, Name | None] = field(default_factory=dict)
     columns: Mapping[tuple[Name, str], str | None] = field(default_factory=dict)
-    """What tables, and columns of the tables of now, are called that the journal knows by other names; None where they
-    are gone."""
+    """The present names of tables, and of columns of these, that have other names in the journal; None if they are
+    gone."""
 
 
 def known(entries: Mapping[str, Entry]) -> Known:
-    """What the journal has, whatever its tables were called then."""
+    """The contents of the journal, whatever its tables were called then."""
     names = {}
     for entry in entries.values():
         step = from_json(entry.value)
         if entry.named is not None and entry.named != step.table:
             names[step.table] = entry.named
-            # An index goes with its table into another schema.
+            # An index follows its table into another schema.
             if step.own_index is not None and entry.named.schema != step.table.schema:
                 names[step.own_index] = Name(entry.named.schema, step.own_index.name)
     columns = {
@@ -55,7 +55,7 @@ def known(entries: Mapping[str, Entry]) -> Known:
 
 
 def with_indexes(found: Known, plan: Sequence[Step]) -> Known:
-    """The same, where indexes that the plan has under other names, after those of their tables now, have them."""
+    """The same, with the names of indexes that the plan has after the present names of their tables."""
     if not found.stored:
         return found
     planned = [(step, name) for step in plan if (name := step.own_index) and step.key not in found.entries]
@@ -75,14 +75,14 @@ def _under(found: Known, names: Names, columns: Mapping[tuple[Name, str], str | 
     for key, entry in found.entries.items():
         step = from_json(entry.value)
         now = with_columns(renamed(step, names), now_called)
-        # What PostgreSQL writes of them has other names of columns by now, or fewer.
+        # In PostgreSQL's text of them, columns have other names by now, or are missing.
         if not touched.isdisjoint(named_in(now)):
             entry = replace(entry, definition=None)
         if now != step:
             was, called = step.trigger_function, now.trigger_function
             if was is not None and called is not None and was != called:
                 functions[was] = called
-            # What is written in a function's text stays as it was: it wants another text by now.
+            # The text of a function is unchanged, so another text is wanted by now.
             follows = was is None and entry.wanted == step.wanted
             entry = replace(
                 entry, key=now.key, value=to_json(now), wanted=now.wanted if follows else entry.wanted,
@@ -97,17 +97,17 @@ def _under(found: Known, names: Names, columns: Mapping[tuple[Name, str], str | 
 
 
 def _text(text: Any, names: Names) -> Any:
-    """A definition as the catalog writes it: tables with their schema, the index that it makes without."""
+    """A definition as the catalog writes it: tables with their schema, the index that it creates without."""
     if not isinstance(text, str):
         return text
     written = {str(was): str(now) for was, now in names.items()}
     written |= {f" {quoted(was.name)} ON ": f" {quoted(now.name)} ON " for was, now in names.items()}
-    # All at once: two may have changed their names for each other's.
+    # All at once: two tables may have exchanged their names.
     return re.sub("|".join(map(re.escape, written)), lambda match: written[match[0]], text)
 
 
 def settle(journal: Journal, found: Known) -> None:
-    """Have the journal say so, and what of ours is called after a table called after its name of now."""
+    """Update the journal, and rename tenantry's objects that are named after a table."""
     if not found.stored:
         return
     with journal.connection.transaction():
@@ -117,7 +117,7 @@ def settle(journal: Journal, found: Known) -> None:
 
 
 def _rename(journal: Journal, kind: str, lookup: str, arguments: str, names: Names) -> None:
-    """Those that are there. One may take the name that another one gives up: hence the names in between."""
+    """Rename those that exist. One may take the name that another one gives up, hence the temporary names."""
     connection, between = journal.connection, dict[Name, Name]()
     for number, (was, now) in enumerate(names.items()):
         there = sql.SQL("SELECT pg_catalog.{}({}) IS NOT NULL").format(

@@ -1,13 +1,14 @@
-"""Statements that stop writers for a moment, and never for longer.
+"""Statements that block writers for a moment, and never for longer.
 
-All locks of a group are taken first, one by one, under one deadline: lock_timeout counts for each lock, so a statement
-that needs four could keep writers waiting four times as long (hazard 14). Once a lock is held, all waits together,
-counted from when a writer could first queue behind us, are shorter than deadlock_timeout: a deadlock with the
-application is broken by us giving up.
+All locks of a group are taken first, one by one, under one deadline: lock_timeout counts for each lock separately, so a
+statement that needs four could block writers four times as long (hazard 14). Once a lock is held, all waits together,
+counted from when a writer could first queue behind this session, are shorter than deadlock_timeout: a deadlock with the
+application ends when this session gives up.
 
-Locks and statements go to the server in one message, with the rows of the journal in it, and are done there one after
-the other: while a lock is held the network is crossed once, for COMMIT. What has to be asked for by itself is what
-would run the code of a table's owner (tenantry.postgres.owner_context), and what our caller does in between.
+Locks and statements are sent to the server in one message, together with the changes of the journal, and are executed
+there one after the other: while a lock is held there is a single round trip, for COMMIT. Exceptions, which are sent
+separately, are statements that would run code of a table's owner (tenantry.postgres.owner_context), and what the caller
+does in between.
 """
 
 from __future__ import annotations
@@ -39,25 +40,27 @@ from tenantry.postgres.owner_context import reads_catalog_only
 from tenantry.postgres.session import holders
 
 DEADLOCK_SAFE_WAIT = 0.7
-"""Seconds in which a writer that began to wait when we did looks for no deadlock: below deadlock_timeout, 1 s unless
-configured. While a lock is held, no wait goes beyond them but for GLANCE."""
+"""Seconds within which a writer that began to wait together with this session does not yet check for a deadlock: below
+deadlock_timeout, 1 s unless configured. While a lock is held, no wait exceeds them by more than MIN_WAIT."""
 MIN_WAIT = 0.01
 LEAST = 0.1
-"""Seconds that statements have to wait for what cannot be locked ahead, however long the locks took."""
+"""Seconds that statements may at least wait for locks that cannot be taken ahead, however long the other locks took."""
 INITIAL_WAIT = 0.1
-"""Seconds for which the first try waits for a further lock; each try waits as much longer. Who holds that lock and
-wants the one we hold does not let go of it before we do: many short tries find a moment, and cost writers less."""
+"""Seconds for which the first try waits for a further lock; each later try waits that much longer. A session that holds
+that lock and waits for one held here does not release it before this session does: many short tries will find a moment,
+and block writers less."""
 BETWEEN_LOOKS = (0.1, 1.0)
-"""Seconds between such tries, drawn from this range: what they cost the writers does not grow, nor do the pauses."""
+"""The range, in seconds, from which the pause between such tries is drawn. Neither the time for which they block
+writers nor the pauses grow."""
 VALIDATION_LOCK_TIMEOUT = 30.0
 SLOW_TRIES = 2
-"""How often a statement may be slower than its limit by itself: a machine may be busy once."""
+"""How often a statement may exceed its limit without waiting for a lock: the machine may be busy once."""
 _SETTLE = (sql.SQL("SET CONSTRAINTS ALL IMMEDIATE"), sql.SQL(PIN.decode()))
-"""Triggers that were put off run now. They, and others of the user's, may have set any path."""
+"""Deferred triggers run now. They, and others of the user's, may have set any search_path."""
 
 
 class _TooSlow(Exception):
-    """A statement was slower than it may be, and not for a lock, for which it waits less long."""
+    """A statement took longer than it may, and not because of a lock, for which it would have waited less long."""
 
     def __init__(self, error: psycopg.Error, statement: str, seconds: float) -> None:
         super().__init__(f"took more than {seconds:.1f} s without waiting for a lock: {statement}")
@@ -66,7 +69,8 @@ class _TooSlow(Exception):
 
 
 class _Renamed(Exception):
-    """While we waited for its lock, a table has become another one, and the transaction another, too."""
+    """While this session waited for its lock, a table became another one, so the transaction has other statements,
+    too."""
 
 
 _NO_LOCK = (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled, psycopg.errors.DeadlockDetected)
@@ -75,7 +79,7 @@ RETRIED = (*_NO_LOCK, _TooSlow, _Renamed)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guard(Aside):
-    """A query of one boolean; where that is true, nothing is done, and `refuse` is called, outside the transaction, to
+    """A query of one boolean; if that is true, nothing is done, and `refuse` is called, outside the transaction, to
     raise the reason."""
 
     guard: bool = True
@@ -83,13 +87,13 @@ class Guard(Aside):
 
 
 Asides = Sequence[Aside] | Callable[[], None]
-"""As SQL, in the message of the statements; or by a call, for which they are sent one part after the other."""
+"""As SQL, in the message of the statements; or as a function, for which they are sent in several parts."""
 _Work = Statement | Aside | Callable[[], None]
 
 
 @dataclass(slots=True, kw_only=True)
 class LockPolicy:
-    """Seconds that a statement may wait, and that all its tries together may take."""
+    """Seconds for which a statement may wait, and for which all its tries together may take."""
 
     timeout: float = 2.0
     budget: float = 600.0
@@ -97,17 +101,17 @@ class LockPolicy:
 
 @dataclass(slots=True, kw_only=True)
 class Outcome:
-    """What it took: milliseconds in all, the longest wait for a lock, the longest that locks which stop writers were
-    held, tries, and who stood in the way."""
+    """Times and blockers: milliseconds in total, the longest wait for a lock, the longest time for which locks that
+    block writers were held, the number of tries, and the sessions that blocked them."""
 
     milliseconds: float = 0.0
     waited: float = 0.0
     held: float = 0.0
     held_since: float | None = None
-    """When the try that is under way got its first lock, by time.monotonic()."""
+    """When the try in progress got its first lock, by time.monotonic()."""
     tries: int = 0
     crossed: bool = False
-    """True where the last try had a lock, and did not get a further one."""
+    """True if the last try had a lock and did not get a further one."""
     blocked_by: list[Blocker] = field(default_factory=list)
 
 
@@ -124,12 +128,12 @@ def run_in_transaction(
     sleep: Callable[[float], None] = time.sleep,
 ) -> Outcome:
     """Run statements in one transaction, with `prepare` before all but the first `behind` of them, and `finish` after
-    all, in the same one.
+    all of them, in the same transaction.
 
-    Locks that stop writers are waited for briefly, and the whole is tried again with growing pauses until it succeeds
-    or the budget is spent. `retrying` is told the reason, the blockers, and the pause in seconds, which `sleep` then
-    takes, and `ran` each statement and its milliseconds. Raises Failed, naming the blockers, or the statement that is
-    slower than it may be with writers behind it.
+    Waits for locks that block writers are short, and the transaction is tried again with growing pauses until it
+    succeeds or the budget is spent. `retrying` is called with the reason, the blockers, and the pause in seconds, for
+    which `sleep` then waits, and `ran` with each statement and its milliseconds. Raises Failed, naming the blockers, or
+    the statement that takes longer than it may while it blocks writers.
     """
     started = time.monotonic()
     growing = wait_random_exponential(multiplier=0.2, max=15)
@@ -188,7 +192,7 @@ def run_autocommit(
     connection: psycopg.Connection[Any], statement: Statement, *, patience: LockPolicy,
     ran: Callable[[Statement, float], None] = lambda statement, milliseconds: None,
 ) -> None:  # fmt: skip
-    """Run a statement outside a transaction. It stops nobody while it waits (hazard 14), so it waits for each older
+    """Run a statement outside a transaction. It blocks nobody while it waits (hazard 14), so it waits for each older
     transaction as long as the budget allows. Raises Failed, naming the blockers."""
     if statement.when is not None and not fetch_bool(connection, statement.when):
         return
@@ -218,13 +222,13 @@ def _execute(
 
 
 def fetch_bool(connection: psycopg.Connection[Any], query: sql.Composable) -> bool:
-    """The one boolean of a query."""
+    """The single boolean of a query."""
     row = connection.execute(sql.Composed([query])).fetchone()
     return bool(row is not None and row[0])
 
 
 def _in_order(statements: Sequence[Statement], prepare: Asides, behind: int, finish: Asides) -> list[_Work]:
-    """What a transaction does once it has its locks."""
+    """The work of a transaction after it has taken its locks."""
     settle = [Aside(sql=one) for one in _SETTLE]
     before, after = ([part] if callable(part) else [*part] for part in (prepare, finish))
     first: list[_Work] = [*statements[:behind], *settle] if behind else []
@@ -233,7 +237,7 @@ def _in_order(statements: Sequence[Statement], prepare: Asides, behind: int, fin
 
 @dataclass(slots=True, kw_only=True)
 class _Transaction:
-    """Statements and what else belongs to them, tried until it has its locks."""
+    """Statements and the functions that belong to them, tried until all locks are taken."""
 
     connection: psycopg.Connection[Any]
     statements: Sequence[Statement]
@@ -245,7 +249,7 @@ class _Transaction:
     """Tries in which a statement was too slow."""
     validates: bool = False
     apart: frozenset[int] = frozenset()
-    """Places in the work of what goes to the server by itself."""
+    """Positions in the work of the parts that are sent to the server separately."""
 
     def __post_init__(self) -> None:
         self.validates = any(statement.manner is ExecutionMode.VALIDATION for statement in self.statements)
@@ -260,7 +264,7 @@ class _Transaction:
 
     def _goes_along(self, one: Statement, together: bool) -> bool:
         if self.validates:
-            # It stops nobody, reads much, and is to be seen and cancelled by itself.
+            # It blocks nobody and reads much; separate, it can be seen in pg_stat_activity and cancelled alone.
             return False
         texts = [text for text in (one.sql, one.when) if text is not None]
         return together or reads_catalog_only(self.connection, texts)
@@ -276,7 +280,7 @@ class _Transaction:
             if error.sqlstate == FORBIDDEN:
                 self._refuse()
             if error.sqlstate == UNSETTLED:
-                # What goes to the server by itself is looked at once more, under its locks.
+                # Parts that are sent separately are checked once more, under their locks.
                 self.apart = frozenset(place for place, one in enumerate(self.work) if not isinstance(one, Aside))
                 raise _Renamed("a table was replaced by another one meanwhile") from error
             raise
@@ -285,7 +289,7 @@ class _Transaction:
                 outcome.held = max(outcome.held, (time.monotonic() - outcome.held_since) * 1000)
 
     def _refuse(self) -> None:
-        """Say, outside the transaction, what a guard has found."""
+        """Raise, outside the transaction, what a guard has found."""
         for one in self.work:
             if isinstance(one, Guard):
                 one.refuse()
@@ -308,7 +312,7 @@ class _Transaction:
                 self._by_itself(one)
 
     def _needed(self) -> list[Statement]:
-        """The statements whose condition is met now. Conditions that run nobody's code are asked by one query."""
+        """The statements whose condition is true now. Conditions that run no user's code are checked by one query."""
         asked = {place: one.when for place, one in enumerate(self.statements) if one.when is not None}
         if len(asked) > 1 and reads_catalog_only(self.connection, list(asked.values())):
             query = sql.SQL("SELECT {}").format(
@@ -336,10 +340,10 @@ class _Transaction:
                 one()
 
     def _taking(self, needed: Sequence[Statement]) -> bytes:
-        """The locks of these, as SQL."""
+        """The locks of these statements, as SQL."""
         locks = _locks(needed)
         if self.outcome.tries % 2 == 0:
-            # Whoever crosses us in one order may not in the other.
+            # In reverse order every second time: a session that conflicts with one order may not with the other.
             locks = locks[::-1]
         locks = [lock for lock in locks if lock.mode.blocks_writers]
         limits = Limits(
@@ -360,7 +364,7 @@ class _Transaction:
 
     @contextmanager
     def _timed(self, statements: Sequence[Statement]) -> Iterator[None]:
-        """Raises _TooSlow where one of these was ended by its timeout: not for a lock, and not by a person."""
+        """Raises _TooSlow if one of these was ended by its timeout: not by a wait for a lock, and not by a person."""
         begun = time.monotonic()
         try:
             yield
@@ -381,7 +385,7 @@ class _Transaction:
 
 
 def _within(error: psycopg.Error, statement: str) -> list[str]:
-    """What was running within a statement, innermost first, as the server says."""
+    """What was running within a statement, innermost first, according to the error's context."""
     inner = (error.diag.context or "").partition(f'SQL statement "{statement}"')[0]
     return [line for line in inner.splitlines() if line.strip()]
 
@@ -400,7 +404,7 @@ def _milliseconds(seconds: float) -> int:
 
 
 def _locks(statements: Iterable[Statement]) -> list[Lock]:
-    """Each table once, in the order of first mention, with the strongest mode that any statement wants."""
+    """Each table once, in the order of first mention, with the strongest mode that a statement needs."""
     strongest: dict[Any, LockMode] = {}
     for statement in statements:
         for lock in statement.locks:

@@ -1,10 +1,10 @@
-"""Distribute: the tables take the form in which a distributed engine such as Citus can spread them by tenant, on plain
-PostgreSQL, where all of it can be tried and taken back.
+"""The phase distribute: tables take the form in which a distributed engine such as Citus can spread them by tenant. It
+runs on plain PostgreSQL, where all of it can be tested and reverted.
 
-Triggers go first: those of ours would defer keys that can be deferred no more, and tell the old application by the
-floor, which goes as well. Foreign keys come before what they point at: the composite ones in their last form, so that
-no row is without one; then the user's own to owned tables go, since they need the unique keys without the tenant that
-are widened last.
+Triggers come first: tenantry's own would defer keys that can no longer be deferred, and recognise the old application
+by the floor, which is dropped as well. Foreign keys come before the keys to which they refer: the composite ones in
+their last form, so that no row is without one; then the user's own to owned tables are dropped, since they need the
+unique keys without the tenant that are widened last.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ def distribute_steps(ground: PlanContext, earlier: Sequence[Step]) -> Iterator[S
 
 @dataclass(frozen=True, kw_only=True)
 class Distributing:
-    """What becomes of the objects of the earlier phases, and of the user's."""
+    """The steps for the objects of the earlier phases, and for the user's."""
 
     ground: PlanContext
     earlier: tuple[Step, ...]
 
     @cached_property
     def tables(self) -> tuple[tuple[Owned, Table], ...]:
-        """The tables that are distributed. What no engine takes, such as inheritance, preflight refuses by name."""
+        """The tables that are distributed. Preflight refuses by name what no engine accepts, such as inheritance."""
         return tuple(
             (unit.owned, unit.table) for unit in self.ground.units()
             if not unit.table.inherits and unit.table.kind is Kind.TABLE
@@ -106,7 +106,7 @@ class Distributing:
 
     @cached_property
     def _ours(self) -> tuple[TenantForeignKey, ...]:
-        """The foreign keys that we have made, as they are to be."""
+        """The foreign keys that tenantry has made, in their wanted form."""
         made = (step for step in self.earlier if isinstance(step, TenantForeignKey))
         return tuple(
             replace(
@@ -149,7 +149,7 @@ class Distributing:
         )  # fmt: skip
 
     def _stays(self, owned: Owned, key: ForeignKey) -> bool:
-        """A key to a table that is not owned, or that holds the tenant on both sides."""
+        """Whether a key stays: it refers to a table that is not owned, or includes the tenant on both sides."""
         parent = self.ground.ownership.of(key.parent)
         if parent is None:
             return True
@@ -188,7 +188,7 @@ class Distributing:
             )  # fmt: skip
 
     def _index(self, owned: Owned, table: Table, unique: Unique) -> TenantIndex:
-        """One that stands since enforce or contract, for composite keys, or one that is yet to be built."""
+        """An index that exists since enforce or contract, for composite keys, or one that is yet to be built."""
         there = [step for step in self._indexes.get(table.name, ()) if set(step.columns) == set(unique.columns)]
         there.sort(key=lambda step: step.columns != unique.columns)
         plain = bool(unique.columns) and not unique.partial and not unique.deferrable
@@ -224,7 +224,7 @@ class Distributing:
 
 
 def needs_tenant(owned: Owned, unique: Unique) -> bool:
-    """Whether a unique key of the user's is without the tenant column, and stands after contract."""
+    """Whether a unique key of the user's lacks the tenant column, and exists after contract."""
     if unique.name in owned.unique or unique.exclusion or unique.inherited or not unique.valid:
         return False
     return owned.column not in unique.columns

@@ -1,4 +1,4 @@
-"""What runs do at the moment, seen from another session."""
+"""What runs are doing at the moment, read from another session."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class Backups:
             revoke_default_privileges(self.connection)
 
     def all(self) -> tuple[Backup, ...]:
-        """All backups, the newest first, incomplete ones included. Raises Refused where the list cannot be trusted."""
+        """All backups, the newest first, including incomplete ones. Raises Refused if the list cannot be trusted."""
         require_trusted(self.connection)
         row = self.connection.execute(_QUERIES["installed"]).fetchone()
         if row is None or not row[0]:
@@ -52,7 +52,7 @@ class Backups:
             return tuple(map(_backup, cursor.execute(_QUERIES["all"])))
 
     def name(self, reason: Reason) -> str:
-        """An id that no backup has."""
+        """An id that no backup has yet."""
         row = self.connection.execute(_QUERIES["begin"], {"reason": reason}).fetchone()
         assert row is not None
         return str(row[0])
@@ -106,8 +106,8 @@ class Fires:
 
 
 def firing(connection: psycopg.Connection[Any], relation: Name, event: str | None = None) -> tuple[Fires, ...]:
-    """The user's triggers and rules that fire on a relation, on INSERT, UPDATE or DELETE or, without an `event`, on
-    whatever; tenantry's own are left out."""
+    """The user's triggers and rules that fire on a relation, on INSERT, UPDATE or DELETE or, without an `event`, on any
+    of them; tenantry's own are left out."""
     found = []
     with connection.cursor(row_factory=dict_row) as cursor:
         for query in ("triggers", "rules"):

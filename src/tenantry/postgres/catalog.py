@@ -57,14 +57,14 @@ def read_schemas(
     """The user's own objects in `schemas` (`("*",)` for all), without what tenantry made; once for each of `ours`, all
     in one snapshot.
 
-    `ours` tells what tenantry made; everything in the schema tenantry is left out, too.
+    Each of `ours` lists what tenantry made; everything in the schema tenantry is left out, too.
 
     The connection is one of tenantry.postgres.connect: names are qualified by its search_path. Partitions, inheritance
     children and views that read a table are included whatever their schema; functions and roles are those of the
     database. In a transaction of the caller it waits for locks as long as that does, else for LONGEST_WAIT seconds
     each.
 
-    Raises UsageError for a schema that does not exist, and Failed where another session keeps a table locked.
+    Raises UsageError for a schema that does not exist, and Failed if another session keeps a table locked.
     """
     if connection.info.transaction_status is not TransactionStatus.IDLE:
         return _fenced(connection, _read(connection, schemas, ours))

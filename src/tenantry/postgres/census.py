@@ -27,11 +27,11 @@ def run_census(
     connection: psycopg.Connection[Any], census: Census, *, watch: Callable[[Name], None] = lambda table: None,
     disputed: Callable[[Name, Sequence[Pair]], None] | None = None,
 ) -> Evidence:  # fmt: skip
-    """Run all queries of the census; `watch` is told each table before it is counted, and `disputed` which paths of a
-    table with conflicts disagree in how many rows.
+    """Run all queries of the census; `watch` is called with each table before it is counted, and `disputed` with the
+    paths of a table with conflicts that disagree, and in how many rows.
 
-    The connection must not be in a transaction. Raises ConnectionFailed where a privilege is missing, and UsageError
-    where an assignment of the spec does not fit the data.
+    The connection must not be in a transaction. Raises ConnectionFailed if a privilege is missing, and UsageError if an
+    assignment of the spec does not fit the data.
     """
     answers = []
     try:

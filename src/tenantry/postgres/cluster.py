@@ -289,8 +289,8 @@ def _lines(error: subprocess.CalledProcessError) -> list[str]:
 
 
 def _hand_over(folder: Path, account: pwd.struct_passwd | None, *, private: bool = False) -> None:
-    """Create a folder of the server's, or use one that belongs to its user or to us; a link in its place is not
-    followed."""
+    """Create a folder of the server's, or use one that belongs to its user or to the current user; a link in its place
+    is not followed."""
     with suppress(FileExistsError):
         folder.mkdir(mode=0o700)
     with private_files.folder_descriptor(folder) as descriptor:

@@ -1,4 +1,4 @@
-"""What distributing tables by tenant would meet, asked of the catalog and of pg_stat_statements."""
+"""What prevents tables from being distributed by tenant, read from the catalog and from pg_stat_statements."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tenantry.postgres.server_state import StatementStat
 
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "distribution.sql")
 CHANGING = r"\mmerge\M|\mcopy\M|\mon\s+conflict\M|\mfor\s+(no\s+key\s+update|update|key\s+share|share)\M|\mnextval\M"
-"""Statements of which some mean something else once tables are distributed, or are refused."""
+"""Statements of which some have another meaning once tables are distributed, or are refused."""
 Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OtherPolicy:
-    """A policy that is not ours; `subquery`: its expressions have one."""
+    """A policy that is not tenantry's; `subquery`: its expressions have one."""
 
     table: Name
     policy: str
@@ -33,7 +33,7 @@ class OtherPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnKey:
-    """A view that PostgreSQL keeps from being without the `key` of a table."""
+    """A view for which PostgreSQL needs the `key` of a table."""
 
     table: Name
     key: str
@@ -50,7 +50,7 @@ class NarrowSequence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyInto:
-    """A foreign key of any table to one of those that are asked about."""
+    """A foreign key of any table to one of the given tables."""
 
     table: Name
     key: str
@@ -63,7 +63,7 @@ def _key_into(*, parent_schema: str, parent_name: str, **row: Any) -> KeyInto:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DistributionFacts:
-    """`extension`: the database has Citus. `executed` is None where pg_stat_statements is missing or cannot be read."""
+    """`extension`: the database has Citus. `executed` is None if pg_stat_statements is missing or cannot be read."""
 
     extension: bool
     policies: tuple[OtherPolicy, ...]
@@ -74,7 +74,7 @@ class DistributionFacts:
 
 
 def read_distribution(connection: psycopg.Connection[Any], tables: Sequence[Name]) -> DistributionFacts:
-    """About these tables. It only reads."""
+    """The facts about these tables. It only reads."""
     names = [name.identifier.as_string(None) for name in tables]
 
     def read(value: Callable[..., Value], query: str) -> tuple[Value, ...]:

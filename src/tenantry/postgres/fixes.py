@@ -100,8 +100,8 @@ class FixJournal:
             return cursor.execute(_QUERIES["list"], {"run": run}).fetchall()
 
     def parts(self, run: str, size: int) -> Iterator[Part]:
-        """What is still to be undone of a run, last first, in parts of at most `size` rows. Raises Refused for a row
-        whose image is not valid."""
+        """The part of a run that is still to be undone, last first, in parts of at most `size` rows. Raises Refused for
+        a row whose image is not valid."""
         broken = self.connection.execute(_QUERIES["broken"], {"run": run}).fetchone()
         if broken is not None:
             raise Refused(

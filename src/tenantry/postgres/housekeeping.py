@@ -1,4 +1,4 @@
-"""Rows of the journal that are older than their age."""
+"""Rows of the journal that are older than their retention time."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class OldRuns:
 
 
 def old_runs(connection: psycopg.Connection[Any], days: int) -> OldRuns:
-    """Runs that began more than `days` ago, except those that steps, fixes, backups and reviews belong to, and the last
-    ones. The journal must exist."""
+    """Runs that began more than `days` ago, except those to which steps, fixes, backups and reviews belong, and the
+    last ones. The journal must exist."""
     kept = {id for (id,) in connection.execute(_QUERIES["newest"])}
     tables = [table for (table,) in connection.execute(_QUERIES["referring"])]
     for table in tables:

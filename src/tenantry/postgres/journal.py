@@ -1,4 +1,4 @@
-"""The journal, in the schema `tenantry`: what is in force and ours, what happened, and how far a fill has come."""
+"""The journal, in the schema `tenantry`: which steps are applied, what happened, and the progress of fills."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from tenantry.postgres.queries import filled, read_queries
 from tenantry.postgres.trust import require_trusted
 
 VERSION = 2
-"""Of the tables. Those of version 1 are of tenantry 0.1.0: its backups can be read, its steps and runs cannot."""
+"""The version of the tables. Those of version 1 are of tenantry 0.1.0: its backups can be read, its steps and runs
+cannot."""
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "journal.sql")
 
 State = Literal["running", "done", "kept"]
@@ -28,9 +29,9 @@ State = Literal["running", "done", "kept"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A step of ours. `value` is the step as JSON, `wanted` the digest of what it wants, `before` what it recorded,
-    `definition` what it looked like once it was in force. A `running` one was begun by a run that may have died in it;
-    a `kept` one stayed after `rollback --preserve-data`."""
+    """A step that tenantry has applied. `value` is the step as JSON, `wanted` the digest of what it wants, `before`
+    what it recorded, `definition` the definition of its object once it was applied. A `running` one was begun by a run
+    that may have died in it; a `kept` one stayed after `rollback --preserve-data`."""
 
     key: str
     position: int
@@ -56,9 +57,9 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
-    """A run that changes, changed or checked the database. `seconds` are None while it goes on; `waited` is the longest
-    wait for a lock, in milliseconds. `previous` is the run of the same command before it, where both came to their end,
-    and took `previous_seconds` for `previous_steps`."""
+    """A run that changes, changed or checked the database. `seconds` are None while it is active; `waited` is the
+    longest wait for a lock, in milliseconds. `previous` is the run of the same command before it, if both finished, and
+    took `previous_seconds` for `previous_steps`."""
 
     id: str
     command: str
@@ -211,7 +212,7 @@ class Journal:
         self.connection.execute(_QUERIES["finish_step"], {"key": key, "definition": definition})
 
     def rename(self, entries: Mapping[str, Entry]) -> None:
-        """Write these, of tables that were renamed since, in place of those of the keys."""
+        """Replace the entries of these keys, whose tables were renamed since, by these entries."""
         values = [
             {"was": was, "key": one.key, "value": one.value, "wanted": one.wanted, "definition": one.definition,
              "before": one.before}
@@ -222,13 +223,14 @@ class Journal:
         self.connection.execute(_QUERIES["rename_columns"])
 
     def adopt(self, *, key: str, phase: str, value: Mapping[str, Any], wanted: str) -> None:
-        """The step's present object is what is wanted now: in another phase, or through what has ended its own work."""
+        """Record that the step's present object is what is wanted now: in another phase, or made by the step that has
+        ended its own work."""
         self.connection.execute(
             _QUERIES["adopt_step"], {"key": key, "phase": phase, "value": Jsonb(value), "wanted": wanted}
         )
 
     def restart(self, key: str) -> None:
-        """Reset how far the step has come."""
+        """Reset the recorded progress of the step."""
         self.connection.execute(_QUERIES["forget_progress"], {"key": key})
 
     def keep(self, key: str) -> None:
@@ -237,7 +239,7 @@ class Journal:
         self.restart(key)
 
     def forget(self, key: str, *, plain: bool = False) -> None:
-        """Record that the step was reverted. `plain`: the journal has nothing else of it (Step.noted_besides)."""
+        """Record that the step was reverted. `plain`: the journal stores nothing else for it (Step.noted_besides)."""
         self.connection.execute(_QUERIES[_forget(plain)], {"key": key})
 
     def event(

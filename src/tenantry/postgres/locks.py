@@ -1,4 +1,4 @@
-"""Locks: the lock that keeps two runs apart, and the sessions that block another one."""
+"""Locks: the lock that prevents two runs at a time, and the sessions that block another one."""
 
 from __future__ import annotations
 
@@ -84,8 +84,8 @@ def hold_run_lock(
 
 @contextmanager
 def _keeper(connection: psycopg.Connection[Any], target: Target) -> Iterator[None]:
-    """A session that shares the lock of `connection`. Whose program dies leaves both to the server: it sees at once
-    that an idle client is gone, and no later than before that one is, which has a statement under way."""
+    """A session that shares the lock of `connection`. If its program dies, the server ends both: it notices at once
+    that an idle client is gone, so not later than for the other one, which may be running a statement."""
     named = (connection.info.parameter_status("application_name") or "").removeprefix("tenantry ")
     with closing(connect(target, purpose=f"{named} lock", operator=False)) as keeper:
         connection.execute(_QUERIES["share_run_lock"], {"key": RUN_LOCK})

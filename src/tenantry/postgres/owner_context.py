@@ -1,16 +1,19 @@
-"""Whose code runs, and as whom: what sets off the code of a table's owner runs as that owner.
+"""Whose code runs, and as which role: a statement that runs code of a table's owner runs as that owner.
 
-Reading a table or writing to it runs code of its owner's: triggers, checks, defaults, policies, views, casts,
-operators, and already when it is planned, the expressions of its indexes. Where our role may do what the owner may not,
-that code would have our rights. SET ROLE is no fence, for the code can RESET ROLE. Inside a SECURITY DEFINER function
-PostgreSQL refuses that, so a statement that names such tables is run within one that belongs to the owner.
+Reading a table or writing to it runs code of its owner: triggers, checks, defaults, policies, views, casts, operators,
+and, when the statement is planned, the expressions of its indexes. If tenantry's role may do what the owner may not,
+that code would have the rights of tenantry's role. SET ROLE does not prevent that, since the code can RESET ROLE.
+Inside a SECURITY DEFINER function PostgreSQL refuses RESET ROLE, so a statement that names such tables is run within
+one that belongs to the owner.
 
-The function is made, called once and dropped in one transaction: its owner may alter it, but nobody else ever sees it,
-and nothing calls it again. What the owner's code can leave behind to run as us later is taken away before the
-transaction goes on: deferred triggers, cursors WITH HOLD, which would run at its end, and settings of the session.
+The function is created, called once and dropped in one transaction: its owner may alter it, but nobody else ever sees
+it, and nothing calls it again. Whatever the owner's code could leave behind to run as tenantry's role later is removed
+before the transaction goes on: deferred triggers, cursors WITH HOLD, which would run at its end, and settings of the
+session.
 
-Which tables a statement names PostgreSQL says itself: to analyse a statement locks them. That runs nobody's code, once
-the statement's literals are left out: one of a composite type would be read, and the checks of its domains run.
+PostgreSQL itself tells which tables a statement names: analysing a statement locks them. The analysis runs no user's
+code once the statement's literals are left out: a literal of a composite type would be read, and the checks of its
+domains run.
 """
 
 from __future__ import annotations
@@ -33,18 +36,18 @@ from tenantry.postgres.queries import Fixed, read_queries
 
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "owner_context.sql")
 OPERATOR_POLICY = "tenantry_operator"
-"""The policy by which an owner sees all rows of a table that is isolated (steps/row_security.py)."""
+"""The policy by which an owner sees all rows of an isolated table (steps/row_security.py)."""
 RENAMES = 5
-"""How often a table may come to be another one while we wait for it."""
+"""The number of tries if a name comes to be that of another table while this session waits for it."""
 FIRST_OF_USERS = 16384
-"""The oid from which on types are none of PostgreSQL's own."""
+"""The OID from which on types are not PostgreSQL's own."""
 DEFERRED_AS_QUEUED = 180000
-"""The version since which deferred triggers run as the role that set them off."""
+"""The version since which deferred triggers run as the role that has fired them."""
 
 _BEFORE = rb"\A\s*(?:--[^\n]*\n\s*)*"
 _QUERY = re.compile(_BEFORE + rb"\(*\s*(?:SELECT|WITH|INSERT|UPDATE|DELETE|MERGE|VALUES|TABLE|EXPLAIN)\b", re.I)
 _VALUE = re.compile(_BEFORE + rb"\(*\s*(?:SELECT|WITH|VALUES)\b", re.I)
-"""Such a query can stand in another one, but for a WITH that writes."""
+"""Such a query can be part of another one, unless its WITH writes."""
 _TABLE_AS = re.compile(
     _BEFORE + rb"(CREATE\s+(?:TEMPORARY\s+)?TABLE\s.*?\sAS\s+)((?:SELECT|WITH|TABLE)\b.*)", re.I | re.S
 )
@@ -53,17 +56,18 @@ _UTILITY = re.compile(
     + rb"(?:DO\b|TRUNCATE\b|ALTER\s+TABLE\b.*\s(?:VALIDATE\s+CONSTRAINT|SET\s+NOT\s+NULL|ATTACH\s+PARTITION)\b)",
     re.I | re.S,
 )
-"""Those of our other statements that fire triggers, read rows, or prove something from the table's CHECK constraints.
-What builds or reads indexes (CREATE INDEX, REINDEX, ANALYZE) PostgreSQL itself runs as the table's owner."""
+"""Those other statements of tenantry's that fire triggers, read rows, or prove something from the table's CHECK
+constraints. Statements that build or read indexes (CREATE INDEX, REINDEX, ANALYZE) are run by PostgreSQL itself as the
+table's owner."""
 _DEFINITION = re.compile(
     _BEFORE + rb"(?:ALTER\s+(?:TABLE|INDEX)|CREATE\s+(?:OR\s+REPLACE\s+)?(?:CONSTRAINT\s+)?TRIGGER)\b", re.I
 )
-"""Those that may ask for a table's partition key, or for an index's expressions, of which PostgreSQL then works out the
-constants."""
+"""Statements that may need a table's partition key, or an index's expressions, whose constants PostgreSQL then
+evaluates."""
 _PROOF = re.compile(_BEFORE + rb"ALTER\s+TABLE\b.*\sVALIDATE\s+CONSTRAINT\b", re.I | re.S)
 _DO = re.compile(_BEFORE + rb"DO\b", re.I)
 _ALTER_INDEX = re.compile(_BEFORE + rb"ALTER\s+INDEX\b", re.I)
-"""Nobody can lock an index ahead, so that it stays the one that it was."""
+"""An index cannot be locked ahead to make sure that it stays the same."""
 _REFERRED = re.compile(rb'\bREFERENCES\s+("(?:[^"]|"")+"\."(?:[^"]|"")+")', re.I)
 _ALTER = re.compile(_BEFORE + rb"ALTER\s+TABLE\b", re.I)
 _UNNAMED = re.compile(
@@ -71,7 +75,7 @@ _UNNAMED = re.compile(
     r'|(?P<name>"(?:[^"]|"")*")',
     re.S,
 )
-"""Parts of a statement in which no relation is named: literals and remarks; in between, quoted names."""
+"""Parts of a statement in which no relation is named: literals and comments; between them, quoted names."""
 _TOKEN = re.compile(rf"{_UNNAMED.pattern}|[()]|\w+", re.S)
 _WRITES = re.compile(r"\b(?:INSERT|UPDATE|DELETE|MERGE)\b", re.I)
 _ONLY = re.compile(r"\bONLY\s*\Z", re.I)
@@ -86,18 +90,18 @@ _QUALIFIED = re.compile(r'"(?:[^"]|"")+"\."(?:[^"]|"")+"')
 _OURS = re.compile(
     r'(?:\A|\n)SQL statement "(?:(?!\nSQL statement ").)*"\nPL/pgSQL function pg_temp_\d+\.tenantry_[^\n]*\Z', re.S
 )
-"""What our own function adds to the context of an error."""
+"""What the function adds to the context of an error."""
 
 Row = TypeVar("Row")
 
 
 class NoTemporaryObjects(ConnectionFailed):
-    """A role may not have the temporary function that a statement is to run in as that role."""
+    """A role may not create the temporary function in which a statement is to run as that role."""
 
 
 def fence(connection: psycopg.Connection[Any]) -> None:
-    """From now on the connection's cursors look after whose code they run; where there is none but our own role's and
-    its equals', nothing changes."""
+    """From now on the connection's cursors run statements as the owner whose code they run; a statement that runs no
+    code but that of the connected role and its equals is not changed."""
     row = psycopg.RawCursor(connection, row_factory=tuple_row).execute(_QUERIES["strangers"]).fetchone()
     if row is not None and row[0]:
         connection.cursor_factory = FencingCursor
@@ -108,8 +112,9 @@ def fenced(connection: psycopg.Connection[Any]) -> bool:
 
 
 def reads_catalog_only(connection: psycopg.Connection[Any], texts: Sequence[sql.Composable]) -> bool:
-    """Whether no statement of these, nor query of one value, can run the code of a table's owner, whoever owns what by
-    the time that it is run: then it may be sent among others. Also true where there is no fence."""
+    """Whether none of these statements, nor queries of one value, can run the code of a table's owner, whoever owns
+    what by the time that it is run: then it may be sent together with others. Also true for a connection without a
+    fence."""
     if not fenced(connection):
         return True
     given = [_text(connection, text) for text in texts]
@@ -129,7 +134,7 @@ def reads_catalog_only(connection: psycopg.Connection[Any], texts: Sequence[sql.
         return False
     whole = b"SELECT " + b", ".join(b"(" + text + b")" for text in queries)
     try:
-        # Rolled back, so that no lock is left of it.
+        # Rolled back, so that none of its locks is left.
         with connection.transaction(force_rollback=True):
             _analysed(connection, whole.decode())
             rows = psycopg.RawCursor(connection, row_factory=tuple_row).execute(_QUERIES["named"]).fetchall()
@@ -139,13 +144,13 @@ def reads_catalog_only(connection: psycopg.Connection[Any], texts: Sequence[sql.
 
 
 def _ours_alone(text: bytes) -> bool:
-    """Whether a DO block names nothing but what is ours."""
+    """Whether a DO block names nothing but objects of tenantry's."""
     return _DO.match(text) is not None and all(name.startswith(f'"{JOURNAL_SCHEMA}".') for name in _qualified(text))
 
 
 def unsettled(connection: psycopg.Connection[Any], text: sql.Composable) -> sql.Composed | None:
-    """A query of one boolean, for when the locks of a definition are had: whether it could run a stranger's code after
-    all, since the names in it have come to be another table's, or may yet. None where it cannot."""
+    """A query of one boolean, to be run when the locks of a definition are held: whether it could run a stranger's code
+    after all, since its names have come to be those of another table, or still may. None if it cannot."""
     if not fenced(connection) or _DEFINITION.match(given := _text(connection, text)) is None:
         return None
     names = sql.SQL("ARRAY[{}]::pg_catalog.text[]").format(sql.SQL(", ").join(map(sql.Literal, _qualified(given))))
@@ -156,7 +161,8 @@ def unsettled(connection: psycopg.Connection[Any], text: sql.Composable) -> sql.
 
 
 def refusals(connection: psycopg.Connection[Any], texts: Sequence[sql.Composable]) -> Iterator[Refused]:
-    """What of definitions that belong together would be refused when they are run, for the code that it would run."""
+    """Those of a group of definitions that would be refused when they are run, because of the code that they would
+    run."""
     given = [_text(connection, text) for text in texts] if fenced(connection) else []
     cursor = psycopg.RawCursor(connection, row_factory=tuple_row)
     referred = [name.decode() for text in given if _ALTER.match(text) for name in _REFERRED.findall(text)]
@@ -181,13 +187,13 @@ def raw_cursor(connection: psycopg.Connection[Any]) -> psycopg.RawCursor[Any]:
 
 
 def context(error: psycopg.Error) -> str | None:
-    """Where an error arose, within the statement that we gave; None where it was the statement itself."""
+    """Where an error arose, within the given statement; None if it was the statement itself."""
     said = error.diag.context
     return None if said is None else _OURS.sub("", said) or None
 
 
 def set_read_only(connection: psycopg.Connection[Any]) -> None:
-    """Nothing is written from now on. A session that runs code as its owner has to make the function for it."""
+    """Nothing is written from now on. A session that runs code as its owner has to create the function for it."""
     if not fenced(connection):
         connection.execute("SET default_transaction_read_only = on")
 
@@ -210,7 +216,7 @@ class _Relation:
 
     @property
     def pattern(self) -> re.Pattern[str]:
-        """How the statement may have written its name."""
+        """A regular expression for the ways in which the statement may have written its name."""
         schema, name = (
             rf'(?:"{re.escape(text.replace(chr(34), chr(34) * 2))}"|(?<![\w"]){re.escape(text)}(?![\w"]))'
             for text in ("pg_temp" if self.temporary else self.schema, self.name)
@@ -221,13 +227,13 @@ class _Relation:
         return any(self.pattern.search(part) for part, named in _parts(text) if named)
 
     def alone_in(self, text: str) -> bool:
-        """Whether its heirs are left out wherever a statement names it."""
+        """Whether its inheritance children are left out wherever a statement names it."""
         named = [(part, found) for part, told in _parts(text) if told for found in self.pattern.finditer(part)]
         return all(_ONLY.search(part, 0, found.start()) for part, found in named)
 
     def rights_in(self, text: str) -> list[str]:
-        """What has to be granted on it for a statement, and no more: other code may use it meanwhile. In what is ours
-        alone nobody else writes, since we believe what stands there."""
+        """The privileges on it that the role needs for a statement, and no more: other code may use them meanwhile.
+        Nobody else may write to what is tenantry's alone, since tenantry trusts its contents."""
         if self.temporary or self.schema == JOURNAL_SCHEMA or not self.writes:
             return ["SELECT"]
         rights: set[str] = set()
@@ -248,7 +254,7 @@ class _Relation:
         return sorted(rights)
 
     def inserted_in(self, part: str) -> str | None:
-        """How a statement begins that adds rows to it and does nothing else with it, up to where these come from."""
+        """How a statement begins that adds rows to it and does nothing else with it, up to the source of the rows."""
         found = re.match(rf'INSERT\s+INTO\s+{self.pattern.pattern}\s*\((?:"(?:[^"]|"")*"|[^")])*\)\s*', part, re.I)
         return None if found is None else found[0]
 
@@ -260,8 +266,8 @@ class _Relation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Reached:
-    """A stranger whose code a statement may run by way of foreign keys; and a trigger of his, with its table, that
-    would run as us."""
+    """A stranger whose code a statement may run through foreign keys; and a trigger of theirs, with its table, that
+    would run as tenantry's role."""
 
     owner: str
     trigger: str | None
@@ -269,7 +275,7 @@ class _Reached:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Described:
-    """What PostgreSQL says of a statement: the types of its parameters and columns, and the columns' names. Without
+    """PostgreSQL's description of a statement: the types of its parameters and columns, and the columns' names. Without
     `columns` it returns no rows."""
 
     parameters: tuple[int, ...]
@@ -278,7 +284,7 @@ class _Described:
 
 @dataclass(slots=True, kw_only=True)
 class _Fence:
-    """A statement, the role as which it runs, and what of ours the role needs for it."""
+    """A statement, the role as which it runs, and the objects of tenantry's that the role needs for it."""
 
     connection: psycopg.Connection[Any]
     role: str
@@ -293,8 +299,8 @@ class _Fence:
 
     @contextmanager
     def call(self, values: Sequence[Any]) -> Iterator[sql.Composed]:
-        """The statement that runs ours as its role, with `values` as parameters. After the block nothing is left
-        behind. Raises Refused where PostgreSQL cannot be asked to."""
+        """The statement that runs the original one as its role, with `values` as parameters. After the block nothing is
+        left behind. Raises Refused if that is not possible in PostgreSQL."""
         columns = self.described.columns
         kinds = [*((type, -1) for type in self.described.parameters), *((type, mod) for _, type, mod in columns or ())]
         asked = [[type for type, _ in kinds], [modifier for _, modifier in kinds], self.role, OPERATOR_POLICY]
@@ -304,7 +310,8 @@ class _Fence:
         types, settings, ours, sees, readable = row
         kinds_of = zip(self.described.parameters, types, strict=False)
         parameters = [(sql.SQL(type), sql.SQL(type if oid < FIRST_OF_USERS else "text")) for oid, type in kinds_of]
-        # Where we stand for another role to see what it can do, the statement has that role's rights and no more.
+        # If this session acts as another role to see what that can do, the statement has that role's rights and no
+        # more.
         borrowed, lending = ([], []) if ours != "none" else self._lend(readable)
         function = sql.Identifier("pg_temp", f"tenantry_{secrets.token_hex(8)}")
         results = types[len(parameters) :] if columns is not None else ["bigint"]
@@ -356,21 +363,21 @@ class _Fence:
             self._put_back(settings, [*away, _role(ours)])
 
     def _put_back(self, settings: str, away: Sequence[sql.SQL | sql.Composed]) -> None:
-        # The value goes as a parameter: until it is set the encoding may be another one.
+        # The value is passed as a parameter: until it is set the encoding may be another one.
         with self.connection.pipeline():
             self.plain.execute(_QUERIES["settings"], [settings])
             for statement in away:
                 self.plain.execute(statement)
 
     def _lend(self, readable: Sequence[bool]) -> tuple[list[sql.Identifier], list[sql.Composed]]:
-        """Views on relations of ours that the statement names, which the role may use until they are dropped."""
+        """Views on relations of tenantry's that the statement names, which the role may use until they are dropped."""
         views, making = [], []
         for relation, allowed in zip(self.lent, readable, strict=True):
             rights = relation.rights_in(self.text)
             if allowed and rights == ["SELECT"]:
                 continue
             view = sql.Identifier("pg_temp", f"tenantry_{secrets.token_hex(8)}")
-            # By which a statement knows a row, and a transaction those that it has written.
+            # System columns by which a statement identifies a row, and a transaction the rows that it has written.
             columns = sql.SQL("t.tableoid, t.ctid, t.xmin, t.*" if relation.table else "t.*")
             alone = sql.SQL("ONLY" if relation.alone_in(self.text) else "")
             given = sql.SQL("CREATE VIEW {} AS SELECT {} FROM {} {} AS t; GRANT {} ON {} TO {}")
@@ -392,7 +399,7 @@ class _Fence:
         *,
         sees: bool,
     ) -> sql.Composed:
-        # What is of a user's type is given as text: reading it runs the checks of a domain.
+        # A value of a user's type is passed as text: reading it runs the checks of a domain.
         using = sql.SQL(", ").join(
             sql.SQL("${}::{}").format(sql.SQL(str(number)), type)
             for number, (type, _) in enumerate(parameters, start=1)
@@ -428,7 +435,7 @@ class _Fence:
 
 
 class _Fencing:
-    """What a cursor does differently: see the module."""
+    """The differences of a fencing cursor: see the module."""
 
     connection: psycopg.Connection[Any]
     _rowcount: int
@@ -465,14 +472,14 @@ class _Fencing:
         return self
 
     def _bound(self, text: bytes, query: Any, params: Any) -> tuple[bytes, Sequence[Any]]:
-        """The statement with its parameters in it, and those that are left to be given."""
+        """The statement with its parameters inserted, and those that are yet to be passed."""
         if params is None:
             return text, ()
         return psycopg.ClientCursor(self.connection).mogrify(query, params).encode(), ()
 
 
 class FencingCursor(_Fencing, psycopg.Cursor[Row]):
-    """A cursor that runs as its owner what sets off the owner's code."""
+    """A cursor that runs a statement as the owner whose code it would run."""
 
 
 class FencingRawCursor(_Fencing, psycopg.RawCursor[Row]):
@@ -483,13 +490,13 @@ class FencingRawCursor(_Fencing, psycopg.RawCursor[Row]):
 
 
 def _role(name: str) -> sql.Composed:
-    """SET LOCAL ROLE; `none` is our own."""
+    """SET LOCAL ROLE; `none` is the connected role."""
     return sql.SQL("SELECT pg_catalog.set_config('role', {}, true)").format(sql.Literal(name))
 
 
 def _of_types(text: str, types: Sequence[str]) -> str:
-    """A statement whose columns are of exactly these types: PostgreSQL describes those of a domain by what it is over,
-    and a function may only return what it says."""
+    """A statement whose columns are of exactly these types: PostgreSQL describes a domain by its base type, and a
+    function may only return the declared types."""
     places = sql.SQL(", ").join(sql.Identifier(f"c{number}") for number in range(len(types)))
     columns = sql.SQL(", ").join(
         sql.SQL("t.{}::{}").format(sql.Identifier(f"c{number}"), sql.SQL(type)) for number, type in enumerate(types)
@@ -497,7 +504,7 @@ def _of_types(text: str, types: Sequence[str]) -> str:
     if _VALUE.match(text.encode()) and not _WRITES.search(_words(text)):
         given = sql.SQL("SELECT {} FROM ({}\n) AS t ({})").format(columns, sql.SQL(text), places)
         return given.as_string(None)
-    # What writes can stand in no other query, but among the parts that a WITH names.
+    # A statement that writes can be part of another query only in a WITH.
     before, last, begun = _last_part(text)
     if last is None:
         return text
@@ -509,8 +516,8 @@ def _of_types(text: str, types: Sequence[str]) -> str:
 
 
 def _last_part(text: str) -> tuple[str, str | None, bool]:
-    """The parts that a statement names by WITH, what is left of it, and whether there are any. None where it can be no
-    such part itself."""
+    """The parts that a statement names by WITH, the rest of it, and whether there are any. None if it cannot be such a
+    part itself."""
     depth, begun = 0, False
     for found in _TOKEN.finditer(text):
         word = found[0].upper()
@@ -525,7 +532,7 @@ def _last_part(text: str) -> tuple[str, str | None, bool]:
 
 
 def _rest(text: str, start: int) -> str:
-    """The words from there to the end of the part that it stands in, without what is in parentheses."""
+    """The words from there to the end of the enclosing part, without what is in parentheses."""
     depth, words = 0, []
     for found in _TOKEN.finditer(text, start):
         depth += {"(": 1, ")": -1}.get(found[0], 0)
@@ -537,12 +544,12 @@ def _rest(text: str, start: int) -> str:
 
 
 def _words(text: str) -> str:
-    """A statement without its literals, remarks and quoted names."""
+    """A statement without its literals, comments and quoted names."""
     return _UNNAMED.sub(" ", text)
 
 
 def _parts(text: str) -> Iterator[tuple[str, bool]]:
-    """A statement in parts, and whether relations may be named in them."""
+    """A statement in parts, and whether each may name relations."""
     place = 0
     for found in _UNNAMED.finditer(text):
         if found["name"] is None:
@@ -573,7 +580,7 @@ def _transaction(connection: psycopg.Connection[Any]) -> Iterator[None]:
 def _fence_of_query(
     connection: psycopg.Connection[Any], text: bytes
 ) -> tuple[_Fence | None, _Reached | None]:  # fmt: skip
-    """What a query needs; and where that is nothing, whom it reaches by way of foreign keys."""
+    """The fence that a query needs; and if it needs none, whom it reaches through foreign keys."""
     words = text.decode()
     described = _analysed(connection, words)
     rows = psycopg.RawCursor(connection, row_factory=tuple_row).execute(_QUERIES["named"]).fetchall()
@@ -589,7 +596,7 @@ def _fence_of_query(
         )
         for schema, name, temporary, table, writes, owner, strangers, _ in rows
     ]
-    # What the transaction had locked before may not be in this statement.
+    # Relations that the transaction had locked before may not be in this statement.
     relations = [relation for relation in relations if relation.named_in(words)]
     standing = rows[0][-1] if rows else None
     strangers = [stranger for relation in relations for stranger in relation.strangers]
@@ -610,8 +617,8 @@ def _fence_of_query(
 
 
 def _inserted(text: str, lent: Sequence[_Relation]) -> tuple[str, str]:
-    """What of a statement adds rows to a relation of ours, and the query of these rows. Only the latter is run as its
-    role, so that code beside it has no part in what is written there."""
+    """The part of a statement that adds rows to a relation of tenantry's, and the query of these rows. Only the query
+    is run as its role, so that code in it has no influence on where they are written."""
     before, last, _ = _last_part(text)
     begins = (relation.inserted_in(last) for relation in lent if relation.writes and last is not None)
     into = next(filter(None, begins), "")
@@ -637,8 +644,8 @@ def _reached(connection: psycopg.Connection[Any], text: str, written: Sequence[_
 
 
 def _sets_keys(connection: psycopg.Connection[Any], text: str, written: Sequence[_Relation]) -> bool:
-    """Whether an UPDATE may assign a column by which foreign keys change other tables. PostgreSQL says so itself, of
-    views in which such columns are expressions; whatever else it says counts as well."""
+    """Whether an UPDATE may assign a column by which foreign keys change other tables. PostgreSQL itself tells, with
+    views in which such columns are expressions; any other error counts as true."""
     cursor = psycopg.RawCursor(connection, row_factory=tuple_row)
     try:
         with connection.transaction(force_rollback=True):
@@ -666,9 +673,9 @@ def _sets_keys(connection: psycopg.Connection[Any], text: str, written: Sequence
 
 @contextmanager
 def _settled(connection: psycopg.Connection[Any], reached: _Reached | None) -> Iterator[None]:
-    """Around a statement that names no table of a stranger's, and yet may run one's code: where a foreign key between
-    tables of both is checked, or does something of its own. PostgreSQL does that as the table's owner, but not what is
-    put off till the end. Raises Refused where triggers would run as us."""
+    """Around a statement that names no table of a stranger's, and yet may run their code: if a foreign key between
+    tables of both is checked, or has an action. PostgreSQL runs those as the table's owner, but not what is deferred to
+    the end. Raises Refused if triggers would run as tenantry's role."""
     if reached is None:
         yield
         return
@@ -687,7 +694,7 @@ def _settled(connection: psycopg.Connection[Any], reached: _Reached | None) -> I
 
 
 def _fence_of_utility(connection: psycopg.Connection[Any], text: bytes) -> _Fence | None:
-    """Of a statement whose tables are written out in full."""
+    """The fence for a statement whose tables are written out in full."""
     words = text.decode()
     cursor = psycopg.RawCursor(connection, row_factory=tuple_row)
     names = _qualified(text)
@@ -719,8 +726,8 @@ def _qualified(text: bytes) -> list[str]:
 
 
 def _hold(cursor: psycopg.RawCursor[Any], names: Callable[[], Sequence[str]]) -> None:
-    """Keep what is asked of a stranger's tables as it is until the transaction ends. While a lock is waited for, the
-    name may come to be another table's. Raises Refused where that goes on and on."""
+    """Keep the properties of a stranger's tables unchanged until the transaction ends. While this session waits for a
+    lock, the name may come to be another table's. Raises Refused if that happens repeatedly."""
     for _ in range(RENAMES):
         loose = [name for (name,) in cursor.execute(_QUERIES["loose"], [names()])]
         if not loose:
@@ -735,14 +742,14 @@ def _hold(cursor: psycopg.RawCursor[Any], names: Callable[[], Sequence[str]]) ->
 
 def _keyed(connection: psycopg.Connection[Any], names: Sequence[str]) -> bool:
     """Whether a stranger's partitioned table or index, one of these or in one tree with it, has functions in its key
-    that are none of PostgreSQL's own."""
+    that are not PostgreSQL's own."""
     row = psycopg.RawCursor(connection, row_factory=tuple_row).execute(_QUERIES["keyed"], [names]).fetchone()
     return row is not None
 
 
 def _refuse_join(cursor: psycopg.RawCursor[Any], names: Sequence[str]) -> None:
-    """A foreign key of a table of ours is proved by a join with the other table, which is planned as us. Raises Refused
-    where that would run functions of its owner's."""
+    """A foreign key of a table of tenantry's role is validated by a join with the other table, which is planned as that
+    role. Raises Refused if that would run functions of the other table's owner."""
 
     def referred() -> list[str]:
         return [name for _, name in cursor.execute(_QUERIES["referred"], [names])]
@@ -765,9 +772,10 @@ def _refuse_planned(cursor: psycopg.RawCursor[Any], what: str, tables: Sequence[
 
 
 def _mixed(cursor: psycopg.RawCursor[Any], rows: Sequence[tuple[Any, ...]], role: str) -> bool:
-    """Whether a table that is to be altered has partitions that `role` does not own, so that only ours may.
+    """Whether a table that is to be altered has partitions that `role` does not own, so that only tenantry's role may
+    alter it.
 
-    Raises Refused where CHECK constraints would run functions of somebody else's in it.
+    Raises Refused if CHECK constraints would run functions of somebody else's in it.
     """
     names = [sql.Identifier(schema, name).as_string(None) for schema, name, *_ in rows]
     mixed, constraint = cursor.execute(_QUERIES["mixed"], [names, role]).fetchone() or (False, None)
@@ -788,7 +796,7 @@ def _without_literals(text: str) -> Iterator[str]:
 
 
 def _analysed(connection: psycopg.Connection[Any], text: str) -> _Described:
-    """Have the server analyse a statement, which locks what it names and runs nothing."""
+    """Have the server analyse a statement, which locks the relations that it names and runs nothing."""
     pgconn, encoding = connection.pgconn, connection.info.encoding
     with connection.lock:
         prepared = pgconn.prepare(b"", "".join(_without_literals(text)).encode())

@@ -87,7 +87,8 @@ def read_facts(
 def read_barred(
     connection: psycopg.Connection[Any], wanted: Sequence[tuple[str, Name, str]]
 ) -> tuple[MissingPrivilege, ...]:
-    """What is missing of these: a role, a table, and a privilege on it; an empty one means USAGE of its schema only."""
+    """Those of these that are missing: a role, a table, and a privilege on it; an empty privilege means USAGE of its
+    schema only."""
     parameters = {
         "roles": [role for role, _, _ in wanted],
         "schemas": [table.schema for _, table, _ in wanted],

@@ -1,4 +1,4 @@
-"""The journal's part about tenants that are removed: what was exported before, and how far it has come."""
+"""The journal's records of tenants that are being removed: what was exported before, and the progress."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _QUERIES = read_queries(Path(__file__).with_name("sql") / "removals.sql")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removal:
     """A tenant, by its key as text, whose rows are being removed. `folder` has the export that was made before, of
-    `exported` rows, None where none was to be made; `removed` rows are gone."""
+    `exported` rows, None if none was to be made; `removed` rows have been deleted."""
 
     id: int
     run: str
@@ -30,19 +30,19 @@ class Removal:
 
 
 class Removals:
-    """Reads and writes over one connection; the writes take part in whatever transaction is open."""
+    """Reads and writes over one connection; writes are part of the open transaction, if any."""
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self.connection = connection
 
     def install(self) -> None:
-        """Make the table, in the journal's schema, which is there."""
+        """Create the table, in the journal's schema, which must exist."""
         with self.connection.transaction():
             self.connection.execute(_QUERIES["schema"])
             revoke_default_privileges(self.connection)
 
     def unfinished(self, tenant: str) -> Removal | None:
-        """The removal of this tenant that has not come to its end."""
+        """The unfinished removal of this tenant, if any."""
         row = self.connection.execute(_QUERIES["installed"]).fetchone()
         if row is None or not row[0]:
             return None
@@ -64,17 +64,17 @@ class Removals:
         return made
 
     def count(self, removal: Removal, rows: int) -> None:
-        """Note that as many more rows are gone."""
+        """Add this number to the deleted rows."""
         self.connection.execute(_QUERIES["count"], {"id": removal.id, "rows": rows})
 
     def finish(self, removal: Removal) -> int:
-        """Forget it, for nothing is left; the rows that are gone in all."""
+        """Delete the record, for the removal is complete; returns how many rows were deleted in total."""
         row = self.connection.execute(_QUERIES["finish"], {"id": removal.id}).fetchone()
         assert row is not None
         return int(row[0])
 
     def end_keys(self, tenant: str) -> int:
-        """End the tenant's API keys now, where the database keeps any; how many."""
+        """End the tenant's API keys now, if the database has any; returns how many."""
         row = self.connection.execute(_QUERIES["keys"]).fetchone()
         if row is None or not row[0]:
             return 0

@@ -1,4 +1,4 @@
-"""What roles may do in a database beyond owning tables: asked for a role that is yet to be made, too."""
+"""The privileges of roles in a database other than on tables; also for a role that is yet to be created."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _QUERIES = read_queries(Path(__file__).with_name("sql") / "rights.sql")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchemaRights:
-    """What some roles together may do in a schema."""
+    """The privileges of some roles together in a schema."""
 
     name: str
     uses: bool
@@ -28,8 +28,8 @@ class SchemaRights:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Withheld:
-    """A LANGUAGE or TYPE that was taken from PUBLIC and that none of some roles may use, by its name, or its schema and
-    name. `table` has a column of the type."""
+    """A LANGUAGE or TYPE that was revoked from PUBLIC and that none of some roles may use, by its name, or its schema
+    and name. `table` has a column of the type."""
 
     kind: str
     names: tuple[str, ...]
@@ -38,8 +38,8 @@ class Withheld:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rights:
-    """What some roles together may do. `creates`: schemas in the database. `opened` are the schemas that the
-    application role may use, and `makers` are a role and a schema in which it may make tables."""
+    """The privileges of some roles together. `creates`: they may create schemas in the database. `opened` are the
+    schemas that the application role may use, and `makers` are a role and a schema in which it may create tables."""
 
     creates: bool
     schemas: tuple[SchemaRights, ...]
@@ -52,8 +52,8 @@ def read_rights(
     connection: psycopg.Connection[Any], *, roles: Sequence[str], makers: Sequence[str], schemas: Sequence[str],
     application: str,
 ) -> Rights:  # fmt: skip
-    """Ask what `roles` together may do in `schemas`, which of `makers` may make tables there, and what is open to the
-    application role, which need not be there. It only reads the catalog."""
+    """The privileges of `roles` together in `schemas`, which of `makers` may create tables there, and which schemas the
+    application role, which need not exist, may use. It only reads the catalog."""
     parameters = {"roles": list(roles), "makers": list(makers), "schemas": list(schemas), "application": application}
     with connection.cursor(row_factory=dict_row) as cursor:
 

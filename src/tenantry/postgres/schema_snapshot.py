@@ -1,4 +1,4 @@
-"""The definitions of a database's objects, one by one; kept from the time before the first migrate, for rollback."""
+"""The definitions of a database's objects, one by one; stored before the first migrate, for rollback."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ _QUERIES = read_queries(Path(__file__).with_name("sql") / "description.sql")
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """An object's definition; `relation` is the table or view that it belongs to, empty where there is none."""
+    """An object's definition; `relation` is the table or view to which it belongs, empty if there is none."""
 
     relation: str
     definition: str
 
 
 def describe(connection: psycopg.Connection[Any]) -> dict[str, Described]:
-    """Everything of the user's that a dump of the schema would show, by what it is called. It only reads."""
+    """Everything of the user's that a dump of the schema would contain, by its name. It only reads."""
     return _read(connection, "describe")
 
 
 def note_first_description(connection: psycopg.Connection[Any]) -> None:
-    """Keep the description as it is now, unless steps of ours are in force: then the one of the time before them is
-    kept. Whatever command is the first to change the schema asks for it. The journal's schema must be there."""
+    """Store the present description, unless steps are applied: then the one from before them is kept. Called by
+    whatever command is the first to change the schema. The journal's schema must exist."""
     begun = connection.execute(_QUERIES["begun"]).fetchone()
     if begun is None or not begun[0]:
         note_description(connection)
 
 
 def note_description(connection: psycopg.Connection[Any]) -> None:
-    """Keep the description as it is now, in place of an older one. The journal's schema must be there."""
+    """Store the present description in place of an older one. The journal's schema must exist."""
     rows = [
         {"relation": one.relation, "object": name, "definition": one.definition}
         for name, one in describe(connection).items()
@@ -47,7 +47,7 @@ def note_description(connection: psycopg.Connection[Any]) -> None:
 
 
 def noted_description(connection: psycopg.Connection[Any]) -> dict[str, Described] | None:
-    """What was kept; None where nothing was."""
+    """The stored description; None if there is none."""
     known = connection.execute(_QUERIES["known"]).fetchone()
     return _read(connection, "noted") if known is not None and known[0] else None
 

@@ -1,4 +1,4 @@
-"""What a preflight is told by the server."""
+"""The server's state as read by a preflight."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from tenantry.postgres.rights import Rights
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerCapacity:
-    """Places for connections of our role; where the data are, if we may know; the WAL's soft limit in bytes.
+    """The connections that are free for tenantry's role; the folder of the data, if the role may see it; the WAL's soft
+    limit in bytes.
 
-    `started` is when the server did, in seconds since 1970.
+    `started` is when the server started, in seconds since 1970.
     """
 
     connections_left: int
@@ -24,7 +25,8 @@ class ServerCapacity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoleAccess:
-    """Whether our role has another's privileges, and whether it may act as it and give objects to it."""
+    """Whether tenantry's role has another role's privileges, and whether it may act as it and make it the owner of
+    objects."""
 
     name: str
     usage: bool
@@ -33,7 +35,7 @@ class RoleAccess:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchemaAccess:
-    """What our role may do in a schema, and whether the application role may use it already."""
+    """The privileges of tenantry's role in a schema, and whether the application role may use it already."""
 
     name: str
     creates: bool
@@ -43,7 +45,7 @@ class SchemaAccess:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """Another session in this database; ages in seconds, None where there is none or we may not see it."""
+    """Another session in this database; ages in seconds, None if there is none or tenantry's role may not see it."""
 
     pid: int
     user: str
@@ -66,7 +68,7 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standby:
-    """A connected standby or subscriber, and how far it is behind; None where we may not see it."""
+    """A connected standby or subscriber, and how far it is behind; None if tenantry's role may not see it."""
 
     name: str
     state: str
@@ -76,7 +78,7 @@ class Standby:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slot:
-    """A replication slot, and the bytes of WAL that it keeps. `here`: a logical one of this database."""
+    """A replication slot, and the bytes of WAL that it retains. `here`: a logical one of this database."""
 
     name: str
     active: bool
@@ -108,7 +110,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NarrowedTrigger:
-    """A trigger of some updates only: of its columns, or under the condition in its `definition`."""
+    """A trigger that fires on some updates only: of its columns, or under the condition in its `definition`."""
 
     table: Name
     name: str
@@ -118,7 +120,7 @@ class NarrowedTrigger:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """A table in a publication; `updates`: its updates are sent; `every_column`: later columns are, too."""
+    """A table in a publication; `updates`: its updates are published; `every_column`: columns added later are, too."""
 
     table: Name
     updates: bool
@@ -136,7 +138,7 @@ class NotValidConstraint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnLimit:
-    """A table to which no column can be added: it is `of_type`, or has had as many as there can be."""
+    """A table to which no column can be added: it is `of_type`, or has reached the maximum number of columns."""
 
     table: Name
     of_type: str | None
@@ -144,7 +146,7 @@ class ColumnLimit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeakyIndex:
-    """An index that is searched only by operators whose `functions`, as regprocedure, are not leakproof."""
+    """An index that can be searched only with operators whose `functions`, as regprocedure, are not leakproof."""
 
     table: Name
     name: str
@@ -153,7 +155,7 @@ class LeakyIndex:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatementStat:
-    """A statement that pg_stat_statements remembers, and the role that ran it."""
+    """A statement in pg_stat_statements, and the role that ran it."""
 
     role: str
     text: str
@@ -161,7 +163,7 @@ class StatementStat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MissingPrivilege:
-    """A privilege on a table that is not `held` by a role, or is in vain, without the `usage` of the table's schema."""
+    """A privilege on a table that is not `held` by a role, or has no effect without `usage` of the table's schema."""
 
     role: str
     table: Name
@@ -172,7 +174,7 @@ class MissingPrivilege:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerState:
-    """What the server said. `executed` is None where pg_stat_statements is not there or cannot be read."""
+    """The state of the server. `executed` is None if pg_stat_statements is missing or cannot be read."""
 
     server: Server
     room: ServerCapacity

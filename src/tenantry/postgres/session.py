@@ -1,4 +1,4 @@
-"""Small questions about relations and those who hold them, and a setting for who only looks."""
+"""Short queries about relations and the sessions that lock them, and a setting for sessions that only read."""
 
 from __future__ import annotations
 
@@ -53,6 +53,6 @@ def holders(connection: psycopg.Connection[Any], names: Sequence[Name], mode: Lo
 
 
 def set_uncounted(connection: psycopg.Connection[Any]) -> None:
-    """From now on the session's reads count as no use of an index or a table. Only a superuser can say so: other roles'
-    reads go on being counted."""
+    """From now on the session's reads do not count as use of an index or a table. Only a superuser can set this: reads
+    of other roles are counted."""
     connection.execute(_QUERIES["uncounted"])

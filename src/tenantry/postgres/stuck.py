@@ -1,4 +1,4 @@
-"""Who waits for whom in this database, and the end of a session."""
+"""Which sessions wait for which others in this database, and the end of a session."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from tenantry.postgres.queries import read_queries
 
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "stuck.sql")
 LONG = 60.0
-"""Seconds from which a transaction is long: it holds back index builds, and the pruning that a fill lives on."""
+"""Seconds after which a transaction counts as long: it delays index builds, and the pruning on which a fill depends."""
 WAITED = 1.0
-"""Seconds from which a session that waits is worth a line."""
+"""Seconds after which a waiting session is listed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Party:
-    """A session as the server has it; `since` when it connected, None where we may not see it."""
+    """A session; `since` when it connected, None if tenantry's role may not see it."""
 
     pid: int
     user: str
@@ -47,7 +47,8 @@ def parties(connection: psycopg.Connection[Any], pid: int | None = None) -> dict
 
 
 def in_the_way(known: Mapping[int, Party]) -> frozenset[int]:
-    """Those for whom a run of ours waits, and for whom these wait in turn; 0 is a prepared transaction."""
+    """The sessions for which a run of tenantry waits, and those for which these wait in turn; 0 is a prepared
+    transaction."""
     waiting = [pid for party in known.values() if party.run for pid in party.waits_for]
     found: set[int] = set()
     while waiting:
@@ -59,7 +60,7 @@ def in_the_way(known: Mapping[int, Party]) -> frozenset[int]:
 
 
 def stuck(connection: psycopg.Connection[Any]) -> tuple[Stuck, ...]:
-    """Sessions that wait, are waited for, build an index or have a long transaction; the oldest transaction first."""
+    """Sessions that wait, block others, build an index or have a long transaction; the oldest transaction first."""
     known = parties(connection)
     blocking, builds = in_the_way(known), index_builds(connection)
     behind = {pid: tuple(one.pid for one in known.values() if pid in one.waits_for) for pid in (*known, 0)}
@@ -88,13 +89,14 @@ def _prepared(connection: psycopg.Connection[Any], behind: tuple[int, ...], bloc
 
 
 def _ending(party: Party) -> str:
-    # What runs can be cancelled and its session goes on; what is idle has nothing to cancel.
+    # The statement of an active session can be cancelled, and the session goes on; an idle one has nothing to cancel.
     function = "pg_cancel_backend" if party.state == "active" else "pg_terminate_backend"
     return f"SELECT {function}({party.pid})"
 
 
 def terminate(connection: psycopg.Connection[Any], party: Party) -> bool:
-    """End a session, if it is still the same; whether it was told to. Raises ConnectionFailed without the right."""
+    """End a session, if it is still the same; returns whether the signal was sent. Raises ConnectionFailed without the
+    privilege."""
     try:
         row = connection.execute(_QUERIES["terminate"], {"pid": party.pid, "since": party.since}).fetchone()
     except psycopg.errors.InsufficientPrivilege as error:

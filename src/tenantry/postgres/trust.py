@@ -1,4 +1,5 @@
-"""Whether what is in the schema `tenantry` may be believed: whoever could change it could run code as us."""
+"""Whether the contents of the schema `tenantry` can be trusted: a role that could change them could run code as
+tenantry's role."""
 
 from __future__ import annotations
 
@@ -20,10 +21,10 @@ _QUERIES = read_queries(Path(__file__).with_name("sql") / "trust.sql")
 
 
 def require_trusted(connection: psycopg.Connection[Any]) -> None:
-    """Raises Refused where somebody else than our role or a superuser owns the schema or what is in it, may change it,
-    or has added what would run as us: triggers, rules, policies, heirs, expressions.
+    """Raises Refused if a role other than tenantry's or a superuser owns the schema or an object in it, may change it,
+    or has added what would run as tenantry's role: triggers, rules, policies, inheritance children, expressions.
 
-    It asks the catalog, and reads nothing of the schema itself.
+    It queries the catalog, and reads nothing of the schema itself.
     """
     found = connection.execute(_QUERIES["objections"], {"journal": list(JOURNAL)}).fetchall()
     if found:

@@ -1,4 +1,4 @@
-"""How far a fill has come, as rows of the journal, and in how many stripes a page is filled."""
+"""The progress of a fill, as rows of the journal, and the number of stripes in which a page is filled."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ QUERIES = read_queries(Path(__file__).with_name("sql") / "fill.sql")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageRange:
-    """Pages from `first` until before `past`, one worker's at a time; those before `next` are done."""
+    """Pages from `first` until before `past`, used by one worker at a time; those before `next` are done."""
 
     first: int
     past: int
@@ -29,19 +29,19 @@ class PageRange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extent:
-    """A relation's pages now, and the file that they are in: VACUUM FULL, CLUSTER and TRUNCATE change it."""
+    """A relation's pages now, and its file: VACUUM FULL, CLUSTER and TRUNCATE change the file."""
 
     pages: int
     filenode: int
 
 
 def regclass(relation: Name) -> str:
-    """The text that to_regclass() reads."""
+    """The text for to_regclass()."""
     return relation.identifier.as_string(None)
 
 
 def extent(cursor: psycopg.RawCursor[Any], relation: Name) -> Extent:
-    """Raises Failed where the relation is gone."""
+    """Raises Failed if the relation is gone."""
     row = cursor.execute(QUERIES["extent"], [regclass(relation)]).fetchone()
     if row is None:
         raise Failed(f"{relation} no longer exists", remedy="run the same command again")
@@ -49,21 +49,21 @@ def extent(cursor: psycopg.RawCursor[Any], relation: Name) -> Extent:
 
 
 def divided(pages: int, size: int) -> list[PageRange]:
-    """The whole relation in units of `size` pages, nothing done yet."""
+    """The entire relation in units of `size` pages, with nothing done yet."""
     return [PageRange(first=first, past=min(first + size, pages), next=first) for first in range(0, pages, size)]
 
 
 def unit_size(pages: int, *, workers: int, most: int) -> int:
-    """Such that every worker has one, if they are not too small for the sake of the stripes."""
+    """A size with which every worker has a unit, unless units would be too small for stripes."""
     return min(most, max(-(-pages // workers), SMALLEST_UNIT))
 
 
 def open_units(
     cursor: psycopg.RawCursor[Any], step: str, relation: Name, *, workers: int, most: int
 ) -> list[PageRange]:
-    """What an earlier run left to be done; the whole relation without one, or if rewritten since.
+    """The rest of an earlier run; the entire relation if there was none, or if it was rewritten since.
 
-    Read after the assignment trigger exists: rows that are written to later pages have their tenant from it.
+    To be read after the assignment trigger exists: rows that are written to later pages get their tenant from it.
     """
     with cursor.connection.transaction():
         now = extent(cursor, relation)
@@ -78,16 +78,18 @@ def open_units(
 
 MOST = 12
 SAMPLE_PAGES = 64
-# A table of fewer pages is over in a batch or two: to keep its small indexes would take a dozen transactions.
+# A table of fewer pages is done in a batch or two: avoiding updates of its small indexes would take a dozen
+# transactions.
 FEWEST_PAGES = 8
-# Below this share of HOT updates after the first stripe nothing is pruned; they are 80 % or next to none.
+# Below this share of HOT updates after the first stripe pruning does not work; the share is either above 80 % or near
+# zero.
 WORKING = 0.3
 FEWEST_UPDATES = 100
 TRY_AGAIN_AFTER = 8
 
 
 def stripes_for(cursor: psycopg.RawCursor[Any], relation: Name, column: str, *, first: int) -> int:
-    """From the pages behind `first`: a stripe has at least one of the rows of a page that have no tenant. One for a
+    """From the pages from `first` on: a stripe has at least one of the rows of a page that have no tenant. One for a
     table of few pages."""
     query = sql.SQL(
         "SELECT count(*) FILTER (WHERE {} IS NULL), (max(ctid)::text::point)[0]::bigint + 1 - {}"
@@ -109,8 +111,8 @@ def stripes_for(cursor: psycopg.RawCursor[Any], relation: Name, column: str, *, 
 
 @dataclass(slots=True, kw_only=True)
 class Stripes:
-    """Shared by the workers. One stripe only while pruning does not work, as when a transaction that is older
-    than our updates is open; tried again after some units."""
+    """Shared by the workers. One stripe only while pruning does not work, as when a transaction that is older than the
+    updates is open; several are tried again after some units."""
 
     count: int
     _units: int = 0
@@ -118,13 +120,13 @@ class Stripes:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def next(self) -> int:
-        """For the next unit."""
+        """The number of stripes for the next unit."""
         with self._lock:
             self._units += 1
             return 1 if self._futile and self._units % TRY_AGAIN_AFTER else self.count
 
     def learn(self, *, hot: int, updates: int) -> bool:
-        """From a unit's updates after its first stripe; True where they turn out not to be HOT any more."""
+        """Evaluates a unit's updates after its first stripe; True if they are no longer HOT."""
         if updates < FEWEST_UPDATES:
             return False
         with self._lock:

@@ -1,4 +1,4 @@
-"""Gives every existing row its tenant, in batches by page range, while the application keeps writing."""
+"""Gives every existing row its tenant, in batches by page range, while the application goes on writing."""
 
 from __future__ import annotations
 
@@ -39,16 +39,17 @@ from tenantry.steps.fill import Backfill, RelationFill
 
 @dataclass(slots=True, kw_only=True)
 class Probe:
-    """`step` is the fill's key. All methods raise Failed where the server fails, and Interrupted once `stop` is set."""
+    """Tests single rows. `step` is the fill's key. All methods raise Failed if the server fails, and Interrupted once
+    `stop` is set."""
 
     control: Worker
     step: str
     stop: threading.Event
     filled: Counter[Name]
-    """The fill's rows by relation, those included that are filled here."""
+    """The fill's rows by relation, including those that are filled here."""
 
     def ask(self, relation: Name, query: sql.Composed | bytes) -> Any:
-        """The first value of a query; `relation` is what it is about."""
+        """The first value of a query; `relation` is the relation that it is about."""
 
         def once() -> Any:
             with self.control.connection.transaction():
@@ -59,7 +60,7 @@ class Probe:
         return self.guarded(once, relation)
 
     def guarded(self, action: Callable[[], Any], relation: Name) -> Any:
-        """`action`, tried again after what passes."""
+        """Runs `action`, and again after a transient error."""
         if self.stop.is_set():
             raise interrupted()
         try:
@@ -70,7 +71,7 @@ class Probe:
             raise failure(relation, error, self.control.connection) from error
 
     def advances(self, relation_fill: RelationFill, since: str | None) -> bool:
-        """Fill a page that has a row which nobody holds, if there is one. Raises Failed if no row changes."""
+        """Fill a page with a row that no other session has locked, if there is one. Raises Failed if no row changes."""
 
         def once() -> bool:
             with self.control.connection.transaction():
@@ -83,8 +84,8 @@ class Probe:
         return bool(self.guarded(once, relation_fill.relation))
 
     def refuse_taken_back(self, left: Sequence[RelationFill], since: str | None) -> None:
-        """Raises Failed where a trigger takes back what we change in rows that nobody holds. It is tried three times: a
-        row may have moved between its change and the look at it."""
+        """Raises Failed if a trigger reverts the change in rows that no other session has locked. It is tried three
+        times: a row may have moved between its change and the check."""
 
         def taken_back(relation_fill: RelationFill) -> bool:
             with self.control.connection.transaction():
@@ -98,7 +99,8 @@ class Probe:
                 self.guarded(partial(refuse_guarded, self.control, one), one.relation)
 
     def held(self, left: Sequence[RelationFill], since: str, waited: float, worker: Worker) -> Failed:
-        """Rows that others have held for `waited` seconds; `worker` waits for one of them, to learn whose it is."""
+        """Rows that other sessions have locked for `waited` seconds; `worker` waits for one of them, to find out which
+        session it is."""
         names = [name for one in left for name in names_of_holders(self.control, worker, one)]
         count = sum(int(self.ask(one.relation, one.count(since))) for one in left)
         return Failed(
@@ -109,7 +111,8 @@ class Probe:
         )
 
     def _page(self, relation_fill: RelationFill, since: str | None) -> int | None:
-        """Fill the page of a row that nobody holds; how many rows that changed, None where there is no such row."""
+        """Fill the page of a row that no other session has locked; returns how many rows changed, None if there is no
+        such row."""
         cursor = self.control.cursor
         self.control.begin()
         row = cursor.execute(relation_fill.free(since)).fetchone()
@@ -123,13 +126,13 @@ class Probe:
 
 Connections = Callable[[str], AbstractContextManager[psycopg.Connection[Any]]]
 LONGEST_PAUSE = 5.0
-# Passes that change rows and yet leave as many as before: a trigger undoes them. A sweep along a long chain
-# of rows that refer to each other can look like it for a while.
+# The number of passes that may change rows without lowering the number of rows to be filled: then a trigger reverts
+# them. A sweep along a long chain of rows that refer to each other can look like that for a while.
 IDLE_PASSES = 3
 IDLE_SWEEPS = 30
-# While the application moves rows between tenants without end, a pass always finds some that moved behind its back.
-# They are followed for so many passes; then a fill is over when no row is left that had been there, as it is, since
-# before the fill began. Who wrote the others has met our triggers, and is followed by the next sweep.
+# While the application keeps moving rows between tenants, each pass finds some that moved during the pass before. They
+# are followed for this number of passes; after that a fill is complete when no row is left that is unchanged since
+# before the fill began. Rows written later have fired tenantry's triggers, and the next sweep corrects them.
 FOLLOWING = 3
 
 
@@ -137,28 +140,28 @@ FOLLOWING = 3
 class BackfillOptions:
     """How a fill proceeds; times in seconds, sizes in pages.
 
-    `batch_seconds` is what a batch aims at, besides what the network takes: a writer that meets its locks waits
-    about as long. `first_batch` grows until it takes that: how slow a page is, nobody knows before. `budget` is how
-    long rows or tables that others hold are waited for, before the fill fails. `unit` is what a worker takes
-    at a time, at most: between two stripes of a page the rest of its unit is gone through, long enough for
-    other transactions, our other workers' among them, to end, so that what the stripe left can be pruned;
-    small enough to stay in memory. `lock_timeout` and a batch's time are together less than deadlock_timeout
-    (1 s unless configured): where what a batch sets off waits for the application, and the application for
-    the batch, it is the batch that gives way.
+    `batch_seconds` is the target time of a batch, without the network: a writer that needs its locks waits about as
+    long. The size of a batch grows from `first_batch` until it takes that time: how slow a page is, is not known
+    before. `budget` is how long a fill waits for rows or tables that other sessions have locked, before it fails.
+    `unit` is the maximum that a worker takes at a time: between two stripes of a page it processes the rest of its
+    unit, which takes long enough for other transactions, including those of the other workers, to end, so that the old
+    row versions of the stripe can be pruned; a unit must be small enough to stay in memory. `lock_timeout` and the time
+    of a batch are together less than deadlock_timeout (1 s unless configured): if a trigger fired by a batch waits for
+    the application, and the application for the batch, the batch gives up.
     """
 
     batch_seconds: float = 0.05
     first_batch: int = 1
     unit: int = 8192
     stripes: int | None = None
-    """None: as many as suit the width of the rows."""
+    """None: a number that fits the width of the rows."""
     budget: float = 600.0
     lock_timeout: float = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FillResult:
-    """What this run did; times in seconds."""
+    """The result of this run; times in seconds."""
 
     rows: int
     seconds: float
@@ -168,8 +171,8 @@ class FillResult:
 
 
 class FillSessions:
-    """Sessions that stay open from one fill to the next, one for each purpose: to open them takes longer than a small
-    table's fill. A block that fails leaves none behind."""
+    """Sessions that stay open from one fill to the next, one for each purpose: opening them takes longer than filling a
+    small table. A block that fails closes its session."""
 
     def __init__(self, connect: Callable[[str], psycopg.Connection[Any]]) -> None:
         self._connect = connect
@@ -187,14 +190,14 @@ class FillSessions:
         self._kept[purpose] = connection
 
     def close(self) -> None:
-        """End them all."""
+        """Close all of them."""
         for connection in self._kept.values():
             connection.close()
         self._kept.clear()
 
 
 def _lives(connection: psycopg.Connection[Any]) -> bool:
-    """Whether its server process is still there, which an idle session learns only when it is used."""
+    """Whether its server process still exists, which an idle session notices only when it is used."""
     try:
         connection.execute("SELECT 1")
     except psycopg.Error:
@@ -207,11 +210,11 @@ def backfill(
     fill: Backfill, *, connections: Connections, workers: int, observer: Observer, stop: threading.Event,
     throttle: Throttle, options: BackfillOptions,
 ) -> FillResult:  # fmt: skip
-    """Run `fill` until no row is left that it can give a tenant; may be killed at any instant and run again.
+    """Run `fill` until no row is left to which it can give a tenant; it may be killed at any instant and run again.
 
-    `connections` opens a session in autocommit mode for a purpose, for a block; `workers` + 2 of them are used.
-    Setting `stop` ends it after the batch in hand. Raises Failed, also where rows stay locked for longer than
-    the budget or a trigger keeps them from changing, and Interrupted.
+    `connections` opens a session in autocommit mode for a purpose, for a block; `workers` + 2 of them are used. Setting
+    `stop` ends it after the batch in progress. Raises Interrupted; and Failed, also if rows stay locked for longer than
+    the budget or a trigger keeps them from changing.
     """
     begun = time.monotonic()
     with ExitStack() as stack:
@@ -223,7 +226,7 @@ def backfill(
             stop=stop,
         )
         control = _worker(stack.enter_context(connections("fill control")), stop, options)
-        # For what it asks between transactions, such as a relation's size.
+        # For queries between transactions, such as a relation's size.
         control.cursor.execute(QUERIES["impatience"], [f"{options.lock_timeout * 1000:.0f}ms"])
         watch = stack.enter_context(connections("fill watch"))
         stack.enter_context(_watched(throttle, watch, [worker.pid for worker in crew.workers]))
@@ -269,11 +272,11 @@ class _Run:
     probe: Probe
     options: BackfillOptions
     begun: str = ""
-    """The first transaction id that had not been given away when the fill began."""
+    """The first transaction id that was not yet assigned when the fill began."""
 
     def go(self) -> None:
-        """A first pass over each relation that needs one, then more until nothing is left: relations that
-        derive from each other fill each other, and rows that somebody held come free."""
+        """A first pass over each relation that needs one, then more until nothing is left: relations that derive from
+        each other fill each other, and rows that were locked become free."""
         self.begun = self.probe.ask(self.fill.table, QUERIES["next_transaction"])
         for relation_fill in self.fill.fills:
             self._first_pass(relation_fill)
@@ -322,9 +325,9 @@ class _Run:
             waited, pause = waited + time_to_wait, min(pause * random.uniform(1.5, 2.5), LONGEST_PAUSE)
 
     def _left(self, passes: int) -> list[RelationFill]:
-        """The relations that need another pass after so many."""
+        """The relations that need another pass after this number."""
         lasting = self.begun if self.fill.purpose == "fill" else None
-        # A sweep comes behind the fill: to derive every row again only to see that it is right is left to that.
+        # A sweep follows the fill: deriving every row again only to compare is left to the sweep.
         left = [one for one in self.fill.fills if self.probe.ask(one.relation, one.pending(lasting))]
         if not left or lasting or passes < FOLLOWING:
             return left
@@ -338,8 +341,8 @@ class _Run:
         for one in self.fill.fills:
             relation, rows = one.relation, self.probe.filled[one.relation]
             if rows > 0:
-                # The plans of the steps that follow depend on how many tenants there are. Where somebody else
-                # vacuums or analyzes the table now, that does as well.
+                # The plans of the steps that follow depend on the number of tenants. If another session vacuums or
+                # analyzes the table now, that is sufficient.
                 analyze = sql.SQL("ANALYZE (SKIP_LOCKED) {} ({})").format(
                     relation.identifier, sql.Identifier(one.column)
                 )
@@ -368,7 +371,7 @@ class _Run:
         return self._new_pass(relation_fill, units=units, stripes=Stripes(count=1), recorded=False)
 
     def _new_pass(self, relation_fill: RelationFill, *, units: Any, stripes: Stripes, recorded: bool) -> BackfillPass:
-        # So that a unit has several batches in each stripe, whose time lets others' snapshots end.
+        # So that a unit has several batches in each stripe, and snapshots of other sessions end in the meantime.
         most = self.options.unit // 4 if stripes.count > 1 else self.options.unit
         for worker in self.crew.workers:
             worker.pace.most = max(1, most)
@@ -382,7 +385,7 @@ class _Run:
             self.probe.filled[passing.relation] += passing.rows
 
     def _let_go(self, left: list[RelationFill]) -> None:
-        """Leave rows that keep moving to the next sweep. Raises Failed where it is a trigger that takes them back."""
+        """Leave rows that keep moving to the next sweep. Raises Failed if a trigger reverts the changes."""
         self.probe.refuse_taken_back(left, None)
         moving = ", ".join(str(one.relation) for one in left)
         self.crew.pause(f"rows of {moving} keep moving between tenants: the next sweep corrects those")

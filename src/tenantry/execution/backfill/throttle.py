@@ -1,4 +1,4 @@
-"""Slows a fill down for the sake of others: replicas that fall behind, sessions that wait for its locks."""
+"""Slows a fill down if replicas lag behind or sessions wait for its locks."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _LAG_INTERVAL = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How far a streaming replica may be behind, and for how long a fill waits for it at a time.
+    """How far a streaming replica may lag behind, and how long a fill waits for it at a time.
 
-    After `patience` seconds one batch runs all the same, so that a replica that never catches up does not
-    stop the fill for ever. None: no limit.
+    After `patience` seconds one batch runs nevertheless, so that a replica that never catches up does not stop the fill
+    for ever. None: no limit.
     """
 
     lag_bytes: float | None = 64 * 1024 * 1024
     lag_seconds: float | None = 10.0
     patience: float = 60.0
     interval: float = 0.1
-    """Seconds between two looks at who waits for us."""
+    """Seconds between two checks for sessions that wait for the fill."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class Lag:
 
 
 class Throttle:
-    """Watches on a connection of its own; every worker asks it before each batch."""
+    """Monitors with a connection of its own; every worker calls it before each batch."""
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
@@ -60,10 +60,10 @@ class Throttle:
         self._changed = threading.Condition()
         self._pausing = False
         self.seen = threading.Event()
-        """Set once it has looked."""
+        """Set after the first check."""
 
     def watch(self, connection: psycopg.Connection[Any], workers: Sequence[int], ended: threading.Event) -> None:
-        """Look again and again until `ended`; `workers` are the backend pids of the fill's sessions."""
+        """Check repeatedly until `ended`; `workers` are the backend pids of the fill's sessions."""
         self._workers = tuple(workers)
         cursor = psycopg.RawCursor(connection)
         looked_at_replicas = float("-inf")
@@ -76,7 +76,7 @@ class Throttle:
                 if row is not None and row[0] > 0:
                     self._crowded = set(self._workers)
             except psycopg.Error:
-                # Workers whose connections are lost, too, say so themselves.
+                # Workers whose connections are lost, too, report that themselves.
                 self._see_lag(None)
                 if connection.closed:
                     return
@@ -85,9 +85,9 @@ class Throttle:
             ended.wait(self.limits.interval)
 
     def admit(self, worker: int, stop: threading.Event, tell: Callable[[str], None]) -> bool:
-        """Wait until the next batch may run; True where others waited for us since this worker last asked.
+        """Wait until the next batch may run; True if others have waited for the fill since this worker's last call.
 
-        Returns early when `stop` is set. `tell` is told once why it waits, however many workers do.
+        Returns early when `stop` is set. `tell` is called once with the reason, however many workers wait.
         """
         deadline = time.monotonic() + self.limits.patience
         with self._changed:
@@ -108,7 +108,7 @@ class Throttle:
             self._changed.notify_all()
 
     def _lag(self, cursor: psycopg.RawCursor[Any]) -> Lag | None:
-        """That of the first replica that is too far behind."""
+        """The lag of the first replica that is too far behind."""
         rows = cursor.execute(_QUERIES["replicas"]).fetchall()
         lags = (Lag(replica=name, bytes=size, seconds=seconds) for name, size, seconds in rows)
         return next((lag for lag in lags if lag.exceeds(self.limits)), None)

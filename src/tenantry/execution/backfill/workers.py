@@ -1,4 +1,4 @@
-"""The sessions that fill: a batch, its pages, why rows stay without a tenant, and a pass of all of them."""
+"""The sessions of a fill: a batch, its pages, why rows stay without a tenant, and a pass of all sessions."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ TRANSIENT_ERRORS = (errors.DeadlockDetected, errors.SerializationFailure, errors
 AGAIN = "run the same command again"
 
 MOVING_TRIES = 6
-"""A parent that moves to another tenant while a batch derives from it makes the batch break its key: once, or twice."""
+"""The number of tries: a parent that moves to another tenant while a batch derives from it makes the batch violate its
+key, once, or twice."""
 
 Result = TypeVar("Result")
 
@@ -48,8 +49,8 @@ class RewrittenError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """What a batch did; `hot` of its session's `updates` lately were HOT. `rewritten`: what it filled stays so, but the
-    relation's rows are in another file than when its fill began, so that no checkpoint is worth anything."""
+    """The result of a batch; `hot` of its session's recent `updates` were HOT. `rewritten`: the rows stay filled, but
+    the relation has another file than when its fill began, so that no checkpoint is valid."""
 
     rows: int
     hot: int = 0
@@ -58,12 +59,12 @@ class Done:
 
 
 Checkpoint = Callable[[int], sql.Composed]
-"""The statement that records a batch of so many rows; returns the counters of Done, or no row."""
+"""The statement that records a batch of this number of rows; returns the counters of Done, or no row."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Worker:
-    """A session, and what it has done so far. It is used by one thread at a time."""
+    """A session, and its counters. It is used by one thread at a time."""
 
     connection: psycopg.Connection[Any]
     pace: BatchSizer
@@ -109,17 +110,17 @@ class Worker:
     def _run(
         self, statement: sql.Composed, pages: tuple[int, int], stripes: int, stripe: int, checkpoint: Checkpoint | None
     ) -> tuple[Done, float]:
-        """What a try did, and the seconds that it took."""
+        """The result of a try, and the seconds that it took."""
         begun = time.monotonic()
         parameters = [f"({pages[0]},0)", f"({pages[1]},0)", stripes, stripe]
-        # What goes to the server with BEGIN and COMMIT names nothing of the user's, and needs no fence.
+        # What is sent together with BEGIN and COMMIT names nothing of the user's, and can run no code of an owner.
         ours = psycopg.Cursor(self.connection)
         try:
             ours.execute(sql.SQL("BEGIN; {}").format(self._settings))
-            # Never prepared: a plan made for any range of pages knows nothing of this one's size.
+            # Never prepared: a plan made for any range of pages does not know the size of this one.
             self.cursor.execute(statement, parameters, prepare=False)
             rows = self.cursor.rowcount
-            # Rows are held meanwhile: so the network is crossed once.
+            # Rows are locked meanwhile: so there is one round trip only.
             ours.execute(sql.SQL("COMMIT") if checkpoint is None else sql.SQL("{}; COMMIT").format(checkpoint(rows)))
         except BaseException:
             if self.connection.info.transaction_status in (pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR):
@@ -133,7 +134,7 @@ class Worker:
         return Done(rows=rows, hot=hot, updates=updates, rewritten=row is None), time.monotonic() - begun
 
     def patiently(self, action: Callable[[], Result]) -> Result:
-        """Try again after a deadlock, or a lock that was not to be had, with growing pauses."""
+        """Try again after a deadlock, or a lock that could not be taken, with growing pauses."""
 
         def count(_: RetryCallState) -> None:
             self.retries += 1
@@ -178,7 +179,7 @@ def interrupted() -> Interrupted:
 
 
 def failure(relation: Name, error: psycopg.Error, connection: psycopg.Connection[Any]) -> Failed:
-    """What an error of the server in the fill of `relation` means for the user."""
+    """The error for the user for a server error in the fill of `relation`."""
     said = (error.diag.message_primary or str(error).strip() or type(error).__name__).splitlines()[0]
     if connection.closed:
         return Failed(f"The connection was lost during the backfill of {relation}: {said}", remedy=AGAIN)
@@ -190,7 +191,7 @@ def failure(relation: Name, error: psycopg.Error, connection: psycopg.Connection
     )
 
 
-# A batch's size is at most doubled from one to the next: pages differ, and a first batch says little.
+# A batch is at most twice as large as the one before: pages differ, and a first batch is no reliable measure.
 STEEPEST = 2.0
 SHORTEST_TARGET = 0.02
 RECOVERY = 1.1
@@ -198,7 +199,8 @@ RECOVERY = 1.1
 
 @dataclass(slots=True, kw_only=True)
 class BatchSizer:
-    """One worker's; `target` in seconds. It halves while others wait for our locks, then recovers slowly."""
+    """For one worker; `target` in seconds. The size is halved while others wait for the fill's locks, then recovers
+    slowly."""
 
     target: float
     pages: int
@@ -209,7 +211,7 @@ class BatchSizer:
         self._aim = self.target
 
     def ask(self, *, crowded: bool) -> int:
-        """The pages of the next batch."""
+        """The number of pages for the next batch."""
         if crowded:
             self._aim = max(self._aim / 2, min(SHORTEST_TARGET, self.target))
             self.pages = max(1, self.pages // 2)
@@ -218,7 +220,7 @@ class BatchSizer:
         return self.pages
 
     def took(self, pages: int, seconds: float) -> None:
-        """Learn from a batch; one that was cut short, by the end of its unit, says only what is too slow."""
+        """Learn from a batch; one that was cut short, by the end of its unit, only shows what is too slow."""
         if pages < self.pages and seconds < self._aim:
             return
         factor = min(max(self._aim / max(seconds, 1e-4), 1 / STEEPEST), STEEPEST)
@@ -229,7 +231,7 @@ LOOK_SECONDS = 0.5
 
 
 def refuse_guarded(control: Worker, relation_fill: RelationFill) -> NoReturn:
-    """Raises Failed: rows that nobody holds do not change, by a trigger or rule that is named."""
+    """Raises Failed: rows that no session has locked do not change, because of a trigger or rule that is named."""
     row = control.cursor.execute(relation_fill.count()).fetchone()
     count = row[0] if row is not None else 0
     found = control.cursor.execute(QUERIES["guards"], [regclass(relation_fill.relation)]).fetchall()
@@ -243,7 +245,7 @@ def refuse_guarded(control: Worker, relation_fill: RelationFill) -> NoReturn:
 
 
 def locked(worker: Worker, relation: Name, error: psycopg.Error) -> Failed:
-    """No lock on the whole table was to be had within the budget, or every try ended in a deadlock."""
+    """The table could not be locked within the budget, or every try ended in a deadlock."""
     names: list[str] = []
     with suppress(psycopg.Error):
         names = [str(one) for one in exclusive(worker.connection) if one.relation == relation]
@@ -256,7 +258,8 @@ def locked(worker: Worker, relation: Name, error: psycopg.Error) -> Failed:
 
 
 def names_of_holders(control: Worker, worker: Worker, relation_fill: RelationFill) -> list[str]:
-    """Those who hold a row that is left: `worker` waits for it a moment, so that the server tells who."""
+    """The sessions that hold a lock on one of the remaining rows: `worker` waits for it a moment, so that the server
+    reports them."""
 
     def wait() -> None:
         with suppress(psycopg.Error), worker.connection.transaction(force_rollback=True):
@@ -284,7 +287,7 @@ FUTILE = (
 
 @dataclass(slots=True, kw_only=True)
 class BackfillPass:
-    """Every page of a relation once. `recorded`: with checkpoints in the journal."""
+    """Processes every page of a relation once. `recorded`: with checkpoints in the journal."""
 
     fill: RelationFill
     step: str
@@ -300,7 +303,7 @@ class BackfillPass:
         return self.fill.relation
 
     def take(self) -> PageRange | None:
-        """The next unit; None where there is none left or another worker has failed."""
+        """The next unit; None if there is none left or another worker has failed."""
         with self._lock:
             return self.units.popleft() if self.units and not self.halted.is_set() else None
 
@@ -320,7 +323,7 @@ class WorkerPool:
     _telling: threading.Lock = field(default_factory=threading.Lock)
 
     def go(self, passing: BackfillPass) -> int:
-        """The rows that were filled. Raises Failed, Interrupted and RewrittenError."""
+        """The number of rows that were filled. Raises Failed, Interrupted and RewrittenError."""
         most = max(1, min(len(self.workers), len(passing.units)))
         with ThreadPoolExecutor(max_workers=most, thread_name_prefix="fill") as pool:
             futures = [pool.submit(self._work, worker, passing) for worker in self.workers[:most]]
@@ -330,14 +333,14 @@ class WorkerPool:
                 passing.halted.set()
                 raise
         problems = [problem for future in futures if (problem := future.exception()) is not None]
-        # What was rewritten is started again, whatever else happened, but for a failure.
+        # A rewritten table is started again, unless there was a failure.
         problems.sort(key=lambda problem: isinstance(problem, RewrittenError))
         if problems:
             raise problems[0]
         return passing.rows
 
     def tell(self, event: Event) -> None:
-        """Tell the observer, one thread at a time."""
+        """Call the observer, from one thread at a time."""
         with self._telling:
             self.observer(event)
 
@@ -367,7 +370,8 @@ class WorkerPool:
             while position < unit.past and not passing.halted.is_set():
                 past = min(position + self._admitted(worker), unit.past)
                 done = self._batch(worker, passing, unit, (position, past), stripes, stripe)
-                # The server's counters start again from zero whenever the session hands them in.
+                # The server's counters start again from zero whenever the session reports them to the statistics
+                # system.
                 kept = done.updates >= before.updates
                 if stripe > 0:
                     hot += done.hot - before.hot if kept else done.hot
@@ -390,7 +394,7 @@ class WorkerPool:
     def _batch(
         self, worker: Worker, passing: BackfillPass, unit: PageRange, pages: tuple[int, int], stripes: int, stripe: int
     ) -> Done:
-        # Until its last stripe nothing of a unit is done for good: it is begun again after a crash.
+        # Before its last stripe no part of a unit is complete: it is started again after a crash.
         position = pages[1] if stripe == stripes - 1 else unit.next
         checkpoint = checkpointed(passing.step, passing.relation, unit, position) if passing.recorded else None
         return worker.fill(sql.Composed([passing.fill.batch(passing.step).sql]), pages, stripes, stripe, checkpoint)
@@ -398,7 +402,7 @@ class WorkerPool:
     def _advance(
         self, passing: BackfillPass, unit: PageRange, pages: tuple[int, int], stripes: int, stripe: int, rows: int
     ) -> None:
-        """A unit's pages are done by as much as its stripes are."""
+        """The pages of a unit count as done by the share of its stripes that are done."""
         length = unit.past - unit.next
         begun, ended = (((position - unit.next) + length * stripe) // stripes for position in pages)
         passing.count(rows)

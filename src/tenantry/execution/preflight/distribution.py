@@ -1,4 +1,4 @@
-"""What distributing the tables by tenant would meet: what is refused, what changes, what is lost."""
+"""The effects of distributing the tables by tenant: what is refused, what changes, what is lost."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tenantry.steps import Step
 from tenantry.steps.row_security import FLOOR
 
 firm = partial(refused, forcible=False)
-"""No engine takes it, or its form is not known here: nothing can be forced."""
+"""No engine accepts it, or its form is not supported here: --force does not help."""
 SAMPLES = 20
 
 
@@ -33,7 +33,7 @@ def distribution_findings(
     pending: Sequence[Step],
     prepare: bool,
 ) -> tuple[Finding, ...]:
-    """What is found before the phase distribute; nothing but what `prepare` is about once nothing of it is pending.
+    """The findings before the phase distribute: without `prepare` one about that, and others while steps are pending.
 
     `connection` is one of tenantry.postgres.connect; it only reads.
     """
@@ -57,7 +57,7 @@ def _unprepared(extension: bool) -> Finding:
 
 
 class _Looking:
-    """The tables of a plan, as they are distributed, or copied to each node."""
+    """The tables of a plan, distributed, or copied to each node."""
 
     def __init__(self, *, schema: Schema, plan: Plan) -> None:
         self.schema, self.plan, self.ownership = schema, plan, plan.ownership
@@ -110,7 +110,7 @@ class _Looking:
                     )  # fmt: skip
         known = {*self.owned, *self.copied}
         for into in facts.keys_to:
-            # A partition or heir is a part of its table, which is refused as a whole.
+            # A partition or inheritance child is part of its table, for which the finding is.
             apart = into.table not in known and self.ownership.of(into.table) is None
             if into.parent in self.owned and apart:
                 yield firm(
@@ -192,7 +192,7 @@ class _Looking:
     # --- lost
 
     def losses(self) -> Iterator[Finding]:
-        """What the phase takes away and nothing replaces: --force says that it is known."""
+        """What the phase drops without a replacement: --force accepts it."""
         for step in self.steps:
             if step.gives_up is not None:
                 message, remedy = step.gives_up
@@ -268,7 +268,7 @@ class _Looking:
             yield from (("merge", name) for name in relations.at(passage, position))
         for position in passage.after("copy"):
             yield from (("copy", name) for name in relations.at(passage, position))
-        # Of FOR KEY SHARE those of foreign keys are remembered.
+        # Not FOR KEY SHARE: the checks of foreign keys, which pg_stat_statements has as well, use that.
         if any(any(passage.after("for", one)) for one in ("update", "share", "no")) and "select" in passage.words:
             yield from (("locking", name) for name in mentioned)
         if "nextval" in passage.words and "select" in passage.words:
@@ -293,4 +293,4 @@ STATEMENTS = {
         "INSERT … SELECT into {table} with nextval() is refused on Citus", "Let the column's default number rows."
     ),
 }  # fmt: skip
-"""By kind, what is said of a statement on a table, and what to do."""
+"""By kind, the message for a statement on a table, and the remedy."""

@@ -1,1 +1,1 @@
-"""The way back: what a rollback selects, what is in its way, its execution, and the proof that all is as it was."""
+"""Rollback: what it selects, what prevents it, its execution, and the verification that everything is as it was."""

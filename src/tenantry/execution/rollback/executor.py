@@ -1,4 +1,4 @@
-"""Walks the journal's steps back, the last first: each with its undo, and never over what somebody else has built."""
+"""Reverts the journal's steps, the last first; it never drops what others have built on their objects."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from tenantry.steps import Step, from_json
 
 
 def backwards(entry: Entry) -> tuple[int, bool, int]:
-    """Sorts those to the front that go back first. By phase before all: a step that another spec has added to an
-    earlier phase is applied late, and what the later phases have made still stands on it. Rows are put back when
-    nothing stands that would refuse them, whenever they were filled; and indexes go when no key needs them, whenever
-    they were built."""
+    """Sorts steps in the order of their reversal. By phase before all: a step that another spec has added to an earlier
+    phase is applied late, and objects of later phases still depend on it. Rows are restored when nothing is left that
+    would refuse them, whenever they were filled; and indexes are dropped when no key needs them, whenever they were
+    built."""
     step = from_json(entry.value)
     phase = Phase.BACKFILL if step.filling is not None else Phase(entry.phase)
     return -phase.position, step.category == "index", -entry.position
 
 
 Dependents = Callable[[Step], tuple[str, ...]]
-"""What others have built on a step's objects, as the catalog describes it."""
+"""Objects of others that depend on a step's objects, as the catalog describes them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Left:
-    """A step that is still in force, and why."""
+    """A step that is still applied, and why."""
 
     step: Step
     reason: str
@@ -41,8 +41,8 @@ class Left:
 
 @dataclass(slots=True, kw_only=True)
 class Reverting:
-    """With `keep`, steps that hold tenants' values stay. With `force`, a step that cannot be undone is left behind, as
-    are those in `known`, by their keys and with the reason; otherwise the first one ends the walk."""
+    """Reverts steps. With `keep`, steps that hold tenants' values stay. With `force`, a step that cannot be reverted is
+    left behind, as are those in `known`, by their keys and with the reason; otherwise the first one ends the run."""
 
     runner: Runner
     dependents: Dependents
@@ -92,7 +92,8 @@ class Reverting:
         statements = self._statements(step, entry, kept)
         journal = self.runner.journal
         settled = journal.keeping(step.key) if kept else (journal.forgetting(step.key, plain=not step.noted_besides),)
-        # Looked at once the step has its locks: what is built on a column later has to wait, and then does not find it.
+        # Checked once the step has its locks: objects that would depend on a column later have to wait, and then do not
+        # find it.
         looked = step.built if statements and not kept else None
         if all(statement.manner is not ExecutionMode.CONCURRENT for statement in statements):
             return self.runner.together(
@@ -112,15 +113,15 @@ class Reverting:
         return outcome, None
 
     def _statements(self, step: Step, entry: Entry, kept: bool) -> tuple[Statement, ...]:
-        """What undoes it where it is: of a table that is gone nothing, and of a partition that was detached since what
-        it has taken along."""
+        """The statements that revert it: for a table that is gone none, and for a partition that was detached since
+        those for the objects that it has kept."""
         alone = [step.moved_to(name) for name in detached(self.runner.connection, step.table, step.below)]
         steps = (step, *alone)
         given = [one.keep(entry.before) if kept else one.revert(entry.before) for one in steps]
         return tuple(statement for part in given for statement in part if not self.gone(statement))
 
     def _refuse_dependents(self, step: Step) -> None:
-        """PostgreSQL would refuse for a view, and drop an index of somebody else's without a word."""
+        """PostgreSQL itself would refuse for a view, but drop an index of somebody else's silently."""
         found = self.dependents(step)
         if found:
             raise Refused(

@@ -1,4 +1,4 @@
-"""What stands in the way of a rollback, found before anything is changed."""
+"""What prevents a rollback, found before anything is changed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tenantry.steps.renaming import named_in, words_in
 ALTERED = "altered-step"
 IDENTITY = "replica identity of table "
 HELD = 2.0
-"""Seconds for which a transaction may hold a table before it is named."""
+"""Seconds after which a transaction that holds a lock on a table is reported."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +44,9 @@ def obstacles(
     connection: psycopg.Connection[Any], entries: Sequence[Entry], *, journal: Mapping[str, Entry], keep: bool,
     under_way: bool,
 ) -> tuple[Obstacle, ...]:  # fmt: skip
-    """What is in the way of reverting these entries of all in the `journal`; `keep` as in --preserve-data.
+    """What prevents the reversal of these entries of all in the `journal`; `keep` as in --preserve-data.
 
-    An earlier rollback that is `under_way` has looked for what was altered, and its own changes would be found now. It
+    An earlier rollback that is `under_way` has checked for altered objects, and its own changes would be found now. It
     only reads.
     """
     steps = [from_json(entry.value) for entry in entries]
@@ -63,16 +63,17 @@ def obstacles(
 
 
 def built_upon(connection: psycopg.Connection[Any], step: Step) -> tuple[str, ...]:
-    """What others have built on a step's objects, as the catalog describes it."""
+    """Objects of others that depend on a step's objects, as the catalog describes them."""
     return dependents(connection, [step.built])[0] if step.built is not None else ()
 
 
 def _around(connection: psycopg.Connection[Any], steps: Sequence[Step]) -> Iterator[Obstacle]:
-    """Privileges, sessions and prepared transactions, as before a migrate; and who holds a table now."""
+    """Privileges, sessions and prepared transactions, as before a migrate; and the sessions that hold a lock on a table
+    now."""
     named = sorted({step.table.schema for step in steps} - {JOURNAL_SCHEMA})
     schemas = existing(connection, named)
     schema = read_schema(connection, schemas, ours=Ours())
-    # Going back makes nothing, so what making would need is not asked for.
+    # A rollback creates nothing, so the privileges that creating needs are not checked.
     asked = tuple(step for step in steps if step.needs is None and step.table.schema in schemas)
     scope = Scope(schema=schema, steps=asked)
     facts = read_facts(
@@ -112,7 +113,7 @@ def _altered(
         )  # fmt: skip
     for step in (step for step in steps.values() if step not in along):
         verb = "dropped" if now[step.key] is None else "changed"
-        # Who may do what is for others to change: what they have granted or revoked since stays (hazard 16).
+        # Others may change privileges: what they have granted or revoked since stays (hazard 16).
         verdict = warned if step.of_role else refused
         yield Obstacle(
             finding=verdict(
@@ -126,19 +127,19 @@ def _altered(
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """What others have dropped or detached since: tables with steps of ours, columns of such tables, partitions."""
+    """Objects that others have dropped or detached since: migrated tables, columns of such tables, partitions."""
 
     tables: frozenset[Name]
     columns: frozenset[tuple[Name, str]] = frozenset()
     detached: frozenset[Name] = frozenset()
     sequences: frozenset[Name] = frozenset()
-    """Those of `tables` that are none, but went with one."""
+    """Those of `tables` that are not tables themselves, but were dropped with one."""
 
     @classmethod
     def of(cls, connection: psycopg.Connection[Any], journal: Iterable[Entry]) -> Gone:
         entries = [(from_json(entry.value), entry) for entry in journal]
         trees = {(step.table, step.below) for step, _ in entries if step.below}
-        # A column of ours that is gone is for nobody else to drop: that is something changed by hand.
+        # Others are not expected to drop a tenant column that tenantry added: that counts as altered.
         ours = {step.built for step, _ in entries}
         return cls(
             tables=frozenset(step.table for step, entry in entries if entry.gone),
@@ -151,7 +152,7 @@ class Gone:
         )  # fmt: skip
 
     def went_along(self, missing: Sequence[Step]) -> tuple[Step, ...]:
-        """Those of the missing steps that are about something of it, with the proofs of constraints that are."""
+        """Those of the missing steps that are about such an object, with the validations of constraints that are."""
         first = [step for step in missing if self._has(step)]
         made = {(step.table, word) for step in first for word in words_in(step) if word.startswith("tenantry_")}
         return tuple(
@@ -179,7 +180,7 @@ class Gone:
 def _built_upon(
     connection: psycopg.Connection[Any], steps: Sequence[Step], identities: Collection[Name | None]
 ) -> Iterator[Obstacle]:
-    """`identities` are indexes of ours that are replica identities by our own doing."""
+    """`identities` are indexes of tenantry's that it has made replica identities itself."""
     made = [(step, found) for step in steps if (found := step.built) is not None]
     spared = [step.widened for step in steps if step.widened is not None]
     upon = dependents(connection, [one for _, one in made], spared)
@@ -218,7 +219,8 @@ def _clashes(connection: psycopg.Connection[Any], steps: Sequence[Step]) -> Iter
 
 
 def _tenants(connection: psycopg.Connection[Any], steps: Sequence[Step]) -> Iterator[Obstacle]:
-    """A tenant that we added, and that rows refer to by a key that was made since: it could take them along."""
+    """A tenant that tenantry added, and to which rows refer by a key that was made since: that key could delete them,
+    too."""
     for step in (one.tenant_row for one in steps):
         if step is None:
             continue

@@ -1,4 +1,5 @@
-"""Which steps a rollback of some tables takes back: theirs, and those of whatever finds its tenant in them."""
+"""The steps that a rollback of some tables reverts: theirs, and those of all tables that derive their tenant from
+them."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ from tenantry.steps.renaming import named_in
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """The entries to be reverted; `tables` are those that go back whole, `others` those that lose a part of theirs."""
+    """The entries to be reverted; `tables` are those that are reverted completely, `others` those that are reverted in
+    part."""
 
     entries: tuple[Entry, ...]
     tables: tuple[Name, ...] = ()
@@ -24,7 +26,7 @@ class Selection:
 def select(entries: Iterable[Entry], named: Sequence[str]) -> Selection:
     """All entries, or those of the tables `named` as in SQL, and of what depends on them.
 
-    Raises UsageError for a table without steps of ours, Refused for the tenant table.
+    Raises UsageError for a table without steps, Refused for the tenant table.
     """
     entries = tuple(entries)
     if not named:
@@ -45,7 +47,7 @@ def select(entries: Iterable[Entry], named: Sequence[str]) -> Selection:
 
 
 def _found(text: str, known: Iterable[Name]) -> Name:
-    """A table by its name; without a schema, the one of that name that has steps of ours."""
+    """A table by its name; without a schema, the one of that name that has steps."""
     name = Name.parse(text, schema="")
     same = sorted(one for one in known if one.name == name.name)
     return name if name.schema else (same[0] if len(same) == 1 else Name("public", name.name))
@@ -67,7 +69,7 @@ def _refuse(wanted: Sequence[Name], steps: Iterable[Step], known: set[Name], roo
 
 
 def _derivations(steps: Iterable[Step], roots: Mapping[Name, Name]) -> Mapping[Name, set[Name]]:
-    """By table, those whose tenants its rows' tenants are read from."""
+    """By table, the tables from which the tenants of its rows are derived."""
     found: dict[Name, set[Name]] = {}
     for step in steps:
         for relation, sources in step.derives:
@@ -85,8 +87,8 @@ def _closure(tables: set[Name], derivations: Mapping[Name, set[Name]]) -> set[Na
 
 
 def _goes(step: Step, tables: set[Name], known: set[Name]) -> bool:
-    """Whether a step is taken back with these tables: it is on one of them, or names one. What the application may do
-    with a sequence stays while another one of those `known` is filled from it."""
+    """Whether a step is reverted with these tables: it is on one of them, or names one. Privileges of the application
+    on a sequence stay while another table of those `known` is filled from it."""
     if not step.of_table:
         return False
     if users := step.of_tables:

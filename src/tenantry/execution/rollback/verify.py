@@ -1,4 +1,4 @@
-"""After a rollback: nothing of ours is left, the schema is as it was recorded, and no table was rewritten."""
+"""After a rollback: no object of tenantry is left, the schema is as it was recorded, and no table was rewritten."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ SAMPLES = 20
 
 @dataclass(slots=True, kw_only=True)
 class Aftermath:
-    """What a database looked like before a rollback, for the look afterwards.
+    """The state of a database before a rollback, for the verification afterwards.
 
-    `tables` are those that go back, None where all do. In those where something of ours was `altered` by hand, what is
-    new may be ours under another name.
+    `tables` are those that are reverted, None if all are. In those of which an object of tenantry's was `altered` by
+    hand, a new object may be tenantry's under another name.
     """
 
     connection: psycopg.Connection[Any]
@@ -44,7 +44,8 @@ class Aftermath:
         self.before, self.files = describe(self.connection), files(self.connection)
 
     def findings(self, reverted: Sequence[Step], kept: Sequence[Step], left: Sequence[Left]) -> tuple[Finding, ...]:
-        """`left` could not be undone. Warnings are what is not as it was; notes are what others have made since."""
+        """`left` could not be reverted. Warnings are differences from the recorded state; notes are what others have
+        made since."""
         found = [*self._left(left), *self._in_force(reverted)]
         found += self._differences(kept, left)
         found += self._rewritten()
@@ -90,10 +91,10 @@ class Aftermath:
                 continue
             if _is_column(name, expected):
                 continue
-            # Of a table that others have made, dropped or renamed, what is not ours is theirs.
+            # In a table that others have created, dropped or renamed, objects that are not tenantry's are theirs.
             touched = one.relation in known and after.get(name) != self.before.get(name)
             if name not in recorded:
-                # What was there under this name when the rollback began has been named so by others.
+                # An object that had this name when the rollback began was given it by others.
                 touched = name not in self.before or bool(_OURS.match(name)) or self._of(one, self.altered)
             (ours if touched else others).append(f"{name} {_how(recorded.get(name), after.get(name))}")
         if ours and not left:
@@ -145,7 +146,7 @@ def look_back(
     gone = {one.step.key for one in walk.left}
     steps = [step for entry in selection.entries if (step := from_json(entry.value)).key not in gone]
     reverted = [step for step in steps if not (walk.keep and step.kept)]
-    # Those that an earlier rollback has kept are no part of this one.
+    # Those that an earlier rollback has kept are not part of this one.
     kept = [from_json(entry.value) for entry in read_entries(Journal(connection)).values() if entry.state == "kept"]
     findings = aftermath.findings(reverted, kept, walk.left)
     for finding in findings:
