@@ -1,7 +1,6 @@
 """The application's side of tenantry: the tenant of the running task, set in every transaction.
 
-The core needs nothing but Python; each integration (`tenantry_app.psycopg`, …) imports the driver or framework that it
-is for.
+The core needs only Python; each integration (`tenantry_app.psycopg`, …) imports the driver or framework that it is for.
 """
 
 from tenantry_app.context import configure, current, tenant, without_tenant

@@ -1,12 +1,12 @@
-"""Alembic: autogenerate for models that know nothing of tenants, or that do, against a database that tenantry has
-migrated.
+"""Alembic: autogenerate for models with or without tenant columns, against a database that tenantry has migrated.
 
     # env.py
     context.configure(connection=connection, target_metadata=metadata, include_object=TenantFilter(connection))
 
-It leaves out what tenantry has made and the models do not have: the tenant column, the indexes, unique constraints and
-foreign keys that it is part of, what is named tenantry_…, and schema tenantry. A unique constraint or index of the
-models is not proposed where the database has made it per-tenant. Policies and triggers Alembic does not see."""
+It leaves out what tenantry has added and the models do not have: the tenant column, the indexes, unique constraints and
+foreign keys that include it, objects named tenantry_…, and schema tenantry. A unique constraint or index of the models
+is not proposed if the database has a per-tenant one in its place. Alembic does not compare policies and triggers.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class TenantFilter:
         self._unique = cache(self._read_unique)
 
     def __call__(self, object: Any, name: str | None, type_: str, reflected: bool, compare_to: Any) -> bool:
-        """Whether Alembic is to compare an object. `compare_to`: its like on the other side; None where there is
+        """Whether Alembic is to compare an object. `compare_to`: its counterpart on the other side; None if there is
         none."""
         if compare_to is not None:
-            # tenantry has its default, and NOT NULL, also where the models have the column.
+            # tenantry adds a default and NOT NULL, also if the models have the column.
             return type_ != "column" or name != self._column
         if not reflected:
             if type_ == "foreign_key_constraint":
@@ -44,7 +44,7 @@ class TenantFilter:
         return True
 
     def _per_tenant(self, key: Any) -> bool:
-        """Whether a unique key of the models is one of each tenant's in the database."""
+        """Whether a unique key of the models is a per-tenant one in the database."""
         if not getattr(key, "unique", True):
             return False
         return frozenset(key.columns.keys()) | {self._column} in self._unique(key.table.name, key.table.schema)

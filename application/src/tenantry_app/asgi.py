@@ -3,7 +3,7 @@
     app = TenantMiddleware(app, Resolution(ApiKey(keys), directory=directory))
 
 The block spans all that the application does for the request: streamed bodies, background tasks, the messages of a
-WebSocket. Whose a WebSocket is its handshake says. For FastAPI see tenantry_app.fastapi.
+WebSocket. The tenant of a WebSocket is determined by its handshake. For FastAPI see tenantry_app.fastapi.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 KEY = "tenantry_app"
-"""Under this key of a scope the application finds what was resolved."""
+"""The key of a scope under which the application finds the `Resolved`."""
 
 
 class TenantMiddleware:
     """Serves requests in their tenants' blocks, and answers those that have none with a problem (RFC 9457).
 
-    The application finds a `Resolved` under scope["tenantry_app"]. Where it raises because the database is away, and
-    has not begun to answer, the answer is 503 with Retry-After.
+    The application finds a `Resolved` under scope["tenantry_app"]. If the application raises because the database is
+    unavailable, and has not begun to answer, the answer is 503 with Retry-After.
     """
 
     def __init__(self, app: Application, resolution: Resolution) -> None:
@@ -37,7 +37,8 @@ class TenantMiddleware:
         self.resolution = resolution
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve it. Events of the server's life, and what else is no request, go on to the application."""
+        """Serve a request. Lifespan events, and everything else that is not a request, are passed to the
+        application."""
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
@@ -63,7 +64,8 @@ class TenantMiddleware:
 
 
 async def refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer with a problem; a WebSocket is not accepted, with the problem as the answer where the server can."""
+    """Answer with a problem; a WebSocket is not accepted, with the problem as the answer if the server supports
+    that."""
     kind = "http.response"
     if scope["type"] == "websocket":
         await receive()

@@ -4,10 +4,11 @@
     async with tenant("acme"), pool.acquire() as connection, connection.transaction():
         await connection.fetch("SELECT * FROM orders")
 
-BEGIN and the setting are one message, so that a transaction costs no round trip more; where the tenant changes within
-it, and after a savepoint, the setting is one more. Outside of a transaction only `execute(text)` without arguments can
-be sent together with the setting; all else raises StatementRefused. Nothing leaves without a tenant, and nothing is
-left on the connection."""
+BEGIN and the setting are one message, so that a transaction needs no additional round trip; if the tenant changes
+within it, and after a savepoint, the setting needs one. Outside of a transaction only `execute(text)` without arguments
+can be sent together with the setting; everything else raises StatementRefused. No statement is sent without a tenant,
+and no setting is left on the connection.
+"""
 
 from __future__ import annotations
 
@@ -21,17 +22,17 @@ from tenantry_app.errors import StatementRefused, TenantChanged
 from tenantry_app.statements import Kind, kind
 
 _SENDING = ("bind_execute_many", "copy_in", "copy_out")
-"""The methods of asyncpg's protocol that send a statement, but for those that _Protocol has itself."""
+"""The methods of asyncpg's protocol that send a statement, except for those that _Protocol defines itself."""
 
 
 class _Protocol:
-    """asyncpg's protocol, by which all that a connection, a prepared statement and a cursor send goes."""
+    """asyncpg's protocol, which sends everything for connections, prepared statements and cursors."""
 
     def __init__(self, protocol: Any, connection: TenantConnection) -> None:
         self._protocol = protocol
         self._connection = connection
         self._in_force: tuple[str, bool] | None = None
-        """The setting's value in the transaction that is open, and whether that is read-only; None: unknown."""
+        """The setting's value in the open transaction, and whether that is read-only; None: unknown."""
         self._portals: dict[str, str] = {}
         """The tenants of cursors, by the names of their portals."""
 
@@ -94,7 +95,7 @@ class _Protocol:
         return self._as(block, self._protocol.bind_execute, state, args, portal_name, *rest, **named)
 
     def execute(self, state: Any, portal_name: str, *rest: Any, **named: Any) -> Awaitable[Any]:
-        """The next rows of a cursor, which PostgreSQL reads as the tenant of now."""
+        """The next rows of a cursor, which PostgreSQL reads as the present tenant."""
         block = wanted()
         begun = self._portals.get(portal_name, block.value)
         if begun != block.value:
@@ -102,7 +103,7 @@ class _Protocol:
         return self._as(block, self._protocol.execute, state, portal_name, *rest, **named)
 
     def _as(self, block: Wanted, method: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Awaitable[Any]:
-        """Call a method of asyncpg's protocol when the tenant is in force."""
+        """Call a method of asyncpg's protocol after the tenant is set."""
         if self._is_in_force(block):
             return method(*args, **kwargs)
         return self._after_setting(block, method, *args, **kwargs)
@@ -114,7 +115,7 @@ class _Protocol:
         return await method(*args, **kwargs)
 
     def _is_in_force(self, block: Wanted) -> bool:
-        """Raises StatementRefused outside of a transaction."""
+        """Whether the tenant is set. Raises StatementRefused outside of a transaction."""
         if not self._protocol.is_in_transaction():
             self._in_force = None
             raise StatementRefused("outside of a transaction: the setting needs one, so use connection.transaction()")
@@ -122,7 +123,7 @@ class _Protocol:
         return force is not None and force[0] == block.value and force[1] >= block.read_only
 
     async def _ensure(self, block: Wanted) -> None:
-        """Set the tenant where it is not in force."""
+        """Set the tenant if it is not set."""
         while not self._is_in_force(block):
             self._in_force = None
             await self._protocol.query(block.set_local, None)

@@ -25,9 +25,10 @@ def outgoing() -> dict[str, str]:
 
 
 def incoming(headers: Mapping[str, Any] | None) -> tenant | Refusal:
-    """The block in which a message is worked on.
+    """The block in which a message is processed.
 
-    Entering raises UnknownTenant or InactiveTenant where its tenant is no more. A message without a header has no
-    tenant, never that of the message before: in its block statements raise TenantRequired."""
+    Entering raises UnknownTenant or InactiveTenant if its tenant no longer exists or is no longer active. A message
+    without a header has no tenant, never that of the message before: in its block statements raise TenantRequired.
+    """
     key = (headers or {}).get(HEADER)
     return tenant(str(key)) if key else Refusal(TenantRequired("The message contains no tenant."))

@@ -3,9 +3,10 @@
     app = Celery("shop")
     use_tenants(app, tenants=active_tenants)
 
-The key travels in the message's headers, through retries, chains, groups and chords. A message without the header has
-no tenant, never that of the task before. Where the tenant is unknown or not active by now, the task's first statement
-raises UnknownTenant or InactiveTenant. Eager tasks run in the block that they are called in."""
+The key is sent in the message's headers, through retries, chains, groups and chords. A message without the header has
+no tenant, never that of the task before. If the tenant is no longer known or active, the task's first statement raises
+UnknownTenant or InactiveTenant. Eager tasks run in the block in which they are called.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +28,11 @@ _running: dict[str, AbstractContextManager[Any]] = {}
 
 
 def use_tenants(app: Celery, *, tenants: Callable[[], Iterable[Name]] | None = None) -> None:
-    """Let the tenant travel with the tasks of this process, client and worker alike; call it where `app` is made.
+    """Send the tenant with the tasks of this process, for clients and workers; to be called where `app` is created.
 
-    `tenants` gives all tenants to the task "tenantry_app.for_each_tenant", which beat can send: its arguments are the
-    name of another task and that one's arguments, and it sends that once for each tenant."""
+    `tenants` returns all tenants for the task "tenantry_app.for_each_tenant", which beat can send: its arguments are
+    the name of another task and that task's arguments, and it sends that task once for each tenant.
+    """
     signals.before_task_publish.connect(_publish, weak=False, dispatch_uid="tenantry_app.publish")
     signals.task_prerun.connect(_begin, weak=False, dispatch_uid="tenantry_app.begin")
     signals.task_postrun.connect(_end, weak=False, dispatch_uid="tenantry_app.end")
@@ -58,7 +60,7 @@ def _begin(task_id: str, task: Any, **signal: Any) -> None:
     if request.is_eager:
         return
     headers = {HEADER: getattr(request, HEADER, None) or (request.headers or {}).get(HEADER)}
-    # What a receiver raises Celery only logs; so the task's statements raise it.
+    # Celery only logs what a receiver raises, so the task's statements raise it.
     try:
         block: Any = incoming(headers)
         block.__enter__()

@@ -1,15 +1,15 @@
 """The tenant of the running task.
 
 One context variable holds the blocks that have been entered. A thread begins without any; an asyncio task begins with
-those of the task that made it. Three things make a context variable wrong by itself, and are taken care of here:
+those of the task that created it. A context variable alone would be wrong in three cases, which are handled here:
 
-- A generator shares the variable with whoever iterates over it. So a block that a generator has entered counts only
-  while the generator runs, and not in its consumer between two items. Generators that contextlib and pytest make into
-  context managers are what the consumer has asked for, and are left out of this.
-- A block can be left in another Context than it was entered in, as generators are when they are closed by another task.
-  It is then ended wherever it was copied to.
-- Blocks of interleaved generators are not left in the order in which they were entered. So each takes away itself, and
-  not what has come after it.
+- A generator shares the variable with the code that iterates over it. So a block that a generator has entered is active
+  only while the generator runs, and not in its consumer between two items. This does not apply to generators that
+  contextlib and pytest make into context managers: the consumer has asked for what they enter.
+- A block can be left in another Context than it was entered in, as generators are when another task closes them. It is
+  then ended in all copies of the Context.
+- Blocks of interleaved generators are not left in the order in which they were entered. So each removes itself, and not
+  the blocks entered after it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from tenantry_app.tenants import ACTIVE, Directory, Found, Name, Tenant, key_tex
 _F = TypeVar("_F", bound=Callable[..., Any])
 _GENERATOR = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 _BORROWED = frozenset({"contextlib", "_pytest.fixtures", "pytest_asyncio.plugin", "anyio.pytest_plugin"})
-"""The modules that run a generator up to its `yield` so that what it has entered counts for the code that follows."""
+"""The modules that run a generator up to its `yield` so that the block it has entered is active for the code that
+follows."""
 
 
 @dataclass(slots=True)
@@ -43,9 +44,10 @@ _configuration = _Configuration(Setting(), None)
 
 
 def configure(*, setting: str | None = None, directory: Directory | None = None) -> None:
-    """Say what the whole process uses. To be called once, before the first block; what is left out is as by default.
+    """Configure the entire process. To be called once, before the first block; parameters that are left out have their
+    defaults.
 
-    `setting`: `setting` under [tenant] in tenantry.toml, "app.tenant_id" by default; ValueError where it cannot be one.
+    `setting`: `setting` under [tenant] in tenantry.toml, "app.tenant_id" by default; ValueError if it is not valid.
     `directory`: looks up the keys and slugs that blocks are entered with; without one, each text is taken for a key.
     """
     _configuration.setting = Setting() if setting is None else Setting(setting)
@@ -63,7 +65,7 @@ def directory() -> Directory | None:
 
 
 class Wanted:
-    """What the setting has to be for the statements of a block: one entered block."""
+    """The value of the setting that the statements of a block need: one entered block."""
 
     __slots__ = ("block", "ended", "owner", "read_only", "refusal", "setting", "tenant", "value")
 
@@ -75,7 +77,7 @@ class Wanted:
         """The setting's value; empty: no tenant."""
         self.read_only = read_only
         self.owner = owner
-        """The generator that has entered the block, where it is one's own."""
+        """The generator that has entered the block, if it is an ordinary one."""
         self.ended = False
         self.setting = _configuration.setting
 
@@ -91,7 +93,7 @@ class Wanted:
 
     @property
     def applies(self) -> bool:
-        """Whether the block is open, and not that of a generator which is suspended (whose frame has no caller)."""
+        """Whether the block is open, and not that of a suspended generator (whose frame has no caller)."""
         return not self.ended and (self.owner is None or self.owner.f_back is not None)
 
 
@@ -99,7 +101,7 @@ _entered: ContextVar[tuple[Wanted, ...]] = ContextVar("tenantry_app", default=()
 
 
 def wanted() -> Wanted:
-    """The block that the running code is in, one of without_tenant() included. Raises TenantRequired outside any."""
+    """The block of the running code, including one of without_tenant(). Raises TenantRequired outside of any."""
     found = innermost()
     if found is None:
         raise TenantRequired(_hint())
@@ -111,7 +113,7 @@ def wanted() -> Wanted:
 def current() -> Tenant:
     """The tenant of the running task.
 
-    Raises TenantRequired where none is set, in a block of without_tenant() as well.
+    Raises TenantRequired if none is set, also in a block of without_tenant().
     """
     found = innermost()
     if found is not None and found.refusal is not None:
@@ -122,7 +124,7 @@ def current() -> Tenant:
 
 
 def innermost() -> Wanted | None:
-    """The block that the running code is in, one of without_tenant() included."""
+    """The block of the running code, including one of without_tenant()."""
     entered = _entered.get()
     if not entered:
         return None
@@ -136,7 +138,8 @@ def innermost() -> Wanted | None:
         frame: FrameType | None = sys._getframe(1)
         while frame is not None and frame not in owners:
             frame = frame.f_back
-        # In another thread or greenlet that works for them none is in sight, and the one entered last counts.
+        # In another thread or greenlet that works for them none of their frames is found, and the block entered last is
+        # active.
         outer = owners - {frame} if frame is not None else frozenset()
         while applying and applying[-1].owner in outer:
             applying.pop()
@@ -155,23 +158,23 @@ def _hint() -> str:
 
 
 def _owner(frame: FrameType | None) -> FrameType | None:
-    """The generator that enters a block in `frame`, or None where a function does."""
+    """The generator that enters a block in `frame`, or None if a function does."""
     while frame is not None and frame.f_globals.get("__name__") == "contextlib":
         frame = frame.f_back
     if frame is None or not frame.f_code.co_flags & _GENERATOR:
         return None
     driver = frame.f_back
     if driver is not None and driver.f_globals.get("__name__") in _BORROWED:
-        # Whose block it is depends on where the context manager that it has been made into is entered.
+        # The owner of the block depends on where the context manager made from it is entered.
         return _owner(driver) if driver.f_globals["__name__"] == "contextlib" else None
     return frame
 
 
 class _Block:
-    """What `with` enters: context manager, async context manager and decorator."""
+    """The object that `with` enters: context manager, async context manager and decorator."""
 
     refusal: TenantError | None = None
-    """What statements in the block raise, where it is no block for statements."""
+    """The error of statements in the block, if it is a block in which statements are refused."""
 
     def __init__(self, read_only: bool) -> None:
         self._read_only = read_only
@@ -187,7 +190,7 @@ class _Block:
     def _enter(self, tenant: Tenant | None, frame: FrameType) -> None:
         block = Wanted(self, tenant, self._read_only, _owner(frame) if self._owned else None)
         entered = _entered.get()
-        # Outside of those whose generators are suspended now: when one goes on, it is in its own block.
+        # Without those whose generators are suspended now: when one is resumed, it is in its own block.
         place = len(entered)
         while place and not entered[place - 1].applies:
             place -= 1
@@ -227,8 +230,8 @@ class _Block:
         self._leave()
 
     def __call__(self, function: _F) -> _F:
-        """Decorate a function, a coroutine function, or a (sync or async) generator function: what it runs is in the
-        block, which is entered at each call; of a generator only what itself runs, and not its consumer."""
+        """Decorate a function, a coroutine function, or a (sync or async) generator function: it runs in the block,
+        which is entered at each call; for a generator the block covers only its own code, and not its consumer."""
         again = self._each_time
         wrapper: Callable[..., Any]
         if inspect.isasyncgenfunction(function):
@@ -305,14 +308,14 @@ class tenant(_Block):  # noqa: N801 - it reads as a verb: with tenant("acme")
     """A block whose statements are those of one tenant.
 
     `name`: a key, a slug or a Tenant. With a directory (`configure`), a key or slug is looked up each time that the
-    block is entered; without one it is taken for the key. `read_only`: the transactions that begin in the block may not
-    write.
+    block is entered; without one it is taken for the key. `read_only`: transactions that begin in the block are
+    read-only.
 
         with tenant("acme"): …
-        async with tenant(uuid): …      # also for a directory that is awaited
+        async with tenant(uuid): …      # also for an asynchronous directory
         @tenant("acme")                 # on functions, coroutines and generators
 
-    Blocks nest; the innermost counts. Entering raises UnknownTenant, InactiveTenant or InvalidKey.
+    Blocks can be nested; the innermost is active. Entering raises UnknownTenant, InactiveTenant or InvalidKey.
     """
 
     def __init__(self, name: Name, *, read_only: bool = False) -> None:
@@ -356,8 +359,8 @@ class tenant(_Block):  # noqa: N801 - it reads as a verb: with tenant("acme")
 class without_tenant(_Block):  # noqa: N801
     """A block whose statements have no tenant, and so see no owned row: for the tables that tenants share.
 
-    It shows nothing that the application role could not see anyway. Work on all tenants' rows is the operator's, who
-    has a role and a DSN of its own.
+    It shows nothing that the application role could not see otherwise. Work on the rows of all tenants is done by the
+    operator, which has its own role and DSN.
     """
 
     def __init__(self, *, read_only: bool = False) -> None:
@@ -374,7 +377,7 @@ class without_tenant(_Block):  # noqa: N801
 
 
 class Refusal(_Block):
-    """A block whose statements raise an error: of a message whose tenant is unknown, or that has none."""
+    """A block whose statements raise an error: for a message whose tenant is unknown, or that has none."""
 
     def __init__(self, refusal: TenantError) -> None:
         super().__init__(read_only=False)

@@ -1,4 +1,4 @@
-"""What tenantry_app raises."""
+"""The errors of tenantry_app."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ class TenantRequired(TenantError):
 
 
 class UnknownTenant(TenantError):
-    """The directory knows no tenant of this key or slug."""
+    """The directory has no tenant with this key or slug."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        """The key or slug that was looked for."""
+        """The key or slug that was looked up."""
         super().__init__(f"the tenant {name!r} does not exist")
 
 
 class InactiveTenant(TenantError):
-    """The directory says that the tenant may not be served: it is suspended, closed or deleted."""
+    """The tenant may not be served according to the directory: it is suspended, closed or deleted."""
 
     def __init__(self, tenant: Tenant) -> None:
         self.tenant = tenant
@@ -43,7 +43,7 @@ class InvalidKey(TenantError, ValueError):
 
 
 class TenantChanged(TenantError):
-    """What was begun for one tenant is used for another one. Nothing has been sent to the server."""
+    """An object that belongs to one tenant is used for another one. Nothing has been sent to the server."""
 
     def __init__(self, what: str, begun: str, now: str, remedy: str) -> None:
         self.begun, self.now = begun, now
@@ -52,28 +52,28 @@ class TenantChanged(TenantError):
 
 
 class StatementRefused(TenantError):
-    """The statement could not be sent so that it is sure to run as the right tenant. Nothing has been sent."""
+    """The statement could not be sent in a way that guarantees the right tenant. Nothing has been sent."""
 
 
 class RoleRefused(TenantError):
-    """The role of a connection could pass the policies, or the connection has a tenant before any was set."""
+    """The role of a connection can bypass the policies, or the connection has a tenant before any was set."""
 
     def __init__(self, role: str, reasons: Sequence[str]) -> None:
         self.role = role
         """The name of the session's role."""
         self.reasons = tuple(reasons)
-        """One sentence for each way past the policies."""
+        """One sentence for each way to bypass the policies."""
         super().__init__(f"role {role} must not serve tenants: {'; '.join(self.reasons)}")
 
 
 class OperatorRequired(TenantError):
-    """The role of a connection is not shown the rows of all tenants, and what was asked for needs them."""
+    """The role of a connection does not see the rows of all tenants, which the operation needs."""
 
     def __init__(self, role: str, tables: Sequence[str]) -> None:
         self.role = role
         """The name of the session's role."""
         self.tables = tuple(tables)
-        """Those of which row security hides rows from it."""
+        """The tables of which row-level security hides rows from it."""
         super().__init__(
             f"role {role} does not see all tenants' rows of {', '.join(self.tables)}: run migrations as the operator"
         )

@@ -37,14 +37,14 @@ PROBLEM = {
 
 
 def use_tenants(app: Starlette, resolution: Resolution) -> None:
-    """Serve each request of `app` in its tenant's block (see asgi.TenantMiddleware), and answer a Problem that a route
-    raises as what it is. Middleware that is added later is outside of it, as CORSMiddleware has to be."""
+    """Serve each request of `app` in its tenant's block (see asgi.TenantMiddleware), and answer with a Problem if a
+    route raises one. Middleware that is added later is outside of it, as CORSMiddleware has to be."""
     app.add_middleware(TenantMiddleware, resolution=resolution)
     app.add_exception_handler(Problem, _answer)
 
 
 def opened(*pools: Any) -> Callable[[Any], AbstractAsyncContextManager[None]]:
-    """A lifespan: these pools, or whatever else `async with` opens, are open while the application runs."""
+    """A lifespan: these pools, or any other async context managers, are open while the application runs."""
 
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[None]:
@@ -57,7 +57,7 @@ def opened(*pools: Any) -> Callable[[Any], AbstractAsyncContextManager[None]]:
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """For `responses=`: these statuses are answered with a problem."""
+    """For `responses=`: documents that these statuses are answered with a problem."""
     return {
         status: {"description": "A problem (RFC 9457)", "content": {MEDIA_TYPE: {"schema": PROBLEM}}}
         for status in statuses
@@ -69,7 +69,7 @@ async def _tenant() -> Tenant:
 
 
 CurrentTenant = Annotated[Tenant, Depends(_tenant)]
-"""A parameter that is the request's tenant. Raises TenantRequired on a path that is open."""
+"""A parameter with the request's tenant. Raises TenantRequired on an open path."""
 
 
 async def _resolved(request: Request) -> Resolved:
@@ -78,7 +78,7 @@ async def _resolved(request: Request) -> Resolved:
 
 
 RequestOf = Annotated[Resolved, Depends(_resolved)]
-"""A parameter that is what was resolved: the tenant, who has asked, and whether it may write."""
+"""A parameter with the `Resolved`: the tenant, the caller, and whether it may write."""
 
 
 async def _answer(request: Request, error: Exception) -> Response:

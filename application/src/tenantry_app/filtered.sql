@@ -1,5 +1,5 @@
--- The session's role with each table that has the tenant column and of which row security hides rows from it: no policy shows
--- it all of them. Safe under any search_path.
+-- The session's role with each table that has the tenant column and of which row security hides rows from it: no policy
+-- shows it all of them. Safe under any search_path.
 SELECT CURRENT_USER::pg_catalog.text, pg_catalog.concat(pg_catalog.quote_ident(n.nspname::pg_catalog.text), '.', pg_catalog.quote_ident(c.relname::pg_catalog.text))
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace

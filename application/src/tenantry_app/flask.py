@@ -16,13 +16,13 @@ from tenantry_app.wsgi import TenantMiddleware
 
 
 def use_tenants(app: Flask, resolution: Resolution) -> None:
-    """Serve each request of `app` in its tenant's block (see wsgi.TenantMiddleware), and answer with a problem where a
-    view raises one, or the database is away."""
+    """Serve each request of `app` in its tenant's block (see wsgi.TenantMiddleware), and answer with a problem if a
+    view raises one, or if the database is unavailable."""
     app.wsgi_app = TenantMiddleware(app.wsgi_app, resolution)  # type: ignore[method-assign]
     handle = app.handle_exception
 
     def answer(e: Exception) -> Any:
-        # Flask asks this for what no other handler has taken; it would log it and answer 500.
+        # Flask calls this for errors that no other handler accepts; otherwise it would log them and answer 500.
         problem = unavailable() if is_unavailable(e) else None
         return handle(e) if problem is None else _response(problem)
 

@@ -27,12 +27,13 @@ class Tokens:
     """The verified claims of `Authorization: Bearer`, for Claim. It raises Problem: 401 for a token that is forged,
     expired, not yet valid, of another audience or issuer, or of an algorithm that is not listed.
 
-    `audience`: whom tokens must be for. `algorithms`: those that are accepted. `key`: what verifies, a secret or a
-    public key; or `jwks`: the address of a JSON Web Key Set, or a `KeySet`. `issuer`: who must have made them.
-    `leeway`: seconds by which clocks may differ. `asynchronous`: for ASGI, where a key set is fetched beside the loop.
+    `audience`: the required audience. `algorithms`: those that are accepted. `key`: the key for verification, a secret
+    or a public key; or `jwks`: the address of a JSON Web Key Set, or a `KeySet`. `issuer`: the required issuer.
+    `leeway`: the allowed difference of clocks, in seconds. `asynchronous`: for ASGI, where a key set is fetched outside
+    of the event loop.
 
-    Raises ValueError for no audience, no algorithm, "none", an unknown one, secrets beside public keys, or neither or
-    both of `key` and `jwks`.
+    Raises ValueError for no audience, no algorithm, "none", an unknown algorithm, secrets together with public keys, or
+    neither or both of `key` and `jwks`.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class Tokens:
         if (key is None) == (jwks is None):
             raise ValueError("Tokens needs either a key or a key set")
         if _SYMMETRIC & set(algorithms) and (jwks is not None or not set(algorithms) <= _SYMMETRIC):
-            # A public key would be taken for the secret with which anybody can sign.
+            # Otherwise a public key would be accepted as a secret, with which anybody can sign.
             raise ValueError("algorithms with a secret (HS…) cannot be combined with those that use public keys")
         self._audience, self._algorithms = audience, list(algorithms)
         self._key, self._issuer, self._leeway = key, issuer, leeway
@@ -102,9 +103,9 @@ def _invalid(reason: str) -> Problem:
 
 
 class KeySet:
-    """A JSON Web Key Set at an address, remembered for `seconds`. A key that is not in it has it fetched once more, but
-    not within `pause` seconds of the last time: a stranger's tokens cause no more requests than that. While it cannot
-    be fetched, what is known counts."""
+    """A JSON Web Key Set at an address, cached for `seconds`. For a key that is not in it the set is fetched again, but
+    not within `pause` seconds of the last time, so that tokens with invented keys cause no more requests than that.
+    While it cannot be fetched, the cached keys are used."""
 
     def __init__(
         self, address: str, *, seconds: float = 300, pause: float = 10, timeout: float = 5,
@@ -120,11 +121,11 @@ class KeySet:
         self._lock = threading.Lock()
 
     def known(self, name: str) -> Any:
-        """The key of this name, if it is remembered."""
+        """The key with this name, if it is cached."""
         return self._keys.get(name) if time.monotonic() < self._due else None
 
     def find(self, name: str) -> Any:
-        """The key of this name; None where there is none. Raises Problem (503) where the set cannot be had at all."""
+        """The key with this name; None if there is none. Raises Problem (503) if the set cannot be fetched at all."""
         with self._lock:
             found, now = self.known(name), time.monotonic()
             if found is None and now >= self._again:

@@ -1,11 +1,11 @@
-"""API keys, as `tenantry keys create` makes them (docs/contract.md): what one looks like, and where they are looked up.
+"""API keys, as `tenantry keys create` makes them (docs/contract.md): their form, and where they are looked up.
 
     keys = CachedKeys(PoolKeys(pool))           # psycopg_pool.ConnectionPool of TenantConnection
     keys = CachedKeys(AsyncPoolKeys(pool))      # psycopg_pool.AsyncConnectionPool of AsyncTenantConnection
     keys = CachedKeys(AsyncpgKeys(pool))        # asyncpg.create_pool(connection_class=TenantConnection)
 
-The application's role reads them by one function, which gives the one whose lookup part it is asked for. It holds no
-key, but its SHA-256.
+The application's role reads them with a single function, which returns the one with the given lookup part: not the key
+itself, but its SHA-256.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ QUERY = (
     "SELECT hash, tenant, scopes, ends_at FROM tenantry.api_key({}, {})"
     " UNION ALL SELECT ''::bytea, '-', ARRAY['read', 'write'], now() LIMIT 1"
 )
-"""One row in any case: to read the row of a key takes time, by which it could be told from one that nobody knows."""
+"""It returns one row in any case: the time for reading the row of a key would show whether the key exists."""
 
 _FORM = re.compile(r"tk_([0-9A-Za-z]{8})_[0-9A-Za-z]{40}([0-9A-Za-z]{6})")
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _NEVER = bytes(32)
-"""What a key is compared with where there is none to compare it with, so that it takes as long."""
+"""Compared with a key if none is stored, so that the comparison takes as long."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredKey:
-    """What is known of a key."""
+    """The stored data of a key."""
 
     hash: bytes
     """SHA-256 of the whole key."""
@@ -51,19 +51,19 @@ class StoredKey:
     """When it expires, was revoked, or is replaced; with a time zone. None: never."""
 
     def is_valid(self, presented: bytes) -> bool:
-        """Whether `presented` is its hash, compared in constant time, and it has not ended."""
+        """Whether `presented` is its hash, compared in constant time, and the key has not ended."""
         same = hmac.compare_digest(self.hash, presented)
         return same and (self.ends_at is None or datetime.now(UTC) < self.ends_at)
 
 
 Stored: TypeAlias = StoredKey | None
 FindKey: TypeAlias = Callable[[str, bytes], "Stored | Awaitable[Stored]"]
-"""Finds the key that has this lookup part; the hash is what was presented, so that its use can be noted. It may be
-called from any thread or task."""
+"""Finds the key with this lookup part; the hash of the presented key is passed so that its use can be recorded. It may
+be called from any thread or task."""
 
 
 def lookup_part(key: str) -> str | None:
-    """The eight characters by which a key is looked up; None where the text is no key, by its form or checksum."""
+    """The eight characters by which a key is looked up; None if the text is not a key, by its form or checksum."""
     found = _FORM.fullmatch(key)
     if found is None or not hmac.compare_digest(found[2], checksum(key[:-6])):
         return None
@@ -71,7 +71,7 @@ def lookup_part(key: str) -> str | None:
 
 
 def checksum(text: str) -> str:
-    """CRC-32 of a key without it, in six digits of base 62: a typing error is told before anybody is asked."""
+    """CRC-32 of a key without it, in six digits of base 62: typing errors are detected without a query."""
     number, digits = zlib.crc32(text.encode()), ""
     for _ in range(6):
         number, digit = divmod(number, 62)
@@ -85,13 +85,14 @@ def hashed(key: str) -> bytes:
 
 
 def is_valid(stored: Stored, presented: bytes) -> bool:
-    """Whether a key was presented that is stored and has not ended; as long for one that nobody knows."""
+    """Whether the presented key is stored and has not ended; takes as long for an unknown one."""
     return (stored or StoredKey(_NEVER, "-", frozenset(), datetime.min.replace(tzinfo=UTC))).is_valid(presented)
 
 
 class CachedKeys:
-    """Remembers what `find` finds: keys for `seconds`, which is how long one that is revoked may still be served, that
-    there is none for `seconds_unknown`. At most `size` are remembered; of each kind the other cannot displace any."""
+    """Caches the results of `find`: keys for `seconds`, which is how long a revoked one may still be accepted, and the
+    absence of one for `seconds_unknown`. At most `size` entries of each kind are cached, in separate caches, so that
+    unknown keys cannot displace known ones."""
 
     def __init__(self, find: FindKey, *, seconds: float = 10, seconds_unknown: float = 5, size: int = 10_000) -> None:
         self._find = find
@@ -112,7 +113,7 @@ class CachedKeys:
         return self._remember(lookup, found)
 
     def forget(self) -> None:
-        """Look all keys up anew."""
+        """Empty the cache."""
         with self._lock:
             for known in self._known.values():
                 known.clear()
@@ -132,14 +133,14 @@ class CachedKeys:
 
 
 def read_row(row: Iterable[Any] | None) -> Stored:
-    """What QUERY has found: a row, in order, whose hash is empty where there is no such key."""
+    """The result of QUERY: a row as a tuple, with an empty hash if there is no such key."""
     found, tenant, scopes, ends_at = row or (b"", "-", (), None)
     key = StoredKey(bytes(found), tenant, frozenset(scopes), ends_at)
     return key if key.hash else None
 
 
 class PoolKeys:
-    """Looks keys up over a pool of psycopg: its `connection()` is used, once for each call."""
+    """Looks keys up with a pool of psycopg: its `connection()` is used, once for each call."""
 
     def __init__(self, pool: Any) -> None:
         self._pool = pool
@@ -173,7 +174,7 @@ class AsyncPoolKeys:
 
 
 class AsyncpgKeys:
-    """Looks keys up over a pool of asyncpg."""
+    """Looks keys up with a pool of asyncpg."""
 
     def __init__(self, pool: Any) -> None:
         self._pool = pool

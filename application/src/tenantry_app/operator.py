@@ -1,4 +1,4 @@
-"""Work on the rows of all tenants: on a connection of the operator's, which has a role and a DSN of its own.
+"""Work on the rows of all tenants, on a connection of the operator, which has its own role and DSN.
 
     with psycopg.connect(OPERATOR_DSN) as connection, as_operator(connection, "close the month"):
         connection.execute("UPDATE orders SET …")
@@ -17,11 +17,11 @@ _LOG = logging.getLogger("tenantry_app.operator")
 
 
 class as_operator:  # noqa: N801 - it reads as a verb
-    """A block that works on the rows of all tenants; `async with` for connections that are asynchronous.
+    """A block that works on the rows of all tenants; `async with` for asynchronous connections.
 
-    `connection`: as for check and check_async. `reason`: one line that the log has, with the role. `column`: the tenant
-    column. Entering gives the connection; it raises OperatorRequired where the role is not shown the rows of all
-    tenants, ValueError where there is no reason.
+    `connection`: as for check and check_async. `reason`: one line for the log, which also has the role. `column`: the
+    tenant column. Entering returns the connection; it raises OperatorRequired if the role does not see the rows of all
+    tenants, ValueError if the reason is empty.
     """
 
     def __init__(self, connection: Any, reason: str, *, column: str = "tenant_id") -> None:

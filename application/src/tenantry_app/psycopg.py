@@ -4,17 +4,17 @@
     with tenant("acme"), pool.connection() as connection:
         connection.execute("SELECT * FROM orders")
 
-A statement outside of any block raises TenantRequired before it leaves. The setting costs no round trip:
+A statement outside of any block raises TenantRequired before it is sent. The setting costs no round trip:
 
 - BEGIN and SET LOCAL are one message, and later statements of the transaction need nothing while the tenant is the
   same.
-- In autocommit, and where the tenant changes within a transaction, the setting and the statement are sent in one
-  pipeline. In autocommit the two are one implicit transaction, after which the setting is gone.
-- COPY, stream() and server-side cursors, which a pipeline cannot hold, need a transaction block; where the tenant has
-  changed within it, the setting is sent by itself.
+- In autocommit, and if the tenant changes within a transaction, the setting and the statement are sent in one pipeline.
+  In autocommit the two are one implicit transaction, after which the setting is gone.
+- COPY, stream() and server-side cursors, which a pipeline cannot contain, need a transaction block; if the tenant has
+  changed within it, the setting is sent separately.
 
-Whatever a transaction is ended or rolled back by, the next statement says again whose it is. PgBouncer in transaction
-mode serves all of this; before its version 1.21 it needs `prepare_threshold=None`.
+However a transaction ends or is rolled back, the next statement sends the setting again. All of this works with
+PgBouncer in transaction mode; before its version 1.21 it needs `prepare_threshold=None`.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ else:
     _Connection = object
 
 _KEEPS = (b"SAVEPOINT", b"RELEASE", b"DEALLOCATE", b"CLOSE", b"FETCH", b"MOVE")
-"""How the commands of psycopg's own begin that leave the setting as it is."""
+"""The beginnings of psycopg's own commands that leave the setting as it is."""
 
 
 class _Statement(NamedTuple):
-    """A statement as psycopg's list of prepared ones has it."""
+    """A statement as stored in psycopg's list of prepared ones."""
 
     query: bytes
     types: tuple[int, ...]
@@ -59,7 +59,7 @@ _SETTING = {
         (True, ", pg_catalog.set_config('transaction_read_only', 'on', true) IS NULL"),
     )
 }
-"""What Setting.select says, for all names and values, which psycopg prepares as it does any other statement."""
+"""The statement of Setting.select, for all names and values, which psycopg prepares like any other statement."""
 # Members of an enumeration, looked up once.
 _NO, _SHOULD, _SYNC, _FAILED = Prepare.NO, Prepare.SHOULD, ExecStatus.PIPELINE_SYNC, ExecStatus.FATAL_ERROR
 _COPY = (ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH)
@@ -67,14 +67,14 @@ _NO_TENANT = (Kind.CONTROL, Kind.EMPTY)
 
 
 class _Tenancy(_Connection):
-    """What TenantConnection and AsyncTenantConnection have in common."""
+    """The common part of TenantConnection and AsyncTenantConnection."""
 
     _in_force: tuple[str, bool] | None = None
-    """The setting's value in the transaction that is open, and whether that is read-only; None: unknown."""
+    """The setting's value in the open transaction, and whether that is read-only; None: unknown."""
     _announced: Kind = Kind.UNKNOWN
     _fetching = False
     _together: Wanted | None = None
-    """The block whose setting goes to the server in one pipeline with the statement that is being executed."""
+    """The block whose setting is sent in one pipeline with the statement that is being executed."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -84,7 +84,7 @@ class _Tenancy(_Connection):
         raise NotImplementedError
 
     def _is_in_force(self, block: Wanted) -> bool:
-        """Whether the open transaction has the setting that `block` wants."""
+        """Whether the open transaction has the setting that `block` needs."""
         force = self._in_force
         return (
             force is not None
@@ -94,7 +94,7 @@ class _Tenancy(_Connection):
         )
 
     def _needed_before(self, kind: Kind) -> Wanted | None:
-        """The block whose setting has to be sent before a statement, and can be in one pipeline with it. Raises
+        """The block whose setting has to be sent before a statement, and can be sent in one pipeline with it. Raises
         TenantRequired."""
         if kind in _NO_TENANT or self._pipeline is not None:
             return None
@@ -107,7 +107,7 @@ class _Tenancy(_Connection):
         return block if status == TransactionStatus.INTRANS and not self._is_in_force(block) else None
 
     def _start_query(self) -> Generator[Any, Any, None]:
-        """psycopg runs this before each statement of whatever cursor, holding the connection's lock."""
+        """psycopg calls this before each statement of any cursor, while it holds the connection's lock."""
         kind, self._announced = self._announced, Kind.UNKNOWN
         idle = self.pgconn.transaction_status == TransactionStatus.IDLE
         if (together := self._together) is not None:
@@ -123,8 +123,7 @@ class _Tenancy(_Connection):
             return
         if self._pipeline is not None:
             yield from self._set(block)
-            # What the server's status will be when the statement runs is not known here, but where no pipeline was
-            # before.
+            # The server's status at the time when the statement runs is known only if no pipeline was active before.
             self._in_force = None if idle else (block.value, block.read_only)
         elif not self._is_in_force(block):
             if self.pgconn.transaction_status == TransactionStatus.IDLE:
@@ -142,7 +141,7 @@ class _Tenancy(_Connection):
         yield from super()._exec_command(command.encode())
 
     def _exec_command(self, command: Any, result_format: Format = Format.TEXT) -> Generator[Any, Any, Any]:
-        """psycopg runs its own commands by this: BEGIN, COMMIT, savepoints, FETCH."""
+        """psycopg calls this for its own commands: BEGIN, COMMIT, savepoints, FETCH."""
         text = command.as_bytes(self) if isinstance(command, sql.Composable) else command
         text = text.encode() if isinstance(text, str) else text
         if text.startswith((b"FETCH", b"MOVE")) and not self._fetching:
@@ -182,8 +181,8 @@ def begin_with(connection: Any, begin: bytes, block: Wanted) -> Generator[Any, A
 class TenantConnection(_Tenancy, psycopg.Connection[Row]):
     """A psycopg.Connection whose statements are those of the running task's tenant.
 
-    Statements raise TenantRequired outside of any block, StatementRefused where they could not be sent safely. Cursors
-    of other classes than this module's work in transaction blocks, for one more round trip where the tenant changes.
+    Statements raise TenantRequired outside of any block, StatementRefused if they could not be sent safely. Cursors of
+    other classes than this module's work in transaction blocks, with one additional round trip when the tenant changes.
     """
 
     def _factories(self) -> tuple[Any, Any]:
@@ -198,8 +197,8 @@ class AsyncTenantConnection(_Tenancy, psycopg.AsyncConnection[Row]):
 
 
 def pool(conninfo: str = "", **options: Any) -> Any:
-    """A psycopg_pool.ConnectionPool of TenantConnections, each of which `check` has looked at; open, unless `options`,
-    which are the pool's own, say otherwise. Needs psycopg[pool]."""
+    """A psycopg_pool.ConnectionPool of TenantConnections, each tested by `check`; open, unless `options`, which are the
+    pool's own, specify otherwise. Needs psycopg[pool]."""
     from psycopg_pool import ConnectionPool
 
     given: dict[str, Any] = {"connection_class": TenantConnection, "configure": check, "open": True}
@@ -207,7 +206,7 @@ def pool(conninfo: str = "", **options: Any) -> Any:
 
 
 def async_pool(conninfo: str = "", **options: Any) -> Any:
-    """The same for asyncio: an AsyncConnectionPool of AsyncTenantConnections, to be opened where the loop runs, as by
+    """The same for asyncio: an AsyncConnectionPool of AsyncTenantConnections, to be opened in the event loop, as by
     `async with pool`."""
     from psycopg_pool import AsyncConnectionPool
 
@@ -216,7 +215,7 @@ def async_pool(conninfo: str = "", **options: Any) -> Any:
 
 
 class _Announcing:
-    """A cursor that says to its connection what it is about to send."""
+    """A cursor that tells its connection what it is about to send."""
 
     def _tenancy(self) -> _Tenancy:
         connection: Any = self._conn  # type: ignore[attr-defined]
@@ -231,7 +230,7 @@ class _Announcing:
             return kind(query.decode("ascii", "replace"))
         if isinstance(query, sql.Composable):
             return kind(query.as_string(self._conn))  # type: ignore[attr-defined]
-        # A template string, whose interpolations may hold whatever.
+        # A template string, whose interpolations may contain anything.
         found = kind(" ".join(query.strings))
         return Kind.MAY_SET if found is Kind.PLAIN else found
 
@@ -246,13 +245,14 @@ class _Announcing:
 
 
 class _Pipelined(_Announcing):
-    """A cursor that sends a statement and the setting before it in one pipeline, where the setting is not in force.
+    """A cursor that sends a statement and the setting before it in one pipeline, if the setting has to be changed.
 
     The pipeline is libpq's: psycopg's own object for it, made for many statements, takes longer than such a query.
     """
 
     def _execute_gen(self, query: Any, params: Any = None, **options: Any) -> Generator[Any, Any, None]:
-        """psycopg runs this for each execute(), holding the connection's lock, also while another task waits for it."""
+        """psycopg calls this for each execute(), while it holds the connection's lock, also while another task waits
+        for that."""
         connection = self._tenancy()
         kind = self._kind_of(query)
         connection._together, connection._announced = connection._needed_before(kind), kind
@@ -262,7 +262,8 @@ class _Pipelined(_Announcing):
             connection._together = None
 
     def _maybe_prepare_gen(self, query: Any, *, prepare: Any = None, binary: Any = None) -> Generator[Any, Any, None]:
-        """psycopg runs this between conversion of the parameters and results: what is sent, and what comes back."""
+        """psycopg calls this between conversion of the parameters and results: it sends the statement and receives the
+        results."""
         this: Any = self
         connection, pgconn = this._conn, this._pgconn
         block: Wanted | None = connection._together
@@ -298,7 +299,7 @@ class _Pipelined(_Announcing):
             pgconn.exit_pipeline_mode()
             ended = True
         finally:
-            if not ended:  # Results that nobody waits for any more: such a connection is of no use.
+            if not ended:  # results that are not awaited any more: the connection is unusable
                 pgconn.finish()
         remaining = iter(answers)
         _note(prepared, setting, how, name, remaining)
@@ -307,7 +308,7 @@ class _Pipelined(_Announcing):
             if answer[0].status == _FAILED:
                 error = psycopg.errors.error_from_result(answer[0], encoding=connection.info.encoding)
                 if isinstance(error, psycopg.errors.InvalidSqlStatementName):
-                    # By a DEALLOCATE ALL that psycopg before 3.3 has not seen: they are prepared anew.
+                    # After a DEALLOCATE ALL that psycopg before 3.3 has not noticed: they are prepared again.
                     prepared.clear()
                 raise error
         this._check_results(answers[-1])
@@ -315,7 +316,7 @@ class _Pipelined(_Announcing):
 
 
 def _note(prepared: Any, statement: Any, how: Prepare, name: bytes, answers: Iterator[list[Any]]) -> None:
-    """Let psycopg count a statement, and know it as prepared, where the server has done that."""
+    """Let psycopg count a statement, and record it as prepared if the server has prepared it."""
     if how is _SHOULD and next(answers)[0].status != ExecStatus.COMMAND_OK:
         next(answers)
         return
@@ -350,8 +351,8 @@ class AsyncRawCursor(_Pipelined, psycopg.AsyncRawCursor[Row]):
 
 
 class _Fetching(_Announcing):
-    """A server-side cursor. PostgreSQL asks for the tenant when the first row is fetched, and not when the cursor is
-    declared; so each fetch is made as the tenant for which the cursor was declared, or refused."""
+    """A server-side cursor. PostgreSQL evaluates the tenant when the first row is fetched, and not when the cursor is
+    declared; so each fetch is run as the tenant for which the cursor was declared, or refused."""
 
     _begun: str | None = None
 
@@ -376,7 +377,7 @@ class _Fetching(_Announcing):
 
     @contextmanager
     def _as_declared(self) -> Iterator[Generator[Any, Any, None]]:
-        """Raises TenantRequired, TenantChanged. What it yields sets the tenant where that is not in force."""
+        """Raises TenantRequired, TenantChanged. The generator sets the tenant if that is not set."""
         block = wanted()
         if self._begun is None:
             raise StatementRefused("rows of a server-side cursor are fetched from the object that executed its query")
@@ -423,7 +424,7 @@ for _owner, _name in (
     (psycopg.Cursor, "_check_results"),
     (psycopg.Cursor, "_set_results"),
 ):
-    # These are where psycopg begins a statement; they are not in its documentation, and have been there since 3.1.
+    # psycopg begins a statement with these; they are not in its documentation, and have existed since 3.1.
     if not hasattr(_owner, _name):
         raise ImportError(
             f"tenantry_app.psycopg does not know psycopg {psycopg.__version__}: it has no {_owner}.{_name}"

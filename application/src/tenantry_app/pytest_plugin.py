@@ -44,7 +44,7 @@ def _dsn(config: pytest.Config, option: str) -> str:
 
 @pytest.fixture(scope="session")
 def tenantry_isolation(request: pytest.FixtureRequest) -> None:
-    """Fails where the application's role could pass the policies, or a table with the tenant column has none."""
+    """Fails if the application's role can bypass the policies, or if a table with the tenant column has none."""
     import psycopg
 
     from tenantry_app.errors import RoleRefused
@@ -88,11 +88,11 @@ def operator(request: pytest.FixtureRequest) -> Iterator[psycopg.Connection[Any]
 
 @pytest.fixture
 def assert_isolated(tenantry_isolation: None) -> Callable[..., None]:
-    """`assert_isolated("/orders/1", ours=client, theirs=other)`: the URL is there for one client, and not for the
-    other.
+    """`assert_isolated("/orders/1", ours=client, theirs=other)`: the URL exists for one client, and not for the other.
 
     The clients have `get(url)`, whose response has `status_code`: those of Django, Starlette, httpx, requests. The
-    other one is answered by 403 or 404."""
+    answer to the other one must be 403 or 404.
+    """
 
     def compare(url: str, *, ours: Any, theirs: Any) -> None:
         own, other = ours.get(url).status_code, theirs.get(url).status_code

@@ -1,4 +1,4 @@
-"""What resolvers read of a request, whatever server and framework it came by."""
+"""The data of a request that resolvers read, the same for every server and framework."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from tenantry_app.problems import Problem
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
-"""Methods that write nothing (RFC 9110, 9.2.1)."""
+"""Methods that do not write (RFC 9110, 9.2.1)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A request's head. `raw` is what the server handed over: an ASGI scope or a WSGI environ."""
+    """A request's head. `raw` is the server's own object: an ASGI scope or a WSGI environ."""
 
     method: str
     """Empty for a WebSocket."""
     path: str
-    """Below where the application is mounted, percent-decoded."""
+    """Below the path at which the application is mounted, percent-decoded."""
     headers: tuple[tuple[str, str], ...]
-    """Names in lower case, in the order in which they came."""
+    """Names in lower case, in the order in which they were received."""
     peer: str | None
-    """The address from which the connection came, as the server says; None for a Unix socket."""
+    """The address of the client according to the server; None for a Unix socket."""
     raw: Mapping[str, Any] = field(repr=False)
 
     @property
@@ -34,10 +34,10 @@ class Request:
         return self.method != "" and self.method not in SAFE
 
     def one(self, name: str) -> str | None:
-        """The only value of a header; None where it is not there.
+        """The only value of a header; None if it does not exist.
 
-        Raises Problem (400) where there are two, or one that joins several by commas, as servers and gateways do with
-        headers that came twice; or where the value is empty or not in printable ASCII.
+        Raises Problem (400) if there are two, or one that joins several by commas, as servers and gateways do with
+        repeated headers; or if the value is empty or not in printable ASCII.
         """
         values = [value.strip() for known, value in self.headers if known == name]
         if not values:
@@ -49,7 +49,7 @@ class Request:
         return values[0]
 
     def bearer(self) -> str | None:
-        """The token of `Authorization: Bearer`; None where another scheme, or none, is used. Raises Problem (400)."""
+        """The token of `Authorization: Bearer`; None for another scheme, or none. Raises Problem (400)."""
         values = [value.strip() for name, value in self.headers if name == "authorization"]
         if not any(value.lower().startswith("bearer") for value in values):
             return None
@@ -60,7 +60,7 @@ class Request:
         return token.strip()
 
     def comes_from(self, networks: Iterable[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:
-        """Whether the connection's peer is in one of these networks."""
+        """Whether the client's address is in one of these networks."""
         try:
             address: Address = ipaddress.ip_address(self.peer or "")
         except ValueError:
@@ -84,7 +84,7 @@ def from_scope(scope: Mapping[str, Any]) -> Request:
 
 
 def from_environ(environ: Mapping[str, Any]) -> Request:
-    """The request of a WSGI environ. A WSGI server has joined headers that came twice by commas."""
+    """The request of a WSGI environ. A WSGI server has joined repeated headers by commas."""
     headers = [
         (name[5:].lower().replace("_", "-"), str(value)) for name, value in environ.items() if name.startswith("HTTP_")
     ]

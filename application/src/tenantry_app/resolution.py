@@ -1,4 +1,4 @@
-"""Whose a request is: the first resolver that authenticates decides, and the others must agree."""
+"""The tenant of a request: the first resolver that authenticates decides, and the others must agree."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from tenantry_app.resolvers import Resolver, Said
 from tenantry_app.tenants import ACTIVE, Directory, Found, Tenant
 
 _Work: TypeAlias = Generator[Any, Any, "Resolved"]
-"""Yields what may have to be awaited, and is sent what came of it."""
+"""Yields objects that may have to be awaited, and is sent their results."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolved:
-    """What a request is served as."""
+    """The result for a request."""
 
     tenant: Tenant | None
-    """None: of a path that is open, which has no tenant."""
+    """None for an open path, which has no tenant."""
     read_only: bool = False
-    """Whether the credential's scopes leave writing out: transactions are read-only then."""
+    """Whether the credential's scopes exclude writing: transactions are read-only then."""
     by: str = ""
-    """What has decided."""
+    """The resolver that has decided."""
     subject: str | None = None
-    """Who has asked: the lookup part of an API key, the `sub` of a token."""
+    """The caller: the lookup part of an API key, the `sub` of a token."""
     mount: str = ""
-    """What of the path was read, and so belongs to where the application is mounted."""
+    """The part of the path that was read, and so belongs to the path at which the application is mounted."""
 
     def block(self) -> context.tenant | context.without_tenant:
         """The block in which the request is served."""
@@ -68,7 +68,7 @@ class Resolution:
         self._below = tuple(one[:-1] for one in whole if one.endswith("/*"))
 
     def resolve(self, request: Request) -> Resolved:
-        """Whose a request is. Raises Problem; TenantError where a resolver or the directory is asynchronous."""
+        """The tenant of a request. Raises Problem; TenantError if a resolver or the directory is asynchronous."""
         work = self._work(request)
         try:
             asked = next(work)
@@ -84,7 +84,7 @@ class Resolution:
             raise _problem(error) from error
 
     async def resolve_async(self, request: Request) -> Resolved:
-        """Whose a request is. Raises Problem."""
+        """The tenant of a request. Raises Problem."""
         work = self._work(request)
         try:
             asked = next(work)
@@ -109,7 +109,7 @@ class Resolution:
         decider = deciders[0]
         scopes = _scopes(deciders)
         _require_scope(request, scopes)
-        # Nothing is looked up before something has authenticated, so that nobody learns which tenants there are.
+        # Nothing is looked up before authentication, so that nobody can find out which tenants exist.
         decided = yield from self._decided(decider, [one for one in said if one is not decider])
         if decided.status != ACTIVE:
             raise Problem(403, "inactive-tenant", "The tenant is not active.")
@@ -131,7 +131,7 @@ class Resolution:
         return decided
 
     def _selected(self, decider: Said, others: list[Said]) -> Generator[Any, Any, Tenant]:
-        """Of a credential that is good for several tenants, the one that another resolver says."""
+        """For a credential that is valid for several tenants, the one that another resolver names."""
         if not others:
             raise Problem(400, "tenant-not-selected", f"Choose a tenant: {decider.by} is valid for several.")
         selected: Found = None
@@ -162,7 +162,7 @@ class Resolution:
 
 
 def _scopes(deciders: list[Said]) -> frozenset[str]:
-    """What all that have authenticated let the request do."""
+    """What all that have authenticated permit the request to do."""
     scopes = frozenset({"read", "write"})
     for one in deciders:
         scopes &= scopes if one.scopes is None else one.scopes

@@ -1,8 +1,8 @@
-"""Where a request says whose it is. Resolvers are values; `Resolution` asks them.
+"""Where a request names its tenant. Resolvers are values; `Resolution` calls them.
 
-Some authenticate: `ApiKey` and `Claim`. The others, `Subdomain`, `Header` and `PathPrefix`, are what anybody can write,
-and are held to what has authenticated. By themselves they count only where that is said of them: a header from
-gateways that are named by address (`gateways`), a host or path of pages that anybody may see (`public`).
+Some authenticate: `ApiKey` and `Claim`. The others, `Subdomain`, `Header` and `PathPrefix`, read what anybody can
+write, and have to agree with what has authenticated. They select a tenant alone only if they are configured to: a
+header from gateways that are listed by address (`gateways`), a host or path of pages that anybody may see (`public`).
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from tenantry_app.requests import Request
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
-    """What a resolver has read of a request."""
+    """What a resolver has read from a request."""
 
     names: tuple[str, ...]
-    """Keys or slugs of tenants; of a credential that is good for several, all of them."""
+    """Keys or slugs of tenants; all of them for a credential that is valid for several."""
     by: str
-    """The resolver, as messages call it."""
+    """The resolver's name in messages."""
     authenticates: bool
-    """Whether it was proved, and not only written."""
+    """Whether it is authenticated."""
     selects: bool = False
-    """Whether it selects the tenant of a request in which nothing authenticates: of pages that anybody may see."""
+    """Whether it selects the tenant of a request without authentication: for pages that anybody may see."""
     scopes: frozenset[str] | None = None
     """Of "read" and "write"; None: both."""
     mount: str = ""
-    """What of the path was read, so that the application is mounted below it."""
+    """The part of the path that was read, below which the application is mounted."""
     subject: str | None = None
-    """Who has asked: the lookup part of an API key, the `sub` of a token."""
+    """The caller: the lookup part of an API key, the `sub` of a token."""
 
 
 Reading: TypeAlias = Said | None
@@ -47,15 +47,15 @@ class Resolver(Protocol):
     """Reads a request's tenant."""
 
     def read(self, request: Request) -> Reading | Awaitable[Reading]:
-        """What the request says; None where it says nothing. Raises Problem for what is wrong."""
+        """What the request contains for this resolver; None if it contains nothing. Raises Problem for an error."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
     """A key of `tenantry keys`: `Authorization: Bearer tk_…`, or `X-API-Key: tk_…`.
 
-    `find` looks it up (tenantry_app.keys). A key that is malformed is refused before anybody is asked; one that is
-    unknown, forged, expired or revoked gets one and the same answer, 401.
+    `find` looks it up (tenantry_app.keys). A malformed key is refused without a query; an unknown, forged, expired or
+    revoked one gets the same answer, 401.
     """
 
     find: FindKey
@@ -97,12 +97,12 @@ def _bad_key() -> Problem:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A claim that was verified: of a token (`tenantry_app.jwt.Tokens`), or of a session that the framework has read.
+    """A verified claim: of a token (`tenantry_app.jwt.Tokens`), or of a session that the framework has read.
 
-    `claims`: a function, or an async one, from a Request to the verified claims; None where there are none. It raises
-    Problem for a credential that is not valid. `name`: the claim that holds a tenant's key or slug, or a list of those
-    of which the user is a member; another resolver then says which. `scopes`: the claim that holds "read" and "write",
-    as a list or a text with blanks; without one, both are granted.
+    `claims`: a function, or an async one, from a Request to the verified claims; None if there are none. It raises
+    Problem for a credential that is not valid. `name`: the claim that contains a tenant's key or slug, or a list of
+    those of which the user is a member; another resolver then names the one. `scopes`: the claim that contains "read"
+    and "write", as a list or a text with blanks; without one, both are granted.
     """
 
     claims: Callable[[Request], Claims | Awaitable[Claims]]
@@ -142,17 +142,17 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, init=False)
 class Header:
-    """A header, such as `X-Org-Id`, that holds a key or slug.
+    """A header, such as `X-Org-Id`, that contains a key or slug.
 
-    It selects nothing by itself, unless the connection comes from one of `gateways`: addresses or networks of proxies
-    that authenticate and always write the header themselves. Then it is believed.
+    It selects no tenant alone, unless the connection comes from one of `gateways`: addresses or networks of proxies
+    that authenticate and always write the header themselves. Then it counts as authenticated.
     """
 
     name: str
     gateways: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
 
     def __init__(self, name: str = "x-org-id", *, gateways: Iterable[str] = ()) -> None:
-        """Raises ValueError for what is neither an address nor a network."""
+        """Raises ValueError for a text that is neither an address nor a network."""
         object.__setattr__(self, "name", name.lower())
         object.__setattr__(self, "gateways", tuple(ipaddress.ip_network(one) for one in gateways))
 
@@ -171,10 +171,11 @@ _LABEL = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
 
 @dataclass(frozen=True, slots=True, init=False)
 class Subdomain:
-    """The label before one of our own `domains` in the request's host: the slug, in Unicode where it is IDNA.
+    """The label before one of the application's `domains` in the request's host: the slug, in Unicode if it is IDNA.
 
-    The domain itself, the labels in `reserved`, addresses and foreign hosts say nothing. A host of more than one label
-    before the domain is nobody's (404). With `public` the host selects the tenant of a request without a credential.
+    The domain itself, the labels in `reserved`, addresses and other hosts name no tenant. A host with more than one
+    label before the domain belongs to no tenant (404). With `public` the host selects the tenant of a request without a
+    credential.
     """
 
     domains: tuple[str, ...]
@@ -182,7 +183,7 @@ class Subdomain:
     public: bool
 
     def __init__(self, *domains: str, reserved: Iterable[str] = ("www",), public: bool = False) -> None:
-        """Raises ValueError without a domain, or for what is none."""
+        """Raises ValueError without a domain, or for a text that is not one."""
         ascii_domains = tuple(sorted((_ascii(one) for one in domains), key=len, reverse=True))
         if not ascii_domains or not all(ascii_domains):
             raise ValueError("Subdomain needs its own domains, such as shop.example")
@@ -263,7 +264,7 @@ def _bad_host() -> Problem:
 
 @dataclass(frozen=True, slots=True)
 class PathPrefix:
-    """The part of the path behind `prefix`: /t/acme/orders says acme, and is served as /orders of an application that
+    """The part of the path after `prefix`: /t/acme/orders names acme, and is served as /orders of an application that
     is mounted at /t/acme.
 
     With `public` the path selects the tenant of a request without a credential.

@@ -17,14 +17,14 @@ _ROLE = "SELECT current_user::text"
 
 
 def check(connection: Any) -> None:
-    """Refuse a connection whose role could pass the policies, or become a role that can.
+    """Refuse a connection whose role can bypass the policies, or become a role that can.
 
     `connection`: of psycopg (3 or 2), SQLAlchemy, Django, or any other of the DB-API; for async ones see check_async.
-    Where no transaction was open, none is afterwards.
+    If no transaction was open, none is afterwards.
 
-    Raises RoleRefused, which names the role and each reason: a superuser, BYPASSRLS, the owner of a table that has row
-    security, a role that a policy shows everything, one that reads the server's files, a member of any of these; or a
-    tenant that the role or the database sets by default. Errors of the driver are not caught.
+    Raises RoleRefused, which names the role and each reason: a superuser, BYPASSRLS, the owner of a table that has
+    row-level security, a role to which a policy shows all rows, one that may read the server's files, a member of any
+    of these; or a tenant that the role or the database sets by default. Errors of the driver are not caught.
     """
     _refuse(_fetch(connection, _query()))
 
@@ -35,10 +35,10 @@ async def check_async(connection: Any) -> None:
 
 
 def check_operator(connection: Any, column: str = "tenant_id") -> None:
-    """Refuse a connection whose role is shown the rows of one tenant only, or none: a data migration would pass over
-    the others without a word.
+    """Refuse a connection whose role sees the rows of one tenant only, or none: a data migration would skip the others
+    silently.
 
-    `connection`: as for check. `column`: the tenant column, by which tables of tenants are known.
+    `connection`: as for check. `column`: the tenant column, by which tables of tenants are recognised.
 
     Raises OperatorRequired, which names the role and the tables.
     """
@@ -102,12 +102,12 @@ async def _fetch_async(connection: Any, query: str) -> list[Any]:
 
 
 def _as_tuple(row: Any) -> tuple[Any, ...]:
-    """A row in order, whatever the connection's row factory makes of it."""
+    """A row as a tuple, whatever the connection's row factory returns."""
     return tuple(row.values()) if isinstance(row, Mapping) else tuple(row)
 
 
 def _idle(connection: Any) -> bool:
-    """Whether a transaction that a query begins is ours to end: not in autocommit, and where we cannot tell."""
+    """Whether a transaction that a query begins has to be ended here: not in autocommit, and not if that is unknown."""
     if hasattr(connection, "in_transaction") and hasattr(connection, "exec_driver_sql"):
         return not connection.in_transaction()
     status = getattr(getattr(connection, "info", None), "transaction_status", None)
@@ -124,9 +124,9 @@ def _sql(name: str) -> str:
 
 
 def unsecured(connection: Any, column: str = "tenant_id") -> list[str]:
-    """The tables that have the tenant column, and not row security that is enabled, forced and has a policy.
+    """The tables that have the tenant column, but no row-level security that is enabled, forced and has a policy.
 
-    `connection`: as for check. Tables whose schemas the role may not use are left out.
+    `connection`: as for check. Tables in schemas that the role may not use are left out.
     """
     return [row[0] for row in _fetch(connection, _sql("unsecured.sql").replace(":column", quoted(column)))]
 

@@ -1,5 +1,6 @@
--- The session's role, with a reason for each way past the policies; one row without a reason where there is none. Safe
--- under any search_path: tables, functions and operators are qualified. Runs as whoever asks, and reads the catalog alone.
+-- The session's role, with a reason for each way to bypass the policies. One row without a reason if there is none.
+-- Safe under any search_path: tables, functions and operators are qualified. Runs with the rights of the caller, and
+-- reads only the catalog.
 WITH session AS (
   SELECT r.oid, r.rolsuper FROM pg_catalog.pg_roles r
   WHERE r.rolname OPERATOR(pg_catalog.=) SESSION_USER OR r.rolname OPERATOR(pg_catalog.=) CURRENT_USER

@@ -1,15 +1,14 @@
-"""SQLAlchemy 2: transactions that are the running task's tenant's, of Engine, AsyncEngine, Session and SQLModel.
+"""SQLAlchemy 2: transactions of Engine, AsyncEngine, Session and SQLModel that are those of the running task's tenant.
 
     engine = use_tenants(create_engine("postgresql+psycopg://…"))
     with tenant("acme"), Session(engine) as session:
         session.scalars(select(Order)).all()
 
 The setting is sent when a transaction begins: on psycopg in one message with BEGIN, which the driver sends before the
-first statement; elsewhere as one statement more. Errors and cancellations SQLAlchemy handles as those of any statement.
-A transaction has one tenant. A savepoint that begins in another tenant's block is that tenant's until it ends. A
-statement raises TenantRequired outside of any block, and TenantChanged in a block of another tenant than its
-transaction's or savepoint's; it has not been sent then.
-AUTOCOMMIT and two-phase transactions are refused.
+first statement; on other drivers as one additional statement. SQLAlchemy handles errors and cancellations as for any
+statement. A transaction has one tenant. A savepoint that begins in another tenant's block belongs to that tenant until
+it ends. A statement raises TenantRequired outside of any block, and TenantChanged in a block of another tenant than
+that of its transaction or savepoint; it has not been sent then. AUTOCOMMIT and two-phase transactions are refused.
 """
 
 from __future__ import annotations
@@ -42,17 +41,17 @@ _engines: WeakSet[Engine] = WeakSet()
 
 @dataclass
 class _Transaction:
-    """The tenant of a transaction that is open, as the server has it."""
+    """The tenant of an open transaction, as set on the server."""
 
     value: str | None
-    """None: it began outside of any block, and can hold no statement."""
+    """None: it began outside of any block, and accepts no statement."""
     automatic: bool = False
-    """AUTOCOMMIT: it is none."""
+    """AUTOCOMMIT: there is no transaction."""
     savepoints: list[tuple[str, str | None]] = field(default_factory=list)
-    """Their names, and the tenant that the server goes back to when they are rolled back."""
+    """Their names, and the tenant that the server restores when they are rolled back."""
 
     def back_to(self, name: str) -> str | None:
-        """The tenant from before a savepoint, which ends with all that are inside of it."""
+        """The tenant from before a savepoint, which ends with all savepoints inside of it."""
         while self.savepoints:
             found, before = self.savepoints.pop()
             if found == name:
@@ -78,7 +77,7 @@ def use_tenants(engine: _E) -> _E:
 
 
 def _begin(connection: Connection) -> None:
-    """Raises nothing of its own: SQLAlchemy would take the transaction for begun. The first statement raises it."""
+    """Raises no error of its own: SQLAlchemy would consider the transaction begun. The first statement raises it."""
     block = innermost()
     automatic = getattr(connection.connection.dbapi_connection, "autocommit", False)
     if block is None or block.refusal is not None or automatic:
@@ -92,7 +91,7 @@ def _begin(connection: Connection) -> None:
 
 
 def _begin_with(connection: Connection, block: Wanted) -> None:
-    """Let the driver's next BEGIN, and no other, be one message with the setting."""
+    """Send the driver's next BEGIN, and no other, in one message with the setting."""
     from tenantry_app.psycopg import begin_with
 
     driver = cast("Any", connection.connection.driver_connection)
@@ -103,7 +102,7 @@ def _begin_with(connection: Connection, block: Wanted) -> None:
         _forget(connection)
         if driver._pipeline is None:
             return (yield from begin_with(driver, command, block))
-        # executemany() is a pipeline of psycopg's own, which has one statement in a message.
+        # executemany() is a pipeline of psycopg's own, with one statement in each message.
         found = yield from driver._exec_command(command)
         yield from driver._exec_command(block.select.encode())
         return found
@@ -112,7 +111,7 @@ def _begin_with(connection: Connection, block: Wanted) -> None:
 
 
 def _forget(connection: Connection) -> None:
-    """A transaction that has sent nothing leaves nothing on the connection, which goes back to its pool."""
+    """A transaction that has sent nothing leaves nothing on the connection, which is returned to its pool."""
     if connection.dialect.driver in _PSYCOPG and not connection.invalidated:
         vars(connection.connection.driver_connection).pop("_exec_command", None)
 
@@ -122,7 +121,7 @@ def _refuse_twophase(connection: Connection, xid: object) -> None:
 
 
 def _send(connection: Connection, value: str, *, read_only: bool = False) -> None:
-    # With parameters it is one statement for all tenants, to drivers that prepare what they execute often.
+    # With parameters it is one statement for all tenants, for drivers that prepare repeated statements.
     connection.execute(
         _SET_READ_ONLY if read_only else _SET,
         {"name": setting().name, "value": value},
@@ -133,7 +132,7 @@ def _send(connection: Connection, value: str, *, read_only: bool = False) -> Non
 def _check(
     connection: Connection, cursor: object, statement: str, parameters: object, context: Any, many: bool
 ) -> None:
-    """Sends nothing: what is sent in this event is left open where the request is cancelled."""
+    """Sends nothing: what is sent in this event is left open if the request is cancelled."""
     if _ours(context) or not getattr(connection, "_allow_autobegin", True):  # what the dialect asks a new connection
         return
     found = kind(statement)
@@ -190,7 +189,7 @@ def _savepoint(context: Any) -> Any:
 
 
 def _session_begins(session: Session, transaction: SessionTransaction, connection: Connection) -> None:
-    """A session keeps the objects that it has read; it must not hand out one tenant's to another."""
+    """A session caches the objects that it has read; it must not return those of one tenant to another."""
     if connection.engine not in _engines or transaction.nested:
         return
     block, before = innermost(), session.info.get(_INFO)

@@ -1,4 +1,4 @@
-"""What a statement is to the setting, read off its text."""
+"""The effect of a statement on the setting, determined from its text."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ _SETS = re.compile(_BLANK + r"(?:set|reset)\b|\bset_config\b", re.IGNORECASE | r
 
 
 class Kind(Enum):
-    """What a statement is to the setting."""
+    """The effect of a statement on the setting."""
 
     CONTROL = auto()
     """It begins or ends a transaction or a savepoint: it needs no tenant, and may change the setting."""
     EMPTY = auto()
-    """It does nothing, as what pools send to see whether a connection lives."""
+    """It has no effect, such as the statement with which pools test a connection."""
     PLAIN = auto()
     """It needs a tenant, and leaves the setting as it is."""
     MAY_SET = auto()
     """It needs a tenant, and may change the setting."""
     SEVERAL = auto()
-    """Several statements, which PostgreSQL takes in a message by themselves alone. They may change the setting."""
+    """Several statements, which PostgreSQL accepts only in a message of their own. They may change the setting."""
     UNKNOWN = auto()
     """Its text is not known."""
 
 
 def kind(text: str) -> Kind:
-    """Of which kind a statement is. Raises StatementRefused for what could run as another tenant than the block's, and
-    for what sets the setting itself."""
+    """The kind of a statement. Raises StatementRefused for one that could run as another tenant than the block's, and
+    for one that sets the setting itself."""
     return _kind(text, setting().name)
 
 

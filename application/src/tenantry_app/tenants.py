@@ -13,15 +13,16 @@ from uuid import UUID
 from tenantry_app.errors import InvalidKey
 
 Key: TypeAlias = str | int | UUID
-"""The key of a tenant, as the tenant table's primary key has it: a uuid, an integer or a text."""
+"""The key of a tenant, as in the tenant table's primary key: a uuid, an integer or a text."""
 
 ACTIVE = "active"
 
 
 def key_text(key: Key) -> str:
-    """The text of a key, as it stands in the setting (docs/contract.md).
+    """The text of a key, as in the setting (docs/contract.md).
 
-    Raises InvalidKey for what no key can be: the empty text, one with a NUL character, or a value of another type.
+    Raises InvalidKey for a value that cannot be a key: the empty text, one with a NUL character, or a value of another
+    type.
     """
     if isinstance(key, UUID) or (isinstance(key, int) and not isinstance(key, bool)):
         return str(key)
@@ -34,14 +35,14 @@ def key_text(key: Key) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """A tenant. Raises InvalidKey where `key` cannot be one."""
+    """A tenant. Raises InvalidKey if `key` cannot be one."""
 
     key: str
-    """The text of the tenant table's primary key; a UUID or an integer is turned into its text."""
+    """The text of the tenant table's primary key; a UUID or an integer is converted."""
     slug: str | None = None
     """The tenant's short name, such as in host names."""
     status: str = ACTIVE
-    """Whatever is not "active" is not served."""
+    """A tenant is served only if this is "active"."""
     location: str | None = None
     """Where the tenant's rows are, such as the name of a database; for the application's own use."""
 
@@ -61,14 +62,14 @@ class Directory(Protocol):
     """Looks up tenants. Called whenever a context is entered by key or slug, from any thread or task."""
 
     def find(self, name: str) -> Found | Awaitable[Found]:
-        """The tenant whose key or slug is `name`; None where there is none.
+        """The tenant whose key or slug is `name`; None if there is none.
 
-        An awaitable one needs `async with tenant(…)`.
+        If it is asynchronous, it needs `async with tenant(…)`.
         """
 
 
 class FixedDirectory:
-    """A directory of tenants that are known beforehand, found by key and by slug."""
+    """A directory with a fixed set of tenants, found by key and by slug."""
 
     def __init__(self, *tenants: Tenant) -> None:
         self._tenants: Mapping[str, Tenant] = {
@@ -81,10 +82,10 @@ class FixedDirectory:
 
 
 class CachedDirectory:
-    """Remembers what a function finds: tenants for `seconds`, that there is none for `seconds_unknown`.
+    """Caches the results of a function: tenants for `seconds`, the absence of one for `seconds_unknown`.
 
     `find` is a function, or an async one, that looks up a key or slug, such as by a query as a role that may read the
-    whole tenant table. At most `size` names are remembered. What it raises is not remembered.
+    entire tenant table. At most `size` names are cached. Errors that it raises are not cached.
     """
 
     def __init__(
@@ -111,7 +112,7 @@ class CachedDirectory:
         return self._remember(name, cast("Found", self._find(name)))
 
     def forget(self, name: str | None = None) -> None:
-        """Look up this key or slug anew, or all of them, such as after a tenant's status has changed."""
+        """Remove this key or slug from the cache, or all of them, such as after a tenant's status has changed."""
         with self._lock:
             if name is None:
                 self._known.clear()

@@ -1,4 +1,4 @@
-"""WSGI: each request is served in its tenant's block, its streamed body included.
+"""WSGI: each request is served in its tenant's block, including its streamed body.
 
     application = TenantMiddleware(application, Resolution(ApiKey(keys), directory=directory))
 
@@ -20,14 +20,14 @@ StartResponse: TypeAlias = Callable[..., Any]
 Application: TypeAlias = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 KEY = "tenantry_app.resolved"
-"""Under this key of an environ the application finds what was resolved."""
+"""The key of an environ under which the application finds the `Resolved`."""
 
 
 class TenantMiddleware:
     """Serves requests in their tenants' blocks, and answers those that have none with a problem (RFC 9457).
 
-    The application finds a `Resolved` under environ["tenantry_app.resolved"]. Where it raises because the database is
-    away, and has not begun to answer, the answer is 503 with Retry-After.
+    The application finds a `Resolved` under environ["tenantry_app.resolved"]. If it raises because the database is
+    unavailable, and has not begun to answer, the answer is 503 with Retry-After.
     """
 
     def __init__(self, app: Application, resolution: Resolution) -> None:
@@ -67,7 +67,8 @@ def refuse(problem: Problem, start_response: StartResponse) -> list[bytes]:
 
 
 class _Body:
-    """A body that is made while the server reads it: each part in the tenant's block, which the server is not in."""
+    """A body that is produced while the server reads it: each part in the tenant's block, which the server has not
+    entered."""
 
     def __init__(self, parts: Iterable[bytes], resolved: Resolved) -> None:
         self._parts = parts
@@ -84,7 +85,7 @@ class _Body:
             return next(self._iterator)
 
     def close(self) -> None:
-        """The server has done with it, or its client has gone away."""
+        """The server has sent the body, or its client has disconnected."""
         close = getattr(self._parts, "close", None)
         if close is not None:
             with self._resolved.block():

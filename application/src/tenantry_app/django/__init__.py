@@ -41,7 +41,7 @@ def options() -> dict[str, Any]:
 
 
 def named(option: str) -> Any:
-    """The function that an option is, or whose dotted path it is; ImproperlyConfigured where there is none."""
+    """The function of an option, given directly or by its dotted path; ImproperlyConfigured if there is none."""
     from django.core.exceptions import ImproperlyConfigured
     from django.utils.module_loading import import_string
 
@@ -61,7 +61,7 @@ class MigrationRouter:
 
 
 def subdomain(request: Any) -> str | None:
-    """The first label of the host's name, in lower case; None where the host has fewer than three."""
+    """The first label of the host's name, in lower case; None if the host has fewer than three."""
     labels: Sequence[str] = request.get_host().split(":")[0].lower().split(".")
     return labels[0] if len(labels) > 2 else None
 

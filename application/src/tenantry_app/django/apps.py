@@ -1,4 +1,4 @@
-"""The Django application: it sees to each connection that is made."""
+"""The Django application: it prepares each new connection."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class TenantryConfig(AppConfig):
     label = "tenantry_app"
 
     def ready(self) -> None:
-        """Take the connections that are there, and all that will be."""
+        """Prepare the existing connections, and all later ones."""
         connection_created.connect(take_if_named, dispatch_uid="tenantry_app")
         for connection in connections.all(initialized_only=True):
             if connection.alias in options()["DATABASES"]:

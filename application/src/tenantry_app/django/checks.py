@@ -15,9 +15,9 @@ from tenantry_app.roles import check, check_operator, unsecured
 
 
 def check_databases(databases: Sequence[str] | None = None, **ignored: Any) -> list[CheckMessage]:
-    """The role must not pass the policies (tenantry_app.E001), and each table with the tenant column must have row
-    security, forced, with a policy (tenantry_app.E002). On other aliases, where migrations run, the role must be shown
-    the rows of all tenants (tenantry_app.E003)."""
+    """The role must not be able to bypass the policies (tenantry_app.E001), and each table with the tenant column must
+    have row-level security, forced, with a policy (tenantry_app.E002). On other aliases, on which migrations run, the
+    role must see the rows of all tenants (tenantry_app.E003)."""
     found: list[CheckMessage] = []
     for alias in databases or ():
         connection = connections[alias]

@@ -23,10 +23,10 @@ _NOT_SERVED = (UnknownTenant, InactiveTenant, InvalidKey)
 
 @sync_and_async_middleware
 def tenant_middleware(get_response: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Serve each request in the block of the tenant that TENANTRY["RESOLVER"] finds, its streamed content included.
+    """Serve each request in the block of the tenant that TENANTRY["RESOLVER"] finds, including its streamed content.
 
-    Where there is no such tenant, or it is not active, the answer is 404. Where the resolver says None the request has
-    no tenant, and the first statement raises TenantRequired.
+    If there is no such tenant, or it is not active, the answer is 404. If the resolver returns None, the request has no
+    tenant, and the first statement raises TenantRequired.
     """
     if options()["RESOLUTION"] is not None:
         return _by_resolution(named("RESOLUTION"), get_response)
@@ -54,7 +54,7 @@ def tenant_middleware(get_response: Callable[[Any], Any]) -> Callable[[Any], Any
 
 
 def _by_resolution(resolution: Resolution, get_response: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """The same by a Resolution. A view finds what was resolved as `request.tenantry`."""
+    """The same with a Resolution. A view finds the `Resolved` as `request.tenantry`."""
     serve: Callable[[Any], Any]
     if inspect.iscoroutinefunction(get_response):
 
@@ -76,14 +76,14 @@ def _by_resolution(resolution: Resolution, get_response: Callable[[Any], Any]) -
             with request.tenantry.block():
                 return _spanned(get_response(request), request.tenantry)
 
-    # Django asks this for what a view has raised.
+    # Django calls this with what a view has raised.
     cast("Any", serve).process_exception = _refused
     return serve
 
 
 def _head(request: Any) -> Request:
     head = from_environ(request.environ) if hasattr(request, "environ") else from_scope(request.scope)
-    # For Claim, of what middleware before this one has found: a session, a user.
+    # For Claim, with what earlier middleware has found: a session, a user.
     return replace(head, raw={**head.raw, "django.request": request})
 
 
@@ -102,7 +102,7 @@ def _spanned(response: Any, resolved: Resolved) -> Any:
 
 
 class _Served:
-    """A block that raises Http404 where the tenant is not served."""
+    """A block that raises Http404 if the tenant is not served."""
 
     def __init__(self, name: Name) -> None:
         try:
@@ -132,7 +132,7 @@ class _Served:
 
 
 def _streamed(response: Any, served: Tenant, *, read_only: bool = False) -> Any:
-    """What a response streams is made when the middleware has long returned."""
+    """The content of a streamed response is produced after the middleware has returned."""
     if getattr(response, "streaming", False):
         content = response.streaming_content
         response.streaming_content = (

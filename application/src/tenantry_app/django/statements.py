@@ -1,7 +1,7 @@
-"""What Django sends, with the setting in front of it.
+"""Sends the setting in front of each statement of Django.
 
-Each statement says whose it is, in the message that holds it, so nothing has to be known about the transaction:
-autocommit, atomic(), savepoints, ATOMIC_REQUESTS and pools are all alike.
+Each message contains the tenant of its statement, so that the state of the transaction does not matter: autocommit,
+atomic(), savepoints, ATOMIC_REQUESTS and pools all work in the same way.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tenantry_app.errors import StatementRefused, TenantChanged
 from tenantry_app.statements import Kind, kind
 
 _PAST_WRAPPERS = ("copy", "stream", "callproc", "executemany_values")
-"""Methods of psycopg's cursors that Django hands on without asking its execute wrappers."""
+"""Methods of psycopg's cursors that Django passes on without calling its execute wrappers."""
 
 
 def take_if_named(connection: Any, **signal: Any) -> None:
@@ -32,7 +32,7 @@ def take_if_named(connection: Any, **signal: Any) -> None:
 
 
 def take(connection: Any) -> None:
-    """See to it that every statement of a Django connection is its tenant's. ImproperlyConfigured on another driver."""
+    """Make every statement of a Django connection run as its tenant. ImproperlyConfigured for another driver."""
     if with_tenant in connection.execute_wrappers:
         return
     if not getattr(connection.Database, "__name__", "") == "psycopg":
@@ -42,8 +42,8 @@ def take(connection: Any) -> None:
 
 
 def with_tenant(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
-    """An execute wrapper. Raises TenantRequired before anything is sent, StatementRefused as tenantry_app.statements
-    says."""
+    """An execute wrapper. Raises TenantRequired before anything is sent, and StatementRefused as in
+    tenantry_app.statements."""
     connection, cursor = context["connection"], context["cursor"].cursor
     if kind(sql if isinstance(sql, str) else sql.as_string(connection.connection)) in (Kind.CONTROL, Kind.EMPTY):
         return execute(sql, params, many, context)
@@ -77,7 +77,7 @@ def _send(connection: Any, block: Wanted) -> None:
 
 
 class _ServerCursor(psycopg.ServerCursor[Any]):
-    """psycopg's own, which takes attributes."""
+    """psycopg's own, with a `__dict__`, so that attributes can be set."""
 
 
 def _create_cursor(connection: Any, create: Callable[..., Any], name: str | None = None) -> Any:
@@ -99,7 +99,7 @@ def _in_transaction(connection: Any, call: Callable[..., Any], name: str, *args:
 
 
 def _guard_fetches(cursor: Any, begun: str) -> None:
-    """PostgreSQL asks for the tenant when rows are fetched, and not when the cursor is declared."""
+    """PostgreSQL evaluates the tenant when rows are fetched, and not when the cursor is declared."""
     fetch = type(cursor)._fetch_gen
 
     def guarded(num: int | None) -> Generator[Any, Any, Any]:

@@ -1,4 +1,4 @@
-"""Files of tenants."""
+"""Separate file storage for each tenant."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def folder() -> str:
 
 
 class TenantFileSystemStorage(FileSystemStorage):
-    """A FileSystemStorage in which each tenant has a folder of its own, out of which no name leads.
+    """A FileSystemStorage in which each tenant has its own folder, which no file name can leave.
 
     Every use raises TenantRequired without a tenant.
     """
@@ -29,6 +29,6 @@ class TenantFileSystemStorage(FileSystemStorage):
 
     @property
     def base_url(self) -> str | None:  # type: ignore[override]
-        """The URL of the tenant's folder; None where the storage has no URL."""
+        """The URL of the tenant's folder; None if the storage has no URL."""
         base = settings.MEDIA_URL if self._base_url is None else self._base_url  # type: ignore[attr-defined]
         return None if base is None else f"{base.rstrip('/')}/{quote(folder())}/"

@@ -1,5 +1,5 @@
 -- name: over_time
--- The last days on which there was a difference.
+-- The last days with a difference.
 SELECT to_char(found_at AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS day, count(*) AS discrepancies,
        count(*) FILTER (WHERE state = 'corrected') AS corrected,
        count(*) FILTER (WHERE state = 'open') AS open, count(*) FILTER (WHERE state = 'accepted') AS accepted,
@@ -25,7 +25,8 @@ SELECT CASE WHEN least IN (0, 'NaN', 'Infinity') THEN least::text
 FROM sized GROUP BY least ORDER BY least DESC LIMIT 20;
 
 -- name: forget
--- What was decided or corrected long ago; what is open or kept stays, and where the next reconciliation looks from.
+-- Old reviews that were decided or corrected. Open and kept ones stay, and the point from which the next reconciliation
+-- starts.
 WITH old AS (
     DELETE FROM tenantry.discrepancies
     WHERE state IN ('corrected', 'accepted', 'gone')

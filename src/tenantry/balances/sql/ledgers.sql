@@ -12,9 +12,10 @@ JOIN pg_catalog.pg_class c ON c.oid = t.relid JOIN pg_catalog.pg_namespace n ON 
 WHERE t.level > 0 ORDER BY t.level, n.nspname, c.relname;
 
 -- name: columns
--- With each column's equality: that of the default B-tree operator class of its type, or of one that it passes for; and
--- `stored`, the widest of the types that its own can be altered to without another idea of equality, so that balances
--- go on to take its values. A NOT NULL that is not validated (since 18) does not promise that the rows have a value.
+-- With the equality operator of each column, from the default B-tree operator class of its type, or of a type to which
+-- it is binary coercible. `stored` is the widest type to which the column can be altered without another equality, so
+-- that balances can still store its values. A NOT NULL that is not validated (since 18) does not guarantee that the
+-- rows have a value.
 WITH RECURSIVE unwrapped(oid, type, modifier) AS (
     SELECT a.attnum::int, a.atttypid, a.atttypmod FROM pg_catalog.pg_attribute a
     WHERE a.attrelid = to_regclass(%(table)s) AND a.attnum > 0 AND NOT a.attisdropped
@@ -56,8 +57,8 @@ JOIN pg_catalog.pg_type t ON t.oid = b.type
 ORDER BY a.attnum;
 
 -- name: indexes
--- Those of which a query of all rows can make use. `columns` are NULL where they are expressions; the first `keys` of
--- them are searched by.
+-- Indexes that a query of all rows can use. `columns` are NULL if they are expressions. The first `keys` of them are
+-- the key columns.
 SELECT c.relname::text AS name, i.indisunique AS unique, i.indnkeyatts::int AS keys,
        ARRAY(SELECT a.attname::text
              FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k (number, place)
@@ -69,7 +70,7 @@ WHERE i.indrelid = to_regclass(%(table)s) AND i.indisvalid AND i.indpred IS NULL
 ORDER BY c.relname;
 
 -- name: readers
--- Who may read the whole table; PUBLIC is an empty name.
+-- The roles that may read the entire table. PUBLIC is an empty name.
 SELECT DISTINCT coalesce(r.rolname::text, '') AS role, pg_get_userbyid(e.grantor)::text AS grantor
 FROM pg_catalog.pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) AS e
 LEFT JOIN pg_catalog.pg_roles r ON r.oid = e.grantee
@@ -83,11 +84,11 @@ SELECT to_regclass('tenantry.ledgers') IS NOT NULL;
 SELECT ledger, stale, stale_since, reason, generation, corrections, backfilled_at FROM tenantry.ledgers;
 
 -- name: hold
--- For who finds differences: no other who finds or adds any goes on beside.
+-- For sessions that find differences: excludes all others that find or add some.
 SELECT generation, corrections FROM tenantry.ledgers WHERE ledger = %(ledger)s FOR UPDATE;
 
 -- name: share
--- For who adds what was found: it was found under this generation.
+-- For sessions that add what was found: the generation under which it was found.
 SELECT generation FROM tenantry.ledgers WHERE ledger = %(ledger)s AND corrections = generation FOR SHARE;
 
 -- name: found

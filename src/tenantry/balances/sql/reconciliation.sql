@@ -1,7 +1,7 @@
 -- name: ground
--- Before anything is compared. `watched` changes with whatever could let a movement pass the triggers: one that was
--- disabled, dropped or made again, another function, a partition attached or detached, a table written anew, balances
--- marked stale. A catalog row that was changed and changed back has another xmin.
+-- Before anything is compared. `watched` changes with everything that could let a movement bypass the triggers: a
+-- trigger that was disabled, dropped or created again, another function, a partition attached or detached, a table
+-- rewritten, balances marked stale. A catalog row that was changed and changed back has another xmin.
 WITH relations AS (
     SELECT to_regclass(%(table)s)::oid AS oid
     UNION SELECT relid::oid FROM pg_catalog.pg_partition_tree(to_regclass(%(table)s))
@@ -28,8 +28,8 @@ SELECT pg_catalog.pg_current_snapshot()::text AS snapshot, pg_catalog.clock_time
        (SELECT generation FROM tenantry.ledgers WHERE ledger = %(ledger)s) AS generation;
 
 -- name: last
--- The last reconciliation that came to its end. `distance` counts the transactions since, `elapsed` the days since its
--- scrub began.
+-- The last reconciliation that finished. `distance` counts the transactions since, `elapsed` the days since its scrub
+-- began.
 SELECT snapshot::text AS snapshot, at, watched, scrub_began, scrub_pages, scrubbed,
        pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::bigint
          - pg_catalog.pg_snapshot_xmin(snapshot)::text::bigint AS distance,
@@ -37,14 +37,14 @@ SELECT snapshot::text AS snapshot, at, watched, scrub_began, scrub_pages, scrubb
 FROM tenantry.reconciliations WHERE ledger = %(ledger)s ORDER BY id DESC LIMIT 1;
 
 -- name: relations
--- Those of the scrub's pages that are still there.
+-- Those of the scrub's pages that still exist.
 SELECT c.oid::text AS oid, n.nspname::text AS schema, c.relname::text AS name
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.oid = ANY (%(oids)s::oid[]) AND c.relkind = 'r';
 
 -- name: work
--- The keys to be settled: those that differ but for what is kept, and those whose review or kept difference may be
--- gone.
+-- The keys to be settled: those with a difference apart from what is kept, and those whose review or kept difference
+-- may be gone.
 CREATE TEMPORARY TABLE tenantry_work AS
 WITH kept AS (
     SELECT key, quantity, total_in, total_out, movements, nans, infinities, negative_infinities FROM tenantry.drifts
@@ -63,9 +63,9 @@ WITH kept AS (
 SELECT row_number() OVER () AS number, key FROM unsettled;
 
 -- name: settled
--- What became of each key of a batch: its sums as one snapshot shows them, what is missing but for what is kept, and
--- what is to be done. The sums are of finite quantities; `shown` has what they are with the others. What is missing of
--- those has the size NaN, which is greater than any threshold.
+-- The outcome for each key of a batch: its sums in one snapshot, the difference apart from what is kept, and what is to
+-- be done. The sums are of finite quantities. `shown` has those that include the others. A difference of those has the
+-- size NaN, which is greater than any threshold.
 CREATE TEMPORARY TABLE tenantry_settled ON COMMIT DROP AS
 WITH measured AS (
     SELECT s.*, w."tenantry key" AS key, coalesce(d.total, 0) AS drifted,
@@ -131,7 +131,7 @@ WHERE d.ledger = %(ledger)s AND md5(d.key::text) = md5(s.key::text)
   AND (d.state = 'open' AND s.verdict = 'equal' OR d.state = 'rejected' AND s.equal);
 
 -- name: unkept
--- The balance equals the ledger again: there is nothing to be kept.
+-- The balance equals the ledger again: no difference is kept any more.
 UPDATE tenantry.drifts d SET quantity = 0, total_in = 0, total_out = 0, movements = 0, nans = 0, infinities = 0,
   negative_infinities = 0
 FROM pg_temp.tenantry_settled s WHERE d.ledger = %(ledger)s AND md5(d.key::text) = md5(s.key::text) AND s.equal;
@@ -155,7 +155,7 @@ VALUES (%(ledger)s, %(run)s, %(whole)s, %(snapshot)s::text::pg_snapshot, %(watch
   %(compared)s, %(corrected)s, %(reviews)s);
 
 -- name: broken
--- The first row of ours on a ledger that does not hold what we write: somebody has changed it.
+-- The first row of tenantry's for a ledger with contents that tenantry does not write: it was changed by others.
 SELECT * FROM (
     SELECT 1 AS position, 'discrepancies' AS relation, id::text AS row
     FROM tenantry.discrepancies

@@ -8,7 +8,7 @@ WHERE (state = 'open' OR %(all)s) AND state <> 'corrected' AND ledger = ANY (%(l
 ORDER BY state <> 'open', id DESC;
 
 -- name: decide
--- Who decides last finds the other's decision.
+-- The second of two decisions finds the first.
 SELECT state, key, quantity, total_in, total_out, movements, decided_by, decided_at
 FROM tenantry.discrepancies WHERE id = %(id)s FOR UPDATE;
 
@@ -30,7 +30,7 @@ WHERE n.id = %(id)s AND d.id <> n.id AND d.state = 'rejected' AND d.ledger = n.l
   AND md5(d.key::text) = md5(n.key::text);
 
 -- name: forgiven
--- A person has looked: the total of what was corrected without one begins again.
+-- A person has decided: the total of corrections without a decision starts again from zero.
 INSERT INTO tenantry.drifts (ledger, key, quantity, total_in, total_out, movements, nans, infinities,
   negative_infinities)
 SELECT n.ledger, n.key, k.quantity, k.total_in, k.total_out, k.movements, k.nans, k.infinities, k.negative_infinities

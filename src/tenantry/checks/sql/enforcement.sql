@@ -1,6 +1,6 @@
 -- name: silent_keys
--- Foreign keys of which a trigger does not fire in an ordinary session (DISABLE, ENABLE REPLICA), with those triggers.
--- Both sides have some, and each partition of either side its own, for a constraint below the one that was declared.
+-- Foreign keys with a trigger that does not fire in an ordinary session (DISABLE, ENABLE REPLICA), with those triggers.
+-- Both sides have some, and each partition of either side its own, for a constraint below the declared one.
 WITH RECURSIVE wanted AS (
     SELECT pg_catalog.to_regclass(w.name)::pg_catalog.oid AS oid FROM pg_catalog.unnest(%(names)s::text[]) w(name)
 ), silent AS (
@@ -29,7 +29,7 @@ GROUP BY 1, 2, 3, 4, 5
 ORDER BY 1, 2, 3
 
 -- name: keys_not_enforced
--- NOT ENFORCED came with 18.
+-- NOT ENFORCED exists since 18.
 SELECT n.nspname::text AS schema, r.relname::text AS name, c.conname::text AS constraint
 FROM pg_catalog.pg_constraint c
 JOIN pg_catalog.pg_class r ON r.oid = c.conrelid
@@ -39,7 +39,8 @@ WHERE c.contype = 'f' AND c.conparentid = 0 AND to_jsonb(c) ->> 'conenforced' = 
 ORDER BY 1, 2, 3
 
 -- name: silent_triggers
--- Ours on partitions, which have one each: that of the whole, of which its step knows, fires always.
+-- tenantry's triggers on partitions, which have one each: that of the partitioned table, which the step creates, always
+-- fires.
 SELECT n.nspname::text AS schema, r.relname::text AS name, t.tgname::text AS trigger
 FROM pg_catalog.pg_trigger t
 JOIN pg_catalog.pg_trigger whole ON whole.oid = t.tgparentid AND whole.tgenabled = 'A'
@@ -52,7 +53,7 @@ WHERE t.tgenabled <> 'A'
 ORDER BY 1, 2, 3
 
 -- name: replica_settings
--- Whose sessions fire no trigger: ALTER ROLE ... SET and ALTER DATABASE ... SET, where they are of this database.
+-- Roles whose sessions fire no trigger: ALTER ROLE ... SET and ALTER DATABASE ... SET that apply in this database.
 SELECT r.rolname::text AS role, d.datname::text AS database
 FROM pg_catalog.pg_db_role_setting s
 CROSS JOIN pg_catalog.unnest(s.setconfig) c(setting)
@@ -63,7 +64,8 @@ WHERE pg_catalog.lower(c.setting) = 'session_replication_role=replica'
 ORDER BY 1 NULLS FIRST, 2 NULLS FIRST
 
 -- name: replica_server
--- The same for all that have no setting of their own, as our session began; files only superusers may see.
+-- The same for all roles without a setting of their own, from the start of this session. Only superusers may see the
+-- file.
 SELECT EXISTS (SELECT FROM pg_catalog.pg_settings s
                WHERE s.name = 'session_replication_role' AND pg_catalog.lower(s.reset_val) = 'replica'
                  AND NOT EXISTS (SELECT FROM pg_catalog.pg_db_role_setting d, pg_catalog.unnest(d.setconfig) c(setting)
@@ -78,14 +80,14 @@ SELECT pg_catalog.has_table_privilege('pg_catalog.pg_file_settings', 'SELECT')
    AND pg_catalog.has_function_privilege('pg_catalog.pg_show_all_file_settings()', 'EXECUTE')
 
 -- name: replica_functions
--- Functions that say so for as long as they run.
+-- Functions with that setting while they run.
 SELECT p.oid::regprocedure::text AS signature
 FROM pg_catalog.pg_proc p, pg_catalog.unnest(p.proconfig) c(setting)
 WHERE pg_catalog.lower(c.setting) = 'session_replication_role=replica'
 ORDER BY 1
 
 -- name: subscriptions
--- The server that applies what comes by one looks at no foreign key.
+-- The apply worker of a subscription does not check foreign keys.
 SELECT DISTINCT s.subname::text AS subscription, n.nspname::text AS schema, r.relname::text AS name
 FROM pg_catalog.pg_subscription_rel sr
 JOIN pg_catalog.pg_subscription s ON s.oid = sr.srsubid

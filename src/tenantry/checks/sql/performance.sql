@@ -6,7 +6,7 @@ SELECT set_config('lock_timeout', '1s', true), set_config('statement_timeout', '
 SELECT set_config('lock_timeout', '1s', true)
 
 -- name: as_applications_do
--- Operators of extensions are found by the search path; and a plan for any value, not for one.
+-- Operators of extensions are found by the search path. The plan must be for any value, not for a particular one.
 SELECT set_config('search_path', coalesce((SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'search_path'), ''), true),
        set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true)
 
@@ -18,8 +18,8 @@ JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'r' AND c.oid = ANY(SELECT to_regclass(t.name) FROM unnest(%(names)s::text[]) t(name))
 
 -- name: idle_indexes
--- Those that hold no rule, and for how many days none has been seen to use them. The counters reach back to their last
--- reset, or else it is our first run from which on something is known of them; last_idx_scan came with 16.
+-- Indexes that enforce no constraint, and the number of days without a use of them. The counters cover the time since
+-- their last reset, or else since the first run of tenantry. last_idx_scan exists since 16.
 WITH since AS (
     SELECT coalesce((SELECT stats_reset FROM pg_catalog.pg_stat_database WHERE datname = current_database()),
                     %(first_run)s::timestamptz) AS moment
@@ -44,7 +44,7 @@ WHERE moment IS NOT NULL
 ORDER BY bytes DESC, schema, name, index
 
 -- name: made
--- When our indexes were, in days, and our first run.
+-- The age of tenantry's indexes, in days, and of its first run.
 SELECT s.key, extract(epoch FROM now() - s.finished_at)::float8 / 86400 AS days
 FROM tenantry.steps s
 WHERE starts_with(s.key, 'index:') AND s.finished_at IS NOT NULL

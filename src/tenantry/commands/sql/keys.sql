@@ -11,6 +11,6 @@ INSERT INTO tenantry.api_keys (lookup, hash, tenant, name, scopes, ends_at)
 VALUES (%(lookup)s, %(hash)s, %(tenant)s, %(name)s, %(scopes)s, pg_catalog.now() + %(lifetime)s::interval)
 
 -- name: end
--- Never later than it was to end.
+-- Never later than its present end.
 UPDATE tenantry.api_keys SET ends_at = least(ends_at, pg_catalog.now() + %(overlap)s::interval), replaced_by = %(by)s
 WHERE lookup = %(lookup)s

@@ -4,7 +4,7 @@ SELECT (SELECT count(*) FROM tenantry.steps), (SELECT count(*) FROM tenantry.run
         WHERE c.relnamespace = 'tenantry'::regnamespace AND c.relkind = 'r')
 
 -- name: used
--- Functions of ours that triggers call.
+-- Functions of tenantry's that triggers call.
 SELECT DISTINCT p.oid::regprocedure::text
 FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_trigger t ON t.tgfoid = p.oid
 WHERE p.pronamespace = 'tenantry'::regnamespace ORDER BY 1

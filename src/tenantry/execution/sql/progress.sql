@@ -2,8 +2,8 @@
 SELECT step, relation, sum(next - first), sum(past - first) FROM tenantry.progress GROUP BY step, relation
 
 -- name: validated
--- The exit status of the last validate; none, where something was changed since. One that found something counts even if
--- it looked at one table.
+-- The exit status of the last validate. None if something was changed since. One with findings counts even if it was
+-- restricted to one table.
 SELECT CASE WHEN run.command = 'validate' THEN run.exit_status END
 FROM tenantry.runs AS run
 WHERE run.command IN ('migrate', 'rollback') AND EXISTS (SELECT FROM tenantry.events AS event WHERE event.run = run.id)

@@ -1,5 +1,5 @@
 -- name: sessions
--- Sessions of runs, but for those that only look.
+-- Sessions of runs, except those that only read.
 SELECT a.pid, a.application_name AS application, coalesce(a.state, '') AS state, left(coalesce(a.query, ''), 1000) AS query,
        concat_ws(': ', a.wait_event_type, a.wait_event) AS waiting,
        extract(epoch FROM clock_timestamp() - a.query_start)::float8 AS seconds,

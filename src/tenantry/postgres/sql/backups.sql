@@ -22,7 +22,7 @@ SELECT id, kind, reason, run, server_version, tables, bytes, folder, started_at,
 FROM tenantry.backups ORDER BY started_at DESC, id DESC;
 
 -- name: begin
--- Two backups of one second are told apart by the second one's being called after the next.
+-- A second backup in the same second is named after the next one.
 WITH free AS (
     SELECT %(reason)s || '_' || to_char(clock_timestamp() AT TIME ZONE 'UTC' + n * interval '1 second', 'YYYYMMDDHH24MISS')
            AS id
@@ -44,14 +44,14 @@ UPDATE tenantry.backups SET verified_at = clock_timestamp(), problem = %(problem
 DELETE FROM tenantry.backups WHERE id = %(id)s;
 
 -- name: unbroken
--- Whether every run since the one that made a backup, that one included, has failed or was killed.
+-- Whether every run since the one that made a backup, including that one, has failed or was killed.
 SELECT NOT EXISTS (
     SELECT FROM tenantry.runs made JOIN tenantry.runs later ON later.started_at >= made.started_at
     WHERE made.id = %(run)s AND later.exit_status IN (0, 1))
   AND EXISTS (SELECT FROM tenantry.runs WHERE id = %(run)s);
 
 -- name: steady
--- Values as text must not depend on the session; 3 is the most that 14 to 18 know.
+-- The text of values must not depend on the session. 3 is the maximum that 14 to 18 accept.
 SELECT set_config('TimeZone', 'UTC', true), set_config('extra_float_digits', '3', true),
        set_config('lc_monetary', 'C', true), set_config('xmloption', 'content', true);
 
@@ -60,7 +60,7 @@ SELECT coalesce(sum(pg_catalog.pg_table_size(pg_catalog.to_regclass(given))), 0)
 FROM pg_catalog.unnest(%(names)s::text[]) AS given;
 
 -- name: sequences
--- Those that a table owns, and those that its defaults call.
+-- Sequences that the table owns, and those that its defaults call.
 SELECT DISTINCT n.nspname::text AS schema, s.relname::text AS name
 FROM pg_catalog.pg_depend d
 JOIN pg_catalog.pg_class s ON s.relkind = 'S'
@@ -72,7 +72,7 @@ WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass A
 ORDER BY 1, 2;
 
 -- name: triggers
--- Of the user's, those that fire. Until 14 a partition's copy of its parent's trigger is called internal.
+-- Triggers of the user's that fire. Until 14 the copy of a parent's trigger on a partition is marked as internal.
 SELECT t.tgrelid::bigint AS relation, t.tgname::text AS name, t.tgenabled::text AS state
 FROM pg_catalog.pg_trigger t
 JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid

@@ -11,13 +11,13 @@ SELECT current_setting('server_version_num')::int AS version, current_database()
        current_user::text AS "user"
 
 -- name: search_path
--- Without our own setting, which comes back before the query ends.
+-- Without tenantry's setting, which is restored before the query ends.
 SELECT set_config('search_path', reset_val, true) AS default, current_schemas(false)::text[] AS schemas,
        set_config('search_path', setting, true) AS again
 FROM pg_catalog.pg_settings WHERE name = 'search_path'
 
 -- name: tables
--- Partitions and heirs come along from whatever schema: a tree that misses one would leak.
+-- Partitions and inheritance children are included from any schema: a tree without one of them would leak rows.
 WITH RECURSIVE listed(oid) AS (
     SELECT c.oid
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -48,7 +48,7 @@ WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
 ORDER BY n.nspname, c.relname
 
 -- name: columns
--- A NOT NULL that is not validated (since 18) does not promise that the rows have a value.
+-- A NOT NULL that is not validated (since 18) does not guarantee that the rows have a value.
 WITH RECURSIVE unwrapped(domain, type, modifier) AS (
     SELECT oid, typbasetype, typtypmod FROM pg_catalog.pg_type WHERE typtype = 'd'
   UNION ALL
@@ -75,7 +75,8 @@ WHERE a.attrelid = ANY(%(tables)s::oid[]) AND a.attnum > 0 AND NOT a.attisdroppe
 ORDER BY a.attrelid, a.attnum
 
 -- name: indexes
--- The name of a table is written as pg_get_indexdef writes it, whatever is in it, so that the prefix can be cut off.
+-- The name of a table is written as pg_get_indexdef writes it, whatever characters it has, so that the prefix can be
+-- cut off.
 SELECT i.indrelid::bigint AS relation, x.relname::text AS name, m.amname::text AS method,
        i.indisunique AS is_unique, i.indisprimary AS is_primary, i.indisexclusion AS exclusion,
        i.indisvalid AND i.indisready AS valid, i.indpred IS NOT NULL AS partial, x.relispartition AS inherited,
@@ -102,8 +103,8 @@ WHERE i.indrelid = ANY(%(tables)s::oid[])
 ORDER BY i.indrelid, x.relname
 
 -- name: foreign_keys
--- A key to a partitioned table has a twin to each partition; only the one that was declared is listed.
--- confdelsetcols came with 15 and conenforced with 18, hence the way over jsonb.
+-- A key to a partitioned table has a copy for each partition. Only the declared one is listed. confdelsetcols exists
+-- since 15 and conenforced since 18, hence the detour by jsonb.
 WITH RECURSIVE root(oid, parent, target) AS (
     SELECT oid, conparentid, confrelid FROM pg_catalog.pg_constraint WHERE contype = 'f'
   UNION ALL
@@ -140,7 +141,7 @@ WHERE f.contype = 'f' AND f.conrelid = ANY(%(tables)s::oid[])
 ORDER BY f.conrelid, f.conname
 
 -- name: triggers
--- Until 14 a partition's copy of its parent's trigger is called internal, as those of foreign keys are.
+-- Until 14 the copy of a parent's trigger on a partition is marked as internal, as those of foreign keys are.
 SELECT t.tgrelid::bigint AS relation, t.tgname::text AS name, t.tgtype & 2 <> 0 AS before, t.tgtype & 1 <> 0 AS row,
        array_remove(ARRAY[CASE WHEN t.tgtype & 4 <> 0 THEN 'INSERT' END, CASE WHEN t.tgtype & 16 <> 0 THEN 'UPDATE' END,
                           CASE WHEN t.tgtype & 8 <> 0 THEN 'DELETE' END,
@@ -173,7 +174,7 @@ WHERE polrelid = ANY(%(tables)s::oid[])
 ORDER BY polrelid, polname
 
 -- name: grants
--- In the order in which they stand, on which pg_dump's output depends.
+-- In their order in the catalog, on which the output of pg_dump depends.
 SELECT a.relation::bigint AS relation, a.name AS column, pg_get_userbyid(e.grantor)::text AS grantor,
        CASE e.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(e.grantee)::text END AS grantee,
        e.privilege_type AS privilege, e.is_grantable AS grantable
@@ -187,7 +188,7 @@ FROM (SELECT oid AS relation, NULL::text AS name, 0 AS number, coalesce(relacl, 
 ORDER BY a.relation, a.number, e.position
 
 -- name: sequences
--- Those that a table's columns own, and those that its defaults call.
+-- Sequences that columns of a table own, and those that its defaults call.
 SELECT d.refobjid::bigint AS relation, n.nspname::text AS schema, s.relname::text AS name
 FROM pg_catalog.pg_depend d
 JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S'
@@ -329,7 +330,7 @@ WHERE NOT starts_with(n.nspname::text, 'pg_') AND n.nspname NOT IN ('information
 ORDER BY n.nspname, c.relname
 
 -- name: functions
--- Of every schema: what reads a table may stand anywhere.
+-- In every schema: any of them may have objects that read a table.
 SELECT n.nspname::text AS schema, p.proname::text AS name, p.oid::regprocedure::text AS signature,
        pg_get_userbyid(p.proowner)::text AS owner, l.lanname::text AS language, p.prosecdef AS security_definer,
        rn.nspname::text AS returned_schema, r.relname::text AS returned_name,
@@ -347,7 +348,7 @@ WHERE p.prokind IN ('f', 'p')
 ORDER BY n.nspname, p.proname, signature
 
 -- name: roles
--- Memberships are followed first and then asked about: asking of each pair would be slow with a thousand roles.
+-- Memberships are followed first and then checked: checking each pair would be slow with a thousand roles.
 WITH RECURSIVE member(role, of) AS (
     SELECT m.member, m.roleid
     FROM pg_catalog.pg_auth_members m JOIN pg_catalog.pg_roles r ON r.oid = m.member AND NOT r.rolsuper

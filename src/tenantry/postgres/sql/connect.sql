@@ -1,7 +1,7 @@
 -- name: settle
--- The server, the database or the role may have other defaults, and a pooler refuses startup options; hence after the
--- connection, by name, and only what this version has. They say how values and definitions are written, what a query
--- means and which rows it finds. The search_path has been set before.
+-- The server, the database or the role may have other defaults, and a pooler refuses startup options. So the settings
+-- are set after the connection is made, by name, and only those that exist in this version. They determine how values
+-- and definitions are written, what a query means and which rows it finds. The search_path has been set before.
 SELECT set_config(w.name, w.value, false)
 FROM (VALUES ('application_name', %(application_name)s::text),
              ('client_encoding', 'UTF8'),
@@ -13,11 +13,11 @@ FROM (VALUES ('application_name', %(application_name)s::text),
              ('default_transaction_read_only', 'off'),
              ('default_transaction_deferrable', 'off'),
              ('default_transaction_isolation', 'read committed'),
-             -- An operator whom no policy concerns must get an error, and not some of the rows.
+             -- An operator to whom no policy applies must get an error, and not some of the rows.
              ('row_security', CASE WHEN %(operator)s::bool AND EXISTS (
                   SELECT FROM pg_catalog.pg_roles WHERE rolname = current_user AND (rolsuper OR rolbypassrls))
               THEN 'off' ELSE 'on' END),
-             -- Where it is replica, foreign keys and triggers do nothing. Not everybody may set it.
+             -- With replica, foreign keys and triggers have no effect. Not every role may set it.
              ('session_replication_role',
               CASE WHEN current_setting('session_replication_role') <> 'origin' THEN 'origin' END),
              ('DateStyle', 'ISO'),
@@ -48,7 +48,7 @@ FROM pg_catalog.pg_roles r
 WHERE r.rolname = current_user
 
 -- name: backend
--- The search_path is not ours yet.
+-- tenantry's search_path is not set yet.
 SELECT pg_catalog.pg_backend_pid()
 
 -- name: set_role

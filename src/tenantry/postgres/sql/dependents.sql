@@ -1,8 +1,8 @@
 -- name: dependents
--- What others have built on columns, relations and indexes of ours. Ours are told apart by their names; parts of
--- partitioned tables are left out, since whole they are seen on the table itself. DROP COLUMN takes an index or a check
--- of somebody else's along without a word (deptype a), and refuses for a view (deptype n). `spared` are indexes of the
--- user's in whose place we have put others, which go before.
+-- Objects of others that depend on columns, relations and indexes of tenantry's, which are recognised by their names.
+-- Parts of partitioned tables are left out, since they are found on the table itself. DROP COLUMN drops an index or a
+-- check of others silently (deptype a), and refuses for a view (deptype n). `spared` are indexes of the user's that
+-- tenantry has replaced, and which are dropped before.
 WITH RECURSIVE spared AS (
     SELECT to_regclass(s.name)::oid AS index FROM unnest(%(spared)s::text[]) AS s(name)
 ), given AS (
@@ -28,7 +28,7 @@ WITH RECURSIVE spared AS (
        OR NOT EXISTS (SELECT FROM pg_catalog.pg_attrdef f
                       WHERE f.oid = d.objid AND f.adrelid = t.relation AND f.adnum = t.attnum)
 ), foreign_objects AS (
-    -- OFFSET 0: one look-up after the other. To plan them as a join of all takes longer than to ask.
+    -- OFFSET 0: one look-up after the other. Planning them as a join of all takes longer than running them.
     SELECT f.number, coalesce(v.view, f.objid) AS objid, f.objsubid,
            CASE WHEN v.view IS NULL THEN f.classid ELSE 'pg_class'::regclass::oid END AS classid
     FROM found f
@@ -71,7 +71,7 @@ WHERE k.contype = 'f' AND k.confrelid = to_regclass(%(table)s) AND cardinality(k
   AND k.conname !~ '^~?tenantry_' AND n.nspname <> 'tenantry'
 
 -- name: files
--- A table that is rewritten or emptied gets another file.
+-- A table that is rewritten or truncated gets another file.
 SELECT c.oid::bigint, c.oid::regclass::text, pg_relation_filenode(c.oid)::bigint
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't'

@@ -15,7 +15,8 @@ SELECT EXISTS (SELECT FROM tenantry.steps)
 SELECT relation, object, definition FROM tenantry.described
 
 -- name: describe
--- What pg_dump would show, object by object; `relation` is the table or view that an object belongs to, or nothing.
+-- The contents of a schema dump, object by object. `relation` is the table or view to which an object belongs, or
+-- empty.
 WITH place AS (
     SELECT n.oid, n.nspname, n.nspowner, n.nspacl FROM pg_catalog.pg_namespace n
     WHERE n.nspname NOT IN ('pg_catalog', 'information_schema', 'tenantry') AND n.nspname !~ '^pg_'
@@ -47,7 +48,7 @@ UNION ALL
 SELECT named, 'privilege on ' || named || coalesce(' (' || quote_ident(a.attname) || ')', '') || ' for '
        || e.grantee::regrole || ' from ' || e.grantor::regrole || ': ' || e.privilege_type, e.is_grantable::text
 FROM (SELECT named, NULL::name AS attname,
-             -- No list at all, and the list that stands for it, are the same.
+             -- No list is the same as the list that it stands for.
              coalesce(relacl, acldefault(CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", relowner)) AS acl
       FROM relation WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
       UNION ALL

@@ -2,7 +2,7 @@
 SELECT EXISTS (SELECT FROM pg_catalog.pg_extension e WHERE e.extname = 'citus') AS there
 
 -- name: policies
--- Others' policies on these tables. A policy's expression has its subqueries as SUBLINK nodes.
+-- Policies of others on these tables. The expression of a policy has its subqueries as SUBLINK nodes.
 SELECT n.nspname::text AS schema, c.relname::text AS name, p.polname::text AS policy, p.polpermissive AS permissive,
        coalesce(p.polqual::text LIKE '%%{SUBLINK %%', false) OR coalesce(p.polwithcheck::text LIKE '%%{SUBLINK %%', false)
          AS subquery
@@ -14,7 +14,7 @@ WHERE c.oid = ANY(SELECT to_regclass(t.name) FROM unnest(%(names)s::text[]) t(na
 ORDER BY 1, 2, 3
 
 -- name: standing_on_keys
--- Views that GROUP BY a primary key and show the table's other columns: they stand on the constraint.
+-- Views that GROUP BY a primary key and show other columns of the table: they depend on the constraint.
 SELECT DISTINCT n.nspname::text AS schema, c.relname::text AS name, k.conname::text AS key,
        v.oid::regclass::text AS view
 FROM pg_catalog.pg_constraint k
@@ -28,7 +28,7 @@ WHERE c.oid = ANY(SELECT to_regclass(t.name) FROM unnest(%(names)s::text[]) t(na
 ORDER BY 1, 2, 4
 
 -- name: narrow_sequences
--- Columns that are no bigint and are filled from a sequence.
+-- Columns of another type than bigint that are filled from a sequence.
 SELECT n.nspname::text AS schema, c.relname::text AS name, a.attname::text AS column
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

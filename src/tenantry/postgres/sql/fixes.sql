@@ -1,5 +1,5 @@
 -- name: schema
--- One row a fix: what a run has corrected in one table, and how its rows are found again.
+-- One row for each fix: what a run has corrected in one table, and how its rows are found again.
 CREATE TABLE IF NOT EXISTS tenantry.fixes (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   run text NOT NULL,
@@ -12,7 +12,7 @@ CREATE TABLE IF NOT EXISTS tenantry.fixes (
   made_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
--- The images of a row: the values, as text, of those columns that the fix has changed.
+-- The images of a row: the values, as text, of the columns that the fix has changed.
 CREATE TABLE IF NOT EXISTS tenantry.fixed_rows (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   fix bigint NOT NULL REFERENCES tenantry.fixes ON DELETE CASCADE,
@@ -42,14 +42,14 @@ FROM tenantry.fixes f LEFT JOIN tenantry.fixed_rows r ON r.fix = f.id
 WHERE %(run)s::text IS NULL OR f.run = %(run)s GROUP BY f.id ORDER BY f.id
 
 -- name: broken
--- Images that somebody has changed so that they are none.
+-- Images that were changed by others so that they are not valid.
 SELECT r.id FROM tenantry.fixed_rows r JOIN tenantry.fixes f ON f.id = r.fix
 WHERE f.run = %(run)s
   AND (jsonb_typeof(r.key) <> 'object' OR jsonb_typeof(r.before) <> 'object' OR jsonb_typeof(r.after) <> 'object')
 ORDER BY r.id LIMIT 1
 
 -- name: parts
--- What is left to be undone, last first: rows of one fix and of the same columns that follow each other.
+-- What is still to be undone, last first: consecutive rows of one fix with the same columns.
 SELECT fix, columns, array_agg(id ORDER BY id DESC) AS ids FROM (
   SELECT part.*, sum(new::int) OVER (ORDER BY id DESC) AS number FROM (
     SELECT r.id, r.fix, k.columns,
@@ -64,8 +64,9 @@ GROUP BY fix, columns, number ORDER BY max(id) DESC
 UPDATE tenantry.fixed_rows SET undone_by = %(run)s, undone_at = clock_timestamp() WHERE id = ANY (%(ids)s::bigint[])
 
 -- name: triggers
--- Triggers that change a row on its way, the user's and ours, and those of ours that change other rows with it, of a table
--- and its partitions, whose copies of a trigger are altered one by one; before PostgreSQL 15 those are internal ones.
+-- Triggers that change a row before it is written, the user's and tenantry's, and those of tenantry's that change other
+-- rows with it, of a table and its partitions. Copies of a trigger on partitions are altered separately. Before
+-- PostgreSQL 15 they are internal ones.
 SELECT t.tgname AS name, n.nspname AS schema, c.relname AS "table", t.tgenabled::text AS enabled
 FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -76,13 +77,13 @@ WHERE c.oid IN (SELECT to_regclass(%(table)s) UNION SELECT relid FROM pg_catalog
 ORDER BY n.nspname, c.relname, t.tgname
 
 -- name: columns
--- Those that can be set.
+-- Columns that can be set.
 SELECT a.attname AS name, pg_catalog.format_type(a.atttypid, a.atttypmod) AS type
 FROM pg_catalog.pg_attribute a
 WHERE a.attrelid = to_regclass(%(table)s) AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
 
 -- name: cascades
--- Foreign keys that carry a change of these columns on to the rows that refer to them.
+-- Foreign keys that propagate a change of these columns to the rows that refer to them.
 SELECT n.nspname AS schema, c.relname AS "table", con.conname AS name,
        array(SELECT a.attname::text FROM unnest(con.conkey) WITH ORDINALITY AS k(num, place)
              JOIN pg_catalog.pg_attribute a ON a.attrelid = con.conrelid AND a.attnum = k.num ORDER BY k.place) AS columns,

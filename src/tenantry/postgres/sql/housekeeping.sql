@@ -1,5 +1,5 @@
 -- name: referring
--- Tables of ours whose rows belong to a run: while they are there, the run is, too.
+-- Tables of tenantry's whose rows belong to a run: while they exist, the run is kept, too.
 SELECT c.relname::text
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attname = 'run' AND NOT a.attisdropped
@@ -7,7 +7,7 @@ WHERE c.relnamespace = to_regnamespace('tenantry') AND c.relkind = 'r' AND c.rel
 ORDER BY 1
 
 -- name: newest
--- The last runs, and the last one of each command: what status and rollback look at.
+-- The last runs, and the last one of each command, which status and rollback read.
 (SELECT id FROM tenantry.runs ORDER BY started_at DESC LIMIT 100)
 UNION
 (SELECT DISTINCT ON (split_part(command, ' ', 1)) id FROM tenantry.runs ORDER BY split_part(command, ' ', 1), started_at DESC)

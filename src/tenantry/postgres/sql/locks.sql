@@ -2,7 +2,7 @@
 SELECT pg_try_advisory_lock(%(key)s::bigint)
 
 -- name: share_run_lock
--- What the session holds alone it then shares, and nobody has it alone in between.
+-- The exclusive lock of the session becomes a shared one, without a moment in which another session could take it.
 SELECT pg_advisory_lock_shared(k.key), pg_advisory_unlock(k.key) FROM (SELECT %(key)s::bigint OFFSET 0) AS k (key)
 
 -- name: keep_run_lock
@@ -80,7 +80,7 @@ LEFT JOIN LATERAL (
 ORDER BY p.started NULLS LAST, p.pid
 
 -- name: exclusive
--- Sessions that have or want a table for themselves: nobody can read a definition meanwhile.
+-- Sessions that hold or wait for an exclusive lock on a table: its definition cannot be read meanwhile.
 SELECT DISTINCT ON (coalesce(l.pid, 0), c.oid)
        coalesce(l.pid, 0) AS pid, coalesce(a.usename::text, '') AS user,
        coalesce(a.application_name, '') AS application, coalesce(a.state, '') AS state,

@@ -1,14 +1,14 @@
 -- name: strangers
--- Whether anything here belongs to a role that may not do all that ours may, and as which we may act; or whether such a
--- role may at any time make a table whose foreign key leads to one that is here.
+-- Whether any relation here belongs to a role that may not do all that the current role may, and as which it may act.
+-- Or whether such a role may at any time create a table whose foreign key refers to one that is here.
 WITH strangers AS MATERIALIZED (
     SELECT r.oid FROM pg_catalog.pg_roles r
     WHERE NOT pg_catalog.pg_has_role(r.oid, session_user, 'MEMBER')
     AND pg_catalog.pg_has_role(session_user, r.oid, 'USAGE')
-    -- Who stands for the owner of each database has nobody else as a member.
+    -- pg_database_owner, which stands for the owner of each database, has no other member.
     AND r.oid OPERATOR(pg_catalog.<>) 'pg_database_owner'::pg_catalog.regrole::pg_catalog.oid
 ), given (privilege, role) AS MATERIALIZED (
-    -- Most lists are alike, so each is taken apart once.
+    -- Most access lists are equal, so each is expanded once.
     SELECT DISTINCT x.privilege_type, x.grantee
     FROM (SELECT n.nspacl FROM pg_catalog.pg_namespace n
           UNION
@@ -33,9 +33,9 @@ SELECT EXISTS (
            WHERE CASE g.role WHEN 0::pg_catalog.oid THEN true ELSE pg_catalog.pg_has_role(s.oid, g.role, 'USAGE') END))
 
 -- name: named
--- The relations that this transaction has locked, as the analysis of a statement locks those that it names; and the
--- roles whose code runs when they are read or written: their owners, and those of partitions, heirs, and what views read.
--- And, with each, the role that we have made ourselves by SET ROLE.
+-- The relations that this transaction has locked, as the analysis of a statement locks those that it names, and the
+-- roles whose code runs when they are read or written: their owners, and those of partitions, inheritance children, and
+-- what views read. And, with each, the role that this session has become by SET ROLE.
 WITH RECURSIVE held (relation, writes) AS (
     SELECT l.relation, pg_catalog.bool_or(l.mode OPERATOR(pg_catalog.<>) 'AccessShareLock'::pg_catalog.text)
     FROM pg_catalog.pg_locks l
@@ -69,9 +69,9 @@ JOIN pg_catalog.pg_namespace s ON s.oid OPERATOR(pg_catalog.=) c.relnamespace
 ORDER BY c.oid
 
 -- name: reached
--- A stranger whose code runs when relations of these names are updated or inserted into, and where $2, deleted from:
--- since foreign keys lead from what is written then to tables of his, or come from there; and where $3, a trigger of his
--- that runs after what a key does, which before PostgreSQL 18 runs as whoever has written.
+-- A stranger whose code runs when relations of these names are updated or inserted into, and with $2, deleted from:
+-- then foreign keys lead from the written rows to tables of this role, or come from there. And with $3, a trigger of
+-- this role that runs after the action of a key, which before PostgreSQL 18 runs as the role that has written.
 WITH RECURSIVE held (relation) AS (
     SELECT pg_catalog.to_regclass(n.name)::pg_catalog.oid FROM pg_catalog.unnest($1::pg_catalog.text[]) AS n (name)
 ), keys (referring, referred, deletes, updates, inherits) AS MATERIALIZED (
@@ -90,7 +90,7 @@ WITH RECURSIVE held (relation) AS (
 ), touched (relation, written) AS (
     SELECT w.relation, true FROM written w
     UNION
-    -- Where a key is checked, rows of the other table are read.
+    -- Checking a key reads rows of the other table.
     SELECT CASE WHEN k.referred OPERATOR(pg_catalog.=) w.relation THEN k.referring ELSE k.referred END, false
     FROM written w JOIN keys k ON w.relation OPERATOR(pg_catalog.=) ANY (ARRAY[k.referred, k.referring])
 )
@@ -109,9 +109,9 @@ AND pg_catalog.pg_has_role(session_user, c.relowner, 'USAGE')
 ORDER BY f.name NULLS LAST, c.oid LIMIT 1
 
 -- name: columns
--- The columns of the table $1, each with whether a foreign key changes other tables when it changes, be it on an heir of
--- the table; and whether nothing but an assignment to them can change them: no generated column is among them, and no
--- row goes to another partition.
+-- The columns of the table $1, each with whether a foreign key changes other tables when it changes, including keys on
+-- an inheritance child. And whether only an assignment to them can change them: no generated column is among them, and
+-- no row moves to another partition.
 WITH RECURSIVE tree (oid) AS (
     SELECT pg_catalog.to_regclass($1::pg_catalog.text)::pg_catalog.oid
     UNION
@@ -134,7 +134,8 @@ SELECT ARRAY(SELECT a.attname::pg_catalog.text FROM columns a ORDER BY a.attnum)
 FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass($1::pg_catalog.text)
 
 -- name: written_out
--- The relations of these names, as SQL writes them, and whether their owner's code may not run as us.
+-- The relations of these names, as SQL writes them, and whether the code of their owner may not run as the current
+-- role.
 SELECT s.nspname, c.relname, c.relpersistence OPERATOR(pg_catalog.=) 't'::pg_catalog."char",
        c.relkind OPERATOR(pg_catalog.=) 'r'::pg_catalog."char", pg_catalog.pg_get_userbyid(c.relowner),
        NOT pg_catalog.pg_has_role(c.relowner, session_user, 'MEMBER')
@@ -146,8 +147,8 @@ WHERE c.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
 ORDER BY n.place
 
 -- name: mixed
--- Whether tables of these names have partitions, or heirs, that the role $2 may not alter; and a CHECK constraint of
--- theirs that uses what is not PostgreSQL's own.
+-- Whether tables of these names have partitions, or inheritance children, that the role $2 may not alter, and a CHECK
+-- constraint of theirs that uses functions that are not PostgreSQL's own.
 WITH RECURSIVE tree (oid) AS (
     SELECT pg_catalog.to_regclass(n.name)::pg_catalog.oid FROM pg_catalog.unnest($1::pg_catalog.text[]) AS n (name)
     UNION
@@ -165,8 +166,8 @@ SELECT pg_catalog.bool_or(NOT pg_catalog.pg_has_role($2::pg_catalog.name, c.relo
 FROM tree t JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.oid
 
 -- name: keyed
--- A stranger's partitioned table or index among those of these names, what they are parts of, and their parts, whose key
--- uses functions that are not PostgreSQL's own.
+-- A stranger's partitioned table or index among those of these names, their parents, and their parts, whose key uses
+-- functions that are not PostgreSQL's own.
 WITH RECURSIVE up (oid) AS (
     SELECT pg_catalog.to_regclass(n.name)::pg_catalog.oid FROM pg_catalog.unnest($1::pg_catalog.text[]) AS n (name)
     UNION
@@ -187,8 +188,8 @@ AND pg_catalog.pg_has_role(session_user, c.relowner, 'USAGE')
 LIMIT 1
 
 -- name: loose
--- The strangers' tables among the relations of these names, and below them those that have partitions, of which this
--- transaction holds no lock that keeps others from changing what they are: their names, their parts, their indexes.
+-- The strangers' tables among the relations of these names, and below them those that have partitions, on which this
+-- transaction holds no lock that keeps others from changing their names, their parts or their indexes.
 WITH RECURSIVE tree (oid, named) AS (
     SELECT pg_catalog.to_regclass(n.name)::pg_catalog.oid, true FROM pg_catalog.unnest($1::pg_catalog.text[]) AS n (name)
     UNION
@@ -209,7 +210,7 @@ AND NOT EXISTS (
         ALL (ARRAY['AccessShareLock', 'RowShareLock', 'RowExclusiveLock']::pg_catalog.text[]))
 
 -- name: referred
--- The foreign keys of these tables, and of their parts, that are not proved yet, and the tables that they lead to.
+-- The foreign keys of these tables, and of their parts, that are not validated yet, and the tables to which they refer.
 WITH RECURSIVE own (oid) AS (
     SELECT pg_catalog.to_regclass(n.name)::pg_catalog.oid FROM pg_catalog.unnest($1::pg_catalog.text[]) AS n (name)
     UNION
@@ -222,8 +223,8 @@ JOIN pg_catalog.pg_namespace s ON s.oid OPERATOR(pg_catalog.=) c.relnamespace
 WHERE k.contype OPERATOR(pg_catalog.=) 'f'::pg_catalog."char" AND NOT k.convalidated
 
 -- name: planned
--- A stranger's table among those of these names, and its owner, where what is planned of it, or of its parts, uses
--- functions that are not PostgreSQL's own.
+-- A stranger's table among those of these names, and its owner, if planning it, or its parts, uses functions that are
+-- not PostgreSQL's own.
 WITH RECURSIVE tree (name, oid) AS (
     SELECT n.name, pg_catalog.to_regclass(n.name)::pg_catalog.oid
     FROM pg_catalog.unnest($1::pg_catalog.text[]) AS n (name)
@@ -256,9 +257,9 @@ AND d.refclassid OPERATOR(pg_catalog.=)
 ORDER BY p.name, p.oid LIMIT 1
 
 -- name: before
--- What is needed to call a statement as the role $3: its types, of $1 with the modifiers $2; our settings; the role that
--- we are now; whether row security lets the role see all rows by a policy of ours, $4; and whether each of the relations
--- $5 may be read by it as it is.
+-- What is needed to call a statement as the role $3: its types, of $1 with the modifiers $2, the session's settings,
+-- the current role, whether a policy of tenantry's, $4, lets the role see all rows, and whether the role may read each
+-- of the relations $5 as it is.
 SELECT ARRAY(SELECT pg_catalog.format_type(t.type, t.modifier)
              FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.oid[]), pg_catalog.unnest($2::pg_catalog.int4[])) WITH ORDINALITY
              AS t (type, modifier, place) ORDER BY t.place),
@@ -277,15 +278,16 @@ SELECT ARRAY(SELECT pg_catalog.format_type(t.type, t.modifier)
              ORDER BY n.place)
 
 -- name: settings
--- Put back what the statement has set for the session; by then it may have been the search path.
+-- Restores what the statement has set for the session. It may have set the search path.
 SELECT pg_catalog.set_config(s.name, w.value, false)
 FROM pg_catalog.jsonb_each_text($1::pg_catalog.text::pg_catalog.jsonb) AS w (name, value)
 JOIN pg_catalog.pg_settings s ON s.name OPERATOR(pg_catalog.=) w.name
 WHERE s.setting OPERATOR(pg_catalog.<>) w.value
 
 -- name: left_behind
--- Before PostgreSQL 18 what is deferred to the end of a transaction runs as whoever ends it. All of it has been made to
--- run; a trigger may have deferred more. An ALTER TABLE that comes to nothing tells whether a table has any.
+-- Before PostgreSQL 18 a trigger that is deferred to the end of a transaction runs as the role that ends it. All of
+-- them have been run, but a trigger may have deferred more. An ALTER TABLE that is rolled back shows whether a table
+-- has any.
 DO $left_behind$
 DECLARE
     deferred pg_catalog.regclass;

@@ -6,7 +6,7 @@ FROM pg_catalog.pg_roles r
 ORDER BY r.rolname
 
 -- name: memberships
--- Before 16 whoever is a member may SET ROLE, and has the privileges unless it is NOINHERIT itself.
+-- Before 16 a member may always SET ROLE, and inherits the privileges unless it is NOINHERIT itself.
 SELECT member.rolname::text AS member, role.rolname::text AS "of", m.admin_option AS admin,
        coalesce((to_jsonb(m) ->> 'inherit_option')::boolean, member.rolinherit) AS inherits,
        coalesce((to_jsonb(m) ->> 'set_option')::boolean, true) AS settable
@@ -16,7 +16,8 @@ JOIN pg_catalog.pg_roles role ON role.oid = m.roleid
 ORDER BY 1, 2
 
 -- name: opened_functions
--- Functions of PostgreSQL and of extensions that came closed, and that somebody has opened to these roles since.
+-- Functions of PostgreSQL and of extensions that PUBLIC may not call at first, and that were granted to these roles
+-- since.
 SELECT p.oid::regprocedure::text AS name, coalesce(r.rolname::text, 'PUBLIC') AS holder
 FROM pg_catalog.pg_proc p
 JOIN pg_catalog.pg_init_privs i
@@ -28,7 +29,7 @@ WHERE (e.grantee = 0 OR r.rolname = ANY(%(roles)s))
 ORDER BY 1, 2
 
 -- name: opened_parameters
--- GRANT SET ON PARAMETER came with 15.
+-- GRANT SET ON PARAMETER exists since 15.
 SELECT p.parname || ' (' || e.privilege_type || ')' AS name, coalesce(r.rolname::text, 'PUBLIC') AS holder
 FROM pg_catalog.pg_parameter_acl p
 CROSS JOIN pg_catalog.aclexplode(p.paracl) e
@@ -37,7 +38,8 @@ WHERE e.grantee = 0 OR r.rolname = ANY(%(roles)s)
 ORDER BY 1, 2
 
 -- name: owned
--- What holds our objects, our functions, and functions that triggers of the tables call: their owner changes them.
+-- The schemas of tenantry's objects and functions, and functions that triggers of the tables call: their owner can
+-- change them.
 SELECT 'DATABASE' AS kind, pg_catalog.quote_ident(d.datname) AS name, pg_catalog.pg_get_userbyid(d.datdba)::text AS holder
 FROM pg_catalog.pg_database d
 WHERE d.datname = pg_catalog.current_database() AND pg_catalog.pg_get_userbyid(d.datdba) = ANY(%(roles)s)

@@ -36,7 +36,8 @@ FROM pg_catalog.pg_namespace n
 WHERE n.nspname = ANY(%(schemas)s)
 
 -- name: barred
--- A privilege on some columns counts: which of them are needed is not asked. What is yet to be made is not there.
+-- A privilege on some columns counts: which of them are needed is not checked. Objects that are yet to be created are
+-- missing.
 SELECT *
 FROM (SELECT w.role, w.schema, w.name, w.privilege, has_schema_privilege(r.oid, n.oid, 'USAGE') AS usage,
              CASE w.privilege WHEN '' THEN true
@@ -50,7 +51,7 @@ WHERE NOT (usage AND held)
 ORDER BY 1, 2, 3, 4
 
 -- name: sessions
--- Only this database: what others do holds back neither CREATE INDEX CONCURRENTLY nor pruning here.
+-- Only this database: transactions in others delay neither CREATE INDEX CONCURRENTLY nor pruning here.
 SELECT a.pid, a.usename::text AS user, coalesce(a.application_name, '') AS application,
        coalesce(a.state, '') AS state, a.query IS NOT DISTINCT FROM '<insufficient privilege>' AS hidden,
        extract(epoch FROM clock_timestamp() - a.xact_start)::float8 AS transaction_age,
@@ -123,7 +124,7 @@ WHERE t.tgtype & 16 <> 0 AND (cardinality(t.tgattr::int2[]) > 0 OR t.tgqual IS N
 ORDER BY 1, 2, 3
 
 -- name: publications
--- Column lists came with 15, hence the way over jsonb.
+-- Column lists exist since 15, hence the detour by jsonb.
 SELECT t.schemaname::text AS schema, t.tablename::text AS name, bool_or(p.pubupdate) AS updates,
        bool_or(to_jsonb(r) ->> 'prattrs' IS NULL) AS every_column
 FROM pg_catalog.pg_publication_tables t
@@ -135,7 +136,7 @@ GROUP BY 1, 2
 ORDER BY 1, 2
 
 -- name: unproved
--- Checks that are enforced and were never validated. A row that breaks one cannot be updated, whatever the update.
+-- Checks that are enforced and were never validated. A row that violates one cannot be updated at all.
 SELECT n.nspname::text AS schema, c.relname::text AS name, k.conname::text AS constraint,
        pg_get_expr(k.conbin, k.conrelid) AS condition
 FROM pg_catalog.pg_constraint k
@@ -147,7 +148,7 @@ WHERE k.contype = 'c' AND NOT k.convalidated AND coalesce((to_jsonb(k) ->> 'cone
 ORDER BY 1, 2, 3
 
 -- name: cramped
--- Tables to which no column can be added: typed ones, and those that have had 1600, dropped ones included.
+-- Tables to which no column can be added: typed ones, and those that have had 1600, including dropped ones.
 SELECT n.nspname::text AS schema, c.relname::text AS name,
        CASE WHEN c.reloftype <> 0 THEN c.reloftype::regtype::text END AS of_type
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -155,8 +156,8 @@ WHERE c.relkind IN ('r', 'p') AND (c.reloftype <> 0 OR c.relnatts >= 1600)
 ORDER BY 1, 2
 
 -- name: leaky_indexes
--- Those that are searched by operators of which none is leakproof: behind a policy they are asked only of the rows that
--- it has let through, and so by no index.
+-- Indexes that are searched with operators of which none is leakproof: under a policy they are applied only to rows
+-- that it shows, and so cannot be used to search an index.
 SELECT n.nspname::text AS schema, c.relname::text AS name, x.relname::text AS index,
        ARRAY(SELECT DISTINCT o.oprcode::regprocedure::text
              FROM pg_catalog.pg_amop p JOIN pg_catalog.pg_operator o ON o.oid = p.amopopr
@@ -181,8 +182,8 @@ FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extna
 WHERE e.extname = 'pg_stat_statements'
 
 -- name: hidden
--- Tables whose rows policies may hide from our role: row security is active for it, and either no policy lets it see
--- and change every row, or a restrictive one, other than the floor, from which operators are exempt, takes some away.
+-- Tables whose rows policies may hide from the current role: row security applies to it, and either no policy lets it
+-- see and change every row, or a restrictive one, other than the floor, from which operators are exempt, hides some.
 SELECT n.nspname::text AS schema, c.relname::text AS name
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p') AND c.relrowsecurity AND row_security_active(c.oid)

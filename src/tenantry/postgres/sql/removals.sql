@@ -1,6 +1,6 @@
 -- name: schema
--- One row a tenant that is being removed: what was exported before, and how far it has come. It goes with the last of
--- the tenant's rows.
+-- One row for each tenant that is being removed: what was exported before, and the progress. It is deleted with the
+-- last of the tenant's rows.
 CREATE TABLE IF NOT EXISTS tenantry.removals (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   run text NOT NULL,

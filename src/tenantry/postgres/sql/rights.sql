@@ -16,7 +16,7 @@ GROUP BY n.nspname
 ORDER BY n.nspname
 
 -- name: opened
--- To the application role; while there is none of that name, to everybody.
+-- To the application role. If no role of that name exists, to PUBLIC.
 SELECT n.nspname::text AS name
 FROM pg_catalog.pg_namespace n
 WHERE n.nspname OPERATOR(pg_catalog.=) ANY (%(schemas)s)
@@ -31,8 +31,8 @@ WHERE n.nspname OPERATOR(pg_catalog.=) ANY (%(schemas)s) AND r.rolname OPERATOR(
   AND pg_catalog.has_schema_privilege(r.oid, n.oid, 'CREATE')
 
 -- name: withheld
--- What everybody may use unless it was taken from PUBLIC, and none of `roles` may: the language of our functions, and
--- the types of the tables' columns, which a table of ours with such a column takes. An array is used as what it is of.
+-- What PUBLIC may use by default, and none of `roles` may: the language of tenantry's functions, and the types of the
+-- tables' columns, which a table of tenantry's with such a column needs. For an array the type of its elements counts.
 SELECT DISTINCT 'LANGUAGE' AS kind, ARRAY[l.lanname::text] AS names, NULL::text AS schema, NULL::text AS table
 FROM pg_catalog.pg_language l
 WHERE l.lanname OPERATOR(pg_catalog.=) 'plpgsql'

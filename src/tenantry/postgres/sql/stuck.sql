@@ -1,5 +1,6 @@
 -- name: parties
--- Every session of this database but our own, and whom it waits for. A prepared transaction among those is pid 0.
+-- Every other session of this database, and the sessions that it waits for. A prepared transaction among those is pid
+-- 0.
 SELECT a.pid, coalesce(a.usename::text, '') AS "user", coalesce(a.application_name, '') AS application,
        coalesce(a.state, '') AS state, left(coalesce(a.query, ''), 1000) AS query, a.backend_start AS since,
        coalesce(a.application_name, '') LIKE 'tenantry %%'
@@ -17,6 +18,6 @@ SELECT p.gid AS name, p.owner::text AS owner, extract(epoch FROM clock_timestamp
 FROM pg_catalog.pg_prepared_xacts p WHERE p.database = current_database() ORDER BY p.prepared
 
 -- name: terminate
--- A process number may have gone to somebody else meanwhile.
+-- Another process may have got the same number meanwhile.
 SELECT pg_catalog.pg_terminate_backend(a.pid) FROM pg_catalog.pg_stat_activity a
 WHERE a.pid = %(pid)s AND a.backend_start = %(since)s

@@ -1,6 +1,7 @@
 -- name: objections
--- What in the schema tenantry is not ours, a superuser's, or as we have made it; from the catalog alone. Functions belong
--- to the tables' owners, as whom they run; so do the tables of a ledger's balances.
+-- Objects in the schema tenantry that are not owned by the current role or a superuser, or that are not as tenantry has
+-- created them, from the catalog alone. Functions belong to the owners of the tables, as which they run, and so do the
+-- tables of a ledger's balances.
 WITH trusted AS (
     SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolsuper OR r.rolname = current_user
 ), place AS (
@@ -20,7 +21,7 @@ WITH trusted AS (
     FROM relation r JOIN pg_catalog.pg_attribute a ON a.attrelid = r.oid CROSS JOIN aclexplode(a.attacl) e
     WHERE r.journal AND e.privilege_type <> 'SELECT'
 ), part AS (
-    -- What of a table is computed: its columns' types and defaults, its checks, its indexes.
+    -- The computed parts of a table: the types and defaults of its columns, its checks, its indexes.
     SELECT r.oid AS relation, r.named, r.journal, 'pg_class'::regclass AS class, r.oid FROM relation r WHERE r.journal
   UNION ALL
     SELECT r.oid, r.named, r.journal, 'pg_attrdef'::regclass, d.oid
@@ -50,7 +51,7 @@ WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = (SELECT oid FROM 
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_proc p
                   WHERE d.classid = 'pg_proc'::regclass AND p.oid = d.objid AND p.prorettype = 'trigger'::regtype)
   AND NOT EXISTS (SELECT FROM relation r WHERE d.classid = 'pg_class'::regclass AND r.oid = d.objid AND r.balances)
-  -- A column's sequence always belongs to whom its table does.
+  -- A sequence of a column always belongs to the owner of its table.
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend c WHERE d.classid = 'pg_class'::regclass AND c.classid = d.classid
                   AND c.objid = d.objid AND c.refclassid = 'pg_class'::regclass AND c.deptype IN ('a', 'i'))
 UNION ALL
@@ -84,7 +85,8 @@ SELECT 9, format('the table %%s refers to the table %%s', k.conrelid::regclass, 
 FROM relation r JOIN pg_catalog.pg_constraint k ON k.confrelid = r.oid AND k.contype = 'f'
 WHERE k.conrelid NOT IN (SELECT oid FROM relation)
 UNION ALL
--- The first object that is not PostgreSQL's own has the number 16384. A copy of a user's table has columns of his types.
+-- The first object that is not PostgreSQL's own has the number 16384. A copy of a user's table has columns of that
+-- user's types.
 SELECT DISTINCT 10, format('the table %%s uses the %%s', p.named, pg_describe_object(d.refclassid, d.refobjid, 0)),
        'Look at where, and take it away.'
 FROM part p JOIN pg_catalog.pg_depend d ON d.classid = p.class AND d.objid = p.oid AND d.refobjid::bigint >= 16384

@@ -1,5 +1,5 @@
 -- name: written
--- Rows written so far, by this transaction and by what the session has not yet handed in of those before.
+-- Rows written so far, by this transaction and by earlier ones of the session that are not yet in the statistics.
 SELECT n.nspname::text AS schema, c.relname::text AS "table",
        pg_stat_get_xact_tuples_inserted(c.oid) + pg_stat_get_xact_tuples_updated(c.oid)
        + pg_stat_get_xact_tuples_deleted(c.oid) AS rows

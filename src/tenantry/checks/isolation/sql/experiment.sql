@@ -2,16 +2,16 @@
 SELECT set_config('lock_timeout', '1s', true)
 
 -- name: settle
--- A writer waits for a row of ours no longer than this, whatever becomes of our process.
+-- The maximum time that a writer waits for a row that is locked here, whatever happens to tenantry's process.
 SELECT set_config('lock_timeout', '1s', true), set_config('statement_timeout', '5s', true),
        set_config('idle_in_transaction_session_timeout', '10s', true), set_config('row_security', 'on', true)
 
 -- name: bounded
--- The operator's session still fails where a policy would hide rows from it.
+-- The operator's session still fails if a policy would hide rows from it.
 SELECT set_config('lock_timeout', '1s', true), set_config('statement_timeout', '5s', true)
 
 -- name: database
--- Tells one database of one server, at one address, from others.
+-- Identifies a database of a server at an address.
 SELECT d.oid::bigint AS oid, d.datname::text AS name, pg_postmaster_start_time()::text AS started
 FROM pg_catalog.pg_database d
 WHERE d.datname = current_database()
@@ -31,7 +31,7 @@ SELECT current_user::text AS "user",
                           ELSE pg_has_role(current_user, r.oid, 'MEMBER') END) AS becomes
 
 -- name: readable
--- Relations that the application role may read, write, or call the rows of.
+-- Relations that the application role may read or write, or whose rows it can get from a function.
 SELECT n.nspname::text AS schema, c.relname::text AS name
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

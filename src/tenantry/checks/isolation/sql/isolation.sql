@@ -1,5 +1,5 @@
 -- name: reached_functions
--- What runs as its owner when the application calls it, or when a trigger does.
+-- Functions that run as their owner when the application or a trigger calls them.
 SELECT p.oid::regprocedure::text AS signature
 FROM pg_catalog.pg_proc p
 WHERE p.prosecdef
@@ -8,7 +8,7 @@ WHERE p.prosecdef
        OR EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgfoid = p.oid AND t.tgenabled <> 'D'))
 
 -- name: privileges
--- Whichever way a role has them: its own, those of PUBLIC, and of roles that it is a member of.
+-- However a role has them: by its own privileges, those of PUBLIC, and of roles of which it is a member.
 SELECT n.nspname::text AS schema, c.relname::text AS name,
        ARRAY(SELECT p.privilege FROM pg_catalog.unnest(%(privileges)s::text[]) WITH ORDINALITY p(privilege, position)
              WHERE p.privilege = ANY(pg_catalog.array_agg(h.privilege)) ORDER BY p.position) AS privileges,
@@ -26,7 +26,7 @@ GROUP BY n.nspname, c.relname
 ORDER BY n.nspname, c.relname
 
 -- name: rules
--- Of tables and views, where they do something.
+-- Of tables and views that have an effect.
 SELECT DISTINCT rn.nspname::text AS schema, rc.relname::text AS name, r.rulename::text AS rule,
        pg_get_userbyid(rc.relowner)::text AS owner, n.nspname::text AS read_schema, c.relname::text AS read_name
 FROM pg_catalog.pg_rewrite r
@@ -49,7 +49,7 @@ WHERE c.oid = ANY(SELECT to_regclass(t.name) FROM unnest(%(names)s::text[]) t(na
 ORDER BY 1, 2, 3
 
 -- name: tenants_by_default
--- ALTER ROLE ... SET and ALTER DATABASE ... SET, where they reach sessions of the application.
+-- ALTER ROLE ... SET and ALTER DATABASE ... SET that apply to sessions of the application.
 SELECT r.rolname::text AS role, d.datname::text AS database
 FROM pg_catalog.pg_db_role_setting s
 CROSS JOIN unnest(s.setconfig) c(setting)
@@ -62,7 +62,7 @@ WHERE lower(split_part(c.setting, '=', 1)) = lower(%(setting)s) AND split_part(c
 ORDER BY 1 NULLS FIRST, 2 NULLS FIRST
 
 -- name: policies
--- PERMISSIVE ones that are for the application role, whoever made them.
+-- PERMISSIVE policies for the application role, whoever created them.
 SELECT n.nspname::text AS schema, c.relname::text AS name, p.polname::text AS policy,
        CASE p.polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE' WHEN 'd' THEN 'DELETE'
                      ELSE 'ALL' END AS command,
@@ -79,8 +79,8 @@ WHERE p.polpermissive
 ORDER BY 1, 2, 3
 
 -- name: open_relations
--- Whatever holds or shows rows and may be read or written by the application in some way, in any schema, but for what
--- PostgreSQL and extensions brought along, and the views of either.
+-- All relations that hold or show rows and that the application may read or write in some way, in any schema, except
+-- those of PostgreSQL and of extensions, and views of these.
 SELECT n.nspname::text AS schema, c.relname::text AS name, c.relkind::text AS kind, c.relrowsecurity AS secured,
        ARRAY(SELECT p.privilege FROM pg_catalog.unnest(%(privileges)s::text[]) WITH ORDINALITY p(privilege, position)
              WHERE p.privilege = ANY(pg_catalog.array_agg(h.privilege)) ORDER BY p.position) AS privileges,
@@ -102,7 +102,7 @@ GROUP BY n.nspname, c.relname, c.relkind, c.relrowsecurity
 ORDER BY n.nspname, c.relname
 
 -- name: creating
--- Where the application may make objects. What everybody may, no grant to it has brought about.
+-- Schemas in which the application may create objects. Privileges of PUBLIC do not count as a grant to it.
 SELECT w.kind, w.name, h.role AS holder, w.everybody
 FROM pg_catalog.pg_roles r
 CROSS JOIN LATERAL (SELECT r.rolname::text AS role) h
@@ -132,7 +132,8 @@ GROUP BY 1, 2
 ORDER BY 1, 2
 
 -- name: foreign_servers
--- By a foreign table of its own, or by dblink, whoever may use one gets there; wrappers let it name a server itself.
+-- Whoever may use a server can reach it by a foreign table of its own, or by dblink. Some wrappers let the user name a
+-- server.
 SELECT 'FOREIGN SERVER' AS kind, pg_catalog.quote_ident(s.srvname) AS name, r.rolname::text AS holder,
        EXISTS (SELECT FROM pg_catalog.pg_user_mappings m WHERE m.srvid = s.oid AND m.umuser IN (0, r.oid)) AS mapped
 FROM pg_catalog.pg_foreign_server s
@@ -146,7 +147,7 @@ WHERE pg_catalog.has_foreign_data_wrapper_privilege(r.oid, w.oid, 'USAGE')
 ORDER BY 1, 2, 3
 
 -- name: large_objects
--- Those that the application made, or was given.
+-- Those that the application created or was granted.
 SELECT pg_catalog.count(*) AS count
 FROM pg_catalog.pg_largeobject_metadata l
 WHERE pg_catalog.current_setting('lo_compat_privileges')::boolean

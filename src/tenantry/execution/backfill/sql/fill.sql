@@ -1,5 +1,5 @@
 -- name: extent
--- The pages of a relation, and which file they are in; no row where there is no such relation.
+-- The pages of a relation, and its file. No row if the relation does not exist.
 SELECT pg_relation_size(c.oid) / current_setting('block_size')::bigint, pg_relation_filenode(c.oid)::bigint
 FROM pg_catalog.pg_class c WHERE c.oid = to_regclass($1)
 
@@ -22,8 +22,8 @@ FROM generate_series(0, $4::bigint - 1, $5::bigint) AS first
 SELECT pg_catalog.set_config('lock_timeout', $1, false)
 
 -- name: settings
--- A batch may be lost in a crash of the server, but only together with its checkpoint: so its commit need not wait for
--- the disk. The commit of the journal's row, which says that the step is done, does wait, for all before it as well.
+-- A crash of the server may lose a batch, but only together with its checkpoint, so its commit need not wait for the
+-- disk. The commit that records the step as applied does wait, which covers all commits before it as well.
 SELECT pg_catalog.set_config('synchronous_commit', 'off', true),
        pg_catalog.set_config('lock_timeout', %(lock_timeout)s, true),
        pg_catalog.set_config('jit', 'off', true), pg_catalog.set_config('tenantry.filling', 'on', true),
@@ -32,9 +32,9 @@ SELECT pg_catalog.set_config('synchronous_commit', 'off', true),
        pg_catalog.set_config('lc_monetary', 'C', true)
 
 -- name: checkpoint
--- No row where the relation has been rewritten. Its lock, which the batch holds, keeps that from happening now.
--- The counters are those of this session: HOT updates and all updates.
--- Triggers of the user's have run in this transaction, and may have set the search_path.
+-- No row if the relation was rewritten. The lock of the batch keeps that from happening now. The counters are those of
+-- this session: HOT updates and all updates. Triggers of the user's have run in this transaction, and may have set the
+-- search_path.
 UPDATE tenantry.progress SET next = %(position)s, rows = rows OPERATOR(pg_catalog.+) %(rows)s
 WHERE step OPERATOR(pg_catalog.=) %(step)s AND relation OPERATOR(pg_catalog.=) %(relation)s
   AND first OPERATOR(pg_catalog.=) %(first)s
@@ -43,11 +43,11 @@ RETURNING pg_catalog.pg_stat_get_xact_tuples_hot_updated(pg_catalog.to_regclass(
           pg_catalog.pg_stat_get_xact_tuples_updated(pg_catalog.to_regclass(%(table)s))
 
 -- name: next_transaction
--- As text, for what it is compared with is an xid, and what the driver would make of it is a number.
+-- As text: it is compared with an xid, and the driver would return a number.
 SELECT pg_snapshot_xmax(pg_current_snapshot())::xid::text
 
 -- name: guards
--- What can keep a row from changing without an error.
+-- Triggers and rules that can keep a row from changing without an error.
 SELECT format('trigger %I', t.tgname) FROM pg_catalog.pg_trigger t
 WHERE t.tgrelid = to_regclass($1) AND NOT t.tgisinternal AND t.tgenabled <> 'D'
   AND t.tgtype & 1 = 1 AND t.tgtype & 2 = 2 AND t.tgtype & 16 = 16 AND t.tgname NOT LIKE '~tenantry\_%'

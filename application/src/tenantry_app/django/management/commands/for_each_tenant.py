@@ -13,7 +13,7 @@ from tenantry_app.errors import InactiveTenant
 
 
 class Command(BaseCommand):
-    """Runs a command once for each tenant that TENANTRY["TENANTS"] gives; inactive ones are passed over."""
+    """Runs a command once for each tenant that TENANTRY["TENANTS"] gives; inactive ones are skipped."""
 
     help = 'Run a command once for each tenant that TENANTRY["TENANTS"] gives.'
 
@@ -23,7 +23,7 @@ class Command(BaseCommand):
         parser.add_argument("arguments", nargs=REMAINDER)
 
     def handle(self, *args: Any, name: str, arguments: list[str], **options: Any) -> None:
-        """Goes on where one tenant's fails; CommandError names those, at the end."""
+        """Goes on if the command fails for a tenant; CommandError names those tenants at the end."""
         failed: list[str] = []
         for one in list(named("TENANTS")()):
             try:

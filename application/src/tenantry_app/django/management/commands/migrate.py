@@ -11,8 +11,8 @@ from tenantry_app.django import options as tenantry
 
 
 class Command(migrate.Command):
-    """Django's own, which refuses an alias that serves tenants: a data migration there would change one tenant's rows
-    at most."""
+    """Django's own command, which refuses an alias that serves tenants: a data migration there would change the rows of
+    at most one tenant."""
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Raises CommandError for an alias of TENANTRY["DATABASES"]."""
