@@ -53,9 +53,9 @@ class Resolution:
     |---|---|
     | 400 | a header has two values, or cannot be read; a credential is for several tenants, and none was selected |
     | 401 | nothing authenticates, or a credential is not valid |
-    | 403 | two that say whose the request is do not agree; the tenant is not active; the scope does not suffice |
+    | 403 | two resolvers do not agree; the tenant is not active; the scope does not suffice |
     | 404 | there is no such tenant |
-    | 503 | the database is away |
+    | 503 | the database is unavailable |
     """
 
     def __init__(self, *resolvers: Resolver, directory: Directory | None = None, open: Iterable[str] = ()) -> None:

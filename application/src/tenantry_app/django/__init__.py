@@ -13,9 +13,9 @@ Keys of TENANTRY, all optional:
 - `RESOLVER`: a function, or its dotted path, from a request to a key, a slug, a Tenant or None; by default the first
   label of the host's name. It may be async where the application is.
 - `RESOLUTION`: in its place a Resolution, or its dotted path: API keys, claims, headers. Refusals are problems then
-  (RFC 9457), and so is that the database is away: 503.
+  (RFC 9457), and 503 if the database is unavailable.
 - `TENANTS`: a function, or its dotted path, that gives all tenants, for `manage.py for_each_tenant COMMAND`.
-- `COLUMN`: the tenant column, by which the system checks know tables of tenants; "tenant_id".
+- `COLUMN`: the tenant column, by which the system checks recognise tables of tenants; "tenant_id".
 
 Setting and statement are one message. `manage.py migrate --database operator` makes migrations as the operator.
 """
