@@ -1,4 +1,4 @@
-"""What can go wrong, as one family of exceptions; each knows its exit status and what to do next."""
+"""The family of tenantry's exceptions; each has its exit status and a remedy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import IntEnum
 
 
 class ExitStatus(IntEnum):
-    """The exit status of every command, and its meaning as the help and the reports tell it."""
+    """The exit status of every command, and its meaning as the help and the reports describe it."""
 
     DONE = 0, "done"
     FINDINGS = 1, "done, with findings"
@@ -32,7 +32,7 @@ END_HOLDERS = "Wait until those sessions are done, or end them"
 
 
 class TenantryError(Exception):
-    """A sentence that says what is wrong; `remedy` says what to do next."""
+    """A sentence on what is wrong; `remedy` is what to do next."""
 
     status = ExitStatus.FAILED
 

@@ -1,8 +1,8 @@
-"""Files and folders that only their owner may read, also where others can write beside them.
+"""Files and folders that only their owner may read, even if others can write to the folder above.
 
-Logs, reports, dumps and specs hold rows of people. Each is a new file of mode 0600, whatever the umask says; a link in
-its place is not followed, and a file that stands there already is replaced as a whole. What must not be exchanged
-behind our back, such as the folder of a server, may stand only where nobody else can do that.
+Logs, reports, dumps and specs contain personal data. Each is a new file of mode 0600, whatever the umask is; a link in
+its place is not followed, and an existing file is replaced as a whole. What others must not be able to replace, such as
+the folder of a server, is only accepted in a place where nobody else can do that.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MOST_LINKS = 40
 
 
 def make_folder(folder: Path, mode: int = 0o700) -> None:
-    """Make a folder, and those above it that are missing; one that is there keeps its mode. Raises OSError."""
+    """Create a folder, and those above it that are missing; an existing one keeps its mode. Raises OSError."""
     try:
         folder.mkdir(mode)
     except FileNotFoundError:
@@ -46,7 +46,7 @@ def _add_mode(folder: Path, mode: int) -> None:
 
 @contextmanager
 def folder_descriptor(folder: Path) -> Iterator[int]:
-    """The folder itself, open, and not what a link in its place names. Raises OSError."""
+    """A descriptor of the folder itself; a link in its place is not followed. Raises OSError."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         yield descriptor
@@ -55,7 +55,7 @@ def folder_descriptor(folder: Path) -> Iterator[int]:
 
 
 def create(path: Path) -> TextIO:
-    """A new file to write lines into, each at once. Raises OSError, also where there is anything of that name."""
+    """A new file for writing lines, each written at once. Raises OSError, also if the name exists already."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     os.fchmod(descriptor, 0o600)
     return os.fdopen(descriptor, "w", encoding="utf-8", buffering=1)
@@ -63,12 +63,13 @@ def create(path: Path) -> TextIO:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write, which becomes `path` when the block ends well: a reader, or a crash, finds the old one or it.
+    """A file to write, which becomes `path` when the block ends without an error: a reader, or a crash, finds the old
+    file or the new one.
 
-    Raises OSError, also where anything but a file stands there, such as a link or a device.
+    Raises OSError, also if `path` is something else than a file, such as a link or a device.
     """
     _refuse_no_file(path)
-    # Of a name that nobody can foresee, made as a new file of mode 0600.
+    # With an unpredictable name, created as a new file of mode 0600.
     descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".draft", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -94,13 +95,13 @@ def _refuse_no_file(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file as a whole, in the place of one that is there. Raises OSError."""
+    """Write a file as a whole, replacing an existing one. Raises OSError."""
     with replacing(path) as file:
         file.write(text.encode())
 
 
 def open_existing(path: Path, *, owners: Collection[int] | None = None) -> BinaryIO:
-    """A file to read: no link, no pipe, and one of the owners' where they are named. Raises OSError."""
+    """A file to read: not a link or a pipe, and one of the owners' if they are given. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         _require_file(descriptor, path, owners)
@@ -111,7 +112,7 @@ def open_existing(path: Path, *, owners: Collection[int] | None = None) -> Binar
 
 
 def open_lock(path: Path) -> int:
-    """The descriptor of a file that is there to be locked, made if it is missing. Raises OSError."""
+    """The descriptor of a file that exists only to be locked, created if it is missing. Raises OSError."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     try:
         _require_file(descriptor, path, {os.geteuid()})
@@ -130,13 +131,13 @@ def _require_file(descriptor: int, path: Path, owners: Collection[int] | None) -
 
 
 def require_trusted(path: Path, *, owner: int | None = None) -> None:
-    """Refuse a place where anybody but root and ourselves could put something else: what stands at `path`, as far as it
-    is there, and each folder and link on the way, belongs to one of the two, and nobody else may write to it.
+    """Refuse a place in which users other than root and the current one could put something else: `path`, as far as it
+    exists, and each folder and link on the way must belong to one of the two, and nobody else may write to it.
 
-    A folder above may be everybody's where it is sticky, such as /tmp: what is ours there stays. `path` itself may
-    belong to `owner` instead. Raises Refused, and OSError where it cannot be looked at.
+    A folder above may be writable by everybody if it is sticky, such as /tmp: the current user's files there are safe.
+    `path` itself may belong to `owner` instead. Raises Refused, and OSError if it cannot be examined.
     """
-    # In a user namespace the files of root are shown as another user's; whoever has / has everything.
+    # In a user namespace the files of root have another user as owner; the owner of / can do everything.
     trusted = {0, os.geteuid(), os.lstat("/").st_uid}
     for place, found, last in _way(path.absolute()):
         if found.st_uid not in trusted | ({owner} if last and owner is not None else set()):
@@ -152,7 +153,7 @@ def require_trusted(path: Path, *, owner: int | None = None) -> None:
 
 
 def _way(path: Path) -> Iterator[tuple[Path, os.stat_result, bool]]:
-    """Each folder and link that is passed on the way to `path`, behind links too, and whether it is the last."""
+    """Each folder and link on the way to `path`, including those behind links, and whether it is the last."""
     at, left, links = Path("/"), list(reversed(path.parts[1:])), 0
     yield at, at.lstat(), not left
     while left:
@@ -182,7 +183,7 @@ def _others_write(found: os.stat_result) -> bool:
 
 
 def _is_own_group(gid: int) -> bool:
-    """Whether it is a group of ours alone, as many systems give each user one."""
+    """Whether it is a group of the current user alone, as many systems create for each user."""
     try:
         user, group = pwd.getpwuid(os.geteuid()), grp.getgrgid(gid)
     except KeyError:

@@ -19,7 +19,7 @@ INTERVAL = 1.0
 
 @contextmanager
 def monitor_activity(target: Target, pid: int, observer: Observer, *, run: str) -> Iterator[None]:
-    """During the block `observer` is told once a second what session `pid` waits for or builds."""
+    """During the block `observer` is called once a second with what session `pid` waits for or builds."""
     if observer is ignore:
         yield
         return

@@ -23,7 +23,7 @@ class Event:
 
 
 class Observer(Protocol):
-    """Is called with each event of a run; maybe from several threads, but one call at a time."""
+    """Is called with each event of a run, possibly from several threads, but one call at a time."""
 
     def __call__(self, event: Event, /) -> None: ...
 
@@ -45,15 +45,15 @@ class Connected(Event):
 
 @dataclass(frozen=True, slots=True)
 class Looking(Event):
-    """Something is read that may take a while, such as "the rows of orders"."""
+    """Something is being read that may take a while, such as "the rows of orders"."""
 
     at: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepEvent(Event):
-    """A step was begun, applied, reverted, or found applied; `milliseconds` in all, of which it `waited` for locks and
-    `held` them."""
+    """A step was begun, applied, reverted, or found applied; `milliseconds` in total, of which it `waited` for locks
+    and `held` them."""
 
     step: Step
     action: StepAction

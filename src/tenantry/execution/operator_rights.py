@@ -1,4 +1,5 @@
-"""The rights that the operator needs on a database: for discover, or for all that a plan and its commands do."""
+"""The privileges that the operator needs on a database: for discover, or for everything that a plan and its commands
+do."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ from tenantry.steps.introspection import raw
 
 
 def to_discover(role: str, schema: Schema) -> Iterator[Right]:
-    """Those of who only looks."""
+    """Those for discover, which only reads."""
     yield from _connecting(role, schema)
     for name in sorted({table.schema for table in schema.tables}):
         yield right("GRANT USAGE ON SCHEMA {} TO {}", name, role, why="discover reads the tables of this schema.")
@@ -35,8 +36,8 @@ def to_discover(role: str, schema: Schema) -> Iterator[Right]:
 
 
 def to_migrate(role: str, session: Session, connection: psycopg.Connection[Any]) -> Iterator[Right]:
-    """Those of who migrates, takes back, backs up, checks and keeps balances. Raises Refused where a superuser owns a
-    table of the plan."""
+    """Those for migrate, rollback, backups, checks and balances. Raises Refused if a superuser owns a table of the
+    plan."""
     schema, scope = session.schema, Scope.of(session.schema, session.plan, Phase.CONTRACT)
     application = session.spec.application.role
     owners = tuple(sorted((scope.acted_as | _ledger_owners(session)) - {role}))
@@ -140,7 +141,7 @@ def _application(role: str, application: str, scope: Scope, schema: Schema) -> I
     if schema.major >= 16:
         yield right("GRANT {} TO {} WITH INHERIT FALSE, SET TRUE", application, role, why=trying)
         return
-    # Before 16 a membership is inherited as a whole, and with it the policy that hides the quarantine tenant.
+    # Before 16 a membership is inherited completely, and with it the policy that hides the quarantine tenant.
     between = shortened(f"{role} as {application}")
     yield make_role(
         between,

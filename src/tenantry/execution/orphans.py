@@ -26,13 +26,13 @@ from tenantry.steps import Backfill, RelationFill, Step, TenantRow, from_json
 from tenantry.steps.derivation import derived
 
 firm = partial(refused, forcible=False)
-"""A refusal that --force does not override: going on would lose values for good, or leave a mixture of two specs."""
+"""A refusal that --force does not override: going on would lose values permanently, or leave a mixture of two specs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leaving:
-    """The journal's steps that go back: `first`, before anything is applied, whatever would be in the way of that;
-    `last` those that others of ours stand on, and those that leave nothing behind."""
+    """The journal's steps that are reverted: `first`, before anything is applied, those that would be in the way of
+    that; `last` those on which other steps depend, and those that leave nothing behind."""
 
     first: tuple[Entry, ...] = ()
     last: tuple[Entry, ...] = ()
@@ -43,13 +43,13 @@ class Leaving:
 
 
 def leaving(comparison: Comparison, steps: Sequence[Step], entries: Mapping[str, Entry], until: Phase) -> Leaving:
-    """What is orphaned; what the spec now wants in a later phase than `until`, before which it would be in somebody's
-    way; and of what is changed, all that stands on something that one transaction cannot change."""
+    """Orphaned steps; steps that the spec now asks for in a later phase than `until`, before which they could break the
+    old application; and, of changed steps, all that depend on something that one transaction cannot change."""
     first: list[Entry] = []
     last: list[Entry] = []
     for entry in comparison.orphans:
         step = from_json(entry.value)
-        # What has taken another step's work away is forgotten before that is done once more.
+        # A step that has ended another one is reverted before that other one is applied again.
         early = bool(step.ends) or (not step.carries and bool(step.revert(entry.before)))
         (first if early else last).append(entry)
     first += [entries[step.key] for step in too_early(steps, entries, until)]
@@ -70,8 +70,8 @@ def _alone(entry: Entry) -> bool:
 def contradictions(
     connection: psycopg.Connection[Any], plan: Plan, entries: Mapping[str, Entry], comparison: Comparison, until: Phase
 ) -> Iterator[Finding]:
-    """Tenants that rows have and that would be lost, or that rows would keep although the spec no longer gives them;
-    and a run until `until` that would leave later phases as an earlier spec defined them."""
+    """Tenants of rows that would be lost, or that rows would keep although the spec no longer gives them; and a run
+    until `until` that would leave later phases as an earlier spec defined them."""
     yield from _beyond(connection, plan, entries, comparison, until)
     for step in comparison.of(plan.steps, State.CHANGED):
         earlier = from_json(entries[step.key].value)
@@ -174,8 +174,8 @@ def given_earlier(
     connection: psycopg.Connection[Any], plan: Plan, entries: Mapping[str, Entry]
 ) -> dict[Name, sql.Composable]:
     """For the census, by table, which of its rows `e` would keep a tenant that an earlier spec gave them: those that it
-    reached and this one does not; and where tables derive from each other, or from themselves, those with another one
-    than a fresh fill would give them, for they would go on giving it to each other."""
+    reached and this one does not; and if tables derive from each other, or from themselves, those with another tenant
+    than a new fill would give them, since they would pass it on to each other."""
     fills = [step for entry in entries.values() if (step := from_json(entry.value).filling) is not None]
     earlier = [fill for step in fills if step.purpose != "default" for fill in step.fills]
     wanted = {fill.wants for step in plan.steps if step.filling is not None for fill in step.filling.fills}
@@ -219,7 +219,7 @@ def _keeping(connection: psycopg.Connection[Any], fill: RelationFill, *, circula
     try:
         connection.execute(look)
     except MISSING:
-        # What the sources look at is gone: nothing tells the rows that they reached.
+        # Tables that the sources read are gone: the rows that they reached can no longer be told from others.
         given = sql.SQL("{} IS NOT NULL").format(column)
     return sql.SQL("e.orphan AND EXISTS ({}{} AND {})").format(here, given, another)
 

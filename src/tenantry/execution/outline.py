@@ -21,7 +21,7 @@ from tenantry.steps import Step, from_json
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
     """A step and the statements that apply or revert it; for a changed one, both. `rows` is PostgreSQL's estimate of
-    the rows that it reads or changes, None where it touches none, or nothing is known."""
+    the rows that it reads or changes, None if it touches none, or nothing is known."""
 
     step: Step
     in_force: bool
@@ -29,7 +29,7 @@ class Planned:
     rows: int | None = None
     state: State = State.PENDING
     last: bool = False
-    """For a removal: after everything that is applied, not before it."""
+    """For a removal: it follows everything that is applied, instead of preceding it."""
 
     @property
     def seconds(self) -> float:
@@ -49,12 +49,12 @@ class Outline:
     reverts: tuple[Planned, ...] = ()
     """The steps that the spec no longer asks for, in the order of their removal."""
     tables: tuple[Name, ...] = ()
-    """Of a rollback of some tables: those that go back whole, and those that lose a part of what is theirs."""
+    """For a rollback of some tables: those that are reverted completely, and those that are reverted in part."""
     others: tuple[Name, ...] = ()
     refusal: TenantryError | None = None
     """For a plan: why migrate would refuse it, as far as is known without the census of the rows."""
     findings: tuple[Finding, ...] = ()
-    """For a plan: the findings of its preflight, whether they refuse or not."""
+    """For a plan: the findings of its preflight, including those that do not refuse the run."""
 
     @property
     def back(self) -> bool:
@@ -62,7 +62,7 @@ class Outline:
         return self.command in ("rollback", "balances remove")
 
     def by_phase(self) -> Iterator[tuple[Phase, tuple[Planned, ...]]]:
-        """The phases that have steps, with them, in the order in which the command goes through them."""
+        """The phases that have steps, with the steps, in the order of the command."""
         for phase in reversed(Phase) if self.back else Phase:
             steps = tuple(planned for planned in self.steps if planned.step.phase is phase)
             if steps:
@@ -70,7 +70,7 @@ class Outline:
 
 
 def outline_of(session: Session, prospect: Prospect, steps: Sequence[Step], *, command: str) -> Outline:
-    """These steps; and, of a prospect, what goes back."""
+    """The outline of these steps; and, for a prospect, of those that it reverts."""
     going = {entry.key for entry in prospect.leaving.all}
     return Outline(
         command=command, database=session.schema.database, server=_server(session.schema.version),

@@ -1,4 +1,4 @@
-"""How far a migration and each of its tables have come."""
+"""The progress of a migration and of each of its tables."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tenantry.steps import Step
 from tenantry.steps.step import Category
 
 COUNTING_SECONDS = 2.0
-"""How long to count a table's rows without a tenant."""
+"""The time limit for counting a table's rows without a tenant."""
 
 
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "progress.sql")
@@ -94,7 +94,8 @@ def _column(session: Session, owned: Owned | None, steps: list[Step], done: froz
 
 
 def _without_tenant(session: Session, name: Name, column: str | None) -> int | None:
-    """Rows without a tenant; None where the column does not exist, or counting takes too long or is not allowed."""
+    """The number of rows without a tenant; None if the column does not exist, or counting takes too long or is not
+    allowed."""
     if column is None:
         return None
     query = sql.SQL("SELECT pg_catalog.count(*) FROM {} AS row WHERE row.{} IS NULL").format(

@@ -35,10 +35,10 @@ from tenantry.steps import Step
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MigrateOptions:
-    """`workers` fill in parallel; `free_space` in bytes where the server's disk cannot be seen; lock times in seconds,
+    """`workers` fill in parallel; `free_space` in bytes if the server's disk cannot be measured; lock times in seconds,
     None for the spec's. `backup` is the kind of the automatic backup, None for copies of tables up to the spec's size;
-    dumps go into `dump_folder`, None for the spec's. `prepare`: of the phase distribute, what plain PostgreSQL can do.
-    """
+    dumps go into `dump_folder`, None for the spec's. `prepare`: the part of the phase distribute that plain PostgreSQL
+    can do."""
 
     until: Phase = Phase.ISOLATE
     prepare: bool = False
@@ -52,7 +52,7 @@ class MigrateOptions:
 
     @property
     def distribute(self) -> bool:
-        """The run goes as far as the phase distribute, which a plan has only where it is asked for."""
+        """The run goes as far as the phase distribute, which a plan has only on request."""
         return self.until is Phase.DISTRIBUTE
 
 
@@ -62,8 +62,8 @@ NAMED = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prospect:
-    """What a migration is to do: `steps` of the plan are walked, of which `pending` are not in force; `leaving` goes
-    back."""
+    """What a migration will do: `steps` of the plan are processed, of which `pending` are not applied; `leaving` are
+    reverted."""
 
     comparison: Comparison
     plan: tuple[Step, ...]
@@ -146,7 +146,7 @@ def examine(
 
 
 def risks(session: Session, prospect: Prospect, options: MigrateOptions) -> tuple[Finding, ...]:
-    """What is found without counting the rows of all tables: contradictions, and the preflight of pending steps."""
+    """The findings that need no count of all tables' rows: contradictions, and the preflight of pending steps."""
     findings = contradicted(session, prospect, options.until)
     findings += preflight(
         session.connection, schema=session.schema, plan=replace(session.plan, steps=prospect.pending),
@@ -175,7 +175,7 @@ def contradicted(session: Session, prospect: Prospect, until: Phase) -> tuple[Fi
 
 
 def refuse_rows(evidence: Evidence) -> None:
-    """Raises Refused where rows have no tenant that the spec accepts, or several."""
+    """Raises Refused if rows have several tenants, or none and the spec does not accept that."""
     refused = evidence.refused
     if not refused:
         return
@@ -219,7 +219,7 @@ def _remedies(refused: Sequence[TableEvidence]) -> Iterator[str]:
 
 
 def refuse(findings: tuple[Finding, ...], *, force: bool) -> None:
-    """Raises Refused, or ConnectionFailed for missing privileges, where a finding stops the run."""
+    """Raises Refused, or ConnectionFailed for missing privileges, if a finding stops the run."""
     stopping = [finding for finding in findings if finding.refuses and not (force and finding.forcible)]
     if not stopping:
         return

@@ -1,7 +1,8 @@
-"""Applies the steps that are not in force; what walks them back is in tenantry.execution.rollback.executor.
+"""Applies the steps that are not applied yet; tenantry.execution.rollback.executor reverts them.
 
-Every step commits its journal row together with its change, where the statement allows a transaction; where it does
-not, the step is recognised from the catalog."""
+Every step commits its journal row together with its change if the statement can run in a transaction; otherwise the
+step is recognised from the catalog.
+"""
 
 from __future__ import annotations
 
@@ -34,13 +35,13 @@ RunBackfill = Callable[[Backfill], int]
 
 
 LATE = 10
-"""How often a backfill goes on for rows whose tenant is found only after its last pass."""
+"""The number of times that a backfill is repeated for rows whose tenant is found only after its last pass."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noted:
-    """The journal when a walk began, and what is asked of all of it for each step: who has ended a step's work, and the
-    fills, by key."""
+    """The journal at the beginning, and what each step needs of all of it: which steps have ended another one's work,
+    and the fills, by key."""
 
     entries: Mapping[str, Entry]
     enders: Mapping[str, tuple[str, ...]]
@@ -86,9 +87,9 @@ class Runner:
 
     @contextmanager
     def flushing_late(self) -> Iterator[None]:
-        """Within the block no commit waits for the disk; the next one after it flushes all, such as that of the run's
-        end. The log is written in order: what a crash of the server may lose is the last steps together with what the
-        journal says of them, as if the run had been killed before."""
+        """Within the block no commit waits for the disk; the next commit after it, such as that of the run's end,
+        flushes all. The WAL is written in order: if the server crashes, the last steps are lost together with their
+        journal rows, as if the run had been killed before."""
         self.connection.execute("SET synchronous_commit = off")
         try:
             yield
@@ -135,7 +136,8 @@ class Runner:
             )  # fmt: skip
             return outcome, None
         if undo:
-            # Once it is back, it is as if it had never been: a run that dies in between has the old one in its journal.
+            # Once it is reverted, it is as if it had never been applied: if a run dies in between, its journal has the
+            # old step.
             self.groups(undo)
             self.journal.forget(step.key)
         with self.connection.transaction():
@@ -166,7 +168,7 @@ class Runner:
         return Outcome(tries=1), rows
 
     def _left_over(self, step: Backfill) -> Refused:
-        """Rows without a tenant remain, which no path leads to one: written since the census, or hidden from it."""
+        """Rows without a tenant remain, for which no path gives one: written since the census, or hidden from it."""
         left = {relation: self._value(query) for relation, query in step.left_over()}
         counts = {str(relation): count for relation, count in left.items() if count}
         return Refused(
@@ -183,7 +185,7 @@ class Runner:
     def _begin(self, step: Step, noted: Noted, *, anew: bool = False) -> None:
         query = step.record()
         before: Mapping[str, Any] = (self._value(query) if query is not None else None) or {}
-        # What has ended its work is to be done once more.
+        # The work of the step that was ended is to be done once more.
         for ender in noted.enders.get(step.key, ()):
             self.journal.forget(ender)
         self.journal.begin(
@@ -214,7 +216,7 @@ class Runner:
     # --- statements
 
     def groups(self, statements: Sequence[Statement]) -> Outcome:
-        """Statements in their order: those of a transaction together, the others each by itself."""
+        """Statements in their order: those of a transaction together, each of the others separately."""
         whole = Outcome()
         for alone, group in groupby(statements, key=lambda statement: statement.manner is ExecutionMode.CONCURRENT):
             if not alone:
@@ -232,8 +234,8 @@ class Runner:
     def together(
         self, statements: Sequence[Statement], prepare: Asides = (), finish: Asides = (), *, behind: int = 0,
     ) -> Outcome:  # fmt: skip
-        """Statements in one transaction, `prepare` once it has its locks and the first so many statements are `behind`
-        it, `finish` at its end."""
+        """Statements in one transaction: `prepare` runs once it has its locks and the first `behind` statements have
+        run, `finish` at its end."""
 
         def retrying(reason: str, blockers: Sequence[str], pause: float) -> None:
             self.observer(LocksRefused(reason, blockers, pause))
@@ -253,7 +255,7 @@ class Runner:
     # --- errors
 
     def halt(self) -> None:
-        """Raises Interrupted where a stop was asked for."""
+        """Raises Interrupted if a stop was requested."""
         if self.stop.is_set():
             raise Interrupted("Stopped between two steps", remedy=CONTINUES)
 
@@ -265,7 +267,7 @@ class Runner:
         self.halt()
 
     def interrupt(self) -> None:
-        """Stop after the current step or batch; a long statement that can be cancelled is."""
+        """Stop after the current step or batch; a long statement that can be cancelled is cancelled."""
         self.stop.set()
         if self.cancellable:
             self.connection.cancel_safe(timeout=5.0)
@@ -297,7 +299,7 @@ class Runner:
         if not isinstance(failure, Interrupted):
             self.observer(StepEvent(step=step, action=StepAction.FAILED, number=number, total=total,
                                     milliseconds=milliseconds, message=failure.message))  # fmt: skip
-        # The server may be gone, which an idle connection learns only now.
+        # The server may be gone, which an idle connection notices only now.
         with suppress(psycopg.OperationalError):
             self.journal.event(
                 run=self.run, key=step.key, action=StepAction.FAILED, milliseconds=milliseconds, error=failure.message
@@ -310,7 +312,7 @@ class Runner:
         if isinstance(error, ConnectionFailed) and self._lost():
             return Failed(f"The connection was lost during: {what}", remedy=again, details=[error.message])
         if self.stop.is_set() and isinstance(error.__cause__, RETRIED):
-            # Cancelled, or out of patience meanwhile: who asked for the stop knows why.
+            # Cancelled, or a time limit was exceeded meanwhile: the code that requested the stop has the reason.
             return Interrupted(f"Stopped during: {what}", remedy=again)
         if isinstance(error, TenantryError):
             return error
@@ -333,7 +335,7 @@ class Runner:
         return failed(error, what, again)
 
     def _lost(self) -> bool:
-        """Whether the server is gone, which an idle connection learns only when it is used."""
+        """Whether the server is gone, which an idle connection notices only when it is used."""
         with suppress(psycopg.OperationalError):
             self.connection.execute("SELECT")
         return self.connection.closed or self.connection.broken
@@ -347,7 +349,7 @@ class _Cancellable:
 
     def __enter__(self) -> None:
         self.runner.cancellable = True
-        # Who asked before this found nothing to cancel.
+        # A stop that was requested before this found nothing to cancel.
         self.runner.halt()
 
     def __exit__(self, *_: object) -> None:

@@ -57,7 +57,7 @@ def no_fill(fill: Backfill) -> int:
 
 @contextmanager
 def filling(runner: Runner, session: Session, observer: Observer, options: MigrateOptions) -> Iterator[None]:
-    """Within the block the runner fills, over connections of its own that are shared by its fills."""
+    """Within the block the runner fills with connections of its own, which its fills share."""
 
     def fill(step: Backfill) -> int:
         result = backfill(

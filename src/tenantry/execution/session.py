@@ -36,7 +36,7 @@ class Session:
     plan: Plan
     known: Known
     live: Schema
-    """The present schema with tenantry's objects; without them, unless it was asked for."""
+    """The present schema with tenantry's objects; without them, unless it was requested."""
 
     @property
     def entries(self) -> Mapping[str, Entry]:
@@ -48,9 +48,9 @@ class Session:
         cls, target: Target, connection: psycopg.Connection[Any], spec: Spec, *, lenient: bool = False,
         live: bool = False, distribute: bool = False,
     ) -> Session:  # fmt: skip
-        """Read the journal and the schema without what is ours, and make the plan, of which balances that are installed
-        are a part. Raises UsageError where the spec does not fit the database, unless `lenient`: then the plan is
-        without what does not. `live`: the schema with what is ours is read as well, as of the same moment.
+        """Read the journal and the schema without tenantry's objects, and make the plan, which includes installed
+        balances. Raises UsageError if the spec does not fit the database, unless `lenient`: then the plan is without
+        the parts that do not. `live`: the schema with tenantry's objects is read as well, in the same snapshot.
         `distribute`: the plan has that phase, which it has in any case once a step of it was applied."""
         journal = Journal(connection)
         found = known(read_entries(journal))
@@ -68,7 +68,7 @@ class Session:
 
 
 def check_spec(target: Target, spec: Spec) -> None:
-    """Raises UsageError where the spec does not fit the database, ConnectionFailed without a connection."""
+    """Raises UsageError if the spec does not fit the database, ConnectionFailed without a connection."""
     with open_session(target, purpose="spec") as connection:
         Session.begin(target, connection, spec)
 
@@ -77,7 +77,7 @@ def check_spec(target: Target, spec: Spec) -> None:
 def open_session(
     target: Target, *, run: str = "", purpose: str, observer: Observer | None = None
 ) -> Iterator[psycopg.Connection[Any]]:
-    """A connection for the block, which `observer` is told about. Raises Failed where it is lost during the block."""
+    """A connection for the block, which `observer` is notified of. Raises Failed if it is lost during the block."""
     connection = connect(target, run=run, purpose=purpose)
     try:
         if observer is not None:
@@ -98,7 +98,7 @@ def open_session(
 def is_lost(error: psycopg.Error) -> bool:
     """Whether the error means that the connection is lost; a full disk is an OperationalError, too.
 
-    Without a SQLSTATE the driver raised it: a value that cannot be sent tells nothing about the connection.
+    An error without a SQLSTATE was raised by the driver: a value that cannot be sent says nothing about the connection.
     """
     if error.sqlstate is None:
         return isinstance(error, psycopg.OperationalError)

@@ -19,7 +19,7 @@ from tenantry.steps.introspection import with_search_path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
-    """A row of the tenant table. `name` is empty where the table has no column for one."""
+    """A row of the tenant table. `name` is empty if the table has no column for one."""
 
     slug: str
     key: str
@@ -30,7 +30,8 @@ class Tenant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantChange:
-    """What was done, or would be in a dry run: the statement, with its values, and the tenant after it."""
+    """The change that was made, or would be made in a dry run: the statement, with its values, and the tenant after
+    it."""
 
     statement: str
     tenant: Tenant | None

@@ -1,4 +1,4 @@
-"""Turns spec and schema into a plan. Pure: no connection."""
+"""Turns spec and schema into a plan, without a connection to the database."""
 
 from tenantry.planning.ownership import resolve
 from tenantry.planning.plan import Plan, make_plan

@@ -1,4 +1,4 @@
-"""The CSV file that assigns rows to tenants where foreign keys do not."""
+"""The CSV file that assigns rows to tenants if foreign keys do not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from tenantry.model.schema import Table
 def read_assignments(path: Path, table: Table, place: str) -> tuple[tuple[str, ...], ...]:
     """For each row the primary key's values as text, then the tenant's slug.
 
-    `place` is where the spec has the file. Raises UsageError where it cannot be read or does not fit the table.
+    `place` is the position of the file's name in the spec. Raises UsageError if it cannot be read or does not fit the
+    table.
     """
     if not table.primary_key:
         raise UsageError(f"{place}: {table.name} has no primary key, which a CSV file of its rows needs")

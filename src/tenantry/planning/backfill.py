@@ -41,7 +41,7 @@ def fill_steps(ground: PlanContext, component: tuple[Owned, ...], phase: Phase, 
 
 
 def default_steps(ground: PlanContext, component: tuple[Owned, ...], phase: Phase) -> Iterator[Step]:
-    """The default or quarantine tenant for rows that no source leads to a tenant."""
+    """The default or quarantine tenant for rows for which no source gives a tenant."""
     for owned in component:
         slug = ground.fallback(owned)
         if slug is None:

@@ -25,7 +25,7 @@ class OwnedRelation:
     owned: Owned
     table: Table
     tree: tuple[Table, ...]
-    """Its partitions, parents before children; empty where it is not partitioned."""
+    """Its partitions, parents before children; empty if it is not partitioned."""
 
     @property
     def name(self) -> Name:
@@ -88,7 +88,7 @@ class PlanContext:
 
     @cached_property
     def links(self) -> Mapping[Name, tuple[Member, ...]]:
-        """The tables that say which tenants others' rows belong to, with these."""
+        """The tables that name the tenants of rows of others, together with these."""
         found: dict[Name, tuple[Member, ...]] = {}
         for member in self.ownership.members:
             found[member.link] = (*found.get(member.link, ()), member)
@@ -154,7 +154,7 @@ class PlanContext:
         return tuple(role for role in roles if role not in known or not (known[role].superuser or known[role].bypasses))
 
     def sources(self, owned: Owned, *, slug: bool = True) -> tuple[Source, ...]:
-        """How the rows of a table find their tenant; the path of a given column is left out."""
+        """How the tenant of a table's rows is found; the path of a given column is left out."""
         assignment = owned.assignment
         if assignment is not None:
             if assignment.tenant is not None:

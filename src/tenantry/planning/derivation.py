@@ -21,8 +21,8 @@ class Derivation:
     schema: Schema
 
     def components(self) -> tuple[tuple[Owned, ...], ...]:
-        """Tables in order of derivation; those that need each other together."""
-        # Imported only where a plan is made.
+        """Tables in order of derivation; those that depend on each other together."""
+        # Imported here, because only making a plan needs it.
         import networkx as nx
 
         graph: nx.DiGraph[Name] = nx.DiGraph()

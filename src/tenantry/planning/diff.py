@@ -12,7 +12,7 @@ from tenantry.postgres.journal import Entry
 from tenantry.steps import Backfill, Step, from_json
 
 Found = Mapping[str, str | None]
-"""By key, a step's definition in the catalog, None where it does not exist. A key that is missing counts as applied."""
+"""By key, a step's definition in the catalog, None if it does not exist. A missing key counts as applied."""
 
 
 class State(StrEnum):
@@ -31,7 +31,7 @@ class State(StrEnum):
 
     @property
     def in_force(self) -> bool:
-        """There is nothing to do for it. An altered object is not changed: a person decides."""
+        """Nothing needs to be done for it. An altered object is not changed: a person decides."""
         return self in (State.APPLIED, State.ALTERED)
 
 
@@ -100,7 +100,7 @@ def asked(
 
 
 def state_of(step: Step, entry: Entry | None, found: Found, over: Collection[str]) -> State:
-    """The state of a step of the plan; `over` are the keys of those whose work a later step has ended."""
+    """The state of a step of the plan; `over` are the keys of the steps that a later step has ended."""
     if step.key in over:
         return State.APPLIED
     if changed(step, entry):
@@ -126,7 +126,8 @@ def _as_made(step: Step, entry: Entry | None, found: Found) -> State:
 
 
 def made(entries: Mapping[str, Entry]) -> tuple[Step, ...]:
-    """What is applied by the journal alone and can be found: without what a later step has ended."""
+    """Steps that are applied according to the journal and can be found in the catalog: without those that a later step
+    has ended."""
     over = ended(entries)
     steps = (from_json(entry.value) for entry in entries.values() if _done(entry))
     return tuple(step for step in steps if not step.journaled and step.key not in over)
@@ -155,11 +156,11 @@ def orphaned(plan: Plan, entries: Mapping[str, Entry]) -> tuple[Entry, ...]:
 
 
 def ended(entries: Mapping[str, Entry], steps: Sequence[Step] = (), orphans: tuple[Entry, ...] = ()) -> frozenset[str]:
-    """Keys of the steps whose work a later one of ours has taken away, and is to take away: none of the `orphans`.
+    """Keys of the steps that a later one has ended, and is to end: none of the `orphans`.
 
-    Where the plan has another one under its key, such a step is needed once more, unless the one that ended it has all
-    of its work that is still wanted, or is another one itself. So is a trigger that keeps a fill from changing more
-    than it should, where rows are to be filled.
+    If the plan has another one under its key, such a step is needed once more, unless the step that ended it has made
+    everything that is still wanted of it, or has changed itself. The same holds for a trigger that keeps a fill from
+    changing other columns, if rows are to be filled.
     """
     going = {entry.key for entry in orphans}
     over = tuple((ender, key) for ender, key in _enders(entries) if ender not in going)
@@ -182,7 +183,7 @@ def ended(entries: Mapping[str, Entry], steps: Sequence[Step] = (), orphans: tup
 
 
 def enders(entries: Mapping[str, Entry]) -> dict[str, tuple[str, ...]]:
-    """By the key of a step whose work was ended, the keys of the steps that have ended it."""
+    """By the key of a step that was ended, the keys of the steps that have ended it."""
     found: dict[str, tuple[str, ...]] = {}
     for ender, key in _enders(entries):
         found[key] = (*found.get(key, ()), ender)

@@ -72,8 +72,8 @@ def not_null(unit: OwnedRelation, phase: Phase) -> Iterator[Step]:
 
 
 def _indexes(ground: PlanContext, unit: OwnedRelation) -> Iterator[Step]:
-    """The tenant column in a unique index is part of a key: changing it waits for all sessions that insert children. So
-    where tenants are still to be found, the unique indexes wait for contract, like the keys that need them (hazard
+    """A tenant column in a unique index is part of a key: changing it waits for all sessions that insert children. So
+    if rows have yet to get their tenant, the unique indexes wait for contract, like the keys that need them (hazard
     3)."""
     served = list(_key_sets(ground, unit))
     if unit.owned.late:
@@ -121,7 +121,7 @@ def unique_indexes(ground: PlanContext, unit: OwnedRelation, phase: Phase) -> It
 
 
 def per_tenant_name(unit: OwnedRelation, name: str) -> Name:
-    """The index that is to one tenant what the unique index `name` is to all."""
+    """The name of the index that is unique within a tenant, in place of the index `name`, which is unique over all."""
     return index_name(unit.name, name, ending="key")
 
 
@@ -160,7 +160,7 @@ def index_steps(
 
 
 def _shared_unique(unit: OwnedRelation, unique: Unique, phase: Phase) -> Iterator[Step]:
-    """UNIQUE (tenant, name) allows equal rows without a tenant: these get a unique index of their own (hazard 12)."""
+    """UNIQUE (tenant, name) allows equal rows without a tenant: these get a separate unique index (hazard 12)."""
     name = index_name(unit.name, unique.name, ending="shared")
     if unique.columns and not unique.partial:
         yield TenantIndex(
@@ -199,16 +199,16 @@ def _composite_name(key: ForeignKey) -> str:
 def _composite(
     ground: PlanContext, unit: OwnedRelation, table: Table, key: ForeignKey, parent: Owned, phase: Phase, *, whole: bool
 ) -> Step:
-    """Beside the user's key: the same columns, then the tenant's, since Django's inspectdb takes a key's first pair for
-    the whole (a key may name its index's columns in any order); the same action on delete, and ON UPDATE CASCADE, so
-    that children follow a parent that moves to another tenant; a generated column cannot follow. Where the user's key
-    can be deferred, ours is: who defers the one by its name knows nothing of the other (hazard 11). Otherwise it cannot
-    be deferred by whoever defers all constraints, but where a trigger does it for a row of several parents."""
+    """Added to the user's key: the same columns, then the tenant's, since Django's inspectdb takes the first pair of a
+    key for all of it (a key may name its index's columns in any order); the same action on delete, and ON UPDATE
+    CASCADE, so that children follow a parent that moves to another tenant; a generated column cannot follow. If the
+    user's key is deferrable, so is this one: a session that defers the user's by name does not know of this one (hazard
+    11). Otherwise it cannot be deferred by SET CONSTRAINTS ALL, except by a trigger for a row of several parents."""
     on_delete, delete_columns, deferred = ground.action(key)
     deferred |= key.deferrable
     changes, on_update = "", "c"
     if ground.generated(unit, key):
-        # Whoever moves the parent to another tenant has until COMMIT to move its children as well.
+        # A session that moves the parent to another tenant has until COMMIT to move its children as well.
         on_update, deferred = "a", True
         changes = f"a row of {key.parent} changes its tenant only together with those of {table.name} that refer to it"
     elif key.on_update != "c":

@@ -137,7 +137,8 @@ def assignment(ground: PlanContext, unit: OwnedRelation) -> AssignmentTrigger:
 
 
 def _of_new_row(owned: Owned, source: Source) -> Source:
-    """How a new row finds its tenant; where every one finds it at once, over keys that refuse what is not there."""
+    """How the tenant of a new row is found, if it is found at once for every row, by keys that require the parent to
+    exist."""
     if isinstance(source, ByPath) and not owned.late:
         return replace(source, certain=not any(hop.nullable or hop.deferrable for hop in source.hops))
     return source

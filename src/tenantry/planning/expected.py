@@ -15,13 +15,13 @@ ROWS_A_SECOND = {ExecutionMode.BATCHES: 30_000, ExecutionMode.CONCURRENT: 500_00
 
 
 def expected_seconds(statements: Iterable[Statement], rows: int | None) -> float:
-    """The seconds that the statements of one step may take for so many rows, None where nothing is known about them."""
+    """The seconds that the statements of one step may take for this number of rows, None if it is not known."""
     manners = {statement.manner for statement in statements} & ROWS_A_SECOND.keys()
     return SECONDS_A_STEP + sum((rows or 0) / ROWS_A_SECOND[manner] for manner in manners)
 
 
 def estimated_rows(schema: Schema, name: Name) -> int | None:
-    """The rows of a table and its partitions, as PostgreSQL estimates them; None where it was never analyzed."""
+    """The rows of a table and its partitions, as PostgreSQL estimates them; None if it was never analyzed."""
     if name not in schema.tables:
         return None
     leaves = [table for table in schema.tree(name) if not schema.partitions(table.name)]

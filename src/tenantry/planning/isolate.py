@@ -196,7 +196,7 @@ def _quarantine(ground: PlanContext) -> BySlug | None:
 
 
 def _guarded(ground: PlanContext) -> set[Name]:
-    """The relations whose rows are not everybody's."""
+    """The relations whose rows belong to tenants."""
     guarded = {ground.ownership.tenant.name}
     for unit in ground.units():
         guarded.update(table.name for table in unit.all)

@@ -1,4 +1,4 @@
-"""The user's schema as it was before tenantry changed it, by what the journal keeps."""
+"""The user's schema as it was before tenantry changed it, reconstructed from the journal."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def managed_objects(entries: Mapping[str, Entry]) -> Ours:
 
 
 def original_schema(schema: Schema, entries: Mapping[str, Entry]) -> Schema:
-    """The schema with what our steps have changed of the user's own objects put back: the unique indexes that contract
-    has dropped, the NULLs that the user's own tenant columns allowed, what the application role might do, and the keys
-    and triggers that distribute has taken."""
+    """The schema with the changes that steps have made to the user's own objects undone: the unique indexes that
+    contract has dropped, the NULLs that the user's own tenant columns allowed, the earlier privileges of the
+    application role, and the keys and triggers that distribute has dropped."""
     tables, views = dict(schema.tables), dict(schema.views)
     for entry in entries.values():
         step, before = from_json(entry.value), entry.before
@@ -44,13 +44,13 @@ def original_schema(schema: Schema, entries: Mapping[str, Entry]) -> Schema:
 
 
 def _put_back(table: Table, original: Table) -> Iterator[ForeignKey]:
-    """The foreign keys that the table has only in the picture."""
+    """The foreign keys that the table has only in the original schema."""
     there = {key.name for key in table.foreign_keys}
     yield from (key for key in original.foreign_keys if key.name not in there)
 
 
 def _refer(tables: dict[Name, Table], keys: Iterable[ForeignKey]) -> None:
-    """The unique keys of `tables` that these foreign keys need are referred to, in the picture."""
+    """The unique keys of `tables` to which these foreign keys refer are marked as referenced."""
     for key in keys:
         if (parent := tables.get(key.parent)) is not None:
             tables[key.parent] = replace(
@@ -63,7 +63,7 @@ def _refer(tables: dict[Name, Table], keys: Iterable[ForeignKey]) -> None:
 
 
 def with_dropped_keys(schema: Schema, original: Schema) -> Schema:
-    """A schema as it is, with the foreign keys of the user's that we have dropped: rows still refer along them."""
+    """The present schema with the foreign keys of the user's that were dropped: rows still refer along them."""
     tables = dict(schema.tables)
     for name, table in original.tables.items():
         if (live := tables.get(name)) is not None:

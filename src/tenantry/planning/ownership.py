@@ -91,7 +91,7 @@ class _Resolver:
         )  # fmt: skip
 
     def _fitting(self, read: Callable[[Part], Value], parts: Iterable[Part]) -> Iterator[Value]:
-        """What each part of the spec means, of those that fit."""
+        """The meaning of each part of the spec that fits."""
         for part in parts:
             try:
                 yield read(part)
@@ -355,7 +355,7 @@ class _Resolver:
         )  # fmt: skip
 
     def _all_owned(self) -> dict[Name, Owned]:
-        """Tables that stand on one which turns out to be undecided are looked at again, until none does."""
+        """Tables that depend on one which turns out to be undecided are resolved again, until none does."""
         owned: dict[Name, Owned] = {}
         waiting = sorted(self.owned_names)
         while waiting:
@@ -383,7 +383,7 @@ class _Resolver:
 
 
 def _with_assigned(tenant: TenantTable, owned: Iterable[Owned]) -> TenantTable:
-    """A tenant table that does not exist yet gets the tenants in CSV files: nobody could have added them."""
+    """A tenant table that does not exist yet gets the tenants in CSV files, since nobody could have added them."""
     if not tenant.create:
         return tenant
     named = [row[-1] for table in owned if table.assignment is not None for row in table.assignment.rows or ()]

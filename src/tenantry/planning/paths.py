@@ -64,10 +64,11 @@ class WaitsError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paths:
-    """`owned` and `undecided` are those of the moment, `references` the spec's own, `heirs` and `crossing` as in
+    """`owned` and `undecided` are the tables known so far, `references` the spec's own, `heirs` and `crossing` as in
     Ownership.
 
-    `place`, of each method, is where in the spec the path stands. They raise UsageError, and WaitsError."""
+    `place`, in each method, is the position of the path in the spec. They raise UsageError, and WaitsError.
+    """
 
     lookup: Lookup
     tenant: TenantTable
@@ -78,7 +79,7 @@ class Paths:
     undecided: Mapping[Name, str]
 
     def path(self, table: Table, columns: Iterable[tuple[str, ...]], place: str) -> Path:
-        """The hops until the first owned table, or the tenant table; what is named behind it has to be there, too."""
+        """The hops until the first owned table, or the tenant table; everything named after that has to exist, too."""
         hops: list[Hop] = []
         at: Table | None = table
         steps, end = list(columns), 0

@@ -43,8 +43,8 @@ class Plan:
 
 
 def make_plan(spec: Spec, schema: Schema, *, lenient: bool = False, distribute: bool = False) -> Plan:
-    """All steps of all phases; of the phase distribute only where it is asked for. Raises UsageError where the spec
-    does not fit the schema; `lenient`: what does not fit is left out, and named by the ownership."""
+    """All steps of all phases; those of the phase distribute only on request. Raises UsageError if the spec does not
+    fit the schema; `lenient`: what does not fit is left out, and named by the ownership."""
     ownership = resolve(spec, schema, lenient=lenient)
     ground = PlanContext(spec=spec, schema=schema, ownership=ownership)
     steps = tuple(_steps(ground))

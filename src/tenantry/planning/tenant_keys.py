@@ -1,13 +1,13 @@
 """The foreign key of each tenant column to the tenant table, in contract.
 
-Before that it would fail statements of the old application, or make them wait: a tenant whose rows cascade would not
-let itself be deleted, nor its key be changed, children could not come before their parents, and whoever has locked
-the tenant's row, as a mutex, would keep others from inserting (hazard 22). Until then triggers and composite keys give
-rows their tenants.
+Before contract it would make statements of the old application fail or wait: a tenant whose rows are deleted by a
+cascade could not be deleted, nor its key be changed, children could not be inserted before their parents, and a session
+that has locked the tenant's row, as a mutex, would keep others from inserting (hazard 22). Until then triggers and
+composite keys make sure that rows have a tenant.
 
-The key leaves to the user's own keys what becomes of a tenant's rows: it has no action, and is checked at COMMIT when
-a tenant is deleted or its key is changed, for which a trigger on the tenant table defers it; and always where a key on
-the way to the tenant can be deferred. Only where none of them leads to the tenant's key does a change of that key
+The user's own keys determine what happens to a tenant's rows: the new key has no action, and is checked at COMMIT when
+a tenant is deleted or its key is changed, for which a trigger on the tenant table defers it; and always if a key on the
+path to the tenant is deferrable. Only if none of the user's keys leads to the tenant's key does a change of that key
 cascade.
 """
 
@@ -30,7 +30,7 @@ LETS_GO = {"n": "SET NULL", "d": "SET DEFAULT"}
 
 
 def bearers(unit: OwnedRelation) -> tuple[tuple[Table, bool], ...]:
-    """The relations that a foreign key is declared on, partitions first, and whether it takes over theirs."""
+    """The relations on which a foreign key is declared, partitions first, and whether it adopts theirs."""
     if unit.table.kind is Kind.PARTITIONED:
         return (*((part, False) for part in unit.relations), (unit.table, True))
     return ((unit.table, False),)
@@ -94,7 +94,7 @@ def _deferred(ground: PlanContext) -> Set[Name]:
 
 
 def _led(ground: PlanContext) -> Set[Name]:
-    """The tables whose rows the user's keys and the composite ones take along when the tenant's key changes: those from
+    """The tables whose rows the user's keys and the composite ones change when the tenant's key changes: those from
     which a path leads there from one owned table to the next."""
     tenant, led = ground.ownership.tenant, set[Name]()
     for owned in ground.ownership.owned:

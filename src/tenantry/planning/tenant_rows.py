@@ -33,11 +33,11 @@ def name_column(columns: Iterable[Column], tenant: TenantTable) -> str | None:
 
 
 def declared_tenants(part: TenantPart, folder: Path, place: str) -> tuple[tuple[str, str | None], ...]:
-    """The slug and the name, None where the slug serves, of each tenant that the spec has add: its rows, then those
+    """The slug and the name, None if the slug serves as name, of each tenant that the spec adds: its rows, then those
     of its file.
 
-    `folder` is where the file's path starts from, `place` where the spec names it. Raises UsageError where the file
-    cannot be read, or gives a slug that is none or is there already.
+    `folder` is the folder to which the file's path is relative, `place` its position in the spec. Raises UsageError if
+    the file cannot be read, or has a slug that is not valid or occurs twice.
     """
     found = {row.slug: row.name for row in part.rows}
     if part.csv is not None:

@@ -1,4 +1,4 @@
-"""Which rows are one tenant's, and how these tables depend on each other: what is exported, imported and removed.
+"""Which rows belong to one tenant, and how their tables depend on each other: for export, import and removal.
 
 Rows are chosen by the tenant column alone, never by a policy: a policy could hide some of them.
 """
@@ -21,8 +21,8 @@ from tenantry.steps.derivation import equal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelectedTable:
-    """A table that has rows of tenants. `column` holds the tenant's key, in the table itself or, where rows belong by
-    `member`, in the link table; `leaves` are the relations whose rows are its own: itself, or its partitions."""
+    """A table with rows of tenants. `column` holds the tenant's key, in the table itself or, if rows belong by
+    `member`, in the link table; `leaves` are the relations that store its rows: itself, or its partitions."""
 
     name: Name
     holding: Holding
@@ -34,7 +34,8 @@ class SelectedTable:
 
     @property
     def rows(self) -> sql.Composable:
-        """The table as FROM names it: with its partitions, without its heirs, which are tables of their own here."""
+        """The table as FROM names it: with its partitions, without its inheritance children, which are separate tables
+        here."""
         return (sql.SQL("ONLY {}") if self.leaves == (self.name,) else sql.SQL("{}")).format(self.name.identifier)
 
     def belongs(self, key: str, alias: str = "t") -> sql.Composed:
@@ -50,7 +51,7 @@ class SelectedTable:
         )  # fmt: skip
 
     def belongs_to_others(self, key: str, alias: str = "t") -> sql.Composed:
-        """That it belongs to another tenant: by membership a row can belong to several."""
+        """A condition: it belongs to another tenant, too; by membership a row can belong to several."""
         if self.member is None:
             return sql.SQL("({}) IS FALSE").format(self._is(alias, key))
         link = "~link"
@@ -62,7 +63,7 @@ class SelectedTable:
         )  # fmt: skip
 
     def goes(self, key: str, alias: str = "t") -> sql.Composed:
-        """That it goes when the tenant does: it belongs to no other."""
+        """A condition: it is removed with the tenant, as it belongs to no other."""
         if self.member is None:
             return self.belongs(key, alias)
         return sql.SQL("{} AND NOT {}").format(self.belongs(key, alias), self.belongs_to_others(key, alias))
@@ -76,7 +77,7 @@ class SelectedTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """A foreign key between two tables, declared or named by the spec, with those of both that have tenants' rows."""
+    """A foreign key between two tables, declared or named by the spec, with those of both that have rows of tenants."""
 
     child: Name
     key: ForeignKey
@@ -101,14 +102,14 @@ class Reference:
 
 @dataclass(frozen=True, kw_only=True)
 class TenantSelection:
-    """The tables with tenants' rows of a database: of `schema`, read with the tenant columns and the tenant table."""
+    """The tables with rows of tenants in a database: of `schema`, read with the tenant columns and the tenant table."""
 
     ownership: Ownership
     schema: Schema
 
     @cached_property
     def tables(self) -> Mapping[Name, SelectedTable]:
-        """By name; parents before children, but for those that refer to each other in a circle."""
+        """By name; parents before children, except for those that refer to each other in a circle."""
         return {table.name: table for component in self.components for table in component}
 
     @cached_property
@@ -134,7 +135,8 @@ class TenantSelection:
 
     @cached_property
     def references(self) -> tuple[Reference, ...]:
-        """All that lead from or to a table with tenants' rows, each once; a key of a partition is its table's."""
+        """All that lead from or to a table with rows of tenants, each once; a key of a partition counts as its
+        table's."""
         found: dict[tuple[Name, tuple[str, ...], Name], Reference] = {}
         for name, table in self.schema.tables.items():
             if table.partition_of is None:
@@ -159,19 +161,19 @@ class TenantSelection:
 
     @cached_property
     def removed_together(self) -> tuple[tuple[SelectedTable, ...], ...]:
-        """The same, children first, for deleting: rows that belong by membership together with their links, which say
-        whose they are."""
+        """The same, children first, for deleting: rows that belong by membership together with their links, which name
+        their tenants."""
         links = [(member.table, member.link) for member in self.ownership.members]
         return self._components((*links, *((link, table) for table, link in links)))[::-1]
 
     def _components(self, more: Iterable[tuple[Name, Name]]) -> tuple[tuple[SelectedTable, ...], ...]:
-        # Only who needs the order waits for the import.
+        # Imported here, because only callers that need the order use it.
         import networkx as nx
 
         graph: nx.DiGraph[Name] = nx.DiGraph()
         graph.add_nodes_from(sorted(self._tables))
         tenant = self.ownership.tenant.name
-        # Our own key of the tenant column, which is no part of the schema as it was found.
+        # tenantry's own key of the tenant column, which is not part of the original schema.
         graph.add_edges_from((tenant, name) for name, table in self._tables.items() if table.member is None)
         for reference in self.references:
             if reference.of_child is not None and reference.of_parent is not None:
@@ -185,7 +187,7 @@ class TenantSelection:
 
     def leading_out(self) -> Iterator[Reference]:
         """Those along which a tenant's row can refer to one that is not the tenant's. Not those that a composite key
-        holds within the tenant."""
+        keeps within the tenant."""
         for reference in self.references:
             child, parent = reference.of_child, reference.of_parent
             if child is None or (child.column in reference.key.columns and child.member is None):
