@@ -27,6 +27,7 @@ from tenantry.commands.balances import (
 )
 from tenantry.commands.balances_removal import empty_ledger, preview_empty, preview_remove, remove_balances
 from tenantry.errors import ExitStatus, Refused
+from tenantry.model.wording import counted
 
 SAMPLES = 5
 Ledger = Annotated[
@@ -129,7 +130,7 @@ def compact(terminal: Terminal, ledger: Ledger = None) -> ExitStatus:
         folded = compact_balances(database, terminal.spec(), BalancesOptions(ledger=ledger))
     terminal.answer(folded=folded)
     for table, rows in folded.items():
-        terminal.show(f"{table}: {rows:,} rows folded.")
+        terminal.show(f"{table}: {counted(rows, 'row')} folded.")
     return ExitStatus.DONE
 
 

@@ -111,7 +111,7 @@ def _show(terminal: Terminal, found: tuple[Conflicts, ...], output: Path | None)
         return
     rows = sum(one.rows for one in found)
     terminal.item("Next: ", "correct the rows, or decide with --decide TABLE.COLUMN which path counts.", style="cyan")
-    terminal.show(f"{rows:,} rows of {counted(len(found), 'table')} lead to several tenants.")
+    terminal.show(f"{counted(rows, 'row')} of {counted(len(found), 'table')} lead to several tenants.")
     for one in found[:LISTED]:
         _table(terminal, one)
     if len(found) > LISTED:
@@ -122,13 +122,13 @@ def _show(terminal: Terminal, found: tuple[Conflicts, ...], output: Path | None)
 
 def _table(terminal: Terminal, one: Conflicts) -> None:
     terminal.show("")
-    terminal.show(Text.assemble((visible(str(one.table)), "bold cyan"), f"  {one.rows:,} rows"))
+    terminal.show(Text.assemble((visible(str(one.table)), "bold cyan"), f"  {counted(one.rows, 'row')}"))
     for ways in dict.fromkeys((pair.one, pair.other) for pair in one.pairs):
         pairs = [pair for pair in one.pairs if (pair.one, pair.other) == ways]
         said = f"{ways[0]}  against  {ways[1]}" if ways[0] != ways[1] else f"{ways[0]}  against itself"
         terminal.item("  ", visible(said), body_style="yellow")
         for pair in pairs[:LISTED]:
-            terminal.item(INDENT, visible(f"{pair.rows:,} rows: {pair.tenants[0]} against {pair.tenants[1]}"))
+            terminal.item(INDENT, visible(f"{counted(pair.rows, 'row')}: {pair.tenants[0]} against {pair.tenants[1]}"))
         if len(pairs) > LISTED:
             terminal.item(
                 INDENT, f"… {len(pairs) - LISTED} more, {len(pairs)} pairs of tenants in all", body_style="dim"
@@ -153,5 +153,5 @@ def _samples(terminal: Terminal, one: Conflicts) -> None:
         )
     terminal.show(table)
     if one.rows > len(samples):
-        terminal.item("", f"… {one.rows - len(samples):,} more, {one.rows:,} rows in all (--output has them)",
+        terminal.item("", f"… {one.rows - len(samples):,} more, {counted(one.rows, 'row')} in all (--output has them)",
                       body_style="dim")  # fmt: skip

@@ -127,7 +127,7 @@ def _totals(steps: Sequence[Planned], name: Text, *, back: bool) -> Text:
     facts = [counted(len(steps), "step")]
     facts.append(_tables({planned.step.table for planned in steps}))
     if rows := sum(_most_rows(pending).values()):
-        facts.append(f"{rows:,} rows")
+        facts.append(counted(rows, "row"))
     if pending:
         facts.append(f"about {duration(sum(planned.seconds for planned in pending))}")
     return Text.assemble(name, "  ", ", ".join(facts))
@@ -246,7 +246,7 @@ def _show_step(terminal: Terminal, planned: Planned, *, back: bool) -> None:
     """A note is about what a step adds, so it is not shown for one that is reverted (`back`)."""
     step = planned.step
     mark = "✓" if planned.in_force else "·"
-    facts = f"  ({planned.rows:,} rows expected)" if planned.rows is not None else ""
+    facts = f"  ({counted(planned.rows, 'row')} expected)" if planned.rows is not None else ""
     facts += "  (the spec now defines it differently)" if planned.state is State.CHANGED else ""
     terminal.show(Text.assemble((f"  {mark} ", "green"), (str(step.table), "cyan"), f"  {step.title}", (facts, "dim")))
     if step.note and not back:

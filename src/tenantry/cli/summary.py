@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tenantry.cli.terminal import Terminal
 from tenantry.model.run import Result
-from tenantry.model.wording import duration
+from tenantry.model.wording import counted, duration
 
 
 def show_result(terminal: Terminal, result: Result) -> None:
@@ -19,7 +19,7 @@ def show_result(terminal: Terminal, result: Result) -> None:
     terminal.item("Done: ", result.outcome + ".", style="bold green", always=True)
     facts = [duration(result.seconds)]
     if result.rows:
-        facts.append(f"{result.rows:,} rows filled")
+        facts.append(f"{counted(result.rows, 'row')} filled")
     facts.append(f"longest wait for a lock {duration(result.longest_lock)}")
     if result.retries:
         facts.append(f"{result.retries} retries")

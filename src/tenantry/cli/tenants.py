@@ -98,7 +98,7 @@ def export(
         return ExitStatus.DONE
     for line in export.left_out:
         terminal.say(f"Not in it: {line}.", style="yellow")
-    terminal.show(f"{export.rows:,} rows of {slug}, {readable(export.bytes)}, in {output}.")
+    terminal.show(f"{counted(export.rows, 'row')} of {slug}, {readable(export.bytes)}, in {output}.")
     return ExitStatus.DONE
 
 
@@ -138,9 +138,9 @@ def import_(
     if done.spec_differs:
         terminal.say("The export was made by another spec; the tables that it has are the same.", style="yellow")
     if dry_run:
-        terminal.show(f"{done.rows:,} rows of {done.slug} can be imported. Nothing was changed.")
+        terminal.show(f"{counted(done.rows, 'row')} of {done.slug} can be imported. Nothing was changed.")
     else:
-        terminal.show(f"{done.rows:,} rows of {done.slug} imported, as they were exported.")
+        terminal.show(f"{counted(done.rows, 'row')} of {done.slug} imported, as they were exported.")
     return ExitStatus.DONE
 
 
@@ -193,7 +193,7 @@ def _preview_removal(terminal: Terminal, preview: RemovalPreview, *, dry_run: bo
     if preview.unfinished is not None:
         kept = preview.unfinished.folder
         terminal.say(
-            f"The run {preview.unfinished.run} has begun and deleted {preview.unfinished.removed:,} rows"
+            f"The run {preview.unfinished.run} has begun and deleted {counted(preview.unfinished.removed, 'row')}"
             + (f", after an export into {kept}." if kept else ".")
         )
     elif preview.folder is not None:
@@ -208,7 +208,7 @@ def _preview_removal(terminal: Terminal, preview: RemovalPreview, *, dry_run: bo
         terminal.show("Nothing was changed.")
         return ExitStatus.DONE
     raise Refused(
-        f"Nothing was changed: to delete {sum(rows.values()):,} rows of {preview.tenant.slug} takes --confirm",
+        f"Nothing was changed: to delete {counted(sum(rows.values()), 'row')} of {preview.tenant.slug} takes --confirm",
         remedy="Stop the tenant's application, and run it with --confirm.",
     )
 
@@ -219,12 +219,12 @@ def _show_removed(terminal: Terminal, done: TenantRemoved) -> None:
         ended_keys=done.ended_keys, backups=done.backups,
     )  # fmt: skip
     terminal.log.write("done", tenant=done.tenant.slug, rows=done.rows, folder=done.folder)
-    terminal.show(f"{done.tenant.slug} is removed: {done.rows:,} rows.")
+    terminal.show(f"{done.tenant.slug} is removed: {counted(done.rows, 'row')}.")
     if done.folder is not None:
         terminal.say(f"What it had is in {done.folder}: `tenantry tenants import` puts it back.")
     if done.unexported:
         terminal.say(
-            f"{done.unexported:,} rows were written after that export, and are not in it.", style="bold yellow"
+            f"{counted(done.unexported, 'row')} were written after that export, and are not in it.", style="bold yellow"
         )
     if done.ended_keys:
         terminal.say(f"{counted(done.ended_keys, 'API key')} ended.")

@@ -74,7 +74,8 @@ def _distribution(one: Distribution) -> Text:
     without = f", {one.without_tenant:,} without" if one.without_tenant else ""
     return Text.assemble(
         ("  ", ""), (str(one.table), "cyan"),
-        (f"  {one.rows:,} rows of {one.tenants} tenants{largest}; typical {one.typical:,.0f}{empty}{without}", "dim"),
+        (f"  {counted(one.rows, 'row')} of {one.tenants} tenants{largest}", "dim"),
+        (f"; typical {one.typical:,.0f}{empty}{without}", "dim"),
     )  # fmt: skip
 
 
@@ -122,7 +123,7 @@ def _outcome(terminal: Terminal, verdict: Verdict) -> None:
     word, style = ("Clean: ", "bold green") if clean else ("Found: ", "bold red")
     terminal.item(word, verdict.outcome + ".", style=style, always=True)
     tables = counted(verdict.tables, "table")
-    terminal.item(" " * len(word), f"{verdict.rows:,} rows of {tables}, {duration(verdict.seconds)}.")
+    terminal.item(" " * len(word), f"{counted(verdict.rows, 'row')} of {tables}, {duration(verdict.seconds)}.")
     terminal.item("Next:  ", verdict.next_step, style="cyan")
     if terminal.log.written:
         terminal.log.write("done", verdict=verdict)

@@ -12,6 +12,7 @@ from psycopg import sql
 from tenantry.errors import Refused
 from tenantry.execution.session import open_session
 from tenantry.model.name import Name
+from tenantry.model.wording import counted
 from tenantry.postgres.backups import Backups
 from tenantry.postgres.connect import Target
 from tenantry.postgres.fixes import FixJournal
@@ -60,7 +61,8 @@ def purge(target: Target, *, force: bool = False, dry_run: bool = False) -> tupl
             )
         if held.fixed and not force:
             raise Refused(
-                f"The journal contains the values of {held.fixed:,} rows from before --fix-issues corrected them",
+                f"The journal contains the values of {counted(held.fixed, 'row')} from before"
+                " --fix-issues corrected them",
                 remedy="`tenantry fixes undo RUN` restores those of a run; --force deletes them for ever.",
             )
         statements = _statements(connection, held)

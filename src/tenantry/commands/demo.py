@@ -27,6 +27,7 @@ from tenantry.execution.session import Session, open_session
 from tenantry.model.plan import Phase
 from tenantry.model.run import MigrationState, Result, Status
 from tenantry.model.spec import Spec
+from tenantry.model.wording import counted
 from tenantry.postgres.connect import Target
 from tenantry.postgres.dump import dump_schema
 from tenantry.postgres.queries import read_queries
@@ -136,7 +137,7 @@ class _Stage:
         with open_session(self.target, purpose="demo") as connection:
             connection.execute(_QUERIES["old_role"])
         self.say(
-            f"{sum(loaded.rows.values()):,} rows in {len(loaded.rows)} tables,"
+            f"{counted(sum(loaded.rows.values()), 'row')} in {len(loaded.rows)} tables,"
             " and an application with an ordinary role."
         )
         found = discover(self.target).proposal

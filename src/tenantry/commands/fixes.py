@@ -18,6 +18,7 @@ from tenantry.execution.events import FillAdvanced, Observer, ignore
 from tenantry.model.backup import Reason
 from tenantry.model.spec import Spec
 from tenantry.model.verdict import Verdict
+from tenantry.model.wording import counted
 from tenantry.postgres.connect import Target
 from tenantry.postgres.fixes import FixJournal
 
@@ -111,7 +112,9 @@ def fix_issues(
             verdict = verdict_of(ground, families, command, next_step, observer, stop)
         fixed = sum(one.fixed for one in found)
         verdict = replace(
-            verdict, outcome=f"{fixed:,} rows fixed; {verdict.outcome}", next_step=_next(verdict, current.id, fixed)
+            verdict,
+            outcome=f"{counted(fixed, 'row')} fixed; {verdict.outcome}",
+            next_step=_next(verdict, current.id, fixed),
         )
         current.finish(verdict.outcome, verdict.next_step, exit_status=verdict.exit_status)
     return Fixed(corrections=found, verdict=verdict)

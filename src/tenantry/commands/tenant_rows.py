@@ -20,6 +20,7 @@ from tenantry.model.backup import Backup
 from tenantry.model.name import Name
 from tenantry.model.spec import Spec, is_slug
 from tenantry.model.tenant_export import TenantExport
+from tenantry.model.wording import counted
 from tenantry.postgres.backups import Backups
 from tenantry.postgres.connect import Target
 from tenantry.postgres.removals import Removal, Removals
@@ -45,7 +46,10 @@ def export_tenant(
         refuse_folder(folder)
         current.begin(options=slug)
         export = exporter.write(folder)
-        current.finish(f"{export.rows:,} rows of {slug} exported", told=f"{export.rows:,} rows of {slug} in {folder}")
+        current.finish(
+            f"{counted(export.rows, 'row')} of {slug} exported",
+            told=f"{counted(export.rows, 'row')} of {slug} in {folder}",
+        )
     return export
 
 
@@ -97,7 +101,7 @@ def import_tenant(
             current.begin(options=wanted)
             rows = importing.insert()
         would = "would be imported" if dry_run else "imported"
-        current.finish(f"{rows:,} rows of {wanted} {would}")
+        current.finish(f"{counted(rows, 'row')} of {wanted} {would}")
         # Not left to the end of the session, which others see for a moment longer.
         current.connection.execute("DISCARD TEMP")
     return TenantImported(
@@ -215,7 +219,7 @@ def remove_tenant(
             removing.remove(removal)
             rows = removing.conclude(removal)
         backups = tuple(one.id for one in Backups(current.connection).all() if _holds(one, scope))
-        outcome = f"{slug} removed: {rows:,} rows"
+        outcome = f"{slug} removed: {counted(rows, 'row')}"
         current.finish(outcome, f"The export is in {removal.folder}." if removal.folder else "")
     return TenantRemoved(
         tenant=removing.tenant, rows=rows, exported=removal.exported, ended_keys=ended, backups=backups,
@@ -260,7 +264,7 @@ def _begin(removing: TenantRemoval, options: RemoveOptions, folder: Path, remova
         kept = folder.absolute()
         export = TenantExporter(scope=scope, tenant=tenant).write(kept)
         exported = export.rows - removing.staying()
-        scope.observer(Said(f"Exported {export.rows:,} rows into {kept}", {"folder": str(kept)}))
+        scope.observer(Said(f"Exported {counted(export.rows, 'row')} into {kept}", {"folder": str(kept)}))
     return removals.begin(run=scope.run, tenant=tenant.key, slug=tenant.slug, folder=kept, exported=exported)
 
 

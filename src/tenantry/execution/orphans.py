@@ -19,6 +19,7 @@ from tenantry.model.finding import Finding
 from tenantry.model.name import Name
 from tenantry.model.ownership import Owned
 from tenantry.model.plan import ExecutionMode, Phase
+from tenantry.model.wording import counted
 from tenantry.planning import Plan
 from tenantry.planning.diff import Comparison, State, too_early
 from tenantry.postgres.journal import Entry
@@ -128,8 +129,8 @@ def _in_doubt(connection: psycopg.Connection[Any], step: Backfill) -> Iterator[F
     if count:
         yield firm(
             name="values-in-doubt", table=step.table, count=count,
-            message=f"The spec now assigns tenants to {step.table} differently, and {count} rows have a tenant from"
-            f" before: which of them were assigned by the earlier spec is no longer known ({step.title})",
+            message=f"The spec now assigns tenants to {step.table} differently, and {counted(count, 'row')} have a"
+            f" tenant from before: which of them were assigned by the earlier spec is no longer known ({step.title})",
             remedy=f"Restore the earlier entry in the spec; or run {_rollback(step)}, then migrate again.",
         )  # fmt: skip
 
@@ -156,15 +157,15 @@ def _held(connection: psycopg.Connection[Any], step: Step, *, owned: Owned | Non
     elif count and step.tenant_column is None:
         yield firm(
             name="values-elsewhere", table=step.table, count=count,
-            message=f"{count} rows of {step.table} have their tenant under a name that the spec has changed:"
+            message=f"{counted(count, 'row')} of {step.table} have their tenant under a name that the spec has changed:"
             f" {step.title}",
             remedy=f"Restore the earlier name in the spec; or run {_rollback(step)}, then migrate again.",
         )  # fmt: skip
     elif count:
         yield refused(
             name="values-lost", table=step.table, count=count,
-            message=f"The spec no longer makes {step.table} an owned table: the tenants of {count} rows would be"
-            " dropped",
+            message=f"The spec no longer makes {step.table} an owned table: the tenants of {counted(count, 'row')}"
+            " would be dropped",
             remedy="Make the table owned again; or go on with --force: the backup at the beginning of the run contains"
             f" {step.table} with its tenants, unless --backup none is given.",
         )  # fmt: skip
@@ -230,8 +231,8 @@ def kept_from_earlier(evidence: Evidence) -> Iterator[Finding]:
         if table.earlier:
             yield firm(
                 name="values-in-doubt", table=table.table, count=table.earlier,
-                message=f"{table.earlier} rows of {table.table} have a tenant from an earlier spec that this spec would"
-                " not assign to them",
+                message=f"{counted(table.earlier, 'row')} of {table.table} have a tenant from an earlier spec that"
+                " this spec would not assign to them",
                 remedy="Restore the earlier entry in the spec; or run"
                 f" `tenantry rollback --confirm --table {table.table}`, then migrate again.",
             )  # fmt: skip
@@ -251,8 +252,8 @@ def _used(connection: psycopg.Connection[Any], plan: Plan, step: TenantRow) -> I
         total = sum(count for _, count in tables)
         yield firm(
             name="tenant-used", table=step.table, count=total,
-            message=f"The spec no longer lists the tenant {step.slug!r}, which tenantry has added, and {total} rows"
-            f" belong to it: {', '.join(f'{count} of {table}' for table, count in tables)}",
+            message=f"The spec no longer lists the tenant {step.slug!r}, which tenantry has added, and"
+            f" {counted(total, 'row')} belong to it: {', '.join(f'{count} of {table}' for table, count in tables)}",
             remedy="Add it to [[tenant.rows]] again, or assign these rows to another tenant.",
         )  # fmt: skip
 

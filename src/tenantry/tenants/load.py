@@ -211,7 +211,8 @@ class TenantImport:
         rows, total = self._sum(relation, as_held.columns)
         if (rows, total) != (exported.rows, exported.checksum):
             raise Refused(
-                f"The file of {table.name} is not what was exported: {rows:,} rows, not {exported.rows:,}, or others",
+                f"The file of {table.name} is not what was exported: {counted(rows, 'row')}, not"
+                f" {exported.rows:,}, or others",
                 remedy="Export the tenant again, from a server whose texts are written as they are here.",
             )
         if exported.holding is Holding.TENANT and self.slug != self.export.tenant:
@@ -362,7 +363,7 @@ class TenantImport:
         if row != (one.exported.rows, one.checksum):
             found = 0 if row is None else row[0]
             raise Failed(
-                f"{one.table.name} would not have what was exported: {found:,} rows of {one.exported.rows:,},"
+                f"{one.table.name} would not have what was exported: {counted(found, 'row')} of {one.exported.rows:,},"
                 " or others",
                 remedy="See what changes the tenant's rows when they are inserted, or writes to them; nothing was"
                 " changed.",

@@ -120,7 +120,7 @@ class TenantRemoval:
         left = {name: rows for name, rows in self.rows().items() if rows}
         if left:
             raise Failed(
-                f"{sum(left.values()):,} rows of the tenant have come while the others were deleted",
+                f"{counted(sum(left.values()), 'row')} of the tenant have come while the others were deleted",
                 remedy="Stop the tenant's application, and run the same command again: it goes on where it stopped.",
                 details=[f"{name}: {rows:,}" for name, rows in left.items()],
             )
@@ -158,7 +158,7 @@ class TenantRemoval:
                     elif took > SLOW:
                         self._size = max(size // 2, LEAST)
                     if deleted:
-                        self.scope.observer(Looking(f"{table.name}: {done:,} rows removed"))
+                        self.scope.observer(Looking(f"{table.name}: {counted(done, 'row')} removed"))
                     if deleted < size:
                         break
         return done

@@ -30,7 +30,10 @@ FAULTS: Mapping[str, Fault] = {
         "fleet",
         f"""{UNGUARDED} UPDATE "Pit ""Stop" SET firm = '{NOBODY}' WHERE "From" IN (7, 8, 9)""",
         ("tenant-unknown", PIT, 3),
-        inherent={("tenant-differs", PIT, 3): "it is not the tenant that its depot leads to"},
+        inherent={
+            ("tenant-differs", PIT, 3): "it is not the tenant that its depot leads to",
+            ("tenants-do-not-add-up", PIT, 3): "no tenant sees them",
+        },
     ),
     "a partition's rows in another tenant": fault(
         "fleet",

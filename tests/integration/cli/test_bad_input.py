@@ -97,9 +97,9 @@ def test_table_that_is_there_twice(shop: Command, unchanged: Callable[[], None])
     """Two parts about one table, however it is written: exit 2, not the last of them taken; validate names it."""
     with (shop.folder / "tenantry.toml").open("a") as spec:
         spec.write('[[table]]\nname = "public.usuarios"\nshared = true\n')
-    assert_refused(shop("migrate"), 2, "tenantry.toml", "'public.usuarios'", "twice")
+    assert_refused(shop("migrate"), 2, "tenantry.toml", "'public.usuarios'", "has two entries")
     found = shop("validate", "--json").json["findings"]
-    assert [one["name"] for one in found if "twice" in one["message"]] == ["spec-does-not-fit"]
+    assert [one["name"] for one in found if "has two entries" in one["message"]] == ["spec-does-not-fit"]
     unchanged()
 
 

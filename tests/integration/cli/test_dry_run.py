@@ -23,6 +23,7 @@ BOOKKEEPING = [
     r"SET CONSTRAINTS ALL IMMEDIATE$",
     r"(BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|ROLLBACK TO)\b",
     r"(SET LOCAL|RESET ROLE|SET TRANSACTION|SHOW)\b",
+    r"(SET synchronous_commit = off|RESET synchronous_commit)$",
     r"SET lock_timeout = \d+$",
     r"LOCK TABLE ONLY ",
     r"(WITH (?!.*\b(INSERT INTO|UPDATE|DELETE FROM) ).*)?SELECT ",

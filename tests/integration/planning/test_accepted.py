@@ -67,7 +67,7 @@ def test_what_is_refused_cannot_be_accepted(business: Callable[..., Any]) -> Non
     shop.execute(f"CREATE ROLE {shop.application}_other; GRANT SELECT ON partners TO {shop.application}_other")
     try:
         accepted = accepting(shop, AcceptPart(check="role-unclassified", reason="never mind"))
-        with pytest.raises(Refused, match="sees no owned row"):
+        with pytest.raises(Refused, match="will see no row of an owned table"):
             accepted.migrate(Phase.ISOLATE)
         for table, words in (('"', r"\[\[accept\]\]"), ("partner", 'did you mean "public.partners"')):
             with pytest.raises(UsageError, match=words):

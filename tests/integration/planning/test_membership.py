@@ -319,6 +319,7 @@ def test_what_the_policy_costs(business: Callable[..., Any]) -> None:
     )  # fmt: skip
     shop.migrate(Phase.ISOLATE)
     with shop.connect(autocommit=True) as session:
+        session.execute("CHECKPOINT")  # A page whose commits are not on disk yet is not marked as visible to all.
         session.execute("VACUUM ANALYZE products, product_channels, own")
     with shop.connect() as session:
         session.execute(f"SET LOCAL ROLE {shop.application}; SET LOCAL app.tenant_id = '2'")

@@ -74,6 +74,7 @@ def test_uniques(nasty: Database) -> None:
             columns=("twice", 'Qty "x"'),
             constraint=True,
             deferrable=True,
+            deferred=True,
             rest='twice, "Qty ""x""")',
         ),
         "on x USING btree (y": Unique(

@@ -185,7 +185,7 @@ def test_a_key_within_the_tenant(database: Database, role: Callable[..., str]) -
     for until in (Phase.EXPAND, Phase.CONTRACT):
         database.execute("CREATE INDEX known ON rooms (whole(7))")
         dump = database.dump()
-        with pytest.raises(Refused, match=r"^To prove a foreign key of public\.halls would run functions of"):
+        with pytest.raises(Refused, match=r"^Validating a foreign key of public\.halls would run functions of"):
             migrated(Phase.CONTRACT)
         assert database.dump() == dump
         database.execute("DROP INDEX known")

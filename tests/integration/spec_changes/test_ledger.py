@@ -30,7 +30,10 @@ WITH truth AS (SELECT {column} AS tenant, lot_id, sum(quantity), count(*) FROM l
 AFTER = ["setting", "column", "role", "legacy", "leaf shared", "another path", "two paths", "mixed", "own column",
          "children", "unique", "table added", "much at once"]  # fmt: skip
 DAILY = ("column", "leaf shared", "own column", "much at once")
-REFUSED = {"column": "the tenant column organization", "leaf shared": "tenantry balances remove --confirm"}
+REFUSED = {
+    "column": "names the tenant column of public.notes organization",
+    "leaf shared": "tenantry balances remove --confirm",
+}
 
 
 def with_ledger(spec: Spec) -> Spec:

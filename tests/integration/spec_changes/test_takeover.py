@@ -136,7 +136,7 @@ def test_values_go_only_when_told(
     assert planned.index("DROP TRIGGER") < planned.index("-- ==== isolate") < planned.index("DROP COLUMN")
     refused = tenantry("migrate")
     assert refused.status == 4
-    assert "1 rows of public.lines have a tenant" in refused.stderr
+    assert "the tenants of 1 row would be dropped" in refused.stderr
     assert "backup" in refused.stderr
     assert "--force" in refused.stderr
     assert shop.dump() == there

@@ -55,7 +55,7 @@ def test_who_has_to_stay(warehouse: Isolated, tmp_path: Path) -> None:
     refused(lambda: one.export("two", tmp_path / "full"), "is not empty: it has mine")
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
-    refused(lambda: one.export("two", tmp_path / "open" / "x"), "is not safe from others")
+    refused(lambda: one.export("two", tmp_path / "open" / "x"), "is not safe from other users")
     assert not (tmp_path / "a").exists()
     assert content(one.database) == before
     assert one.database.rows("SELECT FROM tenantry.runs WHERE command LIKE 'tenants%'") == []
@@ -134,7 +134,7 @@ def test_damaged_folders(warehouse: Isolated, tmp_path: Path) -> None:
     changed("b", lambda it: (it / file).unlink(), "cannot be read")
     changed("c", lambda it: (it / file).write_bytes((it / file).read_bytes().replace(b"high", b"low", 1)),
             "is not what was written")  # fmt: skip
-    changed("d", lambda it: it.chmod(0o777), "is not safe from others")
+    changed("d", lambda it: it.chmod(0o777), "is not safe from other users")
     changed("e", lambda it: (it / "manifest.json").write_text("{}"), "cannot be read")
 
     def later(it: Path) -> None:

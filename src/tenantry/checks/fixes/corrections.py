@@ -15,6 +15,7 @@ from tenantry.model.finding import Family
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
 from tenantry.model.verdict import Verdict
+from tenantry.model.wording import counted
 from tenantry.postgres.fixes import FixJournal
 
 TENANT_CHECKS = ("rows-without-tenant", "tenant-differs")
@@ -88,7 +89,10 @@ def corrected(fixer: Fixer, repair: Repair, observer: Observer) -> Correction:
     observer(Looking(f"{repair.table}: fixing {repair.name}"))
     made = fixer.make(repair)
     observer(
-        Said(f"{made.fixed:,} rows of {repair.table} fixed ({repair.name})", {"fixed": made.fixed, "left": made.left})
+        Said(
+            f"{counted(made.fixed, 'row')} of {repair.table} fixed ({repair.name})",
+            {"fixed": made.fixed, "left": made.left},
+        )
     )
     return _correction(repair, made.fixed + made.left, made=made)
 
