@@ -149,7 +149,7 @@ def remove(
     confirm: Annotated[bool, typer.Option("--confirm", help="Delete the tenant's rows.")] = False,
     backup: Annotated[
         RemovalBackup,
-        typer.Option("--backup", help="What is kept of the tenant: an export, or none, which takes --force with it."),
+        typer.Option("--backup", help="The backup of the tenant: an export, or none, which requires --force."),
     ] = RemovalBackup.EXPORT,
     output: Annotated[
         Path | None,
@@ -201,7 +201,7 @@ def _preview_removal(terminal: Terminal, preview: RemovalPreview, *, dry_run: bo
     if preview.blockers:
         raise Refused(
             f"Rows that are not the tenant's refer to rows of {preview.tenant.slug!r}: {preview.blockers[0]}",
-            remedy="Change or delete them first; they are not ours to take along. Nothing was changed.",
+            remedy="Change or delete these rows first: they are not the tenant's. Nothing was changed.",
             details=preview.blockers[1:],
         )
     if dry_run:
@@ -221,7 +221,7 @@ def _show_removed(terminal: Terminal, done: TenantRemoved) -> None:
     terminal.log.write("done", tenant=done.tenant.slug, rows=done.rows, folder=done.folder)
     terminal.show(f"{done.tenant.slug} is removed: {counted(done.rows, 'row')}.")
     if done.folder is not None:
-        terminal.say(f"What it had is in {done.folder}: `tenantry tenants import` puts it back.")
+        terminal.say(f"Its rows are in {done.folder}: `tenantry tenants import` restores them.")
     if done.unexported:
         terminal.say(
             f"{counted(done.unexported, 'row')} were written after that export, and are not in it.", style="bold yellow"

@@ -194,7 +194,7 @@ def remove_tenant(
         if blockers:
             raise Refused(
                 f"Rows that are not the tenant's refer to rows of {slug!r}: {blockers[0]}",
-                remedy="Change or delete them first; they are not ours to take along. Nothing was changed.",
+                remedy="Change or delete these rows first: they are not the tenant's. Nothing was changed.",
                 details=[str(one) for one in blockers[1:]],
             )
         if options.backup is RemovalBackup.NONE and not options.force:

@@ -381,7 +381,7 @@ class _Transaction:
             self.outcome.held_since = self.outcome.held_since or begun
             texts = [one.sql.as_string(self.connection) for one in statements]
             found = next((text for text in texts if f'"{text}"' in context), "")
-            raise _TooSlow(error, found or "; ".join(texts) or "what a step does besides", seconds) from error
+            raise _TooSlow(error, found or "; ".join(texts) or "a query of tenantry's own", seconds) from error
 
 
 def _within(error: psycopg.Error, statement: str) -> list[str]:

@@ -130,9 +130,9 @@ class DropForeignKey(ReplacedForeignKey):
         if self.twin:
             return None
         return (
-            f"The foreign key {quoted(self.constraint)} of {self.table} to {self.parent} goes, and no composite key"
-            " holds what it held",
-            "Let the application see that its rows refer to rows that there are.",
+            f"The foreign key {quoted(self.constraint)} of {self.table} to {self.parent} is dropped, and no"
+            " composite key replaces it",
+            "Check in the application that the rows to which others refer exist.",
         )
 
     @property

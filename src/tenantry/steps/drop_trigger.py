@@ -80,9 +80,9 @@ class DropUserTrigger(Step):
     @property
     def gives_up(self) -> tuple[str, str]:
         return (
-            f"The trigger {quoted(self.trigger.name)} of {self.table} goes: no table that is distributed or copied to"
-            " each node can have one",
-            f"Let the application do what {self.trigger.function} does.",
+            f"The trigger {quoted(self.trigger.name)} of {self.table} is dropped: no table that is distributed or"
+            " copied to each node can have one",
+            f"Do the work of {self.trigger.function} in the application.",
         )
 
     @property

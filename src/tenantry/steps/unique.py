@@ -227,7 +227,7 @@ class WidenKey(ReplacedUnique):
 
     @property
     def note(self) -> str:
-        names = ", ".join(self.unique.columns) or "what it is over"
+        names = ", ".join(self.unique.columns) or "values of its expressions"
         return f"two tenants may use the same {names}: name {self.column} in ON CONFLICT, and join by it as well"
 
     @property

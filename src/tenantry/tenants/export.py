@@ -112,7 +112,7 @@ class TenantExporter:
         file = write_file(folder, file_name(number, "table", table.name), self._rows(copy.columns))
         scope.connection.execute(sql.SQL("DROP TABLE {}").format(_ROWS))
         if table.holding is Holding.TENANT and rows != 1:
-            raise Refused(f"There is no tenant {self.tenant.slug!r} any more", remedy="See `tenantry tenants list`.")
+            raise Refused(f"The tenant {self.tenant.slug!r} no longer exists", remedy="See `tenantry tenants list`.")
         return ExportedTable(
             table=table.name, holding=table.holding, columns=copy.columns, file=file, rows=rows, checksum=total,
             sequences=read_sequences(scope.connection, table.name),
@@ -136,8 +136,8 @@ class TenantExporter:
             ).fetchone()
             if row is not None and row[0]:
                 self.left_out.append(
-                    f"{counted(row[0], 'large object')} that {table.name}.{column.name} names: the export has the"
-                    " number, not what is in it"
+                    f"{counted(row[0], 'large object')} in {table.name}.{column.name}: the export has the"
+                    " OID of each, not its contents"
                 )
 
     def _reference(self, folder: Path, number: int, reference: Reference) -> ExportedReference | None:

@@ -109,7 +109,7 @@ def read_manifest(folder: Path) -> TenantExport:
     version = re.search(rb'"format":\s*(\d+)', text)
     if version is not None and int(version[1]) > FORMAT:
         raise UsageError(
-            f"The export is of format {int(version[1])}, and this tenantry knows {FORMAT}",
+            f"The export has format {int(version[1])}, and this version of tenantry reads {FORMAT}",
             remedy="Import it with the newer tenantry that wrote it.",
         )
     try:

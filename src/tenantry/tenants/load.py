@@ -97,7 +97,7 @@ class TenantImport:
         if problems:
             raise Refused(
                 f"The tenant {self.slug!r} cannot be imported here: {problems[0]}",
-                remedy="See to what is named, and run the same command again. Nothing was changed.",
+                remedy="Correct what is named, then run the same command again. Nothing was changed.",
                 details=problems[1:],
             )
 
@@ -145,8 +145,8 @@ class TenantImport:
             )  # fmt: skip
         except (psycopg.IntegrityError, psycopg.DataError) as error:
             raise Refused(
-                f"The database does not take the rows: {error.diag.message_primary}",
-                remedy="See to what it says, and run the same command again. Nothing was changed.",
+                f"The database rejects the rows: {error.diag.message_primary}",
+                remedy="Correct what the message names, then run the same command again. Nothing was changed.",
                 details=[error.diag.message_detail or ""],
             ) from error
         return sum(inserted)
@@ -211,9 +211,9 @@ class TenantImport:
         rows, total = self._sum(relation, as_held.columns)
         if (rows, total) != (exported.rows, exported.checksum):
             raise Refused(
-                f"The file of {table.name} is not what was exported: {counted(rows, 'row')}, not"
-                f" {exported.rows:,}, or others",
-                remedy="Export the tenant again, from a server whose texts are written as they are here.",
+                f"The file of {table.name} differs from the export: {counted(rows, 'row')}, not"
+                f" {exported.rows:,}, or other values",
+                remedy="Export the tenant again, from a server that writes values as text in the same way.",
             )
         if exported.holding is Holding.TENANT and self.slug != self.export.tenant:
             slug = self.scope.selection.ownership.tenant.slug
@@ -365,7 +365,7 @@ class TenantImport:
             raise Failed(
                 f"{one.table.name} would not have what was exported: {counted(found, 'row')} of {one.exported.rows:,},"
                 " or others",
-                remedy="See what changes the tenant's rows when they are inserted, or writes to them; nothing was"
+                remedy="Find out what changes the tenant's rows when they are inserted, or writes to them. Nothing was"
                 " changed.",
             )
 

@@ -201,7 +201,7 @@ class TenantRemoval:
             if deleted < len(found):
                 raise Failed(
                     f"{leaf} keeps {len(found) - deleted:,} rows that were to be deleted",
-                    remedy="See what keeps them, such as a trigger or rule that fires always; then run it again.",
+                    remedy="Find out what keeps them, such as a trigger or rule that fires always, then run it again.",
                 )
             return deleted
 
@@ -263,7 +263,7 @@ class TenantRemoval:
         except psycopg.IntegrityError as error:
             raise Failed(
                 f"The database does not let the rows go: {error.diag.message_primary}",
-                remedy="See what refers to them, and run the same command again: it goes on where it stopped.",
+                remedy="Find out what refers to them, then run the same command again: it goes on where it stopped.",
                 details=[error.diag.message_detail or ""],
             ) from error
         return deleted[0]
@@ -278,7 +278,7 @@ class TenantRemoval:
         for blocker in self._blockers(references, relation, these):
             raise Refused(
                 f"Rows that are not the tenant's have come to refer to rows that go: {blocker}",
-                remedy="Change them, and run the same command again: it goes on where it stopped.",
+                remedy="Change these rows, then run the same command again: it goes on where it stopped.",
             )
 
     def _blockers(
@@ -290,7 +290,7 @@ class TenantRemoval:
             parent, child = reference.of_parent, reference.of_child
             assert parent is not None
             if relation is None:
-                self.scope.observer(Looking(f"who refers to {parent.name}: {reference.columns}"))
+                self.scope.observer(Looking(f"references to {parent.name}: {reference.columns}"))
             table = self.scope.selection.schema.tables[reference.child]
             others = sql.SQL("true") if child is None else sql.SQL("({}) IS NOT TRUE").format(child.goes(key, "c"))
             rows = (

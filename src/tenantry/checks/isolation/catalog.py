@@ -345,7 +345,7 @@ def isolation(ground: CheckContext) -> Iterator[Finding]:
     """Nothing before isolate is reached: until then every role with privileges sees all rows."""
     if not ground.reached(Phase.ISOLATE):
         return
-    ground.looking("what bypasses the policies")
+    ground.looking("ways to bypass the policies")
     catalog = Catalog(ground=ground, user=application_user(ground))
     yield from _role(catalog)
     yield from _powers(catalog)

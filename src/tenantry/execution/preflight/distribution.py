@@ -89,7 +89,7 @@ class _Looking:
                 name="distribute-refuses-balances",
                 message=f"Balances of {ledger} are installed: their triggers cannot add up movements of distributed"
                 " tables",
-                remedy="`tenantry balances remove` takes them away, and leaves the ledger as it is.",
+                remedy="Run `tenantry balances remove`: the ledger stays as it is.",
             )  # fmt: skip
         ended = {key for step in self.plan.steps for key in step.ends}
         for step in self.plan.steps:
@@ -115,7 +115,7 @@ class _Looking:
             if into.parent in self.owned and apart:
                 yield firm(
                     name="distribute-refuses-outside-reference", table=into.table,
-                    message=f"{into.table}, which the spec says nothing of, refers by {quoted(into.key)} to"
+                    message=f"{into.table}, which is not in the spec, refers by {quoted(into.key)} to"
                     f" {into.parent}, whose unique keys all get the tenant",
                     remedy="Put the table into the spec, or"
                     f" ALTER TABLE {into.table} DROP CONSTRAINT {quoted(into.key)}.",
@@ -135,40 +135,40 @@ class _Looking:
         if owned.mixed:
             yield firm(
                 name="distribute-refuses-mixed", table=name,
-                message=f"Rows of {name} without a tenant are everybody's: Citus refuses rows without a tenant, and"
-                " tenantry does not give them a tenant of their own yet",
-                remedy="Give each row a tenant, or move what all share into a shared table.",
+                message=f"Rows of {name} without a tenant belong to all tenants: Citus refuses rows without a tenant,"
+                " and tenantry does not give them a tenant of their own yet",
+                remedy="Give each row a tenant, or move the rows of all tenants into a shared table.",
             )  # fmt: skip
         heirs = [heir.name for heir in self.schema.heirs(name)]
         if heirs or table.inherits:
             yield firm(
                 name="distribute-refuses-inheritance", table=name,
-                message=f"{name} has heirs or parents ({', '.join(map(str, heirs or table.inherits))}), and no table"
-                " with INHERITS can be distributed",
-                remedy="Make it a partitioned table, or tables of their own.",
+                message=f"{name} has inheritance children or parents ({', '.join(map(str, heirs or table.inherits))}),"
+                " and no table with INHERITS can be distributed",
+                remedy="Make it a partitioned table, or separate tables.",
             )  # fmt: skip
         column = table.column(owned.column)
         if column is not None and column.generated:
             yield firm(
                 name="distribute-refuses-generated", table=name,
-                message=f"The tenant column {quoted(owned.column)} of {name} is generated, and Citus distributes by"
-                " none that is",
+                message=f"The tenant column {quoted(owned.column)} of {name} is generated, and Citus cannot"
+                " distribute by a generated column",
                 remedy=f"ALTER TABLE {name} ALTER {quoted(owned.column)} DROP EXPRESSION, once the application"
                 " writes it.",
             )  # fmt: skip
         if table.kind is Kind.PARTITIONED:
             yield firm(
                 name="distribute-refuses-partitions", table=name,
-                message=f"{name} is partitioned, and the keys of partitions cannot be made otherwise without a lock for"
-                " as long as its rows are read",
-                remedy="Leave it until tenantry can, or copy it into a plain table.",
+                message=f"{name} is partitioned, and the keys of partitions cannot be replaced without a lock for as"
+                " long as its rows are read",
+                remedy="Copy it into a plain table, or do not distribute it yet.",
             )  # fmt: skip
         keys = [unique for unique in table.uniques if owned.column not in unique.columns]
         for unique in (one for one in keys if one.exclusion):
             yield firm(
                 name="distribute-refuses-exclusion", table=name,
-                message=f"The exclusion constraint {quoted(unique.name)} of {name} is without the tenant column",
-                remedy=f"Make it anew with {quoted(owned.column)} WITH = in front (extension btree_gist).",
+                message=f"The exclusion constraint {quoted(unique.name)} of {name} does not include the tenant column",
+                remedy=f"Create it again with {quoted(owned.column)} WITH = as first column (extension btree_gist).",
             )  # fmt: skip
 
     def _of_policies(self, facts: DistributionFacts) -> Iterator[Finding]:
@@ -177,8 +177,8 @@ class _Looking:
             if not policy.permissive:
                 yield firm(
                     name="distribute-refuses-restrictive-policy", table=policy.table,
-                    message=f"{name} is RESTRICTIVE, which Citus makes PERMISSIVE on every shard: it would open what it"
-                    " is to close",
+                    message=f"{name} is RESTRICTIVE, which Citus makes PERMISSIVE on every shard: it would show rows"
+                    " that it is to hide",
                     remedy=f"DROP POLICY {quoted(policy.policy)} ON {policy.table}; put its condition into the"
                     " application's queries or into a trigger of your own.",
                 )  # fmt: skip
@@ -203,9 +203,9 @@ class _Looking:
     def changes(self, facts: DistributionFacts) -> Iterator[Finding]:
         yield warned(
             name="distribute-changes-floor",
-            message=f"The restrictive policies {FLOOR} go, since Citus makes RESTRICTIVE policies PERMISSIVE on every"
-            " shard: from then on a permissive policy that somebody adds widens what tenants see",
-            remedy="Let nobody but the operator make policies; `tenantry validate` names each.",
+            message=f"The restrictive policies {FLOOR} are dropped, since Citus makes RESTRICTIVE policies PERMISSIVE"
+            " on every shard: from then on a permissive policy that is added shows tenants more rows",
+            remedy="Let only the operator create policies; `tenantry validate` names each.",
         )  # fmt: skip
         for step in self.steps:
             if step.note and step.gives_up is None:
@@ -214,8 +214,8 @@ class _Looking:
             if one.table in self.owned:
                 yield warned(
                     name="distribute-changes-sequence", table=one.table,
-                    message=f"{one.table}.{quoted(one.column)} is filled from a sequence and is no bigint: a node other"
-                    " than the coordinator could not number rows",
+                    message=f"{one.table}.{quoted(one.column)} is filled from a sequence and is not a bigint: a node"
+                    " other than the coordinator could not number rows",
                     remedy=f"ALTER TABLE {one.table} ALTER {quoted(one.column)} TYPE bigint, before it is distributed.",
                 )  # fmt: skip
         yield from self._views()
@@ -252,8 +252,8 @@ class _Looking:
         if facts.executed is None:
             yield noted(
                 name="statements-unknown",
-                message="What the application runs is not known: pg_stat_statements is missing or hidden",
-                remedy="CREATE EXTENSION pg_stat_statements some days before, or search the code for ON CONFLICT,"
+                message="The application's statements are not known: pg_stat_statements is missing or hidden",
+                remedy="CREATE EXTENSION pg_stat_statements some days ahead, or search the code for ON CONFLICT,"
                 " MERGE, COPY and FOR UPDATE.",
             )  # fmt: skip
 
