@@ -52,7 +52,7 @@ def examine(ground: CheckContext, checks: Sequence[Check], stop: Stop, *, slice_
     """Run all checks; counts are exact, each for the moment in which its slice was read. Rows that others write
     meanwhile are checked again, so that nothing is missed.
 
-    Raises Interrupted after a stop, ConnectionFailed without connections, Failed where another session keeps a table
+    Raises Interrupted after a stop, ConnectionFailed without connections, Failed if another session keeps a table
     locked, and psycopg's InsufficientPrivilege for a table that may not be read.
     """
     with Readers.opened(ground, "validate", stop) as readers:

@@ -59,7 +59,7 @@ class Stop:
                 session.cancel_safe(timeout=5.0)
 
     def halt(self) -> None:
-        """Raises Interrupted where a stop was asked for."""
+        """Raises Interrupted if a stop was asked for."""
         if self.asked.is_set():
             raise Interrupted("Stopped", remedy="Run the same command again: nothing was changed.")
 
@@ -89,7 +89,7 @@ class Readers:
     def all(self, work: Sequence[Work]) -> None:
         """Run all work, each piece in a free session; the first one that fails stops the rest.
 
-        Raises Interrupted after a stop, and Failed where another session keeps a table locked.
+        Raises Interrupted after a stop, and Failed if another session keeps a table locked.
         """
         given_up = threading.Event()
         with ThreadPoolExecutor(self.count) as pool:

@@ -75,7 +75,7 @@ def migrate(
 
 
 def prepared(until: Phase, prepare: bool) -> bool:
-    """Raises UsageError for --prepare where there is nothing to prepare."""
+    """Raises UsageError for --prepare if there is nothing to prepare."""
     if prepare and until is not Phase.DISTRIBUTE:
         raise UsageError(f"--prepare is about the phase distribute, and the run ends after {until}",
                          remedy="Say --until distribute --prepare, or leave --prepare out.")  # fmt: skip

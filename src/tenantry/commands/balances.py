@@ -54,7 +54,7 @@ def install_balances(
     """Create the table, functions, triggers and view of each ledger; existing ones are kept, and objects that the spec
     no longer asks for are removed.
 
-    Raises UsageError where the spec does not fit the database, Refused where a person must decide, Failed where it
+    Raises UsageError if the spec does not fit the database, Refused if a person must decide, Failed if it
     stopped part-way.
     """
     options = options or BalancesOptions()
@@ -108,7 +108,7 @@ def backfill_balances(
 ) -> Result:
     """Set the balances to the sums of their ledgers while writers go on, and merge slots that are left over.
 
-    Raises Refused where they are not installed, Failed or Interrupted where it stopped part-way; the same call then
+    Raises Refused if they are not installed, Failed or Interrupted if it stopped part-way; the same call then
     continues.
     """
     options = options or BalancesOptions()

@@ -39,7 +39,7 @@ from tenantry.steps.balance_functions import EMPTYING
 def empty_ledger(target: Target, spec: Spec, options: BalancesOptions, observer: Observer | None = None) -> Statement:
     """TRUNCATE a ledger and delete its rows from the balances, in one transaction, after a backup of it.
 
-    Raises UsageError where the spec has several and none is chosen, Refused where the backup needs a decision.
+    Raises UsageError if the spec has several and none is chosen, Refused if the backup needs a decision.
     """
     with run(target, "balances empty", purpose="balances", observer=observer) as current:
         connection = current.connection
@@ -82,7 +82,7 @@ def remove_balances(
 ) -> Result:
     """Remove all that install created; uses the spec for the limits of locks only, and the journal for the rest.
 
-    Raises Refused where objects of others depend on the view, Failed where it stopped part-way.
+    Raises Refused if objects of others depend on the view, Failed if it stopped part-way.
     """
     options = options or BalancesOptions()
     with run(target, "balances remove", purpose="balances", observer=observer) as current:
@@ -129,7 +129,7 @@ def _entries(entries: Mapping[str, Entry], spec: Spec, options: BalancesOptions)
 
 
 def _refuse_dependents(connection: psycopg.Connection[Any], journal: Journal, entries: list[Entry]) -> None:
-    """Raises Refused where a view of others reads the balances: it would have to be dropped first."""
+    """Raises Refused if a view of others reads the balances: it would have to be dropped first."""
     views = {ledger.balance for entry in entries if (ledger := from_json(entry.value).keeps) is not None}
     for view in views:
         query = sql.SQL(

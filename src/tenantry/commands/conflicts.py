@@ -32,7 +32,7 @@ def conflicts(target: Target, spec: Spec, *, whole: bool = False) -> tuple[Confl
     """The tables with rows that disagree, most rows first; with `whole` the samples are all of these rows. Changes
     nothing.
 
-    Undecided tables are checked along the paths that the spec has for them. Raises UsageError where the spec does not
+    Undecided tables are checked along the paths that the spec has for them. Raises UsageError if the spec does not
     fit the database, ConnectionFailed without a connection or the privilege to read.
     """
     asked = spec.model_copy(update={"table": tuple(_as_decided(part) for part in spec.table)})

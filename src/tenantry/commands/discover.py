@@ -44,7 +44,7 @@ def discover(
 ) -> Discovery:  # fmt: skip
     """Read every schema of the user's, and count rows where paths compete. Changes nothing.
 
-    Raises UsageError where no proposal can be made, ConnectionFailed without a connection or the privilege to read.
+    Raises UsageError if no proposal can be made, ConnectionFailed without a connection or the privilege to read.
     """
     with _looking(target, schemas) as (connection, schema):
         proposal = propose(
@@ -62,7 +62,7 @@ def discover(
 def discover_update(target: Target, spec: Spec, text: str, *, undecided: Undecided = Undecided.ASK) -> Update:
     """Tables that the spec, whose file has this text, does not list; and other changes since it was written.
 
-    Changes nothing. Raises UsageError where nothing can be added, ConnectionFailed as `discover` does.
+    Changes nothing. Raises UsageError if nothing can be added, ConnectionFailed as `discover` does.
     """
     with _looking(target, spec.schemas) as (connection, schema):
         ownership = resolve(spec, schema, lenient=True)

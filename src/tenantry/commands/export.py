@@ -23,7 +23,7 @@ def export(target: Target, spec: Spec, orm: Orm, *, app: str = "tenants", after:
     migration that changes nothing in the database. `app`: the label of Django's application. `after`: the migration or
     revision that the new one follows. Changes nothing.
 
-    Raises UsageError where the spec does not fit the database, or `after` is not the name of a migration; Refused where
+    Raises UsageError if the spec does not fit the database, or `after` is not the name of a migration; Refused if
     a tenant column is still missing; ConnectionFailed without a connection or privileges.
     """
     ground = replace(read_context(target, spec), app=app, after=after)

@@ -74,7 +74,7 @@ def fix_issues(
 ) -> Fixed:  # fmt: skip
     """Correct what can be corrected safely, then run all checks again: the verdict has what remains.
 
-    Raises Refused while another run is active, on a standby, and where the backup needs a decision; Interrupted after
+    Raises Refused while another run is active, on a standby, and if the backup needs a decision; Interrupted after
     Ctrl-C: what is fixed by then stays, and can be undone.
     """
     stop, fixing = Stop(), fixing or FixOptions()

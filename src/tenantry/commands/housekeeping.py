@@ -43,7 +43,7 @@ def run_housekeeping(
 ) -> tuple[CleanupResult, ...]:  # fmt: skip
     """Archive and remove what is older than its age; never what a rollback, `fixes undo` or status still needs.
 
-    Raises Refused while a run is active, or where an archive is a link, Failed where a file cannot be archived; what
+    Raises Refused while a run is active, or if an archive is a link, Failed if a file cannot be archived; what
     was done by then is done.
     """
     observer = observer or ignore

@@ -42,7 +42,7 @@ def inspect(
 ) -> Verdict:  # fmt: skip
     """Run the checks of `families`. Changes nothing of the user's; the journal, if there is one, records the run.
 
-    Raises UsageError where the spec does not fit the database or a table does not exist, ConnectionFailed without a
+    Raises UsageError if the spec does not fit the database or a table does not exist, ConnectionFailed without a
     connection or privileges, Interrupted after Ctrl-C.
     """
     options, stop = options or InspectionOptions(), Stop()

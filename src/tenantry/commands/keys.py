@@ -39,7 +39,7 @@ def create_key(
 ) -> NewKey:  # fmt: skip
     """Create an API key for the tenant with this slug. `name` is its purpose; it expires after `lifetime`.
 
-    Raises UsageError where the tenant, the name or the scope is missing, or the database has no API keys.
+    Raises UsageError if the tenant, the name or the scope is missing, or the database has no API keys.
     """
     _refuse_unfit(name, scopes, lifetime)
     tenants = list_tenants(target, spec)
@@ -59,7 +59,7 @@ def create_key(
 
 
 def list_keys(target: Target, spec: Spec, *, slug: str | None = None) -> tuple[ApiKey, ...]:
-    """The API keys, of one tenant or of all: the newest last. Raises UsageError where the database has none, or the
+    """The API keys, of one tenant or of all: the newest last. Raises UsageError if the database has none, or the
     tenant does not exist."""
     slugs = {tenant.key: tenant.slug for tenant in list_tenants(target, spec)}
     if slug is not None and slug not in slugs.values():
@@ -74,7 +74,7 @@ def list_keys(target: Target, spec: Spec, *, slug: str | None = None) -> tuple[A
 def revoke_key(target: Target, lookup: str, *, dry_run: bool = False, observer: Observer | None = None) -> ApiKey:
     """Revoke an API key now. One that has ended is not changed.
 
-    Raises UsageError where the key does not exist.
+    Raises UsageError if the key does not exist.
     """
     with run(target, "keys revoke", purpose="keys", observer=observer, locks=False) as current:
         key = _find(current.connection, lookup)
@@ -92,7 +92,7 @@ def rotate_key(
     """Create a key that replaces another, which stays valid for `overlap`. It has the other's tenant, name and scopes,
     and expires after `lifetime`, or after the lifetime of the other.
 
-    Raises UsageError where the key does not exist, Refused where it has ended or was rotated already.
+    Raises UsageError if the key does not exist, Refused if it has ended or was rotated already.
     """
     _refuse_unfit("-", SCOPES, lifetime)
     with run(target, "keys rotate", purpose="keys", observer=observer, locks=False) as current:
@@ -126,7 +126,7 @@ def _ordered(scopes: Sequence[str]) -> list[str]:
 
 
 def _require_table(connection: psycopg.Connection[Any]) -> None:
-    """Raises Refused where the schema cannot be trusted, UsageError where it has no table of keys."""
+    """Raises Refused if the schema cannot be trusted, UsageError if it has no table of keys."""
     there = Journal(connection).installed
     row = connection.execute(_QUERIES["there"]).fetchone() if there else None
     if row is None or not row[0]:

@@ -38,7 +38,7 @@ def migrate(
 ) -> Result:
     """Migrate the database to `options.until`, from whatever state it is in.
 
-    Raises Refused where a person must decide, Failed where it stopped part-way, Interrupted after Ctrl-C; after each of
+    Raises Refused if a person must decide, Failed if it stopped part-way, Interrupted after Ctrl-C; after each of
     these the same call continues.
     """
     options = options or MigrateOptions()

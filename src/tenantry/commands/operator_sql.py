@@ -21,7 +21,7 @@ def operator_sql(target: Target, spec: Spec | None, *, role: str | None = None) 
     """The script for this database and spec; without a spec, for discover. `role` is the operator's name, else the
     spec's [operator], else `tenantry_operator`. Changes nothing; its output is the same before and after it was run.
 
-    Raises Refused where a superuser owns a table of the plan, and UsageError for a role that cannot be the operator.
+    Raises Refused if a superuser owns a table of the plan, and UsageError for a role that cannot be the operator.
     """
     with open_session(target, purpose="operator-sql") as connection:
         if spec is None:

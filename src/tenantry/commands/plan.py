@@ -42,7 +42,7 @@ def plan(target: Target, spec: Spec, *, until: Phase = Phase.CONTRACT) -> Outlin
     """All steps for this database and spec, each with whether it is applied, and what preflight finds, except for the
     census of the rows, which the dry run of migrate makes. Changes nothing.
 
-    Raises UsageError where the spec does not fit the database, ConnectionFailed without a connection.
+    Raises UsageError if the spec does not fit the database, ConnectionFailed without a connection.
     """
     with open_session(target, purpose="plan") as connection:
         options = MigrateOptions(until=until, prepare=True)

@@ -34,7 +34,7 @@ def reconcile_balances(
     """Compare ledgers and balances while writers go on; other runs may be active.
 
     Differences below the spec's threshold are corrected, up to its total_limit for each key; others become reviews.
-    Raises Refused where balances are not installed, or row-level security hides rows of a ledger from this role.
+    Raises Refused if balances are not installed, or row-level security hides rows of a ledger from this role.
     """
     options = options or ReconcileOptions()
     with run(target, "balances reconcile", purpose="reconcile", observer=observer, locks=False) as current:

@@ -22,8 +22,8 @@ from tenantry.postgres.connect import Target
 def restore(target: Target, id: str, options: RestoreOptions, observer: Observer | None = None) -> Restoration:
     """Restore the tables of backup `id`, in one transaction; rows that have not changed are not written.
 
-    Raises UsageError where the backup or the table does not exist, Refused where the backup is incomplete, a table
-    cannot take its rows, or, without `force`, rows written since would be lost; Failed where it got no locks. Then
+    Raises UsageError if the backup or the table does not exist, Refused if the backup is incomplete, a table
+    cannot take its rows, or, without `force`, rows written since would be lost; Failed if it got no locks. Then
     nothing has been changed.
     """
     started = time.monotonic()

@@ -52,8 +52,8 @@ def decide_reviews(
 ) -> tuple[Decided, ...]:  # fmt: skip
     """Decide on reviews, each in a transaction of its own; on all open ones if `numbers` is empty.
 
-    Raises UsageError for a number that does not exist, Refused where one cannot be decided in its present state, Failed
-    where writers keep a balance locked; those before it are decided then.
+    Raises UsageError for a number that does not exist, Refused if one cannot be decided in its present state, Failed
+    if writers keep a balance locked; those before it are decided then.
     """
     decided = []
     command = f"balances review {decision.word}"

@@ -62,7 +62,7 @@ def rollback(target: Target, options: RollbackOptions | None = None, observer: O
     """Roll back what tenantry has applied, from whatever state the database is in; it reads the journal, and needs no
     spec.
 
-    Raises Refused where objects of others depend on it or values would clash, Failed where it stopped part-way,
+    Raises Refused if objects of others depend on it or values would clash, Failed if it stopped part-way,
     Interrupted after Ctrl-C. With `force` it goes past both, and the result lists what is left.
     """
     options = options or RollbackOptions()
@@ -115,7 +115,7 @@ def prospect(journal: Journal, options: RollbackOptions) -> tuple[Selection, tup
 
 
 def refuse_balances(entries: Sequence[Entry]) -> None:
-    """Raises Refused where one of these tables is a ledger with balances: their key contains the tenant."""
+    """Raises Refused if one of these tables is a ledger with balances: their key contains the tenant."""
     kept = (from_json(entry.value).keeps for entry in entries)
     ledgers = sorted({str(ledger.table) for ledger in kept if ledger is not None})
     if ledgers:

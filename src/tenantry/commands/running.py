@@ -114,7 +114,7 @@ def run(target: Target, command: str, *, purpose: str, observer: Observer | None
     """A run of `command`: reported to `observer`, with a connection that is opened for `purpose`; with `locks` other
     runs are kept out of the database. However it ends after `Run.begin`, the journal has its end.
 
-    Raises ConnectionFailed, Refused while another run is active, and Failed where the connection is lost.
+    Raises ConnectionFailed, Refused while another run is active, and Failed if the connection is lost.
     """
     with (
         announced(command, observer) as told,

@@ -24,7 +24,7 @@ def sample(
     """Load a preset into the schema public; `rows` is the number of rows of its largest table, with which all tables
     grow.
 
-    Raises UsageError for an unknown preset or fault, and where `spec` does not fit the preset; Refused where one of its
+    Raises UsageError for an unknown preset or fault, and if `spec` does not fit the preset; Refused if one of its
     names is taken. Nothing is loaded then.
     """
     with open_session(target, purpose="sample") as connection:

@@ -36,7 +36,7 @@ def export_tenant(
 ) -> TenantExport:
     """Write the rows of the tenant with this slug into a new folder, all from one snapshot.
 
-    Raises UsageError where there is no such tenant or the folder cannot be written, Refused where the database is not
+    Raises UsageError if there is no such tenant or the folder cannot be written, Refused if the database is not
     isolated or the folder is not empty; then nothing is written.
     """
     with run(target, "tenants export", purpose="export", observer=observer) as current:
@@ -78,7 +78,7 @@ def import_tenant(
 ) -> TenantImported:  # fmt: skip
     """Put the rows of an export into a database, in one transaction; the tenant gets the `slug` in place of its own.
 
-    Raises UsageError where the folder holds no export, Refused, with a list, where its files or tables do not fit, the
+    Raises UsageError if the folder holds no export, Refused, with a list, if its files or tables do not fit, the
     tenant is there already, rows of others have its keys, or rows that it refers to are missing or not the same. Then
     nothing is changed; nor where the rows that were inserted are not those that were exported: Failed.
     """
@@ -163,8 +163,8 @@ class TenantRemoved:
 def preview_removal(
     target: Target, spec: Spec, slug: str, options: RemoveOptions, *, observer: Observer | None = None
 ) -> RemovalPreview:
-    """What `remove_tenant` would delete. Changes nothing. Raises UsageError where there is no such tenant, Refused
-    where it is one that has to stay."""
+    """What `remove_tenant` would delete. Changes nothing. Raises UsageError if there is no such tenant, Refused
+    if it is one that has to stay."""
     with open_session(target, purpose="removal") as connection:
         scope = TenantScope.of(Session.begin(target, connection, spec), run="", observer=observer or ignore)
         removing = _removing(scope, slug, options)
@@ -183,8 +183,8 @@ def remove_tenant(
     """Delete a tenant's rows in batches, children before their parents, after an export of them. Where a run has
     stopped part-way, the same call goes on, with that run's export.
 
-    Raises UsageError where there is no such tenant; Refused where it is one that has to stay, or rows of others refer
-    to its rows, before anything is changed; Interrupted between two batches, and Failed where a lock is not to be had.
+    Raises UsageError if there is no such tenant; Refused if it is one that has to stay, or rows of others refer
+    to its rows, before anything is changed; Interrupted between two batches, and Failed if a lock is not to be had.
     """
     with run(target, "tenants remove", purpose="removal", observer=observer) as current:
         session = Session.begin(target, current.connection, spec)

@@ -13,7 +13,7 @@ from tenantry.postgres.connect import Target
 
 
 def list_tenants(target: Target, spec: Spec) -> tuple[Tenant, ...]:
-    """All tenants, by their slugs. Raises UsageError where the spec does not fit or the table does not exist yet."""
+    """All tenants, by their slugs. Raises UsageError if the spec does not fit or the table does not exist yet."""
     with _table(target, spec) as table:
         return table.read()
 
@@ -21,7 +21,7 @@ def list_tenants(target: Target, spec: Spec) -> tuple[Tenant, ...]:
 def add_tenant(target: Target, spec: Spec, slug: str, *, name: str = "", dry_run: bool = False) -> TenantChange:
     """Add a tenant; by default, the slug is its name.
 
-    Raises Refused where a tenant has that slug, UsageError where the table requires values that are not known.
+    Raises Refused if a tenant has that slug, UsageError if the table requires values that are not known.
     """
     with _table(target, spec) as table:
         table.refuse_taken(slug)
@@ -32,7 +32,7 @@ def add_tenant(target: Target, spec: Spec, slug: str, *, name: str = "", dry_run
 def rename_tenant(target: Target, spec: Spec, slug: str, new: str, *, dry_run: bool = False) -> TenantChange:
     """Change the slug of a tenant; its key, which rows contain, does not change.
 
-    Raises UsageError where the tenant does not exist or the spec lists it, Refused where the new slug is taken.
+    Raises UsageError if the tenant does not exist or the spec lists it, Refused if the new slug is taken.
     """
     with _table(target, spec) as table:
         known = table.read()

@@ -27,7 +27,7 @@ class Termination:
 def end_blocker(target: Target, pid: int, *, agreed: Callable[[Party], bool], patience: float = LOOKING) -> Termination:
     """Terminate the session `pid` once a run of tenantry is seen to wait for it, and `agreed` returns true.
 
-    Raises UsageError where the session does not exist, Refused where no run waits for it within `patience` seconds, it
+    Raises UsageError if the session does not exist, Refused if no run waits for it within `patience` seconds, it
     is a run itself, or the answer is no; ConnectionFailed without the privilege to terminate it.
     """
     with open_session(target, purpose="status") as connection:

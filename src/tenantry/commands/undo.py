@@ -75,7 +75,7 @@ def undo_fixes(
     """Restore every value that the run `undone` has fixed, `rows` in one transaction, after a `backup` of the tables.
     If it stopped half-way, the same call continues.
 
-    Raises UsageError for a run that has fixed nothing, and Refused where rows were changed since: then nothing is
+    Raises UsageError for a run that has fixed nothing, and Refused if rows were changed since: then nothing is
     changed, unless `force` overwrites them.
     """
     wanted = backup or BackupOptions()

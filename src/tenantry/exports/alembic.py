@@ -42,7 +42,7 @@ def downgrade() -> None:
 
 
 def alembic_files(ground: ExportContext) -> Files:
-    """One revision. Its number follows from what it is about. Raises UsageError where `after` is no revision's."""
+    """One revision. Its number follows from what it is about. Raises UsageError if `after` is no revision's."""
     columns = [
         (None if table.name.schema == DEFAULT_SCHEMA else table.name.schema, table.name.name, column)
         for table in ground.tables

@@ -99,7 +99,7 @@ class Model:
 def django_files(ground: ExportContext) -> Files:
     """models.py, and one migration: the first, of all models, or what comes `after` the one that is named.
 
-    Raises UsageError where `after` is no migration's name."""
+    Raises UsageError if `after` is no migration's name."""
     live = _Writer(ground, ground.tables).models
     models = (_class(name, model) for name, model in live.items())
     if ground.after is None:

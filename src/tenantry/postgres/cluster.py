@@ -195,7 +195,7 @@ class Cluster:
     def make_folder(self) -> None:
         """Create the folder if needed: no other user may write there, or above it.
 
-        Raises Refused where another user could replace the data or the socket.
+        Raises Refused if another user could replace the data or the socket.
         """
         # The account that the server runs as must pass through root's folder; it cannot list it.
         mode = 0o711 if os.geteuid() == 0 else 0o700

@@ -106,7 +106,7 @@ def resolve_target(dsn: str | None = None, *, environment: Mapping[str, str] = o
     """The database of `dsn`, else of DATABASE_URL, else of the PG* variables.
 
     An embedded server (`embedded:PATH`) runs during the block. Raises UsageError for a DSN that cannot be read, and
-    ConnectionFailed where an embedded server cannot be started.
+    ConnectionFailed if an embedded server cannot be started.
     """
     named = dsn or environment.get("DATABASE_URL") or ""
     if is_embedded(named):
@@ -127,7 +127,7 @@ def connect(
     pg_stat_activity shows it as `tenantry RUN PURPOSE`. No timeout is set: callers set them locally. As `operator`, a
     role that bypasses row-level security gets an error where a policy would hide rows.
 
-    Raises ConnectionFailed where there is no connection or the server is older than PostgreSQL 14, and Refused where
+    Raises ConnectionFailed if there is no connection or the server is older than PostgreSQL 14, and Refused if
     the connection goes through a pooler, or the database makes its sessions another role's.
     """
     options = {**KEEPALIVES, **connection_options(target.conninfo)}

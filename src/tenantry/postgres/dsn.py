@@ -32,7 +32,7 @@ def masked(dsn: str) -> str:
 
 
 def connection_options(conninfo: str) -> dict[str, Any]:
-    """The options of a connection string by their names. Raises UsageError where it cannot be parsed."""
+    """The options of a connection string by their names. Raises UsageError if it cannot be parsed."""
     try:
         return dict(conninfo_to_dict(conninfo))
     except psycopg.Error as error:

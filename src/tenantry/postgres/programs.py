@@ -24,7 +24,7 @@ PLACES = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/po
 def program(name: str, *, major: int) -> Path:
     """A client program of version `major` or newer: in the PATH, in the system's packages, or in the extra `embedded`.
 
-    Raises Refused where there is none; a pg_dump that is older than the server cannot dump it.
+    Raises Refused if there is none; a pg_dump that is older than the server cannot dump it.
     """
     seen: dict[Path, int] = {}
     for folder in _folders():
@@ -94,7 +94,7 @@ class Running:
         return self._process.stdout
 
     def wait(self) -> None:
-        """Raises Failed, with its message, where it ends with an error."""
+        """Raises Failed, with its message, if it ends with an error."""
         assert self._process.stderr is not None
         said = self._process.stderr.read().decode(errors="replace").splitlines()
         status = self._process.wait()

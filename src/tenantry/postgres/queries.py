@@ -22,7 +22,7 @@ class Fixed(bytes):
 def read_queries(path: Path) -> Mapping[str, Fixed]:
     """The queries of a file by name; each begins with a line `-- name: NAME`.
 
-    Raises ValueError where two have the same name.
+    Raises ValueError if two have the same name.
     """
     _, *parts = _NAME.split(path.read_text(encoding="utf-8"))
     names, texts = parts[::2], parts[1::2]

@@ -154,7 +154,7 @@ class Fixer:
         return retrying(action)
 
     def halt(self) -> None:
-        """Raises Interrupted where a stop was asked for."""
+        """Raises Interrupted if a stop was asked for."""
         if self.stop.is_set():
             raise Interrupted(
                 "Stopped between two batches",
@@ -251,7 +251,7 @@ class _Batches:
         return len(images)
 
     def _foreseen(self, cursor: psycopg.RawCursor[Any], before: Touched) -> None:
-        """Raises UnforeseenError where rows without an image were written."""
+        """Raises UnforeseenError if rows without an image were written."""
         fixes = {self.repair.table: [self.fix]}
         for fix, one in self.carried:
             fixes.setdefault(one.table, []).append(fix)

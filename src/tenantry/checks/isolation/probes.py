@@ -571,7 +571,7 @@ _found = partial(Finding, family=Family.ISOLATION)
 def experiment(ground: CheckContext) -> Iterator[Finding]:
     """Nothing before isolate is reached, nor where the application role does not exist.
 
-    Raises UsageError where the connection that was given for the application is another role's.
+    Raises UsageError if the connection that was given for the application is another role's.
     """
     role = ground.spec.application.role
     if not ground.reached(Phase.ISOLATE) or role not in ground.live.roles:
