@@ -191,7 +191,7 @@ def _summary(status: Status, terminal: Terminal) -> Iterator[RenderableType]:
     for phase in Phase:
         pairs = [pair for one in status.tables if (pair := one.phases.get(phase, (0, 0)))[1]]
         if phase is Phase.DISTRIBUTE and not pairs:
-            continue  # Nobody has asked for it.
+            continue  # not requested
         done, steps = sum(done for done, _ in pairs), sum(steps for _, steps in pairs)
         through = sum(done == steps for done, steps in pairs)
         yield Text.assemble(

@@ -80,8 +80,8 @@ def export(
 ) -> ExitStatus:  # fmt: skip
     """Write a tenant's rows as CSV files with a manifest, all from one snapshot, while writers go on.
 
-    The rows are chosen by the tenant column, and the folder can be read by its owner alone. What the rows refer to and
-    what is not the tenant's is named, and not in it. Changes no row.
+    The rows are chosen by the tenant column, and only the owner of the folder can read it. Rows of other tenants and
+    shared rows to which they refer are listed, but not included. Changes no row.
     """
     spec = terminal.spec()
     if dry_run:
@@ -117,9 +117,9 @@ def import_(
 ) -> ExitStatus:
     """Put an exported tenant's rows into a database that was migrated by the same spec: all of them, or none.
 
-    What is in the way is listed first, with exit 4: tables that do not fit, rows that are there already, keys that
-    other rows have, shared rows that are missing or not the same. Your triggers and rules on INSERT do not fire; where
-    a table has any, its writers wait until the import is done.
+    Obstacles are listed first, with exit status 4: tables that do not fit, rows that exist already, keys that other
+    rows have, shared rows that are missing or not the same. Your triggers and rules on INSERT do not fire; if a table
+    has any, its writers wait until the import is done.
     """
     spec = terminal.spec()
     with watched(terminal, watching(terminal, brief=True)) as observer, target(terminal) as database:
@@ -165,8 +165,9 @@ def remove(
 ) -> ExitStatus:  # fmt: skip
     """Delete a tenant's rows in batches, children before their parents, and the tenant, after an export of them.
 
-    Without --confirm it shows what it would delete, and exits 4. Rows of others that refer to the tenant's are named
-    and refused. Where it was stopped, the same command goes on. Your triggers and rules on DELETE do not fire.
+    Without --confirm it shows what it would delete, and exits 4. If rows of others refer to the tenant's, they are
+    named and the removal is refused. After an interruption, run the same command again. Your triggers and rules on
+    DELETE do not fire.
     """
     spec = terminal.spec()
     chosen = RemoveOptions(

@@ -91,7 +91,7 @@ def demo(
     """Load a preset into an empty database as its superuser, migrate it while an old application writes, show that
     tenants see only their own rows, complete the migration, and roll it back. `spec` replaces the preset's.
 
-    `chapter`, `say` and `claim` are told what begins, what was measured, and what was checked.
+    `chapter`, `say` and `claim` are called with what begins, what was measured, and what was checked.
     """
     shown = Demonstration(preset=preset)
     stage = _Stage(target=target, spec=spec or Spec.read(spec_path(preset)), shown=shown,

@@ -33,7 +33,7 @@ class Announced:
     next_step: str = ""
 
     def come_to(self, outcome: str, next_step: str = "") -> None:
-        """What the observer is told at the end of the command."""
+        """What the observer is notified of at the end of the command."""
         self.outcome, self.next_step = outcome, next_step
 
 

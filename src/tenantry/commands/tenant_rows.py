@@ -62,8 +62,8 @@ def preview_export(target: Target, spec: Spec, slug: str, *, observer: Observer 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantImported:
-    """What an import has come to. `rows` were inserted, in a dry run would be; `silenced` are triggers and rules of the
-    user's that did not fire, `spec_differs` says that the export was made by another spec."""
+    """The result of an import. `rows` were inserted, or would be in a dry run; `silenced` are triggers and rules of the
+    user's that did not fire; `spec_differs`: the export was made by another spec."""
 
     export: TenantExport
     slug: str
@@ -78,9 +78,9 @@ def import_tenant(
 ) -> TenantImported:  # fmt: skip
     """Put the rows of an export into a database, in one transaction; the tenant gets the `slug` in place of its own.
 
-    Raises UsageError if the folder holds no export, Refused, with a list, if its files or tables do not fit, the
-    tenant is there already, rows of others have its keys, or rows that it refers to are missing or not the same. Then
-    nothing is changed; nor where the rows that were inserted are not those that were exported: Failed.
+    Raises UsageError if the folder contains no export; Refused, with a list, if its files or tables do not fit, the
+    tenant exists already, rows of others have its keys, or rows to which it refers are missing or not the same; Failed
+    if the inserted rows differ from the exported ones. Then nothing is changed.
     """
     if slug is not None and not is_slug(slug):
         raise UsageError(f"{slug!r} is no slug", remedy="Write a short name without spaces at its ends.")
@@ -102,7 +102,7 @@ def import_tenant(
             rows = importing.insert()
         would = "would be imported" if dry_run else "imported"
         current.finish(f"{counted(rows, 'row')} of {wanted} {would}")
-        # Not left to the end of the session, which others see for a moment longer.
+        # Not left to the end of the session, which is visible to others for a moment longer.
         current.connection.execute("DISCARD TEMP")
     return TenantImported(
         export=export, slug=wanted, rows=rows, silenced=silenced, spec_differs=export.spec != scope.fingerprint
@@ -110,7 +110,7 @@ def import_tenant(
 
 
 class RemovalBackup(StrEnum):
-    """What is kept of a tenant before it is removed."""
+    """The backup of a tenant before it is removed."""
 
     EXPORT = "export"
     NONE = "none"
@@ -118,8 +118,8 @@ class RemovalBackup(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoveOptions:
-    """How a tenant is removed. `folder` is where the export goes, a new one in the spec's folder of dumps unless given;
-    `force` goes without one. Lock times in seconds; the spec's unless given."""
+    """How a tenant is removed. `folder` is the place of the export, by default a new one in the spec's folder of dumps;
+    `force` allows a removal without one. Lock times in seconds; by default the spec's."""
 
     backup: RemovalBackup = RemovalBackup.EXPORT
     folder: Path | None = None
@@ -131,8 +131,8 @@ class RemoveOptions:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemovalPreview:
     """What removing a tenant would delete, by table, children first. `folder` is where it would be exported to first,
-    `unfinished` a removal that would be gone on with, `blockers` rows of others that refer to these: then it is
-    refused. `silenced` are the user's triggers and rules that would not fire."""
+    `unfinished` a removal that would be continued, `blockers` rows of others that refer to these: then it is refused.
+    `silenced` are the user's triggers and rules that would not fire."""
 
     tenant: Tenant
     rows: Mapping[Name, int]
@@ -144,8 +144,8 @@ class RemovalPreview:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantRemoved:
-    """What a removal has come to. `rows` are gone in all; of rows that go, `exported` were in the export in
-    `folder`. `ended_keys` API keys were ended. `backups` are those that still hold rows of the tables."""
+    """The result of a removal. `rows` were deleted in total; of these, `exported` were in the export in `folder`.
+    `ended_keys` API keys were ended. `backups` are those that still contain rows of the tables."""
 
     tenant: Tenant
     rows: int
@@ -156,15 +156,15 @@ class TenantRemoved:
 
     @property
     def unexported(self) -> int:
-        """Rows that were written after the snapshot of the export, and are gone."""
+        """Rows that were written after the snapshot of the export, and deleted."""
         return max(0, self.rows - self.exported) if self.folder is not None else 0
 
 
 def preview_removal(
     target: Target, spec: Spec, slug: str, options: RemoveOptions, *, observer: Observer | None = None
 ) -> RemovalPreview:
-    """What `remove_tenant` would delete. Changes nothing. Raises UsageError if there is no such tenant, Refused
-    if it is one that has to stay."""
+    """What `remove_tenant` would delete. Changes nothing. Raises UsageError if there is no such tenant, Refused if it
+    is one that must not be removed."""
     with open_session(target, purpose="removal") as connection:
         scope = TenantScope.of(Session.begin(target, connection, spec), run="", observer=observer or ignore)
         removing = _removing(scope, slug, options)
@@ -180,11 +180,12 @@ def preview_removal(
 def remove_tenant(
     target: Target, spec: Spec, slug: str, options: RemoveOptions, *, observer: Observer | None = None
 ) -> TenantRemoved:
-    """Delete a tenant's rows in batches, children before their parents, after an export of them. Where a run has
-    stopped part-way, the same call goes on, with that run's export.
+    """Delete a tenant's rows in batches, children before their parents, after an export of them. If a run has stopped
+    part-way, the same call continues it, with that run's export.
 
-    Raises UsageError if there is no such tenant; Refused if it is one that has to stay, or rows of others refer
-    to its rows, before anything is changed; Interrupted between two batches, and Failed if a lock is not to be had.
+    Raises UsageError if there is no such tenant; Refused if it is one that must not be removed, or if rows of others
+    refer to its rows, before anything is changed; Interrupted between two batches, and Failed if a lock could not be
+    taken.
     """
     with run(target, "tenants remove", purpose="removal", observer=observer) as current:
         session = Session.begin(target, current.connection, spec)
@@ -214,7 +215,7 @@ def remove_tenant(
                 kept = f" with the export in {removal.folder}" if removal.folder is not None else ""
                 told = f"This run goes on where the run {removal.run} stopped,{kept or ' without an export'}"
                 current.observer(Said(told, {"removal": removal.run, "folder": removal.folder}))
-            # First, so that no application goes on in the tenant's name.
+            # First, so that no application goes on writing as the tenant.
             ended = removals.end_keys(removing.tenant.key)
             removing.remove(removal)
             rows = removing.conclude(removal)
@@ -232,18 +233,18 @@ def _policy(spec: Spec, timeout: float | None, budget: float | None) -> LockPoli
 
 
 def _removing(scope: TenantScope, slug: str, options: RemoveOptions) -> TenantRemoval:
-    """Raises Refused for a tenant that has to stay."""
+    """Raises Refused for a tenant that must not be removed."""
     begun = Removals(scope.connection).unfinished_of(slug)
-    # Its own row may have gone by the last batch of a run that then stopped.
+    # Its own row may have been deleted in the last batch of a run that then stopped.
     tenant = scope.find(slug) or (Tenant(slug=slug, key=begun.tenant) if begun is not None else scope.tenant(slug))
     if tenant.default:
         raise Refused(
-            f"{slug!r} is the default tenant: rows that nothing else gives to a tenant become its",
+            f"{slug!r} is the default tenant, which gets the rows that no path reaches",
             remedy="Name another `default` in the spec, and migrate; then it can be removed.",
         )
     if tenant.quarantine:
         raise Refused(
-            f"{slug!r} is the quarantine tenant: rows are set aside there until a person has found whose they are",
+            f"{slug!r} is the quarantine tenant: it holds rows until a person has determined their owner",
             remedy="`tenantry conflicts` and `tenantry validate` name them; give them their tenants.",
         )
     table = scope.selection.ownership.tenant
@@ -257,7 +258,7 @@ def _removing(scope: TenantScope, slug: str, options: RemoveOptions) -> TenantRe
 
 
 def _begin(removing: TenantRemoval, options: RemoveOptions, folder: Path, removals: Removals) -> Removal:
-    """Export the tenant into the folder, if it is to be exported, and note that its removal begins."""
+    """Export the tenant into the folder, if it is to be exported, and record the beginning of its removal."""
     scope, tenant = removing.scope, removing.tenant
     kept, exported = None, 0
     if options.backup is RemovalBackup.EXPORT:

@@ -1,4 +1,4 @@
-"""What migrate has made, as files of an ORM. Pure: a writer reads schemas, and returns texts."""
+"""Files for an ORM that describe the migrated tables. Writers read schemas and return texts, without a connection."""
 
 from tenantry.exports.context import ExportContext, Files, Orm
 from tenantry.exports.writers import write

@@ -1,4 +1,4 @@
-"""Alembic: a revision that changes nothing, so that a history knows when the tenant columns came."""
+"""Alembic: a revision that changes nothing, to record in the history when the tenant columns were added."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def downgrade() -> None:
 
 
 def alembic_files(ground: ExportContext) -> Files:
-    """One revision. Its number follows from what it is about. Raises UsageError if `after` is no revision's."""
+    """One revision. Its number is derived from its contents. Raises UsageError if `after` is not a revision's."""
     columns = [
         (None if table.name.schema == DEFAULT_SCHEMA else table.name.schema, table.name.name, column)
         for table in ground.tables

@@ -1,4 +1,4 @@
-"""What an export is made from, and how what is in a database is named in a program."""
+"""The input of an export, and the names of database objects in a program."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WORDS = re.compile(r"[^0-9A-Za-z]+")
 
 
 class Orm(StrEnum):
-    """What an export is for."""
+    """The ORM for which an export is."""
 
     DJANGO = "django"
     ALEMBIC = "alembic"
@@ -33,7 +33,7 @@ class Orm(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ExportContext:
-    """`found` is the schema as the user made it, `live` as it is, with what is ours. `app`: Django's label of the
+    """`found` is the original schema, `live` the present one, with tenantry's objects. `app`: Django's label of the
     application. `after`: the revision or migration that the new one follows."""
 
     found: Schema
@@ -49,7 +49,7 @@ class ExportContext:
 
     @cached_property
     def tables_found(self) -> Mapping[Name, Table]:
-        """The same of the schema as found."""
+        """The same tables in the original schema."""
         return {table.name: table for table in _modelled(self.found)}
 
     @cached_property
@@ -65,7 +65,7 @@ class ExportContext:
         return any(one.name == table for one in self.tables)
 
     def keys(self, table: Table) -> tuple[ForeignKey, ...]:
-        """The foreign keys between tables that have models, those that the database itself knows."""
+        """The foreign keys between tables that have models, only those that the database declares."""
         return tuple(key for key in table.foreign_keys if key.declared and self.modelled(key.parent))
 
 
@@ -79,7 +79,7 @@ def _modelled(schema: Schema) -> tuple[Table, ...]:
 
 
 def primary_key(table: Table) -> tuple[str, ...]:
-    """The primary key's columns; where there is none, those of a unique constraint that are never NULL."""
+    """The primary key's columns; if there is none, those of a unique constraint that are never NULL."""
     if table.primary_key:
         return table.primary_key
     never_null = {column.name for column in table.columns if column.not_null}
@@ -88,7 +88,7 @@ def primary_key(table: Table) -> tuple[str, ...]:
 
 
 def plain_uniques(table: Table) -> tuple[Unique, ...]:
-    """The unique keys over columns, of all rows, but for the primary key."""
+    """The unique keys over plain columns and all rows, except for the primary key."""
     return tuple(
         unique
         for unique in table.uniques
@@ -97,12 +97,12 @@ def plain_uniques(table: Table) -> tuple[Unique, ...]:
 
 
 def numbered(column: Column) -> bool:
-    """Whether the database counts the column's values up: an identity, or a sequence."""
+    """Whether the database numbers the column: an identity, or a sequence."""
     return bool(column.identity) or (column.default or "").startswith("nextval(")
 
 
 def class_names(tables: Iterable[Table], reserved: Collection[str]) -> dict[Name, str]:
-    """A class for each table: its name in CamelCase, with its schema's where that is not public."""
+    """A class for each table: its name in CamelCase, with that of its schema if that is not public."""
 
     def name(table: Table) -> str:
         schema = "" if table.name.schema == DEFAULT_SCHEMA else f"{table.name.schema} "
@@ -114,7 +114,7 @@ def class_names(tables: Iterable[Table], reserved: Collection[str]) -> dict[Name
 
 
 def identifiers(names: Iterable[str], reserved: Collection[str]) -> list[str]:
-    """Names of attributes, each another one and none of `reserved`."""
+    """Names of attributes, all different from each other and from `reserved`."""
     return distinct(map(_identifier, names), reserved)
 
 
@@ -129,7 +129,7 @@ def _ascii(text: str) -> str:
 
 
 def distinct(names: Iterable[str], reserved: Collection[str]) -> list[str]:
-    """Each name, with a number behind it where it is reserved or was there before."""
+    """Each name, with a number added if it is reserved or already used."""
     taken, found = set(reserved), []
     for name in names:
         number, chosen = 1, name
@@ -143,7 +143,7 @@ def distinct(names: Iterable[str], reserved: Collection[str]) -> list[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Type:
-    """A type as format_type writes it, in its parts: `numeric(12,3)[]` is `numeric`, (12, 3), an array."""
+    """A type as format_type writes it, split into its parts: `numeric(12,3)[]` is `numeric`, (12, 3), an array."""
 
     text: str
     name: str
@@ -152,7 +152,7 @@ class Type:
 
     @classmethod
     def of(cls, column: Column) -> Type:
-        """Domains unwrapped."""
+        """With domains replaced by their base types."""
         text = column.base_type
         element = text.removesuffix("[]")
         match = re.fullmatch(r"([a-z ]+?)(?:\((\d+(?:,\d+)*)\))?( with(?:out)? time zone)?", element)

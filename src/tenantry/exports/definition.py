@@ -1,4 +1,4 @@
-"""An index's definition, in its parts."""
+"""An index's definition, split into its parts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CLAUSE = re.compile(r"\A(?: INCLUDE \((?P<include>.*?)\))?(?P<nulls> NULLS NOT 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Definition:
-    """`keys`: each the name of a column, or, as `expression`, SQL. `where` is SQL; None: of all rows."""
+    """`keys`: each the name of a column, or, as `expression`, SQL. `where` is SQL; None: the index is over all rows."""
 
     keys: tuple[Key, ...]
     include: tuple[str, ...] = ()
@@ -30,8 +30,8 @@ class Key:
 
 
 def read_definition(rest: str, columns: tuple[str | None, ...]) -> Definition | None:
-    """`rest`: pg_get_indexdef's text after `USING method (`. `columns`: the keys' columns, None for an expression,
-    where they are known. None where the text cannot be read."""
+    """`rest`: pg_get_indexdef's text after `USING method (`. `columns`: the keys' columns, None for an expression, if
+    they are known. None if the text cannot be parsed."""
     depth, parts, position = 0, [""], 0
     for token in _TOKEN.findall(rest):
         if token == ")" and depth == 0:

@@ -81,7 +81,7 @@ RESERVED = {
     "get_constraints", "get_deferred_fields", "prepare_database_save", "refresh_from_db", "arefresh_from_db", "asave",
     "adelete", "save_base", "serializable_value", "unique_error_message", "validate_constraints", "validate_unique",
 }  # fmt: skip
-"""What each model has already."""
+"""The attributes that every model has already."""
 NUMBER = re.compile(r"\A(\d{4})_\w+\Z")
 
 
@@ -97,9 +97,10 @@ class Model:
 
 
 def django_files(ground: ExportContext) -> Files:
-    """models.py, and one migration: the first, of all models, or what comes `after` the one that is named.
+    """models.py, and one migration: the first, of all models, or the one that follows `after`.
 
-    Raises UsageError if `after` is no migration's name."""
+    Raises UsageError if `after` is not the name of a migration.
+    """
     live = _Writer(ground, ground.tables).models
     models = (_class(name, model) for name, model in live.items())
     if ground.after is None:
@@ -142,7 +143,7 @@ def _create(app: str, name: str, model: Model) -> str:
 
 
 def _in_migration(app: str, model: Model) -> dict[str, str]:
-    """The fields as a migration has them: classes with their application, keys as Django leaves them out of dumps."""
+    """The fields as in a migration: classes with their module, and `serialize=False` for the primary key."""
     found = {}
     for name, text in model.fields.items():
         text = re.sub(r"\AOther\(", f"{app}.models.Other(", text)
@@ -182,7 +183,7 @@ class _Writer:
 
     @cached_property
     def _classes(self) -> Mapping[Name, str]:
-        """Of the live schema, so that a table has one name before and after."""
+        """From the live schema, so that a table has the same name in both schemas."""
         return class_names(self.ground.tables, {"Other", "Any", "Model"})
 
     @cached_property
@@ -204,8 +205,8 @@ class _Writer:
         return model
 
     def _names(self, table: Table) -> dict[str, str]:
-        """The field of each column; a foreign key's is without _id. In the order of the live table, whose columns are
-        those of the table as found and more."""
+        """The field of each column; that of a foreign key without _id. In the order of the live table, whose columns
+        include those of the original table."""
         columns = [column.name for column in table.columns]
         keys = {column for column in columns if self._key(table, column) is not None}
         short = {name: name.removesuffix("_id") for name in keys}
@@ -258,12 +259,12 @@ class _Writer:
 
 
 def _table_name(name: Name) -> str:
-    # Django quotes the whole, and has no word for a schema.
+    # Django quotes the name as a whole, and has no option for a schema.
     return name.name if name.schema == DEFAULT_SCHEMA else f'{name.schema}"."{name.name}'
 
 
 def _kind(column: Column) -> tuple[str, dict[str, str]]:
-    """A field's class and what it says of the type."""
+    """A field's class and its arguments for the type."""
     type = Type.of(column)
     other = "Other", {"db_type": repr(type.text)}
     kind = FIELDS.get(type.name)
@@ -285,7 +286,7 @@ def _column(name: str, column: Column, relation: bool) -> dict[str, str]:
 
 
 def _default(column: Column) -> str | None:
-    """The column's default, or a generated column's expression; None for values that are counted up."""
+    """The column's default, or a generated column's expression; None for values that are numbered."""
     if column.default is None:
         return None
     return f"models.Func(template={column.default.replace('%', '%%')!r})"

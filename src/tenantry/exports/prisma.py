@@ -44,14 +44,14 @@ TYPES = {
     "json": ("Json", "Json"), "bytea": ("Bytes", ""), "inet": ("String", "Inet"), "xml": ("String", "Xml"),
 }  # fmt: skip
 TIMES = {"Time", "Timetz", "Timestamp", "Timestamptz"}
-"""The kinds that Prisma takes for milliseconds where nothing is said; PostgreSQL has microseconds."""
+"""The types for which Prisma's default precision is milliseconds; PostgreSQL has microseconds."""
 ACTIONS = {"a": "NoAction", "r": "Restrict", "c": "Cascade", "n": "SetNull", "d": "SetDefault"}
 METHODS = {"hash": "Hash", "gist": "Gist", "gin": "Gin", "spgist": "SpGist", "brin": "Brin"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relation:
-    """A foreign key, seen from its own table (`owner`), or from its parent's."""
+    """A foreign key, from the side of its own table (`owner`), or of its parent."""
 
     key: ForeignKey
     child: Name

@@ -80,7 +80,7 @@ def _model(ground: ExportContext, table: Table, name: str) -> str:
     options = {} if table.name.schema == DEFAULT_SCHEMA else {"schema": table.name.schema}
     options |= {"comment": table.comment} if table.comment is not None else {}
     if not (key := primary_key(table)):
-        # A class needs a key.
+        # A mapped class needs a key.
         parts = [*(f"sa.Column({column})" for column in columns), *arguments]
         parts += [f"{option}={value!r}" for option, value in options.items()]
         return f"{name} = sa.Table(\n    {table.name.name!r}, Base.metadata,\n    {f',{chr(10)}    '.join(parts)},\n)\n"
@@ -111,14 +111,14 @@ def _column(table: Table, column: Column) -> Iterator[str]:
         yield f"nullable={not column.not_null}"
     if column.comment is not None:
         yield f"comment={column.comment!r}"
-    # A serial key is what an integer key is to SQLAlchemy, without a word.
+    # SQLAlchemy makes an integer primary key a serial one by default.
     serial = table.primary_key == (column.name,) and numbered(column)
     if column.default is not None and not column.generated and not serial:
         yield f"server_default={_text(column.default)}"
 
 
 def _text(code: str) -> str:
-    """SQL as text(), to which a colon before a word is a parameter."""
+    """SQL as text(), in which a colon before a word would mark a parameter."""
     escaped = _PARAMETER.sub(r"\\:", code)
     return f"sa.text({escaped!r})"
 
