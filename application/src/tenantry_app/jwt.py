@@ -54,7 +54,7 @@ class Tokens:
         self._asynchronous = asynchronous
 
     def __call__(self, request: Request) -> Mapping[str, Any] | Awaitable[Mapping[str, Any] | None] | None:
-        """The claims of a request's token; None where it has none, or an API key in its place."""
+        """The claims of a request's token; None if it has none, or an API key in its place."""
         token = request.bearer()
         if token is None or token.startswith(PREFIX):
             return None

@@ -60,7 +60,7 @@ def plans(ground: CheckContext) -> Iterator[Finding]:
 
 
 def soon(ground: CheckContext, query: bytes | sql.Composed, **parameters: Any) -> list[tuple[Any, ...]]:
-    """The result of the operator's query; empty where a lock would take longer than a second."""
+    """The result of the operator's query; empty if a lock would take longer than a second."""
     try:
         with ground.connection.transaction():
             ground.connection.execute(_QUERIES["patience"])
@@ -125,7 +125,7 @@ class _Asked:
         return nodes is None or all(_by_index(node) for node in nodes)
 
     def _scans(self, query: sql.Composed, types: Sequence[str]) -> list[Mapping[str, Any]] | None:
-        """The nodes that read large parts, with enable_seqscan off; None where the query is refused."""
+        """The nodes that read large parts, with enable_seqscan off; None if the query is refused."""
         listed = sql.SQL("({})").format(raw(", ".join(types))) if types else sql.SQL("")
         values = sql.SQL("({})").format(sql.SQL(", ").join([sql.NULL] * len(types))) if types else sql.SQL("")
         prepare = sql.SQL("PREPARE tenantry_question{} AS {}").format(listed, query)

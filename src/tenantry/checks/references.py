@@ -134,7 +134,7 @@ def _differs(own: sql.Composable, there: sql.Composable, *, shared: bool) -> sql
 
 
 def _tenant_at_end(ground: CheckContext, path: Path) -> str | None:
-    """The tenant column of the last table; None where it has none, or none yet."""
+    """The tenant column of the last table; None if it has none, or none yet."""
     tenant, parent = ground.ownership.tenant, ground.ownership.of(path.target)
     if path.target == tenant.name:
         return tenant.key if ground.has(tenant.name, tenant.key) else None

@@ -27,7 +27,7 @@ MISSING = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn)
 
 
 def definitions(connection: psycopg.Connection[Any], steps: Sequence[Step]) -> dict[str, str | None]:
-    """The definition of each step's object in the catalog, by the step's key; None where it does not exist."""
+    """The definition of each step's object in the catalog, by the step's key; None if it does not exist."""
     found: dict[str, str | None] = dict.fromkeys(step.key for step in steps)
     alike = _alike(steps)
     for first in range(0, len(alike), TOGETHER):

@@ -33,7 +33,7 @@ class Planned:
 
     @property
     def seconds(self) -> float:
-        """Its expected duration; None where it is applied."""
+        """Its expected duration; None if it is applied."""
         return 0.0 if self.in_force else expected_seconds(self.statements, self.rows)
 
 

@@ -48,7 +48,7 @@ class LockMode(StrEnum):
 
     @property
     def blocks_writers(self) -> bool:
-        """True where it conflicts with ROW EXCLUSIVE, the lock of INSERT, UPDATE and DELETE."""
+        """True if it conflicts with ROW EXCLUSIVE, the lock of INSERT, UPDATE and DELETE."""
         return self.strength >= LockMode.SHARE.strength
 
 

@@ -17,7 +17,7 @@ def listed(names: Sequence[object], most: int = 3) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Such as 12 ms, 3.4 s, 5 min 20 s, 2 h 05 min; empty where it is not known."""
+    """Such as 12 ms, 3.4 s, 5 min 20 s, 2 h 05 min; empty if it is not known."""
     if seconds is None:
         return ""
     if round(seconds * 1000) < 1000:

@@ -176,7 +176,7 @@ class PlanContext:
         return tuple(found)
 
     def told(self, child: Child) -> tuple[ByPath, ...]:
-        """The paths by which a child finds its tenant without this parent; none where it has other ways."""
+        """The paths by which a child finds its tenant without this parent; none if it has other ways."""
         owned = self.ownership.of(child.table)
         assert owned is not None, child.table
         if owned.given or owned.assignment is not None or owned.children:
@@ -222,7 +222,7 @@ class PlanContext:
         )  # fmt: skip
 
     def _path_column(self, last: Hop) -> str | None:
-        """The tenant column where a path ends; None where the path's own last column is the key."""
+        """The tenant column where a path ends; None if the path's own last column is the key."""
         tenant = self.ownership.tenant
         if last.parent != tenant.name:
             return self.column(last.parent)

@@ -115,7 +115,7 @@ def _root(ground: PlanContext, table: Name) -> Name:
 
 
 def _staying(ground: PlanContext) -> Mapping[Name, str]:
-    """By table, the reason why rows stay when their tenant is deleted; empty where the user's keys delete them, or
+    """By table, the reason why rows stay when their tenant is deleted; empty if the user's keys delete them, or
     refuse."""
     found: dict[Name, str] = {}
     for owned in ground.ownership.owned:

@@ -36,7 +36,7 @@ def dependents(
     connection: psycopg.Connection[Any], objects: Sequence[tuple[Name, str | None]], spared: Sequence[Name] = ()
 ) -> list[tuple[str, ...]]:
     """For each relation or index, or column of a table and its children, the objects of others that depend on it;
-    empty where it does not exist. `spared` are indexes of the user's that tenantry has replaced."""
+    empty if it does not exist. `spared` are indexes of the user's that tenantry has replaced."""
     found: list[list[str]] = [[] for _ in objects]
     parameters = {
         "relations": [name.identifier.as_string(None) for name, _ in objects],

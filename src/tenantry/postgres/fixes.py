@@ -127,7 +127,7 @@ class FixJournal:
         ]
 
     def columns(self, table: Name) -> dict[str, str]:
-        """The types of a table's columns; empty where there is no such table."""
+        """The types of a table's columns; empty if there is no such table."""
         rows = self.connection.execute(_QUERIES["columns"], {"table": table.identifier.as_string(None)})
         return dict(rows.fetchall())
 

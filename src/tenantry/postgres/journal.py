@@ -43,11 +43,11 @@ class Entry:
     definition: str | None
     state: State
     named: Name | None = None
-    """The present name of the step's table; None where it no longer exists, or never was a table."""
+    """The present name of the step's table; None if it no longer exists, or never was a table."""
     of_relation: bool = False
     """Whether it was a table when the step was applied."""
     columns: Mapping[str, str | None] = field(default_factory=dict)
-    """The present names of its columns that were renamed since; None where they no longer exist."""
+    """The present names of its columns that were renamed since; None if they no longer exist."""
 
     @property
     def gone(self) -> bool:

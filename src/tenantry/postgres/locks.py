@@ -32,8 +32,8 @@ _QUERIES = read_queries(Path(__file__).with_name("sql") / "locks.sql")
 class Blocker:
     """A session that blocks another one; `pid` is 0 for a prepared transaction, whose name is then the `query`.
 
-    `age` is that of its transaction in seconds, None where it has none or tenantry's role may not see it. `relation`
-    and `mode` are known where the wait is for a table or a row; `granted` is False where the blocker waits, too, ahead
+    `age` is that of its transaction in seconds, None if it has none or tenantry's role may not see it. `relation`
+    and `mode` are known where the wait is for a table or a row; `granted` is False if the blocker waits, too, ahead
     in the queue.
     """
 

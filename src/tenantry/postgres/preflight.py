@@ -119,7 +119,7 @@ def in_recovery(connection: psycopg.Connection[Any]) -> bool:
 
 
 def read_statements(connection: psycopg.Connection[Any], matching: str) -> tuple[StatementStat, ...] | None:
-    """The statements of this database that match a regular expression, the most frequent first; None where
+    """The statements of this database that match a regular expression, the most frequent first; None if
     pg_stat_statements is not there or cannot be read."""
     found = connection.execute(_QUERIES["statements_schema"]).fetchone()
     if found is None:

@@ -34,7 +34,7 @@ def html(report: Report) -> str:
     draws, counted = charts.can_draw(), [table for table in report.distribution if table.rows]
     return environment().get_template("report.html").render(
         report=report,
-        style=Markup(style),  # our own file
+        style=Markup(style),  # a file of the package
         policy=f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'",
         word=WORDS[report.verdict],
         tone=_tone(report.verdict),

@@ -59,7 +59,7 @@ def proposal_html(proposal: Proposal) -> str:
     drawn = graph(proposal)
     entries = [_entry(proposal, number, name) for number, name in enumerate(proposal.decisions, start=1)]
     return environment().get_template("proposal.html").render(
-        style=Markup(style),  # our own files
+        style=Markup(style),  # files of the package
         script=Markup(script),
         policy=f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; img-src data:;"
         " base-uri 'none'; form-action 'none'",

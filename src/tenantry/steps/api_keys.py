@@ -128,9 +128,9 @@ class ApiKeys(Step):
 
 TENANTS_TRIGGER = "~tenantry_keys"
 _TENANTS_FUNCTION = Name(JOURNAL_SCHEMA, "api_key_tenants")
-# It names no table and no column of the user's: the column that holds the tenant's key is the one that the trigger is
-# for, which PostgreSQL knows whatever it is called by now. Whoever owns the tenant table may give that column another
-# type: format() asks the type's output function, which a superuser has made, and no cast of the owner's.
+# It names no table or column of the user's: the column with the tenant's key is found as the column of the trigger,
+# which follows a rename. The owner of the tenant table may change the type of that column: format() calls the type's
+# output function, which only a superuser can create, and no cast of the owner's.
 _TENANTS_BODY = sql.SQL("""
 DECLARE
   written text;

@@ -92,7 +92,7 @@ class Catalog:
     @cached_property
     def principals(self) -> tuple[str, ...]:
         """The application role, and its members that can log in: the application connects as one of them. Operators can
-        be members, too, to test what it can do. None where the role does not exist."""
+        be members, too, to test what it can do. None if the role does not exist."""
         known = {one.name: one for one in self.standings}
         if self.role not in known:
             return ()

@@ -370,7 +370,7 @@ class Actor:
 
 
 def application_user(ground: CheckContext) -> str | None:
-    """The role of the application's own connection, None where none is given. Raises ConnectionFailed."""
+    """The role of the application's own connection, None if none is given. Raises ConnectionFailed."""
     if ground.application is None:
         return None
     connection = connect(ground.application, run=ground.run, purpose="experiment", operator=False)
@@ -420,9 +420,9 @@ _ALWAYS_ONE = "Plain"
 
 
 def readable_only_through_owned(connection: psycopg.Connection[Any], ground: CheckContext, view: Name) -> bool:
-    """True where every row of the view comes from rows of owned tables that are not mixed.
+    """True if every row of the view comes from rows of owned tables that are not mixed.
 
-    False where the plan shows something else, or cannot be read.
+    False if the plan shows something else, or cannot be read.
     """
     query = sql.SQL("EXPLAIN (VERBOSE, FORMAT JSON) SELECT * FROM {}").format(view.identifier)
     try:
@@ -491,7 +491,7 @@ def own_rows(
     """Counts of these tenants, and of all others, those with most and with fewest rows first, within a few seconds; and
     of those that are `barred`, which must see no tenant's row. Waits for no lock.
 
-    `known` are the existing tenants, none where they cannot be read. The sum of all tenants comes last, if each of them
+    `known` are the existing tenants, none if they cannot be read. The sum of all tenants comes last, if each of them
     was counted.
     """
     operator = ground.connection
@@ -528,7 +528,7 @@ def own_rows(
 
 
 def _having(ground: CheckContext, ways: Ways) -> Mapping[str, int]:
-    """The rows of each tenant, most first; empty where counting takes too long."""
+    """The rows of each tenant, most first; empty if counting takes too long."""
     if ways.table.bytes > GROUPED:
         return {}
     query = sql.SQL("SELECT tenant, rows FROM ({}) AS counted ORDER BY rows DESC, tenant").format(ways.rows_by_tenant)
@@ -891,7 +891,7 @@ class _Laboratory:
 
     @cached_property
     def known(self) -> frozenset[str]:
-        """The keys of all tenants; empty where they cannot be read."""
+        """The keys of all tenants; empty if they cannot be read."""
         tenant = self.ground.ownership.tenant
         if not self.ground.has(tenant.name, tenant.key) or tenant.name in self.ground.hidden:
             return frozenset()

@@ -97,7 +97,7 @@ KINDS: Mapping[str, Kind] = {
 
 
 def application_findings(scope: Scope, facts: ServerState) -> Iterator[Finding]:
-    """Nothing where no table gets a column."""
+    """Nothing if no table gets a column."""
     if not scope.growing:
         return
     found: dict[tuple[str, Name], list[Passage]] = {}

@@ -31,7 +31,7 @@ SAFE_CREATE_ROLE = 16
 
 
 def role_findings(scope: Scope, facts: ServerState) -> Iterator[Finding]:
-    """Nothing where no table gets row-level security."""
+    """Nothing if no table gets row-level security."""
     if not scope.securities:
         return
     holders = _holders(scope)
@@ -279,7 +279,7 @@ class Reach:
 
 
 def power_findings(scope: Scope, connection: psycopg.Connection[Any]) -> Iterator[Finding]:
-    """The present application role. Nothing where no table gets row-level security."""
+    """The present application role. Nothing if no table gets row-level security."""
     if not scope.securities or scope.application not in scope.schema.roles:
         return
     yield from powers_of(scope.application or "", *read_roles(connection), connection, scope)

@@ -111,7 +111,7 @@ class Scope:
 
     @cached_property
     def application(self) -> str | None:
-        """The application role; None where no step is about it."""
+        """The application role; None if no step is about it."""
         return next((step.application for step in self.steps if step.application is not None), None)
 
     @cached_property
