@@ -155,7 +155,7 @@ def test_what_is_not_in_it(warehouse: Isolated, tmp_path: Path) -> None:
     """Shared rows, rows of other tenants and large objects are named, and the former have to be there at the import."""
     export = warehouse.export("three", tmp_path / "three")
     assert set(export.left_out) == {
-        "1 large object that public.typed.scan names: the export has the number, not what is in it",
+        "1 large object in public.typed.scan: the export has the OID of each, not its contents",
         "1 row of public.people of other tenants, to which public.people (chosen_by) refers",
         "1 row of public.currencies that all tenants see, to which public.orders (currency) refers",
         "1 row of public.notices that all tenants see, to which public.replies (notice) refers",
