@@ -136,7 +136,7 @@ def test_each_thing_is_named(found: list[Finding]) -> None:
     refused = {(one.name, str(one.table)) for one in found if one.refuses and not one.forcible}
     assert refused == REFUSED
     lost = sorted(one.message for one in found if one.name == "distribute-loses")
-    assert [message.split(" goes")[0] for message in lost] == [
+    assert [message.split(" is dropped")[0] for message in lost] == [
         'The trigger renamed of public.tenants', 'The trigger touched of public.lines'
     ]  # fmt: skip
     assert all(one.forcible for one in found if one.name == "distribute-loses")
