@@ -1,18 +1,14 @@
-"""A process that makes or restores backups, or begins with one, and dies before its n-th statement, as a program: an order a line, a fork
-each, and one JSON document a line about how it ended."""
+"""The process of test_kill: makes or restores backups, or begins with one, and dies before a statement."""
 
 from __future__ import annotations
 
-import gc
-import json
-import os
-import signal
 import sys
 from pathlib import Path
 from typing import Any
 
-import psycopg
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from killed import aim, serve
 from tenantry import (
     BackupOptions,
     MigrateOptions,
@@ -25,47 +21,30 @@ from tenantry import (
     rollback,
 )
 from tenantry.backups import create
-from tenantry.errors import TenantryError
 from tenantry.model.backup import BackupKind
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
 
 
-def _aim(number: int, *, automatic: bool) -> None:
-    """Die before statement `number` of this process, counted from 1; transactions' ends count, too. `automatic`: only
-    those of the backup that a run begins with are counted."""
-    seen, execute, finish, make = [0], psycopg.Cursor.execute, psycopg.Transaction.__exit__, create.write_backup
-    counting = not automatic
+def aim_at_backup(number: int) -> None:
+    """Only the statements of the backup that a run begins with are counted."""
+    making, make = False, create.write_backup
 
-    def making(*arguments: Any) -> Any:
-        nonlocal counting
-        counting = True
+    def made(*arguments: Any) -> Any:
+        nonlocal making
+        making = True
         try:
             return make(*arguments)
         finally:
-            counting = False
+            making = False
 
-    def count() -> None:
-        seen[0] += counting
-        if counting and seen[0] == number:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def watched(self: Any, *arguments: Any, **options: Any) -> Any:
-        count()
-        return execute(self, *arguments, **options)
-
-    def ending(self: Any, *arguments: Any) -> Any:
-        count()
-        return finish(self, *arguments)
-
-    psycopg.Cursor.execute = watched  # type: ignore[method-assign,assignment]
-    psycopg.Transaction.__exit__ = ending  # type: ignore[method-assign]
-    if automatic:
-        create.write_backup = making
+    create.write_backup = made
+    aim(number, lambda: making)
 
 
-def _perform(order: dict[str, Any]) -> str:
+def perform(order: dict[str, Any]) -> str:
     target = Target(order["dsn"])
+    (aim_at_backup if order["command"] in ("migrate", "rollback") else aim)(order["number"])
     match order["command"]:
         case "create":
             options = BackupOptions(kind=BackupKind(order["kind"]), folder=Path(order["folder"]))
@@ -80,29 +59,5 @@ def _perform(order: dict[str, Any]) -> str:
             return str(len(prune_backups(target, keep=1)))
 
 
-def main() -> None:
-    gc.freeze()  # forks share what is there
-    for line in sys.stdin:
-        order = json.loads(line)
-        reading, writing = os.pipe()
-        child = os.fork()
-        if child == 0:
-            status = 70
-            try:
-                _aim(order["number"], automatic=order["command"] in ("migrate", "rollback"))
-                os.write(writing, _perform(order).encode())
-                status = 0
-            except TenantryError as error:
-                os.write(writing, error.message.encode())
-                status = int(error.status)
-            finally:
-                os._exit(status)
-        os.close(writing)
-        _, ended = os.waitpid(child, 0)
-        said = os.read(reading, 10_000).decode()
-        os.close(reading)
-        print(json.dumps({"ended": os.waitstatus_to_exitcode(ended), "said": said}), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    serve(perform)
