@@ -198,8 +198,10 @@ class Server:
         return Database(server=self, name=name, template=template if template in self.made.values() else "")
 
     def template(self, name: str, build: Callable[[Database], None]) -> str:
-        """The database that `build` filled on its first use here; nobody can connect to it afterwards."""
-        if name not in self.made:
+        """The database that `build` filled on its first use here; nobody can connect to it afterwards. Two modules may
+        give theirs the same name."""
+        key = f"{build.__module__} {name}"
+        if key not in self.made:
             database = self.create(f"template {len(self.made)} {name}"[:63])
             build(database)
             identifier = sql.Identifier(database.name)
@@ -209,8 +211,8 @@ class Server:
                     sql.Literal(database.name)
                 )
             )
-            self.made[name] = database.name
-        return self.made[name]
+            self.made[key] = database.name
+        return self.made[key]
 
     def drop(self, database: Database) -> None:
         """Drop a database with all that holds it: sessions, prepared transactions, replication slots."""
