@@ -57,7 +57,7 @@ def test_migrations(shop: Database, tmp_path: Path) -> None:
     by_default, as_application, elsewhere = said.split("refused:")[1:]
     assert "Run migrations as the operator" in by_default
     assert f"role {APPLICATION} does not see all tenants' rows of public.customers, public.orders" in as_application
-    assert "TenantRequired no tenant is set here" in elsewhere
+    assert "TenantRequired no tenant is set" in elsewhere
     assert shop.rows("SELECT count(*) FROM orders WHERE note = 'filled'") == [(0,)]
     migration.write_text(NOTES.format(alias="editor.connection.alias"))
     assert "refused" not in project.run("migrate shop --database operator")

@@ -65,7 +65,7 @@ def test_strict(engine: Engine) -> None:
     with engine.connect() as connection:
         with pytest.raises(TenantRequired):
             connection.scalar(COUNT)
-        with tenant(NORTH), pytest.raises(TenantChanged, match="begun for no tenant"):
+        with tenant(NORTH), pytest.raises(TenantChanged, match="opened for no tenant"):
             connection.scalar(COUNT)
         connection.rollback()
         with tenant(NORTH):
