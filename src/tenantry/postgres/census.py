@@ -49,8 +49,8 @@ def run_census(
             # time.
             connection.execute("SET LOCAL enable_nestloop = off")
             _perform(connection, census.shadows)
-            for question, answer in _answered(connection, census.questions, watch):
-                answers.append(answer)
+            for question, counts in _counts(connection, census.questions, watch):
+                answers.append(_answer(connection, question, counts))
                 if disputed is not None and answers[-1].conflicts:
                     disputed(question.table, question.paired(_rows(connection, question.pairs())))
     except psycopg.errors.InsufficientPrivilege as error:
@@ -86,45 +86,30 @@ def _perform(connection: psycopg.Connection[Any], works: Sequence[sql.Composed |
             connection.execute(work)
 
 
-def _answered(
+def _counts(
     connection: psycopg.Connection[Any], questions: Sequence[Question], watch: Callable[[Name], None]
-) -> Iterator[tuple[Question, TableEvidence]]:
-    """Each question with its answer. Several tables are counted in one go while that takes no longer than anybody waits
-    for the name of the next table."""
+) -> Iterator[tuple[Question, tuple[Any, ...]]]:
+    """What each table counts. Several are counted in one go while that takes no longer than anybody waits for the name
+    of the next table."""
     done, size = 0, 1
     while batch := questions[done : done + size]:
-        begun = time.monotonic()
-        for question in batch:
-            watch(question.table)
-        counts = _together(connection, [question.counts for question in batch])
-        answers = [question.read(rows[0]) for question, rows in zip(batch, counts, strict=True)]
-        orphans = [question.orphans() if one.orphans else None for question, one in zip(batch, answers, strict=True)]
-        conflicts = [
-            question.conflicts() if one.conflicts else None for question, one in zip(batch, answers, strict=True)
-        ]
-        samples = _together(connection, [*orphans, *conflicts])
+        begun, cursors = time.monotonic(), []
+        with connection.pipeline():
+            for question in batch:
+                watch(question.table)
+                cursors.append(connection.cursor(row_factory=tuple_row).execute(question.counts))
         done += len(batch)
         size = min(2 * size, TOGETHER) if time.monotonic() - begun < AT_ONCE else 1
-        for number, (question, answer) in enumerate(zip(batch, answers, strict=True)):
-            yield (
-                question,
-                replace(
-                    answer,
-                    orphan_samples=question.samples(samples[number]),
-                    conflict_samples=question.samples(samples[len(batch) + number]),
-                ),
-            )
+        for question, cursor in zip(batch, cursors, strict=True):
+            (counts,) = cursor.fetchall()
+            yield question, counts
 
 
-def _together(
-    connection: psycopg.Connection[Any], queries: Sequence[sql.Composed | None]
-) -> list[list[tuple[Any, ...]]]:
-    """The rows of each query, all of which are sent before the first result is awaited; none for no query."""
-    with connection.pipeline():
-        cursors = [
-            connection.cursor(row_factory=tuple_row).execute(query) if query is not None else None for query in queries
-        ]
-    return [cursor.fetchall() if cursor is not None else [] for cursor in cursors]
+def _answer(connection: psycopg.Connection[Any], question: Question, counts: tuple[Any, ...]) -> TableEvidence:
+    evidence = question.read(counts)
+    orphans = question.samples(_rows(connection, question.orphans())) if evidence.orphans else ()
+    conflicts = question.samples(_rows(connection, question.conflicts())) if evidence.conflicts else ()
+    return replace(evidence, orphan_samples=orphans, conflict_samples=conflicts)
 
 
 def _rows(connection: psycopg.Connection[Any], query: sql.Composed) -> list[tuple[Any, ...]]:
