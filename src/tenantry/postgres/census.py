@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import psycopg
 from psycopg import sql
-from psycopg.pq import PipelineStatus
 from psycopg.rows import tuple_row
 
 from tenantry.errors import ConnectionFailed, UsageError
@@ -19,10 +16,6 @@ from tenantry.model.name import Name
 
 # Hash joins over millions of rows, once in one session.
 WORK_MEM = "64MB"
-TOGETHER = 64
-"""The most tables that are counted without waiting for a result."""
-AT_ONCE = 0.5
-"""Seconds."""
 _UNFIT = (
     psycopg.errors.SyntaxError, psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedFunction,
     psycopg.errors.AmbiguousColumn,
@@ -48,9 +41,11 @@ def run_census(
             # Each round makes the temporary tables' statistics outdated, and a nested loop would then take quadratic
             # time.
             connection.execute("SET LOCAL enable_nestloop = off")
-            _perform(connection, census.shadows)
-            for question, counts in _counts(connection, census.questions, watch):
-                answers.append(_answer(connection, question, counts))
+            for work in census.shadows:
+                _perform(connection, work)
+            for question in census.questions:
+                watch(question.table)
+                answers.append(_answer(connection, question))
                 if disputed is not None and answers[-1].conflicts:
                     disputed(question.table, question.paired(_rows(connection, question.pairs())))
     except psycopg.errors.InsufficientPrivilege as error:
@@ -72,41 +67,16 @@ def run_census(
     return census.evidence(answers)
 
 
-def _perform(connection: psycopg.Connection[Any], works: Sequence[sql.Composed | Repeat]) -> None:
-    """Statements are sent ahead of their results: the server runs one while the next is put together."""
-    with ExitStack() as stack:
-        for work in works:
-            if isinstance(work, Repeat):
-                stack.close()
-                while sum(connection.execute(statement).rowcount for statement in work.statements) > 0:
-                    pass
-                continue
-            if connection.info.pipeline_status == PipelineStatus.OFF:
-                stack.enter_context(connection.pipeline())
-            connection.execute(work)
+def _perform(connection: psycopg.Connection[Any], work: sql.Composed | Repeat) -> None:
+    if not isinstance(work, Repeat):
+        connection.execute(work)
+        return
+    while sum(connection.execute(statement).rowcount for statement in work.statements) > 0:
+        pass
 
 
-def _counts(
-    connection: psycopg.Connection[Any], questions: Sequence[Question], watch: Callable[[Name], None]
-) -> Iterator[tuple[Question, tuple[Any, ...]]]:
-    """What each table counts. Several are counted in one go while that takes no longer than anybody waits for the name
-    of the next table."""
-    done, size = 0, 1
-    while batch := questions[done : done + size]:
-        begun, cursors = time.monotonic(), []
-        with connection.pipeline():
-            for question in batch:
-                watch(question.table)
-                cursors.append(connection.cursor(row_factory=tuple_row).execute(question.counts))
-        done += len(batch)
-        size = min(2 * size, TOGETHER) if time.monotonic() - begun < AT_ONCE else 1
-        for question, cursor in zip(batch, cursors, strict=True):
-            (counts,) = cursor.fetchall()
-            yield question, counts
-
-
-def _answer(connection: psycopg.Connection[Any], question: Question, counts: tuple[Any, ...]) -> TableEvidence:
-    evidence = question.read(counts)
+def _answer(connection: psycopg.Connection[Any], question: Question) -> TableEvidence:
+    evidence = question.read(_rows(connection, question.counts)[0])
     orphans = question.samples(_rows(connection, question.orphans())) if evidence.orphans else ()
     conflicts = question.samples(_rows(connection, question.conflicts())) if evidence.conflicts else ()
     return replace(evidence, orphan_samples=orphans, conflict_samples=conflicts)
