@@ -66,9 +66,8 @@ RUN := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 APPLICATION := cd application && ../$(RUN)
 SOAK := $(RUN) --soak --timeout 2400 $(patsubst %,--pg %,14 15 16 17 18)
 
-# In one process: to start others takes as long as the tests.
 unit: $(VENV)/.test
-	$(BIN)/python -m pytest tests/unit $(PYTEST)
+	$(BIN)/python -m pytest -n 2 tests/unit $(PYTEST)
 
 # Everything on 18; `make matrix` has the other versions.
 test: servers
