@@ -12,8 +12,8 @@ from tenantry.errors import Refused
 from tenantry.postgres.queries import read_queries
 
 JOURNAL = (
-    "journal", "runs", "steps", "events", "progress", "filled", "described", "backups", "fixes", "fixed_rows",
-    "ledgers", "reconciliations", "discrepancies", "drifts", "secret", "api_keys",
+    "journal", "runs", "steps", "columns", "events", "progress", "filled", "described", "backups", "fixes",
+    "fixed_rows", "removals", "ledgers", "reconciliations", "discrepancies", "drifts", "secret", "api_keys",
 )  # fmt: skip
 """The tables that are read and written as the operator."""
 
