@@ -171,33 +171,52 @@ class TenantImport:
     # --- what does not fit the database
 
     def _misfits(self) -> Iterator[str]:
-        here, there = self.scope.selection.tables, {one.table: one for one in self.export.tables}
-        for name in sorted(there.keys() - here.keys()):
-            yield f"{name} has no rows of tenants here"
-        for name in sorted(here.keys() - there.keys()):
+        """How the manifest differs from this database, so that all names and types in it are known to be the
+        database's own: statements contain them."""
+        here, there = self.scope.selection.tables, [one.table for one in self.export.tables]
+        for name in sorted(here.keys() - set(there)):
             yield f"{name} has rows of tenants here, and is not in the export"
-        for name in sorted(here.keys() & there.keys()):
-            yield from self._differences(here[name], there[name])
+        for name in sorted({name for name in there if there.count(name) > 1}):
+            yield f"{name} is in the export several times"
+        for table in sorted(self.export.tables, key=lambda one: one.table):
+            if table.table in here:
+                yield from self._differences(here[table.table], table)
+            else:
+                yield f"{table.table} has no rows of tenants here"
         for reference in self.export.references:
-            if reference.parent not in self.scope.selection.schema.tables:
-                yield f"{reference.parent}, to which {reference.child} refers, is not here"
+            yield from self._other_key(reference)
 
     def _differences(self, here: SelectedTable, there: ExportedTable) -> Iterator[str]:
         if here.holding is not there.holding:
             yield f"{here.name} is {here.holding} here, and {there.holding} in the export"
         columns = {column.name: column.type for column in self.scope.copy(here.name).columns}
-        exported = {column.name: column.type for column in there.columns}
-        for name in exported.keys() - columns.keys():
-            yield f"{here.name} has no column {quoted(name)} here that could be written"
-        for name in columns.keys() - exported.keys():
+        exported = [column.name for column in there.columns]
+        for name in sorted({name for name in exported if exported.count(name) > 1}):
+            yield f"{here.name} has several columns {quoted(name)} in the export"
+        for name in columns.keys() - set(exported):
             yield f"{here.name} has a column {quoted(name)} here that is not in the export"
-        for name in exported.keys() & columns.keys():
-            if exported[name] != columns[name]:
-                yield f"{here.name}.{quoted(name)} is {columns[name]} here, and {exported[name]} in the export"
+        for column in there.columns:
+            type = columns.get(column.name)
+            if type is None:
+                yield f"{here.name} has no column {quoted(column.name)} here that could be written"
+            elif type != column.type:
+                yield f"{here.name}.{quoted(column.name)} is {type} here, and {column.type} in the export"
         known = {value.sequence for value in read_sequences(self.scope.connection, here.name)}
         for value in there.sequences:
             if value.sequence not in known:
                 yield f"{here.name} takes nothing from the sequence {value.sequence} here"
+
+    def _other_key(self, reference: ExportedReference) -> Iterator[str]:
+        parent = self.scope.selection.schema.tables.get(reference.parent)
+        if parent is None:
+            yield f"{reference.parent}, to which {reference.child} refers, is not here"
+            return
+        types = {column.name: column.base_type for column in parent.columns}
+        if tuple(types.get(name) for name in reference.parent_columns) != reference.types:
+            yield (
+                f"{reference.parent} ({', '.join(map(quoted, reference.parent_columns))}), to which {reference.child}"
+                " refers, has other types here, or does not exist"
+            )
 
     # --- loading
 

@@ -151,6 +151,35 @@ def test_damaged_folders(warehouse: Isolated, tmp_path: Path) -> None:
     changed("g", elsewhere, "a file that no export has")
 
 
+def test_a_manifest_that_somebody_has_made(warehouse: Isolated, tmp_path: Path) -> None:
+    """Whatever names and types it has, none becomes part of a statement."""
+    folder, role = tmp_path / "three", "tenant_rows_made"
+    warehouse.export("three", folder)
+    warehouse.remove("three")
+    path = folder / "manifest.json"
+    written = path.read_text()
+    code = f"text); CREATE ROLE {role}; CREATE TEMP TABLE more (a text"
+
+    def made(change: Callable[[dict[str, Any]], Any], *words: str) -> None:
+        manifest = json.loads(written)
+        change(manifest)
+        path.write_text(json.dumps(manifest))
+        refused(lambda: warehouse.load(folder, dry_run=True), "does not fit this database", *words)
+        assert warehouse.database.rows(f"SELECT FROM pg_roles WHERE rolname = '{role}'") == []
+
+    def first(manifest: dict[str, Any]) -> dict[str, Any]:
+        return dict(manifest["tables"][0])
+
+    foreign = "public.currencies (code), to which public.orders refers, has other types here"
+    for types in ([code], ["text", "text"], []):
+        made(lambda it, types=types: it["references"][0].update(types=types), foreign)  # type: ignore[misc]
+    made(lambda it: it["references"][0].update(parent_columns=["nope"]), "public.currencies (nope), to which")
+    made(lambda it: it["tables"].insert(0, first(it) | {"columns": [{"name": "id", "type": code}]}),
+         "is in the export several times")  # fmt: skip
+    made(lambda it: it["tables"][0]["columns"].insert(0, it["tables"][0]["columns"][0] | {"type": code}),
+         "has several columns", f"and {code} in the export")  # fmt: skip
+
+
 def test_what_is_not_in_it(warehouse: Isolated, tmp_path: Path) -> None:
     """Shared rows, rows of other tenants and large objects are named, and the former have to be there at the import."""
     export = warehouse.export("three", tmp_path / "three")
