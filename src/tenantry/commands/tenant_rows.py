@@ -205,20 +205,22 @@ def remove_tenant(
             )
         removals = Removals(current.connection)
         begun, folder = removals.unfinished(removing.tenant.key), _folder(spec, slug, options)
-        if begun is None and options.backup is RemovalBackup.EXPORT:
-            refuse_folder(folder)
+        if options.backup is RemovalBackup.EXPORT:
+            if begun is None:
+                refuse_folder(folder)
+            else:
+                _require_export(begun)
         current.begin(options=slug)
         removals.install()
+        removal = begun or _begin(removing, options, folder, removals)
+        if removal.run != current.id:
+            kept = f" with the export in {removal.folder}" if removal.folder is not None else ""
+            told = f"This run goes on where the run {removal.run} stopped,{kept or ' without an export'}"
+            current.observer(Said(told, {"removal": removal.run, "folder": removal.folder}))
         with interruptible(removing.stop.set):
-            removal = begun or _begin(removing, options, folder, removals)
-            if removal.run != current.id:
-                kept = f" with the export in {removal.folder}" if removal.folder is not None else ""
-                told = f"This run goes on where the run {removal.run} stopped,{kept or ' without an export'}"
-                current.observer(Said(told, {"removal": removal.run, "folder": removal.folder}))
             # First, so that no application goes on writing as the tenant.
             ended = removals.end_keys(removing.tenant.key)
-            removing.remove(removal)
-            rows = removing.conclude(removal)
+            rows = removing.remove(removal)
         backups = tuple(one.id for one in Backups(current.connection).all() if _holds(one, scope))
         outcome = f"{slug} removed: {counted(rows, 'row')}"
         current.finish(outcome, f"The export is in {removal.folder}." if removal.folder else "")
@@ -267,6 +269,19 @@ def _begin(removing: TenantRemoval, options: RemoveOptions, folder: Path, remova
         exported = export.rows - removing.staying()
         scope.observer(Said(f"Exported {counted(export.rows, 'row')} into {kept}", {"folder": str(kept)}))
     return removals.begin(run=scope.run, tenant=tenant.key, slug=tenant.slug, folder=kept, exported=exported)
+
+
+def _require_export(begun: Removal) -> None:
+    """Raises Refused if the export that an earlier run has made, before it deleted rows, is not as it was written."""
+    if begun.folder is None:
+        return
+    try:
+        read_manifest(Path(begun.folder))
+    except (Refused, UsageError) as error:
+        raise Refused(
+            f"The run {begun.run} has begun to delete these rows, and its export cannot be read: {error}",
+            remedy=f"Put the export back into {begun.folder}; or give --backup none --force to go on without it.",
+        ) from error
 
 
 def _folder(spec: Spec, slug: str, options: RemoveOptions) -> Path:

@@ -43,17 +43,11 @@ class Removals:
 
     def unfinished(self, tenant: str) -> Removal | None:
         """The unfinished removal of this tenant, if any."""
-        row = self.connection.execute(_QUERIES["installed"]).fetchone()
-        if row is None or not row[0]:
-            return None
-        return self._one("open", tenant=tenant)
+        return self._one("open", tenant=tenant) if self._installed else None
 
     def unfinished_of(self, slug: str) -> Removal | None:
         """The same, by the slug that the tenant had then."""
-        row = self.connection.execute(_QUERIES["installed"]).fetchone()
-        if row is None or not row[0]:
-            return None
-        return self._one("open_of", slug=slug)
+        return self._one("open_of", slug=slug) if self._installed else None
 
     def begin(self, *, run: str, tenant: str, slug: str, folder: Path | None, exported: int) -> Removal:
         made = self._one(
@@ -73,12 +67,22 @@ class Removals:
         assert row is not None
         return int(row[0])
 
+    def forget(self, tenant: str) -> None:
+        """Delete what is recorded about this tenant, whose rows have come back."""
+        if self._installed:
+            self.connection.execute(_QUERIES["forget"], {"tenant": tenant})
+
     def end_keys(self, tenant: str) -> int:
         """End the tenant's API keys now, if the database has any; returns how many."""
         row = self.connection.execute(_QUERIES["keys"]).fetchone()
         if row is None or not row[0]:
             return 0
         return self.connection.execute(_QUERIES["end_keys"], {"tenant": tenant}).rowcount
+
+    @property
+    def _installed(self) -> bool:
+        row = self.connection.execute(_QUERIES["installed"]).fetchone()
+        return bool(row is not None and row[0])
 
     def _one(self, query: str, **values: object) -> Removal | None:
         with self.connection.cursor(row_factory=class_row(Removal)) as cursor:

@@ -66,11 +66,15 @@ class TenantRemoval:
     policy: LockPolicy
     stop: threading.Event = field(default_factory=threading.Event)
     _size: int = FIRST
+    _total: int | None = None
 
     def rows(self) -> dict[Name, int]:
         """The number of rows of each table that will be deleted, children first."""
+        return self._count(self.scope.selection.removed_together)
+
+    def _count(self, components: Sequence[tuple[SelectedTable, ...]]) -> dict[Name, int]:
         found = {}
-        for component in self.scope.selection.removed_together:
+        for component in components:
             for table in component:
                 self.scope.observer(Looking(f"the rows of {table.name}"))
                 found[table.name] = self.scope.count(table, table.goes(self.tenant.key))
@@ -99,47 +103,47 @@ class TenantRemoval:
         ]
 
     def remove(self, removal: Removal) -> int:
-        """Delete the rows, the tenant's own last; returns how many this run has deleted. Rows that an earlier run has
-        deleted are not counted.
+        """Delete the rows, the tenant's own last, and with it the record of the removal; returns how many rows were
+        deleted, those of earlier runs included.
 
         Raises Interrupted between two batches after a stop, Refused if rows of others have come to refer to one that is
-        to be deleted, and Failed if a lock could not be taken: rows that were deleted stay deleted.
+        to be deleted, and Failed if a lock could not be taken or new rows have been written since: rows that were
+        deleted stay deleted.
         """
-        done = 0
-        for component in self.scope.selection.removed_together:
-            circle = self.scope.selection.within(component)
-            if len(component) > 1 or circle:
-                done += self._circle(component, circle, removal)
-            else:
-                done += self._table(component[0], (), removal)
-        return done
+        *others, last = self.scope.selection.removed_together
+        for component in others:
+            self._component(component, removal)
+        self._refuse_late(others)
+        self._component(last, removal)
+        assert self._total is not None, "the tenant's own row belongs to the last tables"
+        return self._total
 
-    def conclude(self, removal: Removal) -> int:
-        """End the removal: returns how many rows were deleted in total. Raises Failed if new rows have been written
-        since."""
-        left = {name: rows for name, rows in self.rows().items() if rows}
+    def _refuse_late(self, components: Sequence[tuple[SelectedTable, ...]]) -> None:
+        left = {name: rows for name, rows in self._count(components).items() if rows}
         if left:
             raise Failed(
                 f"{counted(sum(left.values()), 'row')} of the tenant have come while the others were deleted",
                 remedy="Stop the tenant's application, and run the same command again: it goes on where it stopped.",
                 details=[f"{name}: {rows:,}" for name, rows in left.items()],
             )
-        return Removals(self.scope.connection).finish(removal)
 
     # --- one table after the other
 
-    def _circle(self, component: tuple[SelectedTable, ...], circle: Sequence[Reference], removal: Removal) -> int:
-        done = 0
+    def _component(self, component: tuple[SelectedTable, ...], removal: Removal) -> None:
+        circle = self.scope.selection.within(component)
+        if len(component) > 1 or circle:
+            self._circle(component, circle, removal)
+        else:
+            self._table(component[0], (), removal)
+
+    def _circle(self, component: tuple[SelectedTable, ...], circle: Sequence[Reference], removal: Removal) -> None:
         # Rows that belong by membership are deleted together with their links, which name their tenants.
         few = all(table.member is None for table in component)
         while few:
             # The tenant's own row is deleted with the last of its rows.
             peeled = (table for table in component if table.holding is not Holding.TENANT)
-            found = sum(self._table(table, circle, removal) for table in peeled)
-            done += found
-            few = found >= FIRST
-        deleted = self._transaction(component, lambda: self._delete_all(component), removal)
-        return done + deleted
+            few = sum(self._table(table, circle, removal) for table in peeled) >= FIRST
+        self._transaction(component, lambda: self._delete_all(component), removal)
 
     def _table(self, table: SelectedTable, circle: Sequence[Reference], removal: Removal) -> int:
         """Delete the rows of a table; with a `circle` those to which no row of it refers."""
@@ -229,16 +233,18 @@ class TenantRemoval:
     def _transaction(
         self, tables: Sequence[SelectedTable], delete: Callable[[], int], removal: Removal, leaf: Name | None = None
     ) -> int:
-        """Delete in one transaction, with the journal's count, and with the user's triggers and rules disabled."""
+        """Delete in one transaction, with the journal's count, and with the user's triggers and rules disabled. The
+        transaction in which the tenant's own row is deleted ends the removal."""
         if self.stop.is_set():
             raise Interrupted(
-                f"Stopped between two batches: a part of the tenant's rows is gone (run {removal.run})",
+                f"Stopped between two batches; rows that were deleted stay deleted (run {removal.run})",
                 remedy="Run the same command again: it goes on where it stopped.",
             )
         connection = self.scope.connection
         relations = [leaf] if leaf is not None else [name for one in tables for name in (one.name, *one.leaves)]
         silenced = [fires for name in dict.fromkeys(relations) for fires in firing(connection, name, "DELETE")]
         deleted: list[int] = []
+        ends = any(one.holding is Holding.TENANT and leaf in (None, one.leaves[-1]) for one in tables)
 
         def work() -> None:
             deleted.clear()
@@ -253,6 +259,8 @@ class TenantRemoval:
                 connection.execute(sql.Composed([statement.sql]))
             if deleted[0]:
                 Removals(connection).count(removal, deleted[0])
+            if ends:
+                self._total = Removals(connection).finish(removal)
 
         statements = [*(write_lock(name) for name in dict.fromkeys(relations)), *disable_triggers(silenced)]
         try:

@@ -86,6 +86,7 @@ def test_killed(stride: int, warehouse: Isolated, driver: Driver, tmp_path: Path
         killed += 1
     assert killed > 200 // stride
     assert shrunk > 1, "several runs had a part in it"
+    assert one.database.rows("SELECT FROM tenantry.removals") == [], "the next removal makes an export of its own"
     without, folder = content(one.database), tmp_path / f"kept {folders}"
     assert read_manifest(folder).rows - OF_OTHERS_TOO == sum(map(len, before.values())) - left
     killed = 0

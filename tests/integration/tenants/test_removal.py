@@ -112,3 +112,44 @@ def test_stopped(warehouse: Isolated, tmp_path: Path) -> None:
     done = remove_tenant(warehouse.target, warehouse.spec, "two", options)
     assert done.rows == done.exported
     assert sum(map(len, content(warehouse.database).values())) < left
+
+
+def test_stopped_before_the_first_batch(warehouse: Isolated, tmp_path: Path) -> None:
+    """Ctrl-C during the export ends it at once: no folder is left, no row is deleted, and no removal has begun."""
+    one, before = warehouse, content(warehouse.database)
+    options = RemoveOptions(folder=tmp_path / "kept")
+    exporting = once("the rows of public.keyless", lambda: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        remove_tenant(one.target, one.spec, "two", options, observer=exporting)
+    assert not (tmp_path / "kept").exists()
+    assert content(one.database) == before
+    assert preview_removal(one.target, one.spec, "two", options).unfinished is None
+
+
+def test_an_export_that_is_gone(warehouse: Isolated, tmp_path: Path) -> None:
+    """A removal goes on only if the export that it has made is there, or with --backup none and --force."""
+    one, folder = warehouse, tmp_path / "kept"
+    stop = once("public.keyless: ", lambda: (os.kill(os.getpid(), signal.SIGINT), time.sleep(0.5)))
+    with pytest.raises(Interrupted):
+        remove_tenant(one.target, one.spec, "two", RemoveOptions(folder=folder), observer=stop)
+    folder.rename(tmp_path / "elsewhere")
+    before = content(one.database)
+    with pytest.raises(Refused, match=r"its export cannot be read: .*kept is not there"):
+        one.remove("two", tmp_path / "another")
+    assert content(one.database) == before
+    assert one.remove("two").rows > 100
+    one.load(tmp_path / "elsewhere")
+
+
+def test_a_removal_that_is_undone(warehouse: Isolated, tmp_path: Path) -> None:
+    """A tenant that is imported again before its own row was deleted is exported again by the next removal."""
+    one, before = warehouse, content(warehouse.database)
+    with one.database.connect(application_name="keeper") as keeper:
+        keeper.execute("SELECT FROM tenants WHERE slug = 'two' FOR KEY SHARE")
+        with pytest.raises(Failed, match="lock"):
+            one.remove("two", tmp_path / "kept", lock_timeout=0.2, lock_budget=0.6)
+    assert preview_removal(one.target, one.spec, "two", RemoveOptions()).unfinished is not None
+    one.load(tmp_path / "kept")
+    assert content(one.database) == before
+    done = one.remove("two", tmp_path / "another")
+    assert (done.folder, done.rows) == (tmp_path / "another", done.exported)

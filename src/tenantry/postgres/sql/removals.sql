@@ -1,6 +1,6 @@
 -- name: schema
--- One row for each tenant that is being removed: what was exported before, and the progress. It is deleted with the
--- last of the tenant's rows.
+-- One row for each tenant that is being removed: what was exported before, and the progress. It is deleted in the
+-- transaction that deletes the tenant's own row.
 CREATE TABLE IF NOT EXISTS tenantry.removals (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   run text NOT NULL,
@@ -33,6 +33,9 @@ UPDATE tenantry.removals SET removed = removed + %(rows)s WHERE id = %(id)s
 
 -- name: finish
 DELETE FROM tenantry.removals WHERE id = %(id)s RETURNING removed
+
+-- name: forget
+DELETE FROM tenantry.removals WHERE tenant = %(tenant)s
 
 -- name: keys
 SELECT pg_catalog.to_regclass('tenantry.api_keys') IS NOT NULL
