@@ -325,6 +325,27 @@ def test_the_setting_is_prepared_as_a_statement_is(automatic: TenantConnection[A
         assert [rows(automatic) for _ in range(7)] == [3] * 7
 
 
+def test_prepared_statements_that_others_deallocate(dsn: str) -> None:
+    """By a pooler's DISCARD ALL, say: one statement fails, and those after it are prepared again."""
+    for threshold in (0, 1):
+        with TenantConnection.connect(dsn, autocommit=True, prepare_threshold=threshold) as connection, tenant(NORTH):
+            assert [rows(connection) for _ in range(3)] == [3] * 3
+            connection.execute("DO $$ BEGIN EXECUTE 'DEALLOCATE ALL'; END $$")
+            with pytest.raises(psycopg.errors.InvalidSqlStatementName):
+                rows(connection)
+            assert [rows(connection) for _ in range(7)] == [3] * 7
+
+
+def test_a_session_that_is_terminated(shop: Database) -> None:
+    """Its last statement raises what the server has said."""
+    with TenantConnection.connect(application(shop), autocommit=True) as connection, tenant(NORTH):
+        pid = connection.info.backend_pid
+        shop.execute(f"SELECT pg_terminate_backend({pid}, 10000)")
+        with pytest.raises(psycopg.errors.AdminShutdown):
+            rows(connection)
+        assert connection.broken
+
+
 def test_statements_that_fail_leave_none_prepared(automatic: TenantConnection[Any]) -> None:
     with tenant(NORTH):
         for divisor in [1] * 5 + [0] * 10:
@@ -515,7 +536,8 @@ def user_pipeline(connection: psycopg.Connection[Any]) -> None:
 
 @pytest.mark.parametrize("way", [one, three_in_transaction, commit_by_hand, insert_many, user_pipeline])
 def test_no_round_trip_more(way: Callable[[psycopg.Connection[Any]], None], network: Wire) -> None:
-    """Not by statements that are prepared, either, beside a connection that prepares none."""
+    """Not by statements that are prepared, either, beside a connection that prepares none. The fewest of some, since an
+    answer that arrives while psycopg still sends its pipeline counts as one more."""
     counted = []
     for kind, threshold in ((psycopg.Connection, None), (TenantConnection, None), (TenantConnection, 0)):
         for autocommit in (True, False):
@@ -523,10 +545,12 @@ def test_no_round_trip_more(way: Callable[[psycopg.Connection[Any]], None], netw
                 tenant(NORTH),
                 kind.connect(network.dsn, autocommit=autocommit, prepare_threshold=threshold) as connection,
             ):
-                for _ in range(2):
+                trips = []
+                for _ in range(5):
                     network.reset()
                     way(connection)
-                counted.append(network.round_trips)
+                    trips.append(network.round_trips)
+                counted.append(min(trips))
                 connection.rollback()
     assert counted == counted[:2] * 3
 

@@ -14,7 +14,8 @@ A statement outside of any block raises TenantRequired before it is sent. The se
   changed within it, the setting is sent separately.
 
 However a transaction ends or is rolled back, the next statement sends the setting again. All of this works with
-PgBouncer in transaction mode; before its version 1.21 it needs `prepare_threshold=None`.
+PgBouncer in transaction mode; where its `max_prepared_statements` is 0, the default before version 1.24, it needs
+`prepare_threshold=None`.
 """
 
 from __future__ import annotations
@@ -291,11 +292,15 @@ class _Pipelined(_Announcing):
                 this._send_query_prepared(its_name, query, binary=binary)
             pgconn.pipeline_sync()
             yield from generators.send(pgconn)
-            answers = []
-            while (answer := (yield from generators.fetch_many(pgconn)))[0].status != _SYNC:
-                answers.append(answer)
-                if answer[-1].status in _COPY:
-                    raise psycopg.NotSupportedError("COPY by execute(): use copy(), in a transaction block")
+            answers: list[list[Any]] = []
+            try:
+                while (answer := (yield from generators.fetch_many(pgconn)))[0].status != _SYNC:
+                    answers.append(answer)
+                    if answer[-1].status in _COPY:
+                        raise psycopg.NotSupportedError("COPY by execute(): use copy(), in a transaction block")
+            except psycopg.OperationalError as lost:
+                # The server may have told why it closes the connection.
+                raise _error(connection, answers) or lost from None
             pgconn.exit_pipeline_mode()
             ended = True
         finally:
@@ -304,15 +309,23 @@ class _Pipelined(_Announcing):
         remaining = iter(answers)
         _note(prepared, setting, how, name, remaining)
         _note(prepared, query, its_how, its_name, remaining)
-        for answer in answers:
-            if answer[0].status == _FAILED:
-                error = psycopg.errors.error_from_result(answer[0], encoding=connection.info.encoding)
-                if isinstance(error, psycopg.errors.InvalidSqlStatementName):
-                    # After a DEALLOCATE ALL that psycopg before 3.3 has not noticed: they are prepared again.
-                    prepared.clear()
-                raise error
+        if (error := _error(connection, answers)) is not None:
+            if isinstance(error, psycopg.errors.InvalidSqlStatementName):
+                # After a DEALLOCATE ALL that psycopg has not noticed, such as one of a pooler: they are prepared again,
+                # and none is deallocated, which could only be those.
+                prepared.clear()
+                prepared._to_flush.clear()
+            raise error
         this._check_results(answers[-1])
         this._set_results(answers[-1])
+
+
+def _error(connection: Any, answers: list[list[Any]]) -> psycopg.Error | None:
+    """The first error among the results."""
+    for answer in answers:
+        if answer[0].status == _FAILED:
+            return psycopg.errors.error_from_result(answer[0], encoding=connection.info.encoding)
+    return None
 
 
 def _note(prepared: Any, statement: Any, how: Prepare, name: bytes, answers: Iterator[list[Any]]) -> None:
