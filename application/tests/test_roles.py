@@ -179,6 +179,21 @@ def test_each_use_of_the_operator_is_logged(shop: Database, caplog: pytest.LogCa
         with pytest.raises(OperatorRequired), as_operator(connection, "as the application"):
             pass
         for none in ("", " ", "two\nlines"):
-            with pytest.raises(ValueError, match="one line"):
+            with pytest.raises(ValueError, match="one line of text"):
                 as_operator(connection, none)
     assert not caplog.messages
+
+
+def test_an_operator_finds_tables_of_tenants(shop: Database) -> None:
+    """A role without privileges is none, and a column of another name shows nothing."""
+    stranger = f"stranger_{shop.name}"
+    shop.execute(f"REVOKE USAGE ON SCHEMA public FROM PUBLIC; CREATE ROLE {stranger} LOGIN")
+    try:
+        with psycopg.connect(shop.dsn.replace("user=postgres", f"user={stranger}")) as connection:
+            with pytest.raises(OperatorRequired, match="finds no table that has the column tenant_id"):
+                as_operator(connection, "as a stranger").__enter__()
+    finally:
+        shop.execute(f"DROP ROLE {stranger}")
+    with psycopg.connect(shop.dsn) as connection:
+        with pytest.raises(OperatorRequired, match="no table that has the column firm"):
+            as_operator(connection, "by another column", column="firm").__enter__()

@@ -69,13 +69,16 @@ class RoleRefused(TenantError):
 class OperatorRequired(TenantError):
     """The role of a connection does not see the rows of all tenants, which the operation needs."""
 
-    def __init__(self, role: str, tables: Sequence[str]) -> None:
+    def __init__(self, role: str, tables: Sequence[str], column: str | None = None) -> None:
         self.role = role
         """The name of the session's role."""
         self.tables = tuple(tables)
-        """The tables of which row-level security hides rows from it."""
+        """The tables of which row-level security hides rows from it; empty if it finds no table with the column."""
         super().__init__(
-            f"role {role} does not see all tenants' rows of {', '.join(self.tables)}: run migrations as the operator"
+            f"role {role} does not see all tenants' rows of {', '.join(self.tables)}: connect as the operator"
+            if self.tables
+            else f"role {role} finds no table that has the column {column}: connect as the operator, or name the tenant"
+            " column"
         )
 
 

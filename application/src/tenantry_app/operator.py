@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from tenantry_app.roles import check_operator, check_operator_async, role_of, role_of_async
+from tenantry_app.roles import operator, operator_async
 
 _LOG = logging.getLogger("tenantry_app.operator")
 
@@ -21,22 +21,20 @@ class as_operator:  # noqa: N801 - it reads as a verb
 
     `connection`: as for check and check_async. `reason`: one line for the log, which also has the role. `column`: the
     tenant column. Entering returns the connection; it raises OperatorRequired if the role does not see the rows of all
-    tenants, ValueError if the reason is empty.
+    tenants, or finds no table with that column. ValueError if the reason is empty, or more than one line.
     """
 
     def __init__(self, connection: Any, reason: str, *, column: str = "tenant_id") -> None:
         if not reason.strip() or not reason.isprintable():
-            raise ValueError("the operator's reason is one line of text, which the log has")
+            raise ValueError("the reason, which is written to the log, has to be one line of text, and not empty")
         self._connection, self._reason, self._column = connection, reason, column
 
     def __enter__(self) -> Any:
-        check_operator(self._connection, self._column)
-        self._log(role_of(self._connection))
+        self._log(operator(self._connection, self._column))
         return self._connection
 
     async def __aenter__(self) -> Any:
-        await check_operator_async(self._connection, self._column)
-        self._log(await role_of_async(self._connection))
+        self._log(await operator_async(self._connection, self._column))
         return self._connection
 
     def __exit__(self, *error: object) -> None:

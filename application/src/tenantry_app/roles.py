@@ -13,8 +13,6 @@ from tenantry_app.context import setting, without_tenant
 from tenantry_app.errors import OperatorRequired, RoleRefused
 from tenantry_app.setting import quoted
 
-_ROLE = "SELECT current_user::text"
-
 
 def check(connection: Any) -> None:
     """Refuse a connection whose role can bypass the policies, or become a role that can.
@@ -42,31 +40,29 @@ def check_operator(connection: Any, column: str = "tenant_id") -> None:
 
     Raises OperatorRequired, which names the role and the tables.
     """
-    _refuse_filtered(_fetch(connection, _filtered(column)))
+    _operator(_fetch(connection, _filtered(column)))
 
 
-async def check_operator_async(connection: Any, column: str = "tenant_id") -> None:
-    """As check_operator, for the connections of check_async."""
-    _refuse_filtered(await _fetch_async(connection, _filtered(column)))
+def operator(connection: Any, column: str) -> str:
+    """The role as which its statements run. As check_operator, and also refuses a role that finds no table with the
+    column: one without privileges, or a column of another name."""
+    return _operator(_fetch(connection, _filtered(column)), column)
 
 
-def role_of(connection: Any) -> str:
-    """The role as which its statements run."""
-    return str(_fetch(connection, _ROLE)[0][0])
-
-
-async def role_of_async(connection: Any) -> str:
-    """As role_of, for the connections of check_async."""
-    return str((await _fetch_async(connection, _ROLE))[0][0])
+async def operator_async(connection: Any, column: str) -> str:
+    """As operator, for the connections of check_async."""
+    return _operator(await _fetch_async(connection, _filtered(column)), column)
 
 
 def _filtered(column: str) -> str:
     return _sql("filtered.sql").replace(":column", quoted(column))
 
 
-def _refuse_filtered(rows: list[Any]) -> None:
-    if rows:
-        raise OperatorRequired(rows[0][0], [table for _, table in rows])
+def _operator(rows: list[Any], column: str | None = None) -> str:
+    ((role, number, hidden),) = rows
+    if hidden or (column is not None and not number):
+        raise OperatorRequired(role, hidden or (), column)
+    return str(role)
 
 
 def _fetch(connection: Any, query: str) -> list[Any]:
