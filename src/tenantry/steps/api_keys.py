@@ -127,6 +127,7 @@ class ApiKeys(Step):
 
 
 TENANTS_TRIGGER = "~tenantry_keys"
+TRUNCATE_TRIGGER = "~tenantry_keys_truncate"
 _TENANTS_FUNCTION = Name(JOURNAL_SCHEMA, "api_key_tenants")
 # It names no table or column of the user's: the column with the tenant's key is found as the column of the trigger,
 # which follows a rename. The owner of the tenant table may change the type of that column: format() calls the type's
@@ -137,16 +138,18 @@ DECLARE
   was text;
   is_now text;
 BEGIN
-  SELECT pg_catalog.format('SELECT pg_catalog.format(''%%s'', ($1).%I)', a.attname) INTO STRICT written
-    FROM pg_catalog.pg_trigger AS t
-    JOIN pg_catalog.pg_attribute AS a ON a.attrelid = t.tgrelid AND a.attnum = t.tgattr[0]
-    WHERE t.tgrelid = TG_RELID AND t.tgname = TG_NAME;
-  EXECUTE written INTO was USING OLD;
-  IF TG_OP = 'UPDATE' THEN
-    EXECUTE written INTO is_now USING NEW;
+  IF TG_OP <> 'TRUNCATE' THEN
+    SELECT pg_catalog.format('SELECT pg_catalog.format(''%%s'', ($1).%I)', a.attname) INTO STRICT written
+      FROM pg_catalog.pg_trigger AS t
+      JOIN pg_catalog.pg_attribute AS a ON a.attrelid = t.tgrelid AND a.attnum = t.tgattr[0]
+      WHERE t.tgrelid = TG_RELID AND t.tgname = TG_NAME;
+    EXECUTE written INTO was USING OLD;
+    IF TG_OP = 'UPDATE' THEN
+      EXECUTE written INTO is_now USING NEW;
+    END IF;
   END IF;
   UPDATE tenantry.api_keys AS known SET ends_at = pg_catalog.now()
-  WHERE known.tenant = was AND is_now IS DISTINCT FROM was
+  WHERE (TG_OP = 'TRUNCATE' OR known.tenant = was AND is_now IS DISTINCT FROM was)
     AND (known.ends_at IS NULL OR known.ends_at > pg_catalog.now());
   RETURN NULL;
 END
@@ -155,7 +158,8 @@ END
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKeyTenants(Step):
-    """AFTER DELETE OR UPDATE on the tenant table: the API keys of a tenant end when it is deleted or its key changes.
+    """AFTER DELETE, UPDATE or TRUNCATE of the tenant table: the API keys of a tenant end when it is deleted or its key
+    changes.
 
     The function runs as the owner of the keys, whoever deletes the tenant, and reads no table of the user.
     """
@@ -164,6 +168,7 @@ class ApiKeyTenants(Step):
     column: str
 
     compared = True
+    kept = True
 
     @property
     def key(self) -> str:
@@ -175,36 +180,57 @@ class ApiKeyTenants(Step):
 
     @property
     def subject(self) -> str:
-        return f"The trigger {quoted(TENANTS_TRIGGER)} on {self.table} with its function {_TENANTS_FUNCTION}"
+        return f"The set of triggers on {self.table} that ends API keys together with their tenants"
 
     @property
     def trigger_function(self) -> Name:
         return _TENANTS_FUNCTION
 
     def definition(self) -> sql.Composable:
-        return trigger_definition(self.table, TENANTS_TRIGGER)
+        one, other = (trigger_definition(self.table, name) for name in (TENANTS_TRIGGER, TRUNCATE_TRIGGER))
+        return sql.SQL("SELECT ({}) || ({})").format(one, other)
 
     def apply(self) -> tuple[Statement, ...]:
-        locks = (Lock(self.table, LockMode.SHARE_ROW_EXCLUSIVE),)
-        name, table = sql.Identifier(TENANTS_TRIGGER), self.table.identifier
         function = sql.SQL(
             "CREATE OR REPLACE FUNCTION {}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER"
             " SET search_path = {} AS {}"
         ).format(_TENANTS_FUNCTION.identifier, sql.SQL(PINNED), body(_TENANTS_BODY))
-        create = sql.SQL(
-            "CREATE TRIGGER {} AFTER DELETE OR UPDATE OF {} ON {} FOR EACH ROW EXECUTE FUNCTION {}()"
-        ).format(name, sql.Identifier(self.column), table, _TENANTS_FUNCTION.identifier)
+        rows = sql.SQL("DELETE OR UPDATE OF {} ON {} FOR EACH ROW").format(
+            sql.Identifier(self.column), self.table.identifier
+        )
+        whole = sql.SQL("TRUNCATE ON {} FOR EACH STATEMENT").format(self.table.identifier)
         return (
             Statement(sql=function),
             shut_function(f"{_TENANTS_FUNCTION.identifier.as_string(None)}()"),
-            *drop_triggers(self.table, TENANTS_TRIGGER, ()),
-            Statement(sql=create, locks=locks),
-            Statement(sql=sql.SQL("ALTER TABLE ONLY {} ENABLE ALWAYS TRIGGER {}").format(table, name), locks=locks),
+            *self._trigger(TENANTS_TRIGGER, rows),
+            *self._trigger(TRUNCATE_TRIGGER, whole),
         )
+
+    def _trigger(self, name: str, events: sql.Composable) -> tuple[Statement, ...]:
+        locks = (Lock(self.table, LockMode.SHARE_ROW_EXCLUSIVE),)
+        create = sql.SQL("CREATE TRIGGER {} AFTER {} EXECUTE FUNCTION {}()").format(
+            sql.Identifier(name), events, _TENANTS_FUNCTION.identifier
+        )
+        always = sql.SQL("ALTER TABLE ONLY {} ENABLE ALWAYS TRIGGER {}").format(
+            self.table.identifier, sql.Identifier(name)
+        )
+        return (
+            *drop_triggers(self.table, name, ()),
+            Statement(sql=create, locks=locks),
+            Statement(sql=always, locks=locks),
+        )
+
+    def keep(self, before: Before) -> tuple[Statement, ...]:
+        """The triggers stay with the keys, which end with their tenants meanwhile."""
+        return ()
 
     def revert(self, before: Before) -> tuple[Statement, ...]:
         drop = sql.SQL("DROP FUNCTION IF EXISTS {}()").format(_TENANTS_FUNCTION.identifier)
-        return (*drop_triggers(self.table, TENANTS_TRIGGER, ()), Statement(sql=drop))
+        return (
+            *drop_triggers(self.table, TENANTS_TRIGGER, ()),
+            *drop_triggers(self.table, TRUNCATE_TRIGGER, ()),
+            Statement(sql=drop),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,6 +29,7 @@ from tenantry.errors import Refused, UsageError
 from tenantry.model.backup import BackupKind
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
+from tenantry.steps.api_keys import TENANTS_TRIGGER, TRUNCATE_TRIGGER
 
 pytestmark = pytest.mark.server
 
@@ -161,6 +162,12 @@ def test_none_is_good_for_a_later_tenant(keyed: Database) -> None:
     assert ended is not None
 
 
+def test_truncate_ends_all(keyed: Database) -> None:
+    lookups = [make(keyed, slug)[1] for slug in ("north", "south")]
+    keyed.execute("TRUNCATE tenants CASCADE; INSERT INTO tenants VALUES (1, 'another')")
+    assert [looked_up(keyed, lookup)[0][3] is not None for lookup in lookups] == [True, True]
+
+
 def test_the_owner_of_tenants_lends_itself_no_rights(keyed: Database) -> None:
     """Whoever owns the tenant table gives its key a type with a cast of their own; what deletes a tenant runs none."""
     _, lookup = make(keyed)
@@ -291,7 +298,8 @@ def test_temporary_tables_do_not_stand_before_ours(keyed: Database) -> None:
 
 
 def test_there_and_back(template: Callable[..., Database]) -> None:
-    """A rollback leaves nothing; --preserve-data keeps the keys, and the application may look none up."""
+    """A rollback leaves nothing; --preserve-data keeps the keys, which end with their tenant meanwhile, and the
+    application may look none up."""
     database = template("without keys", build_plain)
     before = database.dump()
     migrate(target(database), WITHOUT, OPTIONS)
@@ -299,11 +307,15 @@ def test_there_and_back(template: Callable[..., Database]) -> None:
         make(database)
     migrate(target(database), WITH_KEYS, OPTIONS)
     _, lookup = make(database)
+    _, other = make(database, "south")
     rollback(target(database), RollbackOptions(preserve_data=True, backup=BackupKind.NONE, force=True))
-    assert database.rows("SELECT count(*) FROM tenantry.api_keys") == [(1,)]
+    assert database.rows("SELECT count(*) FROM tenantry.api_keys") == [(2,)]
     assert not usable(database, APPLICATION)
+    database.execute(
+        "DELETE FROM orders WHERE id = 2; DELETE FROM tenants WHERE id = 2; INSERT INTO tenants VALUES (2, 'south'); INSERT INTO orders VALUES (2, 2)"
+    )
     migrate(target(database), WITH_KEYS, OPTIONS)
-    assert len(looked_up(database, lookup)) == 1
+    assert [looked_up(database, key)[0][3] is None for key in (lookup, other)] == [True, False]
     rollback(target(database), RollbackOptions(backup=BackupKind.NONE, force=True))
     assert database.rows("SELECT to_regclass('tenantry.api_keys'), to_regproc('tenantry.api_key')") == [(None, None)]
     assert not usable(database, APPLICATION)
@@ -332,6 +344,11 @@ def test_validate_knows_them(keyed: Database) -> None:
     assert "not-in-force" in names()
     migrate(target(keyed), WITH_KEYS, OPTIONS)
     assert names() == clean
+    for trigger in (TENANTS_TRIGGER, TRUNCATE_TRIGGER):
+        keyed.execute(f'ALTER TABLE tenants DISABLE TRIGGER "{trigger}"')
+        assert "not-in-force" in names()
+        migrate(target(keyed), WITH_KEYS, OPTIONS)
+        assert names() == clean
 
 
 def test_keys_are_not_lost_by_an_edit(keyed: Database) -> None:

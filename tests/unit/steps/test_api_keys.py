@@ -32,10 +32,14 @@ def test_they_end_with_their_tenant() -> None:
         'DROP TRIGGER IF EXISTS "~tenantry_keys" ON "public"."tenants"',
         'CREATE TRIGGER "~tenantry_keys" AFTER DELETE OR UPDATE OF "id" ON "public"."tenants" FOR EACH ROW EXECUTE FUNCTION "tenantry"."api_key_tenants"()',
         'ALTER TABLE ONLY "public"."tenants" ENABLE ALWAYS TRIGGER "~tenantry_keys"',
+        'DROP TRIGGER IF EXISTS "~tenantry_keys_truncate" ON "public"."tenants"',
+        'CREATE TRIGGER "~tenantry_keys_truncate" AFTER TRUNCATE ON "public"."tenants" FOR EACH STATEMENT EXECUTE FUNCTION "tenantry"."api_key_tenants"()',
+        'ALTER TABLE ONLY "public"."tenants" ENABLE ALWAYS TRIGGER "~tenantry_keys_truncate"',
     )
     assert_statements(
         step.revert({}),
         'DROP TRIGGER IF EXISTS "~tenantry_keys" ON "public"."tenants"',
+        'DROP TRIGGER IF EXISTS "~tenantry_keys_truncate" ON "public"."tenants"',
         'DROP FUNCTION IF EXISTS "tenantry"."api_key_tenants"()',
     )
 
