@@ -87,7 +87,9 @@ def _under(found: Known, names: Names, columns: Mapping[tuple[Name, str], str | 
             entry = replace(
                 entry, key=now.key, value=to_json(now), wanted=now.wanted if follows else entry.wanted,
                 definition=entry.definition if was is not None else _text(entry.definition, names),
-                before={name: _text(value, names) for name, value in entry.before.items()},
+                before={
+                    name: _text(value, names) if name in _SQL else value for name, value in entry.before.items()
+                },
             )  # fmt: skip
             stored[now.key] = found.stored.get(key, key)
         elif key in found.stored:
@@ -96,14 +98,28 @@ def _under(found: Known, names: Names, columns: Mapping[tuple[Name, str], str | 
     return replace(found, entries=entries, stored=stored, functions=functions)
 
 
+_PART = r'(?:(?:"[^"]*")+|[^\W\d][\w$]*)'
+_TOKEN = re.compile(rf"(?:'[^']*')+|{_PART}(?:\.{_PART})?")
+"""A string, or a name with or without its schema."""
+_SQL = ("index", "constraint", "trigger", "default")
+"""What steps record as SQL text. Nothing else is changed: a comment may well contain a table's name."""
+
+
 def _text(text: Any, names: Names) -> Any:
-    """A definition as the catalog writes it: tables with their schema, the index that it creates without."""
+    """A definition as the catalog writes it: tables with their schema, the index that it creates without. A string or
+    a quoted name that looks like a table's stays, since the new name could end it, and the rest of the new name would
+    be run as SQL."""
     if not isinstance(text, str):
         return text
-    written = {str(was): str(now) for was, now in names.items()}
-    written |= {f" {quoted(was.name)} ON ": f" {quoted(now.name)} ON " for was, now in names.items()}
+    tables = {str(was): str(now) for was, now in names.items()}
+    indexes = {quoted(was.name): quoted(now.name) for was, now in names.items()}
+
     # All at once: two tables may have exchanged their names.
-    return re.sub("|".join(map(re.escape, written)), lambda match: written[match[0]], text)
+    def now(match: re.Match[str]) -> str:
+        created = text.endswith(("INDEX ", "INDEX CONCURRENTLY "), 0, match.start())
+        return (indexes if created else tables).get(match[0], match[0])
+
+    return _TOKEN.sub(now, text)
 
 
 def settle(journal: Journal, found: Known) -> None:

@@ -104,9 +104,7 @@ class DropUserTrigger(Step):
 
     def record(self) -> sql.Composable:
         return sql.SQL(
-            "SELECT pg_catalog.jsonb_build_object('trigger', pg_catalog.pg_get_triggerdef(t.oid), 'table',"
-            " (SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c"
-            " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = t.tgrelid),"
+            "SELECT pg_catalog.jsonb_build_object('trigger', pg_catalog.pg_get_triggerdef(t.oid),"
             " 'enabled', t.tgenabled, 'comment', pg_catalog.obj_description(t.oid, 'pg_trigger'))"
             " FROM pg_catalog.pg_trigger t WHERE t.tgrelid = {} AND t.tgname = {} AND NOT t.tgisinternal"
         ).format(self.table.oid, sql.Literal(self.trigger.name))
@@ -121,10 +119,7 @@ class DropUserTrigger(Step):
         table, name = self.table.identifier, sql.Identifier(self.trigger.name)
         missing = sql.SQL("SELECT {} IS NOT NULL AND NOT EXISTS ({})").format(self.table.oid, self._there)
         there = sql.SQL("SELECT EXISTS ({})").format(self._there)
-        # The original text, on the table under its present name.
-        head, on, rest = before["trigger"].partition(f" ON {before['table']} ")
-        text = f"{head} ON {self.table} {rest}" if on else before["trigger"]
-        found: list[tuple[sql.Composable, sql.Composable]] = [(raw(text), missing)]
+        found: list[tuple[sql.Composable, sql.Composable]] = [(raw(before["trigger"]), missing)]
         mode = _FIRING[before.get("enabled", "O")]
         if mode:
             found.append((sql.SQL("ALTER TABLE {} {} TRIGGER {}").format(table, raw(mode), name), there))
