@@ -191,6 +191,14 @@ def test_tenants_are_apart_and_see_their_own(there: Depot) -> None:
     assert {one.name for one in validate(there.target, there.spec).findings if one.severity.serious} == set()
     there.database.execute("CREATE POLICY open ON notes USING (true)")
     assert {"policy-added", "tenants-not-apart"} <= {one.name for one in validate(there.target, there.spec).findings}
+    there.database.execute("DROP POLICY open ON notes; ALTER TABLE notes DISABLE ROW LEVEL SECURITY")
+    found = {one.name: one.remedy for one in validate(there.target, there.spec).findings if one.severity.serious}
+    assert found.keys() == {"not-in-force", "table-open", "tenants-not-apart"}
+    assert all("`tenantry migrate --until distribute --prepare`" in remedy for remedy in found.values())
+    last = migrate(there.target, there.spec, MigrateOptions(backup=BackupKind.NONE)).next_step
+    assert last.startswith("Run `tenantry migrate --until distribute --prepare`")
+    there.distribute()
+    assert_sound(there, there.spec)
 
 
 def test_rows_keep_to_their_tenant_all_the_way(there: Depot) -> None:
@@ -392,7 +400,11 @@ def test_a_part_goes_back_and_comes_again(there: Depot, options: dict[str, Any])
 
 @pytest.mark.nightly
 def test_tables_and_columns_are_renamed_meanwhile(there: Depot) -> None:
-    """And back under the names of now."""
+    """And back under the names of now; what only looks like a table's name stays."""
+    there.database.execute(
+        'CREATE TRIGGER " ON public.items " BEFORE UPDATE ON items FOR EACH ROW EXECUTE FUNCTION touch();'
+        "COMMENT ON CONSTRAINT items_pkey ON items IS 'the key of public.items'"
+    )
     dump = there.database.dump()
     there.distribute()
     there.database.execute(

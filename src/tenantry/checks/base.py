@@ -159,6 +159,12 @@ class CheckContext:
         """Whether a step of this phase is applied."""
         return any(entry.phase == phase and entry.state == "done" for entry in self.entries.values())
 
+    @property
+    def again(self) -> str:
+        """The command that restores what is missing of all phases that have begun."""
+        late = [phase for phase in (Phase.CONTRACT, Phase.DISTRIBUTE) if self.reached(phase)]
+        return " ".join(["`tenantry migrate", *(phase.option for phase in late[-1:])]) + "`"
+
     def has(self, table: Name, *columns: str) -> bool:
         """Whether the table exists, with these columns."""
         found = self.live.tables.get(table)

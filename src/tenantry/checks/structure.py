@@ -17,7 +17,6 @@ from tenantry.postgres.queries import read_queries
 from tenantry.steps import Step, from_json
 
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "structure.sql")
-_AGAIN = "Run `tenantry migrate`: it creates it again."
 
 
 def structure(ground: CheckContext) -> Iterator[Check | Finding]:
@@ -163,16 +162,17 @@ def _missing(ground: CheckContext, missing: Sequence[Step]) -> Iterator[Finding]
     """Objects that tenantry made, and that no longer exist. Where a tenant column is missing, all that depended on it
     is, too."""
     bare = {step.table for step in missing if step.tenant_column is not None}
+    again = f"Run {ground.again}: it creates it again."
     for step in missing:
         if step.table in bare and step.tenant_column is None:
             continue
         if step.tenant_row is not None:
             if step.table in ground.hidden:
                 continue
-            yield _error("tenant-gone", f"{step.subject} no longer exists", _AGAIN, step.table, Family.COMPLETENESS)
+            yield _error("tenant-gone", f"{step.subject} no longer exists", again, step.table, Family.COMPLETENESS)
             continue
         detail = _security(ground, step) if step.policies else ""
-        yield _error("not-in-force", f"{step.subject} is missing{detail}", _AGAIN, step.table)
+        yield _error("not-in-force", f"{step.subject} is missing{detail}", again, step.table)
 
 
 def _security(ground: CheckContext, step: Step) -> str:
@@ -217,7 +217,7 @@ def _altered(ground: CheckContext, comparison: Comparison) -> Iterator[Finding]:
         yield Finding(
             name="altered", family=Family.STRUCTURE, severity=Severity.ERROR, table=step.table,
             message=f"{step.subject} was changed since tenantry made it{_difference(was, found)}",
-            remedy="Restore it; or drop it, and run `tenantry migrate`, which creates it again.",
+            remedy=f"Restore it; or drop it, and run {ground.again}, which creates it again.",
             samples=({"made": was[:1000], "found": found[:1000]},) if ground.samples else (),
         )  # fmt: skip
 

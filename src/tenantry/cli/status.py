@@ -170,7 +170,7 @@ def _next(status: Status) -> str:
     if status.refusals:
         return "correct in the spec what is refused below, then `tenantry plan`."
     if status.altered or status.orphaned:
-        return "`tenantry validate` lists what was altered; `tenantry migrate` applies the spec."
+        return "`tenantry validate` lists what was altered, and the command that restores it."
     if status.found:
         return "correct what the last `tenantry validate` found, then run it again."
     match status.word:

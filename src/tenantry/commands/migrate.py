@@ -29,6 +29,7 @@ from tenantry.model.name import Name
 from tenantry.model.plan import Phase
 from tenantry.model.run import Result
 from tenantry.model.spec import Spec
+from tenantry.planning.diff import State
 from tenantry.postgres.connect import Target
 from tenantry.postgres.schema_snapshot import note_first_description
 
@@ -106,13 +107,18 @@ def _apply(
         f"{applied} steps applied, {back}{tally.found} already in place; the database is migrated through {complete}"
     )
     return Result(
-        command="migrate", run=runner.run, exit_status=ExitStatus.DONE, outcome=outcome, next_step=_next(complete),
-        applied=applied + reverted, found=tally.found, rows=tally.rows, seconds=time.monotonic() - started,
-        longest_lock=tally.longest_lock, retries=tally.retries, findings=findings, evidence=evidence,
+        command="migrate", run=runner.run, exit_status=ExitStatus.DONE, outcome=outcome,
+        next_step=_next(prospect, complete), applied=applied + reverted, found=tally.found, rows=tally.rows,
+        seconds=time.monotonic() - started, longest_lock=tally.longest_lock, retries=tally.retries, findings=findings,
+        evidence=evidence,
     )  # fmt: skip
 
 
-def _next(until: Phase) -> str:
+def _next(prospect: Prospect, until: Phase) -> str:
+    states = prospect.comparison.states
+    late = (step for step in prospect.plan if step.phase.position > until.position)
+    if lost := [step.phase for step in late if states[step.key] is State.MISSING]:
+        return f"Run `tenantry migrate {lost[-1].option}`: what that phase made is missing."
     match until:
         case Phase.EXPAND:
             return "Run `tenantry migrate --until backfill`, which gives the existing rows their tenant."

@@ -317,9 +317,18 @@ class RowSecurity(Step):
         if self.quarantine is not None:
             create.append(sql.SQL("DROP POLICY IF EXISTS {} ON {}").format(sql.Identifier(QUARANTINE), table))
             create.append(self._barred(self.quarantine))
-        create.append(sql.SQL("ALTER TABLE {} ENABLE ROW LEVEL SECURITY").format(table))
-        create.append(sql.SQL("ALTER TABLE {} FORCE ROW LEVEL SECURITY").format(table))
-        return tuple(Statement(sql=statement, locks=self.locks) for statement in create)
+        return (*(Statement(sql=statement, locks=self.locks) for statement in create), *self.enabling)
+
+    @property
+    def enabling(self) -> tuple[Statement, ...]:
+        """ENABLE and FORCE."""
+        return tuple(
+            Statement(
+                sql=sql.SQL("ALTER TABLE {} {} ROW LEVEL SECURITY").format(self.table.identifier, sql.SQL(mode)),
+                locks=self.locks,
+            )
+            for mode in ("ENABLE", "FORCE")
+        )  # fmt: skip
 
     def revert(self, before: Before) -> tuple[Statement, ...]:
         table = self.table.identifier
@@ -467,7 +476,8 @@ class DirectPolicies(Step):
         for name, rule in self._rules().items():
             create = sql.SQL("CREATE POLICY {} ON {} {}").format(sql.Identifier(name), table, rule.sql)
             statements.append(self._with_key(create))
-        return tuple(Statement(sql=statement, locks=self.security.locks) for statement in statements)
+        policies = (Statement(sql=statement, locks=self.security.locks) for statement in statements)
+        return (*policies, *self.security.enabling)
 
     def _with_key(self, create: sql.Composed) -> sql.Composable:
         """A policy with a subquery needs rights on its tables, so the quarantine tenant's key is looked up when it is

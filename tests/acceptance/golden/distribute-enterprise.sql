@@ -42,6 +42,8 @@ DROP POLICY IF EXISTS "tenantry_operator" ON "public"."audit_logs";
 DROP POLICY IF EXISTS "tenantry_legacy" ON "public"."audit_logs";
 DROP POLICY IF EXISTS "tenantry_quarantine" ON "public"."audit_logs";
 CREATE POLICY "tenantry_application" ON "public"."audit_logs" AS PERMISSIVE FOR ALL TO "tenantry_app" USING ("org_id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid) WITH CHECK ("org_id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid);
+ALTER TABLE "public"."audit_logs" ENABLE ROW LEVEL SECURITY;
+ALTER TABLE "public"."audit_logs" FORCE ROW LEVEL SECURITY;
 -- public.count_lines
 DROP POLICY IF EXISTS "tenantry_application" ON "public"."count_lines";
 DROP POLICY IF EXISTS "tenantry_application_select" ON "public"."count_lines";
@@ -58,6 +60,8 @@ DROP POLICY IF EXISTS "tenantry_operator" ON "public"."count_lines";
 DROP POLICY IF EXISTS "tenantry_legacy" ON "public"."count_lines";
 DROP POLICY IF EXISTS "tenantry_quarantine" ON "public"."count_lines";
 CREATE POLICY "tenantry_application" ON "public"."count_lines" AS PERMISSIVE FOR ALL TO "tenantry_app" USING ("org_id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid) WITH CHECK ("org_id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid);
+ALTER TABLE "public"."count_lines" ENABLE ROW LEVEL SECURITY;
+ALTER TABLE "public"."count_lines" FORCE ROW LEVEL SECURITY;
 -- public.count_sheets
 DROP POLICY IF EXISTS "tenantry_application" ON "public"."count_sheets";
 DROP POLICY IF EXISTS "tenantry_application_select" ON "public"."count_sheets";
@@ -74,6 +78,8 @@ DROP POLICY IF EXISTS "tenantry_operator" ON "public"."count_sheets";
 DROP POLICY IF EXISTS "tenantry_legacy" ON "public"."count_sheets";
 DROP POLICY IF EXISTS "tenantry_quarantine" ON "public"."count_sheets";
 CREATE POLICY "tenantry_application" ON "public"."count_sheets" AS PERMISSIVE FOR ALL TO "tenantry_app" USING ("org_id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid) WITH CHECK ("org_id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid);
+ALTER TABLE "public"."count_sheets" ENABLE ROW LEVEL SECURITY;
+ALTER TABLE "public"."count_sheets" FORCE ROW LEVEL SECURITY;
 -- public.feature_flags
 DROP POLICY IF EXISTS "tenantry_application" ON "public"."feature_flags";
 DROP POLICY IF EXISTS "tenantry_application_select" ON "public"."feature_flags";
@@ -90,6 +96,8 @@ DROP POLICY IF EXISTS "tenantry_operator" ON "public"."feature_flags";
 DROP POLICY IF EXISTS "tenantry_legacy" ON "public"."feature_flags";
 DROP POLICY IF EXISTS "tenantry_quarantine" ON "public"."feature_flags";
 CREATE POLICY "tenantry_application" ON "public"."feature_flags" AS PERMISSIVE FOR ALL TO "tenantry_app" USING ("org_id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid) WITH CHECK ("org_id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid);
+ALTER TABLE "public"."feature_flags" ENABLE ROW LEVEL SECURITY;
+ALTER TABLE "public"."feature_flags" FORCE ROW LEVEL SECURITY;
 -- public.inventory_ledger
 DROP POLICY IF EXISTS "tenantry_application" ON "public"."inventory_ledger";
 DROP POLICY IF EXISTS "tenantry_application_select" ON "public"."inventory_ledger";
@@ -106,6 +114,8 @@ DROP POLICY IF EXISTS "tenantry_operator" ON "public"."inventory_ledger";
 DROP POLICY IF EXISTS "tenantry_legacy" ON "public"."inventory_ledger";
 DROP POLICY IF EXISTS "tenantry_quarantine" ON "public"."inventory_ledger";
 CREATE POLICY "tenantry_application" ON "public"."inventory_ledger" AS PERMISSIVE FOR ALL TO "tenantry_app" USING ("org_id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid) WITH CHECK ("org_id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid);
+ALTER TABLE "public"."inventory_ledger" ENABLE ROW LEVEL SECURITY;
+ALTER TABLE "public"."inventory_ledger" FORCE ROW LEVEL SECURITY;
 -- public.items
 DROP POLICY IF EXISTS "tenantry_application" ON "public"."items";
 DROP POLICY IF EXISTS "tenantry_application_select" ON "public"."items";
@@ -122,6 +132,8 @@ DROP POLICY IF EXISTS "tenantry_operator" ON "public"."items";
 DROP POLICY IF EXISTS "tenantry_legacy" ON "public"."items";
 DROP POLICY IF EXISTS "tenantry_quarantine" ON "public"."items";
 CREATE POLICY "tenantry_application" ON "public"."items" AS PERMISSIVE FOR ALL TO "tenantry_app" USING ("org_id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid) WITH CHECK ("org_id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid);
+ALTER TABLE "public"."items" ENABLE ROW LEVEL SECURITY;
+ALTER TABLE "public"."items" FORCE ROW LEVEL SECURITY;
 -- public.locations
 DROP POLICY IF EXISTS "tenantry_application" ON "public"."locations";
 DROP POLICY IF EXISTS "tenantry_application_select" ON "public"."locations";
@@ -138,6 +150,8 @@ DROP POLICY IF EXISTS "tenantry_operator" ON "public"."locations";
 DROP POLICY IF EXISTS "tenantry_legacy" ON "public"."locations";
 DROP POLICY IF EXISTS "tenantry_quarantine" ON "public"."locations";
 CREATE POLICY "tenantry_application" ON "public"."locations" AS PERMISSIVE FOR ALL TO "tenantry_app" USING ("org_id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid) WITH CHECK ("org_id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid);
+ALTER TABLE "public"."locations" ENABLE ROW LEVEL SECURITY;
+ALTER TABLE "public"."locations" FORCE ROW LEVEL SECURITY;
 -- public.lots
 DROP POLICY IF EXISTS "tenantry_application" ON "public"."lots";
 DROP POLICY IF EXISTS "tenantry_application_select" ON "public"."lots";
@@ -154,6 +168,8 @@ DROP POLICY IF EXISTS "tenantry_operator" ON "public"."lots";
 DROP POLICY IF EXISTS "tenantry_legacy" ON "public"."lots";
 DROP POLICY IF EXISTS "tenantry_quarantine" ON "public"."lots";
 CREATE POLICY "tenantry_application" ON "public"."lots" AS PERMISSIVE FOR ALL TO "tenantry_app" USING ("org_id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid) WITH CHECK ("org_id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid);
+ALTER TABLE "public"."lots" ENABLE ROW LEVEL SECURITY;
+ALTER TABLE "public"."lots" FORCE ROW LEVEL SECURITY;
 -- public.users
 DROP POLICY IF EXISTS "tenantry_application" ON "public"."users";
 DROP POLICY IF EXISTS "tenantry_application_select" ON "public"."users";
@@ -170,6 +186,8 @@ DROP POLICY IF EXISTS "tenantry_operator" ON "public"."users";
 DROP POLICY IF EXISTS "tenantry_legacy" ON "public"."users";
 DROP POLICY IF EXISTS "tenantry_quarantine" ON "public"."users";
 CREATE POLICY "tenantry_application" ON "public"."users" AS PERMISSIVE FOR ALL TO "tenantry_app" USING ("org_id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid) WITH CHECK ("org_id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid);
+ALTER TABLE "public"."users" ENABLE ROW LEVEL SECURITY;
+ALTER TABLE "public"."users" FORCE ROW LEVEL SECURITY;
 -- public.organizations
 DROP POLICY IF EXISTS "tenantry_application" ON "public"."organizations";
 DROP POLICY IF EXISTS "tenantry_application_select" ON "public"."organizations";
@@ -186,6 +204,8 @@ DROP POLICY IF EXISTS "tenantry_operator" ON "public"."organizations";
 DROP POLICY IF EXISTS "tenantry_legacy" ON "public"."organizations";
 DROP POLICY IF EXISTS "tenantry_quarantine" ON "public"."organizations";
 CREATE POLICY "tenantry_application" ON "public"."organizations" AS PERMISSIVE FOR SELECT TO "tenantry_app" USING ("id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid);
+ALTER TABLE "public"."organizations" ENABLE ROW LEVEL SECURITY;
+ALTER TABLE "public"."organizations" FORCE ROW LEVEL SECURITY;
 -- public.audit_logs
 ALTER TABLE "public"."audit_logs" DROP CONSTRAINT IF EXISTS "tenantry_audit_logs_user_id_fkey", ADD CONSTRAINT "tenantry_audit_logs_user_id_fkey" FOREIGN KEY ("user_id", "org_id") REFERENCES "public"."users" ("id", "org_id") ON UPDATE NO ACTION ON DELETE NO ACTION NOT VALID;
 -- public.count_lines

@@ -32,6 +32,8 @@ DROP POLICY IF EXISTS "tenantry_operator" ON "public"."escolas";
 DROP POLICY IF EXISTS "tenantry_legacy" ON "public"."escolas";
 DROP POLICY IF EXISTS "tenantry_quarantine" ON "public"."escolas";
 CREATE POLICY "tenantry_application" ON "public"."escolas" AS PERMISSIVE FOR ALL TO "tenantry_app" USING ("tenant_id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid) WITH CHECK ("tenant_id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid);
+ALTER TABLE "public"."escolas" ENABLE ROW LEVEL SECURITY;
+ALTER TABLE "public"."escolas" FORCE ROW LEVEL SECURITY;
 -- public.estoque_escolas
 DROP POLICY IF EXISTS "tenantry_application" ON "public"."estoque_escolas";
 DROP POLICY IF EXISTS "tenantry_application_select" ON "public"."estoque_escolas";
@@ -48,6 +50,8 @@ DROP POLICY IF EXISTS "tenantry_operator" ON "public"."estoque_escolas";
 DROP POLICY IF EXISTS "tenantry_legacy" ON "public"."estoque_escolas";
 DROP POLICY IF EXISTS "tenantry_quarantine" ON "public"."estoque_escolas";
 CREATE POLICY "tenantry_application" ON "public"."estoque_escolas" AS PERMISSIVE FOR ALL TO "tenantry_app" USING ("tenant_id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid) WITH CHECK ("tenant_id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid);
+ALTER TABLE "public"."estoque_escolas" ENABLE ROW LEVEL SECURITY;
+ALTER TABLE "public"."estoque_escolas" FORCE ROW LEVEL SECURITY;
 -- public.estoque_escolas_historico
 DROP POLICY IF EXISTS "tenantry_application" ON "public"."estoque_escolas_historico";
 DROP POLICY IF EXISTS "tenantry_application_select" ON "public"."estoque_escolas_historico";
@@ -64,6 +68,8 @@ DROP POLICY IF EXISTS "tenantry_operator" ON "public"."estoque_escolas_historico
 DROP POLICY IF EXISTS "tenantry_legacy" ON "public"."estoque_escolas_historico";
 DROP POLICY IF EXISTS "tenantry_quarantine" ON "public"."estoque_escolas_historico";
 CREATE POLICY "tenantry_application" ON "public"."estoque_escolas_historico" AS PERMISSIVE FOR ALL TO "tenantry_app" USING ("tenant_id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid) WITH CHECK ("tenant_id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid);
+ALTER TABLE "public"."estoque_escolas_historico" ENABLE ROW LEVEL SECURITY;
+ALTER TABLE "public"."estoque_escolas_historico" FORCE ROW LEVEL SECURITY;
 -- public.estoque_lotes
 DROP POLICY IF EXISTS "tenantry_application" ON "public"."estoque_lotes";
 DROP POLICY IF EXISTS "tenantry_application_select" ON "public"."estoque_lotes";
@@ -80,6 +86,8 @@ DROP POLICY IF EXISTS "tenantry_operator" ON "public"."estoque_lotes";
 DROP POLICY IF EXISTS "tenantry_legacy" ON "public"."estoque_lotes";
 DROP POLICY IF EXISTS "tenantry_quarantine" ON "public"."estoque_lotes";
 CREATE POLICY "tenantry_application" ON "public"."estoque_lotes" AS PERMISSIVE FOR ALL TO "tenantry_app" USING ("tenant_id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid) WITH CHECK ("tenant_id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid);
+ALTER TABLE "public"."estoque_lotes" ENABLE ROW LEVEL SECURITY;
+ALTER TABLE "public"."estoque_lotes" FORCE ROW LEVEL SECURITY;
 -- public.estoque_movimentacoes
 DROP POLICY IF EXISTS "tenantry_application" ON "public"."estoque_movimentacoes";
 DROP POLICY IF EXISTS "tenantry_application_select" ON "public"."estoque_movimentacoes";
@@ -96,6 +104,8 @@ DROP POLICY IF EXISTS "tenantry_operator" ON "public"."estoque_movimentacoes";
 DROP POLICY IF EXISTS "tenantry_legacy" ON "public"."estoque_movimentacoes";
 DROP POLICY IF EXISTS "tenantry_quarantine" ON "public"."estoque_movimentacoes";
 CREATE POLICY "tenantry_application" ON "public"."estoque_movimentacoes" AS PERMISSIVE FOR ALL TO "tenantry_app" USING ("tenant_id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid) WITH CHECK ("tenant_id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid);
+ALTER TABLE "public"."estoque_movimentacoes" ENABLE ROW LEVEL SECURITY;
+ALTER TABLE "public"."estoque_movimentacoes" FORCE ROW LEVEL SECURITY;
 -- public.estoque_alertas
 DROP POLICY IF EXISTS "tenantry_application" ON "public"."estoque_alertas";
 DROP POLICY IF EXISTS "tenantry_application_select" ON "public"."estoque_alertas";
@@ -112,6 +122,8 @@ DROP POLICY IF EXISTS "tenantry_operator" ON "public"."estoque_alertas";
 DROP POLICY IF EXISTS "tenantry_legacy" ON "public"."estoque_alertas";
 DROP POLICY IF EXISTS "tenantry_quarantine" ON "public"."estoque_alertas";
 CREATE POLICY "tenantry_application" ON "public"."estoque_alertas" AS PERMISSIVE FOR ALL TO "tenantry_app" USING ("tenant_id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid) WITH CHECK ("tenant_id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid);
+ALTER TABLE "public"."estoque_alertas" ENABLE ROW LEVEL SECURITY;
+ALTER TABLE "public"."estoque_alertas" FORCE ROW LEVEL SECURITY;
 -- public.usuarios
 DROP POLICY IF EXISTS "tenantry_application" ON "public"."usuarios";
 DROP POLICY IF EXISTS "tenantry_application_select" ON "public"."usuarios";
@@ -128,6 +140,8 @@ DROP POLICY IF EXISTS "tenantry_operator" ON "public"."usuarios";
 DROP POLICY IF EXISTS "tenantry_legacy" ON "public"."usuarios";
 DROP POLICY IF EXISTS "tenantry_quarantine" ON "public"."usuarios";
 CREATE POLICY "tenantry_application" ON "public"."usuarios" AS PERMISSIVE FOR ALL TO "tenantry_app" USING ("tenant_id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid) WITH CHECK ("tenant_id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid);
+ALTER TABLE "public"."usuarios" ENABLE ROW LEVEL SECURITY;
+ALTER TABLE "public"."usuarios" FORCE ROW LEVEL SECURITY;
 -- public.tenants
 DROP POLICY IF EXISTS "tenantry_application" ON "public"."tenants";
 DROP POLICY IF EXISTS "tenantry_application_select" ON "public"."tenants";
@@ -144,6 +158,8 @@ DROP POLICY IF EXISTS "tenantry_operator" ON "public"."tenants";
 DROP POLICY IF EXISTS "tenantry_legacy" ON "public"."tenants";
 DROP POLICY IF EXISTS "tenantry_quarantine" ON "public"."tenants";
 CREATE POLICY "tenantry_application" ON "public"."tenants" AS PERMISSIVE FOR SELECT TO "tenantry_app" USING ("id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid);
+ALTER TABLE "public"."tenants" ENABLE ROW LEVEL SECURITY;
+ALTER TABLE "public"."tenants" FORCE ROW LEVEL SECURITY;
 -- public.estoque_escolas
 ALTER TABLE "public"."estoque_escolas" DROP CONSTRAINT IF EXISTS "tenantry_estoque_escolas_escola_id_fkey", ADD CONSTRAINT "tenantry_estoque_escolas_escola_id_fkey" FOREIGN KEY ("escola_id", "tenant_id") REFERENCES "public"."escolas" ("id", "tenant_id") ON UPDATE NO ACTION ON DELETE CASCADE NOT VALID;
 -- public.estoque_escolas_historico

@@ -255,6 +255,8 @@ def test_direct_policies() -> None:
         step.apply()[len(EVERY) :],
         f"""DO $tenantry$BEGIN EXECUTE pg_catalog.format('CREATE POLICY "tenantry_application" ON "public"."sales" AS PERMISSIVE FOR ALL TO "app" USING ({own}) WITH CHECK ({own})', (SELECT …'unknown'…)); END$tenantry$""",
         'CREATE POLICY "tenantry_operator" ON "public"."sales" AS PERMISSIVE FOR ALL TO "ops" USING (true) WITH CHECK (true)',
+        'ALTER TABLE "public"."sales" ENABLE ROW LEVEL SECURITY',
+        'ALTER TABLE "public"."sales" FORCE ROW LEVEL SECURITY',
     )
     assert step.ends == ("row_security:public.sales", "legacy_sight:public.sales")
     assert step.policies == ("tenantry_application", "tenantry_operator")
@@ -269,5 +271,7 @@ def test_direct_policies_without_a_quarantine() -> None:
     step = DirectPolicies(phase=Phase.DISTRIBUTE, table=TENANTS, security=security)
     assert texts(step.apply())[len(EVERY) :] == [
         'CREATE POLICY "tenantry_application" ON "public"."tenants" AS PERMISSIVE FOR SELECT TO "app" USING ("id" ='
-        " NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid)"
+        " NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid)",
+        'ALTER TABLE "public"."tenants" ENABLE ROW LEVEL SECURITY',
+        'ALTER TABLE "public"."tenants" FORCE ROW LEVEL SECURITY',
     ]

@@ -178,7 +178,7 @@ def _table(catalog: Catalog, name: Name, held: Held, row: dict[str, Any]) -> Ite
             yield error(
                 name="table-open", table=name, count=len(held.privileges),
                 message=f"{who} has {', '.join(held.privileges)} on {name}, whose row-level security is not enabled",
-                remedy="Run `tenantry migrate`: it creates the policies.",
+                remedy=f"Run {ground.again}: it creates the policies.",
             )  # fmt: skip
         return
     kept = ground.entries.get(f"row_security:{name}")

@@ -799,7 +799,7 @@ class _Laboratory:
             name="own-rows-hidden", severity=Severity.WARNING if meant else Severity.ERROR, table=name,
             count=len(hidden),
             message=f"{len(hidden)} of the tenants that were tested do not see all of their own rows of {name}{by}",
-            remedy="Check its policies for the application role and PUBLIC; `tenantry migrate` restores its own.",
+            remedy=f"Check its policies for the application role and PUBLIC; {self.ground.again} restores its own.",
             samples=tuple(
                 {"tenant": one.tenant, "rows": one.rows, "seen": one.seen} for one in hidden[: self.ground.samples]
             ),
@@ -949,7 +949,7 @@ class _Laboratory:
         yield _found(
             name="tenants-not-apart", severity=Severity.ERROR, table=table, count=len(through),
             message=f"{self.actor.name} gets access to tenants' rows of {table}: {listed}",
-            remedy="Run `tenantry migrate`, which restores its policies; drop policies that allow this; and make sure"
+            remedy=f"Run {self.ground.again}, which restores its policies; drop policies that allow this; and make sure"
             f" that {self.actor.name} is no superuser, has no BYPASSRLS and owns no table.",
             samples=tuple(trial.sample for trial in different[: self.ground.samples]),
         )  # fmt: skip
