@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -13,9 +15,14 @@ from psycopg.rows import tuple_row
 from tenantry.errors import ConnectionFailed, UsageError
 from tenantry.model.evidence import Census, Evidence, Pair, Question, Repeat, TableEvidence
 from tenantry.model.name import Name
+from tenantry.postgres.owner_context import fenced
 
 # Hash joins over millions of rows, once in one session.
 WORK_MEM = "64MB"
+TOGETHER = 64
+"""The most tables that are counted without waiting for a result."""
+AT_ONCE = 0.5
+"""Seconds."""
 _UNFIT = (
     psycopg.errors.SyntaxError, psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedFunction,
     psycopg.errors.AmbiguousColumn,
@@ -41,11 +48,9 @@ def run_census(
             # Each round makes the temporary tables' statistics outdated, and a nested loop would then take quadratic
             # time.
             connection.execute("SET LOCAL enable_nestloop = off")
-            for work in census.shadows:
-                _perform(connection, work)
-            for question in census.questions:
-                watch(question.table)
-                answers.append(_answer(connection, question))
+            _perform(connection, census.shadows)
+            for question, answer in _answered(connection, census.questions, watch):
+                answers.append(answer)
                 if disputed is not None and answers[-1].conflicts:
                     disputed(question.table, question.paired(_rows(connection, question.pairs())))
     except psycopg.errors.InsufficientPrivilege as error:
@@ -67,19 +72,52 @@ def run_census(
     return census.evidence(answers)
 
 
-def _perform(connection: psycopg.Connection[Any], work: sql.Composed | Repeat) -> None:
-    if not isinstance(work, Repeat):
-        connection.execute(work)
-        return
-    while sum(connection.execute(statement).rowcount for statement in work.statements) > 0:
-        pass
+def _perform(connection: psycopg.Connection[Any], works: Sequence[sql.Composed | Repeat]) -> None:
+    waiting: list[sql.Composed] = []
+    for work in works:
+        if not isinstance(work, Repeat):
+            waiting.append(work)
+            continue
+        _together(connection, waiting)
+        waiting.clear()
+        while sum(connection.execute(statement).rowcount for statement in work.statements) > 0:
+            pass
+    _together(connection, waiting)
 
 
-def _answer(connection: psycopg.Connection[Any], question: Question) -> TableEvidence:
-    evidence = question.read(_rows(connection, question.counts)[0])
-    orphans = question.samples(_rows(connection, question.orphans())) if evidence.orphans else ()
-    conflicts = question.samples(_rows(connection, question.conflicts())) if evidence.conflicts else ()
-    return replace(evidence, orphan_samples=orphans, conflict_samples=conflicts)
+def _answered(
+    connection: psycopg.Connection[Any], questions: Sequence[Question], watch: Callable[[Name], None]
+) -> Iterator[tuple[Question, TableEvidence]]:
+    """Each question with its answer. Several tables are counted at once as long as that takes no longer than half a
+    second, so that the table that is named to the user is one that is being counted."""
+    done, size = 0, 1
+    while batch := questions[done : done + size]:
+        begun = time.monotonic()
+        for question in batch:
+            watch(question.table)
+        counts = _together(connection, [question.counts for question in batch])
+        answers = [question.read(rows[0]) for question, rows in zip(batch, counts, strict=True)]
+        pairs = list(zip(batch, answers, strict=True))
+        queries = [question.orphans() if answer.orphans else None for question, answer in pairs]
+        queries += [question.conflicts() if answer.conflicts else None for question, answer in pairs]
+        samples = _together(connection, queries)
+        for (question, answer), orphans, conflicts in zip(pairs, samples, samples[len(batch) :], strict=False):
+            found, disputed = question.samples(orphans), question.samples(conflicts)
+            yield question, replace(answer, orphan_samples=found, conflict_samples=disputed)
+        done += len(batch)
+        size = min(2 * size, TOGETHER) if time.monotonic() - begun < AT_ONCE else 1
+
+
+def _together(
+    connection: psycopg.Connection[Any], queries: Sequence[sql.Composed | None]
+) -> list[list[tuple[Any, ...]]]:
+    """The rows of each query, none for no query and for other statements. All are sent before the first result is
+    awaited, so that the server executes one while the next is composed; with a fence, each is examined by itself."""
+    with nullcontext() if fenced(connection) else connection.pipeline():
+        cursors = [
+            connection.cursor(row_factory=tuple_row).execute(query) if query is not None else None for query in queries
+        ]
+    return [cursor.fetchall() if cursor is not None and cursor.description else [] for cursor in cursors]
 
 
 def _rows(connection: psycopg.Connection[Any], query: sql.Composed) -> list[tuple[Any, ...]]:
