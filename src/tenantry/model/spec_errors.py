@@ -34,6 +34,8 @@ def _place(location: tuple[int | str, ...], document: Any, root: type[BaseModel]
         if isinstance(part, int):
             named = document[part] if isinstance(document, list) and part < len(document) else None
             label = named.get("name") if isinstance(named, dict) else None
+            if words[-1].startswith("["):
+                words[-1] = f"[{words[-1]}]"  # an array of tables
             words[-1] += f" {label!r}" if label else f" number {part + 1}"
             document = named
             continue

@@ -64,7 +64,7 @@ def test_hops() -> None:
 )
 def test_what_a_table_may_not_say(part: str, words: str) -> None:
     said = refusal(f'[[table]]\nname = "t"\n{part}')
-    assert "[table] 't'" in said
+    assert "[[table]] 't'" in said
     assert words in said
 
 

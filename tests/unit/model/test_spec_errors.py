@@ -21,12 +21,12 @@ def said(text: str) -> list[str]:
         ("column = 1", "[tenant] column: Input should be a valid string (it is 1)"),
         (
             '[[table]]\nname = "a"\nshared = true\n[[table]]\nshared = true',
-            "[table] number 2 name: this key is missing",
+            "[[table]] number 2 name: this key is missing",
         ),
-        ('[[table]]\nname = "a"\nunique = "k"', "[table] 'a' unique: Input should be a list, in [ ] (it is 'k')"),
-        ('[[table]]\nname = "a"\nassign = { colum = "x" }', "[table] 'a' assign colum: the key 'colum' is unknown"),
+        ('[[table]]\nname = "a"\nunique = "k"', "[[table]] 'a' unique: Input should be a list, in [ ] (it is 'k')"),
+        ('[[table]]\nname = "a"\nassign = { colum = "x" }', "[[table]] 'a' assign colum: the key 'colum' is unknown"),
         ('[backup]\nfolder = ["a"]', "[backup] folder: Input should be a valid string"),
-        ('[[reference]]\nform = "a.b"', "[reference] number 1 from: this key is missing"),
+        ('[[reference]]\nform = "a.b"', "[[reference]] number 1 from: this key is missing"),
         ("[lock]\ntimeout = 1", "[lock]: the key 'lock' is unknown; did you mean \"locks\"?"),
     ],
 )
