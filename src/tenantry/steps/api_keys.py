@@ -186,8 +186,12 @@ class ApiKeyTenants(Step):
     def trigger_function(self) -> Name:
         return _TENANTS_FUNCTION
 
+    @property
+    def kept_triggers(self) -> tuple[str, ...]:
+        return (TENANTS_TRIGGER, TRUNCATE_TRIGGER)
+
     def definition(self) -> sql.Composable:
-        one, other = (trigger_definition(self.table, name) for name in (TENANTS_TRIGGER, TRUNCATE_TRIGGER))
+        one, other = (trigger_definition(self.table, name) for name in self.kept_triggers)
         return sql.SQL("SELECT ({}) || ({})").format(one, other)
 
     def apply(self) -> tuple[Statement, ...]:

@@ -131,6 +131,11 @@ class Step(ABC):
         return None
 
     @property
+    def kept_triggers(self) -> tuple[str, ...]:
+        """The names of the triggers on its table that stay after `rollback --preserve-data`."""
+        return ()
+
+    @property
     def own_index(self) -> Name | None:
         """The index of tenantry's that it is about, which follows its table into another schema."""
         return None

@@ -81,6 +81,7 @@ class Aftermath:
         if recorded is None:
             return
         expected = {f"column {step.table}.{step.tenant_column}" for step in kept if step.tenant_column is not None}
+        expected |= {f"trigger {name} of {step.table}" for step in kept for name in step.kept_triggers}
         made = {str(step.makes) for step in kept if step.makes is not None}
         known = {one.relation for one in recorded.values()} & {one.relation for one in after.values()}
         ours: list[str] = []
@@ -89,7 +90,7 @@ class Aftermath:
             one = after.get(name) or recorded[name]
             if after.get(name) == recorded.get(name) or self._elsewhere(one) or one.relation in made:
                 continue
-            if _is_column(name, expected):
+            if _is_one_of(name, expected):
                 continue
             # In a table that others have created, dropped or renamed, objects that are not tenantry's are theirs.
             touched = one.relation in known and after.get(name) != self.before.get(name)
@@ -121,7 +122,7 @@ class Aftermath:
                 )  # fmt: skip
 
 
-def _is_column(name: str, expected: set[str]) -> bool:
+def _is_one_of(name: str, expected: set[str]) -> bool:
     return name.replace('"', "") in {one.replace('"', "") for one in expected}
 
 
