@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +21,9 @@ from tenantry.postgres.dsn import secrets
 from tenantry.postgres.transient_errors import failed
 from tenantry.reports.log import Log
 from tenantry.reports.report_observer import ReportObserver
+
+# The driver's warnings name errors that follow from another one; only that one is shown.
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 
 def run(name: str, settings: Settings, function: Callable[..., ExitStatus], arguments: dict[str, Any]) -> ExitStatus:

@@ -33,7 +33,7 @@ BOOKKEEPING = [
     r"(-- [^\n]*\n)?WITH (progress|noted) AS \(\s*(DELETE FROM|INSERT INTO) tenantry\.",
     r"CREATE SCHEMA tenantry$",
     r"CREATE TABLE IF NOT EXISTS tenantry\.journal ",
-    r"-- What default privileges have given to others on ",
+    r"-- Revokes what default privileges have granted on ",
     # The path of the session, after whatever a transaction has set off.
     r"(SET CONSTRAINTS ALL IMMEDIATE; )?SET search_path = pg_catalog, pg_temp$",
     r"ANALYZE ",
