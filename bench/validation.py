@@ -32,7 +32,7 @@ from tenantry.checks.runner import examine  # noqa: E402
 from tenantry.checks.scan import condition, plainly, source  # noqa: E402
 from tenantry.checks.session_pool import SETTINGS as SESSION  # noqa: E402
 from tenantry.checks.session_pool import Stop  # noqa: E402
-from tenantry.commands.inspection import grounded  # noqa: E402
+from tenantry.commands.inspection import open_check_context  # noqa: E402
 from tenantry.execution.events import ignore  # noqa: E402
 from tenantry.model.backup import BackupKind  # noqa: E402
 from tenantry.model.plan import Phase  # noqa: E402
@@ -84,15 +84,15 @@ def measured(cluster: Cluster, rows: int) -> str:
     migrate(Target(dsn), spec, MigrateOptions(until=Phase.ISOLATE, force=True, backup=BackupKind.NONE))
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("VACUUM ANALYZE")
-    with grounded(Target(dsn), spec, InspectionOptions(), ignore, Stop(), run="", purpose="bench") as ground:
-        checks = [one for family in (completeness, references) for one in family(ground) if isinstance(one, Check)]
+    with open_check_context(Target(dsn), spec, InspectionOptions(), ignore, Stop(), run="", purpose="bench") as context:
+        checks = [one for family in (completeness, references) for one in family(context) if isinstance(one, Check)]
         ways: list[Callable[[], object]] = [
             lambda: validate(Target(dsn), spec),
-            lambda: examine(ground, checks, Stop()),
-            lambda: one_by_one(ground, checks),
-            lambda: bare(ground, checks),
+            lambda: examine(context, checks, Stop()),
+            lambda: one_by_one(context, checks),
+            lambda: bare(context, checks),
         ]
-        total = sum(sum(counts.values()) for counts in examine(ground, checks, Stop()).rows.values())
+        total = sum(sum(counts.values()) for counts in examine(context, checks, Stop()).rows.values())
         times: list[list[float]] = [[] for _ in ways]
         for _ in range(REPEATS):
             for way, taken in zip(ways, times, strict=True):
@@ -106,31 +106,31 @@ def measured(cluster: Cluster, rows: int) -> str:
     return f"| {rows:,} | {total:,} | " + " | ".join(figures) + " |"
 
 
-def one_by_one(ground: CheckContext, checks: list[Check]) -> None:
+def one_by_one(context: CheckContext, checks: list[Check]) -> None:
     """What somebody would write: a count for each check, and of the rows by tenant for each table, one after the other,
     from a session as it comes, in parallel as the planner likes."""
-    with ground.session("bench") as session:
+    with context.session("bench") as session:
         for check in checks:
             assert not isinstance(check.question, QueryCheck)
-            query = sql.SQL("SELECT count(*) {} WHERE {}").format(source(check, ground.live), condition(check))
+            query = sql.SQL("SELECT count(*) {} WHERE {}").format(source(check, context.live), condition(check))
             session.execute(query).fetchone()
-        for unit in ground.planning.units():
+        for unit in context.planning.units():
             rows = sql.SQL("SELECT t.{0}, count(*) FROM {1} AS t GROUP BY t.{0}").format(
-                sql.Identifier(unit.owned.column), plainly(unit.name, ground.live)
+                sql.Identifier(unit.owned.column), plainly(unit.name, context.live)
             )
             session.execute(rows).fetchall()
 
 
-def bare(ground: CheckContext, checks: list[Check]) -> None:
+def bare(context: CheckContext, checks: list[Check]) -> None:
     """Every table read once, and every path joined once, with nothing asked of the rows but whether they are there."""
-    with ground.session("bench") as session:
+    with context.session("bench") as session:
         session.execute(SESSION)
-        for unit in ground.planning.units():
-            session.execute(sql.SQL("SELECT count(*) FROM {} AS t").format(plainly(unit.name, ground.live))).fetchone()
+        for unit in context.planning.units():
+            session.execute(sql.SQL("SELECT count(*) FROM {} AS t").format(plainly(unit.name, context.live))).fetchone()
         paths = {(one.table, one.question.path): one for one in checks if isinstance(one.question, Reference)}
         for (_, path), check in paths.items():
             there = sql.Identifier("p", path.hops[-1].parent_columns[0])
-            query = sql.SQL("SELECT count(*), count({}) {}").format(there, source(check, ground.live))
+            query = sql.SQL("SELECT count(*), count({}) {}").format(there, source(check, context.live))
             session.execute(query).fetchone()
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from servers import Database
 from tenantry.model import api_key
-from tenantry.steps.tenant_setting import context
+from tenantry.steps.tenant_setting import current_tenant
 from tenantry_app import Tenant, keys, tenants
 from tenantry_app.setting import Setting
 
@@ -42,12 +42,14 @@ def test_the_text_of_a_key_is_what_policies_read(type: str, key: UUID | int | st
     with shop.connect() as connection:
         assert connection.execute("SELECT NULLIF(current_setting('app.tenant_id', true), '')").fetchone() == (None,)
         connection.execute(Setting().set_local(value))
-        query = psycopg.sql.SQL("SELECT {} = %s::{}").format(context("app.tenant_id", type), psycopg.sql.SQL(type))
+        query = psycopg.sql.SQL("SELECT {} = %s::{}").format(
+            current_tenant("app.tenant_id", type), psycopg.sql.SQL(type)
+        )
         assert connection.execute(query, [key]).fetchone() == (True,)
         connection.execute(Setting().select(""))
-        assert connection.execute(psycopg.sql.SQL("SELECT {}").format(context("app.tenant_id", type))).fetchone() == (
-            None,
-        )
+        assert connection.execute(
+            psycopg.sql.SQL("SELECT {}").format(current_tenant("app.tenant_id", type))
+        ).fetchone() == (None,)
 
 
 def test_the_core_imports_nothing_but_python() -> None:

@@ -81,7 +81,7 @@ def spec(*tables: str, tenant: str = "", more: str = "") -> Spec:
     return Spec.parse(f"{TENANT}{tenant}\n{more}\n" + "\n".join(blocks))
 
 
-def context(of: Spec, *tables: Table, tenants: Table | None = TENANTS, **more: Any) -> PlanContext:
+def plan_context(of: Spec, *tables: Table, tenants: Table | None = TENANTS, **more: Any) -> PlanContext:
     """What a plan is made from; the tenant table is there without being named."""
     found = schema(*filter(None, (tenants, *tables)), **more)
     return PlanContext(spec=of, schema=found, ownership=resolve(of, found))

@@ -164,7 +164,7 @@ class Reconciliation:
 
     def _batch(self, first: int, past: int, scope: Scope) -> list[Settled]:
         with self.connection.transaction(force_rollback=self.dry_run):
-            take(self.connection, self.ledger, generation=scope.ground.generation)
+            take(self.connection, self.ledger, generation=scope.context.generation)
             choose_batch(
                 self.connection, self.ledger,
                 sql.SQL("SELECT number, key FROM pg_temp.tenantry_work WHERE number >= {} AND number < {}").format(
@@ -204,14 +204,14 @@ class Reconciliation:
         self.counts["compared"] = compared
         if self.dry_run:
             return
-        last, ground = scope.last, scope.ground
+        last, context = scope.last, scope.context
         going_on = last is not None and not scope.began_anew
         self.connection.execute(
             QUERIES["done"],
             {"ledger": self.ledger.called, "run": self.run, "whole": scope.reason is not None,
-             "snapshot": ground.snapshot, "watched": ground.watched,
-             "began": last.scrub_began if going_on and last else ground.at,
-             "pages": Jsonb(last.scrub_pages if going_on and last else ground.pages),
+             "snapshot": context.snapshot, "watched": context.watched,
+             "began": last.scrub_began if going_on and last else context.at,
+             "pages": Jsonb(last.scrub_pages if going_on and last else context.pages),
              "scrubbed": scope.scrub_to if going_on else 0.0, "compared": compared,
              "corrected": self.counts["correct"], "reviews": self.counts["review"]},
         )  # fmt: skip

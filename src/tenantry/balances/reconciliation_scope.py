@@ -72,7 +72,7 @@ class Scope:
     """What is compared: all keys for a `reason`, or those changed since `last` and the scrub's part from `scrubbed` to
     `scrub_to`."""
 
-    ground: ReconciliationContext
+    context: ReconciliationContext
     reason: str | None
     last: Last | None
     scrub_to: float = 1.0
@@ -84,13 +84,13 @@ class Scope:
         names = {"ledger": ledger.called, "table": ledger.table.identifier.as_string(None),
                  "storage": ledger.storage.identifier.as_string(None)}  # fmt: skip
         with connection.cursor(row_factory=class_row(ReconciliationContext)) as cursor:
-            ground = cursor.execute(QUERIES["ground"], names).fetchone()
-        assert ground is not None
+            context = cursor.execute(QUERIES["context"], names).fetchone()
+        assert context is not None
         with connection.cursor(row_factory=class_row(Last)) as cursor:
             last = cursor.execute(QUERIES["last"], names).fetchone()
-        reason = "asked for" if full else _reason(ground, last)
+        reason = "asked for" if full else _reason(context, last)
         scrub_to = 1.0 if reason or last is None else min(1.0, max(last.scrubbed, last.elapsed / days))
-        return cls(ground=ground, reason=reason, last=last, scrub_to=scrub_to)
+        return cls(context=context, reason=reason, last=last, scrub_to=scrub_to)
 
     @property
     def began_anew(self) -> bool:
@@ -115,10 +115,10 @@ def require_readable(connection: Connection, ledger: Ledger) -> None:
         )
 
 
-def _reason(ground: ReconciliationContext, last: Last | None) -> str | None:
+def _reason(context: ReconciliationContext, last: Last | None) -> str | None:
     if last is None:
         return "the first time"
-    if ground.watched != last.watched:
+    if context.watched != last.watched:
         return "triggers, partitions or tables were altered since the last time"
     if not 0 <= last.distance < FARTHEST:
         return "too many transactions since the last time"

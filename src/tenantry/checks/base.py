@@ -18,7 +18,7 @@ from tenantry.model.schema import Schema
 from tenantry.model.spec import Spec
 from tenantry.model.wording import counted
 from tenantry.planning import Plan
-from tenantry.planning.context import PlanContext as PlanningGround
+from tenantry.planning.context import PlanContext
 from tenantry.postgres.connect import PinnedConnection, Target, connect
 from tenantry.postgres.journal import Entry
 from tenantry.postgres.owner_context import set_read_only
@@ -143,9 +143,9 @@ class CheckContext:
         return self.plan.ownership
 
     @property
-    def planning(self) -> PlanningGround:
+    def planning(self) -> PlanContext:
         """The queries of planning over spec, schema and ownership."""
-        return PlanningGround(spec=self.spec, schema=self.schema, ownership=self.ownership)
+        return PlanContext(spec=self.spec, schema=self.schema, ownership=self.ownership)
 
     def wants(self, table: Name) -> bool:
         """Whether --table includes it; partitions and child tables belong to their table."""
@@ -160,7 +160,7 @@ class CheckContext:
         return any(entry.phase == phase and entry.state == "done" for entry in self.entries.values())
 
     @property
-    def again(self) -> str:
+    def repair_command(self) -> str:
         """The command that restores what is missing of all phases that have begun."""
         late = [phase for phase in (Phase.CONTRACT, Phase.DISTRIBUTE) if self.reached(phase)]
         return " ".join(["`tenantry migrate", *(phase.option for phase in late[-1:])]) + "`"

@@ -19,14 +19,14 @@ from tenantry.postgres.owner_context import raw_cursor
 from tenantry.steps.introspection import raw
 
 
-def business(ground: CheckContext) -> Iterator[Check | Finding]:
+def business(context: CheckContext) -> Iterator[Check | Finding]:
     """The checks of the spec's rules. A rule that the database cannot evaluate becomes a finding."""
-    for rule in ground.spec.rule:
-        table = _table(ground, rule)
+    for rule in context.spec.rule:
+        table = _table(context, rule)
         if isinstance(table, Finding):
             yield table
-        elif ground.wants(table):
-            yield _asked(ground, rule, table)
+        elif context.wants(table):
+            yield _asked(context, rule, table)
 
 
 def said_by(text: str) -> sql.Composed:
@@ -34,22 +34,22 @@ def said_by(text: str) -> sql.Composed:
     return sql.SQL("{}\n").format(raw(text))
 
 
-def _table(ground: CheckContext, rule: RulePart) -> Name | Finding:
+def _table(context: CheckContext, rule: RulePart) -> Name | Finding:
     try:
-        name = Name.parse(rule.table, schema=ground.spec.schemas[0])
+        name = Name.parse(rule.table, schema=context.spec.schemas[0])
     except UsageError as error:
         return _invalid(rule, None, str(error))
-    if ground.has(name):
+    if context.has(name):
         return name
-    known = [str(table) for table in ground.live.tables]
+    known = [str(table) for table in context.live.tables]
     return _invalid(rule, None, f"the table {name} does not exist{nearest(str(name), known)}")
 
 
-def _asked(ground: CheckContext, rule: RulePart, table: Name) -> Check | Finding:
-    problem = _problem(ground, rule, table)
+def _asked(context: CheckContext, rule: RulePart, table: Name) -> Check | Finding:
+    problem = _problem(context, rule, table)
     if problem is None:
-        return _check(ground, rule, table)
-    if isinstance(problem, psycopg.errors.UndefinedColumn) and _awaited(ground, problem):
+        return _check(context, rule, table)
+    if isinstance(problem, psycopg.errors.UndefinedColumn) and _awaited(context, problem):
         return Finding(
             name=rule.name, family=Family.BUSINESS, severity=Severity.INFO, table=table,
             message=f"The rule {rule.name} was not checked: it needs tenant columns that do not exist yet",
@@ -58,10 +58,10 @@ def _asked(ground: CheckContext, rule: RulePart, table: Name) -> Check | Finding
     return _invalid(rule, table, problem if isinstance(problem, str) else _words(problem))
 
 
-def _problem(ground: CheckContext, rule: RulePart, table: Name) -> psycopg.Error | str | None:
+def _problem(context: CheckContext, rule: RulePart, table: Name) -> psycopg.Error | str | None:
     """Why the rule cannot be checked or its fix be made, from EXPLAIN, without running it."""
     asked: list[sql.Composable] = [_question(rule, table)]
-    known = ground.live.tables[table]
+    known = context.live.tables[table]
     for name, expression in _values(rule):
         found = known.column(name)
         if found is None:
@@ -74,9 +74,9 @@ def _problem(ground: CheckContext, rule: RulePart, table: Name) -> psycopg.Error
             )
         )
     try:
-        with ground.connection.transaction():
-            ground.connection.execute(search_path(ground.spec.schemas))
-            cursor = raw_cursor(ground.connection)
+        with context.connection.transaction():
+            context.connection.execute(search_path(context.spec.schemas))
+            cursor = raw_cursor(context.connection)
             for query in asked:
                 # With a parameter the server accepts a single statement only.
                 cursor.execute(sql.SQL("EXPLAIN {} AND $1::boolean").format(query), [True])
@@ -103,7 +103,7 @@ def _values(rule: RulePart) -> tuple[tuple[str, sql.Composable], ...]:
     return tuple((name, raw(text)) for name, text in corrections(rule.fix)) if rule.fix is not None else ()
 
 
-def _check(ground: CheckContext, rule: RulePart, table: Name) -> Check:
+def _check(context: CheckContext, rule: RulePart, table: Name) -> Check:
     values = _values(rule)
     question: Question = Rows(violates=sql.SQL("({})").format(said_by(rule.violates or "false")))
     if rule.query is not None:
@@ -116,20 +116,20 @@ def _check(ground: CheckContext, rule: RulePart, table: Name) -> Check:
     return Check(
         name=rule.name, family=Family.BUSINESS, severity=Severity(rule.severity), table=table, subject=rule.name,
         message=f"{{rows}} of {table} violating the rule {rule.name}", remedy=remedy, question=question,
-        shows=tuple((name, column(name)) for name in _named(ground, rule, table)),
+        shows=tuple((name, column(name)) for name in _named(context, rule, table)),
         fix=Fix(values=values, why="the spec gives this rule a fix") if values else None,
     )  # fmt: skip
 
 
-def _named(ground: CheckContext, rule: RulePart, table: Name) -> tuple[str, ...]:
+def _named(context: CheckContext, rule: RulePart, table: Name) -> tuple[str, ...]:
     """The columns in a condition, which samples show."""
     named = {token.name for token in tokens(rule.violates or "")}
-    return tuple(one.name for one in ground.live.tables[table].columns if one.name in named)
+    return tuple(one.name for one in context.live.tables[table].columns if one.name in named)
 
 
-def _awaited(ground: CheckContext, error: psycopg.Error) -> bool:
+def _awaited(context: CheckContext, error: psycopg.Error) -> bool:
     """Whether the missing column is a tenant column that migrate will add."""
-    missing = {owned.column for owned in ground.ownership.owned if not ground.has(owned.table, owned.column)}
+    missing = {owned.column for owned in context.ownership.owned if not context.has(owned.table, owned.column)}
     return any(name in (error.diag.message_primary or "") for name in missing)
 
 

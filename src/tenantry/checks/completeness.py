@@ -16,27 +16,27 @@ from tenantry.planning.context import OwnedRelation
 from tenantry.steps.derivation import equal
 
 
-def completeness(ground: CheckContext) -> Iterator[Check | Finding]:
+def completeness(context: CheckContext) -> Iterator[Check | Finding]:
     """Rows without a tenant, and rows whose tenant does not exist; before the backfill, rows that would prevent it."""
-    yield from _tenant_table(ground)
-    yield from unfilled(ground)
-    empty = unfilled_tables(ground)
-    for unit in ground.planning.units():
-        if ground.wants(unit.name) and ground.has(unit.name, unit.owned.column):
+    yield from _tenant_table(context)
+    yield from unfilled(context)
+    empty = unfilled_tables(context)
+    for unit in context.planning.units():
+        if context.wants(unit.name) and context.has(unit.name, unit.owned.column):
             if not unit.owned.mixed:
-                waiting = unit.owned.late and unit.owned.table not in empty and not ground.reached(Phase.CONTRACT)
+                waiting = unit.owned.late and unit.owned.table not in empty and not context.reached(Phase.CONTRACT)
                 yield _without(unit, waiting=waiting)
-            yield from _unknown(ground, unit)
-    yield from _without_members(ground)
+            yield from _unknown(context, unit)
+    yield from _without_members(context)
 
 
-def _without_members(ground: CheckContext) -> Iterator[Check]:
+def _without_members(context: CheckContext) -> Iterator[Check]:
     """Rows that no tenant sees, because no link leads from one to them."""
-    for member in ground.ownership.members:
-        tenant = ground.planning.column(member.link)
-        if not (ground.wants(member.table) and ground.has(member.link, tenant, *member.columns)):
+    for member in context.ownership.members:
+        tenant = context.planning.column(member.link)
+        if not (context.wants(member.table) and context.has(member.link, tenant, *member.columns)):
             continue
-        key = ground.schema.tables[member.table].primary_key or member.own_columns
+        key = context.schema.tables[member.table].primary_key or member.own_columns
         match = equal(ROW, member.own_columns, sql.Identifier("member"), member.columns, member.operators)
         yield Check(
             name="rows-without-member", family=Family.COMPLETENESS, table=member.table, severity=Severity.INFO,
@@ -54,9 +54,9 @@ def _without_members(ground: CheckContext) -> Iterator[Check]:
         )  # fmt: skip
 
 
-def _tenant_table(ground: CheckContext) -> Iterator[Finding]:
-    tenant = ground.ownership.tenant
-    if not ground.has(tenant.name) and not tenant.create:
+def _tenant_table(context: CheckContext) -> Iterator[Finding]:
+    tenant = context.ownership.tenant
+    if not context.has(tenant.name) and not tenant.create:
         yield Finding(
             name="tenant-table-missing", family=Family.COMPLETENESS, severity=Severity.ERROR, table=tenant.name,
             message=f"The tenant table {tenant.name} does not exist",
@@ -79,9 +79,9 @@ def _without(unit: OwnedRelation, *, waiting: bool) -> Check:
     )  # fmt: skip
 
 
-def _unknown(ground: CheckContext, unit: OwnedRelation) -> Iterator[Check]:
-    tenant = ground.ownership.tenant
-    if not ground.has(tenant.name, tenant.key):
+def _unknown(context: CheckContext, unit: OwnedRelation) -> Iterator[Check]:
+    tenant = context.ownership.tenant
+    if not context.has(tenant.name, tenant.key):
         return
     known = sql.SQL("{own} NOT IN (SELECT tenant.{key} FROM {table} AS tenant WHERE tenant.{key} IS NOT NULL)")
     own = column(unit.owned.column)
@@ -99,33 +99,35 @@ def _unknown(ground: CheckContext, unit: OwnedRelation) -> Iterator[Check]:
 # --- the distribution
 
 
-def slugs(ground: CheckContext) -> Mapping[str, str]:
+def slugs(context: CheckContext) -> Mapping[str, str]:
     """The slug of every tenant by its key as text; the key itself where it has no slug."""
-    tenant = ground.ownership.tenant
-    if not ground.has(tenant.name, tenant.key):
+    tenant = context.ownership.tenant
+    if not context.has(tenant.name, tenant.key):
         return {}
-    shown = tenant.slug if ground.has(tenant.name, tenant.slug) else tenant.key
+    shown = tenant.slug if context.has(tenant.name, tenant.slug) else tenant.key
     query = sql.SQL("SELECT t.{}::text, t.{}::text FROM {} AS t").format(
         sql.Identifier(tenant.key), sql.Identifier(shown), tenant.name.identifier
     )
-    return {key: slug if slug is not None else key for key, slug in ground.connection.execute(query) if key is not None}
+    return {
+        key: slug if slug is not None else key for key, slug in context.connection.execute(query) if key is not None
+    }
 
 
 def distributions(
-    ground: CheckContext, rows: Mapping[Name, Mapping[str | None, int]], known: Mapping[str, str]
+    context: CheckContext, rows: Mapping[Name, Mapping[str | None, int]], known: Mapping[str, str]
 ) -> tuple[Distribution, ...]:
     """The distribution of every relation of an owned table that has its tenant column."""
     return tuple(
         Distribution.of(unit.name, rows[unit.name], known)
-        for unit in ground.planning.units()
-        if unit.name in rows and ground.has(unit.name, unit.owned.column)
+        for unit in context.planning.units()
+        if unit.name in rows and context.has(unit.name, unit.owned.column)
     )
 
 
-def spread(ground: CheckContext, found: Sequence[Distribution], known: Mapping[str, str]) -> Iterator[Finding]:
+def spread(context: CheckContext, found: Sequence[Distribution], known: Mapping[str, str]) -> Iterator[Finding]:
     """Tables of which nearly all rows belong to one of several tenants, and tenants without any row."""
-    limit = ground.spec.limits.largest_share
-    chosen = "largest_share" in ground.spec.limits.model_fields_set
+    limit = context.spec.limits.largest_share
+    chosen = "largest_share" in context.spec.limits.model_fields_set
     several = len(known) > 1
     for one in found:
         if several and one.tenants and one.share > limit:
@@ -134,25 +136,25 @@ def spread(ground: CheckContext, found: Sequence[Distribution], known: Mapping[s
                 severity=Severity.WARNING if chosen else Severity.INFO,
                 message=f"{one.share:.0%} of the rows of {one.table} belong to one tenant, {one.largest[0][0]!r}",
                 remedy="Nothing to do if that is right; [limits] largest_share in the spec sets the limit.",
-                samples=tuple({"tenant": slug, "rows": count} for slug, count in one.largest[: ground.samples]),
+                samples=tuple({"tenant": slug, "rows": count} for slug, count in one.largest[: context.samples]),
             )  # fmt: skip
 
 
 def empty_tenants(
-    ground: CheckContext, rows: Mapping[Name, Mapping[str | None, int]], known: Mapping[str, str]
+    context: CheckContext, rows: Mapping[Name, Mapping[str | None, int]], known: Mapping[str, str]
 ) -> Iterator[Finding]:
     """Tenants without a row in any owned table."""
-    if ground.tables is not None or not rows:
+    if context.tables is not None or not rows:
         return
     used = {key for counts in rows.values() for key in counts}
     empty = [slug for key, slug in sorted(known.items(), key=lambda item: item[1]) if key not in used]
-    reserved = {ground.ownership.tenant.quarantine, ground.ownership.tenant.default}
+    reserved = {context.ownership.tenant.quarantine, context.ownership.tenant.default}
     empty = [slug for slug in empty if slug not in reserved]
     if empty:
         yield Finding(
             name="empty-tenants", family=Family.COMPLETENESS, severity=Severity.INFO, count=len(empty),
-            table=ground.ownership.tenant.name,
+            table=context.ownership.tenant.name,
             message=f"{len(empty)} of {len(known)} tenants have no row in any table",
             remedy="Nothing to do if they are new.",
-            samples=tuple({"tenant": slug} for slug in empty[: ground.samples]),
+            samples=tuple({"tenant": slug} for slug in empty[: context.samples]),
         )  # fmt: skip

@@ -24,33 +24,33 @@ _error = partial(Finding, family=Family.REFERENCES, severity=Severity.ERROR)
 _warning = partial(Finding, family=Family.REFERENCES, severity=Severity.WARNING)
 
 
-def enforcement(ground: CheckContext) -> Iterator[Finding]:
+def enforcement(context: CheckContext) -> Iterator[Finding]:
     """Rows that were written meanwhile are counted by other checks."""
-    ground.looking("whether foreign keys and triggers are enforced")
-    yield from _silent_keys(ground)
-    yield from _keys_not_enforced(ground)
-    yield from _silent_triggers(ground)
-    yield from _settings(ground)
-    yield from _subscriptions(ground)
+    context.looking("whether foreign keys and triggers are enforced")
+    yield from _silent_keys(context)
+    yield from _keys_not_enforced(context)
+    yield from _silent_triggers(context)
+    yield from _settings(context)
+    yield from _subscriptions(context)
 
 
-def _ask(ground: CheckContext, query: str, **parameters: Any) -> list[dict[str, Any]]:
-    with ground.connection.cursor(row_factory=dict_row) as cursor:
+def _ask(context: CheckContext, query: str, **parameters: Any) -> list[dict[str, Any]]:
+    with context.connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(_QUERIES[query], parameters or None).fetchall()
 
 
-def _of_tables(ground: CheckContext, query: str) -> list[dict[str, Any]]:
-    return _ask(ground, query, names=[name.identifier.as_string(None) for name in sorted(ground.live.tables)])
+def _of_tables(context: CheckContext, query: str) -> list[dict[str, Any]]:
+    return _ask(context, query, names=[name.identifier.as_string(None) for name in sorted(context.live.tables)])
 
 
-def _yes(ground: CheckContext, query: str) -> bool:
-    return ground.connection.execute(_QUERIES[query]).fetchone() == (True,)
+def _yes(context: CheckContext, query: str) -> bool:
+    return context.connection.execute(_QUERIES[query]).fetchone() == (True,)
 
 
-def _silent_keys(ground: CheckContext) -> Iterator[Finding]:
-    for row in _of_tables(ground, "silent_keys"):
+def _silent_keys(context: CheckContext) -> Iterator[Finding]:
+    for row in _of_tables(context, "silent_keys"):
         table, parent = Name(row["schema"], row["name"]), Name(row["parent_schema"], row["parent_name"])
-        if not (ground.wants(table) or ground.wants(parent)):
+        if not (context.wants(table) or context.wants(parent)):
             continue
         silent: dict[Name, list[str]] = {}
         for schema, relation, trigger in row["triggers"]:
@@ -68,16 +68,16 @@ def _silent_keys(ground: CheckContext) -> Iterator[Finding]:
             remedy=f"As a superuser: {'; '.join(statements)}.",
             samples=tuple(
                 {"relation": str(Name(schema, relation)), "trigger": trigger}
-                for schema, relation, trigger in row["triggers"][: ground.samples]
+                for schema, relation, trigger in row["triggers"][: context.samples]
             ),
         )  # fmt: skip
 
 
-def _keys_not_enforced(ground: CheckContext) -> Iterator[Finding]:
+def _keys_not_enforced(context: CheckContext) -> Iterator[Finding]:
     """A key of the user's own may be NOT ENFORCED on purpose."""
-    for row in _of_tables(ground, "keys_not_enforced"):
+    for row in _of_tables(context, "keys_not_enforced"):
         table, constraint = Name(row["schema"], row["name"]), row["constraint"]
-        if ground.wants(table):
+        if context.wants(table):
             report = _error if constraint.startswith(OUR_PREFIXES) else _warning
             yield report(
                 name="foreign-key-not-enforced", table=table,
@@ -86,33 +86,33 @@ def _keys_not_enforced(ground: CheckContext) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def _silent_triggers(ground: CheckContext) -> Iterator[Finding]:
+def _silent_triggers(context: CheckContext) -> Iterator[Finding]:
     found: dict[Name, list[str]] = {}
-    for row in _of_tables(ground, "silent_triggers"):
+    for row in _of_tables(context, "silent_triggers"):
         found.setdefault(Name(row["schema"], row["name"]), []).append(quoted(row["trigger"]))
     for table, triggers in found.items():
-        if ground.wants(ground.live.whole(table)):
+        if context.wants(context.live.whole(table)):
             yield _error(
                 name="trigger-disabled", table=table, count=len(triggers),
                 message=f"Triggers of tenantry on the partition {table} do not always fire: {', '.join(triggers)}",
                 remedy=f"ALTER TABLE {table} {', '.join(f'ENABLE ALWAYS TRIGGER {name}' for name in triggers)}.",
-                samples=tuple({"trigger": name} for name in triggers[: ground.samples]),
+                samples=tuple({"trigger": name} for name in triggers[: context.samples]),
             )  # fmt: skip
 
 
-def _settings(ground: CheckContext) -> Iterator[Finding]:
+def _settings(context: CheckContext) -> Iterator[Finding]:
     """With session_replication_role = replica, only ENABLE ALWAYS triggers fire, and foreign keys are not checked."""
     ways: list[tuple[str, str]] = []
-    for row in _ask(ground, "replica_settings"):
+    for row in _ask(context, "replica_settings"):
         what = f"ALTER ROLE {quoted(row['role'])}" if row["role"] else "ALTER ROLE ALL"
         what += f" IN DATABASE {quoted(row['database'])}" if row["database"] else ""
         if row["database"] and not row["role"]:
             what = f"ALTER DATABASE {quoted(row['database'])}"
         ways.append((f"{what} SET {SETTING} = replica", f"{what} RESET {SETTING}"))
-    if _yes(ground, "replica_server") or (_yes(ground, "sees_files") and _yes(ground, "replica_files")):
+    if _yes(context, "replica_server") or (_yes(context, "sees_files") and _yes(context, "replica_files")):
         again = f"ALTER SYSTEM RESET {SETTING}, take it out of postgresql.conf, and SELECT pg_reload_conf()"
         ways.append((f"{SETTING} = replica in the server's configuration", again))
-    for row in _ask(ground, "replica_functions"):
+    for row in _ask(context, "replica_functions"):
         function = f"ALTER FUNCTION {row['signature']}"
         ways.append((f"{function} SET {SETTING} = replica", f"{function} RESET {SETTING}"))
     for way, remedy in ways:
@@ -122,11 +122,11 @@ def _settings(ground: CheckContext) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _subscriptions(ground: CheckContext) -> Iterator[Finding]:
+def _subscriptions(context: CheckContext) -> Iterator[Finding]:
     found: dict[str, list[Name]] = {}
-    for row in _of_tables(ground, "subscriptions"):
+    for row in _of_tables(context, "subscriptions"):
         name = Name(row["schema"], row["name"])
-        if ground.wants(ground.live.whole(name)) and ground.ownership.of(ground.live.whole(name)) is not None:
+        if context.wants(context.live.whole(name)) and context.ownership.of(context.live.whole(name)) is not None:
             found.setdefault(row["subscription"], []).append(name)
     for subscription, tables in found.items():
         yield _warning(
@@ -134,5 +134,5 @@ def _subscriptions(ground: CheckContext) -> Iterator[Finding]:
             message=f"The subscription {quoted(subscription)} writes to {listed(tables)}, and neither policies nor"
             " foreign keys apply to what it writes",
             remedy="Make sure that the publisher has the same foreign keys, or replicate into separate tables.",
-            samples=tuple({"table": str(name)} for name in tables[: ground.samples]),
+            samples=tuple({"table": str(name)} for name in tables[: context.samples]),
         )  # fmt: skip

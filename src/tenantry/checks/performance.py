@@ -20,28 +20,28 @@ _QUERIES = read_queries(Path(__file__).with_name("sql") / "performance.sql")
 _information = partial(Finding, family=Family.PERFORMANCE, severity=Severity.INFO)
 
 
-def performance(ground: CheckContext) -> Iterator[Finding]:
+def performance(context: CheckContext) -> Iterator[Finding]:
     """Plans and costs need the policies; unused indexes are reported at any time."""
-    yield from _idle_indexes(ground)
-    if not ground.reached(Phase.ISOLATE) or ground.spec.application.role not in ground.live.roles:
+    yield from _idle_indexes(context)
+    if not context.reached(Phase.ISOLATE) or context.spec.application.role not in context.live.roles:
         return
     try:
-        yield from plans(ground)
-        yield from costs(ground)
+        yield from plans(context)
+        yield from costs(context)
     except psycopg.errors.InsufficientPrivilege:
         return  # The attempts have reported that the role cannot become the application.
 
 
-def _idle_indexes(ground: CheckContext) -> Iterator[Finding]:
+def _idle_indexes(context: CheckContext) -> Iterator[Finding]:
     """An index of tenantry counts from its creation. Standbys have counters of their own."""
-    ground.looking("how indexes are used")
-    limit = ground.spec.limits.unused_index_days
-    names = [name.identifier.as_string(None) for name in sorted(ground.live.tables) if ground.wants(name)]
+    context.looking("how indexes are used")
+    limit = context.spec.limits.unused_index_days
+    names = [name.identifier.as_string(None) for name in sorted(context.live.tables) if context.wants(name)]
     first_run, made = None, {}
-    if ground.entries:
-        first_run = (ground.connection.execute(_QUERIES["first_run"]).fetchone() or (None,))[0]
-        made = dict(ground.connection.execute(_QUERIES["made"]).fetchall())
-    for schema, table, *name, size, idle in soon(ground, _QUERIES["idle_indexes"], names=names, first_run=first_run):
+    if context.entries:
+        first_run = (context.connection.execute(_QUERIES["first_run"]).fetchone() or (None,))[0]
+        made = dict(context.connection.execute(_QUERIES["made"]).fetchall())
+    for schema, table, *name, size, idle in soon(context, _QUERIES["idle_indexes"], names=names, first_run=first_run):
         index = Name(*name)
         days = min(idle, made.get(f"index:{index}", idle))
         if days >= limit:

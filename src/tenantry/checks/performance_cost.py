@@ -17,7 +17,7 @@ from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.ownership import Owned
 from tenantry.postgres.queries import read_queries
 from tenantry.steps.introspection import raw
-from tenantry.steps.tenant_setting import context
+from tenantry.steps.tenant_setting import current_tenant
 
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "performance.sql")
 WORTH = 2 * 2**20
@@ -34,17 +34,17 @@ LEAST = 5.0
 _warning = partial(Finding, family=Family.PERFORMANCE, severity=Severity.WARNING)
 
 
-def costs(ground: CheckContext) -> Iterator[Finding]:
+def costs(context: CheckContext) -> Iterator[Finding]:
     """Tables where a tenant's query takes longer than [limits] policy_cost allows. Reads at most ROWS rows at once,
     for at most three seconds each time."""
-    limit = ground.spec.limits.policy_cost
-    with ground.session("policy cost") as connection:
-        for owned in ground.owned():
-            large = large_parts(ground, owned.table, least=WORTH)
-            if not large or not ground.tenanted(owned):
+    limit = context.spec.limits.policy_cost
+    with context.session("policy cost") as connection:
+        for owned in context.owned():
+            large = large_parts(context, owned.table, least=WORTH)
+            if not large or not context.tenanted(owned):
                 continue
-            ground.looking(f"what the policies of {owned.table} cost")
-            measure = _Measure(connection, ground, owned, sum(large.values()))
+            context.looking(f"what the policies of {owned.table} cost")
+            measure = _Measure(connection, context, owned, sum(large.values()))
             # Measured again, so that a short load is not mistaken for it.
             if all(measure.exceeds(limit) for _ in range(LOOKS)):
                 yield _warning(
@@ -61,8 +61,8 @@ class _Measure:
     load only adds to a time. Neither is ever forgotten, so that a short load cannot make the policies look slow, nor
     the query without them."""
 
-    def __init__(self, connection: psycopg.Connection[Any], ground: CheckContext, owned: Owned, size: int) -> None:
-        self.connection, self.ground, self.owned = connection, ground, owned
+    def __init__(self, connection: psycopg.Connection[Any], context: CheckContext, owned: Owned, size: int) -> None:
+        self.connection, self.context, self.owned = connection, context, owned
         self.under, self.without = PATIENCE, PATIENCE
         self.tenant = self._largest_tenant(size)
 
@@ -93,7 +93,7 @@ class _Measure:
                 sql.Identifier(self.owned.column), self.owned.table.identifier,
                 sql.Literal(min(100.0, 100.0 * SAMPLE / size)),
             )  # fmt: skip
-            for (tenant,) in soon(self.ground, asked):
+            for (tenant,) in soon(self.context, asked):
                 return str(tenant)
         return None
 
@@ -104,9 +104,9 @@ class _Measure:
         ).format(self.owned.table.identifier, sql.SQL("") if under else self._condition(), sql.Literal(ROWS))
         with self.connection.transaction(force_rollback=True):
             self.connection.execute(_QUERIES["bounded"])
-            self.connection.execute("SELECT set_config(%s, %s, true)", (self.ground.ownership.setting, self.tenant))
+            self.connection.execute("SELECT set_config(%s, %s, true)", (self.context.ownership.setting, self.tenant))
             if under:
-                become(self.connection, self.ground.spec.application.role)
+                become(self.connection, self.context.spec.application.role)
             try:
                 with self.connection.transaction():
                     row = self.connection.execute(explain).fetchone()
@@ -117,10 +117,10 @@ class _Measure:
 
     def _condition(self) -> sql.Composed:
         """The conditions of the policies, as the query's own."""
-        schema, name = self.ground.ownership.tenant.key_operator
+        schema, name = self.context.ownership.tenant.key_operator
         column = sql.SQL("t.{}").format(sql.Identifier(self.owned.column))
         shared = sql.SQL(" OR {} IS NULL").format(column) if self.owned.mixed else sql.SQL("")
         return sql.SQL(" WHERE {} OPERATOR({}.{}) {}{}").format(
             column, sql.Identifier(schema), raw(name),
-            context(self.ground.ownership.setting, self.ground.planning.context_type), shared,
+            current_tenant(self.context.ownership.setting, self.context.planning.setting_type), shared,
         )  # fmt: skip

@@ -35,17 +35,17 @@ class _Question:
     types: tuple[str, ...] = ()
 
 
-def plans(ground: CheckContext) -> Iterator[Finding]:
+def plans(context: CheckContext) -> Iterator[Finding]:
     """Large tables of which all pages would be read for a few rows of one tenant. Whether PostgreSQL then uses an
     existing index is its own decision: it knows how many rows a tenant has."""
-    with ground.session("plans") as connection:
-        for owned in ground.owned():
-            table = ground.live.tables[owned.table]
-            large = large_parts(ground, owned.table)  # Nothing where another session has locked the table.
-            if not large or not ground.tenanted(owned):
+    with context.session("plans") as connection:
+        for owned in context.owned():
+            table = context.live.tables[owned.table]
+            large = large_parts(context, owned.table)  # Nothing where another session has locked the table.
+            if not large or not context.tenanted(owned):
                 continue
-            ground.looking(f"the plans for {table.name}")
-            asked = _Asked(connection=connection, role=ground.spec.application.role, large=large)
+            context.looking(f"the plans for {table.name}")
+            asked = _Asked(connection=connection, role=context.spec.application.role, large=large)
             unserved = [question.what for question in _questions(table) if not asked.served(question)]
             if unserved:
                 pages = sum(large.values()) // 8192
@@ -59,21 +59,21 @@ def plans(ground: CheckContext) -> Iterator[Finding]:
                 )  # fmt: skip
 
 
-def soon(ground: CheckContext, query: bytes | sql.Composed, **parameters: Any) -> list[tuple[Any, ...]]:
+def soon(context: CheckContext, query: bytes | sql.Composed, **parameters: Any) -> list[tuple[Any, ...]]:
     """The result of the operator's query; empty if a lock would take longer than a second."""
     try:
-        with ground.connection.transaction():
-            ground.connection.execute(_QUERIES["patience"])
-            return ground.connection.execute(query, parameters or None).fetchall()
+        with context.connection.transaction():
+            context.connection.execute(_QUERIES["patience"])
+            return context.connection.execute(query, parameters or None).fetchall()
     except psycopg.errors.LockNotAvailable:
         return []
 
 
-def large_parts(ground: CheckContext, name: Name, *, least: int = LARGE) -> Mapping[Name, int]:
+def large_parts(context: CheckContext, name: Name, *, least: int = LARGE) -> Mapping[Name, int]:
     """The relations with the table's rows that have at least so many bytes, with their sizes."""
-    tree = (*ground.live.tree(name), *ground.live.heirs(name))
+    tree = (*context.live.tree(name), *context.live.heirs(name))
     names = [table.name.identifier.as_string(None) for table in tree if table.bytes >= least]
-    rows = soon(ground, _QUERIES["sizes"], names=names) if names else []
+    rows = soon(context, _QUERIES["sizes"], names=names) if names else []
     return {Name(schema, relation): size for schema, relation, size in rows if size >= least}
 
 

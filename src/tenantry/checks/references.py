@@ -18,44 +18,44 @@ from tenantry.model.schema import ForeignKey, Table
 from tenantry.steps.derivation import equal
 
 
-def references(ground: CheckContext) -> Iterator[Check | Finding]:
+def references(context: CheckContext) -> Iterator[Check | Finding]:
     """Every foreign key, declared or named by the spec, and every derivation path."""
-    yield from enforcement(ground)
-    waiting = unfilled_tables(ground)
-    for table, path, label in _paths(ground):
+    yield from enforcement(context)
+    waiting = unfilled_tables(context)
+    for table, path, label in _paths(context):
         if all(hop.unique for hop in path.hops):
-            yield from _joined(ground, table, path, label, waiting)
+            yield from _joined(context, table, path, label, waiting)
         else:
-            yield from _searched(ground, table, path, label)
-    for known in ground.schema.tables.values():
-        if ground.wants(known.name) and ground.has(known.name):
+            yield from _searched(context, table, path, label)
+    for known in context.schema.tables.values():
+        if context.wants(known.name) and context.has(known.name):
             yield from _not_valid(known)
-            yield from _cycles(ground, known)
-    yield from _circles(ground)
+            yield from _cycles(context, known)
+    yield from _circles(context)
 
 
 # --- which
 
 
-def _paths(ground: CheckContext) -> Iterator[tuple[Name, Path, str]]:
+def _paths(context: CheckContext) -> Iterator[tuple[Name, Path, str]]:
     """All that can be followed from a table, each once: its table, its columns, and its label."""
     found: dict[tuple[Name, tuple[tuple[tuple[str, ...], Name], ...]], tuple[Name, Path, str]] = {}
-    for table, path, label in _all_paths(ground):
+    for table, path, label in _all_paths(context):
         steps = tuple((hop.columns, hop.parent) for hop in path.hops)
-        if ground.wants(table) and _there(ground, table, path):
+        if context.wants(table) and _there(context, table, path):
             found.setdefault((table, steps), (table, path, label))
     yield from found.values()
 
 
-def _all_paths(ground: CheckContext) -> Iterator[tuple[Name, Path, str]]:
-    for table in ground.schema.tables.values():
+def _all_paths(context: CheckContext) -> Iterator[tuple[Name, Path, str]]:
+    for table in context.schema.tables.values():
         for key in table.foreign_keys:
             if not key.inherited:
                 yield table.name, Path(hops=(_hop(key),)), f"the foreign key {quoted(key.name)}"
-    for name, key in ground.ownership.references:
+    for name, key in context.ownership.references:
         path = Path(hops=(_hop(key),))
-        yield name, replace(path, hops=(replace(path.hops[0], unique=_unique(ground, key)),)), "reference of the spec"
-    for unit in ground.planning.units():
+        yield name, replace(path, hops=(replace(path.hops[0], unique=_unique(context, key)),)), "reference of the spec"
+    for unit in context.planning.units():
         for path in unit.owned.paths:
             if not (unit.owned.given and path.columns == (unit.owned.column,) and len(path.hops) == 1):
                 yield unit.name, path, "the path"
@@ -66,17 +66,17 @@ def _hop(key: ForeignKey) -> Hop:
     return Hop(columns=key.columns, parent=key.parent, parent_columns=key.parent_columns, operators=operators)
 
 
-def _unique(ground: CheckContext, key: ForeignKey) -> bool:
-    parent = ground.schema.tables.get(key.parent)
+def _unique(context: CheckContext, key: ForeignKey) -> bool:
+    parent = context.schema.tables.get(key.parent)
     return parent is not None and any(
         set(unique.columns) == set(key.parent_columns) and not unique.partial for unique in parent.uniques
     )
 
 
-def _there(ground: CheckContext, table: Name, path: Path) -> bool:
+def _there(context: CheckContext, table: Name, path: Path) -> bool:
     at = table
     for hop in path.hops:
-        if not (ground.has(at, *hop.columns) and ground.has(hop.parent, *hop.parent_columns)):
+        if not (context.has(at, *hop.columns) and context.has(hop.parent, *hop.parent_columns)):
             return False
         at = hop.parent
     return True
@@ -85,8 +85,8 @@ def _there(ground: CheckContext, table: Name, path: Path) -> bool:
 # --- rows
 
 
-def _joined(ground: CheckContext, table: Name, path: Path, label: str, waiting: frozenset[Name]) -> Iterator[Check]:
-    columns, owned = ", ".join(map(quoted, path.columns)), ground.ownership.of(table)
+def _joined(context: CheckContext, table: Name, path: Path, label: str, waiting: frozenset[Name]) -> Iterator[Check]:
+    columns, owned = ", ".join(map(quoted, path.columns)), context.ownership.of(table)
     # Whether a row's tenant exists is a matter of completeness.
     names_tenant = owned is not None and path.columns == (owned.column,)
     if len(path.hops) == 1 and not names_tenant:
@@ -97,7 +97,7 @@ def _joined(ground: CheckContext, table: Name, path: Path, label: str, waiting: 
             shows=tuple((name, column(name)) for name in path.columns),
             question=Reference(path=path, violates=_dangling(path.hops[0])),
         )  # fmt: skip
-    yield from _agreement(ground, table, path, label, waiting)
+    yield from _agreement(context, table, path, label, waiting)
 
 
 def _dangling(hop: Hop) -> sql.Composed:
@@ -105,12 +105,12 @@ def _dangling(hop: Hop) -> sql.Composed:
     return sql.SQL(" AND ").join([*given, missing(hop)])
 
 
-def _agreement(ground: CheckContext, table: Name, path: Path, label: str, waiting: frozenset[Name]) -> Iterator[Check]:
+def _agreement(context: CheckContext, table: Name, path: Path, label: str, waiting: frozenset[Name]) -> Iterator[Check]:
     """The row's tenant is that of the row at the path's end, unless that one is shared."""
-    owned, theirs = ground.ownership.of(table), _tenant_at_end(ground, path)
-    if owned is None or theirs is None or not ground.has(table, owned.column) or path.columns == (owned.column,):
+    owned, theirs = context.ownership.of(table), _tenant_at_end(context, path)
+    if owned is None or theirs is None or not context.has(table, owned.column) or path.columns == (owned.column,):
         return
-    if ground.ownership.crosses(table, path.columns):
+    if context.ownership.crosses(table, path.columns):
         return
     own, there = column(owned.column), column(theirs, PARENT)
     yield Check(
@@ -133,29 +133,29 @@ def _differs(own: sql.Composable, there: sql.Composable, *, shared: bool) -> sql
     return sql.SQL(operator).format(own=own, there=there)
 
 
-def _tenant_at_end(ground: CheckContext, path: Path) -> str | None:
+def _tenant_at_end(context: CheckContext, path: Path) -> str | None:
     """The tenant column of the last table; None if it has none, or none yet."""
-    tenant, parent = ground.ownership.tenant, ground.ownership.of(path.target)
+    tenant, parent = context.ownership.tenant, context.ownership.of(path.target)
     if path.target == tenant.name:
-        return tenant.key if ground.has(tenant.name, tenant.key) else None
-    return parent.column if parent is not None and ground.has(path.target, parent.column) else None
+        return tenant.key if context.has(tenant.name, tenant.key) else None
+    return parent.column if parent is not None and context.has(path.target, parent.column) else None
 
 
-def _searched(ground: CheckContext, table: Name, path: Path, label: str) -> Iterator[Check]:
+def _searched(context: CheckContext, table: Name, path: Path, label: str) -> Iterator[Check]:
     """Of the several rows that it may refer to, one must be of its own tenant, or shared."""
-    if any(hop.parent in ground.hidden for hop in path.hops):
+    if any(hop.parent in context.hidden for hop in path.hops):
         return
-    owned, theirs = ground.ownership.of(table), _tenant_at_end(ground, path)
+    owned, theirs = context.ownership.of(table), _tenant_at_end(context, path)
     agree: sql.Composable = sql.SQL("")
-    crosses = ground.ownership.crosses(table, path.columns)
-    if owned is not None and theirs is not None and ground.has(table, owned.column) and not crosses:
-        parent = ground.ownership.of(path.target)
+    crosses = context.ownership.crosses(table, path.columns)
+    if owned is not None and theirs is not None and context.has(table, owned.column) and not crosses:
+        parent = context.ownership.of(path.target)
         same = sql.SQL("{} = {}").format(column(owned.column), column(theirs, PARENT))
         if parent is not None and parent.mixed:
             same = sql.SQL("({} OR {} IS NULL)").format(same, column(theirs, PARENT))
         agree = sql.SQL(" AND ({} IS NULL OR {})").format(column(owned.column), same)
     given = [sql.SQL("{} IS NOT NULL").format(column(name)) for name in path.columns]
-    shown = dict.fromkeys((*ground.schema.tables[table].primary_key, *path.columns))
+    shown = dict.fromkeys((*context.schema.tables[table].primary_key, *path.columns))
     yield Check(
         name="dangling-reference", family=Family.REFERENCES, table=table, subject=str(path),
         message=f"{{rows}} of {table} whose ({', '.join(map(quoted, path.columns))}) does not exist in {path.target}"
@@ -163,19 +163,19 @@ def _searched(ground: CheckContext, table: Name, path: Path, label: str) -> Iter
         remedy="Correct the reference, or insert the missing row.",
         question=QueryCheck(
             query=sql.SQL("SELECT {} FROM {} AS t WHERE {} AND NOT EXISTS (SELECT {}{})").format(
-                sql.SQL(", ").join(column(name) for name in shown), plainly(table, ground.live),
-                sql.SQL(" AND ").join(given), _chain(ground, path), agree,
+                sql.SQL(", ").join(column(name) for name in shown), plainly(table, context.live),
+                sql.SQL(" AND ").join(given), _chain(context, path), agree,
             )
         ),
     )  # fmt: skip
 
 
-def _chain(ground: CheckContext, path: Path) -> sql.Composed:
+def _chain(context: CheckContext, path: Path) -> sql.Composed:
     """FROM and WHERE of the rows along a path."""
     found, conditions, at = [], [], ROW
     for number, hop in enumerate(path.hops, start=1):
         alias = PARENT if number == len(path.hops) else sql.Identifier(f"h{number}")
-        found.append(sql.SQL("{} AS {}").format(plainly(hop.parent, ground.live), alias))
+        found.append(sql.SQL("{} AS {}").format(plainly(hop.parent, context.live), alias))
         conditions.append(equal(alias, hop.parent_columns, at, hop.columns, hop.operators))
         at = alias
     return sql.SQL("FROM {} WHERE {}").format(sql.SQL(", ").join(found), sql.SQL(" AND ").join(conditions))
@@ -198,11 +198,11 @@ def _not_valid(table: Table) -> Iterator[Finding]:
 # --- circles
 
 
-def _cycles(ground: CheckContext, table: Table) -> Iterator[Check]:
+def _cycles(context: CheckContext, table: Table) -> Iterator[Check]:
     """Rows of a table that refers to itself: following the references must not lead back."""
-    keys = [*table.foreign_keys, *(key for name, key in ground.ownership.references if name == table.name)]
+    keys = [*table.foreign_keys, *(key for name, key in context.ownership.references if name == table.name)]
     for key in keys:
-        if key.parent == table.name and ground.has(table.name, *key.columns, *key.parent_columns):
+        if key.parent == table.name and context.has(table.name, *key.columns, *key.parent_columns):
             required = all((found := table.column(name)) is not None and found.not_null for name in key.columns)
             yield Check(
                 name="reference-cycle", family=Family.REFERENCES, table=table.name, subject=key.name,
@@ -210,14 +210,14 @@ def _cycles(ground: CheckContext, table: Table) -> Iterator[Check]:
                 " one row of each circle",
                 remedy=f"Set one reference of the circle to {'' if required else 'NULL, or to '}another row; if such"
                 ' rows are intended, accept the finding in the spec: [[accept]] check = "reference-cycle".',
-                question=QueryCheck(query=_circling(ground, table, key)),
+                question=QueryCheck(query=_circling(context, table, key)),
             )  # fmt: skip
 
 
-def _circling(ground: CheckContext, table: Table, key: ForeignKey) -> sql.Composed:
+def _circling(context: CheckContext, table: Table, key: ForeignKey) -> sql.Composed:
     """A circle is found from its smallest row: its reference leads to a larger one, and the walk never visits smaller
     ones. So if all references lead to smaller rows, as in numbered rows, it takes one scan."""
-    source, shown = plainly(table.name, ground.live), table.primary_key or key.parent_columns
+    source, shown = plainly(table.name, context.live), table.primary_key or key.parent_columns
     plain = all(schema == "pg_catalog" for schema, _ in key.operators)
 
     def values(columns: tuple[str, ...], alias: str) -> sql.Composed:
@@ -246,16 +246,16 @@ def _circling(ground: CheckContext, table: Table, key: ForeignKey) -> sql.Compos
     )  # fmt: skip
 
 
-def _circles(ground: CheckContext) -> Iterator[Finding]:
+def _circles(context: CheckContext) -> Iterator[Finding]:
     """Tables that refer to each other in a circle: not an error, but their rows cannot be inserted one after the
     other."""
     import networkx as nx
 
     graph: nx.DiGraph[Name] = nx.DiGraph()
-    for table in ground.schema.tables.values():
+    for table in context.schema.tables.values():
         graph.add_edges_from((table.name, key.parent) for key in table.foreign_keys if key.parent != table.name)
     for circle in nx.strongly_connected_components(graph):
-        if len(circle) > 1 and any(ground.wants(name) for name in circle):
+        if len(circle) > 1 and any(context.wants(name) for name in circle):
             names = sorted(circle)
             yield Finding(
                 name="circular-foreign-keys", family=Family.REFERENCES, severity=Severity.INFO, table=names[0],

@@ -48,15 +48,15 @@ class Examined:
     rows: Mapping[Name, Mapping[str | None, int]]
 
 
-def examine(ground: CheckContext, checks: Sequence[Check], stop: Stop, *, slice_pages: int = SLICE) -> Examined:
+def examine(context: CheckContext, checks: Sequence[Check], stop: Stop, *, slice_pages: int = SLICE) -> Examined:
     """Run all checks; counts are exact, each for the moment in which its slice was read. Rows that others write
     meanwhile are checked again, so that nothing is missed.
 
     Raises Interrupted after a stop, ConnectionFailed without connections, Failed if another session keeps a table
     locked, and psycopg's InsufficientPrivilege for a table that may not be read.
     """
-    with Readers.opened(ground, "validate", stop) as readers:
-        asking = _Asking(ground=ground, checks=checks, slice_pages=slice_pages)
+    with Readers.opened(context, "validate", stop) as readers:
+        asking = _Asking(context=context, checks=checks, slice_pages=slice_pages)
         readers.all(asking.work())
         readers.all([partial(asking.sample, check) for check in checks if asking.answers[id(check)].counts.total()])
     return Examined(findings=tuple(asking.findings()), rows=asking.rows)
@@ -86,11 +86,11 @@ class _Tally:
 class _Asking:
     """Collects the results of several threads."""
 
-    def __init__(self, *, ground: CheckContext, checks: Sequence[Check], slice_pages: int) -> None:
-        self.ground = ground
+    def __init__(self, *, context: CheckContext, checks: Sequence[Check], slice_pages: int) -> None:
+        self.context = context
         self.checks = checks
         self.slice_pages = slice_pages
-        self.scans = sorted(fused(ground, checks), key=lambda scan: -ground.live.tables[scan.relation].bytes)
+        self.scans = sorted(fused(context, checks), key=lambda scan: -context.live.tables[scan.relation].bytes)
         self.answers = {id(check): Answer() for check in checks}
         self.rows: dict[Name, Counter[str | None]] = {scan.table: Counter() for scan in self.scans if not scan.joined}
         self._one = threading.Lock()
@@ -131,7 +131,7 @@ class _Asking:
         """All slices, or only the rows in them that were written since a transaction began."""
         again = ", rows written meanwhile" if since is not None else ""
         for part in slices(pages, self.slice_pages):
-            self.ground.looking(scan.title + again + ("" if part is None else f", {100 * part[0] // pages} %"))
+            self.context.looking(scan.title + again + ("" if part is None else f", {100 * part[0] // pages} %"))
             tally.add(part, session.execute(scan.counts(part, since)).fetchall())
 
     def _transactions(self, session: Session) -> tuple[str, str]:
@@ -142,7 +142,7 @@ class _Asking:
 
     def _pages(self, scan: Scan, session: Session) -> int:
         """Asked anew only of what has come near a slice: what is small is read in one go."""
-        known = self.ground.live.tables[scan.relation].bytes // PAGE
+        known = self.context.live.tables[scan.relation].bytes // PAGE
         if known < self.slice_pages // 2:
             return known
         query = sql.SQL("SELECT pg_catalog.pg_relation_size({}) / pg_catalog.current_setting('block_size')::int")
@@ -163,8 +163,8 @@ class _Asking:
     def query(self, check: Check, session: Session) -> None:
         """Count the rows of a check's own query."""
         assert isinstance(check.question, QueryCheck)
-        count, _ = offenders(check, check.question, self.ground.samples)
-        self.ground.looking(f"the rows of {check.table}: {check.name}")
+        count, _ = offenders(check, check.question, self.context.samples)
+        self.context.looking(f"the rows of {check.table}: {check.name}")
         try:
             row = session.execute(count).fetchone()
         except WRONG_QUESTION as error:
@@ -180,17 +180,17 @@ class _Asking:
     def sample(self, check: Check, session: Session) -> None:
         """Some of the rows that violate a check, from where they were found; fewer, if they have changed so much since
         that they cannot be read."""
-        if self.ground.samples > 0:
+        if self.context.samples > 0:
             with suppress(*WRONG_QUESTION):
                 self._sample(check, session)
 
     def _sample(self, check: Check, session: Session) -> None:
-        answer, wanted = self.answers[id(check)], self.ground.samples
+        answer, wanted = self.answers[id(check)], self.context.samples
         if isinstance(check.question, QueryCheck):
             _, query = offenders(check, check.question, wanted)
             answer.samples = [row[0] for row in session.execute(query)]
             return
-        key = self.ground.live.tables[check.table].primary_key
+        key = self.context.live.tables[check.table].primary_key
         found: dict[tuple[Any, ...], Mapping[str, Any]] = {}
         for scan, part in answer.places:
             cursor = session.execute(scan.samples(check, key, part, wanted))
@@ -219,7 +219,7 @@ class _Asking:
         count = answer.counts.total()
         if not count:
             return None
-        told = answer.counts.most_common(LARGEST) if self.ground.detailed else []
+        told = answer.counts.most_common(LARGEST) if self.context.detailed else []
         tenants = {tenant: rows for tenant, rows in told if tenant is not None}
         return check.finding(count, tuple(answer.samples), tenants)
 

@@ -116,11 +116,11 @@ def plainly(table: Name, schema: Schema) -> sql.Composable:
     return sql.SQL("ONLY {}").format(table.identifier)
 
 
-def fused(ground: CheckContext, checks: Iterable[Check]) -> Iterator[Scan]:
+def fused(context: CheckContext, checks: Iterable[Check]) -> Iterator[Scan]:
     """The scans that run all of these checks, and count the rows of every included owned table by tenant."""
     groups: dict[tuple[Name, Path | None], list[Check]] = {}
-    for unit in ground.planning.units():
-        if ground.wants(unit.name) and ground.has(unit.name) and unit.name not in ground.hidden:
+    for unit in context.planning.units():
+        if context.wants(unit.name) and context.has(unit.name) and unit.name not in context.hidden:
             groups[unit.name, None] = []
     for check in checks:
         match check.question:
@@ -131,20 +131,20 @@ def fused(ground: CheckContext, checks: Iterable[Check]) -> Iterator[Scan]:
             case QueryCheck():
                 pass
     for (table, path), members in groups.items():
-        for relation in leaves(ground.live, table):
-            yield _scan(ground, relation, table, members, joined=path is not None)
+        for relation in leaves(context.live, table):
+            yield _scan(context, relation, table, members, joined=path is not None)
 
 
-def _scan(ground: CheckContext, relation: Table, table: Name, checks: list[Check], *, joined: bool) -> Scan:
-    owned = ground.ownership.of(table)
-    tenant = owned.column if owned is not None and ground.has(relation.name, owned.column) else None
+def _scan(context: CheckContext, relation: Table, table: Name, checks: list[Check], *, joined: bool) -> Scan:
+    owned = context.ownership.of(table)
+    tenant = owned.column if owned is not None and context.has(relation.name, owned.column) else None
     first = checks[0] if checks else None
     return Scan(
         table=table, relation=relation.name, checks=tuple(checks), joined=joined,
-        source=source(first, ground.live, relation.name) if first is not None
-        else sql.SQL("FROM {} AS t").format(plainly(relation.name, ground.live)),
+        source=source(first, context.live, relation.name) if first is not None
+        else sql.SQL("FROM {} AS t").format(plainly(relation.name, context.live)),
         # The results of a join are grouped only if they are to be shown by tenant.
-        tenant=tenant if not joined or ground.detailed else None,
+        tenant=tenant if not joined or context.detailed else None,
     )  # fmt: skip
 
 

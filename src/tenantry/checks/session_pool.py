@@ -74,14 +74,14 @@ class Readers:
 
     @classmethod
     @contextmanager
-    def opened(cls, ground: CheckContext, purpose: str, stop: Stop, *, workers: int = WORKERS) -> Iterator[Readers]:
+    def opened(cls, context: CheckContext, purpose: str, stop: Stop, *, workers: int = WORKERS) -> Iterator[Readers]:
         """Opens the sessions for the block."""
         with ExitStack() as stack:
             free: SimpleQueue[Session] = SimpleQueue()
             for number in range(workers):
-                session = stack.enter_context(ground.session(f"{purpose} {number + 1}"))
+                session = stack.enter_context(context.session(f"{purpose} {number + 1}"))
                 session.execute(SETTINGS)
-                session.settle_path(search_path(ground.spec.schemas))
+                session.settle_path(search_path(context.spec.schemas))
                 stop.also(session)
                 free.put(session)
             yield cls(free, workers, stop)

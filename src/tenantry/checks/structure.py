@@ -19,33 +19,33 @@ from tenantry.steps import Step, from_json
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "structure.sql")
 
 
-def structure(ground: CheckContext) -> Iterator[Check | Finding]:
+def structure(context: CheckContext) -> Iterator[Check | Finding]:
     """Missing and altered objects of tenantry by name; incomplete phases; entries of the spec that do not fit the
     database."""
-    ground.looking("which steps are applied")
-    steps = [step for step in ground.plan.steps if ground.wants(step.table)]
-    comparison = survey(ground.connection, ground.plan, ground.entries, exact=False)
-    yield from _misfits(ground)
-    yield from _undecided(ground)
-    yield from _hidden(ground)
-    yield from _types(ground)
-    yield from _tenants(ground)
-    yield from _missing(ground, comparison.of(steps, State.MISSING))
-    yield from _refusals(ground)
+    context.looking("which steps are applied")
+    steps = [step for step in context.plan.steps if context.wants(step.table)]
+    comparison = survey(context.connection, context.plan, context.entries, exact=False)
+    yield from _misfits(context)
+    yield from _undecided(context)
+    yield from _hidden(context)
+    yield from _types(context)
+    yield from _tenants(context)
+    yield from _missing(context, comparison.of(steps, State.MISSING))
+    yield from _refusals(context)
     yield from _changed(comparison.of(steps, State.CHANGED))
-    yield from _early(ground, [step for step in comparison.early if ground.wants(step.table)])
-    yield from _orphaned(ground, comparison)
+    yield from _early(context, [step for step in comparison.early if context.wants(step.table)])
+    yield from _orphaned(context, comparison)
     for phase in Phase:
-        yield from _pending(ground, phase, steps, comparison.of(steps, State.PENDING))
-    yield from _altered(ground, comparison)
+        yield from _pending(context, phase, steps, comparison.of(steps, State.PENDING))
+    yield from _altered(context, comparison)
 
 
 def _error(name: str, message: str, remedy: str, table: Name, family: Family = Family.STRUCTURE) -> Finding:
     return Finding(name=name, family=family, severity=Severity.ERROR, message=message, remedy=remedy, table=table)
 
 
-def _misfits(ground: CheckContext) -> Iterator[Finding]:
-    for message in ground.ownership.misfits if ground.tables is None else ():
+def _misfits(context: CheckContext) -> Iterator[Finding]:
+    for message in context.ownership.misfits if context.tables is None else ():
         yield Finding(
             name="spec-does-not-fit", family=Family.STRUCTURE, severity=Severity.ERROR,
             message=f"The spec does not fit the database: {message}",
@@ -53,9 +53,9 @@ def _misfits(ground: CheckContext) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _undecided(ground: CheckContext) -> Iterator[Finding]:
-    for table, reason in sorted(ground.ownership.undecided.items()):
-        if ground.wants(table) and reason != MISFIT:
+def _undecided(context: CheckContext) -> Iterator[Finding]:
+    for table, reason in sorted(context.ownership.undecided.items()):
+        if context.wants(table) and reason != MISFIT:
             yield Finding(
                 name="undecided", family=Family.STRUCTURE, severity=Severity.WARNING, table=table,
                 message=f"{table} is undecided: {reason}",
@@ -63,24 +63,24 @@ def _undecided(ground: CheckContext) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def _hidden(ground: CheckContext) -> Iterator[Finding]:
+def _hidden(context: CheckContext) -> Iterator[Finding]:
     """A count could be wrong, so the rows are not counted."""
-    for table in sorted(ground.hidden):
-        if table in ground.schema.tables and ground.wants(table):
+    for table in sorted(context.hidden):
+        if table in context.schema.tables and context.wants(table):
             yield _error(
                 "rows-hidden",
-                f"Row-level security of {table} may hide rows from {ground.schema.user}, so its rows were not checked",
+                f"Row-level security of {table} may hide rows from {context.schema.user}, so its rows were not checked",
                 "Connect as the operator, or as a role with BYPASSRLS.",
                 table,
             )
 
 
-def _types(ground: CheckContext) -> Iterator[Finding]:
+def _types(context: CheckContext) -> Iterator[Finding]:
     """Each relation's tenant column has the type of the tenant key."""
-    wanted = ground.ownership.tenant.type
-    for unit in ground.planning.units():
-        for table in unit.all if ground.wants(unit.name) else ():
-            column = ground.live.tables[table.name].column(unit.owned.column) if ground.has(table.name) else None
+    wanted = context.ownership.tenant.type
+    for unit in context.planning.units():
+        for table in unit.all if context.wants(unit.name) else ():
+            column = context.live.tables[table.name].column(unit.owned.column) if context.has(table.name) else None
             if column is not None and column.base_type != wanted:
                 yield _error(
                     "tenant-column-type",
@@ -90,11 +90,11 @@ def _types(ground: CheckContext) -> Iterator[Finding]:
                 )
 
 
-def _tenants(ground: CheckContext) -> Iterator[Finding]:
+def _tenants(context: CheckContext) -> Iterator[Finding]:
     """In a tenant table that tenantry made, key and slug are unique and NOT NULL, and the key has a default."""
-    tenant = ground.ownership.tenant
-    known = ground.live.tables.get(tenant.name)
-    if not tenant.create or known is None or not ground.wants(tenant.name):
+    tenant = context.ownership.tenant
+    known = context.live.tables.get(tenant.name)
+    if not tenant.create or known is None or not context.wants(tenant.name):
         return
     unique = {one.columns for one in known.uniques if one.valid and not one.partial}
     for name in (tenant.key, tenant.slug):
@@ -116,10 +116,10 @@ def _tenants(ground: CheckContext) -> Iterator[Finding]:
         )
 
 
-def _refusals(ground: CheckContext) -> Iterator[Finding]:
+def _refusals(context: CheckContext) -> Iterator[Finding]:
     """What keeps `tenantry migrate` from applying the spec."""
-    for finding in ground.plan.refusals:
-        if finding.table is None or ground.wants(finding.table):
+    for finding in context.plan.refusals:
+        if finding.table is None or context.wants(finding.table):
             yield replace(finding, family=Family.STRUCTURE)
 
 
@@ -133,9 +133,9 @@ def _changed(changed: Sequence[Step]) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _early(ground: CheckContext, early: Sequence[Step]) -> Iterator[Finding]:
+def _early(context: CheckContext, early: Sequence[Step]) -> Iterator[Finding]:
     """Objects that tenantry made for an earlier spec in a phase in which this one does not ask for them yet."""
-    found = definitions(ground.connection, early)
+    found = definitions(context.connection, early)
     for step in early:
         if found[step.key] is not None:
             yield _error(
@@ -145,11 +145,11 @@ def _early(ground: CheckContext, early: Sequence[Step]) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def _orphaned(ground: CheckContext, comparison: Comparison) -> Iterator[Finding]:
+def _orphaned(context: CheckContext, comparison: Comparison) -> Iterator[Finding]:
     """Existing objects that tenantry made, and that the spec no longer asks for."""
     orphans = [(from_json(entry.value), entry) for entry in comparison.orphans]
-    there = [step for step, entry in orphans if ground.wants(step.table) and step.revert(entry.before)]
-    found = definitions(ground.connection, there)
+    there = [step for step, entry in orphans if context.wants(step.table) and step.revert(entry.before)]
+    found = definitions(context.connection, there)
     for step in there:
         if found[step.key] is not None:
             yield _error(
@@ -158,26 +158,26 @@ def _orphaned(ground: CheckContext, comparison: Comparison) -> Iterator[Finding]
             )  # fmt: skip
 
 
-def _missing(ground: CheckContext, missing: Sequence[Step]) -> Iterator[Finding]:
+def _missing(context: CheckContext, missing: Sequence[Step]) -> Iterator[Finding]:
     """Objects that tenantry made, and that no longer exist. Where a tenant column is missing, all that depended on it
     is, too."""
     bare = {step.table for step in missing if step.tenant_column is not None}
-    again = f"Run {ground.again}: it creates it again."
+    again = f"Run {context.repair_command}: it creates it again."
     for step in missing:
         if step.table in bare and step.tenant_column is None:
             continue
         if step.tenant_row is not None:
-            if step.table in ground.hidden:
+            if step.table in context.hidden:
                 continue
             yield _error("tenant-gone", f"{step.subject} no longer exists", again, step.table, Family.COMPLETENESS)
             continue
-        detail = _security(ground, step) if step.policies else ""
+        detail = _security(context, step) if step.policies else ""
         yield _error("not-in-force", f"{step.subject} is missing{detail}", again, step.table)
 
 
-def _security(ground: CheckContext, step: Step) -> str:
+def _security(context: CheckContext, step: Step) -> str:
     """What is wrong with a table's row-level security, by name."""
-    row = ground.connection.execute(_QUERIES["security"], {"table": step.table.identifier.as_string(None)}).fetchone()
+    row = context.connection.execute(_QUERIES["security"], {"table": step.table.identifier.as_string(None)}).fetchone()
     if row is None:
         return ": the table does not exist"
     enabled, forced, policies = row
@@ -186,39 +186,39 @@ def _security(ground: CheckContext, step: Step) -> str:
     return ": " + ", ".join(wrong) if wrong else ""
 
 
-def _pending(ground: CheckContext, phase: Phase, steps: Sequence[Step], missing: Sequence[Step]) -> Iterator[Finding]:
+def _pending(context: CheckContext, phase: Phase, steps: Sequence[Step], missing: Sequence[Step]) -> Iterator[Finding]:
     """A phase of which steps have never been applied."""
     whole = [step for step in steps if step.phase is phase]
     pending = [step for step in missing if step.phase is phase]
     if not pending:
         return
-    begun = ground.reached(phase)
+    begun = context.reached(phase)
     if phase.position >= Phase.CONTRACT.position and not begun:
         severity = Severity.INFO
     else:
-        severity = Severity.WARNING if ground.reached(Phase.EXPAND) else Severity.ERROR
+        severity = Severity.WARNING if context.reached(Phase.EXPAND) else Severity.ERROR
     yield Finding(
         name="phase-pending", family=Family.STRUCTURE, severity=severity, count=len(pending),
         message=f"The phase {phase} is not {'complete' if begun else 'applied'}:"
         f" {len(pending)} of its {len(whole)} steps are pending",
         remedy=f"Run `tenantry migrate {phase.option}`.",
-        samples=tuple({"table": str(step.table), "step": step.title} for step in pending[: ground.samples]),
+        samples=tuple({"table": str(step.table), "step": step.title} for step in pending[: context.samples]),
     )  # fmt: skip
 
 
-def _altered(ground: CheckContext, comparison: Comparison) -> Iterator[Finding]:
+def _altered(context: CheckContext, comparison: Comparison) -> Iterator[Finding]:
     """Objects of tenantry that were changed since: those in the journal, whatever the spec says now."""
-    changed = [from_json(ground.entries[key].value) for key in altered(ground.connection, ground.entries)]
+    changed = [from_json(context.entries[key].value) for key in altered(context.connection, context.entries)]
     ours = comparison.in_force
-    changed = [step for step in changed if step.key in ours and ground.wants(step.table)]
-    now = definitions(ground.connection, changed)
+    changed = [step for step in changed if step.key in ours and context.wants(step.table)]
+    now = definitions(context.connection, changed)
     for step in changed:
-        was, found = ground.entries[step.key].definition or "", now[step.key] or ""
+        was, found = context.entries[step.key].definition or "", now[step.key] or ""
         yield Finding(
             name="altered", family=Family.STRUCTURE, severity=Severity.ERROR, table=step.table,
             message=f"{step.subject} was changed since tenantry made it{_difference(was, found)}",
-            remedy=f"Restore it; or drop it, and run {ground.again}, which creates it again.",
-            samples=({"made": was[:1000], "found": found[:1000]},) if ground.samples else (),
+            remedy=f"Restore it; or drop it, and run {context.repair_command}, which creates it again.",
+            samples=({"made": was[:1000], "found": found[:1000]},) if context.samples else (),
         )  # fmt: skip
 
 

@@ -16,12 +16,12 @@ from tenantry.model.wording import counted
 from tenantry.postgres.census import run_census
 
 
-def unfilled(ground: CheckContext) -> Iterator[Finding]:
+def unfilled(context: CheckContext) -> Iterator[Finding]:
     """Orphans and conflicts of the tables that are not filled yet. After that, the columns themselves are checked."""
-    wanted = unfilled_tables(ground)
-    if not wanted or not ground.has(ground.ownership.tenant.name) or ground.hidden:
+    wanted = unfilled_tables(context)
+    if not wanted or not context.has(context.ownership.tenant.name) or context.hidden:
         return
-    if ground.standby:
+    if context.standby:
         yield Finding(
             name="census-not-made", family=Family.COMPLETENESS, severity=Severity.INFO,
             message="Whether each row finds a tenant was not checked: that needs temporary tables, which a standby"
@@ -29,11 +29,11 @@ def unfilled(ground: CheckContext) -> Iterator[Finding]:
             remedy="Run the command on the primary server.",
         )  # fmt: skip
         return
-    ground.looking("the rows, and whether each finds its tenant")
+    context.looking("the rows, and whether each finds its tenant")
     try:
         # Temporary tables, in a transaction that is rolled back: no row is changed.
-        with ground.session("census", read_only=False) as connection:
-            evidence = run_census(connection, census(ground.ownership, ground.schema, samples=ground.samples))
+        with context.session("census", read_only=False) as connection:
+            evidence = run_census(connection, census(context.ownership, context.schema, samples=context.samples))
     except TenantryError as error:
         yield Finding(
             name="census-not-made", family=Family.COMPLETENESS, severity=Severity.WARNING,
@@ -46,17 +46,17 @@ def unfilled(ground: CheckContext) -> Iterator[Finding]:
             yield from _troubles(table)
 
 
-def unfilled_tables(ground: CheckContext) -> frozenset[Name]:
+def unfilled_tables(context: CheckContext) -> frozenset[Name]:
     """Included owned tables with rows that have no tenant yet."""
-    made = {key for key, entry in ground.entries.items() if entry.state == "done"}
-    heirs = ground.ownership.heirs
+    made = {key for key, entry in context.entries.items() if entry.state == "done"}
+    heirs = context.ownership.heirs
     tables = {
         heirs.get(relation, relation)
-        for step in ground.plan.steps
+        for step in context.plan.steps
         if step.phase.position <= Phase.BACKFILL.position and step.key not in made
         for relation in step.allotted
     }
-    return frozenset(owned.table for owned in ground.owned() if owned.table in tables)
+    return frozenset(owned.table for owned in context.owned() if owned.table in tables)
 
 
 def _troubles(table: TableEvidence) -> Iterator[Finding]:

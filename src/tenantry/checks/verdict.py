@@ -24,19 +24,19 @@ Families = Sequence[tuple[Family, FamilyOf]]
 
 
 def verdict_of(
-    ground: CheckContext, families: Families, command: str, next_step: str, observer: Observer, stop: Stop
+    context: CheckContext, families: Families, command: str, next_step: str, observer: Observer, stop: Stop
 ) -> Verdict:
     """Run all families, report findings to `observer`, and return a verdict. Raises Interrupted after a stop."""
     began = time.monotonic()
     try:
-        asked = [(family, list(function(ground))) for family, function in families]
+        asked = [(family, list(function(context))) for family, function in families]
         checks = [
-            one for _, found in asked for one in found if isinstance(one, Check) and not one.reads & ground.hidden
+            one for _, found in asked for one in found if isinstance(one, Check) and not one.reads & context.hidden
         ]
         observer(Looking("the rows"))
-        examined = examine(ground, checks, stop)
-        known = slugs(ground)
-        shares, more = _spread(ground, families, examined, known)
+        examined = examine(context, checks, stop)
+        known = slugs(context)
+        shares, more = _spread(context, families, examined, known)
     except psycopg.errors.QueryCanceled as error:
         stop.halt()
         raise error
@@ -46,7 +46,7 @@ def verdict_of(
         *(_named(finding, known) for finding in examined.findings),
         *more,
     )
-    findings = by_severity(accepted(found, ground.spec))
+    findings = by_severity(accepted(found, context.spec))
     for share in shares:
         observer(Distributed(share))
     for finding in findings:
@@ -54,28 +54,28 @@ def verdict_of(
     bad = serious(findings)
     rows = sum(sum(counts.values()) for counts in examined.rows.values())
     return Verdict(
-        command=command, run=ground.run, exit_status=ExitStatus.FINDINGS if bad else ExitStatus.DONE,
-        outcome=_outcome(ground, findings, bad, len(checks)), next_step=_next(bad, next_step, command),
-        families=tuple(_of_family(ground, *one, checks, bad) for one in asked),
+        command=command, run=context.run, exit_status=ExitStatus.FINDINGS if bad else ExitStatus.DONE,
+        outcome=_outcome(context, findings, bad, len(checks)), next_step=_next(bad, next_step, command),
+        families=tuple(_of_family(context, *one, checks, bad) for one in asked),
         findings=findings, distributions=shares, tables=len(examined.rows), rows=rows,
         seconds=time.monotonic() - began,
     )  # fmt: skip
 
 
 def _of_family(
-    ground: CheckContext, family: Family, found: list[Check | Finding], checks: list[Check], bad: tuple[Finding, ...]
+    context: CheckContext, family: Family, found: list[Check | Finding], checks: list[Check], bad: tuple[Finding, ...]
 ) -> FamilyVerdict:
     return FamilyVerdict(
         family=family, findings=sum(finding.family is family for finding in bad),
         checks=sum(check.family is family for check in checks),
-        skipped=sum(isinstance(one, Check) and bool(one.reads & ground.hidden) for one in found),
-        waits_for=_waits_for(ground, family),
+        skipped=sum(isinstance(one, Check) and bool(one.reads & context.hidden) for one in found),
+        waits_for=_waits_for(context, family),
     )  # fmt: skip
 
 
-def _waits_for(ground: CheckContext, family: Family) -> Phase | None:
+def _waits_for(context: CheckContext, family: Family) -> Phase | None:
     of_policies = family in (Family.ISOLATION, Family.PERFORMANCE)
-    return Phase.ISOLATE if of_policies and not ground.reached(Phase.ISOLATE) else None
+    return Phase.ISOLATE if of_policies and not context.reached(Phase.ISOLATE) else None
 
 
 def _named(finding: Finding, known: Mapping[str, str]) -> Finding:
@@ -84,17 +84,17 @@ def _named(finding: Finding, known: Mapping[str, str]) -> Finding:
 
 
 def _spread(
-    ground: CheckContext, families: Families, examined: Examined, known: Mapping[str, str]
+    context: CheckContext, families: Families, examined: Examined, known: Mapping[str, str]
 ) -> tuple[tuple[Distribution, ...], tuple[Finding, ...]]:
     """The distribution of the rows, which belongs to completeness."""
-    shares = distributions(ground, examined.rows, known)
+    shares = distributions(context, examined.rows, known)
     if Family.COMPLETENESS not in dict(families):
         return shares, ()
-    return shares, (*spread(ground, shares, known), *empty_tenants(ground, examined.rows, known))
+    return shares, (*spread(context, shares, known), *empty_tenants(context, examined.rows, known))
 
 
-def _outcome(ground: CheckContext, findings: tuple[Finding, ...], bad: tuple[Finding, ...], checks: int) -> str:
-    where = "" if ground.tables is None else f" in {', '.join(map(str, sorted(ground.tables)))}"
+def _outcome(context: CheckContext, findings: tuple[Finding, ...], bad: tuple[Finding, ...], checks: int) -> str:
+    where = "" if context.tables is None else f" in {', '.join(map(str, sorted(context.tables)))}"
     if not bad:
         accepted_ones = sum(finding.severity is Severity.ACCEPTED for finding in findings)
         stays = f", and {counted(accepted_ones, 'accepted finding')}" if accepted_ones else ""

@@ -26,18 +26,18 @@ def export(target: Target, spec: Spec, orm: Orm, *, app: str = "tenants", after:
     Raises UsageError if the spec does not fit the database, or `after` is not the name of a migration; Refused if
     a tenant column is still missing; ConnectionFailed without a connection or privileges.
     """
-    ground = replace(read_context(target, spec), app=app, after=after)
+    context = replace(read_context(target, spec), app=app, after=after)
     missing = [
         owned.table
-        for owned in ground.ownership.owned
-        if (table := ground.live.tables.get(owned.table)) is None or table.column(owned.column) is None
+        for owned in context.ownership.owned
+        if (table := context.live.tables.get(owned.table)) is None or table.column(owned.column) is None
     ]
     if missing:
         raise Refused(
             f"{missing[0]} has no tenant column yet" + (f", nor have {len(missing) - 1} more" if missing[1:] else ""),
             remedy="Run `tenantry migrate` first: models are written for the migrated tables.",
         )
-    return write(orm, ground)
+    return write(orm, context)
 
 
 def read_context(target: Target, spec: Spec) -> ExportContext:

@@ -11,7 +11,7 @@ from tenantry.checks.fixes.apply import ROWS, Fixer
 from tenantry.checks.fixes.corrections import Correction, changed_tables, corrected, foreseen, wanted
 from tenantry.checks.session_pool import Stop
 from tenantry.checks.verdict import Families, verdict_of
-from tenantry.commands.inspection import InspectionOptions, grounded
+from tenantry.commands.inspection import InspectionOptions, open_check_context
 from tenantry.commands.running import announced, interruptible, run
 from tenantry.errors import ExitStatus, Refused
 from tenantry.execution.events import FillAdvanced, Observer, ignore
@@ -55,14 +55,14 @@ def preview_fixes(
     with (
         announced(command, observer) as told,
         interruptible(stop),
-        grounded(target, spec, options, told.observer, stop, run=told.id, purpose=command) as ground,
+        open_check_context(target, spec, options, told.observer, stop, run=told.id, purpose=command) as context,
     ):
-        verdict = verdict_of(ground, families, command, "", told.observer, stop)
-        fixer = Fixer(ground=ground, connection=ground.connection, run=told.id, force=fixing.force)
+        verdict = verdict_of(context, families, command, "", told.observer, stop)
+        fixer = Fixer(context=context, connection=context.connection, run=told.id, force=fixing.force)
         repairs = tuple(wanted(fixer, families, verdict, ahead=True))
         found = tuple(foreseen(fixer, repair, rows) for repair, rows in repairs)
         rows = sum(one.rows for one in found if not one.refusals)
-        backup = estimate_backup(ground.connection, changed_tables(fixer, repairs), fixing.backup)
+        backup = estimate_backup(context.connection, changed_tables(fixer, repairs), fixing.backup)
         verdict = replace(verdict, next_step="Run the same command without --dry-run." if rows else verdict.next_step)
         told.come_to(verdict.outcome, verdict.next_step)
     return Fixed(corrections=found, verdict=verdict, backup=backup)
@@ -80,17 +80,17 @@ def fix_issues(
     stop, fixing = Stop(), fixing or FixOptions()
     with (
         run(target, command, purpose=f"{command} fixes", observer=observer) as current,
-        grounded(target, spec, options, current.observer, stop, run=current.id, purpose=command) as ground,
+        open_check_context(target, spec, options, current.observer, stop, run=current.id, purpose=command) as context,
     ):
         connection, observer = current.connection, current.observer
-        if ground.standby:
+        if context.standby:
             raise Refused("This server is a standby, which is read-only", remedy="Run it on the primary server.")
         current.journal.install()
         FixJournal(connection).install()
         words = ("--fix-issues", *(f"--table {table}" for table in options.tables))
         current.begin(options=" ".join(words), partial=bool(options.tables))
         fixer = Fixer(
-            ground=ground, connection=connection, run=current.id, force=fixing.force, patience=fixing.patience,
+            context=context, connection=connection, run=current.id, force=fixing.force, patience=fixing.patience,
             rows=fixing.rows,
             timeout=fixing.lock_timeout or spec.locks.timeout,
             tell=lambda table, rows: current.observer(FillAdvanced(table, 0, rows)),
@@ -101,7 +101,7 @@ def fix_issues(
             stop()
 
         with interruptible(interrupt):
-            first = verdict_of(ground, families, command, next_step, ignore, stop)
+            first = verdict_of(context, families, command, next_step, ignore, stop)
             making = Making(
                 target=target, connection=connection, run=current.id, options=fixing.backup, observer=observer
             )
@@ -109,7 +109,7 @@ def fix_issues(
                 making, Reason.FIX, changed_tables(fixer, wanted(fixer, families, first, ahead=True)), changes=False
             )
             found = tuple(corrected(fixer, repair, observer) for repair, _ in wanted(fixer, families, first))
-            verdict = verdict_of(ground, families, command, next_step, observer, stop)
+            verdict = verdict_of(context, families, command, next_step, observer, stop)
         fixed = sum(one.fixed for one in found)
         verdict = replace(
             verdict,

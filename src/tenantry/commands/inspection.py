@@ -54,19 +54,21 @@ def inspect(
             current.begin(options=words, partial=bool(options.tables), lenient=True)
         with (
             interruptible(stop),
-            grounded(target, spec, options, current.observer, stop, run=current.id, purpose=command) as ground,
+            open_check_context(
+                target, spec, options, current.observer, stop, run=current.id, purpose=command
+            ) as context,
         ):
             if run_lock_held(current.connection):
                 current.observer(
                     Said("Another run is active: what it has not applied yet is reported as missing here.")
                 )
-            verdict = verdict_of(ground, families, command, next_step, current.observer, stop)
+            verdict = verdict_of(context, families, command, next_step, current.observer, stop)
         current.finish(verdict.outcome, verdict.next_step, exit_status=verdict.exit_status)
     return verdict
 
 
 @contextmanager
-def grounded(
+def open_check_context(
     target: Target, spec: Spec, options: InspectionOptions, observer: Observer, stop: Stop, *, run: str, purpose: str
 ) -> Iterator[CheckContext]:
     """The context of the checks, with a read-only connection for the block, whose statements `stop` cancels."""

@@ -41,16 +41,16 @@ def downgrade() -> None:
 '''
 
 
-def alembic_files(ground: ExportContext) -> Files:
+def alembic_files(context: ExportContext) -> Files:
     """One revision. Its number is derived from its contents. Raises UsageError if `after` is not a revision's."""
     columns = [
         (None if table.name.schema == DEFAULT_SCHEMA else table.name.schema, table.name.name, column)
-        for table in ground.tables
-        if (column := ground.tenant_column(table.name)) is not None
+        for table in context.tables
+        if (column := context.tenant_column(table.name)) is not None
     ]
     lines = "".join(f"    {column!r},\n" for column in columns)
-    revision = hashlib.sha256(repr((ground.after, columns)).encode()).hexdigest()[:12]
-    if ground.after is not None and not ground.after.isidentifier() and not ground.after.isalnum():
-        raise UsageError(f"--after: {ground.after!r} is not a revision", remedy="`alembic heads` shows it.")
-    text = TEXT.format(revision=revision, after=ground.after or "", down=ground.after, columns=f"(\n{lines})")
+    revision = hashlib.sha256(repr((context.after, columns)).encode()).hexdigest()[:12]
+    if context.after is not None and not context.after.isidentifier() and not context.after.isalnum():
+        raise UsageError(f"--after: {context.after!r} is not a revision", remedy="`alembic heads` shows it.")
+    text = TEXT.format(revision=revision, after=context.after or "", down=context.after, columns=f"(\n{lines})")
     return {f"versions/{revision}_tenants.py": text}

@@ -96,27 +96,27 @@ class Model:
     constraints: dict[str, str] = field(default_factory=dict)
 
 
-def django_files(ground: ExportContext) -> Files:
+def django_files(context: ExportContext) -> Files:
     """models.py, and one migration: the first, of all models, or the one that follows `after`.
 
     Raises UsageError if `after` is not the name of a migration.
     """
-    live = _Writer(ground, ground.tables).models
+    live = _Writer(context, context.tables).models
     models = (_class(name, model) for name, model in live.items())
-    if ground.after is None:
-        number, operations = "0001_initial", [_create(ground.app, name, model) for name, model in live.items()]
+    if context.after is None:
+        number, operations = "0001_initial", [_create(context.app, name, model) for name, model in live.items()]
     else:
-        match = NUMBER.match(ground.after)
+        match = NUMBER.match(context.after)
         if match is None:
             raise UsageError(
-                f"--after: {ground.after!r} is not the name of a migration", remedy="Write it as 0007_name."
+                f"--after: {context.after!r} is not the name of a migration", remedy="Write it as 0007_name."
             )
         number = f"{int(match[1]) + 1:04}_tenants"
-        found = _Writer(ground, tuple(ground.tables_found.values())).models
-        operations = list(_difference(ground.app, found, live))
+        found = _Writer(context, tuple(context.tables_found.values())).models
+        operations = list(_difference(context.app, found, live))
     migration = MIGRATION.format(
-        app=ground.app, initial="    initial = True\n" if ground.after is None else "",
-        dependencies=[] if ground.after is None else [(ground.app, ground.after)],
+        app=context.app, initial="    initial = True\n" if context.after is None else "",
+        dependencies=[] if context.after is None else [(context.app, context.after)],
         operations=textwrap.indent(",\n".join(operations) + ",", " " * 16),
     )  # fmt: skip
     return {
@@ -178,13 +178,13 @@ def _difference(app: str, found: Mapping[str, Model], live: Mapping[str, Model])
 
 @dataclass(frozen=True)
 class _Writer:
-    ground: ExportContext
+    context: ExportContext
     tables: tuple[Table, ...]
 
     @cached_property
     def _classes(self) -> Mapping[Name, str]:
         """From the live schema, so that a table has the same name in both schemas."""
-        return class_names(self.ground.tables, {"Other", "Any", "Model"})
+        return class_names(self.context.tables, {"Other", "Any", "Model"})
 
     @cached_property
     def models(self) -> dict[str, Model]:
@@ -215,8 +215,8 @@ class _Writer:
 
     def _key(self, table: Table, column: str) -> ForeignKey | None:
         """The user's foreign key of this column alone, to a table that has a model."""
-        keys = (key for key in self.ground.keys(table) if key.columns == (column,))
-        return next((key for key in keys if primary_key(self.ground.live.tables[key.parent])), None)
+        keys = (key for key in self.context.keys(table) if key.columns == (column,))
+        return next((key for key in keys if primary_key(self.context.live.tables[key.parent])), None)
 
     def _field(self, table: Table, column: Column, name: str) -> str:
         kind, options = _kind(column)
@@ -232,7 +232,7 @@ class _Writer:
         default = _default(column)
         if default is not None and not column.generated:
             options["db_default"] = default
-        if column.name == self.ground.tenant_column(table.name) and default is not None:
+        if column.name == self.context.tenant_column(table.name) and default is not None:
             options["editable"] = "False"
         if key is not None:
             return self._relation(table, column, key, name, options)
@@ -245,7 +245,7 @@ class _Writer:
     def _relation(self, table: Table, column: Column, key: ForeignKey, name: str, options: dict[str, str]) -> str:
         for unneeded in ("max_length", "max_digits", "decimal_places", "db_type"):
             options.pop(unneeded, None)
-        parent = self.ground.live.tables[key.parent]
+        parent = self.context.live.tables[key.parent]
         on_delete = ON_DELETE.get(key.on_delete, "DO_NOTHING")
         if on_delete == "SET_NULL" and column.not_null:
             on_delete = "DO_NOTHING"

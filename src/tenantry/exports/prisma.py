@@ -59,27 +59,27 @@ class Relation:
     field: str
 
 
-def prisma_files(ground: ExportContext) -> Files:
+def prisma_files(context: ExportContext) -> Files:
     """schema.prisma."""
-    writer = _Writer(ground)
-    several = ground.schemas not in ((DEFAULT_SCHEMA,), ())
-    datasource = f"  schemas  = {json.dumps(list(ground.schemas), ensure_ascii=False)}\n" if several else ""
-    models = (writer.model(table, several) for table in ground.tables)
+    writer = _Writer(context)
+    several = context.schemas not in ((DEFAULT_SCHEMA,), ())
+    datasource = f"  schemas  = {json.dumps(list(context.schemas), ensure_ascii=False)}\n" if several else ""
+    models = (writer.model(table, several) for table in context.tables)
     return {"schema.prisma": "\n".join((HEADER.format(datasource=datasource), *models))}
 
 
 @dataclass(frozen=True)
 class _Writer:
-    ground: ExportContext
+    context: ExportContext
 
     @cached_property
     def _classes(self) -> dict[Name, str]:
-        return class_names(self.ground.tables, ())
+        return class_names(self.context.tables, ())
 
     @cached_property
     def _fields(self) -> dict[Name, dict[str, str]]:
         found = {}
-        for table in self.ground.tables:
+        for table in self.context.tables:
             columns = [column.name for column in table.columns]
             found[table.name] = dict(zip(columns, identifiers(columns, ()), strict=True))
         return found
@@ -87,9 +87,9 @@ class _Writer:
     @cached_property
     def _relations(self) -> dict[Name, list[Relation]]:
         """Both ends of each foreign key, with names that no other field of the model has."""
-        ends: dict[Name, list[tuple[str, ForeignKey, Name, bool]]] = {table.name: [] for table in self.ground.tables}
-        for table in self.ground.tables:
-            for key in self.ground.keys(table):
+        ends: dict[Name, list[tuple[str, ForeignKey, Name, bool]]] = {table.name: [] for table in self.context.tables}
+        for table in self.context.tables:
+            for key in self.context.keys(table):
                 name = self._fields[table.name][key.columns[-1]].removesuffix("_id")
                 ends[table.name].append((name, key, table.name, True))
                 ends[key.parent].append((self._classes[table.name].lower(), key, table.name, False))

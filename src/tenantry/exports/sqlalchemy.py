@@ -66,17 +66,17 @@ RESERVED = {"metadata", "registry", "query"}
 ACTIONS = {"r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}
 
 
-def sqlalchemy_files(ground: ExportContext) -> Files:
+def sqlalchemy_files(context: ExportContext) -> Files:
     """models.py."""
-    classes = class_names(ground.tables, {"Base", "Other", "Any", "Mapped", "DeclarativeBase", "UserDefinedType"})
-    models = (_model(ground, table, classes[table.name]) for table in ground.tables)
+    classes = class_names(context.tables, {"Base", "Other", "Any", "Mapped", "DeclarativeBase", "UserDefinedType"})
+    models = (_model(context, table, classes[table.name]) for table in context.tables)
     return {"models.py": "\n\n".join((HEADER, *models))}
 
 
-def _model(ground: ExportContext, table: Table, name: str) -> str:
+def _model(context: ExportContext, table: Table, name: str) -> str:
     attributes = identifiers((column.name for column in table.columns), RESERVED)
     columns = [", ".join(_column(table, column)) for column in table.columns]
-    arguments = list(_arguments(ground, table))
+    arguments = list(_arguments(context, table))
     options = {} if table.name.schema == DEFAULT_SCHEMA else {"schema": table.name.schema}
     options |= {"comment": table.comment} if table.comment is not None else {}
     if not (key := primary_key(table)):
@@ -138,8 +138,8 @@ def _type(column: Column) -> str:
     return f"postgresql.ARRAY({found})" if type.array else found
 
 
-def _arguments(ground: ExportContext, table: Table) -> Iterator[str]:
-    for key in ground.keys(table):
+def _arguments(context: ExportContext, table: Table) -> Iterator[str]:
+    for key in context.keys(table):
         yield _foreign_key(key)
     for unique in plain_uniques(table):
         if unique.constraint:

@@ -18,6 +18,6 @@ WRITERS: Mapping[Orm, Writer] = {
 }
 
 
-def write(orm: Orm, ground: ExportContext) -> Files:
+def write(orm: Orm, context: ExportContext) -> Files:
     """The files of an export."""
-    return WRITERS[orm](ground)
+    return WRITERS[orm](context)

@@ -61,7 +61,7 @@ class PlanContext:
         return TenantReference(table=tenant.name, key=tenant.key, slug=tenant.slug, type=tenant.type)
 
     @property
-    def context_type(self) -> str:
+    def setting_type(self) -> str:
         """The tenant key's type without its length (see steps.context); `character` without one has a length of 1."""
         name = self.ownership.tenant.type.partition("(")[0]
         return "bpchar" if name == "character" else name

@@ -29,41 +29,41 @@ from tenantry.steps.trigger import function_name
 PHASE = Phase.CONTRACT
 
 
-def contract_steps(ground: PlanContext) -> Iterator[Step]:
-    yield from _late_keys(ground)
-    yield from tenant_keys(ground)
-    for component in ground.ownership.components:
+def contract_steps(context: PlanContext) -> Iterator[Step]:
+    yield from _late_keys(context)
+    yield from tenant_keys(context)
+    for component in context.ownership.components:
         late = tuple(owned for owned in component if owned.late and not owned.mixed)
-        yield from fill_steps(ground, late, PHASE, "rest")
-        yield from default_steps(ground, late, PHASE)
-    for unit in ground.units():
-        for key, parent in ground.composite(unit):
-            if ground.waits(unit, key, parent):
-                yield from composite_key_valid(ground, unit, key, parent, PHASE)
+        yield from fill_steps(context, late, PHASE, "rest")
+        yield from default_steps(context, late, PHASE)
+    for unit in context.units():
+        for key, parent in context.composite(unit):
+            if context.waits(unit, key, parent):
+                yield from composite_key_valid(context, unit, key, parent, PHASE)
         if unit.owned.late and not unit.owned.mixed:
             yield from not_null(unit, PHASE)
-    yield from tenant_keys_valid(ground)
-    yield from _global_uniques(ground)
-    if ground.spec.application.legacy_roles:
-        for security in row_securities(ground, legacy=()):
+    yield from tenant_keys_valid(context)
+    yield from _global_uniques(context)
+    if context.spec.application.legacy_roles:
+        for security in row_securities(context, legacy=()):
             yield DropLegacyPolicies(phase=PHASE, table=security.table, security=security)
-    yield from _triggers(ground)
+    yield from _triggers(context)
 
 
-def _late_keys(ground: PlanContext) -> Iterator[Step]:
-    for unit in ground.units():
+def _late_keys(context: PlanContext) -> Iterator[Step]:
+    for unit in context.units():
         if unit.owned.late:
-            yield from unique_indexes(ground, unit, PHASE)
-    for unit in ground.units():
+            yield from unique_indexes(context, unit, PHASE)
+    for unit in context.units():
         if unit.owned.late and not unit.owned.mixed:
             yield NotNullCheck(phase=PHASE, table=unit.name, column=unit.owned.column, tree=unit.tree_names)
-        for key, parent in ground.composite(unit):
-            if ground.waits(unit, key, parent):
-                yield from composite_key(ground, unit, key, parent, PHASE)
+        for key, parent in context.composite(unit):
+            if context.waits(unit, key, parent):
+                yield from composite_key(context, unit, key, parent, PHASE)
 
 
-def _global_uniques(ground: PlanContext) -> Iterator[Step]:
-    for unit in ground.units():
+def _global_uniques(context: PlanContext) -> Iterator[Step]:
+    for unit in context.units():
         for name in unit.owned.unique:
             unique = next((unique for unique in unit.table.uniques if unique.name == name), None)
             if unique is not None:
@@ -76,18 +76,18 @@ def _global_uniques(ground: PlanContext) -> Iterator[Step]:
                 )
 
 
-def _triggers(ground: PlanContext) -> Iterator[Step]:
-    for unit in ground.units():
+def _triggers(context: PlanContext) -> Iterator[Step]:
+    for unit in context.units():
         if has_assignment(unit):
             ended = _ended(unit, ASSIGN, function_name(unit.name, "assign"), "assignment")
-            yield replace(ended, guard=assignment(ground, unit)) if unit.owned.given else ended
-        if ground.parents_of(unit.owned.table):
+            yield replace(ended, guard=assignment(context, unit)) if unit.owned.given else ended
+        if context.parents_of(unit.owned.table):
             yield _ended(unit, ADOPT, function_name(unit.name, "adopt"), "adoption")
-        for number, _ in enumerate(ground.followers(unit.owned), start=1):
+        for number, _ in enumerate(context.followers(unit.owned), start=1):
             name = follow_name(number)
             yield _ended(unit, name, follow_function(unit.name, name), "follow", f":{name}")
-        for key, parent in ground.references(unit):
-            if ground.waits(unit, key, parent) and not parent.mixed:
+        for key, parent in context.references(unit):
+            if context.waits(unit, key, parent) and not parent.mixed:
                 name = reference_name(key)
                 function = ReferenceTrigger.function_of(unit.name, name)
                 yield _ended(unit, name, function, "reference", f":{name}")

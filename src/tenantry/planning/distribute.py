@@ -40,9 +40,9 @@ SETS = ("n", "d")
 """ON DELETE SET NULL and SET DEFAULT."""
 
 
-def distribute_steps(ground: PlanContext, earlier: Sequence[Step]) -> Iterator[Step]:
+def distribute_steps(context: PlanContext, earlier: Sequence[Step]) -> Iterator[Step]:
     """`earlier` are the steps of the phases before, whose objects take another form."""
-    distribution = Distributing(ground=ground, earlier=tuple(earlier))
+    distribution = Distributing(context=context, earlier=tuple(earlier))
     yield from distribution.triggers()
     yield from distribution.policies()
     yield from distribution.colocated()
@@ -54,14 +54,14 @@ def distribute_steps(ground: PlanContext, earlier: Sequence[Step]) -> Iterator[S
 class Distributing:
     """The steps for the objects of the earlier phases, and for the user's."""
 
-    ground: PlanContext
+    context: PlanContext
     earlier: tuple[Step, ...]
 
     @cached_property
     def tables(self) -> tuple[tuple[Owned, Table], ...]:
         """The tables that are distributed. Preflight refuses by name what no engine accepts, such as inheritance."""
         return tuple(
-            (unit.owned, unit.table) for unit in self.ground.units()
+            (unit.owned, unit.table) for unit in self.context.units()
             if not unit.table.inherits and unit.table.kind is Kind.TABLE
         )  # fmt: skip
 
@@ -86,8 +86,8 @@ class Distributing:
     @cached_property
     def _everything(self) -> tuple[Table, ...]:
         """The distributed tables, and those that are copied to each node: shared ones, and the tenant table."""
-        names = (*self.ground.ownership.shared, self.ground.ownership.tenant.name)
-        copied = (self.ground.schema.tables[name] for name in names if name in self.ground.schema.tables)
+        names = (*self.context.ownership.shared, self.context.ownership.tenant.name)
+        copied = (self.context.schema.tables[name] for name in names if name in self.context.schema.tables)
         return tuple({table.name: table for table in (*(table for _, table in self.tables), *copied)}.values())
 
     # --- policies
@@ -150,7 +150,7 @@ class Distributing:
 
     def _stays(self, owned: Owned, key: ForeignKey) -> bool:
         """Whether a key stays: it refers to a table that is not owned, or includes the tenant on both sides."""
-        parent = self.ground.ownership.of(key.parent)
+        parent = self.context.ownership.of(key.parent)
         if parent is None:
             return True
         return any(

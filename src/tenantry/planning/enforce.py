@@ -38,25 +38,25 @@ PHASE = Phase.ENFORCE
 REFERS = "tenantry_refers_"
 
 
-def enforce_steps(ground: PlanContext) -> Iterator[Step]:
-    for unit in ground.units():
-        yield from _indexes(ground, unit)
-    for unit in ground.units():
+def enforce_steps(context: PlanContext) -> Iterator[Step]:
+    for unit in context.units():
+        yield from _indexes(context, unit)
+    for unit in context.units():
         if not unit.owned.late and not unit.owned.mixed:
             yield NotNullCheck(phase=PHASE, table=unit.name, column=unit.owned.column, tree=unit.tree_names)
-        yield from _deferral(ground, unit)
-        for key, parent in ground.composite(unit):
-            if not ground.waits(unit, key, parent):
-                yield from composite_key(ground, unit, key, parent, PHASE)
-    yield from _references(ground)
-    for component in ground.ownership.components:
+        yield from _deferral(context, unit)
+        for key, parent in context.composite(unit):
+            if not context.waits(unit, key, parent):
+                yield from composite_key(context, unit, key, parent, PHASE)
+    yield from _references(context)
+    for component in context.ownership.components:
         derived = tuple(owned for owned in component if owned.assignment is None and not owned.given)
-        yield from fill_steps(ground, derived, PHASE, "sweep")
-    for unit in ground.units():
-        yield from _references_valid(ground, unit)
-        for key, parent in ground.composite(unit):
-            if not ground.waits(unit, key, parent):
-                yield from composite_key_valid(ground, unit, key, parent, PHASE)
+        yield from fill_steps(context, derived, PHASE, "sweep")
+    for unit in context.units():
+        yield from _references_valid(context, unit)
+        for key, parent in context.composite(unit):
+            if not context.waits(unit, key, parent):
+                yield from composite_key_valid(context, unit, key, parent, PHASE)
         if not unit.owned.late and not unit.owned.mixed:
             yield from not_null(unit, PHASE)
 
@@ -71,21 +71,21 @@ def not_null(unit: OwnedRelation, phase: Phase) -> Iterator[Step]:
 # --- indexes
 
 
-def _indexes(ground: PlanContext, unit: OwnedRelation) -> Iterator[Step]:
+def _indexes(context: PlanContext, unit: OwnedRelation) -> Iterator[Step]:
     """A tenant column in a unique index is part of a key: changing it waits for all sessions that insert children. So
     if rows have yet to get their tenant, the unique indexes wait for contract, like the keys that need them (hazard
     3)."""
-    served = list(_key_sets(ground, unit))
+    served = list(_key_sets(context, unit))
     if unit.owned.late:
         served = []
     else:
-        yield from unique_indexes(ground, unit, PHASE)
-    for key, _ in ground.references(unit):
+        yield from unique_indexes(context, unit, PHASE)
+    for key, _ in context.references(unit):
         if not any(columns[: len(key.columns)] == key.columns for columns in served):
             served.append(key.columns)
             reason = f"{', '.join(key.columns)} within a tenant"
             yield from index_steps(unit, key.columns, PHASE, unique=False, reason=reason)
-    for member in ground.links.get(unit.owned.table, ()):
+    for member in context.links.get(unit.owned.table, ()):
         # The policies look up one row by both columns, and all rows of a tenant.
         wanted = (unit.owned.column, *member.columns)
         has = any(one.columns == wanted and not one.partial for one in unit.table.uniques)
@@ -97,18 +97,18 @@ def _indexes(ground: PlanContext, unit: OwnedRelation) -> Iterator[Step]:
         yield from index_steps(unit, (), PHASE, unique=False, reason="to find the rows of a tenant")
 
 
-def _key_sets(ground: PlanContext, unit: OwnedRelation) -> tuple[tuple[str, ...], ...]:
+def _key_sets(context: PlanContext, unit: OwnedRelation) -> tuple[tuple[str, ...], ...]:
     """The unique columns after the tenant column: targets of composite keys, and the primary key."""
-    found = dict.fromkeys(ground.composite_targets(unit.owned))
+    found = dict.fromkeys(context.composite_targets(unit.owned))
     if unit.table.primary_key and unit.owned.column not in unit.table.primary_key:
         found[unit.table.primary_key] = None
     return tuple(found)
 
 
-def unique_indexes(ground: PlanContext, unit: OwnedRelation, phase: Phase) -> Iterator[Step]:
+def unique_indexes(context: PlanContext, unit: OwnedRelation, phase: Phase) -> Iterator[Step]:
     """The indexes that make the tenant column a part of keys."""
     owned, table = unit.owned, unit.table
-    for columns in _key_sets(ground, unit):
+    for columns in _key_sets(context, unit):
         if any(set(unique.columns) == set(columns) and not unique.partial for unique in table.uniques):
             yield from index_steps(unit, columns, phase, unique=True, reason="for composite foreign keys to refer to")
     for name in owned.unique:
@@ -173,19 +173,19 @@ def _shared_unique(unit: OwnedRelation, unique: Unique, phase: Phase) -> Iterato
 
 
 def composite_key(
-    ground: PlanContext, unit: OwnedRelation, key: ForeignKey, parent: Owned, phase: Phase
+    context: PlanContext, unit: OwnedRelation, key: ForeignKey, parent: Owned, phase: Phase
 ) -> Iterator[Step]:
     for table, whole in bearers(unit):
         if not whole:
-            yield _composite(ground, unit, table, key, parent, phase, whole=False)
+            yield _composite(context, unit, table, key, parent, phase, whole=False)
 
 
 def composite_key_valid(
-    ground: PlanContext, unit: OwnedRelation, key: ForeignKey, parent: Owned, phase: Phase
+    context: PlanContext, unit: OwnedRelation, key: ForeignKey, parent: Owned, phase: Phase
 ) -> Iterator[Step]:
     for table, whole in bearers(unit):
         if whole:
-            yield _composite(ground, unit, table, key, parent, phase, whole=True)
+            yield _composite(context, unit, table, key, parent, phase, whole=True)
         else:
             yield ValidateForeignKey(phase=phase, table=table.name, constraint=_composite_name(key), parent=key.parent)
 
@@ -197,17 +197,24 @@ def _composite_name(key: ForeignKey) -> str:
 
 
 def _composite(
-    ground: PlanContext, unit: OwnedRelation, table: Table, key: ForeignKey, parent: Owned, phase: Phase, *, whole: bool
+    context: PlanContext,
+    unit: OwnedRelation,
+    table: Table,
+    key: ForeignKey,
+    parent: Owned,
+    phase: Phase,
+    *,
+    whole: bool,
 ) -> Step:
     """Added to the user's key: the same columns, then the tenant's, since Django's inspectdb takes the first pair of a
     key for all of it (a key may name its index's columns in any order); the same action on delete, and ON UPDATE
     CASCADE, so that children follow a parent that moves to another tenant; a generated column cannot follow. If the
     user's key is deferrable, so is this one: a session that defers the user's by name does not know of this one (hazard
     11). Otherwise it cannot be deferred by SET CONSTRAINTS ALL, except by a trigger for a row of several parents."""
-    on_delete, delete_columns, deferred = ground.action(key)
+    on_delete, delete_columns, deferred = context.action(key)
     deferred |= key.deferrable
     changes, on_update = "", "c"
-    if ground.generated(unit, key):
+    if context.generated(unit, key):
         # A session that moves the parent to another tenant has until COMMIT to move its children as well.
         on_update, deferred = "a", True
         changes = f"a row of {key.parent} changes its tenant only together with those of {table.name} that refer to it"
@@ -221,21 +228,21 @@ def _composite(
         phase=phase, table=table.name, constraint=_composite_name(key),
         columns=(*key.columns, unit.owned.column), parent=key.parent,
         parent_columns=(*key.parent_columns, parent.column), on_delete=on_delete, on_update=on_update,
-        delete_columns=delete_columns, deferrable=deferred or len(_composite_names(ground, unit)) > 1,
+        delete_columns=delete_columns, deferrable=deferred or len(_composite_names(context, unit)) > 1,
         deferred=deferred, whole=whole, changes=changes,
         tree=unit.tree_names if whole else (),
-        parent_tree=tuple(part.name for part in ground.schema.partitions(key.parent)),
+        parent_tree=tuple(part.name for part in context.schema.partitions(key.parent)),
     )  # fmt: skip
 
 
-def _composite_names(ground: PlanContext, unit: OwnedRelation) -> tuple[Name, ...]:
-    return tuple(Name(unit.name.schema, _composite_name(key)) for key, _ in ground.composite(unit))
+def _composite_names(context: PlanContext, unit: OwnedRelation) -> tuple[Name, ...]:
+    return tuple(Name(unit.name.schema, _composite_name(key)) for key, _ in context.composite(unit))
 
 
-def _deferral(ground: PlanContext, unit: OwnedRelation) -> Iterator[Step]:
+def _deferral(context: PlanContext, unit: OwnedRelation) -> Iterator[Step]:
     """A row with two parents that change their tenant together follows one of them first: its keys are then checked at
     COMMIT, so that an old application, which does not defer constraints, can do so."""
-    keys = _composite_names(ground, unit)
+    keys = _composite_names(context, unit)
     if len(keys) > 1:
         yield ParentsDeferred(
             phase=PHASE, table=unit.name, column=unit.owned.column, constraints=keys, owner=unit.table.owner,
@@ -250,27 +257,27 @@ def reference_name(key: ForeignKey) -> str:
     return shortened(REFERS + key.name)
 
 
-def _references(ground: PlanContext) -> Iterator[Step]:
+def _references(context: PlanContext) -> Iterator[Step]:
     found: dict[Name, list[Reference]] = {}
-    for unit in ground.units():
-        for key, parent in ground.references(unit):
-            if parent.mixed or ground.waits(unit, key, parent):
+    for unit in context.units():
+        for key, parent in context.references(unit):
+            if parent.mixed or context.waits(unit, key, parent):
                 hop = _hop(key)
                 yield ReferenceTrigger(
                     phase=PHASE, table=unit.name, name=reference_name(key), column=unit.owned.column, hop=hop,
-                    type=ground.ownership.tenant.type,
-                    parent_column=parent.column, owner=unit.table.owner, setting=ground.ownership.setting,
+                    type=context.ownership.tenant.type,
+                    parent_column=parent.column, owner=unit.table.owner, setting=context.ownership.setting,
                     only_tenants=not parent.mixed, tree=unit.tree_names,
                 )  # fmt: skip
             if parent.mixed:
                 reference = Reference(table=unit.name, column=unit.owned.column, hop=hop)
                 found.setdefault(parent.table, []).append(reference)
-    for unit in ground.units():
+    for unit in context.units():
         if unit.owned.table in found:
             yield TenantChange(
                 phase=PHASE, table=unit.name, column=unit.owned.column, references=tuple(found[unit.owned.table]),
-                tenant=ground.reference, owner=unit.table.owner, tree=unit.tree_names,
-                setting=ground.ownership.setting,
+                tenant=context.reference, owner=unit.table.owner, tree=unit.tree_names,
+                setting=context.ownership.setting,
             )  # fmt: skip
 
 
@@ -279,8 +286,8 @@ def _hop(key: ForeignKey) -> Hop:
                deferrable=key.deferrable)  # fmt: skip
 
 
-def _references_valid(ground: PlanContext, unit: OwnedRelation) -> Iterator[Step]:
-    for key, parent in ground.references(unit):
+def _references_valid(context: PlanContext, unit: OwnedRelation) -> Iterator[Step]:
+    for key, parent in context.references(unit):
         if parent.mixed:
             yield ValidateReferences(
                 phase=PHASE, table=unit.name, name=reference_name(key), column=unit.owned.column, hop=_hop(key),

@@ -21,16 +21,16 @@ _RELATION = re.compile(
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 
 
-def executed(ground: PlanContext, views: Iterator[Name]) -> Iterator[tuple[Name, Executed]]:
+def executed(context: PlanContext, views: Iterator[Name]) -> Iterator[tuple[Name, Executed]]:
     """The functions, with the table that tenants write, or the view, by which each runs."""
-    tables = [table for unit in ground.units() for table in unit.all]
-    tables += [table for name in sorted(ground.ownership.written) for table in ground.schema.tree(name)]
-    tables += [table for member in ground.ownership.members for table in ground.family(member.table)]
+    tables = [table for unit in context.units() for table in unit.all]
+    tables += [table for name in sorted(context.ownership.written) for table in context.schema.tree(name)]
+    tables += [table for member in context.ownership.members for table in context.family(member.table)]
     for table in tables:
         for one in table.executes:
             yield table.name, one
     for name in views:
-        for one in ground.schema.views[name].executes:
+        for one in context.schema.views[name].executes:
             yield name, one
 
 

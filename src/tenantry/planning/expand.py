@@ -27,50 +27,50 @@ from tenantry.steps.derivation import ByPath, Source
 PHASE = Phase.EXPAND
 
 
-def expand_steps(ground: PlanContext) -> Iterator[Step]:
-    yield from tenant_steps(ground)
-    for owned in ground.ownership.owned:
+def expand_steps(context: PlanContext) -> Iterator[Step]:
+    yield from tenant_steps(context)
+    for owned in context.ownership.owned:
         if owned.assignment is not None and owned.assignment.rows is not None:
             yield AssignedRows(
-                phase=PHASE, table=owned.table, name=ground.assigned(owned), owner=ground.owner(owned.table),
+                phase=PHASE, table=owned.table, name=context.assigned(owned), owner=context.owner(owned.table),
                 rows=owned.assignment.rows,
             )  # fmt: skip
-    for owned in ground.ownership.owned:
+    for owned in context.ownership.owned:
         if not owned.given:
-            yield _column(ground, owned)
+            yield _column(context, owned)
     # First the cascade triggers, then the assignment triggers: a row that got a tenant in between would not follow its
     # parent.
-    yield from _follows(ground)
-    for unit in ground.units():
+    yield from _follows(context)
+    for unit in context.units():
         if has_assignment(unit):
-            yield assignment(ground, unit)
-    yield from _adoptions(ground)
+            yield assignment(context, unit)
+    yield from _adoptions(context)
 
 
-def tenant_steps(ground: PlanContext) -> Iterator[Step]:
+def tenant_steps(context: PlanContext) -> Iterator[Step]:
     """The tenant table if it is to be created, and the tenants that the spec lists."""
-    tenant = ground.ownership.tenant
+    tenant = context.ownership.tenant
     if tenant.create:
         yield CreateTenantTable(
-            phase=PHASE, table=tenant.name, key_column=tenant.key, slug=tenant.slug, owner=ground.operator
+            phase=PHASE, table=tenant.name, key_column=tenant.key, slug=tenant.slug, owner=context.operator
         )
     names = dict(tenant.names)
     slugs = [tenant.default, tenant.quarantine, *tenant.slugs]
     for slug in dict.fromkeys(slug for slug in slugs if slug is not None):
         yield TenantRow(
-            phase=PHASE, table=tenant.name, tenant=ground.reference, slug=slug, name=names.get(slug),
-            columns=_required_columns(ground, named=slug in names),
-            referenced_by=_given_columns(ground), search_path=ground.schema.search_path,
+            phase=PHASE, table=tenant.name, tenant=context.reference, slug=slug, name=names.get(slug),
+            columns=_required_columns(context, named=slug in names),
+            referenced_by=_given_columns(context), search_path=context.schema.search_path,
         )  # fmt: skip
 
 
-def _required_columns(ground: PlanContext, *, named: bool) -> tuple[str, ...]:
+def _required_columns(context: PlanContext, *, named: bool) -> tuple[str, ...]:
     """Columns of the tenant table besides the slug that a new tenant's row must fill, with its name: text; the
     column of the name, where it is `named`."""
-    table = ground.schema.tables.get(ground.ownership.tenant.name)
+    table = context.schema.tables.get(context.ownership.tenant.name)
     if table is None:
         return ("name",)
-    tenant = ground.ownership.tenant
+    tenant = context.ownership.tenant
     name = name_column(table.columns, tenant) if named else None
     return tuple(
         column.name for column in table.columns
@@ -78,10 +78,10 @@ def _required_columns(ground: PlanContext, *, named: bool) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _given_columns(ground: PlanContext) -> tuple[tuple[Name, str], ...]:
-    tenant = ground.ownership.tenant.name
+def _given_columns(context: PlanContext) -> tuple[tuple[Name, str], ...]:
+    tenant = context.ownership.tenant.name
     found: list[tuple[Name, str]] = []
-    for table in ground.schema.tables.values():
+    for table in context.schema.tables.values():
         found.extend(
             (table.name, key.columns[0])
             for key in table.foreign_keys
@@ -90,22 +90,22 @@ def _given_columns(ground: PlanContext) -> tuple[tuple[Name, str], ...]:
     return tuple(sorted(found))
 
 
-def constant(ground: PlanContext, owned: Owned) -> str | None:
+def constant(context: PlanContext, owned: Owned) -> str | None:
     """The slug with which the column can be added for all rows at once, without updating any (hazard 7)."""
-    if owned.assignment is None or owned.assignment.tenant is None or owned.table in ground.schema.kept:
+    if owned.assignment is None or owned.assignment.tenant is None or owned.table in context.schema.kept:
         return None
-    family = [unit.table for unit in ground.units_of(owned)]
+    family = [unit.table for unit in context.units_of(owned)]
     if any(table.type_used_by for table in family):
         return None
     return owned.assignment.tenant
 
 
-def _column(ground: PlanContext, owned: Owned) -> Step:
-    family = [part.name for unit in ground.units_of(owned) for part in unit.all]
+def _column(context: PlanContext, owned: Owned) -> Step:
+    family = [part.name for unit in context.units_of(owned) for part in unit.all]
     return AddTenantColumn(
-        phase=PHASE, table=owned.table, column=owned.column, type=ground.ownership.tenant.type,
+        phase=PHASE, table=owned.table, column=owned.column, type=context.ownership.tenant.type,
         tree=tuple(name for name in family if name != owned.table),
-        constant=constant(ground, owned), tenant=ground.reference,
+        constant=constant(context, owned), tenant=context.reference,
     )  # fmt: skip
 
 
@@ -115,23 +115,23 @@ def has_assignment(unit: OwnedRelation) -> bool:
     return not unit.owned.given or column is None or not (column.not_null or column.generated)
 
 
-def assignment(ground: PlanContext, unit: OwnedRelation) -> AssignmentTrigger:
+def assignment(context: PlanContext, unit: OwnedRelation) -> AssignmentTrigger:
     """The trigger that gives a table's new rows their tenant, or protects the user's own column during a backfill."""
     owned = unit.owned
     if owned.given:
         return AssignmentTrigger(
-            phase=PHASE, table=unit.name, column=owned.column, type=ground.ownership.tenant.type, sources=(),
-            guard=True, tenant=ground.reference, owner=unit.table.owner, tree=unit.tree_names,
+            phase=PHASE, table=unit.name, column=owned.column, type=context.ownership.tenant.type, sources=(),
+            guard=True, tenant=context.reference, owner=unit.table.owner, tree=unit.tree_names,
         )  # fmt: skip
     watched = dict.fromkeys(column for path in owned.paths for column in path.columns)
-    fallback = ground.fallback(owned)
+    fallback = context.fallback(owned)
     if owned.late and owned.paths:
         # The tenant may be found later, from a child or a parent that does not exist yet.
         fallback = None
     return AssignmentTrigger(
-        phase=PHASE, table=unit.name, column=owned.column, type=ground.ownership.tenant.type,
-        sources=tuple(_of_new_row(owned, source) for source in ground.sources(owned) if source.kind != "children"),
-        watched=tuple(watched), fallback=None if owned.children else fallback, tenant=ground.reference,
+        phase=PHASE, table=unit.name, column=owned.column, type=context.ownership.tenant.type,
+        sources=tuple(_of_new_row(owned, source) for source in context.sources(owned) if source.kind != "children"),
+        watched=tuple(watched), fallback=None if owned.children else fallback, tenant=context.reference,
         owner=unit.table.owner, tree=unit.tree_names,
     )  # fmt: skip
 
@@ -144,32 +144,32 @@ def _of_new_row(owned: Owned, source: Source) -> Source:
     return source
 
 
-def _adoptions(ground: PlanContext) -> Iterator[Step]:
+def _adoptions(context: PlanContext) -> Iterator[Step]:
     """One trigger on each table whose rows give a parent its tenant."""
-    for unit in ground.units():
+    for unit in context.units():
         adoptions = tuple(
             Adoption(parent=parent.table, parent_column=parent.column, columns=child.columns,
                      parent_columns=child.own_columns, operators=child.operators, child=child.table,
-                     told=ground.told(child), ways=ground.by_paths(parent), shared=parent.mixed)
-            for parent in ground.parents_of(unit.owned.table)
+                     told=context.told(child), ways=context.by_paths(parent), shared=parent.mixed)
+            for parent in context.parents_of(unit.owned.table)
             for child in parent.children
             if child.table == unit.owned.table
         )  # fmt: skip
         if adoptions:
             yield ParentTenantTrigger(
                 phase=PHASE, table=unit.name, column=unit.owned.column, adoptions=adoptions, owner=unit.table.owner,
-                setting=ground.ownership.setting, search_path=ground.schema.search_path, tree=unit.tree_names,
+                setting=context.ownership.setting, search_path=context.schema.search_path, tree=unit.tree_names,
             )  # fmt: skip
 
 
-def _follows(ground: PlanContext) -> Iterator[Step]:
-    assigned = {unit.name for unit in ground.units() if has_assignment(unit)}
-    for unit in ground.units():
-        for number, (owner, followers) in enumerate(ground.followers(unit.owned).items(), start=1):
+def _follows(context: PlanContext) -> Iterator[Step]:
+    assigned = {unit.name for unit in context.units() if has_assignment(unit)}
+    for unit in context.units():
+        for number, (owner, followers) in enumerate(context.followers(unit.owned).items(), start=1):
             yield TenantCascadeTrigger(
                 phase=PHASE, table=unit.name, name=follow_name(number), column=unit.owned.column,
                 followers=tuple(replace(one, assigned=one.table in assigned) for one in followers),
-                owner=owner, search_path=ground.schema.search_path, tree=unit.tree_names,
+                owner=owner, search_path=context.schema.search_path, tree=unit.tree_names,
             )  # fmt: skip
 
 

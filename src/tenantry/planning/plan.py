@@ -46,19 +46,19 @@ def make_plan(spec: Spec, schema: Schema, *, lenient: bool = False, distribute: 
     """All steps of all phases; those of the phase distribute only on request. Raises UsageError if the spec does not
     fit the schema; `lenient`: what does not fit is left out, and named by the ownership."""
     ownership = resolve(spec, schema, lenient=lenient)
-    ground = PlanContext(spec=spec, schema=schema, ownership=ownership)
-    steps = tuple(_steps(ground))
+    context = PlanContext(spec=spec, schema=schema, ownership=ownership)
+    steps = tuple(_steps(context))
     if distribute:
-        steps = (*steps, *distribute_steps(ground, steps))
+        steps = (*steps, *distribute_steps(context, steps))
     for key, count in Counter(step.key for step in steps).items():
         if count > 1:
             raise UsageError(f"two steps have the same key {key!r}", remedy="Report this with your schema.")
     return Plan(ownership=ownership, steps=steps)
 
 
-def _steps(ground: PlanContext) -> Iterator[Step]:
-    yield from expand_steps(ground)
-    yield from backfill_steps(ground)
-    yield from enforce_steps(ground)
-    yield from isolate_steps(ground)
-    yield from contract_steps(ground)
+def _steps(context: PlanContext) -> Iterator[Step]:
+    yield from expand_steps(context)
+    yield from backfill_steps(context)
+    yield from enforce_steps(context)
+    yield from isolate_steps(context)
+    yield from contract_steps(context)

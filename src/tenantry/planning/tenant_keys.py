@@ -36,18 +36,18 @@ def bearers(unit: OwnedRelation) -> tuple[tuple[Table, bool], ...]:
     return ((unit.table, False),)
 
 
-def tenant_keys(ground: PlanContext) -> Iterator[Step]:
+def tenant_keys(context: PlanContext) -> Iterator[Step]:
     """The keys, NOT VALID; before them the trigger that defers them."""
-    yield from _deferral(ground)
-    for unit, wanted in _wanted(ground):
+    yield from _deferral(context)
+    for unit, wanted in _wanted(context):
         for table, whole in bearers(unit):
             if not whole:
                 yield replace(wanted, table=table.name)
 
 
-def tenant_keys_valid(ground: PlanContext) -> Iterator[Step]:
+def tenant_keys_valid(context: PlanContext) -> Iterator[Step]:
     """Their validation."""
-    for unit, wanted in _wanted(ground):
+    for unit, wanted in _wanted(context):
         for table, whole in bearers(unit):
             if whole:
                 yield replace(wanted, whole=True, tree=unit.tree_names)
@@ -56,10 +56,10 @@ def tenant_keys_valid(ground: PlanContext) -> Iterator[Step]:
                 yield ValidateForeignKey(phase=PHASE, table=table.name, constraint=TENANT_KEY, parent=parent)
 
 
-def _wanted(ground: PlanContext) -> Iterator[tuple[OwnedRelation, TenantForeignKey]]:
+def _wanted(context: PlanContext) -> Iterator[tuple[OwnedRelation, TenantForeignKey]]:
     """The units whose tenant column has no foreign key of the user's to the tenant table, each with tenantry's key."""
-    tenant, led, staying, deferred = ground.ownership.tenant, _led(ground), _staying(ground), _deferred(ground)
-    for unit in ground.units():
+    tenant, led, staying, deferred = context.ownership.tenant, _led(context), _staying(context), _deferred(context)
+    for unit in context.units():
         own, reason = (unit.owned.column,), staying[unit.owned.table]
         if any(key.columns == own and key.parent == tenant.name for key in unit.table.foreign_keys):
             continue
@@ -71,64 +71,64 @@ def _wanted(ground: PlanContext) -> Iterator[tuple[OwnedRelation, TenantForeignK
         )  # fmt: skip
 
 
-def _deferral(ground: PlanContext) -> Iterator[Step]:
-    name = ground.ownership.tenant.name
-    one_each = {unit.name.schema: unit.name for unit, _ in _wanted(ground)}
-    known = ground.schema.tables.get(name)
+def _deferral(context: PlanContext) -> Iterator[Step]:
+    name = context.ownership.tenant.name
+    one_each = {unit.name.schema: unit.name for unit, _ in _wanted(context)}
+    known = context.schema.tables.get(name)
     if one_each:
         yield TenantsDeferred(
-            phase=PHASE, table=name, column=ground.ownership.tenant.key, tables=tuple(one_each.values()),
+            phase=PHASE, table=name, column=context.ownership.tenant.key, tables=tuple(one_each.values()),
             constraints=tuple(Name(schema, TENANT_KEY) for schema in one_each),
-            owner=known.owner if known is not None else ground.operator,
+            owner=known.owner if known is not None else context.operator,
         )  # fmt: skip
 
 
-def _deferred(ground: PlanContext) -> Set[Name]:
+def _deferred(context: PlanContext) -> Set[Name]:
     """The tables from which a deferrable key leads to the tenant: their rows may be inserted before it."""
     found = set[Name]()
-    for owned in ground.ownership.owned:
+    for owned in context.ownership.owned:
         for path in owned.paths:
-            if any(hop.deferrable for hop in path.hops) or _root(ground, path.target) in found:
+            if any(hop.deferrable for hop in path.hops) or _root(context, path.target) in found:
                 found.add(owned.table)
     return found
 
 
-def _led(ground: PlanContext) -> Set[Name]:
+def _led(context: PlanContext) -> Set[Name]:
     """The tables whose rows the user's keys and the composite ones change when the tenant's key changes: those from
     which a path leads there from one owned table to the next."""
-    tenant, led = ground.ownership.tenant, set[Name]()
-    for owned in ground.ownership.owned:
+    tenant, led = context.ownership.tenant, set[Name]()
+    for owned in context.ownership.owned:
         ends = [path.hops[0] for path in owned.paths if len(path.hops) == 1]
         if any(
-            hop.parent_columns == (tenant.key,) if hop.parent == tenant.name else _root(ground, hop.parent) in led
+            hop.parent_columns == (tenant.key,) if hop.parent == tenant.name else _root(context, hop.parent) in led
             for hop in ends
         ):
             led.add(owned.table)
     return led
 
 
-def _root(ground: PlanContext, table: Name) -> Name:
-    return ground.ownership.heirs.get(table, table)
+def _root(context: PlanContext, table: Name) -> Name:
+    return context.ownership.heirs.get(table, table)
 
 
 # --- rows that stay
 
 
-def _staying(ground: PlanContext) -> Mapping[Name, str]:
+def _staying(context: PlanContext) -> Mapping[Name, str]:
     """By table, the reason why rows stay when their tenant is deleted; empty if the user's keys delete them, or
     refuse."""
     found: dict[Name, str] = {}
-    for owned in ground.ownership.owned:
-        reasons = [_letting(ground, owned, path, found) for path in owned.paths]
+    for owned in context.ownership.owned:
+        reasons = [_letting(context, owned, path, found) for path in owned.paths]
         found[owned.table] = "" if "" in reasons else (reasons or ["no foreign key leads from them to it"])[0]
     return found
 
 
-def _letting(ground: PlanContext, owned: Owned, path: Path, known: Mapping[Name, str]) -> str:
+def _letting(context: PlanContext, owned: Owned, path: Path, known: Mapping[Name, str]) -> str:
     """The same for one path; for tables that give each other their tenants it is not known."""
     at = owned.table
     for hop in path.hops:
-        keys = foreign_keys(ground.schema, ground.schema.tables[at])
+        keys = foreign_keys(context.schema, context.schema.tables[at])
         key = next((key for key in keys if key.columns == hop.columns and key.parent == hop.parent), None)
         if key is None:
             return f"{at} ({', '.join(hop.columns)}) is not a foreign key of the database"
@@ -136,5 +136,5 @@ def _letting(ground: PlanContext, owned: Owned, path: Path, known: Mapping[Name,
             return f"{quoted(key.name)} of {at} is ON DELETE {LETS_GO[key.on_delete]}"
         if hop.nullable:
             return f"{quoted(key.name)} of {at} can be NULL"
-        at = _root(ground, hop.parent)
-    return "" if at == ground.ownership.tenant.name else known.get(at, f"{owned.table} and {at} refer to each other")
+        at = _root(context, hop.parent)
+    return "" if at == context.ownership.tenant.name else known.get(at, f"{owned.table} and {at} refer to each other")

@@ -186,7 +186,7 @@ def raw_cursor(connection: psycopg.Connection[Any]) -> psycopg.RawCursor[Any]:
     return FencingRawCursor(connection) if fenced(connection) else psycopg.RawCursor(connection)
 
 
-def context(error: psycopg.Error) -> str | None:
+def error_context(error: psycopg.Error) -> str | None:
     """Where an error arose, within the given statement; None if it was the statement itself."""
     said = error.diag.context
     return None if said is None else _OURS.sub("", said) or None

@@ -18,7 +18,7 @@ from tenantry.steps.movement import shown
 from tenantry.steps.naming import NAMES
 from tenantry.steps.row_security import LEGACY, OPERATOR
 from tenantry.steps.step import Before
-from tenantry.steps.tenant_setting import context
+from tenantry.steps.tenant_setting import current_tenant
 
 # One branch for the tenant and one for roles that see all rows: separate, so that the tenant's condition is an index
 # condition. The branch that does not apply is removed by a one-time filter. security_barrier: a cheap function of the
@@ -97,7 +97,7 @@ class BalanceView(BalanceStep):
 
     def _own(self, tenant: TenantColumn, free: sql.Composed) -> sql.Composed:
         column = sql.SQL("own.{}").format(sql.Identifier(tenant.name))
-        condition = sql.SQL("{} = {}").format(column, context(tenant.setting, tenant.type))
+        condition = sql.SQL("{} = {}").format(column, current_tenant(tenant.setting, tenant.type))
         if tenant.mixed:
             condition = sql.SQL("({} OR {} IS NULL)").format(condition, column)
         if tenant.quarantine is not None:

@@ -12,7 +12,7 @@ from tenantry.model.plan import Lock, LockMode, Statement
 from tenantry.steps.derivation import TenantReference
 from tenantry.steps.introspection import body, column_definition, default_definition, exists, raw
 from tenantry.steps.step import Before, Step
-from tenantry.steps.tenant_setting import context_value
+from tenantry.steps.tenant_setting import current_tenant_value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +163,7 @@ class ContextDefault(Step):
         )
 
     def apply(self) -> tuple[Statement, ...]:
-        return (self._set(context_value(self.setting, self.type)),)
+        return (self._set(current_tenant_value(self.setting, self.type)),)
 
     def revert(self, before: Before) -> tuple[Statement, ...]:
         if before.get("default") is not None:

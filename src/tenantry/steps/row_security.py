@@ -15,7 +15,7 @@ from tenantry.steps.derivation import BySlug, equal
 from tenantry.steps.introspection import body, raw
 from tenantry.steps.naming import Written
 from tenantry.steps.step import Before, Step
-from tenantry.steps.tenant_setting import context, context_value
+from tenantry.steps.tenant_setting import current_tenant, current_tenant_value
 
 APPLICATION = "tenantry_application"
 FLOOR = "tenantry_floor"
@@ -115,7 +115,7 @@ class Policies:
 
     @property
     def _own(self) -> sql.Composed:
-        value = context_value if self.direct else context
+        value = current_tenant_value if self.direct else current_tenant
         return sql.SQL("{} = {}").format(sql.Identifier(self.column), value(self.setting, self.type))
 
     @property
@@ -127,7 +127,7 @@ class Policies:
     @property
     def _member(self) -> sql.Composed:
         assert self.link is not None
-        return self.link.leads_to(self.table.identifier, context(self.setting, self.type))
+        return self.link.leads_to(self.table.identifier, current_tenant(self.setting, self.type))
 
     def _members(self, *, floor: bool) -> dict[str, Rule]:
         """The subquery of these policies names the link table, so whoever queries the table needs rights on that as

@@ -93,7 +93,7 @@ def apart(template: Callable[..., Database]) -> Database:
 
 
 @contextmanager
-def ground(database: Database, spec: str = SPEC, **parts: Any) -> Iterator[CheckContext]:
+def context(database: Database, spec: str = SPEC, **parts: Any) -> Iterator[CheckContext]:
     """What checks stand on, for the database as it is now."""
     target, parsed = Target(parts.pop("dsn", database.dsn)), Spec.parse(spec)
     with open_session(target, purpose="test") as connection:
@@ -107,7 +107,7 @@ def ground(database: Database, spec: str = SPEC, **parts: Any) -> Iterator[Check
 
 
 def found(database: Database, *families: FamilyOf, spec: str = SPEC, **parts: Any) -> list[Finding]:
-    with ground(database, spec, **parts) as standing:
+    with context(database, spec, **parts) as standing:
         findings = [finding for family in families for finding in family(standing)]
     assert all(isinstance(finding, Finding) for finding in findings)
     return findings  # type: ignore[return-value]

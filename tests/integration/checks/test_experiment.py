@@ -9,7 +9,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from acceptance.round_trip import checksums
-from checks.isolated_tenants import ROLE, SPEC, apart, found, ground, serious
+from checks.isolated_tenants import ROLE, SPEC, apart, context, found, serious
 from servers import Database
 from tenantry import MigrateOptions, migrate
 from tenantry.checks.isolation import probes
@@ -217,7 +217,7 @@ def test_others_are_neither_waited_for_nor_kept_waiting(apart: Database) -> None
     """What rows that a writer has locked, or a table that somebody keeps to himself, hold up is left open soon."""
     with apart.connect() as writer, apart.connect() as hoarder:
         writer.execute('UPDATE "Order" SET total = 7; UPDATE line SET what = what')
-        with ground(apart) as standing:
+        with context(apart) as standing:
             hoarder.execute("LOCK TABLE tag")
             findings = [finding for finding in experiment(standing) if isinstance(finding, Finding)]
         assert serious(findings) == []
@@ -349,6 +349,6 @@ def test_nothing_is_tried_without_the_role(apart: Database) -> None:
 
 def test_only_wanted_tables_are_tried(apart: Database) -> None:
     apart.execute('ALTER TABLE "Order" DISABLE ROW LEVEL SECURITY; ALTER TABLE line DISABLE ROW LEVEL SECURITY')
-    with ground(apart) as standing:
+    with context(apart) as standing:
         line = frozenset(name for name in standing.live.tables if name.name == "line")
     assert set(holes(found(apart, experiment, tables=line))) == {LINE}

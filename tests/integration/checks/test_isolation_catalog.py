@@ -133,7 +133,7 @@ def test_only_wanted_tables_are_looked_at(apart: Database) -> None:
 
 
 def _names(database: Database) -> Any:
-    from checks.isolated_tenants import ground
+    from checks.isolated_tenants import context
 
-    with ground(database) as standing:
+    with context(database) as standing:
         return tuple(standing.live.tables)

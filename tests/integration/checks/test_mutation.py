@@ -18,7 +18,7 @@ from tenantry import InspectionOptions, MigrateOptions, migrate
 from tenantry.checks.base import CheckContext
 from tenantry.checks.session_pool import Stop
 from tenantry.checks.structure import structure
-from tenantry.commands.inspection import grounded
+from tenantry.commands.inspection import open_check_context
 from tenantry.execution.events import ignore
 from tenantry.model.finding import Finding, Severity
 from tenantry.model.plan import Phase
@@ -88,11 +88,11 @@ def objects(database: Database) -> set[Mutation]:
 
 @contextmanager
 def standing(database: Database, spec: Spec) -> Iterator[CheckContext]:
-    with grounded(
+    with open_check_context(
         Target(database.dsn), spec, InspectionOptions(), ignore, Stop(), run="", purpose="test"
-    ) as ground:  # fmt: skip
-        ground.connection.execute("SET default_transaction_read_only = off")
-        yield ground
+    ) as context:  # fmt: skip
+        context.connection.execute("SET default_transaction_read_only = off")
+        yield context
 
 
 def named(findings: list[Finding], name: str) -> bool:
@@ -103,15 +103,15 @@ def named(findings: list[Finding], name: str) -> bool:
 def unnoticed(database: Database, spec: Spec, mutations: list[Mutation]) -> list[tuple[Mutation, list[str]]]:
     """The mutations that structure does not name, each tried in a transaction that is rolled back."""
     missed = []
-    with standing(database, spec) as ground:
-        assert serious(structure(ground)) == set()  # type: ignore[arg-type]
+    with standing(database, spec) as context:
+        assert serious(structure(context)) == set()  # type: ignore[arg-type]
         for mutation in mutations:
-            with ground.connection.transaction(force_rollback=True):
-                ground.connection.execute(mutation[2].encode())
-                findings = [one for one in structure(ground) if isinstance(one, Finding)]
+            with context.connection.transaction(force_rollback=True):
+                context.connection.execute(mutation[2].encode())
+                findings = [one for one in structure(context) if isinstance(one, Finding)]
                 if not named(findings, mutation[1]):
-                    live = read_schema(ground.connection, spec.schemas, ours=Ours())
-                    findings = [one for one in structure(replace(ground, live=live)) if isinstance(one, Finding)]
+                    live = read_schema(context.connection, spec.schemas, ours=Ours())
+                    findings = [one for one in structure(replace(context, live=live)) if isinstance(one, Finding)]
             if not named(findings, mutation[1]):
                 missed.append((mutation, [finding.message for finding in findings]))
     return missed

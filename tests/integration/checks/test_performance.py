@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from checks.isolated_tenants import found, ground, serious
+from checks.isolated_tenants import context, found, serious
 from checks.large_tables import AT_ONCE, ROLE, SCHEMA, SPEC, drop_tenant_indexes, wide
 from servers import Database, wait_until
 from tenantry import validate
@@ -86,7 +86,7 @@ def test_load_hides_no_slow_policy_and_makes_none(
     times = {True: iter(under), False: iter(without)}
     last = {True: under[-1], False: without[-1]}
     monkeypatch.setattr(_Measure, "_time", lambda self, *, under: next(times[under], last[under]))
-    with ground(wide, SPEC) as standing:
+    with context(wide, SPEC) as standing:
         said = [finding for finding in costs(standing) if finding.table is not None and finding.table.name == "sales"]
     assert [finding.name for finding in said] == (["policy-cost"] if found else [])
 
@@ -143,7 +143,7 @@ def test_nothing_is_asked_before_isolate(database: Database) -> None:
 
 def test_a_table_that_somebody_keeps_to_himself_is_left_out(wide: Database) -> None:
     drop_tenant_indexes(wide, "sales")
-    with wide.connect() as hoarder, ground(wide, SPEC) as standing:
+    with wide.connect() as hoarder, context(wide, SPEC) as standing:
         hoarder.execute("LOCK TABLE sales")
         assert serious([one for one in performance(standing) if isinstance(one, Finding)]) == []
 

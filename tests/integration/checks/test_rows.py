@@ -15,7 +15,7 @@ from tenantry.checks.base import Check, QueryCheck, Rows
 from tenantry.checks.references import references
 from tenantry.checks.runner import examine
 from tenantry.checks.session_pool import Stop
-from tenantry.commands.inspection import grounded
+from tenantry.commands.inspection import open_check_context
 from tenantry.errors import ExitStatus, Interrupted
 from tenantry.execution.events import ignore
 from tenantry.model.finding import Family, Severity
@@ -85,11 +85,11 @@ def test_many_findings(fleet: Database) -> None:
 def test_slices_come_to_the_same(fleet: Database) -> None:
     """A page at a time, over two sessions: the counts are those of one reading, and so are the rows."""
     fleet.execute(f"{UNGUARDED} UPDATE trips SET depot = 999 WHERE id % 50 = 0")
-    with grounded(
+    with open_check_context(
         Target(fleet.dsn), Spec.parse(SPEC), InspectionOptions(), ignore, Stop(), run="", purpose="test"
-    ) as ground:
-        checks = [one for one in references(ground) if isinstance(one, Check)]
-        whole, sliced = (examine(ground, checks, Stop(), slice_pages=pages) for pages in (1000, 1))
+    ) as context:
+        checks = [one for one in references(context) if isinstance(one, Check)]
+        whole, sliced = (examine(context, checks, Stop(), slice_pages=pages) for pages in (1000, 1))
     assert whole.rows == sliced.rows
     found = [{(one.name, one.count, len(one.samples)) for one in examined.findings} for examined in (whole, sliced)]
     assert found[0] == found[1] == {("dangling-reference", 12, 12)}
@@ -124,10 +124,10 @@ def test_a_row_that_moves_between_slices(fleet: Database, free: str, odd: int, c
             name="odd", family=Family.BUSINESS, table=Name("public", "moving"), message="{rows}",
             question=Rows(violates=sql.SQL("t.odd")),
         )  # fmt: skip
-        with grounded(
+        with open_check_context(
             Target(fleet.dsn), Spec.parse(SPEC), InspectionOptions(), ignore, Stop(), run="", purpose="test"
-        ) as ground:
-            examined = examine(replace(ground, looking=looking), [check], Stop(), slice_pages=1)
+        ) as context:
+            examined = examine(replace(context, looking=looking), [check], Stop(), slice_pages=1)
         after = connection.execute(place, [odd]).fetchone()
     assert before is not None
     assert after is not None
@@ -154,10 +154,10 @@ def test_a_check_that_cannot_be_asked(fleet: Database) -> None:
         Check(name="wrong", family=Family.BUSINESS, table=table, message="{rows}",
               question=QueryCheck(query=sql.SQL("SELECT * FROM nowhere"))),
     ]  # fmt: skip
-    with grounded(
+    with open_check_context(
         Target(fleet.dsn), Spec.parse(SPEC), InspectionOptions(), ignore, Stop(), run="", purpose="test"
-    ) as ground:
-        examined = examine(ground, checks, Stop())
+    ) as context:
+        examined = examine(context, checks, Stop())
     told = [(one.name, one.count, one.message.partition(":")[2].strip()) for one in examined.findings]
     assert told == [
         ("check-failed", None, "division by zero"),
@@ -179,10 +179,10 @@ def test_a_check_cannot_write(fleet: Database) -> None:
         question=Rows(violates=sql.SQL("nextval('public.trucks_id_seq') > 0")),
     )  # fmt: skip
     before = fleet.rows("SELECT last_value, is_called FROM trucks_id_seq")
-    with grounded(
+    with open_check_context(
         Target(fleet.dsn), Spec.parse(SPEC), InspectionOptions(), ignore, Stop(), run="", purpose="test"
-    ) as ground:
-        (finding,) = examine(ground, [check], Stop()).findings
+    ) as context:
+        (finding,) = examine(context, [check], Stop()).findings
     assert "read-only transaction" in finding.message
     assert fleet.rows("SELECT last_value, is_called FROM trucks_id_seq") == before
 
@@ -204,9 +204,9 @@ def test_a_stop_ends_what_is_being_asked(fleet: Database) -> None:
     sleeping = (
         "SELECT count(*)::int FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
     )
-    with grounded(
+    with open_check_context(
         Target(fleet.dsn), Spec.parse(SPEC), InspectionOptions(), ignore, stop, run="", purpose="test"
-    ) as ground:
+    ) as context:
 
         def end() -> None:
             wait_until(lambda: fleet.rows(sleeping) == [(2,)])
@@ -215,7 +215,7 @@ def test_a_stop_ends_what_is_being_asked(fleet: Database) -> None:
         thread = threading.Thread(target=end)
         thread.start()
         with pytest.raises(Interrupted):
-            examine(ground, checks, stop)
+            examine(context, checks, stop)
         thread.join()
         assert fleet.rows(sleeping) == [(0,)]
 

@@ -9,7 +9,7 @@ import pytest
 from tenantry.discovery.corrections import Correction, corrections
 from tenantry.model.schema import Table
 from unit.planning.shop import STORES, STORES_PART
-from unit.schemas import context, spec, table
+from unit.schemas import plan_context, spec, table
 
 USERS, TEAMS = table("users", "tenant_id > tenants"), table("teams", "lead_id > users")
 ORDERS = table("orders", "tenant_id > tenants", "team_id? > teams")
@@ -18,10 +18,10 @@ OWN, TEAM = "tenant_id", "team_id > public.teams"
 
 
 def found(orders: Table, part: str, *pairs: tuple[str, str]) -> dict[tuple[str, str], tuple[Correction, ...]]:
-    ground = context(spec(*SAID, STORES_PART, f"orders {part}"), USERS, TEAMS, STORES, orders)
-    owned = ground.ownership.of(orders.name)
+    context = plan_context(spec(*SAID, STORES_PART, f"orders {part}"), USERS, TEAMS, STORES, orders)
+    owned = context.ownership.of(orders.name)
     assert owned is not None
-    return corrections(pairs, owned, ground.ownership, ground.schema)
+    return corrections(pairs, owned, context.ownership, context.schema)
 
 
 def test_both_ways() -> None:
@@ -55,14 +55,14 @@ def test_children_and_cycles() -> None:
     """Whose children disagree cannot be said by a statement; nor what a table knows by way of itself."""
     boxes = table("boxes", "store_id? > stores")
     sales = table("sales", "store_id > stores", "box_id > boxes")
-    ground = context(
+    context = plan_context(
         spec(STORES_PART, 'sales paths = [["store_id"]]', 'boxes paths = [["store_id"]]\nchildren = ["sales.box_id"]'),
         STORES, sales, boxes,
     )  # fmt: skip
-    owned = ground.ownership.of(boxes.name)
+    owned = context.ownership.of(boxes.name)
     assert owned is not None
     pair = ("store_id > public.stores", "public.sales.box_id")
-    both = corrections([pair], owned, ground.ownership, ground.schema)[pair]
+    both = corrections([pair], owned, context.ownership, context.schema)[pair]
     assert [one.statement for one in both] == [None, None]
     assert "its children" in both[0].reason
 

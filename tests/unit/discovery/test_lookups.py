@@ -12,7 +12,7 @@ from tenantry.model.evidence import WayKind
 from tenantry.model.name import Name
 from tenantry.model.schema import Kind, Table
 from unit.planning.shop import LINES, SALES, SALES_PART, STORES, STORES_PART
-from unit.schemas import context, name, schema, spec, table
+from unit.schemas import name, plan_context, schema, spec, table
 
 
 class Plain:
@@ -26,10 +26,10 @@ class Plain:
 
 
 def found(of: str, *said: str, tables: tuple[Table, ...], more: str = "") -> list[TenantLookup]:
-    ground = context(spec(*said, more=more), *tables)
-    owned = ground.ownership.of(name(of))
+    context = plan_context(spec(*said, more=more), *tables)
+    owned = context.ownership.of(name(of))
     assert owned is not None
-    return list(ways(owned, ground.ownership, ground.schema))
+    return list(ways(owned, context.ownership, context.schema))
 
 
 def test_paths_children_and_references() -> None:

@@ -9,12 +9,12 @@ from tenantry.model.evidence import TableEvidence
 from tenantry.model.name import Name
 from tenantry.model.spec import Spec
 from unit.planning.shop import LINES, LINES_PART, SALES, SALES_PART, STORES, STORES_PART, shop
-from unit.schemas import context, name, spec, table
+from unit.schemas import name, plan_context, spec, table
 
 
 def test_each_owned_table_in_order() -> None:
-    ground = shop()
-    found = census(ground.ownership, ground.schema)
+    context = shop()
+    found = census(context.ownership, context.schema)
     assert [question.table.name for question in found.questions] == ["stores", "sales", "lines"]
     assert found.order == tuple(question.table for question in found.questions)
     assert found.known == ()
@@ -22,17 +22,17 @@ def test_each_owned_table_in_order() -> None:
 
 def test_one_tenant_for_all_is_not_asked() -> None:
     """Its rows are as many as PostgreSQL estimates."""
-    ground = context(spec('notes assign = { tenant = "a" }'), replace(table("notes"), rows=-1.0))
-    found = census(ground.ownership, ground.schema)
+    context = plan_context(spec('notes assign = { tenant = "a" }'), replace(table("notes"), rows=-1.0))
+    found = census(context.ownership, context.schema)
     assert found.questions == ()
     assert found.known == (TableEvidence(table=name("notes"), rows=0, counted=False),)
 
 
 def test_what_is_known_is_not_asked() -> None:
     """Nor is a shadow made that only such a table needs."""
-    ground = shop()
+    context = shop()
     known = {one: TableEvidence(table=one, rows=1) for one in (name("lines"), name("sales"))}
-    found = census(ground.ownership, ground.schema, known=known)
+    found = census(context.ownership, context.schema, known=known)
     assert [question.table.name for question in found.questions] == ["stores"]
     assert set(found.known) == set(known.values())
     made = [part.as_string(None) for part in found.shadows if not hasattr(part, "statements")]
@@ -40,8 +40,8 @@ def test_what_is_known_is_not_asked() -> None:
 
 
 def question(said: Spec, of: str, *tables: object, **options: object) -> str:
-    ground = context(said, *tables)  # type: ignore[arg-type]
-    found = census(ground.ownership, ground.schema, **options)  # type: ignore[arg-type]
+    context = plan_context(said, *tables)  # type: ignore[arg-type]
+    found = census(context.ownership, context.schema, **options)  # type: ignore[arg-type]
     (one,) = (question for question in found.questions if question.table.name == of)
     return " ".join(one.counts.as_string(None).split())
 
@@ -69,8 +69,8 @@ def test_samples() -> None:
     """By the primary key, or by their place; as many as are wanted."""
     for one, key in ((SALES, "json_build_object('id', \"r\".\"id\")"),
                      (replace(SALES, primary_key=()), "json_build_object('ctid', r.ctid::text")):  # fmt: skip
-        ground = context(spec(STORES_PART, SALES_PART), STORES, one)
-        found = census(ground.ownership, ground.schema, samples=7)
+        context = plan_context(spec(STORES_PART, SALES_PART), STORES, one)
+        found = census(context.ownership, context.schema, samples=7)
         (asked,) = (question for question in found.questions if question.table == SALES.name)
         text = asked.orphans().as_string(None)
         assert key in text
@@ -82,8 +82,8 @@ def test_samples() -> None:
 def test_pairs_of_ways() -> None:
     """Each two, and each with itself."""
     sales = table("sales", "store_id > stores", "other_id > stores")
-    ground = context(spec(STORES_PART, 'sales paths = [["store_id"], ["other_id"]]'), STORES, sales)
-    (asked,) = (one for one in census(ground.ownership, ground.schema).questions if one.table == sales.name)
+    context = plan_context(spec(STORES_PART, 'sales paths = [["store_id"], ["other_id"]]'), STORES, sales)
+    (asked,) = (one for one in census(context.ownership, context.schema).questions if one.table == sales.name)
     text = asked.pairs().as_string(None)
     assert [f"SELECT {one} AS one, {other} AS other" in text for one in (0, 1) for other in (0, 1)] == [
         True, True, False, True,
@@ -92,7 +92,7 @@ def test_pairs_of_ways() -> None:
 
 def same(before: tuple[str, ...], now: tuple[str, ...]) -> set[Name]:
     lines = table("lines", "sale_id? > sales", "store_id? > stores")
-    first, second = (context(spec(*said), STORES, SALES, lines) for said in (before, now))
+    first, second = (plan_context(spec(*said), STORES, SALES, lines) for said in (before, now))
     return set(unchanged(second.ownership, first.ownership, second.schema))
 
 

@@ -13,7 +13,7 @@ from tenantry.model.ownership import Assignment, Owned, TenantTable
 from tenantry.model.schema import Table
 from tenantry.model.spec import Orphans, Spec
 from unit.planning.shop import LINES, LINES_PART, SALES, SALES_PART, STORES, STORES_PART
-from unit.schemas import context, name, spec, table
+from unit.schemas import name, plan_context, spec, table
 
 TENANT = TenantTable(name=name("tenants"), key="id", slug="slug", type="integer", default="rest")
 MAP = TenantMap(
@@ -53,8 +53,8 @@ def test_the_rows_of_a_file() -> None:
 
 
 def asked(of: Spec, *tables: Table) -> Census:
-    ground = context(of, *tables)
-    return census(ground.ownership, ground.schema)
+    context = plan_context(of, *tables)
+    return census(context.ownership, context.schema)
 
 
 def statements(found: Census) -> list[str]:

@@ -9,7 +9,7 @@ from tenantry.model.schema import Table
 from tenantry.model.spec import Spec
 from tenantry.planning.context import PlanContext
 from tenantry.steps import Step
-from unit.schemas import context, spec, table
+from unit.schemas import plan_context, spec, table
 
 STORES = table("stores", "tenant_id > tenants")
 SALES = table("sales", "store_id > stores")
@@ -27,7 +27,7 @@ def shop(*, of: Spec | None = None, **more: Any) -> PlanContext:
     """The shop; a table that is given by its name takes the place of that one."""
     known = {"stores": STORES, "sales": SALES, "lines": LINES, "products": PRODUCTS}
     tables: dict[str, Table] = {name: more.pop(name, one) for name, one in known.items()}
-    return context(of or shop_spec(), *tables.values(), **more)
+    return plan_context(of or shop_spec(), *tables.values(), **more)
 
 
 def keys(steps: Iterable[Step]) -> list[str]:

@@ -12,7 +12,7 @@ from tenantry.planning.backfill import backfill_steps
 from tenantry.steps import Backfill
 from tenantry.steps.derivation import BySlug
 from unit.planning.shop import SALES, SALES_PART, STORES, STORES_PART, keys, shop
-from unit.schemas import context, name, spec, table, unique
+from unit.schemas import name, plan_context, spec, table, unique
 
 
 def test_parents_before_children() -> None:
@@ -27,14 +27,14 @@ def test_tables_that_need_each_other_are_one_fill() -> None:
     sales = table("sales", "store_id? > stores", "box_id? > boxes")
     boxes = table("boxes", "sale_id? > sales")
     said = spec(STORES_PART, 'sales paths = [["store_id"], ["box_id"]]', 'boxes paths = [["sale_id"]]')
-    (step,) = (one for one in backfill_steps(context(said, STORES, sales, boxes)) if isinstance(one, Backfill))
+    (step,) = (one for one in backfill_steps(plan_context(said, STORES, sales, boxes)) if isinstance(one, Backfill))
     assert {fill.relation.name for fill in step.fills} == {"boxes", "sales"}
 
 
 def test_rows_that_no_source_reaches() -> None:
     """The default tenant's, in a fill of its own behind the one that asks the sources."""
     said = spec(STORES_PART, 'sales paths = [["store_id"]]\norphans = "default"', tenant='default = "rest"')
-    steps = [one for one in backfill_steps(context(said, STORES, SALES)) if isinstance(one, Backfill)]
+    steps = [one for one in backfill_steps(plan_context(said, STORES, SALES)) if isinstance(one, Backfill)]
     assert [step.purpose for step in steps] == ["fill", "default"]
     assert steps[0].complete == ()
     (source,) = steps[1].fills[0].sources
@@ -47,7 +47,7 @@ def test_only_leaves_hold_rows() -> None:
     whole = replace(SALES, kind=Kind.PARTITIONED)
     parts = [replace(SALES, name=name(one), partition_of=SALES.name, uniques=()) for one in ("sales_1", "sales_2")]
     keyed = replace(parts[1], uniques=(unique("id", "tenant_id"),))
-    found = context(spec(STORES_PART, SALES_PART), STORES, whole, parts[0], keyed)
+    found = plan_context(spec(STORES_PART, SALES_PART), STORES, whole, parts[0], keyed)
     (step,) = (one for one in backfill_steps(found) if isinstance(one, Backfill))
     assert [(fill.relation.name, fill.keyed) for fill in step.fills] == [("sales_1", False), ("sales_2", True)]
 
@@ -66,7 +66,7 @@ def test_children_are_found_by_an_index() -> None:
         (replace(bare, uniques=(unique("box_id", "id"),)), False),
         (replace(bare, uniques=(unique("box_id", partial=True),)), True),
     ):
-        found = list(backfill_steps(context(said, STORES, sales, boxes)))
+        found = list(backfill_steps(plan_context(said, STORES, sales, boxes)))
         assert ("index:tenantry_sales__box_id_child" in keys(found)) == built
         assert all(step.phase is Phase.BACKFILL for step in found)
 
@@ -82,7 +82,7 @@ def test_children_are_found_by_an_index() -> None:
 def test_what_a_fill_may_overwrite(sales: Table, said: str, *, overrides: bool) -> None:
     """A tenant that the trigger gave a row may be corrected along foreign keys; the user's own column, and what a text
     says, stay as they are. The user's own column is filled with what its undo can put back by the key."""
-    found = context(spec(STORES_PART, f"sales {said}"), STORES, sales)
+    found = plan_context(spec(STORES_PART, f"sales {said}"), STORES, sales)
     (step,) = (one for one in backfill_steps(found) if isinstance(one, Backfill))
     assert [fill.overrides for fill in step.fills] == [overrides]
     given = sales.column("tenant_id") is not None
@@ -92,4 +92,4 @@ def test_what_a_fill_may_overwrite(sales: Table, said: str, *, overrides: bool) 
 def test_one_tenant_is_no_fill() -> None:
     """The column came with it, for all rows at once."""
     said = spec('notes assign = { tenant = "north" }')
-    assert not list(backfill_steps(context(said, table("notes"))))
+    assert not list(backfill_steps(plan_context(said, table("notes"))))

@@ -9,7 +9,7 @@ import pytest
 from tenantry.model.schema import Kind, Role
 from tenantry.steps.derivation import ByChildren, ByPath, ByRows, BySlug, ByText
 from unit.planning.shop import LINES, SALES, SALES_PART, STORES, STORES_PART, shop, shop_spec
-from unit.schemas import TENANTS, context, name, spec, table, with_key
+from unit.schemas import TENANTS, name, plan_context, spec, table, with_key
 
 
 @pytest.mark.parametrize(
@@ -22,33 +22,33 @@ from unit.schemas import TENANTS, context, name, spec, table, with_key
     ],
 )
 def test_where_rows_have_their_tenants_from(said: str, source: type) -> None:
-    ground = context(spec(STORES_PART, f"notes {said}"), STORES, table("notes", "store_id > stores", "code text"))
-    (owned,) = (one for one in ground.ownership.owned if one.table.name == "notes")
-    assert [type(one) for one in ground.sources(owned)] == [source]
+    context = plan_context(spec(STORES_PART, f"notes {said}"), STORES, table("notes", "store_id > stores", "code text"))
+    (owned,) = (one for one in context.ownership.owned if one.table.name == "notes")
+    assert [type(one) for one in context.sources(owned)] == [source]
     # The slug is one for all rows: nothing of a row says it.
-    assert len(ground.sources(owned, slug=False)) == (source is not BySlug)
+    assert len(context.sources(owned, slug=False)) == (source is not BySlug)
 
 
 def test_a_given_columns_own_path_is_no_source() -> None:
     """What it says, the row says already; a second path may still fill its NULLs."""
     sales = table("sales", "tenant_id? > tenants", "store_id > stores")
-    ground = context(spec(STORES_PART, 'sales paths = [["tenant_id"], ["store_id"]]'), STORES, sales)
-    owned = ground.ownership.of(sales.name)
+    context = plan_context(spec(STORES_PART, 'sales paths = [["tenant_id"], ["store_id"]]'), STORES, sales)
+    owned = context.ownership.of(sales.name)
     assert owned is not None
-    (source,) = ground.sources(owned)
+    (source,) = context.sources(owned)
     assert isinstance(source, ByPath)
     assert source.hops[0].columns == ("store_id",)
 
 
 def test_the_files_rows_are_a_part_of_the_source() -> None:
     """Other rows give other tenants, so they are another source."""
-    ground = context(spec('notes assign = { tenant = "a" }'), table("notes"))
-    (owned,) = ground.ownership.owned
+    context = plan_context(spec('notes assign = { tenant = "a" }'), table("notes"))
+    (owned,) = context.ownership.owned
     assert owned.assignment is not None
     found = []
     for slug in ("north", "south"):
         assignment = replace(owned.assignment, tenant=None, rows=(("1", slug),))
-        (source,) = ground.sources(replace(owned, assignment=assignment))
+        (source,) = context.sources(replace(owned, assignment=assignment))
         assert isinstance(source, ByRows)
         assert source.assigned.schema == "tenantry"
         found.append(source.digest)
@@ -60,13 +60,13 @@ def test_how_a_child_knows() -> None:
     boxes, said = table("boxes"), (STORES_PART, 'boxes children = ["sales.box_id"]')
     sales = table("sales", "store_id > stores", "box_id? > boxes")
     for paths, told in (('[["store_id"], ["box_id"]]', ["store_id"]), ('[["store_id"]]', ["store_id"])):
-        ground = context(spec(*said, f"sales paths = {paths}"), STORES, sales, boxes)
-        owned = ground.ownership.of(boxes.name)
+        context = plan_context(spec(*said, f"sales paths = {paths}"), STORES, sales, boxes)
+        owned = context.ownership.of(boxes.name)
         assert owned is not None
-        (source,) = ground.sources(owned)
+        (source,) = context.sources(owned)
         assert isinstance(source, ByChildren)
         assert [path.hops[0].columns[0] for path in source.told] == told
-        assert [parent.table for parent in ground.parents_of(sales.name)] == [boxes.name]
+        assert [parent.table for parent in context.parents_of(sales.name)] == [boxes.name]
 
 
 def test_who_maintains() -> None:
@@ -100,12 +100,12 @@ def test_relations_of_a_partitioned_table() -> None:
     whole = replace(SALES, kind=Kind.PARTITIONED)
     leaf = replace(SALES, name=name("sales_1"), partition_of=SALES.name)
     heir = replace(STORES, name=name("kiosks"), inherits=(STORES.name,))
-    ground = context(spec(STORES_PART, SALES_PART), STORES, heir, whole, leaf)
-    units = {unit.name.name: unit for unit in ground.units()}
+    context = plan_context(spec(STORES_PART, SALES_PART), STORES, heir, whole, leaf)
+    units = {unit.name.name: unit for unit in context.units()}
     assert set(units) == {"stores", "kiosks", "sales"}
     assert [one.name.name for one in units["sales"].relations] == ["sales_1"]
     assert [one.name.name for one in units["sales"].all] == ["sales", "sales_1"]
-    assert [one.name.name for one in ground.family(STORES.name)] == ["stores", "kiosks"]
+    assert [one.name.name for one in context.family(STORES.name)] == ["stores", "kiosks"]
 
 
 def test_the_type_that_the_setting_is_cast_to() -> None:
@@ -115,7 +115,7 @@ def test_the_type_that_the_setting_is_cast_to() -> None:
         tenants = replace(TENANTS, columns=(key, *TENANTS.columns[1:]))
         stores = table("stores", f"tenant_id {type_.partition('(')[0]} > tenants")
         stores = replace(stores, columns=(stores.columns[0], replace(stores.columns[1], base_type=type_)))
-        assert context(spec(STORES_PART), stores, tenants=tenants).context_type == cast
+        assert plan_context(spec(STORES_PART), stores, tenants=tenants).setting_type == cast
 
 
 def test_keys_that_stay_within_a_tenant() -> None:
@@ -123,9 +123,9 @@ def test_keys_that_stay_within_a_tenant() -> None:
     meant to cross."""
 
     def found(sales: object, more: str = "") -> list[str]:
-        ground = context(spec(STORES_PART, 'sales paths = [["tenant_id"]]', more=more), STORES, sales)  # type: ignore[arg-type]
-        (unit,) = (one for one in ground.units() if one.name == SALES.name)
-        return [key.columns[0] for key, _ in ground.references(unit)]
+        context = plan_context(spec(STORES_PART, 'sales paths = [["tenant_id"]]', more=more), STORES, sales)  # type: ignore[arg-type]
+        (unit,) = (one for one in context.units() if one.name == SALES.name)
+        return [key.columns[0] for key, _ in context.references(unit)]
 
     sales = table("sales", "tenant_id > tenants", "store_id > stores")
     assert found(sales) == ["store_id"]
@@ -138,8 +138,8 @@ def test_what_waits_for_contract() -> None:
     """A key to a parent whose tenant may show late, or one with a generated column, which no cascade may set."""
 
     def waits(**tables: object) -> list[bool]:
-        ground = shop(**tables)
-        return [ground.waits(unit, key, parent) for unit in ground.units() for key, parent in ground.composite(unit)]
+        context = shop(**tables)
+        return [context.waits(unit, key, parent) for unit in context.units() for key, parent in context.composite(unit)]
 
     assert waits() == [False, False]
     assert waits(stores=table("stores", "tenant_id? > tenants")) == [True, True]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tenantry.planning.contract import contract_steps
 from tenantry.steps import DropGlobalUnique, DropLegacyPolicies, DropTrigger
 from unit.planning.shop import SALES_PART, STORES, STORES_PART, keys, shop, shop_spec
-from unit.schemas import context, spec, table, unique
+from unit.schemas import plan_context, spec, table, unique
 
 
 def test_what_had_to_wait() -> None:
@@ -50,7 +50,7 @@ def test_global_uniques_go() -> None:
         uniques=(unique("id", primary=True), unique("sku", name="products_sku")),
     )  # fmt: skip
     said = spec('products paths = [["tenant_id"]]\nunique = ["products_sku"]')
-    (step,) = (one for one in contract_steps(context(said, products)) if isinstance(one, DropGlobalUnique))
+    (step,) = (one for one in contract_steps(plan_context(said, products)) if isinstance(one, DropGlobalUnique))
     assert step.unique.name == "products_sku"
     assert step.replaced_by.name == "tenantry_products__products_sku_key"
 
@@ -68,5 +68,5 @@ def test_adoptions_end() -> None:
     """The trigger on a child that tells its parent's tenant."""
     said = spec(STORES_PART, SALES_PART, 'boxes children = ["sales.box_id"]')
     sales = table("sales", "store_id > stores", "box_id > boxes")
-    found = contract_steps(context(said, STORES, sales, table("boxes")))
+    found = contract_steps(plan_context(said, STORES, sales, table("boxes")))
     assert "adoption:public.sales" in {key for one in found if isinstance(one, DropTrigger) for key in one.ends}

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from unit.planning.shop import LINES_PART, SALES, SALES_PART, STORES, STORES_PART
-from unit.schemas import context, spec, table, with_key
+from unit.schemas import plan_context, spec, table, with_key
 
 
 def order(*said: str, tables: tuple[object, ...]) -> list[list[str]]:
-    found = context(spec(*said), *tables).ownership.components  # type: ignore[arg-type]
+    found = plan_context(spec(*said), *tables).ownership.components  # type: ignore[arg-type]
     return [[owned.table.name for owned in component] for component in found]
 
 
@@ -42,7 +42,7 @@ MIXED = '\norphans = "shared"'
 )
 def test_a_key_that_may_be_null_makes_all_below_it_late(store: str, sale: str, line: str, late: set[str]) -> None:
     tables = (table("stores", store), table("sales", sale), table("lines", line))
-    found = context(spec(STORES_PART, SALES_PART, LINES_PART), *tables).ownership.owned
+    found = plan_context(spec(STORES_PART, SALES_PART, LINES_PART), *tables).ownership.owned
     assert {owned.table.name for owned in found if owned.late} == late
 
 
@@ -51,7 +51,7 @@ def test_a_tenant_of_the_last_resort_is_there_at_once(orphans: str, *, late: boo
     """A row without a parent is the default tenant's as soon as it is written."""
     sales = table("sales", "store_id? > stores")
     said = spec(STORES_PART, SALES_PART + orphans, tenant='default = "rest"')
-    found = {owned.table.name: owned.late for owned in context(said, STORES, sales).ownership.owned}
+    found = {owned.table.name: owned.late for owned in plan_context(said, STORES, sales).ownership.owned}
     assert found == {"stores": False, "sales": late}
 
 
@@ -59,13 +59,13 @@ def test_a_key_that_can_be_deferred_is_late() -> None:
     """The row may come before its parent, and then has no tenant, not even the last resort's."""
     for orphans in ("", DEFAULT):
         said = spec(STORES_PART, SALES_PART + orphans, tenant='default = "rest"')
-        found = context(said, STORES, with_key(SALES, deferrable=True)).ownership.of(SALES.name)
+        found = plan_context(said, STORES, with_key(SALES, deferrable=True)).ownership.of(SALES.name)
         assert found is not None
         assert found.late
 
 
 def test_one_tenant_for_all_is_never_late() -> None:
-    (owned,) = context(spec('notes assign = { tenant = "a" }'), table("notes")).ownership.owned
+    (owned,) = plan_context(spec('notes assign = { tenant = "a" }'), table("notes")).ownership.owned
     assert not owned.late
-    (owned,) = context(spec('notes assign = { column = "code" }'), table("notes", "code? text")).ownership.owned
+    (owned,) = plan_context(spec('notes assign = { column = "code" }'), table("notes", "code? text")).ownership.owned
     assert owned.late

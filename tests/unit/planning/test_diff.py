@@ -105,8 +105,8 @@ def test_phases() -> None:
 
 
 def planned(*steps: Step, undecided: Iterable[str] = (), misfits: tuple[str, ...] = ()) -> Plan:
-    ground = make_plan(shop_spec(), schema(TENANTS, STORES, SALES, LINES, PRODUCTS)).ownership
-    of: partial[Ownership] = partial(replace, ground)
+    context = make_plan(shop_spec(), schema(TENANTS, STORES, SALES, LINES, PRODUCTS)).ownership
+    of: partial[Ownership] = partial(replace, context)
     return Plan(ownership=of(undecided={name(one): "?" for one in undecided}, misfits=misfits), steps=steps)
 
 
@@ -130,8 +130,8 @@ def test_what_others_have_changed() -> None:
 
 def test_a_trigger_comes_back_for_a_fill() -> None:
     """What shields a fill from changing more than the tenant is needed again where rows are to be filled once more."""
-    ground = schema(TENANTS, STORES, SALES, LINES, PRODUCTS)
-    steps = make_plan(shop_spec(), ground).steps
+    context = schema(TENANTS, STORES, SALES, LINES, PRODUCTS)
+    steps = make_plan(shop_spec(), context).steps
     trigger = next(one for one in steps if isinstance(one, AssignmentTrigger) and one.table == SALES.name)
     entries = journal(*(entry(step) for step in steps))
     assert trigger.key in ended(entries, steps)

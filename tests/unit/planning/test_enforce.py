@@ -11,7 +11,7 @@ from tenantry.planning.context import PlanContext
 from tenantry.planning.enforce import enforce_steps
 from tenantry.steps import TenantForeignKey, TenantIndex
 from unit.planning.shop import SALES, SALES_PART, STORES, STORES_PART, keys, shop
-from unit.schemas import context, name, spec, table, unique, with_key
+from unit.schemas import name, plan_context, spec, table, unique, with_key
 
 BESIDE = "foreign_key:sales:tenantry_store_id_fkey"
 
@@ -33,9 +33,9 @@ def test_what_waits_for_contract() -> None:
     assert "index:tenantry_lines__sale_id_idx" in found
 
 
-def beside(ground: PlanContext, constraint: str = "tenantry_store_id_fkey") -> TenantForeignKey:
+def beside(context: PlanContext, constraint: str = "tenantry_store_id_fkey") -> TenantForeignKey:
     return next(
-        step for step in enforce_steps(ground) if isinstance(step, TenantForeignKey) and step.constraint == constraint
+        step for step in enforce_steps(context) if isinstance(step, TenantForeignKey) and step.constraint == constraint
     )
 
 
@@ -85,7 +85,7 @@ def test_two_parents_are_deferred() -> None:
 def test_what_no_key_can_hold() -> None:
     """A reference to a mixed table is held by triggers; its parent's rows change hands only where nobody refers."""
     said = spec(STORES_PART + '\norphans = "shared"', SALES_PART)
-    found = keys(enforce_steps(context(said, STORES, SALES)))
+    found = keys(enforce_steps(plan_context(said, STORES, SALES)))
     assert {"reference:sales:tenantry_refers_store_id_fkey", "tenant_change:stores"} <= set(found)
     assert BESIDE not in found
     assert "not_null:stores" not in found
@@ -96,7 +96,7 @@ def test_references_that_cross() -> None:
     said = spec(
         STORES_PART, 'sales paths = [["tenant_id"]]', more='[[reference]]\nfrom = "sales.store_id"\ncrosses = true'
     )
-    found = keys(enforce_steps(context(said, STORES, table("sales", "store_id > stores", "tenant_id > tenants"))))
+    found = keys(enforce_steps(plan_context(said, STORES, table("sales", "store_id > stores", "tenant_id > tenants"))))
     assert not [key for key in found if "store_id" in key]
 
 
@@ -110,7 +110,7 @@ def partitioned() -> tuple[Table, ...]:
 def test_a_partitioned_table_is_indexed_from_below() -> None:
     """CONCURRENTLY on each leaf, then the wholes without waiting, each with its parts attached; a key is valid on each
     partition before the whole takes it over."""
-    found = keys(enforce_steps(context(spec(STORES_PART, SALES_PART), STORES, *partitioned())))
+    found = keys(enforce_steps(plan_context(spec(STORES_PART, SALES_PART), STORES, *partitioned())))
     index = [key for key in found if "__store_id_idx" in key]
     assert index == [
         "index:tenantry_sales_1_a__store_id_idx",
@@ -129,7 +129,7 @@ def test_uniques_within_a_tenant() -> None:
     products = table("products", "tenant_id > tenants", "sku text", uniques=uniques)
     for orphans, expected in (("fail", ["key"]), ("shared", ["key", "shared"])):
         said = spec(f'products paths = [["tenant_id"]]\nunique = ["products_sku"]\norphans = "{orphans}"')
-        steps = [step for step in enforce_steps(context(said, products)) if isinstance(step, TenantIndex)]
+        steps = [step for step in enforce_steps(plan_context(said, products)) if isinstance(step, TenantIndex)]
         found = [step for step in steps if "products_sku" in step.index.name]
         assert [step.index.name.rpartition("_")[2] for step in found] == expected
         assert found[0].rest == "(sku)"
@@ -140,4 +140,4 @@ def test_a_table_that_refers_to_nothing() -> None:
     """Its tenant's rows are found by the tenant alone."""
     said = spec("notes paths = [['tenant_id']]")
     notes = replace(table("notes", "tenant_id > tenants"), primary_key=(), uniques=())
-    assert keys(enforce_steps(context(said, notes)))[0] == "index:tenantry_notes_idx"
+    assert keys(enforce_steps(plan_context(said, notes)))[0] == "index:tenantry_notes_idx"

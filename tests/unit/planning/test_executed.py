@@ -86,8 +86,8 @@ def test_what_is_run() -> None:
     def runs(table: str) -> tuple[Executed, ...]:
         return (Executed(signature=f"{table}()"),)
 
-    ground = shop(sales=replace(SALES, executes=runs("sales")))
-    assert [(table.name, one.signature) for table, one in executed(ground, iter(()))] == [("sales", "sales()")]
-    products = next(one for one in ground.schema.tables.values() if one.name.name == "products")
-    ground = shop(products=replace(products, executes=runs("products")))
-    assert not list(executed(ground, iter(())))
+    context = shop(sales=replace(SALES, executes=runs("sales")))
+    assert [(table.name, one.signature) for table, one in executed(context, iter(()))] == [("sales", "sales()")]
+    products = next(one for one in context.schema.tables.values() if one.name.name == "products")
+    context = shop(products=replace(products, executes=runs("products")))
+    assert not list(executed(context, iter(())))

@@ -9,7 +9,7 @@ from tenantry.planning.expand import constant, expand_steps
 from tenantry.steps import AddTenantColumn, AssignmentTrigger, TenantRow
 from tenantry.steps.derivation import ByPath
 from unit.planning.shop import SALES, STORES, STORES_PART, keys, shop
-from unit.schemas import TENANTS, context, name, spec, table
+from unit.schemas import TENANTS, name, plan_context, spec, table
 
 
 def test_the_order() -> None:
@@ -40,14 +40,14 @@ def test_one_tenant_for_all_rows() -> None:
     that, nor where an earlier run's column stayed."""
     said = spec('notes assign = { tenant = "north" }')
     notes = table("notes")
-    for ground, slug in (
-        (context(said, notes), "north"),
-        (context(said, replace(notes, type_used_by=("public.others.note",))), None),
-        (context(said, notes, kept=frozenset({notes.name})), None),
+    for context, slug in (
+        (plan_context(said, notes), "north"),
+        (plan_context(said, replace(notes, type_used_by=("public.others.note",))), None),
+        (plan_context(said, notes, kept=frozenset({notes.name})), None),
     ):
-        (owned,) = ground.ownership.owned
-        assert constant(ground, owned) == slug
-        added = next(step for step in expand_steps(ground) if isinstance(step, AddTenantColumn))
+        (owned,) = context.ownership.owned
+        assert constant(context, owned) == slug
+        added = next(step for step in expand_steps(context) if isinstance(step, AddTenantColumn))
         assert added.constant == slug
 
 
@@ -60,8 +60,8 @@ def test_tenants_that_the_spec_names() -> None:
         STORES_PART, 'notes assign = { tenant = "north" }\norphans = "default"',
         tenant='default = "north"\nrows = [{ slug = "south", name = "South" }]',
     )  # fmt: skip
-    ground = context(said, STORES, table("notes"), tenants=tenants)
-    rows = [step for step in expand_steps(ground) if isinstance(step, TenantRow)]
+    context = plan_context(said, STORES, table("notes"), tenants=tenants)
+    rows = [step for step in expand_steps(context) if isinstance(step, TenantRow)]
     assert [(row.slug, row.name, row.columns) for row in rows] == [
         ("north", None, ("name",)), ("south", "South", ("name",)),
     ]  # fmt: skip
@@ -71,7 +71,7 @@ def test_tenants_that_the_spec_names() -> None:
 def test_a_tenant_table_that_is_made() -> None:
     """It comes first, then its tenants."""
     said = spec('notes assign = { tenant = "a" }', tenant="create = true")
-    found = keys(expand_steps(context(said, table("notes"), tenants=None)))
+    found = keys(expand_steps(plan_context(said, table("notes"), tenants=None)))
     assert found == ["tenant_table:tenants", "tenant_row:tenants:a", "column:notes:tenant_id", "assignment:notes"]
 
 
@@ -93,7 +93,7 @@ def test_children_that_tell() -> None:
         STORES_PART, 'sales paths = [["store_id"]]', 'boxes children = ["sales.box_id"]\norphans = "default"',
         tenant='default = "north"',
     )  # fmt: skip
-    steps = list(expand_steps(context(said, STORES, sales, boxes)))
+    steps = list(expand_steps(plan_context(said, STORES, sales, boxes)))
     assert "adoption:sales" in keys(steps)
     trigger = next(one for one in steps if isinstance(one, AssignmentTrigger) and one.table.name == "boxes")
     assert (trigger.sources, trigger.fallback) == ((), None)
@@ -103,7 +103,7 @@ def test_two_owners_have_a_trigger_each() -> None:
     """What follows a parent is changed as its own owner: one trigger for each of them, the second one numbered."""
     more = replace(table("returns", "store_id > stores"), owner="other")
     said = spec(STORES_PART, 'sales paths = [["store_id"]]', 'returns paths = [["store_id"]]')
-    found = keys(expand_steps(context(said, STORES, SALES, more)))
+    found = keys(expand_steps(plan_context(said, STORES, SALES, more)))
     assert [key for key in found if key.startswith("follow:stores")] == [
         "follow:stores:~tenantry_follow", "follow:stores:~tenantry_follow_2",
     ]  # fmt: skip

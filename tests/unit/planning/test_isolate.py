@@ -15,7 +15,7 @@ from tenantry.planning.isolate import OWN, READ, UNCHECKED, WRITES, isolate_step
 from tenantry.steps import ApplicationGrants, ContextDefault, FunctionGrant, InvokerView, SchemaUsage, Step
 from tenantry.steps.row_security import Sight
 from unit.planning.shop import PRODUCTS, SALES, SALES_PART, STORES, STORES_PART, keys, shop, shop_spec
-from unit.schemas import context, name, spec, table
+from unit.schemas import name, plan_context, spec, table
 
 ROLE = "tenantry_app"
 
@@ -40,7 +40,7 @@ def test_what_it_may_do() -> None:
         "stores": OWN, "sales": OWN, "lines": OWN, "products": READ, "tenants": READ,
     }  # fmt: skip
     said = spec(STORES_PART, 'products shared = "write"')
-    assert grants(isolate_steps(context(said, STORES, PRODUCTS)))["products"].grants == OWN
+    assert grants(isolate_steps(plan_context(said, STORES, PRODUCTS)))["products"].grants == OWN
 
 
 @pytest.mark.parametrize("privilege", [*OWN, *UNCHECKED])
@@ -58,7 +58,7 @@ def test_partitions_are_read_through_the_whole() -> None:
     bare = replace(SALES, name=name("sales_1"), partition_of=SALES.name)
     held = (Grant(grantor="owner", grantee=ROLE, privilege="TRUNCATE"),)
     granted = replace(bare, name=name("sales_2"), grants=held)
-    found = grants(isolate_steps(context(spec(STORES_PART, SALES_PART), STORES, whole, bare, granted)))
+    found = grants(isolate_steps(plan_context(spec(STORES_PART, SALES_PART), STORES, whole, bare, granted)))
     assert "sales_1" not in found
     assert (found["sales_2"].grants, found["sales_2"].revokes) == ((), (("TRUNCATE", "owner"),))
 
@@ -68,7 +68,7 @@ def member_ground(*, writable: bool = False) -> PlanContext:
     link = table("listings", "tenant_id > tenants", "product_id > products")
     writes = "\nwritable = true" if writable else ""
     said = spec('listings paths = [["tenant_id"]]', f'products membership = "listings"{writes}')
-    return context(said, link, PRODUCTS)
+    return plan_context(said, link, PRODUCTS)
 
 
 @pytest.mark.parametrize(("writable", "may"), [(False, READ), (True, (*READ, "UPDATE"))])
@@ -86,7 +86,7 @@ def test_who_sees_what() -> None:
     """The owner of a table and those whose triggers read it see all of it; partitions and heirs are under it, too."""
     whole = replace(SALES, kind=Kind.PARTITIONED, owner="other")
     leaf = replace(SALES, name=name("sales_1"), partition_of=SALES.name)
-    found = {one.table.name: one for one in row_securities(context(spec(STORES_PART, SALES_PART), STORES, whole, leaf),
+    found = {one.table.name: one for one in row_securities(plan_context(spec(STORES_PART, SALES_PART), STORES, whole, leaf),
                                                            legacy=("old",))}  # fmt: skip
     assert set(found) == {"stores", "sales", "sales_1", "tenants"}
     assert set(found["stores"].operators) == {"owner", "other"}
@@ -98,19 +98,22 @@ def test_who_sees_what() -> None:
 def test_mixed_tables_and_quarantine() -> None:
     """Rows without a tenant are seen by all; the quarantine tenant by no application."""
     said = spec(STORES_PART, SALES_PART + '\norphans = "shared"')
-    found = {one.table.name: one for one in row_securities(context(said, STORES, SALES), legacy=())}
+    found = {one.table.name: one for one in row_securities(plan_context(said, STORES, SALES), legacy=())}
     assert found["sales"].sight is Sight.MIXED
     assert found["sales"].quarantine is None
     said = spec(STORES_PART, SALES_PART + '\norphans = "quarantine"')
-    found = {one.table.name: one for one in row_securities(context(said, STORES, SALES), legacy=())}
+    found = {one.table.name: one for one in row_securities(plan_context(said, STORES, SALES), legacy=())}
     assert found["sales"].quarantine is not None
     assert found["sales"].quarantine.slug == "quarantine"
 
 
 def test_a_generated_tenant_has_no_default() -> None:
     computed = replace(STORES.columns[1], generated="s")
-    ground = shop(stores=replace(STORES, columns=(STORES.columns[0], computed)))
-    assert {step.table.name for step in isolate_steps(ground) if isinstance(step, ContextDefault)} == {"sales", "lines"}
+    context = shop(stores=replace(STORES, columns=(STORES.columns[0], computed)))
+    assert {step.table.name for step in isolate_steps(context) if isinstance(step, ContextDefault)} == {
+        "sales",
+        "lines",
+    }
 
 
 def view(*reads: str, called: str = "seen", **more: object) -> dict[Name, View]:
@@ -160,17 +163,17 @@ def run(source: str = "", *, public: bool = True, trigger: str | None = None) ->
 def test_what_functions_name() -> None:
     """Sequences and schemas in their texts, and the functions themselves where not everybody may call them."""
 
-    def ground(one: Executed) -> PlanContext:
+    def context(one: Executed) -> PlanContext:
         sales: Table = replace(SALES, executes=(one,))
         return shop(sales=sales, sequences=frozenset({Name("seq", "numbers")}))
 
-    steps = list(isolate_steps(ground(run("SELECT nextval('seq.numbers')"))))
+    steps = list(isolate_steps(context(run("SELECT nextval('seq.numbers')"))))
     (sequence,) = (step for step in steps if isinstance(step, ApplicationGrants) and step.object == "SEQUENCE")
     assert (sequence.table, sequence.grants, sequence.used_by) == (Name("seq", "numbers"), ("USAGE",), (SALES.name,))
-    steps = list(isolate_steps(ground(run("SELECT seq.f()"))))
+    steps = list(isolate_steps(context(run("SELECT seq.f()"))))
     assert {step.table.schema for step in steps if isinstance(step, SchemaUsage)} == {"public", "seq"}
     for one, granted in ((run(), False), (run(public=False), True), (run(public=False, trigger="t"), False)):
-        assert any(isinstance(step, FunctionGrant) for step in isolate_steps(ground(one))) == granted
+        assert any(isinstance(step, FunctionGrant) for step in isolate_steps(context(one))) == granted
 
 
 def test_types_of_other_schemas() -> None:

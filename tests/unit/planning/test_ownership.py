@@ -14,7 +14,7 @@ from tenantry.model.schema import Column, Kind, Table
 from tenantry.model.spec import Spec, TablePart, TenantPart
 from tenantry.planning import resolve
 from unit.planning.shop import PRODUCTS, SALES, SALES_PART, STORES, STORES_PART
-from unit.schemas import TENANTS, context, schema, spec, table, unique
+from unit.schemas import TENANTS, plan_context, schema, spec, table, unique
 
 LONG = 1200
 
@@ -107,7 +107,7 @@ def test_all_that_hangs_on_an_undecided_table_waits_for_it() -> None:
 
 
 def resolved(said: Spec, *tables: Table, tenants: Table | None = TENANTS) -> Ownership:
-    return context(said, *tables, tenants=tenants).ownership
+    return plan_context(said, *tables, tenants=tenants).ownership
 
 
 def refusal(said: Spec, *tables: Table, tenants: Table | None = TENANTS) -> str:
@@ -146,7 +146,7 @@ def test_a_column_of_that_name(stores: Table, words: str) -> None:
     """It is not taken for ours; what an earlier migration left is."""
     said = spec('stores assign = { tenant = "a" }')
     assert words in refusal(said, stores)
-    kept = context(said, table("stores", "tenant_id"), kept=frozenset({stores.name}))
+    kept = plan_context(said, table("stores", "tenant_id"), kept=frozenset({stores.name}))
     assert [owned.given for owned in kept.ownership.owned] == [False]
 
 

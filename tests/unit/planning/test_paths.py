@@ -11,12 +11,14 @@ from tenantry.model.name import Name
 from tenantry.model.schema import Kind, Table
 from tenantry.planning.paths import foreign_keys
 from unit.planning.shop import LINES, SALES, STORES, STORES_PART
-from unit.schemas import context, name, schema, spec, table, unique, with_key
+from unit.schemas import name, plan_context, schema, spec, table, unique, with_key
 
 
 def path(said: str, *tables: Table, more: str = "") -> str:
     """The path of sales as a person reads it."""
-    owned = context(spec(STORES_PART, f"sales paths = [{said}]", more=more), STORES, *tables).ownership.of(SALES.name)
+    owned = plan_context(spec(STORES_PART, f"sales paths = [{said}]", more=more), STORES, *tables).ownership.of(
+        SALES.name
+    )
     assert owned is not None
     return str(owned.paths[0])
 
@@ -78,7 +80,7 @@ def test_keys_of_several_columns() -> None:
 )
 def test_what_can_be_said_of_a_hop(sales: Table, *, nullable: bool, deferrable: bool) -> None:
     """A key that was never proved may lead nowhere; a generated column is NULL while a BEFORE trigger runs."""
-    owned = context(spec(STORES_PART, 'sales paths = [["store_id"]]'), STORES, sales).ownership.of(SALES.name)
+    owned = plan_context(spec(STORES_PART, 'sales paths = [["store_id"]]'), STORES, sales).ownership.of(SALES.name)
     assert owned is not None
     (hop,) = owned.paths[0].hops
     assert (hop.nullable, hop.deferrable, hop.unique) == (nullable, deferrable, True)
@@ -92,7 +94,7 @@ def test_references_of_the_spec() -> None:
     stores, sales = table("stores", "tenant_id > tenants", "code text"), table("sales", "shop text")
     said = spec(STORES_PART, 'sales paths = [["shop"]]', more=REFERENCE)
     for uniques, one in (((), False), ((unique("code"),), True), ((unique("code", partial=True),), False)):
-        owned = context(said, replace(stores, uniques=uniques), sales).ownership.of(SALES.name)
+        owned = plan_context(said, replace(stores, uniques=uniques), sales).ownership.of(SALES.name)
         assert owned is not None
         (hop,) = owned.paths[0].hops
         assert (hop.parent_columns, hop.nullable, hop.unique) == (("code",), True, one)
@@ -107,14 +109,14 @@ def test_a_path_along_what_crosses() -> None:
 
 def child(said: str, *tables: Table) -> str:
     with pytest.raises(UsageError) as found:
-        context(spec(STORES_PART, f"boxes children = {said}", "sales paths = [['store_id']]"), STORES, *tables)
+        plan_context(spec(STORES_PART, f"boxes children = {said}", "sales paths = [['store_id']]"), STORES, *tables)
     return found.value.message
 
 
 def test_children() -> None:
     """A child needs a foreign key to the table, and to be owned itself."""
     boxes, sales = table("boxes"), table("sales", "store_id > stores", "box_id > boxes")
-    owned = context(
+    owned = plan_context(
         spec(STORES_PART, 'boxes children = ["sales.box_id"]', 'sales paths = [["store_id"]]'), STORES, sales, boxes
     ).ownership.of(boxes.name)
     assert owned is not None

@@ -5,12 +5,12 @@ from __future__ import annotations
 from tenantry.model.tenant_export import Holding
 from tenantry.planning.tenant_selection import Reference, TenantSelection
 from unit.planning.shop import PRODUCTS, shop
-from unit.schemas import context, name, spec, table
+from unit.schemas import name, plan_context, spec, table
 
 SHOP = shop()
 SELECTION = TenantSelection(ownership=SHOP.ownership, schema=SHOP.schema)
 LINK = table("listings", "tenant_id > tenants", "product_id > products")
-GROUND = context(spec('listings paths = [["tenant_id"]]', 'products membership = "listings"'), LINK, PRODUCTS)
+GROUND = plan_context(spec('listings paths = [["tenant_id"]]', 'products membership = "listings"'), LINK, PRODUCTS)
 MEMBERS = TenantSelection(ownership=GROUND.ownership, schema=GROUND.schema)
 
 
@@ -48,7 +48,7 @@ def test_references_that_lead_out() -> None:
     """To what is shared or everybody's; not those that a composite key holds within the tenant, nor the tenant's own."""
     assert columns(SELECTION.leading_out()) == []
     sales = table("sales", "store_id > stores", "product_id > products")
-    ground = shop(sales=sales)
-    out = TenantSelection(ownership=ground.ownership, schema=ground.schema)
+    context = shop(sales=sales)
+    out = TenantSelection(ownership=context.ownership, schema=context.schema)
     assert columns(out.leading_out()) == ["public.sales (product_id)"]
     assert columns(SELECTION.leading_in()) == ["public.sales (store_id)", "public.lines (sale_id)"]

@@ -1,4 +1,4 @@
--- name: ground
+-- name: context
 -- Before anything is compared. `watched` changes with everything that could let a movement bypass the triggers: a
 -- trigger that was disabled, dropped or created again, another function, a partition attached or detached, a table
 -- rewritten, balances marked stale. A catalog row that was changed and changed back has another xmin.

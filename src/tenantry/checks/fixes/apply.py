@@ -66,7 +66,7 @@ class Fixer:
     sessions have locked. `force` allows triggers of the user's whose effects an undo could not revert.
     """
 
-    ground: CheckContext
+    context: CheckContext
     connection: psycopg.Connection[Any]
     run: str
     timeout: float = 2.0
@@ -86,7 +86,7 @@ class Fixer:
             done.left = self.count(repair)
             return done
         journal = FixJournal(self.connection)
-        along = carried(self.ground, journal, repair)
+        along = carried(self.context, journal, repair)
         noted = [(repair.name, repair.table, repair.image, repair.why)]
         noted += [(f"{repair.name}, cascaded", one.table, one.image, one.why) for one in along]
         fixes = [
@@ -108,11 +108,11 @@ class Fixer:
         if not repair.image.keys:
             return "the table has no primary key, so an undo could not find the rows again"
         try:
-            carried(self.ground, FixJournal(self.connection), repair)
+            carried(self.context, FixJournal(self.connection), repair)
         except UntrackedChangeError as table:
             return f"rows of {table} would change too; it has no primary key, so an undo could not find them again"
         for name in () if self.force else dict.fromkeys((repair.table, *repair.relations)):
-            known = self.ground.schema.tables.get(name)
+            known = self.context.schema.tables.get(name)
             for trigger in known.triggers if known is not None else ():
                 if trigger.enabled == "D" or "UPDATE" not in trigger.events:
                     continue
@@ -133,7 +133,7 @@ class Fixer:
         deferred until all rows are corrected."""
         with self.connection.transaction():
             cursor = raw_cursor(self.connection)
-            cursor.execute(search_path(self.ground.spec.schemas))
+            cursor.execute(search_path(self.context.spec.schemas))
             cursor.execute("SELECT pg_catalog.set_config('lock_timeout', $1, true)", [f"{self.timeout * 1000:.0f}ms"])
             cursor.execute("SET CONSTRAINTS ALL DEFERRED")
             if repair.filling:
@@ -233,7 +233,7 @@ class _Batches:
             cursor.execute(one.before(), [list(addresses), named, fix])
         changed = cursor.execute(self.repair.change(), [list(addresses), named]).fetchall()
         # A trigger may have changed the search path.
-        cursor.execute(search_path(self.fixer.ground.spec.schemas))
+        cursor.execute(search_path(self.fixer.context.spec.schemas))
         (wrong,) = cursor.execute(self.repair.wrong(), [[address for address, *_ in changed], named]).fetchone() or (
             True,
         )
@@ -255,7 +255,7 @@ class _Batches:
         fixes = {self.repair.table: [self.fix]}
         for fix, one in self.carried:
             fixes.setdefault(one.table, []).append(fix)
-        beside = unforeseen(cursor, self.fixer.ground.live, before, fixes)
+        beside = unforeseen(cursor, self.fixer.context.live, before, fixes)
         if beside:
             raise UnforeseenError(", ".join(map(str, beside)))
 

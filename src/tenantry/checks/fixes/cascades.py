@@ -103,14 +103,14 @@ class UntrackedChangeError(Exception):
     """A table that a cascade would change has no primary key, so that an undo could not find its rows."""
 
 
-def carried(ground: CheckContext, journal: FixJournal, repair: Repair) -> list[Carried]:
+def carried(context: CheckContext, journal: FixJournal, repair: Repair) -> list[Carried]:
     """All that may change with the rows of a repair, at any depth. Raises UntrackedChangeError."""
-    return list(_Walk(ground=ground, journal=journal, repair=repair).from_repair())
+    return list(_Walk(context=context, journal=journal, repair=repair).from_repair())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Walk:
-    ground: CheckContext
+    context: CheckContext
     journal: FixJournal
     repair: Repair
 
@@ -124,9 +124,9 @@ class _Walk:
         given: Mapping[str, sql.Composable], way: tuple[_Tie, ...],
     ) -> Iterator[Carried]:  # fmt: skip
         for tie in self._ties(table, changed, way) if len(way) < DEEPEST else ():
-            if tie.table not in self.ground.live.tables or not image_of(self.ground.live, tie.table).keys:
+            if tie.table not in self.context.live.tables or not image_of(self.context.live, tie.table).keys:
                 raise UntrackedChangeError(tie.table)
-            below = image_of(self.ground.live, tie.table)
+            below = image_of(self.context.live, tie.table)
             found = sql.SQL("{} AND EXISTS (SELECT FROM ({}) AS p WHERE {})").format(
                 tie.only, self._rows(image.target, tie.here, rows, given), tie.meets()
             )
@@ -152,7 +152,7 @@ class _Walk:
 
     def _tenant(self, table: Name) -> frozenset[str]:
         """The tenant column, which an assignment trigger may set when another column changes."""
-        owned = self.ground.ownership.of(table)
+        owned = self.context.ownership.of(table)
         return frozenset() if owned is None else frozenset({owned.column})
 
     def _ties(self, table: Name, changed: frozenset[str], way: tuple[_Tie, ...]) -> Iterator[_Tie]:
@@ -175,7 +175,7 @@ class _Walk:
     def _steps(self, table: Name) -> Iterator[Step]:
         """Steps of tenantry on the table. The others, of which there may be thousands, are not parsed."""
         here = {"schema": table.schema, "name": table.name}
-        for entry in self.ground.entries.values():
+        for entry in self.context.entries.values():
             if entry.state == "done" and entry.value.get("table") == here:
                 yield from_json(entry.value)
 

@@ -44,20 +44,20 @@ def wanted(fixer: Fixer, families: Families, verdict: Verdict, *, ahead: bool = 
     repaired.
     """
     wrong = {finding.table for finding in verdict.findings if finding.name == "tenant-differs"}
-    for repair in _repairs(fixer.ground, families, verdict):
+    for repair in _repairs(fixer.context, families, verdict):
         rows = fixer.count(repair)
         if rows or (ahead and repair.name == FROM_PATHS and repair.table in wrong):
             yield repair, rows
 
 
-def _repairs(ground: CheckContext, families: Families, verdict: Verdict) -> Iterator[Repair]:
+def _repairs(context: CheckContext, families: Families, verdict: Verdict) -> Iterator[Repair]:
     broken = {(finding.name, finding.table) for finding in verdict.findings}
-    if any(name in TENANT_CHECKS for name, _ in broken) and _filled(ground):
-        yield from tenant_repairs(ground)
+    if any(name in TENANT_CHECKS for name, _ in broken) and _filled(context):
+        yield from tenant_repairs(context)
     rules = dict(families).get(Family.BUSINESS)
-    for check in rules(ground) if rules is not None else ():
+    for check in rules(context) if rules is not None else ():
         if isinstance(check, Check) and check.fix is not None and (check.name, check.table) in broken:
-            repair = rule_repair(ground, check)
+            repair = rule_repair(context, check)
             if repair is not None:
                 yield repair
 
@@ -67,15 +67,15 @@ def changed_tables(fixer: Fixer, repairs: Iterable[tuple[Repair, int]]) -> froze
     tables: set[Name] = set()
     for repair, _ in repairs:
         if fixer.problem(repair) is None:
-            along = carried(fixer.ground, FixJournal(fixer.connection), repair)
+            along = carried(fixer.context, FixJournal(fixer.connection), repair)
             tables |= {repair.table, *(one.table for one in along)}
     return frozenset(tables)
 
 
-def _filled(ground: CheckContext) -> bool:
+def _filled(context: CheckContext) -> bool:
     """Whether the backfill has been done: until then rows without a tenant are left to it."""
-    fills = [step for step in ground.plan.steps if step.filling is not None and step.phase is Phase.BACKFILL]
-    return all(step.key in ground.entries and ground.entries[step.key].state == "done" for step in fills)
+    fills = [step for step in context.plan.steps if step.filling is not None and step.phase is Phase.BACKFILL]
+    return all(step.key in context.entries and context.entries[step.key].state == "done" for step in fills)
 
 
 def foreseen(fixer: Fixer, repair: Repair, rows: int) -> Correction:

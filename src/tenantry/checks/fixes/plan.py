@@ -168,38 +168,38 @@ def image_of(schema: Schema, table: Name) -> Image:
     )  # fmt: skip
 
 
-def rule_repair(ground: CheckContext, check: Check) -> Repair | None:
+def rule_repair(context: CheckContext, check: Check) -> Repair | None:
     """The repair of a check that has a fix."""
     if check.fix is None or not isinstance(check.question, Rows):
         return None
     return Repair(
-        name=check.name, table=check.table, image=image_of(ground.live, check.table), values=check.fix.values,
-        relations=tuple(part.name for part in leaves(ground.live, check.table)), violates=check.question.violates,
+        name=check.name, table=check.table, image=image_of(context.live, check.table), values=check.fix.values,
+        relations=tuple(part.name for part in leaves(context.live, check.table)), violates=check.question.violates,
         why=check.fix.why,
     )  # fmt: skip
 
 
-def tenant_repairs(ground: CheckContext) -> Iterator[Repair]:
+def tenant_repairs(context: CheckContext) -> Iterator[Repair]:
     """Repairs of rows whose tenant differs from all their paths, then of rows that no path reaches, in order of
     derivation.
 
     A table that gets its tenants from its children comes before them.
     """
-    for component in ground.ownership.components:
+    for component in context.ownership.components:
         for owned in sorted(component, key=lambda one: not one.children):
-            if ground.wants(owned.table):
-                yield from _owned_repairs(ground, owned)
+            if context.wants(owned.table):
+                yield from _owned_repairs(context, owned)
 
 
-def _owned_repairs(ground: CheckContext, owned: Owned) -> Iterator[Repair]:
-    planning = ground.planning
+def _owned_repairs(context: CheckContext, owned: Owned) -> Iterator[Repair]:
+    planning = context.planning
     sources, slug = planning.sources(owned), planning.fallback(owned)
     own = column(owned.column)
     for unit in planning.units_of(owned):
-        if not ground.has(unit.name, owned.column):
+        if not context.has(unit.name, owned.column):
             continue
-        image = image_of(ground.live, unit.name)
-        relations = tuple(part.name for part in leaves(ground.live, unit.name))
+        image = image_of(context.live, unit.name)
+        relations = tuple(part.name for part in leaves(context.live, unit.name))
         if sources:
             value = derived(sources, ROW)
             overrides = not owned.given and all(source.kind in ("path", "children") for source in sources)

@@ -10,7 +10,7 @@ from tenantry.checks.isolation.probes import experiment
 from tenantry.model.finding import Finding
 
 
-def isolated(ground: CheckContext) -> Iterator[Finding]:
+def isolated(context: CheckContext) -> Iterator[Finding]:
     """Whether tenants are isolated. Raises UsageError as `experiment` does."""
-    yield from isolation(ground)
-    yield from experiment(ground)
+    yield from isolation(context)
+    yield from experiment(context)

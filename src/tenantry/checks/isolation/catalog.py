@@ -45,31 +45,31 @@ class Held:
 class Catalog:
     """`user` is the application's login, where a connection of it was given."""
 
-    ground: CheckContext
+    context: CheckContext
     user: str | None = None
 
     @cached_property
     def scope(self) -> Scope:
-        return Scope.of(self.ground.schema, self.ground.plan, Phase.CONTRACT)
+        return Scope.of(self.context.schema, self.context.plan, Phase.CONTRACT)
 
     @property
     def role(self) -> str:
-        return self.ground.spec.application.role
+        return self.context.spec.application.role
 
     @cached_property
     def guarded(self) -> tuple[Name, ...]:
         """The relations with policies of tenantry that are included."""
-        return tuple(sorted(name for name in self.scope.guarded if self.wants(name) and self.ground.has(name)))
+        return tuple(sorted(name for name in self.scope.guarded if self.wants(name) and self.context.has(name)))
 
     def wants(self, name: Name) -> bool:
-        tenant = self.ground.ownership.tenant.name
-        return self.ground.wants(name) or (name == tenant and self.ground.tables is None)
+        tenant = self.context.ownership.tenant.name
+        return self.context.wants(name) or (name == tenant and self.context.tables is None)
 
     # --- the application
 
     @cached_property
     def _roles(self) -> tuple[tuple[Standing, ...], tuple[Membership, ...]]:
-        return read_roles(self.ground.connection)
+        return read_roles(self.context.connection)
 
     @property
     def standings(self) -> tuple[Standing, ...]:
@@ -101,7 +101,7 @@ class Catalog:
             before = set(below)
             below |= {one.member for one in self.memberships if one.of in below and (one.inherits or one.settable)}
         members = sorted(
-            name for name in below - self.scope.operators - {self.ground.live.user} if known[name].login
+            name for name in below - self.scope.operators - {self.context.live.user} if known[name].login
         )  # fmt: skip
         return tuple(dict.fromkeys((self.role, *([self.user] if self.user in known else []), *members)))
 
@@ -114,7 +114,7 @@ class Catalog:
     # --- queries
 
     def ask(self, query: str, **parameters: Any) -> list[dict[str, Any]]:
-        with self.ground.connection.cursor(row_factory=dict_row) as cursor:
+        with self.context.connection.cursor(row_factory=dict_row) as cursor:
             return cursor.execute(_QUERIES[query], parameters).fetchall()
 
     def privileges(self, names: Iterable[Name], privileges: Sequence[str]) -> Mapping[Name, Held]:
@@ -165,31 +165,31 @@ def open_relations(catalog: Catalog) -> Iterator[Finding]:
 
 def _wanted(catalog: Catalog, name: Name) -> bool:
     """With --table of none all are included; a view is included with the tables that it reads."""
-    view = catalog.ground.schema.views.get(name)
-    if catalog.ground.tables is None or view is None:
+    view = catalog.context.schema.views.get(name)
+    if catalog.context.tables is None or view is None:
         return catalog.wants(name)
     return any(_wanted(catalog, read) for read in view.reads if read != name)
 
 
 def _table(catalog: Catalog, name: Name, held: Held, row: dict[str, Any]) -> Iterator[Finding]:
-    ground, who = catalog.ground, catalog.holders(held)
+    context, who = catalog.context, catalog.holders(held)
     if name in catalog.scope.guarded:
         if not row["secured"]:
             yield error(
                 name="table-open", table=name, count=len(held.privileges),
                 message=f"{who} has {', '.join(held.privileges)} on {name}, whose row-level security is not enabled",
-                remedy=f"Run {ground.again}: it creates the policies.",
+                remedy=f"Run {context.repair_command}: it creates the policies.",
             )  # fmt: skip
         return
-    kept = ground.entries.get(f"row_security:{name}")
+    kept = context.entries.get(f"row_security:{name}")
     if row["secured"] and kept is not None and kept.state == "done":
         return  # Made by tenantry, although the spec no longer asks for it.
-    whole = ground.live.whole(name) if name in ground.live.tables else name
-    if {name, whole, ground.ownership.heirs.get(name, name)} & set(ground.ownership.shared):
+    whole = context.live.whole(name) if name in context.live.tables else name
+    if {name, whole, context.ownership.heirs.get(name, name)} & set(context.ownership.shared):
         return
-    if row["kind"] == Kind.FOREIGN and name in ground.live.tables:
+    if row["kind"] == Kind.FOREIGN and name in context.live.tables:
         return  # Another check reports it.
-    known = name.schema in (*ground.schema.schemas, JOURNAL_SCHEMA)
+    known = name.schema in (*context.schema.schemas, JOURNAL_SCHEMA)
     what = (
         "which contains tenantry's records of all tenants"
         if name.schema == JOURNAL_SCHEMA
@@ -209,17 +209,17 @@ class _Shows:
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
-        self._views = catalog.ground.schema.views
+        self._views = catalog.context.schema.views
         self._stored = {view.name for view in catalog.scope.views if view.kind is Kind.MATERIALIZED_VIEW}
-        done = (from_json(entry.value) for entry in catalog.ground.entries.values())
+        done = (from_json(entry.value) for entry in catalog.context.entries.values())
         self.ours = frozenset(step.makes for step in done if step.keeps is not None and step.makes is not None)
         """Views of balances, which check the tenant themselves."""
         self.all = cache(self._all)
 
     def _all(self, name: Name) -> bool:
         """Whether a relation shows the rows of all tenants when it is read as another role."""
-        ground = self._catalog.ground
-        if name in self._stored or name in ground.ownership.undecided:
+        context = self._catalog.context
+        if name in self._stored or name in context.ownership.undecided:
             return True
         view = self._views.get(name)
         return view is not None and self.by_owner(view) and any(self._read(view, read) for read in view.reads)
@@ -238,7 +238,7 @@ class _Shows:
 
 
 def _view(catalog: Catalog, shows: _Shows, name: Name, held: Held) -> Iterator[Finding]:
-    view = catalog.ground.schema.views.get(name)
+    view = catalog.context.schema.views.get(name)
     if view is None or not shows.all(name) or "SELECT" not in held.privileges:
         return
     who = catalog.holders(held)
@@ -265,7 +265,7 @@ def _view(catalog: Catalog, shows: _Shows, name: Name, held: Held) -> Iterator[F
 def beside(catalog: Catalog) -> Iterator[Finding]:
     """Not about tables: skipped with --table."""
     yield from _sequences(catalog)
-    if catalog.ground.tables is None:
+    if catalog.context.tables is None:
         yield from _creating(catalog)
         yield from _servers(catalog)
         yield from _large_objects(catalog)
@@ -287,8 +287,8 @@ def _creating(catalog: Catalog) -> Iterator[Finding]:
 
 
 def _sequences(catalog: Catalog) -> Iterator[Finding]:
-    ground = catalog.ground
-    names = {sequence for name in catalog.guarded for sequence in ground.live.tables[name].sequences}
+    context = catalog.context
+    names = {sequence for name in catalog.guarded for sequence in context.live.tables[name].sequences}
     found = catalog.ask("settable_sequences", roles=list(catalog.actors), names=texts(sorted(names)))
     if found:
         sequences = [Name(row["schema"], row["name"]) for row in found]
@@ -296,7 +296,7 @@ def _sequences(catalog: Catalog) -> Iterator[Finding]:
         who = catalog.role if catalog.role in holders else holders[0]
         yield information(
             name="sequence-settable", count=len(sequences),
-            samples=tuple({"sequence": str(one)} for one in sequences[: ground.samples]),
+            samples=tuple({"sequence": str(one)} for one in sequences[: context.samples]),
             message=f"{who} may set sequences that all tenants use, and so make inserts of other tenants fail:"
             f" {listed(sequences)}",
             remedy=f"REVOKE UPDATE ON SEQUENCE {', '.join(map(str, sequences[:3]))} FROM {quoted(who)}, PUBLIC.",
@@ -326,7 +326,7 @@ def _large_objects(catalog: Catalog) -> Iterator[Finding]:
 
 
 def _default_privileges(catalog: Catalog) -> Iterator[Finding]:
-    rows = catalog.ask("default_privileges", roles=list(catalog.actors), schemas=list(catalog.ground.schema.schemas))
+    rows = catalog.ask("default_privileges", roles=list(catalog.actors), schemas=list(catalog.context.schema.schemas))
     for row in rows:
         within = f" IN SCHEMA {quoted(row['schema'])}" if row["schema"] else ""
         yield information(
@@ -341,12 +341,12 @@ MAINTAIN = 17
 """The first version that has the privilege."""
 
 
-def isolation(ground: CheckContext) -> Iterator[Finding]:
+def isolation(context: CheckContext) -> Iterator[Finding]:
     """Nothing before isolate is reached: until then every role with privileges sees all rows."""
-    if not ground.reached(Phase.ISOLATE):
+    if not context.reached(Phase.ISOLATE):
         return
-    ground.looking("ways to bypass the policies")
-    catalog = Catalog(ground=ground, user=application_user(ground))
+    context.looking("ways to bypass the policies")
+    catalog = Catalog(context=context, user=application_user(context))
     yield from _role(catalog)
     yield from _powers(catalog)
     yield from _policies(catalog)
@@ -364,7 +364,7 @@ def isolation(ground: CheckContext) -> Iterator[Finding]:
 def _role(catalog: Catalog) -> Iterator[Finding]:
     """The application role itself, roles that it can become, and logins that are members of it."""
     yield from map(as_check, application_role_findings(catalog.scope))
-    known = catalog.ground.live.roles.get(catalog.role)
+    known = catalog.context.live.roles.get(catalog.role)
     if known is None:
         return
     for principal in catalog.principals if not known.superuser else ():
@@ -376,7 +376,7 @@ def _role(catalog: Catalog) -> Iterator[Finding]:
             if name in catalog.scope.legacy or name not in named
         )  # fmt: skip
         if principal != catalog.role:
-            own = list(unsafe(catalog.scope, catalog.ground.live.roles[principal]))
+            own = list(unsafe(catalog.scope, catalog.context.live.roles[principal]))
             own += [f"can act as {listed(others)}"] if others else []
             if own:
                 report = error if principal == catalog.user else warning
@@ -400,7 +400,7 @@ def _powers(catalog: Catalog) -> Iterator[Finding]:
     said = set[str]()
     for principal in catalog.principals:
         for finding in powers_of(
-            principal, catalog.standings, catalog.memberships, catalog.ground.connection, catalog.scope
+            principal, catalog.standings, catalog.memberships, catalog.context.connection, catalog.scope
         ):
             if finding.remedy not in said:
                 said.add(finding.remedy)
@@ -417,7 +417,7 @@ def _policies(catalog: Catalog) -> Iterator[Finding]:
             added.setdefault(table, []).append(row)
     for table, policies in added.items():
         names = [quoted(policy["policy"]) for policy in policies]
-        floor = any(policy.name.startswith(FLOOR) for policy in catalog.ground.live.tables[table].policies)
+        floor = any(policy.name.startswith(FLOOR) for policy in catalog.context.live.tables[table].policies)
         report, held = warning, "only the RESTRICTIVE floor keeps it from showing rows of other tenants"
         remedy = f"DROP POLICY {names[0]} ON {table}; or create it again AS RESTRICTIVE."
         if not floor:
@@ -435,15 +435,15 @@ def _privileges(catalog: Catalog) -> Iterator[Finding]:
     """Privileges that policies do not cover, and writing to shared tables."""
     never = [privilege for privilege in UNCHECKED if privilege != "MAINTAIN" or catalog.scope.schema.major >= MAINTAIN]
     for name, held in catalog.privileges(catalog.guarded, never).items():
-        if catalog.scope.has(catalog.role, frozenset((catalog.ground.live.tables[name].owner,))):
+        if catalog.scope.has(catalog.role, frozenset((catalog.context.live.tables[name].owner,))):
             continue  # An owner has all privileges; that it is the owner is reported above.
         yield error(
             name="privilege-past-policies", table=name, count=len(held.privileges),
             message=f"{catalog.holders(held)} has {', '.join(held.privileges)} on {name}: policies do not apply to it",
             remedy=catalog.revoke(held, name),
         )  # fmt: skip
-    tenant = catalog.ground.ownership.tenant.name
-    ownership = catalog.ground.ownership
+    tenant = catalog.context.ownership.tenant.name
+    ownership = catalog.context.ownership
     read = [name for name in ownership.shared if catalog.wants(name) and name not in ownership.written]
     writes = {
         **catalog.privileges(read, (*WRITES, *never)),
@@ -481,7 +481,7 @@ def _views_and_functions(catalog: Catalog, opened: Container[Name | None]) -> It
 
 def _about_wanted(catalog: Catalog, finding: Finding) -> bool:
     """Whether a view reads an included table; with --table of none all are included."""
-    if catalog.ground.tables is None or finding.table is None:
+    if catalog.context.tables is None or finding.table is None:
         return True
     waiting, seen = [finding.table], set[Name]()
     while waiting:
@@ -489,19 +489,19 @@ def _about_wanted(catalog: Catalog, finding: Finding) -> bool:
         if name in seen:
             continue
         seen.add(name)
-        view = catalog.ground.schema.views.get(name)
-        if view is None and catalog.ground.wants(name):
+        view = catalog.context.schema.views.get(name)
+        if view is None and catalog.context.wants(name):
             return True
         waiting.extend(view.reads if view is not None else ())
     return False
 
 
 def _foreign_tables(catalog: Catalog) -> Iterator[Finding]:
-    shared = catalog.ground.ownership.shared
+    shared = catalog.context.ownership.shared
     foreign = [
         name
-        for name, table in sorted(catalog.ground.live.tables.items())
-        if table.kind is Kind.FOREIGN and name not in shared and catalog.ground.wants(name)
+        for name, table in sorted(catalog.context.live.tables.items())
+        if table.kind is Kind.FOREIGN and name not in shared and catalog.context.wants(name)
     ]
     for name, held in catalog.privileges(foreign, ("SELECT", *WRITES)).items():
         yield error(
@@ -542,7 +542,7 @@ def _publications(catalog: Catalog) -> Iterator[Finding]:
 
 
 def _tenant_by_default(catalog: Catalog) -> Iterator[Finding]:
-    setting = catalog.ground.ownership.setting
+    setting = catalog.context.ownership.setting
     rows = catalog.ask("tenants_by_default", role=catalog.role, setting=setting)
     for row in rows:
         database = row["database"]

@@ -26,7 +26,7 @@ from tenantry.model.plan import Phase
 from tenantry.model.schema import Column, Kind, Table, View
 from tenantry.model.wording import counted, listed
 from tenantry.postgres.connect import connect
-from tenantry.postgres.owner_context import NoTemporaryObjects, context, fenced
+from tenantry.postgres.owner_context import NoTemporaryObjects, error_context, fenced
 from tenantry.postgres.preflight import in_recovery
 from tenantry.postgres.queries import read_queries
 from tenantry.steps.introspection import identifiers, raw
@@ -236,7 +236,7 @@ def got_through(error: psycopg.Error) -> bool | None:
     diagnosis = error.diag
     if MARK in (diagnosis.message_primary or ""):
         return True
-    if context(error) is not None:
+    if error_context(error) is not None:
         return None  # Something else failed, such as a trigger.
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
         return False
@@ -369,11 +369,11 @@ class Actor:
             return False if refused else error
 
 
-def application_user(ground: CheckContext) -> str | None:
+def application_user(context: CheckContext) -> str | None:
     """The role of the application's own connection, None if none is given. Raises ConnectionFailed."""
-    if ground.application is None:
+    if context.application is None:
         return None
-    connection = connect(ground.application, run=ground.run, purpose="experiment", operator=False)
+    connection = connect(context.application, run=context.run, purpose="experiment", operator=False)
     try:
         row = connection.execute(_QUERIES["user"]).fetchone()
     finally:
@@ -382,16 +382,16 @@ def application_user(ground: CheckContext) -> str | None:
 
 
 @contextmanager
-def acting(ground: CheckContext) -> Iterator[Actor]:
+def acting(context: CheckContext) -> Iterator[Actor]:
     """The application, by its own connection where one is given. Raises UsageError if that is another role."""
-    setting, role = ground.ownership.setting, ground.spec.application.role
-    if ground.application is None:
-        with ground.session("experiment", read_only=False) as connection:
+    setting, role = context.ownership.setting, context.spec.application.role
+    if context.application is None:
+        with context.session("experiment", read_only=False) as connection:
             yield Actor(connection=connection, name=role, role=role, setting=setting)
         return
-    connection = connect(ground.application, run=ground.run, purpose="experiment", operator=False)
+    connection = connect(context.application, run=context.run, purpose="experiment", operator=False)
     try:
-        here = ground.connection.execute(_QUERIES["database"]).fetchone()
+        here = context.connection.execute(_QUERIES["database"]).fetchone()
         if connection.execute(_QUERIES["database"]).fetchone() != here:
             raise UsageError(
                 "--application-dsn connects to another database",
@@ -419,7 +419,7 @@ _ALWAYS_ONE = "Plain"
 """The strategy of an aggregate without groups, which returns a row even for no input."""
 
 
-def readable_only_through_owned(connection: psycopg.Connection[Any], ground: CheckContext, view: Name) -> bool:
+def readable_only_through_owned(connection: psycopg.Connection[Any], context: CheckContext, view: Name) -> bool:
     """True if every row of the view comes from rows of owned tables that are not mixed.
 
     False if the plan shows something else, or cannot be read.
@@ -433,7 +433,7 @@ def readable_only_through_owned(connection: psycopg.Connection[Any], ground: Che
             raise
         return False
     assert row is not None
-    return all(_only_owned(node, ground) for node in _leaves(row[0][0]["Plan"]))
+    return all(_only_owned(node, context) for node in _leaves(row[0][0]["Plan"]))
 
 
 def _leaves(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -446,10 +446,10 @@ def _leaves(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         yield from _leaves(child)
 
 
-def _only_owned(node: Mapping[str, Any], ground: CheckContext) -> bool:
+def _only_owned(node: Mapping[str, Any], context: CheckContext) -> bool:
     if "Relation Name" not in node:
         return False
-    owned = ground.ownership.of(Name(node["Schema"], node["Relation Name"]))
+    owned = context.ownership.of(Name(node["Schema"], node["Relation Name"]))
     return owned is not None and not owned.mixed
 
 
@@ -485,7 +485,7 @@ class Together:
 
 
 def own_rows(
-    ground: CheckContext, actor: Actor, ways: Ways, tenants: Sequence[str], *, known: Collection[str],
+    context: CheckContext, actor: Actor, ways: Ways, tenants: Sequence[str], *, known: Collection[str],
     barred: Collection[str],
 ) -> Iterator[Own | Unknown | Together]:  # fmt: skip
     """Counts of these tenants, and of all others, those with most and with fewest rows first, within a few seconds; and
@@ -494,14 +494,14 @@ def own_rows(
     `known` are the existing tenants, none if they cannot be read. The sum of all tenants comes last, if each of them
     was counted.
     """
-    operator = ground.connection
+    operator = context.connection
     with operator.transaction():
         exported = in_one_message(
             operator, REPEATABLE_READ, sql.SQL("SELECT pg_catalog.pg_export_snapshot()"), _QUERIES["bounded"]
         )
         exported.nextset()
         (snapshot,) = exported.fetchone() or ("",)
-        having = _having(ground, ways)
+        having = _having(context, ways)
         first = dict.fromkeys((*barred, *tenants, *list(having)[:1], *list(having)[-1:]))
         deadline, counted = time.monotonic() + COUNTED, dict[str, Own]()
         with actor.sharing(snapshot):
@@ -516,7 +516,7 @@ def own_rows(
                 except psycopg.Error as error:
                     if operator.closed or actor.connection.closed:
                         raise
-                    ground.looking(f"what a tenant sees of {ways.table.name}")  # Unless it was stopped.
+                    context.looking(f"what a tenant sees of {ways.table.name}")  # Unless it was stopped.
                     yield tenant, error.diag.message_primary or type(error).__name__
         # A row with a membership may belong to several tenants.
         whole = bool(known) and not isinstance(ways, MemberWays)
@@ -527,15 +527,15 @@ def own_rows(
             )  # fmt: skip
 
 
-def _having(ground: CheckContext, ways: Ways) -> Mapping[str, int]:
+def _having(context: CheckContext, ways: Ways) -> Mapping[str, int]:
     """The rows of each tenant, most first; empty if counting takes too long."""
     if ways.table.bytes > GROUPED:
         return {}
     query = sql.SQL("SELECT tenant, rows FROM ({}) AS counted ORDER BY rows DESC, tenant").format(ways.rows_by_tenant)
     try:
-        return dict(by_itself(ground.connection, query))
+        return dict(by_itself(context.connection, query))
     except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable):
-        ground.looking(f"what tenants see of {ways.table.name}")
+        context.looking(f"what tenants see of {ways.table.name}")
         return {}
 
 
@@ -568,30 +568,30 @@ STRANGERS = {
 _found = partial(Finding, family=Family.ISOLATION)
 
 
-def experiment(ground: CheckContext) -> Iterator[Finding]:
+def experiment(context: CheckContext) -> Iterator[Finding]:
     """Nothing before isolate is reached, nor where the application role does not exist.
 
     Raises UsageError if the connection that was given for the application is another role's.
     """
-    role = ground.spec.application.role
-    if not ground.reached(Phase.ISOLATE) or role not in ground.live.roles:
+    role = context.spec.application.role
+    if not context.reached(Phase.ISOLATE) or role not in context.live.roles:
         return
     try:
-        with acting(ground) as actor:
-            laboratory = _Laboratory(ground=ground, actor=actor)
+        with acting(context) as actor:
+            laboratory = _Laboratory(context=context, actor=actor)
             tables = list(laboratory.tables())
             with _several(laboratory, len(tables)) as laboratories:
                 for found in laboratories(tables):
                     yield from found
             for view in laboratory.views():
-                ground.looking(f"what {role} sees in {view.name}")
+                context.looking(f"what {role} sees in {view.name}")
                 yield from laboratory.view(view)
             yield from laboratory.conclusion()
     except psycopg.errors.InsufficientPrivilege as error:
         yield _found(
             name="experiment-not-tried", severity=Severity.WARNING,
             message=f"What {role} can access was not tested: {error.diag.message_primary}",
-            remedy=f"GRANT {quoted(role)} TO {quoted(ground.live.user)}; or set --application-dsn.",
+            remedy=f"GRANT {quoted(role)} TO {quoted(context.live.user)}; or set --application-dsn.",
         )  # fmt: skip
     except NoTemporaryObjects as error:
         yield _found(
@@ -619,7 +619,7 @@ def _several(laboratory: _Laboratory, tables: int) -> Iterator[_Trying]:
         def one(ways: Ways) -> list[Finding]:
             here = free.get()
             try:
-                here.ground.looking(f"what {here.ground.spec.application.role} can do to {ways.table.name}")
+                here.context.looking(f"what {here.context.spec.application.role} can do to {ways.table.name}")
                 return list(here.table(ways))
             finally:
                 free.put(here)
@@ -650,7 +650,7 @@ class _Laboratory:
     """`tried` counts attempts by relation; `leaking` are relations where one succeeded; `together` those of which each
     tenant's rows were counted; `open` are undecided attempts, with the reason."""
 
-    ground: CheckContext
+    context: CheckContext
     actor: Actor
     tried: Counter[Name] = field(default_factory=Counter)
     leaking: set[Name] = field(default_factory=set)
@@ -659,37 +659,37 @@ class _Laboratory:
 
     @cached_property
     def scope(self) -> Scope:
-        return Scope.of(self.ground.schema, self.ground.plan, Phase.CONTRACT)
+        return Scope.of(self.context.schema, self.context.plan, Phase.CONTRACT)
 
     @property
     def borrows(self) -> bool:
         """Whether the application role must be granted to tenantry's role before it can become it."""
-        if self.ground.application is not None:
+        if self.context.application is not None:
             return False
-        asked = self.ground.connection.execute(_QUERIES["stands_for"], {"role": self.actor.role}).fetchone()
+        asked = self.context.connection.execute(_QUERIES["stands_for"], {"role": self.actor.role}).fetchone()
         return asked is None or not asked[2]
 
     def another(self, stack: ExitStack) -> _Laboratory:
         """The same with sessions of its own, as long as the stack lasts."""
-        operator = stack.enter_context(self.ground.session("experiment as operator"))
-        ground = replace(self.ground, connection=operator)
-        return replace(self, ground=ground, actor=stack.enter_context(acting(ground)))
+        operator = stack.enter_context(self.context.session("experiment as operator"))
+        context = replace(self.context, connection=operator)
+        return replace(self, context=context, actor=stack.enter_context(acting(context)))
 
     # --- the relations
 
     def tables(self) -> Iterator[Ways]:
         """The relations with policies that the application has privileges on."""
-        tenant = self.ground.ownership.tenant
+        tenant = self.context.ownership.tenant
         securities = {step.table: step for step in self.scope.securities}
         for name in self._readable(sorted(securities)):
             step = securities[name]
-            if self.ground.has(name, step.column) and (self.ground.wants(name) or name == tenant.name):
-                table, mixed, link = self.ground.live.tables[name], step.sight is Sight.MIXED, step.link
+            if self.context.has(name, step.column) and (self.context.wants(name) or name == tenant.name):
+                table, mixed, link = self.context.live.tables[name], step.sight is Sight.MIXED, step.link
                 if link is None:
                     yield Ways(
                         table=table, key=step.column, type=step.type, operator=tenant.key_operator, mixed=mixed
                     )  # fmt: skip
-                elif self.ground.has(link.table, link.tenant, *link.columns):
+                elif self.context.has(link.table, link.tenant, *link.columns):
                     yield MemberWays(
                         table=table, key=step.column, type=step.type, operator=tenant.key_operator, mixed=mixed,
                         link=link,
@@ -706,12 +706,12 @@ class _Laboratory:
                 yield view
 
     def _wants(self, view: View) -> bool:
-        return self.ground.tables is None or any(self.ground.wants(name) for name in view.reads)
+        return self.context.tables is None or any(self.context.wants(name) for name in view.reads)
 
     def _readable(self, names: Sequence[Name]) -> list[Name]:
         texts = [name.identifier.as_string(None) for name in names]
         parameters = {"role": self.actor.role or self.actor.name, "names": texts}
-        rows = self.ground.connection.execute(_QUERIES["readable"], parameters)
+        rows = self.context.connection.execute(_QUERIES["readable"], parameters)
         found = {Name(schema, name) for schema, name in rows}
         return [name for name in names if name in found]
 
@@ -723,7 +723,7 @@ class _Laboratory:
         except psycopg.errors.QueryCanceled:
             raise
         except psycopg.Error as error:
-            if self.ground.connection.closed:
+            if self.context.connection.closed:
                 raise
             trial = _Trial(attempt=ways.read(sql.SQL("true")), actor=NOBODY, tenant="all")
             self._leave_open(ways.table.name, trial, error.diag.message_primary or "")
@@ -758,12 +758,12 @@ class _Laboratory:
 
     def _own(self, ways: Ways, victims: Sequence[_Victim]) -> Iterator[Own | Together]:
         """What tenants see of their own rows: else not seeing rows of others would prove nothing."""
-        if ways.table.name in self.ground.hidden:
+        if ways.table.name in self.context.hidden:
             return
         tenants = [row.tenant for row, _ in victims if row.tenant not in ("", self.quarantine)]
         tenants += [actor for _, actor in victims if actor is not None and isinstance(ways, MemberWays)]
         barred = list(dict.fromkeys((NOBODY, *STRANGERS.get(ways.type, ())[:1], *filter(None, [self.quarantine]))))
-        looked = own_rows(self.ground, self.actor, ways, tenants, known=self.known, barred=barred)
+        looked = own_rows(self.context, self.actor, ways, tenants, known=self.known, barred=barred)
         for one in looked:
             if isinstance(one, Together):
                 yield one
@@ -790,7 +790,7 @@ class _Laboratory:
         name = ways.table.name
         ours = {policy for step in self.scope.securities if step.table == name for policy in step.names}
         narrowing = [
-            quoted(policy.name) for policy in self.ground.live.tables[name].policies
+            quoted(policy.name) for policy in self.context.live.tables[name].policies
             if not policy.permissive and policy.name not in ours and policy.command in ("ALL", "SELECT")
         ]  # fmt: skip
         meant = bool(narrowing) and all(one.seen for one in hidden)
@@ -799,9 +799,10 @@ class _Laboratory:
             name="own-rows-hidden", severity=Severity.WARNING if meant else Severity.ERROR, table=name,
             count=len(hidden),
             message=f"{len(hidden)} of the tenants that were tested do not see all of their own rows of {name}{by}",
-            remedy=f"Check its policies for the application role and PUBLIC; {self.ground.again} restores its own.",
+            remedy=f"Check its policies for the application role and PUBLIC; {self.context.repair_command} restores its"
+            " own.",
             samples=tuple(
-                {"tenant": one.tenant, "rows": one.rows, "seen": one.seen} for one in hidden[: self.ground.samples]
+                {"tenant": one.tenant, "rows": one.rows, "seen": one.seen} for one in hidden[: self.context.samples]
             ),
         )  # fmt: skip
 
@@ -827,7 +828,7 @@ class _Laboratory:
 
     def _as(self, actor: str, tenant: str, attempts: Iterator[Attempt]) -> Iterator[_Trial]:
         for attempt in attempts:
-            if not (attempt.writes and self.ground.standby):
+            if not (attempt.writes and self.context.standby):
                 yield _Trial(attempt=attempt, actor=actor, tenant=tenant)
 
     def _got_through(self, table: Name, trial: _Trial) -> bool:
@@ -881,8 +882,8 @@ class _Laboratory:
     @cached_property
     def tenants(self) -> list[str]:
         """The keys of some tenants."""
-        tenant = self.ground.ownership.tenant
-        if not self.ground.has(tenant.name, tenant.key):
+        tenant = self.context.ownership.tenant
+        if not self.context.has(tenant.name, tenant.key):
             return []
         query = sql.SQL("SELECT t.{0}::text FROM {1} AS t ORDER BY t.{0} LIMIT 3").format(
             sql.Identifier(tenant.key), tenant.name.identifier
@@ -892,8 +893,8 @@ class _Laboratory:
     @cached_property
     def known(self) -> frozenset[str]:
         """The keys of all tenants; empty if they cannot be read."""
-        tenant = self.ground.ownership.tenant
-        if not self.ground.has(tenant.name, tenant.key) or tenant.name in self.ground.hidden:
+        tenant = self.context.ownership.tenant
+        if not self.context.has(tenant.name, tenant.key) or tenant.name in self.context.hidden:
             return frozenset()
         query = sql.SQL("SELECT t.{}::text FROM {} AS t").format(sql.Identifier(tenant.key), tenant.name.identifier)
         return frozenset(key for (key,) in self._ask(query))
@@ -901,8 +902,8 @@ class _Laboratory:
     @cached_property
     def quarantine(self) -> str | None:
         """The key of the quarantine tenant, if there is one."""
-        tenant = self.ground.ownership.tenant
-        if tenant.quarantine is None or not self.ground.has(tenant.name, tenant.key, tenant.slug):
+        tenant = self.context.ownership.tenant
+        if tenant.quarantine is None or not self.context.has(tenant.name, tenant.key, tenant.slug):
             return None
         query = sql.SQL("SELECT t.{}::text FROM {} AS t WHERE t.{} = {}").format(
             sql.Identifier(tenant.key), tenant.name.identifier, sql.Identifier(tenant.slug),
@@ -912,21 +913,21 @@ class _Laboratory:
 
     def _ask(self, query: sql.Composed) -> list[tuple[Any, ...]]:
         """Raises LockNotAvailable rather than waiting for a lock."""
-        with self.ground.connection.transaction():
-            return by_itself(self.ground.connection, query, sql.SQL(_QUERIES["patience"].decode()))
+        with self.context.connection.transaction():
+            return by_itself(self.context.connection, query, sql.SQL(_QUERIES["patience"].decode()))
 
     # --- views
 
     def view(self, view: View) -> Iterator[Finding]:
         """If a view shows the tenant column, rows of others; if not, any row for a session without a tenant, provided
         that it only shows owned rows."""
-        column = self.ground.spec.tenant.column
+        column = self.context.spec.tenant.column
         parameters = {"name": view.name.identifier.as_string(None), "column": column}
-        (shows,) = self.ground.connection.execute(_QUERIES["has_column"], parameters).fetchone() or (False,)
+        (shows,) = self.context.connection.execute(_QUERIES["has_column"], parameters).fetchone() or (False,)
         with self.actor.trials():
             if shows:
                 condition: sql.Composable = sql.SQL("t.{} IS NOT NULL").format(sql.Identifier(column))
-            elif readable_only_through_owned(self.actor.connection, self.ground, view.name):
+            elif readable_only_through_owned(self.actor.connection, self.context, view.name):
                 condition = sql.SQL("true")
             else:
                 return
@@ -949,9 +950,9 @@ class _Laboratory:
         yield _found(
             name="tenants-not-apart", severity=Severity.ERROR, table=table, count=len(through),
             message=f"{self.actor.name} gets access to tenants' rows of {table}: {listed}",
-            remedy=f"Run {self.ground.again}, which restores its policies; drop policies that allow this; and make sure"
-            f" that {self.actor.name} is no superuser, has no BYPASSRLS and owns no table.",
-            samples=tuple(trial.sample for trial in different[: self.ground.samples]),
+            remedy=f"Run {self.context.repair_command}, which restores its policies; drop policies that allow this; and"
+            f" make sure that {self.actor.name} is no superuser, has no BYPASSRLS and owns no table.",
+            samples=tuple(trial.sample for trial in different[: self.context.samples]),
         )  # fmt: skip
 
     def conclusion(self) -> Iterator[Finding]:
@@ -962,7 +963,7 @@ class _Laboratory:
             f" {len(self.tried)} tables and views: it succeeded on {len(self.leaking)}; on"
             f" {counted(len(self.together), 'table')} the rows that all tenants see were added up",
         )  # fmt: skip
-        if self.ground.standby:
+        if self.context.standby:
             yield _found(
                 name="writes-not-tried", severity=Severity.INFO,
                 message=f"Writes by {self.actor.name} were not tested: this server is a standby, which is read-only",
@@ -975,5 +976,5 @@ class _Laboratory:
                 name="experiment-undecided", severity=Severity.INFO, count=len(self.open),
                 message=f"Some attempts of a tenant gave no result, on {listed(tables)}",
                 remedy="See the reasons. A trigger that writes or uses a sequence is stopped before it can do so.",
-                samples=tuple(undecided[: self.ground.samples]),
+                samples=tuple(undecided[: self.context.samples]),
             )  # fmt: skip

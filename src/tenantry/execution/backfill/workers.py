@@ -29,7 +29,7 @@ from tenantry.execution.events import Event, FillAdvanced, FillPaused, Observer
 from tenantry.model.name import Name
 from tenantry.postgres.connect import PinnedConnection
 from tenantry.postgres.locks import blockers, exclusive
-from tenantry.postgres.owner_context import context, raw_cursor
+from tenantry.postgres.owner_context import error_context, raw_cursor
 from tenantry.postgres.queries import filled
 from tenantry.steps.fill import RelationFill
 
@@ -183,7 +183,7 @@ def failure(relation: Name, error: psycopg.Error, connection: psycopg.Connection
     said = (error.diag.message_primary or str(error).strip() or type(error).__name__).splitlines()[0]
     if connection.closed:
         return Failed(f"The connection was lost during the backfill of {relation}: {said}", remedy=AGAIN)
-    details = [error.diag.message_detail or "", *(context(error) or "").splitlines()]
+    details = [error.diag.message_detail or "", *(error_context(error) or "").splitlines()]
     return Failed(
         f"{relation} cannot be backfilled: {said}",
         remedy=f"correct this, then {AGAIN}",

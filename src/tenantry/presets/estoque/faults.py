@@ -30,12 +30,12 @@ class FaultContext:
 class _Garden:
     """Adds rows with the next id of their table, and records those that are faulty."""
 
-    ground: FaultContext
+    context: FaultContext
     planted: Planted = field(default_factory=Planted)
     kind: str = ""
 
     def next(self, table: str) -> int:
-        return self.ground.used[table] + len(self.planted.rows.get(table, ())) + 1
+        return self.context.used[table] + len(self.planted.rows.get(table, ())) + 1
 
     def fault(self, table: str, key: int, detail: str) -> None:
         self.planted.faults.append(Fault(kind=self.kind, table=table, key=key, detail=detail))
@@ -90,37 +90,37 @@ def _orphans(garden: _Garden) -> None:
 
 def _conflicts(garden: _Garden) -> None:
     """Lots whose movements are of two tenants, and history that names another tenant's school."""
-    schools = garden.ground.schools
+    schools = garden.context.schools
     for number in range(PLANTED):
         ours, theirs = schools[number], schools[(number + 1) % len(schools)]
         lot, movements = garden.lot("DOIS", 30, [(30, 10, 20, ours), (20, 5, 15, theirs)])
         garden.fault("estoque_lotes", lot, "movements of two tenants")
         for movement in movements:
             garden.fault("estoque_movimentacoes", movement, "a lot of two tenants")
-        _, history = garden.shelf(ours, garden.ground.products, [("entrada", 0, 8, 8)], told=theirs)
+        _, history = garden.shelf(ours, garden.context.products, [("entrada", 0, 8, 8)], told=theirs)
         garden.fault("estoque_escolas_historico", history[0], "its school and its stock are of two tenants")
 
 
 def _negative_stock(garden: _Garden) -> None:
     """Lots and stocks from which more was taken than there was; their chains are correct."""
-    for school in garden.ground.schools:
+    for school in garden.context.schools:
         lot, _ = garden.lot("NEGATIVO", 10, [(10, 14.5, -4.5, school)])
         garden.fault("estoque_lotes", lot, "quantidade_atual is -4.5")
         movements = [("entrada", 0.0, 8.0, 8.0), ("saida", 8.0, 12.5, -4.5)]
-        stock, _ = garden.shelf(school, garden.ground.products - 1, movements, told=school)
+        stock, _ = garden.shelf(school, garden.context.products - 1, movements, told=school)
         garden.fault("estoque_escolas", stock, "quantidade_atual is -4.5")
 
 
 def _expired_before_made(garden: _Garden) -> None:
     """Lots that expired a month before they were made."""
-    for school in garden.ground.schools:
+    for school in garden.context.schools:
         lot, _ = garden.lot("VALIDADE", 30, [(30, 10, 20, school)], expires=date(2025, 2, 1))
         garden.fault("estoque_lotes", lot, "data_validade is before data_fabricacao")
 
 
 def _broken_chain(garden: _Garden) -> None:
     """Movements that do not start with the quantity at which the one before ended, and movements whose sum is wrong."""
-    for school in garden.ground.schools:
+    for school in garden.context.schools:
         _, movements = garden.lot("LACUNA", 40, [(40, 10, 30, school), (26, 6, 20, school)])
         garden.fault("estoque_movimentacoes", movements[1], "starts at 26 where the one before ended at 30")
         _, movements = garden.lot("SOMA", 40, [(40, 10, 25, school), (25, 5, 20, school)])
@@ -138,9 +138,9 @@ _PLANTS: dict[str, Callable[[_Garden], None]] = {
 FAULTS = tuple(_PLANTS)
 
 
-def plant(ground: FaultContext, faults: Collection[str]) -> Planted:
+def plant(context: FaultContext, faults: Collection[str]) -> Planted:
     """The rows of the chosen faults; the order in which they are named does not matter."""
-    garden = _Garden(ground=ground)
+    garden = _Garden(context=context)
     for kind in FAULTS:
         if kind in faults:
             garden.kind = kind
