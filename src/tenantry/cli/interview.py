@@ -97,7 +97,7 @@ class _Interview:
         for reason in question.reasons[:REASONS]:
             terminal.item("  ", visible(reason), body_style="dim")
         for number, answer in enumerate(question.answers, start=1):
-            terminal.item(f"{number:>4}  ", visible(answer.said), style="cyan")
+            terminal.item(f"{number:>4}  ", visible(answer.meaning), style="cyan")
         several = f"1* … for all {len(same)} tables with this question · " if len(same) > 1 else ""
         terminal.item("      ", several + KEYS, body_style="dim")
 
@@ -132,7 +132,7 @@ class _Interview:
         before = text = read_text(self.path)
         done = []
         for question in asked:
-            fitting = next((one for one in question.answers if one.said == answer.said), None)
+            fitting = next((one for one in question.answers if one.meaning == answer.meaning), None)
             if fitting is None:
                 continue
             # The first answer may have named the default tenant.
@@ -141,7 +141,7 @@ class _Interview:
             done.append(question.part.name)
         rewrite(self.path, text)
         self.past.append((before, text, len(done)))
-        self.terminal.item("written ", visible(f"{_tables(len(done))}: {answer.said}"), style="green")
+        self.terminal.item("written ", visible(f"{_tables(len(done))}: {answer.meaning}"), style="green")
 
     def _undo(self) -> None:
         if not self.past:

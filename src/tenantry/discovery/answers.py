@@ -11,7 +11,7 @@ from tenantry.discovery.choice import choose, reference_crosses, write
 from tenantry.discovery.proposal import Decision, Proposal
 from tenantry.discovery.spec_file import part_line, written
 from tenantry.errors import UsageError
-from tenantry.model.evidence import TableEvidence, WayKind
+from tenantry.model.evidence import PathKind, TableEvidence
 from tenantry.model.name import Name, quoted
 from tenantry.model.schema import Schema
 from tenantry.model.spec import Spec, TablePart
@@ -23,11 +23,11 @@ NOT_SHARED = ("shared", "paths", "children", "assign", "orphans", "unique", "col
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """`said` is its meaning in words, the same for all tables that it fits. It writes the keys `written` (None removes
-    a key), or chooses the path that begins with `path`, or lets `crosses` refer to another tenant's row. `slug` is set
-    if the slug of a tenant must be given, and for which key: "assign" or "default"."""
+    """`meaning` is a sentence, the same for all tables that it fits. It writes the keys `written` (None removes a key),
+    or chooses the path that begins with `path`, or lets `crosses` refer to another tenant's row. `slug` is set if the
+    slug of a tenant must be given, and for which key: "assign" or "default"."""
 
-    said: str
+    meaning: str
     written: Mapping[str, Any] = field(default_factory=dict)
     path: str = ""
     crosses: tuple[str, ...] = ()
@@ -97,17 +97,17 @@ def _answers(
     if decision is not None and decision.part.undecided is None:
         proposed = {name: value for name, value in written(decision.part).items() if name != "name"}
         away = {name: None for name in NOT_SHARED if name not in proposed}
-        yield Answer(said=f"as discover now proposes: {part_line(decision.part)}", written=away | proposed)
+        yield Answer(meaning=f"as discover now proposes: {part_line(decision.part)}", written=away | proposed)
     if part.membership is not None:
         linked = "its rows belong to the tenants that are linked to them: each of these reads"
-        yield Answer(said=f"{linked} them, and none may write them")
-        yield Answer(said=f"{linked} and changes them", written={"writable": True})
+        yield Answer(meaning=f"{linked} them, and none may write them")
+        yield Answer(meaning=f"{linked} and changes them", written={"writable": True})
     if part.paths or part.children:
         yield from _owned(spec, part, decision, evidence)
     away = dict.fromkeys(NOT_SHARED)
-    yield Answer(said="shared: all tenants read it, and none may write to it", written=away | {"shared": True})
-    yield Answer(said="shared and writable: all tenants read it and write to it", written=away | {"shared": "write"})
-    yield Answer(said="all rows belong to one tenant", written=away, slug="assign")
+    yield Answer(meaning="shared: all tenants read it, and none may write to it", written=away | {"shared": True})
+    yield Answer(meaning="shared and writable: all tenants read it and write to it", written=away | {"shared": "write"})
+    yield Answer(meaning="all rows belong to one tenant", written=away, slug="assign")
 
 
 def _owned(
@@ -120,12 +120,12 @@ def _owned(
         for (column,) in firsts:
             others = ", ".join(other for (other,) in firsts if other != column)
             yield Answer(
-                said=f"{column} decides the tenant of a row; {others} may lead to another tenant",
+                meaning=f"{column} decides the tenant of a row; {others} may lead to another tenant",
                 path=quoted(column),
             )  # fmt: skip
     if evidence is not None and (crossing := _crossing(evidence)):
         yield Answer(
-            said=f"its paths decide; {', '.join(crossing)} may lead to another tenant",
+            meaning=f"its paths decide; {', '.join(crossing)} may lead to another tenant",
             crosses=tuple(map(quoted, crossing)),
         )  # fmt: skip
     links = [link for link in decision.others if not link.itself] if decision is not None else []
@@ -133,25 +133,27 @@ def _owned(
         paths = [*part.paths, *((link.columns,) for link in links)]
         columns = ", ".join(dict.fromkeys(",".join(link.columns) for link in links))
         hops = [[hop[0] if len(hop) == 1 else list(hop) for hop in path] for path in paths]
-        yield Answer(said=f"its paths decide, also where only {columns} leads to a tenant", written={"paths": hops})
+        yield Answer(meaning=f"its paths decide, also where only {columns} leads to a tenant", written={"paths": hops})
     if orphans:
         # A shared row may not refer to a tenant's row, unless the spec allows it.
         crosses = tuple(quoted(link.columns[0]) for link in links if link.declared and len(link.columns) == 1)
         also = f"; {', '.join(crosses)} may lead to a tenant" if crosses else ""
         yield Answer(
-            said=f"rows without a tenant are shared by all tenants{also}", written={"orphans": "shared"},
+            meaning=f"rows without a tenant are shared by all tenants{also}", written={"orphans": "shared"},
             crosses=crosses,
         )  # fmt: skip
         ask = "" if spec.tenant.default is not None else "default"
         yield Answer(
-            said=f"rows without a tenant belong to the default tenant{'' if ask else f' {spec.tenant.default!r}'}",
+            meaning=f"rows without a tenant belong to the default tenant{'' if ask else f' {spec.tenant.default!r}'}",
             written={"orphans": "default"}, slug=ask,
         )  # fmt: skip
-        yield Answer(said="rows without a tenant belong to the quarantine tenant", written={"orphans": "quarantine"})
+        yield Answer(meaning="rows without a tenant belong to the quarantine tenant", written={"orphans": "quarantine"})
     elif not conflicts:
-        yield Answer(said="its paths decide the tenant of a row")
+        yield Answer(meaning="its paths decide the tenant of a row")
 
 
 def _crossing(evidence: TableEvidence) -> Sequence[str]:
-    columns = [way.label.partition(" > ")[0] for way in evidence.ways if way.kind is WayKind.REFERENCE and way.differs]
+    columns = [
+        path.label.partition(" > ")[0] for path in evidence.paths if path.kind is PathKind.REFERENCE and path.differs
+    ]
     return columns if columns and evidence.conflicts == evidence.crossing and "," not in "".join(columns) else ()

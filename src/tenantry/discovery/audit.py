@@ -11,7 +11,7 @@ from tenantry.discovery.links import Link
 from tenantry.model.evidence import Evidence
 from tenantry.model.name import Name
 
-CROWD = 0.25
+OFTEN = 0.25
 """The share of all tables whose references must lead to a parent for it to count as the table of users."""
 FEW = 3
 """Fewer tables than this are not enough to tell."""
@@ -42,8 +42,8 @@ def audits(draft: Draft, evidence: Evidence) -> frozenset[Link]:
     same parent; a key that may be NULL; and another path that disagrees in more rows than could be mistakes. A column
     that names the writer in one table does so in all tables that have a column of that name to the same parent.
     """
-    crowd, candidates = _crowd(draft), tuple(_candidates(draft))
-    found = {link for link in candidates if _says_who_wrote(draft, evidence, link, crowd)}
+    often_referenced, candidates = _often_referenced(draft), tuple(_candidates(draft))
+    found = {link for link in candidates if _names_writer(draft, evidence, link, often_referenced)}
     found |= _alike(candidates, found)
     beside = {link for link in candidates if _is_beside(draft, link, found)}
     return frozenset(found | beside | _alike(candidates, beside))
@@ -51,44 +51,49 @@ def audits(draft: Draft, evidence: Evidence) -> frozenset[Link]:
 
 def _alike(candidates: Sequence[Link], found: Set[Link]) -> set[Link]:
     """Links with the same column name as one that was found, to the same parent."""
-    known = {(link.parent, link.columns) for link in found}
-    return {link for link in candidates if link.nullable and (link.parent, link.columns) in known}
+    table_evidence = {(link.parent, link.columns) for link in found}
+    return {link for link in candidates if link.nullable and (link.parent, link.columns) in table_evidence}
 
 
 def _is_beside(draft: Draft, link: Link, found: Set[Link]) -> bool:
     """Beside a link that was found, in a table that refers to no other parent: that link cannot own the rows."""
-    ways = draft.ways[link.table]
+    links = draft.path_links[link.table]
     return (
         link.nullable
-        and all(other.parent == link.parent for other in ways)
-        and any(other in found for other in ways)
+        and all(other.parent == link.parent for other in links)
+        and any(other in found for other in links)
     )  # fmt: skip
 
 
 def _candidates(draft: Draft) -> Iterator[Link]:
-    for links in draft.ways.values():
+    for links in draft.path_links.values():
         for link in links:
             if link.parent != draft.table and not link.itself and len(link.columns) == 1:
                 yield link
 
 
-def _crowd(draft: Draft) -> frozenset[Name]:
+def _often_referenced(draft: Draft) -> frozenset[Name]:
     """The parents to which many tables refer."""
     tables: Counter[Name] = Counter()
     for name in draft.others:
         tables.update({link.parent for link in draft.links.up[name] if not link.itself})
-    least = max(FEW, CROWD * len(draft.others))
+    least = max(FEW, OFTEN * len(draft.others))
     return frozenset(name for name, count in tables.items() if count >= least and name != draft.table)
 
 
-def _says_who_wrote(draft: Draft, evidence: Evidence, link: Link, crowd: frozenset[Name]) -> bool:
+def _names_writer(draft: Draft, evidence: Evidence, link: Link, often_referenced: frozenset[Name]) -> bool:
     alike = [other for other in draft.links.up[link.table] if other.parent == link.parent]
-    further = [other for other in draft.ways[link.table] if other.parent != link.parent and not other.itself]
-    known = evidence.tables.get(link.table)
-    way = evidence_of(link, known) if known is not None else None
+    further = [other for other in draft.path_links[link.table] if other.parent != link.parent and not other.itself]
+    table_evidence = evidence.tables.get(link.table)
+    path_evidence = evidence_of(link, table_evidence) if table_evidence is not None else None
     if _HINT.search(link.columns[0]):
-        return link.parent in crowd or len(alike) > 1 or bool(further) or (way is not None and way.differs > 0)
-    differs = way is not None and way.differs * MISTAKES > way.found
+        return (
+            link.parent in often_referenced
+            or len(alike) > 1
+            or bool(further)
+            or (path_evidence is not None and path_evidence.differs > 0)
+        )
+    differs = path_evidence is not None and path_evidence.differs * MISTAKES > path_evidence.rows
     named = [other.table for other in draft.links.down[link.parent] if other.columns == link.columns]
-    common = link.parent in crowd or (len(alike) > 1 and len(named) >= FEW)
+    common = link.parent in often_referenced or (len(alike) > 1 and len(named) >= FEW)
     return common and link.nullable and bool(further) and differs

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from psycopg import sql
 
-from tenantry.discovery.lookups import TenantLookup, compared, ways
-from tenantry.model.evidence import WayKind
+from tenantry.discovery.lookups import TenantLookup, compared, lookups
+from tenantry.model.evidence import PathKind
 from tenantry.model.name import Name
 from tenantry.model.ownership import Owned, Ownership, Path
 from tenantry.model.schema import Schema
@@ -46,10 +46,10 @@ def _statement(wrong: TenantLookup, right: TenantLookup, owned: Owned, ownership
     table = schema.tables[owned.table]
     if not table.primary_key:
         raise _Unknown(f"{owned.table} has no primary key to identify its rows by")
-    if wrong.kind is WayKind.CHILD or right.kind is WayKind.CHILD:
+    if wrong.kind is PathKind.CHILD or right.kind is PathKind.CHILD:
         raise _Unknown("its children would have to refer to another row, or belong to another one")
-    told, said = _Ends(ownership, schema, "a"), _Ends(ownership, schema, "b")
-    other, mine = told.key(right, "r"), said.key(wrong, "r")
+    right_ends, wrong_ends = _Ends(ownership, schema, "a"), _Ends(ownership, schema, "b")
+    other, mine = right_ends.key(right, "r"), wrong_ends.key(wrong, "r")
     if _is_key(wrong, ownership):
         (column,) = wrong.columns
         changes = sql.SQL("{} = s.tenant").format(sql.Identifier(column))
@@ -63,7 +63,7 @@ def _statement(wrong: TenantLookup, right: TenantLookup, owned: Owned, ownership
         .format(
             owned.table.identifier, changes,
             sql.SQL(", ").join(sql.Identifier("r", key) for key in keys), other, owned.table.identifier,
-            sql.SQL("").join(sql.SQL(" JOIN {}").format(join) for join in (*told.joins, *said.joins)),
+            sql.SQL("").join(sql.SQL(" JOIN {}").format(join) for join in (*right_ends.joins, *wrong_ends.joins)),
             sql.SQL("NOT {}").format(compared(mine, other, ownership.tenant.key_operator)),
             sql.SQL(" AND ").join(
                 sql.SQL("{} = {}").format(sql.Identifier("t", key), sql.Identifier("s", key)) for key in keys
@@ -73,10 +73,12 @@ def _statement(wrong: TenantLookup, right: TenantLookup, owned: Owned, ownership
     )  # fmt: skip
 
 
-def _is_key(way: TenantLookup, ownership: Ownership) -> bool:
+def _is_key(lookup: TenantLookup, ownership: Ownership) -> bool:
     """Whether the column of the path holds the tenant's key itself."""
-    hops = () if way.path is None else way.path.hops
-    return way.target == ownership.tenant.name and len(hops) <= 1 and way.theirs == (ownership.tenant.key,)
+    hops = () if lookup.path is None else lookup.path.hops
+    return (
+        lookup.target == ownership.tenant.name and len(hops) <= 1 and lookup.target_columns == (ownership.tenant.key,)
+    )
 
 
 @dataclass(slots=True)
@@ -89,41 +91,41 @@ class _Ends:
     joins: list[sql.Composed] = field(default_factory=list)
     passed: set[Name] = field(default_factory=set)
 
-    def key(self, way: TenantLookup, alias: str) -> sql.Composable:
+    def key(self, lookup: TenantLookup, alias: str) -> sql.Composable:
         """The tenant's key to which the path leads from the row `alias`."""
-        if _is_key(way, self.ownership):
-            return sql.Identifier(alias, way.columns[0])
-        if way.path is None:
-            raise _Unknown(f"{way.label} depends on other rows")
-        end = self._along(way.path, alias)
-        if way.target == self.ownership.tenant.name:
+        if _is_key(lookup, self.ownership):
+            return sql.Identifier(alias, lookup.columns[0])
+        if lookup.path is None:
+            raise _Unknown(f"{lookup.label} depends on other rows")
+        end = self._along(lookup.path, alias)
+        if lookup.target == self.ownership.tenant.name:
             return sql.Identifier(end, self.ownership.tenant.key)
-        owner = self.ownership.of(way.target)
-        if owner is None or way.target in self.passed:
-            raise _Unknown(f"{way.target} gets its own tenant from this table")
-        self.passed.add(way.target)
-        return self.key(_first(ways(owner, self.ownership, self.schema), way.target, owner), end)
+        owner = self.ownership.of(lookup.target)
+        if owner is None or lookup.target in self.passed:
+            raise _Unknown(f"{lookup.target} gets its own tenant from this table")
+        self.passed.add(lookup.target)
+        return self.key(_first(lookups(owner, self.ownership, self.schema), lookup.target, owner), end)
 
     def _along(self, path: Path, alias: str) -> str:
         for hop in path.hops:
-            there = f"{self.prefix}{len(self.joins) + 1}"
+            joined = f"{self.prefix}{len(self.joins) + 1}"
             self.joins.append(
                 sql.SQL("{} AS {} ON {}").format(
-                    hop.parent.identifier, sql.Identifier(there),
+                    hop.parent.identifier, sql.Identifier(joined),
                     sql.SQL(" AND ").join(
-                        compared(sql.Identifier(there, theirs), sql.Identifier(alias, mine), operator)
+                        compared(sql.Identifier(joined, theirs), sql.Identifier(alias, mine), operator)
                         for mine, theirs, operator in zip(hop.columns, hop.parent_columns, hop.operators, strict=True)
                     ),
                 )
             )  # fmt: skip
-            alias = there
+            alias = joined
         return alias
 
 
 def _first(found: Iterator[TenantLookup], table: Name, owner: Owned) -> TenantLookup:
-    for way in found:
-        if way.gives and way.kind is not WayKind.CHILD and owner.assignment is None:
-            return way
+    for lookup in found:
+        if lookup.gives_tenant and lookup.kind is not PathKind.CHILD and owner.assignment is None:
+            return lookup
     raise _Unknown(f"{table} does not get its tenants from its own columns")
 
 
@@ -132,7 +134,7 @@ def corrections(
 ) -> dict[tuple[str, str], tuple[Correction, ...]]:
     """For each pair of labels both corrections, each of which follows the other path; none if a path disagrees with
     itself, or is the spec's assignment."""
-    known = {way.label: way for way in ways(owned, ownership, schema)}
+    known = {lookup.label: lookup for lookup in lookups(owned, ownership, schema)}
     return {
         (one, other): (
             correction(known[one], known[other], owned, ownership, schema),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from tenantry.discovery.links import Link, Links
 from tenantry.discovery.tenant_table import column_names, shown
-from tenantry.model.evidence import Evidence, TableEvidence, WayEvidence, WayKind
+from tenantry.model.evidence import Evidence, PathEvidence, PathKind, TableEvidence
 from tenantry.model.name import Name, quoted
 from tenantry.model.spec import ReferencePart, Spec, TablePart, TenantPart
 
@@ -15,15 +15,15 @@ from tenantry.model.spec import ReferencePart, Spec, TablePart, TenantPart
 class Draft:
     """The paths of each table; a table without one is not reached.
 
-    `ways` are the links that a table's rows can follow, best first; `children` the links that lead to it from tables
-    with a known tenant; `audits` name the writer of a row, and not its owner.
+    `path_links` are the links that a table's rows can follow, best first; `children` the links that lead to it from
+    tables with a known tenant; `audits` name the writer of a row, and not its owner.
     """
 
     links: Links
     home: str
     tenant: TenantPart
     table: Name
-    ways: dict[Name, tuple[Link, ...]] = field(default_factory=dict)
+    path_links: dict[Name, tuple[Link, ...]] = field(default_factory=dict)
     children: dict[Name, tuple[Link, ...]] = field(default_factory=dict)
     audits: frozenset[Link] = frozenset()
 
@@ -41,8 +41,8 @@ class Draft:
         """With every link of every table that leads to the tenant or to a table whose children have a tenant."""
         known = self.links.reached(self.table, *self.children, without=self.audits)
         ends = {self.table, *self.children, *known}
-        ways = {name: self._ranked(name, ends, known) for name in (*known, *self.children) if name != self.table}
-        return replace(self, ways={name: found for name, found in ways.items() if found})
+        path_links = {name: self._ranked(name, ends, known) for name in (*known, *self.children) if name != self.table}
+        return replace(self, path_links={name: found for name, found in path_links.items() if found})
 
     def asking(self, children: dict[Name, tuple[Link, ...]]) -> Draft:
         """With further tables whose children may have a tenant."""
@@ -54,7 +54,7 @@ class Draft:
 
     def column(self, name: Name) -> str | None:
         """Another name for the tenant column, if the table has a different column of that name."""
-        table, first = self.links.tables[name], self.ways.get(name, ())[:1]
+        table, first = self.links.tables[name], self.path_links.get(name, ())[:1]
         tenants = self.links.tables.get(self.table)
         key = tenants.column(self.tenant.key) if tenants is not None else None
         given = table.column(first[0].columns[0]) if first and self.is_direct(first[0]) else None
@@ -68,7 +68,7 @@ class Draft:
         """The table's part of the spec, as far as its paths determine it."""
         return TablePart(
             name=shown(name, self.home),
-            paths=tuple((link.columns,) for link in self.ways.get(name, ())),
+            paths=tuple((link.columns,) for link in self.path_links.get(name, ())),
             children=tuple(
                 f"{shown(link.table, self.home)}.{quoted(link.columns[0])}" for link in self.children.get(name, ())
             ),
@@ -78,7 +78,7 @@ class Draft:
     def spec(self) -> Spec:
         """A spec of the tables that are reached, for the census."""
         schemas = (self.home, *(name for name in self.links.schema.schemas if name != self.home))
-        parts = [self.part(name) for name in self.others if name in self.ways or name in self.children]
+        parts = [self.part(name) for name in self.others if name in self.path_links or name in self.children]
         return Spec(schemas=schemas, tenant=self.tenant, table=tuple(parts), reference=self.crossing())
 
     def crossing(self) -> tuple[ReferencePart, ...]:
@@ -92,7 +92,7 @@ class Draft:
     def common(self, shared: set[Name]) -> dict[Name, Link]:
         """Tables that are not reached, and to which shared rows or rows of several tenants refer by this link."""
         found: dict[Name, Link] = {}
-        waiting = [*self.ways, *self.children, *sorted(shared)]
+        waiting = [*self.path_links, *self.children, *sorted(shared)]
         owned = {self.table, *waiting}
         while waiting:
             for link in self.links.up[waiting.pop()]:
@@ -121,26 +121,29 @@ class Draft:
         )  # fmt: skip
 
 
-def evidence_of(link: Link, evidence: TableEvidence, *, child: bool = False) -> WayEvidence | None:
+def evidence_of(link: Link, evidence: TableEvidence, *, child: bool = False) -> PathEvidence | None:
     """The result of the census for a link."""
     columns = ",".join(link.columns)
-    for way in evidence.ways:
-        if child and way.kind is WayKind.CHILD and way.label == f"{link.table}.{columns}":
-            return way
+    for path_evidence in evidence.paths:
+        if child and path_evidence.kind is PathKind.CHILD and path_evidence.label == f"{link.table}.{columns}":
+            return path_evidence
         if not child and (
-            (way.kind is WayKind.PATH and way.label.startswith(f"{columns} > "))
-            or (way.kind is WayKind.GIVEN and way.label == columns)
+            (path_evidence.kind is PathKind.PATH and path_evidence.label.startswith(f"{columns} > "))
+            or (path_evidence.kind is PathKind.GIVEN and path_evidence.label == columns)
         ):
-            return way
+            return path_evidence
     return None
 
 
 def disputed(evidence: TableEvidence) -> int:
     """The number of rows whose paths disagree, at least; references are no paths."""
-    return max((way.differs for way in evidence.ways if way.kind is not WayKind.REFERENCE), default=0)
+    return max(
+        (path_evidence.differs for path_evidence in evidence.paths if path_evidence.kind is not PathKind.REFERENCE),
+        default=0,
+    )
 
 
-def tells(evidence: Evidence, name: Name) -> bool:
+def has_tenants(evidence: Evidence, name: Name) -> bool:
     """Whether the rows of a table have tenants, and more than one, so that agreement is evidence."""
     found = evidence.tables.get(name)
-    return found is not None and found.found > 0 and found.several
+    return found is not None and found.with_tenant > 0 and found.several

@@ -1,4 +1,4 @@
-"""The ways in which a tenant is found for a table's rows, as joins with the tenant maps of other tables."""
+"""How the tenant of a table's rows is found: joins with the tenant maps of other tables."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Protocol
 
 from psycopg import sql
 
-from tenantry.model.evidence import WayKind
+from tenantry.model.evidence import PathKind
 from tenantry.model.name import Name
 from tenantry.model.ownership import Child, Hop, Owned, Ownership, Path
 from tenantry.model.schema import ForeignKey, Kind, Schema
 from tenantry.planning.paths import foreign_keys
 
 
-class Shadows(Protocol):
+class TenantMaps(Protocol):
     """What a lookup needs of the tenant maps: the relation of a table's, and the names of its columns."""
 
     def source(self, table: Name) -> sql.Composable:
@@ -29,40 +29,40 @@ class Shadows(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantLookup:
-    """From `columns` of the row to the tenant map of `target`, by its columns `theirs`.
+    """From `columns` of the row to the tenant map of `target`, by its columns `target_columns`.
 
     `operators` compare the row with the first table on the path. `path` has the hops of a path or reference, and
     `referenced` is the relation that the last foreign key names, which can be a part of `target`.
     """
 
     label: str
-    kind: WayKind
+    kind: PathKind
     columns: tuple[str, ...]
     target: Name
-    theirs: tuple[str, ...]
+    target_columns: tuple[str, ...]
     operators: tuple[tuple[str, str], ...]
     path: Path | None = None
     referenced: Name | None = None
 
     @property
-    def gives(self) -> bool:
-        return self.kind is not WayKind.REFERENCE
+    def gives_tenant(self) -> bool:
+        return self.kind is not PathKind.REFERENCE
 
     @property
     def many(self) -> bool:
         """Whether several rows can match, which must then agree."""
-        return self.kind is WayKind.CHILD or (self.path is not None and not all(hop.unique for hop in self.path.hops))
+        return self.kind is PathKind.CHILD or (self.path is not None and not all(hop.unique for hop in self.path.hops))
 
-    def relation(self, schema: Schema, shadows: Shadows) -> sql.Composed:
+    def relation(self, schema: Schema, tenant_maps: TenantMaps) -> sql.Composed:
         """A query with k0, k1, … and low, and high if several rows can match: the tenants at the end of the path."""
         if self.path is None or len(self.path.hops) == 1:
             keys: list[sql.Composable] = [
-                sql.SQL("x.{}").format(shadows.column(self.target, column)) for column in self.theirs
+                sql.SQL("x.{}").format(tenant_maps.column(self.target, column)) for column in self.target_columns
             ]
-            joined = sql.SQL("{} AS x").format(shadows.source(self.target))
+            joined = sql.SQL("{} AS x").format(tenant_maps.source(self.target))
         else:
             keys = [sql.Identifier("h0", column) for column in self.path.hops[0].parent_columns]
-            joined = _chain(self.path.hops, self.target, schema, shadows)
+            joined = _chain(self.path.hops, self.target, schema, tenant_maps)
         conditions: list[sql.Composable] = [sql.SQL("x.tenant IS NOT NULL")]
         places = restriction(schema, self.referenced, self.target)
         if places:
@@ -83,7 +83,7 @@ class TenantLookup:
         """A condition: the row's values, in the order of `columns`, match the relation called `alias`."""
         return sql.SQL(" AND ").join(
             compared(mine, sql.Identifier(alias, f"k{number}"), operator)
-            if self.kind is WayKind.CHILD
+            if self.kind is PathKind.CHILD
             else compared(sql.Identifier(alias, f"k{number}"), mine, operator)
             for number, (mine, operator) in enumerate(zip(row, self.operators, strict=True))
         )
@@ -95,17 +95,17 @@ def compared(left: sql.Composable, right: sql.Composable, operator: tuple[str, s
     return sql.SQL("{} OPERATOR({}.{}) {}").format(left, sql.Identifier(schema), sql.SQL(name), right)
 
 
-def ways(owned: Owned, ownership: Ownership, schema: Schema) -> Iterator[TenantLookup]:
+def lookups(owned: Owned, ownership: Ownership, schema: Schema) -> Iterator[TenantLookup]:
     """All lookups of a table except its assignment, the one with precedence first."""
     tenant = ownership.tenant
     if owned.given:
         yield TenantLookup(
-            label=owned.column, kind=WayKind.GIVEN, columns=(owned.column,), target=tenant.name,
-            theirs=(tenant.key,), operators=(tenant.key_operator,),
+            label=owned.column, kind=PathKind.GIVEN, columns=(owned.column,), target=tenant.name,
+            target_columns=(tenant.key,), operators=(tenant.key_operator,),
         )  # fmt: skip
     for path in owned.paths:
         if not (owned.given and path.target == tenant.name and path.columns == (owned.column,)):
-            yield _along(path, WayKind.PATH, ownership.heirs)
+            yield _along(path, PathKind.PATH, ownership.heirs)
     for child in owned.children:
         yield _upwards(child, ownership.heirs)
     known = {(path.columns, path.hops[0].parent) for path in owned.paths}
@@ -114,34 +114,34 @@ def ways(owned: Owned, ownership: Ownership, schema: Schema) -> Iterator[TenantL
         if given or not key.enforced or ownership.crosses(owned.table, key.columns):
             continue
         if (key.columns, key.parent) not in known and ownership.of(key.parent) is not None:
-            yield _along(Path(hops=(_hop(key),)), WayKind.REFERENCE, ownership.heirs)
+            yield _along(Path(hops=(_hop(key),)), PathKind.REFERENCE, ownership.heirs)
 
 
-def restriction(schema: Schema, referenced: Name | None, shadowed: Name) -> tuple[Name, ...]:
-    """The relations that a foreign key to `referenced` can match in the tenant map of `shadowed`; none means all.
+def restriction(schema: Schema, referenced: Name | None, mapped: Name) -> tuple[Name, ...]:
+    """The relations that a foreign key to `referenced` can match in the tenant map of `mapped`; none means all.
 
     A key to a partition matches that partition, and one to a table with inheritance children matches the table alone.
     """
     if referenced is None or referenced not in schema.tables:
         return ()
     if schema.tables[referenced].kind is Kind.PARTITIONED:
-        return tuple(table.name for table in schema.tree(referenced)) if referenced != shadowed else ()
-    alone = referenced == shadowed and next(schema.heirs(referenced), None) is None
+        return tuple(table.name for table in schema.tree(referenced)) if referenced != mapped else ()
+    alone = referenced == mapped and next(schema.heirs(referenced), None) is None
     return () if alone else (referenced,)
 
 
-def _along(path: Path, kind: WayKind, heirs: Mapping[Name, Name]) -> TenantLookup:
+def _along(path: Path, kind: PathKind, heirs: Mapping[Name, Name]) -> TenantLookup:
     first, last = path.hops[0], path.hops[-1]
     return TenantLookup(
         label=str(path), kind=kind, columns=first.columns, target=heirs.get(path.target, path.target),
-        theirs=last.parent_columns, operators=first.operators, path=path, referenced=path.target,
+        target_columns=last.parent_columns, operators=first.operators, path=path, referenced=path.target,
     )  # fmt: skip
 
 
 def _upwards(child: Child, heirs: Mapping[Name, Name]) -> TenantLookup:
     return TenantLookup(
-        label=str(child), kind=WayKind.CHILD, columns=child.own_columns,
-        target=heirs.get(child.table, child.table), theirs=child.columns, operators=child.operators,
+        label=str(child), kind=PathKind.CHILD, columns=child.own_columns,
+        target=heirs.get(child.table, child.table), target_columns=child.columns, operators=child.operators,
         referenced=child.table if child.table in heirs else None,
     )  # fmt: skip
 
@@ -150,16 +150,16 @@ def _hop(key: ForeignKey) -> Hop:
     return Hop(columns=key.columns, parent=key.parent, parent_columns=key.parent_columns, operators=key.operators)
 
 
-def _chain(hops: Sequence[Hop], target: Name, schema: Schema, shadows: Shadows) -> sql.Composed:
+def _chain(hops: Sequence[Hop], target: Name, schema: Schema, tenant_maps: TenantMaps) -> sql.Composed:
     """The tables between the row and the last hop, and the tenant map at its end."""
     places: list[sql.Composable] = [sql.SQL("{} AS h0").format(_plainly(hops[0].parent, schema))]
     for number, hop in enumerate(hops[1:], start=1):
         last = number == len(hops) - 1
         alias = "x" if last else f"h{number}"
-        there = [shadows.column(target, name) if last else sql.Identifier(name) for name in hop.parent_columns]
+        columns = [tenant_maps.column(target, name) if last else sql.Identifier(name) for name in hop.parent_columns]
         places.append(
             sql.SQL("{} AS {} ON {}").format(
-                shadows.source(target) if last else _plainly(hop.parent, schema),
+                tenant_maps.source(target) if last else _plainly(hop.parent, schema),
                 sql.Identifier(alias),
                 sql.SQL(" AND ").join(
                     compared(
@@ -167,7 +167,7 @@ def _chain(hops: Sequence[Hop], target: Name, schema: Schema, shadows: Shadows) 
                         sql.Identifier(f"h{number - 1}", mine),
                         operator,
                     )
-                    for column, mine, operator in zip(there, hop.columns, hop.operators, strict=True)
+                    for column, mine, operator in zip(columns, hop.columns, hop.operators, strict=True)
                 ),
             )
         )

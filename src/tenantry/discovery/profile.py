@@ -14,10 +14,10 @@ from itertools import chain
 
 from psycopg import sql
 
-from tenantry.discovery.lookups import TenantLookup, ways
+from tenantry.discovery.lookups import TenantLookup, lookups
 from tenantry.discovery.tenant_map import TenantMap
 from tenantry.discovery.tenants import TENANTS, tenants
-from tenantry.model.evidence import Census, Question, Repeat, TableEvidence, WayKind
+from tenantry.model.evidence import Census, PathKind, Question, Repeat, TableEvidence
 from tenantry.model.name import Name
 from tenantry.model.ownership import Owned, Ownership
 from tenantry.model.schema import Schema
@@ -37,30 +37,36 @@ def census(
     evidence exists already and which are not queried.
     """
     drawn, known = _Census.draw(ownership, schema), known or {}
-    asked = [shadow for shadow in drawn.shadows.values() if not shadow.constant and shadow.owned.table not in known]
-    needed = drawn.needed(shadow.owned.table for shadow in asked)
+    queried = [
+        tenant_map
+        for tenant_map in drawn.tenant_maps.values()
+        if not tenant_map.constant and tenant_map.owned.table not in known
+    ]
+    needed = drawn.needed(tenant_map.owned.table for tenant_map in queried)
     work: list[sql.Composed | Repeat] = [*tenants(ownership, schema, drawn.tenant_columns)]
     for component in ownership.components:
-        members = [drawn.shadows[owned.table] for owned in component if owned.table in needed]
-        work += [statement for shadow in members for statement in shadow.setup()]
-        kept = [shadow for shadow in members if shadow.kept]
-        for shadow in kept:
-            work += shadow.create(schema, drawn)
-        work += _rounds(drawn, kept)
+        members = [drawn.tenant_maps[owned.table] for owned in component if owned.table in needed]
+        work += [statement for tenant_map in members for statement in tenant_map.setup()]
+        materialized = [tenant_map for tenant_map in members if tenant_map.materialized]
+        for tenant_map in materialized:
+            work += tenant_map.create(schema, drawn)
+        work += _rounds(drawn, materialized)
     return Census(
-        shadows=tuple(work),
+        tenant_maps=tuple(work),
         questions=tuple(
-            _question(drawn, shadow, samples, filled=filled, earlier=(earlier or {}).get(shadow.owned.table, NEVER))
-            for shadow in asked
+            _question(
+                drawn, tenant_map, samples, filled=filled, earlier=(earlier or {}).get(tenant_map.owned.table, NEVER)
+            )
+            for tenant_map in queried
         ),
         known=tuple(
-            TableEvidence(table=name, rows=_estimate(schema, name), policy=shadow.owned.orphans, counted=False)
-            if shadow.constant
+            TableEvidence(table=name, rows=_estimate(schema, name), policy=tenant_map.owned.orphans, counted=False)
+            if tenant_map.constant
             else known[name]
-            for name, shadow in drawn.shadows.items()
-            if shadow.constant or name in known
+            for name, tenant_map in drawn.tenant_maps.items()
+            if tenant_map.constant or name in known
         ),
-        order=tuple(drawn.shadows),
+        order=tuple(drawn.tenant_maps),
     )
 
 
@@ -68,51 +74,53 @@ def unchanged(now: Ownership, before: Ownership, schema: Schema) -> frozenset[Na
     """The tables of which a census would find the same as `before`: they have the same paths, and so has every table to
     which these lead."""
     drawn, earlier = _Census.draw(now, schema), _Census.draw(before, schema)
-    others = {name for name, shadow in drawn.shadows.items() if not shadow.asks_as(earlier.shadows.get(name))}
+    others = {
+        name for name, tenant_map in drawn.tenant_maps.items() if not tenant_map.asks_as(earlier.tenant_maps.get(name))
+    }
     leading: dict[Name, list[Name]] = {}
-    for name, shadow in drawn.shadows.items():
-        for way in (*shadow.early, *shadow.late):
-            leading.setdefault(way.target, []).append(name)
+    for name, tenant_map in drawn.tenant_maps.items():
+        for lookup in (*tenant_map.early, *tenant_map.late):
+            leading.setdefault(lookup.target, []).append(name)
     waiting = list(others)
     while waiting:
         for name in leading.get(waiting.pop(), ()):
             if name not in others:
                 others.add(name)
                 waiting.append(name)
-    return frozenset(drawn.shadows.keys() - others)
+    return frozenset(drawn.tenant_maps.keys() - others)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Census:
     ownership: Ownership
     schema: Schema
-    shadows: dict[Name, TenantMap]
+    tenant_maps: dict[Name, TenantMap]
     tenant_columns: tuple[str, ...]
 
     @classmethod
     def draw(cls, ownership: Ownership, schema: Schema) -> _Census:
         """Decide which tenant maps are stored, and with which columns."""
-        every = {owned.table: tuple(ways(owned, ownership, schema)) for owned in ownership.owned}
+        every = {owned.table: tuple(lookups(owned, ownership, schema)) for owned in ownership.owned}
         every = {name: _telling(name, found, ownership) for name, found in every.items()}
-        asked: dict[Name, dict[str, None]] = {}
-        for way in chain.from_iterable(every.values()):
-            asked.setdefault(way.target, {}).update(dict.fromkeys(way.theirs))
+        referenced: dict[Name, dict[str, None]] = {}
+        for lookup in chain.from_iterable(every.values()):
+            referenced.setdefault(lookup.target, {}).update(dict.fromkeys(lookup.target_columns))
         ready = {ownership.tenant.name}
-        shadows: dict[Name, TenantMap] = {}
+        tenant_maps: dict[Name, TenantMap] = {}
         for component in ownership.components:
             for owned in component:
-                late = tuple(way for way in every[owned.table] if way.target not in ready)
-                early = tuple(way for way in every[owned.table] if way.target in ready)
-                stored = dict(asked.get(owned.table, {}))
-                stored |= dict.fromkeys(column for way in late for column in way.columns)
-                shadows[owned.table] = TenantMap(
-                    number=len(shadows), owned=owned, early=early, late=late, stored=tuple(stored),
-                    tenant=ownership.tenant, asked=owned.table in asked,
+                late = tuple(lookup for lookup in every[owned.table] if lookup.target not in ready)
+                early = tuple(lookup for lookup in every[owned.table] if lookup.target in ready)
+                stored = dict(referenced.get(owned.table, {}))
+                stored |= dict.fromkeys(column for lookup in late for column in lookup.columns)
+                tenant_maps[owned.table] = TenantMap(
+                    number=len(tenant_maps), owned=owned, early=early, late=late, stored=tuple(stored),
+                    tenant=ownership.tenant, referenced=owned.table in referenced,
                 )  # fmt: skip
             ready.update(owned.table for owned in component)
         return cls(
-            ownership=ownership, schema=schema, shadows=shadows,
-            tenant_columns=tuple(asked.get(ownership.tenant.name, ())),
+            ownership=ownership, schema=schema, tenant_maps=tenant_maps,
+            tenant_columns=tuple(referenced.get(ownership.tenant.name, ())),
         )  # fmt: skip
 
     def needed(self, tables: Iterable[Name]) -> frozenset[Name]:
@@ -120,20 +128,20 @@ class _Census:
         found, waiting = set[Name](), list(tables)
         while waiting:
             name = waiting.pop()
-            if name in found or name not in self.shadows:
+            if name in found or name not in self.tenant_maps:
                 continue
             found.add(name)
-            shadow = self.shadows[name]
-            waiting += [way.target for way in (*shadow.early, *shadow.late)]
+            tenant_map = self.tenant_maps[name]
+            waiting += [lookup.target for lookup in (*tenant_map.early, *tenant_map.late)]
         return frozenset(found)
 
     def source(self, table: Name) -> sql.Composable:
         """The relation that holds the rows of a table with their tenants."""
-        return TENANTS if table == self.ownership.tenant.name else self.shadows[table].source()
+        return TENANTS if table == self.ownership.tenant.name else self.tenant_maps[table].source()
 
     def column(self, table: Name, column: str) -> sql.Identifier:
         """The name of a column in a tenant map."""
-        columns = self.tenant_columns if table == self.ownership.tenant.name else self.shadows[table].stored
+        columns = self.tenant_columns if table == self.ownership.tenant.name else self.tenant_maps[table].stored
         return sql.Identifier(f"c{columns.index(column)}")
 
 
@@ -141,9 +149,9 @@ def _telling(table: Name, found: Sequence[TenantLookup], ownership: Ownership) -
     """Without the references between two tables whose rows all belong to the same single tenant."""
     tenant = _constant(ownership.of(table))
     return tuple(
-        way
-        for way in found
-        if way.kind is not WayKind.REFERENCE or tenant is None or _constant(ownership.of(way.target)) != tenant
+        lookup
+        for lookup in found
+        if lookup.kind is not PathKind.REFERENCE or tenant is None or _constant(ownership.of(lookup.target)) != tenant
     )
 
 
@@ -153,18 +161,27 @@ def _constant(owned: Owned | None) -> str | None:
 
 def _rounds(drawn: _Census, members: Sequence[TenantMap]) -> list[sql.Composed | Repeat]:
     """Rounds over tables that depend on each other, and again after orphans got a tenant that other rows can derive."""
-    fills = tuple(shadow.fill(way, drawn.schema, drawn) for shadow in members for way in shadow.late if way.gives)
+    fills = tuple(
+        tenant_map.fill(lookup, drawn.schema, drawn)
+        for tenant_map in members
+        for lookup in tenant_map.late
+        if lookup.gives_tenant
+    )
     if not fills:
         return []
-    adopted = [statement for shadow in members for statement in shadow.adopt()]
+    adopted = [statement for tenant_map in members for statement in tenant_map.adopt()]
     rounds = Repeat(statements=fills)
     return [rounds, *adopted, rounds] if adopted else [rounds]
 
 
 def _question(
-    drawn: _Census, shadow: TenantMap, samples: int | None, *, filled: bool, earlier: sql.Composable
+    drawn: _Census, tenant_map: TenantMap, samples: int | None, *, filled: bool, earlier: sql.Composable
 ) -> Question:
-    owned, orphan, tenant = shadow.owned, sql.SQL("e.orphan").format(), sql.Composed([sql.Identifier("e", "tenant")])
+    owned, orphan, tenant = (
+        tenant_map.owned,
+        sql.SQL("e.orphan").format(),
+        sql.Composed([sql.Identifier("e", "tenant")]),
+    )
     if filled and not owned.given:
         # Only looked for if no source gives a row its tenant.
         tenant = sql.SQL(
@@ -175,12 +192,12 @@ def _question(
             "(e.orphan AND NOT EXISTS (SELECT FROM {} AS r WHERE r.ctid = e.address AND r.tableoid = e.relation"
             " AND r.{} IS NOT NULL))"
         ).format(owned.table.identifier, sql.Identifier(owned.column))
-    numbers = range(len(shadow.labels))
+    numbers = range(len(tenant_map.labels))
     lows = [sql.Identifier("e", f"low{number}") for number in numbers]
     highs = [sql.Identifier("e", f"high{number}") for number in numbers]
-    kinds = [kind for _, kind in shadow.labels]
-    giving = [number for number in numbers if kinds[number] is not WayKind.REFERENCE]
-    referring = [low for low, kind in zip(lows, kinds, strict=True) if kind is WayKind.REFERENCE]
+    kinds = [kind for _, kind in tenant_map.labels]
+    giving = [number for number in numbers if kinds[number] is not PathKind.REFERENCE]
+    referring = [low for low, kind in zip(lows, kinds, strict=True) if kind is PathKind.REFERENCE]
     conflict = _disagree(tenant, lows, highs)
     if owned.mixed and referring:
         # A shared row must not refer to a row of one tenant.
@@ -196,22 +213,22 @@ def _question(
         ).format(orphan, conflict, earlier, conflict, given)
     ]
     for low, high, kind in zip(lows, highs, kinds, strict=True):
-        alone = [sql.SQL("NULL")] if kind is WayKind.REFERENCE else [lows[number] for number in giving]
+        alone = [sql.SQL("NULL")] if kind is PathKind.REFERENCE else [lows[number] for number in giving]
         figures.append(
             sql.SQL(
                 "count({low}), count({low}) FILTER (WHERE num_nonnulls({giving}) = 1),"
                 " count(*) FILTER (WHERE {low} <> e.tenant OR {high} <> e.tenant)"
             ).format(low=low, high=high, giving=sql.SQL(", ").join(alone))
         )
-    evaluated = shadow.evaluated(drawn.schema, drawn)
+    evaluated = tenant_map.evaluated(drawn.schema, drawn)
     return Question(
-        table=shadow.owned.table,
-        policy=shadow.owned.orphans,
-        ways=shadow.labels,
+        table=tenant_map.owned.table,
+        policy=tenant_map.owned.orphans,
+        paths=tenant_map.labels,
         counts=sql.SQL("SELECT {} FROM ({}) AS e").format(sql.SQL(", ").join(figures), evaluated),
-        orphans=partial(_sample, drawn, shadow, evaluated, orphan, samples),
-        conflicts=partial(_sample, drawn, shadow, evaluated, conflict, samples),
-        pairs=partial(_pairs, shadow, evaluated),
+        orphans=partial(_sample, drawn, tenant_map, evaluated, orphan, samples),
+        conflicts=partial(_sample, drawn, tenant_map, evaluated, conflict, samples),
+        pairs=partial(_pairs, tenant_map, evaluated),
     )
 
 
@@ -223,10 +240,10 @@ def _disagree(
 
 
 def _sample(
-    drawn: _Census, shadow: TenantMap, evaluated: sql.Composable, which: sql.Composable, samples: int | None
+    drawn: _Census, tenant_map: TenantMap, evaluated: sql.Composable, which: sql.Composable, samples: int | None
 ) -> sql.Composed:
     """The first rows of a kind: the key as JSON, and for each path an array of its tenants."""
-    table = drawn.schema.tables[shadow.owned.table]
+    table = drawn.schema.tables[tenant_map.owned.table]
     key: sql.Composable = sql.SQL("json_build_object('ctid', r.ctid::text, 'table', r.tableoid::regclass::text)")
     if table.primary_key:
         key = sql.SQL("json_build_object({})").format(
@@ -237,9 +254,9 @@ def _sample(
         )
     ends = [
         (sql.Identifier("e", f"low{number}"), sql.Identifier("e", f"high{number}"))
-        for number in range(len(shadow.labels))
+        for number in range(len(tenant_map.labels))
     ]
-    said = [
+    columns = [
         sql.SQL("ARRAY(SELECT t.label FROM {} AS t WHERE t.tenant IN ({}, {}) ORDER BY t.tenant)").format(
             TENANTS, low, high
         )
@@ -252,17 +269,17 @@ def _sample(
         " SELECT {shown} FROM e JOIN {table} AS r ON r.ctid = e.address AND r.tableoid = e.relation"
         " AND r.ctid = ANY (ARRAY(SELECT p.address FROM e AS p)) ORDER BY e.relation, e.address"
     ).format(
-        shown=sql.SQL(", ").join([key, *said]),
+        shown=sql.SQL(", ").join([key, *columns]),
         evaluated=evaluated,
         which=which,
         samples=sql.Literal(samples),
-        table=shadow.owned.table.identifier,
+        table=tenant_map.owned.table.identifier,
     )
 
 
-def _pairs(shadow: TenantMap, evaluated: sql.Composable) -> sql.Composed:
+def _pairs(tenant_map: TenantMap, evaluated: sql.Composable) -> sql.Composed:
     """For each two paths that disagree, and each that disagrees with itself, how many rows have which two tenants."""
-    numbers = range(len(shadow.labels))
+    numbers = range(len(tenant_map.labels))
     parts = [
         sql.SQL(
             "SELECT {one} AS one, {other} AS other, e.{low} AS mine, e.{high} AS theirs, count(*) AS rows FROM e"

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tenantry.discovery.bookkeeping import Kept, kept_by_tool
+from tenantry.discovery.bookkeeping import ToolTable, tool_table_of
 from tenantry.discovery.draft import Draft
 from tenantry.discovery.links import Link, Links
 from tenantry.discovery.proposal import Decision, Proposal, Undecided
 from tenantry.discovery.rules import (
     assigned,
     decided,
-    kept_for_a_tool,
     shared_by_data,
     shared_by_keys,
+    tool_table,
     unreached,
 )
 from tenantry.discovery.search import Ask, Search, search
@@ -50,15 +50,15 @@ def propose(
     tenant = tenancy or tenant_part(schema, links, name, home)
     if name is not None:
         _take_up(links, name, tenant)
-    kept = _kept(links, name, tenant)
-    links.leave_out(set(kept))
+    tool_tables = _tool_tables(links, name, tenant)
+    links.leave_out(set(tool_tables))
     draft = Draft(links=links, home=home, tenant=tenant, table=name or Name.parse(tenant.table, schema=home))
     unfit = [one for one in candidates(schema, links) if one.problem and one.reached] if name is None else []
     if unfit:
         return _no_tenant(draft, unfit)
     if name is None or not links.reached(name):
-        return _one_tenant(draft, kept, found=name is not None)
-    return _several_tenants(search(draft, ask), undecided, kept)
+        return _one_tenant(draft, tool_tables, found=name is not None)
+    return _several_tenants(search(draft, ask), undecided, tool_tables)
 
 
 def _take_up(links: Links, name: Name, tenant: TenantPart) -> None:
@@ -99,14 +99,14 @@ def _no_tenant(draft: Draft, unfit: Sequence[Candidate]) -> Proposal:
     return _proposal(draft, decisions, Evidence(), reasons=reasons, default=None)
 
 
-def _kept(links: Links, tenant: Name | None, part: TenantPart) -> dict[Name, Kept]:
+def _tool_tables(links: Links, tenant: Name | None, part: TenantPart) -> dict[Name, ToolTable]:
     """The tables of frameworks and migration tools, except those with a tenant column."""
     direct = {link.table for link in links.direct(tenant, part.key)} if tenant is not None else set()
-    found = {name: kept_by_tool(table) for name, table in links.tables.items() if name not in {tenant, *direct}}
-    return {name: kept for name, kept in found.items() if kept is not None}
+    found = {name: tool_table_of(table) for name, table in links.tables.items() if name not in {tenant, *direct}}
+    return {name: tool_tables for name, tool_tables in found.items() if tool_tables is not None}
 
 
-def _one_tenant(draft: Draft, kept: Mapping[Name, Kept], *, found: bool) -> Proposal:
+def _one_tenant(draft: Draft, tool_tables: Mapping[Name, ToolTable], *, found: bool) -> Proposal:
     """Nothing refers to a tenant: the existing business becomes the first one."""
     reasons = [
         f"No table {f'refers to {draft.table}' if found else 'has the name of a tenant table'}: the business"
@@ -116,21 +116,21 @@ def _one_tenant(draft: Draft, kept: Mapping[Name, Kept], *, found: bool) -> Prop
     if not found:
         reasons.append("If there is a tenant table, run: tenantry discover --tenant-table TABLE.")
     decisions = {
-        name: kept_for_a_tool(draft, name, kept[name]) if name in kept else assigned(draft, name, DEFAULT)
+        name: tool_table(draft, name, tool_tables[name]) if name in tool_tables else assigned(draft, name, DEFAULT)
         for name in draft.others
     }
     return _proposal(draft, decisions, Evidence(), reasons=tuple(reasons), default=DEFAULT)
 
 
-def _several_tenants(found: Search, undecided: Undecided, kept: Mapping[Name, Kept]) -> Proposal:
+def _several_tenants(found: Search, undecided: Undecided, tool_tables: Mapping[Name, ToolTable]) -> Proposal:
     decisions = {}
-    known = {*found.draft.ways, *found.draft.children}
+    known = {*found.draft.path_links, *found.draft.children}
     left = {name: one for name, one in found.first.tables.items() if name not in known}
     shared = {name for name, one in left.items() if one.rows}
     common = found.draft.common(shared)
     for name in found.draft.others:
-        if name in kept:
-            decisions[name] = kept_for_a_tool(found.draft, name, kept[name])
+        if name in tool_tables:
+            decisions[name] = tool_table(found.draft, name, tool_tables[name])
         elif name in known:
             decisions[name] = decided(found, name)
         elif name in shared:

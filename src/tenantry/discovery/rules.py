@@ -6,13 +6,13 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 
-from tenantry.discovery.bookkeeping import Kept
+from tenantry.discovery.bookkeeping import ToolTable
 from tenantry.discovery.draft import Draft, evidence_of
 from tenantry.discovery.links import Link
 from tenantry.discovery.proposal import Decision, Undecided
 from tenantry.discovery.search import Search
 from tenantry.discovery.uniqueness import constraints
-from tenantry.model.evidence import Sample, TableEvidence, WayKind
+from tenantry.model.evidence import PathKind, Sample, TableEvidence
 from tenantry.model.name import Name, quoted
 from tenantry.model.spec import Assign, Orphans, TablePart
 
@@ -29,7 +29,7 @@ def assigned(draft: Draft, name: Name, slug: str) -> Decision:
 def decided(search: Search, name: Name) -> Decision:
     """The decision for a table that is reached, by its census."""
     draft, evidence = search.draft, search.evidence.tables[name]
-    followed = (*draft.ways.get(name, ()), *draft.children.get(name, ()))
+    followed = (*draft.path_links.get(name, ()), *draft.children.get(name, ()))
     part = draft.part(name)
     cause, answer = "", ""
     reasons = [_summary(evidence), *_along(draft, name, evidence)]
@@ -58,42 +58,42 @@ def decided(search: Search, name: Name) -> Decision:
         part = part.model_copy(update={"orphans": Orphans.SHARED})
         reasons.append(f"Rows without a tenant are shared by all{_examples(evidence)}.")
         reasons.append('If they are errors, set orphans = "fail" and correct them, or set orphans = "default".')
-    others = tuple(link for link in search.all.ways.get(name, ()) if link not in followed)
+    others = tuple(link for link in search.all.path_links.get(name, ()) if link not in followed)
     reasons += _not_followed(search, name, others)
     reasons += _audited(search, name)
     decision = Decision(
         table=name, part=part, reasons=tuple(reasons), links=followed, others=others, cause=cause, answer=answer
     )
-    owned = {*draft.ways, *draft.children}
+    owned = {*draft.path_links, *draft.children}
     return _with_constraints(draft, decision, _onward(draft, name, owned))
 
 
-def kept_for_a_tool(draft: Draft, name: Name, kept: Kept) -> Decision:
+def tool_table(draft: Draft, name: Name, tool: ToolTable) -> Decision:
     """Bookkeeping of a framework or a migration tool."""
-    what = "which the application writes for all tenants" if kept.shared == "write" else "no tenant's rows"
+    what = "which the application writes for all tenants" if tool.shared == "write" else "no tenant's rows"
     return Decision(
-        table=name, part=TablePart(name=draft.name(name), shared=kept.shared),
-        reasons=(f"Kept by {kept.tool}: {what}.",),
+        table=name, part=TablePart(name=draft.name(name), shared=tool.shared),
+        reasons=(f"Kept by {tool.tool}: {what}.",),
     )  # fmt: skip
 
 
 def shared_by_keys(search: Search, name: Name) -> Decision:
     """An empty table that refers to shared tables only."""
-    columns = ", ".join(_columns(link) for link in search.all.ways.get(name, ()))
+    columns = ", ".join(_columns(link) for link in search.all.path_links.get(name, ()))
     part = TablePart(name=search.draft.name(name), shared=True)
     reason = f"The table is empty, and was decided by its foreign keys: {columns} leads to shared tables only."
-    return Decision(table=name, part=part, reasons=(reason,), others=search.all.ways.get(name, ()))
+    return Decision(table=name, part=part, reasons=(reason,), others=search.all.path_links.get(name, ()))
 
 
 def shared_by_data(search: Search, name: Name) -> Decision:
     """There are paths to a tenant, and no row follows one."""
     evidence = search.first.tables[name]
-    ways = search.all.ways.get(name, ())
-    columns = ", ".join(_columns(link) for link in ways)
-    if any(not link.declared and not link.nullable for link in ways):
+    links = search.all.path_links.get(name, ())
+    columns = ", ".join(_columns(link) for link in links)
+    if any(not link.declared and not link.nullable for link in links):
         why = f"{columns} looks like a tenant's key, but contains no tenant in any of {evidence.rows:,} rows"
         return Decision(
-            table=name, part=TablePart(name=search.draft.name(name), undecided=why), others=ways,
+            table=name, part=TablePart(name=search.draft.name(name), undecided=why), others=links,
             cause=f"{columns} looks like a tenant's key, but contains no tenant", answer=_SAY,
         )  # fmt: skip
     part = TablePart(name=search.draft.name(name), shared=True)
@@ -101,7 +101,7 @@ def shared_by_data(search: Search, name: Name) -> Decision:
         "The only row finds no tenant" if evidence.rows == 1 else f"None of the {evidence.rows:,} rows finds a tenant"
     )
     reason = f"{rows} along {columns}: shared by all."
-    return Decision(table=name, part=part, reasons=(reason,), others=search.all.ways.get(name, ()))
+    return Decision(table=name, part=part, reasons=(reason,), others=search.all.path_links.get(name, ()))
 
 
 def unreached(search: Search, name: Name, undecided: Undecided, default: str, common: Link | None) -> Decision:
@@ -147,7 +147,7 @@ def _link_tables(draft: Draft, name: Name) -> Iterator[Link]:
     """The links to the table from tables that pair its rows with tenants, each pair once, and have no other data."""
     for link in draft.links.down[name]:
         table = draft.links.tables[link.table]
-        tenants = [one for one in draft.ways.get(link.table, ()) if draft.is_direct(one)]
+        tenants = [one for one in draft.path_links.get(link.table, ()) if draft.is_direct(one)]
         if link.itself or not link.declared or not tenants:
             continue
         pair = {*link.columns, *tenants[0].columns}
@@ -163,8 +163,11 @@ def _membership(search: Search, name: Name, link: Link, reasons: tuple[str, ...]
     evidence = search.refused.get(name) or search.first.tables.get(name)
     figures = ""
     if evidence is not None:
-        several = max((way.differs for way in evidence.ways if way.kind is WayKind.CHILD), default=0)
-        figures = f": {_share(evidence.found, evidence.rows)} are linked to a tenant, {several:,} to several"
+        several = max(
+            (path.differs for path in evidence.paths if path.kind is PathKind.CHILD),
+            default=0,
+        )
+        figures = f": {_share(evidence.with_tenant, evidence.rows)} are linked to a tenant, {several:,} to several"
     part = TablePart(
         name=search.draft.name(name), membership=table, undecided=f"{table} pairs its rows with tenants{figures}"
     )
@@ -179,23 +182,23 @@ def _summary(evidence: TableEvidence) -> str:
     if evidence.rows == 0:
         return "The table is empty."
     if evidence.conflicts or evidence.orphans:
-        return f"{_share(evidence.found, evidence.rows)} find a tenant."
+        return f"{_share(evidence.with_tenant, evidence.rows)} find a tenant."
     return "The only row finds its tenant." if evidence.rows == 1 else f"All {evidence.rows:,} rows find their tenant."
 
 
 def _along(draft: Draft, name: Name, evidence: TableEvidence) -> Iterator[str]:
     """The figures of each path, if there are several or the one is not sure."""
-    several = len(draft.ways.get(name, ())) + len(draft.children.get(name, ())) > 1
-    for child, links in ((False, draft.ways.get(name, ())), (True, draft.children.get(name, ()))):
+    several = len(draft.path_links.get(name, ())) + len(draft.children.get(name, ())) > 1
+    for child, links in ((False, draft.path_links.get(name, ())), (True, draft.children.get(name, ()))):
         for link in links:
-            way = evidence_of(link, evidence, child=child)
-            if way is None or evidence.rows == 0:
+            path_evidence = evidence_of(link, evidence, child=child)
+            if path_evidence is None or evidence.rows == 0:
                 continue
-            words = [f"{way.found:,}"]
-            words += [f"{way.alone:,} by this path only"] if way.alone and several else []
-            words += [f"{way.differs:,} to another tenant"] if way.differs else []
-            told = f"children {link.table}.{_columns(link)}" if child else _columns(link)
-            yield f"{told}{' (never NULL)' if not link.nullable and not child else ''}: {', '.join(words)}."
+            words = [f"{path_evidence.rows:,}"]
+            words += [f"{path_evidence.alone:,} by this path only"] if path_evidence.alone and several else []
+            words += [f"{path_evidence.differs:,} to another tenant"] if path_evidence.differs else []
+            label = f"children {link.table}.{_columns(link)}" if child else _columns(link)
+            yield f"{label}{' (never NULL)' if not link.nullable and not child else ''}: {', '.join(words)}."
 
 
 def _empty(followed: tuple[Link, ...]) -> Iterator[str]:
@@ -207,35 +210,35 @@ def _empty(followed: tuple[Link, ...]) -> Iterator[str]:
 def _not_followed(search: Search, name: Name, others: tuple[Link, ...]) -> Iterator[str]:
     evidence = search.first.tables.get(name)
     for link in others:
-        way = evidence_of(link, evidence) if evidence is not None else None
-        if way is not None and link.parent in search.draft.ways | search.draft.children:
-            yield f"{_columns(link)} leads there too, for {way.found:,} rows and to no other tenant."
+        path_evidence = evidence_of(link, evidence) if evidence is not None else None
+        if path_evidence is not None and link.parent in search.draft.path_links | search.draft.children:
+            yield f"{_columns(link)} leads there too, for {path_evidence.rows:,} rows and to no other tenant."
 
 
 def _direct(draft: Draft, name: Name) -> Link | None:
     """The link of a column that holds the tenant itself, if the table follows only that one."""
-    ways = draft.ways.get(name, ())
-    return ways[0] if len(ways) == 1 and draft.is_direct(ways[0]) and not draft.children.get(name) else None
+    links = draft.path_links.get(name, ())
+    return links[0] if len(links) == 1 and draft.is_direct(links[0]) and not draft.children.get(name) else None
 
 
 def _filled_by_others(search: Search, name: Name) -> str:
     """The question about rows without a tenant of their own for which other paths lead to one; empty if there are
     none."""
     direct, first = _direct(search.draft, name), search.first.tables.get(name)
-    way = evidence_of(direct, first) if direct is not None and first is not None else None
-    if direct is None or first is None or way is None or first.found <= way.found:
+    path_evidence = evidence_of(direct, first) if direct is not None and first is not None else None
+    if direct is None or first is None or path_evidence is None or first.with_tenant <= path_evidence.rows:
         return ""
-    others = (link for link in search.all.ways.get(name, ()) if link != direct and not link.itself)
-    more = first.found - way.found
+    others = (link for link in search.all.path_links.get(name, ()) if link != direct and not link.itself)
+    more = first.with_tenant - path_evidence.rows
     return (
-        f"{_columns(direct)} is NULL in {_share(first.rows - way.found, first.rows)}, and of"
+        f"{_columns(direct)} is NULL in {_share(first.rows - path_evidence.rows, first.rows)}, and of"
         f" {'one of these' if more == 1 else f'{more:,} of these'} {', '.join(map(_columns, others))} leads to a tenant"
     )
 
 
 def _mixed_or_owned(search: Search, name: Name) -> Iterator[str]:
     direct = _direct(search.draft, name)
-    paths = [list(link.columns) for link in search.all.ways.get(name, ()) if not link.itself]
+    paths = [list(link.columns) for link in search.all.path_links.get(name, ()) if not link.itself]
     listed = ", ".join(json.dumps([path[0] if len(path) == 1 else path]) for path in paths)
     if direct is not None:
         yield 'If all tenants share those rows, set orphans = "shared" instead of undecided.'
@@ -244,9 +247,9 @@ def _mixed_or_owned(search: Search, name: Name) -> Iterator[str]:
 
 def _crossing(draft: Draft, name: Name, evidence: TableEvidence) -> Iterator[str]:
     """The value for a reference that is meant to cross tenants."""
-    for way in evidence.ways:
-        column = way.label.partition(" > ")[0]
-        if way.kind is WayKind.REFERENCE and way.differs and "," not in column:
+    for path_evidence in evidence.paths:
+        column = path_evidence.label.partition(" > ")[0]
+        if path_evidence.kind is PathKind.REFERENCE and path_evidence.differs and "," not in column:
             yield (
                 f"If {column} of a row may refer to another tenant's row, add"
                 f' [[reference]] from = "{draft.name(name)}.{quoted(column)}" crosses = true.'
@@ -263,43 +266,47 @@ def _audited(search: Search, name: Name) -> Iterator[str]:
 def _used_by_all(search: Search, name: Name) -> str:
     """Whether most rows with children have children of several tenants."""
     evidence = search.refused.get(name)
-    if evidence is None or evidence.found == 0:
+    if evidence is None or evidence.with_tenant == 0:
         return ""
-    disputes = max(way.differs for way in evidence.ways if way.kind is WayKind.CHILD)
+    disputes = max(path.differs for path in evidence.paths if path.kind is PathKind.CHILD)
     # If the only other fact is who has written the rows, half of them are enough.
-    if disputes * 2 + bool(search.draft.audits_of(name)) <= evidence.found:
+    if disputes * 2 + bool(search.draft.audits_of(name)) <= evidence.with_tenant:
         return ""
-    return f"{disputes:,} of {evidence.found:,} rows with children have children of two tenants"
+    return f"{disputes:,} of {evidence.with_tenant:,} rows with children have children of two tenants"
 
 
 def _conflict(draft: Draft, name: Name, evidence: TableEvidence) -> str:
     """The path with precedence and those that contradict it, with the number of rows and some of them."""
-    told = _disagreeing(draft, name, evidence)
-    return f"{told} in {_share(evidence.conflicts, evidence.rows)}{_examples(evidence)}"
+    names = _disagreeing(draft, name, evidence)
+    return f"{names} in {_share(evidence.conflicts, evidence.rows)}{_examples(evidence)}"
 
 
 def _disagreeing(draft: Draft, name: Name, evidence: TableEvidence) -> str:
-    links = [(link, False) for link in draft.ways.get(name, ())]
+    links = [(link, False) for link in draft.path_links.get(name, ())]
     links += [(link, True) for link in draft.children.get(name, ())]
-    told: list[str] = []
+    names: list[str] = []
     for link, child in links:
-        way = evidence_of(link, evidence, child=child)
-        if not told or (way is not None and way.differs):
-            told.append(f"{draft.name(link.table)}.{_columns(link)}" if child else _columns(link))
-    crossing = [way for way in evidence.ways if way.kind is WayKind.REFERENCE and way.differs]
-    told += [way.label.partition(" > ")[0] for way in crossing]
-    return f"{' and '.join(told)} {'disagree' if len(told) > 1 else 'leads to two tenants'}"
+        path_evidence = evidence_of(link, evidence, child=child)
+        if not names or (path_evidence is not None and path_evidence.differs):
+            names.append(f"{draft.name(link.table)}.{_columns(link)}" if child else _columns(link))
+    crossing = [
+        path_evidence
+        for path_evidence in evidence.paths
+        if path_evidence.kind is PathKind.REFERENCE and path_evidence.differs
+    ]
+    names += [path_evidence.label.partition(" > ")[0] for path_evidence in crossing]
+    return f"{' and '.join(names)} {'disagree' if len(names) > 1 else 'leads to two tenants'}"
 
 
 def _childless(search: Search, name: Name) -> str:
     evidence = search.refused.get(name)
     if evidence is None or evidence.rows == 0:
         return ""
-    disputes = max(way.differs for way in evidence.ways if way.kind is WayKind.CHILD)
+    disputes = max(path.differs for path in evidence.paths if path.kind is PathKind.CHILD)
     if disputes:
         return f", and {_share(disputes, evidence.rows)} have children of two tenants"
-    if evidence.found:
-        return f", and all children with a tenant ({evidence.found:,} rows have some) have the same one"
+    if evidence.with_tenant:
+        return f", and all children with a tenant ({evidence.with_tenant:,} rows have some) have the same one"
     return ", and no row has children with a tenant"
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
-from tenantry.discovery.lookups import Shadows, TenantLookup
+from tenantry.discovery.lookups import TenantLookup, TenantMaps
 from tenantry.discovery.tenants import WORDS, numbered
-from tenantry.model.evidence import WayKind
+from tenantry.model.evidence import PathKind
 from tenantry.model.ownership import Owned, TenantTable
 from tenantry.model.schema import Schema
 
@@ -18,7 +18,7 @@ from tenantry.model.schema import Schema
 class TenantMap:
     """`early` lookups lead to tenant maps made before it, `late` ones to itself, its component or later tables.
 
-    `stored` columns are kept for the late lookups and for the tables that refer to this one, as `asked` states.
+    `stored` columns are kept for the late lookups and for the tables that refer to this one, as `referenced` states.
     Alternatives (the assignment, early lookups, late lookups) are numbered: the tenant that one gives is lowN and, if
     it can match several rows, highN, so that all of them agree if the least equals the greatest.
     """
@@ -29,7 +29,7 @@ class TenantMap:
     early: tuple[TenantLookup, ...]
     late: tuple[TenantLookup, ...]
     stored: tuple[str, ...]
-    asked: bool
+    referenced: bool
 
     @property
     def slug(self) -> str | None:
@@ -42,15 +42,15 @@ class TenantMap:
         return self.slug is not None and not self.early and not self.late
 
     @property
-    def kept(self) -> bool:
+    def materialized(self) -> bool:
         """Whether it is a temporary table; a table to which none refers is counted without one."""
-        return not self.constant and (self.asked or bool(self.late))
+        return not self.constant and (self.referenced or bool(self.late))
 
     @property
-    def labels(self) -> tuple[tuple[str, WayKind], ...]:
+    def labels(self) -> tuple[tuple[str, PathKind], ...]:
         """The alternatives by number, for people."""
-        assigned = [("assign", WayKind.ASSIGNED)] if self._assigned else []
-        return (*assigned, *((way.label, way.kind) for way in (*self.early, *self.late)))
+        assigned = [("assign", PathKind.ASSIGNED)] if self._assigned else []
+        return (*assigned, *((lookup.label, lookup.kind) for lookup in (*self.early, *self.late)))
 
     @property
     def _assigned(self) -> int:
@@ -66,7 +66,7 @@ class TenantMap:
 
     @property
     def _many(self) -> frozenset[int]:
-        return frozenset(number for number, way in (*self._early, *self._late) if way.many)
+        return frozenset(number for number, lookup in (*self._early, *self._late) if lookup.many)
 
     def asks_as(self, other: TenantMap | None) -> bool:
         """Whether both query the same of their table, apart from what is stored for tables that refer to it."""
@@ -77,7 +77,7 @@ class TenantMap:
     def source(self) -> sql.Composed:
         """A query with relation, address, tenant and the stored columns."""
         if not self.constant or self.slug is None:
-            return sql.SQL("{}").format(sql.Identifier("pg_temp", f"tenantry_shadow_{self.number}"))
+            return sql.SQL("{}").format(sql.Identifier("pg_temp", f"tenantry_map_{self.number}"))
         return sql.SQL("(SELECT {} FROM {} AS t)").format(
             sql.SQL(", ").join(
                 [
@@ -101,84 +101,88 @@ class TenantMap:
             sql.SQL(", ").join([*(sql.Identifier(f"k{at}") for at in range(width - 1)), sql.Identifier("word")]),
         )
 
-    def create(self, schema: Schema, shadows: Shadows) -> Iterator[sql.Composed]:
+    def create(self, schema: Schema, tenant_maps: TenantMaps) -> Iterator[sql.Composed]:
         """Create the tenant map and its statistics, without which the planner would guess the sizes of joins."""
-        name = f"tenantry_shadow_{self.number}"
+        name = f"tenantry_map_{self.number}"
         yield sql.SQL("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS {}").format(
-            sql.Identifier(name), self._derived(schema, shadows)
+            sql.Identifier(name), self._derived(schema, tenant_maps)
         )
         yield sql.SQL("ANALYZE {}").format(sql.Identifier("pg_temp", name))
 
-    def fill(self, way: TenantLookup, schema: Schema, shadows: Shadows) -> sql.Composed:
+    def fill(self, lookup: TenantLookup, schema: Schema, tenant_maps: TenantMaps) -> sql.Composed:
         """Give rows without a tenant that of a late lookup, as far as it is known by now."""
         return sql.SQL("UPDATE {} AS s SET tenant = w.low FROM {} AS w WHERE s.tenant IS NULL AND {}").format(
-            self.source(), way.relation(schema, shadows), way.condition("w", self._kept_columns(way))
+            self.source(), lookup.relation(schema, tenant_maps), lookup.condition("w", self._stored_columns(lookup))
         )
 
     def adopt(self) -> Iterator[sql.Composed]:
         """Give the orphans of the rounds the tenant that the spec names for them."""
-        if self._fallback is not None and any(way.gives for way in self.late):
+        if self._fallback is not None and any(lookup.gives_tenant for lookup in self.late):
             yield sql.SQL("UPDATE {} SET tenant = {}, orphan = true WHERE tenant IS NULL").format(
                 self.source(), numbered(self._fallback)
             )
 
-    def evaluated(self, schema: Schema, shadows: Shadows) -> sql.Composed:
+    def evaluated(self, schema: Schema, tenant_maps: TenantMaps) -> sql.Composed:
         """A query of relation, address, tenant, orphan, and lowN and highN of every alternative."""
-        if not self.kept:
+        if not self.materialized:
             return sql.SQL("SELECT {} FROM ({}) AS s").format(
-                sql.SQL(", ").join([sql.SQL("s.relation, s.address, s.tenant, s.orphan"), *self._said("s")]),
-                self._derived(schema, shadows),
+                sql.SQL(", ").join([sql.SQL("s.relation, s.address, s.tenant, s.orphan"), *self._early_tenants("s")]),
+                self._derived(schema, tenant_maps),
             )
         shown: list[sql.Composable] = [
             sql.SQL("s.relation, s.address, s.tenant, (s.orphan OR s.tenant IS NULL) AS orphan"),
-            *self._said("s"),
+            *self._early_tenants("s"),
         ]
         joined = [sql.SQL("{} AS s").format(self.source())]
-        for number, way in self._late:
+        for number, lookup in self._late:
             alias = f"w{number}"
-            joined.append(_joined(way.relation(schema, shadows), alias, way.condition(alias, self._kept_columns(way))))
+            joined.append(
+                _joined(
+                    lookup.relation(schema, tenant_maps), alias, lookup.condition(alias, self._stored_columns(lookup))
+                )
+            )
             shown.append(_named(sql.Identifier(alias, "low"), f"low{number}"))
-            shown.append(_named(sql.Identifier(alias, "high" if way.many else "low"), f"high{number}"))
+            shown.append(_named(sql.Identifier(alias, "high" if lookup.many else "low"), f"high{number}"))
         return sql.SQL("SELECT {} FROM {}").format(sql.SQL(", ").join(shown), sql.SQL(" ").join(joined))
 
     @property
     def _fallback(self) -> str | None:
         return self.tenant.fallback(self.owned.orphans)
 
-    def _said(self, alias: str) -> list[sql.Composable]:
+    def _early_tenants(self, alias: str) -> list[sql.Composable]:
         """The tenants from assignment and early lookups, of the derived rows."""
-        said: list[sql.Composable] = []
+        columns: list[sql.Composable] = []
         for number in range(self._assigned + len(self.early)):
-            said.append(sql.Identifier(alias, f"low{number}"))
+            columns.append(sql.Identifier(alias, f"low{number}"))
             high = f"high{number}" if number in self._many else f"low{number}"
-            said.append(_named(sql.Identifier(alias, high), f"high{number}"))
-        return said
+            columns.append(_named(sql.Identifier(alias, high), f"high{number}"))
+        return columns
 
-    def _kept_columns(self, way: TenantLookup) -> list[sql.Composable]:
-        return [sql.Identifier("s", f"c{self.stored.index(column)}") for column in way.columns]
+    def _stored_columns(self, lookup: TenantLookup) -> list[sql.Composable]:
+        return [sql.Identifier("s", f"c{self.stored.index(column)}") for column in lookup.columns]
 
-    def _derived(self, schema: Schema, shadows: Shadows) -> sql.Composed:
+    def _derived(self, schema: Schema, tenant_maps: TenantMaps) -> sql.Composed:
         """Every row, joined to the assignment and to the ends of the early lookups."""
         read = {name: sql.Identifier("r", f"u{at}") for at, name in enumerate(self._read(schema))}
         shown: list[sql.Composable] = [sql.SQL("r.relation, r.address")]
         shown += [_named(read[name], f"c{at}") for at, name in enumerate(self.stored)]
         lows: list[sql.Composable] = []
         joined: list[sql.Composable] = [sql.SQL("({}) AS r").format(self._rows(tuple(read)))]
-        for number, way in self._early:
+        for number, lookup in self._early:
             alias = f"w{number}"
-            condition = way.condition(alias, [read[column] for column in way.columns])
-            joined.append(_joined(way.relation(schema, shadows), alias, condition))
+            condition = lookup.condition(alias, [read[column] for column in lookup.columns])
+            joined.append(_joined(lookup.relation(schema, tenant_maps), alias, condition))
             low: sql.Composable = sql.Identifier(alias, "low")
             shown.append(_named(low, f"low{number}"))
-            shown += [_named(sql.Identifier(alias, "high"), f"high{number}")] if way.many else []
-            lows += [low] if way.gives else []
+            shown += [_named(sql.Identifier(alias, "high"), f"high{number}")] if lookup.many else []
+            lows += [low] if lookup.gives_tenant else []
         if self._assigned:
             low, join = self._assignment(schema, read)
             shown.append(_named(low, "low0"))
             joined += join
             lows.append(low)
         # A late lookup may still find a tenant for an orphan: no fallback yet.
-        waits = any(way.gives for way in self.late)
+        waits = any(lookup.gives_tenant for lookup in self.late)
         fallback = None if waits else self._fallback
         found = sql.SQL("coalesce({})").format(sql.SQL(", ").join([*lows, sql.SQL("NULL::integer")]))
         tenant = found if fallback is None else sql.SQL("coalesce({}, {})").format(found, numbered(fallback))
@@ -189,7 +193,7 @@ class TenantMap:
     def _read(self, schema: Schema) -> dict[str, None]:
         """The columns that are read, each once."""
         read = dict.fromkeys(self.stored)
-        read |= dict.fromkeys(column for way in self.early for column in way.columns)
+        read |= dict.fromkeys(column for lookup in self.early for column in lookup.columns)
         assignment = self.owned.assignment
         if assignment is not None and assignment.column is not None:
             read[assignment.column] = None

@@ -84,13 +84,13 @@ def candidates(schema: Schema, links: Links) -> tuple[Candidate, ...]:
     return tuple(sorted(found, key=lambda one: (one.tier, -len(one.reached), one.table)))
 
 
-def recognise(schema: Schema, links: Links, home: str, wanted: str | None) -> Name | None:
+def recognise(schema: Schema, links: Links, home: str, requested: str | None) -> Name | None:
     """The tenant table: `wanted`, or the one with a matching name; None if no name matches.
 
     Raises UsageError if the wanted table does not exist or cannot be one, and if several could be.
     """
-    if wanted is not None:
-        return _wanted(schema, home, wanted)
+    if requested is not None:
+        return _named_table(schema, home, requested)
     # A store to which nothing refers is no tenant; an organization can be one that has no rows yet.
     found = [one for one in candidates(schema, links) if not one.problem and (one.tier < 2 or one.reached)]
     return _clearest(found) if found else None
@@ -103,8 +103,8 @@ def tenant_part(schema: Schema, links: Links, name: Name | None, home: str) -> T
         return TenantPart(table="tenancies" if taken else "tenants", create=True, column=_column(schema, []))
     table = schema.tables[name]
     key = table.primary_key[0]
-    there = [link.columns[0] for link in links.direct(name, key)]
-    column = _column(schema, there or _undeclared(schema, table))
+    existing = [link.columns[0] for link in links.direct(name, key)]
+    column = _column(schema, existing or _undeclared(schema, table))
     return TenantPart(table=shown(name, home), key=key, slug=_slug(table, key), column=column)
 
 
@@ -126,12 +126,12 @@ def shown(name: Name, home: str) -> str:
     return str(name).removeprefix(str(Name(home, "x")).removesuffix("x")) if name.schema == home else str(name)
 
 
-def _wanted(schema: Schema, home: str, wanted: str) -> Name:
-    name = Name.parse(wanted, schema=home)
+def _named_table(schema: Schema, home: str, requested: str) -> Name:
+    name = Name.parse(requested, schema=home)
     table = schema.tables.get(name)
     if table is None:
         known = [shown(known, home) for known in schema.tables]
-        raise UsageError(f"The table {name} does not exist{nearest(wanted, known)}", remedy="Choose another one.")
+        raise UsageError(f"The table {name} does not exist{nearest(requested, known)}", remedy="Choose another one.")
     problem = _problem(table)
     if problem is not None:
         raise UsageError(f"{name} cannot be the tenant table: {problem}")
@@ -190,11 +190,11 @@ def _slug(table: Table, key: str) -> str:
     return next((name for name in named if (name,) in unique), named[0] if named else key)
 
 
-def _column(schema: Schema, there: list[str]) -> str:
-    if there:
-        counts = Counter(there)
+def _column(schema: Schema, existing: list[str]) -> str:
+    if existing:
+        counts = Counter(existing)
         return min(counts, key=lambda name: (-counts[name], name != "tenant_id", name))
-    return next(name for name in column_names() if not _taken(schema, name))
+    return next(name for name in column_names() if not _exists(schema, name))
 
 
 def column_names() -> Iterator[str]:
@@ -206,5 +206,5 @@ def column_names() -> Iterator[str]:
         number += 1
 
 
-def _taken(schema: Schema, name: str) -> bool:
+def _exists(schema: Schema, name: str) -> bool:
     return any(table.column(name) is not None for table in schema.tables.values())

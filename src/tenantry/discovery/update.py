@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from tenantry.discovery.bookkeeping import kept_by_tool
+from tenantry.discovery.bookkeeping import tool_table_of
 from tenantry.discovery.links import Links
 from tenantry.discovery.proposal import Background, Decision, Proposal
 from tenantry.discovery.spec_file import decision_text, part_line, reference_text, set_apart
@@ -56,8 +56,8 @@ def update(text: str, spec: Spec, background: Background, *, gone: tuple[str, ..
     known = {*written, Name.parse(spec.tenant.table, schema=home)}
     added = tuple(decision for name, decision in proposal.decisions.items() if name not in known)
     new = {decision.table for decision in added}
-    said = set(_columns_named(spec, home))
-    missing = [part for part in proposal.spec.reference if _child(part, home) not in said]
+    mentioned = set(_columns_named(spec, home))
+    missing = [part for part in proposal.spec.reference if _child(part, home) not in mentioned]
     references = tuple(part for part in missing if _child(part, home)[0] in new)
     differences = (
         *(_difference(proposal.decisions[name], part) for name, part in written.items() if name in proposal.decisions),
@@ -91,12 +91,12 @@ def by_keys(spec: Spec, schema: Schema, tenant: Name) -> Proposal:
         why, answer = "no path reaches it", "shared = true"
         if paths:
             why, answer = "it is new, and whether its rows belong to their parents' tenants was not checked", ""
-        part, kept = (
+        part, tool = (
             TablePart(name=shown(name, home), paths=tuple(paths), undecided=why),
-            kept_by_tool(table),
+            tool_table_of(table),
         )
-        if kept is not None:
-            part = TablePart(name=part.name, shared=kept.shared)
+        if tool is not None:
+            part = TablePart(name=part.name, shared=tool.shared)
         decisions[name] = Decision(
             table=name, part=part, cause=why, answer=answer or "delete the line undecided, if that is right"
         )
@@ -110,7 +110,7 @@ def one_line(block: str) -> str:
 
 def _difference(decision: Decision, part: TablePart) -> Difference | None:
     """None if both agree, or if a person has answered what discover leaves open."""
-    if decision.part.undecided is not None or _said(decision.part) == _said(part):
+    if decision.part.undecided is not None or _meaning(decision.part) == _meaning(part):
         return None
     return Difference(table=decision.table, written=part_line(part), proposed=part_line(decision.part))
 
@@ -119,9 +119,9 @@ def _as_written(decision: Decision, part: TablePart, home: str) -> Decision:
     """The decision in the file for a table, with the part that discover would write as a reason if it differs."""
     followed = {(decision.table, tuple(path[0])) for path in part.paths}
     followed |= {_column(child, home) for child in part.children}
-    ways = dict.fromkeys((*decision.links, *decision.others))
-    links = tuple(link for link in ways if (link.table, link.columns) in followed)
-    others = tuple(link for link in ways if link not in links and link.table == decision.table)
+    all_links = dict.fromkeys((*decision.links, *decision.others))
+    links = tuple(link for link in all_links if (link.table, link.columns) in followed)
+    others = tuple(link for link in all_links if link not in links and link.table == decision.table)
     reasons, found = decision.reasons, _difference(decision, part)
     if found is not None:
         reasons = (f"The spec says so; discover would write {found.proposed}", *reasons)
@@ -133,7 +133,7 @@ def _as_written(decision: Decision, part: TablePart, home: str) -> Decision:
     return replace(decision, part=part, links=links, others=others, reasons=reasons)
 
 
-def _said(part: TablePart) -> tuple[object, ...]:
+def _meaning(part: TablePart) -> tuple[object, ...]:
     """The keys that a person might decide differently; discover never decides which constraints become per-tenant."""
     return (
         part.shared, part.paths, part.children, part.assign, part.orphans, part.membership, part.undecided is None

@@ -23,7 +23,7 @@ from tenantry.execution.preflight.distribution import distribution_findings
 from tenantry.execution.rollback.preflight import obstacles
 from tenantry.execution.session import Session
 from tenantry.model.backup import BackupKind
-from tenantry.model.evidence import Evidence, TableEvidence, WayKind
+from tenantry.model.evidence import Evidence, PathKind, TableEvidence
 from tenantry.model.finding import Finding
 from tenantry.model.plan import Phase
 from tenantry.model.verdict import accepted
@@ -207,7 +207,7 @@ def _remedies(refused: Sequence[TableEvidence]) -> Iterator[str]:
     """Remedies other than correcting rows, for the kinds of trouble found."""
     if any(table.unaccepted for table in refused):
         yield '; or set orphans = "default", "quarantine" or "shared" in the spec'
-    if any(table.unaccepted and any(way.kind is WayKind.ASSIGNED for way in table.ways) for table in refused):
+    if any(table.unaccepted and any(way.kind is PathKind.ASSIGNED for way in table.paths) for table in refused):
         yield "; if assign refers to a tenant that does not exist yet, add it to [[tenant.rows]] in the spec"
     if any(table.conflicts > table.crossing for table in refused):
         yield "; if paths disagree, choose another path"

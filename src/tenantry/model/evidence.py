@@ -13,7 +13,7 @@ from tenantry.model.name import Name
 from tenantry.model.spec import Orphans
 
 
-class WayKind(StrEnum):
+class PathKind(StrEnum):
     """How a tenant can be found for a row; a REFERENCE gives none, but must not lead to another tenant's row."""
 
     GIVEN = "given"
@@ -24,16 +24,16 @@ class WayKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WayEvidence:
+class PathEvidence:
     """The result of one path for a table's rows. `label` is the path, the child or the column, for people.
 
-    It gives `found` rows a tenant, `alone` of them without any other path that does; `differs` counts the rows whose
+    It gives `rows` a tenant, `alone` of them without any other path that does; `differs` counts the rows whose
     tenant is another than it gives.
     """
 
     label: str
-    kind: WayKind
-    found: int
+    kind: PathKind
+    rows: int
     alone: int
     differs: int
 
@@ -47,8 +47,8 @@ class Sample:
 
     def __str__(self) -> str:
         key = ", ".join(f"{column} {value}" for column, value in self.key.items())
-        said = "; ".join(f"{way} says {' and '.join(tenants)}" for way, tenants in self.tenants.items())
-        return f"{key}: {said or 'no path leads to a tenant'}"
+        results = "; ".join(f"{path} says {' and '.join(tenants)}" for path, tenants in self.tenants.items())
+        return f"{key}: {results or 'no path leads to a tenant'}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +77,7 @@ class TableEvidence:
     orphans: int = 0
     conflicts: int = 0
     policy: Orphans = Orphans.FAIL
-    ways: tuple[WayEvidence, ...] = ()
+    paths: tuple[PathEvidence, ...] = ()
     orphan_samples: tuple[Sample, ...] = ()
     conflict_samples: tuple[Sample, ...] = ()
     counted: bool = True
@@ -86,7 +86,7 @@ class TableEvidence:
     crossing: int = 0
 
     @property
-    def found(self) -> int:
+    def with_tenant(self) -> int:
         """Rows for which a path gives a tenant."""
         return self.rows - self.orphans
 
@@ -130,7 +130,7 @@ class Question:
 
     table: Name
     policy: Orphans
-    ways: tuple[tuple[str, WayKind], ...]
+    paths: tuple[tuple[str, PathKind], ...]
     counts: sql.Composed
     orphans: Callable[[], sql.Composed]
     conflicts: Callable[[], sql.Composed]
@@ -141,20 +141,20 @@ class Question:
     def read(self, row: Sequence[int]) -> TableEvidence:
         """The table's evidence, without samples."""
         rows, orphans, conflicts, several, earlier, crossing, *figures = row
-        ways = tuple(
-            WayEvidence(label=label, kind=kind, found=found, alone=alone, differs=differs)
-            for (label, kind), found, alone, differs in zip(
-                self.ways, figures[0::3], figures[1::3], figures[2::3], strict=True
+        paths = tuple(
+            PathEvidence(label=label, kind=kind, rows=reached, alone=alone, differs=differs)
+            for (label, kind), reached, alone, differs in zip(
+                self.paths, figures[0::3], figures[1::3], figures[2::3], strict=True
             )
         )
         return TableEvidence(
-            table=self.table, rows=rows, orphans=orphans, conflicts=conflicts, policy=self.policy, ways=ways,
+            table=self.table, rows=rows, orphans=orphans, conflicts=conflicts, policy=self.policy, paths=paths,
             several=bool(several), earlier=earlier, crossing=crossing,
         )  # fmt: skip
 
     def paired(self, rows: Sequence[Sequence[Any]]) -> tuple[Pair, ...]:
         """Read the rows of `pairs`."""
-        labels = [label for label, _ in self.ways]
+        labels = [label for label, _ in self.paths]
         return tuple(
             Pair(one=labels[one], other=labels[other], tenants=(mine, theirs), rows=count)
             for one, other, mine, theirs, count in rows
@@ -165,17 +165,17 @@ class Question:
         return tuple(
             Sample(
                 key=key,
-                tenants={label: tuple(tenants) for (label, _), tenants in zip(self.ways, said, strict=True) if tenants},
+                tenants={label: tuple(one) for (label, _), one in zip(self.paths, tenants, strict=True) if one},
             )
-            for key, *said in rows
+            for key, *tenants in rows
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Census:
-    """To be run in one snapshot: `shadows` in order, then the questions; tables in `known` need no question."""
+    """To be run in one snapshot: `tenant_maps` in order, then the questions; tables in `known` need no question."""
 
-    shadows: tuple[sql.Composed | Repeat, ...]
+    tenant_maps: tuple[sql.Composed | Repeat, ...]
     questions: tuple[Question, ...]
     known: tuple[TableEvidence, ...] = ()
     order: tuple[Name, ...] = ()

@@ -48,7 +48,7 @@ def run_census(
             # Each round makes the temporary tables' statistics outdated, and a nested loop would then take quadratic
             # time.
             connection.execute("SET LOCAL enable_nestloop = off")
-            _perform(connection, census.shadows)
+            _perform(connection, census.tenant_maps)
             for question, answer in _answered(connection, census.questions, watch):
                 answers.append(answer)
                 if disputed is not None and answers[-1].conflicts:

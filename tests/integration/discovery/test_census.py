@@ -8,7 +8,7 @@ import pytest
 import discovery.ownerships as own
 from tenantry.discovery.profile import census
 from tenantry.errors import ConnectionFailed
-from tenantry.model.evidence import Evidence, TableEvidence, WayKind
+from tenantry.model.evidence import Evidence, PathKind, TableEvidence
 from tenantry.model.name import Name
 from tenantry.model.ownership import Assignment, Ownership
 from tenantry.model.schema import Ours, Schema
@@ -50,7 +50,7 @@ def counted(evidence: Evidence, table: str) -> tuple[int, int, int]:
 
 
 def ways(evidence: Evidence, table: str) -> list[tuple[int, int, int]]:
-    return [(way.found, way.alone, way.differs) for way in of(evidence, table).ways]
+    return [(way.rows, way.alone, way.differs) for way in of(evidence, table).paths]
 
 
 def test_alternatives_are_counted_with_samples(database: Any) -> None:
@@ -176,8 +176,8 @@ def test_references_into_another_tenant_are_conflicts(database: Any) -> None:
     evidence = take(database, own.ownership(schema, tables), schema)
     assert counted(evidence, "staff") == (3, 0, 2)
     assert counted(evidence, "shops") == (2, 0, 1)
-    kinds = [way.kind for way in of(evidence, "staff").ways]
-    assert kinds.count(WayKind.REFERENCE) == 2
+    kinds = [way.kind for way in of(evidence, "staff").paths]
+    assert kinds.count(PathKind.REFERENCE) == 2
 
 
 def test_the_users_own_column_says_it_first(database: Any) -> None:

@@ -9,7 +9,7 @@ from tenantry.discovery.draft import Draft
 from tenantry.discovery.links import Links
 from tenantry.discovery.proposal import Decision, Proposal, Undecided
 from tenantry.discovery.propose import propose
-from tenantry.model.evidence import Census, Evidence, Question, TableEvidence, WayEvidence, WayKind
+from tenantry.model.evidence import Census, Evidence, PathEvidence, PathKind, Question, TableEvidence
 from tenantry.model.name import Name
 from tenantry.model.schema import Schema, Table
 from tenantry.model.spec import TenantPart
@@ -35,17 +35,17 @@ Answers = dict[str, Rows]
 
 def answer(question: Question, rows: Rows) -> TableEvidence:
     ways = []
-    for label, kind in question.ways:
+    for label, kind in question.paths:
         begins = label.removeprefix("public.").partition(" > ")[0]
         found, differs = rows.ways.get(begins, (rows.rows, 0))
         ways.append((label, kind, found, differs))
-    giving = [found for _, kind, found, _ in ways if kind is not WayKind.REFERENCE]
+    giving = [found for _, kind, found, _ in ways if kind is not PathKind.REFERENCE]
     known = max(giving, default=0)
     return TableEvidence(
         table=question.table, rows=rows.rows, orphans=rows.rows - known, conflicts=rows.conflicts,
         policy=question.policy, several=rows.several and known > 0,
-        ways=tuple(
-            WayEvidence(label=label, kind=kind, found=found, alone=found if len(giving) == 1 else 0, differs=differs)
+        paths=tuple(
+            PathEvidence(label=label, kind=kind, rows=found, alone=found if len(giving) == 1 else 0, differs=differs)
             for label, kind, found, differs in ways
         ),
     )  # fmt: skip

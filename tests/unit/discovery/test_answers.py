@@ -36,7 +36,7 @@ class Asked:
     def after(self, of: str, words: str, slug: str = "") -> tuple[Spec, TablePart]:
         """The spec, and the table's part of it, after the answer that says these words."""
         question = self.question(of)
-        (answer,) = (one for one in question.answers if words in one.said)
+        (answer,) = (one for one in question.answers if words in one.meaning)
         spec = Spec.parse(answered(self.text, self.spec, self.schema, question, answer, slug))
         (part,) = (one for one in spec.table if one.name == of)
         assert part.undecided is None
@@ -101,9 +101,9 @@ def test_a_default_tenant_that_is_there_is_not_asked_for() -> None:
     asked = Asked(SALES, BOXES, given=ORPHANS)
     spec = Spec.parse(asked.text.replace("[tenant]\n", '[tenant]\ndefault = "rest"\n'))
     (question,) = questions(spec, asked.proposal, asked.schema)
-    (answer,) = (one for one in question.answers if "default tenant" in one.said)
+    (answer,) = (one for one in question.answers if "default tenant" in one.meaning)
     assert answer.slug == ""
-    assert "'rest'" in answer.said
+    assert "'rest'" in answer.meaning
 
 
 def test_members() -> None:
@@ -112,7 +112,9 @@ def test_members() -> None:
                  uniques=(unique("id", primary=True), unique("product_id", "tenant_id")))  # fmt: skip
     asked = Asked(link, PRODUCTS, given={"products": Rows(ways={"listings.product_id": (10, 4)})})
     for words, writable in (("none may write", False), ("changes them", True)):
-        answers = [one for one in asked.question("products").answers if "linked" in one.said and words in one.said]
+        answers = [
+            one for one in asked.question("products").answers if "linked" in one.meaning and words in one.meaning
+        ]
         spec = Spec.parse(answered(asked.text, asked.spec, asked.schema, asked.question("products"), answers[0]))
         (part,) = (one for one in spec.table if one.name == "products")
         assert (part.membership, part.writable) == ("listings", writable)
@@ -126,7 +128,7 @@ def test_what_discover_proposes_by_now() -> None:
     spec = Spec.parse(text)
     question = next(one for one in questions(spec, asked.proposal, asked.schema) if one.part.name == "people")
     answer = question.answers[0]
-    assert answer.said == 'as discover now proposes: paths = [["tenant_id"]]'
+    assert answer.meaning == 'as discover now proposes: paths = [["tenant_id"]]'
     part = next(one for one in Spec.parse(answered(text, spec, asked.schema, question, answer)).table
                 if one.name == "people")  # fmt: skip
     assert (part.paths, part.shared, part.undecided) == (((("tenant_id",),),), False, None)
@@ -138,6 +140,6 @@ def test_an_answer_that_does_not_fit() -> None:
     now = schema(TENANTS, STORES, PEOPLE, table("goods", "person_id? > people"))
     text = f'{asked.text}\n[[table]]\nname = "nowhere"\nshared = true\n'
     for words, fits in (("store_id decides", False), ("shared: all tenants read it", True)):
-        (answer,) = (one for one in asked.question("goods").answers if words in one.said)
+        (answer,) = (one for one in asked.question("goods").answers if words in one.meaning)
         with nullcontext() if fits else pytest.raises(UsageError, match="has no column 'store_id'"):
             answered(text, Spec.parse(text), now, asked.question("goods"), answer)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tenantry.discovery.bookkeeping import kept_by_tool
+from tenantry.discovery.bookkeeping import tool_table_of
 from unit.schemas import name, table
 
 
@@ -24,7 +24,7 @@ from unit.schemas import name, table
     ],
 )
 def test_by_name_and_columns(called: str, columns: str, tool: str, shared: object) -> None:
-    found = kept_by_tool(table(called, *(f"{one} text" for one in columns.split())))
+    found = tool_table_of(table(called, *(f"{one} text" for one in columns.split())))
     assert (found.tool if found else "") == tool
     assert (found.shared if found else None) == shared
 
@@ -32,6 +32,6 @@ def test_by_name_and_columns(called: str, columns: str, tool: str, shared: objec
 def test_capitals_do_not_matter() -> None:
     """Entity Framework has them, and quotes them."""
     made = table("x", "MigrationId text", "ProductVersion text")
-    found = kept_by_tool(replace(made, name=name("__EFMigrationsHistory")))
+    found = tool_table_of(replace(made, name=name("__EFMigrationsHistory")))
     assert found is not None
     assert found.tool == "Entity Framework"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tenantry.discovery.draft import disputed, evidence_of, tells
-from tenantry.model.evidence import Evidence, TableEvidence, WayEvidence, WayKind
+from tenantry.discovery.draft import disputed, evidence_of, has_tenants
+from tenantry.model.evidence import Evidence, PathEvidence, PathKind, TableEvidence
 from unit.discovery.answering import drafted
 from unit.planning.shop import LINES, PRODUCTS, SALES, STORES
 from unit.schemas import name, table
@@ -18,14 +18,14 @@ def test_ways_are_ranked() -> None:
         "tenant_id? > tenants",
     )  # fmt: skip
     draft = drafted(STORES, SALES, LINES, many)
-    assert [link.columns[0] for link in draft.ways[many.name]] == [
+    assert [link.columns[0] for link in draft.path_links[many.name]] == [
         "tenant_id", "owner_id", "sale_id", "store_id", "line_id", "many_id",
     ]  # fmt: skip
 
 
 def test_what_is_reached() -> None:
     draft = drafted(STORES, SALES, LINES, PRODUCTS)
-    assert set(draft.ways) == {STORES.name, SALES.name, LINES.name}
+    assert set(draft.path_links) == {STORES.name, SALES.name, LINES.name}
     assert draft.others == (LINES.name, PRODUCTS.name, SALES.name, STORES.name)
     assert [part.name for part in draft.spec().table] == ["lines", "sales", "stores"]
 
@@ -37,8 +37,8 @@ def test_children_open_further_ways() -> None:
     draft = drafted(STORES, sales, boxes, notes)
     link = next(one for one in draft.links.down[boxes.name] if one.table == sales.name)
     asked = draft.asking({boxes.name: (link,)}).followed()
-    assert notes.name in asked.ways
-    assert notes.name not in draft.ways
+    assert notes.name in asked.path_links
+    assert notes.name not in draft.path_links
     part = asked.part(boxes.name)
     assert (part.children, part.paths) == (("sales.box_id",), ())
 
@@ -57,8 +57,8 @@ def test_writers_are_no_ways() -> None:
     notes = table("notes", "tenant_id > tenants", "by_id? > users")
     draft = drafted(users, notes)
     link = next(one for one in draft.links.up[notes.name] if one.columns == ("by_id",))
-    draft = replace(draft, audits=frozenset({link}), ways={}).followed()
-    assert [one.columns[0] for one in draft.ways[notes.name]] == ["tenant_id"]
+    draft = replace(draft, audits=frozenset({link}), path_links={}).followed()
+    assert [one.columns[0] for one in draft.path_links[notes.name]] == ["tenant_id"]
     assert draft.audits_of(notes.name) == (link,)
     assert [(part.child, part.crosses) for part in draft.crossing()] == [("notes.by_id", True)]
 
@@ -77,23 +77,23 @@ def test_what_shared_rows_refer_to() -> None:
 def test_what_the_census_said_of_a_link() -> None:
     """By its label: of a path, of a column that holds the tenant, of a child."""
     draft = drafted(STORES, SALES)
-    (link,) = draft.ways[SALES.name]
-    way = WayEvidence(label="store_id > public.stores", kind=WayKind.PATH, found=1, alone=1, differs=3)
-    child = replace(way, label="public.sales.store_id", kind=WayKind.CHILD)
-    given = replace(way, label="store_id", kind=WayKind.GIVEN)
-    crossing = replace(way, kind=WayKind.REFERENCE, differs=9)
-    evidence = TableEvidence(table=SALES.name, rows=9, orphans=9, ways=(crossing, way))
+    (link,) = draft.path_links[SALES.name]
+    way = PathEvidence(label="store_id > public.stores", kind=PathKind.PATH, rows=1, alone=1, differs=3)
+    child = replace(way, label="public.sales.store_id", kind=PathKind.CHILD)
+    given = replace(way, label="store_id", kind=PathKind.GIVEN)
+    crossing = replace(way, kind=PathKind.REFERENCE, differs=9)
+    evidence = TableEvidence(table=SALES.name, rows=9, orphans=9, paths=(crossing, way))
     assert evidence_of(link, evidence) == way
-    assert evidence_of(link, replace(evidence, ways=(given,))) == given
-    assert evidence_of(link, replace(evidence, ways=(child,))) is None
-    assert evidence_of(link, replace(evidence, ways=(child,)), child=True) == child
+    assert evidence_of(link, replace(evidence, paths=(given,))) == given
+    assert evidence_of(link, replace(evidence, paths=(child,))) is None
+    assert evidence_of(link, replace(evidence, paths=(child,)), child=True) == child
     assert disputed(evidence) == 3
-    assert disputed(replace(evidence, ways=())) == 0
+    assert disputed(replace(evidence, paths=())) == 0
 
 
 def test_who_can_tell() -> None:
     """Rows of one tenant all agree, so that their agreement says nothing."""
     told = TableEvidence(table=SALES.name, rows=2, several=True)
     for evidence, tell in ((told, True), (replace(told, several=False), False), (replace(told, orphans=2), False)):
-        assert tells(Evidence(tables={SALES.name: evidence}), SALES.name) == tell
-    assert not tells(Evidence(), SALES.name)
+        assert has_tenants(Evidence(tables={SALES.name: evidence}), SALES.name) == tell
+    assert not has_tenants(Evidence(), SALES.name)

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from psycopg import sql
 
-from tenantry.discovery.lookups import TenantLookup, compared, restriction, ways
-from tenantry.model.evidence import WayKind
+from tenantry.discovery.lookups import TenantLookup, compared, lookups, restriction
+from tenantry.model.evidence import PathKind
 from tenantry.model.name import Name
 from tenantry.model.schema import Kind, Table
 from unit.planning.shop import LINES, SALES, SALES_PART, STORES, STORES_PART
@@ -29,7 +29,7 @@ def found(of: str, *said: str, tables: tuple[Table, ...], more: str = "") -> lis
     context = plan_context(spec(*said, more=more), *tables)
     owned = context.ownership.of(name(of))
     assert owned is not None
-    return list(ways(owned, context.ownership, context.schema))
+    return list(lookups(owned, context.ownership, context.schema))
 
 
 def test_paths_children_and_references() -> None:
@@ -37,21 +37,29 @@ def test_paths_children_and_references() -> None:
     boxes = table("boxes")
     sales = table("sales", "store_id > stores", "box_id > boxes", "other_id > stores")
     said = (STORES_PART, SALES_PART, 'boxes children = ["sales.box_id"]')
-    kinds = [(way.label, way.kind, way.gives, way.many) for way in found("sales", *said, tables=(STORES, sales, boxes))]
+    kinds = [
+        (way.label, way.kind, way.gives_tenant, way.many)
+        for way in found("sales", *said, tables=(STORES, sales, boxes))
+    ]
     assert kinds == [
-        ("store_id > public.stores", WayKind.PATH, True, False),
-        ("box_id > public.boxes", WayKind.REFERENCE, False, False),
-        ("other_id > public.stores", WayKind.REFERENCE, False, False),
+        ("store_id > public.stores", PathKind.PATH, True, False),
+        ("box_id > public.boxes", PathKind.REFERENCE, False, False),
+        ("other_id > public.stores", PathKind.REFERENCE, False, False),
     ]
     (child,) = found("boxes", *said, tables=(STORES, sales, boxes))
     assert (child.label, child.kind, child.many, child.target) == (
-        "public.sales.box_id", WayKind.CHILD, True, sales.name,
+        "public.sales.box_id", PathKind.CHILD, True, sales.name,
     )  # fmt: skip
 
 
 def test_the_users_own_column() -> None:
     (way,) = found("stores", STORES_PART, tables=(STORES,))
-    assert (way.label, way.kind, way.target, way.theirs) == ("tenant_id", WayKind.GIVEN, name("tenants"), ("id",))
+    assert (way.label, way.kind, way.target, way.target_columns) == (
+        "tenant_id",
+        PathKind.GIVEN,
+        name("tenants"),
+        ("id",),
+    )
 
 
 @pytest.mark.parametrize("change", ["crosses", "not enforced", "not an owned table"])
@@ -64,7 +72,7 @@ def test_references_that_are_not_asked(change: str) -> None:
         sales = replace(sales, foreign_keys=(own, replace(store, enforced=False)))
     stores = "stores shared = true" if change == "not an owned table" else STORES_PART
     said = (stores, 'sales paths = [["tenant_id"]]')
-    assert [way.kind for way in found("sales", *said, tables=(STORES, sales), more=more)] == [WayKind.GIVEN]
+    assert [way.kind for way in found("sales", *said, tables=(STORES, sales), more=more)] == [PathKind.GIVEN]
 
 
 def test_joins_of_one_hop() -> None:

@@ -35,8 +35,8 @@ def test_what_is_known_is_not_asked() -> None:
     found = census(context.ownership, context.schema, known=known)
     assert [question.table.name for question in found.questions] == ["stores"]
     assert set(found.known) == set(known.values())
-    made = [part.as_string(None) for part in found.shadows if not hasattr(part, "statements")]
-    assert not [text for text in made if "tenantry_shadow_1" in text or "tenantry_shadow_2" in text]
+    made = [part.as_string(None) for part in found.tenant_maps if not hasattr(part, "statements")]
+    assert not [text for text in made if "tenantry_map_1" in text or "tenantry_map_2" in text]
 
 
 def question(said: Spec, of: str, *tables: object, **options: object) -> str:

@@ -21,7 +21,7 @@ def searched(*tables: Table, given: Answers | None = None) -> tuple[list[list[st
         return answering(given)(census)
 
     found = search(drafted(*tables), ask)
-    ways = {name.name: [link.columns[0] for link in links] for name, links in found.draft.ways.items()}
+    ways = {name.name: [link.columns[0] for link in links] for name, links in found.draft.path_links.items()}
     return asked, ways
 
 
@@ -52,13 +52,13 @@ def test_a_way_to_itself() -> None:
         def ask(census: Census, alone: int = alone) -> Evidence:
             evidence = answering()(census)
             tables = {
-                name: replace(one, ways=tuple(replace(way, alone=alone) for way in one.ways))
+                name: replace(one, paths=tuple(replace(way, alone=alone) for way in one.paths))
                 for name, one in evidence.tables.items()
             }
             return Evidence(tables=tables)
 
         found = search(drafted(STORES, tree), ask)
-        assert [link.columns[0] for link in found.draft.ways[tree.name]] == ways
+        assert [link.columns[0] for link in found.draft.path_links[tree.name]] == ways
 
 
 def test_children_are_asked_where_nothing_else_reaches() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tenantry.discovery.profile import census
 from tenantry.discovery.tenant_map import TenantMap
-from tenantry.model.evidence import Census, Repeat, WayKind
+from tenantry.model.evidence import Census, PathKind, Repeat
 from tenantry.model.ownership import Assignment, Owned, TenantTable
 from tenantry.model.schema import Table
 from tenantry.model.spec import Orphans, Spec
@@ -23,7 +23,7 @@ MAP = TenantMap(
     early=(),
     late=(),
     stored=(),
-    asked=False,
+    referenced=False,
 )
 
 
@@ -35,7 +35,7 @@ def test_one_tenant_for_all() -> None:
     """Nothing can contradict it: the rows are not looked at, and who refers to them reads the table itself."""
     one = assigned(tenant="it's")
     assert one.constant
-    assert not one.kept
+    assert not one.materialized
     assert "t.label = 'it''s'" in one.source().as_string(None)
     assert not assigned(column="code").constant
     assert not replace(one, owned=replace(one.owned, given=True)).constant
@@ -60,7 +60,7 @@ def asked(of: Spec, *tables: Table) -> Census:
 def statements(found: Census) -> list[str]:
     return [
         " ".join(one.as_string(None).split())
-        for part in found.shadows
+        for part in found.tenant_maps
         for one in (part.statements if isinstance(part, Repeat) else (part,))
     ]
 
@@ -68,13 +68,13 @@ def statements(found: Census) -> list[str]:
 def test_what_is_kept() -> None:
     """A table that nobody refers to is counted in passing; one that others need is a temporary table, with statistics."""
     texts = statements(asked(spec(STORES_PART, SALES_PART, LINES_PART), STORES, SALES, LINES))
-    made = [text for text in texts if "tenantry_shadow_" in text.partition(" AS ")[0]]
+    made = [text for text in texts if "tenantry_map_" in text.partition(" AS ")[0]]
     assert [text.split()[3] for text in made if text.startswith("CREATE")] == [
-        '"tenantry_shadow_0"',
-        '"tenantry_shadow_1"',
+        '"tenantry_map_0"',
+        '"tenantry_map_1"',
     ]
     assert [text for text in made if text.startswith("ANALYZE")] == [
-        'ANALYZE "pg_temp"."tenantry_shadow_0"', 'ANALYZE "pg_temp"."tenantry_shadow_1"',
+        'ANALYZE "pg_temp"."tenantry_map_0"', 'ANALYZE "pg_temp"."tenantry_map_1"',
     ]  # fmt: skip
 
 
@@ -84,12 +84,12 @@ def test_tables_that_need_each_other_are_filled_in_rounds() -> None:
     sales = table("sales", "store_id? > stores", "box_id? > boxes")
     said = (STORES_PART, 'sales paths = [["store_id"], ["box_id"]]', 'boxes paths = [["sale_id"]]')
     found = asked(spec(*said), STORES, sales, boxes)
-    (rounds,) = (part for part in found.shadows if isinstance(part, Repeat))
+    (rounds,) = (part for part in found.tenant_maps if isinstance(part, Repeat))
     assert len(rounds.statements) == 2
     assert all("WHERE s.tenant IS NULL AND" in one.as_string(None) for one in rounds.statements)
     default = spec(*said[:2], said[2] + '\norphans = "default"', tenant='default = "rest"')
     found = asked(default, STORES, sales, boxes)
-    assert sum(isinstance(part, Repeat) for part in found.shadows) == 2
+    assert sum(isinstance(part, Repeat) for part in found.tenant_maps) == 2
     assert any("orphan = true WHERE tenant IS NULL" in text for text in statements(found))
 
 
@@ -107,8 +107,8 @@ def test_assignments(said: str, words: str) -> None:
     found = asked(spec(f"notes {said}"), notes)
     text = " ".join([*statements(found), *(one.counts.as_string(None) for one in found.questions)])
     assert words in text
-    labels = [kind for one in found.questions for _, kind in one.ways]
-    assert labels[:1] in ([WayKind.ASSIGNED], [])
+    labels = [kind for one in found.questions for _, kind in one.paths]
+    assert labels[:1] in ([PathKind.ASSIGNED], [])
 
 
 def test_a_fallback() -> None:

@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 from psycopg import sql
 
-from tenantry.model.evidence import Census, Pair, Question, Sample, TableEvidence, WayKind
+from tenantry.model.evidence import Census, Pair, PathKind, Question, Sample, TableEvidence
 from tenantry.model.spec import Orphans
 from unit.schemas import name
 
 NOTHING = sql.SQL("").format()
 QUESTION = Question(
-    table=name("sales"), policy=Orphans.FAIL, ways=(("store_id > stores", WayKind.PATH), ("lines", WayKind.CHILD)),
+    table=name("sales"), policy=Orphans.FAIL, paths=(("store_id > stores", PathKind.PATH), ("lines", PathKind.CHILD)),
     counts=NOTHING, orphans=lambda: NOTHING, conflicts=lambda: NOTHING, pairs=lambda: NOTHING,
 )  # fmt: skip
 
@@ -24,10 +24,10 @@ def test_counts() -> None:
     assert (found.rows, found.orphans, found.conflicts, found.several, found.earlier, found.crossing) == (
         10, 3, 2, True, 4, 1,
     )  # fmt: skip
-    assert [(way.label, way.kind, way.found, way.alone, way.differs) for way in found.ways] == [
-        ("store_id > stores", WayKind.PATH, 6, 5, 1), ("lines", WayKind.CHILD, 2, 1, 0),
+    assert [(way.label, way.kind, way.rows, way.alone, way.differs) for way in found.paths] == [
+        ("store_id > stores", PathKind.PATH, 6, 5, 1), ("lines", PathKind.CHILD, 2, 1, 0),
     ]  # fmt: skip
-    assert found.found == 7
+    assert found.with_tenant == 7
 
 
 def test_samples() -> None:
@@ -58,7 +58,7 @@ def test_what_is_refused(policy: Orphans) -> None:
 def test_all_tables_in_order() -> None:
     """Those that were asked and those that were known, as they derive from each other."""
     known, asked = (TableEvidence(table=name(one), rows=rows, orphans=rows) for one, rows in (("a", 0), ("b", 1)))
-    census = Census(shadows=(), questions=(QUESTION,), known=(known,), order=(name("b"), name("a")))
+    census = Census(tenant_maps=(), questions=(QUESTION,), known=(known,), order=(name("b"), name("a")))
     found = census.evidence([asked])
     assert list(found.tables) == [name("b"), name("a")]
     assert found.refused == (asked,)
